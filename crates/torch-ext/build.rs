@@ -1,0 +1,23 @@
+//! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
+use std::path::{Path, PathBuf};
+
+fn main() {
+    println!("cargo:rerun-if-changed=src/shim");
+    println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
+    // torch-sys hands this to its direct dependents; absent under `doc-only`.
+    let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
+    let root: PathBuf = Path::new(&lib).parent().map(Path::to_path_buf).unwrap_or_default();
+    let include = root.join("include");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .include(include.join("torch/csrc/api/include"))
+        .include(&include)
+        .files(["src/shim/optim.cpp", "src/shim/precision.cpp"])
+        .compile("polyqa_torch_ext");
+    println!("cargo:rustc-link-lib=torch_cpu");
+    println!("cargo:rustc-link-lib=c10");
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+}

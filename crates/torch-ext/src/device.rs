@@ -1,0 +1,116 @@
+//! From "cpu", "cuda", "cuda:1" or "auto" to a device.
+//!
+//! The linker drops libtorch_cuda from a Rust program, since no symbol of it is named. It is loaded here, at run time,
+//! before libtorch is first asked about CUDA (the answer is cached for good), and only where CUDA is wanted, so one
+//! build runs on machines with and without it.
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
+use tch::Device;
+
+use crate::{Error, Result};
+
+/// A device by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first CUDA device where there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA device of this index; missing is an error.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|index| index.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| Error::Device {
+                    asked: text.to_owned(),
+                    reason: "unknown; one of auto, cpu, cuda, cuda:N".into(),
+                }),
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+/// Loads `libtorch_cuda` once; the message of the loader where that fails.
+fn load_cuda() -> std::result::Result<(), String> {
+    static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+    LOADED
+        .get_or_init(|| {
+            // SAFETY: libtorch_cuda registers kernels when it loads; it is never unloaded.
+            let library =
+                unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_LAZY | RTLD_GLOBAL) }
+                    .map_err(|error| error.to_string())?;
+            std::mem::forget(library);
+            Ok(())
+        })
+        .clone()
+}
+
+/// The device for a choice; loads CUDA where it is asked for.
+///
+/// # Errors
+/// [`Error::Device`] if a CUDA device was named and libtorch_cuda cannot be loaded or the device does not exist.
+pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
+    let refuse = |reason: String| Error::Device { asked: choice.to_string(), reason };
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Auto => Ok(match load_cuda() {
+            Ok(()) if tch::Cuda::is_available() => Device::Cuda(0),
+            _ => Device::Cpu,
+        }),
+        DeviceChoice::Cuda(index) => {
+            load_cuda().map_err(|message| {
+                refuse(format!("{message}; `cargo xtask setup --cuda` installs the CUDA libraries"))
+            })?;
+            let count = tch::Cuda::device_count();
+            if !tch::Cuda::is_available() || i64::try_from(index).is_ok_and(|index| index >= count)
+            {
+                return Err(refuse(format!("libtorch sees {count} CUDA devices")));
+            }
+            Ok(Device::Cuda(index))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_unknown_ones_are_refused() {
+        for name in ["auto", "cpu", "cuda:3"] {
+            assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
+        }
+        assert_eq!("cuda".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
+        assert!("gpu".parse::<DeviceChoice>().unwrap_err().to_string().contains("auto, cpu"));
+    }
+
+    #[test]
+    fn a_device_that_does_not_exist_is_an_error_and_the_cpu_always_works() {
+        assert!(resolve_device(DeviceChoice::Cuda(99)).is_err());
+        assert_eq!(resolve_device(DeviceChoice::Cpu).unwrap(), Device::Cpu);
+        assert!(resolve_device(DeviceChoice::Auto).is_ok());
+    }
+}

@@ -1,0 +1,65 @@
+//! The C functions of `src/shim` and the one way to call them.
+use std::ffi::{CStr, c_char, c_int};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use crate::{Error, Result};
+
+pub(crate) type RawTensor = *const C_tensor;
+
+unsafe extern "C" {
+    pub(crate) fn polyqa_fused_adamw(
+        params: *const RawTensor,
+        grads: *const RawTensor,
+        exp_avgs: *const RawTensor,
+        exp_avg_sqs: *const RawTensor,
+        steps: *const RawTensor,
+        count: usize,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_total_norm(
+        grads: *const RawTensor,
+        count: usize,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_scale_all(
+        tensors: *const RawTensor,
+        count: usize,
+        factor: f64,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_set_float32_matmul_precision(
+        level: c_int,
+        error: *mut *mut c_char,
+    ) -> c_int;
+}
+
+pub(crate) fn raw(tensors: &[&Tensor]) -> Vec<RawTensor> {
+    tensors.iter().map(|tensor| tensor.as_ptr()).collect()
+}
+
+/// Runs one shim function and turns its message into an error.
+pub(crate) fn call(body: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
+    let mut message: *mut c_char = std::ptr::null_mut();
+    if body(&mut message) == 0 {
+        return Ok(());
+    }
+    if message.is_null() {
+        return Err(Error::Libtorch("no message".into()));
+    }
+    // SAFETY: the shim hands over a NUL-terminated string from `strdup`, owned by us from here on.
+    let text = unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        libc::free(message.cast());
+        text
+    };
+    // libtorch appends a C++ stack; its first line says what is wrong.
+    Err(Error::Libtorch(text.lines().next().unwrap_or_default().to_owned()))
+}

@@ -1,0 +1,156 @@
+//! Optimiser kernels over all parameters at once: one call instead of a dozen per tensor.
+use tch::Tensor;
+
+use crate::ffi::{self, call, raw};
+use crate::{Error, Result};
+
+/// Hyper-parameters of one [`fused_adamw`] step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Decoupled weight decay: each step multiplies a parameter by `1 - lr * weight_decay` first.
+    pub weight_decay: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+}
+
+/// One AdamW step (Loshchilov and Hutter 2019, Algorithm 2) in place over all lists, through libtorch's fused kernel.
+///
+/// # Shapes
+/// Entry i of `grads`, `exp_avgs` and `exp_avg_sqs` has the shape, strides, dtype and device of `params[i]`;
+/// `steps[i]` is a float32 scalar on that device that already counts this step (1 on the first).
+///
+/// # Errors
+/// [`Error::ListLength`] if the lists differ in length, [`Error::Libtorch`] if an entry does not fit its parameter.
+pub fn fused_adamw(
+    params: &[&Tensor],
+    grads: &[&Tensor],
+    exp_avgs: &[&Tensor],
+    exp_avg_sqs: &[&Tensor],
+    steps: &[&Tensor],
+    step: &AdamWStep,
+) -> Result<()> {
+    let expected = params.len();
+    for (list, got) in [
+        ("grads", grads.len()),
+        ("exp_avgs", exp_avgs.len()),
+        ("exp_avg_sqs", exp_avg_sqs.len()),
+        ("steps", steps.len()),
+    ] {
+        if got != expected {
+            return Err(Error::ListLength { list, expected, got });
+        }
+    }
+    if params.is_empty() {
+        return Ok(());
+    }
+    let (params, grads, exp_avgs, exp_avg_sqs, steps) =
+        (raw(params), raw(grads), raw(exp_avgs), raw(exp_avg_sqs), raw(steps));
+    // SAFETY: each list holds `expected` live tensors; the shim checks what the kernel does not.
+    call(|error| unsafe {
+        ffi::polyqa_fused_adamw(
+            params.as_ptr(),
+            grads.as_ptr(),
+            exp_avgs.as_ptr(),
+            exp_avg_sqs.as_ptr(),
+            steps.as_ptr(),
+            expected,
+            step.lr,
+            step.beta1,
+            step.beta2,
+            step.weight_decay,
+            step.eps,
+            error,
+        )
+    })
+}
+
+/// The L2 norm of all tensors taken together.
+///
+/// # Errors
+/// [`Error::Libtorch`] if the list is empty or the tensors lie on different devices.
+pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
+    let list = raw(tensors);
+    let mut out = std::ptr::null_mut();
+    // SAFETY: the list holds live tensors; on success `out` is a new tensor that we own.
+    call(|error| unsafe { ffi::polyqa_total_norm(list.as_ptr(), list.len(), &mut out, error) })?;
+    let norm = unsafe { Tensor::from_ptr(out) };
+    Ok(norm.f_double_value(&[])?)
+}
+
+/// Scales all gradients in place so that their total norm is at most `max_norm`; returns the norm before.
+///
+/// The factor is `max_norm / (norm + 1e-6)` where that is below 1, as in `torch.nn.utils.clip_grad_norm_`.
+///
+/// # Errors
+/// [`Error::Libtorch`] if the list is empty or the tensors lie on different devices.
+pub fn clip_grad_norm(grads: &[&Tensor], max_norm: f64) -> Result<f64> {
+    let norm = total_norm(grads)?;
+    let factor = max_norm / (norm + 1e-6);
+    if factor < 1.0 {
+        let list = raw(grads);
+        // SAFETY: the list holds live tensors.
+        call(|error| unsafe { ffi::polyqa_scale_all(list.as_ptr(), list.len(), factor, error) })?;
+    }
+    Ok(norm)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+
+    const STEP: AdamWStep =
+        AdamWStep { lr: 1e-2, beta1: 0.9, beta2: 0.999, weight_decay: 0.1, eps: 1e-8 };
+
+    #[test]
+    fn three_steps_equal_the_algorithm_written_out() {
+        tch::manual_seed(3);
+        let options = (Kind::Double, Device::Cpu);
+        let start = Tensor::randn([33, 7], options);
+        let grad = Tensor::randn([33, 7], options);
+        let param = start.copy();
+        let (exp_avg, exp_avg_sq) = (param.zeros_like(), param.zeros_like());
+        let (mut x, mut m, mut v) = (start.copy(), start.zeros_like(), start.zeros_like());
+        for k in 1..=3 {
+            let step = Tensor::from(k as f32);
+            fused_adamw(&[&param], &[&grad], &[&exp_avg], &[&exp_avg_sq], &[&step], &STEP).unwrap();
+            x = x * (1.0 - STEP.lr * STEP.weight_decay);
+            m = m * STEP.beta1 + &grad * (1.0 - STEP.beta1);
+            v = v * STEP.beta2 + &grad * &grad * (1.0 - STEP.beta2);
+            let m_hat = &m / (1.0 - STEP.beta1.powi(k));
+            let v_hat = &v / (1.0 - STEP.beta2.powi(k));
+            x = x - m_hat / (v_hat.sqrt() + STEP.eps) * STEP.lr;
+        }
+        let worst = (&param - &x).abs().max().double_value(&[]);
+        assert!(worst < 1e-12, "off by {worst:e}");
+    }
+
+    #[test]
+    fn a_gradient_of_another_shape_is_refused() {
+        let options = (Kind::Float, Device::Cpu);
+        let (param, grad) = (Tensor::zeros([3], options), Tensor::zeros([4], options));
+        let step = Tensor::from(1f32);
+        let error = fused_adamw(&[&param], &[&grad], &[&param], &[&param], &[&step], &STEP);
+        assert!(error.unwrap_err().to_string().contains("entry 0 does not fit"));
+        let error = fused_adamw(&[&param], &[], &[&param], &[&param], &[&step], &STEP);
+        assert!(matches!(error, Err(Error::ListLength { list: "grads", .. })));
+    }
+
+    #[test]
+    fn clipping_scales_to_the_asked_norm_and_leaves_small_gradients_alone() {
+        let a = Tensor::from_slice(&[3.0f64, 0.0]);
+        let b = Tensor::from_slice(&[4.0f64]);
+        assert_eq!(clip_grad_norm(&[&a, &b], 10.0).unwrap(), 5.0);
+        assert_eq!(a.double_value(&[0]), 3.0);
+        assert_eq!(clip_grad_norm(&[&a, &b], 1.0).unwrap(), 5.0);
+        assert!((total_norm(&[&a, &b]).unwrap() - 1.0).abs() < 1e-6);
+        assert!(total_norm(&[]).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+// Optimiser kernels over lists of tensors.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
+#include <c10/core/GradMode.h>
+
+#include "guard.h"
+
+namespace {
+std::vector<at::Tensor> as_list(at::Tensor* const* tensors, size_t count) {
+  std::vector<at::Tensor> list;
+  list.reserve(count);
+  for (size_t i = 0; i < count; ++i) list.push_back(*tensors[i]);
+  return list;
+}
+}  // namespace
+
+extern "C" {
+int polyqa_fused_adamw(at::Tensor* const* params, at::Tensor* const* grads, at::Tensor* const* exp_avgs,
+                       at::Tensor* const* exp_avg_sqs, at::Tensor* const* steps, size_t count, double lr,
+                       double beta1, double beta2, double weight_decay, double eps, char** error) {
+  return guarded(error, [&] {
+    at::NoGradGuard no_grad;
+    // The CPU kernel checks no shapes: a short gradient would be read past its end.
+    for (size_t i = 0; i < count; ++i) {
+      TORCH_CHECK(params[i]->is_non_overlapping_and_dense(), "parameter ", i, " is not dense");
+      for (auto* t : {grads[i], exp_avgs[i], exp_avg_sqs[i]}) {
+        TORCH_CHECK(t->defined() && t->sizes() == params[i]->sizes() &&
+                        t->strides() == params[i]->strides() &&
+                        t->scalar_type() == params[i]->scalar_type() &&
+                        t->device() == params[i]->device(),
+                    "entry ", i, " does not fit its parameter in shape, strides, dtype or device");
+      }
+      TORCH_CHECK(steps[i]->defined() && steps[i]->numel() == 1 && steps[i]->scalar_type() == at::kFloat &&
+                      steps[i]->device() == params[i]->device(),
+                  "step ", i, " must be a float32 scalar on its parameter's device");
+    }
+    at::_fused_adamw_(as_list(params, count), as_list(grads, count), as_list(exp_avgs, count),
+                      as_list(exp_avg_sqs, count), {}, as_list(steps, count), lr, beta1, beta2, weight_decay,
+                      eps, /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+// The norm of all gradients taken together, as a new 0-d tensor.
+int polyqa_total_norm(at::Tensor* const* grads, size_t count, at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    at::NoGradGuard no_grad;
+    TORCH_CHECK(count > 0, "no gradients");
+    auto norms = at::_foreach_norm(as_list(grads, count), 2);
+    *out = new at::Tensor(at::linalg_vector_norm(at::stack(norms), 2));
+  });
+}
+
+int polyqa_scale_all(at::Tensor* const* tensors, size_t count, double factor, char** error) {
+  return guarded(error, [&] {
+    at::NoGradGuard no_grad;
+    at::_foreach_mul_(as_list(tensors, count), factor);
+  });
+}
+}

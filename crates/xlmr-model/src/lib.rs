@@ -1,0 +1,1 @@
+//! xlmr-model
