@@ -1,1 +1,16 @@
-//! examples
+//! What the recipes share: reading a recipe, the machine, the tasks that turn data into losses, and evaluation.
+//!
+//! Each paper has a folder beside this one; its `main.rs` reads like the paper's method section.
+
+pub mod cli;
+pub mod cloze;
+pub mod corpus;
+pub mod evaluation;
+pub mod injection;
+pub mod machine;
+pub mod mimetic;
+pub mod reading;
+pub mod recipe;
+pub mod results;
+pub mod retrieval;
+pub mod vocabulary;

@@ -1,2 +1,176 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: set-up of libtorch and the project's commands. Needs no libtorch itself.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `libtorch` | the pinned version and wheels, and the check of a folder |
+//! | `setup` | finds, links or provisions libtorch into `.libtorch` |
+//! | `wheels` | resumable download and unpacking, with `wheels.py` |
+//! | `doctor` | what is found, what is missing, what to do |
+//! | `steps` | the checks of `cargo xtask test` |
+//! | `process` | child processes with a clean environment |
+//! | `progress` | the progress line of a download |
+mod doctor;
+mod libtorch;
+mod process;
+mod progress;
+mod setup;
+mod steps;
+mod wheels;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use process::{cargo, run};
+use setup::{Options, Origin, ensure};
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Set-up of libtorch and the project's commands",
+    after_help = "Examples:\n  \
+        cargo xtask demo                 the whole walk, from knowledge to a table\n  \
+        cargo xtask ask                  ask the demo's model a question\n  \
+        cargo xtask test                 everything that CI checks\n  \
+        cargo xtask setup --cuda         libtorch with its CUDA libraries\n  \
+        cargo xtask doctor               what is found, what is missing, what to do"
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Link .libtorch to a libtorch that is there, or download the pinned one
+    #[command(
+        after_help = "Looks at LIBTORCH, then for python3's torch, then downloads the pinned \
+        wheels.\nAn interrupted set-up goes on where it was.\n\nExamples:\n  \
+        cargo xtask setup\n  cargo xtask setup --cuda\n  \
+        LIBTORCH=/opt/libtorch cargo xtask setup --force"
+    )]
+    Setup {
+        /// The full set, which runs on an NVIDIA GPU (2.5 GB to download)
+        #[arg(long)]
+        cuda: bool,
+        /// Make .libtorch anew, even if it is good or holds another version
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show what is found, what is missing and what to do
+    Doctor,
+    /// Run every check: format, clippy, docs, licences, tests, recipes
+    #[command(
+        after_help = "Stops at the first step that fails and names the command that runs it \
+        alone.\n\nExamples:\n  cargo xtask test\n  cargo xtask test --quick"
+    )]
+    Test {
+        /// Leave out docs, licences and recipes
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Train and evaluate the embedded demo
+    #[command(after_help = "Options go to the program as they are; `cargo xtask demo -- --help` \
+        lists them.\n\nExamples:\n  cargo xtask demo\n  cargo xtask demo --seeds 3 --out runs/demo3")]
+    Demo {
+        /// Passed on to the program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Ask the demo's model a question about an English text
+    #[command(after_help = "Options go to the program as they are; `cargo xtask ask -- --help` \
+        lists them.\n\nExample:\n  cargo xtask ask")]
+    Ask {
+        /// Passed on to the program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Train the small base model that the demo starts from
+    #[command(after_help = "Options go to the program as they are; \
+        `cargo xtask pretrain-base -- --help` lists them.\n\nExample:\n  cargo xtask pretrain-base")]
+    PretrainBase {
+        /// Passed on to the program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the criterion benches
+    #[command(after_help = "Options go to criterion as they are.\n\nExamples:\n  \
+        cargo xtask bench\n  cargo xtask bench --quick\n  cargo xtask bench encoder_step")]
+    Bench {
+        /// Passed on to criterion
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let task = Cli::parse().task;
+    match process::workspace_root().and_then(|root| start(&root, task)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Carries out one task; the exit code is that of the program it started.
+fn start(root: &Path, task: Task) -> Result<u8> {
+    match task {
+        Task::Setup { cuda, force } => {
+            let (found, origin) = ensure(root, Options { cuda, force })?;
+            let kind = if found.cuda { "CUDA" } else { "CPU" };
+            let kept = if origin == Origin::Kept { " is there already" } else { " is ready" };
+            println!("libtorch {} ({kind} set){kept}: {}", found.version, found.root.display());
+            Ok(0)
+        }
+        Task::Doctor => Ok(if doctor::doctor(root) { 0 } else { 1 }),
+        Task::Test { quick } => {
+            println!("set-up: libtorch {}", libtorch::VERSION);
+            ensure(root, Options::default())?;
+            steps::test(root, quick)
+        }
+        Task::Demo { arguments } => example(root, "demo", &arguments),
+        Task::Ask { arguments } => example(root, "ask", &arguments),
+        Task::PretrainBase { arguments } => example(root, "pretrain-base", &arguments),
+        Task::Bench { arguments } => {
+            ensure(root, Options::default())?;
+            let mut bench = cargo(root);
+            bench.args(["bench", "-p", "benches", "--benches", "--"]).args(arguments);
+            run(&mut bench)
+        }
+    }
+}
+
+/// Set-up, then one program of `examples/`, optimised.
+fn example(root: &Path, name: &str, arguments: &[String]) -> Result<u8> {
+    ensure(root, Options::default())?;
+    let mut command = cargo(root);
+    command.args(["run", "--release", "-p", "examples", "--example", name, "--"]).args(arguments);
+    run(&mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_a_program_are_passed_on() {
+        let passed = |line: &[&str]| match Cli::try_parse_from(line).unwrap().task {
+            Task::Demo { arguments } | Task::Bench { arguments } => arguments,
+            _ => panic!("another task"),
+        };
+        let line = ["xtask", "demo", "--seeds", "3", "--set", "train.lr=1e-3", "--out", "a b"];
+        assert_eq!(passed(&line), line[2..]);
+        assert_eq!(passed(&["xtask", "demo", "--", "--help"]), ["--help"]);
+        assert_eq!(passed(&["xtask", "bench", "--quick"]), ["--quick"]);
+        assert!(passed(&["xtask", "demo"]).is_empty());
+    }
+}

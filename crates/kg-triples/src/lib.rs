@@ -1,1 +1,23 @@
-//! kg-triples
+#![doc = include_str!("../README.md")]
+
+mod atomic;
+mod error;
+mod folder;
+mod graph;
+mod language;
+mod seed;
+mod tsv;
+
+pub mod jsonl;
+pub mod questions;
+pub mod sample;
+pub mod sequence;
+
+pub use error::KgError;
+pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};
+pub use language::Language;
+pub use sample::{MissingRelation, SampleConfig, SampleReport, sample};
+pub use sequence::{
+    BuildReport, MaskedEntity, Sequence, SequenceConfig, SequenceKind, build_sequences,
+    build_sequences_for_pairs,
+};

@@ -1,1 +1,39 @@
-//! mlqa-eval
+#![doc = include_str!("../README.md")]
+
+mod compare;
+mod coverage;
+mod dataset;
+mod dataset_name;
+mod decode;
+mod error;
+mod files;
+mod html;
+mod language;
+mod matrix;
+mod metric;
+mod normalize;
+mod predictions;
+mod published;
+mod report;
+mod tokens;
+mod top_k;
+mod unicode;
+mod unicode_tables;
+mod windows;
+
+pub use compare::{Compared, compare, compared_markdown};
+pub use coverage::{Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, coverage};
+pub use dataset::{Answer, Dataset, Question, pair};
+pub use dataset_name::DatasetName;
+pub use decode::{Candidate, DecodeConfig, NBest, decode};
+pub use error::EvalError;
+pub use language::Language;
+pub use matrix::{Average, Cell, Matrix};
+pub use metric::{QuestionScore, Score, python_float, score};
+pub use normalize::Normalization;
+pub use predictions::{Predictions, write_n_best};
+pub use published::{PUBLISHED_CSV, Published, published, select, tables};
+pub use report::{Metric, TABLE_ONE_LANGUAGES, table_one};
+pub use tokens::load_tokenizer;
+pub use top_k::{TopKUnique, top_k_exact_match};
+pub use windows::{Purpose, Separator, UnanswerableWindow, Window, WindowConfig, windows};

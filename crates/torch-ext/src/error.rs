@@ -24,6 +24,14 @@ pub enum Error {
         /// Why it cannot be had, and what to do.
         reason: String,
     },
+    /// A tensor file cannot be read or written.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it, naming the tensor where one is at fault.
+        reason: String,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Torch(#[from] tch::TchError),

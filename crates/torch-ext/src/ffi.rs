@@ -35,6 +35,11 @@ unsafe extern "C" {
         factor: f64,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_clear_grads(
+        params: *const RawTensor,
+        count: usize,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_set_float32_matmul_precision(
         level: c_int,
         error: *mut *mut c_char,

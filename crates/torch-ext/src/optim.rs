@@ -100,6 +100,17 @@ pub fn clip_grad_norm(grads: &[&Tensor], max_norm: f64) -> Result<f64> {
     Ok(norm)
 }
 
+/// Drops the gradients of `params`: a parameter that the next backward pass does not reach then has an undefined
+/// gradient, and an optimiser leaves it alone. Zeroed gradients would still decay it.
+///
+/// # Errors
+/// [`Error::Libtorch`] if libtorch refuses.
+pub fn clear_grads(params: &[&Tensor]) -> Result<()> {
+    let list = raw(params);
+    // SAFETY: the list holds live tensors.
+    call(|error| unsafe { ffi::polyqa_clear_grads(list.as_ptr(), list.len(), error) })
+}
+
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind, Tensor};
@@ -141,6 +152,15 @@ mod tests {
         assert!(error.unwrap_err().to_string().contains("entry 0 does not fit"));
         let error = fused_adamw(&[&param], &[], &[&param], &[&param], &[&step], &STEP);
         assert!(matches!(error, Err(Error::ListLength { list: "grads", .. })));
+    }
+
+    #[test]
+    fn cleared_gradients_are_undefined() {
+        let x = Tensor::from_slice(&[2.0f64]).set_requires_grad(true);
+        (&x * &x).backward();
+        assert!(x.grad().defined());
+        clear_grads(&[&x]).unwrap();
+        assert!(!x.grad().defined());
     }
 
     #[test]

@@ -1,1 +1,29 @@
-//! xlmr-model
+#![doc = include_str!("../README.md")]
+
+mod activation;
+mod checkpoint;
+mod config;
+mod encoder;
+mod error;
+mod fields;
+mod files;
+mod head;
+mod heads;
+mod inputs;
+mod layers;
+mod load;
+mod model;
+mod parameters;
+mod save;
+mod stored;
+mod tokenizer;
+
+pub use activation::Activation;
+pub use config::Config;
+pub use error::{Error, Result};
+pub use head::Head;
+pub use inputs::{Inputs, position_ids};
+pub use load::{LoadOptions, LoadReport, Segments};
+pub use model::Model;
+pub use stored::{StoredFile, write_tensors};
+pub use tokenizer::{SpecialTokens, check_tokenizer};

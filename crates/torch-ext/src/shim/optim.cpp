@@ -60,4 +60,11 @@ int polyqa_scale_all(at::Tensor* const* tensors, size_t count, double factor, ch
     at::_foreach_mul_(as_list(tensors, count), factor);
   });
 }
+
+// Forgets the gradients, so that a parameter unused in the next step has none instead of zeros.
+int polyqa_clear_grads(at::Tensor* const* params, size_t count, char** error) {
+  return guarded(error, [&] {
+    for (size_t i = 0; i < count; ++i) params[i]->mutable_grad() = at::Tensor();
+  });
+}
 }

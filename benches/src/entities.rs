@@ -1,0 +1,84 @@
+//! Entity completion beside loops over the entities.
+use anyhow::Result;
+use objectives::{EntityCompletionConfig, EntityNormalization, entity_completion};
+use tch::{Device, Kind, Reduction, Tensor};
+
+use crate::SEED;
+
+/// Random logits of E entities with 1, 2, 3, 4, 1, 2, … sub-tokens.
+pub struct EntityCase {
+    logits: Tensor,
+    targets: Tensor,
+    entities: Tensor,
+    count: i64,
+}
+
+impl EntityCase {
+    /// The same numbers at every call.
+    ///
+    /// # Errors
+    /// If libtorch cannot allocate.
+    pub fn random(count: i64, vocabulary: i64) -> Result<Self> {
+        tch::manual_seed(SEED);
+        let sizes = Tensor::f_arange(count, (Kind::Int64, Device::Cpu))?.f_remainder(4)?;
+        let entities = Tensor::f_repeat_interleave(&sizes.f_add_scalar(1)?, None)?;
+        let positions = entities.size1()?;
+        Ok(Self {
+            logits: Tensor::f_randn([positions, vocabulary], (Kind::Float, Device::Cpu))?
+                .set_requires_grad(true),
+            targets: Tensor::f_randint(vocabulary, [positions], (Kind::Int64, Device::Cpu))?,
+            entities,
+            count,
+        })
+    }
+
+    /// Ours: every entity at once. Forward and backward; the loss.
+    ///
+    /// # Errors
+    /// If libtorch refuses.
+    pub fn at_once(&self) -> Result<f64> {
+        let config = EntityCompletionConfig {
+            normalization: EntityNormalization::Entity,
+            ..Default::default()
+        };
+        self.backward(entity_completion(&self.logits, &self.targets, &self.entities, &config)?)
+    }
+
+    /// One cross-entropy per entity, on the rows of its logits.
+    ///
+    /// # Errors
+    /// If libtorch refuses.
+    pub fn loop_over_logits(&self) -> Result<f64> {
+        let mut losses = Vec::new();
+        for entity in 0..self.count {
+            let rows = self.entities.f_eq(entity)?.f_nonzero()?.f_squeeze_dim(1)?;
+            let logits = self.logits.f_index_select(0, &rows)?;
+            let targets = self.targets.f_index_select(0, &rows)?;
+            losses.push(cross_entropy(&logits, &targets, Reduction::Mean)?);
+        }
+        self.backward(Tensor::f_stack(&losses, 0)?.f_mean(None::<Kind>)?)
+    }
+
+    /// One cross-entropy for all, then a mean per entity over the positions' losses.
+    ///
+    /// # Errors
+    /// If libtorch refuses.
+    pub fn loop_over_losses(&self) -> Result<f64> {
+        let all = cross_entropy(&self.logits, &self.targets, Reduction::None)?;
+        let mut losses = Vec::new();
+        for entity in 0..self.count {
+            losses.push(all.f_masked_select(&self.entities.f_eq(entity)?)?.f_mean(None::<Kind>)?);
+        }
+        self.backward(Tensor::f_stack(&losses, 0)?.f_mean(None::<Kind>)?)
+    }
+
+    fn backward(&self, loss: Tensor) -> Result<f64> {
+        let value = loss.f_double_value(&[])?;
+        drop(Tensor::f_run_backward(&[loss], &[&self.logits], false, false)?);
+        Ok(value)
+    }
+}
+
+fn cross_entropy(logits: &Tensor, targets: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    Ok(logits.f_cross_entropy_loss::<Tensor>(targets, None, reduction, -100, 0.0)?)
+}

@@ -1,0 +1,82 @@
+//! The span loss beside the one of `transformers`.
+use anyhow::Result;
+use objectives::{SpanConfig, span};
+use tch::{Device, Kind, Reduction, Tensor};
+
+use crate::SEED;
+
+/// Random logits and positions, every eighth row without its answer; the context mask leaves out the first 16 tokens
+/// but `<s>`.
+pub struct SpanCase {
+    logits: [Tensor; 2],
+    positions: [Tensor; 2],
+    context_mask: Tensor,
+}
+
+impl SpanCase {
+    /// The same numbers at every call.
+    ///
+    /// # Errors
+    /// If libtorch cannot allocate.
+    pub fn random(batch: i64, length: i64) -> Result<Self> {
+        tch::manual_seed(SEED);
+        let ids = (Kind::Int64, Device::Cpu);
+        let logits = || -> Result<Tensor> {
+            Ok(Tensor::f_randn([batch, length], (Kind::Float, Device::Cpu))?
+                .set_requires_grad(true))
+        };
+        let beyond = Tensor::f_arange(batch, ids)?.f_remainder(8)?.f_eq(7)?;
+        let positions = || -> Result<Tensor> {
+            Ok(Tensor::f_randint_low(16, length, [batch], ids)?.f_masked_fill(&beyond, length)?)
+        };
+        let columns = Tensor::f_arange(length, ids)?;
+        let context = columns.f_ge(16)?.f_logical_or(&columns.f_eq(0)?)?;
+        Ok(Self {
+            logits: [logits()?, logits()?],
+            positions: [positions()?, positions()?],
+            context_mask: context.f_unsqueeze(0)?.f_repeat([batch, 1])?,
+        })
+    }
+
+    /// Ours. Forward and backward; the loss.
+    ///
+    /// # Errors
+    /// If libtorch refuses.
+    pub fn checked(&self, masked: bool) -> Result<f64> {
+        let [start, end] = &self.logits;
+        let [starts, ends] = &self.positions;
+        let mask = masked.then_some(&self.context_mask);
+        self.backward(span(start, end, starts, ends, mask, &SpanConfig::default())?)
+    }
+
+    /// As `XLMRobertaForQuestionAnswering` does it: clamp, then cross-entropy that ignores L; no check.
+    ///
+    /// # Errors
+    /// If libtorch refuses.
+    pub fn clamped(&self, masked: bool) -> Result<f64> {
+        let mut losses = Vec::new();
+        for (logits, positions) in self.logits.iter().zip(&self.positions) {
+            let (_, length) = logits.size2()?;
+            let logits = if masked {
+                logits.f_masked_fill(&self.context_mask.f_logical_not()?, f64::NEG_INFINITY)?
+            } else {
+                logits.shallow_clone()
+            };
+            let positions = positions.f_clamp(0, length)?;
+            losses.push(logits.f_cross_entropy_loss::<Tensor>(
+                &positions,
+                None,
+                Reduction::Mean,
+                length,
+                0.0,
+            )?);
+        }
+        self.backward(Tensor::f_stack(&losses, 0)?.f_sum(None::<Kind>)?.f_div_scalar(2.0)?)
+    }
+
+    fn backward(&self, loss: Tensor) -> Result<f64> {
+        let value = loss.f_double_value(&[])?;
+        drop(Tensor::f_run_backward(&[loss], &self.logits, false, false)?);
+        Ok(value)
+    }
+}

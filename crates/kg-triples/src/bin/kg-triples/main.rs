@@ -1,0 +1,88 @@
+//! `kg-triples`: sample facts, build training sequences, make reading items, count what a folder holds.
+mod mix;
+mod questions;
+mod sample;
+mod stats;
+mod table;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use kg_triples::KgError;
+
+/// Knowledge triples to training data.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kg-triples stats --in wikidata
+  kg-triples sample --kg wikidata --languages en,de,zh --count 20000 --seed 1 --out sampled
+  kg-triples mix --in sampled --tokenizer xlm-roberta-base/tokenizer.json --pairs en-de --out en-de.jsonl.gz
+  kg-triples questions --kg sampled --templates templates.tsv --split test --out qa
+
+A folder of triples holds triples.tsv (head_id, relation_id, tail_id) and labels.tsv (id, lang, label, kind).
+Exit code 2 and one line on stderr mean bad input or a path that cannot be used.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sample facts that have labels in all languages
+    Sample(sample::Args),
+    /// Build monolingual, mixed and concatenated masked sequences
+    Mix(mix::Args),
+    /// Make SQuAD-style reading items from templates
+    Questions(questions::Args),
+    /// Count triples and labels by language and relation
+    Stats(stats::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Sample(args) => sample::run(args),
+        Command::Mix(args) => mix::run(args),
+        Command::Questions(args) => questions::run(args),
+        Command::Stats(args) => stats::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A value as serde writes it in a configuration file, for enums on the command line.
+fn choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.replace('-', "_").into()).map_err(|error| error.to_string())
+}
+
+/// A spinner that says what is under way; hidden where stderr is no terminal.
+fn spinner(message: &'static str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_message(message);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// A bar over `length` steps; hidden where stderr is no terminal.
+fn progress(length: usize, message: &'static str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}");
+    let bar = ProgressBar::new(length as u64).with_message(message);
+    style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
+}
+
+/// The result of a command.
+type Done = Result<(), KgError>;

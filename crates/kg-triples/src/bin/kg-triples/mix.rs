@@ -1,0 +1,159 @@
+use std::path::PathBuf;
+
+use kg_triples::jsonl::SequenceWriter;
+use kg_triples::sequence::{ConcatSeparator, Extent, Masking, MixedTarget, TripleStyle};
+use kg_triples::{
+    KgError, KnowledgeGraph, SequenceConfig, SequenceKind, build_sequences_for_pairs,
+};
+use tokenizers::Tokenizer;
+
+use crate::table::Table;
+use crate::{Done, choice, progress, spinner};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kg-triples mix --in sampled --tokenizer xlm-roberta-base/tokenizer.json --pairs en-de --out en-de.jsonl.gz
+  kg-triples mix --in sampled --tokenizer tokenizer.json --kinds monolingual --out monolingual.jsonl
+  kg-triples mix --in sampled --tokenizer tokenizer.json --mixed-target native_entity --mix-weights 1,1,1 --out mixed.jsonl")]
+pub struct Args {
+    /// Folder with triples.tsv and labels.tsv
+    #[arg(long = "in", value_name = "DIR")]
+    input: PathBuf,
+    /// tokenizer.json, or the model folder that holds it
+    #[arg(long, value_name = "FILE")]
+    tokenizer: PathBuf,
+    /// Language pairs [default: en with each other language of the folder]
+    #[arg(long, value_delimiter = ',', value_name = "en-de,…", value_parser = pair)]
+    pairs: Option<Vec<(String, String)>>,
+    /// Kinds of sequences
+    #[arg(long, value_delimiter = ',', default_value = "monolingual,mixed,concatenated", value_parser = choice::<SequenceKind>)]
+    kinds: Vec<SequenceKind>,
+    /// Masks per entity: gold_length, single, or fixed:N
+    #[arg(long, default_value = "gold_length", value_parser = masking)]
+    masking: Masking,
+    /// Masked entity of mixed triples: foreign_entity, native_entity or both
+    #[arg(long, default_value = "foreign_entity", value_parser = choice::<MixedTarget>)]
+    mixed_target: MixedTarget,
+    /// Between head, relation and tail: space or comma
+    #[arg(long, default_value = "space", value_parser = choice::<TripleStyle>)]
+    triple_style: TripleStyle,
+    /// Between concatenated triples: none or sep_token
+    #[arg(long, default_value = "none", value_parser = choice::<ConcatSeparator>)]
+    concat_separator: ConcatSeparator,
+    /// Mixed sequences of (i, j) only (forward), or of (j, i) too (both)
+    #[arg(long, default_value = "both", value_parser = choice::<Extent>)]
+    mixed_directions: Extent,
+    /// Concatenated sequences in the order (i, j) only (forward), or (j, i) too (both)
+    #[arg(long, default_value = "forward", value_parser = choice::<Extent>)]
+    concatenated_orders: Extent,
+    /// Proportions of monolingual, mixed, concatenated sequences, such as 1,1,1 [default: keep all]
+    #[arg(long, value_delimiter = ',', num_args = 3, value_name = "W,W,W")]
+    mix_weights: Option<Vec<f64>>,
+    /// Drop sequences of more tokens, special tokens counted
+    #[arg(long, default_value_t = SequenceConfig::default().max_length)]
+    max_length: usize,
+    /// Seed of the shuffle
+    #[arg(long, default_value_t = SequenceConfig::default().seed)]
+    seed: u64,
+    /// JSONL file to write; compressed if it ends in .gz
+    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    out: PathBuf,
+}
+
+pub fn run(args: Args) -> Done {
+    let weights = args.mix_weights.as_deref().map(|weights| {
+        <[f64; 3]>::try_from(weights).map_err(|_| KgError::Config {
+            key: "mix_weights",
+            value: format!("{weights:?}"),
+            rule: "three numbers",
+        })
+    });
+    let config = SequenceConfig {
+        kinds: args.kinds,
+        masking: args.masking,
+        mixed_target: args.mixed_target,
+        triple_style: args.triple_style,
+        concat_separator: args.concat_separator,
+        mixed_directions: args.mixed_directions,
+        concatenated_orders: args.concatenated_orders,
+        mix_weights: weights.transpose()?,
+        max_length: args.max_length,
+        seed: args.seed,
+    };
+    let path = match args.tokenizer.is_dir() {
+        true => args.tokenizer.join("tokenizer.json"),
+        false => args.tokenizer,
+    };
+    let bar = spinner("reading");
+    let graph = KnowledgeGraph::read_dir(&args.input)?;
+    let tokenizer = Tokenizer::from_file(&path)
+        .map_err(|error| KgError::Tokenizer(format!("cannot load {}: {error}", path.display())))?;
+    let pairs = match args.pairs {
+        Some(pairs) => pairs,
+        None => default_pairs(&graph),
+    };
+    bar.set_message("building");
+    let (sequences, report) = build_sequences_for_pairs(&graph, &pairs, &config, &tokenizer)?;
+    bar.finish_and_clear();
+    if sequences.is_empty() {
+        return Err(KgError::Empty {
+            what: format!("sequences of {} triples", report.facts),
+            hint: format!(
+                "dropped: {} without a label, {} with an unusable label, {} with too long an entity, {} too long",
+                report.dropped.missing_label,
+                report.dropped.unusable_label,
+                report.dropped.entity_too_long,
+                report.dropped.sequence_too_long
+            ),
+        });
+    }
+    let bar = progress(sequences.len(), "writing");
+    let mut writer = SequenceWriter::create(&args.out)?;
+    for sequence in bar.wrap_iter(sequences.iter()) {
+        writer.write(sequence)?;
+    }
+    writer.finish()?;
+    bar.finish_and_clear();
+
+    let mut table = Table::default();
+    table.count("triples", report.facts);
+    table.count("language pairs", report.pairs);
+    for (kind, count) in &report.kept {
+        table.count(format!("{} sequences", kind.name()), *count);
+    }
+    table.count("sequences", report.sequences());
+    table.count("tokens", report.tokens);
+    table.count("masked tokens", report.masked_tokens);
+    table.count("dropped: no label", report.dropped.missing_label);
+    table.count("dropped: unusable label", report.dropped.unusable_label);
+    table.count("dropped: entity too long", report.dropped.entity_too_long);
+    table.count("dropped: sequence too long", report.dropped.sequence_too_long);
+    table.count("dropped: mix weights", report.dropped.mix_weights);
+    table.print();
+    Ok(())
+}
+
+/// English with each other language.
+fn default_pairs(graph: &KnowledgeGraph) -> Vec<(String, String)> {
+    let others = graph.languages().iter().filter(|language| **language != "en");
+    others.map(|language| ("en".to_owned(), language.as_str().to_owned())).collect()
+}
+
+/// `en-de`; a code with a hyphen of its own goes with a colon, `en:zh-hant`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once(':').or_else(|| text.split_once('-'));
+    match parts {
+        Some((i, j)) if !i.is_empty() && !j.is_empty() => Ok((i.into(), j.into())),
+        _ => Err("expected two languages, such as en-de (or en:zh-hant)".into()),
+    }
+}
+
+fn masking(text: &str) -> Result<Masking, String> {
+    match text.split_once(':') {
+        Some(("fixed" | "fixed_length", masks)) => {
+            let masks = masks.parse().map_err(|_| format!("{masks:?} is no number of masks"))?;
+            Ok(Masking::FixedLength { masks })
+        }
+        _ => choice(text).map_err(|_| "expected gold_length, single or fixed:N".into()),
+    }
+}

@@ -1,0 +1,60 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kg_triples::KnowledgeGraph;
+
+use crate::table::{Table, blank_line};
+use crate::{Done, spinner};
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  kg-triples stats --in sampled")]
+pub struct Args {
+    /// Folder with triples.tsv and labels.tsv
+    #[arg(long = "in", value_name = "DIR")]
+    input: PathBuf,
+}
+
+pub fn run(args: Args) -> Done {
+    let bar = spinner("reading");
+    let graph = KnowledgeGraph::read_dir(&args.input)?;
+    bar.finish_and_clear();
+
+    let mut table = Table::default();
+    table.count("triples", graph.len());
+    table.count("repeated triples", graph.repeated_triples());
+    table.count("entities", graph.entities().count());
+    table.count("relations", graph.relations().count());
+    table.count("languages", graph.languages().len());
+    table.print();
+    blank_line();
+
+    let mut table = Table::default();
+    table.row(["language", "entities", "relations", "labelled triples"]);
+    for language in graph.languages() {
+        let labelled = |id: &str| graph.label(id, language.as_str()).is_some();
+        let complete = graph.triples().filter(|triple| {
+            labelled(triple.head) && labelled(triple.relation) && labelled(triple.tail)
+        });
+        table.row([
+            language.to_string(),
+            graph.entities().filter(|id| labelled(id)).count().to_string(),
+            graph.relations().filter(|id| labelled(id)).count().to_string(),
+            complete.count().to_string(),
+        ]);
+    }
+    table.print();
+    blank_line();
+
+    let mut by_relation: BTreeMap<&str, usize> = BTreeMap::new();
+    for triple in graph.triples() {
+        *by_relation.entry(triple.relation).or_default() += 1;
+    }
+    let mut table = Table::default();
+    table.row(["relation", "triples", "label"]);
+    for (relation, count) in by_relation {
+        let label = graph.label(relation, "en").unwrap_or_default();
+        table.row([relation, &count.to_string(), label]);
+    }
+    table.print();
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! Two or more columns of text on stdout, aligned.
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// Rows of cells; the first column is aligned left, the others right.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Adds a row.
+    pub fn row<C: Display>(&mut self, cells: impl IntoIterator<Item = C>) {
+        self.rows.push(cells.into_iter().map(|cell| cell.to_string()).collect());
+    }
+
+    /// Adds a row of a name and a count.
+    pub fn count(&mut self, name: impl Display, count: usize) {
+        self.row([name.to_string(), count.to_string()]);
+    }
+
+    /// Prints the table; a closed pipe is no error.
+    pub fn print(&self) {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut out = io::stdout().lock();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                if column == 0 {
+                    line.push_str(&format!("{cell:<width$}"));
+                } else {
+                    line.push_str(&format!("  {cell:>width$}"));
+                }
+            }
+            if writeln!(out, "{}", line.trim_end()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// An empty line on stdout; a closed pipe is no error.
+pub fn blank_line() {
+    let _ = writeln!(io::stdout());
+}

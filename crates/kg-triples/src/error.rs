@@ -1,0 +1,129 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Everything that can go wrong here; each message says where, what was expected, what came, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum KgError {
+    /// A file or folder cannot be read or written.
+    #[error("{}: cannot {action}: {source}{}", path.display(), advice(path, source))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as in "read the file".
+        action: &'static str,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The first line of a TSV file is not the header of its format.
+    #[error("{}:{line}: expected the tab-separated header {expected}, got {got}; add the header line or fix its columns", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: u64,
+        /// The headers that are understood.
+        expected: String,
+        /// The line as it stands.
+        got: String,
+    },
+    /// A cell, or the number of cells, of a TSV file is wrong.
+    #[error("{}:{line}: {column}: expected {expected}, got {got}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: u64,
+        /// Name of the column, or "columns" for their number.
+        column: &'static str,
+        /// What the format asks for.
+        expected: String,
+        /// What stands there.
+        got: String,
+    },
+    /// A value given to [`GraphBuilder`](crate::GraphBuilder) or [`Language::new`](crate::Language::new) cannot be stored.
+    #[error("{field}: expected {expected}, got {got}")]
+    Value {
+        /// Which value.
+        field: &'static str,
+        /// What it has to be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
+    /// A language without a single label in the graph.
+    #[error("language {language:?} has no label in this knowledge graph; it has {available}")]
+    UnknownLanguage {
+        /// The language asked for.
+        language: String,
+        /// The languages there are.
+        available: String,
+    },
+    /// Fewer facts than asked for, where that is not allowed.
+    #[error(
+        "{available} facts can be sampled, {asked} were asked for; lower the count, ask for fewer languages, or leave out the strict mode to take all there are"
+    )]
+    TooFew {
+        /// Facts asked for.
+        asked: usize,
+        /// Facts that pass the filters.
+        available: usize,
+    },
+    /// Nothing is left to write.
+    #[error("{what}: nothing is left; {hint}")]
+    Empty {
+        /// What came out empty.
+        what: String,
+        /// What to look at.
+        hint: String,
+    },
+    /// A configuration value out of its range.
+    #[error("{key} = {value}: must be {rule}")]
+    Config {
+        /// The key of the configuration.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it has to be.
+        rule: &'static str,
+    },
+    /// A tokenizer that cannot be loaded, fails on a text, or lacks a special token.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// A line of a JSONL file is not a sequence.
+    #[error("{}:{line}: expected one sequence as a JSON object, got {got}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        got: String,
+    },
+    /// A compressed file ends in the middle.
+    #[error("{}: the gzip data end early, after line {line}; the file is incomplete, make or copy it again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Complete lines before the end.
+        line: u64,
+    },
+}
+
+impl KgError {
+    /// An [`KgError::Io`] for `path`, ready for `map_err`.
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, action, source }
+    }
+}
+
+fn advice(path: &Path, source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound if path.extension().is_some() => "; check the path",
+        io::ErrorKind::NotFound => "; check the path of the folder",
+        io::ErrorKind::PermissionDenied => "; check the permissions",
+        io::ErrorKind::NotADirectory => "; a part of this path is a file, not a folder",
+        io::ErrorKind::StorageFull => "; free some space",
+        _ => "",
+    }
+}

@@ -1,0 +1,122 @@
+//! The folder form of a graph: `triples.tsv` and `labels.tsv`.
+use std::io::Write;
+use std::path::Path;
+
+use crate::atomic::AtomicFile;
+use crate::tsv::TsvReader;
+use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind};
+
+const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
+const LABELS: &[&str] = &["id", "lang", "label", "kind"];
+const ENTITY_LABELS: &[&str] = &["id", "lang", "label"];
+const RELATION_LABELS: &[&str] = &["relation_id", "lang", "label"];
+
+impl KnowledgeGraph {
+    /// Reads `triples.tsv` (header `head_id relation_id tail_id`) and `labels.tsv` (header `id lang label kind`, kind
+    /// `entity` or `relation`) of the folder `dir`; UTF-8, tab-separated, quotes are ordinary characters.
+    ///
+    /// A `labels.tsv` without the column `kind` holds entities only; then `relations.tsv` (header
+    /// `relation_id lang label`), if it exists, holds the labels of relations.
+    ///
+    /// # Errors
+    /// [`KgError::Io`] if a file is missing or unreadable; [`KgError::Header`], [`KgError::Row`] with file, line and
+    /// column for a wrong header, number of cells, id, language, label or kind, invalid UTF-8, and for an id with two
+    /// labels in one language.
+    pub fn read_dir(dir: impl AsRef<Path>) -> Result<Self, KgError> {
+        let dir = dir.as_ref();
+        std::fs::read_dir(dir).map_err(KgError::io(dir, "read the folder"))?;
+        let mut builder = GraphBuilder::default();
+        let (mut file, _) = TsvReader::open(&dir.join("triples.tsv"), &[TRIPLES], false)?;
+        while let Some(row) = file.row()? {
+            if let [head, relation, tail] = row[..] {
+                let added = builder.add_triple(head, relation, tail);
+                at_line(&file, added)?;
+            }
+        }
+        let headers = [LABELS, ENTITY_LABELS];
+        let (mut file, which) = TsvReader::open(&dir.join("labels.tsv"), &headers, false)?;
+        read_labels(&mut file, &mut builder, LabelKind::Entity)?;
+        let relations = dir.join("relations.tsv");
+        if which == 1 && relations.exists() {
+            let (mut file, _) = TsvReader::open(&relations, &[RELATION_LABELS], false)?;
+            read_labels(&mut file, &mut builder, LabelKind::Relation)?;
+        }
+        Ok(builder.build())
+    }
+
+    /// Writes `triples.tsv` and `labels.tsv` (with the column `kind`) in canonical order into the folder `dir`, which is
+    /// created where missing. Both files are complete before either of them gets its name.
+    ///
+    /// # Errors
+    /// [`KgError::Io`] if the folder or a file cannot be written.
+    pub fn write_dir(&self, dir: impl AsRef<Path>) -> Result<(), KgError> {
+        let dir = dir.as_ref();
+        let path = dir.join("triples.tsv");
+        let mut file = AtomicFile::create(&path)?;
+        let mut write = |line: String| {
+            file.write_all(line.as_bytes()).map_err(KgError::io(&path, "write the file"))
+        };
+        write(format!("{}\n", TRIPLES.join("\t")))?;
+        for triple in self.triples() {
+            write(format!("{}\t{}\t{}\n", triple.head, triple.relation, triple.tail))?;
+        }
+        let triples = file.sync()?;
+
+        let path = dir.join("labels.tsv");
+        let mut file = AtomicFile::create(&path)?;
+        let mut write = |line: String| {
+            file.write_all(line.as_bytes()).map_err(KgError::io(&path, "write the file"))
+        };
+        write(format!("{}\n", LABELS.join("\t")))?;
+        for (at, (id, labels)) in self.ids.iter().zip(&self.labels).enumerate() {
+            for (kind, word) in [(LabelKind::Entity, "entity"), (LabelKind::Relation, "relation")] {
+                if self.has_role(at, kind) {
+                    for (language, label) in labels {
+                        write(format!("{id}\t{language}\t{label}\t{word}\n"))?;
+                    }
+                }
+            }
+        }
+        let labels = file.sync()?;
+        triples.publish()?;
+        labels.publish()
+    }
+}
+
+/// Rows of three cells are labels of `kind`; a fourth cell names the kind.
+fn read_labels(
+    file: &mut TsvReader,
+    builder: &mut GraphBuilder,
+    kind: LabelKind,
+) -> Result<(), KgError> {
+    while let Some(row) = file.row()? {
+        let added = match row[..] {
+            [id, language, label] => builder.add_label(id, language, label, kind),
+            [id, language, label, "entity"] => {
+                builder.add_label(id, language, label, LabelKind::Entity)
+            }
+            [id, language, label, "relation"] => {
+                builder.add_label(id, language, label, LabelKind::Relation)
+            }
+            [.., other] => Err(KgError::Value {
+                field: "kind",
+                expected: "`entity` or `relation`".into(),
+                got: format!("{other:?}"),
+            }),
+            [] => Ok(()),
+        };
+        at_line(file, added)?;
+    }
+    Ok(())
+}
+
+/// Adds file and line to what the builder found wrong with a value.
+pub(crate) fn at_line<T>(file: &TsvReader, result: Result<T, KgError>) -> Result<T, KgError> {
+    result.map_err(|error| match error {
+        KgError::Value { field: column, expected, got } => {
+            let (path, line) = file.place();
+            KgError::Row { path, line, column, expected, got }
+        }
+        other => other,
+    })
+}

@@ -1,0 +1,349 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{KgError, Language};
+
+/// A fact by the ids of its head, relation and tail, such as `Q183 P36 Q64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Triple<'a> {
+    /// Id of the head entity, h in (h, r, t).
+    pub head: &'a str,
+    /// Id of the relation, r in (h, r, t).
+    pub relation: &'a str,
+    /// Id of the tail entity, t in (h, r, t).
+    pub tail: &'a str,
+}
+
+/// What a label names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelKind {
+    /// A head or tail.
+    Entity,
+    /// A relation (a Wikidata property).
+    Relation,
+}
+
+impl LabelKind {
+    fn flag(self) -> u8 {
+        match self {
+            Self::Entity => 1,
+            Self::Relation => 2,
+        }
+    }
+}
+
+/// A set of triples with labels in several languages.
+///
+/// It is kept in canonical order (ids sorted as text, triples sorted by head, relation, tail), so nothing made from it
+/// depends on the order of the lines of a file. The position of a triple in that order is its *fact number*.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnowledgeGraph {
+    /// Sorted; the position of an id is its interned form.
+    pub(crate) ids: Vec<String>,
+    /// Per id, the kinds it is used as, see [`LabelKind::flag`].
+    roles: Vec<u8>,
+    /// Per id, its labels by language, sorted.
+    pub(crate) labels: Vec<Vec<(Language, Box<str>)>>,
+    /// Sorted and distinct: interned head, relation, tail.
+    pub(crate) triples: Vec<[u32; 3]>,
+    languages: Vec<Language>,
+    repeated: usize,
+}
+
+impl KnowledgeGraph {
+    /// All triples, in the order of their fact numbers.
+    pub fn triples(&self) -> impl ExactSizeIterator<Item = Triple<'_>> {
+        self.triples.iter().map(|triple| self.resolve(*triple))
+    }
+
+    /// The triple with this fact number.
+    pub fn triple(&self, fact: u32) -> Option<Triple<'_>> {
+        let triple = self.triples.get(usize::try_from(fact).ok()?)?;
+        Some(self.resolve(*triple))
+    }
+
+    /// The number of triples.
+    pub fn len(&self) -> usize {
+        self.triples.len()
+    }
+
+    /// Whether there is no triple at all.
+    pub fn is_empty(&self) -> bool {
+        self.triples.is_empty()
+    }
+
+    /// The label of an entity or relation in `language`.
+    pub fn label(&self, id: &str, language: &str) -> Option<&str> {
+        let labels = self.labels.get(self.position(id)?)?;
+        let at = labels.binary_search_by(|(known, _)| known.as_str().cmp(language)).ok()?;
+        labels.get(at).map(|(_, label)| &**label)
+    }
+
+    /// The languages that have a label, sorted.
+    pub fn languages(&self) -> &[Language] {
+        &self.languages
+    }
+
+    /// The ids of all entities: heads, tails and ids labelled as entities, sorted.
+    pub fn entities(&self) -> impl Iterator<Item = &str> {
+        self.with_role(LabelKind::Entity)
+    }
+
+    /// The ids of all relations: those of triples and ids labelled as relations, sorted.
+    pub fn relations(&self) -> impl Iterator<Item = &str> {
+        self.with_role(LabelKind::Relation)
+    }
+
+    /// How many triples were given more than once; a graph is a set and holds each once.
+    pub fn repeated_triples(&self) -> usize {
+        self.repeated
+    }
+
+    /// The triples for which `keep` says yes, with the labels of their heads, relations and tails only.
+    pub fn filter(&self, mut keep: impl FnMut(Triple<'_>) -> bool) -> Self {
+        let kept = self.triples.iter().copied().filter(|triple| keep(self.resolve(*triple)));
+        self.subgraph(&kept.collect::<Vec<_>>(), |_| true)
+    }
+
+    /// `language` if it has a label here.
+    pub(crate) fn known_language(&self, language: &str) -> Result<Language, KgError> {
+        self.languages.iter().copied().find(|known| *known == language).ok_or_else(|| {
+            KgError::UnknownLanguage {
+                language: language.into(),
+                available: if self.languages.is_empty() {
+                    "none".into()
+                } else {
+                    self.languages.iter().map(Language::as_str).collect::<Vec<_>>().join(", ")
+                },
+            }
+        })
+    }
+
+    /// The label of an interned id.
+    pub(crate) fn label_at(&self, id: u32, language: Language) -> Option<&str> {
+        let labels = self.labels.get(usize::try_from(id).ok()?)?;
+        let at = labels.binary_search_by_key(&language, |(known, _)| *known).ok()?;
+        labels.get(at).map(|(_, label)| &**label)
+    }
+
+    /// The text of an interned id; ids of this graph are always found.
+    pub(crate) fn id_at(&self, id: u32) -> &str {
+        let at = usize::try_from(id).ok();
+        at.and_then(|at| self.ids.get(at)).map(String::as_str).unwrap_or_default()
+    }
+
+    pub(crate) fn has_role(&self, at: usize, kind: LabelKind) -> bool {
+        self.roles.get(at).is_some_and(|roles| roles & kind.flag() != 0)
+    }
+
+    pub(crate) fn resolve(&self, [head, relation, tail]: [u32; 3]) -> Triple<'_> {
+        Triple { head: self.id_at(head), relation: self.id_at(relation), tail: self.id_at(tail) }
+    }
+
+    /// The graph of these sorted triples, with the labels in the languages that `wanted` accepts.
+    pub(crate) fn subgraph(&self, triples: &[[u32; 3]], wanted: impl Fn(Language) -> bool) -> Self {
+        let mut builder = GraphBuilder::default();
+        for &[head, relation, tail] in triples {
+            let [head, relation, tail] =
+                [head, relation, tail].map(|id| (id, builder.intern(self.id_at(id))));
+            for ((old, new), kind) in [
+                (head, LabelKind::Entity),
+                (relation, LabelKind::Relation),
+                (tail, LabelKind::Entity),
+            ] {
+                if builder.mark(new, kind) {
+                    let labels = usize::try_from(old).ok().and_then(|old| self.labels.get(old));
+                    for (language, label) in labels.into_iter().flatten() {
+                        if wanted(*language) {
+                            builder.labels.insert((new, *language), label.clone());
+                        }
+                    }
+                }
+            }
+            builder.triples.push([head.1, relation.1, tail.1]);
+        }
+        builder.build()
+    }
+
+    fn position(&self, id: &str) -> Option<usize> {
+        self.ids.binary_search_by(|known| known.as_str().cmp(id)).ok()
+    }
+
+    fn with_role(&self, kind: LabelKind) -> impl Iterator<Item = &str> {
+        let ids = self.ids.iter().enumerate();
+        ids.filter(move |(at, _)| self.has_role(*at, kind)).map(|(_, id)| id.as_str())
+    }
+}
+
+/// Collects triples and labels in any order and makes a [`KnowledgeGraph`] of them.
+///
+/// ```
+/// use kg_triples::{GraphBuilder, LabelKind};
+/// let mut builder = GraphBuilder::default();
+/// builder.add_triple("Q183", "P36", "Q64")?;
+/// builder.add_label("Q64", "de", "Berlin", LabelKind::Entity)?;
+/// let graph = builder.build();
+/// assert_eq!(graph.label("Q64", "de"), Some("Berlin"));
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct GraphBuilder {
+    index: HashMap<String, u32>,
+    roles: Vec<u8>,
+    labels: HashMap<(u32, Language), Box<str>>,
+    triples: Vec<[u32; 3]>,
+}
+
+impl GraphBuilder {
+    /// Adds a fact; one that is there already is counted in [`KnowledgeGraph::repeated_triples`].
+    ///
+    /// # Errors
+    /// [`KgError::Value`] if an id is empty or holds a tab or line break.
+    pub fn add_triple(&mut self, head: &str, relation: &str, tail: &str) -> Result<(), KgError> {
+        check_text("head_id", head)?;
+        check_text("relation_id", relation)?;
+        check_text("tail_id", tail)?;
+        let triple = [head, relation, tail].map(|id| self.intern(id));
+        for (id, kind) in
+            triple.into_iter().zip([LabelKind::Entity, LabelKind::Relation, LabelKind::Entity])
+        {
+            self.mark(id, kind);
+        }
+        self.triples.push(triple);
+        Ok(())
+    }
+
+    /// Adds the label of `id` in `language`; the same label may be given again, also with the other kind.
+    ///
+    /// # Errors
+    /// [`KgError::Value`] if the id or label is empty or holds a tab or line break, if `language` is no language code,
+    /// or if `id` has another label in `language`.
+    pub fn add_label(
+        &mut self,
+        id: &str,
+        language: &str,
+        label: &str,
+        kind: LabelKind,
+    ) -> Result<(), KgError> {
+        check_text("id", id)?;
+        check_text("label", label)?;
+        let language = Language::new(language)?;
+        let interned = self.intern(id);
+        match self.labels.entry((interned, language)) {
+            Entry::Occupied(known) if **known.get() != *label => {
+                return Err(KgError::Value {
+                    field: "label",
+                    expected: format!(
+                        "one label for id {id:?} in language {language:?}, which has {:?} already",
+                        known.get()
+                    ),
+                    got: format!("{label:?}"),
+                });
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => {
+                place.insert(label.into());
+            }
+        }
+        self.mark(interned, kind);
+        Ok(())
+    }
+
+    /// Puts everything into canonical order.
+    pub fn build(self) -> KnowledgeGraph {
+        let Self { index, roles, labels, triples } = self;
+        let mut order: Vec<(String, u32)> = index.into_iter().collect();
+        order.sort_unstable();
+        // There are at most 2^32 ids: `intern` numbers them in u32.
+        let mut renumbered = vec![0; order.len()];
+        for (new, (_, old)) in (0u32..).zip(&order) {
+            if let Some(slot) = place(&mut renumbered, *old) {
+                *slot = new;
+            }
+        }
+        let renumber = |old: u32| {
+            let old = usize::try_from(old).ok();
+            old.and_then(|old| renumbered.get(old)).copied().unwrap_or_default()
+        };
+        let mut sorted_roles = vec![0; order.len()];
+        for (old, role) in (0u32..).zip(roles) {
+            if let Some(slot) = place(&mut sorted_roles, renumber(old)) {
+                *slot = role;
+            }
+        }
+        let mut sorted_labels: Vec<Vec<(Language, Box<str>)>> = vec![Vec::new(); order.len()];
+        let mut languages = Vec::new();
+        for ((id, language), label) in labels {
+            if !languages.contains(&language) {
+                languages.push(language);
+            }
+            if let Some(slot) = place(&mut sorted_labels, renumber(id)) {
+                slot.push((language, label));
+            }
+        }
+        sorted_labels.iter_mut().for_each(|labels| labels.sort_unstable());
+        languages.sort_unstable();
+        let given = triples.len();
+        let mut triples: Vec<_> = triples.into_iter().map(|triple| triple.map(renumber)).collect();
+        triples.sort_unstable();
+        triples.dedup();
+        KnowledgeGraph {
+            ids: order.into_iter().map(|(id, _)| id).collect(),
+            roles: sorted_roles,
+            labels: sorted_labels,
+            repeated: given - triples.len(),
+            triples,
+            languages,
+        }
+    }
+
+    fn intern(&mut self, id: &str) -> u32 {
+        if let Some(known) = self.index.get(id) {
+            return *known;
+        }
+        let new = u32::try_from(self.roles.len()).unwrap_or(u32::MAX);
+        self.index.insert(id.to_owned(), new);
+        self.roles.push(0);
+        new
+    }
+
+    /// Notes that `id` is used as `kind`; whether it was not used at all before.
+    fn mark(&mut self, id: u32, kind: LabelKind) -> bool {
+        let slot = place(&mut self.roles, id);
+        slot.is_some_and(|roles| std::mem::replace(roles, *roles | kind.flag()) == 0)
+    }
+}
+
+impl From<KnowledgeGraph> for GraphBuilder {
+    /// Starts from what `graph` holds.
+    fn from(graph: KnowledgeGraph) -> Self {
+        let labels = (0u32..).zip(graph.labels).flat_map(|(id, labels)| {
+            labels.into_iter().map(move |(language, label)| ((id, language), label))
+        });
+        Self {
+            index: graph.ids.into_iter().zip(0..).collect(),
+            roles: graph.roles,
+            labels: labels.collect(),
+            triples: graph.triples,
+        }
+    }
+}
+
+fn place<T>(values: &mut [T], at: u32) -> Option<&mut T> {
+    values.get_mut(usize::try_from(at).ok()?)
+}
+
+fn check_text(field: &'static str, text: &str) -> Result<(), KgError> {
+    let value =
+        |expected: &str, got: String| Err(KgError::Value { field, expected: expected.into(), got });
+    if text.trim().is_empty() {
+        return value("some text", "an empty cell".into());
+    }
+    if text.contains(['\t', '\n', '\r']) {
+        return value("text without tabs and line breaks", format!("{text:?}"));
+    }
+    Ok(())
+}

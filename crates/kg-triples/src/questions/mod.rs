@@ -1,0 +1,12 @@
+//! Reading items (SQuAD-style questions about a short text) made from triples by sentence templates.
+mod context;
+mod item;
+mod split;
+mod squad;
+mod template;
+
+pub use item::{
+    Question, QuestionConfig, QuestionItem, QuestionReport, QuestionSet, build_questions,
+};
+pub use split::{EntitySplit, SplitHeads};
+pub use template::{Template, TemplateKind, TemplateSet};

@@ -1,0 +1,93 @@
+use std::collections::BTreeSet;
+
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::{KgError, KnowledgeGraph, seed};
+
+/// How head entities are divided: shares of the sorted, then shuffled ids. Our own choice, no paper's.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EntitySplit {
+    /// Share of heads to train on, in 0..=1.
+    pub train: f64,
+    /// Share of heads to tune on, in 0..=1.
+    pub dev: f64,
+    /// Share of heads to report on, in 0..=1.
+    pub test: f64,
+    /// Seed of the shuffle.
+    pub seed: u64,
+}
+
+impl Default for EntitySplit {
+    fn default() -> Self {
+        Self { train: 0.4, dev: 0.3, test: 0.3, seed: 42 }
+    }
+}
+
+/// Head entities by split: disjoint, together all heads of the graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SplitHeads {
+    /// Heads to train on.
+    pub train: BTreeSet<String>,
+    /// Heads to tune on.
+    pub dev: BTreeSet<String>,
+    /// Heads to report on.
+    pub test: BTreeSet<String>,
+}
+
+impl SplitHeads {
+    /// The heads of the split called `name`: `train`, `dev` or `test`.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] for another name.
+    pub fn get(&self, name: &str) -> Result<&BTreeSet<String>, KgError> {
+        match name {
+            "train" => Ok(&self.train),
+            "dev" => Ok(&self.dev),
+            "test" => Ok(&self.test),
+            other => Err(KgError::Config {
+                key: "split",
+                value: other.into(),
+                rule: "`train`, `dev` or `test`",
+            }),
+        }
+    }
+}
+
+impl EntitySplit {
+    /// Divides the heads of the triples of `graph`; the borders are rounded to the nearest entity.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] unless the shares lie in 0..=1 and add up to 1.
+    pub fn divide(&self, graph: &KnowledgeGraph) -> Result<SplitHeads, KgError> {
+        let shares = [self.train, self.dev, self.test];
+        let valid = shares.iter().all(|share| (0.0..=1.0).contains(share));
+        if !valid || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6 {
+            let rule = "three shares in 0..=1 that add up to 1";
+            return Err(KgError::Config {
+                key: "train, dev, test",
+                value: format!("{shares:?}"),
+                rule,
+            });
+        }
+        let heads: BTreeSet<&str> = graph.triples().map(|triple| triple.head).collect();
+        let mut heads: Vec<String> = heads.into_iter().map(str::to_owned).collect();
+        heads.shuffle(&mut seed::item_rng(self.seed, 0));
+        let total = heads.len() as f64;
+        let (train, dev) = (total * self.train, total * (self.train + self.dev));
+        let mut split = SplitHeads::default();
+        for (number, head) in heads.into_iter().enumerate() {
+            // The middle of entity n is n + 0.5, so comparing it rounds the border.
+            let middle = number as f64 + 0.5;
+            if middle < train + 1e-9 {
+                split.train.insert(head);
+            } else if middle < dev + 1e-9 {
+                split.dev.insert(head);
+            } else {
+                split.test.insert(head);
+            }
+        }
+        Ok(split)
+    }
+}

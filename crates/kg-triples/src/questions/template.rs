@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::folder::at_line;
+use crate::tsv::TsvReader;
+use crate::{KgError, Language};
+
+const HEADER: &[&str] = &["relation_id", "lang", "kind", "template"];
+
+/// What a template says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TemplateKind {
+    /// A fact: `{head}` and `{tail}` once each.
+    Statement,
+    /// A question for the tail: `{head}` once, no `{tail}`.
+    Question,
+}
+
+/// A sentence with places for the labels of head and tail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Head,
+    Tail,
+}
+
+/// A template with its places filled; spans in Unicode code points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rendered {
+    pub(super) text: String,
+    pub(super) head: Range<usize>,
+    pub(super) tail: Range<usize>,
+}
+
+impl Template {
+    /// Parses `text` as a template of this kind.
+    ///
+    /// # Errors
+    /// [`KgError::Value`] for another number of placeholders or an unknown one.
+    pub fn parse(text: &str, kind: TemplateKind) -> Result<Self, KgError> {
+        let (heads, tails) = (text.matches("{head}").count(), text.matches("{tail}").count());
+        let expected = match kind {
+            TemplateKind::Statement => "`{head}` once and `{tail}` once",
+            TemplateKind::Question => "`{head}` once and no `{tail}`",
+        };
+        let wanted_tails = usize::from(kind == TemplateKind::Statement);
+        let braces = text.matches(['{', '}']).count();
+        if heads != 1 || tails != wanted_tails || braces != 2 * (heads + tails) {
+            let got = format!("{text:?}");
+            return Err(KgError::Value { field: "template", expected: expected.into(), got });
+        }
+        let mut parts = Vec::new();
+        for piece in text.split_inclusive('}') {
+            let (words, place) = match piece.split_once('{') {
+                Some((words, "head}")) => (words, Some(Part::Head)),
+                Some((words, _)) => (words, Some(Part::Tail)),
+                None => (piece, None),
+            };
+            if !words.is_empty() {
+                parts.push(Part::Text(words.into()));
+            }
+            parts.extend(place);
+        }
+        Ok(Self { parts })
+    }
+
+    pub(super) fn render(&self, head: &str, tail: &str) -> Rendered {
+        let mut rendered = Rendered { text: String::new(), head: 0..0, tail: 0..0 };
+        let mut length = 0;
+        for part in &self.parts {
+            let words = match part {
+                Part::Text(words) => words,
+                Part::Head => head,
+                Part::Tail => tail,
+            };
+            let span = length..length + words.chars().count();
+            length = span.end;
+            rendered.text.push_str(words);
+            match part {
+                Part::Text(_) => {}
+                Part::Head => rendered.head = span,
+                Part::Tail => rendered.tail = span,
+            }
+        }
+        rendered
+    }
+}
+
+/// Templates by relation, language and kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateSet {
+    templates: BTreeMap<(String, Language, TemplateKind), Vec<Template>>,
+}
+
+impl TemplateSet {
+    /// Reads a TSV file with the header `relation_id lang kind template`, kind `statement` or `question`; several rows
+    /// per relation, language and kind are several wordings; lines that begin with `#` are comments.
+    ///
+    /// # Errors
+    /// [`KgError::Io`], [`KgError::Header`], and [`KgError::Row`] with file, line and column.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, KgError> {
+        let (mut file, _) = TsvReader::open(path.as_ref(), &[HEADER], true)?;
+        let mut set = Self::default();
+        while let Some(row) = file.row()? {
+            if let [relation, language, kind, template] = row[..] {
+                let added = set.add(relation, language, kind, template);
+                at_line(&file, added)?;
+            }
+        }
+        Ok(set)
+    }
+
+    /// The wordings of one relation in one language, in the order of the file.
+    pub fn get(&self, relation: &str, language: Language, kind: TemplateKind) -> &[Template] {
+        let key = (relation.to_owned(), language, kind);
+        self.templates.get(&key).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn add(&mut self, relation: &str, lang: &str, kind: &str, text: &str) -> Result<(), KgError> {
+        let value = |field, expected: &str, got: &str| KgError::Value {
+            field,
+            expected: expected.into(),
+            got: format!("{got:?}"),
+        };
+        if relation.trim().is_empty() {
+            return Err(value("relation_id", "the id of a relation", relation));
+        }
+        let kind = match kind {
+            "statement" => TemplateKind::Statement,
+            "question" => TemplateKind::Question,
+            other => return Err(value("kind", "`statement` or `question`", other)),
+        };
+        let key = (relation.to_owned(), Language::new(lang)?, kind);
+        self.templates.entry(key).or_default().push(Template::parse(text, kind)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Seeded samples of facts that have labels in every language asked for.
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, seed};
+
+/// What to do with a relation that has no label in one of the languages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingRelation {
+    /// Drop its triples.
+    Drop,
+    /// Use the English label in that language too; without an English label, drop its triples.
+    English,
+}
+
+/// How to sample; the defaults are the values of *Bridging the Language Gap* (section III-A).
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SampleConfig {
+    /// Head, relation and tail must have labels in all of these; the seven languages of MLQA.
+    pub languages: Vec<String>,
+    /// Facts to take.
+    pub count: usize,
+    /// Seed of the sample.
+    pub seed: u64,
+    /// Relations without a label in one of the languages.
+    pub missing_relation: MissingRelation,
+    /// Fewer facts than `count` are an error instead of a smaller sample.
+    pub strict: bool,
+}
+
+impl Default for SampleConfig {
+    fn default() -> Self {
+        Self {
+            languages: ["en", "de", "es", "ar", "hi", "vi", "zh"].map(String::from).into(),
+            count: 20_000,
+            seed: 42,
+            missing_relation: MissingRelation::Drop,
+            strict: false,
+        }
+    }
+}
+
+/// What became of the triples of the graph; `read` is the sum of the three `without_…` and `available`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct SampleReport {
+    /// Distinct triples of the graph.
+    pub read: usize,
+    /// Dropped: no label of the head in one of the languages.
+    pub without_head_label: usize,
+    /// Dropped: head labelled, but not the tail.
+    pub without_tail_label: usize,
+    /// Dropped: head and tail labelled, but not the relation.
+    pub without_relation_label: usize,
+    /// Triples that could be sampled.
+    pub available: usize,
+    /// Triples asked for.
+    pub asked: usize,
+    /// Triples sampled: the smaller of `available` and `asked`.
+    pub kept: usize,
+    /// Labels of relations taken from English for another language.
+    pub english_relation_labels: usize,
+}
+
+/// Samples facts uniformly without replacement; returns their graph, with labels in `config.languages` only.
+///
+/// A fact is taken for its ids: each gets a random rank from (seed, head, relation, tail) and the lowest ranks win. So
+/// the sample depends neither on the order of files nor on the text of labels, a smaller sample is part of a larger one,
+/// and samples for other languages share every fact that both allow.
+///
+/// # Errors
+/// [`KgError::Config`] without languages or with `count` 0, [`KgError::UnknownLanguage`], [`KgError::TooFew`] in strict
+/// mode, [`KgError::Empty`] if no triple has all labels.
+pub fn sample(
+    graph: &KnowledgeGraph,
+    config: &SampleConfig,
+) -> Result<(KnowledgeGraph, SampleReport), KgError> {
+    if config.languages.is_empty() {
+        return Err(KgError::Config {
+            key: "languages",
+            value: "[]".into(),
+            rule: "one language or more",
+        });
+    }
+    if config.count == 0 {
+        return Err(KgError::Config { key: "count", value: "0".into(), rule: "1 or more" });
+    }
+    let known = config.languages.iter().map(|language| graph.known_language(language));
+    let languages = known.collect::<Result<Vec<_>, _>>()?;
+    let english = Language::new("en")?;
+    let fallback = config.missing_relation == MissingRelation::English;
+
+    let labelled = |id: u32, fall_back: bool| {
+        languages.iter().all(|language| graph.label_at(id, *language).is_some())
+            || (fall_back && graph.label_at(id, english).is_some())
+    };
+    let mut report =
+        SampleReport { read: graph.len(), asked: config.count, ..SampleReport::default() };
+    let mut ranked = Vec::new();
+    for triple in &graph.triples {
+        let [head, relation, tail] = *triple;
+        if !labelled(head, false) {
+            report.without_head_label += 1;
+        } else if !labelled(tail, false) {
+            report.without_tail_label += 1;
+        } else if !labelled(relation, fallback) {
+            report.without_relation_label += 1;
+        } else {
+            ranked.push((rank(graph, *triple, config.seed), *triple));
+        }
+    }
+    report.available = ranked.len();
+    if ranked.is_empty() {
+        let codes: Vec<_> = languages.iter().map(Language::as_str).collect();
+        return Err(KgError::Empty {
+            what: format!("triples with labels in all of {}", codes.join(", ")),
+            hint: format!(
+                "of {} triples, {} lack a label of the head, {} of the tail, {} of the relation; ask for fewer languages or add labels",
+                report.read,
+                report.without_head_label,
+                report.without_tail_label,
+                report.without_relation_label
+            ),
+        });
+    }
+    if config.strict && ranked.len() < config.count {
+        return Err(KgError::TooFew { asked: config.count, available: ranked.len() });
+    }
+    if config.count < ranked.len() {
+        ranked.select_nth_unstable(config.count);
+        ranked.truncate(config.count);
+    }
+    report.kept = ranked.len();
+    let mut triples: Vec<_> = ranked.into_iter().map(|(_, triple)| triple).collect();
+    triples.sort_unstable();
+    let sampled = graph.subgraph(&triples, |language| languages.contains(&language));
+    if !fallback {
+        return Ok((sampled, report));
+    }
+    let mut builder = GraphBuilder::from(sampled);
+    let mut relations: Vec<_> = triples.iter().map(|[_, relation, _]| *relation).collect();
+    relations.sort_unstable();
+    relations.dedup();
+    for relation in relations {
+        for language in &languages {
+            if let (None, Some(label)) =
+                (graph.label_at(relation, *language), graph.label_at(relation, english))
+            {
+                let id = graph.id_at(relation);
+                builder.add_label(id, language.as_str(), label, LabelKind::Relation)?;
+                report.english_relation_labels += 1;
+            }
+        }
+    }
+    Ok((builder.build(), report))
+}
+
+/// A random number that depends on the seed and the three ids alone.
+fn rank(graph: &KnowledgeGraph, triple: [u32; 3], seed: u64) -> u64 {
+    let fact = seed::hash(&triple.map(|id| graph.id_at(id)));
+    // Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that shows.
+    let key = ChaCha8Rng::seed_from_u64(seed).next_u64();
+    ChaCha8Rng::seed_from_u64(fact ^ key).next_u64()
+}

@@ -1,0 +1,18 @@
+//! Random numbers that depend on a seed and on what they are for, never on the order of the work.
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// FNV-1a over the parts, each closed by a zero byte, so that `["ab", "c"]` and `["a", "bc"]` differ.
+pub(crate) fn hash(parts: &[&str]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The generator for one item: stream `item` of the generator that `seed` starts.
+pub(crate) fn item_rng(seed: u64, item: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(item);
+    rng
+}

@@ -1,0 +1,338 @@
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use super::layout::{Copied, Form, forms};
+use super::pieces::{PieceTable, Pieces, Specials, separator};
+use super::{ConcatSeparator, IGNORE, MaskedEntity, Masking, Role, SequenceConfig, SequenceKind};
+use crate::{KgError, KnowledgeGraph, Language, Sequence};
+
+/// Sequences that were not built, each counted under its first reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct DropReport {
+    /// An element has no label in its language.
+    pub missing_label: usize,
+    /// A label has no tokens or holds a special token such as `<mask>`, or a masked one holds `<unk>`.
+    pub unusable_label: usize,
+    /// A masked entity has more sub-tokens than [`Masking::Single`] or [`Masking::FixedLength`] allow.
+    pub entity_too_long: usize,
+    /// Longer than `max_length`.
+    pub sequence_too_long: usize,
+    /// Left out at random for `mix_weights`.
+    pub mix_weights: usize,
+}
+
+impl DropReport {
+    /// All dropped sequences.
+    pub fn total(&self) -> usize {
+        self.missing_label
+            + self.unusable_label
+            + self.entity_too_long
+            + self.sequence_too_long
+            + self.mix_weights
+    }
+}
+
+impl AddAssign for DropReport {
+    fn add_assign(&mut self, other: Self) {
+        self.missing_label += other.missing_label;
+        self.unusable_label += other.unusable_label;
+        self.entity_too_long += other.entity_too_long;
+        self.sequence_too_long += other.sequence_too_long;
+        self.mix_weights += other.mix_weights;
+    }
+}
+
+/// What was built: `facts` × `pairs` × `forms` = all of `kept` + all of `dropped`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct BuildReport {
+    /// Triples of the graph.
+    pub facts: usize,
+    /// Language pairs.
+    pub pairs: usize,
+    /// Sequences asked for per triple and pair: 10 with the default configuration.
+    pub forms: usize,
+    /// Sequences returned, by kind.
+    pub kept: BTreeMap<SequenceKind, usize>,
+    /// Sequences not returned, by reason.
+    pub dropped: DropReport,
+    /// Tokens of all sequences returned, special tokens counted.
+    pub tokens: usize,
+    /// Masked positions of all sequences returned.
+    pub masked_tokens: usize,
+}
+
+impl BuildReport {
+    /// Sequences returned.
+    pub fn sequences(&self) -> usize {
+        self.kept.values().sum()
+    }
+}
+
+/// Builds the sequences of all triples of `graph` for the languages (i, j) = `pair`, shuffled.
+///
+/// # Errors
+/// As [`build_sequences_for_pairs`].
+pub fn build_sequences(
+    graph: &KnowledgeGraph,
+    pair: (&str, &str),
+    config: &SequenceConfig,
+    tokenizer: &Tokenizer,
+) -> Result<(Vec<Sequence>, BuildReport), KgError> {
+    build_sequences_for_pairs(graph, &[(pair.0.into(), pair.1.into())], config, tokenizer)
+}
+
+/// Builds the sequences of all triples of `graph` for every pair, shuffled together (*Bridging the Language Gap*,
+/// sections III-A and III-B); the same for any number of threads.
+///
+/// Head, relation and tail are encoded one by one, each as the beginning of a word, so that masked spans are exact.
+/// Each pair gives its own monolingual sequences: those of a language in two pairs come twice.
+///
+/// # Errors
+/// [`KgError::Config`] for a value out of its range, without pairs, for a pair of one language, and where `mix_weights`
+/// ask for a kind of which nothing is left; [`KgError::UnknownLanguage`]; [`KgError::Tokenizer`] if a special token is
+/// missing or a label cannot be encoded.
+pub fn build_sequences_for_pairs(
+    graph: &KnowledgeGraph,
+    pairs: &[(String, String)],
+    config: &SequenceConfig,
+    tokenizer: &Tokenizer,
+) -> Result<(Vec<Sequence>, BuildReport), KgError> {
+    config.check()?;
+    if let Some((i, j)) = pairs.iter().find(|(i, j)| i == j) {
+        let value = format!("{i}-{j}");
+        return Err(KgError::Config { key: "pairs", value, rule: "pairs of two languages" });
+    }
+    if pairs.is_empty() {
+        let rule = "one pair of languages or more";
+        return Err(KgError::Config { key: "pairs", value: "[]".into(), rule });
+    }
+    let known =
+        |(i, j): &(String, String)| Ok((graph.known_language(i)?, graph.known_language(j)?));
+    let pairs = pairs.iter().map(known).collect::<Result<Vec<(Language, Language)>, KgError>>()?;
+    let mut languages: Vec<_> = pairs.iter().flat_map(|(i, j)| [*i, *j]).collect();
+    languages.sort_unstable();
+    languages.dedup();
+
+    let specials = Specials::of(tokenizer)?;
+    let assembly = Assembly {
+        pieces: PieceTable::encode(graph, &languages, tokenizer, specials)?,
+        between: separator(config.triple_style, tokenizer)?,
+        specials,
+        config,
+    };
+    let forms = forms(config);
+    let facts: Vec<(u32, [u32; 3])> = (0..).zip(graph.triples.iter().copied()).collect();
+    let mut report = BuildReport {
+        facts: facts.len(),
+        pairs: pairs.len(),
+        forms: forms.len(),
+        kept: SequenceKind::ALL
+            .into_iter()
+            .filter(|kind| config.kinds.contains(kind))
+            .map(|kind| (kind, 0))
+            .collect(),
+        ..BuildReport::default()
+    };
+    let mut sequences = Vec::with_capacity(facts.len() * pairs.len() * forms.len());
+    for pair in pairs {
+        let built: Vec<_> = facts
+            .par_chunks(256)
+            .map(|chunk| {
+                let mut kept = Vec::with_capacity(chunk.len() * forms.len());
+                let mut dropped = DropReport::default();
+                for (fact, triple) in chunk {
+                    for form in &forms {
+                        match assembly.sequence(*fact, *triple, pair, form) {
+                            Ok(sequence) => kept.push(sequence),
+                            Err(reason) => dropped += reason,
+                        }
+                    }
+                }
+                (kept, dropped)
+            })
+            .collect();
+        for (kept, dropped) in built {
+            sequences.extend(kept);
+            report.dropped += dropped;
+        }
+    }
+    sequences.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
+    if let Some(weights) = config.mix_weights {
+        let before = sequences.len();
+        weigh(&mut sequences, weights, config)?;
+        report.dropped.mix_weights = before - sequences.len();
+    }
+    for sequence in &sequences {
+        *report.kept.entry(sequence.kind).or_default() += 1;
+        report.tokens += sequence.input_ids.len();
+        report.masked_tokens += sequence.entities.iter().map(|e| e.end - e.start).sum::<usize>();
+    }
+    Ok((sequences, report))
+}
+
+/// Everything that is the same for all sequences of a call.
+struct Assembly<'c> {
+    pieces: PieceTable,
+    between: Vec<u32>,
+    specials: Specials,
+    config: &'c SequenceConfig,
+}
+
+impl Assembly<'_> {
+    /// The sequence of one form, or a count of one for the reason that there is none.
+    fn sequence(
+        &self,
+        fact: u32,
+        triple: [u32; 3],
+        pair: (Language, Language),
+        form: &Form,
+    ) -> Result<Sequence, DropReport> {
+        let mut draft = Draft::default();
+        draft.show(&[self.specials.start]);
+        for (number, copy) in form.copies.iter().enumerate() {
+            if number > 0 {
+                match self.config.concat_separator {
+                    ConcatSeparator::None => draft.show(&self.between),
+                    ConcatSeparator::SepToken => draft.show(&[self.specials.end; 2]),
+                }
+            }
+            self.copy(&mut draft, triple, pair, copy)?;
+        }
+        draft.show(&[self.specials.end]);
+        if draft.input_ids.len() > self.config.max_length {
+            return Err(DropReport { sequence_too_long: 1, ..DropReport::default() });
+        }
+        Ok(Sequence {
+            fact,
+            kind: form.kind,
+            languages: (form.sides.0.of(pair), form.sides.1.of(pair)),
+            input_ids: draft.input_ids,
+            labels: draft.labels,
+            entities: draft.entities,
+        })
+    }
+
+    /// Appends one triple: head, relation, tail.
+    fn copy(
+        &self,
+        draft: &mut Draft,
+        [head, relation, tail]: [u32; 3],
+        pair: (Language, Language),
+        copy: &Copied,
+    ) -> Result<(), DropReport> {
+        let elements = [
+            (head, copy.head, Some(Role::Head)),
+            (relation, copy.relation, None),
+            (tail, copy.tail, Some(Role::Tail)),
+        ];
+        for (place, (id, side, role)) in elements.into_iter().enumerate() {
+            if place > 0 {
+                draft.show(&self.between);
+            }
+            let language = side.of(pair);
+            let pieces = self
+                .pieces
+                .get(id, language)
+                .ok_or(DropReport { missing_label: 1, ..DropReport::default() })?;
+            let masked = role.filter(|role| *role == copy.masked);
+            if !pieces.usable || (masked.is_some() && !pieces.predictable) {
+                return Err(DropReport { unusable_label: 1, ..DropReport::default() });
+            }
+            match masked {
+                Some(role) => {
+                    draft.hide(pieces, self.slots(pieces)?, role, language, self.specials)
+                }
+                None => draft.show(&pieces.ids),
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of `<mask>` tokens for an entity.
+    fn slots(&self, pieces: &Pieces) -> Result<usize, DropReport> {
+        let slots = match self.config.masking {
+            Masking::GoldLength => pieces.ids.len(),
+            Masking::Single => 1,
+            Masking::FixedLength { masks } => masks,
+        };
+        if pieces.ids.len() > slots {
+            return Err(DropReport { entity_too_long: 1, ..DropReport::default() });
+        }
+        Ok(slots)
+    }
+}
+
+/// A sequence in the making; `input_ids` and `labels` grow together.
+#[derive(Default)]
+struct Draft {
+    input_ids: Vec<u32>,
+    labels: Vec<i64>,
+    entities: Vec<MaskedEntity>,
+}
+
+impl Draft {
+    /// Appends tokens without loss.
+    fn show(&mut self, ids: &[u32]) {
+        self.input_ids.extend_from_slice(ids);
+        self.labels.resize(self.input_ids.len(), IGNORE);
+    }
+
+    /// Appends `slots` masks; those that are left after the entity predict `<pad>`.
+    fn hide(
+        &mut self,
+        entity: &Pieces,
+        slots: usize,
+        role: Role,
+        language: Language,
+        specials: Specials,
+    ) {
+        let start = self.input_ids.len();
+        let end = start + slots;
+        self.input_ids.resize(end, specials.mask);
+        self.labels.extend(entity.ids.iter().map(|id| i64::from(*id)));
+        self.labels.resize(end, i64::from(specials.pad));
+        self.entities.push(MaskedEntity { start, end, pieces: entity.ids.len(), role, language });
+    }
+}
+
+/// Drops sequences from the end of the shuffled list until the kinds stand in the proportion of `weights`, keeping as
+/// many as possible.
+fn weigh(
+    sequences: &mut Vec<Sequence>,
+    weights: [f64; 3],
+    config: &SequenceConfig,
+) -> Result<(), KgError> {
+    let weighted = || {
+        let kinds = SequenceKind::ALL.into_iter().zip(weights);
+        kinds.filter(|(kind, _)| config.kinds.contains(kind))
+    };
+    let count = |kind| sequences.iter().filter(|sequence| sequence.kind == kind).count();
+    let mut scale = f64::INFINITY;
+    for (kind, weight) in weighted().filter(|(_, weight)| *weight > 0.0) {
+        let available = count(kind);
+        if available == 0 {
+            return Err(KgError::Empty {
+                what: format!("{} sequences, which mix_weights ask for", kind.name()),
+                hint: "give this kind the weight 0 or find out why all were dropped".into(),
+            });
+        }
+        scale = scale.min(available as f64 / weight);
+    }
+    let mut left: BTreeMap<SequenceKind, f64> =
+        weighted().map(|(kind, weight)| (kind, (scale * weight + 1e-6).floor())).collect();
+    sequences.retain(|sequence| match left.get_mut(&sequence.kind) {
+        Some(left) if *left >= 1.0 => {
+            *left -= 1.0;
+            true
+        }
+        _ => false,
+    });
+    Ok(())
+}

@@ -1,0 +1,134 @@
+use serde::{Deserialize, Serialize};
+
+use super::SequenceKind;
+use crate::KgError;
+
+/// How many `<mask>` tokens stand for an entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Masking {
+    /// As many as the entity has sub-tokens.
+    GoldLength,
+    /// One; sequences that mask an entity of several sub-tokens are dropped.
+    Single,
+    /// Always `masks`; spare slots predict `<pad>`, sequences that mask a longer entity are dropped.
+    FixedLength {
+        /// Slots per entity.
+        masks: usize,
+    },
+}
+
+/// Which entity of a mixed triple is masked; i is the language of the relation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MixedTarget {
+    /// The one in j: (?, r_i, t_i) restores h_j, (h_i, r_i, ?) restores t_j. All that is visible is in i.
+    ForeignEntity,
+    /// The one in i: (h_j, r_i, ?) restores t_i, (?, r_i, t_j) restores h_i. What is visible is mixed.
+    NativeEntity,
+    /// All four.
+    Both,
+}
+
+/// What stands between head, relation and tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TripleStyle {
+    /// Only the space that begins a word: `h r t`.
+    Space,
+    /// A comma after the word before it: `h, r, t`.
+    Comma,
+}
+
+/// What stands between the two triples of a concatenated sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConcatSeparator {
+    /// The same as between the elements of a triple.
+    None,
+    /// The separator of a text pair, `</s></s>`.
+    SepToken,
+}
+
+/// Whether a pair (i, j) also gives the sequences of (j, i).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// (i, j) only.
+    Forward,
+    /// (i, j) and (j, i).
+    Both,
+}
+
+/// Which sequences to build; the defaults give 4 monolingual, 4 mixed and 2 concatenated ones per triple and pair.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SequenceConfig {
+    /// The kinds to build.
+    pub kinds: Vec<SequenceKind>,
+    /// How many `<mask>` tokens stand for an entity; the paper says several (section II-B).
+    pub masking: Masking,
+    /// Which entity of a mixed triple is masked; the paper's text can be read in two ways (section III-B).
+    pub mixed_target: MixedTarget,
+    /// What stands between head, relation and tail; not stated.
+    pub triple_style: TripleStyle,
+    /// What stands between the two triples of a concatenated sequence; not stated.
+    pub concat_separator: ConcatSeparator,
+    /// Directions of mixed sequences.
+    pub mixed_directions: Extent,
+    /// Orders of the two triples in concatenated sequences.
+    pub concatenated_orders: Extent,
+    /// Proportions of monolingual, mixed and concatenated sequences, reached by dropping some at random; `None` keeps
+    /// all. Weights of kinds that are not built have no effect.
+    pub mix_weights: Option<[f64; 3]>,
+    /// Longest sequence in tokens, special tokens counted; a longer one is dropped, never truncated. Not stated.
+    pub max_length: usize,
+    /// Seed of the shuffle ("randomly assembled").
+    pub seed: u64,
+}
+
+impl Default for SequenceConfig {
+    fn default() -> Self {
+        Self {
+            kinds: SequenceKind::ALL.into(),
+            masking: Masking::GoldLength,
+            mixed_target: MixedTarget::ForeignEntity,
+            triple_style: TripleStyle::Space,
+            concat_separator: ConcatSeparator::None,
+            mixed_directions: Extent::Both,
+            concatenated_orders: Extent::Forward,
+            mix_weights: None,
+            max_length: 64,
+            seed: 42,
+        }
+    }
+}
+
+impl SequenceConfig {
+    /// # Errors
+    /// [`KgError::Config`] for a value out of its range.
+    pub(crate) fn check(&self) -> Result<(), KgError> {
+        let fault = |key, value, rule| Err(KgError::Config { key, value, rule });
+        let distinct = SequenceKind::ALL.iter().filter(|kind| self.kinds.contains(kind)).count();
+        if distinct == 0 || distinct != self.kinds.len() {
+            return fault("kinds", format!("{:?}", self.kinds), "one kind or more, each once");
+        }
+        if self.masking == (Masking::FixedLength { masks: 0 }) {
+            return fault("masking.fixed_length.masks", "0".into(), "1 or more");
+        }
+        if self.max_length < 5 {
+            let rule = "5 or more: two special tokens, head, relation and tail";
+            return fault("max_length", self.max_length.to_string(), rule);
+        }
+        if let Some(weights) = self.mix_weights {
+            let valid = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
+            let used = SequenceKind::ALL.iter().zip(weights);
+            let some = used.into_iter().any(|(kind, w)| w > 0.0 && self.kinds.contains(kind));
+            if !valid || !some {
+                let rule = "three numbers >= 0, one of a built kind > 0";
+                return fault("mix_weights", format!("{weights:?}"), rule);
+            }
+        }
+        Ok(())
+    }
+}

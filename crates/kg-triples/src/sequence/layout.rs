@@ -1,0 +1,84 @@
+//! Which element stands where, in which language, and which one is masked.
+use super::{Extent, MixedTarget, Role, SequenceConfig, SequenceKind};
+
+/// One of the two languages of a pair (i, j).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    I,
+    J,
+}
+
+impl Side {
+    pub(super) fn of<T: Copy>(self, pair: (T, T)) -> T {
+        match self {
+            Self::I => pair.0,
+            Self::J => pair.1,
+        }
+    }
+}
+
+/// A triple inside a sequence: the language of each element, and which entity is masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Copied {
+    pub(super) head: Side,
+    pub(super) relation: Side,
+    pub(super) tail: Side,
+    pub(super) masked: Role,
+}
+
+/// One sequence to build per triple and pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) kind: SequenceKind,
+    pub(super) sides: (Side, Side),
+    pub(super) copies: Vec<Copied>,
+}
+
+/// All forms of the configuration, kind by kind.
+pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
+    use Side::{I, J};
+    let directions = |extent: Extent| match extent {
+        Extent::Forward => vec![(I, J)],
+        Extent::Both => vec![(I, J), (J, I)],
+    };
+    let mut forms = Vec::new();
+    if config.kinds.contains(&SequenceKind::Monolingual) {
+        for side in [I, J] {
+            for masked in [Role::Tail, Role::Head] {
+                let copies = vec![monolingual(side, masked)];
+                forms.push(Form { kind: SequenceKind::Monolingual, sides: (side, side), copies });
+            }
+        }
+    }
+    if config.kinds.contains(&SequenceKind::Mixed) {
+        for (own, other) in directions(config.mixed_directions) {
+            let foreign_head = (other, own);
+            let foreign_tail = (own, other);
+            let foreign = [(foreign_head, Role::Head), (foreign_tail, Role::Tail)];
+            let native = [(foreign_head, Role::Tail), (foreign_tail, Role::Head)];
+            let chosen: &[_] = match config.mixed_target {
+                MixedTarget::ForeignEntity => &[foreign],
+                MixedTarget::NativeEntity => &[native],
+                MixedTarget::Both => &[foreign, native],
+            };
+            for ((head, tail), masked) in chosen.iter().flatten().copied() {
+                let copies = vec![Copied { head, relation: own, tail, masked }];
+                forms.push(Form { kind: SequenceKind::Mixed, sides: (own, other), copies });
+            }
+        }
+    }
+    if config.kinds.contains(&SequenceKind::Concatenated) {
+        for (first, second) in directions(config.concatenated_orders) {
+            for masked in [Role::Head, Role::Tail] {
+                let copies = vec![monolingual(first, masked), monolingual(second, masked)];
+                let kind = SequenceKind::Concatenated;
+                forms.push(Form { kind, sides: (first, second), copies });
+            }
+        }
+    }
+    forms
+}
+
+fn monolingual(side: Side, masked: Role) -> Copied {
+    Copied { head: side, relation: side, tail: side, masked }
+}

@@ -1,0 +1,130 @@
+//! Masked training sequences from triples: monolingual, mixed and concatenated.
+mod build;
+mod config;
+mod layout;
+mod pieces;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Language;
+
+pub use build::{BuildReport, DropReport, build_sequences, build_sequences_for_pairs};
+pub use config::{ConcatSeparator, Extent, Masking, MixedTarget, SequenceConfig, TripleStyle};
+
+/// Label of a position that carries no loss.
+pub const IGNORE: i64 = -100;
+
+/// The three kinds of *Bridging the Language Gap*, section III-A.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SequenceKind {
+    /// (h, r, t) in one language.
+    Monolingual,
+    /// (h, r, t) with one entity in the other language.
+    Mixed,
+    /// (h, r, t) in both languages, one after the other.
+    Concatenated,
+}
+
+impl SequenceKind {
+    /// All kinds, in the order of `mix_weights`.
+    pub const ALL: [Self; 3] = [Self::Monolingual, Self::Mixed, Self::Concatenated];
+
+    /// The name as it stands in files: `monolingual`, `mixed`, `concatenated`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Monolingual => "monolingual",
+            Self::Mixed => "mixed",
+            Self::Concatenated => "concatenated",
+        }
+    }
+}
+
+/// Which entity of a triple is masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// h in (h, r, t).
+    Head,
+    /// t in (h, r, t).
+    Tail,
+}
+
+/// A masked entity: the positions `start..end` of `input_ids` are `<mask>`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskedEntity {
+    /// First masked position.
+    pub start: usize,
+    /// One past the last masked position.
+    pub end: usize,
+    /// Sub-tokens of the entity; positions from `start + pieces` on predict `<pad>` ([`Masking::FixedLength`] only).
+    pub pieces: usize,
+    /// Head or tail.
+    pub role: Role,
+    /// Language of the label to be restored.
+    pub language: Language,
+}
+
+/// One training sequence, with special tokens, unpadded.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sequence {
+    /// Fact number: position of the triple in [`KnowledgeGraph::triples`](crate::KnowledgeGraph::triples).
+    pub fact: u32,
+    /// Which of the three kinds.
+    pub kind: SequenceKind,
+    /// (i, j): monolingual (i, i); mixed: one entity in j, the rest in i; concatenated: the triple in i, then in j.
+    pub languages: (Language, Language),
+    /// Token ids, `[L]`.
+    pub input_ids: Vec<u32>,
+    /// Token to be predicted at each position, [`IGNORE`] where there is no loss, `[L]`.
+    pub labels: Vec<i64>,
+    /// The masked entities, in order of position: one, or two of equal role in a concatenated sequence.
+    pub entities: Vec<MaskedEntity>,
+}
+
+impl Sequence {
+    /// The token ids with every masked entity filled in; `<pad>` slots of [`Masking::FixedLength`] are left out.
+    pub fn unmasked_ids(&self) -> Vec<u32> {
+        let filler = |at: usize| {
+            self.entities
+                .iter()
+                .any(|entity| (entity.start + entity.pieces..entity.end).contains(&at))
+        };
+        let ids = self.input_ids.iter().zip(&self.labels).enumerate();
+        ids.filter(|(at, _)| !filler(*at))
+            .map(|(_, (input, label))| u32::try_from(*label).unwrap_or(*input))
+            .collect()
+    }
+
+    /// What makes this no sequence that can be trained on, in words.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let length = self.input_ids.len();
+        if self.labels.len() != length {
+            return Some(format!("{length} input_ids and {} labels", self.labels.len()));
+        }
+        if let Some(label) =
+            self.labels.iter().find(|label| **label != IGNORE && u32::try_from(**label).is_err())
+        {
+            return Some(format!("the label {label}, which is neither a token id nor {IGNORE}"));
+        }
+        let mut next = 0;
+        for entity in &self.entities {
+            let MaskedEntity { start, end, pieces, .. } = *entity;
+            if start < next || start >= end || end > length || pieces == 0 || pieces > end - start {
+                return Some(format!(
+                    "a masked entity at {start}..{end} of {pieces} pieces in {length} tokens"
+                ));
+            }
+            next = end;
+        }
+        let inside =
+            |at: usize| self.entities.iter().any(|entity| (entity.start..entity.end).contains(&at));
+        let wrong =
+            self.labels.iter().enumerate().find(|(at, label)| inside(*at) == (**label == IGNORE));
+        wrong.map(|(at, label)| {
+            format!("the label {label} at position {at}, against the masked entities")
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! Labels as token ids, each encoded once.
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use tokenizers::Tokenizer;
+
+use super::TripleStyle;
+use crate::{KgError, KnowledgeGraph, Language};
+
+/// The ids of the special tokens, by the names that XLM-R or BERT have for them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Specials {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) mask: u32,
+    pub(super) pad: u32,
+    pub(super) unknown: Option<u32>,
+}
+
+impl Specials {
+    pub(super) fn of(tokenizer: &Tokenizer) -> Result<Self, KgError> {
+        let find = |names: [&str; 2]| names.iter().find_map(|name| tokenizer.token_to_id(name));
+        let need = |names: [&str; 2]| {
+            find(names).ok_or_else(|| {
+                KgError::Tokenizer(format!(
+                    "has neither {} nor {}; use the tokenizer.json of a masked language model",
+                    names[0], names[1]
+                ))
+            })
+        };
+        Ok(Self {
+            start: need(["<s>", "[CLS]"])?,
+            end: need(["</s>", "[SEP]"])?,
+            mask: need(["<mask>", "[MASK]"])?,
+            pad: need(["<pad>", "[PAD]"])?,
+            unknown: find(["<unk>", "[UNK]"]),
+        })
+    }
+
+    fn control(&self, id: u32) -> bool {
+        [self.start, self.end, self.mask, self.pad].contains(&id)
+    }
+}
+
+/// The token ids of a label.
+pub(super) struct Pieces {
+    pub(super) ids: Vec<u32>,
+    /// Can stand in a sequence: it has tokens, none of them `<s>`, `</s>`, `<mask>` or `<pad>`.
+    pub(super) usable: bool,
+    /// Can be a target too: no `<unk>` either.
+    pub(super) predictable: bool,
+}
+
+/// All labels of the triples of a graph, by interned id and language.
+pub(super) struct PieceTable {
+    table: HashMap<(u32, Language), Pieces>,
+}
+
+impl PieceTable {
+    pub(super) fn encode(
+        graph: &KnowledgeGraph,
+        languages: &[Language],
+        tokenizer: &Tokenizer,
+        specials: Specials,
+    ) -> Result<Self, KgError> {
+        let encoder = Encoder::new(tokenizer)?;
+        let mut used: Vec<u32> = graph.triples.iter().flatten().copied().collect();
+        used.par_sort_unstable();
+        used.dedup();
+        let mut wanted = Vec::new();
+        for id in used {
+            for language in languages {
+                if let Some(label) = graph.label_at(id, *language) {
+                    wanted.push(((id, *language), label));
+                }
+            }
+        }
+        let encoded = wanted.into_par_iter().map(|(key, label)| {
+            let ids = encoder.word(label)?;
+            let usable = !ids.is_empty() && !ids.iter().any(|id| specials.control(*id));
+            let predictable = !ids.iter().any(|id| Some(*id) == specials.unknown);
+            Ok((key, Pieces { ids, usable, predictable }))
+        });
+        Ok(Self { table: encoded.collect::<Result<_, KgError>>()? })
+    }
+
+    pub(super) fn get(&self, id: u32, language: Language) -> Option<&Pieces> {
+        self.table.get(&(id, language))
+    }
+}
+
+/// The tokens of the separator between elements.
+pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec<u32>, KgError> {
+    match style {
+        TripleStyle::Space => Ok(Vec::new()),
+        TripleStyle::Comma => {
+            // The comma after a word, which is another token than a comma that begins a word.
+            let encoder = Encoder::new(tokenizer)?;
+            let (bare, followed) = (encoder.word("a")?, encoder.word("a,")?);
+            match followed.strip_prefix(bare.as_slice()) {
+                Some(comma) if !comma.is_empty() => Ok(comma.into()),
+                _ => encode(tokenizer, ","),
+            }
+        }
+    }
+}
+
+/// Encodes texts as they are inside a sentence: beginning a word.
+struct Encoder<'t> {
+    tokenizer: &'t Tokenizer,
+    /// The tokenizer marks word starts by the space before them, so one has to be there.
+    space: bool,
+}
+
+impl<'t> Encoder<'t> {
+    /// Tries out on `a b` which form of `b` is the one inside a sentence.
+    fn new(tokenizer: &'t Tokenizer) -> Result<Self, KgError> {
+        let inside = encode(tokenizer, "a b")?;
+        let bare = [encode(tokenizer, "a")?, encode(tokenizer, "b")?].concat();
+        Ok(Self { tokenizer, space: inside != bare })
+    }
+
+    fn word(&self, text: &str) -> Result<Vec<u32>, KgError> {
+        let text = text.trim();
+        if self.space {
+            encode(self.tokenizer, &format!(" {text}"))
+        } else {
+            encode(self.tokenizer, text)
+        }
+    }
+}
+
+fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, KgError> {
+    let encoding = tokenizer.encode_fast(text, false);
+    let encoding =
+        encoding.map_err(|error| KgError::Tokenizer(format!("cannot encode {text:?}: {error}")))?;
+    Ok(encoding.get_ids().to_vec())
+}

@@ -1,0 +1,79 @@
+//! `mlqa-eval matrix`: every pair of languages at once.
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use mlqa_eval::{Cell, Dataset, DatasetName, EvalError, Matrix, Predictions, score};
+
+use crate::score::NormArg;
+use crate::{Stop, print};
+
+/// Score all language pairs of a folder and write matrix.md, matrix.json and matrix.html.
+///
+/// Data and prediction files are named `{split}-context-{c}-question-{q}.json`; a pair without
+/// predictions leaves its cell empty. The Markdown goes to standard output as well.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  mlqa-eval matrix --data MLQA_V1/test --predictions run/predictions --out run/tables")]
+pub struct Args {
+    /// Folder of question files
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Folder of prediction files of the same names
+    #[arg(long, value_name = "DIR")]
+    predictions: PathBuf,
+    /// The first word of the file names
+    #[arg(long, default_value = "test")]
+    split: String,
+    /// Folder for the three files
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The tables' title
+    #[arg(long, default_value = "Generalised cross-lingual transfer")]
+    title: String,
+    #[command(flatten)]
+    norm: NormArg,
+}
+
+pub fn run(args: &Args) -> Result<(), Stop> {
+    let names = names(&args.data, &args.split)?;
+    let template = "{bar:30} {pos}/{len} {msg}";
+    let bar = ProgressBar::new(names.len() as u64)
+        .with_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
+    let mut matrix = Matrix::new(&args.title);
+    for name in &names {
+        let file = name.to_string();
+        bar.set_message(file.clone());
+        let predictions = args.predictions.join(&file);
+        if predictions.exists() {
+            let dataset = Dataset::read(args.data.join(&file))?;
+            let rules = args.norm.rules(Some(name.context))?;
+            let result = score(&dataset, &Predictions::read(predictions)?, rules)?;
+            matrix.insert(name.context, name.question, Cell::from(&result));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if matrix.cells.is_empty() {
+        let what = format!("{}-context-…-question-….json that --data has, too,", args.split);
+        return Err(EvalError::NothingFound { what, path: args.predictions.clone() }.into());
+    }
+    matrix.write(&args.out)?;
+    print(&matrix.to_markdown())
+}
+
+fn names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Stop> {
+    let failed = |source| EvalError::Read { path: folder.to_path_buf(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let file = entry.map_err(failed)?.file_name();
+        let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
+        names.extend(name.filter(|name| name.split == split));
+    }
+    names.sort();
+    if names.is_empty() {
+        let what = format!("{split}-context-…-question-….json");
+        return Err(EvalError::NothingFound { what, path: folder.to_path_buf() }.into());
+    }
+    Ok(names)
+}

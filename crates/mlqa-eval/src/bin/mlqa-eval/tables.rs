@@ -1,0 +1,139 @@
+//! `mlqa-eval tables` and `compare`: the papers' numbers.
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use mlqa_eval::{
+    Compared, EvalError, Matrix, Published, compare, compared_markdown, select, tables,
+};
+use serde::Serialize;
+
+use crate::{Stop, json, print};
+
+/// Print the papers' result tables as data.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  mlqa-eval tables --table 000-1
+  mlqa-eval tables --model xlm-k --language zh --format csv")]
+pub struct Args {
+    /// Paper and table, as 000-1 (all tables if not given)
+    #[arg(long, value_name = "ID")]
+    table: Option<String>,
+    /// A part of the model's name
+    #[arg(long)]
+    model: Option<String>,
+    /// Language code, or avg
+    #[arg(long)]
+    language: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Md)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Md,
+    Csv,
+    Json,
+}
+
+pub fn run(args: &Args) -> Result<(), Stop> {
+    if let Some(table) = &args.table
+        && !tables().contains(&table.as_str())
+    {
+        let message = format!("there is none; expected one of {}", tables().join(", "));
+        return Err(EvalError::Table { given: table.clone(), message }.into());
+    }
+    let rows = select(args.table.as_deref(), args.model.as_deref(), args.language.as_deref());
+    if rows.is_empty() {
+        let message = "no number matches; `mlqa-eval tables` prints all of them";
+        return Err(Stop::Usage(message.into()));
+    }
+    print(&match args.format {
+        Format::Md => markdown(&rows),
+        Format::Csv => csv(&rows)?,
+        Format::Json => json(&rows)?,
+    })
+}
+
+fn markdown(rows: &[&Published]) -> String {
+    let mut out = String::from(
+        "| table | model | setting | language | metric | value | note |\n\
+         |---|---|---|---|---|---:|---|\n",
+    );
+    for Published { table, model, setting, language, metric, value, note } in rows {
+        let _ = writeln!(
+            out,
+            "| {table} | {model} | {setting} | {language} | {metric} | {value} | {note} |"
+        );
+    }
+    out
+}
+
+fn csv(rows: &[impl Serialize]) -> Result<String, Stop> {
+    let failed = |error: &dyn std::fmt::Display| Stop::Usage(format!("cannot write CSV: {error}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).map_err(|error| failed(&error))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| failed(&error))?;
+    String::from_utf8(bytes).map_err(|error| failed(&error))
+}
+
+/// Print a run beside a paper's table, number by number.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  mlqa-eval compare --table 000-1 --run run/tables/matrix.json --model ours")]
+pub struct CompareArgs {
+    /// Paper and table, as 000-1
+    #[arg(long, value_name = "ID")]
+    table: String,
+    /// matrix.json of `mlqa-eval matrix`
+    #[arg(long, value_name = "FILE")]
+    run: PathBuf,
+    /// A part of the model's name
+    #[arg(long)]
+    model: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Md)]
+    format: Format,
+}
+
+pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
+    let mut rows = compare(&args.table, &Matrix::read_json(&args.run)?)?;
+    if let Some(model) = &args.model {
+        let model = model.to_lowercase();
+        rows.retain(|row| row.published.model.to_lowercase().contains(&model));
+        if rows.is_empty() {
+            let message = format!("no model of table {} has `{model}` in its name", args.table);
+            return Err(Stop::Usage(message));
+        }
+    }
+    print(&match args.format {
+        Format::Md => compared_markdown(&rows),
+        Format::Json => json(&rows)?,
+        Format::Csv => csv(&rows.iter().map(Flat::from).collect::<Vec<_>>())?,
+    })
+}
+
+/// One line of the comparison's CSV.
+#[derive(Serialize)]
+struct Flat<'a> {
+    model: &'a str,
+    setting: &'a str,
+    language: &'a str,
+    metric: &'a str,
+    paper: f64,
+    run: Option<f64>,
+    difference: Option<f64>,
+}
+
+impl<'a> From<&'a Compared> for Flat<'a> {
+    fn from(row: &'a Compared) -> Self {
+        let Published { model, setting, language, metric, value, .. } = &row.published;
+        let (run, difference) = (row.run, row.difference());
+        Self { model, setting, language, metric, paper: *value, run, difference }
+    }
+}

@@ -1,0 +1,71 @@
+//! A user's matrix beside a paper's table.
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::published::{select, tables};
+use crate::{EvalError, Language, Matrix, Published};
+
+/// One printed number beside the run's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compared {
+    /// The printed number.
+    pub published: Published,
+    /// The run's number for the same languages and metric, if the matrix has that cell.
+    pub run: Option<f64>,
+}
+
+impl Compared {
+    /// Run minus paper, in points.
+    pub fn difference(&self) -> Option<f64> {
+        self.run.map(|run| run - self.published.value)
+    }
+}
+
+/// Lays a matrix beside a table, number by number. `000-1` takes the run's English contexts with
+/// questions in the row's language, every other table the diagonal (context and question in one
+/// language). Printed averages are left out: several differ from the mean of their own row.
+///
+/// # Errors
+/// [`EvalError::Table`] if there is no such table, or it has no F1 or EM on MLQA or XQuAD.
+pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, EvalError> {
+    let wrong = |message: String| EvalError::Table { given: table.to_owned(), message };
+    let rows = select(Some(table), None, None);
+    if rows.is_empty() {
+        return Err(wrong(format!("there is none; expected one of {}", tables().join(", "))));
+    }
+    let compared: Vec<Compared> = rows
+        .into_iter()
+        .filter(|row| row.setting.starts_with("MLQA") || row.setting.starts_with("XQuAD"))
+        .filter(|row| row.metric == "f1" || row.metric == "em")
+        .filter_map(|row| {
+            let question: Language = row.language.parse().ok()?;
+            let context = if table == "000-1" { Language::En } else { question };
+            let cell = run.get(context, question);
+            let run = cell.map(|cell| if row.metric == "f1" { cell.f1 } else { cell.em });
+            Some(Compared { published: row.clone(), run })
+        })
+        .collect();
+    if compared.is_empty() {
+        return Err(wrong("it has no F1 or EM per language on MLQA or XQuAD".into()));
+    }
+    Ok(compared)
+}
+
+/// The comparison as a Markdown table, one row per printed number.
+pub fn compared_markdown(rows: &[Compared]) -> String {
+    let mut out = String::from(
+        "| model | setting | language | metric | paper | run | difference |\n\
+         |---|---|---|---|---:|---:|---:|\n",
+    );
+    for row in rows {
+        let Published { model, setting, language, metric, value, .. } = &row.published;
+        let run = row.run.map_or_else(|| "–".into(), |run| format!("{run:.2}"));
+        let difference = row.difference().map_or_else(|| "–".into(), |d| format!("{d:+.2}"));
+        let _ = writeln!(
+            out,
+            "| {model} | {setting} | {language} | {metric} | {value:.2} | {run} | {difference} |"
+        );
+    }
+    out
+}

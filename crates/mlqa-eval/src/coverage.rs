@@ -1,0 +1,111 @@
+//! How much of the questions' vocabulary a text covers (first paper, Fig. 5).
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use crate::EvalError;
+use crate::tokens::{tokenize, untruncated};
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CoverageWeight {
+    /// Each token of the vocabulary once.
+    #[default]
+    Types,
+    /// Each token as often as it occurs on the side of the denominator.
+    Occurrences,
+}
+
+/// Of whose tokens the share is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CoverageDenominator {
+    /// The questions': how much of what is asked the text has shown.
+    #[default]
+    Questions,
+    /// The text's, as the figure's caption can be read: how much of it the questions use.
+    Text,
+}
+
+/// How coverage is computed. The default is |questions ∩ text| / |questions| over token types.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CoverageConfig {
+    /// What is counted.
+    pub weight: CoverageWeight,
+    /// Of whose tokens the share is taken.
+    pub denominator: CoverageDenominator,
+}
+
+/// A share of tokens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Coverage {
+    /// Tokens of the denominator that the other side has as well.
+    pub covered: usize,
+    /// Tokens of the denominator.
+    pub total: usize,
+    /// `covered / total`, 0 to 1.
+    pub ratio: f64,
+}
+
+/// Coverage of `questions` by `text`, both given as separate strings. Special tokens and the bare
+/// word boundary `▁` do not count.
+///
+/// # Errors
+/// [`EvalError::NoTokens`] if the denominator would be 0; [`EvalError::Tokenizer`].
+pub fn coverage<Q, T>(
+    questions: &[Q],
+    text: &[T],
+    tokenizer: &Tokenizer,
+    config: &CoverageConfig,
+) -> Result<Coverage, EvalError>
+where
+    Q: AsRef<str> + Sync,
+    T: AsRef<str> + Sync,
+{
+    let tokenizer = untruncated(tokenizer)?;
+    let ignored = ignored(&tokenizer);
+    let questions = count(questions, &tokenizer, &ignored, "a question")?;
+    let text = count(text, &tokenizer, &ignored, "the text")?;
+    let (own, other, what) = match config.denominator {
+        CoverageDenominator::Questions => (&questions, &text, "the questions"),
+        CoverageDenominator::Text => (&text, &questions, "the text"),
+    };
+    let weight = |count: usize| match config.weight {
+        CoverageWeight::Types => 1,
+        CoverageWeight::Occurrences => count,
+    };
+    let total: usize = own.values().map(|&count| weight(count)).sum();
+    if total == 0 {
+        return Err(EvalError::NoTokens { what });
+    }
+    let shared = own.iter().filter(|(id, _)| other.contains_key(id));
+    let covered: usize = shared.map(|(_, &count)| weight(count)).sum();
+    Ok(Coverage { covered, total, ratio: covered as f64 / total as f64 })
+}
+
+fn ignored(tokenizer: &Tokenizer) -> BTreeSet<u32> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let special = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id);
+    special.chain(tokenizer.token_to_id("▁")).collect()
+}
+
+fn count<S: AsRef<str> + Sync>(
+    texts: &[S],
+    tokenizer: &Tokenizer,
+    ignored: &BTreeSet<u32>,
+    name: &str,
+) -> Result<BTreeMap<u32, usize>, EvalError> {
+    let ids: Vec<Vec<u32>> = texts
+        .par_iter()
+        .map(|text| tokenize(tokenizer, text.as_ref(), name).map(|tokens| tokens.ids))
+        .collect::<Result<_, _>>()?;
+    let mut counts = BTreeMap::new();
+    for id in ids.into_iter().flatten().filter(|id| !ignored.contains(id)) {
+        *counts.entry(id).or_default() += 1;
+    }
+    Ok(counts)
+}

@@ -1,0 +1,44 @@
+//! MLQA's file names.
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{EvalError, Language};
+
+/// `{split}-context-{context}-question-{question}.json`, as `test-context-en-question-de.json`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatasetName {
+    /// `dev`, `test`, or another word.
+    pub split: String,
+    /// Language of the context and of the answer.
+    pub context: Language,
+    /// Language of the question.
+    pub question: Language,
+}
+
+impl fmt::Display for DatasetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-context-{}-question-{}.json", self.split, self.context, self.question)
+    }
+}
+
+impl FromStr for DatasetName {
+    type Err = EvalError;
+
+    /// Parses a bare file name.
+    fn from_str(name: &str) -> Result<Self, EvalError> {
+        let wrong = |reason: String| EvalError::DatasetName { name: name.to_owned(), reason };
+        let stem =
+            name.strip_suffix(".json").ok_or_else(|| wrong("no `.json` at its end".into()))?;
+        let (head, question) =
+            stem.rsplit_once("-question-").ok_or_else(|| wrong("no `-question-`".into()))?;
+        let (split, context) =
+            head.rsplit_once("-context-").ok_or_else(|| wrong("no `-context-`".into()))?;
+        if split.is_empty() || split.contains(['/', '\\']) {
+            return Err(wrong("no split before `-context-`".into()));
+        }
+        let language = |code: &str| {
+            code.parse::<Language>().map_err(|error: EvalError| wrong(error.to_string()))
+        };
+        Ok(Self { split: split.into(), context: language(context)?, question: language(question)? })
+    }
+}

@@ -1,0 +1,307 @@
+//! From start and end logits to answers.
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use ndarray::{ArrayBase, ArrayView1, Data, Ix1};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{EvalError, Question, Window};
+
+/// How spans are chosen. The defaults are those of the scripts that the four papers build on.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DecodeConfig {
+    /// Starts and ends looked at in each window, and answers kept for each question.
+    pub n_best: usize,
+    /// Longest answer, in tokens.
+    pub max_answer_length: usize,
+    /// If set, a question may be answered by nothing (""): where its null score (start plus end
+    /// logit of `<s>`, the lowest of its windows) exceeds the best span's score by more than this.
+    /// Off by default: MLQA and XQuAD have an answer to every question.
+    pub allow_null: Option<f32>,
+}
+
+impl Default for DecodeConfig {
+    fn default() -> Self {
+        Self { n_best: 20, max_answer_length: 30, allow_null: None }
+    }
+}
+
+/// One answer to a question.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Candidate {
+    /// The part of the context, without surrounding white space.
+    pub text: String,
+    /// `start_logit + end_logit`.
+    pub score: f32,
+    /// Softmax of the scores over the answers kept for this question.
+    pub probability: f64,
+    /// Logit of the first token as start.
+    pub start_logit: f32,
+    /// Logit of the last token as end.
+    pub end_logit: f32,
+    /// Index of the window.
+    pub window: usize,
+    /// Index in the window of the first token.
+    pub start: usize,
+    /// Index in the window of the last token (inclusive).
+    pub end: usize,
+    /// Where the answer begins in the context, in code points.
+    pub answer_start: usize,
+}
+
+/// The answers to one question, best first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NBest {
+    /// The question's id.
+    pub id: String,
+    /// At most `n_best` answers with different texts; empty if no window allows any.
+    pub candidates: Vec<Candidate>,
+    /// The lowest `<s>` score of the question's windows; `None` without windows.
+    pub null_score: Option<f32>,
+    /// Whether [`DecodeConfig::allow_null`] chose no answer.
+    pub null: bool,
+}
+
+impl NBest {
+    /// The answer to score: the best candidate's text, or "" for none.
+    pub fn answer(&self) -> &str {
+        match self.candidates.first() {
+            Some(best) if !self.null => &best.text,
+            _ => "",
+        }
+    }
+}
+
+/// Chooses answers for every question from all of its windows; the result is in the order of
+/// `questions`.
+///
+/// Within a window the `n_best` highest starts meet the `n_best` highest ends; a pair counts if
+/// start ≤ end, the span has at most `max_answer_length` tokens, and both lie in the context; a
+/// start must have its maximum context in this window. The score is the sum of the two logits.
+/// Equal scores are ordered by window, start, end; of equal texts the best stays.
+///
+/// # Shapes
+/// - `start_logits`, `end_logits`: one `[length]` row for each window, f32; rows may be longer than
+///   the window (padding), never shorter.
+///
+/// # Errors
+/// [`EvalError::LogitsCount`]; [`EvalError::Logits`], naming the question, if a row is too short or
+/// holds NaN or +∞ (−∞ marks a forbidden position), or a window's question does not exist;
+/// [`EvalError::Config`] if `n_best` or `max_answer_length` is 0.
+pub fn decode<S, E>(
+    questions: &[Question],
+    windows: &[Window],
+    start_logits: &[ArrayBase<S, Ix1>],
+    end_logits: &[ArrayBase<E, Ix1>],
+    config: &DecodeConfig,
+) -> Result<Vec<NBest>, EvalError>
+where
+    S: Data<Elem = f32>,
+    E: Data<Elem = f32>,
+{
+    for (key, value) in [("n_best", config.n_best), ("max_answer_length", config.max_answer_length)]
+    {
+        if value == 0 {
+            return Err(EvalError::Config { key, value: "0".into(), rule: "at least 1".into() });
+        }
+    }
+    for (tensor, got) in [("start_logits", start_logits.len()), ("end_logits", end_logits.len())] {
+        if got != windows.len() {
+            return Err(EvalError::LogitsCount { tensor, expected: windows.len(), got });
+        }
+    }
+    let mut rows: Vec<Vec<Row>> = vec![Vec::new(); questions.len()];
+    for (index, window) in windows.iter().enumerate() {
+        let (Some(start), Some(end)) = (start_logits.get(index), end_logits.get(index)) else {
+            continue;
+        };
+        let row = Row { index, window, start: start.view(), end: end.view() };
+        match rows.get_mut(window.question) {
+            Some(of_question) => of_question.push(row),
+            None => {
+                let problem = format!(
+                    "belong to question number {}, but there are {}",
+                    window.question,
+                    questions.len()
+                );
+                return Err(row.error("?", "start_logits", problem));
+            }
+        }
+    }
+    questions
+        .par_iter()
+        .zip(rows)
+        .map(|(question, rows)| decode_question(question, &rows, config))
+        .collect()
+}
+
+#[derive(Clone)]
+struct Row<'a> {
+    index: usize,
+    window: &'a Window,
+    start: ArrayView1<'a, f32>,
+    end: ArrayView1<'a, f32>,
+}
+
+/// A pair of positions; the text is looked up only for those that are kept.
+struct Span {
+    row: usize,
+    start: usize,
+    end: usize,
+    start_logit: f32,
+    end_logit: f32,
+}
+
+impl Span {
+    fn score(&self) -> f32 {
+        self.start_logit + self.end_logit
+    }
+}
+
+impl Row<'_> {
+    fn error(&self, id: &str, tensor: &'static str, problem: String) -> EvalError {
+        EvalError::Logits { id: id.into(), window: self.index, tensor, problem }
+    }
+
+    fn check(&self, id: &str) -> Result<(), EvalError> {
+        let length = self.window.input_ids.len();
+        for (tensor, logits) in [("start_logits", &self.start), ("end_logits", &self.end)] {
+            if logits.len() < length {
+                let problem = format!("has {} values for {length} tokens", logits.len());
+                return Err(self.error(id, tensor, problem));
+            }
+            let bad = |value: f32| value.is_nan() || value == f32::INFINITY;
+            if let Some(at) = logits.iter().take(length).position(|&value| bad(value)) {
+                let value = logits.get(at).copied().unwrap_or(f32::NAN);
+                let problem = format!("is {value} at token {at}; the model's output is not usable");
+                return Err(self.error(id, tensor, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// The `n` context positions with the highest logits, ties to the left.
+    fn top(
+        &self,
+        logits: &ArrayView1<f32>,
+        n: usize,
+        allowed: impl Fn(usize) -> bool,
+    ) -> Vec<(usize, f32)> {
+        let context = self.window.context_start..self.window.context_end;
+        let mut found: Vec<(usize, f32)> = context
+            .filter(|&at| allowed(at))
+            .filter_map(|at| Some((at, *logits.get(at)?)))
+            .filter(|&(_, logit)| logit > f32::NEG_INFINITY)
+            .collect();
+        let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if found.len() > n {
+            found.select_nth_unstable_by(n - 1, order);
+            found.truncate(n);
+        }
+        found
+    }
+
+    fn spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
+        let context_start = self.window.context_start;
+        let has_context =
+            |at: usize| self.window.max_context.get(at - context_start).copied().unwrap_or(false);
+        let starts = self.top(&self.start, config.n_best, has_context);
+        let ends = self.top(&self.end, config.n_best, |_| true);
+        for &(start, start_logit) in &starts {
+            for &(end, end_logit) in &ends {
+                if start <= end && end - start < config.max_answer_length {
+                    spans.push(Span { row, start, end, start_logit, end_logit });
+                }
+            }
+        }
+    }
+}
+
+fn decode_question(
+    question: &Question,
+    rows: &[Row],
+    config: &DecodeConfig,
+) -> Result<NBest, EvalError> {
+    let mut spans = Vec::new();
+    let mut null_score: Option<f32> = None;
+    for (k, row) in rows.iter().enumerate() {
+        row.check(&question.id)?;
+        row.spans(k, config, &mut spans);
+        if let (Some(start), Some(end)) = (row.start.first(), row.end.first()) {
+            let score = start + end;
+            null_score = Some(null_score.map_or(score, |lowest| lowest.min(score)));
+        }
+    }
+    // No two spans compare equal, so the order does not depend on the sort.
+    spans.sort_unstable_by(|a, b| match b.score().total_cmp(&a.score()) {
+        Ordering::Equal => (a.row, a.start, a.end).cmp(&(b.row, b.start, b.end)),
+        other => other,
+    });
+
+    let bytes = ByteIndex::of(&question.context);
+    let mut seen: HashSet<&str> = HashSet::new();
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for span in &spans {
+        if candidates.len() == config.n_best {
+            break;
+        }
+        let Some(row) = rows.get(span.row) else { continue };
+        let offset = |at: usize| row.window.offsets.get(at - row.window.context_start).copied();
+        let (Some((from, _)), Some((_, to))) = (offset(span.start), offset(span.end)) else {
+            continue;
+        };
+        let raw = bytes.slice(&question.context, from, to);
+        let text = raw.trim();
+        if text.is_empty() || !seen.insert(text) {
+            continue;
+        }
+        let leading = raw.chars().count() - raw.trim_start().chars().count();
+        candidates.push(Candidate {
+            text: text.to_owned(),
+            score: span.score(),
+            probability: 0.0,
+            start_logit: span.start_logit,
+            end_logit: span.end_logit,
+            window: row.index,
+            start: span.start,
+            end: span.end,
+            answer_start: from + leading,
+        });
+    }
+    softmax(&mut candidates);
+    let null = match (config.allow_null, null_score, candidates.first()) {
+        (Some(threshold), Some(null), Some(best)) => null > best.score + threshold,
+        (Some(_), _, None) => true,
+        _ => false,
+    };
+    Ok(NBest { id: question.id.clone(), candidates, null_score, null })
+}
+
+fn softmax(candidates: &mut [Candidate]) {
+    let Some(best) = candidates.first().map(|best| f64::from(best.score)) else { return };
+    let weight = |candidate: &Candidate| (f64::from(candidate.score) - best).exp();
+    let total: f64 = candidates.iter().map(weight).sum();
+    for candidate in candidates {
+        candidate.probability = weight(candidate) / total;
+    }
+}
+
+/// Byte positions of a text's code points.
+struct ByteIndex(Vec<usize>);
+
+impl ByteIndex {
+    fn of(text: &str) -> Self {
+        let starts = text.char_indices().map(|(byte, _)| byte);
+        Self(starts.chain(std::iter::once(text.len())).collect())
+    }
+
+    /// Code points `from..to`; empty if out of range.
+    fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
+        match (self.0.get(from), self.0.get(to)) {
+            (Some(&from), Some(&to)) => text.get(from..to).unwrap_or_default(),
+            _ => "",
+        }
+    }
+}

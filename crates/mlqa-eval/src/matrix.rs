@@ -1,0 +1,213 @@
+//! Scores by language of context and language of question.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::read_json;
+use crate::predictions::write_json;
+use crate::{EvalError, Language, Score};
+
+/// The scores of one pair of languages, in percent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// Mean F1.
+    pub f1: f64,
+    /// Exact match.
+    pub em: f64,
+    /// Questions scored.
+    pub questions: usize,
+    /// Standard deviation of `f1` over seeds (n − 1 in the denominator), if there were several.
+    pub f1_sd: Option<f64>,
+    /// Standard deviation of `em` over seeds, if there were several.
+    pub em_sd: Option<f64>,
+}
+
+impl From<&Score> for Cell {
+    fn from(score: &Score) -> Self {
+        Self {
+            f1: score.f1,
+            em: score.exact_match,
+            questions: score.questions,
+            f1_sd: None,
+            em_sd: None,
+        }
+    }
+}
+
+/// A plain mean over cells, each cell counting once whatever its number of questions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Average {
+    /// Mean of the cells' F1.
+    pub f1: f64,
+    /// Mean of the cells' exact match.
+    pub em: f64,
+    /// How many cells there were.
+    pub cells: usize,
+}
+
+/// A G-XLT matrix; cells without data are absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Matrix {
+    /// Shown above the tables.
+    pub title: String,
+    /// By (context, question); the answer is in the language of the context.
+    pub cells: BTreeMap<(Language, Language), Cell>,
+}
+
+impl Matrix {
+    /// An empty matrix.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), cells: BTreeMap::new() }
+    }
+
+    /// The cell of a context language and a question language.
+    pub fn get(&self, context: Language, question: Language) -> Option<&Cell> {
+        self.cells.get(&(context, question))
+    }
+
+    /// Sets a cell.
+    pub fn insert(&mut self, context: Language, question: Language, cell: Cell) {
+        self.cells.insert((context, question), cell);
+    }
+
+    /// The mean over the cells that `keep(context, question)` selects; `None` if it selects none.
+    pub fn mean(&self, keep: impl Fn(Language, Language) -> bool) -> Option<Average> {
+        let kept: Vec<&Cell> = self
+            .cells
+            .iter()
+            .filter(|((context, question), _)| keep(*context, *question))
+            .map(|(_, cell)| cell)
+            .collect();
+        if kept.is_empty() {
+            return None;
+        }
+        let count = kept.len() as f64;
+        Some(Average {
+            f1: kept.iter().map(|cell| cell.f1).sum::<f64>() / count,
+            em: kept.iter().map(|cell| cell.em).sum::<f64>() / count,
+            cells: kept.len(),
+        })
+    }
+
+    /// XLT: the mean over the diagonal.
+    pub fn xlt(&self) -> Option<Average> {
+        self.mean(|context, question| context == question)
+    }
+
+    /// G-XLT: the mean over all cells.
+    pub fn gxlt(&self) -> Option<Average> {
+        self.mean(|_, _| true)
+    }
+
+    /// The mean over the cells off the diagonal.
+    pub fn off_diagonal(&self) -> Option<Average> {
+        self.mean(|context, question| context != question)
+    }
+
+    /// The mean of English contexts with questions in the other languages.
+    pub fn english_context(&self) -> Option<Average> {
+        self.mean(|context, question| context == Language::En && question != Language::En)
+    }
+
+    /// The mean and the spread of the same matrix from several seeds. A cell is kept where every
+    /// seed has it; its questions are those of the first.
+    pub fn over_seeds(title: impl Into<String>, seeds: &[Self]) -> Self {
+        let mut matrix = Self::new(title);
+        let Some(first) = seeds.first() else { return matrix };
+        for (&key, cell) in &first.cells {
+            let of_seeds: Vec<&Cell> = seeds.iter().filter_map(|one| one.cells.get(&key)).collect();
+            if of_seeds.len() == seeds.len() {
+                let (f1, f1_sd) = mean_and_sd(&of_seeds.iter().map(|c| c.f1).collect::<Vec<_>>());
+                let (em, em_sd) = mean_and_sd(&of_seeds.iter().map(|c| c.em).collect::<Vec<_>>());
+                let questions = cell.questions;
+                matrix.cells.insert(key, Cell { f1, em, questions, f1_sd, em_sd });
+            }
+        }
+        matrix
+    }
+
+    /// Reads what [`Matrix::write_json`] wrote.
+    ///
+    /// # Errors
+    /// [`EvalError::Read`]; [`EvalError::Json`]; [`EvalError::Content`] if a pair occurs twice.
+    pub fn read_json(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+        let path = path.as_ref();
+        let file: File = read_json(
+            path,
+            "a matrix: {\"title\": \"…\", \"cells\": [{\"context\": \"en\", \"question\": \"de\", \
+             \"f1\": 0, \"em\": 0, \"questions\": 0}]}",
+        )?;
+        let mut matrix = Self::new(file.title);
+        for entry in file.cells {
+            let Entry { context, question, f1, em, questions, f1_sd, em_sd } = entry;
+            let cell = Cell { f1, em, questions, f1_sd, em_sd };
+            if matrix.cells.insert((context, question), cell).is_some() {
+                let message = format!(
+                    "the cell of context {context} and question {question} occurs twice; keep one"
+                );
+                return Err(EvalError::Content { path: path.to_path_buf(), message });
+            }
+        }
+        Ok(matrix)
+    }
+
+    /// Writes cells and averages as JSON, atomically.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+        let cells = self
+            .cells
+            .iter()
+            .map(|(&(context, question), cell)| {
+                let Cell { f1, em, questions, f1_sd, em_sd } = *cell;
+                Entry { context, question, f1, em, questions, f1_sd, em_sd }
+            })
+            .collect();
+        let averages = Some(Averages {
+            xlt: self.xlt(),
+            gxlt: self.gxlt(),
+            off_diagonal: self.off_diagonal(),
+            english_context: self.english_context(),
+        });
+        write_json(path.as_ref(), &File { title: self.title.clone(), cells, averages })
+    }
+}
+
+fn mean_and_sd(values: &[f64]) -> (f64, Option<f64>) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()))
+}
+
+#[derive(Deserialize, Serialize)]
+struct File {
+    #[serde(default)]
+    title: String,
+    cells: Vec<Entry>,
+    #[serde(skip_deserializing)]
+    averages: Option<Averages>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Entry {
+    context: Language,
+    question: Language,
+    f1: f64,
+    em: f64,
+    questions: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    f1_sd: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    em_sd: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Averages {
+    xlt: Option<Average>,
+    gxlt: Option<Average>,
+    off_diagonal: Option<Average>,
+    english_context: Option<Average>,
+}

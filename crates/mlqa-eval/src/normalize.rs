@@ -1,0 +1,158 @@
+//! Answer texts as the official scorers compare them.
+use crate::Language;
+use crate::unicode::{is_punctuation, is_space, is_word, lower};
+
+/// Which official script's normalisation applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalization {
+    /// MLQA's, by the language of context and answer (Lewis et al. 2020).
+    Mlqa(Language),
+    /// SQuAD v1.1's English rules for every language, as XQuAD prescribes.
+    SquadEn,
+}
+
+impl Normalization {
+    /// The tokens of a normalised text; the normalised text is these joined by one space.
+    ///
+    /// In order: lower case; every punctuation character deleted (Unicode P* and ASCII symbols for
+    /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for Chinese
+    /// also around every character of U+4E00..U+9FA5.
+    pub fn tokens(self, text: &str) -> Vec<String> {
+        let mut text = lower(text);
+        match self {
+            Self::Mlqa(_) => text.retain(|c| !is_punctuation(c)),
+            Self::SquadEn => text.retain(|c| !c.is_ascii_punctuation()),
+        }
+        let text = without_articles(&text, self.language());
+        match self {
+            Self::Mlqa(Language::Zh) => split_mixed(&text),
+            _ => split(&text).map(str::to_owned).collect(),
+        }
+    }
+
+    /// The `version` that the official script expects of a data file and complains without.
+    pub fn expected_version(self) -> &'static str {
+        match self {
+            Self::Mlqa(_) => "1.0",
+            Self::SquadEn => "1.1",
+        }
+    }
+
+    fn language(self) -> Language {
+        match self {
+            Self::Mlqa(language) => language,
+            Self::SquadEn => Language::En,
+        }
+    }
+}
+
+/// Python's `str.split()`.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    text.split(is_space).filter(|part| !part.is_empty())
+}
+
+fn split_mixed(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_han(c)) {
+        let (before, from) = rest.split_at(at);
+        let (own, after) = from.split_at(c.len_utf8());
+        tokens.extend(split(before).map(str::to_owned));
+        tokens.push(own.to_owned());
+        rest = after;
+    }
+    tokens.extend(split(rest).map(str::to_owned));
+    tokens
+}
+
+/// The official script's range; later additions to Unicode's ideographs are not in it.
+fn is_han(c: char) -> bool {
+    matches!(c, '\u{4e00}'..='\u{9fa5}')
+}
+
+fn articles(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::En => &["a", "an", "the"],
+        Language::Es => &["un", "una", "unos", "unas", "el", "la", "los", "las"],
+        Language::De => &[
+            "ein", "eine", "einen", "einem", "eines", "einer", "der", "die", "das", "den", "dem",
+            "des",
+        ],
+        // Composed letters, so decomposed text keeps its articles, as in the original.
+        Language::Vi => &["c\u{1ee7}a", "l\u{e0}", "c\u{e1}i", "chi\u{1ebf}c", "nh\u{1eef}ng"],
+        Language::Ar | Language::Hi | Language::Zh => &[],
+    }
+}
+
+/// Each article that stands between word boundaries becomes a space. A boundary is where Python's
+/// `\w` begins or ends, so a combining mark ends a word. In Arabic every "ال" goes, also inside
+/// words.
+fn without_articles(text: &str, language: Language) -> String {
+    if language == Language::Ar {
+        return text.replace("\u{627}\u{644}", " ");
+    }
+    let articles = articles(language);
+    if articles.is_empty() {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let other = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(other);
+        out.push_str(if articles.contains(&word) { " " } else { word });
+        let next = after.find(is_word).unwrap_or(after.len());
+        let (between, after) = after.split_at(next);
+        out.push_str(between);
+        rest = after;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(language: Language, text: &str) -> String {
+        Normalization::Mlqa(language).tokens(text).join(" ")
+    }
+
+    #[test]
+    fn articles_by_language() {
+        assert_eq!(joined(Language::En, "The cat, a dog & an Ant"), "cat dog ant");
+        assert_eq!(joined(Language::En, "An-the anthem"), "anthe anthem");
+        assert_eq!(joined(Language::Es, "¿La casa de los Gómez?"), "casa de gómez");
+        assert_eq!(joined(Language::De, "Das Haus des Königs"), "haus königs");
+        assert_eq!(joined(Language::Vi, "cái nhà của tôi"), "nhà tôi");
+        assert_eq!(joined(Language::Ar, "والكتاب"), "و كتاب");
+        assert_eq!(joined(Language::Hi, "यह एक घर है।"), "यह एक घर है");
+    }
+
+    #[test]
+    fn a_combining_mark_ends_a_word() {
+        // "la" with a combining grave: \bla\b matches before the mark.
+        assert_eq!(joined(Language::Es, "la\u{300}"), "\u{300}");
+        // Decomposed là is not the composed article.
+        assert_eq!(joined(Language::Vi, "la\u{300} nha"), "la\u{300} nha");
+    }
+
+    #[test]
+    fn chinese_characters_stand_alone() {
+        assert_eq!(joined(Language::Zh, "约1870年 New York，。"), "约 1870 年 new york");
+        // U+9FA6 and U+3400 are beyond the official range.
+        assert_eq!(joined(Language::Zh, "\u{9fa6}\u{3400}"), "\u{9fa6}\u{3400}");
+    }
+
+    #[test]
+    fn white_space_as_python_splits() {
+        assert_eq!(joined(Language::En, "x\u{1c}y\u{a0}z\u{3000}w"), "x y z w");
+        // A zero-width space is no white space.
+        assert_eq!(joined(Language::En, "x\u{200b}y"), "x\u{200b}y");
+    }
+
+    #[test]
+    fn squad_keeps_other_punctuation() {
+        assert_eq!(Normalization::SquadEn.tokens("The “cat” (1)").join(" "), "“cat” 1");
+        assert_eq!(joined(Language::En, "The “cat” (1)"), "cat 1");
+    }
+}

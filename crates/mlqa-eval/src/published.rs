@@ -1,0 +1,60 @@
+//! The result tables of the four papers that this workspace reproduces, as data.
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+/// One printed number.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Published {
+    /// Paper and table, as `000-1`: 000 is "Bridging the Language Gap" (its Table I), 001 XLM-K,
+    /// 002 mixMRC and LAKM, 003 "From Good to Best"; `A` marks a table of the appendix.
+    pub table: String,
+    /// The row's model or method; `data` for statistics.
+    pub model: String,
+    /// Data set and training condition.
+    pub setting: String,
+    /// Language code; `avg` for the average as printed, which is not always the rows' mean.
+    pub language: String,
+    /// `f1`, `em`, `em@k`, `accuracy`, `p@1`, or the name of a count. Scores are in percent.
+    pub metric: String,
+    /// The number as printed, `k` written out.
+    pub value: f64,
+    /// Spread, or what one must know about the number; often empty.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// The file behind [`published`], as shipped.
+pub const PUBLISHED_CSV: &str = include_str!("../data/published.csv");
+
+/// All numbers, in the order of papers and tables.
+pub fn published() -> &'static [Published] {
+    static ROWS: OnceLock<Vec<Published>> = OnceLock::new();
+    // A test asserts that every row of the shipped file parses.
+    ROWS.get_or_init(|| {
+        csv::Reader::from_reader(PUBLISHED_CSV.as_bytes()).into_deserialize().flatten().collect()
+    })
+}
+
+/// The ids of the tables there are, in order.
+pub fn tables() -> Vec<&'static str> {
+    let mut ids: Vec<&str> = published().iter().map(|row| row.table.as_str()).collect();
+    ids.dedup();
+    ids
+}
+
+/// The numbers that match every given condition. `model` matches as a part of the name, without
+/// regard to case.
+pub fn select(
+    table: Option<&str>,
+    model: Option<&str>,
+    language: Option<&str>,
+) -> Vec<&'static Published> {
+    let model = model.map(str::to_lowercase);
+    published()
+        .iter()
+        .filter(|row| table.is_none_or(|table| row.table == table))
+        .filter(|row| model.as_ref().is_none_or(|part| row.model.to_lowercase().contains(part)))
+        .filter(|row| language.is_none_or(|language| row.language == language))
+        .collect()
+}

@@ -1,0 +1,130 @@
+//! Matrices as Markdown.
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::files::write_atomic;
+use crate::{Average, Cell, EvalError, Language, Matrix};
+
+/// The question languages of the first paper's Table I, in its order.
+pub const TABLE_ONE_LANGUAGES: [Language; 6] =
+    [Language::De, Language::Es, Language::Ar, Language::Hi, Language::Vi, Language::Zh];
+
+/// Which score a table shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// F1.
+    F1,
+    /// Exact match.
+    Em,
+}
+
+impl Metric {
+    /// Both, in the order of the tables.
+    pub const ALL: [Self; 2] = [Self::F1, Self::Em];
+
+    /// The name in headings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F1 => "F1",
+            Self::Em => "EM",
+        }
+    }
+
+    pub(crate) fn of(self, cell: &Cell) -> (f64, Option<f64>) {
+        match self {
+            Self::F1 => (cell.f1, cell.f1_sd),
+            Self::Em => (cell.em, cell.em_sd),
+        }
+    }
+}
+
+/// The averages of a matrix with what they are called.
+pub(crate) fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] {
+    [
+        ("XLT (diagonal)", matrix.xlt()),
+        ("G-XLT (all cells)", matrix.gxlt()),
+        ("off the diagonal", matrix.off_diagonal()),
+        ("English context, other questions", matrix.english_context()),
+    ]
+}
+
+impl Matrix {
+    /// Two tables, F1 and EM, row = context, column = question, and the averages. Scores have two
+    /// decimals, with `± sd` where there are several seeds; `–` marks a missing cell.
+    pub fn to_markdown(&self) -> String {
+        let mut out = format!("# {}\n", self.title);
+        for metric in Metric::ALL {
+            let _ = write!(out, "\n## {}\n\n| context \\ question |", metric.name());
+            for question in Language::ALL {
+                let _ = write!(out, " {question} |");
+            }
+            out.push_str("\n|---|");
+            out.push_str(&"---:|".repeat(Language::ALL.len()));
+            for context in Language::ALL {
+                let _ = write!(out, "\n| {context} |");
+                for question in Language::ALL {
+                    let text = self.get(context, question).map(|cell| number(metric.of(cell)));
+                    let _ = write!(out, " {} |", text.as_deref().unwrap_or("–"));
+                }
+            }
+            out.push('\n');
+        }
+        out.push_str("\n## Averages\n\nEach cell counts once.\n\n| average | cells | F1 | EM |\n");
+        out.push_str("|---|---:|---:|---:|\n");
+        for (name, average) in averages(self) {
+            if let Some(Average { f1, em, cells }) = average {
+                let _ = writeln!(out, "| {name} | {cells} | {f1:.2} | {em:.2} |");
+            }
+        }
+        out
+    }
+}
+
+impl Matrix {
+    /// Writes `matrix.md`, `matrix.json` and `matrix.html` into a folder, each atomically.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), EvalError> {
+        let folder = folder.as_ref();
+        self.write_json(folder.join("matrix.json"))?;
+        write_atomic(&folder.join("matrix.md"), self.to_markdown().as_bytes())?;
+        write_atomic(&folder.join("matrix.html"), self.to_html().as_bytes())
+    }
+}
+
+/// A table in the shape of the first paper's Table I: English contexts, one column for each other
+/// question language and their mean, one row per arm, `F1 / EM` in the cells, with `± sd` where
+/// a cell has a spread. The mean is over the six languages; `–` where one is missing.
+pub fn table_one(arms: &[(&str, &Matrix)]) -> String {
+    let mut out = String::from("| F1 / EM |");
+    for language in TABLE_ONE_LANGUAGES {
+        let _ = write!(out, " {} |", language.code().to_uppercase());
+    }
+    out.push_str(" mean |\n|---|");
+    out.push_str(&"---:|".repeat(TABLE_ONE_LANGUAGES.len() + 1));
+    for (name, matrix) in arms {
+        let _ = write!(out, "\n| {} |", name.replace('|', "\\|"));
+        for language in TABLE_ONE_LANGUAGES {
+            let text = matrix.get(Language::En, language).map(|cell| {
+                format!("{} / {}", number(Metric::F1.of(cell)), number(Metric::Em.of(cell)))
+            });
+            let _ = write!(out, " {} |", text.as_deref().unwrap_or("–"));
+        }
+        let mean = matrix
+            .english_context()
+            .filter(|average| average.cells == TABLE_ONE_LANGUAGES.len())
+            .map(|average| format!("{:.2} / {:.2}", average.f1, average.em));
+        let _ = write!(out, " {} |", mean.as_deref().unwrap_or("–"));
+    }
+    out.push('\n');
+    out
+}
+
+/// Two decimals and the spread, if there is one.
+pub(crate) fn number((value, sd): (f64, Option<f64>)) -> String {
+    match sd {
+        Some(sd) => format!("{value:.2} ± {sd:.2}"),
+        None => format!("{value:.2}"),
+    }
+}

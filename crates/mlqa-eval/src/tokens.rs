@@ -1,0 +1,131 @@
+//! Tokens of a text with the code points that each one stands for.
+use std::path::Path;
+
+use tokenizers::Tokenizer;
+
+use crate::EvalError;
+use crate::unicode::is_space;
+
+/// Token ids without special tokens, and `[start, end)` in code points for each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tokens {
+    pub ids: Vec<u32>,
+    pub offsets: Vec<(usize, usize)>,
+}
+
+/// The special tokens of a pair, looked up by name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Specials {
+    pub cls: u32,
+    pub sep: u32,
+}
+
+impl Specials {
+    pub fn of(tokenizer: &Tokenizer) -> Result<Self, EvalError> {
+        let id = |token| tokenizer.token_to_id(token).ok_or(EvalError::SpecialToken { token });
+        let specials = Self { cls: id("<s>")?, sep: id("</s>")? };
+        id("<pad>")?;
+        Ok(specials)
+    }
+}
+
+/// Loads a `tokenizer.json`.
+///
+/// # Errors
+/// [`EvalError::Read`] or [`EvalError::Tokenizer`], naming the file.
+pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, EvalError> {
+    let path = path.as_ref();
+    let text = crate::files::read_text(path)?;
+    text.parse().map_err(|error: tokenizers::Error| EvalError::Tokenizer {
+        name: path.display().to_string(),
+        message: format!("not a Hugging Face tokenizer.json: {error}"),
+    })
+}
+
+/// A copy that neither truncates nor pads, whatever the file configures.
+pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Tokenizer, EvalError> {
+    let mut tokenizer = tokenizer.clone();
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(|error| EvalError::Tokenizer {
+        name: "truncation".into(),
+        message: error.to_string(),
+    })?;
+    Ok(tokenizer)
+}
+
+/// Tokenises `text`; `name` says for the error what it is.
+pub(crate) fn tokenize(tokenizer: &Tokenizer, text: &str, name: &str) -> Result<Tokens, EvalError> {
+    // Normalisers drop control characters; where they lead the text, `tokenizers` 0.22 shifts all
+    // later offsets, so they are left out beforehand.
+    let body = text.trim_start_matches(|c: char| c.is_control() && !is_space(c));
+    let skipped = text.chars().count() - body.chars().count();
+    let encoding = tokenizer.encode_char_offsets(body, false).map_err(|error| {
+        EvalError::Tokenizer { name: format!("on {name}"), message: error.to_string() }
+    })?;
+    let offsets =
+        encoding.get_offsets().iter().map(|&(start, end)| (start + skipped, end + skipped));
+    let mut offsets: Vec<(usize, usize)> = offsets.collect();
+    repair(&mut offsets, &text.chars().collect::<Vec<char>>());
+    Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets })
+}
+
+/// Makes offsets say which visible text a token stands for:
+/// - leading and trailing white space (a metaspace token holds the space before it) is cut off;
+/// - characters that the normaliser composed into the one before (marks, jamo, voicing signs)
+///   belong to that one's token, though `tokenizers` aligns the result with the first alone.
+fn repair(offsets: &mut [(usize, usize)], text: &[char]) {
+    let at = |k: usize| text.get(k).copied();
+    let mut next_start = text.len();
+    for (start, end) in offsets.iter_mut().rev() {
+        *end = (*end).min(text.len());
+        let raw_start = *start;
+        while *end < next_start && at(*end).is_some_and(|c| !is_space(c) && !is_invisible(c)) {
+            *end += 1;
+        }
+        while *start < *end && at(*start).is_some_and(is_space) {
+            *start += 1;
+        }
+        while *start < *end && at(*end - 1).is_some_and(is_space) {
+            *end -= 1;
+        }
+        next_start = raw_start.min(next_start);
+    }
+}
+
+/// Format and control characters, which SentencePiece's NFKC drops or takes for a space.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2581}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffd}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repair;
+
+    #[test]
+    fn spaces_go_and_composed_marks_stay() {
+        // "ê x": `e`, combining circumflex, space, `x`; the composed ê is aligned with `e` alone.
+        let text: Vec<char> = "e\u{302} x".chars().collect();
+        let mut offsets = vec![(0, 1), (2, 4)];
+        repair(&mut offsets, &text);
+        assert_eq!(offsets, [(0, 2), (3, 4)]);
+    }
+
+    #[test]
+    fn a_space_alone_becomes_empty() {
+        let text: Vec<char> = "a b".chars().collect();
+        let mut offsets = vec![(0, 1), (1, 2), (2, 3)];
+        repair(&mut offsets, &text);
+        assert_eq!(offsets, [(0, 1), (2, 2), (2, 3)]);
+    }
+
+    #[test]
+    fn invisible_characters_belong_to_no_token() {
+        let text: Vec<char> = "a\u{200f} b".chars().collect();
+        let mut offsets = vec![(0, 1), (2, 4)];
+        repair(&mut offsets, &text);
+        assert_eq!(offsets, [(0, 1), (3, 4)]);
+    }
+}

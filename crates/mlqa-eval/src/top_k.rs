@@ -1,0 +1,69 @@
+//! Exact match within the k best answers ("From Good to Best", Table 2).
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{Dataset, EvalError, NBest, Normalization};
+
+/// Which of two answers count as one of the k.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TopKUnique {
+    /// Answers that are equal after normalisation are one.
+    #[default]
+    Normalized,
+    /// Each entry of the n-best list counts, as its raw text differs from the others'.
+    Raw,
+}
+
+/// Percentage of questions of which one of the `k` best answers equals a gold answer after
+/// normalisation. Questions without a list count as failures; lists shorter than `k` are taken
+/// whole, so decode with an `n_best` well above `k`.
+///
+/// # Errors
+/// [`EvalError::Config`] if `k` is 0; [`EvalError::NoQuestions`]; [`EvalError::NoGold`] if a
+/// question with a list has no gold answer.
+pub fn top_k_exact_match(
+    dataset: &Dataset,
+    n_best: &[NBest],
+    k: usize,
+    normalization: Normalization,
+    unique: TopKUnique,
+) -> Result<f64, EvalError> {
+    if k == 0 {
+        return Err(EvalError::Config { key: "k", value: "0".into(), rule: "at least 1".into() });
+    }
+    if dataset.questions.is_empty() {
+        return Err(EvalError::NoQuestions { path: dataset.path.clone() });
+    }
+    let lists: HashMap<&str, &NBest> = n_best.iter().map(|one| (one.id.as_str(), one)).collect();
+    let matches = dataset
+        .questions
+        .par_iter()
+        .map(|question| {
+            let Some(list) = lists.get(question.id.as_str()) else { return Ok(0) };
+            if question.answers.is_empty() {
+                let (path, id) = (dataset.path.clone(), question.id.clone());
+                return Err(EvalError::NoGold { path, id });
+            }
+            let gold: Vec<Vec<String>> =
+                question.answers.iter().map(|answer| normalization.tokens(&answer.text)).collect();
+            let mut tried: Vec<Vec<String>> = Vec::with_capacity(k);
+            for candidate in &list.candidates {
+                if tried.len() == k {
+                    break;
+                }
+                let tokens = normalization.tokens(&candidate.text);
+                if gold.contains(&tokens) {
+                    return Ok(1);
+                }
+                if unique == TopKUnique::Raw || !tried.contains(&tokens) {
+                    tried.push(tokens);
+                }
+            }
+            Ok(0)
+        })
+        .try_reduce(|| 0_usize, |a, b| Ok(a + b))?;
+    Ok(100.0 * matches as f64 / dataset.questions.len() as f64)
+}

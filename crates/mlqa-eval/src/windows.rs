@@ -1,0 +1,338 @@
+//! Questions and contexts as windows of token ids.
+use std::collections::HashMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use crate::tokens::{Specials, Tokens, tokenize, untruncated};
+use crate::unicode::is_space;
+use crate::{Answer, EvalError, Question};
+
+/// What stands between question and context.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Separator {
+    /// `<s> question </s></s> context </s>`, XLM-R's own pair layout.
+    #[default]
+    Double,
+    /// `<s> question </s> context </s>`.
+    Single,
+}
+
+impl Separator {
+    fn count(self) -> usize {
+        match self {
+            Self::Double => 2,
+            Self::Single => 1,
+        }
+    }
+}
+
+/// What a training window without the answer becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnanswerableWindow {
+    /// Start and end point at `<s>`, position 0.
+    #[default]
+    Cls,
+    /// It is left out.
+    Drop,
+}
+
+/// How windows are cut. The defaults are those of the scripts that the four papers build on.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WindowConfig {
+    /// Tokens of a window, special tokens included.
+    pub max_length: usize,
+    /// Context tokens that neighbouring windows share, as `stride` in Hugging Face's `run_qa`.
+    /// (In BERT's original script the same name is the step between windows.)
+    pub doc_stride: usize,
+    /// Question tokens beyond this are cut off.
+    pub max_question_length: usize,
+    /// What stands between question and context.
+    pub separator: Separator,
+    /// Whether `token_type_ids` tell question (0) and context (1) apart; all 0 if not. The ones
+    /// begin at the second `</s>` of [`Separator::Double`], at the context of
+    /// [`Separator::Single`].
+    pub segment_ids: bool,
+    /// What a training window without the answer becomes.
+    pub unanswerable_window: UnanswerableWindow,
+}
+
+impl Default for WindowConfig {
+    fn default() -> Self {
+        Self {
+            max_length: 384,
+            doc_stride: 128,
+            max_question_length: 64,
+            separator: Separator::default(),
+            segment_ids: false,
+            unanswerable_window: UnanswerableWindow::default(),
+        }
+    }
+}
+
+/// Whether windows carry target positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// With `start_position` and `end_position` of the first gold answer.
+    Train,
+    /// Without; every window is kept.
+    Eval,
+}
+
+/// One model input. Token indices count from the `<s>` at 0; there is no padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Index of the question in the slice that was given.
+    pub question: usize,
+    /// Token ids, `[length]`.
+    pub input_ids: Vec<u32>,
+    /// 0 or 1 for each token, `[length]`.
+    pub token_type_ids: Vec<u8>,
+    /// Index of the first context token.
+    pub context_start: usize,
+    /// One past the index of the last context token.
+    pub context_end: usize,
+    /// `[start, end)` in code points of the context for each context token, without surrounding
+    /// white space; empty for a token that is white space alone.
+    pub offsets: Vec<(usize, usize)>,
+    /// For each context token, whether no other window shows it with more context on both sides.
+    pub max_context: Vec<bool>,
+    /// Index in `input_ids` of the answer's first token; `None` for [`Purpose::Eval`].
+    pub start_position: Option<usize>,
+    /// Index in `input_ids` of the answer's last token (inclusive); `None` for
+    /// [`Purpose::Eval`].
+    pub end_position: Option<usize>,
+}
+
+/// Cuts questions into windows, in the order of the questions and of their contexts.
+///
+/// A window holds `<s>`, the question, the separator, as much context as fits, `</s>`. The answer's
+/// tokens are the smallest span that covers its characters; a window that lacks one of them counts
+/// as unanswerable, as does a question without answers.
+///
+/// # Errors
+/// [`EvalError::SpecialToken`] if the tokenizer lacks `<s>`, `</s>` or `<pad>`;
+/// [`EvalError::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
+/// [`EvalError::Config`] if a length is 0; [`EvalError::AnswerMismatch`] if a training answer is
+/// not at its `answer_start`; [`EvalError::Tokenizer`].
+pub fn windows(
+    questions: &[Question],
+    tokenizer: &Tokenizer,
+    config: &WindowConfig,
+    purpose: Purpose,
+) -> Result<Vec<Window>, EvalError> {
+    for (key, value) in
+        [("max_length", config.max_length), ("max_question_length", config.max_question_length)]
+    {
+        if value == 0 {
+            return Err(EvalError::Config { key, value: "0".into(), rule: "at least 1".into() });
+        }
+    }
+    let specials = Specials::of(tokenizer)?;
+    let tokenizer = untruncated(tokenizer)?;
+
+    // Many questions share a context: tokenise each text once.
+    let mut index: HashMap<&str, usize> = HashMap::new();
+    let mut first: Vec<&Question> = Vec::new();
+    let context_of: Vec<usize> = questions
+        .iter()
+        .map(|question| {
+            *index.entry(&*question.context).or_insert_with(|| {
+                first.push(question);
+                first.len() - 1
+            })
+        })
+        .collect();
+    let contexts: Vec<Tokens> = first
+        .par_iter()
+        .map(|q| tokenize(&tokenizer, &q.context, &format!("the context of question `{}`", q.id)))
+        .collect::<Result<_, _>>()?;
+
+    let cut: Vec<Vec<Window>> = questions
+        .par_iter()
+        .zip(&context_of)
+        .enumerate()
+        .map(|(k, (question, &context))| {
+            let tokens = contexts.get(context).cloned().unwrap_or_default();
+            let asked = tokenize(
+                &tokenizer,
+                &question.question,
+                &format!("the text of question `{}`", question.id),
+            )?;
+            Cutter { question: k, config, specials, asked: &asked.ids, context: &tokens }
+                .cut(question, purpose)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(cut.into_iter().flatten().collect())
+}
+
+struct Cutter<'a> {
+    question: usize,
+    config: &'a WindowConfig,
+    specials: Specials,
+    asked: &'a [u32],
+    context: &'a Tokens,
+}
+
+impl Cutter<'_> {
+    fn cut(&self, question: &Question, purpose: Purpose) -> Result<Vec<Window>, EvalError> {
+        let config = self.config;
+        let asked = self.asked.get(..config.max_question_length).unwrap_or(self.asked);
+        let specials = 2 + config.separator.count();
+        let room = config.max_length.saturating_sub(asked.len() + specials);
+        if room <= config.doc_stride {
+            return Err(EvalError::NoRoom {
+                id: question.id.clone(),
+                question: asked.len(),
+                room,
+                doc_stride: config.doc_stride,
+            });
+        }
+        let answer = match (purpose, question.answers.first()) {
+            (Purpose::Train, Some(answer)) => {
+                question.check_answers(Path::new("training data"))?;
+                let text: Vec<char> = question.context.chars().collect();
+                answer_tokens(&self.context.offsets, &text, answer)
+            }
+            _ => None,
+        };
+        let spans = spans(self.context.ids.len(), room, config.doc_stride);
+        let mut windows = Vec::with_capacity(spans.len());
+        for (k, &(from, to)) in spans.iter().enumerate() {
+            let mut window = self.assemble(asked, from, to);
+            window.max_context = (from..to).map(|token| best_span(&spans, token) == k).collect();
+            if purpose == Purpose::Train {
+                let inside = answer.filter(|&(start, end)| from <= start && end < to);
+                let (start, end) = match (inside, config.unanswerable_window) {
+                    (Some((start, end)), _) => {
+                        (window.context_start + start - from, window.context_start + end - from)
+                    }
+                    (None, UnanswerableWindow::Cls) => (0, 0),
+                    (None, UnanswerableWindow::Drop) => continue,
+                };
+                (window.start_position, window.end_position) = (Some(start), Some(end));
+            }
+            windows.push(window);
+        }
+        Ok(windows)
+    }
+
+    fn assemble(&self, asked: &[u32], from: usize, to: usize) -> Window {
+        let separators = self.config.separator.count();
+        let context = self.context.ids.get(from..to).unwrap_or_default();
+        let context_start = 1 + asked.len() + separators;
+        let mut input_ids = Vec::with_capacity(context_start + context.len() + 1);
+        input_ids.push(self.specials.cls);
+        input_ids.extend_from_slice(asked);
+        input_ids.extend(std::iter::repeat_n(self.specials.sep, separators));
+        input_ids.extend_from_slice(context);
+        input_ids.push(self.specials.sep);
+        let second = if self.config.segment_ids {
+            context_start - usize::from(self.config.separator == Separator::Double)
+        } else {
+            input_ids.len()
+        };
+        Window {
+            question: self.question,
+            token_type_ids: (0..input_ids.len()).map(|k| u8::from(k >= second)).collect(),
+            context_start,
+            context_end: context_start + context.len(),
+            offsets: self.context.offsets.get(from..to).unwrap_or_default().to_vec(),
+            max_context: Vec::new(),
+            start_position: None,
+            end_position: None,
+            input_ids,
+        }
+    }
+}
+
+/// `[from, to)` of each window over `len` context tokens: `room` tokens, neighbours share
+/// `overlap < room` of them. One empty window for no tokens.
+fn spans(len: usize, room: usize, overlap: usize) -> Vec<(usize, usize)> {
+    let mut spans = Vec::new();
+    let mut from = 0;
+    loop {
+        let to = (from + room).min(len);
+        spans.push((from, to));
+        if to == len {
+            return spans;
+        }
+        from += room - overlap;
+    }
+}
+
+/// BERT's rule: the window where the smaller of left and right context is largest, plus 0.01 of
+/// the window's length; the first of equals. Times 100, in whole numbers.
+fn best_span(spans: &[(usize, usize)], token: usize) -> usize {
+    let mut best = (0, 0);
+    for (k, &(from, to)) in spans.iter().enumerate() {
+        if from <= token && token < to {
+            let score = 1 + 100 * (token - from).min(to - 1 - token) + (to - from);
+            if score > best.0 {
+                best = (score, k);
+            }
+        }
+    }
+    best.1
+}
+
+/// The smallest span of tokens (inclusive) that covers the answer's characters, surrounding white
+/// space and characters without a token aside; the first of equals. `None` for an answer without
+/// any.
+fn answer_tokens(
+    offsets: &[(usize, usize)],
+    text: &[char],
+    answer: &Answer,
+) -> Option<(usize, usize)> {
+    let covered = |at: usize| {
+        let k = offsets.partition_point(|&(_, end)| end <= at);
+        offsets.get(k..)?.iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
+    };
+    let wanted = answer.answer_start..answer.answer_start + answer.text.chars().count();
+    let solid = |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && covered(at).is_some();
+    let from = wanted.clone().find(solid)?;
+    let to = wanted.rev().find(solid)?;
+    let start = offsets.iter().rposition(|&(start, end)| start < end && start <= from)?;
+    let end = offsets.iter().position(|&(start, end)| start < end && to < end)?;
+    Some((start.min(end), end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_overlap_by_doc_stride_and_cover_everything() {
+        assert_eq!(spans(10, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 10)]);
+        assert_eq!(spans(9, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 9)]);
+        assert_eq!(spans(4, 4, 2), [(0, 4)]);
+        assert_eq!(spans(0, 4, 2), [(0, 0)]);
+    }
+
+    #[test]
+    fn max_context_worked_by_hand() {
+        // Tokens 2..4 are in both windows; 2 has min(2, 1) = 1 on the left, min(0, 3) = 0 on the
+        // right; 3 has 0 and 1.
+        let spans = [(0, 4), (2, 6)];
+        assert_eq!((0..6).map(|t| best_span(&spans, t)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
+        // Token 1 has nothing on one side in either window; the longer window wins by 0.01.
+        assert_eq!(best_span(&[(0, 2), (1, 4)], 1), 1);
+    }
+
+    #[test]
+    fn one_character_of_several_tokens() {
+        // "6½ x": the tokenizer writes ½ as 1, ⁄, 2.
+        let offsets = [(0, 1), (1, 2), (1, 2), (1, 2), (3, 4)];
+        let text: Vec<char> = "6½ x".chars().collect();
+        let answer = |start, text: &str| Answer { text: text.into(), answer_start: start };
+        assert_eq!(answer_tokens(&offsets, &text, &answer(1, "½")), Some((1, 1)));
+        assert_eq!(answer_tokens(&offsets, &text, &answer(0, "6½")), Some((0, 1)));
+        assert_eq!(answer_tokens(&offsets, &text, &answer(1, "½ x")), Some((3, 4)));
+        assert_eq!(answer_tokens(&offsets, &text, &answer(2, " ")), None);
+    }
+}

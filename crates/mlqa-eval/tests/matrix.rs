@@ -1,0 +1,120 @@
+//! Matrices, their files, and the first paper's table.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+use mlqa_eval::{Cell, EvalError, Language, Matrix, table_one};
+
+use Language::{De, En, Zh};
+
+fn cell(f1: f64, em: f64) -> Cell {
+    Cell { f1, em, questions: 10, f1_sd: None, em_sd: None }
+}
+
+fn matrix(cells: &[(Language, Language, f64, f64)]) -> Matrix {
+    let mut matrix = Matrix::new("Test <set> & more");
+    for &(context, question, f1, em) in cells {
+        matrix.insert(context, question, cell(f1, em));
+    }
+    matrix
+}
+
+fn sample() -> Matrix {
+    matrix(&[(En, En, 80.0, 70.0), (En, De, 60.0, 50.0), (De, De, 70.0, 60.0), (Zh, En, 0.1, 0.0)])
+}
+
+#[test]
+fn averages_are_plain_means() {
+    let matrix = sample();
+    let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got} {want}");
+    close(matrix.xlt().unwrap().f1, 75.0);
+    close(matrix.xlt().unwrap().em, 65.0);
+    close(matrix.gxlt().unwrap().f1, 210.1 / 4.0);
+    close(matrix.off_diagonal().unwrap().f1, 60.1 / 2.0);
+    assert_eq!(matrix.english_context().unwrap().cells, 1);
+    assert_eq!(Matrix::new("").xlt(), None);
+}
+
+#[test]
+fn files_hold_every_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut matrix = sample();
+    matrix.insert(Zh, Zh, Cell { f1_sd: Some(0.1), ..cell(100.0 / 3.0, 50.142_623_716_153_13) });
+    matrix.write(folder.path()).unwrap();
+    assert_eq!(Matrix::read_json(folder.path().join("matrix.json")).unwrap(), matrix);
+    let mut names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["matrix.html", "matrix.json", "matrix.md"]);
+    let path = folder.path().join("bad.json");
+    let one = r#"{"context": "en", "question": "de", "f1": 1.0, "em": 1.0, "questions": 1}"#;
+    std::fs::write(&path, format!(r#"{{"cells": [{one}, {one}]}}"#)).unwrap();
+    let error = Matrix::read_json(&path).unwrap_err();
+    assert!(error.to_string().contains("occurs twice"), "{error}");
+    std::fs::write(&path, "{\"cells\": [\n{\"context\": \"fr\"}]}").unwrap();
+    let error = Matrix::read_json(&path).unwrap_err();
+    assert!(matches!(error, EvalError::Json { line: 2, .. }), "{error}");
+}
+
+#[test]
+fn markdown_has_rows_for_contexts() {
+    let text = sample().to_markdown();
+    assert!(text.contains("| en | 80.00 | – | 60.00 | – | – | – | – |"), "{text}");
+    assert!(text.contains("| zh | 0.10 | – | – | – | – | – | – |"), "{text}");
+    assert!(text.contains("| XLT (diagonal) | 2 | 75.00 | 65.00 |"), "{text}");
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_shows_every_number() {
+    let html = sample().to_html();
+    assert_eq!(html.matches("data-score=").count(), 8);
+    assert_eq!(html.matches("class=\"none\"").count(), 2 * 45);
+    assert!(html.contains(">60.00</td>") && html.contains(">50.00</td>"));
+    assert!(html.contains("English context, German question: F1 60.00, EM 50.00, 10 questions"));
+    assert!(html.contains("Test &lt;set&gt; &amp; more") && !html.contains("<set>"));
+    assert!(html.contains("prefers-color-scheme:dark"));
+    for outside in ["http", "src=", "<script", "<link", "@import", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    for tag in ["table", "tr", "td", "th", "h2", "caption", "thead", "tbody", "abbr"] {
+        let open =
+            html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
+        assert_eq!(open, html.matches(&format!("</{tag}>")).count(), "{tag}");
+    }
+    assert!(Matrix::new("").to_html().contains("<h1>G-XLT</h1>"));
+}
+
+#[test]
+fn seeds_give_mean_and_spread() {
+    let seeds = [
+        matrix(&[(En, De, 60.0, 50.0), (En, Zh, 1.0, 1.0)]),
+        matrix(&[(En, De, 62.0, 50.0)]),
+        matrix(&[(En, De, 64.0, 53.0)]),
+    ];
+    let over = Matrix::over_seeds("three", &seeds);
+    assert_eq!(over.cells.len(), 1);
+    let cell = over.get(En, De).unwrap();
+    assert_eq!((cell.f1, cell.f1_sd, cell.em), (62.0, Some(2.0), 51.0));
+    assert!((cell.em_sd.unwrap() - 3.0_f64.sqrt()).abs() < 1e-12);
+    assert_eq!(Matrix::over_seeds("one", &seeds[..1]).get(En, De).unwrap().f1_sd, None);
+}
+
+#[test]
+fn table_one_has_the_papers_shape() {
+    let mut whole = Matrix::new("");
+    for (k, language) in mlqa_eval::TABLE_ONE_LANGUAGES.into_iter().enumerate() {
+        whole.insert(En, language, cell(10.0 * (k + 1) as f64, k as f64));
+    }
+    let mut spread = whole.clone();
+    spread.insert(En, De, Cell { f1_sd: Some(0.5), em_sd: Some(0.25), ..cell(11.0, 1.0) });
+    let sparse = sample();
+    let text = table_one(&[("base", &whole), ("a|b", &spread), ("sparse", &sparse)]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "| F1 / EM | DE | ES | AR | HI | VI | ZH | mean |");
+    assert_eq!(
+        lines[2],
+        "| base | 10.00 / 0.00 | 20.00 / 1.00 | 30.00 / 2.00 | 40.00 / 3.00 | 50.00 / 4.00 | \
+         60.00 / 5.00 | 35.00 / 2.50 |"
+    );
+    assert!(lines[3].starts_with("| a\\|b | 11.00 ± 0.50 / 1.00 ± 0.25 |"), "{}", lines[3]);
+    assert!(lines[4].ends_with("| 60.00 / 50.00 | – | – | – | – | – | – |"), "{}", lines[4]);
+}

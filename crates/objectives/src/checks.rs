@@ -1,0 +1,117 @@
+//! The door of every loss: shapes, dtypes, devices and ids are checked once, before any arithmetic.
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::LossError;
+
+/// How much a loss checks before it computes.
+///
+/// Shapes, dtypes, devices and the range of ids and positions are always checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checks {
+    /// No look at the logits' values. A NaN that comes in goes out.
+    #[default]
+    Shapes,
+    /// Also reads every logit: NaN and +∞ are refused, −∞ (a candidate taken out) only where it makes the loss infinite.
+    Full,
+}
+
+/// The shape, after making sure that there is one.
+pub(crate) fn shape_of(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>, LossError> {
+    if tensor.defined() { Ok(tensor.size()) } else { Err(LossError::Undefined { tensor: name }) }
+}
+
+/// The sizes of a tensor of two dimensions; `letters` is how the documentation writes its shape.
+pub(crate) fn expect_matrix(
+    name: &'static str,
+    tensor: &Tensor,
+    letters: &str,
+) -> Result<(i64, i64), LossError> {
+    match *shape_of(name, tensor)?.as_slice() {
+        [rows, columns] => Ok((rows, columns)),
+        ref got => {
+            Err(LossError::Shape { tensor: name, expected: letters.into(), got: got.to_vec() })
+        }
+    }
+}
+
+/// Refuses every shape but `expected`; `letters` is how the documentation writes it.
+pub(crate) fn expect_shape(
+    name: &'static str,
+    tensor: &Tensor,
+    expected: &[i64],
+    letters: &str,
+) -> Result<(), LossError> {
+    let got = shape_of(name, tensor)?;
+    if got == expected {
+        return Ok(());
+    }
+    Err(LossError::Shape { tensor: name, expected: format!("{letters} = {expected:?}"), got })
+}
+
+/// Refuses every dtype but `kind`, whose name is `expected`.
+pub(crate) fn expect_kind(
+    name: &'static str,
+    tensor: &Tensor,
+    kind: Kind,
+    expected: &'static str,
+) -> Result<(), LossError> {
+    let got = tensor.f_kind()?;
+    if got == kind { Ok(()) } else { Err(LossError::Dtype { tensor: name, expected, got }) }
+}
+
+/// Refuses every dtype that is no real floating point.
+pub(crate) fn expect_float(name: &'static str, tensor: &Tensor) -> Result<(), LossError> {
+    match tensor.f_kind()? {
+        Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double => Ok(()),
+        got => {
+            Err(LossError::Dtype { tensor: name, expected: "Float, BFloat16, Half or Double", got })
+        }
+    }
+}
+
+/// Refuses a tensor that does not lie on `device`, the device of `like`.
+pub(crate) fn expect_device(
+    name: &'static str,
+    tensor: &Tensor,
+    like: &'static str,
+    device: Device,
+) -> Result<(), LossError> {
+    let got = tensor.device();
+    if got == device {
+        return Ok(());
+    }
+    Err(LossError::Device { tensor: name, like, expected: device, got })
+}
+
+/// The smallest and the largest of at least one integer, in one transfer from the device.
+pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), LossError> {
+    let (min, max) = ids.f_aminmax(None, false)?;
+    let both = Tensor::f_stack(&[min, max], 0)?.f_to_device(Device::Cpu)?;
+    Ok((both.f_int64_value(&[0])?, both.f_int64_value(&[1])?))
+}
+
+/// Refuses ids outside `0..upper`; `hint` says what to do about them.
+pub(crate) fn expect_ids(
+    name: &'static str,
+    ids: &Tensor,
+    upper: i64,
+    hint: &str,
+) -> Result<(), LossError> {
+    let (min, max) = extent(ids)?;
+    if min >= 0 && max < upper {
+        return Ok(());
+    }
+    Err(LossError::Range { tensor: name, rule: format!("in 0..{upper}{hint}"), min, max })
+}
+
+/// Where a mask is first true, in row-major order.
+pub(crate) fn first_true(mask: &Tensor) -> Result<Option<Vec<i64>>, LossError> {
+    let found = mask.f_nonzero()?;
+    let (count, dims) = found.size2()?;
+    if count == 0 {
+        return Ok(None);
+    }
+    (0..dims).map(|dim| Ok(found.f_int64_value(&[0, dim])?)).collect::<Result<_, _>>().map(Some)
+}

@@ -1,0 +1,84 @@
+//! `-ln softmax(logits)[target]` for rows of logits: the arithmetic that the losses share.
+use tch::{Kind, Reduction, Tensor};
+
+use crate::checks::{
+    expect_device, expect_float, expect_ids, expect_kind, expect_matrix, expect_shape, first_true,
+};
+use crate::{Checks, IGNORE_INDEX, LossError};
+
+/// Checks `logits` `[N, V]` against `targets` `[N]`, as the token losses take them.
+pub(crate) fn expect_tokens(logits: &Tensor, targets: &Tensor) -> Result<(), LossError> {
+    let (count, vocabulary) = expect_matrix("logits", logits, "[N, V]")?;
+    expect_float("logits", logits)?;
+    expect_shape("targets", targets, &[count], "[N]")?;
+    expect_kind("targets", targets, Kind::Int64, "Int64")?;
+    expect_device("targets", targets, "logits", logits.device())?;
+    if count == 0 {
+        return Err(LossError::Empty { tensor: "targets", reason: "no position carries loss" });
+    }
+    let hint = " (V of the logits); masked_positions drops positions labelled -100";
+    expect_ids("targets", targets, vocabulary, hint)
+}
+
+/// What [`row_losses`] says about its input in an error.
+pub(crate) struct Rows<'a> {
+    /// The name of the argument that the logits come from.
+    pub tensor: &'static str,
+    /// The row of that argument each row of the logits is, where rows were selected.
+    pub origin: Option<&'a Tensor>,
+    /// How much is checked.
+    pub checks: Checks,
+}
+
+impl Rows<'_> {
+    fn not_finite(
+        &self,
+        logits: &Tensor,
+        row: i64,
+        column: i64,
+        rule: &'static str,
+    ) -> Result<(), LossError> {
+        let value = logits.f_double_value(&[row, column])?;
+        let row = match self.origin {
+            Some(origin) => origin.f_int64_value(&[row])?,
+            None => row,
+        };
+        Err(LossError::NotFinite { tensor: self.tensor, index: vec![row, column], value, rule })
+    }
+}
+
+/// The cross-entropy of each row, `[N]`, in nats: float32, or float64 for float64 logits.
+///
+/// The caller has checked that `logits` is `[N, C]` and that `targets` `[N]` holds columns of it.
+pub(crate) fn row_losses(
+    logits: &Tensor,
+    targets: &Tensor,
+    label_smoothing: f64,
+    about: &Rows<'_>,
+) -> Result<Tensor, LossError> {
+    let logits = match logits.f_kind()? {
+        Kind::Half | Kind::BFloat16 => &logits.f_to_kind(Kind::Float)?,
+        _ => logits,
+    };
+    if about.checks == Checks::Full {
+        let bad = logits.f_isnan()?.f_logical_or(&logits.f_isposinf()?)?;
+        if let Some([row, column]) = first_true(&bad)?.as_deref() {
+            let rule = "a logit must be a number or -inf; look at the step that made it";
+            about.not_finite(logits, *row, *column, rule)?;
+        }
+    }
+    let losses = logits.f_cross_entropy_loss::<Tensor>(
+        targets,
+        None,
+        Reduction::None,
+        IGNORE_INDEX,
+        label_smoothing,
+    )?;
+    if about.checks == Checks::Full {
+        if let Some([row]) = first_true(&losses.f_isfinite()?.f_logical_not()?)?.as_deref() {
+            let rule = "the loss of this target is not finite; its logit must be finite";
+            about.not_finite(logits, *row, targets.f_int64_value(&[*row])?, rule)?;
+        }
+    }
+    Ok(losses)
+}

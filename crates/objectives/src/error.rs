@@ -1,0 +1,106 @@
+//! What a loss can refuse, and why.
+use tch::{Device, Kind};
+
+/// A loss that could not be computed: which tensor or option, what was expected, what came.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LossError {
+    /// A tensor that holds nothing, as `Tensor::new()` makes it.
+    #[error("{tensor}: the tensor is undefined; pass one that holds data")]
+    Undefined {
+        /// The argument's name.
+        tensor: &'static str,
+    },
+    /// A tensor of another shape than its documentation or its neighbours ask for.
+    #[error("{tensor}: expected shape {expected}, got {got:?}")]
+    Shape {
+        /// The argument's name.
+        tensor: &'static str,
+        /// The shape in the documentation's letters, with sizes where they are known.
+        expected: String,
+        /// The shape that came.
+        got: Vec<i64>,
+    },
+    /// A tensor of another dtype.
+    #[error("{tensor}: expected dtype {expected}, got {got:?}; convert it with `to_kind`")]
+    Dtype {
+        /// The argument's name.
+        tensor: &'static str,
+        /// The dtypes that are accepted.
+        expected: &'static str,
+        /// The dtype that came.
+        got: Kind,
+    },
+    /// A tensor on another device than the one it is used with.
+    #[error(
+        "{tensor}: expected device {expected:?} like {like}, got {got:?}; move it with `to_device`"
+    )]
+    Device {
+        /// The argument's name.
+        tensor: &'static str,
+        /// The argument that sets the device.
+        like: &'static str,
+        /// That device.
+        expected: Device,
+        /// The device that came.
+        got: Device,
+    },
+    /// An id, position or number outside its range.
+    #[error("{tensor}: every value must be {rule}; the values run from {min} to {max}")]
+    Range {
+        /// The argument's name.
+        tensor: &'static str,
+        /// The values that are accepted, and what to do about others.
+        rule: String,
+        /// The smallest value that came.
+        min: i64,
+        /// The largest value that came.
+        max: i64,
+    },
+    /// A gold position that the context mask takes out of the softmax, so its probability is 0.
+    #[error(
+        "{tensor}[{row}] = {position}: context_mask[{row}, {position}] is false, so the gold \
+         position has probability 0; keep it in the mask, or move the label"
+    )]
+    Excluded {
+        /// The argument that holds the gold position.
+        tensor: &'static str,
+        /// Its row in the batch.
+        row: i64,
+        /// The gold position.
+        position: i64,
+    },
+    /// A value that makes the loss infinite or NaN; looked for under [`Checks::Full`](crate::Checks::Full) only.
+    #[error("{tensor}{index:?} = {value}: {rule}")]
+    NotFinite {
+        /// The argument's name.
+        tensor: &'static str,
+        /// Where the first such value stands.
+        index: Vec<i64>,
+        /// The value.
+        value: f64,
+        /// What was expected.
+        rule: &'static str,
+    },
+    /// An option outside its domain.
+    #[error("{option} = {value}: must be {rule}")]
+    Domain {
+        /// The option's name.
+        option: &'static str,
+        /// The value that came.
+        value: f64,
+        /// What was expected.
+        rule: &'static str,
+    },
+    /// Nothing carries loss, so that a mean would be 0/0.
+    #[error("{tensor}: {reason}; skip this batch")]
+    Empty {
+        /// The argument's name.
+        tensor: &'static str,
+        /// Why nothing is left.
+        reason: &'static str,
+    },
+    /// libtorch refused an operation.
+    #[error(transparent)]
+    Torch(#[from] tch::TchError),
+}

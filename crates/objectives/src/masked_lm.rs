@@ -1,0 +1,87 @@
+//! Masked language modelling on the masked positions alone.
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::cross_entropy::{Rows, expect_tokens, row_losses};
+use crate::{Checks, LossError};
+
+/// Options of [`masked_lm`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaskedLmConfig {
+    /// How the positions' losses become one number.
+    pub reduction: MaskedLmReduction,
+    /// ε, in `[0, 1)`: the share of each target spread evenly over all V tokens, the target among them. The papers have
+    /// none, so 0.
+    pub label_smoothing: f64,
+    /// How much is checked before computing.
+    pub checks: Checks,
+}
+
+/// How [`masked_lm`] reduces over positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskedLmReduction {
+    /// The mean over the N masked positions of the whole batch (not of each row).
+    #[default]
+    Mean,
+    /// The sum over them, for a caller who divides by the count of several accumulated batches.
+    Sum,
+}
+
+/// Masked language modelling (*Bridging the Language Gap*, Eq. 1): `-(1/N) Σᵢ ln softmax(logits[i])[targets[i]]` over the
+/// N masked positions, in nats.
+///
+/// With `label_smoothing` ε each term is `-(1 − ε) ln p(target) − (ε/V) Σᵥ ln p(v)`.
+///
+/// Reading: Eq. 1 is printed without the minus sign, and writes `x ∘ m` for the part of x that is *not* masked. It is a
+/// sum; the mean is taken over masked positions, so padding and visible tokens never dilute it.
+///
+/// # Shapes
+/// - `logits`: `[N, V]` Float, BFloat16, Half or Double, of the LM head on [`MaskedPositions::gather`]ed hidden
+///   states; receives gradient
+/// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]
+/// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
+///
+/// [`MaskedPositions::gather`]: crate::MaskedPositions::gather
+/// [`MaskedPositions::targets`]: crate::MaskedPositions::targets
+///
+/// # Errors
+/// [`LossError::Empty`] if N = 0; [`LossError::Range`] if a target is outside `0..V`; [`LossError::Domain`] for ε outside
+/// `[0, 1)`; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors
+/// that do not fit; under [`Checks::Full`] [`LossError::NotFinite`].
+///
+/// # Example
+/// ```
+/// use objectives::{MaskedLmConfig, masked_lm, masked_positions, tch::{Device, Kind, Tensor}};
+///
+/// let labels = Tensor::from_slice(&[-100_i64, 3, -100, 0]).view([2, 2]);
+/// let masked = masked_positions(&labels)?;
+/// let hidden = Tensor::zeros([2, 2, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+/// let decoder = Tensor::ones([5, 8], (Kind::Float, Device::Cpu)); // V = 5
+/// let logits = masked.gather(&hidden)?.matmul(&decoder.tr());
+/// let loss = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
+/// assert!((loss.double_value(&[]) - 5_f64.ln()).abs() < 1e-6); // nothing known: ln V
+/// loss.backward();
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn masked_lm(
+    logits: &Tensor,
+    targets: &Tensor,
+    config: &MaskedLmConfig,
+) -> Result<Tensor, LossError> {
+    expect_tokens(logits, targets)?;
+    if !(0.0..1.0).contains(&config.label_smoothing) {
+        return Err(LossError::Domain {
+            option: "label_smoothing",
+            value: config.label_smoothing,
+            rule: "at least 0 and below 1",
+        });
+    }
+    let about = Rows { tensor: "logits", origin: None, checks: config.checks };
+    let losses = row_losses(logits, targets, config.label_smoothing, &about)?; // [N]
+    Ok(match config.reduction {
+        MaskedLmReduction::Mean => losses.f_mean(None::<Kind>)?,
+        MaskedLmReduction::Sum => losses.f_sum(None::<Kind>)?,
+    })
+}

@@ -1,0 +1,116 @@
+//! The positions that carry loss, so that heads and losses run on them alone.
+use tch::{Device, Kind, Tensor};
+
+use crate::checks::{expect_device, expect_kind, expect_matrix, extent, shape_of};
+use crate::{IGNORE_INDEX, LossError};
+
+/// The positions of a batch that carry loss, in row-major order, and what belongs there.
+///
+/// Made by [`masked_positions`]. With 15 % of the tokens masked, a head that runs on
+/// [`gather`](Self::gather)ed rows does 15 % of the work and holds 15 % of the logits; no other
+/// position receives gradient.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct MaskedPositions {
+    /// `[N]` i64: `b · L + l` of each position, rising.
+    pub indices: Tensor,
+    /// `[N]` i64: the label of each position.
+    pub targets: Tensor,
+    /// `[B, L]` of the labels.
+    pub shape: [i64; 2],
+}
+
+/// Finds the positions whose label is not [`IGNORE_INDEX`].
+///
+/// Labels that are all ignored give `N = 0`; the losses refuse that, see [`LossError::Empty`].
+/// Find the positions on the CPU, before the batch moves to a GPU: their number must be known on the host.
+///
+/// # Shapes
+/// - `labels`: `[B, L]` i64, the right token where a token was masked and -100 elsewhere, padding included
+///
+/// # Errors
+/// [`LossError::Shape`] or [`LossError::Dtype`] if `labels` is not `[B, L]` i64; [`LossError::Range`] if a label is
+/// negative and not -100.
+///
+/// # Example
+/// ```
+/// use objectives::{masked_positions, tch::Tensor};
+///
+/// let labels = Tensor::from_slice(&[-100_i64, 7, -100, 9, -100, -100]).view([2, 3]);
+/// let masked = masked_positions(&labels)?;
+/// assert_eq!(Vec::<i64>::try_from(&masked.indices)?, [1, 3]);
+/// assert_eq!(Vec::<i64>::try_from(&masked.targets)?, [7, 9]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn masked_positions(labels: &Tensor) -> Result<MaskedPositions, LossError> {
+    let (rows, length) = expect_matrix("labels", labels, "[B, L]")?;
+    expect_kind("labels", labels, Kind::Int64, "Int64")?;
+    let flat = labels.f_reshape([-1])?;
+    let indices = flat.f_ne(IGNORE_INDEX)?.f_nonzero()?.f_squeeze_dim(1)?;
+    let targets = flat.f_index_select(0, &indices)?;
+    if targets.size1()? > 0 {
+        let (min, max) = extent(&targets)?;
+        if min < 0 {
+            let rule = "a token id (0 or more) or -100 for no loss".into();
+            return Err(LossError::Range { tensor: "labels", rule, min, max });
+        }
+    }
+    Ok(MaskedPositions { indices, targets, shape: [rows, length] })
+}
+
+impl MaskedPositions {
+    /// `N`, the number of positions that carry loss.
+    pub fn len(&self) -> usize {
+        self.indices.numel()
+    }
+
+    /// Whether no position carries loss.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows of `hidden` at these positions; the head then runs on `[N, H]` alone.
+    ///
+    /// Differentiable: each gathered row passes its gradient back, every other row receives exactly 0.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[B, L, …]` of any dtype, on the device of the positions: hidden states `[B, L, H]`, or ids that go
+    ///   with the labels `[B, L]` (say, the entity each masked token belongs to)
+    /// - returns `[N, …]`, in the order of [`indices`](Self::indices)
+    ///
+    /// # Errors
+    /// [`LossError::Shape`] if B or L differ from the labels'; [`LossError::Device`] if `hidden` lies elsewhere.
+    ///
+    /// # Example
+    /// ```
+    /// use objectives::{masked_positions, tch::{Device, Kind, Tensor}};
+    ///
+    /// let labels = Tensor::from_slice(&[-100_i64, 7, -100, 9, -100, -100]).view([2, 3]);
+    /// let hidden = Tensor::randn([2, 3, 8], (Kind::Float, Device::Cpu)); // B = 2, L = 3, H = 8
+    /// let gathered = masked_positions(&labels)?.gather(&hidden)?;
+    /// assert_eq!(gathered.size(), [2, 8]);
+    /// # Ok::<(), objectives::LossError>(())
+    /// ```
+    pub fn gather(&self, hidden: &Tensor) -> Result<Tensor, LossError> {
+        let got = shape_of("hidden", hidden)?;
+        if got.len() < 2 || got[..2] != self.shape {
+            let [rows, length] = self.shape;
+            let expected = format!("[{rows}, {length}, …], the labels' B and L first");
+            return Err(LossError::Shape { tensor: "hidden", expected, got });
+        }
+        expect_device("hidden", hidden, "labels", self.indices.device())?;
+        Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &self.indices)?)
+    }
+
+    /// The same positions on another device.
+    ///
+    /// # Errors
+    /// [`LossError::Torch`] if libtorch cannot copy to `device`.
+    pub fn to_device(&self, device: Device) -> Result<Self, LossError> {
+        Ok(Self {
+            indices: self.indices.f_to_device(device)?,
+            targets: self.targets.f_to_device(device)?,
+            shape: self.shape,
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! The order of examples: seeded, the same for every thread count, with batches of like length.
+use rand::seq::SliceRandom;
+
+use crate::seed::rng_for;
+
+/// The batches of every epoch of a stage.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    lengths: Vec<usize>,
+    batch_size: usize,
+    bucket_batches: usize,
+    seed: u64,
+}
+
+/// The batches of one epoch: each example once, the last batch possibly short.
+pub type Epoch = Vec<Vec<usize>>;
+
+impl Batches {
+    /// `lengths` in tokens, one per example; `bucket_batches` batches at a time are sorted by length before they are cut.
+    pub fn new(lengths: &[usize], batch_size: usize, bucket_batches: usize, seed: u64) -> Self {
+        Self {
+            lengths: lengths.to_vec(),
+            batch_size: batch_size.max(1),
+            bucket_batches: bucket_batches.max(1),
+            seed,
+        }
+    }
+
+    /// Batches in an epoch.
+    pub fn per_epoch(&self) -> u64 {
+        self.lengths.len().div_ceil(self.batch_size) as u64
+    }
+
+    /// The batches of epoch `epoch`.
+    pub fn epoch(&self, epoch: u64) -> Epoch {
+        let mut rng = rng_for(self.seed, "order", epoch);
+        let mut order: Vec<usize> = (0..self.lengths.len()).collect();
+        order.shuffle(&mut rng);
+        let mut batches: Epoch = Vec::with_capacity(order.len().div_ceil(self.batch_size));
+        let run = self.batch_size.saturating_mul(self.bucket_batches);
+        for run in order.chunks_mut(run) {
+            if self.bucket_batches > 1 {
+                // Stable, so that examples of one length keep their shuffled order.
+                run.sort_by_key(|&example| self.lengths.get(example).copied());
+            }
+            batches.extend(run.chunks(self.batch_size).map(<[usize]>::to_vec));
+        }
+        if self.bucket_batches > 1 {
+            batches.shuffle(&mut rng);
+        }
+        batches
+    }
+
+    /// Tokens of a batch that are not padding.
+    pub fn tokens(&self, batch: &[usize]) -> u64 {
+        batch.iter().filter_map(|&example| self.lengths.get(example)).map(|&n| n as u64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn each_example_comes_once_an_epoch(
+            lengths in proptest::collection::vec(1usize..200, 0..300),
+            batch_size in 1usize..40,
+            bucket in 1usize..6,
+            seed in any::<u64>(),
+        ) {
+            let batches = Batches::new(&lengths, batch_size, bucket, seed);
+            let epoch = batches.epoch(3);
+            prop_assert_eq!(epoch.len() as u64, batches.per_epoch());
+            prop_assert!(epoch.iter().all(|batch| !batch.is_empty() && batch.len() <= batch_size));
+            let mut seen: Vec<usize> = epoch.concat();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn epochs_differ_and_a_seed_fixes_them() {
+        let lengths = vec![5; 100];
+        let batches = Batches::new(&lengths, 8, 4, 7);
+        assert_eq!(batches.epoch(0), Batches::new(&lengths, 8, 4, 7).epoch(0));
+        assert_ne!(batches.epoch(0), batches.epoch(1));
+        assert_ne!(batches.epoch(0), Batches::new(&lengths, 8, 4, 8).epoch(0));
+    }
+
+    #[test]
+    fn buckets_cut_padding() {
+        let lengths: Vec<usize> = (0..640).map(|k| 5 + (k * 37) % 100).collect();
+        let padded = |bucket| -> usize {
+            Batches::new(&lengths, 16, bucket, 1)
+                .epoch(0)
+                .iter()
+                .map(|batch| batch.len() * batch.iter().map(|&k| lengths[k]).max().unwrap())
+                .sum()
+        };
+        let real: usize = lengths.iter().sum();
+        assert!(padded(1) > real * 3 / 2);
+        assert!(padded(20) < real * 11 / 10);
+    }
+}

@@ -1,0 +1,59 @@
+//! Rows of different lengths as one tensor.
+use tch::{Device, Kind, Tensor};
+
+use crate::Result;
+
+fn width(rows: &[&[i64]]) -> usize {
+    rows.iter().map(|row| row.len()).max().unwrap_or(0)
+}
+
+/// `[B, L]` i64: each row, then `pad` up to the longest row's length.
+///
+/// # Errors
+/// [`crate::TrainError::Torch`] if the tensor cannot be made.
+pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
+    let width = width(rows);
+    let mut flat = Vec::with_capacity(rows.len() * width);
+    for row in rows {
+        flat.extend_from_slice(row);
+        flat.resize(flat.len() + width - row.len(), pad);
+    }
+    Ok(Tensor::f_from_slice(&flat)?
+        .f_view([rows.len() as i64, width as i64])?
+        .f_to_device(device)?)
+}
+
+/// `[B, L]` i64: 1 where [`pad_rows`] put a row's own value, 0 where it padded. `None` if nothing is padded, which lets
+/// attention skip its mask.
+///
+/// # Errors
+/// [`crate::TrainError::Torch`] if the tensor cannot be made.
+pub fn pad_mask(rows: &[&[i64]], device: Device) -> Result<Option<Tensor>> {
+    let width = width(rows);
+    if rows.iter().all(|row| row.len() == width) {
+        return Ok(None);
+    }
+    let mut flat = Vec::with_capacity(rows.len() * width);
+    for row in rows {
+        flat.resize(flat.len() + row.len(), 1i64);
+        flat.resize(flat.len() + width - row.len(), 0);
+    }
+    let mask = Tensor::f_from_slice(&flat)?.f_view([rows.len() as i64, width as i64])?;
+    Ok(Some(mask.f_to_kind(Kind::Int64)?.f_to_device(device)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_padded_on_the_right() {
+        let rows: [&[i64]; 2] = [&[5, 6, 7], &[8]];
+        let ids = pad_rows(&rows, 1, Device::Cpu).unwrap();
+        assert_eq!(Vec::<Vec<i64>>::try_from(&ids).unwrap(), [[5, 6, 7], [8, 1, 1]]);
+        let mask = pad_mask(&rows, Device::Cpu).unwrap().unwrap();
+        assert_eq!(Vec::<Vec<i64>>::try_from(&mask).unwrap(), [[1, 1, 1], [1, 0, 0]]);
+        assert!(pad_mask(&[&[1, 2], &[3, 4]], Device::Cpu).unwrap().is_none());
+        assert_eq!(pad_rows(&[], 1, Device::Cpu).unwrap().size(), [0, 0]);
+    }
+}

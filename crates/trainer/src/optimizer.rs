@@ -1,0 +1,270 @@
+//! AdamW over groups of parameters.
+use std::collections::BTreeMap;
+
+use tch::{Kind, Tensor, no_grad};
+use torch_ext::{AdamWStep, TensorMap, clear_grads, clip_grad_norm, fused_adamw, total_norm};
+
+use crate::{Result, TrainConfig, TrainError};
+
+/// Parameters that share a learning rate and a weight decay.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterGroup {
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Names, sorted.
+    pub names: Vec<String>,
+}
+
+struct Slot {
+    parameter: Tensor,
+    group: usize,
+    exp_avg: Option<Tensor>,
+    exp_avg_sq: Option<Tensor>,
+    updates: u64,
+}
+
+/// AdamW (Loshchilov and Hutter 2019) with moments kept per parameter from its first gradient on, as in PyTorch.
+pub struct AdamW {
+    slots: BTreeMap<String, Slot>,
+    groups: Vec<ParameterGroup>,
+    frozen: Vec<(String, Tensor)>,
+    betas: (f64, f64),
+    eps: f64,
+    max_grad_norm: Option<f64>,
+}
+
+/// Biases and the weights of LayerNorm do not decay.
+fn decays(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    !(lower.ends_with("bias") || lower.contains("layernorm") || lower.contains("layer_norm"))
+}
+
+impl AdamW {
+    /// Sorts the parameters into groups and freezes those that are to keep their values.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if a group's prefix fits no parameter, or everything is frozen.
+    pub fn new(parameters: &[(String, Tensor)], config: &TrainConfig) -> Result<Self> {
+        for group in &config.groups {
+            for prefix in &group.prefixes {
+                if !parameters.iter().any(|(name, _)| name.starts_with(prefix)) {
+                    let known: Vec<&str> =
+                        parameters.iter().map(|(name, _)| name.as_str()).take(3).collect();
+                    return Err(TrainError::Config {
+                        key: "groups.prefixes".into(),
+                        value: format!("{prefix:?}"),
+                        rule: format!(
+                            "must begin a parameter's name (such as {})",
+                            known.join(", ")
+                        ),
+                    });
+                }
+            }
+        }
+        let mut groups: Vec<ParameterGroup> = Vec::new();
+        let mut slots = BTreeMap::new();
+        let mut frozen = Vec::new();
+        for (name, parameter) in parameters {
+            let own = config
+                .groups
+                .iter()
+                .find(|group| group.prefixes.iter().any(|prefix| name.starts_with(prefix)));
+            if own.is_some_and(|group| group.frozen) {
+                let _ = parameter.shallow_clone().f_requires_grad_(false)?;
+                frozen.push((name.clone(), parameter.shallow_clone()));
+                continue;
+            }
+            let _ = parameter.shallow_clone().f_requires_grad_(true)?;
+            let learning_rate =
+                own.and_then(|group| group.learning_rate).unwrap_or(config.learning_rate);
+            let weight_decay = if decays(name) {
+                own.and_then(|group| group.weight_decay).unwrap_or(config.weight_decay)
+            } else {
+                0.0
+            };
+            let at = groups.iter().position(|group| {
+                group.learning_rate == learning_rate && group.weight_decay == weight_decay
+            });
+            let group = at.unwrap_or_else(|| {
+                groups.push(ParameterGroup { learning_rate, weight_decay, names: Vec::new() });
+                groups.len() - 1
+            });
+            if let Some(group) = groups.get_mut(group) {
+                group.names.push(name.clone());
+            }
+            let slot = Slot {
+                parameter: parameter.shallow_clone(),
+                group,
+                exp_avg: None,
+                exp_avg_sq: None,
+                updates: 0,
+            };
+            slots.insert(name.clone(), slot);
+        }
+        if slots.is_empty() {
+            return Err(TrainError::Config {
+                key: "groups".into(),
+                value: "all frozen".into(),
+                rule: "must leave a parameter to train".into(),
+            });
+        }
+        Ok(Self {
+            slots,
+            groups,
+            frozen,
+            betas: config.betas,
+            eps: config.eps,
+            max_grad_norm: config.max_grad_norm,
+        })
+    }
+
+    /// The groups, for a log.
+    pub fn groups(&self) -> &[ParameterGroup] {
+        &self.groups
+    }
+
+    /// Forgets all gradients.
+    ///
+    /// # Errors
+    /// [`TrainError::TorchExt`] if libtorch refuses.
+    pub fn clear_grads(&self) -> Result<()> {
+        let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
+        Ok(clear_grads(&parameters)?)
+    }
+
+    /// Clips, then updates every parameter that has a gradient; `factor` scales each group's peak rate. Returns the
+    /// gradients' total norm before clipping.
+    ///
+    /// # Errors
+    /// [`TrainError::TorchExt`] if a gradient does not fit its parameter or none is there.
+    pub fn step(&mut self, factor: f64) -> Result<f64> {
+        let mut live: Vec<(&mut Slot, Tensor)> = Vec::with_capacity(self.slots.len());
+        for slot in self.slots.values_mut() {
+            let grad = slot.parameter.f_grad()?;
+            if grad.defined() {
+                live.push((slot, grad));
+            }
+        }
+        let grads: Vec<&Tensor> = live.iter().map(|(_, grad)| grad).collect();
+        let norm = match self.max_grad_norm {
+            Some(max_norm) => clip_grad_norm(&grads, max_norm)?,
+            None => total_norm(&grads)?,
+        };
+        if !norm.is_finite() {
+            return Ok(norm);
+        }
+        for (slot, _) in &mut live {
+            slot.updates += 1;
+            for moment in [&mut slot.exp_avg, &mut slot.exp_avg_sq] {
+                if moment.is_none() {
+                    *moment = Some(no_grad(|| slot.parameter.f_zeros_like())?);
+                }
+            }
+        }
+        for (number, group) in self.groups.iter().enumerate() {
+            let step = AdamWStep {
+                lr: group.learning_rate * factor,
+                beta1: self.betas.0,
+                beta2: self.betas.1,
+                weight_decay: group.weight_decay,
+                eps: self.eps,
+            };
+            let mut counts: BTreeMap<u64, Tensor> = BTreeMap::new();
+            for (slot, _) in live.iter().filter(|(slot, _)| slot.group == number) {
+                if !counts.contains_key(&slot.updates) {
+                    let count = Tensor::f_from_slice(&[slot.updates as f32])?
+                        .f_squeeze()?
+                        .f_to_device(slot.parameter.device())?;
+                    counts.insert(slot.updates, count);
+                }
+            }
+            let mut lists: [Vec<&Tensor>; 5] = Default::default();
+            for (slot, grad) in live.iter().filter(|(slot, _)| slot.group == number) {
+                if let (Some(exp_avg), Some(exp_avg_sq), Some(count)) =
+                    (&slot.exp_avg, &slot.exp_avg_sq, counts.get(&slot.updates))
+                {
+                    let row = [&slot.parameter, grad, exp_avg, exp_avg_sq, count];
+                    for (list, tensor) in lists.iter_mut().zip(row) {
+                        list.push(tensor);
+                    }
+                }
+            }
+            let [params, grads, exp_avgs, exp_avg_sqs, steps] = &lists;
+            fused_adamw(params, grads, exp_avgs, exp_avg_sqs, steps, &step)?;
+        }
+        Ok(norm)
+    }
+
+    /// The moments and counts by name: `<parameter>.exp_avg`, `.exp_avg_sq` and `.updates` (i64).
+    pub fn state(&self) -> TensorMap {
+        let mut state = TensorMap::new();
+        for (name, slot) in &self.slots {
+            if let (Some(exp_avg), Some(exp_avg_sq)) = (&slot.exp_avg, &slot.exp_avg_sq) {
+                state.insert(format!("{name}.exp_avg"), exp_avg.shallow_clone());
+                state.insert(format!("{name}.exp_avg_sq"), exp_avg_sq.shallow_clone());
+                let updates = i64::try_from(slot.updates).unwrap_or(i64::MAX);
+                state.insert(format!("{name}.updates"), Tensor::from(updates));
+            }
+        }
+        state
+    }
+
+    /// Takes over a state that [`AdamW::state`] gave.
+    ///
+    /// # Errors
+    /// A message naming the entry that is missing, left over or of another shape.
+    pub fn load_state(&mut self, state: &TensorMap) -> std::result::Result<(), String> {
+        let mut used = 0;
+        for (name, slot) in &mut self.slots {
+            let Some(updates) = state.get(&format!("{name}.updates")) else { continue };
+            let moment = |suffix: &str| -> std::result::Result<Tensor, String> {
+                let key = format!("{name}.{suffix}");
+                let stored = state.get(&key).ok_or_else(|| format!("{key} is missing"))?;
+                if stored.size() != slot.parameter.size() || stored.kind() != slot.parameter.kind()
+                {
+                    return Err(format!(
+                        "{key}: shape {:?} {:?}, the parameter has {:?} {:?}",
+                        stored.size(),
+                        stored.kind(),
+                        slot.parameter.size(),
+                        slot.parameter.kind()
+                    ));
+                }
+                // A copy laid out as the parameter is, as the kernel wants it.
+                let mut own = slot.parameter.f_zeros_like().map_err(|error| error.to_string())?;
+                own.f_copy_(stored).map_err(|error| error.to_string())?;
+                Ok(own.detach())
+            };
+            let exp_avg = no_grad(|| moment("exp_avg"))?;
+            let exp_avg_sq = no_grad(|| moment("exp_avg_sq"))?;
+            let count = updates
+                .f_to_kind(Kind::Int64)
+                .and_then(|count| count.f_int64_value(&[]))
+                .map_err(|error| format!("{name}.updates: {error}"))?;
+            slot.updates =
+                u64::try_from(count).map_err(|_| format!("{name}.updates: {count} is negative"))?;
+            (slot.exp_avg, slot.exp_avg_sq) = (Some(exp_avg), Some(exp_avg_sq));
+            used += 3;
+        }
+        if used == state.len() {
+            return Ok(());
+        }
+        let stray = state.keys().find(|key| {
+            !self.slots.keys().any(|name| {
+                key.strip_prefix(name.as_str())
+                    .is_some_and(|rest| [".exp_avg", ".exp_avg_sq", ".updates"].contains(&rest))
+            })
+        });
+        Err(format!("{} belongs to no parameter", stray.map_or("an entry", String::as_str)))
+    }
+}
+
+impl Drop for AdamW {
+    fn drop(&mut self) {
+        for (_, parameter) in &self.frozen {
+            let _ = parameter.shallow_clone().f_requires_grad_(true);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Linear warm-up, then linear decay or none: the schedule of BERT and its family.
+use crate::{Decay, Result, TrainError};
+
+/// Learning-rate factors of a run of known length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinearSchedule {
+    warmup_steps: u64,
+    total_steps: u64,
+    decay: Decay,
+}
+
+impl LinearSchedule {
+    /// Warm-up takes `ceil(warmup_ratio * total_steps)` steps.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] if `total_steps` is 0 or the ratio is not from 0 to 1.
+    pub fn new(total_steps: u64, warmup_ratio: f64, decay: Decay) -> Result<Self> {
+        if total_steps == 0 {
+            return Err(TrainError::Config {
+                key: "steps".into(),
+                value: "0".into(),
+                rule: "must be 1 or more".into(),
+            });
+        }
+        if !(0.0..=1.0).contains(&warmup_ratio) {
+            return Err(TrainError::Config {
+                key: "warmup_ratio".into(),
+                value: warmup_ratio.to_string(),
+                rule: "must be from 0 to 1".into(),
+            });
+        }
+        // Exact for every run below 2^53 steps; a product that is whole but for rounding stays whole.
+        let warmup = (warmup_ratio * total_steps as f64 - 1e-9).ceil().max(0.0);
+        Ok(Self { warmup_steps: warmup as u64, total_steps, decay })
+    }
+
+    /// Steps of warm-up.
+    pub fn warmup_steps(&self) -> u64 {
+        self.warmup_steps
+    }
+
+    /// The factor on the peak rate at `step`, counted from 0: 0 at step 0 of a warm-up, 1 at its end, 0 at `total_steps`.
+    pub fn factor(&self, step: u64) -> f64 {
+        if step < self.warmup_steps {
+            return step as f64 / self.warmup_steps as f64;
+        }
+        match self.decay {
+            Decay::Constant => 1.0,
+            Decay::Linear => {
+                let left = self.total_steps.saturating_sub(step) as f64;
+                let span = self.total_steps.saturating_sub(self.warmup_steps).max(1) as f64;
+                left / span
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_injection_schedule() {
+        // Bridging the Language Gap: 2e-5, 6 % of 8,334 steps.
+        let schedule = LinearSchedule::new(8_334, 0.06, Decay::Linear).unwrap();
+        assert_eq!(schedule.warmup_steps(), 501); // ceil(500.04)
+        assert_eq!(schedule.factor(0), 0.0);
+        assert_eq!(2e-5 * schedule.factor(501), 2e-5);
+        assert_eq!(schedule.factor(8_334), 0.0);
+        assert!((schedule.factor(250) - 250.0 / 501.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn no_warmup_starts_at_the_peak_and_constant_stays_there() {
+        let schedule = LinearSchedule::new(10, 0.0, Decay::Linear).unwrap();
+        assert_eq!(schedule.factor(0), 1.0);
+        assert_eq!(schedule.factor(5), 0.5);
+        assert_eq!(LinearSchedule::new(10, 0.2, Decay::Constant).unwrap().factor(10), 1.0);
+        assert_eq!(LinearSchedule::new(100, 0.07, Decay::Linear).unwrap().warmup_steps(), 7);
+    }
+
+    #[test]
+    fn impossible_settings_are_refused() {
+        assert!(LinearSchedule::new(0, 0.0, Decay::Linear).is_err());
+        assert!(LinearSchedule::new(5, 1.5, Decay::Linear).is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! The contract between the trainer and a recipe.
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+/// The loss of one batch: what is minimised, and its named parts for the log.
+pub struct StepLosses {
+    /// `[]`, with graph.
+    pub total: Tensor,
+    /// `[]` each, in the order they are logged; `loss/<name>` in the metrics.
+    pub parts: Vec<(&'static str, Tensor)>,
+}
+
+impl StepLosses {
+    /// A single loss under one name.
+    pub fn single(name: &'static str, loss: Tensor) -> Self {
+        Self { parts: vec![(name, loss.detach())], total: loss }
+    }
+}
+
+/// One step, as a task sees it.
+pub struct Step<'a> {
+    /// Indices of the batch's examples.
+    pub batch: &'a [usize],
+    /// The step, counted from 0.
+    pub number: u64,
+    /// Steps in the stage.
+    pub total: u64,
+    /// The step's own generator. libtorch's generator has been seeded for the step too.
+    pub rng: ChaCha8Rng,
+}
+
+/// Examples and their losses. The model stays with the task; the trainer sees its parameters only.
+pub trait Task {
+    /// The length in tokens of each example, for batches of like length and for counting tokens.
+    fn lengths(&self) -> &[usize];
+
+    /// Names the data and everything else that decides the examples; a resumed run must have the same.
+    fn fingerprint(&self) -> String;
+
+    /// The losses of one batch.
+    ///
+    /// # Errors
+    /// Whatever stops the task from computing them; training ends with it.
+    fn losses(
+        &mut self,
+        step: &mut Step<'_>,
+    ) -> Result<StepLosses, Box<dyn std::error::Error + Send + Sync>>;
+}

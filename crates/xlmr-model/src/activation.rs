@@ -1,0 +1,46 @@
+//! The activation of the feed-forward layer.
+use tch::Tensor;
+
+use crate::Result;
+
+/// What `hidden_act` of `config.json` may name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// Exact GELU, through the error function.
+    #[default]
+    Gelu,
+    /// GELU through tanh, under its older name.
+    GeluNew,
+    /// GELU through tanh.
+    GeluPytorchTanh,
+    /// `max(0, x)`.
+    Relu,
+}
+
+impl Activation {
+    /// The name in `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gelu => "gelu",
+            Self::GeluNew => "gelu_new",
+            Self::GeluPytorchTanh => "gelu_pytorch_tanh",
+            Self::Relu => "relu",
+        }
+    }
+
+    /// The activation of this name, if it is one of the four.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Gelu, Self::GeluNew, Self::GeluPytorchTanh, Self::Relu]
+            .into_iter()
+            .find(|activation| activation.name() == name)
+    }
+
+    /// Elementwise, any shape.
+    pub(crate) fn apply(self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Gelu => x.f_gelu("none")?,
+            Self::GeluNew | Self::GeluPytorchTanh => x.f_gelu("tanh")?,
+            Self::Relu => x.f_relu()?,
+        })
+    }
+}

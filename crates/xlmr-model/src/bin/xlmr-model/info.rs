@@ -1,0 +1,74 @@
+//! `xlmr-model info`: what a model folder holds.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tch::Device;
+use xlmr_model::{Config, LoadOptions, Model, Result};
+
+/// The folder to describe.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  xlmr-model info --model models/xlm-roberta-base")]
+pub struct Args {
+    /// Model folder: config.json and model.safetensors
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+}
+
+/// Loads the folder as config.json says and prints what there is.
+pub fn info(args: &Args) -> Result<()> {
+    let head = Config::from_file(args.model.join("config.json"))?.head()?;
+    let (model, report) = Model::load(&args.model, &[head], Device::Cpu, LoadOptions::default())?;
+    let config = model.config();
+    println!("class            {}", head.architecture());
+    println!("layers           {}", config.num_hidden_layers);
+    println!(
+        "hidden size      {} ({} attention heads)",
+        config.hidden_size, config.num_attention_heads
+    );
+    println!("feed-forward     {} ({})", config.intermediate_size, config.hidden_act.name());
+    println!("vocabulary       {}", config.vocab_size);
+    println!("longest input    {} tokens", config.max_length());
+    println!("token types      {}", config.type_vocab_size);
+    if let Some(labels) = head.labels() {
+        println!("labels           {labels}");
+    }
+
+    let (mut blocks, mut total) = (BTreeMap::<&str, usize>::new(), 0);
+    let parameters = model.named_parameters();
+    for (name, tensor) in &parameters {
+        *blocks.entry(block(name)).or_default() += tensor.numel();
+        total += tensor.numel();
+    }
+    println!("\nparameters       {total}");
+    for (block, count) in blocks {
+        println!("  {block:<14} {count}");
+    }
+
+    println!("\ncheckpoint");
+    list("missing", report.missing.iter().map(String::as_str));
+    list("unexpected", report.unexpected.iter().map(String::as_str));
+    list("not used", report.ignored.iter().map(String::as_str));
+    let mut dtypes = BTreeMap::<&str, usize>::new();
+    for (_, dtype) in &report.converted {
+        *dtypes.entry(dtype).or_default() += 1;
+    }
+    for (dtype, count) in dtypes {
+        println!("  stored as {dtype:<6} {count} tensors, computed in F32");
+    }
+    Ok(())
+}
+
+/// The block that a parameter belongs to: `embeddings`, `encoder`, or a head.
+fn block(name: &str) -> &str {
+    let inner = name.strip_prefix("roberta.").unwrap_or(name);
+    inner.split('.').next().unwrap_or(inner)
+}
+
+fn list<'a>(title: &str, names: impl Iterator<Item = &'a str>) {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        println!("  {title:<16} none");
+    } else {
+        println!("  {title:<16} {}: {}", names.len(), names.join(", "));
+    }
+}

@@ -1,0 +1,43 @@
+//! Runs and inspects XLM-R models in Hugging Face folders.
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod info;
+mod run;
+
+/// Runs and inspects XLM-R models in Hugging Face folders.
+#[derive(Parser)]
+#[command(name = "xlmr-model", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a model on token ids: safetensors in, safetensors out
+    Run(run::Args),
+    /// Describes a model folder: configuration, parameters, and what its checkpoint lacks or has too much
+    Info(info::Args),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  xlmr-model info --model models/xlm-roberta-base
+  xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors
+  xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors --device cuda:0 --batch-size 64";
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Info(args) => info::info(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `xlmr-model run`: hidden states and logits for given ids.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tch::Tensor;
+use torch_ext::{DeviceChoice, resolve_device};
+use xlmr_model::{
+    Config, Error, Head, Inputs, LoadOptions, Model, Result, StoredFile, write_tensors,
+};
+
+/// What `run` reads and writes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+The inputs hold input_ids [B, L] and, where wanted, attention_mask, token_type_ids and position_ids of the same
+shape, as integers. Without attention_mask every position counts, <pad> too; without position_ids they are counted
+from input_ids as transformers does; without token_type_ids they are 0.
+
+The output holds last_hidden_state [B, L, H] and, by the class in config.json, logits or start_logits and
+end_logits, all float32.
+
+Example:
+  xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors")]
+pub struct Args {
+    /// Model folder: config.json and model.safetensors
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Token ids, a safetensors file
+    #[arg(long, value_name = "FILE")]
+    inputs: PathBuf,
+    /// Where the results go, a safetensors file
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Rows that run at once
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+}
+
+/// Runs the model over all rows.
+pub fn run(args: &Args) -> Result<()> {
+    let head = Config::from_file(args.model.join("config.json"))?.head()?;
+    let inputs = read_inputs(args)?;
+    let device = resolve_device(args.device)?;
+    let (model, report) = Model::load(&args.model, &[head], device, LoadOptions::default())?;
+    if let Some(name) = report.missing.first() {
+        let reason = format!(
+            "config.json names {}, but {} of its tensors are missing, {name} first; logits would be random",
+            head.architecture(),
+            report.missing.len()
+        );
+        return Err(Error::NoWeights { path: args.model.clone(), reason });
+    }
+
+    let rows = inputs.input_ids.size().first().copied().unwrap_or(0);
+    let step = i64::from(args.batch_size);
+    let progress = ProgressBar::new(u64::try_from(rows).unwrap_or(0));
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {eta} left") {
+        progress.set_style(style);
+    }
+    let mut parts: BTreeMap<&'static str, Vec<Tensor>> = BTreeMap::new();
+    let _no_grad = tch::no_grad_guard();
+    let mut first = 0;
+    // At least one round, so that an empty batch meets the checks too.
+    while first == 0 || first < rows {
+        let count = step.min(rows - first);
+        for (name, tensor) in forward(&model, head, &narrow(&inputs, first, count)?)? {
+            parts.entry(name).or_default().push(tensor.f_to_device(tch::Device::Cpu)?);
+        }
+        progress.inc(u64::try_from(count).unwrap_or(0));
+        first += step;
+    }
+    progress.finish_and_clear();
+    let mut results = BTreeMap::new();
+    for (name, parts) in parts {
+        results.insert(name.to_owned(), Tensor::f_cat(&parts, 0)?);
+    }
+    write_tensors(&args.out, &results)
+}
+
+fn read_inputs(args: &Args) -> Result<Inputs> {
+    let file = StoredFile::open(&args.inputs)?;
+    let optional = |name: &str| {
+        if file.contains(name) { file.read(name).map(Some) } else { Ok(None) }
+    };
+    Ok(Inputs {
+        input_ids: file.read("input_ids")?,
+        attention_mask: optional("attention_mask")?,
+        token_type_ids: optional("token_type_ids")?,
+        position_ids: optional("position_ids")?,
+        inputs_embeds: None,
+    })
+}
+
+/// Rows `first` to `first + count` of a batch. A tensor of another shape passes whole, for the model to refuse.
+fn narrow(inputs: &Inputs, first: i64, count: i64) -> Result<Inputs> {
+    let size = inputs.input_ids.size();
+    let part = |tensor: &Tensor| -> Result<Tensor> {
+        if size.is_empty() || tensor.size() != size {
+            return Ok(tensor.shallow_clone());
+        }
+        Ok(tensor.f_narrow(0, first, count)?)
+    };
+    let optional = |tensor: &Option<Tensor>| tensor.as_ref().map(part).transpose();
+    Ok(Inputs {
+        input_ids: part(&inputs.input_ids)?,
+        attention_mask: optional(&inputs.attention_mask)?,
+        token_type_ids: optional(&inputs.token_type_ids)?,
+        position_ids: optional(&inputs.position_ids)?,
+        inputs_embeds: None,
+    })
+}
+
+fn forward(model: &Model, head: Head, inputs: &Inputs) -> Result<Vec<(&'static str, Tensor)>> {
+    let hidden = model.encode(inputs, false)?;
+    let mut results = Vec::new();
+    match head {
+        Head::None => {}
+        Head::MaskedLm => results.push(("logits", model.mlm_logits(&hidden)?)),
+        Head::Span => {
+            let (start, end) = model.span_logits(&hidden)?;
+            results.extend([("start_logits", start), ("end_logits", end)]);
+        }
+        Head::TokenClassification { .. } => {
+            results.push(("logits", model.token_logits(&hidden, false)?));
+        }
+        Head::SequenceClassification { .. } => {
+            results.push(("logits", model.sequence_logits(&hidden, false)?));
+        }
+    }
+    results.push(("last_hidden_state", hidden));
+    Ok(results)
+}

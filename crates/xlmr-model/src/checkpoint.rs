@@ -1,0 +1,186 @@
+//! Where a model folder keeps its weights: one file, or shards under an index; bare keys or prefixed ones.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use tch::{Device, Tensor};
+
+use crate::stored::StoredFile;
+use crate::{Error, Result};
+
+pub(crate) const SINGLE: &str = "model.safetensors";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+/// Heads beside the one that `config.json` names.
+pub(crate) const HEADS: &str = "heads.safetensors";
+
+/// One stored tensor: which file, and its name there.
+#[derive(Clone, Debug)]
+struct Place {
+    file: usize,
+    name: String,
+}
+
+/// All tensors of a model folder under prefixed names.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    files: Vec<StoredFile>,
+    places: BTreeMap<String, Place>,
+    /// Names that only `heads.safetensors` holds.
+    pub(crate) spare: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+        let mut checkpoint =
+            Self { files: Vec::new(), places: BTreeMap::new(), spare: BTreeSet::new() };
+        if single.is_file() {
+            checkpoint.add(StoredFile::open(&single)?, None)?;
+        } else if index.is_file() {
+            checkpoint.add_shards(folder, &index)?;
+        } else {
+            return Err(no_weights(folder));
+        }
+        let heads = folder.join(HEADS);
+        if heads.is_file() {
+            let file = StoredFile::open(&heads)?;
+            let number = checkpoint.files.len();
+            for name in file.names() {
+                if !checkpoint.places.contains_key(&name) {
+                    checkpoint.spare.insert(name.clone());
+                    checkpoint.places.insert(name.clone(), Place { file: number, name });
+                }
+            }
+            checkpoint.files.push(file);
+        }
+        Ok(checkpoint)
+    }
+
+    /// Takes all tensors of a file, or those of `only`.
+    fn add(&mut self, file: StoredFile, only: Option<&BTreeSet<String>>) -> Result<()> {
+        let number = self.files.len();
+        for name in file.names() {
+            if only.is_some_and(|only| !only.contains(&name)) {
+                continue;
+            }
+            let place = Place { file: number, name: name.clone() };
+            if self.places.insert(prefixed(&name), place).is_some() {
+                let reason = format!("tensor {name} is there twice, with and without `roberta.`");
+                return Err(Error::damaged(file.path(), reason));
+            }
+        }
+        self.files.push(file);
+        Ok(())
+    }
+
+    fn add_shards(&mut self, folder: &Path, index: &Path) -> Result<()> {
+        let text = std::fs::read(index).map_err(|error| Error::io(index, error))?;
+        let parsed: ShardIndex = serde_json::from_slice(&text)
+            .map_err(|source| Error::Json { path: index.to_owned(), source })?;
+        if parsed.weight_map.is_empty() {
+            return Err(Error::damaged(index, "weight_map is empty"));
+        }
+        let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (tensor, shard) in parsed.weight_map {
+            shards.entry(shard).or_default().insert(tensor);
+        }
+        for (shard, tensors) in shards {
+            let first = tensors.first().cloned().unwrap_or_default();
+            let mut parts = Path::new(&shard).components();
+            let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+            if !plain || shard.contains(['/', '\\']) {
+                let reason =
+                    format!("tensor {first} lies in {shard:?}, which is no file of this folder");
+                return Err(Error::damaged(index, reason));
+            }
+            let path = folder.join(&shard);
+            if !path.is_file() {
+                let reason = format!(
+                    "tensor {first} and {} more lie in {shard}, which is missing; copy all shards",
+                    tensors.len() - 1
+                );
+                return Err(Error::damaged(index, reason));
+            }
+            let file = StoredFile::open(&path)?;
+            if let Some(name) = tensors.iter().find(|name| !file.contains(name)) {
+                let reason = format!("{INDEX} places tensor {name} here, but the file lacks it");
+                return Err(Error::damaged(&path, reason));
+            }
+            self.add(file, Some(&tensors))?;
+        }
+        Ok(())
+    }
+
+    /// All names, with the prefix.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
+    fn place(&self, name: &str) -> Option<(&StoredFile, &str)> {
+        let place = self.places.get(name)?;
+        Some((self.files.get(place.file)?, &place.name))
+    }
+
+    pub(crate) fn shape(&self, name: &str) -> Option<Vec<i64>> {
+        let (file, stored) = self.place(name)?;
+        file.shape(stored)
+    }
+
+    pub(crate) fn dtype(&self, name: &str) -> Option<String> {
+        let (file, stored) = self.place(name)?;
+        file.dtype(stored)
+    }
+
+    /// The file that holds a tensor.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.place(name).map(|(file, _)| file.path().to_owned()).unwrap_or_default()
+    }
+
+    /// A weight in float32, if the checkpoint holds it.
+    pub(crate) fn weight(
+        &self,
+        name: &str,
+        shape: &[i64],
+        device: Device,
+    ) -> Result<Option<Tensor>> {
+        let Some((file, stored)) = self.place(name) else { return Ok(None) };
+        file.read_weight(stored, shape, device).map(Some)
+    }
+}
+
+/// The name with `roberta.`, which a checkpoint of the bare encoder leaves out.
+fn prefixed(name: &str) -> String {
+    let bare = ["embeddings.", "encoder.", "pooler."].iter().any(|part| name.starts_with(part));
+    if bare { format!("roberta.{name}") } else { name.to_owned() }
+}
+
+fn no_weights(folder: &Path) -> Error {
+    let pickled = std::fs::read_dir(folder).is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("pytorch_model") && (name.ends_with(".bin") || name.ends_with(".json"))
+        })
+    });
+    let reason = if pickled {
+        "holds pytorch_model.bin only, a Python pickle that can run code when it is opened, so it is not read; convert \
+         it once in Python: `AutoModelForMaskedLM.from_pretrained(DIR).save_pretrained(DIR)` of transformers, with the \
+         class that config.json names, writes model.safetensors"
+            .to_owned()
+    } else {
+        format!(
+            "config.json is there, but neither {SINGLE} nor {INDEX}; download the weights too, for example with \
+             `hf download NAME --include '*.safetensors' --local-dir DIR`"
+        )
+    };
+    Error::NoWeights { path: folder.to_owned(), reason }
+}

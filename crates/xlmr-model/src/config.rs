@@ -1,0 +1,359 @@
+//! The configuration of a model: `config.json` of Hugging Face with `model_type` "xlm-roberta".
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::fields::Fields;
+use crate::files::write_atomically;
+use crate::{Activation, Error, Head, Result};
+
+/// Sizes, rates and ids of a model; the fields carry the names of `config.json`.
+///
+/// Absent keys take the defaults of transformers' `XLMRobertaConfig`. Keys that this crate does not use stay in
+/// [`Config::extra`] and are written back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// V, rows of the word embeddings.
+    pub vocab_size: i64,
+    /// H, width of a hidden state.
+    pub hidden_size: i64,
+    /// Number of encoder layers.
+    pub num_hidden_layers: i64,
+    /// Number of attention heads; divides `hidden_size`.
+    pub num_attention_heads: i64,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: i64,
+    /// Activation of the feed-forward layer.
+    pub hidden_act: Activation,
+    /// Dropout after embeddings and projections, in `[0, 1]`.
+    pub hidden_dropout_prob: f64,
+    /// Dropout of attention weights, in `[0, 1]`.
+    pub attention_probs_dropout_prob: f64,
+    /// Dropout in the classification heads; `hidden_dropout_prob` where absent.
+    pub classifier_dropout: Option<f64>,
+    /// Rows of the position embeddings: the longest input plus `pad_token_id + 1`.
+    pub max_position_embeddings: i64,
+    /// Rows of the token type embeddings.
+    pub type_vocab_size: i64,
+    /// Standard deviation of new weights.
+    pub initializer_range: f64,
+    /// ε of every LayerNorm.
+    pub layer_norm_eps: f64,
+    /// Id of `<pad>`; position ids start at the next number.
+    pub pad_token_id: i64,
+    /// Id of `<s>`.
+    pub bos_token_id: Option<i64>,
+    /// Id of `</s>`.
+    pub eos_token_id: Option<i64>,
+    /// Whether the masked-language-model decoder shares the word embeddings.
+    pub tie_word_embeddings: bool,
+    /// Class names of the transformers classes that the weights belong to.
+    pub architectures: Vec<String>,
+    /// Label names by id, for the classification heads; two unnamed ones where absent.
+    pub id2label: Option<BTreeMap<i64, String>>,
+    /// All other keys, untouched.
+    pub extra: BTreeMap<String, Value>,
+}
+
+impl Default for Config {
+    /// XLM-R base.
+    fn default() -> Self {
+        Self::base()
+    }
+}
+
+impl Config {
+    /// The value of `model_type` that this crate reads and writes.
+    pub const MODEL_TYPE: &'static str = "xlm-roberta";
+
+    /// `xlm-roberta-base`: 12 layers of 768, 250,002 pieces.
+    pub fn base() -> Self {
+        Self {
+            vocab_size: 250_002,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            hidden_act: Activation::Gelu,
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            classifier_dropout: None,
+            max_position_embeddings: 514,
+            type_vocab_size: 1,
+            initializer_range: 0.02,
+            layer_norm_eps: 1e-5,
+            pad_token_id: 1,
+            bos_token_id: Some(0),
+            eos_token_id: Some(2),
+            tie_word_embeddings: true,
+            architectures: Vec::new(),
+            id2label: None,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// `xlm-roberta-large`: 24 layers of 1024.
+    pub fn large() -> Self {
+        Self {
+            hidden_size: 1024,
+            num_hidden_layers: 24,
+            num_attention_heads: 16,
+            intermediate_size: 4096,
+            ..Self::base()
+        }
+    }
+
+    /// A model for small machines: 3 layers of 128, 4 heads, feed-forward 256, else as [`Config::base`].
+    pub fn tiny(vocab_size: i64) -> Self {
+        Self {
+            vocab_size,
+            hidden_size: 128,
+            num_hidden_layers: 3,
+            num_attention_heads: 4,
+            intermediate_size: 256,
+            ..Self::base()
+        }
+    }
+
+    /// Reads and validates a `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming file and key: another `model_type`, a value of the
+    /// wrong type, or one that [`Config::validate`] refuses.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            hint: "; a model folder needs a config.json beside its weights",
+            source,
+        })?;
+        let value: Value = serde_json::from_slice(&text)
+            .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        Self::from_json(value, &path.display().to_string())
+    }
+
+    /// Reads a parsed `config.json`; `file` stands in error messages.
+    ///
+    /// # Errors
+    /// [`Error::Config`] as for [`Config::from_file`].
+    pub fn from_json(value: Value, file: &str) -> Result<Self> {
+        let mut fields = Fields::new(value, file)?;
+        let model_type: String = fields.take("model_type", "\"xlm-roberta\"", String::new())?;
+        if model_type != Self::MODEL_TYPE {
+            let got = if model_type.is_empty() { "none".into() } else { format!("{model_type:?}") };
+            return Err(fields.refuse(
+                "model_type",
+                "\"xlm-roberta\", the only architecture of this crate",
+                got,
+            ));
+        }
+        let (count, rate) = ("an integer", "a number");
+        let labels: Option<BTreeMap<String, String>> =
+            fields.take("id2label", "an object of label names by id, or null", None)?;
+        let config = Self {
+            vocab_size: fields.take("vocab_size", count, 30_522)?,
+            hidden_size: fields.take("hidden_size", count, 768)?,
+            num_hidden_layers: fields.take("num_hidden_layers", count, 12)?,
+            num_attention_heads: fields.take("num_attention_heads", count, 12)?,
+            intermediate_size: fields.take("intermediate_size", count, 3072)?,
+            hidden_act: fields.activation("hidden_act")?,
+            hidden_dropout_prob: fields.take("hidden_dropout_prob", rate, 0.1)?,
+            attention_probs_dropout_prob: fields.take("attention_probs_dropout_prob", rate, 0.1)?,
+            classifier_dropout: fields.take("classifier_dropout", "a number or null", None)?,
+            max_position_embeddings: fields.take("max_position_embeddings", count, 512)?,
+            type_vocab_size: fields.take("type_vocab_size", count, 2)?,
+            initializer_range: fields.take("initializer_range", rate, 0.02)?,
+            layer_norm_eps: fields.take("layer_norm_eps", rate, 1e-12)?,
+            pad_token_id: fields.take("pad_token_id", count, 1)?,
+            bos_token_id: fields.take("bos_token_id", "an integer or null", Some(0))?,
+            eos_token_id: fields.take("eos_token_id", "an integer or null", Some(2))?,
+            tie_word_embeddings: fields.take("tie_word_embeddings", "true or false", true)?,
+            architectures: fields
+                .take::<Option<Vec<String>>>("architectures", "a list of class names", None)?
+                .unwrap_or_default(),
+            id2label: fields.labels(labels)?,
+            extra: fields.rest(),
+        };
+        config.check(file)?;
+        Ok(config)
+    }
+
+    /// Checks every value against its range and against the others.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first key that does not fit, what was expected and what came.
+    pub fn validate(&self) -> Result<()> {
+        self.check("config")
+    }
+
+    fn check(&self, file: &str) -> Result<()> {
+        let refuse = |key: &str, expected: &str, got: String| Error::Config {
+            file: file.to_owned(),
+            key: key.to_owned(),
+            expected: expected.to_owned(),
+            got,
+        };
+        // Generous bounds: they keep a damaged file from asking for the whole memory, and products within i64.
+        for (key, value, most) in [
+            ("vocab_size", self.vocab_size, 1 << 26),
+            ("hidden_size", self.hidden_size, 1 << 20),
+            ("num_hidden_layers", self.num_hidden_layers, 1 << 12),
+            ("num_attention_heads", self.num_attention_heads, 1 << 20),
+            ("intermediate_size", self.intermediate_size, 1 << 22),
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 24),
+            ("type_vocab_size", self.type_vocab_size, 1 << 20),
+        ] {
+            if value < 1 || value > most {
+                let expected = format!("an integer from 1 to {most}");
+                return Err(refuse(key, &expected, value.to_string()));
+            }
+        }
+        if self.hidden_size % self.num_attention_heads != 0 {
+            let expected = format!("a divisor of hidden_size = {}", self.hidden_size);
+            let got = self.num_attention_heads.to_string();
+            return Err(refuse("num_attention_heads", &expected, got));
+        }
+        for (key, value) in [
+            ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
+            ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
+            ("classifier_dropout", self.classifier_dropout),
+        ] {
+            if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
+                return Err(refuse(key, "a probability from 0 to 1", value.to_string()));
+            }
+        }
+        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps.is_finite()) {
+            let got = self.layer_norm_eps.to_string();
+            return Err(refuse("layer_norm_eps", "a number above 0", got));
+        }
+        if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
+            let got = self.initializer_range.to_string();
+            return Err(refuse("initializer_range", "a number of at least 0", got));
+        }
+        for (key, id) in [
+            ("pad_token_id", Some(self.pad_token_id)),
+            ("bos_token_id", self.bos_token_id),
+            ("eos_token_id", self.eos_token_id),
+        ] {
+            if let Some(id) = id.filter(|id| !(0..self.vocab_size).contains(id)) {
+                let expected = format!("an id below vocab_size = {}", self.vocab_size);
+                return Err(refuse(key, &expected, id.to_string()));
+            }
+        }
+        if self.max_position_embeddings <= self.pad_token_id + 1 {
+            let expected = format!("more than pad_token_id + 1 = {}", self.pad_token_id + 1);
+            let got = self.max_position_embeddings.to_string();
+            return Err(refuse("max_position_embeddings", &expected, got));
+        }
+        for (key, fine) in [("is_decoder", false), ("add_cross_attention", false)] {
+            if self.extra.get(key).is_some_and(|value| value != &json!(fine)) {
+                return Err(refuse(key, "false; this crate is an encoder", "true".into()));
+            }
+        }
+        if let Some(value) = self.extra.get("position_embedding_type")
+            && value != "absolute"
+        {
+            return Err(refuse("position_embedding_type", "\"absolute\"", value.to_string()));
+        }
+        Ok(())
+    }
+
+    /// The longest input, in tokens without padding.
+    pub fn max_length(&self) -> i64 {
+        self.max_position_embeddings - self.pad_token_id - 1
+    }
+
+    /// Number of labels of the classification heads; 2 where no label is named, as in transformers.
+    pub fn num_labels(&self) -> i64 {
+        match &self.id2label {
+            Some(labels) => i64::try_from(labels.len()).unwrap_or(i64::MAX),
+            None => self.extra.get("num_labels").and_then(Value::as_i64).unwrap_or(2),
+        }
+    }
+
+    /// The head that `architectures` names; none where it is empty or names the bare encoder.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the class is not one of the five that this crate reads.
+    pub fn head(&self) -> Result<Head> {
+        match self.architectures.first() {
+            None => Ok(Head::None),
+            Some(name) => {
+                Head::from_architecture(name, self.num_labels()).ok_or_else(|| Error::Config {
+                    file: "config.json".into(),
+                    key: "architectures".into(),
+                    expected: "one of XLMRobertaModel, XLMRobertaForMaskedLM, \
+                               XLMRobertaForQuestionAnswering, XLMRobertaForTokenClassification, \
+                               XLMRobertaForSequenceClassification"
+                        .into(),
+                    got: format!("{name:?}"),
+                })
+            }
+        }
+    }
+
+    /// A copy that names `head` in `architectures`, with labels as many as it has and float32 weights.
+    pub(crate) fn for_head(&self, head: Head) -> Self {
+        let mut config = self.clone();
+        config.architectures = vec![head.architecture().to_owned()];
+        if let Some(labels) = head.labels()
+            && labels != config.num_labels()
+        {
+            config.id2label = Some((0..labels).map(|id| (id, format!("LABEL_{id}"))).collect());
+            config.extra.remove("num_labels");
+        }
+        config.extra.remove("torch_dtype");
+        config.extra.insert("dtype".into(), json!("float32"));
+        config
+    }
+
+    /// The configuration as the JSON object of `config.json`.
+    pub fn to_json(&self) -> Value {
+        let mut all: BTreeMap<String, Value> = self.extra.clone();
+        if let Some(labels) = &self.id2label {
+            let by_id: Map<String, Value> =
+                labels.iter().map(|(id, name)| (id.to_string(), json!(name))).collect();
+            let by_name: Map<String, Value> =
+                labels.iter().map(|(id, name)| (name.clone(), json!(id))).collect();
+            all.insert("id2label".into(), Value::Object(by_id));
+            all.insert("label2id".into(), Value::Object(by_name));
+        }
+        for (key, value) in [
+            ("model_type", json!(Self::MODEL_TYPE)),
+            ("vocab_size", json!(self.vocab_size)),
+            ("hidden_size", json!(self.hidden_size)),
+            ("num_hidden_layers", json!(self.num_hidden_layers)),
+            ("num_attention_heads", json!(self.num_attention_heads)),
+            ("intermediate_size", json!(self.intermediate_size)),
+            ("hidden_act", json!(self.hidden_act.name())),
+            ("hidden_dropout_prob", json!(self.hidden_dropout_prob)),
+            ("attention_probs_dropout_prob", json!(self.attention_probs_dropout_prob)),
+            ("classifier_dropout", json!(self.classifier_dropout)),
+            ("max_position_embeddings", json!(self.max_position_embeddings)),
+            ("type_vocab_size", json!(self.type_vocab_size)),
+            ("initializer_range", json!(self.initializer_range)),
+            ("layer_norm_eps", json!(self.layer_norm_eps)),
+            ("pad_token_id", json!(self.pad_token_id)),
+            ("bos_token_id", json!(self.bos_token_id)),
+            ("eos_token_id", json!(self.eos_token_id)),
+            ("tie_word_embeddings", json!(self.tie_word_embeddings)),
+            ("architectures", json!(self.architectures)),
+        ] {
+            all.insert(key.into(), value);
+        }
+        Value::Object(all.into_iter().collect())
+    }
+
+    /// Writes a `config.json`, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let mut text = serde_json::to_vec_pretty(&self.to_json())
+            .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        text.push(b'\n');
+        write_atomically(path, &text)
+    }
+}

@@ -1,0 +1,120 @@
+//! Embeddings and encoder layers (Conneau et al. 2020; the layout of transformers' `XLMRobertaModel`).
+use tch::Tensor;
+
+use crate::inputs::Prepared;
+use crate::layers::{LayerNorm, Linear, Lookup, dropout};
+use crate::parameters::{TYPES, WORDS, layer_name};
+use crate::{Activation, Config, Result};
+
+/// Word, position and token type embeddings, summed and normalised.
+#[derive(Debug)]
+pub(crate) struct Embeddings {
+    pub(crate) words: Tensor,
+    positions: Tensor,
+    types: Tensor,
+    norm: LayerNorm,
+    pad: i64,
+    dropout: f64,
+}
+
+impl Embeddings {
+    pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        Ok(Self {
+            words: get(WORDS)?,
+            positions: get("roberta.embeddings.position_embeddings.weight")?,
+            types: get(TYPES)?,
+            norm: LayerNorm::new(get, "roberta.embeddings.LayerNorm", width, eps)?,
+            pad: config.pad_token_id,
+            dropout: config.hidden_dropout_prob,
+        })
+    }
+
+    /// `[B, L, H]`. The rows of `<pad>` receive no gradient from here.
+    pub(crate) fn apply(
+        &self,
+        inputs: &Prepared,
+        embeds: Option<&Tensor>,
+        train: bool,
+    ) -> Result<Tensor> {
+        let types = match &inputs.types {
+            // One row for all: its gradient is a plain sum, not a scatter.
+            None => self.types.f_select(0, 0)?,
+            Some(ids) => Tensor::f_embedding(&self.types, ids, -1, false, false)?,
+        };
+        let words = match embeds {
+            Some(embeds) => embeds.f_to_device(self.words.device())?.f_add(&types)?,
+            None => Tensor::f_embedding(&self.words, &inputs.ids, self.pad, false, false)?
+                .f_add(&types)?,
+        };
+        let positions =
+            Tensor::f_embedding(&self.positions, &inputs.positions, self.pad, false, false)?;
+        dropout(self.norm.apply(&words.f_add(&positions)?)?, self.dropout, train)
+    }
+}
+
+/// Self-attention and feed-forward layer, each with residual and LayerNorm after it.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_dense: Linear,
+    attention_norm: LayerNorm,
+    intermediate: Linear,
+    output_dense: Linear,
+    output_norm: LayerNorm,
+    activation: Activation,
+    heads: i64,
+    attention_dropout: f64,
+    hidden_dropout: f64,
+}
+
+impl Layer {
+    pub(crate) fn new(get: Lookup, config: &Config, index: i64) -> Result<Self> {
+        let name = layer_name(index);
+        let linear = |part: &str| Linear::new(get, &format!("{name}.{part}"));
+        let norm = |part: &str| {
+            let name = format!("{name}.{part}.LayerNorm");
+            LayerNorm::new(get, &name, config.hidden_size, config.layer_norm_eps)
+        };
+        Ok(Self {
+            query: linear("attention.self.query")?,
+            key: linear("attention.self.key")?,
+            value: linear("attention.self.value")?,
+            attention_dense: linear("attention.output.dense")?,
+            attention_norm: norm("attention.output")?,
+            intermediate: linear("intermediate.dense")?,
+            output_dense: linear("output.dense")?,
+            output_norm: norm("output")?,
+            activation: config.hidden_act,
+            heads: config.num_attention_heads,
+            attention_dropout: config.attention_probs_dropout_prob,
+            hidden_dropout: config.hidden_dropout_prob,
+        })
+    }
+
+    /// `[B, L, H]` to `[B, L, H]`.
+    pub(crate) fn apply(&self, hidden: &Tensor, inputs: &Prepared, train: bool) -> Result<Tensor> {
+        let split = [inputs.batch, inputs.length, self.heads, -1];
+        let project = |linear: &Linear| -> Result<Tensor> {
+            Ok(linear.apply(hidden)?.f_view(split)?.f_transpose(1, 2)?)
+        };
+        let attended = Tensor::f_scaled_dot_product_attention(
+            &project(&self.query)?,
+            &project(&self.key)?,
+            &project(&self.value)?,
+            inputs.mask.as_ref(),
+            if train { self.attention_dropout } else { 0.0 },
+            false,
+            None,
+            false,
+        )?;
+        let attended = attended.f_transpose(1, 2)?.f_reshape([inputs.batch, inputs.length, -1])?;
+        let attended = dropout(self.attention_dense.apply(&attended)?, self.hidden_dropout, train)?;
+        let hidden = self.attention_norm.apply(&attended.f_add(hidden)?)?;
+        let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
+        let output = dropout(self.output_dense.apply(&wide)?, self.hidden_dropout, train)?;
+        self.output_norm.apply(&output.f_add(&hidden)?)
+    }
+}

@@ -1,0 +1,136 @@
+//! The crate's error.
+use std::path::PathBuf;
+
+/// What went wrong while reading, running or writing a model.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder cannot be read or written.
+    #[error("{path}: {source}{hint}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What to do, with a leading `; `; empty where the cause says it all.
+        hint: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A JSON file does not parse.
+    #[error("{path}: not valid JSON: {source}", path = path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The cause, with line and column.
+        source: serde_json::Error,
+    },
+    /// A value of the configuration is of the wrong type or out of range.
+    #[error("{file}: key `{key}`: expected {expected}, got {got}")]
+    Config {
+        /// The file, or `config` for one made in memory.
+        file: String,
+        /// The key of config.json.
+        key: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// The folder holds no weights that can be read.
+    #[error("{path}: {reason}", path = path.display())]
+    NoWeights {
+        /// The model folder.
+        path: PathBuf,
+        /// What is missing and what to do.
+        reason: String,
+    },
+    /// A safetensors file or its index is damaged.
+    #[error("{path}: {reason}", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A stored tensor has the wrong shape or dtype.
+    #[error("{path}: tensor {tensor}: expected {expected}, got {got}", path = path.display())]
+    Stored {
+        /// The file.
+        path: PathBuf,
+        /// The tensor as the file calls it.
+        tensor: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// The vocabulary of the configuration and that of the weights differ.
+    #[error(
+        "{path}: config.json says vocab_size = {config}, but {tensor} has {stored} rows; \
+         the two files belong to different models, or the vocabulary was resized without its config"
+    , path = path.display())]
+    VocabSize {
+        /// The file with the weights.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// `vocab_size` of config.json.
+        config: i64,
+        /// Rows of the tensor.
+        stored: i64,
+    },
+    /// The checkpoint lacks tensors of the encoder.
+    #[error("{path}: {count} tensors of the encoder are missing: {names}", path = path.display())]
+    MissingKeys {
+        /// The model folder.
+        path: PathBuf,
+        /// How many are missing.
+        count: usize,
+        /// Their names, the first few.
+        names: String,
+    },
+    /// An argument of a call does not fit the model.
+    #[error("{tensor}: expected {expected}, got {got}")]
+    Input {
+        /// The argument.
+        tensor: &'static str,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// A call needs a head that the model does not hold.
+    #[error("the model holds no {head} head; name it in `heads` when the model is made or loaded")]
+    NoHead {
+        /// The head.
+        head: &'static str,
+    },
+    /// The tokenizer and the configuration disagree.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] torch_ext::Error),
+    /// A tensor operation failed.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+/// The crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), hint: "", source }
+    }
+
+    pub(crate) fn input(
+        tensor: &'static str,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> Self {
+        Self::Input { tensor, expected: expected.into(), got: got.into() }
+    }
+
+    pub(crate) fn damaged(path: &std::path::Path, reason: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+}

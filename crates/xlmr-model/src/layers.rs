@@ -1,0 +1,49 @@
+//! The two layers everything is made of, and dropout.
+use tch::Tensor;
+
+use crate::Result;
+
+/// Where the parts of a model take their parameters from: a shallow clone by full name.
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
+
+/// `x Wᵀ + b`.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub(crate) fn new(get: Lookup, name: &str) -> Result<Self> {
+        Ok(Self { weight: get(&format!("{name}.weight"))?, bias: get(&format!("{name}.bias"))? })
+    }
+
+    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
+    }
+}
+
+/// LayerNorm over the last dimension.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    width: [i64; 1],
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(get: Lookup, name: &str, width: i64, eps: f64) -> Result<Self> {
+        let (weight, bias) = (get(&format!("{name}.weight"))?, get(&format!("{name}.bias"))?);
+        Ok(Self { weight, bias, width: [width], eps })
+    }
+
+    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_layer_norm(self.width, Some(&self.weight), Some(&self.bias), self.eps, true)?)
+    }
+}
+
+/// Dropout while training, from libtorch's generator; else `x` itself.
+pub(crate) fn dropout(x: Tensor, p: f64, train: bool) -> Result<Tensor> {
+    if train && p > 0.0 { Ok(x.f_dropout(p, true)?) } else { Ok(x) }
+}

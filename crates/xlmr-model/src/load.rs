@@ -1,0 +1,247 @@
+//! A model from a Hugging Face folder.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use crate::checkpoint::Checkpoint;
+use crate::model::distinct;
+use crate::parameters::{
+    DECODER, DECODER_BIAS, LM_BIAS, Spec, TYPES, WORDS, encoder_specs, head_specs,
+};
+use crate::{Config, Error, Head, Model, Result};
+
+/// What to do with token type ("segment") embeddings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Segments {
+    /// As many rows as the checkpoint has.
+    #[default]
+    AsSaved,
+    /// At least two rows: a checkpoint with one gets a second that starts as a copy of it, so that outputs do not
+    /// change until training moves them apart.
+    Learned2,
+}
+
+/// How [`Model::load`] treats a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Token type embeddings.
+    pub segments: Segments,
+    /// Seed of parameters that the checkpoint lacks, as in [`Model::new`].
+    pub seed: u64,
+}
+
+/// What [`Model::load`] found beside what it asked for; all names sorted and with the `roberta.` prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Parameters of the heads asked for that the checkpoint lacks; freshly initialised.
+    pub missing: Vec<String>,
+    /// Tensors of the checkpoint that the model has no place for.
+    pub unexpected: Vec<String>,
+    /// Tensors that are known and not used: the pooler, heads in `heads.safetensors` that were not asked for, and a
+    /// `lm_head.bias` that an untied `lm_head.decoder.bias` overrules.
+    pub ignored: Vec<String>,
+    /// Parameters stored in another dtype than F32, with that dtype.
+    pub converted: Vec<(String, String)>,
+}
+
+/// Buffers that older versions of transformers wrote.
+const BUFFERS: [&str; 2] = ["roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"];
+
+impl Model {
+    /// Loads a Hugging Face folder: `config.json` with `model.safetensors`, or with shards under
+    /// `model.safetensors.index.json`, and the other heads from `heads.safetensors` where [`Model::save`] left any.
+    ///
+    /// Weights stored as F32, F16 or BF16 become float32. Keys may carry the `roberta.` prefix or, as from
+    /// `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: what is lacking is initialised and reported.
+    ///
+    /// # Errors
+    /// Every cause names the file, and the tensor where there is one: [`Error::Io`], [`Error::Json`],
+    /// [`Error::Config`], [`Error::NoWeights`], [`Error::Damaged`], [`Error::Stored`], [`Error::VocabSize`], and
+    /// [`Error::MissingKeys`] for tensors of the encoder.
+    pub fn load(
+        folder: impl AsRef<Path>,
+        heads: &[Head],
+        device: Device,
+        options: LoadOptions,
+    ) -> Result<(Self, LoadReport)> {
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
+            let reason = "no such folder; a model folder holds config.json and model.safetensors";
+            return Err(Error::NoWeights { path: folder.to_owned(), reason: reason.into() });
+        }
+        let config = Config::from_file(folder.join("config.json"))?;
+        let heads = distinct(heads)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let mut loader = Loader {
+            folder,
+            config,
+            checkpoint,
+            device,
+            used: BTreeSet::new(),
+            tensors: BTreeMap::new(),
+            report: LoadReport::default(),
+        };
+        loader.encoder()?;
+        loader.segments(options.segments)?;
+        for &head in &heads {
+            loader.head(head, options.seed)?;
+        }
+        let (config, tensors, report) = loader.finish();
+        Ok((Self::assemble(config, heads, device, tensors)?, report))
+    }
+}
+
+struct Loader<'a> {
+    folder: &'a Path,
+    config: Config,
+    checkpoint: Checkpoint,
+    device: Device,
+    used: BTreeSet<String>,
+    tensors: BTreeMap<String, Tensor>,
+    report: LoadReport,
+}
+
+impl Loader<'_> {
+    /// Reads `stored` as the parameter of `spec`; false if the checkpoint lacks it.
+    fn read_as(&mut self, spec: &Spec, stored: &str) -> Result<bool> {
+        let Some(tensor) = self.checkpoint.weight(stored, &spec.shape, self.device)? else {
+            return Ok(false);
+        };
+        if let Some(dtype) = self.checkpoint.dtype(stored).filter(|dtype| dtype != "F32") {
+            self.report.converted.push((spec.name.clone(), dtype));
+        }
+        self.used.insert(stored.to_owned());
+        self.tensors.insert(spec.name.clone(), tensor);
+        Ok(true)
+    }
+
+    fn encoder(&mut self) -> Result<()> {
+        // A tied pair may be stored under either name.
+        let tied_only = self.config.tie_word_embeddings && !self.checkpoint.contains(WORDS);
+        let words = if tied_only { DECODER } else { WORDS };
+        self.check_vocabulary(words)?;
+        let specs = encoder_specs(&self.config);
+        let stored =
+            |spec: &Spec| if spec.name == WORDS { words.to_owned() } else { spec.name.clone() };
+        let missing: Vec<&str> = specs
+            .iter()
+            .filter(|spec| !self.checkpoint.contains(&stored(spec)))
+            .map(|spec| spec.name.as_str())
+            .collect();
+        if !missing.is_empty() {
+            let mut names = missing.iter().take(8).copied().collect::<Vec<_>>().join(", ");
+            if missing.len() > 8 {
+                names.push_str(", …");
+            }
+            let (path, count) = (self.folder.to_owned(), missing.len());
+            return Err(Error::MissingKeys { path, count, names });
+        }
+        for spec in &specs {
+            self.read_as(spec, &stored(spec))?;
+        }
+        Ok(())
+    }
+
+    fn check_vocabulary(&self, name: &str) -> Result<()> {
+        match self.checkpoint.shape(name).as_deref() {
+            Some(&[stored, _]) if stored != self.config.vocab_size => Err(Error::VocabSize {
+                path: self.checkpoint.path(name),
+                tensor: name.to_owned(),
+                config: self.config.vocab_size,
+                stored,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn segments(&mut self, segments: Segments) -> Result<()> {
+        if segments == Segments::Learned2 && self.config.type_vocab_size == 1 {
+            if let Some(row) = self.tensors.get(TYPES) {
+                let both = row.f_repeat([2, 1])?;
+                self.tensors.insert(TYPES.into(), both);
+            }
+            self.config.type_vocab_size = 2;
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, head: Head, seed: u64) -> Result<()> {
+        for spec in head_specs(&self.config, head) {
+            let found = if spec.name == LM_BIAS {
+                self.lm_bias(&spec)?
+            } else {
+                if spec.name == DECODER {
+                    self.check_vocabulary(DECODER)?;
+                }
+                let name = spec.name.clone();
+                self.read_as(&spec, &name)?
+            };
+            if !found {
+                let fresh = spec.fresh(self.config.initializer_range, seed, self.device)?;
+                self.tensors.insert(spec.name.clone(), fresh);
+                self.report.missing.push(spec.name);
+            }
+        }
+        if head == Head::MaskedLm && self.config.tie_word_embeddings {
+            self.check_tie()?;
+        }
+        Ok(())
+    }
+
+    /// The decoder's bias goes by two names; the decoder's own is the one that counts.
+    fn lm_bias(&mut self, spec: &Spec) -> Result<bool> {
+        if !self.read_as(spec, DECODER_BIAS)? {
+            return self.read_as(spec, LM_BIAS);
+        }
+        if let Some(other) = self.checkpoint.weight(LM_BIAS, &spec.shape, self.device)? {
+            self.used.insert(LM_BIAS.into());
+            let same = self.tensors.get(LM_BIAS).is_some_and(|bias| bias.equal(&other));
+            if !same {
+                self.report.ignored.push(LM_BIAS.into());
+            }
+        }
+        Ok(true)
+    }
+
+    /// A stored decoder must equal the word embeddings that the configuration ties it to.
+    fn check_tie(&mut self) -> Result<()> {
+        if self.used.contains(DECODER) {
+            return Ok(());
+        }
+        let shape = [self.config.vocab_size, self.config.hidden_size];
+        let Some(decoder) = self.checkpoint.weight(DECODER, &shape, self.device)? else {
+            return Ok(());
+        };
+        self.used.insert(DECODER.into());
+        if self.tensors.get(WORDS).is_some_and(|words| words.equal(&decoder)) {
+            return Ok(());
+        }
+        Err(Error::Stored {
+            path: self.checkpoint.path(DECODER),
+            tensor: DECODER.into(),
+            expected: format!("the values of {WORDS}, to which tie_word_embeddings binds it"),
+            got: "others; set \"tie_word_embeddings\": false in config.json if the decoder is its own".into(),
+        })
+    }
+
+    fn finish(mut self) -> (Config, BTreeMap<String, Tensor>, LoadReport) {
+        for name in self.checkpoint.names() {
+            if self.used.contains(name) || BUFFERS.contains(&name) {
+                continue;
+            }
+            let known = name.starts_with("roberta.pooler.") || self.checkpoint.spare.contains(name);
+            if known {
+                self.report.ignored.push(name.to_owned());
+            } else {
+                self.report.unexpected.push(name.to_owned());
+            }
+        }
+        self.report.missing.sort();
+        self.report.ignored.sort();
+        self.report.converted.sort();
+        (self.config, self.tensors, self.report)
+    }
+}

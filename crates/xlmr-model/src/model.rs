@@ -1,0 +1,280 @@
+//! A model: parameters under Hugging Face's names, and the forward passes over them.
+use std::collections::BTreeMap;
+
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
+
+use crate::encoder::{Embeddings, Layer};
+use crate::heads::{LmHead, SequenceHead, TokenHead};
+use crate::inputs::Prepared;
+use crate::layers::Linear;
+use crate::parameters::{encoder_specs, head_specs};
+use crate::{Config, Error, Head, Inputs, Result};
+
+/// An XLM-R encoder with any number of heads over it.
+///
+/// Parameters are float32 leaves that require gradient, named as in transformers (`roberta.encoder.layer.0.…`,
+/// `lm_head.…`, `qa_outputs.…`, `classifier.…`). Where a method takes `train`, `true` switches dropout on, drawn from
+/// libtorch's global generator (`tch::manual_seed`).
+#[derive(Debug)]
+pub struct Model {
+    config: Config,
+    heads: Vec<Head>,
+    store: VarStore,
+    embeddings: Embeddings,
+    layers: Vec<Layer>,
+    lm: Option<LmHead>,
+    span: Option<Linear>,
+    token: Option<TokenHead>,
+    sequence: Option<SequenceHead>,
+}
+
+impl Model {
+    /// A new model with transformers' initialisation: weights from N(0, `initializer_range`), biases and the `<pad>`
+    /// rows zero, LayerNorm one and zero.
+    ///
+    /// The values depend on `seed` and each parameter's name alone: adding a head changes no other parameter, and
+    /// libtorch's generator is left as it was.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `config` is not valid, [`Error::Input`] if `heads` names a kind twice or has no label,
+    /// [`Error::Torch`] if libtorch refuses (memory).
+    pub fn new(config: &Config, heads: &[Head], device: Device, seed: u64) -> Result<Self> {
+        config.validate()?;
+        let heads = distinct(heads)?;
+        let mut tensors = BTreeMap::new();
+        let specs = heads.iter().flat_map(|&head| head_specs(config, head));
+        for spec in encoder_specs(config).into_iter().chain(specs) {
+            let tensor = spec.fresh(config.initializer_range, seed, device)?;
+            tensors.insert(spec.name, tensor);
+        }
+        Self::assemble(config.clone(), heads, device, tensors)
+    }
+
+    /// Registers the tensors as parameters and builds the parts on them.
+    pub(crate) fn assemble(
+        config: Config,
+        heads: Vec<Head>,
+        device: Device,
+        tensors: BTreeMap<String, Tensor>,
+    ) -> Result<Self> {
+        let store = VarStore::new(device);
+        let mut parameters = BTreeMap::new();
+        for (name, tensor) in tensors {
+            let (folder, leaf) = name.rsplit_once('.').unwrap_or(("", &name));
+            let mut path = store.root();
+            for part in folder.split('.').filter(|part| !part.is_empty()) {
+                path = path.sub(part);
+            }
+            parameters.insert(name.clone(), path.add(leaf, tensor, true));
+        }
+        let get = |name: &str| match parameters.get(name) {
+            Some(tensor) => Ok(tensor.shallow_clone()),
+            None => Err(Error::Input {
+                tensor: "parameters",
+                expected: name.to_owned(),
+                got: "none of that name".into(),
+            }),
+        };
+        let mut model = Self {
+            embeddings: Embeddings::new(&get, &config)?,
+            layers: (0..config.num_hidden_layers)
+                .map(|index| Layer::new(&get, &config, index))
+                .collect::<Result<_>>()?,
+            lm: None,
+            span: None,
+            token: None,
+            sequence: None,
+            store,
+            heads,
+            config,
+        };
+        for head in &model.heads {
+            match head {
+                Head::None => {}
+                Head::MaskedLm => model.lm = Some(LmHead::new(&get, &model.config)?),
+                Head::Span => model.span = Some(Linear::new(&get, "qa_outputs")?),
+                Head::TokenClassification { .. } => {
+                    model.token = Some(TokenHead::new(&get, &model.config)?);
+                }
+                Head::SequenceClassification { .. } => {
+                    model.sequence = Some(SequenceHead::new(&get, &model.config)?);
+                }
+            }
+        }
+        Ok(model)
+    }
+
+    /// The last hidden state, `[B, L, H]`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the tensor if a shape, dtype, id or position does not fit; [`Error::Torch`].
+    pub fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
+        let prepared = Prepared::new(inputs, &self.config, self.device())?;
+        let mut hidden = self.embeddings.apply(&prepared, inputs.inputs_embeds.as_ref(), train)?;
+        for layer in &self.layers {
+            hidden = layer.apply(&hidden, &prepared, train)?;
+        }
+        Ok(hidden)
+    }
+
+    /// The output of the embeddings and of each layer: `num_hidden_layers + 1` tensors `[B, L, H]`, the last of which
+    /// is what [`Model::encode`] returns.
+    ///
+    /// # Errors
+    /// As for [`Model::encode`].
+    pub fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {
+        let prepared = Prepared::new(inputs, &self.config, self.device())?;
+        let mut hidden = self.embeddings.apply(&prepared, inputs.inputs_embeds.as_ref(), train)?;
+        let mut states = Vec::with_capacity(self.layers.len() + 1);
+        for layer in &self.layers {
+            let next = layer.apply(&hidden, &prepared, train)?;
+            states.push(std::mem::replace(&mut hidden, next));
+        }
+        states.push(hidden);
+        Ok(states)
+    }
+
+    /// Scores over the vocabulary, `[.., V]`, for hidden states `[.., H]`: all of them, or gathered positions only.
+    ///
+    /// # Errors
+    /// [`Error::NoHead`] without a masked-language-model head, [`Error::Input`] if the width is not H.
+    pub fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.expect_width(hidden)?;
+        self.lm()?.logits(hidden)
+    }
+
+    /// What the decoder multiplies: dense layer, GELU and LayerNorm of the language model head, `[.., H]` to `[.., H]`.
+    ///
+    /// # Errors
+    /// As for [`Model::mlm_logits`].
+    pub fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.expect_width(hidden)?;
+        self.lm()?.transform(hidden)
+    }
+
+    /// The decoder's weight `[V, H]` (the word embeddings where tied) and bias `[V]`.
+    ///
+    /// # Errors
+    /// [`Error::NoHead`] without a masked-language-model head.
+    pub fn decoder(&self) -> Result<(&Tensor, &Tensor)> {
+        let head = self.lm()?;
+        Ok((&head.decoder, &head.bias))
+    }
+
+    /// Scores of each position as start and as end of the answer, `[B, L]` each, for hidden states `[B, L, H]`.
+    /// Padding is not masked here.
+    ///
+    /// # Errors
+    /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
+    pub fn span_logits(&self, hidden: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.expect_width(hidden)?;
+        let logits = self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.apply(hidden)?;
+        Ok((logits.f_select(-1, 0)?, logits.f_select(-1, 1)?))
+    }
+
+    /// Scores of each label for each token, `[B, L, labels]`, for hidden states `[B, L, H]`.
+    ///
+    /// # Errors
+    /// [`Error::NoHead`] without a token classification head, [`Error::Input`] if the width is not H.
+    pub fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
+        self.expect_width(hidden)?;
+        let absent = || no_head(Head::TokenClassification { labels: 0 });
+        self.token.as_ref().ok_or_else(absent)?.logits(hidden, train)
+    }
+
+    /// Scores of each label for each sequence, `[B, labels]`, from the first position of `[B, L, H]`.
+    ///
+    /// # Errors
+    /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is not `[B, L, H]`.
+    pub fn sequence_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
+        self.expect_width(hidden)?;
+        if hidden.dim() != 3 {
+            return Err(Error::input("hidden", "[B, L, H]", format!("{:?}", hidden.size())));
+        }
+        let absent = || no_head(Head::SequenceClassification { labels: 0 });
+        self.sequence.as_ref().ok_or_else(absent)?.logits(hidden, train)
+    }
+
+    /// The word embeddings, the parameter itself: `[V, H]`.
+    pub fn word_embeddings(&self) -> &Tensor {
+        &self.embeddings.words
+    }
+
+    /// All parameters by name, sorted; shallow clones, a tied tensor once (as the word embeddings).
+    pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
+        self.store.variables().into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
+    }
+
+    /// The store that owns the parameters, for tch's own optimisers.
+    pub fn var_store(&self) -> &VarStore {
+        &self.store
+    }
+
+    /// Where the parameters lie.
+    pub fn device(&self) -> Device {
+        self.store.device()
+    }
+
+    /// The configuration; `type_vocab_size` is that of the model, also where a segment was added on loading.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The heads that the model holds.
+    pub fn heads(&self) -> &[Head] {
+        &self.heads
+    }
+
+    /// Converts all parameters to a floating-point kind; float64 serves checks.
+    ///
+    /// The parameters are new tensors without gradients: take [`Model::named_parameters`] again.
+    ///
+    /// # Errors
+    /// [`Error::Input`] unless `kind` is a floating-point kind.
+    pub fn set_kind(&mut self, kind: Kind) -> Result<()> {
+        if !matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
+            let got = format!("{kind:?}");
+            return Err(Error::input("kind", "Float, Double, Half or BFloat16", got));
+        }
+        let mut tensors = BTreeMap::new();
+        for (name, parameter) in self.named_parameters() {
+            tensors.insert(name, parameter.f_detach()?.f_to_kind(kind)?);
+        }
+        let (config, heads) = (self.config.clone(), self.heads.clone());
+        *self = Self::assemble(config, heads, self.device(), tensors)?;
+        Ok(())
+    }
+
+    fn lm(&self) -> Result<&LmHead> {
+        self.lm.as_ref().ok_or_else(|| no_head(Head::MaskedLm))
+    }
+
+    fn expect_width(&self, hidden: &Tensor) -> Result<()> {
+        let size = hidden.size();
+        if size.last() == Some(&self.config.hidden_size) {
+            return Ok(());
+        }
+        let expected = format!("[.., H] with hidden_size H = {}", self.config.hidden_size);
+        Err(Error::input("hidden", expected, format!("{size:?}")))
+    }
+}
+
+fn no_head(head: Head) -> Error {
+    Error::NoHead { head: head.name() }
+}
+
+/// The heads without `None`; two of a kind are refused.
+pub(crate) fn distinct(heads: &[Head]) -> Result<Vec<Head>> {
+    let mut seen: Vec<Head> = Vec::new();
+    for &head in heads.iter().filter(|&&head| head != Head::None) {
+        if seen.iter().any(|other| other.name() == head.name()) {
+            return Err(Error::input("heads", "one of each kind", format!("two {}", head.name())));
+        }
+        if head.labels().is_some_and(|labels| !(1..=1 << 20).contains(&labels)) {
+            return Err(Error::input("heads", "at least one label", format!("{head:?}")));
+        }
+        seen.push(head);
+    }
+    Ok(seen)
+}

@@ -1,0 +1,56 @@
+//! A model into a Hugging Face folder.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::checkpoint::{HEADS, SINGLE};
+use crate::parameters::{DECODER_BIAS, LM_BIAS, encoder_specs, head_specs};
+use crate::stored::write_tensors;
+use crate::{Error, Head, Model, Result};
+
+impl Model {
+    /// Writes `config.json` and `model.safetensors` as transformers would for the class of `architecture`, float32, in
+    /// exactly its key set; the model's other heads go to `heads.safetensors` beside it, where [`Model::load`] finds
+    /// them. Makes the folder where it is missing, leaves all other files in it alone, writes each file atomically.
+    ///
+    /// [`Head::None`] writes the keys of `XLMRobertaModel` without its pooler (`add_pooling_layer=False`).
+    ///
+    /// # Errors
+    /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`]; [`Error::Torch`].
+    pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
+        let folder = folder.as_ref();
+        if architecture != Head::None && !self.heads().contains(&architecture) {
+            return Err(Error::NoHead { head: architecture.name() });
+        }
+        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        let encoder: BTreeSet<String> =
+            encoder_specs(self.config()).into_iter().map(|spec| spec.name).collect();
+        let own: BTreeSet<String> =
+            head_specs(self.config(), architecture).into_iter().map(|spec| spec.name).collect();
+        let (mut main, mut others) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in self.named_parameters() {
+            if encoder.contains(&name) {
+                let stored = match architecture {
+                    Head::None => name.strip_prefix("roberta.").unwrap_or(&name).to_owned(),
+                    _ => name,
+                };
+                main.insert(stored, tensor);
+                continue;
+            }
+            let file = if own.contains(&name) { &mut main } else { &mut others };
+            // An untied decoder has a bias of its own in transformers, which is the one in use.
+            if name == LM_BIAS && !self.config().tie_word_embeddings {
+                file.insert(DECODER_BIAS.to_owned(), tensor.shallow_clone());
+            }
+            file.insert(name, tensor);
+        }
+        write_tensors(folder.join(SINGLE), &main)?;
+        let heads = folder.join(HEADS);
+        if !others.is_empty() {
+            write_tensors(&heads, &others)?;
+        } else if heads.exists() {
+            // Left by an earlier model of this folder; it would come back on loading.
+            std::fs::remove_file(&heads).map_err(|error| Error::io(&heads, error))?;
+        }
+        self.config().for_head(architecture).write(folder.join("config.json"))
+    }
+}

@@ -1,0 +1,139 @@
+//! The `xlmr-model` program.
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{CASES, case, edit_tensors, read};
+use tch::Tensor;
+use testkit::{Golden, assert_close};
+
+fn program(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xlmr-model")).args(args).output().unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Batch `which` of a case as an input file without the prefix.
+fn inputs_of(name: &str, which: &str, path: &Path) {
+    let stored = read(&case(name).join("inputs.safetensors"));
+    let prefix = format!("{which}.");
+    let tensors: Vec<(&str, Tensor)> = stored
+        .iter()
+        .filter_map(|(key, tensor)| Some((key.strip_prefix(&prefix)?, tensor.copy())))
+        .collect();
+    Tensor::write_safetensors(&tensors, path).unwrap();
+}
+
+#[test]
+fn run_writes_what_transformers_computes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, out) =
+        (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
+    for (name, _) in CASES {
+        for (which, batch) in [("b0", "3"), ("b1", "32")] {
+            inputs_of(name, which, &input);
+            let model = case(name);
+            let result = program(&[
+                "run",
+                "--model",
+                text(&model),
+                "--inputs",
+                text(&input),
+                "--out",
+                text(&out),
+                "--device",
+                "cpu",
+                "--batch-size",
+                batch,
+            ]);
+            let stderr = String::from_utf8_lossy(&result.stderr);
+            assert!(result.status.success(), "{name}: {stderr}");
+            assert!(stderr.is_empty() && result.stdout.is_empty(), "{name}: {stderr}");
+            let want = Golden::load(&model.join("outputs.safetensors"));
+            let got = read(&out);
+            let logits = got.keys().filter(|key| key.ends_with("logits")).count();
+            assert_eq!(logits, if name.starts_with("qa") { 2 } else { 1 }, "{name}");
+            for (key, tensor) in &got {
+                let want = match want.get(&format!("{which}.{key}")) {
+                    Some(want) => want.shallow_clone(),
+                    None => want[format!("{which}.hidden_states").as_str()].get(-1),
+                };
+                assert_close(&format!("{name} {which} {key}"), tensor, &want, 1e-5);
+            }
+            assert!(got.contains_key("last_hidden_state"));
+        }
+    }
+}
+
+#[test]
+fn info_describes_a_folder() {
+    let result = program(&["info", "--model", text(&case("mlm_sharded_bf16"))]);
+    let stdout = String::from_utf8_lossy(&result.stdout);
+    assert!(result.status.success());
+    for part in ["XLMRobertaForMaskedLM", "38636", "missing          none", "BF16"] {
+        assert!(stdout.contains(part), "{stdout}");
+    }
+}
+
+#[test]
+fn bad_input_is_one_line_and_status_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, out) =
+        (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
+    inputs_of("qa", "b0", &input);
+    let bad_ids = folder.path().join("ids.safetensors");
+    std::fs::copy(&input, &bad_ids).unwrap();
+    edit_tensors(&bad_ids, |tensors| {
+        let _ = tensors.get_mut("input_ids").unwrap().get(0).fill_(300);
+    });
+    let bad_mask = folder.path().join("mask.safetensors");
+    std::fs::copy(&input, &bad_mask).unwrap();
+    edit_tensors(&bad_mask, |tensors| {
+        let mask = tensors["attention_mask"].narrow(0, 0, 2).copy();
+        tensors.insert("attention_mask".into(), mask);
+    });
+    let no_ids = folder.path().join("none.safetensors");
+    std::fs::copy(&input, &no_ids).unwrap();
+    edit_tensors(&no_ids, |tensors| {
+        tensors.remove("input_ids");
+    });
+    let qa = case("qa");
+    let nowhere = folder.path().join("none");
+    let cut = folder.path().join("cut.safetensors");
+    std::fs::write(&cut, &std::fs::read(&input).unwrap()[..40]).unwrap();
+    for (model, inputs, device, part) in [
+        (&qa, &bad_ids, "cpu", "vocab_size - 1 = 299"),
+        (&qa, &bad_mask, "cpu", "attention_mask"),
+        (&qa, &no_ids, "cpu", "input_ids"),
+        (&qa, &cut, "cpu", "cut.safetensors"),
+        (&qa, &nowhere, "cpu", "none"),
+        (&nowhere, &input, "cpu", "config.json"),
+        (&qa, &input, "cuda:99", "cuda:99"),
+    ] {
+        let result = program(&[
+            "run",
+            "--model",
+            text(model),
+            "--inputs",
+            text(inputs),
+            "--out",
+            text(&out),
+            "--device",
+            device,
+        ]);
+        let stderr = String::from_utf8_lossy(&result.stderr);
+        assert_eq!(result.status.code(), Some(2), "{part}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(part), "{stderr}");
+        assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+        assert!(!out.exists());
+    }
+    let result = program(&["run", "--model", "m"]);
+    assert_eq!(result.status.code(), Some(2));
+    for command in ["run", "info"] {
+        let help = program(&[command, "--help"]);
+        assert!(String::from_utf8_lossy(&help.stdout).contains("Example"), "{command}");
+    }
+}

@@ -1,0 +1,256 @@
+//! *Bridging the Language Gap: Knowledge Injected Multilingual Question Answering*, from triples to its Table I.
+mod recipe;
+mod run;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use examples::cli;
+use examples::evaluation::{Reader, evaluate};
+use examples::injection::InjectionTask;
+use examples::reading::{ReadingData, ReadingTask, mean_norm, read_entity_marks, recentre};
+use examples::retrieval::label_retrieval;
+use examples::vocabulary;
+use kg_triples::questions::{QuestionConfig, SplitHeads, TemplateSet, build_questions};
+use kg_triples::{
+    BuildReport, KnowledgeGraph, Sequence, SequenceConfig, build_sequences_for_pairs, sample,
+};
+use mlqa_eval::{Dataset, Language};
+use tokenizers::Tokenizer;
+use trainer::{TrainConfig, fit};
+use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
+
+use recipe::{Arm, Group, Recipe};
+use run::{ModelResult, Run};
+
+/// Injects knowledge triples into XLM-R, fine-tunes it on English questions and tests it on questions in other languages.
+///
+/// An interrupted run goes on where it was when it is started again with the same --out.
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  bridging-gap examples/bridging-gap/small.toml --out runs/demo --seeds 3
+  bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set data.kg=kg \\
+      --set data.train=train-v1.1.json --set data.evaluation=MLQA_V1/test --out runs/paper")]
+struct Args {
+    /// The recipe.
+    recipe: PathBuf,
+    /// Short for --set model.path=DIR.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Overrides a key of the recipe.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Runs the seeds 0 to N - 1 and reports the spread.
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// The run folder.
+    #[arg(long, default_value = "runs/bridging-gap")]
+    out: PathBuf,
+    /// Goes on with the run in this folder; short for --out with the same recipe.
+    #[arg(long, value_name = "RUN_DIR", conflicts_with = "out")]
+    resume: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    cli::exit(start(&Args::parse()))
+}
+
+fn start(args: &Args) -> Result<()> {
+    let mut recipe: Recipe = examples::recipe::read(&args.recipe, &args.set)?;
+    if let Some(path) = &args.model {
+        recipe.model.path.clone_from(path);
+    }
+    if let Some(count) = args.seeds {
+        recipe.seeds = (0..count).collect();
+    }
+    let run = Run::open(recipe, args.resume.as_ref().unwrap_or(&args.out))?;
+    let recipe = &run.recipe;
+
+    // III-A: facts that have labels in every language, the same for all models.
+    let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
+    let (facts, sampled) = sample(&graph, &recipe.sampling)?;
+    println!("{} facts in {} languages", sampled.kept, recipe.languages.len());
+    let tokenizer = vocabulary::read(&recipe.model.path.join("tokenizer.json"))?;
+    let data = question_data(&run, &facts)?;
+
+    let mut results = Vec::new();
+    for &seed in &recipe.seeds {
+        for name in &recipe.run_arms {
+            let arm = recipe.arms.get(name).context("arms")?;
+            for group in recipe.groups(arm) {
+                let place = run.place(seed, name, &group);
+                let method =
+                    Method { run: &run, facts: &facts, tokenizer: &tokenizer, data: &data };
+                let result = run.once(&place, || method.train(seed, name, arm, &group, &place))?;
+                results.push((seed, name.clone(), result));
+            }
+        }
+    }
+    println!("\n{}", run.report(&results)?);
+    println!("Everything is in {}; open matrix/<arm>/matrix.html there.", run.folder.display());
+    Ok(())
+}
+
+/// What all models of a run share.
+struct Method<'a> {
+    run: &'a Run,
+    facts: &'a KnowledgeGraph,
+    tokenizer: &'a Tokenizer,
+    data: &'a QuestionData,
+}
+
+impl Method<'_> {
+    /// Trains and evaluates one model.
+    fn train(
+        &self,
+        seed: u64,
+        name: &str,
+        arm: &Arm,
+        group: &Group,
+        place: &Path,
+    ) -> Result<ModelResult> {
+        let recipe = &self.run.recipe;
+        let options = LoadOptions { segments: recipe.model.segments, seed };
+        let heads = [Head::MaskedLm, Head::Span];
+        let (model, loaded) =
+            Model::load(&recipe.model.path, &heads, self.run.machine.device, options)?;
+        check_tokenizer(self.tokenizer, model.config())?;
+        if !loaded.missing.is_empty() {
+            println!("freshly initialised: {}", loaded.missing.join(", "));
+        }
+        let norm = mean_norm(&model)?;
+
+        // III-B: mixed and masked triples, entity completion.
+        let mut tokens = 0;
+        if !arm.kinds.is_empty() {
+            let (sequences, built) = self.sequences(arm, group)?;
+            let config = self.injection_config(seed, arm, group, &built)?;
+            let data = format!("{} {:?} {:?}", self.facts.len(), group.pairs, recipe.sequences);
+            let loss = &recipe.injection_loss;
+            let mut task = InjectionTask::new(&model, &sequences, loss, data);
+            let stage = self.run.stage(name, "inject", place);
+            tokens = fit(&stage, &config, &model.named_parameters(), &mut task)?.tokens;
+        }
+        let retrieval = label_retrieval(&model, self.tokenizer, self.facts, &group.languages)?;
+
+        // III-C: extractive question answering, in English alone.
+        if recipe.reading.recentre_embeddings {
+            recentre(&model, norm)?;
+        }
+        let data = ReadingData {
+            questions: &self.data.train.questions,
+            marks: &self.data.marks,
+            windows: &recipe.windows,
+        };
+        let fingerprint = format!("{} {:?}", self.data.train.path.display(), recipe.windows);
+        let mut task = ReadingTask::new(
+            &model,
+            self.tokenizer,
+            &data,
+            &recipe.reading,
+            &recipe.span_loss,
+            fingerprint,
+        )?;
+        let config = TrainConfig { seed, ..recipe.fine_tuning.clone() };
+        let stage = self.run.stage(name, "fine-tune", place);
+        fit(&stage, &config, &model.named_parameters(), &mut task)?;
+        let folder = place.join("model");
+        model.save(&folder, Head::Span)?;
+        std::fs::copy(recipe.model.path.join("tokenizer.json"), folder.join("tokenizer.json"))
+            .with_context(|| folder.display().to_string())?;
+
+        // IV: English contexts, questions in every language.
+        let reader = Reader { model: &model, tokenizer: self.tokenizer, windows: &recipe.windows };
+        let matrix = evaluate(
+            &reader,
+            &recipe.evaluation,
+            &self.data.evaluation,
+            &group.languages,
+            &place.join("predictions"),
+            name,
+        )?;
+        let scores = matrix
+            .cells
+            .iter()
+            .filter(|((context, _), _)| *context == Language::En)
+            .map(|((_, question), cell)| (question.to_string(), (cell.f1, cell.em, cell.questions)))
+            .collect();
+        Ok(ModelResult { scores, retrieval, tokens, seconds: 0.0 })
+    }
+
+    /// The arm's sequences of masked triples.
+    fn sequences(&self, arm: &Arm, group: &Group) -> Result<(Vec<Sequence>, BuildReport)> {
+        let recipe = &self.run.recipe;
+        let config = SequenceConfig { kinds: arm.kinds.clone(), ..recipe.sequences.clone() };
+        let unseen = match &arm.without_split {
+            Some(split) => Some(recipe.data.facts.split.divide(self.facts)?.get(split)?.clone()),
+            None => None,
+        };
+        let seen = self
+            .facts
+            .filter(|fact| unseen.as_ref().is_none_or(|heads| !heads.contains(fact.head)));
+        Ok(build_sequences_for_pairs(&seen, &group.pairs, &config, self.tokenizer)?)
+    }
+
+    /// The stage's configuration; an arm of equal tokens gets the steps that make them equal.
+    fn injection_config(
+        &self,
+        seed: u64,
+        arm: &Arm,
+        group: &Group,
+        built: &BuildReport,
+    ) -> Result<TrainConfig> {
+        let recipe = &self.run.recipe;
+        let mut config = TrainConfig { seed, ..recipe.injection.clone() };
+        if let Some(other) = &arm.equal_tokens {
+            let other = recipe.arms.get(other).context("equal_tokens")?;
+            let (_, like) = self.sequences(other, group)?;
+            let mean = |built: &BuildReport| built.tokens as f64 / built.sequences().max(1) as f64;
+            let steps = config.total_steps(like.sequences()) as f64 * mean(&like) / mean(built);
+            config.steps = Some(steps.round() as u64);
+        }
+        Ok(config)
+    }
+}
+
+/// Questions to train on and the folder of those to be answered.
+struct QuestionData {
+    train: Dataset,
+    marks: examples::reading::EntityMarks,
+    evaluation: PathBuf,
+}
+
+/// The recipe's own files, or questions made from the facts.
+fn question_data(run: &Run, facts: &KnowledgeGraph) -> Result<QuestionData> {
+    let data = &run.recipe.data;
+    let Some(templates) = &data.templates else {
+        let (train, evaluation) = (Dataset::read(&data.train)?, data.evaluation.clone());
+        return Ok(QuestionData { train, marks: Default::default(), evaluation });
+    };
+    let templates = TemplateSet::read(templates)?;
+    let split: SplitHeads = data.facts.split.divide(facts)?;
+    let folder = run.folder.join("questions");
+    let training = QuestionConfig {
+        counterfactual: true,
+        count: Some(data.facts.items),
+        question_languages: vec!["en".into()],
+        ..QuestionConfig::default()
+    };
+    build_questions(facts, &templates, "train", &split.train, &training)?.write_dir(&folder)?;
+    let truthful = QuestionConfig {
+        question_languages: run.recipe.languages.clone(),
+        ..QuestionConfig::default()
+    };
+    for name in ["dev", "test"] {
+        build_questions(facts, &templates, name, split.get(name)?, &truthful)?
+            .write_dir(&folder)?;
+    }
+    let path = folder.join("train-context-en-question-en.json");
+    Ok(QuestionData {
+        train: Dataset::read(&path)?,
+        marks: read_entity_marks(&path)?,
+        evaluation: folder,
+    })
+}

@@ -1,0 +1,180 @@
+//! The keys of `recipe.toml` and what they mean.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use examples::evaluation::EvaluationConfig;
+use examples::reading::ReadingConfig;
+use kg_triples::questions::EntitySplit;
+use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
+use mlqa_eval::WindowConfig;
+use objectives::{EntityCompletionConfig, SpanConfig};
+use serde::{Deserialize, Serialize};
+use trainer::TrainConfig;
+use xlmr_model::Segments;
+
+/// Everything that decides a run.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// One run of all arms for each.
+    pub seeds: Vec<u64>,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// 0: one per core.
+    pub threads: usize,
+    /// `auto`, `highest`, `high` or `medium`.
+    pub float32_matmul: String,
+    /// One model for each pair of languages, or one for all.
+    pub models: Models,
+    /// English and the languages of the questions.
+    pub languages: Vec<String>,
+    /// Arms to run, in this order.
+    pub run_arms: Vec<String>,
+    pub data: Data,
+    pub model: Start,
+    pub arms: BTreeMap<String, Arm>,
+    pub sampling: SampleConfig,
+    pub sequences: SequenceConfig,
+    pub injection: TrainConfig,
+    pub injection_loss: EntityCompletionConfig,
+    pub fine_tuning: TrainConfig,
+    pub span_loss: SpanConfig,
+    pub reading: ReadingConfig,
+    pub windows: WindowConfig,
+    pub evaluation: EvaluationConfig,
+}
+
+/// How many models a run trains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Models {
+    /// One for English with each other language, as in the paper's experiments.
+    #[default]
+    PerPair,
+    /// One for all languages.
+    Joint,
+}
+
+/// Where the data lies.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// Folder with `triples.tsv` and `labels.tsv`.
+    pub kg: PathBuf,
+    /// SQuAD-style training questions; not with `templates`.
+    pub train: PathBuf,
+    /// Folder with MLQA-named question files; not with `templates`.
+    pub evaluation: PathBuf,
+    /// Sentence templates: training and evaluation questions are then made from the knowledge itself.
+    pub templates: Option<PathBuf>,
+    /// How they are made.
+    pub facts: Facts,
+}
+
+/// Questions made from knowledge.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Facts {
+    /// Training questions, each with a context whose labels are drawn at random.
+    pub items: usize,
+    /// Head entities by split; evaluation contexts tell true facts.
+    pub split: EntitySplit,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self { items: 10_000, split: EntitySplit::default() }
+    }
+}
+
+/// The checkpoint a run starts from.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Start {
+    /// Hugging Face folder.
+    pub path: PathBuf,
+    /// Segment embeddings.
+    pub segments: Segments,
+}
+
+/// One arm: what knowledge is injected. Without kinds, none.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Arm {
+    /// Kinds of sequences.
+    pub kinds: Vec<SequenceKind>,
+    /// Trains for as many tokens, padding left out, as this arm.
+    pub equal_tokens: Option<String>,
+    /// Leaves out the facts whose head is in this split of `data.facts`.
+    pub without_split: Option<String>,
+}
+
+/// Languages that share a model: each pair is English with another.
+pub struct Group {
+    /// Folder name.
+    pub name: String,
+    /// English first.
+    pub pairs: Vec<(String, String)>,
+    /// English first.
+    pub languages: Vec<String>,
+}
+
+impl Recipe {
+    /// Checks what no other crate checks.
+    pub fn validate(&self) -> Result<()> {
+        let required = [
+            ("model.path", &self.model.path, "a Hugging Face folder of XLM-R (--model DIR)"),
+            ("data.kg", &self.data.kg, "a folder with triples.tsv and labels.tsv"),
+        ];
+        let read = [
+            ("data.train", &self.data.train, "a SQuAD-style training file"),
+            ("data.evaluation", &self.data.evaluation, "a folder with MLQA's question files"),
+        ];
+        let read = read.iter().filter(|_| self.data.templates.is_none());
+        for (key, value, what) in required.iter().chain(read) {
+            if value.as_os_str().is_empty() {
+                bail!("{key} is not set: give {what}, for instance with --set {key}=PATH");
+            }
+            if !value.exists() {
+                bail!("{key} = {}: no such file or folder", value.display());
+            }
+        }
+        if self.languages.first().map(String::as_str) != Some("en") || self.languages.len() < 2 {
+            bail!("languages = {:?}: must be \"en\" and at least one other", self.languages);
+        }
+        if self.seeds.is_empty() {
+            bail!("seeds = []: give at least one");
+        }
+        for name in &self.run_arms {
+            let Some(arm) = self.arms.get(name) else {
+                let known: Vec<&str> = self.arms.keys().map(String::as_str).collect();
+                bail!("run_arms: no arm is called {name:?} (arms: {})", known.join(", "));
+            };
+            if let Some(other) = arm.equal_tokens.as_ref().filter(|k| !self.arms.contains_key(*k)) {
+                bail!("arms.{name}.equal_tokens: no arm is called {other:?}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The models of an arm: without injection one serves all languages.
+    pub fn groups(&self, arm: &Arm) -> Vec<Group> {
+        let others = || self.languages.iter().skip(1);
+        let pair = |other: &String| ("en".to_owned(), other.clone());
+        if self.models == Models::Joint || arm.kinds.is_empty() {
+            return vec![Group {
+                name: "all".into(),
+                pairs: others().map(pair).collect(),
+                languages: self.languages.clone(),
+            }];
+        }
+        others()
+            .map(|other| Group {
+                name: format!("en-{other}"),
+                pairs: vec![pair(other)],
+                languages: vec!["en".into(), other.clone()],
+            })
+            .collect()
+    }
+}

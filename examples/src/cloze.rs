@@ -1,0 +1,226 @@
+//! Self-supervised reading: a span of a passage is the answer, what stands around it is the question.
+//!
+//! In the family of cloze and recurring-span pre-training. Masked language modelling runs beside it on the same passage.
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{IGNORE_INDEX, MaskedLmConfig, SpanConfig, masked_lm, masked_positions, span};
+use rand::Rng;
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use trainer::{Step, StepLosses, Task, pad_mask, pad_rows};
+use xlmr_model::{Inputs, Model, SpecialTokens};
+
+/// How passages become questions.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClozeConfig {
+    /// Tokens of a passage in the first step.
+    pub first_length: usize,
+    /// Tokens of a passage from `growth` on.
+    pub last_length: usize,
+    /// Share of the steps over which passages grow.
+    pub growth: f64,
+    /// Longest answer, in tokens.
+    pub longest_answer: usize,
+    /// Fewest and most tokens taken on each side of the answer.
+    pub neighbours: (usize, usize),
+    /// Chance that a neighbour is dropped.
+    pub dropped: f64,
+    /// Chance that the question keeps `<mask>` in the answer's place.
+    pub keep_mask: f64,
+    /// Chance that a question without `<mask>` is shuffled.
+    pub shuffled: f64,
+    /// Share of passage tokens to predict.
+    pub masked: f64,
+    /// Share of those that are replaced by `<mask>`; the rest stay as they are.
+    pub replaced: f64,
+    /// Languages are drawn in proportion to their passages to this power.
+    pub smoothing: f64,
+    /// Weight of the reading loss beside the masked-language-model loss.
+    pub reading_weight: f64,
+}
+
+impl Default for ClozeConfig {
+    fn default() -> Self {
+        Self {
+            first_length: 24,
+            last_length: 72,
+            growth: 0.4,
+            longest_answer: 4,
+            neighbours: (3, 9),
+            dropped: 0.25,
+            keep_mask: 0.5,
+            shuffled: 0.5,
+            masked: 0.12,
+            replaced: 0.85,
+            smoothing: 0.3,
+            reading_weight: 2.0,
+        }
+    }
+}
+
+/// Passages in several languages as a training task for a model with masked-LM and span heads.
+pub struct ClozeTask<'a> {
+    model: &'a Model,
+    config: ClozeConfig,
+    specials: SpecialTokens,
+    /// By language.
+    passages: Vec<Vec<Vec<i64>>>,
+    languages: WeightedIndex<f64>,
+    /// One entry per example of the run; examples are drawn in the step, so the lengths are nominal.
+    lengths: Vec<usize>,
+    fingerprint: String,
+}
+
+/// One cloze question over a passage.
+struct Cloze {
+    input_ids: Vec<i64>,
+    labels: Vec<i64>,
+    passage_start: usize,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> ClozeTask<'a> {
+    /// `passages` by language, each at least 20 tokens long; `examples` is steps times batch size.
+    ///
+    /// # Errors
+    /// If no language has a passage.
+    pub fn new(
+        model: &'a Model,
+        specials: SpecialTokens,
+        passages: Vec<Vec<Vec<i64>>>,
+        examples: usize,
+        config: &ClozeConfig,
+        fingerprint: String,
+    ) -> anyhow::Result<Self> {
+        let weights = passages.iter().map(|own| (own.len() as f64).powf(config.smoothing));
+        Ok(Self {
+            model,
+            config: config.clone(),
+            specials,
+            languages: WeightedIndex::new(weights)?,
+            passages,
+            lengths: vec![config.last_length; examples],
+            fingerprint,
+        })
+    }
+
+    fn draw(&self, length: usize, rng: &mut ChaCha8Rng) -> Option<Cloze> {
+        let config = &self.config;
+        let own = self.passages.get(self.languages.sample(rng))?;
+        let whole = own.get(rng.random_range(0..own.len().max(1)))?;
+        let first = rng.random_range(0..=whole.len().saturating_sub(length));
+        let passage = whole.get(first..whole.len().min(first + length))?;
+        let size = rng.random_range(1..=config.longest_answer);
+        let last = passage.len().checked_sub(size + 1).filter(|last| *last > 2)?;
+        let answer = rng.random_range(2..last);
+        let (fewest, most) = config.neighbours;
+        let (left, right) = (rng.random_range(fewest..=most), rng.random_range(fewest..=most));
+        let before = passage.get(answer.saturating_sub(left)..answer)?;
+        let after = passage.get(answer + size..passage.len().min(answer + size + right))?;
+        let mut keep = |tokens: &[i64]| -> Vec<i64> {
+            tokens.iter().copied().filter(|_| rng.random::<f64>() >= config.dropped).collect()
+        };
+        let mut question = keep(before);
+        let gap = question.len();
+        question.extend(keep(after));
+        if rng.random::<f64>() < config.keep_mask {
+            question.insert(gap, self.specials.mask);
+        } else if rng.random::<f64>() < config.shuffled {
+            question.shuffle(rng);
+        }
+        let specials = &self.specials;
+        let mut input_ids = vec![specials.bos];
+        input_ids.extend(&question);
+        input_ids.extend([specials.eos, specials.eos]);
+        let passage_start = input_ids.len();
+        input_ids.extend(passage);
+        input_ids.push(specials.eos);
+        let (start, end) = (passage_start + answer, passage_start + answer + size - 1);
+        let mut labels = vec![IGNORE_INDEX; input_ids.len()];
+        for place in passage_start..passage_start + passage.len() {
+            let near = (start.saturating_sub(1)..=end + 1).contains(&place);
+            if near || rng.random::<f64>() >= config.masked {
+                continue;
+            }
+            if let (Some(label), Some(input)) = (labels.get_mut(place), input_ids.get_mut(place)) {
+                *label = *input;
+                if rng.random::<f64>() < config.replaced {
+                    *input = specials.mask;
+                }
+            }
+        }
+        Some(Cloze { input_ids, labels, passage_start, start, end })
+    }
+}
+
+impl Task for ClozeTask<'_> {
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    fn losses(
+        &mut self,
+        step: &mut Step<'_>,
+    ) -> Result<StepLosses, Box<dyn std::error::Error + Send + Sync>> {
+        let config = &self.config;
+        let grown = step.number as f64 / (config.growth * step.total as f64).max(1.0);
+        let more = config.last_length.saturating_sub(config.first_length) as f64;
+        let length = config.first_length + (grown.min(1.0) * more) as usize;
+        let mut rows: Vec<Cloze> = Vec::with_capacity(step.batch.len());
+        for _ in 0..100 * step.batch.len() {
+            if rows.len() == step.batch.len() {
+                break;
+            }
+            rows.extend(self.draw(length, &mut step.rng));
+        }
+        if rows.is_empty() {
+            return Err("no passage is long enough".into());
+        }
+        let device = self.model.device();
+        let ids: Vec<&[i64]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        let segments: Vec<Vec<i64>> = rows
+            .iter()
+            .map(|row| {
+                (0..row.input_ids.len()).map(|k| i64::from(k + 1 >= row.passage_start)).collect()
+            })
+            .collect();
+        let segments: Vec<&[i64]> = segments.iter().map(Vec::as_slice).collect();
+        let segments = pad_rows(&segments, 0, Device::Cpu)?;
+        let passage = segments.f_to_kind(Kind::Bool)?.f_to_device(device)?;
+        let inputs = Inputs {
+            attention_mask: pad_mask(&ids, Device::Cpu)?,
+            token_type_ids: Some(segments),
+            ..Inputs::new(pad_rows(&ids, self.specials.pad, Device::Cpu)?)
+        };
+        let hidden = self.model.encode(&inputs, true)?;
+        let masked = masked_positions(&pad_rows(&labels, IGNORE_INDEX, device)?)?;
+        let logits = self.model.mlm_logits(&masked.gather(&hidden)?)?;
+        let mlm = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
+        let place = |of: fn(&Cloze) -> usize| -> Result<Tensor, tch::TchError> {
+            let places: Vec<i64> =
+                rows.iter().map(|row| i64::try_from(of(row)).unwrap_or(-1)).collect();
+            Tensor::f_from_slice(&places)?.f_to_device(device)
+        };
+        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let reading = span(
+            &start_logits,
+            &end_logits,
+            &place(|row| row.start)?,
+            &place(|row| row.end)?,
+            Some(&passage),
+            &SpanConfig::default(),
+        )?;
+        let total = mlm.f_add(&reading.f_mul_scalar(config.reading_weight)?)?;
+        let parts = vec![("mlm", mlm.detach()), ("reading", reading.detach())];
+        Ok(StepLosses { total, parts })
+    }
+}

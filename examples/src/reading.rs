@@ -1,0 +1,346 @@
+//! Extractive question answering as a training task (*Bridging the Language Gap*, section III-C).
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{SpanConfig, span};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+use trainer::{Step, StepLosses, Task, pad_mask, pad_rows};
+use xlmr_model::{Inputs, Model};
+
+/// How a reader is trained to bear questions that are close to, but not, what it has seen. All off by default.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadingConfig {
+    /// Gaussian noise on the question's word embeddings: the ratio of its norm to the embedding's is drawn from 0 to
+    /// this for each question (in the manner of NEFTune, Jain et al. 2024).
+    pub embedding_noise: f64,
+    /// Share of the question's tokens replaced by random ones, drawn from 0 to this for each question. Where the data
+    /// marks the asked entity, its tokens stay, and it moves to a random place as often as tokens are replaced.
+    pub question_replacement: f64,
+    /// Only context tokens may start or end an answer; off: every token but padding.
+    pub context_only: bool,
+    /// Centres the word vectors and brings them back to their earlier mean norm before reading is learned.
+    pub recentre_embeddings: bool,
+}
+
+/// Questions cut to windows, as a training task for a span head.
+pub struct ReadingTask<'a> {
+    model: &'a Model,
+    config: ReadingConfig,
+    span: SpanConfig,
+    rows: Vec<Row>,
+    lengths: Vec<usize>,
+    fingerprint: String,
+    first_ordinary: i64,
+}
+
+struct Row {
+    window: Window,
+    /// Token range of the asked entity within the question's tokens.
+    entity: Option<(usize, usize)>,
+}
+
+/// Where the data says the asked entity stands in the question: (start, length) in code points, by question id.
+pub type EntityMarks = BTreeMap<String, (usize, usize)>;
+
+/// Reads `head_start` and `head_length` beside the questions of a SQuAD-style file, where it has them.
+///
+/// # Errors
+/// Naming the file if it is not JSON.
+pub fn read_entity_marks(path: &std::path::Path) -> Result<EntityMarks> {
+    #[derive(Deserialize)]
+    struct File {
+        data: Vec<Article>,
+    }
+    #[derive(Deserialize)]
+    struct Article {
+        paragraphs: Vec<Paragraph>,
+    }
+    #[derive(Deserialize)]
+    struct Paragraph {
+        qas: Vec<Marked>,
+    }
+    #[derive(Deserialize)]
+    struct Marked {
+        id: String,
+        head_start: Option<usize>,
+        head_length: Option<usize>,
+    }
+    let file: File = crate::results::read_json(path)?;
+    let paragraphs = file.data.into_iter().flat_map(|article| article.paragraphs);
+    Ok(paragraphs
+        .flat_map(|paragraph| paragraph.qas)
+        .filter_map(|one| Some((one.id, (one.head_start?, one.head_length?))))
+        .collect())
+}
+
+/// A reader's training data and options.
+pub struct ReadingData<'a> {
+    /// Questions with their gold answers.
+    pub questions: &'a [Question],
+    /// Asked entities, where the data marks them.
+    pub marks: &'a EntityMarks,
+    /// Cuts the contexts.
+    pub windows: &'a WindowConfig,
+}
+
+impl<'a> ReadingTask<'a> {
+    /// Tokenises the questions; `fingerprint` names the data.
+    ///
+    /// # Errors
+    /// If an answer is not where the data says, or a question leaves no room for its context.
+    pub fn new(
+        model: &'a Model,
+        tokenizer: &Tokenizer,
+        data: &ReadingData<'_>,
+        config: &ReadingConfig,
+        span: &SpanConfig,
+        fingerprint: String,
+    ) -> Result<Self> {
+        let all = windows(data.questions, tokenizer, data.windows, Purpose::Train)?;
+        let rows: Vec<Row> = all
+            .into_iter()
+            .map(|window| {
+                let question = data.questions.get(window.question);
+                let entity = question
+                    .and_then(|question| Some((question, *data.marks.get(&question.id)?)))
+                    .map(|(question, mark)| entity_tokens(tokenizer, &question.question, mark))
+                    .transpose()?
+                    .flatten();
+                Ok(Row { window, entity })
+            })
+            .collect::<Result<_>>()?;
+        let lengths = rows.iter().map(|row| row.window.input_ids.len()).collect();
+        let added = tokenizer.get_added_tokens_decoder();
+        let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
+        let first_ordinary = (0..).take_while(special).count() as i64;
+        Ok(Self {
+            model,
+            config: config.clone(),
+            span: span.clone(),
+            rows,
+            lengths,
+            fingerprint,
+            first_ordinary,
+        })
+    }
+
+    /// Replaces question tokens outside the asked entity, and sometimes moves the entity.
+    fn disturb(&self, question: &[i64], entity: (usize, usize), rng: &mut ChaCha8Rng) -> Vec<i64> {
+        let rate = rng.random::<f64>() * self.config.question_replacement;
+        let vocabulary = self.model.config().vocab_size;
+        let kept = question.get(entity.0..entity.1).unwrap_or_default();
+        let mut before: Vec<i64> = question.get(..entity.0).unwrap_or_default().to_vec();
+        let mut after: Vec<i64> = question.get(entity.1..).unwrap_or_default().to_vec();
+        for token in before.iter_mut().chain(&mut after) {
+            if rng.random::<f64>() < rate {
+                *token = rng.random_range(self.first_ordinary..vocabulary);
+            }
+        }
+        if rng.random::<f64>() < rate {
+            before.extend(after.drain(..));
+            let cut = rng.random_range(0..=before.len());
+            after = before.split_off(cut);
+        }
+        [&before, kept, &after].concat()
+    }
+}
+
+/// The question's tokens that cover the code points of its entity.
+fn entity_tokens(
+    tokenizer: &Tokenizer,
+    question: &str,
+    (start, length): (usize, usize),
+) -> Result<Option<(usize, usize)>> {
+    let encoding = tokenizer
+        .encode_char_offsets(question, false)
+        .map_err(|error| anyhow::anyhow!("{error}"))
+        .context("question")?;
+    let covers = |&(from, to): &(usize, usize)| from < start + length && to > start;
+    let offsets = encoding.get_offsets();
+    let first = offsets.iter().position(covers);
+    let last = offsets.iter().rposition(covers);
+    Ok(first.zip(last).map(|(first, last)| (first, last + 1)))
+}
+
+impl Task for ReadingTask<'_> {
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    fn losses(
+        &mut self,
+        step: &mut Step<'_>,
+    ) -> Result<StepLosses, Box<dyn std::error::Error + Send + Sync>> {
+        let device = self.model.device();
+        let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        let mut ids: Vec<Vec<i64>> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut own: Vec<i64> = row.window.input_ids.iter().map(|&id| i64::from(id)).collect();
+            if let Some(entity) = row.entity.filter(|_| self.config.question_replacement > 0.0) {
+                // The question stands between <s> and the separator before the context.
+                let end = question_end(&row.window);
+                let whole = |question: &&mut [i64]| entity.1 <= question.len();
+                if let Some(question) = own.get_mut(1..end).filter(whole) {
+                    let disturbed = self.disturb(question, entity, &mut step.rng);
+                    question.copy_from_slice(&disturbed);
+                }
+            }
+            ids.push(own);
+        }
+        let ids: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
+        let all: Vec<&Window> = rows.iter().map(|row| &row.window).collect();
+        let batch = Batch::new(&ids, &all, self.config.context_only, self.model)?;
+        let inputs = if self.config.embedding_noise > 0.0 {
+            let noisy = self.noisy_embeddings(&batch, &mut step.rng)?;
+            Inputs { inputs_embeds: Some(noisy), ..batch.inputs() }
+        } else {
+            batch.inputs()
+        };
+        let hidden = self.model.encode(&inputs, true)?;
+        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let position = |of: fn(&Window) -> Option<usize>| -> Result<Tensor, tch::TchError> {
+            // A window without the answer carries no loss; one labelled <s> has 0.
+            let label = |window: &&Window| of(window).and_then(|k| i64::try_from(k).ok());
+            let positions: Vec<i64> = all.iter().map(|w| label(w).unwrap_or(-1)).collect();
+            Tensor::f_from_slice(&positions)?.f_to_device(device)
+        };
+        let loss = span(
+            &start_logits,
+            &end_logits,
+            &position(|window| window.start_position)?,
+            &position(|window| window.end_position)?,
+            Some(&batch.answerable.f_to_device(device)?),
+            &self.span,
+        )?;
+        Ok(StepLosses::single("span", loss))
+    }
+}
+
+impl ReadingTask<'_> {
+    fn noisy_embeddings(&self, batch: &Batch, rng: &mut ChaCha8Rng) -> Result<Tensor> {
+        let device = self.model.device();
+        let words = self.model.word_embeddings();
+        let ids = batch.input_ids.f_to_device(device)?;
+        let embedded = Tensor::f_embedding(words, &ids, -1, false, false)?; // [B, L, H]
+        let rows = batch.question.size().first().copied().unwrap_or(0);
+        let ratios: Vec<f64> =
+            (0..rows).map(|_| rng.random::<f64>() * self.config.embedding_noise).collect();
+        let ratio = Tensor::f_from_slice(&ratios)?
+            .f_to_kind(Kind::Float)?
+            .f_view([rows, 1, 1])?
+            .f_to_device(device)?;
+        let width = self.model.config().hidden_size as f64;
+        let norms = embedded.f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], true)?; // [B, L, 1]
+        let question = batch.question.f_unsqueeze(-1)?.f_to_device(device)?;
+        let scale = norms.f_mul_scalar(1.0 / width.sqrt())?.f_mul(&ratio)?.f_mul(&question)?;
+        let noise = embedded.f_detach()?.f_randn_like()?.f_mul(&scale)?;
+        Ok(embedded.f_add(&noise)?)
+    }
+}
+
+/// One past the question's last token.
+fn question_end(window: &Window) -> usize {
+    let separators = window
+        .input_ids
+        .get(..window.context_start)
+        .map_or(0, |head| head.iter().rev().take_while(|id| Some(*id) == head.last()).count());
+    window.context_start.saturating_sub(separators)
+}
+
+/// Windows padded to one tensor.
+pub struct Batch {
+    input_ids: Tensor,
+    attention_mask: Option<Tensor>,
+    token_type_ids: Option<Tensor>,
+    /// `[B, L]` bool: where an answer may start or end.
+    pub answerable: Tensor,
+    /// `[B, L]` float: 1 up to the question's first separator.
+    question: Tensor,
+}
+
+impl Batch {
+    /// Pads `ids` (the windows' own, or changed ones of the same lengths).
+    ///
+    /// # Errors
+    /// If a tensor cannot be made.
+    pub fn new(
+        ids: &[&[i64]],
+        windows: &[&Window],
+        context_only: bool,
+        model: &Model,
+    ) -> Result<Self> {
+        let segments: Vec<Vec<i64>> = windows
+            .iter()
+            .map(|window| window.token_type_ids.iter().map(|&kind| i64::from(kind)).collect())
+            .collect();
+        let flags = |of: &dyn Fn(&Window, usize) -> bool| -> Result<Tensor> {
+            let rows: Vec<Vec<i64>> = windows
+                .iter()
+                .map(|window| {
+                    (0..window.input_ids.len()).map(|k| i64::from(of(window, k))).collect()
+                })
+                .collect();
+            let rows: Vec<&[i64]> = rows.iter().map(Vec::as_slice).collect();
+            Ok(pad_rows(&rows, 0, Device::Cpu)?)
+        };
+        let answerable = flags(&|window, k| {
+            !context_only || (window.context_start..window.context_end).contains(&k)
+        })?;
+        let question = flags(&|window, k| k + 1 < window.context_start)?;
+        let segments: Vec<&[i64]> = segments.iter().map(Vec::as_slice).collect();
+        let two = model.config().type_vocab_size > 1;
+        Ok(Self {
+            input_ids: pad_rows(ids, model.config().pad_token_id, Device::Cpu)?,
+            attention_mask: pad_mask(ids, Device::Cpu)?,
+            token_type_ids: two.then(|| pad_rows(&segments, 0, Device::Cpu)).transpose()?,
+            answerable: answerable.f_to_kind(Kind::Bool)?,
+            question: question.f_to_kind(Kind::Float)?,
+        })
+    }
+
+    /// The model's inputs.
+    pub fn inputs(&self) -> Inputs {
+        let share = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
+        Inputs {
+            attention_mask: share(&self.attention_mask),
+            token_type_ids: share(&self.token_type_ids),
+            ..Inputs::new(self.input_ids.shallow_clone())
+        }
+    }
+}
+
+/// Centres the word vectors and brings them back to their earlier mean norm, padding left at zero. Injection at a high
+/// rate makes them long, which drowns position and segment vectors.
+///
+/// # Errors
+/// If libtorch refuses.
+pub fn recentre(model: &Model, norm: f64) -> Result<()> {
+    tch::no_grad(|| -> Result<()> {
+        let mut words = model.word_embeddings().shallow_clone();
+        let centred = words.f_sub(&words.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?;
+        let norms = centred.f_norm_scalaropt_dim(2.0, [-1i64], true)?.f_clamp_min(1e-12)?;
+        words.f_copy_(&centred.f_div(&norms)?.f_mul_scalar(norm)?)?;
+        let mut pad = words.f_select(0, model.config().pad_token_id)?;
+        let _ = pad.f_zero_()?;
+        Ok(())
+    })
+}
+
+/// The mean norm of the word vectors.
+///
+/// # Errors
+/// If libtorch refuses.
+pub fn mean_norm(model: &Model) -> Result<f64> {
+    let norms = model.word_embeddings().f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], false)?;
+    Ok(norms.f_mean(Kind::Float)?.f_double_value(&[])?)
+}

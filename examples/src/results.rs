@@ -1,0 +1,115 @@
+//! Files a run leaves behind: written whole or not at all.
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Writes a whole text file or none.
+///
+/// # Errors
+/// Naming the file.
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    let name = || path.display().to_string();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::Builder::new()
+        .prefix(".partial-")
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .with_context(name)?;
+    file.write_all(text.as_bytes()).with_context(name)?;
+    file.as_file().sync_all().with_context(name)?;
+    file.persist(path).with_context(name)?;
+    Ok(())
+}
+
+/// Writes JSON, pretty-printed.
+///
+/// # Errors
+/// Naming the file.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).with_context(|| path.display().to_string())?;
+    write_text(path, &(text + "\n"))
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// Naming the file, line and column.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
+}
+
+/// Scores in percent, with their standard deviation over seeds where there are several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Measured {
+    /// F1.
+    pub f1: f64,
+    /// Exact match.
+    pub em: f64,
+    /// Standard deviation of `f1` over seeds.
+    pub f1_sd: Option<f64>,
+    /// Standard deviation of `em` over seeds.
+    pub em_sd: Option<f64>,
+}
+
+impl Measured {
+    /// Mean and sample standard deviation of several seeds' (F1, exact match).
+    pub fn over(seeds: &[(f64, f64)]) -> Self {
+        let (f1, f1_sd) = mean_sd(seeds.iter().map(|seed| seed.0));
+        let (em, em_sd) = mean_sd(seeds.iter().map(|seed| seed.1));
+        Self { f1, em, f1_sd, em_sd }
+    }
+}
+
+/// Mean, and the sample standard deviation where there are two values or more.
+pub fn mean_sd(values: impl Iterator<Item = f64>) -> (f64, Option<f64>) {
+    let values: Vec<f64> = values.collect();
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count.max(1.0);
+    let sd = (values.len() > 1).then(|| {
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        (squares / (count - 1.0)).sqrt()
+    });
+    (mean, sd)
+}
+
+/// One arm of `summary.json`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ArmSummary {
+    /// By question language; contexts are English. `average` is the mean of all but `en`.
+    #[serde(flatten)]
+    pub scores: BTreeMap<String, Measured>,
+    /// Label retrieval by language, P@1 in percent.
+    pub retrieval: BTreeMap<String, f64>,
+    /// Tokens of knowledge injection, padding left out; the mean over seeds.
+    pub tokens: u64,
+    /// Seconds of training and evaluation; the mean over seeds.
+    pub seconds: f64,
+}
+
+/// `summary.json`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Summary {
+    /// The seeds.
+    pub seeds: Vec<u64>,
+    /// By arm.
+    pub arms: BTreeMap<String, ArmSummary>,
+    /// Seconds of the whole run.
+    pub seconds: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spread_is_that_of_a_sample() {
+        assert_eq!(mean_sd([1.0, 3.0].into_iter()), (2.0, Some(2f64.sqrt())));
+        assert_eq!(mean_sd([5.0].into_iter()), (5.0, None));
+    }
+}

@@ -1,0 +1,487 @@
+//! The libtorch this workspace builds against: the pinned version, the pinned wheels, and the
+//! check of a folder that claims to hold it.
+//!
+//! This file is the only place that names a wheel. `tch` and `torch-sys` in the root `Cargo.toml`
+//! move together with [`VERSION`].
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The libtorch release that `tch` and `torch-sys` of the root `Cargo.toml` are made for.
+pub const VERSION: &str = "2.11.0";
+
+/// The platform of the pinned wheels, as Rust names it.
+pub const WHEEL_PLATFORM: (&str, &str) = ("linux", "x86_64");
+
+/// Bytes that the CPU set takes once unpacked (measured: 571 MB), rounded up.
+const CPU_UNPACKED: u64 = 600_000_000;
+/// Bytes that the CUDA set takes once unpacked (torch 1.1 GB, NVIDIA 2.7 GB), rounded up.
+const CUDA_UNPACKED: u64 = 4_200_000_000;
+
+/// Which libraries to provision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// The smallest set that builds, links and runs on a CPU.
+    Cpu,
+    /// Everything that libtorch needs to run on an NVIDIA GPU.
+    Cuda,
+}
+
+impl Set {
+    /// The wheels of this set, in the order in which they are downloaded.
+    pub fn wheels(self) -> Vec<&'static Wheel> {
+        WHEELS.iter().filter(|wheel| self == Set::Cuda || wheel.cpu).collect()
+    }
+
+    /// Bytes on disk once unpacked, an upper bound.
+    pub fn unpacked_size(self) -> u64 {
+        match self {
+            Set::Cpu => CPU_UNPACKED,
+            Set::Cuda => CUDA_UNPACKED,
+        }
+    }
+
+    /// Whether a wheel's member is unpacked. Kept: libraries, headers, the version file, licences;
+    /// left out: Python code, the Python binding and, for the CPU set, the CUDA half of libtorch.
+    pub fn keeps(self, member: &str) -> bool {
+        if member.ends_with('/') {
+            return false;
+        }
+        if let Some(library) = member.strip_prefix("torch/lib/") {
+            let cuda = library.starts_with("libtorch_cuda")
+                || matches!(library, "libtorch_nvshmem.so" | "libc10_cuda.so")
+                || library == "libcaffe2_nvrtc.so";
+            let never = library == "libtorch_python.so" || library.starts_with("libshm_windows/");
+            return !never && (self == Set::Cuda || !cuda);
+        }
+        if let Some((folder, file)) = member.split_once(".dist-info/") {
+            let licence = file.starts_with("licenses/") || file.starts_with("LICENSE");
+            return !folder.contains('/') && (licence || file == "METADATA");
+        }
+        member == "torch/version.py"
+            || member.starts_with("torch/include/")
+            || member.starts_with("nvidia/")
+    }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Set::Cpu => "CPU",
+            Set::Cuda => "CUDA",
+        })
+    }
+}
+
+/// One pinned wheel of the Python package index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wheel {
+    /// Project name on the index.
+    pub name: &'static str,
+    /// Exact version.
+    pub version: &'static str,
+    /// What follows `<name>-<version>-` in the file name. The Python it was made for does not
+    /// matter here: only libraries and headers are taken out of it.
+    tags: &'static str,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// SHA-256 of the file, lower-case hexadecimal.
+    pub sha256: &'static str,
+    /// Whether the CPU set needs it too: libtorch_cpu.so itself links libcudart and libcupti.
+    pub cpu: bool,
+}
+
+impl Wheel {
+    /// The file name on the index.
+    pub fn file_name(&self) -> String {
+        format!("{}-{}-{}.whl", self.name.replace('-', "_"), self.version, self.tags)
+    }
+}
+
+const fn wheel(
+    name: &'static str,
+    version: &'static str,
+    tags: &'static str,
+    size: u64,
+    sha256: &'static str,
+) -> Wheel {
+    Wheel { name, version, tags, size, sha256, cpu: false }
+}
+
+const fn for_cpu(wheel: Wheel) -> Wheel {
+    Wheel { cpu: true, ..wheel }
+}
+
+/// torch and the libraries that its metadata pins, without Python packages (triton, sympy, …)
+/// that no library of it loads.
+const WHEELS: &[Wheel] = &[
+    for_cpu(wheel(
+        "nvidia-cuda-cupti",
+        "13.0.85",
+        "py3-none-manylinux_2_25_x86_64",
+        10_715_597,
+        "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8",
+    )),
+    for_cpu(wheel(
+        "nvidia-cuda-runtime",
+        "13.0.96",
+        "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64",
+        2_243_632,
+        "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548",
+    )),
+    for_cpu(wheel(
+        "torch",
+        "2.11.0",
+        "cp311-cp311-manylinux_2_28_x86_64",
+        530_604_548,
+        "7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a",
+    )),
+    wheel(
+        "nvidia-cudnn-cu13",
+        "9.19.0.56",
+        "py3-none-manylinux_2_27_x86_64",
+        366_066_321,
+        "d20e1734305e9d68889a96e3f35094d733ff1f83932ebe462753973e53a572bf",
+    ),
+    wheel(
+        "nvidia-cusparselt-cu13",
+        "0.8.0",
+        "py3-none-manylinux2014_x86_64",
+        169_884_119,
+        "25e30a8a7323935d4ad0340b95a0b69926eee755767e8e0b1cf8dd85b197d3fd",
+    ),
+    wheel(
+        "nvidia-nccl-cu13",
+        "2.28.9",
+        "py3-none-manylinux_2_18_x86_64",
+        196_493_177,
+        "e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bbc25fefc42",
+    ),
+    wheel(
+        "nvidia-nvshmem-cu13",
+        "3.4.5",
+        "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64",
+        60_412_546,
+        "290f0a2ee94c9f3687a02502f3b9299a9f9fe826e6d0287ee18482e78d495b80",
+    ),
+    wheel(
+        "nvidia-cublas",
+        "13.1.0.3",
+        "py3-none-manylinux_2_27_x86_64",
+        423_133_236,
+        "ee8722c1f0145ab246bccb9e452153b5e0515fd094c3678df50b2a0888b8b171",
+    ),
+    wheel(
+        "nvidia-cuda-nvrtc",
+        "13.0.88",
+        "py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64",
+        90_215_200,
+        "ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575",
+    ),
+    wheel(
+        "nvidia-cufft",
+        "12.0.0.61",
+        "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64",
+        214_085_489,
+        "6c44f692dce8fd5ffd3e3df134b6cdb9c2f72d99cf40b62c32dde45eea9ddad3",
+    ),
+    wheel(
+        "nvidia-cufile",
+        "1.15.1.6",
+        "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64",
+        1_223_672,
+        "08a3ecefae5a01c7f5117351c64f17c7c62efa5fffdbe24fc7d298da19cd0b44",
+    ),
+    wheel(
+        "nvidia-curand",
+        "10.4.0.35",
+        "py3-none-manylinux_2_27_x86_64",
+        59_544_258,
+        "1aee33a5da6e1db083fe2b90082def8915f30f3248d5896bcec36a579d941bfc",
+    ),
+    wheel(
+        "nvidia-cusolver",
+        "12.0.4.66",
+        "py3-none-manylinux_2_27_x86_64",
+        200_941_980,
+        "0a759da5dea5c0ea10fd307de75cdeb59e7ea4fcb8add0924859b944babf1112",
+    ),
+    wheel(
+        "nvidia-cusparse",
+        "12.6.3.3",
+        "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64",
+        145_942_937,
+        "2b3c89c88d01ee0e477cb7f82ef60a11a4bcd57b6b87c33f789350b59759360b",
+    ),
+    wheel(
+        "nvidia-nvjitlink",
+        "13.0.88",
+        "py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64",
+        40_713_933,
+        "13a74f429e23b921c1109976abefacc69835f2f433ebd323d3946e11d804e47b",
+    ),
+    wheel(
+        "nvidia-nvtx",
+        "13.0.85",
+        "py3-none-manylinux1_x86_64.manylinux_2_5_x86_64",
+        148_047,
+        "4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4",
+    ),
+];
+
+/// A folder with `lib` and `include` that holds the pinned libtorch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Libtorch {
+    /// The folder, links resolved.
+    pub root: PathBuf,
+    /// The version as the folder states it, for example `2.11.0+cu130`.
+    pub version: String,
+    /// Whether the CUDA half and the libraries it loads are there.
+    pub cuda: bool,
+}
+
+/// Why a folder is not the pinned libtorch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// There is nothing at this path.
+    Missing(PathBuf),
+    /// This file or folder of it is not there.
+    Incomplete(PathBuf),
+    /// Another version; `None` where no file states one.
+    Version {
+        /// The folder.
+        root: PathBuf,
+        /// The version as stated.
+        found: Option<String>,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Missing(path) => write!(f, "{} does not exist", path.display()),
+            Problem::Incomplete(path) => {
+                write!(f, "not a complete libtorch: {} is missing", path.display())
+            }
+            Problem::Version { root, found: Some(found) } => {
+                write!(f, "{} holds libtorch {found}, expected {VERSION}", root.display())
+            }
+            Problem::Version { root, found: None } => write!(
+                f,
+                "{} states no version (neither build-version nor version.py), expected {VERSION}",
+                root.display()
+            ),
+        }
+    }
+}
+
+/// Checks that `root` has libraries, headers and the pinned version.
+pub fn inspect(root: &Path) -> Result<Libtorch, Problem> {
+    let resolved = root.canonicalize().map_err(|_| Problem::Missing(root.to_path_buf()))?;
+    let suffix = std::env::consts::DLL_SUFFIX;
+    for part in [
+        format!("lib/libtorch_cpu{suffix}"),
+        format!("lib/libc10{suffix}"),
+        "include/ATen/ATen.h".to_owned(),
+        "include/torch/csrc/api/include/torch/torch.h".to_owned(),
+    ] {
+        if !root.join(&part).is_file() {
+            return Err(Problem::Incomplete(root.join(part)));
+        }
+    }
+    let version = stated_version(root);
+    match version {
+        Some(version) if is_pinned(&version) => {
+            Ok(Libtorch { cuda: has_cuda(&resolved), root: resolved, version })
+        }
+        found => Err(Problem::Version { root: root.to_path_buf(), found }),
+    }
+}
+
+/// The version that a folder states: `build-version` in the libtorch zips, `version.py` in wheels.
+pub fn stated_version(root: &Path) -> Option<String> {
+    if let Ok(text) = std::fs::read_to_string(root.join("build-version")) {
+        return Some(text.trim().to_owned());
+    }
+    parse_version_py(&std::fs::read_to_string(root.join("version.py")).ok()?)
+}
+
+/// The quoted value of `__version__ = …` in torch/version.py.
+fn parse_version_py(text: &str) -> Option<String> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        // `__version__: str = '…'` is written by some builds
+        if name.split(':').next()?.trim() != "__version__" {
+            return None;
+        }
+        let value = value.trim();
+        let quote = value.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+        let inner = value.get(1..)?;
+        Some(inner.get(..inner.find(quote)?)?.to_owned())
+    })
+}
+
+/// Whether a stated version is the pinned release, any local part (`+cpu`, `+cu130`) allowed.
+fn is_pinned(version: &str) -> bool {
+    version.split('+').next() == Some(VERSION)
+}
+
+/// Whether the CUDA half can load: libtorch_cuda and the cuBLAS it links, in the folder itself
+/// (the zips) or under `nvidia` beside it (the wheels).
+fn has_cuda(root: &Path) -> bool {
+    let lib = root.join("lib");
+    if !lib.join("libtorch_cuda.so").is_file() {
+        return false;
+    }
+    let mut folders = vec![lib];
+    if let Some(entries) = root.parent().and_then(|site| site.join("nvidia").read_dir().ok()) {
+        folders.extend(entries.flatten().map(|entry| entry.path().join("lib")));
+    }
+    folders.iter().any(|folder| {
+        folder.read_dir().is_ok_and(|mut entries| {
+            entries.any(|entry| {
+                entry.is_ok_and(|entry| {
+                    entry.file_name().to_string_lossy().starts_with("libcublas.so")
+                })
+            })
+        })
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A folder that passes for the wheel's `torch` at `site`, with a version of the caller's.
+    pub(crate) fn fake_torch(site: &Path, version: &str) -> PathBuf {
+        let root = site.join("torch");
+        let suffix = std::env::consts::DLL_SUFFIX;
+        for file in [
+            format!("lib/libtorch_cpu{suffix}"),
+            format!("lib/libc10{suffix}"),
+            "include/ATen/ATen.h".to_owned(),
+            "include/torch/csrc/api/include/torch/torch.h".to_owned(),
+        ] {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        let text = format!("__all__ = ['__version__']\n__version__ = '{version}'\ndebug = False\n");
+        fs::write(root.join("version.py"), text).unwrap();
+        root
+    }
+
+    #[test]
+    fn version_py_is_parsed() {
+        for (text, expected) in [
+            ("__all__ = ['__version__', 'cuda']\n__version__ = '2.11.0+cu130'\n", "2.11.0+cu130"),
+            ("from typing import Optional\n__version__ = \"2.11.0\"  # release\n", "2.11.0"),
+            ("__version__: str = '2.11.0+cpu'\n", "2.11.0+cpu"),
+        ] {
+            assert_eq!(parse_version_py(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in
+            ["", "version = '1'", "__version__ = 2", "__version__ = '2.11.0", "__version__ ="]
+        {
+            assert_eq!(parse_version_py(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_pinned_release_passes() {
+        for good in ["2.11.0", "2.11.0+cpu", "2.11.0+cu130"] {
+            assert!(is_pinned(good), "{good}");
+        }
+        for bad in ["", "2.11", "2.11.1", "2.1.0", "12.11.0", "2.11.0a0+git1", "2.11.0.dev20260101"]
+        {
+            assert!(!is_pinned(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn folders_are_told_apart() {
+        let site = tempfile::tempdir().unwrap();
+        let root = site.path().join("torch");
+        assert_eq!(inspect(&root), Err(Problem::Missing(root.clone())));
+        fake_torch(site.path(), "2.11.0+cu130");
+        let found = inspect(&root).unwrap();
+        assert_eq!((found.version.as_str(), found.cuda), ("2.11.0+cu130", false));
+
+        fake_torch(site.path(), "2.9.1");
+        let wrong = inspect(&root).unwrap_err();
+        assert!(wrong.to_string().ends_with("holds libtorch 2.9.1, expected 2.11.0"), "{wrong}");
+
+        // a zip's build-version is believed before version.py
+        fs::write(root.join("build-version"), "2.11.0+cpu\n").unwrap();
+        assert_eq!(inspect(&root).unwrap().version, "2.11.0+cpu");
+        fs::remove_file(root.join("include/ATen/ATen.h")).unwrap();
+        assert_eq!(inspect(&root), Err(Problem::Incomplete(root.join("include/ATen/ATen.h"))));
+    }
+
+    #[test]
+    fn cuda_needs_the_libraries_it_loads() {
+        let site = tempfile::tempdir().unwrap();
+        let root = fake_torch(site.path(), VERSION);
+        fs::write(root.join("lib/libtorch_cuda.so"), "x").unwrap();
+        assert!(!inspect(&root).unwrap().cuda, "libtorch_cuda.so without cuBLAS");
+        let lib = site.path().join("nvidia/cu13/lib");
+        fs::create_dir_all(&lib).unwrap();
+        fs::write(lib.join("libcublas.so.13"), "x").unwrap();
+        assert!(inspect(&root).unwrap().cuda);
+    }
+
+    #[test]
+    fn wheels_are_well_formed() {
+        let cuda = Set::Cuda.wheels();
+        let cpu: Vec<_> = Set::Cpu.wheels().iter().map(|wheel| wheel.name).collect();
+        assert_eq!(cpu, ["nvidia-cuda-cupti", "nvidia-cuda-runtime", "torch"]);
+        let mut names: Vec<_> = cuda.iter().map(|wheel| wheel.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), cuda.len(), "a wheel is listed twice");
+        for wheel in &cuda {
+            assert!(wheel.sha256.len() == 64, "{}", wheel.name);
+            assert!(wheel.sha256.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')));
+            assert!(wheel.file_name().ends_with("_x86_64.whl"), "{}", wheel.file_name());
+        }
+        let torch = cuda.iter().find(|wheel| wheel.name == "torch").unwrap();
+        assert_eq!(torch.version, VERSION, "the pinned wheel and VERSION differ");
+        assert_eq!(torch.file_name(), "torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl");
+    }
+
+    #[test]
+    fn members_are_chosen_by_set() {
+        for member in [
+            "torch/lib/libtorch_cpu.so",
+            "torch/lib/libgomp.so.1",
+            "torch/include/ATen/ATen.h",
+            "torch/version.py",
+            "torch-2.11.0.dist-info/licenses/LICENSE",
+            "torch-2.11.0.dist-info/METADATA",
+            "nvidia/cu13/lib/libcudart.so.13",
+        ] {
+            assert!(Set::Cpu.keeps(member) && Set::Cuda.keeps(member), "{member}");
+        }
+        for member in [
+            "torch/lib/libtorch_cuda.so",
+            "torch/lib/libtorch_cuda_linalg.so",
+            "torch/lib/libtorch_nvshmem.so",
+            "torch/lib/libc10_cuda.so",
+            "torch/lib/libcaffe2_nvrtc.so",
+        ] {
+            assert!(!Set::Cpu.keeps(member) && Set::Cuda.keeps(member), "{member}");
+        }
+        for member in [
+            "torch/lib/libtorch_python.so",
+            "torch/lib/",
+            "torch/__init__.py",
+            "torch/testing/lib/x.so",
+            "torchgen/gen.py",
+            "functorch/__init__.py",
+            "torch-2.11.0.dist-info/RECORD",
+            "torch-2.11.0.data/scripts/torchrun",
+        ] {
+            assert!(!Set::Cpu.keeps(member) && !Set::Cuda.keeps(member), "{member}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Child processes: cargo as if started by hand from the workspace root, and python3.
+use anyhow::{Context, Result, bail};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+/// The folder of the workspace's `Cargo.toml`.
+pub fn workspace_root() -> Result<PathBuf> {
+    let own = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let root = own.parent().filter(|root| root.join("Cargo.toml").is_file());
+    root.map(Path::to_path_buf).with_context(|| {
+        format!("{}: not inside the workspace; run `cargo xtask` from its root", own.display())
+    })
+}
+
+/// The LIBTORCH that the user set, not the one that `.cargo/config.toml` hands to `cargo run`.
+pub fn user_libtorch(root: &Path) -> Option<PathBuf> {
+    own_libtorch(std::env::var_os("LIBTORCH"), root)
+}
+
+fn own_libtorch(value: Option<OsString>, root: &Path) -> Option<PathBuf> {
+    let value = PathBuf::from(value.filter(|value| !value.is_empty())?);
+    (root.join(&value) != root.join(".libtorch/torch")).then(|| root.join(value))
+}
+
+/// Whether `cargo run` put this variable there for the program that it started. Left in place it
+/// would make a child cargo see other inputs than one started by hand, and so build again.
+fn set_by_cargo_run(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_")
+        || name.starts_with("CARGO_MANIFEST_")
+        || matches!(name, "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE")
+        || name == "OUT_DIR"
+}
+
+/// A library search path without the folders that `cargo run` puts in front: those of the target
+/// folder and of the toolchain.
+fn without_build_folders(path: &OsStr, target: &Path, toolchain: Option<&Path>) -> OsString {
+    let kept = std::env::split_paths(path).filter(|folder| {
+        !folder.as_os_str().is_empty()
+            && !folder.starts_with(target)
+            && !toolchain.is_some_and(|toolchain| {
+                let lib = toolchain.join("lib");
+                *folder == lib || folder.starts_with(lib.join("rustlib"))
+            })
+    });
+    std::env::join_paths(kept).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A command with the environment of the user's shell, started in the workspace root.
+pub fn command(program: impl AsRef<OsStr>, root: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(set_by_cargo_run) {
+            command.env_remove(name);
+        }
+    }
+    if user_libtorch(root).is_none() {
+        command.env_remove("LIBTORCH");
+    }
+    if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
+        // <toolchain>/bin/cargo
+        let toolchain = std::env::var_os("CARGO").map(PathBuf::from);
+        let toolchain = toolchain.as_deref().and_then(Path::parent).and_then(Path::parent);
+        let target = target_folder().unwrap_or_else(|_| root.join("target"));
+        let kept = without_build_folders(&path, &target, toolchain);
+        if kept.is_empty() {
+            command.env_remove("LD_LIBRARY_PATH");
+        } else {
+            command.env("LD_LIBRARY_PATH", kept);
+        }
+    }
+    command
+}
+
+/// The cargo that started this program.
+pub fn cargo(root: &Path) -> Command {
+    command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), root)
+}
+
+/// The target folder: this program lies at `<target>/debug/xtask`.
+pub fn target_folder() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot tell where this program lies")?;
+    let folder = own.parent().and_then(Path::parent);
+    Ok(folder.with_context(|| format!("{}: no target folder above it", own.display()))?.into())
+}
+
+/// Runs a child that shares our terminal and returns its exit code; 128 + n for signal n.
+pub fn run(command: &mut Command) -> Result<u8> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+    Ok(exit_code(status))
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    let signal = {
+        #[cfg(unix)]
+        {
+            std::os::unix::process::ExitStatusExt::signal(&status).map(|signal| signal + 128)
+        }
+        #[cfg(not(unix))]
+        {
+            None
+        }
+    };
+    status.code().or(signal).and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+/// Runs a child and returns its trimmed stdout, or `None` if it cannot be started or fails.
+pub fn output(command: &mut Command) -> Option<String> {
+    let output = command.stdin(std::process::Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The C++ compiler that the builds will use, as `cc` picks it, and the first line of its version.
+pub fn cxx(root: &Path) -> (String, Option<String>) {
+    let name = std::env::var("CXX").ok().filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| "c++".to_owned());
+    // CXX may carry a wrapper or flags: "ccache g++ -m64"
+    let mut words = name.split_whitespace();
+    let mut command = command(words.next().unwrap_or("c++"), root);
+    let version = output(command.args(words).arg("--version"));
+    (name, version.and_then(|text| text.lines().next().map(str::to_owned)))
+}
+
+/// Stops early, with what to install, where the C++ compiler is missing.
+pub fn need_cxx(root: &Path) -> Result<()> {
+    let (name, version) = cxx(root);
+    if version.is_none() {
+        bail!(
+            "no C++ compiler: `{name} --version` does not run. Install one \
+             (Debian, Ubuntu: `sudo apt install g++`; Fedora: `sudo dnf install gcc-c++`), \
+             or set CXX to yours"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configured_libtorch_is_not_the_users() {
+        let root = Path::new("/home/me/polyqa");
+        for value in
+            [None, Some(""), Some("/home/me/polyqa/.libtorch/torch"), Some(".libtorch/torch")]
+        {
+            assert_eq!(own_libtorch(value.map(OsString::from), root), None, "{value:?}");
+        }
+        let own = own_libtorch(Some("/opt/libtorch".into()), root);
+        assert_eq!(own, Some(PathBuf::from("/opt/libtorch")));
+    }
+
+    #[test]
+    fn only_what_cargo_run_sets_is_removed() {
+        for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_NAME", "OUT_DIR"] {
+            assert!(set_by_cargo_run(name), "{name}");
+        }
+        for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "CARGO", "PATH", "CI"] {
+            assert!(!set_by_cargo_run(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn library_path_keeps_the_users_folders() {
+        let kept = without_build_folders(
+            OsStr::new(
+                "/w/target/debug/deps:/w/target/debug:/usr/lib/rustlib/x/lib:/usr/local/cuda/lib::",
+            ),
+            Path::new("/w/target"),
+            Some(Path::new("/usr")),
+        );
+        assert_eq!(kept, "/usr/local/cuda/lib");
+    }
+}

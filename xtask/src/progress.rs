@@ -1,0 +1,125 @@
+//! Progress of one download: a line that is redrawn on a terminal, plain lines elsewhere.
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+const BAR: u64 = 20;
+
+/// Draws on stderr how far one file is.
+pub struct Progress {
+    label: String,
+    total: u64,
+    first: u64,
+    started: Instant,
+    terminal: bool,
+    tenth: Option<u64>,
+}
+
+impl Progress {
+    /// Starts the progress of a file of `total` bytes, of which `first` are there already.
+    pub fn start(label: String, total: u64, first: u64) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { label, total, first, started: Instant::now(), terminal, tenth: None }
+    }
+
+    /// Shows that `done` bytes are there. Without a terminal only every tenth is a line.
+    pub fn show(&mut self, done: u64) {
+        let done = done.min(self.total);
+        let line = line(&self.label, done, self.total, self.first, self.started.elapsed());
+        let mut stderr = std::io::stderr().lock();
+        // a closed stderr must not stop the download
+        if self.terminal {
+            // without automatic wrapping a narrow window cuts the line and redraws it in place
+            let _ = write!(stderr, "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
+            let _ = stderr.flush();
+        } else {
+            let tenth = done.saturating_mul(10).checked_div(self.total).unwrap_or(10);
+            if self.tenth != Some(tenth) {
+                self.tenth = Some(tenth);
+                let _ = writeln!(stderr, "{line}");
+            }
+        }
+    }
+
+    /// Ends the line.
+    pub fn finish(&self) {
+        if self.terminal {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}
+
+/// One line: label, bar, percentage, bytes, rate and time left.
+fn line(label: &str, done: u64, total: u64, first: u64, elapsed: Duration) -> String {
+    let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
+    let full = done.saturating_mul(BAR).checked_div(total).unwrap_or(BAR).min(BAR);
+    let bar: String = (0..BAR).map(|i| if i < full { '#' } else { '.' }).collect();
+    let mut line = format!("{label} [{bar}] {percent:>3} % {} of {}", bytes(done), bytes(total));
+    let seconds = elapsed.as_secs_f64();
+    let fresh = done.saturating_sub(first);
+    if fresh > 0 && seconds > 0.0 {
+        let rate = fresh as f64 / seconds;
+        line += &format!(", {:.1} MB/s", rate / 1e6);
+        if done < total {
+            line += &format!(", ETA {}", clock((total - done) as f64 / rate));
+        }
+    }
+    line
+}
+
+/// Bytes as a person reads them, in powers of ten.
+pub fn bytes(count: u64) -> String {
+    let count = count as f64;
+    if count >= 1e9 {
+        format!("{:.2} GB", count / 1e9)
+    } else if count >= 1e6 {
+        format!("{:.0} MB", count / 1e6)
+    } else {
+        format!("{:.0} kB", (count / 1e3).ceil())
+    }
+}
+
+/// Seconds as `12 s`, `3 min 05 s` or `2 h 10 min`.
+pub fn clock(seconds: f64) -> String {
+    // a duration beyond a week is not worth telling apart, and NaN becomes 0
+    let seconds = seconds.clamp(0.0, 604_800.0).round() as u64;
+    match seconds {
+        0..=59 => format!("{seconds} s"),
+        60..=3599 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_counts_only_fresh_bytes_in_the_rate() {
+        let shown = line("torch", 600_000_000, 1_000_000_000, 400_000_000, Duration::from_secs(20));
+        let expected = "torch [############........]  60 % 600 MB of 1.00 GB, 10.0 MB/s, ETA 40 s";
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn line_before_the_first_byte_and_of_an_empty_file() {
+        let shown = line("a", 0, 50, 0, Duration::from_secs(3));
+        assert_eq!(shown, "a [....................]   0 % 0 kB of 1 kB");
+        let shown = line("a", 0, 0, 0, Duration::ZERO);
+        assert_eq!(shown, "a [####################] 100 % 0 kB of 0 kB");
+    }
+
+    #[test]
+    fn times_are_readable() {
+        for (seconds, text) in [
+            (0.2, "0 s"),
+            (59.4, "59 s"),
+            (59.6, "1 min 00 s"),
+            (185.0, "3 min 05 s"),
+            (7800.0, "2 h 10 min"),
+            (f64::INFINITY, "168 h 00 min"),
+            (f64::NAN, "0 s"),
+        ] {
+            assert_eq!(clock(seconds), text);
+        }
+    }
+}

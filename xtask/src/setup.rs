@@ -1,0 +1,341 @@
+//! `cargo xtask setup`: makes `.libtorch/torch/{lib,include}` hold the pinned libtorch.
+//!
+//! In this order: what is there already, the user's LIBTORCH, a torch that python3 has, the pinned
+//! wheels. Found ones are linked folder by folder, never file by file: the wheel's libraries look
+//! for the NVIDIA ones relative to the folder that they lie in.
+use crate::libtorch::{Libtorch, Problem, Set, VERSION, inspect, stated_version};
+use crate::process::{cargo, need_cxx, output, run, target_folder, user_libtorch};
+use crate::progress::bytes;
+use crate::wheels::{CACHE, clear_cache, helper, provision};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The set-up's folder, under the workspace root.
+pub const FOLDER: &str = ".libtorch";
+
+/// What `cargo xtask setup` was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Insist on libraries that run on an NVIDIA GPU.
+    pub cuda: bool,
+    /// Make the folder anew even if it is good or holds another version.
+    pub force: bool,
+}
+
+/// Where the set-up's libtorch came from.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was there already.
+    Kept,
+    /// Linked to the user's LIBTORCH.
+    Variable,
+    /// Linked to the torch that python3 has.
+    Python,
+    /// Downloaded.
+    Wheels,
+}
+
+/// Makes sure that the builds find the pinned libtorch; quick and silent where it is there.
+pub fn ensure(root: &Path, options: Options) -> Result<(Libtorch, Origin)> {
+    need_cxx(root)?;
+    let user = user_libtorch(root).map(|folder| checked_variable(&folder, options)).transpose()?;
+    let torch = root.join(FOLDER).join("torch");
+    let origin = match judge(&torch, options)? {
+        Some(found) => {
+            forget_other_builds(root, &found, user.is_some());
+            return Ok((found, Origin::Kept));
+        }
+        None => make(root, options, user)?,
+    };
+    let found = match inspect(&torch) {
+        Ok(found) => found,
+        Err(problem) => bail!("set-up did not succeed: {problem}"),
+    };
+    forget_other_builds(root, &found, user_libtorch(root).is_some());
+    Ok((found, origin))
+}
+
+/// Whether the folder that is there will do: `None` if it has to be made.
+fn judge(torch: &Path, options: Options) -> Result<Option<Libtorch>> {
+    if options.force {
+        return Ok(None);
+    }
+    match inspect(torch) {
+        Ok(found) if options.cuda && !found.cuda => Ok(None),
+        Ok(found) => Ok(Some(found)),
+        Err(Problem::Missing(_) | Problem::Incomplete(_)) => Ok(None),
+        Err(problem @ Problem::Version { .. }) => {
+            bail!("{problem}. `cargo xtask setup --force` replaces {FOLDER}")
+        }
+    }
+}
+
+/// A LIBTORCH of the user's wins in every build, so a wrong one must not pass unseen.
+fn checked_variable(folder: &Path, options: Options) -> Result<Libtorch> {
+    match inspect(folder) {
+        Ok(found) if options.cuda && !found.cuda => bail!(
+            "LIBTORCH = {} is a CPU build: unset LIBTORCH, or set it to a CUDA build of libtorch \
+             {VERSION}, and run `cargo xtask setup --cuda` again",
+            folder.display()
+        ),
+        Ok(found) => Ok(found),
+        Err(problem) => bail!(
+            "LIBTORCH is set, but {problem}. Unset LIBTORCH, or set it to a folder with `lib` and \
+             `include` of libtorch {VERSION}"
+        ),
+    }
+}
+
+fn make(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Origin> {
+    if let Some(user) = user {
+        eprintln!("linking {FOLDER} to LIBTORCH = {}", user.root.display());
+        link(root, &user)?;
+        return Ok(Origin::Variable);
+    }
+    if let Some(found) = python_torch(root, options) {
+        eprintln!("linking {FOLDER} to python3's torch at {}", found.root.display());
+        link(root, &found)?;
+        return Ok(Origin::Python);
+    }
+    let folder = provision(root, if options.cuda { Set::Cuda } else { Set::Cpu })?;
+    if let Err(problem) = inspect(&folder.join("torch")) {
+        bail!("the wheels unpacked, but {problem}. Remove {CACHE} and run `cargo xtask setup`");
+    }
+    put_in_place(root, &folder)?;
+    let freed = clear_cache(root)?;
+    eprintln!("removed the downloaded wheels ({})", bytes(freed));
+    Ok(Origin::Wheels)
+}
+
+/// The folder of the torch that python3 would import, whatever its version.
+pub fn python_folder(root: &Path) -> Option<PathBuf> {
+    let folder = output(&mut helper(root, ["torch"]))?;
+    (!folder.is_empty()).then(|| PathBuf::from(folder))
+}
+
+/// The torch that python3 has, if it will do; says so if it will not.
+fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
+    let folder = python_folder(root)?;
+    match inspect(&folder) {
+        Ok(found) if options.cuda && !found.cuda => {
+            eprintln!("python3 has torch {}, a CPU build: not used for --cuda", found.version);
+            None
+        }
+        Ok(found) => Some(found),
+        Err(_) => {
+            let version = stated_version(&folder).unwrap_or_else(|| "of unknown version".into());
+            eprintln!(
+                "python3 has torch {version} at {}: not a complete {VERSION}, not used",
+                folder.display()
+            );
+            None
+        }
+    }
+}
+
+/// Makes `.libtorch` a folder of links: `torch`, and the `nvidia` that lies beside it in a
+/// site-packages folder.
+fn link(root: &Path, found: &Libtorch) -> Result<()> {
+    let folder = root.join(CACHE).join("links");
+    let _ = fs::remove_dir_all(&folder); // of an interrupted run
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    symlink(&found.root, &folder.join("torch"))?;
+    if let Some(nvidia) = found.root.parent().map(|site| site.join("nvidia")).filter(|n| n.is_dir())
+    {
+        symlink(&nvidia, &folder.join("nvidia"))?;
+    }
+    put_in_place(root, &folder)?;
+    // stays where a download was interrupted before
+    let _ = fs::remove_dir(root.join(CACHE));
+    Ok(())
+}
+
+#[cfg(unix)]
+fn symlink(to: &Path, at: &Path) -> Result<()> {
+    std::os::unix::fs::symlink(to, at).with_context(|| format!("cannot link {}", at.display()))
+}
+
+#[cfg(not(unix))]
+fn symlink(to: &Path, _at: &Path) -> Result<()> {
+    bail!("this system has no links to folders: set LIBTORCH to {} for every build", to.display())
+}
+
+/// Moves a finished folder to `.libtorch`; the former one goes only once it is out of the way.
+fn put_in_place(root: &Path, folder: &Path) -> Result<()> {
+    let target = root.join(FOLDER);
+    let former = root.join(CACHE).join("former");
+    if former.exists() {
+        fs::remove_dir_all(&former)
+            .with_context(|| format!("cannot remove {}", former.display()))?;
+    }
+    match fs::symlink_metadata(&target) {
+        Ok(data) if data.is_dir() => fs::rename(&target, &former),
+        Ok(_) => fs::remove_file(&target), // a link: what it points at is not ours
+        Err(_) => Ok(()),
+    }
+    .with_context(|| format!("cannot replace {}", target.display()))?;
+    fs::rename(folder, &target).with_context(|| format!("cannot make {}", target.display()))?;
+    if former.exists() {
+        fs::remove_dir_all(&former)
+            .with_context(|| format!("cannot remove {}", former.display()))?;
+    }
+    Ok(())
+}
+
+/// What the builds in one target folder were made with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    libtorch: PathBuf,
+    version: String,
+    cuda: bool,
+    /// Bytes of libtorch_cpu, which tells two builds of one version apart.
+    size: u64,
+}
+
+impl Stamp {
+    fn of(found: &Libtorch) -> Self {
+        let library = format!("lib/libtorch_cpu{}", std::env::consts::DLL_SUFFIX);
+        let size = fs::metadata(found.root.join(library)).map_or(0, |data| data.len());
+        Self {
+            libtorch: found.root.clone(),
+            version: found.version.clone(),
+            cuda: found.cuda,
+            size,
+        }
+    }
+
+    /// Writes the stamp; true if the folder's builds were made with another libtorch.
+    fn replace(&self, file: &Path) -> Result<bool> {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let former: Option<Self> = serde_json::from_str(&text).ok();
+        if former.as_ref() == Some(self) {
+            return Ok(false);
+        }
+        let fresh = file.with_extension("new");
+        fs::write(&fresh, serde_json::to_string_pretty(self)?)
+            .and_then(|()| fs::rename(&fresh, file))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(former.is_some())
+    }
+}
+
+/// Cargo sees a change of LIBTORCH, but not that the same path leads elsewhere: what was built with
+/// the former libtorch is removed.
+fn forget_other_builds(root: &Path, found: &Libtorch, other_in_use: bool) {
+    if other_in_use {
+        return; // the builds use the user's LIBTORCH, which cargo watches
+    }
+    let changed = target_folder()
+        .and_then(|target| Stamp::of(found).replace(&target.join("libtorch-stamp.json")));
+    match changed {
+        Ok(false) => {}
+        Ok(true) => {
+            eprintln!("{FOLDER} leads to another libtorch than before: rebuilding torch-sys");
+            for profile in ["dev", "release"] {
+                let mut clean = cargo(root);
+                clean.args(["clean", "--quiet", "--profile", profile]);
+                clean.args(["--package", "torch-sys", "--package", "torch-ext"]);
+                if !run(&mut clean).is_ok_and(|code| code == 0) {
+                    eprintln!("warning: that failed; run `cargo clean -p torch-sys -p torch-ext`");
+                }
+            }
+        }
+        Err(error) => eprintln!("warning: {error:#}"),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::libtorch::tests::fake_torch;
+
+    #[test]
+    fn a_good_folder_is_kept_and_a_wrong_version_is_not_replaced_unasked() {
+        let root = tempfile::tempdir().unwrap();
+        let site = root.path().join(FOLDER);
+        let torch = site.join("torch");
+        let plain = Options::default();
+        assert_eq!(judge(&torch, plain).unwrap(), None);
+        fake_torch(&site, "2.11.0");
+        assert!(judge(&torch, plain).unwrap().is_some());
+        assert_eq!(judge(&torch, Options { force: true, ..plain }).unwrap(), None);
+        assert_eq!(judge(&torch, Options { cuda: true, ..plain }).unwrap(), None);
+        fake_torch(&site, "2.10.0");
+        let error = judge(&torch, plain).unwrap_err().to_string();
+        assert!(error.contains("2.10.0") && error.contains("setup --force"), "{error}");
+    }
+
+    #[test]
+    fn links_lead_to_folders_and_can_be_moved() {
+        let root = tempfile::tempdir().unwrap();
+        let site = tempfile::tempdir().unwrap();
+        let first = inspect(&fake_torch(site.path(), "2.11.0+cpu")).unwrap();
+        fs::create_dir(site.path().join("nvidia")).unwrap();
+        link(root.path(), &first).unwrap();
+        let at = root.path().join(FOLDER);
+        assert!(fs::symlink_metadata(at.join("torch")).unwrap().is_symlink());
+        assert!(fs::symlink_metadata(at.join("nvidia")).unwrap().is_symlink());
+        assert_eq!(inspect(&at.join("torch")).unwrap(), first);
+        assert!(!root.path().join(CACHE).exists());
+
+        // to another one, over a link that a person made
+        fs::remove_dir_all(&at).unwrap();
+        symlink(site.path(), &at).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let second = inspect(&fake_torch(other.path(), "2.11.0")).unwrap();
+        link(root.path(), &second).unwrap();
+        assert_eq!(inspect(&at.join("torch")).unwrap(), second);
+        assert!(first.root.join("lib").is_dir(), "what the link led to must stay");
+    }
+
+    #[test]
+    fn a_folder_is_replaced_whole() {
+        let root = tempfile::tempdir().unwrap();
+        fake_torch(&root.path().join(FOLDER), "2.10.0");
+        fs::write(root.path().join(FOLDER).join("old"), "").unwrap();
+        let fresh = root.path().join(CACHE).join("unpacked");
+        fake_torch(&fresh, "2.11.0");
+        put_in_place(root.path(), &fresh).unwrap();
+        let at = root.path().join(FOLDER);
+        assert!(inspect(&at.join("torch")).is_ok() && !at.join("old").exists());
+        assert_eq!(root.path().join(CACHE).read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_stamp_tells_another_libtorch() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("stamp.json");
+        let (one, two) = (folder.path().join("1"), folder.path().join("2"));
+        let one = Stamp::of(&inspect(&fake_torch(&one, "2.11.0")).unwrap());
+        let two = Stamp::of(&inspect(&fake_torch(&two, "2.11.0")).unwrap());
+        assert!(!one.replace(&file).unwrap(), "nothing is known of the builds before the first");
+        assert!(!one.replace(&file).unwrap());
+        assert!(two.replace(&file).unwrap());
+        assert!(!two.replace(&file).unwrap());
+        let cuda = Stamp { cuda: true, ..two.clone() };
+        assert!(cuda.replace(&file).unwrap());
+        fs::write(&file, "{ half").unwrap();
+        assert!(!two.replace(&file).unwrap());
+        assert_eq!(
+            serde_json::from_str::<Stamp>(&fs::read_to_string(&file).unwrap()).unwrap(),
+            two
+        );
+    }
+
+    #[test]
+    fn a_wrong_variable_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = Options::default();
+        let none = checked_variable(&folder.path().join("no"), plain).unwrap_err().to_string();
+        assert!(none.contains("does not exist") && none.contains("Unset LIBTORCH"), "{none}");
+        let torch = fake_torch(folder.path(), "2.9.0");
+        let wrong = checked_variable(&torch, plain).unwrap_err().to_string();
+        assert!(wrong.contains("libtorch 2.9.0, expected 2.11.0"), "{wrong}");
+        fake_torch(folder.path(), "2.11.0+cpu");
+        assert!(checked_variable(&torch, plain).is_ok());
+        let cpu = checked_variable(&torch, Options { cuda: true, ..plain }).unwrap_err();
+        assert!(cpu.to_string().contains("is a CPU build"), "{cpu}");
+    }
+}

@@ -1,0 +1,161 @@
+//! `cargo xtask test`: the checks in the order in which they fail fastest.
+use crate::process::{cargo, output, run};
+use crate::progress::clock;
+use anyhow::Result;
+use std::path::Path;
+use std::time::Instant;
+
+/// One check: a cargo call.
+struct Step {
+    title: &'static str,
+    arguments: &'static [&'static str],
+    variable: Option<(&'static str, &'static str)>,
+    /// Part of `--quick`.
+    quick: bool,
+}
+
+/// The name by which the licence step is told apart: its tool may not be installed.
+const LICENCES: &str = "licences and bans";
+
+#[rustfmt::skip]
+const STEPS: &[Step] = &[
+    step("format", &["fmt", "--all", "--check"]),
+    step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    Step {
+        variable: Some(("RUSTDOCFLAGS", "-D warnings")),
+        quick: false,
+        ..step("docs", &["doc", "--workspace", "--no-deps"])
+    },
+    Step {
+        quick: false,
+        ..step(LICENCES, &["deny", "check", "licenses", "bans", "sources"])
+    },
+    step("libtorch-free tests", &["test"]),
+    step("libtorch tests", &["test", "--workspace", "--exclude", "kg-triples",
+        "--exclude", "mlqa-eval", "--exclude", "xtask", "--exclude", "examples"]),
+    Step {
+        quick: false,
+        ..step("recipes at a few steps each", &["test", "-p", "examples"])
+    },
+];
+
+const fn step(title: &'static str, arguments: &'static [&'static str]) -> Step {
+    Step { title, arguments, variable: None, quick: true }
+}
+
+impl Step {
+    /// The step as one types it.
+    fn line(&self) -> String {
+        let mut line = String::new();
+        if let Some((name, value)) = self.variable {
+            line += &format!("{name}=\"{value}\" ");
+        }
+        line += "cargo";
+        for argument in self.arguments {
+            line += " ";
+            line += argument;
+        }
+        line
+    }
+}
+
+/// Runs the steps and stops at the first that fails; returns its exit code, or 0.
+pub fn test(root: &Path, quick: bool) -> Result<u8> {
+    let steps: Vec<_> = STEPS.iter().filter(|step| step.quick || !quick).collect();
+    let mut times = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        println!("\n[{}/{}] {}: {}", index + 1, steps.len(), step.title, step.line());
+        if step.title == LICENCES {
+            if output(cargo(root).args(["deny", "--version"])).is_none() {
+                println!(
+                    "skipped: cargo-deny is not installed (`cargo install --locked cargo-deny`)"
+                );
+                times.push((step.title, None));
+                continue;
+            }
+            println!(
+                "(advisories change from day to day and are left out: `cargo deny check advisories`)"
+            );
+        }
+        let started = Instant::now();
+        let mut command = cargo(root);
+        command.args(step.arguments);
+        if let Some((name, value)) = step.variable {
+            command.env(name, value);
+        }
+        let code = run(&mut command)?;
+        times.push((step.title, Some(started.elapsed().as_secs_f64())));
+        if code != 0 {
+            eprintln!("\nerror: step {} of {} failed: {}", index + 1, steps.len(), step.title);
+            eprintln!("run it alone with: {}", step.line());
+            return Ok(code);
+        }
+    }
+    print!("\n{}", report(&times));
+    Ok(0)
+}
+
+/// The closing table and line.
+fn report(times: &[(&str, Option<f64>)]) -> String {
+    let mut text = String::new();
+    for (title, seconds) in times {
+        let seconds = seconds.map_or_else(|| "skipped".to_owned(), clock);
+        text += &format!("{title:<30} {seconds:>12}\n");
+    }
+    let total: f64 = times.iter().filter_map(|(_, seconds)| *seconds).sum();
+    let ran = times.iter().filter(|(_, seconds)| seconds.is_some()).count();
+    let skipped = times.len() - ran;
+    let note = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
+    text += &format!("all good: {ran} steps passed{note} in {}\n", clock(total));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_are_in_order_and_can_be_typed() {
+        let titles: Vec<_> = STEPS.iter().map(|step| step.title).collect();
+        assert_eq!(
+            titles,
+            [
+                "format",
+                "clippy",
+                "docs",
+                "licences and bans",
+                "libtorch-free tests",
+                "libtorch tests",
+                "recipes at a few steps each"
+            ]
+        );
+        let docs = STEPS.iter().find(|step| step.title == "docs").unwrap().line();
+        assert_eq!(docs, "RUSTDOCFLAGS=\"-D warnings\" cargo doc --workspace --no-deps");
+    }
+
+    #[test]
+    fn every_package_is_tested_by_some_step() {
+        let tests: Vec<_> =
+            STEPS.iter().filter(|step| step.arguments.first() == Some(&"test")).collect();
+        let [free, torch, recipes] = tests.as_slice() else { panic!("three steps run tests") };
+        let root = crate::process::workspace_root().unwrap();
+        let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+        let defaults = manifest.lines().find(|line| line.starts_with("default-members")).unwrap();
+        assert_eq!(free.arguments, ["test"]);
+        for (index, argument) in torch.arguments.iter().enumerate() {
+            if *argument == "--exclude" {
+                let name = torch.arguments[index + 1];
+                let elsewhere = defaults.contains(name) || recipes.arguments.contains(&name);
+                assert!(elsewhere, "{name} is excluded and tested nowhere else");
+            }
+        }
+    }
+
+    #[test]
+    fn the_report_names_what_was_skipped() {
+        let text =
+            report(&[("format", Some(2.0)), ("licences and bans", None), ("docs", Some(70.0))]);
+        assert!(text.contains("licences and bans                   skipped\n"), "{text}");
+        assert!(text.ends_with("all good: 2 steps passed, 1 skipped in 1 min 12 s\n"), "{text}");
+    }
+}

