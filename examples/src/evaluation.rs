@@ -133,7 +133,7 @@ pub fn evaluate(
             }
             let dataset = Dataset::read(&path)?;
             let answers = reader.answer(&dataset.questions, &config.decoding, config.batch_size)?;
-            let predictions: Predictions = answers.iter().collect();
+            let predictions = Predictions::from(answers.as_slice());
             predictions.write(question_file(out, &config.split, context, question))?;
             let score = score(&dataset, &predictions, Normalization::Mlqa(context))?;
             matrix.insert(context, question, Cell::from(&score));

@@ -170,14 +170,20 @@ fn check_item(item: &QuestionItem, stated: &[(String, String, &str)]) {
 #[test]
 fn fillers_of_other_relations_stand_in() {
     let graph = world(12);
-    let set = build(&graph, &config(&["en"], 4, 1));
-    assert_eq!(set.items.len(), 24);
+    let set = build(&graph, &QuestionConfig { count: Some(240), ..config(&["en"], 4, 1) });
+    assert_eq!(set.items.len(), 240);
     let mut other = 0;
     for item in &set.items {
         let stated = parse(&item.context);
         assert_eq!(stated.len(), 4);
         check_item(item, &stated);
-        let relation = graph.triple(item.fact).unwrap().relation;
+        let asked = graph.triple(item.fact).unwrap();
+        let (relation, head) = (asked.relation, graph.label(asked.head, "en").unwrap());
+        assert_eq!(
+            stated.iter().filter(|(h, _, _)| h == head).count(),
+            1,
+            "one sentence about the head"
+        );
         assert!(stated.iter().filter(|(_, _, r)| *r == relation).count() >= 2);
         other += stated.iter().filter(|(_, _, r)| *r != relation).count();
     }

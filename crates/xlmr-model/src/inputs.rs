@@ -39,6 +39,15 @@ impl Inputs {
     pub fn masked(input_ids: Tensor, attention_mask: Tensor) -> Self {
         Self { attention_mask: Some(attention_mask), ..Self::new(input_ids) }
     }
+
+    /// The checks of a forward pass without the pass, for a whole data set at once.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the first tensor with a shape, dtype, id or position that a model of this
+    /// configuration cannot take, and the place in it.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        Prepared::new(self, config, Device::Cpu).map(drop)
+    }
 }
 
 /// Checked inputs on the model's device.

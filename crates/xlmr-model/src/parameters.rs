@@ -114,7 +114,7 @@ impl Spec {
             }
         };
         if let Init::NormalButRow(row) = self.init {
-            tensor.f_select(0, row)?.f_zero_()?;
+            let _ = tensor.f_select(0, row)?.f_zero_()?;
         }
         Ok(tensor)
     }

@@ -87,7 +87,7 @@ fn bad_input_is_one_line_and_status_2() {
     let bad_ids = folder.path().join("ids.safetensors");
     std::fs::copy(&input, &bad_ids).unwrap();
     edit_tensors(&bad_ids, |tensors| {
-        let _ = tensors.get_mut("input_ids").unwrap().get(0).fill_(300);
+        let _ = tensors["input_ids"].get(3).fill_(300);
     });
     let bad_mask = folder.path().join("mask.safetensors");
     std::fs::copy(&input, &bad_mask).unwrap();
@@ -105,7 +105,7 @@ fn bad_input_is_one_line_and_status_2() {
     let cut = folder.path().join("cut.safetensors");
     std::fs::write(&cut, &std::fs::read(&input).unwrap()[..40]).unwrap();
     for (model, inputs, device, part) in [
-        (&qa, &bad_ids, "cpu", "vocab_size - 1 = 299"),
+        (&qa, &bad_ids, "cpu", "vocab_size - 1 = 299, got 300 in row 3, column 0"),
         (&qa, &bad_mask, "cpu", "attention_mask"),
         (&qa, &no_ids, "cpu", "input_ids"),
         (&qa, &cut, "cpu", "cut.safetensors"),
@@ -123,6 +123,8 @@ fn bad_input_is_one_line_and_status_2() {
             text(&out),
             "--device",
             device,
+            "--batch-size",
+            "2",
         ]);
         let stderr = String::from_utf8_lossy(&result.stderr);
         assert_eq!(result.status.code(), Some(2), "{part}: {stderr}");

@@ -54,6 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::NoWeights { path: args.model.clone(), reason });
     }
 
+    inputs.check(model.config())?;
     let rows = inputs.input_ids.size().first().copied().unwrap_or(0);
     let step = i64::from(args.batch_size);
     let progress = ProgressBar::new(u64::try_from(rows).unwrap_or(0));
@@ -63,8 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut parts: BTreeMap<&'static str, Vec<Tensor>> = BTreeMap::new();
     let _no_grad = tch::no_grad_guard();
     let mut first = 0;
-    // At least one round, so that an empty batch meets the checks too.
-    while first == 0 || first < rows {
+    while first < rows {
         let count = step.min(rows - first);
         for (name, tensor) in forward(&model, head, &narrow(&inputs, first, count)?)? {
             parts.entry(name).or_default().push(tensor.f_to_device(tch::Device::Cpu)?);
@@ -94,15 +94,9 @@ fn read_inputs(args: &Args) -> Result<Inputs> {
     })
 }
 
-/// Rows `first` to `first + count` of a batch. A tensor of another shape passes whole, for the model to refuse.
+/// Rows `first` to `first + count` of a batch.
 fn narrow(inputs: &Inputs, first: i64, count: i64) -> Result<Inputs> {
-    let size = inputs.input_ids.size();
-    let part = |tensor: &Tensor| -> Result<Tensor> {
-        if size.is_empty() || tensor.size() != size {
-            return Ok(tensor.shallow_clone());
-        }
-        Ok(tensor.f_narrow(0, first, count)?)
-    };
+    let part = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_narrow(0, first, count)?) };
     let optional = |tensor: &Option<Tensor>| tensor.as_ref().map(part).transpose();
     Ok(Inputs {
         input_ids: part(&inputs.input_ids)?,
