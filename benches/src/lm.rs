@@ -37,9 +37,9 @@ impl LmCase {
         let LmSize { batch, length, hidden, vocabulary } = size;
         let options = (Kind::Float, Device::Cpu);
         let weight = |rows, columns| -> Result<Tensor> {
-            Ok(Tensor::f_randn([rows, columns], options)?
-                .f_mul_scalar(0.02)?
-                .set_requires_grad(true))
+            let mut weight = Tensor::f_randn([rows, columns], options)?;
+            let _ = weight.f_mul_scalar_(0.02)?; // in place, so that the peak memory is the step's
+            Ok(weight.set_requires_grad(true))
         };
         let zeros =
             |n| -> Result<Tensor> { Ok(Tensor::f_zeros([n], options)?.set_requires_grad(true)) };
@@ -75,7 +75,9 @@ impl LmCase {
     pub fn gather_first(&self) -> Result<f64> {
         let masked = masked_positions(&self.labels)?;
         let logits = self.head(&masked.gather(&self.hidden)?)?;
-        self.backward(masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?)
+        let loss = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
+        drop(logits);
+        self.backward(loss)
     }
 
     /// As `XLMRobertaForMaskedLM` does it: logits of all positions, cross-entropy that ignores -100.

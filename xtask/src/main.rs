@@ -131,9 +131,12 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             ensure(root, Options::default())?;
             steps::test(root, quick)
         }
-        Task::Demo { arguments } => example(root, "demo", &arguments),
+        Task::Demo { arguments } => example(root, "bridging-gap", &demo_arguments(&arguments)),
         Task::Ask { arguments } => example(root, "ask", &arguments),
-        Task::PretrainBase { arguments } => example(root, "pretrain-base", &arguments),
+        Task::PretrainBase { arguments } => {
+            let recipe = "examples/pretrain-base/recipe.toml".to_owned();
+            example(root, "pretrain-base", &[vec![recipe], arguments].concat())
+        }
         Task::Bench { arguments } => {
             ensure(root, Options::default())?;
             let mut bench = cargo(root);
@@ -141,6 +144,21 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             run(&mut bench)
         }
     }
+}
+
+/// The demo is the first paper's recipe on the embedded data, in a run folder of its own.
+fn demo_arguments(given: &[String]) -> Vec<String> {
+    let mut arguments = vec!["examples/bridging-gap/small.toml".to_owned()];
+    let names_folder = |argument: &String| {
+        ["--out", "--resume"].iter().any(|name| {
+            argument.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        })
+    };
+    if !given.iter().any(names_folder) {
+        arguments.extend(["--out".to_owned(), "runs/demo".to_owned()]);
+    }
+    arguments.extend_from_slice(given);
+    arguments
 }
 
 /// Set-up, then one program of `examples/`, optimised.
@@ -162,12 +180,23 @@ mod tests {
     }
 
     #[test]
+    fn the_demo_has_a_run_folder_unless_one_is_named() {
+        let line = |given: &[&str]| {
+            demo_arguments(&given.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()).join(" ")
+        };
+        let recipe = "examples/bridging-gap/small.toml";
+        assert_eq!(line(&["--seeds", "3"]), format!("{recipe} --out runs/demo --seeds 3"));
+        assert_eq!(line(&["--out=x"]), format!("{recipe} --out=x"));
+        assert_eq!(line(&["--resume", "x"]), format!("{recipe} --resume x"));
+    }
+
+    #[test]
     fn options_of_a_program_are_passed_on() {
         let passed = |line: &[&str]| match Cli::try_parse_from(line).unwrap().task {
             Task::Demo { arguments } | Task::Bench { arguments } => arguments,
             _ => panic!("another task"),
         };
-        let line = ["xtask", "demo", "--seeds", "3", "--set", "train.lr=1e-3", "--out", "a b"];
+        let line = ["xtask", "demo", "--seeds", "3", "--set", "injection.steps=9", "--out", "a b"];
         assert_eq!(passed(&line), line[2..]);
         assert_eq!(passed(&["xtask", "demo", "--", "--help"]), ["--help"]);
         assert_eq!(passed(&["xtask", "bench", "--quick"]), ["--quick"]);

@@ -56,7 +56,7 @@ fn run(args: &Args) -> Result<()> {
                 .args(["--vocabulary", &args.vocabulary.to_string()])
                 .status()
                 .with_context(|| format!("starting a process for {only}"))?;
-            ensure!(status.success(), "{only}: the process ended with {status}; out of memory?");
+            ensure!(status.success(), "{only}: its process ended with {status}");
         }
         return Ok(());
     };
@@ -69,11 +69,11 @@ fn run(args: &Args) -> Result<()> {
     })?;
     let name = formulation.to_possible_value().map(|value| value.get_name().to_owned());
     let loss = match formulation {
-        Formulation::Inputs => f64::NAN,
-        Formulation::GatherFirst => case.gather_first()?,
-        Formulation::EveryPosition => case.every_position()?,
+        Formulation::Inputs => String::new(),
+        Formulation::GatherFirst => format!(", loss {:.4}", case.gather_first()?),
+        Formulation::EveryPosition => format!(", loss {:.4}", case.every_position()?),
     };
-    println!("{:<15} peak {:>6} MiB, loss {loss:.4}", name.unwrap_or_default(), peak_mib()?);
+    println!("{:<15} peak {:>6} MiB{loss}", name.unwrap_or_default(), peak_mib()?);
     Ok(())
 }
 

@@ -74,11 +74,11 @@ pub(crate) fn row_losses(
         IGNORE_INDEX,
         label_smoothing,
     )?;
-    if about.checks == Checks::Full {
-        if let Some([row]) = first_true(&losses.f_isfinite()?.f_logical_not()?)?.as_deref() {
-            let rule = "the loss of this target is not finite; its logit must be finite";
-            about.not_finite(logits, *row, targets.f_int64_value(&[*row])?, rule)?;
-        }
+    if about.checks == Checks::Full
+        && let Some([row]) = first_true(&losses.f_isfinite()?.f_logical_not()?)?.as_deref()
+    {
+        let rule = "the loss of this target is not finite; its logit must be finite";
+        about.not_finite(logits, *row, targets.f_int64_value(&[*row])?, rule)?;
     }
     Ok(losses)
 }

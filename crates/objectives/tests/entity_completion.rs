@@ -1,4 +1,5 @@
 //! `entity_completion` against float64 loops, central differences and values worked by hand.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 mod common;
 
 use common::{assert_near, check_gradient, ids, leaf, naive_nll, ramp, refusal, scalar, tensor};
@@ -173,7 +174,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn agrees_with_the_loops((logits, targets, entities) in batches()) {

@@ -1,4 +1,5 @@
 //! `masked_lm` against float64 loops, central differences and values worked by hand.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 mod common;
 
 use common::{
@@ -184,7 +185,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn agrees_with_the_loops((logits, targets) in batches(), smoothing in prop_oneof![Just(0.0), 0.0..0.9]) {

@@ -1,4 +1,5 @@
 //! Positions that carry loss: found in row-major order, gathered with exact gradients.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 mod common;
 
 use common::{assert_zero_row, ids};
@@ -74,7 +75,7 @@ fn what_does_not_fit_is_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The positions are those a loop finds.
     #[test]

@@ -1,4 +1,5 @@
 //! `span` against float64 loops, central differences and values worked by hand.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 mod common;
 
 use common::{
@@ -238,7 +239,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn agrees_with_the_loops((x, y, mask, s, e) in batches()) {

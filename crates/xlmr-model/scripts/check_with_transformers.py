@@ -85,7 +85,9 @@ def check(folder, program, seed):
         source, target = Path(scratch, "in.safetensors"), Path(scratch, "out.safetensors")
         save_file(inputs, source)
         command = [program, "run", "--model", folder, "--inputs", source, "--out", target]
-        subprocess.run([*map(str, command), "--device", "cpu"], check=True)
+        run = subprocess.run([*map(str, command), "--device", "cpu"], stderr=subprocess.PIPE, text=True)
+        if run.returncode != 0:
+            return float("nan"), [*faults, f"xlmr-model run: {run.stderr.strip()}"]
         outputs = load_file(target)
     if outputs.keys() != expected.keys():
         faults.append(f"outputs {sorted(outputs)} instead of {sorted(expected)}")

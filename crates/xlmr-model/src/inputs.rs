@@ -162,8 +162,12 @@ impl Prepared {
 /// The values of an integer tensor of the same shape as `input_ids`, row by row.
 fn integers(name: &'static str, tensor: &Tensor, size: &[i64]) -> Result<Vec<i64>> {
     let kind = tensor.f_kind()?;
-    let integer = matches!(kind, Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8);
-    if !integer && !(kind == Kind::Bool && name == "attention_mask") {
+    let fits = match kind {
+        Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8 => true,
+        Kind::Bool => name == "attention_mask",
+        _ => false,
+    };
+    if !fits {
         return Err(Error::input(name, "an integer tensor, best int64", format!("{kind:?}")));
     }
     if tensor.size() != size {

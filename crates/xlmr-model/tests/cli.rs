@@ -1,4 +1,5 @@
 //! The `xlmr-model` program.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! What config.json may say.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use common::case;

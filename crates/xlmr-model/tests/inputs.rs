@@ -1,4 +1,5 @@
 //! Position ids by hand, and every check at the door.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use common::{ids, small_config};

@@ -1,4 +1,5 @@
 //! Folders of every layout, and folders that are damaged.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! Outputs and gradients against transformers' (see crates/testkit/fixtures/README.md), and the model's own promises.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use common::{CASES, batch, case, ids, load, logits, small_config};
@@ -138,6 +139,9 @@ fn rows_without_a_token_stay_finite_with_their_gradients() {
     let mask = Tensor::from_slice(&[1i64, 1, 0, 0, 0, 0]).view([2, 3]);
     let hidden = model.encode(&Inputs::masked(ids(2, 3), mask), false).unwrap();
     assert!(bool::try_from(hidden.isfinite().all()).unwrap());
+    // As documented, such a row attends to all its positions.
+    let whole = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
+    assert_close("row without a token", &hidden.get(1), &whole.get(1), 1e-6);
     hidden.square().sum(Kind::Float).backward();
     for (name, parameter) in model.named_parameters() {
         assert!(bool::try_from(parameter.grad().isfinite().all()).unwrap(), "{name}");
@@ -197,6 +201,16 @@ fn fresh_models_follow_transformers_initialisation_and_the_seed() {
             assert_eq!(tensor.get(1).abs().max().double_value(&[]), 0.0, "{name}: row of <pad>");
         }
     }
+    // No two parameters share their draws.
+    let find = |end: &str| {
+        let all = model.named_parameters();
+        all.into_iter().find(|(name, _)| name.ends_with(end)).unwrap().1
+    };
+    assert!(
+        !find("layer.0.attention.self.query.weight")
+            .equal(&find("layer.0.attention.self.key.weight"))
+    );
+    assert!(!find("layer.0.output.dense.weight").equal(&find("layer.1.output.dense.weight")));
     let again = Model::new(&config, &heads, Device::Cpu, 7).unwrap();
     let bare = Model::new(&config, &[], Device::Cpu, 7).unwrap();
     let other = Model::new(&config, &[], Device::Cpu, 8).unwrap();

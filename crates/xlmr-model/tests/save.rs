@@ -1,4 +1,5 @@
 //! Saved folders against the stored ones, and round trips.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 //! What the tests share: the stored cases and small helpers.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
