@@ -75,7 +75,7 @@ fn run(args: &Args) -> Result<()> {
         return answer(&reader, &decoding, &text, question);
     }
     let terminal = std::io::stdin().is_terminal();
-    println!("{text}\n");
+    cli::say(format!("{text}\n"))?;
     loop {
         if terminal {
             print!("question> ");
@@ -107,13 +107,13 @@ fn answer(
     };
     let answers = reader.answer(std::slice::from_ref(&question), decoding, 16)?;
     let Some(best) = answers.first().and_then(|one| one.candidates.first()) else {
-        println!("no answer fits");
+        cli::say("no answer fits")?;
         return Ok(());
     };
-    println!("{}  ({:.0} %)", best.text, 100.0 * best.probability);
-    println!("  {}", in_sentence(text, best.answer_start, best.text.chars().count()));
+    cli::say(format!("{}  ({:.0} %)", best.text, 100.0 * best.probability))?;
+    cli::say(format!("  {}", in_sentence(text, best.answer_start, best.text.chars().count())))?;
     for other in answers.iter().flat_map(|one| &one.candidates).skip(1).take(2) {
-        println!("  or {}  ({:.0} %)", other.text, 100.0 * other.probability);
+        cli::say(format!("  or {}  ({:.0} %)", other.text, 100.0 * other.probability))?;
     }
     Ok(())
 }

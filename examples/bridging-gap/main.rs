@@ -71,7 +71,7 @@ fn start(args: &Args) -> Result<()> {
     // III-A: facts that have labels in every language, the same for all models.
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
     let (facts, sampled) = sample(&graph, &recipe.sampling)?;
-    println!("{} facts in {} languages", sampled.kept, recipe.languages.len());
+    cli::say(format!("{} facts in {} languages", sampled.kept, recipe.languages.len()))?;
     let tokenizer = vocabulary::read(&recipe.model.path.join("tokenizer.json"))?;
     let data = question_data(&run, &facts)?;
 
@@ -88,8 +88,11 @@ fn start(args: &Args) -> Result<()> {
             }
         }
     }
-    println!("\n{}", run.report(&results)?);
-    println!("Everything is in {}; open matrix/<arm>/matrix.html there.", run.folder.display());
+    cli::say(format!("\n{}", run.report(&results)?))?;
+    cli::say(format!(
+        "Everything is in {}; open matrix/<arm>/matrix.html there.",
+        run.folder.display()
+    ))?;
     Ok(())
 }
 
@@ -118,7 +121,7 @@ impl Method<'_> {
             Model::load(&recipe.model.path, &heads, self.run.machine.device, options)?;
         check_tokenizer(self.tokenizer, model.config())?;
         if !loaded.missing.is_empty() {
-            println!("freshly initialised: {}", loaded.missing.join(", "));
+            cli::say(format!("freshly initialised: {}", loaded.missing.join(", ")))?;
         }
         let norm = mean_norm(&model)?;
 

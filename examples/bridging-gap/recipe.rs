@@ -1,9 +1,9 @@
 //! The keys of `recipe.toml` and what they mean.
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use examples::evaluation::EvaluationConfig;
+use anyhow::{Context, Result, bail};
+use examples::evaluation::{EvaluationConfig, question_file};
 use examples::reading::ReadingConfig;
 use kg_triples::questions::EntitySplit;
 use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
@@ -11,7 +11,7 @@ use mlqa_eval::WindowConfig;
 use objectives::{EntityCompletionConfig, SpanConfig};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
-use xlmr_model::Segments;
+use xlmr_model::{Config, Segments};
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -140,6 +140,16 @@ impl Recipe {
                 bail!("{key} = {}: no such file or folder", value.display());
             }
         }
+        let config = Config::from_file(self.model.path.join("config.json"))?;
+        let lengths = [
+            ("windows.max_length", self.windows.max_length),
+            ("sequences.max_length", self.sequences.max_length),
+        ];
+        for (key, length) in lengths {
+            if i64::try_from(length).map_or(true, |length| length > config.max_length()) {
+                bail!("{key} = {length}: the model has {} positions", config.max_length());
+            }
+        }
         if self.languages.first().map(String::as_str) != Some("en") || self.languages.len() < 2 {
             bail!("languages = {:?}: must be \"en\" and at least one other", self.languages);
         }
@@ -156,6 +166,54 @@ impl Recipe {
             }
         }
         Ok(())
+    }
+
+    /// Every file that a run reads; evaluation files are named by their languages.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        let folder = |folder: &Path, wanted: &dyn Fn(&str) -> bool| -> Result<Vec<PathBuf>> {
+            let name = || folder.display().to_string();
+            let mut found = Vec::new();
+            for entry in std::fs::read_dir(folder).with_context(name)? {
+                let path = entry.with_context(name)?.path();
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                if path.is_file() && wanted(name) {
+                    found.push(path);
+                }
+            }
+            found.sort();
+            Ok(found)
+        };
+        files.extend(folder(&self.data.kg, &|name| name.ends_with(".tsv"))?);
+        let model = |name: &str| name.ends_with(".safetensors") || name.ends_with(".json");
+        files.extend(folder(&self.model.path, &model)?);
+        match &self.data.templates {
+            Some(templates) => files.push(templates.clone()),
+            None => {
+                files.push(self.data.train.clone());
+                files.extend(self.evaluation_files(&self.data.evaluation)?);
+            }
+        }
+        Ok(files)
+    }
+
+    /// The question files of the evaluation, in `folder`.
+    pub fn evaluation_files(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for context in &self.evaluation.contexts {
+            for question in &self.languages {
+                let (context, question) = (context.parse()?, question.parse()?);
+                let path = question_file(folder, &self.evaluation.split, context, question);
+                if !path.exists() {
+                    bail!(
+                        "{}: no such file; data.evaluation must hold MLQA's files, such as test-context-en-question-de.json",
+                        path.display()
+                    );
+                }
+                files.push(path);
+            }
+        }
+        Ok(files)
     }
 
     /// The models of an arm: without injection one serves all languages.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
+use examples::fingerprint;
 use examples::machine::Machine;
 use examples::results::{
     ArmSummary, Measured, Summary, mean_sd, read_json, write_json, write_text,
@@ -53,6 +54,7 @@ impl Run {
         }
         let machine = Machine::set_up(&recipe.device, recipe.threads, &recipe.float32_matmul)?;
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        fingerprint::check(&folder.join("fingerprints.json"), &recipe.files()?)?;
         examples::recipe::write(&path, &recipe)?;
         Ok(Self { recipe, folder: folder.to_owned(), machine, start })
     }
@@ -84,8 +86,8 @@ impl Run {
         }
         fs::create_dir_all(place).with_context(|| place.display().to_string())?;
         let start = Instant::now();
-        let result = ModelResult { seconds: start.elapsed().as_secs_f64(), ..compute()? };
-        let result = ModelResult { seconds: start.elapsed().as_secs_f64(), ..result };
+        let mut result = compute()?;
+        result.seconds = start.elapsed().as_secs_f64();
         write_json(&path, &result)?;
         for stage in ["inject", "fine-tune"] {
             let checkpoints = place.join(stage).join("checkpoints");

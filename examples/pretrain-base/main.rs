@@ -79,7 +79,7 @@ fn run(args: &Args) -> Result<()> {
     let passages = passages(&tokenizer, &corpus)?;
     for (language, own) in LANGUAGES.iter().zip(&passages) {
         let tokens: usize = own.iter().map(Vec::len).sum();
-        println!("{language}: {} passages, {tokens} tokens", own.len());
+        cli::say(format!("{language}: {} passages, {tokens} tokens", own.len()))?;
     }
 
     let config = Config {
@@ -114,13 +114,13 @@ fn run(args: &Args) -> Result<()> {
     let report = fit(&stage, &training, &model.named_parameters(), &mut task)?;
     model.save(&args.out, Head::MaskedLm)?;
     save_tokenizer(&tokenizer, &args.out.join("tokenizer.json"))?;
-    println!(
+    cli::say(format!(
         "{} steps in {:.0} s, loss {:.3}; the model is in {}",
         report.steps,
         report.seconds,
         report.final_loss,
         args.out.display()
-    );
+    ))?;
     Ok(())
 }
 

@@ -224,3 +224,72 @@ impl Task for ClozeTask<'_> {
         Ok(StepLosses { total, parts })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{model, specials};
+
+    fn task(model: &Model) -> ClozeTask<'_> {
+        // Every token of a passage is different, so that a place can be told from its token.
+        let passage: Vec<i64> = (5..65).collect();
+        let config = ClozeConfig::default();
+        ClozeTask::new(model, specials(), vec![vec![passage]], 10, &config, "test".into()).unwrap()
+    }
+
+    #[test]
+    fn the_answer_is_a_span_of_the_passage_that_the_question_leaves_out() {
+        let model = model(80);
+        let task = task(&model);
+        let mut rng = trainer::rng_for(1, "cloze", 0);
+        for _ in 0..200 {
+            let cloze = task.draw(40, &mut rng).unwrap();
+            let passage = &cloze.input_ids[cloze.passage_start..cloze.input_ids.len() - 1];
+            assert_eq!(passage.len(), 40);
+            assert!(cloze.start >= cloze.passage_start && cloze.end >= cloze.start);
+            assert!(cloze.end - cloze.start < 4);
+            let answer = &cloze.input_ids[cloze.start..=cloze.end];
+            let question = &cloze.input_ids[1..cloze.passage_start - 2];
+            assert!(question.iter().all(|token| !answer.contains(token)));
+            assert!(question.iter().filter(|token| **token == specials().mask).count() <= 1);
+            assert_eq!(cloze.input_ids[cloze.passage_start - 2..cloze.passage_start], [2, 2]);
+        }
+    }
+
+    #[test]
+    fn tokens_to_predict_are_in_the_passage_and_not_near_the_answer() {
+        let model = model(80);
+        let task = task(&model);
+        let mut rng = trainer::rng_for(2, "cloze", 0);
+        let (mut predicted, mut masked) = (0, 0);
+        for _ in 0..300 {
+            let cloze = task.draw(40, &mut rng).unwrap();
+            for (place, &label) in cloze.labels.iter().enumerate() {
+                if label == IGNORE_INDEX {
+                    continue;
+                }
+                assert!(place >= cloze.passage_start);
+                assert!(place + 1 < cloze.start || place > cloze.end + 1);
+                predicted += 1;
+                let input = cloze.input_ids[place];
+                assert!(input == label || input == specials().mask);
+                masked += usize::from(input == specials().mask);
+            }
+        }
+        // 12 % of about 36 free tokens in each of 300 passages, 85 % of them masked.
+        assert!((1100..1500).contains(&predicted), "{predicted}");
+        assert!((0.80..0.90).contains(&(f64::from(masked as u32) / f64::from(predicted))));
+    }
+
+    #[test]
+    fn passages_too_short_for_an_answer_are_an_error() {
+        let model = model(80);
+        let config = ClozeConfig::default();
+        let short = vec![vec![vec![5, 6, 7]]];
+        let mut task =
+            ClozeTask::new(&model, specials(), short, 4, &config, "test".into()).unwrap();
+        let rng = trainer::rng_for(3, "cloze", 0);
+        let mut step = Step { batch: &[0, 1], number: 0, total: 1, rng };
+        assert!(task.losses(&mut step).is_err());
+    }
+}

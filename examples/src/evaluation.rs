@@ -1,7 +1,7 @@
 //! A model's answers to a folder of question files, scored as MLQA is.
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use mlqa_eval::{
     Cell, Dataset, DatasetName, DecodeConfig, Language, Matrix, NBest, Normalization, Predictions,
     Purpose, Question, Window, WindowConfig, decode, score, windows,
@@ -125,12 +125,6 @@ pub fn evaluate(
         for question in languages {
             let (context, question): (Language, Language) = (context.parse()?, question.parse()?);
             let path = question_file(folder, &config.split, context, question);
-            if !path.exists() {
-                bail!(
-                    "{}: no such file; data.evaluation must hold MLQA's files, such as test-context-en-question-de.json",
-                    path.display()
-                );
-            }
             let dataset = Dataset::read(&path)?;
             let answers = reader.answer(&dataset.questions, &config.decoding, config.batch_size)?;
             let predictions = Predictions::from(answers.as_slice());

@@ -92,3 +92,54 @@ impl Task for InjectionTask<'_> {
         Ok(StepLosses::single("entity_completion", loss))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kg_triples::questions::EntitySplit;
+    use kg_triples::{KnowledgeGraph, SequenceConfig, build_sequences};
+    use objectives::EntityNormalization;
+
+    use super::*;
+    use crate::testing::model;
+
+    #[test]
+    fn the_loss_is_that_of_a_loop_over_entities() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let graph = KnowledgeGraph::read_dir(root.join("data/demo/kg")).unwrap();
+        let few = EntitySplit { train: 0.02, dev: 0.49, test: 0.49, seed: 1 };
+        let heads = few.divide(&graph).unwrap().train;
+        let graph = graph.filter(|fact| heads.contains(fact.head));
+        let tokenizer = crate::vocabulary::read(&root.join("data/base/tokenizer.json")).unwrap();
+        let (sequences, _) =
+            build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer).unwrap();
+        let model = model(4000);
+        let config = EntityCompletionConfig {
+            normalization: EntityNormalization::Entity,
+            ..Default::default()
+        };
+        let mut task = InjectionTask::new(&model, &sequences, &config, "test".into());
+        let batch: Vec<usize> = (0..sequences.len().min(12)).collect();
+        let rng = trainer::rng_for(0, "test", 0);
+        let mut step = Step { batch: &batch, number: 0, total: 1, rng };
+        let got = task.losses(&mut step).unwrap().total.double_value(&[]);
+
+        // Each row by itself, unpadded; each entity by itself.
+        let mut per_entity = Vec::new();
+        for sequence in batch.iter().map(|&k| &sequences[k]) {
+            let ids: Vec<i64> = sequence.input_ids.iter().map(|&id| i64::from(id)).collect();
+            let inputs = Inputs::new(Tensor::from_slice(&ids).unsqueeze(0));
+            let hidden = model.encode(&inputs, false).unwrap();
+            let log_p = model.mlm_logits(&hidden).unwrap().log_softmax(-1, None::<tch::Kind>);
+            for entity in &sequence.entities {
+                let places = entity.start..entity.end;
+                let count = places.len() as f64;
+                let loss: f64 =
+                    places.map(|k| -log_p.double_value(&[0, k as i64, sequence.labels[k]])).sum();
+                per_entity.push(loss / count);
+            }
+        }
+        let want = per_entity.iter().sum::<f64>() / per_entity.len() as f64;
+        assert!(per_entity.len() > batch.len(), "no pair of entities in the batch");
+        assert!((got - want).abs() < 1e-4, "got {got}, want {want}");
+    }
+}

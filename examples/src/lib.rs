@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cloze;
 pub mod corpus;
 pub mod evaluation;
+pub mod fingerprint;
 pub mod injection;
 pub mod machine;
 pub mod mimetic;
@@ -14,3 +15,6 @@ pub mod recipe;
 pub mod results;
 pub mod retrieval;
 pub mod vocabulary;
+
+#[cfg(test)]
+mod testing;

@@ -143,7 +143,7 @@ impl<'a> ReadingTask<'a> {
             }
         }
         if rng.random::<f64>() < rate {
-            before.extend(after.drain(..));
+            before.append(&mut after);
             let cut = rng.random_range(0..=before.len());
             after = before.split_off(cut);
         }
@@ -343,4 +343,106 @@ pub fn recentre(model: &Model, norm: f64) -> Result<()> {
 pub fn mean_norm(model: &Model) -> Result<f64> {
     let norms = model.word_embeddings().f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], false)?;
     Ok(norms.f_mean(Kind::Float)?.f_double_value(&[])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mlqa_eval::Answer;
+
+    use super::*;
+    use crate::testing::model;
+
+    const CONTEXT: &str = "The official language of Peru is Spanish . A region is Asia .";
+
+    fn tokenizer() -> Tokenizer {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        crate::vocabulary::read(&root.join("data/base/tokenizer.json")).unwrap()
+    }
+
+    fn question() -> Question {
+        Question {
+            id: "q".into(),
+            question: "What is the official language of Peru ?".into(),
+            context: Arc::from(CONTEXT),
+            answers: vec![Answer { text: "Spanish".into(), answer_start: 33 }],
+            title: "".into(),
+        }
+    }
+
+    fn task<'a>(model: &'a Model, tokenizer: &Tokenizer, config: ReadingConfig) -> ReadingTask<'a> {
+        let (questions, windows) = ([question()], WindowConfig::default());
+        let windows = WindowConfig { max_length: 90, doc_stride: 10, segment_ids: true, ..windows };
+        let marks = EntityMarks::from([("q".to_owned(), (33, 4))]);
+        let data = ReadingData { questions: &questions, marks: &marks, windows: &windows };
+        ReadingTask::new(model, tokenizer, &data, &config, &SpanConfig::default(), "t".into())
+            .unwrap()
+    }
+
+    #[test]
+    fn the_asked_entity_is_found_and_survives_disturbance() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let config = ReadingConfig { question_replacement: 1.0, ..Default::default() };
+        let task = task(&model, &tokenizer, config);
+        let entity = task.rows[0].entity.unwrap();
+        let end = question_end(&task.rows[0].window);
+        let ids: Vec<i64> = task.rows[0].window.input_ids.iter().map(|&id| i64::from(id)).collect();
+        let question = &ids[1..end];
+        let peru = tokenizer.encode_fast("Peru", false).unwrap();
+        let peru: Vec<i64> = peru.get_ids().iter().map(|&id| i64::from(id)).collect();
+        assert_eq!(question[entity.0..entity.1], peru);
+        let mut rng = trainer::rng_for(1, "test", 0);
+        let (mut changed, mut moved) = (0, 0);
+        for _ in 0..100 {
+            let disturbed = task.disturb(question, entity, &mut rng);
+            assert_eq!(disturbed.len(), question.len());
+            assert!(disturbed.windows(peru.len()).any(|part| part == peru), "{disturbed:?}");
+            assert!(disturbed.iter().all(|&id| id >= 5 || question.contains(&id)));
+            changed += usize::from(disturbed != question);
+            moved += usize::from(disturbed[entity.0..entity.1] != peru);
+        }
+        assert!(changed > 70 && (20..80).contains(&moved), "{changed} changed, {moved} moved");
+    }
+
+    #[test]
+    fn noise_touches_the_question_alone_and_is_as_large_as_asked() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let config = ReadingConfig { embedding_noise: 1.2, ..Default::default() };
+        let task = task(&model, &tokenizer, config);
+        let window = &task.rows[0].window;
+        let ids: Vec<i64> = window.input_ids.iter().map(|&id| i64::from(id)).collect();
+        let batch = Batch::new(&[&ids], &[window], true, &model).unwrap();
+        let plain = Tensor::f_embedding(
+            model.word_embeddings(),
+            &Tensor::from_slice(&ids).unsqueeze(0),
+            -1,
+            false,
+            false,
+        )
+        .unwrap();
+        let split = window.context_start as i64 - 1;
+        let mut largest: f64 = 0.0;
+        for k in 0..50 {
+            tch::manual_seed(k);
+            let mut rng = trainer::rng_for(1, "noise", k as u64);
+            let noise = task.noisy_embeddings(&batch, &mut rng).unwrap() - &plain;
+            let after = noise.slice(1, split, None, 1).abs().max().double_value(&[]);
+            assert_eq!(after, 0.0);
+            let ratio = noise.slice(1, 0, split, 1).norm() / plain.slice(1, 0, split, 1).norm();
+            largest = largest.max(ratio.double_value(&[]));
+        }
+        assert!((0.8..1.5).contains(&largest), "{largest}");
+    }
+
+    #[test]
+    fn recentred_vectors_have_the_norm_asked_for_and_a_zero_pad() {
+        let model = model(50);
+        recentre(&model, 3.0).unwrap();
+        let words = model.word_embeddings().detach();
+        let norms = Vec::<f32>::try_from(words.norm_scalaropt_dim(2.0, [-1i64], false)).unwrap();
+        assert_eq!(norms[1], 0.0);
+        assert!(norms.iter().enumerate().all(|(k, n)| k == 1 || (n - 3.0).abs() < 1e-4));
+        assert!((mean_norm(&model).unwrap() - 3.0 * 49.0 / 50.0).abs() < 1e-4);
+    }
 }

@@ -1,7 +1,5 @@
 //! Files a run leaves behind: written whole or not at all.
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -13,17 +11,7 @@ use serde::{Deserialize, Serialize};
 /// # Errors
 /// Naming the file.
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
-    let name = || path.display().to_string();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::Builder::new()
-        .prefix(".partial-")
-        .permissions(std::fs::Permissions::from_mode(0o644))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .with_context(name)?;
-    file.write_all(text.as_bytes()).with_context(name)?;
-    file.as_file().sync_all().with_context(name)?;
-    file.persist(path).with_context(name)?;
-    Ok(())
+    whole_file::write(path, text).with_context(|| path.display().to_string())
 }
 
 /// Writes JSON, pretty-printed.

@@ -1,4 +1,5 @@
 //! Recipes at a few steps each, an interrupted run, and what a user meets with bad input.
+#![allow(clippy::unwrap_used)] // helpers of tests
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -114,8 +115,7 @@ fn recipe_bridging_gap_killed_and_resumed_equals_a_whole_run() {
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     succeed(small(&whole));
     // Killed as soon as the injected arm has a checkpoint.
-    let mut child =
-        small(&broken).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = small(&broken).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let checkpoint = broken.join("seed-0/injected/all/inject/checkpoints/step-00000002");
     let start = Instant::now();
     while !checkpoint.exists() && child.try_wait().unwrap().is_none() {
@@ -222,7 +222,7 @@ fn a_model_folder_that_cannot_be_used_is_one_clear_error() {
         (|base| edit(base, "vocab_size", 4321.into()), &["4321"]),
         (
             |base| {
-                let other = testkit::fixture("tokenizer.json");
+                let other = testkit_torch::fixture("tokenizer.json");
                 std::fs::copy(other, base.join("tokenizer.json")).unwrap();
             },
             &["tokenizer"],

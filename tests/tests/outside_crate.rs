@@ -1,4 +1,5 @@
 //! A crate outside the workspace uses `objectives` by the documented lines.
+#![allow(clippy::unwrap_used)] // helpers of tests
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

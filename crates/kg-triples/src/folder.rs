@@ -2,9 +2,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::atomic::AtomicFile;
 use crate::tsv::TsvReader;
-use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind};
+use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, output};
 
 const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
 const LABELS: &[&str] = &["id", "lang", "label", "kind"];
@@ -52,7 +51,7 @@ impl KnowledgeGraph {
     pub fn write_dir(&self, dir: impl AsRef<Path>) -> Result<(), KgError> {
         let dir = dir.as_ref();
         let path = dir.join("triples.tsv");
-        let mut file = AtomicFile::create(&path)?;
+        let mut file = output::create(&path)?;
         let mut write = |line: String| {
             file.write_all(line.as_bytes()).map_err(KgError::io(&path, "write the file"))
         };
@@ -60,10 +59,10 @@ impl KnowledgeGraph {
         for triple in self.triples() {
             write(format!("{}\t{}\t{}\n", triple.head, triple.relation, triple.tail))?;
         }
-        let triples = file.sync()?;
+        let triples = output::sync(file)?;
 
         let path = dir.join("labels.tsv");
-        let mut file = AtomicFile::create(&path)?;
+        let mut file = output::create(&path)?;
         let mut write = |line: String| {
             file.write_all(line.as_bytes()).map_err(KgError::io(&path, "write the file"))
         };
@@ -77,9 +76,8 @@ impl KnowledgeGraph {
                 }
             }
         }
-        let labels = file.sync()?;
-        triples.publish()?;
-        labels.publish()
+        let labels = output::sync(file)?;
+        output::publish([triples, labels])
     }
 }
 

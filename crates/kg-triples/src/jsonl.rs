@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use whole_file::WholeFile;
 
-use crate::atomic::AtomicFile;
-use crate::{KgError, Sequence};
+use crate::{KgError, Sequence, output};
 
 /// Writes sequences one by one; the file appears, complete, with [`SequenceWriter::finish`].
 pub struct SequenceWriter {
@@ -18,8 +18,8 @@ pub struct SequenceWriter {
 }
 
 enum Output {
-    Plain(AtomicFile),
-    Gzip(GzEncoder<AtomicFile>),
+    Plain(WholeFile),
+    Gzip(GzEncoder<WholeFile>),
 }
 
 impl SequenceWriter {
@@ -29,7 +29,7 @@ impl SequenceWriter {
     /// [`KgError::Io`] if the folder cannot be written.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, KgError> {
         let path = path.as_ref();
-        let file = AtomicFile::create(path)?;
+        let file = output::create(path)?;
         let output = if compressed(path) {
             Output::Gzip(GzEncoder::new(file, Compression::default()))
         } else {
@@ -59,12 +59,13 @@ impl SequenceWriter {
     /// # Errors
     /// [`KgError::Io`] if that fails; then there is no file.
     pub fn finish(self) -> Result<(), KgError> {
-        match self.output {
-            Output::Plain(file) => file.finish(),
+        let file = match self.output {
+            Output::Plain(file) => file,
             Output::Gzip(file) => {
-                file.finish().map_err(KgError::io(&self.path, "write the file"))?.finish()
+                file.finish().map_err(KgError::io(&self.path, "write the file"))?
             }
-        }
+        };
+        output::publish([output::sync(file)?])
     }
 }
 

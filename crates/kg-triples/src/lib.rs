@@ -1,10 +1,10 @@
 #![doc = include_str!("../README.md")]
 
-mod atomic;
 mod error;
 mod folder;
 mod graph;
 mod language;
+mod output;
 mod seed;
 mod tsv;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
-use crate::files::{read_json, write_atomic};
+use crate::files::{read_json, write_whole};
 
 const EXPECTED: &str = "a SQuAD-style file: {\"version\": \"…\", \"data\": [{\"title\": \"…\", \
     \"paragraphs\": [{\"context\": \"…\", \"qas\": [{\"id\": \"…\", \"question\": \"…\", \
@@ -131,7 +131,7 @@ impl Dataset {
         let file = File { version: self.version.clone(), data };
         let bytes = serde_json::to_vec(&file)
             .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })?;
-        write_atomic(path, &bytes)
+        write_whole(path, &bytes)
     }
 
     /// Strict check of all gold answers.

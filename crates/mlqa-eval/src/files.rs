@@ -1,5 +1,4 @@
 //! Reading text and JSON with errors that name the place; writing without half-written files.
-use std::io::Write;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -37,29 +36,10 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
     })
 }
 
-/// Writes through a temporary file in the same folder, which is flushed, synced and renamed.
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), EvalError> {
-    let failed = |source| EvalError::Write { path: path.to_path_buf(), source };
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".mlqa-eval-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.flush().map_err(failed)?;
-    // Temporary files are private; the finished file has the mode a plain write would give.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(path).map_or(0o644, |old| old.permissions().mode());
-        file.as_file().set_permissions(PermissionsExt::from_mode(mode)).map_err(failed)?;
-    }
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+/// Writes a whole file or none; folders on the way are created.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EvalError> {
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| whole_file::write(path, bytes))
+        .map_err(|source| EvalError::Write { path: path.to_path_buf(), source })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
-use crate::files::{read_json, write_atomic};
+use crate::files::{read_json, write_whole};
 use crate::{EvalError, NBest};
 
 /// Answers by question id.
@@ -61,5 +61,5 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Eval
         .serialize(&mut serializer)
         .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })?;
     bytes.push(b'\n');
-    write_atomic(path, &bytes)
+    write_whole(path, &bytes)
 }

@@ -2,7 +2,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::files::write_atomic;
+use crate::files::write_whole;
 use crate::{Average, Cell, EvalError, Language, Matrix};
 
 /// The question languages of the first paper's Table I, in its order.
@@ -88,8 +88,8 @@ impl Matrix {
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), EvalError> {
         let folder = folder.as_ref();
         self.write_json(folder.join("matrix.json"))?;
-        write_atomic(&folder.join("matrix.md"), self.to_markdown().as_bytes())?;
-        write_atomic(&folder.join("matrix.html"), self.to_html().as_bytes())
+        write_whole(&folder.join("matrix.md"), self.to_markdown().as_bytes())?;
+        write_whole(&folder.join("matrix.html"), self.to_html().as_bytes())
     }
 }
 

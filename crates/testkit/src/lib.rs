@@ -1,10 +1,5 @@
-//! Fixtures and comparisons for this workspace's tests; never published.
+//! Fixtures for this workspace's tests; never published. Needs no libtorch: tensors are compared in `testkit-torch`.
 use std::path::PathBuf;
-
-#[cfg(feature = "torch")]
-mod tensors;
-#[cfg(feature = "torch")]
-pub use tensors::{Golden, assert_close, max_abs_error};
 
 /// The path of a file or folder below `crates/testkit/fixtures`.
 pub fn fixture(relative: &str) -> PathBuf {

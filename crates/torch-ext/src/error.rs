@@ -1,4 +1,5 @@
 //! The crate's error.
+use std::path::{Path, PathBuf};
 
 /// What went wrong in libtorch or in a call to it.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +26,32 @@ pub enum Error {
         reason: String,
     },
     /// A tensor file cannot be read or written.
-    #[error("{}: {reason}", path.display())]
-    File {
+    #[error("{}: {source}", path.display())]
+    Io {
         /// The file.
-        path: std::path::PathBuf,
-        /// What is wrong with it, naming the tensor where one is at fault.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file is no safetensors file, or not a whole one.
+    #[error("{}: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
         reason: String,
+    },
+    /// A tensor is not in the file, or the file's format or libtorch cannot hold it.
+    #[error("{}: tensor {tensor}: expected {expected}, got {got}", path.display())]
+    Stored {
+        /// The file.
+        path: PathBuf,
+        /// The tensor as the file calls it.
+        tensor: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
     },
     /// A tensor operation failed.
     #[error(transparent)]
@@ -39,3 +60,23 @@ pub enum Error {
 
 /// The crate's result.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+
+    pub(crate) fn stored(
+        path: &Path,
+        tensor: &str,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> Self {
+        let (expected, got) = (expected.into(), got.into());
+        Self::Stored { path: path.to_owned(), tensor: tensor.to_owned(), expected, got }
+    }
+}

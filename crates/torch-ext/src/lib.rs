@@ -13,4 +13,4 @@ pub use optim::{AdamWStep, clear_grads, clip_grad_norm, fused_adamw, total_norm}
 pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };
-pub use tensor_file::{TensorMap, read_tensors, write_tensors};
+pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};

@@ -132,12 +132,12 @@ mod tests {
         for k in 1..=3 {
             let step = Tensor::from(k as f32);
             fused_adamw(&[&param], &[&grad], &[&exp_avg], &[&exp_avg_sq], &[&step], &STEP).unwrap();
-            x = x * (1.0 - STEP.lr * STEP.weight_decay);
+            x *= 1.0 - STEP.lr * STEP.weight_decay;
             m = m * STEP.beta1 + &grad * (1.0 - STEP.beta1);
             v = v * STEP.beta2 + &grad * &grad * (1.0 - STEP.beta2);
             let m_hat = &m / (1.0 - STEP.beta1.powi(k));
             let v_hat = &v / (1.0 - STEP.beta2.powi(k));
-            x = x - m_hat / (v_hat.sqrt() + STEP.eps) * STEP.lr;
+            x -= m_hat / (v_hat.sqrt() + STEP.eps) * STEP.lr;
         }
         let worst = (&param - &x).abs().max().double_value(&[]);
         assert!(worst < 1e-12, "off by {worst:e}");

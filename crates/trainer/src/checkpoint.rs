@@ -1,6 +1,5 @@
 //! Checkpoints: folders that hold a whole training state or do not exist.
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -40,22 +39,6 @@ pub struct Checkpoint {
 }
 
 const PREFIX: &str = "step-";
-
-/// Writes a whole file or none: temporary file beside it, sync, rename.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let refuse = |error: std::io::Error| TrainError::file(path, error);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".partial-")
-        .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(refuse)?;
-    file.write_all(bytes).map_err(refuse)?;
-    file.as_file().sync_all().map_err(refuse)?;
-    file.persist(path).map_err(|error| refuse(error.error))?;
-    Ok(())
-}
 
 fn folder_of(root: &Path, step: u64) -> PathBuf {
     root.join(format!("{PREFIX}{step:08}"))
@@ -98,13 +81,14 @@ impl Checkpoint {
             .tempdir_in(root)
             .map_err(|error| TrainError::file(root, error))?;
         let named = parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        write_tensors(&partial.path().join("parameters.safetensors"), named, None)?;
+        write_tensors(partial.path().join("parameters.safetensors"), named, &[])?;
         let state = optimizer.state();
         let named = state.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        write_tensors(&partial.path().join("optimizer.safetensors"), named, None)?;
+        write_tensors(partial.path().join("optimizer.safetensors"), named, &[])?;
         let json =
             serde_json::to_vec_pretty(self).map_err(|error| TrainError::file(&target, error))?;
-        write_atomically(&partial.path().join("state.json"), &json)?;
+        whole_file::write(partial.path().join("state.json"), json)
+            .map_err(|error| TrainError::file(target.join("state.json"), error))?;
         if target.exists() {
             fs::remove_dir_all(&target).map_err(|error| TrainError::file(&target, error))?;
         }

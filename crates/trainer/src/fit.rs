@@ -1,5 +1,6 @@
 //! The training loop.
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -73,9 +74,12 @@ pub fn fit(
     let fingerprint = fingerprint(config, task)?;
     let resumed = Checkpoint::resume(&checkpoints, parameters, &mut optimizer, &fingerprint)?;
     if let Some(from) = resumed.as_ref().filter(|from| from.environment != stage.environment) {
-        eprintln!(
+        let _ = writeln!(
+            std::io::stderr(),
             "{}: resumed under {:?}, begun under {:?}; results may differ in the last digits",
-            stage.name, stage.environment, from.environment
+            stage.name,
+            stage.environment,
+            from.environment
         );
     }
     let total = config.total_steps(task.lengths().len());

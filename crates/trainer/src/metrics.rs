@@ -60,7 +60,7 @@ impl MetricsWriter {
                 }
             }
         }
-        crate::checkpoint::write_atomically(path, kept.as_bytes())?;
+        whole_file::write(path, kept).map_err(refuse)?;
         let file = OpenOptions::new().append(true).open(path).map_err(refuse)?;
         Ok(Self { path: path.to_owned(), file })
     }

@@ -1,5 +1,6 @@
 //! AdamW over groups of parameters.
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use tch::{Kind, Tensor, no_grad};
 use torch_ext::{AdamWStep, TensorMap, clear_grads, clip_grad_norm, fused_adamw, total_norm};
@@ -173,11 +174,11 @@ impl AdamW {
             };
             let mut counts: BTreeMap<u64, Tensor> = BTreeMap::new();
             for (slot, _) in live.iter().filter(|(slot, _)| slot.group == number) {
-                if !counts.contains_key(&slot.updates) {
+                if let Entry::Vacant(entry) = counts.entry(slot.updates) {
                     let count = Tensor::f_from_slice(&[slot.updates as f32])?
                         .f_squeeze()?
                         .f_to_device(slot.parameter.device())?;
-                    counts.insert(slot.updates, count);
+                    entry.insert(count);
                 }
             }
             let mut lists: [Vec<&Tensor>; 5] = Default::default();

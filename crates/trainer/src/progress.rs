@@ -1,5 +1,5 @@
 //! The line a person watches: loss, rate and time left. On a terminal it is redrawn; elsewhere a line comes every tenth.
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -52,9 +52,12 @@ impl Progress {
             plain.shown = step;
             let rate = (step - plain.first) as f64 / plain.start.elapsed().as_secs_f64().max(1e-9);
             let left = (plain.total - step) as f64 / rate.max(1e-9);
-            eprintln!(
+            // Nobody may be listening any more; training goes on.
+            let _ = writeln!(
+                std::io::stderr(),
                 "{}: step {step}/{}  loss {loss:.3}  {rate:.1} steps/s  {left:.0} s left",
-                plain.name, plain.total
+                plain.name,
+                plain.total
             );
         }
     }

@@ -1,8 +1,9 @@
 //! The optimiser against traces of PyTorch's AdamW in transformers, in float64 (crates/testkit/fixtures/hf).
+#![allow(clippy::unwrap_used)] // helpers of tests
 use objectives::{MaskedLmConfig, SpanConfig, masked_lm, masked_positions, span};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use testkit::{Golden, fixture};
+use testkit_torch::{Golden, fixture};
 use trainer::{AdamW, TrainConfig};
 use xlmr_model::{Head, Inputs, LoadOptions, Model};
 

@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
+use torch_ext::TensorFile;
 
-use crate::stored::StoredFile;
 use crate::{Error, Result};
 
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -23,7 +23,7 @@ struct Place {
 /// All tensors of a model folder under prefixed names.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    files: Vec<StoredFile>,
+    files: Vec<TensorFile>,
     places: BTreeMap<String, Place>,
     /// Names that only `heads.safetensors` holds.
     pub(crate) spare: BTreeSet<String>,
@@ -40,7 +40,7 @@ impl Checkpoint {
         let mut checkpoint =
             Self { files: Vec::new(), places: BTreeMap::new(), spare: BTreeSet::new() };
         if single.is_file() {
-            checkpoint.add(StoredFile::open(&single)?, None)?;
+            checkpoint.add(TensorFile::open(&single)?, None)?;
         } else if index.is_file() {
             checkpoint.add_shards(folder, &index)?;
         } else {
@@ -48,7 +48,7 @@ impl Checkpoint {
         }
         let heads = folder.join(HEADS);
         if heads.is_file() {
-            let file = StoredFile::open(&heads)?;
+            let file = TensorFile::open(&heads)?;
             let number = checkpoint.files.len();
             for name in file.names() {
                 if !checkpoint.places.contains_key(&name) {
@@ -62,7 +62,7 @@ impl Checkpoint {
     }
 
     /// Takes all tensors of a file, or those of `only`.
-    fn add(&mut self, file: StoredFile, only: Option<&BTreeSet<String>>) -> Result<()> {
+    fn add(&mut self, file: TensorFile, only: Option<&BTreeSet<String>>) -> Result<()> {
         let number = self.files.len();
         for name in file.names() {
             if only.is_some_and(|only| !only.contains(&name)) {
@@ -106,7 +106,7 @@ impl Checkpoint {
                 );
                 return Err(Error::damaged(index, reason));
             }
-            let file = StoredFile::open(&path)?;
+            let file = TensorFile::open(&path)?;
             if let Some(name) = tensors.iter().find(|name| !file.contains(name)) {
                 let reason = format!("{INDEX} places tensor {name} here, but the file lacks it");
                 return Err(Error::damaged(&path, reason));
@@ -125,7 +125,7 @@ impl Checkpoint {
         self.places.contains_key(name)
     }
 
-    fn place(&self, name: &str) -> Option<(&StoredFile, &str)> {
+    fn place(&self, name: &str) -> Option<(&TensorFile, &str)> {
         let place = self.places.get(name)?;
         Some((self.files.get(place.file)?, &place.name))
     }
@@ -153,8 +153,30 @@ impl Checkpoint {
         device: Device,
     ) -> Result<Option<Tensor>> {
         let Some((file, stored)) = self.place(name) else { return Ok(None) };
-        file.read_weight(stored, shape, device).map(Some)
+        read_weight(file, stored, shape, device).map(Some)
     }
+}
+
+/// Reads a weight of the expected shape, stored as F32, F16 or BF16, into float32.
+fn read_weight(file: &TensorFile, name: &str, shape: &[i64], device: Device) -> Result<Tensor> {
+    let refuse = |expected: String, got: String| Error::Stored {
+        path: file.path().to_owned(),
+        tensor: name.to_owned(),
+        expected,
+        got,
+    };
+    if let Some(got) = file.shape(name)
+        && got != shape
+    {
+        let expected = format!("shape {shape:?} as config.json says");
+        return Err(refuse(expected, format!("{got:?}")));
+    }
+    if let Some(dtype) = file.dtype(name)
+        && !matches!(dtype.as_str(), "F32" | "F16" | "BF16")
+    {
+        return Err(refuse("dtype F32, F16 or BF16".into(), dtype));
+    }
+    Ok(file.read(name)?.f_to_device(device)?.f_to_kind(Kind::Float)?)
 }
 
 /// The name with `roberta.`, which a checkpoint of the bare encoder leaves out.

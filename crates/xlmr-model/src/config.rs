@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
-use crate::files::write_atomically;
 use crate::{Activation, Error, Head, Result};
 
 /// Sizes, rates and ids of a model; the fields carry the names of `config.json`.
@@ -345,7 +344,7 @@ impl Config {
         Value::Object(all.into_iter().collect())
     }
 
-    /// Writes a `config.json`, atomically.
+    /// Writes a `config.json`, whole or not at all.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
@@ -354,6 +353,6 @@ impl Config {
         let mut text = serde_json::to_vec_pretty(&self.to_json())
             .map_err(|source| Error::Json { path: path.to_owned(), source })?;
         text.push(b'\n');
-        write_atomically(path, &text)
+        whole_file::write(path, text).map_err(|error| Error::io(path, error))
     }
 }

@@ -42,7 +42,7 @@ pub enum Error {
         /// What is missing and what to do.
         reason: String,
     },
-    /// A safetensors file or its index is damaged.
+    /// The index of shards is damaged, does not fit the shards, or a tensor is there twice.
     #[error("{path}: {reason}", path = path.display())]
     Damaged {
         /// The file.
@@ -106,9 +106,9 @@ pub enum Error {
     /// The tokenizer and the configuration disagree.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
-    /// The device cannot be used.
+    /// A safetensors file is damaged or cannot be read or written, or the device cannot be used.
     #[error(transparent)]
-    Device(#[from] torch_ext::Error),
+    TorchExt(#[from] torch_ext::Error),
     /// A tensor operation failed.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

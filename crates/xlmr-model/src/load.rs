@@ -59,8 +59,9 @@ impl Model {
     ///
     /// # Errors
     /// Every cause names the file, and the tensor where there is one: [`Error::Io`], [`Error::Json`],
-    /// [`Error::Config`], [`Error::NoWeights`], [`Error::Damaged`], [`Error::Stored`], [`Error::VocabSize`], and
-    /// [`Error::MissingKeys`] for tensors of the encoder.
+    /// [`Error::Config`], [`Error::NoWeights`], [`Error::TorchExt`] for a safetensors file that is damaged or cannot be read,
+    /// [`Error::Damaged`] for shards, [`Error::Stored`], [`Error::VocabSize`], and [`Error::MissingKeys`] for tensors of
+    /// the encoder.
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],

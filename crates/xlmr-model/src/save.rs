@@ -2,20 +2,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use tch::{Kind, Tensor};
+
 use crate::checkpoint::{HEADS, SINGLE};
 use crate::parameters::{DECODER_BIAS, LM_BIAS, encoder_specs, head_specs};
-use crate::stored::write_tensors;
 use crate::{Error, Head, Model, Result};
 
 impl Model {
     /// Writes `config.json` and `model.safetensors` as transformers would for the class of `architecture`, float32, in
     /// exactly its key set; the model's other heads go to `heads.safetensors` beside it, where [`Model::load`] finds
-    /// them. Makes the folder where it is missing, leaves all other files in it alone, writes each file atomically.
+    /// them. Makes the folder where it is missing, leaves all other files in it alone, writes each file whole or not at all.
     ///
     /// [`Head::None`] writes the keys of `XLMRobertaModel` without its pooler (`add_pooling_layer=False`).
     ///
     /// # Errors
-    /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`]; [`Error::Torch`].
+    /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`]; [`Error::TorchExt`]; [`Error::Torch`].
     pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
         let folder = folder.as_ref();
         if architecture != Head::None && !self.heads().contains(&architecture) {
@@ -43,14 +44,24 @@ impl Model {
             }
             file.insert(name, tensor);
         }
-        write_tensors(folder.join(SINGLE), &main)?;
+        write_weights(&folder.join(SINGLE), &mut main)?;
         let heads = folder.join(HEADS);
         if !others.is_empty() {
-            write_tensors(&heads, &others)?;
+            write_weights(&heads, &mut others)?;
         } else if heads.exists() {
             // Left by an earlier model of this folder; it would come back on loading.
             std::fs::remove_file(&heads).map_err(|error| Error::io(&heads, error))?;
         }
         self.config().for_head(architecture).write(folder.join("config.json"))
     }
+}
+
+/// Writes a safetensors file as transformers does: float32, marked as PyTorch's.
+fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    for tensor in tensors.values_mut() {
+        // The tensor itself where it is float32 already.
+        *tensor = tensor.f_to_kind(Kind::Float)?;
+    }
+    let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    Ok(torch_ext::write_tensors(path, named, &[("format", "pt")])?)
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use common::{CASES, case, edit_tensors, read};
 use tch::Tensor;
-use testkit::{Golden, assert_close};
+use testkit_torch::{Golden, assert_close};
 
 fn program(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_xlmr-model")).args(args).output().unwrap()

@@ -8,7 +8,7 @@ use common::{batch, case, copy_folder, edit_json, edit_tensors, load, read, smal
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
-use testkit::{Golden, assert_close};
+use testkit_torch::{Golden, assert_close};
 use xlmr_model::{Error, Head, Inputs, LoadOptions, LoadReport, Model, Result, Segments};
 
 const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
@@ -267,7 +267,7 @@ fn damaged_files_are_refused_whole() {
     for (title, bytes, part) in cases {
         std::fs::write(&path, bytes).unwrap();
         match open(folder.path(), &[Head::Span]) {
-            Err(error @ Error::Damaged { .. }) => {
+            Err(error @ Error::TorchExt(torch_ext::Error::Damaged { .. })) => {
                 let message = error.to_string();
                 assert!(message.contains("model.safetensors"), "{title}: {message}");
                 assert!(message.contains(part), "{title}: {message}");

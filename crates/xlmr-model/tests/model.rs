@@ -4,7 +4,7 @@ mod common;
 
 use common::{CASES, batch, case, ids, load, logits, small_config};
 use tch::{Device, Kind, Reduction, Tensor};
-use testkit::{Golden, assert_close};
+use testkit_torch::{Golden, assert_close};
 use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model};
 
 const OUTPUT_TOLERANCE: f64 = 1e-5;
@@ -130,7 +130,7 @@ fn padding_and_batch_companions_do_not_change_a_row() {
     }
     // Without a mask the padding is looked at.
     let got = model.encode(&Inputs::new(both), false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
-    assert!(testkit::max_abs_error(&got, &want) > 1e-3);
+    assert!(testkit_torch::max_abs_error(&got, &want) > 1e-3);
 }
 
 #[test]

@@ -9,8 +9,9 @@ use common::{CASES, batch, case, edit_json, ids, load, read, small_config};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use tch::Device;
-use testkit::Golden;
-use xlmr_model::{Error, Head, Inputs, LoadOptions, LoadReport, Model, StoredFile};
+use testkit_torch::Golden;
+use torch_ext::TensorFile;
+use xlmr_model::{Error, Head, Inputs, LoadOptions, LoadReport, Model};
 
 type Stored = BTreeMap<String, (String, Vec<usize>, Vec<u8>)>;
 
@@ -102,7 +103,7 @@ fn the_bare_encoder_has_bare_keys() {
     model.save(folder.path(), Head::None).unwrap();
     let config = json_of(&folder.path().join("config.json"));
     assert_eq!(config["architectures"], json!(["XLMRobertaModel"]));
-    let file = StoredFile::open(folder.path().join("model.safetensors")).unwrap();
+    let file = TensorFile::open(folder.path().join("model.safetensors")).unwrap();
     assert!(
         file.names()
             .iter()

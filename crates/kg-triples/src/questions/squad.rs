@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::QuestionSet;
-use crate::atomic::AtomicFile;
-use crate::{KgError, Language};
+use crate::{KgError, Language, output};
 
 #[derive(Serialize)]
 struct Dataset<'s> {
@@ -58,17 +57,15 @@ impl QuestionSet {
                 self.split, self.context_language
             );
             let path = dir.as_ref().join(name);
-            let mut file = AtomicFile::create(&path)?;
+            let mut file = output::create(&path)?;
             serde_json::to_writer(&mut file, &self.dataset(language))
                 .map_err(std::io::Error::from)
                 .and_then(|()| file.write_all(b"\n"))
                 .map_err(KgError::io(&path, "write the file"))?;
-            files.push(file.sync()?);
+            files.push(output::sync(file)?);
             paths.push(path);
         }
-        for file in files {
-            file.publish()?;
-        }
+        output::publish(files)?;
         Ok(paths)
     }
 

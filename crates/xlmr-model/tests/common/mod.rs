@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
-use testkit::{Golden, fixture};
+use testkit_torch::{Golden, fixture};
 use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
 
 /// All stored cases with the head that each belongs to.

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::Tensor;
-use torch_ext::{DeviceChoice, resolve_device};
-use xlmr_model::{
-    Config, Error, Head, Inputs, LoadOptions, Model, Result, StoredFile, write_tensors,
-};
+use torch_ext::{DeviceChoice, TensorFile, resolve_device, write_tensors};
+use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model, Result};
 
 /// What `run` reads and writes.
 #[derive(clap::Args)]
@@ -75,16 +73,15 @@ pub fn run(args: &Args) -> Result<()> {
     progress.finish_and_clear();
     let mut results = BTreeMap::new();
     for (name, parts) in parts {
-        results.insert(name.to_owned(), Tensor::f_cat(&parts, 0)?);
+        results.insert(name, Tensor::f_cat(&parts, 0)?);
     }
-    write_tensors(&args.out, &results)
+    let named = results.iter().map(|(&name, tensor)| (name, tensor));
+    Ok(write_tensors(&args.out, named, &[("format", "pt")])?)
 }
 
 fn read_inputs(args: &Args) -> Result<Inputs> {
-    let file = StoredFile::open(&args.inputs)?;
-    let optional = |name: &str| {
-        if file.contains(name) { file.read(name).map(Some) } else { Ok(None) }
-    };
+    let file = TensorFile::open(&args.inputs)?;
+    let optional = |name: &str| file.contains(name).then(|| file.read(name)).transpose();
     Ok(Inputs {
         input_ids: file.read("input_ids")?,
         attention_mask: optional("attention_mask")?,

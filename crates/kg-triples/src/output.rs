@@ -1,0 +1,30 @@
+//! Files that appear complete or not at all, with errors that name them.
+use std::fs;
+use std::path::Path;
+
+use whole_file::{Synced, WholeFile};
+
+use crate::KgError;
+
+/// Starts a file for `path`; folders on the way are created.
+pub(crate) fn create(path: &Path) -> Result<WholeFile, KgError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(KgError::io(folder, "create the folder"))?;
+    }
+    WholeFile::create(path).map_err(KgError::io(path, "write the file"))
+}
+
+/// Writes everything through to the disk; the file still lacks its name.
+pub(crate) fn sync(file: WholeFile) -> Result<Synced, KgError> {
+    let refuse = KgError::io(file.path(), "write the file");
+    file.sync().map_err(refuse)
+}
+
+/// Gives complete files their names.
+pub(crate) fn publish(files: impl IntoIterator<Item = Synced>) -> Result<(), KgError> {
+    for file in files {
+        let refuse = KgError::io(file.path(), "move the finished file to its name");
+        file.publish().map_err(refuse)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Reading, one tensor at a time, after the header was checked against the file's size.
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Metadata, TensorInfo};
+use tch::{Device, Tensor};
+
+use super::dtype::kind_of;
+use crate::{Error, Result};
+
+/// Longest header that is read, as in the safetensors crate.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// Tensors by name.
+pub type TensorMap = BTreeMap<String, Tensor>;
+
+/// An open safetensors file with a sound header; tensors are read when asked for.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
+    /// Where the tensors' bytes begin.
+    start: u64,
+}
+
+impl TensorFile {
+    /// Opens a file and checks its header: sizes, shapes and offsets against each other and against the file's length.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Damaged`] with the file and what is wrong.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let io = |error| Error::io(path, error);
+        let mut file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        if length < 8 {
+            let reason = format!("{length} bytes long; a safetensors file has at least 8");
+            return Err(Error::damaged(path, reason));
+        }
+        let mut size = [0u8; 8];
+        file.read_exact(&mut size).map_err(io)?;
+        let size = u64::from_le_bytes(size);
+        if size > MAX_HEADER || size > length - 8 {
+            let reason = format!(
+                "the header claims {size} bytes, the file has {length}; truncated, or not a safetensors file"
+            );
+            return Err(Error::damaged(path, reason));
+        }
+        let mut header = vec![0u8; usize::try_from(size).unwrap_or(0)];
+        file.read_exact(&mut header).map_err(io)?;
+        let metadata: Metadata = serde_json::from_slice(&header)
+            .map_err(|error| Error::damaged(path, format!("header: {error}")))?;
+        let start = size + 8;
+        let body = u64::try_from(metadata.data_len()).unwrap_or(u64::MAX);
+        if start.checked_add(body) != Some(length) {
+            let reason = format!(
+                "the header describes {body} bytes of tensors, the file holds {}; truncated or padded",
+                length - start
+            );
+            return Err(Error::damaged(path, reason));
+        }
+        // A tensor without elements may claim any size beside its 0.
+        let tensors = metadata.tensors();
+        if let Some((name, info)) = tensors.iter().find(|(_, info)| shape_of(info).is_none()) {
+            let reason = format!("header: tensor {name}: shape {:?} is too large", info.shape);
+            return Err(Error::damaged(path, reason));
+        }
+        Ok(Self { path: path.to_owned(), file, metadata, start })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.metadata.offset_keys();
+        names.sort();
+        names
+    }
+
+    /// Whether the file holds a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.metadata.info(name).is_some()
+    }
+
+    /// The shape of a tensor, if the file holds it.
+    pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
+        self.metadata.info(name).and_then(shape_of)
+    }
+
+    /// The stored dtype of a tensor (`F32`, `BF16`, …), if the file holds it.
+    pub fn dtype(&self, name: &str) -> Option<String> {
+        self.metadata.info(name).map(|info| info.dtype.to_string())
+    }
+
+    /// Reads one tensor as it is stored, on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Stored`] if the file has no such tensor or stores it in a dtype that libtorch lacks; [`Error::Io`].
+    pub fn read(&self, name: &str) -> Result<Tensor> {
+        let refuse = |expected, got: String| Error::stored(&self.path, name, expected, got);
+        let Some(info) = self.metadata.info(name) else {
+            return Err(refuse("a tensor of this name", "none".into()));
+        };
+        let Some(kind) = kind_of(info.dtype) else {
+            return Err(refuse("a dtype that libtorch has", info.dtype.to_string()));
+        };
+        let Some(shape) = shape_of(info) else {
+            return Err(refuse("a shape that libtorch can hold", format!("{:?}", info.shape)));
+        };
+        let (from, to) = info.data_offsets;
+        if from == to {
+            return Ok(Tensor::f_zeros(&shape, (kind, Device::Cpu))?);
+        }
+        let at = u64::try_from(from).ok().and_then(|from| self.start.checked_add(from));
+        let at = at.ok_or_else(|| refuse("an offset within the file", from.to_string()))?;
+        let mut bytes = vec![0u8; to.saturating_sub(from)];
+        self.file.read_exact_at(&mut bytes, at).map_err(|error| Error::io(&self.path, error))?;
+        Ok(Tensor::f_from_data_size(&bytes, &shape, kind)?)
+    }
+}
+
+fn shape_of(info: &TensorInfo) -> Option<Vec<i64>> {
+    info.shape.iter().map(|&size| i64::try_from(size).ok()).collect()
+}
+
+/// Reads all tensors of a safetensors file in their stored dtype, on the CPU.
+///
+/// # Errors
+/// As for [`TensorFile::open`] and [`TensorFile::read`].
+pub fn read_tensors(path: impl AsRef<Path>) -> Result<TensorMap> {
+    let file = TensorFile::open(path)?;
+    let names = file.names().into_iter();
+    names.map(|name| file.read(&name).map(|tensor| (name, tensor))).collect()
+}

@@ -1,0 +1,189 @@
+use super::*;
+use crate::Error;
+use safetensors::SafeTensors;
+use tch::{Device, Kind, Tensor};
+
+fn named(tensors: &TensorMap) -> impl Iterator<Item = (&str, &Tensor)> {
+    tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+}
+
+#[test]
+fn every_dtype_comes_back_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.safetensors");
+    let base = Tensor::from_slice(&[0.0f64, 1.0, -2.5, 1e4]).view([2, 2]);
+    let kinds = [
+        Kind::Double,
+        Kind::Float,
+        Kind::Half,
+        Kind::BFloat16,
+        Kind::Int64,
+        Kind::Int,
+        Kind::Int16,
+        Kind::Int8,
+        Kind::Uint8,
+        Kind::Bool,
+    ];
+    let mut tensors: TensorMap = kinds
+        .iter()
+        .map(|&kind| {
+            let values = if kind == Kind::Int8 { base.clamp_max(100.0) } else { base.abs() };
+            (format!("{kind:?}"), values.to_kind(kind))
+        })
+        .collect();
+    tensors.insert("transposed".into(), base.tr());
+    tensors.insert("empty".into(), Tensor::zeros([0, 3], (Kind::Float, Device::Cpu)));
+    tensors.insert("scalar".into(), Tensor::from(3.5f32));
+    tensors.insert("trained".into(), Tensor::from_slice(&[1f32, 2.0]).set_requires_grad(true));
+    write_tensors(&path, named(&tensors), &[]).unwrap();
+    let back = read_tensors(&path).unwrap();
+    assert_eq!(back.keys().collect::<Vec<_>>(), tensors.keys().collect::<Vec<_>>());
+    for (name, tensor) in &tensors {
+        assert_eq!(back[name].kind(), tensor.kind(), "{name}");
+        assert_eq!(&back[name], tensor, "{name}");
+        assert_eq!(back[name].size(), tensor.size(), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+}
+
+#[test]
+fn bytes_and_metadata_are_those_of_the_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.safetensors");
+    let (a, b) = (Tensor::from_slice(&[1u8, 2, 3]), Tensor::from_slice(&[1f32, -2.0]).view([2, 1]));
+    write_tensors(&path, [("b", &b), ("a", &a)], &[("format", "pt")]).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("a").unwrap().data(), [1, 2, 3]);
+    let stored = file.tensor("b").unwrap();
+    assert_eq!(stored.shape(), [2, 1]);
+    assert_eq!(stored.data(), [1f32.to_le_bytes(), (-2f32).to_le_bytes()].concat());
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
+}
+
+#[test]
+fn one_tensor_is_read_without_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.safetensors");
+    let values = |k: i64| Tensor::arange(k, (Kind::Int64, Device::Cpu)) + k;
+    let tensors: TensorMap = (0..20).map(|k| (format!("t{k:02}"), values(k))).collect();
+    write_tensors(&path, named(&tensors), &[]).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    assert_eq!(file.path(), path);
+    assert_eq!(file.names(), tensors.keys().cloned().collect::<Vec<_>>());
+    assert_eq!((file.shape("t07"), file.dtype("t07")), (Some(vec![7]), Some("I64".into())));
+    assert!(file.contains("t00") && !file.contains("t20"));
+    assert_eq!((file.shape("t20"), file.dtype("t20")), (None, None));
+    // From several threads at once, since the file is shared.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for k in (0..20).rev() {
+                    assert_eq!(file.read(&format!("t{k:02}")).unwrap(), values(k), "{k}");
+                }
+            });
+        }
+    });
+    let message = file.read("t20").unwrap_err().to_string();
+    assert!(message.contains("t.safetensors") && message.contains("t20"), "{message}");
+}
+
+#[test]
+fn a_damaged_file_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.safetensors");
+    let tensor = Tensor::arange(100, (Kind::Float, Device::Cpu));
+    write_tensors(&path, [("x", &tensor)], &[]).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut huge = whole.clone();
+    huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let mut longer = whole.clone();
+    longer.push(0);
+    let with_header = |text: &str, body: &[u8]| {
+        let mut bytes = u64::try_from(text.len()).unwrap().to_le_bytes().to_vec();
+        bytes.extend(text.as_bytes());
+        bytes.extend(body);
+        bytes
+    };
+    let entry = |shape: &str, offsets: &str| {
+        format!(r#"{{"x":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
+    };
+    let none: &[u8] = &[];
+    let cases = [
+        (whole[..whole.len() - 1].to_vec(), "truncated"),
+        (longer, "truncated or padded"),
+        (whole[..20].to_vec(), "truncated"),
+        (whole[..3].to_vec(), "at least 8"),
+        (Vec::new(), "at least 8"),
+        (huge, "the header claims 18446744073709551615"),
+        (with_header("no JSON", none), "header:"),
+        (with_header("\"\u{e9}", none), "header:"),
+        (with_header(&entry("[1]", "[4,0]"), &[0; 4]), "header:"),
+        (with_header(&entry("[1]", "[4,8]"), &[0; 8]), "header:"),
+        (with_header(&entry("[2]", "[0,4]"), &[0; 4]), "header:"),
+        (with_header(&entry("[-1]", "[0,4]"), &[0; 4]), "header:"),
+        (with_header(&entry("[4294967296,4294967296,16]", "[0,4]"), &[0; 4]), "header:"),
+        (with_header(&entry("[0,18446744073709551615]", "[0,0]"), none), "too large"),
+    ];
+    for (damaged, part) in cases {
+        std::fs::write(&path, damaged).unwrap();
+        let error = read_tensors(&path).unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, Error::Damaged { .. }), "{message}");
+        assert!(message.contains("t.safetensors") && message.contains(part), "{message}");
+    }
+    for absent in [folder.path().join("none"), folder.path().to_owned()] {
+        let error = read_tensors(&absent).unwrap_err();
+        assert!(matches!(&error, Error::Io { path, .. } if *path == absent), "{error}");
+    }
+}
+
+#[test]
+fn dtypes_without_a_counterpart_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.safetensors");
+    let header = r#"{"x":{"dtype":"F8_E5M2","shape":[4],"data_offsets":[0,4]}}"#;
+    let mut bytes = u64::try_from(header.len()).unwrap().to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend([0; 4]);
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(TensorFile::open(&path).unwrap().dtype("x"), Some("F8_E5M2".into()));
+    let message = read_tensors(&path).unwrap_err().to_string();
+    for part in ["t.safetensors", "tensor x", "F8_E5M2"] {
+        assert!(message.contains(part), "{message}");
+    }
+    // The other way round; the file there stays.
+    let complex = Tensor::zeros([2], (Kind::ComplexFloat, Device::Cpu));
+    let sound = Tensor::from(1f32);
+    let error = write_tensors(&path, [("a", &sound), ("z", &complex)], &[]).unwrap_err();
+    let message = error.to_string();
+    for part in ["t.safetensors", "tensor z", "ComplexFloat"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_cannot_be_written_leaves_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.safetensors");
+    let one = Tensor::from(1f32);
+    write_tensors(&path, [("x", &one)], &[]).unwrap();
+    let old = std::fs::read(&path).unwrap();
+    let two = Tensor::from(2f32);
+    let error = write_tensors(&path, [("x", &one), ("x", &two)], &[]).unwrap_err();
+    assert!(error.to_string().contains("tensor x"), "{error}");
+    // Values of a sparse tensor lie in no one place; this shows only when they are copied.
+    let sparse = Tensor::eye(3, (Kind::Float, Device::Cpu)).to_sparse_sparse_dim(2);
+    let error = write_tensors(&path, [("a", &one), ("s", &sparse)], &[]).unwrap_err();
+    assert!(matches!(&error, Error::Stored { tensor, .. } if tensor == "s"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), old);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let missing = folder.path().join("missing/t.safetensors");
+    let error = write_tensors(&missing, [("x", &one)], &[]).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert!(!missing.exists());
+}
