@@ -272,6 +272,8 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
 fn questions_that_cannot_be_used_are_one_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let train = folder.path().join("train.json");
+    let missing = "{\"data\": []}";
+    std::fs::write(&train, missing).unwrap();
     let run = |text: &str| {
         std::fs::write(&train, text).unwrap();
         let out = folder.path().join("run");
@@ -284,8 +286,14 @@ fn questions_that_cannot_be_used_are_one_clear_error() {
         command.arg("--set").arg(format!("data.evaluation={}", folder.path().display()));
         refuse(&command.output().unwrap())
     };
+    let error = run(missing);
+    assert!(error.contains("test-context-en-question-en.json"), "{error}");
+    for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
+        let name = format!("test-context-en-question-{language}.json");
+        std::fs::write(folder.path().join(name), missing).unwrap();
+    }
     let error = run("{\"data\": [\n{]}");
-    assert!(error.contains("train.json") && error.contains("line 2"), "{error}");
+    assert!(error.contains("train.json:2:2"), "{error}");
     let error = run(
         "{\"data\": [{\"title\": \"t\", \"paragraphs\": [{\"context\": \"Lima is in Peru.\", \"qas\": [{\"id\": \"q7\", \
          \"question\": \"Where is Lima?\", \"answers\": [{\"text\": \"Chile\", \"answer_start\": 11}]}]}]}]}",

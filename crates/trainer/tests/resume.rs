@@ -1,6 +1,7 @@
 //! An interrupted run that goes on equals one that was never interrupted, bit for bit.
 #![allow(clippy::unwrap_used)] // helpers of tests
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use objectives::{MaskedLmConfig, masked_lm, masked_positions};
 use rand::Rng;
@@ -12,6 +13,12 @@ use trainer::{
 use xlmr_model::{Config, Head, Inputs, Model};
 
 const EXAMPLES: usize = 30;
+
+/// Keeps the tests of this file apart: they train with dropout, and libtorch has one generator for all threads.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Predicts tokens that the step's own generator masks; the model has dropout, so libtorch's generator counts too.
 struct Guess<'a> {
@@ -120,6 +127,7 @@ fn metrics(folder: &Path) -> String {
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
+    let _alone = alone();
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (report, want) = train(whole.path(), None);
     assert!(report.finished && report.steps == 20);
@@ -150,6 +158,7 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
 
 #[test]
 fn another_seed_gives_another_model() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let (_, first) = train(folder.path(), None);
     let folder = tempfile::tempdir().unwrap();
@@ -162,6 +171,7 @@ fn another_seed_gives_another_model() {
 
 #[test]
 fn another_configuration_is_refused() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), Some(8));
     let model = model();
@@ -178,6 +188,7 @@ fn another_configuration_is_refused() {
 
 #[test]
 fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let model = model();
     let mut task = Guess { poison: Some(7), ..Guess::new(&model) };
@@ -190,6 +201,7 @@ fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
 
 #[test]
 fn a_damaged_checkpoint_is_an_error_that_names_the_file() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), Some(8));
     let path = folder.path().join("checkpoints/step-00000005/optimizer.safetensors");
@@ -208,6 +220,7 @@ fn a_damaged_checkpoint_is_an_error_that_names_the_file() {
 
 #[test]
 fn frozen_parameters_stay_and_groups_have_their_own_rate() {
+    let _alone = alone();
     let model = model();
     let before: Vec<Tensor> = model.named_parameters().iter().map(|(_, t)| t.copy()).collect();
     let folder = tempfile::tempdir().unwrap();
