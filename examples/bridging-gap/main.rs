@@ -1,4 +1,6 @@
 //! *Bridging the Language Gap: Knowledge Injected Multilingual Question Answering*, from triples to its Table I.
+mod knowledge;
+mod questions;
 mod recipe;
 mod run;
 
@@ -10,18 +12,17 @@ use clap::Parser;
 use examples::cli;
 use examples::evaluation::{Reader, evaluate};
 use examples::injection::InjectionTask;
-use examples::reading::{ReadingData, ReadingTask, mean_norm, read_entity_marks, recentre};
+use examples::reading::{ReadingData, ReadingTask, mean_norm, recentre};
 use examples::retrieval::label_retrieval;
 use examples::vocabulary;
-use kg_triples::questions::{QuestionConfig, SplitHeads, TemplateSet, build_questions};
-use kg_triples::{
-    BuildReport, KnowledgeGraph, Sequence, SequenceConfig, build_sequences_for_pairs, sample,
-};
-use mlqa_eval::{Dataset, Language};
+use kg_triples::{KnowledgeGraph, sample};
+use mlqa_eval::Language;
 use tokenizers::Tokenizer;
 use trainer::{TrainConfig, fit};
 use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
 
+use knowledge::Knowledge;
+use questions::{QuestionData, question_data};
 use recipe::{Arm, Group, Recipe};
 use run::{ModelResult, Run};
 
@@ -128,8 +129,9 @@ impl Method<'_> {
         // III-B: mixed and masked triples, entity completion.
         let mut tokens = 0;
         if !arm.kinds.is_empty() {
-            let (sequences, built) = self.sequences(arm, group)?;
-            let config = self.injection_config(seed, arm, group, &built)?;
+            let knowledge = Knowledge { recipe, facts: self.facts, tokenizer: self.tokenizer };
+            let (sequences, built) = knowledge.sequences(arm, group)?;
+            let config = knowledge.injection(seed, arm, group, &built)?;
             let data = format!("{} {:?} {:?}", self.facts.len(), group.pairs, recipe.sequences);
             let loss = &recipe.injection_loss;
             let mut task = InjectionTask::new(&model, &sequences, loss, data);
@@ -161,8 +163,7 @@ impl Method<'_> {
         fit(&stage, &config, &model.named_parameters(), &mut task)?;
         let folder = place.join("model");
         model.save(&folder, Head::Span)?;
-        std::fs::copy(recipe.model.path.join("tokenizer.json"), folder.join("tokenizer.json"))
-            .with_context(|| folder.display().to_string())?;
+        vocabulary::copy(&recipe.model.path, &folder)?;
 
         // IV: English contexts, questions in every language.
         let reader = Reader { model: &model, tokenizer: self.tokenizer, windows: &recipe.windows };
@@ -182,78 +183,4 @@ impl Method<'_> {
             .collect();
         Ok(ModelResult { scores, retrieval, tokens, seconds: 0.0 })
     }
-
-    /// The arm's sequences of masked triples.
-    fn sequences(&self, arm: &Arm, group: &Group) -> Result<(Vec<Sequence>, BuildReport)> {
-        let recipe = &self.run.recipe;
-        let config = SequenceConfig { kinds: arm.kinds.clone(), ..recipe.sequences.clone() };
-        let unseen = match &arm.without_split {
-            Some(split) => Some(recipe.data.facts.split.divide(self.facts)?.get(split)?.clone()),
-            None => None,
-        };
-        let seen = self
-            .facts
-            .filter(|fact| unseen.as_ref().is_none_or(|heads| !heads.contains(fact.head)));
-        Ok(build_sequences_for_pairs(&seen, &group.pairs, &config, self.tokenizer)?)
-    }
-
-    /// The stage's configuration; an arm of equal tokens gets the steps that make them equal.
-    fn injection_config(
-        &self,
-        seed: u64,
-        arm: &Arm,
-        group: &Group,
-        built: &BuildReport,
-    ) -> Result<TrainConfig> {
-        let recipe = &self.run.recipe;
-        let mut config = TrainConfig { seed, ..recipe.injection.clone() };
-        if let Some(other) = &arm.equal_tokens {
-            let other = recipe.arms.get(other).context("equal_tokens")?;
-            let (_, like) = self.sequences(other, group)?;
-            let mean = |built: &BuildReport| built.tokens as f64 / built.sequences().max(1) as f64;
-            let steps = config.total_steps(like.sequences()) as f64 * mean(&like) / mean(built);
-            config.steps = Some(steps.round() as u64);
-        }
-        Ok(config)
-    }
-}
-
-/// Questions to train on and the folder of those to be answered.
-struct QuestionData {
-    train: Dataset,
-    marks: examples::reading::EntityMarks,
-    evaluation: PathBuf,
-}
-
-/// The recipe's own files, or questions made from the facts.
-fn question_data(run: &Run, facts: &KnowledgeGraph) -> Result<QuestionData> {
-    let data = &run.recipe.data;
-    let Some(templates) = &data.templates else {
-        let (train, evaluation) = (Dataset::read(&data.train)?, data.evaluation.clone());
-        return Ok(QuestionData { train, marks: Default::default(), evaluation });
-    };
-    let templates = TemplateSet::read(templates)?;
-    let split: SplitHeads = data.facts.split.divide(facts)?;
-    let folder = run.folder.join("questions");
-    let training = QuestionConfig {
-        counterfactual: true,
-        count: Some(data.facts.items),
-        question_languages: vec!["en".into()],
-        ..QuestionConfig::default()
-    };
-    build_questions(facts, &templates, "train", &split.train, &training)?.write_dir(&folder)?;
-    let truthful = QuestionConfig {
-        question_languages: run.recipe.languages.clone(),
-        ..QuestionConfig::default()
-    };
-    for name in ["dev", "test"] {
-        build_questions(facts, &templates, name, split.get(name)?, &truthful)?
-            .write_dir(&folder)?;
-    }
-    let path = folder.join("train-context-en-question-en.json");
-    Ok(QuestionData {
-        train: Dataset::read(&path)?,
-        marks: read_entity_marks(&path)?,
-        evaluation: folder,
-    })
 }

@@ -117,3 +117,13 @@ pub fn train(
 pub fn read(path: &Path) -> Result<Tokenizer> {
     mlqa_eval::load_tokenizer(path).context("tokenizer")
 }
+
+/// Copies `tokenizer.json` from one model folder to another.
+///
+/// # Errors
+/// Naming the file.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let path = from.join("tokenizer.json");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    crate::results::write_text(&to.join("tokenizer.json"), &text)
+}
