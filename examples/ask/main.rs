@@ -28,6 +28,9 @@ struct Args {
     /// One question; without it they are read line by line.
     #[arg(long)]
     question: Option<String>,
+    /// auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// Longest answer, in tokens.
     #[arg(long, default_value_t = 8)]
     max_answer_length: usize,
@@ -47,7 +50,7 @@ fn run(args: &Args) -> Result<()> {
             args.model.display()
         );
     }
-    let machine = Machine::set_up("cpu", 0, "auto")?;
+    let machine = Machine::set_up(&args.device, 0, "auto")?;
     let heads = [Head::Span];
     let (model, report) = Model::load(&args.model, &heads, machine.device, LoadOptions::default())?;
     if !report.missing.is_empty() {

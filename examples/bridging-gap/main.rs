@@ -6,6 +6,7 @@ mod run;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -16,7 +17,6 @@ use examples::reading::{ReadingData, ReadingTask, mean_norm, recentre};
 use examples::retrieval::label_retrieval;
 use examples::vocabulary;
 use kg_triples::{KnowledgeGraph, sample};
-use mlqa_eval::Language;
 use tokenizers::Tokenizer;
 use trainer::{TrainConfig, fit};
 use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
@@ -24,7 +24,7 @@ use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
 use knowledge::Knowledge;
 use questions::{QuestionData, question_data};
 use recipe::{Arm, Group, Recipe};
-use run::{ModelResult, Run};
+use run::{ModelResult, Run, Scored};
 
 /// Injects knowledge triples into XLM-R, fine-tunes it on English questions and tests it on questions in other languages.
 ///
@@ -71,7 +71,7 @@ fn start(args: &Args) -> Result<()> {
 
     // III-A: facts that have labels in every language, the same for all models.
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
-    let (facts, sampled) = sample(&graph, &recipe.sampling)?;
+    let (facts, sampled) = sample(&graph, &recipe.sampling())?;
     cli::say(format!("{} facts in {} languages", sampled.kept, recipe.languages.len()))?;
     let tokenizer = vocabulary::read(&recipe.model.path.join("tokenizer.json"))?;
     let data = question_data(&run, &facts)?;
@@ -125,6 +125,7 @@ impl Method<'_> {
             cli::say(format!("freshly initialised: {}", loaded.missing.join(", ")))?;
         }
         let norm = mean_norm(&model)?;
+        let mut seconds = 0.0;
 
         // III-B: mixed and masked triples, entity completion.
         let mut tokens = 0;
@@ -136,7 +137,9 @@ impl Method<'_> {
             let loss = &recipe.injection_loss;
             let mut task = InjectionTask::new(&model, &sequences, loss, data);
             let stage = self.run.stage(name, "inject", place);
-            tokens = fit(&stage, &config, &model.named_parameters(), &mut task)?.tokens;
+            let report = fit(&stage, &config, &model.named_parameters(), &mut task)?;
+            tokens = report.tokens;
+            seconds += report.seconds;
         }
         let retrieval = label_retrieval(&model, self.tokenizer, self.facts, &group.languages)?;
 
@@ -160,12 +163,13 @@ impl Method<'_> {
         )?;
         let config = TrainConfig { seed, ..recipe.fine_tuning.clone() };
         let stage = self.run.stage(name, "fine-tune", place);
-        fit(&stage, &config, &model.named_parameters(), &mut task)?;
+        seconds += fit(&stage, &config, &model.named_parameters(), &mut task)?.seconds;
         let folder = place.join("model");
         model.save(&folder, Head::Span)?;
         vocabulary::copy(&recipe.model.path, &folder)?;
 
         // IV: English contexts, questions in every language.
+        let start = Instant::now();
         let reader = Reader { model: &model, tokenizer: self.tokenizer, windows: &recipe.windows };
         let matrix = evaluate(
             &reader,
@@ -178,9 +182,15 @@ impl Method<'_> {
         let scores = matrix
             .cells
             .iter()
-            .filter(|((context, _), _)| *context == Language::En)
-            .map(|((_, question), cell)| (question.to_string(), (cell.f1, cell.em, cell.questions)))
+            .map(|((context, question), cell)| Scored {
+                context: *context,
+                question: *question,
+                f1: cell.f1,
+                em: cell.em,
+                questions: cell.questions,
+            })
             .collect();
-        Ok(ModelResult { scores, retrieval, tokens, seconds: 0.0 })
+        seconds += start.elapsed().as_secs_f64();
+        Ok(ModelResult { scores, retrieval, tokens, seconds })
     }
 }

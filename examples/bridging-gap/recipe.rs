@@ -141,13 +141,27 @@ impl Recipe {
             }
         }
         let config = Config::from_file(self.model.path.join("config.json"))?;
-        let lengths = [
-            ("windows.max_length", self.windows.max_length),
-            ("sequences.max_length", self.sequences.max_length),
-        ];
-        for (key, length) in lengths {
-            if i64::try_from(length).map_or(true, |length| length > config.max_length()) {
-                bail!("{key} = {length}: the model has {} positions", config.max_length());
+        self.validate_lengths(&config)?;
+        self.injection.validate().context("injection")?;
+        self.fine_tuning.validate().context("fine_tuning")?;
+        let decoding = &self.evaluation.decoding;
+        for (key, value) in
+            [("n_best", decoding.n_best), ("max_answer_length", decoding.max_answer_length)]
+        {
+            if value == 0 {
+                bail!("evaluation.decoding.{key} = 0: must be 1 or more");
+            }
+        }
+        if self.evaluation.contexts.first().map(String::as_str) != Some("en") {
+            bail!("evaluation.contexts = {:?}: must begin with \"en\"", self.evaluation.contexts);
+        }
+        if self.data.templates.is_some() {
+            let split = &self.evaluation.split;
+            if !["dev", "test"].contains(&split.as_str()) {
+                bail!("evaluation.split = {split:?}: must be \"dev\" or \"test\"");
+            }
+            if self.evaluation.contexts.len() > 1 {
+                bail!("evaluation.contexts: contexts made from templates are English alone");
             }
         }
         if self.languages.first().map(String::as_str) != Some("en") || self.languages.len() < 2 {
@@ -156,16 +170,82 @@ impl Recipe {
         if self.seeds.is_empty() {
             bail!("seeds = []: give at least one");
         }
-        for name in &self.run_arms {
-            let Some(arm) = self.arms.get(name) else {
-                let known: Vec<&str> = self.arms.keys().map(String::as_str).collect();
-                bail!("run_arms: no arm is called {name:?} (arms: {})", known.join(", "));
-            };
+        if let Some(name) = self.run_arms.iter().find(|name| !self.arms.contains_key(*name)) {
+            let known: Vec<&str> = self.arms.keys().map(String::as_str).collect();
+            bail!("run_arms: no arm is called {name:?} (arms: {})", known.join(", "));
+        }
+        for (name, arm) in &self.arms {
+            if let Some(split) = &arm.without_split
+                && !["train", "dev", "test"].contains(&split.as_str())
+            {
+                bail!(
+                    "arms.{name}.without_split = {split:?}: must be \"train\", \"dev\" or \"test\""
+                );
+            }
             if let Some(other) = arm.equal_tokens.as_ref().filter(|k| !self.arms.contains_key(*k)) {
                 bail!("arms.{name}.equal_tokens: no arm is called {other:?}");
             }
         }
         Ok(())
+    }
+
+    /// Lengths that the model or each other leaves no room for, and segments that one key asks for and another does not.
+    fn validate_lengths(&self, config: &Config) -> Result<()> {
+        let windows = &self.windows;
+        let lengths = [
+            ("windows.max_length", windows.max_length),
+            ("sequences.max_length", self.sequences.max_length),
+        ];
+        for (key, length) in lengths {
+            if i64::try_from(length).map_or(true, |length| length > config.max_length()) {
+                bail!("{key} = {length}: the model has {} positions", config.max_length());
+            }
+        }
+        let specials = 4;
+        let least = windows.max_question_length + specials + windows.doc_stride;
+        if windows.max_length <= least {
+            bail!(
+                "windows.max_length = {}: must be above max_question_length + doc_stride + {specials} = {least}",
+                windows.max_length
+            );
+        }
+        let two = config.type_vocab_size > 1 || self.model.segments == Segments::Learned2;
+        if windows.segment_ids && !two {
+            bail!(
+                "windows.segment_ids = true: the model has one segment; set model.segments = \"learned2\" too"
+            );
+        }
+        if !windows.segment_ids && self.model.segments == Segments::Learned2 {
+            bail!("model.segments = \"learned2\": set windows.segment_ids = true too, to use them");
+        }
+        Ok(())
+    }
+
+    /// The sample of facts: labels in the run's languages, unless `sampling.languages` names others.
+    pub fn sampling(&self) -> SampleConfig {
+        let default = SampleConfig::default().languages;
+        let languages = match self.sampling.languages == default {
+            true => self.languages.clone(),
+            false => self.sampling.languages.clone(),
+        };
+        SampleConfig { languages, ..self.sampling.clone() }
+    }
+
+    /// The keys that decide a result; a run may go on with other values of the rest.
+    pub fn decisive(&self) -> Self {
+        let plain = |config: &TrainConfig| TrainConfig {
+            checkpoint_steps: None,
+            keep_checkpoints: 1,
+            log_steps: 1,
+            ..config.clone()
+        };
+        Self {
+            device: String::new(),
+            threads: 0,
+            injection: plain(&self.injection),
+            fine_tuning: plain(&self.fine_tuning),
+            ..self.clone()
+        }
     }
 
     /// Every file that a run reads; evaluation files are named by their languages.

@@ -2,7 +2,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use examples::fingerprint;
@@ -10,7 +9,7 @@ use examples::machine::Machine;
 use examples::results::{
     ArmSummary, Measured, Summary, mean_sd, read_json, write_json, write_text,
 };
-use mlqa_eval::{Language, Matrix, table_one};
+use mlqa_eval::{Cell, Language, Matrix, table_one};
 use serde::{Deserialize, Serialize};
 use trainer::Stage;
 
@@ -19,14 +18,25 @@ use crate::recipe::{Group, Recipe};
 /// What one model showed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ModelResult {
-    /// F1 and exact match by question language, contexts English, and the number of questions.
-    pub scores: BTreeMap<String, (f64, f64, usize)>,
+    /// One entry for each pair of languages.
+    pub scores: Vec<Scored>,
     /// Label retrieval by language, P@1 in percent.
     pub retrieval: BTreeMap<String, f64>,
     /// Tokens of knowledge injection, padding left out.
     pub tokens: u64,
-    /// Seconds of training and evaluation.
+    /// Seconds of training and evaluation, earlier parts of a resumed run included.
     pub seconds: f64,
+}
+
+/// F1 and exact match of one pair of languages, in percent.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Scored {
+    pub context: Language,
+    pub question: Language,
+    pub f1: f64,
+    pub em: f64,
+    /// Number of questions.
+    pub questions: usize,
 }
 
 /// A run and its folder.
@@ -34,18 +44,17 @@ pub struct Run {
     pub recipe: Recipe,
     pub folder: PathBuf,
     pub machine: Machine,
-    start: Instant,
 }
 
 impl Run {
     /// Starts a run in `folder`, or goes on with the one that is there if its recipe is the same.
     pub fn open(recipe: Recipe, folder: &Path) -> Result<Self> {
-        let start = Instant::now();
         recipe.validate()?;
-        let path = folder.join("recipe.toml");
-        if path.exists() {
+        let (path, record) = (folder.join("recipe.toml"), folder.join("fingerprints.json"));
+        let begun = recipe.seeds.iter().any(|seed| folder.join(format!("seed-{seed}")).exists());
+        if begun && path.exists() {
             let earlier: Recipe = examples::recipe::read(&path, &[])?;
-            if earlier != recipe {
+            if earlier.decisive() != recipe.decisive() {
                 bail!(
                     "{} holds a run of another recipe; give another --out, or remove it",
                     folder.display()
@@ -54,9 +63,13 @@ impl Run {
         }
         let machine = Machine::set_up(&recipe.device, recipe.threads, &recipe.float32_matmul)?;
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        fingerprint::check(&folder.join("fingerprints.json"), &recipe.files()?)?;
+        if !begun && record.exists() {
+            // Nothing was computed from those files yet.
+            fs::remove_file(&record).with_context(|| record.display().to_string())?;
+        }
+        fingerprint::check(&record, &recipe.files()?)?;
         examples::recipe::write(&path, &recipe)?;
-        Ok(Self { recipe, folder: folder.to_owned(), machine, start })
+        Ok(Self { recipe, folder: folder.to_owned(), machine })
     }
 
     /// The folder of one model.
@@ -85,9 +98,7 @@ impl Run {
             return read_json(&path);
         }
         fs::create_dir_all(place).with_context(|| place.display().to_string())?;
-        let start = Instant::now();
-        let mut result = compute()?;
-        result.seconds = start.elapsed().as_secs_f64();
+        let result = compute()?;
         write_json(&path, &result)?;
         for stage in ["inject", "fine-tune"] {
             let checkpoints = place.join(stage).join("checkpoints");
@@ -115,7 +126,7 @@ impl Run {
                     .filter(|(of, name, _)| of == seed && name == arm)
                     .map(|(_, _, result)| result)
                     .collect();
-                let matrix = matrix(arm, &own)?;
+                let matrix = matrix(arm, &own);
                 let mean = matrix
                     .english_context()
                     .ok_or_else(|| anyhow!("arm {arm}: no question language was evaluated"))?;
@@ -157,7 +168,7 @@ impl Run {
             all.write(&folder)?;
             matrices.push((arm.clone(), all));
         }
-        summary.seconds = self.start.elapsed().as_secs_f64();
+        summary.seconds = results.iter().map(|(_, _, result)| result.seconds).sum();
         let arms: Vec<(&str, &Matrix)> =
             matrices.iter().map(|(name, matrix)| (name.as_str(), matrix)).collect();
         let mut text = table_one(&arms);
@@ -169,18 +180,17 @@ impl Run {
 }
 
 /// The matrix of one seed, from the models of its language pairs; English questions from the first that has them.
-fn matrix(arm: &str, models: &[&ModelResult]) -> Result<Matrix> {
+fn matrix(arm: &str, models: &[&ModelResult]) -> Matrix {
     let mut matrix = Matrix::new(arm);
     for model in models {
-        for (language, &(f1, em, questions)) in &model.scores {
-            let question: Language = language.parse()?;
-            if matrix.get(Language::En, question).is_none() {
-                let cell = mlqa_eval::Cell { f1, em, questions, f1_sd: None, em_sd: None };
-                matrix.insert(Language::En, question, cell);
+        for &Scored { context, question, f1, em, questions } in &model.scores {
+            if matrix.get(context, question).is_none() {
+                let cell = Cell { f1, em, questions, f1_sd: None, em_sd: None };
+                matrix.insert(context, question, cell);
             }
         }
     }
-    Ok(matrix)
+    matrix
 }
 
 fn retrieval_table(summary: &Summary, recipe: &Recipe) -> String {

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use examples::cloze::{ClozeConfig, ClozeTask};
 use examples::corpus::{Corpus, CorpusConfig, LANGUAGES};
@@ -72,7 +72,14 @@ fn run(args: &Args) -> Result<()> {
     let recipe: Recipe = recipe::read(&args.recipe, &args.set)?;
     let machine = Machine::set_up(&recipe.device, recipe.threads, &recipe.float32_matmul)?;
     std::fs::create_dir_all(&args.run).with_context(|| args.run.display().to_string())?;
-    recipe::write(&args.run.join("recipe.toml"), &recipe)?;
+    let stored = args.run.join("recipe.toml");
+    if args.run.join("checkpoints").exists() && stored.exists() {
+        let earlier: Recipe = recipe::read(&stored, &[])?;
+        if earlier.decisive() != recipe.decisive() {
+            bail!("{} holds a run of another recipe; give another --run", args.run.display());
+        }
+    }
+    recipe::write(&stored, &recipe)?;
 
     let corpus = recipe.corpus.read()?;
     let tokenizer = vocabulary_of(&recipe, &corpus, &args.run.join("tokenizer.json"))?;
@@ -100,9 +107,10 @@ fn run(args: &Args) -> Result<()> {
     mimetic_start(&model)?;
 
     let training = TrainConfig { seed: recipe.seed, ..recipe.training.clone() };
-    let steps = usize::try_from(training.total_steps(0))?;
-    let fingerprint = format!("{:?} {:?}", recipe.corpus, recipe.cloze);
-    let examples = steps * training.batch_size;
+    let steps = training.steps.context("training.steps is not set: give the number of steps")?;
+    let steps = usize::try_from(steps)?;
+    let fingerprint = fingerprint(&recipe, &passages);
+    let examples = steps.checked_mul(training.batch_size).context("training.steps is too large")?;
     let mut task =
         ClozeTask::new(&model, specials, passages, examples, &recipe.cloze, fingerprint)?;
     let stage = Stage {
@@ -122,6 +130,29 @@ fn run(args: &Args) -> Result<()> {
         args.out.display()
     ))?;
     Ok(())
+}
+
+impl Recipe {
+    /// The keys that decide a result.
+    fn decisive(&self) -> Self {
+        let training = TrainConfig {
+            checkpoint_steps: None,
+            keep_checkpoints: 1,
+            log_steps: 1,
+            ..self.training.clone()
+        };
+        Self { device: String::new(), threads: 0, training, ..self.clone() }
+    }
+}
+
+/// Everything that the examples are drawn from.
+fn fingerprint(recipe: &Recipe, passages: &[Vec<Vec<i64>>]) -> String {
+    let mut bytes = format!("{:?} {:?}", recipe.model, recipe.cloze).into_bytes();
+    for passage in passages.iter().flatten() {
+        bytes.extend(passage.iter().flat_map(|id| id.to_le_bytes()));
+        bytes.push(0);
+    }
+    examples::fingerprint::of_bytes(&bytes)
 }
 
 /// The vocabulary of an earlier part of this run, or a new one.

@@ -61,6 +61,40 @@ impl Default for ClozeConfig {
     }
 }
 
+impl ClozeConfig {
+    fn validate(&self) -> anyhow::Result<()> {
+        let shares = [
+            ("growth", self.growth),
+            ("dropped", self.dropped),
+            ("keep_mask", self.keep_mask),
+            ("shuffled", self.shuffled),
+            ("masked", self.masked),
+            ("replaced", self.replaced),
+        ];
+        for (key, value) in shares {
+            anyhow::ensure!(
+                (0.0..=1.0).contains(&value),
+                "cloze.{key} = {value}: must be from 0 to 1"
+            );
+        }
+        let (fewest, most) = self.neighbours;
+        anyhow::ensure!(
+            fewest <= most,
+            "cloze.neighbours = [{fewest}, {most}]: the first is larger"
+        );
+        anyhow::ensure!(self.longest_answer > 0, "cloze.longest_answer = 0: must be 1 or more");
+        let last = self.last_length;
+        anyhow::ensure!(
+            self.first_length > 0 && self.first_length <= last,
+            "cloze.first_length = {}: must be from 1 to last_length, {last}",
+            self.first_length
+        );
+        let weight = self.reading_weight;
+        anyhow::ensure!(weight.is_finite(), "cloze.reading_weight = {weight}: must be finite");
+        Ok(())
+    }
+}
+
 /// Passages in several languages as a training task for a model with masked-LM and span heads.
 pub struct ClozeTask<'a> {
     model: &'a Model,
@@ -87,7 +121,7 @@ impl<'a> ClozeTask<'a> {
     /// `passages` by language, each at least 20 tokens long; `examples` is steps times batch size.
     ///
     /// # Errors
-    /// If no language has a passage.
+    /// If no language has a passage, or naming the key whose value cannot be used.
     pub fn new(
         model: &'a Model,
         specials: SpecialTokens,
@@ -96,6 +130,7 @@ impl<'a> ClozeTask<'a> {
         config: &ClozeConfig,
         fingerprint: String,
     ) -> anyhow::Result<Self> {
+        config.validate()?;
         let weights = passages.iter().map(|own| (own.len() as f64).powf(config.smoothing));
         Ok(Self {
             model,
@@ -203,8 +238,6 @@ impl Task for ClozeTask<'_> {
         };
         let hidden = self.model.encode(&inputs, true)?;
         let masked = masked_positions(&pad_rows(&labels, IGNORE_INDEX, device)?)?;
-        let logits = self.model.mlm_logits(&masked.gather(&hidden)?)?;
-        let mlm = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
         let place = |of: fn(&Cloze) -> usize| -> Result<Tensor, tch::TchError> {
             let places: Vec<i64> =
                 rows.iter().map(|row| i64::try_from(of(row)).unwrap_or(-1)).collect();
@@ -219,9 +252,17 @@ impl Task for ClozeTask<'_> {
             Some(&passage),
             &SpanConfig::default(),
         )?;
-        let total = mlm.f_add(&reading.f_mul_scalar(config.reading_weight)?)?;
-        let parts = vec![("mlm", mlm.detach()), ("reading", reading.detach())];
-        Ok(StepLosses { total, parts })
+        let mut parts = vec![("reading", reading.detach())];
+        let mut total = reading.f_mul_scalar(config.reading_weight)?;
+        // A small batch may have nothing to predict.
+        if !masked.is_empty() {
+            let logits = self.model.mlm_logits(&masked.gather(&hidden)?)?;
+            let mlm = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
+            total = mlm.f_add(&total)?;
+            parts.push(("mlm", mlm.detach()));
+        }
+        let tokens = ids.iter().map(|row| row.len() as u64).sum();
+        Ok(StepLosses { total, parts, tokens: Some(tokens) })
     }
 }
 
@@ -279,6 +320,24 @@ mod tests {
         // 12 % of about 36 free tokens in each of 300 passages, 85 % of them masked.
         assert!((1100..1500).contains(&predicted), "{predicted}");
         assert!((0.80..0.90).contains(&(f64::from(masked as u32) / f64::from(predicted))));
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_are_named() {
+        let model = model(80);
+        let refuse = |config: ClozeConfig| {
+            let passages = vec![vec![(5..65).collect()]];
+            ClozeTask::new(&model, specials(), passages, 4, &config, "test".into())
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default()
+        };
+        let none = refuse(ClozeConfig { longest_answer: 0, ..Default::default() });
+        assert!(none.contains("cloze.longest_answer"), "{none}");
+        let swapped = refuse(ClozeConfig { neighbours: (9, 3), ..Default::default() });
+        assert!(swapped.contains("cloze.neighbours"), "{swapped}");
+        let more = refuse(ClozeConfig { masked: 1.5, ..Default::default() });
+        assert!(more.contains("cloze.masked"), "{more}");
     }
 
     #[test]

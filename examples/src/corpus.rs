@@ -56,6 +56,11 @@ impl CorpusConfig {
     /// Naming the file and line that cannot be read.
     pub fn read(&self) -> Result<Corpus> {
         let mut corpus = Corpus::new();
+        for (key, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
+            if !folder.is_dir() {
+                bail!("corpus.{key} = {}: no such folder", folder.display());
+            }
+        }
         for language in LANGUAGES {
             let mut text = Vec::new();
             let extracts = self.extracts.join(format!("entities.{language}.jsonl.gz"));

@@ -122,6 +122,9 @@ pub fn evaluate(
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let mut matrix = Matrix::new(title);
     for context in &config.contexts {
+        if !languages.contains(context) {
+            continue;
+        }
         for question in languages {
             let (context, question): (Language, Language) = (context.parse()?, question.parse()?);
             let path = question_file(folder, &config.split, context, question);

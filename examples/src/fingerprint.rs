@@ -25,7 +25,16 @@ pub fn of(path: &Path) -> Result<String> {
             _ => break,
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// The hexadecimal SHA-256 of bytes.
+pub fn of_bytes(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Writes the fingerprints of `files` to `record`, or compares them with those that an earlier start of the run wrote.

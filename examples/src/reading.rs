@@ -16,15 +16,16 @@ use xlmr_model::{Inputs, Model};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadingConfig {
-    /// Gaussian noise on the question's word embeddings: the ratio of its norm to the embedding's is drawn from 0 to
-    /// this for each question (in the manner of NEFTune, Jain et al. 2024).
+    /// Gaussian noise on the word embeddings before the context's separator: the ratio of its norm to the embedding's is
+    /// drawn from 0 to this for each question (in the manner of NEFTune, Jain et al. 2024).
     pub embedding_noise: f64,
     /// Share of the question's tokens replaced by random ones, drawn from 0 to this for each question. Where the data
     /// marks the asked entity, its tokens stay, and it moves to a random place as often as tokens are replaced.
     pub question_replacement: f64,
-    /// Only context tokens may start or end an answer; off: every token but padding.
+    /// Only context tokens may start or end an answer, and `<s>` in a window labelled as having none; off: every token
+    /// but padding.
     pub context_only: bool,
-    /// Centres the word vectors and brings them back to their earlier mean norm before reading is learned.
+    /// Centres the word vectors and gives all of them their earlier mean norm before reading is learned.
     pub recentre_embeddings: bool,
 }
 
@@ -36,7 +37,8 @@ pub struct ReadingTask<'a> {
     rows: Vec<Row>,
     lengths: Vec<usize>,
     fingerprint: String,
-    first_ordinary: i64,
+    /// Ids that may stand for a replaced token.
+    ordinary: Vec<i64>,
 }
 
 struct Row {
@@ -116,9 +118,20 @@ impl<'a> ReadingTask<'a> {
             })
             .collect::<Result<_>>()?;
         let lengths = rows.iter().map(|row| row.window.input_ids.len()).collect();
+        for (key, value) in [
+            ("embedding_noise", config.embedding_noise),
+            ("question_replacement", config.question_replacement),
+        ] {
+            anyhow::ensure!(
+                value.is_finite() && value >= 0.0,
+                "reading.{key} = {value}: must be 0 or more"
+            );
+        }
         let added = tokenizer.get_added_tokens_decoder();
         let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
-        let first_ordinary = (0..).take_while(special).count() as i64;
+        let size = u32::try_from(tokenizer.get_vocab_size(true))?;
+        let ordinary: Vec<i64> = (0..size).filter(|id| !special(id)).map(i64::from).collect();
+        anyhow::ensure!(!ordinary.is_empty(), "the vocabulary holds special tokens alone");
         Ok(Self {
             model,
             config: config.clone(),
@@ -126,20 +139,21 @@ impl<'a> ReadingTask<'a> {
             rows,
             lengths,
             fingerprint,
-            first_ordinary,
+            ordinary,
         })
     }
 
     /// Replaces question tokens outside the asked entity, and sometimes moves the entity.
     fn disturb(&self, question: &[i64], entity: (usize, usize), rng: &mut ChaCha8Rng) -> Vec<i64> {
         let rate = rng.random::<f64>() * self.config.question_replacement;
-        let vocabulary = self.model.config().vocab_size;
         let kept = question.get(entity.0..entity.1).unwrap_or_default();
         let mut before: Vec<i64> = question.get(..entity.0).unwrap_or_default().to_vec();
         let mut after: Vec<i64> = question.get(entity.1..).unwrap_or_default().to_vec();
         for token in before.iter_mut().chain(&mut after) {
             if rng.random::<f64>() < rate {
-                *token = rng.random_range(self.first_ordinary..vocabulary);
+                let drawn = rng.random_range(0..self.ordinary.len() as i64);
+                let drawn = usize::try_from(drawn).ok().and_then(|k| self.ordinary.get(k));
+                *token = drawn.copied().unwrap_or(*token);
             }
         }
         if rng.random::<f64>() < rate {
@@ -186,7 +200,9 @@ impl Task for ReadingTask<'_> {
         let mut ids: Vec<Vec<i64>> = Vec::with_capacity(rows.len());
         for row in &rows {
             let mut own: Vec<i64> = row.window.input_ids.iter().map(|&id| i64::from(id)).collect();
-            if let Some(entity) = row.entity.filter(|_| self.config.question_replacement > 0.0) {
+            if self.config.question_replacement > 0.0 {
+                // Without a mark nothing is spared.
+                let entity = row.entity.unwrap_or((0, 0));
                 // The question stands between <s> and the separator before the context.
                 let end = question_end(&row.window);
                 let whole = |question: &&mut [i64]| entity.1 <= question.len();
@@ -294,7 +310,8 @@ impl Batch {
             Ok(pad_rows(&rows, 0, Device::Cpu)?)
         };
         let answerable = flags(&|window, k| {
-            !context_only || (window.context_start..window.context_end).contains(&k)
+            let none_here = k == 0 && window.start_position == Some(0);
+            !context_only || none_here || (window.context_start..window.context_end).contains(&k)
         })?;
         let question = flags(&|window, k| k + 1 < window.context_start)?;
         let segments: Vec<&[i64]> = segments.iter().map(Vec::as_slice).collect();
@@ -319,8 +336,8 @@ impl Batch {
     }
 }
 
-/// Centres the word vectors and brings them back to their earlier mean norm, padding left at zero. Injection at a high
-/// rate makes them long, which drowns position and segment vectors.
+/// Centres the word vectors and gives each of them the norm `norm`, padding left at zero. Injection at a high rate makes
+/// them long, which drowns position and segment vectors.
 ///
 /// # Errors
 /// If libtorch refuses.
@@ -433,6 +450,35 @@ mod tests {
             largest = largest.max(ratio.double_value(&[]));
         }
         assert!((0.8..1.5).contains(&largest), "{largest}");
+    }
+
+    #[test]
+    fn a_window_without_its_answer_trains_towards_the_first_token() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let mut long = question();
+        long.context =
+            Arc::from(format!("{CONTEXT} {}", "The region of Peru is Asia . ".repeat(20)));
+        let (questions, windows) = ([long], WindowConfig::default());
+        let windows = WindowConfig { max_length: 60, doc_stride: 10, segment_ids: true, ..windows };
+        let data =
+            ReadingData { questions: &questions, marks: &EntityMarks::new(), windows: &windows };
+        let config =
+            ReadingConfig { context_only: true, question_replacement: 0.5, ..Default::default() };
+        let mut task = ReadingTask::new(
+            &model,
+            &tokenizer,
+            &data,
+            &config,
+            &SpanConfig::default(),
+            "t".into(),
+        )
+        .unwrap();
+        assert!(task.rows.iter().any(|row| row.window.start_position == Some(0)));
+        let batch: Vec<usize> = (0..task.rows.len()).collect();
+        let rng = trainer::rng_for(0, "test", 0);
+        let mut step = Step { batch: &batch, number: 0, total: 1, rng };
+        let loss = task.losses(&mut step).unwrap().total.double_value(&[]);
+        assert!(loss.is_finite() && loss > 0.0);
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub struct Summary {
     pub seeds: Vec<u64>,
     /// By arm.
     pub arms: BTreeMap<String, ArmSummary>,
-    /// Seconds of the whole run.
+    /// Seconds of all arms and seeds.
     pub seconds: f64,
 }
 

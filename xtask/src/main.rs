@@ -96,7 +96,7 @@ enum Task {
     },
     /// Run the criterion benches
     #[command(after_help = "Options go to criterion as they are.\n\nExamples:\n  \
-        cargo xtask bench\n  cargo xtask bench --quick\n  cargo xtask bench encoder_step")]
+        cargo xtask bench\n  cargo xtask bench --quick\n  cargo xtask bench V=4000")]
     Bench {
         /// Passed on to criterion
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

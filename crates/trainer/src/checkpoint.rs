@@ -39,6 +39,19 @@ pub struct Checkpoint {
 }
 
 const PREFIX: &str = "step-";
+const PARTIAL: &str = ".partial-";
+
+/// Removes what a killed run was writing.
+fn remove_partial(root: &Path) -> Result<()> {
+    let refuse = |error: std::io::Error| TrainError::file(root, error);
+    for entry in fs::read_dir(root).map_err(refuse)? {
+        let entry = entry.map_err(refuse)?;
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_dir_all(entry.path()).map_err(refuse)?;
+        }
+    }
+    Ok(())
+}
 
 fn folder_of(root: &Path, step: u64) -> PathBuf {
     root.join(format!("{PREFIX}{step:08}"))
@@ -75,9 +88,10 @@ impl Checkpoint {
         keep: usize,
     ) -> Result<()> {
         fs::create_dir_all(root).map_err(|error| TrainError::file(root, error))?;
+        remove_partial(root)?;
         let target = folder_of(root, self.step);
         let partial = tempfile::Builder::new()
-            .prefix(".partial-")
+            .prefix(PARTIAL)
             .tempdir_in(root)
             .map_err(|error| TrainError::file(root, error))?;
         let named = parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));

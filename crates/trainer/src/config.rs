@@ -150,6 +150,14 @@ impl TrainConfig {
                 "[]".into(),
                 "must name at least one prefix",
             )?;
+            if let Some(decay) = group.weight_decay {
+                rule(
+                    not_negative(decay),
+                    "groups.weight_decay",
+                    decay.to_string(),
+                    "must be 0 or more",
+                )?;
+            }
             if let Some(rate) = group.learning_rate {
                 rule(
                     not_negative(rate),

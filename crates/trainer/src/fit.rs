@@ -141,7 +141,7 @@ pub fn fit(
         if !grad_norm.is_finite() {
             return Err(not_finite("gradient norm", grad_norm));
         }
-        tokens += batches.tokens(batch);
+        tokens += losses.tokens.unwrap_or_else(|| batches.tokens(batch));
         step += 1;
         pending.loss += loss;
         pending.count += 1;

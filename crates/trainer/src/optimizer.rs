@@ -219,7 +219,13 @@ impl AdamW {
     pub fn load_state(&mut self, state: &TensorMap) -> std::result::Result<(), String> {
         let mut used = 0;
         for (name, slot) in &mut self.slots {
-            let Some(updates) = state.get(&format!("{name}.updates")) else { continue };
+            let parts = ["exp_avg", "exp_avg_sq", "updates"].map(|part| format!("{name}.{part}"));
+            if !parts.iter().any(|key| state.contains_key(key)) {
+                continue;
+            }
+            let updates = state
+                .get(&format!("{name}.updates"))
+                .ok_or_else(|| format!("{name}.updates is missing"))?;
             let moment = |suffix: &str| -> std::result::Result<Tensor, String> {
                 let key = format!("{name}.{suffix}");
                 let stored = state.get(&key).ok_or_else(|| format!("{key} is missing"))?;

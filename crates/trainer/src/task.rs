@@ -8,12 +8,14 @@ pub struct StepLosses {
     pub total: Tensor,
     /// `[]` each, in the order they are logged; `loss/<name>` in the metrics.
     pub parts: Vec<(&'static str, Tensor)>,
+    /// Tokens of the batch, padding left out, where the examples' lengths do not say it.
+    pub tokens: Option<u64>,
 }
 
 impl StepLosses {
     /// A single loss under one name.
     pub fn single(name: &'static str, loss: Tensor) -> Self {
-        Self { parts: vec![(name, loss.detach())], total: loss }
+        Self { parts: vec![(name, loss.detach())], total: loss, tokens: None }
     }
 }
 

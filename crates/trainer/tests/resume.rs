@@ -133,7 +133,10 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     assert!(report.finished && report.steps == 20);
     // Interrupted at step 8 (the checkpoint is of step 5), again at 11 (of step 10), then to the end.
     assert!(!train(broken.path(), Some(8)).0.finished);
+    // What a killed process was writing is cleared away.
+    std::fs::create_dir(broken.path().join("checkpoints/.partial-killed")).unwrap();
     assert_eq!(train(broken.path(), Some(6)).0.steps, 11);
+    assert!(!broken.path().join("checkpoints/.partial-killed").exists());
     let (resumed, got) = train(broken.path(), None);
     assert!(resumed.finished);
     assert_eq!(resumed.tokens, report.tokens);

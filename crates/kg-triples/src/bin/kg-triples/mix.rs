@@ -19,9 +19,9 @@ pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]
     input: PathBuf,
-    /// tokenizer.json, or the model folder that holds it
+    /// tokenizer.json, or the model folder that holds it [default: tokenizer.json in the folder of --in]
     #[arg(long, value_name = "FILE")]
-    tokenizer: PathBuf,
+    tokenizer: Option<PathBuf>,
     /// Language pairs [default: en with each other language of the folder]
     #[arg(long, value_delimiter = ',', value_name = "en-de,…", value_parser = pair)]
     pairs: Option<Vec<(String, String)>>,
@@ -80,14 +80,19 @@ pub fn run(args: Args) -> Done {
         max_length: args.max_length,
         seed: args.seed,
     };
-    let path = match args.tokenizer.is_dir() {
-        true => args.tokenizer.join("tokenizer.json"),
-        false => args.tokenizer,
+    let tokenizer = args.tokenizer.unwrap_or_else(|| args.input.clone());
+    let path = match tokenizer.is_dir() {
+        true => tokenizer.join("tokenizer.json"),
+        false => tokenizer,
     };
     let bar = spinner("reading");
     let graph = KnowledgeGraph::read_dir(&args.input)?;
-    let tokenizer = Tokenizer::from_file(&path)
-        .map_err(|error| KgError::Tokenizer(format!("cannot load {}: {error}", path.display())))?;
+    let tokenizer = Tokenizer::from_file(&path).map_err(|error| {
+        KgError::Tokenizer(format!(
+            "cannot load {} (--tokenizer names another): {error}",
+            path.display()
+        ))
+    })?;
     let pairs = match args.pairs {
         Some(pairs) => pairs,
         None => default_pairs(&graph),

@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, default_value = "test")]
     split: String,
     /// Folder for the three files
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
     /// The tables' title
     #[arg(long, default_value = "Generalised cross-lingual transfer")]
