@@ -151,14 +151,15 @@ impl Run {
             scores.insert("average".into(), Measured::over(&averages));
             let own = ArmSummary {
                 scores,
-                retrieval: retrieval
-                    .into_iter()
-                    .map(|(language, values)| (language, mean_sd(values.into_iter()).0))
-                    .collect(),
                 tokens: mean_sd(tokens.into_iter()).0 as u64,
                 seconds: mean_sd(seconds.into_iter()).0,
             };
             summary.arms.insert(arm.clone(), own);
+            let retrieval = retrieval
+                .into_iter()
+                .map(|(language, values)| (language, mean_sd(values.into_iter()).0))
+                .collect();
+            summary.retrieval.insert(arm.clone(), retrieval);
             let all = match per_seed.len() {
                 1 => per_seed.remove(0),
                 _ => Matrix::over_seeds(arm.clone(), &per_seed),
@@ -204,7 +205,7 @@ fn retrieval_table(summary: &Summary, recipe: &Recipe) -> String {
     for arm in &recipe.run_arms {
         text.push_str(&format!("\n| {arm} |"));
         for language in &languages {
-            let value = summary.arms.get(arm).and_then(|arm| arm.retrieval.get(language.as_str()));
+            let value = summary.retrieval.get(arm).and_then(|own| own.get(language.as_str()));
             text.push_str(&value.map_or(" – |".into(), |value| format!(" {value:.1} |")));
         }
     }

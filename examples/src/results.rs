@@ -72,8 +72,6 @@ pub struct ArmSummary {
     /// By question language; contexts are English. `average` is the mean of all but `en`.
     #[serde(flatten)]
     pub scores: BTreeMap<String, Measured>,
-    /// Label retrieval by language, P@1 in percent.
-    pub retrieval: BTreeMap<String, f64>,
     /// Tokens of knowledge injection, padding left out; the mean over seeds.
     pub tokens: u64,
     /// Seconds of training and evaluation; the mean over seeds.
@@ -87,6 +85,8 @@ pub struct Summary {
     pub seeds: Vec<u64>,
     /// By arm.
     pub arms: BTreeMap<String, ArmSummary>,
+    /// Label retrieval by arm and language, P@1 in percent; the mean over seeds.
+    pub retrieval: BTreeMap<String, BTreeMap<String, f64>>,
     /// Seconds of all arms and seeds.
     pub seconds: f64,
 }

@@ -93,6 +93,7 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
         let model = out.join(format!("seed-0/{arm}/all/model"));
         assert!(model.join("model.safetensors").exists());
     }
+    assert!(summary["retrieval"]["injected"]["zh"].is_f64());
     let tokens = |arm: &str| summary["arms"][arm]["tokens"].as_f64().unwrap();
     assert_eq!(tokens("base"), 0.0);
     assert!(tokens("control") > 0.0 && tokens("injected") > 0.0);
