@@ -115,9 +115,9 @@ fn recipe_bridging_gap_killed_and_resumed_equals_a_whole_run() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     succeed(small(&whole));
-    // Killed as soon as the injected arm has a checkpoint.
+    // Killed as soon as the control arm has a checkpoint, with that arm and another still to go.
     let mut child = small(&broken).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let checkpoint = broken.join("seed-0/injected/all/inject/checkpoints/step-00000002");
+    let checkpoint = broken.join("seed-0/control/all/inject/checkpoints/step-00000002");
     let start = Instant::now();
     while !checkpoint.exists() && child.try_wait().unwrap().is_none() {
         assert!(start.elapsed() < Duration::from_secs(600), "no checkpoint appeared");
