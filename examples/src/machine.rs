@@ -18,7 +18,8 @@ pub struct Machine {
 
 impl Machine {
     /// Sets up `device` (`auto`, `cpu`, `cuda`, `cuda:N`), `threads` (0: one per core) and `float32_matmul` (`auto`:
-    /// the fastest kernel that keeps float32 accuracy here; or `highest`, `high`, `medium`).
+    /// on the CPU the fastest kernel that keeps float32 accuracy there, on a GPU plain float32; or `highest`, `high`,
+    /// `medium`).
     ///
     /// # Errors
     /// If the device cannot be had or a name is unknown.
@@ -28,8 +29,12 @@ impl Machine {
         let threads = if threads == 0 { cores } else { threads };
         let threads = i32::try_from(threads).context("threads")?;
         tch::set_num_threads(threads);
-        let level = if float32_matmul == "auto" {
+        // The setting is one for all devices, and on a GPU it would mean TF32.
+        let level = if float32_matmul == "auto" && device == Device::Cpu {
             tune_float32_matmul()?.chosen
+        } else if float32_matmul == "auto" {
+            set_float32_matmul_precision(MatmulPrecision::Highest)?;
+            MatmulPrecision::Highest
         } else {
             let level = float32_matmul.parse::<MatmulPrecision>()?;
             set_float32_matmul_precision(level)?;
