@@ -104,7 +104,7 @@ fn run(args: &Args) -> Result<()> {
     let specials = check_tokenizer(&tokenizer, &config)?;
     let heads = [Head::MaskedLm, Head::Span];
     let model = Model::new(&config, &heads, machine.device, recipe.seed)?;
-    mimetic_start(&model)?;
+    mimetic_start(&model, recipe.seed)?;
 
     let training = TrainConfig { seed: recipe.seed, ..recipe.training.clone() };
     let steps = training.steps.context("training.steps is not set: give the number of steps")?;

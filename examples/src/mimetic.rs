@@ -7,11 +7,12 @@ use anyhow::{Context, Result};
 use objectives::tch::{Device, Kind, Tensor, no_grad};
 use xlmr_model::Model;
 
-/// Rewrites position, segment and first-layer query and key weights of a fresh model.
+/// Rewrites position, segment and first-layer query and key weights of a fresh model; `seed` decides the segments'
+/// direction.
 ///
 /// # Errors
 /// If a parameter is missing or libtorch refuses.
-pub fn mimetic_start(model: &Model) -> Result<()> {
+pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
     let parameters = model.named_parameters();
     let named = |name: &str| {
         parameters
@@ -35,6 +36,8 @@ pub fn mimetic_start(model: &Model) -> Result<()> {
         let mut positions = named("roberta.embeddings.position_embeddings.weight")?;
         positions.f_copy_(&waves)?;
 
+        // libtorch's own generator starts from a random seed.
+        tch::manual_seed(trainer::seed_for(seed, "mimetic", 0));
         let direction = Tensor::f_randn([width], options)?.f_mul_scalar(range)?;
         let mut segments = named("roberta.embeddings.token_type_embeddings.weight")?;
         let rows = [direction.f_neg()?, direction.shallow_clone()];
@@ -50,4 +53,36 @@ pub fn mimetic_start(model: &Model) -> Result<()> {
         key.f_copy_(&query.f_matmul(&without)?)?;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::model;
+
+    #[test]
+    fn equal_tokens_attend_to_each_other_and_a_seed_decides_all() {
+        let (first, again, other) = (model(60), model(60), model(60));
+        mimetic_start(&first, 1).unwrap();
+        mimetic_start(&again, 1).unwrap();
+        mimetic_start(&other, 2).unwrap();
+        let all = |model: &Model| -> Vec<Tensor> {
+            model.named_parameters().into_iter().map(|(_, tensor)| tensor).collect()
+        };
+        assert_eq!(all(&first), all(&again));
+        assert_ne!(all(&first), all(&other));
+        // q·k of a vector with itself is positive: k is q but for the segments' direction.
+        let parameters = first.named_parameters();
+        let named = |end: &str| {
+            let found = parameters.iter().find(|(name, _)| name.ends_with(end)).unwrap();
+            found.1.detach()
+        };
+        let (query, key) = (
+            named("layer.0.attention.self.query.weight"),
+            named("layer.0.attention.self.key.weight"),
+        );
+        let segment = named("token_type_embeddings.weight").get(1);
+        assert!(key.matmul(&segment).abs().max().double_value(&[]) < 1e-5);
+        assert!((query - key).linalg_matrix_rank(1e-4, false).int64_value(&[]) <= 1);
+    }
 }

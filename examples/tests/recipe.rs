@@ -169,7 +169,13 @@ fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
 }
 
 #[test]
-fn recipe_pretrain_base_writes_a_model_that_loads() {
+fn recipe_pretrain_base_writes_the_same_model_every_time() {
+    let models = [pretrained(), pretrained()];
+    assert!(models[0] == models[1], "two runs of one seed differ");
+}
+
+/// The weights that a short run writes.
+fn pretrained() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (run, out) = (folder.path().join("run"), folder.path().join("base"));
     std::fs::create_dir_all(&run).unwrap();
@@ -185,6 +191,7 @@ fn recipe_pretrain_base_writes_a_model_that_loads() {
     for file in ["config.json", "model.safetensors", "heads.safetensors", "tokenizer.json"] {
         assert!(out.join(file).exists(), "{file}");
     }
+    std::fs::read(out.join("model.safetensors")).unwrap()
 }
 
 /// A copy of the base with `change` applied to its folder.
