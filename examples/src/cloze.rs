@@ -9,7 +9,7 @@ use rand::distr::weighted::WeightedIndex;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use trainer::{Step, StepLosses, Task, pad_mask, pad_rows};
+use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model, SpecialTokens};
 
 /// How passages become questions.
@@ -201,10 +201,7 @@ impl Task for ClozeTask<'_> {
         self.fingerprint.clone()
     }
 
-    fn losses(
-        &mut self,
-        step: &mut Step<'_>,
-    ) -> Result<StepLosses, Box<dyn std::error::Error + Send + Sync>> {
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let config = &self.config;
         let grown = step.number as f64 / (config.growth * step.total as f64).max(1.0);
         let more = config.last_length.saturating_sub(config.first_length) as f64;

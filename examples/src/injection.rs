@@ -2,7 +2,7 @@
 use kg_triples::Sequence;
 use objectives::tch::Tensor;
 use objectives::{EntityCompletionConfig, entity_completion, masked_positions};
-use trainer::{Step, StepLosses, Task, pad_mask, pad_rows};
+use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model};
 
 /// Masked triples as a training task for a masked language model.
@@ -65,10 +65,7 @@ impl Task for InjectionTask<'_> {
         self.fingerprint.clone()
     }
 
-    fn losses(
-        &mut self,
-        step: &mut Step<'_>,
-    ) -> Result<StepLosses, Box<dyn std::error::Error + Send + Sync>> {
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let device = self.model.device();
         let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
         let ids: Vec<&[i64]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();

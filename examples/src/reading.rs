@@ -9,7 +9,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
-use trainer::{Step, StepLosses, Task, pad_mask, pad_rows};
+use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model};
 
 /// How a reader is trained to bear questions that are close to, but not, what it has seen. All off by default.
@@ -191,10 +191,7 @@ impl Task for ReadingTask<'_> {
         self.fingerprint.clone()
     }
 
-    fn losses(
-        &mut self,
-        step: &mut Step<'_>,
-    ) -> Result<StepLosses, Box<dyn std::error::Error + Send + Sync>> {
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let device = self.model.device();
         let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
         let mut ids: Vec<Vec<i64>> = Vec::with_capacity(rows.len());

@@ -50,7 +50,7 @@ pub enum TrainError {
         /// The step, counted from 0.
         step: u64,
         /// The task's own error.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: crate::TaskError,
     },
     /// A libtorch extension failed.
     #[error(transparent)]

@@ -24,4 +24,4 @@ pub use optimizer::{AdamW, ParameterGroup};
 pub use progress::Progress;
 pub use schedule::LinearSchedule;
 pub use seed::{rng_for, seed_for};
-pub use task::{Step, StepLosses, Task};
+pub use task::{Step, StepLosses, Task, TaskError};

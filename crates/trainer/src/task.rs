@@ -19,6 +19,9 @@ impl StepLosses {
     }
 }
 
+/// Whatever stops a task from computing its losses.
+pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
+
 /// One step, as a task sees it.
 pub struct Step<'a> {
     /// Indices of the batch's examples.
@@ -43,8 +46,5 @@ pub trait Task {
     ///
     /// # Errors
     /// Whatever stops the task from computing them; training ends with it.
-    fn losses(
-        &mut self,
-        step: &mut Step<'_>,
-    ) -> Result<StepLosses, Box<dyn std::error::Error + Send + Sync>>;
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError>;
 }

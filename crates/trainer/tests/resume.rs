@@ -7,8 +7,8 @@ use objectives::{MaskedLmConfig, masked_lm, masked_positions};
 use rand::Rng;
 use tch::{Device, Tensor};
 use trainer::{
-    Environment, FitReport, Stage, Step, StepLosses, Task, TrainConfig, TrainError, fit, pad_mask,
-    pad_rows,
+    Environment, FitReport, Stage, Step, StepLosses, Task, TaskError, TrainConfig, TrainError, fit,
+    pad_mask, pad_rows,
 };
 use xlmr_model::{Config, Head, Inputs, Model};
 
@@ -48,10 +48,7 @@ impl Task for Guess<'_> {
         "guess".into()
     }
 
-    fn losses(
-        &mut self,
-        step: &mut Step<'_>,
-    ) -> Result<StepLosses, Box<dyn std::error::Error + Send + Sync>> {
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let mut rows: Vec<Vec<i64>> = step.batch.iter().map(|&k| self.rows[k].clone()).collect();
         let labels: Vec<Vec<i64>> = rows
             .iter_mut()
