@@ -1,68 +1,125 @@
-//! Times formulations of the same loss one after the other and prints their ratio.
+//! Times formulations of the same loss one after the other.
 use std::cell::RefCell;
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, SamplingMode};
+use anyhow::{Context, Result, ensure};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 
-/// Criterion with settings that end within minutes, on one thread of libtorch.
-pub fn quick() -> Criterion {
+use crate::case::{Spec, Step};
+use crate::summary::{Timed, folder};
+
+/// Whether the command line asks for the short run.
+pub fn is_quick() -> bool {
+    std::env::args().any(|argument| argument == "--quick")
+}
+
+/// Times every comparison of `bench`, prints the ratios, and leaves them for the summary.
+///
+/// # Errors
+/// If libtorch refuses, two formulations give different losses, or the times cannot be written.
+pub fn run(bench: &str) -> Result<()> {
     tch::set_num_threads(1);
-    Criterion::default()
+    let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
-        .configure_from_args()
+        .configure_from_args();
+    let mut timed = Vec::new();
+    for spec in crate::specs(is_quick()).into_iter().filter(|spec| spec.bench == bench) {
+        timed.extend(compare(&mut criterion, &spec)?);
+    }
+    criterion.final_summary();
+    if timed.is_empty() {
+        return Ok(()); // nothing matched the filter, or nothing was timed under --test
+    }
+    write(&folder().join("times").join(format!("{bench}.json")), &timed)
 }
 
-/// Times `cases`, ours first, and prints each peer's ratio: the median time of ours over the peer's.
-///
-/// Panics if a peer's loss differs from ours by more than `tolerance`: times of different sums mean nothing.
-pub fn compare(
-    criterion: &mut Criterion,
-    loss: &str,
-    size: &str,
-    tolerance: f64,
-    cases: &[(&str, &dyn Fn() -> f64)],
-) {
-    let mut group = criterion.benchmark_group(format!("{loss}/{size}"));
+fn write(path: &Path, timed: &[Timed]) -> Result<()> {
+    let parent = path.parent().context("no folder")?;
+    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    whole_file::write(path, serde_json::to_vec_pretty(timed)?)
+        .with_context(|| path.display().to_string())
+}
+
+fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
+    let name = spec.name();
+    let case = (spec.build)().with_context(|| name.clone())?;
+    let mut group = criterion.benchmark_group(&name);
     group.sampling_mode(SamplingMode::Flat);
-    let mut medians: Vec<(&str, f64, f64)> = Vec::new();
-    for &(name, step) in cases {
-        let times = RefCell::new(Vec::new());
-        let value = RefCell::new(f64::NAN);
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|count| {
-                let start = Instant::now();
-                for _ in 0..count {
-                    *value.borrow_mut() = black_box(step());
-                }
-                let elapsed = start.elapsed();
-                times.borrow_mut().push(elapsed.as_secs_f64() / count as f64);
-                elapsed
-            });
-        });
-        if let Some(median) = median(times.into_inner()) {
-            medians.push((name, median, value.into_inner()));
+    let ours = time(&mut group, &case.ours)?;
+    let unit = case.unit.as_ref().map(|unit| time(&mut group, unit)).transpose()?.flatten();
+    let mut peers = Vec::new();
+    for peer in &case.peers {
+        let Some((seconds, value)) = time(&mut group, peer)? else { continue };
+        if let Some((_, own)) = ours {
+            ensure!(
+                (own - value).abs() <= case.tolerance,
+                "{name}: {} gives {own} and {} {value}",
+                case.ours.name,
+                peer.name
+            );
         }
+        peers.push((peer.name, seconds));
     }
     group.finish();
-    let Some((&(ours, own_time, own_value), peers)) = medians.split_first() else { return };
-    for &(peer, time, value) in peers {
-        assert!(
-            (own_value - value).abs() <= tolerance,
-            "{loss}/{size}: {ours} gives {own_value} and {peer} {value}"
-        );
+    let Some((ours_seconds, _)) = ours else { return Ok(Vec::new()) };
+    let unit = match (&case.unit, unit) {
+        (Some(step), Some((seconds, _))) => Some((step.name, seconds)),
+        _ => None,
+    };
+    let timed: Vec<Timed> = peers
+        .into_iter()
+        .map(|(peer, peer_seconds)| {
+            let (unit, unit_seconds) = unit.unwrap_or((peer, peer_seconds));
+            Timed {
+                name: name.clone(),
+                ours: case.ours.name.to_owned(),
+                ours_seconds,
+                peer: peer.to_owned(),
+                peer_seconds,
+                unit: unit.to_owned(),
+                unit_seconds,
+                ratio: ours_seconds / unit_seconds,
+                goal: spec.goal,
+            }
+        })
+        .collect();
+    for one in &timed {
         println!(
-            "ratio {loss}/{size}: {ours} / {peer} = {:.3} ({:.3} ms / {:.3} ms)",
-            own_time / time,
-            own_time * 1e3,
-            time * 1e3
+            "{name}: ours {:.4} s, {} {:.4} s, {} {:.4} s; ratio {:.3}{}",
+            one.ours_seconds,
+            one.peer,
+            one.peer_seconds,
+            one.unit,
+            one.unit_seconds,
+            one.ratio,
+            one.goal.map(|goal| format!(", goal {goal}")).unwrap_or_default(),
         );
     }
+    Ok(timed)
 }
 
-fn median(mut times: Vec<f64>) -> Option<f64> {
+/// The median seconds of a step and its loss; nothing where a filter leaves it out.
+fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<(f64, f64)>> {
+    let times = RefCell::new(Vec::new());
+    let last = RefCell::new(Ok(f64::NAN));
+    group.bench_function(step.name, |bencher| {
+        bencher.iter_custom(|count| {
+            let start = Instant::now();
+            for _ in 0..count {
+                *last.borrow_mut() = black_box((step.run)());
+            }
+            let elapsed = start.elapsed();
+            times.borrow_mut().push(elapsed.as_secs_f64() / count as f64);
+            elapsed
+        });
+    });
+    let mut times = times.into_inner();
     times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied()
+    let Some(&median) = times.get(times.len() / 2) else { return Ok(None) };
+    Ok(Some((median, last.into_inner().with_context(|| step.name)?)))
 }

@@ -1,24 +1,49 @@
 //! Entity completion beside loops over the entities.
+use std::rc::Rc;
+
 use anyhow::Result;
 use objectives::{EntityCompletionConfig, EntityNormalization, entity_completion};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::SEED;
+use crate::{Case, SEED, Spec, Step};
+
+/// The comparisons of `entity_completion`.
+pub(crate) fn specs() -> Vec<Spec> {
+    [(4_000, 48), (250_002, 24)]
+        .map(|(vocabulary, entities)| {
+            let name = format!("V={vocabulary},E={entities}");
+            Spec::new("entity_completion", name, move || case(entities, vocabulary))
+        })
+        .into()
+}
+
+fn case(entities: i64, vocabulary: i64) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(entities, vocabulary)?);
+    let step = |name, run: fn(&Inputs) -> Result<f64>| {
+        let inputs = Rc::clone(&inputs);
+        Step::new(name, move || run(&inputs))
+    };
+    Ok(Case {
+        ours: step("at once", Inputs::at_once),
+        peers: vec![
+            step("loop over losses", Inputs::loop_over_losses),
+            step("loop over logits", Inputs::loop_over_logits),
+        ],
+        unit: None,
+        tolerance: 1e-4,
+    })
+}
 
 /// Random logits of E entities with 1, 2, 3, 4, 1, 2, … sub-tokens.
-pub struct EntityCase {
+struct Inputs {
     logits: Tensor,
     targets: Tensor,
     entities: Tensor,
     count: i64,
 }
 
-impl EntityCase {
-    /// The same numbers at every call.
-    ///
-    /// # Errors
-    /// If libtorch cannot allocate.
-    pub fn random(count: i64, vocabulary: i64) -> Result<Self> {
+impl Inputs {
+    fn random(count: i64, vocabulary: i64) -> Result<Self> {
         tch::manual_seed(SEED);
         let sizes = Tensor::f_arange(count, (Kind::Int64, Device::Cpu))?.f_remainder(4)?;
         let entities = Tensor::f_repeat_interleave(&sizes.f_add_scalar(1)?, None)?;
@@ -33,10 +58,7 @@ impl EntityCase {
     }
 
     /// Ours: every entity at once. Forward and backward; the loss.
-    ///
-    /// # Errors
-    /// If libtorch refuses.
-    pub fn at_once(&self) -> Result<f64> {
+    fn at_once(&self) -> Result<f64> {
         let config = EntityCompletionConfig {
             normalization: EntityNormalization::Entity,
             ..Default::default()
@@ -45,10 +67,7 @@ impl EntityCase {
     }
 
     /// One cross-entropy per entity, on the rows of its logits.
-    ///
-    /// # Errors
-    /// If libtorch refuses.
-    pub fn loop_over_logits(&self) -> Result<f64> {
+    fn loop_over_logits(&self) -> Result<f64> {
         let mut losses = Vec::new();
         for entity in 0..self.count {
             let rows = self.entities.f_eq(entity)?.f_nonzero()?.f_squeeze_dim(1)?;
@@ -60,10 +79,7 @@ impl EntityCase {
     }
 
     /// One cross-entropy for all, then a mean per entity over the positions' losses.
-    ///
-    /// # Errors
-    /// If libtorch refuses.
-    pub fn loop_over_losses(&self) -> Result<f64> {
+    fn loop_over_losses(&self) -> Result<f64> {
         let all = cross_entropy(&self.logits, &self.targets, Reduction::None)?;
         let mut losses = Vec::new();
         for entity in 0..self.count {

@@ -1,14 +1,20 @@
 #![doc = include_str!("../README.md")]
 
+mod case;
 mod compare;
 mod entities;
 mod lm;
 mod spans;
+mod summary;
 
-pub use compare::{compare, quick};
-pub use entities::EntityCase;
-pub use lm::{LmCase, LmSize};
-pub use spans::SpanCase;
+pub use case::{Case, Spec, Step};
+pub use compare::{is_quick, run};
+pub use summary::{Line, Timed, folder};
 
 /// The seed of every random input.
 pub const SEED: i64 = 20;
+
+/// All comparisons; the short list leaves out what takes minutes.
+pub fn specs(quick: bool) -> Vec<Spec> {
+    [lm::specs(quick), entities::specs(), spans::specs()].into_iter().flatten().collect()
+}

@@ -1,25 +1,93 @@
-//! XLM-R's masked LM head, on the masked positions or on all of them.
+//! XLM-R's masked LM head, on the masked positions in chunks, on the masked positions, or on all positions.
+use std::rc::Rc;
+
 use anyhow::Result;
-use objectives::{IGNORE_INDEX, MaskedLmConfig, masked_lm, masked_positions};
+use objectives::{IGNORE_INDEX, MaskedLmConfig, TokenScores, masked_lm, masked_positions};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::SEED;
+use crate::{Case, SEED, Spec, Step};
 
 /// The sizes of a step; 15 % of the tokens are masked.
 #[derive(Clone, Copy, Debug)]
-pub struct LmSize {
+struct LmSize {
     /// B, rows.
-    pub batch: i64,
+    batch: i64,
     /// L, tokens per row.
-    pub length: i64,
+    length: i64,
     /// H, size of the hidden states.
-    pub hidden: i64,
+    hidden: i64,
     /// V, size of the vocabulary.
-    pub vocabulary: i64,
+    vocabulary: i64,
+}
+
+/// The comparisons of `masked_lm`.
+pub(crate) fn specs(quick: bool) -> Vec<Spec> {
+    let size = |batch, vocabulary| LmSize { batch, length: 256, hidden: 768, vocabulary };
+    let spec = |size: LmSize, kind: Kind, all: bool| {
+        let dtype = if kind == Kind::Float { "" } else { ",bf16" };
+        let name = format!("V={},{}x{}{dtype}", size.vocabulary, size.batch, size.length);
+        Spec::new("masked_lm", name, move || case(size, kind, all))
+    };
+    let mut specs = vec![
+        spec(size(4, 250_002), Kind::Float, !quick).goal(0.70).goal_mib(0.80 * 1024.0),
+        spec(size(4, 250_002), Kind::BFloat16, false).goal(0.35).memory(),
+    ];
+    if !quick {
+        specs.push(spec(size(4, 4_000), Kind::Float, true));
+        specs.push(
+            spec(size(24, 250_002), Kind::Float, false).goal(0.70).goal_mib(0.85 * 1024.0),
+        );
+    }
+    specs
+}
+
+fn case(size: LmSize, kind: Kind, all: bool) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(size, kind)?);
+    let step = |name, run: fn(&Inputs) -> Result<f64>| {
+        let inputs = Rc::clone(&inputs);
+        Step::new(name, move || run(&inputs))
+    };
+    let mut peers = vec![step("gather, then cross-entropy", Inputs::gather_first)];
+    if all {
+        peers.push(step("all positions", Inputs::every_position));
+    }
+    Ok(Case {
+        ours: step("chunked", Inputs::chunked),
+        peers,
+        unit: Some(products(size)?),
+        tolerance: if kind == Kind::Float { 1e-3 } else { 0.1 },
+    })
+}
+
+/// The three products that no formulation avoids, by torch's default kernel for float32, into memory that is there.
+fn products(size: LmSize) -> Result<Step> {
+    let rows = size.batch * size.length * 15 / 100;
+    let matrix = |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, Device::Cpu));
+    let outputs = std::cell::OnceCell::new();
+    let inputs = std::cell::OnceCell::new();
+    Ok(Step::new("three products", move || {
+        // Made on first use, so that no other step's memory holds them.
+        if inputs.get().is_none() {
+            let _ = inputs.set([matrix(rows, size.hidden)?, matrix(size.vocabulary, size.hidden)?]);
+            let _ = outputs.set([
+                matrix(rows, size.vocabulary)?,
+                matrix(rows, size.hidden)?,
+                matrix(size.vocabulary, size.hidden)?,
+            ]);
+        }
+        if let (Some([hidden, weight]), Some([logits, to_hidden, to_weight])) =
+            (inputs.get(), outputs.get())
+        {
+            let _ = hidden.f_mm_out(logits, &weight.f_tr()?)?;
+            let _ = logits.f_mm_out(to_hidden, weight)?;
+            let _ = logits.f_tr()?.f_mm_out(to_weight, hidden)?;
+        }
+        Ok(0.0)
+    }))
 }
 
 /// Random hidden states, labels and head; hidden states and weights ask for their gradient.
-pub struct LmCase {
+struct Inputs {
     hidden: Tensor,
     labels: Tensor,
     dense: [Tensor; 2],
@@ -27,18 +95,14 @@ pub struct LmCase {
     decoder: [Tensor; 2],
 }
 
-impl LmCase {
-    /// The same numbers at every call.
-    ///
-    /// # Errors
-    /// If libtorch cannot allocate.
-    pub fn random(size: LmSize) -> Result<Self> {
+impl Inputs {
+    fn random(size: LmSize, kind: Kind) -> Result<Self> {
         tch::manual_seed(SEED);
         let LmSize { batch, length, hidden, vocabulary } = size;
-        let options = (Kind::Float, Device::Cpu);
+        let options = (kind, Device::Cpu);
         let weight = |rows, columns| -> Result<Tensor> {
-            let mut weight = Tensor::f_randn([rows, columns], options)?;
-            let _ = weight.f_mul_scalar_(0.02)?; // in place, so that the peak memory is the step's
+            let mut weight = Tensor::f_empty([rows, columns], options)?;
+            let _ = weight.f_normal_(0.0, 0.02)?; // in place, so that the peak memory is the step's
             Ok(weight.set_requires_grad(true))
         };
         let zeros =
@@ -58,37 +122,48 @@ impl LmCase {
         })
     }
 
-    /// Dense, GELU, LayerNorm, decoder.
-    fn head(&self, hidden: &Tensor) -> Result<Tensor> {
+    /// Dense, GELU, LayerNorm.
+    fn transform(&self, hidden: &Tensor) -> Result<Tensor> {
         let [weight, bias] = &self.dense;
         let x = hidden.f_linear(weight, Some(bias))?.f_gelu("none")?;
         let [weight, bias] = &self.norm;
-        let x = x.f_layer_norm([weight.size1()?], Some(weight), Some(bias), 1e-5, true)?;
-        let [weight, bias] = &self.decoder;
-        Ok(x.f_linear(weight, Some(bias))?)
+        Ok(x.f_layer_norm([weight.size1()?], Some(weight), Some(bias), 1e-5, true)?)
     }
 
-    /// Ours: the head runs on the masked positions alone. Forward and backward; the loss.
-    ///
-    /// # Errors
-    /// If libtorch refuses.
-    pub fn gather_first(&self) -> Result<f64> {
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        let [weight, bias] = &self.decoder;
+        Ok(self.transform(hidden)?.f_linear(weight, Some(bias))?)
+    }
+
+    /// Ours: the head runs on the masked positions alone, its last layer and the loss in chunks.
+    fn chunked(&self) -> Result<f64> {
         let masked = masked_positions(&self.labels)?;
-        let logits = self.head(&masked.gather(&self.hidden)?)?;
-        let loss = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
-        drop(logits);
-        self.backward(loss)
+        let rows = self.transform(&masked.gather(&self.hidden)?)?;
+        let [weight, bias] = &self.decoder;
+        let scores = TokenScores::linear(&rows, weight, Some(bias));
+        self.backward(masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?)
+    }
+
+    /// Gather the masked positions, then logits and cross-entropy.
+    fn gather_first(&self) -> Result<f64> {
+        let labels = self.labels.f_view([-1])?;
+        let kept = labels.f_ne(IGNORE_INDEX)?;
+        let index = kept.f_nonzero()?.f_squeeze_dim(1)?;
+        let rows = self.hidden.f_flatten(0, 1)?.f_index_select(0, &index)?;
+        let logits = self.logits(&rows)?;
+        self.cross_entropy(logits, &labels.f_index_select(0, &index)?)
     }
 
     /// As `XLMRobertaForMaskedLM` does it: logits of all positions, cross-entropy that ignores -100.
-    ///
-    /// # Errors
-    /// If libtorch refuses.
-    pub fn every_position(&self) -> Result<f64> {
-        let logits = self.head(&self.hidden)?;
-        let (_, _, vocabulary) = logits.size3()?;
-        let loss = logits.f_view([-1, vocabulary])?.f_cross_entropy_loss::<Tensor>(
-            &self.labels.f_view([-1])?,
+    fn every_position(&self) -> Result<f64> {
+        let logits = self.logits(&self.hidden)?.f_flatten(0, 1)?;
+        self.cross_entropy(logits, &self.labels.f_view([-1])?)
+    }
+
+    fn cross_entropy(&self, logits: Tensor, targets: &Tensor) -> Result<f64> {
+        let logits = logits.f_to_kind(Kind::Float)?;
+        let loss = logits.f_cross_entropy_loss::<Tensor>(
+            targets,
             None,
             Reduction::Mean,
             IGNORE_INDEX,

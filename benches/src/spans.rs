@@ -1,24 +1,45 @@
 //! The span loss beside the one of `transformers`.
+use std::rc::Rc;
+
 use anyhow::Result;
 use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::SEED;
+use crate::{Case, SEED, Spec, Step};
+
+/// The comparisons of `span`.
+pub(crate) fn specs() -> Vec<Spec> {
+    [(16, false), (16, true), (128, false), (128, true)]
+        .map(|(batch, masked)| {
+            Spec::new("span", format!("B={batch},L=384,mask={masked}"), move || case(batch, masked))
+        })
+        .into()
+}
+
+fn case(batch: i64, masked: bool) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(batch, 384)?);
+    let step = |name, run: fn(&Inputs, bool) -> Result<f64>| {
+        let inputs = Rc::clone(&inputs);
+        Step::new(name, move || run(&inputs, masked))
+    };
+    Ok(Case {
+        ours: step("checked", Inputs::checked),
+        peers: vec![step("clamped", Inputs::clamped)],
+        unit: None,
+        tolerance: 1e-5,
+    })
+}
 
 /// Random logits and positions, every eighth row without its answer; the context mask leaves out the first 16 tokens
 /// but `<s>`.
-pub struct SpanCase {
+struct Inputs {
     logits: [Tensor; 2],
     positions: [Tensor; 2],
     context_mask: Tensor,
 }
 
-impl SpanCase {
-    /// The same numbers at every call.
-    ///
-    /// # Errors
-    /// If libtorch cannot allocate.
-    pub fn random(batch: i64, length: i64) -> Result<Self> {
+impl Inputs {
+    fn random(batch: i64, length: i64) -> Result<Self> {
         tch::manual_seed(SEED);
         let ids = (Kind::Int64, Device::Cpu);
         let logits = || -> Result<Tensor> {
@@ -39,10 +60,7 @@ impl SpanCase {
     }
 
     /// Ours. Forward and backward; the loss.
-    ///
-    /// # Errors
-    /// If libtorch refuses.
-    pub fn checked(&self, masked: bool) -> Result<f64> {
+    fn checked(&self, masked: bool) -> Result<f64> {
         let [start, end] = &self.logits;
         let [starts, ends] = &self.positions;
         let mask = masked.then_some(&self.context_mask);
@@ -50,10 +68,7 @@ impl SpanCase {
     }
 
     /// As `XLMRobertaForQuestionAnswering` does it: clamp, then cross-entropy that ignores L; no check.
-    ///
-    /// # Errors
-    /// If libtorch refuses.
-    pub fn clamped(&self, masked: bool) -> Result<f64> {
+    fn clamped(&self, masked: bool) -> Result<f64> {
         let mut losses = Vec::new();
         for (logits, positions) in self.logits.iter().zip(&self.positions) {
             let (_, length) = logits.size2()?;

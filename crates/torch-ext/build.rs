@@ -1,6 +1,16 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
+const SOURCES: [&str; 7] = [
+    "autocast",
+    "linear_cross_entropy",
+    "optim",
+    "precision",
+    "product",
+    "rng",
+    "streamed_logsumexp",
+];
+
 fn main() {
     println!("cargo:rerun-if-changed=src/shim");
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
@@ -15,7 +25,7 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(include.join("torch/csrc/api/include"))
         .include(&include)
-        .files(["src/shim/optim.cpp", "src/shim/precision.cpp"])
+        .files(SOURCES.map(|name| format!("src/shim/{name}.cpp")))
         .compile("polyqa_torch_ext");
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");

@@ -1,24 +1,8 @@
 //! `-ln softmax(logits)[target]` for rows of logits: the arithmetic that the losses share.
 use tch::{Kind, Reduction, Tensor};
 
-use crate::checks::{
-    expect_device, expect_float, expect_ids, expect_kind, expect_matrix, expect_shape, first_true,
-};
+use crate::checks::first_true;
 use crate::{Checks, IGNORE_INDEX, LossError};
-
-/// Checks `logits` `[N, V]` against `targets` `[N]`, as the token losses take them.
-pub(crate) fn expect_tokens(logits: &Tensor, targets: &Tensor) -> Result<(), LossError> {
-    let (count, vocabulary) = expect_matrix("logits", logits, "[N, V]")?;
-    expect_float("logits", logits)?;
-    expect_shape("targets", targets, &[count], "[N]")?;
-    expect_kind("targets", targets, Kind::Int64, "Int64")?;
-    expect_device("targets", targets, "logits", logits.device())?;
-    if count == 0 {
-        return Err(LossError::Empty { tensor: "targets", reason: "no position carries loss" });
-    }
-    let hint = " (V of the logits); masked_positions drops positions labelled -100";
-    expect_ids("targets", targets, vocabulary, hint)
-}
 
 /// What [`row_losses`] says about its input in an error.
 pub(crate) struct Rows<'a> {

@@ -3,8 +3,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::checks::{expect_device, expect_ids, expect_kind, expect_shape};
-use crate::cross_entropy::{Rows, expect_tokens, row_losses};
-use crate::{Checks, LossError};
+use crate::cross_entropy::{Rows, row_losses};
+use crate::linear_cross_entropy::{Kernel, Reduce};
+use crate::{Checks, LossError, TokenScores};
 
 /// Options of [`entity_completion`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -37,7 +38,8 @@ pub enum EntityNormalization {
 /// slots of a concatenated pair of triples count: they are simply two entities.
 ///
 /// # Shapes
-/// - `logits`: `[N, V]` Float, BFloat16, Half or Double, of the LM head on the masked positions; receives gradient
+/// - `scores`: the logits `[N, V]` of the LM head on the masked positions, or [`TokenScores::linear`] of the head's last
+///   layer; receives gradient
 /// - `targets`: `[N]` i64, in `0..V`, the right sub-token
 /// - `entities`: `[N]` i64, the number of the masked entity each position belongs to, 0 or more and different for any
 ///   two masked entities of the batch; order and gaps do not matter. `Token` checks it but does not use its values
@@ -64,26 +66,50 @@ pub enum EntityNormalization {
 /// assert!((loss.double_value(&[]) - by_hand).abs() < 1e-12);
 /// # Ok::<(), objectives::LossError>(())
 /// ```
-pub fn entity_completion(
-    logits: &Tensor,
+pub fn entity_completion<'a>(
+    scores: impl Into<TokenScores<'a>>,
     targets: &Tensor,
     entities: &Tensor,
     config: &EntityCompletionConfig,
 ) -> Result<Tensor, LossError> {
-    expect_tokens(logits, targets)?;
+    let scores = scores.into();
+    scores.expect_targets(targets)?;
     expect_shape("entities", entities, &targets.size(), "[N]")?;
     expect_kind("entities", entities, Kind::Int64, "Int64")?;
-    expect_device("entities", entities, "logits", logits.device())?;
+    expect_device("entities", entities, scores.name(), scores.device())?;
     expect_ids("entities", entities, i64::MAX, ", the number of a masked entity")?;
-    let about = Rows { tensor: "logits", origin: None, checks: config.checks };
-    let losses = row_losses(logits, targets, 0.0, &about)?; // [N]
-    match config.normalization {
-        EntityNormalization::Token => Ok(losses.f_mean(None::<Kind>)?),
-        EntityNormalization::Entity => {
-            let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
-            let share = sizes.f_index_select(0, &entity)?; // k of each position's entity
-            let total = losses.f_div(&share)?.f_sum(None::<Kind>)?;
-            Ok(total.f_div_scalar(sizes.size1()?)?)
+    let shares = match config.normalization {
+        EntityNormalization::Token => None,
+        EntityNormalization::Entity => Some(shares(entities)?),
+    };
+    match scores {
+        TokenScores::Logits(logits) => {
+            let about = Rows { tensor: "logits", origin: None, checks: config.checks };
+            let losses = row_losses(logits, targets, 0.0, &about)?; // [N]
+            Ok(match shares {
+                None => losses.f_mean(None::<Kind>)?,
+                Some(shares) => {
+                    losses.f_mul(&shares.f_to_kind(losses.f_kind()?)?)?.f_sum(None::<Kind>)?
+                }
+            })
+        }
+        TokenScores::Linear { hidden, weight, bias } => {
+            let kernel = Kernel {
+                reduction: shares.as_ref().map_or(Reduce::Mean, Reduce::Weighted),
+                label_smoothing: 0.0,
+                chunk_rows: None,
+                correct: false,
+                checks: config.checks,
+            };
+            Ok(kernel.run(hidden, weight, bias, targets)?.loss)
         }
     }
+}
+
+/// `1 / (kₑ E)` for each position, `[N]` f64: equal shares for the entities, and for the positions of one.
+fn shares(entities: &Tensor) -> Result<Tensor, LossError> {
+    let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
+    let positions = sizes.f_index_select(0, &entity)?; // k of each position's entity
+    let count = sizes.size1()?;
+    Ok(positions.f_mul_scalar(count)?.f_to_kind(Kind::Double)?.f_reciprocal()?)
 }

@@ -103,4 +103,7 @@ pub enum LossError {
     /// libtorch refused an operation.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
+    /// A kernel of `torch-ext` refused its arguments.
+    #[error(transparent)]
+    Kernel(#[from] torch_ext::Error),
 }

@@ -9,13 +9,19 @@ mod checks;
 mod cross_entropy;
 mod entity_completion;
 mod error;
+mod linear_cross_entropy;
 mod masked_lm;
 mod masked_positions;
 mod span;
+mod token_scores;
 
 pub use checks::Checks;
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::LossError;
+pub use linear_cross_entropy::{
+    LinearCrossEntropyConfig, LinearCrossEntropyOutput, TokenReduction, linear_cross_entropy,
+};
 pub use masked_lm::{MaskedLmConfig, MaskedLmReduction, masked_lm};
 pub use masked_positions::{MaskedPositions, masked_positions};
 pub use span::{OutOfWindow, SpanConfig, SpanReduction, span};
+pub use token_scores::TokenScores;

@@ -2,8 +2,9 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::cross_entropy::{Rows, expect_tokens, row_losses};
-use crate::{Checks, LossError};
+use crate::cross_entropy::{Rows, row_losses};
+use crate::linear_cross_entropy::{Kernel, Reduce, expect_smoothing};
+use crate::{Checks, LossError, TokenScores};
 
 /// Options of [`masked_lm`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -38,8 +39,8 @@ pub enum MaskedLmReduction {
 /// sum; the mean is taken over masked positions, so padding and visible tokens never dilute it.
 ///
 /// # Shapes
-/// - `logits`: `[N, V]` Float, BFloat16, Half or Double, of the LM head on [`MaskedPositions::gather`]ed hidden
-///   states; receives gradient
+/// - `scores`: the logits `[N, V]` of the LM head on [`MaskedPositions::gather`]ed hidden states, or, for large V,
+///   [`TokenScores::linear`] of the head's last layer, whose logits are never held in full; receives gradient
 /// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
@@ -53,35 +54,53 @@ pub enum MaskedLmReduction {
 ///
 /// # Example
 /// ```
-/// use objectives::{MaskedLmConfig, masked_lm, masked_positions, tch::{Device, Kind, Tensor}};
+/// use objectives::tch::{Device, Kind, Tensor};
+/// use objectives::{MaskedLmConfig, TokenScores, masked_lm, masked_positions};
 ///
 /// let labels = Tensor::from_slice(&[-100_i64, 3, -100, 0]).view([2, 2]);
 /// let masked = masked_positions(&labels)?;
 /// let hidden = Tensor::zeros([2, 2, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let decoder = Tensor::ones([5, 8], (Kind::Float, Device::Cpu)); // V = 5
-/// let logits = masked.gather(&hidden)?.matmul(&decoder.tr());
+/// let rows = masked.gather(&hidden)?;
+/// let logits = rows.matmul(&decoder.tr());
 /// let loss = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
 /// assert!((loss.double_value(&[]) - 5_f64.ln()).abs() < 1e-6); // nothing known: ln V
+///
+/// // The same without the logits.
+/// let scores = TokenScores::linear(&rows, &decoder, None);
+/// let loss = masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?;
 /// loss.backward();
 /// # Ok::<(), objectives::LossError>(())
 /// ```
-pub fn masked_lm(
-    logits: &Tensor,
+pub fn masked_lm<'a>(
+    scores: impl Into<TokenScores<'a>>,
     targets: &Tensor,
     config: &MaskedLmConfig,
 ) -> Result<Tensor, LossError> {
-    expect_tokens(logits, targets)?;
-    if !(0.0..1.0).contains(&config.label_smoothing) {
-        return Err(LossError::Domain {
-            option: "label_smoothing",
-            value: config.label_smoothing,
-            rule: "at least 0 and below 1",
-        });
+    let scores = scores.into();
+    scores.expect_targets(targets)?;
+    expect_smoothing(config.label_smoothing)?;
+    match scores {
+        TokenScores::Logits(logits) => {
+            let about = Rows { tensor: "logits", origin: None, checks: config.checks };
+            let losses = row_losses(logits, targets, config.label_smoothing, &about)?; // [N]
+            Ok(match config.reduction {
+                MaskedLmReduction::Mean => losses.f_mean(None::<Kind>)?,
+                MaskedLmReduction::Sum => losses.f_sum(None::<Kind>)?,
+            })
+        }
+        TokenScores::Linear { hidden, weight, bias } => {
+            let kernel = Kernel {
+                reduction: match config.reduction {
+                    MaskedLmReduction::Mean => Reduce::Mean,
+                    MaskedLmReduction::Sum => Reduce::Sum,
+                },
+                label_smoothing: config.label_smoothing,
+                chunk_rows: None,
+                correct: false,
+                checks: config.checks,
+            };
+            Ok(kernel.run(hidden, weight, bias, targets)?.loss)
+        }
     }
-    let about = Rows { tensor: "logits", origin: None, checks: config.checks };
-    let losses = row_losses(logits, targets, config.label_smoothing, &about)?; // [N]
-    Ok(match config.reduction {
-        MaskedLmReduction::Mean => losses.f_mean(None::<Kind>)?,
-        MaskedLmReduction::Sum => losses.f_sum(None::<Kind>)?,
-    })
 }

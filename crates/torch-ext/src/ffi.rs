@@ -44,10 +44,62 @@ unsafe extern "C" {
         level: c_int,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_linear_cross_entropy(
+        hidden: RawTensor,
+        weight: RawTensor,
+        bias: RawTensor,
+        targets: RawTensor,
+        weights: RawTensor,
+        reduction: c_int,
+        label_smoothing: f64,
+        chunk_rows: i64,
+        loss: *mut *mut C_tensor,
+        correct: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_streamed_logsumexp(
+        query: RawTensor,
+        key: RawTensor,
+        query_group: RawTensor,
+        key_group: RawTensor,
+        temperature: f64,
+        normalise_eps: f64,
+        block: i64,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_rng_state(
+        device_index: i64,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_set_rng_state(
+        device_index: i64,
+        state: RawTensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_autocast_enter(
+        cuda: bool,
+        dtype: c_int,
+        was_enabled: *mut bool,
+        was_dtype: *mut c_int,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_autocast_leave(
+        cuda: bool,
+        was_enabled: bool,
+        was_dtype: c_int,
+        error: *mut *mut c_char,
+    ) -> c_int;
 }
 
 pub(crate) fn raw(tensors: &[&Tensor]) -> Vec<RawTensor> {
     tensors.iter().map(|tensor| tensor.as_ptr()).collect()
+}
+
+/// The tensor's pointer, null for none.
+pub(crate) fn raw_or_null(tensor: Option<&Tensor>) -> RawTensor {
+    tensor.map_or(std::ptr::null(), |tensor| tensor.as_ptr())
 }
 
 /// Runs one shim function and turns its message into an error.

@@ -1,16 +1,26 @@
 #![doc = include_str!("../README.md")]
 
+mod autocast;
 mod device;
 mod error;
 mod ffi;
+mod linear_cross_entropy;
 mod optim;
 mod precision;
+mod rng;
+mod streamed_logsumexp;
 mod tensor_file;
 
+pub use autocast::autocast;
 pub use device::{DeviceChoice, resolve_device};
 pub use error::{Error, Result};
+pub use linear_cross_entropy::{
+    LinearCrossEntropy, LossReduction, TokenLosses, linear_cross_entropy,
+};
 pub use optim::{AdamWStep, clear_grads, clip_grad_norm, fused_adamw, total_norm};
 pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };
+pub use rng::{rng_state, set_rng_state};
+pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};

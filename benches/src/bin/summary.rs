@@ -1,0 +1,157 @@
+//! Measures the peak memory of every comparison that asks for it, each formulation in a process of its own, and joins it with
+//! the times that the benches left.
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use benches::{Case, Line, Spec, Timed, folder, specs};
+use clap::Parser;
+
+/// Writes `bench/summary.json` in the target folder: times of the last bench run, ratios, goals, peak memory.
+#[derive(Parser)]
+#[command(
+    name = "summary",
+    after_help = "Examples:\n  summary --quick                                          after `cargo bench -p benches -- --quick`\n  summary --case masked_lm/V=250002,4x256 --step chunked    one formulation, in this process"
+)]
+struct Args {
+    /// The short list of comparisons
+    #[arg(long)]
+    quick: bool,
+    /// Only measure the memory of this comparison in this process, and print it
+    #[arg(long, requires = "step")]
+    case: Option<String>,
+    /// The formulation of --case
+    #[arg(long, requires = "case")]
+    step: Option<String>,
+    /// Ends with an error if a goal is missed
+    #[arg(long)]
+    strict: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match (&args.case, &args.step) {
+        (Some(case), Some(step)) => measure_here(case, step).map(|mib| {
+            println!("{mib:.1}");
+            true
+        }),
+        _ => summarise(&args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every goal is met, or nobody asked.
+fn summarise(args: &Args) -> Result<bool> {
+    let mut lines = Vec::new();
+    for spec in specs(args.quick) {
+        let name = spec.name();
+        let timed: Vec<Timed> = times(&spec)?.into_iter().filter(|one| one.name == name).collect();
+        for timed in timed {
+            let (mut ours_mib, mut peer_mib) = (None, None);
+            if spec.memory {
+                ours_mib = Some(measure(&name, &timed.ours)?);
+                peer_mib = Some(measure(&name, &timed.peer)?);
+            }
+            lines.push(Line { timed, ours_mib, peer_mib, goal_mib: spec.goal_mib });
+        }
+    }
+    ensure!(!lines.is_empty(), "{}: no times; run the benches first", folder().display());
+    let path = folder().join("summary.json");
+    whole_file::write(&path, serde_json::to_vec_pretty(&lines)?)
+        .with_context(|| path.display().to_string())?;
+    let met = print(&lines);
+    println!("\n{}", path.display());
+    Ok(met || !args.strict)
+}
+
+fn times(spec: &Spec) -> Result<Vec<Timed>> {
+    let path = folder().join("times").join(format!("{}.json", spec.bench));
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// Prints the table; whether every goal is met.
+fn print(lines: &[Line]) -> bool {
+    println!("| case | peer | ours | peer | unit | ratio | goal | MiB ours | MiB peer | goal |");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let mut met = true;
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+    };
+    for Line { timed, ours_mib, peer_mib, goal_mib } in lines {
+        println!(
+            "| `{}` | {} | {:.4} s | {:.4} s | {}, {:.4} s | {:.3} | {} | {} | {} | {} |",
+            timed.name,
+            timed.peer,
+            timed.ours_seconds,
+            timed.peer_seconds,
+            timed.unit,
+            timed.unit_seconds,
+            timed.ratio,
+            number(timed.goal, 2),
+            number(*ours_mib, 0),
+            number(*peer_mib, 0),
+            number(*goal_mib, 0),
+        );
+        if timed.goal.is_some_and(|goal| timed.ratio > goal) {
+            println!("\nmissed: {} takes {:.3} of its unit\n", timed.name, timed.ratio);
+            met = false;
+        }
+        if let (Some(mib), Some(goal)) = (ours_mib, goal_mib)
+            && mib > goal
+        {
+            println!("\nmissed: {} takes {mib:.0} MiB\n", timed.name);
+            met = false;
+        }
+    }
+    met
+}
+
+/// The peak of one step in a fresh process.
+fn measure(case: &str, step: &str) -> Result<f64> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--case", case, "--step", step])
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .with_context(|| format!("starting a process for {case}, {step}"))?;
+    ensure!(output.status.success(), "{case}, {step}: its process ended with {}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+}
+
+fn measure_here(name: &str, step: &str) -> Result<f64> {
+    tch::set_num_threads(1);
+    let all = specs(false).into_iter().chain(specs(true));
+    let Some(spec) = all.into_iter().find(|spec| spec.name() == name) else {
+        bail!("no comparison {name}");
+    };
+    let Case { ours, peers, .. } = (spec.build)()?;
+    let Some(step) = std::iter::once(ours).chain(peers).find(|one| one.name == step) else {
+        bail!("{name} has no formulation {step}");
+    };
+    // The kernel's peak starts again from what is resident now.
+    std::fs::write("/proc/self/clear_refs", "5")
+        .context("/proc/self/clear_refs: peak memory needs Linux")?;
+    let before = resident("VmRSS:")?;
+    (step.run)()?;
+    Ok((resident("VmHWM:")? - before) / 1024.0)
+}
+
+/// A line of `/proc/self/status`, in KiB.
+fn resident(key: &str) -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("/proc/self/status: peak memory needs Linux")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    let kib = line.and_then(|rest| rest.split_whitespace().next());
+    Ok(kib.with_context(|| format!("/proc/self/status: no line {key}"))?.parse()?)
+}

@@ -1,0 +1,77 @@
+//! What is measured: ways to compute one loss, and the work that none of them can avoid.
+use anyhow::Result;
+
+/// One way to compute a loss: forward and backward; the loss.
+pub struct Step {
+    /// As the figures name it.
+    pub name: &'static str,
+    /// One step.
+    pub run: Box<dyn Fn() -> Result<f64>>,
+}
+
+impl Step {
+    /// `run` under the name `name`.
+    pub fn new(name: &'static str, run: impl Fn() -> Result<f64> + 'static) -> Self {
+        Self { name, run: Box::new(run) }
+    }
+}
+
+/// The built inputs of one comparison.
+pub struct Case {
+    /// Ours.
+    pub ours: Step,
+    /// The formulations beside it, on the same numbers.
+    pub peers: Vec<Step>,
+    /// The work by which our time is divided; the value it returns is ignored. Without one it is the first peer's.
+    pub unit: Option<Step>,
+    /// How far the losses may lie apart: times of different sums mean nothing.
+    pub tolerance: f64,
+}
+
+/// One comparison before its inputs are built.
+pub struct Spec {
+    /// The bench it belongs to, a stem of `benches/`.
+    pub bench: &'static str,
+    /// Sizes and dtypes.
+    pub size: String,
+    /// The largest ratio of our time to the unit's that is good enough.
+    pub goal: Option<f64>,
+    /// The largest peak memory above the inputs that is good enough, in MiB. With one, or with `memory`, it is measured.
+    pub goal_mib: Option<f64>,
+    /// Whether peak memory is measured.
+    pub memory: bool,
+    /// Makes the inputs, the same at every call.
+    pub build: Box<dyn Fn() -> Result<Case>>,
+}
+
+impl Spec {
+    /// A comparison without goals.
+    pub fn new(
+        bench: &'static str,
+        size: impl Into<String>,
+        build: impl Fn() -> Result<Case> + 'static,
+    ) -> Self {
+        let (goal, goal_mib, memory) = (None, None, false);
+        Self { bench, size: size.into(), goal, goal_mib, memory, build: Box::new(build) }
+    }
+
+    /// With a largest ratio.
+    pub fn goal(self, ratio: f64) -> Self {
+        Self { goal: Some(ratio), ..self }
+    }
+
+    /// With a largest peak memory, in MiB.
+    pub fn goal_mib(self, mib: f64) -> Self {
+        Self { goal_mib: Some(mib), memory: true, ..self }
+    }
+
+    /// With its peak memory measured.
+    pub fn memory(self) -> Self {
+        Self { memory: true, ..self }
+    }
+
+    /// `bench/size`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.bench, self.size)
+    }
+}

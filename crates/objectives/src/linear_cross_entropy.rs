@@ -1,0 +1,259 @@
+//! Cross-entropy of a linear layer whose outputs are too many to hold.
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use torch_ext::LossReduction;
+
+use crate::checks::{expect_device, expect_ids, expect_kind, expect_shape, first_true};
+use crate::{Checks, IGNORE_INDEX, LossError, TokenScores};
+
+/// Options of [`linear_cross_entropy`](linear_cross_entropy()).
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinearCrossEntropyConfig {
+    /// What the rows' losses become.
+    pub reduction: TokenReduction,
+    /// Rows with this target carry no loss and receive exactly no gradient.
+    pub ignore_index: i64,
+    /// ε, in `[0, 1)`: the share of each target spread evenly over all V outputs, the target among them.
+    pub label_smoothing: f64,
+    /// Rows whose logits exist at once, at least 1. `None`: as many as fit 64 MiB on the CPU and 512 MiB on a GPU.
+    pub chunk_rows: Option<i64>,
+    /// Whether to report how many targets have the largest logit.
+    pub accuracy: bool,
+    /// How much is checked before computing.
+    pub checks: Checks,
+}
+
+impl Default for LinearCrossEntropyConfig {
+    fn default() -> Self {
+        Self {
+            reduction: TokenReduction::Mean,
+            ignore_index: IGNORE_INDEX,
+            label_smoothing: 0.0,
+            chunk_rows: None,
+            accuracy: false,
+            checks: Checks::Shapes,
+        }
+    }
+}
+
+/// How [`linear_cross_entropy`](linear_cross_entropy()) reduces over the rows that carry loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenReduction {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+    /// Each row's own, 0 where it carries none. Costs a fourth product: what a row weighs is known on the way back only.
+    None,
+}
+
+/// What [`linear_cross_entropy`](linear_cross_entropy()) returns.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct LinearCrossEntropyOutput {
+    /// `[]`, or `[N]` under [`TokenReduction::None`]: f64 for f64 inputs, else f32; in nats.
+    pub loss: Tensor,
+    /// `[]` f32: the share of the kept rows whose target has the largest logit (the first of those equally large). Only
+    /// where asked for.
+    pub accuracy: Option<Tensor>,
+    /// The number of rows that carry loss.
+    pub kept: i64,
+}
+
+/// Cross-entropy over a large vocabulary without its logits: with `z = hidden · weightᵀ + bias` and
+/// `ℓᵢ = -ln softmax(zᵢ)[targets[i]]`, the mean (or sum) of `ℓᵢ` over the rows whose target is not `ignore_index`; in nats.
+///
+/// The loss of every LM head here: masked language modelling, entity completion, phrase masking. At most `chunk_rows`
+/// rows of logits exist at a time; under mean and sum their gradients are made while they exist, so that a step costs the
+/// three matrix products that it cannot avoid. Values and gradients do not depend on the chunk size beyond rounding.
+///
+/// With `label_smoothing` ε each term is `-(1 − ε) ln p(target) − (ε/V) Σᵥ ln p(v)`.
+///
+/// # Shapes
+/// - `hidden`: `[N, H]` Float, BFloat16, Half or Double; receives gradient
+/// - `weight`: `[V, H]`, of the same dtype unless autocast is on; receives gradient where it asks for it
+/// - `bias`: `[V]` float; likewise
+/// - `targets`: `[N]` i64, in `0..V` or `ignore_index`
+///
+/// # Precision
+/// Softmax, losses and the sums over chunks run in f32 (f64 for f64 inputs). Under autocast the products run in its dtype.
+/// bfloat16 products round the logits to 8 bits: expect losses within 2 % of float32's.
+///
+/// # Errors
+/// [`LossError::Empty`] if no row carries loss (mean and sum); [`LossError::Range`] for other targets outside `0..V`;
+/// [`LossError::Domain`] for ε outside `[0, 1)` or `chunk_rows` below 1; [`LossError::Shape`], [`LossError::Dtype`],
+/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`LossError::NotFinite`] naming the tensor and place of a NaN or infinity.
+///
+/// # Source
+/// *Bridging the Language Gap*, Eq. 1 and 2, *XLM-K*'s L_MLM and mixMRC's Eq. 2 all need it. The idea of making gradients
+/// on the way forward is Liger-Kernel's.
+///
+/// # Example
+/// ```
+/// use objectives::tch::{Device, Kind, Tensor};
+/// use objectives::{LinearCrossEntropyConfig, linear_cross_entropy};
+///
+/// let hidden = Tensor::zeros([4, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+/// let weight = Tensor::ones([1000, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+/// let targets = Tensor::from_slice(&[7_i64, -100, 999, 0]);
+/// let config = LinearCrossEntropyConfig { accuracy: true, ..Default::default() };
+/// let output = linear_cross_entropy(&hidden, &weight, None, &targets, &config)?;
+/// assert!((output.loss.double_value(&[]) - 1000_f64.ln()).abs() < 1e-5); // nothing known: ln V
+/// assert_eq!(output.kept, 3);
+/// output.loss.backward();
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn linear_cross_entropy(
+    hidden: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    targets: &Tensor,
+    config: &LinearCrossEntropyConfig,
+) -> Result<LinearCrossEntropyOutput, LossError> {
+    let layer = TokenScores::linear(hidden, weight, bias);
+    let (count, vocabulary) = layer.expect()?;
+    expect_shape("targets", targets, &[count], "[N]")?;
+    expect_kind("targets", targets, Kind::Int64, "Int64")?;
+    expect_device("targets", targets, "hidden", hidden.device())?;
+    expect_smoothing(config.label_smoothing)?;
+    if let Some(rows) = config.chunk_rows
+        && rows < 1
+    {
+        let rule = "at least 1";
+        return Err(LossError::Domain { option: "chunk_rows", value: rows as f64, rule });
+    }
+    let index = targets.f_ne(config.ignore_index)?.f_nonzero()?.f_squeeze_dim(1)?;
+    let kept = index.size1()?;
+    let all = kept == count;
+    let (rows, own_targets) = if all {
+        (hidden.shallow_clone(), targets.shallow_clone())
+    } else {
+        (hidden.f_index_select(0, &index)?, targets.f_index_select(0, &index)?)
+    };
+    if kept > 0 {
+        let hint = format!(" (V of the weight) or {}", config.ignore_index);
+        expect_ids("targets", &own_targets, vocabulary, &hint)?;
+    } else if config.reduction != TokenReduction::None {
+        let reason = "no row carries loss";
+        return Err(LossError::Empty { tensor: "targets", reason });
+    }
+    let reduction = match config.reduction {
+        TokenReduction::Mean => Reduce::Mean,
+        TokenReduction::Sum => Reduce::Sum,
+        TokenReduction::None => Reduce::None,
+    };
+    let kernel = Kernel {
+        reduction,
+        label_smoothing: config.label_smoothing,
+        chunk_rows: config.chunk_rows,
+        correct: config.accuracy,
+        checks: config.checks,
+    };
+    let losses = kernel.run(&rows, weight, bias, &own_targets)?;
+    let loss = if all || config.reduction != TokenReduction::None {
+        losses.loss
+    } else {
+        let zeros = Tensor::f_zeros([count], (losses.loss.f_kind()?, losses.loss.device()))?;
+        zeros.f_index_add(0, &index, &losses.loss)?
+    };
+    let accuracy = match losses.correct {
+        Some(correct) => Some(correct.f_to_kind(Kind::Float)?.f_mean(None::<Kind>)?),
+        None => None,
+    };
+    Ok(LinearCrossEntropyOutput { loss, accuracy, kept })
+}
+
+pub(crate) fn expect_smoothing(label_smoothing: f64) -> Result<(), LossError> {
+    if (0.0..1.0).contains(&label_smoothing) {
+        return Ok(());
+    }
+    Err(LossError::Domain {
+        option: "label_smoothing",
+        value: label_smoothing,
+        rule: "at least 0 and below 1",
+    })
+}
+
+/// What the rows' losses become.
+#[derive(Clone, Copy)]
+pub(crate) enum Reduce<'a> {
+    Mean,
+    Sum,
+    /// `Σᵢ wᵢ ℓᵢ` with these `[N]` weights.
+    Weighted(&'a Tensor),
+    None,
+}
+
+/// One call of the kernel on arguments whose shapes are checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel<'a> {
+    pub reduction: Reduce<'a>,
+    pub label_smoothing: f64,
+    pub chunk_rows: Option<i64>,
+    pub correct: bool,
+    pub checks: Checks,
+}
+
+impl Kernel<'_> {
+    pub(crate) fn run(
+        &self,
+        hidden: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        targets: &Tensor,
+    ) -> Result<torch_ext::TokenLosses, LossError> {
+        if self.checks == Checks::Full {
+            for (name, tensor) in [("hidden", Some(hidden)), ("weight", Some(weight)), ("bias", bias)]
+            {
+                tensor.map_or(Ok(()), |tensor| expect_finite(name, tensor))?;
+            }
+        }
+        let (reduction, weights) = match self.reduction {
+            Reduce::Mean => (LossReduction::Mean, None),
+            Reduce::Sum => (LossReduction::Sum, None),
+            Reduce::Weighted(weights) => (LossReduction::Sum, Some(weights)),
+            Reduce::None => (LossReduction::None, None),
+        };
+        let options = torch_ext::LinearCrossEntropy {
+            reduction,
+            weights,
+            label_smoothing: self.label_smoothing,
+            chunk_rows: match self.chunk_rows {
+                Some(rows) => rows,
+                None => default_chunk(hidden, weight.size2()?.0)?,
+            },
+            correct: self.correct,
+        };
+        Ok(torch_ext::linear_cross_entropy(hidden, weight, bias, targets, &options)?)
+    }
+}
+
+/// Rows of logits within the memory that [`LinearCrossEntropyConfig::chunk_rows`] promises, equally many in each chunk.
+fn default_chunk(hidden: &Tensor, vocabulary: i64) -> Result<i64, LossError> {
+    let budget: i64 = if hidden.device() == Device::Cpu { 64 << 20 } else { 512 << 20 };
+    let element = match hidden.f_kind()? {
+        Kind::Double => 8,
+        Kind::Float => 4,
+        _ => 2,
+    };
+    let most = (budget / (element * vocabulary.max(1))).max(1);
+    let rows = hidden.size2()?.0.max(1);
+    let chunks = (rows + most - 1) / most;
+    Ok((rows + chunks - 1) / chunks)
+}
+
+/// Refuses NaN and infinities.
+pub(crate) fn expect_finite(name: &'static str, tensor: &Tensor) -> Result<(), LossError> {
+    // One pass without a mask: anything that is no number makes the sum none.
+    if tensor.f_sum(Kind::Double)?.f_double_value(&[])?.is_finite() {
+        return Ok(());
+    }
+    let Some(index) = first_true(&tensor.f_isfinite()?.f_logical_not()?)? else { return Ok(()) };
+    let value = tensor.f_double_value(&index)?;
+    let rule = "must be a finite number; look at the step that made it";
+    Err(LossError::NotFinite { tensor: name, index, value, rule })
+}

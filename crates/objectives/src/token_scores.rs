@@ -1,0 +1,96 @@
+//! Where the token losses get their logits from.
+use tch::Tensor;
+
+use crate::LossError;
+use crate::checks::{
+    expect_device, expect_float, expect_ids, expect_kind, expect_matrix, expect_shape,
+};
+
+/// The scores of all V tokens at N masked positions: as logits, or as the layer that would make them.
+///
+/// A `&Tensor` becomes [`Logits`](Self::Logits). For vocabularies of real models prefer [`linear`](Self::linear): the logits
+/// then never exist beyond one chunk of rows, and the step costs no more than its three matrix products.
+#[derive(Clone, Copy, Debug)]
+pub enum TokenScores<'a> {
+    /// `[N, V]` Float, BFloat16, Half or Double; receives gradient.
+    Logits(&'a Tensor),
+    /// The logits are `hidden · weightᵀ + bias`; see [`linear_cross_entropy`](crate::linear_cross_entropy()).
+    Linear {
+        /// `[N, H]` Float, BFloat16, Half or Double; receives gradient.
+        hidden: &'a Tensor,
+        /// `[V, H]`, the decoder; receives gradient.
+        weight: &'a Tensor,
+        /// `[V]`; receives gradient.
+        bias: Option<&'a Tensor>,
+    },
+}
+
+impl<'a> From<&'a Tensor> for TokenScores<'a> {
+    fn from(logits: &'a Tensor) -> Self {
+        Self::Logits(logits)
+    }
+}
+
+impl<'a> TokenScores<'a> {
+    /// The scores `hidden · weightᵀ + bias`, never held in full.
+    pub fn linear(hidden: &'a Tensor, weight: &'a Tensor, bias: Option<&'a Tensor>) -> Self {
+        Self::Linear { hidden, weight, bias }
+    }
+
+    /// The name of the tensor that has one row per position.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Logits(_) => "logits",
+            Self::Linear { .. } => "hidden",
+        }
+    }
+
+    /// The device of the tensor that has one row per position.
+    pub(crate) fn device(&self) -> tch::Device {
+        match self {
+            Self::Logits(rows) | Self::Linear { hidden: rows, .. } => rows.device(),
+        }
+    }
+
+    /// Checks shapes, dtypes and devices; N and V.
+    pub(crate) fn expect(&self) -> Result<(i64, i64), LossError> {
+        match *self {
+            Self::Logits(logits) => {
+                let sizes = expect_matrix("logits", logits, "[N, V]")?;
+                expect_float("logits", logits)?;
+                Ok(sizes)
+            }
+            Self::Linear { hidden, weight, bias } => {
+                let (count, width) = expect_matrix("hidden", hidden, "[N, H]")?;
+                expect_float("hidden", hidden)?;
+                let (vocabulary, _) = expect_matrix("weight", weight, "[V, H]")?;
+                expect_shape("weight", weight, &[vocabulary, width], "[V, H]")?;
+                expect_float("weight", weight)?;
+                expect_device("weight", weight, "hidden", hidden.device())?;
+                if let Some(bias) = bias {
+                    expect_shape("bias", bias, &[vocabulary], "[V]")?;
+                    expect_float("bias", bias)?;
+                    expect_device("bias", bias, "hidden", hidden.device())?;
+                }
+                Ok((count, vocabulary))
+            }
+        }
+    }
+
+    /// Checks the scores against `targets` `[N]`, every one of which must be a token.
+    pub(crate) fn expect_targets(&self, targets: &Tensor) -> Result<(), LossError> {
+        let (count, vocabulary) = self.expect()?;
+        expect_shape("targets", targets, &[count], "[N]")?;
+        expect_kind("targets", targets, tch::Kind::Int64, "Int64")?;
+        expect_device("targets", targets, self.name(), self.device())?;
+        if count == 0 {
+            return Err(LossError::Empty {
+                tensor: "targets",
+                reason: "no position carries loss",
+            });
+        }
+        let of = if self.name() == "logits" { "V of the logits" } else { "V of the weight" };
+        let hint = format!(" ({of}); masked_positions drops positions labelled -100");
+        expect_ids("targets", targets, vocabulary, &hint)
+    }
+}

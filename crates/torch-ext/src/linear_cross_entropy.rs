@@ -1,0 +1,114 @@
+//! Cross-entropy of a linear layer without its outputs.
+use tch::Tensor;
+
+use crate::ffi::{self, call, raw_or_null};
+use crate::Result;
+
+/// What the rows' losses become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LossReduction {
+    /// Their mean, `[]`; NaN for no rows.
+    #[default]
+    Mean,
+    /// Their sum, `[]`.
+    Sum,
+    /// Themselves, `[N]`.
+    None,
+}
+
+/// Options of [`linear_cross_entropy`].
+#[derive(Clone, Copy, Debug)]
+pub struct LinearCrossEntropy<'a> {
+    /// What the rows' losses become.
+    pub reduction: LossReduction,
+    /// `[N]` float: what each row weighs in the sum; under `Sum` only. Receives no gradient.
+    pub weights: Option<&'a Tensor>,
+    /// ε: the share of each target spread evenly over all V outputs.
+    pub label_smoothing: f64,
+    /// Rows whose logits exist at once, at least 1.
+    pub chunk_rows: i64,
+    /// Whether to report which targets have the largest logit.
+    pub correct: bool,
+}
+
+/// What [`linear_cross_entropy`] computes.
+#[derive(Debug)]
+pub struct TokenLosses {
+    /// `[]` or, unreduced, `[N]`: float64 for float64 inputs, else float32; in nats.
+    pub loss: Tensor,
+    /// `[N]` bool: the target's logit is the largest, and the first of those equally large. Only where asked for.
+    pub correct: Option<Tensor>,
+}
+
+/// `-ln softmax(hidden · weightᵀ + bias)[target]` for each row, its logits made `chunk_rows` rows at a time.
+///
+/// A custom autograd function: under `Mean` and `Sum` the gradients are made chunk by chunk on the way forward, from the
+/// logits that are there anyway, so a step costs the three matrix products it cannot avoid; `None` makes the logits a second
+/// time on the way back. Beside the gradients no more than one chunk of logits is ever held. Inputs that ask for no
+/// gradient cost none. There is no second derivative: asking for one is an error.
+///
+/// Under autocast the products run in autocast's dtype. For bfloat16 and float16 products, softmax, losses and the sums
+/// over chunks run in float32, and the gradients are rounded to the inputs' dtypes once, after the loss's own gradient
+/// (a loss scale) has been multiplied in.
+///
+/// # Shapes
+/// - `hidden`: `[N, H]` float; `weight`: `[V, H]`, of its dtype unless autocast is on; `bias`: `[V]` float
+/// - `targets`: `[N]` i64 in `0..V`, **not checked here**
+///
+/// # Errors
+/// [`Error::Libtorch`](crate::Error::Libtorch) for shapes or dtypes that do not fit.
+///
+/// # Example
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use torch_ext::{LinearCrossEntropy, LossReduction, linear_cross_entropy};
+///
+/// let hidden = Tensor::zeros([3, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+/// let weight = Tensor::ones([5, 8], (Kind::Float, Device::Cpu));
+/// let options = LinearCrossEntropy {
+///     reduction: LossReduction::Mean,
+///     weights: None,
+///     label_smoothing: 0.0,
+///     chunk_rows: 2,
+///     correct: false,
+/// };
+/// let loss = linear_cross_entropy(&hidden, &weight, None, &Tensor::from_slice(&[0i64, 4, 1]), &options)?.loss;
+/// loss.backward();
+/// assert!((loss.double_value(&[]) - 5f64.ln()).abs() < 1e-6);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn linear_cross_entropy(
+    hidden: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    targets: &Tensor,
+    options: &LinearCrossEntropy<'_>,
+) -> Result<TokenLosses> {
+    let reduction = match options.reduction {
+        LossReduction::Mean => 0,
+        LossReduction::Sum => 1,
+        LossReduction::None => 2,
+    };
+    let (mut loss, mut correct) = (std::ptr::null_mut(), std::ptr::null_mut());
+    let correct_out = if options.correct { &raw mut correct } else { std::ptr::null_mut() };
+    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over tensors that we own.
+    call(|error| unsafe {
+        ffi::polyqa_linear_cross_entropy(
+            hidden.as_ptr(),
+            weight.as_ptr(),
+            raw_or_null(bias),
+            targets.as_ptr(),
+            raw_or_null(options.weights),
+            reduction,
+            options.label_smoothing,
+            options.chunk_rows,
+            &mut loss,
+            correct_out,
+            error,
+        )
+    })?;
+    Ok(TokenLosses {
+        loss: unsafe { Tensor::from_ptr(loss) },
+        correct: options.correct.then(|| unsafe { Tensor::from_ptr(correct) }),
+    })
+}

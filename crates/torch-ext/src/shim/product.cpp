@@ -1,0 +1,31 @@
+#include "product.h"
+
+#include <ATen/Context.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/mm.h>
+
+namespace at::native {
+// Exported by libtorch_cpu, declared in a header that the wheel does not ship.
+void mkldnn_matmul(const Tensor& mat1, const Tensor& mat2, const Tensor& result, float beta, float alpha);
+}  // namespace at::native
+
+namespace {
+// Below this many multiplications the call costs more than the faster kernel saves.
+constexpr double kLarge = 1 << 22;
+
+bool onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) {
+  if (!result.is_cpu() || result.scalar_type() != at::kFloat || !result.is_contiguous()) return false;
+  if (!at::hasMKLDNN() || !at::globalContext().userEnabledMkldnn()) return false;
+  return static_cast<double>(a.size(0)) * a.size(1) * b.size(1) >= kLarge;
+}
+}  // namespace
+
+void polyqa_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, bool accumulate) {
+  if (onednn(result, a, b)) {
+    at::native::mkldnn_matmul(a, b, result, accumulate ? 1.0F : 0.0F, 1.0F);
+  } else if (accumulate) {
+    at::addmm_out(result, result, a, b);
+  } else {
+    at::mm_out(result, a, b);
+  }
+}

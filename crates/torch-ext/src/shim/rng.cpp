@@ -1,0 +1,32 @@
+// The state of a device's random generator, so that dropout can be drawn a second time.
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+
+#include "guard.h"
+
+#include <mutex>
+
+namespace {
+// A negative index is the CPU.
+at::Device device_of(int64_t index) {
+  return index < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<int8_t>(index));
+}
+}  // namespace
+
+extern "C" {
+int polyqa_rng_state(int64_t device_index, at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    auto generator = at::globalContext().defaultGenerator(device_of(device_index));
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    *out = new at::Tensor(generator.get_state());
+  });
+}
+
+int polyqa_set_rng_state(int64_t device_index, const at::Tensor* state, char** error) {
+  return guarded(error, [&] {
+    auto generator = at::globalContext().defaultGenerator(device_of(device_index));
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.set_state(*state);
+  });
+}
+}

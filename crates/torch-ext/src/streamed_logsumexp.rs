@@ -1,0 +1,67 @@
+//! The log-sum-exp of query-key products over many keys, a block of keys at a time.
+use tch::Tensor;
+
+use crate::Result;
+use crate::ffi::{self, call, raw_or_null};
+
+/// The keys of [`streamed_logsumexp`] and how they are read.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyBlocks<'a> {
+    /// `[M, D]`.
+    pub key: &'a Tensor,
+    /// `[R]` and `[M]` i64: a query and a key of one group are no pair. Negative numbers are no group.
+    pub groups: Option<(&'a Tensor, &'a Tensor)>,
+    /// Divides each key by the larger of its L2 norm and this; only for keys that ask for no gradient.
+    pub normalise_eps: Option<f64>,
+    /// Keys whose products exist at once, at least 1.
+    pub block: i64,
+}
+
+/// `ln Σₘ exp(query · key[m] / temperature)` for each query, over the keys that no group takes out; -∞ where none is left.
+///
+/// A custom autograd function with running maxima. The gradient of `query` is made on the way forward, from the products
+/// that are there anyway; that of `key`, where it asks for one, makes them a second time. Beside vectors of the size of
+/// `query` only `[R, block]` products are held. There is no second derivative: asking for one is an error.
+///
+/// # Shapes
+/// - `query`: `[R, D]` float; receives gradient
+/// - `keys.key`: `[M, D]` float; receives gradient where it asks for it
+/// - returns `[R]`: float64 for float64 queries, else float32 (products and sums run in it)
+///
+/// # Errors
+/// [`Error::Libtorch`](crate::Error::Libtorch) for shapes or dtypes that do not fit.
+///
+/// # Example
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use torch_ext::{KeyBlocks, streamed_logsumexp};
+///
+/// let query = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+/// let key = Tensor::ones([1000, 4], (Kind::Float, Device::Cpu));
+/// let keys = KeyBlocks { key: &key, groups: None, normalise_eps: None, block: 64 };
+/// let lse = streamed_logsumexp(&query, &keys, 1.0)?;
+/// assert!((lse.double_value(&[0]) - 1000f64.ln()).abs() < 1e-4);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn streamed_logsumexp(
+    query: &Tensor,
+    keys: &KeyBlocks<'_>,
+    temperature: f64,
+) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over a tensor that we own.
+    call(|error| unsafe {
+        ffi::polyqa_streamed_logsumexp(
+            query.as_ptr(),
+            keys.key.as_ptr(),
+            raw_or_null(keys.groups.map(|(rows, _)| rows)),
+            raw_or_null(keys.groups.map(|(_, columns)| columns)),
+            temperature,
+            keys.normalise_eps.unwrap_or(-1.0),
+            keys.block,
+            &mut out,
+            error,
+        )
+    })?;
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
