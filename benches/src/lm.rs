@@ -34,9 +34,7 @@ pub(crate) fn specs(quick: bool) -> Vec<Spec> {
     ];
     if !quick {
         specs.push(spec(size(4, 4_000), Kind::Float, true));
-        specs.push(
-            spec(size(24, 250_002), Kind::Float, false).goal(0.70).goal_mib(0.85 * 1024.0),
-        );
+        specs.push(spec(size(24, 250_002), Kind::Float, false).goal(0.70).goal_mib(0.85 * 1024.0));
     }
     specs
 }

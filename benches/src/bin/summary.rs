@@ -73,9 +73,7 @@ fn summarise(args: &Args) -> Result<bool> {
 fn times(spec: &Spec) -> Result<Vec<Timed>> {
     let path = folder().join("times").join(format!("{}.json", spec.bench));
     match std::fs::read(&path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
-        }
+        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| path.display().to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| path.display().to_string()),
     }

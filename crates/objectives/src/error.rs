@@ -100,6 +100,22 @@ pub enum LossError {
         /// Why nothing is left.
         reason: &'static str,
     },
+    /// A tensor that an option or a saved state needs is not there.
+    #[error("{tensor}: missing; an option or a saved state needs it")]
+    Missing {
+        /// The tensor's name.
+        tensor: &'static str,
+    },
+    /// Another number of things than before.
+    #[error("{what}: expected {expected}, got {got}")]
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// How many were expected.
+        expected: usize,
+        /// How many came.
+        got: usize,
+    },
     /// libtorch refused an operation.
     #[error(transparent)]
     Torch(#[from] tch::TchError),

@@ -16,7 +16,8 @@ pub struct LinearCrossEntropyConfig {
     pub ignore_index: i64,
     /// ε, in `[0, 1)`: the share of each target spread evenly over all V outputs, the target among them.
     pub label_smoothing: f64,
-    /// Rows whose logits exist at once, at least 1. `None`: as many as fit 64 MiB on the CPU and 512 MiB on a GPU.
+    /// Rows whose logits exist at once, at least 1. `None`: as many as fit 64 MiB (128 MiB of bfloat16 or
+    /// float16) on the CPU and 512 MiB on a GPU.
     pub chunk_rows: Option<i64>,
     /// Whether to report how many targets have the largest logit.
     pub accuracy: bool,
@@ -207,7 +208,8 @@ impl Kernel<'_> {
         targets: &Tensor,
     ) -> Result<torch_ext::TokenLosses, LossError> {
         if self.checks == Checks::Full {
-            for (name, tensor) in [("hidden", Some(hidden)), ("weight", Some(weight)), ("bias", bias)]
+            for (name, tensor) in
+                [("hidden", Some(hidden)), ("weight", Some(weight)), ("bias", bias)]
             {
                 tensor.map_or(Ok(()), |tensor| expect_finite(name, tensor))?;
             }
@@ -234,12 +236,13 @@ impl Kernel<'_> {
 
 /// Rows of logits within the memory that [`LinearCrossEntropyConfig::chunk_rows`] promises, equally many in each chunk.
 fn default_chunk(hidden: &Tensor, vocabulary: i64) -> Result<i64, LossError> {
-    let budget: i64 = if hidden.device() == Device::Cpu { 64 << 20 } else { 512 << 20 };
-    let element = match hidden.f_kind()? {
-        Kind::Double => 8,
-        Kind::Float => 4,
-        _ => 2,
+    // Low-precision rows of a few sentences then fit one chunk, whose product needs no float32 sums beside it.
+    let (element, on_cpu) = match hidden.f_kind()? {
+        Kind::Double => (8, 64 << 20),
+        Kind::Float => (4, 64 << 20),
+        _ => (2, 128 << 20),
     };
+    let budget: i64 = if hidden.device() == Device::Cpu { on_cpu } else { 512 << 20 };
     let most = (budget / (element * vocabulary.max(1))).max(1);
     let rows = hidden.size2()?.0.max(1);
     let chunks = (rows + most - 1) / most;

@@ -84,10 +84,7 @@ impl<'a> TokenScores<'a> {
         expect_kind("targets", targets, tch::Kind::Int64, "Int64")?;
         expect_device("targets", targets, self.name(), self.device())?;
         if count == 0 {
-            return Err(LossError::Empty {
-                tensor: "targets",
-                reason: "no position carries loss",
-            });
+            return Err(LossError::Empty { tensor: "targets", reason: "no position carries loss" });
         }
         let of = if self.name() == "logits" { "V of the logits" } else { "V of the weight" };
         let hint = format!(" ({of}); masked_positions drops positions labelled -100");

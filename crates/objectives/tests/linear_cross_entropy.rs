@@ -79,8 +79,8 @@ fn equals_the_loops_for_every_reduction() {
         let sum: f64 = want.iter().sum();
         for reduction in REDUCTIONS {
             let config = config(reduction, smoothing);
-            let got =
-                linear_cross_entropy(&hidden, &weight, Some(&bias), &ids(&targets), &config).unwrap();
+            let got = linear_cross_entropy(&hidden, &weight, Some(&bias), &ids(&targets), &config)
+                .unwrap();
             assert_eq!(got.kept, 5);
             match reduction {
                 TokenReduction::Mean => assert_near(scalar(&got.loss), sum / 5.0, 1e-12),
@@ -111,7 +111,11 @@ fn gradients_of_hidden_weight_and_bias_equal_central_differences() {
             let loss = |h: &Tensor, w: &Tensor, b: &Tensor| {
                 let loss = linear_cross_entropy(h, w, Some(b), &targets, &config).unwrap().loss;
                 // Unequal weights, so that each row's gradient must find its own way back.
-                if reduction == TokenReduction::None { loss.dot(&weights_of_rows) } else { loss * 3.0 }
+                if reduction == TokenReduction::None {
+                    loss.dot(&weights_of_rows)
+                } else {
+                    loss * 3.0
+                }
             };
             check_gradient(&layer.hidden, |x| loss(x, &weight, &bias));
             check_gradient(&layer.weight, |x| loss(&hidden, x, &bias));
@@ -147,10 +151,8 @@ fn every_chunk_size_gives_the_same() {
         for reduction in [TokenReduction::Mean, TokenReduction::None] {
             let (h, w) =
                 (hidden.copy().set_requires_grad(true), weight.copy().set_requires_grad(true));
-            let config = LinearCrossEntropyConfig {
-                chunk_rows: Some(chunk_rows),
-                ..config(reduction, 0.0)
-            };
+            let config =
+                LinearCrossEntropyConfig { chunk_rows: Some(chunk_rows), ..config(reduction, 0.0) };
             let loss = linear_cross_entropy(&h, &w, Some(&bias), &targets, &config).unwrap().loss;
             let loss = loss.mean(None::<Kind>);
             loss.backward();
@@ -208,7 +210,10 @@ fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
         assert_eq!(first[0], kept);
         testkit_torch::assert_close("first", &first[0], &(&want * scale), 1e-12);
         testkit_torch::assert_close("second", &second[0], &first[0], 0.0);
-        assert!(Tensor::f_run_backward(&[&loss], &[&w], false, false).is_err(), "the graph is gone");
+        assert!(
+            Tensor::f_run_backward(&[&loss], &[&w], false, false).is_err(),
+            "the graph is gone"
+        );
     }
 }
 
@@ -314,7 +319,10 @@ fn low_precision_inputs_are_summed_in_float32() {
                     linear_cross_entropy(&h, &w, Some(&low[2]), &targets, &config).unwrap().loss;
                 let loss = loss.mean(None::<Kind>);
                 loss.backward();
-                assert_eq!((loss.kind(), h.grad().kind(), w.grad().kind()), (Kind::Float, kind, kind));
+                assert_eq!(
+                    (loss.kind(), h.grad().kind(), w.grad().kind()),
+                    (Kind::Float, kind, kind)
+                );
                 assert_near(scalar(&loss), want, tolerance);
                 for (got, want) in [h.grad(), w.grad()].iter().zip(&want_grads) {
                     let largest = want.abs().max().double_value(&[]);
@@ -348,7 +356,9 @@ fn autocast_multiplies_in_its_dtype_and_returns_gradients_in_the_weights_own() {
     let tensors = layer.tensors().map(|t| t.to_kind(Kind::Float).set_requires_grad(true));
     let [hidden, weight, bias] = &tensors;
     let run = || {
-        linear_cross_entropy(hidden, weight, Some(bias), &targets, &Default::default()).unwrap().loss
+        linear_cross_entropy(hidden, weight, Some(bias), &targets, &Default::default())
+            .unwrap()
+            .loss
     };
     let plain = scalar(&run());
     let loss = torch_ext::autocast(Device::Cpu, Kind::BFloat16, run).unwrap();

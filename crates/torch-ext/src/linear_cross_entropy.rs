@@ -1,8 +1,8 @@
 //! Cross-entropy of a linear layer without its outputs.
 use tch::Tensor;
 
-use crate::ffi::{self, call, raw_or_null};
 use crate::Result;
+use crate::ffi::{self, call, raw_or_null};
 
 /// What the rows' losses become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -44,7 +44,8 @@ struct Layer {
   int64_t vocabulary() const { return weight.size(0); }
 };
 
-// Float32 gradients of a layer; those not asked for stay undefined.
+// Gradients of a layer in the dtype of the sums, or, of a weight that one product makes, in the products'; those not asked
+// for stay undefined.
 struct Gradients {
   Tensor hidden, weight, bias;
 };
@@ -94,7 +95,7 @@ class Chunk {
       gradients.bias.add_(logits_.sum(0, false, sums), unscale);
     }
     if (!gradients.weight.defined()) return;
-    if (logits_.scalar_type() == sums) {
+    if (logits_.scalar_type() == gradients.weight.scalar_type()) {
       polyqa_product(gradients.weight, logits_.t(), unscale == 1 ? hidden_ : hidden_.mul(unscale), !is_first);
       return;
     }
@@ -154,11 +155,14 @@ void run(const Layer& layer, const Tensor& losses, const Tensor& correct, const 
   }
 }
 
-Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias) {
+Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::ScalarType weight_dtype) {
   const auto options = layer.hidden.options().dtype(layer.sums());
+  // One product sums in float32 by itself; bfloat16 has float32's range, so its result needs no more room.
+  const bool direct = weight_dtype == at::kBFloat16 && layer.weight.scalar_type() == at::kBFloat16 &&
+                      layer.rows() <= layer.chunk_rows;
   Gradients gradients;
   if (hidden) gradients.hidden = at::empty(layer.hidden.sizes(), options);
-  if (weight) gradients.weight = at::empty(layer.weight.sizes(), options);
+  if (weight) gradients.weight = at::empty(layer.weight.sizes(), direct ? layer.weight.options() : options);
   if (bias) gradients.bias = at::zeros({layer.vocabulary()}, options);
   return gradients;
 }
@@ -212,7 +216,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
         unscale = std::max(scale.abs().max().item<double>(), 1e-30) / kHalfScale;
         scale = scale / unscale;
       }
-      auto gradients = allocate(layer, grad_hidden, grad_weight, grad_bias);
+      auto gradients = allocate(layer, grad_hidden, grad_weight, grad_bias, weight.scalar_type());
       run(layer, losses, correct, scale, unscale, &gradients);
       if (rows == 0 && gradients.weight.defined()) gradients.weight.zero_();
       store(ctx, "hidden", gradients.hidden);
@@ -274,7 +278,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     const auto rows = layer.rows();
     const auto options = layer.hidden.options().dtype(layer.sums());
     auto gradients = allocate(layer, ctx->needs_input_grad(0), ctx->needs_input_grad(1),
-                              saved[2].defined() && ctx->needs_input_grad(2));
+                              saved[2].defined() && ctx->needs_input_grad(2), saved[1].scalar_type());
     auto losses = at::empty({rows}, options);
     run(layer, losses, {}, grad_output.to(layer.sums()).unsqueeze(1), 1, &gradients);
     if (rows == 0 && gradients.weight.defined()) gradients.weight.zero_();

@@ -1,0 +1,299 @@
+//! InfoNCE over the keys of the batch and of a queue, streamed.
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+use torch_ext::{KeyBlocks, streamed_logsumexp};
+
+use crate::checks::{expect_device, expect_float, expect_kind, expect_matrix, expect_shape};
+use crate::linear_cross_entropy::expect_finite;
+use crate::{Checks, LossError, NegativeQueue};
+
+/// Keys whose products with all queries exist at once: with a few hundred queries they stay in a core's cache.
+const BLOCK: i64 = 1024;
+
+/// Options of [`info_nce`](info_nce()).
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InfoNceConfig {
+    /// τ, above 0: similarities are divided by it. *XLM-K*, Eq. 5 has none, so 1.
+    pub temperature: f64,
+    /// Whether queries, keys and queued keys are divided by their L2 norm first.
+    pub l2_norm: bool,
+    /// The smallest norm to divide by.
+    pub l2_eps: f64,
+    /// Who looks for whom.
+    pub direction: Direction,
+    /// What stands beside the right key.
+    pub negatives: Negatives,
+    /// Whether keys of the query's own entity, the right key aside, leave the candidates. Needs entity numbers.
+    pub mask_same_entity: bool,
+    /// How the rows' losses become one number.
+    pub reduction: InfoNceReduction,
+    /// How much is checked before computing.
+    pub checks: Checks,
+}
+
+impl Default for InfoNceConfig {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            l2_norm: false,
+            l2_eps: 1e-4,
+            direction: Direction::QueryToKey,
+            negatives: Negatives::KeysAndQueue,
+            mask_same_entity: false,
+            reduction: InfoNceReduction::Mean,
+            checks: Checks::Shapes,
+        }
+    }
+}
+
+/// Who looks for whom in [`info_nce`](info_nce()).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Each query for its key.
+    #[default]
+    QueryToKey,
+    /// Also each key for its query, among the same queue.
+    Bidirectional,
+}
+
+/// The wrong candidates of [`info_nce`](info_nce()).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Negatives {
+    /// The other rows' keys and the queue: `(n - 1) + Q`.
+    #[default]
+    KeysAndQueue,
+    /// Also the other rows' queries: `2 (n - 1) + Q`.
+    QueriesKeysAndQueue,
+}
+
+/// How [`info_nce`](info_nce()) reduces over rows and directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InfoNceReduction {
+    /// The mean over all of them: n terms, or 2n where both look.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+}
+
+/// What is known about the rows of a contrastive batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContrastRows<'a> {
+    /// `[B]` i64: the entity that each row's query and key describe, negative where unknown.
+    pub ids: Option<&'a Tensor>,
+    /// `[B]` bool: rows that are false carry no loss and are nobody's candidate (a mention cut off, say).
+    pub valid: Option<&'a Tensor>,
+}
+
+/// InfoNCE (*XLM-K*, Eq. 5): `ℓᵢ = -ln( e^{qᵢ·kᵢ/τ} / Σ_c e^{qᵢ·c/τ} )`, where c runs over the right key kᵢ, the other keys of the
+/// batch and the queue; the mean of ℓᵢ, in nats.
+///
+/// Streamed: queue and batch pass by in blocks under a running log-sum-exp, so the `[B, B + Q]` similarities never exist, and
+/// the queries' gradient is made from the same products. The cost is that of the products, linear in Q.
+///
+/// Reading: the right key is one of the candidates, once (appendix C). `queue_left_out` leaves the oldest rows out: those that
+/// pushing this batch's keys *before* the loss would have dropped. [`mep`](crate::mep()) and [`oe`](crate::oe()) set it and push.
+///
+/// # Shapes
+/// - `query`, `key`: `[B, D]` Float, BFloat16, Half or Double; receive gradient. Row i of one belongs to row i of the other
+/// - `queue`: keys `[≤ Q, D]` on the same device; receives no gradient
+/// - returns `[]`: f64 for f64 queries, f32 for all others (products, softmax and reduction run in it)
+///
+/// Without a valid row the loss is 0, with a graph and a gradient of 0: mentions may be rare, and the batch's other losses go
+/// on.
+///
+/// # Errors
+/// [`LossError::Empty`] if B = 0; [`LossError::Domain`] unless τ and `l2_eps` are finite and above 0; [`LossError::Missing`] if
+/// `mask_same_entity` is set and no ids come; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
+/// [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`] [`LossError::NotFinite`].
+///
+/// # Example
+/// ```
+/// use objectives::tch::{Device, Kind, Tensor};
+/// use objectives::{ContrastRows, InfoNceConfig, NegativeQueue, QueueConfig, info_nce};
+///
+/// let options = (Kind::Float, Device::Cpu);
+/// let queue = NegativeQueue::new(8, options, &QueueConfig { size: 14, ..Default::default() })?;
+/// let query = Tensor::zeros([2, 8], options).set_requires_grad(true);
+/// let key = Tensor::ones([2, 8], options);
+/// let rows = ContrastRows::default();
+/// let loss = info_nce(&query, &key, Some(&queue), 0, &rows, &InfoNceConfig::default())?;
+/// // Nothing known: ln of 2 keys and 14 queued ones.
+/// assert!((loss.double_value(&[]) - 16_f64.ln()).abs() < 1e-6);
+/// loss.backward();
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn info_nce(
+    query: &Tensor,
+    key: &Tensor,
+    queue: Option<&NegativeQueue>,
+    queue_left_out: i64,
+    rows: &ContrastRows<'_>,
+    config: &InfoNceConfig,
+) -> Result<Tensor, LossError> {
+    expect(query, key, queue, rows, config)?;
+    let (query, key, ids) = match rows.valid {
+        None => (query.shallow_clone(), key.shallow_clone(), rows.ids.map(Tensor::shallow_clone)),
+        Some(valid) => {
+            let index = valid.f_nonzero()?.f_squeeze_dim(1)?;
+            let ids = rows.ids.map(|ids| ids.f_index_select(0, &index)).transpose()?;
+            (query.f_index_select(0, &index)?, key.f_index_select(0, &index)?, ids)
+        }
+    };
+    let sums = if query.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
+    let (count, _) = query.size2()?;
+    if count == 0 {
+        return Ok(query.f_sum(sums)?.f_add(&key.f_sum(sums)?)?);
+    }
+    if config.checks == Checks::Full {
+        expect_finite("query", &query)?;
+        expect_finite("key", &key)?;
+    }
+    let prepare = |rows: Tensor| -> Result<Tensor, LossError> {
+        let rows = rows.f_to_kind(sums)?;
+        if config.l2_norm { normalise(&rows, config.l2_eps) } else { Ok(rows) }
+    };
+    let (query, key) = (prepare(query)?, prepare(key)?);
+    let own =
+        query.f_mul(&key)?.f_sum_dim_intlist(-1, false, sums)?.f_div_scalar(config.temperature)?;
+    let both = config.direction == Direction::Bidirectional;
+    let ids = ids.filter(|_| config.mask_same_entity);
+    let pairs = Pairs { query: &query, key: &key, ids: ids.as_ref(), config };
+    let mut parts = pairs.in_batch(both)?;
+    let (seekers, own) = if both {
+        (Tensor::f_cat(&[&query, &key], 0)?, Tensor::f_cat(&[&own, &own], 0)?)
+    } else {
+        (query.shallow_clone(), own)
+    };
+    let seeker_ids = match &ids {
+        Some(ids) if both => Some(Tensor::f_cat(&[ids, ids], 0)?),
+        Some(ids) => Some(ids.shallow_clone()),
+        None => None,
+    };
+    let slices = queue.map_or(Ok(Vec::new()), |queue| queue.slices(queue_left_out))?;
+    for (keys, key_ids) in &slices {
+        let blocks = KeyBlocks {
+            key: keys,
+            groups: seeker_ids.as_ref().map(|own| (own, key_ids)),
+            normalise_eps: config.l2_norm.then_some(config.l2_eps),
+            block: BLOCK,
+        };
+        parts.push(streamed_logsumexp(&seekers, &blocks, config.temperature)?);
+    }
+    parts.push(own.shallow_clone());
+    let losses = Tensor::f_stack(&parts, 0)?.f_logsumexp(0, false)?.f_sub(&own)?;
+    Ok(match config.reduction {
+        InfoNceReduction::Mean => losses.f_mean(None::<Kind>)?,
+        InfoNceReduction::Sum => losses.f_sum(None::<Kind>)?,
+    })
+}
+
+/// The rows over the larger of their L2 norm and `eps`.
+fn normalise(rows: &Tensor, eps: f64) -> Result<Tensor, LossError> {
+    let norm = rows.f_norm_scalaropt_dim(2.0, [1i64], true)?.f_clamp_min(eps)?;
+    Ok(rows.f_div(&norm)?)
+}
+
+fn expect(
+    query: &Tensor,
+    key: &Tensor,
+    queue: Option<&NegativeQueue>,
+    rows: &ContrastRows<'_>,
+    config: &InfoNceConfig,
+) -> Result<(), LossError> {
+    for (option, value) in [("temperature", config.temperature), ("l2_eps", config.l2_eps)] {
+        if !(value.is_finite() && value > 0.0) {
+            return Err(LossError::Domain { option, value, rule: "finite and above 0" });
+        }
+    }
+    let (batch, width) = expect_matrix("query", query, "[B, D]")?;
+    expect_float("query", query)?;
+    expect_shape("key", key, &[batch, width], "[B, D]")?;
+    expect_kind("key", key, query.f_kind()?, "that of query")?;
+    expect_device("key", key, "query", query.device())?;
+    if batch == 0 {
+        return Err(LossError::Empty { tensor: "query", reason: "the batch has no row" });
+    }
+    if let Some(ids) = rows.ids {
+        expect_shape("ids", ids, &[batch], "[B]")?;
+        expect_kind("ids", ids, Kind::Int64, "Int64")?;
+        expect_device("ids", ids, "query", query.device())?;
+    } else if config.mask_same_entity {
+        return Err(LossError::Missing { tensor: "ids" });
+    }
+    if let Some(valid) = rows.valid {
+        expect_shape("valid", valid, &[batch], "[B]")?;
+        expect_kind("valid", valid, Kind::Bool, "Bool")?;
+        expect_device("valid", valid, "query", query.device())?;
+    }
+    if let Some(queue) = queue {
+        let keys = queue.view();
+        expect_shape("queue", keys, &[queue.capacity(), width], "[Q, D]")?;
+        expect_device("queue", keys, "query", query.device())?;
+    }
+    Ok(())
+}
+
+/// The rows of a batch as each other's wrong candidates.
+struct Pairs<'a> {
+    query: &'a Tensor,
+    key: &'a Tensor,
+    ids: Option<&'a Tensor>,
+    config: &'a InfoNceConfig,
+}
+
+impl Pairs<'_> {
+    /// The log-sum-exp over the wrong candidates within the batch, `[n]` or, for both directions, `[2n]`.
+    fn in_batch(&self, both: bool) -> Result<Vec<Tensor>, LossError> {
+        let groups = self.groups()?;
+        let twice = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
+        let all = || Tensor::f_cat(&[self.query, self.key], 0);
+        Ok(match (self.config.negatives, both) {
+            (Negatives::QueriesKeysAndQueue, true) => {
+                let (rows, groups) = (all()?, twice(&groups)?);
+                vec![self.stream(&rows, &rows, &groups, &groups)?]
+            }
+            (Negatives::QueriesKeysAndQueue, false) => {
+                vec![self.stream(self.query, &all()?, &groups, &twice(&groups)?)?]
+            }
+            (Negatives::KeysAndQueue, true) => {
+                let forth = self.stream(self.query, self.key, &groups, &groups)?;
+                let back = self.stream(self.key, self.query, &groups, &groups)?;
+                vec![Tensor::f_cat(&[forth, back], 0)?]
+            }
+            (Negatives::KeysAndQueue, false) => {
+                vec![self.stream(self.query, self.key, &groups, &groups)?]
+            }
+        })
+    }
+
+    /// Rows of one group are no wrong candidates of each other: each row with itself, and with its entity where that counts.
+    fn groups(&self) -> Result<Tensor, LossError> {
+        let (count, _) = self.query.size2()?;
+        let rows = Tensor::f_arange(count, (Kind::Int64, self.query.device()))?;
+        let Some(ids) = self.ids else { return Ok(rows) };
+        // Numbers of their own for rows without an entity.
+        let free = rows.f_add(&ids.f_max()?.f_clamp_min(-1)?)?.f_add_scalar(1)?;
+        Ok(ids.f_where_self(&ids.f_ge(0)?, &free)?)
+    }
+
+    fn stream(
+        &self,
+        seekers: &Tensor,
+        keys: &Tensor,
+        groups: &Tensor,
+        key_groups: &Tensor,
+    ) -> Result<Tensor, LossError> {
+        let blocks = KeyBlocks {
+            key: keys,
+            groups: Some((groups, key_groups)),
+            normalise_eps: None, // already divided
+            block: BLOCK,
+        };
+        Ok(streamed_logsumexp(seekers, &blocks, self.config.temperature)?)
+    }
+}

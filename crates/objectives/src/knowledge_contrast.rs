@@ -1,0 +1,213 @@
+//! XLM-K's two contrastive tasks on top of InfoNCE and the queue.
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::checks::{expect_kind, expect_matrix, expect_shape};
+use crate::{
+    ContrastRows, Direction, InfoNceConfig, LinearCrossEntropyConfig, LossError, NegativeQueue,
+    Negatives, info_nce, linear_cross_entropy,
+};
+
+/// Options of [`mep`](mep()) and [`oe`](oe()).
+///
+/// The default is [`paper`](Self::paper). The temperature of the released code is not published; what else differs from the
+/// paper stands in [`released`](Self::released).
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContrastConfig {
+    /// When the batch's keys enter the queue.
+    pub push: Push,
+    /// Whether keys of rows that carry no loss enter the queue too, as in the released code.
+    pub push_invalid: bool,
+    /// The loss.
+    pub loss: InfoNceConfig,
+}
+
+/// When the batch's keys enter the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Push {
+    /// Before the loss: the candidates are the batch's keys and what they left of the queue, Q in all (*XLM-K*, appendix C).
+    #[default]
+    BeforeLoss,
+    /// After it: the batch's keys and all Q earlier ones (the released code).
+    AfterLoss,
+    /// Not at all: evaluation.
+    Never,
+}
+
+impl ContrastConfig {
+    /// *XLM-K* as printed: Eq. 5 without temperature or norm, queries look for keys, pushed before the loss.
+    pub fn paper() -> Self {
+        Self::default()
+    }
+
+    /// *XLM-K* as its released code computes it: normalised, both directions, queries among the candidates, all keys pushed
+    /// after the loss. The code takes its temperature from the command line and none is published; 0.05 to 0.1 is common.
+    pub fn released(temperature: f64) -> Self {
+        Self {
+            push: Push::AfterLoss,
+            push_invalid: true,
+            loss: InfoNceConfig {
+                temperature,
+                l2_norm: true,
+                direction: Direction::Bidirectional,
+                negatives: Negatives::QueriesKeysAndQueue,
+                ..Default::default()
+            },
+        }
+    }
+}
+
+/// Masked entity prediction (*XLM-K*, Eq. 1, 2 and 5): the masked mention looks for the description of its entity; in nats.
+///
+/// The loss is [`info_nce`](info_nce()) of `query = W₂ ReLU(W₁ x_s)`, the projected state of the mention's first token, against
+/// `key = W₄ ReLU(W₃ z̃)`, the projected `<s>` state of the description, in another language where there is one. Then the
+/// keys enter `queue`.
+///
+/// Reading: one queue per task. Under [`Push::BeforeLoss`] the keys that make room leave the candidates, so there are Q of them,
+/// the right one once; the queue itself is only written after the loss was computed, so an error leaves it as it was.
+///
+/// # Shapes
+/// - `query`, `key`: `[B, D]` float, receive gradient; `queue`: `[Q, D]`, receives none
+/// - returns `[]`, as [`info_nce`](info_nce())
+///
+/// # Errors
+/// As [`info_nce`](info_nce()).
+///
+/// # Example
+/// ```
+/// use objectives::tch::{Device, Kind, Tensor};
+/// use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, mep};
+///
+/// let options = (Kind::Float, Device::Cpu);
+/// let mut queue = NegativeQueue::new(8, options, &QueueConfig { size: 64, ..Default::default() })?;
+/// let mentions = Tensor::ones([4, 8], options).set_requires_grad(true);
+/// let descriptions = Tensor::ones([4, 8], options).set_requires_grad(true);
+/// let valid = Tensor::from_slice(&[true, true, false, true]); // one mention was cut off
+/// let rows = ContrastRows { valid: Some(&valid), ..Default::default() };
+/// let loss = mep(&mentions, &descriptions, &mut queue, &rows, &ContrastConfig::released(0.05))?;
+/// loss.backward();
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn mep(
+    query: &Tensor,
+    key: &Tensor,
+    queue: &mut NegativeQueue,
+    rows: &ContrastRows<'_>,
+    config: &ContrastConfig,
+) -> Result<Tensor, LossError> {
+    contrast(query, key, queue, rows, config)
+}
+
+/// Object entailment (*XLM-K*, Eq. 3, 4 and 5): subject and relation look for the description of the object; in nats.
+///
+/// The loss is [`info_nce`](info_nce()) of `query = W₆ ReLU(W₅ (s̃ + r̃))`, made from the sum of the subject description's `<s>`
+/// state and the relation's embedding, against `key = W₈ ReLU(W₇ z̃)` of the object's description. Then the keys enter
+/// `queue`. The released code has no such task; its preset carries over from [`mep`](mep()).
+///
+/// # Shapes
+/// As [`mep`](mep()).
+///
+/// # Errors
+/// As [`info_nce`](info_nce()).
+///
+/// # Example
+/// ```
+/// use objectives::tch::{Device, Kind, Tensor};
+/// use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, oe};
+///
+/// let options = (Kind::Float, Device::Cpu);
+/// let mut queue = NegativeQueue::new(8, options, &QueueConfig { size: 64, ..Default::default() })?;
+/// let (subject, relation) = (Tensor::ones([4, 8], options), Tensor::ones([4, 8], options));
+/// let query = (subject + relation).set_requires_grad(true); // the projection left out here
+/// let object = Tensor::ones([4, 8], options);
+/// oe(&query, &object, &mut queue, &ContrastRows::default(), &ContrastConfig::paper())?.backward();
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn oe(
+    query: &Tensor,
+    key: &Tensor,
+    queue: &mut NegativeQueue,
+    rows: &ContrastRows<'_>,
+    config: &ContrastConfig,
+) -> Result<Tensor, LossError> {
+    contrast(query, key, queue, rows, config)
+}
+
+fn contrast(
+    query: &Tensor,
+    key: &Tensor,
+    queue: &mut NegativeQueue,
+    rows: &ContrastRows<'_>,
+    config: &ContrastConfig,
+) -> Result<Tensor, LossError> {
+    let (batch, _) = expect_matrix("key", key, "[B, D]")?;
+    let index = match rows.valid {
+        Some(valid) if !config.push_invalid => {
+            expect_shape("valid", valid, &[batch], "[B]")?;
+            expect_kind("valid", valid, Kind::Bool, "Bool")?;
+            Some(valid.f_nonzero()?.f_squeeze_dim(1)?)
+        }
+        _ => None,
+    };
+    let pushed = index.as_ref().map_or(Ok(batch), Tensor::size1)?;
+    let left_out = if config.push == Push::BeforeLoss { room(queue, pushed) } else { 0 };
+    let loss = info_nce(query, key, Some(queue), left_out, rows, &config.loss)?;
+    if config.push != Push::Never {
+        let keys = key.f_detach()?;
+        match index {
+            None => queue.push(&keys, rows.ids)?,
+            Some(index) => {
+                let ids = rows.ids.map(|ids| ids.f_index_select(0, &index)).transpose()?;
+                queue.push(&keys.f_index_select(0, &index)?, ids.as_ref())?;
+            }
+        }
+    }
+    Ok(loss)
+}
+
+/// The rows that a push of `count` would drop.
+fn room(queue: &NegativeQueue, count: i64) -> i64 {
+    (queue.len() + count - queue.capacity()).clamp(0, queue.len())
+}
+
+/// Object entailment without contrast (*XLM-K* §4.3, the ablation): the relation is read off subject and object,
+/// `-ln softmax(W [s̃; õ] + b)[r]`, mean over the batch, in nats.
+///
+/// # Shapes
+/// - `subject`, `object`: `[B, D]` float, the descriptions' `<s>` states; receive gradient
+/// - `weight`: `[R, 2D]`, `bias`: `[R]`, for R relations (1,304 in the paper); receive gradient
+/// - `relations`: `[B]` i64 in `0..R`, or `ignore_index`
+/// - returns `[]`
+///
+/// # Errors
+/// As [`linear_cross_entropy`](linear_cross_entropy()), whose `hidden` is `[s̃; õ]`.
+///
+/// # Example
+/// ```
+/// use objectives::tch::{Device, Kind, Tensor};
+/// use objectives::{LinearCrossEntropyConfig, relation_classification};
+///
+/// let options = (Kind::Float, Device::Cpu);
+/// let states = Tensor::ones([3, 4], options).set_requires_grad(true);
+/// let (weight, bias) = (Tensor::zeros([1304, 8], options), Tensor::zeros([1304], options));
+/// let relations = Tensor::from_slice(&[0_i64, 17, 1303]);
+/// let config = LinearCrossEntropyConfig::default();
+/// let loss = relation_classification(&states, &states, &weight, Some(&bias), &relations, &config)?;
+/// assert!((loss.double_value(&[]) - 1304_f64.ln()).abs() < 1e-5);
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn relation_classification(
+    subject: &Tensor,
+    object: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    relations: &Tensor,
+    config: &LinearCrossEntropyConfig,
+) -> Result<Tensor, LossError> {
+    let (batch, width) = expect_matrix("subject", subject, "[B, D]")?;
+    expect_shape("object", object, &[batch, width], "[B, D]")?;
+    let states = Tensor::f_cat(&[subject, object], 1)?;
+    Ok(linear_cross_entropy(&states, weight, bias, relations, config)?.loss)
+}

@@ -1,0 +1,283 @@
+//! The candidates that a contrastive loss keeps from earlier steps.
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::LossError;
+use crate::checks::{expect_device, expect_float, expect_kind, expect_matrix, expect_shape};
+
+/// How a [`NegativeQueue`] is made.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueConfig {
+    /// Q, rows held. *XLM-K* §4.1 says "32k", read as 32,768.
+    pub size: i64,
+    /// What it holds at first.
+    pub start: QueueStart,
+    /// Seed of the random start.
+    pub seed: i64,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self { size: 32_768, start: QueueStart::Random, seed: 42 }
+    }
+}
+
+/// What a [`NegativeQueue`] holds before anything was pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueStart {
+    /// Q rows of `N(0, 1/D)`, whose norm is about 1 (*XLM-K*, appendix C; the released code).
+    #[default]
+    Random,
+    /// Nothing: the queue grows up to Q rows, so no early negative is noise.
+    Empty,
+}
+
+/// The last Q keys of earlier steps, without gradient: a ring of `[Q, D]` on the model's device.
+///
+/// A push overwrites the oldest rows in place; nothing else moves. Each row may carry the number of the entity that it
+/// describes, so that a loss can leave out candidates which are right answers.
+#[derive(Debug)]
+pub struct NegativeQueue {
+    /// `[Q, D]`
+    keys: Tensor,
+    /// `[Q]` i64, -1 where unknown.
+    ids: Tensor,
+    /// Q
+    capacity: i64,
+    /// Where the next row goes; the oldest one, once the ring is full.
+    next: i64,
+    /// Rows in use, from 0 on while the ring fills.
+    filled: i64,
+}
+
+impl NegativeQueue {
+    /// A queue of keys of `width` D on `device`.
+    ///
+    /// # Shapes
+    /// - holds `[config.size, width]` of `kind`, a float
+    ///
+    /// The random start is drawn on the CPU from its own seed: the same on every device, and no other draw moves.
+    ///
+    /// # Errors
+    /// [`LossError::Domain`] if the size or `width` is below 1; [`LossError::Torch`] if libtorch cannot allocate.
+    ///
+    /// # Example
+    /// ```
+    /// use objectives::tch::{Device, Kind, Tensor};
+    /// use objectives::{NegativeQueue, QueueConfig, QueueStart};
+    ///
+    /// let config = QueueConfig { size: 3, start: QueueStart::Empty, ..Default::default() };
+    /// let mut queue = NegativeQueue::new(2, (Kind::Float, Device::Cpu), &config)?;
+    /// queue.push(&Tensor::from_slice(&[1f32, 1., 2., 2., 3., 3., 4., 4.]).view([4, 2]), None)?;
+    /// assert_eq!(Vec::<f32>::try_from(queue.keys()?.view([-1]))?, [2., 2., 3., 3., 4., 4.]); // oldest first
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(
+        width: i64,
+        (kind, device): (Kind, Device),
+        config: &QueueConfig,
+    ) -> Result<Self, LossError> {
+        let size = config.size;
+        for (option, value) in [("queue size", size), ("queue width", width)] {
+            if value < 1 {
+                return Err(LossError::Domain { option, value: value as f64, rule: "at least 1" });
+            }
+        }
+        let keys = match config.start {
+            QueueStart::Empty => Tensor::f_zeros([size, width], (kind, device))?,
+            QueueStart::Random => {
+                let before = torch_ext::rng_state(Device::Cpu)?;
+                tch::manual_seed(config.seed);
+                let drawn = Tensor::f_randn([size, width], (Kind::Float, Device::Cpu));
+                torch_ext::set_rng_state(Device::Cpu, &before)?;
+                let scaled = drawn?.f_div_scalar((width as f64).sqrt())?;
+                scaled.f_to_device(device)?.f_to_kind(kind)?
+            }
+        };
+        let ids = Tensor::f_full([size], -1, (Kind::Int64, device))?;
+        let filled = if config.start == QueueStart::Random { size } else { 0 };
+        Ok(Self { keys, ids, capacity: size, next: 0, filled })
+    }
+
+    /// Q, the rows it can hold.
+    pub fn capacity(&self) -> i64 {
+        self.capacity
+    }
+
+    /// The rows it holds now.
+    pub fn len(&self) -> i64 {
+        self.filled
+    }
+
+    /// Whether it holds no row.
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// D, the width of its keys.
+    ///
+    /// # Errors
+    /// [`LossError::Torch`] if libtorch refuses.
+    pub fn width(&self) -> Result<i64, LossError> {
+        Ok(self.keys.size2()?.1)
+    }
+
+    /// Appends `keys`, without their gradient, and drops as many of the oldest rows as no longer fit.
+    ///
+    /// Of more than Q rows the last Q stay. Pushing no row changes nothing.
+    ///
+    /// # Shapes
+    /// - `keys`: `[n, D]` float, on the queue's device; converted to its dtype
+    /// - `ids`: `[n]` i64, the entity of each key, negative where unknown
+    ///
+    /// # Errors
+    /// [`LossError::Shape`], [`LossError::Dtype`] or [`LossError::Device`] for tensors that do not fit; the queue is then
+    /// unchanged.
+    pub fn push(&mut self, keys: &Tensor, ids: Option<&Tensor>) -> Result<(), LossError> {
+        let (count, _) = expect_matrix("keys", keys, "[n, D]")?;
+        let capacity = self.capacity;
+        expect_shape("keys", keys, &[count, self.width()?], "[n, D]")?;
+        expect_float("keys", keys)?;
+        expect_device("keys", keys, "the queue", self.keys.device())?;
+        let unknown;
+        let ids = match ids {
+            Some(ids) => {
+                expect_shape("ids", ids, &[count], "[n]")?;
+                expect_kind("ids", ids, Kind::Int64, "Int64")?;
+                expect_device("ids", ids, "the queue", self.keys.device())?;
+                ids
+            }
+            None => {
+                unknown = Tensor::f_full([count], -1, (Kind::Int64, self.keys.device()))?;
+                &unknown
+            }
+        };
+        let kept = count.min(capacity);
+        let (keys, ids) =
+            (keys.f_narrow(0, count - kept, kept)?, ids.f_narrow(0, count - kept, kept)?);
+        no_grad(|| -> Result<(), LossError> {
+            let before_end = kept.min(capacity - self.next);
+            for (from, to, rows) in [(0, self.next, before_end), (before_end, 0, kept - before_end)]
+            {
+                if rows > 0 {
+                    self.keys.f_narrow(0, to, rows)?.f_copy_(&keys.f_narrow(0, from, rows)?)?;
+                    self.ids.f_narrow(0, to, rows)?.f_copy_(&ids.f_narrow(0, from, rows)?)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.next = (self.next + kept) % capacity;
+        self.filled = (self.filled + kept).min(capacity);
+        Ok(())
+    }
+
+    /// All Q rows of the ring, in use or not.
+    pub(crate) fn view(&self) -> &Tensor {
+        &self.keys
+    }
+
+    /// The rows in use as at most two slices of the ring, oldest first, the `left_out` oldest ones excepted: views, no copies.
+    pub(crate) fn slices(&self, left_out: i64) -> Result<Vec<(Tensor, Tensor)>, LossError> {
+        let (capacity, kept) = (self.capacity, (self.filled - left_out.max(0)).max(0));
+        let first = (self.next - kept).rem_euclid(capacity);
+        let before_end = kept.min(capacity - first);
+        let mut slices = Vec::new();
+        for (from, rows) in [(first, before_end), (0, kept - before_end)] {
+            if rows > 0 {
+                slices
+                    .push((self.keys.f_narrow(0, from, rows)?, self.ids.f_narrow(0, from, rows)?));
+            }
+        }
+        Ok(slices)
+    }
+
+    /// A copy of the rows in use, oldest first, `[len, D]`.
+    ///
+    /// # Errors
+    /// [`LossError::Torch`] if libtorch cannot allocate.
+    pub fn keys(&self) -> Result<Tensor, LossError> {
+        let mut parts = vec![self.keys.f_narrow(0, 0, 0)?];
+        parts.extend(self.slices(0)?.into_iter().map(|(keys, _)| keys));
+        Ok(Tensor::f_cat(&parts, 0)?)
+    }
+
+    /// A copy of the entity numbers of the rows in use, oldest first, `[len]` i64; -1 where unknown.
+    ///
+    /// # Errors
+    /// [`LossError::Torch`] if libtorch cannot allocate.
+    pub fn ids(&self) -> Result<Tensor, LossError> {
+        let mut parts = vec![self.ids.f_narrow(0, 0, 0)?];
+        parts.extend(self.slices(0)?.into_iter().map(|(_, ids)| ids));
+        Ok(Tensor::f_cat(&parts, 0)?)
+    }
+
+    /// Its whole state by name, to be kept in a checkpoint: `keys`, `ids`, and `cursor` (next row, rows in use).
+    ///
+    /// The tensors share the queue's memory.
+    ///
+    /// # Errors
+    /// [`LossError::Torch`] if libtorch cannot allocate.
+    pub fn tensors(&self) -> Result<Vec<(String, Tensor)>, LossError> {
+        Ok(vec![
+            ("keys".to_owned(), self.keys.shallow_clone()),
+            ("ids".to_owned(), self.ids.shallow_clone()),
+            ("cursor".to_owned(), Tensor::f_from_slice(&[self.next, self.filled])?),
+        ])
+    }
+
+    /// Takes over a state of [`tensors`](Self::tensors), of a queue of the same size, width and dtype.
+    ///
+    /// # Errors
+    /// [`LossError::Missing`] for an absent tensor; [`LossError::Shape`], [`LossError::Dtype`] or [`LossError::Range`] for one
+    /// that does not fit. The queue is then unchanged.
+    pub fn restore<'a>(
+        &mut self,
+        find: impl Fn(&'static str) -> Option<&'a Tensor>,
+    ) -> Result<(), LossError> {
+        let get = |name| find(name).ok_or(LossError::Missing { tensor: name });
+        let (keys, ids, cursor) = (get("keys")?, get("ids")?, get("cursor")?);
+        expect_shape("keys", keys, &self.keys.size(), "[Q, D]")?;
+        expect_kind("keys", keys, self.keys.f_kind()?, "that of the queue")?;
+        expect_shape("ids", ids, &self.ids.size(), "[Q]")?;
+        expect_kind("ids", ids, Kind::Int64, "Int64")?;
+        expect_shape("cursor", cursor, &[2], "[2]")?;
+        expect_kind("cursor", cursor, Kind::Int64, "Int64")?;
+        let (next, filled) = (cursor.f_int64_value(&[0])?, cursor.f_int64_value(&[1])?);
+        let capacity = self.capacity;
+        if !(0..capacity).contains(&next) || !(0..=capacity).contains(&filled) {
+            let rule = format!("a place and a count within {capacity} rows");
+            let (min, max) = (next.min(filled), next.max(filled));
+            return Err(LossError::Range { tensor: "cursor", rule, min, max });
+        }
+        no_grad(|| -> Result<(), LossError> {
+            self.keys.f_copy_(keys)?;
+            self.ids.f_copy_(ids)?;
+            Ok(())
+        })?;
+        (self.next, self.filled) = (next, filled);
+        Ok(())
+    }
+
+    /// Writes [`tensors`](Self::tensors) to a safetensors file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`LossError::Kernel`] naming the file if it cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), LossError> {
+        let tensors = self.tensors()?;
+        let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        Ok(torch_ext::write_tensors(path, tensors, &[])?)
+    }
+
+    /// [`restore`](Self::restore) from a file of [`save`](Self::save).
+    ///
+    /// # Errors
+    /// [`LossError::Kernel`] naming the file if it cannot be read; else as `restore`.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), LossError> {
+        let tensors = torch_ext::read_tensors(path)?;
+        self.restore(|name| tensors.get(name))
+    }
+}
