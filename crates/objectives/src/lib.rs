@@ -5,17 +5,39 @@ pub use tch;
 /// The label of a position that carries no loss, in every tensor of labels.
 pub const IGNORE_INDEX: i64 = -100;
 
+mod answer_candidates;
+mod answer_contrast;
 mod checks;
+mod combine;
 mod cross_entropy;
 mod entity_completion;
 mod error;
+mod hard_learning;
+mod hard_negatives;
 mod masked_lm;
 mod masked_positions;
 mod span;
+mod span_checks;
+mod span_log_probs;
+mod span_vectors;
+mod top_k_spans;
 
+pub use answer_candidates::{AnswerCandidates, CandidateSpans, GoldSlot, answer_candidates};
+pub use answer_contrast::{
+    AnswerContrastConfig, ContrastDenominator, QuestionVector, answer_contrast,
+};
 pub use checks::Checks;
+pub use combine::{Combined, Term, combine, mix_by_alpha};
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::LossError;
+pub use hard_learning::{
+    HardLearningConfig, HardLearningWeighting, InitialWeights, hard_em_probability, hard_learning,
+    initial_weights,
+};
+pub use hard_negatives::{HardNegatives, NegativeSelection, hard_negatives};
 pub use masked_lm::{MaskedLmConfig, MaskedLmReduction, masked_lm};
 pub use masked_positions::{MaskedPositions, masked_positions};
 pub use span::{OutOfWindow, SpanConfig, SpanReduction, span};
+pub use span_log_probs::span_log_probs;
+pub use span_vectors::span_vectors;
+pub use top_k_spans::{TopKConfig, TopKSpans, top_k_spans};
