@@ -31,14 +31,16 @@ impl<'a> From<&'a AnswerCandidates> for CandidateSpans<'a> {
 }
 
 impl CandidateSpans<'_> {
-    /// Checks the list against a window of `length` tokens; gives B, M and the positions with 0 in empty slots.
-    pub(crate) fn checked(
+    /// Checks the list against windows of `length` tokens, on the device of `like`; gives M and the positions, with 0 in
+    /// empty slots.
+    pub(crate) fn expect_batch(
         &self,
+        batch: i64,
         length: i64,
         like: &'static str,
         device: Device,
-    ) -> Result<(i64, i64, [Tensor; 2]), LossError> {
-        let (batch, slots) = expect_matrix("candidates.starts", self.starts, "[B, M]")?;
+    ) -> Result<(i64, [Tensor; 2]), LossError> {
+        let (_, slots) = expect_matrix("candidates.starts", self.starts, "[B, M]")?;
         let shape = [batch, slots];
         expect_positions("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
         expect_positions("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
@@ -46,15 +48,21 @@ impl CandidateSpans<'_> {
         let empty = self.valid.f_logical_not()?;
         let filled = |name, positions: &Tensor| -> Result<Tensor, LossError> {
             let positions = positions.f_masked_fill(&empty, 0)?;
-            if length > 0 && positions.numel() > 0 {
-                expect_ids(name, &positions, length, " (L of the window) where valid holds")?;
+            if positions.numel() > 0 {
+                // In a window without tokens position 0, the filler, may still stand.
+                expect_ids(
+                    name,
+                    &positions,
+                    length.max(1),
+                    " (L of the window) where valid holds",
+                )?;
             }
             Ok(positions)
         };
         let starts = filled("candidates.starts", self.starts)?;
         let ends = filled("candidates.ends", self.ends)?;
         expect_order("candidates.ends", &starts, &ends, self.valid)?;
-        Ok((batch, slots, [starts, ends]))
+        Ok((slots, [starts, ends]))
     }
 }
 
@@ -124,8 +132,9 @@ pub fn answer_candidates(
     slot: GoldSlot,
 ) -> Result<AnswerCandidates, LossError> {
     const LIKE: &str = "candidates.starts";
+    let (batch, _) = expect_matrix(LIKE, spans.starts, "[B, M]")?;
     let device = spans.starts.device();
-    let (batch, slots, [starts, ends]) = spans.checked(length, LIKE, device)?;
+    let (slots, [starts, ends]) = spans.expect_batch(batch, length, LIKE, device)?;
     if slots == 0 {
         return Err(LossError::Empty { tensor: LIKE, reason: "no slot for the gold span (K = 0)" });
     }

@@ -137,7 +137,13 @@ pub fn answer_contrast(
     if config.checks == Checks::Full {
         expect_finite(hidden, &question, &gold, candidates)?;
     }
-    let negatives = hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?;
+    let negatives = match config.denominator {
+        ContrastDenominator::InBatchOnly => {
+            drop(candidates.expect_batch(batch, length, "hidden", device)?);
+            HardNegatives::none(batch, device)?
+        }
+        _ => hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?,
+    };
     let own = |tensor: &Tensor| tensor.f_unsqueeze(1);
     let right = members(&own(&gold.starts)?, &own(&gold.ends)?, &own(&gold.present)?, length)?;
     let wrong = members(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
@@ -179,8 +185,8 @@ fn expect_finite(
     gold: &Gold,
     candidates: &CandidateSpans<'_>,
 ) -> Result<(), LossError> {
-    let [_, length, _] = expect_hidden(hidden)?;
-    let (_, _, [starts, ends]) = candidates.checked(length, "hidden", hidden.device())?;
+    let [batch, length, _] = expect_hidden(hidden)?;
+    let (_, [starts, ends]) = candidates.expect_batch(batch, length, "hidden", hidden.device())?;
     let present = gold.present.f_unsqueeze(1)?;
     let right =
         members(&gold.starts.f_unsqueeze(1)?, &gold.ends.f_unsqueeze(1)?, &present, length)?;

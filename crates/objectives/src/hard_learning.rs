@@ -1,6 +1,6 @@
 //! Learning from a set of candidate answers of which one is right.
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::checks::{expect_device, expect_float, expect_matrix, expect_shape, extent, first_true};
 use crate::span_checks::{expect_mask, expect_positions, reduction_kind};
@@ -55,7 +55,7 @@ pub enum HardLearningWeighting {
 /// - `valid`: `[B, K]` bool, whether a candidate stands in the slot
 /// - `gold_index`: `[B]` i64, the slot of the gold span, [`IGNORE_INDEX`] in rows without;
 ///   [`AnswerCandidates::gold_index`](crate::AnswerCandidates::gold_index). Needed for `gold_loss_weight` > 0
-/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient; [`initial_weights`] starts it. Needed by
+/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient; [`initial_weights`](crate::initial_weights()) starts it. Needed by
 ///   `Learned` and `Literal`, not looked at by the others
 /// - returns `[]`: f64 for f64 `ell`, f32 for all others (the reduction runs in it)
 ///
@@ -273,55 +273,6 @@ impl CandidateRows {
         }
         Ok(())
     }
-}
-
-/// How θ, the learned weights of [`hard_learning`], starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InitialWeights {
-    /// All zero: every candidate weighs the same.
-    #[default]
-    Uniform,
-    /// `c` in the last slot and 0 elsewhere, so that the last slot weighs `e^c` times any other. Goes with
-    /// [`GoldSlot::Last`](crate::GoldSlot::Last), which puts the gold span there.
-    GoldBiased(f64),
-}
-
-/// θ for [`hard_learning`] at its start: a leaf for the optimiser after `set_requires_grad(true)`.
-///
-/// # Shapes
-/// - `slots`: K, 1 or more
-/// - returns `[K]` f32 on `device`
-///
-/// # Errors
-/// [`LossError::Domain`] if `slots` is 0, or unless the bias is finite.
-///
-/// # Example
-/// ```
-/// use objectives::{InitialWeights, initial_weights, tch::{Device, Kind}};
-///
-/// let theta = initial_weights(3, InitialWeights::GoldBiased(2_f64.ln()), Device::Cpu)?;
-/// let last = theta.softmax(0, Kind::Float).double_value(&[2]);
-/// assert!((last - 0.5).abs() < 1e-6); // twice as much as each of the other two
-/// # Ok::<(), objectives::LossError>(())
-/// ```
-pub fn initial_weights(
-    slots: usize,
-    start: InitialWeights,
-    device: Device,
-) -> Result<Tensor, LossError> {
-    if slots == 0 {
-        return Err(LossError::Domain { option: "slots", value: 0.0, rule: "at least 1" });
-    }
-    let slots = i64::try_from(slots).unwrap_or(i64::MAX);
-    let theta = Tensor::f_zeros([slots], (Kind::Float, device))?;
-    if let InitialWeights::GoldBiased(value) = start {
-        if !value.is_finite() {
-            return Err(LossError::Domain { option: "gold_biased", value, rule: "finite" });
-        }
-        let _ = theta.f_select(0, slots - 1)?.f_fill_(value)?;
-    }
-    Ok(theta)
 }
 
 /// The probability with which step `step` takes [`HardLearningWeighting::HardEm`], and else

@@ -1,8 +1,7 @@
 //! Which wrong answers to contrast the right one with.
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use crate::checks::expect_shape;
 use crate::span_checks::Gold;
 use crate::span_vectors::{expect_hidden, mean_of_members, members};
 use crate::{CandidateSpans, LossError};
@@ -91,8 +90,7 @@ pub fn hard_negatives(
     let [batch, length, _] = expect_hidden(hidden)?;
     let device = hidden.device();
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
-    let (_, slots, [starts, ends]) = candidates.checked(length, "hidden", device)?;
-    expect_shape("candidates.starts", candidates.starts, &[batch, slots], "[B, M]")?;
+    let (slots, [starts, ends]) = candidates.expect_batch(batch, length, "hidden", device)?;
     let count = match selection {
         NegativeSelection::Hardest { count: 0 } => {
             return Err(LossError::Domain { option: "count", value: 0.0, rule: "at least 1" });
@@ -131,6 +129,19 @@ pub fn hard_negatives(
         ends: chosen(&ends)?,
         valid,
     })
+}
+
+impl HardNegatives {
+    /// Θ = 0.
+    pub(crate) fn none(batch: i64, device: Device) -> Result<Self, LossError> {
+        let nothing = |kind| Tensor::f_zeros([batch, 0], (kind, device));
+        Ok(Self {
+            slots: nothing(Kind::Int64)?,
+            starts: nothing(Kind::Int64)?,
+            ends: nothing(Kind::Int64)?,
+            valid: nothing(Kind::Bool)?,
+        })
+    }
 }
 
 /// Vectors of length 1 along the last dimension; those shorter than 1e-8 stay short, as in `cosine_similarity`.

@@ -14,6 +14,7 @@ mod entity_completion;
 mod error;
 mod hard_learning;
 mod hard_negatives;
+mod initial_weights;
 mod masked_lm;
 mod masked_positions;
 mod span;
@@ -31,10 +32,10 @@ pub use combine::{Combined, Term, combine, mix_by_alpha};
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::LossError;
 pub use hard_learning::{
-    HardLearningConfig, HardLearningWeighting, InitialWeights, hard_em_probability, hard_learning,
-    initial_weights,
+    HardLearningConfig, HardLearningWeighting, hard_em_probability, hard_learning,
 };
 pub use hard_negatives::{HardNegatives, NegativeSelection, hard_negatives};
+pub use initial_weights::{InitialWeights, initial_weights};
 pub use masked_lm::{MaskedLmConfig, MaskedLmReduction, masked_lm};
 pub use masked_positions::{MaskedPositions, masked_positions};
 pub use span::{OutOfWindow, SpanConfig, SpanReduction, span};

@@ -1,7 +1,7 @@
 //! One vector per span: the mean of its tokens.
 use tch::{Kind, Tensor};
 
-use crate::checks::{expect_float, expect_shape, shape_of};
+use crate::checks::{expect_float, shape_of};
 use crate::span_checks::reduction_kind;
 use crate::{CandidateSpans, LossError};
 
@@ -36,8 +36,7 @@ use crate::{CandidateSpans, LossError};
 /// ```
 pub fn span_vectors(hidden: &Tensor, spans: &CandidateSpans<'_>) -> Result<Tensor, LossError> {
     let [batch, length, _] = expect_hidden(hidden)?;
-    let (_, slots, [starts, ends]) = spans.checked(length, "hidden", hidden.device())?;
-    expect_shape("candidates.starts", spans.starts, &[batch, slots], "[B, M]")?;
+    let (_, [starts, ends]) = spans.expect_batch(batch, length, "hidden", hidden.device())?;
     mean_of_members(hidden, &members(&starts, &ends, spans.valid, length)?)
 }
 
