@@ -81,6 +81,7 @@ pub enum GoldSlot {
 
 /// The candidate set Z of each row with the gold span in it; made by [`answer_candidates`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AnswerCandidates {
     /// `[B, K]` i64: the first token of each candidate, 0 in empty slots.
     pub starts: Tensor,

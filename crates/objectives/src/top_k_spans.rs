@@ -28,6 +28,7 @@ impl Default for TopKConfig {
 ///
 /// A row with fewer than k spans is filled up with start 0, end 0, score −∞ and valid false.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct TopKSpans {
     /// `[B, k]` i64: the first token of each span.
     pub starts: Tensor,

@@ -221,6 +221,7 @@ fn the_papers_temperature_keeps_the_loss_near_the_logarithm_of_its_terms() {
 #[test]
 fn rows_and_tokens_without_loss_receive_exactly_zero_whatever_they_hold() {
     let mut batch = Batch::sample();
+    batch.question.row_mut(1).fill(true);
     batch.hidden.slice_mut(ndarray::s![1, .., ..]).fill(f64::NAN); // no gold span
     batch.hidden.slice_mut(ndarray::s![0, 7, ..]).fill(f64::INFINITY); // in no span
     for denominator in ALL {
@@ -289,6 +290,23 @@ fn other_choices_of_negatives_enter_the_same_sum() {
     let drawn: Vec<f64> = (0..32).map(|seed| run(NegativeSelection::Random { seed })).collect();
     assert!(drawn.iter().all(|&loss| loss == only(0) || loss == only(2)));
     assert!(drawn.contains(&only(0)) && drawn.contains(&only(2)));
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    // Large enough for libtorch to share the work out.
+    let mut batch = alike(16, 20);
+    batch.hidden = states(16, 23, 256);
+    let run = |threads| {
+        objectives::tch::set_num_threads(threads);
+        let x = tensor3(&batch.hidden).to_kind(Kind::Float).set_requires_grad(true);
+        let loss = batch.run(&x, &config(InBatchAndAllHard, 2)).unwrap();
+        loss.backward();
+        (scalar(&loss), x.grad())
+    };
+    let ((one, grad), (two, other)) = (run(1), run(2));
+    assert_eq!(one, two);
+    assert!(grad.equal(&other));
 }
 
 #[test]

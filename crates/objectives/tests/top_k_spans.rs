@@ -187,6 +187,13 @@ fn bad_logits_are_named_or_come_out_first() {
         assert!(floats(&spans.scores.get(1))[..3].iter().all(|score| !score.is_finite()));
         assert!(spans.valid.all().int64_value(&[]) == 1);
         assert!(spans.scores.get(0).isfinite().all().int64_value(&[]) == 1);
+        // Nothing reaches beyond the last column, whatever starts there.
+        bad[[1, 2]] = 0.0;
+        let spans = top_k_spans(&tensor(&bad), &good, None, &config(20, Some(3)));
+        let spans = spans.unwrap();
+        assert_eq!((ints(&spans.starts.get(0))[0], ints(&spans.ends.get(0))[0]), (4, 4));
+        assert!(ints(&spans.ends).iter().all(|&end| end < 5));
+        assert_eq!(bools(&spans.valid).iter().filter(|&&valid| valid).count(), 2 * (5 + 4 + 3));
     }
 }
 
