@@ -1,11 +1,14 @@
 #![doc = include_str!("../README.md")]
 
+mod answers;
 mod case;
 mod compare;
+mod contrast;
 mod entities;
 mod lm;
 mod spans;
 mod summary;
+mod top_k;
 
 pub use case::{Case, Spec, Step};
 pub use compare::{is_quick, run};
@@ -16,5 +19,15 @@ pub const SEED: i64 = 20;
 
 /// All comparisons; the short list leaves out what takes minutes.
 pub fn specs(quick: bool) -> Vec<Spec> {
-    [lm::specs(quick), entities::specs(), spans::specs()].into_iter().flatten().collect()
+    [
+        lm::specs(quick),
+        entities::specs(),
+        contrast::specs(quick),
+        spans::specs(),
+        top_k::specs(),
+        answers::specs(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -100,12 +100,6 @@ pub enum LossError {
         /// Why nothing is left.
         reason: &'static str,
     },
-    /// A tensor that an option or a saved state needs is not there.
-    #[error("{tensor}: missing; an option or a saved state needs it")]
-    Missing {
-        /// The tensor's name.
-        tensor: &'static str,
-    },
     /// Another number of things than before.
     #[error("{what}: expected {expected}, got {got}")]
     Count {
@@ -122,4 +116,50 @@ pub enum LossError {
     /// A kernel of `torch-ext` refused its arguments.
     #[error(transparent)]
     Kernel(#[from] torch_ext::Error),
+    /// A span whose last token stands before its first.
+    #[error("{tensor}{index:?} = {end}: the span starts at {start}, so it must end there or later")]
+    Reversed {
+        /// The argument that holds the span's end.
+        tensor: &'static str,
+        /// Where the first such span stands.
+        index: Vec<i64>,
+        /// Its first token.
+        start: i64,
+        /// Its last token.
+        end: i64,
+    },
+    /// A gold candidate in a slot that holds none.
+    #[error(
+        "gold_index[{row}] = {slot}: valid[{row}, {slot}] is false, so there is no gold candidate"
+    )]
+    GoldSlot {
+        /// Its row in the batch.
+        row: i64,
+        /// The slot.
+        slot: i64,
+    },
+    /// A row that carries loss but lacks what it needs.
+    #[error("{tensor}[{row}]: {reason}")]
+    EmptyRow {
+        /// The argument's name.
+        tensor: &'static str,
+        /// Its row in the batch.
+        row: i64,
+        /// What is lacking.
+        reason: &'static str,
+    },
+    /// An optional argument that the config makes necessary, an empty list, or a tensor that a saved state lacks.
+    #[error("{argument}: {reason}")]
+    Missing {
+        /// The argument's name.
+        argument: &'static str,
+        /// What it is needed for.
+        reason: &'static str,
+    },
+    /// Two terms of the same name.
+    #[error("{name}: two terms bear this name; rename one, so that the report can tell them apart")]
+    Duplicate {
+        /// The name.
+        name: &'static str,
+    },
 }

@@ -223,7 +223,8 @@ fn expect(
         expect_kind("ids", ids, Kind::Int64, "Int64")?;
         expect_device("ids", ids, "query", query.device())?;
     } else if config.mask_same_entity {
-        return Err(LossError::Missing { tensor: "ids" });
+        let reason = "mask_same_entity needs the entity of each row";
+        return Err(LossError::Missing { argument: "ids", reason });
     }
     if let Some(valid) = rows.valid {
         expect_shape("valid", valid, &[batch], "[B]")?;

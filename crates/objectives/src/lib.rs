@@ -5,25 +5,45 @@ pub use tch;
 /// The label of a position that carries no loss, in every tensor of labels.
 pub const IGNORE_INDEX: i64 = -100;
 
+mod answer_candidates;
+mod answer_contrast;
 mod cached_step;
 mod checks;
+mod combine;
 mod cross_entropy;
 mod entity_completion;
 mod error;
+mod hard_learning;
+mod hard_negatives;
 mod info_nce;
+mod initial_weights;
 mod knowledge_contrast;
 mod linear_cross_entropy;
 mod masked_lm;
 mod masked_positions;
 mod negative_queue;
 mod span;
+mod span_checks;
+mod span_log_probs;
+mod span_vectors;
 mod token_scores;
+mod top_k_spans;
 
+pub use answer_candidates::{AnswerCandidates, CandidateSpans, GoldSlot, answer_candidates};
+pub use answer_contrast::{
+    AnswerContrastConfig, ContrastDenominator, QuestionVector, answer_contrast,
+};
 pub use cached_step::cached_step;
 pub use checks::Checks;
+pub use combine::{Combined, Term, combine, mix_by_alpha};
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::LossError;
+pub use hard_learning::{
+    HardLearningConfig, HardLearningWeighting, hard_em_probability, hard_learning,
+};
+pub use hard_negatives::{HardNegatives, NegativeSelection, hard_negatives};
 pub use info_nce::{ContrastRows, Direction, InfoNceConfig, InfoNceReduction, Negatives, info_nce};
+pub use initial_weights::{InitialWeights, initial_weights};
 pub use knowledge_contrast::{ContrastConfig, Push, mep, oe, relation_classification};
 pub use linear_cross_entropy::{
     LinearCrossEntropyConfig, LinearCrossEntropyOutput, TokenReduction, linear_cross_entropy,
@@ -32,4 +52,7 @@ pub use masked_lm::{MaskedLmConfig, MaskedLmReduction, masked_lm};
 pub use masked_positions::{MaskedPositions, masked_positions};
 pub use negative_queue::{NegativeQueue, QueueConfig, QueueStart};
 pub use span::{OutOfWindow, SpanConfig, SpanReduction, span};
+pub use span_log_probs::span_log_probs;
+pub use span_vectors::span_vectors;
 pub use token_scores::TokenScores;
+pub use top_k_spans::{TopKConfig, TopKSpans, top_k_spans};

@@ -238,7 +238,8 @@ impl NegativeQueue {
         &mut self,
         find: impl Fn(&'static str) -> Option<&'a Tensor>,
     ) -> Result<(), LossError> {
-        let get = |name| find(name).ok_or(LossError::Missing { tensor: name });
+        let reason = "not in the saved state";
+        let get = |name| find(name).ok_or(LossError::Missing { argument: name, reason });
         let (keys, ids, cursor) = (get("keys")?, get("ids")?, get("cursor")?);
         expect_shape("keys", keys, &self.keys.size(), "[Q, D]")?;
         expect_kind("keys", keys, self.keys.f_kind()?, "that of the queue")?;

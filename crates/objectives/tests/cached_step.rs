@@ -119,7 +119,7 @@ fn a_queue_is_pushed_to_once() {
     let mut queue = NegativeQueue::new(8, (Kind::Double, Device::Cpu), &config).unwrap();
     let before = queue.keys().unwrap();
     let rows = ContrastRows::default();
-    cached_step(
+    let _ = cached_step(
         &parts,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),
@@ -157,7 +157,7 @@ fn what_goes_wrong_is_named() {
         &parts,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),
-        |_| Err(LossError::Missing { tensor: "ids" }),
+        |_| Err(LossError::Missing { argument: "ids", reason: "a test" }),
     );
-    assert!(matches!(failing, Err(LossError::Missing { tensor: "ids" })));
+    assert!(matches!(failing, Err(LossError::Missing { argument: "ids", .. })));
 }

@@ -343,7 +343,7 @@ fn what_does_not_fit_is_named() {
     let rows = ContrastRows { ids: None, valid: Some(&one) };
     assert!(refuse(&q, &k, &rows, &default).starts_with("valid: expected shape"));
     let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
-    assert!(refuse(&q, &k, &none, &masked).starts_with("ids: missing"));
+    assert!(refuse(&q, &k, &none, &masked).starts_with("ids: mask_same_entity"));
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let config = InfoNceConfig { temperature, ..Default::default() };
         assert!(refuse(&q, &k, &none, &config).starts_with("temperature = "));

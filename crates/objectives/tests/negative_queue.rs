@@ -113,7 +113,7 @@ fn a_state_that_cannot_be_is_refused() {
     let state = state(&[1, 2]);
     let find = |name| state.iter().find(|(own, _)| *own == name).map(|(_, tensor)| tensor);
     let without = |name| if name == "ids" { None } else { find(name) };
-    assert!(matches!(queue.restore(without), Err(LossError::Missing { tensor: "ids" })));
+    assert!(matches!(queue.restore(without), Err(LossError::Missing { argument: "ids", .. })));
     queue.restore(find).unwrap();
     assert_eq!(numbers(&queue), [3, 1]);
 }

@@ -1,0 +1,250 @@
+//! Hard learning and answer-aware contrastive learning beside loops over candidates, rows and spans.
+use std::rc::Rc;
+
+use anyhow::Result;
+use objectives::{
+    AnswerContrastConfig, CandidateSpans, Checks, HardLearningConfig, HardLearningWeighting,
+    answer_contrast, hard_learning, span_log_probs,
+};
+use tch::{Device, Kind, Reduction, Tensor};
+
+use crate::{Case, SEED, Spec, Step};
+
+const IDS: (Kind, Device) = (Kind::Int64, Device::Cpu);
+
+/// The comparisons of `hard_learning` and `answer_contrast`.
+pub(crate) fn specs() -> Vec<Spec> {
+    let hard = |name: &str, weighting| {
+        Spec::new("hard_learning", format!("{name},B=32,L=384,K=20"), move || hard_case(weighting))
+    };
+    vec![
+        hard("mml", HardLearningWeighting::Mml),
+        hard("learned", HardLearningWeighting::Learned),
+        Spec::new("answer_contrast", "B=32,L=384,H=768,M=50", contrast_case),
+    ]
+}
+
+fn hard_case(weighting: HardLearningWeighting) -> Result<Case> {
+    let inputs = Rc::new(HardInputs::random(32, 384, 20)?);
+    let step = |name, run: fn(&HardInputs, HardLearningWeighting) -> Result<f64>| {
+        let inputs = Rc::clone(&inputs);
+        Step::new(name, move || run(&inputs, weighting))
+    };
+    Ok(Case {
+        ours: step("at once", HardInputs::at_once),
+        peers: vec![step("loop over candidates", HardInputs::loop_over_candidates)],
+        unit: None,
+        tolerance: 1e-5,
+    })
+}
+
+fn contrast_case() -> Result<Case> {
+    let inputs = Rc::new(ContrastInputs::random(32, 384, 768, 50)?);
+    let step = |name, run: fn(&ContrastInputs) -> Result<f64>| {
+        let inputs = Rc::clone(&inputs);
+        Step::new(name, move || run(&inputs))
+    };
+    Ok(Case {
+        ours: step("at once", ContrastInputs::at_once),
+        peers: vec![
+            step("averaging matrix", ContrastInputs::averaging_matrix),
+            step("loop over spans", ContrastInputs::loop_over_spans),
+        ],
+        unit: None,
+        tolerance: 1e-5,
+    })
+}
+
+/// Different spans of 1 to 30 tokens, `count` per row: their first and last tokens.
+fn random_spans(batch: i64, length: i64, count: i64) -> Result<[Tensor; 2]> {
+    let first = Tensor::f_rand([batch, length - 30], (Kind::Float, Device::Cpu))?;
+    let starts = first.f_argsort(1, false)?.f_narrow(1, 0, count)?.f_contiguous()?;
+    let ends = starts.f_add(&Tensor::f_randint(30, [batch, count], IDS)?)?;
+    Ok([starts, ends])
+}
+
+/// Random logits and K candidates per row, the first of them gold.
+struct HardInputs {
+    logits: [Tensor; 2],
+    spans: [Tensor; 2],
+    valid: Tensor,
+    theta: Tensor,
+}
+
+impl HardInputs {
+    fn random(batch: i64, length: i64, candidates: i64) -> Result<Self> {
+        tch::manual_seed(SEED);
+        let numbers = |size: &[i64]| -> Result<Tensor> {
+            Ok(Tensor::f_randn(size, (Kind::Float, Device::Cpu))?.set_requires_grad(true))
+        };
+        Ok(Self {
+            logits: [numbers(&[batch, length])?, numbers(&[batch, length])?],
+            spans: random_spans(batch, length, candidates)?,
+            valid: Tensor::f_ones([batch, candidates], (Kind::Bool, Device::Cpu))?,
+            theta: numbers(&[candidates])?,
+        })
+    }
+
+    /// Ours: one softmax, all candidates gathered. Forward and backward; the loss.
+    fn at_once(&self, weighting: HardLearningWeighting) -> Result<f64> {
+        let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
+        let ell = span_log_probs(start, end, starts, ends, None, Checks::Shapes)?;
+        let config = HardLearningConfig { weighting, ..Default::default() };
+        self.backward(
+            hard_learning(&ell, &self.valid, None, Some(&self.theta), &config)?,
+            weighting,
+        )
+    }
+
+    /// Two cross-entropies per candidate, joined in the end.
+    fn loop_over_candidates(&self, weighting: HardLearningWeighting) -> Result<f64> {
+        let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
+        let (_, count) = starts.size2()?;
+        let mut columns = Vec::new();
+        for k in 0..count {
+            let loss = |logits: &Tensor, positions: &Tensor| {
+                let target = positions.f_select(1, k)?;
+                logits.f_cross_entropy_loss::<Tensor>(&target, None, Reduction::None, -100, 0.0)
+            };
+            columns.push(loss(start, starts)?.f_add(&loss(end, ends)?)?.f_neg()?);
+        }
+        let ell = Tensor::f_stack(&columns, 1)?;
+        let loss = if weighting == HardLearningWeighting::Mml {
+            ell.f_logsumexp(1, false)?
+        } else {
+            let weights = self.theta.f_softmax(0, None)?;
+            ell.f_mul(&weights)?.f_sum_dim_intlist(1, false, None::<Kind>)?
+        };
+        self.backward(loss.f_neg()?.f_mean(None::<Kind>)?, weighting)
+    }
+
+    fn backward(&self, loss: Tensor, weighting: HardLearningWeighting) -> Result<f64> {
+        let [start, end] = &self.logits;
+        let value = loss.f_double_value(&[])?;
+        let leaves: &[&Tensor] = if weighting == HardLearningWeighting::Learned {
+            &[start, end, &self.theta]
+        } else {
+            &[start, end]
+        };
+        drop(Tensor::f_run_backward(&[loss], leaves, false, false)?);
+        Ok(value)
+    }
+}
+
+/// Random hidden states, 16 question tokens per row, M candidates of which the first is gold.
+struct ContrastInputs {
+    hidden: Tensor,
+    question_mask: Tensor,
+    spans: [Tensor; 2],
+    valid: Tensor,
+}
+
+impl ContrastInputs {
+    fn random(batch: i64, length: i64, size: i64, candidates: i64) -> Result<Self> {
+        tch::manual_seed(SEED);
+        let column = Tensor::f_arange(length, IDS)?;
+        let question = column.f_ge(1)?.f_logical_and(&column.f_le(16)?)?;
+        Ok(Self {
+            hidden: Tensor::f_randn([batch, length, size], (Kind::Float, Device::Cpu))?
+                .set_requires_grad(true),
+            question_mask: question.f_unsqueeze(0)?.f_repeat([batch, 1])?,
+            spans: random_spans(batch, length, candidates)?,
+            valid: Tensor::f_ones([batch, candidates], (Kind::Bool, Device::Cpu))?,
+        })
+    }
+
+    /// Ours: all spans added up at once. Forward and backward; the loss.
+    fn at_once(&self) -> Result<f64> {
+        let [starts, ends] = &self.spans;
+        let list = CandidateSpans { starts, ends, valid: &self.valid };
+        let gold = |positions: &Tensor| positions.f_select(1, 0);
+        self.backward(answer_contrast(
+            &self.hidden,
+            &self.question_mask,
+            &gold(starts)?,
+            &gold(ends)?,
+            &list,
+            &AnswerContrastConfig::default(),
+        )?)
+    }
+
+    /// A slice and a mean for every span of every row.
+    fn loop_over_spans(&self) -> Result<f64> {
+        let (batch, count) = self.valid.size2()?;
+        let [starts, ends] = &self.spans;
+        let (mut questions, mut right, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        for b in 0..batch {
+            let row = self.hidden.f_select(0, b)?;
+            let mean = |row: &Tensor, m: i64| -> Result<Tensor> {
+                let (start, end) = (starts.f_int64_value(&[b, m])?, ends.f_int64_value(&[b, m])?);
+                let tokens = row.f_narrow(0, start, end - start + 1)?;
+                Ok(tokens.f_mean_dim(0, false, None::<Kind>)?)
+            };
+            let gold = mean(&row, 0)?;
+            let (mut best, mut highest) = (1, f64::NEG_INFINITY);
+            let fixed = row.f_detach()?;
+            for m in 1..count {
+                let other = mean(&fixed, m)?;
+                let cosine = Tensor::f_cosine_similarity(&other, &gold.f_detach()?, 0, 1e-8)?;
+                let cosine = cosine.f_double_value(&[])?;
+                if cosine > highest {
+                    (best, highest) = (m, cosine);
+                }
+            }
+            wrong.push(mean(&row, best)?);
+            right.push(gold);
+            let question = row.f_narrow(0, 1, 16)?; // the question mask
+            questions.push(question.f_mean_dim(0, false, None::<Kind>)?);
+        }
+        let stack = |vectors: &[Tensor]| Tensor::f_stack(vectors, 0);
+        self.contrast(&stack(&questions)?, &stack(&right)?, &stack(&wrong)?)
+    }
+
+    /// Every mean as a row of a matrix times the hidden states, once to choose and once for the gradient.
+    fn averaging_matrix(&self) -> Result<f64> {
+        let (batch, _) = self.valid.size2()?;
+        let [starts, ends] = &self.spans;
+        let (_, length, size) = self.hidden.size3()?;
+        let column = Tensor::f_arange(length, IDS)?;
+        let average = |starts: &Tensor, ends: &Tensor| -> Result<Tensor> {
+            let after = column.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
+            let inside = after.f_logical_and(&column.f_le_tensor(&ends.f_unsqueeze(2)?)?)?;
+            let inside = inside.f_to_kind(Kind::Float)?;
+            Ok(inside.f_div(&inside.f_sum_dim_intlist(2, true, None::<Kind>)?)?)
+        };
+        let all = average(starts, ends)?.f_bmm(&self.hidden.f_detach()?)?; // [B, M, H]
+        let cosines = Tensor::f_cosine_similarity(&all, &all.f_narrow(1, 0, 1)?, 2, 1e-8)?;
+        let best = cosines.f_slice(1, 1, None, 1)?.f_argmax(1, true)?.f_add_scalar(1)?; // [B, 1]
+        let zero = best.f_zeros_like()?;
+        let one = zero.f_ones_like()?;
+        let two = |first: &Tensor, tensor: &Tensor| -> Result<Tensor> {
+            let gold = tensor.f_narrow(1, 0, 1)?;
+            Ok(Tensor::f_cat(&[first, &gold, &tensor.f_gather(1, &best, false)?], 1)?)
+        };
+        let sixteen = one.f_mul_scalar(16)?;
+        let vectors = average(&two(&one, starts)?, &two(&sixteen, ends)?)?.f_bmm(&self.hidden)?;
+        let vectors = vectors.f_view([batch, 3, size])?;
+        self.contrast(&vectors.f_select(1, 0)?, &vectors.f_select(1, 1)?, &vectors.f_select(1, 2)?)
+    }
+
+    /// Eq. 8 over gold spans and hard negatives of all rows.
+    fn contrast(&self, questions: &Tensor, right: &Tensor, wrong: &Tensor) -> Result<f64> {
+        let (batch, _) = self.valid.size2()?;
+        let answers = Tensor::f_cat(&[right, wrong], 0)?.f_unsqueeze(0)?;
+        let cosines = Tensor::f_cosine_similarity(&questions.f_unsqueeze(1)?, &answers, 2, 1e-8)?;
+        let loss = cosines.f_div_scalar(10.0)?.f_cross_entropy_loss::<Tensor>(
+            &Tensor::f_arange(batch, IDS)?,
+            None,
+            Reduction::Mean,
+            -100,
+            0.0,
+        )?;
+        self.backward(loss)
+    }
+
+    fn backward(&self, loss: Tensor) -> Result<f64> {
+        let value = loss.f_double_value(&[])?;
+        drop(Tensor::f_run_backward(&[loss], &[&self.hidden], false, false)?);
+        Ok(value)
+    }
+}

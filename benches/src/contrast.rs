@@ -1,0 +1,151 @@
+//! InfoNCE in both directions against a queue: streamed, as XLM-K's released code does it, and with a ring in place.
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use anyhow::Result;
+use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, info_nce};
+use tch::{Device, Kind, Reduction, Tensor};
+
+use crate::{Case, SEED, Spec, Step};
+
+const BATCH: i64 = 256;
+const WIDTH: i64 = 768;
+const TEMPERATURE: f64 = 0.1;
+
+/// The comparisons of `info_nce`.
+pub(crate) fn specs(quick: bool) -> Vec<Spec> {
+    let spec = |size: i64| {
+        Spec::new("info_nce", format!("B={BATCH},Q={size},D={WIDTH}"), move || case(size))
+            .goal(0.65)
+    };
+    let mut specs = vec![spec(32_768).goal_mib(40.0)];
+    if !quick {
+        specs.extend([8_192, 65_536].map(spec));
+    }
+    specs
+}
+
+fn case(size: i64) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(size)?);
+    let step = |name, run: fn(&Inputs) -> Result<f64>| {
+        let inputs = Rc::clone(&inputs);
+        Step::new(name, move || run(&inputs))
+    };
+    Ok(Case {
+        ours: step("streamed", Inputs::streamed),
+        peers: vec![step("released code", Inputs::released), step("ring in place", Inputs::ring)],
+        unit: Some(products(size)),
+        tolerance: 1e-4,
+    })
+}
+
+/// Both directions' products with the queue, there and back, by torch's default kernel, into memory that is there.
+fn products(size: i64) -> Step {
+    let memory = std::cell::OnceCell::new();
+    Step::new("products with the queue", move || {
+        let matrix = |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, Device::Cpu));
+        if memory.get().is_none() {
+            let _ = memory.set([
+                matrix(2 * BATCH, WIDTH)?,
+                matrix(size, WIDTH)?,
+                matrix(2 * BATCH, size)?,
+                matrix(2 * BATCH, WIDTH)?,
+            ]);
+        }
+        if let Some([seekers, queue, similarities, gradient]) = memory.get() {
+            let _ = seekers.f_mm_out(similarities, &queue.f_tr()?)?;
+            let _ = similarities.f_mm_out(gradient, queue)?;
+        }
+        Ok(0.0)
+    })
+}
+
+/// Random queries, keys and queue. Keys are pushed into a second queue, so that every step sees the same numbers.
+struct Inputs {
+    query: Tensor,
+    key: Tensor,
+    queue: NegativeQueue,
+    pushed: RefCell<NegativeQueue>,
+    rows: Tensor,
+    normalised: Tensor,
+}
+
+impl Inputs {
+    fn random(size: i64) -> Result<Self> {
+        tch::manual_seed(SEED);
+        let options = (Kind::Float, Device::Cpu);
+        let leaf = || -> Result<Tensor> {
+            Ok(Tensor::f_randn([BATCH, WIDTH], options)?.f_set_requires_grad(true)?)
+        };
+        let config = QueueConfig { size, ..Default::default() };
+        let queue = NegativeQueue::new(WIDTH, options, &config)?;
+        let rows = queue.keys()?;
+        Ok(Self {
+            query: leaf()?,
+            key: leaf()?,
+            pushed: RefCell::new(NegativeQueue::new(WIDTH, options, &config)?),
+            queue,
+            normalised: normalise(&rows)?,
+            rows,
+        })
+    }
+
+    /// Ours.
+    fn streamed(&self) -> Result<f64> {
+        let config = ContrastConfig::released(TEMPERATURE).loss;
+        let rows = ContrastRows::default();
+        let loss = info_nce(&self.query, &self.key, Some(&self.queue), 0, &rows, &config)?;
+        self.pushed.borrow_mut().push(&self.key, None)?;
+        self.backward(loss)
+    }
+
+    /// The released code's steps: candidates side by side, once per direction; a new queue from the old one.
+    fn released(&self) -> Result<f64> {
+        let queue = normalise(&self.rows)?;
+        let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
+        let one = |own: &Tensor, other: &Tensor| -> Result<Tensor> {
+            let candidates = Tensor::f_cat(&[own, other, &queue], 0)?;
+            let logits = own.f_matmul(&candidates.f_tr()?)?.f_div_scalar(TEMPERATURE)?;
+            let diagonal = Tensor::f_eye(BATCH, (Kind::Bool, Device::Cpu))?;
+            let rest =
+                Tensor::f_zeros([BATCH, logits.size2()?.1 - BATCH], (Kind::Bool, Device::Cpu))?;
+            let logits =
+                logits.f_masked_fill(&Tensor::f_cat(&[diagonal, rest], 1)?, f64::NEG_INFINITY)?;
+            let labels = Tensor::f_arange_start(BATCH, 2 * BATCH, (Kind::Int64, Device::Cpu))?;
+            let log_p = logits.f_log_softmax(1, Kind::Float)?;
+            Ok(log_p.f_nll_loss::<Tensor>(&labels, None, Reduction::Sum, -100)?)
+        };
+        let loss =
+            one(&query, &key)?.f_add(&one(&key, &query)?)?.f_div_scalar(2.0 * BATCH as f64)?;
+        drop(Tensor::f_cat(&[self.rows.f_slice(0, BATCH, None, 1)?, self.key.f_detach()?], 0)?);
+        self.backward(loss)
+    }
+
+    /// A ring written in place that holds normalised keys, so no copy of the queue is made; all similarities side by side.
+    fn ring(&self) -> Result<f64> {
+        let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
+        let seekers = Tensor::f_cat(&[&query, &key], 0)?;
+        let in_batch = seekers.f_matmul(&seekers.f_tr()?)?;
+        let itself = Tensor::f_eye(2 * BATCH, (Kind::Bool, Device::Cpu))?;
+        let in_batch = in_batch.f_masked_fill(&itself, f64::NEG_INFINITY)?;
+        let queued = seekers.f_matmul(&self.normalised.f_tr()?)?;
+        let logits = Tensor::f_cat(&[in_batch, queued], 1)?.f_div_scalar(TEMPERATURE)?;
+        let rows = Tensor::f_arange(2 * BATCH, (Kind::Int64, Device::Cpu))?;
+        let labels = rows.f_add_scalar(BATCH)?.f_remainder(2 * BATCH)?;
+        let loss =
+            logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
+        self.pushed.borrow_mut().push(&key, None)?;
+        self.backward(loss)
+    }
+
+    fn backward(&self, loss: Tensor) -> Result<f64> {
+        let value = loss.f_double_value(&[])?;
+        drop(Tensor::f_run_backward(&[loss], &[&self.query, &self.key], false, false)?);
+        Ok(value)
+    }
+}
+
+fn normalise(rows: &Tensor) -> Result<Tensor> {
+    let norm = rows.f_norm_scalaropt_dim(2.0, [1i64], true)?.f_clamp_min(1e-4)?;
+    Ok(rows.f_div(&norm)?)
+}

@@ -1,0 +1,93 @@
+//! The best answer spans beside a sort and a selection over all pairs of positions.
+use std::rc::Rc;
+
+use anyhow::Result;
+use objectives::{TopKConfig, top_k_spans};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Case, SEED, Spec, Step};
+
+/// The longest span in tokens.
+const MAX_ANSWER_LEN: i64 = 30;
+
+/// The comparisons of `top_k_spans`.
+pub(crate) fn specs() -> Vec<Spec> {
+    [20, 50]
+        .map(|k| Spec::new("top_k_spans", format!("B=32,L=384,k={k}"), move || case(k)).goal(0.05))
+        .into()
+}
+
+fn case(k: i64) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(32, 384, k)?);
+    let step = |name, run: fn(&Inputs) -> Result<f64>| {
+        let inputs = Rc::clone(&inputs);
+        Step::new(name, move || run(&inputs))
+    };
+    Ok(Case {
+        ours: step("band", Inputs::band),
+        peers: vec![step("all pairs, topk", Inputs::full_topk)],
+        unit: Some(step("sort of all pairs", Inputs::full_sort)),
+        tolerance: 1e-6,
+    })
+}
+
+/// Random logits, the first 16 tokens of every row outside the context.
+struct Inputs {
+    logits: [Tensor; 2],
+    context_mask: Tensor,
+    /// `[B, L · L]`, −∞ where no span may be.
+    matrix: Tensor,
+    k: i64,
+}
+
+impl Inputs {
+    fn random(batch: i64, length: i64, k: i64) -> Result<Self> {
+        tch::manual_seed(SEED);
+        let logits = || Tensor::f_randn([batch, length], (Kind::Float, Device::Cpu));
+        let columns = Tensor::f_arange(length, (Kind::Int64, Device::Cpu))?;
+        let context_mask = columns.f_ge(16)?.f_unsqueeze(0)?.f_repeat([batch, 1])?;
+        let mut case = Self {
+            logits: [logits()?, logits()?],
+            context_mask,
+            matrix: Tensor::f_zeros([0], (Kind::Float, Device::Cpu))?,
+            k,
+        };
+        case.matrix = case.all_pairs()?;
+        Ok(case)
+    }
+
+    /// Ours; the sum of the scores.
+    fn band(&self) -> Result<f64> {
+        let [start, end] = &self.logits;
+        let config = TopKConfig { k: usize::try_from(self.k)?, ..Default::default() };
+        let spans = top_k_spans(start, end, Some(&self.context_mask), &config)?;
+        Ok(spans.scores.f_sum(Kind::Double)?.f_double_value(&[])?)
+    }
+
+    /// A sort of each row's `L · L` scores, which are there already.
+    fn full_sort(&self) -> Result<f64> {
+        let (scores, _) = self.matrix.f_sort(1, true)?;
+        Ok(scores.f_narrow(1, 0, self.k)?.f_sum(Kind::Double)?.f_double_value(&[])?)
+    }
+
+    /// All `L · L` scores, the mask over them, and libtorch's selection.
+    fn full_topk(&self) -> Result<f64> {
+        let (scores, _) = self.all_pairs()?.f_topk(self.k, 1, true, true)?;
+        Ok(scores.f_sum(Kind::Double)?.f_double_value(&[])?)
+    }
+
+    fn all_pairs(&self) -> Result<Tensor> {
+        let [start, end] = &self.logits;
+        let (batch, length) = start.size2()?;
+        let pairs = Tensor::f_ones([length, length], (Kind::Bool, Device::Cpu))?;
+        let band = pairs.f_triu(0)?.f_logical_and(&pairs.f_tril(MAX_ANSWER_LEN - 1)?)?;
+        let mask = &self.context_mask;
+        let allowed = mask
+            .f_unsqueeze(2)?
+            .f_logical_and(&mask.f_unsqueeze(1)?)?
+            .f_logical_and(&band.f_unsqueeze(0)?)?;
+        let scores = start.f_unsqueeze(2)?.f_add(&end.f_unsqueeze(1)?)?;
+        let scores = scores.f_masked_fill(&allowed.f_logical_not()?, f64::NEG_INFINITY)?;
+        Ok(scores.f_view([batch, length * length])?)
+    }
+}

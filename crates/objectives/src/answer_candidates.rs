@@ -1,0 +1,189 @@
+//! Lists of candidate spans, and the candidate set with the gold span in it.
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::checks::{expect_ids, expect_matrix};
+use crate::span_checks::{Gold, expect_mask, expect_order, expect_positions};
+use crate::{IGNORE_INDEX, LossError, TopKSpans};
+
+/// A list of spans for each row, the best first: borrowed tensors, of [`TopKSpans`], [`AnswerCandidates`] or read from a
+/// file.
+#[derive(Clone, Copy, Debug)]
+pub struct CandidateSpans<'a> {
+    /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` holds.
+    pub starts: &'a Tensor,
+    /// `[B, M]` i64: the last token of each span, inclusive, in `0..L` and not before the first where `valid` holds.
+    pub ends: &'a Tensor,
+    /// `[B, M]` bool: whether a span stands here.
+    pub valid: &'a Tensor,
+}
+
+impl<'a> From<&'a TopKSpans> for CandidateSpans<'a> {
+    fn from(spans: &'a TopKSpans) -> Self {
+        Self { starts: &spans.starts, ends: &spans.ends, valid: &spans.valid }
+    }
+}
+
+impl<'a> From<&'a AnswerCandidates> for CandidateSpans<'a> {
+    fn from(candidates: &'a AnswerCandidates) -> Self {
+        Self { starts: &candidates.starts, ends: &candidates.ends, valid: &candidates.valid }
+    }
+}
+
+impl CandidateSpans<'_> {
+    /// Checks the list against windows of `length` tokens, on the device of `like`; gives M and the positions, with 0 in
+    /// empty slots.
+    pub(crate) fn expect_batch(
+        &self,
+        batch: i64,
+        length: i64,
+        like: &'static str,
+        device: Device,
+    ) -> Result<(i64, [Tensor; 2]), LossError> {
+        let (_, slots) = expect_matrix("candidates.starts", self.starts, "[B, M]")?;
+        let shape = [batch, slots];
+        expect_positions("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
+        expect_positions("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
+        expect_mask("candidates.valid", self.valid, &shape, "[B, M]", like, device)?;
+        let empty = self.valid.f_logical_not()?;
+        let filled = |name, positions: &Tensor| -> Result<Tensor, LossError> {
+            let positions = positions.f_masked_fill(&empty, 0)?;
+            if positions.numel() > 0 {
+                // In a window without tokens position 0, the filler, may still stand.
+                expect_ids(
+                    name,
+                    &positions,
+                    length.max(1),
+                    " (L of the window) where valid holds",
+                )?;
+            }
+            Ok(positions)
+        };
+        let starts = filled("candidates.starts", self.starts)?;
+        let ends = filled("candidates.ends", self.ends)?;
+        expect_order("candidates.ends", &starts, &ends, self.valid)?;
+        Ok((slots, [starts, ends]))
+    }
+}
+
+/// Where [`answer_candidates`] puts the gold span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoldSlot {
+    /// Where its score puts it. Where it is not in the list, it takes the first empty slot, or the place of the last span
+    /// if there is none (the paper's footnote 1).
+    #[default]
+    InRank,
+    /// The last slot, K − 1, in every row, as the set is written: `{z₁, …, z₍k₋₁₎, a}`. The other spans keep their order
+    /// before it, so a learned weight per slot can tell the gold span from them.
+    Last,
+}
+
+/// The candidate set Z of each row with the gold span in it; made by [`answer_candidates`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AnswerCandidates {
+    /// `[B, K]` i64: the first token of each candidate, 0 in empty slots.
+    pub starts: Tensor,
+    /// `[B, K]` i64: the last token of each candidate, inclusive, 0 in empty slots.
+    pub ends: Tensor,
+    /// `[B, K]` bool: whether a candidate stands here.
+    pub valid: Tensor,
+    /// `[B]` i64: the slot of the gold span, [`IGNORE_INDEX`] in rows that have none.
+    pub gold_index: Tensor,
+}
+
+/// The candidate set Z of *From Good to Best* (footnote 1): the best spans of each row, and the gold span among them
+/// exactly once.
+///
+/// Reading: candidates are compared by position; a span with the gold text elsewhere stays. A list with an empty slot
+/// takes the gold span in addition; a full one gives up its last span. The gold span is taken as it is, even if it is
+/// longer than the decoder allows. Rows without a gold span keep their list.
+///
+/// # Shapes
+/// - `spans`: tensors `[B, K]`, K ≥ 1, as [`top_k_spans`](crate::top_k_spans()) makes them
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive. A row has no gold span if either is outside
+///   `0..length`
+/// - `length`: L, tokens per window
+/// - returns tensors of the same K on the device of `spans`
+///
+/// # Errors
+/// [`LossError::Empty`] if K = 0; [`LossError::Range`] if a span leaves the window; [`LossError::Reversed`] if a span or a
+/// gold span ends before it starts; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
+/// [`LossError::Undefined`] for tensors that do not fit.
+///
+/// # Example
+/// ```
+/// use objectives::{CandidateSpans, GoldSlot, answer_candidates, tch::{Kind, Tensor}};
+///
+/// let row = |values: &[i64]| Tensor::from_slice(values).view([1, -1]);
+/// let (starts, ends, valid) = (row(&[1, 0, 1]), row(&[2, 0, 1]), row(&[1, 1, 1]).to_kind(Kind::Bool));
+/// let spans = CandidateSpans { starts: &starts, ends: &ends, valid: &valid };
+/// let (gold_start, gold_end) = (Tensor::from_slice(&[2_i64]), Tensor::from_slice(&[2_i64]));
+/// let z = answer_candidates(&spans, &gold_start, &gold_end, 3, GoldSlot::InRank)?;
+/// assert_eq!(Vec::<i64>::try_from(z.starts.view([-1]))?, [1, 0, 2]); // 2..=2 took the last one's place
+/// assert_eq!(z.gold_index.int64_value(&[0]), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn answer_candidates(
+    spans: &CandidateSpans<'_>,
+    gold_starts: &Tensor,
+    gold_ends: &Tensor,
+    length: i64,
+    slot: GoldSlot,
+) -> Result<AnswerCandidates, LossError> {
+    const LIKE: &str = "candidates.starts";
+    let (batch, _) = expect_matrix(LIKE, spans.starts, "[B, M]")?;
+    let device = spans.starts.device();
+    let (slots, [starts, ends]) = spans.expect_batch(batch, length, LIKE, device)?;
+    if slots == 0 {
+        return Err(LossError::Empty { tensor: LIKE, reason: "no slot for the gold span (K = 0)" });
+    }
+    let gold = Gold::new(gold_starts, gold_ends, batch, length, LIKE, device)?;
+    let gold_start = gold.starts.f_unsqueeze(1)?; // [B, 1]
+    let gold_end = gold.ends.f_unsqueeze(1)?;
+    let present = gold.present.f_unsqueeze(1)?;
+    let column = Tensor::f_arange(slots, (Kind::Int64, device))?.f_unsqueeze(0)?; // [1, K]
+    // The first column of each row where the mask holds; any column where it holds nowhere.
+    let first = |mask: &Tensor| -> Result<Tensor, LossError> {
+        Ok(mask.f_mul(&column.f_neg()?.f_add_scalar(slots)?)?.f_argmax(1, true)?)
+    };
+    let is_gold = |starts: &Tensor, ends: &Tensor| -> Result<Tensor, LossError> {
+        let same = starts.f_eq_tensor(&gold_start)?.f_logical_and(&ends.f_eq_tensor(&gold_end)?)?;
+        Ok(same.f_logical_and(&present)?)
+    };
+
+    let found = is_gold(&starts, &ends)?.f_logical_and(spans.valid)?; // [B, K]
+    let listed = found.f_any_dim(1, true)?; // [B, 1]
+    let (target, [starts, ends, valid]) = match slot {
+        GoldSlot::InRank => {
+            let full = spans.valid.f_all_dim(1, true)?;
+            let free = first(&spans.valid.f_logical_not()?)?.f_masked_fill(&full, slots - 1)?;
+            let target = first(&found)?.f_where_self(&listed, &free)?; // [B, 1]
+            (target, [starts, ends, spans.valid.shallow_clone()])
+        }
+        GoldSlot::Last => {
+            // Where the gold span stands in the list, all behind it move up by one.
+            let rank = first(&found)?;
+            let behind = column.f_ge_tensor(&rank)?.f_logical_and(&listed)?;
+            let source = column.f_add(&behind)?.f_clamp_max(slots - 1)?; // [B, K]
+            let moved = |tensor: &Tensor| tensor.f_gather(1, &source, false);
+            let target = Tensor::f_full([batch, 1], slots - 1, (Kind::Int64, device))?;
+            (target, [moved(&starts)?, moved(&ends)?, moved(spans.valid)?])
+        }
+    };
+    let here = column.f_eq_tensor(&target)?.f_logical_and(&present)?; // one per row with a gold span
+    let again = is_gold(&starts, &ends)?;
+    let valid = valid.f_logical_and(&again.f_logical_not()?)?.f_logical_or(&here)?;
+    let empty = valid.f_logical_not()?;
+    let put =
+        |gold: &Tensor, list: &Tensor| gold.f_where_self(&here, list)?.f_masked_fill(&empty, 0);
+    Ok(AnswerCandidates {
+        starts: put(&gold_start, &starts)?,
+        ends: put(&gold_end, &ends)?,
+        valid,
+        gold_index: target
+            .f_masked_fill(&present.f_logical_not()?, IGNORE_INDEX)?
+            .f_squeeze_dim(1)?,
+    })
+}

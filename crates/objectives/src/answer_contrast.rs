@@ -1,0 +1,282 @@
+//! Answer-aware contrastive learning: the question against right and wrong answers.
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Reduction, Tensor};
+
+use crate::checks::first_true;
+use crate::hard_negatives::unit;
+use crate::span_checks::{Gold, expect_mask};
+use crate::span_vectors::{expect_hidden, mean_of_members, members};
+use crate::{
+    CandidateSpans, Checks, HardNegatives, IGNORE_INDEX, LossError, NegativeSelection,
+    hard_negatives,
+};
+
+/// Options of [`answer_contrast`].
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnswerContrastConfig {
+    /// τ, no unit; cosines are divided by it. The paper's 10 keeps every logit within ±0.1, so that the loss hardly leaves
+    /// the logarithm of its number of terms. If a factor of 10 was meant, that is 0.1 here.
+    pub temperature: f64,
+    /// Which wrong answers enter.
+    pub selection: NegativeSelection,
+    /// What the positive is contrasted with.
+    pub denominator: ContrastDenominator,
+    /// What stands for the question.
+    pub question: QuestionVector,
+    /// Whether the vectors of the wrong answers are held fixed; false: they receive gradient, too.
+    pub stop_gradient: bool,
+    /// How much is checked before computing.
+    pub checks: Checks,
+}
+
+impl Default for AnswerContrastConfig {
+    fn default() -> Self {
+        Self {
+            temperature: 10.0,
+            selection: NegativeSelection::default(),
+            denominator: ContrastDenominator::default(),
+            question: QuestionVector::default(),
+            stop_gradient: false,
+            checks: Checks::default(),
+        }
+    }
+}
+
+/// The terms of [`answer_contrast`]'s denominator, for n rows with a gold span and Θ negatives each. Each holds the row's
+/// positive once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContrastDenominator {
+    /// The gold spans and the hard negatives of all rows: n + nΘ.
+    #[default]
+    InBatchAndAllHard,
+    /// The gold spans of all rows and the row's own hard negatives: n + Θ.
+    InBatchAndOwnHard,
+    /// The row's gold span and its own hard negatives: 1 + Θ.
+    OwnHardOnly,
+    /// The gold spans of all rows: n, as Eq. 8 is printed.
+    InBatchOnly,
+}
+
+/// The question's vector in [`answer_contrast`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionVector {
+    /// The mean of the tokens of the question mask.
+    #[default]
+    Mean,
+    /// The first token, `<s>`. The question mask is not looked at.
+    FirstToken,
+}
+
+/// Answer-aware contrastive learning (*From Good to Best*, Eq. 6 to 8):
+/// `-ln(e^{cos(r_q, r_a)/τ} / Σ e^{cos(r_q, r_a′)/τ})`, mean over rows, in nats. `r_q` stands for the question, `r_a` is the mean
+/// of the gold span's hidden states, and `r_a′` runs over the terms of [`ContrastDenominator`], among them the wrong answers
+/// closest to the gold span ([`hard_negatives`]).
+///
+/// Reading: Eq. 8 sums over the batch alone, the text adds the hard negatives; the default takes those of all rows.
+/// `r_q` is not defined; the default is the mean over the question's tokens in the joint sequence. Two rows with the same gold
+/// span stay each other's negatives. The choice of negatives has no gradient, their vectors have.
+///
+/// The mean is over the rows with a gold span whose denominator holds anything but their own positive. Other rows, and
+/// all tokens outside question, gold span and chosen negatives, receive a gradient of exactly 0.
+///
+/// # Shapes
+/// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double, the encoder's last layer; receives gradient
+/// - `question_mask`: `[B, L]` bool, the question's tokens without special ones
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside `0..L` has no gold span
+/// - `candidates`: tensors `[B, M]`, the best first, with or without the gold span; [`top_k_spans`](crate::top_k_spans())
+/// - returns `[]`: f64 for f64 hidden states, f32 for all others (everything after the encoder runs in it)
+///
+/// # Errors
+/// [`LossError::Empty`] if no row carries loss; [`LossError::EmptyRow`] if a row with a gold span has no question token;
+/// [`LossError::Domain`] unless `temperature` is finite and above 0, or if `count` is 0; [`LossError::Range`] if a candidate
+/// leaves the window; [`LossError::Reversed`] if a span ends before it starts; [`LossError::Shape`],
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
+/// [`Checks::Full`] [`LossError::NotFinite`] for hidden states of tokens that enter, those of all candidates included.
+///
+/// # Example
+/// ```
+/// use objectives::tch::{Device, Kind, Tensor};
+/// use objectives::{AnswerContrastConfig, CandidateSpans, answer_contrast};
+///
+/// // Two rows `<s> question answer other`; all tokens alike, so nothing is known among 2 gold and 2 wrong spans.
+/// let hidden = Tensor::ones([2, 4, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+/// let question = Tensor::from_slice(&[false, true, false, false]).repeat([2, 1]);
+/// let gold = Tensor::from_slice(&[2_i64, 2]);
+/// let tokens = Tensor::from_slice(&[2_i64, 3]).repeat([2, 1]);
+/// let valid = tokens.ones_like().to_kind(Kind::Bool);
+/// let list = CandidateSpans { starts: &tokens, ends: &tokens, valid: &valid };
+/// let loss = answer_contrast(&hidden, &question, &gold, &gold, &list, &AnswerContrastConfig::default())?;
+/// assert!((loss.double_value(&[]) - 4_f64.ln()).abs() < 1e-6);
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn answer_contrast(
+    hidden: &Tensor,
+    question_mask: &Tensor,
+    gold_starts: &Tensor,
+    gold_ends: &Tensor,
+    candidates: &CandidateSpans<'_>,
+    config: &AnswerContrastConfig,
+) -> Result<Tensor, LossError> {
+    let [batch, length, _] = expect_hidden(hidden)?;
+    let device = hidden.device();
+    let (option, value) = ("temperature", config.temperature);
+    if !value.is_finite() || value <= 0.0 {
+        return Err(LossError::Domain { option, value, rule: "finite and above 0" });
+    }
+    expect_mask("question_mask", question_mask, &[batch, length], "[B, L]", "hidden", device)?;
+    let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
+    let kept = gold.present.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
+    if kept.size1()? == 0 {
+        let reason = "no row has its gold span inside the window";
+        return Err(LossError::Empty { tensor: "gold_starts", reason });
+    }
+    let question = question_tokens(question_mask, &gold.present, config.question)?; // [B, 1, L]
+    if config.checks == Checks::Full {
+        expect_finite(hidden, &question, &gold, candidates)?;
+    }
+    let negatives = match config.denominator {
+        ContrastDenominator::InBatchOnly => {
+            drop(candidates.expect_batch(batch, length, "hidden", device)?);
+            HardNegatives::none(batch, device)?
+        }
+        _ => hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?,
+    };
+    let own = |tensor: &Tensor| tensor.f_unsqueeze(1);
+    let right = members(&own(&gold.starts)?, &own(&gold.ends)?, &own(&gold.present)?, length)?;
+    let wrong = members(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
+    let vectors = mean_of_members(hidden, &Tensor::f_cat(&[question, right, wrong], 1)?)?;
+    let vectors = unit(&vectors.f_index_select(0, &kept)?)?; // [n, 2 + Θ, H]
+    let terms = Terms::new(&vectors, &negatives, &kept, config)?;
+    terms.loss(config.temperature)
+}
+
+/// `[B, 1, L]` bool: the tokens whose mean stands for the question, in rows with a gold span.
+fn question_tokens(
+    question_mask: &Tensor,
+    present: &Tensor,
+    question: QuestionVector,
+) -> Result<Tensor, LossError> {
+    let (_, length) = question_mask.size2()?;
+    let present = present.f_unsqueeze(1)?;
+    let tokens = match question {
+        QuestionVector::Mean => {
+            let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
+            if let Some([row, _]) = first_true(&none.f_logical_and(&present)?)?.as_deref() {
+                let reason = "no token of the question is marked";
+                return Err(LossError::EmptyRow { tensor: "question_mask", row: *row, reason });
+            }
+            question_mask.f_logical_and(&present)?
+        }
+        QuestionVector::FirstToken => {
+            let position = Tensor::f_arange(length, (Kind::Int64, question_mask.device()))?;
+            position.f_eq(0)?.f_logical_and(&present)?
+        }
+    };
+    Ok(tokens.f_unsqueeze(1)?)
+}
+
+/// Refuses hidden states that are not finite where a question, a gold span or a candidate of it lies.
+fn expect_finite(
+    hidden: &Tensor,
+    question: &Tensor,
+    gold: &Gold,
+    candidates: &CandidateSpans<'_>,
+) -> Result<(), LossError> {
+    let [batch, length, _] = expect_hidden(hidden)?;
+    let (_, [starts, ends]) = candidates.expect_batch(batch, length, "hidden", hidden.device())?;
+    let present = gold.present.f_unsqueeze(1)?;
+    let right =
+        members(&gold.starts.f_unsqueeze(1)?, &gold.ends.f_unsqueeze(1)?, &present, length)?;
+    let valid = candidates.valid.f_logical_and(&present)?;
+    let listed = members(&starts, &ends, &valid, length)?;
+    let used = Tensor::f_cat(&[question, &right, &listed], 1)?.f_any_dim(1, false)?; // [B, L]
+    let bad = hidden.f_isfinite()?.f_logical_not()?.f_logical_and(&used.f_unsqueeze(2)?)?;
+    if let Some(index) = first_true(&bad)? {
+        let value = hidden.f_double_value(&index)?;
+        let rule = "the hidden state of a token that enters must be finite";
+        return Err(LossError::NotFinite { tensor: "hidden", index, value, rule });
+    }
+    Ok(())
+}
+
+/// The terms of each row's denominator.
+struct Terms {
+    /// `[n, T]`: the question's cosine with each span.
+    cosines: Tensor,
+    /// `[n, T]` bool: whether a span stands here.
+    present: Tensor,
+    /// `[n]` i64: the column of the row's gold span.
+    gold: Tensor,
+}
+
+impl Terms {
+    /// From unit vectors `[n, 2 + Θ, H]` of question, gold span and negatives.
+    fn new(
+        vectors: &Tensor,
+        negatives: &HardNegatives,
+        kept: &Tensor,
+        config: &AnswerContrastConfig,
+    ) -> Result<Self, LossError> {
+        let (rows, width, size) = vectors.size3()?;
+        let device = vectors.device();
+        let (question, right) = (vectors.f_select(1, 0)?, vectors.f_select(1, 1)?); // [n, H]
+        let mut wrong = vectors.f_narrow(1, 2, width - 2)?; // [n, Θ, H]
+        if config.stop_gradient {
+            wrong = wrong.f_detach()?;
+        }
+        let has_wrong = negatives.valid.f_index_select(0, kept)?; // [n, Θ]
+        let some = |columns| Tensor::f_ones([rows, columns], (Kind::Bool, device));
+        let in_batch = || question.f_matmul(&right.f_tr()?); // [n, n]
+        let own_wrong = || wrong.f_bmm(&question.f_unsqueeze(2)?)?.f_squeeze_dim(2); // [n, Θ]
+        let diagonal = Tensor::f_arange(rows, (Kind::Int64, device))?;
+        let (cosines, present, gold) = match config.denominator {
+            ContrastDenominator::InBatchOnly => (in_batch()?, some(rows)?, diagonal),
+            ContrastDenominator::InBatchAndOwnHard => (
+                Tensor::f_cat(&[in_batch()?, own_wrong()?], 1)?,
+                Tensor::f_cat(&[some(rows)?, has_wrong], 1)?,
+                diagonal,
+            ),
+            ContrastDenominator::InBatchAndAllHard => {
+                let all_wrong = question.f_matmul(&wrong.f_reshape([-1, size])?.f_tr()?)?;
+                let has_wrong = has_wrong.f_reshape([1, -1])?.f_expand([rows, -1], false)?;
+                (
+                    Tensor::f_cat(&[in_batch()?, all_wrong], 1)?,
+                    Tensor::f_cat(&[some(rows)?, has_wrong], 1)?,
+                    diagonal,
+                )
+            }
+            ContrastDenominator::OwnHardOnly => {
+                let own = question.f_mul(&right)?.f_sum_dim_intlist(1, true, None::<Kind>)?;
+                (
+                    Tensor::f_cat(&[own, own_wrong()?], 1)?,
+                    Tensor::f_cat(&[some(1)?, has_wrong], 1)?,
+                    diagonal.f_zeros_like()?,
+                )
+            }
+        };
+        Ok(Self { cosines, present, gold })
+    }
+
+    /// The mean over the rows that have anything to contrast with.
+    fn loss(&self, temperature: f64) -> Result<Tensor, LossError> {
+        let logits = self.cosines.f_div_scalar(temperature)?;
+        let logits = logits.f_masked_fill(&self.present.f_logical_not()?, f64::NEG_INFINITY)?;
+        let losses = logits.f_cross_entropy_loss::<Tensor>(
+            &self.gold,
+            None,
+            Reduction::None,
+            IGNORE_INDEX,
+            0.0,
+        )?; // [n]
+        let terms = self.present.f_sum_dim_intlist(1, false, Kind::Int64)?;
+        let carries = terms.f_gt(1)?.f_nonzero()?.f_squeeze_dim(1)?;
+        if carries.size1()? == 0 {
+            let reason = "no row has a wrong answer to contrast with";
+            return Err(LossError::Empty { tensor: "candidates.valid", reason });
+        }
+        Ok(losses.f_index_select(0, &carries)?.f_mean(None::<Kind>)?)
+    }
+}

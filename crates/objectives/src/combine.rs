@@ -1,0 +1,119 @@
+//! Several losses as one.
+use tch::Tensor;
+
+use crate::LossError;
+use crate::checks::{expect_device, expect_float, expect_shape};
+
+/// One summand of [`combine`].
+#[derive(Clone, Copy, Debug)]
+pub struct Term<'a> {
+    /// What the report calls it; different for any two terms.
+    pub name: &'static str,
+    /// Its factor, no unit; finite. 0 leaves the term out of the sum and its graph.
+    pub weight: f64,
+    /// `[]` Float, BFloat16, Half or Double.
+    pub loss: &'a Tensor,
+}
+
+/// A weighted sum and what went into it; made by [`combine`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Combined {
+    /// `[]`: the weighted sum, ready for `backward()`.
+    pub total: Tensor,
+    /// `[]` each: every term's loss as it came, unweighted and without graph, in the order given.
+    pub parts: Vec<(&'static str, Tensor)>,
+}
+
+/// `Σ weight · loss` over named terms, with each loss kept for the report.
+///
+/// A term of weight 0 is reported, but its graph is not part of the sum: a loss that is not finite does not spoil it.
+///
+/// # Errors
+/// [`LossError::Missing`] if there is no term, or none whose weight is not 0; [`LossError::Duplicate`] for a name given
+/// twice; [`LossError::Domain`] for a weight that is not finite; [`LossError::Shape`] for a loss that is not `[]`;
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for one that does not fit. An error about a term
+/// bears its name.
+///
+/// # Example
+/// ```
+/// use objectives::{Term, combine, tch::Tensor};
+///
+/// let (masked, span) = (Tensor::from(2_f32).set_requires_grad(true), Tensor::from(3_f32));
+/// let sum = combine(&[
+///     Term { name: "mlm", weight: 0.5, loss: &masked },
+///     Term { name: "span", weight: 1.0, loss: &span },
+/// ])?;
+/// assert_eq!(sum.total.double_value(&[]), 4.0);
+/// assert_eq!(sum.parts[0].1.double_value(&[]), 2.0);
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn combine(terms: &[Term<'_>]) -> Result<Combined, LossError> {
+    let mut total: Option<Tensor> = None;
+    let mut parts: Vec<(&'static str, Tensor)> = Vec::with_capacity(terms.len());
+    let mut first: Option<&Term<'_>> = None;
+    for term in terms {
+        let &Term { name, weight, loss } = term;
+        if parts.iter().any(|(other, _)| *other == name) {
+            return Err(LossError::Duplicate { name });
+        }
+        if !weight.is_finite() {
+            let rule = "finite, since it is the weight of a loss";
+            return Err(LossError::Domain { option: name, value: weight, rule });
+        }
+        expect_shape(name, loss, &[], "[]")?;
+        expect_float(name, loss)?;
+        let like = first.get_or_insert(term);
+        expect_device(name, loss, like.name, like.loss.device())?;
+        parts.push((name, loss.f_detach()?));
+        if weight != 0.0 {
+            let share = loss.f_mul_scalar(weight)?;
+            total = Some(match total {
+                Some(sum) => sum.f_add(&share)?,
+                None => share,
+            });
+        }
+    }
+    let reason = match (total, terms) {
+        (Some(total), _) => return Ok(Combined { total, parts }),
+        (None, []) => "pass at least one term",
+        (None, _) => "every weight is 0, so nothing would be learned",
+    };
+    Err(LossError::Missing { argument: "terms", reason })
+}
+
+/// `alpha · contrastive + (1 - alpha) · hard` (*From Good to Best*, Eq. 9; the paper's α is 0.5), the terms reported as
+/// `contrastive` and `hard`.
+///
+/// Reading: the ablations of Table 7 are not written out. Without hard learning Eq. 9 would train no span, so pass the span
+/// loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum)) as `hard`. Without contrastive learning the span side stands
+/// alone with weight 1, which is `alpha` 0.
+///
+/// # Shapes
+/// - `contrastive`: `[]`, [`answer_contrast`](crate::answer_contrast())
+/// - `hard`: `[]`, [`hard_learning`](crate::hard_learning()), on the same device
+///
+/// # Errors
+/// [`LossError::Domain`] unless `alpha` is in `[0, 1]`; as [`combine`] for the losses.
+///
+/// # Example
+/// ```
+/// use objectives::{mix_by_alpha, tch::Tensor};
+///
+/// let mixed = mix_by_alpha(&Tensor::from(4_f32), &Tensor::from(2_f32), 0.25)?;
+/// assert_eq!(mixed.total.double_value(&[]), 2.5);
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn mix_by_alpha(
+    contrastive: &Tensor,
+    hard: &Tensor,
+    alpha: f64,
+) -> Result<Combined, LossError> {
+    if !(0.0..=1.0).contains(&alpha) {
+        return Err(LossError::Domain { option: "alpha", value: alpha, rule: "in [0, 1]" });
+    }
+    combine(&[
+        Term { name: "contrastive", weight: alpha, loss: contrastive },
+        Term { name: "hard", weight: 1.0 - alpha, loss: hard },
+    ])
+}

@@ -1,0 +1,295 @@
+//! Learning from a set of candidate answers of which one is right.
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::checks::{expect_device, expect_float, expect_matrix, expect_shape, extent, first_true};
+use crate::span_checks::{expect_mask, expect_positions, reduction_kind};
+use crate::{Checks, IGNORE_INDEX, LossError};
+
+/// Options of [`hard_learning`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HardLearningConfig {
+    /// What each candidate weighs.
+    pub weighting: HardLearningWeighting,
+    /// λ of an added `-λ · ell` of the gold candidate, 0 or more, no unit. The paper's Eq. 9 has no such term, so 0; with 0
+    /// nothing tells the gold span from the other candidates.
+    pub gold_loss_weight: f64,
+    /// How much is checked before computing.
+    pub checks: Checks,
+}
+
+/// How [`hard_learning`] weighs the candidates of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HardLearningWeighting {
+    /// `-Σ_l w_l ell_l`, `w = softmax(θ)` over the row's candidates, θ learned: one number per slot, the same for all rows.
+    #[default]
+    Learned,
+    /// `-max_l ell_l`: hard EM. Candidates that tie share the gradient evenly.
+    HardEm,
+    /// `-ln Σ_l exp(ell_l)`: maximum marginal likelihood (Eq. 4).
+    Mml,
+    /// `-mean_l ell_l`. Not the same as [`Mml`](Self::Mml): it asks for every candidate, not for any.
+    Uniform,
+    /// Eq. 5 as printed, with `w = softmax(θ)`: the inner sum does not depend on l, so this is [`Mml`](Self::Mml), and θ
+    /// receives a gradient of 0. Here to show that; for training take another.
+    Literal,
+}
+
+/// The hard-learning loss of *From Good to Best* (Eq. 5, and Eq. 4 as [`HardLearningWeighting::Mml`]) over the
+/// candidates Z of each row, mean over rows, in nats.
+///
+/// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with unconstrained weights, so that
+/// it has no minimum. Here the weights stand outside the logarithm of each candidate's own probability and lie on the
+/// simplex: `-Σ_l w_l ln P(z_l)`. Where a row has fewer than K candidates, the weights of those it has are renormalised to
+/// sum 1. Mind that `w` alone is minimised by putting all weight on the slot that is likeliest on average; at the paper's
+/// learning rate of 3e-5 it hardly moves from its start, so give θ a learning rate of its own.
+///
+/// The mean is over rows with a candidate and, where `gold_index` is given, a gold one; all others receive a gradient of
+/// exactly 0, as do empty slots. With one candidate, the gold span, every weighting is the span loss
+/// ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
+///
+/// # Shapes
+/// - `ell`: `[B, K]` Float, BFloat16, Half or Double, of [`span_log_probs`](crate::span_log_probs()); receives gradient
+/// - `valid`: `[B, K]` bool, whether a candidate stands in the slot
+/// - `gold_index`: `[B]` i64, the slot of the gold span, [`IGNORE_INDEX`] in rows without;
+///   [`AnswerCandidates::gold_index`](crate::AnswerCandidates::gold_index). Needed for `gold_loss_weight` > 0
+/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient; [`initial_weights`](crate::initial_weights()) starts it. Needed by
+///   `Learned` and `Literal`, not looked at by the others
+/// - returns `[]`: f64 for f64 `ell`, f32 for all others (the reduction runs in it)
+///
+/// # Errors
+/// [`LossError::Empty`] if no row carries loss; [`LossError::Missing`] for an argument that the config needs;
+/// [`LossError::Domain`] unless `gold_loss_weight` is finite and 0 or more; [`LossError::Range`] for a gold index outside
+/// `0..K` that is not -100; [`LossError::GoldSlot`] if it points to an empty slot; [`LossError::Shape`],
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
+/// [`Checks::Full`] [`LossError::NotFinite`].
+///
+/// # Example
+/// ```
+/// use objectives::tch::{Device, Kind, Tensor};
+/// use objectives::{HardLearningConfig, HardLearningWeighting, hard_learning};
+///
+/// let ell = Tensor::from_slice(&[0.5_f64, 0.25, 1.0]).log().view([1, 3]);
+/// let valid = Tensor::from_slice(&[true, true, false]).view([1, 3]);
+/// let config = HardLearningConfig { weighting: HardLearningWeighting::Mml, ..Default::default() };
+/// let loss = hard_learning(&ell, &valid, None, None, &config)?;
+/// assert!((loss.double_value(&[]) + 0.75_f64.ln()).abs() < 1e-12); // 1/2 + 1/4; the third is no candidate
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn hard_learning(
+    ell: &Tensor,
+    valid: &Tensor,
+    gold_index: Option<&Tensor>,
+    weights: Option<&Tensor>,
+    config: &HardLearningConfig,
+) -> Result<Tensor, LossError> {
+    let (batch, slots) = expect_matrix("ell", ell, "[B, K]")?;
+    expect_float("ell", ell)?;
+    let (kind, device) = (reduction_kind(ell)?, ell.device());
+    expect_mask("valid", valid, &[batch, slots], "[B, K]", "ell", device)?;
+    let theta = expect_theta(weights, slots, ell, config)?;
+    expect_gold_options(gold_index, batch, slots, ell, config)?;
+
+    let mut carries = valid.f_any_dim(1, false)?; // [B]
+    if let Some(gold) = gold_index {
+        carries = carries.f_logical_and(&gold.f_ge(0)?)?;
+    }
+    let kept = carries.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
+    if kept.size1()? == 0 {
+        let reason = "no row has a candidate (and a gold one, where gold_index is given)";
+        return Err(LossError::Empty { tensor: "valid", reason });
+    }
+    let rows = CandidateRows {
+        ell: ell.f_index_select(0, &kept)?.f_to_kind(kind)?,
+        empty: valid.f_index_select(0, &kept)?.f_logical_not()?,
+        kept,
+        checks: config.checks,
+    };
+    let gold = gold_index.map(|gold| gold.f_index_select(0, &rows.kept)).transpose()?;
+    if let Some(gold) = &gold {
+        rows.expect_gold_slot(gold)?;
+    }
+    rows.expect_log_probs()?;
+    let mut losses = rows.losses(config.weighting, theta.as_ref())?; // [n]
+    if let Some(gold) = gold.filter(|_| config.gold_loss_weight > 0.0) {
+        let own = rows.ell.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
+        losses = losses.f_sub(&own.f_mul_scalar(config.gold_loss_weight)?)?;
+    }
+    rows.expect_finite(&losses)?;
+    Ok(losses.f_mean(None::<Kind>)?)
+}
+
+/// θ in the dtype of the reduction, where the weighting has one.
+fn expect_theta(
+    weights: Option<&Tensor>,
+    slots: i64,
+    ell: &Tensor,
+    config: &HardLearningConfig,
+) -> Result<Option<Tensor>, LossError> {
+    use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
+    let weights = match (config.weighting, weights) {
+        (HardEm | Mml | Uniform, _) => return Ok(None),
+        (Learned | Literal, Some(weights)) => weights,
+        (Learned | Literal, None) => {
+            let reason = "the weighting learns one number per slot; initial_weights makes them";
+            return Err(LossError::Missing { argument: "weights", reason });
+        }
+    };
+    expect_shape("weights", weights, &[slots], "[K]")?;
+    expect_float("weights", weights)?;
+    expect_device("weights", weights, "ell", ell.device())?;
+    if config.checks == Checks::Full
+        && let Some(index) = first_true(&weights.f_isfinite()?.f_logical_not()?)?
+    {
+        let value = weights.f_double_value(&index)?;
+        let rule = "a learned weight must be finite; lower its learning rate";
+        return Err(LossError::NotFinite { tensor: "weights", index, value, rule });
+    }
+    Ok(Some(weights.f_to_kind(reduction_kind(ell)?)?))
+}
+
+/// Checks the gold slots and the weight of their loss.
+fn expect_gold_options(
+    gold_index: Option<&Tensor>,
+    batch: i64,
+    slots: i64,
+    ell: &Tensor,
+    config: &HardLearningConfig,
+) -> Result<(), LossError> {
+    let value = config.gold_loss_weight;
+    if !value.is_finite() || value < 0.0 {
+        let rule = "finite and at least 0";
+        return Err(LossError::Domain { option: "gold_loss_weight", value, rule });
+    }
+    let Some(gold) = gold_index else {
+        if value > 0.0 {
+            let reason = "gold_loss_weight is above 0, so the gold slots are needed";
+            return Err(LossError::Missing { argument: "gold_index", reason });
+        }
+        return Ok(());
+    };
+    expect_positions("gold_index", gold, &[batch], "[B]", "ell", ell.device())?;
+    if batch > 0 {
+        let inside = gold.f_masked_fill(&gold.f_eq(IGNORE_INDEX)?, 0)?;
+        let (min, max) = extent(&inside)?;
+        if min < 0 || (max >= slots && slots > 0) {
+            let rule = format!("in 0..{slots} (K of ell), or -100 in a row without gold span");
+            let (min, max) = extent(gold)?;
+            return Err(LossError::Range { tensor: "gold_index", rule, min, max });
+        }
+    }
+    Ok(())
+}
+
+/// The rows that carry loss.
+struct CandidateRows {
+    /// `[n, K]`, in the dtype of the reduction.
+    ell: Tensor,
+    /// `[n, K]` bool: no candidate here.
+    empty: Tensor,
+    /// `[n]` i64: the row of the batch each one is.
+    kept: Tensor,
+    checks: Checks,
+}
+
+impl CandidateRows {
+    /// The loss of each row, `[n]`.
+    fn losses(
+        &self,
+        weighting: HardLearningWeighting,
+        theta: Option<&Tensor>,
+    ) -> Result<Tensor, LossError> {
+        let zeroed = || self.ell.f_masked_fill(&self.empty, 0.0);
+        let absent = || self.ell.f_masked_fill(&self.empty, f64::NEG_INFINITY);
+        // [n, K], sum 1 over the candidates of each row.
+        let shares = |theta: &Tensor| -> Result<Tensor, LossError> {
+            let theta = theta.f_expand_as(&self.ell)?;
+            Ok(theta.f_masked_fill(&self.empty, f64::NEG_INFINITY)?.f_softmax(1, None)?)
+        };
+        let row_sum = |tensor: Tensor| tensor.f_sum_dim_intlist(1, false, None::<Kind>);
+        let log_likelihood = match (weighting, theta) {
+            (HardLearningWeighting::Learned, Some(theta)) => {
+                row_sum(shares(theta)?.f_mul(&zeroed()?)?)?
+            }
+            (HardLearningWeighting::Literal, Some(theta)) => {
+                row_sum(shares(theta)?)?.f_mul(&absent()?.f_logsumexp(1, false)?)?
+            }
+            (HardLearningWeighting::HardEm, _) => absent()?.f_amax(1, false)?,
+            (HardLearningWeighting::Mml, _) => absent()?.f_logsumexp(1, false)?,
+            (HardLearningWeighting::Uniform, _) => {
+                let count = row_sum(self.empty.f_logical_not()?)?;
+                row_sum(zeroed()?)?.f_div(&count)?
+            }
+            (HardLearningWeighting::Learned | HardLearningWeighting::Literal, None) => {
+                let reason = "the weighting learns one number per slot";
+                return Err(LossError::Missing { argument: "weights", reason });
+            }
+        };
+        Ok(log_likelihood.f_neg()?)
+    }
+
+    fn expect_gold_slot(&self, gold: &Tensor) -> Result<(), LossError> {
+        let lost = self.empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
+        if let Some([row]) = first_true(&lost)?.as_deref() {
+            return Err(LossError::GoldSlot {
+                row: self.kept.f_int64_value(&[*row])?,
+                slot: gold.f_int64_value(&[*row])?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Under [`Checks::Full`], refuses candidates with NaN or +∞.
+    fn expect_log_probs(&self) -> Result<(), LossError> {
+        if self.checks == Checks::Full {
+            let ell = self.ell.f_masked_fill(&self.empty, 0.0)?;
+            let bad = ell.f_isnan()?.f_logical_or(&ell.f_isposinf()?)?;
+            self.refuse(&bad, "a log-probability must be a number or -inf")?;
+        }
+        Ok(())
+    }
+
+    /// Under [`Checks::Full`], refuses candidates with −∞ in rows whose loss they make infinite.
+    fn expect_finite(&self, losses: &Tensor) -> Result<(), LossError> {
+        if self.checks == Checks::Full {
+            let infinite = losses.f_isfinite()?.f_logical_not()?.f_unsqueeze(1)?;
+            let gone = self.ell.f_masked_fill(&self.empty, 0.0)?.f_isneginf()?;
+            let rule = "the loss of this row is not finite; drop candidates of probability 0";
+            self.refuse(&gone.f_logical_and(&infinite)?, rule)?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, bad: &Tensor, rule: &'static str) -> Result<(), LossError> {
+        if let Some([row, slot]) = first_true(bad)?.as_deref() {
+            return Err(LossError::NotFinite {
+                tensor: "ell",
+                index: vec![self.kept.f_int64_value(&[*row])?, *slot],
+                value: self.ell.f_double_value(&[*row, *slot])?,
+                rule,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The probability with which step `step` takes [`HardLearningWeighting::HardEm`], and else
+/// [`HardLearningWeighting::Mml`]: `min(step / anneal_steps, 0.8)`, or 1 without annealing.
+///
+/// The schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question Answering*). Draw
+/// from the run's own seeded generator.
+///
+/// # Example
+/// ```
+/// use objectives::hard_em_probability;
+///
+/// assert_eq!(hard_em_probability(500, Some(2_000)), 0.25);
+/// assert_eq!(hard_em_probability(5_000, Some(2_000)), 0.8);
+/// assert_eq!(hard_em_probability(0, None), 1.0);
+/// ```
+pub fn hard_em_probability(step: u64, anneal_steps: Option<u64>) -> f64 {
+    // 0/0 is NaN, which `min` drops: annealing over no step is over at once.
+    anneal_steps.map_or(1.0, |steps| (step as f64 / steps as f64).min(0.8))
+}

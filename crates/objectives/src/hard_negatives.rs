@@ -1,0 +1,175 @@
+//! Which wrong answers to contrast the right one with.
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::span_checks::Gold;
+use crate::span_vectors::{expect_hidden, mean_of_members, members};
+use crate::{CandidateSpans, LossError};
+
+/// How [`hard_negatives`] chooses among the candidates that are not the gold span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum NegativeSelection {
+    /// Those whose vectors are closest to the gold span's by cosine (Eq. 7).
+    Hardest {
+        /// Θ, how many per row, 1 or more.
+        count: usize,
+    },
+    /// The first of the list, the model's best wrong answer.
+    TopPrediction,
+    /// One at random. The same seed gives the same choice whatever the device and the number of threads; pass another
+    /// seed at every step.
+    Random {
+        /// The seed.
+        seed: u64,
+    },
+}
+
+impl Default for NegativeSelection {
+    /// Θ = 1, as the paper.
+    fn default() -> Self {
+        Self::Hardest { count: 1 }
+    }
+}
+
+/// The wrong answers chosen for each row; made by [`hard_negatives`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct HardNegatives {
+    /// `[B, Θ]` i64: the slot of each among the candidates, 0 in empty slots.
+    pub slots: Tensor,
+    /// `[B, Θ]` i64: the first token of each, 0 in empty slots.
+    pub starts: Tensor,
+    /// `[B, Θ]` i64: the last token of each, inclusive, 0 in empty slots.
+    pub ends: Tensor,
+    /// `[B, Θ]` bool: whether a negative stands here.
+    pub valid: Tensor,
+}
+
+/// The candidates of each row to contrast the gold span with: under [`NegativeSelection::Hardest`] the Θ for which
+/// `cos(u_a, u_gold)` is largest among those that are not the gold span (*From Good to Best*, Eq. 7), u as in
+/// [`span_vectors`](crate::span_vectors()). No gradient.
+///
+/// Reading: Eq. 7 prints "max" and leaves out the condition that the negative differs from the gold span; both are
+/// meant as an argmax over the other candidates. They differ by position; clear `valid` of a candidate with the gold text
+/// elsewhere to leave it out. The cosine is with the gold span, although the loss (Eq. 8) compares with the question.
+/// Equal cosines go by the earlier slot. Candidates must differ from each other for the choice to be Θ different spans.
+///
+/// # Shapes
+/// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside `0..L` has no gold span,
+///   and gets no negatives
+/// - `candidates`: tensors `[B, M]`, the best first; [`top_k_spans`](crate::top_k_spans())
+/// - returns `[B, Θ]` tensors, Θ at most M; a row with fewer candidates leaves slots empty, the last ones
+///
+/// # Errors
+/// [`LossError::Domain`] if `count` is 0; [`LossError::Range`] if a candidate leaves the window; [`LossError::Reversed`]
+/// if a span ends before it starts; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
+/// [`LossError::Undefined`] for tensors that do not fit.
+///
+/// # Example
+/// ```
+/// use objectives::{CandidateSpans, NegativeSelection, hard_negatives, tch::{Kind, Tensor}};
+///
+/// // Token 0 points to the right, token 1 up, token 2 between them; the gold span is token 0.
+/// let hidden = Tensor::from_slice(&[1_f32, 0.0, 0.0, 1.0, 1.0, 1.0]).view([1, 3, 2]);
+/// let (gold, tokens) = (Tensor::from_slice(&[0_i64]), Tensor::from_slice(&[1_i64, 0, 2]).view([1, 3]));
+/// let valid = tokens.ones_like().to_kind(Kind::Bool);
+/// let list = CandidateSpans { starts: &tokens, ends: &tokens, valid: &valid };
+/// let negatives = hard_negatives(&hidden, &gold, &gold, &list, NegativeSelection::default())?;
+/// assert_eq!(negatives.starts.int64_value(&[0, 0]), 2);
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn hard_negatives(
+    hidden: &Tensor,
+    gold_starts: &Tensor,
+    gold_ends: &Tensor,
+    candidates: &CandidateSpans<'_>,
+    selection: NegativeSelection,
+) -> Result<HardNegatives, LossError> {
+    let [batch, length, _] = expect_hidden(hidden)?;
+    let device = hidden.device();
+    let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
+    let (slots, [starts, ends]) = candidates.expect_batch(batch, length, "hidden", device)?;
+    let count = match selection {
+        NegativeSelection::Hardest { count: 0 } => {
+            return Err(LossError::Domain { option: "count", value: 0.0, rule: "at least 1" });
+        }
+        NegativeSelection::Hardest { count } => i64::try_from(count).unwrap_or(i64::MAX).min(slots),
+        NegativeSelection::TopPrediction | NegativeSelection::Random { .. } => slots.min(1),
+    };
+    let same = starts
+        .f_eq_tensor(&gold.starts.f_unsqueeze(1)?)?
+        .f_logical_and(&ends.f_eq_tensor(&gold.ends.f_unsqueeze(1)?)?)?;
+    let other = candidates
+        .valid
+        .f_logical_and(&same.f_logical_not()?)?
+        .f_logical_and(&gold.present.f_unsqueeze(1)?)?; // [B, M]
+    let ranks = match selection {
+        NegativeSelection::Hardest { .. } => {
+            let valid = Tensor::f_cat(&[&gold.present.f_unsqueeze(1)?, &other], 1)?;
+            let starts = Tensor::f_cat(&[&gold.starts.f_unsqueeze(1)?, &starts], 1)?;
+            let ends = Tensor::f_cat(&[&gold.ends.f_unsqueeze(1)?, &ends], 1)?;
+            let spans = members(&starts, &ends, &valid, length)?;
+            let vectors = unit(&mean_of_members(&hidden.f_detach()?, &spans)?)?; // [B, 1 + M, H]
+            let own = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
+            vectors.f_narrow(1, 1, slots)?.f_bmm(&own)?.f_squeeze_dim(2)?
+        }
+        NegativeSelection::TopPrediction => Tensor::f_zeros([batch, slots], (Kind::Float, device))?,
+        NegativeSelection::Random { seed } => random_ranks(seed, batch, slots)?.f_to(device)?,
+    };
+    let ranks = ranks.f_masked_fill(&other.f_logical_not()?, f64::NEG_INFINITY)?;
+    let order = ranks.f_argsort_stable(true, 1, true)?.f_narrow(1, 0, count)?; // [B, Θ]
+    let valid = other.f_gather(1, &order, false)?;
+    let empty = valid.f_logical_not()?;
+    let chosen = |tensor: &Tensor| tensor.f_gather(1, &order, false)?.f_masked_fill(&empty, 0);
+    Ok(HardNegatives {
+        slots: order.f_masked_fill(&empty, 0)?,
+        starts: chosen(&starts)?,
+        ends: chosen(&ends)?,
+        valid,
+    })
+}
+
+impl HardNegatives {
+    /// Θ = 0.
+    pub(crate) fn none(batch: i64, device: Device) -> Result<Self, LossError> {
+        let nothing = |kind| Tensor::f_zeros([batch, 0], (kind, device));
+        Ok(Self {
+            slots: nothing(Kind::Int64)?,
+            starts: nothing(Kind::Int64)?,
+            ends: nothing(Kind::Int64)?,
+            valid: nothing(Kind::Bool)?,
+        })
+    }
+}
+
+/// Vectors of length 1 along the last dimension; those shorter than 1e-8 stay short, as in `cosine_similarity`.
+pub(crate) fn unit(vectors: &Tensor) -> Result<Tensor, LossError> {
+    let length = vectors.f_norm_scalaropt_dim(2, -1, true)?.f_clamp_min(1e-8)?;
+    Ok(vectors.f_div(&length)?)
+}
+
+/// Numbers `[B, M]` f64 in `0..1` that depend on the seed, the row and the slot alone.
+fn random_ranks(seed: u64, batch: i64, slots: i64) -> Result<Tensor, LossError> {
+    let mut ranks = Vec::new();
+    for row in 0..batch {
+        let mut state = mixed(mixed(seed).wrapping_add(row.cast_unsigned()));
+        for _ in 0..slots {
+            state = state.wrapping_add(GOLDEN_GAMMA);
+            // 53 bits, as many as an f64 holds exactly.
+            ranks.push((mixed(state) >> 11) as f64 / (1_u64 << 53) as f64);
+        }
+    }
+    Ok(Tensor::f_from_slice(&ranks)?.f_view([batch, slots])?)
+}
+
+/// The increment of SplitMix64.
+const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// SplitMix64's finalizer (Steele, Lea and Flood 2014).
+fn mixed(state: u64) -> u64 {
+    let state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    state ^ (state >> 31)
+}

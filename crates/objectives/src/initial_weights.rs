@@ -1,0 +1,54 @@
+//! Where the learned weights of the candidates start.
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::LossError;
+
+/// How θ, the learned weights of [`hard_learning`](crate::hard_learning()), starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InitialWeights {
+    /// All zero: every candidate weighs the same.
+    #[default]
+    Uniform,
+    /// `c` in the last slot and 0 elsewhere, so that the last slot weighs `e^c` times any other. Goes with
+    /// [`GoldSlot::Last`](crate::GoldSlot::Last), which puts the gold span there.
+    GoldBiased(f64),
+}
+
+/// θ for [`hard_learning`](crate::hard_learning()) at its start: a leaf for the optimiser after `set_requires_grad(true)`.
+///
+/// # Shapes
+/// - `slots`: K, 1 or more
+/// - returns `[K]` f32 on `device`
+///
+/// # Errors
+/// [`LossError::Domain`] if `slots` is 0, or unless the bias is finite.
+///
+/// # Example
+/// ```
+/// use objectives::{InitialWeights, initial_weights, tch::{Device, Kind}};
+///
+/// let theta = initial_weights(3, InitialWeights::GoldBiased(2_f64.ln()), Device::Cpu)?;
+/// let last = theta.softmax(0, Kind::Float).double_value(&[2]);
+/// assert!((last - 0.5).abs() < 1e-6); // twice as much as each of the other two
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn initial_weights(
+    slots: usize,
+    start: InitialWeights,
+    device: Device,
+) -> Result<Tensor, LossError> {
+    if slots == 0 {
+        return Err(LossError::Domain { option: "slots", value: 0.0, rule: "at least 1" });
+    }
+    let slots = i64::try_from(slots).unwrap_or(i64::MAX);
+    let theta = Tensor::f_zeros([slots], (Kind::Float, device))?;
+    if let InitialWeights::GoldBiased(value) = start {
+        if !value.is_finite() {
+            return Err(LossError::Domain { option: "gold_biased", value, rule: "finite" });
+        }
+        let _ = theta.f_select(0, slots - 1)?.f_fill_(value)?;
+    }
+    Ok(theta)
+}

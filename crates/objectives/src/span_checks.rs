@@ -1,0 +1,130 @@
+//! What the functions over answer spans check at the door.
+use tch::{Device, Kind, Tensor};
+
+use crate::checks::{
+    expect_device, expect_float, expect_kind, expect_matrix, expect_shape, first_true,
+};
+use crate::{Checks, LossError};
+
+/// Checks the logits of a span head and the mask that goes with them; gives B and L.
+pub(crate) fn expect_span_logits(
+    start_logits: &Tensor,
+    end_logits: &Tensor,
+    context_mask: Option<&Tensor>,
+) -> Result<(i64, i64), LossError> {
+    let (batch, length) = expect_matrix("start_logits", start_logits, "[B, L]")?;
+    expect_float("start_logits", start_logits)?;
+    let (kind, device) = (start_logits.f_kind()?, start_logits.device());
+    expect_shape("end_logits", end_logits, &[batch, length], "[B, L]")?;
+    expect_kind("end_logits", end_logits, kind, "that of start_logits")?;
+    expect_device("end_logits", end_logits, "start_logits", device)?;
+    if let Some(mask) = context_mask {
+        expect_mask("context_mask", mask, &[batch, length], "[B, L]", "start_logits", device)?;
+    }
+    Ok((batch, length))
+}
+
+/// Refuses all but a bool mask of this shape on `device`, the device of `like`.
+pub(crate) fn expect_mask(
+    name: &'static str,
+    mask: &Tensor,
+    shape: &[i64],
+    letters: &str,
+    like: &'static str,
+    device: Device,
+) -> Result<(), LossError> {
+    expect_shape(name, mask, shape, letters)?;
+    expect_kind(name, mask, Kind::Bool, "Bool")?;
+    expect_device(name, mask, like, device)
+}
+
+/// Refuses all but i64 positions of this shape on `device`, the device of `like`.
+pub(crate) fn expect_positions(
+    name: &'static str,
+    positions: &Tensor,
+    shape: &[i64],
+    letters: &str,
+    like: &'static str,
+    device: Device,
+) -> Result<(), LossError> {
+    expect_shape(name, positions, shape, letters)?;
+    expect_kind(name, positions, Kind::Int64, "Int64")?;
+    expect_device(name, positions, like, device)
+}
+
+/// The dtype of softmax and reductions: float64 for float64, float32 for all others.
+pub(crate) fn reduction_kind(tensor: &Tensor) -> Result<Kind, LossError> {
+    Ok(match tensor.f_kind()? {
+        Kind::Double => Kind::Double,
+        _ => Kind::Float,
+    })
+}
+
+/// Under [`Checks::Full`], refuses NaN and +∞ in logits `[B, L]`; masked positions already hold −∞ here.
+pub(crate) fn expect_logit_values(
+    name: &'static str,
+    logits: &Tensor,
+    checks: Checks,
+) -> Result<(), LossError> {
+    if checks == Checks::Full {
+        let bad = logits.f_isnan()?.f_logical_or(&logits.f_isposinf()?)?;
+        if let Some(index) = first_true(&bad)? {
+            let value = logits.f_double_value(&index)?;
+            let rule = "a logit must be a number or -inf; look at the step that made it";
+            return Err(LossError::NotFinite { tensor: name, index, value, rule });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses spans that end before they start, where `counts` holds.
+pub(crate) fn expect_order(
+    tensor: &'static str,
+    starts: &Tensor,
+    ends: &Tensor,
+    counts: &Tensor,
+) -> Result<(), LossError> {
+    let reversed = ends.f_lt_tensor(starts)?.f_logical_and(counts)?;
+    if let Some(index) = first_true(&reversed)? {
+        let (start, end) = (starts.f_int64_value(&index)?, ends.f_int64_value(&index)?);
+        return Err(LossError::Reversed { tensor, index, start, end });
+    }
+    Ok(())
+}
+
+/// The gold spans of a batch, after the door.
+pub(crate) struct Gold {
+    /// `[B]` i64, 0 where the row has none.
+    pub starts: Tensor,
+    /// `[B]` i64, 0 where the row has none.
+    pub ends: Tensor,
+    /// `[B]` bool: both ends lie in `0..L`.
+    pub present: Tensor,
+}
+
+impl Gold {
+    /// Checks `gold_starts` and `gold_ends`; a row with either end outside `0..length` has no gold span.
+    pub fn new(
+        gold_starts: &Tensor,
+        gold_ends: &Tensor,
+        batch: i64,
+        length: i64,
+        like: &'static str,
+        device: Device,
+    ) -> Result<Self, LossError> {
+        let inside = |positions: &Tensor| -> Result<Tensor, LossError> {
+            Ok(positions.f_ge(0)?.f_logical_and(&positions.f_lt(length)?)?)
+        };
+        for (name, positions) in [("gold_starts", gold_starts), ("gold_ends", gold_ends)] {
+            expect_positions(name, positions, &[batch], "[B]", like, device)?;
+        }
+        let present = inside(gold_starts)?.f_logical_and(&inside(gold_ends)?)?;
+        expect_order("gold_ends", gold_starts, gold_ends, &present)?;
+        let absent = present.f_logical_not()?;
+        Ok(Self {
+            starts: gold_starts.f_masked_fill(&absent, 0)?,
+            ends: gold_ends.f_masked_fill(&absent, 0)?,
+            present,
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! The log-probability of given answer spans.
+use tch::Tensor;
+
+use crate::checks::expect_ids;
+use crate::span_checks::{
+    expect_logit_values, expect_positions, expect_span_logits, reduction_kind,
+};
+use crate::{Checks, LossError};
+
+/// `ell[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax of the start and the end logits
+/// over the window (*From Good to Best*, Eq. 2); in nats.
+///
+/// Reading: start and end are independent, as in [`span`](crate::span()): spans that end before they start keep their share of
+/// the probability. For the gold span, `-ell` is its loss under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
+///
+/// # Shapes
+/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive gradient
+/// - `starts`, `ends`: `[B, K]` i64, in `0..L`, the last token inclusive; [`TopKSpans`](crate::TopKSpans) or
+///   [`AnswerCandidates`](crate::AnswerCandidates)
+/// - `context_mask`: `[B, L]` bool; positions that are false leave the softmax and receive no gradient, whatever they
+///   hold
+/// - returns `[B, K]`: f64 for f64 logits, f32 for all others (softmax and sum run in it). Spans that touch a masked
+///   position have −∞, in a row that is masked throughout NaN: leave such slots out, as [`hard_learning`] does by
+///   `valid`
+///
+/// [`hard_learning`]: crate::hard_learning()
+///
+/// # Errors
+/// [`LossError::Range`] if a position is outside `0..L`; [`LossError::Shape`], [`LossError::Dtype`],
+/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`LossError::NotFinite`] for NaN or +∞ inside the mask.
+///
+/// # Example
+/// ```
+/// use objectives::{Checks, span_log_probs, tch::{Device, Kind, Tensor}};
+///
+/// let logits = Tensor::zeros([1, 8], (Kind::Float, Device::Cpu));
+/// let (starts, ends) = (Tensor::from_slice(&[2_i64, 5]).view([1, 2]), Tensor::from_slice(&[3_i64, 5]).view([1, 2]));
+/// let ell = span_log_probs(&logits, &logits, &starts, &ends, None, Checks::Shapes)?;
+/// assert!((ell.double_value(&[0, 1]) + 2.0 * 8_f64.ln()).abs() < 1e-6); // nothing known: 1/8 for each end
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn span_log_probs(
+    start_logits: &Tensor,
+    end_logits: &Tensor,
+    starts: &Tensor,
+    ends: &Tensor,
+    context_mask: Option<&Tensor>,
+    checks: Checks,
+) -> Result<Tensor, LossError> {
+    let (batch, length) = expect_span_logits(start_logits, end_logits, context_mask)?;
+    let device = start_logits.device();
+    let slots = crate::checks::expect_matrix("starts", starts, "[B, K]")?.1;
+    for (name, positions) in [("starts", starts), ("ends", ends)] {
+        expect_positions(name, positions, &[batch, slots], "[B, K]", "start_logits", device)?;
+        if positions.numel() > 0 {
+            expect_ids(name, positions, length, " (L of the logits)")?;
+        }
+    }
+    let kind = reduction_kind(start_logits)?;
+    let outside = context_mask.map(|mask| mask.f_logical_not()).transpose()?;
+    let side = |name, logits: &Tensor, positions: &Tensor| -> Result<Tensor, LossError> {
+        let mut logits = logits.f_to_kind(kind)?;
+        if let Some(outside) = &outside {
+            logits = logits.f_masked_fill(outside, f64::NEG_INFINITY)?;
+        }
+        expect_logit_values(name, &logits, checks)?;
+        Ok(logits.f_log_softmax(1, None)?.f_gather(1, positions, false)?)
+    };
+    let start = side("start_logits", start_logits, starts)?;
+    Ok(start.f_add(&side("end_logits", end_logits, ends)?)?)
+}

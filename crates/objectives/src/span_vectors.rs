@@ -1,0 +1,87 @@
+//! One vector per span: the mean of its tokens.
+use tch::{Kind, Tensor};
+
+use crate::checks::{expect_float, shape_of};
+use crate::span_checks::reduction_kind;
+use crate::{CandidateSpans, LossError};
+
+/// The mean of the hidden states of each span's tokens, `u = (1 / (e - s + 1)) Σ_{t=s..e} X_t` (*From Good to Best*, Eq. 6).
+///
+/// Reading: the tokens' states come from the encoder's pass over question and context together, not from a second pass
+/// over the answer alone.
+///
+/// Reads and adds up the tokens of the spans alone: nothing that `hidden` holds elsewhere matters, and it receives a
+/// gradient of exactly 0 there.
+///
+/// # Shapes
+/// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double; receives gradient
+/// - `spans`: tensors `[B, S]`
+/// - returns `[B, S, H]`: f64 for f64 hidden states, f32 for all others (the sum runs in it); 0 in empty slots
+///
+/// # Errors
+/// [`LossError::Range`] if a span leaves the window; [`LossError::Reversed`] if one ends before it starts;
+/// [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// fit.
+///
+/// # Example
+/// ```
+/// use objectives::{CandidateSpans, span_vectors, tch::{Kind, Tensor}};
+///
+/// let hidden = Tensor::from_slice(&[1_f32, 3.0, 8.0]).view([1, 3, 1]); // L = 3, H = 1
+/// let row = |values: &[i64]| Tensor::from_slice(values).view([1, -1]);
+/// let (starts, ends, valid) = (row(&[0, 1]), row(&[1, 2]), row(&[1, 1]).to_kind(Kind::Bool));
+/// let vectors = span_vectors(&hidden, &CandidateSpans { starts: &starts, ends: &ends, valid: &valid })?;
+/// assert_eq!(Vec::<f32>::try_from(vectors.view([-1]))?, [2.0, 5.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn span_vectors(hidden: &Tensor, spans: &CandidateSpans<'_>) -> Result<Tensor, LossError> {
+    let [batch, length, _] = expect_hidden(hidden)?;
+    let (_, [starts, ends]) = spans.expect_batch(batch, length, "hidden", hidden.device())?;
+    mean_of_members(hidden, &members(&starts, &ends, spans.valid, length)?)
+}
+
+/// The sizes of hidden states `[B, L, H]`.
+pub(crate) fn expect_hidden(hidden: &Tensor) -> Result<[i64; 3], LossError> {
+    let sizes = match *shape_of("hidden", hidden)?.as_slice() {
+        [batch, length, size] => [batch, length, size],
+        ref got => {
+            let (expected, got) = ("[B, L, H]".into(), got.to_vec());
+            return Err(LossError::Shape { tensor: "hidden", expected, got });
+        }
+    };
+    expect_float("hidden", hidden)?;
+    Ok(sizes)
+}
+
+/// `[B, S, L]` bool: which tokens each span holds, for spans `[B, S]`.
+pub(crate) fn members(
+    starts: &Tensor,
+    ends: &Tensor,
+    valid: &Tensor,
+    length: i64,
+) -> Result<Tensor, LossError> {
+    let position = Tensor::f_arange(length, (Kind::Int64, starts.device()))?;
+    let after = position.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
+    let before = position.f_le_tensor(&ends.f_unsqueeze(2)?)?;
+    Ok(after.f_logical_and(&before)?.f_logical_and(&valid.f_unsqueeze(2)?)?)
+}
+
+/// The mean over the tokens that `members` `[B, S, L]` marks, `[B, S, H]`; 0 where it marks none.
+pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossError> {
+    let (batch, slots, length) = members.size3()?;
+    let size = expect_hidden(hidden)?[2];
+    let kind = reduction_kind(hidden)?;
+    let found = members.f_nonzero()?; // [T, 3], slot after slot
+    if found.size2()?.0 == 0 {
+        return Ok(Tensor::f_zeros([batch, slots, size], (kind, hidden.device()))?);
+    }
+    let tokens = found.f_select(1, 0)?.f_mul_scalar(length)?.f_add(&found.f_select(1, 2)?)?;
+    let counts = members.f_sum_dim_intlist(2, false, Kind::Int64)?.f_reshape([-1])?;
+    let offsets = counts.f_cumsum(0, None)?.f_sub(&counts)?;
+    let table = hidden.f_reshape([batch * length, size])?.f_to_kind(kind)?;
+    const MEAN: i64 = 1;
+    let (means, ..) = Tensor::f_embedding_bag::<Tensor>(
+        &table, &tokens, &offsets, false, MEAN, false, None, false,
+    )?;
+    Ok(means.f_view([batch, slots, size])?)
+}

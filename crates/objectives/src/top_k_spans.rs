@@ -1,0 +1,170 @@
+//! The best answer spans of each row, by the logits of their ends.
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::span_checks::{expect_logit_values, expect_span_logits, reduction_kind};
+use crate::{Checks, LossError};
+
+/// Options of [`top_k_spans`].
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TopKConfig {
+    /// k, spans per row: 20 for the candidates Z of *From Good to Best* (|Z|), 50 for its list A of answers to
+    /// contrast with.
+    pub k: usize,
+    /// The longest span in tokens, both ends included. `None`, or in TOML any number of L or more: no limit.
+    pub max_answer_len: Option<usize>,
+    /// How much is checked before computing.
+    pub checks: Checks,
+}
+
+impl Default for TopKConfig {
+    fn default() -> Self {
+        Self { k: 20, max_answer_len: Some(30), checks: Checks::default() }
+    }
+}
+
+/// The k best spans of each row, the best first; made by [`top_k_spans`].
+///
+/// A row with fewer than k spans is filled up with start 0, end 0, score −∞ and valid false.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TopKSpans {
+    /// `[B, k]` i64: the first token of each span.
+    pub starts: Tensor,
+    /// `[B, k]` i64: the last token of each span, inclusive.
+    pub ends: Tensor,
+    /// `[B, k]`: start logit + end logit; f64 for f64 logits, f32 for all others.
+    pub scores: Tensor,
+    /// `[B, k]` bool: whether a span stands here. True slots come first.
+    pub valid: Tensor,
+}
+
+/// The k spans of each row with the highest `start_logits[s] + end_logits[e]` among all with `s ≤ e < s + max_answer_len`
+/// and both ends in the context: exactly those, found without a loop over rows or starts. No gradient.
+///
+/// The list behind the candidate set Z and the answer list A of *From Good to Best*, and the n-best list of
+/// extractive decoding in general, here without its usual cut to the n best starts and ends.
+///
+/// Reading: equal scores go by the lower start, then the lower end, so that the result does not depend on the device. A
+/// span whose score is −∞ has probability 0 and is no candidate. Scores of bfloat16 and float16 logits are summed in f32.
+///
+/// Costs one pass over the band of `B · L · max_answer_len` scores and a partial selection, not a sort of all `L · L`.
+///
+/// # Shapes
+/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike
+/// - `context_mask`: `[B, L]` bool; no span starts or ends where it is false, whatever the logits hold there. Without
+///   one every position counts, padding included
+/// - returns `[B, k]` tensors on the device of the logits
+///
+/// # Errors
+/// [`LossError::Domain`] if `k` or `max_answer_len` is 0; [`LossError::Shape`], [`LossError::Dtype`],
+/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`LossError::NotFinite`] for NaN or +∞ inside the mask. Without that check a span whose score is NaN counts as the
+/// best of all and comes out first with its NaN, as in libtorch's own sort.
+///
+/// # Example
+/// ```
+/// use objectives::{TopKConfig, tch::Tensor, top_k_spans};
+///
+/// let start = Tensor::from_slice(&[1_f32, 4.0, 0.0]).view([1, 3]);
+/// let end = Tensor::from_slice(&[3_f32, 0.0, 2.0]).view([1, 3]);
+/// let spans = top_k_spans(&start, &end, None, &TopKConfig { k: 3, ..Default::default() })?;
+/// // 4 + 2; then 1 + 3 and 4 + 0, equal, so the lower start first. 4 + 3 would end before it starts.
+/// assert_eq!(Vec::<i64>::try_from(spans.starts.view([-1]))?, [1, 0, 1]);
+/// assert_eq!(Vec::<i64>::try_from(spans.ends.view([-1]))?, [2, 0, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn top_k_spans(
+    start_logits: &Tensor,
+    end_logits: &Tensor,
+    context_mask: Option<&Tensor>,
+    config: &TopKConfig,
+) -> Result<TopKSpans, LossError> {
+    let (batch, length) = expect_span_logits(start_logits, end_logits, context_mask)?;
+    let k = at_least_one("k", config.k)?;
+    let width = match config.max_answer_len {
+        Some(tokens) => at_least_one("max_answer_len", tokens)?.min(length),
+        None => length,
+    };
+    let (kind, device) = (reduction_kind(start_logits)?, start_logits.device());
+    let found = k.min(length * width);
+    if batch == 0 || found == 0 {
+        return padded(&TopKSpans::empty(batch, kind, device)?, k);
+    }
+    let outside = match context_mask {
+        Some(mask) => mask.f_logical_not()?,
+        None => Tensor::f_zeros([1, length], (Kind::Bool, device))?,
+    };
+    let inside = |name, logits: &Tensor| -> Result<Tensor, LossError> {
+        let logits = logits.f_detach()?.f_to_kind(kind)?;
+        let logits = logits.f_masked_fill(&outside, f64::NEG_INFINITY)?;
+        expect_logit_values(name, &logits, config.checks)?;
+        Ok(logits)
+    };
+    let (start, end) = (inside("start_logits", start_logits)?, inside("end_logits", end_logits)?);
+    // Entry (s, j) is the span from s to s + j; column s · width + j rises with the start, then with the end.
+    let reach = |row: &Tensor, beyond: f64| -> Result<Tensor, LossError> {
+        Ok(row.f_pad([0, width - 1], "constant", beyond)?.f_unfold(1, width, 1)?)
+    };
+    let mut scores = start.f_unsqueeze(2)?.f_add(&reach(&end, f64::NEG_INFINITY)?)?; // [B, L, W]
+    let forbidden = outside.f_unsqueeze(2)?.f_logical_or(&reach(&outside, 1.0)?)?;
+    let scores = scores.f_masked_fill_(&forbidden, f64::NEG_INFINITY)?.f_view([batch, -1])?;
+
+    let columns = best_columns(&scores, found)?; // [B, found]
+    let best = scores.f_gather(1, &columns, false)?;
+    let valid = best.f_ne(f64::NEG_INFINITY)?;
+    let columns = columns.f_masked_fill(&valid.f_logical_not()?, 0)?;
+    let starts = columns.f_floor_divide_scalar(width)?;
+    let ends = starts.f_add(&columns.f_remainder(width)?)?;
+    padded(&TopKSpans { starts, ends, scores: best, valid }, k)
+}
+
+/// The columns of the `k` largest entries of each row, the largest first and equal ones by rising column; NaN is largest.
+fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, LossError> {
+    let (batch, _) = scores.size2()?;
+    let keys = scores.f_nan_to_num(f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
+    // libtorch's topk is right about the values, but takes any of several equal ones at the cut.
+    let least = keys.f_topk(k, 1, true, false)?.0.f_amin(1, true)?; // [B, 1]
+    let above = keys.f_gt_tensor(&least)?;
+    let equal = keys.f_eq_tensor(&least)?;
+    let room = above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
+    let early = equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&room)?;
+    let kept = above.f_logical_or(&equal.f_logical_and(&early)?)?; // k per row
+    let columns = kept.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?;
+    let order = keys.f_gather(1, &columns, false)?.f_argsort_stable(true, 1, true)?;
+    Ok(columns.f_gather(1, &order, false)?)
+}
+
+impl TopKSpans {
+    /// No span in any row.
+    fn empty(batch: i64, kind: Kind, device: Device) -> Result<Self, LossError> {
+        let none = |kind| Tensor::f_zeros([batch, 0], (kind, device));
+        Ok(Self {
+            starts: none(Kind::Int64)?,
+            ends: none(Kind::Int64)?,
+            scores: none(kind)?,
+            valid: none(Kind::Bool)?,
+        })
+    }
+}
+
+/// The same spans and fillers up to k.
+fn padded(spans: &TopKSpans, k: i64) -> Result<TopKSpans, LossError> {
+    let (_, found) = spans.starts.size2()?;
+    let pad = |tensor: &Tensor, filler: f64| tensor.f_pad([0, k - found], "constant", filler);
+    Ok(TopKSpans {
+        starts: pad(&spans.starts, 0.0)?,
+        ends: pad(&spans.ends, 0.0)?,
+        scores: pad(&spans.scores, f64::NEG_INFINITY)?,
+        valid: pad(&spans.valid, 0.0)?,
+    })
+}
+
+/// A count of 1 or more.
+fn at_least_one(option: &'static str, count: usize) -> Result<i64, LossError> {
+    if count == 0 {
+        return Err(LossError::Domain { option, value: 0.0, rule: "at least 1" });
+    }
+    Ok(i64::try_from(count).unwrap_or(i64::MAX))
+}
