@@ -13,6 +13,8 @@ mod masked_lm;
 mod masked_positions;
 mod span;
 
+pub mod masking;
+
 pub use checks::Checks;
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::LossError;
