@@ -89,13 +89,15 @@ pub enum KgError {
     /// A tokenizer that cannot be loaded, fails on a text, or lacks a special token.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
-    /// A line of a JSONL file is not a sequence.
-    #[error("{}:{line}: expected one sequence as a JSON object, got {got}", path.display())]
+    /// A line of a JSONL file does not hold what it should.
+    #[error("{}:{line}: expected one {what} as a JSON object, got {got}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
         /// Line, from 1.
         line: u64,
+        /// What the line should hold.
+        what: &'static str,
         /// What is wrong with it.
         got: String,
     },

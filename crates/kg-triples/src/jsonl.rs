@@ -1,20 +1,46 @@
-//! Sequences as JSONL: one JSON object per line, gzip-compressed where the path ends in `.gz`.
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+//! JSONL files: one JSON object per line, gzip-compressed where the path ends in `.gz`.
+use std::io::Write;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use whole_file::WholeFile;
 
+use crate::input::{Lines, compressed};
 use crate::{KgError, Sequence, output};
 
-/// Writes sequences one by one; the file appears, complete, with [`SequenceWriter::finish`].
-pub struct SequenceWriter {
+/// What a line of a JSONL file holds.
+pub trait Record: DeserializeOwned {
+    /// Its name in errors, as in "expected one sequence as a JSON object".
+    const NAME: &'static str;
+
+    /// What makes a well-formed object unusable, in words; looked at as it is read.
+    fn fault(&self) -> Option<String>;
+}
+
+impl Record for Sequence {
+    const NAME: &'static str = "sequence";
+
+    fn fault(&self) -> Option<String> {
+        Sequence::fault(self)
+    }
+}
+
+/// Writes sequences one by one.
+pub type SequenceWriter = JsonlWriter<Sequence>;
+
+/// Reads sequences one by one.
+pub type SequenceReader = JsonlReader<Sequence>;
+
+/// Writes objects one by one; the file appears, complete, with [`JsonlWriter::finish`].
+pub struct JsonlWriter<T> {
     path: PathBuf,
     output: Output,
     line: Vec<u8>,
+    holds: PhantomData<fn(T)>,
 }
 
 enum Output {
@@ -22,7 +48,7 @@ enum Output {
     Gzip(GzEncoder<WholeFile>),
 }
 
-impl SequenceWriter {
+impl<T: Serialize> JsonlWriter<T> {
     /// Starts a file for `path`; folders on the way are created.
     ///
     /// # Errors
@@ -35,16 +61,16 @@ impl SequenceWriter {
         } else {
             Output::Plain(file)
         };
-        Ok(Self { path: path.to_owned(), output, line: Vec::new() })
+        Ok(Self { path: path.to_owned(), output, line: Vec::new(), holds: PhantomData })
     }
 
     /// Appends one line.
     ///
     /// # Errors
     /// [`KgError::Io`] if the file cannot be written, for example for lack of space.
-    pub fn write(&mut self, sequence: &Sequence) -> Result<(), KgError> {
+    pub fn write(&mut self, record: &T) -> Result<(), KgError> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, sequence)
+        serde_json::to_writer(&mut self.line, record)
             .map_err(|error| KgError::io(&self.path, "write the file")(error.into()))?;
         self.line.push(b'\n');
         match &mut self.output {
@@ -69,61 +95,50 @@ impl SequenceWriter {
     }
 }
 
-/// Reads sequences one by one; stops after the first error.
-pub struct SequenceReader {
-    path: PathBuf,
-    input: Box<dyn BufRead + Send>,
-    text: Vec<u8>,
-    line: u64,
+/// Reads objects one by one; stops after the first error. Lines of white space are skipped.
+pub struct JsonlReader<T> {
+    lines: Lines,
     done: bool,
+    holds: PhantomData<fn() -> T>,
 }
 
-impl SequenceReader {
+impl<T: Record> JsonlReader<T> {
     /// Opens the file at `path`.
     ///
     /// # Errors
     /// [`KgError::Io`] if it cannot be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, KgError> {
-        let path = path.as_ref();
-        let file = File::open(path).map_err(KgError::io(path, "read the file"))?;
-        let file: Box<dyn Read + Send> =
-            if compressed(path) { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let input = Box::new(BufReader::with_capacity(1 << 16, file));
-        Ok(Self { path: path.to_owned(), input, text: Vec::new(), line: 0, done: false })
+        let lines = Lines::open(path.as_ref())?;
+        Ok(Self { lines, done: false, holds: PhantomData })
     }
 
-    fn read(&mut self) -> Result<Option<Sequence>, KgError> {
-        loop {
-            self.text.clear();
-            match self.input.read_until(b'\n', &mut self.text) {
-                Ok(0) => return Ok(None),
-                Ok(_) => self.line += 1,
-                Err(error)
-                    if error.kind() == ErrorKind::UnexpectedEof && compressed(&self.path) =>
-                {
-                    return Err(KgError::Truncated { path: self.path.clone(), line: self.line });
-                }
-                Err(error) => return Err(KgError::io(&self.path, "read the file")(error)),
-            }
-            if self.text.iter().all(u8::is_ascii_whitespace) {
+    /// An error about the object read last, which names its line.
+    pub(crate) fn refuse(&self, got: String) -> KgError {
+        let (path, line) = (self.lines.path().to_owned(), self.lines.number());
+        KgError::Json { path, line, what: T::NAME, got }
+    }
+
+    fn read(&mut self) -> Result<Option<T>, KgError> {
+        while self.lines.advance()? {
+            if self.lines.bytes().iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let fault = |got| KgError::Json { path: self.path.clone(), line: self.line, got };
-            let sequence: Sequence =
-                serde_json::from_slice(&self.text).map_err(|error| fault(error.to_string()))?;
-            return match sequence.fault() {
-                Some(got) => Err(fault(got)),
-                None => Ok(Some(sequence)),
+            let record: T = serde_json::from_slice(self.lines.bytes())
+                .map_err(|error| self.refuse(error.to_string()))?;
+            return match record.fault() {
+                Some(got) => Err(self.refuse(got)),
+                None => Ok(Some(record)),
             };
         }
+        Ok(None)
     }
 }
 
-impl Iterator for SequenceReader {
-    type Item = Result<Sequence, KgError>;
+impl<T: Record> Iterator for JsonlReader<T> {
+    type Item = Result<T, KgError>;
 
-    /// The next sequence. [`KgError::Json`] names the line of one that cannot be parsed or whose spans and labels do not
-    /// agree; [`KgError::Truncated`] stands for gzip data that end early.
+    /// The next object. [`KgError::Json`] names the line of one that cannot be parsed or whose parts do not agree;
+    /// [`KgError::Truncated`] stands for gzip data that end early.
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;
@@ -137,7 +152,7 @@ impl Iterator for SequenceReader {
 /// Writes all `sequences` to `path`.
 ///
 /// # Errors
-/// As [`SequenceWriter`].
+/// As [`JsonlWriter`].
 pub fn write<'s>(
     path: impl AsRef<Path>,
     sequences: impl IntoIterator<Item = &'s Sequence>,
@@ -152,11 +167,7 @@ pub fn write<'s>(
 /// Reads all sequences of `path`.
 ///
 /// # Errors
-/// As [`SequenceReader`].
+/// As [`JsonlReader`].
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Sequence>, KgError> {
     SequenceReader::open(path)?.collect()
-}
-
-fn compressed(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
 }

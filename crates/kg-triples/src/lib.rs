@@ -3,12 +3,16 @@
 mod error;
 mod folder;
 mod graph;
+mod input;
 mod language;
 mod output;
 mod seed;
+mod tokens;
 mod tsv;
 
 pub mod jsonl;
+pub mod knowledge;
+pub mod linked;
 pub mod questions;
 pub mod sample;
 pub mod sequence;

@@ -16,3 +16,14 @@ pub(crate) fn item_rng(seed: u64, item: u64) -> ChaCha8Rng {
     rng.set_stream(item);
     rng
 }
+
+/// The generator for one item of one use, whose name has at most 24 bytes: uses with one seed draw apart.
+pub(crate) fn use_rng(name: &str, seed: u64, item: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    for (slot, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(name.bytes())) {
+        *slot = byte;
+    }
+    let mut rng = ChaCha8Rng::from_seed(key);
+    rng.set_stream(item);
+    rng
+}

@@ -1,17 +1,13 @@
 //! Tab-separated files: one header, one row per line, no quoting (a quote is an ordinary character), exact line numbers.
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::KgError;
+use crate::input::Lines;
 
 pub(crate) struct TsvReader {
-    path: PathBuf,
-    input: BufReader<File>,
+    lines: Lines,
     columns: &'static [&'static str],
     comments: bool,
-    buffer: Vec<u8>,
-    line: u64,
 }
 
 impl TsvReader {
@@ -22,12 +18,10 @@ impl TsvReader {
         headers: &[&'static [&'static str]],
         comments: bool,
     ) -> Result<(Self, usize), KgError> {
-        let file = File::open(path).map_err(KgError::io(path, "read the file"))?;
-        let input = BufReader::with_capacity(1 << 16, file);
-        let path = path.to_owned();
-        let mut reader = Self { path, input, columns: &[], comments, buffer: Vec::new(), line: 0 };
+        let mut reader = Self { lines: Lines::open(path)?, columns: &[], comments };
         let found = reader.advance()?;
-        let bytes = reader.buffer.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reader.buffer);
+        let bytes = reader.lines.bytes();
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = String::from_utf8_lossy(bytes);
         let header = |columns: &&[&str]| found && text.split('\t').eq(columns.iter().copied());
         match headers.iter().position(header) {
@@ -36,14 +30,14 @@ impl TsvReader {
                 Ok((reader, which))
             }
             None => Err(KgError::Header {
-                line: reader.line.max(1),
+                line: reader.lines.number().max(1),
                 expected: headers
                     .iter()
                     .map(|columns| format!("{:?}", columns.join("\t")))
                     .collect::<Vec<_>>()
                     .join(" or "),
                 got: if found { format!("{text:?}") } else { "an empty file".into() },
-                path: reader.path,
+                path: path.to_owned(),
             }),
         }
     }
@@ -53,7 +47,7 @@ impl TsvReader {
         if !self.advance()? {
             return Ok(None);
         }
-        let cells: Vec<&[u8]> = self.buffer.split(|byte| *byte == b'\t').collect();
+        let cells: Vec<&[u8]> = self.lines.bytes().split(|byte| *byte == b'\t').collect();
         if cells.len() != self.columns.len() {
             let expected = format!("{} ({})", self.columns.len(), self.columns.join(", "));
             return Err(self.fault("columns", expected, cells.len().to_string()));
@@ -73,32 +67,22 @@ impl TsvReader {
 
     /// Where the last row stands, for errors found by the caller.
     pub(crate) fn place(&self) -> (PathBuf, u64) {
-        (self.path.clone(), self.line)
+        (self.lines.path().to_owned(), self.lines.number())
     }
 
     fn fault(&self, column: &'static str, expected: String, got: String) -> KgError {
-        KgError::Row { path: self.path.clone(), line: self.line, column, expected, got }
+        let (path, line) = self.place();
+        KgError::Row { path, line, column, expected, got }
     }
 
-    /// Reads the next line that is neither empty nor a comment into `buffer`, without its line end; `false` at the end.
+    /// Goes to the next line that is neither empty nor a comment; `false` at the end.
     fn advance(&mut self) -> Result<bool, KgError> {
-        loop {
-            self.buffer.clear();
-            let read = self.input.read_until(b'\n', &mut self.buffer);
-            if read.map_err(KgError::io(&self.path, "read the file"))? == 0 {
-                return Ok(false);
-            }
-            self.line += 1;
-            if self.buffer.last() == Some(&b'\n') {
-                self.buffer.pop();
-                if self.buffer.last() == Some(&b'\r') {
-                    self.buffer.pop();
-                }
-            }
-            let comment = self.comments && self.buffer.first() == Some(&b'#');
-            if !self.buffer.is_empty() && !comment {
+        while self.lines.advance()? {
+            let line = self.lines.bytes();
+            if !(line.is_empty() || self.comments && line.first() == Some(&b'#')) {
                 return Ok(true);
             }
         }
+        Ok(false)
     }
 }

@@ -29,6 +29,8 @@ mod span_vectors;
 mod token_scores;
 mod top_k_spans;
 
+pub mod masking;
+
 pub use answer_candidates::{AnswerCandidates, CandidateSpans, GoldSlot, answer_candidates};
 pub use answer_contrast::{
     AnswerContrastConfig, ContrastDenominator, QuestionVector, answer_contrast,

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::layout::{Copied, Form, forms};
-use super::pieces::{PieceTable, Pieces, Specials, separator};
+use super::pieces::{PieceTable, Pieces, separator};
 use super::{ConcatSeparator, IGNORE, MaskedEntity, Masking, Role, SequenceConfig, SequenceKind};
+use crate::tokens::Specials;
 use crate::{KgError, KnowledgeGraph, Language, Sequence};
 
 /// Sequences that were not built, each counted under its first reason.

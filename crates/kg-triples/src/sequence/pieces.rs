@@ -5,42 +5,8 @@ use rayon::prelude::*;
 use tokenizers::Tokenizer;
 
 use super::TripleStyle;
+use crate::tokens::{Specials, encode};
 use crate::{KgError, KnowledgeGraph, Language};
-
-/// The ids of the special tokens, by the names that XLM-R or BERT have for them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Specials {
-    pub(super) start: u32,
-    pub(super) end: u32,
-    pub(super) mask: u32,
-    pub(super) pad: u32,
-    pub(super) unknown: Option<u32>,
-}
-
-impl Specials {
-    pub(super) fn of(tokenizer: &Tokenizer) -> Result<Self, KgError> {
-        let find = |names: [&str; 2]| names.iter().find_map(|name| tokenizer.token_to_id(name));
-        let need = |names: [&str; 2]| {
-            find(names).ok_or_else(|| {
-                KgError::Tokenizer(format!(
-                    "has neither {} nor {}; use the tokenizer.json of a masked language model",
-                    names[0], names[1]
-                ))
-            })
-        };
-        Ok(Self {
-            start: need(["<s>", "[CLS]"])?,
-            end: need(["</s>", "[SEP]"])?,
-            mask: need(["<mask>", "[MASK]"])?,
-            pad: need(["<pad>", "[PAD]"])?,
-            unknown: find(["<unk>", "[UNK]"]),
-        })
-    }
-
-    fn control(&self, id: u32) -> bool {
-        [self.start, self.end, self.mask, self.pad].contains(&id)
-    }
-}
 
 /// The token ids of a label.
 pub(super) struct Pieces {
@@ -128,11 +94,4 @@ impl<'t> Encoder<'t> {
             encode(self.tokenizer, text)
         }
     }
-}
-
-fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, KgError> {
-    let encoding = tokenizer.encode_fast(text, false);
-    let encoding =
-        encoding.map_err(|error| KgError::Tokenizer(format!("cannot encode {text:?}: {error}")))?;
-    Ok(encoding.get_ids().to_vec())
 }

@@ -1,4 +1,6 @@
 //! `kg-triples`: sample facts, build training sequences, make reading items, count what a folder holds.
+mod entailment;
+mod mentions;
 mod mix;
 mod questions;
 mod sample;
@@ -6,12 +8,14 @@ mod stats;
 mod table;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use kg_triples::KgError;
+use tokenizers::Tokenizer;
 
 /// Knowledge triples to training data.
 #[derive(Parser)]
@@ -27,6 +31,8 @@ Examples:
   kg-triples sample --kg wikidata --languages en,de,zh --count 20000 --seed 1 --out sampled
   kg-triples mix --in sampled --tokenizer xlm-roberta-base/tokenizer.json --pairs en-de --out en-de.jsonl.gz
   kg-triples questions --kg sampled --templates templates.tsv --split test --out qa
+  kg-triples mentions --entities codex --tokenizer xlm-roberta-base --out mentions.jsonl.gz
+  kg-triples entailment --kg sampled --entities codex --tokenizer xlm-roberta-base --out entailment.jsonl.gz
 
 A folder of triples holds triples.tsv (head_id, relation_id, tail_id) and labels.tsv (id, lang, label, kind).
 Exit code 2 and one line on stderr mean bad input or a path that cannot be used.";
@@ -39,6 +45,10 @@ enum Command {
     Mix(mix::Args),
     /// Make SQuAD-style reading items from templates
     Questions(questions::Args),
+    /// Pair linked mentions in text with descriptions of their entities
+    Mentions(mentions::Args),
+    /// Join triples with descriptions of subject and object
+    Entailment(entailment::Args),
     /// Count triples and labels by language and relation
     Stats(stats::Args),
 }
@@ -48,6 +58,8 @@ fn main() -> ExitCode {
         Command::Sample(args) => sample::run(args),
         Command::Mix(args) => mix::run(args),
         Command::Questions(args) => questions::run(args),
+        Command::Mentions(args) => mentions::run(args),
+        Command::Entailment(args) => entailment::run(args),
         Command::Stats(args) => stats::run(args),
     };
     match result {
@@ -57,6 +69,17 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Loads a `tokenizer.json`, or that of a folder.
+fn load_tokenizer(path: &Path) -> Result<Tokenizer, KgError> {
+    let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
+    Tokenizer::from_file(&path).map_err(|error| {
+        KgError::Tokenizer(format!(
+            "cannot load {} (--tokenizer names another): {error}",
+            path.display()
+        ))
+    })
 }
 
 /// A value as serde writes it in a configuration file, for enums on the command line.

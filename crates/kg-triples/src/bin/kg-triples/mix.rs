@@ -5,10 +5,9 @@ use kg_triples::sequence::{ConcatSeparator, Extent, Masking, MixedTarget, Triple
 use kg_triples::{
     KgError, KnowledgeGraph, SequenceConfig, SequenceKind, build_sequences_for_pairs,
 };
-use tokenizers::Tokenizer;
 
 use crate::table::Table;
-use crate::{Done, choice, progress, spinner};
+use crate::{Done, choice, load_tokenizer, progress, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -81,18 +80,9 @@ pub fn run(args: Args) -> Done {
         seed: args.seed,
     };
     let tokenizer = args.tokenizer.unwrap_or_else(|| args.input.clone());
-    let path = match tokenizer.is_dir() {
-        true => tokenizer.join("tokenizer.json"),
-        false => tokenizer,
-    };
     let bar = spinner("reading");
     let graph = KnowledgeGraph::read_dir(&args.input)?;
-    let tokenizer = Tokenizer::from_file(&path).map_err(|error| {
-        KgError::Tokenizer(format!(
-            "cannot load {} (--tokenizer names another): {error}",
-            path.display()
-        ))
-    })?;
+    let tokenizer = load_tokenizer(&tokenizer)?;
     let pairs = match args.pairs {
         Some(pairs) => pairs,
         None => default_pairs(&graph),

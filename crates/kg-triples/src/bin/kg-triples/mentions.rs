@@ -1,0 +1,337 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kg_triples::jsonl::{JsonlReader, JsonlWriter};
+use kg_triples::knowledge::{
+    Descriptions, EncodedDescriptions, LanguageMix, MentionConfig, MentionExample, MentionExamples,
+    MentionReport, SameLanguage, TokenBoundary,
+};
+use kg_triples::linked::{
+    LabelCase, LabelConfig, LabelLinker, LabelReport, LinkReport, LinkedText, PageText, Sitelinks,
+    WikiReader, page_files, read_pages,
+};
+use kg_triples::{KgError, Language};
+use tokenizers::Tokenizer;
+
+use crate::table::{Table, blank_line};
+use crate::{Done, choice, load_tokenizer, spinner};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kg-triples mentions --entities codex --tokenizer xlm-roberta-base --out mentions.jsonl.gz
+  kg-triples mentions --texts linked.jsonl.gz --entities codex --languages en,de --tokenizer xlm-roberta-base --out mentions.jsonl.gz
+  kg-triples mentions --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz --sitelinks sitelinks.tsv --tokenizer xlm-roberta-base --count 1000000 --smoothing 0.3 --out mentions.jsonl.gz
+
+Texts come from --texts (linked already), --wiki (WikiExtractor --links --json), or from the pages of --entities, where
+labels are found and linked. Descriptions come from --entities, or else from the texts that are pages of entities.")]
+pub struct Args {
+    /// Folder with entities.<lang>.jsonl[.gz]: id, label, description, extract
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["texts", "wiki"])]
+    entities: Option<PathBuf>,
+    /// Linked texts, JSONL: id, lang, text, mentions
+    #[arg(long, value_name = "FILE,…", value_delimiter = ',', conflicts_with = "wiki")]
+    texts: Vec<PathBuf>,
+    /// Pages from WikiExtractor, by language
+    #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = wiki, requires = "sitelinks")]
+    wiki: Vec<(Language, PathBuf)>,
+    /// TSV file: id, lang, title
+    #[arg(long, value_name = "FILE", requires = "wiki")]
+    sitelinks: Option<PathBuf>,
+    /// Languages of passages and descriptions [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
+    languages: Option<Vec<Language>>,
+    /// tokenizer.json, or the model folder that holds it
+    #[arg(long, value_name = "FILE")]
+    tokenizer: PathBuf,
+    /// Longest passage in tokens, special tokens counted
+    #[arg(long, default_value_t = MentionConfig::default().max_tokens)]
+    max_tokens: usize,
+    /// Longest description in tokens, special tokens counted
+    #[arg(long, default_value_t = 256)]
+    description_tokens: usize,
+    /// Which text of --entities describes: extract, description or either
+    #[arg(long, default_value = "extract", value_parser = choice::<PageText>)]
+    page_text: PageText,
+    /// Descriptions in the language of the passage (an ablation)
+    #[arg(long)]
+    monolingual: bool,
+    /// Entities described in the passage's language only: skip or allow
+    #[arg(long, default_value = "skip", value_parser = choice::<SameLanguage>)]
+    same_language: SameLanguage,
+    /// Tokens that reach across a mention's border: cover or exact
+    #[arg(long, default_value = "cover", value_parser = choice::<TokenBoundary>)]
+    boundary: TokenBoundary,
+    /// Spellings of labels that are linked: exact or first_letter
+    #[arg(long, default_value = "first_letter", value_parser = choice::<LabelCase>)]
+    label_case: LabelCase,
+    /// Shortest label that is linked, in code points
+    #[arg(long, default_value_t = LabelConfig::default().min_chars)]
+    label_chars: usize,
+    /// Examples to draw, languages by --smoothing [default: each passage once]
+    #[arg(long)]
+    count: Option<usize>,
+    /// Exponent of the languages' sizes
+    #[arg(long, default_value_t = 0.3, requires = "count")]
+    smoothing: f64,
+    /// Seed of all draws
+    #[arg(long, default_value_t = MentionConfig::default().seed)]
+    seed: u64,
+    /// JSONL file to write; compressed if it ends in .gz
+    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    out: PathBuf,
+}
+
+type Texts<'s> = Box<dyn Iterator<Item = Result<LinkedText, KgError>> + 's>;
+
+/// Where the texts of a run lie, and how they are linked.
+struct Sources {
+    files: Vec<(Option<Language>, PathBuf)>,
+    languages: Option<Vec<Language>>,
+    links: Links,
+    /// What the linker found in the texts that were read.
+    linked: RefCell<BTreeMap<Language, LinkReport>>,
+}
+
+enum Links {
+    Given,
+    Titles(Sitelinks),
+    Labels(LabelLinker, PageText),
+}
+
+impl Sources {
+    fn wants(&self, language: Language) -> bool {
+        self.languages.as_ref().is_none_or(|wanted| wanted.contains(&language))
+    }
+
+    /// All texts of one language, or of all.
+    fn texts(&self, only: Option<Language>) -> Texts<'_> {
+        let wanted = move |language: Language| only.is_none_or(|only| only == language);
+        let files = self.files.iter().filter(move |(language, _)| language.is_none_or(wanted));
+        let texts = files.flat_map(|(language, path)| {
+            self.file(*language, path).unwrap_or_else(|error| Box::new([Err(error)].into_iter()))
+        });
+        Box::new(texts.filter(move |text| {
+            let language = text.as_ref().map(|text| text.language);
+            language.is_ok_and(|language| wanted(language) && self.wants(language)) || text.is_err()
+        }))
+    }
+
+    fn file(&self, language: Option<Language>, path: &Path) -> Result<Texts<'_>, KgError> {
+        let texts: Texts<'_> = match (&self.links, language) {
+            (Links::Titles(sitelinks), Some(language)) => {
+                Box::new(WikiReader::open(path, language, sitelinks)?)
+            }
+            (Links::Labels(linker, page_text), Some(language)) => {
+                let pages = JsonlReader::<kg_triples::linked::EntityPage>::open(path)?;
+                let texts = pages.filter_map(move |page| match page {
+                    Ok(page) => page.into_text(language, *page_text).map(Ok),
+                    Err(error) => Some(Err(error)),
+                });
+                Box::new(texts.map(|text| {
+                    text.map(|mut text| {
+                        linker.link(&mut text, &mut self.linked.borrow_mut());
+                        text
+                    })
+                }))
+            }
+            _ => Box::new(JsonlReader::<LinkedText>::open(path)?),
+        };
+        Ok(texts)
+    }
+}
+
+pub fn run(args: Args) -> Done {
+    let config = MentionConfig {
+        max_tokens: args.max_tokens,
+        multilingual: !args.monolingual,
+        same_language: args.same_language,
+        boundary: args.boundary,
+        seed: args.seed,
+    };
+    let bar = spinner("reading");
+    let tokenizer = load_tokenizer(&args.tokenizer)?;
+    let mut descriptions = Descriptions::default();
+    let mut labels = Vec::new();
+    let mut pages = Vec::new();
+    let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
+    let from_pages = args.texts.is_empty() && args.wiki.is_empty();
+    if let Some(dir) = &args.entities {
+        pages = page_files(dir)?;
+        pages.retain(|(language, _)| wants(*language));
+        read_pages(&pages, |language, page| {
+            if let Some(text) = page.text(args.page_text) {
+                descriptions.add(&page.id, language, text)?;
+            }
+            if let (true, Some(label)) = (from_pages, page.label) {
+                labels.push((language, label, page.id));
+            }
+            Ok(())
+        })?;
+    }
+    let mut label_report = BTreeMap::new();
+    let links = if from_pages {
+        let config = LabelConfig {
+            case: args.label_case,
+            min_chars: args.label_chars,
+            ..LabelConfig::default()
+        };
+        let (linker, report) = LabelLinker::new(labels, config)?;
+        label_report = report;
+        Links::Labels(linker, args.page_text)
+    } else {
+        args.sitelinks.map_or(Ok(Links::Given), |path| Sitelinks::read(path).map(Links::Titles))?
+    };
+    let files = if from_pages {
+        pages.into_iter().map(|(language, path)| (Some(language), path)).collect()
+    } else {
+        let texts = args.texts.into_iter().map(|path| (None, path));
+        texts.chain(args.wiki.into_iter().map(|(language, path)| (Some(language), path))).collect()
+    };
+    let sources = Sources { files, languages: args.languages, links, linked: RefCell::default() };
+    if args.entities.is_none() {
+        bar.set_message("reading descriptions");
+        for text in sources.texts(None) {
+            let text = text?;
+            if let Some(entity) = &text.entity
+                && !text.text.trim().is_empty()
+            {
+                descriptions.add(entity, text.language, &text.text)?;
+            }
+        }
+    }
+    bar.set_message("encoding descriptions");
+    let encoded = descriptions.encode(&tokenizer, args.description_tokens)?;
+
+    bar.set_message("writing");
+    let mut writer = JsonlWriter::create(&args.out)?;
+    let mut examples =
+        MentionExamples::new(sources.texts(None), &encoded, &tokenizer, config.clone())?;
+    for example in examples.by_ref() {
+        let example = example?;
+        if args.count.is_none() {
+            writer.write(&example)?;
+        }
+    }
+    let report = examples.report().clone();
+    let links = matches!(sources.links, Links::Labels(..)).then(|| sources.linked.take());
+    if report.examples == 0 {
+        return Err(KgError::Empty {
+            what: format!("examples of {} passages", report.passages),
+            hint: format!(
+                "{} have no mention, {} no described entity, {} no description in a language that is wanted, {} do not fit the tokens",
+                report.without_mention,
+                report.without_description,
+                report.without_language,
+                report.unaligned
+            ),
+        });
+    }
+    let mut drawn = BTreeMap::new();
+    if let Some(count) = args.count {
+        let mix =
+            drawn_by_language(&sources, &encoded, &tokenizer, &config, &report, args.smoothing)?;
+        for example in mix.take(count) {
+            let example = example?;
+            *drawn.entry(example.language).or_default() += 1;
+            writer.write(&example)?;
+        }
+    }
+    writer.finish()?;
+    bar.finish_and_clear();
+
+    print(&descriptions, &label_report, links.as_ref(), &report, &drawn);
+    Ok(())
+}
+
+/// An endless row of examples of all languages that have some.
+fn drawn_by_language<'s>(
+    sources: &'s Sources,
+    descriptions: &'s EncodedDescriptions,
+    tokenizer: &'s Tokenizer,
+    config: &'s MentionConfig,
+    report: &MentionReport,
+    smoothing: f64,
+) -> Result<impl Iterator<Item = Result<MentionExample, KgError>>, KgError> {
+    let languages: Vec<_> = report
+        .by_language
+        .iter()
+        .map(|(language, size)| {
+            let language = *language;
+            let open = move |epoch: u64| {
+                let config = MentionConfig { seed: config.seed ^ (epoch << 32), ..config.clone() };
+                MentionExamples::new(sources.texts(Some(language)), descriptions, tokenizer, config)
+            };
+            (*size, open)
+        })
+        .collect();
+    LanguageMix::new(languages, smoothing, config.seed)
+}
+
+fn print(
+    descriptions: &Descriptions,
+    labels: &BTreeMap<Language, LabelReport>,
+    links: Option<&BTreeMap<Language, LinkReport>>,
+    report: &MentionReport,
+    drawn: &BTreeMap<Language, usize>,
+) {
+    let described = descriptions.counts();
+    let mut table = Table::default();
+    let mut header = vec!["language", "described"];
+    if links.is_some() {
+        header.extend(["labels", "ambiguous", "too short", "links", "own page", "entities"]);
+    }
+    header.push("passages used");
+    if !drawn.is_empty() {
+        header.push("drawn");
+    }
+    table.row(header);
+    let mut languages: Vec<Language> =
+        described.keys().chain(report.by_language.keys()).copied().collect();
+    languages.sort_unstable();
+    languages.dedup();
+    for language in languages {
+        let mut row = vec![language.to_string()];
+        let mut count = |count: Option<usize>| row.push(count.unwrap_or_default().to_string());
+        count(described.get(&language).copied());
+        if let Some(links) = links {
+            let (label, link) = (labels.get(&language), links.get(&language));
+            count(label.map(|label| label.labels));
+            count(label.map(|label| label.ambiguous));
+            count(label.map(|label| label.too_short));
+            count(link.map(|link| link.mentions));
+            count(link.map(|link| link.own_page));
+            count(link.map(|link| link.entities.len()));
+        }
+        count(report.by_language.get(&language).copied());
+        if !drawn.is_empty() {
+            count(drawn.get(&language).copied());
+        }
+        table.row(row);
+    }
+    table.print();
+    blank_line();
+
+    let mut table = Table::default();
+    table.count("texts", report.texts);
+    table.count("passages", report.passages);
+    table.count("without a mention", report.without_mention);
+    table.count("without a description", report.without_description);
+    table.count("without a description in a wanted language", report.without_language);
+    table.count("mentions that do not fit the tokens", report.unaligned);
+    table.count("passages used", report.examples);
+    table.count("with a description in the same language", report.fallbacks);
+    table.count("tokens", report.tokens);
+    table.count("mention tokens", report.mention_tokens);
+    if !drawn.is_empty() {
+        table.count("drawn", drawn.values().sum());
+    }
+    table.print();
+}
+
+/// `en=enwiki.jsonl.gz`
+fn wiki(text: &str) -> Result<(Language, PathBuf), String> {
+    let (code, path) =
+        text.split_once('=').ok_or("expected language=file, such as en=enwiki.jsonl.gz")?;
+    Ok((Language::new(code).map_err(|error| error.to_string())?, path.into()))
+}

@@ -1,0 +1,217 @@
+use std::collections::{BTreeMap, HashMap};
+
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use crate::tokens::{Specials, encode, unlimited};
+use crate::{KgError, KnowledgeGraph, LabelKind, Language};
+
+/// What to do where two languages are wanted and only one is to be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SameLanguage {
+    /// Leave the example out.
+    #[default]
+    Skip,
+    /// Use that language on both sides.
+    Allow,
+}
+
+/// Texts that describe entities: entity → language → text.
+///
+/// ```
+/// use kg_triples::Language;
+/// use kg_triples::knowledge::Descriptions;
+///
+/// let mut descriptions = Descriptions::default();
+/// descriptions.add("Q70", Language::new("en")?, "Bern is the federal city of Switzerland.")?;
+/// descriptions.add("Q70", Language::new("de")?, "Bern ist die Bundesstadt der Schweiz.")?;
+/// assert_eq!(descriptions.languages("Q70").count(), 2);
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Descriptions {
+    texts: BTreeMap<String, BTreeMap<Language, Box<str>>>,
+}
+
+impl Descriptions {
+    /// Adds a description; white space around it is cut off.
+    ///
+    /// # Errors
+    /// [`KgError::Value`] if the id or text is blank, or if the entity has a description in that language already.
+    pub fn add(&mut self, entity: &str, language: Language, text: &str) -> Result<(), KgError> {
+        let text = text.trim();
+        for (field, value) in [("entity", entity.trim()), ("description", text)] {
+            if value.is_empty() {
+                let (expected, got) = ("some text".into(), "an empty one".into());
+                return Err(KgError::Value { field, expected, got });
+            }
+        }
+        let by_language = match self.texts.get_mut(entity) {
+            Some(known) => known,
+            None => self.texts.entry(entity.to_owned()).or_default(),
+        };
+        if by_language.insert(language, text.into()).is_some() {
+            return Err(KgError::Value {
+                field: "description",
+                expected: format!("one for {entity:?} in language {language:?}"),
+                got: "a second one".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets labels in the languages that `wanted` accepts stand for the descriptions that entities of `graph` lack;
+    /// returns how many.
+    pub fn add_labels(
+        &mut self,
+        graph: &KnowledgeGraph,
+        wanted: impl Fn(Language) -> bool,
+    ) -> usize {
+        let mut added = 0;
+        for (at, id) in (0u32..).zip(&graph.ids) {
+            let entity = usize::try_from(at).is_ok_and(|at| graph.has_role(at, LabelKind::Entity));
+            for language in graph.languages().iter().filter(|language| entity && wanted(**language))
+            {
+                if self.get(id, *language).is_none()
+                    && let Some(label) = graph.label_at(at, *language)
+                {
+                    added += usize::from(self.add(id, *language, label).is_ok());
+                }
+            }
+        }
+        added
+    }
+
+    /// Number of entities with a description.
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// The description of `entity` in `language`.
+    pub fn get(&self, entity: &str, language: Language) -> Option<&str> {
+        self.texts.get(entity)?.get(&language).map(|text| &**text)
+    }
+
+    /// The languages in which `entity` is described, in order of code.
+    pub fn languages(&self, entity: &str) -> impl Iterator<Item = Language> + '_ {
+        self.texts.get(entity).into_iter().flat_map(|known| known.keys().copied())
+    }
+
+    /// Entities described, by language.
+    pub fn counts(&self) -> BTreeMap<Language, usize> {
+        let mut counts = BTreeMap::new();
+        for language in self.texts.values().flat_map(BTreeMap::keys) {
+            *counts.entry(*language).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Encodes all descriptions as `<s> … </s>`, cut to `max_tokens` tokens with these two counted (XLM-K §4.1: the first
+    /// 256 of a page).
+    ///
+    /// What begins like a special token, such as a literal `<mask>`, is left out of the ids.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is missing or a text
+    /// cannot be encoded.
+    pub fn encode(
+        &self,
+        tokenizer: &Tokenizer,
+        max_tokens: usize,
+    ) -> Result<EncodedDescriptions, KgError> {
+        let room = room(max_tokens, "description_tokens")?;
+        let specials = Specials::of(tokenizer)?;
+        let tokenizer = unlimited(tokenizer)?;
+        let texts: Vec<(&String, &BTreeMap<Language, Box<str>>)> = self.texts.iter().collect();
+        let encoded = texts.into_par_iter().map(|(entity, texts)| {
+            let mut known = Vec::with_capacity(texts.len());
+            for (language, text) in texts {
+                let mut ids = encode(&tokenizer, text)?;
+                ids.retain(|id| !specials.control(*id));
+                ids.truncate(room);
+                if !ids.is_empty() {
+                    known.push((*language, specials.around(&ids)));
+                }
+            }
+            Ok((entity.clone(), known))
+        });
+        let mut entities: HashMap<_, _> = encoded.collect::<Result<_, KgError>>()?;
+        entities.retain(|_, known: &mut Vec<_>| !known.is_empty());
+        Ok(EncodedDescriptions { entities })
+    }
+}
+
+/// What is left of `max_tokens` without `<s>` and `</s>`.
+pub(super) fn room(max_tokens: usize, key: &'static str) -> Result<usize, KgError> {
+    let rule = "3 or more: two special tokens and one of text";
+    let refuse = || KgError::Config { key, value: max_tokens.to_string(), rule };
+    max_tokens.checked_sub(2).filter(|room| *room > 0).ok_or_else(refuse)
+}
+
+/// Descriptions as token ids; made by [`Descriptions::encode`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodedDescriptions {
+    /// Languages in order of code; no entity without one.
+    entities: HashMap<String, Vec<(Language, Vec<u32>)>>,
+}
+
+impl EncodedDescriptions {
+    /// The descriptions of `entity` with their languages, in order of code; empty if there is none.
+    pub fn of(&self, entity: &str) -> &[(Language, Vec<u32>)] {
+        self.entities.get(entity).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Number of entities with a description.
+    pub fn len(&self) -> usize {
+        self.entities.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entities.is_empty()
+    }
+
+    /// A description in another language than `language` (in that language, unless `multilingual`), drawn uniformly.
+    pub(super) fn draw(
+        &self,
+        entity: &str,
+        language: Language,
+        multilingual: bool,
+        same: SameLanguage,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<&(Language, Vec<u32>)> {
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.of(entity).iter().partition(|(known, _)| *known == language);
+        let wanted = match multilingual {
+            true if others.is_empty() && same == SameLanguage::Allow => own,
+            true => others,
+            false => own,
+        };
+        wanted.choose(rng).copied()
+    }
+
+    /// Whether [`Self::draw`] would find one.
+    pub(super) fn can_draw(
+        &self,
+        entity: &str,
+        language: Language,
+        multilingual: bool,
+        same: SameLanguage,
+    ) -> bool {
+        let known = self.of(entity);
+        let own = known.iter().any(|(known, _)| *known == language);
+        match multilingual {
+            true => known.len() > usize::from(own) || (own && same == SameLanguage::Allow),
+            false => own,
+        }
+    }
+}

@@ -1,0 +1,357 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use super::description::room;
+use super::{EncodedDescriptions, SameLanguage};
+use crate::jsonl::Record;
+use crate::linked::{LinkedText, Mention, Passage, passages};
+use crate::tokens::{Specials, Tokens, unlimited};
+use crate::{KgError, Language, seed};
+
+/// Which tokens are a mention's where a token reaches across its border.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenBoundary {
+    /// Every token that touches it, so that none of it shows once they are masked.
+    #[default]
+    Cover,
+    /// The mention is left out.
+    Exact,
+}
+
+/// How examples of masked entity prediction are made; the defaults are the values of XLM-K (§3.2, §4.1).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MentionConfig {
+    /// Longest passage in tokens, special tokens counted; of a longer one, a piece around the mention is taken.
+    pub max_tokens: usize,
+    /// The description is in another language than the passage; `false` is the ablation "w/o multilingual description".
+    pub multilingual: bool,
+    /// Entities that are described in no other language; not stated.
+    pub same_language: SameLanguage,
+    /// Mentions that do not begin and end with tokens; not stated.
+    pub boundary: TokenBoundary,
+    /// Seed of all draws.
+    pub seed: u64,
+}
+
+impl Default for MentionConfig {
+    fn default() -> Self {
+        Self {
+            max_tokens: 256,
+            multilingual: true,
+            same_language: SameLanguage::Skip,
+            boundary: TokenBoundary::Cover,
+            seed: 42,
+        }
+    }
+}
+
+/// Positions `start..end` of `input_ids`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSpan {
+    /// First position.
+    pub start: usize,
+    /// One past the last position.
+    pub end: usize,
+}
+
+/// A passage with one mention, and a description of the entity mentioned; nothing is masked yet.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MentionExample {
+    /// Number of the passage in its source, from 0.
+    pub passage: u64,
+    /// Id of the text.
+    pub id: String,
+    /// Language of the passage, u.
+    pub language: Language,
+    /// Token ids of the passage, `<s> X </s>`.
+    pub input_ids: Vec<u32>,
+    /// The mention; its first position is the query's, s of Eq. 1.
+    pub mention: TokenSpan,
+    /// The entity mentioned.
+    pub entity: String,
+    /// Language of the description, t.
+    pub description_language: Language,
+    /// Token ids of the description, `<s> … </s>`.
+    pub description_ids: Vec<u32>,
+}
+
+impl Record for MentionExample {
+    const NAME: &'static str = "mention example";
+
+    fn fault(&self) -> Option<String> {
+        let (TokenSpan { start, end }, length) = (self.mention, self.input_ids.len());
+        if start == 0 || start >= end || end >= length {
+            return Some(format!("a mention at {start}..{end} of {length} tokens"));
+        }
+        self.description_ids.is_empty().then(|| "a description without tokens".into())
+    }
+}
+
+/// What became of passages; `passages` is the sum of the four reasons and `examples`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct MentionReport {
+    /// Texts read.
+    pub texts: usize,
+    /// Paragraphs that are not blank.
+    pub passages: usize,
+    /// Left out: without a mention.
+    pub without_mention: usize,
+    /// Left out: no entity mentioned is described at all.
+    pub without_description: usize,
+    /// Left out: described, but not in a language that is wanted.
+    pub without_language: usize,
+    /// Left out: the tokens do not fit, see [`TokenBoundary`]; or a mention longer than the passage may be.
+    pub unaligned: usize,
+    /// Examples made.
+    pub examples: usize,
+    /// Of these, with a description in the passage's language for want of another ([`SameLanguage::Allow`]).
+    pub fallbacks: usize,
+    /// Examples by language of the passage.
+    pub by_language: BTreeMap<Language, usize>,
+    /// Tokens of all passages returned.
+    pub tokens: usize,
+    /// Tokens of all mentions returned.
+    pub mention_tokens: usize,
+}
+
+/// Makes one example of each passage that allows it, as the texts come (XLM-K §3.2, its MEP task).
+///
+/// Of the mentions whose entity has a fitting description one is drawn, then a language among those of its descriptions
+/// other than the passage's, both uniformly; of a passage that is too long, a piece with the mention. All draws depend on
+/// the seed, the language and the number of the passage alone, not on the number of threads; with another seed each passage gives
+/// another example.
+///
+/// An error of the texts comes out once, and ends the examples.
+pub struct MentionExamples<'d, I> {
+    texts: I,
+    maker: Maker<'d>,
+    ready: VecDeque<Result<MentionExample, KgError>>,
+    next_passage: u64,
+    report: MentionReport,
+    done: bool,
+}
+
+/// Texts worked on at a time.
+const CHUNK: usize = 256;
+
+impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I> {
+    /// Starts on `texts`.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is missing.
+    pub fn new(
+        texts: I,
+        descriptions: &'d EncodedDescriptions,
+        tokenizer: &Tokenizer,
+        config: MentionConfig,
+    ) -> Result<Self, KgError> {
+        let room = room(config.max_tokens, "max_tokens")?;
+        let specials = Specials::of(tokenizer)?;
+        let maker =
+            Maker { descriptions, tokenizer: unlimited(tokenizer)?, specials, room, config };
+        Ok(Self {
+            texts,
+            maker,
+            ready: VecDeque::new(),
+            next_passage: 0,
+            report: MentionReport::default(),
+            done: false,
+        })
+    }
+
+    /// Counts of the passages worked on so far, which may be ahead of the examples taken; complete at the end.
+    pub fn report(&self) -> &MentionReport {
+        &self.report
+    }
+
+    fn work(&mut self) {
+        let mut texts = Vec::with_capacity(CHUNK);
+        let mut error = None;
+        while texts.len() < CHUNK {
+            match self.texts.next() {
+                Some(Ok(text)) => texts.push(text),
+                other => {
+                    self.done = true;
+                    error = other.and_then(Result::err);
+                    break;
+                }
+            }
+        }
+        let mut numbered = Vec::new();
+        for text in &texts {
+            for passage in passages(text) {
+                numbered.push((self.next_passage, text, passage));
+                self.next_passage += 1;
+            }
+        }
+        self.report.texts += texts.len();
+        self.report.passages += numbered.len();
+        let maker = &self.maker;
+        let made: Vec<_> = numbered
+            .into_par_iter()
+            .map(|(number, text, passage)| maker.example(number, text, &passage))
+            .collect();
+        for outcome in made {
+            match outcome {
+                Ok(Outcome::Example(example)) => {
+                    self.count(&example);
+                    self.ready.push_back(Ok(*example));
+                }
+                Ok(Outcome::WithoutMention) => self.report.without_mention += 1,
+                Ok(Outcome::WithoutDescription) => self.report.without_description += 1,
+                Ok(Outcome::WithoutLanguage) => self.report.without_language += 1,
+                Ok(Outcome::Unaligned) => self.report.unaligned += 1,
+                Err(fault) => {
+                    self.done = true;
+                    self.ready.push_back(Err(fault));
+                    return;
+                }
+            }
+        }
+        self.ready.extend(error.map(Err));
+    }
+
+    fn count(&mut self, example: &MentionExample) {
+        let report = &mut self.report;
+        report.examples += 1;
+        let fallback =
+            self.maker.config.multilingual && example.description_language == example.language;
+        report.fallbacks += usize::from(fallback);
+        *report.by_language.entry(example.language).or_default() += 1;
+        report.tokens += example.input_ids.len();
+        report.mention_tokens += example.mention.end - example.mention.start;
+    }
+}
+
+impl<I: Iterator<Item = Result<LinkedText, KgError>>> Iterator for MentionExamples<'_, I> {
+    type Item = Result<MentionExample, KgError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ready.is_empty() && !self.done {
+            self.work();
+        }
+        self.ready.pop_front()
+    }
+}
+
+enum Outcome {
+    Example(Box<MentionExample>),
+    WithoutMention,
+    WithoutDescription,
+    WithoutLanguage,
+    Unaligned,
+}
+
+/// Everything that is the same for all examples.
+struct Maker<'d> {
+    descriptions: &'d EncodedDescriptions,
+    tokenizer: Tokenizer,
+    specials: Specials,
+    room: usize,
+    config: MentionConfig,
+}
+
+impl Maker<'_> {
+    fn example(
+        &self,
+        number: u64,
+        text: &LinkedText,
+        passage: &Passage<'_>,
+    ) -> Result<Outcome, KgError> {
+        let MentionConfig { multilingual, same_language, .. } = self.config;
+        let language = text.language;
+        if passage.mentions.is_empty() {
+            return Ok(Outcome::WithoutMention);
+        }
+        let described = |mention: &&Mention| !self.descriptions.of(&mention.entity).is_empty();
+        let described: Vec<&Mention> = passage.mentions.iter().filter(described).collect();
+        if described.is_empty() {
+            return Ok(Outcome::WithoutDescription);
+        }
+        let fits = |mention: &Mention| {
+            self.descriptions.can_draw(&mention.entity, language, multilingual, same_language)
+        };
+        let wanted: Vec<&Mention> = described.into_iter().filter(|mention| fits(mention)).collect();
+        if wanted.is_empty() {
+            return Ok(Outcome::WithoutLanguage);
+        }
+        let tokens = Tokens::of(&self.tokenizer, passage.text)?;
+        let aligned: Vec<(&Mention, Range<usize>)> = wanted
+            .into_iter()
+            .filter_map(|mention| Some((mention, self.span(&tokens, passage, mention)?)))
+            .collect();
+
+        // The name has at most 24 bytes: a code has at most 23.
+        let mut rng = seed::use_rng(&format!("m{language}"), self.config.seed, number);
+        let Some((mention, span)) = aligned.choose(&mut rng) else {
+            return Ok(Outcome::Unaligned);
+        };
+        let piece = match tokens.ids.len().checked_sub(self.room) {
+            Some(spare @ 1..) => {
+                let first = span.end.saturating_sub(self.room);
+                rng.random_range(first..=span.start.min(spare))
+            }
+            _ => 0,
+        };
+        let ids = tokens.ids.get(piece..).unwrap_or_default();
+        let ids = ids.get(..self.room).unwrap_or(ids);
+        let drawn = self.descriptions.draw(
+            &mention.entity,
+            language,
+            multilingual,
+            same_language,
+            &mut rng,
+        );
+        let Some((description_language, description_ids)) = drawn else {
+            return Ok(Outcome::WithoutLanguage);
+        };
+        Ok(Outcome::Example(Box::new(MentionExample {
+            passage: number,
+            id: text.id.clone(),
+            language,
+            input_ids: self.specials.around(ids),
+            // `<s>` comes first.
+            mention: TokenSpan { start: span.start - piece + 1, end: span.end - piece + 1 },
+            entity: mention.entity.clone(),
+            description_language: *description_language,
+            description_ids: description_ids.clone(),
+        })))
+    }
+
+    /// The tokens of a mention; `None` if they cannot be masked in a passage of the length allowed.
+    fn span(
+        &self,
+        tokens: &Tokens,
+        passage: &Passage<'_>,
+        mention: &Mention,
+    ) -> Option<Range<usize>> {
+        let span = tokens.covering(mention.start, mention.end)?;
+        let control = tokens.ids.get(span.clone())?.iter().any(|id| self.specials.control(*id));
+        if control || span.len() > self.room {
+            return None;
+        }
+        if self.config.boundary == TokenBoundary::Exact {
+            let (from, _) = *tokens.offsets.get(span.start)?;
+            let (_, to) = *tokens.offsets.get(span.end - 1)?;
+            // White space that a token holds is nobody's.
+            let blank = |from: usize, to: usize| {
+                let between = passage.text.chars().skip(from).take(to.saturating_sub(from));
+                between.into_iter().all(char::is_whitespace)
+            };
+            if !blank(from, mention.start) || !blank(mention.end, to) {
+                return None;
+            }
+        }
+        Some(span)
+    }
+}

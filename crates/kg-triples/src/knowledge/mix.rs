@@ -1,0 +1,107 @@
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
+
+use crate::{KgError, seed};
+
+/// Draws from several languages as XLM-R does: language l with probability n_l^α / Σ n^α, so that small ones are seen more
+/// often than their share n (Conneau et al. 2020, §3.1: α = 0.3, which XLM-K takes over).
+///
+/// An endless row of items. Item i is of a language drawn by (seed, i), and the next one that this language has; at its
+/// end a language is opened again. An error ends the row.
+///
+/// ```
+/// use kg_triples::KgError;
+/// use kg_triples::knowledge::LanguageMix;
+///
+/// let open = |name: &'static str| move |_epoch: u64| Ok((0..10).map(move |at| Ok::<_, KgError>((name, at))));
+/// let mix = LanguageMix::new(vec![(10_000, open("en")), (100, open("sw"))], 0.3, 1)?;
+/// let sw = mix.take(1_000).filter(|item| matches!(item, Ok(("sw", _)))).count();
+/// assert!(sw > 150 && sw < 250); // 100^0.3 / (100^0.3 + 10000^0.3) = 0.2
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
+pub struct LanguageMix<F, I> {
+    sources: Vec<Source<F, I>>,
+    weights: WeightedIndex<f64>,
+    seed: u64,
+    drawn: u64,
+    done: bool,
+}
+
+struct Source<F, I> {
+    open: F,
+    epoch: u64,
+    items: Option<I>,
+}
+
+impl<T, F, I> LanguageMix<F, I>
+where
+    F: FnMut(u64) -> Result<I, KgError>,
+    I: Iterator<Item = Result<T, KgError>>,
+{
+    /// Takes the size n of each language and what opens it, which is told the number of times it was opened before.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] if there is no language, or one of size 0, or if `smoothing` (α) is not from 0 to 1.
+    pub fn new(
+        languages: impl IntoIterator<Item = (usize, F)>,
+        smoothing: f64,
+        seed: u64,
+    ) -> Result<Self, KgError> {
+        if !(0.0..=1.0).contains(&smoothing) {
+            let (value, rule) = (smoothing.to_string(), "from 0 to 1");
+            return Err(KgError::Config { key: "smoothing", value, rule });
+        }
+        let (sizes, open): (Vec<usize>, Vec<F>) = languages.into_iter().unzip();
+        let refuse = || KgError::Config {
+            key: "sizes",
+            value: format!("{sizes:?}"),
+            rule: "one language or more, none of them empty",
+        };
+        if sizes.contains(&0) {
+            return Err(refuse());
+        }
+        let powers = sizes.iter().map(|size| (*size as f64).powf(smoothing));
+        let weights = WeightedIndex::new(powers).map_err(|_| refuse())?;
+        let sources = open.into_iter().map(|open| Source { open, epoch: 0, items: None });
+        Ok(Self { sources: sources.collect(), weights, seed, drawn: 0, done: false })
+    }
+}
+
+impl<T, F, I> Source<F, I>
+where
+    F: FnMut(u64) -> Result<I, KgError>,
+    I: Iterator<Item = Result<T, KgError>>,
+{
+    /// The next item; `None` if even a new start has none.
+    fn next(&mut self) -> Option<Result<T, KgError>> {
+        if let Some(item) = self.items.as_mut().and_then(Iterator::next) {
+            return Some(item);
+        }
+        match (self.open)(self.epoch) {
+            Ok(items) => {
+                self.epoch += 1;
+                self.items.insert(items).next()
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl<T, F, I> Iterator for LanguageMix<F, I>
+where
+    F: FnMut(u64) -> Result<I, KgError>,
+    I: Iterator<Item = Result<T, KgError>>,
+{
+    type Item = Result<T, KgError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let language = self.weights.sample(&mut seed::use_rng("language", self.seed, self.drawn));
+        self.drawn += 1;
+        let item = self.sources.get_mut(language).and_then(Source::next);
+        self.done = !matches!(item, Some(Ok(_)));
+        item
+    }
+}

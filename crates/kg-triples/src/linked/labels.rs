@@ -1,0 +1,237 @@
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use aho_corasick::AhoCorasick;
+use serde::{Deserialize, Serialize};
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::{LinkedText, Mention};
+use crate::{KgError, Language};
+
+/// Which spellings of a label count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelCase {
+    /// The label as it stands.
+    Exact,
+    /// With a capital at its beginning too, as at the beginning of a sentence. The exact label of another entity wins.
+    #[default]
+    FirstLetter,
+}
+
+/// How labels are found in text. Our own choice, no paper's: a stand-in for the links of Wikipedia.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LabelConfig {
+    /// Spellings that count.
+    pub case: LabelCase,
+    /// Shortest label, in code points.
+    pub min_chars: usize,
+    /// An entity is linked on its own page too; Wikipedia pages do not link to themselves.
+    pub own_page: bool,
+}
+
+impl Default for LabelConfig {
+    fn default() -> Self {
+        Self { case: LabelCase::FirstLetter, min_chars: 2, own_page: false }
+    }
+}
+
+/// What became of the labels of one language; `labels` is the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LabelReport {
+    /// Different labels.
+    pub labels: usize,
+    /// Left out: labels of two entities or more.
+    pub ambiguous: usize,
+    /// Left out: shorter than `min_chars`.
+    pub too_short: usize,
+    /// Looked for.
+    pub used: usize,
+}
+
+/// What was linked in the texts of one language.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkReport {
+    /// Texts.
+    pub texts: usize,
+    /// Mentions found.
+    pub mentions: usize,
+    /// Matches left out, on the entity's own page.
+    pub own_page: usize,
+    /// The entities found.
+    pub entities: BTreeSet<String>,
+}
+
+/// Finds labels of entities in text: whole words, the longest at each place.
+///
+/// Words are those of Unicode Standard Annex 29. There each Han character is a word, so Chinese labels match anywhere,
+/// as they must without spaces. Where writing joins a particle to a word, as Arabic does with the article, a label
+/// without it is no whole word and is not found. Text and labels should be in one Unicode normal form.
+///
+/// ```
+/// use kg_triples::linked::{LabelConfig, LabelLinker};
+/// use kg_triples::Language;
+///
+/// let en = Language::new("en")?;
+/// let labels = [(en, "city", "Q515"), (en, "city state", "Q133442"), (en, "state", "Q7275")];
+/// let (linker, _) = LabelLinker::new(labels, LabelConfig::default())?;
+/// let mentions = linker.mentions("City states aside, a city state is a state.", en);
+/// let found: Vec<_> = mentions.iter().map(|m| (m.start, m.entity.as_str())).collect();
+/// assert_eq!(found, [(0, "Q515"), (21, "Q133442"), (37, "Q7275")]);
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct LabelLinker {
+    languages: BTreeMap<Language, Matcher>,
+    config: LabelConfig,
+}
+
+#[derive(Clone, Debug)]
+struct Matcher {
+    automaton: AhoCorasick,
+    /// The entity of each pattern.
+    entities: Vec<String>,
+}
+
+impl LabelLinker {
+    /// Takes labels as (language, label, entity), in any order.
+    ///
+    /// # Errors
+    /// [`KgError::Value`] if the labels of a language are too many for one automaton.
+    pub fn new<L, E>(
+        labels: impl IntoIterator<Item = (Language, L, E)>,
+        config: LabelConfig,
+    ) -> Result<(Self, BTreeMap<Language, LabelReport>), KgError>
+    where
+        L: AsRef<str>,
+        E: Into<String>,
+    {
+        // `None` stands for several entities.
+        let mut known: BTreeMap<Language, BTreeMap<String, Option<String>>> = BTreeMap::new();
+        for (language, label, entity) in labels {
+            let label = label.as_ref().trim();
+            if label.is_empty() {
+                continue;
+            }
+            add(known.entry(language).or_default(), label.to_owned(), entity.into());
+        }
+        let mut languages = BTreeMap::new();
+        let mut reports = BTreeMap::new();
+        for (language, labels) in known {
+            let (matcher, report) = Matcher::new(labels, &config)?;
+            languages.insert(language, matcher);
+            reports.insert(language, report);
+        }
+        Ok((Self { languages, config }, reports))
+    }
+
+    /// The mentions in a text, which do not overlap, in order of position; none in a language without labels.
+    pub fn mentions(&self, text: &str, language: Language) -> Vec<Mention> {
+        self.languages.get(&language).map(|matcher| matcher.mentions(text)).unwrap_or_default()
+    }
+
+    /// Replaces the mentions of `text` by those found, and adds to the report of its language.
+    pub fn link(&self, text: &mut LinkedText, reports: &mut BTreeMap<Language, LinkReport>) {
+        let report = reports.entry(text.language).or_default();
+        let mut mentions = self.mentions(&text.text, text.language);
+        report.texts += 1;
+        if !self.config.own_page {
+            let found = mentions.len();
+            mentions.retain(|mention| Some(&mention.entity) != text.entity.as_ref());
+            report.own_page += found - mentions.len();
+        }
+        report.mentions += mentions.len();
+        for mention in &mentions {
+            if !report.entities.contains(&mention.entity) {
+                report.entities.insert(mention.entity.clone());
+            }
+        }
+        text.mentions = mentions;
+    }
+}
+
+impl Matcher {
+    fn new(
+        labels: BTreeMap<String, Option<String>>,
+        config: &LabelConfig,
+    ) -> Result<(Self, LabelReport), KgError> {
+        let mut report = LabelReport { labels: labels.len(), ..LabelReport::default() };
+        let mut variants = BTreeMap::new();
+        let mut patterns = Vec::new();
+        for (label, entity) in &labels {
+            let Some(entity) = entity else {
+                report.ambiguous += 1;
+                continue;
+            };
+            if label.chars().count() < config.min_chars {
+                report.too_short += 1;
+                continue;
+            }
+            report.used += 1;
+            patterns.push((label.clone(), entity.clone()));
+            if config.case == LabelCase::FirstLetter {
+                let capital = capitalised(label);
+                if !labels.contains_key(&capital) {
+                    add(&mut variants, capital, entity.clone());
+                }
+            }
+        }
+        let distinct = variants.into_iter().filter_map(|(label, entity)| Some((label, entity?)));
+        patterns.extend(distinct);
+        let (labels, entities): (Vec<String>, Vec<String>) = patterns.into_iter().unzip();
+        let automaton = AhoCorasick::new(&labels).map_err(|error| KgError::Value {
+            field: "labels",
+            expected: "labels that fit into one automaton".into(),
+            got: error.to_string(),
+        })?;
+        Ok((Self { automaton, entities }, report))
+    }
+
+    fn mentions(&self, text: &str) -> Vec<Mention> {
+        let mut edges: Vec<usize> = text.split_word_bound_indices().map(|(at, _)| at).collect();
+        edges.push(text.len());
+        let edge = |at: usize| edges.binary_search(&at).is_ok();
+        let mut matches: Vec<_> = self
+            .automaton
+            .find_overlapping_iter(text)
+            .filter(|found| edge(found.start()) && edge(found.end()))
+            .collect();
+        matches.sort_unstable_by_key(|found| (found.start(), usize::MAX - found.end()));
+
+        let mut mentions = Vec::new();
+        // Byte and code point up to which the text is counted; the end of the last mention.
+        let (mut bytes, mut chars) = (0, 0);
+        for found in matches {
+            if found.start() < bytes {
+                continue;
+            }
+            let Some(entity) = self.entities.get(found.pattern().as_usize()) else { continue };
+            let count = |from, to| text.get(from..to).unwrap_or_default().chars().count();
+            let start = chars + count(bytes, found.start());
+            let end = start + count(found.start(), found.end());
+            (bytes, chars) = (found.end(), end);
+            mentions.push(Mention { start, end, entity: entity.clone() });
+        }
+        mentions
+    }
+}
+
+/// Notes that `label` names `entity`; a second entity makes it ambiguous.
+fn add(labels: &mut BTreeMap<String, Option<String>>, label: String, entity: String) {
+    match labels.entry(label) {
+        Entry::Vacant(place) => {
+            place.insert(Some(entity));
+        }
+        Entry::Occupied(mut known) => {
+            if known.get().as_ref() != Some(&entity) {
+                known.insert(None);
+            }
+        }
+    }
+}
+
+fn capitalised(label: &str) -> String {
+    let mut chars = label.chars();
+    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
+}

@@ -1,0 +1,17 @@
+//! Text with linked mentions of entities, from several sources.
+//!
+//! | your text | reader |
+//! |---|---|
+//! | linked already | [`JsonlReader`](crate::jsonl::JsonlReader)`<`[`LinkedText`]`>` |
+//! | Wikipedia, through WikiExtractor with `--links --json` | [`WikiReader`] with [`Sitelinks`] |
+//! | without links | [`LabelLinker`], which finds labels of entities |
+//! | pages of entities, `entities.<lang>.jsonl` | [`EntityPage`], [`page_files`] |
+mod labels;
+mod pages;
+mod text;
+mod wiki;
+
+pub use labels::{LabelCase, LabelConfig, LabelLinker, LabelReport, LinkReport};
+pub use pages::{EntityPage, PageText, page_files, read_pages};
+pub use text::{LinkedText, Mention, Passage, passages};
+pub use wiki::{Sitelinks, WikiReader, WikiReport};

@@ -1,0 +1,122 @@
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::LinkedText;
+use crate::jsonl::{JsonlReader, Record};
+use crate::{KgError, Language};
+
+/// An entity in one language: a line of `entities.<lang>.jsonl[.gz]`. What is `null` or missing is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntityPage {
+    /// Id of the entity, such as `Q42`.
+    pub id: String,
+    /// Its name.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// A few words that tell it from others, as Wikidata has them.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The beginning of its Wikipedia page.
+    #[serde(default)]
+    pub extract: Option<String>,
+}
+
+impl Record for EntityPage {
+    const NAME: &'static str = "entity";
+
+    fn fault(&self) -> Option<String> {
+        self.id.is_empty().then(|| "an empty id".into())
+    }
+}
+
+/// Which text of a page describes the entity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageText {
+    /// The beginning of the Wikipedia page, as in XLM-K.
+    #[default]
+    Extract,
+    /// The few words of Wikidata.
+    Description,
+    /// The first of the two that there is.
+    Either,
+}
+
+impl EntityPage {
+    /// The text that describes the entity; a blank one is none.
+    pub fn text(&self, which: PageText) -> Option<&str> {
+        let solid = |text: &'_ &String| !text.trim().is_empty();
+        let (extract, description) =
+            (self.extract.as_ref().filter(solid), self.description.as_ref().filter(solid));
+        match which {
+            PageText::Extract => extract,
+            PageText::Description => description,
+            PageText::Either => extract.or(description),
+        }
+        .map(String::as_str)
+    }
+
+    /// The page as a text without mentions; `None` without a text.
+    pub fn into_text(self, language: Language, which: PageText) -> Option<LinkedText> {
+        let text = self.text(which)?.to_owned();
+        let entity = Some(self.id.clone());
+        Some(LinkedText { id: self.id, language, entity, text, mentions: Vec::new() })
+    }
+}
+
+/// The files `entities.<lang>.jsonl` and `entities.<lang>.jsonl.gz` of a folder, by language.
+///
+/// # Errors
+/// [`KgError::Io`] if the folder cannot be read; [`KgError::Empty`] without such a file; [`KgError::Value`] for two files
+/// of one language or a name that is no language code.
+pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, KgError> {
+    let dir = dir.as_ref();
+    let unreadable = || KgError::io(dir, "read the folder");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(unreadable())? {
+        let path = entry.map_err(unreadable())?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".jsonl");
+        if let Some(code) = stem.and_then(|stem| stem.strip_prefix("entities.")) {
+            files.push((Language::new(code)?, path));
+        }
+    }
+    files.sort_unstable();
+    for pair in files.windows(2) {
+        if let [(language, one), (other, two)] = pair
+            && language == other
+        {
+            return Err(KgError::Value {
+                field: "entities",
+                expected: format!("one file for language {language:?}"),
+                got: format!("{} and {}", one.display(), two.display()),
+            });
+        }
+    }
+    if files.is_empty() {
+        return Err(KgError::Empty {
+            what: format!("files entities.<lang>.jsonl[.gz] in {}", dir.display()),
+            hint: "name the folder that holds them".into(),
+        });
+    }
+    Ok(files)
+}
+
+/// Gives every page of these files to `take`, in order; an error that `take` returns comes out with file and line.
+///
+/// # Errors
+/// As [`JsonlReader`], and [`KgError::Json`] with the words that `take` returns.
+pub fn read_pages(
+    files: &[(Language, PathBuf)],
+    mut take: impl FnMut(Language, EntityPage) -> Result<(), KgError>,
+) -> Result<(), KgError> {
+    for (language, path) in files {
+        let mut reader = JsonlReader::<EntityPage>::open(path)?;
+        while let Some(page) = reader.next() {
+            take(*language, page?).map_err(|error| reader.refuse(error.to_string()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Language;
+use crate::jsonl::Record;
+
+/// A mention of an entity in a text; offsets count Unicode code points.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mention {
+    /// First code point.
+    pub start: usize,
+    /// One past the last code point.
+    pub end: usize,
+    /// Id of the entity, such as `Q42`.
+    pub entity: String,
+}
+
+/// A text with its mentions: a line of our own JSONL form.
+///
+/// ```
+/// use kg_triples::linked::LinkedText;
+/// let line = r#"{"id":"7","lang":"en","text":"Bern is a city.","mentions":[{"start":0,"end":4,"entity":"Q70"}]}"#;
+/// let text: LinkedText = serde_json::from_str(line)?;
+/// assert_eq!(text.mentions[0].entity, "Q70");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkedText {
+    /// Names the text in errors and output.
+    pub id: String,
+    /// Its language.
+    #[serde(rename = "lang")]
+    pub language: Language,
+    /// The entity that the text describes, where it is an entity's page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// The text; lines are paragraphs.
+    pub text: String,
+    /// Mentions, in any order; they may overlap.
+    #[serde(default)]
+    pub mentions: Vec<Mention>,
+}
+
+impl Record for LinkedText {
+    const NAME: &'static str = "linked text";
+
+    fn fault(&self) -> Option<String> {
+        if self.id.is_empty() || self.entity.as_deref() == Some("") {
+            return Some("an empty id".into());
+        }
+        let length = self.text.chars().count();
+        let wrong = self
+            .mentions
+            .iter()
+            .find(|mention| mention.start >= mention.end || mention.end > length);
+        if let Some(Mention { start, end, .. }) = wrong {
+            return Some(format!("a mention at {start}..{end} of {length} code points"));
+        }
+        let nameless = self.mentions.iter().position(|mention| mention.entity.is_empty());
+        nameless.map(|number| format!("mentions[{number}] with an empty entity"))
+    }
+}
+
+/// A paragraph of a text with its own mentions, whose offsets count from its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage<'t> {
+    /// The paragraph, without white space and control characters around it.
+    pub text: &'t str,
+    /// Mentions wholly inside, in order of position.
+    pub mentions: Vec<Mention>,
+}
+
+/// The paragraphs of a text: its lines, blank ones left out. A mention across lines belongs to none.
+pub fn passages(text: &LinkedText) -> Vec<Passage<'_>> {
+    let mut mentions: Vec<&Mention> = text.mentions.iter().collect();
+    mentions.sort_by_key(|mention| (mention.start, mention.end));
+    let mut mentions = mentions.into_iter().peekable();
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    let mut passages = Vec::new();
+    let mut line_start = 0;
+    for line in text.text.split('\n') {
+        let line_length = line.chars().count();
+        let body = line.trim_start_matches(blank);
+        let start = line_start + line_length - body.chars().count();
+        let body = body.trim_end_matches(blank);
+        let end = start + body.chars().count();
+        line_start += line_length + 1;
+        let mut inside = Vec::new();
+        while let Some(mention) = mentions.next_if(|mention| mention.start < line_start) {
+            if start <= mention.start && mention.end <= end {
+                inside.push(Mention {
+                    start: mention.start - start,
+                    end: mention.end - start,
+                    entity: mention.entity.clone(),
+                });
+            }
+        }
+        if !body.is_empty() {
+            passages.push(Passage { text: body, mentions: inside });
+        }
+    }
+    passages
+}

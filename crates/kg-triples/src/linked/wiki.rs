@@ -1,0 +1,279 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{LinkedText, Mention};
+use crate::folder::at_line;
+use crate::jsonl::{JsonlReader, Record};
+use crate::tsv::TsvReader;
+use crate::{KgError, Language};
+
+/// Titles of Wikipedia pages and the entities they are about.
+///
+/// A title is compared as MediaWiki does: underscores are spaces, and the first letter is a capital.
+#[derive(Clone, Debug, Default)]
+pub struct Sitelinks {
+    entities: HashMap<Language, HashMap<Box<str>, Box<str>>>,
+}
+
+impl Sitelinks {
+    /// Reads a TSV file with the header `id lang title`, also compressed. Several titles may lead to one id, such as
+    /// those of redirects.
+    ///
+    /// # Errors
+    /// [`KgError::Io`]; [`KgError::Header`]; [`KgError::Row`] with file, line and column for a wrong number of cells or
+    /// language, an empty cell, invalid UTF-8, and a title that leads to another id already.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, KgError> {
+        let mut sitelinks = Self::default();
+        let (mut file, _) = TsvReader::open(path.as_ref(), &[&["id", "lang", "title"]], false)?;
+        while let Some(row) = file.row()? {
+            if let [id, language, title] = row[..] {
+                let added =
+                    Language::new(language).and_then(|language| sitelinks.add(id, language, title));
+                at_line(&file, added)?;
+            }
+        }
+        Ok(sitelinks)
+    }
+
+    /// Adds a title.
+    ///
+    /// # Errors
+    /// [`KgError::Value`] if the id or title is empty, or if the title leads to another id already.
+    pub fn add(&mut self, id: &str, language: Language, title: &str) -> Result<(), KgError> {
+        let normal = normal_title(title);
+        for (field, text) in [("id", id.trim()), ("title", normal.as_str())] {
+            if text.is_empty() {
+                let (expected, got) = ("some text".into(), "an empty cell".into());
+                return Err(KgError::Value { field, expected, got });
+            }
+        }
+        match self.entities.entry(language).or_default().entry(normal.into()) {
+            Entry::Vacant(place) => {
+                place.insert(id.into());
+            }
+            Entry::Occupied(known) if **known.get() != *id => {
+                return Err(KgError::Value {
+                    field: "title",
+                    expected: format!(
+                        "one id for title {title:?} in language {language:?}, which has {:?} already",
+                        known.get()
+                    ),
+                    got: format!("{id:?}"),
+                });
+            }
+            Entry::Occupied(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The entity of a page.
+    pub fn entity(&self, language: Language, title: &str) -> Option<&str> {
+        Some(self.entities.get(&language)?.get(normal_title(title).as_str())?)
+    }
+}
+
+fn normal_title(title: &str) -> String {
+    let spaced = title.replace('_', " ");
+    let mut words = spaced.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(first) = words.chars().next() {
+        let capital: String = first.to_uppercase().collect();
+        // MediaWiki keeps letters whose capital is two, as ß.
+        if capital.chars().count() == 1 {
+            words.replace_range(..first.len_utf8(), &capital);
+        }
+    }
+    words
+}
+
+/// What became of pages and links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WikiReport {
+    /// Pages.
+    pub pages: usize,
+    /// Of these, pages without an entity of their own.
+    pub without_entity: usize,
+    /// Links to pages of entities.
+    pub mentions: usize,
+    /// Links to other pages, and out of Wikipedia.
+    pub unresolved: usize,
+    /// Links left out because they are not closed, or hold no text.
+    pub malformed: usize,
+}
+
+/// Reads what WikiExtractor writes with `--links --json`: one page per line, `<a href="…">anchor</a>` in its text, with
+/// percent-encoded page titles. The angle brackets and `&` may be escaped, as WikiExtractor does unless told otherwise.
+pub struct WikiReader<'s> {
+    pages: JsonlReader<WikiPage>,
+    language: Language,
+    sitelinks: &'s Sitelinks,
+    report: WikiReport,
+}
+
+/// Further keys, such as `revid` and `url`, differ between versions.
+#[derive(Deserialize)]
+struct WikiPage {
+    #[serde(deserialize_with = "text_or_number")]
+    id: String,
+    title: String,
+    text: String,
+}
+
+impl Record for WikiPage {
+    const NAME: &'static str = "page of WikiExtractor";
+
+    fn fault(&self) -> Option<String> {
+        self.id.is_empty().then(|| "an empty id".into())
+    }
+}
+
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Text(String),
+        Number(u64),
+    }
+    Ok(match Id::deserialize(deserializer)? {
+        Id::Text(text) => text,
+        Id::Number(number) => number.to_string(),
+    })
+}
+
+impl<'s> WikiReader<'s> {
+    /// Opens the file of one language.
+    ///
+    /// # Errors
+    /// [`KgError::Io`] if it cannot be opened.
+    pub fn open(
+        path: impl AsRef<Path>,
+        language: Language,
+        sitelinks: &'s Sitelinks,
+    ) -> Result<Self, KgError> {
+        let pages = JsonlReader::open(path)?;
+        Ok(Self { pages, language, sitelinks, report: WikiReport::default() })
+    }
+
+    /// Counts of what was read so far.
+    pub fn report(&self) -> WikiReport {
+        self.report
+    }
+
+    fn link(&mut self, page: WikiPage) -> LinkedText {
+        let entity = self.sitelinks.entity(self.language, &page.title).map(str::to_owned);
+        self.report.pages += 1;
+        self.report.without_entity += usize::from(entity.is_none());
+        let marked = unescaped(&page.text);
+        let (text, anchors, malformed) = without_links(&marked);
+        self.report.malformed += malformed;
+        let mut mentions = Vec::new();
+        for Anchor { start, end, href } in anchors {
+            match self.sitelinks.entity(self.language, &title_of(href)) {
+                Some(entity) => mentions.push(Mention { start, end, entity: entity.to_owned() }),
+                None => self.report.unresolved += 1,
+            }
+        }
+        self.report.mentions += mentions.len();
+        let id = format!("{}:{}", self.language, page.id);
+        LinkedText { id, language: self.language, entity, text, mentions }
+    }
+}
+
+impl Iterator for WikiReader<'_> {
+    type Item = Result<LinkedText, KgError>;
+
+    /// The next page; its id is the language and the page's number, as in `en:25`.
+    fn next(&mut self) -> Option<Self::Item> {
+        let page = self.pages.next()?;
+        Some(page.map(|page| self.link(page)))
+    }
+}
+
+struct Anchor<'t> {
+    start: usize,
+    end: usize,
+    href: &'t str,
+}
+
+const OPEN: &str = "<a href=\"";
+const CLOSE: &str = "</a>";
+
+/// A text in the making, and its length in code points.
+#[derive(Default)]
+struct Unmarked {
+    text: String,
+    chars: usize,
+}
+
+impl Unmarked {
+    /// Appends `part` without closing tags, which belong to no link there.
+    fn push(&mut self, part: &str) {
+        for part in part.split(CLOSE) {
+            self.text.push_str(part);
+            self.chars += part.chars().count();
+        }
+    }
+}
+
+/// The text without its link tags, the links in code points of that text, and how many were malformed.
+fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>, usize) {
+    let mut unmarked = Unmarked { text: String::with_capacity(marked.len()), chars: 0 };
+    let (mut anchors, mut malformed) = (Vec::new(), 0);
+    let mut rest = marked;
+    while let Some((before, tag)) = rest.split_once(OPEN) {
+        unmarked.push(before);
+        let Some((href, body)) = tag.split_once("\">") else {
+            malformed += 1;
+            rest = tag;
+            continue;
+        };
+        // A link that is not closed before the next one, as where links are nested, loses its tag only.
+        let closed = body.split_once(CLOSE).filter(|(anchor, _)| !anchor.contains(OPEN));
+        let Some((anchor, after)) = closed else {
+            malformed += 1;
+            rest = body;
+            continue;
+        };
+        rest = after;
+        let solid = anchor.trim();
+        let (space, _) = anchor.split_at(anchor.len() - anchor.trim_start().len());
+        let start = unmarked.chars + space.chars().count();
+        let end = start + solid.chars().count();
+        unmarked.push(anchor);
+        if start < end {
+            anchors.push(Anchor { start, end, href });
+        } else {
+            malformed += 1;
+        }
+    }
+    unmarked.push(rest);
+    (unmarked.text, anchors, malformed)
+}
+
+/// The title that a link leads to: percent-decoded, without its section.
+fn title_of(href: &str) -> String {
+    let mut bytes = Vec::with_capacity(href.len());
+    let mut rest = href.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.extend(u8::try_from(high * 16 + low));
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    let title = String::from_utf8_lossy(&bytes);
+    let title = title.split('#').next().unwrap_or_default();
+    title.strip_prefix(':').unwrap_or(title).to_owned()
+}
+
+fn unescaped(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}

@@ -1,0 +1,58 @@
+//! Random draws that depend on the policy, the seed and the example alone.
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Corruption, Masked, MaskingVocab};
+use crate::IGNORE_INDEX;
+
+/// The generator of one example under one policy, whose name has at most 24 bytes.
+pub(super) fn generator(policy: &str, seed: u64, example: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    for (slot, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(policy.bytes())) {
+        *slot = byte;
+    }
+    let mut rng = ChaCha8Rng::from_seed(key);
+    rng.set_stream(example);
+    rng
+}
+
+/// `share · count`, rounded to the nearest whole number; halves go up.
+pub(super) fn budget(share: f64, count: usize) -> usize {
+    whole((share * count as f64).round(), count)
+}
+
+/// `share · count`, rounded up or down at random so that the mean is exact.
+pub(super) fn random_budget(share: f64, count: usize, rng: &mut ChaCha8Rng) -> usize {
+    whole((share * count as f64 + rng.random::<f64>()).floor(), count)
+}
+
+/// A whole number in `0..=most`; the cast saturates.
+fn whole(value: f64, most: usize) -> usize {
+    (value as usize).min(most)
+}
+
+/// The example with `positions` selected, each corrupted by a draw of its own; positions past the end are left out.
+pub(super) fn corrupt(
+    input_ids: &[i64],
+    positions: impl IntoIterator<Item = usize>,
+    vocab: &MaskingVocab,
+    corruption: &Corruption,
+    rng: &mut ChaCha8Rng,
+) -> Masked {
+    let mut masked =
+        Masked { input_ids: input_ids.to_vec(), labels: vec![IGNORE_INDEX; input_ids.len()] };
+    for at in positions {
+        let (Some(input), Some(label)) = (masked.input_ids.get_mut(at), masked.labels.get_mut(at))
+        else {
+            continue;
+        };
+        *label = *input;
+        let draw: f64 = rng.random();
+        if draw < corruption.mask {
+            *input = vocab.mask_id();
+        } else if draw < corruption.mask + corruption.random {
+            *input = vocab.random_id(rng.random_range(0..vocab.random_count()));
+        }
+    }
+    masked
+}

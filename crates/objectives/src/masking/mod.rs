@@ -1,0 +1,48 @@
+//! Masking policies: which tokens of an example are hidden, and what is to be predicted there.
+//!
+//! Pure functions on token ids, without tensors. Each takes one example and returns the ids that the
+//! encoder sees and their labels, [`IGNORE_INDEX`](crate::IGNORE_INDEX) where there is no loss.
+//!
+//! | your example | policy | loss |
+//! |---|---|---|
+//! | text | [`mlm_masking`] | [`masked_lm`](crate::masked_lm) |
+//! | text with linked mentions, or a triple | [`entity_masking`] | a contrast with descriptions, or [`entity_completion`](crate::entity_completion()) |
+//! | a passage with knowledge phrases | [`phrase_masking`] | [`masked_lm`](crate::masked_lm) |
+//! | a passage, to compare with phrases | [`ngram_masking`] | [`masked_lm`](crate::masked_lm) |
+//!
+//! **Draws.** A result depends on the policy, its configuration (with the seed), the example and the
+//! `example` number alone: not on the batch it stands in, the order of calls, or the thread. To mask an
+//! example anew in each epoch, give it a new number, such as `epoch * examples + index`.
+//!
+//! ```
+//! use objectives::masking::{MaskingVocab, MlmMaskingConfig, Tokens, mlm_masking};
+//!
+//! // XLM-R: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>` 250001.
+//! let vocab = MaskingVocab::new([0, 1, 2, 3], 250_001, 0..250_002)?;
+//! let input_ids = [0, 581, 8780, 83, 10, 3034, 2, 1, 1];
+//! let config = MlmMaskingConfig { probability: 0.4, ..Default::default() };
+//! let masked = mlm_masking(Tokens::from(&input_ids), &vocab, 7, &config)?;
+//! assert_eq!(masked.selected().count(), 2); // of the five tokens that are not special
+//! # Ok::<(), objectives::masking::MaskingError>(())
+//! ```
+
+mod config;
+mod draw;
+mod entity;
+mod error;
+mod mlm;
+mod ngram;
+mod phrase;
+mod spans;
+mod vocab;
+
+pub use config::{
+    Corruption, EntityMaskingConfig, MentionChoice, MlmMaskingConfig, NgramMaskingConfig,
+    PhraseMaskingConfig, Selection, SpanMask,
+};
+pub use entity::{EntityMasked, MentionQuery, entity_masking};
+pub use error::MaskingError;
+pub use mlm::mlm_masking;
+pub use ngram::ngram_masking;
+pub use phrase::phrase_masking;
+pub use vocab::{Masked, MaskingVocab, Tokens};

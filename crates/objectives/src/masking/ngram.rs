@@ -1,0 +1,72 @@
+//! Random spans, what masked phrases are compared with.
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::draw::{budget, corrupt, generator};
+use super::error::expect_share;
+use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig, Tokens};
+
+/// Selects spans of 1 to 4 tokens at random places until 15 % of the tokens are selected ("Random N-gram Masking" of
+/// Yuan et al. 2020, Table 8, the counterpart of [`phrase_masking`](super::phrase_masking) without knowledge).
+///
+/// Spans do not overlap, and hold no special token. All of the budget is used: exactly m · `probability` tokens are
+/// selected, to the nearest whole number, with m the tokens that are not special.
+///
+/// Reading: the paper names neither lengths nor places. A length is drawn uniformly from 1 to `max_tokens`, cut to what
+/// is left of the budget, then a place uniformly among those where such a span is still free; where there is none, the
+/// length goes down by one. Lengths are in tokens, as the budget is.
+///
+/// # Errors
+/// [`MaskingError::Domain`] for a probability or share outside 0 to 1, or `max_tokens` 0;
+/// [`MaskingError::WordIds`] if there are word ids, but not as many as tokens.
+///
+/// # Example
+/// ```
+/// use objectives::masking::{MaskingVocab, NgramMaskingConfig, ngram_masking};
+///
+/// let vocab = MaskingVocab::new([0, 1, 2, 3], 99, 0..100)?;
+/// let passage: Vec<i64> = [0].into_iter().chain(10..50).chain([2]).collect();
+/// let masked = ngram_masking((&passage).into(), &vocab, 0, &NgramMaskingConfig::default())?;
+/// assert_eq!(masked.selected().count(), 6); // 15 % of 40
+/// # Ok::<(), objectives::masking::MaskingError>(())
+/// ```
+pub fn ngram_masking(
+    tokens: Tokens<'_>,
+    vocab: &MaskingVocab,
+    example: u64,
+    config: &NgramMaskingConfig,
+) -> Result<Masked, MaskingError> {
+    expect_share("probability", config.probability)?;
+    config.corruption.check()?;
+    if config.max_tokens == 0 {
+        let rule = "at least 1";
+        return Err(MaskingError::Domain { option: "max_tokens", value: 0.0, rule });
+    }
+    let candidates = tokens.units(vocab, false)?;
+    let mut free: Vec<bool> = tokens.input_ids.iter().map(|id| !vocab.is_special(*id)).collect();
+    let mut left = budget(config.probability, candidates.len());
+    let mut rng = generator("ngram", config.seed, example);
+    let mut selected = Vec::with_capacity(left);
+    while left > 0 {
+        let drawn = rng.random_range(1..=config.max_tokens).min(left);
+        let Some((start, length)) = place(&free, drawn, &mut rng) else { break };
+        for (at, free) in free.iter_mut().enumerate().skip(start).take(length) {
+            *free = false;
+            selected.push(at);
+        }
+        left -= length;
+    }
+    selected.sort_unstable();
+    Ok(corrupt(tokens.input_ids, selected, vocab, &config.corruption, &mut rng))
+}
+
+/// A random place for a span of `length` free positions, or of fewer where there is no such place.
+fn place(free: &[bool], length: usize, rng: &mut ChaCha8Rng) -> Option<(usize, usize)> {
+    (1..=length).rev().find_map(|length| {
+        let windows = free.windows(length).enumerate();
+        let starts: Vec<usize> =
+            windows.filter(|(_, span)| span.iter().all(|free| *free)).map(|(at, _)| at).collect();
+        let pick = (!starts.is_empty()).then(|| rng.random_range(0..starts.len()))?;
+        Some((*starts.get(pick)?, length))
+    })
+}

@@ -1,0 +1,59 @@
+//! Spans of positions, checked against the tokens.
+use std::ops::Range;
+
+use super::{MaskingError, MaskingVocab};
+
+/// Refuses spans that are empty, reach past the tokens, or cover a special token.
+pub(super) fn expect_spans(
+    spans: &[Range<usize>],
+    input_ids: &[i64],
+    vocab: &MaskingVocab,
+) -> Result<(), MaskingError> {
+    let length = input_ids.len();
+    for (number, span) in spans.iter().enumerate() {
+        let covered = input_ids.get(span.clone()).filter(|covered| !covered.is_empty());
+        let Some(covered) = covered else {
+            let Range { start, end } = *span;
+            return Err(MaskingError::Span { span: number, start, end, length });
+        };
+        for (position, id) in span.clone().zip(covered) {
+            if vocab.is_special(*id) {
+                return Err(MaskingError::SpecialInSpan { span: number, position, id: *id });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The numbers of `spans` in order of position; refuses two that overlap.
+pub(super) fn expect_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, MaskingError> {
+    let mut order: Vec<(&Range<usize>, usize)> = spans.iter().zip(0..).collect();
+    order.sort_unstable_by_key(|(span, number)| (span.start, span.end, *number));
+    for pair in order.windows(2) {
+        if let [(first_range, first), (second_range, second)] = pair
+            && second_range.start < first_range.end
+        {
+            return Err(MaskingError::Overlap {
+                first: *first,
+                first_range: (*first_range).clone(),
+                second: *second,
+                second_range: (*second_range).clone(),
+            });
+        }
+    }
+    Ok(order.into_iter().map(|(_, number)| number).collect())
+}
+
+/// The same positions as spans that do not overlap, rising; spans that only touch stay apart.
+pub(super) fn united(spans: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut sorted = spans.to_vec();
+    sorted.sort_unstable_by_key(|span| (span.start, span.end));
+    let mut united: Vec<Range<usize>> = Vec::new();
+    for span in sorted {
+        match united.last_mut() {
+            Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+            _ => united.push(span),
+        }
+    }
+    united
+}

@@ -1,0 +1,168 @@
+//! What goes into a policy and what comes out.
+use std::ops::Range;
+
+use super::MaskingError;
+use crate::IGNORE_INDEX;
+
+/// What a policy has to know of the vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskingVocab {
+    mask_id: i64,
+    random_ids: Range<i64>,
+    /// Rising, without repeats, the mask id among them.
+    special: Vec<i64>,
+    /// How many of `special` lie in `random_ids`.
+    special_in_range: i64,
+}
+
+impl MaskingVocab {
+    /// The ids that are never selected and never drawn, the mask id (one of them, named again or not), and the range
+    /// that random replacements are drawn from, less what is special.
+    ///
+    /// Padding is special like the rest. Whether `<unk>` is decides the caller: Hugging Face transformers never masks
+    /// it, fairseq does.
+    ///
+    /// # Errors
+    /// [`MaskingError::NoRandomIds`] if nothing in `random_ids` is not special.
+    ///
+    /// # Example
+    /// ```
+    /// use objectives::masking::MaskingVocab;
+    ///
+    /// // Multilingual BERT: `[PAD]` 0, `[UNK]` 100, `[CLS]` 101, `[SEP]` 102, `[MASK]` 103.
+    /// let vocab = MaskingVocab::new([0, 100, 101, 102], 103, 0..119_547)?;
+    /// assert!(vocab.is_special(103) && !vocab.is_special(1));
+    /// # Ok::<(), objectives::masking::MaskingError>(())
+    /// ```
+    pub fn new(
+        special_ids: impl IntoIterator<Item = i64>,
+        mask_id: i64,
+        random_ids: Range<i64>,
+    ) -> Result<Self, MaskingError> {
+        let mut special: Vec<i64> = special_ids.into_iter().chain([mask_id]).collect();
+        special.sort_unstable();
+        special.dedup();
+        let inside = special.iter().filter(|id| random_ids.contains(id)).count();
+        let special_in_range = i64::try_from(inside).unwrap_or(i64::MAX);
+        let size = random_ids.end.saturating_sub(random_ids.start);
+        if size <= special_in_range {
+            return Err(MaskingError::NoRandomIds { ids: random_ids });
+        }
+        Ok(Self { mask_id, random_ids, special, special_in_range })
+    }
+
+    /// The mask token.
+    pub fn mask_id(&self) -> i64 {
+        self.mask_id
+    }
+
+    /// Whether `id` is a special token, padding or the mask token.
+    pub fn is_special(&self, id: i64) -> bool {
+        self.special.binary_search(&id).is_ok()
+    }
+
+    /// How many ids a random replacement is drawn from; at least 1.
+    pub(super) fn random_count(&self) -> i64 {
+        let size = self.random_ids.end.saturating_sub(self.random_ids.start);
+        size.saturating_sub(self.special_in_range)
+    }
+
+    /// The id number `at` of those, in `0..random_count()`.
+    pub(super) fn random_id(&self, at: i64) -> i64 {
+        let mut id = self.random_ids.start.saturating_add(at);
+        for special in self.special.iter().filter(|special| **special >= self.random_ids.start) {
+            if *special > id {
+                break;
+            }
+            id = id.saturating_add(1);
+        }
+        id
+    }
+}
+
+/// The tokens of one example, as the tokenizer gives them: special tokens and padding included.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokens<'a> {
+    /// Token ids.
+    pub input_ids: &'a [i64],
+    /// The word of each token, as `Encoding::get_word_ids` of the tokenizers crate gives them; `None` stands for a
+    /// token that is a word by itself. Neighbours of one number are one word, so numbers may begin anew in the second
+    /// text of a pair.
+    ///
+    /// XLM-R's own word ids follow spaces, which makes one word of a Chinese clause; pass ids of a word segmenter there.
+    pub word_ids: Option<&'a [Option<u32>]>,
+}
+
+impl<'a> From<&'a [i64]> for Tokens<'a> {
+    fn from(input_ids: &'a [i64]) -> Self {
+        Self { input_ids, word_ids: None }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [i64; N]> for Tokens<'a> {
+    fn from(input_ids: &'a [i64; N]) -> Self {
+        Self { input_ids, word_ids: None }
+    }
+}
+
+impl<'a> From<&'a Vec<i64>> for Tokens<'a> {
+    fn from(input_ids: &'a Vec<i64>) -> Self {
+        Self { input_ids, word_ids: None }
+    }
+}
+
+impl Tokens<'_> {
+    /// The positions that may be selected, in rising order, grouped into words (of one token where words do not count).
+    pub(super) fn units(
+        &self,
+        vocab: &MaskingVocab,
+        whole_words: bool,
+    ) -> Result<Vec<Range<usize>>, MaskingError> {
+        let words = match self.word_ids {
+            Some(words) if words.len() != self.input_ids.len() => {
+                let expected = self.input_ids.len();
+                return Err(MaskingError::WordIds { expected, got: words.len() });
+            }
+            None if whole_words => {
+                let expected = self.input_ids.len();
+                return Err(MaskingError::WordIds { expected, got: 0 });
+            }
+            words => words.filter(|_| whole_words),
+        };
+        let word_at = |at: usize| words.and_then(|words| words.get(at).copied().flatten());
+        let mut units: Vec<Range<usize>> = Vec::new();
+        for (at, id) in self.input_ids.iter().enumerate() {
+            if vocab.is_special(*id) {
+                continue;
+            }
+            match units.last_mut() {
+                Some(last)
+                    if last.end == at
+                        && word_at(at).is_some()
+                        && word_at(at) == word_at(last.start) =>
+                {
+                    last.end += 1;
+                }
+                _ => units.push(at..at + 1),
+            }
+        }
+        Ok(units)
+    }
+}
+
+/// A masked example; both vectors have its length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Masked {
+    /// What the encoder sees.
+    pub input_ids: Vec<i64>,
+    /// The original token where there is loss, [`IGNORE_INDEX`] elsewhere.
+    pub labels: Vec<i64>,
+}
+
+impl Masked {
+    /// The positions that carry loss, rising.
+    pub fn selected(&self) -> impl Iterator<Item = usize> + '_ {
+        let labels = self.labels.iter().enumerate();
+        labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(at, _)| at)
+    }
+}

@@ -1,0 +1,99 @@
+use objectives::masking::{NgramMaskingConfig, ngram_masking};
+use proptest::prelude::*;
+
+use super::{
+    MASK, assert_depends_on_example_alone, assert_eighty_ten_ten, assert_sound, example, vocab,
+};
+
+#[test]
+fn eighty_percent_become_masks_ten_random_ten_stay() {
+    let input_ids = example(500, 12);
+    assert_eighty_ten_ten((0..1_400).map(|number| {
+        let config = NgramMaskingConfig::default();
+        let masked = ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+        assert_sound(&input_ids, &masked);
+        assert_eq!(masked.selected().count(), 75);
+        masked
+    }));
+}
+
+#[test]
+fn tokens_are_selected_in_runs() {
+    // A budget of 4 in a long text.
+    let input_ids = example(400, 0);
+    let mut by_runs = [0_u32; 5];
+    for number in 0..4_000 {
+        let config = NgramMaskingConfig { probability: 0.01, ..Default::default() };
+        let masked = ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+        let taken: Vec<usize> = masked.selected().collect();
+        assert_eq!(taken.len(), 4);
+        let runs = 1 + taken.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+        by_runs[runs] += 1;
+    }
+    // Lengths 1 to 4 alike, cut to what is left of 4. In one run: 4 (1/4). In two: 3 + 1, 2 + 2 or more, 1 + 3 or
+    // more (1/4 + 3/16 + 1/8). In three: 2 + 1 + 1, 1 + 2 + 1, 1 + 1 + 2 or more (1/16 + 1/16 + 3/64). In four: 1/64.
+    // Spans that touch by chance look like one, in about 1 of 100.
+    for (runs, expected) in [(1, 1_000), (2, 2_250), (3, 687), (4, 62)] {
+        assert!(by_runs[runs].abs_diff(expected) < 120, "{by_runs:?}");
+    }
+
+    let config = NgramMaskingConfig { probability: 0.01, max_tokens: 1, ..Default::default() };
+    let alone = (0..500).filter(|number| {
+        let masked = ngram_masking((&input_ids).into(), &vocab(), *number, &config).unwrap();
+        let taken: Vec<usize> = masked.selected().collect();
+        taken.windows(2).all(|pair| pair[1] > pair[0] + 1)
+    });
+    assert!(alone.count() > 450, "single tokens seldom touch");
+}
+
+#[test]
+fn every_place_is_reached_and_no_span_crosses_a_special_token() {
+    // Two texts: </s></s> between them is never covered, however long the spans.
+    let input_ids = [0, 10, 11, 12, 2, 2, 13, 14, 15, 2, 1];
+    let config = NgramMaskingConfig { probability: 0.5, max_tokens: 6, ..Default::default() };
+    let mut seen = [0; 11];
+    for number in 0..1_000 {
+        let masked = ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+        assert_sound(&input_ids, &masked);
+        assert_eq!(masked.selected().count(), 3);
+        masked.selected().for_each(|at| seen[at] += 1);
+    }
+    assert!([1, 2, 3, 6, 7, 8].iter().all(|at| seen[*at] > 300), "{seen:?}");
+}
+
+#[test]
+fn nothing_to_select_is_no_error() {
+    for input_ids in [vec![], vec![0, 2], vec![0, 2, 1, 1, MASK]] {
+        let config = NgramMaskingConfig { probability: 1.0, ..Default::default() };
+        let masked = ngram_masking((&input_ids).into(), &vocab(), 0, &config).unwrap();
+        assert_eq!(masked.input_ids, input_ids);
+        assert_eq!(masked.selected().count(), 0);
+    }
+}
+
+#[test]
+fn only_seed_and_example_decide() {
+    let input_ids = example(60, 4);
+    let config = NgramMaskingConfig::default();
+    assert_depends_on_example_alone(|number| {
+        ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap()
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_whole_budget_is_used(
+        input_ids in prop::collection::vec(prop_oneof![1 => 0_i64..4, 3 => 4_i64..MASK], 0..80),
+        probability in prop_oneof![Just(0.0), Just(1.0), 0.0..1.0],
+        max_tokens in prop_oneof![1_usize..9, Just(usize::MAX)],
+        number: u64,
+    ) {
+        let config = NgramMaskingConfig { probability, max_tokens, ..Default::default() };
+        let masked = ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+        assert_sound(&input_ids, &masked);
+        let ordinary = input_ids.iter().filter(|id| **id > 3).count();
+        prop_assert_eq!(masked.selected().count(), (probability * ordinary as f64).round() as usize);
+    }
+}

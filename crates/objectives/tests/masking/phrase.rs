@@ -1,0 +1,165 @@
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use objectives::masking::{MaskingError, PhraseMaskingConfig, phrase_masking};
+use proptest::prelude::*;
+
+use super::{
+    MASK, assert_depends_on_example_alone, assert_eighty_ten_ten, assert_sound, example, vocab,
+};
+
+fn selected(text: usize, phrases: &[Range<usize>], config: &PhraseMaskingConfig) -> Vec<usize> {
+    let input_ids = example(text, 3);
+    let masked = phrase_masking((&input_ids).into(), phrases, &vocab(), 5, config).unwrap();
+    assert_sound(&input_ids, &masked);
+    masked.selected().collect()
+}
+
+fn capped(cap: f64) -> PhraseMaskingConfig {
+    PhraseMaskingConfig { cap: Some(cap), ..Default::default() }
+}
+
+#[test]
+fn all_phrase_tokens_are_selected_and_random_ones_fill_up() {
+    let config = PhraseMaskingConfig::default();
+    // m = 40, T = 6, K = 3.
+    let taken = selected(40, &[4..6, 20..21], &config);
+    assert_eq!(taken.len(), 6);
+    assert!([4, 5, 20].iter().all(|at| taken.contains(at)), "{taken:?}");
+    // K = 9 > T: the phrases and nothing else.
+    assert_eq!(selected(40, &[4..9, 20..24], &config), [4, 5, 6, 7, 8, 20, 21, 22, 23]);
+    // Overlapping, nested, repeated and touching phrases: their positions once.
+    let taken = selected(40, &[10..13, 12..15, 11..12, 10..13, 15..17], &config);
+    assert_eq!(taken, [10, 11, 12, 13, 14, 15, 16]);
+    // The whole text.
+    assert_eq!(selected(12, std::slice::from_ref(&(1..13)), &config), Vec::from_iter(1..13));
+}
+
+#[test]
+fn the_budget_is_rounded_to_the_nearest() {
+    // 0.15 · m: 0.45, 0.6, 1.35, 1.5, 3.
+    for (text, expected) in [(0, 0), (3, 0), (4, 1), (9, 1), (10, 2), (20, 3)] {
+        assert_eq!(selected(text, &[], &PhraseMaskingConfig::default()).len(), expected);
+    }
+    for (probability, expected) in [(0.0, 0), (1.0, 10)] {
+        let config = PhraseMaskingConfig { probability, ..Default::default() };
+        assert_eq!(selected(10, &[], &config).len(), expected);
+    }
+}
+
+#[test]
+fn eighty_percent_become_masks_ten_random_ten_stay() {
+    let input_ids = example(1_000, 24);
+    let phrases: Vec<Range<usize>> = (0..40).map(|at| 20 * at + 1..20 * at + 4).collect();
+    let mut outside = BTreeSet::new();
+    assert_eighty_ten_ten((0..700).map(|number| {
+        let config = PhraseMaskingConfig::default();
+        let masked = phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &config);
+        let masked = masked.unwrap();
+        assert_sound(&input_ids, &masked);
+        let taken: BTreeSet<usize> = masked.selected().collect();
+        assert_eq!(taken.len(), 150);
+        assert!(phrases.iter().all(|phrase| phrase.clone().all(|at| taken.contains(&at))));
+        outside.extend(taken.into_iter().filter(|at| !phrases.iter().any(|p| p.contains(at))));
+        masked
+    }));
+    assert_eq!(outside.len(), 880, "every other token fills up at some time");
+}
+
+#[test]
+fn a_cap_takes_whole_phrases_within_its_budget() {
+    // m = 40; the cap of 0.15 allows 6 tokens: one or two of these, never all.
+    let phrases = [1..4, 10..13, 11..14, 20..23, 30..39];
+    let united = [1..4, 10..14, 20..23, 30..39];
+    let input_ids = example(40, 0);
+    let mut seen = [0; 4];
+    for number in 0..1_000 {
+        let masked = phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &capped(0.15));
+        let taken: Vec<usize> = masked.unwrap().selected().collect();
+        assert_eq!(taken.len(), 6, "the budget is used and kept");
+        for (seen, phrase) in seen.iter_mut().zip(&united) {
+            let inside = phrase.clone().filter(|at| taken.contains(at)).count();
+            assert!(inside == 0 || inside == phrase.len(), "{taken:?} cuts {phrase:?}");
+            *seen += usize::from(inside > 0);
+        }
+    }
+    assert_eq!(seen[3], 0, "nine tokens never fit");
+    assert!(seen[..3].iter().all(|seen| *seen > 200), "{seen:?}");
+
+    // Above the cap, below the probability: up to the probability.
+    let config = PhraseMaskingConfig { probability: 0.5, ..capped(0.15) };
+    assert_eq!(selected(40, &phrases, &config).len(), 20);
+    // No phrase fits and nothing is outside: the budget is filled from the phrase.
+    assert_eq!(selected(20, std::slice::from_ref(&(1..21)), &capped(0.15)).len(), 3);
+    // A cap of 1 is no cap, one of 0 leaves phrases to chance only where nothing else is left.
+    assert_eq!(selected(10, std::slice::from_ref(&(1..11)), &capped(1.0)).len(), 10);
+    let taken = selected(40, std::slice::from_ref(&(1..30)), &capped(0.0));
+    assert!(taken.len() == 6 && taken.iter().all(|at| *at >= 30), "{taken:?}");
+}
+
+#[test]
+fn nothing_to_select_is_no_error() {
+    for input_ids in [vec![], vec![0, 2], vec![0, 2, 1, 1, MASK]] {
+        let config = PhraseMaskingConfig { probability: 1.0, ..Default::default() };
+        let masked = phrase_masking((&input_ids).into(), &[], &vocab(), 0, &config).unwrap();
+        assert_eq!(masked.input_ids, input_ids);
+        assert_eq!(masked.selected().count(), 0);
+    }
+}
+
+#[test]
+fn phrases_that_do_not_fit_are_named() {
+    let input_ids = example(5, 0);
+    let refuse = |phrase: Range<usize>| {
+        let config = PhraseMaskingConfig::default();
+        phrase_masking((&input_ids).into(), &[1..2, phrase], &vocab(), 0, &config).unwrap_err()
+    };
+    assert_eq!(refuse(3..9), MaskingError::Span { span: 1, start: 3, end: 9, length: 7 });
+    assert_eq!(refuse(3..3), MaskingError::Span { span: 1, start: 3, end: 3, length: 7 });
+    assert_eq!(refuse(0..3), MaskingError::SpecialInSpan { span: 1, position: 0, id: 0 });
+}
+
+#[test]
+fn only_seed_and_example_decide() {
+    let input_ids = example(60, 4);
+    let phrases = [3..5, 4..8, 20..22, 40..44];
+    for config in [PhraseMaskingConfig::default(), capped(0.1)] {
+        assert_depends_on_example_alone(|number| {
+            phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &config).unwrap()
+        });
+        // The order in which phrases are found does not matter.
+        let mut reversed = phrases.clone();
+        reversed.reverse();
+        let mask = |phrases: &[Range<usize>]| {
+            phrase_masking((&input_ids).into(), phrases, &vocab(), 1, &config).unwrap()
+        };
+        assert_eq!(mask(&phrases), mask(&reversed));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// max(K, T) tokens are selected, those of phrases among them.
+    #[test]
+    fn the_number_selected_is_that_of_the_paper(
+        text in 1_usize..70,
+        phrases in prop::collection::vec((0.0..1.0, 1_usize..6), 0..8),
+        probability in 0.0..1.0,
+        number: u64,
+    ) {
+        let input_ids = example(text, 2);
+        let phrases: Vec<Range<usize>> = phrases.into_iter().map(|(place, length)| {
+            let start = 1 + (place * text as f64) as usize;
+            start..(start + length).min(text + 1)
+        }).collect();
+        let in_phrases: BTreeSet<usize> = phrases.iter().cloned().flatten().collect();
+        let config = PhraseMaskingConfig { probability, ..Default::default() };
+        let masked = phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &config).unwrap();
+        assert_sound(&input_ids, &masked);
+        let taken: BTreeSet<usize> = masked.selected().collect();
+        let budget = (probability * text as f64).round() as usize;
+        prop_assert_eq!(taken.len(), budget.max(in_phrases.len()));
+        prop_assert!(taken.is_superset(&in_phrases));
+    }
+}
