@@ -2,7 +2,9 @@
 //!
 //! In the family of cloze and recurring-span pre-training. Masked language modelling runs beside it on the same passage.
 use objectives::tch::{Device, Kind, Tensor};
-use objectives::{IGNORE_INDEX, MaskedLmConfig, SpanConfig, masked_lm, masked_positions, span};
+use objectives::{
+    IGNORE_INDEX, MaskedLmConfig, SpanConfig, TokenScores, masked_lm, masked_positions, span,
+};
 use rand::Rng;
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
@@ -253,8 +255,10 @@ impl Task for ClozeTask<'_> {
         let mut total = reading.f_mul_scalar(config.reading_weight)?;
         // A small batch may have nothing to predict.
         if !masked.is_empty() {
-            let logits = self.model.mlm_logits(&masked.gather(&hidden)?)?;
-            let mlm = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
+            let rows = self.model.mlm_transform(&masked.gather(&hidden)?)?;
+            let (weight, bias) = self.model.decoder()?;
+            let scores = TokenScores::linear(&rows, weight, Some(bias));
+            let mlm = masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?;
             total = mlm.f_add(&total)?;
             parts.push(("mlm", mlm.detach()));
         }

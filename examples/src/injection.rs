@@ -1,7 +1,7 @@
 //! Knowledge injection: entity completion on masked triples (*Bridging the Language Gap*, section III-B).
 use kg_triples::Sequence;
 use objectives::tch::Tensor;
-use objectives::{EntityCompletionConfig, entity_completion, masked_positions};
+use objectives::{EntityCompletionConfig, TokenScores, entity_completion, masked_positions};
 use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model};
 
@@ -83,9 +83,11 @@ impl Task for InjectionTask<'_> {
         let labels = pad_rows(&labels, objectives::IGNORE_INDEX, device)?;
         let masked = masked_positions(&labels)?;
         let hidden = masked.gather(&self.model.encode(&inputs, true)?)?; // [N, H]
-        let logits = self.model.mlm_logits(&hidden)?; // [N, V]
+        let rows = self.model.mlm_transform(&hidden)?;
+        let (weight, bias) = self.model.decoder()?;
+        let scores = TokenScores::linear(&rows, weight, Some(bias));
         let entities = Tensor::f_from_slice(&entities)?.f_to_device(device)?;
-        let loss = entity_completion(&logits, &masked.targets, &entities, &self.config)?;
+        let loss = entity_completion(scores, &masked.targets, &entities, &self.config)?;
         Ok(StepLosses::single("entity_completion", loss))
     }
 }

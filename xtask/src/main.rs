@@ -94,9 +94,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run the criterion benches
-    #[command(after_help = "Options go to criterion as they are.\n\nExamples:\n  \
-        cargo xtask bench\n  cargo xtask bench --quick\n  cargo xtask bench V=4000")]
+    /// Run the criterion benches, measure peak memory, and write target/bench/summary.json
+    #[command(
+        after_help = "Options go to criterion as they are; --quick also leaves out the largest \
+        cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
+        cargo xtask bench info_nce"
+    )]
     Bench {
         /// Passed on to criterion
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -140,8 +143,15 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::Bench { arguments } => {
             ensure(root, Options::default())?;
             let mut bench = cargo(root);
-            bench.args(["bench", "-p", "benches", "--benches", "--"]).args(arguments);
-            run(&mut bench)
+            bench.args(["bench", "-p", "benches", "--benches", "--"]).args(&arguments);
+            let code = run(&mut bench)?;
+            if code != 0 || !leaves_times(&arguments) {
+                return Ok(code);
+            }
+            let mut summary = cargo(root);
+            summary.args(["run", "--release", "-p", "benches", "--bin", "summary", "--"]);
+            summary.args(arguments.iter().filter(|argument| *argument == "--quick"));
+            run(&mut summary)
         }
     }
 }
@@ -159,6 +169,12 @@ fn demo_arguments(given: &[String]) -> Vec<String> {
     }
     arguments.extend_from_slice(given);
     arguments
+}
+
+/// Whether criterion, asked like this, times anything.
+fn leaves_times(arguments: &[String]) -> bool {
+    let shows = ["--help", "-h", "--list", "--test", "--version", "-V"];
+    !arguments.iter().any(|argument| shows.contains(&argument.as_str()))
 }
 
 /// Set-up, then one program of `examples/`, optimised.
@@ -200,6 +216,8 @@ mod tests {
         assert_eq!(passed(&line), line[2..]);
         assert_eq!(passed(&["xtask", "demo", "--", "--help"]), ["--help"]);
         assert_eq!(passed(&["xtask", "bench", "--quick"]), ["--quick"]);
+        assert!(leaves_times(&passed(&["xtask", "bench", "--quick"])));
+        assert!(!leaves_times(&passed(&["xtask", "bench", "--", "--list"])));
         assert!(passed(&["xtask", "demo"]).is_empty());
     }
 }

@@ -1,21 +1,43 @@
 use std::error::Error;
 
 use objectives::tch::{Device, Kind, Tensor};
-use objectives::{MaskedLmConfig, masked_lm, masked_positions};
+use objectives::{
+    ContrastConfig, ContrastRows, MaskedLmConfig, NegativeQueue, QueueConfig, Term, TokenScores,
+    combine, masked_lm, masked_positions, mep,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let options = (Kind::Float, Device::Cpu);
     // Two sentences of four tokens; -100 where no token was masked. Your data loader makes these.
     let labels = Tensor::from_slice(&[-100_i64, 2, -100, -100, -100, -100, 0, 1]).view([2, 4]);
-    // What your encoder and your LM head make of them: H = 3, V = 5.
-    let hidden = Tensor::zeros([2, 4, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-    let decoder = Tensor::eye_m(5, 3, (Kind::Float, Device::Cpu));
+    // What your encoder makes of them, H = 3, and the last layer of your LM head, V = 5.
+    let hidden = Tensor::zeros([2, 4, 3], options).set_requires_grad(true);
+    let decoder = Tensor::eye_m(5, 3, options);
 
+    // Masked language modelling, on the three masked tokens alone and without their logits.
     let masked = masked_positions(&labels)?;
-    let logits = masked.gather(&hidden)?.matmul(&decoder.tr()); // [N, V] for N = 3 masked tokens
-    let loss = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
-    loss.backward();
+    let rows = masked.gather(&hidden)?; // [3, H]
+    let scores = TokenScores::linear(&rows, &decoder, None);
+    let mlm = masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?;
 
-    println!("loss {:.4} nats, ln 5 = {:.4}", loss.double_value(&[]), 5_f64.ln());
+    // Each sentence's first token looks for its entity's description, among those of earlier steps.
+    let mut queue = NegativeQueue::new(3, options, &QueueConfig { size: 8, ..Default::default() })?;
+    let descriptions = Tensor::ones([2, 3], options);
+    let mentions = hidden.select(1, 0); // [2, H]
+    let known = ContrastRows::default();
+    let mep = mep(&mentions, &descriptions, &mut queue, &known, &ContrastConfig::paper())?;
+
+    let sum = combine(&[
+        Term { name: "mlm", weight: 1.0, loss: &mlm },
+        Term { name: "mep", weight: 1.0, loss: &mep },
+    ])?;
+    sum.total.backward();
+
+    println!("loss {:.4} nats", sum.total.double_value(&[]));
+    for (name, part) in &sum.parts {
+        println!("  {name} {:.4}", part.double_value(&[])); // nothing known yet: ln 5, ln 8
+    }
+    println!("the queue holds {} of {} keys", queue.len(), queue.capacity());
     println!("gradient of the hidden states:");
     let grad = hidden.grad();
     for row in 0..2 {
