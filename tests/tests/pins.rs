@@ -27,3 +27,54 @@ fn the_shipped_base_is_what_its_card_says() {
     assert_eq!(config["type_vocab_size"], 2);
     assert!(read("data/base/README.md").contains("cargo xtask pretrain-base"));
 }
+
+/// Every function, test and bench that the map of equations names is there.
+#[test]
+fn the_map_of_equations_names_what_exists() {
+    let (map, exports) = (read("docs/objectives.md"), read("crates/objectives/src/lib.rs"));
+    let masking = read("crates/objectives/src/masking/mod.rs");
+    let exists =
+        |path: String| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).exists();
+    let names = |cell: &str| -> Vec<String> {
+        let words = cell
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .flat_map(|code| code.split([' ', ',', '{', '}', ':']));
+        words.filter(|word| !word.is_empty() && *word != "masking").map(str::to_owned).collect()
+    };
+    let rows: Vec<Vec<&str>> = map
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').collect())
+        .skip(2)
+        .collect();
+    assert!(rows.len() > 15, "the table has moved");
+    for row in rows {
+        let [_, functions, tests, benches] = row[..] else { panic!("{row:?}") };
+        for name in names(functions) {
+            let known = |text: &str| {
+                text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+            };
+            assert!(
+                known(&exports) || known(&masking) || name == "linear",
+                "{name} is not exported"
+            );
+        }
+        if tests.contains("the same names") {
+            for name in names(functions) {
+                assert!(exists(format!("crates/objectives/tests/{name}.rs")), "no test {name}");
+            }
+        }
+        for name in names(tests) {
+            let file = format!("crates/objectives/tests/{name}.rs");
+            assert!(
+                exists(file) || exists(format!("crates/objectives/tests/{name}")),
+                "no test {name}"
+            );
+        }
+        for name in names(benches) {
+            assert!(exists(format!("benches/benches/{name}.rs")), "no bench {name}");
+        }
+    }
+}
