@@ -1,9 +1,10 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "autocast",
     "linear_cross_entropy",
+    "logit_chunks",
     "optim",
     "precision",
     "product",

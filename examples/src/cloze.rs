@@ -263,7 +263,7 @@ impl Task for ClozeTask<'_> {
             parts.push(("mlm", mlm.detach()));
         }
         let tokens = ids.iter().map(|row| row.len() as u64).sum();
-        Ok(StepLosses { total, parts, tokens: Some(tokens) })
+        Ok(StepLosses { total, parts, tokens: Some(tokens), accumulated: false })
     }
 }
 

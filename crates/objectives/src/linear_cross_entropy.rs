@@ -1,6 +1,6 @@
 //! Cross-entropy of a linear layer whose outputs are too many to hold.
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 use torch_ext::LossReduction;
 
 use crate::checks::{expect_device, expect_ids, expect_kind, expect_shape, first_true};
@@ -16,8 +16,8 @@ pub struct LinearCrossEntropyConfig {
     pub ignore_index: i64,
     /// ε, in `[0, 1)`: the share of each target spread evenly over all V outputs, the target among them.
     pub label_smoothing: f64,
-    /// Rows whose logits exist at once, at least 1. `None`: as many as fit 64 MiB (128 MiB of bfloat16 or
-    /// float16) on the CPU and 512 MiB on a GPU.
+    /// Rows whose logits exist at once, at least 1. `None`: as many as fit memory that is there anyway, see
+    /// [`torch_ext::LinearCrossEntropy::chunk_rows`].
     pub chunk_rows: Option<i64>,
     /// Whether to report how many targets have the largest logit.
     pub accuracy: bool,
@@ -224,29 +224,11 @@ impl Kernel<'_> {
             reduction,
             weights,
             label_smoothing: self.label_smoothing,
-            chunk_rows: match self.chunk_rows {
-                Some(rows) => rows,
-                None => default_chunk(hidden, weight.size2()?.0)?,
-            },
+            chunk_rows: self.chunk_rows,
             correct: self.correct,
         };
         Ok(torch_ext::linear_cross_entropy(hidden, weight, bias, targets, &options)?)
     }
-}
-
-/// Rows of logits within the memory that [`LinearCrossEntropyConfig::chunk_rows`] promises, equally many in each chunk.
-fn default_chunk(hidden: &Tensor, vocabulary: i64) -> Result<i64, LossError> {
-    // Low-precision rows of a few sentences then fit one chunk, whose product needs no float32 sums beside it.
-    let (element, on_cpu) = match hidden.f_kind()? {
-        Kind::Double => (8, 64 << 20),
-        Kind::Float => (4, 64 << 20),
-        _ => (2, 128 << 20),
-    };
-    let budget: i64 = if hidden.device() == Device::Cpu { on_cpu } else { 512 << 20 };
-    let most = (budget / (element * vocabulary.max(1))).max(1);
-    let rows = hidden.size2()?.0.max(1);
-    let chunks = (rows + most - 1) / most;
-    Ok((rows + chunks - 1) / chunks)
 }
 
 /// Refuses NaN and infinities.

@@ -25,8 +25,9 @@ pub struct LinearCrossEntropy<'a> {
     pub weights: Option<&'a Tensor>,
     /// ε: the share of each target spread evenly over all V outputs.
     pub label_smoothing: f64,
-    /// Rows whose logits exist at once, at least 1.
-    pub chunk_rows: i64,
+    /// Rows whose logits exist at once. `None`: as many as fit the memory of the weight's gradient, which is not written yet
+    /// while they are needed; beyond that, and without such a gradient, 64 MiB on the CPU and 512 MiB on a GPU.
+    pub chunk_rows: Option<i64>,
     /// Whether to report which targets have the largest logit.
     pub correct: bool,
 }
@@ -40,11 +41,12 @@ pub struct TokenLosses {
     pub correct: Option<Tensor>,
 }
 
-/// `-ln softmax(hidden · weightᵀ + bias)[target]` for each row, its logits made `chunk_rows` rows at a time.
+/// `-ln softmax(hidden · weightᵀ + bias)[target]` for each row, its logits made a chunk of rows at a time.
 ///
 /// A custom autograd function: under `Mean` and `Sum` the gradients are made chunk by chunk on the way forward, from the
 /// logits that are there anyway, so a step costs the three matrix products it cannot avoid; `None` makes the logits a second
-/// time on the way back. Beside the gradients no more than one chunk of logits is ever held. Inputs that ask for no
+/// time on the way back. Logits stand in the
+/// memory of the weight's gradient before it is written, so up to H rows need no memory of their own. Inputs that ask for no
 /// gradient cost none. There is no second derivative: asking for one is an error.
 ///
 /// Under autocast the products run in autocast's dtype. For bfloat16 and float16 products, softmax, losses and the sums
@@ -69,7 +71,7 @@ pub struct TokenLosses {
 ///     reduction: LossReduction::Mean,
 ///     weights: None,
 ///     label_smoothing: 0.0,
-///     chunk_rows: 2,
+///     chunk_rows: None,
 ///     correct: false,
 /// };
 /// let loss = linear_cross_entropy(&hidden, &weight, None, &Tensor::from_slice(&[0i64, 4, 1]), &options)?.loss;
@@ -101,7 +103,7 @@ pub fn linear_cross_entropy(
             raw_or_null(options.weights),
             reduction,
             options.label_smoothing,
-            options.chunk_rows,
+            options.chunk_rows.unwrap_or(0),
             &mut loss,
             correct_out,
             error,

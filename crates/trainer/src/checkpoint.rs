@@ -38,6 +38,8 @@ pub struct Checkpoint {
     pub pending_parts: std::collections::BTreeMap<String, f64>,
 }
 
+/// What the task keeps beside the parameters; absent where it keeps nothing.
+const TASK: &str = "task.safetensors";
 const PREFIX: &str = "step-";
 const PARTIAL: &str = ".partial-";
 
@@ -85,6 +87,7 @@ impl Checkpoint {
         root: &Path,
         parameters: &[(String, Tensor)],
         optimizer: &AdamW,
+        of_task: &[(String, Tensor)],
         keep: usize,
     ) -> Result<()> {
         fs::create_dir_all(root).map_err(|error| TrainError::file(root, error))?;
@@ -99,6 +102,10 @@ impl Checkpoint {
         let state = optimizer.state();
         let named = state.iter().map(|(name, tensor)| (name.as_str(), tensor));
         write_tensors(partial.path().join("optimizer.safetensors"), named, &[])?;
+        if !of_task.is_empty() {
+            let named = of_task.iter().map(|(name, tensor)| (name.as_str(), tensor));
+            write_tensors(partial.path().join(TASK), named, &[])?;
+        }
         let json =
             serde_json::to_vec_pretty(self).map_err(|error| TrainError::file(&target, error))?;
         whole_file::write(partial.path().join("state.json"), json)
@@ -120,7 +127,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Loads the newest checkpoint below `root` into parameters and optimiser; `None` if there is none.
+    /// Loads the newest checkpoint below `root` into parameters and optimiser, and returns it with the task's own tensors; `None`
+    /// if there is none.
     ///
     /// # Errors
     /// [`TrainError::File`] naming the file and tensor that do not fit; a fingerprint other than `fingerprint` says that
@@ -130,7 +138,7 @@ impl Checkpoint {
         parameters: &[(String, Tensor)],
         optimizer: &mut AdamW,
         fingerprint: &str,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Option<(Self, TensorMap)>> {
         let Some(&step) = steps(root)?.last() else { return Ok(None) };
         let folder = folder_of(root, step);
         let path = folder.join("state.json");
@@ -150,7 +158,9 @@ impl Checkpoint {
         optimizer
             .load_state(&read_tensors(&path)?)
             .map_err(|reason| TrainError::file(&path, reason))?;
-        Ok(Some(state))
+        let path = folder.join(TASK);
+        let of_task = if path.exists() { read_tensors(&path)? } else { TensorMap::new() };
+        Ok(Some((state, of_task)))
     }
 }
 

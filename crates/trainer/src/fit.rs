@@ -73,6 +73,11 @@ pub fn fit(
     let checkpoints = stage.folder.join("checkpoints");
     let fingerprint = fingerprint(config, task)?;
     let resumed = Checkpoint::resume(&checkpoints, parameters, &mut optimizer, &fingerprint)?;
+    if let Some((from, state)) = &resumed {
+        let path = checkpoints.join(format!("step {}", from.step));
+        task.restore(state).map_err(|error| TrainError::file(&path, error))?;
+    }
+    let resumed = resumed.map(|(from, _)| from);
     if let Some(from) = resumed.as_ref().filter(|from| from.environment != stage.environment) {
         let _ = writeln!(
             std::io::stderr(),
@@ -112,6 +117,7 @@ pub fn fit(
         tch::manual_seed(seed_for(config.seed, "torch", step));
         let rng = rng_for(config.seed, "task", step);
         let mut context = Step { batch, number: step, total, rng };
+        optimizer.clear_grads()?;
         let losses = task.losses(&mut context).map_err(|source| TrainError::Task {
             stage: stage.name.clone(),
             step,
@@ -134,8 +140,9 @@ pub fn fit(
         if !loss.is_finite() {
             return Err(not_finite("loss", loss));
         }
-        optimizer.clear_grads()?;
-        losses.total.f_backward()?;
+        if !losses.accumulated {
+            losses.total.f_backward()?;
+        }
         let factor = schedule.factor(step);
         let grad_norm = optimizer.step(factor)?;
         if !grad_norm.is_finite() {
@@ -171,7 +178,12 @@ pub fn fit(
                 pending: (pending.loss, pending.count),
                 pending_parts: pending.parts.clone(),
             };
-            state.save(&checkpoints, parameters, &optimizer, config.keep_checkpoints)?;
+            let of_task = task.state().map_err(|source| TrainError::Task {
+                stage: stage.name.clone(),
+                step,
+                source,
+            })?;
+            state.save(&checkpoints, parameters, &optimizer, &of_task, config.keep_checkpoints)?;
         }
     }
     optimizer.clear_grads()?;

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod accumulate;
 mod batches;
 mod checkpoint;
 mod collate;
@@ -13,6 +14,7 @@ mod schedule;
 mod seed;
 mod task;
 
+pub use accumulate::{Share, accumulate};
 pub use batches::{Batches, Epoch};
 pub use checkpoint::{Checkpoint, Environment};
 pub use collate::{pad_mask, pad_rows};
@@ -25,3 +27,4 @@ pub use progress::Progress;
 pub use schedule::LinearSchedule;
 pub use seed::{rng_for, seed_for};
 pub use task::{Step, StepLosses, Task, TaskError};
+pub use torch_ext::TensorMap;

@@ -1,21 +1,24 @@
 //! The contract between the trainer and a recipe.
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
+use torch_ext::TensorMap;
 
 /// The loss of one batch: what is minimised, and its named parts for the log.
 pub struct StepLosses {
-    /// `[]`, with graph.
+    /// `[]`, with graph unless `accumulated`.
     pub total: Tensor,
     /// `[]` each, in the order they are logged; `loss/<name>` in the metrics.
     pub parts: Vec<(&'static str, Tensor)>,
     /// Tokens of the batch, padding left out, where the examples' lengths do not say it.
     pub tokens: Option<u64>,
+    /// Whether the gradients of `total` are in the parameters already, see [`accumulate`](crate::accumulate).
+    pub accumulated: bool,
 }
 
 impl StepLosses {
     /// A single loss under one name.
     pub fn single(name: &'static str, loss: Tensor) -> Self {
-        Self { parts: vec![(name, loss.detach())], total: loss, tokens: None }
+        Self { parts: vec![(name, loss.detach())], total: loss, tokens: None, accumulated: false }
     }
 }
 
@@ -47,4 +50,23 @@ pub trait Task {
     /// # Errors
     /// Whatever stops the task from computing them; training ends with it.
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError>;
+
+    /// Tensors beside the parameters that training changes: a queue of negatives, running statistics. Checkpoints hold them.
+    ///
+    /// # Errors
+    /// Whatever stops the task from giving them.
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        Ok(Vec::new())
+    }
+
+    /// Takes over what [`state`](Self::state) gave when the checkpoint was written.
+    ///
+    /// # Errors
+    /// If a tensor is missing or does not fit.
+    fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
+        match state.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(format!("{name}: this task keeps no state").into()),
+        }
+    }
 }

@@ -257,3 +257,83 @@ fn frozen_parameters_stay_and_groups_have_their_own_rate() {
         fit(&stage(folder.path(), None), &wrong, &parameters, &mut Guess::new(&model)).unwrap_err();
     assert!(error.to_string().contains("\"bert.\""), "{error}");
 }
+
+/// A task whose loss depends on what earlier steps left: the state must come back with the checkpoint.
+struct Remembers {
+    weight: Tensor,
+    memory: Tensor,
+    lengths: Vec<usize>,
+}
+
+impl Task for Remembers {
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn fingerprint(&self) -> String {
+        "remembers".into()
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let loss = self.weight.f_sub(&self.memory)?.f_square()?.f_sum(tch::Kind::Double)?;
+        self.memory = self.memory.f_mul_scalar(0.5)?.f_add_scalar(step.number as f64)?;
+        Ok(StepLosses::single("distance", loss))
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        Ok(vec![("memory".into(), self.memory.shallow_clone())])
+    }
+
+    fn restore(&mut self, state: &trainer::TensorMap) -> Result<(), TaskError> {
+        self.memory = state.get("memory").ok_or("memory is missing")?.copy();
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_task_keeps_comes_back_with_the_checkpoint() {
+    let _alone = alone();
+    let run = |folder: &Path, interrupt_after| {
+        let weight = Tensor::from_slice(&[3f64, -1.0]).set_requires_grad(true);
+        let memory = Tensor::from_slice(&[1f64, 2.0]);
+        let mut task = Remembers { weight, memory, lengths: vec![1; 8] };
+        let parameters = vec![("weight".to_owned(), task.weight.shallow_clone())];
+        fit(&stage(folder, interrupt_after), &config(), &parameters, &mut task).unwrap();
+        (Vec::<f64>::try_from(&task.weight).unwrap(), Vec::<f64>::try_from(&task.memory).unwrap())
+    };
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let want = run(whole.path(), None);
+    run(broken.path(), Some(7));
+    assert_eq!(run(broken.path(), None), want);
+    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+}
+
+#[test]
+fn accumulated_gradients_equal_those_of_one_large_batch() {
+    let rows = Tensor::arange(35, (tch::Kind::Double, Device::Cpu)).sin().view([7, 5]);
+    let weight = Tensor::arange(5, (tch::Kind::Double, Device::Cpu)).cos().set_requires_grad(true);
+    // Two losses with different numbers of targets: all rows, and those of odd number.
+    let losses = |part: &Tensor, odd: &Tensor| {
+        let out = part.matmul(&weight).tanh();
+        (out.square().sum(tch::Kind::Double), (out * odd).sum(tch::Kind::Double))
+    };
+    let odd = Tensor::arange(7, (tch::Kind::Double, Device::Cpu)).remainder(2);
+    let (all, some) = losses(&rows, &odd);
+    let want = all / 7.0 + some / 3.0 * 0.25;
+    want.backward();
+    let want_grad = weight.grad().copy();
+    let _ = weight.grad().zero_();
+    let parts = [(0, 3), (3, 1), (4, 3)];
+    let got = trainer::accumulate(&parts, |&(first, count)| {
+        let (all, some) = losses(&rows.narrow(0, first, count), &odd.narrow(0, first, count));
+        Ok(vec![
+            trainer::Share { name: "all", weight: 1.0, loss: all / 7.0 },
+            trainer::Share { name: "odd", weight: 0.25, loss: some / 3.0 },
+        ])
+    })
+    .unwrap();
+    let near = |got: &Tensor, want: &Tensor| (got - want).abs().max().double_value(&[]) < 1e-14;
+    assert!(near(&got.total, &want) && got.accumulated);
+    assert!(near(&weight.grad(), &want_grad));
+    assert_eq!(got.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["all", "odd"]);
+}

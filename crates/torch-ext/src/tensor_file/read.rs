@@ -77,6 +77,11 @@ impl TensorFile {
         &self.path
     }
 
+    /// The text that the file keeps under `key` beside its tensors.
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        self.metadata.metadata().as_ref()?.get(key).cloned()
+    }
+
     /// The names of all tensors, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names = self.metadata.offset_keys();

@@ -1,0 +1,302 @@
+#include "logit_chunks.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/amax.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace {
+using at::Tensor;
+
+int64_t megabytes(const Layer& layer, int64_t cpu, int64_t gpu) { return (layer.hidden.is_cpu() ? cpu : gpu) << 20; }
+
+Tensor narrowed(const Tensor& t, int64_t first, int64_t count) {
+  return t.defined() ? t.narrow(0, first, count) : t;
+}
+
+Layer rows_of(const Layer& layer, int64_t first, int64_t count) {
+  auto part = layer;
+  part.hidden = layer.hidden.narrow(0, first, count);
+  part.targets = layer.targets.narrow(0, first, count);
+  return part;
+}
+
+RowResults rows_of(const RowResults& rows, int64_t first, int64_t count) {
+  return {narrowed(rows.losses, first, count), narrowed(rows.correct, first, count),
+          narrowed(rows.scale, first, count), rows.unscale};
+}
+
+// The kernel may give large pages to memory that is about to be written as a whole: an eighth of the page faults' time.
+void advise_large_pages(const Tensor& t) {
+  constexpr uintptr_t kPage = 1 << 21;
+  if (!t.is_cpu()) return;
+  const auto begin = (reinterpret_cast<uintptr_t>(t.data_ptr()) + kPage - 1) / kPage * kPage;
+  const auto end = (reinterpret_cast<uintptr_t>(t.data_ptr()) + t.nbytes()) / kPage * kPage;
+#ifdef MADV_HUGEPAGE
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
+// Logits of a few rows over a part of the vocabulary, and what softmax does with them.
+class Tile {
+ public:
+  // `logits` [rows, columns] is the memory for columns `first` to `first + columns`.
+  Tile(const Layer& layer, Tensor logits, int64_t first)
+      : layer_(layer), logits_(std::move(logits)), first_(first), columns_(logits_.size(1)) {}
+
+  void multiply() { polyqa_product(logits_, layer_.hidden, weight().t(), false); }
+
+  Tensor weight() const { return layer_.weight.narrow(0, first_, columns_); }
+
+  // The logits in the dtype of the sums, bias added: in place where the dtype is that of the products, else in `wide`.
+  Tensor biased(const Tensor& wide = {}) {
+    auto x = logits_.scalar_type() == layer_.sums() ? logits_
+             : wide.defined() ? wide.narrow(0, 0, logits_.numel()).view(logits_.sizes()).copy_(logits_)
+                              : logits_.to(layer_.sums());
+    if (layer_.bias.defined()) x.add_(layer_.bias.narrow(0, first_, columns_));
+    return x;
+  }
+
+  const Tensor& stored() const { return logits_; }
+
+  // Whether each row's target lies here, and its column, 0 for those elsewhere: [rows, 1].
+  std::pair<Tensor, Tensor> targets() const {
+    const auto column = layer_.targets.unsqueeze(1) - first_;
+    const auto here = column.ge(0).logical_and_(column.lt(columns_));
+    return {here, column.clamp(0, columns_ - 1)};
+  }
+
+ private:
+  const Layer& layer_;
+  Tensor logits_;
+  int64_t first_, columns_;
+};
+
+// One pass's running values for each row, [rows, 1].
+struct Softmax {
+  explicit Softmax(const Layer& layer)
+      : largest(at::full({layer.rows(), 1}, -std::numeric_limits<double>::infinity(),
+                         layer.hidden.options().dtype(layer.sums()))),
+        total(at::zeros_like(largest)),
+        target(at::zeros_like(largest)),
+        sum(at::zeros_like(largest)) {}
+
+  // Of logits `x` that come tile by tile.
+  void look(const Tensor& x, const Tile& tile, bool smoothing, const Tensor& correct) {
+    const auto here_column = tile.targets();
+    const auto &here = here_column.first, &column = here_column.second;
+    const auto own = x.amax(1, true);
+    if (correct.defined()) {
+      // A later tile must be larger to win, as the first of equal logits counts.
+      const auto best = x.argmax(1, true).eq(column).logical_and_(here);
+      correct.copy_(at::where(own.gt(largest), best, correct.unsqueeze(1)).squeeze(1));
+    }
+    largest = at::maximum(largest, own);
+    target = at::where(here, x.gather(1, column), target);
+    if (smoothing) sum.add_(x.sum(1, true));
+  }
+
+  Tensor losses(const Layer& layer) const {
+    const double smoothing = layer.label_smoothing;
+    auto loss = total.log().add_(largest).sub_(target, 1 - smoothing);
+    if (smoothing > 0) loss.sub_(sum, smoothing / static_cast<double>(layer.vocabulary()));
+    return loss.squeeze(1);
+  }
+
+  Tensor largest, total, target, sum;
+};
+
+// From probabilities times scale to the gradient of the logits times scale.
+void subtract_targets(Tensor& x, const Layer& layer, const Tile& tile, const Tensor& scale) {
+  const double smoothing = layer.label_smoothing;
+  const auto here_column = tile.targets();
+  x.scatter_add_(1, here_column.second, scale.mul(smoothing - 1).mul_(here_column.first));
+  if (smoothing > 0) x.sub_(scale.mul(smoothing / static_cast<double>(layer.vocabulary())));
+}
+
+Tensor product(const Tensor& a, const Tensor& b) {
+  auto result = at::empty({a.size(0), b.size(1)}, a.options());
+  polyqa_product(result, a, b, false);
+  return result;
+}
+
+// out (+)= a * b * factor, where `out` may be in the dtype of the sums and a, b in the products'.
+void product_into(Tensor out, const Tensor& a, const Tensor& b, bool accumulate, double factor) {
+  if (out.scalar_type() == a.scalar_type()) {
+    polyqa_product(out, a, factor == 1 ? b : b.mul(factor), accumulate);
+  } else if (accumulate) {
+    out.add_(product(a, b), factor);
+  } else {
+    out.copy_(product(a, b));
+    if (factor != 1) out.mul_(factor);
+  }
+}
+
+// A few rows over the whole vocabulary at once, in a buffer of their own.
+void run_rows(const Layer& layer, Tensor buffer, const RowResults& rows, Gradients* gradients, bool is_first) {
+  Tile all(layer, buffer.narrow(0, 0, layer.rows()), 0);
+  all.multiply();
+  // A block of rows at a time, so that softmax stays in a core's cache.
+  const auto vocabulary = std::max<int64_t>(1, layer.vocabulary());
+  const auto step = layer.hidden.is_cpu() ? std::max<int64_t>(1, (1 << 18) / vocabulary) : layer.rows();
+  for (int64_t first = 0; first < layer.rows(); first += step) {
+    const auto count = std::min(step, layer.rows() - first);
+    const auto part = rows_of(layer, first, count);
+    const auto own = rows_of(rows, first, count);
+    Tile tile(part, all.stored().narrow(0, first, count), 0);
+    auto x = tile.biased();
+    Softmax softmax(part);
+    softmax.look(x, tile, layer.label_smoothing > 0, own.correct);
+    x.sub_(softmax.largest).exp_();
+    softmax.total = x.sum(1, true);
+    own.losses.copy_(softmax.losses(part));
+    if (!own.scale.defined()) continue;
+    x.mul_(own.scale / softmax.total);
+    subtract_targets(x, part, tile, own.scale);
+    if (tile.stored().scalar_type() != layer.sums()) tile.stored().copy_(x);
+  }
+  if (!gradients) return;
+  const auto& logits = all.stored();
+  if (gradients->hidden.defined()) {
+    product_into(gradients->hidden, logits, layer.weight, false, 1);
+    if (rows.unscale != 1) gradients->hidden.mul_(rows.unscale);
+  }
+  if (gradients->bias.defined()) gradients->bias.add_(logits.sum(0, false, layer.sums()), rows.unscale);
+  if (!gradients->weight.defined()) return;
+  if (gradients->weight.scalar_type() == logits.scalar_type()) {
+    product_into(gradients->weight, logits.t(), layer.hidden, !is_first, rows.unscale);
+    return;
+  }
+  const int64_t tile = layer.hidden.is_cpu() ? 8192 : 65536;
+  for (int64_t v = 0; v < layer.vocabulary(); v += tile) {
+    const auto count = std::min(tile, layer.vocabulary() - v);
+    product_into(gradients->weight.narrow(0, v, count), logits.narrow(1, v, count).t(), layer.hidden, !is_first,
+                 rows.unscale);
+  }
+}
+
+// Rows whose logits stand, a tile of the vocabulary after the other, at the end of the memory of the weight's gradient, which
+// is written from its beginning: a row of it needs no logits but those of its own tile, and is never ahead of the tiles left.
+void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& gradients) {
+  const auto count = layer.rows(), vocabulary = layer.vocabulary();
+  const auto options = layer.hidden.options();
+  const auto size = static_cast<int64_t>(layer.hidden.element_size());
+  char* base = static_cast<char*>(gradients.weight.data_ptr()) + gradients.weight.nbytes() - count * vocabulary * size;
+  const bool in_place = layer.hidden.scalar_type() == layer.sums();
+  const auto fitting = megabytes(layer, 8, 128) / (4 * count) / 64 * 64;
+  const auto step = std::min(vocabulary, std::max<int64_t>(64, fitting));
+  auto each = [&](auto&& use) {
+    for (int64_t v = 0; v < vocabulary; v += step) {
+      const auto columns = std::min(step, vocabulary - v);
+      Tile tile(layer, at::from_blob(base + v * count * size, {count, columns}, options), v);
+      use(tile, v, columns);
+    }
+  };
+  // One piece of memory for all low-precision tiles: a new one for each would cost as much as the products.
+  const Tensor wide = in_place ? Tensor() : at::empty({count * step}, options.dtype(layer.sums()));
+  Softmax softmax(layer);
+  if (rows.correct.defined()) rows.correct.fill_(false);
+  each([&](Tile& tile, int64_t, int64_t) {
+    tile.multiply();
+    softmax.look(tile.biased(wide), tile, layer.label_smoothing > 0, rows.correct);
+  });
+  // Low-precision tiles keep their logits, so that probabilities are rounded once.
+  auto exponentials = [&](Tile& tile, bool again) {
+    if (again && in_place) return tile.stored();
+    auto x = in_place ? tile.stored() : tile.biased(wide);
+    return x.sub_(softmax.largest).exp_();
+  };
+  each([&](Tile& tile, int64_t, int64_t) { softmax.total.add_(exponentials(tile, false).sum(1, true)); });
+  rows.losses.copy_(softmax.losses(layer));
+
+  const auto factor = rows.scale / softmax.total;
+  auto scratch = at::empty({count * step}, options);
+  if (gradients.hidden.defined()) gradients.hidden.zero_();
+  each([&](Tile& tile, int64_t v, int64_t columns) {
+    auto logits = scratch.narrow(0, 0, count * columns).view({count, columns});
+    auto x = exponentials(tile, true);
+    if (in_place) {
+      at::mul_out(logits, x, factor);
+      subtract_targets(logits, layer, tile, rows.scale);
+    } else {
+      x.mul_(factor);
+      subtract_targets(x, layer, tile, rows.scale);
+      logits.copy_(x);
+    }
+    if (gradients.hidden.defined()) product_into(gradients.hidden, logits, tile.weight(), true, 1);
+    if (gradients.bias.defined()) {
+      gradients.bias.narrow(0, v, columns).add_(logits.sum(0, false, layer.sums()), rows.unscale);
+    }
+    product_into(gradients.weight.narrow(0, v, columns), logits.t(), layer.hidden, false, rows.unscale);
+  });
+  if (gradients.hidden.defined() && rows.unscale != 1) gradients.hidden.mul_(rows.unscale);
+}
+
+// Rows whose logits fit the memory of the weight's gradient.
+int64_t rows_in_gradient(const Layer& layer, const Tensor& weight) {
+  const auto element = static_cast<int64_t>(layer.hidden.element_size());
+  auto fitting = static_cast<int64_t>(weight.element_size()) * weight.size(1) / element;
+  // A sum over more enlarged float16 rows could leave its range.
+  if (layer.hidden.scalar_type() == at::kHalf) fitting = std::min<int64_t>(fitting, 512);
+  return std::min(layer.rows(), layer.chunk_rows > 0 ? std::min(layer.chunk_rows, fitting) : fitting);
+}
+
+// Equally many rows in each chunk, and as many as fit the memory set aside where nobody says how many.
+int64_t rows_of_chunk(const Layer& layer, int64_t rows) {
+  const auto element = static_cast<int64_t>(layer.hidden.element_size());
+  const auto fitting = megabytes(layer, 64, 512) / (element * std::max<int64_t>(1, layer.vocabulary()));
+  const auto most = std::max<int64_t>(1, layer.chunk_rows > 0 ? layer.chunk_rows : fitting);
+  const auto chunks = std::max<int64_t>(1, (rows + most - 1) / most);
+  return (rows + chunks - 1) / chunks;
+}
+}  // namespace
+
+Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::ScalarType weight_dtype) {
+  const auto options = layer.hidden.options().dtype(layer.sums());
+  Gradients gradients;
+  if (hidden) gradients.hidden = at::empty(layer.hidden.sizes(), options);
+  if (weight) {
+    // One product sums in float32 by itself; bfloat16 has float32's range, so its result needs no more room.
+    const auto products = layer.weight.options();
+    const bool low = weight_dtype == at::kBFloat16 && layer.weight.scalar_type() == at::kBFloat16;
+    const auto once = layer.chunk_rows > 0 ? std::min(layer.chunk_rows, layer.weight.size(1)) : layer.weight.size(1);
+    gradients.weight = at::empty(layer.weight.sizes(), low && layer.rows() <= once ? products : options);
+    advise_large_pages(gradients.weight);
+    if (layer.rows() == 0) gradients.weight.zero_();
+  }
+  if (bias) gradients.bias = at::zeros({layer.vocabulary()}, options);
+  return gradients;
+}
+
+void run_chunks(const Layer& layer, const RowResults& rows, Gradients* gradients) {
+  int64_t done = 0;
+  if (gradients && gradients->weight.defined() && layer.rows() > 0) {
+    done = rows_in_gradient(layer, gradients->weight);
+    if (done > 0) {
+      Gradients own = *gradients;
+      own.hidden = narrowed(gradients->hidden, 0, done);
+      run_in_gradient(rows_of(layer, 0, done), rows_of(rows, 0, done), own);
+    }
+  }
+  const auto left = layer.rows() - done;
+  if (left == 0) return;
+  const auto step = rows_of_chunk(layer, left);
+  auto buffer = at::empty({step, layer.vocabulary()}, layer.hidden.options());
+  for (int64_t first = done; first < layer.rows(); first += step) {
+    const auto count = std::min(step, layer.rows() - first);
+    Gradients own;
+    if (gradients) own = {narrowed(gradients->hidden, first, count), gradients->weight, gradients->bias};
+    run_rows(rows_of(layer, first, count), buffer, rows_of(rows, first, count), gradients ? &own : nullptr,
+             first == 0);
+  }
+}

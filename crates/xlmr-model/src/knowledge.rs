@@ -1,0 +1,237 @@
+//! What knowledge tasks train beside the encoder: projection heads and relation embeddings.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use torch_ext::{TensorFile, TensorMap, write_tensors};
+
+use crate::parameters::{Init, Spec};
+use crate::projection::copy_into;
+use crate::{Config, Error, Projection, ProjectionKind, Result};
+
+/// The file beside a checkpoint; transformers does not look at it.
+const FILE: &str = "knowledge.safetensors";
+const RELATIONS: &str = "relations.weight";
+const HEADS: [&str; 4] = ["mep_query", "mep_key", "oe_query", "oe_key"];
+
+/// Sizes and layers of [`Knowledge`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KnowledgeConfig {
+    /// The layers of the four heads.
+    pub projection: ProjectionKind,
+    /// d_p, the inner size of the heads; absent: H, as in the released code (the paper does not say).
+    pub inner_size: Option<i64>,
+}
+
+/// Heads and relation embeddings of *XLM-K*: masked entity prediction (Eq. 1 and 2) and object entailment (Eq. 3 and 4).
+///
+/// The four heads share no parameter; the encoder under them is one.
+#[derive(Debug)]
+pub struct Knowledge {
+    config: KnowledgeConfig,
+    relations: Vec<String>,
+    hidden_size: i64,
+    /// Under `knowledge.`, parameters and buffers.
+    tensors: BTreeMap<String, (Tensor, bool)>,
+    heads: [Projection; 4],
+    table: Tensor,
+}
+
+impl Knowledge {
+    /// Fresh heads for an encoder of `config`, and an embedding for each of `relations`, from N(0, `initializer_range`).
+    ///
+    /// The values depend on `seed` and each tensor's name alone.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a relation stands twice or `inner_size` is below 1; [`Error::Torch`].
+    pub fn new(
+        encoder: &Config,
+        config: &KnowledgeConfig,
+        relations: &[String],
+        device: Device,
+        seed: u64,
+    ) -> Result<Self> {
+        let specs = specs(config, encoder.hidden_size, relations)?;
+        let mut tensors = BTreeMap::new();
+        for (spec, trains) in specs {
+            let tensor = spec.fresh(encoder.initializer_range, seed, device)?;
+            tensors.insert(spec.name, (tensor.f_set_requires_grad(trains)?, trains));
+        }
+        Self::assemble(config.clone(), relations.to_vec(), encoder.hidden_size, tensors)
+    }
+
+    fn assemble(
+        config: KnowledgeConfig,
+        relations: Vec<String>,
+        hidden_size: i64,
+        tensors: BTreeMap<String, (Tensor, bool)>,
+    ) -> Result<Self> {
+        let get = |name: &str| match tensors.get(name) {
+            Some((tensor, _)) => Ok(tensor.shallow_clone()),
+            None => Err(Error::input("tensors", name, "none of that name")),
+        };
+        let head = |name: &str| Projection::new(name, config.projection, &get);
+        let [first, second, third, fourth] = HEADS;
+        let heads = [head(first)?, head(second)?, head(third)?, head(fourth)?];
+        let table = get(RELATIONS)?;
+        Ok(Self { config, relations, hidden_size, tensors, heads, table })
+    }
+
+    /// `z_q` of Eq. 1: the projected states `[B, H]` of the mentions' first tokens.
+    ///
+    /// # Errors
+    /// As [`Projection::apply`].
+    pub fn mep_query(&self, states: &Tensor, train: bool) -> Result<Tensor> {
+        self.heads[0].apply(states, train)
+    }
+
+    /// `z_k` of Eq. 2: the projected `<s>` states `[B, H]` of the descriptions.
+    ///
+    /// # Errors
+    /// As [`Projection::apply`].
+    pub fn mep_key(&self, states: &Tensor, train: bool) -> Result<Tensor> {
+        self.heads[1].apply(states, train)
+    }
+
+    /// `z_q` of Eq. 3: the projected sums of the subjects' `<s>` states `[B, H]` and their relations' embeddings.
+    ///
+    /// # Shapes
+    /// - `relations`: `[B]` i64, places in [`relations`](Self::relations)
+    ///
+    /// # Errors
+    /// [`Error::Input`] for relations that do not exist; as [`Projection::apply`].
+    pub fn oe_query(&self, subjects: &Tensor, relations: &Tensor, train: bool) -> Result<Tensor> {
+        let count = i64::try_from(self.relations.len()).unwrap_or(i64::MAX);
+        let outside = relations.f_lt(0)?.f_logical_or(&relations.f_ge(count)?)?;
+        if relations.size() != [subjects.size().first().copied().unwrap_or(0)]
+            || relations.kind() != Kind::Int64
+            || outside.f_any()?.f_int64_value(&[])? != 0
+        {
+            let got = format!("{:?} {:?}, or one outside", relations.kind(), relations.size());
+            return Err(Error::input("relations", format!("[B] Int64 in 0..{count}"), got));
+        }
+        let sums = subjects.f_add(&self.table.f_index_select(0, relations)?)?;
+        self.heads[2].apply(&sums, train)
+    }
+
+    /// `z_k` of Eq. 4: the projected `<s>` states `[B, H]` of the objects' descriptions.
+    ///
+    /// # Errors
+    /// As [`Projection::apply`].
+    pub fn oe_key(&self, states: &Tensor, train: bool) -> Result<Tensor> {
+        self.heads[3].apply(states, train)
+    }
+
+    /// The names of the relations; a relation's number is its place.
+    pub fn relations(&self) -> &[String] {
+        &self.relations
+    }
+
+    /// What trains, by name under `knowledge.`, sorted; shallow clones.
+    pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
+        self.named(true)
+    }
+
+    /// The running statistics of batch norm, by name under `knowledge.`; none for plain heads. Shallow clones.
+    pub fn named_buffers(&self) -> Vec<(String, Tensor)> {
+        self.named(false)
+    }
+
+    fn named(&self, trains: bool) -> Vec<(String, Tensor)> {
+        self.tensors
+            .iter()
+            .filter(|(_, (_, own))| *own == trains)
+            .map(|(name, (tensor, _))| (format!("knowledge.{name}"), tensor.shallow_clone()))
+            .collect()
+    }
+
+    /// Takes over running statistics that [`named_buffers`](Self::named_buffers) gave.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if one is missing or has another shape.
+    pub fn restore_buffers(&self, state: &TensorMap) -> Result<()> {
+        for (name, own) in self.named_buffers() {
+            let shape = state.get(&name).map(Tensor::size);
+            if shape.as_ref() != Some(&own.size()) {
+                let expected = format!("{name} {:?}", own.size());
+                return Err(Error::input("state", expected, format!("{shape:?}")));
+            }
+            if let Some(tensor) = state.get(&name) {
+                copy_into(&own, tensor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `knowledge.safetensors` into a model's folder, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::TorchExt`] naming the file.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
+        let path = folder.as_ref().join(FILE);
+        let json = |value: serde_json::Result<String>| {
+            value.map_err(|source| Error::Json { path: path.clone(), source })
+        };
+        let config = json(serde_json::to_string(&self.config))?;
+        let relations = json(serde_json::to_string(&self.relations))?;
+        let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
+        let metadata = [("config", config.as_str()), ("relations", relations.as_str())];
+        Ok(write_tensors(&path, named, &metadata)?)
+    }
+
+    /// Reads what [`save`](Self::save) wrote, for an encoder of `config`.
+    ///
+    /// # Errors
+    /// [`Error::TorchExt`] or [`Error::Json`] naming the file if it cannot be read, [`Error::Stored`] naming the tensor that does
+    /// not fit the encoder.
+    pub fn load(folder: impl AsRef<Path>, encoder: &Config, device: Device) -> Result<Self> {
+        let path = folder.as_ref().join(FILE);
+        let file = TensorFile::open(&path)?;
+        let text = |key: &str| file.metadata(key).unwrap_or_default();
+        let json = |source| Error::Json { path: path.clone(), source };
+        let config: KnowledgeConfig = serde_json::from_str(&text("config")).map_err(json)?;
+        let relations: Vec<String> = serde_json::from_str(&text("relations")).map_err(json)?;
+        let mut tensors = BTreeMap::new();
+        for (spec, trains) in specs(&config, encoder.hidden_size, &relations)? {
+            let tensor = file.read(&spec.name)?;
+            if tensor.size() != spec.shape || tensor.kind() != Kind::Float {
+                return Err(Error::Stored {
+                    path,
+                    tensor: spec.name,
+                    expected: format!("Float {:?}", spec.shape),
+                    got: format!("{:?} {:?}", tensor.kind(), tensor.size()),
+                });
+            }
+            let tensor = tensor.f_to_device(device)?.f_set_requires_grad(trains)?;
+            tensors.insert(spec.name, (tensor, trains));
+        }
+        Self::assemble(config, relations, encoder.hidden_size, tensors)
+    }
+
+    /// H, the size of the states that the heads take.
+    pub fn hidden_size(&self) -> i64 {
+        self.hidden_size
+    }
+}
+
+fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<Vec<(Spec, bool)>> {
+    let inner = config.inner_size.unwrap_or(hidden);
+    if inner < 1 {
+        return Err(Error::input("inner_size", "1 or more", inner.to_string()));
+    }
+    let mut sorted: Vec<&String> = relations.iter().collect();
+    sorted.sort_unstable();
+    if let Some([twice, _]) = sorted.windows(2).find(|pair| pair.first() == pair.last()) {
+        return Err(Error::input("relations", "each once", format!("{twice} twice")));
+    }
+    let mut specs: Vec<(Spec, bool)> = HEADS
+        .iter()
+        .flat_map(|name| Projection::specs(name, hidden, inner, config.projection))
+        .collect();
+    let rows = i64::try_from(relations.len()).unwrap_or(i64::MAX);
+    let table = Spec { name: RELATIONS.into(), shape: vec![rows, hidden], init: Init::Normal };
+    specs.push((table, true));
+    Ok(specs)
+}
