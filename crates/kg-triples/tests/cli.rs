@@ -93,7 +93,7 @@ fn sample_mix_questions_and_stats_work_together() {
 #[test]
 fn help_has_examples() {
     let dir = tempdir().unwrap();
-    for command in ["", "sample", "mix", "questions", "stats"] {
+    for command in ["", "sample", "mix", "questions", "mentions", "entailment", "stats"] {
         assert!(stdout(&run(dir.path(), &format!("{command} --help"))).contains("Example"));
     }
 }

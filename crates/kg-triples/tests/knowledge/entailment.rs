@@ -1,0 +1,169 @@
+use std::collections::BTreeMap;
+
+use kg_triples::jsonl::{JsonlReader, JsonlWriter};
+use kg_triples::knowledge::{
+    EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport, RelationIds,
+    SameLanguage,
+};
+use kg_triples::{GraphBuilder, KnowledgeGraph};
+use tempfile::tempdir;
+
+use super::{common, decode, described, tokenizer};
+
+fn graph(triples: &[[&str; 3]]) -> KnowledgeGraph {
+    let mut builder = GraphBuilder::default();
+    for [subject, relation, object] in triples {
+        builder.add_triple(subject, relation, object).unwrap();
+    }
+    builder.build()
+}
+
+#[test]
+fn an_empty_table_is_the_default() {
+    assert_eq!(toml::from_str::<EntailmentConfig>(""), Ok(EntailmentConfig::default()));
+    assert!(toml::from_str::<EntailmentConfig>("sed = 3").is_err());
+}
+
+#[test]
+fn relations_are_numbered_densely() {
+    let relations = RelationIds::of(&common::countries());
+    assert_eq!(relations.ids(), ["P36", "P37"]);
+    assert_eq!((relations.len(), relations.is_empty()), (2, false));
+    assert_eq!(["P36", "P37", "P1"].map(|id| relations.number(id)), [Some(0), Some(1), None]);
+    assert!(RelationIds::of(&graph(&[])).is_empty());
+}
+
+#[test]
+fn languages_differ_whenever_possible_and_all_pairs_are_drawn() {
+    let graph = graph(&[["A", "P1", "B"]]);
+    // The subject's own language would leave the object without another: only (de, en) is left.
+    for (subject, object, pairs) in [
+        (&["en", "de"][..], &["en"][..], &[("de", "en")][..]),
+        (&["en"], &["de"], &[("en", "de")]),
+        (&["en", "de"], &["de", "en"], &[("de", "en"), ("en", "de")]),
+        (&["en", "zh"], &["de", "en"], &[("en", "de"), ("zh", "de"), ("zh", "en")]),
+    ] {
+        let encoded = described(&[("A", subject), ("B", object)]).encode(tokenizer(), 32).unwrap();
+        let examples = EntailmentExamples::new(&graph, &encoded, EntailmentConfig::default());
+        let mut drawn = BTreeMap::new();
+        for index in 0..900 {
+            let example = examples.example(index).unwrap();
+            assert_ne!(example.subject_language, example.object_language);
+            for (entity, code, ids) in [
+                ("A", example.subject_language, &example.subject_ids),
+                ("B", example.object_language, &example.object_ids),
+            ] {
+                assert!(decode(ids).contains(&format!("{entity}inthewordsof{code}")));
+                assert!(ids.len() <= 32 && ids[0] == 0 && *ids.last().unwrap() == 2);
+            }
+            let pair = (example.subject_language.to_string(), example.object_language.to_string());
+            *drawn.entry(pair).or_insert(0_usize) += 1;
+        }
+        let expected: Vec<_> =
+            pairs.iter().map(|(u, t)| ((*u).to_owned(), (*t).to_owned())).collect();
+        assert_eq!(drawn.keys().cloned().collect::<Vec<_>>(), expected);
+        drawn
+            .values()
+            .for_each(|count| assert!(count.abs_diff(900 / pairs.len()) < 80, "{drawn:?}"));
+    }
+}
+
+#[test]
+fn triples_left_out_are_counted_by_reason() {
+    let graph = graph(&[
+        ["A", "P1", "B"],
+        ["A", "P2", "C"],
+        ["A", "P3", "X"],
+        ["X", "P3", "A"],
+        ["C", "P1", "A"],
+        ["X", "P9", "Y"],
+    ]);
+    let encoded = described(&[("A", &["en"]), ("B", &["en"]), ("C", &["de"])])
+        .encode(tokenizer(), 32)
+        .unwrap();
+    let expected = EntailmentReport {
+        triples: 6,
+        without_subject: 2,
+        without_object: 1,
+        without_language: 1,
+        usable: 2,
+        fallbacks: 0,
+        relations: 4,
+    };
+    let config = EntailmentConfig::default();
+    let examples = EntailmentExamples::new(&graph, &encoded, config.clone());
+    assert_eq!((examples.report(), examples.len()), (expected, 2));
+    // Numbers come from the graph, whatever is described.
+    let once: Vec<EntailmentExample> = examples.once().collect();
+    let facts: Vec<_> = once.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
+    assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
+    assert!(once.iter().all(|example| (example.relation as usize) < examples.relations().len()));
+
+    let allow = EntailmentConfig { same_language: SameLanguage::Allow, ..config.clone() };
+    let report = EntailmentExamples::new(&graph, &encoded, allow).report();
+    assert_eq!(
+        report,
+        EntailmentReport { without_language: 0, usable: 3, fallbacks: 1, ..expected }
+    );
+    let alone = EntailmentConfig { multilingual: false, ..config };
+    let examples = EntailmentExamples::new(&graph, &encoded, alone);
+    assert_eq!(examples.report(), EntailmentReport { without_language: 2, usable: 1, ..expected });
+    assert!(examples.once().all(|example| example.subject_language == example.object_language));
+
+    let nothing = described(&[]).encode(tokenizer(), 32).unwrap();
+    let examples = EntailmentExamples::new(&graph, &nothing, EntailmentConfig::default());
+    assert!(examples.is_empty() && examples.example(0).is_none() && examples.once().count() == 0);
+}
+
+#[test]
+fn only_the_seed_and_the_number_decide() {
+    let graph = common::countries();
+    let mut descriptions = described(&[]);
+    descriptions.add_labels(&graph, |_| true);
+    let encoded = descriptions.encode(tokenizer(), 32).unwrap();
+    let make = |seed| {
+        let config = EntailmentConfig { seed, ..Default::default() };
+        let examples = EntailmentExamples::new(&graph, &encoded, config);
+        let backwards: Vec<_> =
+            (0..300).rev().map(|index| examples.example(index).unwrap()).collect();
+        let drawn: Vec<_> = (0..300).map(|index| examples.example(index).unwrap()).collect();
+        assert!(drawn.iter().eq(backwards.iter().rev()));
+        (drawn, examples.once().collect::<Vec<_>>())
+    };
+    let (drawn, once) = make(1);
+    assert_eq!((drawn.clone(), once.clone()), make(1));
+    let other = make(2);
+    assert!(drawn != other.0 && once != other.1);
+    assert_eq!(once.iter().map(|example| example.fact).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    // Six facts and six pairs of three languages: all of them come.
+    let mut kinds: Vec<_> =
+        drawn.iter().map(|e| (e.fact, e.subject_language, e.object_language)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds.len(), 36);
+}
+
+#[test]
+fn examples_read_back_and_broken_ones_are_named() {
+    let graph = common::countries();
+    let mut descriptions = described(&[]);
+    descriptions.add_labels(&graph, |_| true);
+    let encoded = descriptions.encode(tokenizer(), 32).unwrap();
+    let examples = EntailmentExamples::new(&graph, &encoded, EntailmentConfig::default());
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("e.jsonl");
+    let mut writer = JsonlWriter::create(&path).unwrap();
+    examples.once().for_each(|example| writer.write(&example).unwrap());
+    writer.finish().unwrap();
+    let read: Vec<EntailmentExample> =
+        JsonlReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+    assert!(read.into_iter().eq(examples.once()));
+    let first = std::fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
+    let broken = serde_json::to_value(examples.once().next().unwrap()).map(|mut value| {
+        value["object_ids"] = serde_json::json!([]);
+        value.to_string()
+    });
+    std::fs::write(&path, format!("{first}\n{}\n", broken.unwrap())).unwrap();
+    let error = JsonlReader::<EntailmentExample>::open(&path).unwrap().last().unwrap().unwrap_err();
+    assert!(error.to_string().contains("e.jsonl:2: expected one entailment example"), "{error}");
+}

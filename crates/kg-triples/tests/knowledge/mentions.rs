@@ -1,0 +1,384 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kg_triples::KgError;
+use kg_triples::jsonl::{JsonlReader, JsonlWriter};
+use kg_triples::knowledge::{
+    Descriptions, EncodedDescriptions, MentionConfig, MentionExample, MentionExamples,
+    MentionReport, SameLanguage, TokenBoundary,
+};
+use kg_triples::linked::{
+    LabelConfig, LabelLinker, LinkedText, Mention, PageText, page_files, read_pages,
+};
+use tempfile::tempdir;
+
+use super::{decode, described, language, tokenizer};
+
+/// A text whose mentions are given as words of it and their entities.
+fn text(code: &str, body: &str, mentions: &[(&str, &str)]) -> LinkedText {
+    let mentions = mentions.iter().map(|(word, entity)| {
+        let start = body[..body.find(word).unwrap()].chars().count();
+        let end = start + word.chars().count();
+        Mention { start, end, entity: (*entity).to_owned() }
+    });
+    let (id, mentions) = (body.chars().take(5).collect(), mentions.collect());
+    LinkedText { id, language: language(code), entity: None, text: body.to_owned(), mentions }
+}
+
+fn encode(descriptions: &Descriptions) -> EncodedDescriptions {
+    descriptions.encode(tokenizer(), 32).unwrap()
+}
+
+fn examples(
+    texts: &[LinkedText],
+    descriptions: &EncodedDescriptions,
+    config: &MentionConfig,
+) -> (Vec<MentionExample>, MentionReport) {
+    let texts = texts.iter().cloned().map(Ok);
+    let mut examples =
+        MentionExamples::new(texts, descriptions, tokenizer(), config.clone()).unwrap();
+    let made = examples.by_ref().collect::<Result<_, _>>().unwrap();
+    let report = examples.report().clone();
+    let sum = report.without_mention
+        + report.without_description
+        + report.without_language
+        + report.unaligned
+        + report.examples;
+    assert_eq!(report.passages, sum, "{report:?}");
+    (made, report)
+}
+
+fn span(example: &MentionExample) -> &[u32] {
+    &example.input_ids[example.mention.start..example.mention.end]
+}
+
+#[test]
+fn an_empty_table_is_the_default() {
+    assert_eq!(toml::from_str::<MentionConfig>(""), Ok(MentionConfig::default()));
+    assert!(toml::from_str::<MentionConfig>("max_token = 3").is_err());
+    let config: MentionConfig =
+        toml::from_str("same_language = \"allow\"\nboundary = \"exact\"").unwrap();
+    assert_eq!(
+        (config.same_language, config.boundary),
+        (SameLanguage::Allow, TokenBoundary::Exact)
+    );
+}
+
+#[test]
+fn the_span_points_at_the_mention_in_any_script() {
+    let cases = [
+        ("en", "It is in Berlin, Germany.", "Berlin", "Berlin"),
+        ("en", "Berlin", "Berlin", "Berlin"),
+        ("en", "  \u{a0}(Berlin)", "Berlin", "Berlin"),
+        ("de", "Das schöne München liegt da.", "München", "München"),
+        // Decomposed, before and inside the mention; the tokenizer composes.
+        ("de", "Das scho\u{308}ne Mu\u{308}nchen liegt da.", "Mu\u{308}nchen", "München"),
+        ("ar", "تقع مدينة القاهرة في مصر.", "القاهرة", "القاهرة"),
+        // With vowel signs.
+        ("ar", "في القاهِرَة كثير", "القاهِرَة", "القاهِرَة"),
+        ("hi", "यह नई दिल्ली में है।", "नई दिल्ली", "नईदिल्ली"),
+        ("vi", "Thủ đô là Hà Nội.", "Hà Nội", "HàNội"),
+        ("en", "😀😀 in Berlin 😀", "Berlin", "Berlin"),
+    ];
+    let descriptions = encode(&described(&[("Q1", &["xx"])]));
+    for (code, body, mention, expected) in cases {
+        let (made, _) = examples(
+            &[text(code, body, &[(mention, "Q1")])],
+            &descriptions,
+            &MentionConfig::default(),
+        );
+        let [example] = &made[..] else { panic!("{body}: {made:?}") };
+        assert!(decode(span(example)).contains(expected), "{body}: {}", decode(span(example)));
+        // No token more than those that touch it: punctuation of a shared piece at most.
+        let more = decode(span(example)).chars().count() - expected.chars().count();
+        assert!(more <= 1, "{body}: {}", decode(span(example)));
+        assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
+        assert!(example.mention.start >= 1 && example.mention.end < example.input_ids.len());
+    }
+}
+
+#[test]
+fn tokens_across_the_border_are_covered_or_the_mention_is_left_out() {
+    // The whole word is one token of the fixture or several; the mention is a part of it.
+    let body = "the government of the country";
+    let whole = text("en", body, &[("government", "Q1")]);
+    let part = text("en", body, &[("govern", "Q1")]);
+    let descriptions = encode(&described(&[("Q1", &["de"])]));
+    let exact = MentionConfig { boundary: TokenBoundary::Exact, ..Default::default() };
+    let (made, _) = examples(std::slice::from_ref(&whole), &descriptions, &exact);
+    assert_eq!(decode(span(&made[0])), "government");
+    assert_eq!(span(&made[0]).len(), 1, "the fixture knows the word");
+    let (made, report) = examples(std::slice::from_ref(&part), &descriptions, &exact);
+    assert_eq!((made.len(), report.unaligned), (0, 1));
+    let (made, _) = examples(&[part], &descriptions, &MentionConfig::default());
+    assert_eq!(decode(span(&made[0])), "government", "covered, so that nothing shows");
+}
+
+#[test]
+fn the_description_is_in_another_language_whenever_there_is_one() {
+    let descriptions = encode(&described(&[
+        ("Q1", &["en", "de", "zh"]),
+        ("Q2", &["en"]),
+        ("Q3", &["de"]),
+        ("Q4", &[]),
+    ]));
+    let body = "Berlin and Paris and London and Rome";
+    let all = [("Berlin", "Q1"), ("Paris", "Q2"), ("London", "Q3"), ("Rome", "Q4")];
+    let texts = vec![text("en", body, &all); 3_000];
+    let count = |config: &MentionConfig| {
+        let mut drawn = BTreeMap::new();
+        let (made, report) = examples(&texts, &descriptions, config);
+        for example in made {
+            let name = decode(span(&example));
+            assert!(all.contains(&(name.as_str(), example.entity.as_str())), "{name}");
+            let description = decode(&example.description_ids);
+            let said = format!("{}inthewordsof{}", example.entity, example.description_language);
+            assert!(description.contains(&said), "{description}");
+            *drawn
+                .entry((example.entity, example.description_language.to_string()))
+                .or_insert(0_i32) += 1;
+        }
+        let drawn: Vec<_> =
+            drawn.into_iter().map(|((entity, code), count)| (entity, code, count)).collect();
+        (drawn, report)
+    };
+    let near = |drawn: &[(String, String, i32)], expected: &[(&str, &str, i32)]| {
+        assert_eq!(drawn.len(), expected.len(), "{drawn:?}");
+        for ((entity, code, count), expected) in drawn.iter().zip(expected) {
+            assert_eq!((entity.as_str(), code.as_str()), (expected.0, expected.1));
+            assert!((count - expected.2).abs() < 120, "{drawn:?}");
+        }
+    };
+    let config = MentionConfig::default();
+    let (drawn, report) = count(&config);
+    near(&drawn, &[("Q1", "de", 750), ("Q1", "zh", 750), ("Q3", "de", 1_500)]);
+    assert_eq!((report.fallbacks, report.examples), (0, 3_000));
+
+    let (drawn, report) =
+        count(&MentionConfig { same_language: SameLanguage::Allow, ..config.clone() });
+    near(&drawn, &[("Q1", "de", 500), ("Q1", "zh", 500), ("Q2", "en", 1_000), ("Q3", "de", 1_000)]);
+    assert_eq!(i32::try_from(report.fallbacks).unwrap(), drawn[2].2);
+
+    let (drawn, report) = count(&MentionConfig { multilingual: false, ..config });
+    near(&drawn, &[("Q1", "en", 1_500), ("Q2", "en", 1_500)]);
+    assert_eq!(report.fallbacks, 0);
+}
+
+#[test]
+fn passages_without_an_example_are_counted_by_reason() {
+    let descriptions = encode(&described(&[("Q1", &["en", "de"]), ("Q2", &["en"])]));
+    let texts = [
+        text("en", "No mention here.\n \nBerlin of Q1.", &[("Berlin", "Q1")]),
+        text("en", "Paris of Q2.", &[("Paris", "Q2")]),
+        text("en", "Rome of Q9.", &[("Rome", "Q9")]),
+        text("de", "Paris of Q2.", &[("Paris", "Q2")]),
+        text("en", "A <mask> is no mention", &[("<mask>", "Q1")]),
+        text("en", "", &[]),
+    ];
+    let (made, report) = examples(&texts, &descriptions, &MentionConfig::default());
+    let expected = MentionReport {
+        texts: 6,
+        passages: 6,
+        without_mention: 1,
+        without_description: 1,
+        without_language: 1,
+        unaligned: 1,
+        examples: 2,
+        fallbacks: 0,
+        by_language: [(language("en"), 1), (language("de"), 1)].into(),
+        tokens: made.iter().map(|example| example.input_ids.len()).sum(),
+        mention_tokens: made.iter().map(|example| span(example).len()).sum(),
+    };
+    assert_eq!(report, expected);
+    // Numbers of passages count all of them.
+    assert_eq!(made.iter().map(|example| example.passage).collect::<Vec<_>>(), [1, 4]);
+}
+
+#[test]
+fn a_long_passage_is_cut_around_its_mention() {
+    let descriptions = encode(&described(&[("Q1", &["de"])]));
+    let body = format!("{}Berlin is here{}", "one two three ".repeat(40), " four five".repeat(40));
+    let texts = vec![text("en", &body, &[("Berlin", "Q1")]); 400];
+    let whole = examples(
+        &texts[..1],
+        &descriptions,
+        &MentionConfig { max_tokens: 1_000, ..Default::default() },
+    );
+    let whole = &whole.0[0];
+    assert!(whole.input_ids.len() > 150, "{}", whole.input_ids.len());
+    for max_tokens in [3, 4, 32, 256] {
+        let config = MentionConfig { max_tokens, ..Default::default() };
+        let (made, report) = examples(&texts, &descriptions, &config);
+        let width = whole.mention.end - whole.mention.start;
+        if width > max_tokens - 2 {
+            assert_eq!(report.unaligned, 400);
+            continue;
+        }
+        let mut starts = Vec::new();
+        for example in &made {
+            assert_eq!(example.input_ids.len(), max_tokens.min(whole.input_ids.len()));
+            assert_eq!(decode(span(example)), "Berlin");
+            assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
+            // A piece of the whole, at one place.
+            let from = whole.mention.start - (example.mention.start - 1);
+            let inside = &example.input_ids[1..example.input_ids.len() - 1];
+            assert_eq!(inside, &whole.input_ids[from..from + inside.len()]);
+            starts.push(example.mention.start);
+        }
+        starts.sort_unstable();
+        starts.dedup();
+        if max_tokens == 32 {
+            assert_eq!(starts, Vec::from_iter(1..=31 - width), "every place is drawn");
+        }
+    }
+    // At the ends of the passage, too.
+    for body in
+        [format!("Berlin {}", "one two ".repeat(60)), format!("{} Berlin", "one two ".repeat(60))]
+    {
+        let config = MentionConfig { max_tokens: 16, ..Default::default() };
+        let (made, _) =
+            examples(&vec![text("en", &body, &[("Berlin", "Q1")]); 50], &descriptions, &config);
+        assert!(
+            made.iter()
+                .all(|example| decode(span(example)) == "Berlin" && example.input_ids.len() == 16)
+        );
+    }
+    let error = MentionExamples::new(
+        std::iter::empty(),
+        &descriptions,
+        tokenizer(),
+        MentionConfig { max_tokens: 2, ..Default::default() },
+    );
+    assert!(matches!(error.err().unwrap(), KgError::Config { key: "max_tokens", .. }));
+}
+
+/// Many texts, each with several mentions and languages.
+fn many() -> (Vec<LinkedText>, EncodedDescriptions) {
+    let descriptions =
+        encode(&described(&[("Q1", &["en", "de", "zh", "es"]), ("Q2", &["en", "ar", "vi"])]));
+    let body = "Berlin and Paris\nParis, not Rome";
+    let texts = (0..700).map(|at| {
+        let mut text = text("en", body, &[("Berlin", "Q1"), ("Paris", "Q2"), ("Rome", "Q1")]);
+        text.id = at.to_string();
+        text
+    });
+    (texts.collect(), descriptions)
+}
+
+#[test]
+fn only_the_seed_and_the_number_of_the_passage_decide() {
+    let (texts, descriptions) = many();
+    let make = |texts: &[LinkedText], seed| {
+        examples(texts, &descriptions, &MentionConfig { seed, ..Default::default() }).0
+    };
+    let expected = make(&texts, 1);
+    assert_eq!(expected.len(), 1_400);
+    for threads in [1, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| make(&texts, 1)), expected);
+    }
+    // What comes later does not matter.
+    assert_eq!(make(&texts[..10], 1), expected[..20]);
+    let other = make(&texts, 2);
+    let same = expected.iter().zip(&other).filter(|(one, other)| one == other).count();
+    // Two mentions, about 2.5 languages each.
+    assert!((150..500).contains(&same), "{same} of 1400 are the same under another seed");
+}
+
+#[test]
+fn examples_read_back_and_broken_ones_are_named() {
+    let (texts, descriptions) = many();
+    let (made, _) = examples(&texts[..3], &descriptions, &MentionConfig::default());
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("m.jsonl.gz");
+    let mut writer = JsonlWriter::create(&path).unwrap();
+    made.iter().for_each(|example| writer.write(example).unwrap());
+    writer.finish().unwrap();
+    let read: Vec<MentionExample> =
+        JsonlReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(read, made);
+
+    let good = serde_json::to_value(&made[0]).unwrap();
+    let path = dir.path().join("m.jsonl");
+    for (key, value) in [
+        ("mention", serde_json::json!({ "start": 0, "end": 2 })),
+        ("mention", serde_json::json!({ "start": 2, "end": 2 })),
+        ("mention", serde_json::json!({ "start": 2, "end": made[0].input_ids.len() })),
+        ("description_ids", serde_json::json!([])),
+        ("language", serde_json::json!("e n")),
+    ] {
+        let mut broken = good.clone();
+        broken[key] = value;
+        std::fs::write(&path, format!("{good}\n{broken}\n")).unwrap();
+        let error =
+            JsonlReader::<MentionExample>::open(&path).unwrap().last().unwrap().unwrap_err();
+        assert!(error.to_string().contains("m.jsonl:2: expected one mention example"), "{error}");
+    }
+}
+
+#[test]
+fn an_error_of_the_texts_comes_out_once_after_what_was_before_it() {
+    let (texts, descriptions) = many();
+    let error = || KgError::Tokenizer("broken".into());
+    let source = texts[..5]
+        .iter()
+        .cloned()
+        .map(Ok)
+        .chain([Err(error())])
+        .chain(texts[5..].iter().cloned().map(Ok));
+    let results: Vec<_> =
+        MentionExamples::new(source, &descriptions, tokenizer(), MentionConfig::default())
+            .unwrap()
+            .collect();
+    assert_eq!(results.len(), 11);
+    assert!(results[..10].iter().all(Result::is_ok) && results[10].is_err());
+}
+
+/// Wikipedia extracts of this repository in five languages, linked by labels.
+#[test]
+fn real_text_gives_sound_examples_in_five_languages() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../data/codex");
+    let mut descriptions = Descriptions::default();
+    let (mut labels, mut texts) = (Vec::new(), Vec::new());
+    read_pages(&page_files(folder).unwrap(), |language, page| {
+        labels.extend(page.label.clone().map(|label| (language, label, page.id.clone())));
+        if let Some(text) = page.text(PageText::Extract) {
+            let text: String = text.chars().take(200).collect();
+            descriptions.add(&page.id, language, &text)?;
+        }
+        let known = texts.iter().filter(|text: &&LinkedText| text.language == language).count();
+        texts.extend(page.into_text(language, PageText::Extract).filter(|_| known < 60));
+        Ok(())
+    })
+    .unwrap();
+    let (linker, _) = LabelLinker::new(labels, LabelConfig::default()).unwrap();
+    let mut reports = BTreeMap::new();
+    texts.iter_mut().for_each(|text| linker.link(text, &mut reports));
+    let encoded = encode(&descriptions);
+    let config = MentionConfig { max_tokens: 64, ..Default::default() };
+    let (made, report) = examples(&texts, &encoded, &config);
+    assert_eq!(report.by_language.len(), 5);
+    assert!(report.by_language.values().all(|count| *count >= 20), "{report:?}");
+    assert_eq!(report.fallbacks, 0);
+    let mut exact = 0;
+    for example in &made {
+        assert!(example.input_ids.len() <= 64 && example.description_ids.len() <= 32);
+        assert_ne!(example.description_language, example.language);
+        assert_ne!(example.entity, example.id, "no page links to itself");
+        // One of the labels as they stand in the text is what the tokens say.
+        let shown = decode(span(example)).to_lowercase();
+        let text =
+            texts.iter().find(|t| t.id == example.id && t.language == example.language).unwrap();
+        let spoken = text.mentions.iter().filter(|mention| mention.entity == example.entity).any(
+            |mention| {
+                let chars = text.text.chars().skip(mention.start).take(mention.end - mention.start);
+                let said: String =
+                    chars.filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
+                exact += usize::from(shown == said);
+                shown.contains(&said)
+            },
+        );
+        assert!(spoken || shown.contains("<unk>"), "{}: {shown}", example.entity);
+    }
+    assert!(exact * 10 > made.len() * 8, "{exact} of {} are the mention exactly", made.len());
+}

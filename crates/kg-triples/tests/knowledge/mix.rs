@@ -1,0 +1,79 @@
+use kg_triples::KgError;
+use kg_triples::knowledge::LanguageMix;
+
+type Item = (&'static str, u64, usize);
+
+/// A language of `length` items that name it, the number of times it was opened before, and their place.
+fn source(
+    name: &'static str,
+    length: usize,
+) -> impl FnMut(u64) -> Result<Box<dyn Iterator<Item = Result<Item, KgError>>>, KgError> {
+    move |epoch| {
+        let items = (0..length).map(move |at| Ok((name, epoch, at)));
+        Ok(Box::new(items) as Box<dyn Iterator<Item = Result<Item, KgError>>>)
+    }
+}
+
+fn drawn(sizes: [usize; 2], smoothing: f64, seed: u64, count: usize) -> Vec<Item> {
+    let sources =
+        sizes.into_iter().zip(["en", "sw"]).map(|(size, name)| (size, source(name, size)));
+    let mix = LanguageMix::new(sources.collect::<Vec<_>>(), smoothing, seed).unwrap();
+    mix.take(count).collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn shares_follow_the_smoothed_sizes() {
+    // Sizes 10,000 and 100; α = 1: 100 / 10,100; 0.5: 10 / 110; 0.3: 3.98 / 19.83; 0: a half.
+    for (smoothing, share) in [(1.0, 0.0099), (0.5, 0.0909), (0.3, 0.2008), (0.0, 0.5)] {
+        let items = drawn([10_000, 100], smoothing, 7, 20_000);
+        let rare = items.iter().filter(|(name, ..)| *name == "sw").count();
+        assert!((rare as f64 / 2e4 - share).abs() < 0.012, "{smoothing}: {rare} of 20000");
+    }
+}
+
+#[test]
+fn a_language_starts_anew_at_its_end() {
+    let items = drawn([50, 7], 0.3, 1, 300);
+    for (name, size) in [("en", 50), ("sw", 7)] {
+        let own: Vec<_> = items.iter().filter(|item| item.0 == name).collect();
+        for (number, (_, epoch, at)) in own.iter().enumerate() {
+            assert_eq!((*epoch as usize, *at), (number / size, number % size));
+        }
+    }
+    assert_eq!(items, drawn([50, 7], 0.3, 1, 300));
+    assert_eq!(items[..40], drawn([50, 7], 0.3, 1, 40));
+    assert_ne!(items, drawn([50, 7], 0.3, 2, 300));
+}
+
+#[test]
+fn an_error_and_an_empty_language_end_the_row() {
+    let open = |_: u64| {
+        let items = [Ok(1), Err(KgError::Tokenizer("no".into())), Ok(2)];
+        Ok(items.into_iter())
+    };
+    let mut mix = LanguageMix::new([(3, open)], 0.3, 1).unwrap();
+    assert!(matches!(mix.next(), Some(Ok(1))));
+    assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
+
+    let refuse =
+        |_: u64| Err::<std::vec::IntoIter<Result<u8, KgError>>, _>(KgError::Tokenizer("no".into()));
+    let mut mix = LanguageMix::new([(3, refuse)], 0.3, 1).unwrap();
+    assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
+
+    // Said to hold three items, and holds none.
+    let mut mix = LanguageMix::new([(3, source("en", 0))], 0.3, 1).unwrap();
+    assert!(mix.next().is_none() && mix.next().is_none());
+}
+
+#[test]
+fn sizes_and_smoothing_outside_their_domain_are_named() {
+    let refused = |sizes: Vec<usize>, smoothing| {
+        let sources: Vec<_> = sizes.into_iter().map(|size| (size, source("en", size))).collect();
+        LanguageMix::new(sources, smoothing, 1).err().unwrap().to_string()
+    };
+    assert!(refused(vec![], 0.3).starts_with("sizes = []"));
+    assert!(refused(vec![3, 0], 0.3).starts_with("sizes = [3, 0]"));
+    for smoothing in [-0.1, 1.1, f64::NAN] {
+        assert!(refused(vec![3], smoothing).starts_with("smoothing = "));
+    }
+}

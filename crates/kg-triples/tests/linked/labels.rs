@@ -1,0 +1,166 @@
+use std::collections::BTreeMap;
+
+use kg_triples::linked::{LabelCase, LabelConfig, LabelLinker, LabelReport, LinkedText};
+use proptest::prelude::*;
+
+use super::{language, slice};
+
+/// What is found, as (text, entity).
+fn found(labels: &[(&str, &str)], code: &str, text: &str) -> Vec<(String, String)> {
+    let labels = labels.iter().map(|(label, entity)| (language(code), *label, *entity));
+    let (linker, _) = LabelLinker::new(labels, LabelConfig::default()).unwrap();
+    let mentions = linker.mentions(text, language(code));
+    assert!(mentions.windows(2).all(|pair| pair[0].end <= pair[1].start), "{mentions:?}");
+    mentions.into_iter().map(|mention| (slice(text, &mention), mention.entity)).collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(text, entity)| ((*text).to_owned(), (*entity).to_owned())).collect()
+}
+
+#[test]
+fn the_longest_label_of_whole_words_wins() {
+    let labels = [
+        ("San", "Q1"),
+        ("San Marino", "Q2"),
+        ("San Marino Republic of the Titan", "Q3"),
+        ("art", "Q4"),
+        ("New York", "Q5"),
+        ("York City", "Q6"),
+    ];
+    // San Marino is no whole word here, San is.
+    assert_eq!(found(&labels, "en", "A San Marinoan"), pairs(&[("San", "Q1")]));
+    assert_eq!(
+        found(&labels, "en", "San Marino, San Marino Republic of art: artist, art-house, part."),
+        pairs(&[("San Marino", "Q2"), ("San Marino", "Q2"), ("art", "Q4"), ("art", "Q4")])
+    );
+    // What begins first wins over what is cut by it.
+    assert_eq!(found(&labels, "en", "New York City"), pairs(&[("New York", "Q5")]));
+    assert_eq!(found(&labels, "en", ""), []);
+}
+
+#[test]
+fn combining_marks_and_scripts_have_their_words() {
+    // A label does not end between a letter and its mark.
+    assert_eq!(found(&[("cafe", "Q1")], "fr", "cafe\u{301} cafe"), pairs(&[("cafe", "Q1")]));
+    assert_eq!(
+        found(&[("cafe\u{301}", "Q1")], "fr", "un cafe\u{301}."),
+        pairs(&[("cafe\u{301}", "Q1")])
+    );
+    // Chinese has no spaces: a label matches anywhere, and the longest first.
+    let labels = [("中国", "Q1"), ("中国共产党", "Q2"), ("首都", "Q3")];
+    assert_eq!(
+        found(&labels, "zh", "北京是中国的首都，中国共产党。"),
+        pairs(&[("中国", "Q1"), ("首都", "Q3"), ("中国共产党", "Q2")])
+    );
+    // Arabic joins the article to the noun, which is another word then.
+    let labels = [("موت", "Q4"), ("لغة", "Q5")];
+    assert_eq!(found(&labels, "ar", "الموت لغة، موت"), pairs(&[("لغة", "Q5"), ("موت", "Q4")]));
+    // Devanagari vowel signs are marks.
+    assert_eq!(found(&[("भारत", "Q6")], "hi", "भारत में, भारती"), pairs(&[("भारत", "Q6")]));
+}
+
+#[test]
+fn a_capital_at_the_beginning_is_the_same_label_unless_it_names_another() {
+    let labels =
+        [("human", "Q5"), ("apple", "Q89"), ("Apple", "Q312"), ("élan", "Q7"), ("NATO", "Q8")];
+    assert_eq!(
+        found(&labels, "en", "Humans? Human, apple; Apple HUMAN Élan Nato NATO"),
+        pairs(&[
+            ("Human", "Q5"),
+            ("apple", "Q89"),
+            ("Apple", "Q312"),
+            ("Élan", "Q7"),
+            ("NATO", "Q8")
+        ])
+    );
+    let exact = LabelConfig { case: LabelCase::Exact, ..LabelConfig::default() };
+    let en = language("en");
+    let (linker, _) = LabelLinker::new([(en, "human", "Q5")], exact).unwrap();
+    assert_eq!(linker.mentions("Human human", en).len(), 1);
+}
+
+#[test]
+fn ambiguous_and_short_labels_are_left_out_and_counted() {
+    let (en, zh) = (language("en"), language("zh"));
+    let labels = [
+        (en, "mercury", "Q1"),
+        (en, "mercury", "Q2"),
+        (en, "city", "Q3"),
+        (en, "city", "Q3"),
+        (en, " ", "Q4"),
+        (en, "x", "Q5"),
+        (zh, "海", "Q6"),
+        (zh, "中国", "Q7"),
+    ];
+    let (linker, reports) = LabelLinker::new(labels, LabelConfig::default()).unwrap();
+    assert_eq!(reports[&en], LabelReport { labels: 3, ambiguous: 1, too_short: 1, used: 1 });
+    assert_eq!(reports[&zh], LabelReport { labels: 2, ambiguous: 0, too_short: 1, used: 1 });
+    assert_eq!(linker.mentions("mercury x city", en).len(), 1);
+    // Labels of one language are not looked for in another.
+    assert_eq!(linker.mentions("city 中国", zh).len(), 1);
+    assert!(linker.mentions("city", language("de")).is_empty());
+    let config = LabelConfig { min_chars: 1, ..LabelConfig::default() };
+    let (linker, _) = LabelLinker::new(labels, config).unwrap();
+    assert_eq!(linker.mentions("x", en).len(), 1);
+    // Capitals that two labels share are nobody's.
+    let (linker, _) =
+        LabelLinker::new([(en, "ǆ1", "Q1"), (en, "Ǆ1", "Q2")], LabelConfig::default()).unwrap();
+    assert_eq!(linker.mentions("ǆ1 Ǆ1", en).len(), 2);
+}
+
+#[test]
+fn an_entity_is_not_linked_on_its_own_page() {
+    let en = language("en");
+    let labels = [(en, "city", "Q515"), (en, "town", "Q3957")];
+    let text = LinkedText {
+        id: "Q515".into(),
+        language: en,
+        entity: Some("Q515".into()),
+        text: "A city is larger than a town, says the city.".into(),
+        mentions: Vec::new(),
+    };
+    for (own_page, expected) in [(false, 1), (true, 3)] {
+        let config = LabelConfig { own_page, ..LabelConfig::default() };
+        let (linker, _) = LabelLinker::new(labels, config).unwrap();
+        let (mut linked, mut reports) = (text.clone(), BTreeMap::new());
+        linker.link(&mut linked, &mut reports);
+        linker.link(&mut linked, &mut reports);
+        assert_eq!(linked.mentions.len(), expected);
+        let report = &reports[&en];
+        assert_eq!((report.texts, report.mentions), (2, 2 * expected));
+        assert_eq!(report.own_page, if own_page { 0 } else { 4 });
+        assert_eq!(report.entities.len(), if own_page { 2 } else { 1 });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// The same as trying every label at every place, one word after the other.
+    #[test]
+    fn agrees_with_trying_every_label(words in prop::collection::vec(0_usize..4, 0..12), labels in prop::collection::btree_set(prop::collection::vec(0_usize..4, 1..4), 0..6)) {
+        let name = |words: &[usize]| words.iter().map(|word| ["ka", "kab", "中", "é\u{301}"][*word]).collect::<Vec<_>>().join(" ");
+        let text = name(&words);
+        let en = language("en");
+        let labels: Vec<Vec<usize>> = labels.into_iter().collect();
+        let given = labels.iter().map(|label| (en, name(label), name(label)));
+        let config = LabelConfig { case: LabelCase::Exact, min_chars: 1, ..LabelConfig::default() };
+        let (linker, _) = LabelLinker::new(given, config).unwrap();
+        let mut expected = Vec::new();
+        let mut at = 0;
+        while at < words.len() {
+            let here = labels.iter().filter(|label| words[at..].starts_with(label)).map(Vec::len).max();
+            if let Some(length) = here {
+                expected.push(name(&words[at..at + length]));
+            }
+            at += here.unwrap_or(1);
+        }
+        let mentions = linker.mentions(&text, en);
+        let found: Vec<String> = mentions.iter().map(|mention| mention.entity.clone()).collect();
+        prop_assert_eq!(found, expected);
+        for mention in &mentions {
+            prop_assert_eq!(&slice(&text, mention), &mention.entity);
+        }
+    }
+}

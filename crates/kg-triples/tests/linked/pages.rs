@@ -1,0 +1,72 @@
+use kg_triples::linked::{EntityPage, PageText, page_files, read_pages};
+use kg_triples::{KgError, Language};
+use tempfile::tempdir;
+
+use super::{gzip, language};
+
+#[test]
+fn pages_are_read_by_language_with_file_and_line_in_errors() {
+    let dir = tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("entities.zh.jsonl", "{\"id\":\"Q4\",\"label\":\"死亡\",\"extract\":null}\n");
+    write("README.md", "not pages");
+    write("entities.tsv", "not pages");
+    gzip(
+        &dir.path().join("entities.en.jsonl.gz"),
+        "{\"id\":\"Q4\",\"extract\":\" Death is. \"}\n\n{\"id\":\"Q5\"}\n",
+    );
+    let files = page_files(dir.path()).unwrap();
+    let languages: Vec<Language> = files.iter().map(|(language, _)| *language).collect();
+    assert_eq!(languages, ["en", "zh"]);
+    let mut seen = Vec::new();
+    read_pages(&files, |language, page| {
+        seen.push((language.to_string(), page.id));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(
+        seen,
+        [("en", "Q4"), ("en", "Q5"), ("zh", "Q4")].map(|(l, id)| (l.into(), id.into()))
+    );
+
+    let refuse = |_, page: EntityPage| match page.id.as_str() {
+        "Q5" => Err(KgError::Tokenizer("no".into())),
+        _ => Ok(()),
+    };
+    let error = read_pages(&files, refuse).unwrap_err().to_string();
+    assert!(error.contains("entities.en.jsonl.gz:3:"), "{error}");
+    write("entities.zh.jsonl", "{\"id\":\"Q4\"}\n{\"id\":\"Q5\",\"extrakt\":\"x\"}\n");
+    let error = read_pages(&files, |_, _| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("entities.zh.jsonl:2:") && error.contains("extrakt"), "{error}");
+
+    write("entities.en.jsonl", "");
+    let error = page_files(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("one file for language \"en\""), "{error}");
+    let empty = tempdir().unwrap();
+    assert!(matches!(page_files(empty.path()).unwrap_err(), KgError::Empty { .. }));
+    let error = page_files(dir.path().join("none")).unwrap_err().to_string();
+    assert!(error.contains("none"), "{error}");
+}
+
+#[test]
+fn the_text_of_a_page_is_the_one_asked_for() {
+    let page = |extract: Option<&str>, description: Option<&str>| EntityPage {
+        id: "Q4".into(),
+        label: Some("death".into()),
+        extract: extract.map(str::to_owned),
+        description: description.map(str::to_owned),
+    };
+    let both = page(Some("long"), Some("short"));
+    assert_eq!(both.text(PageText::Extract), Some("long"));
+    assert_eq!(both.text(PageText::Description), Some("short"));
+    assert_eq!(both.text(PageText::Either), Some("long"));
+    let one = page(Some(" \n"), Some("short"));
+    assert_eq!((one.text(PageText::Extract), one.text(PageText::Either)), (None, Some("short")));
+    assert_eq!(page(None, None).text(PageText::Either), None);
+    let text = both.into_text(language("en"), PageText::Extract).unwrap();
+    assert_eq!(
+        (text.id.as_str(), text.entity.as_deref(), text.text.as_str()),
+        ("Q4", Some("Q4"), "long")
+    );
+    assert!(one.into_text(language("en"), PageText::Extract).is_none());
+}

@@ -1,0 +1,155 @@
+use kg_triples::KgError;
+use kg_triples::jsonl::{JsonlReader, JsonlWriter};
+use kg_triples::linked::{LinkedText, Mention, passages};
+use proptest::prelude::*;
+use tempfile::tempdir;
+
+use super::{gzip, language, slice};
+
+fn mention(start: usize, end: usize, entity: &str) -> Mention {
+    Mention { start, end, entity: entity.into() }
+}
+
+fn text(text: &str, mentions: Vec<Mention>) -> LinkedText {
+    LinkedText {
+        id: "1".into(),
+        language: language("en"),
+        entity: None,
+        text: text.into(),
+        mentions,
+    }
+}
+
+#[test]
+fn one_line_is_one_object_with_the_documented_keys() {
+    let line = r#"{"id":"7","lang":"de","entity":"Q70","text":"Bern.","mentions":[{"start":0,"end":4,"entity":"Q70"}]}"#;
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("t.jsonl");
+    std::fs::write(&path, format!("{line}\n\n{}\n", r#"{"id":"8","lang":"en","text":"x"}"#))
+        .unwrap();
+    let read: Vec<LinkedText> =
+        JsonlReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(read.len(), 2);
+    assert_eq!((read[0].language, read[0].entity.as_deref()), (language("de"), Some("Q70")));
+    assert_eq!(read[0].mentions, [mention(0, 4, "Q70")]);
+    assert_eq!((read[1].entity.as_deref(), read[1].mentions.len()), (None, 0));
+
+    let mut writer = JsonlWriter::create(&path).unwrap();
+    writer.write(&read[0]).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{line}\n"));
+}
+
+#[test]
+fn broken_lines_are_named() {
+    let good = r#"{"id":"7","lang":"en","text":"Bern","mentions":[]}"#;
+    let broken = [
+        ("{", "EOF"),
+        ("[]", "invalid length"),
+        (r#"{"id":"7","lang":"en"}"#, "missing field `text`"),
+        (r#"{"id":"7","lang":"e n","text":"Bern"}"#, "language"),
+        (r#"{"id":"7","lang":"en","text":"Bern","link":1}"#, "unknown field `link`"),
+        (r#"{"id":"","lang":"en","text":"Bern"}"#, "an empty id"),
+        (r#"{"id":"7","lang":"en","entity":"","text":"Bern"}"#, "an empty id"),
+        // Four code points, and more bytes than that.
+        (
+            r#"{"id":"7","lang":"en","text":"Bürn","mentions":[{"start":0,"end":5,"entity":"Q1"}]}"#,
+            "a mention at 0..5 of 4 code points",
+        ),
+        (
+            r#"{"id":"7","lang":"en","text":"Bern","mentions":[{"start":2,"end":2,"entity":"Q1"}]}"#,
+            "a mention at 2..2",
+        ),
+        (
+            r#"{"id":"7","lang":"en","text":"Bern","mentions":[{"start":-1,"end":2,"entity":"Q1"}]}"#,
+            "-1",
+        ),
+        (
+            r#"{"id":"7","lang":"en","text":"Bern","mentions":[{"start":0,"end":2,"entity":""}]}"#,
+            "mentions[0] with an empty entity",
+        ),
+    ];
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("t.jsonl.gz");
+    for (line, why) in broken {
+        gzip(&path, &format!("{good}\n\n{line}\n{good}\n"));
+        let results: Vec<_> = JsonlReader::<LinkedText>::open(&path).unwrap().collect();
+        assert_eq!(results.len(), 2, "{line}");
+        let error = results[1].as_ref().unwrap_err();
+        assert!(matches!(error, KgError::Json { line: 3, .. }), "{line}: {error}");
+        let error = error.to_string();
+        assert!(error.contains("t.jsonl.gz:3: expected one linked text"), "{error}");
+        assert!(error.contains(why), "{error}");
+    }
+    let bytes = gzip(&path, &format!("{good}\n").repeat(100));
+    for length in [0, 7, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let last = JsonlReader::<LinkedText>::open(&path).unwrap().last().unwrap().unwrap_err();
+        assert!(matches!(last, KgError::Truncated { .. }), "{length}: {last}");
+    }
+}
+
+#[test]
+fn lines_are_passages_and_mentions_move_with_them() {
+    let whole = "\u{a0} Bern\u{301} ist 伯尔尼. \n\n \t \nعاصمة Bern\r\nzwei\nZeilen";
+    let at = |part: &str| {
+        let start = whole[..whole.find(part).unwrap()].chars().count();
+        (start, start + part.chars().count())
+    };
+    let names = ["Bern\u{301}", "伯尔尼", "عاصمة", "zwei\nZeilen", "Bern\u{301} ist", ". \n"];
+    // Given in reverse, and some of them overlap.
+    let mentions = names.iter().rev().map(|name| mention(at(name).0, at(name).1, name)).collect();
+    let linked = text(whole, mentions);
+    let passages = passages(&linked);
+    let texts: Vec<&str> = passages.iter().map(|passage| passage.text).collect();
+    assert_eq!(texts, ["Bern\u{301} ist 伯尔尼.", "عاصمة Bern", "zwei", "Zeilen"]);
+    let found: Vec<Vec<&str>> = passages
+        .iter()
+        .map(|passage| passage.mentions.iter().map(|mention| mention.entity.as_str()).collect())
+        .collect();
+    // Across lines, or in the white space around a passage, a mention belongs to none.
+    let expected: [&[&str]; 4] =
+        [&["Bern\u{301}", "Bern\u{301} ist", "伯尔尼"], &["عاصمة"], &[], &[]];
+    assert_eq!(found, expected);
+    for passage in &passages {
+        for mention in &passage.mentions {
+            assert_eq!(slice(passage.text, mention), mention.entity);
+        }
+    }
+    assert!(kg_triples::linked::passages(&text(" \n\u{7}\n", Vec::new())).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Every mention within a line points at the same code points in its passage.
+    #[test]
+    fn passages_keep_what_mentions_point_at(
+        body in "[ab é中\u{301}\u{627} \n]{1,40}",
+        spans in prop::collection::vec((0_usize..40, 1_usize..6), 0..6),
+    ) {
+        let chars: Vec<char> = body.chars().collect();
+        let mentions: Vec<Mention> = spans
+            .into_iter()
+            .filter(|(start, length)| start + length <= chars.len())
+            .map(|(start, length)| {
+                let named: String = chars[start..start + length].iter().collect();
+                mention(start, start + length, &named)
+            })
+            .collect();
+        let inner = |mention: &&Mention| {
+            let named = &mention.entity;
+            !named.contains('\n') && named.trim() == named.as_str()
+        };
+        let expected = mentions.iter().filter(inner).count();
+        let linked = text(&body, mentions);
+        let passages = passages(&linked);
+        let solid = |line: &&str| !line.trim().is_empty();
+        prop_assert_eq!(passages.len(), body.split('\n').filter(solid).count());
+        let found: Vec<_> = passages.iter().flat_map(|p| p.mentions.iter().map(move |m| (p.text, m))).collect();
+        for (text, mention) in &found {
+            prop_assert_eq!(&slice(text, mention), &mention.entity);
+        }
+        prop_assert!(found.len() >= expected);
+    }
+}
