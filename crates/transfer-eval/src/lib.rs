@@ -2,7 +2,11 @@
 
 mod error;
 mod files;
+pub mod lama;
 pub mod ner;
+mod ties;
 mod tokens;
+pub mod xnli;
 
 pub use error::{Error, Result};
+pub use ties::Ties;
