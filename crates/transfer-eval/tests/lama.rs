@@ -168,11 +168,11 @@ fn the_space_goes_into_the_mask_as_in_pre_training() {
     let config =
         ClozeConfig { space_before_mask: SpaceBeforeMask::OwnPiece, ..ClozeConfig::default() };
     // A piece of this vocabulary with and without a space before it.
-    let facts = [fact("Ada was born in ", " .", "land")];
+    let facts = [fact("Ada was born in ", " .", "man")];
     let cloze = build_clozes(&facts, &tokenizer, None, &config).unwrap().clozes.remove(0);
     assert_eq!(Some(cloze.input_ids[cloze.mask - 1]), id("▁"));
-    assert_eq!((cloze.gold, cloze.spaced), (id("land"), false));
-    assert!(id("land").is_some() && id("▁land") != id("land"));
+    assert_eq!((cloze.gold, cloze.spaced), (id("man"), false));
+    assert!(id("man").is_some() && id("▁man") != id("man"));
 }
 
 #[test]
