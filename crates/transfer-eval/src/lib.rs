@@ -4,6 +4,7 @@ mod error;
 mod files;
 pub mod lama;
 pub mod ner;
+pub mod retrieval;
 mod ties;
 mod tokens;
 pub mod xnli;
