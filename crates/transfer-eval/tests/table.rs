@@ -79,8 +79,7 @@ fn every_row_has_as_many_cells_as_the_header() {
             assert_eq!(line.matches('|').count(), lines[0].matches('|').count(), "{id}: {line}");
         }
         // Every printed number is shown.
-        let cells: usize =
-            lines[2..].iter().map(|line| line.matches(|c: char| c == '.').count()).sum();
+        let cells: usize = lines[2..].iter().map(|line| line.matches('.').count()).sum();
         let printed = mlqa_eval::select(Some(id), None, None)
             .iter()
             .filter(|row| !matches!(row.metric.as_str(), "facts" | "relations"))

@@ -1,7 +1,10 @@
 //! Facts as inputs with one mask.
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
+use crate::files::{json_lines, read_text, write_json_lines};
 use crate::lama::{CommonVocabulary, Fact};
 use crate::tokens::{Specials, special, text_pieces, untruncated};
 use crate::{Error, Result};
@@ -55,6 +58,7 @@ impl Default for ClozeConfig {
 
 /// One input with one hole: `<s> before <mask> after </s>`, L pieces.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cloze {
     /// The fact's id.
     pub id: String,
@@ -68,6 +72,38 @@ pub struct Cloze {
     pub gold: Option<u32>,
     /// Whether the mask stands for a piece with its space.
     pub spaced: bool,
+}
+
+impl Cloze {
+    /// Reads clozes, one JSON object a line.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Line`] naming the line if it is no cloze or its mask is not in its input; [`Error::Content`] if
+    /// there is none.
+    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let path = path.as_ref();
+        let expected = "a cloze: id, relation, input_ids, mask, gold, spaced";
+        let rows: Vec<(usize, Self)> = json_lines(&read_text(path)?, path, expected)?;
+        if rows.is_empty() {
+            return Err(Error::content(path, "no cloze"));
+        }
+        let check = |(line, cloze): (usize, Self)| {
+            let (mask, length) = (cloze.mask, cloze.input_ids.len());
+            if mask < length {
+                return Ok(cloze);
+            }
+            Err(Error::line(path, line, format!("mask at {mask}, but there are {length} pieces")))
+        };
+        rows.into_iter().map(check).collect()
+    }
+
+    /// Writes clozes as [`Cloze::read`] reads them, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write(path: impl AsRef<Path>, clozes: &[Self]) -> Result<()> {
+        write_json_lines(path.as_ref(), clozes)
+    }
 }
 
 /// Clozes, and the facts that gave none.
