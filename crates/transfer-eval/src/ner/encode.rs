@@ -1,4 +1,5 @@
 //! Sentences as a tagger's inputs, and its labels back as tags.
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
@@ -59,7 +60,7 @@ pub struct NerInput {
 ///
 /// # Errors
 /// [`Error::Mismatch`] naming sentence and line if a tag is none of `labels` or there is not one tag a word; [`Error::Config`] if
-/// `max_length` leaves no room for a word or `overlap` fills it; [`Error::Tokenizer`].
+/// `max_length` leaves no room for a word; [`Error::Tokenizer`].
 pub fn encode_ner(
     sentences: &[Sentence],
     tokenizer: &Tokenizer,
@@ -72,8 +73,7 @@ pub fn encode_ner(
     };
     let specials = Specials::of(tokenizer)?;
     let tokenizer = untruncated(tokenizer)?;
-    let mut inputs = Vec::with_capacity(sentences.len());
-    for (k, sentence) in sentences.iter().enumerate() {
+    let of_sentence = |(k, sentence): (usize, &Sentence)| {
         let gold = gold_labels(k, sentence, labels)?;
         let pieces = word_pieces(&tokenizer, &sentence.words)?;
         let sizes: Vec<usize> = pieces.iter().map(Vec::len).collect();
@@ -81,29 +81,42 @@ pub fn encode_ner(
             Overflow::Truncate => std::iter::once(0..sizes.len()).collect(),
             Overflow::Windows { overlap } => windows(&sizes, room, overlap),
         };
-        for range in ranges {
-            let mut input = NerInput {
-                sentence: k,
-                input_ids: vec![specials.bos],
-                labels: vec![IGNORED],
-                words: Vec::new(),
-            };
-            for (word, ids) in pieces.iter().enumerate().take(range.end).skip(range.start) {
-                let at = input.input_ids.len();
-                let fits = (room + 1).saturating_sub(at).min(ids.len());
-                if fits > 0 {
-                    input.words.push((word, at));
-                    input.input_ids.extend(ids.iter().take(fits));
-                    input.labels.push(gold.get(word).copied().unwrap_or(IGNORED));
-                    input.labels.extend(std::iter::repeat_n(IGNORED, fits - 1));
-                }
-            }
-            input.input_ids.push(specials.eos);
-            input.labels.push(IGNORED);
-            inputs.push(input);
+        let input = |range| assemble(k, range, &pieces, &gold, room, specials);
+        Ok(ranges.into_iter().map(input).collect())
+    };
+    let inputs: Vec<Vec<NerInput>> =
+        sentences.par_iter().enumerate().map(of_sentence).collect::<Result<_>>()?;
+    Ok(inputs.into_iter().flatten().collect())
+}
+
+/// `<s>`, the pieces of a range of words as far as there is room, `</s>`.
+fn assemble(
+    sentence: usize,
+    range: std::ops::Range<usize>,
+    pieces: &[Vec<u32>],
+    gold: &[i64],
+    room: usize,
+    specials: Specials,
+) -> NerInput {
+    let mut input = NerInput {
+        sentence,
+        input_ids: vec![specials.bos],
+        labels: vec![IGNORED],
+        words: Vec::new(),
+    };
+    for (word, ids) in pieces.iter().enumerate().take(range.end).skip(range.start) {
+        let at = input.input_ids.len();
+        let fits = (room + 1).saturating_sub(at).min(ids.len());
+        if fits > 0 {
+            input.words.push((word, at));
+            input.input_ids.extend(ids.iter().take(fits));
+            input.labels.push(gold.get(word).copied().unwrap_or(IGNORED));
+            input.labels.extend(std::iter::repeat_n(IGNORED, fits - 1));
         }
     }
-    Ok(inputs)
+    input.input_ids.push(specials.eos);
+    input.labels.push(IGNORED);
+    input
 }
 
 fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64>> {

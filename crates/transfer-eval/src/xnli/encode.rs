@@ -1,4 +1,5 @@
 //! Pairs of sentences as a classifier's inputs.
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
@@ -46,7 +47,7 @@ pub fn encode_nli(
     let Specials { bos, eos } = Specials::of(tokenizer)?;
     let tokenizer = untruncated(tokenizer)?;
     examples
-        .iter()
+        .par_iter()
         .map(|example| {
             let premise = text_pieces(&tokenizer, &example.premise)?;
             let hypothesis = text_pieces(&tokenizer, &example.hypothesis)?;
