@@ -202,10 +202,10 @@ fn noise(rows: usize, width: usize, salt: u32) -> Array2<f32> {
 #[test]
 fn ranks_are_those_of_all_scores_at_once() {
     // More rows than a block of queries and a block of candidates.
-    let (queries, mut candidates) = (noise(131, 24, 1), noise(5000, 24, 2));
-    let gold: Vec<usize> = (0..131).map(|k| k * 38 % 5000).collect();
+    let (queries, mut candidates) = (noise(70, 12, 1), noise(4300, 12, 2));
+    let gold: Vec<usize> = (0..70).map(|k| k * 61 % 4300).collect();
     // True ties: copies of gold candidates before and behind them, in both blocks, and some zeros.
-    for (from, to) in [(38, 4999), (0, 4500), (76, 75), (4560, 3)] {
+    for (from, to) in [(61, 4299), (0, 4200), (122, 121), (4209, 3)] {
         let copy = candidates.row(from).to_owned();
         candidates.row_mut(to).assign(&copy);
     }
@@ -216,7 +216,7 @@ fn ranks_are_those_of_all_scores_at_once() {
         // The same from blocks of another size.
         let vectors = candidates.select(Axis(0), &gold);
         let mut ranker = Ranker::new(queries.view(), vectors.view(), &gold, &config).unwrap();
-        for (from, to) in [(0, 1), (1, 1700), (1700, 1700), (1700, 5000)] {
+        for (from, to) in [(0, 1), (1, 1700), (1700, 1700), (1700, 4300)] {
             ranker.push(candidates.slice(s![from..to, ..])).unwrap();
         }
         assert_eq!(ranker.finish().unwrap(), ranks, "{config:?}");

@@ -1,5 +1,7 @@
 //! XNLI and MultiNLI files, pair inputs, accuracy.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use tokenizers::{Tokenizer, TruncationParams};
 use transfer_eval::Error;
@@ -115,8 +117,10 @@ fn languages_are_those_of_the_published_table() {
     assert_eq!(printed, XNLI_LANGUAGES);
 }
 
-fn tokenizer() -> Tokenizer {
-    Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap()
+fn tokenizer() -> &'static Tokenizer {
+    static LOADED: LazyLock<Tokenizer> =
+        LazyLock::new(|| Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap());
+    &LOADED
 }
 
 proptest! {
@@ -124,12 +128,12 @@ proptest! {
     fn inputs_are_those_of_tokenizers(
         premise in "([a-d]{1,3} ){0,20}", hypothesis in "([a-d]{1,3} ){0,20}", max_length in 6usize..40,
     ) {
-        let mut peer = tokenizer();
+        let mut peer = tokenizer().clone();
         // max_length counts special tokens, of which its default strategy is longest first.
         peer.with_truncation(Some(TruncationParams { max_length, ..TruncationParams::default() })).unwrap();
         let expected = peer.encode((premise.as_str(), hypothesis.as_str()), true).unwrap();
         let example = NliExample { premise, hypothesis, ..example("en", NliLabel::Neutral) };
-        let inputs = encode_nli(&[example], &tokenizer(), &NliConfig { max_length }).unwrap();
+        let inputs = encode_nli(&[example], tokenizer(), &NliConfig { max_length }).unwrap();
         prop_assert_eq!(&inputs[0].input_ids, expected.get_ids());
         prop_assert_eq!(inputs[0].label, 1);
     }
@@ -138,7 +142,7 @@ proptest! {
 #[test]
 fn too_short_inputs_are_refused() {
     let config = NliConfig { max_length: 5 };
-    let error = encode_nli(&[], &tokenizer(), &config).unwrap_err();
+    let error = encode_nli(&[], tokenizer(), &config).unwrap_err();
     assert_eq!(error.to_string(), "max_length = 5: must be at least 6");
     assert_eq!(toml::from_str::<NliConfig>("").unwrap(), NliConfig::default());
 }
