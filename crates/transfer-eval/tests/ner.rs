@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde::Deserialize;
+use tokenizers::Tokenizer;
 use transfer_eval::Error;
 use transfer_eval::ner::{
     EntityScore, Labels, LostWords, NerConfig, NerScore, Overflow, Scheme, Sentence, encode_ner,
@@ -165,8 +167,10 @@ fn embedded_data_has_the_counts_of_its_readme() {
     }
 }
 
-fn tokenizer() -> tokenizers::Tokenizer {
-    tokenizers::Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap()
+fn tokenizer() -> &'static Tokenizer {
+    static LOADED: LazyLock<Tokenizer> =
+        LazyLock::new(|| Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap());
+    &LOADED
 }
 
 #[test]
@@ -175,7 +179,7 @@ fn labels_stand_at_first_pieces() {
     let labels = Labels::iob2(&["LOC", "PER"]);
     assert_eq!(labels.tags(), ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]);
     let tokenizer = tokenizer();
-    let inputs = encode_ner(&[sentence], &tokenizer, &labels, &NerConfig::default()).unwrap();
+    let inputs = encode_ner(&[sentence], tokenizer, &labels, &NerConfig::default()).unwrap();
     let [input] = inputs.as_slice() else { panic!("{inputs:?}") };
     assert_eq!(input.labels.len(), input.input_ids.len());
     assert_eq!((input.input_ids[0], *input.input_ids.last().unwrap()), (0, 2));
@@ -205,7 +209,7 @@ fn lost_words_are_missed_or_ignored() {
         inputs.iter().map(|input| input.labels.iter().map(as_label).collect()).collect()
     };
     let score = |config: &NerConfig, lost| {
-        let inputs = encode_ner(&sentences, &tokenizer, &labels, config).unwrap();
+        let inputs = encode_ner(&sentences, tokenizer, &labels, config).unwrap();
         let tags = sentence_tags(&sentences, &inputs, &gold_of(&inputs), &labels).unwrap();
         let kept = tags[0].iter().flatten().count();
         (kept, score_ner(&sentences, &tags, lost, Scheme::Lenient).unwrap().micro)
@@ -227,10 +231,10 @@ fn a_shared_word_takes_its_tag_from_the_window_with_more_context() {
     let sentences = [Sentence { words, tags: vec!["O".into(); 6], ..Sentence::default() }];
     let labels = Labels::iob2(&["LOC"]);
     let tokenizer = tokenizer();
-    let pieces = encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default()).unwrap();
+    let pieces = encode_ner(&sentences, tokenizer, &labels, &NerConfig::default()).unwrap();
     let size = (pieces[0].input_ids.len() - 2) / 6;
     let config = NerConfig { max_length: 4 * size + 2, overflow: Overflow::Windows { overlap: 2 } };
-    let inputs = encode_ner(&sentences, &tokenizer, &labels, &config).unwrap();
+    let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
     // Words 0–3 and 2–5: word 2 lies deeper in the first (1 of 0..3), word 3 in the second.
     let shown = |k: usize| Vec::from_iter(inputs[k].words.iter().map(|&(word, _)| word));
     assert_eq!((inputs.len(), shown(0), shown(1)), (2, vec![0, 1, 2, 3], vec![2, 3, 4, 5]));
@@ -239,6 +243,19 @@ fn a_shared_word_takes_its_tag_from_the_window_with_more_context() {
     let tags = sentence_tags(&sentences, &inputs, &rows, &labels).unwrap();
     let tags: Vec<&str> = tags[0].iter().map(|tag| tag.as_deref().unwrap()).collect();
     assert_eq!(tags, ["B-LOC", "B-LOC", "B-LOC", "I-LOC", "I-LOC", "I-LOC"]);
+
+    // Words 0–2, 2–4, 4–5: words 2 and 4 stand at an edge of both, so the first of the two decides.
+    let config = NerConfig { max_length: 3 * size + 2, overflow: Overflow::Windows { overlap: 1 } };
+    let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
+    assert_eq!(inputs.len(), 3);
+    let rows: Vec<Vec<usize>> = inputs
+        .iter()
+        .zip([1, 2, 0])
+        .map(|(input, label)| vec![label; input.labels.len()])
+        .collect();
+    let tags = sentence_tags(&sentences, &inputs, &rows, &labels).unwrap();
+    let tags: Vec<&str> = tags[0].iter().map(|tag| tag.as_deref().unwrap()).collect();
+    assert_eq!(tags, ["B-LOC", "B-LOC", "B-LOC", "I-LOC", "I-LOC", "O"]);
 }
 
 #[test]
@@ -248,7 +265,7 @@ fn whole_data_set_survives_encoding_in_windows() {
     assert_eq!(labels, Labels::iob2(&["LOC", "ORG", "PER"]));
     let tokenizer = tokenizer();
     let config = NerConfig { max_length: 24, overflow: Overflow::Windows { overlap: 4 } };
-    let inputs = encode_ner(&sentences, &tokenizer, &labels, &config).unwrap();
+    let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
     assert!(inputs.len() > sentences.len());
     assert!(inputs.iter().all(|input| input.input_ids.len() <= 24));
     let rows: Vec<Vec<usize>> = inputs
@@ -268,13 +285,13 @@ fn what_does_not_fit_is_named() {
     let labels = Labels::conll();
     let tokenizer = tokenizer();
     let config = NerConfig::default();
-    let error = encode_ner(&sentences, &tokenizer, &labels, &config).unwrap_err().to_string();
+    let error = encode_ner(&sentences, tokenizer, &labels, &config).unwrap_err().to_string();
     assert!(
         error.starts_with("sentence 1 (line 8): tag `B-GPE` of word 2 is none of O, B-LOC"),
         "{error}"
     );
     let small = NerConfig { max_length: 2, ..config };
-    let error = encode_ner(&sentences, &tokenizer, &labels, &small).unwrap_err();
+    let error = encode_ner(&sentences, tokenizer, &labels, &small).unwrap_err();
     assert!(matches!(error, Error::Config { key: "max_length", .. }), "{error}");
 
     let predicted = vec![vec![Some("O".to_owned())]];
@@ -288,7 +305,7 @@ fn what_does_not_fit_is_named() {
     assert!(matches!(score_tags(&none, &none, Scheme::Lenient), Err(Error::Nothing { .. })));
 
     let labels = Labels::iob2(&["GPE"]);
-    let inputs = encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default()).unwrap();
+    let inputs = encode_ner(&sentences, tokenizer, &labels, &NerConfig::default()).unwrap();
     let rows = |label: usize, count: usize| vec![vec![label; count]];
     let length = inputs[0].labels.len();
     let text =

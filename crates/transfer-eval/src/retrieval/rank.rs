@@ -117,7 +117,6 @@ impl<'a> Ranker<'a> {
                                 .gold
                                 .get(from + k)
                                 .and_then(|gold| gold.checked_sub(seen + start)),
-                            late: self.gold.get(from + k).is_some_and(|&gold| gold < seen + start),
                         };
                         let norms = norms.get(start..).unwrap_or_default();
                         *count += one.ahead(products.row(k), part, norms);
@@ -153,10 +152,8 @@ struct Row<'a> {
     query: ArrayView1<'a, f32>,
     norm: f64,
     score: f64,
-    /// The gold candidate's place in this block or behind it.
+    /// The gold candidate's place, counted from this block's start; `None` if it was in an earlier block.
     gold: Option<usize>,
-    /// Whether the gold candidate was in an earlier block.
-    late: bool,
 }
 
 impl Row<'_> {
@@ -185,7 +182,7 @@ impl Row<'_> {
             } else {
                 score(self.config.similarity, self.query, vector, norm) - self.score
             };
-            let earlier = !self.late && self.gold.is_none_or(|gold| k < gold);
+            let earlier = self.gold.is_some_and(|gold| k < gold);
             let tie = self.config.ties == Ties::Pessimistic || earlier;
             count += usize::from(distance > 0.0 || (distance == 0.0 && tie));
         }
