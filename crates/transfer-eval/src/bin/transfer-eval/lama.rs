@@ -1,0 +1,193 @@
+//! `transfer-eval lama`: clozes for a model, and its answers scored.
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use transfer_eval::lama::{
+    Cloze, ClozeConfig, CommonVocabulary, Corpus, MultiPiece, Relation, SpaceBeforeMask,
+    build_clozes, ranks_of_best, read_corpus, read_relations, score_lama,
+};
+use transfer_eval::{Error, Measured};
+
+use crate::{Stop, print_json, say};
+
+/// Build clozes from LAMA's data, and score what a model makes of them.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    Clozes(ClozeArgs),
+    Score(ScoreArgs),
+}
+
+/// Turn facts into inputs with one mask, one JSON object a line.
+///
+/// Each has id, relation, input_ids, mask (an index), gold (a piece, or null) and spaced.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  transfer-eval lama clozes --data data --corpus google-re --tokenizer xlmr/tokenizer.json --out clozes.jsonl")]
+pub struct ClozeArgs {
+    /// LAMA's unpacked folder `data`
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Which part of LAMA
+    #[arg(long, value_enum)]
+    corpus: CorpusArg,
+    /// tokenizer.json of an XLM-R model
+    #[arg(long, value_name = "FILE")]
+    tokenizer: PathBuf,
+    /// Words that all compared models know, one a line; facts with other objects are left out
+    #[arg(long, value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
+    /// Leave out facts whose object is several pieces (else they count as wrong)
+    #[arg(long)]
+    skip_multi_piece: bool,
+    /// Give the space before the mask a piece of its own
+    #[arg(long)]
+    own_space_piece: bool,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CorpusArg {
+    GoogleRe,
+    TRex,
+    #[value(name = "conceptnet")]
+    ConceptNet,
+    Squad,
+}
+
+impl From<CorpusArg> for Corpus {
+    fn from(corpus: CorpusArg) -> Self {
+        match corpus {
+            CorpusArg::GoogleRe => Self::GoogleRe,
+            CorpusArg::TRex => Self::TRex,
+            CorpusArg::ConceptNet => Self::ConceptNet,
+            CorpusArg::Squad => Self::Squad,
+        }
+    }
+}
+
+/// Print P@1 and P@10 as JSON, in percent: mean over relations (macro), over facts (micro), and of each relation.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  transfer-eval lama score clozes.jsonl best.jsonl
+  transfer-eval lama score clozes.jsonl best.jsonl --relations data/relations.jsonl --corpus t-rex \\
+    --model ours --measured run.jsonl")]
+pub struct ScoreArgs {
+    /// What `lama clozes` wrote
+    clozes: PathBuf,
+    /// A line for each cloze, in order: {\"id\": \"…\", \"best\": [piece, …]} with the ten best pieces, best first, or
+    /// {\"id\": \"…\", \"rank\": 3}, the gold piece's rank (null: none)
+    best: PathBuf,
+    /// relations.jsonl of LAMA, for the kinds of T-REx
+    #[arg(long, value_name = "FILE")]
+    relations: Option<PathBuf>,
+    /// Also write the numbers for `transfer-eval table 001-5` to this file
+    #[arg(long, value_name = "FILE", requires_all = ["corpus", "model"])]
+    measured: Option<PathBuf>,
+    /// Which part of LAMA the clozes are, for --measured
+    #[arg(long, value_enum)]
+    corpus: Option<CorpusArg>,
+    /// The model's name, for --measured
+    #[arg(long)]
+    model: Option<String>,
+}
+
+pub fn run(command: &Command) -> Result<(), Stop> {
+    match command {
+        Command::Clozes(args) => clozes(args),
+        Command::Score(args) => score(args),
+    }
+}
+
+fn clozes(args: &ClozeArgs) -> Result<(), Stop> {
+    let tokenizer = mlqa_eval::load_tokenizer(&args.tokenizer)
+        .map_err(|error| Stop::Usage(error.to_string()))?;
+    let vocabulary = args.vocabulary.as_ref().map(CommonVocabulary::read).transpose()?;
+    let mut config = ClozeConfig::default();
+    if args.skip_multi_piece {
+        config.multi_piece_gold = MultiPiece::Skip;
+    }
+    if args.own_space_piece {
+        config.space_before_mask = SpaceBeforeMask::OwnPiece;
+    }
+    let mut rows = Vec::new();
+    let [mut facts, mut multi_piece, mut outside, mut long] = [0usize; 4];
+    for (_, of_relation) in read_corpus(&args.data, args.corpus.into())? {
+        let built = build_clozes(&of_relation.facts, &tokenizer, vocabulary.as_ref(), &config)?;
+        facts += of_relation.facts.len();
+        multi_piece += built.multi_piece;
+        outside += built.outside_vocabulary;
+        long += built.too_long;
+        rows.extend(built.clozes);
+    }
+    let wrong = rows.iter().filter(|cloze| cloze.gold.is_none()).count();
+    Cloze::write(&args.out, &rows)?;
+    say(&format!(
+        "{} clozes of {facts} facts; left out: {outside} outside the vocabulary, {multi_piece} of several pieces, {long} too \
+         long; {wrong} objects are several pieces and count as wrong",
+        rows.len()
+    ));
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    id: String,
+    #[serde(default)]
+    best: Option<Vec<u32>>,
+    #[serde(default)]
+    rank: Option<usize>,
+}
+
+fn score(args: &ScoreArgs) -> Result<(), Stop> {
+    let clozes = Cloze::read(&args.clozes)?;
+    let relations = match &args.relations {
+        Some(path) => read_relations(path)?,
+        None => {
+            let ids: BTreeSet<&str> = clozes.iter().map(|cloze| cloze.relation.as_str()).collect();
+            let relation = |id: &str| Relation { id: id.to_owned(), ..Relation::default() };
+            ids.into_iter().map(relation).collect()
+        }
+    };
+    let ranks = ranks(&args.best, &clozes)?;
+    let score = score_lama(&relations, &clozes, &ranks)?;
+    if let (Some(path), Some(corpus), Some(model)) = (&args.measured, args.corpus, &args.model) {
+        Measured::write(path, &Measured::lama(model, corpus.into(), &score))?;
+    }
+    print_json(&score)
+}
+
+fn ranks(path: &Path, clozes: &[Cloze]) -> Result<Vec<Option<usize>>, Stop> {
+    let place = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+    let mut ranks = Vec::with_capacity(clozes.len());
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    for (k, line) in lines {
+        let wrong = |message: String| Stop::Usage(format!("{place}:{}: {message}", k + 1));
+        let answer: Answer =
+            serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        let Some(cloze) = clozes.get(ranks.len()) else {
+            return Err(wrong(format!("more lines than the {} clozes", clozes.len())));
+        };
+        if answer.id != cloze.id {
+            let number = ranks.len() + 1;
+            return Err(wrong(format!("id `{}`, but cloze {number} is `{}`", answer.id, cloze.id)));
+        }
+        ranks.push(match (answer.best, answer.rank) {
+            (Some(_), Some(_)) => return Err(wrong("both best and rank; give one".into())),
+            (None, Some(0)) => return Err(wrong("rank 0; ranks count from 1".into())),
+            (None, rank) => rank,
+            (Some(best), None) => {
+                ranks_of_best(std::slice::from_ref(cloze), &[best])?.into_iter().flatten().next()
+            }
+        });
+    }
+    Ok(ranks)
+}

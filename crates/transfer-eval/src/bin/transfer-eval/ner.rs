@@ -1,0 +1,82 @@
+//! `transfer-eval ner`: seqeval's report.
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use transfer_eval::ner::{LostWords, NerFormat, Scheme, Sentence, read_ner, score_ner};
+
+use crate::{Stop, print_json};
+
+/// Print precision, recall and F1 of entities as JSON, each from 0 to 1, with seqeval's digits.
+///
+/// Both files hold a word and its tag a line and may be of different formats; their words must be the same.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  transfer-eval ner eng.testb predictions.txt
+  transfer-eval ner --strict en_pud.test.iob2.gz predictions.iob2")]
+pub struct Args {
+    /// Gold tags, plain or gzipped
+    gold: PathBuf,
+    /// Predicted tags
+    predicted: PathBuf,
+    /// Format of the gold file [default: by its first lines]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Format of the predictions [default: by their first lines]
+    #[arg(long, value_enum)]
+    predicted_format: Option<Format>,
+    /// Count only entities that start with B- (seqeval's mode="strict", scheme=IOB2)
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// CoNLL-2002, CoNLL-2003, XGLUE: columns, the tag last
+    Conll,
+    /// WikiAnn: lang:word, a tab, the tag
+    WikiAnn,
+    /// Universal NER: comments; index, word, tag
+    UniversalNer,
+}
+
+impl From<Format> for NerFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Conll => Self::Conll,
+            Format::WikiAnn => Self::WikiAnn,
+            Format::UniversalNer => Self::UniversalNer,
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<(), Stop> {
+    let gold = read_ner(&args.gold, args.format.map(Into::into))?;
+    let predicted = read_ner(&args.predicted, args.predicted_format.map(Into::into))?;
+    for (k, (gold, predicted)) in gold.iter().zip(&predicted).enumerate() {
+        if let Some(fault) = difference(gold, predicted) {
+            let path = args.predicted.display();
+            let lines = [predicted.line(), gold.line()].map(Option::unwrap_or_default);
+            let [line, of] = lines;
+            let message =
+                format!("{path}:{line}: sentence {} (line {of} of the gold file): {fault}", k + 1);
+            return Err(Stop::Usage(message));
+        }
+    }
+    let tags: Vec<Vec<Option<String>>> = predicted
+        .into_iter()
+        .map(|sentence| sentence.tags.into_iter().map(Some).collect())
+        .collect();
+    let scheme = if args.strict { Scheme::StrictIob2 } else { Scheme::Lenient };
+    print_json(&score_ner(&gold, &tags, LostWords::Missed, scheme)?)
+}
+
+/// Why two sentences are not the same words.
+fn difference(gold: &Sentence, predicted: &Sentence) -> Option<String> {
+    let words = gold.words.iter().zip(&predicted.words).enumerate();
+    if let Some((k, (gold, predicted))) = words.into_iter().find(|(_, (gold, word))| gold != word) {
+        return Some(format!("word {} is `{predicted}`, but the gold file has `{gold}`", k + 1));
+    }
+    let (expected, got) = (gold.words.len(), predicted.words.len());
+    (expected != got).then(|| format!("{got} words, but the gold file has {expected}"))
+}

@@ -1,0 +1,118 @@
+//! `transfer-eval retrieval`: candidate lists, and vectors ranked over them.
+use std::path::PathBuf;
+
+use transfer_eval::retrieval::{
+    CandidateConfig, CandidateList, GoldLanguage, RankConfig, Reason, Similarity, rank_candidates,
+    read_descriptions, read_queries, read_vectors, score_retrieval,
+};
+use transfer_eval::{Error, Measured, Ties};
+
+use crate::{Stop, print_json, say};
+
+/// Draw a fixed list of candidates, and score vectors over it (XLM-K's XEP and XOR).
+#[derive(clap::Subcommand)]
+pub enum Command {
+    List(ListArgs),
+    Score(ScoreArgs),
+}
+
+/// Draw a list: one description for each entity asked for, filled up with others, in random order.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  transfer-eval retrieval list --descriptions descriptions.jsonl --queries queries.jsonl --size 32768 --seed 1 --out xep.json")]
+pub struct ListArgs {
+    /// {\"entity\": \"Q64\", \"language\": \"de\"} a line: the descriptions that there are
+    #[arg(long, value_name = "FILE")]
+    descriptions: PathBuf,
+    /// {\"id\": \"…\", \"entity\": \"Q64\", \"language\": \"en\"} a line
+    #[arg(long, value_name = "FILE")]
+    queries: PathBuf,
+    /// Candidates in the list
+    #[arg(long, default_value_t = CandidateConfig::default().size)]
+    size: usize,
+    /// Decides everything random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Let right candidates be in the query's own language
+    #[arg(long)]
+    any_language: bool,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Print accuracy@1, hits@10 (percent) and MRR as JSON: all, by language of the query, by pair of languages.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  transfer-eval retrieval score xep.json vectors.safetensors
+  transfer-eval retrieval score xor.json vectors.safetensors --cosine --model ours --task XOR --measured run.jsonl")]
+pub struct ScoreArgs {
+    /// What `retrieval list` wrote
+    list: PathBuf,
+    /// safetensors with `queries` [Q, D] and `candidates` [N, D], float32, rows in the order of the list
+    vectors: PathBuf,
+    /// Score by cosine instead of the dot product
+    #[arg(long)]
+    cosine: bool,
+    /// Let the right candidate stand by its index among equals instead of behind them
+    #[arg(long)]
+    ties_by_index: bool,
+    /// Also write the number for `transfer-eval table 001-7` to this file
+    #[arg(long, value_name = "FILE", requires_all = ["model", "task"])]
+    measured: Option<PathBuf>,
+    /// The model's name, for --measured
+    #[arg(long)]
+    model: Option<String>,
+    /// XEP or XOR, for --measured
+    #[arg(long, value_parser = ["XEP", "XOR"])]
+    task: Option<String>,
+}
+
+pub fn run(command: &Command) -> Result<(), Stop> {
+    match command {
+        Command::List(args) => list(args),
+        Command::Score(args) => score(args),
+    }
+}
+
+fn list(args: &ListArgs) -> Result<(), Stop> {
+    let gold_language = if args.any_language { GoldLanguage::Any } else { GoldLanguage::Different };
+    let config = CandidateConfig { size: args.size, gold_language, seed: args.seed };
+    let descriptions = read_descriptions(&args.descriptions)?;
+    let list = CandidateList::draw(&descriptions, &read_queries(&args.queries)?, &config)?;
+    list.write(&args.out)?;
+    let missing = list.left_out.iter().filter(|one| one.reason == Reason::NoDescription).count();
+    say(&format!(
+        "{} candidates, {} queries; left out: {missing} without a description, {} in the language of their candidate",
+        list.candidates.len(),
+        list.queries.len(),
+        list.left_out.len() - missing
+    ));
+    Ok(())
+}
+
+fn score(args: &ScoreArgs) -> Result<(), Stop> {
+    let list = CandidateList::read(&args.list)?;
+    let read = |name: &str, expected: usize| {
+        let array = read_vectors(&args.vectors, name)?;
+        if array.nrows() == expected {
+            return Ok(array);
+        }
+        let message = format!("`{name}` has {} rows, but the list has {expected}", array.nrows());
+        Err(Error::Content { path: args.vectors.clone(), message })
+    };
+    let queries = read("queries", list.queries.len())?;
+    let candidates = read("candidates", list.candidates.len())?;
+    let config = RankConfig {
+        similarity: if args.cosine { Similarity::Cosine } else { Similarity::Dot },
+        ties: if args.ties_by_index { Ties::ByIndex } else { Ties::Pessimistic },
+    };
+    let ranks = rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?;
+    let score = score_retrieval(&list, &ranks)?;
+    if let (Some(path), Some(model), Some(task)) = (&args.measured, &args.model, &args.task) {
+        Measured::write(path, &[Measured::retrieval(model, task, &score)])?;
+    }
+    print_json(&score)
+}

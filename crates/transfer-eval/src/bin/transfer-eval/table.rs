@@ -1,0 +1,47 @@
+//! `transfer-eval table`: the paper's table with a run in it.
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use transfer_eval::{Measured, ResultTable};
+
+use crate::{Stop, print};
+
+/// Print a result table of XLM-K with a run's numbers beside the printed ones.
+///
+/// 001-1 MLQA, 001-2 NER, 001-3 XNLI, 001-4 ablations, 001-5 LAMA, 001-7 XEP and XOR.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  transfer-eval table 001-3
+  transfer-eval table 001-2 --run run.jsonl --format json
+
+A line of run.jsonl:
+  {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \"metric\": \"f1\", \"value\": 72.9, \"sd\": 0.2}")]
+pub struct Args {
+    /// Paper and table
+    id: String,
+    /// Numbers, one JSON object a line; may be given several times
+    #[arg(long, value_name = "FILE")]
+    run: Vec<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Md)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Md,
+    Json,
+}
+
+pub fn run(args: &Args) -> Result<(), Stop> {
+    let mut numbers = Vec::new();
+    for path in &args.run {
+        numbers.extend(Measured::read(path)?);
+    }
+    let table = ResultTable::new(&args.id, &numbers)?;
+    print(&match args.format {
+        Format::Md => table.to_markdown(),
+        Format::Json => table.to_json()?,
+    })
+}

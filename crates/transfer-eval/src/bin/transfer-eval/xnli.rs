@@ -1,0 +1,40 @@
+//! `transfer-eval xnli`: accuracy by language.
+use std::path::{Path, PathBuf};
+
+use transfer_eval::xnli::{NliLabel, read_nli, score_nli};
+
+use crate::{Stop, print_json, say};
+
+/// Print the accuracy of each language and their mean as JSON, in percent.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  transfer-eval xnli xnli.test.tsv predictions.txt
+  transfer-eval xnli xnli.dev.jsonl predictions.txt")]
+pub struct Args {
+    /// xnli.dev or xnli.test, .tsv or .jsonl
+    gold: PathBuf,
+    /// A label a line, in the order of the gold file: entailment, neutral, contradiction, or 0, 1, 2
+    predicted: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<(), Stop> {
+    let data = read_nli(&args.gold)?;
+    if data.unlabelled > 0 {
+        say(&format!("{} pairs without a gold label are left out", data.unlabelled));
+    }
+    print_json(&score_nli(&data.examples, &labels(&args.predicted)?)?)
+}
+
+fn labels(path: &Path) -> Result<Vec<NliLabel>, Stop> {
+    let place = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Stop::Usage(format!("cannot read {place}: {error}")))?;
+    let label = |(k, line): (usize, &str)| {
+        let class = line.parse().ok().and_then(NliLabel::from_class);
+        class.map_or_else(|| line.parse(), Ok).map_err(|message: String| {
+            Stop::Usage(format!("{place}:{}: {message}, or 0, 1, 2", k + 1))
+        })
+    };
+    text.lines().map(str::trim_end).enumerate().map(label).collect()
+}

@@ -1,0 +1,128 @@
+//! What can go wrong, said so that it can be put right.
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file could not be written; nothing half-written is left at `path`.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A line breaks a rule of its file's format.
+    #[error("{}:{line}: {message}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// A file as a whole breaks a rule of its format.
+    #[error("{}: {message}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// Predictions do not stand beside their gold.
+    #[error("{what} {index}{}: {message}", line.map_or(String::new(), |line| format!(" (line {line})")))]
+    Mismatch {
+        /// What is counted: `sentence`, `example`, `cloze`, `query`.
+        what: &'static str,
+        /// Which one, from 1.
+        index: usize,
+        /// Its first line in the gold file, if it came from one.
+        line: Option<usize>,
+        /// What is wrong.
+        message: String,
+    },
+    /// Counts of gold items and predictions differ.
+    #[error("{got} predictions for {expected} {what}; {hint}")]
+    Count {
+        /// What is counted, in the plural.
+        what: &'static str,
+        /// Gold items.
+        expected: usize,
+        /// Predictions.
+        got: usize,
+        /// Where the first item without a partner stands.
+        hint: String,
+    },
+    /// An array does not have the shape or the values that are needed.
+    #[error("{name}: {message}")]
+    Array {
+        /// The argument.
+        name: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// A configured value is out of range.
+    #[error("{key} = {value}: must be {rule}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        rule: String,
+    },
+    /// A tokenizer could not be used.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// There is nothing to score.
+    #[error("no {what}, so there is no score")]
+    Nothing {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A candidate list cannot be built or does not fit its queries.
+    #[error("candidate list: {0}")]
+    Candidates(String),
+    /// A published table does not exist or cannot take the numbers.
+    #[error("published table `{given}`: {message}")]
+    Table {
+        /// The id.
+        given: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The model refused its input.
+    #[cfg(feature = "xlmr")]
+    #[error(transparent)]
+    Model(#[from] xlmr_model::Error),
+    /// libtorch refused.
+    #[cfg(feature = "xlmr")]
+    #[error(transparent)]
+    Torch(#[from] tch::TchError),
+}
+
+impl Error {
+    pub(crate) fn line(path: &std::path::Path, line: usize, message: impl Into<String>) -> Self {
+        Self::Line { path: path.to_path_buf(), line, message: message.into() }
+    }
+
+    pub(crate) fn content(path: &std::path::Path, message: impl Into<String>) -> Self {
+        Self::Content { path: path.to_path_buf(), message: message.into() }
+    }
+
+    pub(crate) fn array(name: &'static str, message: impl Into<String>) -> Self {
+        Self::Array { name, message: message.into() }
+    }
+}

@@ -1,0 +1,84 @@
+//! Reading lines, plain or gzipped, with errors that name the place; writing whole files.
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Result};
+
+/// A text file as UTF-8 without a byte order mark; one that starts as gzip does is decompressed first.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let failed = |source| Error::Read { path: path.to_path_buf(), source };
+    let mut bytes = std::fs::read(path).map_err(failed)?;
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).map_err(failed)?;
+        bytes = plain;
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        Error::line(path, line, "not UTF-8; convert the file first")
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
+/// Lines with their numbers from 1, without their ends (`\n` or `\r\n`; no other character ends a line).
+pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.split('\n')
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.strip_suffix('\r').unwrap_or(line)))
+}
+
+/// One JSON object a line; blank lines are passed over.
+pub(crate) fn json_lines<T: DeserializeOwned>(
+    text: &str,
+    path: &Path,
+    expected: &str,
+) -> Result<Vec<(usize, T)>> {
+    numbered(text)
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(number, line)| Ok((number, parse_line(line, path, number, expected)?)))
+        .collect()
+}
+
+/// The JSON value of one line; `expected` completes the sentence "expected …" of the error.
+pub(crate) fn parse_line<T: DeserializeOwned>(
+    line: &str,
+    path: &Path,
+    number: usize,
+    expected: &str,
+) -> Result<T> {
+    serde_json::from_str(line).map_err(|error| {
+        let full = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = full.strip_suffix(&place).unwrap_or(&full);
+        Error::line(path, number, format!("{message}; expected {expected}"))
+    })
+}
+
+/// Writes a whole file or none; folders on the way are created.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| whole_file::write(path, bytes))
+        .map_err(|source| Error::Write { path: path.to_path_buf(), source })
+}
+
+/// One JSON object a line.
+pub(crate) fn write_json_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
+    let mut bytes = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut bytes, row)
+            .map_err(|error| Error::Write { path: path.to_path_buf(), source: error.into() })?;
+        bytes.push(b'\n');
+    }
+    write_whole(path, &bytes)
+}

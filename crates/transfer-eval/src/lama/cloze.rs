@@ -1,0 +1,193 @@
+//! Facts as inputs with one mask.
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use crate::files::{json_lines, read_text, write_json_lines};
+use crate::lama::{CommonVocabulary, Fact};
+use crate::tokens::{Specials, special, text_pieces, untruncated};
+use crate::{Error, Result};
+
+/// What becomes of a fact whose object is more than one piece, so that a single mask cannot hold it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MultiPiece {
+    /// It counts as wrong, which keeps the numbers of facts that the papers print.
+    #[default]
+    Wrong,
+    /// It is left out.
+    Skip,
+}
+
+/// Where the space before the object goes. SentencePiece writes it into the piece that follows: `▁Paris`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpaceBeforeMask {
+    /// Into the mask: it stands for `▁Paris`, as in pre-training, where whole pieces are masked.
+    #[default]
+    InMask,
+    /// Into a piece of its own: `▁`, then a mask that stands for `Paris`.
+    OwnPiece,
+}
+
+/// How clozes are built. XLM-K does not say; the defaults keep LAMA's numbers of facts.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClozeConfig {
+    /// Objects of several pieces.
+    pub multi_piece_gold: MultiPiece,
+    /// The space before the mask.
+    pub space_before_mask: SpaceBeforeMask,
+    /// Words, split at spaces, of a sentence that comes from no template; longer ones are left out. 100 in the released scorer.
+    pub max_words: usize,
+    /// Pieces of an input, special tokens included.
+    pub max_length: usize,
+}
+
+impl Default for ClozeConfig {
+    fn default() -> Self {
+        Self {
+            multi_piece_gold: MultiPiece::Wrong,
+            space_before_mask: SpaceBeforeMask::InMask,
+            max_words: 100,
+            max_length: 512,
+        }
+    }
+}
+
+/// One input with one hole: `<s> before <mask> after </s>`, L pieces.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cloze {
+    /// The fact's id.
+    pub id: String,
+    /// The relation's id.
+    pub relation: String,
+    /// Piece ids, `[L]`.
+    pub input_ids: Vec<u32>,
+    /// Index of the mask that counts.
+    pub mask: usize,
+    /// The piece it should be; `None` if the object is not one piece.
+    pub gold: Option<u32>,
+    /// Whether the mask stands for a piece with its space.
+    pub spaced: bool,
+}
+
+impl Cloze {
+    /// Reads clozes, one JSON object a line.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Line`] naming the line if it is no cloze or its mask is not in its input; [`Error::Content`] if
+    /// there is none.
+    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let path = path.as_ref();
+        let expected = "a cloze: id, relation, input_ids, mask, gold, spaced";
+        let rows: Vec<(usize, Self)> = json_lines(&read_text(path)?, path, expected)?;
+        if rows.is_empty() {
+            return Err(Error::content(path, "no cloze"));
+        }
+        let check = |(line, cloze): (usize, Self)| {
+            let (mask, length) = (cloze.mask, cloze.input_ids.len());
+            if mask < length {
+                return Ok(cloze);
+            }
+            Err(Error::line(path, line, format!("mask at {mask}, but there are {length} pieces")))
+        };
+        rows.into_iter().map(check).collect()
+    }
+
+    /// Writes clozes as [`Cloze::read`] reads them, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write(path: impl AsRef<Path>, clozes: &[Self]) -> Result<()> {
+        write_json_lines(path.as_ref(), clozes)
+    }
+}
+
+/// Clozes, and the facts that gave none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clozes {
+    /// In the order of the facts.
+    pub clozes: Vec<Cloze>,
+    /// Facts left out because their object is several pieces ([`MultiPiece::Skip`]).
+    pub multi_piece: usize,
+    /// Facts left out because their object is not in the common vocabulary.
+    pub outside_vocabulary: usize,
+    /// Facts left out because their sentence has more than `max_words`.
+    pub too_long: usize,
+}
+
+/// Turns facts into clozes. With a common vocabulary, facts whose object holds another word are left out, as in the released
+/// scorer.
+///
+/// Reading: what stands behind the mask is tokenised as a text of its own, as `tokenizers` does around a special token.
+///
+/// # Errors
+/// [`Error::Tokenizer`] if a special token is missing, or `▁` where it is needed; [`Error::Mismatch`] naming fact and line if an
+/// input has more than `max_length` pieces.
+pub fn build_clozes(
+    facts: &[Fact],
+    tokenizer: &Tokenizer,
+    vocabulary: Option<&CommonVocabulary>,
+    config: &ClozeConfig,
+) -> Result<Clozes> {
+    let Specials { bos, eos } = Specials::of(tokenizer)?;
+    let mask = special(tokenizer, "<mask>")?;
+    let tokenizer = untruncated(tokenizer)?;
+    let space = match config.space_before_mask {
+        SpaceBeforeMask::InMask => None,
+        SpaceBeforeMask::OwnPiece => Some(special(&tokenizer, "▁")?),
+    };
+    let mut out = Clozes::default();
+    for (k, fact) in facts.iter().enumerate() {
+        let words = |text: &str| text.split_whitespace().count();
+        if !fact.from_template && words(&fact.before) + 1 + words(&fact.after) > config.max_words {
+            out.too_long += 1;
+            continue;
+        }
+        if vocabulary.is_some_and(|words| !words.holds(&fact.object)) {
+            out.outside_vocabulary += 1;
+            continue;
+        }
+        let follows_space = fact.before.chars().next_back().is_none_or(char::is_whitespace);
+        let spaced = follows_space && space.is_none();
+        let gold = single_piece(&tokenizer, &fact.object, spaced)?;
+        if gold.is_none() && config.multi_piece_gold == MultiPiece::Skip {
+            out.multi_piece += 1;
+            continue;
+        }
+        let mut input_ids = vec![bos];
+        input_ids.extend(text_pieces(&tokenizer, &fact.before)?);
+        input_ids.extend(space.filter(|_| follows_space));
+        let at = input_ids.len();
+        input_ids.push(mask);
+        let after = fact.after.replace("[MASK]", "<mask>");
+        input_ids.extend(text_pieces(&tokenizer, &after)?);
+        input_ids.push(eos);
+        if input_ids.len() > config.max_length {
+            let (got, most) = (input_ids.len(), config.max_length);
+            let message = format!("{got} pieces, but max_length = {most}; lower max_words");
+            let (index, line) = (k + 1, Some(fact.line));
+            return Err(Error::Mismatch { what: "fact", index, line, message });
+        }
+        let (id, relation) = (fact.id.clone(), fact.relation.clone());
+        out.clozes.push(Cloze { id, relation, input_ids, mask: at, gold, spaced });
+    }
+    Ok(out)
+}
+
+/// The one piece of a word that follows a space, or that stands right behind other text; `None` if there is none such.
+pub(crate) fn single_piece(tokenizer: &Tokenizer, word: &str, spaced: bool) -> Result<Option<u32>> {
+    let unknown = tokenizer.token_to_id("<unk>");
+    let id = if spaced {
+        match text_pieces(tokenizer, word)?.as_slice() {
+            [id] => Some(*id),
+            _ => None,
+        }
+    } else {
+        tokenizer.token_to_id(word)
+    };
+    Ok(id.filter(|&id| Some(id) != unknown))
+}

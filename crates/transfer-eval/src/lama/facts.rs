@@ -1,0 +1,245 @@
+//! LAMA's files: facts, relations, templates.
+use std::collections::HashSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::{json_lines, read_text};
+use crate::{Error, Result};
+
+/// How LAMA's sentences mark the object.
+const MASK: &str = "[MASK]";
+
+/// The four parts of LAMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Corpus {
+    /// `Google_RE/{relation}_test.jsonl`: places and dates of birth, places of death; three templates.
+    GoogleRe,
+    /// `TREx/{relation}.jsonl`: Wikidata relations with the templates of `relations.jsonl`.
+    TRex,
+    /// `ConceptNet/test.jsonl`: sentences with a mask.
+    ConceptNet,
+    /// `Squad/test.jsonl`: sentences with a mask.
+    Squad,
+}
+
+impl Corpus {
+    /// All, in the papers' order.
+    pub const ALL: [Self; 4] = [Self::GoogleRe, Self::TRex, Self::ConceptNet, Self::Squad];
+
+    /// The name in the papers' tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GoogleRe => "Google-RE",
+            Self::TRex => "T-REx",
+            Self::ConceptNet => "ConceptNet",
+            Self::Squad => "SQuAD",
+        }
+    }
+}
+
+/// One relation, or one file of sentences.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Relation {
+    /// Its id: `P19`, `place_of_birth`; `test` for a file of sentences.
+    #[serde(rename = "relation")]
+    pub id: String,
+    /// A sentence with `[X]` for the subject and `[Y]` for the object; absent where the file has sentences of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// `1-1`, `N-1` or `N-M`, for T-REx.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
+
+impl Relation {
+    fn google_re() -> Vec<Self> {
+        [
+            ("place_of_birth", "[X] was born in [Y] ."),
+            ("date_of_birth", "[X] (born [Y])."),
+            ("place_of_death", "[X] died in [Y] ."),
+        ]
+        .map(|(id, template)| Self { id: id.into(), template: Some(template.into()), kind: None })
+        .into()
+    }
+
+    fn sentences() -> Self {
+        Self { id: "test".into(), template: None, kind: None }
+    }
+}
+
+/// One fact as a sentence with a hole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// `uuid` or `id` of the file; its line where there is neither.
+    pub id: String,
+    /// The relation's id.
+    pub relation: String,
+    /// The object: what the hole should hold.
+    pub object: String,
+    /// The sentence before the hole.
+    pub before: String,
+    /// The sentence behind the hole. Reading: where a file marks several holes, the first counts and the others stay marked, as in
+    /// the released scorer.
+    pub after: String,
+    /// Whether the sentence is made from a template.
+    pub from_template: bool,
+    /// The line in its file, from 1.
+    pub line: usize,
+}
+
+/// The facts of one relation, and what was left out on the way, by the released scorer's rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// In file order.
+    pub facts: Vec<Fact>,
+    /// Lines without `sub_label` or `obj_label`.
+    pub incomplete: usize,
+    /// Lines that more annotators denied than confirmed (Google-RE).
+    pub denied: usize,
+    /// Lines that a template turns into a sentence that there is already.
+    pub repeated: usize,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    uuid: Option<String>,
+    id: Option<String>,
+    sub_label: Option<String>,
+    obj_label: Option<String>,
+    #[serde(default)]
+    masked_sentences: Vec<String>,
+    #[serde(default)]
+    judgments: Vec<Judgment>,
+}
+
+#[derive(Deserialize)]
+struct Judgment {
+    judgment: String,
+}
+
+/// Reads `relations.jsonl`.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Line`] naming the line if it is no relation, or its template lacks `[X]` or has not exactly one
+/// `[Y]`; [`Error::Content`] if there is none or one occurs twice.
+pub fn read_relations(path: impl AsRef<Path>) -> Result<Vec<Relation>> {
+    let path = path.as_ref();
+    let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
+    let rows: Vec<(usize, Relation)> = json_lines(&read_text(path)?, path, expected)?;
+    let mut seen = HashSet::new();
+    for (line, relation) in &rows {
+        if !seen.insert(&relation.id) {
+            return Err(Error::line(
+                path,
+                *line,
+                format!("relation `{}` occurs twice", relation.id),
+            ));
+        }
+        let template = relation.template.as_deref().unwrap_or_default();
+        holes(template).map_err(|message| Error::line(path, *line, message))?;
+    }
+    if rows.is_empty() {
+        return Err(Error::content(path, "no relation"));
+    }
+    Ok(rows.into_iter().map(|(_, relation)| relation).collect())
+}
+
+/// The template before and behind its `[Y]`.
+fn holes(template: &str) -> Result<(&str, &str), String> {
+    match template.split_once("[Y]") {
+        Some((before, after)) if !after.contains("[Y]") && template.contains("[X]") => {
+            Ok((before, after))
+        }
+        _ => Err(format!("template {template:?} needs [X] for the subject and one [Y]")),
+    }
+}
+
+/// Reads the facts of one relation. With a template, facts with equal subject and object are one.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Line`] naming the line if it is no fact, or has no `[MASK]` where the relation has no template;
+/// [`Error::Content`] if no line is a fact; [`Error::Config`] if the template is not one.
+pub fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> {
+    let path = path.as_ref();
+    let template = match relation.template.as_deref().map(|text| (text, holes(text))) {
+        None => None,
+        Some((_, Ok(parts))) => Some(parts),
+        Some((text, Err(rule))) => {
+            return Err(Error::Config { key: "template", value: format!("{text:?}"), rule });
+        }
+    };
+    let expected =
+        "a fact of LAMA, with sub_label, obj_label and, without a template, masked_sentences";
+    let mut out = Facts::default();
+    let mut seen = HashSet::new();
+    for (line, record) in json_lines::<Record>(&read_text(path)?, path, expected)? {
+        let (Some(subject), Some(object)) = (record.sub_label, record.obj_label) else {
+            out.incomplete += 1;
+            continue;
+        };
+        let yes = record.judgments.iter().filter(|one| one.judgment == "yes").count();
+        if record.judgments.len() > 2 * yes {
+            out.denied += 1;
+            continue;
+        }
+        let (before, after) = match template {
+            Some((before, after)) => {
+                if !seen.insert((subject.clone(), object.clone())) {
+                    out.repeated += 1;
+                    continue;
+                }
+                (before.replace("[X]", &subject), after.replace("[X]", &subject))
+            }
+            None => {
+                let text = record.masked_sentences.join(" ");
+                let parts = text.split_once(MASK);
+                let Some((before, after)) = parts else {
+                    return Err(Error::line(path, line, format!("no {MASK} in masked_sentences")));
+                };
+                (before.to_owned(), after.to_owned())
+            }
+        };
+        out.facts.push(Fact {
+            id: record.uuid.or(record.id).unwrap_or_else(|| line.to_string()),
+            relation: relation.id.clone(),
+            object,
+            before,
+            after,
+            from_template: template.is_some(),
+            line,
+        });
+    }
+    if out.facts.is_empty() {
+        return Err(Error::content(path, "no fact; expected one JSON object a line"));
+    }
+    Ok(out)
+}
+
+/// Reads a part of LAMA from the released folder `data`: each relation with its facts. A relation of T-REx without a file is left
+/// out, as in the released scorer.
+///
+/// # Errors
+/// As for [`read_relations`] and [`read_facts`]; [`Error::Content`] if no relation has a file.
+pub fn read_corpus(folder: impl AsRef<Path>, corpus: Corpus) -> Result<Vec<(Relation, Facts)>> {
+    let folder = folder.as_ref();
+    let (relations, place, end) = match corpus {
+        Corpus::GoogleRe => (Relation::google_re(), "Google_RE", "_test.jsonl"),
+        Corpus::TRex => (read_relations(folder.join("relations.jsonl"))?, "TREx", ".jsonl"),
+        Corpus::ConceptNet => (vec![Relation::sentences()], "ConceptNet", ".jsonl"),
+        Corpus::Squad => (vec![Relation::sentences()], "Squad", ".jsonl"),
+    };
+    let mut out = Vec::with_capacity(relations.len());
+    for relation in relations {
+        let path = folder.join(place).join(format!("{}{end}", relation.id));
+        if corpus != Corpus::TRex || path.exists() {
+            let facts = read_facts(path, &relation)?;
+            out.push((relation, facts));
+        }
+    }
+    if out.is_empty() {
+        return Err(Error::content(&folder.join(place), "no file of any relation"));
+    }
+    Ok(out)
+}

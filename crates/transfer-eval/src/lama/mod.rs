@@ -1,0 +1,10 @@
+//! LAMA: how often a masked language model completes a fact.
+mod cloze;
+mod facts;
+mod score;
+mod vocabulary;
+
+pub use cloze::{Cloze, ClozeConfig, Clozes, MultiPiece, SpaceBeforeMask, build_clozes};
+pub use facts::{Corpus, Fact, Facts, Relation, read_corpus, read_facts, read_relations};
+pub use score::{LamaScore, Precision, RelationScore, rank_golds, ranks_of_best, score_lama};
+pub use vocabulary::{Candidates, CommonVocabulary};

@@ -1,0 +1,203 @@
+//! P@1 and P@10 by relation.
+use std::collections::BTreeMap;
+
+use ndarray::ArrayView2;
+use serde::Serialize;
+
+use crate::lama::{Candidates, Cloze, Relation};
+use crate::{Error, Result, Ties};
+
+/// Shares of facts, in percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Precision {
+    /// The object is the best prediction.
+    pub p_at_1: f64,
+    /// The object is among the ten best.
+    pub p_at_10: f64,
+}
+
+/// The result of one relation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RelationScore {
+    /// The relation's id.
+    pub relation: String,
+    /// `1-1`, `N-1` or `N-M`, for T-REx.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Facts scored.
+    pub facts: usize,
+    /// Their precision.
+    pub precision: Precision,
+}
+
+/// The result of a corpus.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LamaScore {
+    /// Mean over relations: the "Total" of Google-RE and T-REx.
+    #[serde(rename = "macro")]
+    pub macro_average: Precision,
+    /// Over all facts at once.
+    pub micro: Precision,
+    /// Mean over the relations of each kind, for T-REx.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, Precision>,
+    /// Each relation with a fact, in the order given.
+    pub relations: Vec<RelationScore>,
+    /// Facts scored.
+    pub facts: usize,
+}
+
+/// The rank of each cloze's gold piece, from 1, among all pieces or the candidates; `None` where the gold is no single piece.
+///
+/// # Shapes
+/// - `logits`: `[N, V]` float32, the scores (or log-probabilities) at the masks, one row a cloze; V is the vocabulary
+///
+/// # Errors
+/// [`Error::Array`] if `logits` has not N rows; [`Error::Mismatch`] naming the cloze if its row holds NaN where it is compared, or
+/// its gold is not among the candidates or V.
+pub fn rank_golds(
+    logits: ArrayView2<'_, f32>,
+    clozes: &[Cloze],
+    candidates: Option<&Candidates>,
+    ties: Ties,
+) -> Result<Vec<Option<usize>>> {
+    let (rows, width) = logits.dim();
+    if rows != clozes.len() {
+        let message = format!("{rows} rows for {} clozes", clozes.len());
+        return Err(Error::array("logits", message));
+    }
+    let rank = |(k, (row, cloze)): (usize, (ndarray::ArrayView1<'_, f32>, &Cloze))| {
+        let Some(gold) = cloze.gold else { return Ok(None) };
+        let wrong = |message| Error::Mismatch { what: "cloze", index: k + 1, line: None, message };
+        let at = |id: u32| {
+            let score = usize::try_from(id).ok().and_then(|id| row.get(id)).copied();
+            let score = score.ok_or_else(|| wrong(format!("piece {id}, but V = {width}")))?;
+            if score.is_nan() { Err(wrong(format!("logit {id} is NaN"))) } else { Ok(score) }
+        };
+        let score = at(gold)?;
+        let ahead = |id: u32| -> Result<bool> {
+            let other = at(id)?;
+            Ok(other > score || (other == score && (ties == Ties::Pessimistic || id < gold)))
+        };
+        let mut rank = 1;
+        match candidates.map(|candidates| candidates.of(cloze.spaced)) {
+            Some(ids) => {
+                if !ids.contains(&gold) {
+                    return Err(wrong(format!("gold piece {gold} is not among the candidates")));
+                }
+                for &id in ids.iter().filter(|&&id| id != gold) {
+                    rank += usize::from(ahead(id)?);
+                }
+            }
+            None => {
+                let ids = (0..=u32::MAX).take(width).filter(|&id| id != gold);
+                for id in ids {
+                    rank += usize::from(ahead(id)?);
+                }
+            }
+        }
+        Ok(Some(rank))
+    };
+    logits.outer_iter().zip(clozes).enumerate().map(rank).collect()
+}
+
+/// Ranks from the best pieces of each cloze, best first: the place of the gold piece, `None` where it is not among them. Ten
+/// pieces are enough for [`score_lama`].
+///
+/// # Errors
+/// [`Error::Count`] unless there is one list a cloze.
+pub fn ranks_of_best(clozes: &[Cloze], best: &[Vec<u32>]) -> Result<Vec<Option<usize>>> {
+    expect_count(clozes, best.len())?;
+    let place = |(cloze, best): (&Cloze, &Vec<u32>)| {
+        let gold = cloze.gold?;
+        best.iter().position(|&id| id == gold).map(|index| index + 1)
+    };
+    Ok(clozes.iter().zip(best).map(place).collect())
+}
+
+fn expect_count(clozes: &[Cloze], got: usize) -> Result<()> {
+    if clozes.len() == got {
+        return Ok(());
+    }
+    let expected = clozes.len();
+    let id = clozes.get(got).map_or(String::new(), |cloze| format!(" (`{}`)", cloze.id));
+    let hint = format!("cloze {}{id} has no partner", expected.min(got) + 1);
+    Err(Error::Count { what: "clozes", expected, got, hint })
+}
+
+/// Scores ranks, one a cloze. A cloze without a rank is wrong. Relations without a cloze do not enter the mean.
+///
+/// # Errors
+/// [`Error::Count`] unless there is one rank a cloze; [`Error::Mismatch`] if a cloze is of none of the relations;
+/// [`Error::Nothing`] without any cloze.
+pub fn score_lama(
+    relations: &[Relation],
+    clozes: &[Cloze],
+    ranks: &[Option<usize>],
+) -> Result<LamaScore> {
+    expect_count(clozes, ranks.len())?;
+    if clozes.is_empty() {
+        return Err(Error::Nothing { what: "cloze" });
+    }
+    let index: BTreeMap<&str, usize> =
+        relations.iter().enumerate().map(|(k, relation)| (relation.id.as_str(), k)).collect();
+    let mut hits = vec![Hits::default(); relations.len()];
+    let mut all = Hits::default();
+    for (k, (cloze, &rank)) in clozes.iter().zip(ranks).enumerate() {
+        let known = index.get(cloze.relation.as_str()).and_then(|&k| hits.get_mut(k));
+        let Some(known) = known else {
+            let message = format!("relation `{}` is not among the relations", cloze.relation);
+            return Err(Error::Mismatch { what: "cloze", index: k + 1, line: None, message });
+        };
+        known.add(rank);
+        all.add(rank);
+    }
+    let scored = relations.iter().zip(&hits).filter(|(_, hits)| hits.facts > 0);
+    let relations: Vec<RelationScore> = scored
+        .map(|(relation, hits)| RelationScore {
+            relation: relation.id.clone(),
+            kind: relation.kind.clone(),
+            facts: hits.facts,
+            precision: hits.precision(),
+        })
+        .collect();
+    let mut by_kind: BTreeMap<String, Vec<Precision>> = BTreeMap::new();
+    for score in &relations {
+        if let Some(kind) = &score.kind {
+            by_kind.entry(kind.clone()).or_default().push(score.precision);
+        }
+    }
+    let every: Vec<Precision> = relations.iter().map(|score| score.precision).collect();
+    Ok(LamaScore {
+        macro_average: mean(&every),
+        micro: all.precision(),
+        kinds: by_kind.into_iter().map(|(kind, of)| (kind, mean(&of))).collect(),
+        relations,
+        facts: all.facts,
+    })
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Hits {
+    facts: usize,
+    first: usize,
+    ten: usize,
+}
+
+impl Hits {
+    fn add(&mut self, rank: Option<usize>) {
+        self.facts += 1;
+        self.first += usize::from(rank == Some(1));
+        self.ten += usize::from(rank.is_some_and(|rank| rank <= 10));
+    }
+
+    fn precision(self) -> Precision {
+        let share = |hits: usize| 100.0 * hits as f64 / self.facts as f64;
+        Precision { p_at_1: share(self.first), p_at_10: share(self.ten) }
+    }
+}
+
+fn mean(of: &[Precision]) -> Precision {
+    let over = |part: fn(&Precision) -> f64| of.iter().map(part).sum::<f64>() / of.len() as f64;
+    Precision { p_at_1: over(|one| one.p_at_1), p_at_10: over(|one| one.p_at_10) }
+}

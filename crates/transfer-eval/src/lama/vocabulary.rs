@@ -1,0 +1,77 @@
+//! The words among which a model chooses.
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use tokenizers::Tokenizer;
+
+use crate::files::{numbered, read_text};
+use crate::lama::cloze::single_piece;
+use crate::{Error, Result};
+
+/// The words that the models of a comparison have in common, as LAMA's `common_vocab_cased.txt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommonVocabulary {
+    words: BTreeSet<String>,
+}
+
+impl CommonVocabulary {
+    /// Reads one word a line.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Content`] if there is no word.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = read_text(path)?;
+        let words = numbered(&text).map(|(_, line)| line.trim()).filter(|line| !line.is_empty());
+        let words: BTreeSet<String> = words.map(str::to_owned).collect();
+        if words.is_empty() {
+            return Err(Error::content(path, "no word; expected one a line"));
+        }
+        Ok(Self { words })
+    }
+
+    /// A vocabulary from words.
+    pub fn new<T: Into<String>>(words: impl IntoIterator<Item = T>) -> Self {
+        Self { words: words.into_iter().map(Into::into).collect() }
+    }
+
+    /// Whether every word of `text`, split at spaces, is one of these.
+    pub fn holds(&self, text: &str) -> bool {
+        text.split(' ').all(|word| self.words.contains(word))
+    }
+
+    /// The pieces of the words that are one piece.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`], also if no word is one piece.
+    pub fn candidates(&self, tokenizer: &Tokenizer) -> Result<Candidates> {
+        let ids = |spaced: bool| -> Result<Vec<u32>> {
+            let mut ids = BTreeSet::new();
+            for word in &self.words {
+                ids.extend(single_piece(tokenizer, word, spaced)?);
+            }
+            Ok(ids.into_iter().collect())
+        };
+        let candidates = Candidates { spaced: ids(true)?, joined: ids(false)? };
+        if candidates.spaced.is_empty() {
+            return Err(Error::Tokenizer("no word of the common vocabulary is one piece".into()));
+        }
+        Ok(candidates)
+    }
+}
+
+/// Piece ids among which a prediction is made, ascending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidates {
+    /// For holes that stand for a piece with its space.
+    pub spaced: Vec<u32>,
+    /// For holes that stand for a piece without one.
+    pub joined: Vec<u32>,
+}
+
+impl Candidates {
+    /// The ids for a hole.
+    pub fn of(&self, spaced: bool) -> &[u32] {
+        if spaced { &self.spaced } else { &self.joined }
+    }
+}

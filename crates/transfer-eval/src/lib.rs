@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod files;
+pub mod lama;
+pub mod ner;
+mod protocol;
+pub mod retrieval;
+mod seeds;
+mod table;
+mod ties;
+mod tokens;
+#[cfg(feature = "xlmr")]
+pub mod xlmr;
+pub mod xnli;
+
+pub use error::{Error, Result};
+pub use protocol::{Protocol, Scores, Selection, mean, select_epoch};
+pub use seeds::{SeedRun, SeedSummary, Spread, summarize_seeds};
+pub use table::{Measured, ResultTable, TABLES};
+pub use ties::Ties;

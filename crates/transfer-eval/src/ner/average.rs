@@ -1,0 +1,67 @@
+//! Means with numpy's digits.
+
+/// Elements that numpy adds without splitting the array.
+const BLOCK: usize = 128;
+
+/// The sum as `numpy.add.reduce` forms it over contiguous float64: in order below eight elements, in eight lanes up to 128, in
+/// halves beyond.
+pub(crate) fn sum(values: &[f64]) -> f64 {
+    let count = values.len();
+    if count < 8 {
+        return values.iter().sum();
+    }
+    if count > BLOCK {
+        let half = count / 2;
+        let (left, right) = values.split_at(half - half % 8);
+        return sum(left) + sum(right);
+    }
+    let mut lanes = [0.0; 8];
+    let chunks = values.chunks_exact(8);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    rest.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |total, value| total + value)
+}
+
+/// The mean; 0 of nothing.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    if values.is_empty() { 0.0 } else { sum(values) / values.len() as f64 }
+}
+
+/// The mean weighted by counts; 0 if they are all 0.
+pub(crate) fn weighted(values: &[f64], weights: &[usize]) -> f64 {
+    let total: usize = weights.iter().sum();
+    if total == 0 {
+        return 0.0;
+    }
+    let products: Vec<f64> = values.iter().zip(weights).map(|(v, &w)| v * w as f64).collect();
+    sum(&products) / total as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{mean, sum};
+
+    #[test]
+    fn sums_have_numpys_digits() {
+        // python3, numpy 1.26.4: [repr(np.add.reduce(1 / np.arange(1.0, n + 1))) for n in (7, 8, 18, 128, 129, 300)]
+        for (count, text) in NUMPY {
+            let values: Vec<f64> = (1..=count).map(|k| 1.0 / f64::from(k)).collect();
+            assert_eq!(format!("{:?}", sum(&values)), text, "{count}");
+        }
+        assert_eq!(mean(&[]), 0.0);
+    }
+
+    const NUMPY: [(u32, &str); 6] = [
+        (7, "2.5928571428571425"),
+        (8, "2.7178571428571425"),
+        (18, "3.4951080781963135"),
+        (128, "5.433147092589173"),
+        (129, "5.440899030573669"),
+        (300, "6.282663880299504"),
+    ];
+}

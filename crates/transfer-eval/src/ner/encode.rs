@@ -1,0 +1,237 @@
+//! Sentences as a tagger's inputs, and its labels back as tags.
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use crate::ner::{Labels, Sentence};
+use crate::tokens::{Specials, untruncated, word_pieces};
+use crate::{Error, Result};
+
+/// The label of positions that carry no loss.
+const IGNORED: i64 = -100;
+
+/// What becomes of a sentence with more pieces than fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// Words whose first piece does not fit are lost; [`LostWords`](crate::ner::LostWords) says how they score.
+    #[default]
+    Truncate,
+    /// Further inputs take the words up, each with up to this many words before them that an earlier input has shown.
+    Windows {
+        /// Words that neighbouring inputs share.
+        overlap: usize,
+    },
+}
+
+/// How sentences are encoded. The defaults are those of XLM-K's NER fine-tuning, as far as they are known.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NerConfig {
+    /// Pieces of an input, `<s>` and `</s>` included. Reading: 256, from the fine-tuning scripts that the authors point to.
+    pub max_length: usize,
+    /// What becomes of longer sentences.
+    pub overflow: Overflow,
+}
+
+impl Default for NerConfig {
+    fn default() -> Self {
+        Self { max_length: 256, overflow: Overflow::Truncate }
+    }
+}
+
+/// One input of a tagger: `<s> pieces </s>`, without padding, L pieces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NerInput {
+    /// Index of the sentence in the slice that was given.
+    pub sentence: usize,
+    /// Piece ids, `[L]`.
+    pub input_ids: Vec<u32>,
+    /// Gold labels, `[L]`: at the first piece of each word its label, -100 elsewhere.
+    pub labels: Vec<i64>,
+    /// (word, position of its first piece), words ascending. A word without pieces is absent.
+    pub words: Vec<(usize, usize)>,
+}
+
+/// Encodes sentences, in order; one input each, or more with [`Overflow::Windows`].
+///
+/// The label of a word stands at its first piece, as in the papers' scripts. Each word is tokenised as one that follows a space,
+/// in languages without spaces, too (the usual practice for word lists).
+///
+/// # Errors
+/// [`Error::Mismatch`] naming sentence and line if a tag is none of `labels` or there is not one tag a word; [`Error::Config`] if
+/// `max_length` leaves no room for a word; [`Error::Tokenizer`].
+pub fn encode_ner(
+    sentences: &[Sentence],
+    tokenizer: &Tokenizer,
+    labels: &Labels,
+    config: &NerConfig,
+) -> Result<Vec<NerInput>> {
+    let Some(room) = config.max_length.checked_sub(2).filter(|&room| room > 0) else {
+        let (value, rule) = (config.max_length.to_string(), "at least 3".to_owned());
+        return Err(Error::Config { key: "max_length", value, rule });
+    };
+    let specials = Specials::of(tokenizer)?;
+    let tokenizer = untruncated(tokenizer)?;
+    let of_sentence = |(k, sentence): (usize, &Sentence)| {
+        let gold = gold_labels(k, sentence, labels)?;
+        let pieces = word_pieces(&tokenizer, &sentence.words)?;
+        let sizes: Vec<usize> = pieces.iter().map(Vec::len).collect();
+        let ranges = match config.overflow {
+            Overflow::Truncate => std::iter::once(0..sizes.len()).collect(),
+            Overflow::Windows { overlap } => windows(&sizes, room, overlap),
+        };
+        let input = |range| assemble(k, range, &pieces, &gold, room, specials);
+        Ok(ranges.into_iter().map(input).collect())
+    };
+    let inputs: Vec<Vec<NerInput>> =
+        sentences.par_iter().enumerate().map(of_sentence).collect::<Result<_>>()?;
+    Ok(inputs.into_iter().flatten().collect())
+}
+
+/// `<s>`, the pieces of a range of words as far as there is room, `</s>`.
+fn assemble(
+    sentence: usize,
+    range: std::ops::Range<usize>,
+    pieces: &[Vec<u32>],
+    gold: &[i64],
+    room: usize,
+    specials: Specials,
+) -> NerInput {
+    let mut input = NerInput {
+        sentence,
+        input_ids: vec![specials.bos],
+        labels: vec![IGNORED],
+        words: Vec::new(),
+    };
+    for (word, ids) in pieces.iter().enumerate().take(range.end).skip(range.start) {
+        let at = input.input_ids.len();
+        let fits = (room + 1).saturating_sub(at).min(ids.len());
+        if fits > 0 {
+            input.words.push((word, at));
+            input.input_ids.extend(ids.iter().take(fits));
+            input.labels.push(gold.get(word).copied().unwrap_or(IGNORED));
+            input.labels.extend(std::iter::repeat_n(IGNORED, fits - 1));
+        }
+    }
+    input.input_ids.push(specials.eos);
+    input.labels.push(IGNORED);
+    input
+}
+
+fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64>> {
+    let wrong = |line: Option<usize>, message: String| Error::Mismatch {
+        what: "sentence",
+        index: k + 1,
+        line,
+        message,
+    };
+    let (words, tags) = (sentence.words.len(), sentence.tags.len());
+    if words != tags {
+        return Err(wrong(sentence.line(), format!("{tags} tags for {words} words")));
+    }
+    let label = |(word, tag): (usize, &String)| {
+        let label = labels.label(tag).and_then(|label| i64::try_from(label).ok());
+        label.ok_or_else(|| {
+            let known = labels.tags().join(", ");
+            let message = format!("tag `{tag}` of word {} is none of {known}", word + 1);
+            wrong(sentence.lines.get(word).copied(), message)
+        })
+    };
+    sentence.tags.iter().enumerate().map(label).collect()
+}
+
+/// Ranges of words that each fit into `room` pieces, neighbours sharing up to `overlap` words. A single word that does not fit is
+/// a range of its own, to be cut. Every range shows a word that none before it has shown.
+fn windows(sizes: &[usize], room: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut shown: usize = 0;
+    loop {
+        let mut start = shown.saturating_sub(if shown == 0 { 0 } else { overlap });
+        let end = loop {
+            let mut used = 0;
+            let fitting = sizes.iter().skip(start).take_while(|&&size| {
+                used += size;
+                used <= room
+            });
+            let end = start + fitting.count();
+            if end > shown || start >= shown {
+                break end.max(shown + 1).min(sizes.len());
+            }
+            start += 1;
+        };
+        ranges.push(start..end);
+        if end >= sizes.len() {
+            return ranges;
+        }
+        shown = end;
+    }
+}
+
+/// Tags for each word of each sentence from a tagger's labels, `None` where no input shows the word.
+///
+/// `predictions` holds for each input one label per position (`[L]`, the arg max of its logits); only those at first pieces are
+/// read. A word in several inputs takes its tag from the one where the smaller of left and right context, in words, is largest;
+/// the first of equals.
+///
+/// # Errors
+/// [`Error::Count`] unless there is one row an input; [`Error::Mismatch`] naming the input if a row has not L labels, a label is
+/// none of `labels`, or the input names a sentence or word that `sentences` lacks.
+pub fn sentence_tags(
+    sentences: &[Sentence],
+    inputs: &[NerInput],
+    predictions: &[Vec<usize>],
+    labels: &Labels,
+) -> Result<Vec<Vec<Option<String>>>> {
+    if inputs.len() != predictions.len() {
+        let (expected, got) = (inputs.len(), predictions.len());
+        let hint = "one row of labels an input is needed".to_owned();
+        return Err(Error::Count { what: "inputs", expected, got, hint });
+    }
+    let mut best: Vec<Vec<Option<(usize, &str)>>> =
+        sentences.iter().map(|sentence| vec![None; sentence.words.len()]).collect();
+    for (k, (input, row)) in inputs.iter().zip(predictions).enumerate() {
+        let wrong = |message| Error::Mismatch { what: "input", index: k + 1, line: None, message };
+        if row.len() != input.input_ids.len() {
+            let (got, pieces) = (row.len(), input.input_ids.len());
+            return Err(wrong(format!("{got} labels for {pieces} positions")));
+        }
+        for (rank, &(word, position)) in input.words.iter().enumerate() {
+            let label = row.get(position).copied();
+            let tag = label.and_then(|label| labels.tag(label)).ok_or_else(|| {
+                let count = labels.len();
+                wrong(format!("label {label:?} at position {position}; there are {count} labels"))
+            })?;
+            let context = rank.min(input.words.len() - 1 - rank);
+            let cell = best.get_mut(input.sentence).and_then(|words| words.get_mut(word));
+            let Some(cell) = cell else {
+                let sentence = input.sentence + 1;
+                return Err(wrong(format!("sentence {sentence} has no word {}", word + 1)));
+            };
+            if cell.is_none_or(|(before, _)| context > before) {
+                *cell = Some((context, tag));
+            }
+        }
+    }
+    let own = |words: Vec<Option<(usize, &str)>>| {
+        words.into_iter().map(|cell| cell.map(|(_, tag)| tag.to_owned())).collect()
+    };
+    Ok(best.into_iter().map(own).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::windows;
+
+    #[test]
+    fn windows_worked_by_hand() {
+        assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 1), [0..3, 2..5]);
+        assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 0), [0..3, 3..5]);
+        // The shared word gives way where it would leave no room for the next.
+        assert_eq!(windows(&[2, 2, 3], 4, 1), [0..2, 2..3]);
+        // A word that never fits stands alone.
+        assert_eq!(windows(&[1, 9, 1], 4, 1), [0..1, 1..2, 2..3]);
+        assert_eq!(windows(&[], 4, 1).len(), 1);
+        assert_eq!(windows(&[9], 4, 1).first(), Some(&(0..1)));
+    }
+}

@@ -1,0 +1,80 @@
+//! Entities in a sequence of tags.
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ner::tag;
+
+/// One entity: words `start..=end` of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Entity<'a> {
+    /// Its type, as `PER`.
+    pub kind: &'a str,
+    /// Index of its first word.
+    pub start: usize,
+    /// Index of its last word (inclusive).
+    pub end: usize,
+}
+
+/// How tags become entities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// `seqeval`'s default, which follows `conlleval`: an `I-` that continues nothing starts an entity, so that IOB1, IOB2 and
+    /// IOBES files all read as meant.
+    #[default]
+    Lenient,
+    /// `seqeval` with `mode="strict", scheme=IOB2`: only `B-` starts an entity; a stray `I-` belongs to none.
+    StrictIob2,
+}
+
+/// The entities of one sentence, in order of type, then place.
+///
+/// In [`Scheme::StrictIob2`] tags that start with `E` or `S` belong to no entity; `seqeval` refuses them.
+///
+/// ```
+/// use transfer_eval::ner::{Entity, Scheme, entities};
+///
+/// let tags = ["I-PER", "I-PER", "O", "B-LOC"];
+/// let found = entities(&tags, Scheme::Lenient);
+/// assert!(found.contains(&Entity { kind: "PER", start: 0, end: 1 }));
+/// assert_eq!(entities(&tags, Scheme::StrictIob2).len(), 1);
+/// ```
+pub fn entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_>> {
+    let mut found = BTreeSet::new();
+    let mut previous = ('O', "_");
+    let mut start = 0;
+    let mut open = false;
+    let tags = tags.iter().map(|tag| tag::split(tag.as_ref()));
+    for (k, current) in tags.chain([('O', "_")]).enumerate() {
+        let (ends, starts) = match scheme {
+            Scheme::Lenient => (ends(previous, current), starts(previous, current)),
+            Scheme::StrictIob2 => {
+                (open && !(current.0 == 'I' && current.1 == previous.1), current.0 == 'B')
+            }
+        };
+        if ends {
+            found.insert(Entity { kind: previous.1, start, end: k.saturating_sub(1) });
+        }
+        if starts {
+            start = k;
+        }
+        open = starts || (open && !ends);
+        previous = current;
+    }
+    found
+}
+
+/// Whether an entity ends before `current`.
+fn ends((before, kind): (char, &str), (now, next): (char, &str)) -> bool {
+    matches!(before, 'E' | 'S')
+        || (matches!(before, 'B' | 'I') && matches!(now, 'B' | 'S' | 'O'))
+        || (!matches!(before, 'O' | '.') && kind != next)
+}
+
+/// Whether an entity starts with `current`.
+fn starts((before, kind): (char, &str), (now, next): (char, &str)) -> bool {
+    matches!(now, 'B' | 'S')
+        || (matches!(before, 'E' | 'S' | 'O') && matches!(now, 'E' | 'I'))
+        || (!matches!(now, 'O' | '.') && kind != next)
+}

@@ -1,0 +1,78 @@
+//! Tags as the numbers of a classifier.
+use std::collections::BTreeSet;
+
+use crate::ner::{Sentence, tag};
+use crate::{Error, Result};
+
+/// The tags that a tagger tells apart; a tag's index is its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    tags: Vec<String>,
+}
+
+impl Labels {
+    /// IOB2 tags of the given types: `O`, then `B-` and `I-` of each type in order.
+    pub fn iob2<T: AsRef<str>>(kinds: &[T]) -> Self {
+        let pairs =
+            kinds.iter().flat_map(|kind| ["B", "I"].map(|p| format!("{p}-{}", kind.as_ref())));
+        Self { tags: std::iter::once("O".to_owned()).chain(pairs).collect() }
+    }
+
+    /// CoNLL-2002 and 2003, as XGLUE's NER: LOC, MISC, ORG, PER.
+    pub fn conll() -> Self {
+        Self::iob2(&["LOC", "MISC", "ORG", "PER"])
+    }
+
+    /// IOB2 tags of all types that occur in the sentences, types sorted.
+    pub fn of(sentences: &[Sentence]) -> Self {
+        let tags = sentences.iter().flat_map(|sentence| &sentence.tags);
+        let kinds: BTreeSet<&str> =
+            tags.filter(|tag| *tag != "O").map(|tag| tag::split(tag).1).collect();
+        Self::iob2(&Vec::from_iter(kinds))
+    }
+
+    /// Tags in a checkpoint's own order, as `id2label` has them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a tag is not of the IOB family or occurs twice.
+    pub fn new(tags: Vec<String>) -> Result<Self> {
+        let wrong = |tag: &String, rule: String| {
+            Err(Error::Config { key: "labels", value: format!("{tag:?}"), rule })
+        };
+        let mut seen = BTreeSet::new();
+        for name in &tags {
+            if let Err(message) = tag::check(name) {
+                return wrong(name, message);
+            }
+            if !seen.insert(name) {
+                return wrong(name, "named once".into());
+            }
+        }
+        Ok(Self { tags })
+    }
+
+    /// How many there are: C, the width of the classifier.
+    pub fn len(&self) -> usize {
+        self.tags.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tags.is_empty()
+    }
+
+    /// The tags in the order of their labels.
+    pub fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
+    /// The tag of a label.
+    pub fn tag(&self, label: usize) -> Option<&str> {
+        self.tags.get(label).map(String::as_str)
+    }
+
+    /// The label of a tag.
+    pub fn label(&self, tag: &str) -> Option<usize> {
+        self.tags.iter().position(|one| one == tag)
+    }
+}

@@ -1,0 +1,14 @@
+//! Named entities: files, inputs for a tagger, entity-level scores.
+mod average;
+mod encode;
+mod entity;
+mod labels;
+mod read;
+mod score;
+mod tag;
+
+pub use encode::{NerConfig, NerInput, Overflow, encode_ner, sentence_tags};
+pub use entity::{Entity, Scheme, entities};
+pub use labels::Labels;
+pub use read::{NerFormat, Sentence, parse_ner, read_ner, write_ner};
+pub use score::{EntityScore, LostWords, NerScore, score_ner, score_tags};

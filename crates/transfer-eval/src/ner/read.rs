@@ -1,0 +1,234 @@
+//! The file formats of NER data sets.
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::{numbered, read_text, write_whole};
+use crate::ner::tag;
+use crate::{Error, Result};
+
+/// One sentence with one tag a word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sentence {
+    /// `sent_id` of Universal NER, language of WikiAnn; `None` in CoNLL files.
+    pub id: Option<String>,
+    /// Its words.
+    pub words: Vec<String>,
+    /// A tag for each word: `O`, or `B-`, `I-`, `E-`, `S-` and a type.
+    pub tags: Vec<String>,
+    /// The line of each word, from 1; empty for a sentence that comes from no file.
+    pub lines: Vec<usize>,
+}
+
+impl Sentence {
+    /// A sentence from words and tags.
+    pub fn new(words: &[&str], tags: &[&str]) -> Self {
+        let own = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        Self { id: None, words: own(words), tags: own(tags), lines: Vec::new() }
+    }
+
+    /// The line of the first word.
+    pub fn line(&self) -> Option<usize> {
+        self.lines.first().copied()
+    }
+}
+
+/// How words and tags stand in a file. In all formats one line is one word and a blank line ends a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NerFormat {
+    /// CoNLL-2002, CoNLL-2003 and XGLUE: columns separated by tabs or else by spaces, the word first, the tag last, the same
+    /// number of columns throughout; `-DOCSTART-` lines are passed over.
+    Conll,
+    /// WikiAnn (PAN-X): `lang:word`, a tab, the tag.
+    WikiAnn,
+    /// Universal NER: `#` comments; index, word, tag and further columns, separated by tabs.
+    UniversalNer,
+}
+
+impl NerFormat {
+    /// The format of a text by its first line with a word; CoNLL if nothing speaks for another.
+    pub fn detect(text: &str) -> Self {
+        for (_, line) in numbered(text) {
+            if is_comment(line) {
+                return Self::UniversalNer;
+            }
+            if is_blank(line) {
+                continue;
+            }
+            let columns: Vec<&str> = line.split('\t').collect();
+            return match columns.as_slice() {
+                [index, _, _, ..] if index.parse::<usize>().is_ok() => Self::UniversalNer,
+                [first, _] if language_of(first).is_some() => Self::WikiAnn,
+                _ => Self::Conll,
+            };
+        }
+        Self::Conll
+    }
+}
+
+fn is_blank(line: &str) -> bool {
+    line.bytes().all(|byte| byte == b' ' || byte == b'\t')
+}
+
+/// Whether a line that starts with `#` is no word `#` with columns behind it.
+fn is_comment(line: &str) -> bool {
+    let last = line.rsplit([' ', '\t']).next().unwrap_or_default();
+    line.starts_with('#') && tag::check(last).is_err()
+}
+
+/// `(lang, word)` of `lang:word`.
+fn language_of(text: &str) -> Option<(&str, &str)> {
+    let (language, word) = text.split_once(':')?;
+    let fits = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    (language.len() >= 2 && fits(language)).then_some((language, word))
+}
+
+/// Reads sentences from a file, plain or gzipped. Without a `format`, [`NerFormat::detect`] decides.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Line`] naming file and line if a line lacks columns, has another number of them than the first,
+/// or holds an unknown tag; [`Error::Content`] if there is no sentence.
+pub fn read_ner(path: impl AsRef<Path>, format: Option<NerFormat>) -> Result<Vec<Sentence>> {
+    let path = path.as_ref();
+    let text = read_text(path)?;
+    parse_ner(&text, format.unwrap_or_else(|| NerFormat::detect(&text)), path)
+}
+
+/// Parses sentences; `path` is for error messages.
+///
+/// ```
+/// use transfer_eval::ner::{NerFormat, parse_ner};
+///
+/// let text = "U.N. NNP I-NP I-ORG\nofficial NN I-NP O\n\nBaghdad NNP I-NP I-LOC\n";
+/// let sentences = parse_ner(text, NerFormat::Conll, "eng.testa")?;
+/// assert_eq!(sentences.len(), 2);
+/// assert_eq!(sentences[0].tags, ["I-ORG", "O"]);
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
+///
+/// # Errors
+/// As for [`read_ner`].
+pub fn parse_ner(text: &str, format: NerFormat, path: impl AsRef<Path>) -> Result<Vec<Sentence>> {
+    let path = path.as_ref();
+    let mut reader = Reader { path, format, columns: None, done: Vec::new(), open: None };
+    for (number, line) in numbered(text) {
+        reader.take(number, line)?;
+    }
+    reader.close();
+    if reader.done.is_empty() {
+        return Err(Error::content(path, "no sentence; expected one word and its tag a line"));
+    }
+    Ok(reader.done)
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    format: NerFormat,
+    /// Columns of the first line with a word, and that line.
+    columns: Option<(usize, usize)>,
+    done: Vec<Sentence>,
+    open: Option<Sentence>,
+}
+
+impl Reader<'_> {
+    fn close(&mut self) {
+        self.done.extend(self.open.take().filter(|sentence| !sentence.words.is_empty()));
+    }
+
+    fn take(&mut self, number: usize, line: &str) -> Result<()> {
+        if is_blank(line) {
+            self.close();
+            return Ok(());
+        }
+        if self.format == NerFormat::UniversalNer && line.starts_with('#') {
+            if let Some(id) = line.strip_prefix("# sent_id = ") {
+                self.open.get_or_insert_default().id = Some(id.to_owned());
+            }
+            return Ok(());
+        }
+        let wrong = |message: String| Err(Error::line(self.path, number, message));
+        let columns: Vec<&str> = match self.format {
+            NerFormat::Conll if !line.contains('\t') => {
+                line.split(' ').filter(|column| !column.is_empty()).collect()
+            }
+            _ => line.split('\t').collect(),
+        };
+        if self.format == NerFormat::Conll && columns.first() == Some(&"-DOCSTART-") {
+            self.close();
+            return Ok(());
+        }
+        let (count, first) = *self.columns.get_or_insert((columns.len(), number));
+        if columns.len() != count {
+            let got = columns.len();
+            return wrong(format!("{got} columns, but line {first} has {count}"));
+        }
+        let (id, word, tag) = match (self.format, columns.as_slice()) {
+            (NerFormat::Conll, [word, .., tag]) => (None, *word, *tag),
+            (NerFormat::Conll, _) => return wrong("1 column; expected a word and a tag".into()),
+            (NerFormat::WikiAnn, [word, tag]) => match language_of(word) {
+                Some((language, word)) => (Some(language), word, *tag),
+                None => return wrong(format!("`{word}` is not `lang:word`, as en:Paris")),
+            },
+            (NerFormat::WikiAnn, _) => {
+                let got = columns.len();
+                return wrong(format!("{got} columns; expected lang:word, a tab and a tag"));
+            }
+            (NerFormat::UniversalNer, [index, word, tag, ..]) => {
+                let next = 1 + self.open.as_ref().map_or(0, |open| open.words.len());
+                if index.parse() != Ok(next) {
+                    return wrong(format!("index `{index}`, but the next word is number {next}"));
+                }
+                (None, *word, *tag)
+            }
+            (NerFormat::UniversalNer, _) => {
+                let got = columns.len();
+                return wrong(format!("{got} columns; expected index, word and tag, by tabs"));
+            }
+        };
+        if word.is_empty() {
+            return wrong("the word is empty".into());
+        }
+        if let Err(message) = tag::check(tag) {
+            return wrong(message);
+        }
+        let sentence = self.open.get_or_insert_default();
+        if let Some(id) = id {
+            sentence.id.get_or_insert_with(|| id.to_owned());
+        }
+        sentence.words.push(word.to_owned());
+        sentence.tags.push(tag.to_owned());
+        sentence.lines.push(number);
+        Ok(())
+    }
+}
+
+/// Writes `word<TAB>tag` lines with a blank line after each sentence, which [`NerFormat::Conll`] reads, atomically.
+///
+/// # Errors
+/// [`Error::Write`]; [`Error::Mismatch`] if a sentence has no word or not one tag a word, or a word holds a tab or line end.
+pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
+    let mut text = String::new();
+    for (k, sentence) in sentences.iter().enumerate() {
+        let (words, tags) = (sentence.words.len(), sentence.tags.len());
+        let bad = sentence.words.iter().find(|word| word.is_empty() || word.contains(['\t', '\n']));
+        let message = match bad {
+            _ if words != tags => format!("{tags} tags for {words} words"),
+            _ if words == 0 => "no word".into(),
+            Some(word) => format!("the word {word:?} does not fit on a line"),
+            None => String::new(),
+        };
+        if !message.is_empty() {
+            let (index, line) = (k + 1, sentence.line());
+            return Err(Error::Mismatch { what: "sentence", index, line, message });
+        }
+        for (word, tag) in sentence.words.iter().zip(&sentence.tags) {
+            let _ = writeln!(text, "{word}\t{tag}");
+        }
+        text.push('\n');
+    }
+    write_whole(path.as_ref(), text.as_bytes())
+}

@@ -1,0 +1,174 @@
+//! Entity-level precision, recall and F1 with `seqeval`'s digits.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ner::{Entity, Scheme, Sentence, average, entities};
+use crate::{Error, Result};
+
+/// Precision, recall and F1, each from 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct EntityScore {
+    /// Share of the predicted entities that are gold; 0 if none was predicted.
+    pub precision: f64,
+    /// Share of the gold entities that were predicted; 0 if there is none.
+    pub recall: f64,
+    /// Their harmonic mean; 0 if both are 0.
+    pub f1: f64,
+    /// Gold entities.
+    pub support: usize,
+}
+
+/// The result of a data set, as `seqeval`'s `classification_report` has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct NerScore {
+    /// Over all entities; its F1 is the number that the papers print (divided by 100).
+    pub micro: EntityScore,
+    /// Mean over types; 0 if there is no entity (`seqeval` gives NaN).
+    #[serde(rename = "macro")]
+    pub macro_average: EntityScore,
+    /// Mean over types weighted by their gold entities.
+    pub weighted: EntityScore,
+    /// Each type that is gold or predicted, sorted.
+    pub types: BTreeMap<String, EntityScore>,
+    /// Sentences scored.
+    pub sentences: usize,
+}
+
+/// How words score that no input has shown to the tagger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LostWords {
+    /// As predicted `O`: their gold entities are missed.
+    #[default]
+    Missed,
+    /// They leave gold and prediction alike, as in scripts that score only the pieces kept.
+    Ignored,
+}
+
+/// Entities gold, predicted and both.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    gold: usize,
+    predicted: usize,
+    both: usize,
+}
+
+impl Counts {
+    fn score(self) -> EntityScore {
+        let share = |of: usize| if of == 0 { 0.0 } else { self.both as f64 / of as f64 };
+        let (precision, recall) = (share(self.predicted), share(self.gold));
+        let sum = precision + recall;
+        let f1 = if sum == 0.0 { 0.0 } else { 2.0 * precision * recall / sum };
+        EntityScore { precision, recall, f1, support: self.gold }
+    }
+}
+
+/// Scores sequences of tags, one slice of tags a sentence.
+///
+/// ```
+/// use transfer_eval::ner::{Scheme, score_tags};
+///
+/// let gold = [vec!["O", "O", "B-MISC", "I-MISC"], vec!["B-PER", "I-PER", "O"]];
+/// let predicted = [vec!["O", "B-MISC", "I-MISC", "I-MISC"], vec!["B-PER", "I-PER", "O"]];
+/// let score = score_tags(&gold, &predicted, Scheme::Lenient)?;
+/// assert_eq!(score.micro.f1, 0.5); // PER is right, MISC begins a word early
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Count`] if the numbers of sentences differ, [`Error::Mismatch`] naming the first sentence where the numbers of tags
+/// do, [`Error::Nothing`] without any sentence.
+pub fn score_tags<G: AsRef<str>, P: AsRef<str>>(
+    gold: &[Vec<G>],
+    predicted: &[Vec<P>],
+    scheme: Scheme,
+) -> Result<NerScore> {
+    if gold.is_empty() {
+        return Err(Error::Nothing { what: "sentence" });
+    }
+    if gold.len() != predicted.len() {
+        let (expected, got) = (gold.len(), predicted.len());
+        let hint = format!("sentence {} has no partner", expected.min(got) + 1);
+        return Err(Error::Count { what: "sentences", expected, got, hint });
+    }
+    let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
+    for (k, (gold, predicted)) in gold.iter().zip(predicted).enumerate() {
+        if gold.len() != predicted.len() {
+            let message = format!("{} predicted tags for {} words", predicted.len(), gold.len());
+            return Err(Error::Mismatch { what: "sentence", index: k + 1, line: None, message });
+        }
+        let (gold, predicted) = (entities(gold, scheme), entities(predicted, scheme));
+        for Entity { kind, .. } in &gold {
+            counts.entry(kind).or_default().gold += 1;
+        }
+        for entity in &predicted {
+            let count = counts.entry(entity.kind).or_default();
+            count.predicted += 1;
+            count.both += usize::from(gold.contains(entity));
+        }
+    }
+    Ok(summary(&counts, gold.len()))
+}
+
+fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
+    let micro = counts.values().fold(Counts::default(), |all, one| Counts {
+        gold: all.gold + one.gold,
+        predicted: all.predicted + one.predicted,
+        both: all.both + one.both,
+    });
+    let scores: Vec<EntityScore> = counts.values().map(|count| count.score()).collect();
+    let weights: Vec<usize> = scores.iter().map(|score| score.support).collect();
+    let over = |mean: &dyn Fn(&[f64]) -> f64| {
+        let column = |part: fn(&EntityScore) -> f64| mean(&Vec::from_iter(scores.iter().map(part)));
+        EntityScore {
+            precision: column(|score| score.precision),
+            recall: column(|score| score.recall),
+            f1: column(|score| score.f1),
+            support: micro.gold,
+        }
+    };
+    NerScore {
+        micro: micro.score(),
+        macro_average: over(&average::mean),
+        weighted: over(&|values| average::weighted(values, &weights)),
+        types: counts.keys().map(|&kind| kind.to_owned()).zip(scores.iter().copied()).collect(),
+        sentences,
+    }
+}
+
+/// Scores what [`sentence_tags`](crate::ner::sentence_tags) gives for each sentence.
+///
+/// # Errors
+/// As for [`score_tags`]; [`Error::Mismatch`] names the sentence's line in its file.
+pub fn score_ner(
+    sentences: &[Sentence],
+    predicted: &[Vec<Option<String>>],
+    lost: LostWords,
+    scheme: Scheme,
+) -> Result<NerScore> {
+    if sentences.len() != predicted.len() {
+        let (expected, got) = (sentences.len(), predicted.len());
+        let first = sentences.get(got).and_then(Sentence::line);
+        let line = first.map_or(String::new(), |line| format!(" (line {line})"));
+        let hint = format!("sentence {}{line} has no partner", expected.min(got) + 1);
+        return Err(Error::Count { what: "sentences", expected, got, hint });
+    }
+    let mut gold_tags = Vec::with_capacity(sentences.len());
+    let mut predicted_tags = Vec::with_capacity(sentences.len());
+    for (k, (sentence, tags)) in sentences.iter().zip(predicted).enumerate() {
+        if sentence.tags.len() != tags.len() {
+            let message =
+                format!("{} predicted tags for {} words", tags.len(), sentence.tags.len());
+            let (index, line) = (k + 1, sentence.line());
+            return Err(Error::Mismatch { what: "sentence", index, line, message });
+        }
+        let kept = |tag: &Option<String>| lost == LostWords::Missed || tag.is_some();
+        let pairs = sentence.tags.iter().zip(tags).filter(|(_, tag)| kept(tag));
+        let (gold, tags): (Vec<&str>, Vec<&str>) =
+            pairs.map(|(gold, tag)| (gold.as_str(), tag.as_deref().unwrap_or("O"))).unzip();
+        gold_tags.push(gold);
+        predicted_tags.push(tags);
+    }
+    score_tags(&gold_tags, &predicted_tags, scheme)
+}

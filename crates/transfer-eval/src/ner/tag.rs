@@ -1,0 +1,23 @@
+//! What one tag says.
+
+/// The letter of a tag and its type as `seqeval` reads them: the first character, and what follows the dash.
+///
+/// `O` and a bare letter have the type `_`.
+pub(crate) fn split(tag: &str) -> (char, &str) {
+    let mut chars = tag.chars();
+    let letter = chars.next().unwrap_or('O');
+    let rest = chars.as_str();
+    let kind = rest.split_once('-').map_or(rest, |(_, kind)| kind);
+    (letter, if kind.is_empty() { "_" } else { kind })
+}
+
+/// Why `tag` is no tag of the IOB family: `O`, or one of B, I, E, S, a dash, and a type.
+pub(crate) fn check(tag: &str) -> Result<(), String> {
+    let fault = match tag.split_once('-') {
+        None if tag == "O" => return Ok(()),
+        Some(("B" | "I" | "E" | "S", kind)) if !kind.is_empty() => return Ok(()),
+        Some(("B" | "I" | "E" | "S", _)) => "has no type",
+        _ => "is unknown",
+    };
+    Err(format!("tag `{tag}` {fault}; expected O, or B-, I-, E- or S- and a type, as B-PER"))
+}

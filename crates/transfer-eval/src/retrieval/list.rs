@@ -1,0 +1,310 @@
+//! Fixed lists of descriptions of which one is the right one.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::files::{json_lines, read_text, write_whole};
+use crate::{Error, Result};
+
+/// A description that can be a candidate: which entity it describes, in which language.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// The entity's id.
+    pub entity: String,
+    /// Language code.
+    pub language: String,
+}
+
+/// A masked mention (XEP), or a subject and a relation (XOR).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    /// Its own id.
+    pub id: String,
+    /// The entity that is asked for.
+    pub entity: String,
+    /// Language of the query's text.
+    pub language: String,
+}
+
+/// The language of the right candidate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoldLanguage {
+    /// Another than the query's, so that only transfer finds it.
+    #[default]
+    Different,
+    /// Any, the query's own included.
+    Any,
+}
+
+/// How a list is drawn. The paper gives the size ("32k") and that the list mixes languages; the rest is our reading.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CandidateConfig {
+    /// N, candidates in the list. Reading: 32k is 32,768, as for the queue.
+    pub size: usize,
+    /// The language of the right candidates.
+    pub gold_language: GoldLanguage,
+    /// Decides everything random.
+    pub seed: u64,
+}
+
+impl Default for CandidateConfig {
+    fn default() -> Self {
+        Self { size: 32_768, gold_language: GoldLanguage::Different, seed: 0 }
+    }
+}
+
+/// A query with the place of its right candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlacedQuery {
+    /// Its own id.
+    pub id: String,
+    /// The entity that is asked for.
+    pub entity: String,
+    /// Language of the query's text.
+    pub language: String,
+    /// Index of the one candidate that describes the entity.
+    pub gold: usize,
+}
+
+/// Why a query has no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Its entity has no description.
+    NoDescription,
+    /// The entity's only place in the list is in the query's language.
+    SameLanguage,
+}
+
+/// A query without a place.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// The query's id.
+    pub id: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// N descriptions of N different entities, and the queries over them. Stored, so that every model meets the same list.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CandidateList {
+    /// How it was drawn.
+    pub config: CandidateConfig,
+    /// The candidates in their order, `[N]`.
+    pub candidates: Vec<Description>,
+    /// The queries in the order given.
+    pub queries: Vec<PlacedQuery>,
+    /// Queries that are not scored.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl CandidateList {
+    /// Draws a list: one description for each entity that is asked for, filled up with other entities to N, in random order.
+    ///
+    /// The language of each description is drawn uniformly from those of its entity; with [`GoldLanguage::Different`] from those
+    /// in which nobody asks for it, or, where there is none, from all, and then queries in that language are left out. The order
+    /// of `descriptions` does not matter.
+    ///
+    /// ```
+    /// use transfer_eval::retrieval::{CandidateConfig, CandidateList, Description, Query};
+    ///
+    /// let own = str::to_owned;
+    /// let describe = |entity, language| Description { entity: own(entity), language: own(language) };
+    /// let descriptions = ["Q1", "Q2", "Q3"].map(|q| [describe(q, "de"), describe(q, "en")]).concat();
+    /// let queries = [Query { id: own("a"), entity: own("Q2"), language: own("en") }];
+    /// let config = CandidateConfig { size: 3, ..CandidateConfig::default() };
+    /// let list = CandidateList::draw(&descriptions, &queries, &config)?;
+    /// assert_eq!(list.candidates[list.queries[0].gold], describe("Q2", "de"));
+    /// # Ok::<(), transfer_eval::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Candidates`] if a query id occurs twice, more than N entities are asked for, there are fewer than N entities, or
+    /// no query has a place.
+    pub fn draw(
+        descriptions: &[Description],
+        queries: &[Query],
+        config: &CandidateConfig,
+    ) -> Result<Self> {
+        let wrong = |message: String| Err(Error::Candidates(message));
+        let mut ids = BTreeSet::new();
+        if let Some(twice) = queries.iter().find(|query| !ids.insert(&query.id)) {
+            return wrong(format!("query id `{}` occurs twice", twice.id));
+        }
+        let mut languages: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for Description { entity, language } in descriptions {
+            languages.entry(entity).or_default().insert(language);
+        }
+        let mut asked: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for query in queries.iter().filter(|query| languages.contains_key(query.entity.as_str())) {
+            asked.entry(&query.entity).or_default().insert(&query.language);
+        }
+        let (size, entities) = (config.size, languages.len());
+        if asked.len() > size {
+            return wrong(format!("{} entities are asked for, but size = {size}", asked.len()));
+        }
+        if entities < size {
+            return wrong(format!("{entities} entities have a description, but size = {size}"));
+        }
+        let mut others: Vec<&str> =
+            languages.keys().copied().filter(|entity| !asked.contains_key(entity)).collect();
+        others.shuffle(&mut rng(config.seed, "others", ""));
+        others.truncate(size - asked.len());
+        let mut chosen: Vec<&str> = asked.keys().copied().chain(others).collect();
+        chosen.shuffle(&mut rng(config.seed, "order", ""));
+
+        let nobody = BTreeSet::new();
+        let candidates: Vec<Description> = chosen
+            .iter()
+            .map(|entity| {
+                let all = languages.get(entity).unwrap_or(&nobody);
+                let avoided = match config.gold_language {
+                    GoldLanguage::Different => asked.get(entity).unwrap_or(&nobody),
+                    GoldLanguage::Any => &nobody,
+                };
+                let free: Vec<&str> = all.difference(avoided).copied().collect();
+                let free = if free.is_empty() { all.iter().copied().collect() } else { free };
+                let language = free.choose(&mut rng(config.seed, "language", entity));
+                let own = |text: &str| text.to_owned();
+                Description { entity: own(entity), language: own(language.unwrap_or(&"")) }
+            })
+            .collect();
+        let place: BTreeMap<&str, (usize, &str)> = candidates
+            .iter()
+            .enumerate()
+            .map(|(k, one)| (one.entity.as_str(), (k, one.language.as_str())))
+            .collect();
+        let (mut placed, mut left_out) = (Vec::new(), Vec::new());
+        for Query { id, entity, language } in queries {
+            let reason =
+                match place.get(entity.as_str()).filter(|_| asked.contains_key(entity.as_str())) {
+                    None => Reason::NoDescription,
+                    Some((_, own))
+                        if own == language && config.gold_language == GoldLanguage::Different =>
+                    {
+                        Reason::SameLanguage
+                    }
+                    Some(&(gold, _)) => {
+                        let (id, entity, language) = (id.clone(), entity.clone(), language.clone());
+                        placed.push(PlacedQuery { id, entity, language, gold });
+                        continue;
+                    }
+                };
+            left_out.push(LeftOut { id: id.clone(), reason });
+        }
+        if placed.is_empty() {
+            let missing = left_out.iter().filter(|one| one.reason == Reason::NoDescription).count();
+            let same = left_out.len() - missing;
+            return wrong(format!(
+                "no query has a place: {missing} ask for entities without a description, {same} for entities described in \
+                 their own language alone"
+            ));
+        }
+        Ok(Self { config: config.clone(), candidates, queries: placed, left_out })
+    }
+
+    /// The index of each query's right candidate, in the order of the queries.
+    pub fn golds(&self) -> Vec<usize> {
+        self.queries.iter().map(|query| query.gold).collect()
+    }
+
+    /// Reads what [`CandidateList::write`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Line`] if it is not such JSON; [`Error::Content`] if the number of candidates is not the size, an
+    /// entity occurs twice, or a query's candidate does not describe its entity.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let list: Self = serde_json::from_str(&read_text(path)?).map_err(|error| {
+            Error::line(path, error.line(), format!("{error}; expected a candidate list"))
+        })?;
+        match list.fault() {
+            Some(message) => Err(Error::content(path, message)),
+            None => Ok(list),
+        }
+    }
+
+    fn fault(&self) -> Option<String> {
+        let (size, count) = (self.config.size, self.candidates.len());
+        if count != size {
+            return Some(format!("{count} candidates, but size = {size}"));
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = self.candidates.iter().find(|one| !seen.insert(&one.entity)) {
+            return Some(format!("entity `{}` occurs twice among the candidates", twice.entity));
+        }
+        let fits = |query: &&PlacedQuery| {
+            self.candidates.get(query.gold).is_some_and(|one| one.entity == query.entity)
+        };
+        let query = self.queries.iter().find(|query| !fits(query))?;
+        let PlacedQuery { id, entity, gold, .. } = query;
+        Some(format!("query `{id}`: candidate {gold} does not describe `{entity}`"))
+    }
+
+    /// Writes the list as JSON, a candidate or query a line, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let failed = |error: serde_json::Error| Error::Write {
+            path: path.to_path_buf(),
+            source: error.into(),
+        };
+        let rows = |key: &str, rows: Result<Vec<String>, serde_json::Error>| {
+            rows.map(|rows| format!("\"{key}\": [\n{}\n]", rows.join(",\n"))).map_err(failed)
+        };
+        let text = format!(
+            "{{\"config\": {},\n{},\n{},\n{}}}\n",
+            serde_json::to_string(&self.config).map_err(failed)?,
+            rows("candidates", self.candidates.iter().map(serde_json::to_string).collect())?,
+            rows("queries", self.queries.iter().map(serde_json::to_string).collect())?,
+            rows("left_out", self.left_out.iter().map(serde_json::to_string).collect())?,
+        );
+        write_whole(path, text.as_bytes())
+    }
+}
+
+/// The generator of one purpose and item, so that no draw depends on how many came before.
+fn rng(seed: u64, purpose: &str, item: &str) -> ChaCha8Rng {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_le_bytes());
+    hash.update([u8::try_from(purpose.len()).unwrap_or(u8::MAX)]);
+    hash.update(purpose.as_bytes());
+    hash.update(item.as_bytes());
+    ChaCha8Rng::from_seed(hash.finalize().into())
+}
+
+/// Reads descriptions, one `{"entity": "Q64", "language": "de"}` a line.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Line`] naming the line.
+pub fn read_descriptions(path: impl AsRef<Path>) -> Result<Vec<Description>> {
+    let path = path.as_ref();
+    let expected = "a description: {\"entity\": \"Q64\", \"language\": \"de\"}";
+    let rows = json_lines(&read_text(path)?, path, expected)?;
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// Reads queries, one `{"id": "a", "entity": "Q64", "language": "en"}` a line.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Line`] naming the line.
+pub fn read_queries(path: impl AsRef<Path>) -> Result<Vec<Query>> {
+    let path = path.as_ref();
+    let expected = "a query: {\"id\": \"a\", \"entity\": \"Q64\", \"language\": \"en\"}";
+    let rows = json_lines(&read_text(path)?, path, expected)?;
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}

@@ -1,0 +1,13 @@
+//! Entity retrieval (XLM-K's XEP and XOR): candidate lists, exact ranks, scores.
+mod list;
+mod rank;
+mod score;
+mod vectors;
+
+pub use list::{
+    CandidateConfig, CandidateList, Description, GoldLanguage, LeftOut, PlacedQuery, Query, Reason,
+    read_descriptions, read_queries,
+};
+pub use rank::{RankConfig, Ranker, Similarity, rank_candidates};
+pub use score::{PairScore, RankSummary, RetrievalScore, score_retrieval};
+pub use vectors::read_vectors;

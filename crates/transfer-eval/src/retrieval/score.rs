@@ -1,0 +1,102 @@
+//! Accuracy and ranks by language.
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::retrieval::CandidateList;
+use crate::{Error, Result};
+
+/// What ranks say together.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct RankSummary {
+    /// Queries.
+    pub queries: usize,
+    /// Share with rank 1, in percent: the papers' number.
+    pub accuracy: f64,
+    /// Share with a rank of 10 or better, in percent.
+    pub hits_at_10: f64,
+    /// Mean of 1 / rank, 0 to 1.
+    pub mrr: f64,
+}
+
+impl RankSummary {
+    /// The summary of ranks from 1; `None` without any.
+    pub fn of(ranks: &[usize]) -> Option<Self> {
+        if ranks.is_empty() {
+            return None;
+        }
+        let count = ranks.len() as f64;
+        let share =
+            |most: usize| 100.0 * ranks.iter().filter(|&&r| r <= most).count() as f64 / count;
+        let mrr = ranks.iter().map(|&rank| 1.0 / rank as f64).sum::<f64>() / count;
+        Some(Self { queries: ranks.len(), accuracy: share(1), hits_at_10: share(10), mrr })
+    }
+}
+
+/// The summary of one pair of languages.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PairScore {
+    /// Language of the queries.
+    pub query: String,
+    /// Language of the right candidates.
+    pub candidate: String,
+    /// Their ranks.
+    pub ranks: RankSummary,
+}
+
+/// The result over a candidate list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RetrievalScore {
+    /// All queries.
+    pub all: RankSummary,
+    /// N.
+    pub candidates: usize,
+    /// The accuracy of guessing, in percent: 100 / N.
+    pub chance: f64,
+    /// By language of the query.
+    pub languages: BTreeMap<String, RankSummary>,
+    /// By language of the query and of the right candidate, sorted.
+    pub pairs: Vec<PairScore>,
+}
+
+/// Scores the rank of each query of a list, in the list's order.
+///
+/// # Errors
+/// [`Error::Count`] naming the first query without a rank; [`Error::Mismatch`] if a rank is 0 or beyond N, or a query's candidate
+/// is not in the list; [`Error::Nothing`] without a query.
+pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<RetrievalScore> {
+    if list.queries.len() != ranks.len() {
+        let (expected, got) = (list.queries.len(), ranks.len());
+        let id = list.queries.get(got).map_or(String::new(), |query| format!(" (`{}`)", query.id));
+        let hint = format!("query {}{id} has no partner", expected.min(got) + 1);
+        return Err(Error::Count { what: "queries", expected, got, hint });
+    }
+    let size = list.candidates.len();
+    let mut languages: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut pairs: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for (k, (query, &rank)) in list.queries.iter().zip(ranks).enumerate() {
+        let wrong = |message| Error::Mismatch { what: "query", index: k + 1, line: None, message };
+        if rank == 0 || rank > size {
+            return Err(wrong(format!("rank {rank}; expected 1 to {size}")));
+        }
+        let candidate = list.candidates.get(query.gold);
+        let candidate = candidate.ok_or_else(|| wrong(format!("no candidate {}", query.gold)))?;
+        languages.entry(&query.language).or_default().push(rank);
+        pairs.entry((&query.language, &candidate.language)).or_default().push(rank);
+    }
+    let all = RankSummary::of(ranks).ok_or(Error::Nothing { what: "query" })?;
+    let own = |text: &str| text.to_owned();
+    let by_language =
+        languages.iter().filter_map(|(code, of)| Some((own(code), RankSummary::of(of)?)));
+    let by_pair = pairs.iter().filter_map(|(&(query, candidate), of)| {
+        let (query, candidate) = (own(query), own(candidate));
+        Some(PairScore { query, candidate, ranks: RankSummary::of(of)? })
+    });
+    Ok(RetrievalScore {
+        all,
+        candidates: size,
+        chance: 100.0 / size as f64,
+        languages: by_language.collect(),
+        pairs: by_pair.collect(),
+    })
+}

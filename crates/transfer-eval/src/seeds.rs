@@ -1,0 +1,141 @@
+//! Several runs as the one row, or the two, that a paper prints.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Scores, mean, same_keys};
+use crate::{Error, Measured, Result};
+
+/// The test scores of one run, by metric and language, in percent.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeedRun {
+    /// The run's seed.
+    pub seed: u64,
+    /// `f1`, `em`, `accuracy` …, each with its languages.
+    pub metrics: BTreeMap<String, Scores>,
+}
+
+/// A mean over runs with its spread.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// The plain mean.
+    pub mean: f64,
+    /// Standard deviation with n − 1 in the denominator; `None` for one run.
+    pub sd: Option<f64>,
+}
+
+impl Spread {
+    /// The spread of values; `None` without any.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        if values.is_empty() {
+            return None;
+        }
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let sd = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+        Some(Self { mean, sd })
+    }
+}
+
+/// What runs say together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SeedSummary {
+    /// By metric and language: the papers' "(avg)" row.
+    pub languages: BTreeMap<String, BTreeMap<String, Spread>>,
+    /// By metric: the mean over languages of each run, averaged over runs. Its spread is the one that XLM-K prints.
+    pub average: BTreeMap<String, Spread>,
+    /// The single run with the best mean over languages: the papers' "(max)" row, all of whose numbers are of this one run. The
+    /// first of equals.
+    pub best: SeedRun,
+    /// Runs.
+    pub runs: usize,
+}
+
+/// Summarises runs; `select_by` is the metric whose mean over languages makes a run the best.
+///
+/// # Errors
+/// [`Error::Nothing`] without a run or a language; [`Error::Mismatch`] naming the run if its seed occurs twice, its metrics or
+/// languages are not those of the first, it lacks `select_by`, or a score is not finite.
+pub fn summarize_seeds(runs: &[SeedRun], select_by: &str) -> Result<SeedSummary> {
+    let first = runs.first().ok_or(Error::Nothing { what: "run" })?;
+    let mut best: Option<(f64, &SeedRun)> = None;
+    for (k, run) in runs.iter().enumerate() {
+        check(runs, k, run, first)?;
+        let scores =
+            run.metrics.get(select_by).ok_or_else(|| wrong(k, run, format!("no `{select_by}`")))?;
+        let mean = mean(scores).ok_or(Error::Nothing { what: "language" })?;
+        if best.is_none_or(|(before, _)| mean > before) {
+            best = Some((mean, run));
+        }
+    }
+    let mut languages: BTreeMap<String, BTreeMap<String, Spread>> = BTreeMap::new();
+    let mut average = BTreeMap::new();
+    for (metric, scores) in &first.metrics {
+        let of_runs: Vec<&Scores> = runs.iter().filter_map(|run| run.metrics.get(metric)).collect();
+        for language in scores.keys() {
+            let values: Vec<f64> =
+                of_runs.iter().filter_map(|run| run.get(language).copied()).collect();
+            if let Some(spread) = Spread::of(&values) {
+                languages.entry(metric.clone()).or_default().insert(language.clone(), spread);
+            }
+        }
+        let means: Vec<f64> = of_runs.iter().filter_map(|scores| mean(scores)).collect();
+        average.extend(Spread::of(&means).map(|spread| (metric.clone(), spread)));
+    }
+    let (_, best) = best.ok_or(Error::Nothing { what: "run" })?;
+    Ok(SeedSummary { languages, average, best: best.clone(), runs: runs.len() })
+}
+
+fn wrong(k: usize, run: &SeedRun, message: String) -> Error {
+    let message = format!("seed {}: {message}", run.seed);
+    Error::Mismatch { what: "run", index: k + 1, line: None, message }
+}
+
+fn check(runs: &[SeedRun], k: usize, run: &SeedRun, first: &SeedRun) -> Result<()> {
+    if runs.iter().take(k).any(|before| before.seed == run.seed) {
+        return Err(wrong(k, run, "occurs twice".into()));
+    }
+    if run.metrics.keys().ne(first.metrics.keys()) {
+        let list = |run: &SeedRun| run.metrics.keys().cloned().collect::<Vec<_>>().join(", ");
+        let message = format!("metrics {}, but the first has {}", list(run), list(first));
+        return Err(wrong(k, run, message));
+    }
+    for (scores, expected) in run.metrics.values().zip(first.metrics.values()) {
+        same_keys(expected, scores).map_err(|message| wrong(k, run, message))?;
+    }
+    Ok(())
+}
+
+impl SeedSummary {
+    /// The rows of a result table: `model (avg)` with the spread of its averages and, if there are several runs,
+    /// `model (max)`. A single run is plain `model`.
+    pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
+        let row =
+            |model: &str, language: &str, metric: &str, value: f64, sd: Option<f64>| Measured {
+                model: model.to_owned(),
+                setting: setting.to_owned(),
+                language: language.to_owned(),
+                metric: metric.to_owned(),
+                value,
+                sd,
+            };
+        let several = self.runs > 1;
+        let name = if several { format!("{model} (avg)") } else { model.to_owned() };
+        let mut rows = Vec::new();
+        for (metric, languages) in &self.languages {
+            rows.extend(
+                languages.iter().map(|(code, one)| row(&name, code, metric, one.mean, one.sd)),
+            );
+            let average = self.average.get(metric);
+            rows.extend(average.map(|one| row(&name, "avg", metric, one.mean, one.sd)));
+        }
+        let name = format!("{model} (max)");
+        for (metric, scores) in self.best.metrics.iter().filter(|_| several) {
+            rows.extend(scores.iter().map(|(code, &value)| row(&name, code, metric, value, None)));
+            rows.extend(mean(scores).map(|value| row(&name, "avg", metric, value, None)));
+        }
+        rows
+    }
+}

@@ -1,0 +1,204 @@
+//! XNLI and MultiNLI as they are distributed.
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::{numbered, parse_line, read_text};
+use crate::{Error, Result};
+
+/// What the premise says about the hypothesis. The discriminant is the class of the classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NliLabel {
+    /// It follows.
+    Entailment = 0,
+    /// It may be or not.
+    Neutral = 1,
+    /// It cannot be.
+    Contradiction = 2,
+}
+
+impl NliLabel {
+    /// All, in the order of their classes.
+    pub const ALL: [Self; 3] = [Self::Entailment, Self::Neutral, Self::Contradiction];
+
+    /// The class, 0 to 2.
+    pub fn class(self) -> i64 {
+        self as i64
+    }
+
+    /// The label of a class.
+    pub fn from_class(class: usize) -> Option<Self> {
+        Self::ALL.get(class).copied()
+    }
+
+    /// The name in the files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Entailment => "entailment",
+            Self::Neutral => "neutral",
+            Self::Contradiction => "contradiction",
+        }
+    }
+}
+
+impl fmt::Display for NliLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for NliLabel {
+    type Err = String;
+
+    /// Reads a name; `contradictory` is what the machine-translated training sets of XNLI write.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "entailment" => Ok(Self::Entailment),
+            "neutral" => Ok(Self::Neutral),
+            "contradiction" | "contradictory" => Ok(Self::Contradiction),
+            _ => Err(format!(
+                "label `{text}` is unknown; expected entailment, neutral or contradiction"
+            )),
+        }
+    }
+}
+
+/// One pair of sentences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NliExample {
+    /// Language code; `en` where the file has no such column.
+    pub language: String,
+    /// `sentence1`.
+    pub premise: String,
+    /// `sentence2`.
+    pub hypothesis: String,
+    /// `gold_label`.
+    pub label: NliLabel,
+    /// The line in its file, from 1.
+    pub line: usize,
+}
+
+/// The pairs of one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NliData {
+    /// The pairs with a label, in file order.
+    pub examples: Vec<NliExample>,
+    /// Pairs left out because their annotators did not agree (`gold_label` is `-`).
+    pub unlabelled: usize,
+}
+
+/// Reads `xnli.{dev,test}.tsv` or `.jsonl`, `multinli_1.0_train.txt` or `.jsonl`, or a machine-translated training set of XNLI
+/// (`premise`, `hypo`, `label`), plain or gzipped.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has another number of columns than
+/// the header, or a label is unknown; [`Error::Content`] if there is no pair.
+pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
+    let path = path.as_ref();
+    parse_nli(&read_text(path)?, path)
+}
+
+/// Parses what [`read_nli`] reads: JSON lines if the first character is `{`, else a table with a header. `path` is for messages.
+///
+/// ```
+/// use transfer_eval::xnli::{NliLabel, parse_nli};
+///
+/// let text = "language\tgold_label\tsentence1\tsentence2\nsw\tneutral\tJe?\tNdiyo.\n";
+/// let data = parse_nli(text, "xnli.dev.tsv")?;
+/// assert_eq!(data.examples[0].label, NliLabel::Neutral);
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
+///
+/// # Errors
+/// As for [`read_nli`].
+pub fn parse_nli(text: &str, path: impl AsRef<Path>) -> Result<NliData> {
+    let path = path.as_ref();
+    let json = text.trim_start().starts_with('{');
+    let data = if json { json_lines(text, path)? } else { table(text, path)? };
+    if data.examples.is_empty() {
+        return Err(Error::content(path, "no labelled pair"));
+    }
+    Ok(data)
+}
+
+/// The keys of both corpora that are needed.
+#[derive(Deserialize)]
+struct Record {
+    language: Option<String>,
+    gold_label: String,
+    sentence1: String,
+    sentence2: String,
+}
+
+fn json_lines(text: &str, path: &Path) -> Result<NliData> {
+    let mut data = NliData::default();
+    for (number, line) in numbered(text).filter(|(_, line)| !line.trim().is_empty()) {
+        let expected = "an object with gold_label, sentence1, sentence2 and, in XNLI, language";
+        let record: Record = parse_line(line, path, number, expected)?;
+        let language = record.language.unwrap_or_else(|| "en".into());
+        let texts = (record.sentence1, record.sentence2);
+        data.add(language, &record.gold_label, texts, (path, number))?;
+    }
+    Ok(data)
+}
+
+impl NliData {
+    fn add(
+        &mut self,
+        language: String,
+        label: &str,
+        (premise, hypothesis): (String, String),
+        (path, line): (&Path, usize),
+    ) -> Result<()> {
+        if label == "-" {
+            self.unlabelled += 1;
+            return Ok(());
+        }
+        let label = label.parse().map_err(|message: String| Error::line(path, line, message))?;
+        self.examples.push(NliExample { language, premise, hypothesis, label, line });
+        Ok(())
+    }
+}
+
+fn table(text: &str, path: &Path) -> Result<NliData> {
+    let mut lines = numbered(text);
+    let header: Vec<&str> =
+        lines.next().map(|(_, line)| line.split('\t').collect()).unwrap_or_default();
+    let index = |names: [&str; 2]| {
+        header.iter().position(|column| names.contains(column)).ok_or_else(|| {
+            let message =
+                format!("no column `{}` in the header; expected a table by tabs", names[0]);
+            Error::line(path, 1, message)
+        })
+    };
+    let columns = [
+        index(["gold_label", "label"])?,
+        index(["sentence1", "premise"])?,
+        index(["sentence2", "hypo"])?,
+    ];
+    let language = header.iter().position(|&column| column == "language");
+    // MultiNLI ends rows before the labels of annotators that there were not.
+    let required = header.len() - header.iter().rev().take_while(|name| is_annotator(name)).count();
+    let mut data = NliData::default();
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
+        let row: Vec<&str> = line.split('\t').collect();
+        if row.len() < required || row.len() > header.len() {
+            let message = format!("{} columns, but the header has {}", row.len(), header.len());
+            return Err(Error::line(path, number, message));
+        }
+        let cell = |index: usize| row.get(index).copied().unwrap_or_default();
+        let [label, premise, hypothesis] = columns.map(cell);
+        let texts = (premise.to_owned(), hypothesis.to_owned());
+        let language = language.map_or("en", cell).to_owned();
+        data.add(language, label, texts, (path, number))?;
+    }
+    Ok(data)
+}
+
+/// `label1` to `label5`.
+fn is_annotator(column: &str) -> bool {
+    column.strip_prefix("label").is_some_and(|rest| rest.parse::<u8>().is_ok())
+}

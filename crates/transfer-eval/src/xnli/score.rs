@@ -1,0 +1,65 @@
+//! Accuracy by language.
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::xnli::{NliExample, NliLabel};
+use crate::{Error, Result};
+
+/// XNLI's languages in the order in which the papers print them.
+pub const XNLI_LANGUAGES: [&str; 15] =
+    ["en", "fr", "es", "de", "el", "bg", "ru", "tr", "ar", "vi", "th", "zh", "hi", "sw", "ur"];
+
+/// The accuracy in one language.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LanguageAccuracy {
+    /// In percent.
+    pub accuracy: f64,
+    /// Right predictions.
+    pub correct: usize,
+    /// Pairs.
+    pub examples: usize,
+}
+
+/// The result of a file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NliScore {
+    /// Mean of the languages' accuracies, in percent; each language counts once. This is the papers' "Avg".
+    pub mean: f64,
+    /// Each language's.
+    pub languages: BTreeMap<String, LanguageAccuracy>,
+}
+
+impl NliScore {
+    /// Accuracy by language, in percent.
+    pub fn by_language(&self) -> BTreeMap<String, f64> {
+        self.languages.iter().map(|(code, one)| (code.clone(), one.accuracy)).collect()
+    }
+}
+
+/// Scores one prediction a pair, in the order of the pairs.
+///
+/// # Errors
+/// [`Error::Count`] naming the first pair (and its line) that has no partner; [`Error::Nothing`] without any pair.
+pub fn score_nli(examples: &[NliExample], predicted: &[NliLabel]) -> Result<NliScore> {
+    if examples.is_empty() {
+        return Err(Error::Nothing { what: "pair" });
+    }
+    if examples.len() != predicted.len() {
+        let (expected, got) = (examples.len(), predicted.len());
+        let line = examples.get(got).map_or(String::new(), |one| format!(" (line {})", one.line));
+        let hint = format!("pair {}{line} has no partner", expected.min(got) + 1);
+        return Err(Error::Count { what: "pairs", expected, got, hint });
+    }
+    let mut languages: BTreeMap<String, LanguageAccuracy> = BTreeMap::new();
+    for (example, &predicted) in examples.iter().zip(predicted) {
+        let language = languages.entry(example.language.clone()).or_default();
+        language.examples += 1;
+        language.correct += usize::from(example.label == predicted);
+    }
+    for one in languages.values_mut() {
+        one.accuracy = 100.0 * one.correct as f64 / one.examples as f64;
+    }
+    let sum: f64 = languages.values().map(|one| one.accuracy).sum();
+    Ok(NliScore { mean: sum / languages.len() as f64, languages })
+}
