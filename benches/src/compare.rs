@@ -1,5 +1,4 @@
 //! Times formulations of the same loss one after the other.
-use std::cell::RefCell;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -103,28 +102,43 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
     Ok(timed)
 }
 
+/// A step that takes longer is run three times; criterion, which wants ten samples, is then given their median.
+const SLOW: Duration = Duration::from_secs(3);
+
 /// The median seconds of a step and its loss; nothing where a filter leaves it out.
 fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<(f64, f64)>> {
-    let times = RefCell::new(Vec::new());
-    let last = RefCell::new(Ok(f64::NAN));
-    let warm = std::cell::Cell::new(false);
+    let mut times = Vec::new();
+    let mut last = Ok(f64::NAN);
+    let mut warm = false;
+    let mut slow: Option<Duration> = None;
     group.bench_function(step.name, |bencher| {
         bencher.iter_custom(|count| {
+            let mut run = |count: u64| {
+                let start = Instant::now();
+                for _ in 0..count {
+                    last = black_box((step.run)());
+                }
+                let elapsed = start.elapsed();
+                times.push(elapsed.as_secs_f64() / count as f64);
+                elapsed
+            };
             // Once unmeasured: a short run warms nothing up, and a unit makes its inputs at its first call.
-            if !warm.replace(true) {
-                let _ = black_box((step.run)());
+            if !warm {
+                warm = true;
+                run(1);
+                let mut own = [run(1), run(1), run(1)];
+                own.sort();
+                slow = own.get(1).copied().filter(|&median| median > SLOW);
             }
-            let start = Instant::now();
-            for _ in 0..count {
-                *last.borrow_mut() = black_box((step.run)());
-            }
-            let elapsed = start.elapsed();
-            times.borrow_mut().push(elapsed.as_secs_f64() / count as f64);
-            elapsed
+            let count_of = u32::try_from(count).unwrap_or(u32::MAX);
+            slow.map_or_else(|| run(count), |median| median * count_of)
         });
     });
-    let mut times = times.into_inner();
+    if times.is_empty() {
+        return Ok(None);
+    }
+    let mut times = times.split_off(1);
     times.sort_by(f64::total_cmp);
     let Some(&median) = times.get(times.len() / 2) else { return Ok(None) };
-    Ok(Some((median, last.into_inner().with_context(|| step.name)?)))
+    Ok(Some((median, last.with_context(|| step.name)?)))
 }

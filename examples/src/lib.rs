@@ -15,6 +15,7 @@ pub mod recipe;
 pub mod results;
 pub mod retrieval;
 pub mod vocabulary;
+pub mod xlmk;
 
 #[cfg(test)]
 mod testing;

@@ -13,6 +13,7 @@ use crate::{Config, Error, Projection, ProjectionKind, Result};
 /// The file beside a checkpoint; transformers does not look at it.
 const FILE: &str = "knowledge.safetensors";
 const RELATIONS: &str = "relations.weight";
+const CLASSIFIER: [&str; 2] = ["relation_classifier.weight", "relation_classifier.bias"];
 const HEADS: [&str; 4] = ["mep_query", "mep_key", "oe_query", "oe_key"];
 
 /// Sizes and layers of [`Knowledge`].
@@ -37,6 +38,7 @@ pub struct Knowledge {
     tensors: BTreeMap<String, (Tensor, bool)>,
     heads: [Projection; 4],
     table: Tensor,
+    classifier: [Tensor; 2],
 }
 
 impl Knowledge {
@@ -76,7 +78,9 @@ impl Knowledge {
         let [first, second, third, fourth] = HEADS;
         let heads = [head(first)?, head(second)?, head(third)?, head(fourth)?];
         let table = get(RELATIONS)?;
-        Ok(Self { config, relations, hidden_size, tensors, heads, table })
+        let [weight, bias] = CLASSIFIER;
+        let classifier = [get(weight)?, get(bias)?];
+        Ok(Self { config, relations, hidden_size, tensors, heads, table, classifier })
     }
 
     /// `z_q` of Eq. 1: the projected states `[B, H]` of the mentions' first tokens.
@@ -122,6 +126,12 @@ impl Knowledge {
     /// As [`Projection::apply`].
     pub fn oe_key(&self, states: &Tensor, train: bool) -> Result<Tensor> {
         self.heads[3].apply(states, train)
+    }
+
+    /// Weight `[R, 2H]` and bias `[R]` of the relation classifier, which object entailment without contrast trains (§4.3).
+    pub fn relation_classifier(&self) -> (&Tensor, &Tensor) {
+        let [weight, bias] = &self.classifier;
+        (weight, bias)
     }
 
     /// The names of the relations; a relation's number is its place.
@@ -231,7 +241,13 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
         .flat_map(|name| Projection::specs(name, hidden, inner, config.projection))
         .collect();
     let rows = i64::try_from(relations.len()).unwrap_or(i64::MAX);
-    let table = Spec { name: RELATIONS.into(), shape: vec![rows, hidden], init: Init::Normal };
-    specs.push((table, true));
+    let [weight, bias] = CLASSIFIER;
+    for (name, shape, init) in [
+        (RELATIONS, vec![rows, hidden], Init::Normal),
+        (weight, vec![rows, 2 * hidden], Init::Normal),
+        (bias, vec![rows], Init::Zeros),
+    ] {
+        specs.push((Spec { name: name.into(), shape, init }, true));
+    }
     Ok(specs)
 }

@@ -1,0 +1,144 @@
+//! Projection heads and relation embeddings: shapes, gradients, files.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+use tch::{Device, Kind, Tensor};
+use xlmr_model::{Config, Error, Knowledge, KnowledgeConfig, ProjectionKind};
+
+const H: i64 = 16;
+
+fn encoder() -> Config {
+    Config { hidden_size: H, num_attention_heads: 2, ..Config::tiny(40) }
+}
+
+fn relations() -> Vec<String> {
+    ["P36", "P37", "P30"].map(String::from).into()
+}
+
+fn knowledge(projection: ProjectionKind, seed: u64) -> Knowledge {
+    let config = KnowledgeConfig { projection, inner_size: None };
+    Knowledge::new(&encoder(), &config, &relations(), Device::Cpu, seed).unwrap()
+}
+
+fn states(rows: i64) -> Tensor {
+    let count = rows * H;
+    Tensor::arange(count, (Kind::Float, Device::Cpu)).sin().view([rows, H])
+}
+
+fn parameters(of: &Knowledge, head: &str) -> i64 {
+    let prefix = format!("knowledge.{head}.");
+    of.named_parameters()
+        .iter()
+        .filter(|(name, _)| name.starts_with(&prefix))
+        .map(|(_, tensor)| tensor.numel() as i64)
+        .sum()
+}
+
+#[test]
+fn heads_have_the_parameters_of_the_paper_and_share_none() {
+    for (kind, count) in
+        [(ProjectionKind::Plain, 2 * H * H), (ProjectionKind::BatchNorm, 2 * H * H + 2 * H)]
+    {
+        let knowledge = knowledge(kind, 1);
+        for head in ["mep_query", "mep_key", "oe_query", "oe_key"] {
+            assert_eq!(parameters(&knowledge, head), count, "{head}");
+        }
+        let bias = |name: &str| name.ends_with("bias") && !name.contains("norm_0");
+        let biases: Vec<String> =
+            knowledge.named_parameters().into_iter().map(|(name, _)| name).filter(|n| bias(n)).collect();
+        assert_eq!(biases, ["knowledge.relation_classifier.bias"]);
+        let places: std::collections::BTreeSet<usize> =
+            knowledge.named_parameters().iter().map(|(_, tensor)| tensor.data_ptr() as usize).collect();
+        assert_eq!(places.len(), knowledge.named_parameters().len());
+        assert_eq!(knowledge.named_buffers().is_empty(), kind == ProjectionKind::Plain);
+    }
+}
+
+#[test]
+fn plain_heads_compute_the_printed_equations() {
+    let knowledge = knowledge(ProjectionKind::Plain, 2);
+    let find = |name: &str| {
+        let name = format!("knowledge.{name}");
+        knowledge.named_parameters().into_iter().find(|(own, _)| *own == name).unwrap().1
+    };
+    let x = states(5);
+    let by_hand = |head: &str, x: &Tensor| {
+        x.matmul(&find(&format!("{head}.0.weight")).tr()).relu().matmul(&find(&format!("{head}.1.weight")).tr())
+    };
+    let relation = Tensor::from_slice(&[2i64, 0, 1, 1, 2]);
+    let sums = &x + find("relations.weight").index_select(0, &relation);
+    for (got, want) in [
+        (knowledge.mep_query(&x, true), by_hand("mep_query", &x)),
+        (knowledge.mep_key(&x, false), by_hand("mep_key", &x)),
+        (knowledge.oe_query(&x, &relation, true), by_hand("oe_query", &sums)),
+        (knowledge.oe_key(&x, true), by_hand("oe_key", &x)),
+    ] {
+        testkit_torch::assert_close("projection", &got.unwrap(), &want, 1e-6);
+    }
+}
+
+#[test]
+fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
+    let knowledge = knowledge(ProjectionKind::BatchNorm, 3);
+    let x = states(8);
+    let trained = knowledge.mep_key(&x, true).unwrap();
+    // The last layer has no scale and shift: in training each column has mean 0 and variance 1.
+    let (mean, variance) = (trained.mean_dim([0i64].as_slice(), false, Kind::Float), trained.square().mean_dim([0i64].as_slice(), false, Kind::Float));
+    assert!(mean.abs().max().double_value(&[]) < 1e-5);
+    testkit_torch::assert_close("variance", &variance, &variance.ones_like(), 1e-3);
+    let one = x.narrow(0, 3, 1);
+    assert!(matches!(knowledge.mep_key(&one, true), Err(Error::Input { .. })));
+    for _ in 0..200 {
+        knowledge.mep_key(&x, true).unwrap();
+    }
+    // A single row is judged by the running statistics (whose variance is that of a sample: 8/7).
+    let alone = knowledge.mep_key(&one, false).unwrap();
+    testkit_torch::assert_close("alone", &alone, &(trained.narrow(0, 3, 1) * (7f64 / 8.0).sqrt()), 0.05);
+    let low = knowledge.mep_key(&x.to_kind(Kind::Float), false).unwrap();
+    assert_eq!(low.kind(), Kind::Float);
+}
+
+#[test]
+fn a_saved_folder_comes_back_and_misfits_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in [ProjectionKind::Plain, ProjectionKind::BatchNorm] {
+        let first = knowledge(kind, 4);
+        first.mep_query(&states(6), true).unwrap();
+        first.save(folder.path()).unwrap();
+        let again = Knowledge::load(folder.path(), &encoder(), Device::Cpu).unwrap();
+        assert_eq!(again.relations(), relations());
+        for (own, other) in [
+            (first.named_parameters(), again.named_parameters()),
+            (first.named_buffers(), again.named_buffers()),
+        ] {
+            assert_eq!(own.len(), other.len());
+            for ((name, own), (other_name, other)) in own.iter().zip(&other) {
+                assert_eq!((name, own), (other_name, other));
+            }
+        }
+        assert!(again.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
+        assert!(again.named_buffers().iter().all(|(_, tensor)| !tensor.requires_grad()));
+    }
+    let other = Config { hidden_size: 32, ..encoder() };
+    let error = Knowledge::load(folder.path(), &other, Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("knowledge.safetensors") && error.contains("[32"), "{error}");
+    let path = folder.path().join("knowledge.safetensors");
+    std::fs::write(&path, "no tensors").unwrap();
+    let error = Knowledge::load(folder.path(), &encoder(), Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("knowledge.safetensors"), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let knowledge = knowledge(ProjectionKind::Plain, 5);
+    let x = states(2);
+    for relation in [[0i64, 3], [-1, 0]] {
+        let error = knowledge.oe_query(&x, &Tensor::from_slice(&relation), true);
+        assert!(matches!(error, Err(Error::Input { tensor: "relations", .. })));
+    }
+    assert!(knowledge.oe_query(&x, &Tensor::from_slice(&[0i64]), true).is_err());
+    assert!(knowledge.mep_query(&x.view([4, 8]), true).is_err());
+    let twice = vec!["P1".to_owned(), "P1".to_owned()];
+    let config = KnowledgeConfig::default();
+    assert!(Knowledge::new(&encoder(), &config, &twice, Device::Cpu, 0).is_err());
+    assert!(toml::from_str::<KnowledgeConfig>("projection = \"batch_norm\"").is_ok());
+    assert!(toml::from_str::<KnowledgeConfig>("layers = 3").is_err());
+}

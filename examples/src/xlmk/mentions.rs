@@ -1,0 +1,253 @@
+//! Passages with a mention and the description of its entity, divided into what is trained and what is held out.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use kg_triples::jsonl::JsonlReader;
+use kg_triples::knowledge::{
+    Descriptions, EncodedDescriptions, MentionConfig, MentionExample, MentionExamples,
+};
+use kg_triples::linked::{
+    EntityPage, LabelConfig, LabelLinker, LinkedText, PageText, page_files, read_pages,
+};
+use kg_triples::{KgError, Language};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use super::share;
+
+/// Where mentions and descriptions come from.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MentionSource {
+    /// Folder with `entities.<lang>.jsonl[.gz]`: the descriptions, and the passages unless `text` is given.
+    pub pages: PathBuf,
+    /// Linked texts, JSONL; without them labels are looked for in the pages.
+    pub text: Option<PathBuf>,
+    /// Languages of passages and descriptions.
+    pub languages: Vec<String>,
+    /// Longest description in tokens.
+    pub description_tokens: usize,
+    /// How often each passage gives an example, each time with another mention and language.
+    pub draws: u64,
+    /// Exponent of the languages' sizes in the training examples.
+    pub smoothing: f64,
+    /// How an example is made of a passage.
+    pub examples: MentionConfig,
+    /// What is kept for the probe.
+    pub held_out: HeldOut,
+}
+
+impl Default for MentionSource {
+    fn default() -> Self {
+        Self {
+            pages: PathBuf::new(),
+            text: None,
+            languages: Vec::new(),
+            description_tokens: 256,
+            draws: 1,
+            smoothing: 0.3,
+            examples: MentionConfig::default(),
+            held_out: HeldOut::default(),
+        }
+    }
+}
+
+/// Shares that are never trained.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeldOut {
+    /// Of the texts, all languages of one id together.
+    pub texts: f64,
+    /// Of the pairs of an entity's languages, (mention, description).
+    pub pairs: f64,
+    /// Of the entities.
+    pub entities: f64,
+    /// Queries of each probe at most.
+    pub queries: usize,
+    /// Decides what is held out.
+    pub seed: u64,
+}
+
+impl Default for HeldOut {
+    fn default() -> Self {
+        Self { texts: 0.1, pairs: 0.2, entities: 0.1, queries: 1000, seed: 0 }
+    }
+}
+
+/// Examples by their role.
+pub struct Mentions {
+    /// Trained: known entities, language pairs and texts.
+    pub train: Vec<MentionExample>,
+    /// Of held-out texts, an entity that is trained, a language pair of it that is not.
+    pub known: Vec<MentionExample>,
+    /// Of held-out texts, an entity that is not trained.
+    pub new: Vec<MentionExample>,
+    /// All descriptions as tokens.
+    pub descriptions: EncodedDescriptions,
+    /// The entities that are described, sorted.
+    pub entities: Vec<String>,
+    /// A line about what was found.
+    pub report: String,
+}
+
+impl Mentions {
+    /// Reads, links, encodes and divides. `multilingual: false` trains with descriptions in the passage's language; what is held
+    /// out is always in another.
+    ///
+    /// # Errors
+    /// Naming the file and line that cannot be read, or if nothing is left to train on.
+    pub fn load(source: &MentionSource, multilingual: bool, tokenizer: &Tokenizer) -> Result<Self> {
+        let wanted: Vec<Language> =
+            source.languages.iter().map(|code| Language::new(code)).collect::<Result<_, _>>()?;
+        let (texts, descriptions, entities) = read(source, &wanted)?;
+        let encoded = descriptions.encode(tokenizer, source.description_tokens)?;
+        let across = draw(source, &texts, &encoded, tokenizer, true)?;
+        let within;
+        let trained = if multilingual {
+            &across
+        } else {
+            within = draw(source, &texts, &encoded, tokenizer, false)?;
+            &within
+        };
+        let held_out = &source.held_out;
+        let train: Vec<MentionExample> =
+            trained.iter().filter(|example| held_out.role(example) == Role::Train).cloned().collect();
+        ensure!(!train.is_empty(), "{}: no mention to train on", source.pages.display());
+        let seen: BTreeSet<&str> = train.iter().map(|example| example.entity.as_str()).collect();
+        let pick = |role: Role| {
+            let mut passages = BTreeSet::new();
+            let mut own: Vec<MentionExample> = across
+                .iter()
+                .filter(|example| held_out.role(example) == role)
+                .filter(|example| (role == Role::New) != seen.contains(example.entity.as_str()))
+                .filter(|example| passages.insert(example.passage))
+                .cloned()
+                .collect();
+            own.shuffle(&mut trainer::rng_for(held_out.seed, "queries", 0));
+            own.truncate(held_out.queries);
+            own
+        };
+        let (known, new) = (pick(Role::Known), pick(Role::New));
+        let report = format!(
+            "{} texts, {} described entities; {} examples of {} entities to train on, {} queries about known entities, {} about new ones",
+            texts.len(),
+            entities.len(),
+            train.len(),
+            seen.len(),
+            known.len(),
+            new.len()
+        );
+        let train = balance(train, source.smoothing, held_out.seed);
+        Ok(Self { train, known, new, descriptions: encoded, entities, report })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Train,
+    Known,
+    New,
+    Unused,
+}
+
+impl HeldOut {
+    fn role(&self, example: &MentionExample) -> Role {
+        let pair = format!("{} {} {}", example.entity, example.language, example.description_language);
+        let text = share(self.seed, &format!("text {}", example.id)) < self.texts;
+        let entity = share(self.seed, &format!("entity {}", example.entity)) < self.entities;
+        let pair = share(self.seed, &format!("pair {pair}")) < self.pairs;
+        match (text, entity, pair) {
+            (false, false, false) => Role::Train,
+            (true, false, true) => Role::Known,
+            (true, true, _) => Role::New,
+            _ => Role::Unused,
+        }
+    }
+}
+
+type Read = (Vec<LinkedText>, Descriptions, Vec<String>);
+
+/// Texts with their mentions, descriptions, and the ids of what is described.
+fn read(source: &MentionSource, wanted: &[Language]) -> Result<Read> {
+    let mut files = page_files(&source.pages)?;
+    files.retain(|(language, _)| wanted.is_empty() || wanted.contains(language));
+    let mut descriptions = Descriptions::default();
+    let (mut labels, mut entities) = (Vec::new(), BTreeSet::new());
+    read_pages(&files, |language, page| {
+        if let Some(text) = page.text(PageText::Extract) {
+            descriptions.add(&page.id, language, text)?;
+            entities.insert(page.id.clone());
+        }
+        if let Some(label) = page.label {
+            labels.push((language, label, page.id));
+        }
+        Ok(())
+    })?;
+    let texts = match &source.text {
+        Some(path) => linked(path, wanted)?,
+        None => {
+            let (linker, _) = LabelLinker::new(labels, LabelConfig::default())?;
+            let mut reports = BTreeMap::new();
+            let mut texts = Vec::new();
+            for (language, path) in &files {
+                for page in JsonlReader::<EntityPage>::open(path)? {
+                    if let Some(mut text) = page?.into_text(*language, PageText::Extract) {
+                        linker.link(&mut text, &mut reports);
+                        texts.push(text);
+                    }
+                }
+            }
+            texts
+        }
+    };
+    Ok((texts, descriptions, entities.into_iter().collect()))
+}
+
+fn linked(path: &Path, wanted: &[Language]) -> Result<Vec<LinkedText>> {
+    let mut texts = Vec::new();
+    for text in JsonlReader::<LinkedText>::open(path)? {
+        let text = text?;
+        if wanted.is_empty() || wanted.contains(&text.language) {
+            texts.push(text);
+        }
+    }
+    Ok(texts)
+}
+
+fn draw(
+    source: &MentionSource,
+    texts: &[LinkedText],
+    descriptions: &EncodedDescriptions,
+    tokenizer: &Tokenizer,
+    multilingual: bool,
+) -> Result<Vec<MentionExample>> {
+    let mut all = Vec::new();
+    for k in 0..source.draws {
+        let seed = source.examples.seed.wrapping_add(k);
+        let config = MentionConfig { multilingual, seed, ..source.examples.clone() };
+        let texts = texts.iter().cloned().map(Ok::<_, KgError>);
+        let examples = MentionExamples::new(texts, descriptions, tokenizer, config)?;
+        all.extend(examples.collect::<Result<Vec<_>, _>>().context("mentions")?);
+    }
+    Ok(all)
+}
+
+/// As many examples, with each language's share in proportion to its size to the power of `smoothing`.
+fn balance(examples: Vec<MentionExample>, smoothing: f64, seed: u64) -> Vec<MentionExample> {
+    let total = examples.len();
+    let mut by_language: BTreeMap<Language, Vec<MentionExample>> = BTreeMap::new();
+    for example in examples {
+        by_language.entry(example.language).or_default().push(example);
+    }
+    let weight = |count: usize| (count as f64).powf(smoothing);
+    let sum: f64 = by_language.values().map(|own| weight(own.len())).sum();
+    let mut balanced = Vec::with_capacity(total);
+    for (language, mut own) in by_language {
+        let quota = (total as f64 * weight(own.len()) / sum).round() as usize;
+        own.shuffle(&mut trainer::rng_for(seed, language.as_str(), 0));
+        balanced.extend(own.iter().cycle().take(quota).cloned());
+    }
+    balanced
+}

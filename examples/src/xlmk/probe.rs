@@ -1,0 +1,253 @@
+//! XEP and XOR: the right description among many, for a masked mention or for a subject and a relation.
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kg_triples::knowledge::MentionExample;
+use ndarray::Array2;
+use objectives::masking::{EntityMaskingConfig, MaskingVocab};
+use objectives::tch::{Device, Kind, Tensor, no_grad};
+use serde::{Deserialize, Serialize};
+use transfer_eval::retrieval::{
+    CandidateConfig, CandidateList, Description, GoldLanguage, Query, RankConfig, RetrievalScore,
+    Similarity, rank_candidates, score_retrieval,
+};
+use transfer_eval::xlmr::to_array;
+use xlmr_model::{Knowledge, Model};
+
+use super::task::{at, encode, masked_query};
+use super::{Facts, Mentions};
+
+/// Rows encoded at once.
+const ROWS: usize = 64;
+
+/// What is ranked, and how.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// Candidates of XEP; fewer where there are fewer entities.
+    pub candidates: usize,
+}
+
+/// What stands for a query or a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RankedBy {
+    /// Projected by the heads, compared as the loss compares: by cosine or by dot product.
+    Heads(Similarity),
+    /// The encoder's states alone, by cosine: a model whose heads were never trained.
+    States,
+}
+
+/// The probes of one run: the same lists for every model.
+pub struct Probe<'a> {
+    mentions: &'a Mentions,
+    facts: Option<&'a Facts>,
+    vocab: MaskingVocab,
+    masking: EntityMaskingConfig,
+    description_tokens: usize,
+    size: usize,
+}
+
+impl<'a> Probe<'a> {
+    /// # Errors
+    /// If the vocabulary does not fit.
+    pub fn new(
+        mentions: &'a Mentions,
+        facts: Option<&'a Facts>,
+        model: &Model,
+        mask_token_id: i64,
+        masking: &EntityMaskingConfig,
+        config: &ProbeConfig,
+    ) -> Result<Self> {
+        let vocab = MaskingVocab::new(
+            [0, 1, 2, 3, mask_token_id],
+            mask_token_id,
+            0..model.config().vocab_size,
+        )?;
+        let description_tokens = usize::try_from(model.config().max_length())?;
+        let size = if config.candidates == 0 { 32_768 } else { config.candidates };
+        Ok(Self { mentions, facts, vocab, masking: masking.clone(), description_tokens, size })
+    }
+
+    /// The list of candidates for some queries: one description for each entity, for those asked for in the language of the first
+    /// query's example.
+    fn mention_list(&self, queries: &[MentionExample]) -> Result<CandidateList> {
+        let mut chosen = std::collections::BTreeMap::new();
+        for example in queries {
+            chosen.entry(example.entity.as_str()).or_insert(example.description_language);
+        }
+        let mut descriptions = Vec::new();
+        for entity in &self.mentions.entities {
+            for (language, _) in self.mentions.descriptions.of(entity) {
+                if chosen.get(entity.as_str()).is_none_or(|own| own == language) {
+                    let language = language.to_string();
+                    descriptions.push(Description { entity: entity.clone(), language });
+                }
+            }
+        }
+        let asked: Vec<Query> = queries
+            .iter()
+            .enumerate()
+            .filter(|(_, example)| {
+                chosen.get(example.entity.as_str()) == Some(&example.description_language)
+            })
+            .map(|(k, example)| Query {
+                id: k.to_string(),
+                entity: example.entity.clone(),
+                language: example.language.to_string(),
+            })
+            .collect();
+        let config = CandidateConfig {
+            size: self.size.min(self.mentions.entities.len()),
+            gold_language: GoldLanguage::Any,
+            seed: 0,
+        };
+        Ok(CandidateList::draw(&descriptions, &asked, &config)?)
+    }
+
+    /// XEP over `queries`; the list is written to `path`.
+    ///
+    /// # Errors
+    /// If there is no query, or the model fails.
+    pub fn entities(
+        &self,
+        model: &Model,
+        heads: &Knowledge,
+        by: RankedBy,
+        queries: &[MentionExample],
+        path: &Path,
+    ) -> Result<RetrievalScore> {
+        let list = self.mention_list(queries)?;
+        list.write(path)?;
+        let mut rows = Vec::new();
+        for query in &list.queries {
+            let number: usize = query.id.parse().context("query id")?;
+            let example = queries.get(number).context("query id")?;
+            rows.push(masked_query(example, &self.vocab, &self.masking)?);
+        }
+        let asked = vectors(model, &rows, |states| match by {
+            RankedBy::Heads(_) => Ok(heads.mep_query(states, false)?),
+            RankedBy::States => Ok(states.shallow_clone()),
+        })?;
+        let mut candidates = Vec::new();
+        for candidate in &list.candidates {
+            let own = self.mentions.descriptions.of(&candidate.entity);
+            let ids = own.iter().find(|(language, _)| language.as_str() == candidate.language);
+            let ids = ids.map(|(_, ids)| ids.iter().map(|&id| i64::from(id)).collect());
+            candidates.push((ids.context("a candidate without a description")?, 0));
+        }
+        let given = vectors(model, &candidates, |states| match by {
+            RankedBy::Heads(_) => Ok(heads.mep_key(states, false)?),
+            RankedBy::States => Ok(states.shallow_clone()),
+        })?;
+        score(&list, &asked, &given, by)
+    }
+
+    /// XOR over the held-out facts; the list is written to `path`. Without trained heads the relation has no embedding, and the
+    /// subject stands alone.
+    ///
+    /// # Errors
+    /// If there are no facts, or the model fails.
+    pub fn objects(
+        &self,
+        model: &Model,
+        heads: &Knowledge,
+        by: RankedBy,
+        path: &Path,
+    ) -> Result<RetrievalScore> {
+        let facts = self.facts.context("no facts")?;
+        let objects = facts.objects();
+        let language_of = |object: &str| {
+            let found = objects.iter().find(|(own, _)| own == object);
+            found.map(|(_, language)| language.clone())
+        };
+        let queries = facts.queries(language_of)?;
+        let asked: Vec<Query> = queries
+            .iter()
+            .enumerate()
+            .map(|(k, (language, example))| Query {
+                id: k.to_string(),
+                entity: example.object.clone(),
+                language: language.clone(),
+            })
+            .collect();
+        let descriptions: Vec<Description> = objects
+            .iter()
+            .map(|(entity, language)| Description { entity: entity.clone(), language: language.clone() })
+            .collect();
+        let config =
+            CandidateConfig { size: objects.len(), gold_language: GoldLanguage::Any, seed: 0 };
+        let list = CandidateList::draw(&descriptions, &asked, &config)?;
+        list.write(path)?;
+        let placed: Vec<&super::ObjectExample> = list
+            .queries
+            .iter()
+            .map(|query| {
+                let number: usize = query.id.parse().context("query id")?;
+                queries.get(number).map(|(_, example)| example).context("query id")
+            })
+            .collect::<Result<_>>()?;
+        let rows: Vec<(Vec<i64>, i64)> =
+            placed.iter().map(|example| (example.subject_ids.clone(), 0)).collect();
+        let relations: Vec<i64> = placed.iter().map(|example| example.relation).collect();
+        let mut first = 0;
+        let asked = vectors(model, &rows, |states| {
+            let count = usize::try_from(states.size2()?.0)?;
+            let own = relations.get(first..first + count).context("relations")?;
+            first += count;
+            match by {
+                RankedBy::Heads(_) => {
+                    let own = Tensor::f_from_slice(own)?.f_to_device(states.device())?;
+                    Ok(heads.oe_query(states, &own, false)?)
+                }
+                RankedBy::States => Ok(states.shallow_clone()),
+            }
+        })?;
+        let candidates: Vec<(Vec<i64>, i64)> = list
+            .candidates
+            .iter()
+            .map(|candidate| {
+                let mut ids = facts.object_ids(&candidate.entity, &candidate.language)?;
+                ids.truncate(self.description_tokens);
+                Ok((ids, 0))
+            })
+            .collect::<Result<_>>()?;
+        let given = vectors(model, &candidates, |states| match by {
+            RankedBy::Heads(_) => Ok(heads.oe_key(states, false)?),
+            RankedBy::States => Ok(states.shallow_clone()),
+        })?;
+        score(&list, &asked, &given, by)
+    }
+}
+
+fn score(
+    list: &CandidateList,
+    queries: &Array2<f32>,
+    candidates: &Array2<f32>,
+    by: RankedBy,
+) -> Result<RetrievalScore> {
+    let similarity = match by {
+        RankedBy::Heads(similarity) => similarity,
+        RankedBy::States => Similarity::Cosine,
+    };
+    let config = RankConfig { similarity, ..Default::default() };
+    let ranks = rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?;
+    Ok(score_retrieval(list, &ranks)?)
+}
+
+/// One vector per row, `[N, H]` float32: `project` of the state at the row's place.
+fn vectors(
+    model: &Model,
+    rows: &[(Vec<i64>, i64)],
+    mut project: impl FnMut(&Tensor) -> Result<Tensor>,
+) -> Result<Array2<f32>> {
+    no_grad(|| {
+        let mut parts = Vec::new();
+        for rows in rows.chunks(ROWS) {
+            let ids: Vec<&[i64]> = rows.iter().map(|(ids, _)| ids.as_slice()).collect();
+            let places: Vec<i64> = rows.iter().map(|(_, place)| *place).collect();
+            let states = at(&encode(model, &ids, false)?, &places)?;
+            parts.push(project(&states)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
+        }
+        Ok(to_array("vectors", &Tensor::f_cat(&parts, 0)?)?)
+    })
+}

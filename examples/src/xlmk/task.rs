@@ -1,0 +1,449 @@
+//! The joint task of XLM-K: masked language modelling, masked entity prediction and object entailment (Eq. 6).
+use anyhow::{Context, Result};
+use kg_triples::knowledge::MentionExample;
+use objectives::masking::{
+    EntityMaskingConfig, MaskingVocab, MlmMaskingConfig, entity_masking, mlm_masking,
+};
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{
+    ContrastConfig, ContrastRows, IGNORE_INDEX, LinearCrossEntropyConfig, LossError,
+    MaskedLmConfig, MaskedLmReduction, NegativeQueue, QueueConfig, Term, TokenScores, cached_step,
+    combine, masked_lm, masked_positions, mep, oe, relation_classification,
+};
+use serde::{Deserialize, Serialize};
+use trainer::{Share, Step, StepLosses, Task, TaskError, TensorMap, accumulate, pad_mask, pad_rows};
+use xlmr_model::{Inputs, Knowledge, Model};
+
+use super::{Facts, Mentions, ObjectExample};
+
+/// Weights of the losses in the sum; 0 leaves one out.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Parts {
+    /// Masked language modelling on the passages.
+    pub mlm: f64,
+    /// Masked entity prediction.
+    pub mep: f64,
+    /// Object entailment.
+    pub oe: f64,
+    /// Masked language modelling on the descriptions: what takes the knowledge tasks' place in the ablation without them.
+    pub description_mlm: f64,
+    /// Object entailment reads the relation off both descriptions instead of contrasting them.
+    pub oe_classifies: bool,
+    /// Mention and description, subject and object are in different languages.
+    pub multilingual: bool,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        let (mlm, mep, oe) = (1.0, 1.0, 1.0);
+        Self { mlm, mep, oe, description_mlm: 0.0, oe_classifies: false, multilingual: true }
+    }
+}
+
+/// How the losses are computed.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossConfig {
+    /// Which tokens of passages and descriptions are predicted.
+    pub masking: MlmMaskingConfig,
+    /// How mentions are masked.
+    pub mention: EntityMaskingConfig,
+    /// Contrast of mentions with descriptions.
+    pub mep: ContrastConfig,
+    /// Contrast of subjects and relations with objects.
+    pub oe: ContrastConfig,
+    /// The queue of each contrast.
+    pub queue: QueueConfig,
+}
+
+/// One arm of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskConfig {
+    /// The sum.
+    pub parts: Parts,
+    /// Its terms.
+    pub losses: LossConfig,
+    /// Rows that have a graph at once; a larger batch is cut and its gradients equal the whole batch's.
+    pub micro_batch: usize,
+}
+
+/// Mentions and facts as a training task.
+pub struct KnowledgeTask<'a> {
+    model: &'a Model,
+    heads: &'a Knowledge,
+    mentions: &'a Mentions,
+    facts: Option<&'a Facts>,
+    config: TaskConfig,
+    vocab: MaskingVocab,
+    lengths: Vec<usize>,
+    queues: [NegativeQueue; 2],
+    fingerprint: String,
+}
+
+/// One example's ids, and what is to be predicted in them.
+struct Row {
+    ids: Vec<i64>,
+    labels: Vec<i64>,
+}
+
+/// A passage whose mention is masked.
+struct Query {
+    ids: Vec<i64>,
+    position: i64,
+}
+
+/// The examples of a step.
+struct Batch {
+    mlm: Vec<Row>,
+    description_mlm: Vec<Row>,
+    queries: Vec<(Query, Vec<i64>)>,
+    entities: Vec<i64>,
+    objects: Vec<ObjectExample>,
+    object_numbers: Vec<i64>,
+}
+
+fn wide(ids: &[u32]) -> Vec<i64> {
+    ids.iter().map(|&id| i64::from(id)).collect()
+}
+
+/// A number for an entity, the same for equal names.
+fn number_of(entity: &str) -> i64 {
+    trainer::seed_for(0, entity, 0) & i64::MAX
+}
+
+impl<'a> KnowledgeTask<'a> {
+    /// `fingerprint` names the data.
+    ///
+    /// # Errors
+    /// If a queue cannot be made or the vocabulary has no room for random tokens.
+    pub fn new(
+        model: &'a Model,
+        heads: &'a Knowledge,
+        mentions: &'a Mentions,
+        facts: Option<&'a Facts>,
+        config: TaskConfig,
+        mask_token_id: i64,
+        fingerprint: &str,
+    ) -> Result<Self> {
+        let encoder = model.config();
+        let specials = [0, 1, 2, 3, mask_token_id];
+        let vocab = MaskingVocab::new(specials, mask_token_id, 0..encoder.vocab_size)?;
+        let options = (Kind::Float, model.device());
+        let queue = |offset: i64| {
+            let seed = config.losses.queue.seed.wrapping_add(offset);
+            let own = QueueConfig { seed, ..config.losses.queue.clone() };
+            NegativeQueue::new(encoder.hidden_size, options, &own)
+        };
+        let lengths = mentions.train.iter().map(|example| example.input_ids.len()).collect();
+        let fingerprint = format!("{fingerprint} {config:?}");
+        let queues = [queue(0)?, queue(1)?];
+        Ok(Self { model, heads, mentions, facts, config, vocab, lengths, queues, fingerprint })
+    }
+
+    fn batch(&self, step: &mut Step<'_>) -> Result<Batch> {
+        let parts = &self.config.parts;
+        let losses = &self.config.losses;
+        let examples: Vec<&MentionExample> =
+            step.batch.iter().filter_map(|&k| self.mentions.train.get(k)).collect();
+        let first = step.number << 20; // example numbers of their own for each step
+        let masked = |ids: &[i64], number: u64| -> Result<Row> {
+            let masked = mlm_masking(ids.into(), &self.vocab, number, &losses.masking)?;
+            Ok(Row { ids: masked.input_ids, labels: masked.labels })
+        };
+        let (mut mlm, mut description_mlm, mut queries) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, example) in (first..).zip(&examples) {
+            let (ids, description) = (wide(&example.input_ids), wide(&example.description_ids));
+            if parts.mlm != 0.0 {
+                mlm.push(masked(&ids, number)?);
+            }
+            if parts.description_mlm != 0.0 {
+                description_mlm.push(masked(&description, number + (1 << 19))?);
+            }
+            if parts.mep != 0.0 {
+                let query = mask_mention(example, &self.vocab, &losses.mention)?;
+                queries.push((query, description));
+            }
+        }
+        let mut objects = Vec::new();
+        if let (Some(facts), true) = (self.facts, parts.oe != 0.0) {
+            for _ in 0..examples.len() {
+                objects.push(facts.draw(parts.multilingual, &mut step.rng)?);
+            }
+        }
+        Ok(Batch {
+            mlm,
+            description_mlm,
+            queries,
+            entities: examples.iter().map(|example| number_of(&example.entity)).collect(),
+            object_numbers: objects.iter().map(|example| number_of(&example.object)).collect(),
+            objects,
+        })
+    }
+
+    /// The sum of the rows' masked-LM losses over `targets`, the number of targets of the whole batch.
+    fn mlm(&self, rows: &[Row], targets: f64) -> Result<Option<Tensor>> {
+        let ids: Vec<&[i64]> = rows.iter().map(|row| row.ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        let device = self.model.device();
+        let masked = masked_positions(&pad_rows(&labels, IGNORE_INDEX, Device::Cpu)?)?;
+        if masked.is_empty() {
+            return Ok(None);
+        }
+        let masked = masked.to_device(device)?;
+        let states = self.model.mlm_transform(&masked.gather(&encode(self.model, &ids, true)?)?)?;
+        let (weight, bias) = self.model.decoder()?;
+        let scores = TokenScores::linear(&states, weight, Some(bias));
+        let config = MaskedLmConfig { reduction: MaskedLmReduction::Sum, ..Default::default() };
+        Ok(Some(masked_lm(scores, &masked.targets, &config)?.f_div_scalar(targets)?))
+    }
+
+    fn numbers(&self, values: &[i64]) -> Result<Tensor> {
+        Ok(Tensor::f_from_slice(values)?.f_to_device(self.model.device())?)
+    }
+}
+
+/// Hidden states `[B, L, H]` of padded rows.
+pub(super) fn encode(model: &Model, rows: &[&[i64]], train: bool) -> Result<Tensor> {
+    let inputs = Inputs {
+        attention_mask: pad_mask(rows, Device::Cpu)?,
+        ..Inputs::new(pad_rows(rows, model.config().pad_token_id, Device::Cpu)?)
+    };
+    Ok(model.encode(&inputs, train)?)
+}
+
+/// The state of one position of each row: `[B, L, H]` to `[B, H]`.
+pub(super) fn at(hidden: &Tensor, places: &[i64]) -> Result<Tensor> {
+    let (rows, length, _) = hidden.size3()?;
+    let first = Tensor::f_arange(rows, (Kind::Int64, Device::Cpu))?.f_mul_scalar(length)?;
+    let index = first.f_add(&Tensor::f_from_slice(places)?)?.f_to_device(hidden.device())?;
+    Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &index)?)
+}
+
+/// The passage with its mention masked, and where that begins.
+pub(super) fn masked_query(
+    example: &MentionExample,
+    vocab: &MaskingVocab,
+    config: &EntityMaskingConfig,
+) -> Result<(Vec<i64>, i64)> {
+    let query = mask_mention(example, vocab, config)?;
+    Ok((query.ids, query.position))
+}
+
+fn mask_mention(
+    example: &MentionExample,
+    vocab: &MaskingVocab,
+    config: &EntityMaskingConfig,
+) -> Result<Query> {
+    let ids = wide(&example.input_ids);
+    let span = example.mention.start..example.mention.end;
+    let masked = entity_masking(ids.as_slice().into(), &[span], vocab, example.passage, config)?;
+    let query = masked.queries.first().context("a mention was not masked")?;
+    Ok(Query { ids: masked.input_ids, position: i64::try_from(query.position)? })
+}
+
+/// Positions that carry loss.
+fn targets(rows: &[Row]) -> f64 {
+    let count = |row: &Row| row.labels.iter().filter(|label| **label != IGNORE_INDEX).count();
+    rows.iter().map(count).sum::<usize>().max(1) as f64
+}
+
+/// What `cached_step` carries: the losses' errors, and any other as text.
+struct Stopped(anyhow::Error);
+
+impl From<LossError> for Stopped {
+    fn from(error: LossError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl Task for KnowledgeTask<'_> {
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let batch = self.batch(step)?;
+        let rows = |rows: &[Row]| rows.iter().map(|row| row.ids.len()).sum::<usize>();
+        let tokens = rows(&batch.mlm)
+            + rows(&batch.description_mlm)
+            + batch.queries.iter().map(|(query, d)| query.ids.len() + d.len()).sum::<usize>()
+            + batch.objects.iter().map(|o| o.subject_ids.len() + o.object_ids.len()).sum::<usize>();
+        let losses = if step.batch.len() <= self.config.micro_batch {
+            self.at_once(&batch)?
+        } else {
+            self.in_parts(&batch)?
+        };
+        Ok(StepLosses { tokens: Some(tokens as u64), ..losses })
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        let mut state = self.heads.named_buffers();
+        for (name, queue) in ["mep_queue", "oe_queue"].iter().zip(&self.queues) {
+            let own = queue.tensors()?;
+            state.extend(own.into_iter().map(|(part, tensor)| (format!("{name}.{part}"), tensor)));
+        }
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
+        self.heads.restore_buffers(state)?;
+        for (name, queue) in ["mep_queue", "oe_queue"].iter().zip(&mut self.queues) {
+            queue.restore(|part| state.get(&format!("{name}.{part}")))?;
+        }
+        Ok(())
+    }
+}
+
+impl KnowledgeTask<'_> {
+    /// The contrast of mentions with descriptions over the whole batch, from their states.
+    fn mep_loss(&mut self, states: &[Tensor], entities: &[i64]) -> Result<Tensor> {
+        let (query, key) = pair(states)?;
+        let (query, key) = (self.heads.mep_query(query, true)?, self.heads.mep_key(key, true)?);
+        let ids = self.numbers(entities)?;
+        let rows = ContrastRows { ids: Some(&ids), valid: None };
+        let [queue, _] = &mut self.queues;
+        Ok(mep(&query, &key, queue, &rows, &self.config.losses.mep)?)
+    }
+
+    /// The same for subjects and relations with objects, or the relation read off both.
+    fn oe_loss(&mut self, states: &[Tensor], batch: &Batch) -> Result<Tensor> {
+        let (subject, object) = pair(states)?;
+        let relations: Vec<i64> = batch.objects.iter().map(|example| example.relation).collect();
+        let relations = self.numbers(&relations)?;
+        if self.config.parts.oe_classifies {
+            let (weight, bias) = self.heads.relation_classifier();
+            let config = LinearCrossEntropyConfig::default();
+            return Ok(relation_classification(
+                subject,
+                object,
+                weight,
+                Some(bias),
+                &relations,
+                &config,
+            )?);
+        }
+        let query = self.heads.oe_query(subject, &relations, true)?;
+        let key = self.heads.oe_key(object, true)?;
+        let ids = self.numbers(&batch.object_numbers)?;
+        let rows = ContrastRows { ids: Some(&ids), valid: None };
+        let [_, queue] = &mut self.queues;
+        Ok(oe(&query, &key, queue, &rows, &self.config.losses.oe)?)
+    }
+
+    /// All losses in one graph.
+    fn at_once(&mut self, batch: &Batch) -> Result<StepLosses> {
+        let parts = self.config.parts.clone();
+        let mut terms: Vec<(&'static str, f64, Tensor)> = Vec::new();
+        for (name, weight, rows) in [
+            ("mlm", parts.mlm, &batch.mlm),
+            ("description_mlm", parts.description_mlm, &batch.description_mlm),
+        ] {
+            if let Some(loss) = (!rows.is_empty()).then(|| self.mlm(rows, targets(rows))).transpose()? {
+                terms.extend(loss.map(|loss| (name, weight, loss)));
+            }
+        }
+        if !batch.queries.is_empty() {
+            let states = mention_states(self.model, &batch.queries)?;
+            terms.push(("mep", parts.mep, self.mep_loss(&states, &batch.entities)?));
+        }
+        if !batch.objects.is_empty() {
+            let states = object_states(self.model, &batch.objects)?;
+            terms.push(("oe", parts.oe, self.oe_loss(&states, batch)?));
+        }
+        let terms: Vec<Term<'_>> =
+            terms.iter().map(|(name, weight, loss)| Term { name, weight: *weight, loss }).collect();
+        let sum = combine(&terms)?;
+        Ok(StepLosses { total: sum.total, parts: sum.parts, tokens: None, accumulated: false })
+    }
+
+    /// A batch that does not fit memory: masked LM as shares of the whole batch, each contrast in two passes.
+    fn in_parts(&mut self, batch: &Batch) -> Result<StepLosses> {
+        let parts = self.config.parts.clone();
+        let size = self.config.micro_batch.max(1);
+        let device = self.model.device();
+        let mut chunks: Vec<(&'static str, f64, &[Row], f64)> = Vec::new();
+        for (name, weight, rows) in [
+            ("mlm", parts.mlm, &batch.mlm),
+            ("description_mlm", parts.description_mlm, &batch.description_mlm),
+        ] {
+            let all = targets(rows);
+            chunks.extend(rows.chunks(size).map(|rows| (name, weight, rows, all)));
+        }
+        let mut losses = accumulate(&chunks, |&(name, weight, rows, all)| {
+            let loss = self.mlm(rows, all)?;
+            Ok(loss.map(|loss| Share { name, weight, loss }).into_iter().collect())
+        })
+        .map_err(anyhow::Error::from_boxed)?;
+        let mut add = |name: &'static str, weight: f64, loss: Tensor| -> Result<()> {
+            let loss = loss.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
+            losses.total = losses.total.f_add(&loss)?;
+            losses.parts.push((name, loss.f_div_scalar(weight)?));
+            Ok(())
+        };
+        let stopped = |error: Stopped| error.0;
+        if !batch.queries.is_empty() {
+            let model = self.model;
+            let pieces: Vec<&[(Query, Vec<i64>)]> = batch.queries.chunks(size).collect();
+            let loss = cached_step(
+                &pieces,
+                device,
+                |rows: &&[(Query, Vec<i64>)]| mention_states(model, rows).map_err(Stopped),
+                |states| {
+                    let loss = self.mep_loss(states, &batch.entities).map_err(Stopped)?;
+                    loss.f_mul_scalar(parts.mep).map_err(|error| Stopped(error.into()))
+                },
+            )
+            .map_err(stopped)?;
+            add("mep", parts.mep, loss)?;
+        }
+        if !batch.objects.is_empty() {
+            let model = self.model;
+            let pieces: Vec<&[ObjectExample]> = batch.objects.chunks(size).collect();
+            let loss = cached_step(
+                &pieces,
+                device,
+                |rows: &&[ObjectExample]| object_states(model, rows).map_err(Stopped),
+                |states| {
+                    let loss = self.oe_loss(states, batch).map_err(Stopped)?;
+                    loss.f_mul_scalar(parts.oe).map_err(|error| Stopped(error.into()))
+                },
+            )
+            .map_err(stopped)?;
+            add("oe", parts.oe, loss)?;
+        }
+        Ok(losses)
+    }
+}
+
+/// The states of the mentions' first tokens and of their descriptions' `<s>`, `[b, H]` each.
+fn mention_states(model: &Model, rows: &[(Query, Vec<i64>)]) -> Result<Vec<Tensor>> {
+    let passages: Vec<&[i64]> = rows.iter().map(|(query, _)| query.ids.as_slice()).collect();
+    let places: Vec<i64> = rows.iter().map(|(query, _)| query.position).collect();
+    let descriptions: Vec<&[i64]> = rows.iter().map(|(_, ids)| ids.as_slice()).collect();
+    Ok(vec![
+        at(&encode(model, &passages, true)?, &places)?,
+        encode(model, &descriptions, true)?.f_select(1, 0)?,
+    ])
+}
+
+/// The `<s>` states of subjects and objects, `[b, H]` each.
+fn object_states(model: &Model, rows: &[ObjectExample]) -> Result<Vec<Tensor>> {
+    let subjects: Vec<&[i64]> = rows.iter().map(|row| row.subject_ids.as_slice()).collect();
+    let objects: Vec<&[i64]> = rows.iter().map(|row| row.object_ids.as_slice()).collect();
+    Ok(vec![
+        encode(model, &subjects, true)?.f_select(1, 0)?,
+        encode(model, &objects, true)?.f_select(1, 0)?,
+    ])
+}
+
+fn pair(states: &[Tensor]) -> Result<(&Tensor, &Tensor)> {
+    match states {
+        [first, second] => Ok((first, second)),
+        _ => Err(anyhow::anyhow!("expected two kinds of states, got {}", states.len())),
+    }
+}
