@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use examples::evaluation::{EvaluationConfig, question_file};
+use examples::folder::{self, RunRecipe};
+use examples::machine::Machine;
 use examples::reading::ReadingConfig;
 use kg_triples::questions::EntitySplit;
 use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
@@ -120,9 +122,9 @@ pub struct Group {
     pub languages: Vec<String>,
 }
 
-impl Recipe {
-    /// Checks what no other crate checks.
-    pub fn validate(&self) -> Result<()> {
+impl RunRecipe for Recipe {
+    // What no other crate checks.
+    fn validate(&self) -> Result<()> {
         let required = [
             ("model.path", &self.model.path, "a Hugging Face folder of XLM-R (--model DIR)"),
             ("data.kg", &self.data.kg, "a folder with triples.tsv and labels.tsv"),
@@ -189,6 +191,43 @@ impl Recipe {
         Ok(())
     }
 
+    fn decisive(&self) -> Self {
+        let plain = |config: &TrainConfig| TrainConfig {
+            checkpoint_steps: None,
+            keep_checkpoints: 1,
+            log_steps: 1,
+            ..config.clone()
+        };
+        Self {
+            device: String::new(),
+            threads: 0,
+            injection: plain(&self.injection),
+            fine_tuning: plain(&self.fine_tuning),
+            ..self.clone()
+        }
+    }
+
+    // Evaluation files are named by their languages.
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        files.extend(folder::files(&self.data.kg, |name| name.ends_with(".tsv"))?);
+        files.extend(folder::model_files(&self.model.path)?);
+        match &self.data.templates {
+            Some(templates) => files.push(templates.clone()),
+            None => {
+                files.push(self.data.train.clone());
+                files.extend(self.evaluation_files(&self.data.evaluation)?);
+            }
+        }
+        Ok(files)
+    }
+
+    fn machine(&self) -> Result<Machine> {
+        Machine::set_up(&self.device, self.threads, &self.float32_matmul)
+    }
+}
+
+impl Recipe {
     /// Lengths that the model or each other leaves no room for, and segments that one key asks for and another does not.
     fn validate_lengths(&self, config: &Config) -> Result<()> {
         let windows = &self.windows;
@@ -229,52 +268,6 @@ impl Recipe {
             false => self.sampling.languages.clone(),
         };
         SampleConfig { languages, ..self.sampling.clone() }
-    }
-
-    /// The keys that decide a result; a run may go on with other values of the rest.
-    pub fn decisive(&self) -> Self {
-        let plain = |config: &TrainConfig| TrainConfig {
-            checkpoint_steps: None,
-            keep_checkpoints: 1,
-            log_steps: 1,
-            ..config.clone()
-        };
-        Self {
-            device: String::new(),
-            threads: 0,
-            injection: plain(&self.injection),
-            fine_tuning: plain(&self.fine_tuning),
-            ..self.clone()
-        }
-    }
-
-    /// Every file that a run reads; evaluation files are named by their languages.
-    pub fn files(&self) -> Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
-        let folder = |folder: &Path, wanted: &dyn Fn(&str) -> bool| -> Result<Vec<PathBuf>> {
-            let name = || folder.display().to_string();
-            let mut found = Vec::new();
-            for entry in std::fs::read_dir(folder).with_context(name)? {
-                let path = entry.with_context(name)?.path();
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if path.is_file() && wanted(name) {
-                    found.push(path);
-                }
-            }
-            found.sort();
-            Ok(found)
-        };
-        files.extend(folder(&self.data.kg, &|name| name.ends_with(".tsv"))?);
-        let model = |name: &str| name.ends_with(".safetensors") || name.ends_with(".json");
-        files.extend(folder(&self.model.path, &model)?);
-        match &self.data.templates {
-            Some(templates) => files.push(templates.clone()),
-            None => {
-                files.push(self.data.train.clone());
-                files.extend(self.evaluation_files(&self.data.evaluation)?);
-            }
-        }
-        Ok(files)
     }
 
     /// The question files of the evaluation, in `folder`.

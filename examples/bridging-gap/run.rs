@@ -3,12 +3,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
-use examples::fingerprint;
+use anyhow::{Context, Result, anyhow};
 use examples::machine::Machine;
-use examples::results::{
-    ArmSummary, Measured, Summary, mean_sd, read_json, write_json, write_text,
-};
+use examples::results::{ArmSummary, Measured, Summary, mean_sd, write_json, write_text};
 use mlqa_eval::{Cell, Language, Matrix, table_one};
 use serde::{Deserialize, Serialize};
 use trainer::Stage;
@@ -49,26 +46,7 @@ pub struct Run {
 impl Run {
     /// Starts a run in `folder`, or goes on with the one that is there if its recipe is the same.
     pub fn open(recipe: Recipe, folder: &Path) -> Result<Self> {
-        recipe.validate()?;
-        let (path, record) = (folder.join("recipe.toml"), folder.join("fingerprints.json"));
-        let begun = recipe.seeds.iter().any(|seed| folder.join(format!("seed-{seed}")).exists());
-        if begun && path.exists() {
-            let earlier: Recipe = examples::recipe::read(&path, &[])?;
-            if earlier.decisive() != recipe.decisive() {
-                bail!(
-                    "{} holds a run of another recipe; give another --out, or remove it",
-                    folder.display()
-                );
-            }
-        }
-        let machine = Machine::set_up(&recipe.device, recipe.threads, &recipe.float32_matmul)?;
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        if !begun && record.exists() {
-            // Nothing was computed from those files yet.
-            fs::remove_file(&record).with_context(|| record.display().to_string())?;
-        }
-        fingerprint::check(&record, &recipe.files()?)?;
-        examples::recipe::write(&path, &recipe)?;
+        let machine = examples::folder::open(&recipe, folder)?;
         Ok(Self { recipe, folder: folder.to_owned(), machine })
     }
 
@@ -93,21 +71,7 @@ impl Run {
         place: &Path,
         compute: impl FnOnce() -> Result<ModelResult>,
     ) -> Result<ModelResult> {
-        let path = place.join("result.json");
-        if path.exists() {
-            return read_json(&path);
-        }
-        fs::create_dir_all(place).with_context(|| place.display().to_string())?;
-        let result = compute()?;
-        write_json(&path, &result)?;
-        for stage in ["inject", "fine-tune"] {
-            let checkpoints = place.join(stage).join("checkpoints");
-            if checkpoints.exists() {
-                fs::remove_dir_all(&checkpoints)
-                    .with_context(|| checkpoints.display().to_string())?;
-            }
-        }
-        Ok(result)
+        examples::folder::once(place, &["inject", "fine-tune"], compute)
     }
 
     /// Writes `summary.json`, the tables and the matrices, and returns the table in the shape of the paper's Table I.

@@ -2,11 +2,13 @@
 //!
 //! Each paper has a folder beside this one; its `main.rs` reads like the paper's method section.
 
+pub mod best_epoch;
 pub mod cli;
 pub mod cloze;
 pub mod corpus;
 pub mod evaluation;
 pub mod fingerprint;
+pub mod folder;
 pub mod injection;
 pub mod machine;
 pub mod mimetic;
@@ -14,6 +16,7 @@ pub mod reading;
 pub mod recipe;
 pub mod results;
 pub mod retrieval;
+pub mod tagging;
 pub mod vocabulary;
 pub mod xlmk;
 
