@@ -42,11 +42,18 @@ fn heads_have_the_parameters_of_the_paper_and_share_none() {
             assert_eq!(parameters(&knowledge, head), count, "{head}");
         }
         let bias = |name: &str| name.ends_with("bias") && !name.contains("norm_0");
-        let biases: Vec<String> =
-            knowledge.named_parameters().into_iter().map(|(name, _)| name).filter(|n| bias(n)).collect();
+        let biases: Vec<String> = knowledge
+            .named_parameters()
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(|n| bias(n))
+            .collect();
         assert_eq!(biases, ["knowledge.relation_classifier.bias"]);
-        let places: std::collections::BTreeSet<usize> =
-            knowledge.named_parameters().iter().map(|(_, tensor)| tensor.data_ptr() as usize).collect();
+        let places: std::collections::BTreeSet<usize> = knowledge
+            .named_parameters()
+            .iter()
+            .map(|(_, tensor)| tensor.data_ptr() as usize)
+            .collect();
         assert_eq!(places.len(), knowledge.named_parameters().len());
         assert_eq!(knowledge.named_buffers().is_empty(), kind == ProjectionKind::Plain);
     }
@@ -61,7 +68,9 @@ fn plain_heads_compute_the_printed_equations() {
     };
     let x = states(5);
     let by_hand = |head: &str, x: &Tensor| {
-        x.matmul(&find(&format!("{head}.0.weight")).tr()).relu().matmul(&find(&format!("{head}.1.weight")).tr())
+        x.matmul(&find(&format!("{head}.0.weight")).tr())
+            .relu()
+            .matmul(&find(&format!("{head}.1.weight")).tr())
     };
     let relation = Tensor::from_slice(&[2i64, 0, 1, 1, 2]);
     let sums = &x + find("relations.weight").index_select(0, &relation);
@@ -81,7 +90,10 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     let x = states(8);
     let trained = knowledge.mep_key(&x, true).unwrap();
     // The last layer has no scale and shift: in training each column has mean 0 and variance 1.
-    let (mean, variance) = (trained.mean_dim([0i64].as_slice(), false, Kind::Float), trained.square().mean_dim([0i64].as_slice(), false, Kind::Float));
+    let (mean, variance) = (
+        trained.mean_dim([0i64].as_slice(), false, Kind::Float),
+        trained.square().mean_dim([0i64].as_slice(), false, Kind::Float),
+    );
     assert!(mean.abs().max().double_value(&[]) < 1e-5);
     testkit_torch::assert_close("variance", &variance, &variance.ones_like(), 1e-3);
     let one = x.narrow(0, 3, 1);
@@ -91,7 +103,12 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     }
     // A single row is judged by the running statistics (whose variance is that of a sample: 8/7).
     let alone = knowledge.mep_key(&one, false).unwrap();
-    testkit_torch::assert_close("alone", &alone, &(trained.narrow(0, 3, 1) * (7f64 / 8.0).sqrt()), 0.05);
+    testkit_torch::assert_close(
+        "alone",
+        &alone,
+        &(trained.narrow(0, 3, 1) * (7f64 / 8.0).sqrt()),
+        0.05,
+    );
     let low = knowledge.mep_key(&x.to_kind(Kind::Float), false).unwrap();
     assert_eq!(low.kind(), Kind::Float);
 }

@@ -111,7 +111,16 @@ impl Facts {
         ensure!(!train.is_empty() && !test.is_empty(), "{}: too few facts", source.kg.display());
         let relations = RelationIds::of(&graph);
         let room = source.description_tokens.saturating_sub(2);
-        Ok(Self { graph, tokenizer: tokenizer.clone(), languages, room, relations, train, test, about })
+        Ok(Self {
+            graph,
+            tokenizer: tokenizer.clone(),
+            languages,
+            room,
+            relations,
+            train,
+            test,
+            about,
+        })
     }
 
     /// The relations by number.
@@ -179,8 +188,14 @@ impl Facts {
         let label = |id: &str| {
             self.graph.label(id, language).ok_or_else(|| anyhow!("{id} has no label in {language}"))
         };
-        let mut facts: Vec<u32> =
-            self.about.get(entity).into_iter().flatten().copied().filter(|fact| Some(*fact) != without).collect();
+        let mut facts: Vec<u32> = self
+            .about
+            .get(entity)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|fact| Some(*fact) != without)
+            .collect();
         facts.shuffle(rng);
         let mut text = label(entity)?.to_owned();
         // A fact takes two tokens at least; more need not be written out.
@@ -189,8 +204,7 @@ impl Facts {
             let other = if triple.head == entity { triple.tail } else { triple.head };
             text.push_str(&format!(" . {} {}", label(triple.relation)?, label(other)?));
         }
-        let encoded =
-            self.tokenizer.encode_fast(text, true).map_err(|error| anyhow!("{error}"))?;
+        let encoded = self.tokenizer.encode_fast(text, true).map_err(|error| anyhow!("{error}"))?;
         let mut ids: Vec<i64> = encoded.get_ids().iter().map(|&id| i64::from(id)).collect();
         if ids.len() > self.room + 2
             && let Some(&last) = ids.last()
@@ -242,5 +256,75 @@ impl Facts {
             queries.push(((*language).clone(), self.example(fact, language, &own, &mut rng)?));
         }
         Ok(queries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let tokenizer = crate::vocabulary::read(&root.join("data/base/tokenizer.json")).unwrap();
+        let source = FactSource {
+            kg: root.join("data/mini-kg"),
+            description_tokens: 24,
+            ..FactSource::default()
+        };
+        Facts::load(&source, &tokenizer).unwrap()
+    }
+
+    #[test]
+    fn descriptions_tell_other_trained_facts_only() {
+        let facts = facts();
+        let train: BTreeSet<u32> = facts.train.iter().copied().collect();
+        assert!(facts.test.iter().all(|fact| !train.contains(fact)));
+        assert!(facts.about.values().flatten().all(|fact| train.contains(fact)));
+        let mut rng = trainer::rng_for(1, "test", 0);
+        // A country of one continent: without that fact its description does not name the continent.
+        let fact = *facts
+            .train
+            .iter()
+            .find(|&&fact| {
+                let triple = facts.graph.triple(fact).unwrap();
+                triple.relation == "continent" && facts.about[triple.head].len() < 5
+            })
+            .unwrap();
+        let triple = facts.graph.triple(fact).unwrap();
+        let text = |without| {
+            let ids = facts
+                .describe(triple.head, "en", without, &mut trainer::rng_for(2, "text", 0))
+                .unwrap();
+            let ids: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
+            facts.tokenizer.decode(&ids, true).unwrap()
+        };
+        let continent = facts.graph.label("continent", "en").unwrap();
+        assert!(text(None).contains(continent), "{}", text(None));
+        assert!(!text(Some(fact)).contains(continent), "{}", text(Some(fact)));
+        for _ in 0..200 {
+            let example = facts.draw(true, &mut rng).unwrap();
+            assert!(example.subject_ids.len() <= 24 && example.object_ids.len() <= 24);
+            assert!((0..6).contains(&example.relation));
+            for ids in [&example.subject_ids, &example.object_ids] {
+                assert_eq!((ids.first(), ids.last()), (Some(&0), Some(&2)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_examples() {
+        let facts = facts();
+        let draw = || facts.draw(true, &mut trainer::rng_for(5, "draw", 1)).unwrap();
+        assert_eq!(draw(), draw());
+        let languages = facts.objects();
+        let of = |object: &str| {
+            languages.iter().find(|(own, _)| own == object).map(|(_, language)| language.clone())
+        };
+        let queries = facts.queries(of).unwrap();
+        assert!(queries.len() > 30);
+        assert_eq!(queries, facts.queries(of).unwrap());
+        for (language, example) in &queries {
+            assert_ne!(Some(language), of(&example.object).as_ref());
+        }
     }
 }

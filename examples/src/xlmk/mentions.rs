@@ -112,8 +112,11 @@ impl Mentions {
             &within
         };
         let held_out = &source.held_out;
-        let train: Vec<MentionExample> =
-            trained.iter().filter(|example| held_out.role(example) == Role::Train).cloned().collect();
+        let train: Vec<MentionExample> = trained
+            .iter()
+            .filter(|example| held_out.role(example) == Role::Train)
+            .cloned()
+            .collect();
         ensure!(!train.is_empty(), "{}: no mention to train on", source.pages.display());
         let seen: BTreeSet<&str> = train.iter().map(|example| example.entity.as_str()).collect();
         let pick = |role: Role| {
@@ -154,7 +157,8 @@ enum Role {
 
 impl HeldOut {
     fn role(&self, example: &MentionExample) -> Role {
-        let pair = format!("{} {} {}", example.entity, example.language, example.description_language);
+        let pair =
+            format!("{} {} {}", example.entity, example.language, example.description_language);
         let text = share(self.seed, &format!("text {}", example.id)) < self.texts;
         let entity = share(self.seed, &format!("entity {}", example.entity)) < self.entities;
         let pair = share(self.seed, &format!("pair {pair}")) < self.pairs;

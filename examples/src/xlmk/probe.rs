@@ -172,7 +172,10 @@ impl<'a> Probe<'a> {
             .collect();
         let descriptions: Vec<Description> = objects
             .iter()
-            .map(|(entity, language)| Description { entity: entity.clone(), language: language.clone() })
+            .map(|(entity, language)| Description {
+                entity: entity.clone(),
+                language: language.clone(),
+            })
             .collect();
         let config =
             CandidateConfig { size: objects.len(), gold_language: GoldLanguage::Any, seed: 0 };

@@ -11,7 +11,9 @@ use objectives::{
     combine, masked_lm, masked_positions, mep, oe, relation_classification,
 };
 use serde::{Deserialize, Serialize};
-use trainer::{Share, Step, StepLosses, Task, TaskError, TensorMap, accumulate, pad_mask, pad_rows};
+use trainer::{
+    Share, Step, StepLosses, Task, TaskError, TensorMap, accumulate, pad_mask, pad_rows,
+};
 use xlmr_model::{Inputs, Knowledge, Model};
 
 use super::{Facts, Mentions, ObjectExample};
@@ -343,7 +345,9 @@ impl KnowledgeTask<'_> {
             ("mlm", parts.mlm, &batch.mlm),
             ("description_mlm", parts.description_mlm, &batch.description_mlm),
         ] {
-            if let Some(loss) = (!rows.is_empty()).then(|| self.mlm(rows, targets(rows))).transpose()? {
+            if let Some(loss) =
+                (!rows.is_empty()).then(|| self.mlm(rows, targets(rows))).transpose()?
+            {
                 terms.extend(loss.map(|loss| (name, weight, loss)));
             }
         }
@@ -445,5 +449,158 @@ fn pair(states: &[Tensor]) -> Result<(&Tensor, &Tensor)> {
     match states {
         [first, second] => Ok((first, second)),
         _ => Err(anyhow::anyhow!("expected two kinds of states, got {}", states.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kg_triples::Language;
+    use kg_triples::knowledge::{EncodedDescriptions, TokenSpan};
+    use objectives::QueueStart;
+    use xlmr_model::KnowledgeConfig;
+
+    use super::*;
+    use crate::testing::model;
+    use crate::xlmk::FactSource;
+
+    const MASK: i64 = 4;
+
+    /// Passages `<s> a b c … </s>` with a mention of two tokens, and a description each.
+    fn mentions(count: u32) -> Mentions {
+        let example = |k: u32| {
+            let words = (0..6 + k % 3).map(|i| 10 + (7 * k + 3 * i) % 900);
+            let ids = |words: Vec<u32>| [vec![0], words, vec![2]].concat();
+            MentionExample {
+                passage: u64::from(k),
+                id: k.to_string(),
+                language: Language::new("en").unwrap(),
+                input_ids: ids(words.collect()),
+                mention: TokenSpan { start: 2, end: 4 },
+                entity: format!("Q{}", k % 5),
+                description_language: Language::new("de").unwrap(),
+                description_ids: ids(vec![1000 + k % 5, 1100 + k]),
+            }
+        };
+        Mentions {
+            train: (0..count).map(example).collect(),
+            known: Vec::new(),
+            new: Vec::new(),
+            descriptions: EncodedDescriptions::default(),
+            entities: Vec::new(),
+            report: String::new(),
+        }
+    }
+
+    fn facts() -> Facts {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let tokenizer = crate::vocabulary::read(&root.join("data/base/tokenizer.json")).unwrap();
+        let source = FactSource {
+            kg: root.join("data/mini-kg"),
+            description_tokens: 16,
+            ..FactSource::default()
+        };
+        Facts::load(&source, &tokenizer).unwrap()
+    }
+
+    fn config(micro_batch: usize, parts: Parts) -> TaskConfig {
+        let contrast = ContrastConfig::released(0.2);
+        let queue = QueueConfig { size: 40, start: QueueStart::Random, seed: 3 };
+        let losses =
+            LossConfig { mep: contrast.clone(), oe: contrast, queue, ..LossConfig::default() };
+        TaskConfig { parts, losses, micro_batch }
+    }
+
+    fn step(batch: &[usize]) -> Step<'_> {
+        Step { batch, number: 3, total: 9, rng: trainer::rng_for(1, "task", 3) }
+    }
+
+    type Gradients = Vec<(String, Tensor)>;
+
+    /// Losses and gradients of one step in micro-batches of this many rows.
+    fn run(micro_batch: usize, parts: &Parts) -> (StepLosses, Gradients, Vec<(String, Tensor)>) {
+        let model = model(4000);
+        let (mentions, facts) = (mentions(11), facts());
+        let heads = Knowledge::new(
+            model.config(),
+            &KnowledgeConfig::default(),
+            facts.relations(),
+            Device::Cpu,
+            1,
+        )
+        .unwrap();
+        let config = config(micro_batch, parts.clone());
+        let mut task =
+            KnowledgeTask::new(&model, &heads, &mentions, Some(&facts), config, MASK, "").unwrap();
+        let batch: Vec<usize> = (0..11).collect();
+        let losses = task.losses(&mut step(&batch)).unwrap();
+        if !losses.accumulated {
+            losses.total.backward();
+        }
+        let gradients = model
+            .named_parameters()
+            .into_iter()
+            .chain(heads.named_parameters())
+            .map(|(name, parameter)| (name, parameter.grad()))
+            .filter(|(_, grad)| grad.defined())
+            .map(|(name, grad)| (name, grad.copy()))
+            .collect();
+        let state = task.state().unwrap().into_iter().map(|(name, own)| (name, own.copy()));
+        (losses, gradients, state.collect())
+    }
+
+    #[test]
+    fn a_batch_in_parts_has_the_losses_gradients_and_queues_of_the_whole() {
+        for parts in [
+            Parts::default(),
+            Parts { description_mlm: 0.5, oe_classifies: true, mep: 0.3, ..Parts::default() },
+        ] {
+            let (whole, gradients, state) = run(100, &parts);
+            assert!(!whole.accumulated);
+            let (cut, cut_gradients, cut_state) = run(3, &parts);
+            assert!(cut.accumulated);
+            let near = |a: &Tensor, b: &Tensor| {
+                let (a, b) = (a.double_value(&[]), b.double_value(&[]));
+                assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} and {b}");
+            };
+            near(&cut.total, &whole.total);
+            assert_eq!(cut.tokens, whole.tokens);
+            for (name, loss) in &whole.parts {
+                let own = cut.parts.iter().find(|(other, _)| other == name).unwrap();
+                near(&own.1, loss);
+            }
+            assert_eq!(gradients.len(), cut_gradients.len());
+            for ((name, want), (other, got)) in gradients.iter().zip(&cut_gradients) {
+                assert_eq!(name, other);
+                let scale = want.abs().max().double_value(&[]).max(1e-3);
+                let error = testkit_torch::max_abs_error(got, want);
+                assert!(error < 1e-4 * scale, "{name}: {error:e} of {scale:e}");
+            }
+            for ((name, want), (_, got)) in state.iter().zip(&cut_state) {
+                let error = testkit_torch::max_abs_error(got, want);
+                assert!(error < 1e-5, "{name}: {error:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_of_zero_leave_a_loss_out() {
+        let only = Parts { mlm: 0.0, oe: 0.0, ..Parts::default() };
+        let (losses, gradients, _) = run(100, &only);
+        assert_eq!(losses.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["mep"]);
+        assert!(
+            gradients.iter().all(|(name, _)| !name.contains("oe_") && !name.contains("lm_head"))
+        );
+        assert!(gradients.iter().any(|(name, _)| name.contains("mep_query")));
+    }
+
+    #[test]
+    fn the_query_is_the_state_of_a_mask_token() {
+        let mentions = mentions(4);
+        let vocab = MaskingVocab::new([0, 1, 2, 3, MASK], MASK, 0..4000).unwrap();
+        for example in &mentions.train {
+            let (ids, place) = masked_query(example, &vocab, &Default::default()).unwrap();
+            assert_eq!((place, ids[2], ids[3]), (2, MASK, MASK));
+            assert_eq!(ids.len(), example.input_ids.len());
+        }
     }
 }

@@ -1,0 +1,181 @@
+//! The keys of `recipe.toml` and what they mean.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use examples::folder::{self, RunRecipe};
+use examples::machine::Machine;
+use examples::xlmk::{FactSource, LossConfig, MentionSource, Parts, ProbeConfig};
+use serde::{Deserialize, Serialize};
+use trainer::TrainConfig;
+use xlmr_model::{Config, KnowledgeConfig};
+
+/// Everything that decides a run.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// One run of all arms for each.
+    pub seeds: Vec<u64>,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// 0: one per core.
+    pub threads: usize,
+    /// `auto`, `highest`, `high` or `medium`.
+    pub float32_matmul: String,
+    /// Arms to run, in this order.
+    pub run_arms: Vec<String>,
+    /// Rows that have a graph at once; a larger batch is cut, and its gradients equal the whole batch's.
+    pub micro_batch: usize,
+    /// Optimiser steps with rising learning rate; in place of `pretraining.warmup_ratio`.
+    pub warmup_steps: Option<u64>,
+    pub model: Start,
+    pub arms: BTreeMap<String, Arm>,
+    pub mentions: MentionSource,
+    pub facts: FactSource,
+    pub heads: KnowledgeConfig,
+    pub losses: LossConfig,
+    pub pretraining: TrainConfig,
+    pub probe: ProbeConfig,
+}
+
+/// The checkpoint a run starts from.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Start {
+    /// Hugging Face folder.
+    pub path: PathBuf,
+}
+
+/// One arm: the losses it trains on.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Arm {
+    /// What tables call it; absent: its name.
+    pub title: Option<String>,
+    /// Their weights.
+    pub parts: Parts,
+    /// Rows of the queues; absent: `losses.queue.size`.
+    pub queue_size: Option<i64>,
+}
+
+impl Recipe {
+    /// The training stage with its warm-up as a share of the steps.
+    pub fn pretraining(&self, seed: u64) -> TrainConfig {
+        let mut config = TrainConfig { seed, ..self.pretraining.clone() };
+        if let (Some(warmup), Some(steps)) = (self.warmup_steps, config.steps) {
+            config.warmup_ratio = (warmup as f64 / steps as f64).min(1.0);
+        }
+        config
+    }
+
+    /// The losses of an arm.
+    pub fn losses(&self, arm: &Arm) -> LossConfig {
+        let mut losses = self.losses.clone();
+        if let Some(size) = arm.queue_size {
+            losses.queue.size = size;
+        }
+        losses
+    }
+
+    fn validate_lengths(&self) -> Result<()> {
+        let positions = Config::from_file(self.model.path.join("config.json"))?.max_length();
+        for (key, length) in [
+            ("mentions.examples.max_tokens", self.mentions.examples.max_tokens),
+            ("mentions.description_tokens", self.mentions.description_tokens),
+            ("facts.description_tokens", self.facts.description_tokens),
+        ] {
+            if i64::try_from(length).map_or(true, |length| length > positions) {
+                bail!("{key} = {length}: the model has {positions} positions");
+            }
+            if length < 8 {
+                bail!("{key} = {length}: must be 8 or more");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RunRecipe for Recipe {
+    fn validate(&self) -> Result<()> {
+        for (key, value, what) in [
+            ("model.path", &self.model.path, "a Hugging Face folder of XLM-R (--model DIR)"),
+            ("mentions.pages", &self.mentions.pages, "a folder with entities.<lang>.jsonl[.gz]"),
+            ("facts.kg", &self.facts.kg, "a folder with triples.tsv and labels.tsv"),
+        ] {
+            if value.as_os_str().is_empty() {
+                bail!("{key} is not set: give {what}, for instance with --set {key}=PATH");
+            }
+            if !value.exists() {
+                bail!("{key} = {}: no such file or folder", value.display());
+            }
+        }
+        if self.pretraining.steps.is_none() {
+            bail!(
+                "pretraining.steps is not set: the paper does not say how many optimiser steps it made, so give a number, for \
+                 instance with --set pretraining.steps=100000"
+            );
+        }
+        self.pretraining.validate().context("pretraining")?;
+        self.validate_lengths()?;
+        if self.micro_batch == 0 {
+            bail!("micro_batch = 0: must be 1 or more");
+        }
+        if self.mentions.draws == 0 {
+            bail!("mentions.draws = 0: must be 1 or more");
+        }
+        if self.seeds.is_empty() {
+            bail!("seeds = []: give at least one");
+        }
+        for (key, share) in [
+            ("mentions.held_out.texts", self.mentions.held_out.texts),
+            ("mentions.held_out.pairs", self.mentions.held_out.pairs),
+            ("mentions.held_out.entities", self.mentions.held_out.entities),
+            ("facts.held_out", self.facts.held_out),
+        ] {
+            if !(0.0..1.0).contains(&share) {
+                bail!("{key} = {share}: must be from 0 to below 1");
+            }
+        }
+        if let Some(name) = self.run_arms.iter().find(|name| !self.arms.contains_key(*name)) {
+            let known: Vec<&str> = self.arms.keys().map(String::as_str).collect();
+            bail!("run_arms: no arm is called {name:?} (arms: {})", known.join(", "));
+        }
+        for (name, arm) in &self.arms {
+            let Parts { mlm, mep, oe, description_mlm, .. } = arm.parts;
+            let weights = [mlm, mep, oe, description_mlm];
+            if weights.iter().any(|weight| !weight.is_finite()) || weights.iter().all(|w| *w == 0.0)
+            {
+                bail!("arms.{name}.parts: weights must be finite, and one of them not 0");
+            }
+        }
+        Ok(())
+    }
+
+    fn decisive(&self) -> Self {
+        Self {
+            seeds: Vec::new(),
+            run_arms: Vec::new(),
+            device: String::new(),
+            threads: 0,
+            pretraining: TrainConfig {
+                checkpoint_steps: None,
+                keep_checkpoints: 1,
+                log_steps: 1,
+                ..self.pretraining.clone()
+            },
+            ..self.clone()
+        }
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = folder::model_files(&self.model.path)?;
+        files.extend(folder::files(&self.facts.kg, |name| name.ends_with(".tsv"))?);
+        files.extend(folder::files(&self.mentions.pages, |name| name.starts_with("entities."))?);
+        files.extend(self.mentions.text.clone());
+        Ok(files)
+    }
+
+    fn machine(&self) -> Result<Machine> {
+        Machine::set_up(&self.device, self.threads, &self.float32_matmul)
+    }
+}

@@ -1,0 +1,213 @@
+//! What the arms showed, as the paper's tables have it.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use examples::results::{mean_sd, write_json, write_text};
+use serde::{Deserialize, Serialize};
+use transfer_eval::retrieval::RetrievalScore;
+
+use crate::recipe::Recipe;
+
+/// What one model showed.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ArmResult {
+    /// XEP about entities that were trained, in language pairs that were not.
+    pub xep: Option<Score>,
+    /// XEP about entities that were not trained.
+    pub xep_new: Option<Score>,
+    /// XOR over facts that were not trained.
+    pub xor: Option<Score>,
+    /// Tokens of pre-training, padding left out.
+    pub tokens: u64,
+    /// Mean losses of the last line of metrics.
+    pub final_loss: f64,
+    /// Seconds of training and evaluation.
+    pub seconds: f64,
+}
+
+/// A probe's numbers, in percent but `mrr`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Score {
+    /// Share of queries whose first candidate is right.
+    pub accuracy: f64,
+    /// Share with the right one among ten.
+    pub hits_at_10: f64,
+    /// Mean of 1 / rank.
+    pub mrr: f64,
+    /// Accuracy of guessing.
+    pub chance: f64,
+    /// Queries.
+    pub queries: usize,
+    /// Candidates.
+    pub candidates: usize,
+    /// Accuracy by language of the query.
+    pub languages: BTreeMap<String, f64>,
+    /// Accuracy by pair of languages, `query-candidate`.
+    pub pairs: BTreeMap<String, f64>,
+}
+
+impl From<&RetrievalScore> for Score {
+    fn from(score: &RetrievalScore) -> Self {
+        let pair = |pair: &transfer_eval::retrieval::PairScore| {
+            (format!("{}-{}", pair.query, pair.candidate), pair.ranks.accuracy)
+        };
+        let language = |(name, own): (&String, &transfer_eval::retrieval::RankSummary)| {
+            (name.clone(), own.accuracy)
+        };
+        Self {
+            accuracy: score.all.accuracy,
+            hits_at_10: score.all.hits_at_10,
+            mrr: score.all.mrr,
+            chance: score.chance,
+            queries: score.all.queries,
+            candidates: score.candidates,
+            languages: score.languages.iter().map(language).collect(),
+            pairs: score.pairs.iter().map(pair).collect(),
+        }
+    }
+}
+
+/// Mean and spread over seeds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+struct Spread {
+    mean: f64,
+    sd: Option<f64>,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let (mean, sd) = mean_sd(values);
+        Self { mean, sd }
+    }
+
+    fn text(self) -> String {
+        let sd = self.sd.map(|sd| format!(" ± {sd:.1}")).unwrap_or_default();
+        format!("{:.1}{sd}", self.mean)
+    }
+}
+
+/// A probe over all seeds.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+struct Summary {
+    accuracy: Spread,
+    hits_at_10: Spread,
+    mrr: Spread,
+    chance: f64,
+    queries: usize,
+    candidates: usize,
+    languages: BTreeMap<String, Spread>,
+}
+
+/// Of all seeds' scores; none if a seed lacks it.
+fn summary(scores: &[Option<&Score>]) -> Option<Summary> {
+    let scores: Vec<&Score> = scores.iter().copied().collect::<Option<_>>()?;
+    let first = scores.first()?;
+    let over = |of: fn(&Score) -> f64| Spread::of(scores.iter().map(|score| of(score)));
+    let languages = first.languages.keys().map(|language| {
+        let values = scores.iter().filter_map(|score| score.languages.get(language).copied());
+        (language.clone(), Spread::of(values))
+    });
+    Some(Summary {
+        accuracy: over(|score| score.accuracy),
+        hits_at_10: over(|score| score.hits_at_10),
+        mrr: over(|score| score.mrr),
+        chance: first.chance,
+        queries: first.queries,
+        candidates: first.candidates,
+        languages: languages.collect(),
+    })
+}
+
+#[derive(Serialize)]
+struct Arm {
+    title: String,
+    xep: Option<Summary>,
+    xep_new: Option<Summary>,
+    xor: Option<Summary>,
+    tokens: u64,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    seeds: &'a [u64],
+    arms: BTreeMap<String, Arm>,
+}
+
+/// Writes `summary.json` and `table.md`, and returns the latter.
+pub fn write(
+    recipe: &Recipe,
+    folder: &Path,
+    results: &[(u64, String, ArmResult)],
+) -> Result<String> {
+    let mut arms = BTreeMap::new();
+    for name in &recipe.run_arms {
+        let own: Vec<&ArmResult> =
+            results.iter().filter(|(_, of, _)| of == name).map(|(_, _, result)| result).collect();
+        let over = |of: fn(&ArmResult) -> Option<&Score>| {
+            summary(&own.iter().map(|result| of(result)).collect::<Vec<_>>())
+        };
+        let title = recipe.arms.get(name).and_then(|arm| arm.title.clone());
+        let arm = Arm {
+            title: title.unwrap_or_else(|| name.clone()),
+            xep: over(|result| result.xep.as_ref()),
+            xep_new: over(|result| result.xep_new.as_ref()),
+            xor: over(|result| result.xor.as_ref()),
+            tokens: own.iter().map(|result| result.tokens).sum::<u64>() / own.len().max(1) as u64,
+            seconds: mean_sd(own.iter().map(|result| result.seconds)).0,
+        };
+        arms.insert(name.clone(), arm);
+    }
+    let text = table(recipe, &arms).context("no arm was run")?;
+    write_json(&folder.join("summary.json"), &File { seeds: &recipe.seeds, arms })?;
+    write_text(&folder.join("table.md"), &text)?;
+    Ok(text)
+}
+
+fn table(recipe: &Recipe, arms: &BTreeMap<String, Arm>) -> Option<String> {
+    let rows: Vec<&Arm> = recipe.run_arms.iter().filter_map(|name| arms.get(name)).collect();
+    let languages: Vec<&String> =
+        rows.iter().find_map(|arm| arm.xep.as_ref()).map(|xep| xep.languages.keys().collect())?;
+    let mut text = String::from("| accuracy, % | XEP |");
+    for language in &languages {
+        text.push_str(&format!(" {language} |"));
+    }
+    text.push_str(" XEP hits@10 | XEP, new entities | XOR | XOR hits@10 |\n|---|---:|");
+    text.push_str(&"---:|".repeat(languages.len() + 4));
+    for arm in &rows {
+        let accuracy = |of: &Option<Summary>| {
+            of.as_ref().map_or_else(|| "–".to_owned(), |own| own.accuracy.text())
+        };
+        let hits = |of: &Option<Summary>| {
+            of.as_ref().map_or_else(|| "–".to_owned(), |own| own.hits_at_10.text())
+        };
+        text.push_str(&format!("\n| {} | {} |", arm.title, accuracy(&arm.xep)));
+        for language in &languages {
+            let own = arm.xep.as_ref().and_then(|xep| xep.languages.get(*language));
+            text.push_str(&format!(" {} |", own.map_or_else(|| "–".to_owned(), |own| own.text())));
+        }
+        text.push_str(&format!(
+            " {} | {} | {} | {} |",
+            hits(&arm.xep),
+            accuracy(&arm.xep_new),
+            accuracy(&arm.xor),
+            hits(&arm.xor)
+        ));
+    }
+    let about = |name: &str, of: fn(&Arm) -> &Option<Summary>| {
+        rows.iter().find_map(|arm| of(arm).as_ref()).map_or_else(String::new, |own| {
+            format!(
+                "{name}: {} queries, {} candidates, chance {:.2} %. ",
+                own.queries, own.candidates, own.chance
+            )
+        })
+    };
+    text.push_str(&format!(
+        "\n\n{}{}{}\n",
+        about("XEP", |arm| &arm.xep),
+        about("XEP, new entities", |arm| &arm.xep_new),
+        about("XOR", |arm| &arm.xor)
+    ));
+    Some(text)
+}
