@@ -235,6 +235,12 @@ fn draw(
         let examples = MentionExamples::new(texts, descriptions, tokenizer, config)?;
         all.extend(examples.collect::<Result<Vec<_>, _>>().context("mentions")?);
     }
+    // A mention that the vocabulary cannot spell says nothing about its entity.
+    let unknown = tokenizer.token_to_id("<unk>");
+    all.retain(|example| {
+        let span = example.input_ids.get(example.mention.start..example.mention.end);
+        span.is_some_and(|span| span.iter().all(|&id| Some(id) != unknown))
+    });
     Ok(all)
 }
 
