@@ -135,7 +135,7 @@ impl Method<'_> {
         let tagged = |sets: &Sets| -> Result<Vec<(String, Tagged)>> {
             let encode = |(code, sentences): (&String, &Vec<_>)| {
                 let own = Tagged::new(sentences.clone(), &tokenizer, labels, &recipe.encoding);
-                Ok((code.clone(), own.with_context(|| format!("{code}"))?))
+                Ok((code.clone(), own.with_context(|| code.clone())?))
             };
             sets.iter().map(encode).collect()
         };

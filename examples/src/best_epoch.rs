@@ -109,7 +109,7 @@ impl<T: Task> Task for BestEpoch<'_, T> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let per_epoch = self.lengths().len().div_ceil(self.batch_size.max(1)).max(1) as u64;
-        if step.number > 0 && step.number % per_epoch == 0 {
+        if step.number > 0 && step.number.is_multiple_of(per_epoch) {
             self.epoch_ended()?;
         }
         self.task.losses(step)

@@ -1,29 +1,13 @@
 //! Recipes at a few steps each, an interrupted run, and what a user meets with bad input.
 #![allow(clippy::unwrap_used)] // helpers of tests
-use std::os::unix::process::ExitStatusExt;
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// A program of this package, which cargo builds before the tests.
-fn program(name: &str) -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    if path.ends_with("deps") {
-        path.pop();
-    }
-    let path = path.join("examples").join(name);
-    assert!(path.exists(), "{} is not built", path.display());
-    let mut command = Command::new(path);
-    command.current_dir(root()).stdin(Stdio::null());
-    command
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
+use crate::common::{kill_at, program, refuse, root, succeed};
 
 /// The demo's recipe, a few steps of everything.
 fn small(out: &Path) -> Command {
@@ -42,24 +26,6 @@ fn small(out: &Path) -> Command {
         command.args(["--set", set]);
     }
     command
-}
-
-fn succeed(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}\n{out}\n{err}");
-    out.into_owned()
-}
-
-/// Exit code 2 and one line that starts with `error:`; returns it.
-fn refuse(output: &Output) -> String {
-    let err = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{err}");
-    let lines: Vec<&str> = err.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert_eq!(lines.len(), 1, "{err}");
-    assert!(!err.contains("panicked"), "{err}");
-    err
 }
 
 fn summary(folder: &Path) -> Value {
@@ -116,16 +82,8 @@ fn recipe_bridging_gap_killed_and_resumed_equals_a_whole_run() {
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     succeed(small(&whole));
     // Killed as soon as the control arm has a checkpoint, with that arm and another still to go.
-    let mut child = small(&broken).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let checkpoint = broken.join("seed-0/control/all/inject/checkpoints/step-00000002");
-    let start = Instant::now();
-    while !checkpoint.exists() && child.try_wait().unwrap().is_none() {
-        assert!(start.elapsed() < Duration::from_secs(600), "no checkpoint appeared");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let _ = child.kill();
-    let status = child.wait().unwrap();
-    assert_eq!(status.signal(), Some(9), "the run ended before it was interrupted");
+    kill_at(small(&broken), &checkpoint);
     assert!(!broken.join("summary.json").exists());
     let mut resumed = program("bridging-gap");
     resumed.arg(broken.join("recipe.toml")).arg("--resume").arg(&broken);
