@@ -159,6 +159,7 @@ impl Method<'_> {
             parts: arm.parts.clone(),
             losses: recipe.losses(arm),
             micro_batch: recipe.micro_batch,
+            batch_size: recipe.pretraining.batch_size,
         };
         let data = format!("{:?} {:?}", recipe.mentions, recipe.facts);
         let mut task = KnowledgeTask::new(
@@ -186,13 +187,12 @@ impl Method<'_> {
 
         // Appendix B: XEP and XOR. What was not trained has no heads to be asked with.
         let start = Instant::now();
-        let masking = &recipe.losses.mention;
         let probe = Probe::new(
             self.across,
             Some(self.facts),
             &model,
             specials.mask,
-            masking,
+            &recipe.losses,
             &recipe.probe,
         )?;
         let by = |trained: bool, normalised: bool| match (trained, normalised) {
@@ -213,6 +213,7 @@ impl Method<'_> {
             Ok(Some(Score::from(&score)))
         };
         Ok(ArmResult {
+            xep_seen: entities(&self.across.seen, "xep-seen")?,
             xep: entities(&self.across.known, "xep")?,
             xep_new: entities(&self.across.new, "xep-new")?,
             xor: Some(Score::from(&probe.objects(&model, &heads, oe, &list("xor"))?)),

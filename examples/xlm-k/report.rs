@@ -12,6 +12,8 @@ use crate::recipe::Recipe;
 /// What one model showed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ArmResult {
+    /// XEP about entities that were trained, in language pairs that were too.
+    pub xep_seen: Option<Score>,
     /// XEP about entities that were trained, in language pairs that were not.
     pub xep: Option<Score>,
     /// XEP about entities that were not trained.
@@ -122,6 +124,7 @@ fn summary(scores: &[Option<&Score>]) -> Option<Summary> {
 #[derive(Serialize)]
 struct Arm {
     title: String,
+    xep_seen: Option<Summary>,
     xep: Option<Summary>,
     xep_new: Option<Summary>,
     xor: Option<Summary>,
@@ -151,6 +154,7 @@ pub fn write(
         let title = recipe.arms.get(name).and_then(|arm| arm.title.clone());
         let arm = Arm {
             title: title.unwrap_or_else(|| name.clone()),
+            xep_seen: over(|result| result.xep_seen.as_ref()),
             xep: over(|result| result.xep.as_ref()),
             xep_new: over(|result| result.xep_new.as_ref()),
             xor: over(|result| result.xor.as_ref()),
@@ -167,28 +171,30 @@ pub fn write(
 
 fn table(recipe: &Recipe, arms: &BTreeMap<String, Arm>) -> Option<String> {
     let rows: Vec<&Arm> = recipe.run_arms.iter().filter_map(|name| arms.get(name)).collect();
-    let languages: Vec<&String> =
-        rows.iter().find_map(|arm| arm.xep.as_ref()).map(|xep| xep.languages.keys().collect())?;
+    let seen = |arm: &&&Arm| arm.xep_seen.is_some();
+    let first = rows.iter().find(seen).and_then(|arm| arm.xep_seen.as_ref());
+    let languages: Vec<&String> = first.map(|own| own.languages.keys().collect())?;
     let mut text = String::from("| accuracy, % | XEP |");
     for language in &languages {
         text.push_str(&format!(" {language} |"));
     }
-    text.push_str(" XEP hits@10 | XEP, new entities | XOR | XOR hits@10 |\n|---|---:|");
-    text.push_str(&"---:|".repeat(languages.len() + 4));
+    text.push_str(
+        " hits@10 | XEP, new pairs | hits@10 | XEP, new entities | XOR | hits@10 |\n|---|---:|",
+    );
+    text.push_str(&"---:|".repeat(languages.len() + 6));
+    let none = || "–".to_owned();
+    let accuracy = |of: &Option<Summary>| of.as_ref().map_or_else(none, |own| own.accuracy.text());
+    let hits = |of: &Option<Summary>| of.as_ref().map_or_else(none, |own| own.hits_at_10.text());
     for arm in &rows {
-        let accuracy = |of: &Option<Summary>| {
-            of.as_ref().map_or_else(|| "–".to_owned(), |own| own.accuracy.text())
-        };
-        let hits = |of: &Option<Summary>| {
-            of.as_ref().map_or_else(|| "–".to_owned(), |own| own.hits_at_10.text())
-        };
-        text.push_str(&format!("\n| {} | {} |", arm.title, accuracy(&arm.xep)));
+        text.push_str(&format!("\n| {} | {} |", arm.title, accuracy(&arm.xep_seen)));
         for language in &languages {
-            let own = arm.xep.as_ref().and_then(|xep| xep.languages.get(*language));
-            text.push_str(&format!(" {} |", own.map_or_else(|| "–".to_owned(), |own| own.text())));
+            let own = arm.xep_seen.as_ref().and_then(|xep| xep.languages.get(*language));
+            text.push_str(&format!(" {} |", own.map_or_else(none, |own| own.text())));
         }
         text.push_str(&format!(
-            " {} | {} | {} | {} |",
+            " {} | {} | {} | {} | {} | {} |",
+            hits(&arm.xep_seen),
+            accuracy(&arm.xep),
             hits(&arm.xep),
             accuracy(&arm.xep_new),
             accuracy(&arm.xor),
@@ -203,11 +209,12 @@ fn table(recipe: &Recipe, arms: &BTreeMap<String, Arm>) -> Option<String> {
             )
         })
     };
-    text.push_str(&format!(
-        "\n\n{}{}{}\n",
-        about("XEP", |arm| &arm.xep),
-        about("XEP, new entities", |arm| &arm.xep_new),
-        about("XOR", |arm| &arm.xor)
-    ));
+    let notes = [
+        about("XEP, mentions in held-out texts", |arm| &arm.xep_seen),
+        about("New pairs, the same in pairs of languages that were not trained", |arm| &arm.xep),
+        about("New entities", |arm| &arm.xep_new),
+        about("XOR, held-out facts", |arm| &arm.xor),
+    ];
+    text.push_str(&format!("\n\n{}\n", notes.concat().trim_end()));
     Some(text)
 }

@@ -31,6 +31,8 @@ pub struct MentionSource {
     pub description_tokens: usize,
     /// How often each passage gives an example, each time with another mention and language.
     pub draws: u64,
+    /// Only this many entities, those with the most mentions, are trained, asked for and candidates; absent: all.
+    pub most_mentioned: Option<usize>,
     /// Exponent of the languages' sizes in the training examples.
     pub smoothing: f64,
     /// How an example is made of a passage.
@@ -47,6 +49,7 @@ impl Default for MentionSource {
             languages: Vec::new(),
             description_tokens: 256,
             draws: 1,
+            most_mentioned: None,
             smoothing: 0.3,
             examples: MentionConfig::default(),
             held_out: HeldOut::default(),
@@ -80,6 +83,8 @@ impl Default for HeldOut {
 pub struct Mentions {
     /// Trained: known entities, language pairs and texts.
     pub train: Vec<MentionExample>,
+    /// Of held-out texts, an entity and a language pair of it that are trained.
+    pub seen: Vec<MentionExample>,
     /// Of held-out texts, an entity that is trained, a language pair of it that is not.
     pub known: Vec<MentionExample>,
     /// Of held-out texts, an entity that is not trained.
@@ -101,14 +106,18 @@ impl Mentions {
     pub fn load(source: &MentionSource, multilingual: bool, tokenizer: &Tokenizer) -> Result<Self> {
         let wanted: Vec<Language> =
             source.languages.iter().map(|code| Language::new(code)).collect::<Result<_, _>>()?;
-        let (texts, descriptions, entities) = read(source, &wanted)?;
+        let (texts, descriptions, mut entities) = read(source, &wanted)?;
+        if let Some(most) = source.most_mentioned {
+            let kept = most_mentioned(&texts, most);
+            entities.retain(|entity| kept.contains(entity.as_str()));
+        }
         let encoded = descriptions.encode(tokenizer, source.description_tokens)?;
-        let across = draw(source, &texts, &encoded, tokenizer, true)?;
+        let across = draw(source, &texts, &encoded, &entities, tokenizer, true)?;
         let within;
         let trained = if multilingual {
             &across
         } else {
-            within = draw(source, &texts, &encoded, tokenizer, false)?;
+            within = draw(source, &texts, &encoded, &entities, tokenizer, false)?;
             &within
         };
         let held_out = &source.held_out;
@@ -132,24 +141,26 @@ impl Mentions {
             own.truncate(held_out.queries);
             own
         };
-        let (known, new) = (pick(Role::Known), pick(Role::New));
+        let (seen_pairs, known, new) = (pick(Role::Seen), pick(Role::Known), pick(Role::New));
         let report = format!(
-            "{} texts, {} described entities; {} examples of {} entities to train on, {} queries about known entities, {} about new ones",
+            "{} texts, {} described entities; {} examples of {} entities to train on; of held-out texts {} queries in trained pairs of languages, {} in new pairs, {} about new entities",
             texts.len(),
             entities.len(),
             train.len(),
             seen.len(),
+            seen_pairs.len(),
             known.len(),
             new.len()
         );
         let train = balance(train, source.smoothing, held_out.seed);
-        Ok(Self { train, known, new, descriptions: encoded, entities, report })
+        Ok(Self { train, seen: seen_pairs, known, new, descriptions: encoded, entities, report })
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Train,
+    Seen,
     Known,
     New,
     Unused,
@@ -164,6 +175,7 @@ impl HeldOut {
         let pair = share(self.seed, &format!("pair {pair}")) < self.pairs;
         match (text, entity, pair) {
             (false, false, false) => Role::Train,
+            (true, false, false) => Role::Seen,
             (true, false, true) => Role::Known,
             (true, true, _) => Role::New,
             _ => Role::Unused,
@@ -224,6 +236,7 @@ fn draw(
     source: &MentionSource,
     texts: &[LinkedText],
     descriptions: &EncodedDescriptions,
+    entities: &[String],
     tokenizer: &Tokenizer,
     multilingual: bool,
 ) -> Result<Vec<MentionExample>> {
@@ -241,7 +254,20 @@ fn draw(
         let span = example.input_ids.get(example.mention.start..example.mention.end);
         span.is_some_and(|span| span.iter().all(|&id| Some(id) != unknown))
     });
+    let kept: BTreeSet<&String> = entities.iter().collect();
+    all.retain(|example| kept.contains(&example.entity));
     Ok(all)
+}
+
+/// The `most` entities with the most mentions.
+fn most_mentioned(texts: &[LinkedText], most: usize) -> BTreeSet<&str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for mention in texts.iter().flat_map(|text| &text.mentions) {
+        *counts.entry(mention.entity.as_str()).or_default() += 1;
+    }
+    let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
+    order.sort_by_key(|&(entity, count)| (std::cmp::Reverse(count), entity));
+    order.into_iter().take(most).map(|(entity, _)| entity).collect()
 }
 
 /// As many examples, with each language's share in proportion to its size to the power of `smoothing`.

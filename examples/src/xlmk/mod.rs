@@ -7,7 +7,7 @@ mod task;
 pub use facts::{FactSource, Facts, ObjectExample};
 pub use mentions::{HeldOut, MentionSource, Mentions};
 pub use probe::{Probe, ProbeConfig, RankedBy};
-pub use task::{KnowledgeTask, LossConfig, Parts, TaskConfig};
+pub use task::{KnowledgeTask, LossConfig, Parts, Pooling, TaskConfig};
 
 /// A number from 0 to 1 that depends on `seed` and `name` alone: what is held out is below a share.
 fn share(seed: u64, name: &str) -> f64 {

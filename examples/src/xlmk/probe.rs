@@ -14,8 +14,8 @@ use transfer_eval::retrieval::{
 use transfer_eval::xlmr::to_array;
 use xlmr_model::{Knowledge, Model};
 
-use super::task::{at, encode, masked_query};
-use super::{Facts, Mentions};
+use super::task::{at, encode, masked_query, pooled};
+use super::{Facts, LossConfig, Mentions, Pooling};
 
 /// Rows encoded at once.
 const ROWS: usize = 64;
@@ -43,6 +43,7 @@ pub struct Probe<'a> {
     facts: Option<&'a Facts>,
     vocab: MaskingVocab,
     masking: EntityMaskingConfig,
+    pooling: Pooling,
     description_tokens: usize,
     size: usize,
 }
@@ -55,7 +56,7 @@ impl<'a> Probe<'a> {
         facts: Option<&'a Facts>,
         model: &Model,
         mask_token_id: i64,
-        masking: &EntityMaskingConfig,
+        losses: &LossConfig,
         config: &ProbeConfig,
     ) -> Result<Self> {
         let vocab = MaskingVocab::new(
@@ -65,7 +66,15 @@ impl<'a> Probe<'a> {
         )?;
         let description_tokens = usize::try_from(model.config().max_length())?;
         let size = if config.candidates == 0 { 32_768 } else { config.candidates };
-        Ok(Self { mentions, facts, vocab, masking: masking.clone(), description_tokens, size })
+        Ok(Self {
+            mentions,
+            facts,
+            vocab,
+            masking: losses.mention.clone(),
+            pooling: losses.pooling,
+            description_tokens,
+            size,
+        })
     }
 
     /// The list of candidates for some queries: one description for each entity, for those asked for in the language of the first
@@ -124,7 +133,7 @@ impl<'a> Probe<'a> {
             let example = queries.get(number).context("query id")?;
             rows.push(masked_query(example, &self.vocab, &self.masking)?);
         }
-        let asked = vectors(model, &rows, |states| match by {
+        let asked = vectors(model, &rows, None, |states| match by {
             RankedBy::Heads(_) => Ok(heads.mep_query(states, false)?),
             RankedBy::States => Ok(states.shallow_clone()),
         })?;
@@ -135,7 +144,7 @@ impl<'a> Probe<'a> {
             let ids = ids.map(|(_, ids)| ids.iter().map(|&id| i64::from(id)).collect());
             candidates.push((ids.context("a candidate without a description")?, 0));
         }
-        let given = vectors(model, &candidates, |states| match by {
+        let given = vectors(model, &candidates, Some(self.pooling), |states| match by {
             RankedBy::Heads(_) => Ok(heads.mep_key(states, false)?),
             RankedBy::States => Ok(states.shallow_clone()),
         })?;
@@ -193,7 +202,7 @@ impl<'a> Probe<'a> {
             placed.iter().map(|example| (example.subject_ids.clone(), 0)).collect();
         let relations: Vec<i64> = placed.iter().map(|example| example.relation).collect();
         let mut first = 0;
-        let asked = vectors(model, &rows, |states| {
+        let asked = vectors(model, &rows, Some(self.pooling), |states| {
             let count = usize::try_from(states.size2()?.0)?;
             let own = relations.get(first..first + count).context("relations")?;
             first += count;
@@ -214,7 +223,7 @@ impl<'a> Probe<'a> {
                 Ok((ids, 0))
             })
             .collect::<Result<_>>()?;
-        let given = vectors(model, &candidates, |states| match by {
+        let given = vectors(model, &candidates, Some(self.pooling), |states| match by {
             RankedBy::Heads(_) => Ok(heads.oe_key(states, false)?),
             RankedBy::States => Ok(states.shallow_clone()),
         })?;
@@ -237,10 +246,11 @@ fn score(
     Ok(score_retrieval(list, &ranks)?)
 }
 
-/// One vector per row, `[N, H]` float32: `project` of the state at the row's place.
+/// One vector per row, `[N, H]` float32: `project` of what stands for the row, or, without `pooling`, of the state at its place.
 fn vectors(
     model: &Model,
     rows: &[(Vec<i64>, i64)],
+    pooling: Option<Pooling>,
     mut project: impl FnMut(&Tensor) -> Result<Tensor>,
 ) -> Result<Array2<f32>> {
     no_grad(|| {
@@ -248,7 +258,10 @@ fn vectors(
         for rows in rows.chunks(ROWS) {
             let ids: Vec<&[i64]> = rows.iter().map(|(ids, _)| ids.as_slice()).collect();
             let places: Vec<i64> = rows.iter().map(|(_, place)| *place).collect();
-            let states = at(&encode(model, &ids, false)?, &places)?;
+            let states = match pooling {
+                None => at(&encode(model, &ids, false)?, &places)?,
+                Some(pooling) => pooled(model, &ids, pooling, false)?,
+            };
             parts.push(project(&states)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
         }
         Ok(to_array("vectors", &Tensor::f_cat(&parts, 0)?)?)

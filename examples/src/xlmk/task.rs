@@ -51,12 +51,25 @@ pub struct LossConfig {
     pub masking: MlmMaskingConfig,
     /// How mentions are masked.
     pub mention: EntityMaskingConfig,
+    /// What stands for a description, a subject or an object.
+    pub pooling: Pooling,
     /// Contrast of mentions with descriptions.
     pub mep: ContrastConfig,
     /// Contrast of subjects and relations with objects.
     pub oe: ContrastConfig,
     /// The queue of each contrast.
     pub queue: QueueConfig,
+}
+
+/// The state that stands for a description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// That of `<s>`, as in the paper.
+    #[default]
+    First,
+    /// The mean of all tokens' states: for an encoder whose `<s>` was never trained to say anything.
+    Mean,
 }
 
 /// One arm of a run.
@@ -68,6 +81,9 @@ pub struct TaskConfig {
     pub losses: LossConfig,
     /// Rows that have a graph at once; a larger batch is cut and its gradients equal the whole batch's.
     pub micro_batch: usize,
+    /// Rows of a step. The examples left over at the end of an epoch are not trained: a contrast over fewer rows would be
+    /// another loss.
+    pub batch_size: usize,
 }
 
 /// Mentions and facts as a training task.
@@ -137,7 +153,12 @@ impl<'a> KnowledgeTask<'a> {
             let own = QueueConfig { seed, ..config.losses.queue.clone() };
             NegativeQueue::new(encoder.hidden_size, options, &own)
         };
-        let lengths = mentions.train.iter().map(|example| example.input_ids.len()).collect();
+        let mut lengths: Vec<usize> =
+            mentions.train.iter().map(|example| example.input_ids.len()).collect();
+        let whole = lengths.len() / config.batch_size.max(1) * config.batch_size;
+        if whole > 0 {
+            lengths.truncate(whole);
+        }
         let fingerprint = format!("{fingerprint} {config:?}");
         let queues = [queue(0)?, queue(1)?];
         Ok(Self { model, heads, mentions, facts, config, vocab, lengths, queues, fingerprint })
@@ -212,6 +233,27 @@ pub(super) fn encode(model: &Model, rows: &[&[i64]], train: bool) -> Result<Tens
         ..Inputs::new(pad_rows(rows, model.config().pad_token_id, Device::Cpu)?)
     };
     Ok(model.encode(&inputs, train)?)
+}
+
+/// What stands for each of some descriptions, `[b, H]`.
+pub(super) fn pooled(
+    model: &Model,
+    rows: &[&[i64]],
+    pooling: Pooling,
+    train: bool,
+) -> Result<Tensor> {
+    let hidden = encode(model, rows, train)?;
+    match (pooling, pad_mask(rows, Device::Cpu)?) {
+        (Pooling::First, _) => Ok(hidden.f_select(1, 0)?),
+        (Pooling::Mean, None) => Ok(hidden.f_mean_dim([1i64].as_slice(), false, None::<Kind>)?),
+        (Pooling::Mean, Some(mask)) => {
+            let mask = mask.f_to_device(hidden.device())?.f_to_kind(hidden.f_kind()?)?;
+            let counts = mask.f_sum_dim_intlist([1i64].as_slice(), true, None::<Kind>)?;
+            let sums = hidden.f_mul(&mask.f_unsqueeze(2)?)?;
+            let sums = sums.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
+            Ok(sums.f_div(&counts)?)
+        }
+    }
 }
 
 /// The state of one position of each row: `[B, L, H]` to `[B, H]`.
@@ -339,7 +381,7 @@ impl KnowledgeTask<'_> {
 
     /// All losses in one graph.
     fn at_once(&mut self, batch: &Batch) -> Result<StepLosses> {
-        let parts = self.config.parts.clone();
+        let (parts, pooling) = (self.config.parts.clone(), self.config.losses.pooling);
         let mut terms: Vec<(&'static str, f64, Tensor)> = Vec::new();
         for (name, weight, rows) in [
             ("mlm", parts.mlm, &batch.mlm),
@@ -352,11 +394,11 @@ impl KnowledgeTask<'_> {
             }
         }
         if !batch.queries.is_empty() {
-            let states = mention_states(self.model, &batch.queries)?;
+            let states = mention_states(self.model, &batch.queries, pooling)?;
             terms.push(("mep", parts.mep, self.mep_loss(&states, &batch.entities)?));
         }
         if !batch.objects.is_empty() {
-            let states = object_states(self.model, &batch.objects)?;
+            let states = object_states(self.model, &batch.objects, pooling)?;
             terms.push(("oe", parts.oe, self.oe_loss(&states, batch)?));
         }
         let terms: Vec<Term<'_>> =
@@ -367,7 +409,7 @@ impl KnowledgeTask<'_> {
 
     /// A batch that does not fit memory: masked LM as shares of the whole batch, each contrast in two passes.
     fn in_parts(&mut self, batch: &Batch) -> Result<StepLosses> {
-        let parts = self.config.parts.clone();
+        let (parts, pooling) = (self.config.parts.clone(), self.config.losses.pooling);
         let size = self.config.micro_batch.max(1);
         let device = self.model.device();
         let mut chunks: Vec<(&'static str, f64, &[Row], f64)> = Vec::new();
@@ -396,7 +438,7 @@ impl KnowledgeTask<'_> {
             let loss = cached_step(
                 &pieces,
                 device,
-                |rows: &&[(Query, Vec<i64>)]| mention_states(model, rows).map_err(Stopped),
+                |rows: &&[(Query, Vec<i64>)]| mention_states(model, rows, pooling).map_err(Stopped),
                 |states| {
                     let loss = self.mep_loss(states, &batch.entities).map_err(Stopped)?;
                     loss.f_mul_scalar(parts.mep).map_err(|error| Stopped(error.into()))
@@ -411,7 +453,7 @@ impl KnowledgeTask<'_> {
             let loss = cached_step(
                 &pieces,
                 device,
-                |rows: &&[ObjectExample]| object_states(model, rows).map_err(Stopped),
+                |rows: &&[ObjectExample]| object_states(model, rows, pooling).map_err(Stopped),
                 |states| {
                     let loss = self.oe_loss(states, batch).map_err(Stopped)?;
                     loss.f_mul_scalar(parts.oe).map_err(|error| Stopped(error.into()))
@@ -424,25 +466,26 @@ impl KnowledgeTask<'_> {
     }
 }
 
-/// The states of the mentions' first tokens and of their descriptions' `<s>`, `[b, H]` each.
-fn mention_states(model: &Model, rows: &[(Query, Vec<i64>)]) -> Result<Vec<Tensor>> {
+/// The states of the mentions' first tokens and of their descriptions, `[b, H]` each.
+fn mention_states(
+    model: &Model,
+    rows: &[(Query, Vec<i64>)],
+    pooling: Pooling,
+) -> Result<Vec<Tensor>> {
     let passages: Vec<&[i64]> = rows.iter().map(|(query, _)| query.ids.as_slice()).collect();
     let places: Vec<i64> = rows.iter().map(|(query, _)| query.position).collect();
     let descriptions: Vec<&[i64]> = rows.iter().map(|(_, ids)| ids.as_slice()).collect();
     Ok(vec![
         at(&encode(model, &passages, true)?, &places)?,
-        encode(model, &descriptions, true)?.f_select(1, 0)?,
+        pooled(model, &descriptions, pooling, true)?,
     ])
 }
 
-/// The `<s>` states of subjects and objects, `[b, H]` each.
-fn object_states(model: &Model, rows: &[ObjectExample]) -> Result<Vec<Tensor>> {
+/// The states of subjects and objects, `[b, H]` each.
+fn object_states(model: &Model, rows: &[ObjectExample], pooling: Pooling) -> Result<Vec<Tensor>> {
     let subjects: Vec<&[i64]> = rows.iter().map(|row| row.subject_ids.as_slice()).collect();
     let objects: Vec<&[i64]> = rows.iter().map(|row| row.object_ids.as_slice()).collect();
-    Ok(vec![
-        encode(model, &subjects, true)?.f_select(1, 0)?,
-        encode(model, &objects, true)?.f_select(1, 0)?,
-    ])
+    Ok(vec![pooled(model, &subjects, pooling, true)?, pooled(model, &objects, pooling, true)?])
 }
 
 fn pair(states: &[Tensor]) -> Result<(&Tensor, &Tensor)> {
@@ -483,6 +526,7 @@ mod tests {
         };
         Mentions {
             train: (0..count).map(example).collect(),
+            seen: Vec::new(),
             known: Vec::new(),
             new: Vec::new(),
             descriptions: EncodedDescriptions::default(),
@@ -507,7 +551,7 @@ mod tests {
         let queue = QueueConfig { size: 40, start: QueueStart::Random, seed: 3 };
         let losses =
             LossConfig { mep: contrast.clone(), oe: contrast, queue, ..LossConfig::default() };
-        TaskConfig { parts, losses, micro_batch }
+        TaskConfig { parts, losses, micro_batch, batch_size: 11 }
     }
 
     fn step(batch: &[usize]) -> Step<'_> {
