@@ -1,0 +1,152 @@
+//! XLM-K at a few steps, an interrupted run, and what a user meets with bad input.
+#![allow(clippy::unwrap_used)] // helpers of tests
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::common::{kill_at, program, refuse, root, succeed};
+
+/// The small recipe, eight steps of a few rows.
+fn small(out: &Path) -> Command {
+    let mut command = program("xlm-k");
+    command.arg("examples/xlm-k/small.toml").arg("--out").arg(out);
+    for set in [
+        "pretraining.steps=8",
+        "pretraining.batch_size=6",
+        "pretraining.checkpoint_steps=2",
+        "pretraining.log_steps=2",
+        "mentions.languages=[\"de\", \"zh\"]",
+        "mentions.draws=1",
+        "mentions.held_out.queries=20",
+        "losses.queue.size=16",
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+fn summary(folder: &Path) -> Value {
+    let text = std::fs::read_to_string(folder.join("summary.json")).unwrap();
+    let mut summary: Value = serde_json::from_str(&text).unwrap();
+    // Times differ from run to run; everything else must not.
+    for arm in summary["arms"].as_object_mut().unwrap().values_mut() {
+        assert!(arm["seconds"].take().is_f64());
+    }
+    summary
+}
+
+#[test]
+fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let text = succeed(small(&out));
+    for piece in
+        ["described entities", "6 relations", "| MLM only (control) |", "| XLM-K |", "chance"]
+    {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    let found = summary(&out);
+    assert_eq!(found["seeds"], json!([0]));
+    for arm in ["mlm", "xlm-k"] {
+        for probe in ["xep_seen", "xor"] {
+            let score = &found["arms"][arm][probe];
+            assert!(
+                score["accuracy"]["mean"].is_f64() && score["mrr"]["mean"].is_f64(),
+                "{arm} {probe}"
+            );
+            assert!(score["candidates"].as_u64().unwrap() > 50, "{arm} {probe}: {score}");
+        }
+    }
+    assert!(found["arms"]["xlm-k"]["tokens"].as_u64() > found["arms"]["mlm"]["tokens"].as_u64());
+    let metrics = |arm: &str| {
+        std::fs::read_to_string(out.join(format!("seed-0/{arm}/pretrain/metrics.jsonl"))).unwrap()
+    };
+    assert!(["loss/mlm", "loss/mep", "loss/oe"].iter().all(|part| metrics("xlm-k").contains(part)));
+    assert!(!metrics("mlm").contains("loss/mep"));
+    // The encoder is a plain Hugging Face folder; what the tasks trained beside it has a file of its own.
+    let model = out.join("seed-0/xlm-k/model");
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "knowledge.safetensors"] {
+        assert!(model.join(file).exists(), "{file}");
+    }
+    let plain = std::fs::read(model.join("model.safetensors")).unwrap();
+    assert!(!String::from_utf8_lossy(&plain).contains("mep_query"));
+    assert!(out.join("candidates-xor.json").exists());
+
+    // Asked again, the finished run only prints its table.
+    assert!(succeed(small(&out)).contains("| XLM-K |"));
+}
+
+#[test]
+fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let arm = |out: &Path| {
+        let mut command = small(out);
+        command.args(["--set", "run_arms=[\"xlm-k\"]"]);
+        command
+    };
+    succeed(arm(&whole));
+    kill_at(arm(&broken), &broken.join("seed-0/xlm-k/pretrain/checkpoints/step-00000004"));
+    succeed(arm(&broken));
+    assert_eq!(summary(&whole), summary(&broken));
+    for file in ["model/model.safetensors", "model/knowledge.safetensors", "pretrain/metrics.jsonl"]
+    {
+        let read = |out: &Path| std::fs::read(out.join("seed-0/xlm-k").join(file)).unwrap();
+        assert_eq!(read(&whole), read(&broken), "{file}");
+    }
+}
+
+#[test]
+fn recipe_xlm_k_runs_every_ablation() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = small(&out);
+    command.args(["--ablate", "table4", "--set", "pretraining.steps=1"]);
+    let text = succeed(command);
+    for row in [
+        "XLM-K w/o knowledge task",
+        "MEP w/o multilingual description",
+        "MEP",
+        "OE w/o contrastive loss",
+        "OE",
+    ] {
+        assert!(text.contains(&format!("\n| {row} |")), "no {row} in:\n{text}");
+    }
+}
+
+#[test]
+fn recipe_xlm_k_names_what_is_missing_or_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    // At paper scale the number of steps is nobody's guess.
+    let mut paper = program("xlm-k");
+    paper.args(["examples/xlm-k/recipe.toml", "--model", "data/base", "--out"]).arg(&out);
+    paper.args(["--set", "mentions.pages=data/codex", "--set", "facts.kg=data/mini-kg"]);
+    let error = refuse(&paper.output().unwrap());
+    assert!(error.contains("pretraining.steps is not set"), "{error}");
+    for (set, names) in [
+        ("mentions.pages=", "mentions.pages is not set"),
+        ("facts.kg=nowhere", "facts.kg = nowhere"),
+        ("mentions.description_tokens=4000", "mentions.description_tokens = 4000"),
+        ("micro_batch=0", "micro_batch = 0"),
+        ("run_arms=[\"none\"]", "no arm is called"),
+        ("losses.mep.loss.temperature=0.0", "temperature = 0"),
+        ("losses.mep.tau=1.0", "tau"),
+        ("facts.held_out=1.5", "facts.held_out = 1.5"),
+    ] {
+        let mut command = small(&out);
+        command.args(["--set", set]);
+        let error = refuse(&command.output().unwrap());
+        assert!(error.contains(names), "{set}: {error}");
+    }
+    // The paper's letter is what the recipe says, apart from what it leaves open.
+    let text = std::fs::read_to_string(root().join("examples/xlm-k/recipe.toml")).unwrap();
+    for piece in
+        ["learning_rate = 3e-5", "batch_size = 8192", "size = 32768", "warmup_steps = 10000"]
+    {
+        assert!(text.contains(piece), "{piece}");
+    }
+}
