@@ -99,7 +99,7 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     let one = x.narrow(0, 3, 1);
     assert!(matches!(knowledge.mep_key(&one, true), Err(Error::Input { .. })));
     for _ in 0..200 {
-        knowledge.mep_key(&x, true).unwrap();
+        let _ = knowledge.mep_key(&x, true).unwrap();
     }
     // A single row is judged by the running statistics (whose variance is that of a sample: 8/7).
     let alone = knowledge.mep_key(&one, false).unwrap();
@@ -118,7 +118,7 @@ fn a_saved_folder_comes_back_and_misfits_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for kind in [ProjectionKind::Plain, ProjectionKind::BatchNorm] {
         let first = knowledge(kind, 4);
-        first.mep_query(&states(6), true).unwrap();
+        let _ = first.mep_query(&states(6), true).unwrap();
         first.save(folder.path()).unwrap();
         let again = Knowledge::load(folder.path(), &encoder(), Device::Cpu).unwrap();
         assert_eq!(again.relations(), relations());
