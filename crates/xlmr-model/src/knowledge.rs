@@ -41,6 +41,13 @@ pub struct Knowledge {
     classifier: [Tensor; 2],
 }
 
+/// What the file says beside its tensors.
+#[derive(Deserialize, Serialize)]
+struct Layout {
+    config: KnowledgeConfig,
+    relations: Vec<String>,
+}
+
 impl Knowledge {
     /// Fresh heads for an encoder of `config`, and an embedding for each of `relations`, from N(0, `initializer_range`).
     ///
@@ -181,13 +188,12 @@ impl Knowledge {
     /// [`Error::TorchExt`] naming the file.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = folder.as_ref().join(FILE);
-        let json = |value: serde_json::Result<String>| {
-            value.map_err(|source| Error::Json { path: path.clone(), source })
-        };
-        let config = json(serde_json::to_string(&self.config))?;
-        let relations = json(serde_json::to_string(&self.relations))?;
+        let layout = Layout { config: self.config.clone(), relations: self.relations.clone() };
+        let layout = serde_json::to_string(&layout)
+            .map_err(|source| Error::Json { path: path.clone(), source })?;
         let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
-        let metadata = [("config", config.as_str()), ("relations", relations.as_str())];
+        // One entry: several would stand in another order each time.
+        let metadata = [("knowledge", layout.as_str())];
         Ok(write_tensors(&path, named, &metadata)?)
     }
 
@@ -199,10 +205,9 @@ impl Knowledge {
     pub fn load(folder: impl AsRef<Path>, encoder: &Config, device: Device) -> Result<Self> {
         let path = folder.as_ref().join(FILE);
         let file = TensorFile::open(&path)?;
-        let text = |key: &str| file.metadata(key).unwrap_or_default();
-        let json = |source| Error::Json { path: path.clone(), source };
-        let config: KnowledgeConfig = serde_json::from_str(&text("config")).map_err(json)?;
-        let relations: Vec<String> = serde_json::from_str(&text("relations")).map_err(json)?;
+        let layout = file.metadata("knowledge").unwrap_or_default();
+        let Layout { config, relations } = serde_json::from_str(&layout)
+            .map_err(|source| Error::Json { path: path.clone(), source })?;
         let mut tensors = BTreeMap::new();
         for (spec, trains) in specs(&config, encoder.hidden_size, &relations)? {
             let tensor = file.read(&spec.name)?;
