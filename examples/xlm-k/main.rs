@@ -168,7 +168,7 @@ impl Method<'_> {
             mentions,
             Some(self.facts),
             config,
-            specials.mask,
+            specials,
             &data,
         )?;
         let mut parameters = model.named_parameters();
@@ -191,7 +191,7 @@ impl Method<'_> {
             self.across,
             Some(self.facts),
             &model,
-            specials.mask,
+            specials,
             &recipe.losses,
             &recipe.probe,
         )?;

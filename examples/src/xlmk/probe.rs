@@ -12,9 +12,9 @@ use transfer_eval::retrieval::{
     Similarity, rank_candidates, score_retrieval,
 };
 use transfer_eval::xlmr::to_array;
-use xlmr_model::{Knowledge, Model};
+use xlmr_model::{Knowledge, Model, SpecialTokens};
 
-use super::task::{at, encode, masked_query, pooled};
+use super::states::{MaskedMention, at, encode, mask_mention, masking_vocab, pooled};
 use super::{Facts, LossConfig, Mentions, Pooling};
 
 /// Rows encoded at once.
@@ -55,15 +55,11 @@ impl<'a> Probe<'a> {
         mentions: &'a Mentions,
         facts: Option<&'a Facts>,
         model: &Model,
-        mask_token_id: i64,
+        specials: SpecialTokens,
         losses: &LossConfig,
         config: &ProbeConfig,
     ) -> Result<Self> {
-        let vocab = MaskingVocab::new(
-            [0, 1, 2, 3, mask_token_id],
-            mask_token_id,
-            0..model.config().vocab_size,
-        )?;
+        let vocab = masking_vocab(model, specials)?;
         let description_tokens = usize::try_from(model.config().max_length())?;
         let size = if config.candidates == 0 { 32_768 } else { config.candidates };
         Ok(Self {
@@ -131,7 +127,9 @@ impl<'a> Probe<'a> {
         for query in &list.queries {
             let number: usize = query.id.parse().context("query id")?;
             let example = queries.get(number).context("query id")?;
-            rows.push(masked_query(example, &self.vocab, &self.masking)?);
+            let MaskedMention { ids, position } =
+                mask_mention(example, &self.vocab, &self.masking)?;
+            rows.push((ids, position));
         }
         let asked = vectors(model, &rows, None, |states| match by {
             RankedBy::Heads(_) => Ok(heads.mep_query(states, false)?),

@@ -1,90 +1,20 @@
 //! The joint task of XLM-K: masked language modelling, masked entity prediction and object entailment (Eq. 6).
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kg_triples::knowledge::MentionExample;
-use objectives::masking::{
-    EntityMaskingConfig, MaskingVocab, MlmMaskingConfig, entity_masking, mlm_masking,
-};
+use objectives::masking::{MaskingVocab, mlm_masking};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
-    ContrastConfig, ContrastRows, IGNORE_INDEX, LinearCrossEntropyConfig, LossError,
-    MaskedLmConfig, MaskedLmReduction, NegativeQueue, QueueConfig, Term, TokenScores, cached_step,
-    combine, masked_lm, masked_positions, mep, oe, relation_classification,
+    ContrastRows, IGNORE_INDEX, LinearCrossEntropyConfig, LossError, MaskedLmConfig,
+    MaskedLmReduction, NegativeQueue, QueueConfig, Term, TokenScores, cached_step, combine,
+    masked_lm, masked_positions, mep, oe, relation_classification,
 };
-use serde::{Deserialize, Serialize};
-use trainer::{
-    Share, Step, StepLosses, Task, TaskError, TensorMap, accumulate, pad_mask, pad_rows,
+use trainer::{Share, Step, StepLosses, Task, TaskError, TensorMap, accumulate, pad_rows};
+use xlmr_model::{Knowledge, Model, SpecialTokens};
+
+use super::states::{
+    MaskedMention, encode, mask_mention, masking_vocab, mention_states, object_states, wide,
 };
-use xlmr_model::{Inputs, Knowledge, Model};
-
-use super::{Facts, Mentions, ObjectExample};
-
-/// Weights of the losses in the sum; 0 leaves one out.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Parts {
-    /// Masked language modelling on the passages.
-    pub mlm: f64,
-    /// Masked entity prediction.
-    pub mep: f64,
-    /// Object entailment.
-    pub oe: f64,
-    /// Masked language modelling on the descriptions: what takes the knowledge tasks' place in the ablation without them.
-    pub description_mlm: f64,
-    /// Object entailment reads the relation off both descriptions instead of contrasting them.
-    pub oe_classifies: bool,
-    /// Mention and description, subject and object are in different languages.
-    pub multilingual: bool,
-}
-
-impl Default for Parts {
-    fn default() -> Self {
-        let (mlm, mep, oe) = (1.0, 1.0, 1.0);
-        Self { mlm, mep, oe, description_mlm: 0.0, oe_classifies: false, multilingual: true }
-    }
-}
-
-/// How the losses are computed.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LossConfig {
-    /// Which tokens of passages and descriptions are predicted.
-    pub masking: MlmMaskingConfig,
-    /// How mentions are masked.
-    pub mention: EntityMaskingConfig,
-    /// What stands for a description, a subject or an object.
-    pub pooling: Pooling,
-    /// Contrast of mentions with descriptions.
-    pub mep: ContrastConfig,
-    /// Contrast of subjects and relations with objects.
-    pub oe: ContrastConfig,
-    /// The queue of each contrast.
-    pub queue: QueueConfig,
-}
-
-/// The state that stands for a description.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pooling {
-    /// That of `<s>`, as in the paper.
-    #[default]
-    First,
-    /// The mean of all tokens' states: for an encoder whose `<s>` was never trained to say anything.
-    Mean,
-}
-
-/// One arm of a run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TaskConfig {
-    /// The sum.
-    pub parts: Parts,
-    /// Its terms.
-    pub losses: LossConfig,
-    /// Rows that have a graph at once; a larger batch is cut and its gradients equal the whole batch's.
-    pub micro_batch: usize,
-    /// Rows of a step. The examples left over at the end of an epoch are not trained: a contrast over fewer rows would be
-    /// another loss.
-    pub batch_size: usize,
-}
+use super::{Facts, Mentions, ObjectExample, TaskConfig};
 
 /// Mentions and facts as a training task.
 pub struct KnowledgeTask<'a> {
@@ -105,24 +35,14 @@ struct Row {
     labels: Vec<i64>,
 }
 
-/// A passage whose mention is masked.
-struct Query {
-    ids: Vec<i64>,
-    position: i64,
-}
-
 /// The examples of a step.
 struct Batch {
     mlm: Vec<Row>,
     description_mlm: Vec<Row>,
-    queries: Vec<(Query, Vec<i64>)>,
+    queries: Vec<(MaskedMention, Vec<i64>)>,
     entities: Vec<i64>,
     objects: Vec<ObjectExample>,
     object_numbers: Vec<i64>,
-}
-
-fn wide(ids: &[u32]) -> Vec<i64> {
-    ids.iter().map(|&id| i64::from(id)).collect()
 }
 
 /// A number for an entity, the same for equal names.
@@ -141,12 +61,11 @@ impl<'a> KnowledgeTask<'a> {
         mentions: &'a Mentions,
         facts: Option<&'a Facts>,
         config: TaskConfig,
-        mask_token_id: i64,
+        specials: SpecialTokens,
         fingerprint: &str,
     ) -> Result<Self> {
         let encoder = model.config();
-        let specials = [0, 1, 2, 3, mask_token_id];
-        let vocab = MaskingVocab::new(specials, mask_token_id, 0..encoder.vocab_size)?;
+        let vocab = masking_vocab(model, specials)?;
         let options = (Kind::Float, model.device());
         let queue = |offset: i64| {
             let seed = config.losses.queue.seed.wrapping_add(offset);
@@ -224,66 +143,6 @@ impl<'a> KnowledgeTask<'a> {
     fn numbers(&self, values: &[i64]) -> Result<Tensor> {
         Ok(Tensor::f_from_slice(values)?.f_to_device(self.model.device())?)
     }
-}
-
-/// Hidden states `[B, L, H]` of padded rows.
-pub(super) fn encode(model: &Model, rows: &[&[i64]], train: bool) -> Result<Tensor> {
-    let inputs = Inputs {
-        attention_mask: pad_mask(rows, Device::Cpu)?,
-        ..Inputs::new(pad_rows(rows, model.config().pad_token_id, Device::Cpu)?)
-    };
-    Ok(model.encode(&inputs, train)?)
-}
-
-/// What stands for each of some descriptions, `[b, H]`.
-pub(super) fn pooled(
-    model: &Model,
-    rows: &[&[i64]],
-    pooling: Pooling,
-    train: bool,
-) -> Result<Tensor> {
-    let hidden = encode(model, rows, train)?;
-    match (pooling, pad_mask(rows, Device::Cpu)?) {
-        (Pooling::First, _) => Ok(hidden.f_select(1, 0)?),
-        (Pooling::Mean, None) => Ok(hidden.f_mean_dim([1i64].as_slice(), false, None::<Kind>)?),
-        (Pooling::Mean, Some(mask)) => {
-            let mask = mask.f_to_device(hidden.device())?.f_to_kind(hidden.f_kind()?)?;
-            let counts = mask.f_sum_dim_intlist([1i64].as_slice(), true, None::<Kind>)?;
-            let sums = hidden.f_mul(&mask.f_unsqueeze(2)?)?;
-            let sums = sums.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
-            Ok(sums.f_div(&counts)?)
-        }
-    }
-}
-
-/// The state of one position of each row: `[B, L, H]` to `[B, H]`.
-pub(super) fn at(hidden: &Tensor, places: &[i64]) -> Result<Tensor> {
-    let (rows, length, _) = hidden.size3()?;
-    let first = Tensor::f_arange(rows, (Kind::Int64, Device::Cpu))?.f_mul_scalar(length)?;
-    let index = first.f_add(&Tensor::f_from_slice(places)?)?.f_to_device(hidden.device())?;
-    Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &index)?)
-}
-
-/// The passage with its mention masked, and where that begins.
-pub(super) fn masked_query(
-    example: &MentionExample,
-    vocab: &MaskingVocab,
-    config: &EntityMaskingConfig,
-) -> Result<(Vec<i64>, i64)> {
-    let query = mask_mention(example, vocab, config)?;
-    Ok((query.ids, query.position))
-}
-
-fn mask_mention(
-    example: &MentionExample,
-    vocab: &MaskingVocab,
-    config: &EntityMaskingConfig,
-) -> Result<Query> {
-    let ids = wide(&example.input_ids);
-    let span = example.mention.start..example.mention.end;
-    let masked = entity_masking(ids.as_slice().into(), &[span], vocab, example.passage, config)?;
-    let query = masked.queries.first().context("a mention was not masked")?;
-    Ok(Query { ids: masked.input_ids, position: i64::try_from(query.position)? })
 }
 
 /// Positions that carry loss.
@@ -434,11 +293,13 @@ impl KnowledgeTask<'_> {
         let stopped = |error: Stopped| error.0;
         if !batch.queries.is_empty() {
             let model = self.model;
-            let pieces: Vec<&[(Query, Vec<i64>)]> = batch.queries.chunks(size).collect();
+            let pieces: Vec<&[(MaskedMention, Vec<i64>)]> = batch.queries.chunks(size).collect();
             let loss = cached_step(
                 &pieces,
                 device,
-                |rows: &&[(Query, Vec<i64>)]| mention_states(model, rows, pooling).map_err(Stopped),
+                |rows: &&[(MaskedMention, Vec<i64>)]| {
+                    mention_states(model, rows, pooling).map_err(Stopped)
+                },
                 |states| {
                     let loss = self.mep_loss(states, &batch.entities).map_err(Stopped)?;
                     loss.f_mul_scalar(parts.mep).map_err(|error| Stopped(error.into()))
@@ -466,28 +327,6 @@ impl KnowledgeTask<'_> {
     }
 }
 
-/// The states of the mentions' first tokens and of their descriptions, `[b, H]` each.
-fn mention_states(
-    model: &Model,
-    rows: &[(Query, Vec<i64>)],
-    pooling: Pooling,
-) -> Result<Vec<Tensor>> {
-    let passages: Vec<&[i64]> = rows.iter().map(|(query, _)| query.ids.as_slice()).collect();
-    let places: Vec<i64> = rows.iter().map(|(query, _)| query.position).collect();
-    let descriptions: Vec<&[i64]> = rows.iter().map(|(_, ids)| ids.as_slice()).collect();
-    Ok(vec![
-        at(&encode(model, &passages, true)?, &places)?,
-        pooled(model, &descriptions, pooling, true)?,
-    ])
-}
-
-/// The states of subjects and objects, `[b, H]` each.
-fn object_states(model: &Model, rows: &[ObjectExample], pooling: Pooling) -> Result<Vec<Tensor>> {
-    let subjects: Vec<&[i64]> = rows.iter().map(|row| row.subject_ids.as_slice()).collect();
-    let objects: Vec<&[i64]> = rows.iter().map(|row| row.object_ids.as_slice()).collect();
-    Ok(vec![pooled(model, &subjects, pooling, true)?, pooled(model, &objects, pooling, true)?])
-}
-
 fn pair(states: &[Tensor]) -> Result<(&Tensor, &Tensor)> {
     match states {
         [first, second] => Ok((first, second)),
@@ -499,14 +338,12 @@ fn pair(states: &[Tensor]) -> Result<(&Tensor, &Tensor)> {
 mod tests {
     use kg_triples::Language;
     use kg_triples::knowledge::{EncodedDescriptions, TokenSpan};
-    use objectives::QueueStart;
+    use objectives::{ContrastConfig, QueueStart};
     use xlmr_model::KnowledgeConfig;
 
     use super::*;
-    use crate::testing::model;
-    use crate::xlmk::FactSource;
-
-    const MASK: i64 = 4;
+    use crate::testing::{model, specials};
+    use crate::xlmk::{FactSource, LossConfig, Parts};
 
     /// Passages `<s> a b c … </s>` with a mention of two tokens, and a description each.
     fn mentions(count: u32) -> Mentions {
@@ -574,7 +411,8 @@ mod tests {
         .unwrap();
         let config = config(micro_batch, parts.clone());
         let mut task =
-            KnowledgeTask::new(&model, &heads, &mentions, Some(&facts), config, MASK, "").unwrap();
+            KnowledgeTask::new(&model, &heads, &mentions, Some(&facts), config, specials(), "")
+                .unwrap();
         let batch: Vec<usize> = (0..11).collect();
         let losses = task.losses(&mut step(&batch)).unwrap();
         if !losses.accumulated {
@@ -640,11 +478,12 @@ mod tests {
     #[test]
     fn the_query_is_the_state_of_a_mask_token() {
         let mentions = mentions(4);
-        let vocab = MaskingVocab::new([0, 1, 2, 3, MASK], MASK, 0..4000).unwrap();
+        let vocab = masking_vocab(&model(4000), specials()).unwrap();
+        let mask = specials().mask;
         for example in &mentions.train {
-            let (ids, place) = masked_query(example, &vocab, &Default::default()).unwrap();
-            assert_eq!((place, ids[2], ids[3]), (2, MASK, MASK));
-            assert_eq!(ids.len(), example.input_ids.len());
+            let query = mask_mention(example, &vocab, &Default::default()).unwrap();
+            assert_eq!((query.position, query.ids[2], query.ids[3]), (2, mask, mask));
+            assert_eq!(query.ids.len(), example.input_ids.len());
         }
     }
 }
