@@ -116,7 +116,7 @@ pub fn linear_cross_entropy(
     config: &LinearCrossEntropyConfig,
 ) -> Result<LinearCrossEntropyOutput, LossError> {
     let layer = TokenScores::linear(hidden, weight, bias);
-    let (count, vocabulary) = layer.expect()?;
+    let (count, vocabulary) = layer.checked_sizes()?;
     expect_shape("targets", targets, &[count], "[N]")?;
     expect_kind("targets", targets, Kind::Int64, "Int64")?;
     expect_device("targets", targets, "hidden", hidden.device())?;

@@ -53,7 +53,7 @@ impl<'a> TokenScores<'a> {
     }
 
     /// Checks shapes, dtypes and devices; N and V.
-    pub(crate) fn expect(&self) -> Result<(i64, i64), LossError> {
+    pub(crate) fn checked_sizes(&self) -> Result<(i64, i64), LossError> {
         match *self {
             Self::Logits(logits) => {
                 let sizes = expect_matrix("logits", logits, "[N, V]")?;
@@ -79,7 +79,7 @@ impl<'a> TokenScores<'a> {
 
     /// Checks the scores against `targets` `[N]`, every one of which must be a token.
     pub(crate) fn expect_targets(&self, targets: &Tensor) -> Result<(), LossError> {
-        let (count, vocabulary) = self.expect()?;
+        let (count, vocabulary) = self.checked_sizes()?;
         expect_shape("targets", targets, &[count], "[N]")?;
         expect_kind("targets", targets, tch::Kind::Int64, "Int64")?;
         expect_device("targets", targets, self.name(), self.device())?;

@@ -36,7 +36,7 @@ RowResults rows_of(const RowResults& rows, int64_t first, int64_t count) {
           narrowed(rows.scale, first, count), rows.unscale};
 }
 
-// The kernel may give large pages to memory that is about to be written as a whole: an eighth of the page faults' time.
+// The kernel may give large pages to memory that is about to be written as a whole: fewer page faults.
 void advise_large_pages(const Tensor& t) {
   constexpr uintptr_t kPage = 1 << 21;
   if (!t.is_cpu()) return;

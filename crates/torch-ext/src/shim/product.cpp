@@ -10,7 +10,7 @@ void mkldnn_matmul(const Tensor& mat1, const Tensor& mat2, const Tensor& result,
 }  // namespace at::native
 
 namespace {
-// Below this many multiplications the call costs more than the faster kernel saves.
+// Products of fewer multiplications are left to the default kernel.
 constexpr double kLarge = 1 << 22;
 
 bool onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) {
