@@ -10,6 +10,7 @@ pub mod evaluation;
 pub mod fingerprint;
 pub mod folder;
 pub mod injection;
+pub mod lakm;
 pub mod machine;
 pub mod mimetic;
 pub mod reading;

@@ -114,6 +114,8 @@ fn stop_words_by_every_rule() {
     for code in ["en", "de", "es", "fr", "ar", "hi", "vi", "zh", "zh-hant"] {
         assert!(StopWords::built_in(language(code), Units::Words).is_ok(), "{code}");
     }
+    let english = StopWords::built_in(language("en"), Units::Words).unwrap();
+    assert!(english.contains("the") && !english.contains("tree") && !english.contains("of the"));
     let error = StopWords::built_in(language("xx"), Units::Words).unwrap_err();
     assert!(error.to_string().contains("\"xx\""), "{error}");
     let unknown = record("xx", "a b", &[]);
@@ -186,9 +188,9 @@ fn characters_are_an_option_for_chinese() {
     let names: Vec<&str> = made[0].phrases.iter().map(|phrase| phrase.phrase.as_str()).collect();
     assert_eq!(names, ["华盛顿", "樱桃树"]);
     assert_eq!(at(&made[0]), [["华盛顿"], ["樱桃树"]]);
-    // Annex 29 keeps katakana and Latin letters together; characters do not.
-    assert_eq!(words("アメリカ abc", Units::Words).len(), 2);
-    assert_eq!(words("アメリカ abc", Units::Characters).len(), 7);
+    // Annex 29 keeps katakana together; characters do not, but for ASCII.
+    assert_eq!(words("アメリカ abc 1990年代", Units::Words).len(), 2 + 3);
+    assert_eq!(words("アメリカ abc 1990年代", Units::Characters).len(), 4 + 1 + 3);
     assert_eq!(words("नमस्ते", Units::Characters).len(), 4 - 1);
 }
 

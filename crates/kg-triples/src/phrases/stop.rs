@@ -72,6 +72,11 @@ impl StopWords {
         Ok(own)
     }
 
+    /// Whether a single unit, in lower case, is an entry.
+    pub fn contains(&self, word: &str) -> bool {
+        self.entries.contains([word.to_owned()].as_slice())
+    }
+
     fn has(&self, gram: &[Word]) -> bool {
         gram.len() <= self.longest
             && self.entries.contains(&gram.iter().map(|word| word.text.clone()).collect::<Vec<_>>())

@@ -8,7 +8,7 @@ pub enum Units {
     /// Words of Unicode Standard Annex 29, where each Han character is one.
     #[default]
     Words,
-    /// Letters and digits one by one (extended grapheme clusters), for writing without spaces.
+    /// Letters one by one (extended grapheme clusters), for writing without spaces; words and numbers in ASCII stay whole.
     Characters,
 }
 
@@ -60,8 +60,14 @@ pub fn words(text: &str, units: Units) -> Vec<Word> {
             }
         }
         Units::Characters => {
-            for (byte, unit) in text.grapheme_indices(true).filter(|(_, unit)| solid(unit)) {
-                add(byte, unit);
+            for (byte, word) in text.unicode_word_indices() {
+                if word.is_ascii() {
+                    add(byte, word);
+                    continue;
+                }
+                for (inner, unit) in word.grapheme_indices(true).filter(|(_, unit)| solid(unit)) {
+                    add(byte + inner, unit);
+                }
             }
         }
     }
