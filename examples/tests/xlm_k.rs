@@ -50,6 +50,12 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     }
     let found = summary(&out);
     assert_eq!(found["seeds"], json!([0]));
+    // Who counts pairs of languages knows nothing about pairs that were never trained.
+    let guesses = found["guesses"].as_array().unwrap();
+    assert_eq!(guesses.len(), 2);
+    let hits = |guess: usize, probe: &str| guesses[guess][probe]["hits_at_10"]["mean"].as_f64();
+    assert_eq!(hits(1, "xep"), Some(0.0));
+    assert!(hits(1, "xep_seen") >= hits(0, "xep_seen") && hits(0, "xep_seen") > Some(20.0));
     for arm in ["mlm", "xlm-k"] {
         for probe in ["xep_seen", "xor"] {
             let score = &found["arms"][arm][probe];

@@ -11,12 +11,15 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use examples::folder::{once, open};
 use examples::machine::Machine;
-use examples::xlmk::{Facts, KnowledgeTask, Mentions, Probe, RankedBy, TaskConfig};
+use examples::xlmk::{
+    Facts, Guess, KnowledgeTask, Languages, Mentions, Probe, RankedBy, TaskConfig, guess_entities,
+};
 use examples::{cli, vocabulary};
+use kg_triples::knowledge::MentionExample;
 use tokenizers::Tokenizer;
 use trainer::{Stage, fit};
 use transfer_eval::retrieval::Similarity;
-use xlmr_model::{Head, Knowledge, LoadOptions, Model, check_tokenizer};
+use xlmr_model::{Head, Knowledge, KnowledgeConfig, LoadOptions, Model, check_tokenizer};
 
 use recipe::{Arm, Recipe};
 use report::{ArmResult, Score};
@@ -43,7 +46,7 @@ struct Args {
     /// Runs the seeds 0 to N - 1 and reports the spread.
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
-    /// Runs the arms of an ablation in place of `run_arms`: those named `table4-*` or `fig4-*`.
+    /// Runs the arms of an ablation in place of `run_arms`: those named `table4-*`, `fig4-*` or `language-*`.
     #[arg(long)]
     ablate: Option<Ablation>,
     /// The run folder.
@@ -60,6 +63,8 @@ enum Ablation {
     Table4,
     /// Sizes of the queue
     Fig4,
+    /// What the language of a mention gives away
+    Language,
 }
 
 fn main() -> ExitCode {
@@ -78,6 +83,7 @@ fn start(args: &Args) -> Result<()> {
         let prefix = match ablation {
             Ablation::Table4 => "table4-",
             Ablation::Fig4 => "fig4-",
+            Ablation::Language => "language-",
         };
         let own = recipe.arms.keys().filter(|name| name.starts_with(prefix));
         recipe.run_arms = own.cloned().collect();
@@ -122,7 +128,8 @@ fn start(args: &Args) -> Result<()> {
             results.push((seed, name.clone(), result));
         }
     }
-    cli::say(format!("\n{}", report::write(&recipe, folder, &results)?))?;
+    let guesses = method.guesses()?;
+    cli::say(format!("\n{}", report::write(&recipe, folder, &guesses, &results)?))?;
     cli::say(format!("Everything is in {}.", folder.display()))?;
     Ok(())
 }
@@ -139,6 +146,28 @@ struct Method<'a> {
 }
 
 impl Method<'_> {
+    /// What counting the training examples is worth at XEP.
+    fn guesses(&self) -> Result<Vec<(&'static str, ArmResult)>> {
+        let candidates = &self.recipe.probe;
+        let score = |queries: &[MentionExample], guess| -> Result<Option<Score>> {
+            if queries.is_empty() {
+                return Ok(None);
+            }
+            Ok(Some(Score::from(&guess_entities(self.across, queries, guess, candidates)?)))
+        };
+        let guess = |guess| -> Result<ArmResult> {
+            Ok(ArmResult {
+                xep_seen: score(&self.across.seen, guess)?,
+                xep: score(&self.across.known, guess)?,
+                ..ArmResult::default()
+            })
+        };
+        Ok(vec![
+            ("Guess: the entity most trained in the language", guess(Guess::Entity)?),
+            ("Guess: the same with the description's language", guess(Guess::Pair)?),
+        ])
+    }
+
     /// Trains and probes one model.
     fn train(&self, seed: u64, name: &str, arm: &Arm, place: &Path) -> Result<ArmResult> {
         let recipe = self.recipe;
@@ -149,15 +178,22 @@ impl Method<'_> {
         if !loaded.missing.is_empty() {
             cli::say(format!("freshly initialised: {}", loaded.missing.join(", ")))?;
         }
-        let heads =
-            Knowledge::new(model.config(), &recipe.heads, self.facts.relations(), device, seed)?;
+        let losses = recipe.losses(arm);
+        let heads = KnowledgeConfig {
+            norm_sets: losses
+                .norm_by_language
+                .then(|| i64::try_from(Languages::new(self.across).count()))
+                .transpose()?,
+            ..recipe.heads.clone()
+        };
+        let heads = Knowledge::new(model.config(), &heads, self.facts.relations(), device, seed)?;
 
         // 3.2 to 3.4: masked entity prediction, object entailment, and their sum with masked language modelling.
         let mentions =
             if arm.parts.multilingual { self.across } else { self.within.context("arm")? };
         let config = TaskConfig {
             parts: arm.parts.clone(),
-            losses: recipe.losses(arm),
+            losses: losses.clone(),
             micro_batch: recipe.micro_batch,
             batch_size: recipe.pretraining.batch_size,
         };
@@ -187,14 +223,8 @@ impl Method<'_> {
 
         // Appendix B: XEP and XOR. What was not trained has no heads to be asked with.
         let start = Instant::now();
-        let probe = Probe::new(
-            self.across,
-            Some(self.facts),
-            &model,
-            specials,
-            &recipe.losses,
-            &recipe.probe,
-        )?;
+        let probe =
+            Probe::new(self.across, Some(self.facts), &model, specials, &losses, &recipe.probe)?;
         let by = |trained: bool, normalised: bool| match (trained, normalised) {
             (false, _) => RankedBy::States,
             (true, true) => RankedBy::Heads(Similarity::Cosine),

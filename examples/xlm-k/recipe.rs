@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use examples::folder::{self, RunRecipe};
 use examples::machine::Machine;
-use examples::xlmk::{FactSource, LossConfig, MentionSource, Parts, ProbeConfig};
+use examples::xlmk::{ContrastWithin, FactSource, LossConfig, MentionSource, Parts, ProbeConfig};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
 use xlmr_model::{Config, KnowledgeConfig};
@@ -56,6 +56,10 @@ pub struct Arm {
     pub parts: Parts,
     /// Rows of the queues; absent: `losses.queue.size`.
     pub queue_size: Option<i64>,
+    /// Absent: `losses.contrast_within`.
+    pub contrast_within: Option<ContrastWithin>,
+    /// Absent: `losses.norm_by_language`.
+    pub norm_by_language: Option<bool>,
 }
 
 impl Recipe {
@@ -74,6 +78,8 @@ impl Recipe {
         if let Some(size) = arm.queue_size {
             losses.queue.size = size;
         }
+        losses.contrast_within = arm.contrast_within.unwrap_or(losses.contrast_within);
+        losses.norm_by_language = arm.norm_by_language.unwrap_or(losses.norm_by_language);
         losses
     }
 

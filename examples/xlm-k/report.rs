@@ -135,6 +135,7 @@ struct Arm {
 #[derive(Serialize)]
 struct File<'a> {
     seeds: &'a [u64],
+    guesses: Vec<Arm>,
     arms: BTreeMap<String, Arm>,
 }
 
@@ -142,35 +143,43 @@ struct File<'a> {
 pub fn write(
     recipe: &Recipe,
     folder: &Path,
+    guesses: &[(&str, ArmResult)],
     results: &[(u64, String, ArmResult)],
 ) -> Result<String> {
+    let guesses: Vec<Arm> =
+        guesses.iter().map(|(title, own)| arm((*title).into(), &[own])).collect();
     let mut arms = BTreeMap::new();
     for name in &recipe.run_arms {
         let own: Vec<&ArmResult> =
             results.iter().filter(|(_, of, _)| of == name).map(|(_, _, result)| result).collect();
-        let over = |of: fn(&ArmResult) -> Option<&Score>| {
-            summary(&own.iter().map(|result| of(result)).collect::<Vec<_>>())
-        };
         let title = recipe.arms.get(name).and_then(|arm| arm.title.clone());
-        let arm = Arm {
-            title: title.unwrap_or_else(|| name.clone()),
-            xep_seen: over(|result| result.xep_seen.as_ref()),
-            xep: over(|result| result.xep.as_ref()),
-            xep_new: over(|result| result.xep_new.as_ref()),
-            xor: over(|result| result.xor.as_ref()),
-            tokens: own.iter().map(|result| result.tokens).sum::<u64>() / own.len().max(1) as u64,
-            seconds: mean_sd(own.iter().map(|result| result.seconds)).0,
-        };
-        arms.insert(name.clone(), arm);
+        arms.insert(name.clone(), arm(title.unwrap_or_else(|| name.clone()), &own));
     }
-    let text = table(recipe, &arms).context("no arm was run")?;
-    write_json(&folder.join("summary.json"), &File { seeds: &recipe.seeds, arms })?;
+    let text = table(recipe, &guesses, &arms).context("no arm was run")?;
+    write_json(&folder.join("summary.json"), &File { seeds: &recipe.seeds, guesses, arms })?;
     write_text(&folder.join("table.md"), &text)?;
     Ok(text)
 }
 
-fn table(recipe: &Recipe, arms: &BTreeMap<String, Arm>) -> Option<String> {
-    let rows: Vec<&Arm> = recipe.run_arms.iter().filter_map(|name| arms.get(name)).collect();
+/// One arm over its seeds.
+fn arm(title: String, own: &[&ArmResult]) -> Arm {
+    let over = |of: fn(&ArmResult) -> Option<&Score>| {
+        summary(&own.iter().map(|result| of(result)).collect::<Vec<_>>())
+    };
+    Arm {
+        title,
+        xep_seen: over(|result| result.xep_seen.as_ref()),
+        xep: over(|result| result.xep.as_ref()),
+        xep_new: over(|result| result.xep_new.as_ref()),
+        xor: over(|result| result.xor.as_ref()),
+        tokens: own.iter().map(|result| result.tokens).sum::<u64>() / own.len().max(1) as u64,
+        seconds: mean_sd(own.iter().map(|result| result.seconds)).0,
+    }
+}
+
+fn table(recipe: &Recipe, guesses: &[Arm], arms: &BTreeMap<String, Arm>) -> Option<String> {
+    let trained = recipe.run_arms.iter().filter_map(|name| arms.get(name));
+    let rows: Vec<&Arm> = guesses.iter().chain(trained).collect();
     let seen = |arm: &&&Arm| arm.xep_seen.is_some();
     let first = rows.iter().find(seen).and_then(|arm| arm.xep_seen.as_ref());
     let languages: Vec<&String> = first.map(|own| own.languages.keys().collect())?;

@@ -24,6 +24,10 @@ pub struct KnowledgeConfig {
     pub projection: ProjectionKind,
     /// d_p, the inner size of the heads; absent: H, as in the released code (the paper does not say).
     pub inner_size: Option<i64>,
+    /// S, how many sets of rows batch norm keeps statistics of, scale and shift being shared: one set per language takes what
+    /// tells languages apart out of the projections' means (an option of the released code); absent: all rows are one set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm_sets: Option<i64>,
 }
 
 /// Heads and relation embeddings of *XLM-K*: masked entity prediction (Eq. 1 and 2) and object entailment (Eq. 3 and 4).
@@ -90,20 +94,21 @@ impl Knowledge {
         Ok(Self { config, relations, hidden_size, tensors, heads, table, classifier })
     }
 
-    /// `z_q` of Eq. 1: the projected states `[B, H]` of the mentions' first tokens.
+    /// `z_q` of Eq. 1: the projected states `[B, H]` of the mentions' first tokens. `sets` as in [`Projection::apply`], empty
+    /// without [`norm_sets`](KnowledgeConfig::norm_sets); so in the other three.
     ///
     /// # Errors
     /// As [`Projection::apply`].
-    pub fn mep_query(&self, states: &Tensor, train: bool) -> Result<Tensor> {
-        self.heads[0].apply(states, train)
+    pub fn mep_query(&self, states: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
+        self.heads[0].apply(states, sets, train)
     }
 
     /// `z_k` of Eq. 2: the projected `<s>` states `[B, H]` of the descriptions.
     ///
     /// # Errors
     /// As [`Projection::apply`].
-    pub fn mep_key(&self, states: &Tensor, train: bool) -> Result<Tensor> {
-        self.heads[1].apply(states, train)
+    pub fn mep_key(&self, states: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
+        self.heads[1].apply(states, sets, train)
     }
 
     /// `z_q` of Eq. 3: the projected sums of the subjects' `<s>` states `[B, H]` and their relations' embeddings.
@@ -113,7 +118,13 @@ impl Knowledge {
     ///
     /// # Errors
     /// [`Error::Input`] for relations that do not exist; as [`Projection::apply`].
-    pub fn oe_query(&self, subjects: &Tensor, relations: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn oe_query(
+        &self,
+        subjects: &Tensor,
+        relations: &Tensor,
+        sets: &[usize],
+        train: bool,
+    ) -> Result<Tensor> {
         let count = i64::try_from(self.relations.len()).unwrap_or(i64::MAX);
         let outside = relations.f_lt(0)?.f_logical_or(&relations.f_ge(count)?)?;
         if relations.size() != [subjects.size().first().copied().unwrap_or(0)]
@@ -124,15 +135,15 @@ impl Knowledge {
             return Err(Error::input("relations", format!("[B] Int64 in 0..{count}"), got));
         }
         let sums = subjects.f_add(&self.table.f_index_select(0, relations)?)?;
-        self.heads[2].apply(&sums, train)
+        self.heads[2].apply(&sums, sets, train)
     }
 
     /// `z_k` of Eq. 4: the projected `<s>` states `[B, H]` of the objects' descriptions.
     ///
     /// # Errors
     /// As [`Projection::apply`].
-    pub fn oe_key(&self, states: &Tensor, train: bool) -> Result<Tensor> {
-        self.heads[3].apply(states, train)
+    pub fn oe_key(&self, states: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
+        self.heads[3].apply(states, sets, train)
     }
 
     /// Weight `[R, 2H]` and bias `[R]` of the relation classifier, which object entailment without contrast trains (§4.3).
@@ -236,6 +247,9 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
     if inner < 1 {
         return Err(Error::input("inner_size", "1 or more", inner.to_string()));
     }
+    if config.norm_sets.is_some_and(|sets| sets < 1) {
+        return Err(Error::input("norm_sets", "1 or more", format!("{:?}", config.norm_sets)));
+    }
     let mut sorted: Vec<&String> = relations.iter().collect();
     sorted.sort_unstable();
     if let Some([twice, _]) = sorted.windows(2).find(|pair| pair.first() == pair.last()) {
@@ -243,7 +257,9 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
     }
     let mut specs: Vec<(Spec, bool)> = HEADS
         .iter()
-        .flat_map(|name| Projection::specs(name, hidden, inner, config.projection))
+        .flat_map(|name| {
+            Projection::specs(name, hidden, inner, config.projection, config.norm_sets)
+        })
         .collect();
     let rows = i64::try_from(relations.len()).unwrap_or(i64::MAX);
     let [weight, bias] = CLASSIFIER;

@@ -1,4 +1,6 @@
 //! The projection heads of contrastive tasks.
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
@@ -28,11 +30,13 @@ pub struct Projection {
     norms: Option<(BatchNorm, BatchNorm)>,
 }
 
-/// Batch norm over the rows, with running statistics.
+/// Batch norm over the rows, with running statistics: of all rows, or of each set of rows.
 #[derive(Debug)]
 struct BatchNorm {
     affine: Option<(Tensor, Tensor)>,
+    /// `[H]`, or `[S, H]` for S sets
     mean: Tensor,
+    /// As `mean`
     variance: Tensor,
 }
 
@@ -42,29 +46,67 @@ const MOMENTUM: f64 = 0.1;
 const EPS: f64 = 1e-12;
 
 impl BatchNorm {
-    fn apply(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+    fn apply(&self, x: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
         let kind = x.f_kind()?;
         let x = if kind == Kind::Double { x.shallow_clone() } else { x.f_to_kind(Kind::Float)? };
-        if train && x.size().first().is_some_and(|&rows| rows < 2) {
-            return Err(Error::input("x", "at least 2 rows for batch norm in training", "1"));
-        }
+        let out = if self.mean.dim() == 1 {
+            if train && x.size().first().is_some_and(|&rows| rows < 2) {
+                return Err(Error::input("x", "at least 2 rows for batch norm in training", "1"));
+            }
+            self.normalise(&x, &self.mean, &self.variance, train)?
+        } else {
+            self.each_set(&x, sets, train)?
+        };
+        Ok(out.f_to_kind(kind)?)
+    }
+
+    fn normalise(&self, x: &Tensor, mean: &Tensor, var: &Tensor, train: bool) -> Result<Tensor> {
         let (weight, bias) = match &self.affine {
             Some((weight, bias)) => (Some(weight), Some(bias)),
             None => (None, None),
         };
-        let (mean, variance) = (Some(&self.mean), Some(&self.variance));
-        let out = x.f_batch_norm(weight, bias, mean, variance, train, MOMENTUM, EPS, false)?;
-        Ok(out.f_to_kind(kind)?)
+        let (mean, var) = (Some(mean), Some(var));
+        Ok(x.f_batch_norm(weight, bias, mean, var, train, MOMENTUM, EPS, false)?)
+    }
+
+    /// Each set's rows by themselves. One row has no variance, so it takes the running statistics in training too.
+    fn each_set(&self, x: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
+        let count = self.mean.size().first().copied().unwrap_or(0);
+        let mut rows_of: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for (row, &set) in (0..).zip(sets) {
+            rows_of.entry(i64::try_from(set).unwrap_or(i64::MAX)).or_default().push(row);
+        }
+        let rows = x.size().first().copied().unwrap_or(0);
+        let outside = rows_of.last_key_value().is_some_and(|(&set, _)| set >= count);
+        if i64::try_from(sets.len()) != Ok(rows) || outside {
+            let got = format!("{} numbers, the largest {:?}", sets.len(), sets.iter().max());
+            return Err(Error::input("sets", format!("{rows} numbers below {count}"), got));
+        }
+        let mut parts = Vec::with_capacity(rows_of.len());
+        let mut order = Vec::with_capacity(sets.len());
+        for (set, own) in rows_of {
+            let train = train && own.len() > 1;
+            let index = Tensor::f_from_slice(&own)?.f_to_device(x.device())?;
+            let (mean, var) = (self.mean.f_select(0, set)?, self.variance.f_select(0, set)?);
+            parts.push(self.normalise(&x.f_index_select(0, &index)?, &mean, &var, train)?);
+            order.extend(own);
+        }
+        if parts.is_empty() {
+            return Ok(x.shallow_clone());
+        }
+        let back = Tensor::f_from_slice(&order)?.f_argsort(0, false)?.f_to_device(x.device())?;
+        Ok(Tensor::f_cat(&parts, 0)?.f_index_select(0, &back)?)
     }
 }
 
 impl Projection {
-    /// The parameters and buffers under `name.`: name, shape, first value, whether it trains.
+    /// The parameters and buffers under `name.`: name, shape, first value, whether it trains. `sets` of running statistics.
     pub(crate) fn specs(
         name: &str,
         hidden: i64,
         inner: i64,
         kind: ProjectionKind,
+        sets: Option<i64>,
     ) -> Vec<(Spec, bool)> {
         let spec = |part: &str, shape: &[i64], init, trains| {
             (Spec { name: format!("{name}.{part}"), shape: shape.to_vec(), init }, trains)
@@ -74,13 +116,15 @@ impl Projection {
             spec("1.weight", &[hidden, inner], Init::Normal, true),
         ];
         if kind == ProjectionKind::BatchNorm {
+            let running = |size: i64| sets.map_or(vec![size], |sets| vec![sets, size]);
+            let (of_inner, of_hidden) = (running(inner), running(hidden));
             specs.extend([
                 spec("norm_0.weight", &[inner], Init::Ones, true),
                 spec("norm_0.bias", &[inner], Init::Zeros, true),
-                spec("norm_0.running_mean", &[inner], Init::Zeros, false),
-                spec("norm_0.running_var", &[inner], Init::Ones, false),
-                spec("norm_1.running_mean", &[hidden], Init::Zeros, false),
-                spec("norm_1.running_var", &[hidden], Init::Ones, false),
+                spec("norm_0.running_mean", &of_inner, Init::Zeros, false),
+                spec("norm_0.running_var", &of_inner, Init::Ones, false),
+                spec("norm_1.running_mean", &of_hidden, Init::Zeros, false),
+                spec("norm_1.running_var", &of_hidden, Init::Ones, false),
             ]);
         }
         specs
@@ -110,14 +154,17 @@ impl Projection {
         })
     }
 
-    /// The projected rows.
+    /// The projected rows. Where batch norm keeps statistics of several sets of rows, `sets` says which each row belongs to;
+    /// elsewhere it is not looked at.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; returns the same
+    /// - `sets`: B numbers
     ///
     /// # Errors
-    /// [`Error::Input`] if `x` is not `[B, H]`, or is a single row for batch norm in training; [`Error::Torch`].
-    pub fn apply(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+    /// [`Error::Input`] if `x` is not `[B, H]`, is a single row for batch norm in training, or `sets` does not fit;
+    /// [`Error::Torch`].
+    pub fn apply(&self, x: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
         let width = self.first.size().get(1).copied().unwrap_or(0);
         if x.dim() != 2 || x.size().last() != Some(&width) {
             return Err(Error::input("x", format!("[B, {width}]"), format!("{:?}", x.size())));
@@ -126,8 +173,8 @@ impl Projection {
         let Some((first, second)) = &self.norms else {
             return Ok(inner.f_relu()?.f_linear(&self.second, None::<&Tensor>)?);
         };
-        let inner = first.apply(&inner, train)?.f_relu()?;
-        second.apply(&inner.f_linear(&self.second, None::<&Tensor>)?, train)
+        let inner = first.apply(&inner, sets, train)?.f_relu()?;
+        second.apply(&inner.f_linear(&self.second, None::<&Tensor>)?, sets, train)
     }
 }
 

@@ -14,7 +14,7 @@ fn relations() -> Vec<String> {
 }
 
 fn knowledge(projection: ProjectionKind, seed: u64) -> Knowledge {
-    let config = KnowledgeConfig { projection, inner_size: None };
+    let config = KnowledgeConfig { projection, ..KnowledgeConfig::default() };
     Knowledge::new(&encoder(), &config, &relations(), Device::Cpu, seed).unwrap()
 }
 
@@ -75,10 +75,10 @@ fn plain_heads_compute_the_printed_equations() {
     let relation = Tensor::from_slice(&[2i64, 0, 1, 1, 2]);
     let sums = &x + find("relations.weight").index_select(0, &relation);
     for (got, want) in [
-        (knowledge.mep_query(&x, true), by_hand("mep_query", &x)),
-        (knowledge.mep_key(&x, false), by_hand("mep_key", &x)),
-        (knowledge.oe_query(&x, &relation, true), by_hand("oe_query", &sums)),
-        (knowledge.oe_key(&x, true), by_hand("oe_key", &x)),
+        (knowledge.mep_query(&x, &[], true), by_hand("mep_query", &x)),
+        (knowledge.mep_key(&x, &[], false), by_hand("mep_key", &x)),
+        (knowledge.oe_query(&x, &relation, &[], true), by_hand("oe_query", &sums)),
+        (knowledge.oe_key(&x, &[], true), by_hand("oe_key", &x)),
     ] {
         testkit_torch::assert_close("projection", &got.unwrap(), &want, 1e-6);
     }
@@ -88,7 +88,7 @@ fn plain_heads_compute_the_printed_equations() {
 fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     let knowledge = knowledge(ProjectionKind::BatchNorm, 3);
     let x = states(8);
-    let trained = knowledge.mep_key(&x, true).unwrap();
+    let trained = knowledge.mep_key(&x, &[], true).unwrap();
     // The last layer has no scale and shift: in training each column has mean 0 and variance 1.
     let (mean, variance) = (
         trained.mean_dim([0i64].as_slice(), false, Kind::Float),
@@ -97,9 +97,9 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     assert!(mean.abs().max().double_value(&[]) < 1e-5);
     testkit_torch::assert_close("variance", &variance, &variance.ones_like(), 1e-3);
     let one = x.narrow(0, 3, 1);
-    assert!(matches!(knowledge.mep_key(&one, true), Err(Error::Input { .. })));
+    assert!(matches!(knowledge.mep_key(&one, &[], true), Err(Error::Input { .. })));
     for _ in 0..200 {
-        let _ = knowledge.mep_key(&x, true).unwrap();
+        let _ = knowledge.mep_key(&x, &[], true).unwrap();
     }
     // A single row is judged by the running statistics, step by step as written out here.
     let all = [knowledge.named_parameters(), knowledge.named_buffers()];
@@ -114,10 +114,52 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     let inner = norm(one.matmul(&find("0.weight").tr()), 0);
     let inner = (inner * find("norm_0.weight") + find("norm_0.bias")).relu();
     let want = norm(inner.matmul(&find("1.weight").tr()), 1);
-    let alone = knowledge.mep_key(&one, false).unwrap();
+    let alone = knowledge.mep_key(&one, &[], false).unwrap();
     testkit_torch::assert_close("alone", &alone, &want, 1e-4);
-    let low = knowledge.mep_key(&x.to_kind(Kind::Float), false).unwrap();
+    let low = knowledge.mep_key(&x.to_kind(Kind::Float), &[], false).unwrap();
     assert_eq!(low.kind(), Kind::Float);
+}
+
+#[test]
+fn sets_of_rows_are_normalised_each_by_itself() {
+    let config = KnowledgeConfig {
+        projection: ProjectionKind::BatchNorm,
+        norm_sets: Some(3),
+        ..KnowledgeConfig::default()
+    };
+    let new = || Knowledge::new(&encoder(), &config, &relations(), Device::Cpu, 3).unwrap();
+    let (both, x) = (new(), states(9));
+    let sets = [0usize, 2, 0, 0, 2, 2, 0, 1, 2];
+    let together = both.mep_key(&x, &sets, true).unwrap();
+    let buffer = |of: &Knowledge, part: &str| {
+        let name = format!("knowledge.mep_key.{part}");
+        of.named_buffers().into_iter().find(|(own, _)| *own == name).unwrap().1
+    };
+    for set in [0usize, 2] {
+        let rows: Vec<i64> = (0..9).filter(|&row| sets[row as usize] == set).collect();
+        let rows = Tensor::from_slice(&rows);
+        // The same weights with statistics of one set: the seed and the names decide them.
+        let alone = knowledge(ProjectionKind::BatchNorm, 3);
+        let want = alone.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
+        testkit_torch::assert_close("rows", &together.index_select(0, &rows), &want, 1e-5);
+        for part in ["norm_0.running_mean", "norm_0.running_var", "norm_1.running_mean"] {
+            let (own, want) = (buffer(&both, part), buffer(&alone, part));
+            testkit_torch::assert_close(part, &own.get(set as i64), &want, 1e-6);
+        }
+    }
+    // Set 1 had one row, which has no variance: it was judged by, and left alone, the running statistics.
+    assert_eq!(buffer(&both, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
+    let judged = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
+    testkit_torch::assert_close("one row", &together.get(7), &judged, 1e-5);
+
+    let folder = tempfile::tempdir().unwrap();
+    both.save(folder.path()).unwrap();
+    let again = Knowledge::load(folder.path(), &encoder(), Device::Cpu).unwrap();
+    assert!(again.mep_key(&x, &sets, false).unwrap() == both.mep_key(&x, &sets, false).unwrap());
+    for wrong in [vec![], vec![0; 8], vec![3; 9]] {
+        let error = both.mep_key(&x, &wrong, false).unwrap_err();
+        assert!(error.to_string().contains("9 numbers below 3"), "{error}");
+    }
 }
 
 #[test]
@@ -125,7 +167,7 @@ fn a_saved_folder_comes_back_and_misfits_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for kind in [ProjectionKind::Plain, ProjectionKind::BatchNorm] {
         let first = knowledge(kind, 4);
-        let _ = first.mep_query(&states(6), true).unwrap();
+        let _ = first.mep_query(&states(6), &[], true).unwrap();
         first.save(folder.path()).unwrap();
         let again = Knowledge::load(folder.path(), &encoder(), Device::Cpu).unwrap();
         assert_eq!(again.relations(), relations());
@@ -155,11 +197,11 @@ fn what_does_not_fit_is_an_error() {
     let knowledge = knowledge(ProjectionKind::Plain, 5);
     let x = states(2);
     for relation in [[0i64, 3], [-1, 0]] {
-        let error = knowledge.oe_query(&x, &Tensor::from_slice(&relation), true);
+        let error = knowledge.oe_query(&x, &Tensor::from_slice(&relation), &[], true);
         assert!(matches!(error, Err(Error::Input { tensor: "relations", .. })));
     }
-    assert!(knowledge.oe_query(&x, &Tensor::from_slice(&[0i64]), true).is_err());
-    assert!(knowledge.mep_query(&x.view([4, 8]), true).is_err());
+    assert!(knowledge.oe_query(&x, &Tensor::from_slice(&[0i64]), &[], true).is_err());
+    assert!(knowledge.mep_query(&x.view([4, 8]), &[], true).is_err());
     let twice = vec!["P1".to_owned(), "P1".to_owned()];
     let config = KnowledgeConfig::default();
     assert!(Knowledge::new(&encoder(), &config, &twice, Device::Cpu, 0).is_err());

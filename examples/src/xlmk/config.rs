@@ -38,12 +38,30 @@ pub struct LossConfig {
     pub mention: EntityMaskingConfig,
     /// What stands for a description, a subject or an object.
     pub pooling: Pooling,
+    /// The heads of mentions and descriptions keep batch-norm statistics of each language by itself
+    /// ([`norm_sets`](xlmr_model::KnowledgeConfig::norm_sets)), so that what is common to a language does not tell its rows from
+    /// those of others.
+    pub norm_by_language: bool,
+    /// Which mentions are contrasted with each other.
+    pub contrast_within: ContrastWithin,
     /// Contrast of mentions with descriptions.
     pub mep: ContrastConfig,
     /// Contrast of subjects and relations with objects.
     pub oe: ContrastConfig,
     /// The queue of each contrast.
     pub queue: QueueConfig,
+}
+
+/// The mentions whose descriptions are each other's wrong candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContrastWithin {
+    /// All of them, as in the paper.
+    #[default]
+    All,
+    /// Those of one language; each language has a queue of its own. Then the language of a mention says nothing about which
+    /// candidate is right. Otherwise it does: some descriptions are trained with mentions of that language and others never.
+    MentionLanguage,
 }
 
 /// The state that stands for a description.

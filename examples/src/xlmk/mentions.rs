@@ -31,10 +31,12 @@ pub struct MentionSource {
     pub description_tokens: usize,
     /// How often each passage gives an example, each time with another mention and language.
     pub draws: u64,
-    /// Only this many entities, those with the most mentions, are trained, asked for and candidates; absent: all.
+    /// Only this many entities, those with the most mentions in many languages, are trained, asked for and candidates; absent: all.
     pub most_mentioned: Option<usize>,
     /// Exponent of the languages' sizes in the training examples.
     pub smoothing: f64,
+    /// Exponent of the entities' mentions in the training examples of a language: 1 as they come, less lets rare ones catch up.
+    pub entity_smoothing: f64,
     /// How an example is made of a passage.
     pub examples: MentionConfig,
     /// What is kept for the probe.
@@ -51,6 +53,7 @@ impl Default for MentionSource {
             draws: 1,
             most_mentioned: None,
             smoothing: 0.3,
+            entity_smoothing: 1.0,
             examples: MentionConfig::default(),
             held_out: HeldOut::default(),
         }
@@ -69,13 +72,15 @@ pub struct HeldOut {
     pub entities: f64,
     /// Queries of each probe at most.
     pub queries: usize,
+    /// Queries about one entity at most, so that guessing the most mentioned ones does not pay.
+    pub per_entity: Option<usize>,
     /// Decides what is held out.
     pub seed: u64,
 }
 
 impl Default for HeldOut {
     fn default() -> Self {
-        Self { texts: 0.1, pairs: 0.2, entities: 0.1, queries: 1000, seed: 0 }
+        Self { texts: 0.1, pairs: 0.2, entities: 0.1, queries: 1000, per_entity: None, seed: 0 }
     }
 }
 
@@ -98,6 +103,13 @@ pub struct Mentions {
 }
 
 impl Mentions {
+    /// The languages of mentions and descriptions.
+    pub fn languages(&self) -> BTreeSet<String> {
+        let known = self.entities.iter().flat_map(|entity| self.descriptions.of(entity));
+        let known = known.map(|(language, _)| language.to_string());
+        known.chain(self.train.iter().map(|example| example.language.to_string())).collect()
+    }
+
     /// Reads, links, encodes and divides. `multilingual: false` trains with descriptions in the passage's language; what is held
     /// out is always in another.
     ///
@@ -138,6 +150,14 @@ impl Mentions {
                 .cloned()
                 .collect();
             own.shuffle(&mut trainer::rng_for(held_out.seed, "queries", 0));
+            if let Some(most) = held_out.per_entity {
+                let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+                own.retain(|example| {
+                    let count = counts.entry(example.entity.clone()).or_default();
+                    *count += 1;
+                    *count <= most
+                });
+            }
             own.truncate(held_out.queries);
             own
         };
@@ -152,7 +172,7 @@ impl Mentions {
             known.len(),
             new.len()
         );
-        let train = balance(train, source.smoothing, held_out.seed);
+        let train = balance(train, source, held_out.seed);
         Ok(Self { train, seen: seen_pairs, known, new, descriptions: encoded, entities, report })
     }
 }
@@ -259,31 +279,59 @@ fn draw(
     Ok(all)
 }
 
-/// The `most` entities with the most mentions.
+/// The `most` entities with the most mentions in many languages: in the order of the sum of `ln(1 + mentions)` over languages.
 fn most_mentioned(texts: &[LinkedText], most: usize) -> BTreeSet<&str> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for mention in texts.iter().flat_map(|text| &text.mentions) {
-        *counts.entry(mention.entity.as_str()).or_default() += 1;
+    let mut counts: BTreeMap<&str, BTreeMap<Language, usize>> = BTreeMap::new();
+    for text in texts {
+        for mention in &text.mentions {
+            let own = counts.entry(mention.entity.as_str()).or_default();
+            *own.entry(text.language).or_default() += 1;
+        }
     }
-    let mut order: Vec<(&str, usize)> = counts.into_iter().collect();
-    order.sort_by_key(|&(entity, count)| (std::cmp::Reverse(count), entity));
+    let spread = |own: BTreeMap<Language, usize>| -> f64 {
+        own.into_values().map(|count| (count as f64).ln_1p()).sum()
+    };
+    let mut order: Vec<(&str, f64)> =
+        counts.into_iter().map(|(entity, own)| (entity, spread(own))).collect();
+    order.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
     order.into_iter().take(most).map(|(entity, _)| entity).collect()
 }
 
-/// As many examples, with each language's share in proportion to its size to the power of `smoothing`.
-fn balance(examples: Vec<MentionExample>, smoothing: f64, seed: u64) -> Vec<MentionExample> {
+/// As many examples, with each language's share in proportion to its size to the power of `smoothing`, and within a language
+/// each entity's to its number of examples to the power of `entity_smoothing`.
+fn balance(
+    examples: Vec<MentionExample>,
+    source: &MentionSource,
+    seed: u64,
+) -> Vec<MentionExample> {
     let total = examples.len();
-    let mut by_language: BTreeMap<Language, Vec<MentionExample>> = BTreeMap::new();
+    let mut groups: BTreeMap<Language, BTreeMap<String, Vec<MentionExample>>> = BTreeMap::new();
     for example in examples {
-        by_language.entry(example.language).or_default().push(example);
+        let own = groups.entry(example.language).or_default();
+        own.entry(example.entity.clone()).or_default().push(example);
     }
-    let weight = |count: usize| (count as f64).powf(smoothing);
-    let sum: f64 = by_language.values().map(|own| weight(own.len())).sum();
+    let size = |own: &BTreeMap<String, Vec<MentionExample>>| own.values().map(Vec::len).sum();
+    let sizes: Vec<usize> = groups.values().map(size).collect();
     let mut balanced = Vec::with_capacity(total);
-    for (language, mut own) in by_language {
-        let quota = (total as f64 * weight(own.len()) / sum).round() as usize;
-        own.shuffle(&mut trainer::rng_for(seed, language.as_str(), 0));
-        balanced.extend(own.iter().cycle().take(quota).cloned());
+    for ((language, own), quota) in groups.into_iter().zip(quotas(total, &sizes, source.smoothing))
+    {
+        let sizes: Vec<usize> = own.values().map(Vec::len).collect();
+        let mut rng = trainer::rng_for(seed, language.as_str(), 0);
+        for (mut own, quota) in
+            own.into_values().zip(quotas(quota, &sizes, source.entity_smoothing))
+        {
+            own.shuffle(&mut rng);
+            balanced.extend(own.iter().cycle().take(quota).cloned());
+        }
     }
+    // What is left over behind the last whole batch is then of no entity in particular.
+    balanced.shuffle(&mut trainer::rng_for(seed, "balanced", 0));
     balanced
+}
+
+/// `total` in shares in proportion to the sizes to the power of `smoothing`, each rounded.
+fn quotas(total: usize, sizes: &[usize], smoothing: f64) -> Vec<usize> {
+    let weight = |count: usize| (count as f64).powf(smoothing);
+    let sum: f64 = sizes.iter().map(|&count| weight(count)).sum();
+    sizes.iter().map(|&count| (total as f64 * weight(count) / sum).round() as usize).collect()
 }

@@ -1,4 +1,6 @@
 //! XEP and XOR: the right description among many, for a masked mention or for a subject and a relation.
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,14 +10,14 @@ use objectives::masking::{EntityMaskingConfig, MaskingVocab};
 use objectives::tch::{Device, Kind, Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, Query, RankConfig, RetrievalScore,
-    Similarity, rank_candidates, score_retrieval,
+    CandidateConfig, CandidateList, Description, GoldLanguage, PlacedQuery, Query, RankConfig,
+    RetrievalScore, Similarity, rank_candidates, score_retrieval,
 };
 use transfer_eval::xlmr::to_array;
 use xlmr_model::{Knowledge, Model, SpecialTokens};
 
 use super::states::{MaskedMention, at, encode, mask_mention, masking_vocab, pooled};
-use super::{Facts, LossConfig, Mentions, Pooling};
+use super::{Facts, Languages, LossConfig, Mentions, Pooling, one_set};
 
 /// Rows encoded at once.
 const ROWS: usize = 64;
@@ -28,6 +30,13 @@ pub struct ProbeConfig {
     pub candidates: usize,
 }
 
+impl ProbeConfig {
+    /// The paper's 32k unless something else is said.
+    fn size(&self) -> usize {
+        if self.candidates == 0 { 32_768 } else { self.candidates }
+    }
+}
+
 /// What stands for a query or a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RankedBy {
@@ -35,6 +44,15 @@ pub enum RankedBy {
     Heads(Similarity),
     /// The encoder's states alone, by cosine: a model whose heads were never trained.
     States,
+}
+
+/// What is counted to guess without reading, see [`guess_entities`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guess {
+    /// Trained mentions, in the query's language, of the candidate's entity.
+    Entity,
+    /// Those that were trained with a description in the candidate's language.
+    Pair,
 }
 
 /// The probes of one run: the same lists for every model.
@@ -45,7 +63,8 @@ pub struct Probe<'a> {
     masking: EntityMaskingConfig,
     pooling: Pooling,
     description_tokens: usize,
-    size: usize,
+    config: ProbeConfig,
+    languages: Option<Languages>,
 }
 
 impl<'a> Probe<'a> {
@@ -61,7 +80,6 @@ impl<'a> Probe<'a> {
     ) -> Result<Self> {
         let vocab = masking_vocab(model, specials)?;
         let description_tokens = usize::try_from(model.config().max_length())?;
-        let size = if config.candidates == 0 { 32_768 } else { config.candidates };
         Ok(Self {
             mentions,
             facts,
@@ -69,44 +87,22 @@ impl<'a> Probe<'a> {
             masking: losses.mention.clone(),
             pooling: losses.pooling,
             description_tokens,
-            size,
+            config: config.clone(),
+            languages: losses.norm_by_language.then(|| Languages::new(mentions)),
         })
     }
 
-    /// The list of candidates for some queries: one description for each entity, for those asked for in the language of the first
-    /// query's example.
-    fn mention_list(&self, queries: &[MentionExample]) -> Result<CandidateList> {
-        let mut chosen = std::collections::BTreeMap::new();
-        for example in queries {
-            chosen.entry(example.entity.as_str()).or_insert(example.description_language);
-        }
-        let mut descriptions = Vec::new();
-        for entity in &self.mentions.entities {
-            for (language, _) in self.mentions.descriptions.of(entity) {
-                if chosen.get(entity.as_str()).is_none_or(|own| own == language) {
-                    let language = language.to_string();
-                    descriptions.push(Description { entity: entity.clone(), language });
-                }
-            }
-        }
-        let asked: Vec<Query> = queries
-            .iter()
-            .enumerate()
-            .filter(|(_, example)| {
-                chosen.get(example.entity.as_str()) == Some(&example.description_language)
-            })
-            .map(|(k, example)| Query {
-                id: k.to_string(),
-                entity: example.entity.clone(),
-                language: example.language.to_string(),
-            })
-            .collect();
-        let config = CandidateConfig {
-            size: self.size.min(self.mentions.entities.len()),
-            gold_language: GoldLanguage::Any,
-            seed: 0,
-        };
-        Ok(CandidateList::draw(&descriptions, &asked, &config)?)
+    /// The batch-norm sets of rows in these languages; none where all rows are one set.
+    fn sets<'b>(&self, languages: impl Iterator<Item = &'b str>) -> Result<Vec<usize>> {
+        self.languages.as_ref().map_or_else(|| Ok(Vec::new()), |all| all.numbers(languages))
+    }
+
+    fn query_sets(&self, list: &CandidateList) -> Result<Vec<usize>> {
+        self.sets(list.queries.iter().map(|query| query.language.as_str()))
+    }
+
+    fn candidate_sets(&self, list: &CandidateList) -> Result<Vec<usize>> {
+        self.sets(list.candidates.iter().map(|candidate| candidate.language.as_str()))
     }
 
     /// XEP over `queries`; the list is written to `path`.
@@ -121,7 +117,7 @@ impl<'a> Probe<'a> {
         queries: &[MentionExample],
         path: &Path,
     ) -> Result<RetrievalScore> {
-        let list = self.mention_list(queries)?;
+        let list = mention_list(self.mentions, queries, &self.config)?;
         list.write(path)?;
         let mut rows = Vec::new();
         for query in &list.queries {
@@ -131,8 +127,9 @@ impl<'a> Probe<'a> {
                 mask_mention(example, &self.vocab, &self.masking)?;
             rows.push((ids, position));
         }
-        let asked = vectors(model, &rows, None, |states| match by {
-            RankedBy::Heads(_) => Ok(heads.mep_query(states, false)?),
+        let sets = self.query_sets(&list)?;
+        let asked = vectors(model, &rows, None, |states, among| match by {
+            RankedBy::Heads(_) => Ok(heads.mep_query(states, part(&sets, among), false)?),
             RankedBy::States => Ok(states.shallow_clone()),
         })?;
         let mut candidates = Vec::new();
@@ -142,8 +139,9 @@ impl<'a> Probe<'a> {
             let ids = ids.map(|(_, ids)| ids.iter().map(|&id| i64::from(id)).collect());
             candidates.push((ids.context("a candidate without a description")?, 0));
         }
-        let given = vectors(model, &candidates, Some(self.pooling), |states| match by {
-            RankedBy::Heads(_) => Ok(heads.mep_key(states, false)?),
+        let sets = self.candidate_sets(&list)?;
+        let given = vectors(model, &candidates, Some(self.pooling), |states, among| match by {
+            RankedBy::Heads(_) => Ok(heads.mep_key(states, part(&sets, among), false)?),
             RankedBy::States => Ok(states.shallow_clone()),
         })?;
         score(&list, &asked, &given, by)
@@ -199,18 +197,14 @@ impl<'a> Probe<'a> {
         let rows: Vec<(Vec<i64>, i64)> =
             placed.iter().map(|example| (example.subject_ids.clone(), 0)).collect();
         let relations: Vec<i64> = placed.iter().map(|example| example.relation).collect();
-        let mut first = 0;
-        let asked = vectors(model, &rows, Some(self.pooling), |states| {
-            let count = usize::try_from(states.size2()?.0)?;
-            let own = relations.get(first..first + count).context("relations")?;
-            first += count;
-            match by {
-                RankedBy::Heads(_) => {
-                    let own = Tensor::f_from_slice(own)?.f_to_device(states.device())?;
-                    Ok(heads.oe_query(states, &own, false)?)
-                }
-                RankedBy::States => Ok(states.shallow_clone()),
+        let sets = one_set(self.languages.as_ref(), list.queries.len());
+        let asked = vectors(model, &rows, Some(self.pooling), |states, among| match by {
+            RankedBy::Heads(_) => {
+                let own = relations.get(among.clone()).context("relations")?;
+                let own = Tensor::f_from_slice(own)?.f_to_device(states.device())?;
+                Ok(heads.oe_query(states, &own, part(&sets, among), false)?)
             }
+            RankedBy::States => Ok(states.shallow_clone()),
         })?;
         let candidates: Vec<(Vec<i64>, i64)> = list
             .candidates
@@ -221,12 +215,100 @@ impl<'a> Probe<'a> {
                 Ok((ids, 0))
             })
             .collect::<Result<_>>()?;
-        let given = vectors(model, &candidates, Some(self.pooling), |states| match by {
-            RankedBy::Heads(_) => Ok(heads.oe_key(states, false)?),
+        let sets = one_set(self.languages.as_ref(), list.candidates.len());
+        let given = vectors(model, &candidates, Some(self.pooling), |states, among| match by {
+            RankedBy::Heads(_) => Ok(heads.oe_key(states, part(&sets, among), false)?),
             RankedBy::States => Ok(states.shallow_clone()),
         })?;
         score(&list, &asked, &given, by)
     }
+}
+
+/// The numbers of some rows; none where there are none.
+fn part(sets: &[usize], rows: Range<usize>) -> &[usize] {
+    sets.get(rows).unwrap_or_default()
+}
+
+/// The list of candidates for some queries: one description for each entity, for those asked for in the language of the first
+/// query's example.
+fn mention_list(
+    mentions: &Mentions,
+    queries: &[MentionExample],
+    config: &ProbeConfig,
+) -> Result<CandidateList> {
+    let mut chosen = BTreeMap::new();
+    for example in queries {
+        chosen.entry(example.entity.as_str()).or_insert(example.description_language);
+    }
+    let mut descriptions = Vec::new();
+    for entity in &mentions.entities {
+        for (language, _) in mentions.descriptions.of(entity) {
+            if chosen.get(entity.as_str()).is_none_or(|own| own == language) {
+                let language = language.to_string();
+                descriptions.push(Description { entity: entity.clone(), language });
+            }
+        }
+    }
+    let asked: Vec<Query> = queries
+        .iter()
+        .enumerate()
+        .filter(|(_, example)| {
+            chosen.get(example.entity.as_str()) == Some(&example.description_language)
+        })
+        .map(|(k, example)| Query {
+            id: k.to_string(),
+            entity: example.entity.clone(),
+            language: example.language.to_string(),
+        })
+        .collect();
+    let config = CandidateConfig {
+        size: config.size().min(mentions.entities.len()),
+        gold_language: GoldLanguage::Any,
+        seed: 0,
+    };
+    Ok(CandidateList::draw(&descriptions, &asked, &config)?)
+}
+
+/// XEP by counting what was trained, without reading: a query's candidates in the order of how often `guess` met them. What a
+/// model knows beyond it, it has from the text.
+///
+/// # Errors
+/// If there is no query.
+pub fn guess_entities(
+    mentions: &Mentions,
+    queries: &[MentionExample],
+    guess: Guess,
+    config: &ProbeConfig,
+) -> Result<RetrievalScore> {
+    let list = mention_list(mentions, queries, config)?;
+    let mut counts: BTreeMap<(&str, &str, Option<&str>), usize> = BTreeMap::new();
+    for example in &mentions.train {
+        let description = match guess {
+            Guess::Entity => None,
+            Guess::Pair => Some(example.description_language.as_str()),
+        };
+        let key = (example.entity.as_str(), example.language.as_str(), description);
+        *counts.entry(key).or_default() += 1;
+    }
+    let count = |candidate: &Description, language: &str| {
+        let description = match guess {
+            Guess::Entity => None,
+            Guess::Pair => Some(candidate.language.as_str()),
+        };
+        counts.get(&(candidate.entity.as_str(), language, description)).copied().unwrap_or(0)
+    };
+    let rank = |query: &PlacedQuery| -> Result<usize> {
+        let gold = list.candidates.get(query.gold).context("gold")?;
+        let gold = count(gold, &query.language);
+        // Candidates stand in random order, so the place decides between equals at random.
+        let ahead = list.candidates.iter().enumerate().filter(|(place, candidate)| {
+            let own = count(candidate, &query.language);
+            own > gold || (own == gold && *place < query.gold)
+        });
+        Ok(1 + ahead.count())
+    };
+    let ranks: Vec<usize> = list.queries.iter().map(rank).collect::<Result<_>>()?;
+    Ok(score_retrieval(&list, &ranks)?)
 }
 
 fn score(
@@ -244,23 +326,24 @@ fn score(
     Ok(score_retrieval(list, &ranks)?)
 }
 
-/// One vector per row, `[N, H]` float32: `project` of what stands for the row, or, without `pooling`, of the state at its place.
+/// One vector per row, `[N, H]` float32: `project` of what stands for the row and of its place, or, without `pooling`, of the state at its place.
 fn vectors(
     model: &Model,
     rows: &[(Vec<i64>, i64)],
     pooling: Option<Pooling>,
-    mut project: impl FnMut(&Tensor) -> Result<Tensor>,
+    project: impl Fn(&Tensor, Range<usize>) -> Result<Tensor>,
 ) -> Result<Array2<f32>> {
     no_grad(|| {
         let mut parts = Vec::new();
-        for rows in rows.chunks(ROWS) {
+        for (k, rows) in rows.chunks(ROWS).enumerate() {
+            let among = k * ROWS..k * ROWS + rows.len();
             let ids: Vec<&[i64]> = rows.iter().map(|(ids, _)| ids.as_slice()).collect();
             let places: Vec<i64> = rows.iter().map(|(_, place)| *place).collect();
             let states = match pooling {
                 None => at(&encode(model, &ids, false)?, &places)?,
                 Some(pooling) => pooled(model, &ids, pooling, false)?,
             };
-            parts.push(project(&states)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
+            parts.push(project(&states, among)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
         }
         Ok(to_array("vectors", &Tensor::f_cat(&parts, 0)?)?)
     })

@@ -1,5 +1,8 @@
 //! The joint task of XLM-K: masked language modelling, masked entity prediction and object entailment (Eq. 6).
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
+use kg_triples::Language;
 use kg_triples::knowledge::MentionExample;
 use objectives::masking::{MaskingVocab, mlm_masking};
 use objectives::tch::{Device, Kind, Tensor};
@@ -14,7 +17,7 @@ use xlmr_model::{Knowledge, Model, SpecialTokens};
 use super::states::{
     MaskedMention, encode, mask_mention, masking_vocab, mention_states, object_states, wide,
 };
-use super::{Facts, Mentions, ObjectExample, TaskConfig};
+use super::{ContrastWithin, Facts, Languages, Mentions, ObjectExample, TaskConfig, one_set};
 
 /// Mentions and facts as a training task.
 pub struct KnowledgeTask<'a> {
@@ -25,8 +28,22 @@ pub struct KnowledgeTask<'a> {
     config: TaskConfig,
     vocab: MaskingVocab,
     lengths: Vec<usize>,
-    queues: [NegativeQueue; 2],
+    /// Where each language has batch-norm statistics of its own.
+    languages: Option<Languages>,
+    groups: BTreeMap<Language, usize>,
+    /// One for each group of mentions.
+    mep_queues: Vec<NegativeQueue>,
+    oe_queue: NegativeQueue,
     fingerprint: String,
+}
+
+/// The group of each language whose mentions are contrasted with each other alone; one of all without languages.
+fn groups(mentions: &[MentionExample], within: ContrastWithin) -> BTreeMap<Language, usize> {
+    if within == ContrastWithin::All {
+        return BTreeMap::new();
+    }
+    let languages: BTreeSet<Language> = mentions.iter().map(|example| example.language).collect();
+    languages.into_iter().zip(0..).collect()
 }
 
 /// One example's ids, and what is to be predicted in them.
@@ -41,8 +58,19 @@ struct Batch {
     description_mlm: Vec<Row>,
     queries: Vec<(MaskedMention, Vec<i64>)>,
     entities: Vec<i64>,
+    /// The group of each mention.
+    groups: Vec<usize>,
+    /// The batch-norm set of each mention and of its description.
+    mention_sets: [Vec<usize>; 2],
     objects: Vec<ObjectExample>,
     object_numbers: Vec<i64>,
+}
+
+const OE_QUEUE: &str = "oe_queue";
+
+/// The name in checkpoints of the queue of a group of mentions.
+fn mep_queue_name(group: usize) -> String {
+    format!("mep_queue.{group}")
 }
 
 /// A number for an entity, the same for equal names.
@@ -78,9 +106,36 @@ impl<'a> KnowledgeTask<'a> {
         if whole > 0 {
             lengths.truncate(whole);
         }
+        let by_language = config.losses.norm_by_language;
+        let languages = by_language.then(|| Languages::new(mentions));
+        let groups = groups(&mentions.train, config.losses.contrast_within);
         let fingerprint = format!("{fingerprint} {config:?}");
-        let queues = [queue(0)?, queue(1)?];
-        Ok(Self { model, heads, mentions, facts, config, vocab, lengths, queues, fingerprint })
+        let mep_queues =
+            (0..groups.len().max(1)).map(|k| queue(2 * k as i64)).collect::<Result<_, _>>()?;
+        let oe_queue = queue(1)?;
+        Ok(Self {
+            model,
+            heads,
+            mentions,
+            facts,
+            config,
+            vocab,
+            lengths,
+            languages,
+            groups,
+            mep_queues,
+            oe_queue,
+            fingerprint,
+        })
+    }
+
+    /// The batch-norm sets of rows in these languages; none where all rows are one set.
+    fn sets<'b>(&self, languages: impl Iterator<Item = &'b str>) -> Result<Vec<usize>> {
+        self.languages.as_ref().map_or_else(|| Ok(Vec::new()), |all| all.numbers(languages))
+    }
+
+    fn group(&self, language: Language) -> usize {
+        self.groups.get(&language).copied().unwrap_or(0)
     }
 
     fn batch(&self, step: &mut Step<'_>) -> Result<Batch> {
@@ -118,6 +173,11 @@ impl<'a> KnowledgeTask<'a> {
             description_mlm,
             queries,
             entities: examples.iter().map(|example| number_of(&example.entity)).collect(),
+            groups: examples.iter().map(|example| self.group(example.language)).collect(),
+            mention_sets: [
+                self.sets(examples.iter().map(|example| example.language.as_str()))?,
+                self.sets(examples.iter().map(|example| example.description_language.as_str()))?,
+            ],
             object_numbers: objects.iter().map(|example| number_of(&example.object)).collect(),
             objects,
         })
@@ -186,7 +246,9 @@ impl Task for KnowledgeTask<'_> {
 
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
         let mut state = self.heads.named_buffers();
-        for (name, queue) in ["mep_queue", "oe_queue"].iter().zip(&self.queues) {
+        let mep = self.mep_queues.iter().enumerate();
+        let queues = mep.map(|(k, queue)| (mep_queue_name(k), queue));
+        for (name, queue) in queues.chain([(OE_QUEUE.to_owned(), &self.oe_queue)]) {
             let own = queue.tensors()?;
             state.extend(own.into_iter().map(|(part, tensor)| (format!("{name}.{part}"), tensor)));
         }
@@ -195,7 +257,9 @@ impl Task for KnowledgeTask<'_> {
 
     fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
         self.heads.restore_buffers(state)?;
-        for (name, queue) in ["mep_queue", "oe_queue"].iter().zip(&mut self.queues) {
+        let mep = self.mep_queues.iter_mut().enumerate();
+        let queues = mep.map(|(k, queue)| (mep_queue_name(k), queue));
+        for (name, queue) in queues.chain([(OE_QUEUE.to_owned(), &mut self.oe_queue)]) {
             queue.restore(|part| state.get(&format!("{name}.{part}")))?;
         }
         Ok(())
@@ -204,13 +268,28 @@ impl Task for KnowledgeTask<'_> {
 
 impl KnowledgeTask<'_> {
     /// The contrast of mentions with descriptions over the whole batch, from their states.
-    fn mep_loss(&mut self, states: &[Tensor], entities: &[i64]) -> Result<Tensor> {
+    fn mep_loss(&mut self, states: &[Tensor], batch: &Batch) -> Result<Tensor> {
         let (query, key) = pair(states)?;
-        let (query, key) = (self.heads.mep_query(query, true)?, self.heads.mep_key(key, true)?);
-        let ids = self.numbers(entities)?;
-        let rows = ContrastRows { ids: Some(&ids), valid: None };
-        let [queue, _] = &mut self.queues;
-        Ok(mep(&query, &key, queue, &rows, &self.config.losses.mep)?)
+        let [mentions, descriptions] = &batch.mention_sets;
+        let query = self.heads.mep_query(query, mentions, true)?;
+        let key = self.heads.mep_key(key, descriptions, true)?;
+        let ids = self.numbers(&batch.entities)?;
+        let mut losses = Vec::new();
+        for (group, queue) in self.mep_queues.iter_mut().enumerate() {
+            let own = (0..).zip(&batch.groups).filter(|(_, of)| **of == group);
+            let own: Vec<i64> = own.map(|(row, _)| row).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let share = own.len() as f64 / batch.groups.len() as f64;
+            let own = Tensor::f_from_slice(&own)?.f_to_device(query.device())?;
+            let rows = |of: &Tensor| of.f_index_select(0, &own);
+            let ids = rows(&ids)?;
+            let among = ContrastRows { ids: Some(&ids), valid: None };
+            let loss = mep(&rows(&query)?, &rows(&key)?, queue, &among, &self.config.losses.mep)?;
+            losses.push(loss.f_mul_scalar(share)?);
+        }
+        Ok(Tensor::f_stack(&losses, 0)?.f_sum(None::<Kind>)?)
     }
 
     /// The same for subjects and relations with objects, or the relation read off both.
@@ -230,12 +309,12 @@ impl KnowledgeTask<'_> {
                 &config,
             )?);
         }
-        let query = self.heads.oe_query(subject, &relations, true)?;
-        let key = self.heads.oe_key(object, true)?;
+        let sets = one_set(self.languages.as_ref(), batch.objects.len());
+        let query = self.heads.oe_query(subject, &relations, &sets, true)?;
+        let key = self.heads.oe_key(object, &sets, true)?;
         let ids = self.numbers(&batch.object_numbers)?;
         let rows = ContrastRows { ids: Some(&ids), valid: None };
-        let [_, queue] = &mut self.queues;
-        Ok(oe(&query, &key, queue, &rows, &self.config.losses.oe)?)
+        Ok(oe(&query, &key, &mut self.oe_queue, &rows, &self.config.losses.oe)?)
     }
 
     /// All losses in one graph.
@@ -254,7 +333,7 @@ impl KnowledgeTask<'_> {
         }
         if !batch.queries.is_empty() {
             let states = mention_states(self.model, &batch.queries, pooling)?;
-            terms.push(("mep", parts.mep, self.mep_loss(&states, &batch.entities)?));
+            terms.push(("mep", parts.mep, self.mep_loss(&states, batch)?));
         }
         if !batch.objects.is_empty() {
             let states = object_states(self.model, &batch.objects, pooling)?;
@@ -301,7 +380,7 @@ impl KnowledgeTask<'_> {
                     mention_states(model, rows, pooling).map_err(Stopped)
                 },
                 |states| {
-                    let loss = self.mep_loss(states, &batch.entities).map_err(Stopped)?;
+                    let loss = self.mep_loss(states, batch).map_err(Stopped)?;
                     loss.f_mul_scalar(parts.mep).map_err(|error| Stopped(error.into()))
                 },
             )
@@ -462,6 +541,36 @@ mod tests {
                 assert!(error < 1e-5, "{name}: {error:e}");
             }
         }
+    }
+
+    #[test]
+    fn mentions_of_another_language_are_no_candidates() {
+        let (model, facts) = (model(4000), facts());
+        let mut mentions = mentions(11);
+        for (k, example) in mentions.train.iter_mut().enumerate() {
+            example.language = Language::new(["en", "es"][k % 2]).unwrap();
+        }
+        let only = Parts { mlm: 0.0, oe: 0.0, ..Parts::default() };
+        let of = KnowledgeConfig::default();
+        let loss = |batch: &[usize], within: ContrastWithin| {
+            let heads =
+                Knowledge::new(model.config(), &of, facts.relations(), Device::Cpu, 1).unwrap();
+            let mut config = config(100, only.clone());
+            config.losses.contrast_within = within;
+            config.losses.queue.start = QueueStart::Empty;
+            let facts = Some(&facts);
+            let mut task =
+                KnowledgeTask::new(&model, &heads, &mentions, facts, config, specials(), "")
+                    .unwrap();
+            task.losses(&mut step(batch)).unwrap().total.double_value(&[])
+        };
+        let all: Vec<usize> = (0..11).collect();
+        let (even, odd) = ([0usize, 2, 4, 6, 8, 10], [1usize, 3, 5, 7, 9]);
+        let apart = loss(&even, ContrastWithin::All) * 6.0 / 11.0
+            + loss(&odd, ContrastWithin::All) * 5.0 / 11.0;
+        let within = loss(&all, ContrastWithin::MentionLanguage);
+        assert!((within - apart).abs() < 1e-5, "{within} and {apart}");
+        assert!((loss(&all, ContrastWithin::All) - apart).abs() > 1e-2);
     }
 
     #[test]
