@@ -133,6 +133,7 @@ fn inside(
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // lists of spans, some of one
 mod tests {
     use super::*;
     use kg_triples::phrases::PhraseOccurrences;

@@ -253,7 +253,7 @@ mod tests {
         });
         assert_eq!(one, two);
         // The questions of the first 8 of 48 articles, in their order.
-        let file = mlqa_eval::Dataset::read(&data("xquad").join("xquad.es.json")).unwrap();
+        let file = mlqa_eval::Dataset::read(data("xquad").join("xquad.es.json")).unwrap();
         let mut titles: Vec<&str> = file.questions.iter().map(|own| &*own.title).collect();
         titles.dedup();
         let first = file.questions.iter().take_while(|own| *own.title != *titles[8]);
