@@ -12,6 +12,7 @@ pub mod folder;
 pub mod injection;
 pub mod machine;
 pub mod mimetic;
+pub mod projection;
 pub mod reading;
 pub mod recipe;
 pub mod results;

@@ -61,8 +61,9 @@ pub fn project(
     span: Range<usize>,
     config: &ProjectConfig,
 ) -> Result<Option<Range<usize>>, TranslateError> {
-    let refuse =
-        |what, expected: &str, got| Err(TranslateError::Projection { what, expected: expected.into(), got });
+    let refuse = |what, expected: &str, got| {
+        Err(TranslateError::Projection { what, expected: expected.into(), got })
+    };
     if span.start >= span.end || span.end > similarity.nrows() {
         let rows = similarity.nrows();
         return refuse("span", "a part of the source tokens", format!("{span:?} of {rows}"));

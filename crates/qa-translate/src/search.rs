@@ -58,9 +58,8 @@ pub fn search(
     if wanted.is_empty() {
         return Err(SearchFault::NotFound);
     }
-    let same = |a: char, b: char| {
-        a == b || (config.ignore_case && a.to_lowercase().eq(b.to_lowercase()))
-    };
+    let same =
+        |a: char, b: char| a == b || (config.ignore_case && a.to_lowercase().eq(b.to_lowercase()));
     let matches = |window: &[char]| window.iter().zip(&wanted).all(|(&a, &b)| same(a, b));
     let windows = text.windows(wanted.len()).enumerate();
     let starts = windows.filter(|(_, window)| matches(window)).map(|(start, _)| start);

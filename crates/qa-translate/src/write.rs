@@ -11,8 +11,7 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Tran
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| refuse(error.into()))?;
     bytes.push(b'\n');
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(TranslateError::io(folder, "create the folder"))?;
+        std::fs::create_dir_all(folder).map_err(TranslateError::io(folder, "create the folder"))?;
     }
     whole_file::write(path, bytes).map_err(refuse)
 }

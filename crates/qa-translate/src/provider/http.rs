@@ -211,7 +211,10 @@ const LARGEST_REPLY: u64 = 64 << 20;
 
 /// Whether trying again cannot help.
 fn lasting(error: &ureq::Error) -> bool {
-    matches!(error, ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::RequireHttpsOnly(_))
+    matches!(
+        error,
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::RequireHttpsOnly(_)
+    )
 }
 
 fn retry_after<B>(response: &Response<B>) -> Option<Duration> {

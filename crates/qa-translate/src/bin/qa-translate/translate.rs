@@ -31,7 +31,12 @@ pub struct Args {
     #[arg(long, default_value = "en", value_name = "LANG")]
     from: Language,
     /// Languages to translate into
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…", required_unless_present = "parallel")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LANG,…",
+        required_unless_present = "parallel"
+    )]
     to: Vec<Language>,
     #[command(flatten)]
     provider: Provider,
@@ -118,8 +123,7 @@ pub fn run(args: &Args) -> Done {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             };
-            let translated =
-                translate(&source, args.from, to, &mut translator, &config, progress)?;
+            let translated = translate(&source, args.from, to, &mut translator, &config, progress)?;
             bar.finish_and_clear();
             finish(translated)?;
         }
