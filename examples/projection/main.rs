@@ -53,6 +53,9 @@ struct Args {
     /// auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// CPU threads; 0: one per core.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
     /// The folder for table.md and summary.json.
     #[arg(long, default_value = "runs/projection")]
     out: PathBuf,
@@ -90,7 +93,7 @@ struct Summary<'a> {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let machine = Machine::set_up(&args.device, 0, "auto")?;
+    let machine = Machine::set_up(&args.device, args.threads, "auto")?;
     let (model, _) = Model::load(&args.model, &[], machine.device, LoadOptions::default())?;
     let tokenizer = vocabulary::read(&args.model.join("tokenizer.json"))?;
     let mut config = ProjectionConfig {

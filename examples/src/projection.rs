@@ -252,8 +252,8 @@ mod tests {
 
     #[test]
     fn windows_overlap_and_every_token_is_taken_once() {
-        assert_eq!(cuts(7, 10), [0..7]);
-        assert_eq!(cuts(10, 10), [0..10]);
+        assert_eq!(cuts(7, 10), std::slice::from_ref(&(0..7)));
+        assert_eq!(cuts(10, 10), std::slice::from_ref(&(0..10)));
         assert_eq!(cuts(22, 10), [0..10, 5..15, 10..20, 12..22]);
         assert_eq!(kept(&cuts(22, 10)), [0..7, 7..12, 12..16, 16..22]);
         for count in 1..60 {

@@ -161,7 +161,7 @@ pub fn answer_types(score: &Score, types: &BTreeMap<String, String>) -> AnswerTy
     }
     let mut types: Vec<TypeScore> =
         by_type.into_iter().map(|(name, own)| of_type(name, &own)).collect();
-    types.sort_by(|a, b| b.questions.cmp(&a.questions));
+    types.sort_by_key(|one| std::cmp::Reverse(one.questions));
     let all: Vec<&QuestionScore> = score.per_question.iter().collect();
     AnswerTypes { types, all: of_type("all", &all) }
 }

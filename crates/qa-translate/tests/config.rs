@@ -1,4 +1,5 @@
 //! Settings from files.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 use mlqa_eval::Language;
 use qa_translate::{
     HttpConfig, Links, MixConfig, Pairs, ProjectConfig, SearchConfig, TranslateConfig,

@@ -1,4 +1,5 @@
 //! The HTTP translator against a small server.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! Marking an answer and reading it back.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 use proptest::prelude::*;
 use qa_translate::{MarkerFault, TranslateError, mark, recover};
 

@@ -1,4 +1,5 @@
 //! Questions and passages of different languages.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
 //! Spans carried over by similarity.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 use ndarray::{Array2, array};
 use proptest::prelude::*;
 use qa_translate::{Links, ProjectConfig, TranslateError, project};
@@ -78,10 +79,14 @@ fn bad_input_is_refused() {
         );
     }
     for value in [f32::NAN, f32::INFINITY] {
-        let mut bad = flat.clone();
-        bad[(2, 3)] = value;
-        let error = project(bad.view(), 0..1, &ProjectConfig::default()).unwrap_err();
-        assert!(error.to_string().contains("row 2, column 3"), "{error}");
+        // In the row of the span, and in the column of its best target.
+        for place in [(1, 3), (2, 0)] {
+            let mut bad = flat.clone();
+            bad[place] = value;
+            let error = project(bad.view(), 1..2, &ProjectConfig::default()).unwrap_err();
+            let said = format!("row {}, column {}", place.0, place.1);
+            assert!(error.to_string().contains(&said), "{error}");
+        }
     }
     assert_eq!(run(&Array2::zeros((2, 0)), 0..1), None);
 }

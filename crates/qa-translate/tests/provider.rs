@@ -1,4 +1,5 @@
 //! Translations from files and the cache.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use std::fs;
@@ -9,7 +10,7 @@ use qa_translate::provider::MissingText;
 use qa_translate::{Cached, FileTranslator, TranslateError, Translator};
 
 fn line(to: &str, source: &str, target: &str) -> String {
-    format!("{}\n", serde_json::json!({"from": "en", "to": to, "source": source, "target": target}))
+    format!("{{\"from\":\"en\",\"to\":\"{to}\",\"source\":\"{source}\",\"target\":\"{target}\"}}\n")
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Searching a translated answer.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 use proptest::prelude::*;
 use qa_translate::{Occurrence, SearchConfig, SearchFault, search};
 

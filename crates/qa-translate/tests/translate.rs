@@ -1,4 +1,5 @@
 //! Data sets through a translator, and data that is translated already.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use common::{By, dataset, question};
