@@ -13,6 +13,7 @@ pub mod injection;
 pub mod lakm;
 pub mod machine;
 pub mod mimetic;
+pub mod projection;
 pub mod reading;
 pub mod recipe;
 pub mod results;

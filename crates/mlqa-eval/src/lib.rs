@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod answer_types;
 mod compare;
 mod coverage;
 mod dataset;
@@ -21,6 +22,7 @@ mod unicode;
 mod unicode_tables;
 mod windows;
 
+pub use answer_types::{AnswerTypes, FEW, TypeScore, TypedDataset, answer_types};
 pub use compare::{Compared, compare, compared_markdown};
 pub use coverage::{Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, coverage};
 pub use dataset::{Answer, Dataset, Question, pair};

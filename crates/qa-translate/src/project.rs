@@ -42,7 +42,7 @@ impl Default for ProjectConfig {
 /// span that covers the rest. Of equally similar tokens the first is the best one, so the result is always the same.
 ///
 /// # Shapes
-/// - `similarity`: `[source tokens, target tokens]` f32, all finite, as the cosines of hidden states
+/// - `similarity`: `[source tokens, target tokens]` f32, finite, as the cosines of hidden states
 ///
 /// ```
 /// use ndarray::array;
@@ -55,7 +55,8 @@ impl Default for ProjectConfig {
 /// ```
 ///
 /// # Errors
-/// [`TranslateError::Projection`] if `span` is empty or leaves the matrix, or a similarity is not finite.
+/// [`TranslateError::Projection`] if `span` is empty or leaves the matrix, or a similarity in a row or column
+/// that is looked at is not finite.
 pub fn project(
     similarity: ArrayView2<'_, f32>,
     span: Range<usize>,
@@ -68,41 +69,63 @@ pub fn project(
         let rows = similarity.nrows();
         return refuse("span", "a part of the source tokens", format!("{span:?} of {rows}"));
     }
-    if let Some(((row, column), value)) =
-        similarity.indexed_iter().find(|(_, value)| !value.is_finite())
-    {
-        let got = format!("{value} in row {row}, column {column}");
-        return refuse("similarity", "finite values", got);
-    }
     let mut links: Vec<(usize, f32)> = Vec::with_capacity(span.len());
     for source in span {
-        let Some((target, value)) = best(similarity.index_axis(Axis(0), source)) else { continue };
-        let back = || best(similarity.index_axis(Axis(1), target)).map(|(source, _)| source);
-        let linked = config.links == Links::SourceBest || back() == Some(source);
+        let row = similarity.index_axis(Axis(0), source);
+        let Some((target, value)) = best(row, |column| (source, column))? else { continue };
+        let linked = config.links == Links::SourceBest || {
+            let column = similarity.index_axis(Axis(1), target);
+            best(column, |row| (row, target))?.is_some_and(|(back, _)| back == source)
+        };
         if linked && value >= config.min_similarity {
             links.push((target, value));
         }
     }
-    links.sort_by(|a, b| a.0.cmp(&b.0));
-    let parts = links.chunk_by(|a, b| b.0 - a.0 <= config.max_gap.saturating_add(1));
-    let strength = |part: &[(usize, f32)]| -> (usize, f64) {
-        (part.len(), part.iter().map(|&(_, value)| f64::from(value)).sum())
-    };
-    let mut chosen: Option<(&[(usize, f32)], (usize, f64))> = None;
-    for part in parts {
-        let own = strength(part);
-        if chosen.is_none_or(|(_, best)| own.0 > best.0 || (own.0 == best.0 && own.1 > best.1)) {
-            chosen = Some((part, own));
+    links.sort_by_key(|&(target, _)| target);
+    let mut chosen: Option<Part> = None;
+    for part in links.chunk_by(|a, b| b.0 - a.0 <= config.max_gap.saturating_add(1)) {
+        let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
+        let strength = part.iter().map(|&(_, value)| f64::from(value)).sum();
+        let own = Part { links: part.len(), strength, span: first.0..last.0 + 1 };
+        if chosen.as_ref().is_none_or(|best| own.beats(best)) {
+            chosen = Some(own);
         }
     }
-    Ok(chosen.and_then(|(part, _)| Some(part.first()?.0..part.last()?.0 + 1)))
+    Ok(chosen.map(|part| part.span))
 }
 
-/// The first of the greatest values and its place.
-fn best(row: ArrayView1<'_, f32>) -> Option<(usize, f32)> {
-    let better = |best: Option<(usize, f32)>, (place, &value): (usize, &f32)| match best {
-        Some((_, known)) if known >= value => best,
-        _ => Some((place, value)),
-    };
-    row.iter().enumerate().fold(None, better)
+/// Linked target tokens that stand together.
+struct Part {
+    links: usize,
+    /// Their summed similarity.
+    strength: f64,
+    span: Range<usize>,
+}
+
+impl Part {
+    fn beats(&self, other: &Self) -> bool {
+        self.links > other.links || (self.links == other.links && self.strength > other.strength)
+    }
+}
+
+/// The first of the greatest values and its place; `at` says where in the matrix a value stands.
+fn best(
+    values: ArrayView1<'_, f32>,
+    at: impl Fn(usize) -> (usize, usize),
+) -> Result<Option<(usize, f32)>, TranslateError> {
+    let mut best: Option<(usize, f32)> = None;
+    for (place, &value) in values.iter().enumerate() {
+        if !value.is_finite() {
+            let (row, column) = at(place);
+            return Err(TranslateError::Projection {
+                what: "similarity",
+                expected: "finite values".into(),
+                got: format!("{value} in row {row}, column {column}"),
+            });
+        }
+        if best.is_none_or(|(_, known)| value > known) {
+            best = Some((place, value));
+        }
+    }
+    Ok(best)
 }

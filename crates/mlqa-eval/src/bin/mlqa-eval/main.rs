@@ -10,6 +10,7 @@ mod coverage;
 mod matrix;
 mod score;
 mod tables;
+mod types;
 
 /// Scores cross-lingual extractive question answering: MLQA, XQuAD, SQuAD v1.1.
 #[derive(Parser)]
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   mlqa-eval score test-context-en-question-de.json predictions.json en
   mlqa-eval matrix --data MLQA_V1/test --predictions run/predictions --out run
+  mlqa-eval types mtqa-test.en.jsonl predictions.json en
   mlqa-eval check dev-context-vi-question-vi.json
   mlqa-eval compare --table 000-1 --run run/matrix.json
   mlqa-eval tables --table 001-1 --model xlm-k --format csv
@@ -34,6 +36,7 @@ Exit code: 0, or 2 with one line on standard error.";
 #[derive(Subcommand)]
 enum Command {
     Score(score::Args),
+    Types(types::Args),
     Check(check::Args),
     Matrix(matrix::Args),
     Coverage(coverage::Args),
@@ -56,6 +59,7 @@ impl From<EvalError> for Stop {
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Score(args) => score::run(&args),
+        Command::Types(args) => types::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Coverage(args) => coverage::run(&args),
