@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod boundary;
 mod compare;
 mod coverage;
 mod dataset;
@@ -21,6 +22,9 @@ mod unicode;
 mod unicode_tables;
 mod windows;
 
+pub use boundary::{
+    BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class, boundary_table,
+};
 pub use compare::{Compared, compare, compared_markdown};
 pub use coverage::{Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, coverage};
 pub use dataset::{Answer, Dataset, Question, pair};

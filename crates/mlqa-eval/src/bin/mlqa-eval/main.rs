@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mlqa_eval::EvalError;
 
+mod boundary;
 mod check;
 mod coverage;
 mod matrix;
@@ -36,6 +37,7 @@ enum Command {
     Score(score::Args),
     Check(check::Args),
     Matrix(matrix::Args),
+    Boundary(boundary::Args),
     Coverage(coverage::Args),
     Tables(tables::Args),
     Compare(tables::CompareArgs),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Score(args) => score::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Boundary(args) => boundary::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Tables(args) => tables::run(&args),
         Command::Compare(args) => tables::run_compare(&args),
