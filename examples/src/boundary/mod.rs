@@ -4,6 +4,8 @@ mod candidates;
 mod config;
 mod score;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use candidates::{CandidateReport, Candidates, MinedReader};
 pub use config::{BoundaryConfig, BoundaryTerms, CandidateConfig};
