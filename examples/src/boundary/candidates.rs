@@ -59,8 +59,14 @@ pub struct MinedReader<'a> {
     pub batch_size: usize,
 }
 
-const FINGERPRINT: &str = "fingerprint";
-const REPORT: &str = "report";
+/// What the file keeps beside the tensors; one entry, since several have no fixed order.
+#[derive(Deserialize, Serialize)]
+struct Record {
+    fingerprint: String,
+    report: CandidateReport,
+}
+
+const RECORD: &str = "record";
 const NAMES: [&str; 4] = ["starts", "ends", "valid", "gold_index"];
 
 impl Candidates {
@@ -77,28 +83,28 @@ impl Candidates {
         let fingerprint = reader.fingerprint(config)?;
         if path.exists() {
             let file = TensorFile::open(path)?;
-            if file.metadata(FINGERPRINT).as_deref() == Some(&fingerprint) {
-                return Ok((Self::read(&file)?, true));
+            let record = file.metadata(RECORD);
+            let record = record.and_then(|text| serde_json::from_str::<Record>(&text).ok());
+            if let Some(record) = record.filter(|record| record.fingerprint == fingerprint) {
+                return Ok((Self::read(&file, record.report)?, true));
             }
         }
         let mined = reader.mine(config)?;
-        let report = serde_json::to_string(&mined.report)?;
+        let record = Record { fingerprint, report: mined.report.clone() };
+        let record = serde_json::to_string(&record)?;
         let tensors = [&mined.starts, &mined.ends, &mined.valid, &mined.gold_index];
-        let metadata = [(FINGERPRINT, fingerprint.as_str()), (REPORT, report.as_str())];
-        write_tensors(path, NAMES.into_iter().zip(tensors), &metadata)?;
+        write_tensors(path, NAMES.into_iter().zip(tensors), &[(RECORD, record.as_str())])?;
         Ok((mined, false))
     }
 
-    fn read(file: &TensorFile) -> Result<Self> {
-        let name = || file.path().display().to_string();
-        let report = file.metadata(REPORT).with_context(name)?;
+    fn read(file: &TensorFile, report: CandidateReport) -> Result<Self> {
         let [starts, ends, valid, gold_index] = NAMES;
         Ok(Self {
             starts: file.read(starts)?,
             ends: file.read(ends)?,
             valid: file.read(valid)?,
             gold_index: file.read(gold_index)?,
-            report: serde_json::from_str(&report).with_context(name)?,
+            report,
         })
     }
 
