@@ -341,6 +341,9 @@ impl RunRecipe for Recipe {
             bail!("run_arms: no arm is called {name:?} (arms: {})", known.join(", "));
         }
         for (name, arm) in &self.arms {
+            if ["before", "stage-one"].contains(&name.as_str()) {
+                bail!("arms.{name}: this name is the first stage's; give the arm another");
+            }
             let (boundary, candidates) = self.boundary(arm);
             boundary.validate().with_context(|| format!("arms.{name}"))?;
             candidates.validate().with_context(|| format!("arms.{name}"))?;

@@ -196,6 +196,7 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         ("boundary.hard.weighting=soft", "weighting"),
         ("candidates.count=0", "candidates.count = 0"),
         ("arms.hl.candidates=0", "arms.hl"),
+        ("arms.before.alpha=0.5", "arms.before"),
         ("run_arms=[\"none\"]", "no arm is called"),
         ("windows.max_length=4000", "windows.max_length = 4000"),
         ("evaluation.top_k=[30]", "evaluation.top_k"),
