@@ -134,14 +134,19 @@ fn average(files: &[FileScore], of: impl Fn(&FileScore) -> Option<f64>) -> Optio
     values.filter(|values| !values.is_empty()).map(|values| mean_sd(values.into_iter()).0)
 }
 
+/// Over seeds, where every one of them has it.
+fn measured(
+    models: &[&ModelResult],
+    set: &str,
+    of: impl Fn(&[FileScore]) -> Option<(f64, f64)>,
+) -> Option<Measured> {
+    let seeds: Option<Vec<(f64, f64)>> = models.iter().map(|model| of(files(model, set))).collect();
+    seeds.map(|seeds| Measured::over(&seeds))
+}
+
 fn summary(models: &[&ModelResult], set: &str) -> SetSummary {
     let mut summary = SetSummary::default();
     let first = models.first().map(|model| files(model, set)).unwrap_or_default();
-    let pairs = |of: &dyn Fn(&[FileScore]) -> Option<(f64, f64)>| -> Option<Measured> {
-        let seeds: Option<Vec<(f64, f64)>> =
-            models.iter().map(|model| of(files(model, set))).collect();
-        seeds.map(|seeds| Measured::over(&seeds))
-    };
     let languages: Vec<Language> = first.iter().map(|file| file.context).collect();
     type Of = fn(&FileScore) -> Option<(f64, f64)>;
     let rules: [(&mut BTreeMap<String, Measured>, Of); 2] = [
@@ -150,11 +155,12 @@ fn summary(models: &[&ModelResult], set: &str) -> SetSummary {
     ];
     for (scores, of) in rules {
         for language in &languages {
-            let own =
-                pairs(&|files| files.iter().find(|file| file.context == *language).and_then(of));
+            let own = measured(models, set, |files| {
+                files.iter().find(|file| file.context == *language).and_then(of)
+            });
             scores.extend(own.map(|own| (language.to_string(), own)));
         }
-        let own = pairs(&|files| {
+        let own = measured(models, set, |files| {
             let f1 = average(files, |file| of(file).map(|pair| pair.0))?;
             Some((f1, average(files, |file| of(file).map(|pair| pair.1))?))
         });
