@@ -3,8 +3,10 @@
 //! Each paper has a folder beside this one; its `main.rs` reads like the paper's method section.
 
 pub mod best_epoch;
+pub mod boundary;
 pub mod cli;
 pub mod cloze;
+pub mod cloze_questions;
 pub mod corpus;
 pub mod evaluation;
 pub mod fingerprint;

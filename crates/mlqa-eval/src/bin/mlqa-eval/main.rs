@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mlqa_eval::EvalError;
 
+mod boundary;
 mod check;
 mod coverage;
 mod matrix;
@@ -39,6 +40,7 @@ enum Command {
     Types(types::Args),
     Check(check::Args),
     Matrix(matrix::Args),
+    Boundary(boundary::Args),
     Coverage(coverage::Args),
     Tables(tables::Args),
     Compare(tables::CompareArgs),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Types(args) => types::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Boundary(args) => boundary::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Tables(args) => tables::run(&args),
         Command::Compare(args) => tables::run_compare(&args),
