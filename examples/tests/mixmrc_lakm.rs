@@ -106,7 +106,8 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
         let mut command = program("mixmrc-lakm");
         command.args(["examples/mixmrc-lakm/recipe.toml", "--model", "data/base", "--out"]);
         command.arg(&out).args(["--set", "threads=1", "--set", "windows.max_length=158"]);
-        command.args(["--set", "lakm_max_length=128", "--set", "training.steps=2"]);
+        command.args(["--set", "windows.doc_stride=32", "--set", "lakm_max_length=128"]);
+        command.args(["--set", "training.steps=2"]);
         command.args(["--set", "languages=[\"en\", \"de\"]", "--set", "training.batch_size=4"]);
         command.args(["--set", "evaluation.contexts=[\"en\", \"de\"]"]);
         command.args(["--set", "evaluation.split=test", "--set", "run_arms=[\"mixmrc\"]"]);
