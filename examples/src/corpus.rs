@@ -105,23 +105,27 @@ impl CorpusConfig {
 
 /// Paragraphs of all but the last `held_out` articles, each once.
 fn training_paragraphs(path: &Path, held_out: usize) -> Result<Vec<String>> {
+    let mut articles = articles(path)?;
+    articles.truncate(articles.len().saturating_sub(held_out));
+    Ok(articles.into_iter().flatten().collect())
+}
+
+/// The paragraphs of each article of a SQuAD-style file, each once, in file order.
+///
+/// # Errors
+/// Naming the file if it cannot be read.
+pub fn articles(path: &Path) -> Result<Vec<Vec<String>>> {
     let dataset = mlqa_eval::Dataset::read(path)?;
-    let mut articles: Vec<&str> = Vec::new();
+    let mut articles: Vec<(&str, Vec<String>)> = Vec::new();
     for question in &dataset.questions {
-        if articles.last() != Some(&&*question.title) {
-            articles.push(&question.title);
+        if articles.last().is_none_or(|(title, _)| *title != &*question.title) {
+            articles.push((&question.title, Vec::new()));
+        }
+        if let Some((_, own)) = articles.last_mut()
+            && own.last().map(String::as_str) != Some(&*question.context)
+        {
+            own.push(question.context.to_string());
         }
     }
-    let keep = articles.len().saturating_sub(held_out);
-    let mut paragraphs: Vec<String> = Vec::new();
-    let mut article = 0;
-    for question in &dataset.questions {
-        if articles.get(article) != Some(&&*question.title) {
-            article += 1;
-        }
-        if article < keep && paragraphs.last().map(String::as_str) != Some(&*question.context) {
-            paragraphs.push(question.context.to_string());
-        }
-    }
-    Ok(paragraphs)
+    Ok(articles.into_iter().map(|(_, own)| own).collect())
 }

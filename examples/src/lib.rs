@@ -3,15 +3,19 @@
 //! Each paper has a folder beside this one; its `main.rs` reads like the paper's method section.
 
 pub mod best_epoch;
+pub mod boundary;
 pub mod cli;
 pub mod cloze;
+pub mod cloze_questions;
 pub mod corpus;
 pub mod evaluation;
 pub mod fingerprint;
 pub mod folder;
 pub mod injection;
+pub mod lakm;
 pub mod machine;
 pub mod mimetic;
+pub mod projection;
 pub mod reading;
 pub mod recipe;
 pub mod results;

@@ -262,7 +262,7 @@ impl ReadingTask<'_> {
 }
 
 /// One past the question's last token.
-fn question_end(window: &Window) -> usize {
+pub(crate) fn question_end(window: &Window) -> usize {
     let separators = window
         .input_ids
         .get(..window.context_start)

@@ -13,6 +13,7 @@ mod tsv;
 pub mod jsonl;
 pub mod knowledge;
 pub mod linked;
+pub mod phrases;
 pub mod questions;
 pub mod sample;
 pub mod sequence;

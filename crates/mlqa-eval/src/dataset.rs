@@ -75,7 +75,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a file. Keys that SQuAD v1.1 does not have (as `subtype`) are ignored.
+    /// Reads a file. Keys that SQuAD v1.1 does not have are ignored; for `subtype` see
+    /// [`TypedDataset`](crate::TypedDataset).
     ///
     /// # Errors
     /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is not a SQuAD file;
@@ -147,7 +148,7 @@ impl Dataset {
         self.questions.iter().filter_map(|q| q.check_answers(&self.path).err()).collect()
     }
 
-    fn check_ids(&self) -> Result<(), EvalError> {
+    pub(crate) fn check_ids(&self) -> Result<(), EvalError> {
         let mut seen = HashSet::with_capacity(self.questions.len());
         match self.questions.iter().find(|question| !seen.insert(question.id.as_str())) {
             None => Ok(()),

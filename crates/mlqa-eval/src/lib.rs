@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod answer_types;
+mod boundary;
 mod compare;
 mod coverage;
 mod dataset;
@@ -21,6 +23,10 @@ mod unicode;
 mod unicode_tables;
 mod windows;
 
+pub use answer_types::{AnswerTypes, FEW, TypeScore, TypedDataset, answer_types};
+pub use boundary::{
+    BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class, boundary_table,
+};
 pub use compare::{Compared, compare, compared_markdown};
 pub use coverage::{Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, coverage};
 pub use dataset::{Answer, Dataset, Question, pair};

@@ -1,4 +1,6 @@
 //! Answer texts as the official scorers compare them.
+use std::ops::Range;
+
 use crate::Language;
 use crate::unicode::{is_punctuation, is_space, is_word, lower};
 
@@ -19,14 +21,68 @@ impl Normalization {
     /// also around every character of U+4E00..U+9FA5.
     pub fn tokens(self, text: &str) -> Vec<String> {
         let mut text = lower(text);
-        match self {
-            Self::Mlqa(_) => text.retain(|c| !is_punctuation(c)),
-            Self::SquadEn => text.retain(|c| !c.is_ascii_punctuation()),
-        }
+        text.retain(|c| !self.deletes(c));
         let text = without_articles(&text, self.language());
         match self {
             Self::Mlqa(Language::Zh) => split_mixed(&text),
             _ => split(&text).map(str::to_owned).collect(),
+        }
+    }
+
+    /// The part of a text between what normalisation deletes at its ends: white space, punctuation and articles. Empty if that
+    /// is all of it.
+    pub(crate) fn edges(self, text: &[char]) -> Range<usize> {
+        let mut kept: Vec<(usize, char)> =
+            text.iter().copied().enumerate().filter(|&(_, c)| !self.deletes(c)).collect();
+        loop {
+            let before = kept.len();
+            let solid = kept.iter().position(|&(_, c)| !is_space(c)).unwrap_or(kept.len());
+            kept.drain(..solid);
+            let solid = kept.iter().rposition(|&(_, c)| !is_space(c)).map_or(0, |at| at + 1);
+            kept.truncate(solid);
+            kept.drain(..self.leading_article(&kept));
+            kept.truncate(kept.len() - self.trailing_article(&kept));
+            if kept.len() == before {
+                break;
+            }
+        }
+        match (kept.first(), kept.last()) {
+            (Some(&(from, _)), Some(&(to, _))) => from..to + 1,
+            _ => 0..0,
+        }
+    }
+
+    /// Code points of the article that a text begins with.
+    fn leading_article(self, text: &[(usize, char)]) -> usize {
+        if self.language() == Language::Ar {
+            let lead: String = text.iter().take(2).map(|&(_, c)| c).collect();
+            return if lead == ARABIC_ARTICLE { 2 } else { 0 };
+        }
+        let to = text.iter().position(|&(_, c)| !is_word(c)).unwrap_or(text.len());
+        self.article(text.get(..to).unwrap_or_default())
+    }
+
+    /// Code points of the article that a text ends with.
+    fn trailing_article(self, text: &[(usize, char)]) -> usize {
+        if self.language() == Language::Ar {
+            let tail: String =
+                text.iter().skip(text.len().saturating_sub(2)).map(|&(_, c)| c).collect();
+            return if tail == ARABIC_ARTICLE { 2 } else { 0 };
+        }
+        let from = text.iter().rposition(|&(_, c)| !is_word(c)).map_or(0, |at| at + 1);
+        self.article(text.get(from..).unwrap_or_default())
+    }
+
+    /// Code points of a word that is an article, or 0.
+    fn article(self, word: &[(usize, char)]) -> usize {
+        let text: String = word.iter().map(|&(_, c)| c).collect();
+        if articles(self.language()).contains(&lower(&text).as_str()) { word.len() } else { 0 }
+    }
+
+    fn deletes(self, c: char) -> bool {
+        match self {
+            Self::Mlqa(_) => is_punctuation(c),
+            Self::SquadEn => c.is_ascii_punctuation(),
         }
     }
 
@@ -70,6 +126,8 @@ fn is_han(c: char) -> bool {
     matches!(c, '\u{4e00}'..='\u{9fa5}')
 }
 
+const ARABIC_ARTICLE: &str = "\u{627}\u{644}";
+
 fn articles(language: Language) -> &'static [&'static str] {
     match language {
         Language::En => &["a", "an", "the"],
@@ -89,7 +147,7 @@ fn articles(language: Language) -> &'static [&'static str] {
 /// words.
 fn without_articles(text: &str, language: Language) -> String {
     if language == Language::Ar {
-        return text.replace("\u{627}\u{644}", " ");
+        return text.replace(ARABIC_ARTICLE, " ");
     }
     let articles = articles(language);
     if articles.is_empty() {

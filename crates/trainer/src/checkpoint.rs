@@ -34,8 +34,8 @@ pub struct Checkpoint {
     pub environment: Environment,
     /// Sum of losses since the last line of metrics, and how many steps it holds.
     pub pending: (f64, u64),
-    /// The same for the named parts.
-    pub pending_parts: std::collections::BTreeMap<String, f64>,
+    /// The same for each named part, and how many batches had it.
+    pub pending_parts: std::collections::BTreeMap<String, (f64, u64)>,
 }
 
 /// What the task keeps beside the parameters; absent where it keeps nothing.

@@ -1,7 +1,7 @@
 //! Every hyper-parameter of a training stage.
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, TrainError};
+use crate::{Result, TrainError, Updates};
 
 /// What the learning rate does after warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -65,6 +65,9 @@ pub struct TrainConfig {
     pub log_steps: u64,
     /// Decides the order of examples, dropout and the task's own draws.
     pub seed: u64,
+    /// When several tasks in turn change the parameters, see [`fit_tasks`](crate::fit_tasks).
+    #[serde(skip_serializing_if = "is_default")]
+    pub updates: Updates,
 }
 
 impl Default for TrainConfig {
@@ -86,8 +89,14 @@ impl Default for TrainConfig {
             keep_checkpoints: 2,
             log_steps: 10,
             seed: 42,
+            updates: Updates::Sequential,
         }
     }
+}
+
+/// Left out where it is written, as it says nothing about a single task.
+fn is_default(updates: &Updates) -> bool {
+    *updates == Updates::default()
 }
 
 impl TrainConfig {
@@ -177,5 +186,21 @@ impl TrainConfig {
     pub fn total_steps(&self, examples: usize) -> u64 {
         let batches = examples.div_ceil(self.batch_size.max(1)) as u64;
         self.steps.unwrap_or(batches * self.epochs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_are_written_only_where_they_say_something() {
+        let plain = serde_json::to_string(&TrainConfig::default()).unwrap();
+        assert!(!plain.contains("updates"), "{plain}");
+        assert_eq!(serde_json::from_str::<TrainConfig>(&plain).unwrap(), TrainConfig::default());
+        let summed = TrainConfig { updates: Updates::Summed, ..TrainConfig::default() };
+        let json = serde_json::to_string(&summed).unwrap();
+        assert!(json.contains("\"updates\":\"summed\""), "{json}");
+        assert_eq!(serde_json::from_str::<TrainConfig>(&json).unwrap(), summed);
     }
 }

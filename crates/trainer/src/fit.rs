@@ -7,11 +7,12 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
+use crate::lane::{Rota, expect_lanes};
+use crate::lane_run::LaneRun;
 use crate::metrics::{MetricsWriter, StepMetrics};
-use crate::seed::{rng_for, seed_for};
 use crate::{
-    AdamW, Batches, Checkpoint, Environment, LinearSchedule, Progress, Result, Step, Task,
-    TrainConfig, TrainError,
+    AdamW, Checkpoint, Environment, Lane, LinearSchedule, Progress, Result, Task, TrainConfig,
+    TrainError,
 };
 
 /// Where a stage keeps its files and what it is called.
@@ -46,7 +47,15 @@ pub struct FitReport {
 struct Pending {
     loss: f64,
     count: u64,
-    parts: BTreeMap<String, f64>,
+    parts: BTreeMap<String, (f64, u64)>,
+}
+
+impl Pending {
+    fn means(&self) -> BTreeMap<String, f64> {
+        let mean =
+            |(name, (sum, count)): (&String, &(f64, u64))| (name.clone(), sum / *count as f64);
+        self.parts.iter().map(mean).collect()
+    }
 }
 
 /// Trains `parameters` on `task`, from the newest checkpoint of the stage's folder where there is one.
@@ -63,19 +72,72 @@ pub fn fit(
     parameters: &[(String, Tensor)],
     task: &mut dyn Task,
 ) -> Result<FitReport> {
+    fit_tasks(stage, config, parameters, &mut [Lane::new(stage.name.as_str(), task)])
+}
+
+/// Trains `parameters` on several tasks in turn, with one optimiser, one schedule and one checkpoint.
+///
+/// A round goes through `lanes` in their order, each with its `batches_per_round`. Under
+/// [`Updates::Sequential`](crate::Updates::Sequential) each batch is a step with an update of its own, as in mixMRC + LAKM (Yuan
+/// et al. 2020, §4.3); under [`Updates::Summed`](crate::Updates::Summed) a round is a step, whose gradient is the sum of its
+/// batches' gradients.
+///
+/// - `config.epochs` counts passes over the first lane, to the end of the last round; every other lane begins anew when its
+///   examples are used up. `config.steps` counts updates.
+/// - Each task sees its own batches, counted from 0 ([`Step::number`](crate::Step::number)), with an order and a generator that
+///   depend on the seed, the lane's name and that number: not on what the other lanes do.
+/// - `metrics.jsonl` names the parts `loss/<lane>/<part>`, means over the batches that had them; `loss` is the mean over
+///   steps, of whichever lane.
+/// - One lane is the same as [`fit`], bit for bit.
+///
+/// # Errors
+/// As [`fit`]; [`TrainError::Config`] also for lanes without a name of their own, or without a batch in a round.
+///
+/// # Example
+/// ```no_run
+/// use tch::Tensor;
+/// use trainer::{Lane, Stage, Task, TrainConfig, fit_tasks};
+///
+/// fn train(
+///     stage: &Stage,
+///     parameters: &[(String, Tensor)],
+///     reading: &mut dyn Task,
+///     phrases: &mut dyn Task,
+/// ) -> trainer::Result<()> {
+///     let mut lanes = [
+///         Lane { batches_per_round: 2, ..Lane::new("reading", reading) },
+///         Lane { batch_size: Some(8), ..Lane::new("phrases", phrases) },
+///     ];
+///     fit_tasks(stage, &TrainConfig::default(), parameters, &mut lanes)?;
+///     Ok(())
+/// }
+/// ```
+pub fn fit_tasks(
+    stage: &Stage,
+    config: &TrainConfig,
+    parameters: &[(String, Tensor)],
+    lanes: &mut [Lane<'_>],
+) -> Result<FitReport> {
     config.validate()?;
-    if task.lengths().is_empty() {
-        return Err(TrainError::NoExamples { stage: stage.name.clone() });
-    }
+    expect_lanes(&stage.name, lanes)?;
     std::fs::create_dir_all(&stage.folder)
         .map_err(|error| TrainError::file(&stage.folder, error))?;
     let mut optimizer = AdamW::new(parameters, config)?;
     let checkpoints = stage.folder.join("checkpoints");
-    let fingerprint = fingerprint(config, task)?;
+    let fingerprint = fingerprint(config, lanes)?;
+    let rota = Rota::new(
+        lanes.iter().map(|lane| u64::from(lane.batches_per_round)).collect(),
+        config.updates,
+    );
+    let count = lanes.len();
+    let mut runs: Vec<LaneRun<'_, '_>> =
+        lanes.iter_mut().map(|lane| LaneRun::new(stage, config, lane, count)).collect();
     let resumed = Checkpoint::resume(&checkpoints, parameters, &mut optimizer, &fingerprint)?;
     if let Some((from, state)) = &resumed {
         let path = checkpoints.join(format!("step {}", from.step));
-        task.restore(state).map_err(|error| TrainError::file(&path, error))?;
+        for run in &mut runs {
+            run.restore(state).map_err(|error| TrainError::file(&path, error))?;
+        }
     }
     let resumed = resumed.map(|(from, _)| from);
     if let Some(from) = resumed.as_ref().filter(|from| from.environment != stage.environment) {
@@ -87,10 +149,12 @@ pub fn fit(
             from.environment
         );
     }
-    let total = config.total_steps(task.lengths().len());
+    let per_epoch = runs.first().map_or(1, LaneRun::per_epoch);
+    let total = config.steps.unwrap_or_else(|| rota.steps_for(per_epoch * config.epochs));
     let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
-    let batches =
-        Batches::new(task.lengths(), config.batch_size, config.bucket_batches, config.seed);
+    for (number, run) in runs.iter_mut().enumerate() {
+        run.total = rota.batches_before(number, total);
+    }
     let (first, mut tokens, seconds_before, mut pending) = match resumed {
         Some(state) => (
             state.step,
@@ -103,64 +167,42 @@ pub fn fit(
     let mut metrics = MetricsWriter::open(&stage.folder.join("metrics.jsonl"), first)?;
     let mut progress = Progress::new(&stage.name, total, first);
     let start = Instant::now();
-    let mut epoch = (u64::MAX, Vec::new());
     let mut final_loss = f64::NAN;
     let mut step = first;
     let stop = stage.interrupt_after.map_or(total, |n| total.min(first.saturating_add(n)));
     while step < stop {
-        let number = step / batches.per_epoch();
-        if epoch.0 != number {
-            epoch = (number, batches.epoch(number));
-        }
-        let place = usize::try_from(step % batches.per_epoch()).unwrap_or(usize::MAX);
-        let batch = epoch.1.get(place).map(Vec::as_slice).unwrap_or_default();
-        tch::manual_seed(seed_for(config.seed, "torch", step));
-        let rng = rng_for(config.seed, "task", step);
-        let mut context = Step { batch, number: step, total, rng };
         optimizer.clear_grads()?;
-        let losses = task.losses(&mut context).map_err(|source| TrainError::Task {
-            stage: stage.name.clone(),
-            step,
-            source,
-        })?;
-        let not_finite = |what: &str, value: f64| TrainError::NotFinite {
-            stage: stage.name.clone(),
-            step,
-            what: what.to_owned(),
-            value,
-        };
-        let loss = losses.total.f_double_value(&[])?;
-        for (name, part) in &losses.parts {
-            let value = part.f_double_value(&[])?;
-            if !value.is_finite() {
-                return Err(not_finite(&format!("loss/{name}"), value));
+        for (lane, number) in rota.batches(step) {
+            let Some(run) = runs.get_mut(lane) else { continue };
+            let batch = run.backward(step, number)?;
+            for (name, value) in batch.parts {
+                let (sum, count) = pending.parts.entry(name).or_default();
+                *sum += value;
+                *count += 1;
             }
-            *pending.parts.entry(format!("loss/{name}")).or_default() += value;
-        }
-        if !loss.is_finite() {
-            return Err(not_finite("loss", loss));
-        }
-        if !losses.accumulated {
-            losses.total.f_backward()?;
+            pending.loss += batch.loss;
+            tokens += batch.tokens;
         }
         let factor = schedule.factor(step);
         let grad_norm = optimizer.step(factor)?;
         if !grad_norm.is_finite() {
-            return Err(not_finite("gradient norm", grad_norm));
+            return Err(TrainError::NotFinite {
+                stage: stage.name.clone(),
+                step,
+                what: "gradient norm".into(),
+                value: grad_norm,
+            });
         }
-        tokens += losses.tokens.unwrap_or_else(|| batches.tokens(batch));
         step += 1;
-        pending.loss += loss;
         pending.count += 1;
         progress.update(step, pending.loss / pending.count as f64);
         if step % config.log_steps == 0 || step == total {
-            let count = pending.count as f64;
-            final_loss = pending.loss / count;
+            final_loss = pending.loss / pending.count as f64;
             metrics.write(&StepMetrics {
                 step,
-                epoch: step as f64 / batches.per_epoch() as f64,
+                epoch: rota.batches_before(0, step) as f64 / per_epoch as f64,
                 loss: final_loss,
-                parts: pending.parts.iter().map(|(k, v)| (k.clone(), v / count)).collect(),
+                parts: pending.means(),
                 learning_rate: config.learning_rate * factor,
                 grad_norm,
                 tokens,
@@ -178,12 +220,11 @@ pub fn fit(
                 pending: (pending.loss, pending.count),
                 pending_parts: pending.parts.clone(),
             };
-            let of_task = task.state().map_err(|source| TrainError::Task {
-                stage: stage.name.clone(),
-                step,
-                source,
-            })?;
-            state.save(&checkpoints, parameters, &optimizer, &of_task, config.keep_checkpoints)?;
+            let mut of_tasks = Vec::new();
+            for run in &runs {
+                of_tasks.extend(run.state(step)?);
+            }
+            state.save(&checkpoints, parameters, &optimizer, &of_tasks, config.keep_checkpoints)?;
         }
     }
     optimizer.clear_grads()?;
@@ -200,7 +241,7 @@ pub fn fit(
     })
 }
 
-fn fingerprint(config: &TrainConfig, task: &dyn Task) -> Result<String> {
+fn fingerprint(config: &TrainConfig, lanes: &[Lane<'_>]) -> Result<String> {
     // How often a state is saved or logged does not change it.
     let decisive =
         TrainConfig { checkpoint_steps: None, keep_checkpoints: 1, log_steps: 1, ..config.clone() };
@@ -211,7 +252,17 @@ fn fingerprint(config: &TrainConfig, task: &dyn Task) -> Result<String> {
     })?;
     let mut hash = Sha256::new();
     hash.update(&json);
-    hash.update(task.fingerprint().as_bytes());
+    for lane in lanes {
+        // A single task with the stage's batches says nothing about lanes.
+        let size = lane.batch_size.unwrap_or(config.batch_size);
+        let plain = size == config.batch_size && lane.batches_per_round == 1;
+        let of_task = lane.task.fingerprint();
+        if lanes.len() > 1 || !plain {
+            let own = (&lane.name, size, lane.batches_per_round, of_task.len());
+            hash.update(format!("{own:?}").as_bytes());
+        }
+        hash.update(of_task.as_bytes());
+    }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

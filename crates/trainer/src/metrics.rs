@@ -12,11 +12,12 @@ use crate::{Result, TrainError};
 pub struct StepMetrics {
     /// Updates made, this one included.
     pub step: u64,
-    /// Passes over the data, as a fraction.
+    /// Passes over the data, as a fraction; of several tasks, over the first one's.
     pub epoch: f64,
     /// Mean of the total loss since the last line.
     pub loss: f64,
-    /// Means of the named parts since the last line, as `loss/<name>`.
+    /// Means of the named parts since the last line, each over the batches that had it: `loss/<part>`, of several tasks
+    /// `loss/<lane>/<part>`.
     pub parts: std::collections::BTreeMap<String, f64>,
     /// Factor times peak rate at this step.
     pub learning_rate: f64,

@@ -7,7 +7,7 @@ use torch_ext::TensorMap;
 pub struct StepLosses {
     /// `[]`, with graph unless `accumulated`.
     pub total: Tensor,
-    /// `[]` each, in the order they are logged; `loss/<name>` in the metrics.
+    /// `[]` each, in the order they are logged; `loss/<name>` in the metrics, of several tasks `loss/<lane>/<name>`.
     pub parts: Vec<(&'static str, Tensor)>,
     /// Tokens of the batch, padding left out, where the examples' lengths do not say it.
     pub tokens: Option<u64>,
@@ -29,9 +29,9 @@ pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Step<'a> {
     /// Indices of the batch's examples.
     pub batch: &'a [usize],
-    /// The step, counted from 0.
+    /// The batch, counted from 0 in this task: the step, where the stage has no other task.
     pub number: u64,
-    /// Steps in the stage.
+    /// Batches of this task in the stage.
     pub total: u64,
     /// The step's own generator. libtorch's generator has been seeded for the step too.
     pub rng: ChaCha8Rng,

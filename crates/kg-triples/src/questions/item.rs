@@ -114,19 +114,7 @@ pub fn build_questions(
     config: &QuestionConfig,
 ) -> Result<QuestionSet, KgError> {
     let builder = Builder::new(graph, templates, split, config)?;
-    let mut report = QuestionReport::default();
-    let mut usable = Vec::new();
-    for triple in &graph.triples {
-        if heads.contains(graph.id_at(triple[0])) {
-            report.facts += 1;
-            if builder.has_words(*triple) {
-                usable.push(*triple);
-            }
-        }
-    }
-    report.without_words = report.facts - usable.len();
-    let pool = FactPool::new(graph, builder.context_language, usable);
-    let order = ask_order(&pool, config.count, builder.seed);
+    let (pool, order, mut report) = builder.facts(heads);
     let made: Vec<Option<QuestionItem>> = (0u64..)
         .zip(order)
         .collect::<Vec<_>>()
@@ -138,19 +126,23 @@ pub fn build_questions(
     report.without_context = asked - items.len();
     report.items = items.len();
     if items.is_empty() {
-        return Err(KgError::Empty {
-            what: format!("questions of split {split:?}"),
-            hint: format!(
-                "of {} facts, {} lack labels or templates, {} lack {} facts to stand beside them; see the template file and the split",
-                report.facts,
-                report.without_words,
-                report.without_context,
-                config.facts_per_context - 1
-            ),
-        });
+        return Err(none(split, config, &report));
     }
     let context_language = builder.context_language;
     Ok(QuestionSet { split: split.into(), context_language, items, report })
+}
+
+pub(super) fn none(split: &str, config: &QuestionConfig, report: &QuestionReport) -> KgError {
+    KgError::Empty {
+        what: format!("questions of split {split:?}"),
+        hint: format!(
+            "of {} facts, {} lack labels or templates, {} lack {} facts to stand beside them; see the template file and the split",
+            report.facts,
+            report.without_words,
+            report.without_context,
+            config.facts_per_context - 1
+        ),
+    }
 }
 
 /// The asked facts: all in random order, again and again until there are `count`.
@@ -168,12 +160,21 @@ fn ask_order(pool: &FactPool<'_>, count: Option<usize>, seed: u64) -> Vec<[u32; 
     order
 }
 
-struct Builder<'b> {
+/// The sentences of a context as (head, relation, tail), and the one that is asked for.
+pub(super) struct Plan {
+    number: u64,
+    fact: u32,
+    pub(super) facts: Vec<[u32; 3]>,
+    asked: usize,
+    rng: ChaCha8Rng,
+}
+
+pub(super) struct Builder<'b> {
     graph: &'b KnowledgeGraph,
     templates: &'b TemplateSet,
     config: &'b QuestionConfig,
     split: &'b str,
-    context_language: Language,
+    pub(super) context_language: Language,
     question_languages: Vec<Language>,
     /// Entities to draw labels from, no two with one label.
     drawable: Vec<u32>,
@@ -181,7 +182,7 @@ struct Builder<'b> {
 }
 
 impl<'b> Builder<'b> {
-    fn new(
+    pub(super) fn new(
         graph: &'b KnowledgeGraph,
         templates: &'b TemplateSet,
         split: &'b str,
@@ -232,6 +233,27 @@ impl<'b> Builder<'b> {
         Ok(builder)
     }
 
+    /// The facts about `heads` that can be put into words, and which of them are asked for in what order.
+    pub(super) fn facts(
+        &self,
+        heads: &BTreeSet<String>,
+    ) -> (FactPool<'b>, Vec<[u32; 3]>, QuestionReport) {
+        let mut report = QuestionReport::default();
+        let mut usable = Vec::new();
+        for triple in &self.graph.triples {
+            if heads.contains(self.graph.id_at(triple[0])) {
+                report.facts += 1;
+                if self.has_words(*triple) {
+                    usable.push(*triple);
+                }
+            }
+        }
+        report.without_words = report.facts - usable.len();
+        let pool = FactPool::new(self.graph, self.context_language, usable);
+        let order = ask_order(&pool, self.config.count, self.seed);
+        (pool, order, report)
+    }
+
     /// One entity per label of the context language, with labels in all question languages.
     fn drawable(&self) -> Vec<u32> {
         let entities = self.graph.triples.iter().flat_map(|[head, _, tail]| [*head, *tail]);
@@ -266,54 +288,62 @@ impl<'b> Builder<'b> {
 
     /// Item `number`, about `asked`; its draws depend on the seed, the split and the number only.
     fn item(&self, pool: &FactPool<'_>, number: u64, asked: [u32; 3]) -> Option<QuestionItem> {
+        let plan = self.plan(pool, number, asked)?;
+        self.render(&plan, self.context_language)
+    }
+
+    /// What item `number` tells and asks, before it is put into words.
+    pub(super) fn plan(&self, pool: &FactPool<'_>, number: u64, asked: [u32; 3]) -> Option<Plan> {
         let mut rng = seed::item_rng(self.seed, number);
         let config = self.config;
         let mut facts =
             pool.choose(asked, config.facts_per_context, config.same_relation, &mut rng)?;
         facts.shuffle(&mut rng);
-        let drawn = config
-            .counterfactual
-            .then(|| index::sample(&mut rng, self.drawable.len(), 2 * facts.len()).into_vec());
+        let place = facts.iter().position(|fact| *fact == asked)?;
+        if config.counterfactual {
+            let drawn = index::sample(&mut rng, self.drawable.len(), 2 * facts.len()).into_vec();
+            for (fact, pair) in facts.iter_mut().zip(drawn.chunks_exact(2)) {
+                let draw = |at: usize| self.drawable.get(*pair.get(at)?).copied();
+                (fact[0], fact[2]) = (draw(0)?, draw(1)?);
+            }
+        }
+        let fact = u32::try_from(self.graph.triples.binary_search(&asked).ok()?).ok()?;
+        Some(Plan { number, fact, facts, asked: place, rng })
+    }
+
+    /// The item in words; context and answer in `language`.
+    pub(super) fn render(&self, plan: &Plan, language: Language) -> Option<QuestionItem> {
+        let mut rng = plan.rng.clone();
         let mut context = String::new();
         let mut length = 0;
         let mut found = None;
-        for (place, fact) in facts.iter().enumerate() {
-            let [head, relation, tail] = *fact;
-            let (head, tail) = match &drawn {
-                None => (head, tail),
-                Some(drawn) => {
-                    let draw = |at: usize| self.drawable.get(*drawn.get(at)?).copied();
-                    (draw(2 * place)?, draw(2 * place + 1)?)
-                }
-            };
-            let template =
-                self.wording(relation, self.context_language, TemplateKind::Statement, &mut rng)?;
-            let tail_label = self.label(tail)?;
-            let sentence = template.render(self.label(head)?, tail_label);
+        for (place, &[head, relation, tail]) in plan.facts.iter().enumerate() {
+            let template = self.wording(relation, language, TemplateKind::Statement, &mut rng)?;
+            let tail_label = self.graph.label_at(tail, language)?;
+            let sentence = template.render(self.graph.label_at(head, language)?, tail_label);
             if place > 0 {
                 context.push(' ');
                 length += 1;
             }
-            if *fact == asked {
-                found = Some((head, tail_label, length + sentence.tail.start));
+            if place == plan.asked {
+                found = Some((head, relation, tail_label, length + sentence.tail.start));
             }
             length += sentence.text.chars().count();
             context.push_str(&sentence.text);
         }
-        let (head, answer, answer_start) = found?;
+        let (head, relation, answer, answer_start) = found?;
         let mut questions = BTreeMap::new();
         for language in &self.question_languages {
-            let template = self.wording(asked[1], *language, TemplateKind::Question, &mut rng)?;
+            let template = self.wording(relation, *language, TemplateKind::Question, &mut rng)?;
             let Rendered { text, head, .. } =
                 template.render(self.graph.label_at(head, *language)?, "");
             let question =
                 Question { text, head_start: head.start, head_length: head.end - head.start };
             questions.insert(*language, question);
         }
-        let fact = self.graph.triples.binary_search(&asked).ok()?;
         Some(QuestionItem {
-            id: format!("{}-{number:06}", self.split),
-            fact: u32::try_from(fact).ok()?,
+            id: format!("{}-{:06}", self.split, plan.number),
+            fact: plan.fact,
             context,
             answer: answer.into(),
             answer_start,

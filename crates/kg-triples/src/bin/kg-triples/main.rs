@@ -1,20 +1,21 @@
-//! `kg-triples`: sample facts, build training sequences, make reading items, count what a folder holds.
+//! `kg-triples`: sample facts, build training sequences, make reading items, mine phrases, count what a folder holds.
 mod entailment;
 mod mentions;
 mod mix;
+mod phrases;
 mod questions;
 mod sample;
 mod stats;
 mod table;
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use kg_triples::KgError;
+use kg_triples::{KgError, Language};
 use tokenizers::Tokenizer;
 
 /// Knowledge triples to training data.
@@ -33,6 +34,7 @@ Examples:
   kg-triples questions --kg sampled --templates templates.tsv --split test --out qa
   kg-triples mentions --entities codex --tokenizer xlm-roberta-base --out mentions.jsonl.gz
   kg-triples entailment --kg sampled --entities codex --tokenizer xlm-roberta-base --out entailment.jsonl.gz
+  kg-triples phrases --queries en.jsonl.gz,de.jsonl.gz --out passages.jsonl.gz
 
 A folder of triples holds triples.tsv (head_id, relation_id, tail_id) and labels.tsv (id, lang, label, kind).
 Exit code 2 and one line on stderr mean bad input or a path that cannot be used.";
@@ -49,6 +51,8 @@ enum Command {
     Mentions(mentions::Args),
     /// Join triples with descriptions of subject and object
     Entailment(entailment::Args),
+    /// Mine knowledge phrases of queries, and the passages that hold them
+    Phrases(phrases::Args),
     /// Count triples and labels by language and relation
     Stats(stats::Args),
 }
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Questions(args) => questions::run(args),
         Command::Mentions(args) => mentions::run(args),
         Command::Entailment(args) => entailment::run(args),
+        Command::Phrases(args) => phrases::run(args),
         Command::Stats(args) => stats::run(args),
     };
     match result {
@@ -85,6 +90,13 @@ fn load_tokenizer(path: &Path) -> Result<Tokenizer, KgError> {
 /// A value as serde writes it in a configuration file, for enums on the command line.
 fn choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.replace('-', "_").into()).map_err(|error| error.to_string())
+}
+
+/// `en=enwiki.jsonl.gz`
+fn language_file(text: &str) -> Result<(Language, PathBuf), String> {
+    let (code, path) =
+        text.split_once('=').ok_or("expected language=file, such as en=enwiki.jsonl.gz")?;
+    Ok((Language::new(code).map_err(|error| error.to_string())?, path.into()))
 }
 
 /// A spinner that says what is under way; hidden where stderr is no terminal.

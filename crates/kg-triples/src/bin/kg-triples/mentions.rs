@@ -15,7 +15,7 @@ use kg_triples::{KgError, Language};
 use tokenizers::Tokenizer;
 
 use crate::table::{Table, blank_line};
-use crate::{Done, choice, load_tokenizer, spinner};
+use crate::{Done, choice, language_file, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', conflicts_with = "wiki")]
     texts: Vec<PathBuf>,
     /// Pages from WikiExtractor, by language
-    #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = wiki, requires = "sitelinks")]
+    #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = language_file, requires = "sitelinks")]
     wiki: Vec<(Language, PathBuf)>,
     /// TSV file: id, lang, title
     #[arg(long, value_name = "FILE", requires = "wiki")]
@@ -327,11 +327,4 @@ fn print(
         table.count("drawn", drawn.values().sum());
     }
     table.print();
-}
-
-/// `en=enwiki.jsonl.gz`
-fn wiki(text: &str) -> Result<(Language, PathBuf), String> {
-    let (code, path) =
-        text.split_once('=').ok_or("expected language=file, such as en=enwiki.jsonl.gz")?;
-    Ok((Language::new(code).map_err(|error| error.to_string())?, path.into()))
 }

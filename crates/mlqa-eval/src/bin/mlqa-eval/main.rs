@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mlqa_eval::EvalError;
 
+mod boundary;
 mod check;
 mod coverage;
 mod matrix;
 mod score;
 mod tables;
+mod types;
 
 /// Scores cross-lingual extractive question answering: MLQA, XQuAD, SQuAD v1.1.
 #[derive(Parser)]
@@ -23,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   mlqa-eval score test-context-en-question-de.json predictions.json en
   mlqa-eval matrix --data MLQA_V1/test --predictions run/predictions --out run
+  mlqa-eval types mtqa-test.en.jsonl predictions.json en
   mlqa-eval check dev-context-vi-question-vi.json
   mlqa-eval compare --table 000-1 --run run/matrix.json
   mlqa-eval tables --table 001-1 --model xlm-k --format csv
@@ -34,8 +37,10 @@ Exit code: 0, or 2 with one line on standard error.";
 #[derive(Subcommand)]
 enum Command {
     Score(score::Args),
+    Types(types::Args),
     Check(check::Args),
     Matrix(matrix::Args),
+    Boundary(boundary::Args),
     Coverage(coverage::Args),
     Tables(tables::Args),
     Compare(tables::CompareArgs),
@@ -56,8 +61,10 @@ impl From<EvalError> for Stop {
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Score(args) => score::run(&args),
+        Command::Types(args) => types::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Boundary(args) => boundary::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Tables(args) => tables::run(&args),
         Command::Compare(args) => tables::run_compare(&args),

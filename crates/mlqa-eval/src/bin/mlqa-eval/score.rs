@@ -56,14 +56,20 @@ impl NormArg {
             (_, None) => Err(EvalError::UnknownLanguage { given: String::new() }.into()),
         }
     }
+
+    /// The same for a language code, which SQuAD's rules do not look at.
+    pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Stop> {
+        match code {
+            Some(code) if !matches!(self.norm, Some(Norm::Squad)) => {
+                self.rules(Some(code.parse()?))
+            }
+            _ => self.rules(None),
+        }
+    }
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
-    let language = match &args.language {
-        Some(code) if !matches!(args.norm.norm, Some(Norm::Squad)) => Some(code.parse()?),
-        _ => None,
-    };
-    let rules = args.norm.rules(language)?;
+    let rules = args.norm.rules_for(args.language.as_deref())?;
     let dataset = Dataset::read(&args.dataset)?;
     let predictions = Predictions::read(&args.predictions)?;
     if args.check_answers {

@@ -1,0 +1,151 @@
+use std::path::PathBuf;
+
+use kg_triples::jsonl::{JsonlReader, JsonlWriter};
+use kg_triples::phrases::{
+    NestedPhrases, PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, Share, StopRule,
+    StopWords, mine_passages,
+};
+use kg_triples::{KgError, Language};
+
+use crate::table::Table;
+use crate::{Done, choice, language_file, progress, spinner};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kg-triples phrases --queries en.jsonl.gz,de.jsonl.gz --out passages.jsonl.gz
+  kg-triples phrases --queries zh.jsonl --characters zh --min-chars 150 --out passages.jsonl
+  kg-triples phrases --queries sw.jsonl --stop-words sw=sw.txt --title-share 1/2 --most 50000 --out passages.jsonl.gz
+
+A line of --queries holds a query and its results, the best first:
+  {\"query\": \"…\", \"lang\": \"en\", \"documents\": [{\"title\": \"…\", \"text\": \"…\"}]}
+A line of --out holds a passage and its phrases, with offsets in Unicode code points:
+  {\"lang\": \"en\", \"text\": \"…\", \"phrases\": [{\"phrase\": \"…\", \"occurrences\": [{\"start\": 4, \"end\": 19}]}]}")]
+pub struct Args {
+    /// Queries with their documents, JSONL
+    #[arg(long, required = true, value_name = "FILE,…", value_delimiter = ',')]
+    queries: Vec<PathBuf>,
+    /// Files of stop words, one a line, instead of the built-in ones
+    #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = language_file)]
+    stop_words: Vec<(Language, PathBuf)>,
+    /// Candidates that stop words leave out: ends, any, all or keep
+    #[arg(long, default_value = "ends", value_parser = choice::<StopRule>)]
+    stop_rule: StopRule,
+    /// Fewest words in a phrase
+    #[arg(long, default_value_t = PhraseConfig::default().min_words)]
+    min_words: usize,
+    /// Most words in a phrase
+    #[arg(long, default_value_t = PhraseConfig::default().max_words)]
+    max_words: usize,
+    /// Languages whose n-grams are of characters
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
+    characters: Vec<Language>,
+    /// Results of a query that count
+    #[arg(long, default_value_t = PhraseConfig::default().titles)]
+    titles: usize,
+    /// Share of the titles that must hold a phrase, such as 0.7 or 7/10
+    #[arg(long, default_value_t = PhraseConfig::default().title_share)]
+    title_share: Share,
+    /// Phrases inside longer ones: all or longest
+    #[arg(long, default_value = "all", value_parser = choice::<NestedPhrases>)]
+    nested: NestedPhrases,
+    /// Shortest passage in code points
+    #[arg(long, default_value_t = PhraseConfig::default().min_chars)]
+    min_chars: usize,
+    /// Keep all passages, however many the languages have
+    #[arg(long)]
+    unequal: bool,
+    /// Passages of a language at most
+    #[arg(long)]
+    most: Option<usize>,
+    /// Decides which passages stay
+    #[arg(long, default_value_t = PhraseConfig::default().seed)]
+    seed: u64,
+    /// JSONL file to write; compressed if it ends in .gz
+    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    out: PathBuf,
+}
+
+pub fn run(args: Args) -> Done {
+    let config = PhraseConfig {
+        min_words: args.min_words,
+        max_words: args.max_words,
+        character_languages: args.characters.into_iter().collect(),
+        stop_rule: args.stop_rule,
+        titles: args.titles,
+        title_share: args.title_share,
+        nested: args.nested,
+        min_chars: args.min_chars,
+        equalise: !args.unequal,
+        most: args.most,
+        seed: args.seed,
+    };
+    let mut miner = PhraseMiner::new(config)?;
+    for (language, path) in &args.stop_words {
+        let units = miner.units(*language);
+        miner.set_stop_words(*language, StopWords::read(path, units)?);
+    }
+    let bar = spinner("mining");
+    let mut count = 0u64;
+    let records = args.queries.iter().flat_map(|path| {
+        let (reader, error) = match JsonlReader::<QueryDocuments>::open(path) {
+            Ok(reader) => (Some(reader), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        reader.into_iter().flatten().chain(error)
+    });
+    let records = records.inspect(|_| {
+        count += 1;
+        if count.is_multiple_of(1000) {
+            bar.set_message(format!("mining, {count} queries"));
+        }
+    });
+    let (passages, reports) = mine_passages(records, &miner)?;
+    bar.finish_and_clear();
+    if passages.is_empty() {
+        let sum = |of: fn(&PhraseReport) -> usize| -> usize { reports.values().map(of).sum() };
+        return Err(KgError::Empty {
+            what: format!("passages of {} queries", sum(|report| report.queries)),
+            hint: format!(
+                "{} queries have a phrase; of their {} paragraphs {} are shorter than --min-chars",
+                sum(|report| report.queries_with_phrases),
+                sum(|report| report.paragraphs),
+                sum(|report| report.too_short)
+            ),
+        });
+    }
+    let bar = progress(passages.len(), "writing");
+    let mut writer = JsonlWriter::create(&args.out)?;
+    for passage in bar.wrap_iter(passages.iter()) {
+        writer.write(passage)?;
+    }
+    writer.finish()?;
+    bar.finish_and_clear();
+
+    let mut table = Table::default();
+    table.row(std::iter::once("".to_owned()).chain(reports.keys().map(ToString::to_string)));
+    let mut row = |name: &str, of: fn(&PhraseReport) -> String| {
+        table.row(std::iter::once(name.to_owned()).chain(reports.values().map(of)));
+    };
+    row("queries", |report| report.queries.to_string());
+    row("titles", |report| report.titles.to_string());
+    row("candidates", |report| report.candidates.to_string());
+    row("after stop words", |report| report.after_stop_words.to_string());
+    row("in enough titles", |report| report.frequent.to_string());
+    row("knowledge phrases", |report| report.phrases.to_string());
+    row("queries with phrases", |report| report.queries_with_phrases.to_string());
+    row("their paragraphs", |report| report.paragraphs.to_string());
+    row("too short", |report| report.too_short.to_string());
+    row("with a phrase", |report| report.found.to_string());
+    row("different", |report| report.different.to_string());
+    row("passages", |report| report.passages.to_string());
+    row("phrases", |report| report.passage_phrases.to_string());
+    row("occurrences", |report| report.occurrences.to_string());
+    row("words per phrase", |report| decimal(report.words_per_phrase()));
+    row("phrases per passage", |report| decimal(report.phrases_per_passage()));
+    table.print();
+    Ok(())
+}
+
+fn decimal(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+}

@@ -1,0 +1,107 @@
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Share, Units};
+use crate::{KgError, Language};
+
+/// Which candidates stop words leave out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopRule {
+    /// Those that begin or end with one: `the myth` goes, `bank of england` stays.
+    #[default]
+    Ends,
+    /// Those that hold one anywhere.
+    Any,
+    /// Those that consist of nothing else.
+    All,
+    /// None.
+    Keep,
+}
+
+/// What becomes of a phrase inside a longer one of the same query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NestedPhrases {
+    /// Both are phrases; a masking policy takes the union of their positions.
+    #[default]
+    All,
+    /// Only the longer one.
+    Longest,
+}
+
+/// How phrases are mined; the defaults are those of LAKM (Yuan et al. 2020, §3.2).
+///
+/// Reading: the paper does not say how its stop words filter an n-gram, nor N, and gives no order for what "equal" numbers
+/// of passages leave out.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PhraseConfig {
+    /// Fewest units in a phrase.
+    pub min_words: usize,
+    /// Most units in a phrase.
+    pub max_words: usize,
+    /// Languages whose n-grams are of characters instead of words.
+    pub character_languages: BTreeSet<Language>,
+    /// Which candidates stop words leave out.
+    pub stop_rule: StopRule,
+    /// N: results of a query that count, the first ones. The paper names no number.
+    pub titles: usize,
+    /// Share of the titles, of those there are up to N, that must hold a phrase as contiguous units.
+    pub title_share: Share,
+    /// What becomes of a phrase inside a longer one.
+    pub nested: NestedPhrases,
+    /// Shortest passage in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016, §3.1), which the paper follows.
+    pub min_chars: usize,
+    /// As many passages in each language as the one with the fewest has; drawn by `seed`. The text says so, Table 4 of the
+    /// paper does not.
+    pub equalise: bool,
+    /// Passages of a language at most, drawn by `seed`; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<usize>,
+    /// Decides which passages stay.
+    pub seed: u64,
+}
+
+impl Default for PhraseConfig {
+    fn default() -> Self {
+        Self {
+            min_words: 2,
+            max_words: 4,
+            character_languages: BTreeSet::new(),
+            stop_rule: StopRule::Ends,
+            titles: 10,
+            title_share: Share::seven_tenths(),
+            nested: NestedPhrases::All,
+            min_chars: 500,
+            equalise: true,
+            most: None,
+            seed: 42,
+        }
+    }
+}
+
+impl PhraseConfig {
+    pub(super) fn validate(&self) -> Result<(), KgError> {
+        let refuse =
+            |key, value: usize, rule| Err(KgError::Config { key, value: value.to_string(), rule });
+        if self.min_words == 0 {
+            return refuse("min_words", 0, "1 or more");
+        }
+        if self.max_words < self.min_words {
+            return refuse("max_words", self.max_words, "min_words or more");
+        }
+        if self.titles == 0 {
+            return refuse("titles", 0, "1 or more");
+        }
+        if self.most == Some(0) {
+            return refuse("most", 0, "1 or more");
+        }
+        Ok(())
+    }
+
+    pub(super) fn units(&self, language: Language) -> Units {
+        if self.character_languages.contains(&language) { Units::Characters } else { Units::Words }
+    }
+}

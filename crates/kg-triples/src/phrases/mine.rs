@@ -1,0 +1,323 @@
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use rand::RngCore;
+use rayon::prelude::*;
+
+use super::words::{Word, words};
+use super::{
+    NestedPhrases, PhraseConfig, PhraseOccurrences, PhrasePassage, PhraseReport, QueryDocuments,
+    StopRule, StopWords, TextSpan, Units,
+};
+use crate::{KgError, Language, seed};
+
+/// Queries that are looked at together; the result does not depend on it.
+const CHUNK: usize = 512;
+
+/// Finds the knowledge phrases of queries, and the passages that hold them.
+#[derive(Clone, Debug)]
+pub struct PhraseMiner {
+    config: PhraseConfig,
+    stop_words: BTreeMap<Language, StopWords>,
+}
+
+/// What one query gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mined {
+    /// Knowledge phrases in order of the query, each as its units.
+    pub phrases: Vec<Vec<String>>,
+    /// The paragraphs that hold them, in order.
+    pub passages: Vec<PhrasePassage>,
+    /// Counts of this query; those that need all queries are 0.
+    pub report: PhraseReport,
+}
+
+impl PhraseMiner {
+    /// A miner with the built-in stop words of each language.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] for a value out of range.
+    pub fn new(config: PhraseConfig) -> Result<Self, KgError> {
+        config.validate()?;
+        Ok(Self { config, stop_words: BTreeMap::new() })
+    }
+
+    /// Takes these stop words of a language instead of the built-in ones.
+    pub fn set_stop_words(&mut self, language: Language, stop_words: StopWords) {
+        self.stop_words.insert(language, stop_words);
+    }
+
+    /// What a language's n-grams are made of.
+    pub fn units(&self, language: Language) -> Units {
+        self.config.units(language)
+    }
+
+    /// Makes sure that a language has stop words where the rule asks for them.
+    fn prepare(&mut self, language: Language) -> Result<(), KgError> {
+        let units = self.config.units(language);
+        if let (Entry::Vacant(entry), true) =
+            (self.stop_words.entry(language), self.config.stop_rule != StopRule::Keep)
+        {
+            entry.insert(StopWords::built_in(language, units)?);
+        }
+        Ok(())
+    }
+
+    /// The phrases and passages of one query.
+    ///
+    /// 1. Candidates: the query's n-grams of `min_words` to `max_words` units, w − n + 1 of each length n, the same one once.
+    /// 2. Stop words leave some out.
+    /// 3. A candidate stays if the titles that hold it as contiguous units are `title_share` of the first `titles` or more.
+    /// 4. Paragraphs (lines of the documents' texts) of `min_chars` or more that hold a phrase, with all its occurrences.
+    ///
+    /// # Errors
+    /// [`KgError::Value`] if the language has no stop words and the rule asks for them.
+    pub fn mine(&self, record: &QueryDocuments) -> Result<Mined, KgError> {
+        let language = record.language;
+        let units = self.config.units(language);
+        let built_in;
+        let stop_words = match (self.stop_words.get(&language), self.config.stop_rule) {
+            (Some(own), _) => own,
+            (None, rule) => {
+                built_in = match rule {
+                    StopRule::Keep => StopWords::default(),
+                    _ => StopWords::built_in(language, units)?,
+                };
+                &built_in
+            }
+        };
+        let mut report = PhraseReport { queries: 1, ..PhraseReport::default() };
+        let query = words(&record.query, units);
+        let mut seen = HashSet::new();
+        let mut candidates = Vec::new();
+        for gram in ngrams(&query, self.config.min_words, self.config.max_words) {
+            if seen.insert(texts(gram)) {
+                report.candidates += 1;
+                if !stop_words.drops(gram, self.config.stop_rule) {
+                    candidates.push(texts(gram));
+                }
+            }
+        }
+        report.after_stop_words = candidates.len();
+        let titles: Vec<Vec<Word>> = record
+            .documents
+            .iter()
+            .take(self.config.titles)
+            .map(|document| words(&document.title, units))
+            .collect();
+        report.titles = titles.len();
+        candidates.retain(|candidate| {
+            let count = titles.iter().filter(|title| holds(title, candidate)).count();
+            self.config.title_share.reached(count, titles.len())
+        });
+        report.frequent = candidates.len();
+        let phrases = match self.config.nested {
+            NestedPhrases::All => candidates,
+            NestedPhrases::Longest => longest(&candidates),
+        };
+        report.phrases = phrases.len();
+        report.queries_with_phrases = usize::from(!phrases.is_empty());
+        let mut passages = Vec::new();
+        if !phrases.is_empty() {
+            let finder = Finder::new(&phrases, units);
+            let texts = record.documents.iter().take(self.config.titles);
+            for paragraph in texts.flat_map(|document| document.text.split('\n')) {
+                let text = paragraph.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+                if text.is_empty() {
+                    continue;
+                }
+                report.paragraphs += 1;
+                if text.chars().count() < self.config.min_chars {
+                    report.too_short += 1;
+                    continue;
+                }
+                let found = finder.find(text);
+                if !found.is_empty() {
+                    report.found += 1;
+                    passages.push(PhrasePassage {
+                        language,
+                        text: text.to_owned(),
+                        phrases: in_text_order(found),
+                    });
+                }
+            }
+        }
+        Ok(Mined { phrases, passages, report })
+    }
+}
+
+/// Every n-gram of these lengths, in order of place, the shorter first: `Σₙ max(0, w − n + 1)` of w words.
+fn ngrams(words: &[Word], min: usize, max: usize) -> impl Iterator<Item = &[Word]> {
+    (0..words.len()).flat_map(move |start| {
+        (min..=max).filter_map(move |size| words.get(start..start.checked_add(size)?))
+    })
+}
+
+fn texts(words: &[Word]) -> Vec<String> {
+    words.iter().map(|word| word.text.clone()).collect()
+}
+
+fn holds(words: &[Word], phrase: &[String]) -> bool {
+    words.windows(phrase.len().max(1)).any(|window| {
+        window.len() == phrase.len()
+            && window.iter().zip(phrase).all(|(word, own)| word.text == *own)
+    })
+}
+
+/// The phrases that are no part of another.
+fn longest(phrases: &[Vec<String>]) -> Vec<Vec<String>> {
+    let inside = |phrase: &Vec<String>| {
+        phrases.iter().any(|other| {
+            other.len() > phrase.len() && other.windows(phrase.len()).any(|part| part == phrase)
+        })
+    };
+    phrases.iter().filter(|phrase| !inside(phrase)).cloned().collect()
+}
+
+/// Phrases by their units.
+struct Finder {
+    names: HashMap<Vec<String>, String>,
+    sizes: BTreeSet<usize>,
+    units: Units,
+}
+
+impl Finder {
+    fn new(phrases: &[Vec<String>], units: Units) -> Self {
+        let gap = if units == Units::Characters { "" } else { " " };
+        let names = phrases.iter().map(|phrase| (phrase.clone(), phrase.join(gap))).collect();
+        Self { names, sizes: phrases.iter().map(Vec::len).collect(), units }
+    }
+
+    /// Every occurrence of every phrase.
+    fn find(&self, text: &str) -> BTreeMap<String, Vec<TextSpan>> {
+        let words = words(text, self.units);
+        let mut found: BTreeMap<String, Vec<TextSpan>> = BTreeMap::new();
+        for &size in &self.sizes {
+            for window in words.windows(size.max(1)) {
+                if let (Some(name), Some(first), Some(last)) =
+                    (self.names.get(&texts(window)), window.first(), window.last())
+                {
+                    let span = TextSpan { start: first.start, end: last.end };
+                    found.entry(name.clone()).or_default().push(span);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// By first occurrence, the longer one first, then by name.
+fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrences> {
+    let mut phrases: Vec<PhraseOccurrences> = found
+        .into_iter()
+        .map(|(phrase, occurrences)| PhraseOccurrences { phrase, occurrences })
+        .collect();
+    phrases.sort_by_key(|own| {
+        own.occurrences.first().map(|span| (span.start, std::cmp::Reverse(span.end)))
+    });
+    phrases
+}
+
+/// Mines all queries; the passages by language, in the order in which they were found.
+///
+/// A passage that several queries lead to is one passage with all their phrases. With `equalise`, and with `most`,
+/// the passages that stay are those with the smallest numbers drawn for (seed, text): which ones stay depends neither on
+/// the order of the queries nor on the number of threads. Queries are read and looked at in blocks; the passages found are
+/// held in memory.
+///
+/// # Errors
+/// The first error of `records`; [`KgError::Value`] for a language without stop words.
+pub fn mine_passages(
+    records: impl IntoIterator<Item = Result<QueryDocuments, KgError>>,
+    miner: &PhraseMiner,
+) -> Result<(Vec<PhrasePassage>, BTreeMap<Language, PhraseReport>), KgError> {
+    let mut miner = miner.clone();
+    let mut reports: BTreeMap<Language, PhraseReport> = BTreeMap::new();
+    let mut merged: BTreeMap<Language, Merged> = BTreeMap::new();
+    let mut records = records.into_iter();
+    loop {
+        let block: Vec<QueryDocuments> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+        if block.is_empty() {
+            break;
+        }
+        for record in &block {
+            miner.prepare(record.language)?;
+        }
+        let mined: Vec<Mined> =
+            block.par_iter().map(|record| miner.mine(record)).collect::<Result<_, _>>()?;
+        for (record, own) in block.iter().zip(mined) {
+            reports.entry(record.language).or_default().add(&own.report);
+            let merged = merged.entry(record.language).or_default();
+            own.passages.into_iter().for_each(|passage| merged.add(passage));
+        }
+    }
+    let config = &miner.config;
+    // A language without a passage has no part in the others' number.
+    let fewest = merged.values().map(|own| own.passages.len()).filter(|count| *count > 0).min();
+    let mut all = Vec::new();
+    for (language, own) in merged {
+        let report = reports.entry(language).or_default();
+        report.different = own.passages.len();
+        let equal = if config.equalise { fewest } else { None };
+        let limit = equal.unwrap_or(usize::MAX).min(config.most.unwrap_or(usize::MAX));
+        let units = config.units(language);
+        for passage in own.drawn(limit, config.seed) {
+            report.passages += 1;
+            report.passage_phrases += passage.phrases.len();
+            for phrase in &passage.phrases {
+                report.phrase_words += words(&phrase.phrase, units).len();
+                report.occurrences += phrase.occurrences.len();
+            }
+            all.push(passage);
+        }
+    }
+    Ok((all, reports))
+}
+
+/// The different passages of a language.
+#[derive(Default)]
+struct Merged {
+    places: HashMap<String, usize>,
+    passages: Vec<BTreeMap<String, Vec<TextSpan>>>,
+    language: Option<Language>,
+}
+
+impl Merged {
+    fn add(&mut self, passage: PhrasePassage) {
+        self.language = Some(passage.language);
+        let next = self.passages.len();
+        let place = *self.places.entry(passage.text).or_insert(next);
+        if place == next {
+            self.passages.push(BTreeMap::new());
+        }
+        if let Some(phrases) = self.passages.get_mut(place) {
+            // One text, one phrase: the same occurrences whichever query asked.
+            phrases.extend(passage.phrases.into_iter().map(|own| (own.phrase, own.occurrences)));
+        }
+    }
+
+    /// At most `limit` passages, in the order in which they were found.
+    fn drawn(self, limit: usize, seed: u64) -> Vec<PhrasePassage> {
+        let Some(language) = self.language else { return Vec::new() };
+        let mut texts: Vec<(usize, String)> =
+            self.places.into_iter().map(|(text, place)| (place, text)).collect();
+        if texts.len() > limit {
+            let rank = |text: &str| {
+                let item = seed::hash(&[language.as_str(), text]);
+                seed::use_rng("phrase passages", seed, item).next_u64()
+            };
+            texts.sort_by_cached_key(|(_, text)| (rank(text), text.clone()));
+            texts.truncate(limit);
+        }
+        texts.sort_unstable_by_key(|(place, _)| *place);
+        let mut phrases: Vec<Option<BTreeMap<String, Vec<TextSpan>>>> =
+            self.passages.into_iter().map(Some).collect();
+        texts
+            .into_iter()
+            .filter_map(|(place, text)| {
+                let found = phrases.get_mut(place)?.take()?;
+                Some(PhrasePassage { language, text, phrases: in_text_order(found) })
+            })
+            .collect()
+    }
+}

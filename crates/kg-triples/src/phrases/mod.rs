@@ -1,0 +1,47 @@
+//! Knowledge phrases of queries, and the passages that hold them: the data of LAKM, language-agnostic knowledge phrase
+//! masking (Yuan et al. 2020, *Enhancing Answer Boundary Detection for Multilingual Machine Reading Comprehension*, §3.2).
+//!
+//! ```text
+//! query, titles   all 2- to 4-grams   without those of stop words   in 70 % of the titles   passages that hold one
+//! and texts of ─────────────────────> ────────────────────────────> ──────────────────────> ─────────────────────>
+//! its results     candidates          stop_rule                     knowledge phrases       with every occurrence
+//! ```
+//!
+//! ```
+//! use kg_triples::Language;
+//! use kg_triples::phrases::{Document, PhraseConfig, PhraseMiner, QueryDocuments, mine_passages};
+//!
+//! let document = |title: &str, text: &str| Document { title: title.into(), text: text.into() };
+//! let record = QueryDocuments {
+//!     query: "who founded the Bank of England".into(),
+//!     language: Language::new("en")?,
+//!     documents: vec![
+//!         document("Bank of England", "The Bank of England opened in 1694.\nIt stands in London."),
+//!         document("The Bank of England: a history", ""),
+//!     ],
+//! };
+//! let config = PhraseConfig { min_chars: 0, ..PhraseConfig::default() };
+//! let miner = PhraseMiner::new(config)?;
+//! let (passages, reports) = mine_passages([Ok(record)], &miner)?;
+//! assert_eq!(passages.len(), 1);
+//! assert_eq!(passages[0].phrases[0].phrase, "bank of england");
+//! let at = passages[0].phrases[0].occurrences[0];
+//! assert_eq!((at.start, at.end), (4, 19));
+//! assert_eq!(reports[&Language::new("en")?].passages, 1);
+//! # Ok::<(), kg_triples::KgError>(())
+//! ```
+mod config;
+mod mine;
+mod passage;
+mod report;
+mod share;
+mod stop;
+mod words;
+
+pub use config::{NestedPhrases, PhraseConfig, StopRule};
+pub use mine::{Mined, PhraseMiner, mine_passages};
+pub use passage::{Document, PhraseOccurrences, PhrasePassage, QueryDocuments, TextSpan};
+pub use report::PhraseReport;
+pub use share::Share;
+pub use stop::StopWords;
+pub use words::{Units, Word, words};

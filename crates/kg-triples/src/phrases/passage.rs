@@ -1,0 +1,92 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Language;
+use crate::jsonl::Record;
+
+/// One result of a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// Its title, as a search engine shows it.
+    pub title: String,
+    /// Its text; lines are paragraphs. May be missing.
+    #[serde(default)]
+    pub text: String,
+}
+
+/// A query and its results: a line of the input.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryDocuments {
+    /// What was asked.
+    pub query: String,
+    /// The language of query and results.
+    #[serde(rename = "lang")]
+    pub language: Language,
+    /// Results, the best first.
+    pub documents: Vec<Document>,
+}
+
+impl Record for QueryDocuments {
+    const NAME: &'static str = "query with its documents";
+
+    fn fault(&self) -> Option<String> {
+        self.query.trim().is_empty().then(|| "an empty query".into())
+    }
+}
+
+/// A part of a text; offsets count Unicode code points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextSpan {
+    /// First code point.
+    pub start: usize,
+    /// One past the last code point.
+    pub end: usize,
+}
+
+/// A phrase and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PhraseOccurrences {
+    /// Its units in lower case, with a space between words and none between characters.
+    pub phrase: String,
+    /// Every occurrence, in order of position.
+    pub occurrences: Vec<TextSpan>,
+}
+
+/// A passage with its knowledge phrases: a line of the output.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PhrasePassage {
+    /// Its language.
+    #[serde(rename = "lang")]
+    pub language: Language,
+    /// The text, one paragraph.
+    pub text: String,
+    /// Its phrases in order of the text, each once; their occurrences may overlap.
+    pub phrases: Vec<PhraseOccurrences>,
+}
+
+impl Record for PhrasePassage {
+    const NAME: &'static str = "passage with phrases";
+
+    fn fault(&self) -> Option<String> {
+        if self.text.is_empty() {
+            return Some("an empty text".into());
+        }
+        let length = self.text.chars().count();
+        for (number, phrase) in self.phrases.iter().enumerate() {
+            let wrong = phrase.occurrences.iter().find(|at| at.start >= at.end || at.end > length);
+            if let Some(TextSpan { start, end }) = wrong {
+                return Some(format!(
+                    "phrases[{number}] at {start}..{end} of {length} code points"
+                ));
+            }
+            if phrase.occurrences.is_empty() {
+                return Some(format!("phrases[{number}] without an occurrence"));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,111 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::words::{Units, words};
+use super::{StopRule, Word};
+use crate::input::Lines;
+use crate::{KgError, Language};
+
+/// Words that make no phrase by themselves. An entry may be of several words, as many are in Vietnamese and Chinese.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StopWords {
+    entries: BTreeSet<Vec<String>>,
+    longest: usize,
+}
+
+impl StopWords {
+    /// Takes entries, divided into units as queries are.
+    pub fn new<W: AsRef<str>>(entries: impl IntoIterator<Item = W>, units: Units) -> Self {
+        let entries: BTreeSet<Vec<String>> = entries
+            .into_iter()
+            .map(|entry| words(entry.as_ref(), units).into_iter().map(|word| word.text).collect())
+            .filter(|entry: &Vec<String>| !entry.is_empty())
+            .collect();
+        let longest = entries.iter().map(Vec::len).max().unwrap_or(0);
+        Self { entries, longest }
+    }
+
+    /// The list of the `stop-words` crate (Stopwords ISO) for a language, or for what stands before its first hyphen.
+    ///
+    /// # Errors
+    /// [`KgError::Value`] if there is none.
+    pub fn built_in(language: Language, units: Units) -> Result<Self, KgError> {
+        let code = language.as_str();
+        let base = code.split(['-', '_']).next().unwrap_or(code);
+        let list = stop_words::lookup(code).or_else(|| stop_words::lookup(base));
+        let list = list.ok_or_else(|| KgError::Value {
+            field: "stop words",
+            expected: "a language with a built-in list, or a list of your own".into(),
+            got: format!("{code:?}"),
+        })?;
+        Ok(Self::new(list, units))
+    }
+
+    /// Reads a file of one entry a line; blank lines and those that begin with `#` say nothing.
+    ///
+    /// # Errors
+    /// [`KgError::Io`] if it cannot be read; [`KgError::Row`] naming a line that is not UTF-8; [`KgError::Empty`] without
+    /// an entry.
+    pub fn read(path: impl AsRef<Path>, units: Units) -> Result<Self, KgError> {
+        let path = path.as_ref();
+        let mut lines = Lines::open(path)?;
+        let mut entries = Vec::new();
+        while lines.advance()? {
+            let line = std::str::from_utf8(lines.bytes()).map_err(|error| KgError::Row {
+                path: path.to_owned(),
+                line: lines.number(),
+                column: "stop word",
+                expected: "UTF-8 text".into(),
+                got: error.to_string(),
+            })?;
+            if !line.trim_start().starts_with('#') {
+                entries.push(line.to_owned());
+            }
+        }
+        let own = Self::new(entries, units);
+        if own.entries.is_empty() {
+            return Err(KgError::Empty {
+                what: format!("stop words in {}", path.display()),
+                hint: "give one a line, or use the rule `keep` to filter nothing".into(),
+            });
+        }
+        Ok(own)
+    }
+
+    /// Whether a single unit, in lower case, is an entry.
+    pub fn contains(&self, word: &str) -> bool {
+        self.entries.contains([word.to_owned()].as_slice())
+    }
+
+    fn has(&self, gram: &[Word]) -> bool {
+        gram.len() <= self.longest
+            && self.entries.contains(&gram.iter().map(|word| word.text.clone()).collect::<Vec<_>>())
+    }
+
+    /// Whether the rule leaves a candidate out.
+    pub(super) fn drops(&self, gram: &[Word], rule: StopRule) -> bool {
+        let sizes = 1..=gram.len().min(self.longest);
+        match rule {
+            StopRule::Keep => false,
+            StopRule::Ends => sizes.clone().any(|size| {
+                let first = gram.get(..size).is_some_and(|part| self.has(part));
+                first || gram.get(gram.len() - size..).is_some_and(|part| self.has(part))
+            }),
+            StopRule::Any => {
+                sizes.clone().any(|size| gram.windows(size).any(|part| self.has(part)))
+            }
+            StopRule::All => {
+                // covered[k]: the first k words are a row of entries.
+                let mut covered = vec![true];
+                for end in 1..=gram.len() {
+                    let whole = (0..end).any(|start| {
+                        covered.get(start) == Some(&true)
+                            && gram.get(start..end).is_some_and(|part| self.has(part))
+                    });
+                    covered.push(whole);
+                }
+                covered.last() == Some(&true)
+            }
+        }
+    }
+}

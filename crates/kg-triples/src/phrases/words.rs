@@ -1,0 +1,95 @@
+use serde::{Deserialize, Serialize};
+use unicode_segmentation::UnicodeSegmentation;
+
+/// What n-grams are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Units {
+    /// Words of Unicode Standard Annex 29, where each Han character is one.
+    #[default]
+    Words,
+    /// Letters one by one (extended grapheme clusters), for writing without spaces; words and numbers in ASCII stay whole.
+    Characters,
+}
+
+/// A unit of a text: compared by its lower-case form, found by its code points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// In lower case.
+    pub text: String,
+    /// First code point.
+    pub start: usize,
+    /// One past the last code point.
+    pub end: usize,
+}
+
+/// The units of a text in order, without what stands between them.
+///
+/// Punctuation and white space belong to no unit, and an apostrophe divides (`Washington's` is `washington`, `s`;
+/// `l'homme` is `l`, `homme`), so that a name is found whatever is attached to it. Nothing else is normalised: texts
+/// should be in one Unicode normal form.
+///
+/// ```
+/// use kg_triples::phrases::{Units, words};
+///
+/// let found = words("George Washington's 3.5 km: 櫻桃樹", Units::Words);
+/// let found: Vec<_> = found.iter().map(|word| (word.text.as_str(), word.start)).collect();
+/// assert_eq!(found, [
+///     ("george", 0), ("washington", 7), ("s", 18), ("3.5", 20), ("km", 24), ("櫻", 28), ("桃", 29), ("樹", 30),
+/// ]);
+/// ```
+pub fn words(text: &str, units: Units) -> Vec<Word> {
+    let mut found = Vec::new();
+    let mut place = Place { text, byte: 0, code_point: 0 };
+    let mut add = |byte: usize, unit: &str| {
+        let start = place.at(byte);
+        let end = place.at(byte + unit.len());
+        found.push(Word { text: unit.to_lowercase(), start, end });
+    };
+    let solid = |unit: &str| unit.chars().any(char::is_alphanumeric);
+    match units {
+        Units::Words => {
+            for (byte, word) in text.unicode_word_indices() {
+                let mut from = 0;
+                for part in word.split(['\'', '\u{2019}', '\u{FF07}']) {
+                    if solid(part) {
+                        add(byte + from, part);
+                    }
+                    from += part.len() + word.get(from + part.len()..).map_or(0, first_length);
+                }
+            }
+        }
+        Units::Characters => {
+            for (byte, word) in text.unicode_word_indices() {
+                if word.is_ascii() {
+                    add(byte, word);
+                    continue;
+                }
+                for (inner, unit) in word.grapheme_indices(true).filter(|(_, unit)| solid(unit)) {
+                    add(byte + inner, unit);
+                }
+            }
+        }
+    }
+    found
+}
+
+fn first_length(text: &str) -> usize {
+    text.chars().next().map_or(0, char::len_utf8)
+}
+
+/// Code points before a byte; asked for rising bytes.
+struct Place<'t> {
+    text: &'t str,
+    byte: usize,
+    code_point: usize,
+}
+
+impl Place<'_> {
+    fn at(&mut self, byte: usize) -> usize {
+        let between = self.text.get(self.byte..byte).unwrap_or_default();
+        self.code_point += between.chars().count();
+        self.byte = byte;
+        self.code_point
+    }
+}

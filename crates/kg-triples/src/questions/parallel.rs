@@ -1,0 +1,77 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, none};
+use super::template::TemplateSet;
+use crate::{KgError, KnowledgeGraph, Language};
+
+/// Makes the items of one split with the same facts, drawn labels and order in each of `context_languages`: a set for each, whose
+/// ids are translations of each other. What is told is decided in `config.context_language`, as by
+/// [`build_questions`](super::build_questions); items that some language has no words for, or tells with one label for two
+/// entities, are left out of all sets.
+///
+/// # Errors
+/// As [`build_questions`](super::build_questions).
+pub fn build_parallel_questions(
+    graph: &KnowledgeGraph,
+    templates: &TemplateSet,
+    split: &str,
+    heads: &BTreeSet<String>,
+    config: &QuestionConfig,
+    context_languages: &[Language],
+) -> Result<Vec<QuestionSet>, KgError> {
+    let builder = Builder::new(graph, templates, split, config)?;
+    let known = context_languages.iter().map(|language| graph.known_language(language.as_str()));
+    let languages: Vec<Language> = known.collect::<Result<_, _>>()?;
+    let (pool, order, mut report) = builder.facts(heads);
+    let made: Vec<Option<Vec<QuestionItem>>> = (0u64..)
+        .zip(order)
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .map(|(number, fact)| {
+            let plan = builder.plan(&pool, number, fact)?;
+            let words = |language: &Language| {
+                let plain = tells_apart(graph, &plan, builder.context_language, *language);
+                plain.then(|| builder.render(&plan, *language)).flatten()
+            };
+            languages.iter().map(words).collect()
+        })
+        .collect();
+    let asked = made.len();
+    let items: Vec<Vec<QuestionItem>> = made.into_iter().flatten().collect();
+    report.without_context = asked - items.len();
+    report.items = items.len();
+    if items.is_empty() {
+        return Err(none(split, config, &report));
+    }
+    let mut sets: Vec<QuestionSet> = languages
+        .iter()
+        .map(|&context_language| QuestionSet {
+            split: split.into(),
+            context_language,
+            items: Vec::with_capacity(items.len()),
+            report,
+        })
+        .collect();
+    for item in items {
+        for (set, own) in sets.iter_mut().zip(item) {
+            set.items.push(own);
+        }
+    }
+    Ok(sets)
+}
+
+/// Whether what has two labels in `from` has two in `to`, and what has one has one.
+fn tells_apart(graph: &KnowledgeGraph, plan: &Plan, from: Language, to: Language) -> bool {
+    let (mut there, mut back) = (BTreeMap::new(), BTreeMap::new());
+    plan.facts.iter().flat_map(|[head, _, tail]| [*head, *tail]).all(|id| {
+        match (graph.label_at(id, from), graph.label_at(id, to)) {
+            (Some(own), Some(other)) => {
+                *there.entry(own).or_insert(other) == other
+                    && *back.entry(other).or_insert(own) == own
+            }
+            _ => false,
+        }
+    })
+}

@@ -1,0 +1,41 @@
+//! `mlqa-eval boundary`: where predictions begin and end.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use mlqa_eval::{Dataset, Language, Predictions, boundaries_of_texts, boundary_table};
+
+use crate::score::NormArg;
+use crate::{Stop, print};
+
+/// Count predictions that are exact, a superset or a subset of the gold answer, overlap with it or miss it.
+///
+/// Spans are compared by position after deleting white space, punctuation and articles at their ends. Several prediction files
+/// for one question file are compared run by run. Markdown goes to standard output.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  mlqa-eval boundary test-context-de-question-de.json de before.json after.json")]
+pub struct Args {
+    /// Questions with gold answers, SQuAD-style JSON
+    dataset: PathBuf,
+    /// Language of context and answer: en, es, de, ar, hi, vi or zh
+    language: String,
+    /// {"<question id>": "<answer>", …}, one file for each run
+    #[arg(required = true)]
+    predictions: Vec<PathBuf>,
+    #[command(flatten)]
+    norm: NormArg,
+}
+
+pub fn run(args: &Args) -> Result<(), Stop> {
+    let language: Language = args.language.parse()?;
+    let rules = args.norm.rules(Some(language))?;
+    let dataset = Dataset::read(&args.dataset)?;
+    let mut runs = Vec::new();
+    for path in &args.predictions {
+        let counts = boundaries_of_texts(&dataset, &Predictions::read(path)?, rules)?;
+        runs.push((path.display().to_string(), BTreeMap::from([(language, counts)])));
+    }
+    let runs: Vec<_> = runs.iter().map(|(name, counts)| (name.as_str(), counts)).collect();
+    print(&boundary_table(&runs))
+}

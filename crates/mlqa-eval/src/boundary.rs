@@ -1,0 +1,299 @@
+//! Where predicted answers begin and end against their gold answers.
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::ops::Range;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{Dataset, EvalError, Language, NBest, Normalization, Predictions, Question};
+
+/// How a predicted span lies to a gold span of the same context, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoundaryClass {
+    /// The same span.
+    Exact,
+    /// The gold span and more.
+    Superset,
+    /// A part of the gold span.
+    Subset,
+    /// A part of the gold span and something beside it.
+    Overlap,
+    /// Nothing of the gold span.
+    Disjoint,
+}
+
+impl BoundaryClass {
+    /// All five, the best first.
+    pub const ALL: [Self; 5] =
+        [Self::Exact, Self::Superset, Self::Subset, Self::Overlap, Self::Disjoint];
+
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Superset => "superset",
+            Self::Subset => "subset",
+            Self::Overlap => "overlap",
+            Self::Disjoint => "disjoint",
+        }
+    }
+}
+
+/// Questions by the class of their prediction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BoundaryCounts {
+    /// Predictions that are [`BoundaryClass::Exact`].
+    pub exact: usize,
+    /// Predictions that are [`BoundaryClass::Superset`].
+    pub superset: usize,
+    /// Predictions that are [`BoundaryClass::Subset`].
+    pub subset: usize,
+    /// Predictions that are [`BoundaryClass::Overlap`].
+    pub overlap: usize,
+    /// Predictions that are [`BoundaryClass::Disjoint`].
+    pub disjoint: usize,
+    /// Questions without a prediction or with an empty one.
+    pub unanswered: usize,
+    /// Predictions among the others than `exact` that equal a gold answer after normalisation: the right words elsewhere
+    /// in the context. Exact match counts them as right.
+    pub elsewhere: usize,
+}
+
+impl BoundaryCounts {
+    /// Questions counted.
+    pub fn questions(&self) -> usize {
+        BoundaryClass::ALL.iter().map(|class| self.count(*class)).sum::<usize>() + self.unanswered
+    }
+
+    /// Predictions of one class.
+    pub fn count(&self, class: BoundaryClass) -> usize {
+        match class {
+            BoundaryClass::Exact => self.exact,
+            BoundaryClass::Superset => self.superset,
+            BoundaryClass::Subset => self.subset,
+            BoundaryClass::Overlap => self.overlap,
+            BoundaryClass::Disjoint => self.disjoint,
+        }
+    }
+
+    /// Percentage of all questions whose prediction is of this class; 0 without questions.
+    pub fn share(&self, class: BoundaryClass) -> f64 {
+        self.percent(self.count(class))
+    }
+
+    /// The counts of both.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            exact: self.exact + other.exact,
+            superset: self.superset + other.superset,
+            subset: self.subset + other.subset,
+            overlap: self.overlap + other.overlap,
+            disjoint: self.disjoint + other.disjoint,
+            unanswered: self.unanswered + other.unanswered,
+            elsewhere: self.elsewhere + other.elsewhere,
+        }
+    }
+
+    fn percent(&self, count: usize) -> f64 {
+        100.0 * count as f64 / self.questions().max(1) as f64
+    }
+
+    fn add(&mut self, class: Option<BoundaryClass>) {
+        let slot = match class {
+            Some(BoundaryClass::Exact) => &mut self.exact,
+            Some(BoundaryClass::Superset) => &mut self.superset,
+            Some(BoundaryClass::Subset) => &mut self.subset,
+            Some(BoundaryClass::Overlap) => &mut self.overlap,
+            Some(BoundaryClass::Disjoint) => &mut self.disjoint,
+            None => &mut self.unanswered,
+        };
+        *slot += 1;
+    }
+}
+
+/// How the span `predicted` of a context lies to the span `gold`, both in code points.
+///
+/// Reading: *From Good to Best* counts how far predictions miss without defining the classes. Spans are compared by
+/// position. Before that, both lose at each end what `rules` deletes there: white space, deleted punctuation, and articles that
+/// stand alone (in Arabic "ال" at the very end or beginning), again and again until something else stands there. A span of which
+/// nothing would be left is taken as it is. So spans that are `Exact` are equal under the same normalisation.
+///
+/// Ranges that leave the context are cut to it.
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{BoundaryClass, Language, Normalization, boundary_class};
+///
+/// let rules = Normalization::Mlqa(Language::En);
+/// let context = "the Eiffel Tower, in Paris";
+/// let class = |predicted, gold| boundary_class(context, predicted, gold, rules);
+/// assert_eq!(class(0..17, 4..16), BoundaryClass::Exact); // "the Eiffel Tower," against "Eiffel Tower"
+/// assert_eq!(class(4..26, 4..16), BoundaryClass::Superset);
+/// assert_eq!(class(4..10, 4..16), BoundaryClass::Subset);
+/// ```
+pub fn boundary_class(
+    context: &str,
+    predicted: Range<usize>,
+    gold: Range<usize>,
+    rules: Normalization,
+) -> BoundaryClass {
+    let text: Vec<char> = context.chars().collect();
+    class_of(&core(&text, predicted, rules), &core(&text, gold, rules))
+}
+
+fn class_of(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
+    if predicted == gold {
+        BoundaryClass::Exact
+    } else if predicted.start <= gold.start && predicted.end >= gold.end {
+        BoundaryClass::Superset
+    } else if predicted.start >= gold.start && predicted.end <= gold.end {
+        BoundaryClass::Subset
+    } else if predicted.start < gold.end && predicted.end > gold.start {
+        BoundaryClass::Overlap
+    } else {
+        BoundaryClass::Disjoint
+    }
+}
+
+/// The span without what normalisation deletes at its ends.
+fn core(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize> {
+    let end = span.end.min(text.len());
+    let whole = span.start.min(end)..end;
+    let inside = text.get(whole.clone()).unwrap_or_default();
+    let kept = rules.edges(inside);
+    match kept.is_empty() {
+        true => whole,
+        false => whole.start + kept.start..whole.start + kept.end,
+    }
+}
+
+/// One file's predictions by class, from the best candidates of n-best lists.
+///
+/// With several gold answers the best class counts, in the order of [`BoundaryClass`]. A question without a list, with an
+/// empty one, or that was answered by nothing is `unanswered`.
+///
+/// # Errors
+/// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] if an answered question has no gold answer.
+pub fn boundaries(
+    dataset: &Dataset,
+    n_best: &[NBest],
+    rules: Normalization,
+) -> Result<BoundaryCounts, EvalError> {
+    let lists: HashMap<&str, &NBest> = n_best.iter().map(|one| (one.id.as_str(), one)).collect();
+    count(dataset, rules, |question| {
+        let list = lists.get(question.id.as_str()).filter(|list| !list.null)?;
+        let best = list.candidates.first()?;
+        Some((best.text.as_str(), vec![best.answer_start]))
+    })
+}
+
+/// The same from texts alone, as prediction files hold them.
+///
+/// Reading: a text that occurs several times in its context is taken where its class is best; one that does not occur at all is
+/// `Disjoint`.
+///
+/// # Errors
+/// As [`boundaries`].
+pub fn boundaries_of_texts(
+    dataset: &Dataset,
+    predictions: &Predictions,
+    rules: Normalization,
+) -> Result<BoundaryCounts, EvalError> {
+    count(dataset, rules, |question| {
+        let text = predictions.get(&question.id)?;
+        let starts = occurrences(&question.context, text);
+        Some((text, starts))
+    })
+}
+
+/// Where `text` begins in `context`, in code points; occurrences may overlap.
+fn occurrences(context: &str, text: &str) -> Vec<usize> {
+    let places = context.char_indices().enumerate();
+    places
+        .filter(|(_, (byte, _))| context.get(*byte..).is_some_and(|rest| rest.starts_with(text)))
+        .map(|(place, _)| place)
+        .collect()
+}
+
+fn count<'a>(
+    dataset: &'a Dataset,
+    rules: Normalization,
+    predicted: impl Fn(&'a Question) -> Option<(&'a str, Vec<usize>)> + Sync,
+) -> Result<BoundaryCounts, EvalError> {
+    if dataset.questions.is_empty() {
+        return Err(EvalError::NoQuestions { path: dataset.path.clone() });
+    }
+    let classes: Vec<(Option<BoundaryClass>, bool)> = dataset
+        .questions
+        .par_iter()
+        .map(|question| {
+            let Some((text, starts)) = predicted(question).filter(|(text, _)| !text.is_empty())
+            else {
+                return Ok((None, false));
+            };
+            if question.answers.is_empty() {
+                let (path, id) = (dataset.path.clone(), question.id.clone());
+                return Err(EvalError::NoGold { path, id });
+            }
+            let context: Vec<char> = question.context.chars().collect();
+            let span = |start: usize, text: &str| {
+                core(&context, start..start.saturating_add(text.chars().count()), rules)
+            };
+            let gold: Vec<Range<usize>> =
+                question.answers.iter().map(|one| span(one.answer_start, &one.text)).collect();
+            let class = starts
+                .iter()
+                .flat_map(|start| {
+                    let own = span(*start, text);
+                    gold.iter().map(move |gold| class_of(&own, gold))
+                })
+                .min()
+                .unwrap_or(BoundaryClass::Disjoint);
+            let tokens = rules.tokens(text);
+            let equal = question.answers.iter().any(|one| rules.tokens(&one.text) == tokens);
+            Ok((Some(class), equal && class != BoundaryClass::Exact))
+        })
+        .collect::<Result<_, EvalError>>()?;
+    let mut counts = BoundaryCounts::default();
+    for (class, elsewhere) in classes {
+        counts.add(class);
+        counts.elsewhere += usize::from(elsewhere);
+    }
+    Ok(counts)
+}
+
+/// A Markdown table of several runs, such as before and after a training stage: for each language a row per run with counts and
+/// shares (percent) of the five classes, and the sum over languages at the end. Runs without a language are left out of its rows.
+pub fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
+    let mut out = String::from("| language | run | questions |");
+    for class in BoundaryClass::ALL {
+        let _ = write!(out, " {} |", class.name());
+    }
+    out.push_str(" right words elsewhere |\n|---|---|");
+    out.push_str(&"---:|".repeat(BoundaryClass::ALL.len() + 2));
+    let mut row = |language: &str, run: &str, counts: &BoundaryCounts| {
+        let run = run.replace('|', "\\|");
+        let _ = write!(out, "\n| {language} | {run} | {} |", counts.questions());
+        for class in BoundaryClass::ALL {
+            let _ = write!(out, " {} ({:.1}) |", counts.count(class), counts.share(class));
+        }
+        let _ = write!(out, " {} ({:.1}) |", counts.elsewhere, counts.percent(counts.elsewhere));
+    };
+    for language in Language::ALL {
+        for (run, counts) in runs {
+            if let Some(own) = counts.get(&language) {
+                row(language.code(), run, own);
+            }
+        }
+    }
+    for (run, counts) in runs {
+        let all = counts.values().fold(BoundaryCounts::default(), |sum, own| sum.plus(own));
+        row("all", run, &all);
+    }
+    out.push('\n');
+    out
+}

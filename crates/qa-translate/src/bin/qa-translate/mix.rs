@@ -1,0 +1,120 @@
+use std::path::PathBuf;
+
+use mlqa_eval::{Dataset, DatasetName, Language};
+use qa_translate::{MixConfig, Pairs, TranslateError, TranslateReport, Translated, mix};
+
+use crate::{Done, say};
+
+/// Make rows with question and passage in different languages.
+///
+/// English with each other language, in both directions: two rows for each question and language.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  qa-translate mix --in train-v1.1.json --translated translated --split train --out mixed
+  qa-translate mix --in train-v1.1.json --translated translated --to de,es --all-pairs --one-file mixed.json
+
+--out writes one file for each pair of languages, named as MLQA names its files; --one-file writes all rows, shuffled,
+with question_language and context_language beside each question.")]
+pub struct Args {
+    /// The questions that were translated, SQuAD-style JSON
+    #[arg(long = "in", value_name = "FILE")]
+    source: PathBuf,
+    /// Their language
+    #[arg(long, default_value = "en", value_name = "LANG")]
+    from: Language,
+    /// Folder that `qa-translate translate` wrote
+    #[arg(long, value_name = "DIR")]
+    translated: PathBuf,
+    /// Languages to mix in [default: all that the folder has]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
+    to: Option<Vec<Language>>,
+    /// The first word of the file names
+    #[arg(long, default_value = "train")]
+    split: String,
+    /// Mix every two languages, not only the source's with each other
+    #[arg(long)]
+    all_pairs: bool,
+    /// Also use questions whose own passage was discarded
+    #[arg(long)]
+    without_pair: bool,
+    /// Seed of the order of rows
+    #[arg(long, default_value_t = MixConfig::default().seed)]
+    seed: u64,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = true)]
+struct Output {
+    /// Folder for one file for each pair of languages
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One file for all rows
+    #[arg(long, value_name = "FILE")]
+    one_file: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Done {
+    if let Some(out) = &args.output.out
+        && let (Ok(out), Ok(translated)) = (out.canonicalize(), args.translated.canonicalize())
+        && out == translated
+    {
+        return Err(TranslateError::Config {
+            key: "--out",
+            value: out.display().to_string(),
+            rule: "another folder than --translated, whose files have the same names",
+        });
+    }
+    let source = Dataset::read(&args.source)?;
+    let name = |context, question| {
+        let name = DatasetName { split: args.split.clone(), context, question };
+        args.translated.join(name.to_string())
+    };
+    let languages: Vec<Language> = match &args.to {
+        Some(languages) => languages.clone(),
+        None => Language::ALL.into_iter().filter(|&to| name(to, to).exists()).collect(),
+    };
+    let languages: Vec<Language> = languages.into_iter().filter(|&to| to != args.from).collect();
+    if languages.is_empty() {
+        return Err(TranslateError::Empty {
+            hint: format!(
+                "no {}-context-x-question-x.json of another language in {}",
+                args.split,
+                args.translated.display()
+            ),
+        });
+    }
+    let mut translations = Vec::with_capacity(languages.len());
+    for &language in &languages {
+        let dataset = Dataset::read(name(language, language))?;
+        let questions = if args.without_pair {
+            Dataset::read(name(args.from, language))?
+        } else {
+            Dataset { questions: Vec::new(), ..source.clone() }
+        };
+        let report = TranslateReport::default();
+        translations.push(Translated { language, dataset, questions, report });
+    }
+    let config = MixConfig {
+        source_language: args.from,
+        pairs: if args.all_pairs { Pairs::AllPairs } else { Pairs::Source },
+        require_pair: !args.without_pair,
+        seed: args.seed,
+    };
+    let mixed = mix(&source, &translations, &config)?;
+    if let Some(folder) = &args.output.out {
+        mixed.write_pairs(folder, &args.split)?;
+    }
+    if let Some(path) = &args.output.one_file {
+        mixed.write_one(path)?;
+    }
+    for ((context, question), count) in &mixed.report.rows {
+        say(&format!("context {context}, question {question}: {count} rows"));
+    }
+    if mixed.report.without_pair > 0 {
+        say(&format!("{} of them without a translated passage", mixed.report.without_pair));
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use mlqa_eval::{Dataset, DatasetName, Language};
+use qa_translate::provider::MissingText;
+use qa_translate::{
+    Cached, FileTranslator, HttpConfig, HttpTranslator, Occurrence, SearchConfig, Stage,
+    TranslateConfig, TranslateError, TranslateReport, Translated, Translator, parallel, translate,
+};
+
+use crate::{Done, bar, say};
+
+/// Translate a data set and find its answers again.
+///
+/// Writes to --out, for each language: questions, passages and answers in it
+/// (`{split}-context-de-question-de.json`), its questions about the source's passages
+/// (`{split}-context-en-question-de.json`), and `report.json` for all.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  qa-translate translate --in train-v1.1.json --to de,es --server http://localhost:5000 --split train --out translated
+  qa-translate translate --in train-v1.1.json --to de --file translations.jsonl --missing skip --out translated
+  qa-translate translate --in xquad.en.json --parallel de=xquad.de.json,es=xquad.es.json --out translated
+
+What a server translates is kept in --cache after each batch; the same command goes on where it was stopped.")]
+pub struct Args {
+    /// Questions to translate, SQuAD-style JSON
+    #[arg(long = "in", value_name = "FILE")]
+    source: PathBuf,
+    /// Their language
+    #[arg(long, default_value = "en", value_name = "LANG")]
+    from: Language,
+    /// Languages to translate into
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LANG,…",
+        required_unless_present = "parallel"
+    )]
+    to: Vec<Language>,
+    #[command(flatten)]
+    provider: Provider,
+    /// What a text that --file lacks means: error or skip
+    #[arg(long, default_value = "error", value_parser = missing, requires = "file")]
+    missing: MissingText,
+    /// JSONL file that keeps what the server translated [default: cache.jsonl in --out]
+    #[arg(long, value_name = "FILE.jsonl", requires = "server")]
+    cache: Option<PathBuf>,
+    /// Environment variable that holds the server's API key
+    #[arg(long, value_name = "NAME", requires = "server")]
+    api_key_env: Option<String>,
+    /// Languages that the server calls otherwise, as zh=zh-Hans
+    #[arg(long, value_delimiter = ',', value_name = "LANG=CODE,…", value_parser = pair::<String>, requires = "server")]
+    codes: Vec<(Language, String)>,
+    /// Texts in a request
+    #[arg(long, default_value_t = HttpConfig::default().batch_size, requires = "server")]
+    batch_size: usize,
+    /// Seconds that a request may take
+    #[arg(long, default_value_t = HttpConfig::default().timeout_seconds, requires = "server")]
+    timeout: f64,
+    /// Requests for one batch before giving up
+    #[arg(long, default_value_t = HttpConfig::default().attempts, requires = "server")]
+    attempts: u32,
+    /// Seconds before a request is repeated; doubled each time
+    #[arg(long, default_value_t = HttpConfig::default().first_wait_seconds, requires = "server")]
+    first_wait: f64,
+    /// Leave out answers whose markers are lost, without searching them
+    #[arg(long)]
+    no_search: bool,
+    /// Take the occurrence at the nearest relative position where a searched answer occurs more than once
+    #[arg(long)]
+    nearest: bool,
+    /// Search answers without regard to case
+    #[arg(long)]
+    ignore_case: bool,
+    /// The first word of the file names
+    #[arg(long, default_value = "train")]
+    split: String,
+    /// Folder for the files
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Provider {
+    /// Translations, JSONL: {"from": "en", "to": "de", "source": "…", "target": "…"}
+    #[arg(long, value_name = "FILE.jsonl")]
+    file: Option<PathBuf>,
+    /// LibreTranslate-compatible server
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// The same data in other languages, with the same ids
+    #[arg(long, value_delimiter = ',', value_name = "LANG=FILE,…", value_parser = pair::<PathBuf>)]
+    parallel: Vec<(Language, PathBuf)>,
+}
+
+pub fn run(args: &Args) -> Done {
+    let source = Dataset::read(&args.source)?;
+    let mut reports = BTreeMap::new();
+    let mut finish = |translated: Translated| -> Done {
+        let name = |context, question| {
+            args.out.join(DatasetName { split: args.split.clone(), context, question }.to_string())
+        };
+        let to = translated.language;
+        translated.dataset.write(name(to, to))?;
+        translated.questions.write(name(args.from, to))?;
+        print(to, &translated.report);
+        reports.insert(to, Entry::from(translated.report));
+        Ok(())
+    };
+    if args.provider.parallel.is_empty() {
+        let mut translator = translator(args)?;
+        let search = SearchConfig {
+            occurrence: if args.nearest { Occurrence::Nearest } else { Occurrence::Unique },
+            ignore_case: args.ignore_case,
+        };
+        let config = TranslateConfig { fall_back: !args.no_search, search };
+        for &to in &args.to {
+            let bar = bar();
+            let progress = |stage, done: usize, total: usize| {
+                bar.set_message(format!("{to} {}", stage_name(stage)));
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+            };
+            let translated = translate(&source, args.from, to, &mut translator, &config, progress)?;
+            bar.finish_and_clear();
+            finish(translated)?;
+        }
+    } else {
+        let wanted = |language| args.to.is_empty() || args.to.contains(language);
+        for (to, path) in args.provider.parallel.iter().filter(|(to, _)| wanted(to)) {
+            finish(parallel(&source, &Dataset::read(path)?, *to)?)?;
+        }
+    }
+    let path = args.out.join("report.json");
+    let text = serde_json::to_string_pretty(&reports).map_err(std::io::Error::from);
+    text.and_then(|text| whole_file::write(&path, text + "\n"))
+        .map_err(|source| TranslateError::Io { path, action: "write the file", source })
+}
+
+/// A report as it is written.
+#[derive(serde::Serialize)]
+struct Entry {
+    kept: usize,
+    skip_ratio: f64,
+    #[serde(flatten)]
+    report: TranslateReport,
+}
+
+impl From<TranslateReport> for Entry {
+    fn from(report: TranslateReport) -> Self {
+        Self { kept: report.kept(), skip_ratio: report.skip_ratio(), report }
+    }
+}
+
+fn translator(args: &Args) -> Result<Box<dyn Translator>, TranslateError> {
+    if let Some(path) = &args.provider.file {
+        return Ok(Box::new(FileTranslator::read(path, args.missing)?));
+    }
+    let config = HttpConfig {
+        url: args.provider.server.clone().unwrap_or_default(),
+        batch_size: args.batch_size,
+        timeout_seconds: args.timeout,
+        attempts: args.attempts,
+        first_wait_seconds: args.first_wait,
+        codes: args.codes.iter().cloned().collect(),
+        ..HttpConfig::default()
+    };
+    let key = args.api_key_env.as_ref().map(|name| {
+        std::env::var(name).map_err(|_| TranslateError::Config {
+            key: "api_key_env",
+            value: name.clone(),
+            rule: "the name of an environment variable that is set",
+        })
+    });
+    let server = HttpTranslator::new(config, key.transpose()?)?;
+    let cache = args.cache.clone().unwrap_or_else(|| args.out.join("cache.jsonl"));
+    Ok(Box::new(Cached::open(server, Path::new(&cache))?))
+}
+
+fn print(to: Language, report: &TranslateReport) {
+    let mut line = format!(
+        "{to}: {} of {} kept ({} by markers, {} by search, {} given), skip ratio {:.4}",
+        report.kept(),
+        report.source,
+        report.by_markers,
+        report.by_search,
+        report.given,
+        report.skip_ratio()
+    );
+    for (reason, count) in report.discarded.by_reason() {
+        if count > 0 {
+            line.push_str(&format!("; {reason}: {count}"));
+        }
+    }
+    say(&line);
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Questions => "questions",
+        Stage::MarkedPassages => "marked passages",
+        Stage::Passages => "passages",
+        Stage::Answers => "answers",
+    }
+}
+
+fn missing(text: &str) -> Result<MissingText, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+/// `de=…`.
+fn pair<T: From<String>>(text: &str) -> Result<(Language, T), String> {
+    let (language, value) = text.split_once('=').ok_or("expected LANG=VALUE")?;
+    let language: Language = language.parse().map_err(|e: mlqa_eval::EvalError| e.to_string())?;
+    Ok((language, value.to_owned().into()))
+}

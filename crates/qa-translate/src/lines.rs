@@ -1,0 +1,53 @@
+//! Translations as JSONL: the form of files given by hand and of the cache alike.
+use std::collections::HashMap;
+use std::path::Path;
+
+use mlqa_eval::Language;
+use serde::{Deserialize, Serialize};
+
+use crate::TranslateError;
+
+/// One line.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line {
+    pub from: Language,
+    pub to: Language,
+    pub source: String,
+    pub target: String,
+}
+
+/// Translations by languages and text.
+pub(crate) type Table = HashMap<(Language, Language, String), String>;
+
+/// Parses one line.
+pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, TranslateError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let full = error.to_string();
+        // The place that serde names is within the line, whose number is known already.
+        let got = full.split_once(" at line ").map_or(full.as_str(), |(got, _)| got).to_owned();
+        TranslateError::Line { path: path.to_owned(), line, got }
+    })
+}
+
+/// Adds a line; one that contradicts an earlier one is refused.
+pub(crate) fn insert(
+    table: &mut Table,
+    line: Line,
+    path: &Path,
+    number: usize,
+) -> Result<(), TranslateError> {
+    let key = (line.from, line.to, line.source);
+    match table.get(&key) {
+        Some(known) if *known != line.target => Err(TranslateError::Line {
+            path: path.to_owned(),
+            line: number,
+            got: format!("a second translation, {:?} after {known:?}; keep one", line.target),
+        }),
+        Some(_) => Ok(()),
+        None => {
+            table.insert(key, line.target);
+            Ok(())
+        }
+    }
+}

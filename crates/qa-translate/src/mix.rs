@@ -1,0 +1,260 @@
+//! Questions and passages in different languages (mixMRC, section 3.1: D'').
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use mlqa_eval::{Dataset, DatasetName, Language, Question};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::write::write_json;
+use crate::{TranslateError, Translated};
+
+/// Which pairs of languages are mixed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pairs {
+    /// The source's language with each other, in both directions, as the paper's Fig. 2 shows.
+    #[default]
+    Source,
+    /// Every two languages, as its formula (l ≠ k) can be read.
+    AllPairs,
+}
+
+/// How data is mixed.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MixConfig {
+    /// The language of the source.
+    pub source_language: Language,
+    /// Which pairs of languages are mixed.
+    pub pairs: Pairs,
+    /// Whether a translated question needs its translated passage to be used. Without, questions whose passage was
+    /// discarded are asked of the source's passage as well.
+    pub require_pair: bool,
+    /// Seed of the order of rows.
+    pub seed: u64,
+}
+
+impl Default for MixConfig {
+    fn default() -> Self {
+        let source_language = Language::En;
+        Self { source_language, pairs: Pairs::default(), require_pair: true, seed: 42 }
+    }
+}
+
+/// One question about a passage in another language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MixedRow {
+    /// The question's language.
+    pub question_language: Language,
+    /// The language of passage and answers; never the question's.
+    pub context_language: Language,
+    /// The row, with the source's id.
+    pub question: Question,
+}
+
+/// Mixed rows in their final order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixed {
+    /// The rows.
+    pub rows: Vec<MixedRow>,
+    /// Their counts.
+    pub report: MixReport,
+    version: Option<String>,
+}
+
+/// Counts of mixed rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MixReport {
+    /// Rows by (context, question).
+    pub rows: BTreeMap<(Language, Language), usize>,
+    /// Rows whose question has no translated passage, which `require_pair` leaves out.
+    pub without_pair: usize,
+}
+
+/// Mixes `source` with its translations: for each question and each other language x, (question in x, passage of the
+/// source) and (question of the source, passage in x), hence two rows; with [`Pairs::AllPairs`] also (question in x,
+/// passage in y). Rows are shuffled by the seed. Every row's answers are checked against its passage.
+///
+/// ```
+/// use mlqa_eval::{Dataset, Language};
+/// use qa_translate::{MixConfig, mix, parallel};
+///
+/// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
+/// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
+/// let mixed = mix(&english, &[parallel(&english, &german, Language::De)?], &MixConfig::default())?;
+/// assert_eq!(mixed.rows.len(), 2 * 1190);
+/// # Ok::<(), qa_translate::TranslateError>(())
+/// ```
+///
+/// # Errors
+/// [`TranslateError::Language`] for a translation into the source's language or two into one;
+/// [`mlqa_eval::EvalError::AnswerMismatch`].
+pub fn mix(
+    source: &Dataset,
+    translations: &[Translated],
+    config: &MixConfig,
+) -> Result<Mixed, TranslateError> {
+    let mut seen = BTreeSet::from([config.source_language]);
+    for translated in translations {
+        if !seen.insert(translated.language) {
+            let problem = "occurs twice among source and translations; give each once".into();
+            return Err(TranslateError::Language { language: translated.language, problem });
+        }
+    }
+    let sides: Vec<Side<'_>> =
+        translations.iter().map(|one| Side::new(one, config.require_pair)).collect();
+    let mut mixed =
+        Mixed { rows: Vec::new(), report: MixReport::default(), version: source.version.clone() };
+    let from = config.source_language;
+    for question in source.questions.iter().filter(|one| !one.answers.is_empty()) {
+        let id = question.id.as_str();
+        for x in &sides {
+            let own = x.kept.get(id).copied();
+            let wording = x.wording.get(id).copied();
+            if let Some(wording) = wording {
+                mixed.report.without_pair += usize::from(own.is_none());
+                mixed.push((x.language, wording), (from, question), source)?;
+            }
+            if let Some(own) = own {
+                mixed.push((from, &question.question), (x.language, own), x.dataset)?;
+            }
+            let Some(wording) = wording.filter(|_| config.pairs == Pairs::AllPairs) else {
+                continue;
+            };
+            for y in sides.iter().filter(|y| y.language != x.language) {
+                if let Some(passage) = y.kept.get(id) {
+                    mixed.push((x.language, wording), (y.language, passage), y.dataset)?;
+                }
+            }
+        }
+    }
+    mixed.rows.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
+    Ok(mixed)
+}
+
+/// One language, by id.
+struct Side<'a> {
+    language: Language,
+    dataset: &'a Dataset,
+    kept: HashMap<&'a str, &'a Question>,
+    /// Wordings that may be used.
+    wording: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> Side<'a> {
+    fn new(translated: &'a Translated, require_pair: bool) -> Self {
+        let dataset = &translated.dataset;
+        let kept = dataset.questions.iter().filter(|one| !one.answers.is_empty());
+        let kept: HashMap<&str, &Question> = kept.map(|one| (one.id.as_str(), one)).collect();
+        let further = (!require_pair).then_some(&translated.questions.questions);
+        let worded = further.into_iter().flatten().chain(kept.values().copied());
+        let wording = worded.map(|one| (one.id.as_str(), one.question.as_str())).collect();
+        Self { language: translated.language, dataset, kept, wording }
+    }
+}
+
+impl Mixed {
+    fn push(
+        &mut self,
+        (question_language, wording): (Language, &str),
+        (context_language, passage): (Language, &Question),
+        data: &Dataset,
+    ) -> Result<(), TranslateError> {
+        passage.check_answers(&data.path)?;
+        let question = Question { question: wording.to_owned(), ..passage.clone() };
+        self.rows.push(MixedRow { question_language, context_language, question });
+        *self.report.rows.entry((context_language, question_language)).or_default() += 1;
+        Ok(())
+    }
+
+    /// Writes one file for each pair of languages into `folder`, named as MLQA names its files
+    /// ([`DatasetName`]), ids being the source's; returns their paths.
+    ///
+    /// # Errors
+    /// [`TranslateError::Empty`] without rows; [`TranslateError::Eval`] if a file cannot be written.
+    pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, TranslateError> {
+        self.some()?;
+        let mut paths = Vec::with_capacity(self.report.rows.len());
+        for &(context, question) in self.report.rows.keys() {
+            let of_pair = |row: &&MixedRow| {
+                row.context_language == context && row.question_language == question
+            };
+            let name = DatasetName { split: split.to_owned(), context, question };
+            let path = folder.join(name.to_string());
+            let questions = self.rows.iter().filter(of_pair).map(|row| row.question.clone());
+            let (version, questions) = (self.version.clone(), questions.collect());
+            Dataset { path: path.clone(), version, questions }.write(&path)?;
+            paths.push(path);
+        }
+        Ok(paths)
+    }
+
+    /// Writes all rows to one SQuAD-style file, in their order. Each question's id is the source's and its languages,
+    /// as `56be…-context-en-question-de`; `source_id`, `question_language` and `context_language` stand beside it.
+    ///
+    /// # Errors
+    /// [`TranslateError::Empty`] without rows; [`TranslateError::Io`].
+    pub fn write_one(&self, path: &Path) -> Result<(), TranslateError> {
+        self.some()?;
+        let paragraphs = self.rows.iter().map(|row| {
+            let (context, question) = (row.context_language, row.question_language);
+            Article {
+                title: &row.question.title,
+                paragraphs: [Paragraph {
+                    context: &row.question.context,
+                    qas: [Qa {
+                        id: format!("{}-context-{context}-question-{question}", row.question.id),
+                        question: &row.question.question,
+                        answers: &row.question.answers,
+                        source_id: &row.question.id,
+                        question_language: question,
+                        context_language: context,
+                    }],
+                }],
+            }
+        });
+        let version = self.version.as_deref();
+        write_json(path, &File { version, data: paragraphs.collect() })
+    }
+
+    fn some(&self) -> Result<(), TranslateError> {
+        match self.rows.is_empty() {
+            true => Err(TranslateError::Empty {
+                hint: "no question has an answer in two languages; do the ids agree?".into(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    data: Vec<Article<'a>>,
+}
+
+#[derive(Serialize)]
+struct Article<'a> {
+    title: &'a str,
+    paragraphs: [Paragraph<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Paragraph<'a> {
+    context: &'a str,
+    qas: [Qa<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Qa<'a> {
+    id: String,
+    question: &'a str,
+    answers: &'a [mlqa_eval::Answer],
+    source_id: &'a str,
+    question_language: Language,
+    context_language: Language,
+}

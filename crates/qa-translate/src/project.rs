@@ -1,0 +1,131 @@
+//! An answer's span carried over to the translation without markers, by how similar the tokens of both are.
+use std::ops::Range;
+
+use ndarray::{ArrayView1, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::TranslateError;
+
+/// Which source and target tokens are linked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Links {
+    /// Those that are each other's most similar token.
+    #[default]
+    Mutual,
+    /// Each source token with its most similar target token.
+    SourceBest,
+}
+
+/// How a span is carried over.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProjectConfig {
+    /// Which tokens are linked.
+    pub links: Links,
+    /// Links of a similarity below this do not count.
+    pub min_similarity: f32,
+    /// Linked target tokens with more unlinked ones than this between them are not of one span; the part with the most
+    /// links is taken, then the one of the greatest summed similarity, then the first.
+    pub max_gap: usize,
+}
+
+impl Default for ProjectConfig {
+    fn default() -> Self {
+        Self { links: Links::Mutual, min_similarity: 0.0, max_gap: 3 }
+    }
+}
+
+/// The target tokens that stand for the source tokens `span`; `None` where nothing is linked.
+///
+/// The tokens of `span` are linked to target tokens, outliers are dropped by `max_gap`, and the result is the smallest
+/// span that covers the rest. Of equally similar tokens the first is the best one, so the result is always the same.
+///
+/// # Shapes
+/// - `similarity`: `[source tokens, target tokens]` f32, finite, as the cosines of hidden states
+///
+/// ```
+/// use ndarray::array;
+/// use qa_translate::{ProjectConfig, project};
+///
+/// // "the red house" and "la casa roja"
+/// let similarity = array![[0.9, 0.1, 0.2], [0.1, 0.3, 0.8], [0.2, 0.7, 0.3]];
+/// assert_eq!(project(similarity.view(), 1..3, &ProjectConfig::default())?, Some(1..3));
+/// # Ok::<(), qa_translate::TranslateError>(())
+/// ```
+///
+/// # Errors
+/// [`TranslateError::Projection`] if `span` is empty or leaves the matrix, or a similarity in a row or column
+/// that is looked at is not finite.
+pub fn project(
+    similarity: ArrayView2<'_, f32>,
+    span: Range<usize>,
+    config: &ProjectConfig,
+) -> Result<Option<Range<usize>>, TranslateError> {
+    let refuse = |what, expected: &str, got| {
+        Err(TranslateError::Projection { what, expected: expected.into(), got })
+    };
+    if span.start >= span.end || span.end > similarity.nrows() {
+        let rows = similarity.nrows();
+        return refuse("span", "a part of the source tokens", format!("{span:?} of {rows}"));
+    }
+    let mut links: Vec<(usize, f32)> = Vec::with_capacity(span.len());
+    for source in span {
+        let row = similarity.index_axis(Axis(0), source);
+        let Some((target, value)) = best(row, |column| (source, column))? else { continue };
+        let linked = config.links == Links::SourceBest || {
+            let column = similarity.index_axis(Axis(1), target);
+            best(column, |row| (row, target))?.is_some_and(|(back, _)| back == source)
+        };
+        if linked && value >= config.min_similarity {
+            links.push((target, value));
+        }
+    }
+    links.sort_by_key(|&(target, _)| target);
+    let mut chosen: Option<Part> = None;
+    for part in links.chunk_by(|a, b| b.0 - a.0 <= config.max_gap.saturating_add(1)) {
+        let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
+        let strength = part.iter().map(|&(_, value)| f64::from(value)).sum();
+        let own = Part { links: part.len(), strength, span: first.0..last.0 + 1 };
+        if chosen.as_ref().is_none_or(|best| own.beats(best)) {
+            chosen = Some(own);
+        }
+    }
+    Ok(chosen.map(|part| part.span))
+}
+
+/// Linked target tokens that stand together.
+struct Part {
+    links: usize,
+    /// Their summed similarity.
+    strength: f64,
+    span: Range<usize>,
+}
+
+impl Part {
+    fn beats(&self, other: &Self) -> bool {
+        self.links > other.links || (self.links == other.links && self.strength > other.strength)
+    }
+}
+
+/// The first of the greatest values and its place; `at` says where in the matrix a value stands.
+fn best(
+    values: ArrayView1<'_, f32>,
+    at: impl Fn(usize) -> (usize, usize),
+) -> Result<Option<(usize, f32)>, TranslateError> {
+    let mut best: Option<(usize, f32)> = None;
+    for (place, &value) in values.iter().enumerate() {
+        if !value.is_finite() {
+            let (row, column) = at(place);
+            return Err(TranslateError::Projection {
+                what: "similarity",
+                expected: "finite values".into(),
+                got: format!("{value} in row {row}, column {column}"),
+            });
+        }
+        if best.is_none_or(|(_, known)| value > known) {
+            best = Some((place, value));
+        }
+    }
+    Ok(best)
+}

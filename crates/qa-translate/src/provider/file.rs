@@ -1,0 +1,68 @@
+use std::path::{Path, PathBuf};
+
+use mlqa_eval::Language;
+use serde::{Deserialize, Serialize};
+
+use crate::lines::{Table, insert, parse};
+use crate::{TranslateError, Translator};
+
+/// What a text that the file lacks means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingText {
+    /// An error that names the text.
+    #[default]
+    Error,
+    /// A text without translation.
+    Skip,
+}
+
+/// Translations from a JSONL file, one `{"from": "en", "to": "de", "source": "…", "target": "…"}` a line.
+///
+/// Texts are looked up as they are, markers included. The cache of [`Cached`](crate::Cached) is such a file.
+#[derive(Debug)]
+pub struct FileTranslator {
+    path: PathBuf,
+    table: Table,
+    missing: MissingText,
+}
+
+impl FileTranslator {
+    /// Reads the whole file. Lines of white space are passed over.
+    ///
+    /// # Errors
+    /// [`TranslateError::Io`]; [`TranslateError::Line`] for the first line that is no translation, or translates a text
+    /// a second time and differently.
+    pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, TranslateError> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(TranslateError::io(path, "read the file"))?;
+        let mut table = Table::new();
+        for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            if !line.trim_ascii().is_empty() {
+                insert(&mut table, parse(line, path, index + 1)?, path, index + 1)?;
+            }
+        }
+        Ok(Self { path: path.to_owned(), table, missing })
+    }
+}
+
+impl Translator for FileTranslator {
+    fn translate(
+        &mut self,
+        texts: &[&str],
+        from: Language,
+        to: Language,
+    ) -> Result<Vec<Option<String>>, TranslateError> {
+        let look_up = |&text: &&str| match self.table.get(&(from, to, text.to_owned())) {
+            Some(found) => Ok(Some(found.clone())),
+            None if self.missing == MissingText::Skip => Ok(None),
+            None => Err(TranslateError::Untranslated {
+                path: self.path.clone(),
+                from,
+                to,
+                text: text.chars().take(80).collect(),
+            }),
+        };
+        texts.iter().map(look_up).collect()
+    }
+}

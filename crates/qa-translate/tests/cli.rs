@@ -1,0 +1,236 @@
+//! The program as a user meets it.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{Reply, Server, dataset, question, upper};
+use mlqa_eval::Dataset;
+use serde_json::{Value, json};
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_qa-translate")).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn done(args: &[&str]) -> String {
+    let output = run(args);
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Exit code 2 and one `error:` line that holds every word.
+fn refused(args: &[&str], words: &[&str]) {
+    let output = run(args);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{said}");
+    for word in words {
+        assert!(said.contains(word), "{args:?}: `{word}` is not in: {said}");
+    }
+}
+
+/// `en.json` with `count` questions; returns its path.
+fn english(folder: &Path, count: usize) -> String {
+    let rows = (0..count)
+        .map(|k| {
+            question(
+                &k.to_string(),
+                &format!("q{k}"),
+                &format!("number n{k} here"),
+                &format!("n{k}"),
+            )
+        })
+        .collect();
+    let path = folder.join("en.json");
+    dataset(rows).write(&path).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn from_a_server_to_mixed_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (source, out) = (english(folder.path(), 3), at("out"));
+    let server = Server::start(|_, body| upper(body));
+    let said = done(&[
+        "translate",
+        "--in",
+        &source,
+        "--to",
+        "de,zh",
+        "--server",
+        &server.url,
+        "--out",
+        &out,
+    ]);
+    assert!(said.contains("de: 3 of 3 kept (3 by markers"), "{said}");
+    let german = Dataset::read(at("out/train-context-de-question-de.json")).unwrap();
+    german.check_answers().unwrap();
+    assert_eq!(&*german.questions[1].context, "NUMBER N1 HERE");
+    let wording = Dataset::read(at("out/train-context-en-question-zh.json")).unwrap();
+    assert_eq!(wording.questions[1].question, "Q1");
+    assert_eq!(&*wording.questions[1].context, "number n1 here");
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(at("out/report.json")).unwrap()).unwrap();
+    assert_eq!((&report["zh"]["kept"], &report["de"]["skip_ratio"]), (&json!(3), &json!(0.0)));
+
+    let one = at("one.json");
+    let mix =
+        ["mix", "--in", &source, "--translated", &out, "--one-file", &one, "--out", &at("mixed")];
+    let said = done(&mix);
+    assert_eq!(said.matches(": 3 rows").count(), 4, "{said}");
+    assert_eq!(Dataset::read(&one).unwrap().questions.len(), 12);
+    let pair = Dataset::read(at("mixed/train-context-zh-question-en.json")).unwrap();
+    assert_eq!(pair.questions.len(), 3);
+    let first = fs::read(&one).unwrap();
+    done(&mix);
+    assert_eq!(fs::read(&one).unwrap(), first);
+    done(&[&mix[..], &["--all-pairs", "--to", "zh,de"]].concat());
+    assert_eq!(Dataset::read(&one).unwrap().questions.len(), 18);
+    refused(
+        &["mix", "--in", &source, "--translated", &out, "--out", &out],
+        &["--out", "another folder"],
+    );
+}
+
+#[test]
+fn a_run_that_stopped_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (source, out) = (english(folder.path(), 5), at("out"));
+    let broken = Server::start(|number, body| match number {
+        0 | 1 => upper(body),
+        _ => Reply::Say(500, "down".into()),
+    });
+    let args = |url: &str| {
+        [
+            "translate",
+            "--in",
+            &source,
+            "--to",
+            "de",
+            "--server",
+            url,
+            "--out",
+            &out,
+            "--batch-size",
+            "2",
+            "--attempts",
+            "2",
+            "--first-wait",
+            "0.01",
+        ]
+        .map(str::to_owned)
+    };
+    let owned = args(&broken.url);
+    refused(&owned.each_ref().map(String::as_str), &["status 500: down", "tried 2 times"]);
+    assert!(!Path::new(&at("out/report.json")).exists());
+    let mended = Server::start(|_, body| upper(body));
+    let owned = args(&mended.url);
+    done(&owned.each_ref().map(String::as_str));
+    let asked: Vec<String> = mended
+        .requests
+        .lock()
+        .unwrap()
+        .iter()
+        .flat_map(|(_, body)| body["q"].as_array().unwrap().clone())
+        .map(|text| text.as_str().unwrap().to_owned())
+        .collect();
+    // Four questions were translated by the first server.
+    assert_eq!(asked[0], "q4");
+    assert_eq!(asked.len(), 1 + 5);
+    // A third run asks nobody.
+    let owned = args("http://127.0.0.1:9");
+    done(&owned.each_ref().map(String::as_str));
+}
+
+#[test]
+fn files_of_translations_and_parallel_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (source, out, file) = (english(folder.path(), 1), at("out"), at("t.jsonl"));
+    let line = |source: &str, target: &str| {
+        json!({"from": "en", "to": "de", "source": source, "target": target}).to_string() + "\n"
+    };
+    fs::write(&file, line("q0", "f0")).unwrap();
+    let args = ["translate", "--in", &source, "--to", "de", "--file", &file, "--out", &out];
+    refused(&args, &["t.jsonl", "number ([n0]) here"]);
+    let said = done(&[&args[..], &["--missing", "skip"]].concat());
+    assert!(
+        said.contains("0 of 1 kept") && said.contains("passage without translation: 1"),
+        "{said}"
+    );
+    fs::write(&file, line("q0", "f0") + &line("number ([n0]) here", "hier ([ n0 ])")).unwrap();
+    assert!(done(&args).contains("1 of 1 kept"));
+
+    let xquad =
+        |code: &str| format!("{}/../../data/xquad/xquad.{code}.json", env!("CARGO_MANIFEST_DIR"));
+    let (english, parallel) = (xquad("en"), format!("de={},zh={}", xquad("de"), xquad("zh")));
+    let said = done(&[
+        "translate",
+        "--in",
+        &english,
+        "--parallel",
+        &parallel,
+        "--split",
+        "xquad",
+        "--out",
+        &out,
+    ]);
+    assert!(said.contains("zh: 1190 of 1190 kept"), "{said}");
+    let said = done(&[
+        "mix",
+        "--in",
+        &english,
+        "--translated",
+        &out,
+        "--split",
+        "xquad",
+        "--one-file",
+        &at("m.json"),
+    ]);
+    assert_eq!(said.matches(": 1190 rows").count(), 4, "{said}");
+}
+
+#[test]
+fn bad_input_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (source, out, file) = (english(folder.path(), 1), at("out"), at("t.jsonl"));
+    fs::write(&file, "nonsense\n").unwrap();
+    refused(
+        &["translate", "--in", &source, "--to", "de", "--file", &file, "--out", &out],
+        &["t.jsonl:1: expected"],
+    );
+    refused(
+        &["translate", "--in", &source, "--to", "en", "--server", "http://x", "--out", &out],
+        &["language en"],
+    );
+    refused(
+        &["translate", "--in", &source, "--to", "de", "--server", "x", "--out", &out],
+        &["url = x"],
+    );
+    let unset = ["--api-key-env", "QA_TRANSLATE_UNSET", "--server", "http://x"];
+    refused(
+        &[&["translate", "--in", &source, "--to", "de", "--out", &out], &unset[..]].concat(),
+        &["api_key_env", "QA_TRANSLATE_UNSET"],
+    );
+    refused(
+        &["mix", "--in", &source, "--translated", folder.path().to_str().unwrap(), "--out", &out],
+        &["train-context-x-question-x.json"],
+    );
+    refused(
+        &["translate", "--in", &source, "--to", "fr", "--file", &file, "--out", &out],
+        &["unknown language `fr`"],
+    );
+    refused(
+        &["translate", "--in", &source, "--to", "de", "--out", &out],
+        &["--file", "--server", "--parallel"],
+    );
+}

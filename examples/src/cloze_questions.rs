@@ -1,0 +1,389 @@
+//! Cloze questions as text: a span of a passage is the answer, the words around it are the question.
+//!
+//! The same self-supervised reading as [`crate::cloze`], but as SQuAD-style files, so that it runs through windows, decoding and
+//! official scoring like any other questions, and its boundary errors are those of real text.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use mlqa_eval::{Answer, Dataset, Question};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use trainer::rng_for;
+use unicode_segmentation::UnicodeSegmentation;
+
+use crate::corpus::{CorpusConfig, articles};
+
+/// How passages become questions.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClozeQuestions {
+    /// Languages of the training questions.
+    pub train_languages: Vec<String>,
+    /// Languages of the evaluation questions.
+    pub languages: Vec<String>,
+    /// Training questions in each language.
+    pub train_items: usize,
+    /// Of the corpus's held-out articles, the first so many make development questions, the rest test questions.
+    pub dev_articles: usize,
+    /// Evaluation questions from each held-out paragraph.
+    pub items_per_paragraph: usize,
+    /// Longest context, in words.
+    pub context_words: usize,
+    /// Longest answer, in words.
+    pub longest_answer: usize,
+    /// Fewest and most words and marks taken on each side of the answer.
+    pub neighbours: (usize, usize),
+    /// Chance that a neighbour is dropped.
+    pub dropped: f64,
+    /// Decides everything that is drawn.
+    pub seed: u64,
+    /// Training text, and the paragraphs that are held out from it.
+    pub corpus: CorpusConfig,
+}
+
+impl Default for ClozeQuestions {
+    fn default() -> Self {
+        Self {
+            train_languages: vec!["en".into()],
+            languages: crate::corpus::LANGUAGES.map(String::from).into(),
+            train_items: 4_000,
+            dev_articles: 4,
+            items_per_paragraph: 10,
+            context_words: 36,
+            longest_answer: 4,
+            neighbours: (3, 8),
+            dropped: 0.25,
+            seed: 0,
+            corpus: CorpusConfig::default(),
+        }
+    }
+}
+
+/// Questions by split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClozeData {
+    /// Training questions, language after language.
+    pub train: Dataset,
+    /// Development questions by language.
+    pub dev: BTreeMap<String, Dataset>,
+    /// Test questions by language.
+    pub test: BTreeMap<String, Dataset>,
+}
+
+/// A passage shorter than this, in words, gives no question.
+const SHORTEST_PASSAGE: usize = 12;
+/// Draws from a passage before it is given up.
+const TRIES: usize = 20;
+
+impl ClozeQuestions {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Naming the key.
+    pub fn validate(&self) -> Result<()> {
+        for (key, value) in [
+            ("train_items", self.train_items),
+            ("items_per_paragraph", self.items_per_paragraph),
+            ("longest_answer", self.longest_answer),
+        ] {
+            ensure!(value > 0, "cloze.{key} = 0: must be 1 or more");
+        }
+        let (fewest, most) = self.neighbours;
+        ensure!(
+            0 < fewest && fewest <= most,
+            "cloze.neighbours = [{fewest}, {most}]: must be 1 or more, and the second not below the first"
+        );
+        let least = SHORTEST_PASSAGE.max(self.longest_answer + 3);
+        ensure!(
+            self.context_words >= least,
+            "cloze.context_words = {}: must be {least} or more",
+            self.context_words
+        );
+        ensure!(
+            (0.0..1.0).contains(&self.dropped),
+            "cloze.dropped = {}: must be from 0 to below 1",
+            self.dropped
+        );
+        let held_out = self.corpus.held_out_articles;
+        ensure!(
+            self.dev_articles < held_out,
+            "cloze.dev_articles = {}: must be below corpus.held_out_articles = {held_out}",
+            self.dev_articles
+        );
+        for (key, languages) in
+            [("train_languages", &self.train_languages), ("languages", &self.languages)]
+        {
+            ensure!(!languages.is_empty(), "cloze.{key} = []: name at least one");
+            for language in languages {
+                language.parse::<mlqa_eval::Language>().with_context(|| format!("cloze.{key}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all questions. The same seed gives the same ones.
+    ///
+    /// # Errors
+    /// If a file of the corpus cannot be read, a value cannot be used, or a language has no passage that is long enough.
+    pub fn make(&self) -> Result<ClozeData> {
+        self.validate()?;
+        let corpus = self.corpus.read()?;
+        let mut train = Vec::new();
+        for language in &self.train_languages {
+            let passages = corpus.get(language).map(Vec::as_slice).unwrap_or_default();
+            let passages: Vec<Passage<'_>> = passages
+                .iter()
+                .map(|text| Passage::new(text))
+                .filter(|passage| passage.words.len() >= SHORTEST_PASSAGE)
+                .collect();
+            ensure!(!passages.is_empty(), "language {language}: no passage is long enough");
+            for k in 0..self.train_items {
+                let mut rng = rng_for(self.seed, &format!("cloze train {language}"), k as u64);
+                for _ in 0..TRIES {
+                    let drawn = passages.get(rng.random_range(0..passages.len()));
+                    let id = format!("train-{language}-{k}");
+                    if let Some(question) = drawn.and_then(|one| self.draw(one, id, &mut rng)) {
+                        train.push(question);
+                        break;
+                    }
+                }
+            }
+        }
+        let (mut dev, mut test) = (BTreeMap::new(), BTreeMap::new());
+        for language in &self.languages {
+            let path = self.corpus.paragraphs.join(format!("xquad.{language}.json"));
+            let articles = articles(&path)?;
+            let held_out = articles.len().saturating_sub(self.corpus.held_out_articles);
+            let (first, last) = (held_out, held_out + self.dev_articles);
+            let own = |range: std::ops::Range<usize>, split: &str| {
+                self.evaluation(articles.get(range).unwrap_or_default(), split, language)
+            };
+            dev.insert(language.clone(), own(first..last, "dev"));
+            test.insert(language.clone(), own(last..articles.len(), "test"));
+        }
+        Ok(ClozeData { train: dataset("train", train), dev, test })
+    }
+
+    fn evaluation(&self, articles: &[Vec<String>], split: &str, language: &str) -> Dataset {
+        let mut questions = Vec::new();
+        for (place, text) in articles.iter().flatten().enumerate() {
+            let passage = Passage::new(text);
+            for k in 0..self.items_per_paragraph {
+                let id = format!("{split}-{language}-{place}-{k}");
+                let mut rng = rng_for(self.seed, &format!("cloze {id}"), 0);
+                let drawn = (0..TRIES).find_map(|_| self.draw(&passage, id.clone(), &mut rng));
+                questions.extend(drawn);
+            }
+        }
+        dataset(split, questions)
+    }
+
+    /// One question about a part of the passage; none if the draw does not fit.
+    fn draw(&self, passage: &Passage<'_>, id: String, rng: &mut ChaCha8Rng) -> Option<Question> {
+        let words = passage.words.len();
+        let length = words.min(self.context_words);
+        if length < SHORTEST_PASSAGE {
+            return None;
+        }
+        let first = rng.random_range(0..=words - length);
+        let size = rng.random_range(1..=self.longest_answer);
+        // Two words before and one after, as in the base's own task.
+        let last = length.checked_sub(size + 1).filter(|last| *last > 2)?;
+        let answer = first + rng.random_range(2..last);
+        let part = passage.part(first, first + length)?;
+        let (from, to) = (*passage.words.get(answer)?, *passage.words.get(answer + size - 1)?);
+        let (fewest, most) = self.neighbours;
+        let (left, right) = (rng.random_range(fewest..=most), rng.random_range(fewest..=most));
+        let before = from.saturating_sub(left).max(part.0)..from;
+        let after = to + 1..(to + 1 + right).min(part.1);
+        let kept: Vec<usize> =
+            before.chain(after).filter(|_| rng.random::<f64>() >= self.dropped).collect();
+        if kept.len() < fewest {
+            return None;
+        }
+        let (begin, end) = (passage.start(part.0)?, passage.end(part.1 - 1)?);
+        let context = passage.text.get(begin..end)?;
+        let (answer_begin, answer_end) = (passage.start(from)?, passage.end(to)?);
+        let text = passage.text.get(answer_begin..answer_end)?;
+        let answer_start = passage.text.get(begin..answer_begin)?.chars().count();
+        Some(Question {
+            id,
+            question: passage.join(&kept),
+            context: context.into(),
+            answers: vec![Answer { text: text.to_owned(), answer_start }],
+            title: "".into(),
+        })
+    }
+}
+
+impl ClozeData {
+    /// Writes `train.json`, and for each language `dev-context-xx-question-xx.json` and `test-…`, MLQA's names.
+    ///
+    /// # Errors
+    /// Naming the file that cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        self.train.write(folder.join("train.json"))?;
+        for (split, sets) in [("dev", &self.dev), ("test", &self.test)] {
+            for (language, set) in sets {
+                set.write(
+                    folder.join(format!("{split}-context-{language}-question-{language}.json")),
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn dataset(name: &str, questions: Vec<Question>) -> Dataset {
+    Dataset { path: name.into(), version: Some("1.1".into()), questions }
+}
+
+/// A text with its words (UAX 29), and the marks between them.
+struct Passage<'a> {
+    text: &'a str,
+    /// `[start, end)` in bytes of everything that is not white space.
+    units: Vec<(usize, usize)>,
+    /// Which units are words.
+    words: Vec<usize>,
+}
+
+impl<'a> Passage<'a> {
+    fn new(text: &'a str) -> Self {
+        let (mut units, mut words) = (Vec::new(), Vec::new());
+        for (at, unit) in text.split_word_bound_indices() {
+            if unit.trim().is_empty() {
+                continue;
+            }
+            if unit.chars().any(char::is_alphanumeric) {
+                words.push(units.len());
+            }
+            units.push((at, at + unit.len()));
+        }
+        Self { text, units, words }
+    }
+
+    fn start(&self, unit: usize) -> Option<usize> {
+        Some(self.units.get(unit)?.0)
+    }
+
+    fn end(&self, unit: usize) -> Option<usize> {
+        Some(self.units.get(unit)?.1)
+    }
+
+    /// `[first, last)` units of the words `[from, to)` with the marks that follow them.
+    fn part(&self, from: usize, to: usize) -> Option<(usize, usize)> {
+        let first = if from == 0 { 0 } else { *self.words.get(from)? };
+        let last = self.words.get(to).copied().unwrap_or(self.units.len());
+        Some((first, last))
+    }
+
+    /// The units as one text: neighbours that touch in the passage touch, others stand a space apart.
+    fn join(&self, units: &[usize]) -> String {
+        let mut text = String::new();
+        let mut behind = None;
+        for &(start, end) in units.iter().filter_map(|unit| self.units.get(*unit)) {
+            if !text.is_empty() && behind != Some(start) {
+                text.push(' ');
+            }
+            text.push_str(self.text.get(start..end).unwrap_or_default());
+            behind = Some(end);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> ClozeQuestions {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
+        let corpus = CorpusConfig {
+            extracts: root.join("codex"),
+            sentences: root.join("pud"),
+            paragraphs: root.join("xquad"),
+            held_out_articles: 12,
+            paragraph_copies: 1,
+            shortest_extract: 40,
+        };
+        ClozeQuestions { train_items: 30, items_per_paragraph: 2, corpus, ..Default::default() }
+    }
+
+    #[test]
+    fn a_question_is_what_stands_around_its_answer() {
+        let text = "One two three four five six, seven eight nine ten eleven twelve thirteen.";
+        let passage = Passage::new(text);
+        assert_eq!((passage.words.len(), passage.units.len()), (13, 15));
+        let config = ClozeQuestions { dropped: 0.0, neighbours: (2, 2), ..config() };
+        for k in 0..50 {
+            let mut rng = rng_for(0, "test", k);
+            let Some(question) = config.draw(&passage, "q".into(), &mut rng) else { continue };
+            let answer = &question.answers[0];
+            assert_eq!(&*question.context, text);
+            question.check_answers(Path::new("test")).unwrap();
+            // With nothing dropped, question and answer side by side are the passage again.
+            let start = answer.answer_start;
+            let (before, rest) = text.split_at(start);
+            let after = &rest[answer.text.len()..];
+            let words: Vec<&str> = question.question.split(' ').collect();
+            assert!(before.contains(words[0]), "{question:?}");
+            assert!(after.contains(words[words.len() - 1]), "{question:?}");
+            assert!((1..=4).contains(&answer.text.split(' ').count()));
+        }
+    }
+
+    #[test]
+    fn characters_that_touch_stay_together() {
+        let passage = Passage::new("北京是 a city.");
+        assert_eq!(passage.join(&[0, 1, 3, 4, 5]), "北京 a city.");
+        assert_eq!(passage.join(&[0, 2, 4]), "北 是 city");
+    }
+
+    #[test]
+    fn a_seed_fixes_all_questions_and_held_out_text_is_not_trained_on() {
+        let config = config();
+        let data = config.make().unwrap();
+        assert_eq!(data, config.make().unwrap());
+        assert_ne!(data.train, ClozeQuestions { seed: 1, ..config.clone() }.make().unwrap().train);
+        assert_eq!(data.train.questions.len(), 30);
+        for set in data.dev.values().chain(data.test.values()).chain([&data.train]) {
+            set.check_answers().unwrap();
+            for question in &set.questions {
+                let answer = &question.answers[0].text;
+                assert!(!answer.is_empty() && answer.trim() == answer, "{question:?}");
+                assert!(!question.question.trim().is_empty());
+            }
+        }
+        // 60 parallel paragraphs, 20 of them for development.
+        let count = |sets: &BTreeMap<String, Dataset>| -> Vec<usize> {
+            sets.values().map(|set| set.questions.len()).collect()
+        };
+        assert_eq!(count(&data.dev), [40; 7]);
+        assert_eq!(count(&data.test), [80; 7]);
+        let training = config.corpus.read().unwrap();
+        for (language, set) in &data.test {
+            for question in &set.questions {
+                let held_out = |text: &String| !text.contains(&*question.context);
+                assert!(training[language].iter().all(held_out), "{}", question.id);
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        let refuse = |config: ClozeQuestions| config.validate().unwrap_err().to_string();
+        for (key, wrong) in [
+            ("cloze.train_items", ClozeQuestions { train_items: 0, ..config() }),
+            ("cloze.neighbours", ClozeQuestions { neighbours: (4, 3), ..config() }),
+            ("cloze.context_words", ClozeQuestions { context_words: 5, ..config() }),
+            ("cloze.dropped", ClozeQuestions { dropped: 1.0, ..config() }),
+            ("cloze.dev_articles", ClozeQuestions { dev_articles: 12, ..config() }),
+            ("cloze.languages", ClozeQuestions { languages: vec!["fr".into()], ..config() }),
+        ] {
+            assert!(refuse(wrong).contains(key), "{key}");
+        }
+        assert_eq!(toml::from_str::<ClozeQuestions>("").unwrap(), ClozeQuestions::default());
+    }
+}

@@ -1,0 +1,78 @@
+//! How passages with phrases are trained.
+use objectives::MaskedLmConfig;
+use objectives::masking::{MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig};
+use serde::{Deserialize, Serialize};
+
+/// Which tokens of a passage are masked.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LakmMasking {
+    /// Those of knowledge phrases first: LAKM.
+    Phrases(PhraseMaskingConfig),
+    /// Random spans: the ablation of the paper's Table 8.
+    Ngrams(NgramMaskingConfig),
+    /// Single tokens: plain masked language modelling on the same passages.
+    Tokens(MlmMaskingConfig),
+}
+
+impl Default for LakmMasking {
+    fn default() -> Self {
+        Self::Phrases(PhraseMaskingConfig::default())
+    }
+}
+
+/// Which positions carry loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossPositions {
+    /// Those that masking selected.
+    #[default]
+    Selected,
+    /// Every token of the passage that is not special.
+    All,
+}
+
+/// Options of [`LakmTask`](super::LakmTask); the defaults are the paper's (§4.3).
+///
+/// Reading: Eq. 2 sums over all m tokens of a passage, with one index for the sum and another for the probability. Masked
+/// language modelling predicts what is hidden, so only the selected tokens carry loss, and their mean is taken; `positions`
+/// and `loss.reduction` turn to the letter.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakmConfig {
+    /// Which tokens are masked.
+    pub masking: LakmMasking,
+    /// Which positions carry loss.
+    pub positions: LossPositions,
+    /// The loss at them.
+    pub loss: MaskedLmConfig,
+    /// Segment id of all tokens; 0 as for any single text. A model that was trained to see passages as segment 1 takes 1.
+    pub segment: i64,
+}
+
+impl Default for LakmConfig {
+    fn default() -> Self {
+        Self {
+            masking: LakmMasking::default(),
+            positions: LossPositions::Selected,
+            loss: MaskedLmConfig::default(),
+            segment: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(toml::from_str::<LakmConfig>("").unwrap(), LakmConfig::default());
+        let ngrams: LakmConfig =
+            toml::from_str("positions = 'all'\nmasking = { ngrams = { max_tokens = 3 } }").unwrap();
+        let expected = NgramMaskingConfig { max_tokens: 3, ..Default::default() };
+        assert_eq!(ngrams.masking, LakmMasking::Ngrams(expected));
+        assert_eq!(ngrams.positions, LossPositions::All);
+        assert!(toml::from_str::<LakmConfig>("segments = 1").is_err());
+    }
+}

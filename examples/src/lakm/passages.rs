@@ -1,0 +1,270 @@
+//! Passages with phrases as tokens.
+use std::ops::Range;
+
+use anyhow::{Result, anyhow, ensure};
+use kg_triples::Language;
+use kg_triples::phrases::{PhrasePassage, TextSpan};
+use rayon::prelude::*;
+use tokenizers::Tokenizer;
+use xlmr_model::SpecialTokens;
+
+/// A passage, or a window of it, as the encoder sees it: `<s> passage </s>`, without a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassageExample {
+    /// The passage's language.
+    pub language: Language,
+    /// Tokens.
+    pub input_ids: Vec<i64>,
+    /// Positions in `input_ids` of the phrases' occurrences, in order; they may overlap.
+    pub phrases: Vec<Range<usize>>,
+}
+
+/// Encodes passages one by one, each in windows of at most `max_length` tokens, `<s>` and `</s>` counted.
+///
+/// Windows follow each other without overlap. A window ends before a phrase that would reach past its end, unless the phrase
+/// is longer than a window; then it is divided. Windows without a phrase are left out. A token belongs to a phrase if it
+/// stands for a code point of it; `<unk>`, which nothing can be learned from, belongs to none.
+///
+/// The result does not depend on the number of threads.
+///
+/// # Errors
+/// If `max_length` leaves no room for a token, or the tokenizer fails on a text, which is named.
+pub fn encode_passages(
+    passages: &[PhrasePassage],
+    tokenizer: &Tokenizer,
+    specials: SpecialTokens,
+    max_length: usize,
+) -> Result<Vec<PassageExample>> {
+    ensure!(
+        max_length > 2,
+        "max_length = {max_length}: must be 3 or more, for <s>, a token and </s>"
+    );
+    let mut whole = tokenizer.clone();
+    whole.with_padding(None);
+    whole.with_truncation(None).map_err(|error| anyhow!("tokenizer: {error}"))?;
+    let examples: Vec<Vec<PassageExample>> = passages
+        .par_iter()
+        .map(|passage| windows(passage, &whole, specials, max_length - 2))
+        .collect::<Result<_>>()?;
+    Ok(examples.concat())
+}
+
+fn windows(
+    passage: &PhrasePassage,
+    tokenizer: &Tokenizer,
+    specials: SpecialTokens,
+    size: usize,
+) -> Result<Vec<PassageExample>> {
+    let encoding =
+        tokenizer.encode_char_offsets(passage.text.as_str(), false).map_err(|error| {
+            let beginning: String = passage.text.chars().take(80).collect();
+            anyhow!("tokenizer: cannot encode {beginning:?}: {error}")
+        })?;
+    let ids: Vec<i64> = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+    let mut spans: Vec<Range<usize>> = passage
+        .phrases
+        .iter()
+        .flat_map(|phrase| &phrase.occurrences)
+        .filter_map(|occurrence| covering(encoding.get_offsets(), *occurrence))
+        .collect();
+    spans.sort_unstable_by_key(|span| (span.start, span.end));
+    spans.dedup();
+    let mut examples = Vec::new();
+    let mut start = 0;
+    while start < ids.len() {
+        let end = border(&spans, start, size).min(ids.len());
+        let own = ids.get(start..end).unwrap_or_default();
+        let phrases = inside(&spans, start..end, own, specials.unk);
+        if !phrases.is_empty() {
+            let input_ids = [&[specials.bos], own, &[specials.eos]].concat();
+            examples.push(PassageExample { language: passage.language, input_ids, phrases });
+        }
+        start = end;
+    }
+    Ok(examples)
+}
+
+/// The tokens that stand for a code point of `span`.
+fn covering(offsets: &[(usize, usize)], span: TextSpan) -> Option<Range<usize>> {
+    let touches = |(from, to): &(usize, usize)| *from < span.end && span.start < *to;
+    let first = offsets.iter().position(touches)?;
+    let last = offsets.iter().rposition(touches)?;
+    Some(first..last + 1)
+}
+
+/// Where the window that begins at `start` ends: after `size` tokens, or before the phrases that reach past that.
+fn border(spans: &[Range<usize>], start: usize, size: usize) -> usize {
+    let full = start + size;
+    let mut end = full;
+    // Spans rise by their starts: going back, each may move the end before an earlier one that it cuts.
+    for span in spans.iter().rev() {
+        if span.start > start && span.start < end && span.end > end {
+            end = span.start;
+        }
+    }
+    // An overlap may leave next to nothing of the window; then phrases are divided after all.
+    if end - start < size.div_ceil(2) { full } else { end }
+}
+
+/// The parts of `spans` inside a window, as positions in `<s> window </s>`, `<unk>` left out.
+fn inside(
+    spans: &[Range<usize>],
+    window: Range<usize>,
+    ids: &[i64],
+    unknown: i64,
+) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    for span in spans {
+        let mut open: Option<usize> = None;
+        for at in span.start.max(window.start)..span.end.min(window.end) {
+            let place = at - window.start;
+            if ids.get(place) == Some(&unknown) {
+                parts.extend(open.take().map(|first| first..place + 1));
+            } else {
+                open.get_or_insert(place + 1);
+            }
+        }
+        let end = span.end.min(window.end).saturating_sub(window.start);
+        parts.extend(open.map(|first| first..end + 1));
+    }
+    parts.sort_unstable_by_key(|part| (part.start, part.end));
+    parts.dedup();
+    parts
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // lists of spans, some of one
+mod tests {
+    use super::*;
+    use kg_triples::phrases::PhraseOccurrences;
+
+    /// The tokenizer of the fixtures.
+    fn tokenizer() -> Tokenizer {
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/testkit/fixtures");
+        Tokenizer::from_file(format!("{fixtures}/tokenizer.json")).unwrap()
+    }
+
+    fn specials(tokenizer: &Tokenizer) -> SpecialTokens {
+        let id = |token: &str| i64::from(tokenizer.token_to_id(token).unwrap());
+        SpecialTokens {
+            bos: id("<s>"),
+            pad: id("<pad>"),
+            eos: id("</s>"),
+            unk: id("<unk>"),
+            mask: id("<mask>"),
+        }
+    }
+
+    fn passage(text: &str, phrases: &[&str]) -> PhrasePassage {
+        let find = |phrase: &&str| PhraseOccurrences {
+            phrase: phrase.to_lowercase(),
+            occurrences: text
+                .match_indices(*phrase)
+                .map(|(byte, _)| {
+                    let start = text[..byte].chars().count();
+                    TextSpan { start, end: start + phrase.chars().count() }
+                })
+                .collect(),
+        };
+        let phrases = phrases.iter().map(find).collect();
+        PhrasePassage { language: Language::new("en").unwrap(), text: text.into(), phrases }
+    }
+
+    #[test]
+    fn the_phrase_is_where_its_tokens_are() {
+        let tokenizer = tokenizer();
+        let specials = specials(&tokenizer);
+        let text = "Die Hauptstadt von Frankreich: Paris, und Paris in Frankreich.";
+        let made = encode_passages(
+            &[passage(text, &["Paris", "von Frankreich"])],
+            &tokenizer,
+            specials,
+            256,
+        )
+        .unwrap();
+        let [example] = made.as_slice() else { panic!("{made:?}") };
+        let (first, last) = (example.input_ids.first(), example.input_ids.last());
+        assert_eq!((first, last), (Some(&specials.bos), Some(&specials.eos)));
+        let inner = &example.input_ids[1..example.input_ids.len() - 1];
+        let plain = tokenizer.encode(text, false).unwrap();
+        let plain: Vec<i64> = plain.get_ids().iter().map(|&id| i64::from(id)).collect();
+        assert_eq!(inner, plain);
+        let spelled: Vec<String> = example
+            .phrases
+            .iter()
+            .map(|span| {
+                let ids: Vec<u32> =
+                    example.input_ids[span.clone()].iter().map(|&id| id as u32).collect();
+                tokenizer.decode(&ids, false).unwrap().trim().to_owned()
+            })
+            .collect();
+        assert_eq!(spelled, ["von Frankreich", "Paris", "Paris"]);
+    }
+
+    #[test]
+    fn windows_keep_to_the_length_and_hold_phrases_whole() {
+        let tokenizer = tokenizer();
+        let specials = specials(&tokenizer);
+        let text = "eine Stadt an der Aare in Bern und ".repeat(12);
+        let made = passage(text.trim(), &["Aare in Bern"]);
+        let whole = encode_passages(std::slice::from_ref(&made), &tokenizer, specials, 10_000);
+        let whole = whole.unwrap();
+        assert_eq!((whole.len(), whole[0].phrases.len()), (1, 12));
+        let phrase = whole[0].input_ids[whole[0].phrases[0].clone()].to_vec();
+        let longest = phrase.len();
+        for max_length in [2 * longest + 3, 24, 40, 256] {
+            let cut =
+                encode_passages(std::slice::from_ref(&made), &tokenizer, specials, max_length);
+            let cut = cut.unwrap();
+            let mut count = 0;
+            for example in &cut {
+                assert!(example.input_ids.len() <= max_length && !example.phrases.is_empty());
+                for span in &example.phrases {
+                    assert_eq!(example.input_ids[span.clone()], phrase);
+                    count += 1;
+                }
+            }
+            assert_eq!(count, 12, "{max_length}");
+        }
+        // Shorter than the phrase: its parts, none of them lost.
+        let cut = encode_passages(std::slice::from_ref(&made), &tokenizer, specials, 3).unwrap();
+        let tokens: Vec<i64> = cut.iter().map(|example| example.input_ids[1]).collect();
+        assert_eq!(tokens, phrase.repeat(12));
+        assert!(encode_passages(&[made], &tokenizer, specials, 2).is_err());
+    }
+
+    #[test]
+    fn unknown_tokens_belong_to_no_phrase() {
+        let ids = [7, 8, 3, 9, 3];
+        assert_eq!(inside(&[1..5], 0..5, &ids, 3), [2..3, 4..5]);
+        assert!(inside(&[2..3], 0..5, &ids, 3).is_empty());
+        // The same tokens as the second window of a longer passage.
+        assert_eq!(inside(&[9..11], 10..15, &ids, 3), [1..2]);
+    }
+
+    #[test]
+    fn a_border_moves_before_a_phrase() {
+        assert_eq!(border(&[], 4, 10), 14);
+        assert_eq!(border(&[12..14, 14..16], 4, 10), 14);
+        assert_eq!(border(&[12..15], 4, 10), 12);
+        // One phrase moves it into another.
+        assert_eq!(border(&[10..13, 12..15], 4, 10), 10);
+        // Longer than a window, and a chain that would leave too little.
+        assert_eq!(border(&[4..30], 4, 10), 14);
+        assert_eq!(border(&[5..30], 4, 10), 14);
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        let tokenizer = tokenizer();
+        let specials = specials(&tokenizer);
+        let passages: Vec<PhrasePassage> = (0..60)
+            .map(|k| passage(&format!("Stadt {k} in Bern an der Aare"), &["Bern", "der Aare"]))
+            .collect();
+        let [one, four] = [1, 4].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| encode_passages(&passages, &tokenizer, specials, 12).unwrap())
+        });
+        assert_eq!(one, four);
+    }
+}

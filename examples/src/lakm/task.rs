@@ -1,0 +1,298 @@
+//! The masked-LM task over passages with phrases.
+use anyhow::{Result, ensure};
+use objectives::masking::{
+    Masked, MaskingError, MaskingVocab, Tokens, mlm_masking, ngram_masking, phrase_masking,
+};
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{IGNORE_INDEX, TokenScores, masked_lm, masked_positions};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
+use xlmr_model::{Inputs, Model, SpecialTokens};
+
+use super::{LakmConfig, LakmMasking, LossPositions, PassageExample};
+
+/// Passages with knowledge phrases as a training task for a model with a masked-LM head (LAKM, Yuan et al. 2020, Eq. 2).
+pub struct LakmTask<'a> {
+    model: &'a Model,
+    specials: SpecialTokens,
+    examples: Vec<PassageExample>,
+    config: LakmConfig,
+    vocab: MaskingVocab,
+    lengths: Vec<usize>,
+    fingerprint: String,
+}
+
+impl<'a> LakmTask<'a> {
+    /// `examples` as [`encode_passages`](super::encode_passages) gives them for the model's tokenizer.
+    ///
+    /// # Errors
+    /// If there is no example, or the vocabulary has no room for random tokens.
+    pub fn new(
+        model: &'a Model,
+        specials: SpecialTokens,
+        examples: Vec<PassageExample>,
+        config: &LakmConfig,
+    ) -> Result<Self> {
+        ensure!(!examples.is_empty(), "no passage with a phrase to train on");
+        let SpecialTokens { bos, pad, eos, unk, mask } = specials;
+        let vocabulary = 0..model.config().vocab_size;
+        let vocab = MaskingVocab::new([bos, pad, eos, unk, mask], mask, vocabulary)?;
+        let lengths = examples.iter().map(|example| example.input_ids.len()).collect();
+        let fingerprint = fingerprint(&examples, config);
+        Ok(Self { model, specials, examples, config: config.clone(), vocab, lengths, fingerprint })
+    }
+
+    /// Masks one example; `draw` decides how.
+    fn mask(&self, example: &PassageExample, draw: u64) -> Result<Masked, MaskingError> {
+        let tokens = Tokens::from(&example.input_ids);
+        let mut masked = match &self.config.masking {
+            LakmMasking::Phrases(config) => {
+                phrase_masking(tokens, &example.phrases, &self.vocab, draw, config)
+            }
+            LakmMasking::Ngrams(config) => ngram_masking(tokens, &self.vocab, draw, config),
+            LakmMasking::Tokens(config) => mlm_masking(tokens, &self.vocab, draw, config),
+        }?;
+        if self.config.positions == LossPositions::All {
+            for (label, &id) in masked.labels.iter_mut().zip(&example.input_ids) {
+                if !self.vocab.is_special(id) {
+                    *label = id;
+                }
+            }
+        }
+        Ok(masked)
+    }
+
+    /// The masked examples of a batch: a function of the batch and the generator's state alone.
+    fn batch(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>, MaskingError> {
+        let examples = batch.iter().filter_map(|&number| self.examples.get(number));
+        examples.map(|example| self.mask(example, rng.random())).collect()
+    }
+}
+
+fn fingerprint(examples: &[PassageExample], config: &LakmConfig) -> String {
+    let mut hash = Sha256::new();
+    for example in examples {
+        hash.update((example.input_ids.len() as u64).to_le_bytes());
+        example.input_ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
+        hash.update((example.phrases.len() as u64).to_le_bytes());
+        for span in &example.phrases {
+            hash.update((span.start as u64).to_le_bytes());
+            hash.update((span.end as u64).to_le_bytes());
+        }
+    }
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("phrases {digest} {config:?}")
+}
+
+impl Task for LakmTask<'_> {
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let rows = self.batch(step.batch, &mut step.rng)?;
+        let ids: Vec<&[i64]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        let input_ids = pad_rows(&ids, self.specials.pad, Device::Cpu)?;
+        let token_type_ids = match self.config.segment {
+            0 => None,
+            segment => Some(input_ids.f_full_like(segment)?),
+        };
+        let inputs = Inputs {
+            attention_mask: pad_mask(&ids, Device::Cpu)?,
+            token_type_ids,
+            ..Inputs::new(input_ids)
+        };
+        let masked = masked_positions(&pad_rows(&labels, IGNORE_INDEX, Device::Cpu)?)?;
+        let hidden = self.model.encode(&inputs, true)?;
+        if masked.is_empty() {
+            // A few short passages may have nothing to predict under a random policy.
+            let nothing: Tensor = hidden.f_sum(None::<Kind>)?.f_mul_scalar(0.0)?;
+            return Ok(StepLosses {
+                total: nothing,
+                parts: vec![],
+                tokens: None,
+                accumulated: false,
+            });
+        }
+        let masked = masked.to_device(self.model.device())?;
+        let states = self.model.mlm_transform(&masked.gather(&hidden)?)?;
+        let (weight, bias) = self.model.decoder()?;
+        let scores = TokenScores::linear(&states, weight, Some(bias));
+        let loss = masked_lm(scores, &masked.targets, &self.config.loss)?;
+        Ok(StepLosses::single("mlm", loss))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{model, specials};
+    use kg_triples::Language;
+    use objectives::masking::{MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig};
+    use objectives::{MaskedLmConfig, MaskedLmReduction};
+
+    /// Passages of 20 to 59 tokens, with one phrase of three tokens and one inside it.
+    fn examples() -> Vec<PassageExample> {
+        let example = |k: usize| {
+            let body = (0..20 + k).map(|at| 5 + ((7 * at + k) % 60) as i64);
+            let input_ids = [0].into_iter().chain(body).chain([2]).collect();
+            let start = 1 + k % 15;
+            let phrases = vec![start..start + 3, start + 1..start + 2];
+            PassageExample { language: Language::new("en").unwrap(), input_ids, phrases }
+        };
+        (0..40).map(example).collect()
+    }
+
+    fn task(model: &Model, config: LakmConfig) -> LakmTask<'_> {
+        LakmTask::new(model, specials(), examples(), &config).unwrap()
+    }
+
+    fn with(masking: LakmMasking) -> LakmConfig {
+        LakmConfig { masking, ..Default::default() }
+    }
+
+    fn losses(task: &mut LakmTask<'_>, number: u64) -> StepLosses {
+        let rng = trainer::rng_for(1, "task", number);
+        let batch = [3, 0, 17, 39];
+        task.losses(&mut Step { batch: &batch, number, total: 10, rng }).unwrap()
+    }
+
+    #[test]
+    fn every_phrase_position_is_selected_and_the_budget_is_filled() {
+        let model = model(80);
+        let task = task(&model, LakmConfig::default());
+        let all: Vec<usize> = (0..40).collect();
+        for number in 0..20 {
+            let rows = task.batch(&all, &mut trainer::rng_for(2, "task", number)).unwrap();
+            assert_eq!(rows.len(), 40);
+            for (row, example) in rows.iter().zip(&task.examples) {
+                let selected: Vec<usize> = row.selected().collect();
+                assert!(example.phrases.iter().cloned().flatten().all(|at| selected.contains(&at)));
+                let m = example.input_ids.len() - 2;
+                assert_eq!(selected.len(), 3.max((0.15 * m as f64).round() as usize));
+                assert!(!selected.contains(&0) && !selected.contains(&(m + 1)));
+                assert!(selected.iter().all(|&at| row.labels[at] == example.input_ids[at]));
+                // Nothing but the passage: one <s> in front, one </s> at the end.
+                let ids = &row.input_ids;
+                assert_eq!((ids.len(), ids[0], ids[m + 1]), (m + 2, 0, 2));
+                assert!(ids[1..=m].iter().all(|id| ![0, 1, 2].contains(id)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_other_policies_select_as_many_without_knowing_the_phrases() {
+        let model = model(80);
+        let all: Vec<usize> = (0..40).collect();
+        let ngrams = LakmMasking::Ngrams(NgramMaskingConfig::default());
+        let tokens = LakmMasking::Tokens(MlmMaskingConfig::default());
+        for masking in [ngrams, tokens] {
+            let task = task(&model, with(masking));
+            let rows = task.batch(&all, &mut trainer::rng_for(2, "task", 0)).unwrap();
+            let (mut hit, mut selected) = (0, 0);
+            for (row, example) in rows.iter().zip(&task.examples) {
+                let budget = 0.15 * (example.input_ids.len() - 2) as f64;
+                assert!((row.selected().count() as f64 - budget).abs() < 1.0);
+                selected += row.selected().count();
+                let in_phrase = |at: &usize| example.phrases[0].contains(at);
+                hit += row.selected().filter(in_phrase).count();
+            }
+            // 3 of 20 to 59 tokens are in a phrase: about 8 % of those selected, not half.
+            assert!(hit * 5 < selected, "{hit} of {selected}");
+        }
+    }
+
+    #[test]
+    fn a_step_depends_on_its_generator_alone() {
+        let model = model(80);
+        let all: Vec<usize> = (0..40).collect();
+        let task = task(&model, LakmConfig::default());
+        let draw = |number| task.batch(&all, &mut trainer::rng_for(2, "task", number)).unwrap();
+        assert_eq!(draw(5), draw(5));
+        assert_ne!(draw(5), draw(6));
+        // Two copies of an example in one batch are masked apart.
+        let twice = task.batch(&[9, 9], &mut trainer::rng_for(2, "task", 0)).unwrap();
+        assert_ne!(twice[0], twice[1]);
+    }
+
+    #[test]
+    fn the_loss_is_that_of_the_selected_tokens() {
+        let model = model(80);
+        let mut own = task(&model, LakmConfig::default());
+        let (loss, again, other) = (losses(&mut own, 1), losses(&mut own, 1), losses(&mut own, 2));
+        assert_eq!(loss.total.double_value(&[]), again.total.double_value(&[]));
+        assert_ne!(loss.total.double_value(&[]), other.total.double_value(&[]));
+        // A fresh model knows nothing: about ln V.
+        assert!((loss.total.double_value(&[]) - 80f64.ln()).abs() < 1.0);
+
+        // By hand, from the logits of every position.
+        let rows = own.batch(&[3, 0, 17, 39], &mut trainer::rng_for(1, "task", 1)).unwrap();
+        let (mut sum, mut count) = (0.0, 0);
+        for row in &rows {
+            let ids = Tensor::from_slice(&row.input_ids).unsqueeze(0);
+            let hidden = model.encode(&Inputs::new(ids), false).unwrap().squeeze_dim(0);
+            let log_p =
+                model.mlm_logits(&hidden).unwrap().to_kind(Kind::Double).log_softmax(-1, None);
+            for at in row.selected() {
+                sum -= log_p.double_value(&[at as i64, row.labels[at]]);
+                count += 1;
+            }
+        }
+        let got = loss.total.double_value(&[]);
+        assert!((got - sum / f64::from(count)).abs() < 1e-4, "{got} {}", sum / f64::from(count));
+
+        let reduction = MaskedLmReduction::Sum;
+        let loss = MaskedLmConfig { reduction, ..Default::default() };
+        let mut summed = task(&model, LakmConfig { loss, ..Default::default() });
+        let got = losses(&mut summed, 1).total.double_value(&[]);
+        assert!((got - sum).abs() < 1e-3 * sum);
+    }
+
+    #[test]
+    fn all_positions_carry_loss_where_that_is_asked_for() {
+        let model = model(80);
+        let config = LakmConfig { positions: LossPositions::All, ..Default::default() };
+        let task = task(&model, config);
+        let example = &task.examples[5];
+        let masked = task.mask(example, 1).unwrap();
+        let last = example.input_ids.len() - 1;
+        assert_eq!(masked.labels[1..last], example.input_ids[1..last]);
+        assert_eq!((masked.labels[0], masked.labels[last]), (IGNORE_INDEX, IGNORE_INDEX));
+        assert_ne!(masked.input_ids, example.input_ids);
+    }
+
+    #[test]
+    fn segments_and_nothing_to_predict() {
+        let model = model(80);
+        let mut one = task(&model, LakmConfig { segment: 1, ..Default::default() });
+        let mut zero = task(&model, LakmConfig::default());
+        let value = |losses: StepLosses| losses.total.double_value(&[]);
+        assert_ne!(value(losses(&mut one, 1)), value(losses(&mut zero, 1)));
+        let none = MlmMaskingConfig { probability: 0.0, ..Default::default() };
+        let mut none = task(&model, with(LakmMasking::Tokens(none)));
+        let losses = losses(&mut none, 1);
+        assert!(losses.parts.is_empty() && losses.total.requires_grad());
+        assert_eq!(value(losses), 0.0);
+    }
+
+    #[test]
+    fn the_fingerprint_names_examples_and_options() {
+        let model = model(80);
+        let own = task(&model, LakmConfig::default()).fingerprint();
+        assert_eq!(own, task(&model, LakmConfig::default()).fingerprint());
+        let more = PhraseMaskingConfig { probability: 0.2, ..Default::default() };
+        assert_ne!(own, task(&model, with(LakmMasking::Phrases(more))).fingerprint());
+        let mut other = examples();
+        other[7].phrases[0].start += 1;
+        let other = LakmTask::new(&model, specials(), other, &Default::default()).unwrap();
+        assert_ne!(own, other.fingerprint());
+        assert!(LakmTask::new(&model, specials(), vec![], &Default::default()).is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! From Good to Best at a few steps, an interrupted run, and what a user meets with bad input.
+#![allow(clippy::unwrap_used)] // helpers of tests
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use mlqa_eval::Dataset;
+use serde_json::{Value, json};
+
+use crate::common::{kill_at, program, refuse, root, succeed};
+
+/// The small recipe, six steps of a few rows, two languages.
+fn small(out: &Path) -> Command {
+    let mut command = program("good-to-best");
+    command.arg("examples/good-to-best/small.toml").arg("--out").arg(out);
+    for set in [
+        "languages=[\"en\", \"zh\"]",
+        "data.cloze.languages=[\"en\", \"zh\"]",
+        "data.cloze.train_items=40",
+        "data.cloze.items_per_paragraph=1",
+        "stage_one.steps=6",
+        "stage_one.batch_size=6",
+        "stage_one.checkpoint_steps=2",
+        "stage_one.log_steps=2",
+        "stage_two.steps=6",
+        "stage_two.batch_size=6",
+        "stage_two.checkpoint_steps=2",
+        "stage_two.log_steps=2",
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+fn summary(folder: &Path) -> Value {
+    let text = std::fs::read_to_string(folder.join("summary.json")).unwrap();
+    let mut summary: Value = serde_json::from_str(&text).unwrap();
+    // Times differ from run to run; everything else must not.
+    for arm in summary["arms"].as_object_mut().unwrap().values_mut() {
+        assert!(arm["seconds"].take().is_f64());
+    }
+    summary
+}
+
+#[test]
+fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let text = succeed(small(&out));
+    for piece in [
+        "40 training questions",
+        "| stage one |",
+        "| plain (control) |",
+        "| HL + AA-CL |",
+        "minus the control",
+        "EM within the k best answers",
+        "| language | run | questions | exact |",
+        "candidates of 40 windows",
+        "Learned weights by slot",
+    ] {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    let found = summary(&out);
+    assert_eq!(found["seeds"], json!([0]));
+    for arm in ["before", "plain", "hl", "aa-cl", "hl+aa-cl"] {
+        let set = &found["arms"][arm]["sets"]["cloze"];
+        let em = set["scores"]["average"]["em"].as_f64().unwrap();
+        let top: Vec<f64> =
+            ["1", "3", "5", "10"].map(|k| set["top_k"]["average"][k].as_f64().unwrap()).into();
+        assert!((top[0] - em).abs() < 1e-9, "{arm}: top-1 {} is not EM {em}", top[0]);
+        assert!(top.is_sorted(), "{arm}: {top:?}");
+        // What is right by position is right by words.
+        for language in ["en", "zh"] {
+            let counts = &set["boundary"][language];
+            let count = |key: &str| counts[key].as_u64().unwrap();
+            let all = ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
+            assert_eq!(all.iter().map(|key| count(key)).sum::<u64>(), 40);
+            let em = set["scores"][language]["em"].as_f64().unwrap();
+            assert_eq!(count("exact") + count("elsewhere"), (em * 0.4).round() as u64);
+        }
+    }
+    let metrics = |arm: &str| {
+        std::fs::read_to_string(out.join(format!("seed-0/{arm}/train/metrics.jsonl"))).unwrap()
+    };
+    let joint = metrics("hl+aa-cl");
+    assert!(joint.contains("loss/hard") && joint.contains("loss/contrastive"));
+    assert!(metrics("plain").contains("loss/span") && !metrics("plain").contains("loss/hard"));
+    assert!(
+        metrics("aa-cl").contains("loss/span") && metrics("aa-cl").contains("loss/contrastive")
+    );
+    let tokens = |arm: &str| found["arms"][arm]["tokens"].as_u64();
+    assert_eq!(tokens("plain"), tokens("hl+aa-cl"), "the control sees as much");
+    for file in [
+        "seed-0/stage-one/candidates-20.safetensors",
+        "seed-0/hl+aa-cl/model/model.safetensors",
+        "matrix/plain/cloze/matrix.html",
+        "data/test-context-zh-question-zh.json",
+        "table.md",
+    ] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    // Asked again, the finished run only prints its table; a sweep goes on from the same reader.
+    assert!(succeed(small(&out)).contains("| HL + AA-CL |"));
+    let mut sweep = small(&out);
+    sweep.args(["--ablate", "z", "--set", "sweeps.z=[1, 5, 10, 20, 50]"]);
+    let text = succeed(sweep);
+    assert!(text.contains("| z-1 |") && text.contains("| z-50 |"), "{text}");
+    assert!(out.join("seed-0/stage-one/candidates-50.safetensors").exists());
+}
+
+#[test]
+fn recipe_good_to_best_killed_and_resumed_equals_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let arm = |out: &Path| {
+        let mut command = small(out);
+        command.args(["--set", "run_arms=[\"hl+aa-cl\"]"]);
+        command
+    };
+    succeed(arm(&whole));
+    kill_at(arm(&broken), &broken.join("seed-0/hl+aa-cl/train/checkpoints/step-00000004"));
+    succeed(arm(&broken));
+    assert_eq!(summary(&whole), summary(&broken));
+    for file in [
+        "stage-one/candidates-20.safetensors",
+        "hl+aa-cl/model/model.safetensors",
+        "hl+aa-cl/train/metrics.jsonl",
+    ] {
+        let read = |out: &Path| std::fs::read(out.join("seed-0").join(file)).unwrap();
+        assert!(read(&whole) == read(&broken), "{file} differs");
+    }
+}
+
+#[test]
+fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    // Questions made from passages as if they were SQuAD and MLQA.
+    succeed({
+        let mut command = small(&out);
+        command.args(["--set", "run_arms=[\"plain\"]"]);
+        command
+    });
+    let data = out.join("data");
+    let xquad = folder.path().join("xquad");
+    let mut few = Dataset::read(root().join("data/xquad/xquad.zh.json")).unwrap();
+    few.questions.truncate(20);
+    few.write(xquad.join("xquad.zh.json")).unwrap();
+    let paper = folder.path().join("paper");
+    let mut command = program("good-to-best");
+    command
+        .args(["examples/good-to-best/recipe.toml", "--model", "data/base", "--out"])
+        .arg(&paper);
+    let train = format!("data.train=[{:?}]", data.join("train.json"));
+    let mlqa = format!("data.mlqa={}", data.display());
+    for set in [
+        train.as_str(),
+        mlqa.as_str(),
+        format!("data.xquad={}", xquad.display()).as_str(),
+        "languages=[\"zh\"]",
+        "run_arms=[\"hl+aa-cl\"]",
+        "device=cpu",
+        "windows.max_length=158",
+        "windows.doc_stride=32",
+        "windows.max_question_length=48",
+        "stage_one.steps=2",
+        "stage_one.batch_size=4",
+        "stage_two.steps=2",
+        "stage_two.batch_size=4",
+    ] {
+        command.args(["--set", set]);
+    }
+    let text = succeed(command);
+    assert!(text.contains("xquad, F1 / EM under SQuAD's English normalisation"), "{text}");
+    let found = summary(&paper);
+    let set = &found["arms"]["hl+aa-cl"]["sets"]["xquad"];
+    assert!(set["squad"]["zh"]["em"].is_f64());
+    assert!(found["arms"]["hl+aa-cl"]["sets"]["mlqa"]["squad"].as_object().unwrap().is_empty());
+}
+
+#[test]
+fn recipe_good_to_best_names_what_is_missing_or_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut paper = program("good-to-best");
+    paper.args(["examples/good-to-best/recipe.toml", "--out"]).arg(&out);
+    let error = refuse(&paper.output().unwrap());
+    assert!(error.contains("data.train is not set"), "{error}");
+    for (set, names) in [
+        ("model.path=", "model.path is not set"),
+        ("model.path=nowhere", "model.path = nowhere"),
+        ("boundary.alpha=1.5", "boundary.alpha = 1.5"),
+        ("boundary.contrast.temperature=0.0", "temperature = 0"),
+        ("boundary.contrast.tau=1.0", "tau"),
+        ("boundary.hard.weighting=soft", "weighting"),
+        ("candidates.count=0", "candidates.count = 0"),
+        ("arms.hl.candidates=0", "arms.hl"),
+        ("arms.before.alpha=0.5", "arms.before"),
+        ("run_arms=[\"none\"]", "no arm is called"),
+        ("windows.max_length=4000", "windows.max_length = 4000"),
+        ("evaluation.top_k=[30]", "evaluation.top_k"),
+        ("data.cloze.dropped=1.0", "cloze.dropped = 1"),
+        ("data.split=train", "data.split"),
+        ("languages=[\"en\", \"hi\"]", "hi is not among"),
+    ] {
+        let mut command = small(&out);
+        command.args(["--set", set]);
+        let error = refuse(&command.output().unwrap());
+        assert!(error.contains(names), "{set}: {error}");
+    }
+    assert!(!out.exists(), "nothing was begun");
+    // The paper's letter is what the recipe says, apart from what it leaves open.
+    let text = std::fs::read_to_string(root().join("examples/good-to-best/recipe.toml")).unwrap();
+    for piece in [
+        "learning_rate = 3e-5",
+        "warmup_ratio = 0.1",
+        "batch_size = 32",
+        "epochs = 8",
+        "count = 20 ",
+        "k = 50 ",
+        "temperature = 10.0",
+        "alpha = 0.5",
+        "gold_loss_weight = 0.0",
+        "start = \"base\"",
+    ] {
+        assert!(text.contains(piece), "{piece}");
+    }
+}
