@@ -1,7 +1,7 @@
 //! Answers carried over to a translation by the encoder's own alignment of tokens, without markers.
 //!
 //! Both texts go through the encoder alone; the cosine of their hidden states is the similarity that
-//! [`qa_translate::project`] reads.
+//! [`qa_translate::project()`] reads.
 use std::ops::Range;
 
 use anyhow::{Context, Result, anyhow, ensure};
