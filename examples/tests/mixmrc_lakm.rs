@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, root, succeed};
+use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
 /// The small recipe, six steps of a few rows in two languages.
 fn small(out: &Path) -> Command {
@@ -27,16 +27,6 @@ fn small(out: &Path) -> Command {
         command.args(["--set", set]);
     }
     command
-}
-
-fn summary(folder: &Path) -> Value {
-    let text = std::fs::read_to_string(folder.join("summary.json")).unwrap();
-    let mut summary: Value = serde_json::from_str(&text).unwrap();
-    // Times differ from run to run; everything else must not.
-    for arm in summary["arms"].as_object_mut().unwrap().values_mut() {
-        assert!(arm["seconds"].take().is_f64());
-    }
-    summary
 }
 
 #[test]

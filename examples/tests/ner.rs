@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use transfer_eval::Protocol;
 
-use crate::common::{kill_at, program, refuse, root, succeed};
+use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
 /// A few sentences of three documents in English, and test files in three languages.
 fn write_data(folder: &Path) {
@@ -55,17 +55,6 @@ fn small(folder: &Path, out: &str) -> Command {
         command.args(["--set", &set]);
     }
     command
-}
-
-fn summary(folder: &Path) -> Value {
-    let text = std::fs::read_to_string(folder.join("summary.json")).unwrap();
-    let mut summary: Value = serde_json::from_str(&text).unwrap();
-    // Times differ from run to run; everything else must not.
-    assert!(summary["seconds"].take().is_f64());
-    for start in summary["starts"].as_object_mut().unwrap().values_mut() {
-        assert!(start["seconds"].take().is_f64());
-    }
-    summary
 }
 
 #[test]

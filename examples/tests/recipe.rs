@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{kill_at, program, refuse, root, succeed};
+use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
 /// The demo's recipe, a few steps of everything.
 fn small(out: &Path) -> Command {
@@ -26,17 +26,6 @@ fn small(out: &Path) -> Command {
         command.args(["--set", set]);
     }
     command
-}
-
-fn summary(folder: &Path) -> Value {
-    let text = std::fs::read_to_string(folder.join("summary.json")).unwrap();
-    let mut summary: Value = serde_json::from_str(&text).unwrap();
-    // Times differ from run to run; everything else must not.
-    assert!(summary["seconds"].take().is_f64());
-    for arm in summary["arms"].as_object_mut().unwrap().values_mut() {
-        assert!(arm["seconds"].take().is_f64());
-    }
-    summary
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 /// A program of this package, which cargo builds before the tests.
 pub fn program(name: &str) -> Command {
     let mut path = std::env::current_exe().unwrap();
@@ -51,4 +53,22 @@ pub fn kill_at(mut command: Command, sign: &Path) {
     let _ = child.kill();
     let status = child.wait().unwrap();
     assert_eq!(status.signal(), Some(9), "the run ended before it was interrupted");
+}
+
+/// A run's `summary.json` without its times, which differ from run to run; everything else must not.
+pub fn summary(folder: &Path) -> Value {
+    fn take_times(value: &mut Value) -> usize {
+        match value {
+            Value::Object(map) => {
+                let own = map.remove("seconds").inspect(|seconds| assert!(seconds.is_f64()));
+                usize::from(own.is_some()) + map.values_mut().map(take_times).sum::<usize>()
+            }
+            Value::Array(values) => values.iter_mut().map(take_times).sum(),
+            _ => 0,
+        }
+    }
+    let text = std::fs::read_to_string(folder.join("summary.json")).unwrap();
+    let mut summary: Value = serde_json::from_str(&text).unwrap();
+    assert!(take_times(&mut summary) > 0, "no times in:\n{text}");
+    summary
 }
