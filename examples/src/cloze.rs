@@ -165,17 +165,17 @@ impl<'a> ClozeTask<'a> {
         let gap = question.len();
         question.extend(keep(after));
         if rng.random::<f64>() < config.keep_mask {
-            question.insert(gap, self.specials.mask);
+            question.insert(gap, i64::from(self.specials.mask));
         } else if rng.random::<f64>() < config.shuffled {
             question.shuffle(rng);
         }
         let specials = &self.specials;
-        let mut input_ids = vec![specials.bos];
+        let mut input_ids = vec![i64::from(specials.bos)];
         input_ids.extend(&question);
-        input_ids.extend([specials.eos, specials.eos]);
+        input_ids.extend([i64::from(specials.eos); 2]);
         let passage_start = input_ids.len();
         input_ids.extend(passage);
-        input_ids.push(specials.eos);
+        input_ids.push(i64::from(specials.eos));
         let (start, end) = (passage_start + answer, passage_start + answer + size - 1);
         let mut labels = vec![IGNORE_INDEX; input_ids.len()];
         for place in passage_start..passage_start + passage.len() {
@@ -186,7 +186,7 @@ impl<'a> ClozeTask<'a> {
             if let (Some(label), Some(input)) = (labels.get_mut(place), input_ids.get_mut(place)) {
                 *label = *input;
                 if rng.random::<f64>() < config.replaced {
-                    *input = specials.mask;
+                    *input = i64::from(specials.mask);
                 }
             }
         }
@@ -233,7 +233,7 @@ impl Task for ClozeTask<'_> {
         let inputs = Inputs {
             attention_mask: pad_mask(&ids, Device::Cpu)?,
             token_type_ids: Some(segments),
-            ..Inputs::new(pad_rows(&ids, self.specials.pad, Device::Cpu)?)
+            ..Inputs::new(pad_rows(&ids, i64::from(self.specials.pad), Device::Cpu)?)
         };
         let hidden = self.model.encode(&inputs, true)?;
         let masked = masked_positions(&pad_rows(&labels, IGNORE_INDEX, device)?)?;
@@ -293,7 +293,9 @@ mod tests {
             let answer = &cloze.input_ids[cloze.start..=cloze.end];
             let question = &cloze.input_ids[1..cloze.passage_start - 2];
             assert!(question.iter().all(|token| !answer.contains(token)));
-            assert!(question.iter().filter(|token| **token == specials().mask).count() <= 1);
+            assert!(
+                question.iter().filter(|token| **token == i64::from(specials().mask)).count() <= 1
+            );
             assert_eq!(cloze.input_ids[cloze.passage_start - 2..cloze.passage_start], [2, 2]);
         }
     }
@@ -314,8 +316,8 @@ mod tests {
                 assert!(place + 1 < cloze.start || place > cloze.end + 1);
                 predicted += 1;
                 let input = cloze.input_ids[place];
-                assert!(input == label || input == specials().mask);
-                masked += usize::from(input == specials().mask);
+                assert!(input == label || input == i64::from(specials().mask));
+                masked += usize::from(input == i64::from(specials().mask));
             }
         }
         // 12 % of about 36 free tokens in each of 300 passages, 85 % of them masked.

@@ -141,7 +141,7 @@ impl<'a> Projector<'a> {
             .iter()
             .map(|cut| {
                 let own = ids.get(cut.clone()).unwrap_or_default();
-                [&[self.specials.bos], own, &[self.specials.eos]].concat()
+                [&[i64::from(self.specials.bos)], own, &[i64::from(self.specials.eos)]].concat()
             })
             .collect();
         let rows: Vec<&[i64]> = rows.iter().map(Vec::as_slice).collect();

@@ -40,6 +40,57 @@ impl Inputs {
         Self { attention_mask: Some(attention_mask), ..Self::new(input_ids) }
     }
 
+    /// Pads rows of token ids to one batch, `[B, L]` i64 on the CPU, with L the longest row's length.
+    ///
+    /// The mask is left out where nothing is padded, which lets attention skip it. Every program pads here:
+    /// ids are `u32` up to this call and tensors after it.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if a tensor cannot be made.
+    ///
+    /// # Example
+    /// ```
+    /// use xlmr_model::Inputs;
+    ///
+    /// let inputs = Inputs::from_rows(&[&[0, 5, 6, 2], &[0, 7, 2]], 1)?;
+    /// let ids = Vec::<Vec<i64>>::try_from(&inputs.input_ids).unwrap();
+    /// assert_eq!(ids, [[0, 5, 6, 2], [0, 7, 2, 1]]);
+    /// let mask = Vec::<Vec<i64>>::try_from(inputs.attention_mask.as_ref().unwrap()).unwrap();
+    /// assert_eq!(mask, [[1, 1, 1, 1], [1, 1, 1, 0]]);
+    /// assert!(Inputs::from_rows(&[&[0, 5, 2]], 1)?.attention_mask.is_none());
+    /// # Ok::<(), xlmr_model::Error>(())
+    /// ```
+    pub fn from_rows(rows: &[&[u32]], pad_token_id: i64) -> Result<Self> {
+        let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+        let attention_mask = match rows.iter().all(|row| row.len() == length) {
+            true => None,
+            false => Some(padded(rows, length, |_| 1, 0)?),
+        };
+        let input_ids = padded(rows, length, i64::from, pad_token_id)?;
+        Ok(Self { attention_mask, ..Self::new(input_ids) })
+    }
+
+    /// The same inputs with segment ids: one row for each of `input_ids`, padded with 0.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there are not as many rows, or one is longer than the batch; [`Error::Torch`].
+    pub fn with_token_type_ids(self, rows: &[&[u32]]) -> Result<Self> {
+        let size = self.input_ids.size();
+        let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+        let width = size.get(1).and_then(|&width| usize::try_from(width).ok()).unwrap_or(0);
+        let count = size.first().and_then(|&count| usize::try_from(count).ok()).unwrap_or(0);
+        if rows.len() != count || length > width {
+            let got = format!("{} rows of at most {length}", rows.len());
+            return Err(Error::input(
+                "token_type_ids",
+                format!("rows of input_ids, {size:?}"),
+                got,
+            ));
+        }
+        let token_type_ids = Some(padded(rows, width, i64::from, 0)?);
+        Ok(Self { token_type_ids, ..self })
+    }
+
     /// The checks of a forward pass without the pass, for a whole data set at once.
     ///
     /// # Errors
@@ -48,6 +99,17 @@ impl Inputs {
     pub fn check(&self, config: &Config) -> Result<()> {
         Prepared::new(self, config, Device::Cpu).map(drop)
     }
+}
+
+/// `[rows, length]` i64: `value` of each id, then `pad`.
+fn padded(rows: &[&[u32]], length: usize, value: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
+    let mut flat = Vec::with_capacity(rows.len() * length);
+    for row in rows {
+        flat.extend(row.iter().map(|&id| value(id)));
+        flat.resize(flat.len() + length - row.len(), pad);
+    }
+    let shape = [rows.len(), length].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+    Ok(Tensor::f_from_slice(&flat)?.f_view(shape)?)
 }
 
 /// Checked inputs on the model's device.

@@ -7,15 +7,22 @@ use crate::{Config, Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialTokens {
     /// `<s>`, begin of a sequence.
-    pub bos: i64,
+    pub bos: u32,
     /// `<pad>`.
-    pub pad: i64,
+    pub pad: u32,
     /// `</s>`, end of a sequence and separator.
-    pub eos: i64,
+    pub eos: u32,
     /// `<unk>`.
-    pub unk: i64,
+    pub unk: u32,
     /// `<mask>`.
-    pub mask: i64,
+    pub mask: u32,
+}
+
+impl SpecialTokens {
+    /// All five, in the order of the fields.
+    pub fn ids(self) -> [u32; 5] {
+        [self.bos, self.pad, self.eos, self.unk, self.mask]
+    }
 }
 
 /// Checks that a tokenizer fits a model and returns its special tokens.
@@ -26,7 +33,7 @@ pub struct SpecialTokens {
 /// [`Error::Tokenizer`] naming the token, both ids and what to do.
 pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let id_of = |token: &str| {
-        tokenizer.token_to_id(token).map(i64::from).ok_or_else(|| {
+        tokenizer.token_to_id(token).ok_or_else(|| {
             Error::Tokenizer(format!(
                 "it has no token {token}; XLM-R needs <s>, <pad>, </s>, <unk> and <mask>"
             ))
@@ -54,7 +61,7 @@ pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<Special
         ("<pad>", special.pad, "pad_token_id", Some(config.pad_token_id)),
         ("</s>", special.eos, "eos_token_id", config.eos_token_id),
     ] {
-        if let Some(expected) = expected.filter(|&expected| expected != id) {
+        if let Some(expected) = expected.filter(|&expected| expected != i64::from(id)) {
             return Err(Error::Tokenizer(format!(
                 "{token} has id {id}, but config.json says {key} = {expected}; tokenizer and model do not belong \
                  together"

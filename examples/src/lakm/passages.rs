@@ -74,9 +74,9 @@ fn windows(
     while start < ids.len() {
         let end = border(&spans, start, size).min(ids.len());
         let own = ids.get(start..end).unwrap_or_default();
-        let phrases = inside(&spans, start..end, own, specials.unk);
+        let phrases = inside(&spans, start..end, own, i64::from(specials.unk));
         if !phrases.is_empty() {
-            let input_ids = [&[specials.bos], own, &[specials.eos]].concat();
+            let input_ids = [&[i64::from(specials.bos)], own, &[i64::from(specials.eos)]].concat();
             examples.push(PassageExample { language: passage.language, input_ids, phrases });
         }
         start = end;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn specials(tokenizer: &Tokenizer) -> SpecialTokens {
-        let id = |token: &str| i64::from(tokenizer.token_to_id(token).unwrap());
+        let id = |token: &str| tokenizer.token_to_id(token).unwrap();
         SpecialTokens {
             bos: id("<s>"),
             pad: id("<pad>"),
@@ -184,7 +184,7 @@ mod tests {
         .unwrap();
         let [example] = made.as_slice() else { panic!("{made:?}") };
         let (first, last) = (example.input_ids.first(), example.input_ids.last());
-        assert_eq!((first, last), (Some(&specials.bos), Some(&specials.eos)));
+        assert_eq!((first, last), (Some(&i64::from(specials.bos)), Some(&i64::from(specials.eos))));
         let inner = &example.input_ids[1..example.input_ids.len() - 1];
         let plain = tokenizer.encode(text, false).unwrap();
         let plain: Vec<i64> = plain.get_ids().iter().map(|&id| i64::from(id)).collect();

@@ -36,7 +36,7 @@ impl<'a> LakmTask<'a> {
         config: &LakmConfig,
     ) -> Result<Self> {
         ensure!(!examples.is_empty(), "no passage with a phrase to train on");
-        let SpecialTokens { bos, pad, eos, unk, mask } = specials;
+        let [bos, pad, eos, unk, mask] = specials.ids().map(i64::from);
         let vocabulary = 0..model.config().vocab_size;
         let vocab = MaskingVocab::new([bos, pad, eos, unk, mask], mask, vocabulary)?;
         let lengths = examples.iter().map(|example| example.input_ids.len()).collect();
@@ -99,7 +99,7 @@ impl Task for LakmTask<'_> {
         let rows = self.batch(step.batch, &mut step.rng)?;
         let ids: Vec<&[i64]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let input_ids = pad_rows(&ids, self.specials.pad, Device::Cpu)?;
+        let input_ids = pad_rows(&ids, i64::from(self.specials.pad), Device::Cpu)?;
         let token_type_ids = match self.config.segment {
             0 => None,
             segment => Some(input_ids.f_full_like(segment)?),

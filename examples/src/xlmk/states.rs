@@ -14,7 +14,7 @@ pub(super) fn wide(ids: &[u32]) -> Vec<i64> {
 
 /// Which tokens masking leaves alone, and what it draws from.
 pub(super) fn masking_vocab(model: &Model, specials: SpecialTokens) -> Result<MaskingVocab> {
-    let SpecialTokens { bos, pad, eos, unk, mask } = specials;
+    let [bos, pad, eos, unk, mask] = specials.ids().map(i64::from);
     Ok(MaskingVocab::new([bos, pad, eos, unk, mask], mask, 0..model.config().vocab_size)?)
 }
 

@@ -588,7 +588,7 @@ mod tests {
     fn the_query_is_the_state_of_a_mask_token() {
         let mentions = mentions(4);
         let vocab = masking_vocab(&model(4000), specials()).unwrap();
-        let mask = specials().mask;
+        let mask = i64::from(specials().mask);
         for example in &mentions.train {
             let query = mask_mention(example, &vocab, &Default::default()).unwrap();
             assert_eq!((query.position, query.ids[2], query.ids[3]), (2, mask, mask));

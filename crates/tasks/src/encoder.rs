@@ -1,0 +1,149 @@
+//! What a task needs of a model.
+use tch::{Device, Tensor};
+use xlmr_model::{Inputs, Model};
+
+use crate::Result;
+
+/// An encoder with heads, as tasks see it: hidden states, heads, and parameters by what they do.
+///
+/// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size of
+/// the vocabulary. A head that the model does not hold is an error of the call that needs it.
+pub trait Encoder {
+    /// Where the parameters live.
+    fn device(&self) -> Device;
+
+    /// H.
+    fn hidden_size(&self) -> i64;
+
+    /// V.
+    fn vocab_size(&self) -> i64;
+
+    /// The id that fills short rows.
+    fn pad_token_id(&self) -> i64;
+
+    /// The most tokens that a row may have, special tokens included.
+    fn max_length(&self) -> i64;
+
+    /// How many segments the embeddings tell apart; 1: segment ids say nothing.
+    fn segments(&self) -> i64;
+
+    /// Hidden states of the last layer, `[B, L, H]` float; with dropout if `train`.
+    ///
+    /// # Errors
+    /// If an input does not fit the model.
+    fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor>;
+
+    /// Hidden states of the embeddings and of every layer, `[B, L, H]` float each.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>>;
+
+    /// Start and end logits of answer spans, `[B, L]` each, from hidden states `[B, L, H]`.
+    ///
+    /// # Errors
+    /// If the model holds no such head.
+    fn span_logits(&self, hidden: &Tensor) -> Result<(Tensor, Tensor)>;
+
+    /// What the masked-LM head's decoder reads, `[N, H]`, from hidden states `[N, H]`.
+    ///
+    /// # Errors
+    /// If the model holds no such head.
+    fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor>;
+
+    /// The masked-LM head's decoder: weight `[V, H]` and bias `[V]`.
+    ///
+    /// # Errors
+    /// If the model holds no such head.
+    fn mlm_decoder(&self) -> Result<(&Tensor, &Tensor)>;
+
+    /// Scores over the vocabulary, `[…, V]`, from hidden states `[…, H]`.
+    ///
+    /// # Errors
+    /// If the model holds no masked-LM head.
+    fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor>;
+
+    /// Scores of a label for every token, `[…, C]`, from hidden states `[…, H]`.
+    ///
+    /// # Errors
+    /// If the model holds no such head.
+    fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor>;
+
+    /// Scores of a label for every row, `[B, C]`, from hidden states `[B, L, H]`.
+    ///
+    /// # Errors
+    /// If the model holds no such head.
+    fn sequence_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor>;
+
+    /// The word embeddings, `[V, H]`: the parameter itself.
+    fn word_embeddings(&self) -> &Tensor;
+
+    /// Every parameter under its name in the checkpoint.
+    fn named_parameters(&self) -> Vec<(String, Tensor)>;
+}
+
+impl Encoder for Model {
+    fn device(&self) -> Device {
+        Model::device(self)
+    }
+
+    fn hidden_size(&self) -> i64 {
+        self.config().hidden_size
+    }
+
+    fn vocab_size(&self) -> i64 {
+        self.config().vocab_size
+    }
+
+    fn pad_token_id(&self) -> i64 {
+        self.config().pad_token_id
+    }
+
+    fn max_length(&self) -> i64 {
+        self.config().max_length()
+    }
+
+    fn segments(&self) -> i64 {
+        self.config().type_vocab_size
+    }
+
+    fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
+        Ok(Model::encode(self, inputs, train)?)
+    }
+
+    fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {
+        Ok(Model::encode_all(self, inputs, train)?)
+    }
+
+    fn span_logits(&self, hidden: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok(Model::span_logits(self, hidden)?)
+    }
+
+    fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor> {
+        Ok(Model::mlm_transform(self, hidden)?)
+    }
+
+    fn mlm_decoder(&self) -> Result<(&Tensor, &Tensor)> {
+        Ok(self.decoder()?)
+    }
+
+    fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        Ok(Model::mlm_logits(self, hidden)?)
+    }
+
+    fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
+        Ok(Model::token_logits(self, hidden, train)?)
+    }
+
+    fn sequence_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
+        Ok(Model::sequence_logits(self, hidden, train)?)
+    }
+
+    fn word_embeddings(&self) -> &Tensor {
+        Model::word_embeddings(self)
+    }
+
+    fn named_parameters(&self) -> Vec<(String, Tensor)> {
+        Model::named_parameters(self)
+    }
+}

@@ -1,0 +1,106 @@
+//! The crate's error.
+use std::path::PathBuf;
+
+/// What goes wrong between data, task and predictor.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An option is out of range.
+    #[error("{key} = {value}: must be {rule}")]
+    Config {
+        /// The key as a recipe names it, such as `qa.embedding_noise`.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        rule: String,
+    },
+    /// An example, or a value that belongs to one, does not fit.
+    #[error("{what}: expected {expected}, got {got}")]
+    Data {
+        /// Which example, tensor or value, such as `question 5733be28`.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// There is nothing to train on or to ask.
+    #[error("no {what}")]
+    Empty {
+        /// What is missing and where it was looked for.
+        what: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
+    /// Text cannot be tokenised.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// A question file, window or score.
+    #[error(transparent)]
+    Eval(#[from] mlqa_eval::EvalError),
+    /// Knowledge, its text or its splits.
+    #[error(transparent)]
+    Knowledge(#[from] kg_triples::KgError),
+    /// A loss.
+    #[error(transparent)]
+    Loss(#[from] objectives::LossError),
+    /// A mask.
+    #[error(transparent)]
+    Masking(#[from] objectives::masking::MaskingError),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] xlmr_model::Error),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] trainer::TrainError),
+    /// An evaluation of named entities, inference, clozes or retrieval.
+    #[error(transparent)]
+    Transfer(#[from] transfer_eval::Error),
+    /// Translated or projected questions.
+    #[error(transparent)]
+    Translate(#[from] qa_translate::TranslateError),
+    /// A tensor file, or a device.
+    #[error(transparent)]
+    TorchExt(#[from] torch_ext::Error),
+    /// A tensor operation failed.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// A task's error on its way through the trainer.
+    #[error(transparent)]
+    Other(#[from] trainer::TaskError),
+}
+
+/// The crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn config(
+        key: impl Into<String>,
+        value: impl ToString,
+        rule: impl Into<String>,
+    ) -> Self {
+        Self::Config { key: key.into(), value: value.to_string(), rule: rule.into() }
+    }
+
+    pub(crate) fn data(
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl ToString,
+    ) -> Self {
+        Self::Data { what: what.into(), expected: expected.into(), got: got.to_string() }
+    }
+
+    pub(crate) fn empty(what: impl Into<String>) -> Self {
+        Self::Empty { what: what.into() }
+    }
+
+    pub(crate) fn file(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        Self::File { path: path.into(), reason: reason.to_string() }
+    }
+}

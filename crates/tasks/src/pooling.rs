@@ -1,0 +1,121 @@
+//! One vector for a row: the state of a position, of the first token, or the mean of all.
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use xlmr_model::Inputs;
+
+use crate::{Encoder, Error, Result};
+
+/// The state that stands for a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// That of `<s>`, as in XLM-K.
+    #[default]
+    First,
+    /// The mean of all tokens' states: for an encoder whose `<s>` was never trained to say anything.
+    Mean,
+}
+
+/// Hidden states `[B, L, H]` of rows of token ids.
+///
+/// # Errors
+/// If a row does not fit the model.
+pub fn encode(model: &dyn Encoder, rows: &[&[u32]], train: bool) -> Result<Tensor> {
+    model.encode(&Inputs::from_rows(rows, model.pad_token_id())?, train)
+}
+
+/// What stands for each row of token ids, `[B, H]`.
+///
+/// # Errors
+/// If a row does not fit the model.
+///
+/// # Example
+/// ```
+/// use tasks::pooling::{Pooling, pooled};
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let vectors = pooled(&model, &[&[0, 7, 8, 2], &[0, 9, 2]], Pooling::Mean, false)?;
+/// assert_eq!(vectors.size(), [2, model.config().hidden_size]);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn pooled(
+    model: &dyn Encoder,
+    rows: &[&[u32]],
+    pooling: Pooling,
+    train: bool,
+) -> Result<Tensor> {
+    let inputs = Inputs::from_rows(rows, model.pad_token_id())?;
+    let hidden = model.encode(&inputs, train)?;
+    match (pooling, inputs.attention_mask) {
+        (Pooling::First, _) => Ok(hidden.f_select(1, 0)?),
+        (Pooling::Mean, None) => Ok(hidden.f_mean_dim([1i64].as_slice(), false, None::<Kind>)?),
+        (Pooling::Mean, Some(mask)) => {
+            let mask = mask.f_to_device(hidden.device())?.f_to_kind(hidden.f_kind()?)?;
+            let counts = mask.f_sum_dim_intlist([1i64].as_slice(), true, None::<Kind>)?;
+            let sums = hidden.f_mul(&mask.f_unsqueeze(2)?)?;
+            let sums = sums.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
+            Ok(sums.f_div(&counts)?)
+        }
+    }
+}
+
+/// The state of one position of each row: `[B, L, H]` to `[B, H]`.
+///
+/// # Errors
+/// [`Error::Data`] if there is not one position for each row, or a position is not below L.
+///
+/// # Example
+/// ```
+/// use tch::{Kind, Tensor};
+///
+/// let hidden = Tensor::arange(12, (Kind::Float, tch::Device::Cpu)).view([2, 3, 2]);
+/// let states = tasks::pooling::at_positions(&hidden, &[2, 0])?;
+/// assert_eq!(Vec::<Vec<f32>>::try_from(&states).unwrap(), [[4.0, 5.0], [6.0, 7.0]]);
+/// assert!(tasks::pooling::at_positions(&hidden, &[3, 0]).is_err());
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn at_positions(hidden: &Tensor, positions: &[usize]) -> Result<Tensor> {
+    let (rows, length, _) = hidden.size3()?;
+    let positions: Vec<i64> = positions
+        .iter()
+        .map(|&position| i64::try_from(position).ok().filter(|&position| position < length))
+        .collect::<Option<_>>()
+        .ok_or_else(|| {
+            Error::data("positions", format!("below {length}"), format!("{positions:?}"))
+        })?;
+    if i64::try_from(positions.len()).ok() != Some(rows) {
+        return Err(Error::data(
+            "positions",
+            format!("one for each of {rows} rows"),
+            positions.len(),
+        ));
+    }
+    let first = Tensor::f_arange(rows, (Kind::Int64, Device::Cpu))?.f_mul_scalar(length)?;
+    let index = first.f_add(&Tensor::f_from_slice(&positions)?)?.f_to_device(hidden.device())?;
+    Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &index)?)
+}
+
+/// A `[rows, D]` float tensor as an array on the CPU.
+///
+/// # Errors
+/// [`Error::Data`] naming `name` if the tensor has not two dimensions.
+///
+/// # Example
+/// ```
+/// let tensor = tch::Tensor::from_slice2(&[[1f32, 2.0], [3.0, 4.0]]);
+/// let array = tasks::pooling::to_array("vectors", &tensor)?;
+/// assert_eq!((array.dim(), array[(1, 0)]), ((2, 2), 3.0));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn to_array(name: &str, tensor: &Tensor) -> Result<ndarray::Array2<f32>> {
+    let size = tensor.size();
+    let shape: Vec<usize> = size.iter().filter_map(|&size| usize::try_from(size).ok()).collect();
+    let &[rows, width] = shape.as_slice() else {
+        return Err(Error::data(name, "shape [rows, D]", format!("{size:?}")));
+    };
+    let flat = tensor.f_detach()?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?;
+    let values = Vec::<f32>::try_from(flat.f_to_device(Device::Cpu)?)?;
+    ndarray::Array2::from_shape_vec((rows, width), values)
+        .map_err(|error| Error::data(name, "a full array", error))
+}

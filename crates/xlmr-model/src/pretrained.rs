@@ -1,0 +1,72 @@
+//! A model with the tokenizer that belongs to it.
+use std::path::{Path, PathBuf};
+
+use tch::Device;
+use tokenizers::Tokenizer;
+
+use crate::{Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, check_tokenizer};
+
+const TOKENIZER: &str = "tokenizer.json";
+
+/// A Hugging Face folder in memory: a model and its tokenizer, checked against each other.
+#[derive(Debug)]
+pub struct Pretrained {
+    /// Encoder and heads.
+    pub model: Model,
+    /// Its tokenizer; neither truncates nor pads.
+    pub tokenizer: Tokenizer,
+    /// The tokenizer's special tokens.
+    pub specials: SpecialTokens,
+    folder: PathBuf,
+}
+
+impl Pretrained {
+    /// Loads `config.json`, weights and `tokenizer.json` of `folder`, see [`Model::load`].
+    ///
+    /// # Errors
+    /// As [`Model::load`] and [`check_tokenizer`]; [`Error::Tokenizer`] naming a tokenizer file that cannot be read.
+    pub fn load(
+        folder: impl AsRef<Path>,
+        heads: &[Head],
+        device: Device,
+        options: LoadOptions,
+    ) -> Result<(Self, LoadReport)> {
+        let folder = folder.as_ref();
+        let tokenizer = read_tokenizer(folder)?;
+        let (model, report) = Model::load(folder, heads, device, options)?;
+        let specials = check_tokenizer(&tokenizer, model.config())?;
+        Ok((Self { model, tokenizer, specials, folder: folder.to_owned() }, report))
+    }
+
+    /// The folder it was loaded from.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes the model as [`Model::save`] does, with its `tokenizer.json` as it was read, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Model::save`]; [`Error::Io`] if the tokenizer cannot be copied.
+    pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
+        let folder = folder.as_ref();
+        self.model.save(folder, architecture)?;
+        let (from, to) = (self.folder.join(TOKENIZER), folder.join(TOKENIZER));
+        let text = std::fs::read(&from).map_err(|error| Error::io(&from, error))?;
+        whole_file::write(&to, text).map_err(|error| Error::io(&to, error))
+    }
+}
+
+/// Reads `tokenizer.json` of a model folder, without truncation or padding.
+///
+/// # Errors
+/// [`Error::Tokenizer`] naming the file.
+pub fn read_tokenizer(folder: impl AsRef<Path>) -> Result<Tokenizer> {
+    let path = folder.as_ref().join(TOKENIZER);
+    let mut tokenizer = Tokenizer::from_file(&path)
+        .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))?;
+    tokenizer.with_padding(None);
+    let _ = tokenizer
+        .with_truncation(None)
+        .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))?;
+    Ok(tokenizer)
+}
