@@ -52,8 +52,8 @@ fn products(size: i64) -> Step {
                 matrix(2 * BATCH, WIDTH)?,
             ]);
         }
-        if let Some([seekers, queue, similarities, gradient]) = memory.get() {
-            let _ = seekers.f_mm_out(similarities, &queue.f_tr()?)?;
+        if let Some([anchors, queue, similarities, gradient]) = memory.get() {
+            let _ = anchors.f_mm_out(similarities, &queue.f_tr()?)?;
             let _ = similarities.f_mm_out(gradient, queue)?;
         }
         Ok(0.0)
@@ -124,11 +124,11 @@ impl Inputs {
     /// A ring written in place that holds normalised keys, so no copy of the queue is made; all similarities side by side.
     fn ring(&self) -> Result<f64> {
         let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
-        let seekers = Tensor::f_cat(&[&query, &key], 0)?;
-        let in_batch = seekers.f_matmul(&seekers.f_tr()?)?;
+        let anchors = Tensor::f_cat(&[&query, &key], 0)?;
+        let in_batch = anchors.f_matmul(&anchors.f_tr()?)?;
         let itself = Tensor::f_eye(2 * BATCH, (Kind::Bool, Device::Cpu))?;
         let in_batch = in_batch.f_masked_fill(&itself, f64::NEG_INFINITY)?;
-        let queued = seekers.f_matmul(&self.normalised.f_tr()?)?;
+        let queued = anchors.f_matmul(&self.normalised.f_tr()?)?;
         let logits = Tensor::f_cat(&[in_batch, queued], 1)?.f_div_scalar(TEMPERATURE)?;
         let rows = Tensor::f_arange(2 * BATCH, (Kind::Int64, Device::Cpu))?;
         let labels = rows.f_add_scalar(BATCH)?.f_remainder(2 * BATCH)?;

@@ -19,7 +19,7 @@ use kg_triples::knowledge::MentionExample;
 use tokenizers::Tokenizer;
 use trainer::{Stage, fit};
 use transfer_eval::retrieval::Similarity;
-use xlmr_model::{Head, Knowledge, KnowledgeConfig, LoadOptions, Model, check_tokenizer};
+use xlmr_model::{Head, KnowledgeConfig, KnowledgeHeads, LoadOptions, Model, check_tokenizer};
 
 use recipe::{Arm, Recipe};
 use report::{ArmResult, Score};
@@ -180,13 +180,14 @@ impl Method<'_> {
         }
         let losses = recipe.losses(arm);
         let heads = KnowledgeConfig {
-            norm_sets: losses
+            batch_norm_domains: losses
                 .norm_by_language
                 .then(|| i64::try_from(Languages::new(self.across).count()))
                 .transpose()?,
             ..recipe.heads.clone()
         };
-        let heads = Knowledge::new(model.config(), &heads, self.facts.relations(), device, seed)?;
+        let heads =
+            KnowledgeHeads::new(model.config(), &heads, self.facts.relations(), device, seed)?;
 
         // 3.2 to 3.4: masked entity prediction, object entailment, and their sum with masked language modelling.
         let mentions =

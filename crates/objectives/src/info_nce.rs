@@ -20,7 +20,7 @@ pub struct InfoNceConfig {
     pub l2_norm: bool,
     /// The smallest norm to divide by.
     pub l2_eps: f64,
-    /// Who looks for whom.
+    /// Which rows are anchors: the queries, or the keys too.
     pub direction: Direction,
     /// What stands beside the right key.
     pub negatives: Negatives,
@@ -47,14 +47,14 @@ impl Default for InfoNceConfig {
     }
 }
 
-/// Who looks for whom in [`info_nce`](info_nce()).
+/// Which rows of [`info_nce`](info_nce()) are anchors: query→key, or both (CLIP-style).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// Each query for its key.
+    /// query→key: each query is classified among the keys.
     #[default]
     QueryToKey,
-    /// Also each key for its query, among the same queue.
+    /// query→key and key→query, both against the same queue (CLIP-style).
     Bidirectional,
 }
 
@@ -73,7 +73,7 @@ pub enum Negatives {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InfoNceReduction {
-    /// The mean over all of them: n terms, or 2n where both look.
+    /// The mean over all of them: n terms, or 2n for both directions.
     #[default]
     Mean,
     /// Their sum.
@@ -95,8 +95,8 @@ pub struct ContrastRows<'a> {
 /// Streamed: queue and batch pass by in blocks under a running log-sum-exp, so the `[B, B + Q]` similarities never exist, and
 /// the queries' gradient is made from the same products. The cost is that of the products, linear in Q.
 ///
-/// Reading: the right key is one of the candidates, once (appendix C). `queue_left_out` leaves the oldest rows out: those that
-/// pushing this batch's keys *before* the loss would have dropped. [`mep`](crate::mep()) and [`oe`](crate::oe()) set it and push.
+/// Reading: the right key is one of the candidates, once (appendix C). `skip_oldest` leaves the oldest rows out: those that
+/// pushing this batch's keys *before* the loss would have dropped. [`masked_entity_prediction`](crate::masked_entity_prediction()) and [`object_entailment`](crate::object_entailment()) set it and push.
 ///
 /// # Shapes
 /// - `query`, `key`: `[B, D]` Float, BFloat16, Half or Double; receive gradient. Row i of one belongs to row i of the other
@@ -131,7 +131,7 @@ pub fn info_nce(
     query: &Tensor,
     key: &Tensor,
     queue: Option<&NegativeQueue>,
-    queue_left_out: i64,
+    skip_oldest: i64,
     rows: &ContrastRows<'_>,
     config: &InfoNceConfig,
 ) -> Result<Tensor, LossError> {
@@ -164,25 +164,25 @@ pub fn info_nce(
     let ids = ids.filter(|_| config.mask_same_entity);
     let pairs = Pairs { query: &query, key: &key, ids: ids.as_ref(), config };
     let mut parts = pairs.in_batch(both)?;
-    let (seekers, own) = if both {
+    let (anchors, own) = if both {
         (Tensor::f_cat(&[&query, &key], 0)?, Tensor::f_cat(&[&own, &own], 0)?)
     } else {
         (query.shallow_clone(), own)
     };
-    let seeker_ids = match &ids {
+    let anchor_ids = match &ids {
         Some(ids) if both => Some(Tensor::f_cat(&[ids, ids], 0)?),
         Some(ids) => Some(ids.shallow_clone()),
         None => None,
     };
-    let slices = queue.map_or(Ok(Vec::new()), |queue| queue.slices(queue_left_out))?;
+    let slices = queue.map_or(Ok(Vec::new()), |queue| queue.slices(skip_oldest))?;
     for (keys, key_ids) in &slices {
         let blocks = KeyBlocks {
             key: keys,
-            groups: seeker_ids.as_ref().map(|own| (own, key_ids)),
+            groups: anchor_ids.as_ref().map(|own| (own, key_ids)),
             normalise_eps: config.l2_norm.then_some(config.l2_eps),
             block: BLOCK,
         };
-        parts.push(streamed_logsumexp(&seekers, &blocks, config.temperature)?);
+        parts.push(streamed_logsumexp(&anchors, &blocks, config.temperature)?);
     }
     parts.push(own.shallow_clone());
     let losses = Tensor::f_stack(&parts, 0)?.f_logsumexp(0, false)?.f_sub(&own)?;
@@ -262,9 +262,9 @@ impl Pairs<'_> {
                 vec![self.stream(self.query, &all()?, &groups, &twice(&groups)?)?]
             }
             (Negatives::KeysAndQueue, true) => {
-                let forth = self.stream(self.query, self.key, &groups, &groups)?;
-                let back = self.stream(self.key, self.query, &groups, &groups)?;
-                vec![Tensor::f_cat(&[forth, back], 0)?]
+                let query_to_key = self.stream(self.query, self.key, &groups, &groups)?;
+                let key_to_query = self.stream(self.key, self.query, &groups, &groups)?;
+                vec![Tensor::f_cat(&[query_to_key, key_to_query], 0)?]
             }
             (Negatives::KeysAndQueue, false) => {
                 vec![self.stream(self.query, self.key, &groups, &groups)?]
@@ -284,7 +284,7 @@ impl Pairs<'_> {
 
     fn stream(
         &self,
-        seekers: &Tensor,
+        anchors: &Tensor,
         keys: &Tensor,
         groups: &Tensor,
         key_groups: &Tensor,
@@ -295,6 +295,6 @@ impl Pairs<'_> {
             normalise_eps: None, // already divided
             block: BLOCK,
         };
-        Ok(streamed_logsumexp(seekers, &blocks, self.config.temperature)?)
+        Ok(streamed_logsumexp(anchors, &blocks, self.config.temperature)?)
     }
 }

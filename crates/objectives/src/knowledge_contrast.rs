@@ -8,7 +8,7 @@ use crate::{
     Negatives, info_nce, linear_cross_entropy,
 };
 
-/// Options of [`mep`](mep()) and [`oe`](oe()).
+/// Options of [`masked_entity_prediction`](masked_entity_prediction()) and [`object_entailment`](object_entailment()).
 ///
 /// The default is [`paper`](Self::paper). The temperature of the released code is not published; what else differs from the
 /// paper stands in [`released`](Self::released).
@@ -78,7 +78,7 @@ impl ContrastConfig {
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, mep};
+/// use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, masked_entity_prediction};
 ///
 /// let options = (Kind::Float, Device::Cpu);
 /// let mut queue = NegativeQueue::new(8, options, &QueueConfig { size: 64, ..Default::default() })?;
@@ -86,11 +86,12 @@ impl ContrastConfig {
 /// let descriptions = Tensor::ones([4, 8], options).set_requires_grad(true);
 /// let valid = Tensor::from_slice(&[true, true, false, true]); // one mention was cut off
 /// let rows = ContrastRows { valid: Some(&valid), ..Default::default() };
-/// let loss = mep(&mentions, &descriptions, &mut queue, &rows, &ContrastConfig::released(0.05))?;
+/// let loss = masked_entity_prediction(&mentions, &descriptions, &mut queue, &rows, &ContrastConfig::released(0.05))?;
 /// loss.backward();
 /// # Ok::<(), objectives::LossError>(())
 /// ```
-pub fn mep(
+#[doc(alias = "mep")]
+pub fn masked_entity_prediction(
     query: &Tensor,
     key: &Tensor,
     queue: &mut NegativeQueue,
@@ -104,10 +105,10 @@ pub fn mep(
 ///
 /// The loss is [`info_nce`](info_nce()) of `query = W₆ ReLU(W₅ (s̃ + r̃))`, made from the sum of the subject description's `<s>`
 /// state and the relation's embedding, against `key = W₈ ReLU(W₇ z̃)` of the object's description. Then the keys enter
-/// `queue`. The released code has no such task; its preset carries over from [`mep`](mep()).
+/// `queue`. The released code has no such task; its preset carries over from [`masked_entity_prediction`](masked_entity_prediction()).
 ///
 /// # Shapes
-/// As [`mep`](mep()).
+/// As [`masked_entity_prediction`](masked_entity_prediction()).
 ///
 /// # Errors
 /// As [`info_nce`](info_nce()).
@@ -115,17 +116,18 @@ pub fn mep(
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, oe};
+/// use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, object_entailment};
 ///
 /// let options = (Kind::Float, Device::Cpu);
 /// let mut queue = NegativeQueue::new(8, options, &QueueConfig { size: 64, ..Default::default() })?;
 /// let (subject, relation) = (Tensor::ones([4, 8], options), Tensor::ones([4, 8], options));
 /// let query = (subject + relation).set_requires_grad(true); // the projection left out here
 /// let object = Tensor::ones([4, 8], options);
-/// oe(&query, &object, &mut queue, &ContrastRows::default(), &ContrastConfig::paper())?.backward();
+/// object_entailment(&query, &object, &mut queue, &ContrastRows::default(), &ContrastConfig::paper())?.backward();
 /// # Ok::<(), objectives::LossError>(())
 /// ```
-pub fn oe(
+#[doc(alias = "oe")]
+pub fn object_entailment(
     query: &Tensor,
     key: &Tensor,
     queue: &mut NegativeQueue,
@@ -152,8 +154,9 @@ fn contrast(
         _ => None,
     };
     let pushed = index.as_ref().map_or(Ok(batch), Tensor::size1)?;
-    let left_out = if config.push == Push::BeforeLoss { room(queue, pushed) } else { 0 };
-    let loss = info_nce(query, key, Some(queue), left_out, rows, &config.loss)?;
+    let skip_oldest =
+        if config.push == Push::BeforeLoss { dropped_by_push(queue, pushed) } else { 0 };
+    let loss = info_nce(query, key, Some(queue), skip_oldest, rows, &config.loss)?;
     if config.push != Push::Never {
         let keys = key.f_detach()?;
         match index {
@@ -168,7 +171,7 @@ fn contrast(
 }
 
 /// The rows that a push of `count` would drop.
-fn room(queue: &NegativeQueue, count: i64) -> i64 {
+fn dropped_by_push(queue: &NegativeQueue, count: i64) -> i64 {
     (queue.len() + count - queue.capacity()).clamp(0, queue.len())
 }
 

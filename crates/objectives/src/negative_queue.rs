@@ -180,9 +180,9 @@ impl NegativeQueue {
         &self.keys
     }
 
-    /// The rows in use as at most two slices of the ring, oldest first, the `left_out` oldest ones excepted: views, no copies.
-    pub(crate) fn slices(&self, left_out: i64) -> Result<Vec<(Tensor, Tensor)>, LossError> {
-        let (capacity, kept) = (self.capacity, (self.filled - left_out.max(0)).max(0));
+    /// The rows in use as at most two slices of the ring, oldest first, the `skip_oldest` oldest ones excepted: views, no copies.
+    pub(crate) fn slices(&self, skip_oldest: i64) -> Result<Vec<(Tensor, Tensor)>, LossError> {
+        let (capacity, kept) = (self.capacity, (self.filled - skip_oldest.max(0)).max(0));
         let first = (self.next - kept).rem_euclid(capacity);
         let before_end = kept.min(capacity - first);
         let mut slices = Vec::new();

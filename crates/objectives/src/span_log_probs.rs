@@ -7,11 +7,11 @@ use crate::span_checks::{
 };
 use crate::{Checks, LossError};
 
-/// `ell[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax of the start and the end logits
+/// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax of the start and the end logits
 /// over the window (*From Good to Best*, Eq. 2); in nats.
 ///
 /// Reading: start and end are independent, as in [`span`](crate::span()): spans that end before they start keep their share of
-/// the probability. For the gold span, `-ell` is its loss under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
+/// the probability. For the gold span, `-log_probs` is its loss under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive gradient
@@ -36,8 +36,8 @@ use crate::{Checks, LossError};
 ///
 /// let logits = Tensor::zeros([1, 8], (Kind::Float, Device::Cpu));
 /// let (starts, ends) = (Tensor::from_slice(&[2_i64, 5]).view([1, 2]), Tensor::from_slice(&[3_i64, 5]).view([1, 2]));
-/// let ell = span_log_probs(&logits, &logits, &starts, &ends, None, Checks::Shapes)?;
-/// assert!((ell.double_value(&[0, 1]) + 2.0 * 8_f64.ln()).abs() < 1e-6); // nothing known: 1/8 for each end
+/// let log_probs = span_log_probs(&logits, &logits, &starts, &ends, None, Checks::Shapes)?;
+/// assert!((log_probs.double_value(&[0, 1]) + 2.0 * 8_f64.ln()).abs() < 1e-6); // nothing known: 1/8 for each end
 /// # Ok::<(), objectives::LossError>(())
 /// ```
 pub fn span_log_probs(

@@ -8,7 +8,7 @@ use common::{assert_near, ramp, scalar, tensor};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     ContrastConfig, ContrastRows, InfoNceConfig, LossError, NegativeQueue, QueueConfig,
-    cached_step, info_nce, mep,
+    cached_step, info_nce, masked_entity_prediction,
 };
 
 /// Dropout draws from the process's generator.
@@ -123,7 +123,9 @@ fn a_queue_is_pushed_to_once() {
         &parts,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),
-        |all| mep(&all[0], &all[1], &mut queue, &rows, &ContrastConfig::paper()),
+        |all| {
+            masked_entity_prediction(&all[0], &all[1], &mut queue, &rows, &ContrastConfig::paper())
+        },
     )
     .unwrap();
     let after = queue.keys().unwrap();

@@ -14,7 +14,7 @@ use transfer_eval::retrieval::{
     RetrievalScore, Similarity, rank_candidates, score_retrieval,
 };
 use transfer_eval::xlmr::to_array;
-use xlmr_model::{Knowledge, Model, SpecialTokens};
+use xlmr_model::{KnowledgeHeads, Model, SpecialTokens};
 
 use super::states::{MaskedMention, at, encode, mask_mention, masking_vocab, pooled};
 use super::{Facts, Languages, LossConfig, Mentions, Pooling, one_set};
@@ -112,7 +112,7 @@ impl<'a> Probe<'a> {
     pub fn entities(
         &self,
         model: &Model,
-        heads: &Knowledge,
+        heads: &KnowledgeHeads,
         by: RankedBy,
         queries: &[MentionExample],
         path: &Path,
@@ -155,7 +155,7 @@ impl<'a> Probe<'a> {
     pub fn objects(
         &self,
         model: &Model,
-        heads: &Knowledge,
+        heads: &KnowledgeHeads,
         by: RankedBy,
         path: &Path,
     ) -> Result<RetrievalScore> {

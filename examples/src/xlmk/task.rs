@@ -9,13 +9,14 @@ use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     ContrastRows, IGNORE_INDEX, LinearCrossEntropyConfig, LossError, MaskedLmConfig,
     MaskedLmReduction, NegativeQueue, QueueConfig, Term, TokenScores, cached_step, combine,
-    masked_lm, masked_positions, mep, oe, relation_classification,
+    masked_entity_prediction, masked_lm, masked_positions, object_entailment,
+    relation_classification,
 };
 use trainer::{
     Examples, Fingerprint, Share, Step, StepLosses, Task, TaskError, TensorMap, accumulate,
     pad_rows,
 };
-use xlmr_model::{Knowledge, Model, SpecialTokens};
+use xlmr_model::{KnowledgeHeads, Model, SpecialTokens};
 
 use super::states::{
     MaskedMention, encode, mask_mention, masking_vocab, mention_states, object_states, wide,
@@ -25,7 +26,7 @@ use super::{ContrastWithin, Facts, Languages, Mentions, ObjectExample, TaskConfi
 /// Mentions and facts as a training task.
 pub struct KnowledgeTask<'a> {
     model: &'a Model,
-    heads: &'a Knowledge,
+    heads: &'a KnowledgeHeads,
     mentions: &'a Mentions,
     facts: Option<&'a Facts>,
     config: TaskConfig,
@@ -87,7 +88,7 @@ impl<'a> KnowledgeTask<'a> {
     /// If a queue cannot be made or the vocabulary has no room for random tokens.
     pub fn new(
         model: &'a Model,
-        heads: &'a Knowledge,
+        heads: &'a KnowledgeHeads,
         mentions: &'a Mentions,
         facts: Option<&'a Facts>,
         config: TaskConfig,
@@ -291,7 +292,13 @@ impl KnowledgeTask<'_> {
             let rows = |of: &Tensor| of.f_index_select(0, &own);
             let ids = rows(&ids)?;
             let among = ContrastRows { ids: Some(&ids), valid: None };
-            let loss = mep(&rows(&query)?, &rows(&key)?, queue, &among, &self.config.losses.mep)?;
+            let loss = masked_entity_prediction(
+                &rows(&query)?,
+                &rows(&key)?,
+                queue,
+                &among,
+                &self.config.losses.mep,
+            )?;
             losses.push(loss.f_mul_scalar(share)?);
         }
         Ok(Tensor::f_stack(&losses, 0)?.f_sum(None::<Kind>)?)
@@ -319,7 +326,7 @@ impl KnowledgeTask<'_> {
         let key = self.heads.oe_key(object, &sets, true)?;
         let ids = self.numbers(&batch.object_numbers)?;
         let rows = ContrastRows { ids: Some(&ids), valid: None };
-        Ok(oe(&query, &key, &mut self.oe_queue, &rows, &self.config.losses.oe)?)
+        Ok(object_entailment(&query, &key, &mut self.oe_queue, &rows, &self.config.losses.oe)?)
     }
 
     /// All losses in one graph.
@@ -485,7 +492,7 @@ mod tests {
     fn run(micro_batch: usize, parts: &Parts) -> (StepLosses, Gradients, Vec<(String, Tensor)>) {
         let model = model(4000);
         let (mentions, facts) = (mentions(11), facts());
-        let heads = Knowledge::new(
+        let heads = KnowledgeHeads::new(
             model.config(),
             &KnowledgeConfig::default(),
             facts.relations(),
@@ -558,8 +565,8 @@ mod tests {
         let only = Parts { mlm: 0.0, oe: 0.0, ..Parts::default() };
         let of = KnowledgeConfig::default();
         let loss = |batch: &[usize], within: ContrastWithin| {
-            let heads =
-                Knowledge::new(model.config(), &of, facts.relations(), Device::Cpu, 1).unwrap();
+            let heads = KnowledgeHeads::new(model.config(), &of, facts.relations(), Device::Cpu, 1)
+                .unwrap();
             let mut config = config(100, only.clone());
             config.losses.contrast_within = within;
             config.losses.queue.start = QueueStart::Empty;
