@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use kg_triples::Language;
-use kg_triples::knowledge::MentionExample;
+use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample, ObjectExample};
 use objectives::masking::{MaskingVocab, mlm_masking};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
@@ -21,14 +21,14 @@ use xlmr_model::{KnowledgeHeads, Model, SpecialTokens};
 use super::states::{
     MaskedMention, encode, mask_mention, masking_vocab, mention_states, object_states, wide,
 };
-use super::{ContrastWithin, Facts, Languages, Mentions, ObjectExample, TaskConfig, one_set};
+use super::{ContrastWithin, Languages, TaskConfig, one_set};
 
 /// Mentions and facts as a training task.
 pub struct KnowledgeTask<'a> {
     model: &'a Model,
     heads: &'a KnowledgeHeads,
-    mentions: &'a Mentions,
-    facts: Option<&'a Facts>,
+    mentions: &'a MentionDataset,
+    facts: Option<&'a EntailmentDataset>,
     config: TaskConfig,
     vocab: MaskingVocab,
     lengths: Vec<usize>,
@@ -89,8 +89,8 @@ impl<'a> KnowledgeTask<'a> {
     pub fn new(
         model: &'a Model,
         heads: &'a KnowledgeHeads,
-        mentions: &'a Mentions,
-        facts: Option<&'a Facts>,
+        mentions: &'a MentionDataset,
+        facts: Option<&'a EntailmentDataset>,
         config: TaskConfig,
         specials: SpecialTokens,
     ) -> Result<Self> {
@@ -165,7 +165,7 @@ impl<'a> KnowledgeTask<'a> {
         let mut objects = Vec::new();
         if let (Some(facts), true) = (self.facts, parts.oe != 0.0) {
             for _ in 0..examples.len() {
-                objects.push(facts.draw(parts.multilingual, &mut step.rng)?);
+                objects.push(facts.sample(parts.multilingual, &mut step.rng)?);
             }
         }
         Ok(Batch {
@@ -231,7 +231,9 @@ impl Task for KnowledgeTask<'_> {
             fingerprint.serialize("mention", example);
         }
         if let Some(facts) = self.facts {
-            facts.fingerprint(fingerprint);
+            facts.visit(|name, text| {
+                fingerprint.add(name, text);
+            });
         }
     }
 
@@ -307,7 +309,8 @@ impl KnowledgeTask<'_> {
     /// The same for subjects and relations with objects, or the relation read off both.
     fn oe_loss(&mut self, states: &[Tensor], batch: &Batch) -> Result<Tensor> {
         let (subject, object) = pair(states)?;
-        let relations: Vec<i64> = batch.objects.iter().map(|example| example.relation).collect();
+        let relations: Vec<i64> =
+            batch.objects.iter().map(|example| i64::from(example.relation)).collect();
         let relations = self.numbers(&relations)?;
         if self.config.parts.oe_classifies {
             let (weight, bias) = self.heads.relation_classifier();
@@ -428,16 +431,16 @@ fn pair(states: &[Tensor]) -> Result<(&Tensor, &Tensor)> {
 #[cfg(test)]
 mod tests {
     use kg_triples::Language;
-    use kg_triples::knowledge::{EncodedDescriptions, TokenSpan};
+    use kg_triples::knowledge::{EntailmentSource, TokenSpan};
     use objectives::{ContrastConfig, QueueStart};
     use xlmr_model::KnowledgeConfig;
 
     use super::*;
     use crate::testing::{model, specials};
-    use crate::xlmk::{FactSource, LossConfig, Parts};
+    use crate::xlmk::{LossConfig, Parts};
 
     /// Passages `<s> a b c … </s>` with a mention of two tokens, and a description each.
-    fn mentions(count: u32) -> Mentions {
+    fn mentions(count: u32) -> MentionDataset {
         let example = |k: u32| {
             let words = (0..6 + k % 3).map(|i| 10 + (7 * k + 3 * i) % 900);
             let ids = |words: Vec<u32>| [vec![0], words, vec![2]].concat();
@@ -452,26 +455,18 @@ mod tests {
                 description_ids: ids(vec![1000 + k % 5, 1100 + k]),
             }
         };
-        Mentions {
-            train: (0..count).map(example).collect(),
-            seen: Vec::new(),
-            known: Vec::new(),
-            new: Vec::new(),
-            descriptions: EncodedDescriptions::default(),
-            entities: Vec::new(),
-            report: String::new(),
-        }
+        MentionDataset { train: (0..count).map(example).collect(), ..Default::default() }
     }
 
-    fn facts() -> Facts {
+    fn facts() -> EntailmentDataset {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let tokenizer = crate::vocabulary::read(&root.join("data/base/tokenizer.json")).unwrap();
-        let source = FactSource {
+        let source = EntailmentSource {
             kg: root.join("data/mini-kg"),
             description_tokens: 16,
-            ..FactSource::default()
+            ..EntailmentSource::default()
         };
-        Facts::load(&source, &tokenizer).unwrap()
+        EntailmentDataset::load(&source, &tokenizer).unwrap()
     }
 
     fn config(micro_batch: usize, parts: Parts) -> TaskConfig {

@@ -128,8 +128,8 @@ impl Descriptions {
         tokenizer: &Tokenizer,
         max_tokens: usize,
     ) -> Result<EncodedDescriptions, KgError> {
-        let room = room(max_tokens, "description_tokens")?;
-        let specials = Specials::of(tokenizer)?;
+        let text_budget = text_budget(max_tokens, "description_tokens")?;
+        let specials = Specials::find(tokenizer)?;
         let tokenizer = unlimited(tokenizer)?;
         let texts: Vec<(&String, &BTreeMap<Language, Box<str>>)> = self.texts.iter().collect();
         let encoded = texts.into_par_iter().map(|(entity, texts)| {
@@ -137,7 +137,7 @@ impl Descriptions {
             for (language, text) in texts {
                 let mut ids = encode(&tokenizer, text)?;
                 ids.retain(|id| !specials.control(*id));
-                ids.truncate(room);
+                ids.truncate(text_budget);
                 if !ids.is_empty() {
                     known.push((*language, specials.around(&ids)));
                 }
@@ -151,10 +151,10 @@ impl Descriptions {
 }
 
 /// What is left of `max_tokens` without `<s>` and `</s>`.
-pub(super) fn room(max_tokens: usize, key: &'static str) -> Result<usize, KgError> {
+pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize, KgError> {
     let rule = "3 or more: two special tokens and one of text";
     let refuse = || KgError::Config { key, value: max_tokens.to_string(), rule };
-    max_tokens.checked_sub(2).filter(|room| *room > 0).ok_or_else(refuse)
+    max_tokens.checked_sub(2).filter(|budget| *budget > 0).ok_or_else(refuse)
 }
 
 /// Descriptions as token ids; made by [`Descriptions::encode`].
@@ -166,7 +166,7 @@ pub struct EncodedDescriptions {
 
 impl EncodedDescriptions {
     /// The descriptions of `entity` with their languages, in order of code; empty if there is none.
-    pub fn of(&self, entity: &str) -> &[(Language, Vec<u32>)] {
+    pub fn get(&self, entity: &str) -> &[(Language, Vec<u32>)] {
         self.entities.get(entity).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -189,12 +189,12 @@ impl EncodedDescriptions {
         same: SameLanguage,
         rng: &mut ChaCha8Rng,
     ) -> Option<&(Language, Vec<u32>)> {
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.of(entity).iter().partition(|(known, _)| *known == language);
+        let (same_language, others): (Vec<_>, Vec<_>) =
+            self.get(entity).iter().partition(|(known, _)| *known == language);
         let wanted = match multilingual {
-            true if others.is_empty() && same == SameLanguage::Allow => own,
+            true if others.is_empty() && same == SameLanguage::Allow => same_language,
             true => others,
-            false => own,
+            false => same_language,
         };
         wanted.choose(rng).copied()
     }
@@ -207,11 +207,12 @@ impl EncodedDescriptions {
         multilingual: bool,
         same: SameLanguage,
     ) -> bool {
-        let known = self.of(entity);
-        let own = known.iter().any(|(known, _)| *known == language);
+        let known = self.get(entity);
+        let in_language = known.iter().any(|(known, _)| *known == language);
+        let fallback = in_language && same == SameLanguage::Allow;
         match multilingual {
-            true => known.len() > usize::from(own) || (own && same == SameLanguage::Allow),
-            false => own,
+            true => known.len() > usize::from(in_language) || fallback,
+            false => in_language,
         }
     }
 }

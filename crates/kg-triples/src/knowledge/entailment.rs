@@ -32,7 +32,7 @@ pub struct RelationIds {
 
 impl RelationIds {
     /// Numbers every relation that has a triple in `graph`.
-    pub fn of(graph: &KnowledgeGraph) -> Self {
+    pub fn new(graph: &KnowledgeGraph) -> Self {
         let mut relations: Vec<u32> =
             graph.triples.iter().map(|[_, relation, _]| *relation).collect();
         relations.sort_unstable();
@@ -157,7 +157,7 @@ impl<'g> EntailmentExamples<'g> {
         descriptions: &'g EncodedDescriptions,
         config: EntailmentConfig,
     ) -> Self {
-        let relations = RelationIds::of(graph);
+        let relations = RelationIds::new(graph);
         let mut report = EntailmentReport {
             triples: graph.len(),
             relations: relations.len(),
@@ -165,7 +165,7 @@ impl<'g> EntailmentExamples<'g> {
         };
         let mut usable = Vec::new();
         for (fact, triple) in (0..).zip(graph.triples.iter().copied()) {
-            let [subject, _, object] = triple.map(|at| descriptions.of(graph.id_at(at)));
+            let [subject, _, object] = triple.map(|at| descriptions.get(graph.id_at(at)));
             if subject.is_empty() {
                 report.without_subject += 1;
                 continue;
@@ -225,7 +225,7 @@ impl<'g> EntailmentExamples<'g> {
     fn make(&self, fact: u32, triple: [u32; 3], rng: &mut ChaCha8Rng) -> Option<EntailmentExample> {
         let [subject, relation, object] = triple.map(|at| self.graph.id_at(at));
         let (_, pairs) =
-            pairs(self.descriptions.of(subject), self.descriptions.of(object), &self.config);
+            pairs(self.descriptions.get(subject), self.descriptions.get(object), &self.config);
         let ((subject_language, subject_ids), (object_language, object_ids)) =
             *pairs.choose(rng)?;
         Some(EntailmentExample {

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use super::description::room;
+use super::description::text_budget;
 use super::{EncodedDescriptions, SameLanguage};
+use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 use crate::jsonl::Record;
-use crate::linked::{LinkedText, Mention, Passage, passages};
 use crate::tokens::{Specials, Tokens, unlimited};
 use crate::{KgError, Language, seed};
 
@@ -155,10 +155,10 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         tokenizer: &Tokenizer,
         config: MentionConfig,
     ) -> Result<Self, KgError> {
-        let room = room(config.max_tokens, "max_tokens")?;
-        let specials = Specials::of(tokenizer)?;
+        let text_budget = text_budget(config.max_tokens, "max_tokens")?;
+        let specials = Specials::find(tokenizer)?;
         let maker =
-            Maker { descriptions, tokenizer: unlimited(tokenizer)?, specials, room, config };
+            Maker { descriptions, tokenizer: unlimited(tokenizer)?, specials, text_budget, config };
         Ok(Self {
             texts,
             maker,
@@ -257,7 +257,8 @@ struct Maker<'d> {
     descriptions: &'d EncodedDescriptions,
     tokenizer: Tokenizer,
     specials: Specials,
-    room: usize,
+    /// Tokens of a passage without `<s>` and `</s>`.
+    text_budget: usize,
     config: MentionConfig,
 }
 
@@ -273,7 +274,7 @@ impl Maker<'_> {
         if passage.mentions.is_empty() {
             return Ok(Outcome::WithoutMention);
         }
-        let described = |mention: &&Mention| !self.descriptions.of(&mention.entity).is_empty();
+        let described = |mention: &&Mention| !self.descriptions.get(&mention.entity).is_empty();
         let described: Vec<&Mention> = passage.mentions.iter().filter(described).collect();
         if described.is_empty() {
             return Ok(Outcome::WithoutDescription);
@@ -285,7 +286,7 @@ impl Maker<'_> {
         if wanted.is_empty() {
             return Ok(Outcome::WithoutLanguage);
         }
-        let tokens = Tokens::of(&self.tokenizer, passage.text)?;
+        let tokens = Tokens::encode(&self.tokenizer, passage.text)?;
         let aligned: Vec<(&Mention, Range<usize>)> = wanted
             .into_iter()
             .filter_map(|mention| Some((mention, self.span(&tokens, passage, mention)?)))
@@ -296,15 +297,15 @@ impl Maker<'_> {
         let Some((mention, span)) = aligned.choose(&mut rng) else {
             return Ok(Outcome::Unaligned);
         };
-        let piece = match tokens.ids.len().checked_sub(self.room) {
+        let piece = match tokens.ids.len().checked_sub(self.text_budget) {
             Some(spare @ 1..) => {
-                let first = span.end.saturating_sub(self.room);
+                let first = span.end.saturating_sub(self.text_budget);
                 rng.random_range(first..=span.start.min(spare))
             }
             _ => 0,
         };
         let ids = tokens.ids.get(piece..).unwrap_or_default();
-        let ids = ids.get(..self.room).unwrap_or(ids);
+        let ids = ids.get(..self.text_budget).unwrap_or(ids);
         let drawn = self.descriptions.draw(
             &mention.entity,
             language,
@@ -337,7 +338,7 @@ impl Maker<'_> {
     ) -> Option<Range<usize>> {
         let span = tokens.covering(mention.start, mention.end)?;
         let control = tokens.ids.get(span.clone())?.iter().any(|id| self.specials.control(*id));
-        if control || span.len() > self.room {
+        if control || span.len() > self.text_budget {
             return None;
         }
         if self.config.boundary == TokenBoundary::Exact {

@@ -31,6 +31,7 @@
 //! # Ok::<(), kg_triples::KgError>(())
 //! ```
 mod config;
+mod encode;
 mod mine;
 mod passage;
 mod report;
@@ -39,6 +40,7 @@ mod stop;
 mod words;
 
 pub use config::{NestedPhrases, PhraseConfig, StopRule};
+pub use encode::{PassageExample, SpecialIds, encode_passages};
 pub use mine::{Mined, PhraseMiner, mine_passages};
 pub use passage::{Document, PhraseOccurrences, PhrasePassage, QueryDocuments, TextSpan};
 pub use report::PhraseReport;

@@ -10,7 +10,9 @@ use tokenizers::Tokenizer;
 
 use super::layout::{Copied, Form, forms};
 use super::pieces::{PieceTable, Pieces, separator};
-use super::{ConcatSeparator, IGNORE, MaskedEntity, Masking, Role, SequenceConfig, SequenceKind};
+use super::{
+    ConcatSeparator, IGNORE_INDEX, MaskedEntity, Masking, Role, SequenceConfig, SequenceKind,
+};
 use crate::tokens::Specials;
 use crate::{KgError, KnowledgeGraph, Language, Sequence};
 
@@ -121,7 +123,7 @@ pub fn build_sequences_for_pairs(
     languages.sort_unstable();
     languages.dedup();
 
-    let specials = Specials::of(tokenizer)?;
+    let specials = Specials::find(tokenizer)?;
     let assembly = Assembly {
         pieces: PieceTable::encode(graph, &languages, tokenizer, specials)?,
         between: separator(config.triple_style, tokenizer)?,
@@ -282,7 +284,7 @@ impl Draft {
     /// Appends tokens without loss.
     fn show(&mut self, ids: &[u32]) {
         self.input_ids.extend_from_slice(ids);
-        self.labels.resize(self.input_ids.len(), IGNORE);
+        self.labels.resize(self.input_ids.len(), IGNORE_INDEX);
     }
 
     /// Appends `slots` masks; those that are left after the entity predict `<pad>`.

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
+use kg_triples::entity_linking::{LinkedText, PageText, page_files, read_pages};
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
     Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples, SameLanguage,
 };
-use kg_triples::linked::{LinkedText, PageText, page_files, read_pages};
 use kg_triples::{KgError, KnowledgeGraph, Language};
 
 use crate::table::Table;

@@ -2,14 +2,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kg_triples::entity_linking::{
+    LabelCase, LabelConfig, LabelMatcher, LabelReport, LinkReport, LinkedText, PageText, Sitelinks,
+    WikiReader, page_files, read_pages,
+};
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
     Descriptions, EncodedDescriptions, LanguageMix, MentionConfig, MentionExample, MentionExamples,
     MentionReport, SameLanguage, TokenBoundary,
-};
-use kg_triples::linked::{
-    LabelCase, LabelConfig, LabelLinker, LabelReport, LinkReport, LinkedText, PageText, Sitelinks,
-    WikiReader, page_files, read_pages,
 };
 use kg_triples::{KgError, Language};
 use tokenizers::Tokenizer;
@@ -96,7 +96,7 @@ struct Sources {
 enum Links {
     Given,
     Titles(Sitelinks),
-    Labels(LabelLinker, PageText),
+    Labels(LabelMatcher, PageText),
 }
 
 impl Sources {
@@ -123,7 +123,7 @@ impl Sources {
                 Box::new(WikiReader::open(path, language, sitelinks)?)
             }
             (Links::Labels(linker, page_text), Some(language)) => {
-                let pages = JsonlReader::<kg_triples::linked::EntityPage>::open(path)?;
+                let pages = JsonlReader::<kg_triples::entity_linking::EntityPage>::open(path)?;
                 let texts = pages.filter_map(move |page| match page {
                     Ok(page) => page.into_text(language, *page_text).map(Ok),
                     Err(error) => Some(Err(error)),
@@ -176,7 +176,7 @@ pub fn run(args: Args) -> Done {
             min_chars: args.label_chars,
             ..LabelConfig::default()
         };
-        let (linker, report) = LabelLinker::new(labels, config)?;
+        let (linker, report) = LabelMatcher::new(labels, config)?;
         label_report = report;
         Links::Labels(linker, args.page_text)
     } else {

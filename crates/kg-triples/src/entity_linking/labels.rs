@@ -70,19 +70,19 @@ pub struct LinkReport {
 /// without it is no whole word and is not found. Text and labels should be in one Unicode normal form.
 ///
 /// ```
-/// use kg_triples::linked::{LabelConfig, LabelLinker};
+/// use kg_triples::entity_linking::{LabelConfig, LabelMatcher};
 /// use kg_triples::Language;
 ///
 /// let en = Language::new("en")?;
 /// let labels = [(en, "city", "Q515"), (en, "city state", "Q133442"), (en, "state", "Q7275")];
-/// let (linker, _) = LabelLinker::new(labels, LabelConfig::default())?;
+/// let (linker, _) = LabelMatcher::new(labels, LabelConfig::default())?;
 /// let mentions = linker.mentions("City states aside, a city state is a state.", en);
 /// let found: Vec<_> = mentions.iter().map(|m| (m.start, m.entity.as_str())).collect();
 /// assert_eq!(found, [(0, "Q515"), (21, "Q133442"), (37, "Q7275")]);
 /// # Ok::<(), kg_triples::KgError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct LabelLinker {
+pub struct LabelMatcher {
     languages: BTreeMap<Language, Matcher>,
     config: LabelConfig,
 }
@@ -94,7 +94,7 @@ struct Matcher {
     entities: Vec<String>,
 }
 
-impl LabelLinker {
+impl LabelMatcher {
     /// Takes labels as (language, label, entity), in any order.
     ///
     /// # Errors

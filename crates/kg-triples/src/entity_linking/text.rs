@@ -18,7 +18,7 @@ pub struct Mention {
 /// A text with its mentions: a line of our own JSONL form.
 ///
 /// ```
-/// use kg_triples::linked::LinkedText;
+/// use kg_triples::entity_linking::LinkedText;
 /// let line = r#"{"id":"7","lang":"en","text":"Bern is a city.","mentions":[{"start":0,"end":4,"entity":"Q70"}]}"#;
 /// let text: LinkedText = serde_json::from_str(line)?;
 /// assert_eq!(text.mentions[0].entity, "Q70");
