@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use language::LanguageError;
+
 /// Everything that can go wrong here; each message says where, what was expected, what came, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum KgError {
@@ -40,7 +42,8 @@ pub enum KgError {
         /// What stands there.
         got: String,
     },
-    /// A value given to [`GraphBuilder`](crate::GraphBuilder) or [`Language::new`](crate::Language::new) cannot be stored.
+    /// A value given to [`GraphBuilder`](crate::GraphBuilder) cannot be stored, or a text is no
+    /// language code.
     #[error("{field}: expected {expected}, got {got}")]
     Value {
         /// Which value.
@@ -116,6 +119,13 @@ impl KgError {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, action, source }
+    }
+}
+
+impl From<LanguageError> for KgError {
+    fn from(LanguageError { code }: LanguageError) -> Self {
+        let (expected, got) = (LanguageError::EXPECTED.to_owned(), format!("{code:?}"));
+        Self::Value { field: "language", expected, got }
     }
 }
 

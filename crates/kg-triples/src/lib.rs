@@ -4,7 +4,6 @@ mod error;
 mod folder;
 mod graph;
 mod input;
-mod language;
 mod output;
 mod seed;
 mod tokens;

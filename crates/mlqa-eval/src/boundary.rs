@@ -1,12 +1,14 @@
 //! Where predicted answers begin and end against their gold answers.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::ops::Range;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, EvalError, Language, NBest, Normalization, Predictions, Question};
+use crate::{
+    Dataset, EvalError, Language, NBest, Normalization, Predictions, Question, TableOrder,
+};
 
 /// How a predicted span lies to a gold span of the same context, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
@@ -128,7 +130,7 @@ impl BoundaryCounts {
 /// ```
 /// use mlqa_eval::{BoundaryClass, Language, Normalization, boundary_class};
 ///
-/// let rules = Normalization::Mlqa(Language::En);
+/// let rules = Normalization::Mlqa(Language::EN);
 /// let context = "the Eiffel Tower, in Paris";
 /// let class = |predicted, gold| boundary_class(context, predicted, gold, rules);
 /// assert_eq!(class(0..17, 4..16), BoundaryClass::Exact); // "the Eiffel Tower," against "Eiffel Tower"
@@ -283,15 +285,17 @@ pub fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> S
         }
         let _ = write!(out, " {} ({:.1}) |", counts.elsewhere, counts.percent(counts.elsewhere));
     };
-    for language in Language::ALL {
+    let languages: BTreeSet<TableOrder> =
+        runs.iter().flat_map(|(_, counts)| counts.keys().copied().map(TableOrder)).collect();
+    for TableOrder(language) in languages {
         for (run, counts) in runs {
-            if let Some(own) = counts.get(&language) {
-                row(language.code(), run, own);
+            if let Some(counts) = counts.get(&language) {
+                row(language.as_str(), run, counts);
             }
         }
     }
     for (run, counts) in runs {
-        let all = counts.values().fold(BoundaryCounts::default(), |sum, own| sum.plus(own));
+        let all = counts.values().fold(BoundaryCounts::default(), |sum, counts| sum.plus(counts));
         row("all", run, &all);
     }
     out.push('\n');

@@ -6,6 +6,9 @@ use serde::Serialize;
 use crate::published::{select, tables};
 use crate::{EvalError, Language, Matrix, Published};
 
+/// What [`Published::language`] is for a printed average.
+const AVERAGE: &str = "avg";
+
 /// One printed number beside the run's.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
@@ -38,9 +41,10 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, EvalError> {
         .into_iter()
         .filter(|row| row.setting.starts_with("MLQA") || row.setting.starts_with("XQuAD"))
         .filter(|row| row.metric == "f1" || row.metric == "em")
+        .filter(|row| row.language != AVERAGE)
         .filter_map(|row| {
             let question: Language = row.language.parse().ok()?;
-            let context = if table == "000-1" { Language::En } else { question };
+            let context = if table == "000-1" { Language::EN } else { question };
             let cell = run.get(context, question);
             let run = cell.map(|cell| if row.metric == "f1" { cell.f1 } else { cell.em });
             Some(Compared { published: row.clone(), run })

@@ -1,6 +1,8 @@
 //! What can go wrong, said so that it can be put right.
 use std::path::PathBuf;
 
+use language::LanguageError;
+
 /// Every error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
@@ -60,12 +62,9 @@ pub enum EvalError {
         /// What the context holds there, as many code points; empty past its end.
         found: String,
     },
-    /// A language code that is none of the seven.
-    #[error("unknown language `{given}`; expected one of en, es, de, ar, hi, vi, zh")]
-    UnknownLanguage {
-        /// What was given.
-        given: String,
-    },
+    /// A text that is no language code.
+    #[error(transparent)]
+    Language(#[from] LanguageError),
     /// A file name that is not MLQA's.
     #[error("`{name}` is not named `{{split}}-context-{{c}}-question-{{q}}.json` ({reason})")]
     DatasetName {
@@ -185,7 +184,7 @@ pub enum EvalError {
         /// What is wrong; names the ids there are.
         message: String,
     },
-    /// The token coverage of nothing.
+    /// Token coverage cannot be computed because the questions, or the text, have no tokens.
     #[error("{what} gave no tokens, so there is no coverage")]
     NoTokens {
         /// The questions or the text.

@@ -68,7 +68,7 @@ fn a_split_by_hand() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, Value::from(predictions).to_string()).unwrap();
     let predictions = Predictions::read(file.path()).unwrap();
-    let rules = Normalization::Mlqa(Language::En);
+    let rules = Normalization::Mlqa(Language::EN);
     let split = answer_types(&score(&typed.dataset, &predictions, rules).unwrap(), &typed.types);
     let got: Vec<(&str, usize, bool)> =
         split.types.iter().map(|t| (t.subtype.as_str(), t.questions, t.few)).collect();
@@ -106,6 +106,7 @@ fn squad_files_with_types() {
     for (bad, words) in [
         (file(vec![qa("1", Value::Null)]), "no question has a `subtype`"),
         (file(vec![qa("1", " ".into())]), "question `1`: its `subtype` is blank"),
+        (file(vec![qa("1", 3.into())]), "question `1`: its `subtype` is 3: invalid type"),
     ] {
         let error = read(&bad).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");

@@ -1,8 +1,9 @@
 //! Questions and passages in different languages (mixMRC, section 3.1: D'').
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use mlqa_eval::{Dataset, DatasetName, Language, Question};
+use mlqa_eval::{Dataset, DatasetName, Language, Question, TableOrder, squad};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -39,7 +40,7 @@ pub struct MixConfig {
 
 impl Default for MixConfig {
     fn default() -> Self {
-        let source_language = Language::En;
+        let source_language = Language::EN;
         Self { source_language, pairs: Pairs::default(), require_pair: true, seed: 42 }
     }
 }
@@ -53,6 +54,32 @@ pub struct MixedRow {
     pub context_language: Language,
     /// The row, with the source's id.
     pub question: Question,
+}
+
+impl MixedRow {
+    /// The row as an article of one question, languages and the source's id beside it.
+    fn to_squad(&self) -> squad::Article {
+        let (context, question) = (self.context_language, self.question_language);
+        let extra = squad::Extra::default;
+        let qa = squad::Qa {
+            id: format!("{}-context-{context}-question-{question}", self.question.id),
+            question: self.question.question.clone(),
+            answers: self.question.answers.iter().map(squad::Answer::from).collect(),
+            extra: [
+                ("source_id", self.question.id.as_str()),
+                ("question_language", question.as_str()),
+                ("context_language", context.as_str()),
+            ]
+            .into_iter()
+            .collect(),
+        };
+        let context = Arc::clone(&self.question.context);
+        squad::Article {
+            title: Arc::clone(&self.question.title),
+            paragraphs: vec![squad::Paragraph { context, qas: vec![qa], extra: extra() }],
+            extra: extra(),
+        }
+    }
 }
 
 /// Mixed rows in their final order.
@@ -74,6 +101,19 @@ pub struct MixReport {
     pub without_pair: usize,
 }
 
+impl MixReport {
+    /// (context, question, rows), languages in the order of tables.
+    pub fn in_table_order(&self) -> Vec<(Language, Language, usize)> {
+        let mut pairs: Vec<(Language, Language, usize)> = self
+            .rows
+            .iter()
+            .map(|(&(context, question), &rows)| (context, question, rows))
+            .collect();
+        pairs.sort_by_key(|&(context, question, _)| (TableOrder(context), TableOrder(question)));
+        pairs
+    }
+}
+
 /// Mixes `source` with its translations: for each question and each other language x, (question in x, passage of the
 /// source) and (question of the source, passage in x), hence two rows; with [`Pairs::AllPairs`] also (question in x,
 /// passage in y). Rows are shuffled by the seed. Every row's answers are checked against its passage.
@@ -84,7 +124,7 @@ pub struct MixReport {
 ///
 /// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
 /// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
-/// let mixed = mix(&english, &[parallel(&english, &german, Language::De)?], &MixConfig::default())?;
+/// let mixed = mix(&english, &[parallel(&english, &german, Language::DE)?], &MixConfig::default())?;
 /// assert_eq!(mixed.rows.len(), 2 * 1190);
 /// # Ok::<(), qa_translate::TranslateError>(())
 /// ```
@@ -178,7 +218,7 @@ impl Mixed {
     pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, TranslateError> {
         self.some()?;
         let mut paths = Vec::with_capacity(self.report.rows.len());
-        for &(context, question) in self.report.rows.keys() {
+        for (context, question, _) in self.report.in_table_order() {
             let of_pair = |row: &&MixedRow| {
                 row.context_language == context && row.question_language == question
             };
@@ -199,25 +239,9 @@ impl Mixed {
     /// [`TranslateError::Empty`] without rows; [`TranslateError::Io`].
     pub fn write_one(&self, path: &Path) -> Result<(), TranslateError> {
         self.some()?;
-        let paragraphs = self.rows.iter().map(|row| {
-            let (context, question) = (row.context_language, row.question_language);
-            Article {
-                title: &row.question.title,
-                paragraphs: [Paragraph {
-                    context: &row.question.context,
-                    qas: [Qa {
-                        id: format!("{}-context-{context}-question-{question}", row.question.id),
-                        question: &row.question.question,
-                        answers: &row.question.answers,
-                        source_id: &row.question.id,
-                        question_language: question,
-                        context_language: context,
-                    }],
-                }],
-            }
-        });
-        let version = self.version.as_deref();
-        write_json(path, &File { version, data: paragraphs.collect() })
+        let data = self.rows.iter().map(MixedRow::to_squad).collect();
+        let extra = squad::Extra::default();
+        write_json(path, &squad::File { version: self.version.clone(), data, extra })
     }
 
     fn some(&self) -> Result<(), TranslateError> {
@@ -228,33 +252,4 @@ impl Mixed {
             false => Ok(()),
         }
     }
-}
-
-#[derive(Serialize)]
-struct File<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'a str>,
-    data: Vec<Article<'a>>,
-}
-
-#[derive(Serialize)]
-struct Article<'a> {
-    title: &'a str,
-    paragraphs: [Paragraph<'a>; 1],
-}
-
-#[derive(Serialize)]
-struct Paragraph<'a> {
-    context: &'a str,
-    qas: [Qa<'a>; 1],
-}
-
-#[derive(Serialize)]
-struct Qa<'a> {
-    id: String,
-    question: &'a str,
-    answers: &'a [mlqa_eval::Answer],
-    source_id: &'a str,
-    question_language: Language,
-    context_language: Language,
 }

@@ -14,7 +14,7 @@ use crate::{TranslateError, TranslateReport, Translated};
 ///
 /// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
 /// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
-/// let translated = qa_translate::parallel(&english, &german, Language::De)?;
+/// let translated = qa_translate::parallel(&english, &german, Language::DE)?;
 /// assert_eq!(translated.report.kept(), 1190);
 /// # Ok::<(), qa_translate::TranslateError>(())
 /// ```

@@ -170,7 +170,7 @@ pub enum Stage {
 ///
 /// let source = Dataset::read("../../data/xquad/xquad.en.json")?;
 /// let config = TranslateConfig::default();
-/// let (en, de) = (Language::En, Language::De);
+/// let (en, de) = (Language::EN, Language::DE);
 /// let translated = translate(&source, en, de, &mut Identity, &config, |_, _, _| {})?;
 /// assert_eq!(translated.dataset.questions, source.questions);
 /// assert_eq!(translated.report.skip_ratio(), 0.0);

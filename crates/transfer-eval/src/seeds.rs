@@ -1,6 +1,7 @@
 //! Several runs as the one row, or the two, that a paper prints.
 use std::collections::BTreeMap;
 
+use mlqa_eval::Spread;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Scores, mean, same_keys};
@@ -14,29 +15,6 @@ pub struct SeedRun {
     pub seed: u64,
     /// `f1`, `em`, `accuracy` …, each with its languages.
     pub metrics: BTreeMap<String, Scores>,
-}
-
-/// A mean over runs with its spread.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
-    /// The plain mean.
-    pub mean: f64,
-    /// Standard deviation with n − 1 in the denominator; `None` for one run.
-    pub sd: Option<f64>,
-}
-
-impl Spread {
-    /// The spread of values; `None` without any.
-    pub fn of(values: &[f64]) -> Option<Self> {
-        if values.is_empty() {
-            return None;
-        }
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        let sd = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
-        Some(Self { mean, sd })
-    }
 }
 
 /// What runs say together.
@@ -75,14 +53,14 @@ pub fn summarize_seeds(runs: &[SeedRun], select_by: &str) -> Result<SeedSummary>
     for (metric, scores) in &first.metrics {
         let of_runs: Vec<&Scores> = runs.iter().filter_map(|run| run.metrics.get(metric)).collect();
         for language in scores.keys() {
-            let values: Vec<f64> =
-                of_runs.iter().filter_map(|run| run.get(language).copied()).collect();
-            if let Some(spread) = Spread::of(&values) {
-                languages.entry(metric.clone()).or_default().insert(language.clone(), spread);
-            }
+            // `check` made sure that every run has the language.
+            let spread = Spread::of(of_runs.iter().filter_map(|run| run.get(language).copied()));
+            languages.entry(metric.clone()).or_default().insert(language.clone(), spread);
         }
         let means: Vec<f64> = of_runs.iter().filter_map(|scores| mean(scores)).collect();
-        average.extend(Spread::of(&means).map(|spread| (metric.clone(), spread)));
+        if !means.is_empty() {
+            average.insert(metric.clone(), Spread::of(means));
+        }
     }
     let (_, best) = best.ok_or(Error::Nothing { what: "run" })?;
     Ok(SeedSummary { languages, average, best: best.clone(), runs: runs.len() })

@@ -30,8 +30,9 @@ impl Sitelinks {
         let (mut file, _) = TsvReader::open(path.as_ref(), &[&["id", "lang", "title"]], false)?;
         while let Some(row) = file.row()? {
             if let [id, language, title] = row[..] {
-                let added =
-                    Language::new(language).and_then(|language| sitelinks.add(id, language, title));
+                let added = Language::new(language)
+                    .map_err(KgError::from)
+                    .and_then(|language| sitelinks.add(id, language, title));
                 at_line(&file, added)?;
             }
         }

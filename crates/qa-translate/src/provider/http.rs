@@ -128,8 +128,8 @@ impl HttpTranslator {
         Ok(Self { config, address, api_key, agent: agent.into() })
     }
 
-    fn code(&self, language: Language) -> &str {
-        self.config.codes.get(&language).map_or_else(|| language.code(), String::as_str)
+    fn code<'a>(&'a self, language: &'a Language) -> &'a str {
+        self.config.codes.get(language).map_or_else(|| language.as_str(), String::as_str)
     }
 
     fn batch(
@@ -140,8 +140,8 @@ impl HttpTranslator {
     ) -> Result<Vec<String>, TranslateError> {
         let request = Request {
             q: texts,
-            source: self.code(from),
-            target: self.code(to),
+            source: self.code(&from),
+            target: self.code(&to),
             format: "text",
             api_key: self.api_key.as_deref(),
         };

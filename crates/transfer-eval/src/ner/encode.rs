@@ -7,8 +7,8 @@ use crate::ner::{Labels, Sentence};
 use crate::tokens::{Specials, untruncated, word_pieces};
 use crate::{Error, Result};
 
-/// The label of positions that carry no loss.
-const IGNORED: i64 = -100;
+/// The label of positions that carry no loss, the same in all of the workspace.
+pub const IGNORE_INDEX: i64 = -100;
 
 /// What becomes of a sentence with more pieces than fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -47,7 +47,8 @@ pub struct NerInput {
     pub sentence: usize,
     /// Piece ids, `[L]`.
     pub input_ids: Vec<u32>,
-    /// Gold labels, `[L]`: at the first piece of each word its label, -100 elsewhere.
+    /// Gold labels, `[L]`: at the first piece of each word its label, [`IGNORE_INDEX`]
+    /// elsewhere.
     pub labels: Vec<i64>,
     /// (word, position of its first piece), words ascending. A word without pieces is absent.
     pub words: Vec<(usize, usize)>,
@@ -101,7 +102,7 @@ fn assemble(
     let mut input = NerInput {
         sentence,
         input_ids: vec![specials.bos],
-        labels: vec![IGNORED],
+        labels: vec![IGNORE_INDEX],
         words: Vec::new(),
     };
     for (word, ids) in pieces.iter().enumerate().take(range.end).skip(range.start) {
@@ -110,12 +111,12 @@ fn assemble(
         if fits > 0 {
             input.words.push((word, at));
             input.input_ids.extend(ids.iter().take(fits));
-            input.labels.push(gold.get(word).copied().unwrap_or(IGNORED));
-            input.labels.extend(std::iter::repeat_n(IGNORED, fits - 1));
+            input.labels.push(gold.get(word).copied().unwrap_or(IGNORE_INDEX));
+            input.labels.extend(std::iter::repeat_n(IGNORE_INDEX, fits - 1));
         }
     }
     input.input_ids.push(specials.eos);
-    input.labels.push(IGNORED);
+    input.labels.push(IGNORE_INDEX);
     input
 }
 

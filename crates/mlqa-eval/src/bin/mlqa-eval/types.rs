@@ -23,7 +23,8 @@ pub struct Args {
     data: PathBuf,
     /// {"<question id>": "<answer>", …}
     predictions: PathBuf,
-    /// Language of context and answer: en, es, de, ar, hi, vi or zh (not used by --norm squad)
+    /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
+    /// code (not used by --norm squad)
     #[arg(required_unless_present = "norm")]
     language: Option<String>,
     #[command(flatten)]
