@@ -40,7 +40,9 @@ const TEXT: &str = "The official language of Peru is Spanish . The official lang
     The official language of Japan is Japanese . The official language of Egypt is Arabic .";
 
 fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
+    let args = Args::parse();
+    torch_ext::passive_omp_wait();
+    cli::exit(run(&args))
 }
 
 fn run(args: &Args) -> Result<()> {

@@ -54,7 +54,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::exit(start(&Args::parse()))
+    let args = Args::parse();
+    torch_ext::passive_omp_wait();
+    cli::exit(start(&args))
 }
 
 fn start(args: &Args) -> Result<()> {

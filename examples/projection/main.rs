@@ -64,7 +64,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
+    let args = Args::parse();
+    torch_ext::passive_omp_wait();
+    cli::exit(run(&args))
 }
 
 /// Ways to find an answer, in the order of the table.

@@ -29,7 +29,9 @@ Examples:
   xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors --device cuda:0 --batch-size 64";
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    torch_ext::passive_omp_wait();
+    let outcome = match command {
         Command::Run(args) => run::run(&args),
         Command::Info(args) => info::info(&args),
     };
