@@ -7,10 +7,12 @@
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
 //! | `doctor` | what is found, what is missing, what to do |
 //! | `steps` | the checks of `cargo xtask test` |
+//! | `peers` | a Python environment with other people's programs, to compare with |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod doctor;
 mod libtorch;
+mod peers;
 mod process;
 mod progress;
 mod setup;
@@ -63,12 +65,27 @@ enum Task {
     /// Run every check: format, clippy, docs, licences, tests, recipes
     #[command(
         after_help = "Stops at the first step that fails and names the command that runs it \
-        alone.\n\nExamples:\n  cargo xtask test\n  cargo xtask test --quick"
+        alone.\n\nExamples:\n  cargo xtask test\n  cargo xtask test --quick\n  \
+        cargo xtask test --long"
     )]
     Test {
         /// Leave out docs, licences and recipes
         #[arg(long)]
         quick: bool,
+        /// Run the long forms: many cases, many kills, big data; takes hours
+        #[arg(long, conflicts_with = "quick")]
+        long: bool,
+    },
+    /// Install other people's programs into .peers, at pinned versions, for comparisons
+    #[command(
+        after_help = "Tests and benches use .peers where it is, and print a skip where it is \
+        not.\n\nExamples:\n  cargo xtask peers            numpy, safetensors, pytest\n  \
+        cargo xtask peers --torch    torch and transformers too (4.5 GB)"
+    )]
+    Peers {
+        /// torch, torchrun and transformers too
+        #[arg(long)]
+        torch: bool,
     },
     /// Train and evaluate the embedded demo
     #[command(after_help = "Options go to the program as they are; `cargo xtask demo -- --help` \
@@ -129,10 +146,15 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             Ok(0)
         }
         Task::Doctor => Ok(if doctor::doctor(root) { 0 } else { 1 }),
-        Task::Test { quick } => {
+        Task::Peers { torch } => {
+            let python = peers::peers(root, torch)?;
+            println!("the programs to compare with are there: {}", python.display());
+            Ok(0)
+        }
+        Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);
             ensure(root, Options::default())?;
-            steps::test(root, quick)
+            steps::test(root, quick, long)
         }
         Task::Demo { arguments } => example(root, "bridging-gap", &demo_arguments(&arguments)),
         Task::Ask { arguments } => example(root, "ask", &arguments),

@@ -1,7 +1,7 @@
 //! Writes a small random model for each class of transformers that this crate knows, one folder each.
 //!
 //! `cargo run -p xlmr-model --example fresh -- OUT`, then `scripts/check_with_transformers.py OUT/*`.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{Config, Head, Model, Result};
@@ -11,6 +11,11 @@ fn main() -> Result<()> {
         eprintln!("error: usage: fresh OUT");
         std::process::exit(2);
     };
+    write(&out)
+}
+
+/// One folder for each class below `out`.
+pub fn write(out: &Path) -> Result<()> {
     let tied = Config {
         hidden_size: 32,
         num_hidden_layers: 2,
