@@ -5,6 +5,9 @@
 mod common;
 mod descriptions;
 mod entailment;
+mod entailment_dataset;
+mod mention_dataset;
+mod mention_split;
 mod mentions;
 mod mix;
 
