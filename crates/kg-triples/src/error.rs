@@ -63,11 +63,11 @@ pub enum KgError {
     },
     /// Fewer facts than asked for, where that is not allowed.
     #[error(
-        "{available} facts can be sampled, {asked} were asked for; lower the count, ask for fewer languages, or leave out the strict mode to take all there are"
+        "{available} facts can be sampled, {requested} were asked for; lower the count, ask for fewer languages, or leave out the strict mode to take all there are"
     )]
     TooFew {
         /// Facts asked for.
-        asked: usize,
+        requested: usize,
         /// Facts that pass the filters.
         available: usize,
     },

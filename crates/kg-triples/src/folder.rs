@@ -112,7 +112,7 @@ fn read_labels(
 pub(crate) fn at_line<T>(file: &TsvReader, result: Result<T, KgError>) -> Result<T, KgError> {
     result.map_err(|error| match error {
         KgError::Value { field: column, expected, got } => {
-            let (path, line) = file.place();
+            let (path, line) = file.position();
             KgError::Row { path, line, column, expected, got }
         }
         other => other,

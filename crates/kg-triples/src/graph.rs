@@ -244,8 +244,8 @@ impl GraphBuilder {
                 });
             }
             Entry::Occupied(_) => {}
-            Entry::Vacant(place) => {
-                place.insert(label.into());
+            Entry::Vacant(entry) => {
+                entry.insert(label.into());
             }
         }
         self.mark(interned, kind);
@@ -260,7 +260,7 @@ impl GraphBuilder {
         // There are at most 2^32 ids: `intern` numbers them in u32.
         let mut renumbered = vec![0; order.len()];
         for (new, (_, old)) in (0u32..).zip(&order) {
-            if let Some(slot) = place(&mut renumbered, *old) {
+            if let Some(slot) = slot_mut(&mut renumbered, *old) {
                 *slot = new;
             }
         }
@@ -270,7 +270,7 @@ impl GraphBuilder {
         };
         let mut sorted_roles = vec![0; order.len()];
         for (old, role) in (0u32..).zip(roles) {
-            if let Some(slot) = place(&mut sorted_roles, renumber(old)) {
+            if let Some(slot) = slot_mut(&mut sorted_roles, renumber(old)) {
                 *slot = role;
             }
         }
@@ -280,13 +280,13 @@ impl GraphBuilder {
             if !languages.contains(&language) {
                 languages.push(language);
             }
-            if let Some(slot) = place(&mut sorted_labels, renumber(id)) {
+            if let Some(slot) = slot_mut(&mut sorted_labels, renumber(id)) {
                 slot.push((language, label));
             }
         }
         sorted_labels.iter_mut().for_each(|labels| labels.sort_unstable());
         languages.sort_unstable();
-        let given = triples.len();
+        let added = triples.len();
         let mut triples: Vec<_> = triples.into_iter().map(|triple| triple.map(renumber)).collect();
         triples.sort_unstable();
         triples.dedup();
@@ -294,7 +294,7 @@ impl GraphBuilder {
             ids: order.into_iter().map(|(id, _)| id).collect(),
             roles: sorted_roles,
             labels: sorted_labels,
-            repeated: given - triples.len(),
+            repeated: added - triples.len(),
             triples,
             languages,
         }
@@ -312,7 +312,7 @@ impl GraphBuilder {
 
     /// Notes that `id` is used as `kind`; whether it was not used at all before.
     fn mark(&mut self, id: u32, kind: LabelKind) -> bool {
-        let slot = place(&mut self.roles, id);
+        let slot = slot_mut(&mut self.roles, id);
         slot.is_some_and(|roles| std::mem::replace(roles, *roles | kind.flag()) == 0)
     }
 }
@@ -332,7 +332,7 @@ impl From<KnowledgeGraph> for GraphBuilder {
     }
 }
 
-fn place<T>(values: &mut [T], at: u32) -> Option<&mut T> {
+fn slot_mut<T>(values: &mut [T], at: u32) -> Option<&mut T> {
     values.get_mut(usize::try_from(at).ok()?)
 }
 

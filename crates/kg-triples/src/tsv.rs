@@ -66,12 +66,12 @@ impl TsvReader {
     }
 
     /// Where the last row stands, for errors found by the caller.
-    pub(crate) fn place(&self) -> (PathBuf, u64) {
+    pub(crate) fn position(&self) -> (PathBuf, u64) {
         (self.lines.path().to_owned(), self.lines.number())
     }
 
     fn fault(&self, column: &'static str, expected: String, got: String) -> KgError {
-        let (path, line) = self.place();
+        let (path, line) = self.position();
         KgError::Row { path, line, column, expected, got }
     }
 

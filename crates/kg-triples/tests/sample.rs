@@ -90,7 +90,7 @@ fn missing_labels_are_counted_by_place() {
         (report.without_head_label, report.without_tail_label, report.without_relation_label),
         (1, 1, 1)
     );
-    assert_eq!((report.read, report.available, report.asked, report.kept), (9, 6, 100, 6));
+    assert_eq!((report.read, report.available, report.requested, report.kept), (9, 6, 100, 6));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn relations_can_fall_back_to_english() {
 fn too_few_or_none_or_nonsense_is_an_error() {
     let graph = countries();
     let strict = SampleConfig { strict: true, ..config(&["en"], 7, 1) };
-    assert!(matches!(sample(&graph, &strict), Err(KgError::TooFew { asked: 7, available: 6 })));
+    assert!(matches!(sample(&graph, &strict), Err(KgError::TooFew { requested: 7, available: 6 })));
     let error = sample(&graph, &config(&["en", "sw"], 7, 1)).unwrap_err();
     assert!(
         error.to_string().contains("\"sw\"") && error.to_string().contains("de, en, zh"),

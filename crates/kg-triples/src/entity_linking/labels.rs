@@ -75,20 +75,20 @@ pub struct LinkReport {
 ///
 /// let en = Language::new("en")?;
 /// let labels = [(en, "city", "Q515"), (en, "city state", "Q133442"), (en, "state", "Q7275")];
-/// let (linker, _) = LabelMatcher::new(labels, LabelConfig::default())?;
-/// let mentions = linker.mentions("City states aside, a city state is a state.", en);
+/// let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default())?;
+/// let mentions = matcher.mentions("City states aside, a city state is a state.", en);
 /// let found: Vec<_> = mentions.iter().map(|m| (m.start, m.entity.as_str())).collect();
 /// assert_eq!(found, [(0, "Q515"), (21, "Q133442"), (37, "Q7275")]);
 /// # Ok::<(), kg_triples::KgError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct LabelMatcher {
-    languages: BTreeMap<Language, Matcher>,
+    languages: BTreeMap<Language, LanguageMatcher>,
     config: LabelConfig,
 }
 
 #[derive(Clone, Debug)]
-struct Matcher {
+struct LanguageMatcher {
     automaton: AhoCorasick,
     /// The entity of each pattern.
     entities: Vec<String>,
@@ -119,7 +119,7 @@ impl LabelMatcher {
         let mut languages = BTreeMap::new();
         let mut reports = BTreeMap::new();
         for (language, labels) in known {
-            let (matcher, report) = Matcher::new(labels, &config)?;
+            let (matcher, report) = LanguageMatcher::new(labels, &config)?;
             languages.insert(language, matcher);
             reports.insert(language, report);
         }
@@ -151,7 +151,7 @@ impl LabelMatcher {
     }
 }
 
-impl Matcher {
+impl LanguageMatcher {
     fn new(
         labels: BTreeMap<String, Option<String>>,
         config: &LabelConfig,
@@ -220,8 +220,8 @@ impl Matcher {
 /// Notes that `label` names `entity`; a second entity makes it ambiguous.
 fn add(labels: &mut BTreeMap<String, Option<String>>, label: String, entity: String) {
     match labels.entry(label) {
-        Entry::Vacant(place) => {
-            place.insert(Some(entity));
+        Entry::Vacant(entry) => {
+            entry.insert(Some(entity));
         }
         Entry::Occupied(mut known) => {
             if known.get().as_ref() != Some(&entity) {

@@ -52,8 +52,8 @@ impl Sitelinks {
             }
         }
         match self.entities.entry(language).or_default().entry(normal.into()) {
-            Entry::Vacant(place) => {
-                place.insert(id.into());
+            Entry::Vacant(entry) => {
+                entry.insert(id.into());
             }
             Entry::Occupied(known) if **known.get() != *id => {
                 return Err(KgError::Value {

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Share, Units};
+use super::{Fraction, Units};
 use crate::{KgError, Language};
 
 /// Which candidates stop words leave out.
@@ -48,8 +48,9 @@ pub struct PhraseConfig {
     pub stop_rule: StopRule,
     /// N: results of a query that count, the first ones. The paper names no number.
     pub titles: usize,
-    /// Share of the titles, of those there are up to N, that must hold a phrase as contiguous units.
-    pub title_share: Share,
+    /// Fraction of the titles, of those there are up to N, that must hold a phrase as contiguous
+    /// units.
+    pub title_fraction: Fraction,
     /// What becomes of a phrase inside a longer one.
     pub nested: NestedPhrases,
     /// Shortest passage in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016, §3.1), which the paper follows.
@@ -72,7 +73,7 @@ impl Default for PhraseConfig {
             character_languages: BTreeSet::new(),
             stop_rule: StopRule::Ends,
             titles: 10,
-            title_share: Share::seven_tenths(),
+            title_fraction: Fraction::seven_tenths(),
             nested: NestedPhrases::All,
             min_chars: 500,
             equalise: true,

@@ -32,18 +32,18 @@
 //! ```
 mod config;
 mod encode;
+mod fraction;
 mod mine;
 mod passage;
 mod report;
-mod share;
 mod stop;
 mod words;
 
 pub use config::{NestedPhrases, PhraseConfig, StopRule};
 pub use encode::{PassageExample, SpecialIds, encode_passages};
+pub use fraction::Fraction;
 pub use mine::{Mined, PhraseMiner, mine_passages};
 pub use passage::{Document, PhraseOccurrences, PhrasePassage, QueryDocuments, TextSpan};
 pub use report::PhraseReport;
-pub use share::Share;
 pub use stop::StopWords;
 pub use words::{Units, Word, words};

@@ -60,6 +60,6 @@ impl PhraseReport {
     }
 }
 
-fn ratio(count: usize, of: usize) -> Option<f64> {
-    (of > 0).then(|| count as f64 / of as f64)
+fn ratio(count: usize, total: usize) -> Option<f64> {
+    (total > 0).then(|| count as f64 / total as f64)
 }

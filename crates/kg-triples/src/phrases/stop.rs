@@ -62,14 +62,14 @@ impl StopWords {
                 entries.push(line.to_owned());
             }
         }
-        let own = Self::new(entries, units);
-        if own.entries.is_empty() {
+        let stop_words = Self::new(entries, units);
+        if stop_words.entries.is_empty() {
             return Err(KgError::Empty {
                 what: format!("stop words in {}", path.display()),
                 hint: "give one a line, or use the rule `keep` to filter nothing".into(),
             });
         }
-        Ok(own)
+        Ok(stop_words)
     }
 
     /// Whether a single unit, in lower case, is an entry.
@@ -95,14 +95,14 @@ impl StopWords {
                 sizes.clone().any(|size| gram.windows(size).any(|part| self.has(part)))
             }
             StopRule::All => {
-                // covered[k]: the first k words are a row of entries.
+                // covered[k]: the first k words are entries, one after the other.
                 let mut covered = vec![true];
                 for end in 1..=gram.len() {
-                    let whole = (0..end).any(|start| {
+                    let reachable = (0..end).any(|start| {
                         covered.get(start) == Some(&true)
                             && gram.get(start..end).is_some_and(|part| self.has(part))
                     });
-                    covered.push(whole);
+                    covered.push(reachable);
                 }
                 covered.last() == Some(&true)
             }

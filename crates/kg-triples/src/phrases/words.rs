@@ -40,10 +40,10 @@ pub struct Word {
 /// ```
 pub fn words(text: &str, units: Units) -> Vec<Word> {
     let mut found = Vec::new();
-    let mut place = Place { text, byte: 0, code_point: 0 };
+    let mut cursor = Cursor { text, byte: 0, code_points: 0 };
     let mut add = |byte: usize, unit: &str| {
-        let start = place.at(byte);
-        let end = place.at(byte + unit.len());
+        let start = cursor.code_point(byte);
+        let end = cursor.code_point(byte + unit.len());
         found.push(Word { text: unit.to_lowercase(), start, end });
     };
     let solid = |unit: &str| unit.chars().any(char::is_alphanumeric);
@@ -78,18 +78,18 @@ fn first_length(text: &str) -> usize {
     text.chars().next().map_or(0, char::len_utf8)
 }
 
-/// Code points before a byte; asked for rising bytes.
-struct Place<'t> {
+/// Counts the code points before a byte; the bytes must rise.
+struct Cursor<'t> {
     text: &'t str,
     byte: usize,
-    code_point: usize,
+    code_points: usize,
 }
 
-impl Place<'_> {
-    fn at(&mut self, byte: usize) -> usize {
+impl Cursor<'_> {
+    fn code_point(&mut self, byte: usize) -> usize {
         let between = self.text.get(self.byte..byte).unwrap_or_default();
-        self.code_point += between.chars().count();
+        self.code_points += between.chars().count();
         self.byte = byte;
-        self.code_point
+        self.code_points
     }
 }

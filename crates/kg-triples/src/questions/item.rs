@@ -14,7 +14,7 @@ use crate::{KgError, KnowledgeGraph, Language, seed};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuestionConfig {
-    /// Sentences in a context, the asked fact's among them.
+    /// Sentences in a context, with that of the fact asked for.
     pub facts_per_context: usize,
     /// Other facts with the same relation, at most `facts_per_context` − 1; fillers of any relation stand in where there
     /// are too few.
@@ -121,9 +121,9 @@ pub fn build_questions(
         .into_par_iter()
         .map(|(number, fact)| builder.item(&pool, number, fact))
         .collect();
-    let asked = made.len();
+    let planned = made.len();
     let items: Vec<_> = made.into_iter().flatten().collect();
-    report.without_context = asked - items.len();
+    report.without_context = planned - items.len();
     report.items = items.len();
     if items.is_empty() {
         return Err(none(split, config, &report));
@@ -165,7 +165,8 @@ pub(super) struct Plan {
     number: u64,
     fact: u32,
     pub(super) facts: Vec<[u32; 3]>,
-    asked: usize,
+    /// Which of `facts` is asked for.
+    target: usize,
     rng: ChaCha8Rng,
 }
 
@@ -286,20 +287,20 @@ impl<'b> Builder<'b> {
             && self.question_languages.iter().all(|q| words(*q, TemplateKind::Question))
     }
 
-    /// Item `number`, about `asked`; its draws depend on the seed, the split and the number only.
-    fn item(&self, pool: &FactPool<'_>, number: u64, asked: [u32; 3]) -> Option<QuestionItem> {
-        let plan = self.plan(pool, number, asked)?;
+    /// Item `number`, about `target`; its draws depend on the seed, the split and the number only.
+    fn item(&self, pool: &FactPool<'_>, number: u64, target: [u32; 3]) -> Option<QuestionItem> {
+        let plan = self.plan(pool, number, target)?;
         self.render(&plan, self.context_language)
     }
 
     /// What item `number` tells and asks, before it is put into words.
-    pub(super) fn plan(&self, pool: &FactPool<'_>, number: u64, asked: [u32; 3]) -> Option<Plan> {
+    pub(super) fn plan(&self, pool: &FactPool<'_>, number: u64, target: [u32; 3]) -> Option<Plan> {
         let mut rng = seed::item_rng(self.seed, number);
         let config = self.config;
         let mut facts =
-            pool.choose(asked, config.facts_per_context, config.same_relation, &mut rng)?;
+            pool.choose(target, config.facts_per_context, config.same_relation, &mut rng)?;
         facts.shuffle(&mut rng);
-        let place = facts.iter().position(|fact| *fact == asked)?;
+        let index = facts.iter().position(|fact| *fact == target)?;
         if config.counterfactual {
             let drawn = index::sample(&mut rng, self.drawable.len(), 2 * facts.len()).into_vec();
             for (fact, pair) in facts.iter_mut().zip(drawn.chunks_exact(2)) {
@@ -307,8 +308,8 @@ impl<'b> Builder<'b> {
                 (fact[0], fact[2]) = (draw(0)?, draw(1)?);
             }
         }
-        let fact = u32::try_from(self.graph.triples.binary_search(&asked).ok()?).ok()?;
-        Some(Plan { number, fact, facts, asked: place, rng })
+        let fact = u32::try_from(self.graph.triples.binary_search(&target).ok()?).ok()?;
+        Some(Plan { number, fact, facts, target: index, rng })
     }
 
     /// The item in words; context and answer in `language`.
@@ -317,15 +318,15 @@ impl<'b> Builder<'b> {
         let mut context = String::new();
         let mut length = 0;
         let mut found = None;
-        for (place, &[head, relation, tail]) in plan.facts.iter().enumerate() {
+        for (index, &[head, relation, tail]) in plan.facts.iter().enumerate() {
             let template = self.wording(relation, language, TemplateKind::Statement, &mut rng)?;
             let tail_label = self.graph.label_at(tail, language)?;
             let sentence = template.render(self.graph.label_at(head, language)?, tail_label);
-            if place > 0 {
+            if index > 0 {
                 context.push(' ');
                 length += 1;
             }
-            if place == plan.asked {
+            if index == plan.target {
                 found = Some((head, relation, tail_label, length + sentence.tail.start));
             }
             length += sentence.text.chars().count();

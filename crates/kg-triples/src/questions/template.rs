@@ -17,7 +17,7 @@ pub enum TemplateKind {
     Question,
 }
 
-/// A sentence with places for the labels of head and tail.
+/// A sentence with placeholders for the labels of head and tail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
@@ -30,7 +30,7 @@ enum Part {
     Tail,
 }
 
-/// A template with its places filled; spans in Unicode code points.
+/// A template with its placeholders filled; spans in Unicode code points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rendered {
     pub(super) text: String,
@@ -57,7 +57,7 @@ impl Template {
         }
         let mut parts = Vec::new();
         for piece in text.split_inclusive('}') {
-            let (words, place) = match piece.split_once('{') {
+            let (words, placeholder) = match piece.split_once('{') {
                 Some((words, "head}")) => (words, Some(Part::Head)),
                 Some((words, _)) => (words, Some(Part::Tail)),
                 None => (piece, None),
@@ -65,7 +65,7 @@ impl Template {
             if !words.is_empty() {
                 parts.push(Part::Text(words.into()));
             }
-            parts.extend(place);
+            parts.extend(placeholder);
         }
         Ok(Self { parts })
     }

@@ -82,6 +82,27 @@ impl BuildReport {
 ///
 /// # Errors
 /// As [`build_sequences_for_pairs`].
+///
+/// ```
+/// use kg_triples::{GraphBuilder, LabelKind, SequenceConfig, SequenceKind, build_sequences};
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+/// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
+/// let mut builder = GraphBuilder::default();
+/// builder.add_triple("Q183", "P36", "Q64")?;
+/// for (id, en, de) in [("Q183", "Germany", "Deutschland"), ("Q64", "Berlin", "Berlin")] {
+///     builder.add_label(id, "en", en, LabelKind::Entity)?;
+///     builder.add_label(id, "de", de, LabelKind::Entity)?;
+/// }
+/// builder.add_label("P36", "en", "capital", LabelKind::Relation)?;
+/// builder.add_label("P36", "de", "Hauptstadt", LabelKind::Relation)?;
+///
+/// let (graph, config) = (builder.build(), SequenceConfig::default());
+/// let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &tokenizer)?;
+/// // One triple, one pair: 4 monolingual, 4 mixed and 2 concatenated sequences.
+/// assert_eq!((sequences.len(), report.kept[&SequenceKind::Concatenated]), (10, 2));
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub fn build_sequences(
     graph: &KnowledgeGraph,
     pair: (&str, &str),
@@ -108,21 +129,10 @@ pub fn build_sequences_for_pairs(
     tokenizer: &Tokenizer,
 ) -> Result<(Vec<Sequence>, BuildReport), KgError> {
     config.check()?;
-    if let Some((i, j)) = pairs.iter().find(|(i, j)| i == j) {
-        let value = format!("{i}-{j}");
-        return Err(KgError::Config { key: "pairs", value, rule: "pairs of two languages" });
-    }
-    if pairs.is_empty() {
-        let rule = "one pair of languages or more";
-        return Err(KgError::Config { key: "pairs", value: "[]".into(), rule });
-    }
-    let known =
-        |(i, j): &(String, String)| Ok((graph.known_language(i)?, graph.known_language(j)?));
-    let pairs = pairs.iter().map(known).collect::<Result<Vec<(Language, Language)>, KgError>>()?;
+    let pairs = known_pairs(graph, pairs)?;
     let mut languages: Vec<_> = pairs.iter().flat_map(|(i, j)| [*i, *j]).collect();
     languages.sort_unstable();
     languages.dedup();
-
     let specials = Specials::find(tokenizer)?;
     let assembly = Assembly {
         pieces: PieceTable::encode(graph, &languages, tokenizer, specials)?,
@@ -145,23 +155,7 @@ pub fn build_sequences_for_pairs(
     };
     let mut sequences = Vec::with_capacity(facts.len() * pairs.len() * forms.len());
     for pair in pairs {
-        let built: Vec<_> = facts
-            .par_chunks(256)
-            .map(|chunk| {
-                let mut kept = Vec::with_capacity(chunk.len() * forms.len());
-                let mut dropped = DropReport::default();
-                for (fact, triple) in chunk {
-                    for form in &forms {
-                        match assembly.sequence(*fact, *triple, pair, form) {
-                            Ok(sequence) => kept.push(sequence),
-                            Err(reason) => dropped += reason,
-                        }
-                    }
-                }
-                (kept, dropped)
-            })
-            .collect();
-        for (kept, dropped) in built {
+        for (kept, dropped) in assembly.all(&facts, pair, &forms) {
             sequences.extend(kept);
             report.dropped += dropped;
         }
@@ -180,6 +174,24 @@ pub fn build_sequences_for_pairs(
     Ok((sequences, report))
 }
 
+/// The pairs as languages of the graph.
+fn known_pairs(
+    graph: &KnowledgeGraph,
+    pairs: &[(String, String)],
+) -> Result<Vec<(Language, Language)>, KgError> {
+    if let Some((i, j)) = pairs.iter().find(|(i, j)| i == j) {
+        let value = format!("{i}-{j}");
+        return Err(KgError::Config { key: "pairs", value, rule: "pairs of two languages" });
+    }
+    if pairs.is_empty() {
+        let rule = "one pair of languages or more";
+        return Err(KgError::Config { key: "pairs", value: "[]".into(), rule });
+    }
+    let known =
+        |(i, j): &(String, String)| Ok((graph.known_language(i)?, graph.known_language(j)?));
+    pairs.iter().map(known).collect()
+}
+
 /// Everything that is the same for all sequences of a call.
 struct Assembly<'c> {
     pieces: PieceTable,
@@ -189,6 +201,31 @@ struct Assembly<'c> {
 }
 
 impl Assembly<'_> {
+    /// The sequences of all facts for one pair, in blocks, with those that were not built.
+    fn all(
+        &self,
+        facts: &[(u32, [u32; 3])],
+        pair: (Language, Language),
+        forms: &[Form],
+    ) -> Vec<(Vec<Sequence>, DropReport)> {
+        facts
+            .par_chunks(256)
+            .map(|chunk| {
+                let mut kept = Vec::with_capacity(chunk.len() * forms.len());
+                let mut dropped = DropReport::default();
+                for (fact, triple) in chunk {
+                    for form in forms {
+                        match self.sequence(*fact, *triple, pair, form) {
+                            Ok(sequence) => kept.push(sequence),
+                            Err(reason) => dropped += reason,
+                        }
+                    }
+                }
+                (kept, dropped)
+            })
+            .collect()
+    }
+
     /// The sequence of one form, or a count of one for the reason that there is none.
     fn sequence(
         &self,
@@ -215,7 +252,7 @@ impl Assembly<'_> {
         Ok(Sequence {
             fact,
             kind: form.kind,
-            languages: (form.sides.0.of(pair), form.sides.1.of(pair)),
+            languages: (form.sides.0.of_pair(pair), form.sides.1.of_pair(pair)),
             input_ids: draft.input_ids,
             labels: draft.labels,
             entities: draft.entities,
@@ -235,11 +272,11 @@ impl Assembly<'_> {
             (relation, copy.relation, None),
             (tail, copy.tail, Some(Role::Tail)),
         ];
-        for (place, (id, side, role)) in elements.into_iter().enumerate() {
-            if place > 0 {
+        for (index, (id, side, role)) in elements.into_iter().enumerate() {
+            if index > 0 {
                 draft.show(&self.between);
             }
-            let language = side.of(pair);
+            let language = side.of_pair(pair);
             let pieces = self
                 .pieces
                 .get(id, language)
