@@ -133,9 +133,8 @@ impl Method<'_> {
             let knowledge = Knowledge { recipe, facts: self.facts, tokenizer: self.tokenizer };
             let (sequences, built) = knowledge.sequences(arm, group)?;
             let config = knowledge.injection(seed, arm, group, &built)?;
-            let data = format!("{} {:?} {:?}", self.facts.len(), group.pairs, recipe.sequences);
             let loss = &recipe.injection_loss;
-            let mut task = InjectionTask::new(&model, &sequences, loss, data);
+            let mut task = InjectionTask::new(&model, &sequences, loss);
             let stage = self.run.stage(name, "inject", place);
             let report = fit(&stage, &config, &model.named_parameters(), &mut task)?;
             tokens = report.tokens;
@@ -152,15 +151,8 @@ impl Method<'_> {
             marks: &self.data.marks,
             windows: &recipe.windows,
         };
-        let fingerprint = format!("{} {:?}", self.data.train.path.display(), recipe.windows);
-        let mut task = ReadingTask::new(
-            &model,
-            self.tokenizer,
-            &data,
-            &recipe.reading,
-            &recipe.span_loss,
-            fingerprint,
-        )?;
+        let mut task =
+            ReadingTask::new(&model, self.tokenizer, &data, &recipe.reading, &recipe.span_loss)?;
         let config = TrainConfig { seed, ..recipe.fine_tuning.clone() };
         let stage = self.run.stage(name, "fine-tune", place);
         seconds += fit(&stage, &config, &model.named_parameters(), &mut task)?.seconds;

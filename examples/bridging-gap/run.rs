@@ -57,12 +57,7 @@ impl Run {
 
     /// A training stage of the model in `place`.
     pub fn stage(&self, arm: &str, name: &str, place: &Path) -> Stage {
-        Stage {
-            name: format!("{arm}: {name}"),
-            folder: place.join(name),
-            environment: self.machine.environment.clone(),
-            interrupt_after: None,
-        }
+        Stage::new(format!("{arm}: {name}"), place.join(name), self.machine.environment.clone())
     }
 
     /// The result of `place`, computed unless it is there already. Checkpoints go once the result is written.

@@ -143,14 +143,8 @@ impl Method<'_> {
             marks: &EntityMarks::new(),
             windows: &recipe.windows,
         };
-        let mut task = ReadingTask::new(
-            &model,
-            self.tokenizer,
-            &data,
-            &recipe.reading,
-            &recipe.span_loss,
-            format!("{:?} {:?}", recipe.data, recipe.windows),
-        )?;
+        let mut task =
+            ReadingTask::new(&model, self.tokenizer, &data, &recipe.reading, &recipe.span_loss)?;
         let config = TrainConfig { seed, ..recipe.stage_one.clone() };
         let stage = self.stage("stage one", place);
         let trained = fit(&stage, &config, &model.named_parameters(), &mut task)?;
@@ -199,7 +193,6 @@ impl Method<'_> {
             arm.terms,
             &boundary,
             recipe.reading.context_only,
-            &format!("{:?} {:?} {wanted:?}", recipe.data, recipe.windows),
         )?;
         let mut parameters = model.named_parameters();
         parameters.extend(task.parameters());
@@ -227,12 +220,7 @@ impl Method<'_> {
     }
 
     fn stage(&self, name: &str, place: &Path) -> Stage {
-        Stage {
-            name: name.to_owned(),
-            folder: place.join("train"),
-            environment: self.machine.environment.clone(),
-            interrupt_after: None,
-        }
+        Stage::new(name, place.join("train"), self.machine.environment.clone())
     }
 
     /// Saves the model and asks it every evaluation question.

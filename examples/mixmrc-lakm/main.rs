@@ -18,7 +18,7 @@ use examples::reading::{EntityMarks, ReadingData, ReadingTask};
 use examples::{cli, vocabulary};
 use mlqa_eval::Question;
 use tokenizers::Tokenizer;
-use trainer::{Lane, Stage, fit_tasks};
+use trainer::{Stage, TaskSlot, fit_tasks};
 use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
 
 use data::Material;
@@ -116,9 +116,9 @@ impl Method<'_> {
         }
 
         // 4.3: one batch of each task in turn, each with an update of its own.
-        let mut reading = self.reading(&model, &self.material.unmixed(arm.translated), "mrc")?;
+        let mut reading = self.reading(&model, &self.material.unmixed(arm.translated))?;
         let mut mixed = match arm.mixed {
-            true => Some(self.reading(&model, &self.material.mixed(), "mixed")?),
+            true => Some(self.reading(&model, &self.material.mixed())?),
             false => None,
         };
         let mut phrases = match arm.lakm {
@@ -131,22 +131,18 @@ impl Method<'_> {
             None => None,
         };
         let rounds = recipe.rounds;
-        let mut lanes =
-            vec![Lane { batches_per_round: rounds.mrc, ..Lane::new("mrc", &mut reading) }];
+        let mut slots =
+            vec![TaskSlot { batches_per_round: rounds.mrc, ..TaskSlot::new("mrc", &mut reading) }];
         if let Some(task) = &mut mixed {
-            lanes.push(Lane { batches_per_round: rounds.mixed, ..Lane::new("mixed", task) });
+            slots
+                .push(TaskSlot { batches_per_round: rounds.mixed, ..TaskSlot::new("mixed", task) });
         }
         if let Some(task) = &mut phrases {
-            lanes.push(Lane { batches_per_round: rounds.lakm, ..Lane::new("lakm", task) });
+            slots.push(TaskSlot { batches_per_round: rounds.lakm, ..TaskSlot::new("lakm", task) });
         }
-        let stage = Stage {
-            name: name.to_owned(),
-            folder: place.join("train"),
-            environment: self.machine.environment.clone(),
-            interrupt_after: None,
-        };
+        let stage = Stage::new(name, place.join("train"), self.machine.environment.clone());
         let config = recipe.training(seed, arm);
-        let trained = fit_tasks(&stage, &config, &model.named_parameters(), &mut lanes)?;
+        let trained = fit_tasks(&stage, &config, &model.named_parameters(), &mut slots)?;
         let folder = place.join("model");
         model.save(&folder, Head::Span)?;
         vocabulary::copy(&recipe.model.path, &folder)?;
@@ -166,23 +162,9 @@ impl Method<'_> {
         Ok(ArmResult::new(&matrix, trained.tokens, trained.steps, seconds))
     }
 
-    fn reading<'m>(
-        &self,
-        model: &'m Model,
-        questions: &[Question],
-        name: &str,
-    ) -> Result<ReadingTask<'m>> {
+    fn reading<'m>(&self, model: &'m Model, questions: &[Question]) -> Result<ReadingTask<'m>> {
         let recipe = self.recipe;
         let data = ReadingData { questions, marks: &EntityMarks::new(), windows: &recipe.windows };
-        // The data is named by what decides it: the recipe's keys, and its files, which the run folder knows.
-        let fingerprint = format!("{name} {:?} {:?} {:?}", recipe.data, recipe.mix, recipe.windows);
-        ReadingTask::new(
-            model,
-            self.tokenizer,
-            &data,
-            &recipe.reading,
-            &recipe.span_loss,
-            fingerprint,
-        )
+        ReadingTask::new(model, self.tokenizer, &data, &recipe.reading, &recipe.span_loss)
     }
 }

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use examples::best_epoch::BestEpoch;
 use examples::machine::Machine;
 use examples::tagging::{Tagged, TaggingTask};
 use examples::{cli, folder, vocabulary};
-use trainer::{Stage, TrainConfig, fit};
-use transfer_eval::Scores;
+use trainer::selection::{BestEpoch, Selection};
+use trainer::{Stage, TaskError, TrainConfig, fit};
 use transfer_eval::ner::{Labels, write_ner};
+use transfer_eval::{Scores, select_epoch};
 use xlmr_model::{Config, Head, LoadOptions, Model, check_tokenizer};
 
 use data::{Sentences, Sets};
@@ -146,28 +146,26 @@ impl Method<'_> {
 
         // Section 4.1: English training, the development sets choose the epoch.
         let size = recipe.evaluation_batch_size;
-        let score = || -> Result<Scores> {
+        let score = || -> Result<Scores, TaskError> {
             let f1 = |(code, set): &(String, Tagged)| {
                 Ok((code.clone(), 100.0 * set.tag(&model, labels, size)?.score.micro.f1))
             };
             dev.iter().map(f1).collect()
         };
-        let data = format!("{:?} {:?} {:?}", recipe.data, recipe.encoding, recipe.types);
-        let mut task = BestEpoch::new(
-            TaggingTask::new(&model, &train.inputs, data),
-            model.named_parameters(),
-            recipe.fine_tuning.batch_size,
-            recipe.selection,
-            dev.iter().map(|(code, _)| code.clone()),
-            score,
-        );
-        let config = TrainConfig { seed, ..recipe.fine_tuning.clone() };
-        let stage = Stage {
-            name: format!("{name}, seed {seed}"),
-            folder: place.join("fine-tune"),
-            environment: self.machine.environment.clone(),
-            interrupt_after: None,
+        let selection = Selection {
+            rule: format!("{:?}", recipe.selection),
+            names: dev.iter().map(|(code, _)| code.clone()).collect(),
+            score: Box::new(score),
+            choose: Box::new(|epochs| Ok(select_epoch(epochs, recipe.selection)?)),
         };
+        let tagging = TaggingTask::new(&model, &train.inputs);
+        let mut task = BestEpoch::new(tagging, &model.named_parameters(), selection);
+        let config = TrainConfig { seed, ..recipe.fine_tuning.clone() };
+        let stage = Stage::new(
+            format!("{name}, seed {seed}"),
+            place.join("fine-tune"),
+            self.machine.environment.clone(),
+        );
         let mut seconds = fit(&stage, &config, &model.named_parameters(), &mut task)?.seconds;
         let start = Instant::now();
         let (best, epochs) = task.finish()?;

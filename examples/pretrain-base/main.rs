@@ -109,16 +109,9 @@ fn run(args: &Args) -> Result<()> {
     let training = TrainConfig { seed: recipe.seed, ..recipe.training.clone() };
     let steps = training.steps.context("training.steps is not set: give the number of steps")?;
     let steps = usize::try_from(steps)?;
-    let fingerprint = fingerprint(&recipe, &passages);
     let examples = steps.checked_mul(training.batch_size).context("training.steps is too large")?;
-    let mut task =
-        ClozeTask::new(&model, specials, passages, examples, &recipe.cloze, fingerprint)?;
-    let stage = Stage {
-        name: "pretrain-base".into(),
-        folder: args.run.clone(),
-        environment: machine.environment,
-        interrupt_after: None,
-    };
+    let mut task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
+    let stage = Stage::new("pretrain-base", args.run.clone(), machine.environment);
     let report = fit(&stage, &training, &model.named_parameters(), &mut task)?;
     model.save(&args.out, Head::MaskedLm)?;
     save_tokenizer(&tokenizer, &args.out.join("tokenizer.json"))?;
@@ -135,24 +128,9 @@ fn run(args: &Args) -> Result<()> {
 impl Recipe {
     /// The keys that decide a result.
     fn decisive(&self) -> Self {
-        let training = TrainConfig {
-            checkpoint_steps: None,
-            keep_checkpoints: 1,
-            log_steps: 1,
-            ..self.training.clone()
-        };
+        let training = self.training.identity();
         Self { device: String::new(), threads: 0, training, ..self.clone() }
     }
-}
-
-/// Everything that the examples are drawn from.
-fn fingerprint(recipe: &Recipe, passages: &[Vec<Vec<i64>>]) -> String {
-    let mut bytes = format!("{:?} {:?}", recipe.model, recipe.cloze).into_bytes();
-    for passage in passages.iter().flatten() {
-        bytes.extend(passage.iter().flat_map(|id| id.to_le_bytes()));
-        bytes.push(0);
-    }
-    examples::fingerprint::of_bytes(&bytes)
 }
 
 /// The vocabulary of an earlier part of this run, or a new one.

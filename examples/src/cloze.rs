@@ -11,7 +11,7 @@ use rand::distr::weighted::WeightedIndex;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model, SpecialTokens};
 
 /// How passages become questions.
@@ -107,7 +107,6 @@ pub struct ClozeTask<'a> {
     languages: WeightedIndex<f64>,
     /// One entry per example of the run; examples are drawn in the step, so the lengths are nominal.
     lengths: Vec<usize>,
-    fingerprint: String,
 }
 
 /// One cloze question over a passage.
@@ -130,7 +129,6 @@ impl<'a> ClozeTask<'a> {
         passages: Vec<Vec<Vec<i64>>>,
         examples: usize,
         config: &ClozeConfig,
-        fingerprint: String,
     ) -> anyhow::Result<Self> {
         config.validate()?;
         let weights = passages.iter().map(|own| (own.len() as f64).powf(config.smoothing));
@@ -141,7 +139,6 @@ impl<'a> ClozeTask<'a> {
             languages: WeightedIndex::new(weights)?,
             passages,
             lengths: vec![config.last_length; examples],
-            fingerprint,
         })
     }
 
@@ -195,12 +192,20 @@ impl<'a> ClozeTask<'a> {
 }
 
 impl Task for ClozeTask<'_> {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        let SpecialTokens { bos, pad, eos, unk, mask } = self.specials;
+        fingerprint.serialize("config", &self.config).ids("specials", &[bos, pad, eos, unk, mask]);
+        fingerprint.number("examples", self.lengths.len() as u64);
+        for (language, passages) in (0..).zip(&self.passages) {
+            fingerprint.number("language", language);
+            for passage in passages {
+                fingerprint.ids("passage", passage);
+            }
+        }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -276,7 +281,7 @@ mod tests {
         // Every token of a passage is different, so that a place can be told from its token.
         let passage: Vec<i64> = (5..65).collect();
         let config = ClozeConfig::default();
-        ClozeTask::new(model, specials(), vec![vec![passage]], 10, &config, "test".into()).unwrap()
+        ClozeTask::new(model, specials(), vec![vec![passage]], 10, &config).unwrap()
     }
 
     #[test]
@@ -330,7 +335,7 @@ mod tests {
         let model = model(80);
         let refuse = |config: ClozeConfig| {
             let passages = vec![vec![(5..65).collect()]];
-            ClozeTask::new(&model, specials(), passages, 4, &config, "test".into())
+            ClozeTask::new(&model, specials(), passages, 4, &config)
                 .err()
                 .map(|error| error.to_string())
                 .unwrap_or_default()
@@ -348,8 +353,7 @@ mod tests {
         let model = model(80);
         let config = ClozeConfig::default();
         let short = vec![vec![vec![5, 6, 7]]];
-        let mut task =
-            ClozeTask::new(&model, specials(), short, 4, &config, "test".into()).unwrap();
+        let mut task = ClozeTask::new(&model, specials(), short, 4, &config).unwrap();
         let rng = trainer::rng_for(3, "cloze", 0);
         let mut step = Step { batch: &[0, 1], number: 0, total: 1, rng };
         assert!(task.losses(&mut step).is_err());

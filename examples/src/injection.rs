@@ -2,7 +2,7 @@
 use kg_triples::Sequence;
 use objectives::tch::Tensor;
 use objectives::{EntityCompletionConfig, TokenScores, entity_completion, masked_positions};
-use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model};
 
 /// Masked triples as a training task for a masked language model.
@@ -11,7 +11,6 @@ pub struct InjectionTask<'a> {
     config: EntityCompletionConfig,
     rows: Vec<Row>,
     lengths: Vec<usize>,
-    fingerprint: String,
     pad: i64,
 }
 
@@ -23,13 +22,8 @@ struct Row {
 }
 
 impl<'a> InjectionTask<'a> {
-    /// `fingerprint` names everything that decided the sequences.
-    pub fn new(
-        model: &'a Model,
-        sequences: &[Sequence],
-        config: &EntityCompletionConfig,
-        fingerprint: String,
-    ) -> Self {
+    /// `sequences` as they are built for the model's tokenizer.
+    pub fn new(model: &'a Model, sequences: &[Sequence], config: &EntityCompletionConfig) -> Self {
         let rows: Vec<Row> = sequences
             .iter()
             .map(|sequence| Row {
@@ -52,17 +46,20 @@ impl<'a> InjectionTask<'a> {
             .collect();
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
         let pad = model.config().pad_token_id;
-        Self { model, config: config.clone(), rows, lengths, fingerprint, pad }
+        Self { model, config: config.clone(), rows, lengths, pad }
     }
 }
 
 impl Task for InjectionTask<'_> {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config);
+        for Row { input_ids, labels, entities } in &self.rows {
+            fingerprint.ids("input_ids", input_ids).ids("labels", labels).ids("entities", entities);
+        }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -116,7 +113,7 @@ mod tests {
             normalization: EntityNormalization::Entity,
             ..Default::default()
         };
-        let mut task = InjectionTask::new(&model, &sequences, &config, "test".into());
+        let mut task = InjectionTask::new(&model, &sequences, &config);
         let batch: Vec<usize> = (0..sequences.len().min(12)).collect();
         let rng = trainer::rng_for(0, "test", 0);
         let mut step = Step { batch: &batch, number: 0, total: 1, rng };

@@ -2,7 +2,6 @@
 //!
 //! Each paper has a folder beside this one; its `main.rs` reads like the paper's method section.
 
-pub mod best_epoch;
 pub mod boundary;
 pub mod cli;
 pub mod cloze;

@@ -9,7 +9,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
-use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model};
 
 /// How a reader is trained to bear questions that are close to, but not, what it has seen. All off by default.
@@ -36,7 +36,6 @@ pub struct ReadingTask<'a> {
     span: SpanConfig,
     rows: Vec<Row>,
     lengths: Vec<usize>,
-    fingerprint: String,
     /// Ids that may stand for a replaced token.
     ordinary: Vec<i64>,
 }
@@ -92,7 +91,7 @@ pub struct ReadingData<'a> {
 }
 
 impl<'a> ReadingTask<'a> {
-    /// Tokenises the questions; `fingerprint` names the data.
+    /// Tokenises the questions.
     ///
     /// # Errors
     /// If an answer is not where the data says, or a question leaves no room for its context.
@@ -102,7 +101,6 @@ impl<'a> ReadingTask<'a> {
         data: &ReadingData<'_>,
         config: &ReadingConfig,
         span: &SpanConfig,
-        fingerprint: String,
     ) -> Result<Self> {
         let all = windows(data.questions, tokenizer, data.windows, Purpose::Train)?;
         let rows: Vec<Row> = all
@@ -132,15 +130,7 @@ impl<'a> ReadingTask<'a> {
         let size = u32::try_from(tokenizer.get_vocab_size(true))?;
         let ordinary: Vec<i64> = (0..size).filter(|id| !special(id)).map(i64::from).collect();
         anyhow::ensure!(!ordinary.is_empty(), "the vocabulary holds special tokens alone");
-        Ok(Self {
-            model,
-            config: config.clone(),
-            span: span.clone(),
-            rows,
-            lengths,
-            fingerprint,
-            ordinary,
-        })
+        Ok(Self { model, config: config.clone(), span: span.clone(), rows, lengths, ordinary })
     }
 
     /// Replaces question tokens outside the asked entity, and sometimes moves the entity.
@@ -183,12 +173,18 @@ fn entity_tokens(
 }
 
 impl Task for ReadingTask<'_> {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config).serialize("span", &self.span);
+        fingerprint.ids("ordinary", &self.ordinary);
+        for Row { window, entity } in &self.rows {
+            let positions = (window.context_start, window.start_position, window.end_position);
+            fingerprint.ids("input_ids", &window.input_ids);
+            fingerprint.serialize("positions", &(positions, entity));
+        }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -390,8 +386,7 @@ mod tests {
         let windows = WindowConfig { max_length: 90, doc_stride: 10, segment_ids: true, ..windows };
         let marks = EntityMarks::from([("q".to_owned(), (33, 4))]);
         let data = ReadingData { questions: &questions, marks: &marks, windows: &windows };
-        ReadingTask::new(model, tokenizer, &data, &config, &SpanConfig::default(), "t".into())
-            .unwrap()
+        ReadingTask::new(model, tokenizer, &data, &config, &SpanConfig::default()).unwrap()
     }
 
     #[test]
@@ -461,15 +456,8 @@ mod tests {
             ReadingData { questions: &questions, marks: &EntityMarks::new(), windows: &windows };
         let config =
             ReadingConfig { context_only: true, question_replacement: 0.5, ..Default::default() };
-        let mut task = ReadingTask::new(
-            &model,
-            &tokenizer,
-            &data,
-            &config,
-            &SpanConfig::default(),
-            "t".into(),
-        )
-        .unwrap();
+        let mut task =
+            ReadingTask::new(&model, &tokenizer, &data, &config, &SpanConfig::default()).unwrap();
         assert!(task.rows.iter().any(|row| row.window.start_position == Some(0)));
         let batch: Vec<usize> = (0..task.rows.len()).collect();
         let rng = trainer::rng_for(0, "test", 0);

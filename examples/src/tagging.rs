@@ -3,7 +3,7 @@ use anyhow::Result;
 use objectives::tch::{Device, Kind, Reduction, Tensor};
 use objectives::{IGNORE_INDEX, masked_positions};
 use tokenizers::Tokenizer;
-use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use transfer_eval::ner::{
     Labels, LostWords, NerConfig, NerInput, NerScore, Scheme, Sentence, encode_ner, score_ner,
     sentence_tags,
@@ -17,7 +17,6 @@ pub struct TaggingTask<'a> {
     model: &'a Model,
     rows: Vec<Row>,
     lengths: Vec<usize>,
-    fingerprint: String,
 }
 
 struct Row {
@@ -26,8 +25,8 @@ struct Row {
 }
 
 impl<'a> TaggingTask<'a> {
-    /// Inputs without a labelled token are left out. `fingerprint` names everything that decided the inputs.
-    pub fn new(model: &'a Model, inputs: &[NerInput], fingerprint: String) -> Self {
+    /// Inputs without a labelled token are left out.
+    pub fn new(model: &'a Model, inputs: &[NerInput]) -> Self {
         let rows: Vec<Row> = inputs
             .iter()
             .filter(|input| input.labels.iter().any(|&label| label != IGNORE_INDEX))
@@ -37,17 +36,19 @@ impl<'a> TaggingTask<'a> {
             })
             .collect();
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
-        Self { model, rows, lengths, fingerprint }
+        Self { model, rows, lengths }
     }
 }
 
 impl Task for TaggingTask<'_> {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        for Row { input_ids, labels } in &self.rows {
+            fingerprint.ids("input_ids", input_ids).ids("labels", labels);
+        }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -161,7 +162,7 @@ mod tests {
     }
 
     fn loss(model: &Model, inputs: &[NerInput], batch: &[usize]) -> Tensor {
-        let mut task = TaggingTask::new(model, inputs, "test".into());
+        let mut task = TaggingTask::new(model, inputs);
         let rng = trainer::rng_for(0, "test", 0);
         let mut step = Step { batch, number: 0, total: 1, rng };
         task.losses(&mut step).unwrap().total
@@ -227,8 +228,8 @@ mod tests {
         let model = tagger(5);
         let mut inputs = inputs();
         inputs[1].labels.fill(IGNORE_INDEX);
-        let task = TaggingTask::new(&model, &inputs, "test".into());
-        assert_eq!(task.lengths(), [9, 20]);
+        let mut task = TaggingTask::new(&model, &inputs);
+        assert_eq!(task.examples().lengths(), Some([9, 20].as_slice()));
         let got = loss(&model, &inputs, &[0, 1]).double_value(&[]);
         assert!((got - by_loop(&model, &inputs, &[0, 2])).abs() < 1e-5);
     }

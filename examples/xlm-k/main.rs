@@ -197,24 +197,11 @@ impl Method<'_> {
             micro_batch: recipe.micro_batch,
             batch_size: recipe.pretraining.batch_size,
         };
-        let data = format!("{:?} {:?}", recipe.mentions, recipe.facts);
-        let mut task = KnowledgeTask::new(
-            &model,
-            &heads,
-            mentions,
-            Some(self.facts),
-            config,
-            specials,
-            &data,
-        )?;
+        let mut task =
+            KnowledgeTask::new(&model, &heads, mentions, Some(self.facts), config, specials)?;
         let mut parameters = model.named_parameters();
         parameters.extend(heads.named_parameters());
-        let stage = Stage {
-            name: name.to_owned(),
-            folder: place.join("pretrain"),
-            environment: self.machine.environment.clone(),
-            interrupt_after: None,
-        };
+        let stage = Stage::new(name, place.join("pretrain"), self.machine.environment.clone());
         let trained = fit(&stage, &recipe.pretraining(seed), &parameters, &mut task)?;
         let folder = place.join("model");
         model.save(&folder, Head::MaskedLm)?;

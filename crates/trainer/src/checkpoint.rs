@@ -1,4 +1,5 @@
 //! Checkpoints: folders that hold a whole training state or do not exist.
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 use torch_ext::{TensorMap, read_tensors, write_tensors};
 
-use crate::{AdamW, Result, TrainError};
+use crate::error::error_text;
+use crate::{AdamW, Result, StreamPlace, TrainError};
 
 /// What bit-for-bit equality depends on beside seed and data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -35,46 +37,67 @@ pub struct Checkpoint {
     /// Sum of losses since the last line of metrics, and how many steps it holds.
     pub pending: (f64, u64),
     /// The same for each named part, and how many batches had it.
-    pub pending_parts: std::collections::BTreeMap<String, (f64, u64)>,
+    pub pending_parts: BTreeMap<String, (f64, u64)>,
+    /// Where the stream of each task is; none for a task whose examples are in memory, and empty
+    /// where all are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<Option<StreamPlace>>,
 }
 
-/// What the task keeps beside the parameters; absent where it keeps nothing.
+/// What the tasks keep beside the parameters; absent where they keep nothing.
 const TASK: &str = "task.safetensors";
 const PREFIX: &str = "step-";
 const PARTIAL: &str = ".partial-";
-
-/// Removes what a killed run was writing.
-fn remove_partial(root: &Path) -> Result<()> {
-    let refuse = |error: std::io::Error| TrainError::file(root, error);
-    for entry in fs::read_dir(root).map_err(refuse)? {
-        let entry = entry.map_err(refuse)?;
-        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
-            fs::remove_dir_all(entry.path()).map_err(refuse)?;
-        }
-    }
-    Ok(())
-}
 
 fn folder_of(root: &Path, step: u64) -> PathBuf {
     root.join(format!("{PREFIX}{step:08}"))
 }
 
-/// Steps that have a checkpoint below `root`, oldest first.
-fn steps(root: &Path) -> Result<Vec<u64>> {
+/// The entries of `root` whose names start with `prefix`, and the rest of those names. Each must be
+/// a folder.
+fn folders(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(TrainError::file(root, error)),
     };
-    let mut steps = Vec::new();
+    let mut folders = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| TrainError::file(root, error))?;
         let name = entry.file_name();
-        let step = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        steps.extend(step.and_then(|step| step.parse::<u64>().ok()));
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
+        let path = entry.path();
+        if !path.is_dir() {
+            let reason = "no folder, though it is called like a checkpoint; move it away";
+            return Err(TrainError::file(path, reason));
+        }
+        folders.push((path, rest.to_owned()));
     }
+    Ok(folders)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    fs::remove_dir_all(folder).map_err(|error| TrainError::file(folder, error))
+}
+
+/// Removes what a killed run was writing.
+fn remove_partial(root: &Path) -> Result<()> {
+    folders(root, PARTIAL)?.iter().try_for_each(|(folder, _)| remove(folder))
+}
+
+/// Steps that have a checkpoint below `root`, oldest first.
+fn steps(root: &Path) -> Result<Vec<u64>> {
+    let folders = folders(root, PREFIX)?;
+    let mut steps: Vec<u64> =
+        folders.iter().filter_map(|(_, step)| step.parse::<u64>().ok()).collect();
     steps.sort_unstable();
     Ok(steps)
+}
+
+/// Removes all but the newest `keep` checkpoints.
+pub(crate) fn remove_older(root: &Path, keep: usize) -> Result<()> {
+    let steps = steps(root)?;
+    steps.iter().rev().skip(keep.max(1)).try_for_each(|&step| remove(&folder_of(root, step)))
 }
 
 impl Checkpoint {
@@ -87,7 +110,7 @@ impl Checkpoint {
         root: &Path,
         parameters: &[(String, Tensor)],
         optimizer: &AdamW,
-        of_task: &[(String, Tensor)],
+        task_state: &[(String, Tensor)],
         keep: usize,
     ) -> Result<()> {
         fs::create_dir_all(root).map_err(|error| TrainError::file(root, error))?;
@@ -102,8 +125,8 @@ impl Checkpoint {
         let state = optimizer.state();
         let named = state.iter().map(|(name, tensor)| (name.as_str(), tensor));
         write_tensors(partial.path().join("optimizer.safetensors"), named, &[])?;
-        if !of_task.is_empty() {
-            let named = of_task.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        if !task_state.is_empty() {
+            let named = task_state.iter().map(|(name, tensor)| (name.as_str(), tensor));
             write_tensors(partial.path().join(TASK), named, &[])?;
         }
         let json =
@@ -111,7 +134,7 @@ impl Checkpoint {
         whole_file::write(partial.path().join("state.json"), json)
             .map_err(|error| TrainError::file(target.join("state.json"), error))?;
         if target.exists() {
-            fs::remove_dir_all(&target).map_err(|error| TrainError::file(&target, error))?;
+            remove(&target)?;
         }
         fs::rename(partial.path(), &target).map_err(|error| TrainError::file(&target, error))?;
         // The folder has its final name; nothing is left to clean up under the temporary one.
@@ -119,49 +142,79 @@ impl Checkpoint {
         File::open(root)
             .and_then(|folder| folder.sync_all())
             .map_err(|error| TrainError::file(root, error))?;
-        let all = steps(root)?;
-        for &old in all.iter().rev().skip(keep.max(1)) {
-            let old = folder_of(root, old);
-            fs::remove_dir_all(&old).map_err(|error| TrainError::file(&old, error))?;
-        }
-        Ok(())
+        remove_older(root, keep)
     }
 
-    /// Loads the newest checkpoint below `root` into parameters and optimiser, and returns it with the task's own tensors; `None`
-    /// if there is none.
+    /// Loads the newest checkpoint below `root` into parameters and optimiser, and returns it with
+    /// the tensors of the tasks; `None` if there is none. What a killed run was writing is removed.
     ///
     /// # Errors
-    /// [`TrainError::File`] naming the file and tensor that do not fit; a fingerprint other than `fingerprint` says that
-    /// configuration or data changed.
+    /// [`TrainError::Checkpoint`] naming the file and tensor that do not fit, and the way out;
+    /// [`TrainError::File`] if its fingerprint is not `fingerprint` (configuration or data
+    /// changed), or something in `root` is called like a checkpoint and is no folder.
     pub fn resume(
         root: &Path,
         parameters: &[(String, Tensor)],
         optimizer: &mut AdamW,
         fingerprint: &str,
     ) -> Result<Option<(Self, TensorMap)>> {
+        remove_partial(root)?;
         let Some(&step) = steps(root)?.last() else { return Ok(None) };
-        let folder = folder_of(root, step);
-        let path = folder.join("state.json");
-        let json = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
-        let state: Self =
-            serde_json::from_slice(&json).map_err(|error| TrainError::file(&path, error))?;
-        if state.fingerprint != fingerprint {
-            return Err(TrainError::file(
-                &folder,
-                "written with another configuration or other data; start a new run folder, or restore what changed",
-            ));
+        let damaged = |error: TrainError| unusable(root, step, &error_text(&error));
+        let checkpoint = Self::read(root, step).map_err(damaged)?;
+        if checkpoint.fingerprint != fingerprint {
+            let reason = "written with another configuration or other data, or by another version \
+                          of the program; start a new run folder, or restore what changed";
+            return Err(TrainError::file(folder_of(root, step), reason));
         }
-        let path = folder.join("parameters.safetensors");
-        let stored = read_tensors(&path)?;
-        load_parameters(&stored, parameters).map_err(|reason| TrainError::file(&path, reason))?;
-        let path = folder.join("optimizer.safetensors");
-        optimizer
-            .load_state(&read_tensors(&path)?)
-            .map_err(|reason| TrainError::file(&path, reason))?;
-        let path = folder.join(TASK);
-        let of_task = if path.exists() { read_tensors(&path)? } else { TensorMap::new() };
-        Ok(Some((state, of_task)))
+        let tensors = load(&folder_of(root, step), parameters, optimizer).map_err(damaged)?;
+        Ok(Some((checkpoint, tensors)))
     }
+
+    /// Reads `state.json` of a step.
+    fn read(root: &Path, step: u64) -> Result<Self> {
+        let path = folder_of(root, step).join("state.json");
+        let json = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
+        let checkpoint: Self =
+            serde_json::from_slice(&json).map_err(|error| TrainError::file(&path, error))?;
+        if checkpoint.step != step {
+            let reason = format!("step = {}: expected the folder's, {step}", checkpoint.step);
+            return Err(TrainError::file(path, reason));
+        }
+        Ok(checkpoint)
+    }
+
+    /// That a task cannot take over what this checkpoint holds of it.
+    pub(crate) fn damaged(&self, root: &Path, reason: &str) -> TrainError {
+        let file = folder_of(root, self.step).join(TASK);
+        unusable(root, self.step, &format!("{}: {reason}", file.display()))
+    }
+}
+
+/// That the checkpoint of `step` cannot be used, and the way out.
+fn unusable(root: &Path, step: u64, reason: &str) -> TrainError {
+    let earlier = steps(root).unwrap_or_default().into_iter().rfind(|&other| other < step);
+    TrainError::Checkpoint {
+        folder: folder_of(root, step),
+        reason: reason.to_owned(),
+        earlier: earlier.map_or("the start".into(), |step| format!("step {step}")),
+    }
+}
+
+/// Loads parameters and moments from a checkpoint's folder, and returns the tensors of the tasks.
+fn load(
+    folder: &Path,
+    parameters: &[(String, Tensor)],
+    optimizer: &mut AdamW,
+) -> Result<TensorMap> {
+    let path = folder.join("parameters.safetensors");
+    let stored = read_tensors(&path)?;
+    load_parameters(&stored, parameters).map_err(|reason| TrainError::file(&path, reason))?;
+    let path = folder.join("optimizer.safetensors");
+    let stored = read_tensors(&path)?;
+    optimizer.load_state(&stored).map_err(|reason| TrainError::file(&path, reason))?;
+    let path = folder.join(TASK);
+    if path.exists() { Ok(read_tensors(&path)?) } else { Ok(TensorMap::new()) }
 }
 
 fn load_parameters(
@@ -187,8 +240,8 @@ fn load_parameters(
     // Checked in full above, so that a refusal changes nothing.
     for (name, parameter) in parameters {
         if let Some(tensor) = stored.get(name) {
-            let mut own = parameter.shallow_clone();
-            no_grad(|| own.f_copy_(tensor)).map_err(|error| format!("{name}: {error}"))?;
+            let mut parameter = parameter.shallow_clone();
+            no_grad(|| parameter.f_copy_(tensor)).map_err(|error| format!("{name}: {error}"))?;
         }
     }
     Ok(())

@@ -18,7 +18,8 @@ pub enum Decay {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupConfig {
-    /// The group holds the parameters whose names start with one of these; the first group that fits wins.
+    /// The group holds the parameters whose names start with one of these; the first group that
+    /// fits wins.
     pub prefixes: Vec<String>,
     /// Peak learning rate of the group; absent: the stage's.
     pub learning_rate: Option<f64>,
@@ -28,7 +29,7 @@ pub struct GroupConfig {
     pub frozen: bool,
 }
 
-/// One stage of training. Defaults are the fine-tuning values of the literature's common practice: AdamW with decay
+/// One stage of training. Defaults are the values commonly used for fine-tuning: AdamW with decay
 /// 0.01, linear decay, clipping at 1.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,7 +56,8 @@ pub struct TrainConfig {
     pub max_grad_norm: Option<f64>,
     /// Groups of parameters with their own rate, or frozen.
     pub groups: Vec<GroupConfig>,
-    /// Batches are cut from runs of this many batches sorted by length, which saves padding; 1: no sorting.
+    /// Batches are cut from runs of this many batches sorted by length, which saves padding; 1: no
+    /// sorting. Streamed examples keep the stream's order.
     pub bucket_batches: usize,
     /// Steps between checkpoints; absent: at the end only.
     pub checkpoint_steps: Option<u64>,
@@ -104,88 +106,110 @@ impl TrainConfig {
     ///
     /// # Errors
     /// [`TrainError::Config`] naming the first value out of range.
+    ///
+    /// ```
+    /// use trainer::TrainConfig;
+    ///
+    /// assert!(TrainConfig::default().validate().is_ok());
+    /// let error = TrainConfig { warmup_ratio: 2.0, ..TrainConfig::default() }.validate();
+    /// assert_eq!(error.unwrap_err().to_string(), "warmup_ratio = 2: must be from 0 to 1");
+    /// ```
     pub fn validate(&self) -> Result<()> {
-        let rule = |ok: bool, key: &str, value: String, rule: &str| {
-            if ok {
-                Ok(())
-            } else {
-                Err(TrainError::Config { key: key.into(), value, rule: rule.into() })
-            }
-        };
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
-        rule(
-            positive(self.learning_rate),
-            "learning_rate",
-            self.learning_rate.to_string(),
-            "must be above 0",
-        )?;
-        rule(
-            (0.0..=1.0).contains(&self.warmup_ratio),
-            "warmup_ratio",
-            self.warmup_ratio.to_string(),
-            "must be from 0 to 1",
-        )?;
-        rule(self.batch_size > 0, "batch_size", self.batch_size.to_string(), "must be 1 or more")?;
-        rule(
-            self.epochs > 0 || self.steps.is_some(),
-            "epochs",
-            self.epochs.to_string(),
-            "must be 1 or more",
-        )?;
-        rule(self.steps != Some(0), "steps", "0".into(), "must be 1 or more")?;
-        rule(
-            not_negative(self.weight_decay),
-            "weight_decay",
-            self.weight_decay.to_string(),
-            "must be 0 or more",
-        )?;
-        for beta in [self.betas.0, self.betas.1] {
-            rule(
-                (0.0..1.0).contains(&beta),
-                "betas",
-                beta.to_string(),
-                "must be from 0 to below 1",
-            )?;
-        }
-        rule(positive(self.eps), "eps", self.eps.to_string(), "must be above 0")?;
-        if let Some(norm) = self.max_grad_norm {
-            rule(positive(norm), "max_grad_norm", norm.to_string(), "must be above 0")?;
-        }
+        self.validate_schedule()?;
+        self.validate_optimizer()?;
         for group in &self.groups {
-            rule(
-                !group.prefixes.is_empty(),
-                "groups.prefixes",
-                "[]".into(),
-                "must name at least one prefix",
-            )?;
-            if let Some(decay) = group.weight_decay {
-                rule(
-                    not_negative(decay),
-                    "groups.weight_decay",
-                    decay.to_string(),
-                    "must be 0 or more",
-                )?;
-            }
-            if let Some(rate) = group.learning_rate {
-                rule(
-                    not_negative(rate),
-                    "groups.learning_rate",
-                    rate.to_string(),
-                    "must be 0 or more",
-                )?;
-            }
+            group.validate()?;
         }
-        rule(self.bucket_batches > 0, "bucket_batches", "0".into(), "must be 1 or more")?;
-        rule(self.keep_checkpoints > 0, "keep_checkpoints", "0".into(), "must be 1 or more")?;
-        rule(self.log_steps > 0, "log_steps", "0".into(), "must be 1 or more")?;
-        rule(self.checkpoint_steps != Some(0), "checkpoint_steps", "0".into(), "must be 1 or more")
+        expect(self.bucket_batches > 0, "bucket_batches", 0, AT_LEAST_ONE)?;
+        expect(self.keep_checkpoints > 0, "keep_checkpoints", 0, AT_LEAST_ONE)?;
+        expect(self.log_steps > 0, "log_steps", 0, AT_LEAST_ONE)?;
+        expect(self.checkpoint_steps != Some(0), "checkpoint_steps", 0, AT_LEAST_ONE)
+    }
+
+    fn validate_schedule(&self) -> Result<()> {
+        let Self { learning_rate, warmup_ratio, batch_size, epochs, .. } = *self;
+        expect(is_positive(learning_rate), "learning_rate", learning_rate, ABOVE_ZERO)?;
+        let is_share = (0.0..=1.0).contains(&warmup_ratio);
+        expect(is_share, "warmup_ratio", warmup_ratio, "must be from 0 to 1")?;
+        expect(batch_size > 0, "batch_size", batch_size, AT_LEAST_ONE)?;
+        expect(epochs > 0 || self.steps.is_some(), "epochs", epochs, AT_LEAST_ONE)?;
+        expect(self.steps != Some(0), "steps", 0, AT_LEAST_ONE)
+    }
+
+    fn validate_optimizer(&self) -> Result<()> {
+        let decay = self.weight_decay;
+        expect(is_not_negative(decay), "weight_decay", decay, NOT_NEGATIVE)?;
+        for beta in [self.betas.0, self.betas.1] {
+            expect((0.0..1.0).contains(&beta), "betas", beta, "must be from 0 to below 1")?;
+        }
+        expect(is_positive(self.eps), "eps", self.eps, ABOVE_ZERO)?;
+        match self.max_grad_norm {
+            Some(norm) => expect(is_positive(norm), "max_grad_norm", norm, ABOVE_ZERO),
+            None => Ok(()),
+        }
+    }
+
+    /// The configuration without the keys that leave the result as it is: how often a state is
+    /// saved or logged, and how many checkpoints stay.
+    ///
+    /// ```
+    /// use trainer::TrainConfig;
+    ///
+    /// let often = TrainConfig { checkpoint_steps: Some(5), log_steps: 2, ..Default::default() };
+    /// assert_eq!(often.identity(), TrainConfig::default().identity());
+    /// let longer = TrainConfig { epochs: 3, ..Default::default() };
+    /// assert_ne!(longer.identity(), TrainConfig::default().identity());
+    /// ```
+    #[must_use]
+    pub fn identity(&self) -> Self {
+        Self { checkpoint_steps: None, keep_checkpoints: 1, log_steps: 1, ..self.clone() }
     }
 
     /// The number of steps over this many examples.
+    ///
+    /// ```
+    /// use trainer::TrainConfig;
+    ///
+    /// let config = TrainConfig { batch_size: 16, epochs: 2, ..TrainConfig::default() };
+    /// assert_eq!(config.total_steps(100), 14);
+    /// ```
     pub fn total_steps(&self, examples: usize) -> u64 {
         let batches = examples.div_ceil(self.batch_size.max(1)) as u64;
         self.steps.unwrap_or(batches * self.epochs)
+    }
+}
+
+const ABOVE_ZERO: &str = "must be above 0";
+const NOT_NEGATIVE: &str = "must be 0 or more";
+const AT_LEAST_ONE: &str = "must be 1 or more";
+
+fn is_positive(x: f64) -> bool {
+    x.is_finite() && x > 0.0
+}
+
+fn is_not_negative(x: f64) -> bool {
+    x.is_finite() && x >= 0.0
+}
+
+/// Refuses a value that breaks the rule for its key.
+fn expect(ok: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Result<()> {
+    if ok {
+        return Ok(());
+    }
+    Err(TrainError::Config { key: key.into(), value: value.to_string(), rule: rule.into() })
+}
+
+impl GroupConfig {
+    fn validate(&self) -> Result<()> {
+        let named = !self.prefixes.is_empty();
+        expect(named, "groups.prefixes", "[]", "must name at least one prefix")?;
+        if let Some(decay) = self.weight_decay {
+            expect(is_not_negative(decay), "groups.weight_decay", decay, NOT_NEGATIVE)?;
+        }
+        if let Some(rate) = self.learning_rate {
+            expect(is_not_negative(rate), "groups.learning_rate", rate, NOT_NEGATIVE)?;
+        }
+        Ok(())
     }
 }
 

@@ -22,7 +22,8 @@ pub enum TrainError {
     },
     /// A loss or a gradient became infinite or not a number.
     #[error(
-        "{stage}, step {step}: {what} is {value}; the last checkpoint is untouched (lower the learning rate, or look at the data of this step)"
+        "{stage}, step {step}: {what} is {value}; the last checkpoint is untouched (lower the \
+         learning rate, or look at the data of this step)"
     )]
     NotFinite {
         /// The stage.
@@ -42,19 +43,47 @@ pub enum TrainError {
         /// What is wrong, and what to do where that is known.
         reason: String,
     },
-    /// The task could not compute its losses.
-    #[error("{stage}, step {step}: {source}")]
+    /// The newest checkpoint cannot be used.
+    #[error("{reason}; to go on from {earlier}, delete {}", folder.display())]
+    Checkpoint {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// File or tensor, and what is wrong.
+        reason: String,
+        /// Where training goes on without it.
+        earlier: String,
+    },
+    /// A task's examples or options cannot be hashed.
+    #[error("fingerprint, field {field}: {reason}")]
+    Fingerprint {
+        /// The field.
+        field: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The task could not compute its losses, or end an epoch.
+    #[error("{stage}, step {step}: {}", error_text(cause.as_ref()))]
     Task {
         /// The stage.
         stage: String,
         /// The step, counted from 0.
         step: u64,
-        /// The task's own error.
-        source: crate::TaskError,
+        /// The task's own error. The message holds it with its causes, so it is no `source`.
+        cause: crate::TaskError,
+    },
+    /// The best epoch cannot be chosen.
+    #[error("best epoch: {what}: expected {expected}, got {got}")]
+    Selection {
+        /// What is at fault: the scores' names, a stored tensor, the epoch that was chosen.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
     },
     /// A libtorch extension failed.
     #[error(transparent)]
-    TorchExt(#[from] torch_ext::Error),
+    TorchExt(torch_ext::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
@@ -66,5 +95,65 @@ impl TrainError {
     }
 }
 
+impl From<torch_ext::Error> for TrainError {
+    fn from(error: torch_ext::Error) -> Self {
+        match error {
+            // The message holds the reason, which must not be told again as the cause.
+            torch_ext::Error::Io { path, source } => Self::file(path, source),
+            other => Self::TorchExt(other),
+        }
+    }
+}
+
+/// An error with its causes; a cause that the message before it holds is not told again.
+pub(crate) fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut told = text.clone();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        if !told.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        told = reason;
+        cause = error.source();
+    }
+    text
+}
+
 /// The crate's result.
 pub type Result<T> = std::result::Result<T, TrainError>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    fn chain(texts: &[&'static str]) -> Option<Box<Link>> {
+        let (text, rest) = texts.split_first()?;
+        Some(Box::new(Link { text, source: chain(rest) }))
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let text = |texts: &[&'static str]| error_text(chain(texts).unwrap().as_ref());
+        assert_eq!(text(&["a file: no space", "no space"]), "a file: no space");
+        assert_eq!(text(&["encoder", "layer 3", "shape"]), "encoder: layer 3: shape");
+        assert_eq!(text(&["x: y", "y", "z"]), "x: y: z");
+    }
+
+    #[test]
+    fn a_missing_file_of_tensors_is_told_once() {
+        let error = torch_ext::read_tensors("/none/x.safetensors").unwrap_err();
+        let error = TrainError::from(error);
+        let text = error_text(&error);
+        assert_eq!(text.matches("No such file").count(), 1, "{text}");
+        assert!(std::error::Error::source(&error).is_none());
+    }
+}

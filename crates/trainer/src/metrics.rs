@@ -1,4 +1,5 @@
 //! `metrics.jsonl`: one JSON object a line, which any plotting tool reads.
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -16,9 +17,9 @@ pub struct StepMetrics {
     pub epoch: f64,
     /// Mean of the total loss since the last line.
     pub loss: f64,
-    /// Means of the named parts since the last line, each over the batches that had it: `loss/<part>`, of several tasks
-    /// `loss/<lane>/<part>`.
-    pub parts: std::collections::BTreeMap<String, f64>,
+    /// Means of the named parts since the last line, each over the batches that had it:
+    /// `loss/<part>`, of several tasks `loss/<slot>/<part>`.
+    pub parts: BTreeMap<String, f64>,
     /// Factor times peak rate at this step.
     pub learning_rate: f64,
     /// Total gradient norm of this step, before clipping.
@@ -27,7 +28,87 @@ pub struct StepMetrics {
     pub tokens: u64,
 }
 
+/// Losses since the last line of metrics.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PendingMeans {
+    loss: f64,
+    steps: u64,
+    /// Sum, and how many batches had it.
+    parts: BTreeMap<String, (f64, u64)>,
+}
+
+impl PendingMeans {
+    pub(crate) fn new((loss, steps): (f64, u64), parts: BTreeMap<String, (f64, u64)>) -> Self {
+        Self { loss, steps, parts }
+    }
+
+    pub(crate) fn add_batch(&mut self, loss: f64, parts: Vec<(String, f64)>) {
+        for (name, value) in parts {
+            let (sum, count) = self.parts.entry(name).or_default();
+            *sum += value;
+            *count += 1;
+        }
+        self.loss += loss;
+    }
+
+    pub(crate) fn end_step(&mut self) {
+        self.steps += 1;
+    }
+
+    /// Mean over the steps.
+    pub(crate) fn loss(&self) -> f64 {
+        self.loss / self.steps as f64
+    }
+
+    /// The mean of each part over the batches that had it.
+    pub(crate) fn means(&self) -> BTreeMap<String, f64> {
+        let mean =
+            |(name, (sum, count)): (&String, &(f64, u64))| (name.clone(), sum / *count as f64);
+        self.parts.iter().map(mean).collect()
+    }
+
+    /// Sum of losses, and the number of steps.
+    pub(crate) fn losses(&self) -> (f64, u64) {
+        (self.loss, self.steps)
+    }
+
+    pub(crate) fn parts(&self) -> &BTreeMap<String, (f64, u64)> {
+        &self.parts
+    }
+}
+
+/// The loss of the last line of a file.
+pub(crate) fn last_loss(path: &Path) -> Option<f64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let last = text.lines().last()?;
+    serde_json::from_str::<StepMetrics>(last).ok().map(|metrics| metrics.loss)
+}
+
 /// Appends lines; on resume, lines after the checkpoint are dropped first.
+///
+/// # Example
+/// ```
+/// use trainer::{MetricsWriter, StepMetrics};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("metrics.jsonl");
+/// let line = |step| StepMetrics {
+///     step,
+///     epoch: 0.5,
+///     loss: 2.0,
+///     parts: [("loss/span".into(), 2.0)].into(),
+///     learning_rate: 3e-5,
+///     grad_norm: 1.0,
+///     tokens: 512,
+/// };
+/// let mut metrics = MetricsWriter::open(&path, 0)?;
+/// metrics.write(&line(10))?;
+/// metrics.write(&line(20))?;
+/// // Resumed at step 10.
+/// MetricsWriter::open(&path, 10)?;
+/// assert_eq!(std::fs::read_to_string(&path)?.lines().count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct MetricsWriter {
     path: PathBuf,
     file: File,
@@ -64,6 +145,11 @@ impl MetricsWriter {
         whole_file::write(path, kept).map_err(refuse)?;
         let file = OpenOptions::new().append(true).open(path).map_err(refuse)?;
         Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Appends one line.

@@ -1,10 +1,31 @@
-//! The line a person watches: loss, rate and time left. On a terminal it is redrawn; elsewhere a line comes every tenth.
+//! The line a person watches: loss, rate and time left. On a terminal it is redrawn; elsewhere a
+//! line comes every tenth of the steps.
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+/// Steps a second, or, below one step a second, seconds a step.
+fn rate_text(steps_per_second: f64) -> String {
+    if steps_per_second >= 1.0 {
+        format!("{steps_per_second:.1} steps/s")
+    } else if steps_per_second > 0.0 {
+        format!("{:.1} s/step", 1.0 / steps_per_second)
+    } else {
+        // Nothing is known before the first step.
+        "- s/step".into()
+    }
+}
 
 /// Progress of one stage on standard error.
+///
+/// ```
+/// use trainer::Progress;
+///
+/// let mut progress = Progress::new("fine-tune", 200, 0);
+/// progress.update(1, 2.31);
+/// progress.finish();
+/// ```
 pub struct Progress {
     bar: ProgressBar,
     plain: Option<Plain>,
@@ -26,9 +47,12 @@ impl Progress {
             if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
         if let Ok(style) = ProgressStyle::with_template(
-            "{prefix:14} {bar:24} {pos}/{len}  {msg}  {per_sec}  {eta} left",
+            "{prefix:14} {bar:24} {pos}/{len}  {msg}  {rate}  {eta} left",
         ) {
-            bar.set_style(style);
+            let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                let _ = text.write_str(&rate_text(state.per_sec()));
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
         bar.set_prefix(name.to_owned());
         bar.set_position(done);
@@ -55,9 +79,10 @@ impl Progress {
             // Nobody may be listening any more; training goes on.
             let _ = writeln!(
                 std::io::stderr(),
-                "{}: step {step}/{}  loss {loss:.3}  {rate:.1} steps/s  {left:.0} s left",
+                "{}: step {step}/{}  loss {loss:.3}  {}  {left:.0} s left",
                 plain.name,
-                plain.total
+                plain.total,
+                rate_text(rate)
             );
         }
     }
@@ -65,5 +90,16 @@ impl Progress {
     /// Ends the line and leaves it on screen.
     pub fn finish(&self) {
         self.bar.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_rate_is_told_in_seconds_a_step() {
+        let texts = [12.34, 1.0, 0.7, 0.05, 0.0].map(rate_text);
+        assert_eq!(texts, ["12.3 steps/s", "1.0 steps/s", "1.4 s/step", "20.0 s/step", "- s/step"]);
     }
 }

@@ -1,22 +1,34 @@
-//! The contract between the trainer and a recipe.
+//! The contract between the trainer and a task: examples, and their losses.
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 use torch_ext::TensorMap;
+
+use crate::{BatchStream, Fingerprint};
 
 /// The loss of one batch: what is minimised, and its named parts for the log.
 pub struct StepLosses {
     /// `[]`, with graph unless `accumulated`.
     pub total: Tensor,
-    /// `[]` each, in the order they are logged; `loss/<name>` in the metrics, of several tasks `loss/<lane>/<name>`.
+    /// `[]` each, in the order they are logged; `loss/<name>` in the metrics, of several tasks
+    /// `loss/<slot>/<name>`.
     pub parts: Vec<(&'static str, Tensor)>,
     /// Tokens of the batch, padding left out, where the examples' lengths do not say it.
     pub tokens: Option<u64>,
-    /// Whether the gradients of `total` are in the parameters already, see [`accumulate`](crate::accumulate).
+    /// Whether the gradients of `total` are in the parameters already, see
+    /// [`accumulate`](crate::accumulate).
     pub accumulated: bool,
 }
 
 impl StepLosses {
     /// A single loss under one name.
+    ///
+    /// ```
+    /// use tch::Tensor;
+    /// use trainer::StepLosses;
+    ///
+    /// let losses = StepLosses::single("masked_lm", Tensor::from(2.5));
+    /// assert_eq!(losses.parts[0].0, "masked_lm");
+    /// ```
     pub fn single(name: &'static str, loss: Tensor) -> Self {
         Self { parts: vec![(name, loss.detach())], total: loss, tokens: None, accumulated: false }
     }
@@ -27,7 +39,8 @@ pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One step, as a task sees it.
 pub struct Step<'a> {
-    /// Indices of the batch's examples.
+    /// The batch's examples: indices into the task's examples, or, where those are streamed, into
+    /// the stream's current batch.
     pub batch: &'a [usize],
     /// The batch, counted from 0 in this task: the step, where the stage has no other task.
     pub number: u64,
@@ -37,13 +50,42 @@ pub struct Step<'a> {
     pub rng: ChaCha8Rng,
 }
 
-/// Examples and their losses. The model stays with the task; the trainer sees its parameters only.
-pub trait Task {
-    /// The length in tokens of each example, for batches of like length and for counting tokens.
-    fn lengths(&self) -> &[usize];
+/// Where a task's examples are.
+///
+/// ```
+/// use trainer::Examples;
+///
+/// let lengths = [7, 12, 5];
+/// assert_eq!(Examples::Indexed(&lengths).lengths(), Some(lengths.as_slice()));
+/// ```
+pub enum Examples<'a> {
+    /// In memory: the length in tokens of each, for batches of like length and for counting tokens.
+    /// Each epoch has a new order, drawn from the seed.
+    Indexed(&'a [usize]),
+    /// Read batch by batch, for data that does not fit in memory.
+    Streamed(&'a mut dyn BatchStream),
+}
 
-    /// Names the data and everything else that decides the examples; a resumed run must have the same.
-    fn fingerprint(&self) -> String;
+impl<'a> Examples<'a> {
+    /// The lengths of examples in memory; `None` where they are streamed.
+    pub fn lengths(&self) -> Option<&'a [usize]> {
+        match self {
+            Self::Indexed(lengths) => Some(lengths),
+            Self::Streamed(_) => None,
+        }
+    }
+}
+
+/// Examples and their losses. The model stays with the task; the trainer sees its parameters only.
+///
+/// The crate's first page has a complete task.
+pub trait Task {
+    /// The examples: always in memory, or always streamed, and always the same.
+    fn examples(&mut self) -> Examples<'_>;
+
+    /// Adds the examples and everything else that decides the losses, without paths; a resumed run
+    /// must have the same.
+    fn fingerprint(&self, fingerprint: &mut Fingerprint);
 
     /// The losses of one batch.
     ///
@@ -51,7 +93,20 @@ pub trait Task {
     /// Whatever stops the task from computing them; training ends with it.
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError>;
 
-    /// Tensors beside the parameters that training changes: a queue of negatives, running statistics. Checkpoints hold them.
+    /// Called after the last step of each epoch of this task, counted from 0, once the parameters
+    /// have changed and before the step's checkpoint is written; the stage's end also ends an
+    /// epoch. What it leaves in the task's [`state`](Self::state) is in that checkpoint, so a
+    /// resumed run does not call it again.
+    ///
+    /// # Errors
+    /// Whatever stops the task; training ends with it.
+    fn epoch_ended(&mut self, epoch: u64) -> Result<(), TaskError> {
+        let _ = epoch;
+        Ok(())
+    }
+
+    /// Tensors beside the parameters that training changes: a queue of negatives, running
+    /// statistics. Checkpoints hold them.
     ///
     /// # Errors
     /// Whatever stops the task from giving them.

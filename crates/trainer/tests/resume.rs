@@ -7,8 +7,8 @@ use objectives::{MaskedLmConfig, masked_lm, masked_positions};
 use rand::Rng;
 use tch::{Device, Tensor};
 use trainer::{
-    Environment, FitReport, Stage, Step, StepLosses, Task, TaskError, TrainConfig, TrainError, fit,
-    pad_mask, pad_rows,
+    Environment, Examples, Fingerprint, FitReport, Stage, Step, StepLosses, Task, TaskError,
+    TrainConfig, TrainError, fit, pad_mask, pad_rows,
 };
 use xlmr_model::{Config, Head, Inputs, Model};
 
@@ -40,12 +40,12 @@ impl<'a> Guess<'a> {
 }
 
 impl Task for Guess<'_> {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        "guess".into()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", "guess");
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -106,7 +106,7 @@ fn config() -> TrainConfig {
 fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
     let environment =
         Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
-    Stage { name: "guess".into(), folder: folder.to_owned(), environment, interrupt_after }
+    Stage::new("guess", folder, environment).interrupt_after(interrupt_after)
 }
 
 fn train(folder: &Path, interrupt_after: Option<u64>) -> (FitReport, Vec<(String, Tensor)>) {
@@ -266,12 +266,12 @@ struct Remembers {
 }
 
 impl Task for Remembers {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        "remembers".into()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", "remembers");
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {

@@ -7,6 +7,7 @@ use objectives::tch::{Kind, Tensor, no_grad};
 use objectives::{CandidateSpans, TopKConfig, answer_candidates, top_k_spans};
 use serde::{Deserialize, Serialize};
 use torch_ext::{TensorFile, write_tensors};
+use trainer::Fingerprint;
 use xlmr_model::Model;
 
 use super::config::CandidateConfig;
@@ -117,17 +118,16 @@ impl Candidates {
 impl MinedReader<'_> {
     /// Of the model's bytes, the windows, and the options.
     fn fingerprint(&self, config: &CandidateConfig) -> Result<String> {
-        let mut text = serde_json::to_string(config)?;
+        let mut all = Fingerprint::new();
+        all.serialize("config", config);
         for file in crate::folder::model_files(self.folder)? {
-            text.push_str(&fingerprint::of(&file)?);
+            all.add("model", fingerprint::of(&file)?);
         }
         for window in self.windows {
-            text.push_str(&format!(
-                "\n{:?} {:?} {:?} {:?}",
-                window.input_ids, window.context_start, window.start_position, window.end_position
-            ));
+            let positions = (window.context_start, window.start_position, window.end_position);
+            all.ids("input_ids", &window.input_ids).serialize("positions", &positions);
         }
-        Ok(fingerprint::of_bytes(text.as_bytes()))
+        Ok(all.finish()?)
     }
 
     fn mine(&self, config: &CandidateConfig) -> Result<Candidates> {

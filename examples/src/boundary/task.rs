@@ -8,7 +8,7 @@ use objectives::{
     mix_by_alpha, span, span_log_probs, top_k_spans,
 };
 use rand::Rng;
-use trainer::{Step, StepLosses, Task, TaskError};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::Model;
 
 use super::candidates::{Candidates, context_mask, gold_positions, mask, text_equal, window_batch};
@@ -31,7 +31,6 @@ pub struct BoundaryTask<'a> {
     /// θ, `[K]`.
     weights: Option<Tensor>,
     lengths: Vec<usize>,
-    fingerprint: String,
 }
 
 /// One batch after the encoder.
@@ -47,7 +46,7 @@ struct Encoded<'a> {
 }
 
 impl<'a> BoundaryTask<'a> {
-    /// `candidates` are those of `windows`, needed for hard learning alone; `fingerprint` names the data.
+    /// `candidates` are those of `windows`, needed for hard learning alone.
     ///
     /// With `context_only` the softmax of the span head runs over the context, otherwise over every token but padding, as the paper's
     /// Eq. 2.
@@ -61,7 +60,6 @@ impl<'a> BoundaryTask<'a> {
         terms: BoundaryTerms,
         config: &BoundaryConfig,
         context_only: bool,
-        fingerprint: &str,
     ) -> Result<Self> {
         config.validate()?;
         let mut weights = None;
@@ -78,7 +76,6 @@ impl<'a> BoundaryTask<'a> {
                 weights = Some(theta.f_set_requires_grad(true)?);
             }
         }
-        let slots = candidates.map(Candidates::slots);
         Ok(Self {
             model,
             windows,
@@ -88,10 +85,6 @@ impl<'a> BoundaryTask<'a> {
             context_only,
             weights,
             lengths: windows.iter().map(|window| window.input_ids.len()).collect(),
-            fingerprint: format!(
-                "{fingerprint} {} {slots:?} {terms:?} {context_only} {config:?}",
-                windows.len()
-            ),
         })
     }
 
@@ -205,12 +198,27 @@ impl<'a> BoundaryTask<'a> {
 }
 
 impl Task for BoundaryTask<'_> {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint
+            .serialize("terms", &self.terms)
+            .serialize("config", &self.config)
+            .serialize("context_only", &self.context_only);
+        for window in self.windows {
+            let positions = (window.context_start, window.start_position, window.end_position);
+            fingerprint.ids("input_ids", &window.input_ids).serialize("positions", &positions);
+        }
+        if let Some(candidates) = self.candidates {
+            let Candidates { starts, ends, valid, gold_index, .. } = candidates;
+            fingerprint
+                .tensor("starts", starts)
+                .tensor("ends", ends)
+                .tensor("valid", valid)
+                .tensor("gold_index", gold_index);
+        }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {

@@ -73,8 +73,7 @@ impl Setting {
         number: u64,
     ) -> StepLosses {
         let mut task =
-            BoundaryTask::new(&self.model, &self.windows, candidates, terms, config, true, "test")
-                .unwrap();
+            BoundaryTask::new(&self.model, &self.windows, candidates, terms, config, true).unwrap();
         let rng = trainer::rng_for(1, "task", number);
         let batch = [2, 0, 3, 1];
         task.losses(&mut Step { batch: &batch, number, total: 10, rng }).unwrap()
@@ -261,7 +260,7 @@ fn learned_weights_are_a_parameter_that_training_moves() {
     let (all, _) = setting.candidates(&CandidateConfig { count: 5, ..Default::default() });
     let new = |weighting_: HardLearningWeighting, terms: BoundaryTerms| {
         let config = weighting(weighting_);
-        BoundaryTask::new(&setting.model, &setting.windows, Some(&all), terms, &config, true, "t")
+        BoundaryTask::new(&setting.model, &setting.windows, Some(&all), terms, &config, true)
             .unwrap()
     };
     let mut task = new(HardLearningWeighting::Learned, terms(true, true));
@@ -284,7 +283,7 @@ fn candidates_of_other_windows_are_refused() {
     let config = BoundaryConfig::default();
     let refuse = |windows: &[Window], all: Option<&Candidates>| {
         let task =
-            BoundaryTask::new(&setting.model, windows, all, terms(true, true), &config, true, "t");
+            BoundaryTask::new(&setting.model, windows, all, terms(true, true), &config, true);
         task.err().unwrap().to_string()
     };
     assert!(refuse(&setting.windows[..3], Some(&all)).contains("candidates of 4 windows, not 3"));

@@ -7,8 +7,7 @@ use objectives::tch::{Device, Kind, Tensor};
 use objectives::{IGNORE_INDEX, TokenScores, masked_lm, masked_positions};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
-use trainer::{Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model, SpecialTokens};
 
 use super::{LakmConfig, LakmMasking, LossPositions, PassageExample};
@@ -21,7 +20,6 @@ pub struct LakmTask<'a> {
     config: LakmConfig,
     vocab: MaskingVocab,
     lengths: Vec<usize>,
-    fingerprint: String,
 }
 
 impl<'a> LakmTask<'a> {
@@ -40,8 +38,7 @@ impl<'a> LakmTask<'a> {
         let vocabulary = 0..model.config().vocab_size;
         let vocab = MaskingVocab::new([bos, pad, eos, unk, mask], mask, vocabulary)?;
         let lengths = examples.iter().map(|example| example.input_ids.len()).collect();
-        let fingerprint = fingerprint(&examples, config);
-        Ok(Self { model, specials, examples, config: config.clone(), vocab, lengths, fingerprint })
+        Ok(Self { model, specials, examples, config: config.clone(), vocab, lengths })
     }
 
     /// Masks one example; `draw` decides how.
@@ -71,28 +68,16 @@ impl<'a> LakmTask<'a> {
     }
 }
 
-fn fingerprint(examples: &[PassageExample], config: &LakmConfig) -> String {
-    let mut hash = Sha256::new();
-    for example in examples {
-        hash.update((example.input_ids.len() as u64).to_le_bytes());
-        example.input_ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
-        hash.update((example.phrases.len() as u64).to_le_bytes());
-        for span in &example.phrases {
-            hash.update((span.start as u64).to_le_bytes());
-            hash.update((span.end as u64).to_le_bytes());
-        }
-    }
-    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("phrases {digest} {config:?}")
-}
-
 impl Task for LakmTask<'_> {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config);
+        for example in &self.examples {
+            fingerprint.ids("input_ids", &example.input_ids).serialize("phrases", &example.phrases);
+        }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -285,14 +270,19 @@ mod tests {
     #[test]
     fn the_fingerprint_names_examples_and_options() {
         let model = model(80);
-        let own = task(&model, LakmConfig::default()).fingerprint();
-        assert_eq!(own, task(&model, LakmConfig::default()).fingerprint());
+        let hash = |task: &LakmTask<'_>| {
+            let mut fingerprint = Fingerprint::new();
+            task.fingerprint(&mut fingerprint);
+            fingerprint.finish().unwrap()
+        };
+        let own = hash(&task(&model, LakmConfig::default()));
+        assert_eq!(own, hash(&task(&model, LakmConfig::default())));
         let more = PhraseMaskingConfig { probability: 0.2, ..Default::default() };
-        assert_ne!(own, task(&model, with(LakmMasking::Phrases(more))).fingerprint());
+        assert_ne!(own, hash(&task(&model, with(LakmMasking::Phrases(more)))));
         let mut other = examples();
         other[7].phrases[0].start += 1;
         let other = LakmTask::new(&model, specials(), other, &Default::default()).unwrap();
-        assert_ne!(own, other.fingerprint());
+        assert_ne!(own, hash(&other));
         assert!(LakmTask::new(&model, specials(), vec![], &Default::default()).is_err());
     }
 }

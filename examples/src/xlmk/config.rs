@@ -76,7 +76,7 @@ pub enum Pooling {
 }
 
 /// One arm of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskConfig {
     /// The sum.
     pub parts: Parts,

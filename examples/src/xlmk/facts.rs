@@ -10,6 +10,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
+use trainer::Fingerprint;
 
 use super::share;
 
@@ -126,6 +127,22 @@ impl Facts {
     /// The relations by number.
     pub fn relations(&self) -> &[String] {
         self.relations.ids()
+    }
+
+    /// Adds the trained facts with their labels, and how they are described.
+    pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("tokenizer", &*self.tokenizer).number("tokens", self.room as u64);
+        fingerprint
+            .serialize("languages", &self.languages)
+            .serialize("relations", self.relations());
+        for triple in self.train.iter().filter_map(|&fact| self.graph.triple(fact)) {
+            for id in [triple.head, triple.relation, triple.tail] {
+                fingerprint.add("id", id);
+                for language in &self.languages {
+                    fingerprint.add("label", self.graph.label(id, language).unwrap_or_default());
+                }
+            }
+        }
     }
 
     /// A line about what was found.

@@ -11,7 +11,10 @@ use objectives::{
     MaskedLmReduction, NegativeQueue, QueueConfig, Term, TokenScores, cached_step, combine,
     masked_lm, masked_positions, mep, oe, relation_classification,
 };
-use trainer::{Share, Step, StepLosses, Task, TaskError, TensorMap, accumulate, pad_rows};
+use trainer::{
+    Examples, Fingerprint, Share, Step, StepLosses, Task, TaskError, TensorMap, accumulate,
+    pad_rows,
+};
 use xlmr_model::{Knowledge, Model, SpecialTokens};
 
 use super::states::{
@@ -34,7 +37,6 @@ pub struct KnowledgeTask<'a> {
     /// One for each group of mentions.
     mep_queues: Vec<NegativeQueue>,
     oe_queue: NegativeQueue,
-    fingerprint: String,
 }
 
 /// The group of each language whose mentions are contrasted with each other alone; one of all without languages.
@@ -79,7 +81,7 @@ fn number_of(entity: &str) -> i64 {
 }
 
 impl<'a> KnowledgeTask<'a> {
-    /// `fingerprint` names the data.
+    /// Makes the queues, one for each group of mentions and one of objects.
     ///
     /// # Errors
     /// If a queue cannot be made or the vocabulary has no room for random tokens.
@@ -90,7 +92,6 @@ impl<'a> KnowledgeTask<'a> {
         facts: Option<&'a Facts>,
         config: TaskConfig,
         specials: SpecialTokens,
-        fingerprint: &str,
     ) -> Result<Self> {
         let encoder = model.config();
         let vocab = masking_vocab(model, specials)?;
@@ -109,7 +110,6 @@ impl<'a> KnowledgeTask<'a> {
         let by_language = config.losses.norm_by_language;
         let languages = by_language.then(|| Languages::new(mentions));
         let groups = groups(&mentions.train, config.losses.contrast_within);
-        let fingerprint = format!("{fingerprint} {config:?}");
         let mep_queues =
             (0..groups.len().max(1)).map(|k| queue(2 * k as i64)).collect::<Result<_, _>>()?;
         let oe_queue = queue(1)?;
@@ -125,7 +125,6 @@ impl<'a> KnowledgeTask<'a> {
             groups,
             mep_queues,
             oe_queue,
-            fingerprint,
         })
     }
 
@@ -221,12 +220,18 @@ impl From<LossError> for Stopped {
 }
 
 impl Task for KnowledgeTask<'_> {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config);
+        for example in self.mentions.train.iter().take(self.lengths.len()) {
+            fingerprint.serialize("mention", example);
+        }
+        if let Some(facts) = self.facts {
+            facts.fingerprint(fingerprint);
+        }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -490,7 +495,7 @@ mod tests {
         .unwrap();
         let config = config(micro_batch, parts.clone());
         let mut task =
-            KnowledgeTask::new(&model, &heads, &mentions, Some(&facts), config, specials(), "")
+            KnowledgeTask::new(&model, &heads, &mentions, Some(&facts), config, specials())
                 .unwrap();
         let batch: Vec<usize> = (0..11).collect();
         let losses = task.losses(&mut step(&batch)).unwrap();
@@ -560,8 +565,7 @@ mod tests {
             config.losses.queue.start = QueueStart::Empty;
             let facts = Some(&facts);
             let mut task =
-                KnowledgeTask::new(&model, &heads, &mentions, facts, config, specials(), "")
-                    .unwrap();
+                KnowledgeTask::new(&model, &heads, &mentions, facts, config, specials()).unwrap();
             task.losses(&mut step(batch)).unwrap().total.double_value(&[])
         };
         let all: Vec<usize> = (0..11).collect();

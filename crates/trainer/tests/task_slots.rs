@@ -9,8 +9,8 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::read_tensors;
 use trainer::{
-    AdamW, Environment, FitReport, Lane, Stage, Step, StepLosses, StepMetrics, Task, TaskError,
-    TensorMap, TrainConfig, TrainError, Updates, fit, fit_tasks,
+    AdamW, Environment, Examples, Fingerprint, FitReport, Stage, Step, StepLosses, StepMetrics,
+    Task, TaskError, TaskSlot, TensorMap, TrainConfig, TrainError, Updates, fit, fit_tasks,
 };
 
 /// Keeps the tests of this file apart: libtorch has one generator for all threads.
@@ -19,7 +19,7 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a task was asked for: lane, number, of how many, examples, a draw of the task's and one of libtorch's generator.
+/// What a task was asked for: slot, number, of how many, examples, a draw of the task's and one of libtorch's generator.
 type Call = (&'static str, u64, u64, Vec<usize>, u32, f64);
 type Calls = Rc<RefCell<Vec<Call>>>;
 
@@ -50,12 +50,12 @@ impl Line {
 }
 
 impl Task for Line {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
     }
 
-    fn fingerprint(&self) -> String {
-        self.name.into()
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", self.name);
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -104,7 +104,7 @@ fn config() -> TrainConfig {
 fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
     let environment =
         Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
-    Stage { name: "lines".into(), folder: folder.to_owned(), environment, interrupt_after }
+    Stage::new("lines", folder, environment).interrupt_after(interrupt_after)
 }
 
 fn weight() -> Tensor {
@@ -130,17 +130,17 @@ fn run(
     ];
     tasks[1].noise = 0.3;
     let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
-    let mut lanes: Vec<Lane<'_>> = tasks
+    let mut slots: Vec<TaskSlot<'_>> = tasks
         .iter_mut()
         .zip(per_round)
-        .map(|(task, batches_per_round)| Lane {
+        .map(|(task, batches_per_round)| TaskSlot {
             batches_per_round,
             batch_size: (task.name == "c").then_some(3),
-            ..Lane::new(task.name, task)
+            ..TaskSlot::new(task.name, task)
         })
         .collect();
-    let report = fit_tasks(&stage(folder, interrupt_after), config, &parameters, &mut lanes)?;
-    drop(lanes);
+    let report = fit_tasks(&stage(folder, interrupt_after), config, &parameters, &mut slots)?;
+    drop(slots);
     let sums = tasks.iter().map(|task| task.sum).collect();
     let calls = calls.borrow().clone();
     Ok((report, weight.double_value(&[]), sums, calls))
@@ -191,7 +191,7 @@ fn tasks_take_turns_by_their_ratios() {
         let numbers: Vec<u64> = own.iter().map(|call| call.1).collect();
         assert_eq!(numbers, (0..count).collect::<Vec<u64>>(), "{name}");
         assert!(own.iter().all(|call| call.2 == count));
-        // Every example once in each whole epoch of the lane.
+        // Every example once in each whole epoch of the slot.
         for epoch in own.chunks_exact(per_epoch) {
             let mut seen: Vec<usize> = epoch.iter().flat_map(|call| call.3.clone()).collect();
             seen.sort_unstable();
@@ -328,19 +328,19 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
 }
 
 #[test]
-fn one_lane_is_fit() {
+fn one_slot_is_fit() {
     let _alone = alone();
     let config = TrainConfig { epochs: 3, log_steps: 2, ..config() };
-    let [plain, lane] = [false, true].map(|lanes| {
+    let [plain, slot] = [false, true].map(|slots| {
         let (folder, weight) = (tempfile::tempdir().unwrap(), weight());
         let calls = Calls::default();
         let mut task = Line::new("a", &weight, &calls, 7, 2.0);
         task.noise = 0.2;
         let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
         let stage = stage(folder.path(), None);
-        let report = if lanes {
-            let mut lanes = [Lane::new("any name/at all", &mut task)];
-            fit_tasks(&stage, &config, &parameters, &mut lanes)
+        let report = if slots {
+            let mut slots = [TaskSlot::new("any name/at all", &mut task)];
+            fit_tasks(&stage, &config, &parameters, &mut slots)
         } else {
             fit(&stage, &config, &parameters, &mut task)
         };
@@ -355,11 +355,11 @@ fn one_lane_is_fit() {
         let calls = calls.borrow().clone();
         (files, metrics, calls, state["fingerprint"].clone())
     });
-    assert!(plain == lane);
+    assert!(plain == slot);
 }
 
 #[test]
-fn lanes_that_cannot_train_are_named() {
+fn slots_that_cannot_train_are_named() {
     let _alone = alone();
     let (folder, weight, calls) = (tempfile::tempdir().unwrap(), weight(), Calls::default());
     let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
@@ -367,19 +367,23 @@ fn lanes_that_cannot_train_are_named() {
     let refused = |names: [&str; 2], per_round: u32, batch_size: Option<usize>, points: usize| {
         let mut one = Line::new("one", &weight, &calls, 4, 1.0);
         let mut other = Line::new("other", &weight, &calls, points, 1.0);
-        let mut lanes = [
-            Lane::new(names[0], &mut one),
-            Lane { batches_per_round: per_round, batch_size, ..Lane::new(names[1], &mut other) },
+        let mut slots = [
+            TaskSlot::new(names[0], &mut one),
+            TaskSlot {
+                batches_per_round: per_round,
+                batch_size,
+                ..TaskSlot::new(names[1], &mut other)
+            },
         ];
-        fit_tasks(&stage, &config(), &parameters, &mut lanes).unwrap_err().to_string()
+        fit_tasks(&stage, &config(), &parameters, &mut slots).unwrap_err().to_string()
     };
     assert_eq!(refused(["one", "other"], 1, None, 0), "lines, other: no examples");
-    assert!(refused(["one", "other"], 0, None, 2).starts_with("lanes[1].batches_per_round = 0"));
-    assert!(refused(["one", "other"], 1, Some(0), 2).starts_with("lanes[1].batch_size = 0"));
-    assert!(refused(["one", "one"], 1, None, 2).starts_with("lanes[1].name = \"one\""));
-    assert!(refused(["", "one"], 1, None, 2).starts_with("lanes[0].name = \"\""));
-    assert!(refused(["one", "o/ther"], 1, None, 2).starts_with("lanes[1].name = \"o/ther\""));
+    assert!(refused(["one", "other"], 0, None, 2).starts_with("tasks[1].batches_per_round = 0"));
+    assert!(refused(["one", "other"], 1, Some(0), 2).starts_with("tasks[1].batch_size = 0"));
+    assert!(refused(["one", "one"], 1, None, 2).starts_with("tasks[1].name = \"one\""));
+    assert!(refused(["", "one"], 1, None, 2).starts_with("tasks[0].name = \"\""));
+    assert!(refused(["one", "o/ther"], 1, None, 2).starts_with("tasks[1].name = \"o/ther\""));
     let error = fit_tasks(&stage, &config(), &parameters, &mut []).unwrap_err().to_string();
-    assert_eq!(error, "lanes = []: must hold at least one task");
+    assert_eq!(error, "tasks = []: must hold at least one task");
     assert!(calls.borrow().is_empty());
 }

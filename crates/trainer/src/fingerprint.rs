@@ -1,0 +1,186 @@
+//! SHA-256 of a task's examples and options, fed piece by piece.
+use std::io::Write;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tch::{Device, Tensor};
+
+use crate::{Result, TrainError};
+
+/// The SHA-256 of named fields, each written with the lengths of its name and value, so that no two
+/// lists of fields give the same bytes. A field goes into the hash as it comes; nothing is kept.
+///
+/// A task names everything that decides its losses beside the parameters: its examples and its
+/// options. Paths stay out, so that a run can go on after its folder was moved.
+///
+/// # Example
+/// ```
+/// use trainer::Fingerprint;
+///
+/// let hash = |rows: &[&[u32]]| {
+///     let mut fingerprint = Fingerprint::new();
+///     fingerprint.serialize("dropout", &0.1);
+///     for row in rows {
+///         fingerprint.ids("input_ids", row);
+///     }
+///     fingerprint.finish()
+/// };
+/// assert_eq!(hash(&[&[1, 2], &[3]])?, hash(&[&[1, 2], &[3]])?);
+/// assert_ne!(hash(&[&[1, 2], &[3]])?, hash(&[&[1], &[2, 3]])?);
+/// # Ok::<(), trainer::TrainError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprint {
+    hash: Sha256,
+    /// The first field that could not be written, and why.
+    fault: Option<(String, String)>,
+}
+
+/// Feeds what is written to a hash.
+struct Feed<'a>(&'a mut Sha256);
+
+impl Write for Feed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Fingerprint {
+    /// A fingerprint without fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn start(&mut self, name: &str, value_bytes: u64) {
+        self.hash.update((name.len() as u64).to_le_bytes());
+        self.hash.update(name.as_bytes());
+        self.hash.update(value_bytes.to_le_bytes());
+    }
+
+    /// Adds a field of bytes, or of text.
+    pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
+        let value = value.as_ref();
+        self.start(name, value.len() as u64);
+        self.hash.update(value);
+        self
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
+        self.add(name, value.to_le_bytes())
+    }
+
+    /// Adds a list of token ids or labels. `u32` and `i64` of the same values are the same field.
+    pub fn ids<I: Copy + Into<i64>>(&mut self, name: &str, ids: &[I]) -> &mut Self {
+        self.start(name, 8 * ids.len() as u64);
+        for &id in ids {
+            let id: i64 = id.into();
+            self.hash.update(id.to_le_bytes());
+        }
+        self
+    }
+
+    /// Adds a value as the SHA-256 of its JSON text. A value without a JSON form (a map whose keys
+    /// are no strings) is an error of [`finish`](Self::finish).
+    pub fn serialize<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
+        let mut json = Sha256::new();
+        match serde_json::to_writer(Feed(&mut json), value) {
+            Ok(()) => self.add(name, json.finalize()),
+            Err(error) => self.refuse(name, &error),
+        }
+    }
+
+    /// Adds a tensor: type, shape and values.
+    pub fn tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self {
+        match tensor_bytes(tensor) {
+            Ok(bytes) => {
+                self.add(name, format!("{:?} {:?}", tensor.kind(), tensor.size())).add(name, bytes)
+            }
+            Err(error) => self.refuse(name, &error),
+        }
+    }
+
+    fn refuse(&mut self, name: &str, error: &dyn std::error::Error) -> &mut Self {
+        self.fault.get_or_insert_with(|| (name.to_owned(), error.to_string()));
+        self
+    }
+
+    /// The hash as 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`TrainError::Fingerprint`] naming the first field that could not be written.
+    pub fn finish(self) -> Result<String> {
+        match self.fault {
+            Some((field, reason)) => Err(TrainError::Fingerprint { field, reason }),
+            None => Ok(hexadecimal(&self.hash.finalize())),
+        }
+    }
+}
+
+fn tensor_bytes(tensor: &Tensor) -> std::result::Result<Vec<u8>, tch::TchError> {
+    let flat = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])?;
+    let count = flat.numel();
+    let mut bytes = vec![0; count * flat.kind().elt_size_in_bytes()];
+    flat.f_copy_data_u8(&mut bytes, count)?;
+    Ok(bytes)
+}
+
+/// Two hexadecimal digits for each byte.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn hash(fill: impl Fn(&mut Fingerprint) -> &mut Fingerprint) -> String {
+        let mut fingerprint = Fingerprint::new();
+        fill(&mut fingerprint);
+        fingerprint.finish().unwrap()
+    }
+
+    #[test]
+    fn the_bytes_are_lengths_names_and_values() {
+        let want = Sha256::digest(b"\x02\0\0\0\0\0\0\0id\x03\0\0\0\0\0\0\0abc");
+        assert_eq!(hash(|all| all.add("id", "abc")), hexadecimal(&want));
+        // FIPS 180-2: the hash of nothing.
+        assert!(hash(|all| all).starts_with("e3b0c44298fc1c14"));
+    }
+
+    #[test]
+    fn no_two_lists_of_fields_are_alike() {
+        let all = [
+            hash(|all| all.add("a", "bc")),
+            hash(|all| all.add("ab", "c")),
+            hash(|all| all.add("a", "b").add("", "c")),
+            hash(|all| all.ids("a", &[1u32, 2])),
+            hash(|all| all.ids("a", &[1u32]).ids("a", &[2u32])),
+            hash(|all| all.number("a", 1)),
+            hash(|all| all.serialize("a", "bc")),
+            hash(|all| all.tensor("a", &Tensor::from_slice(&[1i64, 2]))),
+            hash(|all| all.tensor("a", &Tensor::from_slice(&[1i64, 2]).view([2, 1]))),
+            hash(|all| all.tensor("a", &Tensor::from_slice(&[1f64, 2.0]))),
+        ];
+        for (number, one) in all.iter().enumerate() {
+            assert!(all.iter().skip(number + 1).all(|other| other != one), "{number}");
+        }
+        assert_eq!(hash(|all| all.ids("a", &[1u32, 2])), hash(|all| all.ids("a", &[1i64, 2])));
+    }
+
+    #[test]
+    fn a_value_without_a_json_form_is_named() {
+        let mut fingerprint = Fingerprint::new();
+        let pairs = BTreeMap::from([(("en", "de"), 1)]);
+        fingerprint.serialize("pairs", &pairs).number("n", 1);
+        let error = fingerprint.finish().unwrap_err().to_string();
+        assert!(error.starts_with("fingerprint, field pairs: "), "{error}");
+    }
+}

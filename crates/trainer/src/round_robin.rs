@@ -1,0 +1,111 @@
+//! Which tasks a step trains: round-robin over the stage's slots.
+use serde::{Deserialize, Serialize};
+
+/// When the gradients of several tasks change the parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Updates {
+    /// After each batch, of whichever task: "sequentially at batch level" (Yuan et al. 2020, §4.3).
+    /// A step is a batch.
+    #[default]
+    Sequential,
+    /// Once a round, from the sum of the gradients of its batches. A step is a round.
+    Summed,
+}
+
+/// Which slots a step trains: in the order of the list, each with its batches of a round. A pure
+/// function of the step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoundRobin {
+    per_round: Vec<u64>,
+    updates: Updates,
+}
+
+impl RoundRobin {
+    pub(crate) fn new(per_round: Vec<u64>, updates: Updates) -> Self {
+        Self { per_round, updates }
+    }
+
+    /// Steps in a round.
+    fn round_steps(&self) -> u64 {
+        match self.updates {
+            Updates::Sequential => self.per_round.iter().sum::<u64>().max(1),
+            Updates::Summed => 1,
+        }
+    }
+
+    /// The steps in which the first slot has at least this many batches; complete rounds.
+    pub(crate) fn steps_for(&self, first_slot_batches: u64) -> u64 {
+        let first = self.per_round.first().copied().unwrap_or(1).max(1);
+        first_slot_batches.div_ceil(first) * self.round_steps()
+    }
+
+    /// The batches of a step, as (slot, number of the batch in its slot), in order.
+    pub(crate) fn batches(&self, step: u64) -> Vec<(usize, u64)> {
+        let (round, mut rest) = (step / self.round_steps(), step % self.round_steps());
+        let mut batches = Vec::new();
+        for (slot, &count) in self.per_round.iter().enumerate() {
+            match self.updates {
+                Updates::Summed => batches.extend((0..count).map(|k| (slot, round * count + k))),
+                Updates::Sequential if rest < count => return vec![(slot, round * count + rest)],
+                Updates::Sequential => rest -= count,
+            }
+        }
+        batches
+    }
+
+    /// Batches that a slot has in the first `steps` steps.
+    pub(crate) fn batches_before(&self, slot: usize, steps: u64) -> u64 {
+        let count = self.per_round.get(slot).copied().unwrap_or(0);
+        let (rounds, rest) = (steps / self.round_steps(), steps % self.round_steps());
+        let earlier: u64 = self.per_round.iter().take(slot).sum();
+        rounds * count + rest.saturating_sub(earlier).min(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_round_by_hand() {
+        let round_robin = RoundRobin::new(vec![2, 1, 3], Updates::Sequential);
+        let slots: Vec<_> = (0..12).flat_map(|step| round_robin.batches(step)).collect();
+        let round = |k: u64| {
+            [(0, 2 * k), (0, 2 * k + 1), (1, k), (2, 3 * k), (2, 3 * k + 1), (2, 3 * k + 2)]
+        };
+        assert_eq!(slots, [round(0), round(1)].concat());
+        let summed = RoundRobin::new(vec![2, 1, 3], Updates::Summed);
+        assert_eq!(summed.batches(1), round(1));
+        // Five batches of the first slot: three rounds.
+        assert_eq!((round_robin.steps_for(5), summed.steps_for(5)), (18, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn every_slot_counts_its_batches_without_a_gap(
+            per_round in proptest::collection::vec(1u64..5, 1..5),
+            summed in any::<bool>(),
+            steps in 0u64..60,
+        ) {
+            let updates = if summed { Updates::Summed } else { Updates::Sequential };
+            let round_robin = RoundRobin::new(per_round.clone(), updates);
+            let mut seen = vec![0; per_round.len()];
+            for step in 0..steps {
+                for (slot, number) in round_robin.batches(step) {
+                    prop_assert_eq!(number, seen[slot]);
+                    seen[slot] += 1;
+                }
+            }
+            for (slot, seen) in seen.iter().enumerate() {
+                prop_assert_eq!(round_robin.batches_before(slot, steps), *seen);
+            }
+            let least = round_robin.steps_for(steps);
+            prop_assert!(round_robin.batches_before(0, least) >= steps);
+            let round = if summed { 1 } else { per_round.iter().sum() };
+            prop_assert!(least == 0 || round_robin.batches_before(0, least - round) < steps);
+        }
+    }
+}

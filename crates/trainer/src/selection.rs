@@ -1,0 +1,370 @@
+//! Scores the model after every epoch and keeps the parameters of the best one.
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::{
+    Examples, Fingerprint, Result, Step, StepLosses, Task, TaskError, TensorMap, TrainError,
+};
+
+const SCORES: &str = "best_epoch.scores";
+const PREFIX: &str = "best_epoch.parameters.";
+
+/// One number for each development set, by its name.
+pub type Scores = BTreeMap<String, f64>;
+
+/// How the model is scored after an epoch, and which epoch is the best.
+pub struct Selection<'a> {
+    /// Names `choose`; part of the task's fingerprint.
+    pub rule: String,
+    /// The keys of every epoch's scores.
+    pub names: Vec<String>,
+    /// Scores the model as it is.
+    pub score: Box<dyn Fn() -> std::result::Result<Scores, TaskError> + 'a>,
+    /// The index of the best of all epochs so far. With one more epoch at the end, it may choose
+    /// that one or stay with its choice.
+    pub choose: Box<dyn Fn(&[Scores]) -> std::result::Result<usize, TaskError> + 'a>,
+}
+
+impl<'a> Selection<'a> {
+    /// Keeps the epoch with the highest score, the first of equals, on one development set.
+    ///
+    /// # Example
+    /// ```
+    /// use trainer::selection::{Scores, Selection};
+    ///
+    /// let selection = Selection::highest("dev", || Ok(81.5));
+    /// let epochs = [70.0, 81.5, 81.5].map(|f1| Scores::from([("dev".into(), f1)]));
+    /// assert_eq!((selection.choose)(&epochs)?, 1);
+    /// # Ok::<(), trainer::TaskError>(())
+    /// ```
+    pub fn highest(
+        name: impl Into<String>,
+        score: impl Fn() -> std::result::Result<f64, TaskError> + 'a,
+    ) -> Self {
+        let name = name.into();
+        let key = name.clone();
+        let choose = |epochs: &[Scores]| -> std::result::Result<usize, TaskError> {
+            let mut best: Option<(usize, f64)> = None;
+            for (epoch, scores) in epochs.iter().enumerate() {
+                let score = scores.values().next().copied().unwrap_or(f64::NAN);
+                if !score.is_finite() {
+                    return Err(format!("epoch {epoch}: the score is {score}").into());
+                }
+                if best.is_none_or(|(_, highest)| score > highest) {
+                    best = Some((epoch, score));
+                }
+            }
+            Ok(best.ok_or("no epoch")?.0)
+        };
+        Self {
+            rule: "highest".into(),
+            names: vec![name],
+            score: Box::new(move || Ok(Scores::from([(key.clone(), score()?)]))),
+            choose: Box::new(choose),
+        }
+    }
+}
+
+/// A task that scores the model after each epoch. Scores and the best parameters are in its state,
+/// so that a resumed run chooses as an uninterrupted one. Costs memory for one more copy of the
+/// parameters.
+///
+/// # Example
+/// ```no_run
+/// use tch::Tensor;
+/// use trainer::selection::{BestEpoch, Selection};
+/// use trainer::{Stage, Task, TrainConfig, fit};
+///
+/// fn train(
+///     stage: &Stage,
+///     parameters: &[(String, Tensor)],
+///     task: impl Task,
+///     dev_f1: impl Fn() -> f64,
+/// ) -> trainer::Result<()> {
+///     let selection = Selection::highest("dev", || Ok(dev_f1()));
+///     let mut task = BestEpoch::new(task, parameters, selection);
+///     fit(stage, &TrainConfig::default(), parameters, &mut task)?;
+///     let (best, scores) = task.finish()?;
+///     println!("epoch {} of {}: {:?}", best + 1, scores.len(), scores[best]);
+///     Ok(())
+/// }
+/// ```
+pub struct BestEpoch<'a, T> {
+    task: T,
+    parameters: Vec<(String, Tensor)>,
+    selection: Selection<'a>,
+    epochs: Vec<Scores>,
+    /// The chosen epoch and its parameters.
+    best: Option<(usize, Vec<(String, Tensor)>)>,
+}
+
+impl<'a, T: Task> BestEpoch<'a, T> {
+    /// Wraps `task`, which trains `parameters`. `selection.score` must not draw random numbers.
+    pub fn new(task: T, parameters: &[(String, Tensor)], mut selection: Selection<'a>) -> Self {
+        selection.names.sort();
+        let copy = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
+        let parameters = parameters.iter().map(copy).collect();
+        Self { task, parameters, selection, epochs: Vec::new(), best: None }
+    }
+
+    /// Call after training: gives the parameters the values of the best epoch. Returns the best
+    /// epoch's index and all epochs' scores.
+    ///
+    /// # Errors
+    /// [`TrainError::Selection`] if no epoch has ended.
+    pub fn finish(mut self) -> Result<(usize, Vec<Scores>)> {
+        let Some((best, values)) = self.best else {
+            return Err(refuse("epochs", "1 or more", "none; train first"));
+        };
+        no_grad(|| -> Result<()> {
+            for ((_, parameter), (_, value)) in self.parameters.iter_mut().zip(&values) {
+                parameter.f_copy_(value)?;
+            }
+            Ok(())
+        })?;
+        Ok((best, self.epochs))
+    }
+
+    fn choose(&self) -> std::result::Result<usize, TaskError> {
+        let chosen = (self.selection.choose)(&self.epochs)?;
+        if chosen < self.epochs.len() {
+            return Ok(chosen);
+        }
+        let (expected, got) = (format!("below {}", self.epochs.len()), chosen.to_string());
+        Err(refuse("the chosen epoch", expected, got).into())
+    }
+
+    fn score(&mut self) -> std::result::Result<(), TaskError> {
+        let scores = (self.selection.score)()?;
+        if !scores.keys().eq(&self.selection.names) {
+            let expected = format!("{:?}", self.selection.names);
+            let got = format!("{:?}", scores.keys().collect::<Vec<_>>());
+            return Err(refuse("names of scores", expected, got).into());
+        }
+        self.epochs.push(scores);
+        let (chosen, newest) = (self.choose()?, self.epochs.len() - 1);
+        let before = self.best.as_ref().map(|(best, _)| *best);
+        if chosen == newest {
+            let copy = |(name, parameter): &(String, Tensor)| {
+                Ok((name.clone(), parameter.f_detach_copy()?))
+            };
+            let values = no_grad(|| -> std::result::Result<Vec<_>, tch::TchError> {
+                self.parameters.iter().map(copy).collect()
+            })?;
+            self.best = Some((newest, values));
+        } else if before != Some(chosen) {
+            let expected = format!("{newest} or {}", before.unwrap_or(newest));
+            return Err(refuse("the chosen epoch", expected, chosen.to_string()).into());
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, stored: &TensorMap) -> std::result::Result<(), TaskError> {
+        let Some(scores) = stored.get(SCORES) else { return Ok(()) };
+        let rows = Vec::<Vec<f64>>::try_from(scores.f_to_kind(Kind::Double)?)?;
+        let names = &self.selection.names;
+        if rows.iter().any(|row| row.len() != names.len()) {
+            let (expected, got) = (format!("[_, {}]", names.len()), format!("{:?}", scores.size()));
+            return Err(refuse(SCORES, expected, got).into());
+        }
+        let named = |row: Vec<f64>| names.iter().cloned().zip(row).collect();
+        self.epochs = rows.into_iter().map(named).collect();
+        let value = |(name, parameter): &(String, Tensor)| {
+            let key = format!("{PREFIX}{name}");
+            let (expected, stored) = (format!("{:?}", parameter.size()), stored.get(&key));
+            match stored {
+                Some(tensor) if tensor.size() == parameter.size() => {
+                    Ok((name.clone(), tensor.f_to_device(parameter.device())?))
+                }
+                Some(tensor) => Err(refuse(key, expected, format!("{:?}", tensor.size()))),
+                None => Err(refuse(key, expected, "nothing")),
+            }
+        };
+        let values = self.parameters.iter().map(value).collect::<Result<_>>()?;
+        self.best = Some((self.choose()?, values));
+        Ok(())
+    }
+}
+
+fn refuse(
+    what: impl Into<String>,
+    expected: impl Into<String>,
+    got: impl Into<String>,
+) -> TrainError {
+    TrainError::Selection { what: what.into(), expected: expected.into(), got: got.into() }
+}
+
+impl<T: Task> Task for BestEpoch<'_, T> {
+    fn examples(&mut self) -> Examples<'_> {
+        self.task.examples()
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        self.task.fingerprint(fingerprint);
+        fingerprint
+            .add("selection", &self.selection.rule)
+            .serialize("scores", &self.selection.names);
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> std::result::Result<StepLosses, TaskError> {
+        self.task.losses(step)
+    }
+
+    fn epoch_ended(&mut self, epoch: u64) -> std::result::Result<(), TaskError> {
+        self.task.epoch_ended(epoch)?;
+        self.score()
+    }
+
+    fn state(&self) -> std::result::Result<Vec<(String, Tensor)>, TaskError> {
+        let mut state = self.task.state()?;
+        let Some((_, values)) = &self.best else { return Ok(state) };
+        let flat: Vec<f64> =
+            self.epochs.iter().flat_map(|scores| scores.values().copied()).collect();
+        let shape = [i64::try_from(self.epochs.len())?, -1];
+        state.push((SCORES.into(), Tensor::f_from_slice(&flat)?.f_view(shape)?));
+        let named =
+            |(name, value): &(String, Tensor)| (format!("{PREFIX}{name}"), value.shallow_clone());
+        state.extend(values.iter().map(named));
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &TensorMap) -> std::result::Result<(), TaskError> {
+        let (mut stored, mut inner) = (TensorMap::new(), TensorMap::new());
+        for (name, tensor) in state {
+            let ours = name == SCORES || name.starts_with(PREFIX);
+            let map = if ours { &mut stored } else { &mut inner };
+            map.insert(name.clone(), tensor.f_to_device(Device::Cpu)?);
+        }
+        self.take_over(&stored)?;
+        self.task.restore(&inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::{Environment, Stage, TrainConfig, fit};
+
+    /// Pulls one number towards 0.
+    struct Shrink(Tensor, Vec<usize>);
+
+    impl Task for Shrink {
+        fn examples(&mut self) -> Examples<'_> {
+            Examples::Indexed(&self.1)
+        }
+
+        fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+            fingerprint.add("task", "shrink");
+        }
+
+        fn losses(&mut self, _: &mut Step<'_>) -> std::result::Result<StepLosses, TaskError> {
+            Ok(StepLosses::single("square", self.0.f_square()?.f_sum(Kind::Float)?))
+        }
+    }
+
+    /// The first epoch whose English score is the highest.
+    fn by_english(epochs: &[Scores]) -> std::result::Result<usize, TaskError> {
+        let english: Vec<f64> = epochs.iter().map(|scores| scores["en"]).collect();
+        let highest = english.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Ok(english.iter().position(|&score| score == highest).unwrap())
+    }
+
+    /// The epoch chosen, the scores, and the value that is left, when training stops every so many
+    /// steps.
+    fn run(
+        interrupt_after: Option<u64>,
+        steps: Option<u64>,
+        calls: &RefCell<usize>,
+    ) -> (usize, Vec<Scores>, f64) {
+        let folder = tempfile::tempdir().unwrap();
+        // 3 batches an epoch.
+        let config = TrainConfig {
+            learning_rate: 0.1,
+            batch_size: 2,
+            epochs: 5,
+            steps,
+            weight_decay: 0.0,
+            checkpoint_steps: Some(1),
+            ..TrainConfig::default()
+        };
+        loop {
+            let weight = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
+            let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+            let watched = weight.shallow_clone();
+            // Best at a value that training passes through.
+            let score = move || {
+                *calls.borrow_mut() += 1;
+                let value: f64 = watched.double_value(&[0]);
+                Ok(Scores::from([("en".to_owned(), -(value - 1.3).abs()), ("de".into(), value)]))
+            };
+            let selection = Selection {
+                rule: "english".into(),
+                names: ["en", "de"].map(String::from).into(),
+                score: Box::new(score),
+                choose: Box::new(by_english),
+            };
+            let shrink = Shrink(weight.shallow_clone(), vec![1; 5]);
+            let mut task = BestEpoch::new(shrink, &parameters, selection);
+            let environment =
+                Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
+            let stage =
+                Stage::new("test", folder.path(), environment).interrupt_after(interrupt_after);
+            if fit(&stage, &config, &parameters, &mut task).unwrap().finished {
+                let (best, epochs) = task.finish().unwrap();
+                return (best, epochs, weight.double_value(&[0]));
+            }
+        }
+    }
+
+    #[test]
+    fn the_parameters_of_the_best_epoch_come_back() {
+        let calls = RefCell::new(0);
+        let (best, epochs, value) = run(None, None, &calls);
+        assert_eq!((epochs.len(), *calls.borrow()), (5, 5));
+        assert!(best > 0 && best < 4, "epoch {best} of {epochs:?}");
+        let english: Vec<f64> = epochs.iter().map(|scores| scores["en"]).collect();
+        assert!(english.iter().all(|score| *score <= english[best]));
+        assert_eq!(value, epochs[best]["de"]);
+    }
+
+    #[test]
+    fn an_interrupted_run_chooses_the_same() {
+        let calls = RefCell::new(0);
+        let complete = run(None, None, &calls);
+        for steps in [1, 2, 3, 4] {
+            let before = *calls.borrow();
+            assert_eq!(run(Some(steps), None, &calls), complete, "stopped every {steps} steps");
+            assert_eq!(*calls.borrow() - before, 5, "each epoch is scored once");
+        }
+    }
+
+    #[test]
+    fn an_epoch_that_the_stage_cuts_short_is_scored() {
+        let calls = RefCell::new(0);
+        let (_, epochs, _) = run(None, Some(7), &calls);
+        assert_eq!((epochs.len(), *calls.borrow()), (3, 3));
+    }
+
+    #[test]
+    fn a_rule_that_goes_back_is_refused() {
+        let weight = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
+        let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+        let back = |choices: [usize; 3]| {
+            let selection = Selection {
+                choose: Box::new(move |epochs| Ok(choices[epochs.len() - 1])),
+                ..Selection::highest("dev", || Ok(1.0))
+            };
+            let shrink = Shrink(weight.shallow_clone(), vec![1; 5]);
+            let mut task = BestEpoch::new(shrink, &parameters, selection);
+            let error = (0..3).find_map(|epoch| task.epoch_ended(epoch).err());
+            error.map(|error| error.to_string())
+        };
+        assert_eq!(back([0, 1, 1]), None);
+        let error = back([0, 1, 0]).unwrap();
+        assert_eq!(error, "best epoch: the chosen epoch: expected 2 or 1, got 0");
+        assert!(back([0, 2, 0]).unwrap().ends_with("expected below 2, got 2"));
+    }
+}

@@ -1,0 +1,57 @@
+//! One stage of training: its name, its folder, its machine.
+use std::path::PathBuf;
+
+use crate::Environment;
+
+/// Where a stage keeps its files and what it is called.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Shown in progress and errors.
+    pub name: String,
+    /// Holds `metrics.jsonl` and `checkpoints/`.
+    pub folder: PathBuf,
+    /// What bit-for-bit equality depends on beside seed and data.
+    pub environment: Environment,
+    interrupt_after: Option<u64>,
+}
+
+impl Stage {
+    /// A stage that keeps its files in `folder`, which is made where it does not exist.
+    ///
+    /// ```
+    /// use trainer::{Environment, Stage};
+    ///
+    /// let environment = Environment {
+    ///     threads: 2,
+    ///     device: "cpu".into(),
+    ///     float32_matmul: "highest".into(),
+    /// };
+    /// let stage = Stage::new("fine-tune", "runs/qa/fine-tune", environment);
+    /// assert_eq!(stage.checkpoints(), stage.folder.join("checkpoints"));
+    /// ```
+    pub fn new(
+        name: impl Into<String>,
+        folder: impl Into<PathBuf>,
+        environment: Environment,
+    ) -> Self {
+        let (name, folder) = (name.into(), folder.into());
+        Self { name, folder, environment, interrupt_after: None }
+    }
+
+    /// Stops after this many steps of a call, as an interruption would; for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn interrupt_after(self, steps: impl Into<Option<u64>>) -> Self {
+        Self { interrupt_after: steps.into(), ..self }
+    }
+
+    /// The folder of the stage's checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.folder.join("checkpoints")
+    }
+
+    /// The step after which this call stops, of a stage of `total` steps that goes on at `first`.
+    pub(crate) fn last_step(&self, first: u64, total: u64) -> u64 {
+        self.interrupt_after.map_or(total, |steps| total.min(first.saturating_add(steps)))
+    }
+}

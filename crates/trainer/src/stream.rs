@@ -1,0 +1,171 @@
+//! Examples that are read as training goes on, because they do not fit in memory.
+use rand_chacha::ChaCha8Rng;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Fingerprint, TaskError};
+
+/// Gives examples one by one, in the same order whenever an epoch starts with the same generator.
+pub trait ExampleSource {
+    /// One example.
+    type Example;
+    /// A place between two examples of an epoch; checkpoints hold it.
+    type Position: Serialize + DeserializeOwned;
+
+    /// Goes to the first example of an epoch, counted from 0. `rng` is the epoch's own generator,
+    /// for a source that draws an order.
+    ///
+    /// # Errors
+    /// If the source cannot be read.
+    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), TaskError>;
+
+    /// The next example of the epoch; `None` at its end.
+    ///
+    /// # Errors
+    /// If the example cannot be read.
+    fn next_example(&mut self) -> Result<Option<Self::Example>, TaskError>;
+
+    /// The place before the next example.
+    fn position(&self) -> Self::Position;
+
+    /// Goes to a place in the epoch that was started last.
+    ///
+    /// # Errors
+    /// If there is no such place.
+    fn seek(&mut self, position: Self::Position) -> Result<(), TaskError>;
+
+    /// Examples in an epoch, where known. Otherwise `TrainConfig::steps` must say how long training
+    /// takes.
+    fn examples(&self) -> Option<u64> {
+        None
+    }
+
+    /// Adds what decides the examples.
+    fn fingerprint(&self, fingerprint: &mut Fingerprint);
+}
+
+/// What the trainer asks of streamed examples, whatever their type; see [`ExampleStream`].
+pub trait BatchStream {
+    /// See [`ExampleSource::start_epoch`].
+    ///
+    /// # Errors
+    /// If the source cannot be read.
+    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), TaskError>;
+
+    /// Reads the next `size` examples of the epoch, fewer at its end, in place of the last batch.
+    ///
+    /// # Errors
+    /// If an example cannot be read.
+    fn next_batch(&mut self, size: usize) -> Result<StreamedBatch, TaskError>;
+
+    /// The place before the next batch, as JSON.
+    ///
+    /// # Errors
+    /// If it has no JSON form.
+    fn position(&self) -> Result<serde_json::Value, TaskError>;
+
+    /// Goes to a place in the epoch that was started last.
+    ///
+    /// # Errors
+    /// If there is no such place.
+    fn seek(&mut self, position: &serde_json::Value) -> Result<(), TaskError>;
+
+    /// Examples in an epoch, where known.
+    fn examples(&self) -> Option<u64>;
+}
+
+/// What a batch from a stream is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamedBatch {
+    /// The length in tokens of each example.
+    pub lengths: Vec<usize>,
+    /// Whether the epoch ends with this batch.
+    pub last: bool,
+}
+
+/// Examples from a source, a batch in memory at a time.
+///
+/// # Example
+/// ```
+/// use trainer::{BatchStream, ExampleStream, MemorySource, rng_for};
+///
+/// let sentences = MemorySource::new(vec!["a b c", "d e", "f"]);
+/// let mut stream = ExampleStream::new(sentences, |text: &&str| text.split(' ').count());
+/// stream.start_epoch(0, rng_for(1, "order", 0))?;
+/// let (first, second) = (stream.next_batch(2)?, stream.next_batch(2)?);
+/// assert!(!first.last && second.last);
+/// assert_eq!(first.lengths.iter().chain(&second.lengths).sum::<usize>(), 6);
+/// assert_eq!(stream.batch().len(), 1);
+/// # Ok::<(), trainer::TaskError>(())
+/// ```
+pub struct ExampleStream<S: ExampleSource> {
+    source: S,
+    tokens: Box<dyn Fn(&S::Example) -> usize>,
+    batch: Vec<S::Example>,
+    /// Read ahead, to know whether the epoch ends.
+    ahead: Option<S::Example>,
+    /// The place before `ahead`.
+    position: S::Position,
+}
+
+impl<S: ExampleSource> ExampleStream<S> {
+    /// `tokens` is the length of an example in tokens.
+    pub fn new(source: S, tokens: impl Fn(&S::Example) -> usize + 'static) -> Self {
+        let position = source.position();
+        Self { source, tokens: Box::new(tokens), batch: Vec::new(), ahead: None, position }
+    }
+
+    /// The examples of the current step; [`Step::batch`](crate::Step::batch) counts them from 0.
+    pub fn batch(&self) -> &[S::Example] {
+        &self.batch
+    }
+
+    /// Where the examples come from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Adds what decides the examples.
+    pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        self.source.fingerprint(fingerprint);
+    }
+
+    fn read_ahead(&mut self) -> Result<(), TaskError> {
+        self.position = self.source.position();
+        self.ahead = self.source.next_example()?;
+        Ok(())
+    }
+}
+
+impl<S: ExampleSource> BatchStream for ExampleStream<S> {
+    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), TaskError> {
+        self.batch.clear();
+        self.source.start_epoch(epoch, rng)?;
+        self.read_ahead()
+    }
+
+    fn next_batch(&mut self, size: usize) -> Result<StreamedBatch, TaskError> {
+        self.batch.clear();
+        while self.batch.len() < size {
+            let Some(example) = self.ahead.take() else { break };
+            self.batch.push(example);
+            self.read_ahead()?;
+        }
+        let lengths = self.batch.iter().map(|example| (self.tokens)(example)).collect();
+        Ok(StreamedBatch { lengths, last: self.ahead.is_none() })
+    }
+
+    fn position(&self) -> Result<serde_json::Value, TaskError> {
+        Ok(serde_json::to_value(&self.position)?)
+    }
+
+    fn seek(&mut self, position: &serde_json::Value) -> Result<(), TaskError> {
+        self.batch.clear();
+        self.source.seek(S::Position::deserialize(position)?)?;
+        self.read_ahead()
+    }
+
+    fn examples(&self) -> Option<u64> {
+        self.source.examples()
+    }
+}

@@ -1,0 +1,94 @@
+//! The tasks of a stage: name, batch size and turns of each.
+use crate::seed::seed_for;
+use crate::{Examples, Fingerprint, Result, Task, TrainConfig, TrainError};
+
+/// One task of a stage that trains several in turn, see [`fit_tasks`](crate::fit_tasks).
+pub struct TaskSlot<'a> {
+    /// Names its losses (`loss/<name>/<part>`), its tensors in checkpoints and its random draws;
+    /// without `/`, and no two alike.
+    pub name: String,
+    /// Its examples and losses. The models of all slots share the parameters that train.
+    pub task: &'a mut dyn Task,
+    /// Examples in a batch; absent: the stage's.
+    pub batch_size: Option<usize>,
+    /// Batches that it has in each round, one after the other; at least 1.
+    pub batches_per_round: u32,
+}
+
+impl<'a> TaskSlot<'a> {
+    /// A slot of one batch in each round, of the stage's size.
+    pub fn new(name: impl Into<String>, task: &'a mut dyn Task) -> Self {
+        Self { name: name.into(), task, batch_size: None, batches_per_round: 1 }
+    }
+
+    /// Examples in a batch of this slot.
+    pub(crate) fn size(&self, config: &TrainConfig) -> usize {
+        self.batch_size.unwrap_or(config.batch_size)
+    }
+}
+
+/// Refuses slots that cannot train, and names the first one's fault.
+pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()> {
+    let refuse = |key: String, value: &dyn std::fmt::Debug, rule: &str| {
+        Err(TrainError::Config { key, value: format!("{value:?}"), rule: rule.into() })
+    };
+    let names: Vec<String> = slots.iter().map(|slot| slot.name.clone()).collect();
+    if names.is_empty() {
+        return refuse("tasks".into(), &names, "must hold at least one task");
+    }
+    for (number, slot) in slots.iter_mut().enumerate() {
+        let key = |field: &str| format!("tasks[{number}].{field}");
+        let repeated = names.iter().take(number).any(|name| *name == slot.name);
+        // A single slot's name appears nowhere.
+        if names.len() > 1 && (repeated || slot.name.is_empty() || slot.name.contains('/')) {
+            let rule = "must be a name of its own, not empty, without \"/\"";
+            return refuse(key("name"), &slot.name, rule);
+        }
+        if slot.batch_size == Some(0) {
+            return refuse(key("batch_size"), &0, "must be 1 or more");
+        }
+        if slot.batches_per_round == 0 {
+            return refuse(key("batches_per_round"), &0, "must be 1 or more");
+        }
+        let empty = match slot.task.examples() {
+            Examples::Indexed(lengths) => lengths.is_empty(),
+            Examples::Streamed(stream) => stream.examples() == Some(0),
+        };
+        if empty {
+            return Err(TrainError::NoExamples { stage: label(stage, names.len(), &slot.name) });
+        }
+    }
+    Ok(())
+}
+
+/// What a slot is called in errors.
+pub(crate) fn label(stage: &str, slots: usize, name: &str) -> String {
+    if slots == 1 { stage.to_owned() } else { format!("{stage}, {name}") }
+}
+
+/// The seed of a slot's order and draws: the stage's own where it has one task.
+pub(crate) fn slot_seed(config: &TrainConfig, slots: usize, name: &str) -> u64 {
+    if slots == 1 {
+        config.seed
+    } else {
+        seed_for(config.seed, &format!("lane/{name}"), 0).cast_unsigned()
+    }
+}
+
+/// The stage's fingerprint: its settings but for bookkeeping, its slots and their tasks.
+pub(crate) fn stage_fingerprint(config: &TrainConfig, slots: &[TaskSlot<'_>]) -> Result<String> {
+    let mut stage = Fingerprint::new();
+    stage.serialize("config", &config.identity());
+    for slot in slots {
+        if slots.len() > 1 {
+            stage.add("slot", &slot.name);
+        }
+        let mut task = Fingerprint::new();
+        slot.task.fingerprint(&mut task);
+        stage
+            .number("batch_size", slot.size(config) as u64)
+            .number("batches_per_round", u64::from(slot.batches_per_round))
+            .add("task", task.finish()?);
+    }
+    stage.finish()
+}

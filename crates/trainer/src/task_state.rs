@@ -1,0 +1,243 @@
+//! One task of a stage while it trains.
+use serde::{Deserialize, Serialize};
+use torch_ext::TensorMap;
+
+use crate::seed::{rng_for, seed_for};
+use crate::task_slot::{label, slot_seed};
+use crate::{
+    Batches, Epoch, Examples, Result, Stage, Step, StepLosses, TaskError, TaskSlot, TrainConfig,
+    TrainError,
+};
+
+pub(crate) struct TaskState<'s, 't> {
+    slot: &'s mut TaskSlot<'t>,
+    order: Order,
+    batch_size: usize,
+    /// Batches in an epoch, where known.
+    per_epoch: Option<u64>,
+    seed: u64,
+    /// Batches in the stage.
+    pub(crate) total: u64,
+    /// Epochs that ended in the present step.
+    ended: Vec<u64>,
+    /// The slot's name and `/` where there are others.
+    prefix: String,
+    label: String,
+}
+
+/// Which examples come next.
+enum Order {
+    /// Batches of examples in memory, and those of the present epoch.
+    Indexed(Batches, Option<(u64, Epoch)>),
+    Streamed(StreamPlace),
+}
+
+/// Where a stream is, as a checkpoint holds it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct StreamPlace {
+    /// The epoch of the next batch.
+    pub epoch: u64,
+    /// Batches of that epoch that were read.
+    pub batches: u64,
+    /// The stream's position, where the epoch has begun.
+    pub position: Option<serde_json::Value>,
+}
+
+/// What a batch left beside its gradients.
+pub(crate) struct BatchLosses {
+    pub(crate) loss: f64,
+    pub(crate) parts: Vec<(String, f64)>,
+    pub(crate) tokens: u64,
+}
+
+/// The examples of a batch.
+struct Batch {
+    examples: Vec<usize>,
+    tokens: u64,
+}
+
+impl<'s, 't> TaskState<'s, 't> {
+    /// `slots` is the number of slots in the stage.
+    pub(crate) fn new(
+        stage: &Stage,
+        config: &TrainConfig,
+        slot: &'s mut TaskSlot<'t>,
+        slots: usize,
+    ) -> Self {
+        let seed = slot_seed(config, slots, &slot.name);
+        let batch_size = slot.size(config);
+        let (order, per_epoch) = match slot.task.examples() {
+            Examples::Indexed(lengths) => {
+                let batches = Batches::new(lengths, batch_size, config.bucket_batches, seed);
+                let per_epoch = batches.per_epoch().max(1);
+                (Order::Indexed(batches, None), Some(per_epoch))
+            }
+            Examples::Streamed(stream) => {
+                let per_epoch = stream.examples().map(|all| all.div_ceil(batch_size as u64).max(1));
+                (Order::Streamed(StreamPlace::default()), per_epoch)
+            }
+        };
+        let prefix = if slots == 1 { String::new() } else { format!("{}/", slot.name) };
+        let label = label(&stage.name, slots, &slot.name);
+        let (total, ended) = (0, Vec::new());
+        Self { slot, order, batch_size, per_epoch, seed, total, ended, prefix, label }
+    }
+
+    /// Batches in an epoch, where known.
+    pub(crate) fn per_epoch(&self) -> Option<u64> {
+        self.per_epoch
+    }
+
+    /// Passes over the examples after `batches` batches; of a stream of unknown length, those that
+    /// ended.
+    pub(crate) fn epochs(&self, batches: u64) -> f64 {
+        match (&self.order, self.per_epoch) {
+            (Order::Indexed(..), Some(per_epoch)) => batches as f64 / per_epoch as f64,
+            (Order::Streamed(place), Some(per_epoch)) => {
+                place.epoch as f64 + place.batches as f64 / per_epoch as f64
+            }
+            (Order::Streamed(place), None) => place.epoch as f64,
+            (Order::Indexed(..), None) => 0.0,
+        }
+    }
+
+    fn fail(&self, step: u64) -> impl Fn(TaskError) -> TrainError + use<> {
+        let stage = self.label.clone();
+        move |cause| TrainError::Task { stage: stage.clone(), step, cause }
+    }
+
+    /// Chooses or reads the examples of batch `number`.
+    fn next_batch(&mut self, step: u64, number: u64) -> Result<Batch> {
+        let fail = self.fail(step);
+        match &mut self.order {
+            Order::Indexed(batches, present) => {
+                let per_epoch = batches.per_epoch().max(1);
+                let (epoch, index) = (number / per_epoch, number % per_epoch);
+                if present.as_ref().is_none_or(|(known, _)| *known != epoch) {
+                    *present = Some((epoch, batches.epoch(epoch)));
+                }
+                let order = present.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                let examples = order.get(index).cloned().unwrap_or_default();
+                if (number + 1) % per_epoch == 0 {
+                    self.ended.push(epoch);
+                }
+                Ok(Batch { tokens: batches.tokens(&examples), examples })
+            }
+            Order::Streamed(place) => {
+                let Examples::Streamed(stream) = self.slot.task.examples() else {
+                    return Err(fail("examples() gave a stream before, and none now".into()));
+                };
+                if place.position.is_none() {
+                    let rng = rng_for(self.seed, "order", place.epoch);
+                    stream.start_epoch(place.epoch, rng).map_err(&fail)?;
+                }
+                let batch = stream.next_batch(self.batch_size).map_err(&fail)?;
+                if batch.lengths.is_empty() {
+                    return Err(TrainError::NoExamples { stage: self.label.clone() });
+                }
+                if batch.last {
+                    self.ended.push(place.epoch);
+                    *place = StreamPlace { epoch: place.epoch + 1, ..StreamPlace::default() };
+                } else {
+                    place.batches += 1;
+                    place.position = Some(stream.position().map_err(&fail)?);
+                }
+                let tokens = batch.lengths.iter().map(|&length| length as u64).sum();
+                Ok(Batch { examples: (0..batch.lengths.len()).collect(), tokens })
+            }
+        }
+    }
+
+    /// Adds the gradients of the slot's batch `number` to the parameters'; `step` is for errors.
+    pub(crate) fn backward(&mut self, step: u64, number: u64) -> Result<BatchLosses> {
+        let batch = self.next_batch(step, number)?;
+        tch::manual_seed(seed_for(self.seed, "torch", number));
+        let rng = rng_for(self.seed, "task", number);
+        let mut context = Step { batch: &batch.examples, number, total: self.total, rng };
+        let losses = self.slot.task.losses(&mut context).map_err(self.fail(step))?;
+        let tokens = losses.tokens.unwrap_or(batch.tokens);
+        let parts = self.parts(step, &losses)?;
+        let loss = self.finite(step, "loss", losses.total.f_double_value(&[])?)?;
+        if !losses.accumulated {
+            losses.total.f_backward()?;
+        }
+        Ok(BatchLosses { loss, parts, tokens })
+    }
+
+    fn parts(&self, step: u64, losses: &StepLosses) -> Result<Vec<(String, f64)>> {
+        let mut parts = Vec::with_capacity(losses.parts.len());
+        for (name, part) in &losses.parts {
+            let name = format!("loss/{}{name}", self.prefix);
+            let value = self.finite(step, &name, part.f_double_value(&[])?)?;
+            parts.push((name, value));
+        }
+        Ok(parts)
+    }
+
+    fn finite(&self, step: u64, what: &str, value: f64) -> Result<f64> {
+        if value.is_finite() {
+            return Ok(value);
+        }
+        Err(TrainError::NotFinite { stage: self.label.clone(), step, what: what.to_owned(), value })
+    }
+
+    /// Tells the task of the epochs that ended in this step, and of the one that the stage's end
+    /// cuts short.
+    pub(crate) fn end_epochs(&mut self, step: u64, batches: u64, stage_ends: bool) -> Result<()> {
+        let mut ended = std::mem::take(&mut self.ended);
+        if stage_ends {
+            ended.extend(match (&self.order, self.per_epoch) {
+                (Order::Streamed(place), _) => (place.batches > 0).then_some(place.epoch),
+                (Order::Indexed(..), Some(per_epoch)) => {
+                    (batches % per_epoch > 0).then_some(batches / per_epoch)
+                }
+                (Order::Indexed(..), None) => None,
+            });
+        }
+        for epoch in ended {
+            self.slot.task.epoch_ended(epoch).map_err(self.fail(step))?;
+        }
+        Ok(())
+    }
+
+    /// What the task keeps, under the slot's name where there are others.
+    pub(crate) fn state(&self, step: u64) -> Result<Vec<(String, tch::Tensor)>> {
+        let state = self.slot.task.state().map_err(self.fail(step))?;
+        let named =
+            state.into_iter().map(|(name, tensor)| (format!("{}{name}", self.prefix), tensor));
+        Ok(named.collect())
+    }
+
+    /// Where the task's stream is; `None` for examples in memory.
+    pub(crate) fn stream_place(&self) -> Option<StreamPlace> {
+        match &self.order {
+            Order::Indexed(..) => None,
+            Order::Streamed(place) => Some(place.clone()),
+        }
+    }
+
+    /// Gives the task its part of what all slots kept, and its stream the place.
+    pub(crate) fn restore(
+        &mut self,
+        state: &TensorMap,
+        stream: Option<&StreamPlace>,
+    ) -> std::result::Result<(), TaskError> {
+        let tensors: TensorMap = state
+            .iter()
+            .filter_map(|(name, tensor)| {
+                let name = name.strip_prefix(self.prefix.as_str())?;
+                Some((name.to_owned(), tensor.shallow_clone()))
+            })
+            .collect();
+        self.slot.task.restore(&tensors)?;
+        let Order::Streamed(place) = &mut self.order else { return Ok(()) };
+        *place = stream.cloned().ok_or("the place in the stream of examples is missing")?;
+        let Examples::Streamed(stream) = self.slot.task.examples() else { return Ok(()) };
+        if let Some(position) = &place.position {
+            stream.start_epoch(place.epoch, rng_for(self.seed, "order", place.epoch))?;
+            stream.seek(position)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! The training loop.
+use std::io::Write;
+use std::time::Instant;
+
+use tch::Tensor;
+
+use crate::checkpoint::remove_older;
+use crate::error::error_text;
+use crate::metrics::{MetricsWriter, PendingMeans, StepMetrics, last_loss};
+use crate::round_robin::RoundRobin;
+use crate::task_slot::{expect_slots, stage_fingerprint};
+use crate::task_state::TaskState;
+use crate::{
+    AdamW, Checkpoint, FitReport, LinearSchedule, Progress, Result, Stage, TaskSlot, TrainConfig,
+    TrainError,
+};
+
+/// A stage under way.
+pub(crate) struct Training<'a, 't> {
+    stage: &'a Stage,
+    config: &'a TrainConfig,
+    parameters: &'a [(String, Tensor)],
+    tasks: Vec<TaskState<'a, 't>>,
+    round_robin: RoundRobin,
+    optimizer: AdamW,
+    schedule: LinearSchedule,
+    fingerprint: String,
+    /// Steps in the stage.
+    total: u64,
+    state: LoopState,
+    metrics: MetricsWriter,
+    progress: Progress,
+}
+
+/// What changes from step to step, beside parameters, moments and tasks.
+struct LoopState {
+    step: u64,
+    tokens: u64,
+    pending: PendingMeans,
+    /// Mean loss of the last line of metrics; NaN before the first.
+    final_loss: f64,
+    /// Seconds of earlier parts of a resumed run.
+    seconds_before: f64,
+    start: Instant,
+}
+
+impl LoopState {
+    fn new(resumed: Option<Checkpoint>) -> Self {
+        let (start, final_loss) = (Instant::now(), f64::NAN);
+        match resumed {
+            None => {
+                let pending = PendingMeans::default();
+                Self { step: 0, tokens: 0, pending, final_loss, seconds_before: 0.0, start }
+            }
+            Some(Checkpoint { step, tokens, seconds, pending, pending_parts, .. }) => {
+                let pending = PendingMeans::new(pending, pending_parts);
+                Self { step, tokens, pending, final_loss, seconds_before: seconds, start }
+            }
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.start.elapsed().as_secs_f64()
+    }
+}
+
+impl<'a, 't> Training<'a, 't> {
+    /// Checks everything, and goes to the newest checkpoint where there is one.
+    pub(crate) fn start(
+        stage: &'a Stage,
+        config: &'a TrainConfig,
+        parameters: &'a [(String, Tensor)],
+        slots: &'a mut [TaskSlot<'t>],
+    ) -> Result<Self> {
+        config.validate()?;
+        expect_slots(&stage.name, slots)?;
+        std::fs::create_dir_all(&stage.folder)
+            .map_err(|error| TrainError::file(&stage.folder, error))?;
+        let mut optimizer = AdamW::new(parameters, config)?;
+        let fingerprint = stage_fingerprint(config, slots)?;
+        let per_round = slots.iter().map(|slot| u64::from(slot.batches_per_round)).collect();
+        let round_robin = RoundRobin::new(per_round, config.updates);
+        let count = slots.len();
+        let mut tasks: Vec<TaskState<'a, 't>> =
+            slots.iter_mut().map(|slot| TaskState::new(stage, config, slot, count)).collect();
+        let total = total_steps(config, &round_robin, &tasks)?;
+        for (number, task) in tasks.iter_mut().enumerate() {
+            task.total = round_robin.batches_before(number, total);
+        }
+        let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
+        let resumed = resume(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
+        let state = LoopState::new(resumed);
+        let metrics = MetricsWriter::open(&stage.folder.join("metrics.jsonl"), state.step)?;
+        let progress = Progress::new(&stage.name, total, state.step);
+        Ok(Self {
+            stage,
+            config,
+            parameters,
+            tasks,
+            round_robin,
+            optimizer,
+            schedule,
+            fingerprint,
+            total,
+            state,
+            metrics,
+            progress,
+        })
+    }
+
+    /// Trains to the end of the stage.
+    pub(crate) fn run(mut self) -> Result<FitReport> {
+        let last = self.stage.last_step(self.state.step, self.total);
+        while self.state.step < last {
+            let (factor, grad_norm) = self.run_step()?;
+            self.end_epochs()?;
+            self.log(factor, grad_norm)?;
+            self.checkpoint()?;
+        }
+        self.optimizer.clear_grads()?;
+        self.progress.finish();
+        let state = &self.state;
+        let mut final_loss = state.final_loss;
+        if final_loss.is_nan() {
+            final_loss = last_loss(self.metrics.path()).unwrap_or(f64::NAN);
+        }
+        Ok(FitReport {
+            steps: state.step,
+            tokens: state.tokens,
+            seconds: state.seconds(),
+            final_loss,
+            finished: state.step == self.total,
+        })
+    }
+
+    /// One update. Returns the factor on the learning rate and the gradients' norm.
+    fn run_step(&mut self) -> Result<(f64, f64)> {
+        let step = self.state.step;
+        self.optimizer.clear_grads()?;
+        for (slot, number) in self.round_robin.batches(step) {
+            let Some(task) = self.tasks.get_mut(slot) else { continue };
+            let batch = task.backward(step, number)?;
+            self.state.pending.add_batch(batch.loss, batch.parts);
+            self.state.tokens += batch.tokens;
+        }
+        let factor = self.schedule.factor(step);
+        let grad_norm = self.optimizer.step(factor)?;
+        if !grad_norm.is_finite() {
+            return Err(TrainError::NotFinite {
+                stage: self.stage.name.clone(),
+                step,
+                what: "gradient norm".into(),
+                value: grad_norm,
+            });
+        }
+        self.state.step += 1;
+        self.state.pending.end_step();
+        self.progress.update(self.state.step, self.state.pending.loss());
+        Ok((factor, grad_norm))
+    }
+
+    /// Tells the tasks of epochs that ended; before the checkpoint, which holds what that left.
+    fn end_epochs(&mut self) -> Result<()> {
+        let (step, stage_ends) = (self.state.step, self.state.step == self.total);
+        for (number, task) in self.tasks.iter_mut().enumerate() {
+            let batches = self.round_robin.batches_before(number, step);
+            task.end_epochs(step - 1, batches, stage_ends)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a line of metrics where one is due.
+    fn log(&mut self, factor: f64, grad_norm: f64) -> Result<()> {
+        let step = self.state.step;
+        if step % self.config.log_steps != 0 && step != self.total {
+            return Ok(());
+        }
+        let batches = self.round_robin.batches_before(0, step);
+        let pending = std::mem::take(&mut self.state.pending);
+        self.state.final_loss = pending.loss();
+        self.metrics.write(&StepMetrics {
+            step,
+            epoch: self.tasks.first().map_or(0.0, |task| task.epochs(batches)),
+            loss: pending.loss(),
+            parts: pending.means(),
+            learning_rate: self.config.learning_rate * factor,
+            grad_norm,
+            tokens: self.state.tokens,
+        })
+    }
+
+    /// Writes a checkpoint where one is due.
+    fn checkpoint(&self) -> Result<()> {
+        let step = self.state.step;
+        let due = self.config.checkpoint_steps.is_some_and(|every| step % every == 0);
+        if !due && step != self.total {
+            return Ok(());
+        }
+        let streams: Vec<_> = self.tasks.iter().map(TaskState::stream_place).collect();
+        let checkpoint = Checkpoint {
+            step,
+            tokens: self.state.tokens,
+            seconds: self.state.seconds(),
+            fingerprint: self.fingerprint.clone(),
+            environment: self.stage.environment.clone(),
+            pending: self.state.pending.losses(),
+            pending_parts: self.state.pending.parts().clone(),
+            streams: if streams.iter().any(Option::is_some) { streams } else { Vec::new() },
+        };
+        let mut tensors = Vec::new();
+        for task in &self.tasks {
+            tensors.extend(task.state(step)?);
+        }
+        let (folder, keep) = (self.stage.checkpoints(), self.config.keep_checkpoints);
+        checkpoint.save(&folder, self.parameters, &self.optimizer, &tensors, keep)
+    }
+}
+
+/// Steps of the stage: as many as the configuration says, or epochs of the first task.
+fn total_steps(
+    config: &TrainConfig,
+    round_robin: &RoundRobin,
+    tasks: &[TaskState<'_, '_>],
+) -> Result<u64> {
+    let per_epoch = tasks.first().and_then(TaskState::per_epoch);
+    match (config.steps, per_epoch) {
+        (Some(steps), _) => Ok(steps),
+        (None, Some(per_epoch)) => Ok(round_robin.steps_for(per_epoch * config.epochs)),
+        (None, None) => Err(TrainError::Config {
+            key: "steps".into(),
+            value: "none".into(),
+            rule: "must be set, since the stream of examples does not know how many it holds"
+                .into(),
+        }),
+    }
+}
+
+/// Loads the newest checkpoint into parameters, moments and tasks.
+fn resume(
+    stage: &Stage,
+    config: &TrainConfig,
+    parameters: &[(String, Tensor)],
+    optimizer: &mut AdamW,
+    tasks: &mut [TaskState<'_, '_>],
+    fingerprint: &str,
+) -> Result<Option<Checkpoint>> {
+    let folder = stage.checkpoints();
+    let Some((checkpoint, tensors)) =
+        Checkpoint::resume(&folder, parameters, optimizer, fingerprint)?
+    else {
+        return Ok(None);
+    };
+    for (number, task) in tasks.iter_mut().enumerate() {
+        let stream = checkpoint.streams.get(number).and_then(Option::as_ref);
+        task.restore(&tensors, stream)
+            .map_err(|error| checkpoint.damaged(&folder, &error_text(error.as_ref())))?;
+    }
+    remove_older(&folder, config.keep_checkpoints)?;
+    if checkpoint.environment != stage.environment {
+        // Nobody may be listening; training goes on.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{}: resumed under {:?}, begun under {:?}; results may differ in the last digits",
+            stage.name,
+            stage.environment,
+            checkpoint.environment
+        );
+    }
+    Ok(Some(checkpoint))
+}
