@@ -70,8 +70,7 @@ impl Args {
         }
         let stored = self.resume.as_ref().map(|folder| folder.join(crate::run::RECIPE));
         let path = self.recipe.clone().or(stored).unwrap_or_default();
-        let renamed: Vec<(&str, &str)> =
-            RUN_RENAMED.iter().chain(R::RENAMED).copied().collect();
+        let renamed: Vec<(&str, &str)> = RUN_RENAMED.iter().chain(R::RENAMED).copied().collect();
         let mut recipe: R = read_recipe(&path, &self.set, &renamed)?;
         if !self.models.is_empty() {
             let models = self.models.iter().map(|model| ModelArg::parse(model));

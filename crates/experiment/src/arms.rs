@@ -123,10 +123,7 @@ mod tests {
             assert!(listed(wrong).is_err(), "{wrong:?}");
         }
         let error = listed(&["contrl"]).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "run.arms: no arm is called \"contrl\" (arms: base, control, z-2, z-10)"
-        );
+        assert_eq!(error, "run.arms: no arm is called \"contrl\" (arms: base, control, z-2, z-10)");
     }
 
     #[test]

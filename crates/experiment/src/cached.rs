@@ -81,9 +81,8 @@ impl Records {
     fn of<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Self {
         let resolved = &cell.experiment.resolved;
         let is_arm = cell.recipe.arms().contains_key(cell.name);
-        let part = |part| {
-            resolved.cell(part, cell.seed, cell.name, is_arm, cell.variant.as_deref())
-        };
+        let part =
+            |part| resolved.cell(part, cell.seed, cell.name, is_arm, cell.variant.as_deref());
         Self {
             training: part(Part::Training),
             evaluation: part(Part::Evaluation),

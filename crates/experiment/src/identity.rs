@@ -50,8 +50,7 @@ impl Identity {
         }
         let names = self.files.keys().chain(current.files.keys()).collect();
         let file = first(names, &|file| self.files.get(file) == current.files.get(file))?;
-        let (stored, current) =
-            (self.files.contains_key(&file), current.files.contains_key(&file));
+        let (stored, current) = (self.files.contains_key(&file), current.files.contains_key(&file));
         Some(Difference::File { file, stored, current })
     }
 }

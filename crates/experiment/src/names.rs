@@ -51,10 +51,7 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// The known name with the fewest edits to `name`; the first of several.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
 }
 
