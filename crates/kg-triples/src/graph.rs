@@ -37,8 +37,9 @@ impl LabelKind {
 
 /// A set of triples with labels in several languages.
 ///
-/// It is kept in canonical order (ids sorted as text, triples sorted by head, relation, tail), so nothing made from it
-/// depends on the order of the lines of a file. The position of a triple in that order is its *fact number*.
+/// It is kept in canonical order (ids sorted as text, triples sorted by head, relation, tail), so
+/// nothing made from it depends on the order of the lines of a file. The position of a triple in
+/// that order is its *fact number*.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnowledgeGraph {
     /// Sorted; the position of an id is its interned form.
@@ -102,7 +103,28 @@ impl KnowledgeGraph {
         self.repeated
     }
 
-    /// The triples for which `keep` says yes, with the labels of their heads, relations and tails only.
+    /// The triples for which `keep` says yes, with the labels of their heads, relations and tails
+    /// only.
+    ///
+    /// ```
+    /// # let mut builder = kg_triples::GraphBuilder::default();
+    /// # let capitals =
+    /// #     [("Germany", "Berlin", "Deutschland"), ("France", "Paris", "Frankreich")];
+    /// # for (head, tail, de) in capitals {
+    /// #     builder.add_triple(head, "P36", tail)?;
+    /// #     for (id, language, label) in
+    /// #         [(head, "en", head), (head, "de", de), (tail, "en", tail), (tail, "de", tail)]
+    /// #     {
+    /// #         builder.add_label(id, language, label, kg_triples::LabelKind::Entity)?;
+    /// #     }
+    /// # }
+    /// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
+    /// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
+    /// # let graph = builder.build();
+    /// let germany = graph.filter(|triple| triple.head == "Germany");
+    /// assert_eq!((germany.len(), germany.label("Paris", "en")), (1, None));
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn filter(&self, mut keep: impl FnMut(Triple<'_>) -> bool) -> Self {
         let kept = self.triples.iter().copied().filter(|triple| keep(self.resolve(*triple)));
         self.subgraph(&kept.collect::<Vec<_>>(), |_| true)
@@ -216,11 +238,12 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Adds the label of `id` in `language`; the same label may be given again, also with the other kind.
+    /// Adds the label of `id` in `language`; the same label may be given again, also with the other
+    /// kind.
     ///
     /// # Errors
-    /// [`KgError::Value`] if the id or label is empty or holds a tab or line break, if `language` is no language code,
-    /// or if `id` has another label in `language`.
+    /// [`KgError::Value`] if the id or label is empty or holds a tab or line break, if `language`
+    /// is no language code, or if `id` has another label in `language`.
     pub fn add_label(
         &mut self,
         id: &str,

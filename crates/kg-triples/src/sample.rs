@@ -56,7 +56,8 @@ impl SampleConfig {
     }
 }
 
-/// What became of the triples of the graph; `read` is the sum of the three `without_…` and `available`.
+/// What became of the triples of the graph; `read` is the sum of the three `without_…` and
+/// `available`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SampleReport {
     /// Distinct triples of the graph.
@@ -77,15 +78,17 @@ pub struct SampleReport {
     pub english_relation_labels: usize,
 }
 
-/// Samples facts uniformly without replacement; returns their graph, with labels in `config.languages` only.
+/// Samples facts uniformly without replacement; returns their graph, with labels in
+/// `config.languages` only.
 ///
-/// A fact is taken for its ids: each gets a random rank from (seed, head, relation, tail) and the lowest ranks win. So
-/// the sample depends neither on the order of files nor on the text of labels, a smaller sample is part of a larger one,
-/// and samples for other languages share every fact that both allow.
+/// A fact is taken for its ids: each gets a random rank from (seed, head, relation, tail) and the
+/// lowest ranks win. So the sample depends neither on the order of files nor on the text of labels,
+/// a smaller sample is part of a larger one, and samples for other languages share every fact that
+/// both allow.
 ///
 /// # Errors
-/// [`KgError::Config`] without languages or with `count` 0, [`KgError::UnknownLanguage`], [`KgError::TooFew`] in strict
-/// mode, [`KgError::Empty`] if no triple has all labels.
+/// [`KgError::Config`] without languages or with `count` 0, [`KgError::UnknownLanguage`],
+/// [`KgError::TooFew`] in strict mode, [`KgError::Empty`] if no triple has all labels.
 ///
 /// ```
 /// use kg_triples::{GraphBuilder, LabelKind, SampleConfig, sample};
@@ -212,7 +215,8 @@ fn with_english_relations(
 /// A random number that depends on the seed and the three ids alone.
 fn rank(graph: &KnowledgeGraph, triple: [u32; 3], seed: u64) -> u64 {
     let fact = seed::hash(&triple.map(|id| graph.id_at(id)));
-    // Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that shows.
+    // Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that
+    // shows.
     let key = ChaCha8Rng::seed_from_u64(seed).next_u64();
     ChaCha8Rng::seed_from_u64(fact ^ key).next_u64()
 }

@@ -1,4 +1,5 @@
-//! Tab-separated files: one header, one row per line, no quoting (a quote is an ordinary character), exact line numbers.
+//! Tab-separated files: one header, one row per line, no quoting (a quote is an ordinary
+//! character), exact line numbers.
 use std::path::{Path, PathBuf};
 
 use crate::KgError;

@@ -1,4 +1,5 @@
-//! Knowledge phrases: the paper's example to the letter, thresholds, stop words, occurrences, equal numbers.
+//! Knowledge phrases: the paper's example to the letter, thresholds, stop words, occurrences, equal
+//! numbers.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 use kg_triples::phrases::{
     Document, Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments,

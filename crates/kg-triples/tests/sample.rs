@@ -72,7 +72,8 @@ fn every_fact_has_the_same_chance() {
             *drawn.entry(fact).or_default() += 1;
         }
     }
-    // Each count is binomial: 2000 draws at 5/20, so 500 with standard deviation 19.4; five of these on either side.
+    // Each count is binomial: 2000 draws at 5/20, so 500 with standard deviation 19.4; five of
+    // these on either side.
     assert_eq!(drawn.len(), 20);
     assert!(drawn.values().all(|count| (403..=597).contains(count)), "{drawn:?}");
 }

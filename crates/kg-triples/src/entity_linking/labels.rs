@@ -14,7 +14,8 @@ use crate::{KgError, Language};
 pub enum LabelCase {
     /// The label as it stands.
     Exact,
-    /// With a capital at its beginning too, as at the beginning of a sentence. The exact label of another entity wins.
+    /// With a capital at its beginning too, as at the beginning of a sentence. The exact label of
+    /// another entity wins.
     #[default]
     FirstLetter,
 }
@@ -65,9 +66,10 @@ pub struct LinkReport {
 
 /// Finds labels of entities in text: whole words, the longest at each place.
 ///
-/// Words are those of Unicode Standard Annex 29. There each Han character is a word, so Chinese labels match anywhere,
-/// as they must without spaces. Where writing joins a particle to a word, as Arabic does with the article, a label
-/// without it is no whole word and is not found. Text and labels should be in one Unicode normal form.
+/// Words are those of Unicode Standard Annex 29. There each Han character is a word, so Chinese
+/// labels match anywhere, as they must without spaces. Where writing joins a particle to a word, as
+/// Arabic does with the article, a label without it is no whole word and is not found. Text and
+/// labels should be in one Unicode normal form.
 ///
 /// ```
 /// use kg_triples::entity_linking::{LabelConfig, LabelMatcher};
@@ -126,7 +128,8 @@ impl LabelMatcher {
         Ok((Self { languages, config }, reports))
     }
 
-    /// The mentions in a text, which do not overlap, in order of position; none in a language without labels.
+    /// The mentions in a text, which do not overlap, in order of position; none in a language
+    /// without labels.
     pub fn mentions(&self, text: &str, language: Language) -> Vec<Mention> {
         self.languages.get(&language).map(|matcher| matcher.mentions(text)).unwrap_or_default()
     }

@@ -65,13 +65,30 @@ impl PhraseMiner {
 
     /// The phrases and passages of one query.
     ///
-    /// 1. Candidates: the query's n-grams of `min_words` to `max_words` units, w − n + 1 of each length n, the same one once.
+    /// 1. Candidates: the query's n-grams of `min_words` to `max_words` units, w − n + 1 of each
+    ///    length n, the same one once.
     /// 2. Stop words leave some out.
-    /// 3. A candidate stays if the titles that hold it as contiguous units are `title_fraction` of the first `titles` or more.
-    /// 4. Paragraphs (lines of the documents' texts) of `min_chars` or more that hold a phrase, with all its occurrences.
+    /// 3. A candidate stays if the titles that hold it as contiguous units are `title_fraction` of
+    ///    the first `titles` or more.
+    /// 4. Paragraphs (lines of the documents' texts) of `min_chars` or more that hold a phrase,
+    ///    with all its occurrences.
     ///
     /// # Errors
     /// [`KgError::Value`] if the language has no stop words and the rule asks for them.
+    ///
+    /// ```
+    /// use kg_triples::Language;
+    /// use kg_triples::phrases::{Document, PhraseConfig, PhraseMiner, QueryDocuments};
+    ///
+    /// let record = QueryDocuments {
+    ///     query: "history of the Bank of England".into(),
+    ///     language: Language::new("en")?,
+    ///     documents: vec![Document { title: "Bank of England".into(), text: String::new() }],
+    /// };
+    /// let mined = PhraseMiner::new(PhraseConfig::default())?.mine(&record)?;
+    /// assert_eq!(mined.phrases, [["bank", "of", "england"]]);
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn mine(&self, record: &QueryDocuments) -> Result<Mined, KgError> {
         let language = record.language;
         let units = self.config.units(language);
@@ -169,7 +186,8 @@ impl PhraseMiner {
     }
 }
 
-/// Every n-gram of these lengths, in order of position, the shorter first: `Σₙ max(0, w − n + 1)` of w words.
+/// Every n-gram of these lengths, in order of position, the shorter first: `Σₙ max(0, w − n + 1)`
+/// of w words.
 fn ngrams(words: &[Word], min: usize, max: usize) -> impl Iterator<Item = &[Word]> {
     (0..words.len()).flat_map(move |start| {
         (min..=max).filter_map(move |size| words.get(start..start.checked_add(size)?))
@@ -243,10 +261,10 @@ fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrence
 
 /// Mines all queries; the passages by language, in the order in which they were found.
 ///
-/// A passage that several queries lead to is one passage with all their phrases. With `equalise`, and with `most`,
-/// the passages that stay are those with the smallest numbers drawn for (seed, text): which ones stay depends neither on
-/// the order of the queries nor on the number of threads. Queries are read and looked at in blocks; the passages found are
-/// held in memory.
+/// A passage that several queries lead to is one passage with all their phrases. With `equalise`,
+/// and with `most`, the passages that stay are those with the smallest numbers drawn for (seed,
+/// text): which ones stay depends neither on the order of the queries nor on the number of threads.
+/// Queries are read and looked at in blocks; the passages found are held in memory.
 ///
 /// # Errors
 /// The first error of `records`; [`KgError::Value`] for a language without stop words.

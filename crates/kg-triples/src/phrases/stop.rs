@@ -6,7 +6,8 @@ use super::{StopRule, Word};
 use crate::input::Lines;
 use crate::{KgError, Language};
 
-/// Words that make no phrase by themselves. An entry may be of several words, as many are in Vietnamese and Chinese.
+/// Words that make no phrase by themselves. An entry may be of several words, as many are in
+/// Vietnamese and Chinese.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StopWords {
     entries: BTreeSet<Vec<String>>,
@@ -25,7 +26,8 @@ impl StopWords {
         Self { entries, longest }
     }
 
-    /// The list of the `stop-words` crate (Stopwords ISO) for a language, or for what stands before its first hyphen.
+    /// The list of the `stop-words` crate (Stopwords ISO) for a language, or for what stands before
+    /// its first hyphen.
     ///
     /// # Errors
     /// [`KgError::Value`] if there is none.
@@ -44,8 +46,8 @@ impl StopWords {
     /// Reads a file of one entry a line; blank lines and those that begin with `#` say nothing.
     ///
     /// # Errors
-    /// [`KgError::Io`] if it cannot be read; [`KgError::Row`] naming a line that is not UTF-8; [`KgError::Empty`] without
-    /// an entry.
+    /// [`KgError::Io`] if it cannot be read; [`KgError::Row`] naming a line that is not UTF-8;
+    /// [`KgError::Empty`] without an entry.
     pub fn read(path: impl AsRef<Path>, units: Units) -> Result<Self, KgError> {
         let path = path.as_ref();
         let mut lines = Lines::open(path)?;

@@ -8,7 +8,8 @@ pub enum Units {
     /// Words of Unicode Standard Annex 29, where each Han character is one.
     #[default]
     Words,
-    /// Letters one by one (extended grapheme clusters), for writing without spaces; words and numbers in ASCII stay whole.
+    /// Letters one by one (extended grapheme clusters), for writing without spaces; words and
+    /// numbers in ASCII stay whole.
     Characters,
 }
 
@@ -25,9 +26,9 @@ pub struct Word {
 
 /// The units of a text in order, without what stands between them.
 ///
-/// Punctuation and white space belong to no unit, and an apostrophe divides (`Washington's` is `washington`, `s`;
-/// `l'homme` is `l`, `homme`), so that a name is found whatever is attached to it. Nothing else is normalised: texts
-/// should be in one Unicode normal form.
+/// Punctuation and white space belong to no unit, and an apostrophe divides (`Washington's` is
+/// `washington`, `s`; `l'homme` is `l`, `homme`), so that a name is found whatever is attached to
+/// it. Nothing else is normalised: texts should be in one Unicode normal form.
 ///
 /// ```
 /// use kg_triples::phrases::{Units, words};
@@ -35,7 +36,8 @@ pub struct Word {
 /// let found = words("George Washington's 3.5 km: 櫻桃樹", Units::Words);
 /// let found: Vec<_> = found.iter().map(|word| (word.text.as_str(), word.start)).collect();
 /// assert_eq!(found, [
-///     ("george", 0), ("washington", 7), ("s", 18), ("3.5", 20), ("km", 24), ("櫻", 28), ("桃", 29), ("樹", 30),
+///     ("george", 0), ("washington", 7), ("s", 18), ("3.5", 20), ("km", 24),
+///     ("櫻", 28), ("桃", 29), ("樹", 30),
 /// ]);
 /// ```
 pub fn words(text: &str, units: Units) -> Vec<Word> {

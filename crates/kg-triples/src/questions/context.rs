@@ -27,8 +27,8 @@ impl<'g> FactPool<'g> {
         &self.all
     }
 
-    /// `count` facts, the target first, then up to `same_relation` with its relation, the rest of any relation;
-    /// `None` if there are not enough that go together.
+    /// `count` facts, the target first, then up to `same_relation` with its relation, the rest of
+    /// any relation; `None` if there are not enough that go together.
     pub(super) fn choose(
         &self,
         target: [u32; 3],
@@ -86,8 +86,8 @@ impl<'g> Chosen<'g> {
         }
     }
 
-    /// The head is not the target's under any name, the tail is new, no label is both a head and a tail, and nothing is
-    /// said twice about one head and relation.
+    /// The head is not the target's under any name, the tail is new, no label is both a head and a
+    /// tail, and nothing is said twice about one head and relation.
     fn fits(&self, fact: [u32; 3]) -> bool {
         let Some((head, tail)) = self.labels(fact) else { return false };
         let other_head = names(self.pool.graph, fact[0])

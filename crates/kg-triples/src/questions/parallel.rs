@@ -6,10 +6,11 @@ use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, none
 use super::template::TemplateSet;
 use crate::{KgError, KnowledgeGraph, Language};
 
-/// Makes the items of one split with the same facts, drawn labels and order in each of `context_languages`: a set for each, whose
-/// ids are translations of each other. What is told is decided in `config.context_language`, as by
-/// [`build_questions`](super::build_questions); items that some language has no words for, or tells with one label for two
-/// entities, are left out of all sets.
+/// Makes the items of one split with the same facts, drawn labels and order in each of
+/// `context_languages`: a set for each, whose ids are translations of each other. What is told is
+/// decided in `config.context_language`, as by [`build_questions`](super::build_questions); items
+/// that some language has no words for, or tells with one label for two entities, are left out of
+/// all sets.
 ///
 /// # Errors
 /// As [`build_questions`](super::build_questions).

@@ -21,9 +21,11 @@ use crate::{KgError, KnowledgeGraph, Language, Sequence};
 pub struct DropReport {
     /// An element has no label in its language.
     pub missing_label: usize,
-    /// A label has no tokens or holds a special token such as `<mask>`, or a masked one holds `<unk>`.
+    /// A label has no tokens or holds a special token such as `<mask>`, or a masked one holds
+    /// `<unk>`.
     pub unusable_label: usize,
-    /// A masked entity has more sub-tokens than [`Masking::Single`] or [`Masking::FixedLength`] allow.
+    /// A masked entity has more sub-tokens than [`Masking::Single`] or [`Masking::FixedLength`]
+    /// allow.
     pub entity_too_long: usize,
     /// Longer than `max_length`.
     pub sequence_too_long: usize,
@@ -112,16 +114,47 @@ pub fn build_sequences(
     build_sequences_for_pairs(graph, &[(pair.0.into(), pair.1.into())], config, tokenizer)
 }
 
-/// Builds the sequences of all triples of `graph` for every pair, shuffled together (*Bridging the Language Gap*,
-/// sections III-A and III-B); the same for any number of threads.
+/// Builds the sequences of all triples of `graph` for every pair, shuffled together (*Bridging the
+/// Language Gap*, sections III-A and III-B); the same for any number of threads.
 ///
-/// Head, relation and tail are encoded one by one, each as the beginning of a word, so that masked spans are exact.
-/// Each pair gives its own monolingual sequences: those of a language in two pairs come twice.
+/// Head, relation and tail are encoded one by one, each as the beginning of a word, so that masked
+/// spans are exact. Each pair gives its own monolingual sequences: those of a language in two pairs
+/// come twice.
 ///
 /// # Errors
-/// [`KgError::Config`] for a value out of its range, without pairs, for a pair of one language, and where `mix_weights`
-/// ask for a kind of which nothing is left; [`KgError::UnknownLanguage`]; [`KgError::Tokenizer`] if a special token is
-/// missing or a label cannot be encoded.
+/// [`KgError::Config`] for a value out of its range, without pairs, for a pair of one language, and
+/// where `mix_weights` ask for a kind of which nothing is left; [`KgError::UnknownLanguage`];
+/// [`KgError::Tokenizer`] if a special token is missing or a label cannot be encoded.
+///
+/// ```
+/// use kg_triples::sequence::SequenceConfig;
+/// use kg_triples::{KgError, build_sequences_for_pairs};
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+/// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
+/// # let mut builder = kg_triples::GraphBuilder::default();
+/// # let capitals =
+/// #     [("Germany", "Berlin", "Deutschland"), ("France", "Paris", "Frankreich")];
+/// # for (head, tail, de) in capitals {
+/// #     builder.add_triple(head, "P36", tail)?;
+/// #     for (id, language, label) in
+/// #         [(head, "en", head), (head, "de", de), (tail, "en", tail), (tail, "de", tail)]
+/// #     {
+/// #         builder.add_label(id, language, label, kg_triples::LabelKind::Entity)?;
+/// #     }
+/// # }
+/// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
+/// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
+/// # let graph = builder.build();
+/// let pairs = [("en".into(), "de".into()), ("de".into(), "en".into())];
+/// let config = SequenceConfig { seed: 7, ..SequenceConfig::default() };
+/// let (sequences, report) = build_sequences_for_pairs(&graph, &pairs, &config, &tokenizer)?;
+/// assert_eq!(sequences.len(), report.facts * report.pairs * report.forms);
+///
+/// let error = build_sequences_for_pairs(&graph, &[], &config, &tokenizer).unwrap_err();
+/// assert!(matches!(error, KgError::Config { key: "pairs", .. }));
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub fn build_sequences_for_pairs(
     graph: &KnowledgeGraph,
     pairs: &[(String, String)],
@@ -342,8 +375,8 @@ impl Draft {
     }
 }
 
-/// Drops sequences from the end of the shuffled list until the kinds stand in the proportion of `weights`, keeping as
-/// many as possible.
+/// Drops sequences from the end of the shuffled list until the kinds stand in the proportion of
+/// `weights`, keeping as many as possible.
 fn weigh(
     sequences: &mut Vec<Sequence>,
     weights: [f64; 3],
