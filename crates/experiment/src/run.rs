@@ -48,11 +48,33 @@ impl<R: Recipe> Experiment<R> {
         let run_folder = RunFolder::lock(&folder)?;
         let resolved = Resolved::new(&recipe)?;
         run_folder.enter(R::NAME, &resolved.shared())?;
-        let path = folder.join(RECIPE);
-        let text = toml::to_string_pretty(&recipe).map_err(|error| Error::content(&path, error))?;
-        write_text(&path, &text)?;
         let inputs_checked = Flag::new(false);
-        Ok(Self { recipe, folder, runtime, resolved, inputs_checked, _folder: run_folder })
+        let experiment =
+            Self { recipe, folder, runtime, resolved, inputs_checked, _folder: run_folder };
+        experiment.cells()?.iter().try_for_each(expect_fit)?;
+        let path = experiment.dir(RECIPE);
+        let text = toml::to_string_pretty(&experiment.recipe);
+        write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
+        Ok(experiment)
+    }
+
+    /// The cell of each seed, arm and variant, in this order.
+    fn cells(&self) -> Result<Vec<Cell<'_, R>>> {
+        let mut cells = Vec::new();
+        for &seed in self.seeds() {
+            for name in self.arms() {
+                let arm = self.recipe.arms().get(name).ok_or_else(|| {
+                    Error::setting(format!("run.arms: {name}"), "the recipe has no such arm")
+                })?;
+                let variants = self.recipe.variants(name);
+                if variants.is_empty() {
+                    cells.push(Cell::new(self, seed, name, arm, None));
+                }
+                let of_arm = variants.into_iter();
+                cells.extend(of_arm.map(|variant| Cell::new(self, seed, name, arm, Some(variant))));
+            }
+        }
+        Ok(cells)
     }
 
     /// The path of this name in the run folder.
@@ -84,8 +106,7 @@ impl<R: Recipe> Experiment<R> {
     ///   called again, without training, when a key or file of [`Recipe::EVALUATION`] has changed.
     ///
     /// # Errors
-    /// [`Error::AnotherRecipe`] before anything is computed, if a cell comes from another recipe or
-    /// other inputs; [`Error::Cell`] for what the two functions return; [`Error::File`] or
+    /// [`Error::Cell`] for what the two functions return; [`Error::File`] or
     /// [`Error::Content`] for a record that cannot be written or read.
     pub fn each<T, E>(
         &self,
@@ -96,20 +117,7 @@ impl<R: Recipe> Experiment<R> {
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        let mut cells = Vec::new();
-        for &seed in self.seeds() {
-            for name in self.arms() {
-                let arm = self.recipe.arms().get(name).ok_or_else(|| {
-                    Error::setting(format!("run.arms: {name}"), "the recipe has no such arm")
-                })?;
-                let variants = self.recipe.variants(name).into_iter().map(Some);
-                let variants: Vec<Option<String>> = variants.collect();
-                let variants = if variants.is_empty() { vec![None] } else { variants };
-                let of_arm = variants.into_iter();
-                cells.extend(of_arm.map(|variant| Cell::new(self, seed, name, arm, variant)));
-            }
-        }
-        self.compute_all(cells, train, evaluate)
+        self.compute_all(self.cells()?, train, evaluate)
     }
 
     /// As [`each`](Self::each), for a part that all arms of a seed share, such as a first stage of
@@ -117,7 +125,8 @@ impl<R: Recipe> Experiment<R> {
     /// the results is `name`.
     ///
     /// # Errors
-    /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name.
+    /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name; [`Error::AnotherRecipe`]
+    /// before anything is computed, if a part comes from another recipe or other inputs.
     pub fn each_seed<T, E>(
         &self,
         name: &str,
