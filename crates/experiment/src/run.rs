@@ -16,9 +16,9 @@ pub(crate) const RECIPE: &str = "recipe.toml";
 
 /// A recipe in its run folder, which belongs to this process until this is dropped.
 ///
-/// The folder holds `run.json` (whose run it is), `recipe.toml` (every key with the value in force),
-/// and for each cell `seed-<seed>/<arm>[/<variant>]` with `trained.json`, `result.json`, what the
-/// recipe writes there, and a folder for each stage of training.
+/// The folder holds `run.json` (whose run it is), `recipe.toml` (every key with the value in
+/// force), and for each cell `seed-<seed>/<arm>[/<variant>]` with `trained.json`, `result.json`,
+/// what the recipe writes there, and a folder for each stage of training.
 pub struct Experiment<R: Recipe> {
     /// The recipe; `run.arms` holds the selected arms.
     pub recipe: R,
@@ -36,8 +36,8 @@ impl<R: Recipe> Experiment<R> {
     /// same.
     ///
     /// # Errors
-    /// If the recipe cannot be used, an input is missing, or the folder holds something else, or is in
-    /// use. Nothing in the folder is changed then.
+    /// If the recipe cannot be used, an input is missing, or the folder holds something else, or is
+    /// in use. Nothing in the folder is changed then.
     pub fn open(mut recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
         select_arms(&mut recipe, &[])?;
@@ -121,12 +121,13 @@ impl<R: Recipe> Experiment<R> {
     }
 
     /// As [`each`](Self::each), for a part that all arms of a seed share, such as a first stage of
-    /// training. Its folder is `seed-<seed>/<name>`; cells find it with [`Cell::seed_dir`]. `arm` of
-    /// the results is `name`.
+    /// training. Its folder is `seed-<seed>/<name>`; cells find it with [`Cell::seed_dir`]. `arm`
+    /// of the results is `name`.
     ///
     /// # Errors
-    /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name; [`Error::AnotherRecipe`]
-    /// before anything is computed, if a part comes from another recipe or other inputs.
+    /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name;
+    /// [`Error::AnotherRecipe`] before anything is computed, if a part comes from another recipe or
+    /// other inputs.
     pub fn each_seed<T, E>(
         &self,
         name: &str,
@@ -170,8 +171,8 @@ impl<R: Recipe> Experiment<R> {
         Ok(())
     }
 
-    /// Writes `table.md` and `summary.json`, and prints the table, `remarks` (empty: none) and where
-    /// everything is.
+    /// Writes `table.md` and `summary.json`, and prints the table, `remarks` (empty: none) and
+    /// where everything is.
     ///
     /// # Errors
     /// If a file cannot be written.
