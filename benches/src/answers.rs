@@ -1,4 +1,5 @@
-//! Hard learning and answer-aware contrastive learning beside loops over candidates, rows and spans.
+//! Hard learning and answer-aware contrastive learning beside loops over candidates, rows and
+//! spans.
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -88,10 +89,10 @@ impl HardInputs {
     /// Ours: one softmax, all candidates gathered. Forward and backward; the loss.
     fn at_once(&self, weighting: HardLearningWeighting) -> Result<f64> {
         let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
-        let ell = span_log_probs(start, end, starts, ends, None, Checks::Shapes)?;
+        let log_probs = span_log_probs(start, end, starts, ends, None, Checks::Shapes)?;
         let config = HardLearningConfig { weighting, ..Default::default() };
         self.backward(
-            hard_learning(&ell, &self.valid, None, Some(&self.theta), &config)?,
+            hard_learning(&log_probs, &self.valid, None, Some(&self.theta), &config)?,
             weighting,
         )
     }
@@ -108,12 +109,12 @@ impl HardInputs {
             };
             columns.push(loss(start, starts)?.f_add(&loss(end, ends)?)?.f_neg()?);
         }
-        let ell = Tensor::f_stack(&columns, 1)?;
+        let log_probs = Tensor::f_stack(&columns, 1)?;
         let loss = if weighting == HardLearningWeighting::Mml {
-            ell.f_logsumexp(1, false)?
+            log_probs.f_logsumexp(1, false)?
         } else {
             let weights = self.theta.f_softmax(0, None)?;
-            ell.f_mul(&weights)?.f_sum_dim_intlist(1, false, None::<Kind>)?
+            log_probs.f_mul(&weights)?.f_sum_dim_intlist(1, false, None::<Kind>)?
         };
         self.backward(loss.f_neg()?.f_mean(None::<Kind>)?, weighting)
     }
@@ -200,7 +201,8 @@ impl ContrastInputs {
         self.contrast(&stack(&questions)?, &stack(&right)?, &stack(&wrong)?)
     }
 
-    /// Every mean as a row of a matrix times the hidden states, once to choose and once for the gradient.
+    /// Every mean as a row of a matrix times the hidden states, once to choose and once for the
+    /// gradient.
     fn averaging_matrix(&self) -> Result<f64> {
         let (batch, _) = self.valid.size2()?;
         let [starts, ends] = &self.spans;

@@ -1,4 +1,5 @@
-//! InfoNCE in both directions against a queue: streamed, as XLM-K's released code does it, and with a ring in place.
+//! InfoNCE in both directions against a queue: streamed, as XLM-K's released code does it, and with
+//! a ring in place.
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -39,7 +40,8 @@ fn case(size: i64) -> Result<Case> {
     })
 }
 
-/// Both directions' products with the queue, there and back, by torch's default kernel, into memory that is there.
+/// Both directions' products with the queue, forward and backward, by torch's default kernel, into
+/// allocated memory.
 fn products(size: i64) -> Step {
     let memory = std::cell::OnceCell::new();
     Step::new("products with the queue", move || {
@@ -52,15 +54,16 @@ fn products(size: i64) -> Step {
                 matrix(2 * BATCH, WIDTH)?,
             ]);
         }
-        if let Some([seekers, queue, similarities, gradient]) = memory.get() {
-            let _ = seekers.f_mm_out(similarities, &queue.f_tr()?)?;
+        if let Some([anchors, queue, similarities, gradient]) = memory.get() {
+            let _ = anchors.f_mm_out(similarities, &queue.f_tr()?)?;
             let _ = similarities.f_mm_out(gradient, queue)?;
         }
         Ok(0.0)
     })
 }
 
-/// Random queries, keys and queue. Keys are pushed into a second queue, so that every step sees the same numbers.
+/// Random queries, keys and queue. Keys are pushed into a second queue, so that every step sees the
+/// same numbers.
 struct Inputs {
     query: Tensor,
     key: Tensor,
@@ -99,13 +102,14 @@ impl Inputs {
         self.backward(loss)
     }
 
-    /// The released code's steps: candidates side by side, once per direction; a new queue from the old one.
+    /// The released code's steps: all candidates at once, for each direction; a new queue from the
+    /// old one.
     fn released(&self) -> Result<f64> {
         let queue = normalise(&self.rows)?;
         let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
-        let one = |own: &Tensor, other: &Tensor| -> Result<Tensor> {
-            let candidates = Tensor::f_cat(&[own, other, &queue], 0)?;
-            let logits = own.f_matmul(&candidates.f_tr()?)?.f_div_scalar(TEMPERATURE)?;
+        let one = |anchors: &Tensor, others: &Tensor| -> Result<Tensor> {
+            let candidates = Tensor::f_cat(&[anchors, others, &queue], 0)?;
+            let logits = anchors.f_matmul(&candidates.f_tr()?)?.f_div_scalar(TEMPERATURE)?;
             let diagonal = Tensor::f_eye(BATCH, (Kind::Bool, Device::Cpu))?;
             let rest =
                 Tensor::f_zeros([BATCH, logits.size2()?.1 - BATCH], (Kind::Bool, Device::Cpu))?;
@@ -121,14 +125,15 @@ impl Inputs {
         self.backward(loss)
     }
 
-    /// A ring written in place that holds normalised keys, so no copy of the queue is made; all similarities side by side.
+    /// A ring of normalised keys that is written in place, so no copy of the queue is made; all
+    /// similarities at once.
     fn ring(&self) -> Result<f64> {
         let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
-        let seekers = Tensor::f_cat(&[&query, &key], 0)?;
-        let in_batch = seekers.f_matmul(&seekers.f_tr()?)?;
+        let anchors = Tensor::f_cat(&[&query, &key], 0)?;
+        let in_batch = anchors.f_matmul(&anchors.f_tr()?)?;
         let itself = Tensor::f_eye(2 * BATCH, (Kind::Bool, Device::Cpu))?;
         let in_batch = in_batch.f_masked_fill(&itself, f64::NEG_INFINITY)?;
-        let queued = seekers.f_matmul(&self.normalised.f_tr()?)?;
+        let queued = anchors.f_matmul(&self.normalised.f_tr()?)?;
         let logits = Tensor::f_cat(&[in_batch, queued], 1)?.f_div_scalar(TEMPERATURE)?;
         let rows = Tensor::f_arange(2 * BATCH, (Kind::Int64, Device::Cpu))?;
         let labels = rows.f_add_scalar(BATCH)?.f_remainder(2 * BATCH)?;

@@ -1,4 +1,5 @@
-//! Lets the binaries and tests of this package find libtorch at run time, where the feature `xlmr` links it.
+//! Lets the binaries and tests of this package find libtorch at run time, where the feature `xlmr`
+//! links it.
 fn main() {
     // Set by torch-sys for its direct dependents; absent without the feature.
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");

@@ -172,11 +172,10 @@ impl Method<'_> {
             name,
         )?;
         let scores = matrix
-            .cells
-            .iter()
-            .map(|((context, question), cell)| Scored {
-                context: *context,
-                question: *question,
+            .cells()
+            .map(|(context, question, cell)| Scored {
+                context,
+                question,
                 f1: cell.f1,
                 em: cell.em,
                 questions: cell.questions,

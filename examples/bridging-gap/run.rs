@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use examples::machine::Machine;
-use examples::results::{ArmSummary, Measured, Summary, mean_sd, write_json, write_text};
-use mlqa_eval::{Cell, Language, Matrix, table_one};
+use examples::results::{ArmSummary, Measured, Summary, write_json, write_text};
+use mlqa_eval::{Cell, Language, Matrix, Spread, table_one};
 use serde::{Deserialize, Serialize};
 use trainer::Stage;
 
@@ -102,7 +102,7 @@ impl Run {
                 let question: Language = language.parse()?;
                 let cells: Vec<(f64, f64)> = per_seed
                     .iter()
-                    .filter_map(|matrix| matrix.get(Language::En, question))
+                    .filter_map(|matrix| matrix.get(Language::EN, question))
                     .map(|cell| (cell.f1, cell.em))
                     .collect();
                 scores.insert(language.clone(), Measured::over(&cells));
@@ -110,13 +110,13 @@ impl Run {
             scores.insert("average".into(), Measured::over(&averages));
             let own = ArmSummary {
                 scores,
-                tokens: mean_sd(tokens.into_iter()).0 as u64,
-                seconds: mean_sd(seconds.into_iter()).0,
+                tokens: Spread::of(tokens).mean as u64,
+                seconds: Spread::of(seconds).mean,
             };
             summary.arms.insert(arm.clone(), own);
             let retrieval = retrieval
                 .into_iter()
-                .map(|(language, values)| (language, mean_sd(values.into_iter()).0))
+                .map(|(language, values)| (language, Spread::of(values).mean))
                 .collect();
             summary.retrieval.insert(arm.clone(), retrieval);
             let all = match per_seed.len() {

@@ -1,12 +1,12 @@
 //! What the arms showed, as the paper's tables have it.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use examples::boundary::{CandidateReport, FileScore};
-use examples::results::{Measured, mean_sd, write_json, write_text};
-use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, boundary_table};
+use examples::results::{Measured, write_json, write_text};
+use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Spread, TableOrder, boundary_table};
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::Recipe;
@@ -28,6 +28,8 @@ pub struct ModelResult {
     pub seconds: f64,
 }
 
+/// The key of the mean over languages, beside the languages' codes.
+const AVERAGE: &str = "average";
 /// The arm that others are compared with.
 const CONTROL: &str = "plain";
 /// The reader of the first stage among the arms.
@@ -114,7 +116,7 @@ pub fn write(
             candidates: first.candidates.clone(),
             weights: first.weights.clone(),
             tokens: own.iter().map(|result| result.tokens).sum::<u64>() / own.len().max(1) as u64,
-            seconds: mean_sd(own.iter().map(|result| result.seconds)).0,
+            seconds: Spread::of(own.iter().map(|result| result.seconds)).mean,
         };
         arms.insert((*name).to_owned(), arm);
     }
@@ -131,7 +133,7 @@ fn files<'a>(result: &'a ModelResult, set: &str) -> &'a [FileScore] {
 /// The mean over a set's languages.
 fn average(files: &[FileScore], of: impl Fn(&FileScore) -> Option<f64>) -> Option<f64> {
     let values: Option<Vec<f64>> = files.iter().map(of).collect();
-    values.filter(|values| !values.is_empty()).map(|values| mean_sd(values.into_iter()).0)
+    values.filter(|values| !values.is_empty()).map(|values| Spread::of(values).mean)
 }
 
 /// Over seeds, where every one of them has it.
@@ -164,7 +166,7 @@ fn summary(models: &[&ModelResult], set: &str) -> SetSummary {
             let f1 = average(files, |file| of(file).map(|pair| pair.0))?;
             Some((f1, average(files, |file| of(file).map(|pair| pair.1))?))
         });
-        scores.extend(own.map(|own| ("average".to_owned(), own)));
+        scores.extend(own.map(|own| (AVERAGE.to_owned(), own)));
     }
     for k in first.iter().flat_map(|file| file.top_k.keys()) {
         let of = |file: &FileScore| file.top_k.get(k).copied();
@@ -173,11 +175,11 @@ fn summary(models: &[&ModelResult], set: &str) -> SetSummary {
                 files(model, set).iter().find(|file| file.context == *language).and_then(of)
             });
             let own = summary.top_k.entry(language.to_string()).or_default();
-            own.insert(k.clone(), mean_sd(values).0);
+            own.insert(k.clone(), Spread::of(values).mean);
         }
         let values = models.iter().filter_map(|model| average(files(model, set), of));
-        let own = summary.top_k.entry("average".into()).or_default();
-        own.insert(k.clone(), mean_sd(values).0);
+        let own = summary.top_k.entry(AVERAGE.into()).or_default();
+        own.insert(k.clone(), Spread::of(values).mean);
     }
     for file in models.iter().flat_map(|model| files(model, set)) {
         let own = summary.boundary.entry(file.context.to_string()).or_default();
@@ -193,7 +195,7 @@ fn difference(own: &[&ModelResult], control: &[&ModelResult], set: &str) -> Opti
     let em = |model: &&ModelResult| average(files(model, set), |file| Some(file.em));
     let pairs = own.iter().zip(control).map(|(own, control)| Some(em(own)? - em(control)?));
     let differences: Vec<f64> = pairs.collect::<Option<_>>()?;
-    let (mean, sd) = mean_sd(differences.iter().copied());
+    let Spread { mean, sd } = Spread::of(differences.iter().copied());
     let student = STUDENT.get(differences.len().checked_sub(2).unwrap_or(usize::MAX));
     let half_width =
         sd.zip(student).map(|(sd, student)| student * sd / (differences.len() as f64).sqrt());
@@ -303,14 +305,18 @@ fn scores(
     text.push('\n');
 }
 
-/// Languages in the paper's order, then the average.
+/// Languages in the order of tables, then the average.
 fn columns<T>(
     rows: &[(&str, &SetSummary)],
     of: fn(&SetSummary) -> &BTreeMap<String, T>,
 ) -> Vec<String> {
-    let known = |name: &String| rows.iter().any(|(_, set)| of(set).contains_key(name));
-    let languages = Language::ALL.map(|language| language.to_string());
-    languages.into_iter().chain(["average".to_owned()]).filter(known).collect()
+    let names = || rows.iter().flat_map(|(_, set)| of(set).keys());
+    let languages: BTreeSet<TableOrder> = names()
+        .filter(|name| *name != AVERAGE)
+        .filter_map(|name| name.parse().ok().map(TableOrder))
+        .collect();
+    let average = names().find(|name| *name == AVERAGE).cloned();
+    languages.into_iter().map(|language| language.to_string()).chain(average).collect()
 }
 
 fn differences(text: &mut String, set: &str, rows: &[(&str, &SetSummary)]) {

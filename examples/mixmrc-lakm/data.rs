@@ -108,11 +108,6 @@ fn told(
     let graph = KnowledgeGraph::read_dir(&facts.kg)?;
     let templates = TemplateSet::read(&facts.templates)?;
     let split: SplitHeads = facts.split.divide(&graph)?;
-    let known: Vec<kg_triples::Language> = recipe
-        .languages
-        .iter()
-        .map(|code| kg_triples::Language::new(code))
-        .collect::<Result<_, _>>()?;
     let truthful = QuestionConfig {
         context_language: recipe.mix.source_language.to_string(),
         question_languages: recipe.languages.clone(),
@@ -121,7 +116,7 @@ fn told(
     let training =
         QuestionConfig { counterfactual: true, count: Some(facts.items), ..truthful.clone() };
     let sets =
-        build_parallel_questions(&graph, &templates, "train", &split.train, &training, &known)?;
+        build_parallel_questions(&graph, &templates, "train", &split.train, &training, languages)?;
     let mut files = Vec::new();
     for (set, &language) in sets.iter().zip(languages) {
         let dataset = dataset(set, language, folder)?;
@@ -134,7 +129,8 @@ fn told(
         files.map(|(language, own)| parallel(&source, &own, language)).collect::<Result<_, _>>()?;
     for name in ["dev", "test"] {
         let heads = split.get(name)?;
-        for set in build_parallel_questions(&graph, &templates, name, heads, &truthful, &known)? {
+        for set in build_parallel_questions(&graph, &templates, name, heads, &truthful, languages)?
+        {
             set.write_dir(folder)?;
         }
     }
@@ -178,7 +174,7 @@ fn phrases(recipe: &Recipe) -> Result<(Vec<PhrasePassage>, String)> {
     let (passages, reports) = mine_passages(search(&from.documents)?.into_iter().map(Ok), &miner)?;
     ensure!(
         !passages.is_empty(),
-        "data.search: no passage with a phrase; lower mining.title_share"
+        "data.search: no passage with a phrase; lower mining.title_fraction"
     );
     let counts: Vec<String> =
         reports.iter().map(|(language, own)| format!("{} {language}", own.passages)).collect();

@@ -181,7 +181,7 @@ impl Recipe {
     /// The source language and the others.
     ///
     /// # Errors
-    /// If one is not among those that the scorer knows.
+    /// If one is no language code.
     pub fn parsed_languages(&self) -> Result<Vec<Language>> {
         self.languages.iter().map(|code| code.parse().context("languages")).collect()
     }

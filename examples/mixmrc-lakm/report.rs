@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use examples::results::{Measured, mean_sd, write_json, write_text};
-use mlqa_eval::{Average, Cell, Language, Matrix};
+use examples::results::{Measured, write_json, write_text};
+use mlqa_eval::{Average, Cell, Language, Matrix, Spread};
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::Recipe;
@@ -36,14 +36,14 @@ pub struct Scored {
 
 impl ArmResult {
     pub fn new(matrix: &Matrix, tokens: u64, steps: u64, seconds: f64) -> Self {
-        let scored = |(&(context, question), cell): (&(Language, Language), &Cell)| Scored {
+        let scored = |(context, question, cell): (Language, Language, &Cell)| Scored {
             context,
             question,
             f1: cell.f1,
             em: cell.em,
             questions: cell.questions,
         };
-        Self { scores: matrix.cells.iter().map(scored).collect(), tokens, steps, seconds }
+        Self { scores: matrix.cells().map(scored).collect(), tokens, steps, seconds }
     }
 
     fn matrix(&self, title: &str) -> Matrix {
@@ -112,9 +112,9 @@ pub fn write(
             off_diagonal: over(&Matrix::off_diagonal)?,
             gxlt: over(&Matrix::gxlt)?,
             questions: first.scores.first().map_or(0, |scored| scored.questions),
-            tokens: mean_sd(own.iter().map(|result| result.tokens as f64)).0.round() as u64,
+            tokens: Spread::of(own.iter().map(|result| result.tokens as f64)).mean.round() as u64,
             steps: first.steps,
-            seconds: mean_sd(own.iter().map(|result| result.seconds)).0,
+            seconds: Spread::of(own.iter().map(|result| result.seconds)).mean,
             title: title.clone(),
         };
         let all = match matrices.as_slice() {

@@ -127,11 +127,7 @@ fn table(recipe: &Recipe, summary: &Summary) -> String {
         text.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
     };
     for (name, start) in &summary.starts {
-        let cell = |code: &&str| match start.f1.get(*code) {
-            Some(Spread { mean, sd: Some(sd) }) => format!("{mean:.1} ± {sd:.1}"),
-            Some(Spread { mean, sd: None }) => format!("{mean:.1}"),
-            None => "–".into(),
-        };
+        let cell = |code: &&str| start.f1.get(*code).map_or("–".into(), |f1| f1.text(1));
         let label = if several { format!("{name} (avg)") } else { name.clone() };
         row(&label, columns.iter().map(cell).collect());
         if several {

@@ -11,7 +11,9 @@ use examples::machine::Machine;
 use examples::projection::{Encoded, ProjectionConfig, Projector, States};
 use examples::results::{write_json, write_text};
 use examples::{cli, vocabulary};
-use mlqa_eval::{Answer, Dataset, Language, Normalization, Predictions, Question, score};
+use mlqa_eval::{
+    Answer, Dataset, Language, Normalization, Predictions, Question, TableOrder, score,
+};
 use qa_translate::{Links, Occurrence, SearchConfig, parallel, search};
 use serde::Serialize;
 use xlmr_model::{LoadOptions, Model};
@@ -89,7 +91,7 @@ struct Summary<'a> {
     model: &'a Path,
     config: &'a ProjectionConfig,
     /// By language and method.
-    languages: BTreeMap<Language, BTreeMap<&'static str, Measured>>,
+    languages: BTreeMap<TableOrder, BTreeMap<&'static str, Measured>>,
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -108,17 +110,17 @@ fn run(args: &Args) -> Result<()> {
     }
     let projector = Projector::new(&model, &tokenizer, config.clone())?;
     let file = |language| args.data.join(format!("xquad.{language}.json"));
-    let english = Dataset::read(file(Language::En))?;
+    let english = Dataset::read(file(Language::EN))?;
     english.check_answers()?;
     let mut sources = Passages::new(&projector);
     let mut languages = BTreeMap::new();
     for &language in &args.languages {
-        ensure!(language != Language::En, "--languages: English is the source");
+        ensure!(language != Language::EN, "--languages: English is the source");
         let translated = parallel(&english, &Dataset::read(file(language))?, language)?;
         let left_out = translated.report.discarded.total();
         let target = translated.dataset;
         cli::say(format!("{language}: {} questions, {left_out} left out", target.questions.len()))?;
-        languages.insert(language, measure(&mut sources, &english, &target, language)?);
+        languages.insert(TableOrder(language), measure(&mut sources, &english, &target, language)?);
     }
     let summary = Summary { model: &args.model, config: &config, languages };
     let table = table(&summary, &args.languages);
@@ -234,7 +236,9 @@ fn table(summary: &Summary<'_>, languages: &[Language]) -> String {
     }
     let _ = write!(out, " mean |\n|---|{}", "---:|".repeat(languages.len() + 1));
     for (method, name) in METHODS {
-        let of = |language| summary.languages.get(language).and_then(|all| all.get(method));
+        let of = |language: &Language| {
+            summary.languages.get(&TableOrder(*language)).and_then(|all| all.get(method))
+        };
         let own: Vec<&Measured> = languages.iter().filter_map(of).collect();
         let _ = write!(out, "\n| {name} |");
         for one in &own {

@@ -5,6 +5,9 @@ use objectives::{EntityCompletionConfig, TokenScores, entity_completion, masked_
 use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model};
 
+// The labels of sequences are those that the losses leave out.
+const _: () = assert!(kg_triples::IGNORE_INDEX == objectives::IGNORE_INDEX);
+
 /// Masked triples as a training task for a masked language model.
 pub struct InjectionTask<'a> {
     model: &'a Model,

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
+use mlqa_eval::{Purpose, Question, Window, WindowConfig, squad, windows};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{SpanConfig, span};
 use rand::Rng;
@@ -52,32 +52,15 @@ pub type EntityMarks = BTreeMap<String, (usize, usize)>;
 /// Reads `head_start` and `head_length` beside the questions of a SQuAD-style file, where it has them.
 ///
 /// # Errors
-/// Naming the file if it is not JSON.
+/// Naming the file if it is not SQuAD-style JSON, and the question if a value is no number.
 pub fn read_entity_marks(path: &std::path::Path) -> Result<EntityMarks> {
-    #[derive(Deserialize)]
-    struct File {
-        data: Vec<Article>,
+    let mut marks = EntityMarks::new();
+    for question in squad::File::read(path)?.questions() {
+        let start = question.field("head_start", path)?;
+        let length = question.field("head_length", path)?;
+        marks.extend(start.zip(length).map(|mark| (question.id.clone(), mark)));
     }
-    #[derive(Deserialize)]
-    struct Article {
-        paragraphs: Vec<Paragraph>,
-    }
-    #[derive(Deserialize)]
-    struct Paragraph {
-        qas: Vec<Marked>,
-    }
-    #[derive(Deserialize)]
-    struct Marked {
-        id: String,
-        head_start: Option<usize>,
-        head_length: Option<usize>,
-    }
-    let file: File = crate::results::read_json(path)?;
-    let paragraphs = file.data.into_iter().flat_map(|article| article.paragraphs);
-    Ok(paragraphs
-        .flat_map(|paragraph| paragraph.qas)
-        .filter_map(|one| Some((one.id, (one.head_start?, one.head_length?))))
-        .collect())
+    Ok(marks)
 }
 
 /// A reader's training data and options.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use mlqa_eval::Spread;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -48,22 +49,10 @@ pub struct Measured {
 impl Measured {
     /// Mean and sample standard deviation of several seeds' (F1, exact match).
     pub fn over(seeds: &[(f64, f64)]) -> Self {
-        let (f1, f1_sd) = mean_sd(seeds.iter().map(|seed| seed.0));
-        let (em, em_sd) = mean_sd(seeds.iter().map(|seed| seed.1));
-        Self { f1, em, f1_sd, em_sd }
+        let f1 = Spread::of(seeds.iter().map(|seed| seed.0));
+        let em = Spread::of(seeds.iter().map(|seed| seed.1));
+        Self { f1: f1.mean, em: em.mean, f1_sd: f1.sd, em_sd: em.sd }
     }
-}
-
-/// Mean, and the sample standard deviation where there are two values or more.
-pub fn mean_sd(values: impl Iterator<Item = f64>) -> (f64, Option<f64>) {
-    let values: Vec<f64> = values.collect();
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count.max(1.0);
-    let sd = (values.len() > 1).then(|| {
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        (squares / (count - 1.0)).sqrt()
-    });
-    (mean, sd)
 }
 
 /// One arm of `summary.json`.
@@ -89,15 +78,4 @@ pub struct Summary {
     pub retrieval: BTreeMap<String, BTreeMap<String, f64>>,
     /// Seconds of all arms and seeds.
     pub seconds: f64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spread_is_that_of_a_sample() {
-        assert_eq!(mean_sd([1.0, 3.0].into_iter()), (2.0, Some(2f64.sqrt())));
-        assert_eq!(mean_sd([5.0].into_iter()), (5.0, None));
-    }
 }

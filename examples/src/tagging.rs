@@ -188,6 +188,11 @@ mod tests {
     }
 
     #[test]
+    fn labels_and_losses_ignore_the_same_value() {
+        assert_eq!(transfer_eval::ner::IGNORE_INDEX, IGNORE_INDEX);
+    }
+
+    #[test]
     fn the_loss_is_that_of_a_loop_over_labelled_tokens() {
         let (model, inputs) = (tagger(5), inputs());
         for batch in [&[0, 1, 2][..], &[2, 0], &[1]] {

@@ -131,7 +131,14 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
         ("run_arms=[\"none\"]", "no arm is called"),
         ("losses.mep.loss.temperature=0.0", "temperature = 0"),
         ("losses.mep.tau=1.0", "tau"),
-        ("facts.held_out=1.5", "facts.held_out = 1.5"),
+        ("facts.held_out_fraction=1.5", "facts.held_out_fraction = 1.5"),
+        ("mentions.held_out.texts=0.0", "mentions.held_out.texts = 0"),
+        ("mentions.held_out.queries=0", "mentions.held_out.queries = 0"),
+        ("mentions.held_out.per_entity=0", "mentions.held_out.per_entity = 0"),
+        ("mentions.draws=0", "mentions.draws = 0"),
+        ("mentions.smoothing=-1.0", "mentions.smoothing = -1"),
+        ("mentions.smoothing=nan", "mentions.smoothing = NaN"),
+        ("mentions.entity_smoothing=-1.0", "mentions.entity_smoothing = -1"),
     ] {
         let mut command = small(&out);
         command.args(["--set", set]);

@@ -12,14 +12,14 @@ use clap::{Parser, ValueEnum};
 use examples::folder::{once, open};
 use examples::machine::Machine;
 use examples::xlmk::{
-    Facts, Guess, KnowledgeTask, Languages, Mentions, Probe, RankedBy, TaskConfig, guess_entities,
+    Guess, KnowledgeTask, Languages, Probe, RankedBy, TaskConfig, guess_entities,
 };
 use examples::{cli, vocabulary};
-use kg_triples::knowledge::MentionExample;
+use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample};
 use tokenizers::Tokenizer;
 use trainer::{Stage, fit};
 use transfer_eval::retrieval::Similarity;
-use xlmr_model::{Head, Knowledge, KnowledgeConfig, LoadOptions, Model, check_tokenizer};
+use xlmr_model::{Head, KnowledgeConfig, KnowledgeHeads, LoadOptions, Model, check_tokenizer};
 
 use recipe::{Arm, Recipe};
 use report::{ArmResult, Score};
@@ -96,7 +96,7 @@ fn start(args: &Args) -> Result<()> {
     let tokenizer = vocabulary::read(&recipe.model.path.join("tokenizer.json"))?;
 
     // 3.1: entities with mentions and descriptions in many languages, and the triples between them.
-    let across = Mentions::load(&recipe.mentions, true, &tokenizer)?;
+    let across = MentionDataset::load(&recipe.mentions, true, &tokenizer)?;
     let within = if recipe
         .run_arms
         .iter()
@@ -105,9 +105,9 @@ fn start(args: &Args) -> Result<()> {
     {
         None
     } else {
-        Some(Mentions::load(&recipe.mentions, false, &tokenizer)?)
+        Some(MentionDataset::load(&recipe.mentions, false, &tokenizer)?)
     };
-    let facts = Facts::load(&recipe.facts, &tokenizer)?;
+    let facts = EntailmentDataset::load(&recipe.facts, &tokenizer)?;
     cli::say(format!("{}\n{}", across.report, facts.report()))?;
 
     let method = Method {
@@ -139,9 +139,9 @@ struct Method<'a> {
     recipe: &'a Recipe,
     machine: &'a Machine,
     tokenizer: &'a Tokenizer,
-    across: &'a Mentions,
-    within: Option<&'a Mentions>,
-    facts: &'a Facts,
+    across: &'a MentionDataset,
+    within: Option<&'a MentionDataset>,
+    facts: &'a EntailmentDataset,
     folder: &'a Path,
 }
 
@@ -157,8 +157,8 @@ impl Method<'_> {
         };
         let guess = |guess| -> Result<ArmResult> {
             Ok(ArmResult {
-                xep_seen: score(&self.across.seen, guess)?,
-                xep: score(&self.across.known, guess)?,
+                xep_seen: score(&self.across.test_seen_pairs, guess)?,
+                xep: score(&self.across.test_unseen_pairs, guess)?,
                 ..ArmResult::default()
             })
         };
@@ -180,13 +180,14 @@ impl Method<'_> {
         }
         let losses = recipe.losses(arm);
         let heads = KnowledgeConfig {
-            norm_sets: losses
+            batch_norm_domains: losses
                 .norm_by_language
                 .then(|| i64::try_from(Languages::new(self.across).count()))
                 .transpose()?,
             ..recipe.heads.clone()
         };
-        let heads = Knowledge::new(model.config(), &heads, self.facts.relations(), device, seed)?;
+        let heads =
+            KnowledgeHeads::new(model.config(), &heads, self.facts.relations(), device, seed)?;
 
         // 3.2 to 3.4: masked entity prediction, object entailment, and their sum with masked language modelling.
         let mentions =
@@ -230,9 +231,9 @@ impl Method<'_> {
             Ok(Some(Score::from(&score)))
         };
         Ok(ArmResult {
-            xep_seen: entities(&self.across.seen, "xep-seen")?,
-            xep: entities(&self.across.known, "xep")?,
-            xep_new: entities(&self.across.new, "xep-new")?,
+            xep_seen: entities(&self.across.test_seen_pairs, "xep-seen")?,
+            xep: entities(&self.across.test_unseen_pairs, "xep")?,
+            xep_new: entities(&self.across.test_unseen_entities, "xep-new")?,
             xor: Some(Score::from(&probe.objects(&model, &heads, oe, &list("xor"))?)),
             tokens: trained.tokens,
             final_loss: trained.final_loss,

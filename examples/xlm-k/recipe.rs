@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use examples::folder::{self, RunRecipe};
 use examples::machine::Machine;
-use examples::xlmk::{ContrastWithin, FactSource, LossConfig, MentionSource, Parts, ProbeConfig};
+use examples::xlmk::{ContrastWithin, LossConfig, Parts, ProbeConfig};
+use kg_triples::KgError;
+use kg_triples::knowledge::{EntailmentSource, MentionSource};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
 use xlmr_model::{Config, KnowledgeConfig};
@@ -31,7 +33,7 @@ pub struct Recipe {
     pub model: Start,
     pub arms: BTreeMap<String, Arm>,
     pub mentions: MentionSource,
-    pub facts: FactSource,
+    pub facts: EntailmentSource,
     pub heads: KnowledgeConfig,
     pub losses: LossConfig,
     pub pretraining: TrainConfig,
@@ -101,6 +103,16 @@ impl Recipe {
     }
 }
 
+/// Names a key of a table in full.
+fn below(table: &str, checked: Result<(), KgError>) -> Result<()> {
+    match checked {
+        Err(KgError::Config { key, value, rule }) => {
+            bail!("{table}.{key} = {value}: must be {rule}")
+        }
+        checked => Ok(checked?),
+    }
+}
+
 impl RunRecipe for Recipe {
     fn validate(&self) -> Result<()> {
         for (key, value, what) in [
@@ -126,22 +138,11 @@ impl RunRecipe for Recipe {
         if self.micro_batch == 0 {
             bail!("micro_batch = 0: must be 1 or more");
         }
-        if self.mentions.draws == 0 {
-            bail!("mentions.draws = 0: must be 1 or more");
-        }
         if self.seeds.is_empty() {
             bail!("seeds = []: give at least one");
         }
-        for (key, share) in [
-            ("mentions.held_out.texts", self.mentions.held_out.texts),
-            ("mentions.held_out.pairs", self.mentions.held_out.pairs),
-            ("mentions.held_out.entities", self.mentions.held_out.entities),
-            ("facts.held_out", self.facts.held_out),
-        ] {
-            if !(0.0..1.0).contains(&share) {
-                bail!("{key} = {share}: must be from 0 to below 1");
-            }
-        }
+        below("mentions", self.mentions.validate())?;
+        below("facts", self.facts.validate())?;
         if let Some(name) = self.run_arms.iter().find(|name| !self.arms.contains_key(*name)) {
             let known: Vec<&str> = self.arms.keys().map(String::as_str).collect();
             bail!("run_arms: no arm is called {name:?} (arms: {})", known.join(", "));

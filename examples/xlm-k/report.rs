@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use examples::results::{mean_sd, write_json, write_text};
+use examples::results::{write_json, write_text};
+use mlqa_eval::Spread;
 use serde::{Deserialize, Serialize};
 use transfer_eval::retrieval::RetrievalScore;
 
@@ -67,25 +68,6 @@ impl From<&RetrievalScore> for Score {
             languages: score.languages.iter().map(language).collect(),
             pairs: score.pairs.iter().map(pair).collect(),
         }
-    }
-}
-
-/// Mean and spread over seeds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-struct Spread {
-    mean: f64,
-    sd: Option<f64>,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let (mean, sd) = mean_sd(values);
-        Self { mean, sd }
-    }
-
-    fn text(self) -> String {
-        let sd = self.sd.map(|sd| format!(" ± {sd:.1}")).unwrap_or_default();
-        format!("{:.1}{sd}", self.mean)
     }
 }
 
@@ -173,7 +155,7 @@ fn arm(title: String, own: &[&ArmResult]) -> Arm {
         xep_new: over(|result| result.xep_new.as_ref()),
         xor: over(|result| result.xor.as_ref()),
         tokens: own.iter().map(|result| result.tokens).sum::<u64>() / own.len().max(1) as u64,
-        seconds: mean_sd(own.iter().map(|result| result.seconds)).0,
+        seconds: Spread::of(own.iter().map(|result| result.seconds)).mean,
     }
 }
 
@@ -192,13 +174,13 @@ fn table(recipe: &Recipe, guesses: &[Arm], arms: &BTreeMap<String, Arm>) -> Opti
     );
     text.push_str(&"---:|".repeat(languages.len() + 6));
     let none = || "–".to_owned();
-    let accuracy = |of: &Option<Summary>| of.as_ref().map_or_else(none, |own| own.accuracy.text());
-    let hits = |of: &Option<Summary>| of.as_ref().map_or_else(none, |own| own.hits_at_10.text());
+    let accuracy = |of: &Option<Summary>| of.as_ref().map_or_else(none, |own| own.accuracy.text(1));
+    let hits = |of: &Option<Summary>| of.as_ref().map_or_else(none, |own| own.hits_at_10.text(1));
     for arm in &rows {
         text.push_str(&format!("\n| {} | {} |", arm.title, accuracy(&arm.xep_seen)));
         for language in &languages {
             let own = arm.xep_seen.as_ref().and_then(|xep| xep.languages.get(*language));
-            text.push_str(&format!(" {} |", own.map_or_else(none, |own| own.text())));
+            text.push_str(&format!(" {} |", own.map_or_else(none, |own| own.text(1))));
         }
         text.push_str(&format!(
             " {} | {} | {} | {} | {} | {} |",

@@ -4,15 +4,14 @@ mod error;
 mod folder;
 mod graph;
 mod input;
-mod language;
 mod output;
 mod seed;
 mod tokens;
 mod tsv;
 
+pub mod entity_linking;
 pub mod jsonl;
 pub mod knowledge;
-pub mod linked;
 pub mod phrases;
 pub mod questions;
 pub mod sample;
@@ -23,6 +22,6 @@ pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};
 pub use language::Language;
 pub use sample::{MissingRelation, SampleConfig, SampleReport, sample};
 pub use sequence::{
-    BuildReport, MaskedEntity, Sequence, SequenceConfig, SequenceKind, build_sequences,
-    build_sequences_for_pairs,
+    BuildReport, IGNORE_INDEX, MaskedEntity, Sequence, SequenceConfig, SequenceKind,
+    build_sequences, build_sequences_for_pairs,
 };

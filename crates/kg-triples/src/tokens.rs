@@ -16,13 +16,18 @@ pub(crate) struct Specials {
 }
 
 impl Specials {
-    pub(crate) fn of(tokenizer: &Tokenizer) -> Result<Self, KgError> {
-        let find = |names: [&str; 2]| names.iter().find_map(|name| tokenizer.token_to_id(name));
+    /// # Errors
+    /// [`KgError::Tokenizer`] if it has none for the beginning, the end, a mask or padding.
+    pub(crate) fn find(tokenizer: &Tokenizer) -> Result<Self, KgError> {
+        let find = |[roberta, bert]: [&str; 2]| {
+            tokenizer.token_to_id(roberta).or_else(|| tokenizer.token_to_id(bert))
+        };
         let need = |names: [&str; 2]| {
             find(names).ok_or_else(|| {
+                let [roberta, bert] = names;
                 KgError::Tokenizer(format!(
-                    "has neither {} nor {}; use the tokenizer.json of a masked language model",
-                    names[0], names[1]
+                    "has neither {roberta} nor {bert}; use the tokenizer.json of a masked \
+                     language model"
                 ))
             })
         };
@@ -52,6 +57,12 @@ pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, KgEr
     Ok(encoding.get_ids().to_vec())
 }
 
+/// The token ids of `text`, with the special tokens that the tokenizer adds.
+pub(crate) fn encode_with_specials(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, KgError> {
+    let encoding = tokenizer.encode_fast(text, true).map_err(refuse(text))?;
+    Ok(encoding.get_ids().to_vec())
+}
+
 /// The beginning of a long text tells which one it is.
 fn refuse(text: &str) -> impl FnOnce(tokenizers::Error) -> KgError {
     let beginning: String = text.chars().take(80).collect();
@@ -66,7 +77,7 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// Encodes `text`, which neither begins nor ends with white space or control characters.
-    pub(crate) fn of(tokenizer: &Tokenizer, text: &str) -> Result<Self, KgError> {
+    pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Self, KgError> {
         let encoding = tokenizer.encode_char_offsets(text, false).map_err(refuse(text))?;
         Ok(Self { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }

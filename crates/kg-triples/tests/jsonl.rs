@@ -7,7 +7,7 @@ use std::fs;
 
 use common::{countries, tokenizer};
 use kg_triples::jsonl::{self, SequenceReader, SequenceWriter};
-use kg_triples::sequence::{IGNORE, Role};
+use kg_triples::sequence::{IGNORE_INDEX, Role};
 use kg_triples::{
     KgError, Language, MaskedEntity, Sequence, SequenceConfig, SequenceKind, build_sequences,
 };
@@ -145,7 +145,7 @@ prop_compose! {
         let (i, j) = (Language::new(&codes.0).unwrap(), Language::new(&codes.1).unwrap());
         let (start, end) = (visible.len(), visible.len() + masked.len());
         let role = if head { Role::Head } else { Role::Tail };
-        let mut labels = vec![IGNORE; start];
+        let mut labels = vec![IGNORE_INDEX; start];
         labels.extend(masked.iter().map(|(_, target)| i64::from(*target)));
         let mut input_ids = visible;
         input_ids.extend(masked.iter().map(|(input, _)| *input));

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use common::{TRIPLES, countries, grid, label, tokenizer};
 use kg_triples::sequence::{
-    ConcatSeparator, Extent, IGNORE, Masking, MixedTarget, Role, TripleStyle,
+    ConcatSeparator, Extent, IGNORE_INDEX, Masking, MixedTarget, Role, TripleStyle,
 };
 use kg_triples::{
     BuildReport, KgError, SampleConfig, Sequence, SequenceConfig, SequenceKind, build_sequences,
@@ -32,9 +32,10 @@ fn only(kind: SequenceKind) -> SequenceConfig {
     SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
 }
 
-/// Input and labels written down element by element: (id, language, masked); `|` is the pair separator.
+/// Input and labels written down element by element: (id, language, masked); `|` is the pair
+/// separator.
 fn by_hand(tokenizer: &Tokenizer, elements: &[(&str, &str, bool)]) -> (Vec<u32>, Vec<i64>) {
-    let (mut input, mut labels) = (vec![BOS], vec![IGNORE]);
+    let (mut input, mut labels) = (vec![BOS], vec![IGNORE_INDEX]);
     for (id, language, masked) in elements {
         let ids = if *id == "|" {
             vec![EOS, EOS]
@@ -43,11 +44,11 @@ fn by_hand(tokenizer: &Tokenizer, elements: &[(&str, &str, bool)]) -> (Vec<u32>,
         };
         for id in ids {
             input.push(if *masked { mask(tokenizer) } else { id });
-            labels.push(if *masked { i64::from(id) } else { IGNORE });
+            labels.push(if *masked { i64::from(id) } else { IGNORE_INDEX });
         }
     }
     input.push(EOS);
-    labels.push(IGNORE);
+    labels.push(IGNORE_INDEX);
     (input, labels)
 }
 
@@ -217,7 +218,7 @@ fn masks_labels_and_spans_agree_under_every_option() {
             let masks: Vec<usize> =
                 (0..s.input_ids.len()).filter(|at| s.input_ids[*at] == mask).collect();
             let targets: Vec<usize> =
-                (0..s.labels.len()).filter(|at| s.labels[*at] != IGNORE).collect();
+                (0..s.labels.len()).filter(|at| s.labels[*at] != IGNORE_INDEX).collect();
             let spans: Vec<usize> = s.entities.iter().flat_map(|e| e.start..e.end).collect();
             assert_eq!(masks, targets);
             assert_eq!(masks, spans);

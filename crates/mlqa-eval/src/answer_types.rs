@@ -1,4 +1,5 @@
-//! Scores by the type of the answer, for data that says it (`subtype`; mixMRC + LAKM, section 4.1 and Fig. 5).
+//! Scores by the type of the answer, for data that gives it (`subtype`; mixMRC + LAKM, section 4.1
+//! and Fig. 5).
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::path::Path;
@@ -8,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{parse_json, read_text};
 use crate::predictions::write_json;
-use crate::{Answer, Dataset, EvalError, Question, QuestionScore, Score};
+use crate::{Answer, Dataset, EvalError, Question, QuestionScore, Score, squad};
 
 const EXPECTED: &str = "SQuAD-style JSON with `subtype` beside each question, or rows (a JSON array, or one a line) as \
     {\"question\": \"…\", \"passage\": \"…\", \"answer\": {\"start\": 0, \"end\": 1, \"text\": \"…\"}, \
     \"subtype\": \"…\"}";
 
-/// Types with fewer questions than this are flagged.
-pub const FEW: usize = 10;
+/// Types with fewer questions than this are marked as too small.
+pub const MIN_TYPE_QUESTIONS: usize = 10;
 
 /// Questions whose answers have a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,32 +28,35 @@ pub struct TypedDataset {
 }
 
 impl TypedDataset {
-    /// Reads MTQA's rows: `question`, `passage`, `answer` with `start`, `end` (exclusive) and `text`, offsets in
-    /// Unicode code points, and `subtype`; a JSON array or one row a line. A row may have an `id`; without, it is
-    /// `row-` and its number from 1. Keys beyond these are ignored.
+    /// Reads MTQA's rows: `question`, `passage`, `answer` with `start`, `end` (exclusive) and
+    /// `text`, offsets in Unicode code points, and `subtype`; a JSON array or one row per line. A
+    /// row may have an `id`; without, it is `row-` and its number from 1. Keys beyond these are
+    /// ignored.
     ///
     /// SQuAD-style JSON is read as well, where questions carry `subtype`.
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column; [`EvalError::DuplicateQuestion`];
-    /// [`EvalError::AnswerMismatch`] if a row's answer is not at `start`; [`EvalError::Content`] if its `end` is not
-    /// where the text ends, a type is blank, or no question has one.
+    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column;
+    /// [`EvalError::DuplicateQuestion`]; [`EvalError::AnswerMismatch`] if a row's answer is not at
+    /// `start`; [`EvalError::Content`] if its `end` is not where the text ends, a type is blank, or
+    /// no question has one.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
         let text = read_text(path)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let typed = match parse_json::<serde_json::Value>(text, path, EXPECTED) {
             Ok(serde_json::Value::Object(object)) if object.contains_key("data") => {
-                let file: File = parse_json(text, path, EXPECTED)?;
-                let dataset = Dataset::read(path)?;
-                let paragraphs = file.data.into_iter().flat_map(|article| article.paragraphs);
-                let questions = paragraphs.flat_map(|paragraph| paragraph.qas);
-                let types = questions.filter_map(|one| Some((one.id, one.subtype?))).collect();
-                Self { dataset, types }
+                let file = squad::File::parse(text, path)?;
+                let mut types = BTreeMap::new();
+                for question in file.questions() {
+                    let subtype: Option<String> = question.field("subtype", path)?;
+                    types.extend(subtype.map(|subtype| (question.id.clone(), subtype)));
+                }
+                Self { dataset: Dataset::from_squad(file, path)?, types }
             }
-            Ok(serde_json::Value::Array(_)) => of_rows(parse_json(text, path, EXPECTED)?, path)?,
-            // One row a line; a file of one row is an object.
-            _ => of_rows(lines(text, path)?, path)?,
+            Ok(serde_json::Value::Array(_)) => from_rows(parse_json(text, path, EXPECTED)?, path)?,
+            // One row per line; a file of one row is an object.
+            _ => from_rows(lines(text, path)?, path)?,
         };
         typed.check(path)?;
         Ok(typed)
@@ -65,7 +69,7 @@ impl TypedDataset {
                 "no question has a `subtype`, so there are no types to tell apart".into(),
             );
         }
-        match self.types.iter().find(|(_, of)| of.trim().is_empty()) {
+        match self.types.iter().find(|(_, subtype)| subtype.trim().is_empty()) {
             Some((id, _)) => refuse(format!("question `{id}`: its `subtype` is blank")),
             None => Ok(()),
         }
@@ -86,7 +90,7 @@ fn lines(text: &str, path: &Path) -> Result<Vec<Row>, EvalError> {
         .collect()
 }
 
-fn of_rows(rows: Vec<Row>, path: &Path) -> Result<TypedDataset, EvalError> {
+fn from_rows(rows: Vec<Row>, path: &Path) -> Result<TypedDataset, EvalError> {
     let mut types = BTreeMap::new();
     let mut questions = Vec::with_capacity(rows.len());
     let mut passages: HashMap<String, Arc<str>> = HashMap::new();
@@ -108,7 +112,7 @@ fn of_rows(rows: Vec<Row>, path: &Path) -> Result<TypedDataset, EvalError> {
             return Err(EvalError::Content { path: path.to_path_buf(), message });
         }
         questions.push(question);
-        types.extend(row.subtype.map(|of| (id, of)));
+        types.extend(row.subtype.map(|subtype| (id, subtype)));
     }
     let dataset = Dataset { path: path.to_path_buf(), version: None, questions };
     dataset.check_ids()?;
@@ -126,7 +130,8 @@ pub struct TypeScore {
     pub exact_match: f64,
     /// Mean F1.
     pub f1: f64,
-    /// Whether there are fewer than [`FEW`], too few to read much into.
+    /// Whether there are fewer than [`MIN_TYPE_QUESTIONS`], too few to
+    /// conclude much from.
     pub few: bool,
 }
 
@@ -139,42 +144,46 @@ pub struct AnswerTypes {
     pub all: TypeScore,
 }
 
-/// Splits a score by the type of the answer. Questions that `types` lacks are one type with an empty name.
+/// Splits a score by the type of the answer. Questions that `types` lacks are one type with an
+/// empty name.
 ///
 /// ```
 /// use std::collections::BTreeMap;
 /// use mlqa_eval::{QuestionScore, Score, answer_types};
 ///
-/// let one = |id: &str, exact_match, f1| QuestionScore { id: id.into(), exact_match, f1, answered: true };
-/// let per_question = vec![one("1", true, 1.0), one("2", false, 0.5), one("3", false, 0.0)];
-/// let score = Score { exact_match: 100.0 / 3.0, f1: 50.0, questions: 3, unanswered: vec![], per_question };
+/// let question = |id: &str, exact_match, f1| {
+///     QuestionScore { id: id.into(), exact_match, f1, answered: true }
+/// };
+/// let per_question = vec![question("1", true, 1.0), question("2", false, 0.5), question("3", false, 0.0)];
+/// let (exact_match, f1, unanswered) = (100.0 / 3.0, 50.0, vec![]);
+/// let score = Score { exact_match, f1, questions: 3, unanswered, per_question };
 /// let types = [("1", "animal"), ("2", "animal"), ("3", "date")];
-/// let types: BTreeMap<_, _> = types.map(|(id, of)| (id.to_owned(), of.to_owned())).into();
+/// let types: BTreeMap<_, _> = types.map(|(id, name)| (id.to_owned(), name.to_owned())).into();
 /// let split = answer_types(&score, &types);
 /// assert_eq!((split.types[0].subtype.as_str(), split.types[0].f1), ("animal", 75.0));
 /// ```
 pub fn answer_types(score: &Score, types: &BTreeMap<String, String>) -> AnswerTypes {
     let mut by_type: BTreeMap<&str, Vec<&QuestionScore>> = BTreeMap::new();
     for one in &score.per_question {
-        let of = types.get(&one.id).map_or("", String::as_str);
-        by_type.entry(of).or_default().push(one);
+        let subtype = types.get(&one.id).map_or("", String::as_str);
+        by_type.entry(subtype).or_default().push(one);
     }
     let mut types: Vec<TypeScore> =
-        by_type.into_iter().map(|(name, own)| of_type(name, &own)).collect();
+        by_type.into_iter().map(|(name, scores)| type_score(name, &scores)).collect();
     types.sort_by_key(|one| std::cmp::Reverse(one.questions));
     let all: Vec<&QuestionScore> = score.per_question.iter().collect();
-    AnswerTypes { types, all: of_type("all", &all) }
+    AnswerTypes { types, all: type_score("all", &all) }
 }
 
-fn of_type(name: &str, own: &[&QuestionScore]) -> TypeScore {
-    let questions = own.len();
+fn type_score(name: &str, scores: &[&QuestionScore]) -> TypeScore {
+    let questions = scores.len();
     let percent = |sum: f64| if questions == 0 { 0.0 } else { 100.0 * sum / questions as f64 };
     TypeScore {
         subtype: name.to_owned(),
         questions,
-        exact_match: percent(own.iter().filter(|one| one.exact_match).count() as f64),
-        f1: percent(own.iter().fold(0.0, |sum, one| sum + one.f1)),
-        few: questions < FEW,
+        exact_match: percent(scores.iter().filter(|one| one.exact_match).count() as f64),
+        f1: percent(scores.iter().fold(0.0, |sum, one| sum + one.f1)),
+        few: questions < MIN_TYPE_QUESTIONS,
     }
 }
 
@@ -192,7 +201,7 @@ impl AnswerTypes {
             let _ = writeln!(out, "| {name}{flag} | {questions} | {exact_match:.2} | {f1:.2} |");
         }
         if self.types.iter().any(|one| one.few) {
-            let _ = writeln!(out, "\n\\* fewer than {FEW} questions");
+            let _ = writeln!(out, "\n\\* fewer than {MIN_TYPE_QUESTIONS} questions");
         }
         out
     }
@@ -235,25 +244,4 @@ struct RowAnswer {
     start: usize,
     end: usize,
     text: String,
-}
-
-#[derive(Deserialize)]
-struct File {
-    data: Vec<Article>,
-}
-
-#[derive(Deserialize)]
-struct Article {
-    paragraphs: Vec<Paragraph>,
-}
-
-#[derive(Deserialize)]
-struct Paragraph {
-    qas: Vec<Typed>,
-}
-
-#[derive(Deserialize)]
-struct Typed {
-    id: String,
-    subtype: Option<String>,
 }

@@ -6,6 +6,9 @@ use serde::Serialize;
 use crate::published::{select, tables};
 use crate::{EvalError, Language, Matrix, Published};
 
+/// What [`Published::language`] is for a printed average.
+const AVERAGE: &str = "avg";
+
 /// One printed number beside the run's.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
@@ -26,6 +29,18 @@ impl Compared {
 /// questions in the row's language, every other table the diagonal (context and question in one
 /// language). Printed averages are left out: several differ from the mean of their own row.
 ///
+/// ```
+/// use mlqa_eval::{Cell, Language, Matrix, compare};
+///
+/// let mut run = Matrix::new("a run");
+/// let cell = Cell { f1: 64.1, em: 50.0, questions: 1148, f1_sd: None, em_sd: None };
+/// run.insert(Language::EN, Language::DE, cell);
+/// let rows = compare("000-1", &run)?;
+/// let f1 = rows.iter().find(|row| row.published.model == "ours" && row.run.is_some()).unwrap();
+/// assert_eq!((f1.published.value, f1.run), (63.1, Some(64.1)));
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
 /// # Errors
 /// [`EvalError::Table`] if there is no such table, or it has no F1 or EM on MLQA or XQuAD.
 pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, EvalError> {
@@ -38,9 +53,10 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, EvalError> {
         .into_iter()
         .filter(|row| row.setting.starts_with("MLQA") || row.setting.starts_with("XQuAD"))
         .filter(|row| row.metric == "f1" || row.metric == "em")
+        .filter(|row| row.language != AVERAGE)
         .filter_map(|row| {
             let question: Language = row.language.parse().ok()?;
-            let context = if table == "000-1" { Language::En } else { question };
+            let context = if table == "000-1" { Language::EN } else { question };
             let cell = run.get(context, question);
             let run = cell.map(|cell| if row.metric == "f1" { cell.f1 } else { cell.em });
             Some(Compared { published: row.clone(), run })

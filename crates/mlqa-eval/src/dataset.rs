@@ -5,12 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::EvalError;
-use crate::files::{read_json, write_whole};
-
-const EXPECTED: &str = "a SQuAD-style file: {\"version\": \"…\", \"data\": [{\"title\": \"…\", \
-    \"paragraphs\": [{\"context\": \"…\", \"qas\": [{\"id\": \"…\", \"question\": \"…\", \
-    \"answers\": [{\"text\": \"…\", \"answer_start\": 0}]}]}]}]}";
+use crate::{EvalError, squad};
 
 /// One gold answer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -34,6 +29,19 @@ pub struct Question {
     pub answers: Vec<Answer>,
     /// The article's title; empty where the file gives none.
     pub title: Arc<str>,
+}
+
+impl From<squad::Answer> for Answer {
+    fn from(squad::Answer { text, answer_start, .. }: squad::Answer) -> Self {
+        Self { text, answer_start }
+    }
+}
+
+impl From<&Answer> for squad::Answer {
+    fn from(Answer { text, answer_start }: &Answer) -> Self {
+        let extra = squad::Extra::default();
+        Self { text: text.clone(), answer_start: *answer_start, extra }
+    }
 }
 
 impl Question {
@@ -75,64 +83,87 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a file. Keys that SQuAD v1.1 does not have are ignored; for `subtype` see
-    /// [`TypedDataset`](crate::TypedDataset).
+    /// Reads a file. Keys that SQuAD v1.1 does not have are ignored; [`squad::File`] keeps them,
+    /// and for `subtype` see [`TypedDataset`](crate::TypedDataset).
+    ///
+    /// ```
+    /// use mlqa_eval::Dataset;
+    ///
+    /// let dataset = Dataset::read("../../data/xquad/xquad.de.json")?;
+    /// assert_eq!(dataset.questions.len(), 1190);
+    /// dataset.check_answers()?;
+    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// ```
     ///
     /// # Errors
     /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is not a SQuAD file;
     /// [`EvalError::DuplicateQuestion`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
-        let file: File = read_json(path, EXPECTED)?;
+        Self::from_squad(squad::File::read(path)?, path)
+    }
+
+    /// The questions of a file that was read already; `path` is where it was read from.
+    ///
+    /// # Errors
+    /// [`EvalError::DuplicateQuestion`].
+    pub fn from_squad(file: squad::File, path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let mut questions = Vec::new();
         for article in file.data {
-            let title: Arc<str> = article.title.into();
             for paragraph in article.paragraphs {
-                let context: Arc<str> = paragraph.context.into();
                 questions.extend(paragraph.qas.into_iter().map(|qa| Question {
                     id: qa.id,
                     question: qa.question,
-                    context: Arc::clone(&context),
-                    answers: qa.answers,
-                    title: Arc::clone(&title),
+                    context: Arc::clone(&paragraph.context),
+                    answers: qa.answers.into_iter().map(Answer::from).collect(),
+                    title: Arc::clone(&article.title),
                 }));
             }
         }
-        let dataset = Self { path: path.to_path_buf(), version: file.version, questions };
+        let path = path.as_ref().to_path_buf();
+        let dataset = Self { path, version: file.version, questions };
         dataset.check_ids()?;
         Ok(dataset)
     }
 
-    /// Writes SQuAD JSON, atomically. Neighbouring questions of one title and context share a
-    /// paragraph, so [`Dataset::read`] gives the same questions back.
+    /// The questions as SQuAD JSON. Neighbouring questions of one title and context share a
+    /// paragraph.
+    pub fn to_squad(&self) -> squad::File {
+        let mut data: Vec<squad::Article> = Vec::new();
+        for question in &self.questions {
+            let extra = squad::Extra::default;
+            if data.last().is_none_or(|article| article.title != question.title) {
+                let title = Arc::clone(&question.title);
+                data.push(squad::Article { title, paragraphs: Vec::new(), extra: extra() });
+            }
+            let Some(article) = data.last_mut() else { continue };
+            if article.paragraphs.last().is_none_or(|last| last.context != question.context) {
+                let context = Arc::clone(&question.context);
+                article.paragraphs.push(squad::Paragraph {
+                    context,
+                    qas: Vec::new(),
+                    extra: extra(),
+                });
+            }
+            if let Some(paragraph) = article.paragraphs.last_mut() {
+                paragraph.qas.push(squad::Qa {
+                    id: question.id.clone(),
+                    question: question.question.clone(),
+                    answers: question.answers.iter().map(squad::Answer::from).collect(),
+                    extra: extra(),
+                });
+            }
+        }
+        squad::File { version: self.version.clone(), data, extra: squad::Extra::default() }
+    }
+
+    /// Writes [`Dataset::to_squad`], atomically; [`Dataset::read`] gives the same questions back.
     ///
     /// # Errors
     /// [`EvalError::Write`]; [`EvalError::DuplicateQuestion`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
         self.check_ids()?;
-        let mut data: Vec<Article> = Vec::new();
-        for question in &self.questions {
-            if data.last().is_none_or(|article| article.title != *question.title) {
-                data.push(Article { title: question.title.to_string(), paragraphs: Vec::new() });
-            }
-            let Some(article) = data.last_mut() else { continue };
-            if article.paragraphs.last().is_none_or(|p| p.context != *question.context) {
-                let context = question.context.to_string();
-                article.paragraphs.push(Paragraph { context, qas: Vec::new() });
-            }
-            if let Some(paragraph) = article.paragraphs.last_mut() {
-                paragraph.qas.push(Qa {
-                    id: question.id.clone(),
-                    question: question.question.clone(),
-                    answers: question.answers.clone(),
-                });
-            }
-        }
-        let path = path.as_ref();
-        let file = File { version: self.version.clone(), data };
-        let bytes = serde_json::to_vec(&file)
-            .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })?;
-        write_whole(path, &bytes)
+        self.to_squad().write(path)
     }
 
     /// Strict check of all gold answers.
@@ -163,6 +194,17 @@ impl Dataset {
 /// `contexts`, the question's wording from `questions`, joined by id, in the order of `contexts`.
 /// Ids that only one side has are left out.
 ///
+/// ```
+/// use mlqa_eval::{Dataset, pair};
+///
+/// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
+/// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
+/// let paired = pair(&english, &german)?;
+/// assert_eq!(paired.questions[0].context, english.questions[0].context);
+/// assert_eq!(paired.questions[0].question, german.questions[0].question);
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
 /// # Errors
 /// [`EvalError::NothingPaired`] if no id is in both.
 pub fn pair(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, EvalError> {
@@ -171,9 +213,9 @@ pub fn pair(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, EvalErro
     let paired: Vec<Question> = contexts
         .questions
         .iter()
-        .filter_map(|own| {
-            let text = wording.get(own.id.as_str())?;
-            Some(Question { question: (*text).to_owned(), ..own.clone() })
+        .filter_map(|question| {
+            let text = wording.get(question.id.as_str())?;
+            Some(Question { question: (*text).to_owned(), ..question.clone() })
         })
         .collect();
     if paired.is_empty() {
@@ -187,32 +229,4 @@ pub fn pair(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, EvalErro
         version: contexts.version.clone(),
         questions: paired,
     })
-}
-
-#[derive(Deserialize, Serialize)]
-struct File {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    data: Vec<Article>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Article {
-    #[serde(default)]
-    title: String,
-    paragraphs: Vec<Paragraph>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Paragraph {
-    context: String,
-    qas: Vec<Qa>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Qa {
-    id: String,
-    question: String,
-    #[serde(default)]
-    answers: Vec<Answer>,
 }

@@ -1,11 +1,14 @@
 //! MLQA's file names.
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{EvalError, Language};
+use crate::{EvalError, Language, LanguageError, TableOrder};
 
 /// `{split}-context-{context}-question-{question}.json`, as `test-context-en-question-de.json`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Names sort by split, context and question, languages in [`TableOrder`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DatasetName {
     /// `dev`, `test`, or another word.
     pub split: String,
@@ -13,6 +16,19 @@ pub struct DatasetName {
     pub context: Language,
     /// Language of the question.
     pub question: Language,
+}
+
+impl Ord for DatasetName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let languages = |name: &Self| (TableOrder(name.context), TableOrder(name.question));
+        self.split.cmp(&other.split).then_with(|| languages(self).cmp(&languages(other)))
+    }
+}
+
+impl PartialOrd for DatasetName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Display for DatasetName {
@@ -25,6 +41,14 @@ impl FromStr for DatasetName {
     type Err = EvalError;
 
     /// Parses a bare file name.
+    ///
+    /// ```
+    /// use mlqa_eval::{DatasetName, Language};
+    ///
+    /// let name: DatasetName = "test-context-en-question-de.json".parse()?;
+    /// assert_eq!((name.context, name.question), (Language::EN, Language::DE));
+    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// ```
     fn from_str(name: &str) -> Result<Self, EvalError> {
         let wrong = |reason: String| EvalError::DatasetName { name: name.to_owned(), reason };
         let stem =
@@ -37,7 +61,7 @@ impl FromStr for DatasetName {
             return Err(wrong("no split before `-context-`".into()));
         }
         let language = |code: &str| {
-            code.parse::<Language>().map_err(|error: EvalError| wrong(error.to_string()))
+            code.parse::<Language>().map_err(|error: LanguageError| wrong(error.to_string()))
         };
         Ok(Self { split: split.into(), context: language(context)?, question: language(question)? })
     }

@@ -16,7 +16,7 @@ pub struct DecodeConfig {
     pub n_best: usize,
     /// Longest answer, in tokens.
     pub max_answer_length: usize,
-    /// If set, a question may be answered by nothing (""): where its null score (start plus end
+    /// If set, a question may have no answer (""): where its null score (start plus end
     /// logit of `<s>`, the lowest of its windows) exceeds the best span's score by more than this.
     /// Off by default: MLQA and XQuAD have an answer to every question.
     pub allow_null: Option<f32>,
@@ -119,7 +119,7 @@ where
         };
         let row = Row { index, window, start: start.view(), end: end.view() };
         match rows.get_mut(window.question) {
-            Some(of_question) => of_question.push(row),
+            Some(question_rows) => question_rows.push(row),
             None => {
                 let problem = format!(
                     "belong to question number {}, but there are {}",
@@ -240,7 +240,7 @@ fn decode_question(
         other => other,
     });
 
-    let bytes = ByteIndex::of(&question.context);
+    let bytes = ByteIndex::new(&question.context);
     let mut seen: HashSet<&str> = HashSet::new();
     let mut candidates: Vec<Candidate> = Vec::new();
     for span in &spans {
@@ -292,7 +292,7 @@ fn softmax(candidates: &mut [Candidate]) {
 struct ByteIndex(Vec<usize>);
 
 impl ByteIndex {
-    fn of(text: &str) -> Self {
+    fn new(text: &str) -> Self {
         let starts = text.char_indices().map(|(byte, _)| byte);
         Self(starts.chain(std::iter::once(text.len())).collect())
     }

@@ -1,5 +1,7 @@
-//! What can go wrong, said so that it can be put right.
+//! The errors of this crate; each message says what to do.
 use std::path::PathBuf;
+
+use language::LanguageError;
 
 /// Every error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +14,7 @@ pub enum EvalError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file could not be written; nothing half-written is left at `path`.
+    /// A file could not be written; `path` is left as it was.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
@@ -60,12 +62,9 @@ pub enum EvalError {
         /// What the context holds there, as many code points; empty past its end.
         found: String,
     },
-    /// A language code that is none of the seven.
-    #[error("unknown language `{given}`; expected one of en, es, de, ar, hi, vi, zh")]
-    UnknownLanguage {
-        /// What was given.
-        given: String,
-    },
+    /// A text that is no language code.
+    #[error(transparent)]
+    Language(#[from] LanguageError),
     /// A file name that is not MLQA's.
     #[error("`{name}` is not named `{{split}}-context-{{c}}-question-{{q}}.json` ({reason})")]
     DatasetName {
@@ -109,9 +108,9 @@ pub enum EvalError {
         /// The token.
         token: &'static str,
     },
-    /// A question leaves too little room for its context.
+    /// A question leaves too few tokens for its context.
     #[error(
-        "question `{id}`: {question} question tokens leave room for {room} context tokens, which \
+        "question `{id}`: {question} question tokens leave room for {budget} context tokens, which \
          must be more than doc_stride = {doc_stride}; lower doc_stride or max_question_length, or \
          raise max_length"
     )]
@@ -120,8 +119,8 @@ pub enum EvalError {
         id: String,
         /// Its tokens after truncation.
         question: usize,
-        /// Room left for the context.
-        room: usize,
+        /// Tokens that are left for the context.
+        budget: usize,
         /// The configured overlap.
         doc_stride: usize,
     },
@@ -185,7 +184,7 @@ pub enum EvalError {
         /// What is wrong; names the ids there are.
         message: String,
     },
-    /// The token coverage of nothing.
+    /// Token coverage cannot be computed because the questions, or the text, have no tokens.
     #[error("{what} gave no tokens, so there is no coverage")]
     NoTokens {
         /// The questions or the text.

@@ -1,8 +1,8 @@
 //! A matrix as one HTML page that needs nothing else.
 use std::fmt::Write;
 
-use crate::report::{averages, number};
-use crate::{Language, Matrix, Metric};
+use crate::report::averages;
+use crate::{Language, Matrix, Metric, Spread};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ground:#fff;--ink:#1b1f24;--soft:#59636e;--line:#d1d9e0;\
@@ -60,7 +60,7 @@ impl Matrix {
 
     fn heat_map(&self, out: &mut String, metric: Metric) {
         let name = metric.name();
-        let scores = || self.cells.values().map(|cell| metric.of(cell).0);
+        let scores = || self.cells().map(|(_, _, cell)| metric.of(cell).mean);
         let low = scores().fold(f64::INFINITY, f64::min);
         let high = scores().fold(f64::NEG_INFINITY, f64::max);
         let _ = write!(out, "<h2>{name}</h2>\n<div class=\"wide\"><table>\n<caption>{name}");
@@ -68,7 +68,8 @@ impl Matrix {
             let _ = write!(out, " in percent, from {low:.2} (pale) to {high:.2} (strong)");
         }
         out.push_str("</caption>\n<thead><tr><th scope=\"col\">context \\ question</th>");
-        for question in Language::ALL {
+        let languages = self.languages();
+        for question in &languages {
             let _ = write!(
                 out,
                 "<th scope=\"col\"><abbr title=\"{}\">{question}</abbr></th>",
@@ -76,13 +77,13 @@ impl Matrix {
             );
         }
         out.push_str("</tr></thead>\n<tbody>\n");
-        for context in Language::ALL {
+        for &context in &languages {
             let _ = write!(
                 out,
                 "<tr><th scope=\"row\"><abbr title=\"{}\">{context}</abbr></th>",
                 context.name()
             );
-            for question in Language::ALL {
+            for &question in &languages {
                 self.heat_cell(out, metric, context, question, (low, high));
             }
             out.push_str("</tr>\n");
@@ -103,7 +104,7 @@ impl Matrix {
             let _ = write!(out, "<td class=\"none\" title=\"{pair}: no data\">–</td>");
             return;
         };
-        let (score, sd) = metric.of(cell);
+        let Spread { mean: score, sd } = metric.of(cell);
         // At most 0.5, so that the ink keeps its contrast in both colour schemes.
         let heat = if high > low { 0.04 + 0.46 * (score - low) / (high - low) } else { 0.25 };
         let class = if context == question { " class=\"same\"" } else { "" };
@@ -112,8 +113,8 @@ impl Matrix {
             out,
             "<td{class} data-score=\"{score}\" style=\"--heat:{heat:.3}\" title=\"{pair}: F1 {}, \
              EM {}, {} questions\">{score:.2}{spread}</td>",
-            number(Metric::F1.of(cell)),
-            number(Metric::Em.of(cell)),
+            Metric::F1.of(cell).text(2),
+            Metric::Em.of(cell).text(2),
             cell.questions
         );
     }

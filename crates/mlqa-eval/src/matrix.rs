@@ -1,12 +1,12 @@
 //! Scores by language of context and language of question.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::files::read_json;
 use crate::predictions::write_json;
-use crate::{EvalError, Language, Score};
+use crate::{EvalError, Language, MLQA_LANGUAGES, Score, Spread, TableOrder};
 
 /// The scores of one pair of languages, in percent.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,12 +47,26 @@ pub struct Average {
 }
 
 /// A G-XLT matrix; cells without data are absent.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// ```
+/// use mlqa_eval::{Cell, Language, Matrix};
+///
+/// let cell = |f1, em| Cell { f1, em, questions: 100, f1_sd: None, em_sd: None };
+/// let mut matrix = Matrix::new("a run");
+/// matrix.insert(Language::EN, Language::EN, cell(80.0, 70.0));
+/// matrix.insert(Language::EN, Language::DE, cell(60.0, 50.0));
+/// assert_eq!(matrix.gxlt().map(|mean| mean.f1), Some(70.0));
+/// assert!(matrix.to_markdown().contains("| en | 80.00 | – | 60.00 |"));
+/// ```
+///
+/// With serde it has the form of [`Matrix::write_json`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "File", into = "File")]
 pub struct Matrix {
     /// Shown above the tables.
     pub title: String,
-    /// By (context, question); the answer is in the language of the context.
-    pub cells: BTreeMap<(Language, Language), Cell>,
+    /// By (context, question); means are summed in this order.
+    cells: BTreeMap<(TableOrder, TableOrder), Cell>,
 }
 
 impl Matrix {
@@ -63,21 +77,51 @@ impl Matrix {
 
     /// The cell of a context language and a question language.
     pub fn get(&self, context: Language, question: Language) -> Option<&Cell> {
-        self.cells.get(&(context, question))
+        self.cells.get(&(context.into(), question.into()))
     }
 
     /// Sets a cell.
     pub fn insert(&mut self, context: Language, question: Language, cell: Cell) {
-        self.cells.insert((context, question), cell);
+        self.cells.insert((context.into(), question.into()), cell);
+    }
+
+    /// Takes over the cells of `other` that are missing here, such as those of the model of another
+    /// pair of languages.
+    pub fn fill(&mut self, other: &Self) {
+        for (key, cell) in &other.cells {
+            self.cells.entry(*key).or_insert_with(|| cell.clone());
+        }
+    }
+
+    /// Number of cells.
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Whether there is no cell.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// The cells as (context, question, cell), contexts and then questions in [`TableOrder`]; the
+    /// answer is in the language of the context.
+    pub fn cells(&self) -> impl Iterator<Item = (Language, Language, &Cell)> {
+        self.cells.iter().map(|((context, question), cell)| (context.0, question.0, cell))
+    }
+
+    /// The languages of the tables: MLQA's seven, then others that a cell has, by code.
+    pub fn languages(&self) -> Vec<Language> {
+        let of_cells = self.cells.keys().flat_map(|&(context, question)| [context, question]);
+        let all: BTreeSet<TableOrder> = of_cells.chain(MLQA_LANGUAGES.map(TableOrder)).collect();
+        all.into_iter().map(|TableOrder(language)| language).collect()
     }
 
     /// The mean over the cells that `keep(context, question)` selects; `None` if it selects none.
     pub fn mean(&self, keep: impl Fn(Language, Language) -> bool) -> Option<Average> {
         let kept: Vec<&Cell> = self
-            .cells
-            .iter()
-            .filter(|((context, question), _)| keep(*context, *question))
-            .map(|(_, cell)| cell)
+            .cells()
+            .filter(|&(context, question, _)| keep(context, question))
+            .map(|(_, _, cell)| cell)
             .collect();
         if kept.is_empty() {
             return None;
@@ -107,7 +151,7 @@ impl Matrix {
 
     /// The mean of English contexts with questions in the other languages.
     pub fn english_context(&self) -> Option<Average> {
-        self.mean(|context, question| context == Language::En && question != Language::En)
+        self.mean(|context, question| context == Language::EN && question != Language::EN)
     }
 
     /// The mean and the spread of the same matrix from several seeds. A cell is kept where every
@@ -118,10 +162,16 @@ impl Matrix {
         for (&key, cell) in &first.cells {
             let of_seeds: Vec<&Cell> = seeds.iter().filter_map(|one| one.cells.get(&key)).collect();
             if of_seeds.len() == seeds.len() {
-                let (f1, f1_sd) = mean_and_sd(&of_seeds.iter().map(|c| c.f1).collect::<Vec<_>>());
-                let (em, em_sd) = mean_and_sd(&of_seeds.iter().map(|c| c.em).collect::<Vec<_>>());
-                let questions = cell.questions;
-                matrix.cells.insert(key, Cell { f1, em, questions, f1_sd, em_sd });
+                let f1 = Spread::of(of_seeds.iter().map(|cell| cell.f1));
+                let em = Spread::of(of_seeds.iter().map(|cell| cell.em));
+                let over = Cell {
+                    f1: f1.mean,
+                    em: em.mean,
+                    questions: cell.questions,
+                    f1_sd: f1.sd,
+                    em_sd: em.sd,
+                };
+                matrix.cells.insert(key, over);
             }
         }
         matrix
@@ -138,18 +188,7 @@ impl Matrix {
             "a matrix: {\"title\": \"…\", \"cells\": [{\"context\": \"en\", \"question\": \"de\", \
              \"f1\": 0, \"em\": 0, \"questions\": 0}]}",
         )?;
-        let mut matrix = Self::new(file.title);
-        for entry in file.cells {
-            let Entry { context, question, f1, em, questions, f1_sd, em_sd } = entry;
-            let cell = Cell { f1, em, questions, f1_sd, em_sd };
-            if matrix.cells.insert((context, question), cell).is_some() {
-                let message = format!(
-                    "the cell of context {context} and question {question} occurs twice; keep one"
-                );
-                return Err(EvalError::Content { path: path.to_path_buf(), message });
-            }
-        }
-        Ok(matrix)
+        file.try_into().map_err(|message| EvalError::Content { path: path.to_path_buf(), message })
     }
 
     /// Writes cells and averages as JSON, atomically.
@@ -157,29 +196,42 @@ impl Matrix {
     /// # Errors
     /// [`EvalError::Write`].
     pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
-        let cells = self
-            .cells
-            .iter()
-            .map(|(&(context, question), cell)| {
-                let Cell { f1, em, questions, f1_sd, em_sd } = *cell;
-                Entry { context, question, f1, em, questions, f1_sd, em_sd }
-            })
-            .collect();
-        let averages = Some(Averages {
-            xlt: self.xlt(),
-            gxlt: self.gxlt(),
-            off_diagonal: self.off_diagonal(),
-            english_context: self.english_context(),
-        });
-        write_json(path.as_ref(), &File { title: self.title.clone(), cells, averages })
+        write_json(path.as_ref(), &File::from(self.clone()))
     }
 }
 
-fn mean_and_sd(values: &[f64]) -> (f64, Option<f64>) {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()))
+impl From<Matrix> for File {
+    fn from(matrix: Matrix) -> Self {
+        let cells = matrix.cells().map(|(context, question, cell)| {
+            let Cell { f1, em, questions, f1_sd, em_sd } = *cell;
+            Entry { context, question, f1, em, questions, f1_sd, em_sd }
+        });
+        let averages = Some(Averages {
+            xlt: matrix.xlt(),
+            gxlt: matrix.gxlt(),
+            off_diagonal: matrix.off_diagonal(),
+            english_context: matrix.english_context(),
+        });
+        Self { cells: cells.collect(), averages, title: matrix.title }
+    }
+}
+
+impl TryFrom<File> for Matrix {
+    type Error = String;
+
+    fn try_from(file: File) -> Result<Self, String> {
+        let mut matrix = Self::new(file.title);
+        for entry in file.cells {
+            let Entry { context, question, f1, em, questions, f1_sd, em_sd } = entry;
+            let cell = Cell { f1, em, questions, f1_sd, em_sd };
+            if matrix.cells.insert((context.into(), question.into()), cell).is_some() {
+                return Err(format!(
+                    "the cell of context {context} and question {question} occurs twice; keep one"
+                ));
+            }
+        }
+        Ok(matrix)
+    }
 }
 
 #[derive(Deserialize, Serialize)]

@@ -5,9 +5,26 @@ use crate::Language;
 use crate::unicode::{is_punctuation, is_space, is_word, lower};
 
 /// Which official script's normalisation applies.
+///
+/// ```
+/// use mlqa_eval::{Language, Normalization};
+///
+/// let german = Normalization::Mlqa(Language::DE);
+/// assert_eq!(german.tokens("Das Haus, 1870!"), ["haus", "1870"]);
+/// let french = Normalization::Mlqa("fr".parse()?);
+/// assert_eq!(french.tokens("La maison, 1870\u{a0}!"), ["la", "maison", "1870"]);
+/// # Ok::<(), mlqa_eval::LanguageError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalization {
-    /// MLQA's, by the language of context and answer (Lewis et al. 2020).
+    /// MLQA's, by the language of context and answer (Lewis et al. 2020). The language counts, not
+    /// its script or region: `zh-Hans` is scored as `zh`.
+    ///
+    /// The official script stops at a language that is none of its seven. Here such a language
+    /// (any other code) is scored by the part of the rules that is common to all: lower case,
+    /// punctuation deleted, tokens split at white space, no articles removed. In a language that
+    /// is written without spaces (Thai, Japanese) a token is then as long as the answer, and F1
+    /// is little more than exact match.
     Mlqa(Language),
     /// SQuAD v1.1's English rules for every language, as XQuAD prescribes.
     SquadEn,
@@ -17,20 +34,21 @@ impl Normalization {
     /// The tokens of a normalised text; the normalised text is these joined by one space.
     ///
     /// In order: lower case; every punctuation character deleted (Unicode P* and ASCII symbols for
-    /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for Chinese
-    /// also around every character of U+4E00..U+9FA5.
+    /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for
+    /// Chinese also around every character of U+4E00..U+9FA5.
     pub fn tokens(self, text: &str) -> Vec<String> {
         let mut text = lower(text);
         text.retain(|c| !self.deletes(c));
-        let text = without_articles(&text, self.language());
-        match self {
-            Self::Mlqa(Language::Zh) => split_mixed(&text),
+        let language = self.language();
+        let text = without_articles(&text, articles(language.base()));
+        match language.base() {
+            "zh" => split_mixed(&text),
             _ => split(&text).map(str::to_owned).collect(),
         }
     }
 
-    /// The part of a text between what normalisation deletes at its ends: white space, punctuation and articles. Empty if that
-    /// is all of it.
+    /// The part of a text between what normalisation deletes at its ends: white space, punctuation
+    /// and articles. Empty if that is all of it.
     pub(crate) fn edges(self, text: &[char]) -> Range<usize> {
         let mut kept: Vec<(usize, char)> =
             text.iter().copied().enumerate().filter(|&(_, c)| !self.deletes(c)).collect();
@@ -54,7 +72,7 @@ impl Normalization {
 
     /// Code points of the article that a text begins with.
     fn leading_article(self, text: &[(usize, char)]) -> usize {
-        if self.language() == Language::Ar {
+        if self.articles() == Articles::ArabicPrefix {
             let lead: String = text.iter().take(2).map(|&(_, c)| c).collect();
             return if lead == ARABIC_ARTICLE { 2 } else { 0 };
         }
@@ -64,7 +82,7 @@ impl Normalization {
 
     /// Code points of the article that a text ends with.
     fn trailing_article(self, text: &[(usize, char)]) -> usize {
-        if self.language() == Language::Ar {
+        if self.articles() == Articles::ArabicPrefix {
             let tail: String =
                 text.iter().skip(text.len().saturating_sub(2)).map(|&(_, c)| c).collect();
             return if tail == ARABIC_ARTICLE { 2 } else { 0 };
@@ -76,7 +94,8 @@ impl Normalization {
     /// Code points of a word that is an article, or 0.
     fn article(self, word: &[(usize, char)]) -> usize {
         let text: String = word.iter().map(|&(_, c)| c).collect();
-        if articles(self.language()).contains(&lower(&text).as_str()) { word.len() } else { 0 }
+        let is_article = self.articles().words().contains(&lower(&text).as_str());
+        if is_article { word.len() } else { 0 }
     }
 
     fn deletes(self, c: char) -> bool {
@@ -97,8 +116,12 @@ impl Normalization {
     fn language(self) -> Language {
         match self {
             Self::Mlqa(language) => language,
-            Self::SquadEn => Language::En,
+            Self::SquadEn => Language::EN,
         }
+    }
+
+    fn articles(self) -> Articles {
+        articles(self.language().base())
     }
 }
 
@@ -112,9 +135,9 @@ fn split_mixed(text: &str) -> Vec<String> {
     let mut rest = text;
     while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_han(c)) {
         let (before, from) = rest.split_at(at);
-        let (own, after) = from.split_at(c.len_utf8());
+        let (character, after) = from.split_at(c.len_utf8());
         tokens.extend(split(before).map(str::to_owned));
-        tokens.push(own.to_owned());
+        tokens.push(character.to_owned());
         rest = after;
     }
     tokens.extend(split(rest).map(str::to_owned));
@@ -128,28 +151,48 @@ fn is_han(c: char) -> bool {
 
 const ARABIC_ARTICLE: &str = "\u{627}\u{644}";
 
-fn articles(language: Language) -> &'static [&'static str] {
-    match language {
-        Language::En => &["a", "an", "the"],
-        Language::Es => &["un", "una", "unos", "unas", "el", "la", "los", "las"],
-        Language::De => &[
+/// What the official script removes as articles of a language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Articles {
+    /// Separate words.
+    Words(&'static [&'static str]),
+    /// The Arabic article, also as a prefix.
+    ArabicPrefix,
+}
+
+impl Articles {
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Words(words) => words,
+            Self::ArabicPrefix => &[],
+        }
+    }
+}
+
+fn articles(language: &str) -> Articles {
+    Articles::Words(match language {
+        "en" => &["a", "an", "the"],
+        "es" => &["un", "una", "unos", "unas", "el", "la", "los", "las"],
+        "de" => &[
             "ein", "eine", "einen", "einem", "eines", "einer", "der", "die", "das", "den", "dem",
             "des",
         ],
         // Composed letters, so decomposed text keeps its articles, as in the original.
-        Language::Vi => &["c\u{1ee7}a", "l\u{e0}", "c\u{e1}i", "chi\u{1ebf}c", "nh\u{1eef}ng"],
-        Language::Ar | Language::Hi | Language::Zh => &[],
-    }
+        "vi" => &["c\u{1ee7}a", "l\u{e0}", "c\u{e1}i", "chi\u{1ebf}c", "nh\u{1eef}ng"],
+        "ar" => return Articles::ArabicPrefix,
+        // Hindi and Chinese, and languages that the script does not know.
+        _ => &[],
+    })
 }
 
 /// Each article that stands between word boundaries becomes a space. A boundary is where Python's
 /// `\w` begins or ends, so a combining mark ends a word. In Arabic every "ال" goes, also inside
 /// words.
-fn without_articles(text: &str, language: Language) -> String {
-    if language == Language::Ar {
+fn without_articles(text: &str, articles: Articles) -> String {
+    if articles == Articles::ArabicPrefix {
         return text.replace(ARABIC_ARTICLE, " ");
     }
-    let articles = articles(language);
+    let articles = articles.words();
     if articles.is_empty() {
         return text.to_owned();
     }
@@ -177,40 +220,56 @@ mod tests {
 
     #[test]
     fn articles_by_language() {
-        assert_eq!(joined(Language::En, "The cat, a dog & an Ant"), "cat dog ant");
-        assert_eq!(joined(Language::En, "An-the anthem"), "anthe anthem");
-        assert_eq!(joined(Language::Es, "¿La casa de los Gómez?"), "casa de gómez");
-        assert_eq!(joined(Language::De, "Das Haus des Königs"), "haus königs");
-        assert_eq!(joined(Language::Vi, "cái nhà của tôi"), "nhà tôi");
-        assert_eq!(joined(Language::Ar, "والكتاب"), "و كتاب");
-        assert_eq!(joined(Language::Hi, "यह एक घर है।"), "यह एक घर है");
+        assert_eq!(joined(Language::EN, "The cat, a dog & an Ant"), "cat dog ant");
+        assert_eq!(joined(Language::EN, "An-the anthem"), "anthe anthem");
+        assert_eq!(joined(Language::ES, "¿La casa de los Gómez?"), "casa de gómez");
+        assert_eq!(joined(Language::DE, "Das Haus des Königs"), "haus königs");
+        assert_eq!(joined(Language::VI, "cái nhà của tôi"), "nhà tôi");
+        assert_eq!(joined(Language::AR, "والكتاب"), "و كتاب");
+        assert_eq!(joined(Language::HI, "यह एक घर है।"), "यह एक घर है");
     }
 
     #[test]
     fn a_combining_mark_ends_a_word() {
         // "la" with a combining grave: \bla\b matches before the mark.
-        assert_eq!(joined(Language::Es, "la\u{300}"), "\u{300}");
+        assert_eq!(joined(Language::ES, "la\u{300}"), "\u{300}");
         // Decomposed là is not the composed article.
-        assert_eq!(joined(Language::Vi, "la\u{300} nha"), "la\u{300} nha");
+        assert_eq!(joined(Language::VI, "la\u{300} nha"), "la\u{300} nha");
     }
 
     #[test]
     fn chinese_characters_stand_alone() {
-        assert_eq!(joined(Language::Zh, "约1870年 New York，。"), "约 1870 年 new york");
+        assert_eq!(joined(Language::ZH, "约1870年 New York，。"), "约 1870 年 new york");
         // U+9FA6 and U+3400 are beyond the official range.
-        assert_eq!(joined(Language::Zh, "\u{9fa6}\u{3400}"), "\u{9fa6}\u{3400}");
+        assert_eq!(joined(Language::ZH, "\u{9fa6}\u{3400}"), "\u{9fa6}\u{3400}");
     }
 
     #[test]
     fn white_space_as_python_splits() {
-        assert_eq!(joined(Language::En, "x\u{1c}y\u{a0}z\u{3000}w"), "x y z w");
+        assert_eq!(joined(Language::EN, "x\u{1c}y\u{a0}z\u{3000}w"), "x y z w");
         // A zero-width space is no white space.
-        assert_eq!(joined(Language::En, "x\u{200b}y"), "x\u{200b}y");
+        assert_eq!(joined(Language::EN, "x\u{200b}y"), "x\u{200b}y");
+    }
+
+    #[test]
+    fn other_languages_follow_the_common_rules() {
+        let language = |code| Language::new(code).unwrap();
+        // No articles, in particular not English or German ones.
+        assert_eq!(
+            joined(language("fr"), "La «maison» the die,  Ab\u{a0}!"),
+            "la maison the die ab"
+        );
+        assert_eq!(joined(language("ja"), "約1870年"), "約1870年");
+        assert_eq!(joined(language("th"), "ใน กรุง"), "ใน กรุง");
+        // Script and region do not change a language's rules.
+        assert_eq!(joined(language("zh-Hans"), "约1870年"), "约 1870 年");
+        assert_eq!(joined(language("en_GB"), "the cat"), "cat");
+        assert_eq!(joined(language("eng"), "the cat"), "the cat");
     }
 
     #[test]
     fn squad_keeps_other_punctuation() {
         assert_eq!(Normalization::SquadEn.tokens("The “cat” (1)").join(" "), "“cat” 1");
-        assert_eq!(joined(Language::En, "The “cat” (1)"), "cat 1");
+        assert_eq!(joined(Language::EN, "The “cat” (1)"), "cat 1");
     }
 }

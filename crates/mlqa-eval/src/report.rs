@@ -3,11 +3,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::files::write_whole;
-use crate::{Average, Cell, EvalError, Language, Matrix};
+use crate::{Average, Cell, EvalError, Language, Matrix, Spread};
 
 /// The question languages of the first paper's Table I, in its order.
 pub const TABLE_ONE_LANGUAGES: [Language; 6] =
-    [Language::De, Language::Es, Language::Ar, Language::Hi, Language::Vi, Language::Zh];
+    [Language::DE, Language::ES, Language::AR, Language::HI, Language::VI, Language::ZH];
 
 /// Which score a table shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +30,11 @@ impl Metric {
         }
     }
 
-    pub(crate) fn of(self, cell: &Cell) -> (f64, Option<f64>) {
+    /// The metric's value in a cell.
+    pub(crate) fn of(self, cell: &Cell) -> Spread {
         match self {
-            Self::F1 => (cell.f1, cell.f1_sd),
-            Self::Em => (cell.em, cell.em_sd),
+            Self::F1 => Spread { mean: cell.f1, sd: cell.f1_sd },
+            Self::Em => Spread { mean: cell.em, sd: cell.em_sd },
         }
     }
 }
@@ -49,21 +50,23 @@ pub(crate) fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] 
 }
 
 impl Matrix {
-    /// Two tables, F1 and EM, row = context, column = question, and the averages. Scores have two
+    /// Two tables, F1 and EM, row = context, column = question, and the averages; languages as
+    /// [`Matrix::languages`] has them. Scores have two
     /// decimals, with `± sd` where there are several seeds; `–` marks a missing cell.
     pub fn to_markdown(&self) -> String {
         let mut out = format!("# {}\n", self.title);
+        let languages = self.languages();
         for metric in Metric::ALL {
             let _ = write!(out, "\n## {}\n\n| context \\ question |", metric.name());
-            for question in Language::ALL {
+            for question in &languages {
                 let _ = write!(out, " {question} |");
             }
             out.push_str("\n|---|");
-            out.push_str(&"---:|".repeat(Language::ALL.len()));
-            for context in Language::ALL {
+            out.push_str(&"---:|".repeat(languages.len()));
+            for &context in &languages {
                 let _ = write!(out, "\n| {context} |");
-                for question in Language::ALL {
-                    let text = self.get(context, question).map(|cell| number(metric.of(cell)));
+                for &question in &languages {
+                    let text = self.get(context, question).map(|cell| metric.of(cell).text(2));
                     let _ = write!(out, " {} |", text.as_deref().unwrap_or("–"));
                 }
             }
@@ -96,18 +99,28 @@ impl Matrix {
 /// A table in the shape of the first paper's Table I: English contexts, one column for each other
 /// question language and their mean, one row per arm, `F1 / EM` in the cells, with `± sd` where
 /// a cell has a spread. The mean is over the six languages; `–` where one is missing.
+///
+/// ```
+/// use mlqa_eval::{Cell, Language, Matrix, table_one};
+///
+/// let mut matrix = Matrix::new("");
+/// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_sd: Some(0.5), em_sd: Some(0.25) };
+/// matrix.insert(Language::EN, Language::DE, cell);
+/// let table = table_one(&[("ours", &matrix)]);
+/// assert!(table.contains("| ours | 60.00 ± 0.50 / 50.00 ± 0.25 | – |"));
+/// ```
 pub fn table_one(arms: &[(&str, &Matrix)]) -> String {
     let mut out = String::from("| F1 / EM |");
     for language in TABLE_ONE_LANGUAGES {
-        let _ = write!(out, " {} |", language.code().to_uppercase());
+        let _ = write!(out, " {} |", language.as_str().to_uppercase());
     }
     out.push_str(" mean |\n|---|");
     out.push_str(&"---:|".repeat(TABLE_ONE_LANGUAGES.len() + 1));
     for (name, matrix) in arms {
         let _ = write!(out, "\n| {} |", name.replace('|', "\\|"));
         for language in TABLE_ONE_LANGUAGES {
-            let text = matrix.get(Language::En, language).map(|cell| {
-                format!("{} / {}", number(Metric::F1.of(cell)), number(Metric::Em.of(cell)))
+            let text = matrix.get(Language::EN, language).map(|cell| {
+                format!("{} / {}", Metric::F1.of(cell).text(2), Metric::Em.of(cell).text(2))
             });
             let _ = write!(out, " {} |", text.as_deref().unwrap_or("–"));
         }
@@ -119,12 +132,4 @@ pub fn table_one(arms: &[(&str, &Matrix)]) -> String {
     }
     out.push('\n');
     out
-}
-
-/// Two decimals and the spread, if there is one.
-pub(crate) fn number((value, sd): (f64, Option<f64>)) -> String {
-    match sd {
-        Some(sd) => format!("{value:.2} ± {sd:.2}"),
-        None => format!("{value:.2}"),
-    }
 }

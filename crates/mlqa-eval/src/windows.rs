@@ -14,7 +14,7 @@ use crate::{Answer, EvalError, Question};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Separator {
-    /// `<s> question </s></s> context </s>`, XLM-R's own pair layout.
+    /// `<s> question </s></s> context </s>`, the pair layout of XLM-R.
     #[default]
     Double,
     /// `<s> question </s> context </s>`.
@@ -87,7 +87,7 @@ pub enum Purpose {
 /// One model input. Token indices count from the `<s>` at 0; there is no padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Index of the question in the slice that was given.
+    /// Index of the question in the input slice.
     pub question: usize,
     /// Token ids, `[length]`.
     pub input_ids: Vec<u32>,
@@ -114,6 +114,26 @@ pub struct Window {
 /// A window holds `<s>`, the question, the separator, as much context as fits, `</s>`. The answer's
 /// tokens are the smallest span that covers its characters; a window that lacks one of them counts
 /// as unanswerable, as does a question without answers.
+///
+/// ```
+/// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, load_tokenizer, windows};
+///
+/// let question = Question {
+///     id: "q1".into(),
+///     question: "What?".into(),
+///     context: "It is a red house.".into(),
+///     answers: vec![Answer { text: "house".into(), answer_start: 12 }],
+///     title: "".into(),
+/// };
+/// let tokenizer = load_tokenizer("../testkit/fixtures/tokenizer.json")?;
+/// let all = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Train)?;
+/// let [window] = all.as_slice() else { panic!("one window") };
+/// let (start, end) = (window.start_position.unwrap(), window.end_position.unwrap());
+/// // Offsets are those of the context's tokens; positions count from `<s>`.
+/// assert_eq!(window.offsets[start - window.context_start].0, 12);
+/// assert_eq!(window.offsets[end - window.context_start].1, 17);
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
 ///
 /// # Errors
 /// [`EvalError::SpecialToken`] if the tokenizer lacks `<s>`, `</s>` or `<pad>`;
@@ -159,12 +179,13 @@ pub fn windows(
         .enumerate()
         .map(|(k, (question, &context))| {
             let tokens = contexts.get(context).cloned().unwrap_or_default();
-            let asked = tokenize(
+            let question_tokens = tokenize(
                 &tokenizer,
                 &question.question,
                 &format!("the text of question `{}`", question.id),
             )?;
-            Cutter { question: k, config, specials, asked: &asked.ids, context: &tokens }
+            let question_ids = &question_tokens.ids;
+            Cutter { question: k, config, specials, question_ids, context: &tokens }
                 .cut(question, purpose)
         })
         .collect::<Result<_, _>>()?;
@@ -175,21 +196,22 @@ struct Cutter<'a> {
     question: usize,
     config: &'a WindowConfig,
     specials: Specials,
-    asked: &'a [u32],
+    question_ids: &'a [u32],
     context: &'a Tokens,
 }
 
 impl Cutter<'_> {
     fn cut(&self, question: &Question, purpose: Purpose) -> Result<Vec<Window>, EvalError> {
         let config = self.config;
-        let asked = self.asked.get(..config.max_question_length).unwrap_or(self.asked);
+        let question_ids =
+            self.question_ids.get(..config.max_question_length).unwrap_or(self.question_ids);
         let specials = 2 + config.separator.count();
-        let room = config.max_length.saturating_sub(asked.len() + specials);
-        if room <= config.doc_stride {
+        let budget = config.max_length.saturating_sub(question_ids.len() + specials);
+        if budget <= config.doc_stride {
             return Err(EvalError::NoRoom {
                 id: question.id.clone(),
-                question: asked.len(),
-                room,
+                question: question_ids.len(),
+                budget,
                 doc_stride: config.doc_stride,
             });
         }
@@ -201,10 +223,10 @@ impl Cutter<'_> {
             }
             _ => None,
         };
-        let spans = spans(self.context.ids.len(), room, config.doc_stride);
+        let spans = spans(self.context.ids.len(), budget, config.doc_stride);
         let mut windows = Vec::with_capacity(spans.len());
         for (k, &(from, to)) in spans.iter().enumerate() {
-            let mut window = self.assemble(asked, from, to);
+            let mut window = self.assemble(question_ids, from, to);
             window.max_context = (from..to).map(|token| best_span(&spans, token) == k).collect();
             if purpose == Purpose::Train {
                 let inside = answer.filter(|&(start, end)| from <= start && end < to);
@@ -222,13 +244,13 @@ impl Cutter<'_> {
         Ok(windows)
     }
 
-    fn assemble(&self, asked: &[u32], from: usize, to: usize) -> Window {
+    fn assemble(&self, question_ids: &[u32], from: usize, to: usize) -> Window {
         let separators = self.config.separator.count();
         let context = self.context.ids.get(from..to).unwrap_or_default();
-        let context_start = 1 + asked.len() + separators;
+        let context_start = 1 + question_ids.len() + separators;
         let mut input_ids = Vec::with_capacity(context_start + context.len() + 1);
         input_ids.push(self.specials.cls);
-        input_ids.extend_from_slice(asked);
+        input_ids.extend_from_slice(question_ids);
         input_ids.extend(std::iter::repeat_n(self.specials.sep, separators));
         input_ids.extend_from_slice(context);
         input_ids.push(self.specials.sep);
@@ -251,18 +273,18 @@ impl Cutter<'_> {
     }
 }
 
-/// `[from, to)` of each window over `len` context tokens: `room` tokens, neighbours share
-/// `overlap < room` of them. One empty window for no tokens.
-fn spans(len: usize, room: usize, overlap: usize) -> Vec<(usize, usize)> {
+/// `[from, to)` of each window over `len` context tokens: `budget` tokens, neighbours share
+/// `overlap < budget` of them. One empty window for no tokens.
+fn spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut from = 0;
     loop {
-        let to = (from + room).min(len);
+        let to = (from + budget).min(len);
         spans.push((from, to));
         if to == len {
             return spans;
         }
-        from += room - overlap;
+        from += budget - overlap;
     }
 }
 

@@ -8,7 +8,8 @@ use mlqa_eval::{
 };
 use serde_json::{Value, json};
 
-/// Rows of ten animals, nine dates and one without a type; the passage begins with two code points above U+FFFF.
+/// Rows of ten animals, nine dates and one without a type; the passage begins with two code points
+/// above U+FFFF.
 fn rows() -> Vec<Value> {
     let row = |k: usize, subtype: Option<&str>| {
         let mut row = json!({
@@ -54,7 +55,8 @@ fn rows_a_line_and_an_array_are_the_same() {
 #[test]
 fn a_split_by_hand() {
     let typed = read(&lines(&rows())).unwrap();
-    // Animals: half exact, half one token of two (F1 2/3). Dates: five exact, four unanswered. The last: wrong.
+    // Animals: half exact, half one token of two (F1 2/3). Dates: five exact, four unanswered. The
+    // last: wrong.
     let mut predictions = serde_json::Map::new();
     for k in 0..20 {
         let answer = match k {
@@ -68,7 +70,7 @@ fn a_split_by_hand() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, Value::from(predictions).to_string()).unwrap();
     let predictions = Predictions::read(file.path()).unwrap();
-    let rules = Normalization::Mlqa(Language::En);
+    let rules = Normalization::Mlqa(Language::EN);
     let split = answer_types(&score(&typed.dataset, &predictions, rules).unwrap(), &typed.types);
     let got: Vec<(&str, usize, bool)> =
         split.types.iter().map(|t| (t.subtype.as_str(), t.questions, t.few)).collect();
@@ -106,6 +108,7 @@ fn squad_files_with_types() {
     for (bad, words) in [
         (file(vec![qa("1", Value::Null)]), "no question has a `subtype`"),
         (file(vec![qa("1", " ".into())]), "question `1`: its `subtype` is blank"),
+        (file(vec![qa("1", 3.into())]), "question `1`: its `subtype` is 3: invalid type"),
     ] {
         let error = read(&bad).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mlqa_eval::{
-    Answer, BoundaryClass, BoundaryCounts, Candidate, Dataset, EvalError, Language, NBest,
-    Normalization, Predictions, Question, boundaries, boundaries_of_texts, boundary_class,
+    Answer, BoundaryClass, BoundaryCounts, Candidate, Dataset, EvalError, Language, MLQA_LANGUAGES,
+    NBest, Normalization, Predictions, Question, boundaries, boundaries_of_texts, boundary_class,
     boundary_table, score,
 };
 use proptest::prelude::*;
 
-const EN: Normalization = Normalization::Mlqa(Language::En);
+const EN: Normalization = Normalization::Mlqa(Language::EN);
 
 fn class(context: &str, predicted: &str, gold: &str, rules: Normalization) -> BoundaryClass {
-    let place = |text: &str| {
+    let span = |text: &str| {
         let byte = context.find(text).unwrap();
         let start = context[..byte].chars().count();
         start..start + text.chars().count()
     };
-    boundary_class(context, place(predicted), place(gold), rules)
+    boundary_class(context, span(predicted), span(gold), rules)
 }
 
 fn question(id: &str, context: &str, answers: &[(&str, usize)]) -> Question {
@@ -74,7 +74,7 @@ fn the_five_classes() {
 
 #[test]
 fn ends_lose_what_normalisation_deletes() {
-    let de = Normalization::Mlqa(Language::De);
+    let de = Normalization::Mlqa(Language::DE);
     assert_eq!(
         class("Sie lebt (in der Stadt).", "(in der Stadt).", "in der Stadt", de),
         BoundaryClass::Exact
@@ -94,10 +94,10 @@ fn ends_lose_what_normalisation_deletes() {
         BoundaryClass::Superset
     );
     // Arabic: "al-" goes, the rest of the word stays.
-    let ar = Normalization::Mlqa(Language::Ar);
+    let ar = Normalization::Mlqa(Language::AR);
     assert_eq!(class("في البيت", "البيت", "بيت", ar), BoundaryClass::Exact);
     assert_eq!(
-        class("北京，上海", "北京，", "北京", Normalization::Mlqa(Language::Zh)),
+        class("北京，上海", "北京，", "北京", Normalization::Mlqa(Language::ZH)),
         BoundaryClass::Exact
     );
     // Nothing would be left of "the", so it stands as it is.
@@ -151,8 +151,8 @@ fn nothing_to_count_is_an_error() {
 #[test]
 fn the_table_has_shares_and_a_sum() {
     let run = |exact, superset| {
-        let own = BoundaryCounts { exact, superset, ..Default::default() };
-        BTreeMap::from([(Language::En, own), (Language::Zh, own)])
+        let counts = BoundaryCounts { exact, superset, ..Default::default() };
+        BTreeMap::from([(Language::EN, counts), (Language::ZH, counts)])
     };
     let table = boundary_table(&[("before", &run(1, 3)), ("after|1", &run(3, 1))]);
     let lines: Vec<&str> = table.lines().collect();
@@ -181,7 +181,7 @@ proptest! {
             (text[from..to].iter().collect::<String>(), from)
         };
         let ((gold, gold_start), (predicted, start)) = (part(spans[0], spans[1]), part(spans[2], spans[3]));
-        let rules = Normalization::Mlqa(Language::ALL[language]);
+        let rules = Normalization::Mlqa(MLQA_LANGUAGES[language]);
         let data = dataset(vec![question("q", &context, &[(&gold, gold_start)])]);
         let counts = boundaries(&data, &[best("q", &predicted, start)], rules).unwrap();
         let predictions = Predictions([("q".to_owned(), predicted.clone())].into());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use mlqa_eval::{Language, Matrix};
+use mlqa_eval::{Language, MLQA_LANGUAGES, Matrix};
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mlqa-eval")).args(args).output().unwrap()
@@ -41,7 +41,7 @@ fn write(folder: &Path, name: &str, text: &str) -> String {
 
 #[test]
 fn score_prints_the_official_line() {
-    for language in Language::ALL {
+    for language in MLQA_LANGUAGES {
         let expected =
             std::fs::read_to_string(scorer(&format!("{language}/expected.json"))).unwrap();
         // The digits as they stand in the file, not through a parser.
@@ -53,7 +53,7 @@ fn score_prints_the_official_line() {
             "score",
             &scorer(&format!("{language}/dataset.json")),
             &scorer(&format!("{language}/predictions.json")),
-            language.code(),
+            language.as_str(),
         ]);
         assert!(output.status.success());
         let line =
@@ -99,6 +99,31 @@ fn squad_rules_need_no_language() {
 }
 
 #[test]
+fn a_language_that_mlqa_does_not_have_is_scored_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = write(
+        folder.path(),
+        "fr.json",
+        r#"{"version": "1.0", "data": [{"paragraphs": [{"context": "dans la Maison !", "qas":
+        [{"id": "q", "question": "Où ?", "answers": [{"text": "la Maison", "answer_start": 5}]}]}]}]}"#,
+    );
+    let predictions = write(folder.path(), "p.json", r#"{"q": "maison !"}"#);
+    let output = run(&["score", &dataset, &predictions, "fr"]);
+    assert!(output.status.success());
+    assert_eq!(out(&output), "{\"exact_match\": 0.0, \"f1\": 66.66666666666666}\n");
+    let told = "Language fr is none of MLQA's (en, es, de, ar, hi, vi, zh); its articles are not \
+                removed.\n";
+    assert_eq!(err(&output), told);
+    // A region does not make another language.
+    assert_eq!(err(&run(&["score", &dataset, &predictions, "es-MX"])), "");
+    // SQuAD's rules do not look at the language.
+    assert_eq!(
+        err(&run(&["types", "--norm", "squad", &dataset, &predictions, "fr"])).lines().count(),
+        1
+    );
+}
+
+#[test]
 fn bad_input_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (dataset, predictions) = (scorer("en/dataset.json"), scorer("en/predictions.json"));
@@ -110,8 +135,9 @@ fn bad_input_is_named() {
     refused(&["score", &cut, &predictions, "en"], &["cut.json:", "EOF"]);
     refused(&["score", "no-such.json", &predictions, "en"], &["no-such.json", "No such file"]);
     refused(&["score", &dataset, "no-such.json", "en"], &["no-such.json", "No such file"]);
-    let languages = ["`fr`", "en, es, de, ar, hi, vi, zh"];
-    refused(&["score", &dataset, &predictions, "fr"], &languages);
+    let words = ["\"f r\"", "expected a language code", "such as `en`"];
+    refused(&["score", &dataset, &predictions, "f r"], &words);
+    refused(&["score", &dataset, &predictions, "--norm", "mlqa"], &["--norm mlqa", "such as en"]);
     for (name, text, word) in [
         ("list.json", "[]", "expected a map"),
         ("number.json", "{\"a\": \"x\",\n\"b\": 3}", "number.json:2:"),
@@ -181,8 +207,8 @@ fn a_matrix_of_what_there_is() {
     assert!(output.status.success(), "{}", err(&output));
     assert!(out(&output).contains("| de | – | – | 49.81 |"), "{}", out(&output));
     let matrix = Matrix::read_json(to.join("matrix.json")).unwrap();
-    assert_eq!(matrix.cells.len(), 1);
-    let cell = matrix.get(Language::De, Language::De).unwrap();
+    assert_eq!(matrix.len(), 1);
+    let cell = matrix.get(Language::DE, Language::DE).unwrap();
     assert_eq!((cell.f1, cell.em, cell.questions), (49.807539682539684, 32.5, 40));
     assert_eq!(std::fs::read_to_string(to.join("matrix.md")).unwrap(), out(&output));
     assert!(

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 use mlqa_eval::{Cell, EvalError, Language, Matrix, table_one};
 
-use Language::{De, En, Zh};
+const DE: Language = Language::DE;
+const EN: Language = Language::EN;
+const ZH: Language = Language::ZH;
 
 fn cell(f1: f64, em: f64) -> Cell {
     Cell { f1, em, questions: 10, f1_sd: None, em_sd: None }
@@ -17,7 +19,7 @@ fn matrix(cells: &[(Language, Language, f64, f64)]) -> Matrix {
 }
 
 fn sample() -> Matrix {
-    matrix(&[(En, En, 80.0, 70.0), (En, De, 60.0, 50.0), (De, De, 70.0, 60.0), (Zh, En, 0.1, 0.0)])
+    matrix(&[(EN, EN, 80.0, 70.0), (EN, DE, 60.0, 50.0), (DE, DE, 70.0, 60.0), (ZH, EN, 0.1, 0.0)])
 }
 
 #[test]
@@ -36,7 +38,7 @@ fn averages_are_plain_means() {
 fn files_hold_every_digit() {
     let folder = tempfile::tempdir().unwrap();
     let mut matrix = sample();
-    matrix.insert(Zh, Zh, Cell { f1_sd: Some(0.1), ..cell(100.0 / 3.0, 50.142_623_716_153_13) });
+    matrix.insert(ZH, ZH, Cell { f1_sd: Some(0.1), ..cell(100.0 / 3.0, 50.142_623_716_153_13) });
     matrix.write(folder.path()).unwrap();
     assert_eq!(Matrix::read_json(folder.path().join("matrix.json")).unwrap(), matrix);
     let mut names: Vec<_> = std::fs::read_dir(folder.path())
@@ -64,6 +66,24 @@ fn markdown_has_rows_for_contexts() {
 }
 
 #[test]
+fn other_languages_follow_mlqas_by_code() {
+    let other = |code: &str| code.parse::<Language>().unwrap();
+    let mut matrix = sample();
+    matrix.insert(other("th"), EN, cell(5.0, 4.0));
+    matrix.insert(EN, other("bg"), cell(6.0, 5.0));
+    let text = matrix.to_markdown();
+    let header = "| context \\ question | en | es | de | ar | hi | vi | zh | bg | th |";
+    assert!(text.contains(header), "{text}");
+    assert!(text.contains("| en | 80.00 | – | 60.00 | – | – | – | – | 6.00 | – |"), "{text}");
+    assert!(text.contains("| th | 5.00 | – | – | – | – | – | – | – | – |"), "{text}");
+    let html = matrix.to_html();
+    assert!(html.contains("Thai context, English question: F1 5.00, EM 4.00"), "{html}");
+    let pairs: Vec<String> =
+        matrix.cells().map(|(context, question, _)| format!("{context}-{question}")).collect();
+    assert_eq!(pairs, ["en-en", "en-de", "en-bg", "de-de", "zh-en", "th-en"]);
+}
+
+#[test]
 fn the_page_needs_nothing_else_and_shows_every_number() {
     let html = sample().to_html();
     assert_eq!(html.matches("data-score=").count(), 8);
@@ -86,28 +106,28 @@ fn the_page_needs_nothing_else_and_shows_every_number() {
 #[test]
 fn seeds_give_mean_and_spread() {
     let seeds = [
-        matrix(&[(En, De, 60.0, 50.0), (En, Zh, 1.0, 1.0)]),
-        matrix(&[(En, De, 62.0, 50.0)]),
-        matrix(&[(En, De, 64.0, 53.0)]),
+        matrix(&[(EN, DE, 60.0, 50.0), (EN, ZH, 1.0, 1.0)]),
+        matrix(&[(EN, DE, 62.0, 50.0)]),
+        matrix(&[(EN, DE, 64.0, 53.0)]),
     ];
     let over = Matrix::over_seeds("three", &seeds);
-    assert_eq!(over.cells.len(), 1);
-    let cell = over.get(En, De).unwrap();
+    assert_eq!(over.len(), 1);
+    let cell = over.get(EN, DE).unwrap();
     assert_eq!((cell.f1, cell.f1_sd, cell.em), (62.0, Some(2.0), 51.0));
     assert!((cell.em_sd.unwrap() - 3.0_f64.sqrt()).abs() < 1e-12);
-    assert_eq!(Matrix::over_seeds("one", &seeds[..1]).get(En, De).unwrap().f1_sd, None);
+    assert_eq!(Matrix::over_seeds("one", &seeds[..1]).get(EN, DE).unwrap().f1_sd, None);
 }
 
 #[test]
 fn table_one_has_the_papers_shape() {
-    let mut whole = Matrix::new("");
+    let mut complete = Matrix::new("");
     for (k, language) in mlqa_eval::TABLE_ONE_LANGUAGES.into_iter().enumerate() {
-        whole.insert(En, language, cell(10.0 * (k + 1) as f64, k as f64));
+        complete.insert(EN, language, cell(10.0 * (k + 1) as f64, k as f64));
     }
-    let mut spread = whole.clone();
-    spread.insert(En, De, Cell { f1_sd: Some(0.5), em_sd: Some(0.25), ..cell(11.0, 1.0) });
+    let mut spread = complete.clone();
+    spread.insert(EN, DE, Cell { f1_sd: Some(0.5), em_sd: Some(0.25), ..cell(11.0, 1.0) });
     let sparse = sample();
-    let text = table_one(&[("base", &whole), ("a|b", &spread), ("sparse", &sparse)]);
+    let text = table_one(&[("base", &complete), ("a|b", &spread), ("sparse", &sparse)]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "| F1 / EM | DE | ES | AR | HI | VI | ZH | mean |");
     assert_eq!(

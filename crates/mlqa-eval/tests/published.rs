@@ -125,7 +125,7 @@ fn selection_narrows() {
 fn a_run_beside_table_one() {
     let mut run = Matrix::new("run");
     let cell = Cell { f1: 64.1, em: 50.0, questions: 1, f1_sd: None, em_sd: None };
-    run.insert(Language::En, Language::De, cell.clone());
+    run.insert(Language::EN, Language::DE, cell.clone());
     let rows = compare("000-1", &run).unwrap();
     assert_eq!(rows.len(), 24);
     let of_de: Vec<_> = rows.iter().filter(|row| row.run.is_some()).collect();
@@ -138,7 +138,7 @@ fn a_run_beside_table_one() {
     );
     assert!(text.contains("| ours | MLQA context en | zh | em | 46.80 | – | – |"), "{text}");
     // Other tables read the diagonal.
-    run.insert(Language::De, Language::De, Cell { f1: 1.0, ..cell });
+    run.insert(Language::DE, Language::DE, Cell { f1: 1.0, ..cell });
     let rows = compare("003-5", &run).unwrap();
     assert!(rows.iter().filter_map(|row| row.run).all(|f1| f1 == 1.0 || f1 == 50.0));
     assert!(rows.iter().any(|row| row.run == Some(1.0)));

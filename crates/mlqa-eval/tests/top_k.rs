@@ -43,7 +43,7 @@ fn more_answers_find_more() {
         list("q1", &["sky", "Sky", "the sky!", "blue"]),
         list("q2", &["a", "b", "c", "green"]),
     ];
-    let rules = Normalization::Mlqa(Language::En);
+    let rules = Normalization::Mlqa(Language::EN);
     let at = |k, unique| top_k_exact_match(&dataset, &lists, k, rules, unique).unwrap();
     let normalized: Vec<f64> = (1..=4).map(|k| at(k, TopKUnique::Normalized)).collect();
     // `a` is an article, so q2 tries "", b, c first.

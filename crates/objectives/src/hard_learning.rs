@@ -10,10 +10,10 @@ use crate::{Checks, IGNORE_INDEX, LossError};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HardLearningConfig {
-    /// What each candidate weighs.
+    /// How the candidates are weighted.
     pub weighting: HardLearningWeighting,
-    /// λ of an added `-λ · ell` of the gold candidate, 0 or more, no unit. The paper's Eq. 9 has no such term, so 0; with 0
-    /// nothing tells the gold span from the other candidates.
+    /// λ of an added term `-λ ln P(z_gold)`, 0 or more, no unit. The paper's Eq. 9 has no such
+    /// term, so 0; with 0 nothing tells the gold span from the other candidates.
     pub gold_loss_weight: f64,
     /// How much is checked before computing.
     pub checks: Checks,
@@ -23,74 +23,84 @@ pub struct HardLearningConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HardLearningWeighting {
-    /// `-Σ_l w_l ell_l`, `w = softmax(θ)` over the row's candidates, θ learned: one number per slot, the same for all rows.
+    /// `-Σ_l w_l ln P(z_l)`, `w = softmax(θ)` over the row's candidates, θ learned: one number per
+    /// slot, the same for all rows.
     #[default]
     Learned,
-    /// `-max_l ell_l`: hard EM. Candidates that tie share the gradient evenly.
+    /// `-max_l ln P(z_l)`: hard EM. Candidates that tie share the gradient evenly.
     HardEm,
-    /// `-ln Σ_l exp(ell_l)`: maximum marginal likelihood (Eq. 4).
+    /// `-ln Σ_l P(z_l)`: maximum marginal likelihood (Eq. 4).
     Mml,
-    /// `-mean_l ell_l`. Not the same as [`Mml`](Self::Mml): it asks for every candidate, not for any.
+    /// `-mean_l ln P(z_l)`. Not the same as [`Mml`](Self::Mml): it raises every candidate, where
+    /// `Mml` is content with any one of them.
     Uniform,
-    /// Eq. 5 as printed, with `w = softmax(θ)`: the inner sum does not depend on l, so this is [`Mml`](Self::Mml), and θ
-    /// receives a gradient of 0. Here to show that; for training take another.
+    /// Eq. 5 as printed, with `w = softmax(θ)`: the inner sum does not depend on l, so this is
+    /// [`Mml`](Self::Mml), and θ receives a gradient of 0. Here to show that; for training take
+    /// another.
     Literal,
 }
 
-/// The hard-learning loss of *From Good to Best* (Eq. 5, and Eq. 4 as [`HardLearningWeighting::Mml`]) over the
-/// candidates Z of each row, mean over rows, in nats.
+/// The hard-learning loss of *From Good to Best* (Eq. 5, and Eq. 4 as
+/// [`HardLearningWeighting::Mml`]) over the candidates Z of each row, mean over rows, in nats.
 ///
-/// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with unconstrained weights, so that
-/// it has no minimum. Here the weights stand outside the logarithm of each candidate's own probability and lie on the
-/// simplex: `-Σ_l w_l ln P(z_l)`. Where a row has fewer than K candidates, the weights of those it has are renormalised to
-/// sum 1. Mind that `w` alone is minimised by putting all weight on the slot that is likeliest on average; at the paper's
-/// learning rate of 3e-5 it hardly moves from its start, so give θ a learning rate of its own.
+/// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with
+/// unconstrained weights, so that it has no minimum. Here each weight multiplies the logarithm of
+/// its candidate's probability, and the weights lie on the simplex: `-Σ_l w_l ln P(z_l)`. Where a
+/// row has fewer than K candidates, the weights of those it has are renormalised to sum 1. Note
+/// that over `w` alone the loss is smallest with all weight on the slot that is likeliest on
+/// average; at the paper's learning rate of 3e-5 it hardly moves from its start, so give θ a
+/// separate learning rate.
 ///
-/// The mean is over rows with a candidate and, where `gold_index` is given, a gold one; all others receive a gradient of
-/// exactly 0, as do empty slots. With one candidate, the gold span, every weighting is the span loss
-/// ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
+/// The mean is over rows with a candidate and, where `gold_index` is given, a gold one; all others
+/// receive a gradient of exactly 0, as do empty slots. With one candidate, the gold span, every
+/// weighting is the span loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
 ///
 /// # Shapes
-/// - `ell`: `[B, K]` Float, BFloat16, Half or Double, of [`span_log_probs`](crate::span_log_probs()); receives gradient
-/// - `valid`: `[B, K]` bool, whether a candidate stands in the slot
+/// - `span_log_probs`: `[B, K]` Float, BFloat16, Half or Double, of
+///   [`span_log_probs`](crate::span_log_probs()); receives gradient
+/// - `valid`: `[B, K]` bool, whether the slot holds a candidate
 /// - `gold_index`: `[B]` i64, the slot of the gold span, [`IGNORE_INDEX`] in rows without;
-///   [`AnswerCandidates::gold_index`](crate::AnswerCandidates::gold_index). Needed for `gold_loss_weight` > 0
-/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient; [`initial_weights`](crate::initial_weights()) starts it. Needed by
-///   `Learned` and `Literal`, not looked at by the others
-/// - returns `[]`: f64 for f64 `ell`, f32 for all others (the reduction runs in it)
+///   [`AnswerCandidates::gold_index`](crate::AnswerCandidates::gold_index). Needed for
+///   `gold_loss_weight` > 0
+/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient;
+///   [`initial_weights`](crate::initial_weights()) starts it. Needed by `Learned` and `Literal`,
+///   ignored by the others
+/// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row carries loss; [`LossError::Missing`] for an argument that the config needs;
-/// [`LossError::Domain`] unless `gold_loss_weight` is finite and 0 or more; [`LossError::Range`] for a gold index outside
-/// `0..K` that is not -100; [`LossError::GoldSlot`] if it points to an empty slot; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`LossError::NotFinite`].
+/// [`LossError::Empty`] if no row carries loss; [`LossError::Missing`] for an argument that the
+/// config needs; [`LossError::Domain`] unless `gold_loss_weight` is finite and 0 or more;
+/// [`LossError::Range`] for a gold index outside `0..K` that is not -100; [`LossError::GoldSlot`]
+/// if it points to an empty slot; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`]
+/// or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`LossError::NotFinite`].
 ///
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
 /// use objectives::{HardLearningConfig, HardLearningWeighting, hard_learning};
 ///
-/// let ell = Tensor::from_slice(&[0.5_f64, 0.25, 1.0]).log().view([1, 3]);
+/// let log_probs = Tensor::from_slice(&[0.5_f64, 0.25, 1.0]).log().view([1, 3]);
 /// let valid = Tensor::from_slice(&[true, true, false]).view([1, 3]);
 /// let config = HardLearningConfig { weighting: HardLearningWeighting::Mml, ..Default::default() };
-/// let loss = hard_learning(&ell, &valid, None, None, &config)?;
-/// assert!((loss.double_value(&[]) + 0.75_f64.ln()).abs() < 1e-12); // 1/2 + 1/4; the third is no candidate
+/// let loss = hard_learning(&log_probs, &valid, None, None, &config)?;
+/// // 1/2 + 1/4; the third is no candidate.
+/// assert!((loss.double_value(&[]) + 0.75_f64.ln()).abs() < 1e-12);
 /// # Ok::<(), objectives::LossError>(())
 /// ```
 pub fn hard_learning(
-    ell: &Tensor,
+    span_log_probs: &Tensor,
     valid: &Tensor,
     gold_index: Option<&Tensor>,
     weights: Option<&Tensor>,
     config: &HardLearningConfig,
 ) -> Result<Tensor, LossError> {
-    let (batch, slots) = expect_matrix("ell", ell, "[B, K]")?;
-    expect_float("ell", ell)?;
-    let (kind, device) = (reduction_kind(ell)?, ell.device());
-    expect_mask("valid", valid, &[batch, slots], "[B, K]", "ell", device)?;
-    let theta = expect_theta(weights, slots, ell, config)?;
-    expect_gold_options(gold_index, batch, slots, ell, config)?;
+    let (batch, slots) = expect_matrix("span_log_probs", span_log_probs, "[B, K]")?;
+    expect_float("span_log_probs", span_log_probs)?;
+    let (kind, device) = (reduction_kind(span_log_probs)?, span_log_probs.device());
+    expect_mask("valid", valid, &[batch, slots], "[B, K]", "span_log_probs", device)?;
+    let theta = expect_theta(weights, slots, span_log_probs, config)?;
+    expect_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
     let mut carries = valid.f_any_dim(1, false)?; // [B]
     if let Some(gold) = gold_index {
@@ -102,7 +112,7 @@ pub fn hard_learning(
         return Err(LossError::Empty { tensor: "valid", reason });
     }
     let rows = CandidateRows {
-        ell: ell.f_index_select(0, &kept)?.f_to_kind(kind)?,
+        log_probs: span_log_probs.f_index_select(0, &kept)?.f_to_kind(kind)?,
         empty: valid.f_index_select(0, &kept)?.f_logical_not()?,
         kept,
         checks: config.checks,
@@ -114,8 +124,9 @@ pub fn hard_learning(
     rows.expect_log_probs()?;
     let mut losses = rows.losses(config.weighting, theta.as_ref())?; // [n]
     if let Some(gold) = gold.filter(|_| config.gold_loss_weight > 0.0) {
-        let own = rows.ell.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
-        losses = losses.f_sub(&own.f_mul_scalar(config.gold_loss_weight)?)?;
+        let gold_log_probs =
+            rows.log_probs.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
+        losses = losses.f_sub(&gold_log_probs.f_mul_scalar(config.gold_loss_weight)?)?;
     }
     rows.expect_finite(&losses)?;
     Ok(losses.f_mean(None::<Kind>)?)
@@ -125,7 +136,7 @@ pub fn hard_learning(
 fn expect_theta(
     weights: Option<&Tensor>,
     slots: i64,
-    ell: &Tensor,
+    span_log_probs: &Tensor,
     config: &HardLearningConfig,
 ) -> Result<Option<Tensor>, LossError> {
     use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
@@ -139,7 +150,7 @@ fn expect_theta(
     };
     expect_shape("weights", weights, &[slots], "[K]")?;
     expect_float("weights", weights)?;
-    expect_device("weights", weights, "ell", ell.device())?;
+    expect_device("weights", weights, "span_log_probs", span_log_probs.device())?;
     if config.checks == Checks::Full
         && let Some(index) = first_true(&weights.f_isfinite()?.f_logical_not()?)?
     {
@@ -147,7 +158,7 @@ fn expect_theta(
         let rule = "a learned weight must be finite; lower its learning rate";
         return Err(LossError::NotFinite { tensor: "weights", index, value, rule });
     }
-    Ok(Some(weights.f_to_kind(reduction_kind(ell)?)?))
+    Ok(Some(weights.f_to_kind(reduction_kind(span_log_probs)?)?))
 }
 
 /// Checks the gold slots and the weight of their loss.
@@ -155,7 +166,7 @@ fn expect_gold_options(
     gold_index: Option<&Tensor>,
     batch: i64,
     slots: i64,
-    ell: &Tensor,
+    span_log_probs: &Tensor,
     config: &HardLearningConfig,
 ) -> Result<(), LossError> {
     let value = config.gold_loss_weight;
@@ -170,12 +181,20 @@ fn expect_gold_options(
         }
         return Ok(());
     };
-    expect_positions("gold_index", gold, &[batch], "[B]", "ell", ell.device())?;
+    expect_positions(
+        "gold_index",
+        gold,
+        &[batch],
+        "[B]",
+        "span_log_probs",
+        span_log_probs.device(),
+    )?;
     if batch > 0 {
         let inside = gold.f_masked_fill(&gold.f_eq(IGNORE_INDEX)?, 0)?;
         let (min, max) = extent(&inside)?;
         if min < 0 || (max >= slots && slots > 0) {
-            let rule = format!("in 0..{slots} (K of ell), or -100 in a row without gold span");
+            let rule =
+                format!("in 0..{slots} (K of span_log_probs), or -100 in a row without gold span");
             let (min, max) = extent(gold)?;
             return Err(LossError::Range { tensor: "gold_index", rule, min, max });
         }
@@ -186,7 +205,7 @@ fn expect_gold_options(
 /// The rows that carry loss.
 struct CandidateRows {
     /// `[n, K]`, in the dtype of the reduction.
-    ell: Tensor,
+    log_probs: Tensor,
     /// `[n, K]` bool: no candidate here.
     empty: Tensor,
     /// `[n]` i64: the row of the batch each one is.
@@ -201,11 +220,11 @@ impl CandidateRows {
         weighting: HardLearningWeighting,
         theta: Option<&Tensor>,
     ) -> Result<Tensor, LossError> {
-        let zeroed = || self.ell.f_masked_fill(&self.empty, 0.0);
-        let absent = || self.ell.f_masked_fill(&self.empty, f64::NEG_INFINITY);
+        let zeroed = || self.log_probs.f_masked_fill(&self.empty, 0.0);
+        let absent = || self.log_probs.f_masked_fill(&self.empty, f64::NEG_INFINITY);
         // [n, K], sum 1 over the candidates of each row.
         let shares = |theta: &Tensor| -> Result<Tensor, LossError> {
-            let theta = theta.f_expand_as(&self.ell)?;
+            let theta = theta.f_expand_as(&self.log_probs)?;
             Ok(theta.f_masked_fill(&self.empty, f64::NEG_INFINITY)?.f_softmax(1, None)?)
         };
         let row_sum = |tensor: Tensor| tensor.f_sum_dim_intlist(1, false, None::<Kind>);
@@ -244,8 +263,8 @@ impl CandidateRows {
     /// Under [`Checks::Full`], refuses candidates with NaN or +∞.
     fn expect_log_probs(&self) -> Result<(), LossError> {
         if self.checks == Checks::Full {
-            let ell = self.ell.f_masked_fill(&self.empty, 0.0)?;
-            let bad = ell.f_isnan()?.f_logical_or(&ell.f_isposinf()?)?;
+            let log_probs = self.log_probs.f_masked_fill(&self.empty, 0.0)?;
+            let bad = log_probs.f_isnan()?.f_logical_or(&log_probs.f_isposinf()?)?;
             self.refuse(&bad, "a log-probability must be a number or -inf")?;
         }
         Ok(())
@@ -255,7 +274,7 @@ impl CandidateRows {
     fn expect_finite(&self, losses: &Tensor) -> Result<(), LossError> {
         if self.checks == Checks::Full {
             let infinite = losses.f_isfinite()?.f_logical_not()?.f_unsqueeze(1)?;
-            let gone = self.ell.f_masked_fill(&self.empty, 0.0)?.f_isneginf()?;
+            let gone = self.log_probs.f_masked_fill(&self.empty, 0.0)?.f_isneginf()?;
             let rule = "the loss of this row is not finite; drop candidates of probability 0";
             self.refuse(&gone.f_logical_and(&infinite)?, rule)?;
         }
@@ -265,9 +284,9 @@ impl CandidateRows {
     fn refuse(&self, bad: &Tensor, rule: &'static str) -> Result<(), LossError> {
         if let Some([row, slot]) = first_true(bad)?.as_deref() {
             return Err(LossError::NotFinite {
-                tensor: "ell",
+                tensor: "span_log_probs",
                 index: vec![self.kept.f_int64_value(&[*row])?, *slot],
-                value: self.ell.f_double_value(&[*row, *slot])?,
+                value: self.log_probs.f_double_value(&[*row, *slot])?,
                 rule,
             });
         }
@@ -278,8 +297,8 @@ impl CandidateRows {
 /// The probability with which step `step` takes [`HardLearningWeighting::HardEm`], and else
 /// [`HardLearningWeighting::Mml`]: `min(step / anneal_steps, 0.8)`, or 1 without annealing.
 ///
-/// The schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question Answering*). Draw
-/// from the run's own seeded generator.
+/// The schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question
+/// Answering*). Draw from the run's seeded generator.
 ///
 /// # Example
 /// ```

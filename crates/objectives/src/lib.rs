@@ -46,7 +46,9 @@ pub use hard_learning::{
 pub use hard_negatives::{HardNegatives, NegativeSelection, hard_negatives};
 pub use info_nce::{ContrastRows, Direction, InfoNceConfig, InfoNceReduction, Negatives, info_nce};
 pub use initial_weights::{InitialWeights, initial_weights};
-pub use knowledge_contrast::{ContrastConfig, Push, mep, oe, relation_classification};
+pub use knowledge_contrast::{
+    ContrastConfig, Push, masked_entity_prediction, object_entailment, relation_classification,
+};
 pub use linear_cross_entropy::{
     LinearCrossEntropyConfig, LinearCrossEntropyOutput, TokenReduction, linear_cross_entropy,
 };

@@ -8,7 +8,7 @@ use common::{assert_near, ramp, scalar, tensor};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     ContrastConfig, ContrastRows, InfoNceConfig, LossError, NegativeQueue, QueueConfig,
-    cached_step, info_nce, mep,
+    cached_step, info_nce, masked_entity_prediction,
 };
 
 /// Dropout draws from the process's generator.
@@ -63,8 +63,8 @@ fn micro_batches() -> Vec<Tensor> {
 fn gradients_equal_those_of_one_large_batch() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
-    let whole = encoder.embed(&Tensor::cat(&parts, 0), 0.0).unwrap();
-    let want = encoder.loss(&whole).unwrap();
+    let full = encoder.embed(&Tensor::cat(&parts, 0), 0.0).unwrap();
+    let want = encoder.loss(&full).unwrap();
     want.backward();
     let want_grads = encoder.take_gradients();
     let got =
@@ -123,7 +123,9 @@ fn a_queue_is_pushed_to_once() {
         &parts,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),
-        |all| mep(&all[0], &all[1], &mut queue, &rows, &ContrastConfig::paper()),
+        |all| {
+            masked_entity_prediction(&all[0], &all[1], &mut queue, &rows, &ContrastConfig::paper())
+        },
     )
     .unwrap();
     let after = queue.keys().unwrap();

@@ -1,4 +1,5 @@
-//! `hard_learning` against float64 loops, central differences, values worked by hand and identities.
+//! `hard_learning` against float64 loops, central differences, values worked by hand and
+//! identities.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 mod common;
 mod spans_common;
@@ -23,7 +24,7 @@ fn config(weighting: HardLearningWeighting) -> HardLearningConfig {
 }
 
 /// Log-probabilities: at most 0.
-fn log_probs(rows: usize, slots: usize, step: f64) -> Array2<f64> {
+fn random_log_probs(rows: usize, slots: usize, step: f64) -> Array2<f64> {
     ramp(rows, slots, step, 2.0).mapv(|x| x - 2.5)
 }
 
@@ -33,36 +34,36 @@ fn theta(slots: usize) -> Vec<f64> {
 
 /// The loss in loops; `None` where no row carries any.
 fn naive(
-    ell: &Array2<f64>,
+    log_probs: &Array2<f64>,
     valid: &Array2<bool>,
     gold: Option<&[i64]>,
     theta: &[f64],
     config: &HardLearningConfig,
 ) -> Option<f64> {
     let (mut total, mut rows) = (0.0, 0);
-    for b in 0..ell.nrows() {
-        let slots: Vec<usize> = (0..ell.ncols()).filter(|&l| valid[[b, l]]).collect();
+    for b in 0..log_probs.nrows() {
+        let slots: Vec<usize> = (0..log_probs.ncols()).filter(|&l| valid[[b, l]]).collect();
         let gold = gold.map(|gold| gold[b]);
         if slots.is_empty() || gold.is_some_and(|gold| gold < 0) {
             continue;
         }
-        let probability: f64 = slots.iter().map(|&l| ell[[b, l]].exp()).sum();
+        let probability: f64 = slots.iter().map(|&l| log_probs[[b, l]].exp()).sum();
         let odds: f64 = slots.iter().map(|&l| theta[l].exp()).sum();
         let mut loss = 0.0;
         for &l in &slots {
             loss -= match config.weighting {
-                Learned => theta[l].exp() / odds * ell[[b, l]],
+                Learned => theta[l].exp() / odds * log_probs[[b, l]],
                 Literal => theta[l].exp() / odds * probability.ln(),
                 Mml => probability.ln() / slots.len() as f64,
-                Uniform => ell[[b, l]] / slots.len() as f64,
+                Uniform => log_probs[[b, l]] / slots.len() as f64,
                 HardEm => 0.0,
             };
         }
         if config.weighting == HardEm {
-            loss = slots.iter().map(|&l| -ell[[b, l]]).fold(f64::INFINITY, f64::min);
+            loss = slots.iter().map(|&l| -log_probs[[b, l]]).fold(f64::INFINITY, f64::min);
         }
         if let Some(gold) = gold {
-            loss -= config.gold_loss_weight * ell[[b, gold as usize]];
+            loss -= config.gold_loss_weight * log_probs[[b, gold as usize]];
         }
         total += loss;
         rows += 1;
@@ -78,7 +79,7 @@ fn holes() -> (Array2<bool>, [i64; 5]) {
 
 #[test]
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
-    let ell = log_probs(5, 4, 0.731);
+    let log_probs = random_log_probs(5, 4, 0.731);
     let (valid, gold) = holes();
     let theta = theta(4);
     let mask = mask_tensor(&valid);
@@ -86,16 +87,17 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
         for (gold, gold_loss_weight) in [(None, 0.0), (Some(&gold), 0.0), (Some(&gold), 0.7)] {
             let config = HardLearningConfig { gold_loss_weight, ..config(weighting) };
             let index = gold.map(|gold| ids(gold));
-            let run = |ell: &Tensor, theta: &Tensor| {
-                hard_learning(ell, &mask, index.as_ref(), Some(theta), &config).unwrap()
+            let run = |log_probs: &Tensor, theta: &Tensor| {
+                hard_learning(log_probs, &mask, index.as_ref(), Some(theta), &config).unwrap()
             };
-            let want = naive(&ell, &valid, gold.map(|gold| &gold[..]), &theta, &config).unwrap();
+            let want =
+                naive(&log_probs, &valid, gold.map(|gold| &gold[..]), &theta, &config).unwrap();
             let weights = Tensor::from_slice(&theta);
-            assert_near(scalar(&run(&tensor(&ell), &weights)), want, 1e-13);
-            check_gradient(&ell, |ell| run(ell, &weights));
+            assert_near(scalar(&run(&tensor(&log_probs), &weights)), want, 1e-13);
+            check_gradient(&log_probs, |log_probs| run(log_probs, &weights));
             if matches!(weighting, Learned | Literal) {
                 let theta = Array2::from_shape_vec((1, 4), theta.clone()).unwrap();
-                check_gradient(&theta, |theta| run(&tensor(&ell), &theta.view([4])));
+                check_gradient(&theta, |theta| run(&tensor(&log_probs), &theta.view([4])));
             }
         }
     }
@@ -104,12 +106,12 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 #[test]
 fn values_worked_by_hand() {
     // Candidates of probability 1/2, 1/4 and 1/8; θ gives the weights 1/2, 1/4 and 1/4.
-    let ell = Tensor::from_slice(&[0.5_f64, 0.25, 0.125]).log().view([1, 3]);
+    let log_probs = Tensor::from_slice(&[0.5_f64, 0.25, 0.125]).log().view([1, 3]);
     let theta = Tensor::from_slice(&[2_f64, 1.0, 1.0]).log();
     let valid = flags(&[vec![true; 3]]);
     let ln2 = 2_f64.ln();
     let run = |weighting, valid: &Tensor| {
-        scalar(&hard_learning(&ell, valid, None, Some(&theta), &config(weighting)).unwrap())
+        scalar(&hard_learning(&log_probs, valid, None, Some(&theta), &config(weighting)).unwrap())
     };
     for (weighting, want) in [
         (Mml, (8.0 / 7.0_f64).ln()),
@@ -126,17 +128,17 @@ fn values_worked_by_hand() {
     assert_near(run(Mml, &valid), (8.0 / 5.0_f64).ln(), 1e-14);
     // λ = 2 adds 2 · ln 8 for a gold span in slot 2.
     let config = HardLearningConfig { gold_loss_weight: 2.0, ..config(HardEm) };
-    let loss = hard_learning(&ell, &valid, Some(&ids(&[2])), None, &config).unwrap();
+    let loss = hard_learning(&log_probs, &valid, Some(&ids(&[2])), None, &config).unwrap();
     assert_near(scalar(&loss), 7.0 * ln2, 1e-14);
 }
 
 #[test]
 fn marginal_likelihood_has_the_gradient_of_its_own_responsibilities() {
-    let ell = log_probs(3, 6, 0.9);
+    let log_probs = random_log_probs(3, 6, 0.9);
     let valid = Tensor::ones([3, 6], (Kind::Bool, Device::Cpu));
-    let x = leaf(&ell);
+    let x = leaf(&log_probs);
     hard_learning(&x, &valid, None, None, &config(Mml)).unwrap().backward();
-    let y = leaf(&ell);
+    let y = leaf(&log_probs);
     let responsibilities = y.softmax(1, None::<Kind>).detach();
     (-(responsibilities * &y).sum(Kind::Double) / 3.0).backward();
     testkit_torch::assert_close("gradient", &x.grad(), &y.grad(), 1e-14);
@@ -144,10 +146,10 @@ fn marginal_likelihood_has_the_gradient_of_its_own_responsibilities() {
 
 #[test]
 fn the_printed_equation_is_marginal_likelihood_and_teaches_the_weights_nothing() {
-    let ell = log_probs(3, 6, 0.9);
+    let log_probs = random_log_probs(3, 6, 0.9);
     let valid = Tensor::ones([3, 6], (Kind::Bool, Device::Cpu));
     let theta = Tensor::from_slice(&theta(6)).set_requires_grad(true);
-    let (x, y) = (leaf(&ell), leaf(&ell));
+    let (x, y) = (leaf(&log_probs), leaf(&log_probs));
     let literal = hard_learning(&x, &valid, None, Some(&theta), &config(Literal)).unwrap();
     let mml = hard_learning(&y, &valid, None, None, &config(Mml)).unwrap();
     assert_near(scalar(&literal), scalar(&mml), 1e-14);
@@ -159,16 +161,16 @@ fn the_printed_equation_is_marginal_likelihood_and_teaches_the_weights_nothing()
 
 #[test]
 fn learned_weights_alone_run_into_the_slot_that_is_likeliest_on_average() {
-    let ell = tensor(&log_probs(7, 5, 0.43));
+    let log_probs = tensor(&random_log_probs(7, 5, 0.43));
     let valid = Tensor::ones([7, 5], (Kind::Bool, Device::Cpu));
-    let best = ell.mean_dim(0, false, Kind::Double).argmax(0, false).int64_value(&[]);
+    let best = log_probs.mean_dim(0, false, Kind::Double).argmax(0, false).int64_value(&[]);
     let mut theta = initial_weights(5, InitialWeights::Uniform, Device::Cpu)
         .unwrap()
         .to_kind(Kind::Double)
         .set_requires_grad(true);
     let mut last = 0.0;
     for _ in 0..400 {
-        let loss = hard_learning(&ell, &valid, None, Some(&theta), &config(Learned)).unwrap();
+        let loss = hard_learning(&log_probs, &valid, None, Some(&theta), &config(Learned)).unwrap();
         last = scalar(&loss);
         theta = (&theta - Tensor::run_backward(&[loss], &[&theta], false, false)[0].copy() * 10.0)
             .detach()
@@ -176,7 +178,7 @@ fn learned_weights_alone_run_into_the_slot_that_is_likeliest_on_average() {
     }
     let weights = theta.softmax(0, None::<Kind>);
     assert!(weights.double_value(&[best]) > 0.99, "{:?}", floats(&weights));
-    let vertex = -ell.mean_dim(0, false, Kind::Double).double_value(&[best]);
+    let vertex = -log_probs.mean_dim(0, false, Kind::Double).double_value(&[best]);
     assert!((last - vertex).abs() < 0.02, "{last} is not near {vertex}");
 }
 
@@ -187,12 +189,12 @@ fn one_candidate_is_the_span_loss() {
     let sum = SpanConfig { reduction: SpanReduction::Sum, ..Default::default() };
     let want = scalar(&span(&x, &y, &ids(&s), &ids(&e), None, &sum).unwrap());
     let (starts, ends) = (table(&[vec![0], vec![2], vec![0]]), table(&[vec![5], vec![3], vec![0]]));
-    let ell = span_log_probs(&x, &y, &starts, &ends, None, Checks::Full).unwrap();
+    let log_probs = span_log_probs(&x, &y, &starts, &ends, None, Checks::Full).unwrap();
     let valid = flags(&[vec![true], vec![true], vec![true]]);
     let gold = ids(&[0, 0, -100]);
     let theta = Tensor::from_slice(&[0.7_f64]);
     for weighting in ALL {
-        let loss = hard_learning(&ell, &valid, Some(&gold), Some(&theta), &config(weighting));
+        let loss = hard_learning(&log_probs, &valid, Some(&gold), Some(&theta), &config(weighting));
         assert_near(scalar(&loss.unwrap()), want, 1e-14);
     }
 }
@@ -200,7 +202,7 @@ fn one_candidate_is_the_span_loss() {
 #[test]
 fn rows_and_slots_without_loss_receive_exactly_zero_whatever_they_hold() {
     let (valid, gold) = holes();
-    let mut hostile = log_probs(5, 4, 0.417);
+    let mut hostile = random_log_probs(5, 4, 0.417);
     for row in [2, 3] {
         hostile.row_mut(row).fill(f64::NAN);
     }
@@ -231,22 +233,22 @@ fn candidates_that_tie_share_the_gradient_of_hard_em() {
 
 #[test]
 fn nothing_kept_is_an_error() {
-    let ell = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+    let log_probs = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
     let all = Tensor::ones([2, 3], (Kind::Bool, Device::Cpu));
     let none = all.logical_not();
     let theta = Tensor::zeros([3], (Kind::Float, Device::Cpu));
     for weighting in ALL {
-        let run = |ell: &Tensor, valid: &Tensor, gold: Option<&Tensor>, theta: &Tensor| {
-            hard_learning(ell, valid, gold, Some(theta), &config(weighting))
+        let run = |log_probs: &Tensor, valid: &Tensor, gold: Option<&Tensor>, theta: &Tensor| {
+            hard_learning(log_probs, valid, gold, Some(theta), &config(weighting))
         };
-        let missing = run(&ell, &all, Some(&ids(&[-100, -100])), &theta);
-        for result in [run(&ell, &none, None, &theta), missing] {
+        let missing = run(&log_probs, &all, Some(&ids(&[-100, -100])), &theta);
+        for result in [run(&log_probs, &none, None, &theta), missing] {
             assert!(matches!(result, Err(LossError::Empty { tensor: "valid", .. })));
         }
         for (batch, slots) in [(0, 3), (2, 0), (0, 0)] {
-            let ell = Tensor::zeros([batch, slots], (Kind::Float, Device::Cpu));
+            let log_probs = Tensor::zeros([batch, slots], (Kind::Float, Device::Cpu));
             let theta = Tensor::zeros([slots], (Kind::Float, Device::Cpu));
-            let result = run(&ell, &ell.to_kind(Kind::Bool), None, &theta);
+            let result = run(&log_probs, &log_probs.to_kind(Kind::Bool), None, &theta);
             assert!(matches!(result, Err(LossError::Empty { .. })), "{batch}, {slots}");
         }
     }
@@ -254,20 +256,21 @@ fn nothing_kept_is_an_error() {
 
 #[test]
 fn low_precision_is_reduced_in_float32() {
-    let ell = log_probs(3, 20, 0.731);
+    let log_probs = random_log_probs(3, 20, 0.731);
     let valid = Tensor::ones([3, 20], (Kind::Bool, Device::Cpu));
     let theta = Tensor::from_slice(&theta(20)).to_kind(Kind::Float);
     for weighting in ALL {
-        let run = |ell: &Tensor| {
-            hard_learning(ell, &valid, None, Some(&theta), &config(weighting)).unwrap()
+        let run = |log_probs: &Tensor| {
+            hard_learning(log_probs, &valid, None, Some(&theta), &config(weighting)).unwrap()
         };
-        let want = scalar(&run(&tensor(&ell)));
+        let want = scalar(&run(&tensor(&log_probs)));
         for kind in [Kind::BFloat16, Kind::Half] {
-            let x = tensor(&ell).to_kind(kind).set_requires_grad(true);
+            let x = tensor(&log_probs).to_kind(kind).set_requires_grad(true);
             let loss = run(&x);
             loss.backward();
             assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
-            // Rounding moves a log-probability above -8 by at most 2^-6; no weighting moves further.
+            // Rounding moves a log-probability above -8 by at most 2^-6; no weighting moves
+            // further.
             assert!((scalar(&loss) - want).abs() < 0.016);
         }
     }
@@ -275,20 +278,20 @@ fn low_precision_is_reduced_in_float32() {
 
 #[test]
 fn bad_values_are_named_or_go_through() {
-    let mut bad = log_probs(3, 4, 0.9);
+    let mut bad = random_log_probs(3, 4, 0.9);
     let valid = Tensor::ones([3, 4], (Kind::Bool, Device::Cpu));
     let gold = ids(&[-100, 0, 1]); // row 0 is dropped, so the row must be translated back
-    let run = |ell: &Array2<f64>, theta: &[f64], checks, weighting| {
+    let run = |log_probs: &Array2<f64>, theta: &[f64], checks, weighting| {
         let config = HardLearningConfig { checks, ..config(weighting) };
         let theta = Tensor::from_slice(theta);
-        hard_learning(&tensor(ell), &valid, Some(&gold), Some(&theta), &config)
+        hard_learning(&tensor(log_probs), &valid, Some(&gold), Some(&theta), &config)
     };
     let even = [0.0; 4];
     for (value, shown) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
         bad[[2, 3]] = value;
         for weighting in ALL {
             let message = refusal(run(&bad, &even, Checks::Full, weighting));
-            let want = format!("ell[2, 3] = {shown}: a log-probability must");
+            let want = format!("span_log_probs[2, 3] = {shown}: a log-probability must");
             assert!(message.starts_with(&want), "{message}");
             let loss = scalar(&run(&bad, &even, Checks::Shapes, weighting).unwrap());
             assert!(!loss.is_finite(), "{weighting:?}: {loss}");
@@ -298,14 +301,17 @@ fn bad_values_are_named_or_go_through() {
     bad[[2, 3]] = f64::NEG_INFINITY;
     for weighting in [Learned, Uniform] {
         let message = refusal(run(&bad, &even, Checks::Full, weighting));
-        assert!(message.starts_with("ell[2, 3] = -inf: the loss of this row"), "{message}");
+        assert!(
+            message.starts_with("span_log_probs[2, 3] = -inf: the loss of this row"),
+            "{message}"
+        );
         let loss = scalar(&run(&bad, &even, Checks::Shapes, weighting).unwrap());
         assert_eq!(loss, f64::INFINITY);
     }
     for weighting in [HardEm, Mml, Literal] {
         assert!(scalar(&run(&bad, &even, Checks::Full, weighting).unwrap()).is_finite());
     }
-    let good = log_probs(3, 4, 0.9);
+    let good = random_log_probs(3, 4, 0.9);
     for weighting in [Learned, Literal] {
         let message = refusal(run(&good, &[0.0, 0.0, f64::NAN, 0.0], Checks::Full, weighting));
         assert!(message.starts_with("weights[2] = NaN: a learned weight must be"), "{message}");
@@ -316,11 +322,11 @@ fn bad_values_are_named_or_go_through() {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let ell = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+    let log_probs = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
     let valid = flags(&[vec![true; 3], vec![true, true, false]]);
     let theta = Tensor::zeros([3], (Kind::Float, Device::Cpu));
     let run = |valid: &Tensor, gold: Option<&[i64]>, theta: Option<&Tensor>, config: &_| {
-        refusal(hard_learning(&ell, valid, gold.map(ids).as_ref(), theta, config))
+        refusal(hard_learning(&log_probs, valid, gold.map(ids).as_ref(), theta, config))
     };
     let learned = config(Learned);
     let missing = run(&valid, None, None, &learned);
@@ -378,7 +384,8 @@ fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
     assert!(toml::from_str::<HardLearningConfig>("weighting = \"em\"").is_err());
 }
 
-/// Log-probabilities of spans of one distribution (their sum is at most 1), whether each counts, and the gold slot.
+/// Log-probabilities of spans of one distribution (their sum is at most 1), whether each counts,
+/// and the gold slot.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
     (1usize..5, 1usize..7).prop_flat_map(|(b, k)| {
         let raw = prop::collection::vec(-20.0..20.0_f64, b * (k + 1));
@@ -387,7 +394,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
         (raw, valid, gold).prop_map(move |(raw, valid, gold)| {
             // One slot more than the candidates keeps the rest of the probability.
             let raw = Array2::from_shape_vec((b, k + 1), raw).unwrap();
-            let ell =
+            let log_probs =
                 Array2::from_shape_fn((b, k), |(r, l)| -common::naive_nll(raw.row(r), l, |_| true));
             let mut valid = Array2::from_shape_vec((b, k), valid).unwrap();
             for (row, slot) in gold.iter().enumerate() {
@@ -396,43 +403,49 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
                 }
             }
             let gold = gold.iter().map(|slot| slot.map_or(-100, |slot| slot as i64)).collect();
-            (ell, valid, gold)
+            (log_probs, valid, gold)
         })
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn agrees_with_the_loops_and_keeps_its_order((ell, valid, gold) in batches()) {
-        let theta = theta(ell.ncols());
+    fn agrees_with_the_loops_and_keeps_its_order((log_probs, valid, gold) in batches()) {
+        let theta = theta(log_probs.ncols());
         let mask = mask_tensor(&valid);
-        let run = |weighting, ell: &Tensor, valid: &Tensor, gold: &Tensor| {
-            hard_learning(ell, valid, Some(gold), Some(&Tensor::from_slice(&theta)), &config(weighting))
+        let run = |weighting, log_probs: &Tensor, valid: &Tensor, gold: &Tensor| {
+            let theta = Tensor::from_slice(&theta);
+            hard_learning(log_probs, valid, Some(gold), Some(&theta), &config(weighting))
         };
-        let value = |weighting| run(weighting, &tensor(&ell), &mask, &ids(&gold)).map(|loss| scalar(&loss));
+        let value = |weighting| {
+            run(weighting, &tensor(&log_probs), &mask, &ids(&gold)).map(|loss| scalar(&loss))
+        };
         for weighting in ALL {
-            match naive(&ell, &valid, Some(&gold), &theta, &config(weighting)) {
+            match naive(&log_probs, &valid, Some(&gold), &theta, &config(weighting)) {
                 Some(want) => assert_near(value(weighting).unwrap(), want, 1e-12),
                 None => prop_assert!(value(weighting).is_err()),
             }
         }
         let Ok(mml) = value(Mml) else { return Ok(()) };
         let kept: Vec<f64> = gold.iter().enumerate().filter(|&(_, &slot)| slot >= 0)
-            .map(|(row, &slot)| -ell[[row, slot as usize]]).collect();
+            .map(|(row, &slot)| -log_probs[[row, slot as usize]]).collect();
         let gold_loss = kept.iter().sum::<f64>() / kept.len() as f64;
-        let room = 1e-9;
-        prop_assert!(mml >= -room && mml <= gold_loss + room);
+        let tolerance = 1e-9;
+        prop_assert!(mml >= -tolerance && mml <= gold_loss + tolerance);
         let (hard, uniform) = (value(HardEm).unwrap(), value(Uniform).unwrap());
-        prop_assert!(hard >= mml - room && uniform >= hard - room);
+        prop_assert!(hard >= mml - tolerance && uniform >= hard - tolerance);
         // Neither the order of the rows nor a second copy of each changes the mean.
         for weighting in ALL {
             let want = value(weighting).unwrap();
-            let (x, g) = (tensor(&ell), ids(&gold));
+            let (x, g) = (tensor(&log_probs), ids(&gold));
             let flipped = run(weighting, &x.flip([0]), &mask.flip([0]), &g.flip([0])).unwrap();
             assert_near(scalar(&flipped), want, 1e-12);
-            let twice = run(weighting, &x.repeat([2, 1]), &mask.repeat([2, 1]), &g.repeat([2])).unwrap();
+            let (x2, mask2, g2) = (x.repeat([2, 1]), mask.repeat([2, 1]), g.repeat([2]));
+            let twice = run(weighting, &x2, &mask2, &g2).unwrap();
             assert_near(scalar(&twice), want, 1e-12);
         }
     }

@@ -56,20 +56,20 @@ impl Batch {
         &self,
         query: &Tensor,
         key: &Tensor,
-        left_out: i64,
+        skip_oldest: i64,
         config: &InfoNceConfig,
     ) -> Result<Tensor, LossError> {
         let (ids, valid) = (ids(&self.ids), Tensor::from_slice(&self.valid));
         let rows = ContrastRows { ids: Some(&ids), valid: Some(&valid) };
-        info_nce(query, key, Some(&self.queue()), left_out, &rows, config)
+        info_nce(query, key, Some(&self.queue()), skip_oldest, &rows, config)
     }
 
-    fn loss(&self, left_out: i64, config: &InfoNceConfig) -> f64 {
-        scalar(&self.run(&tensor(&self.query), &tensor(&self.key), left_out, config).unwrap())
+    fn loss(&self, skip_oldest: i64, config: &InfoNceConfig) -> f64 {
+        scalar(&self.run(&tensor(&self.query), &tensor(&self.key), skip_oldest, config).unwrap())
     }
 
     /// Eq. 5 in loops: `(loss, terms of each denominator)`.
-    fn naive(&self, left_out: usize, config: &InfoNceConfig) -> (f64, Vec<usize>) {
+    fn naive(&self, skip_oldest: usize, config: &InfoNceConfig) -> (f64, Vec<usize>) {
         let scale = |row: ArrayView1<f64>| {
             let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(config.l2_eps);
             if config.l2_norm { norm } else { 1.0 }
@@ -89,8 +89,8 @@ impl Batch {
             let (from, to) =
                 if direction == 0 { (&self.query, &self.key) } else { (&self.key, &self.query) };
             for &i in &rows {
-                let own = similarity(from.row(i), to.row(i));
-                let mut candidates = vec![own];
+                let positive = similarity(from.row(i), to.row(i));
+                let mut candidates = vec![positive];
                 for &j in &rows {
                     if j == i || same(self.ids[i], self.ids[j]) {
                         continue;
@@ -100,14 +100,14 @@ impl Batch {
                         candidates.push(similarity(from.row(i), from.row(j)));
                     }
                 }
-                for j in left_out..self.queue.nrows() {
+                for j in skip_oldest..self.queue.nrows() {
                     if !same(self.ids[i], self.queue_ids[j]) {
                         candidates.push(similarity(from.row(i), self.queue.row(j)));
                     }
                 }
                 let largest = candidates.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let sum: f64 = candidates.iter().map(|x| (x - largest).exp()).sum();
-                total += largest + sum.ln() - own;
+                total += largest + sum.ln() - positive;
                 terms += 1;
                 sizes.push(candidates.len());
             }
@@ -148,9 +148,9 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     batch.queue_ids = vec![9, -1, 3, 3, 0, 4, 9, 7, -1, -1, 4];
     batch.valid[1] = false;
     for config in configs() {
-        for left_out in [0, 4] {
-            let want = batch.naive(left_out as usize, &config).0;
-            assert_near(batch.loss(left_out, &config), want, 1e-12);
+        for skip_oldest in [0, 4] {
+            let want = batch.naive(skip_oldest as usize, &config).0;
+            assert_near(batch.loss(skip_oldest, &config), want, 1e-12);
         }
         let (query, key) = (tensor(&batch.query), tensor(&batch.key));
         check_gradient(&batch.query, |x| batch.run(x, &key, 2, &config).unwrap());
@@ -161,7 +161,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 #[test]
 fn the_right_key_stands_once_among_the_candidates() {
     let batch = Batch::ramp(5, 8, 11);
-    let sizes = |config: &InfoNceConfig, left_out: usize| batch.naive(left_out, config).1;
+    let sizes = |config: &InfoNceConfig, skip_oldest: usize| batch.naive(skip_oldest, config).1;
     // All similarities equal: the loss is the logarithm of the number of candidates.
     let mut equal = batch.clone();
     for rows in [&mut equal.query, &mut equal.key, &mut equal.queue] {
@@ -172,10 +172,10 @@ fn the_right_key_stands_once_among_the_candidates() {
             continue;
         }
         let more = if config.negatives == Negatives::KeysAndQueue { 1 } else { 2 };
-        for left_out in [0, 5] {
-            let count = 1 + more * 4 + 11 - left_out;
-            assert!(sizes(&config, left_out).iter().all(|&size| size == count));
-            assert_near(equal.loss(left_out as i64, &config), (count as f64).ln(), 1e-12);
+        for skip_oldest in [0, 5] {
+            let count = 1 + more * 4 + 11 - skip_oldest;
+            assert!(sizes(&config, skip_oldest).iter().all(|&size| size == count));
+            assert_near(equal.loss(skip_oldest as i64, &config), (count as f64).ln(), 1e-12);
         }
     }
 }
@@ -401,14 +401,16 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn agrees_with_the_loops(batch in batches(), left_out in 0i64..7) {
+    fn agrees_with_the_loops(batch in batches(), skip_oldest in 0i64..7) {
         for config in configs() {
-            let left_out = left_out.min(batch.queue.nrows() as i64);
-            let want = batch.naive(left_out as usize, &config).0;
-            assert_near(batch.loss(left_out, &config), want, 1e-9);
+            let skip_oldest = skip_oldest.min(batch.queue.nrows() as i64);
+            let want = batch.naive(skip_oldest as usize, &config).0;
+            assert_near(batch.loss(skip_oldest, &config), want, 1e-9);
         }
     }
 

@@ -1,4 +1,5 @@
-//! `mep` and `oe`: the presets, the time of the push, and the ablation without contrast.
+//! `masked_entity_prediction` and `object_entailment`: the presets, the time of the push, and the
+//! ablation without contrast.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 mod common;
 
@@ -7,7 +8,7 @@ use ndarray::{Array2, Axis, concatenate};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     ContrastConfig, ContrastRows, InfoNceConfig, LinearCrossEntropyConfig, NegativeQueue, Push,
-    QueueConfig, QueueStart, mep, oe, relation_classification,
+    QueueConfig, QueueStart, masked_entity_prediction, object_entailment, relation_classification,
 };
 
 fn queue_of(rows: &Array2<f64>) -> NegativeQueue {
@@ -42,7 +43,8 @@ fn naive_paper(query: &Array2<f64>, key: &Array2<f64>, queue: &Array2<f64>) -> f
     total / batch as f64
 }
 
-/// The loops of the released code: q and k against [the other; itself without its own; queue], and the same with both swapped.
+/// The loops of the released code: q and k against [the other; itself without its own; queue], and
+/// the same with both swapped.
 fn naive_released(
     query: &Array2<f64>,
     key: &Array2<f64>,
@@ -88,7 +90,7 @@ type Task = fn(
     &ContrastRows<'_>,
     &ContrastConfig,
 ) -> Result<Tensor, objectives::LossError>;
-const TASKS: [Task; 2] = [mep, oe];
+const TASKS: [Task; 2] = [masked_entity_prediction, object_entailment];
 
 #[test]
 fn each_preset_equals_its_own_loops_with_gradients_for_keys_and_none_for_the_queue() {
@@ -122,7 +124,9 @@ fn the_queue_holds_the_keys_afterwards_unless_it_is_an_evaluation() {
         let config = ContrastConfig { push, ..Default::default() };
         let entities = ids(&[5, 6]);
         let about = ContrastRows { ids: Some(&entities), valid: None };
-        let loss = mep(&tensor(&query), &leaf(&key), &mut queue, &about, &config).unwrap();
+        let loss =
+            masked_entity_prediction(&tensor(&query), &leaf(&key), &mut queue, &about, &config)
+                .unwrap();
         assert!(scalar(&loss) > 0.0);
         let held = queue.keys().unwrap();
         if push == Push::Never {
@@ -142,8 +146,14 @@ fn a_batch_larger_than_the_queue_leaves_only_its_own_keys() {
         (ramp(6, 3, 0.731, 1.0), ramp(6, 3, 1.137, 1.0), ramp(4, 3, 0.391, 1.0));
     let mut queue = queue_of(&rows);
     let none = ContrastRows::default();
-    let loss =
-        mep(&tensor(&query), &tensor(&key), &mut queue, &none, &ContrastConfig::paper()).unwrap();
+    let loss = masked_entity_prediction(
+        &tensor(&query),
+        &tensor(&key),
+        &mut queue,
+        &none,
+        &ContrastConfig::paper(),
+    )
+    .unwrap();
     // All six keys are candidates, though the queue keeps four.
     let mut want = 0.0;
     for i in 0..6 {
@@ -163,20 +173,33 @@ fn rows_without_a_mention_stay_out_of_the_queue_or_go_in_as_the_released_code_ha
     let kept = Tensor::from_slice(&[0i64, 2]);
     let (two, key_tensor) = (query.select(Axis(0), &[0, 2]), tensor(&key));
     let mut queue = queue_of(&rows);
-    let loss =
-        mep(&tensor(&query), &key_tensor, &mut queue, &about, &ContrastConfig::paper()).unwrap();
+    let loss = masked_entity_prediction(
+        &tensor(&query),
+        &key_tensor,
+        &mut queue,
+        &about,
+        &ContrastConfig::paper(),
+    )
+    .unwrap();
     assert_near(scalar(&loss), naive_paper(&two, &key.select(Axis(0), &[0, 2]), &rows), 1e-12);
     assert_eq!(queue.keys().unwrap().narrow(0, 3, 2), key_tensor.index_select(0, &kept));
     let mut queue = queue_of(&rows);
     let released = ContrastConfig::released(0.1);
-    let _ = mep(&tensor(&query), &key_tensor, &mut queue, &about, &released).unwrap();
+    let _ = masked_entity_prediction(&tensor(&query), &key_tensor, &mut queue, &about, &released)
+        .unwrap();
     assert_eq!(queue.keys().unwrap().narrow(0, 2, 3), key_tensor);
     // No mention at all: no loss, and nothing is pushed by the paper's preset.
     let nobody = Tensor::from_slice(&[false, false, false]);
     let about = ContrastRows { ids: None, valid: Some(&nobody) };
     let mut queue = queue_of(&rows);
-    let loss =
-        mep(&leaf(&query), &key_tensor, &mut queue, &about, &ContrastConfig::paper()).unwrap();
+    let loss = masked_entity_prediction(
+        &leaf(&query),
+        &key_tensor,
+        &mut queue,
+        &about,
+        &ContrastConfig::paper(),
+    )
+    .unwrap();
     loss.backward();
     assert_eq!((scalar(&loss), queue.keys().unwrap()), (0.0, tensor(&rows)));
 }
@@ -190,7 +213,8 @@ fn an_error_leaves_the_queue_as_it_was() {
         loss: InfoNceConfig { temperature: -1.0, ..Default::default() },
         ..Default::default()
     };
-    let message = refusal(oe(&query, &key, &mut queue, &ContrastRows::default(), &config));
+    let message =
+        refusal(object_entailment(&query, &key, &mut queue, &ContrastRows::default(), &config));
     assert!(message.starts_with("temperature"), "{message}");
     assert_eq!(queue.keys().unwrap(), tensor(&rows));
 }
@@ -198,8 +222,8 @@ fn an_error_leaves_the_queue_as_it_was() {
 #[test]
 fn configs_read_from_tables() {
     assert_eq!(toml::from_str::<ContrastConfig>("").unwrap(), ContrastConfig::default());
-    let text = "push = \"after_loss\"\npush_invalid = true\n[loss]\ntemperature = 0.05\nl2_norm = true\n\
-                direction = \"bidirectional\"\nnegatives = \"queries_keys_and_queue\"";
+    let text = "push = \"after_loss\"\npush_invalid = true\n[loss]\ntemperature = 0.05\n\
+                l2_norm = true\ndirection = \"bidirectional\"\nnegatives = \"queries_keys_and_queue\"";
     assert_eq!(toml::from_str::<ContrastConfig>(text).unwrap(), ContrastConfig::released(0.05));
     assert!(toml::from_str::<ContrastConfig>("temperature = 1").is_err());
 }

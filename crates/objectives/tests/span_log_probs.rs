@@ -44,7 +44,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
         }
         // Weighed unevenly, so that no entry hides behind another.
         let weights = tensor(&ramp(2, 3, 0.4, 1.0));
-        let sum = |ell: Tensor| (ell * &weights).sum(Kind::Double);
+        let sum = |log_probs: Tensor| (log_probs * &weights).sum(Kind::Double);
         check_gradient(&x, |x| sum(run(x, &tensor(&y))));
         check_gradient(&y, |y| sum(run(&tensor(&x), y)));
     }
@@ -54,11 +54,15 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 fn minus_that_of_the_gold_span_is_the_span_loss() {
     let (x, y) = (tensor(&ramp(2, 6, 0.3, 4.0)), tensor(&ramp(2, 6, 0.9, 4.0)));
     let (s, e) = spans();
-    let ell = span_log_probs(&x, &y, &s, &e, None, Checks::Shapes).unwrap();
+    let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Shapes).unwrap();
     let sum = SpanConfig { reduction: SpanReduction::Sum, ..Default::default() };
     for k in 0..3 {
         let loss = span(&x, &y, &s.select(1, k), &e.select(1, k), None, &sum).unwrap();
-        assert_near(-ell.select(1, k).mean(Kind::Double).double_value(&[]), scalar(&loss), 1e-14);
+        assert_near(
+            -log_probs.select(1, k).mean(Kind::Double).double_value(&[]),
+            scalar(&loss),
+            1e-14,
+        );
     }
 }
 
@@ -68,29 +72,30 @@ fn values_worked_by_hand() {
     let x = Tensor::from_slice(&[3_f64.ln(), 0.0, f64::NEG_INFINITY]).view([1, 3]);
     let y = Tensor::zeros([1, 3], (Kind::Double, Device::Cpu));
     let (s, e) = (table(&[vec![0, 1, 2]]), table(&[vec![1, 1, 2]]));
-    let ell = span_log_probs(&x, &y, &s, &e, None, Checks::Full).unwrap();
-    assert_near(ell.double_value(&[0, 0]), 0.25_f64.ln(), 1e-14); // 3/4 · 1/3
-    assert_near(ell.double_value(&[0, 1]), (1.0 / 12.0_f64).ln(), 1e-14);
-    assert_eq!(ell.double_value(&[0, 2]), f64::NEG_INFINITY);
+    let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Full).unwrap();
+    assert_near(log_probs.double_value(&[0, 0]), 0.25_f64.ln(), 1e-14); // 3/4 · 1/3
+    assert_near(log_probs.double_value(&[0, 1]), (1.0 / 12.0_f64).ln(), 1e-14);
+    assert_eq!(log_probs.double_value(&[0, 2]), f64::NEG_INFINITY);
 }
 
 #[test]
 fn masked_positions_receive_exactly_zero_whatever_they_hold() {
     let mut hostile = ramp(2, 6, 0.417, 2.0);
     let mask = holes();
-    for (place, &inside) in mask.indexed_iter() {
+    for (index, &inside) in mask.indexed_iter() {
         if !inside {
-            hostile[place] = f64::NAN;
+            hostile[index] = f64::NAN;
         }
     }
     let x = leaf(&hostile);
     let (s, e) = spans();
-    let ell = span_log_probs(&x, &x, &s, &e, Some(&mask_tensor(&mask)), Checks::Full).unwrap();
-    assert!(floats(&ell).iter().all(|value| value.is_finite()));
-    (&ell * tensor(&ramp(2, 3, 0.4, 1.0))).sum(Kind::Double).backward();
-    for (place, &inside) in mask.indexed_iter() {
-        let grad = x.grad().double_value(&[place.0 as i64, place.1 as i64]);
-        assert!(if inside { grad != 0.0 } else { grad == 0.0 }, "{place:?}: {grad}");
+    let log_probs =
+        span_log_probs(&x, &x, &s, &e, Some(&mask_tensor(&mask)), Checks::Full).unwrap();
+    assert!(floats(&log_probs).iter().all(|value| value.is_finite()));
+    (&log_probs * tensor(&ramp(2, 3, 0.4, 1.0))).sum(Kind::Double).backward();
+    for (index, &inside) in mask.indexed_iter() {
+        let grad = x.grad().double_value(&[index.0 as i64, index.1 as i64]);
+        assert!(if inside { grad != 0.0 } else { grad == 0.0 }, "{index:?}: {grad}");
     }
 }
 
@@ -114,11 +119,11 @@ fn low_precision_logits_are_reduced_in_float32() {
     let want = span_log_probs(&tensor(&x), &tensor(&y), &s, &e, None, Checks::Full).unwrap();
     for kind in [Kind::BFloat16, Kind::Half] {
         let [x, y] = [&x, &y].map(|logits| tensor(logits).to_kind(kind).set_requires_grad(true));
-        let ell = span_log_probs(&x, &y, &s, &e, None, Checks::Full).unwrap();
-        ell.sum(Kind::Float).backward();
-        assert_eq!((ell.kind(), x.grad().kind()), (Kind::Float, kind));
+        let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Full).unwrap();
+        log_probs.sum(Kind::Float).backward();
+        assert_eq!((log_probs.kind(), x.grad().kind()), (Kind::Float, kind));
         // Rounding moves a logit below 8 by at most 2^-6, and each side by twice that.
-        testkit_torch::assert_close("ell", &ell, &want, 0.063);
+        testkit_torch::assert_close("log_probs", &log_probs, &want, 0.063);
     }
 }
 
@@ -134,9 +139,9 @@ fn bad_logits_are_named_or_go_through() {
         assert!(message.starts_with(&format!("end_logits[1, 3] = {value}")), "{message}");
         let message = refusal(span_log_probs(&bad, &good, &s, &e, None, Checks::Full));
         assert!(message.starts_with(&format!("start_logits[1, 3] = {value}")), "{message}");
-        let ell = span_log_probs(&good, &bad, &s, &e, None, Checks::Shapes).unwrap();
-        assert!(floats(&ell.get(1)).iter().all(|value| value.is_nan()));
-        assert!(floats(&ell.get(0)).iter().all(|value| value.is_finite()));
+        let log_probs = span_log_probs(&good, &bad, &s, &e, None, Checks::Shapes).unwrap();
+        assert!(floats(&log_probs.get(1)).iter().all(|value| value.is_nan()));
+        assert!(floats(&log_probs.get(0)).iter().all(|value| value.is_finite()));
     }
 }
 

@@ -1,8 +1,9 @@
 //! Questions and passages in different languages (mixMRC, section 3.1: D'').
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use mlqa_eval::{Dataset, DatasetName, Language, Question};
+use mlqa_eval::{Dataset, DatasetName, Language, Question, TableOrder, squad};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -30,8 +31,8 @@ pub struct MixConfig {
     pub source_language: Language,
     /// Which pairs of languages are mixed.
     pub pairs: Pairs,
-    /// Whether a translated question needs its translated passage to be used. Without, questions whose passage was
-    /// discarded are asked of the source's passage as well.
+    /// Whether a translated question needs its translated passage to be used. Without, questions
+    /// whose passage was discarded are also combined with the source's passage.
     pub require_pair: bool,
     /// Seed of the order of rows.
     pub seed: u64,
@@ -39,7 +40,7 @@ pub struct MixConfig {
 
 impl Default for MixConfig {
     fn default() -> Self {
-        let source_language = Language::En;
+        let source_language = Language::EN;
         Self { source_language, pairs: Pairs::default(), require_pair: true, seed: 42 }
     }
 }
@@ -53,6 +54,32 @@ pub struct MixedRow {
     pub context_language: Language,
     /// The row, with the source's id.
     pub question: Question,
+}
+
+impl MixedRow {
+    /// The row as an article of one question, with the languages and the source's id as extra keys.
+    fn to_squad(&self) -> squad::Article {
+        let (context, question) = (self.context_language, self.question_language);
+        let extra = squad::Extra::default;
+        let qa = squad::Qa {
+            id: format!("{}-context-{context}-question-{question}", self.question.id),
+            question: self.question.question.clone(),
+            answers: self.question.answers.iter().map(squad::Answer::from).collect(),
+            extra: [
+                ("source_id", self.question.id.as_str()),
+                ("question_language", question.as_str()),
+                ("context_language", context.as_str()),
+            ]
+            .into_iter()
+            .collect(),
+        };
+        let context = Arc::clone(&self.question.context);
+        squad::Article {
+            title: Arc::clone(&self.question.title),
+            paragraphs: vec![squad::Paragraph { context, qas: vec![qa], extra: extra() }],
+            extra: extra(),
+        }
+    }
 }
 
 /// Mixed rows in their final order.
@@ -74,9 +101,23 @@ pub struct MixReport {
     pub without_pair: usize,
 }
 
-/// Mixes `source` with its translations: for each question and each other language x, (question in x, passage of the
-/// source) and (question of the source, passage in x), hence two rows; with [`Pairs::AllPairs`] also (question in x,
-/// passage in y). Rows are shuffled by the seed. Every row's answers are checked against its passage.
+impl MixReport {
+    /// (context, question, rows), languages in the order of tables.
+    pub fn in_table_order(&self) -> Vec<(Language, Language, usize)> {
+        let mut pairs: Vec<(Language, Language, usize)> = self
+            .rows
+            .iter()
+            .map(|(&(context, question), &rows)| (context, question, rows))
+            .collect();
+        pairs.sort_by_key(|&(context, question, _)| (TableOrder(context), TableOrder(question)));
+        pairs
+    }
+}
+
+/// Mixes `source` with its translations: for each question and each other language x, (question in
+/// x, passage of the source) and (question of the source, passage in x), hence two rows; with
+/// [`Pairs::AllPairs`] also (question in x, passage in y). Rows are shuffled by the seed. Every
+/// row's answers are checked against its passage.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -84,7 +125,8 @@ pub struct MixReport {
 ///
 /// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
 /// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
-/// let mixed = mix(&english, &[parallel(&english, &german, Language::De)?], &MixConfig::default())?;
+/// let translated = parallel(&english, &german, Language::DE)?;
+/// let mixed = mix(&english, &[translated], &MixConfig::default())?;
 /// assert_eq!(mixed.rows.len(), 2 * 1190);
 /// # Ok::<(), qa_translate::TranslateError>(())
 /// ```
@@ -112,14 +154,14 @@ pub fn mix(
     for question in source.questions.iter().filter(|one| !one.answers.is_empty()) {
         let id = question.id.as_str();
         for x in &sides {
-            let own = x.kept.get(id).copied();
+            let translated = x.kept.get(id).copied();
             let wording = x.wording.get(id).copied();
             if let Some(wording) = wording {
-                mixed.report.without_pair += usize::from(own.is_none());
+                mixed.report.without_pair += usize::from(translated.is_none());
                 mixed.push((x.language, wording), (from, question), source)?;
             }
-            if let Some(own) = own {
-                mixed.push((from, &question.question), (x.language, own), x.dataset)?;
+            if let Some(passage) = translated {
+                mixed.push((from, &question.question), (x.language, passage), x.dataset)?;
             }
             let Some(wording) = wording.filter(|_| config.pairs == Pairs::AllPairs) else {
                 continue;
@@ -174,11 +216,12 @@ impl Mixed {
     /// ([`DatasetName`]), ids being the source's; returns their paths.
     ///
     /// # Errors
-    /// [`TranslateError::Empty`] without rows; [`TranslateError::Eval`] if a file cannot be written.
+    /// [`TranslateError::Empty`] without rows; [`TranslateError::Eval`] if a file cannot be
+    /// written.
     pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, TranslateError> {
         self.some()?;
         let mut paths = Vec::with_capacity(self.report.rows.len());
-        for &(context, question) in self.report.rows.keys() {
+        for (context, question, _) in self.report.in_table_order() {
             let of_pair = |row: &&MixedRow| {
                 row.context_language == context && row.question_language == question
             };
@@ -192,32 +235,17 @@ impl Mixed {
         Ok(paths)
     }
 
-    /// Writes all rows to one SQuAD-style file, in their order. Each question's id is the source's and its languages,
-    /// as `56be…-context-en-question-de`; `source_id`, `question_language` and `context_language` stand beside it.
+    /// Writes all rows to one SQuAD-style file, in their order. Each question's id is the source's
+    /// and its languages, as `56be…-context-en-question-de`; `source_id`, `question_language` and
+    /// `context_language` are its extra keys.
     ///
     /// # Errors
     /// [`TranslateError::Empty`] without rows; [`TranslateError::Io`].
     pub fn write_one(&self, path: &Path) -> Result<(), TranslateError> {
         self.some()?;
-        let paragraphs = self.rows.iter().map(|row| {
-            let (context, question) = (row.context_language, row.question_language);
-            Article {
-                title: &row.question.title,
-                paragraphs: [Paragraph {
-                    context: &row.question.context,
-                    qas: [Qa {
-                        id: format!("{}-context-{context}-question-{question}", row.question.id),
-                        question: &row.question.question,
-                        answers: &row.question.answers,
-                        source_id: &row.question.id,
-                        question_language: question,
-                        context_language: context,
-                    }],
-                }],
-            }
-        });
-        let version = self.version.as_deref();
-        write_json(path, &File { version, data: paragraphs.collect() })
+        let data = self.rows.iter().map(MixedRow::to_squad).collect();
+        let extra = squad::Extra::default();
+        write_json(path, &squad::File { version: self.version.clone(), data, extra })
     }
 
     fn some(&self) -> Result<(), TranslateError> {
@@ -228,33 +256,4 @@ impl Mixed {
             false => Ok(()),
         }
     }
-}
-
-#[derive(Serialize)]
-struct File<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'a str>,
-    data: Vec<Article<'a>>,
-}
-
-#[derive(Serialize)]
-struct Article<'a> {
-    title: &'a str,
-    paragraphs: [Paragraph<'a>; 1],
-}
-
-#[derive(Serialize)]
-struct Paragraph<'a> {
-    context: &'a str,
-    qas: [Qa<'a>; 1],
-}
-
-#[derive(Serialize)]
-struct Qa<'a> {
-    id: String,
-    question: &'a str,
-    answers: &'a [mlqa_eval::Answer],
-    source_id: &'a str,
-    question_language: Language,
-    context_language: Language,
 }

@@ -5,9 +5,13 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Reply, Server, upper};
-use mlqa_eval::Language::{De, En, Zh};
+use mlqa_eval::Language;
 use qa_translate::{HttpConfig, HttpTranslator, TranslateError, Translator};
 use serde_json::json;
+
+const DE: Language = Language::DE;
+const EN: Language = Language::EN;
+const ZH: Language = Language::ZH;
 
 fn config(server: &Server) -> HttpConfig {
     HttpConfig {
@@ -22,7 +26,7 @@ fn config(server: &Server) -> HttpConfig {
 }
 
 fn translate(config: HttpConfig, texts: &[&str]) -> Result<Vec<Option<String>>, TranslateError> {
-    HttpTranslator::new(config, None).unwrap().translate(texts, En, De)
+    HttpTranslator::new(config, None).unwrap().translate(texts, EN, DE)
 }
 
 /// The problem and the number of tries of a failure.
@@ -39,10 +43,10 @@ fn failure(config: HttpConfig) -> (String, u32) {
 #[test]
 fn batches_in_order_in_the_form_of_libretranslate() {
     let server = Server::start(|_, body| upper(body));
-    let codes = [(Zh, "zh-Hans".to_owned())].into();
+    let codes = [(ZH, "zh-Hans".to_owned())].into();
     let config = HttpConfig { url: format!("{}/", server.url), codes, ..config(&server) };
     let mut http = HttpTranslator::new(config, Some("secret".into())).unwrap();
-    let got = http.translate(&["a \"quoted\"", "é\n北", "c"], En, Zh).unwrap();
+    let got = http.translate(&["a \"quoted\"", "é\n北", "c"], EN, ZH).unwrap();
     let expected = ["A \"QUOTED\"", "É\n北", "C"].map(|text| Some(text.to_owned()));
     assert_eq!(got, expected);
     let requests = server.requests.lock().unwrap();

@@ -5,10 +5,14 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{dataset, question};
-use mlqa_eval::Language::{self, De, En, Es, Zh};
-use mlqa_eval::{Dataset, DatasetName, EvalError};
+use mlqa_eval::{Dataset, DatasetName, EvalError, Language};
 use proptest::prelude::*;
 use qa_translate::{MixConfig, Pairs, TranslateError, TranslateReport, Translated, mix};
+
+const DE: Language = Language::DE;
+const EN: Language = Language::EN;
+const ES: Language = Language::ES;
+const ZH: Language = Language::ZH;
 
 /// A data set whose texts say their language.
 fn in_language(language: Language, ids: &[usize]) -> Dataset {
@@ -21,7 +25,7 @@ fn in_language(language: Language, ids: &[usize]) -> Dataset {
 
 /// Passages of `kept` and wordings of `worded` in `language`.
 fn translated(language: Language, kept: &[usize], worded: &[usize]) -> Translated {
-    let mut questions = in_language(En, worded);
+    let mut questions = in_language(EN, worded);
     for one in &mut questions.questions {
         one.question = format!("{language} q{}", one.id);
     }
@@ -39,8 +43,8 @@ fn rows(
     for row in &mixed.rows {
         assert_ne!(row.question_language, row.context_language);
         row.question.check_answers("test".as_ref()).unwrap();
-        assert!(row.question.question.starts_with(row.question_language.code()));
-        assert!(row.question.context.starts_with(row.context_language.code()));
+        assert!(row.question.question.starts_with(row.question_language.as_str()));
+        assert!(row.question.context.starts_with(row.context_language.as_str()));
     }
     assert_eq!(mixed.report.rows.values().sum::<usize>(), mixed.rows.len());
     let mut rows: Vec<_> = mixed
@@ -54,33 +58,33 @@ fn rows(
 
 #[test]
 fn two_rows_for_each_question_and_language() {
-    let source = in_language(En, &[1, 2, 3]);
-    let others = [translated(De, &[1, 3], &[1, 2, 3]), translated(Zh, &[2], &[2])];
+    let source = in_language(EN, &[1, 2, 3]);
+    let others = [translated(DE, &[1, 3], &[1, 2, 3]), translated(ZH, &[2], &[2])];
     let id = |id: &str| id.to_owned();
     let default = rows(&MixConfig::default(), &source, &others);
     assert_eq!(
         default,
         [
-            (id("1"), En, De),
-            (id("1"), De, En),
-            (id("2"), En, Zh),
-            (id("2"), Zh, En),
-            (id("3"), En, De),
-            (id("3"), De, En),
+            (id("1"), DE, EN),
+            (id("1"), EN, DE),
+            (id("2"), EN, ZH),
+            (id("2"), ZH, EN),
+            (id("3"), DE, EN),
+            (id("3"), EN, DE),
         ]
     );
     // A question whose passage was discarded is asked of the English one.
     let lax = MixConfig { require_pair: false, ..MixConfig::default() };
     let more = rows(&lax, &source, &others);
     assert_eq!(more.len(), 7);
-    assert!(more.contains(&(id("2"), De, En)));
+    assert!(more.contains(&(id("2"), DE, EN)));
     assert_eq!(mix(&source, &others, &lax).unwrap().report.without_pair, 1);
 }
 
 #[test]
 fn all_pairs_join_other_languages_too() {
-    let source = in_language(En, &[1, 2]);
-    let others = [translated(De, &[1], &[1, 2]), translated(Zh, &[1, 2], &[1, 2])];
+    let source = in_language(EN, &[1, 2]);
+    let others = [translated(DE, &[1], &[1, 2]), translated(ZH, &[1, 2], &[1, 2])];
     let all = MixConfig { pairs: Pairs::AllPairs, ..MixConfig::default() };
     let got = rows(&all, &source, &others);
     assert_eq!(got.iter().filter(|(id, _, _)| id == "1").count(), 6);
@@ -93,7 +97,7 @@ fn all_pairs_join_other_languages_too() {
 #[test]
 fn the_seed_decides_the_order_and_nothing_else() {
     let ids: Vec<usize> = (0..50).collect();
-    let (source, others) = (in_language(En, &ids), [translated(De, &ids, &ids)]);
+    let (source, others) = (in_language(EN, &ids), [translated(DE, &ids, &ids)]);
     let of = |seed| mix(&source, &others, &MixConfig { seed, ..MixConfig::default() }).unwrap();
     assert_eq!(of(1), of(1));
     assert_ne!(of(1).rows, of(2).rows);
@@ -103,10 +107,10 @@ fn the_seed_decides_the_order_and_nothing_else() {
 
 #[test]
 fn languages_that_clash_and_answers_that_are_elsewhere_are_refused() {
-    let source = in_language(En, &[1]);
-    let one = || translated(De, &[1], &[1]);
+    let source = in_language(EN, &[1]);
+    let one = || translated(DE, &[1], &[1]);
     let config = MixConfig::default();
-    for others in [vec![one(), one()], vec![translated(En, &[1], &[1])]] {
+    for others in [vec![one(), one()], vec![translated(EN, &[1], &[1])]] {
         assert!(matches!(mix(&source, &others, &config), Err(TranslateError::Language { .. })));
     }
     let mut wrong = one();
@@ -118,8 +122,8 @@ fn languages_that_clash_and_answers_that_are_elsewhere_are_refused() {
 #[test]
 fn files_are_named_as_mlqa_names_them_and_hold_the_same_rows() {
     let folder = tempfile::tempdir().unwrap();
-    let source = in_language(En, &[1, 2, 3]);
-    let others = [translated(De, &[1, 3], &[]), translated(Es, &[2], &[])];
+    let source = in_language(EN, &[1, 2, 3]);
+    let others = [translated(DE, &[1, 3], &[]), translated(ES, &[2], &[])];
     let mixed = mix(&source, &others, &MixConfig::default()).unwrap();
     let paths = mixed.write_pairs(folder.path(), "train").unwrap();
     assert_eq!(paths.len(), 4);
@@ -129,8 +133,8 @@ fn files_are_named_as_mlqa_names_them_and_hold_the_same_rows() {
         let read = Dataset::read(path).unwrap();
         read.check_answers().unwrap();
         for one in &read.questions {
-            assert!(one.question.starts_with(name.question.code()));
-            assert!(one.context.starts_with(name.context.code()));
+            assert!(one.question.starts_with(name.question.as_str()));
+            assert!(one.context.starts_with(name.context.as_str()));
             count += 1;
         }
     }
@@ -149,16 +153,22 @@ fn files_are_named_as_mlqa_names_them_and_hold_the_same_rows() {
         })
         .collect();
     assert_eq!(read.questions.iter().map(|q| q.id.clone()).collect::<Vec<_>>(), ids);
-    let raw: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let raw: serde_json::Value = serde_json::from_str(&text).unwrap();
     for (article, row) in raw["data"].as_array().unwrap().iter().zip(&mixed.rows) {
         let qa = &article["paragraphs"][0]["qas"][0];
-        assert_eq!(qa["question_language"], row.question_language.code());
-        assert_eq!(qa["context_language"], row.context_language.code());
+        assert_eq!(qa["question_language"], row.question_language.as_str());
+        assert_eq!(qa["context_language"], row.context_language.as_str());
         assert_eq!(qa["source_id"], row.question.id.as_str());
+        let keys =
+            ["id", "question", "answers", "source_id", "question_language", "context_language"];
+        assert_eq!(qa.as_object().unwrap().len(), keys.len());
+        // The keys' order in the file.
+        let places = keys.map(|key| text.find(&format!("\"{key}\": ")).unwrap());
+        assert!(places.is_sorted(), "{places:?}");
     }
 
-    let none = mix(&source, &[translated(De, &[], &[])], &MixConfig::default()).unwrap();
+    let none = mix(&source, &[translated(DE, &[], &[])], &MixConfig::default()).unwrap();
     assert!(matches!(none.write_one(&path), Err(TranslateError::Empty { .. })));
     assert!(matches!(none.write_pairs(folder.path(), "x"), Err(TranslateError::Empty { .. })));
 }
@@ -173,8 +183,8 @@ proptest! {
         require_pair in any::<bool>(),
     ) {
         let list = |set: &BTreeSet<usize>| set.iter().copied().collect::<Vec<_>>();
-        let all = in_language(En, &list(&source));
-        let languages = [De, Zh];
+        let all = in_language(EN, &list(&source));
+        let languages = [DE, ZH];
         let others: Vec<Translated> = (0..2)
             .map(|k| translated(languages[k], &list(&kept[k]), &list(&worded[k]))).collect();
         let pairs = if all_pairs { Pairs::AllPairs } else { Pairs::Source };
@@ -185,8 +195,8 @@ proptest! {
             for x in 0..2 {
                 let has = kept[x].contains(id);
                 let asks = has || (!require_pair && worded[x].contains(id));
-                if has { expected.insert((id.to_string(), En, languages[x])); }
-                if asks { expected.insert((id.to_string(), languages[x], En)); }
+                if has { expected.insert((id.to_string(), EN, languages[x])); }
+                if asks { expected.insert((id.to_string(), languages[x], EN)); }
                 if all_pairs && asks && kept[1 - x].contains(id) {
                     expected.insert((id.to_string(), languages[x], languages[1 - x]));
                 }

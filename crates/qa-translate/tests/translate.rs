@@ -3,20 +3,22 @@
 mod common;
 
 use common::{By, dataset, question};
-use mlqa_eval::Language::{De, En};
-use mlqa_eval::{Answer, Dataset};
+use mlqa_eval::{Answer, Dataset, Language};
 use proptest::prelude::*;
 use qa_translate::{
     Discarded, Identity, Occurrence, SearchConfig, Stage, TranslateConfig, TranslateError,
     Translated, parallel, translate,
 };
 
+const DE: Language = Language::DE;
+const EN: Language = Language::EN;
+
 fn run(
     source: &Dataset,
     config: &TranslateConfig,
     by: impl FnMut(&str) -> Option<String>,
 ) -> Translated {
-    translate(source, En, De, &mut By(by), config, |_, _, _| {}).unwrap()
+    translate(source, EN, DE, &mut By(by), config, |_, _, _| {}).unwrap()
 }
 
 fn source() -> Dataset {
@@ -152,7 +154,7 @@ fn progress_is_told_and_a_translator_that_drops_texts_is_found_out() {
     let by = |text: &str| Some(text.replace("([", ""));
     let config = TranslateConfig::default();
     let progress = |stage, done, total| heard.push((stage, done, total));
-    translate(&source(), En, De, &mut By(by), &config, progress).unwrap();
+    translate(&source(), EN, DE, &mut By(by), &config, progress).unwrap();
     for stage in [Stage::Questions, Stage::MarkedPassages, Stage::Passages, Stage::Answers] {
         let own: Vec<(usize, usize)> =
             heard.iter().filter(|(of, _, _)| *of == stage).map(|(_, a, b)| (*a, *b)).collect();
@@ -163,15 +165,15 @@ fn progress_is_told_and_a_translator_that_drops_texts_is_found_out() {
         fn translate(
             &mut self,
             _: &[&str],
-            _: mlqa_eval::Language,
-            _: mlqa_eval::Language,
+            _: Language,
+            _: Language,
         ) -> Result<Vec<Option<String>>, TranslateError> {
             Ok(vec![None])
         }
     }
-    let error = translate(&source(), En, De, &mut Short, &config, |_, _, _| {}).unwrap_err();
+    let error = translate(&source(), EN, DE, &mut Short, &config, |_, _, _| {}).unwrap_err();
     assert!(matches!(error, TranslateError::Count { expected: 3, got: 1 }), "{error}");
-    let same = translate(&source(), En, En, &mut Identity, &config, |_, _, _| {}).unwrap_err();
+    let same = translate(&source(), EN, EN, &mut Identity, &config, |_, _, _| {}).unwrap_err();
     assert!(matches!(same, TranslateError::Language { .. }));
 }
 
@@ -182,7 +184,7 @@ fn parallel_data_is_aligned_by_id_in_the_order_of_the_source() {
         question("3", "drei?", "zwei und zwei", "zwei"),
         question("1", "eins?", "alt ist rom", "rom"),
     ]);
-    let got = parallel(&source(), &target, De).unwrap();
+    let got = parallel(&source(), &target, DE).unwrap();
     let ids: Vec<&str> = got.dataset.questions.iter().map(|q| q.id.as_str()).collect();
     assert_eq!(ids, ["1", "3"]);
     assert_eq!(got.dataset.questions[0].answers[0].answer_start, 8);
@@ -190,7 +192,7 @@ fn parallel_data_is_aligned_by_id_in_the_order_of_the_source() {
     assert_eq!(got.questions.questions[0].question, "eins?");
     assert_eq!(&*got.questions.questions[0].context, "rome is old");
     let strangers = dataset(vec![question("9", "anders", "x", "x")]);
-    assert!(matches!(parallel(&source(), &strangers, De), Err(TranslateError::Eval(_))));
+    assert!(matches!(parallel(&source(), &strangers, DE), Err(TranslateError::Eval(_))));
 }
 
 proptest! {
@@ -202,7 +204,7 @@ proptest! {
             .map(|(k, passage)| question(&k.to_string(), "q", passage, "x")).collect();
         let source = dataset(rows);
         let got =
-            translate(&source, En, De, &mut Identity, &TranslateConfig::default(), |_, _, _| {}).unwrap();
+            translate(&source, EN, DE, &mut Identity, &TranslateConfig::default(), |_, _, _| {}).unwrap();
         prop_assert_eq!(&got.dataset.questions, &source.questions);
         prop_assert_eq!(got.report.by_markers, source.questions.len());
     }

@@ -182,7 +182,7 @@ mod tests {
         while source.next_example().unwrap().is_some() {
             places.push(source.position());
         }
-        assert_eq!(places[3], JsonlPosition { byte: 19, line: 5 });
+        assert_eq!(places[3], JsonlPosition { byte: 18, line: 5 });
         let all = [vec![1], vec![2, 3], vec![4]];
         for (number, place) in places.into_iter().enumerate() {
             source.seek(place).unwrap();
@@ -190,8 +190,8 @@ mod tests {
         }
         source.start_epoch(1, rng_for(0, "order", 1)).unwrap();
         assert_eq!(rest(&mut source), all);
-        let error = source.seek(JsonlPosition { byte: 20, line: 5 }).unwrap_err().to_string();
-        assert!(error.ends_with("line 5 ends at byte 20, but the file has 19 bytes"), "{error}");
+        let error = source.seek(JsonlPosition { byte: 19, line: 5 }).unwrap_err().to_string();
+        assert!(error.ends_with("line 5 ends at byte 19, but the file has 18 bytes"), "{error}");
     }
 
     #[test]

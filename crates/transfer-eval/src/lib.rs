@@ -15,7 +15,8 @@ pub mod xlmr;
 pub mod xnli;
 
 pub use error::{Error, Result};
+pub use mlqa_eval::Spread;
 pub use protocol::{Protocol, Scores, Selection, mean, select_epoch};
-pub use seeds::{SeedRun, SeedSummary, Spread, summarize_seeds};
+pub use seeds::{SeedRun, SeedSummary, summarize_seeds};
 pub use table::{Measured, ResultTable, TABLES};
 pub use ties::Ties;

@@ -14,13 +14,15 @@ pub enum ProjectionKind {
     /// `W₂ ReLU(W₁ x)`, as *XLM-K* prints it (Eq. 1 to 4).
     #[default]
     Plain,
-    /// With batch norm after each linear layer, the second without scale and shift, as XLM-K's released code has it.
+    /// With batch norm after each linear layer, the second without scale and shift, as XLM-K's
+    /// released code has it.
     BatchNorm,
 }
 
 /// Two linear layers without biases and a ReLU between them: `[B, H]` to `[B, H]`.
 ///
-/// Batch norm runs in float32 and, while training, sees every row of the batch; elsewhere it uses its running statistics.
+/// Batch norm runs in float32 and, while training, sees every row of the batch; elsewhere it uses
+/// its running statistics.
 #[derive(Debug)]
 pub struct Projection {
     /// `[d_p, H]`
@@ -30,23 +32,24 @@ pub struct Projection {
     norms: Option<(BatchNorm, BatchNorm)>,
 }
 
-/// Batch norm over the rows, with running statistics: of all rows, or of each set of rows.
+/// Batch norm over the rows, with running statistics: one for all rows, or one for each domain
+/// (domain-specific batch norm).
 #[derive(Debug)]
 struct BatchNorm {
     affine: Option<(Tensor, Tensor)>,
-    /// `[H]`, or `[S, H]` for S sets
+    /// `[H]`, or `[S, H]` for S domains
     mean: Tensor,
     /// As `mean`
     variance: Tensor,
 }
 
-/// Of the running statistics; torch's default.
+/// How much a batch moves the running statistics; torch's default.
 const MOMENTUM: f64 = 0.1;
 /// As in the released code.
 const EPS: f64 = 1e-12;
 
 impl BatchNorm {
-    fn apply(&self, x: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
+    fn apply(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let kind = x.f_kind()?;
         let x = if kind == Kind::Double { x.shallow_clone() } else { x.f_to_kind(Kind::Float)? };
         let out = if self.mean.dim() == 1 {
@@ -55,7 +58,7 @@ impl BatchNorm {
             }
             self.normalise(&x, &self.mean, &self.variance, train)?
         } else {
-            self.each_set(&x, sets, train)?
+            self.each_domain(&x, domain_ids, train)?
         };
         Ok(out.f_to_kind(kind)?)
     }
@@ -69,44 +72,48 @@ impl BatchNorm {
         Ok(x.f_batch_norm(weight, bias, mean, var, train, MOMENTUM, EPS, false)?)
     }
 
-    /// Each set's rows by themselves. One row has no variance, so it takes the running statistics in training too.
-    fn each_set(&self, x: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
+    /// The rows of each domain by themselves. A single row has no variance, so it is normalised by
+    /// the running statistics in training too.
+    fn each_domain(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let count = self.mean.size().first().copied().unwrap_or(0);
-        let mut rows_of: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-        for (row, &set) in (0..).zip(sets) {
-            rows_of.entry(i64::try_from(set).unwrap_or(i64::MAX)).or_default().push(row);
+        let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for (row, &domain) in (0..).zip(domain_ids) {
+            rows_by_domain.entry(i64::try_from(domain).unwrap_or(i64::MAX)).or_default().push(row);
         }
         let rows = x.size().first().copied().unwrap_or(0);
-        let outside = rows_of.last_key_value().is_some_and(|(&set, _)| set >= count);
-        if i64::try_from(sets.len()) != Ok(rows) || outside {
-            let got = format!("{} numbers, the largest {:?}", sets.len(), sets.iter().max());
-            return Err(Error::input("sets", format!("{rows} numbers below {count}"), got));
+        let outside = rows_by_domain.last_key_value().is_some_and(|(&domain, _)| domain >= count);
+        if i64::try_from(domain_ids.len()) != Ok(rows) || outside {
+            let got =
+                format!("{} numbers, the largest {:?}", domain_ids.len(), domain_ids.iter().max());
+            return Err(Error::input("domain_ids", format!("{rows} numbers below {count}"), got));
         }
-        let mut parts = Vec::with_capacity(rows_of.len());
-        let mut order = Vec::with_capacity(sets.len());
-        for (set, own) in rows_of {
-            let train = train && own.len() > 1;
-            let index = Tensor::f_from_slice(&own)?.f_to_device(x.device())?;
-            let (mean, var) = (self.mean.f_select(0, set)?, self.variance.f_select(0, set)?);
+        let mut parts = Vec::with_capacity(rows_by_domain.len());
+        let mut order = Vec::with_capacity(domain_ids.len());
+        for (domain, domain_rows) in rows_by_domain {
+            let train = train && domain_rows.len() > 1;
+            let index = Tensor::f_from_slice(&domain_rows)?.f_to_device(x.device())?;
+            let (mean, var) = (self.mean.f_select(0, domain)?, self.variance.f_select(0, domain)?);
             parts.push(self.normalise(&x.f_index_select(0, &index)?, &mean, &var, train)?);
-            order.extend(own);
+            order.extend(domain_rows);
         }
         if parts.is_empty() {
             return Ok(x.shallow_clone());
         }
-        let back = Tensor::f_from_slice(&order)?.f_argsort(0, false)?.f_to_device(x.device())?;
-        Ok(Tensor::f_cat(&parts, 0)?.f_index_select(0, &back)?)
+        let batch_order =
+            Tensor::f_from_slice(&order)?.f_argsort(0, false)?.f_to_device(x.device())?;
+        Ok(Tensor::f_cat(&parts, 0)?.f_index_select(0, &batch_order)?)
     }
 }
 
 impl Projection {
-    /// The parameters and buffers under `name.`: name, shape, first value, whether it trains. `sets` of running statistics.
+    /// The parameters and buffers under `name.`: name, shape, first value, whether it trains.
+    /// `domains`: how many running statistics batch norm keeps; absent: one, for all rows.
     pub(crate) fn specs(
         name: &str,
         hidden: i64,
         inner: i64,
         kind: ProjectionKind,
-        sets: Option<i64>,
+        domains: Option<i64>,
     ) -> Vec<(Spec, bool)> {
         let spec = |part: &str, shape: &[i64], init, trains| {
             (Spec { name: format!("{name}.{part}"), shape: shape.to_vec(), init }, trains)
@@ -116,15 +123,15 @@ impl Projection {
             spec("1.weight", &[hidden, inner], Init::Normal, true),
         ];
         if kind == ProjectionKind::BatchNorm {
-            let running = |size: i64| sets.map_or(vec![size], |sets| vec![sets, size]);
-            let (of_inner, of_hidden) = (running(inner), running(hidden));
+            let statistics = |size: i64| domains.map_or(vec![size], |domains| vec![domains, size]);
+            let (inner_statistics, hidden_statistics) = (statistics(inner), statistics(hidden));
             specs.extend([
                 spec("norm_0.weight", &[inner], Init::Ones, true),
                 spec("norm_0.bias", &[inner], Init::Zeros, true),
-                spec("norm_0.running_mean", &of_inner, Init::Zeros, false),
-                spec("norm_0.running_var", &of_inner, Init::Ones, false),
-                spec("norm_1.running_mean", &of_hidden, Init::Zeros, false),
-                spec("norm_1.running_var", &of_hidden, Init::Ones, false),
+                spec("norm_0.running_mean", &inner_statistics, Init::Zeros, false),
+                spec("norm_0.running_var", &inner_statistics, Init::Ones, false),
+                spec("norm_1.running_mean", &hidden_statistics, Init::Zeros, false),
+                spec("norm_1.running_var", &hidden_statistics, Init::Ones, false),
             ]);
         }
         specs
@@ -154,17 +161,17 @@ impl Projection {
         })
     }
 
-    /// The projected rows. Where batch norm keeps statistics of several sets of rows, `sets` says which each row belongs to;
-    /// elsewhere it is not looked at.
+    /// The projected rows. Domain-specific batch norm normalises each row by the statistics of its
+    /// domain; every other projection ignores `domain_ids`.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; returns the same
-    /// - `sets`: B numbers
+    /// - `domain_ids`: the domain of each row, B numbers in `0..S`
     ///
     /// # Errors
-    /// [`Error::Input`] if `x` is not `[B, H]`, is a single row for batch norm in training, or `sets` does not fit;
-    /// [`Error::Torch`].
-    pub fn apply(&self, x: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
+    /// [`Error::Input`] if `x` is not `[B, H]`, is a single row for batch norm in training, or
+    /// `domain_ids` does not fit; [`Error::Torch`].
+    pub fn apply(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let width = self.first.size().get(1).copied().unwrap_or(0);
         if x.dim() != 2 || x.size().last() != Some(&width) {
             return Err(Error::input("x", format!("[B, {width}]"), format!("{:?}", x.size())));
@@ -173,8 +180,8 @@ impl Projection {
         let Some((first, second)) = &self.norms else {
             return Ok(inner.f_relu()?.f_linear(&self.second, None::<&Tensor>)?);
         };
-        let inner = first.apply(&inner, sets, train)?.f_relu()?;
-        second.apply(&inner.f_linear(&self.second, None::<&Tensor>)?, sets, train)
+        let inner = first.apply(&inner, domain_ids, train)?.f_relu()?;
+        second.apply(&inner.f_linear(&self.second, None::<&Tensor>)?, domain_ids, train)
     }
 }
 

@@ -120,7 +120,7 @@ impl<'a> BoundaryTask<'a> {
                 config.weighting = HardLearningWeighting::Mml;
             }
         }
-        let ell = span_log_probs(
+        let log_probs = span_log_probs(
             &batch.start_logits,
             &batch.end_logits,
             &own(&all.starts)?,
@@ -129,7 +129,7 @@ impl<'a> BoundaryTask<'a> {
             config.checks,
         )?;
         let (valid, gold) = (own(&all.valid)?, own(&all.gold_index)?);
-        Ok(hard_learning(&ell, &valid, Some(&gold), self.weights.as_ref(), &config)?)
+        Ok(hard_learning(&log_probs, &valid, Some(&gold), self.weights.as_ref(), &config)?)
     }
 
     /// L_mrc (Eq. 3).

@@ -5,14 +5,12 @@
 //! |---|---|
 //! | queries and the titles and texts of their results | a user's search engine, or [`search`], the stand-in for one |
 //! | phrases, and passages that hold them | [`kg_triples::phrases`] |
-//! | passages as tokens, with the phrases' positions | [`encode_passages`] |
+//! | passages as tokens, with the phrases' positions | [`kg_triples::phrases::encode_passages`] |
 //! | masking and loss | [`LakmTask`] |
 mod config;
-mod passages;
 mod search;
 mod task;
 
 pub use config::{LakmConfig, LakmMasking, LossPositions};
-pub use passages::{PassageExample, encode_passages};
 pub use search::{SearchConfig, search};
 pub use task::LakmTask;

@@ -1,5 +1,6 @@
 //! The masked-LM task over passages with phrases.
 use anyhow::{Result, ensure};
+use kg_triples::phrases::PassageExample;
 use objectives::masking::{
     Masked, MaskingError, MaskingVocab, Tokens, mlm_masking, ngram_masking, phrase_masking,
 };
@@ -10,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model, SpecialTokens};
 
-use super::{LakmConfig, LakmMasking, LossPositions, PassageExample};
+use super::{LakmConfig, LakmMasking, LossPositions};
 
 /// Passages with knowledge phrases as a training task for a model with a masked-LM head (LAKM, Yuan et al. 2020, Eq. 2).
 pub struct LakmTask<'a> {
@@ -23,7 +24,7 @@ pub struct LakmTask<'a> {
 }
 
 impl<'a> LakmTask<'a> {
-    /// `examples` as [`encode_passages`](super::encode_passages) gives them for the model's tokenizer.
+    /// `examples` as [`encode_passages`](kg_triples::phrases::encode_passages) gives them for the model's tokenizer.
     ///
     /// # Errors
     /// If there is no example, or the vocabulary has no room for random tokens.
@@ -43,7 +44,8 @@ impl<'a> LakmTask<'a> {
 
     /// Masks one example; `draw` decides how.
     fn mask(&self, example: &PassageExample, draw: u64) -> Result<Masked, MaskingError> {
-        let tokens = Tokens::from(&example.input_ids);
+        let input_ids = wide(&example.input_ids);
+        let tokens = Tokens::from(&input_ids);
         let mut masked = match &self.config.masking {
             LakmMasking::Phrases(config) => {
                 phrase_masking(tokens, &example.phrases, &self.vocab, draw, config)
@@ -52,7 +54,7 @@ impl<'a> LakmTask<'a> {
             LakmMasking::Tokens(config) => mlm_masking(tokens, &self.vocab, draw, config),
         }?;
         if self.config.positions == LossPositions::All {
-            for (label, &id) in masked.labels.iter_mut().zip(&example.input_ids) {
+            for (label, &id) in masked.labels.iter_mut().zip(&input_ids) {
                 if !self.vocab.is_special(id) {
                     *label = id;
                 }
@@ -66,6 +68,10 @@ impl<'a> LakmTask<'a> {
         let examples = batch.iter().filter_map(|&number| self.examples.get(number));
         examples.map(|example| self.mask(example, rng.random())).collect()
     }
+}
+
+fn wide(ids: &[u32]) -> Vec<i64> {
+    ids.iter().map(|&id| i64::from(id)).collect()
 }
 
 impl Task for LakmTask<'_> {
@@ -126,7 +132,7 @@ mod tests {
     /// Passages of 20 to 59 tokens, with one phrase of three tokens and one inside it.
     fn examples() -> Vec<PassageExample> {
         let example = |k: usize| {
-            let body = (0..20 + k).map(|at| 5 + ((7 * at + k) % 60) as i64);
+            let body = (0..20 + k).map(|at| 5 + ((7 * at + k) % 60) as u32);
             let input_ids = [0].into_iter().chain(body).chain([2]).collect();
             let start = 1 + k % 15;
             let phrases = vec![start..start + 3, start + 1..start + 2];
@@ -163,7 +169,9 @@ mod tests {
                 let m = example.input_ids.len() - 2;
                 assert_eq!(selected.len(), 3.max((0.15 * m as f64).round() as usize));
                 assert!(!selected.contains(&0) && !selected.contains(&(m + 1)));
-                assert!(selected.iter().all(|&at| row.labels[at] == example.input_ids[at]));
+                assert!(
+                    selected.iter().all(|&at| row.labels[at] == i64::from(example.input_ids[at]))
+                );
                 // Nothing but the passage: one <s> in front, one </s> at the end.
                 let ids = &row.input_ids;
                 assert_eq!((ids.len(), ids[0], ids[m + 1]), (m + 2, 0, 2));
@@ -248,9 +256,9 @@ mod tests {
         let example = &task.examples[5];
         let masked = task.mask(example, 1).unwrap();
         let last = example.input_ids.len() - 1;
-        assert_eq!(masked.labels[1..last], example.input_ids[1..last]);
+        assert_eq!(masked.labels[1..last], wide(&example.input_ids[1..last]));
         assert_eq!((masked.labels[0], masked.labels[last]), (IGNORE_INDEX, IGNORE_INDEX));
-        assert_ne!(masked.input_ids, example.input_ids);
+        assert_ne!(masked.input_ids, wide(&example.input_ids));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct LossConfig {
     /// What stands for a description, a subject or an object.
     pub pooling: Pooling,
     /// The heads of mentions and descriptions keep batch-norm statistics of each language by itself
-    /// ([`norm_sets`](xlmr_model::KnowledgeConfig::norm_sets)), so that what is common to a language does not tell its rows from
+    /// ([`batch_norm_domains`](xlmr_model::KnowledgeConfig::batch_norm_domains)), so that what is common to a language does not tell its rows from
     /// those of others.
     pub norm_by_language: bool,
     /// Which mentions are contrasted with each other.

@@ -2,17 +2,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use kg_triples::knowledge::MentionDataset;
 
 mod config;
-mod facts;
-mod mentions;
 mod probe;
 mod states;
 mod task;
 
 pub use config::{ContrastWithin, LossConfig, Parts, Pooling, TaskConfig};
-pub use facts::{FactSource, Facts, ObjectExample};
-pub use mentions::{HeldOut, MentionSource, Mentions};
 pub use probe::{Guess, Probe, ProbeConfig, RankedBy, guess_entities};
 pub use task::KnowledgeTask;
 
@@ -22,8 +19,9 @@ pub struct Languages(BTreeMap<String, usize>);
 
 impl Languages {
     /// All that occur, in alphabetical order.
-    pub fn new(mentions: &Mentions) -> Self {
-        Self(mentions.languages().into_iter().zip(0..).collect())
+    pub fn new(mentions: &MentionDataset) -> Self {
+        let codes = mentions.languages().into_iter().map(|language| language.to_string());
+        Self(codes.zip(0..).collect())
     }
 
     /// How many there are.
@@ -42,9 +40,4 @@ impl Languages {
 /// The batch-norm sets of facts: one, since in a batch a language has too few of them to be normalised by themselves.
 fn one_set(languages: Option<&Languages>, rows: usize) -> Vec<usize> {
     if languages.is_some() { vec![0; rows] } else { Vec::new() }
-}
-
-/// A number from 0 to 1 that depends on `seed` and `name` alone: what is held out is below a share.
-fn share(seed: u64, name: &str) -> f64 {
-    (trainer::seed_for(seed, name, 0) as u64 >> 11) as f64 / (1u64 << 53) as f64
 }

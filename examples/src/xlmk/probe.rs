@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kg_triples::knowledge::MentionExample;
+use kg_triples::Language;
+use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample, ObjectExample};
 use ndarray::Array2;
 use objectives::masking::{EntityMaskingConfig, MaskingVocab};
 use objectives::tch::{Device, Kind, Tensor, no_grad};
@@ -14,10 +15,10 @@ use transfer_eval::retrieval::{
     RetrievalScore, Similarity, rank_candidates, score_retrieval,
 };
 use transfer_eval::xlmr::to_array;
-use xlmr_model::{Knowledge, Model, SpecialTokens};
+use xlmr_model::{KnowledgeHeads, Model, SpecialTokens};
 
-use super::states::{MaskedMention, at, encode, mask_mention, masking_vocab, pooled};
-use super::{Facts, Languages, LossConfig, Mentions, Pooling, one_set};
+use super::states::{MaskedMention, at, encode, mask_mention, masking_vocab, pooled, wide};
+use super::{Languages, LossConfig, Pooling, one_set};
 
 /// Rows encoded at once.
 const ROWS: usize = 64;
@@ -57,8 +58,8 @@ pub enum Guess {
 
 /// The probes of one run: the same lists for every model.
 pub struct Probe<'a> {
-    mentions: &'a Mentions,
-    facts: Option<&'a Facts>,
+    mentions: &'a MentionDataset,
+    facts: Option<&'a EntailmentDataset>,
     vocab: MaskingVocab,
     masking: EntityMaskingConfig,
     pooling: Pooling,
@@ -71,8 +72,8 @@ impl<'a> Probe<'a> {
     /// # Errors
     /// If the vocabulary does not fit.
     pub fn new(
-        mentions: &'a Mentions,
-        facts: Option<&'a Facts>,
+        mentions: &'a MentionDataset,
+        facts: Option<&'a EntailmentDataset>,
         model: &Model,
         specials: SpecialTokens,
         losses: &LossConfig,
@@ -112,7 +113,7 @@ impl<'a> Probe<'a> {
     pub fn entities(
         &self,
         model: &Model,
-        heads: &Knowledge,
+        heads: &KnowledgeHeads,
         by: RankedBy,
         queries: &[MentionExample],
         path: &Path,
@@ -134,9 +135,9 @@ impl<'a> Probe<'a> {
         })?;
         let mut candidates = Vec::new();
         for candidate in &list.candidates {
-            let own = self.mentions.descriptions.of(&candidate.entity);
+            let own = self.mentions.descriptions.get(&candidate.entity);
             let ids = own.iter().find(|(language, _)| language.as_str() == candidate.language);
-            let ids = ids.map(|(_, ids)| ids.iter().map(|&id| i64::from(id)).collect());
+            let ids = ids.map(|(_, ids)| wide(ids));
             candidates.push((ids.context("a candidate without a description")?, 0));
         }
         let sets = self.candidate_sets(&list)?;
@@ -155,7 +156,7 @@ impl<'a> Probe<'a> {
     pub fn objects(
         &self,
         model: &Model,
-        heads: &Knowledge,
+        heads: &KnowledgeHeads,
         by: RankedBy,
         path: &Path,
     ) -> Result<RetrievalScore> {
@@ -163,7 +164,7 @@ impl<'a> Probe<'a> {
         let objects = facts.objects();
         let language_of = |object: &str| {
             let found = objects.iter().find(|(own, _)| own == object);
-            found.map(|(_, language)| language.clone())
+            found.map(|(_, language)| *language)
         };
         let queries = facts.queries(language_of)?;
         let asked: Vec<Query> = queries
@@ -172,21 +173,21 @@ impl<'a> Probe<'a> {
             .map(|(k, (language, example))| Query {
                 id: k.to_string(),
                 entity: example.object.clone(),
-                language: language.clone(),
+                language: language.to_string(),
             })
             .collect();
         let descriptions: Vec<Description> = objects
             .iter()
             .map(|(entity, language)| Description {
                 entity: entity.clone(),
-                language: language.clone(),
+                language: language.to_string(),
             })
             .collect();
         let config =
             CandidateConfig { size: objects.len(), gold_language: GoldLanguage::Any, seed: 0 };
         let list = CandidateList::draw(&descriptions, &asked, &config)?;
         list.write(path)?;
-        let placed: Vec<&super::ObjectExample> = list
+        let placed: Vec<&ObjectExample> = list
             .queries
             .iter()
             .map(|query| {
@@ -195,8 +196,9 @@ impl<'a> Probe<'a> {
             })
             .collect::<Result<_>>()?;
         let rows: Vec<(Vec<i64>, i64)> =
-            placed.iter().map(|example| (example.subject_ids.clone(), 0)).collect();
-        let relations: Vec<i64> = placed.iter().map(|example| example.relation).collect();
+            placed.iter().map(|example| (wide(&example.subject_ids), 0)).collect();
+        let relations: Vec<i64> =
+            placed.iter().map(|example| i64::from(example.relation)).collect();
         let sets = one_set(self.languages.as_ref(), list.queries.len());
         let asked = vectors(model, &rows, Some(self.pooling), |states, among| match by {
             RankedBy::Heads(_) => {
@@ -210,7 +212,8 @@ impl<'a> Probe<'a> {
             .candidates
             .iter()
             .map(|candidate| {
-                let mut ids = facts.object_ids(&candidate.entity, &candidate.language)?;
+                let language = Language::new(&candidate.language)?;
+                let mut ids = wide(&facts.object_ids(&candidate.entity, language)?);
                 ids.truncate(self.description_tokens);
                 Ok((ids, 0))
             })
@@ -232,7 +235,7 @@ fn part(sets: &[usize], rows: Range<usize>) -> &[usize] {
 /// The list of candidates for some queries: one description for each entity, for those asked for in the language of the first
 /// query's example.
 fn mention_list(
-    mentions: &Mentions,
+    mentions: &MentionDataset,
     queries: &[MentionExample],
     config: &ProbeConfig,
 ) -> Result<CandidateList> {
@@ -242,7 +245,7 @@ fn mention_list(
     }
     let mut descriptions = Vec::new();
     for entity in &mentions.entities {
-        for (language, _) in mentions.descriptions.of(entity) {
+        for (language, _) in mentions.descriptions.get(entity) {
             if chosen.get(entity.as_str()).is_none_or(|own| own == language) {
                 let language = language.to_string();
                 descriptions.push(Description { entity: entity.clone(), language });
@@ -275,7 +278,7 @@ fn mention_list(
 /// # Errors
 /// If there is no query.
 pub fn guess_entities(
-    mentions: &Mentions,
+    mentions: &MentionDataset,
     queries: &[MentionExample],
     guess: Guess,
     config: &ProbeConfig,

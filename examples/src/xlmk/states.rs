@@ -1,12 +1,12 @@
 //! The states that stand for mentions, descriptions, subjects and objects.
 use anyhow::{Context, Result};
-use kg_triples::knowledge::MentionExample;
+use kg_triples::knowledge::{MentionExample, ObjectExample};
 use objectives::masking::{EntityMaskingConfig, MaskingVocab, entity_masking};
 use objectives::tch::{Device, Kind, Tensor};
 use trainer::{pad_mask, pad_rows};
 use xlmr_model::{Inputs, Model, SpecialTokens};
 
-use super::{ObjectExample, Pooling};
+use super::Pooling;
 
 pub(super) fn wide(ids: &[u32]) -> Vec<i64> {
     ids.iter().map(|&id| i64::from(id)).collect()
@@ -97,7 +97,9 @@ pub(super) fn object_states(
     rows: &[ObjectExample],
     pooling: Pooling,
 ) -> Result<Vec<Tensor>> {
-    let subjects: Vec<&[i64]> = rows.iter().map(|row| row.subject_ids.as_slice()).collect();
-    let objects: Vec<&[i64]> = rows.iter().map(|row| row.object_ids.as_slice()).collect();
+    let subjects: Vec<Vec<i64>> = rows.iter().map(|row| wide(&row.subject_ids)).collect();
+    let objects: Vec<Vec<i64>> = rows.iter().map(|row| wide(&row.object_ids)).collect();
+    let subjects: Vec<&[i64]> = subjects.iter().map(Vec::as_slice).collect();
+    let objects: Vec<&[i64]> = objects.iter().map(Vec::as_slice).collect();
     Ok(vec![pooled(model, &subjects, pooling, true)?, pooled(model, &objects, pooling, true)?])
 }

@@ -3,31 +3,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use kg_triples::Language;
-use kg_triples::knowledge::MentionExample;
+use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample, ObjectExample};
 use objectives::masking::{MaskingVocab, mlm_masking};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     ContrastRows, IGNORE_INDEX, LinearCrossEntropyConfig, LossError, MaskedLmConfig,
     MaskedLmReduction, NegativeQueue, QueueConfig, Term, TokenScores, cached_step, combine,
-    masked_lm, masked_positions, mep, oe, relation_classification,
+    masked_entity_prediction, masked_lm, masked_positions, object_entailment,
+    relation_classification,
 };
 use trainer::{
     Examples, Fingerprint, Share, Step, StepLosses, Task, TaskError, TensorMap, accumulate,
     pad_rows,
 };
-use xlmr_model::{Knowledge, Model, SpecialTokens};
+use xlmr_model::{KnowledgeHeads, Model, SpecialTokens};
 
 use super::states::{
     MaskedMention, encode, mask_mention, masking_vocab, mention_states, object_states, wide,
 };
-use super::{ContrastWithin, Facts, Languages, Mentions, ObjectExample, TaskConfig, one_set};
+use super::{ContrastWithin, Languages, TaskConfig, one_set};
 
 /// Mentions and facts as a training task.
 pub struct KnowledgeTask<'a> {
     model: &'a Model,
-    heads: &'a Knowledge,
-    mentions: &'a Mentions,
-    facts: Option<&'a Facts>,
+    heads: &'a KnowledgeHeads,
+    mentions: &'a MentionDataset,
+    facts: Option<&'a EntailmentDataset>,
     config: TaskConfig,
     vocab: MaskingVocab,
     lengths: Vec<usize>,
@@ -87,9 +88,9 @@ impl<'a> KnowledgeTask<'a> {
     /// If a queue cannot be made or the vocabulary has no room for random tokens.
     pub fn new(
         model: &'a Model,
-        heads: &'a Knowledge,
-        mentions: &'a Mentions,
-        facts: Option<&'a Facts>,
+        heads: &'a KnowledgeHeads,
+        mentions: &'a MentionDataset,
+        facts: Option<&'a EntailmentDataset>,
         config: TaskConfig,
         specials: SpecialTokens,
     ) -> Result<Self> {
@@ -164,7 +165,7 @@ impl<'a> KnowledgeTask<'a> {
         let mut objects = Vec::new();
         if let (Some(facts), true) = (self.facts, parts.oe != 0.0) {
             for _ in 0..examples.len() {
-                objects.push(facts.draw(parts.multilingual, &mut step.rng)?);
+                objects.push(facts.sample(parts.multilingual, &mut step.rng)?);
             }
         }
         Ok(Batch {
@@ -230,7 +231,9 @@ impl Task for KnowledgeTask<'_> {
             fingerprint.serialize("mention", example);
         }
         if let Some(facts) = self.facts {
-            facts.fingerprint(fingerprint);
+            facts.visit(|name, text| {
+                fingerprint.add(name, text);
+            });
         }
     }
 
@@ -291,7 +294,13 @@ impl KnowledgeTask<'_> {
             let rows = |of: &Tensor| of.f_index_select(0, &own);
             let ids = rows(&ids)?;
             let among = ContrastRows { ids: Some(&ids), valid: None };
-            let loss = mep(&rows(&query)?, &rows(&key)?, queue, &among, &self.config.losses.mep)?;
+            let loss = masked_entity_prediction(
+                &rows(&query)?,
+                &rows(&key)?,
+                queue,
+                &among,
+                &self.config.losses.mep,
+            )?;
             losses.push(loss.f_mul_scalar(share)?);
         }
         Ok(Tensor::f_stack(&losses, 0)?.f_sum(None::<Kind>)?)
@@ -300,7 +309,8 @@ impl KnowledgeTask<'_> {
     /// The same for subjects and relations with objects, or the relation read off both.
     fn oe_loss(&mut self, states: &[Tensor], batch: &Batch) -> Result<Tensor> {
         let (subject, object) = pair(states)?;
-        let relations: Vec<i64> = batch.objects.iter().map(|example| example.relation).collect();
+        let relations: Vec<i64> =
+            batch.objects.iter().map(|example| i64::from(example.relation)).collect();
         let relations = self.numbers(&relations)?;
         if self.config.parts.oe_classifies {
             let (weight, bias) = self.heads.relation_classifier();
@@ -319,7 +329,7 @@ impl KnowledgeTask<'_> {
         let key = self.heads.oe_key(object, &sets, true)?;
         let ids = self.numbers(&batch.object_numbers)?;
         let rows = ContrastRows { ids: Some(&ids), valid: None };
-        Ok(oe(&query, &key, &mut self.oe_queue, &rows, &self.config.losses.oe)?)
+        Ok(object_entailment(&query, &key, &mut self.oe_queue, &rows, &self.config.losses.oe)?)
     }
 
     /// All losses in one graph.
@@ -421,16 +431,16 @@ fn pair(states: &[Tensor]) -> Result<(&Tensor, &Tensor)> {
 #[cfg(test)]
 mod tests {
     use kg_triples::Language;
-    use kg_triples::knowledge::{EncodedDescriptions, TokenSpan};
+    use kg_triples::knowledge::{EntailmentSource, TokenSpan};
     use objectives::{ContrastConfig, QueueStart};
     use xlmr_model::KnowledgeConfig;
 
     use super::*;
     use crate::testing::{model, specials};
-    use crate::xlmk::{FactSource, LossConfig, Parts};
+    use crate::xlmk::{LossConfig, Parts};
 
     /// Passages `<s> a b c … </s>` with a mention of two tokens, and a description each.
-    fn mentions(count: u32) -> Mentions {
+    fn mentions(count: u32) -> MentionDataset {
         let example = |k: u32| {
             let words = (0..6 + k % 3).map(|i| 10 + (7 * k + 3 * i) % 900);
             let ids = |words: Vec<u32>| [vec![0], words, vec![2]].concat();
@@ -445,26 +455,18 @@ mod tests {
                 description_ids: ids(vec![1000 + k % 5, 1100 + k]),
             }
         };
-        Mentions {
-            train: (0..count).map(example).collect(),
-            seen: Vec::new(),
-            known: Vec::new(),
-            new: Vec::new(),
-            descriptions: EncodedDescriptions::default(),
-            entities: Vec::new(),
-            report: String::new(),
-        }
+        MentionDataset { train: (0..count).map(example).collect(), ..Default::default() }
     }
 
-    fn facts() -> Facts {
+    fn facts() -> EntailmentDataset {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let tokenizer = crate::vocabulary::read(&root.join("data/base/tokenizer.json")).unwrap();
-        let source = FactSource {
+        let source = EntailmentSource {
             kg: root.join("data/mini-kg"),
             description_tokens: 16,
-            ..FactSource::default()
+            ..EntailmentSource::default()
         };
-        Facts::load(&source, &tokenizer).unwrap()
+        EntailmentDataset::load(&source, &tokenizer).unwrap()
     }
 
     fn config(micro_batch: usize, parts: Parts) -> TaskConfig {
@@ -485,7 +487,7 @@ mod tests {
     fn run(micro_batch: usize, parts: &Parts) -> (StepLosses, Gradients, Vec<(String, Tensor)>) {
         let model = model(4000);
         let (mentions, facts) = (mentions(11), facts());
-        let heads = Knowledge::new(
+        let heads = KnowledgeHeads::new(
             model.config(),
             &KnowledgeConfig::default(),
             facts.relations(),
@@ -558,8 +560,8 @@ mod tests {
         let only = Parts { mlm: 0.0, oe: 0.0, ..Parts::default() };
         let of = KnowledgeConfig::default();
         let loss = |batch: &[usize], within: ContrastWithin| {
-            let heads =
-                Knowledge::new(model.config(), &of, facts.relations(), Device::Cpu, 1).unwrap();
+            let heads = KnowledgeHeads::new(model.config(), &of, facts.relations(), Device::Cpu, 1)
+                .unwrap();
             let mut config = config(100, only.clone());
             config.losses.contrast_within = within;
             config.losses.queue.start = QueueStart::Empty;

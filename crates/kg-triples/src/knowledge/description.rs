@@ -41,7 +41,8 @@ impl Descriptions {
     /// Adds a description; white space around it is cut off.
     ///
     /// # Errors
-    /// [`KgError::Value`] if the id or text is blank, or if the entity has a description in that language already.
+    /// [`KgError::Value`] if the id or text is blank, or if the entity has a description in that
+    /// language already.
     pub fn add(&mut self, entity: &str, language: Language, text: &str) -> Result<(), KgError> {
         let text = text.trim();
         for (field, value) in [("entity", entity.trim()), ("description", text)] {
@@ -64,8 +65,8 @@ impl Descriptions {
         Ok(())
     }
 
-    /// Lets labels in the languages that `wanted` accepts stand for the descriptions that entities of `graph` lack;
-    /// returns how many.
+    /// Lets labels in the languages that `wanted` accepts stand for the descriptions that entities
+    /// of `graph` lack; returns how many.
     pub fn add_labels(
         &mut self,
         graph: &KnowledgeGraph,
@@ -115,21 +116,36 @@ impl Descriptions {
         counts
     }
 
-    /// Encodes all descriptions as `<s> … </s>`, cut to `max_tokens` tokens with these two counted (XLM-K §4.1: the first
-    /// 256 of a page).
+    /// Encodes all descriptions as `<s> … </s>`, cut to `max_tokens` tokens with these two counted
+    /// (XLM-K §4.1: the first 256 of a page).
     ///
     /// What begins like a special token, such as a literal `<mask>`, is left out of the ids.
     ///
     /// # Errors
-    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is missing or a text
-    /// cannot be encoded.
+    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is
+    /// missing or a text cannot be encoded.
+    ///
+    /// ```
+    /// use kg_triples::Language;
+    /// use kg_triples::knowledge::Descriptions;
+    /// # let tokenizer = tokenizers::Tokenizer::from_file(
+    /// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+    /// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
+    /// let mut descriptions = Descriptions::default();
+    /// descriptions.add("Q70", Language::new("de")?, "Bern ist die Bundesstadt der Schweiz.")?;
+    /// let encoded = descriptions.encode(&tokenizer, 6)?;
+    /// let (language, ids) = &encoded.get("Q70")[0];
+    /// assert_eq!((language.as_str(), ids.len()), ("de", 6));
+    /// assert_eq!((ids[0], ids[5]), (0, 2)); // <s> and </s>
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn encode(
         &self,
         tokenizer: &Tokenizer,
         max_tokens: usize,
     ) -> Result<EncodedDescriptions, KgError> {
-        let room = room(max_tokens, "description_tokens")?;
-        let specials = Specials::of(tokenizer)?;
+        let text_budget = text_budget(max_tokens, "description_tokens")?;
+        let specials = Specials::find(tokenizer)?;
         let tokenizer = unlimited(tokenizer)?;
         let texts: Vec<(&String, &BTreeMap<Language, Box<str>>)> = self.texts.iter().collect();
         let encoded = texts.into_par_iter().map(|(entity, texts)| {
@@ -137,7 +153,7 @@ impl Descriptions {
             for (language, text) in texts {
                 let mut ids = encode(&tokenizer, text)?;
                 ids.retain(|id| !specials.control(*id));
-                ids.truncate(room);
+                ids.truncate(text_budget);
                 if !ids.is_empty() {
                     known.push((*language, specials.around(&ids)));
                 }
@@ -151,10 +167,10 @@ impl Descriptions {
 }
 
 /// What is left of `max_tokens` without `<s>` and `</s>`.
-pub(super) fn room(max_tokens: usize, key: &'static str) -> Result<usize, KgError> {
+pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize, KgError> {
     let rule = "3 or more: two special tokens and one of text";
     let refuse = || KgError::Config { key, value: max_tokens.to_string(), rule };
-    max_tokens.checked_sub(2).filter(|room| *room > 0).ok_or_else(refuse)
+    max_tokens.checked_sub(2).filter(|budget| *budget > 0).ok_or_else(refuse)
 }
 
 /// Descriptions as token ids; made by [`Descriptions::encode`].
@@ -166,7 +182,7 @@ pub struct EncodedDescriptions {
 
 impl EncodedDescriptions {
     /// The descriptions of `entity` with their languages, in order of code; empty if there is none.
-    pub fn of(&self, entity: &str) -> &[(Language, Vec<u32>)] {
+    pub fn get(&self, entity: &str) -> &[(Language, Vec<u32>)] {
         self.entities.get(entity).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -180,7 +196,8 @@ impl EncodedDescriptions {
         self.entities.is_empty()
     }
 
-    /// A description in another language than `language` (in that language, unless `multilingual`), drawn uniformly.
+    /// A description in another language than `language` (in that language, unless `multilingual`),
+    /// drawn uniformly.
     pub(super) fn draw(
         &self,
         entity: &str,
@@ -189,12 +206,12 @@ impl EncodedDescriptions {
         same: SameLanguage,
         rng: &mut ChaCha8Rng,
     ) -> Option<&(Language, Vec<u32>)> {
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.of(entity).iter().partition(|(known, _)| *known == language);
+        let (same_language, others): (Vec<_>, Vec<_>) =
+            self.get(entity).iter().partition(|(known, _)| *known == language);
         let wanted = match multilingual {
-            true if others.is_empty() && same == SameLanguage::Allow => own,
+            true if others.is_empty() && same == SameLanguage::Allow => same_language,
             true => others,
-            false => own,
+            false => same_language,
         };
         wanted.choose(rng).copied()
     }
@@ -207,11 +224,12 @@ impl EncodedDescriptions {
         multilingual: bool,
         same: SameLanguage,
     ) -> bool {
-        let known = self.of(entity);
-        let own = known.iter().any(|(known, _)| *known == language);
+        let known = self.get(entity);
+        let in_language = known.iter().any(|(known, _)| *known == language);
+        let fallback = in_language && same == SameLanguage::Allow;
         match multilingual {
-            true => known.len() > usize::from(own) || (own && same == SameLanguage::Allow),
-            false => own,
+            true => known.len() > usize::from(in_language) || fallback,
+            false => in_language,
         }
     }
 }

@@ -1,15 +1,25 @@
-//! Training examples of XLM-K (Jiang et al. 2022): masked entities with their descriptions, and triples whose subject and
-//! object are described, across languages.
+//! Training examples of XLM-K (Jiang et al. 2022): masked entities with their descriptions, and
+//! triples whose subject and object are described, across languages.
 mod description;
 mod entailment;
+mod entailment_dataset;
 mod mention;
+mod mention_dataset;
+mod mention_split;
 mod mix;
+mod resample;
 
 pub use description::{Descriptions, EncodedDescriptions, SameLanguage};
 pub use entailment::{
     EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport, RelationIds,
 };
+pub use entailment_dataset::{
+    EntailmentDataset, EntailmentDatasetReport, EntailmentSource, ObjectExample,
+};
 pub use mention::{
     MentionConfig, MentionExample, MentionExamples, MentionReport, TokenBoundary, TokenSpan,
 };
+pub use mention_dataset::{MentionDataset, MentionDatasetReport, MentionSource};
+pub use mention_split::{HeldOut, MentionSplits, Split};
 pub use mix::LanguageMix;
+pub use resample::resample;

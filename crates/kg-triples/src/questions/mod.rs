@@ -1,4 +1,5 @@
-//! Reading items (SQuAD-style questions about a short text) made from triples by sentence templates.
+//! Reading items (SQuAD-style questions about a short text) made from triples by sentence
+//! templates.
 mod context;
 mod item;
 mod parallel;

@@ -11,8 +11,8 @@ use crate::Language;
 pub use build::{BuildReport, DropReport, build_sequences, build_sequences_for_pairs};
 pub use config::{ConcatSeparator, Extent, Masking, MixedTarget, SequenceConfig, TripleStyle};
 
-/// Label of a position that carries no loss.
-pub const IGNORE: i64 = -100;
+/// Label of a position that carries no loss: the same number as in `objectives` and in PyTorch.
+pub const IGNORE_INDEX: i64 = -100;
 
 /// The three kinds of *Bridging the Language Gap*, section III-A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
@@ -58,7 +58,8 @@ pub struct MaskedEntity {
     pub start: usize,
     /// One past the last masked position.
     pub end: usize,
-    /// Sub-tokens of the entity; positions from `start + pieces` on predict `<pad>` ([`Masking::FixedLength`] only).
+    /// Sub-tokens of the entity; positions from `start + pieces` on predict `<pad>`
+    /// ([`Masking::FixedLength`] only).
     pub pieces: usize,
     /// Head or tail.
     pub role: Role,
@@ -70,22 +71,26 @@ pub struct MaskedEntity {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sequence {
-    /// Fact number: position of the triple in [`KnowledgeGraph::triples`](crate::KnowledgeGraph::triples).
+    /// Fact number: position of the triple in
+    /// [`KnowledgeGraph::triples`](crate::KnowledgeGraph::triples).
     pub fact: u32,
     /// Which of the three kinds.
     pub kind: SequenceKind,
-    /// (i, j): monolingual (i, i); mixed: one entity in j, the rest in i; concatenated: the triple in i, then in j.
+    /// (i, j): monolingual (i, i); mixed: one entity in j, the rest in i; concatenated: the triple
+    /// in i, then in j.
     pub languages: (Language, Language),
     /// Token ids, `[L]`.
     pub input_ids: Vec<u32>,
-    /// Token to be predicted at each position, [`IGNORE`] where there is no loss, `[L]`.
+    /// Token to be predicted at each position, [`IGNORE_INDEX`] where there is no loss, `[L]`.
     pub labels: Vec<i64>,
-    /// The masked entities, in order of position: one, or two of equal role in a concatenated sequence.
+    /// The masked entities, in order of position: one, or two of equal role in a concatenated
+    /// sequence.
     pub entities: Vec<MaskedEntity>,
 }
 
 impl Sequence {
-    /// The token ids with every masked entity filled in; `<pad>` slots of [`Masking::FixedLength`] are left out.
+    /// The token ids with every masked entity filled in; `<pad>` slots of [`Masking::FixedLength`]
+    /// are left out.
     pub fn unmasked_ids(&self) -> Vec<u32> {
         let filler = |at: usize| {
             self.entities
@@ -104,10 +109,14 @@ impl Sequence {
         if self.labels.len() != length {
             return Some(format!("{length} input_ids and {} labels", self.labels.len()));
         }
-        if let Some(label) =
-            self.labels.iter().find(|label| **label != IGNORE && u32::try_from(**label).is_err())
+        if let Some(label) = self
+            .labels
+            .iter()
+            .find(|label| **label != IGNORE_INDEX && u32::try_from(**label).is_err())
         {
-            return Some(format!("the label {label}, which is neither a token id nor {IGNORE}"));
+            return Some(format!(
+                "the label {label}, which is neither a token id nor {IGNORE_INDEX}"
+            ));
         }
         let mut next = 0;
         for entity in &self.entities {
@@ -121,8 +130,11 @@ impl Sequence {
         }
         let inside =
             |at: usize| self.entities.iter().any(|entity| (entity.start..entity.end).contains(&at));
-        let wrong =
-            self.labels.iter().enumerate().find(|(at, label)| inside(*at) == (**label == IGNORE));
+        let wrong = self
+            .labels
+            .iter()
+            .enumerate()
+            .find(|(at, label)| inside(*at) == (**label == IGNORE_INDEX));
         wrong.map(|(at, label)| {
             format!("the label {label} at position {at}, against the masked entities")
         })

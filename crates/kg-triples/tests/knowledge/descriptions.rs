@@ -8,14 +8,14 @@ fn descriptions_are_cut_to_their_length_with_special_tokens() {
     let tokenizer = tokenizer();
     let descriptions = described(&[("Q1", &["en", "de"]), ("Q2", &["zh"])]);
     let full = descriptions.encode(tokenizer, 256).unwrap();
-    assert_eq!((full.len(), full.of("Q1").len(), full.of("Q3").len()), (2, 2, 0));
-    let (first, ids) = &full.of("Q1")[0];
+    assert_eq!((full.len(), full.get("Q1").len(), full.get("Q3").len()), (2, 2, 0));
+    let (first, ids) = &full.get("Q1")[0];
     assert_eq!(*first, language("de"), "in order of code");
     assert_eq!((ids[0], *ids.last().unwrap()), (0, 2));
     assert!(decode(&ids[1..ids.len() - 1]).starts_with("Q1inthewordsofde"), "{}", decode(ids));
     for max_tokens in [3, 7, ids.len() - 1, ids.len(), ids.len() + 1] {
         let cut = descriptions.encode(tokenizer, max_tokens).unwrap();
-        let cut = &cut.of("Q1")[0].1;
+        let cut = &cut.get("Q1")[0].1;
         assert_eq!(cut.len(), max_tokens.min(ids.len()));
         assert_eq!(cut[..cut.len() - 1], ids[..cut.len() - 1]);
         assert_eq!(*cut.last().unwrap(), 2);
@@ -42,9 +42,9 @@ fn special_tokens_written_out_are_left_out() {
     descriptions.add("Q1", language("en"), "a <mask> b </s> c").unwrap();
     descriptions.add("Q2", language("en"), "<mask>").unwrap();
     let encoded = descriptions.encode(tokenizer(), 256).unwrap();
-    let ids = &encoded.of("Q1")[0].1;
+    let ids = &encoded.get("Q1")[0].1;
     assert_eq!(decode(&ids[1..ids.len() - 1]), "abc");
-    assert!(encoded.of("Q2").is_empty() && encoded.len() == 1, "nothing is left of it");
+    assert!(encoded.get("Q2").is_empty() && encoded.len() == 1, "nothing is left of it");
 }
 
 #[test]

@@ -26,11 +26,11 @@ fn an_empty_table_is_the_default() {
 
 #[test]
 fn relations_are_numbered_densely() {
-    let relations = RelationIds::of(&common::countries());
+    let relations = RelationIds::new(&common::countries());
     assert_eq!(relations.ids(), ["P36", "P37"]);
     assert_eq!((relations.len(), relations.is_empty()), (2, false));
     assert_eq!(["P36", "P37", "P1"].map(|id| relations.number(id)), [Some(0), Some(1), None]);
-    assert!(RelationIds::of(&graph(&[])).is_empty());
+    assert!(RelationIds::new(&graph(&[])).is_empty());
 }
 
 #[test]

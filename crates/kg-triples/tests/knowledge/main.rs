@@ -1,10 +1,14 @@
-//! Examples of XLM-K: mentions with descriptions, triples with descriptions, and the mix of languages.
+//! Examples of XLM-K: mentions with descriptions, triples with descriptions, and the mix of
+//! languages.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 
 #[path = "../common/mod.rs"]
 mod common;
 mod descriptions;
 mod entailment;
+mod entailment_dataset;
+mod mention_dataset;
+mod mention_split;
 mod mentions;
 mod mix;
 

@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kg_triples::KgError;
+use kg_triples::entity_linking::{
+    LabelConfig, LabelMatcher, LinkedText, Mention, PageText, page_files, read_pages,
+};
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
     Descriptions, EncodedDescriptions, MentionConfig, MentionExample, MentionExamples,
     MentionReport, SameLanguage, TokenBoundary,
-};
-use kg_triples::linked::{
-    LabelConfig, LabelLinker, LinkedText, Mention, PageText, page_files, read_pages,
 };
 use tempfile::tempdir;
 
@@ -351,9 +351,9 @@ fn real_text_gives_sound_examples_in_five_languages() {
         Ok(())
     })
     .unwrap();
-    let (linker, _) = LabelLinker::new(labels, LabelConfig::default()).unwrap();
+    let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
     let mut reports = BTreeMap::new();
-    texts.iter_mut().for_each(|text| linker.link(text, &mut reports));
+    texts.iter_mut().for_each(|text| matcher.link(text, &mut reports));
     let encoded = encode(&descriptions);
     let config = MentionConfig { max_tokens: 64, ..Default::default() };
     let (made, report) = examples(&texts, &encoded, &config);

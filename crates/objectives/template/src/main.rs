@@ -3,7 +3,7 @@ use std::error::Error;
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     ContrastConfig, ContrastRows, MaskedLmConfig, NegativeQueue, QueueConfig, Term, TokenScores,
-    combine, masked_lm, masked_positions, mep,
+    combine, masked_lm, masked_positions, masked_entity_prediction,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptions = Tensor::ones([2, 3], options);
     let mentions = hidden.select(1, 0); // [2, H]
     let known = ContrastRows::default();
-    let mep = mep(&mentions, &descriptions, &mut queue, &known, &ContrastConfig::paper())?;
+    let paper = ContrastConfig::paper();
+    let mep = masked_entity_prediction(&mentions, &descriptions, &mut queue, &known, &paper)?;
 
     let sum = combine(&[
         Term { name: "mlm", weight: 1.0, loss: &mlm },

@@ -7,7 +7,7 @@ mod read;
 mod score;
 mod tag;
 
-pub use encode::{NerConfig, NerInput, Overflow, encode_ner, sentence_tags};
+pub use encode::{IGNORE_INDEX, NerConfig, NerInput, Overflow, encode_ner, sentence_tags};
 pub use entity::{Entity, Scheme, entities};
 pub use labels::Labels;
 pub use read::{NerFormat, Sentence, parse_ner, read_ner, write_ner};

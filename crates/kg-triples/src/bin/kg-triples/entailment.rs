@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
+use kg_triples::entity_linking::{LinkedText, PageText, page_files, read_pages};
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
     Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples, SameLanguage,
 };
-use kg_triples::linked::{LinkedText, PageText, page_files, read_pages};
 use kg_triples::{KgError, KnowledgeGraph, Language};
 
 use crate::table::Table;
@@ -95,7 +95,8 @@ pub fn run(args: Args) -> Done {
         return Err(KgError::Empty {
             what: format!("examples of {} triples", report.triples),
             hint: format!(
-                "{} have no described subject, {} no described object, {} no descriptions in languages that are wanted",
+                "{} have no described subject, {} no described object, {} no descriptions in \
+                 languages that are wanted",
                 report.without_subject, report.without_object, report.without_language
             ),
         });

@@ -2,15 +2,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, Language, Predictions, boundaries_of_texts, boundary_table};
+use mlqa_eval::{Dataset, EvalError, Language, Predictions, boundaries_of_texts, boundary_table};
 
 use crate::score::NormArg;
 use crate::{Stop, print};
 
-/// Count predictions that are exact, a superset or a subset of the gold answer, overlap with it or miss it.
+/// Count predictions that are exact, a superset or a subset of the gold answer, overlap with it or
+/// miss it.
 ///
-/// Spans are compared by position after deleting white space, punctuation and articles at their ends. Several prediction files
-/// for one question file are compared run by run. Markdown goes to standard output.
+/// Spans are compared by position after deleting white space, punctuation and articles at their
+/// ends. Several prediction files for one question file are compared run by run. Markdown goes to
+/// standard output.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
@@ -18,7 +20,8 @@ Example:
 pub struct Args {
     /// Questions with gold answers, SQuAD-style JSON
     dataset: PathBuf,
-    /// Language of context and answer: en, es, de, ar, hi, vi or zh
+    /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
+    /// code
     language: String,
     /// {"<question id>": "<answer>", …}, one file for each run
     #[arg(required = true)]
@@ -28,8 +31,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
-    let language: Language = args.language.parse()?;
-    let rules = args.norm.rules(Some(language))?;
+    let language: Language = args.language.parse().map_err(EvalError::from)?;
+    let rules = args.norm.rules_for(Some(&args.language))?;
     let dataset = Dataset::read(&args.dataset)?;
     let mut runs = Vec::new();
     for path in &args.predictions {

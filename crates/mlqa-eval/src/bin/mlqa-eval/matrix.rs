@@ -47,14 +47,14 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         let predictions = args.predictions.join(&file);
         if predictions.exists() {
             let dataset = Dataset::read(args.data.join(&file))?;
-            let rules = args.norm.rules(Some(name.context))?;
+            let rules = args.norm.rules(name.context);
             let result = score(&dataset, &Predictions::read(predictions)?, rules)?;
             matrix.insert(name.context, name.question, Cell::from(&result));
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    if matrix.cells.is_empty() {
+    if matrix.is_empty() {
         let what = format!("{}-context-…-question-….json that --data has, too,", args.split);
         return Err(EvalError::NothingFound { what, path: args.predictions.clone() }.into());
     }

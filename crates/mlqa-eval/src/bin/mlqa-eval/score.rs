@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use mlqa_eval::{Dataset, EvalError, Language, Normalization, Predictions, score};
+use mlqa_eval::{Dataset, EvalError, Language, MLQA_LANGUAGES, Normalization, Predictions, score};
 
 use crate::{Stop, print, say};
 
@@ -19,7 +19,8 @@ pub struct Args {
     dataset: PathBuf,
     /// {"<question id>": "<answer>", …}
     predictions: PathBuf,
-    /// Language of context and answer: en, es, de, ar, hi, vi or zh (not used by --norm squad)
+    /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
+    /// code (not used by --norm squad)
     #[arg(required_unless_present = "norm")]
     language: Option<String>,
     #[command(flatten)]
@@ -42,29 +43,38 @@ pub struct NormArg {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Norm {
-    /// MLQA's rules for the language
+    /// MLQA's rules for the language; without articles for one that is not MLQA's
     Mlqa,
     /// SQuAD v1.1's English rules for every language, as XQuAD prescribes
     Squad,
 }
 
 impl NormArg {
-    pub fn rules(&self, language: Option<Language>) -> Result<Normalization, Stop> {
-        match (self.norm, language) {
-            (Some(Norm::Squad), _) => Ok(Normalization::SquadEn),
-            (_, Some(language)) => Ok(Normalization::Mlqa(language)),
-            (_, None) => Err(EvalError::UnknownLanguage { given: String::new() }.into()),
+    pub fn rules(&self, language: Language) -> Normalization {
+        match self.norm {
+            Some(Norm::Squad) => Normalization::SquadEn,
+            _ => Normalization::Mlqa(language),
         }
     }
 
-    /// The same for a language code, which SQuAD's rules do not look at.
+    /// The same for a language code, which SQuAD's rules do not look at. A language that is not
+    /// MLQA's is named on standard error, since it may be a typing error.
     pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Stop> {
-        match code {
-            Some(code) if !matches!(self.norm, Some(Norm::Squad)) => {
-                self.rules(Some(code.parse()?))
-            }
-            _ => self.rules(None),
+        if matches!(self.norm, Some(Norm::Squad)) {
+            return Ok(Normalization::SquadEn);
         }
+        let Some(code) = code else {
+            let message = "--norm mlqa needs the language of context and answer, such as en";
+            return Err(Stop::Usage(message.into()));
+        };
+        let language: Language = code.parse().map_err(EvalError::from)?;
+        if !MLQA_LANGUAGES.iter().any(|known| known.as_str() == language.base()) {
+            let known = MLQA_LANGUAGES.map(|known| known.to_string()).join(", ");
+            say(&format!(
+                "Language {language} is none of MLQA's ({known}); its articles are not removed."
+            ));
+        }
+        Ok(self.rules(language))
     }
 }
 

@@ -1,6 +1,7 @@
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Dataset, DatasetName, Language};
+use mlqa_eval::{Dataset, DatasetName, Language, TableOrder};
 use qa_translate::{MixConfig, Pairs, TranslateError, TranslateReport, Translated, mix};
 
 use crate::{Done, say};
@@ -56,6 +57,20 @@ struct Output {
     one_file: Option<PathBuf>,
 }
 
+/// The languages x of a folder's files `{split}-context-x-question-x.json`, in table order.
+fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, TranslateError> {
+    let failed =
+        |source| TranslateError::Io { path: folder.to_owned(), action: "read the folder", source };
+    let mut languages = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let file = entry.map_err(failed)?.file_name();
+        let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
+        let name = name.filter(|name| name.split == split && name.context == name.question);
+        languages.extend(name.map(|name| TableOrder(name.context)));
+    }
+    Ok(languages.into_iter().map(|TableOrder(language)| language).collect())
+}
+
 pub fn run(args: &Args) -> Done {
     if let Some(out) = &args.output.out
         && let (Ok(out), Ok(translated)) = (out.canonicalize(), args.translated.canonicalize())
@@ -74,7 +89,7 @@ pub fn run(args: &Args) -> Done {
     };
     let languages: Vec<Language> = match &args.to {
         Some(languages) => languages.clone(),
-        None => Language::ALL.into_iter().filter(|&to| name(to, to).exists()).collect(),
+        None => translated_languages(&args.translated, &args.split)?,
     };
     let languages: Vec<Language> = languages.into_iter().filter(|&to| to != args.from).collect();
     if languages.is_empty() {
@@ -110,7 +125,7 @@ pub fn run(args: &Args) -> Done {
     if let Some(path) = &args.output.one_file {
         mixed.write_one(path)?;
     }
-    for ((context, question), count) in &mixed.report.rows {
+    for (context, question, count) in mixed.report.in_table_order() {
         say(&format!("context {context}, question {question}: {count} rows"));
     }
     if mixed.report.without_pair > 0 {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Dataset, DatasetName, Language};
+use mlqa_eval::{Dataset, DatasetName, Language, LanguageError, TableOrder};
 use qa_translate::provider::MissingText;
 use qa_translate::{
     Cached, FileTranslator, HttpConfig, HttpTranslator, Occurrence, SearchConfig, Stage,
@@ -67,7 +67,8 @@ pub struct Args {
     /// Leave out answers whose markers are lost, without searching them
     #[arg(long)]
     no_search: bool,
-    /// Take the occurrence at the nearest relative position where a searched answer occurs more than once
+    /// Take the occurrence at the nearest relative position where a searched answer occurs more
+    /// than once
     #[arg(long)]
     nearest: bool,
     /// Search answers without regard to case
@@ -106,7 +107,7 @@ pub fn run(args: &Args) -> Done {
         translated.dataset.write(name(to, to))?;
         translated.questions.write(name(args.from, to))?;
         print(to, &translated.report);
-        reports.insert(to, Entry::from(translated.report));
+        reports.insert(TableOrder(to), Entry::from(translated.report));
         Ok(())
     };
     if args.provider.parallel.is_empty() {
@@ -213,6 +214,6 @@ fn missing(text: &str) -> Result<MissingText, String> {
 /// `de=…`.
 fn pair<T: From<String>>(text: &str) -> Result<(Language, T), String> {
     let (language, value) = text.split_once('=').ok_or("expected LANG=VALUE")?;
-    let language: Language = language.parse().map_err(|e: mlqa_eval::EvalError| e.to_string())?;
+    let language: Language = language.parse().map_err(|error: LanguageError| error.to_string())?;
     Ok((language, value.to_owned().into()))
 }

@@ -1,82 +1,114 @@
-//! Passages with phrases as tokens.
 use std::ops::Range;
 
-use anyhow::{Result, anyhow, ensure};
-use kg_triples::Language;
-use kg_triples::phrases::{PhrasePassage, TextSpan};
 use rayon::prelude::*;
 use tokenizers::Tokenizer;
-use xlmr_model::SpecialTokens;
+
+use super::{PhrasePassage, TextSpan};
+use crate::tokens::{Tokens, unlimited};
+use crate::{KgError, Language};
+
+/// Ids of the special tokens that [`encode_passages`] puts around a passage or looks for in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpecialIds {
+    /// `<s>`, before the passage.
+    pub bos: u32,
+    /// `</s>`, after the passage.
+    pub eos: u32,
+    /// `<unk>`, which belongs to no phrase.
+    pub unk: u32,
+}
 
 /// A passage, or a window of it, as the encoder sees it: `<s> passage </s>`, without a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassageExample {
     /// The passage's language.
     pub language: Language,
-    /// Tokens.
-    pub input_ids: Vec<i64>,
+    /// Token ids, special tokens included, `[L]`.
+    pub input_ids: Vec<u32>,
     /// Positions in `input_ids` of the phrases' occurrences, in order; they may overlap.
     pub phrases: Vec<Range<usize>>,
 }
 
-/// Encodes passages one by one, each in windows of at most `max_length` tokens, `<s>` and `</s>` counted.
+/// Encodes passages one by one, each in windows of at most `max_length` tokens, `<s>` and `</s>`
+/// counted.
 ///
-/// Windows follow each other without overlap. A window ends before a phrase that would reach past its end, unless the phrase
-/// is longer than a window; then it is divided. Windows without a phrase are left out. A token belongs to a phrase if it
-/// stands for a code point of it; `<unk>`, which nothing can be learned from, belongs to none.
+/// Windows follow each other without overlap. A window ends before a phrase that would reach past
+/// its end, unless the phrase is longer than a window; then it is divided. Windows without a phrase
+/// are left out. A token belongs to a phrase if it stands for a code point of it; `<unk>`, which
+/// nothing can be learned from, belongs to none.
 ///
 /// The result does not depend on the number of threads.
 ///
 /// # Errors
-/// If `max_length` leaves no room for a token, or the tokenizer fails on a text, which is named.
+/// [`KgError::Config`] if `max_length` is below 3; [`KgError::Tokenizer`] naming the text that the
+/// tokenizer cannot encode.
+///
+/// ```
+/// use kg_triples::Language;
+/// use kg_triples::phrases::{
+///     PhraseOccurrences, PhrasePassage, SpecialIds, TextSpan, encode_passages,
+/// };
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+/// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
+/// let passage = PhrasePassage {
+///     language: Language::new("de")?,
+///     text: "Die Aare fließt durch Bern.".into(),
+///     phrases: vec![PhraseOccurrences {
+///         phrase: "bern".into(),
+///         occurrences: vec![TextSpan { start: 22, end: 26 }],
+///     }],
+/// };
+/// let specials = SpecialIds { bos: 0, eos: 2, unk: 3 };
+/// let examples = encode_passages(&[passage], &tokenizer, specials, 256)?;
+/// let (ids, phrase) = (&examples[0].input_ids, examples[0].phrases[0].clone());
+/// assert_eq!(tokenizer.decode(&ids[phrase], false).unwrap().trim(), "Bern");
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub fn encode_passages(
     passages: &[PhrasePassage],
     tokenizer: &Tokenizer,
-    specials: SpecialTokens,
+    specials: SpecialIds,
     max_length: usize,
-) -> Result<Vec<PassageExample>> {
-    ensure!(
-        max_length > 2,
-        "max_length = {max_length}: must be 3 or more, for <s>, a token and </s>"
-    );
-    let mut whole = tokenizer.clone();
-    whole.with_padding(None);
-    whole.with_truncation(None).map_err(|error| anyhow!("tokenizer: {error}"))?;
+) -> Result<Vec<PassageExample>, KgError> {
+    if max_length < 3 {
+        return Err(KgError::Config {
+            key: "max_length",
+            value: max_length.to_string(),
+            rule: "3 or more, for <s>, a token and </s>",
+        });
+    }
+    let tokenizer = unlimited(tokenizer)?;
     let examples: Vec<Vec<PassageExample>> = passages
         .par_iter()
-        .map(|passage| windows(passage, &whole, specials, max_length - 2))
-        .collect::<Result<_>>()?;
+        .map(|passage| windows(passage, &tokenizer, specials, max_length - 2))
+        .collect::<Result<_, KgError>>()?;
     Ok(examples.concat())
 }
 
 fn windows(
     passage: &PhrasePassage,
     tokenizer: &Tokenizer,
-    specials: SpecialTokens,
+    specials: SpecialIds,
     size: usize,
-) -> Result<Vec<PassageExample>> {
-    let encoding =
-        tokenizer.encode_char_offsets(passage.text.as_str(), false).map_err(|error| {
-            let beginning: String = passage.text.chars().take(80).collect();
-            anyhow!("tokenizer: cannot encode {beginning:?}: {error}")
-        })?;
-    let ids: Vec<i64> = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
+) -> Result<Vec<PassageExample>, KgError> {
+    let tokens = Tokens::encode(tokenizer, &passage.text)?;
     let mut spans: Vec<Range<usize>> = passage
         .phrases
         .iter()
         .flat_map(|phrase| &phrase.occurrences)
-        .filter_map(|occurrence| covering(encoding.get_offsets(), *occurrence))
+        .filter_map(|TextSpan { start, end }| tokens.covering(*start, *end))
         .collect();
     spans.sort_unstable_by_key(|span| (span.start, span.end));
     spans.dedup();
     let mut examples = Vec::new();
     let mut start = 0;
-    while start < ids.len() {
-        let end = border(&spans, start, size).min(ids.len());
-        let own = ids.get(start..end).unwrap_or_default();
-        let phrases = inside(&spans, start..end, own, i64::from(specials.unk));
+    while start < tokens.ids.len() {
+        let end = window_end(&spans, start, size).min(tokens.ids.len());
+        let ids = tokens.ids.get(start..end).unwrap_or_default();
+        let phrases = inside(&spans, start..end, ids, specials.unk);
         if !phrases.is_empty() {
-            let input_ids = [&[i64::from(specials.bos)], own, &[i64::from(specials.eos)]].concat();
+            let input_ids = [&[specials.bos], ids, &[specials.eos]].concat();
             examples.push(PassageExample { language: passage.language, input_ids, phrases });
         }
         start = end;
@@ -84,19 +116,13 @@ fn windows(
     Ok(examples)
 }
 
-/// The tokens that stand for a code point of `span`.
-fn covering(offsets: &[(usize, usize)], span: TextSpan) -> Option<Range<usize>> {
-    let touches = |(from, to): &(usize, usize)| *from < span.end && span.start < *to;
-    let first = offsets.iter().position(touches)?;
-    let last = offsets.iter().rposition(touches)?;
-    Some(first..last + 1)
-}
-
-/// Where the window that begins at `start` ends: after `size` tokens, or before the phrases that reach past that.
-fn border(spans: &[Range<usize>], start: usize, size: usize) -> usize {
+/// Where the window that begins at `start` ends: after `size` tokens, or before the phrases that
+/// reach past that.
+fn window_end(spans: &[Range<usize>], start: usize, size: usize) -> usize {
     let full = start + size;
     let mut end = full;
-    // Spans rise by their starts: going back, each may move the end before an earlier one that it cuts.
+    // Spans rise by their starts: going back, each may move the end before an earlier one that it
+    // cuts.
     for span in spans.iter().rev() {
         if span.start > start && span.start < end && span.end > end {
             end = span.start;
@@ -110,18 +136,18 @@ fn border(spans: &[Range<usize>], start: usize, size: usize) -> usize {
 fn inside(
     spans: &[Range<usize>],
     window: Range<usize>,
-    ids: &[i64],
-    unknown: i64,
+    ids: &[u32],
+    unknown: u32,
 ) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     for span in spans {
         let mut open: Option<usize> = None;
         for at in span.start.max(window.start)..span.end.min(window.end) {
-            let place = at - window.start;
-            if ids.get(place) == Some(&unknown) {
-                parts.extend(open.take().map(|first| first..place + 1));
+            let index = at - window.start;
+            if ids.get(index) == Some(&unknown) {
+                parts.extend(open.take().map(|first| first..index + 1));
             } else {
-                open.get_or_insert(place + 1);
+                open.get_or_insert(index + 1);
             }
         }
         let end = span.end.min(window.end).saturating_sub(window.start);
@@ -136,23 +162,16 @@ fn inside(
 #[allow(clippy::single_range_in_vec_init)] // lists of spans, some of one
 mod tests {
     use super::*;
-    use kg_triples::phrases::PhraseOccurrences;
+    use crate::phrases::PhraseOccurrences;
 
     /// The tokenizer of the fixtures.
     fn tokenizer() -> Tokenizer {
-        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/testkit/fixtures");
-        Tokenizer::from_file(format!("{fixtures}/tokenizer.json")).unwrap()
+        Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap()
     }
 
-    fn specials(tokenizer: &Tokenizer) -> SpecialTokens {
+    fn specials(tokenizer: &Tokenizer) -> SpecialIds {
         let id = |token: &str| tokenizer.token_to_id(token).unwrap();
-        SpecialTokens {
-            bos: id("<s>"),
-            pad: id("<pad>"),
-            eos: id("</s>"),
-            unk: id("<unk>"),
-            mask: id("<mask>"),
-        }
+        SpecialIds { bos: id("<s>"), eos: id("</s>"), unk: id("<unk>") }
     }
 
     fn passage(text: &str, phrases: &[&str]) -> PhrasePassage {
@@ -184,18 +203,16 @@ mod tests {
         .unwrap();
         let [example] = made.as_slice() else { panic!("{made:?}") };
         let (first, last) = (example.input_ids.first(), example.input_ids.last());
-        assert_eq!((first, last), (Some(&i64::from(specials.bos)), Some(&i64::from(specials.eos))));
+        assert_eq!((first, last), (Some(&specials.bos), Some(&specials.eos)));
         let inner = &example.input_ids[1..example.input_ids.len() - 1];
         let plain = tokenizer.encode(text, false).unwrap();
-        let plain: Vec<i64> = plain.get_ids().iter().map(|&id| i64::from(id)).collect();
-        assert_eq!(inner, plain);
+        assert_eq!(inner, plain.get_ids());
         let spelled: Vec<String> = example
             .phrases
             .iter()
             .map(|span| {
-                let ids: Vec<u32> =
-                    example.input_ids[span.clone()].iter().map(|&id| id as u32).collect();
-                tokenizer.decode(&ids, false).unwrap().trim().to_owned()
+                let ids = &example.input_ids[span.clone()];
+                tokenizer.decode(ids, false).unwrap().trim().to_owned()
             })
             .collect();
         assert_eq!(spelled, ["von Frankreich", "Paris", "Paris"]);
@@ -228,7 +245,7 @@ mod tests {
         }
         // Shorter than the phrase: its parts, none of them lost.
         let cut = encode_passages(std::slice::from_ref(&made), &tokenizer, specials, 3).unwrap();
-        let tokens: Vec<i64> = cut.iter().map(|example| example.input_ids[1]).collect();
+        let tokens: Vec<u32> = cut.iter().map(|example| example.input_ids[1]).collect();
         assert_eq!(tokens, phrase.repeat(12));
         assert!(encode_passages(&[made], &tokenizer, specials, 2).is_err());
     }
@@ -243,15 +260,15 @@ mod tests {
     }
 
     #[test]
-    fn a_border_moves_before_a_phrase() {
-        assert_eq!(border(&[], 4, 10), 14);
-        assert_eq!(border(&[12..14, 14..16], 4, 10), 14);
-        assert_eq!(border(&[12..15], 4, 10), 12);
+    fn a_window_ends_before_a_phrase() {
+        assert_eq!(window_end(&[], 4, 10), 14);
+        assert_eq!(window_end(&[12..14, 14..16], 4, 10), 14);
+        assert_eq!(window_end(&[12..15], 4, 10), 12);
         // One phrase moves it into another.
-        assert_eq!(border(&[10..13, 12..15], 4, 10), 10);
+        assert_eq!(window_end(&[10..13, 12..15], 4, 10), 10);
         // Longer than a window, and a chain that would leave too little.
-        assert_eq!(border(&[4..30], 4, 10), 14);
-        assert_eq!(border(&[5..30], 4, 10), 14);
+        assert_eq!(window_end(&[4..30], 4, 10), 14);
+        assert_eq!(window_end(&[5..30], 4, 10), 14);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What knowledge tasks train beside the encoder: projection heads and relation embeddings.
+//! What XLM-K trains beside the encoder: projection heads, relation embeddings, a relation
+//! classifier.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,25 +17,29 @@ const RELATIONS: &str = "relations.weight";
 const CLASSIFIER: [&str; 2] = ["relation_classifier.weight", "relation_classifier.bias"];
 const HEADS: [&str; 4] = ["mep_query", "mep_key", "oe_query", "oe_key"];
 
-/// Sizes and layers of [`Knowledge`].
+/// Sizes and layers of [`KnowledgeHeads`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnowledgeConfig {
     /// The layers of the four heads.
     pub projection: ProjectionKind,
-    /// d_p, the inner size of the heads; absent: H, as in the released code (the paper does not say).
+    /// d_p, the inner size of the heads; absent: H, as in the released code (the paper does not
+    /// say).
     pub inner_size: Option<i64>,
-    /// S, how many sets of rows batch norm keeps statistics of, scale and shift being shared: one set per language takes what
-    /// tells languages apart out of the projections' means (an option of the released code); absent: all rows are one set.
+    /// S, the number of domains of domain-specific batch norm: each has its running statistics,
+    /// scale and shift are shared. With one domain per language it removes the language mean that
+    /// would otherwise separate rows by language (an option of the released code). Absent: one
+    /// domain for all rows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub norm_sets: Option<i64>,
+    pub batch_norm_domains: Option<i64>,
 }
 
-/// Heads and relation embeddings of *XLM-K*: masked entity prediction (Eq. 1 and 2) and object entailment (Eq. 3 and 4).
+/// Heads and relation embeddings of *XLM-K* (Jiang et al. 2022): masked entity prediction, MEP
+/// (Eq. 1 and 2), and object entailment, OE (Eq. 3 and 4).
 ///
-/// The four heads share no parameter; the encoder under them is one.
+/// The four heads share no parameter; the encoder below them is the same for all.
 #[derive(Debug)]
-pub struct Knowledge {
+pub struct KnowledgeHeads {
     config: KnowledgeConfig,
     relations: Vec<String>,
     hidden_size: i64,
@@ -48,17 +53,43 @@ pub struct Knowledge {
 /// What the file says beside its tensors.
 #[derive(Deserialize, Serialize)]
 struct Layout {
-    config: KnowledgeConfig,
+    config: StoredConfig,
     relations: Vec<String>,
 }
 
-impl Knowledge {
-    /// Fresh heads for an encoder of `config`, and an embedding for each of `relations`, from N(0, `initializer_range`).
+/// [`KnowledgeConfig`] under the names that files have; these names stay.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct StoredConfig {
+    projection: ProjectionKind,
+    inner_size: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    norm_sets: Option<i64>,
+}
+
+impl From<&KnowledgeConfig> for StoredConfig {
+    fn from(config: &KnowledgeConfig) -> Self {
+        let KnowledgeConfig { projection, inner_size, batch_norm_domains } = *config;
+        Self { projection, inner_size, norm_sets: batch_norm_domains }
+    }
+}
+
+impl From<StoredConfig> for KnowledgeConfig {
+    fn from(stored: StoredConfig) -> Self {
+        let StoredConfig { projection, inner_size, norm_sets } = stored;
+        Self { projection, inner_size, batch_norm_domains: norm_sets }
+    }
+}
+
+impl KnowledgeHeads {
+    /// Fresh heads for an encoder of `config`, and an embedding for each of `relations`, from
+    /// N(0, `initializer_range`).
     ///
     /// The values depend on `seed` and each tensor's name alone.
     ///
     /// # Errors
-    /// [`Error::Input`] if a relation stands twice or `inner_size` is below 1; [`Error::Torch`].
+    /// [`Error::Input`] if a relation is listed twice, or `inner_size` or `batch_norm_domains` is
+    /// below 1; [`Error::Torch`].
     pub fn new(
         encoder: &Config,
         config: &KnowledgeConfig,
@@ -94,27 +125,37 @@ impl Knowledge {
         Ok(Self { config, relations, hidden_size, tensors, heads, table, classifier })
     }
 
-    /// `z_q` of Eq. 1: the projected states `[B, H]` of the mentions' first tokens. `sets` as in [`Projection::apply`], empty
-    /// without [`norm_sets`](KnowledgeConfig::norm_sets); so in the other three.
-    ///
-    /// # Errors
-    /// As [`Projection::apply`].
-    pub fn mep_query(&self, states: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
-        self.heads[0].apply(states, sets, train)
-    }
-
-    /// `z_k` of Eq. 2: the projected `<s>` states `[B, H]` of the descriptions.
-    ///
-    /// # Errors
-    /// As [`Projection::apply`].
-    pub fn mep_key(&self, states: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
-        self.heads[1].apply(states, sets, train)
-    }
-
-    /// `z_q` of Eq. 3: the projected sums of the subjects' `<s>` states `[B, H]` and their relations' embeddings.
+    /// `z_q` of Eq. 1: the projected hidden states of the mentions' first tokens.
     ///
     /// # Shapes
-    /// - `relations`: `[B]` i64, places in [`relations`](Self::relations)
+    /// - `states`: `[B, H]` float; returns the same
+    /// - `domain_ids`: B numbers, as in [`Projection::apply`]; empty without
+    ///   [`batch_norm_domains`](KnowledgeConfig::batch_norm_domains)
+    ///
+    /// # Errors
+    /// As [`Projection::apply`].
+    pub fn mep_query(&self, states: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
+        self.heads[0].apply(states, domain_ids, train)
+    }
+
+    /// `z_k` of Eq. 2: the projected `<s>` states of the descriptions.
+    ///
+    /// # Shapes
+    /// As [`mep_query`](Self::mep_query).
+    ///
+    /// # Errors
+    /// As [`Projection::apply`].
+    pub fn mep_key(&self, states: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
+        self.heads[1].apply(states, domain_ids, train)
+    }
+
+    /// `z_q` of Eq. 3: the projected sums of the subjects' `<s>` states and their relations'
+    /// embeddings.
+    ///
+    /// # Shapes
+    /// - `subjects`: `[B, H]` float; returns the same
+    /// - `relations`: `[B]` i64, indices into [`relations`](Self::relations)
+    /// - `domain_ids`: as in [`mep_query`](Self::mep_query)
     ///
     /// # Errors
     /// [`Error::Input`] for relations that do not exist; as [`Projection::apply`].
@@ -122,7 +163,7 @@ impl Knowledge {
         &self,
         subjects: &Tensor,
         relations: &Tensor,
-        sets: &[usize],
+        domain_ids: &[usize],
         train: bool,
     ) -> Result<Tensor> {
         let count = i64::try_from(self.relations.len()).unwrap_or(i64::MAX);
@@ -135,24 +176,28 @@ impl Knowledge {
             return Err(Error::input("relations", format!("[B] Int64 in 0..{count}"), got));
         }
         let sums = subjects.f_add(&self.table.f_index_select(0, relations)?)?;
-        self.heads[2].apply(&sums, sets, train)
+        self.heads[2].apply(&sums, domain_ids, train)
     }
 
-    /// `z_k` of Eq. 4: the projected `<s>` states `[B, H]` of the objects' descriptions.
+    /// `z_k` of Eq. 4: the projected `<s>` states of the objects' descriptions.
+    ///
+    /// # Shapes
+    /// As [`mep_query`](Self::mep_query).
     ///
     /// # Errors
     /// As [`Projection::apply`].
-    pub fn oe_key(&self, states: &Tensor, sets: &[usize], train: bool) -> Result<Tensor> {
-        self.heads[3].apply(states, sets, train)
+    pub fn oe_key(&self, states: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
+        self.heads[3].apply(states, domain_ids, train)
     }
 
-    /// Weight `[R, 2H]` and bias `[R]` of the relation classifier, which object entailment without contrast trains (§4.3).
+    /// Weight `[R, 2H]` and bias `[R]` of the relation classifier, which object entailment without
+    /// contrast trains (§4.3).
     pub fn relation_classifier(&self) -> (&Tensor, &Tensor) {
         let [weight, bias] = &self.classifier;
         (weight, bias)
     }
 
-    /// The names of the relations; a relation's number is its place.
+    /// The names of the relations; a relation's number is its index here.
     pub fn relations(&self) -> &[String] {
         &self.relations
     }
@@ -162,7 +207,8 @@ impl Knowledge {
         self.named(true)
     }
 
-    /// The running statistics of batch norm, by name under `knowledge.`; none for plain heads. Shallow clones.
+    /// The running statistics of batch norm, by name under `knowledge.`; none for plain heads.
+    /// Shallow clones.
     pub fn named_buffers(&self) -> Vec<(String, Tensor)> {
         self.named(false)
     }
@@ -170,7 +216,7 @@ impl Knowledge {
     fn named(&self, trains: bool) -> Vec<(String, Tensor)> {
         self.tensors
             .iter()
-            .filter(|(_, (_, own))| *own == trains)
+            .filter(|(_, (_, requires_grad))| *requires_grad == trains)
             .map(|(name, (tensor, _))| (format!("knowledge.{name}"), tensor.shallow_clone()))
             .collect()
     }
@@ -180,14 +226,14 @@ impl Knowledge {
     /// # Errors
     /// [`Error::Input`] if one is missing or has another shape.
     pub fn restore_buffers(&self, state: &TensorMap) -> Result<()> {
-        for (name, own) in self.named_buffers() {
+        for (name, buffer) in self.named_buffers() {
             let shape = state.get(&name).map(Tensor::size);
-            if shape.as_ref() != Some(&own.size()) {
-                let expected = format!("{name} {:?}", own.size());
+            if shape.as_ref() != Some(&buffer.size()) {
+                let expected = format!("{name} {:?}", buffer.size());
                 return Err(Error::input("state", expected, format!("{shape:?}")));
             }
             if let Some(tensor) = state.get(&name) {
-                copy_into(&own, tensor)?;
+                copy_into(&buffer, tensor)?;
             }
         }
         Ok(())
@@ -199,11 +245,11 @@ impl Knowledge {
     /// [`Error::TorchExt`] naming the file.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = folder.as_ref().join(FILE);
-        let layout = Layout { config: self.config.clone(), relations: self.relations.clone() };
+        let layout = Layout { config: (&self.config).into(), relations: self.relations.clone() };
         let layout = serde_json::to_string(&layout)
             .map_err(|source| Error::Json { path: path.clone(), source })?;
         let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
-        // One entry: several would stand in another order each time.
+        // One entry: several would be written in another order each time.
         let metadata = [("knowledge", layout.as_str())];
         Ok(write_tensors(&path, named, &metadata)?)
     }
@@ -211,14 +257,15 @@ impl Knowledge {
     /// Reads what [`save`](Self::save) wrote, for an encoder of `config`.
     ///
     /// # Errors
-    /// [`Error::TorchExt`] or [`Error::Json`] naming the file if it cannot be read, [`Error::Stored`] naming the tensor that does
-    /// not fit the encoder.
+    /// [`Error::TorchExt`] or [`Error::Json`] naming the file if it cannot be read,
+    /// [`Error::Stored`] naming the tensor that does not fit the encoder.
     pub fn load(folder: impl AsRef<Path>, encoder: &Config, device: Device) -> Result<Self> {
         let path = folder.as_ref().join(FILE);
         let file = TensorFile::open(&path)?;
         let layout = file.metadata("knowledge").unwrap_or_default();
         let Layout { config, relations } = serde_json::from_str(&layout)
             .map_err(|source| Error::Json { path: path.clone(), source })?;
+        let config = KnowledgeConfig::from(config);
         let mut tensors = BTreeMap::new();
         for (spec, trains) in specs(&config, encoder.hidden_size, &relations)? {
             let tensor = file.read(&spec.name)?;
@@ -247,8 +294,12 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
     if inner < 1 {
         return Err(Error::input("inner_size", "1 or more", inner.to_string()));
     }
-    if config.norm_sets.is_some_and(|sets| sets < 1) {
-        return Err(Error::input("norm_sets", "1 or more", format!("{:?}", config.norm_sets)));
+    if config.batch_norm_domains.is_some_and(|domains| domains < 1) {
+        return Err(Error::input(
+            "batch_norm_domains",
+            "1 or more",
+            format!("{:?}", config.batch_norm_domains),
+        ));
     }
     let mut sorted: Vec<&String> = relations.iter().collect();
     sorted.sort_unstable();
@@ -258,7 +309,7 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
     let mut specs: Vec<(Spec, bool)> = HEADS
         .iter()
         .flat_map(|name| {
-            Projection::specs(name, hidden, inner, config.projection, config.norm_sets)
+            Projection::specs(name, hidden, inner, config.projection, config.batch_norm_domains)
         })
         .collect();
     let rows = i64::try_from(relations.len()).unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-use kg_triples::linked::{EntityPage, PageText, page_files, read_pages};
+use kg_triples::entity_linking::{EntityPage, PageText, page_files, read_pages};
 use kg_triples::{KgError, Language};
 use tempfile::tempdir;
 

@@ -1,5 +1,5 @@
 use kg_triples::KgError;
-use kg_triples::linked::{LinkedText, Sitelinks, WikiReader, WikiReport};
+use kg_triples::entity_linking::{LinkedText, Sitelinks, WikiReader, WikiReport};
 use tempfile::tempdir;
 
 use super::{gzip, language, slice};

@@ -12,7 +12,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kg_triples::Language;
-use kg_triples::linked::Mention;
+use kg_triples::entity_linking::Mention;
 
 fn language(code: &str) -> Language {
     Language::new(code).unwrap()

@@ -1,7 +1,7 @@
 //! Projection heads and relation embeddings: shapes, gradients, files.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 use tch::{Device, Kind, Tensor};
-use xlmr_model::{Config, Error, Knowledge, KnowledgeConfig, ProjectionKind};
+use xlmr_model::{Config, Error, KnowledgeConfig, KnowledgeHeads, ProjectionKind};
 
 const H: i64 = 16;
 
@@ -13,9 +13,9 @@ fn relations() -> Vec<String> {
     ["P36", "P37", "P30"].map(String::from).into()
 }
 
-fn knowledge(projection: ProjectionKind, seed: u64) -> Knowledge {
+fn knowledge(projection: ProjectionKind, seed: u64) -> KnowledgeHeads {
     let config = KnowledgeConfig { projection, ..KnowledgeConfig::default() };
-    Knowledge::new(&encoder(), &config, &relations(), Device::Cpu, seed).unwrap()
+    KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, seed).unwrap()
 }
 
 fn states(rows: i64) -> Tensor {
@@ -23,9 +23,10 @@ fn states(rows: i64) -> Tensor {
     Tensor::arange(count, (Kind::Float, Device::Cpu)).sin().view([rows, H])
 }
 
-fn parameters(of: &Knowledge, head: &str) -> i64 {
+fn parameters(heads: &KnowledgeHeads, head: &str) -> i64 {
     let prefix = format!("knowledge.{head}.");
-    of.named_parameters()
+    heads
+        .named_parameters()
         .iter()
         .filter(|(name, _)| name.starts_with(&prefix))
         .map(|(_, tensor)| tensor.numel() as i64)
@@ -49,12 +50,12 @@ fn heads_have_the_parameters_of_the_paper_and_share_none() {
             .filter(|n| bias(n))
             .collect();
         assert_eq!(biases, ["knowledge.relation_classifier.bias"]);
-        let places: std::collections::BTreeSet<usize> = knowledge
+        let addresses: std::collections::BTreeSet<usize> = knowledge
             .named_parameters()
             .iter()
             .map(|(_, tensor)| tensor.data_ptr() as usize)
             .collect();
-        assert_eq!(places.len(), knowledge.named_parameters().len());
+        assert_eq!(addresses.len(), knowledge.named_parameters().len());
         assert_eq!(knowledge.named_buffers().is_empty(), kind == ProjectionKind::Plain);
     }
 }
@@ -64,7 +65,7 @@ fn plain_heads_compute_the_printed_equations() {
     let knowledge = knowledge(ProjectionKind::Plain, 2);
     let find = |name: &str| {
         let name = format!("knowledge.{name}");
-        knowledge.named_parameters().into_iter().find(|(own, _)| *own == name).unwrap().1
+        knowledge.named_parameters().into_iter().find(|(other, _)| *other == name).unwrap().1
     };
     let x = states(5);
     let by_hand = |head: &str, x: &Tensor| {
@@ -101,11 +102,11 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     for _ in 0..200 {
         let _ = knowledge.mep_key(&x, &[], true).unwrap();
     }
-    // A single row is judged by the running statistics, step by step as written out here.
+    // A single row is normalised by the running statistics, as written out here step by step.
     let all = [knowledge.named_parameters(), knowledge.named_buffers()];
     let find = |part: &str| {
         let name = format!("knowledge.mep_key.{part}");
-        all.iter().flatten().find(|(own, _)| *own == name).unwrap().1.shallow_clone()
+        all.iter().flatten().find(|(other, _)| *other == name).unwrap().1.shallow_clone()
     };
     let norm = |x: Tensor, k: usize| {
         let deviation = (find(&format!("norm_{k}.running_var")) + 1e-12).sqrt();
@@ -121,41 +122,45 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
 }
 
 #[test]
-fn sets_of_rows_are_normalised_each_by_itself() {
+fn domains_are_normalised_each_by_itself() {
     let config = KnowledgeConfig {
         projection: ProjectionKind::BatchNorm,
-        norm_sets: Some(3),
+        batch_norm_domains: Some(3),
         ..KnowledgeConfig::default()
     };
-    let new = || Knowledge::new(&encoder(), &config, &relations(), Device::Cpu, 3).unwrap();
+    let new = || KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, 3).unwrap();
     let (both, x) = (new(), states(9));
-    let sets = [0usize, 2, 0, 0, 2, 2, 0, 1, 2];
-    let together = both.mep_key(&x, &sets, true).unwrap();
-    let buffer = |of: &Knowledge, part: &str| {
+    let domain_ids = [0usize, 2, 0, 0, 2, 2, 0, 1, 2];
+    let together = both.mep_key(&x, &domain_ids, true).unwrap();
+    let buffer = |heads: &KnowledgeHeads, part: &str| {
         let name = format!("knowledge.mep_key.{part}");
-        of.named_buffers().into_iter().find(|(own, _)| *own == name).unwrap().1
+        heads.named_buffers().into_iter().find(|(other, _)| *other == name).unwrap().1
     };
-    for set in [0usize, 2] {
-        let rows: Vec<i64> = (0..9).filter(|&row| sets[row as usize] == set).collect();
+    for domain in [0usize, 2] {
+        let rows: Vec<i64> = (0..9).filter(|&row| domain_ids[row as usize] == domain).collect();
         let rows = Tensor::from_slice(&rows);
-        // The same weights with statistics of one set: the seed and the names decide them.
+        // The same weights with statistics of one domain: the seed and the names decide them.
         let alone = knowledge(ProjectionKind::BatchNorm, 3);
         let want = alone.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
         testkit_torch::assert_close("rows", &together.index_select(0, &rows), &want, 1e-5);
         for part in ["norm_0.running_mean", "norm_0.running_var", "norm_1.running_mean"] {
-            let (own, want) = (buffer(&both, part), buffer(&alone, part));
-            testkit_torch::assert_close(part, &own.get(set as i64), &want, 1e-6);
+            let (got, want) = (buffer(&both, part), buffer(&alone, part));
+            testkit_torch::assert_close(part, &got.get(domain as i64), &want, 1e-6);
         }
     }
-    // Set 1 had one row, which has no variance: it was judged by, and left alone, the running statistics.
+    // Domain 1 had one row, which has no variance: it was normalised by the running statistics and
+    // did not change them.
     assert_eq!(buffer(&both, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
-    let judged = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
-    testkit_torch::assert_close("one row", &together.get(7), &judged, 1e-5);
+    let expected = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
+    testkit_torch::assert_close("one row", &together.get(7), &expected, 1e-5);
 
     let folder = tempfile::tempdir().unwrap();
     both.save(folder.path()).unwrap();
-    let again = Knowledge::load(folder.path(), &encoder(), Device::Cpu).unwrap();
-    assert!(again.mep_key(&x, &sets, false).unwrap() == both.mep_key(&x, &sets, false).unwrap());
+    let again = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
+    assert!(
+        again.mep_key(&x, &domain_ids, false).unwrap()
+            == both.mep_key(&x, &domain_ids, false).unwrap()
+    );
     for wrong in [vec![], vec![0; 8], vec![3; 9]] {
         let error = both.mep_key(&x, &wrong, false).unwrap_err();
         assert!(error.to_string().contains("9 numbers below 3"), "{error}");
@@ -169,27 +174,48 @@ fn a_saved_folder_comes_back_and_misfits_are_named() {
         let first = knowledge(kind, 4);
         let _ = first.mep_query(&states(6), &[], true).unwrap();
         first.save(folder.path()).unwrap();
-        let again = Knowledge::load(folder.path(), &encoder(), Device::Cpu).unwrap();
+        let again = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
         assert_eq!(again.relations(), relations());
-        for (own, other) in [
+        for (saved, loaded) in [
             (first.named_parameters(), again.named_parameters()),
             (first.named_buffers(), again.named_buffers()),
         ] {
-            assert_eq!(own.len(), other.len());
-            for ((name, own), (other_name, other)) in own.iter().zip(&other) {
-                assert_eq!((name, own), (other_name, other));
+            assert_eq!(saved.len(), loaded.len());
+            for (saved, loaded) in saved.iter().zip(&loaded) {
+                assert_eq!(saved, loaded);
             }
         }
         assert!(again.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
         assert!(again.named_buffers().iter().all(|(_, tensor)| !tensor.requires_grad()));
     }
     let other = Config { hidden_size: 32, ..encoder() };
-    let error = Knowledge::load(folder.path(), &other, Device::Cpu).unwrap_err().to_string();
+    let error = KnowledgeHeads::load(folder.path(), &other, Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("knowledge.safetensors") && error.contains("[32"), "{error}");
     let path = folder.path().join("knowledge.safetensors");
     std::fs::write(&path, "no tensors").unwrap();
-    let error = Knowledge::load(folder.path(), &encoder(), Device::Cpu).unwrap_err().to_string();
+    let error =
+        KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("knowledge.safetensors"), "{error}");
+}
+
+#[test]
+fn files_keep_their_names_for_the_options() {
+    let folder = tempfile::tempdir().unwrap();
+    for (domains, want) in [
+        (None, r#"{"projection":"batch_norm","inner_size":null}"#),
+        (Some(2), r#"{"projection":"batch_norm","inner_size":null,"norm_sets":2}"#),
+    ] {
+        let config = KnowledgeConfig {
+            projection: ProjectionKind::BatchNorm,
+            batch_norm_domains: domains,
+            ..KnowledgeConfig::default()
+        };
+        let heads = KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, 6).unwrap();
+        heads.save(folder.path()).unwrap();
+        let path = folder.path().join("knowledge.safetensors");
+        let stored = torch_ext::TensorFile::open(path).unwrap().metadata("knowledge").unwrap();
+        assert_eq!(stored, format!(r#"{{"config":{want},"relations":["P36","P37","P30"]}}"#));
+    }
 }
 
 #[test]
@@ -202,9 +228,11 @@ fn what_does_not_fit_is_an_error() {
     }
     assert!(knowledge.oe_query(&x, &Tensor::from_slice(&[0i64]), &[], true).is_err());
     assert!(knowledge.mep_query(&x.view([4, 8]), &[], true).is_err());
+    for unknown in ["layers = 3", "norm_sets = 2"] {
+        assert!(toml::from_str::<KnowledgeConfig>(unknown).is_err(), "{unknown}");
+    }
     let twice = vec!["P1".to_owned(), "P1".to_owned()];
     let config = KnowledgeConfig::default();
-    assert!(Knowledge::new(&encoder(), &config, &twice, Device::Cpu, 0).is_err());
+    assert!(KnowledgeHeads::new(&encoder(), &config, &twice, Device::Cpu, 0).is_err());
     assert!(toml::from_str::<KnowledgeConfig>("projection = \"batch_norm\"").is_ok());
-    assert!(toml::from_str::<KnowledgeConfig>("layers = 3").is_err());
 }

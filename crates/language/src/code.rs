@@ -3,12 +3,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::KgError;
+use crate::LanguageError;
+use crate::names::NAMES;
 
 const CAPACITY: usize = 23;
 
-/// A language code such as `en`, `zh` or `nan-latn-pehoeji`: 1 to 23 ASCII letters, digits, `-` or `_`, kept in place
-/// so that millions of sequences can carry it without an allocation.
+/// A language code such as `en`, `zh` or `nan-latn-pehoeji`: 1 to 23 ASCII letters, digits, `-` or
+/// `_`, stored inline so that millions of sequences can carry it without an allocation.
+///
+/// Upper and lower case differ. The order is that of the codes as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Language {
     // Unused bytes are zero, so the derived order is that of the text.
@@ -17,11 +20,41 @@ pub struct Language {
 }
 
 impl Language {
-    /// Takes `code` as it stands; upper and lower case differ.
+    /// Arabic.
+    pub const AR: Self = Self::two_letters(*b"ar");
+    /// German.
+    pub const DE: Self = Self::two_letters(*b"de");
+    /// English.
+    pub const EN: Self = Self::two_letters(*b"en");
+    /// Spanish.
+    pub const ES: Self = Self::two_letters(*b"es");
+    /// Hindi.
+    pub const HI: Self = Self::two_letters(*b"hi");
+    /// Vietnamese.
+    pub const VI: Self = Self::two_letters(*b"vi");
+    /// Chinese.
+    pub const ZH: Self = Self::two_letters(*b"zh");
+
+    const fn two_letters([first, second]: [u8; 2]) -> Self {
+        let mut bytes = [0; CAPACITY];
+        bytes[0] = first;
+        bytes[1] = second;
+        Self { bytes, length: 2 }
+    }
+
+    /// Takes `code` as it stands.
     ///
     /// # Errors
-    /// [`KgError::Value`] if it is empty, longer than 23 bytes, or holds another character.
-    pub fn new(code: &str) -> Result<Self, KgError> {
+    /// [`LanguageError`] if it is empty, longer than 23 bytes, or holds another character.
+    ///
+    /// ```
+    /// use language::Language;
+    ///
+    /// assert_eq!(Language::new("en")?, Language::EN);
+    /// assert!(Language::new("not a code").is_err());
+    /// # Ok::<(), language::LanguageError>(())
+    /// ```
+    pub fn new(code: &str) -> Result<Self, LanguageError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let length = u8::try_from(code.len()).unwrap_or(u8::MAX);
         let mut bytes = [0; CAPACITY];
@@ -30,12 +63,7 @@ impl Language {
                 target.copy_from_slice(code.as_bytes());
                 Ok(Self { bytes, length })
             }
-            _ => Err(KgError::Value {
-                field: "language",
-                expected: "a language code of 1 to 23 letters, digits or hyphens, such as `en`"
-                    .into(),
-                got: format!("{code:?}"),
-            }),
+            _ => Err(LanguageError { code: code.to_owned() }),
         }
     }
 
@@ -44,12 +72,32 @@ impl Language {
         let used = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
         std::str::from_utf8(used).unwrap_or_default()
     }
+
+    /// The code without script, region or variant: `zh` of `zh-Hans`.
+    pub fn base(&self) -> &str {
+        self.as_str().split(['-', '_']).next().unwrap_or_default()
+    }
+
+    /// The English name where it is known (the languages of XLM-R, by two letters), else the code.
+    ///
+    /// ```
+    /// use language::Language;
+    ///
+    /// assert_eq!(Language::VI.name(), "Vietnamese");
+    /// assert_eq!(Language::new("x-klingon")?.name(), "x-klingon");
+    /// # Ok::<(), language::LanguageError>(())
+    /// ```
+    pub fn name(&self) -> &str {
+        let code = self.as_str();
+        let known = NAMES.binary_search_by_key(&code, |(code, _)| code).ok();
+        known.and_then(|index| NAMES.get(index)).map_or(code, |(_, name)| name)
+    }
 }
 
 impl FromStr for Language {
-    type Err = KgError;
+    type Err = LanguageError;
 
-    fn from_str(code: &str) -> Result<Self, KgError> {
+    fn from_str(code: &str) -> Result<Self, LanguageError> {
         Self::new(code)
     }
 }

@@ -4,14 +4,14 @@
 //! |---|---|
 //! | linked already | [`JsonlReader`](crate::jsonl::JsonlReader)`<`[`LinkedText`]`>` |
 //! | Wikipedia, through WikiExtractor with `--links --json` | [`WikiReader`] with [`Sitelinks`] |
-//! | without links | [`LabelLinker`], which finds labels of entities |
+//! | without links | [`LabelMatcher`], which finds labels of entities |
 //! | pages of entities, `entities.<lang>.jsonl` | [`EntityPage`], [`page_files`] |
 mod labels;
 mod pages;
 mod text;
 mod wiki;
 
-pub use labels::{LabelCase, LabelConfig, LabelLinker, LabelReport, LinkReport};
+pub use labels::{LabelCase, LabelConfig, LabelMatcher, LabelReport, LinkReport};
 pub use pages::{EntityPage, PageText, page_files, read_pages};
 pub use text::{LinkedText, Mention, Passage, passages};
 pub use wiki::{Sitelinks, WikiReader, WikiReport};

@@ -1,6 +1,6 @@
 use kg_triples::KgError;
+use kg_triples::entity_linking::{LinkedText, Mention, passages};
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
-use kg_triples::linked::{LinkedText, Mention, passages};
 use proptest::prelude::*;
 use tempfile::tempdir;
 
@@ -116,7 +116,7 @@ fn lines_are_passages_and_mentions_move_with_them() {
             assert_eq!(slice(passage.text, mention), mention.entity);
         }
     }
-    assert!(kg_triples::linked::passages(&text(" \n\u{7}\n", Vec::new())).is_empty());
+    assert!(kg_triples::entity_linking::passages(&text(" \n\u{7}\n", Vec::new())).is_empty());
 }
 
 proptest! {

@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+mod code;
+mod error;
+mod names;
+
+pub use code::Language;
+pub use error::LanguageError;

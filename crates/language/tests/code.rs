@@ -1,0 +1,71 @@
+//! Codes as values.
+#![allow(clippy::unwrap_used)] // helpers of tests
+use language::{Language, LanguageError};
+use proptest::prelude::*;
+
+fn language(code: &str) -> Language {
+    Language::new(code).unwrap()
+}
+
+#[test]
+fn constants_are_their_codes() {
+    for (constant, code, name) in [
+        (Language::AR, "ar", "Arabic"),
+        (Language::DE, "de", "German"),
+        (Language::EN, "en", "English"),
+        (Language::ES, "es", "Spanish"),
+        (Language::HI, "hi", "Hindi"),
+        (Language::VI, "vi", "Vietnamese"),
+        (Language::ZH, "zh", "Chinese"),
+    ] {
+        assert_eq!((constant, constant.name()), (language(code), name));
+    }
+}
+
+#[test]
+fn names_and_bases() {
+    for (code, base, name) in [
+        ("af", "af", "Afrikaans"),
+        ("fr", "fr", "French"),
+        ("zh-Hans", "zh", "zh-Hans"),
+        ("pt_BR", "pt", "pt_BR"),
+        ("-", "", "-"),
+    ] {
+        let language = language(code);
+        assert_eq!((language.base(), language.name()), (base, name), "{code}");
+    }
+}
+
+#[test]
+fn texts_that_are_no_codes() {
+    for text in ["", "a language", "日本", "abcdefghijklmnopqrstuvwx"] {
+        let error = Language::new(text).unwrap_err();
+        assert_eq!(error, LanguageError { code: text.into() });
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "language: expected a language code of 1 to 23 letters, digits or hyphens, such \
+                 as `en`, got {text:?}"
+            )
+        );
+    }
+    let error = serde_json::from_str::<Language>("\"e n\"").unwrap_err().to_string();
+    assert!(error.contains("expected a language code") && error.contains("e n"), "{error}");
+    assert!(serde_json::from_str::<Language>("3").unwrap_err().to_string().contains("such as"));
+}
+
+proptest! {
+    #[test]
+    fn text_and_json_give_the_same_value_back(code in "[A-Za-z0-9_-]{1,23}") {
+        let value = language(&code);
+        prop_assert_eq!(value.to_string(), code.clone());
+        prop_assert_eq!(code.parse::<Language>().unwrap(), value);
+        let json = serde_json::to_string(&value).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Language>(&json).unwrap(), value);
+    }
+
+    #[test]
+    fn values_sort_as_their_codes(a in "[A-Za-z0-9_-]{1,23}", b in "[A-Za-z0-9_-]{1,23}") {
+        prop_assert_eq!(language(&a).cmp(&language(&b)), a.cmp(&b));
+    }
+}

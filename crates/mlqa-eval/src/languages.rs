@@ -1,0 +1,63 @@
+//! MLQA's languages and the order of languages in tables.
+use std::cmp::Ordering;
+use std::fmt;
+
+use language::Language;
+use serde::Serialize;
+
+/// The seven languages of MLQA (Lewis et al. 2020), in the order of the paper's tables.
+pub const MLQA_LANGUAGES: [Language; 7] = [
+    Language::EN,
+    Language::ES,
+    Language::DE,
+    Language::AR,
+    Language::HI,
+    Language::VI,
+    Language::ZH,
+];
+
+/// A language that sorts as in the papers' tables: [`MLQA_LANGUAGES`] first, in their order, then
+/// all others by code.
+///
+/// ```
+/// use mlqa_eval::{Language, TableOrder};
+///
+/// let mut languages = ["zh", "bg", "en", "ar"].map(|code| code.parse::<Language>().unwrap());
+/// languages.sort_by_key(|&language| TableOrder(language));
+/// assert_eq!(languages.map(|language| language.to_string()), ["en", "ar", "zh", "bg"]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct TableOrder(pub Language);
+
+impl TableOrder {
+    /// The index in [`MLQA_LANGUAGES`], or their number for others, which are then sorted by code.
+    fn rank(self) -> (usize, Language) {
+        let known = MLQA_LANGUAGES.iter().position(|&language| language == self.0);
+        (known.unwrap_or(MLQA_LANGUAGES.len()), self.0)
+    }
+}
+
+impl Ord for TableOrder {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for TableOrder {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl From<Language> for TableOrder {
+    fn from(language: Language) -> Self {
+        Self(language)
+    }
+}
+
+impl fmt::Display for TableOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

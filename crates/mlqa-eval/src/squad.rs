@@ -1,0 +1,232 @@
+//! The JSON of SQuAD-style files: one schema for everything that reads or writes them.
+//!
+//! MLQA, XQuAD, SQuAD v1.1 and v2.0 and data with further fields (`is_impossible`, `subtype`,
+//! `head_start`) share this form. Keys that it does not name are kept in [`Extra`], in their order,
+//! so that a file that is read and written keeps them. [`Dataset`](crate::Dataset) is the flat view
+//! that training and scoring use.
+//!
+//! ```
+//! use mlqa_eval::squad::File;
+//!
+//! let text = r#"{"data": [{"title": "T", "paragraphs": [{"context": "A house", "qas": [
+//!     {"id": "q1", "question": "What?", "answers": [], "is_impossible": true}]}]}]}"#;
+//! let file = File::parse(text, "dev-v2.0.json")?;
+//! let question = file.questions().next().unwrap();
+//! assert_eq!(question.extra.get("is_impossible"), Some(&true.into()));
+//! assert!(serde_json::to_string(&file).unwrap().contains("\"is_impossible\":true"));
+//! # Ok::<(), mlqa_eval::EvalError>(())
+//! ```
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::EvalError;
+use crate::files::{parse_json, read_text, write_whole};
+
+pub(crate) const EXPECTED: &str = "a SQuAD-style file: {\"version\": \"…\", \"data\": [{\"title\": \"…\", \
+    \"paragraphs\": [{\"context\": \"…\", \"qas\": [{\"id\": \"…\", \"question\": \"…\", \
+    \"answers\": [{\"text\": \"…\", \"answer_start\": 0}]}]}]}]}";
+
+/// A file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct File {
+    /// "1.0" in MLQA, "1.1" in SQuAD v1.1 and XQuAD; absent in some data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The articles.
+    pub data: Vec<Article>,
+    /// Further keys.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// An article: paragraphs with one title.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Article {
+    /// The title; empty where the file gives none.
+    #[serde(default)]
+    pub title: Arc<str>,
+    /// The paragraphs.
+    pub paragraphs: Vec<Paragraph>,
+    /// Further keys.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A paragraph: questions about one context.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Paragraph {
+    /// The text that holds the answers.
+    pub context: Arc<str>,
+    /// The questions.
+    pub qas: Vec<Qa>,
+    /// Further keys.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A question with its gold answers.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Qa {
+    /// The id.
+    pub id: String,
+    /// The question's text.
+    pub question: String,
+    /// Gold answers; empty where the file gives none.
+    #[serde(default)]
+    pub answers: Vec<Answer>,
+    /// Further keys.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A gold answer.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Answer {
+    /// The answer, a part of the context.
+    pub text: String,
+    /// Where it begins in the context, in Unicode code points from 0.
+    pub answer_start: usize,
+    /// Further keys.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl File {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is no SQuAD file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+        let path = path.as_ref();
+        Self::parse(&read_text(path)?, path)
+    }
+
+    /// Parses a file's text; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`EvalError::Json`] with line and column where it is no SQuAD file.
+    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, EvalError> {
+        parse_json(text, path.as_ref(), EXPECTED)
+    }
+
+    /// Writes compact JSON, atomically.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+        let path = path.as_ref();
+        let bytes = serde_json::to_vec(self)
+            .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })?;
+        write_whole(path, &bytes)
+    }
+
+    /// All questions, in file order.
+    pub fn questions(&self) -> impl Iterator<Item = &Qa> {
+        let paragraphs = self.data.iter().flat_map(|article| &article.paragraphs);
+        paragraphs.flat_map(|paragraph| &paragraph.qas)
+    }
+}
+
+impl Qa {
+    /// The value of a further key, for instance `subtype`; `None` where the key is absent or null.
+    ///
+    /// # Errors
+    /// [`EvalError::Content`] naming the file, the question and the key if the value is of another
+    /// type.
+    ///
+    /// ```
+    /// use mlqa_eval::squad::File;
+    ///
+    /// let text = r#"{"data": [{"paragraphs": [{"context": "", "qas": [
+    ///     {"id": "q1", "question": "", "head_start": 3}]}]}]}"#;
+    /// let file = File::parse(text, "train.json")?;
+    /// let question = file.questions().next().unwrap();
+    /// assert_eq!(question.field::<usize>("head_start", "train.json")?, Some(3));
+    /// assert!(question.field::<String>("head_start", "train.json").is_err());
+    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// ```
+    pub fn field<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        path: impl AsRef<Path>,
+    ) -> Result<Option<T>, EvalError> {
+        let Some(value) = self.extra.get(key) else { return Ok(None) };
+        Option::deserialize(value).map_err(|error| EvalError::Content {
+            path: path.as_ref().to_path_buf(),
+            message: format!("question `{}`: its `{key}` is {value}: {error}", self.id),
+        })
+    }
+}
+
+/// Keys that the schema does not name, with their values, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extra(Vec<(String, Value)>);
+
+impl Extra {
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// Sets a key; a new one goes to the end.
+    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) {
+        let (key, value) = (key.into(), value.into());
+        match self.0.iter_mut().find(|(name, _)| *name == key) {
+            Some((_, before)) => *before = value,
+            None => self.0.push((key, value)),
+        }
+    }
+
+    /// Keys and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+}
+
+impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Extra {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let mut extra = Self::default();
+        for (key, value) in pairs {
+            extra.insert(key, value);
+        }
+        extra
+    }
+}
+
+impl Serialize for Extra {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Extra;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Extra, A::Error> {
+                let mut extra = Extra::default();
+                while let Some((key, value)) = map.next_entry::<String, Value>()? {
+                    extra.insert(key, value);
+                }
+                Ok(extra)
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}

@@ -1,0 +1,44 @@
+//! What the tests of this folder share.
+#![allow(clippy::unwrap_used, dead_code)] // helpers of tests; not every file uses all
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tch::Tensor;
+use trainer::{Environment, Stage, TrainConfig};
+
+/// Keeps the tests of a file apart: libtorch has one generator for all threads.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
+    let environment =
+        Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
+    Stage::new("test", folder, environment).interrupt_after(interrupt_after)
+}
+
+/// A checkpoint after every step.
+pub fn config() -> TrainConfig {
+    TrainConfig {
+        learning_rate: 1e-2,
+        batch_size: 2,
+        epochs: 3,
+        bucket_batches: 1,
+        checkpoint_steps: Some(1),
+        log_steps: 2,
+        ..TrainConfig::default()
+    }
+}
+
+pub fn weight() -> Tensor {
+    Tensor::from(0.5f64).set_requires_grad(true)
+}
+
+pub fn parameters(weight: &Tensor) -> Vec<(String, Tensor)> {
+    vec![("weight".into(), weight.shallow_clone())]
+}
+
+pub fn metrics(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap()
+}
