@@ -33,7 +33,7 @@ fn whole(value: f64, most: usize) -> usize {
 
 /// The example with `positions` selected, each corrupted by a draw of its own; positions past the end are left out.
 pub(super) fn corrupt(
-    input_ids: &[i64],
+    input_ids: &[u32],
     positions: impl IntoIterator<Item = usize>,
     vocab: &MaskingVocab,
     corruption: &Corruption,
@@ -46,7 +46,7 @@ pub(super) fn corrupt(
         else {
             continue;
         };
-        *label = *input;
+        *label = i64::from(*input);
         let draw: f64 = rng.random();
         if draw < corruption.mask {
             *input = vocab.mask_id();
