@@ -61,12 +61,12 @@ impl Tokenizer for Terms {
 /// **A stand-in.** LAKM mines the query log of a search engine and the titles of its results, which are not public. Here the
 /// queries are reading-comprehension questions, the documents a few thousand leads of encyclopedia pages about types and
 /// concepts, and the titles their labels. Web titles repeat the words of a query, ten different pages do not share a label,
-/// so the paper's `title_share` of 0.7 leaves next to nothing. Lower shares keep n-grams of a question that name a page
+/// so the paper's `title_fraction` of 0.7 leaves next to nothing. Lower shares keep n-grams of a question that name a page
 /// found for it. They show that the pipeline runs, and say nothing about the paper's data.
 ///
 /// Passages with a phrase from the 925 training questions of XQuAD over `data/codex`, ten results each, `min_chars` 0:
 ///
-/// | `snippet` | `title_share` | ar | de | en | es |
+/// | `snippet` | `title_fraction` | ar | de | en | es |
 /// |---|---|---|---|---|---|
 /// | 0 | 7/10 | 0 | 18 | 0 | 0 |
 /// | 0 | 1/10 | 83 | 33 | 117 | 133 |
@@ -266,7 +266,7 @@ mod tests {
         assert!(one.iter().all(|own| own.documents.len() <= 10));
         let mined = |share: &str| {
             let config = PhraseConfig {
-                title_share: share.parse().unwrap(),
+                title_fraction: share.parse().unwrap(),
                 min_chars: 0,
                 ..PhraseConfig::default()
             };

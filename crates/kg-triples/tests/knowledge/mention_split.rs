@@ -198,7 +198,7 @@ fn fractions_are_those_of_texts_pairs_and_entities() {
     let found = fraction(&texts, Split::TestSeenPairs, |example| example.id.clone());
     assert!((found - 0.3).abs() < 0.08, "{found} of the texts");
     let pairs = HeldOut { texts: 1.0, pairs: 0.3, ..none.clone() };
-    let share =
+    let found =
         fraction(&pairs, Split::TestUnseenPairs, |example| format!("{:?}", triple(example)));
     assert!((found - 0.3).abs() < 0.12, "{found} of the pairs");
     let entities = HeldOut { texts: 1.0, entities: 0.3, ..none };

@@ -47,7 +47,8 @@ pub enum MaskingError {
     },
     /// Two spans that share a position, where that has no meaning.
     #[error(
-        "spans[{first}] = {first_range:?} and spans[{second}] = {second_range:?} overlap; keep one of the two"
+        "spans[{first}] = {first_range:?} and spans[{second}] = {second_range:?} overlap; \
+         keep one of the two"
     )]
     Overlap {
         /// The one that begins first.
@@ -71,7 +72,7 @@ pub enum MaskingError {
     },
 }
 
-/// Refuses what is no share of a whole.
+/// Refuses a share outside 0 to 1.
 pub(super) fn expect_share(option: &'static str, value: f64) -> Result<(), MaskingError> {
     if (0.0..=1.0).contains(&value) {
         return Ok(());

@@ -4,23 +4,23 @@ use std::ops::Range;
 use super::MaskingError;
 use crate::IGNORE_INDEX;
 
-/// What a policy has to know of the vocabulary.
+/// What a policy needs to know about the vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaskingVocab {
     mask_id: u32,
     random_ids: Range<u32>,
-    /// Rising, without repeats, the mask id among them.
+    /// In rising order, without repeats, including the mask id.
     special: Vec<u32>,
     /// How many of `special` lie in `random_ids`.
     special_in_range: i64,
 }
 
 impl MaskingVocab {
-    /// The ids that are never selected and never drawn, the mask id (one of them, named again or not), and the range
-    /// that random replacements are drawn from, less what is special.
+    /// `special_ids` are never selected and never drawn; `mask_id` is one of them, listed or not.
+    /// Random replacements are drawn from `random_ids` without the special ones.
     ///
-    /// Padding is special like the rest. Whether `<unk>` is decides the caller: Hugging Face transformers never masks
-    /// it, fairseq does.
+    /// Padding is special like the rest. The caller decides whether `<unk>` is special: Hugging
+    /// Face transformers never masks it, fairseq does.
     ///
     /// # Errors
     /// [`MaskingError::NoRandomIds`] if nothing in `random_ids` is not special.
@@ -87,11 +87,12 @@ impl MaskingVocab {
 pub struct Tokens<'a> {
     /// Token ids.
     pub input_ids: &'a [u32],
-    /// The word of each token, as `Encoding::get_word_ids` of the tokenizers crate gives them; `None` stands for a
-    /// token that is a word by itself. Neighbours of one number are one word, so numbers may begin anew in the second
-    /// text of a pair.
+    /// The word of each token, as `Encoding::get_word_ids` of the tokenizers crate gives them;
+    /// `None` marks a token that is a word by itself. Neighbouring tokens of the same number are
+    /// one word, so numbers may start again in the second text of a pair.
     ///
-    /// XLM-R's own word ids follow spaces, which makes one word of a Chinese clause; pass ids of a word segmenter there.
+    /// XLM-R's own word ids follow spaces, which makes one word of a Chinese clause; pass ids of a
+    /// word segmenter there.
     pub word_ids: Option<&'a [Option<u32>]>,
 }
 
@@ -114,7 +115,8 @@ impl<'a> From<&'a Vec<u32>> for Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    /// The positions that may be selected, in rising order, grouped into words (of one token where words do not count).
+    /// The positions that may be selected, in rising order, grouped into words (of one token where
+    /// words do not count).
     pub(super) fn units(
         &self,
         vocab: &MaskingVocab,

@@ -20,7 +20,8 @@ fn all(span_mask: SpanMask, targets: bool) -> EntityMaskingConfig {
     }
 }
 
-/// Mentions 0 (one token), 1 (three tokens) and 2 (two tokens, right after 0), not given in order of position.
+/// Mentions 0 (one token), 1 (three tokens) and 2 (two tokens, right after 0), not given in order
+/// of position.
 const INPUT: [u32; 9] = [0, 10, 11, 12, 13, 14, 15, 16, 2];
 const SPANS: [Range<usize>; 3] = [1..2, 5..8, 2..4];
 
@@ -164,7 +165,9 @@ fn only_seed_and_example_decide() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     /// Putting the mentions back gives the example; the query positions hold masks.
     #[test]
@@ -185,7 +188,8 @@ proptest! {
         let span_mask = if single { SpanMask::Single } else { SpanMask::PerToken };
         let mentions = MentionChoice::Count { count };
         let config = EntityMaskingConfig { span_mask, mentions, ..Default::default() };
-        let masked = entity_masking((&input_ids).into(), &spans, &vocab(), number, &config).unwrap();
+        let masked =
+            entity_masking((&input_ids).into(), &spans, &vocab(), number, &config).unwrap();
         prop_assert_eq!(masked.queries.len(), count.min(spans.len()));
         let mut restored = Vec::new();
         let mut before = -1;

@@ -29,7 +29,8 @@ pub fn example(text: usize, padding: usize) -> Vec<u32> {
 /// Every token becomes the mask token.
 pub const ALL_MASKED: Corruption = Corruption { mask: 1.0, random: 0.0 };
 
-/// Labels hold the original tokens, unselected tokens are as they were, and no special token is touched or drawn.
+/// Labels hold the original tokens, unselected tokens are as they were, and no special token is
+/// touched or drawn.
 #[track_caller]
 pub fn assert_sound(input_ids: &[u32], masked: &Masked) {
     let vocab = vocab();
@@ -46,7 +47,8 @@ pub fn assert_sound(input_ids: &[u32], masked: &Masked) {
     }
 }
 
-/// Over at least 10⁵ selected tokens, 80 % are masks, 10 % random and 10 % unchanged, each within 1 %.
+/// Over at least 10⁵ selected tokens, 80 % are masks, 10 % random and 10 % unchanged, each within 1
+/// %.
 #[track_caller]
 pub fn assert_eighty_ten_ten(masked: impl IntoIterator<Item = Masked>) {
     let (mut masks, mut random, mut unchanged) = (0.0, 0.0, 0.0);
@@ -67,7 +69,8 @@ pub fn assert_eighty_ten_ten(masked: impl IntoIterator<Item = Masked>) {
     }
 }
 
-/// Alone, in another order, or on many threads, an example comes out the same; other examples come out differently.
+/// Alone, in another order, or on many threads, an example comes out the same; other examples come
+/// out differently.
 #[track_caller]
 pub fn assert_depends_on_example_alone<T: PartialEq + Debug + Send>(
     mask: impl Fn(u64) -> T + Send + Sync,
@@ -141,7 +144,8 @@ fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
     assert_eq!(toml::from_str::<PhraseMaskingConfig>(""), Ok(PhraseMaskingConfig::default()));
     assert_eq!(toml::from_str::<NgramMaskingConfig>(""), Ok(NgramMaskingConfig::default()));
     assert_eq!(toml::from_str::<Corruption>(""), Ok(Corruption::default()));
-    let text = "span_mask = \"single\"\nmentions = { count = { count = 2 } }\nrest = { whole_words = true }\n";
+    let text = "span_mask = \"single\"\nmentions = { count = { count = 2 } }\n\
+                rest = { whole_words = true }\n";
     let config: EntityMaskingConfig = toml::from_str(text).unwrap();
     assert!(config.rest.as_ref().unwrap().whole_words);
     let again = toml::from_str(&toml::to_string(&config).unwrap());
