@@ -2,6 +2,7 @@
 
 mod args;
 mod arms;
+mod base_model;
 mod cached;
 mod cell;
 mod digest;
@@ -20,7 +21,9 @@ mod run;
 mod runtime;
 pub mod table;
 
+pub use anyhow::Error as AnyError;
 pub use args::{ModelArg, one_model};
+pub use base_model::{BaseModel, ModelLimits};
 pub use cell::Cell;
 pub use error::{Error, Result};
 pub use input::{AllFiles, InputFiles, InputPath, ModelFiles, ModelFolder, TsvFiles, TsvFolder};
