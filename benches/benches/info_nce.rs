@@ -1,4 +1,4 @@
-//! InfoNCE against a queue, streamed, beside similarities side by side.
+//! InfoNCE against a queue, streamed, beside all similarities at once.
 fn main() -> anyhow::Result<()> {
     benches::run("info_nce")
 }

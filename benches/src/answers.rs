@@ -1,4 +1,5 @@
-//! Hard learning and answer-aware contrastive learning beside loops over candidates, rows and spans.
+//! Hard learning and answer-aware contrastive learning beside loops over candidates, rows and
+//! spans.
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -200,7 +201,8 @@ impl ContrastInputs {
         self.contrast(&stack(&questions)?, &stack(&right)?, &stack(&wrong)?)
     }
 
-    /// Every mean as a row of a matrix times the hidden states, once to choose and once for the gradient.
+    /// Every mean as a row of a matrix times the hidden states, once to choose and once for the
+    /// gradient.
     fn averaging_matrix(&self) -> Result<f64> {
         let (batch, _) = self.valid.size2()?;
         let [starts, ends] = &self.spans;

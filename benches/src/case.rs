@@ -22,7 +22,8 @@ pub struct Case {
     pub ours: Step,
     /// The formulations beside it, on the same numbers.
     pub peers: Vec<Step>,
-    /// The work by which our time is divided; the value it returns is ignored. Without one it is the first peer's.
+    /// The work by which our time is divided; the value it returns is ignored. Without one it is
+    /// the first peer's.
     pub unit: Option<Step>,
     /// How far the losses may lie apart: times of different sums mean nothing.
     pub tolerance: f64,
@@ -36,7 +37,8 @@ pub struct Spec {
     pub size: String,
     /// The largest ratio of our time to the unit's that is good enough.
     pub goal: Option<f64>,
-    /// The largest peak memory above the inputs that is good enough, in MiB. With one, or with `memory`, it is measured.
+    /// The largest peak memory above the inputs that is good enough, in MiB. With one, or with
+    /// `memory`, it is measured.
     pub goal_mib: Option<f64>,
     /// Whether peak memory is measured.
     pub memory: bool,

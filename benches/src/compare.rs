@@ -54,10 +54,10 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
     let mut peers = Vec::new();
     for peer in &case.peers {
         let Some((seconds, value)) = time(&mut group, peer)? else { continue };
-        if let Some((_, own)) = ours {
+        if let Some((_, our_loss)) = ours {
             ensure!(
-                (own - value).abs() <= case.tolerance,
-                "{name}: {} gives {own} and {} {value}",
+                (our_loss - value).abs() <= case.tolerance,
+                "{name}: {} gives {our_loss} and {} {value}",
                 case.ours.name,
                 peer.name
             );
@@ -102,7 +102,8 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
     Ok(timed)
 }
 
-/// A step that takes longer is run three times; criterion, which wants ten samples, is then given their median.
+/// A step that takes longer is run three times; criterion, which wants ten samples, is then given
+/// their median.
 const SLOW: Duration = Duration::from_secs(3);
 
 /// The median seconds of a step and its loss; nothing where a filter leaves it out.
@@ -122,16 +123,17 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<
                 times.push(elapsed.as_secs_f64() / count as f64);
                 elapsed
             };
-            // Once unmeasured: a short run warms nothing up, and a unit makes its inputs at its first call.
+            // Once unmeasured: a short run warms nothing up, and a unit makes its inputs at its
+            // first call.
             if !warm {
                 warm = true;
                 run(1);
-                let mut own = [run(1), run(1), run(1)];
-                own.sort();
-                slow = own.get(1).copied().filter(|&median| median > SLOW);
+                let mut trials = [run(1), run(1), run(1)];
+                trials.sort();
+                slow = trials.get(1).copied().filter(|&median| median > SLOW);
             }
-            let count_of = u32::try_from(count).unwrap_or(u32::MAX);
-            slow.map_or_else(|| run(count), |median| median * count_of)
+            let steps = u32::try_from(count).unwrap_or(u32::MAX);
+            slow.map_or_else(|| run(count), |median| median * steps)
         });
     });
     if times.is_empty() {

@@ -1,4 +1,5 @@
-//! InfoNCE in both directions against a queue: streamed, as XLM-K's released code does it, and with a ring in place.
+//! InfoNCE in both directions against a queue: streamed, as XLM-K's released code does it, and with
+//! a ring in place.
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -39,7 +40,8 @@ fn case(size: i64) -> Result<Case> {
     })
 }
 
-/// Both directions' products with the queue, there and back, by torch's default kernel, into memory that is there.
+/// Both directions' products with the queue, forward and backward, by torch's default kernel, into
+/// allocated memory.
 fn products(size: i64) -> Step {
     let memory = std::cell::OnceCell::new();
     Step::new("products with the queue", move || {
@@ -60,7 +62,8 @@ fn products(size: i64) -> Step {
     })
 }
 
-/// Random queries, keys and queue. Keys are pushed into a second queue, so that every step sees the same numbers.
+/// Random queries, keys and queue. Keys are pushed into a second queue, so that every step sees the
+/// same numbers.
 struct Inputs {
     query: Tensor,
     key: Tensor,
@@ -99,13 +102,14 @@ impl Inputs {
         self.backward(loss)
     }
 
-    /// The released code's steps: candidates side by side, once per direction; a new queue from the old one.
+    /// The released code's steps: all candidates at once, for each direction; a new queue from the
+    /// old one.
     fn released(&self) -> Result<f64> {
         let queue = normalise(&self.rows)?;
         let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
-        let one = |own: &Tensor, other: &Tensor| -> Result<Tensor> {
-            let candidates = Tensor::f_cat(&[own, other, &queue], 0)?;
-            let logits = own.f_matmul(&candidates.f_tr()?)?.f_div_scalar(TEMPERATURE)?;
+        let one = |anchors: &Tensor, others: &Tensor| -> Result<Tensor> {
+            let candidates = Tensor::f_cat(&[anchors, others, &queue], 0)?;
+            let logits = anchors.f_matmul(&candidates.f_tr()?)?.f_div_scalar(TEMPERATURE)?;
             let diagonal = Tensor::f_eye(BATCH, (Kind::Bool, Device::Cpu))?;
             let rest =
                 Tensor::f_zeros([BATCH, logits.size2()?.1 - BATCH], (Kind::Bool, Device::Cpu))?;
@@ -121,7 +125,8 @@ impl Inputs {
         self.backward(loss)
     }
 
-    /// A ring written in place that holds normalised keys, so no copy of the queue is made; all similarities side by side.
+    /// A ring of normalised keys that is written in place, so no copy of the queue is made; all
+    /// similarities at once.
     fn ring(&self) -> Result<f64> {
         let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
         let anchors = Tensor::f_cat(&[&query, &key], 0)?;

@@ -1,4 +1,5 @@
-//! XLM-R's masked LM head, on the masked positions in chunks, on the masked positions, or on all positions.
+//! XLM-R's masked LM head, on the masked positions in chunks, on the masked positions, or on all
+//! positions.
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -57,7 +58,8 @@ fn case(size: LmSize, kind: Kind, all: bool) -> Result<Case> {
     })
 }
 
-/// The three products that no formulation avoids, by torch's default kernel for float32, into memory that is there.
+/// The three products that no formulation avoids, by torch's default kernel for float32, into
+/// allocated memory.
 fn products(size: LmSize) -> Result<Step> {
     let rows = size.batch * size.length * 15 / 100;
     let matrix = |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, Device::Cpu));
@@ -152,7 +154,8 @@ impl Inputs {
         self.cross_entropy(logits, &labels.f_index_select(0, &index)?)
     }
 
-    /// As `XLMRobertaForMaskedLM` does it: logits of all positions, cross-entropy that ignores -100.
+    /// As `XLMRobertaForMaskedLM` does it: logits of all positions, cross-entropy that ignores
+    /// -100.
     fn every_position(&self) -> Result<f64> {
         let logits = self.logits(&self.hidden)?.f_flatten(0, 1)?;
         self.cross_entropy(logits, &self.labels.f_view([-1])?)

@@ -30,8 +30,8 @@ fn case(batch: i64, masked: bool) -> Result<Case> {
     })
 }
 
-/// Random logits and positions, every eighth row without its answer; the context mask leaves out the first 16 tokens
-/// but `<s>`.
+/// Random logits and positions, every eighth row without its answer; the context mask leaves out
+/// the first 16 tokens but `<s>`.
 struct Inputs {
     logits: [Tensor; 2],
     positions: [Tensor; 2],
@@ -67,7 +67,8 @@ impl Inputs {
         self.backward(span(start, end, starts, ends, mask, &SpanConfig::default())?)
     }
 
-    /// As `XLMRobertaForQuestionAnswering` does it: clamp, then cross-entropy that ignores L; no check.
+    /// As `XLMRobertaForQuestionAnswering` does it: clamp, then cross-entropy that ignores L; no
+    /// check.
     fn clamped(&self, masked: bool) -> Result<f64> {
         let mut losses = Vec::new();
         for (logits, positions) in self.logits.iter().zip(&self.positions) {

@@ -40,7 +40,8 @@ pub struct Line {
     pub goal_mib: Option<f64>,
 }
 
-/// Where the benches leave their results: `bench/` in the target folder that this program was built in.
+/// Where the benches leave their results: `bench/` in the target folder that this program was built
+/// in.
 pub fn folder() -> PathBuf {
     let mut path = std::env::current_exe().unwrap_or_default();
     while path.pop() {

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use examples::lakm::search;
+use examples::search::search;
 use kg_triples::KnowledgeGraph;
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::phrases::{PhraseMiner, PhrasePassage, mine_passages};
@@ -174,7 +174,7 @@ fn phrases(recipe: &Recipe) -> Result<(Vec<PhrasePassage>, String)> {
     let (passages, reports) = mine_passages(search(&from.documents)?.into_iter().map(Ok), &miner)?;
     ensure!(
         !passages.is_empty(),
-        "data.search: no passage with a phrase; lower mining.title_share"
+        "data.search: no passage with a phrase; lower mining.title_fraction"
     );
     let counts: Vec<String> =
         reports.iter().map(|(language, own)| format!("{} {language}", own.passages)).collect();

@@ -1,16 +1,20 @@
-//! Measures the peak memory of every comparison that asks for it, each formulation in a process of its own, and joins it with
-//! the times that the benches left.
+//! Measures the peak memory of every comparison that sets `memory`, each formulation in a separate
+//! process, and joins it with the times that the benches left.
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 use benches::{Case, Line, Spec, Timed, folder, specs};
 use clap::Parser;
 
-/// Writes `bench/summary.json` in the target folder: times of the last bench run, ratios, goals, peak memory.
+/// Writes `bench/summary.json` in the target folder: times of the last bench run, ratios, goals,
+/// peak memory.
 #[derive(Parser)]
 #[command(
     name = "summary",
-    after_help = "Examples:\n  summary --quick                                          after `cargo bench -p benches -- --quick`\n  summary --case masked_lm/V=250002,4x256 --step chunked    one formulation, in this process"
+    after_help = "\
+Examples:
+  summary --quick                                        after `cargo bench -p benches -- --quick`
+  summary --case masked_lm/V=250002,4x256 --step chunked  one formulation, in this process"
 )]
 struct Args {
     /// The short list of comparisons
@@ -46,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every goal is met, or nobody asked.
+/// Whether every goal is met, or `--strict` is not set.
 fn summarise(args: &Args) -> Result<bool> {
     let mut lines = Vec::new();
     for spec in specs(args.quick) {

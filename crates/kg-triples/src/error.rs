@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 
 use language::LanguageError;
 
-/// Everything that can go wrong here; each message says where, what was expected, what came, and what to do.
+/// Everything that can go wrong here; each message says where, what was expected, what came, and
+/// what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum KgError {
     /// A file or folder cannot be read or written.
@@ -17,7 +18,11 @@ pub enum KgError {
         source: io::Error,
     },
     /// The first line of a TSV file is not the header of its format.
-    #[error("{}:{line}: expected the tab-separated header {expected}, got {got}; add the header line or fix its columns", path.display())]
+    #[error(
+        "{}:{line}: expected the tab-separated header {expected}, got {got}; add the header line \
+         or fix its columns",
+        path.display()
+    )]
     Header {
         /// The file.
         path: PathBuf,
@@ -63,11 +68,12 @@ pub enum KgError {
     },
     /// Fewer facts than asked for, where that is not allowed.
     #[error(
-        "{available} facts can be sampled, {asked} were asked for; lower the count, ask for fewer languages, or leave out the strict mode to take all there are"
+        "{available} facts can be sampled, {requested} were asked for; lower the count, ask for \
+         fewer languages, or leave out the strict mode to take all there are"
     )]
     TooFew {
         /// Facts asked for.
-        asked: usize,
+        requested: usize,
         /// Facts that pass the filters.
         available: usize,
     },
@@ -105,7 +111,11 @@ pub enum KgError {
         got: String,
     },
     /// A compressed file ends in the middle.
-    #[error("{}: the gzip data end early, after line {line}; the file is incomplete, make or copy it again", path.display())]
+    #[error(
+        "{}: the gzip data end early, after line {line}; the file is incomplete, make or copy it \
+         again",
+        path.display()
+    )]
     Truncated {
         /// The file.
         path: PathBuf,

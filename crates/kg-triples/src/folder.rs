@@ -11,16 +11,36 @@ const ENTITY_LABELS: &[&str] = &["id", "lang", "label"];
 const RELATION_LABELS: &[&str] = &["relation_id", "lang", "label"];
 
 impl KnowledgeGraph {
-    /// Reads `triples.tsv` (header `head_id relation_id tail_id`) and `labels.tsv` (header `id lang label kind`, kind
-    /// `entity` or `relation`) of the folder `dir`; UTF-8, tab-separated, quotes are ordinary characters.
+    /// Reads `triples.tsv` (header `head_id relation_id tail_id`) and `labels.tsv` (header
+    /// `id lang label kind`, kind `entity` or `relation`) of the folder `dir`; UTF-8,
+    /// tab-separated, quotes are ordinary characters.
     ///
     /// A `labels.tsv` without the column `kind` holds entities only; then `relations.tsv` (header
     /// `relation_id lang label`), if it exists, holds the labels of relations.
     ///
     /// # Errors
-    /// [`KgError::Io`] if a file is missing or unreadable; [`KgError::Header`], [`KgError::Row`] with file, line and
-    /// column for a wrong header, number of cells, id, language, label or kind, invalid UTF-8, and for an id with two
-    /// labels in one language.
+    /// [`KgError::Io`] if a file is missing or unreadable; [`KgError::Header`], [`KgError::Row`]
+    /// with file, line and column for a wrong header, number of cells, id, language, label or kind,
+    /// invalid UTF-8, and for an id with two labels in one language.
+    ///
+    /// ```
+    /// use kg_triples::KnowledgeGraph;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let dir = folder.path();
+    ///
+    /// let triples = "head_id\trelation_id\ttail_id\nQ183\tP36\tQ64\n";
+    /// std::fs::write(dir.join("triples.tsv"), triples).unwrap();
+    /// let labels = "id\tlang\tlabel\tkind\nQ64\ten\tBerlin\tentity\n";
+    /// std::fs::write(dir.join("labels.tsv"), labels).unwrap();
+    ///
+    /// let graph = KnowledgeGraph::read_dir(dir)?;
+    /// assert_eq!((graph.len(), graph.label("Q64", "en")), (1, Some("Berlin")));
+    ///
+    /// std::fs::write(dir.join("labels.tsv"), labels.replace("entity", "place")).unwrap();
+    /// let error = KnowledgeGraph::read_dir(dir).unwrap_err().to_string();
+    /// assert!(error.contains("labels.tsv:2: kind: expected `entity` or `relation`"));
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn read_dir(dir: impl AsRef<Path>) -> Result<Self, KgError> {
         let dir = dir.as_ref();
         std::fs::read_dir(dir).map_err(KgError::io(dir, "read the folder"))?;
@@ -43,11 +63,35 @@ impl KnowledgeGraph {
         Ok(builder.build())
     }
 
-    /// Writes `triples.tsv` and `labels.tsv` (with the column `kind`) in canonical order into the folder `dir`, which is
-    /// created where missing. Both files are complete before either of them gets its name.
+    /// Writes `triples.tsv` and `labels.tsv` (with the column `kind`) in canonical order into the
+    /// folder `dir`, which is created where missing. Both files are complete before either of them
+    /// gets its name.
     ///
     /// # Errors
     /// [`KgError::Io`] if the folder or a file cannot be written.
+    ///
+    /// ```
+    /// use kg_triples::KnowledgeGraph;
+    /// # let mut builder = kg_triples::GraphBuilder::default();
+    /// # let capitals =
+    /// #     [("Germany", "Berlin", "Deutschland"), ("France", "Paris", "Frankreich")];
+    /// # for (head, tail, de) in capitals {
+    /// #     builder.add_triple(head, "P36", tail)?;
+    /// #     for (id, language, label) in
+    /// #         [(head, "en", head), (head, "de", de), (tail, "en", tail), (tail, "de", tail)]
+    /// #     {
+    /// #         builder.add_label(id, language, label, kg_triples::LabelKind::Entity)?;
+    /// #     }
+    /// # }
+    /// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
+    /// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
+    /// # let graph = builder.build();
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let dir = folder.path().join("countries");
+    /// graph.write_dir(&dir)?;
+    /// assert_eq!(KnowledgeGraph::read_dir(&dir)?, graph);
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn write_dir(&self, dir: impl AsRef<Path>) -> Result<(), KgError> {
         let dir = dir.as_ref();
         let path = dir.join("triples.tsv");
@@ -112,7 +156,7 @@ fn read_labels(
 pub(crate) fn at_line<T>(file: &TsvReader, result: Result<T, KgError>) -> Result<T, KgError> {
     result.map_err(|error| match error {
         KgError::Value { field: column, expected, got } => {
-            let (path, line) = file.place();
+            let (path, line) = file.position();
             KgError::Row { path, line, column, expected, got }
         }
         other => other,

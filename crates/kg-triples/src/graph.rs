@@ -37,8 +37,9 @@ impl LabelKind {
 
 /// A set of triples with labels in several languages.
 ///
-/// It is kept in canonical order (ids sorted as text, triples sorted by head, relation, tail), so nothing made from it
-/// depends on the order of the lines of a file. The position of a triple in that order is its *fact number*.
+/// It is kept in canonical order (ids sorted as text, triples sorted by head, relation, tail), so
+/// nothing made from it depends on the order of the lines of a file. The position of a triple in
+/// that order is its *fact number*.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnowledgeGraph {
     /// Sorted; the position of an id is its interned form.
@@ -102,7 +103,28 @@ impl KnowledgeGraph {
         self.repeated
     }
 
-    /// The triples for which `keep` says yes, with the labels of their heads, relations and tails only.
+    /// The triples for which `keep` says yes, with the labels of their heads, relations and tails
+    /// only.
+    ///
+    /// ```
+    /// # let mut builder = kg_triples::GraphBuilder::default();
+    /// # let capitals =
+    /// #     [("Germany", "Berlin", "Deutschland"), ("France", "Paris", "Frankreich")];
+    /// # for (head, tail, de) in capitals {
+    /// #     builder.add_triple(head, "P36", tail)?;
+    /// #     for (id, language, label) in
+    /// #         [(head, "en", head), (head, "de", de), (tail, "en", tail), (tail, "de", tail)]
+    /// #     {
+    /// #         builder.add_label(id, language, label, kg_triples::LabelKind::Entity)?;
+    /// #     }
+    /// # }
+    /// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
+    /// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
+    /// # let graph = builder.build();
+    /// let germany = graph.filter(|triple| triple.head == "Germany");
+    /// assert_eq!((germany.len(), germany.label("Paris", "en")), (1, None));
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn filter(&self, mut keep: impl FnMut(Triple<'_>) -> bool) -> Self {
         let kept = self.triples.iter().copied().filter(|triple| keep(self.resolve(*triple)));
         self.subgraph(&kept.collect::<Vec<_>>(), |_| true)
@@ -216,11 +238,12 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Adds the label of `id` in `language`; the same label may be given again, also with the other kind.
+    /// Adds the label of `id` in `language`; the same label may be given again, also with the other
+    /// kind.
     ///
     /// # Errors
-    /// [`KgError::Value`] if the id or label is empty or holds a tab or line break, if `language` is no language code,
-    /// or if `id` has another label in `language`.
+    /// [`KgError::Value`] if the id or label is empty or holds a tab or line break, if `language`
+    /// is no language code, or if `id` has another label in `language`.
     pub fn add_label(
         &mut self,
         id: &str,
@@ -244,8 +267,8 @@ impl GraphBuilder {
                 });
             }
             Entry::Occupied(_) => {}
-            Entry::Vacant(place) => {
-                place.insert(label.into());
+            Entry::Vacant(entry) => {
+                entry.insert(label.into());
             }
         }
         self.mark(interned, kind);
@@ -260,7 +283,7 @@ impl GraphBuilder {
         // There are at most 2^32 ids: `intern` numbers them in u32.
         let mut renumbered = vec![0; order.len()];
         for (new, (_, old)) in (0u32..).zip(&order) {
-            if let Some(slot) = place(&mut renumbered, *old) {
+            if let Some(slot) = slot_mut(&mut renumbered, *old) {
                 *slot = new;
             }
         }
@@ -270,7 +293,7 @@ impl GraphBuilder {
         };
         let mut sorted_roles = vec![0; order.len()];
         for (old, role) in (0u32..).zip(roles) {
-            if let Some(slot) = place(&mut sorted_roles, renumber(old)) {
+            if let Some(slot) = slot_mut(&mut sorted_roles, renumber(old)) {
                 *slot = role;
             }
         }
@@ -280,13 +303,13 @@ impl GraphBuilder {
             if !languages.contains(&language) {
                 languages.push(language);
             }
-            if let Some(slot) = place(&mut sorted_labels, renumber(id)) {
+            if let Some(slot) = slot_mut(&mut sorted_labels, renumber(id)) {
                 slot.push((language, label));
             }
         }
         sorted_labels.iter_mut().for_each(|labels| labels.sort_unstable());
         languages.sort_unstable();
-        let given = triples.len();
+        let added = triples.len();
         let mut triples: Vec<_> = triples.into_iter().map(|triple| triple.map(renumber)).collect();
         triples.sort_unstable();
         triples.dedup();
@@ -294,7 +317,7 @@ impl GraphBuilder {
             ids: order.into_iter().map(|(id, _)| id).collect(),
             roles: sorted_roles,
             labels: sorted_labels,
-            repeated: given - triples.len(),
+            repeated: added - triples.len(),
             triples,
             languages,
         }
@@ -312,7 +335,7 @@ impl GraphBuilder {
 
     /// Notes that `id` is used as `kind`; whether it was not used at all before.
     fn mark(&mut self, id: u32, kind: LabelKind) -> bool {
-        let slot = place(&mut self.roles, id);
+        let slot = slot_mut(&mut self.roles, id);
         slot.is_some_and(|roles| std::mem::replace(roles, *roles | kind.flag()) == 0)
     }
 }
@@ -332,7 +355,7 @@ impl From<KnowledgeGraph> for GraphBuilder {
     }
 }
 
-fn place<T>(values: &mut [T], at: u32) -> Option<&mut T> {
+fn slot_mut<T>(values: &mut [T], at: u32) -> Option<&mut T> {
     values.get_mut(usize::try_from(at).ok()?)
 }
 

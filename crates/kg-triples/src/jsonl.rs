@@ -96,6 +96,22 @@ impl<T: Serialize> JsonlWriter<T> {
 }
 
 /// Reads objects one by one; stops after the first error. Lines of white space are skipped.
+///
+/// ```
+/// use kg_triples::KgError;
+/// use kg_triples::entity_linking::EntityPage;
+/// use kg_triples::jsonl::JsonlReader;
+/// # let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("entities.en.jsonl");
+/// let lines = "{\"id\":\"Q70\",\"label\":\"Bern\"}\n{\"id\":\"\"}\n";
+/// std::fs::write(&path, lines).unwrap();
+/// let mut pages = JsonlReader::<EntityPage>::open(&path)?;
+/// let first = pages.next().expect("two lines")?;
+/// assert_eq!(first.label.as_deref(), Some("Bern"));
+/// let error = pages.next().expect("two lines").unwrap_err();
+/// assert!(matches!(error, KgError::Json { line: 2, .. }));
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub struct JsonlReader<T> {
     lines: Lines,
     done: bool,
@@ -137,8 +153,8 @@ impl<T: Record> JsonlReader<T> {
 impl<T: Record> Iterator for JsonlReader<T> {
     type Item = Result<T, KgError>;
 
-    /// The next object. [`KgError::Json`] names the line of one that cannot be parsed or whose parts do not agree;
-    /// [`KgError::Truncated`] stands for gzip data that end early.
+    /// The next object. [`KgError::Json`] names the line of one that cannot be parsed or whose
+    /// parts do not agree; [`KgError::Truncated`] stands for gzip data that end early.
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;
@@ -153,6 +169,34 @@ impl<T: Record> Iterator for JsonlReader<T> {
 ///
 /// # Errors
 /// As [`JsonlWriter`].
+///
+/// ```
+/// use kg_triples::{SequenceConfig, build_sequences, jsonl};
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+/// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
+/// # let mut builder = kg_triples::GraphBuilder::default();
+/// # let capitals =
+/// #     [("Germany", "Berlin", "Deutschland"), ("France", "Paris", "Frankreich")];
+/// # for (head, tail, de) in capitals {
+/// #     builder.add_triple(head, "P36", tail)?;
+/// #     for (id, language, label) in
+/// #         [(head, "en", head), (head, "de", de), (tail, "en", tail), (tail, "de", tail)]
+/// #     {
+/// #         builder.add_label(id, language, label, kg_triples::LabelKind::Entity)?;
+/// #     }
+/// # }
+/// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
+/// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
+/// # let graph = builder.build();
+/// # let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("en-de.jsonl.gz"); // compressed, for its name
+/// let config = SequenceConfig::default();
+/// let (sequences, _) = build_sequences(&graph, ("en", "de"), &config, &tokenizer)?;
+/// jsonl::write(&path, &sequences)?;
+/// assert_eq!(jsonl::read(&path)?, sequences);
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub fn write<'s>(
     path: impl AsRef<Path>,
     sequences: impl IntoIterator<Item = &'s Sequence>,

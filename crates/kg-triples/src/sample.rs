@@ -43,7 +43,21 @@ impl Default for SampleConfig {
     }
 }
 
-/// What became of the triples of the graph; `read` is the sum of the three `without_…` and `available`.
+impl SampleConfig {
+    fn validate(&self) -> Result<(), KgError> {
+        if self.languages.is_empty() {
+            let rule = "one language or more";
+            return Err(KgError::Config { key: "languages", value: "[]".into(), rule });
+        }
+        if self.count == 0 {
+            return Err(KgError::Config { key: "count", value: "0".into(), rule: "1 or more" });
+        }
+        Ok(())
+    }
+}
+
+/// What became of the triples of the graph; `read` is the sum of the three `without_…` and
+/// `available`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SampleReport {
     /// Distinct triples of the graph.
@@ -56,48 +70,89 @@ pub struct SampleReport {
     pub without_relation_label: usize,
     /// Triples that could be sampled.
     pub available: usize,
-    /// Triples asked for.
-    pub asked: usize,
-    /// Triples sampled: the smaller of `available` and `asked`.
+    /// Triples wanted, `count`.
+    pub requested: usize,
+    /// Triples sampled: the smaller of `available` and `requested`.
     pub kept: usize,
     /// Labels of relations taken from English for another language.
     pub english_relation_labels: usize,
 }
 
-/// Samples facts uniformly without replacement; returns their graph, with labels in `config.languages` only.
+/// Samples facts uniformly without replacement; returns their graph, with labels in
+/// `config.languages` only.
 ///
-/// A fact is taken for its ids: each gets a random rank from (seed, head, relation, tail) and the lowest ranks win. So
-/// the sample depends neither on the order of files nor on the text of labels, a smaller sample is part of a larger one,
-/// and samples for other languages share every fact that both allow.
+/// A fact is taken for its ids: each gets a random rank from (seed, head, relation, tail) and the
+/// lowest ranks win. So the sample depends neither on the order of files nor on the text of labels,
+/// a smaller sample is part of a larger one, and samples for other languages share every fact that
+/// both allow.
 ///
 /// # Errors
-/// [`KgError::Config`] without languages or with `count` 0, [`KgError::UnknownLanguage`], [`KgError::TooFew`] in strict
-/// mode, [`KgError::Empty`] if no triple has all labels.
+/// [`KgError::Config`] without languages or with `count` 0, [`KgError::UnknownLanguage`],
+/// [`KgError::TooFew`] in strict mode, [`KgError::Empty`] if no triple has all labels.
+///
+/// ```
+/// use kg_triples::{GraphBuilder, LabelKind, SampleConfig, sample};
+///
+/// let mut builder = GraphBuilder::default();
+/// builder.add_triple("Q183", "P36", "Q64")?; // labelled in English and German
+/// builder.add_triple("Q142", "P36", "Q90")?; // without a German label of Q90
+/// let all = [("Q183", "Germany", "Deutschland"), ("Q64", "Berlin", "Berlin")];
+/// for (id, en, de) in all.into_iter().chain([("Q142", "France", "Frankreich")]) {
+///     builder.add_label(id, "en", en, LabelKind::Entity)?;
+///     builder.add_label(id, "de", de, LabelKind::Entity)?;
+/// }
+/// builder.add_label("P36", "en", "capital", LabelKind::Relation)?;
+/// builder.add_label("P36", "de", "Hauptstadt", LabelKind::Relation)?;
+///
+/// let languages = vec!["en".into(), "de".into()];
+/// let config = SampleConfig { languages, ..SampleConfig::default() };
+/// let (sampled, report) = sample(&builder.build(), &config)?;
+/// assert_eq!((report.read, report.without_tail_label, sampled.len()), (2, 1, 1));
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub fn sample(
     graph: &KnowledgeGraph,
     config: &SampleConfig,
 ) -> Result<(KnowledgeGraph, SampleReport), KgError> {
-    if config.languages.is_empty() {
-        return Err(KgError::Config {
-            key: "languages",
-            value: "[]".into(),
-            rule: "one language or more",
-        });
-    }
-    if config.count == 0 {
-        return Err(KgError::Config { key: "count", value: "0".into(), rule: "1 or more" });
-    }
+    config.validate()?;
     let known = config.languages.iter().map(|language| graph.known_language(language));
     let languages = known.collect::<Result<Vec<_>, _>>()?;
+    let (mut ranked, mut report) = ranked(graph, &languages, config)?;
+    if config.strict && ranked.len() < config.count {
+        return Err(KgError::TooFew { requested: config.count, available: ranked.len() });
+    }
+    if config.count < ranked.len() {
+        ranked.select_nth_unstable(config.count);
+        ranked.truncate(config.count);
+    }
+    report.kept = ranked.len();
+    let mut triples: Vec<_> = ranked.into_iter().map(|(_, triple)| triple).collect();
+    triples.sort_unstable();
+    let mut sampled = graph.subgraph(&triples, |language| languages.contains(&language));
+    if config.missing_relation == MissingRelation::English {
+        (sampled, report.english_relation_labels) =
+            with_english_relations(graph, sampled, &triples, &languages)?;
+    }
+    Ok((sampled, report))
+}
+
+/// A triple of interned ids with its random rank.
+type Ranked = (u64, [u32; 3]);
+
+/// The triples that have all labels, each with its rank, and the counts of the others.
+fn ranked(
+    graph: &KnowledgeGraph,
+    languages: &[Language],
+    config: &SampleConfig,
+) -> Result<(Vec<Ranked>, SampleReport), KgError> {
     let english = Language::new("en")?;
     let fallback = config.missing_relation == MissingRelation::English;
-
     let labelled = |id: u32, fall_back: bool| {
         languages.iter().all(|language| graph.label_at(id, *language).is_some())
             || (fall_back && graph.label_at(id, english).is_some())
     };
     let mut report =
-        SampleReport { read: graph.len(), asked: config.count, ..SampleReport::default() };
+        SampleReport { read: graph.len(), requested: config.count, ..SampleReport::default() };
     let mut ranked = Vec::new();
     for triple in &graph.triples {
         let [head, relation, tail] = *triple;
@@ -117,7 +172,8 @@ pub fn sample(
         return Err(KgError::Empty {
             what: format!("triples with labels in all of {}", codes.join(", ")),
             hint: format!(
-                "of {} triples, {} lack a label of the head, {} of the tail, {} of the relation; ask for fewer languages or add labels",
+                "of {} triples, {} lack a label of the head, {} of the tail, {} of the relation; \
+                 ask for fewer languages or add labels",
                 report.read,
                 report.without_head_label,
                 report.without_tail_label,
@@ -125,42 +181,42 @@ pub fn sample(
             ),
         });
     }
-    if config.strict && ranked.len() < config.count {
-        return Err(KgError::TooFew { asked: config.count, available: ranked.len() });
-    }
-    if config.count < ranked.len() {
-        ranked.select_nth_unstable(config.count);
-        ranked.truncate(config.count);
-    }
-    report.kept = ranked.len();
-    let mut triples: Vec<_> = ranked.into_iter().map(|(_, triple)| triple).collect();
-    triples.sort_unstable();
-    let sampled = graph.subgraph(&triples, |language| languages.contains(&language));
-    if !fallback {
-        return Ok((sampled, report));
-    }
+    Ok((ranked, report))
+}
+
+/// `sampled` with the English label of each relation in the languages in which it has none, and how
+/// many labels that makes.
+fn with_english_relations(
+    graph: &KnowledgeGraph,
+    sampled: KnowledgeGraph,
+    triples: &[[u32; 3]],
+    languages: &[Language],
+) -> Result<(KnowledgeGraph, usize), KgError> {
+    let english = Language::new("en")?;
     let mut builder = GraphBuilder::from(sampled);
     let mut relations: Vec<_> = triples.iter().map(|[_, relation, _]| *relation).collect();
     relations.sort_unstable();
     relations.dedup();
+    let mut added = 0;
     for relation in relations {
-        for language in &languages {
+        for language in languages {
             if let (None, Some(label)) =
                 (graph.label_at(relation, *language), graph.label_at(relation, english))
             {
                 let id = graph.id_at(relation);
                 builder.add_label(id, language.as_str(), label, LabelKind::Relation)?;
-                report.english_relation_labels += 1;
+                added += 1;
             }
         }
     }
-    Ok((builder.build(), report))
+    Ok((builder.build(), added))
 }
 
 /// A random number that depends on the seed and the three ids alone.
 fn rank(graph: &KnowledgeGraph, triple: [u32; 3], seed: u64) -> u64 {
     let fact = seed::hash(&triple.map(|id| graph.id_at(id)));
-    // Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that shows.
+    // Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that
+    // shows.
     let key = ChaCha8Rng::seed_from_u64(seed).next_u64();
     ChaCha8Rng::seed_from_u64(fact ^ key).next_u64()
 }

@@ -3,7 +3,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-/// FNV-1a over the parts, each closed by a zero byte, so that `["ab", "c"]` and `["a", "bc"]` differ.
+/// FNV-1a over the parts, each closed by a zero byte, so that `["ab", "c"]` and `["a", "bc"]`
+/// differ.
 pub(crate) fn hash(parts: &[&str]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -18,7 +19,8 @@ pub(crate) fn item_rng(seed: u64, item: u64) -> ChaCha8Rng {
     rng
 }
 
-/// The generator for one item of one use, whose name has at most 24 bytes: uses with one seed draw apart.
+/// The generator for one item of one use, whose name has at most 24 bytes: uses with one seed draw
+/// apart.
 pub(crate) fn use_rng(name: &str, seed: u64, item: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (slot, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(name.bytes())) {

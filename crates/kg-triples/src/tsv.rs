@@ -1,4 +1,5 @@
-//! Tab-separated files: one header, one row per line, no quoting (a quote is an ordinary character), exact line numbers.
+//! Tab-separated files: one header, one row per line, no quoting (a quote is an ordinary
+//! character), exact line numbers.
 use std::path::{Path, PathBuf};
 
 use crate::KgError;
@@ -66,12 +67,12 @@ impl TsvReader {
     }
 
     /// Where the last row stands, for errors found by the caller.
-    pub(crate) fn place(&self) -> (PathBuf, u64) {
+    pub(crate) fn position(&self) -> (PathBuf, u64) {
         (self.lines.path().to_owned(), self.lines.number())
     }
 
     fn fault(&self, column: &'static str, expected: String, got: String) -> KgError {
-        let (path, line) = self.place();
+        let (path, line) = self.position();
         KgError::Row { path, line, column, expected, got }
     }
 

@@ -1,7 +1,8 @@
-//! Knowledge phrases: the paper's example to the letter, thresholds, stop words, occurrences, equal numbers.
+//! Knowledge phrases: the paper's example to the letter, thresholds, stop words, occurrences, equal
+//! numbers.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 use kg_triples::phrases::{
-    Document, NestedPhrases, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments, Share,
+    Document, Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments,
     StopRule, StopWords, Units, mine_passages, words,
 };
 use kg_triples::{KgError, Language};
@@ -54,16 +55,16 @@ fn the_papers_example() {
     assert_eq!((report.queries, report.titles, report.candidates), (1, 8, 30));
     assert_eq!((report.frequent, report.phrases, report.queries_with_phrases), (2, 2, 1));
     // Both stand in all eight titles, "myth of" and "the myth" in fewer than 0.7.
-    let share = |share: &str, stop_rule| PhraseConfig {
-        title_share: share.parse().unwrap(),
+    let config = |fraction: &str, stop_rule| PhraseConfig {
+        title_fraction: fraction.parse().unwrap(),
         stop_rule,
         ..config.clone()
     };
     let all = ["george washington", "cherry tree"];
-    assert_eq!(mined(&share("1", StopRule::Keep), &record), all);
-    assert_eq!(mined(&share("0.7", StopRule::Keep), &record), all);
-    assert!(mined(&share("1/2", StopRule::Keep), &record).contains(&"myth of".to_owned()));
-    assert!(!mined(&share("1/2", StopRule::Ends), &record).contains(&"myth of".to_owned()));
+    assert_eq!(mined(&config("1", StopRule::Keep), &record), all);
+    assert_eq!(mined(&config("0.7", StopRule::Keep), &record), all);
+    assert!(mined(&config("1/2", StopRule::Keep), &record).contains(&"myth of".to_owned()));
+    assert!(!mined(&config("1/2", StopRule::Ends), &record).contains(&"myth of".to_owned()));
 }
 
 #[test]
@@ -83,12 +84,12 @@ fn the_threshold_is_exact() {
     assert!(mined(&config, &titled("cherry tree", &["tree cherry", "cherrytree"])).is_empty());
 
     for (text, parts, whole) in [("0.7", 7, 10), ("7/10", 7, 10), ("1", 1, 1), ("0", 0, 1)] {
-        assert_eq!(text.parse::<Share>().unwrap(), Share::new(parts, whole).unwrap());
+        assert_eq!(text.parse::<Fraction>().unwrap(), Fraction::new(parts, whole).unwrap());
     }
     for wrong in
         ["1.1", "-0.1", "8/7", "1/0", "", ".", "a", "0.7x", "1/-2", "0.00000000000000000001"]
     {
-        assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+        assert!(wrong.parse::<Fraction>().is_err(), "{wrong}");
     }
 }
 
@@ -270,12 +271,12 @@ fn the_number_of_threads_changes_nothing() {
 #[test]
 fn configurations() {
     assert_eq!(toml::from_str::<PhraseConfig>("").unwrap(), PhraseConfig::default());
-    for share in ["0.7", "\"0.7\"", "\"7/10\"", "0.70"] {
-        let config: PhraseConfig = toml::from_str(&format!("title_share = {share}")).unwrap();
-        assert_eq!(config, PhraseConfig::default(), "{share}");
+    for fraction in ["0.7", "\"0.7\"", "\"7/10\"", "0.70"] {
+        let config: PhraseConfig = toml::from_str(&format!("title_fraction = {fraction}")).unwrap();
+        assert_eq!(config, PhraseConfig::default(), "{fraction}");
     }
-    assert!(toml::from_str::<PhraseConfig>("title_share = 1.5").is_err());
-    assert!(toml::from_str::<PhraseConfig>("titel_share = 0.5").is_err());
+    assert!(toml::from_str::<PhraseConfig>("title_fraction = 1.5").is_err());
+    assert!(toml::from_str::<PhraseConfig>("titel_fraction = 0.5").is_err());
     let written = toml::to_string(&PhraseConfig::default()).unwrap();
     assert_eq!(toml::from_str::<PhraseConfig>(&written).unwrap(), PhraseConfig::default());
     for (wrong, why) in [
@@ -310,7 +311,7 @@ proptest! {
         let record = titled(&query.join(", "), &joined);
         let config = PhraseConfig {
             stop_rule: StopRule::Keep,
-            title_share: Share::new(parts, 10).unwrap(),
+            title_fraction: Fraction::new(parts, 10).unwrap(),
             ..PhraseConfig::default()
         };
         let got = PhraseMiner::new(config).unwrap().mine(&record).unwrap();

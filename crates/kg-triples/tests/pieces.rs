@@ -31,7 +31,8 @@ fn labels_that_cannot_be_targets_are_dropped_and_counted() {
     assert!(t.encode("\u{10ffff}", false).unwrap().get_ids().contains(&UNK));
     let config = only(SequenceKind::Monolingual);
     let (sequences, report) = build_sequences(&builder.build(), ("en", "de"), &config, &t).unwrap();
-    // B (a mask in the text) cannot stand anywhere, C (unknown) can be seen but not predicted, D has no label.
+    // B (a mask in the text) cannot stand anywhere, C (unknown) can be seen but not predicted, D
+    // has no label.
     assert_eq!(sequences.len(), 2);
     assert!(sequences.iter().all(|s| s.entities[0].role == Role::Head));
     assert_eq!((report.dropped.unusable_label, report.dropped.missing_label), (6, 4));

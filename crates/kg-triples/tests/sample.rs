@@ -72,7 +72,8 @@ fn every_fact_has_the_same_chance() {
             *drawn.entry(fact).or_default() += 1;
         }
     }
-    // Each count is binomial: 2000 draws at 5/20, so 500 with standard deviation 19.4; five of these on either side.
+    // Each count is binomial: 2000 draws at 5/20, so 500 with standard deviation 19.4; five of
+    // these on either side.
     assert_eq!(drawn.len(), 20);
     assert!(drawn.values().all(|count| (403..=597).contains(count)), "{drawn:?}");
 }
@@ -90,7 +91,7 @@ fn missing_labels_are_counted_by_place() {
         (report.without_head_label, report.without_tail_label, report.without_relation_label),
         (1, 1, 1)
     );
-    assert_eq!((report.read, report.available, report.asked, report.kept), (9, 6, 100, 6));
+    assert_eq!((report.read, report.available, report.requested, report.kept), (9, 6, 100, 6));
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn relations_can_fall_back_to_english() {
 fn too_few_or_none_or_nonsense_is_an_error() {
     let graph = countries();
     let strict = SampleConfig { strict: true, ..config(&["en"], 7, 1) };
-    assert!(matches!(sample(&graph, &strict), Err(KgError::TooFew { asked: 7, available: 6 })));
+    assert!(matches!(sample(&graph, &strict), Err(KgError::TooFew { requested: 7, available: 6 })));
     let error = sample(&graph, &config(&["en", "sw"], 7, 1)).unwrap_err();
     assert!(
         error.to_string().contains("\"sw\"") && error.to_string().contains("de, en, zh"),

@@ -32,7 +32,8 @@ fn only(kind: SequenceKind) -> SequenceConfig {
     SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
 }
 
-/// Input and labels written down element by element: (id, language, masked); `|` is the pair separator.
+/// Input and labels written down element by element: (id, language, masked); `|` is the pair
+/// separator.
 fn by_hand(tokenizer: &Tokenizer, elements: &[(&str, &str, bool)]) -> (Vec<u32>, Vec<i64>) {
     let (mut input, mut labels) = (vec![BOS], vec![IGNORE_INDEX]);
     for (id, language, masked) in elements {

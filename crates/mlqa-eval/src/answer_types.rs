@@ -1,4 +1,5 @@
-//! Scores by the type of the answer, for data that says it (`subtype`; mixMRC + LAKM, section 4.1 and Fig. 5).
+//! Scores by the type of the answer, for data that gives it (`subtype`; mixMRC + LAKM, section 4.1
+//! and Fig. 5).
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::path::Path;
@@ -27,16 +28,18 @@ pub struct TypedDataset {
 }
 
 impl TypedDataset {
-    /// Reads MTQA's rows: `question`, `passage`, `answer` with `start`, `end` (exclusive) and `text`, offsets in
-    /// Unicode code points, and `subtype`; a JSON array or one row a line. A row may have an `id`; without, it is
-    /// `row-` and its number from 1. Keys beyond these are ignored.
+    /// Reads MTQA's rows: `question`, `passage`, `answer` with `start`, `end` (exclusive) and
+    /// `text`, offsets in Unicode code points, and `subtype`; a JSON array or one row per line. A
+    /// row may have an `id`; without, it is `row-` and its number from 1. Keys beyond these are
+    /// ignored.
     ///
     /// SQuAD-style JSON is read as well, where questions carry `subtype`.
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column; [`EvalError::DuplicateQuestion`];
-    /// [`EvalError::AnswerMismatch`] if a row's answer is not at `start`; [`EvalError::Content`] if its `end` is not
-    /// where the text ends, a type is blank, or no question has one.
+    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column;
+    /// [`EvalError::DuplicateQuestion`]; [`EvalError::AnswerMismatch`] if a row's answer is not at
+    /// `start`; [`EvalError::Content`] if its `end` is not where the text ends, a type is blank, or
+    /// no question has one.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
         let text = read_text(path)?;
@@ -52,7 +55,7 @@ impl TypedDataset {
                 Self { dataset: Dataset::from_squad(file, path)?, types }
             }
             Ok(serde_json::Value::Array(_)) => from_rows(parse_json(text, path, EXPECTED)?, path)?,
-            // One row a line; a file of one row is an object.
+            // One row per line; a file of one row is an object.
             _ => from_rows(lines(text, path)?, path)?,
         };
         typed.check(path)?;
@@ -141,15 +144,19 @@ pub struct AnswerTypes {
     pub all: TypeScore,
 }
 
-/// Splits a score by the type of the answer. Questions that `types` lacks are one type with an empty name.
+/// Splits a score by the type of the answer. Questions that `types` lacks are one type with an
+/// empty name.
 ///
 /// ```
 /// use std::collections::BTreeMap;
 /// use mlqa_eval::{QuestionScore, Score, answer_types};
 ///
-/// let one = |id: &str, exact_match, f1| QuestionScore { id: id.into(), exact_match, f1, answered: true };
-/// let per_question = vec![one("1", true, 1.0), one("2", false, 0.5), one("3", false, 0.0)];
-/// let score = Score { exact_match: 100.0 / 3.0, f1: 50.0, questions: 3, unanswered: vec![], per_question };
+/// let question = |id: &str, exact_match, f1| {
+///     QuestionScore { id: id.into(), exact_match, f1, answered: true }
+/// };
+/// let per_question = vec![question("1", true, 1.0), question("2", false, 0.5), question("3", false, 0.0)];
+/// let (exact_match, f1, unanswered) = (100.0 / 3.0, 50.0, vec![]);
+/// let score = Score { exact_match, f1, questions: 3, unanswered, per_question };
 /// let types = [("1", "animal"), ("2", "animal"), ("3", "date")];
 /// let types: BTreeMap<_, _> = types.map(|(id, name)| (id.to_owned(), name.to_owned())).into();
 /// let split = answer_types(&score, &types);

@@ -10,7 +10,7 @@ use crate::{
     Dataset, EvalError, Language, NBest, Normalization, Predictions, Question, TableOrder,
 };
 
-/// How a predicted span lies to a gold span of the same context, the best first.
+/// The relation of a predicted span to a gold span of the same context, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BoundaryClass {
@@ -20,9 +20,9 @@ pub enum BoundaryClass {
     Superset,
     /// A part of the gold span.
     Subset,
-    /// A part of the gold span and something beside it.
+    /// A part of the gold span and some text outside it.
     Overlap,
-    /// Nothing of the gold span.
+    /// No overlap with the gold span.
     Disjoint,
 }
 
@@ -59,8 +59,8 @@ pub struct BoundaryCounts {
     pub disjoint: usize,
     /// Questions without a prediction or with an empty one.
     pub unanswered: usize,
-    /// Predictions among the others than `exact` that equal a gold answer after normalisation: the right words elsewhere
-    /// in the context. Exact match counts them as right.
+    /// Predictions outside `exact` that equal a gold answer after normalisation: the
+    /// right words elsewhere in the context. Exact match counts them as right.
     pub elsewhere: usize,
 }
 
@@ -117,12 +117,13 @@ impl BoundaryCounts {
     }
 }
 
-/// How the span `predicted` of a context lies to the span `gold`, both in code points.
+/// The relation of the span `predicted` of a context to the span `gold`, both in code points.
 ///
-/// Reading: *From Good to Best* counts how far predictions miss without defining the classes. Spans are compared by
-/// position. Before that, both lose at each end what `rules` deletes there: white space, deleted punctuation, and articles that
-/// stand alone (in Arabic "ال" at the very end or beginning), again and again until something else stands there. A span of which
-/// nothing would be left is taken as it is. So spans that are `Exact` are equal under the same normalisation.
+/// Reading: *From Good to Best* counts how far predictions miss without defining the classes. Spans
+/// are compared by position. Before that, both lose at each end what `rules` deletes there: white
+/// space, deleted punctuation, and articles that stand alone (in Arabic "ال" at the very end or
+/// beginning), repeatedly until something else is found. A span of which nothing would be
+/// left is taken as it is. So spans that are `Exact` are equal under the same normalisation.
 ///
 /// Ranges that leave the context are cut to it.
 ///
@@ -133,7 +134,8 @@ impl BoundaryCounts {
 /// let rules = Normalization::Mlqa(Language::EN);
 /// let context = "the Eiffel Tower, in Paris";
 /// let class = |predicted, gold| boundary_class(context, predicted, gold, rules);
-/// assert_eq!(class(0..17, 4..16), BoundaryClass::Exact); // "the Eiffel Tower," against "Eiffel Tower"
+/// // "the Eiffel Tower," against "Eiffel Tower"
+/// assert_eq!(class(0..17, 4..16), BoundaryClass::Exact);
 /// assert_eq!(class(4..26, 4..16), BoundaryClass::Superset);
 /// assert_eq!(class(4..10, 4..16), BoundaryClass::Subset);
 /// ```
@@ -164,19 +166,19 @@ fn class_of(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
 /// The span without what normalisation deletes at its ends.
 fn core(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize> {
     let end = span.end.min(text.len());
-    let whole = span.start.min(end)..end;
-    let inside = text.get(whole.clone()).unwrap_or_default();
+    let span = span.start.min(end)..end;
+    let inside = text.get(span.clone()).unwrap_or_default();
     let kept = rules.edges(inside);
     match kept.is_empty() {
-        true => whole,
-        false => whole.start + kept.start..whole.start + kept.end,
+        true => span,
+        false => span.start + kept.start..span.start + kept.end,
     }
 }
 
 /// One file's predictions by class, from the best candidates of n-best lists.
 ///
-/// With several gold answers the best class counts, in the order of [`BoundaryClass`]. A question without a list, with an
-/// empty one, or that was answered by nothing is `unanswered`.
+/// With several gold answers the best class counts, in the order of [`BoundaryClass`]. A question
+/// without a list, with an empty one, or whose answer is empty is `unanswered`.
 ///
 /// # Errors
 /// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] if an answered question has no gold answer.
@@ -195,8 +197,8 @@ pub fn boundaries(
 
 /// The same from texts alone, as prediction files hold them.
 ///
-/// Reading: a text that occurs several times in its context is taken where its class is best; one that does not occur at all is
-/// `Disjoint`.
+/// Reading: a text that occurs several times in its context is taken where its class is best; one
+/// that does not occur at all is `Disjoint`.
 ///
 /// # Errors
 /// As [`boundaries`].
@@ -214,10 +216,10 @@ pub fn boundaries_of_texts(
 
 /// Where `text` begins in `context`, in code points; occurrences may overlap.
 fn occurrences(context: &str, text: &str) -> Vec<usize> {
-    let places = context.char_indices().enumerate();
-    places
+    let positions = context.char_indices().enumerate();
+    positions
         .filter(|(_, (byte, _))| context.get(*byte..).is_some_and(|rest| rest.starts_with(text)))
-        .map(|(place, _)| place)
+        .map(|(start, _)| start)
         .collect()
 }
 
@@ -250,8 +252,8 @@ fn count<'a>(
             let class = starts
                 .iter()
                 .flat_map(|start| {
-                    let own = span(*start, text);
-                    gold.iter().map(move |gold| class_of(&own, gold))
+                    let predicted = span(*start, text);
+                    gold.iter().map(move |gold| class_of(&predicted, gold))
                 })
                 .min()
                 .unwrap_or(BoundaryClass::Disjoint);
@@ -268,8 +270,9 @@ fn count<'a>(
     Ok(counts)
 }
 
-/// A Markdown table of several runs, such as before and after a training stage: for each language a row per run with counts and
-/// shares (percent) of the five classes, and the sum over languages at the end. Runs without a language are left out of its rows.
+/// A Markdown table of several runs, such as before and after a training stage: for each language a
+/// row per run with counts and shares (percent) of the five classes, and the sum over languages at
+/// the end. Runs without a language are left out of its rows.
 pub fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
     let mut out = String::from("| language | run | questions |");
     for class in BoundaryClass::ALL {

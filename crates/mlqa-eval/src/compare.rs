@@ -29,6 +29,18 @@ impl Compared {
 /// questions in the row's language, every other table the diagonal (context and question in one
 /// language). Printed averages are left out: several differ from the mean of their own row.
 ///
+/// ```
+/// use mlqa_eval::{Cell, Language, Matrix, compare};
+///
+/// let mut run = Matrix::new("a run");
+/// let cell = Cell { f1: 64.1, em: 50.0, questions: 1148, f1_sd: None, em_sd: None };
+/// run.insert(Language::EN, Language::DE, cell);
+/// let rows = compare("000-1", &run)?;
+/// let f1 = rows.iter().find(|row| row.published.model == "ours" && row.run.is_some()).unwrap();
+/// assert_eq!((f1.published.value, f1.run), (63.1, Some(64.1)));
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
 /// # Errors
 /// [`EvalError::Table`] if there is no such table, or it has no F1 or EM on MLQA or XQuAD.
 pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, EvalError> {

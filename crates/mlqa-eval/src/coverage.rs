@@ -19,11 +19,11 @@ pub enum CoverageWeight {
     Occurrences,
 }
 
-/// Of whose tokens the share is taken.
+/// Whose tokens are the denominator of the share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CoverageDenominator {
-    /// The questions': how much of what is asked the text has shown.
+    /// The questions': how much of their vocabulary the text has shown.
     #[default]
     Questions,
     /// The text's, as the figure's caption can be read: how much of it the questions use.
@@ -36,7 +36,7 @@ pub enum CoverageDenominator {
 pub struct CoverageConfig {
     /// What is counted.
     pub weight: CoverageWeight,
-    /// Of whose tokens the share is taken.
+    /// Whose tokens are the denominator of the share.
     pub denominator: CoverageDenominator,
 }
 
@@ -54,6 +54,18 @@ pub struct Coverage {
 /// Coverage of `questions` by `text`, both given as separate strings. Special tokens and the bare
 /// word boundary `▁` do not count.
 ///
+/// ```
+/// use mlqa_eval::{CoverageConfig, coverage, load_tokenizer};
+///
+/// let tokenizer = load_tokenizer("../testkit/fixtures/tokenizer.json")?;
+/// let questions = ["Where is the house?"];
+/// let all = coverage(&questions, &questions, &tokenizer, &CoverageConfig::default())?;
+/// assert_eq!(all.ratio, 1.0);
+/// let some = coverage(&questions, &["a house"], &tokenizer, &CoverageConfig::default())?;
+/// assert!(some.covered >= 1 && some.covered < some.total);
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
 /// # Errors
 /// [`EvalError::NoTokens`] if the denominator would be 0; [`EvalError::Tokenizer`].
 pub fn coverage<Q, T>(
@@ -70,7 +82,7 @@ where
     let ignored = ignored(&tokenizer);
     let questions = count(questions, &tokenizer, &ignored, "a question")?;
     let text = count(text, &tokenizer, &ignored, "the text")?;
-    let (own, other, what) = match config.denominator {
+    let (counted, other, what) = match config.denominator {
         CoverageDenominator::Questions => (&questions, &text, "the questions"),
         CoverageDenominator::Text => (&text, &questions, "the text"),
     };
@@ -78,11 +90,11 @@ where
         CoverageWeight::Types => 1,
         CoverageWeight::Occurrences => count,
     };
-    let total: usize = own.values().map(|&count| weight(count)).sum();
+    let total: usize = counted.values().map(|&count| weight(count)).sum();
     if total == 0 {
         return Err(EvalError::NoTokens { what });
     }
-    let shared = own.iter().filter(|(id, _)| other.contains_key(id));
+    let shared = counted.iter().filter(|(id, _)| other.contains_key(id));
     let covered: usize = shared.map(|(_, &count)| weight(count)).sum();
     Ok(Coverage { covered, total, ratio: covered as f64 / total as f64 })
 }

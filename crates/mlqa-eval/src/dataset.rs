@@ -83,8 +83,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a file. Keys that SQuAD v1.1 does not have are ignored; [`squad::File`] keeps them, and
-    /// for `subtype` see [`TypedDataset`](crate::TypedDataset).
+    /// Reads a file. Keys that SQuAD v1.1 does not have are ignored; [`squad::File`] keeps them,
+    /// and for `subtype` see [`TypedDataset`](crate::TypedDataset).
     ///
     /// ```
     /// use mlqa_eval::Dataset;
@@ -193,6 +193,17 @@ impl Dataset {
 /// Generalised cross-lingual data from two languages of a parallel set: contexts and answers of
 /// `contexts`, the question's wording from `questions`, joined by id, in the order of `contexts`.
 /// Ids that only one side has are left out.
+///
+/// ```
+/// use mlqa_eval::{Dataset, pair};
+///
+/// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
+/// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
+/// let paired = pair(&english, &german)?;
+/// assert_eq!(paired.questions[0].context, english.questions[0].context);
+/// assert_eq!(paired.questions[0].question, german.questions[0].question);
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
 ///
 /// # Errors
 /// [`EvalError::NothingPaired`] if no id is in both.

@@ -16,7 +16,7 @@ pub struct DecodeConfig {
     pub n_best: usize,
     /// Longest answer, in tokens.
     pub max_answer_length: usize,
-    /// If set, a question may be answered by nothing (""): where its null score (start plus end
+    /// If set, a question may have no answer (""): where its null score (start plus end
     /// logit of `<s>`, the lowest of its windows) exceeds the best span's score by more than this.
     /// Off by default: MLQA and XQuAD have an answer to every question.
     pub allow_null: Option<f32>,
@@ -25,6 +25,33 @@ pub struct DecodeConfig {
 impl Default for DecodeConfig {
     fn default() -> Self {
         Self { n_best: 20, max_answer_length: 30, allow_null: None }
+    }
+}
+
+impl DecodeConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`EvalError::Config`] naming the key that is 0.
+    ///
+    /// ```
+    /// use mlqa_eval::DecodeConfig;
+    ///
+    /// assert!(DecodeConfig::default().validate().is_ok());
+    /// assert!(DecodeConfig { n_best: 0, ..DecodeConfig::default() }.validate().is_err());
+    /// ```
+    pub fn validate(&self) -> Result<(), EvalError> {
+        for (key, value) in [("n_best", self.n_best), ("max_answer_length", self.max_answer_length)]
+        {
+            if value == 0 {
+                return Err(EvalError::Config {
+                    key,
+                    value: "0".into(),
+                    rule: "at least 1".into(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -101,12 +128,7 @@ where
     S: Data<Elem = f32>,
     E: Data<Elem = f32>,
 {
-    for (key, value) in [("n_best", config.n_best), ("max_answer_length", config.max_answer_length)]
-    {
-        if value == 0 {
-            return Err(EvalError::Config { key, value: "0".into(), rule: "at least 1".into() });
-        }
-    }
+    config.validate()?;
     for (tensor, got) in [("start_logits", start_logits.len()), ("end_logits", end_logits.len())] {
         if got != windows.len() {
             return Err(EvalError::LogitsCount { tensor, expected: windows.len(), got });
@@ -119,7 +141,7 @@ where
         };
         let row = Row { index, window, start: start.view(), end: end.view() };
         match rows.get_mut(window.question) {
-            Some(of_question) => of_question.push(row),
+            Some(question_rows) => question_rows.push(row),
             None => {
                 let problem = format!(
                     "belong to question number {}, but there are {}",
@@ -240,7 +262,7 @@ fn decode_question(
         other => other,
     });
 
-    let bytes = ByteIndex::of(&question.context);
+    let bytes = ByteIndex::new(&question.context);
     let mut seen: HashSet<&str> = HashSet::new();
     let mut candidates: Vec<Candidate> = Vec::new();
     for span in &spans {
@@ -292,7 +314,7 @@ fn softmax(candidates: &mut [Candidate]) {
 struct ByteIndex(Vec<usize>);
 
 impl ByteIndex {
-    fn of(text: &str) -> Self {
+    fn new(text: &str) -> Self {
         let starts = text.char_indices().map(|(byte, _)| byte);
         Self(starts.chain(std::iter::once(text.len())).collect())
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, said so that it can be put right.
+//! The errors of this crate; each message says what to do.
 use std::path::PathBuf;
 
 use language::LanguageError;
@@ -14,7 +14,7 @@ pub enum EvalError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file could not be written; nothing half-written is left at `path`.
+    /// A file could not be written; `path` is left as it was.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
@@ -108,9 +108,9 @@ pub enum EvalError {
         /// The token.
         token: &'static str,
     },
-    /// A question leaves too little room for its context.
+    /// A question leaves too few tokens for its context.
     #[error(
-        "question `{id}`: {question} question tokens leave room for {room} context tokens, which \
+        "question `{id}`: {question} question tokens leave room for {budget} context tokens, which \
          must be more than doc_stride = {doc_stride}; lower doc_stride or max_question_length, or \
          raise max_length"
     )]
@@ -119,8 +119,8 @@ pub enum EvalError {
         id: String,
         /// Its tokens after truncation.
         question: usize,
-        /// Room left for the context.
-        room: usize,
+        /// Tokens that are left for the context.
+        budget: usize,
         /// The configured overlap.
         doc_stride: usize,
     },

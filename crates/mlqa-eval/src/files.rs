@@ -1,4 +1,5 @@
-//! Reading text and JSON with errors that name the place; writing without half-written files.
+//! Reading text and JSON with errors that name file, line and column; atomic
+//! writing.
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -25,18 +26,18 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
 ) -> Result<T, EvalError> {
     serde_json::from_str(text).map_err(|error| {
         let full = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
+        let position = format!(" at line {} column {}", error.line(), error.column());
         EvalError::Json {
             path: path.to_path_buf(),
             line: error.line(),
             column: error.column(),
-            message: full.strip_suffix(&place).unwrap_or(&full).to_owned(),
+            message: full.strip_suffix(&position).unwrap_or(&full).to_owned(),
             expected,
         }
     })
 }
 
-/// Writes a whole file or none; folders on the way are created.
+/// Writes a file atomically; missing folders are created.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EvalError> {
     path.parent()
         .map_or(Ok(()), std::fs::create_dir_all)

@@ -31,7 +31,7 @@ pub const MLQA_LANGUAGES: [Language; 7] = [
 pub struct TableOrder(pub Language);
 
 impl TableOrder {
-    /// Position among MLQA's languages; past them for others, which their codes then order.
+    /// The index in [`MLQA_LANGUAGES`], or their number for others, which are then sorted by code.
     fn rank(self) -> (usize, Language) {
         let known = MLQA_LANGUAGES.iter().position(|&language| language == self.0);
         (known.unwrap_or(MLQA_LANGUAGES.len()), self.0)

@@ -43,7 +43,7 @@ pub use normalize::Normalization;
 pub use predictions::{Predictions, write_n_best};
 pub use published::{PUBLISHED_CSV, Published, published, select, tables};
 pub use report::{Metric, TABLE_ONE_LANGUAGES, table_one};
-pub use spread::Spread;
+pub use spread::{ScoreSpread, Spread};
 pub use tokens::load_tokenizer;
 pub use top_k::{TopKUnique, top_k_exact_match};
 pub use windows::{Purpose, Separator, UnanswerableWindow, Window, WindowConfig, windows};

@@ -58,7 +58,10 @@ pub struct Average {
 /// assert_eq!(matrix.gxlt().map(|mean| mean.f1), Some(70.0));
 /// assert!(matrix.to_markdown().contains("| en | 80.00 | – | 60.00 |"));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// With serde it has the form of [`Matrix::write_json`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "File", into = "File")]
 pub struct Matrix {
     /// Shown above the tables.
     pub title: String,
@@ -80,6 +83,14 @@ impl Matrix {
     /// Sets a cell.
     pub fn insert(&mut self, context: Language, question: Language, cell: Cell) {
         self.cells.insert((context.into(), question.into()), cell);
+    }
+
+    /// Takes over the cells of `other` that are missing here, such as those of the model of another
+    /// pair of languages.
+    pub fn fill(&mut self, other: &Self) {
+        for (key, cell) in &other.cells {
+            self.cells.entry(*key).or_insert_with(|| cell.clone());
+        }
     }
 
     /// Number of cells.
@@ -177,18 +188,7 @@ impl Matrix {
             "a matrix: {\"title\": \"…\", \"cells\": [{\"context\": \"en\", \"question\": \"de\", \
              \"f1\": 0, \"em\": 0, \"questions\": 0}]}",
         )?;
-        let mut matrix = Self::new(file.title);
-        for entry in file.cells {
-            let Entry { context, question, f1, em, questions, f1_sd, em_sd } = entry;
-            let cell = Cell { f1, em, questions, f1_sd, em_sd };
-            if matrix.cells.insert((context.into(), question.into()), cell).is_some() {
-                let message = format!(
-                    "the cell of context {context} and question {question} occurs twice; keep one"
-                );
-                return Err(EvalError::Content { path: path.to_path_buf(), message });
-            }
-        }
-        Ok(matrix)
+        file.try_into().map_err(|message| EvalError::Content { path: path.to_path_buf(), message })
     }
 
     /// Writes cells and averages as JSON, atomically.
@@ -196,20 +196,41 @@ impl Matrix {
     /// # Errors
     /// [`EvalError::Write`].
     pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
-        let cells = self
-            .cells()
-            .map(|(context, question, cell)| {
-                let Cell { f1, em, questions, f1_sd, em_sd } = *cell;
-                Entry { context, question, f1, em, questions, f1_sd, em_sd }
-            })
-            .collect();
-        let averages = Some(Averages {
-            xlt: self.xlt(),
-            gxlt: self.gxlt(),
-            off_diagonal: self.off_diagonal(),
-            english_context: self.english_context(),
+        write_json(path.as_ref(), &File::from(self.clone()))
+    }
+}
+
+impl From<Matrix> for File {
+    fn from(matrix: Matrix) -> Self {
+        let cells = matrix.cells().map(|(context, question, cell)| {
+            let Cell { f1, em, questions, f1_sd, em_sd } = *cell;
+            Entry { context, question, f1, em, questions, f1_sd, em_sd }
         });
-        write_json(path.as_ref(), &File { title: self.title.clone(), cells, averages })
+        let averages = Some(Averages {
+            xlt: matrix.xlt(),
+            gxlt: matrix.gxlt(),
+            off_diagonal: matrix.off_diagonal(),
+            english_context: matrix.english_context(),
+        });
+        Self { cells: cells.collect(), averages, title: matrix.title }
+    }
+}
+
+impl TryFrom<File> for Matrix {
+    type Error = String;
+
+    fn try_from(file: File) -> Result<Self, String> {
+        let mut matrix = Self::new(file.title);
+        for entry in file.cells {
+            let Entry { context, question, f1, em, questions, f1_sd, em_sd } = entry;
+            let cell = Cell { f1, em, questions, f1_sd, em_sd };
+            if matrix.cells.insert((context.into(), question.into()), cell).is_some() {
+                return Err(format!(
+                    "the cell of context {context} and question {question} occurs twice; keep one"
+                ));
+            }
+        }
+        Ok(matrix)
     }
 }
 

@@ -23,7 +23,7 @@ pub struct QuestionScore {
     pub answered: bool,
 }
 
-/// The result of a whole file.
+/// The result of a question file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Score {
     /// Percentage of exact matches among all questions.
@@ -60,6 +60,19 @@ impl Score {
 
 /// Scores predictions. Predictions for other ids are ignored, a missing one counts 0, as in the
 /// official scripts; sums run in file order, so that every digit agrees with them.
+///
+/// ```
+/// use mlqa_eval::{Dataset, Language, Normalization, Predictions, score, squad};
+///
+/// let text = r#"{"version": "1.0", "data": [{"paragraphs": [{"context": "Ein rotes Haus.", "qas": [
+///     {"id": "q1", "question": "Was?", "answers": [{"text": "rotes Haus", "answer_start": 4}]}]}]}]}"#;
+/// let dataset = Dataset::from_squad(squad::File::parse(text, "test.json")?, "test.json")?;
+/// let predictions = Predictions([("q1".to_owned(), "das Haus".to_owned())].into());
+/// let result = score(&dataset, &predictions, Normalization::Mlqa(Language::DE))?;
+/// // The article does not count: one of two words was found.
+/// assert_eq!(result.official_json(), r#"{"exact_match": 0.0, "f1": 66.66666666666666}"#);
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
 ///
 /// # Errors
 /// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] if an answered question has no gold answer.

@@ -34,8 +34,8 @@ impl Normalization {
     /// The tokens of a normalised text; the normalised text is these joined by one space.
     ///
     /// In order: lower case; every punctuation character deleted (Unicode P* and ASCII symbols for
-    /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for Chinese
-    /// also around every character of U+4E00..U+9FA5.
+    /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for
+    /// Chinese also around every character of U+4E00..U+9FA5.
     pub fn tokens(self, text: &str) -> Vec<String> {
         let mut text = lower(text);
         text.retain(|c| !self.deletes(c));
@@ -47,8 +47,8 @@ impl Normalization {
         }
     }
 
-    /// The part of a text between what normalisation deletes at its ends: white space, punctuation and articles. Empty if that
-    /// is all of it.
+    /// The part of a text between what normalisation deletes at its ends: white space, punctuation
+    /// and articles. Empty if that is all of it.
     pub(crate) fn edges(self, text: &[char]) -> Range<usize> {
         let mut kept: Vec<(usize, char)> =
             text.iter().copied().enumerate().filter(|&(_, c)| !self.deletes(c)).collect();
@@ -154,7 +154,7 @@ const ARABIC_ARTICLE: &str = "\u{627}\u{644}";
 /// What the official script removes as articles of a language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Articles {
-    /// Words that stand alone.
+    /// Separate words.
     Words(&'static [&'static str]),
     /// The Arabic article, also as a prefix.
     ArabicPrefix,

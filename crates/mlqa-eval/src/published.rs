@@ -45,6 +45,11 @@ pub fn tables() -> Vec<&'static str> {
 
 /// The numbers that match every given condition. `model` matches as a part of the name, without
 /// regard to case.
+///
+/// ```
+/// let rows = mlqa_eval::select(Some("001-1"), Some("xlm-k (avg)"), Some("zh"));
+/// assert_eq!(rows.iter().map(|row| row.value).collect::<Vec<_>>(), [63.1, 38.8]); // F1, EM
+/// ```
 pub fn select(
     table: Option<&str>,
     model: Option<&str>,

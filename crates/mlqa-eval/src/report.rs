@@ -99,6 +99,16 @@ impl Matrix {
 /// A table in the shape of the first paper's Table I: English contexts, one column for each other
 /// question language and their mean, one row per arm, `F1 / EM` in the cells, with `± sd` where
 /// a cell has a spread. The mean is over the six languages; `–` where one is missing.
+///
+/// ```
+/// use mlqa_eval::{Cell, Language, Matrix, table_one};
+///
+/// let mut matrix = Matrix::new("");
+/// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_sd: Some(0.5), em_sd: Some(0.25) };
+/// matrix.insert(Language::EN, Language::DE, cell);
+/// let table = table_one(&[("ours", &matrix)]);
+/// assert!(table.contains("| ours | 60.00 ± 0.50 / 50.00 ± 0.25 | – |"));
+/// ```
 pub fn table_one(arms: &[(&str, &Matrix)]) -> String {
     let mut out = String::from("| F1 / EM |");
     for language in TABLE_ONE_LANGUAGES {

@@ -40,6 +40,36 @@ impl Spread {
     }
 }
 
+/// F1 and exact match over several seeds, in percent.
+///
+/// ```
+/// use mlqa_eval::ScoreSpread;
+///
+/// let scores = ScoreSpread::of([(60.0, 50.0), (64.0, 52.0)]);
+/// assert_eq!((scores.f1, scores.em), (62.0, 51.0));
+/// assert_eq!(ScoreSpread::of([(60.0, 50.0)]).f1_sd, None);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ScoreSpread {
+    /// Mean F1.
+    pub f1: f64,
+    /// Mean exact match.
+    pub em: f64,
+    /// Sample standard deviation of F1, where there are two seeds or more.
+    pub f1_sd: Option<f64>,
+    /// Sample standard deviation of exact match, where there are two seeds or more.
+    pub em_sd: Option<f64>,
+}
+
+impl ScoreSpread {
+    /// The spread of each seed's (F1, exact match).
+    pub fn of(seeds: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let (f1, em): (Vec<f64>, Vec<f64>) = seeds.into_iter().unzip();
+        let (f1, em) = (Spread::of(f1), Spread::of(em));
+        Self { f1: f1.mean, em: em.mean, f1_sd: f1.sd, em_sd: em.sd }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Spread;

@@ -53,7 +53,7 @@ pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Tokenizer, EvalError>
     Ok(tokenizer)
 }
 
-/// Tokenises `text`; `name` says for the error what it is.
+/// Tokenises `text`; errors call it `name`.
 pub(crate) fn tokenize(tokenizer: &Tokenizer, text: &str, name: &str) -> Result<Tokens, EvalError> {
     // Normalisers drop control characters; where they lead the text, `tokenizers` 0.22 shifts all
     // later offsets, so they are left out beforehand.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dataset, EvalError, NBest, Normalization};
 
-/// Which of two answers count as one of the k.
+/// Which answers are counted separately among the k best.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TopKUnique {
@@ -18,8 +18,35 @@ pub enum TopKUnique {
 }
 
 /// Percentage of questions of which one of the `k` best answers equals a gold answer after
-/// normalisation. Questions without a list count as failures; lists shorter than `k` are taken
-/// whole, so decode with an `n_best` well above `k`.
+/// normalisation. Questions without a list count as failures; lists shorter than `k` are used
+/// completely, so decode with an `n_best` well above `k`.
+///
+/// ```
+/// use mlqa_eval::{
+///     Candidate, Dataset, Language, NBest, Normalization, TopKUnique, squad, top_k_exact_match,
+/// };
+///
+/// let text = r#"{"data": [{"paragraphs": [{"context": "a red house", "qas": [
+///     {"id": "q1", "question": "What?", "answers": [{"text": "house", "answer_start": 6}]}]}]}]}"#;
+/// let dataset = Dataset::from_squad(squad::File::parse(text, "test.json")?, "test.json")?;
+/// let candidate = |text: &str, answer_start, score| Candidate {
+///     text: text.into(),
+///     score,
+///     probability: 0.5,
+///     start_logit: score,
+///     end_logit: 0.0,
+///     window: 0,
+///     start: 0,
+///     end: 0,
+///     answer_start,
+/// };
+/// let candidates = vec![candidate("red", 2, 2.0), candidate("house", 6, 1.0)];
+/// let n_best = [NBest { id: "q1".into(), candidates, null_score: None, null: false }];
+/// let rules = Normalization::Mlqa(Language::EN);
+/// let within = |k| top_k_exact_match(&dataset, &n_best, k, rules, TopKUnique::default());
+/// assert_eq!((within(1)?, within(2)?), (0.0, 100.0));
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
 ///
 /// # Errors
 /// [`EvalError::Config`] if `k` is 0; [`EvalError::NoQuestions`]; [`EvalError::NoGold`] if a

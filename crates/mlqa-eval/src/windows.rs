@@ -14,7 +14,7 @@ use crate::{Answer, EvalError, Question};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Separator {
-    /// `<s> question </s></s> context </s>`, XLM-R's own pair layout.
+    /// `<s> question </s></s> context </s>`, the pair layout of XLM-R.
     #[default]
     Double,
     /// `<s> question </s> context </s>`.
@@ -75,6 +75,60 @@ impl Default for WindowConfig {
     }
 }
 
+impl WindowConfig {
+    /// Checks the lengths against each other and against a model, before anything is tokenised.
+    ///
+    /// `max_positions` is the most tokens that a row of the model may have, `segments` how many
+    /// segments its embeddings tell apart.
+    ///
+    /// # Errors
+    /// [`EvalError::Config`] naming the key that does not fit.
+    ///
+    /// ```
+    /// use mlqa_eval::WindowConfig;
+    ///
+    /// let config = WindowConfig::default();
+    /// config.validate(512, 1)?;
+    /// assert!(config.validate(158, 1).unwrap_err().to_string().contains("max_length = 384"));
+    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// ```
+    pub fn validate(&self, max_positions: usize, segments: usize) -> Result<(), EvalError> {
+        self.expect_lengths()?;
+        let refuse = |key, value: String, rule| Err(EvalError::Config { key, value, rule });
+        if self.max_length > max_positions {
+            let rule = format!("at most {max_positions}, the positions of the model");
+            return refuse("max_length", self.max_length.to_string(), rule);
+        }
+        let specials = 2 + self.separator.count();
+        let taken =
+            self.max_question_length.saturating_add(specials).saturating_add(self.doc_stride);
+        if self.max_length <= taken {
+            let rule = format!("above max_question_length + doc_stride + {specials} = {taken}");
+            return refuse("max_length", self.max_length.to_string(), rule);
+        }
+        if self.segment_ids && segments < 2 {
+            let rule = "false: the model has one segment (model.segments = \"learned2\" adds one)";
+            return refuse("segment_ids", "true".into(), rule.into());
+        }
+        Ok(())
+    }
+
+    fn expect_lengths(&self) -> Result<(), EvalError> {
+        for (key, value) in
+            [("max_length", self.max_length), ("max_question_length", self.max_question_length)]
+        {
+            if value == 0 {
+                return Err(EvalError::Config {
+                    key,
+                    value: "0".into(),
+                    rule: "at least 1".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Whether windows carry target positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -87,7 +141,7 @@ pub enum Purpose {
 /// One model input. Token indices count from the `<s>` at 0; there is no padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Index of the question in the slice that was given.
+    /// Index of the question in the input slice.
     pub question: usize,
     /// Token ids, `[length]`.
     pub input_ids: Vec<u32>,
@@ -115,6 +169,26 @@ pub struct Window {
 /// tokens are the smallest span that covers its characters; a window that lacks one of them counts
 /// as unanswerable, as does a question without answers.
 ///
+/// ```
+/// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, load_tokenizer, windows};
+///
+/// let question = Question {
+///     id: "q1".into(),
+///     question: "What?".into(),
+///     context: "It is a red house.".into(),
+///     answers: vec![Answer { text: "house".into(), answer_start: 12 }],
+///     title: "".into(),
+/// };
+/// let tokenizer = load_tokenizer("../testkit/fixtures/tokenizer.json")?;
+/// let all = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Train)?;
+/// let [window] = all.as_slice() else { panic!("one window") };
+/// let (start, end) = (window.start_position.unwrap(), window.end_position.unwrap());
+/// // Offsets are those of the context's tokens; positions count from `<s>`.
+/// assert_eq!(window.offsets[start - window.context_start].0, 12);
+/// assert_eq!(window.offsets[end - window.context_start].1, 17);
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
 /// # Errors
 /// [`EvalError::SpecialToken`] if the tokenizer lacks `<s>`, `</s>` or `<pad>`;
 /// [`EvalError::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
@@ -126,13 +200,7 @@ pub fn windows(
     config: &WindowConfig,
     purpose: Purpose,
 ) -> Result<Vec<Window>, EvalError> {
-    for (key, value) in
-        [("max_length", config.max_length), ("max_question_length", config.max_question_length)]
-    {
-        if value == 0 {
-            return Err(EvalError::Config { key, value: "0".into(), rule: "at least 1".into() });
-        }
-    }
+    config.expect_lengths()?;
     let specials = Specials::of(tokenizer)?;
     let tokenizer = untruncated(tokenizer)?;
 
@@ -159,12 +227,13 @@ pub fn windows(
         .enumerate()
         .map(|(k, (question, &context))| {
             let tokens = contexts.get(context).cloned().unwrap_or_default();
-            let asked = tokenize(
+            let question_tokens = tokenize(
                 &tokenizer,
                 &question.question,
                 &format!("the text of question `{}`", question.id),
             )?;
-            Cutter { question: k, config, specials, asked: &asked.ids, context: &tokens }
+            let question_ids = &question_tokens.ids;
+            Cutter { question: k, config, specials, question_ids, context: &tokens }
                 .cut(question, purpose)
         })
         .collect::<Result<_, _>>()?;
@@ -175,21 +244,22 @@ struct Cutter<'a> {
     question: usize,
     config: &'a WindowConfig,
     specials: Specials,
-    asked: &'a [u32],
+    question_ids: &'a [u32],
     context: &'a Tokens,
 }
 
 impl Cutter<'_> {
     fn cut(&self, question: &Question, purpose: Purpose) -> Result<Vec<Window>, EvalError> {
         let config = self.config;
-        let asked = self.asked.get(..config.max_question_length).unwrap_or(self.asked);
+        let question_ids =
+            self.question_ids.get(..config.max_question_length).unwrap_or(self.question_ids);
         let specials = 2 + config.separator.count();
-        let room = config.max_length.saturating_sub(asked.len() + specials);
-        if room <= config.doc_stride {
+        let budget = config.max_length.saturating_sub(question_ids.len() + specials);
+        if budget <= config.doc_stride {
             return Err(EvalError::NoRoom {
                 id: question.id.clone(),
-                question: asked.len(),
-                room,
+                question: question_ids.len(),
+                budget,
                 doc_stride: config.doc_stride,
             });
         }
@@ -201,10 +271,10 @@ impl Cutter<'_> {
             }
             _ => None,
         };
-        let spans = spans(self.context.ids.len(), room, config.doc_stride);
+        let spans = spans(self.context.ids.len(), budget, config.doc_stride);
         let mut windows = Vec::with_capacity(spans.len());
         for (k, &(from, to)) in spans.iter().enumerate() {
-            let mut window = self.assemble(asked, from, to);
+            let mut window = self.assemble(question_ids, from, to);
             window.max_context = (from..to).map(|token| best_span(&spans, token) == k).collect();
             if purpose == Purpose::Train {
                 let inside = answer.filter(|&(start, end)| from <= start && end < to);
@@ -222,13 +292,13 @@ impl Cutter<'_> {
         Ok(windows)
     }
 
-    fn assemble(&self, asked: &[u32], from: usize, to: usize) -> Window {
+    fn assemble(&self, question_ids: &[u32], from: usize, to: usize) -> Window {
         let separators = self.config.separator.count();
         let context = self.context.ids.get(from..to).unwrap_or_default();
-        let context_start = 1 + asked.len() + separators;
+        let context_start = 1 + question_ids.len() + separators;
         let mut input_ids = Vec::with_capacity(context_start + context.len() + 1);
         input_ids.push(self.specials.cls);
-        input_ids.extend_from_slice(asked);
+        input_ids.extend_from_slice(question_ids);
         input_ids.extend(std::iter::repeat_n(self.specials.sep, separators));
         input_ids.extend_from_slice(context);
         input_ids.push(self.specials.sep);
@@ -251,18 +321,18 @@ impl Cutter<'_> {
     }
 }
 
-/// `[from, to)` of each window over `len` context tokens: `room` tokens, neighbours share
-/// `overlap < room` of them. One empty window for no tokens.
-fn spans(len: usize, room: usize, overlap: usize) -> Vec<(usize, usize)> {
+/// `[from, to)` of each window over `len` context tokens: `budget` tokens, neighbours share
+/// `overlap < budget` of them. One empty window for no tokens.
+fn spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut from = 0;
     loop {
-        let to = (from + room).min(len);
+        let to = (from + budget).min(len);
         spans.push((from, to));
         if to == len {
             return spans;
         }
-        from += room - overlap;
+        from += budget - overlap;
     }
 }
 

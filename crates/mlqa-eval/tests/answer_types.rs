@@ -8,7 +8,8 @@ use mlqa_eval::{
 };
 use serde_json::{Value, json};
 
-/// Rows of ten animals, nine dates and one without a type; the passage begins with two code points above U+FFFF.
+/// Rows of ten animals, nine dates and one without a type; the passage begins with two code points
+/// above U+FFFF.
 fn rows() -> Vec<Value> {
     let row = |k: usize, subtype: Option<&str>| {
         let mut row = json!({
@@ -54,7 +55,8 @@ fn rows_a_line_and_an_array_are_the_same() {
 #[test]
 fn a_split_by_hand() {
     let typed = read(&lines(&rows())).unwrap();
-    // Animals: half exact, half one token of two (F1 2/3). Dates: five exact, four unanswered. The last: wrong.
+    // Animals: half exact, half one token of two (F1 2/3). Dates: five exact, four unanswered. The
+    // last: wrong.
     let mut predictions = serde_json::Map::new();
     for k in 0..20 {
         let answer = match k {

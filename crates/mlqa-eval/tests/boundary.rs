@@ -13,12 +13,12 @@ use proptest::prelude::*;
 const EN: Normalization = Normalization::Mlqa(Language::EN);
 
 fn class(context: &str, predicted: &str, gold: &str, rules: Normalization) -> BoundaryClass {
-    let place = |text: &str| {
+    let span = |text: &str| {
         let byte = context.find(text).unwrap();
         let start = context[..byte].chars().count();
         start..start + text.chars().count()
     };
-    boundary_class(context, place(predicted), place(gold), rules)
+    boundary_class(context, span(predicted), span(gold), rules)
 }
 
 fn question(id: &str, context: &str, answers: &[(&str, usize)]) -> Question {
@@ -151,8 +151,8 @@ fn nothing_to_count_is_an_error() {
 #[test]
 fn the_table_has_shares_and_a_sum() {
     let run = |exact, superset| {
-        let own = BoundaryCounts { exact, superset, ..Default::default() };
-        BTreeMap::from([(Language::EN, own), (Language::ZH, own)])
+        let counts = BoundaryCounts { exact, superset, ..Default::default() };
+        BTreeMap::from([(Language::EN, counts), (Language::ZH, counts)])
     };
     let table = boundary_table(&[("before", &run(1, 3)), ("after|1", &run(3, 1))]);
     let lines: Vec<&str> = table.lines().collect();

@@ -120,14 +120,14 @@ fn seeds_give_mean_and_spread() {
 
 #[test]
 fn table_one_has_the_papers_shape() {
-    let mut whole = Matrix::new("");
+    let mut complete = Matrix::new("");
     for (k, language) in mlqa_eval::TABLE_ONE_LANGUAGES.into_iter().enumerate() {
-        whole.insert(EN, language, cell(10.0 * (k + 1) as f64, k as f64));
+        complete.insert(EN, language, cell(10.0 * (k + 1) as f64, k as f64));
     }
-    let mut spread = whole.clone();
+    let mut spread = complete.clone();
     spread.insert(EN, DE, Cell { f1_sd: Some(0.5), em_sd: Some(0.25), ..cell(11.0, 1.0) });
     let sparse = sample();
-    let text = table_one(&[("base", &whole), ("a|b", &spread), ("sparse", &sparse)]);
+    let text = table_one(&[("base", &complete), ("a|b", &spread), ("sparse", &sparse)]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "| F1 / EM | DE | ES | AR | HI | VI | ZH | mean |");
     assert_eq!(

@@ -74,20 +74,21 @@ fn check_minimal(window: &Window, question: &Question) {
 fn layout_of_both_separators() {
     let tokenizer = tokenizer();
     let q = question("A red house stands here.", "red house");
-    let asked = tokenizer.encode(q.question.as_str(), false).unwrap().get_ids().to_vec();
+    let question_ids = tokenizer.encode(q.question.as_str(), false).unwrap().get_ids().to_vec();
     let context = tokenizer.encode(&*q.context, false).unwrap().get_ids().to_vec();
     for (separator, separators) in [(Separator::Double, 2), (Separator::Single, 1)] {
         let config = WindowConfig { separator, segment_ids: true, ..WindowConfig::default() };
         let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
         let [window] = all.as_slice() else { panic!("one window") };
-        let expected = [&[CLS][..], &asked, &[SEP, SEP][..separators], &context, &[SEP]].concat();
+        let expected =
+            [&[CLS][..], &question_ids, &[SEP, SEP][..separators], &context, &[SEP]].concat();
         assert_eq!(window.input_ids, expected);
-        assert_eq!(window.context_start, 1 + asked.len() + separators);
+        assert_eq!(window.context_start, 1 + question_ids.len() + separators);
         assert_eq!(window.context_end, expected.len() - 1);
         assert_eq!(window.offsets.len(), context.len());
         assert!(window.max_context.iter().all(|&max| max));
         // The ones begin at the second `</s>`, or at the context where there is one separator.
-        let zeros = 1 + asked.len() + 1;
+        let zeros = 1 + question_ids.len() + 1;
         let types: Vec<u8> = (0..expected.len()).map(|k| u8::from(k >= zeros)).collect();
         assert_eq!(window.token_type_ids, types);
         assert_eq!(answer_text(window, &q.context), "red house");
@@ -275,7 +276,7 @@ fn long_questions_are_cut_and_impossible_settings_refused() {
     assert_eq!(all[0].context_start, 1 + 64 + 2);
     let error =
         windows(std::slice::from_ref(&q), &tokenizer, &small(100, 40), Purpose::Eval).unwrap_err();
-    assert!(matches!(&error, EvalError::NoRoom { id, room: 32, .. } if id == "q"), "{error}");
+    assert!(matches!(&error, EvalError::NoRoom { id, budget: 32, .. } if id == "q"), "{error}");
     let error = windows(&[q], &tokenizer, &small(0, 0), Purpose::Eval).unwrap_err();
     assert!(matches!(error, EvalError::Config { key: "max_length", .. }), "{error}");
 }
@@ -333,7 +334,8 @@ proptest! {
         let start = (from * (chars.len() - 1) as f64) as usize;
         let end = start + 1 + (len * (chars.len() - start - 1) as f64) as usize;
         let text: String = chars[start..end].iter().collect();
-        // Characters that belong to no token may lie at the answer's edges; they are another test's.
+        // Characters that belong to no token may lie at the answer's edges; they are another
+        // test's.
         let edge = |c: Option<char>| c.is_none_or(|c| c == '\u{200d}');
         prop_assume!(!edge(text.trim().chars().next()) && !edge(text.trim().chars().last()));
         let q = Question {

@@ -6,15 +6,16 @@ use crate::checks::{expect_ids, expect_matrix};
 use crate::span_checks::{Gold, expect_mask, expect_order, expect_positions};
 use crate::{IGNORE_INDEX, LossError, TopKSpans};
 
-/// A list of spans for each row, the best first: borrowed tensors, of [`TopKSpans`], [`AnswerCandidates`] or read from a
-/// file.
+/// A list of spans for each row, the best first: tensors borrowed from [`TopKSpans`] or
+/// [`AnswerCandidates`], or read from a file.
 #[derive(Clone, Copy, Debug)]
 pub struct CandidateSpans<'a> {
     /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` holds.
     pub starts: &'a Tensor,
-    /// `[B, M]` i64: the last token of each span, inclusive, in `0..L` and not before the first where `valid` holds.
+    /// `[B, M]` i64: the last token of each span, inclusive, in `0..L` and not before the first
+    /// where `valid` holds.
     pub ends: &'a Tensor,
-    /// `[B, M]` bool: whether a span stands here.
+    /// `[B, M]` bool: whether the slot holds a span.
     pub valid: &'a Tensor,
 }
 
@@ -31,8 +32,8 @@ impl<'a> From<&'a AnswerCandidates> for CandidateSpans<'a> {
 }
 
 impl CandidateSpans<'_> {
-    /// Checks the list against windows of `length` tokens, on the device of `like`; gives M and the positions, with 0 in
-    /// empty slots.
+    /// Checks the list against windows of `length` tokens, on the device of `like`; gives M and the
+    /// positions, with 0 in empty slots.
     pub(crate) fn expect_batch(
         &self,
         batch: i64,
@@ -49,7 +50,7 @@ impl CandidateSpans<'_> {
         let filled = |name, positions: &Tensor| -> Result<Tensor, LossError> {
             let positions = positions.f_masked_fill(&empty, 0)?;
             if positions.numel() > 0 {
-                // In a window without tokens position 0, the filler, may still stand.
+                // In a window without tokens position 0, the filler, is still allowed.
                 expect_ids(
                     name,
                     &positions,
@@ -70,12 +71,13 @@ impl CandidateSpans<'_> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GoldSlot {
-    /// Where its score puts it. Where it is not in the list, it takes the first empty slot, or the place of the last span
-    /// if there is none (the paper's footnote 1).
+    /// At the rank of its score. A gold span that is not in the list takes the first empty slot or,
+    /// if there is none, replaces the last span (the paper's footnote 1).
     #[default]
     InRank,
-    /// The last slot, K − 1, in every row, as the set is written: `{z₁, …, z₍k₋₁₎, a}`. The other spans keep their order
-    /// before it, so a learned weight per slot can tell the gold span from them.
+    /// The last slot, K − 1, in every row, as the set is written: `{z₁, …, z₍k₋₁₎, a}`. The other
+    /// spans keep their order before it, so a learned weight per slot can tell the gold span from
+    /// them.
     Last,
 }
 
@@ -87,41 +89,44 @@ pub struct AnswerCandidates {
     pub starts: Tensor,
     /// `[B, K]` i64: the last token of each candidate, inclusive, 0 in empty slots.
     pub ends: Tensor,
-    /// `[B, K]` bool: whether a candidate stands here.
+    /// `[B, K]` bool: whether the slot holds a candidate.
     pub valid: Tensor,
     /// `[B]` i64: the slot of the gold span, [`IGNORE_INDEX`] in rows that have none.
     pub gold_index: Tensor,
 }
 
-/// The candidate set Z of *From Good to Best* (footnote 1): the best spans of each row, and the gold span among them
-/// exactly once.
+/// The candidate set Z of *From Good to Best* (footnote 1): the best spans of each row and, exactly
+/// once, the gold span.
 ///
-/// Reading: candidates are compared by position; a span with the gold text elsewhere stays. A list with an empty slot
-/// takes the gold span in addition; a full one gives up its last span. The gold span is taken as it is, even if it is
-/// longer than the decoder allows. Rows without a gold span keep their list.
+/// Reading: candidates are compared by position; a span with the gold text elsewhere stays. A list
+/// with an empty slot takes the gold span in addition; a full one loses its last span. The gold
+/// span is taken as it is, even if it is longer than the decoder allows. Rows without a gold span
+/// keep their list.
 ///
 /// # Shapes
 /// - `spans`: tensors `[B, K]`, K ≥ 1, as [`top_k_spans`](crate::top_k_spans()) makes them
-/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive. A row has no gold span if either is outside
-///   `0..length`
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive. A row has no gold span if
+///   either is outside `0..length`
 /// - `length`: L, tokens per window
 /// - returns tensors of the same K on the device of `spans`
 ///
 /// # Errors
-/// [`LossError::Empty`] if K = 0; [`LossError::Range`] if a span leaves the window; [`LossError::Reversed`] if a span or a
-/// gold span ends before it starts; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
-/// [`LossError::Undefined`] for tensors that do not fit.
+/// [`LossError::Empty`] if K = 0; [`LossError::Range`] if a span leaves the window;
+/// [`LossError::Reversed`] if a span or a gold span ends before it starts; [`LossError::Shape`],
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// fit.
 ///
 /// # Example
 /// ```
 /// use objectives::{CandidateSpans, GoldSlot, answer_candidates, tch::{Kind, Tensor}};
 ///
 /// let row = |values: &[i64]| Tensor::from_slice(values).view([1, -1]);
-/// let (starts, ends, valid) = (row(&[1, 0, 1]), row(&[2, 0, 1]), row(&[1, 1, 1]).to_kind(Kind::Bool));
+/// let (starts, ends) = (row(&[1, 0, 1]), row(&[2, 0, 1]));
+/// let valid = starts.ones_like().to_kind(Kind::Bool);
 /// let spans = CandidateSpans { starts: &starts, ends: &ends, valid: &valid };
 /// let (gold_start, gold_end) = (Tensor::from_slice(&[2_i64]), Tensor::from_slice(&[2_i64]));
 /// let z = answer_candidates(&spans, &gold_start, &gold_end, 3, GoldSlot::InRank)?;
-/// assert_eq!(Vec::<i64>::try_from(z.starts.view([-1]))?, [1, 0, 2]); // 2..=2 took the last one's place
+/// assert_eq!(Vec::<i64>::try_from(z.starts.view([-1]))?, [1, 0, 2]); // 2..=2 replaced the last
 /// assert_eq!(z.gold_index.int64_value(&[0]), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -163,16 +168,17 @@ pub fn answer_candidates(
             (target, [starts, ends, spans.valid.shallow_clone()])
         }
         GoldSlot::Last => {
-            // Where the gold span stands in the list, all behind it move up by one.
+            // If the gold span is in the list, all spans after it move up by one.
             let rank = first(&found)?;
-            let behind = column.f_ge_tensor(&rank)?.f_logical_and(&listed)?;
-            let source = column.f_add(&behind)?.f_clamp_max(slots - 1)?; // [B, K]
+            let after = column.f_ge_tensor(&rank)?.f_logical_and(&listed)?;
+            let source = column.f_add(&after)?.f_clamp_max(slots - 1)?; // [B, K]
             let moved = |tensor: &Tensor| tensor.f_gather(1, &source, false);
             let target = Tensor::f_full([batch, 1], slots - 1, (Kind::Int64, device))?;
             (target, [moved(&starts)?, moved(&ends)?, moved(spans.valid)?])
         }
     };
-    let here = column.f_eq_tensor(&target)?.f_logical_and(&present)?; // one per row with a gold span
+    // One slot per row with a gold span.
+    let here = column.f_eq_tensor(&target)?.f_logical_and(&present)?;
     let again = is_gold(&starts, &ends)?;
     let valid = valid.f_logical_and(&again.f_logical_not()?)?.f_logical_or(&here)?;
     let empty = valid.f_logical_not()?;

@@ -15,14 +15,15 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnswerContrastConfig {
-    /// τ, no unit; cosines are divided by it. The paper's 10 keeps every logit within ±0.1, so that the loss hardly leaves
-    /// the logarithm of its number of terms. If a factor of 10 was meant, that is 0.1 here.
+    /// τ, no unit; cosines are divided by it. The paper's 10 keeps every logit within ±0.1, so that
+    /// the loss stays close to the logarithm of the number of terms. If the paper means a factor of
+    /// 10, set 0.1 here.
     pub temperature: f64,
-    /// Which wrong answers enter.
+    /// Which wrong answers are used.
     pub selection: NegativeSelection,
     /// What the positive is contrasted with.
     pub denominator: ContrastDenominator,
-    /// What stands for the question.
+    /// Which vector represents the question.
     pub question: QuestionVector,
     /// Whether the vectors of the wrong answers are held fixed; false: they receive gradient, too.
     pub stop_gradient: bool,
@@ -43,17 +44,17 @@ impl Default for AnswerContrastConfig {
     }
 }
 
-/// The terms of [`answer_contrast`]'s denominator, for n rows with a gold span and Θ negatives each. Each holds the row's
-/// positive once.
+/// The terms of [`answer_contrast`]'s denominator, for n rows with a gold span and Θ negatives
+/// each. Each holds the row's positive once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContrastDenominator {
     /// The gold spans and the hard negatives of all rows: n + nΘ.
     #[default]
     InBatchAndAllHard,
-    /// The gold spans of all rows and the row's own hard negatives: n + Θ.
+    /// The gold spans of all rows and the row's hard negatives: n + Θ.
     InBatchAndOwnHard,
-    /// The row's gold span and its own hard negatives: 1 + Θ.
+    /// The row's gold span and its hard negatives: 1 + Θ.
     OwnHardOnly,
     /// The gold spans of all rows: n, as Eq. 8 is printed.
     InBatchOnly,
@@ -66,49 +67,59 @@ pub enum QuestionVector {
     /// The mean of the tokens of the question mask.
     #[default]
     Mean,
-    /// The first token, `<s>`. The question mask is not looked at.
+    /// The first token, `<s>`. The question mask is ignored.
     FirstToken,
 }
 
 /// Answer-aware contrastive learning (*From Good to Best*, Eq. 6 to 8):
-/// `-ln(e^{cos(r_q, r_a)/τ} / Σ e^{cos(r_q, r_a′)/τ})`, mean over rows, in nats. `r_q` stands for the question, `r_a` is the mean
-/// of the gold span's hidden states, and `r_a′` runs over the terms of [`ContrastDenominator`], among them the wrong answers
-/// closest to the gold span ([`hard_negatives`]).
+/// `-ln(e^{cos(r_q, r_a)/τ} / Σ e^{cos(r_q, r_a′)/τ})`, mean over rows, in nats. `r_q` represents
+/// the question, `r_a` is the mean of the gold span's hidden states, and `r_a′` runs over the terms
+/// of [`ContrastDenominator`], including the wrong answers closest to the gold span
+/// ([`hard_negatives`]).
 ///
-/// Reading: Eq. 8 sums over the batch alone, the text adds the hard negatives; the default takes those of all rows.
-/// `r_q` is not defined; the default is the mean over the question's tokens in the joint sequence. Two rows with the same gold
-/// span stay each other's negatives. The choice of negatives has no gradient, their vectors have.
+/// Reading: Eq. 8 sums over the batch alone, the text adds the hard negatives; the default takes
+/// those of all rows. `r_q` is not defined; the default is the mean over the question's tokens in
+/// the joint sequence. Two rows with the same gold span stay each other's negatives. The choice of
+/// negatives has no gradient, their vectors have.
 ///
-/// The mean is over the rows with a gold span whose denominator holds anything but their own positive. Other rows, and
-/// all tokens outside question, gold span and chosen negatives, receive a gradient of exactly 0.
+/// The mean is over the rows with a gold span whose denominator holds anything besides their
+/// positive. Other rows, and all tokens outside question, gold span and chosen negatives, receive a
+/// gradient of exactly 0.
 ///
 /// # Shapes
-/// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double, the encoder's last layer; receives gradient
+/// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double, the encoder's last layer; receives
+///   gradient
 /// - `question_mask`: `[B, L]` bool, the question's tokens without special ones
-/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside `0..L` has no gold span
-/// - `candidates`: tensors `[B, M]`, the best first, with or without the gold span; [`top_k_spans`](crate::top_k_spans())
-/// - returns `[]`: f64 for f64 hidden states, f32 for all others (everything after the encoder runs in it)
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside
+///   `0..L` has no gold span
+/// - `candidates`: tensors `[B, M]`, the best first, with or without the gold span;
+///   [`top_k_spans`](crate::top_k_spans())
+/// - returns `[]`: f64 for f64 hidden states, f32 for all others (everything after the encoder runs
+///   in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row carries loss; [`LossError::EmptyRow`] if a row with a gold span has no question token;
-/// [`LossError::Domain`] unless `temperature` is finite and above 0, or if `count` is 0; [`LossError::Range`] if a candidate
-/// leaves the window; [`LossError::Reversed`] if a span ends before it starts; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`LossError::NotFinite`] for hidden states of tokens that enter, those of all candidates included.
+/// [`LossError::Empty`] if no row carries loss; [`LossError::EmptyRow`] if a row with a gold span
+/// has no question token; [`LossError::Domain`] unless `temperature` is finite and above 0, or if
+/// `count` is 0; [`LossError::Range`] if a candidate leaves the window; [`LossError::Reversed`] if
+/// a span ends before it starts; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`]
+/// or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`LossError::NotFinite`] for hidden states of tokens that are used, those of all candidates
+/// included.
 ///
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
 /// use objectives::{AnswerContrastConfig, CandidateSpans, answer_contrast};
 ///
-/// // Two rows `<s> question answer other`; all tokens alike, so nothing is known among 2 gold and 2 wrong spans.
+/// // Two rows `<s> question answer other`, all tokens equal: ln of 2 gold and 2 wrong spans.
 /// let hidden = Tensor::ones([2, 4, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let question = Tensor::from_slice(&[false, true, false, false]).repeat([2, 1]);
 /// let gold = Tensor::from_slice(&[2_i64, 2]);
 /// let tokens = Tensor::from_slice(&[2_i64, 3]).repeat([2, 1]);
 /// let valid = tokens.ones_like().to_kind(Kind::Bool);
 /// let list = CandidateSpans { starts: &tokens, ends: &tokens, valid: &valid };
-/// let loss = answer_contrast(&hidden, &question, &gold, &gold, &list, &AnswerContrastConfig::default())?;
+/// let config = AnswerContrastConfig::default();
+/// let loss = answer_contrast(&hidden, &question, &gold, &gold, &list, &config)?;
 /// assert!((loss.double_value(&[]) - 4_f64.ln()).abs() < 1e-6);
 /// # Ok::<(), objectives::LossError>(())
 /// ```
@@ -144,8 +155,9 @@ pub fn answer_contrast(
         }
         _ => hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?,
     };
-    let own = |tensor: &Tensor| tensor.f_unsqueeze(1);
-    let right = members(&own(&gold.starts)?, &own(&gold.ends)?, &own(&gold.present)?, length)?;
+    let column = |tensor: &Tensor| tensor.f_unsqueeze(1);
+    let right =
+        members(&column(&gold.starts)?, &column(&gold.ends)?, &column(&gold.present)?, length)?;
     let wrong = members(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
     let vectors = mean_of_members(hidden, &Tensor::f_cat(&[question, right, wrong], 1)?)?;
     let vectors = unit(&vectors.f_index_select(0, &kept)?)?; // [n, 2 + Θ, H]
@@ -153,7 +165,7 @@ pub fn answer_contrast(
     terms.loss(config.temperature)
 }
 
-/// `[B, 1, L]` bool: the tokens whose mean stands for the question, in rows with a gold span.
+/// `[B, 1, L]` bool: the tokens whose mean represents the question, in rows with a gold span.
 fn question_tokens(
     question_mask: &Tensor,
     present: &Tensor,
@@ -178,7 +190,8 @@ fn question_tokens(
     Ok(tokens.f_unsqueeze(1)?)
 }
 
-/// Refuses hidden states that are not finite where a question, a gold span or a candidate of it lies.
+/// Refuses hidden states that are not finite, at the tokens of questions, gold spans and
+/// candidates.
 fn expect_finite(
     hidden: &Tensor,
     question: &Tensor,
@@ -196,7 +209,7 @@ fn expect_finite(
     let bad = hidden.f_isfinite()?.f_logical_not()?.f_logical_and(&used.f_unsqueeze(2)?)?;
     if let Some(index) = first_true(&bad)? {
         let value = hidden.f_double_value(&index)?;
-        let rule = "the hidden state of a token that enters must be finite";
+        let rule = "the hidden state of a token that is used must be finite";
         return Err(LossError::NotFinite { tensor: "hidden", index, value, rule });
     }
     Ok(())
@@ -206,7 +219,7 @@ fn expect_finite(
 struct Terms {
     /// `[n, T]`: the question's cosine with each span.
     cosines: Tensor,
-    /// `[n, T]` bool: whether a span stands here.
+    /// `[n, T]` bool: whether the column holds a span.
     present: Tensor,
     /// `[n]` i64: the column of the row's gold span.
     gold: Tensor,
@@ -230,12 +243,12 @@ impl Terms {
         let has_wrong = negatives.valid.f_index_select(0, kept)?; // [n, Θ]
         let some = |columns| Tensor::f_ones([rows, columns], (Kind::Bool, device));
         let in_batch = || question.f_matmul(&right.f_tr()?); // [n, n]
-        let own_wrong = || wrong.f_bmm(&question.f_unsqueeze(2)?)?.f_squeeze_dim(2); // [n, Θ]
+        let row_wrong = || wrong.f_bmm(&question.f_unsqueeze(2)?)?.f_squeeze_dim(2); // [n, Θ]
         let diagonal = Tensor::f_arange(rows, (Kind::Int64, device))?;
         let (cosines, present, gold) = match config.denominator {
             ContrastDenominator::InBatchOnly => (in_batch()?, some(rows)?, diagonal),
             ContrastDenominator::InBatchAndOwnHard => (
-                Tensor::f_cat(&[in_batch()?, own_wrong()?], 1)?,
+                Tensor::f_cat(&[in_batch()?, row_wrong()?], 1)?,
                 Tensor::f_cat(&[some(rows)?, has_wrong], 1)?,
                 diagonal,
             ),
@@ -249,9 +262,9 @@ impl Terms {
                 )
             }
             ContrastDenominator::OwnHardOnly => {
-                let own = question.f_mul(&right)?.f_sum_dim_intlist(1, true, None::<Kind>)?;
+                let row_right = question.f_mul(&right)?.f_sum_dim_intlist(1, true, None::<Kind>)?;
                 (
-                    Tensor::f_cat(&[own, own_wrong()?], 1)?,
+                    Tensor::f_cat(&[row_right, row_wrong()?], 1)?,
                     Tensor::f_cat(&[some(1)?, has_wrong], 1)?,
                     diagonal.f_zeros_like()?,
                 )

@@ -3,28 +3,32 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::LossError;
 
-/// One step over a contrastive batch too large for memory, cut into micro-batches whose gradients equal the whole batch's
-/// (GradCache, Gao et al. 2021).
+/// One step over a contrastive batch too large for memory, cut into micro-batches whose gradients
+/// equal the whole batch's (GradCache, Gao et al. 2021).
 ///
-/// Accumulating gradients does not widen the pool of negatives: a micro-batch only sees itself. Here
+/// Accumulating gradients does not widen the pool of negatives: a micro-batch only sees itself.
+/// Here
 /// 1. every micro-batch is embedded without a graph,
 /// 2. `loss` sees all embeddings together, and its gradient stops at them,
-/// 3. every micro-batch is embedded again, with a graph and with the dropout it had, and passes its part of that gradient on.
+/// 3. every micro-batch is embedded again, with a graph and with the dropout it had, and passes its
+///    part of that gradient on.
 ///
-/// It costs one more forward pass, and memory for one micro-batch's graph and all embeddings. Gradients are added to the
-/// parameters' own, as `backward` does; the optimiser's step stays with the caller.
+/// It costs one more forward pass, and memory for one micro-batch's graph and all embeddings.
+/// Gradients are added to the parameters' own, as `backward` does; the optimiser's step stays with
+/// the caller.
 ///
-/// - `embed` turns a micro-batch into tensors `[b, …]`, as many and in the same order every time (queries and keys, say), and
-///   must draw randomness from `device`'s generator alone. Batch norm over a micro-batch sees that micro-batch only, and moves
-///   its running statistics in both passes.
-/// - `loss` gets each of them over the whole batch, `[B, …]`, and is called once: push into a queue there. Parameters that it
-///   uses itself receive their gradient too.
+/// - `embed` turns a micro-batch into tensors `[b, …]`, as many and in the same order every time
+///   (queries and keys, say), and must draw randomness from `device`'s generator alone. Batch norm
+///   over a micro-batch sees that micro-batch only, and moves its running statistics in both
+///   passes.
+/// - `loss` gets each of them over the whole batch, `[B, …]`, and is called once: push into a queue
+///   there. Parameters that it uses itself receive their gradient too.
 ///
 /// Returns the loss, without a graph.
 ///
 /// # Errors
-/// [`LossError::Empty`] without a micro-batch or an embedding; [`LossError::Count`] if `embed` returns another number of
-/// tensors than before; whatever `embed` and `loss` return.
+/// [`LossError::Empty`] without a micro-batch or an embedding; [`LossError::Count`] if `embed`
+/// returns another number of tensors than before; whatever `embed` and `loss` return.
 ///
 /// # Example
 /// ```
@@ -32,8 +36,11 @@ use crate::LossError;
 /// use objectives::{ContrastRows, InfoNceConfig, LossError, cached_step, info_nce};
 ///
 /// let weight = Tensor::eye(8, (Kind::Float, Device::Cpu)).set_requires_grad(true);
-/// let micro_batches: Vec<Tensor> = (0..4).map(|_| Tensor::ones([16, 8], (Kind::Float, Device::Cpu))).collect();
-/// let embed = |rows: &Tensor| Ok::<_, LossError>(vec![rows.f_matmul(&weight)?, rows.f_mul_scalar(0.5)?]);
+/// let rows = || Tensor::ones([16, 8], (Kind::Float, Device::Cpu));
+/// let micro_batches: Vec<Tensor> = (0..4).map(|_| rows()).collect();
+/// let embed = |rows: &Tensor| -> Result<Vec<Tensor>, LossError> {
+///     Ok(vec![rows.f_matmul(&weight)?, rows.f_mul_scalar(0.5)?])
+/// };
 /// let config = InfoNceConfig::default();
 /// let loss = cached_step(&micro_batches, Device::Cpu, embed, |all| {
 ///     info_nce(&all[0], &all[1], None, 0, &ContrastRows::default(), &config) // 64 rows
@@ -97,7 +104,8 @@ fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, LossError> {
         .collect()
 }
 
-/// A number whose gradient with respect to the embeddings is the cached one; nothing if no embedding has one.
+/// A number whose gradient with respect to the embeddings is the cached one; nothing if no
+/// embedding has one.
 fn surrogate(
     embeddings: &[Tensor],
     leaves: &[Tensor],

@@ -1,4 +1,4 @@
-//! The door of every loss: shapes, dtypes, devices and ids are checked once, before any arithmetic.
+//! The checks of every loss: shapes, dtypes, devices and ids, once, before any arithmetic.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -10,10 +10,11 @@ use crate::LossError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Checks {
-    /// No look at the logits' values. A NaN that comes in goes out.
+    /// The logits' values are not read: a NaN in the input gives a NaN loss.
     #[default]
     Shapes,
-    /// Also reads every logit: NaN and +∞ are refused, −∞ (a candidate taken out) only where it makes the loss infinite.
+    /// Also reads every logit: NaN and +∞ are refused, −∞ (a masked candidate) only where it makes
+    /// the loss infinite.
     Full,
 }
 

@@ -7,7 +7,7 @@ use crate::checks::{expect_device, expect_float, expect_shape};
 /// One summand of [`combine`].
 #[derive(Clone, Copy, Debug)]
 pub struct Term<'a> {
-    /// What the report calls it; different for any two terms.
+    /// Its name in the report; no two terms share one.
     pub name: &'static str,
     /// Its factor, no unit; finite. 0 leaves the term out of the sum and its graph.
     pub weight: f64,
@@ -21,19 +21,22 @@ pub struct Term<'a> {
 pub struct Combined {
     /// `[]`: the weighted sum, ready for `backward()`.
     pub total: Tensor,
-    /// `[]` each: every term's loss as it came, unweighted and without graph, in the order given.
+    /// `[]` each: every term's loss as it came, unweighted and without graph, in the order of the
+    /// terms.
     pub parts: Vec<(&'static str, Tensor)>,
 }
 
 /// `Σ weight · loss` over named terms, with each loss kept for the report.
 ///
-/// A term of weight 0 is reported, but its graph is not part of the sum: a loss that is not finite does not spoil it.
+/// A term of weight 0 is reported, but its graph is not part of the sum: a loss that is not finite
+/// does not spoil it.
 ///
 /// # Errors
-/// [`LossError::Missing`] if there is no term, or none whose weight is not 0; [`LossError::Duplicate`] for a name given
-/// twice; [`LossError::Domain`] for a weight that is not finite; [`LossError::Shape`] for a loss that is not `[]`;
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for one that does not fit. An error about a term
-/// bears its name.
+/// [`LossError::Missing`] if there is no term, or none whose weight is not 0;
+/// [`LossError::Duplicate`] for a name used twice; [`LossError::Domain`] for a weight that is not
+/// finite; [`LossError::Shape`] for a loss that is not `[]`; [`LossError::Dtype`],
+/// [`LossError::Device`] or [`LossError::Undefined`] for one that does not fit. An error about a
+/// term names it.
 ///
 /// # Example
 /// ```
@@ -82,12 +85,12 @@ pub fn combine(terms: &[Term<'_>]) -> Result<Combined, LossError> {
     Err(LossError::Missing { argument: "terms", reason })
 }
 
-/// `alpha · contrastive + (1 - alpha) · hard` (*From Good to Best*, Eq. 9; the paper's α is 0.5), the terms reported as
-/// `contrastive` and `hard`.
+/// `alpha · contrastive + (1 - alpha) · hard` (*From Good to Best*, Eq. 9; the paper's α is 0.5),
+/// the terms reported as `contrastive` and `hard`.
 ///
-/// Reading: the ablations of Table 7 are not written out. Without hard learning Eq. 9 would train no span, so pass the span
-/// loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum)) as `hard`. Without contrastive learning the span side stands
-/// alone with weight 1, which is `alpha` 0.
+/// Reading: the ablations of Table 7 are not written out. Without hard learning Eq. 9 would train
+/// no span, so pass the span loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum)) as `hard`.
+/// Without contrastive learning only the span side is left, with weight 1, which is `alpha` 0.
 ///
 /// # Shapes
 /// - `contrastive`: `[]`, [`answer_contrast`](crate::answer_contrast())

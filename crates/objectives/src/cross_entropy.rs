@@ -4,7 +4,7 @@ use tch::{Kind, Reduction, Tensor};
 use crate::checks::first_true;
 use crate::{Checks, IGNORE_INDEX, LossError};
 
-/// What [`row_losses`] says about its input in an error.
+/// How [`row_losses`] names its input in an error.
 pub(crate) struct Rows<'a> {
     /// The name of the argument that the logits come from.
     pub tensor: &'static str,

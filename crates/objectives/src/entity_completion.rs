@@ -11,7 +11,7 @@ use crate::{Checks, LossError, TokenScores};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EntityCompletionConfig {
-    /// What every entity weighs.
+    /// How entities are weighted.
     pub normalization: EntityNormalization,
     /// How much is checked before computing.
     pub checks: Checks,
@@ -21,34 +21,39 @@ pub struct EntityCompletionConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntityNormalization {
-    /// All masked positions weigh the same, so an entity of four sub-tokens weighs four times one of one.
+    /// All masked positions weigh the same, so an entity of four sub-tokens weighs four times as
+    /// much as an entity of one.
     #[default]
     Token,
-    /// All entities weigh the same: the mean over entities of the mean over their sub-tokens (the mean likelihood of
-    /// MLMLM, which the paper adopts).
+    /// All entities weigh the same: the mean over entities of the mean over their sub-tokens (the
+    /// mean likelihood of MLMLM, which the paper adopts).
     Entity,
 }
 
-/// Entity completion (*Bridging the Language Gap*, Eq. 2): with `ℓᵢ = -ln softmax(logits[i])[targets[i]]`, either
-/// `(1/N) Σᵢ ℓᵢ` ([`EntityNormalization::Token`]) or `(1/E) Σₑ (1/kₑ) Σ_{i∈e} ℓᵢ` ([`EntityNormalization::Entity`]), where
-/// entity e occupies kₑ masked positions; in nats.
+/// Entity completion (*Bridging the Language Gap*, Eq. 2): with
+/// `ℓᵢ = -ln softmax(logits[i])[targets[i]]`, either `(1/N) Σᵢ ℓᵢ` ([`EntityNormalization::Token`])
+/// or `(1/E) Σₑ (1/kₑ) Σ_{i∈e} ℓᵢ` ([`EntityNormalization::Entity`]), where entity e occupies kₑ
+/// masked positions; in nats.
 ///
-/// Reading: Eq. 2 prints `log p(e | e′, r)` without the minus sign and without saying how an entity of several
-/// sub-tokens is scored. Here each entity has one `<mask>` per sub-token, all predicted at once and independently. Both
-/// slots of a concatenated pair of triples count: they are simply two entities.
+/// Reading: Eq. 2 prints `log p(e | e′, r)` without the minus sign and without saying how an entity
+/// of several sub-tokens is scored. Here each entity has one `<mask>` per sub-token, all predicted
+/// at once and independently. Both slots of a concatenated pair of triples count: they are simply
+/// two entities.
 ///
 /// # Shapes
-/// - `scores`: the logits `[N, V]` of the LM head on the masked positions, or [`TokenScores::linear`] of the head's last
-///   layer; receives gradient
+/// - `scores`: the logits `[N, V]` of the LM head on the masked positions, or
+///   [`TokenScores::linear`] of the head's last layer; receives gradient
 /// - `targets`: `[N]` i64, in `0..V`, the right sub-token
-/// - `entities`: `[N]` i64, the number of the masked entity each position belongs to, 0 or more and different for any
-///   two masked entities of the batch; order and gaps do not matter. `Token` checks it but does not use its values
+/// - `entities`: `[N]` i64, the number of the masked entity each position belongs to, 0 or more and
+///   different for any two masked entities of the batch; order and gaps do not matter. `Token`
+///   checks it but does not use its values
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if N = 0; [`LossError::Range`] if a target is outside `0..V` or an entity number is negative;
-/// [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`LossError::NotFinite`].
+/// [`LossError::Empty`] if N = 0; [`LossError::Range`] if a target is outside `0..V` or an entity
+/// number is negative; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
+/// [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`LossError::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -58,8 +63,10 @@ pub enum EntityNormalization {
 /// // Three masked positions, V = 2: entity 0 has two sub-tokens, entity 1 has one.
 /// let (zero, three) = (0_f64, 3_f64.ln());
 /// let logits = Tensor::from_slice(&[zero, zero, zero, zero, three, zero]).view([3, 2]);
-/// let (targets, entities) = (Tensor::from_slice(&[0_i64, 1, 0]), Tensor::from_slice(&[0_i64, 0, 1]));
-/// let config = EntityCompletionConfig { normalization: EntityNormalization::Entity, ..Default::default() };
+/// let targets = Tensor::from_slice(&[0_i64, 1, 0]);
+/// let entities = Tensor::from_slice(&[0_i64, 0, 1]);
+/// let normalization = EntityNormalization::Entity;
+/// let config = EntityCompletionConfig { normalization, ..Default::default() };
 /// let loss = entity_completion(&logits, &targets, &entities, &config)?;
 /// // p = 1/2 for both sub-tokens of entity 0, 3/4 for entity 1.
 /// let by_hand = (2_f64.ln() + (4.0 / 3_f64).ln()) / 2.0;
@@ -106,7 +113,8 @@ pub fn entity_completion<'a>(
     }
 }
 
-/// `1 / (kₑ E)` for each position, `[N]` f64: equal shares for the entities, and for the positions of one.
+/// `1 / (kₑ E)` for each position, `[N]` f64: equal shares for the entities, and for the positions
+/// of one.
 fn shares(entities: &Tensor) -> Result<Tensor, LossError> {
     let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
     let positions = sizes.f_index_select(0, &entity)?; // k of each position's entity

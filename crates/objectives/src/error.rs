@@ -70,12 +70,13 @@ pub enum LossError {
         /// The gold position.
         position: i64,
     },
-    /// A value that makes the loss infinite or NaN; looked for under [`Checks::Full`](crate::Checks::Full) only.
+    /// A value that makes the loss infinite or NaN; looked for under
+    /// [`Checks::Full`](crate::Checks::Full) only.
     #[error("{tensor}{index:?} = {value}: {rule}")]
     NotFinite {
         /// The argument's name.
         tensor: &'static str,
-        /// Where the first such value stands.
+        /// The index of the first such value.
         index: Vec<i64>,
         /// The value.
         value: f64,
@@ -116,12 +117,12 @@ pub enum LossError {
     /// A kernel of `torch-ext` refused its arguments.
     #[error(transparent)]
     Kernel(#[from] torch_ext::Error),
-    /// A span whose last token stands before its first.
+    /// A span whose last token comes before its first.
     #[error("{tensor}{index:?} = {end}: the span starts at {start}, so it must end there or later")]
     Reversed {
         /// The argument that holds the span's end.
         tensor: &'static str,
-        /// Where the first such span stands.
+        /// The index of the first such span.
         index: Vec<i64>,
         /// Its first token.
         start: i64,
@@ -138,17 +139,18 @@ pub enum LossError {
         /// The slot.
         slot: i64,
     },
-    /// A row that carries loss but lacks what it needs.
+    /// A row that carries loss but lacks something it needs.
     #[error("{tensor}[{row}]: {reason}")]
     EmptyRow {
         /// The argument's name.
         tensor: &'static str,
         /// Its row in the batch.
         row: i64,
-        /// What is lacking.
+        /// What is missing.
         reason: &'static str,
     },
-    /// An optional argument that the config makes necessary, an empty list, or a tensor that a saved state lacks.
+    /// An optional argument that the config makes necessary, an empty list, or a tensor that a
+    /// saved state lacks.
     #[error("{argument}: {reason}")]
     Missing {
         /// The argument's name.
@@ -157,7 +159,7 @@ pub enum LossError {
         reason: &'static str,
     },
     /// Two terms of the same name.
-    #[error("{name}: two terms bear this name; rename one, so that the report can tell them apart")]
+    #[error("{name}: two terms have this name; rename one, so that the report can tell them apart")]
     Duplicate {
         /// The name.
         name: &'static str,

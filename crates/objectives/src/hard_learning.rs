@@ -10,7 +10,7 @@ use crate::{Checks, IGNORE_INDEX, LossError};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HardLearningConfig {
-    /// What each candidate weighs.
+    /// How the candidates are weighted.
     pub weighting: HardLearningWeighting,
     /// λ of an added term `-λ ln P(z_gold)`, 0 or more, no unit. The paper's Eq. 9 has no such
     /// term, so 0; with 0 nothing tells the gold span from the other candidates.
@@ -34,39 +34,46 @@ pub enum HardLearningWeighting {
     /// `-mean_l ln P(z_l)`. Not the same as [`Mml`](Self::Mml): it raises every candidate, where
     /// `Mml` is content with any one of them.
     Uniform,
-    /// Eq. 5 as printed, with `w = softmax(θ)`: the inner sum does not depend on l, so this is [`Mml`](Self::Mml), and θ
-    /// receives a gradient of 0. Here to show that; for training take another.
+    /// Eq. 5 as printed, with `w = softmax(θ)`: the inner sum does not depend on l, so this is
+    /// [`Mml`](Self::Mml), and θ receives a gradient of 0. Here to show that; for training take
+    /// another.
     Literal,
 }
 
-/// The hard-learning loss of *From Good to Best* (Eq. 5, and Eq. 4 as [`HardLearningWeighting::Mml`]) over the
-/// candidates Z of each row, mean over rows, in nats.
+/// The hard-learning loss of *From Good to Best* (Eq. 5, and Eq. 4 as
+/// [`HardLearningWeighting::Mml`]) over the candidates Z of each row, mean over rows, in nats.
 ///
-/// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with unconstrained weights, so that
-/// it has no minimum. Here the weights stand outside the logarithm of each candidate's own probability and lie on the
-/// simplex: `-Σ_l w_l ln P(z_l)`. Where a row has fewer than K candidates, the weights of those it has are renormalised to
-/// sum 1. Mind that `w` alone is minimised by putting all weight on the slot that is likeliest on average; at the paper's
-/// learning rate of 3e-5 it hardly moves from its start, so give θ a learning rate of its own.
+/// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with
+/// unconstrained weights, so that it has no minimum. Here each weight multiplies the logarithm of
+/// its candidate's probability, and the weights lie on the simplex: `-Σ_l w_l ln P(z_l)`. Where a
+/// row has fewer than K candidates, the weights of those it has are renormalised to sum 1. Note
+/// that over `w` alone the loss is smallest with all weight on the slot that is likeliest on
+/// average; at the paper's learning rate of 3e-5 it hardly moves from its start, so give θ a
+/// separate learning rate.
 ///
-/// The mean is over rows with a candidate and, where `gold_index` is given, a gold one; all others receive a gradient of
-/// exactly 0, as do empty slots. With one candidate, the gold span, every weighting is the span loss
-/// ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
+/// The mean is over rows with a candidate and, where `gold_index` is given, a gold one; all others
+/// receive a gradient of exactly 0, as do empty slots. With one candidate, the gold span, every
+/// weighting is the span loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
 ///
 /// # Shapes
-/// - `span_log_probs`: `[B, K]` Float, BFloat16, Half or Double, of [`span_log_probs`](crate::span_log_probs()); receives gradient
-/// - `valid`: `[B, K]` bool, whether a candidate stands in the slot
+/// - `span_log_probs`: `[B, K]` Float, BFloat16, Half or Double, of
+///   [`span_log_probs`](crate::span_log_probs()); receives gradient
+/// - `valid`: `[B, K]` bool, whether the slot holds a candidate
 /// - `gold_index`: `[B]` i64, the slot of the gold span, [`IGNORE_INDEX`] in rows without;
-///   [`AnswerCandidates::gold_index`](crate::AnswerCandidates::gold_index). Needed for `gold_loss_weight` > 0
-/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient; [`initial_weights`](crate::initial_weights()) starts it. Needed by
-///   `Learned` and `Literal`, not looked at by the others
+///   [`AnswerCandidates::gold_index`](crate::AnswerCandidates::gold_index). Needed for
+///   `gold_loss_weight` > 0
+/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient;
+///   [`initial_weights`](crate::initial_weights()) starts it. Needed by `Learned` and `Literal`,
+///   ignored by the others
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row carries loss; [`LossError::Missing`] for an argument that the config needs;
-/// [`LossError::Domain`] unless `gold_loss_weight` is finite and 0 or more; [`LossError::Range`] for a gold index outside
-/// `0..K` that is not -100; [`LossError::GoldSlot`] if it points to an empty slot; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`LossError::NotFinite`].
+/// [`LossError::Empty`] if no row carries loss; [`LossError::Missing`] for an argument that the
+/// config needs; [`LossError::Domain`] unless `gold_loss_weight` is finite and 0 or more;
+/// [`LossError::Range`] for a gold index outside `0..K` that is not -100; [`LossError::GoldSlot`]
+/// if it points to an empty slot; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`]
+/// or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`LossError::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -77,7 +84,8 @@ pub enum HardLearningWeighting {
 /// let valid = Tensor::from_slice(&[true, true, false]).view([1, 3]);
 /// let config = HardLearningConfig { weighting: HardLearningWeighting::Mml, ..Default::default() };
 /// let loss = hard_learning(&log_probs, &valid, None, None, &config)?;
-/// assert!((loss.double_value(&[]) + 0.75_f64.ln()).abs() < 1e-12); // 1/2 + 1/4; the third is no candidate
+/// // 1/2 + 1/4; the third is no candidate.
+/// assert!((loss.double_value(&[]) + 0.75_f64.ln()).abs() < 1e-12);
 /// # Ok::<(), objectives::LossError>(())
 /// ```
 pub fn hard_learning(
@@ -116,8 +124,9 @@ pub fn hard_learning(
     rows.expect_log_probs()?;
     let mut losses = rows.losses(config.weighting, theta.as_ref())?; // [n]
     if let Some(gold) = gold.filter(|_| config.gold_loss_weight > 0.0) {
-        let own = rows.log_probs.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
-        losses = losses.f_sub(&own.f_mul_scalar(config.gold_loss_weight)?)?;
+        let gold_log_probs =
+            rows.log_probs.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
+        losses = losses.f_sub(&gold_log_probs.f_mul_scalar(config.gold_loss_weight)?)?;
     }
     rows.expect_finite(&losses)?;
     Ok(losses.f_mean(None::<Kind>)?)
@@ -288,8 +297,8 @@ impl CandidateRows {
 /// The probability with which step `step` takes [`HardLearningWeighting::HardEm`], and else
 /// [`HardLearningWeighting::Mml`]: `min(step / anneal_steps, 0.8)`, or 1 without annealing.
 ///
-/// The schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question Answering*). Draw
-/// from the run's own seeded generator.
+/// The schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question
+/// Answering*). Draw from the run's seeded generator.
 ///
 /// # Example
 /// ```

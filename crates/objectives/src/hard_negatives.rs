@@ -17,8 +17,8 @@ pub enum NegativeSelection {
     },
     /// The first of the list, the model's best wrong answer.
     TopPrediction,
-    /// One at random. The same seed gives the same choice whatever the device and the number of threads; pass another
-    /// seed at every step.
+    /// One at random. The same seed gives the same choice whatever the device and the number of
+    /// threads; pass another seed at every step.
     Random {
         /// The seed.
         seed: u64,
@@ -36,36 +36,39 @@ impl Default for NegativeSelection {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HardNegatives {
-    /// `[B, Θ]` i64: the slot of each among the candidates, 0 in empty slots.
+    /// `[B, Θ]` i64: the candidate slot of each, 0 in empty slots.
     pub slots: Tensor,
     /// `[B, Θ]` i64: the first token of each, 0 in empty slots.
     pub starts: Tensor,
     /// `[B, Θ]` i64: the last token of each, inclusive, 0 in empty slots.
     pub ends: Tensor,
-    /// `[B, Θ]` bool: whether a negative stands here.
+    /// `[B, Θ]` bool: whether the slot holds a negative.
     pub valid: Tensor,
 }
 
-/// The candidates of each row to contrast the gold span with: under [`NegativeSelection::Hardest`] the Θ for which
-/// `cos(u_a, u_gold)` is largest among those that are not the gold span (*From Good to Best*, Eq. 7), u as in
-/// [`span_vectors`](crate::span_vectors()). No gradient.
+/// The candidates of each row to contrast the gold span with: under [`NegativeSelection::Hardest`]
+/// the Θ for which `cos(u_a, u_gold)` is largest among those that are not the gold span (*From Good
+/// to Best*, Eq. 7), u as in [`span_vectors`](crate::span_vectors()). No gradient.
 ///
-/// Reading: Eq. 7 prints "max" and leaves out the condition that the negative differs from the gold span; both are
-/// meant as an argmax over the other candidates. They differ by position; clear `valid` of a candidate with the gold text
-/// elsewhere to leave it out. The cosine is with the gold span, although the loss (Eq. 8) compares with the question.
-/// Equal cosines go by the earlier slot. Candidates must differ from each other for the choice to be Θ different spans.
+/// Reading: Eq. 7 prints "max" and leaves out the condition that the negative differs from the gold
+/// span; both are meant as an argmax over the other candidates. They differ by position; clear
+/// `valid` of a candidate with the gold text elsewhere to leave it out. The cosine is with the gold
+/// span, although the loss (Eq. 8) compares with the question. Equal cosines go by the earlier
+/// slot. Candidates must differ from each other for the choice to be Θ different spans.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double
-/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside `0..L` has no gold span,
-///   and gets no negatives
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside
+///   `0..L` has no gold span, and gets no negatives
 /// - `candidates`: tensors `[B, M]`, the best first; [`top_k_spans`](crate::top_k_spans())
-/// - returns `[B, Θ]` tensors, Θ at most M; a row with fewer candidates leaves slots empty, the last ones
+/// - returns `[B, Θ]` tensors, Θ at most M; a row with fewer candidates leaves slots empty, the
+///   last ones
 ///
 /// # Errors
-/// [`LossError::Domain`] if `count` is 0; [`LossError::Range`] if a candidate leaves the window; [`LossError::Reversed`]
-/// if a span ends before it starts; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
-/// [`LossError::Undefined`] for tensors that do not fit.
+/// [`LossError::Domain`] if `count` is 0; [`LossError::Range`] if a candidate leaves the window;
+/// [`LossError::Reversed`] if a span ends before it starts; [`LossError::Shape`],
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// fit.
 ///
 /// # Example
 /// ```
@@ -73,7 +76,8 @@ pub struct HardNegatives {
 ///
 /// // Token 0 points to the right, token 1 up, token 2 between them; the gold span is token 0.
 /// let hidden = Tensor::from_slice(&[1_f32, 0.0, 0.0, 1.0, 1.0, 1.0]).view([1, 3, 2]);
-/// let (gold, tokens) = (Tensor::from_slice(&[0_i64]), Tensor::from_slice(&[1_i64, 0, 2]).view([1, 3]));
+/// let gold = Tensor::from_slice(&[0_i64]);
+/// let tokens = Tensor::from_slice(&[1_i64, 0, 2]).view([1, 3]);
 /// let valid = tokens.ones_like().to_kind(Kind::Bool);
 /// let list = CandidateSpans { starts: &tokens, ends: &tokens, valid: &valid };
 /// let negatives = hard_negatives(&hidden, &gold, &gold, &list, NegativeSelection::default())?;
@@ -112,8 +116,8 @@ pub fn hard_negatives(
             let ends = Tensor::f_cat(&[&gold.ends.f_unsqueeze(1)?, &ends], 1)?;
             let spans = members(&starts, &ends, &valid, length)?;
             let vectors = unit(&mean_of_members(&hidden.f_detach()?, &spans)?)?; // [B, 1 + M, H]
-            let own = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
-            vectors.f_narrow(1, 1, slots)?.f_bmm(&own)?.f_squeeze_dim(2)?
+            let gold_vector = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
+            vectors.f_narrow(1, 1, slots)?.f_bmm(&gold_vector)?.f_squeeze_dim(2)?
         }
         NegativeSelection::TopPrediction => Tensor::f_zeros([batch, slots], (Kind::Float, device))?,
         NegativeSelection::Random { seed } => random_ranks(seed, batch, slots)?.f_to(device)?,
@@ -144,7 +148,8 @@ impl HardNegatives {
     }
 }
 
-/// Vectors of length 1 along the last dimension; those shorter than 1e-8 stay short, as in `cosine_similarity`.
+/// Vectors of length 1 along the last dimension; those shorter than 1e-8 stay short, as in
+/// `cosine_similarity`.
 pub(crate) fn unit(vectors: &Tensor) -> Result<Tensor, LossError> {
     let length = vectors.f_norm_scalaropt_dim(2, -1, true)?.f_clamp_min(1e-8)?;
     Ok(vectors.f_div(&length)?)

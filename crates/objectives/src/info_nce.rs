@@ -7,7 +7,8 @@ use crate::checks::{expect_device, expect_float, expect_kind, expect_matrix, exp
 use crate::linear_cross_entropy::expect_finite;
 use crate::{Checks, LossError, NegativeQueue};
 
-/// Keys whose products with all queries exist at once: with a few hundred queries they stay in a core's cache.
+/// Keys whose products with all queries exist at once: with a few hundred queries they stay in a
+/// core's cache.
 const BLOCK: i64 = 1024;
 
 /// Options of [`info_nce`](info_nce()).
@@ -22,9 +23,10 @@ pub struct InfoNceConfig {
     pub l2_eps: f64,
     /// Which rows are anchors: the queries, or the keys too.
     pub direction: Direction,
-    /// What stands beside the right key.
+    /// The wrong candidates.
     pub negatives: Negatives,
-    /// Whether keys of the query's own entity, the right key aside, leave the candidates. Needs entity numbers.
+    /// Whether other keys of the query's entity leave the candidates; the right key stays. Needs
+    /// entity numbers.
     pub mask_same_entity: bool,
     /// How the rows' losses become one number.
     pub reduction: InfoNceReduction,
@@ -85,31 +87,38 @@ pub enum InfoNceReduction {
 pub struct ContrastRows<'a> {
     /// `[B]` i64: the entity that each row's query and key describe, negative where unknown.
     pub ids: Option<&'a Tensor>,
-    /// `[B]` bool: rows that are false carry no loss and are nobody's candidate (a mention cut off, say).
+    /// `[B]` bool: rows that are false carry no loss and are no candidate of any row (a mention
+    /// that was cut off, say).
     pub valid: Option<&'a Tensor>,
 }
 
-/// InfoNCE (*XLM-K*, Eq. 5): `ℓᵢ = -ln( e^{qᵢ·kᵢ/τ} / Σ_c e^{qᵢ·c/τ} )`, where c runs over the right key kᵢ, the other keys of the
-/// batch and the queue; the mean of ℓᵢ, in nats.
+/// InfoNCE (*XLM-K*, Eq. 5): `ℓᵢ = -ln( e^{qᵢ·kᵢ/τ} / Σ_c e^{qᵢ·c/τ} )`, where c runs over the
+/// right key kᵢ, the other keys of the batch and the queue; the mean of ℓᵢ, in nats.
 ///
-/// Streamed: queue and batch pass by in blocks under a running log-sum-exp, so the `[B, B + Q]` similarities never exist, and
-/// the queries' gradient is made from the same products. The cost is that of the products, linear in Q.
+/// Streamed: queue and batch pass by in blocks under a running log-sum-exp, so the `[B, B + Q]`
+/// similarities never exist, and the queries' gradient is made from the same products. The cost is
+/// that of the products, linear in Q.
 ///
-/// Reading: the right key is one of the candidates, once (appendix C). `skip_oldest` leaves the oldest rows out: those that
-/// pushing this batch's keys *before* the loss would have dropped. [`masked_entity_prediction`](crate::masked_entity_prediction()) and [`object_entailment`](crate::object_entailment()) set it and push.
+/// Reading: the right key is one of the candidates, once (appendix C). `skip_oldest` leaves that
+/// many of the oldest queue rows out: those that pushing this batch's keys *before* the loss would
+/// have dropped. [`masked_entity_prediction`](crate::masked_entity_prediction()) and
+/// [`object_entailment`](crate::object_entailment()) set it and push.
 ///
 /// # Shapes
-/// - `query`, `key`: `[B, D]` Float, BFloat16, Half or Double; receive gradient. Row i of one belongs to row i of the other
+/// - `query`, `key`: `[B, D]` Float, BFloat16, Half or Double; receive gradient. Row i of one
+///   belongs to row i of the other
 /// - `queue`: keys `[≤ Q, D]` on the same device; receives no gradient
-/// - returns `[]`: f64 for f64 queries, f32 for all others (products, softmax and reduction run in it)
+/// - returns `[]`: f64 for f64 queries, f32 for all others (products, softmax and reduction run in
+///   it)
 ///
-/// Without a valid row the loss is 0, with a graph and a gradient of 0: mentions may be rare, and the batch's other losses go
-/// on.
+/// Without a valid row the loss is 0, with a graph and a gradient of 0: mentions may be rare, and
+/// the batch's other losses still train.
 ///
 /// # Errors
-/// [`LossError::Empty`] if B = 0; [`LossError::Domain`] unless τ and `l2_eps` are finite and above 0; [`LossError::Missing`] if
-/// `mask_same_entity` is set and no ids come; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
-/// [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`] [`LossError::NotFinite`].
+/// [`LossError::Empty`] if B = 0; [`LossError::Domain`] unless τ and `l2_eps` are finite and above
+/// 0; [`LossError::Missing`] if `mask_same_entity` is set and there are no ids;
+/// [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`]
+/// for tensors that do not fit; under [`Checks::Full`] [`LossError::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -158,16 +167,17 @@ pub fn info_nce(
         if config.l2_norm { normalise(&rows, config.l2_eps) } else { Ok(rows) }
     };
     let (query, key) = (prepare(query)?, prepare(key)?);
-    let own =
+    // Similarity of each query with its key.
+    let positive =
         query.f_mul(&key)?.f_sum_dim_intlist(-1, false, sums)?.f_div_scalar(config.temperature)?;
     let both = config.direction == Direction::Bidirectional;
     let ids = ids.filter(|_| config.mask_same_entity);
     let pairs = Pairs { query: &query, key: &key, ids: ids.as_ref(), config };
     let mut parts = pairs.in_batch(both)?;
-    let (anchors, own) = if both {
-        (Tensor::f_cat(&[&query, &key], 0)?, Tensor::f_cat(&[&own, &own], 0)?)
+    let (anchors, positive) = if both {
+        (Tensor::f_cat(&[&query, &key], 0)?, Tensor::f_cat(&[&positive, &positive], 0)?)
     } else {
-        (query.shallow_clone(), own)
+        (query.shallow_clone(), positive)
     };
     let anchor_ids = match &ids {
         Some(ids) if both => Some(Tensor::f_cat(&[ids, ids], 0)?),
@@ -178,14 +188,14 @@ pub fn info_nce(
     for (keys, key_ids) in &slices {
         let blocks = KeyBlocks {
             key: keys,
-            groups: anchor_ids.as_ref().map(|own| (own, key_ids)),
+            groups: anchor_ids.as_ref().map(|ids| (ids, key_ids)),
             normalise_eps: config.l2_norm.then_some(config.l2_eps),
             block: BLOCK,
         };
         parts.push(streamed_logsumexp(&anchors, &blocks, config.temperature)?);
     }
-    parts.push(own.shallow_clone());
-    let losses = Tensor::f_stack(&parts, 0)?.f_logsumexp(0, false)?.f_sub(&own)?;
+    parts.push(positive.shallow_clone());
+    let losses = Tensor::f_stack(&parts, 0)?.f_logsumexp(0, false)?.f_sub(&positive)?;
     Ok(match config.reduction {
         InfoNceReduction::Mean => losses.f_mean(None::<Kind>)?,
         InfoNceReduction::Sum => losses.f_sum(None::<Kind>)?,
@@ -248,7 +258,8 @@ struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    /// The log-sum-exp over the wrong candidates within the batch, `[n]` or, for both directions, `[2n]`.
+    /// The log-sum-exp over the wrong candidates within the batch, `[n]` or, for both directions,
+    /// `[2n]`.
     fn in_batch(&self, both: bool) -> Result<Vec<Tensor>, LossError> {
         let groups = self.groups()?;
         let twice = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
@@ -272,14 +283,15 @@ impl Pairs<'_> {
         })
     }
 
-    /// Rows of one group are no wrong candidates of each other: each row with itself, and with its entity where that counts.
+    /// The group of each row, `[n]`: rows of one group are not wrong candidates of each other. Each
+    /// row is a group or, where there are ids, each entity.
     fn groups(&self) -> Result<Tensor, LossError> {
         let (count, _) = self.query.size2()?;
         let rows = Tensor::f_arange(count, (Kind::Int64, self.query.device()))?;
         let Some(ids) = self.ids else { return Ok(rows) };
-        // Numbers of their own for rows without an entity.
-        let free = rows.f_add(&ids.f_max()?.f_clamp_min(-1)?)?.f_add_scalar(1)?;
-        Ok(ids.f_where_self(&ids.f_ge(0)?, &free)?)
+        // Rows without an entity get numbers that no entity has.
+        let unknown = rows.f_add(&ids.f_max()?.f_clamp_min(-1)?)?.f_add_scalar(1)?;
+        Ok(ids.f_where_self(&ids.f_ge(0)?, &unknown)?)
     }
 
     fn stream(

@@ -11,12 +11,13 @@ pub enum InitialWeights {
     /// All zero: every candidate weighs the same.
     #[default]
     Uniform,
-    /// `c` in the last slot and 0 elsewhere, so that the last slot weighs `e^c` times any other. Goes with
-    /// [`GoldSlot::Last`](crate::GoldSlot::Last), which puts the gold span there.
+    /// `c` in the last slot and 0 elsewhere, so that the last slot weighs `e^c` times any other.
+    /// Goes with [`GoldSlot::Last`](crate::GoldSlot::Last), which puts the gold span there.
     GoldBiased(f64),
 }
 
-/// θ for [`hard_learning`](crate::hard_learning()) at its start: a leaf for the optimiser after `set_requires_grad(true)`.
+/// θ for [`hard_learning`](crate::hard_learning()) at its start: a leaf for the optimiser after
+/// `set_requires_grad(true)`.
 ///
 /// # Shapes
 /// - `slots`: K, 1 or more

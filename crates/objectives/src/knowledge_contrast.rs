@@ -8,10 +8,11 @@ use crate::{
     Negatives, info_nce, linear_cross_entropy,
 };
 
-/// Options of [`masked_entity_prediction`](masked_entity_prediction()) and [`object_entailment`](object_entailment()).
+/// Options of [`masked_entity_prediction`](masked_entity_prediction()) and
+/// [`object_entailment`](object_entailment()).
 ///
-/// The default is [`paper`](Self::paper). The temperature of the released code is not published; what else differs from the
-/// paper stands in [`released`](Self::released).
+/// The default is [`paper`](Self::paper). The temperature of the released code is not published;
+/// its other differences from the paper are in [`released`](Self::released).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContrastConfig {
@@ -27,7 +28,8 @@ pub struct ContrastConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Push {
-    /// Before the loss: the candidates are the batch's keys and what they left of the queue, Q in all (*XLM-K*, appendix C).
+    /// Before the loss: the candidates are the batch's keys and what remains of the queue, Q in all
+    /// (*XLM-K*, appendix C).
     #[default]
     BeforeLoss,
     /// After it: the batch's keys and all Q earlier ones (the released code).
@@ -37,13 +39,14 @@ pub enum Push {
 }
 
 impl ContrastConfig {
-    /// *XLM-K* as printed: Eq. 5 without temperature or norm, queries look for keys, pushed before the loss.
+    /// *XLM-K* as printed: Eq. 5 without temperature or norm, query→key, pushed before the loss.
     pub fn paper() -> Self {
         Self::default()
     }
 
-    /// *XLM-K* as its released code computes it: normalised, both directions, queries among the candidates, all keys pushed
-    /// after the loss. The code takes its temperature from the command line and none is published; 0.05 to 0.1 is common.
+    /// *XLM-K* as its released code computes it: normalised, both directions, queries also
+    /// candidates, all keys pushed after the loss. The code takes its temperature from the command
+    /// line and none is published; 0.05 to 0.1 is common.
     pub fn released(temperature: f64) -> Self {
         Self {
             push: Push::AfterLoss,
@@ -59,14 +62,16 @@ impl ContrastConfig {
     }
 }
 
-/// Masked entity prediction (*XLM-K*, Eq. 1, 2 and 5): the masked mention looks for the description of its entity; in nats.
+/// Masked entity prediction, MEP (*XLM-K*, Eq. 1, 2 and 5): the masked mention must find the
+/// description of its entity among other descriptions; in nats.
 ///
-/// The loss is [`info_nce`](info_nce()) of `query = W₂ ReLU(W₁ x_s)`, the projected state of the mention's first token, against
-/// `key = W₄ ReLU(W₃ z̃)`, the projected `<s>` state of the description, in another language where there is one. Then the
-/// keys enter `queue`.
+/// The loss is [`info_nce`](info_nce()) of `query = W₂ ReLU(W₁ x_s)`, the projected state of the
+/// mention's first token, against `key = W₄ ReLU(W₃ z̃)`, the projected `<s>` state of the
+/// description, in another language where there is one. Then the keys enter `queue`.
 ///
-/// Reading: one queue per task. Under [`Push::BeforeLoss`] the keys that make room leave the candidates, so there are Q of them,
-/// the right one once; the queue itself is only written after the loss was computed, so an error leaves it as it was.
+/// Reading: one queue per task. Under [`Push::BeforeLoss`] the queue rows that the push drops are
+/// no candidates, so there are Q candidates, the right one once; the queue itself is only written
+/// after the loss was computed, so an error leaves it as it was.
 ///
 /// # Shapes
 /// - `query`, `key`: `[B, D]` float, receive gradient; `queue`: `[Q, D]`, receives none
@@ -78,15 +83,20 @@ impl ContrastConfig {
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, masked_entity_prediction};
+/// use objectives::{
+///     ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, masked_entity_prediction,
+/// };
 ///
 /// let options = (Kind::Float, Device::Cpu);
-/// let mut queue = NegativeQueue::new(8, options, &QueueConfig { size: 64, ..Default::default() })?;
+/// let queue = QueueConfig { size: 64, ..Default::default() };
+/// let mut queue = NegativeQueue::new(8, options, &queue)?;
 /// let mentions = Tensor::ones([4, 8], options).set_requires_grad(true);
 /// let descriptions = Tensor::ones([4, 8], options).set_requires_grad(true);
 /// let valid = Tensor::from_slice(&[true, true, false, true]); // one mention was cut off
 /// let rows = ContrastRows { valid: Some(&valid), ..Default::default() };
-/// let loss = masked_entity_prediction(&mentions, &descriptions, &mut queue, &rows, &ContrastConfig::released(0.05))?;
+/// let config = ContrastConfig::released(0.05);
+/// let loss =
+///     masked_entity_prediction(&mentions, &descriptions, &mut queue, &rows, &config)?;
 /// loss.backward();
 /// # Ok::<(), objectives::LossError>(())
 /// ```
@@ -101,11 +111,14 @@ pub fn masked_entity_prediction(
     contrast(query, key, queue, rows, config)
 }
 
-/// Object entailment (*XLM-K*, Eq. 3, 4 and 5): subject and relation look for the description of the object; in nats.
+/// Object entailment, OE (*XLM-K*, Eq. 3, 4 and 5): subject and relation must find the description
+/// of the object among other descriptions; in nats.
 ///
-/// The loss is [`info_nce`](info_nce()) of `query = W₆ ReLU(W₅ (s̃ + r̃))`, made from the sum of the subject description's `<s>`
-/// state and the relation's embedding, against `key = W₈ ReLU(W₇ z̃)` of the object's description. Then the keys enter
-/// `queue`. The released code has no such task; its preset carries over from [`masked_entity_prediction`](masked_entity_prediction()).
+/// The loss is [`info_nce`](info_nce()) of `query = W₆ ReLU(W₅ (s̃ + r̃))`, made from the sum of
+/// the subject description's `<s>` state and the relation's embedding, against
+/// `key = W₈ ReLU(W₇ z̃)` of the object's description. Then the keys enter `queue`. The released
+/// code has no such task; its preset carries over from
+/// [`masked_entity_prediction`](masked_entity_prediction()).
 ///
 /// # Shapes
 /// As [`masked_entity_prediction`](masked_entity_prediction()).
@@ -119,11 +132,13 @@ pub fn masked_entity_prediction(
 /// use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, object_entailment};
 ///
 /// let options = (Kind::Float, Device::Cpu);
-/// let mut queue = NegativeQueue::new(8, options, &QueueConfig { size: 64, ..Default::default() })?;
+/// let queue = QueueConfig { size: 64, ..Default::default() };
+/// let mut queue = NegativeQueue::new(8, options, &queue)?;
 /// let (subject, relation) = (Tensor::ones([4, 8], options), Tensor::ones([4, 8], options));
 /// let query = (subject + relation).set_requires_grad(true); // the projection left out here
 /// let object = Tensor::ones([4, 8], options);
-/// object_entailment(&query, &object, &mut queue, &ContrastRows::default(), &ContrastConfig::paper())?.backward();
+/// let (rows, config) = (ContrastRows::default(), ContrastConfig::paper());
+/// object_entailment(&query, &object, &mut queue, &rows, &config)?.backward();
 /// # Ok::<(), objectives::LossError>(())
 /// ```
 #[doc(alias = "oe")]
@@ -175,8 +190,8 @@ fn dropped_by_push(queue: &NegativeQueue, count: i64) -> i64 {
     (queue.len() + count - queue.capacity()).clamp(0, queue.len())
 }
 
-/// Object entailment without contrast (*XLM-K* §4.3, the ablation): the relation is read off subject and object,
-/// `-ln softmax(W [s̃; õ] + b)[r]`, mean over the batch, in nats.
+/// Object entailment without contrast (*XLM-K* §4.3, the ablation): the relation is predicted from
+/// subject and object, `-ln softmax(W [s̃; õ] + b)[r]`, mean over the batch, in nats.
 ///
 /// # Shapes
 /// - `subject`, `object`: `[B, D]` float, the descriptions' `<s>` states; receive gradient
@@ -197,7 +212,8 @@ fn dropped_by_push(queue: &NegativeQueue, count: i64) -> i64 {
 /// let (weight, bias) = (Tensor::zeros([1304, 8], options), Tensor::zeros([1304], options));
 /// let relations = Tensor::from_slice(&[0_i64, 17, 1303]);
 /// let config = LinearCrossEntropyConfig::default();
-/// let loss = relation_classification(&states, &states, &weight, Some(&bias), &relations, &config)?;
+/// let loss =
+///     relation_classification(&states, &states, &weight, Some(&bias), &relations, &config)?;
 /// assert!((loss.double_value(&[]) - 1304_f64.ln()).abs() < 1e-5);
 /// # Ok::<(), objectives::LossError>(())
 /// ```

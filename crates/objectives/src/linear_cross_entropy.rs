@@ -10,14 +10,15 @@ use crate::{Checks, IGNORE_INDEX, LossError, TokenScores};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinearCrossEntropyConfig {
-    /// What the rows' losses become.
+    /// How the rows' losses are reduced.
     pub reduction: TokenReduction,
     /// Rows with this target carry no loss and receive exactly no gradient.
     pub ignore_index: i64,
-    /// ε, in `[0, 1)`: the share of each target spread evenly over all V outputs, the target among them.
+    /// ε, in `[0, 1)`: the share of each target that is spread evenly over all V outputs, including
+    /// the target.
     pub label_smoothing: f64,
-    /// Rows whose logits exist at once, at least 1. `None`: as many as fit memory that is there anyway, see
-    /// [`torch_ext::LinearCrossEntropy::chunk_rows`].
+    /// Rows whose logits exist at once, at least 1. `None`: as many as fit into memory that is
+    /// needed anyway, see [`torch_ext::LinearCrossEntropy::chunk_rows`].
     pub chunk_rows: Option<i64>,
     /// Whether to report how many targets have the largest logit.
     pub accuracy: bool,
@@ -47,7 +48,8 @@ pub enum TokenReduction {
     Mean,
     /// Their sum.
     Sum,
-    /// Each row's own, 0 where it carries none. Costs a fourth product: what a row weighs is known on the way back only.
+    /// The loss of each row, 0 where it carries none. Costs a fourth product: how much a row weighs
+    /// is known in the backward pass only.
     None,
 }
 
@@ -57,42 +59,47 @@ pub enum TokenReduction {
 pub struct LinearCrossEntropyOutput {
     /// `[]`, or `[N]` under [`TokenReduction::None`]: f64 for f64 inputs, else f32; in nats.
     pub loss: Tensor,
-    /// `[]` f32: the share of the kept rows whose target has the largest logit (the first of those equally large). Only
-    /// where asked for.
+    /// `[]` f32: the share of the kept rows whose target has the largest logit (the first of those
+    /// equally large). Only with [`LinearCrossEntropyConfig::accuracy`].
     pub accuracy: Option<Tensor>,
     /// The number of rows that carry loss.
     pub kept: i64,
 }
 
 /// Cross-entropy over a large vocabulary without its logits: with `z = hidden · weightᵀ + bias` and
-/// `ℓᵢ = -ln softmax(zᵢ)[targets[i]]`, the mean (or sum) of `ℓᵢ` over the rows whose target is not `ignore_index`; in nats.
+/// `ℓᵢ = -ln softmax(zᵢ)[targets[i]]`, the mean (or sum) of `ℓᵢ` over the rows whose target is not
+/// `ignore_index`; in nats.
 ///
-/// The loss of every LM head here: masked language modelling, entity completion, phrase masking. At most `chunk_rows`
-/// rows of logits exist at a time; under mean and sum their gradients are made while they exist, so that a step costs the
-/// three matrix products that it cannot avoid. Values and gradients do not depend on the chunk size beyond rounding.
+/// The loss of every LM head here: masked language modelling, entity completion, phrase masking. At
+/// most `chunk_rows` rows of logits exist at a time; under mean and sum their gradients are made
+/// while they exist, so that a step costs the three matrix products that it cannot avoid. Values
+/// and gradients do not depend on the chunk size beyond rounding.
 ///
 /// With `label_smoothing` ε each term is `-(1 − ε) ln p(target) − (ε/V) Σᵥ ln p(v)`.
 ///
 /// # Shapes
 /// - `hidden`: `[N, H]` Float, BFloat16, Half or Double; receives gradient
-/// - `weight`: `[V, H]`, of the same dtype unless autocast is on; receives gradient where it asks for it
+/// - `weight`: `[V, H]`, of the same dtype unless autocast is on; receives gradient if it requires
+///   it
 /// - `bias`: `[V]` float; likewise
 /// - `targets`: `[N]` i64, in `0..V` or `ignore_index`
 ///
 /// # Precision
-/// Softmax, losses and the sums over chunks run in f32 (f64 for f64 inputs). Under autocast the products run in its dtype.
-/// bfloat16 products round the logits to 8 bits: expect losses within 2 % of float32's.
-/// float16 gradients are stored up to 8 times enlarged between the products: single weights beyond about 8,000 overflow them.
+/// Softmax, losses and the sums over chunks run in f32 (f64 for f64 inputs). Under autocast the
+/// products run in its dtype. bfloat16 products round the logits to 8 bits: expect losses within 2
+/// % of float32's. float16 gradients are stored up to 8 times enlarged between the products: single
+/// weights beyond about 8,000 overflow them.
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row carries loss (mean and sum); [`LossError::Range`] for other targets outside `0..V`;
-/// [`LossError::Domain`] for ε outside `[0, 1)` or `chunk_rows` below 1; [`LossError::Shape`], [`LossError::Dtype`],
-/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`LossError::NotFinite`] naming the tensor and place of a NaN or infinity.
+/// [`LossError::Empty`] if no row carries loss (mean and sum); [`LossError::Range`] for other
+/// targets outside `0..V`; [`LossError::Domain`] for ε outside `[0, 1)` or `chunk_rows` below 1;
+/// [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`]
+/// for tensors that do not fit; under [`Checks::Full`] [`LossError::NotFinite`] naming the tensor
+/// and the index of a NaN or infinity.
 ///
 /// # Source
-/// *Bridging the Language Gap*, Eq. 1 and 2, *XLM-K*'s L_MLM and mixMRC's Eq. 2 all need it. The idea of making gradients
-/// on the way forward is Liger-Kernel's.
+/// *Bridging the Language Gap*, Eq. 1 and 2, *XLM-K*'s L_MLM and mixMRC's Eq. 2 all need it. The
+/// idea of making gradients in the forward pass is Liger-Kernel's.
 ///
 /// # Example
 /// ```
@@ -131,14 +138,14 @@ pub fn linear_cross_entropy(
     let index = targets.f_ne(config.ignore_index)?.f_nonzero()?.f_squeeze_dim(1)?;
     let kept = index.size1()?;
     let all = kept == count;
-    let (rows, own_targets) = if all {
+    let (rows, kept_targets) = if all {
         (hidden.shallow_clone(), targets.shallow_clone())
     } else {
         (hidden.f_index_select(0, &index)?, targets.f_index_select(0, &index)?)
     };
     if kept > 0 {
         let hint = format!(" (V of the weight) or {}", config.ignore_index);
-        expect_ids("targets", &own_targets, vocabulary, &hint)?;
+        expect_ids("targets", &kept_targets, vocabulary, &hint)?;
     } else if config.reduction != TokenReduction::None {
         let reason = "no row carries loss";
         return Err(LossError::Empty { tensor: "targets", reason });
@@ -155,7 +162,7 @@ pub fn linear_cross_entropy(
         correct: config.accuracy,
         checks: config.checks,
     };
-    let losses = kernel.run(&rows, weight, bias, &own_targets)?;
+    let losses = kernel.run(&rows, weight, bias, &kept_targets)?;
     let loss = if all || config.reduction != TokenReduction::None {
         losses.loss
     } else {
@@ -180,7 +187,7 @@ pub(crate) fn expect_smoothing(label_smoothing: f64) -> Result<(), LossError> {
     })
 }
 
-/// What the rows' losses become.
+/// How the rows' losses are reduced.
 #[derive(Clone, Copy)]
 pub(crate) enum Reduce<'a> {
     Mean,
@@ -234,7 +241,7 @@ impl Kernel<'_> {
 
 /// Refuses NaN and infinities.
 pub(crate) fn expect_finite(name: &'static str, tensor: &Tensor) -> Result<(), LossError> {
-    // One pass without a mask: anything that is no number makes the sum none.
+    // One pass without a mask: a NaN or an infinity makes the sum one, too.
     if tensor.f_sum(Kind::Double)?.f_double_value(&[])?.is_finite() {
         return Ok(());
     }

@@ -12,8 +12,8 @@ use crate::{Checks, LossError, TokenScores};
 pub struct MaskedLmConfig {
     /// How the positions' losses become one number.
     pub reduction: MaskedLmReduction,
-    /// ε, in `[0, 1)`: the share of each target spread evenly over all V tokens, the target among them. The papers have
-    /// none, so 0.
+    /// ε, in `[0, 1)`: the share of each target that is spread evenly over all V tokens, including
+    /// the target. The papers have none, so 0.
     pub label_smoothing: f64,
     /// How much is checked before computing.
     pub checks: Checks,
@@ -30,17 +30,19 @@ pub enum MaskedLmReduction {
     Sum,
 }
 
-/// Masked language modelling (*Bridging the Language Gap*, Eq. 1): `-(1/N) Σᵢ ln softmax(logits[i])[targets[i]]` over the
-/// N masked positions, in nats.
+/// Masked language modelling (*Bridging the Language Gap*, Eq. 1):
+/// `-(1/N) Σᵢ ln softmax(logits[i])[targets[i]]` over the N masked positions, in nats.
 ///
 /// With `label_smoothing` ε each term is `-(1 − ε) ln p(target) − (ε/V) Σᵥ ln p(v)`.
 ///
-/// Reading: Eq. 1 is printed without the minus sign, and writes `x ∘ m` for the part of x that is *not* masked. It is a
-/// sum; the mean is taken over masked positions, so padding and visible tokens never dilute it.
+/// Reading: Eq. 1 is printed without the minus sign, and writes `x ∘ m` for the part of x that is
+/// *not* masked. It is a sum; the mean is taken over masked positions, so padding and visible
+/// tokens never dilute it.
 ///
 /// # Shapes
-/// - `scores`: the logits `[N, V]` of the LM head on [`MaskedPositions::gather`]ed hidden states, or, for large V,
-///   [`TokenScores::linear`] of the head's last layer, whose logits are never held in full; receives gradient
+/// - `scores`: the logits `[N, V]` of the LM head on [`MaskedPositions::gather`]ed hidden states,
+///   or, for large V, [`TokenScores::linear`] of the head's last layer, whose logits are never held
+///   in full; receives gradient
 /// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
@@ -48,9 +50,10 @@ pub enum MaskedLmReduction {
 /// [`MaskedPositions::targets`]: crate::MaskedPositions::targets
 ///
 /// # Errors
-/// [`LossError::Empty`] if N = 0; [`LossError::Range`] if a target is outside `0..V`; [`LossError::Domain`] for ε outside
-/// `[0, 1)`; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors
-/// that do not fit; under [`Checks::Full`] [`LossError::NotFinite`].
+/// [`LossError::Empty`] if N = 0; [`LossError::Range`] if a target is outside `0..V`;
+/// [`LossError::Domain`] for ε outside `[0, 1)`; [`LossError::Shape`], [`LossError::Dtype`],
+/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
+/// [`Checks::Full`] [`LossError::NotFinite`].
 ///
 /// # Example
 /// ```

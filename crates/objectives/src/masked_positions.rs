@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use crate::checks::{expect_device, expect_kind, expect_matrix, extent, shape_of};
 use crate::{IGNORE_INDEX, LossError};
 
-/// The positions of a batch that carry loss, in row-major order, and what belongs there.
+/// The positions of a batch that carry loss, in row-major order, and the right tokens there.
 ///
 /// Made by [`masked_positions`]. With 15 % of the tokens masked, a head that runs on
 /// [`gather`](Self::gather)ed rows does 15 % of the work and holds 15 % of the logits; no other
@@ -22,15 +22,17 @@ pub struct MaskedPositions {
 
 /// Finds the positions whose label is not [`IGNORE_INDEX`].
 ///
-/// Labels that are all ignored give `N = 0`; the losses refuse that, see [`LossError::Empty`].
-/// Find the positions on the CPU, before the batch moves to a GPU: their number must be known on the host.
+/// Labels that are all ignored give `N = 0`; the losses refuse that, see [`LossError::Empty`]. Find
+/// the positions on the CPU, before the batch moves to a GPU: their number must be known on the
+/// host.
 ///
 /// # Shapes
-/// - `labels`: `[B, L]` i64, the right token where a token was masked and -100 elsewhere, padding included
+/// - `labels`: `[B, L]` i64, the right token where a token was masked and -100 elsewhere, padding
+///   included
 ///
 /// # Errors
-/// [`LossError::Shape`] or [`LossError::Dtype`] if `labels` is not `[B, L]` i64; [`LossError::Range`] if a label is
-/// negative and not -100.
+/// [`LossError::Shape`] or [`LossError::Dtype`] if `labels` is not `[B, L]` i64;
+/// [`LossError::Range`] if a label is negative and not -100.
 ///
 /// # Example
 /// ```
@@ -71,15 +73,17 @@ impl MaskedPositions {
 
     /// The rows of `hidden` at these positions; the head then runs on `[N, H]` alone.
     ///
-    /// Differentiable: each gathered row passes its gradient back, every other row receives exactly 0.
+    /// Differentiable: each gathered row passes its gradient back, all others receive exactly 0.
     ///
     /// # Shapes
-    /// - `hidden`: `[B, L, …]` of any dtype, on the device of the positions: hidden states `[B, L, H]`, or ids that go
-    ///   with the labels `[B, L]` (say, the entity each masked token belongs to)
+    /// - `hidden`: `[B, L, …]` of any dtype, on the device of the positions: hidden states
+    ///   `[B, L, H]`, or ids that go with the labels `[B, L]` (say, the entity each masked token
+    ///   belongs to)
     /// - returns `[N, …]`, in the order of [`indices`](Self::indices)
     ///
     /// # Errors
-    /// [`LossError::Shape`] if B or L differ from the labels'; [`LossError::Device`] if `hidden` lies elsewhere.
+    /// [`LossError::Shape`] if B or L differ from the labels'; [`LossError::Device`] if `hidden`
+    /// lies elsewhere.
     ///
     /// # Example
     /// ```

@@ -38,8 +38,8 @@ pub enum QueueStart {
 
 /// The last Q keys of earlier steps, without gradient: a ring of `[Q, D]` on the model's device.
 ///
-/// A push overwrites the oldest rows in place; nothing else moves. Each row may carry the number of the entity that it
-/// describes, so that a loss can leave out candidates which are right answers.
+/// A push overwrites the oldest rows in place; nothing else moves. Each row may carry the number of
+/// the entity that it describes, so that a loss can leave out candidates which are right answers.
 #[derive(Debug)]
 pub struct NegativeQueue {
     /// `[Q, D]`
@@ -60,10 +60,12 @@ impl NegativeQueue {
     /// # Shapes
     /// - holds `[config.size, width]` of `kind`, a float
     ///
-    /// The random start is drawn on the CPU from its own seed: the same on every device, and no other draw moves.
+    /// The random start is drawn on the CPU from `config.seed`: it is the same on every device, and
+    /// libtorch's generator is left as it was.
     ///
     /// # Errors
-    /// [`LossError::Domain`] if the size or `width` is below 1; [`LossError::Torch`] if libtorch cannot allocate.
+    /// [`LossError::Domain`] if the size or `width` is below 1; [`LossError::Torch`] if libtorch
+    /// cannot allocate.
     ///
     /// # Example
     /// ```
@@ -73,7 +75,8 @@ impl NegativeQueue {
     /// let config = QueueConfig { size: 3, start: QueueStart::Empty, ..Default::default() };
     /// let mut queue = NegativeQueue::new(2, (Kind::Float, Device::Cpu), &config)?;
     /// queue.push(&Tensor::from_slice(&[1f32, 1., 2., 2., 3., 3., 4., 4.]).view([4, 2]), None)?;
-    /// assert_eq!(Vec::<f32>::try_from(queue.keys()?.view([-1]))?, [2., 2., 3., 3., 4., 4.]); // oldest first
+    /// let oldest_first = Vec::<f32>::try_from(queue.keys()?.view([-1]))?;
+    /// assert_eq!(oldest_first, [2., 2., 3., 3., 4., 4.]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(
@@ -126,7 +129,8 @@ impl NegativeQueue {
         Ok(self.keys.size2()?.1)
     }
 
-    /// Appends `keys`, without their gradient, and drops as many of the oldest rows as no longer fit.
+    /// Appends `keys`, without their gradient, and drops as many of the oldest rows as no longer
+    /// fit.
     ///
     /// Of more than Q rows the last Q stay. Pushing no row changes nothing.
     ///
@@ -135,8 +139,8 @@ impl NegativeQueue {
     /// - `ids`: `[n]` i64, the entity of each key, negative where unknown
     ///
     /// # Errors
-    /// [`LossError::Shape`], [`LossError::Dtype`] or [`LossError::Device`] for tensors that do not fit; the queue is then
-    /// unchanged.
+    /// [`LossError::Shape`], [`LossError::Dtype`] or [`LossError::Device`] for tensors that do not
+    /// fit; the queue is then unchanged.
     pub fn push(&mut self, keys: &Tensor, ids: Option<&Tensor>) -> Result<(), LossError> {
         let (count, _) = expect_matrix("keys", keys, "[n, D]")?;
         let capacity = self.capacity;
@@ -180,7 +184,8 @@ impl NegativeQueue {
         &self.keys
     }
 
-    /// The rows in use as at most two slices of the ring, oldest first, the `skip_oldest` oldest ones excepted: views, no copies.
+    /// The rows in use as at most two slices of the ring, oldest first, without the `skip_oldest`
+    /// oldest ones: views, no copies.
     pub(crate) fn slices(&self, skip_oldest: i64) -> Result<Vec<(Tensor, Tensor)>, LossError> {
         let (capacity, kept) = (self.capacity, (self.filled - skip_oldest.max(0)).max(0));
         let first = (self.next - kept).rem_euclid(capacity);
@@ -205,7 +210,8 @@ impl NegativeQueue {
         Ok(Tensor::f_cat(&parts, 0)?)
     }
 
-    /// A copy of the entity numbers of the rows in use, oldest first, `[len]` i64; -1 where unknown.
+    /// A copy of the entity numbers of the rows in use, oldest first, `[len]` i64; -1 where
+    /// unknown.
     ///
     /// # Errors
     /// [`LossError::Torch`] if libtorch cannot allocate.
@@ -215,7 +221,8 @@ impl NegativeQueue {
         Ok(Tensor::f_cat(&parts, 0)?)
     }
 
-    /// Its whole state by name, to be kept in a checkpoint: `keys`, `ids`, and `cursor` (next row, rows in use).
+    /// Its whole state by name, to be kept in a checkpoint: `keys`, `ids`, and `cursor` (next row,
+    /// rows in use).
     ///
     /// The tensors share the queue's memory.
     ///
@@ -229,11 +236,12 @@ impl NegativeQueue {
         ])
     }
 
-    /// Takes over a state of [`tensors`](Self::tensors), of a queue of the same size, width and dtype.
+    /// Takes over a state of [`tensors`](Self::tensors), of a queue of the same size, width and
+    /// dtype.
     ///
     /// # Errors
-    /// [`LossError::Missing`] for an absent tensor; [`LossError::Shape`], [`LossError::Dtype`] or [`LossError::Range`] for one
-    /// that does not fit. The queue is then unchanged.
+    /// [`LossError::Missing`] for an absent tensor; [`LossError::Shape`], [`LossError::Dtype`] or
+    /// [`LossError::Range`] for one that does not fit. The queue is then unchanged.
     pub fn restore<'a>(
         &mut self,
         find: impl Fn(&'static str) -> Option<&'a Tensor>,
@@ -250,7 +258,7 @@ impl NegativeQueue {
         let (next, filled) = (cursor.f_int64_value(&[0])?, cursor.f_int64_value(&[1])?);
         let capacity = self.capacity;
         if !(0..capacity).contains(&next) || !(0..=capacity).contains(&filled) {
-            let rule = format!("a place and a count within {capacity} rows");
+            let rule = format!("an index and a count within {capacity} rows");
             let (min, max) = (next.min(filled), next.max(filled));
             return Err(LossError::Range { tensor: "cursor", rule, min, max });
         }

@@ -35,43 +35,48 @@ pub enum SpanReduction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutOfWindow {
-    /// It carries no loss: an answer that lies beyond this window. `transformers` does the same with positions ≥ L, but
-    /// moves negative ones to 0, the `<s>` token; label them 0 yourself where you want that.
+    /// It carries no loss: an answer that lies beyond this window. `transformers` does the same
+    /// with positions ≥ L, but moves negative ones to 0, the `<s>` token; label them 0 yourself
+    /// where you want that.
     #[default]
     Ignore,
     /// An error: every row must hold its answer.
     Reject,
 }
 
-/// The span loss of extractive QA: with `S = softmax(start_logits)` and `E = softmax(end_logits)` over the window,
-/// `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under [`SpanReduction::HalfSum`]; in nats.
+/// The span loss of extractive QA: with `S = softmax(start_logits)` and `E = softmax(end_logits)`
+/// over the window, `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under
+/// [`SpanReduction::HalfSum`]; in nats.
 ///
-/// *Bridging the Language Gap* (§III-C) uses this head without numbering an equation; *From Good to Best*, Eq. 2 and 3
-/// print it.
+/// *Bridging the Language Gap* (§III-C) uses this head without numbering an equation; *From Good to
+/// Best*, Eq. 2 and 3 print it.
 ///
-/// Reading: start and end are independent, spans with `e < s` keep their probability. Each mean is over the rows whose
-/// gold position is kept, start and end counted apart, so a row may count for one and not for the other.
+/// Reading: start and end are independent, spans with `e < s` keep their probability. Each mean is
+/// over the rows whose gold position is kept, start and end counted apart, so a row may count for
+/// one and not for the other.
 ///
 /// # Shapes
-/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive gradient. Rows that
-///   carry no loss receive exactly 0, whatever they hold
+/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive
+///   gradient. Rows that carry no loss receive exactly 0, whatever they hold
 /// - `start_positions`, `end_positions`: `[B]` i64, gold token positions, the last one inclusive
-/// - `context_mask`: `[B, L]` bool; positions that are false leave the softmax and receive no gradient (padding, the
-///   question). Keep `<s>` true where it stands for "no answer here"
+/// - `context_mask`: `[B, L]` bool; positions that are false leave the softmax and receive no
+///   gradient (padding, the question). Keep `<s>` true where it stands for "no answer here"
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row keeps its start, or none its end; [`LossError::Excluded`] naming the row if the mask is
-/// false at a kept gold position; [`LossError::Range`] under [`OutOfWindow::Reject`]; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`LossError::NotFinite`].
+/// [`LossError::Empty`] if no row keeps its start, or none its end; [`LossError::Excluded`] naming
+/// the row if the mask is false at a kept gold position; [`LossError::Range`] under
+/// [`OutOfWindow::Reject`]; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
+/// [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`LossError::NotFinite`].
 ///
 /// # Example
 /// ```
 /// use objectives::{SpanConfig, span, tch::{Device, Kind, Tensor}};
 ///
 /// let logits = Tensor::zeros([2, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-/// let (starts, ends) = (Tensor::from_slice(&[2_i64, 99]), Tensor::from_slice(&[3_i64, 99])); // 99: not in this window
+/// let starts = Tensor::from_slice(&[2_i64, 99]); // 99: not in this window
+/// let ends = Tensor::from_slice(&[3_i64, 99]);
 /// let loss = span(&logits, &logits, &starts, &ends, None, &SpanConfig::default())?;
 /// assert!((loss.double_value(&[]) - 8_f64.ln()).abs() < 1e-6); // nothing known: ln L
 /// # Ok::<(), objectives::LossError>(())
@@ -114,7 +119,7 @@ pub fn span(
 
 /// One of start and end.
 struct Side<'a> {
-    /// Of its logits and of its positions.
+    /// The arguments of its logits and of its positions, for errors.
     names: [&'static str; 2],
     context_mask: Option<&'a Tensor>,
     config: &'a SpanConfig,

@@ -1,4 +1,4 @@
-//! What the functions over answer spans check at the door.
+//! The checks that the functions over answer spans share.
 use tch::{Device, Kind, Tensor};
 
 use crate::checks::{
@@ -60,7 +60,8 @@ pub(crate) fn reduction_kind(tensor: &Tensor) -> Result<Kind, LossError> {
     })
 }
 
-/// Under [`Checks::Full`], refuses NaN and +∞ in logits `[B, L]`; masked positions already hold −∞ here.
+/// Under [`Checks::Full`], refuses NaN and +∞ in logits `[B, L]`; masked positions already hold −∞
+/// here.
 pub(crate) fn expect_logit_values(
     name: &'static str,
     logits: &Tensor,
@@ -92,7 +93,7 @@ pub(crate) fn expect_order(
     Ok(())
 }
 
-/// The gold spans of a batch, after the door.
+/// The gold spans of a batch, checked.
 pub(crate) struct Gold {
     /// `[B]` i64, 0 where the row has none.
     pub starts: Tensor,
@@ -103,7 +104,8 @@ pub(crate) struct Gold {
 }
 
 impl Gold {
-    /// Checks `gold_starts` and `gold_ends`; a row with either end outside `0..length` has no gold span.
+    /// Checks `gold_starts` and `gold_ends`; a row with either end outside `0..length` has no gold
+    /// span.
     pub fn new(
         gold_starts: &Tensor,
         gold_ends: &Tensor,

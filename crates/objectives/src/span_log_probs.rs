@@ -1,4 +1,4 @@
-//! The log-probability of given answer spans.
+//! The log-probability of answer spans.
 use tch::Tensor;
 
 use crate::checks::expect_ids;
@@ -7,37 +7,41 @@ use crate::span_checks::{
 };
 use crate::{Checks, LossError};
 
-/// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax of the start and the end logits
-/// over the window (*From Good to Best*, Eq. 2); in nats.
+/// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax
+/// of the start and the end logits over the window (*From Good to Best*, Eq. 2); in nats.
 ///
-/// Reading: start and end are independent, as in [`span`](crate::span()): spans that end before they start keep their share of
-/// the probability. For the gold span, `-log_probs` is its loss under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
+/// Reading: start and end are independent, as in [`span`](crate::span()): spans that end before
+/// they start keep their share of the probability. For the gold span, `-log_probs` is its loss
+/// under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
 ///
 /// # Shapes
-/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive gradient
-/// - `starts`, `ends`: `[B, K]` i64, in `0..L`, the last token inclusive; [`TopKSpans`](crate::TopKSpans) or
-///   [`AnswerCandidates`](crate::AnswerCandidates)
-/// - `context_mask`: `[B, L]` bool; positions that are false leave the softmax and receive no gradient, whatever they
-///   hold
-/// - returns `[B, K]`: f64 for f64 logits, f32 for all others (softmax and sum run in it). Spans that touch a masked
-///   position have −∞, in a row that is masked throughout NaN: leave such slots out, as [`hard_learning`] does by
-///   `valid`
+/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive
+///   gradient
+/// - `starts`, `ends`: `[B, K]` i64, in `0..L`, the last token inclusive;
+///   [`TopKSpans`](crate::TopKSpans) or [`AnswerCandidates`](crate::AnswerCandidates)
+/// - `context_mask`: `[B, L]` bool; positions that are false leave the softmax and receive no
+///   gradient, whatever they hold
+/// - returns `[B, K]`: f64 for f64 logits, f32 for all others (softmax and sum run in it). Spans
+///   that touch a masked position have −∞, in a row that is masked throughout NaN: leave such slots
+///   out, as [`hard_learning`] does by `valid`
 ///
 /// [`hard_learning`]: crate::hard_learning()
 ///
 /// # Errors
-/// [`LossError::Range`] if a position is outside `0..L`; [`LossError::Shape`], [`LossError::Dtype`],
-/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`LossError::NotFinite`] for NaN or +∞ inside the mask.
+/// [`LossError::Range`] if a position is outside `0..L`; [`LossError::Shape`],
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// fit; under [`Checks::Full`] [`LossError::NotFinite`] for NaN or +∞ inside the mask.
 ///
 /// # Example
 /// ```
 /// use objectives::{Checks, span_log_probs, tch::{Device, Kind, Tensor}};
 ///
 /// let logits = Tensor::zeros([1, 8], (Kind::Float, Device::Cpu));
-/// let (starts, ends) = (Tensor::from_slice(&[2_i64, 5]).view([1, 2]), Tensor::from_slice(&[3_i64, 5]).view([1, 2]));
+/// let starts = Tensor::from_slice(&[2_i64, 5]).view([1, 2]);
+/// let ends = Tensor::from_slice(&[3_i64, 5]).view([1, 2]);
 /// let log_probs = span_log_probs(&logits, &logits, &starts, &ends, None, Checks::Shapes)?;
-/// assert!((log_probs.double_value(&[0, 1]) + 2.0 * 8_f64.ln()).abs() < 1e-6); // nothing known: 1/8 for each end
+/// // Nothing known: 1/8 for each end.
+/// assert!((log_probs.double_value(&[0, 1]) + 2.0 * 8_f64.ln()).abs() < 1e-6);
 /// # Ok::<(), objectives::LossError>(())
 /// ```
 pub fn span_log_probs(

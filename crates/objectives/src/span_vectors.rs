@@ -5,23 +5,25 @@ use crate::checks::{expect_float, shape_of};
 use crate::span_checks::reduction_kind;
 use crate::{CandidateSpans, LossError};
 
-/// The mean of the hidden states of each span's tokens, `u = (1 / (e - s + 1)) Σ_{t=s..e} X_t` (*From Good to Best*, Eq. 6).
+/// The mean of the hidden states of each span's tokens, `u = (1 / (e - s + 1)) Σ_{t=s..e} X_t`
+/// (*From Good to Best*, Eq. 6).
 ///
-/// Reading: the tokens' states come from the encoder's pass over question and context together, not from a second pass
-/// over the answer alone.
+/// Reading: the tokens' states come from the encoder's pass over question and context together, not
+/// from a second pass over the answer alone.
 ///
-/// Reads and adds up the tokens of the spans alone: nothing that `hidden` holds elsewhere matters, and it receives a
-/// gradient of exactly 0 there.
+/// Reads and adds up the tokens of the spans alone: nothing that `hidden` holds elsewhere matters,
+/// and it receives a gradient of exactly 0 there.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double; receives gradient
 /// - `spans`: tensors `[B, S]`
-/// - returns `[B, S, H]`: f64 for f64 hidden states, f32 for all others (the sum runs in it); 0 in empty slots
+/// - returns `[B, S, H]`: f64 for f64 hidden states, f32 for all others (the sum runs in it); 0 in
+///   empty slots
 ///
 /// # Errors
-/// [`LossError::Range`] if a span leaves the window; [`LossError::Reversed`] if one ends before it starts;
-/// [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
-/// fit.
+/// [`LossError::Range`] if a span leaves the window; [`LossError::Reversed`] if one ends before it
+/// starts; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
+/// [`LossError::Undefined`] for tensors that do not fit.
 ///
 /// # Example
 /// ```
@@ -30,7 +32,8 @@ use crate::{CandidateSpans, LossError};
 /// let hidden = Tensor::from_slice(&[1_f32, 3.0, 8.0]).view([1, 3, 1]); // L = 3, H = 1
 /// let row = |values: &[i64]| Tensor::from_slice(values).view([1, -1]);
 /// let (starts, ends, valid) = (row(&[0, 1]), row(&[1, 2]), row(&[1, 1]).to_kind(Kind::Bool));
-/// let vectors = span_vectors(&hidden, &CandidateSpans { starts: &starts, ends: &ends, valid: &valid })?;
+/// let spans = CandidateSpans { starts: &starts, ends: &ends, valid: &valid };
+/// let vectors = span_vectors(&hidden, &spans)?;
 /// assert_eq!(Vec::<f32>::try_from(vectors.view([-1]))?, [2.0, 5.5]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

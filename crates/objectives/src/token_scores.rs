@@ -6,15 +6,18 @@ use crate::checks::{
     expect_device, expect_float, expect_ids, expect_kind, expect_matrix, expect_shape,
 };
 
-/// The scores of all V tokens at N masked positions: as logits, or as the layer that would make them.
+/// The scores of all V tokens at N masked positions: as logits, or as the layer that would make
+/// them.
 ///
-/// A `&Tensor` becomes [`Logits`](Self::Logits). For vocabularies of real models prefer [`linear`](Self::linear): the logits
-/// then never exist beyond one chunk of rows, and the step costs no more than its three matrix products.
+/// A `&Tensor` becomes [`Logits`](Self::Logits). For vocabularies of real models prefer
+/// [`linear`](Self::linear): the logits then never exist beyond one chunk of rows, and the step
+/// costs no more than its three matrix products.
 #[derive(Clone, Copy, Debug)]
 pub enum TokenScores<'a> {
     /// `[N, V]` Float, BFloat16, Half or Double; receives gradient.
     Logits(&'a Tensor),
-    /// The logits are `hidden · weightᵀ + bias`; see [`linear_cross_entropy`](crate::linear_cross_entropy()).
+    /// The logits are `hidden · weightᵀ + bias`; see
+    /// [`linear_cross_entropy`](crate::linear_cross_entropy()).
     Linear {
         /// `[N, H]` Float, BFloat16, Half or Double; receives gradient.
         hidden: &'a Tensor,
@@ -86,8 +89,8 @@ impl<'a> TokenScores<'a> {
         if count == 0 {
             return Err(LossError::Empty { tensor: "targets", reason: "no position carries loss" });
         }
-        let of = if self.name() == "logits" { "V of the logits" } else { "V of the weight" };
-        let hint = format!(" ({of}); masked_positions drops positions labelled -100");
+        let axis = if self.name() == "logits" { "V of the logits" } else { "V of the weight" };
+        let hint = format!(" ({axis}); masked_positions drops positions labelled -100");
         expect_ids("targets", targets, vocabulary, &hint)
     }
 }

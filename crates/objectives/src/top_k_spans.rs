@@ -9,10 +9,11 @@ use crate::{Checks, LossError};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TopKConfig {
-    /// k, spans per row: 20 for the candidates Z of *From Good to Best* (|Z|), 50 for its list A of answers to
-    /// contrast with.
+    /// k, spans per row: 20 for the candidates Z of *From Good to Best* (|Z|), 50 for its list A of
+    /// answers to contrast with.
     pub k: usize,
-    /// The longest span in tokens, both ends included. `None`, or in TOML any number of L or more: no limit.
+    /// The longest span in tokens, both ends included. `None`, or in TOML any number of L or more:
+    /// no limit.
     pub max_answer_len: Option<usize>,
     /// How much is checked before computing.
     pub checks: Checks,
@@ -36,32 +37,37 @@ pub struct TopKSpans {
     pub ends: Tensor,
     /// `[B, k]`: start logit + end logit; f64 for f64 logits, f32 for all others.
     pub scores: Tensor,
-    /// `[B, k]` bool: whether a span stands here. True slots come first.
+    /// `[B, k]` bool: whether the slot holds a span. True slots come first.
     pub valid: Tensor,
 }
 
-/// The k spans of each row with the highest `start_logits[s] + end_logits[e]` among all with `s ≤ e < s + max_answer_len`
-/// and both ends in the context: exactly those, found without a loop over rows or starts. No gradient.
+/// The k spans of each row with the highest `start_logits[s] + end_logits[e]` among all with
+/// `s ≤ e < s + max_answer_len` and both ends in the context: exactly those, found without a loop
+/// over rows or starts. No gradient.
 ///
-/// The list behind the candidate set Z and the answer list A of *From Good to Best*, and the n-best list of
-/// extractive decoding in general, here without its usual cut to the n best starts and ends.
+/// The list behind the candidate set Z and the answer list A of *From Good to Best*, and the n-best
+/// list of extractive decoding in general, here without its usual cut to the n best starts and
+/// ends.
 ///
-/// Reading: equal scores go by the lower start, then the lower end, so that the result does not depend on the device. A
-/// span whose score is −∞ has probability 0 and is no candidate. Scores of bfloat16 and float16 logits are summed in f32.
+/// Reading: equal scores go by the lower start, then the lower end, so that the result does not
+/// depend on the device. A span whose score is −∞ has probability 0 and is no candidate. Scores of
+/// bfloat16 and float16 logits are summed in f32.
 ///
-/// Costs one pass over the band of `B · L · max_answer_len` scores and a partial selection, not a sort of all `L · L`.
+/// Costs one pass over the band of `B · L · max_answer_len` scores and a partial selection, not a
+/// sort of all `L · L`.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike
-/// - `context_mask`: `[B, L]` bool; no span starts or ends where it is false, whatever the logits hold there. Without
-///   one every position counts, padding included
+/// - `context_mask`: `[B, L]` bool; no span starts or ends where it is false, whatever the logits
+///   hold there. Without one every position counts, padding included
 /// - returns `[B, k]` tensors on the device of the logits
 ///
 /// # Errors
-/// [`LossError::Domain`] if `k` or `max_answer_len` is 0; [`LossError::Shape`], [`LossError::Dtype`],
-/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`LossError::NotFinite`] for NaN or +∞ inside the mask. Without that check a span whose score is NaN counts as the
-/// best of all and comes out first with its NaN, as in libtorch's own sort.
+/// [`LossError::Domain`] if `k` or `max_answer_len` is 0; [`LossError::Shape`],
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// fit; under [`Checks::Full`] [`LossError::NotFinite`] for NaN or +∞ inside the mask. Without that
+/// check a span whose score is NaN counts as the best of all and comes out first with its NaN, as
+/// in libtorch's own sort.
 ///
 /// # Example
 /// ```
@@ -70,7 +76,8 @@ pub struct TopKSpans {
 /// let start = Tensor::from_slice(&[1_f32, 4.0, 0.0]).view([1, 3]);
 /// let end = Tensor::from_slice(&[3_f32, 0.0, 2.0]).view([1, 3]);
 /// let spans = top_k_spans(&start, &end, None, &TopKConfig { k: 3, ..Default::default() })?;
-/// // 4 + 2; then 1 + 3 and 4 + 0, equal, so the lower start first. 4 + 3 would end before it starts.
+/// // 4 + 2; then 1 + 3 and 4 + 0, equal, so the lower start first. 4 + 3 would end before its
+/// // start.
 /// assert_eq!(Vec::<i64>::try_from(spans.starts.view([-1]))?, [1, 0, 1]);
 /// assert_eq!(Vec::<i64>::try_from(spans.ends.view([-1]))?, [2, 0, 1]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -103,7 +110,8 @@ pub fn top_k_spans(
         Ok(logits)
     };
     let (start, end) = (inside("start_logits", start_logits)?, inside("end_logits", end_logits)?);
-    // Entry (s, j) is the span from s to s + j; column s · width + j rises with the start, then with the end.
+    // Entry (s, j) is the span from s to s + j; column s · width + j rises with the start, then
+    // with the end.
     let reach = |row: &Tensor, beyond: f64| -> Result<Tensor, LossError> {
         Ok(row.f_pad([0, width - 1], "constant", beyond)?.f_unfold(1, width, 1)?)
     };
@@ -120,16 +128,17 @@ pub fn top_k_spans(
     padded(&TopKSpans { starts, ends, scores: best, valid }, k)
 }
 
-/// The columns of the `k` largest entries of each row, the largest first and equal ones by rising column; NaN is largest.
+/// The columns of the `k` largest entries of each row, the largest first and equal ones by rising
+/// column; NaN is largest.
 fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, LossError> {
     let (batch, _) = scores.size2()?;
     let keys = scores.f_nan_to_num(f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
-    // libtorch's topk is right about the values, but takes any of several equal ones at the cut.
+    // libtorch's topk finds the right values, but at the cut it keeps any of several equal ones.
     let least = keys.f_topk(k, 1, true, false)?.0.f_amin(1, true)?; // [B, 1]
     let above = keys.f_gt_tensor(&least)?;
     let equal = keys.f_eq_tensor(&least)?;
-    let room = above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
-    let early = equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&room)?;
+    let ties = above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
+    let early = equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&ties)?;
     let kept = above.f_logical_or(&equal.f_logical_and(&early)?)?; // k per row
     let columns = kept.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?;
     let order = keys.f_gather(1, &columns, false)?.f_argsort_stable(true, 1, true)?;

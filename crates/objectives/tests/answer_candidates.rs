@@ -234,7 +234,8 @@ fn naive(list: &[Pair], slots: usize, gold: Pair, slot: GoldSlot) -> Vec<Option<
     row
 }
 
-/// K, and for each row a list of different spans and a gold one that may be in it or outside the window.
+/// K, and for each row a list of different spans and a gold one that may be in it or outside the
+/// window.
 fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Pair>, Pair)>)> {
     let span =
         |reach: i64| (0..reach, 0..reach).prop_map(|(a, b)| if a <= b { (a, b) } else { (b, a) });
@@ -253,7 +254,9 @@ fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Pair>, Pair)>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 256, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn agrees_with_the_loops((k, rows) in batches()) {

@@ -37,7 +37,8 @@ struct Batch {
 }
 
 impl Batch {
-    /// Row 1 has no gold span, row 3 no candidate but it; gold spans at the first and at the last position.
+    /// Row 1 has no gold span, row 3 no candidate but it; gold spans at the first and at the last
+    /// position.
     fn sample() -> Self {
         let lists = vec![
             vec![Some((3, 4)), Some((6, 6)), None, Some((2, 5))],
@@ -131,8 +132,8 @@ impl Batch {
                 InBatchOnly => {}
             }
             if !others.is_empty() {
-                let own = term(&right[i]);
-                losses.push(((own + others.iter().sum::<f64>()) / own).ln());
+                let right_term = term(&right[i]);
+                losses.push(((right_term + others.iter().sum::<f64>()) / right_term).ln());
             }
         }
         (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
@@ -191,7 +192,8 @@ fn nothing_known_is_the_logarithm_of_the_number_of_terms() {
 
 #[test]
 fn values_worked_by_hand() {
-    // One row: the question points to the right, the gold span at 60 degrees, the wrong answer upwards; τ = 1/2.
+    // One row: the question points to the right, the gold span at 60 degrees, the wrong answer
+    // upwards; τ = 1/2.
     let (half, root) = (0.5, 0.75_f64.sqrt());
     let batch = Batch {
         hidden: Array3::from_shape_vec((1, 3, 2), vec![2.0, 0.0, half, root, 0.0, 1.0]).unwrap(),
@@ -263,8 +265,10 @@ fn a_stopped_gradient_leaves_the_value_and_spares_the_wrong_answers() {
 
 #[test]
 fn other_choices_of_negatives_enter_the_same_sum() {
-    // Two wrong answers: the first of the list points away from the gold span, the second is close to it.
-    let tokens = [0.0, 0.0, 1.0, 0.0, 1.0, 0.2, 0.0, 1.0, 1.0, 0.3]; // <s>, question, gold, first, second
+    // Two wrong answers: the first of the list points away from the gold span, the second is close
+    // to it.
+    // <s>, question, gold, first, second
+    let tokens = [0.0, 0.0, 1.0, 0.0, 1.0, 0.2, 0.0, 1.0, 1.0, 0.3];
     let batch = Batch {
         hidden: Array3::from_shape_vec((1, 5, 2), tokens.to_vec()).unwrap(),
         question: Array2::from_shape_fn((1, 5), |(_, l)| l == 1),
@@ -339,9 +343,10 @@ fn low_precision_is_computed_in_float32() {
             let loss = batch.run(&x, &config).unwrap();
             loss.backward();
             assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
-            // Rounding turns a vector by at most 2^-8, a cosine has two, τ = 1/2 and the loss double that again.
-            let room = if kind == Kind::Float { 1e-5 } else { 0.032 };
-            assert!((scalar(&loss) - want).abs() < room, "{kind:?}");
+            // Rounding turns a vector by at most 2^-8, a cosine has two, τ = 1/2 and the loss
+            // double that again.
+            let tolerance = if kind == Kind::Float { 1e-5 } else { 0.032 };
+            assert!((scalar(&loss) - want).abs() < tolerance, "{kind:?}");
         }
     }
 }
@@ -349,17 +354,17 @@ fn low_precision_is_computed_in_float32() {
 #[test]
 fn bad_states_are_named_or_go_through() {
     // A question token, a gold token, a token of an unchosen candidate.
-    for (place, enters) in [([4, 1, 2], true), ([4, 0, 0], true), ([4, 5, 1], false)] {
+    for (index, enters) in [([4, 1, 2], true), ([4, 0, 0], true), ([4, 5, 1], false)] {
         for value in [f64::NAN, f64::NEG_INFINITY] {
             let mut bad = Batch::sample();
-            bad.hidden[place] = value;
+            bad.hidden[index] = value;
             let full = AnswerContrastConfig { checks: Checks::Full, ..Default::default() };
             let message = refusal(bad.run(&tensor3(&bad.hidden), &full));
             let want =
-                format!("hidden{place:?} = {value}: the hidden state of a token that enters");
+                format!("hidden{index:?} = {value}: the hidden state of a token that is used");
             assert!(message.starts_with(&want), "{message}");
             let loss = bad.value(&AnswerContrastConfig::default()).unwrap();
-            assert!(!(enters && loss.is_finite()), "{place:?}");
+            assert!(!(enters && loss.is_finite()), "{index:?}");
         }
     }
 }
@@ -443,7 +448,8 @@ fn batches() -> impl Strategy<Value = Batch> {
         let gold =
             prop_oneof![4 => span.clone(), 1 => Just((-1, 2)), 1 => Just((3, LENGTH as i64))];
         let gold = prop::collection::vec(gold, b);
-        // Different spans: with equal ones, which of several equal cosines comes first would depend on rounding.
+        // Different spans: with equal ones, which of several equal cosines comes first would depend
+        // on rounding.
         let list = prop::collection::hash_set(span.clone(), m)
             .prop_map(|set| set.into_iter().collect::<Vec<_>>())
             .prop_flat_map(|list| {
@@ -464,7 +470,9 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 96, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn agrees_with_the_loops_and_keeps_its_order(batch in batches(), count in 1usize..4) {

@@ -63,8 +63,8 @@ fn micro_batches() -> Vec<Tensor> {
 fn gradients_equal_those_of_one_large_batch() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
-    let whole = encoder.embed(&Tensor::cat(&parts, 0), 0.0).unwrap();
-    let want = encoder.loss(&whole).unwrap();
+    let full = encoder.embed(&Tensor::cat(&parts, 0), 0.0).unwrap();
+    let want = encoder.loss(&full).unwrap();
     want.backward();
     let want_grads = encoder.take_gradients();
     let got =

@@ -58,7 +58,7 @@ fn what_does_not_fit_is_named() {
     assert_eq!(refusal(combine(&[])), "terms: pass at least one term");
     let twice = combine(&[term("mlm", 1.0, &x), term("span", 1.0, &x), term("mlm", 0.0, &x)]);
     assert!(matches!(twice, Err(LossError::Duplicate { name: "mlm" })));
-    assert!(refusal(twice).starts_with("mlm: two terms bear this name"));
+    assert!(refusal(twice).starts_with("mlm: two terms have this name"));
     for weight in [f64::NAN, f64::INFINITY] {
         let message = refusal(combine(&[term("mlm", weight, &x)]));
         assert!(message.starts_with(&format!("mlm = {weight}: must be finite")), "{message}");
@@ -115,7 +115,9 @@ fn low_precision_keeps_its_dtype() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn is_linear(losses in prop::collection::vec((-5.0..5.0_f64, -5.0..5.0_f64), 1..5)) {

@@ -88,7 +88,8 @@ fn by_token_it_is_masked_language_modelling_and_by_entity_too_where_sizes_agree(
 
 #[test]
 fn both_slots_of_a_pair_of_triples_count_through_the_gather() {
-    // Row 0 is a pair with two masked entities (numbers 0 and 1), row 1 a single triple (2), row 2 padding.
+    // Row 0 is a pair with two masked entities (numbers 0 and 1), row 1 a single triple (2), row 2
+    // padding.
     let labels = ids(&[-100, 1, 2, -100, 3, -100, 0, -100, -100, -100, -100, -100]).view([3, 4]);
     let numbers = ids(&[-1, 0, 0, -1, 1, -1, 2, -1, -1, -1, -1, -1]).view([3, 4]);
     let masked = masked_positions(&labels).unwrap();
@@ -174,7 +175,9 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 96, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn agrees_with_the_loops((logits, targets, entities) in batches()) {

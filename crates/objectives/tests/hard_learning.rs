@@ -1,4 +1,5 @@
-//! `hard_learning` against float64 loops, central differences, values worked by hand and identities.
+//! `hard_learning` against float64 loops, central differences, values worked by hand and
+//! identities.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 mod common;
 mod spans_common;
@@ -268,7 +269,8 @@ fn low_precision_is_reduced_in_float32() {
             let loss = run(&x);
             loss.backward();
             assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
-            // Rounding moves a log-probability above -8 by at most 2^-6; no weighting moves further.
+            // Rounding moves a log-probability above -8 by at most 2^-6; no weighting moves
+            // further.
             assert!((scalar(&loss) - want).abs() < 0.016);
         }
     }
@@ -382,7 +384,8 @@ fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
     assert!(toml::from_str::<HardLearningConfig>("weighting = \"em\"").is_err());
 }
 
-/// Log-probabilities of spans of one distribution (their sum is at most 1), whether each counts, and the gold slot.
+/// Log-probabilities of spans of one distribution (their sum is at most 1), whether each counts,
+/// and the gold slot.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
     (1usize..5, 1usize..7).prop_flat_map(|(b, k)| {
         let raw = prop::collection::vec(-20.0..20.0_f64, b * (k + 1));
@@ -406,16 +409,21 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn agrees_with_the_loops_and_keeps_its_order((log_probs, valid, gold) in batches()) {
         let theta = theta(log_probs.ncols());
         let mask = mask_tensor(&valid);
         let run = |weighting, log_probs: &Tensor, valid: &Tensor, gold: &Tensor| {
-            hard_learning(log_probs, valid, Some(gold), Some(&Tensor::from_slice(&theta)), &config(weighting))
+            let theta = Tensor::from_slice(&theta);
+            hard_learning(log_probs, valid, Some(gold), Some(&theta), &config(weighting))
         };
-        let value = |weighting| run(weighting, &tensor(&log_probs), &mask, &ids(&gold)).map(|loss| scalar(&loss));
+        let value = |weighting| {
+            run(weighting, &tensor(&log_probs), &mask, &ids(&gold)).map(|loss| scalar(&loss))
+        };
         for weighting in ALL {
             match naive(&log_probs, &valid, Some(&gold), &theta, &config(weighting)) {
                 Some(want) => assert_near(value(weighting).unwrap(), want, 1e-12),
@@ -426,17 +434,18 @@ proptest! {
         let kept: Vec<f64> = gold.iter().enumerate().filter(|&(_, &slot)| slot >= 0)
             .map(|(row, &slot)| -log_probs[[row, slot as usize]]).collect();
         let gold_loss = kept.iter().sum::<f64>() / kept.len() as f64;
-        let room = 1e-9;
-        prop_assert!(mml >= -room && mml <= gold_loss + room);
+        let tolerance = 1e-9;
+        prop_assert!(mml >= -tolerance && mml <= gold_loss + tolerance);
         let (hard, uniform) = (value(HardEm).unwrap(), value(Uniform).unwrap());
-        prop_assert!(hard >= mml - room && uniform >= hard - room);
+        prop_assert!(hard >= mml - tolerance && uniform >= hard - tolerance);
         // Neither the order of the rows nor a second copy of each changes the mean.
         for weighting in ALL {
             let want = value(weighting).unwrap();
             let (x, g) = (tensor(&log_probs), ids(&gold));
             let flipped = run(weighting, &x.flip([0]), &mask.flip([0]), &g.flip([0])).unwrap();
             assert_near(scalar(&flipped), want, 1e-12);
-            let twice = run(weighting, &x.repeat([2, 1]), &mask.repeat([2, 1]), &g.repeat([2])).unwrap();
+            let (x2, mask2, g2) = (x.repeat([2, 1]), mask.repeat([2, 1]), g.repeat([2]));
+            let twice = run(weighting, &x2, &mask2, &g2).unwrap();
             assert_near(scalar(&twice), want, 1e-12);
         }
     }

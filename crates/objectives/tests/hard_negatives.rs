@@ -119,7 +119,8 @@ fn equal_cosines_go_by_the_earlier_slot() {
 
 #[test]
 fn a_step_of_the_model_changes_the_choice() {
-    // Tokens: gold to the right, one a little above it, one further below it. The step drives the first two apart.
+    // Tokens: gold to the right, one a little above it, one further below it. The step drives the
+    // first two apart.
     let rows = [1.0, 0.0, 0.9, 0.3, 0.8, -0.5];
     let hidden = Tensor::from_slice(&rows).view([1, 3, 2]).set_requires_grad(true);
     let tokens = table(&[vec![0, 1, 2]]);
@@ -232,7 +233,9 @@ fn what_does_not_fit_is_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn agrees_with_the_loops_in_any_order(

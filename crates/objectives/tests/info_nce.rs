@@ -89,8 +89,8 @@ impl Batch {
             let (from, to) =
                 if direction == 0 { (&self.query, &self.key) } else { (&self.key, &self.query) };
             for &i in &rows {
-                let own = similarity(from.row(i), to.row(i));
-                let mut candidates = vec![own];
+                let positive = similarity(from.row(i), to.row(i));
+                let mut candidates = vec![positive];
                 for &j in &rows {
                     if j == i || same(self.ids[i], self.ids[j]) {
                         continue;
@@ -107,7 +107,7 @@ impl Batch {
                 }
                 let largest = candidates.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let sum: f64 = candidates.iter().map(|x| (x - largest).exp()).sum();
-                total += largest + sum.ln() - own;
+                total += largest + sum.ln() - positive;
                 terms += 1;
                 sizes.push(candidates.len());
             }
@@ -401,7 +401,9 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn agrees_with_the_loops(batch in batches(), skip_oldest in 0i64..7) {

@@ -1,4 +1,5 @@
-//! `masked_entity_prediction` and `object_entailment`: the presets, the time of the push, and the ablation without contrast.
+//! `masked_entity_prediction` and `object_entailment`: the presets, the time of the push, and the
+//! ablation without contrast.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 mod common;
 
@@ -42,7 +43,8 @@ fn naive_paper(query: &Array2<f64>, key: &Array2<f64>, queue: &Array2<f64>) -> f
     total / batch as f64
 }
 
-/// The loops of the released code: q and k against [the other; itself without its own; queue], and the same with both swapped.
+/// The loops of the released code: q and k against [the other; itself without its own; queue], and
+/// the same with both swapped.
 fn naive_released(
     query: &Array2<f64>,
     key: &Array2<f64>,
@@ -220,8 +222,8 @@ fn an_error_leaves_the_queue_as_it_was() {
 #[test]
 fn configs_read_from_tables() {
     assert_eq!(toml::from_str::<ContrastConfig>("").unwrap(), ContrastConfig::default());
-    let text = "push = \"after_loss\"\npush_invalid = true\n[loss]\ntemperature = 0.05\nl2_norm = true\n\
-                direction = \"bidirectional\"\nnegatives = \"queries_keys_and_queue\"";
+    let text = "push = \"after_loss\"\npush_invalid = true\n[loss]\ntemperature = 0.05\n\
+                l2_norm = true\ndirection = \"bidirectional\"\nnegatives = \"queries_keys_and_queue\"";
     assert_eq!(toml::from_str::<ContrastConfig>(text).unwrap(), ContrastConfig::released(0.05));
     assert!(toml::from_str::<ContrastConfig>("temperature = 1").is_err());
 }

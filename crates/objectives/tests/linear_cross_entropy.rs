@@ -1,4 +1,5 @@
-//! `linear_cross_entropy` against float64 loops, central differences, the logits route and values worked by hand.
+//! `linear_cross_entropy` against float64 loops, central differences, the logits route and values
+//! worked by hand.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 mod common;
 
@@ -57,8 +58,8 @@ impl Layer {
             }
             let all = logits.len();
             let spread: f64 = (0..all).map(|v| naive_nll(logits.view(), v, |_| true)).sum();
-            let own = naive_nll(logits.view(), target as usize, |_| true);
-            losses.push((1.0 - smoothing) * own + smoothing * spread / all as f64);
+            let loss = naive_nll(logits.view(), target as usize, |_| true);
+            losses.push((1.0 - smoothing) * loss + smoothing * spread / all as f64);
         }
         losses
     }
@@ -165,7 +166,8 @@ fn every_chunk_size_gives_the_same() {
 
 #[test]
 fn large_products_take_the_other_kernel_and_agree() {
-    // 64 x 96 x 1024 multiplications are past the size from which float32 products on the CPU go to oneDNN.
+    // 64 x 96 x 1024 multiplications are past the size from which float32 products on the CPU go to
+    // oneDNN.
     let layer = Layer::ramp(64, 96, 1024);
     let targets: Vec<i64> = (0..64).map(|i| (i * 131) % 1024).collect();
     let [hidden, weight, bias] = layer.tensors();
@@ -432,8 +434,8 @@ fn full_checks_name_the_tensor_and_unchecked_it_goes_through() {
                     .map(|output| output.loss)
             };
             let message = refusal(run(&full));
-            let place = if name == "bias" { "[1]" } else { "[0, 1]" };
-            assert!(message.starts_with(&format!("{name}{place} = ")), "{message}");
+            let index = if name == "bias" { "[1]" } else { "[0, 1]" };
+            assert!(message.starts_with(&format!("{name}{index} = ")), "{message}");
             assert!(!scalar(&run(&Default::default()).unwrap()).is_finite());
         }
     }
@@ -503,13 +505,20 @@ fn batches() -> impl Strategy<Value = (Layer, Vec<i64>, i64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 96, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn agrees_with_the_loops((layer, targets, chunk) in batches(), smoothing in prop_oneof![Just(0.0), 0.0..0.9]) {
+    fn agrees_with_the_loops(
+        (layer, targets, chunk) in batches(),
+        smoothing in prop_oneof![Just(0.0), 0.0..0.9],
+    ) {
         let [hidden, weight, bias] = layer.tensors();
         let kept = targets.iter().filter(|target| **target != -100).count();
-        let config = LinearCrossEntropyConfig { chunk_rows: Some(chunk), ..config(TokenReduction::Mean, smoothing) };
+        let config = LinearCrossEntropyConfig {
+            chunk_rows: Some(chunk), ..config(TokenReduction::Mean, smoothing)
+        };
         let got = linear_cross_entropy(&hidden, &weight, Some(&bias), &ids(&targets), &config);
         if kept == 0 {
             prop_assert!(matches!(got, Err(LossError::Empty { .. })), "{:?}", got);
@@ -525,7 +534,8 @@ proptest! {
         let [hidden, weight, bias] = layer.tensors();
         let config = LinearCrossEntropyConfig { chunk_rows: Some(chunk), ..Default::default() };
         let run = |h: &Tensor, t: &Tensor| {
-            linear_cross_entropy(h, &weight, Some(&bias), t, &config).map(|output| scalar(&output.loss))
+            let output = linear_cross_entropy(h, &weight, Some(&bias), t, &config);
+            output.map(|output| scalar(&output.loss))
         };
         let targets = ids(&targets);
         let Ok(want) = run(&hidden, &targets) else { return Ok(()) };

@@ -23,8 +23,8 @@ fn naive(logits: &Array2<f64>, targets: &[i64], config: &MaskedLmConfig) -> f64 
     for (i, row) in logits.axis_iter(Axis(0)).enumerate() {
         let spread: f64 =
             (0..row.len()).map(|v| naive_nll(row, v, |_| true)).sum::<f64>() / row.len() as f64;
-        let own = naive_nll(row, targets[i] as usize, |_| true);
-        sum += (1.0 - config.label_smoothing) * own + config.label_smoothing * spread;
+        let loss = naive_nll(row, targets[i] as usize, |_| true);
+        sum += (1.0 - config.label_smoothing) * loss + config.label_smoothing * spread;
     }
     match config.reduction {
         MaskedLmReduction::Sum => sum,
@@ -95,11 +95,13 @@ fn low_precision_logits_are_reduced_in_float32() {
         let loss = masked_lm(&leaf, &ids(&targets), &MaskedLmConfig::default()).unwrap();
         loss.backward();
         assert_eq!((loss.kind(), leaf.grad().kind()), (Kind::Float, kind));
-        // The reference reads the same rounded logits, so only the arithmetic can differ: float32's, not bfloat16's.
+        // The reference reads the same rounded logits, so only the arithmetic can differ:
+        // float32's, not bfloat16's.
         let rounded: Vec<f64> = Vec::try_from(low.to_kind(Kind::Double).view([-1])).unwrap();
         let rounded = Array2::from_shape_vec((40, 300), rounded).unwrap();
         assert_near(scalar(&loss), naive(&rounded, &targets, &MaskedLmConfig::default()), 1e-6);
-        // Rounding the logits themselves moves the loss by no more than twice their rounding: 2 · 2^-9 · 6.
+        // Rounding the logits themselves moves the loss by no more than twice their rounding: 2 ·
+        // 2^-9 · 6.
         assert_near(scalar(&loss), naive(&logits, &targets, &MaskedLmConfig::default()), 0.024);
     }
     let single = tensor(&logits).to_kind(Kind::Float);
@@ -185,10 +187,15 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 96, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn agrees_with_the_loops((logits, targets) in batches(), smoothing in prop_oneof![Just(0.0), 0.0..0.9]) {
+    fn agrees_with_the_loops(
+        (logits, targets) in batches(),
+        smoothing in prop_oneof![Just(0.0), 0.0..0.9],
+    ) {
         for reduction in [MaskedLmReduction::Mean, MaskedLmReduction::Sum] {
             let config = config(reduction, smoothing);
             let loss = masked_lm(&tensor(&logits), &ids(&targets), &config).unwrap();
@@ -196,7 +203,8 @@ proptest! {
         }
     }
 
-    /// The order of the positions does not matter, nor does a constant added to a row, nor each position taken twice.
+    /// The order of the positions does not matter, nor does a constant added to a row, nor each
+    /// position taken twice.
     #[test]
     fn keeps_its_value((logits, targets) in batches(), shift in -50.0..50.0) {
         let default = MaskedLmConfig::default();

@@ -107,11 +107,11 @@ fn a_state_that_cannot_be_is_refused() {
     };
     for cursor in [[3, 3], [-1, 3], [0, 4], [0, -1]] {
         let state = state(&cursor);
-        let find = |name| state.iter().find(|(own, _)| *own == name).map(|(_, tensor)| tensor);
+        let find = |name| state.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
         assert!(matches!(queue.restore(find), Err(LossError::Range { tensor: "cursor", .. })));
     }
     let state = state(&[1, 2]);
-    let find = |name| state.iter().find(|(own, _)| *own == name).map(|(_, tensor)| tensor);
+    let find = |name| state.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
     let without = |name| if name == "ids" { None } else { find(name) };
     assert!(matches!(queue.restore(without), Err(LossError::Missing { argument: "ids", .. })));
     queue.restore(find).unwrap();
@@ -144,10 +144,15 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn equals_a_list_that_is_cut_off_in_front(size in 1i64..7, pushes in prop::collection::vec(0usize..10, 0..12)) {
+    fn equals_a_list_that_is_cut_off_in_front(
+        size in 1i64..7,
+        pushes in prop::collection::vec(0usize..10, 0..12),
+    ) {
         let mut queue = queue(size, QueueStart::Empty);
         let mut list = Vec::new();
         for count in pushes {

@@ -41,8 +41,8 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     // Row 1 lies outside the window, row 2 only ends outside it.
     let (s, e) = ([2, 6, 3, 0], [4, 9, -1, 0]);
     let mut mask = Array2::from_elem((4, 6), true);
-    for place in [[0, 0], [0, 5], [2, 1], [1, 2]] {
-        mask[place] = false;
+    for index in [[0, 0], [0, 5], [2, 1], [1, 2]] {
+        mask[index] = false;
     }
     for mask in [None, Some(&mask)] {
         let tensor_of_mask = mask.map(mask_tensor);
@@ -79,8 +79,8 @@ fn the_half_sum_is_exactly_half_of_the_sum() {
     for step in [0.3, 0.7, 1.9] {
         let (x, y) = (tensor(&ramp(3, 9, step, 5.0)), tensor(&ramp(3, 9, 2.0 * step, 5.0)));
         let run = |config| span(&x, &y, &ids(&[0, 8, 4]), &ids(&[2, 8, 30]), None, &config);
-        let (whole, half) = (run(sum()).unwrap(), run(SpanConfig::default()).unwrap());
-        assert_eq!(scalar(&whole) / 2.0, scalar(&half));
+        let (full, half) = (run(sum()).unwrap(), run(SpanConfig::default()).unwrap());
+        assert_eq!(scalar(&full) / 2.0, scalar(&half));
     }
 }
 
@@ -239,13 +239,16 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn agrees_with_the_loops((x, y, mask, s, e) in batches()) {
         for mask in [None, Some(&mask)] {
-            let tensor_of_mask = mask.map(mask_tensor);
-            let got = span(&tensor(&x), &tensor(&y), &ids(&s), &ids(&e), tensor_of_mask.as_ref(), &sum());
+            let as_tensor = mask.map(mask_tensor);
+            let (x_logits, y_logits) = (tensor(&x), tensor(&y));
+            let got = span(&x_logits, &y_logits, &ids(&s), &ids(&e), as_tensor.as_ref(), &sum());
             match (naive_side(&x, &s, mask), naive_side(&y, &e, mask)) {
                 (Some(start), Some(end)) => assert_near(scalar(&got.unwrap()), start + end, 1e-10),
                 _ => prop_assert!(matches!(got, Err(LossError::Empty { .. })), "{:?}", got),
@@ -253,7 +256,8 @@ proptest! {
         }
     }
 
-    /// Neither the order of the rows nor rows without an answer nor masked padding columns change the loss.
+    /// Neither the order of the rows nor rows without an answer nor masked padding columns change
+    /// the loss.
     #[test]
     fn keeps_its_value((x, y, mask, s, e) in batches()) {
         let (x, y, mask) = (tensor(&x), tensor(&y), mask_tensor(&mask));
@@ -263,18 +267,23 @@ proptest! {
         let (s, e) = (ids(&s), ids(&e));
         let Ok(want) = run(&x, &y, &s, &e, &mask) else { return Ok(()) };
         let flip = |t: &Tensor| t.flip([0]);
-        assert_near(run(&flip(&x), &flip(&y), &flip(&s), &flip(&e), &flip(&mask)).unwrap(), want, 1e-12);
+        let flipped = run(&flip(&x), &flip(&y), &flip(&s), &flip(&e), &flip(&mask));
+        assert_near(flipped.unwrap(), want, 1e-12);
         let (batch, length) = x.size2().unwrap();
         let more = |t: &Tensor, fill: &Tensor| Tensor::cat(&[t, fill], 0);
         let row = Tensor::full([1, length], 9.0, (Kind::Double, Device::Cpu));
         let none = Tensor::full([1], -100, (Kind::Int64, Device::Cpu));
-        let padded = run(&more(&x, &row), &more(&y, &row), &more(&s, &none), &more(&e, &none), &more(&mask, &row.lt(0.0)));
+        let (x_rows, y_rows) = (more(&x, &row), more(&y, &row));
+        let (s_rows, e_rows) = (more(&s, &none), more(&e, &none));
+        let padded = run(&x_rows, &y_rows, &s_rows, &e_rows, &more(&mask, &row.lt(0.0)));
         assert_near(padded.unwrap(), want, 1e-12);
         // Padding columns must be far enough to the right that no position points into them.
         let inside = |p: &Tensor| p.where_self(&p.lt(length), &none);
         let column = Tensor::full([batch, 2], 9.0, (Kind::Double, Device::Cpu));
         let wide = |t: &Tensor, fill: &Tensor| Tensor::cat(&[t, fill], 1);
-        let padded = run(&wide(&x, &column), &wide(&y, &column), &inside(&s), &inside(&e), &wide(&mask, &column.lt(0.0)));
+        let (x_wide, y_wide) = (wide(&x, &column), wide(&y, &column));
+        let mask_wide = wide(&mask, &column.lt(0.0));
+        let padded = run(&x_wide, &y_wide, &inside(&s), &inside(&e), &mask_wide);
         assert_near(padded.unwrap(), want, 1e-12);
     }
 }

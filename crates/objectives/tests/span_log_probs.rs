@@ -82,9 +82,9 @@ fn values_worked_by_hand() {
 fn masked_positions_receive_exactly_zero_whatever_they_hold() {
     let mut hostile = ramp(2, 6, 0.417, 2.0);
     let mask = holes();
-    for (place, &inside) in mask.indexed_iter() {
+    for (index, &inside) in mask.indexed_iter() {
         if !inside {
-            hostile[place] = f64::NAN;
+            hostile[index] = f64::NAN;
         }
     }
     let x = leaf(&hostile);
@@ -93,9 +93,9 @@ fn masked_positions_receive_exactly_zero_whatever_they_hold() {
         span_log_probs(&x, &x, &s, &e, Some(&mask_tensor(&mask)), Checks::Full).unwrap();
     assert!(floats(&log_probs).iter().all(|value| value.is_finite()));
     (&log_probs * tensor(&ramp(2, 3, 0.4, 1.0))).sum(Kind::Double).backward();
-    for (place, &inside) in mask.indexed_iter() {
-        let grad = x.grad().double_value(&[place.0 as i64, place.1 as i64]);
-        assert!(if inside { grad != 0.0 } else { grad == 0.0 }, "{place:?}: {grad}");
+    for (index, &inside) in mask.indexed_iter() {
+        let grad = x.grad().double_value(&[index.0 as i64, index.1 as i64]);
+        assert!(if inside { grad != 0.0 } else { grad == 0.0 }, "{index:?}: {grad}");
     }
 }
 

@@ -59,8 +59,8 @@ fn float32_and_lower_stay_close() {
 #[test]
 fn tokens_of_no_span_receive_exactly_zero_whatever_they_hold() {
     let mut hidden = states(2, 6, 4);
-    for place in [[0, 1], [1, 0]] {
-        hidden.slice_mut(ndarray::s![place[0], place[1], ..]).fill(f64::NAN);
+    for index in [[0, 1], [1, 0]] {
+        hidden.slice_mut(ndarray::s![index[0], index[1], ..]).fill(f64::NAN);
     }
     let [starts, ends, valid] = spans();
     let valid = valid.logical_and(&flags(&[vec![true; 3], vec![false, true, true]]));

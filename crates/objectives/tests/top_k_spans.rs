@@ -17,7 +17,8 @@ fn config(k: usize, max_answer_len: Option<usize>) -> TopKConfig {
     TopKConfig { k, max_answer_len, checks: Checks::Shapes }
 }
 
-/// All spans of a row that may be, the best first; ties in the order of the enumeration, by start and end.
+/// All spans of a row that may be, the best first; ties in the order of the enumeration, by start
+/// and end.
 fn naive(
     start: &Array2<f64>,
     end: &Array2<f64>,
@@ -105,7 +106,8 @@ fn low_precision_logits_are_summed_in_float32() {
         let [x, y] = [x, y].map(|logits| logits.to_kind(Kind::Float));
         let full = top_k_spans(&x, &y, None, &config(9, None)).unwrap();
         assert_eq!(rows(&low, 2, 9), rows(&full, 2, 9));
-        // Rounding moves a logit below 8 by at most 2^-6, a score by twice that, and so each rank's score.
+        // Rounding moves a logit below 8 by at most 2^-6, a score by twice that, and so each rank's
+        // score.
         let exact = top_k_spans(&tensor(&start), &tensor(&end), None, &config(9, None)).unwrap();
         testkit::assert_close("scores", &low.scores, &exact.scores, 0.032);
     }
@@ -180,7 +182,8 @@ fn bad_logits_are_named_or_come_out_first() {
         let message = top_k_spans(&good, &tensor(&bad), Some(&mask), &full).unwrap_err();
         let want = format!("end_logits[1, 2] = {shown}: a logit must be a number or -inf");
         assert!(message.to_string().starts_with(&want), "{message}");
-        // Unchecked, the spans that end there come first, by start, and none touches the masked column.
+        // Unchecked, the spans that end there come first, by start, and none touches the masked
+        // column.
         let spans = top_k_spans(&good, &tensor(&bad), Some(&mask), &config(4, None)).unwrap();
         assert_eq!(ints(&spans.starts.get(1))[..3], [0, 1, 2]);
         assert_eq!(ints(&spans.ends.get(1))[..3], [2, 2, 2]);
@@ -256,7 +259,9 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 256, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn equals_the_enumeration(

@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{EvalError, Language};
 
-/// Everything that can go wrong here. A text that cannot be aligned is no error: it is counted in a report.
+/// Everything that can go wrong here. A text that cannot be aligned is no error: it is counted in a
+/// report.
 #[derive(Debug, thiserror::Error)]
 pub enum TranslateError {
     /// A file or folder cannot be read or written.

@@ -1,4 +1,4 @@
-//! Translations as JSONL: the form of files given by hand and of the cache alike.
+//! Translations as JSONL, the form of a user's files and of the cache.
 use std::collections::HashMap;
 use std::path::Path;
 

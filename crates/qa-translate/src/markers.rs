@@ -1,9 +1,11 @@
-//! An answer between `([` and `])`, so that it can be found again in the translation (mixMRC + LAKM, section 3.1).
+//! An answer between `([` and `])`, so that it can be found again in the translation (mixMRC +
+//! LAKM, section 3.1).
 //!
-//! Where a passage holds such brackets of its own, the marker takes more of them: `([[ … ]])`, as many as it needs to
-//! be longer than any run in the passage. So every passage can be marked, and what is marked can be read back exactly.
-//! Full-width and Chinese brackets (`（［【〔`) count as brackets, and white space between those of one marker is passed
-//! over, since translation systems write both.
+//! Where a passage holds such brackets itself, the marker takes more of them: `([[ … ]])`, as
+//! many as it needs to be longer than any run in the passage. So every passage can be marked, and
+//! what is marked can be read back exactly. Full-width and Chinese brackets (`（［【〔`) count as
+//! brackets, and white space between those of one marker is passed over, since translation systems
+//! write both.
 use mlqa_eval::Answer;
 
 use crate::TranslateError;
@@ -22,7 +24,7 @@ pub struct Marked {
 pub struct Recovered {
     /// The passage without markers.
     pub passage: String,
-    /// The answer, at its place in `passage`.
+    /// The answer, with its offset in `passage`.
     pub answer: Answer,
 }
 
@@ -33,13 +35,14 @@ pub enum MarkerFault {
     Missing,
     /// More than one opening or more than one closing marker.
     Duplicate,
-    /// The closing marker stands before the opening one.
+    /// The closing marker comes before the opening one.
     Reordered,
     /// Nothing but white space between them.
     Empty,
 }
 
-/// Marks `length` code points of `passage` from `start`. White space at the answer's ends stays outside the markers.
+/// Marks `length` code points of `passage` from `start`. White space at the answer's ends stays
+/// outside the markers.
 ///
 /// ```
 /// let marked = qa_translate::mark("In 1492 Columbus sailed.", 3, 4)?;
@@ -77,8 +80,9 @@ pub fn mark(passage: &str, start: usize, length: usize) -> Result<Marked, Transl
 
 /// Takes the markers of `level` (that of [`Marked`]) out of a translation and places the answer.
 ///
-/// White space between marker and answer goes where there is some on the other side of the marker too, where the text
-/// ends there, and before punctuation; otherwise it moves outside, so that words stay apart.
+/// White space between marker and answer goes where there is some on the other side of the marker
+/// too, where the text ends there, and before punctuation; otherwise it moves outside, so that
+/// words stay apart.
 ///
 /// # Errors
 /// [`MarkerFault`], unless there is exactly one pair with an answer in it.
@@ -140,8 +144,8 @@ fn is_square_close(c: char) -> bool {
     matches!(c, ']' | '］' | '】' | '〕')
 }
 
-/// How many code points the first `level` characters that are `wanted` take, white space before each included; fewer
-/// than `level` give `None`.
+/// How many code points the first `level` characters that are `wanted` take, white space before
+/// each included; fewer than `level` give `None`.
 fn run_of(
     mut rest: impl Iterator<Item = char>,
     level: usize,

@@ -31,8 +31,8 @@ pub struct MixConfig {
     pub source_language: Language,
     /// Which pairs of languages are mixed.
     pub pairs: Pairs,
-    /// Whether a translated question needs its translated passage to be used. Without, questions whose passage was
-    /// discarded are asked of the source's passage as well.
+    /// Whether a translated question needs its translated passage to be used. Without, questions
+    /// whose passage was discarded are also combined with the source's passage.
     pub require_pair: bool,
     /// Seed of the order of rows.
     pub seed: u64,
@@ -57,7 +57,7 @@ pub struct MixedRow {
 }
 
 impl MixedRow {
-    /// The row as an article of one question, languages and the source's id beside it.
+    /// The row as an article of one question, with the languages and the source's id as extra keys.
     fn to_squad(&self) -> squad::Article {
         let (context, question) = (self.context_language, self.question_language);
         let extra = squad::Extra::default;
@@ -114,9 +114,10 @@ impl MixReport {
     }
 }
 
-/// Mixes `source` with its translations: for each question and each other language x, (question in x, passage of the
-/// source) and (question of the source, passage in x), hence two rows; with [`Pairs::AllPairs`] also (question in x,
-/// passage in y). Rows are shuffled by the seed. Every row's answers are checked against its passage.
+/// Mixes `source` with its translations: for each question and each other language x, (question in
+/// x, passage of the source) and (question of the source, passage in x), hence two rows; with
+/// [`Pairs::AllPairs`] also (question in x, passage in y). Rows are shuffled by the seed. Every
+/// row's answers are checked against its passage.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -124,7 +125,8 @@ impl MixReport {
 ///
 /// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
 /// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
-/// let mixed = mix(&english, &[parallel(&english, &german, Language::DE)?], &MixConfig::default())?;
+/// let translated = parallel(&english, &german, Language::DE)?;
+/// let mixed = mix(&english, &[translated], &MixConfig::default())?;
 /// assert_eq!(mixed.rows.len(), 2 * 1190);
 /// # Ok::<(), qa_translate::TranslateError>(())
 /// ```
@@ -152,14 +154,14 @@ pub fn mix(
     for question in source.questions.iter().filter(|one| !one.answers.is_empty()) {
         let id = question.id.as_str();
         for x in &sides {
-            let own = x.kept.get(id).copied();
+            let translated = x.kept.get(id).copied();
             let wording = x.wording.get(id).copied();
             if let Some(wording) = wording {
-                mixed.report.without_pair += usize::from(own.is_none());
+                mixed.report.without_pair += usize::from(translated.is_none());
                 mixed.push((x.language, wording), (from, question), source)?;
             }
-            if let Some(own) = own {
-                mixed.push((from, &question.question), (x.language, own), x.dataset)?;
+            if let Some(passage) = translated {
+                mixed.push((from, &question.question), (x.language, passage), x.dataset)?;
             }
             let Some(wording) = wording.filter(|_| config.pairs == Pairs::AllPairs) else {
                 continue;
@@ -214,7 +216,8 @@ impl Mixed {
     /// ([`DatasetName`]), ids being the source's; returns their paths.
     ///
     /// # Errors
-    /// [`TranslateError::Empty`] without rows; [`TranslateError::Eval`] if a file cannot be written.
+    /// [`TranslateError::Empty`] without rows; [`TranslateError::Eval`] if a file cannot be
+    /// written.
     pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, TranslateError> {
         self.some()?;
         let mut paths = Vec::with_capacity(self.report.rows.len());
@@ -232,8 +235,9 @@ impl Mixed {
         Ok(paths)
     }
 
-    /// Writes all rows to one SQuAD-style file, in their order. Each question's id is the source's and its languages,
-    /// as `56be…-context-en-question-de`; `source_id`, `question_language` and `context_language` stand beside it.
+    /// Writes all rows to one SQuAD-style file, in their order. Each question's id is the source's
+    /// and its languages, as `56be…-context-en-question-de`; `source_id`, `question_language` and
+    /// `context_language` are its extra keys.
     ///
     /// # Errors
     /// [`TranslateError::Empty`] without rows; [`TranslateError::Io`].

@@ -1,4 +1,5 @@
-//! Data with human translations, one file for each language and ids shared between them, as XQuAD has.
+//! Data with human translations, one file for each language and ids shared between them, as XQuAD
+//! has.
 use std::collections::HashMap;
 
 use mlqa_eval::{Dataset, EvalError, Language, Question};
@@ -6,8 +7,9 @@ use mlqa_eval::{Dataset, EvalError, Language, Question};
 use crate::checked::{NoAnswer, first_answer};
 use crate::{TranslateError, TranslateReport, Translated};
 
-/// Takes `target`, in `language`, as the translation of `source`, aligned by id; what [`translate`](crate::translate())
-/// returns without a translator. Ids that only `target` has are left out.
+/// Takes `target`, in `language`, as the translation of `source`, aligned by id; what
+/// [`translate`](crate::translate()) returns without a translator. Ids that only `target` has are
+/// left out.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -29,32 +31,33 @@ pub fn parallel(
     let by_id: HashMap<&str, &Question> =
         target.questions.iter().map(|one| (one.id.as_str(), one)).collect();
     let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
-    let (mut kept, mut own_words) = (Vec::new(), Vec::new());
+    let (mut kept, mut reworded) = (Vec::new(), Vec::new());
     for question in &source.questions {
-        let Some(&own) = by_id.get(question.id.as_str()) else {
+        let Some(&translated) = by_id.get(question.id.as_str()) else {
             report.discarded.missing_id += 1;
             continue;
         };
-        if own.question.trim().is_empty() {
+        if translated.question.trim().is_empty() {
             report.discarded.untranslated_question += 1;
             continue;
         }
-        own_words.push(Question { question: own.question.clone(), ..question.clone() });
-        match (first_answer(question), first_answer(own)) {
+        let wording = translated.question.clone();
+        reworded.push(Question { question: wording, ..question.clone() });
+        match (first_answer(question), first_answer(translated)) {
             (Ok(_), Ok(answer)) => {
                 report.given += 1;
-                report.further_answers += own.answers.len() - 1;
-                kept.push(Question { answers: vec![answer.clone()], ..own.clone() });
+                report.further_answers += translated.answers.len() - 1;
+                kept.push(Question { answers: vec![answer.clone()], ..translated.clone() });
             }
             (Err(NoAnswer::None), _) | (_, Err(NoAnswer::None)) => report.discarded.no_answer += 1,
             _ => report.discarded.misplaced_answer += 1,
         }
     }
-    if own_words.is_empty() {
+    if reworded.is_empty() {
         let (context, question) = (source.path.clone(), target.path.clone());
         return Err(EvalError::NothingPaired { context, question }.into());
     }
     let dataset = Dataset { questions: kept, ..target.clone() };
-    let questions = Dataset { questions: own_words, ..source.clone() };
+    let questions = Dataset { questions: reworded, ..source.clone() };
     Ok(Translated { language, dataset, questions, report })
 }

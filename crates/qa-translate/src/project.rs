@@ -1,4 +1,5 @@
-//! An answer's span carried over to the translation without markers, by how similar the tokens of both are.
+//! An answer's span carried over to the translation without markers, by how similar the tokens of
+//! both are.
 use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView2, Axis};
@@ -25,8 +26,9 @@ pub struct ProjectConfig {
     pub links: Links,
     /// Links of a similarity below this do not count.
     pub min_similarity: f32,
-    /// Linked target tokens with more unlinked ones than this between them are not of one span; the part with the most
-    /// links is taken, then the one of the greatest summed similarity, then the first.
+    /// Linked target tokens with more unlinked ones than this between them are not of one span; the
+    /// part with the most links is taken, then the one of the greatest summed similarity, then the
+    /// first.
     pub max_gap: usize,
 }
 
@@ -36,10 +38,11 @@ impl Default for ProjectConfig {
     }
 }
 
-/// The target tokens that stand for the source tokens `span`; `None` where nothing is linked.
+/// The target tokens that correspond to the source tokens `span`; `None` where no token is linked.
 ///
-/// The tokens of `span` are linked to target tokens, outliers are dropped by `max_gap`, and the result is the smallest
-/// span that covers the rest. Of equally similar tokens the first is the best one, so the result is always the same.
+/// The tokens of `span` are linked to target tokens, outliers are dropped by `max_gap`, and the
+/// result is the smallest span that covers the rest. Of equally similar tokens the first is the
+/// best one, so the result is always the same.
 ///
 /// # Shapes
 /// - `similarity`: `[source tokens, target tokens]` f32, finite, as the cosines of hidden states
@@ -55,8 +58,8 @@ impl Default for ProjectConfig {
 /// ```
 ///
 /// # Errors
-/// [`TranslateError::Projection`] if `span` is empty or leaves the matrix, or a similarity in a row or column
-/// that is looked at is not finite.
+/// [`TranslateError::Projection`] if `span` is empty or leaves the matrix, or a similarity in a row
+/// or column that is looked at is not finite.
 pub fn project(
     similarity: ArrayView2<'_, f32>,
     span: Range<usize>,
@@ -86,15 +89,15 @@ pub fn project(
     for part in links.chunk_by(|a, b| b.0 - a.0 <= config.max_gap.saturating_add(1)) {
         let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
         let strength = part.iter().map(|&(_, value)| f64::from(value)).sum();
-        let own = Part { links: part.len(), strength, span: first.0..last.0 + 1 };
-        if chosen.as_ref().is_none_or(|best| own.beats(best)) {
-            chosen = Some(own);
+        let part = Part { links: part.len(), strength, span: first.0..last.0 + 1 };
+        if chosen.as_ref().is_none_or(|best| part.beats(best)) {
+            chosen = Some(part);
         }
     }
     Ok(chosen.map(|part| part.span))
 }
 
-/// Linked target tokens that stand together.
+/// Neighbouring linked target tokens.
 struct Part {
     links: usize,
     /// Their summed similarity.
@@ -108,15 +111,15 @@ impl Part {
     }
 }
 
-/// The first of the greatest values and its place; `at` says where in the matrix a value stands.
+/// The first of the greatest values and its index; `at` gives a value's row and column, for errors.
 fn best(
     values: ArrayView1<'_, f32>,
     at: impl Fn(usize) -> (usize, usize),
 ) -> Result<Option<(usize, f32)>, TranslateError> {
     let mut best: Option<(usize, f32)> = None;
-    for (place, &value) in values.iter().enumerate() {
+    for (index, &value) in values.iter().enumerate() {
         if !value.is_finite() {
-            let (row, column) = at(place);
+            let (row, column) = at(index);
             return Err(TranslateError::Projection {
                 what: "similarity",
                 expected: "finite values".into(),
@@ -124,7 +127,7 @@ fn best(
             });
         }
         if best.is_none_or(|(_, known)| value > known) {
-            best = Some((place, value));
+            best = Some((index, value));
         }
     }
     Ok(best)

@@ -1,4 +1,5 @@
-//! The translated answer alone, searched in the translated passage: what is left when markers are lost.
+//! The translated answer alone, searched in the translated passage: what is left when markers are
+//! lost.
 use mlqa_eval::Answer;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ pub enum Occurrence {
     /// Refuse it.
     #[default]
     Unique,
-    /// Take the occurrence whose relative position is nearest to the source answer's; of two as near, the first.
+    /// Take the occurrence whose relative position is nearest to the source answer's; of two as
+    /// near, the first.
     Nearest,
 }
 
@@ -32,8 +34,9 @@ pub enum SearchFault {
     Ambiguous,
 }
 
-/// Finds `answer`, without the white space around it, in `passage`. `position`, from 0 to 1, is where the source
-/// answer begins, as a share of its passage; only [`Occurrence::Nearest`] looks at it. Occurrences may overlap.
+/// Finds `answer`, without the white space around it, in `passage`. `position`, from 0 to 1, is
+/// where the source answer begins, as a share of its passage; only [`Occurrence::Nearest`] looks at
+/// it. Occurrences may overlap.
 ///
 /// ```
 /// use qa_translate::{Occurrence, SearchConfig, SearchFault, search};

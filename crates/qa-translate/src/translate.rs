@@ -5,7 +5,7 @@ use mlqa_eval::{Answer, Dataset, Language, Question};
 use serde::{Deserialize, Serialize};
 
 use crate::checked::{NoAnswer, first_answer};
-use crate::markers::{MarkerFault, mark, recover};
+use crate::markers::{Marked, MarkerFault, Recovered, mark, recover};
 use crate::search::{SearchConfig, SearchFault, search};
 use crate::{TranslateError, Translator};
 
@@ -30,11 +30,11 @@ impl Default for TranslateConfig {
 pub struct Translated {
     /// The language.
     pub language: Language,
-    /// Question, passage and answer in the language, for the questions whose answer was found; ids, titles and order
-    /// are the source's.
+    /// Question, passage and answer in the language, for the questions whose answer was found; ids,
+    /// titles and order are the source's.
     pub dataset: Dataset,
-    /// Questions whose wording alone is in the language: passage and answers are the source's. At least those of
-    /// `dataset`.
+    /// Questions whose wording alone is in the language: passage and answers are the source's. At
+    /// least those of `dataset`.
     pub questions: Dataset,
     /// What became of the source's questions.
     pub report: TranslateReport,
@@ -53,7 +53,8 @@ pub struct TranslateReport {
     pub given: usize,
     /// Questions left out, by reason.
     pub discarded: Discarded,
-    /// Markers that could not be read back, by fault; the search may have found the answer all the same.
+    /// Markers that could not be read back, by fault; the search may have found the answer all the
+    /// same.
     pub faults: Faults,
     /// Gold answers beyond a question's first, which are not translated.
     pub further_answers: usize,
@@ -134,8 +135,8 @@ impl TranslateReport {
         self.by_markers + self.by_search + self.given
     }
 
-    /// 1 − kept / source, 0 to 1; 0 for an empty source. The paper's: de 0.0835, es 0.0053 (MLQA); fr 0.0727,
-    /// de 0.0934 (MTQA).
+    /// 1 − kept / source, 0 to 1; 0 for an empty source. The paper's: de 0.0835, es 0.0053 (MLQA);
+    /// fr 0.0727, de 0.0934 (MTQA).
     pub fn skip_ratio(&self) -> f64 {
         match self.source {
             0 => 0.0,
@@ -157,12 +158,14 @@ pub enum Stage {
     Answers,
 }
 
-/// Translates `source`, in the language `from`, into `to`; `progress` hears the stage, texts done and texts in all.
+/// Translates `source`, in the language `from`, into `to`; `progress` is called with the stage,
+/// texts done and texts in all.
 ///
-/// Each question is translated, and its passage with the first answer marked ([`mark`]). Where the markers do not come
-/// back ([`recover`]), answer and passage are translated apart and the one is searched in the other ([`search`]). What
-/// cannot be aligned is left out and counted. Questions of one paragraph may end with passages that differ, since each
-/// was translated with a marker at another place.
+/// Each question is translated, and its passage with the first answer marked ([`mark`]). Where the
+/// markers do not come back ([`recover`]), answer and passage are translated apart and the one is
+/// searched in the other ([`search`]). What cannot be aligned is left out and counted. Questions of
+/// one paragraph may end with passages that differ, since each was translated with a marker at
+/// another place.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -191,89 +194,20 @@ pub fn translate(
         let problem = "the data is in this language already".into();
         return Err(TranslateError::Language { language: to, problem });
     }
-    let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
-    let mut work = Work { translator, from, to, progress };
-
-    let wordings: Vec<&str> = source.questions.iter().map(|one| one.question.as_str()).collect();
-    let wordings = work.run(Stage::Questions, &wordings)?;
-    let mut own_words: Vec<Question> = Vec::with_capacity(source.questions.len());
-    let mut marked = Vec::with_capacity(source.questions.len());
-    for (question, wording) in source.questions.iter().zip(wordings) {
-        let Some(wording) = wording else {
-            report.discarded.untranslated_question += 1;
-            continue;
-        };
-        let place = own_words.len();
-        own_words.push(Question { question: wording, ..question.clone() });
-        match first_answer(question) {
-            Ok(answer) => {
-                let length = answer.text.chars().count();
-                let text = mark(&question.context, answer.answer_start, length)?;
-                report.further_answers += question.answers.len() - 1;
-                marked.push((place, answer, text));
-            }
-            Err(NoAnswer::None) => report.discarded.no_answer += 1,
-            Err(NoAnswer::Misplaced) => report.discarded.misplaced_answer += 1,
-        }
+    let report = TranslateReport { source: source.questions.len(), ..Default::default() };
+    let mut work = Work { translator, from, to, progress, report };
+    let reworded = work.translate_questions(source)?;
+    let marked = work.mark_answers(&reworded)?;
+    let (mut aligned, lost) = work.translate_marked(&marked)?;
+    match config.fall_back {
+        true => aligned.extend(work.search_lost(&reworded, &lost, &config.search)?),
+        false => work.report.discarded.lost_markers += lost.len(),
     }
 
-    let texts: Vec<&str> = marked.iter().map(|(_, _, marked)| marked.text.as_str()).collect();
-    let translations = work.run(Stage::MarkedPassages, &texts)?;
-    let mut found: Vec<(usize, String, Answer)> = Vec::with_capacity(marked.len());
-    let mut lost: Vec<(usize, &Answer)> = Vec::new();
-    for ((place, answer, marked), translation) in marked.iter().zip(translations) {
-        let Some(translation) = translation else {
-            report.discarded.untranslated_passage += 1;
-            continue;
-        };
-        match recover(&translation, marked.level) {
-            Ok(recovered) => {
-                report.by_markers += 1;
-                found.push((*place, recovered.passage, recovered.answer));
-            }
-            Err(fault) => {
-                report.faults.count(fault);
-                lost.push((*place, answer));
-            }
-        }
-    }
-
-    if config.fall_back {
-        let passage = |place: usize| own_words.get(place).map_or("", |one| &one.context);
-        let passages: Vec<&str> = lost.iter().map(|&(place, _)| passage(place)).collect();
-        let answers: Vec<&str> = lost.iter().map(|(_, answer)| answer.text.as_str()).collect();
-        let in_passages = work.run(Stage::Passages, &passages)?;
-        let in_answers = work.run(Stage::Answers, &answers)?;
-        let translations = in_passages.into_iter().zip(in_answers);
-        for (((place, answer), original), (text, wanted)) in
-            lost.iter().zip(passages).zip(translations)
-        {
-            let (Some(text), Some(wanted)) = (&text, &wanted) else {
-                let untranslated = match text {
-                    None => &mut report.discarded.untranslated_passage,
-                    Some(_) => &mut report.discarded.untranslated_answer,
-                };
-                *untranslated += 1;
-                continue;
-            };
-            let position = answer.answer_start as f64 / original.chars().count().max(1) as f64;
-            match search(text, wanted, position, &config.search) {
-                Ok(answer) => {
-                    report.by_search += 1;
-                    found.push((*place, text.clone(), answer));
-                }
-                Err(SearchFault::NotFound) => report.discarded.answer_not_found += 1,
-                Err(SearchFault::Ambiguous) => report.discarded.answer_ambiguous += 1,
-            }
-        }
-    } else {
-        report.discarded.lost_markers += lost.len();
-    }
-
-    found.sort_by_key(|(place, _, _)| *place);
-    let kept = found.into_iter().filter_map(|(place, passage, answer)| {
-        let own = own_words.get(place)?.clone();
-        Some(Question { context: passage.into(), answers: vec![answer], ..own })
+    aligned.sort_by_key(|one| one.question);
+    let kept = aligned.into_iter().filter_map(|Aligned { question, passage, answer }| {
+        let question = reworded.get(question)?.clone();
+        Some(Question { context: passage.into(), answers: vec![answer], ..question })
     });
     let dataset = Dataset {
         path: PathBuf::from(format!("translation of {} into {to}", source.path.display())),
@@ -281,19 +215,149 @@ pub fn translate(
         questions: kept.collect(),
     };
     dataset.check_answers()?;
-    let questions = Dataset { questions: own_words, ..source.clone() };
+    let report = work.report;
+    let questions = Dataset { questions: reworded, ..source.clone() };
     Ok(Translated { language: to, dataset, questions, report })
 }
 
-/// A translator with its languages.
+/// A passage with its answer marked; `question` is its index among the reworded ones.
+struct MarkedAnswer<'a> {
+    question: usize,
+    answer: &'a Answer,
+    marked: Marked,
+}
+
+/// An answer whose markers did not come back.
+struct LostAnswer<'a> {
+    question: usize,
+    answer: &'a Answer,
+}
+
+/// A translated passage with its answer.
+struct Aligned {
+    question: usize,
+    passage: String,
+    answer: Answer,
+}
+
+/// A translator with its languages, and the counts of what it has done.
 struct Work<'a, T, P> {
     translator: &'a mut T,
     from: Language,
     to: Language,
     progress: P,
+    report: TranslateReport,
 }
 
 impl<T: Translator, P: FnMut(Stage, usize, usize)> Work<'_, T, P> {
+    /// The questions whose wording has a translation: new wording, the source's passage and
+    /// answers.
+    fn translate_questions(&mut self, source: &Dataset) -> Result<Vec<Question>, TranslateError> {
+        let wordings: Vec<&str> =
+            source.questions.iter().map(|one| one.question.as_str()).collect();
+        let translations = self.run(Stage::Questions, &wordings)?;
+        let mut reworded = Vec::with_capacity(source.questions.len());
+        for (question, wording) in source.questions.iter().zip(translations) {
+            match wording {
+                Some(wording) => reworded.push(Question { question: wording, ..question.clone() }),
+                None => self.report.discarded.untranslated_question += 1,
+            }
+        }
+        Ok(reworded)
+    }
+
+    /// Marks the first answer of each question in its passage.
+    fn mark_answers<'q>(
+        &mut self,
+        questions: &'q [Question],
+    ) -> Result<Vec<MarkedAnswer<'q>>, TranslateError> {
+        let mut all = Vec::with_capacity(questions.len());
+        for (index, question) in questions.iter().enumerate() {
+            match first_answer(question) {
+                Ok(answer) => {
+                    let length = answer.text.chars().count();
+                    let marked = mark(&question.context, answer.answer_start, length)?;
+                    self.report.further_answers += question.answers.len() - 1;
+                    all.push(MarkedAnswer { question: index, answer, marked });
+                }
+                Err(NoAnswer::None) => self.report.discarded.no_answer += 1,
+                Err(NoAnswer::Misplaced) => self.report.discarded.misplaced_answer += 1,
+            }
+        }
+        Ok(all)
+    }
+
+    /// Translates marked passages and reads the markers back; also returns those that lost them.
+    fn translate_marked<'q>(
+        &mut self,
+        all: &[MarkedAnswer<'q>],
+    ) -> Result<(Vec<Aligned>, Vec<LostAnswer<'q>>), TranslateError> {
+        let texts: Vec<&str> = all.iter().map(|one| one.marked.text.as_str()).collect();
+        let translations = self.run(Stage::MarkedPassages, &texts)?;
+        let (mut aligned, mut lost) = (Vec::with_capacity(all.len()), Vec::new());
+        for (&MarkedAnswer { question, answer, ref marked }, translation) in
+            all.iter().zip(translations)
+        {
+            let Some(translation) = translation else {
+                self.report.discarded.untranslated_passage += 1;
+                continue;
+            };
+            match recover(&translation, marked.level) {
+                Ok(Recovered { passage, answer }) => {
+                    self.report.by_markers += 1;
+                    aligned.push(Aligned { question, passage, answer });
+                }
+                Err(fault) => {
+                    self.report.faults.count(fault);
+                    lost.push(LostAnswer { question, answer });
+                }
+            }
+        }
+        Ok((aligned, lost))
+    }
+
+    /// Translates passages and answers apart and searches the one in the other.
+    fn search_lost(
+        &mut self,
+        questions: &[Question],
+        lost: &[LostAnswer<'_>],
+        config: &SearchConfig,
+    ) -> Result<Vec<Aligned>, TranslateError> {
+        let passage = |index: usize| questions.get(index).map_or("", |one| &one.context);
+        let passages: Vec<&str> = lost.iter().map(|one| passage(one.question)).collect();
+        let answers: Vec<&str> = lost.iter().map(|one| one.answer.text.as_str()).collect();
+        let translated_passages = self.run(Stage::Passages, &passages)?;
+        let translated_answers = self.run(Stage::Answers, &answers)?;
+        let translations = translated_passages.into_iter().zip(translated_answers);
+        let discarded = &mut self.report.discarded;
+        let mut aligned = Vec::with_capacity(lost.len());
+        for ((&LostAnswer { question, answer }, source), translation) in
+            lost.iter().zip(passages).zip(translations)
+        {
+            let (passage, wanted) = match translation {
+                (Some(passage), Some(wanted)) => (passage, wanted),
+                (None, _) => {
+                    discarded.untranslated_passage += 1;
+                    continue;
+                }
+                (Some(_), None) => {
+                    discarded.untranslated_answer += 1;
+                    continue;
+                }
+            };
+            let position = answer.answer_start as f64 / source.chars().count().max(1) as f64;
+            match search(&passage, &wanted, position, config) {
+                Ok(answer) => {
+                    self.report.by_search += 1;
+                    aligned.push(Aligned { question, passage, answer });
+                }
+                Err(SearchFault::NotFound) => discarded.answer_not_found += 1,
+                Err(SearchFault::Ambiguous) => discarded.answer_ambiguous += 1,
+            }
+        }
+        Ok(aligned)
+    }
+
     /// Translates in batches; a blank translation is none.
     fn run(&mut self, stage: Stage, texts: &[&str]) -> Result<Vec<Option<String>>, TranslateError> {
         let mut all = Vec::with_capacity(texts.len());

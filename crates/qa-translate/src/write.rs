@@ -1,11 +1,11 @@
-//! Whole files, with errors that name them.
+//! Atomic writing, with errors that name the file.
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::TranslateError;
 
-/// Writes a whole file or none; folders on the way are created.
+/// Writes a file atomically; missing folders are created.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TranslateError> {
     let refuse = |source| TranslateError::io(path, "write the file")(source);
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| refuse(error.into()))?;

@@ -20,9 +20,11 @@ impl Drop for Guard {
     }
 }
 
-/// Runs `body` with libtorch's autocast: on tensors of `device`'s type, products run in `dtype` and sums in float32.
+/// Runs `body` with libtorch's autocast: on tensors of `device`'s type, products run in `dtype` and
+/// sums in float32.
 ///
-/// `tch::autocast` knows CUDA and its default dtype alone. The state before comes back at the end; calls nest.
+/// `tch::autocast` supports only CUDA and its default dtype. At the end the earlier state is
+/// restored; calls nest.
 ///
 /// # Errors
 /// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`.
@@ -38,7 +40,7 @@ impl Drop for Guard {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn autocast<T>(device: Device, dtype: Kind, body: impl FnOnce() -> T) -> Result<T> {
-    // libtorch's numbers of the two dtypes; tch keeps them to itself.
+    // libtorch's numbers of the two dtypes; tch keeps them private.
     let code = match dtype {
         Kind::Half => 5,
         Kind::BFloat16 => 15,

@@ -1,8 +1,8 @@
 //! From "cpu", "cuda", "cuda:1" or "auto" to a device.
 //!
-//! The linker drops libtorch_cuda from a Rust program, since no symbol of it is named. It is loaded here, at run time,
-//! before libtorch is first asked about CUDA (the answer is cached for good), and only where CUDA is wanted, so one
-//! build runs on machines with and without it.
+//! The linker drops libtorch_cuda from a Rust program, since no symbol of it is named. It is loaded
+//! here, at run time, before the first call that looks for CUDA devices (libtorch caches the
+//! answer), and only where CUDA is wanted, so one build runs on machines with and without it.
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -36,7 +36,7 @@ impl FromStr for DeviceChoice {
                 .and_then(|index| index.parse().ok())
                 .map(Self::Cuda)
                 .ok_or_else(|| Error::Device {
-                    asked: text.to_owned(),
+                    choice: text.to_owned(),
                     reason: "unknown; one of auto, cpu, cuda, cuda:N".into(),
                 }),
         }
@@ -68,12 +68,13 @@ fn load_cuda() -> std::result::Result<(), String> {
         .clone()
 }
 
-/// The device for a choice; loads CUDA where it is asked for.
+/// The device for a choice; loads CUDA where the choice may need it.
 ///
 /// # Errors
-/// [`Error::Device`] if a CUDA device was named and libtorch_cuda cannot be loaded or the device does not exist.
+/// [`Error::Device`] if a CUDA device was named and libtorch_cuda cannot be loaded or the device
+/// does not exist.
 pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
-    let refuse = |reason: String| Error::Device { asked: choice.to_string(), reason };
+    let refuse = |reason: String| Error::Device { choice: choice.to_string(), reason };
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
         DeviceChoice::Auto => Ok(match load_cuda() {

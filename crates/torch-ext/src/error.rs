@@ -17,11 +17,11 @@ pub enum Error {
         /// The number of entries that came.
         got: usize,
     },
-    /// A CUDA device was asked for and cannot be used.
-    #[error("device {asked}: {reason}")]
+    /// A CUDA device was requested and cannot be used.
+    #[error("device {choice}: {reason}")]
     Device {
-        /// What was asked for.
-        asked: String,
+        /// The device that was requested.
+        choice: String,
         /// Why it cannot be had, and what to do.
         reason: String,
     },

@@ -4,7 +4,7 @@ use tch::Tensor;
 use crate::Result;
 use crate::ffi::{self, call, raw_or_null};
 
-/// What the rows' losses become.
+/// How the rows' losses are reduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LossReduction {
     /// Their mean, `[]`; NaN for no rows.
@@ -19,14 +19,15 @@ pub enum LossReduction {
 /// Options of [`linear_cross_entropy`].
 #[derive(Clone, Copy, Debug)]
 pub struct LinearCrossEntropy<'a> {
-    /// What the rows' losses become.
+    /// How the rows' losses are reduced.
     pub reduction: LossReduction,
-    /// `[N]` float: what each row weighs in the sum; under `Sum` only. Receives no gradient.
+    /// `[N]` float: the weight of each row in the sum; under `Sum` only. Receives no gradient.
     pub weights: Option<&'a Tensor>,
-    /// ε: the share of each target spread evenly over all V outputs.
+    /// ε: the share of each target that is spread evenly over all V outputs.
     pub label_smoothing: f64,
-    /// Rows whose logits exist at once. `None`: as many as fit the memory of the weight's gradient, which is not written yet
-    /// while they are needed; beyond that, and without such a gradient, 64 MiB on the CPU and 512 MiB on a GPU.
+    /// Rows whose logits exist at once. `None`: as many as fit the memory of the weight's gradient,
+    /// which is not written yet while they are needed; beyond that, and without such a gradient, 64
+    /// MiB on the CPU and 512 MiB on a GPU.
     pub chunk_rows: Option<i64>,
     /// Whether to report which targets have the largest logit.
     pub correct: bool,
@@ -37,24 +38,28 @@ pub struct LinearCrossEntropy<'a> {
 pub struct TokenLosses {
     /// `[]` or, unreduced, `[N]`: float64 for float64 inputs, else float32; in nats.
     pub loss: Tensor,
-    /// `[N]` bool: the target's logit is the largest, and the first of those equally large. Only where asked for.
+    /// `[N]` bool: the target's logit is the largest, and the first of those equally large. Only
+    /// with [`LinearCrossEntropy::correct`].
     pub correct: Option<Tensor>,
 }
 
-/// `-ln softmax(hidden · weightᵀ + bias)[target]` for each row, its logits made a chunk of rows at a time.
+/// `-ln softmax(hidden · weightᵀ + bias)[target]` for each row, its logits made a chunk of rows at
+/// a time.
 ///
-/// A custom autograd function: under `Mean` and `Sum` the gradients are made chunk by chunk on the way forward, from the
-/// logits that are there anyway, so a step costs the three matrix products it cannot avoid; `None` makes the logits a second
-/// time on the way back. Logits stand in the
-/// memory of the weight's gradient before it is written, so up to H rows need no memory of their own. Inputs that ask for no
-/// gradient cost none. There is no second derivative: asking for one is an error.
+/// A custom autograd function: under `Mean` and `Sum` the gradients are made chunk by chunk in the
+/// forward pass, from the logits that exist anyway, so a step costs the three matrix products it
+/// cannot avoid; `None` makes the logits a second time in the backward pass. Logits are kept in the
+/// memory of the weight's gradient before that is written, so up to H rows need no extra memory.
+/// Inputs that require no gradient cost nothing. There is no second derivative: asking for one is
+/// an error.
 ///
-/// Under autocast the products run in autocast's dtype. For bfloat16 and float16 products, softmax, losses and the sums
-/// over chunks run in float32, and the gradients are rounded to the inputs' dtypes once, after the loss's own gradient
-/// (a loss scale) has been multiplied in.
+/// Under autocast the products run in autocast's dtype. For bfloat16 and float16 products, softmax,
+/// losses and the sums over chunks run in float32, and the gradients are rounded to the inputs'
+/// dtypes once, after the loss's own gradient (a loss scale) has been multiplied in.
 ///
 /// # Shapes
-/// - `hidden`: `[N, H]` float; `weight`: `[V, H]`, of its dtype unless autocast is on; `bias`: `[V]` float
+/// - `hidden`: `[N, H]` float; `weight`: `[V, H]`, of its dtype unless autocast is on; `bias`:
+///   `[V]` float
 /// - `targets`: `[N]` i64 in `0..V`, **not checked here**
 ///
 /// # Errors
@@ -74,7 +79,8 @@ pub struct TokenLosses {
 ///     chunk_rows: None,
 ///     correct: false,
 /// };
-/// let loss = linear_cross_entropy(&hidden, &weight, None, &Tensor::from_slice(&[0i64, 4, 1]), &options)?.loss;
+/// let targets = Tensor::from_slice(&[0i64, 4, 1]);
+/// let loss = linear_cross_entropy(&hidden, &weight, None, &targets, &options)?.loss;
 /// loss.backward();
 /// assert!((loss.double_value(&[]) - 5f64.ln()).abs() < 1e-6);
 /// # Ok::<(), torch_ext::Error>(())
@@ -93,7 +99,8 @@ pub fn linear_cross_entropy(
     };
     let (mut loss, mut correct) = (std::ptr::null_mut(), std::ptr::null_mut());
     let correct_out = if options.correct { &raw mut correct } else { std::ptr::null_mut() };
-    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over tensors that we own.
+    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over
+    // tensors that we own.
     call(|error| unsafe {
         ffi::polyqa_linear_cross_entropy(
             hidden.as_ptr(),

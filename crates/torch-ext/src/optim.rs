@@ -19,14 +19,17 @@ pub struct AdamWStep {
     pub eps: f64,
 }
 
-/// One AdamW step (Loshchilov and Hutter 2019, Algorithm 2) in place over all lists, through libtorch's fused kernel.
+/// One AdamW step (Loshchilov and Hutter 2019, Algorithm 2) in place over all lists, through
+/// libtorch's fused kernel.
 ///
 /// # Shapes
-/// Entry i of `grads`, `exp_avgs` and `exp_avg_sqs` has the shape, strides, dtype and device of `params[i]`;
-/// `steps[i]` is a float32 scalar on that device that already counts this step (1 on the first).
+/// Entry i of `grads`, `exp_avgs` and `exp_avg_sqs` has the shape, strides, dtype and device of
+/// `params[i]`; `steps[i]` is a float32 scalar on that device that already counts this step (1 on
+/// the first).
 ///
 /// # Errors
-/// [`Error::ListLength`] if the lists differ in length, [`Error::Libtorch`] if an entry does not fit its parameter.
+/// [`Error::ListLength`] if the lists differ in length, [`Error::Libtorch`] if an entry does not
+/// fit its parameter.
 pub fn fused_adamw(
     params: &[&Tensor],
     grads: &[&Tensor],
@@ -83,9 +86,11 @@ pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
     Ok(norm.f_double_value(&[])?)
 }
 
-/// Scales all gradients in place so that their total norm is at most `max_norm`; returns the norm before.
+/// Scales all gradients in place so that their total norm is at most `max_norm`; returns the norm
+/// before.
 ///
-/// The factor is `max_norm / (norm + 1e-6)` where that is below 1, as in `torch.nn.utils.clip_grad_norm_`.
+/// The factor is `max_norm / (norm + 1e-6)` where that is below 1, as in
+/// `torch.nn.utils.clip_grad_norm_`.
 ///
 /// # Errors
 /// [`Error::Libtorch`] if the list is empty or the tensors lie on different devices.
@@ -100,8 +105,8 @@ pub fn clip_grad_norm(grads: &[&Tensor], max_norm: f64) -> Result<f64> {
     Ok(norm)
 }
 
-/// Drops the gradients of `params`: a parameter that the next backward pass does not reach then has an undefined
-/// gradient, and an optimiser leaves it alone. Zeroed gradients would still decay it.
+/// Drops the gradients of `params`: a parameter that the next backward pass does not reach then has
+/// an undefined gradient, and an optimiser leaves it alone. Zeroed gradients would still decay it.
 ///
 /// # Errors
 /// [`Error::Libtorch`] if libtorch refuses.

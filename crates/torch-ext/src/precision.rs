@@ -1,8 +1,8 @@
 //! Which kernels float32 matrix products may use.
 //!
-//! On AMD processors libtorch's default float32 product reaches half the speed of the oneDNN kernel inside the same
-//! library, which the setting `Medium` unlocks. On processors with AMX the same setting may mean bfloat16, so the
-//! choice is made by a measured error, not by a name.
+//! On AMD processors libtorch's default float32 product reaches half the speed of the oneDNN kernel
+//! inside the same library, which the setting `Medium` unlocks. On processors with AMX the same
+//! setting may mean bfloat16, so the choice is made by a measured error, not by a name.
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
@@ -68,10 +68,12 @@ pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
     call(|error| unsafe { ffi::polyqa_set_float32_matmul_precision(level, error) })
 }
 
-/// Takes `Medium` if its products on the CPU stay within eight times the default's own rounding error, else `Highest`.
+/// Takes `Medium` if its products on the CPU stay within eight times the default's rounding error,
+/// else `Highest`.
 ///
-/// bfloat16 products miss that bound by two orders of magnitude. Does not draw from the random generator. The setting holds
-/// for all devices, and on a GPU `Medium` allows TF32: tune for runs on the CPU alone.
+/// bfloat16 products miss that bound by two orders of magnitude. Does not draw from the random
+/// generator. The setting holds for all devices, and on a GPU `Medium` allows TF32: tune for runs
+/// on the CPU alone.
 ///
 /// # Errors
 /// [`Error::Libtorch`] or [`Error::Torch`] if libtorch refuses an operation.

@@ -1,4 +1,4 @@
-//! The state of a device's random generator: dropout drawn once can be drawn again.
+//! The state of a device's random generator: the same dropout can be drawn again.
 use tch::{Device, Tensor};
 
 use crate::ffi::{self, call};
@@ -37,7 +37,7 @@ pub fn rng_state(device: Device) -> Result<Tensor> {
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// Puts a state of [`rng_state`] back.
+/// Restores a state of [`rng_state`].
 ///
 /// # Errors
 /// [`Error::Libtorch`] if `state` is no state of this device's generator.

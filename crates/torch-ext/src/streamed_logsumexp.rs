@@ -9,23 +9,27 @@ use crate::ffi::{self, call, raw_or_null};
 pub struct KeyBlocks<'a> {
     /// `[M, D]`.
     pub key: &'a Tensor,
-    /// `[R]` and `[M]` i64: a query and a key of one group are no pair. Negative numbers are no group.
+    /// `[R]` and `[M]` i64: a query and a key of the same group are not compared. Negative numbers
+    /// are no group.
     pub groups: Option<(&'a Tensor, &'a Tensor)>,
-    /// Divides each key by the larger of its L2 norm and this; only for keys that ask for no gradient.
+    /// Divides each key by the larger of its L2 norm and this; only for keys that require no
+    /// gradient.
     pub normalise_eps: Option<f64>,
     /// Keys whose products exist at once, at least 1.
     pub block: i64,
 }
 
-/// `ln Σₘ exp(query · key[m] / temperature)` for each query, over the keys that no group takes out; -∞ where none is left.
+/// `ln Σₘ exp(query · key[m] / temperature)` for each query, over the keys of other groups; -∞
+/// where there are none.
 ///
-/// A custom autograd function with running maxima. The gradient of `query` is made on the way forward, from the products
-/// that are there anyway; that of `key`, where it asks for one, makes them a second time. Beside vectors of the size of
-/// `query` only `[R, block]` products are held. There is no second derivative: asking for one is an error.
+/// A custom autograd function with running maxima. The gradient of `query` is made in the forward
+/// pass, from the products that exist anyway; that of `key`, if it requires one, makes them a
+/// second time. Beside vectors of the size of `query` only `[R, block]` products are held. There is
+/// no second derivative: asking for one is an error.
 ///
 /// # Shapes
 /// - `query`: `[R, D]` float; receives gradient
-/// - `keys.key`: `[M, D]` float; receives gradient where it asks for it
+/// - `keys.key`: `[M, D]` float; receives gradient if it requires it
 /// - returns `[R]`: float64 for float64 queries, else float32 (products and sums run in it)
 ///
 /// # Errors
@@ -49,7 +53,8 @@ pub fn streamed_logsumexp(
     temperature: f64,
 ) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
-    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over a tensor that we own.
+    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over a
+    // tensor that we own.
     call(|error| unsafe {
         ffi::polyqa_streamed_logsumexp(
             query.as_ptr(),

@@ -3,23 +3,26 @@ use tch::{Kind, Tensor};
 
 use crate::{StepLosses, TaskError};
 
-/// A named loss of a micro-batch, as its share of the whole batch's.
+/// A named loss of a micro-batch, as its share of the full batch's.
 pub struct Share {
     /// As the log names it.
     pub name: &'static str,
-    /// The loss's weight in the sum.
+    /// The loss's weight in the sum of losses.
     pub weight: f64,
-    /// `[]`, with graph: what this micro-batch adds to the loss of the whole batch.
+    /// `[]`, with graph: what this micro-batch adds to the loss of the full batch.
     pub loss: Tensor,
 }
 
-/// Runs the micro-batches of a step one after the other, each forward and backward, so that only one graph exists at a time.
+/// Runs the micro-batches of a step one after the other, each forward and backward, so that only
+/// one graph exists at a time.
 ///
-/// The result equals one large batch if `shares` returns shares: for a mean over the batch's n targets, the micro-batch's *sum*
-/// over n, not its own mean. Means of micro-batches with unequal numbers of targets would weigh their targets unequally. The
-/// number n must be known before the first forward pass, so mask the whole batch first.
+/// The result equals one large batch if `shares` returns shares: for a mean over the batch's n
+/// targets, the micro-batch's *sum* over n, not its own mean. Means of micro-batches with unequal
+/// numbers of targets would weigh their targets unequally. The number n must be known before the
+/// first forward pass, so mask the full batch first.
 ///
-/// A contrast whose negatives come from the batch cannot be cut like this; see `objectives::cached_step`.
+/// A contrast whose negatives come from the batch cannot be cut like this; see
+/// `objectives::cached_step`.
 ///
 /// # Errors
 /// Whatever `shares` returns, or libtorch's refusal.
@@ -49,7 +52,7 @@ pub fn accumulate<T>(
         for Share { name, weight, loss } in shares(micro_batch)? {
             let value = loss.f_detach()?.f_to_kind(Kind::Double)?.f_to_device(tch::Device::Cpu)?;
             total = total.f_add(&value.f_mul_scalar(weight)?)?;
-            match parts.iter_mut().find(|(own, _)| *own == name) {
+            match parts.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, part)) => *part = part.f_add(&value)?,
                 None => parts.push((name, value)),
             }

@@ -4,6 +4,17 @@ use rand::seq::SliceRandom;
 use crate::seed::rng_for;
 
 /// The batches of every epoch of a stage.
+///
+/// ```
+/// use trainer::Batches;
+///
+/// let lengths = [5, 9, 4, 8, 7];
+/// let batches = Batches::new(&lengths, 2, 1, 42);
+/// let epoch = batches.epoch(0);
+/// assert_eq!((batches.per_epoch(), epoch.len()), (3, 3));
+/// let tokens: u64 = epoch.iter().map(|batch| batches.tokens(batch)).sum();
+/// assert_eq!(tokens, 33);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Batches {
     lengths: Vec<usize>,
@@ -16,7 +27,8 @@ pub struct Batches {
 pub type Epoch = Vec<Vec<usize>>;
 
 impl Batches {
-    /// `lengths` in tokens, one per example; `bucket_batches` batches at a time are sorted by length before they are cut.
+    /// `lengths` in tokens, one per example; `bucket_batches` batches at a time are sorted by
+    /// length before they are cut.
     pub fn new(lengths: &[usize], batch_size: usize, bucket_batches: usize, seed: u64) -> Self {
         Self {
             lengths: lengths.to_vec(),

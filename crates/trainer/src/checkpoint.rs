@@ -1,4 +1,4 @@
-//! Checkpoints: folders that hold a whole training state or do not exist.
+//! Checkpoints: folders that hold a complete training state or do not exist.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -23,8 +23,8 @@ pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
         .f_to_device(device)?)
 }
 
-/// `[B, L]` i64: 1 where [`pad_rows`] put a row's own value, 0 where it padded. `None` if nothing is padded, which lets
-/// attention skip its mask.
+/// `[B, L]` i64: 1 where [`pad_rows`] put a row's value, 0 where it padded. `None` if nothing is
+/// padded, which lets attention skip its mask.
 ///
 /// # Errors
 /// [`crate::TrainError::Torch`] if the tensor cannot be made.

@@ -15,6 +15,15 @@ pub enum Decay {
 }
 
 /// Parameters that train in their own way.
+///
+/// ```
+/// use trainer::{GroupConfig, TrainConfig};
+///
+/// let json = r#"{"groups": [{"prefixes": ["roberta.embeddings"], "frozen": true}]}"#;
+/// let config: TrainConfig = serde_json::from_str(json)?;
+/// assert!(config.groups[0].frozen && config.batch_size == 16);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupConfig {

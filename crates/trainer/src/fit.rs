@@ -48,8 +48,8 @@ pub fn fit(
 ///
 /// - `config.epochs` counts passes over the first slot's examples, to the end of the last round;
 ///   every other slot begins anew when its examples are used up. `config.steps` counts updates.
-/// - Each task sees its own batches, counted from 0 ([`Step::number`](crate::Step::number)), with an
-///   order and a generator that depend on the seed, the slot's name and that number: not on what
+/// - Each task sees its own batches, counted from 0 ([`Step::number`](crate::Step::number)), with
+///   an order and a generator that depend on the seed, the slot's name and that number: not on what
 ///   the other slots do.
 /// - `metrics.jsonl` names the parts `loss/<slot>/<part>`, means over the batches that had them;
 ///   `loss` is the mean over steps, of whichever slot.

@@ -26,7 +26,24 @@ struct Slot {
     updates: u64,
 }
 
-/// AdamW (Loshchilov and Hutter 2019) with moments kept per parameter from its first gradient on, as in PyTorch.
+/// AdamW (Loshchilov and Hutter 2019) with moments kept per parameter from its first gradient on,
+/// as in PyTorch.
+///
+/// # Example
+/// ```
+/// use tch::Tensor;
+/// use trainer::{AdamW, TrainConfig};
+///
+/// let weight = Tensor::from_slice(&[1f32]).set_requires_grad(true);
+/// let parameters = [("weight".to_string(), weight.shallow_clone())];
+/// let config = TrainConfig { learning_rate: 0.1, weight_decay: 0.0, ..TrainConfig::default() };
+/// let mut optimizer = AdamW::new(&parameters, &config)?;
+/// (&weight * 3.0).backward();
+/// // The first update goes one learning rate down, whatever the gradient's size.
+/// assert_eq!(optimizer.step(1.0)?, 3.0);
+/// assert!((weight.double_value(&[0]) - 0.9).abs() < 1e-6);
+/// # Ok::<(), trainer::TrainError>(())
+/// ```
 pub struct AdamW {
     slots: BTreeMap<String, Slot>,
     groups: Vec<ParameterGroup>,
@@ -68,20 +85,20 @@ impl AdamW {
         let mut slots = BTreeMap::new();
         let mut frozen = Vec::new();
         for (name, parameter) in parameters {
-            let own = config
+            let setting = config
                 .groups
                 .iter()
                 .find(|group| group.prefixes.iter().any(|prefix| name.starts_with(prefix)));
-            if own.is_some_and(|group| group.frozen) {
+            if setting.is_some_and(|group| group.frozen) {
                 let _ = parameter.shallow_clone().f_requires_grad_(false)?;
                 frozen.push((name.clone(), parameter.shallow_clone()));
                 continue;
             }
             let _ = parameter.shallow_clone().f_requires_grad_(true)?;
             let learning_rate =
-                own.and_then(|group| group.learning_rate).unwrap_or(config.learning_rate);
+                setting.and_then(|group| group.learning_rate).unwrap_or(config.learning_rate);
             let weight_decay = if decays(name) {
-                own.and_then(|group| group.weight_decay).unwrap_or(config.weight_decay)
+                setting.and_then(|group| group.weight_decay).unwrap_or(config.weight_decay)
             } else {
                 0.0
             };
@@ -135,8 +152,8 @@ impl AdamW {
         Ok(clear_grads(&parameters)?)
     }
 
-    /// Clips, then updates every parameter that has a gradient; `factor` scales each group's peak rate. Returns the
-    /// gradients' total norm before clipping.
+    /// Clips, then updates every parameter that has a gradient; `factor` scales each group's peak
+    /// rate. Returns the gradients' total norm before clipping.
     ///
     /// # Errors
     /// [`TrainError::TorchExt`] if a gradient does not fit its parameter or none is there.
@@ -240,9 +257,10 @@ impl AdamW {
                     ));
                 }
                 // A copy laid out as the parameter is, as the kernel wants it.
-                let mut own = slot.parameter.f_zeros_like().map_err(|error| error.to_string())?;
-                own.f_copy_(stored).map_err(|error| error.to_string())?;
-                Ok(own.detach())
+                let mut moment =
+                    slot.parameter.f_zeros_like().map_err(|error| error.to_string())?;
+                moment.f_copy_(stored).map_err(|error| error.to_string())?;
+                Ok(moment.detach())
             };
             let exp_avg = no_grad(|| moment("exp_avg"))?;
             let exp_avg_sq = no_grad(|| moment("exp_avg_sq"))?;

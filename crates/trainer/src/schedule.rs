@@ -2,6 +2,15 @@
 use crate::{Decay, Result, TrainError};
 
 /// Learning-rate factors of a run of known length.
+///
+/// ```
+/// use trainer::{Decay, LinearSchedule};
+///
+/// let schedule = LinearSchedule::new(100, 0.1, Decay::Linear)?;
+/// assert_eq!(schedule.warmup_steps(), 10);
+/// assert_eq!([5, 10, 55].map(|step| schedule.factor(step)), [0.5, 1.0, 0.5]);
+/// # Ok::<(), trainer::TrainError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearSchedule {
     warmup_steps: u64,
@@ -29,7 +38,8 @@ impl LinearSchedule {
                 rule: "must be from 0 to 1".into(),
             });
         }
-        // Exact for every run below 2^53 steps; a product that is whole but for rounding stays whole.
+        // Exact for every run below 2^53 steps; a product that is an integer but for rounding stays
+        // that integer.
         let warmup = (warmup_ratio * total_steps as f64 - 1e-9).ceil().max(0.0);
         Ok(Self { warmup_steps: warmup as u64, total_steps, decay })
     }
@@ -39,7 +49,8 @@ impl LinearSchedule {
         self.warmup_steps
     }
 
-    /// The factor on the peak rate at `step`, counted from 0: 0 at step 0 of a warm-up, 1 at its end, 0 at `total_steps`.
+    /// The factor on the peak rate at `step`, counted from 0: 0 at step 0 of a warm-up, 1 at its
+    /// end, 0 at `total_steps`.
     pub fn factor(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return step as f64 / self.warmup_steps as f64;

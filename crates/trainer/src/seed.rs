@@ -12,11 +12,25 @@ fn digest(seed: u64, stream: &str, index: u64) -> [u8; 32] {
 }
 
 /// The generator of one named stream at one index (a step, an epoch, an example).
+///
+/// ```
+/// use rand::Rng;
+/// use trainer::rng_for;
+///
+/// let draw = |name, index| rng_for(42, name, index).random::<u64>();
+/// assert_eq!(draw("dropout", 3), draw("dropout", 3));
+/// assert_ne!(draw("dropout", 3), draw("dropout", 4));
+/// assert_ne!(draw("dropout", 3), draw("order", 3));
+/// ```
 pub fn rng_for(seed: u64, stream: &str, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(digest(seed, stream, index))
 }
 
 /// A seed for libtorch's generator, from the same family of streams.
+///
+/// ```
+/// tch::manual_seed(trainer::seed_for(42, "initial weights", 0));
+/// ```
 pub fn seed_for(seed: u64, stream: &str, index: u64) -> i64 {
     let bytes = digest(seed, stream, index);
     let mut first = [0u8; 8];

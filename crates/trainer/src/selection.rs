@@ -13,6 +13,12 @@ const PREFIX: &str = "best_epoch.parameters.";
 /// One number for each development set, by its name.
 pub type Scores = BTreeMap<String, f64>;
 
+/// Scores the model as it is.
+pub type Score<'a> = Box<dyn Fn() -> std::result::Result<Scores, TaskError> + 'a>;
+
+/// The index of the best of several epochs' scores.
+pub type Choose<'a> = Box<dyn Fn(&[Scores]) -> std::result::Result<usize, TaskError> + 'a>;
+
 /// How the model is scored after an epoch, and which epoch is the best.
 pub struct Selection<'a> {
     /// Names `choose`; part of the task's fingerprint.
@@ -20,10 +26,10 @@ pub struct Selection<'a> {
     /// The keys of every epoch's scores.
     pub names: Vec<String>,
     /// Scores the model as it is.
-    pub score: Box<dyn Fn() -> std::result::Result<Scores, TaskError> + 'a>,
+    pub score: Score<'a>,
     /// The index of the best of all epochs so far. With one more epoch at the end, it may choose
     /// that one or stay with its choice.
-    pub choose: Box<dyn Fn(&[Scores]) -> std::result::Result<usize, TaskError> + 'a>,
+    pub choose: Choose<'a>,
 }
 
 impl<'a> Selection<'a> {

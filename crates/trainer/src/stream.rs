@@ -6,6 +6,48 @@ use serde::{Deserialize, Serialize};
 use crate::{Fingerprint, TaskError};
 
 /// Gives examples one by one, in the same order whenever an epoch starts with the same generator.
+/// [`ExampleStream`] makes batches of them.
+///
+/// # Example
+/// ```
+/// use rand_chacha::ChaCha8Rng;
+/// use trainer::{ExampleSource, Fingerprint, TaskError};
+///
+/// /// The numbers below `end`.
+/// struct Count {
+///     next: u32,
+///     end: u32,
+/// }
+///
+/// impl ExampleSource for Count {
+///     type Example = u32;
+///     type Position = u32;
+///
+///     fn start_epoch(&mut self, _: u64, _: ChaCha8Rng) -> Result<(), TaskError> {
+///         self.next = 0;
+///         Ok(())
+///     }
+///
+///     fn next_example(&mut self) -> Result<Option<u32>, TaskError> {
+///         let number = (self.next < self.end).then_some(self.next);
+///         self.next += 1;
+///         Ok(number)
+///     }
+///
+///     fn position(&self) -> u32 {
+///         self.next
+///     }
+///
+///     fn seek(&mut self, position: u32) -> Result<(), TaskError> {
+///         self.next = position;
+///         Ok(())
+///     }
+///
+///     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+///         fingerprint.number("end", u64::from(self.end));
+///     }
+/// }
+/// ```
 pub trait ExampleSource {
     /// One example.
     type Example;
@@ -83,6 +125,9 @@ pub struct StreamedBatch {
     pub last: bool,
 }
 
+/// The length of an example in tokens.
+type CountTokens<E> = Box<dyn Fn(&E) -> usize>;
+
 /// Examples from a source, a batch in memory at a time.
 ///
 /// # Example
@@ -100,7 +145,7 @@ pub struct StreamedBatch {
 /// ```
 pub struct ExampleStream<S: ExampleSource> {
     source: S,
-    tokens: Box<dyn Fn(&S::Example) -> usize>,
+    tokens: CountTokens<S::Example>,
     batch: Vec<S::Example>,
     /// Read ahead, to know whether the epoch ends.
     ahead: Option<S::Example>,

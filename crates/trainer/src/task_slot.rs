@@ -2,7 +2,8 @@
 use crate::seed::seed_for;
 use crate::{Examples, Fingerprint, Result, Task, TrainConfig, TrainError};
 
-/// One task of a stage that trains several in turn, see [`fit_tasks`](crate::fit_tasks).
+/// One task of a stage that trains several in turn, see [`fit_tasks`](crate::fit_tasks), which has
+/// an example.
 pub struct TaskSlot<'a> {
     /// Names its losses (`loss/<name>/<part>`), its tensors in checkpoints and its random draws;
     /// without `/`, and no two alike.

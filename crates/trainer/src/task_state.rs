@@ -119,7 +119,7 @@ impl<'s, 't> TaskState<'s, 't> {
                 let order = present.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
                 let index = usize::try_from(index).unwrap_or(usize::MAX);
                 let examples = order.get(index).cloned().unwrap_or_default();
-                if (number + 1) % per_epoch == 0 {
+                if (number + 1).is_multiple_of(per_epoch) {
                     self.ended.push(epoch);
                 }
                 Ok(Batch { tokens: batches.tokens(&examples), examples })
@@ -190,7 +190,7 @@ impl<'s, 't> TaskState<'s, 't> {
             ended.extend(match (&self.order, self.per_epoch) {
                 (Order::Streamed(place), _) => (place.batches > 0).then_some(place.epoch),
                 (Order::Indexed(..), Some(per_epoch)) => {
-                    (batches % per_epoch > 0).then_some(batches / per_epoch)
+                    (!batches.is_multiple_of(per_epoch)).then_some(batches / per_epoch)
                 }
                 (Order::Indexed(..), None) => None,
             });

@@ -172,7 +172,7 @@ impl<'a, 't> Training<'a, 't> {
     /// Writes a line of metrics where one is due.
     fn log(&mut self, factor: f64, grad_norm: f64) -> Result<()> {
         let step = self.state.step;
-        if step % self.config.log_steps != 0 && step != self.total {
+        if !step.is_multiple_of(self.config.log_steps) && step != self.total {
             return Ok(());
         }
         let batches = self.round_robin.batches_before(0, step);
@@ -192,7 +192,7 @@ impl<'a, 't> Training<'a, 't> {
     /// Writes a checkpoint where one is due.
     fn checkpoint(&self) -> Result<()> {
         let step = self.state.step;
-        let due = self.config.checkpoint_steps.is_some_and(|every| step % every == 0);
+        let due = self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every));
         if !due && step != self.total {
             return Ok(());
         }

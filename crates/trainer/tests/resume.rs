@@ -14,13 +14,15 @@ use xlmr_model::{Config, Head, Inputs, Model};
 
 const EXAMPLES: usize = 30;
 
-/// Keeps the tests of this file apart: they train with dropout, and libtorch has one generator for all threads.
+/// Keeps the tests of this file apart: they train with dropout, and libtorch has one generator for
+/// all threads.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Predicts tokens that the step's own generator masks; the model has dropout, so libtorch's generator counts too.
+/// Predicts tokens that the step's own generator masks; the model has dropout, so libtorch's
+/// generator counts too.
 struct Guess<'a> {
     model: &'a Model,
     rows: Vec<Vec<i64>>,
@@ -128,7 +130,8 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (report, want) = train(whole.path(), None);
     assert!(report.finished && report.steps == 20);
-    // Interrupted at step 8 (the checkpoint is of step 5), again at 11 (of step 10), then to the end.
+    // Interrupted at step 8 (the checkpoint is of step 5), again at 11 (of step 10), then to the
+    // end.
     assert!(!train(broken.path(), Some(8)).0.finished);
     // What a killed process was writing is cleared away.
     std::fs::create_dir(broken.path().join("checkpoints/.partial-killed")).unwrap();
@@ -258,7 +261,8 @@ fn frozen_parameters_stay_and_groups_have_their_own_rate() {
     assert!(error.to_string().contains("\"bert.\""), "{error}");
 }
 
-/// A task whose loss depends on what earlier steps left: the state must come back with the checkpoint.
+/// A task whose loss depends on what earlier steps left: the state must come back with the
+/// checkpoint.
 struct Remembers {
     weight: Tensor,
     memory: Tensor,

@@ -1,4 +1,5 @@
-//! Several tasks in one stage: whose turn it is, what a step changes, and that an interrupted run goes on bit for bit.
+//! Several tasks in one stage: whose turn it is, what a step changes, and that an interrupted run
+//! goes on bit for bit.
 #![allow(clippy::unwrap_used)] // helpers of tests
 use std::cell::RefCell;
 use std::path::Path;
@@ -19,7 +20,8 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a task was asked for: slot, number, of how many, examples, a draw of the task's and one of libtorch's generator.
+/// What a task was asked for: slot, number, number of batches, examples, a draw of the task's
+/// generator and one of libtorch's.
 type Call = (&'static str, u64, u64, Vec<usize>, u32, f64);
 type Calls = Rc<RefCell<Vec<Call>>>;
 

@@ -1,4 +1,5 @@
-//! The optimiser against traces of PyTorch's AdamW in transformers, in float64 (crates/testkit/fixtures/hf).
+//! The optimiser against traces of PyTorch's AdamW in transformers, in float64
+//! (crates/testkit/fixtures/hf).
 #![allow(clippy::unwrap_used)] // helpers of tests
 use objectives::{MaskedLmConfig, SpanConfig, masked_lm, masked_positions, span};
 use serde::Deserialize;

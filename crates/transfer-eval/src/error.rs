@@ -1,4 +1,4 @@
-//! What can go wrong, said so that it can be put right.
+//! The errors of this crate; each message says what to do.
 use std::path::PathBuf;
 
 /// The result of this crate's functions.
@@ -15,7 +15,7 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file could not be written; nothing half-written is left at `path`.
+    /// A file could not be written; `path` is left as it was.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
@@ -33,7 +33,7 @@ pub enum Error {
         /// What is wrong and what was expected.
         message: String,
     },
-    /// A file as a whole breaks a rule of its format.
+    /// A file breaks a rule of its format that concerns more than one line.
     #[error("{}: {message}", path.display())]
     Content {
         /// The file.
@@ -41,7 +41,7 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
-    /// Predictions do not stand beside their gold.
+    /// A prediction does not match its gold item.
     #[error("{what} {index}{}: {message}", line.map_or(String::new(), |line| format!(" (line {line})")))]
     Mismatch {
         /// What is counted: `sentence`, `example`, `cloze`, `query`.
@@ -62,7 +62,7 @@ pub enum Error {
         expected: usize,
         /// Predictions.
         got: usize,
-        /// Where the first item without a partner stands.
+        /// The position of the first item without a partner.
         hint: String,
     },
     /// An array does not have the shape or the values that are needed.
@@ -103,14 +103,6 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// The model refused its input.
-    #[cfg(feature = "xlmr")]
-    #[error(transparent)]
-    Model(#[from] xlmr_model::Error),
-    /// libtorch refused.
-    #[cfg(feature = "xlmr")]
-    #[error(transparent)]
-    Torch(#[from] tch::TchError),
 }
 
 impl Error {

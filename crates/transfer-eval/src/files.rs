@@ -1,4 +1,4 @@
-//! Reading lines, plain or gzipped, with errors that name the place; writing whole files.
+//! Reading lines, plain or gzipped, with errors that name file and line; atomic writing.
 use std::io::Read;
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// A text file as UTF-8 without a byte order mark; one that starts as gzip does is decompressed first.
+/// A text file as UTF-8 without a byte order mark; one that starts as gzip does is decompressed
+/// first.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let failed = |source| Error::Read { path: path.to_path_buf(), source };
     let mut bytes = std::fs::read(path).map_err(failed)?;
@@ -29,7 +30,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     })
 }
 
-/// Lines with their numbers from 1, without their ends (`\n` or `\r\n`; no other character ends a line).
+/// Lines with their numbers from 1, without their ends (`\n` or `\r\n`; no other character ends a
+/// line).
 pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.split('\n')
@@ -37,7 +39,7 @@ pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(index, line)| (index + 1, line.strip_suffix('\r').unwrap_or(line)))
 }
 
-/// One JSON object a line; blank lines are passed over.
+/// One JSON object per line; blank lines are passed over.
 pub(crate) fn json_lines<T: DeserializeOwned>(
     text: &str,
     path: &Path,
@@ -58,13 +60,13 @@ pub(crate) fn parse_line<T: DeserializeOwned>(
 ) -> Result<T> {
     serde_json::from_str(line).map_err(|error| {
         let full = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let message = full.strip_suffix(&place).unwrap_or(&full);
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        let message = full.strip_suffix(&position).unwrap_or(&full);
         Error::line(path, number, format!("{message}; expected {expected}"))
     })
 }
 
-/// Writes a whole file or none; folders on the way are created.
+/// Writes a file atomically; missing folders are created.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     path.parent()
         .map_or(Ok(()), std::fs::create_dir_all)
@@ -72,7 +74,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(|source| Error::Write { path: path.to_path_buf(), source })
 }
 
-/// One JSON object a line.
+/// One JSON object per line.
 pub(crate) fn write_json_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let mut bytes = Vec::new();
     for row in rows {

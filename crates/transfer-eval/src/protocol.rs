@@ -12,14 +12,16 @@ pub type Scores = BTreeMap<String, f64>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// The mean over all languages, as the paper: its zero-shot results have seen the other languages' development sets.
+    /// The mean over all languages, as the paper: its zero-shot results have seen the other
+    /// languages' development sets.
     #[default]
     AllLanguages,
     /// English alone, which keeps the transfer zero-shot.
     EnglishOnly,
 }
 
-/// Fine-tuning on one task (Jiang et al. 2022, section 4.1). The optimiser is Adam with linear decay.
+/// Fine-tuning on one task (Jiang et al. 2022, section 4.1). The optimiser is Adam with linear
+/// decay.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Protocol {
@@ -31,7 +33,8 @@ pub struct Protocol {
     pub batch_size: usize,
     /// Pieces of an input. Reading: from the fine-tuning scripts that the authors point to.
     pub max_length: usize,
-    /// Share of the steps with rising learning rate. Reading: the paper has "warm-up" and no size; 0.1 here.
+    /// Share of the steps with rising learning rate. Reading: the paper has "warm-up" and no size;
+    /// 0.1 here.
     pub warmup_ratio: f64,
     /// A run each. The paper has four seeds and does not name them.
     pub seeds: Vec<u64>,
@@ -119,8 +122,9 @@ impl Protocol {
 /// ```
 ///
 /// # Errors
-/// [`Error::Nothing`] without an epoch or a language; [`Error::Mismatch`] naming the epoch if its languages are not those of the
-/// first, a score is not finite, or English is asked for and missing.
+/// [`Error::Nothing`] without an epoch or a language; [`Error::Mismatch`] naming the epoch if its
+/// languages are not those of the first, a score is not finite, or English is selected by and
+/// missing.
 pub fn select_epoch(epochs: &[Scores], selection: Selection) -> Result<usize> {
     let mut best: Option<(f64, usize)> = None;
     let first = epochs.first().ok_or(Error::Nothing { what: "epoch" })?;
@@ -141,7 +145,7 @@ pub fn select_epoch(epochs: &[Scores], selection: Selection) -> Result<usize> {
     best.map(|(_, k)| k).ok_or(Error::Nothing { what: "epoch" })
 }
 
-/// Why scores cannot stand beside the first ones.
+/// What is wrong with scores that should have the languages of the first ones.
 pub(crate) fn same_keys(first: &Scores, scores: &Scores) -> Result<(), String> {
     if let Some((language, value)) = scores.iter().find(|(_, value)| !value.is_finite()) {
         return Err(format!("the score of `{language}` is {value}"));

@@ -17,15 +17,16 @@ pub struct SeedRun {
     pub metrics: BTreeMap<String, Scores>,
 }
 
-/// What runs say together.
+/// Means and spreads over several runs, and the best run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SeedSummary {
     /// By metric and language: the papers' "(avg)" row.
     pub languages: BTreeMap<String, BTreeMap<String, Spread>>,
-    /// By metric: the mean over languages of each run, averaged over runs. Its spread is the one that XLM-K prints.
+    /// By metric: the mean over languages of each run, averaged over runs. Its spread is the one
+    /// that XLM-K prints.
     pub average: BTreeMap<String, Spread>,
-    /// The single run with the best mean over languages: the papers' "(max)" row, all of whose numbers are of this one run. The
-    /// first of equals.
+    /// The single run with the best mean over languages: the papers' "(max)" row, all of whose
+    /// numbers are of this one run. The first of equals.
     pub best: SeedRun,
     /// Runs.
     pub runs: usize,
@@ -33,9 +34,24 @@ pub struct SeedSummary {
 
 /// Summarises runs; `select_by` is the metric whose mean over languages makes a run the best.
 ///
+/// ```
+/// use std::collections::BTreeMap;
+/// use transfer_eval::{Scores, SeedRun, summarize_seeds};
+///
+/// let run = |seed, en, de| {
+///     let scores = Scores::from([("en".to_owned(), en), ("de".to_owned(), de)]);
+///     SeedRun { seed, metrics: BTreeMap::from([("f1".to_owned(), scores)]) }
+/// };
+/// let summary = summarize_seeds(&[run(0, 80.0, 60.0), run(1, 82.0, 64.0)], "f1")?;
+/// assert_eq!(summary.languages["f1"]["de"].text(1), "62.0 ± 2.8");
+/// assert_eq!((summary.average["f1"].mean, summary.best.seed), (71.5, 1));
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
+///
 /// # Errors
-/// [`Error::Nothing`] without a run or a language; [`Error::Mismatch`] naming the run if its seed occurs twice, its metrics or
-/// languages are not those of the first, it lacks `select_by`, or a score is not finite.
+/// [`Error::Nothing`] without a run or a language; [`Error::Mismatch`] naming the run if its seed
+/// occurs twice, its metrics or languages are not those of the first, it lacks `select_by`, or a
+/// score is not finite.
 pub fn summarize_seeds(runs: &[SeedRun], select_by: &str) -> Result<SeedSummary> {
     let first = runs.first().ok_or(Error::Nothing { what: "run" })?;
     let mut best: Option<(f64, &SeedRun)> = None;
@@ -51,13 +67,14 @@ pub fn summarize_seeds(runs: &[SeedRun], select_by: &str) -> Result<SeedSummary>
     let mut languages: BTreeMap<String, BTreeMap<String, Spread>> = BTreeMap::new();
     let mut average = BTreeMap::new();
     for (metric, scores) in &first.metrics {
-        let of_runs: Vec<&Scores> = runs.iter().filter_map(|run| run.metrics.get(metric)).collect();
+        let run_scores: Vec<&Scores> =
+            runs.iter().filter_map(|run| run.metrics.get(metric)).collect();
         for language in scores.keys() {
             // `check` made sure that every run has the language.
-            let spread = Spread::of(of_runs.iter().filter_map(|run| run.get(language).copied()));
+            let spread = Spread::of(run_scores.iter().filter_map(|run| run.get(language).copied()));
             languages.entry(metric.clone()).or_default().insert(language.clone(), spread);
         }
-        let means: Vec<f64> = of_runs.iter().filter_map(|scores| mean(scores)).collect();
+        let means: Vec<f64> = run_scores.iter().filter_map(|scores| mean(scores)).collect();
         if !means.is_empty() {
             average.insert(metric.clone(), Spread::of(means));
         }
@@ -87,8 +104,8 @@ fn check(runs: &[SeedRun], k: usize, run: &SeedRun, first: &SeedRun) -> Result<(
 }
 
 impl SeedSummary {
-    /// The rows of a result table: `model (avg)` with the spread of its averages and, if there are several runs,
-    /// `model (max)`. A single run is plain `model`.
+    /// The rows of a result table: `model (avg)` with the spread of its averages and, if there are
+    /// several runs, `model (max)`. A single run is plain `model`.
     pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
         let row =
             |model: &str, language: &str, metric: &str, value: f64, sd: Option<f64>| Measured {

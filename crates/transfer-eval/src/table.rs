@@ -36,12 +36,17 @@ pub struct Measured {
 impl Measured {
     /// A number without a spread.
     pub fn new(model: &str, setting: &str, language: &str, metric: &str, value: f64) -> Self {
-        let own = str::to_owned;
-        let (model, setting) = (own(model), own(setting));
-        Self { model, setting, language: own(language), metric: own(metric), value, sd: None }
+        Self {
+            model: model.to_owned(),
+            setting: setting.to_owned(),
+            language: language.to_owned(),
+            metric: metric.to_owned(),
+            value,
+            sd: None,
+        }
     }
 
-    /// Reads numbers, one JSON object a line.
+    /// Reads numbers, one JSON object per line.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] naming the line.
@@ -60,8 +65,8 @@ impl Measured {
         write_json_lines(path.as_ref(), rows)
     }
 
-    /// The rows of Table 5 for one part of LAMA: relations of Google-RE, kinds of T-REx, and the total, which is the mean over
-    /// relations for these two and over all facts for the others.
+    /// The rows of Table 5 for one part of LAMA: relations of Google-RE, kinds of T-REx, and the
+    /// total, which is the mean over relations for these two and over all facts for the others.
     pub fn lama(model: &str, corpus: Corpus, score: &LamaScore) -> Vec<Self> {
         let row = |part: &str, value: f64| {
             Self::new(model, &format!("LAMA {} {part}", corpus.name()), "en", "p@1", value)
@@ -77,7 +82,7 @@ impl Measured {
                 let relations = score.relations.iter();
                 relations.map(|one| row(&part(one), one.precision.p_at_1)).collect()
             }
-            _ => score.kinds.iter().map(|(kind, of)| row(kind, of.p_at_1)).collect(),
+            _ => score.kinds.iter().map(|(kind, precision)| row(kind, precision.p_at_1)).collect(),
         };
         let total = match corpus {
             Corpus::GoogleRe | Corpus::TRex => score.macro_average,
@@ -96,11 +101,11 @@ impl Measured {
 /// How a table is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
-    /// A row a model, a column a language.
+    /// One row per model, one column per language.
     Languages,
-    /// A row a model, a column a data set.
+    /// One row per model, one column per data set.
     Settings,
-    /// A row a data set, a column a model.
+    /// One row per data set, one column per model.
     Models,
 }
 
@@ -131,11 +136,21 @@ enum Source {
 impl ResultTable {
     /// Puts a run's numbers into a table of XLM-K, one of [`TABLES`].
     ///
-    /// A language that the paper does not have is a column of its own, and a data set under another name (another test set, so
-    /// not comparable) stands behind the model's.
+    /// A language that the paper does not have is a further column, and a data set under another
+    /// name (another test set, so not comparable) follows the model's.
+    ///
+    /// ```
+    /// use transfer_eval::{Measured, ResultTable};
+    ///
+    /// let run = [Measured::new("ours", "XEP", "all", "accuracy", 50.0)];
+    /// let table = ResultTable::new("001-7", &run)?.to_markdown();
+    /// assert!(table.contains("| **ours** | 50.00 | – |"));
+    /// # Ok::<(), transfer_eval::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Table`] if there is no such table, or a number's metric (for LAMA, XEP and XOR also its data set) is not in it.
+    /// [`Error::Table`] if there is no such table, or a number's metric (for LAMA, XEP and XOR also
+    /// its data set) is not in it.
     pub fn new(id: &str, run: &[Measured]) -> Result<Self> {
         let wrong = |message: String| Err(Error::Table { given: id.to_owned(), message });
         let layout = match id {
@@ -168,8 +183,8 @@ impl ResultTable {
         Ok(Self { id: id.to_owned(), layout, cells: paper.chain(run).collect() })
     }
 
-    /// The table as Markdown; metrics of one cell are joined by ` / `, spreads follow `±`, `–` marks what there is not. Rows (in
-    /// Table 5 columns) of the run are bold.
+    /// The table as Markdown; metrics of one cell are joined by ` / `, spreads follow `±`, `–`
+    /// marks what there is not. Rows (in Table 5 columns) of the run are bold.
     pub fn to_markdown(&self) -> String {
         let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_new);
         let mut columns =
@@ -212,8 +227,8 @@ impl ResultTable {
         out
     }
 
-    /// All numbers as JSON, each with `table`, `source` (`paper` or `run`), `model`, `setting`, `language`, `metric`, `value` and,
-    /// where there is one, `sd`.
+    /// All numbers as JSON, each with `table`, `source` (`paper` or `run`), `model`, `setting`,
+    /// `language`, `metric`, `value` and, where there is one, `sd`.
     ///
     /// # Errors
     /// [`Error::Table`] if a number is not finite.
@@ -270,7 +285,7 @@ impl ResultTable {
         match self.layout {
             Layout::Languages => language.clone(),
             Layout::Settings => setting.clone(),
-            // Counts of facts and relations are columns of their own.
+            // Counts of facts and relations are separate columns.
             Layout::Models if model == "data" => metric.clone(),
             Layout::Models if cell.source == Source::Paper => model.clone(),
             Layout::Models => format!("**{model}**"),
@@ -291,7 +306,7 @@ impl ResultTable {
     }
 }
 
-/// A printed number; the spread stands in its note, `sd 0.3/0.2` for F1 and EM.
+/// A printed number; the spread is in its note, `sd 0.3/0.2` for F1 and EM.
 fn from_paper(row: &Published) -> Measured {
     let mut spreads =
         row.note.strip_prefix("sd ").map(|text| text.split('/')).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Pieces of words and texts without surprises from a tokenizer's own truncation.
+//! Pieces of words and texts, with the truncation and padding of the tokenizer's file switched off.
 use tokenizers::Tokenizer;
 
 use crate::{Error, Result};

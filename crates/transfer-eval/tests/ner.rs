@@ -66,7 +66,8 @@ fn every_digit_of_seqeval() {
 
 #[test]
 fn scores_worked_by_hand() {
-    // Gold: 2 PER, 1 LOC. Predicted: 1 PER right, 1 LOC with a wrong end, 1 ORG. Micro 1/3, 1/3, 1/3.
+    // Gold: 2 PER, 1 LOC. Predicted: 1 PER right, 1 LOC with a wrong end, 1 ORG. Micro 1/3, 1/3,
+    // 1/3.
     let gold = [vec!["B-PER", "I-PER", "O", "B-PER"], vec!["B-LOC", "I-LOC", "O"]];
     let predicted = [vec!["B-PER", "I-PER", "O", "B-ORG"], vec!["B-LOC", "O", "O"]];
     let score = score_tags(&gold, &predicted, Scheme::Lenient).unwrap();

@@ -56,7 +56,8 @@ fn a_list_holds_each_gold_once_in_another_language() {
             assert_ne!(gold.language, query.language);
             languages.insert(gold.language.clone());
         }
-        // Q0 has de, en, zh, and only zh serves both queries; Q2 has zh alone, which serves f and not d.
+        // Q0 has de, en, zh, and only zh serves both queries; Q2 has zh alone, which serves f and
+        // not d.
         assert_eq!(list.candidates[list.queries[0].gold].language, "zh");
         let ids: Vec<&str> = list.queries.iter().map(|query| query.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c", "f"]);

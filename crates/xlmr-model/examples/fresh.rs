@@ -1,6 +1,8 @@
-//! Writes a small random model for each class of transformers that this crate knows, one folder each.
+//! Writes a small random model for each class of transformers that this crate knows, one folder
+//! each.
 //!
-//! `cargo run -p xlmr-model --example fresh -- OUT`, then `scripts/check_with_transformers.py OUT/*`.
+//! `cargo run -p xlmr-model --example fresh -- OUT`, then
+//! `scripts/check_with_transformers.py OUT/*`.
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};

@@ -1,4 +1,5 @@
-//! Where a model folder keeps its weights: one file, or shards under an index; bare keys or prefixed ones.
+//! Where a model folder keeps its weights: one file, or shards under an index; bare keys or
+//! prefixed ones.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
@@ -15,7 +16,7 @@ pub(crate) const HEADS: &str = "heads.safetensors";
 
 /// One stored tensor: which file, and its name there.
 #[derive(Clone, Debug)]
-struct Place {
+struct StoredTensor {
     file: usize,
     name: String,
 }
@@ -24,7 +25,7 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     files: Vec<TensorFile>,
-    places: BTreeMap<String, Place>,
+    tensors: BTreeMap<String, StoredTensor>,
     /// Names that only `heads.safetensors` holds.
     pub(crate) spare: BTreeSet<String>,
 }
@@ -38,7 +39,7 @@ impl Checkpoint {
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
         let mut checkpoint =
-            Self { files: Vec::new(), places: BTreeMap::new(), spare: BTreeSet::new() };
+            Self { files: Vec::new(), tensors: BTreeMap::new(), spare: BTreeSet::new() };
         if single.is_file() {
             checkpoint.add(TensorFile::open(&single)?, None)?;
         } else if index.is_file() {
@@ -51,9 +52,9 @@ impl Checkpoint {
             let file = TensorFile::open(&heads)?;
             let number = checkpoint.files.len();
             for name in file.names() {
-                if !checkpoint.places.contains_key(&name) {
+                if !checkpoint.tensors.contains_key(&name) {
                     checkpoint.spare.insert(name.clone());
-                    checkpoint.places.insert(name.clone(), Place { file: number, name });
+                    checkpoint.tensors.insert(name.clone(), StoredTensor { file: number, name });
                 }
             }
             checkpoint.files.push(file);
@@ -68,8 +69,8 @@ impl Checkpoint {
             if only.is_some_and(|only| !only.contains(&name)) {
                 continue;
             }
-            let place = Place { file: number, name: name.clone() };
-            if self.places.insert(prefixed(&name), place).is_some() {
+            let stored = StoredTensor { file: number, name: name.clone() };
+            if self.tensors.insert(prefixed(&name), stored).is_some() {
                 let reason = format!("tensor {name} is there twice, with and without `roberta.`");
                 return Err(Error::damaged(file.path(), reason));
             }
@@ -118,31 +119,31 @@ impl Checkpoint {
 
     /// All names, with the prefix.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.places.keys().map(String::as_str)
+        self.tensors.keys().map(String::as_str)
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.places.contains_key(name)
+        self.tensors.contains_key(name)
     }
 
-    fn place(&self, name: &str) -> Option<(&TensorFile, &str)> {
-        let place = self.places.get(name)?;
-        Some((self.files.get(place.file)?, &place.name))
+    fn find(&self, name: &str) -> Option<(&TensorFile, &str)> {
+        let stored = self.tensors.get(name)?;
+        Some((self.files.get(stored.file)?, &stored.name))
     }
 
     pub(crate) fn shape(&self, name: &str) -> Option<Vec<i64>> {
-        let (file, stored) = self.place(name)?;
+        let (file, stored) = self.find(name)?;
         file.shape(stored)
     }
 
     pub(crate) fn dtype(&self, name: &str) -> Option<String> {
-        let (file, stored) = self.place(name)?;
+        let (file, stored) = self.find(name)?;
         file.dtype(stored)
     }
 
     /// The file that holds a tensor.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.place(name).map(|(file, _)| file.path().to_owned()).unwrap_or_default()
+        self.find(name).map(|(file, _)| file.path().to_owned()).unwrap_or_default()
     }
 
     /// A weight in float32, if the checkpoint holds it.
@@ -152,7 +153,7 @@ impl Checkpoint {
         shape: &[i64],
         device: Device,
     ) -> Result<Option<Tensor>> {
-        let Some((file, stored)) = self.place(name) else { return Ok(None) };
+        let Some((file, stored)) = self.find(name) else { return Ok(None) };
         read_weight(file, stored, shape, device).map(Some)
     }
 }
@@ -194,14 +195,15 @@ fn no_weights(folder: &Path) -> Error {
         })
     });
     let reason = if pickled {
-        "holds pytorch_model.bin only, a Python pickle that can run code when it is opened, so it is not read; convert \
-         it once in Python: `AutoModelForMaskedLM.from_pretrained(DIR).save_pretrained(DIR)` of transformers, with the \
-         class that config.json names, writes model.safetensors"
+        "holds pytorch_model.bin only, a Python pickle that can run code when it is opened, so it \
+         is not read; convert it once in Python: \
+         `AutoModelForMaskedLM.from_pretrained(DIR).save_pretrained(DIR)` of transformers, with \
+         the class that config.json names, writes model.safetensors"
             .to_owned()
     } else {
         format!(
-            "config.json is there, but neither {SINGLE} nor {INDEX}; download the weights too, for example with \
-             `hf download NAME --include '*.safetensors' --local-dir DIR`"
+            "config.json is there, but neither {SINGLE} nor {INDEX}; download the weights too, for \
+             example with `hf download NAME --include '*.safetensors' --local-dir DIR`"
         )
     };
     Error::NoWeights { path: folder.to_owned(), reason }

@@ -9,8 +9,8 @@ use crate::{Activation, Error, Head, Result};
 
 /// Sizes, rates and ids of a model; the fields carry the names of `config.json`.
 ///
-/// Absent keys take the defaults of transformers' `XLMRobertaConfig`. Keys that this crate does not use stay in
-/// [`Config::extra`] and are written back.
+/// Absent keys take the defaults of transformers' `XLMRobertaConfig`. Keys that this crate does not
+/// use stay in [`Config::extra`] and are written back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// V, rows of the word embeddings.
@@ -103,7 +103,8 @@ impl Config {
         }
     }
 
-    /// A model for small machines: 3 layers of 128, 4 heads, feed-forward 256, else as [`Config::base`].
+    /// A model for small machines: 3 layers of 128, 4 heads, feed-forward 256, else as
+    /// [`Config::base`].
     pub fn tiny(vocab_size: i64) -> Self {
         Self {
             vocab_size,
@@ -118,8 +119,8 @@ impl Config {
     /// Reads and validates a `config.json`.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming file and key: another `model_type`, a value of the
-    /// wrong type, or one that [`Config::validate`] refuses.
+    /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming file and key: another
+    /// `model_type`, a value of the wrong type, or one that [`Config::validate`] refuses.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read(path).map_err(|source| Error::Io {
@@ -132,7 +133,7 @@ impl Config {
         Self::from_json(value, &path.display().to_string())
     }
 
-    /// Reads a parsed `config.json`; `file` stands in error messages.
+    /// Reads a parsed `config.json`; `file` is its name in error messages.
     ///
     /// # Errors
     /// [`Error::Config`] as for [`Config::from_file`].
@@ -193,7 +194,8 @@ impl Config {
             expected: expected.to_owned(),
             got,
         };
-        // Generous bounds: they keep a damaged file from asking for the whole memory, and products within i64.
+        // Generous bounds: they keep a damaged file from taking all memory, and products within
+        // i64.
         for (key, value, most) in [
             ("vocab_size", self.vocab_size, 1 << 26),
             ("hidden_size", self.hidden_size, 1 << 20),
@@ -292,7 +294,8 @@ impl Config {
         }
     }
 
-    /// A copy that names `head` in `architectures`, with labels as many as it has and float32 weights.
+    /// A copy that names `head` in `architectures`, with as many labels as it has and float32
+    /// weights.
     pub(crate) fn for_head(&self, head: Head) -> Self {
         let mut config = self.clone();
         config.architectures = vec![head.architecture().to_owned()];

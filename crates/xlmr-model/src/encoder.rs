@@ -1,4 +1,5 @@
-//! Embeddings and encoder layers (Conneau et al. 2020; the layout of transformers' `XLMRobertaModel`).
+//! Embeddings and encoder layers (Conneau et al. 2020; the layout of transformers'
+//! `XLMRobertaModel`).
 use tch::Tensor;
 
 use crate::inputs::Prepared;

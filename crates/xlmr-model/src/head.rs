@@ -34,7 +34,8 @@ impl Head {
         }
     }
 
-    /// The head of a transformers class, with `labels` labels where it classifies; nothing for an unknown class.
+    /// The head of a transformers class, with `labels` labels where it classifies; nothing for an
+    /// unknown class.
     pub fn from_architecture(name: &str, labels: i64) -> Option<Self> {
         [
             Self::None,

@@ -1,25 +1,29 @@
-//! What a forward pass reads, and the checks at its door.
+//! What a forward pass reads, and its checks.
 use tch::{Device, Kind, Tensor};
 
 use crate::{Config, Error, Result};
 
 /// A batch of B sequences padded to L tokens.
 ///
-/// Tensors on the CPU are best: ids are checked there before they move to the model's device, so tensors that
-/// already lie on a GPU cost a copy back. Integer tensors of any width are taken, and bool for the mask.
+/// Tensors on the CPU are best: ids are checked there before they move to the model's device, so
+/// tensors that already lie on a GPU cost a copy back. Integer tensors of any width are taken, and
+/// bool for the mask.
 #[derive(Debug)]
 pub struct Inputs {
     /// `[B, L]` integer, below `vocab_size`.
     pub input_ids: Tensor,
-    /// `[B, L]` integer or bool: 1 for a token, 0 for padding. Absent: every position is a token, `<pad>` too.
-    /// A row without any token attends to all its positions, so that it stays finite; its output means nothing.
+    /// `[B, L]` integer or bool: 1 for a token, 0 for padding. Absent: every position is a token,
+    /// `<pad>` too. A row without any token attends to all its positions, so that it stays finite;
+    /// its output means nothing.
     pub attention_mask: Option<Tensor>,
     /// `[B, L]` integer, below `type_vocab_size`. Absent: zeros.
     pub token_type_ids: Option<Tensor>,
-    /// `[B, L]` integer, below `max_position_embeddings`. Absent: counted from `input_ids`, see [`position_ids`].
+    /// `[B, L]` integer, below `max_position_embeddings`. Absent: counted from `input_ids`, see
+    /// [`position_ids`].
     pub position_ids: Option<Tensor>,
-    /// `[B, L, H]` float, in place of the rows that `input_ids` selects from the word embeddings. Positions still
-    /// come from `input_ids` (transformers would number them one after the other). Receives gradient.
+    /// `[B, L, H]` float, instead of the rows that `input_ids` selects from the word embeddings.
+    /// Positions still come from `input_ids` (transformers would number them one after the other).
+    /// Receives gradient.
     pub inputs_embeds: Option<Tensor>,
 }
 
@@ -94,8 +98,8 @@ impl Inputs {
     /// The checks of a forward pass without the pass, for a whole data set at once.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the first tensor with a shape, dtype, id or position that a model of this
-    /// configuration cannot take, and the place in it.
+    /// [`Error::Input`] naming the first tensor with a shape, dtype, id or position that a model of
+    /// this configuration cannot take, and the position in it.
     pub fn check(&self, config: &Config) -> Result<()> {
         Prepared::new(self, config, Device::Cpu).map(drop)
     }
@@ -118,14 +122,14 @@ pub(crate) struct Prepared {
     pub(crate) positions: Tensor,
     /// Absent where all are 0.
     pub(crate) types: Option<Tensor>,
-    /// `[B, 1, 1, L]` bool, true where a position may be looked at; absent where all may.
+    /// `[B, 1, 1, L]` bool, true where a position may be attended to; absent where all may.
     pub(crate) mask: Option<Tensor>,
     pub(crate) batch: i64,
     pub(crate) length: i64,
 }
 
-/// Position ids of transformers: tokens other than `<pad>` count up from `pad_token_id + 1` in their row, `<pad>` has
-/// `pad_token_id`.
+/// Position ids of transformers: tokens other than `<pad>` count up from `pad_token_id + 1` in
+/// their row, `<pad>` has `pad_token_id`.
 ///
 /// `ids` holds rows of `length`; the result has the same layout.
 pub fn position_ids(ids: &[i64], length: usize, pad_token_id: i64) -> Vec<i64> {
@@ -167,7 +171,8 @@ impl Prepared {
             None => position_ids(&ids, usize::try_from(length).unwrap_or(1), config.pad_token_id),
         };
         let limit = format!(
-            "positions below max_position_embeddings = {} (at most {} tokens in a row; cut the input or window it)",
+            "positions below max_position_embeddings = {} (at most {} tokens in a row; cut \
+             the input or window it)",
             config.max_position_embeddings,
             config.max_length()
         );
@@ -240,7 +245,7 @@ fn integers(name: &'static str, tensor: &Tensor, size: &[i64]) -> Result<Vec<i64
     Ok(Vec::try_from(&flat.f_contiguous()?)?)
 }
 
-/// Refuses the first value outside `0..end`, naming its place.
+/// Refuses the first value outside `0..end`, naming its position.
 fn in_range(
     name: &'static str,
     values: &[i64],

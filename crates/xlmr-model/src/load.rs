@@ -19,8 +19,8 @@ pub enum Segments {
     /// As many rows as the checkpoint has.
     #[default]
     AsSaved,
-    /// At least two rows: a checkpoint with one gets a second that starts as a copy of it, so that outputs do not
-    /// change until training moves them apart.
+    /// At least two rows: a checkpoint with one gets a second that starts as a copy of it, so that
+    /// outputs do not change until training moves them apart.
     Learned2,
 }
 
@@ -33,15 +33,16 @@ pub struct LoadOptions {
     pub seed: u64,
 }
 
-/// What [`Model::load`] found beside what it asked for; all names sorted and with the `roberta.` prefix.
+/// How a checkpoint differed from what [`Model::load`] needed; all names sorted and with the
+/// `roberta.` prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
-    /// Parameters of the heads asked for that the checkpoint lacks; freshly initialised.
+    /// Parameters of the requested heads that the checkpoint lacks; newly initialised.
     pub missing: Vec<String>,
-    /// Tensors of the checkpoint that the model has no place for.
+    /// Tensors of the checkpoint that the model does not know.
     pub unexpected: Vec<String>,
-    /// Tensors that are known and not used: the pooler, heads in `heads.safetensors` that were not asked for, and a
-    /// `lm_head.bias` that an untied `lm_head.decoder.bias` overrules.
+    /// Tensors that are known and not used: the pooler, heads in `heads.safetensors` that were not
+    /// requested, and a `lm_head.bias` that an untied `lm_head.decoder.bias` overrules.
     pub ignored: Vec<String>,
     /// Parameters stored in another dtype than F32, with that dtype.
     pub converted: Vec<(String, String)>,
@@ -52,16 +53,19 @@ const BUFFERS: [&str; 2] = ["roberta.embeddings.position_ids", "roberta.embeddin
 
 impl Model {
     /// Loads a Hugging Face folder: `config.json` with `model.safetensors`, or with shards under
-    /// `model.safetensors.index.json`, and the other heads from `heads.safetensors` where [`Model::save`] left any.
+    /// `model.safetensors.index.json`, and the other heads from `heads.safetensors` where
+    /// [`Model::save`] left any.
     ///
-    /// Weights stored as F32, F16 or BF16 become float32. Keys may carry the `roberta.` prefix or, as from
-    /// `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: what is lacking is initialised and reported.
+    /// Weights stored as F32, F16 or BF16 become float32. Keys may carry the `roberta.` prefix or,
+    /// as from `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: what it lacks
+    /// is initialised and reported.
     ///
     /// # Errors
-    /// Every cause names the file, and the tensor where there is one: [`Error::Io`], [`Error::Json`],
-    /// [`Error::Config`], [`Error::NoWeights`], [`Error::TorchExt`] for a safetensors file that is damaged or cannot be read,
-    /// [`Error::Damaged`] for shards, [`Error::Stored`], [`Error::VocabSize`], and [`Error::MissingKeys`] for tensors of
-    /// the encoder.
+    /// Every cause names the file, and the tensor where there is one: [`Error::Io`],
+    /// [`Error::Json`], [`Error::Config`], [`Error::NoWeights`], [`Error::TorchExt`] for a
+    /// safetensors file that is damaged or cannot be read, [`Error::Damaged`] for shards,
+    /// [`Error::Stored`], [`Error::VocabSize`], and [`Error::MissingKeys`] for tensors of the
+    /// encoder.
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -192,7 +196,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// The decoder's bias goes by two names; the decoder's own is the one that counts.
+    /// The decoder's bias has two names; if both are there, `lm_head.decoder.bias` is used.
     fn lm_bias(&mut self, spec: &Spec) -> Result<bool> {
         if !self.read_as(spec, DECODER_BIAS)? {
             return self.read_as(spec, LM_BIAS);
@@ -224,7 +228,9 @@ impl Loader<'_> {
             path: self.checkpoint.path(DECODER),
             tensor: DECODER.into(),
             expected: format!("the values of {WORDS}, to which tie_word_embeddings binds it"),
-            got: "others; set \"tie_word_embeddings\": false in config.json if the decoder is its own".into(),
+            got: "others; set \"tie_word_embeddings\": false in config.json if they are meant to \
+                  differ"
+                .into(),
         })
     }
 

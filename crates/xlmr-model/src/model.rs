@@ -13,9 +13,10 @@ use crate::{Config, Error, Head, Inputs, Result};
 
 /// An XLM-R encoder with any number of heads over it.
 ///
-/// Parameters are float32 leaves that require gradient, named as in transformers (`roberta.encoder.layer.0.…`,
-/// `lm_head.…`, `qa_outputs.…`, `classifier.…`). Where a method takes `train`, `true` switches dropout on, drawn from
-/// libtorch's global generator (`tch::manual_seed`).
+/// Parameters are float32 leaves that require gradient, named as in transformers
+/// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`). Where a method takes
+/// `train`, `true` switches dropout on, drawn from libtorch's global generator
+/// (`tch::manual_seed`).
 #[derive(Debug)]
 pub struct Model {
     config: Config,
@@ -30,15 +31,15 @@ pub struct Model {
 }
 
 impl Model {
-    /// A new model with transformers' initialisation: weights from N(0, `initializer_range`), biases and the `<pad>`
-    /// rows zero, LayerNorm one and zero.
+    /// A new model with transformers' initialisation: weights from N(0, `initializer_range`),
+    /// biases and the `<pad>` rows zero, LayerNorm one and zero.
     ///
-    /// The values depend on `seed` and each parameter's name alone: adding a head changes no other parameter, and
-    /// libtorch's generator is left as it was.
+    /// The values depend on `seed` and each parameter's name alone: adding a head changes no other
+    /// parameter, and libtorch's generator is left as it was.
     ///
     /// # Errors
-    /// [`Error::Config`] if `config` is not valid, [`Error::Input`] if `heads` names a kind twice or has no label,
-    /// [`Error::Torch`] if libtorch refuses (memory).
+    /// [`Error::Config`] if `config` is not valid, [`Error::Input`] if `heads` names a kind twice
+    /// or has no label, [`Error::Torch`] if libtorch refuses (memory).
     pub fn new(config: &Config, heads: &[Head], device: Device, seed: u64) -> Result<Self> {
         config.validate()?;
         let heads = distinct(heads)?;
@@ -108,7 +109,8 @@ impl Model {
     /// The last hidden state, `[B, L, H]`.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the tensor if a shape, dtype, id or position does not fit; [`Error::Torch`].
+    /// [`Error::Input`] naming the tensor if a shape, dtype, id or position does not fit;
+    /// [`Error::Torch`].
     pub fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
         let prepared = Prepared::new(inputs, &self.config, self.device())?;
         let mut hidden = self.embeddings.apply(&prepared, inputs.inputs_embeds.as_ref(), train)?;
@@ -118,8 +120,8 @@ impl Model {
         Ok(hidden)
     }
 
-    /// The output of the embeddings and of each layer: `num_hidden_layers + 1` tensors `[B, L, H]`, the last of which
-    /// is what [`Model::encode`] returns.
+    /// The output of the embeddings and of each layer: `num_hidden_layers + 1` tensors `[B, L, H]`,
+    /// the last of which is what [`Model::encode`] returns.
     ///
     /// # Errors
     /// As for [`Model::encode`].
@@ -135,16 +137,19 @@ impl Model {
         Ok(states)
     }
 
-    /// Scores over the vocabulary, `[.., V]`, for hidden states `[.., H]`: all of them, or gathered positions only.
+    /// Scores over the vocabulary, `[.., V]`, for hidden states `[.., H]`: all of them, or gathered
+    /// positions only.
     ///
     /// # Errors
-    /// [`Error::NoHead`] without a masked-language-model head, [`Error::Input`] if the width is not H.
+    /// [`Error::NoHead`] without a masked-language-model head, [`Error::Input`] if the width is not
+    /// H.
     pub fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor> {
         self.expect_width(hidden)?;
         self.lm()?.logits(hidden)
     }
 
-    /// What the decoder multiplies: dense layer, GELU and LayerNorm of the language model head, `[.., H]` to `[.., H]`.
+    /// What the decoder multiplies: dense layer, GELU and LayerNorm of the language model head,
+    /// `[.., H]` to `[.., H]`.
     ///
     /// # Errors
     /// As for [`Model::mlm_logits`].
@@ -162,8 +167,8 @@ impl Model {
         Ok((&head.decoder, &head.bias))
     }
 
-    /// Scores of each position as start and as end of the answer, `[B, L]` each, for hidden states `[B, L, H]`.
-    /// Padding is not masked here.
+    /// Scores of each position as start and as end of the answer, `[B, L]` each, for hidden states
+    /// `[B, L, H]`. Padding is not masked here.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
@@ -176,17 +181,20 @@ impl Model {
     /// Scores of each label for each token, `[B, L, labels]`, for hidden states `[B, L, H]`.
     ///
     /// # Errors
-    /// [`Error::NoHead`] without a token classification head, [`Error::Input`] if the width is not H.
+    /// [`Error::NoHead`] without a token classification head, [`Error::Input`] if the width is not
+    /// H.
     pub fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
         self.expect_width(hidden)?;
         let absent = || no_head(Head::TokenClassification { labels: 0 });
         self.token.as_ref().ok_or_else(absent)?.logits(hidden, train)
     }
 
-    /// Scores of each label for each sequence, `[B, labels]`, from the first position of `[B, L, H]`.
+    /// Scores of each label for each sequence, `[B, labels]`, from the first position of
+    /// `[B, L, H]`.
     ///
     /// # Errors
-    /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is not `[B, L, H]`.
+    /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is
+    /// not `[B, L, H]`.
     pub fn sequence_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
         self.expect_width(hidden)?;
         if hidden.dim() != 3 {
@@ -216,7 +224,8 @@ impl Model {
         self.store.device()
     }
 
-    /// The configuration; `type_vocab_size` is that of the model, also where a segment was added on loading.
+    /// The configuration; `type_vocab_size` is that of the model, also where a segment was added on
+    /// loading.
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -44,7 +44,7 @@ fn norm(specs: &mut Vec<Spec>, name: &str, width: i64) {
 
 /// The encoder's parameters, under `roberta.`.
 pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
-    let (hidden, wide) = (config.hidden_size, config.intermediate_size);
+    let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
     let mut specs = Vec::new();
     let pad = Init::NormalButRow(config.pad_token_id);
     for (name, rows, init) in [
@@ -63,8 +63,8 @@ pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
         }
         linear(&mut specs, &format!("{layer}.attention.output.dense"), hidden, hidden);
         norm(&mut specs, &format!("{layer}.attention.output.LayerNorm"), hidden);
-        linear(&mut specs, &format!("{layer}.intermediate.dense"), wide, hidden);
-        linear(&mut specs, &format!("{layer}.output.dense"), hidden, wide);
+        linear(&mut specs, &format!("{layer}.intermediate.dense"), intermediate, hidden);
+        linear(&mut specs, &format!("{layer}.output.dense"), hidden, intermediate);
         norm(&mut specs, &format!("{layer}.output.LayerNorm"), hidden);
     }
     specs
@@ -120,7 +120,7 @@ impl Spec {
     }
 }
 
-/// `count` draws of N(0, std) by Box and Muller's transform, from a stream of its own for each name.
+/// `count` draws of N(0, std) by Box and Muller's transform, from a separate stream for each name.
 fn normals(count: usize, std: f64, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(fnv1a(name));

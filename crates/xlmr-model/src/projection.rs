@@ -14,13 +14,15 @@ pub enum ProjectionKind {
     /// `W₂ ReLU(W₁ x)`, as *XLM-K* prints it (Eq. 1 to 4).
     #[default]
     Plain,
-    /// With batch norm after each linear layer, the second without scale and shift, as XLM-K's released code has it.
+    /// With batch norm after each linear layer, the second without scale and shift, as XLM-K's
+    /// released code has it.
     BatchNorm,
 }
 
 /// Two linear layers without biases and a ReLU between them: `[B, H]` to `[B, H]`.
 ///
-/// Batch norm runs in float32 and, while training, sees every row of the batch; elsewhere it uses its running statistics.
+/// Batch norm runs in float32 and, while training, sees every row of the batch; elsewhere it uses
+/// its running statistics.
 #[derive(Debug)]
 pub struct Projection {
     /// `[d_p, H]`

@@ -9,14 +9,17 @@ use crate::parameters::{DECODER_BIAS, LM_BIAS, encoder_specs, head_specs};
 use crate::{Error, Head, Model, Result};
 
 impl Model {
-    /// Writes `config.json` and `model.safetensors` as transformers would for the class of `architecture`, float32, in
-    /// exactly its key set; the model's other heads go to `heads.safetensors` beside it, where [`Model::load`] finds
-    /// them. Makes the folder where it is missing, leaves all other files in it alone, writes each file whole or not at all.
+    /// Writes `config.json` and `model.safetensors` as transformers would for the class of
+    /// `architecture`, float32, in exactly its key set; the model's other heads go to
+    /// `heads.safetensors` beside it, where [`Model::load`] finds them. Creates the folder if it is
+    /// missing, leaves all other files in it alone, and writes each file whole or not at all.
     ///
-    /// [`Head::None`] writes the keys of `XLMRobertaModel` without its pooler (`add_pooling_layer=False`).
+    /// [`Head::None`] writes the keys of `XLMRobertaModel` without its pooler
+    /// (`add_pooling_layer=False`).
     ///
     /// # Errors
-    /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`]; [`Error::TorchExt`]; [`Error::Torch`].
+    /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`];
+    /// [`Error::TorchExt`]; [`Error::Torch`].
     pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
         let folder = folder.as_ref();
         if architecture != Head::None && !self.heads().contains(&architecture) {
@@ -25,7 +28,7 @@ impl Model {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let encoder: BTreeSet<String> =
             encoder_specs(self.config()).into_iter().map(|spec| spec.name).collect();
-        let own: BTreeSet<String> =
+        let in_class: BTreeSet<String> =
             head_specs(self.config(), architecture).into_iter().map(|spec| spec.name).collect();
         let (mut main, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in self.named_parameters() {
@@ -37,8 +40,8 @@ impl Model {
                 main.insert(stored, tensor);
                 continue;
             }
-            let file = if own.contains(&name) { &mut main } else { &mut others };
-            // An untied decoder has a bias of its own in transformers, which is the one in use.
+            let file = if in_class.contains(&name) { &mut main } else { &mut others };
+            // In transformers an untied decoder has a separate bias, which is the one in use.
             if name == LM_BIAS && !self.config().tie_word_embeddings {
                 file.insert(DECODER_BIAS.to_owned(), tensor.shallow_clone());
             }

@@ -27,7 +27,8 @@ impl SpecialTokens {
 
 /// Checks that a tokenizer fits a model and returns its special tokens.
 ///
-/// All ids must lie below `vocab_size`, and `<s>`, `<pad>`, `</s>` must be the ids that the configuration names.
+/// All ids must lie below `vocab_size`, and `<s>`, `<pad>`, `</s>` must be the ids that the
+/// configuration names.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] naming the token, both ids and what to do.
@@ -51,8 +52,8 @@ pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<Special
         && i64::from(id) >= config.vocab_size
     {
         return Err(Error::Tokenizer(format!(
-            "token {token:?} has id {id}, but the model has vocab_size = {}; take the tokenizer.json that belongs to \
-             the model",
+            "token {token:?} has id {id}, but the model has vocab_size = {}; take the \
+             tokenizer.json that belongs to the model",
             config.vocab_size
         )));
     }
@@ -63,8 +64,8 @@ pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<Special
     ] {
         if let Some(expected) = expected.filter(|&expected| expected != i64::from(id)) {
             return Err(Error::Tokenizer(format!(
-                "{token} has id {id}, but config.json says {key} = {expected}; tokenizer and model do not belong \
-                 together"
+                "{token} has id {id}, but config.json says {key} = {expected}; tokenizer and model \
+                 do not belong together"
             )));
         }
     }

@@ -79,10 +79,10 @@ fn bare_keys_and_a_pooler_are_understood() {
     let (bare, report) = open(folder.path(), &[]).unwrap();
     assert_eq!(report.ignored, ["roberta.pooler.dense.bias"]);
     assert_eq!(report.unexpected, ["stray"]);
-    let whole = load("qa", Head::Span);
+    let full = load("qa", Head::Span);
     let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
     let hidden = |model: &Model| model.encode(&batch(&inputs, "b0"), false).unwrap();
-    assert!(hidden(&bare).equal(&hidden(&whole)));
+    assert!(hidden(&bare).equal(&hidden(&full)));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Outputs and gradients against transformers' (see crates/testkit/fixtures/README.md), and the model's own promises.
+//! Outputs and gradients against transformers' (see crates/testkit/fixtures/README.md), and the
+//! model's own promises.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
@@ -107,8 +108,8 @@ fn gathered_positions_give_the_same_logits_through_every_route() {
     let inputs = Golden::load(&case("mlm").join("inputs.safetensors"), Tensor::read_safetensors);
     let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
     let rows = hidden.view([-1, 32]).index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
-    let whole = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
-    let want = whole.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
+    let full = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
+    let want = full.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
     assert_close("gathered", &model.mlm_logits(&rows).unwrap(), &want, 1e-6);
     let (weight, bias) = model.decoder().unwrap();
     let by_hand = model.mlm_transform(&rows).unwrap().matmul(&weight.tr()) + bias;
@@ -141,8 +142,8 @@ fn rows_without_a_token_stay_finite_with_their_gradients() {
     let hidden = model.encode(&Inputs::masked(ids(2, 3), mask), false).unwrap();
     assert!(bool::try_from(hidden.isfinite().all()).unwrap());
     // As documented, such a row attends to all its positions.
-    let whole = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
-    assert_close("row without a token", &hidden.get(1), &whole.get(1), 1e-6);
+    let full = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
+    assert_close("row without a token", &hidden.get(1), &full.get(1), 1e-6);
     hidden.square().sum(Kind::Float).backward();
     for (name, parameter) in model.named_parameters() {
         assert!(bool::try_from(parameter.grad().isfinite().all()).unwrap(), "{name}");

@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{CASES, batch, case, edit_json, ids, load, read, small_config};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
-use tch::Device;
+use tch::{Device, Tensor};
 use testkit::Golden;
 use torch_ext::TensorFile;
 use xlmr_model::{Error, Head, Inputs, LoadOptions, LoadReport, Model};

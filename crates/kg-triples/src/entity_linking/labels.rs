@@ -14,7 +14,8 @@ use crate::{KgError, Language};
 pub enum LabelCase {
     /// The label as it stands.
     Exact,
-    /// With a capital at its beginning too, as at the beginning of a sentence. The exact label of another entity wins.
+    /// With a capital at its beginning too, as at the beginning of a sentence. The exact label of
+    /// another entity wins.
     #[default]
     FirstLetter,
 }
@@ -65,9 +66,10 @@ pub struct LinkReport {
 
 /// Finds labels of entities in text: whole words, the longest at each place.
 ///
-/// Words are those of Unicode Standard Annex 29. There each Han character is a word, so Chinese labels match anywhere,
-/// as they must without spaces. Where writing joins a particle to a word, as Arabic does with the article, a label
-/// without it is no whole word and is not found. Text and labels should be in one Unicode normal form.
+/// Words are those of Unicode Standard Annex 29. There each Han character is a word, so Chinese
+/// labels match anywhere, as they must without spaces. Where writing joins a particle to a word, as
+/// Arabic does with the article, a label without it is no whole word and is not found. Text and
+/// labels should be in one Unicode normal form.
 ///
 /// ```
 /// use kg_triples::entity_linking::{LabelConfig, LabelMatcher};
@@ -75,20 +77,20 @@ pub struct LinkReport {
 ///
 /// let en = Language::new("en")?;
 /// let labels = [(en, "city", "Q515"), (en, "city state", "Q133442"), (en, "state", "Q7275")];
-/// let (linker, _) = LabelMatcher::new(labels, LabelConfig::default())?;
-/// let mentions = linker.mentions("City states aside, a city state is a state.", en);
+/// let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default())?;
+/// let mentions = matcher.mentions("City states aside, a city state is a state.", en);
 /// let found: Vec<_> = mentions.iter().map(|m| (m.start, m.entity.as_str())).collect();
 /// assert_eq!(found, [(0, "Q515"), (21, "Q133442"), (37, "Q7275")]);
 /// # Ok::<(), kg_triples::KgError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct LabelMatcher {
-    languages: BTreeMap<Language, Matcher>,
+    languages: BTreeMap<Language, LanguageMatcher>,
     config: LabelConfig,
 }
 
 #[derive(Clone, Debug)]
-struct Matcher {
+struct LanguageMatcher {
     automaton: AhoCorasick,
     /// The entity of each pattern.
     entities: Vec<String>,
@@ -119,14 +121,15 @@ impl LabelMatcher {
         let mut languages = BTreeMap::new();
         let mut reports = BTreeMap::new();
         for (language, labels) in known {
-            let (matcher, report) = Matcher::new(labels, &config)?;
+            let (matcher, report) = LanguageMatcher::new(labels, &config)?;
             languages.insert(language, matcher);
             reports.insert(language, report);
         }
         Ok((Self { languages, config }, reports))
     }
 
-    /// The mentions in a text, which do not overlap, in order of position; none in a language without labels.
+    /// The mentions in a text, which do not overlap, in order of position; none in a language
+    /// without labels.
     pub fn mentions(&self, text: &str, language: Language) -> Vec<Mention> {
         self.languages.get(&language).map(|matcher| matcher.mentions(text)).unwrap_or_default()
     }
@@ -151,7 +154,7 @@ impl LabelMatcher {
     }
 }
 
-impl Matcher {
+impl LanguageMatcher {
     fn new(
         labels: BTreeMap<String, Option<String>>,
         config: &LabelConfig,
@@ -220,8 +223,8 @@ impl Matcher {
 /// Notes that `label` names `entity`; a second entity makes it ambiguous.
 fn add(labels: &mut BTreeMap<String, Option<String>>, label: String, entity: String) {
     match labels.entry(label) {
-        Entry::Vacant(place) => {
-            place.insert(Some(entity));
+        Entry::Vacant(entry) => {
+            entry.insert(Some(entity));
         }
         Entry::Occupied(mut known) => {
             if known.get().as_ref() != Some(&entity) {

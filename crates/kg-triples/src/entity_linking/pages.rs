@@ -6,7 +6,8 @@ use super::LinkedText;
 use crate::jsonl::{JsonlReader, Record};
 use crate::{KgError, Language};
 
-/// An entity in one language: a line of `entities.<lang>.jsonl[.gz]`. What is `null` or missing is not known.
+/// An entity in one language: a line of `entities.<lang>.jsonl[.gz]`. What is `null` or missing is
+/// not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntityPage {
@@ -69,8 +70,24 @@ impl EntityPage {
 /// The files `entities.<lang>.jsonl` and `entities.<lang>.jsonl.gz` of a folder, by language.
 ///
 /// # Errors
-/// [`KgError::Io`] if the folder cannot be read; [`KgError::Empty`] without such a file; [`KgError::Value`] for two files
-/// of one language or a name that is no language code.
+/// [`KgError::Io`] if the folder cannot be read; [`KgError::Empty`] without such a file;
+/// [`KgError::Value`] for two files of one language or a name that is no language code.
+///
+/// ```
+/// use kg_triples::entity_linking::{PageText, page_files, read_pages};
+/// # let folder = tempfile::tempdir().unwrap();
+/// let line = r#"{"id":"Q70","label":"Bern","extract":"Bern ist eine Stadt."}"#;
+/// std::fs::write(folder.path().join("entities.de.jsonl"), line).unwrap();
+/// let files = page_files(folder.path())?;
+/// let mut described = 0;
+/// read_pages(&files, |language, page| {
+///     assert_eq!(language, "de");
+///     described += usize::from(page.text(PageText::Extract).is_some());
+///     Ok(())
+/// })?;
+/// assert_eq!(described, 1);
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, KgError> {
     let dir = dir.as_ref();
     let unreadable = || KgError::io(dir, "read the folder");
@@ -104,7 +121,8 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, KgE
     Ok(files)
 }
 
-/// Gives every page of these files to `take`, in order; an error that `take` returns comes out with file and line.
+/// Gives every page of these files to `take`, in order; an error that `take` returns comes out with
+/// file and line.
 ///
 /// # Errors
 /// As [`JsonlReader`], and [`KgError::Json`] with the words that `take` returns.

@@ -19,7 +19,8 @@ pub struct Mention {
 ///
 /// ```
 /// use kg_triples::entity_linking::LinkedText;
-/// let line = r#"{"id":"7","lang":"en","text":"Bern is a city.","mentions":[{"start":0,"end":4,"entity":"Q70"}]}"#;
+/// let line = r#"{"id":"7","lang":"en","text":"Bern is a city.",
+///     "mentions":[{"start":0,"end":4,"entity":"Q70"}]}"#; // one line in a file
 /// let text: LinkedText = serde_json::from_str(line)?;
 /// assert_eq!(text.mentions[0].entity, "Q70");
 /// # Ok::<(), serde_json::Error>(())
@@ -71,7 +72,8 @@ pub struct Passage<'t> {
     pub mentions: Vec<Mention>,
 }
 
-/// The paragraphs of a text: its lines, blank ones left out. A mention across lines belongs to none.
+/// The paragraphs of a text: its lines, blank ones left out. A mention across lines belongs to
+/// none.
 pub fn passages(text: &LinkedText) -> Vec<Passage<'_>> {
     let mut mentions: Vec<&Mention> = text.mentions.iter().collect();
     mentions.sort_by_key(|mention| (mention.start, mention.end));

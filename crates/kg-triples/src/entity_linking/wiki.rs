@@ -12,19 +12,32 @@ use crate::{KgError, Language};
 
 /// Titles of Wikipedia pages and the entities they are about.
 ///
-/// A title is compared as MediaWiki does: underscores are spaces, and the first letter is a capital.
+/// A title is compared as MediaWiki does: underscores are spaces, and the first letter is a
+/// capital.
 #[derive(Clone, Debug, Default)]
 pub struct Sitelinks {
     entities: HashMap<Language, HashMap<Box<str>, Box<str>>>,
 }
 
 impl Sitelinks {
-    /// Reads a TSV file with the header `id lang title`, also compressed. Several titles may lead to one id, such as
-    /// those of redirects.
+    /// Reads a TSV file with the header `id lang title`, also compressed. Several titles may lead
+    /// to one id, such as those of redirects.
     ///
     /// # Errors
-    /// [`KgError::Io`]; [`KgError::Header`]; [`KgError::Row`] with file, line and column for a wrong number of cells or
-    /// language, an empty cell, invalid UTF-8, and a title that leads to another id already.
+    /// [`KgError::Io`]; [`KgError::Header`]; [`KgError::Row`] with file, line and column for a
+    /// wrong number of cells or language, an empty cell, invalid UTF-8, and a title that leads to
+    /// another id already.
+    ///
+    /// ```
+    /// use kg_triples::Language;
+    /// use kg_triples::entity_linking::Sitelinks;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("sitelinks.tsv");
+    /// std::fs::write(&path, "id\tlang\ttitle\nQ70\tde\tBern\nQ70\tde\tStadt_Bern\n").unwrap();
+    /// let sitelinks = Sitelinks::read(&path)?;
+    /// assert_eq!(sitelinks.entity(Language::new("de")?, "stadt Bern"), Some("Q70"));
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KgError> {
         let mut sitelinks = Self::default();
         let (mut file, _) = TsvReader::open(path.as_ref(), &[&["id", "lang", "title"]], false)?;
@@ -52,8 +65,8 @@ impl Sitelinks {
             }
         }
         match self.entities.entry(language).or_default().entry(normal.into()) {
-            Entry::Vacant(place) => {
-                place.insert(id.into());
+            Entry::Vacant(entry) => {
+                entry.insert(id.into());
             }
             Entry::Occupied(known) if **known.get() != *id => {
                 return Err(KgError::Value {
@@ -104,8 +117,26 @@ pub struct WikiReport {
     pub malformed: usize,
 }
 
-/// Reads what WikiExtractor writes with `--links --json`: one page per line, `<a href="…">anchor</a>` in its text, with
-/// percent-encoded page titles. The angle brackets and `&` may be escaped, as WikiExtractor does unless told otherwise.
+/// Reads what WikiExtractor writes with `--links --json`: one page per line,
+/// `<a href="…">anchor</a>` in its text, with percent-encoded page titles. The angle brackets and
+/// `&` may be escaped, as WikiExtractor does unless told otherwise.
+///
+/// ```
+/// use kg_triples::Language;
+/// use kg_triples::entity_linking::{Sitelinks, WikiReader};
+/// # let folder = tempfile::tempdir().unwrap();
+/// let de = Language::new("de")?;
+/// let mut sitelinks = Sitelinks::default();
+/// sitelinks.add("Q70", de, "Bern")?;
+/// let path = folder.path().join("dewiki.jsonl");
+/// let page = r#"{"id":"7","title":"Aare","text":"durch <a href=\"Bern\">die Stadt</a>"}"#;
+/// std::fs::write(&path, page).unwrap();
+/// let mut pages = WikiReader::open(&path, de, &sitelinks)?;
+/// let text = pages.next().expect("one page")?;
+/// assert_eq!((text.text.as_str(), text.mentions[0].start), ("durch die Stadt", 6));
+/// assert_eq!(text.mentions[0].entity, "Q70");
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub struct WikiReader<'s> {
     pages: JsonlReader<WikiPage>,
     language: Language,
@@ -218,7 +249,8 @@ impl Unmarked {
     }
 }
 
-/// The text without its link tags, the links in code points of that text, and how many were malformed.
+/// The text without its link tags, the links in code points of that text, and how many were
+/// malformed.
 fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>, usize) {
     let mut unmarked = Unmarked { text: String::with_capacity(marked.len()), chars: 0 };
     let (mut anchors, mut malformed) = (Vec::new(), 0);
@@ -230,7 +262,8 @@ fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>, usize) {
             rest = tag;
             continue;
         };
-        // A link that is not closed before the next one, as where links are nested, loses its tag only.
+        // A link that is not closed before the next one, as where links are nested, loses its tag
+        // only.
         let closed = body.split_once(CLOSE).filter(|(anchor, _)| !anchor.contains(OPEN));
         let Some((anchor, after)) = closed else {
             malformed += 1;

@@ -41,7 +41,8 @@ impl Descriptions {
     /// Adds a description; white space around it is cut off.
     ///
     /// # Errors
-    /// [`KgError::Value`] if the id or text is blank, or if the entity has a description in that language already.
+    /// [`KgError::Value`] if the id or text is blank, or if the entity has a description in that
+    /// language already.
     pub fn add(&mut self, entity: &str, language: Language, text: &str) -> Result<(), KgError> {
         let text = text.trim();
         for (field, value) in [("entity", entity.trim()), ("description", text)] {
@@ -64,8 +65,8 @@ impl Descriptions {
         Ok(())
     }
 
-    /// Lets labels in the languages that `wanted` accepts stand for the descriptions that entities of `graph` lack;
-    /// returns how many.
+    /// Lets labels in the languages that `wanted` accepts stand for the descriptions that entities
+    /// of `graph` lack; returns how many.
     pub fn add_labels(
         &mut self,
         graph: &KnowledgeGraph,
@@ -115,14 +116,29 @@ impl Descriptions {
         counts
     }
 
-    /// Encodes all descriptions as `<s> … </s>`, cut to `max_tokens` tokens with these two counted (XLM-K §4.1: the first
-    /// 256 of a page).
+    /// Encodes all descriptions as `<s> … </s>`, cut to `max_tokens` tokens with these two counted
+    /// (XLM-K §4.1: the first 256 of a page).
     ///
     /// What begins like a special token, such as a literal `<mask>`, is left out of the ids.
     ///
     /// # Errors
-    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is missing or a text
-    /// cannot be encoded.
+    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is
+    /// missing or a text cannot be encoded.
+    ///
+    /// ```
+    /// use kg_triples::Language;
+    /// use kg_triples::knowledge::Descriptions;
+    /// # let tokenizer = tokenizers::Tokenizer::from_file(
+    /// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+    /// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
+    /// let mut descriptions = Descriptions::default();
+    /// descriptions.add("Q70", Language::new("de")?, "Bern ist die Bundesstadt der Schweiz.")?;
+    /// let encoded = descriptions.encode(&tokenizer, 6)?;
+    /// let (language, ids) = &encoded.get("Q70")[0];
+    /// assert_eq!((language.as_str(), ids.len()), ("de", 6));
+    /// assert_eq!((ids[0], ids[5]), (0, 2)); // <s> and </s>
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn encode(
         &self,
         tokenizer: &Tokenizer,
@@ -180,7 +196,8 @@ impl EncodedDescriptions {
         self.entities.is_empty()
     }
 
-    /// A description in another language than `language` (in that language, unless `multilingual`), drawn uniformly.
+    /// A description in another language than `language` (in that language, unless `multilingual`),
+    /// drawn uniformly.
     pub(super) fn draw(
         &self,
         entity: &str,

@@ -10,7 +10,8 @@ use crate::{KnowledgeGraph, Language, seed};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EntailmentConfig {
-    /// Subject and object are described in different languages; `false` takes one language for both.
+    /// Subject and object are described in different languages; `false` takes one language for
+    /// both.
     pub multilingual: bool,
     /// Triples whose two ends share their only language; not stated.
     pub same_language: SameLanguage,
@@ -108,16 +109,18 @@ pub struct EntailmentReport {
     pub without_language: usize,
     /// Triples that examples are made of.
     pub usable: usize,
-    /// Of these, with both descriptions in one language for want of another ([`SameLanguage::Allow`]).
+    /// Of these, with both descriptions in one language for want of another
+    /// ([`SameLanguage::Allow`]).
     pub fallbacks: usize,
     /// Relations of the graph, R.
     pub relations: usize,
 }
 
-/// Makes examples of the triples of a graph (XLM-K §3.3, its OE task): any of them by its number, without a state.
+/// Makes examples of the triples of a graph (XLM-K §3.3, its OE task): any of them by its number,
+/// without a state.
 ///
-/// Reading: the languages of subject and object are "different where possible"; the pair is drawn uniformly from all
-/// pairs of different languages in which the two are described.
+/// Reading: the languages of subject and object are "different where possible"; the pair is drawn
+/// uniformly from all pairs of different languages in which the two are described.
 ///
 /// ```
 /// use kg_triples::knowledge::{Descriptions, EntailmentConfig, EntailmentExamples};
@@ -206,15 +209,16 @@ impl<'g> EntailmentExamples<'g> {
         &self.relations
     }
 
-    /// Example `index` of an endless row: a triple drawn uniformly, with replacement, and its languages, by (seed, index)
-    /// alone. `None` only if there is no usable triple.
+    /// Example `index` of an endless row: a triple drawn uniformly, with replacement, and its
+    /// languages, by (seed, index) alone. `None` only if there is no usable triple.
     pub fn example(&self, index: u64) -> Option<EntailmentExample> {
         let mut rng = seed::use_rng("entailment", self.config.seed, index);
         let (fact, triple) = *self.usable.choose(&mut rng)?;
         self.make(fact, triple, &mut rng)
     }
 
-    /// Every usable triple once, in order of fact number, its languages drawn by (seed, fact number).
+    /// Every usable triple once, in order of fact number, its languages drawn by (seed, fact
+    /// number).
     pub fn once(&self) -> impl Iterator<Item = EntailmentExample> + '_ {
         self.usable.iter().filter_map(|(fact, triple)| {
             let mut rng = seed::use_rng("entailment once", self.config.seed, u64::from(*fact));
@@ -244,7 +248,8 @@ impl<'g> EntailmentExamples<'g> {
 
 type Described = (Language, Vec<u32>);
 
-/// The pairs of descriptions that are wanted, and whether they are in one language for want of another.
+/// The pairs of descriptions that are wanted, and whether they are in one language for want of
+/// another.
 fn pairs<'d>(
     subject: &'d [Described],
     object: &'d [Described],

@@ -157,9 +157,9 @@ impl EntailmentDataset {
     /// Reads a graph and divides its triples.
     ///
     /// # Errors
-    /// [`KgError::Config`] as [`EntailmentSource::validate`], before anything is read; the errors of
-    /// [`KnowledgeGraph::read_dir`]; [`KgError::UnknownLanguage`]; [`KgError::Empty`] if there is no
-    /// triple to train on or none as a query.
+    /// [`KgError::Config`] as [`EntailmentSource::validate`], before anything is read; the errors
+    /// of [`KnowledgeGraph::read_dir`]; [`KgError::UnknownLanguage`]; [`KgError::Empty`] if there
+    /// is no triple to train on or none as a query.
     ///
     /// ```
     /// use kg_triples::knowledge::{EntailmentDataset, EntailmentSource};
@@ -183,7 +183,8 @@ impl EntailmentDataset {
     /// # }
     /// # builder.build().write_dir(folder.path())?;
     /// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
-    /// let source = EntailmentSource { kg: folder.path().to_owned(), ..EntailmentSource::default() };
+    /// let kg = folder.path().to_owned(); // triples.tsv and labels.tsv
+    /// let source = EntailmentSource { kg, ..EntailmentSource::default() };
     /// let data = EntailmentDataset::load(&source, &tokenizer)?;
     /// println!("{}", data.report());
     /// let example = data.sample(true, &mut ChaCha8Rng::seed_from_u64(1))?;
@@ -473,7 +474,8 @@ mod tests {
         assert!(data.facts_about.values().flatten().all(|fact| train.contains(fact)));
         let mut sampler = rng("test", 1);
         let english = Language::new("en").unwrap();
-        // A country of one continent: without that fact its description does not name the continent.
+        // A country of one continent: without that fact its description does not name the
+        // continent.
         let fact = *data
             .train
             .iter()

@@ -25,13 +25,16 @@ pub enum TokenBoundary {
     Exact,
 }
 
-/// How examples of masked entity prediction are made; the defaults are the values of XLM-K (§3.2, §4.1).
+/// How examples of masked entity prediction are made; the defaults are the values of XLM-K (§3.2,
+/// §4.1).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MentionConfig {
-    /// Longest passage in tokens, special tokens counted; of a longer one, a piece around the mention is taken.
+    /// Longest passage in tokens, special tokens counted; of a longer one, a piece around the
+    /// mention is taken.
     pub max_tokens: usize,
-    /// The description is in another language than the passage; `false` is the ablation "w/o multilingual description".
+    /// The description is in another language than the passage; `false` is the ablation "w/o
+    /// multilingual description".
     pub multilingual: bool,
     /// Entities that are described in no other language; not stated.
     pub same_language: SameLanguage,
@@ -110,11 +113,13 @@ pub struct MentionReport {
     pub without_description: usize,
     /// Left out: described, but not in a language that is wanted.
     pub without_language: usize,
-    /// Left out: the tokens do not fit, see [`TokenBoundary`]; or a mention longer than the passage may be.
+    /// Left out: the tokens do not fit, see [`TokenBoundary`]; or a mention longer than the passage
+    /// may be.
     pub unaligned: usize,
     /// Examples made.
     pub examples: usize,
-    /// Of these, with a description in the passage's language for want of another ([`SameLanguage::Allow`]).
+    /// Of these, with a description in the passage's language for want of another
+    /// ([`SameLanguage::Allow`]).
     pub fallbacks: usize,
     /// Examples by language of the passage.
     pub by_language: BTreeMap<Language, usize>,
@@ -126,12 +131,40 @@ pub struct MentionReport {
 
 /// Makes one example of each passage that allows it, as the texts come (XLM-K §3.2, its MEP task).
 ///
-/// Of the mentions whose entity has a fitting description one is drawn, then a language among those of its descriptions
-/// other than the passage's, both uniformly; of a passage that is too long, a piece with the mention. All draws depend on
-/// the seed, the language and the number of the passage alone, not on the number of threads; with another seed each passage gives
-/// another example.
+/// Of the mentions whose entity has a fitting description one is drawn, then a language among those
+/// of its descriptions other than the passage's, both uniformly; of a passage that is too long, a
+/// piece with the mention. All draws depend on the seed, the language and the number of the passage
+/// alone, not on the number of threads; with another seed each passage gives another example.
 ///
 /// An error of the texts comes out once, and ends the examples.
+///
+/// ```
+/// use kg_triples::Language;
+/// use kg_triples::entity_linking::{LinkedText, Mention};
+/// use kg_triples::knowledge::{Descriptions, MentionConfig, MentionExamples};
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+/// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
+/// let (en, de) = (Language::new("en")?, Language::new("de")?);
+/// let mut descriptions = Descriptions::default();
+/// descriptions.add("Q70", en, "Bern is the federal city of Switzerland.")?;
+/// let encoded = descriptions.encode(&tokenizer, 256)?;
+/// let text = LinkedText {
+///     id: "1".into(),
+///     language: de,
+///     entity: None,
+///     text: "Die Aare fließt durch Bern.".into(),
+///     mentions: vec![Mention { start: 22, end: 26, entity: "Q70".into() }],
+/// };
+/// let texts = [Ok(text)].into_iter(); // or a JsonlReader, or a WikiReader
+/// let examples = MentionExamples::new(texts, &encoded, &tokenizer, MentionConfig::default())?;
+/// for example in examples {
+///     let example = example?;
+///     let mention = &example.input_ids[example.mention.start..example.mention.end];
+///     assert_eq!(tokenizer.decode(mention, false).unwrap().trim(), "Bern");
+/// }
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub struct MentionExamples<'d, I> {
     texts: I,
     maker: Maker<'d>,
@@ -148,7 +181,8 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
     /// Starts on `texts`.
     ///
     /// # Errors
-    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is missing.
+    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is
+    /// missing.
     pub fn new(
         texts: I,
         descriptions: &'d EncodedDescriptions,
@@ -169,7 +203,8 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         })
     }
 
-    /// Counts of the passages worked on so far, which may be ahead of the examples taken; complete at the end.
+    /// Counts of the passages worked on so far, which may be ahead of the examples taken; complete
+    /// at the end.
     pub fn report(&self) -> &MentionReport {
         &self.report
     }

@@ -127,8 +127,9 @@ impl fmt::Display for MentionDatasetReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} texts, {} described entities; {} examples of {} entities to train on; of held-out \
-             texts {} queries in trained pairs of languages, {} in new pairs, {} about new entities",
+            "{} texts, {} described entities; {} examples of {} entities to train on; of \
+             held-out texts {} queries in trained pairs of languages, {} in new pairs, {} about \
+             new entities",
             self.texts,
             self.entities,
             self.train,
@@ -180,10 +181,11 @@ impl MentionDataset {
     /// # for language in ["de", "en"] {
     /// #     let pages: String = (0..40).map(|at| {
     /// #         let (one, other) = ((at + 7) % 40, (at + 13) % 40);
-    /// #         format!("{{\"id\":\"Q{at}\",\"label\":\"Stadt {at}\",\"extract\":\"Stadt {at} bei \
-    /// #             Stadt {one} und Stadt {other}\"}}\n")
+    /// #         format!("{{\"id\":\"Q{at}\",\"label\":\"Stadt {at}\",\"extract\":\
+    /// #             \"Stadt {at} bei Stadt {one} und Stadt {other}\"}}\n")
     /// #     }).collect();
-    /// #     std::fs::write(folder.path().join(format!("entities.{language}.jsonl")), pages).unwrap();
+    /// #     let path = folder.path().join(format!("entities.{language}.jsonl"));
+    /// #     std::fs::write(path, pages).unwrap();
     /// # }
     /// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
     /// // folder: entities.de.jsonl and entities.en.jsonl, each with id, label and extract

@@ -143,8 +143,9 @@ impl HeldOut {
     /// and `queries`.
     ///
     /// # Errors
-    /// [`KgError::Config`] as [`validate`](Self::validate); [`KgError::Empty`], naming the keys that
-    /// decide it, if there is no example, none is left to train on, or none is left as a query.
+    /// [`KgError::Config`] as [`validate`](Self::validate); [`KgError::Empty`], naming the keys
+    /// that decide it, if there is no example, none is left to train on, or none is left as a
+    /// query.
     pub fn divide(
         &self,
         trainable: &[MentionExample],

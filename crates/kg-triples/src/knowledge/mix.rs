@@ -3,17 +3,19 @@ use rand::distr::weighted::WeightedIndex;
 
 use crate::{KgError, seed};
 
-/// Draws from several languages as XLM-R does: language l with probability n_l^α / Σ n^α, so that small ones are seen more
-/// often than their share n (Conneau et al. 2020, §3.1: α = 0.3, which XLM-K takes over).
+/// Draws from several languages as XLM-R does: language l with probability n_l^α / Σ n^α, so that
+/// small ones are seen more often than their share n (Conneau et al. 2020, §3.1: α = 0.3, which
+/// XLM-K takes over).
 ///
-/// An endless row of items. Item i is of a language drawn by (seed, i), and the next one that this language has; at its
-/// end a language is opened again. An error ends the row.
+/// An endless row of items. Item i is of a language drawn by (seed, i), and the next one that this
+/// language has; at its end a language is opened again. An error ends the row.
 ///
 /// ```
 /// use kg_triples::KgError;
 /// use kg_triples::knowledge::LanguageMix;
 ///
-/// let open = |name: &'static str| move |_epoch: u64| Ok((0..10).map(move |at| Ok::<_, KgError>((name, at))));
+/// let items = |name: &'static str| (0..10).map(move |at| Ok::<_, KgError>((name, at)));
+/// let open = |name: &'static str| move |_epoch: u64| Ok(items(name));
 /// let mix = LanguageMix::new(vec![(10_000, open("en")), (100, open("sw"))], 0.3, 1)?;
 /// let sw = mix.take(1_000).filter(|item| matches!(item, Ok(("sw", _)))).count();
 /// assert!(sw > 150 && sw < 250); // 100^0.3 / (100^0.3 + 10000^0.3) = 0.2
@@ -38,10 +40,12 @@ where
     F: FnMut(u64) -> Result<I, KgError>,
     I: Iterator<Item = Result<T, KgError>>,
 {
-    /// Takes the size n of each language and what opens it, which is told the number of times it was opened before.
+    /// Takes the size n of each language and what opens it, which is told the number of times it
+    /// was opened before.
     ///
     /// # Errors
-    /// [`KgError::Config`] if there is no language, or one of size 0, or if `smoothing` (α) is not from 0 to 1.
+    /// [`KgError::Config`] if there is no language, or one of size 0, or if `smoothing` (α) is not
+    /// from 0 to 1.
     pub fn new(
         languages: impl IntoIterator<Item = (usize, F)>,
         smoothing: f64,

@@ -1,5 +1,5 @@
-//! Training examples of XLM-K (Jiang et al. 2022): masked entities with their descriptions, and triples whose subject and
-//! object are described, across languages.
+//! Training examples of XLM-K (Jiang et al. 2022): masked entities with their descriptions, and
+//! triples whose subject and object are described, across languages.
 mod description;
 mod entailment;
 mod entailment_dataset;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Share, Units};
+use super::{Fraction, Units};
 use crate::{KgError, Language};
 
 /// Which candidates stop words leave out.
@@ -33,8 +33,8 @@ pub enum NestedPhrases {
 
 /// How phrases are mined; the defaults are those of LAKM (Yuan et al. 2020, §3.2).
 ///
-/// Reading: the paper does not say how its stop words filter an n-gram, nor N, and gives no order for what "equal" numbers
-/// of passages leave out.
+/// Reading: the paper does not say how its stop words filter an n-gram, nor N, and gives no order
+/// for what "equal" numbers of passages leave out.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhraseConfig {
@@ -48,14 +48,16 @@ pub struct PhraseConfig {
     pub stop_rule: StopRule,
     /// N: results of a query that count, the first ones. The paper names no number.
     pub titles: usize,
-    /// Share of the titles, of those there are up to N, that must hold a phrase as contiguous units.
-    pub title_share: Share,
+    /// Fraction of the titles, of those there are up to N, that must hold a phrase as contiguous
+    /// units.
+    pub title_fraction: Fraction,
     /// What becomes of a phrase inside a longer one.
     pub nested: NestedPhrases,
-    /// Shortest passage in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016, §3.1), which the paper follows.
+    /// Shortest passage in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016, §3.1),
+    /// which the paper follows.
     pub min_chars: usize,
-    /// As many passages in each language as the one with the fewest has; drawn by `seed`. The text says so, Table 4 of the
-    /// paper does not.
+    /// As many passages in each language as the one with the fewest has; drawn by `seed`. The text
+    /// says so, Table 4 of the paper does not.
     pub equalise: bool,
     /// Passages of a language at most, drawn by `seed`; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +74,7 @@ impl Default for PhraseConfig {
             character_languages: BTreeSet::new(),
             stop_rule: StopRule::Ends,
             titles: 10,
-            title_share: Share::seven_tenths(),
+            title_fraction: Fraction::seven_tenths(),
             nested: NestedPhrases::All,
             min_chars: 500,
             equalise: true,

@@ -116,11 +116,13 @@ fn windows(
     Ok(examples)
 }
 
-/// Where the window that begins at `start` ends: after `size` tokens, or before the phrases that reach past that.
+/// Where the window that begins at `start` ends: after `size` tokens, or before the phrases that
+/// reach past that.
 fn window_end(spans: &[Range<usize>], start: usize, size: usize) -> usize {
     let full = start + size;
     let mut end = full;
-    // Spans rise by their starts: going back, each may move the end before an earlier one that it cuts.
+    // Spans rise by their starts: going back, each may move the end before an earlier one that it
+    // cuts.
     for span in spans.iter().rev() {
         if span.start > start && span.start < end && span.end > end {
             end = span.start;

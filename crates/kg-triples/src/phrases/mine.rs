@@ -65,19 +65,36 @@ impl PhraseMiner {
 
     /// The phrases and passages of one query.
     ///
-    /// 1. Candidates: the query's n-grams of `min_words` to `max_words` units, w − n + 1 of each length n, the same one once.
+    /// 1. Candidates: the query's n-grams of `min_words` to `max_words` units, w − n + 1 of each
+    ///    length n, the same one once.
     /// 2. Stop words leave some out.
-    /// 3. A candidate stays if the titles that hold it as contiguous units are `title_share` of the first `titles` or more.
-    /// 4. Paragraphs (lines of the documents' texts) of `min_chars` or more that hold a phrase, with all its occurrences.
+    /// 3. A candidate stays if the titles that hold it as contiguous units are `title_fraction` of
+    ///    the first `titles` or more.
+    /// 4. Paragraphs (lines of the documents' texts) of `min_chars` or more that hold a phrase,
+    ///    with all its occurrences.
     ///
     /// # Errors
     /// [`KgError::Value`] if the language has no stop words and the rule asks for them.
+    ///
+    /// ```
+    /// use kg_triples::Language;
+    /// use kg_triples::phrases::{Document, PhraseConfig, PhraseMiner, QueryDocuments};
+    ///
+    /// let record = QueryDocuments {
+    ///     query: "history of the Bank of England".into(),
+    ///     language: Language::new("en")?,
+    ///     documents: vec![Document { title: "Bank of England".into(), text: String::new() }],
+    /// };
+    /// let mined = PhraseMiner::new(PhraseConfig::default())?.mine(&record)?;
+    /// assert_eq!(mined.phrases, [["bank", "of", "england"]]);
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn mine(&self, record: &QueryDocuments) -> Result<Mined, KgError> {
         let language = record.language;
         let units = self.config.units(language);
         let built_in;
         let stop_words = match (self.stop_words.get(&language), self.config.stop_rule) {
-            (Some(own), _) => own,
+            (Some(stop_words), _) => stop_words,
             (None, rule) => {
                 built_in = match rule {
                     StopRule::Keep => StopWords::default(),
@@ -87,7 +104,41 @@ impl PhraseMiner {
             }
         };
         let mut report = PhraseReport { queries: 1, ..PhraseReport::default() };
-        let query = words(&record.query, units);
+        let mut phrases = self.candidates(&record.query, units, stop_words, &mut report);
+        let titles: Vec<Vec<Word>> = record
+            .documents
+            .iter()
+            .take(self.config.titles)
+            .map(|document| words(&document.title, units))
+            .collect();
+        report.titles = titles.len();
+        phrases.retain(|phrase| {
+            let count = titles.iter().filter(|title| holds(title, phrase)).count();
+            self.config.title_fraction.reached(count, titles.len())
+        });
+        report.frequent = phrases.len();
+        if self.config.nested == NestedPhrases::Longest {
+            phrases = longest(&phrases);
+        }
+        report.phrases = phrases.len();
+        report.queries_with_phrases = usize::from(!phrases.is_empty());
+        let passages = if phrases.is_empty() {
+            Vec::new()
+        } else {
+            self.passages(record, &Finder::new(&phrases, units), &mut report)
+        };
+        Ok(Mined { phrases, passages, report })
+    }
+
+    /// The different n-grams of a query that stop words leave.
+    fn candidates(
+        &self,
+        query: &str,
+        units: Units,
+        stop_words: &StopWords,
+        report: &mut PhraseReport,
+    ) -> Vec<Vec<String>> {
+        let query = words(query, units);
         let mut seen = HashSet::new();
         let mut candidates = Vec::new();
         for gram in ngrams(&query, self.config.min_words, self.config.max_words) {
@@ -99,54 +150,44 @@ impl PhraseMiner {
             }
         }
         report.after_stop_words = candidates.len();
-        let titles: Vec<Vec<Word>> = record
-            .documents
-            .iter()
-            .take(self.config.titles)
-            .map(|document| words(&document.title, units))
-            .collect();
-        report.titles = titles.len();
-        candidates.retain(|candidate| {
-            let count = titles.iter().filter(|title| holds(title, candidate)).count();
-            self.config.title_share.reached(count, titles.len())
-        });
-        report.frequent = candidates.len();
-        let phrases = match self.config.nested {
-            NestedPhrases::All => candidates,
-            NestedPhrases::Longest => longest(&candidates),
-        };
-        report.phrases = phrases.len();
-        report.queries_with_phrases = usize::from(!phrases.is_empty());
+        candidates
+    }
+
+    /// The paragraphs of a query's documents that are long enough and hold a phrase.
+    fn passages(
+        &self,
+        record: &QueryDocuments,
+        finder: &Finder,
+        report: &mut PhraseReport,
+    ) -> Vec<PhrasePassage> {
         let mut passages = Vec::new();
-        if !phrases.is_empty() {
-            let finder = Finder::new(&phrases, units);
-            let texts = record.documents.iter().take(self.config.titles);
-            for paragraph in texts.flat_map(|document| document.text.split('\n')) {
-                let text = paragraph.trim_matches(|c: char| c.is_whitespace() || c.is_control());
-                if text.is_empty() {
-                    continue;
-                }
-                report.paragraphs += 1;
-                if text.chars().count() < self.config.min_chars {
-                    report.too_short += 1;
-                    continue;
-                }
-                let found = finder.find(text);
-                if !found.is_empty() {
-                    report.found += 1;
-                    passages.push(PhrasePassage {
-                        language,
-                        text: text.to_owned(),
-                        phrases: in_text_order(found),
-                    });
-                }
+        let documents = record.documents.iter().take(self.config.titles);
+        for paragraph in documents.flat_map(|document| document.text.split('\n')) {
+            let text = paragraph.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+            if text.is_empty() {
+                continue;
+            }
+            report.paragraphs += 1;
+            if text.chars().count() < self.config.min_chars {
+                report.too_short += 1;
+                continue;
+            }
+            let found = finder.find(text);
+            if !found.is_empty() {
+                report.found += 1;
+                passages.push(PhrasePassage {
+                    language: record.language,
+                    text: text.to_owned(),
+                    phrases: in_text_order(found),
+                });
             }
         }
-        Ok(Mined { phrases, passages, report })
+        passages
     }
 }
 
-/// Every n-gram of these lengths, in order of place, the shorter first: `Σₙ max(0, w − n + 1)` of w words.
+/// Every n-gram of these lengths, in order of position, the shorter first: `Σₙ max(0, w − n + 1)`
+/// of w words.
 fn ngrams(words: &[Word], min: usize, max: usize) -> impl Iterator<Item = &[Word]> {
     (0..words.len()).flat_map(move |start| {
         (min..=max).filter_map(move |size| words.get(start..start.checked_add(size)?))
@@ -160,7 +201,7 @@ fn texts(words: &[Word]) -> Vec<String> {
 fn holds(words: &[Word], phrase: &[String]) -> bool {
     words.windows(phrase.len().max(1)).any(|window| {
         window.len() == phrase.len()
-            && window.iter().zip(phrase).all(|(word, own)| word.text == *own)
+            && window.iter().zip(phrase).all(|(word, unit)| word.text == *unit)
     })
 }
 
@@ -212,18 +253,18 @@ fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrence
         .into_iter()
         .map(|(phrase, occurrences)| PhraseOccurrences { phrase, occurrences })
         .collect();
-    phrases.sort_by_key(|own| {
-        own.occurrences.first().map(|span| (span.start, std::cmp::Reverse(span.end)))
+    phrases.sort_by_key(|phrase| {
+        phrase.occurrences.first().map(|span| (span.start, std::cmp::Reverse(span.end)))
     });
     phrases
 }
 
 /// Mines all queries; the passages by language, in the order in which they were found.
 ///
-/// A passage that several queries lead to is one passage with all their phrases. With `equalise`, and with `most`,
-/// the passages that stay are those with the smallest numbers drawn for (seed, text): which ones stay depends neither on
-/// the order of the queries nor on the number of threads. Queries are read and looked at in blocks; the passages found are
-/// held in memory.
+/// A passage that several queries lead to is one passage with all their phrases. With `equalise`,
+/// and with `most`, the passages that stay are those with the smallest numbers drawn for (seed,
+/// text): which ones stay depends neither on the order of the queries nor on the number of threads.
+/// Queries are read and looked at in blocks; the passages found are held in memory.
 ///
 /// # Errors
 /// The first error of `records`; [`KgError::Value`] for a language without stop words.
@@ -245,23 +286,23 @@ pub fn mine_passages(
         }
         let mined: Vec<Mined> =
             block.par_iter().map(|record| miner.mine(record)).collect::<Result<_, _>>()?;
-        for (record, own) in block.iter().zip(mined) {
-            reports.entry(record.language).or_default().add(&own.report);
+        for (record, found) in block.iter().zip(mined) {
+            reports.entry(record.language).or_default().add(&found.report);
             let merged = merged.entry(record.language).or_default();
-            own.passages.into_iter().for_each(|passage| merged.add(passage));
+            found.passages.into_iter().for_each(|passage| merged.add(passage));
         }
     }
     let config = &miner.config;
-    // A language without a passage has no part in the others' number.
-    let fewest = merged.values().map(|own| own.passages.len()).filter(|count| *count > 0).min();
+    // A language without a passage does not limit the others.
+    let fewest = merged.values().map(|found| found.passages.len()).filter(|count| *count > 0).min();
     let mut all = Vec::new();
-    for (language, own) in merged {
+    for (language, found) in merged {
         let report = reports.entry(language).or_default();
-        report.different = own.passages.len();
+        report.different = found.passages.len();
         let equal = if config.equalise { fewest } else { None };
         let limit = equal.unwrap_or(usize::MAX).min(config.most.unwrap_or(usize::MAX));
         let units = config.units(language);
-        for passage in own.drawn(limit, config.seed) {
+        for passage in found.drawn(limit, config.seed) {
             report.passages += 1;
             report.passage_phrases += passage.phrases.len();
             for phrase in &passage.phrases {
@@ -277,7 +318,8 @@ pub fn mine_passages(
 /// The different passages of a language.
 #[derive(Default)]
 struct Merged {
-    places: HashMap<String, usize>,
+    /// Index in `passages` of each text.
+    indexes: HashMap<String, usize>,
     passages: Vec<BTreeMap<String, Vec<TextSpan>>>,
     language: Option<Language>,
 }
@@ -286,13 +328,14 @@ impl Merged {
     fn add(&mut self, passage: PhrasePassage) {
         self.language = Some(passage.language);
         let next = self.passages.len();
-        let place = *self.places.entry(passage.text).or_insert(next);
-        if place == next {
+        let index = *self.indexes.entry(passage.text).or_insert(next);
+        if index == next {
             self.passages.push(BTreeMap::new());
         }
-        if let Some(phrases) = self.passages.get_mut(place) {
-            // One text, one phrase: the same occurrences whichever query asked.
-            phrases.extend(passage.phrases.into_iter().map(|own| (own.phrase, own.occurrences)));
+        if let Some(phrases) = self.passages.get_mut(index) {
+            // One text, one phrase: the same occurrences, whichever query led to it.
+            let found = passage.phrases.into_iter();
+            phrases.extend(found.map(|phrase| (phrase.phrase, phrase.occurrences)));
         }
     }
 
@@ -300,7 +343,7 @@ impl Merged {
     fn drawn(self, limit: usize, seed: u64) -> Vec<PhrasePassage> {
         let Some(language) = self.language else { return Vec::new() };
         let mut texts: Vec<(usize, String)> =
-            self.places.into_iter().map(|(text, place)| (place, text)).collect();
+            self.indexes.into_iter().map(|(text, index)| (index, text)).collect();
         if texts.len() > limit {
             let rank = |text: &str| {
                 let item = seed::hash(&[language.as_str(), text]);
@@ -309,13 +352,13 @@ impl Merged {
             texts.sort_by_cached_key(|(_, text)| (rank(text), text.clone()));
             texts.truncate(limit);
         }
-        texts.sort_unstable_by_key(|(place, _)| *place);
+        texts.sort_unstable_by_key(|(index, _)| *index);
         let mut phrases: Vec<Option<BTreeMap<String, Vec<TextSpan>>>> =
             self.passages.into_iter().map(Some).collect();
         texts
             .into_iter()
-            .filter_map(|(place, text)| {
-                let found = phrases.get_mut(place)?.take()?;
+            .filter_map(|(index, text)| {
+                let found = phrases.get_mut(index)?.take()?;
                 Some(PhrasePassage { language, text, phrases: in_text_order(found) })
             })
             .collect()

@@ -1,10 +1,11 @@
-//! Knowledge phrases of queries, and the passages that hold them: the data of LAKM, language-agnostic knowledge phrase
-//! masking (Yuan et al. 2020, *Enhancing Answer Boundary Detection for Multilingual Machine Reading Comprehension*, §3.2).
+//! Knowledge phrases of queries, and the passages that hold them: the data of LAKM,
+//! language-agnostic knowledge phrase masking (Yuan et al. 2020, *Enhancing Answer Boundary
+//! Detection for Multilingual Machine Reading Comprehension*, §3.2).
 //!
 //! ```text
-//! query, titles   all 2- to 4-grams   without those of stop words   in 70 % of the titles   passages that hold one
-//! and texts of ─────────────────────> ────────────────────────────> ──────────────────────> ─────────────────────>
-//! its results     candidates          stop_rule                     knowledge phrases       with every occurrence
+//! query, titles   all 2- to 4-grams   without stop words   in 70 % of titles   passages with one
+//! and texts of  ───────────────────> ───────────────────> ──────────────────> ─────────────────>
+//! its results     candidates          stop_rule            knowledge phrases   all occurrences
 //! ```
 //!
 //! ```
@@ -16,7 +17,7 @@
 //!     query: "who founded the Bank of England".into(),
 //!     language: Language::new("en")?,
 //!     documents: vec![
-//!         document("Bank of England", "The Bank of England opened in 1694.\nIt stands in London."),
+//!         document("Bank of England", "The Bank of England opened in 1694.\nIt is in London."),
 //!         document("The Bank of England: a history", ""),
 //!     ],
 //! };
@@ -32,18 +33,18 @@
 //! ```
 mod config;
 mod encode;
+mod fraction;
 mod mine;
 mod passage;
 mod report;
-mod share;
 mod stop;
 mod words;
 
 pub use config::{NestedPhrases, PhraseConfig, StopRule};
 pub use encode::{PassageExample, SpecialIds, encode_passages};
+pub use fraction::Fraction;
 pub use mine::{Mined, PhraseMiner, mine_passages};
 pub use passage::{Document, PhraseOccurrences, PhrasePassage, QueryDocuments, TextSpan};
 pub use report::PhraseReport;
-pub use share::Share;
 pub use stop::StopWords;
 pub use words::{Units, Word, words};

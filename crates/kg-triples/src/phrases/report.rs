@@ -49,7 +49,8 @@ impl PhraseReport {
         self.found += other.found;
     }
 
-    /// Units in a phrase on average, "words per phrase" of the paper's Table 4; `None` without phrases.
+    /// Units in a phrase on average, "words per phrase" of the paper's Table 4; `None` without
+    /// phrases.
     pub fn words_per_phrase(&self) -> Option<f64> {
         ratio(self.phrase_words, self.passage_phrases)
     }
@@ -60,6 +61,6 @@ impl PhraseReport {
     }
 }
 
-fn ratio(count: usize, of: usize) -> Option<f64> {
-    (of > 0).then(|| count as f64 / of as f64)
+fn ratio(count: usize, total: usize) -> Option<f64> {
+    (total > 0).then(|| count as f64 / total as f64)
 }

@@ -6,7 +6,8 @@ use super::{StopRule, Word};
 use crate::input::Lines;
 use crate::{KgError, Language};
 
-/// Words that make no phrase by themselves. An entry may be of several words, as many are in Vietnamese and Chinese.
+/// Words that make no phrase by themselves. An entry may be of several words, as many are in
+/// Vietnamese and Chinese.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StopWords {
     entries: BTreeSet<Vec<String>>,
@@ -25,7 +26,8 @@ impl StopWords {
         Self { entries, longest }
     }
 
-    /// The list of the `stop-words` crate (Stopwords ISO) for a language, or for what stands before its first hyphen.
+    /// The list of the `stop-words` crate (Stopwords ISO) for a language, or for what stands before
+    /// its first hyphen.
     ///
     /// # Errors
     /// [`KgError::Value`] if there is none.
@@ -44,8 +46,8 @@ impl StopWords {
     /// Reads a file of one entry a line; blank lines and those that begin with `#` say nothing.
     ///
     /// # Errors
-    /// [`KgError::Io`] if it cannot be read; [`KgError::Row`] naming a line that is not UTF-8; [`KgError::Empty`] without
-    /// an entry.
+    /// [`KgError::Io`] if it cannot be read; [`KgError::Row`] naming a line that is not UTF-8;
+    /// [`KgError::Empty`] without an entry.
     pub fn read(path: impl AsRef<Path>, units: Units) -> Result<Self, KgError> {
         let path = path.as_ref();
         let mut lines = Lines::open(path)?;
@@ -62,14 +64,14 @@ impl StopWords {
                 entries.push(line.to_owned());
             }
         }
-        let own = Self::new(entries, units);
-        if own.entries.is_empty() {
+        let stop_words = Self::new(entries, units);
+        if stop_words.entries.is_empty() {
             return Err(KgError::Empty {
                 what: format!("stop words in {}", path.display()),
                 hint: "give one a line, or use the rule `keep` to filter nothing".into(),
             });
         }
-        Ok(own)
+        Ok(stop_words)
     }
 
     /// Whether a single unit, in lower case, is an entry.
@@ -95,14 +97,14 @@ impl StopWords {
                 sizes.clone().any(|size| gram.windows(size).any(|part| self.has(part)))
             }
             StopRule::All => {
-                // covered[k]: the first k words are a row of entries.
+                // covered[k]: the first k words are entries, one after the other.
                 let mut covered = vec![true];
                 for end in 1..=gram.len() {
-                    let whole = (0..end).any(|start| {
+                    let reachable = (0..end).any(|start| {
                         covered.get(start) == Some(&true)
                             && gram.get(start..end).is_some_and(|part| self.has(part))
                     });
-                    covered.push(whole);
+                    covered.push(reachable);
                 }
                 covered.last() == Some(&true)
             }

@@ -8,7 +8,8 @@ pub enum Units {
     /// Words of Unicode Standard Annex 29, where each Han character is one.
     #[default]
     Words,
-    /// Letters one by one (extended grapheme clusters), for writing without spaces; words and numbers in ASCII stay whole.
+    /// Letters one by one (extended grapheme clusters), for writing without spaces; words and
+    /// numbers in ASCII stay whole.
     Characters,
 }
 
@@ -25,9 +26,9 @@ pub struct Word {
 
 /// The units of a text in order, without what stands between them.
 ///
-/// Punctuation and white space belong to no unit, and an apostrophe divides (`Washington's` is `washington`, `s`;
-/// `l'homme` is `l`, `homme`), so that a name is found whatever is attached to it. Nothing else is normalised: texts
-/// should be in one Unicode normal form.
+/// Punctuation and white space belong to no unit, and an apostrophe divides (`Washington's` is
+/// `washington`, `s`; `l'homme` is `l`, `homme`), so that a name is found whatever is attached to
+/// it. Nothing else is normalised: texts should be in one Unicode normal form.
 ///
 /// ```
 /// use kg_triples::phrases::{Units, words};
@@ -35,15 +36,16 @@ pub struct Word {
 /// let found = words("George Washington's 3.5 km: 櫻桃樹", Units::Words);
 /// let found: Vec<_> = found.iter().map(|word| (word.text.as_str(), word.start)).collect();
 /// assert_eq!(found, [
-///     ("george", 0), ("washington", 7), ("s", 18), ("3.5", 20), ("km", 24), ("櫻", 28), ("桃", 29), ("樹", 30),
+///     ("george", 0), ("washington", 7), ("s", 18), ("3.5", 20), ("km", 24),
+///     ("櫻", 28), ("桃", 29), ("樹", 30),
 /// ]);
 /// ```
 pub fn words(text: &str, units: Units) -> Vec<Word> {
     let mut found = Vec::new();
-    let mut place = Place { text, byte: 0, code_point: 0 };
+    let mut cursor = Cursor { text, byte: 0, code_points: 0 };
     let mut add = |byte: usize, unit: &str| {
-        let start = place.at(byte);
-        let end = place.at(byte + unit.len());
+        let start = cursor.code_point(byte);
+        let end = cursor.code_point(byte + unit.len());
         found.push(Word { text: unit.to_lowercase(), start, end });
     };
     let solid = |unit: &str| unit.chars().any(char::is_alphanumeric);
@@ -78,18 +80,18 @@ fn first_length(text: &str) -> usize {
     text.chars().next().map_or(0, char::len_utf8)
 }
 
-/// Code points before a byte; asked for rising bytes.
-struct Place<'t> {
+/// Counts the code points before a byte; the bytes must rise.
+struct Cursor<'t> {
     text: &'t str,
     byte: usize,
-    code_point: usize,
+    code_points: usize,
 }
 
-impl Place<'_> {
-    fn at(&mut self, byte: usize) -> usize {
+impl Cursor<'_> {
+    fn code_point(&mut self, byte: usize) -> usize {
         let between = self.text.get(self.byte..byte).unwrap_or_default();
-        self.code_point += between.chars().count();
+        self.code_points += between.chars().count();
         self.byte = byte;
-        self.code_point
+        self.code_points
     }
 }

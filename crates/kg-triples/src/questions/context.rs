@@ -1,4 +1,4 @@
-//! Which facts stand beside the one asked for.
+//! Which facts stand beside the one that a question asks for.
 use std::collections::{BTreeMap, HashSet};
 
 use rand::seq::index;
@@ -27,17 +27,17 @@ impl<'g> FactPool<'g> {
         &self.all
     }
 
-    /// `count` facts, the asked one first, then up to `same_relation` with its relation, the rest of any relation;
-    /// `None` if there are not enough that go together.
+    /// `count` facts, the target first, then up to `same_relation` with its relation, the rest of
+    /// any relation; `None` if there are not enough that go together.
     pub(super) fn choose(
         &self,
-        asked: [u32; 3],
+        target: [u32; 3],
         count: usize,
         same_relation: usize,
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<[u32; 3]>> {
-        let mut chosen = Chosen::start(self, asked);
-        let same = self.by_relation.get(&asked[1]).map(Vec::as_slice).unwrap_or_default();
+        let mut chosen = Chosen::start(self, target);
+        let same = self.by_relation.get(&target[1]).map(Vec::as_slice).unwrap_or_default();
         chosen.fill(same, count.min(same_relation + 1), rng);
         chosen.fill(&self.all, count, rng);
         (chosen.facts.len() == count).then_some(chosen.facts)
@@ -50,21 +50,21 @@ struct Chosen<'g> {
     facts: Vec<[u32; 3]>,
     heads: HashSet<&'g str>,
     tails: HashSet<&'g str>,
-    asked: Vec<Option<&'g str>>,
+    target_names: Vec<Option<&'g str>>,
     stated: HashSet<(&'g str, u32)>,
 }
 
 impl<'g> Chosen<'g> {
-    fn start(pool: &'g FactPool<'g>, asked: [u32; 3]) -> Self {
+    fn start(pool: &'g FactPool<'g>, target: [u32; 3]) -> Self {
         let mut chosen = Self {
             pool,
             facts: Vec::new(),
             heads: HashSet::new(),
             tails: HashSet::new(),
-            asked: names(pool.graph, asked[0]),
+            target_names: names(pool.graph, target[0]),
             stated: HashSet::new(),
         };
-        chosen.add(asked);
+        chosen.add(target);
         chosen
     }
 
@@ -86,14 +86,14 @@ impl<'g> Chosen<'g> {
         }
     }
 
-    /// The head is not the asked one under any name, the tail is new, no label is both a head and a tail, and nothing is
-    /// said twice about one head and relation.
+    /// The head is not the target's under any name, the tail is new, no label is both a head and a
+    /// tail, and nothing is said twice about one head and relation.
     fn fits(&self, fact: [u32; 3]) -> bool {
         let Some((head, tail)) = self.labels(fact) else { return false };
         let other_head = names(self.pool.graph, fact[0])
             .iter()
-            .zip(&self.asked)
-            .all(|(name, asked)| name.is_none() || name != asked);
+            .zip(&self.target_names)
+            .all(|(name, target)| name.is_none() || name != target);
         other_head
             && head != tail
             && !self.tails.contains(head)

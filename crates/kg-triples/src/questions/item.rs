@@ -10,19 +10,21 @@ use super::context::FactPool;
 use super::template::{Rendered, Template, TemplateKind, TemplateSet};
 use crate::{KgError, KnowledgeGraph, Language, seed};
 
-/// How reading items are made. Our own choice, no paper's: a small-scale stand-in for SQuAD and MLQA.
+/// How reading items are made. Our own choice, no paper's: a small-scale stand-in for SQuAD and
+/// MLQA.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuestionConfig {
-    /// Sentences in a context, the asked fact's among them.
+    /// Sentences in a context, with that of the fact asked for.
     pub facts_per_context: usize,
-    /// Other facts with the same relation, at most `facts_per_context` − 1; fillers of any relation stand in where there
-    /// are too few.
+    /// Other facts with the same relation, at most `facts_per_context` − 1; fillers of any relation
+    /// stand in where there are too few.
     pub same_relation: usize,
-    /// Training data from which no fact can be learned: every label of a context is drawn at random without replacement
-    /// from all entities, and the question asks for the drawn head.
+    /// Training data from which no fact can be learned: every label of a context is drawn at random
+    /// without replacement from all entities, and the question asks for the drawn head.
     pub counterfactual: bool,
-    /// Items to make; more than there are facts asks some again in another context. `None` asks each fact once.
+    /// Items to make; more than there are facts asks some again in another context. `None` asks
+    /// each fact once.
     pub count: Option<usize>,
     /// Language of the contexts and answers.
     pub context_language: String,
@@ -62,7 +64,8 @@ pub struct Question {
 pub struct QuestionItem {
     /// The same in all files, such as `test-000041`.
     pub id: String,
-    /// Fact number of the asked triple in the graph; with counterfactual contexts only its relation is kept.
+    /// Fact number of the asked triple in the graph; with counterfactual contexts only its relation
+    /// is kept.
     pub fact: u32,
     /// Statements joined by a space.
     pub context: String,
@@ -100,12 +103,53 @@ pub struct QuestionReport {
     pub items: usize,
 }
 
-/// Makes the items of one split: questions about the facts of `graph` whose head is in `heads`, in contexts of such
-/// facts only; counterfactual labels are drawn from all entities of `graph`.
+/// Makes the items of one split: questions about the facts of `graph` whose head is in `heads`, in
+/// contexts of such facts only; counterfactual labels are drawn from all entities of `graph`.
 ///
 /// # Errors
-/// [`KgError::Config`] for a value out of its range, [`KgError::UnknownLanguage`], [`KgError::Empty`] if no item can be
-/// made.
+/// [`KgError::Config`] for a value out of its range, [`KgError::UnknownLanguage`],
+/// [`KgError::Empty`] if no item can be made.
+///
+/// ```
+/// use kg_triples::questions::{QuestionConfig, TemplateSet, build_questions};
+/// # let mut builder = kg_triples::GraphBuilder::default();
+/// # let capitals =
+/// #     [("Germany", "Berlin", "Deutschland"), ("France", "Paris", "Frankreich")];
+/// # for (head, tail, de) in capitals {
+/// #     builder.add_triple(head, "P36", tail)?;
+/// #     for (id, language, label) in
+/// #         [(head, "en", head), (head, "de", de), (tail, "en", tail), (tail, "de", tail)]
+/// #     {
+/// #         builder.add_label(id, language, label, kg_triples::LabelKind::Entity)?;
+/// #     }
+/// # }
+/// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
+/// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
+/// # let graph = builder.build();
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("templates.tsv");
+/// # let rows = "relation_id\tlang\tkind\ttemplate\n\
+/// #             P36\ten\tstatement\t{tail} is the capital of {head}.\n\
+/// #             P36\ten\tquestion\tWhat is the capital of {head}?\n";
+/// # std::fs::write(&path, rows).unwrap();
+/// let templates = TemplateSet::read(&path)?;
+/// let heads = ["Germany", "France"].map(String::from).into();
+/// let config = QuestionConfig {
+///     facts_per_context: 2,
+///     same_relation: 1,
+///     question_languages: vec!["en".into()],
+///     ..QuestionConfig::default()
+/// };
+/// let set = build_questions(&graph, &templates, "test", &heads, &config)?;
+/// assert_eq!(set.items.len(), 2);
+/// for item in &set.items {
+///     let found = item.context.chars().skip(item.answer_start).collect::<String>();
+///     assert!(found.starts_with(&item.answer)); // "Berlin" or "Paris"
+/// }
+/// let files = set.write_dir(folder.path())?; // SQuAD JSON
+/// assert!(files[0].ends_with("test-context-en-question-en.json"));
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub fn build_questions(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
@@ -121,9 +165,9 @@ pub fn build_questions(
         .into_par_iter()
         .map(|(number, fact)| builder.item(&pool, number, fact))
         .collect();
-    let asked = made.len();
+    let planned = made.len();
     let items: Vec<_> = made.into_iter().flatten().collect();
-    report.without_context = asked - items.len();
+    report.without_context = planned - items.len();
     report.items = items.len();
     if items.is_empty() {
         return Err(none(split, config, &report));
@@ -136,7 +180,8 @@ pub(super) fn none(split: &str, config: &QuestionConfig, report: &QuestionReport
     KgError::Empty {
         what: format!("questions of split {split:?}"),
         hint: format!(
-            "of {} facts, {} lack labels or templates, {} lack {} facts to stand beside them; see the template file and the split",
+            "of {} facts, {} lack labels or templates, {} lack {} facts to stand beside them; see \
+             the template file and the split",
             report.facts,
             report.without_words,
             report.without_context,
@@ -165,7 +210,8 @@ pub(super) struct Plan {
     number: u64,
     fact: u32,
     pub(super) facts: Vec<[u32; 3]>,
-    asked: usize,
+    /// Which of `facts` is asked for.
+    target: usize,
     rng: ChaCha8Rng,
 }
 
@@ -233,7 +279,8 @@ impl<'b> Builder<'b> {
         Ok(builder)
     }
 
-    /// The facts about `heads` that can be put into words, and which of them are asked for in what order.
+    /// The facts about `heads` that can be put into words, and which of them are asked for in what
+    /// order.
     pub(super) fn facts(
         &self,
         heads: &BTreeSet<String>,
@@ -286,20 +333,20 @@ impl<'b> Builder<'b> {
             && self.question_languages.iter().all(|q| words(*q, TemplateKind::Question))
     }
 
-    /// Item `number`, about `asked`; its draws depend on the seed, the split and the number only.
-    fn item(&self, pool: &FactPool<'_>, number: u64, asked: [u32; 3]) -> Option<QuestionItem> {
-        let plan = self.plan(pool, number, asked)?;
+    /// Item `number`, about `target`; its draws depend on the seed, the split and the number only.
+    fn item(&self, pool: &FactPool<'_>, number: u64, target: [u32; 3]) -> Option<QuestionItem> {
+        let plan = self.plan(pool, number, target)?;
         self.render(&plan, self.context_language)
     }
 
     /// What item `number` tells and asks, before it is put into words.
-    pub(super) fn plan(&self, pool: &FactPool<'_>, number: u64, asked: [u32; 3]) -> Option<Plan> {
+    pub(super) fn plan(&self, pool: &FactPool<'_>, number: u64, target: [u32; 3]) -> Option<Plan> {
         let mut rng = seed::item_rng(self.seed, number);
         let config = self.config;
         let mut facts =
-            pool.choose(asked, config.facts_per_context, config.same_relation, &mut rng)?;
+            pool.choose(target, config.facts_per_context, config.same_relation, &mut rng)?;
         facts.shuffle(&mut rng);
-        let place = facts.iter().position(|fact| *fact == asked)?;
+        let index = facts.iter().position(|fact| *fact == target)?;
         if config.counterfactual {
             let drawn = index::sample(&mut rng, self.drawable.len(), 2 * facts.len()).into_vec();
             for (fact, pair) in facts.iter_mut().zip(drawn.chunks_exact(2)) {
@@ -307,8 +354,8 @@ impl<'b> Builder<'b> {
                 (fact[0], fact[2]) = (draw(0)?, draw(1)?);
             }
         }
-        let fact = u32::try_from(self.graph.triples.binary_search(&asked).ok()?).ok()?;
-        Some(Plan { number, fact, facts, asked: place, rng })
+        let fact = u32::try_from(self.graph.triples.binary_search(&target).ok()?).ok()?;
+        Some(Plan { number, fact, facts, target: index, rng })
     }
 
     /// The item in words; context and answer in `language`.
@@ -317,15 +364,15 @@ impl<'b> Builder<'b> {
         let mut context = String::new();
         let mut length = 0;
         let mut found = None;
-        for (place, &[head, relation, tail]) in plan.facts.iter().enumerate() {
+        for (index, &[head, relation, tail]) in plan.facts.iter().enumerate() {
             let template = self.wording(relation, language, TemplateKind::Statement, &mut rng)?;
             let tail_label = self.graph.label_at(tail, language)?;
             let sentence = template.render(self.graph.label_at(head, language)?, tail_label);
-            if place > 0 {
+            if index > 0 {
                 context.push(' ');
                 length += 1;
             }
-            if place == plan.asked {
+            if index == plan.target {
                 found = Some((head, relation, tail_label, length + sentence.tail.start));
             }
             length += sentence.text.chars().count();

@@ -6,10 +6,11 @@ use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, none
 use super::template::TemplateSet;
 use crate::{KgError, KnowledgeGraph, Language};
 
-/// Makes the items of one split with the same facts, drawn labels and order in each of `context_languages`: a set for each, whose
-/// ids are translations of each other. What is told is decided in `config.context_language`, as by
-/// [`build_questions`](super::build_questions); items that some language has no words for, or tells with one label for two
-/// entities, are left out of all sets.
+/// Makes the items of one split with the same facts, drawn labels and order in each of
+/// `context_languages`: a set for each, whose ids are translations of each other. What is told is
+/// decided in `config.context_language`, as by [`build_questions`](super::build_questions); items
+/// that some language has no words for, or tells with one label for two entities, are left out of
+/// all sets.
 ///
 /// # Errors
 /// As [`build_questions`](super::build_questions).
@@ -38,9 +39,9 @@ pub fn build_parallel_questions(
             languages.iter().map(words).collect()
         })
         .collect();
-    let asked = made.len();
+    let planned = made.len();
     let items: Vec<Vec<QuestionItem>> = made.into_iter().flatten().collect();
-    report.without_context = asked - items.len();
+    report.without_context = planned - items.len();
     report.items = items.len();
     if items.is_empty() {
         return Err(none(split, config, &report));
@@ -54,9 +55,9 @@ pub fn build_parallel_questions(
             report,
         })
         .collect();
-    for item in items {
-        for (set, own) in sets.iter_mut().zip(item) {
-            set.items.push(own);
+    for translations in items {
+        for (set, item) in sets.iter_mut().zip(translations) {
+            set.items.push(item);
         }
     }
     Ok(sets)
@@ -64,12 +65,12 @@ pub fn build_parallel_questions(
 
 /// Whether what has two labels in `from` has two in `to`, and what has one has one.
 fn tells_apart(graph: &KnowledgeGraph, plan: &Plan, from: Language, to: Language) -> bool {
-    let (mut there, mut back) = (BTreeMap::new(), BTreeMap::new());
+    let (mut forward, mut backward) = (BTreeMap::new(), BTreeMap::new());
     plan.facts.iter().flat_map(|[head, _, tail]| [*head, *tail]).all(|id| {
         match (graph.label_at(id, from), graph.label_at(id, to)) {
-            (Some(own), Some(other)) => {
-                *there.entry(own).or_insert(other) == other
-                    && *back.entry(other).or_insert(own) == own
+            (Some(label), Some(translation)) => {
+                *forward.entry(label).or_insert(translation) == translation
+                    && *backward.entry(translation).or_insert(label) == label
             }
             _ => false,
         }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{KgError, KnowledgeGraph, seed};
 
-/// How head entities are divided: shares of the sorted, then shuffled ids. Our own choice, no paper's.
+/// How head entities are divided: shares of the sorted, then shuffled ids. Our own choice, no
+/// paper's.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EntitySplit {
@@ -60,6 +61,28 @@ impl EntitySplit {
     ///
     /// # Errors
     /// [`KgError::Config`] unless the shares lie in 0..=1 and add up to 1.
+    ///
+    /// ```
+    /// # let mut builder = kg_triples::GraphBuilder::default();
+    /// # let capitals =
+    /// #     [("Germany", "Berlin", "Deutschland"), ("France", "Paris", "Frankreich")];
+    /// # for (head, tail, de) in capitals {
+    /// #     builder.add_triple(head, "P36", tail)?;
+    /// #     for (id, language, label) in
+    /// #         [(head, "en", head), (head, "de", de), (tail, "en", tail), (tail, "de", tail)]
+    /// #     {
+    /// #         builder.add_label(id, language, label, kg_triples::LabelKind::Entity)?;
+    /// #     }
+    /// # }
+    /// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
+    /// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
+    /// # let graph = builder.build();
+    /// use kg_triples::questions::EntitySplit;
+    /// let split = EntitySplit { train: 0.5, dev: 0.0, test: 0.5, seed: 1 }.divide(&graph)?;
+    /// assert_eq!((split.train.len(), split.dev.len(), split.test.len()), (1, 0, 1));
+    /// assert!(split.train.is_disjoint(&split.test));
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn divide(&self, graph: &KnowledgeGraph) -> Result<SplitHeads, KgError> {
         let shares = [self.train, self.dev, self.test];
         let valid = shares.iter().all(|share| (0.0..=1.0).contains(share));

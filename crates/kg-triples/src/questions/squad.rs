@@ -41,9 +41,10 @@ struct Answer<'s> {
 }
 
 impl QuestionSet {
-    /// Writes one file per question language into `dir`, `{split}-context-{c}-question-{q}.json`, with the same ids,
-    /// contexts and answers in the same order; returns their paths. Beside the keys of SQuAD each question has
-    /// `head_start` and `head_length`, the span of the head's label in the question in Unicode code points.
+    /// Writes one file per question language into `dir`, `{split}-context-{c}-question-{q}.json`,
+    /// with the same ids, contexts and answers in the same order; returns their paths. Beside the
+    /// keys of SQuAD each question has `head_start` and `head_length`, the span of the head's label
+    /// in the question in Unicode code points.
     ///
     /// # Errors
     /// [`KgError::Io`] if the folder or a file cannot be written.

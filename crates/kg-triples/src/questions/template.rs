@@ -17,7 +17,7 @@ pub enum TemplateKind {
     Question,
 }
 
-/// A sentence with places for the labels of head and tail.
+/// A sentence with placeholders for the labels of head and tail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
@@ -30,7 +30,7 @@ enum Part {
     Tail,
 }
 
-/// A template with its places filled; spans in Unicode code points.
+/// A template with its placeholders filled; spans in Unicode code points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rendered {
     pub(super) text: String,
@@ -57,7 +57,7 @@ impl Template {
         }
         let mut parts = Vec::new();
         for piece in text.split_inclusive('}') {
-            let (words, place) = match piece.split_once('{') {
+            let (words, placeholder) = match piece.split_once('{') {
                 Some((words, "head}")) => (words, Some(Part::Head)),
                 Some((words, _)) => (words, Some(Part::Tail)),
                 None => (piece, None),
@@ -65,7 +65,7 @@ impl Template {
             if !words.is_empty() {
                 parts.push(Part::Text(words.into()));
             }
-            parts.extend(place);
+            parts.extend(placeholder);
         }
         Ok(Self { parts })
     }
@@ -99,11 +99,26 @@ pub struct TemplateSet {
 }
 
 impl TemplateSet {
-    /// Reads a TSV file with the header `relation_id lang kind template`, kind `statement` or `question`; several rows
-    /// per relation, language and kind are several wordings; lines that begin with `#` are comments.
+    /// Reads a TSV file with the header `relation_id lang kind template`, kind `statement` or
+    /// `question`; several rows per relation, language and kind are several wordings; lines that
+    /// begin with `#` are comments.
     ///
     /// # Errors
     /// [`KgError::Io`], [`KgError::Header`], and [`KgError::Row`] with file, line and column.
+    ///
+    /// ```
+    /// use kg_triples::Language;
+    /// use kg_triples::questions::{TemplateKind, TemplateSet};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("templates.tsv");
+    /// let rows = "relation_id\tlang\tkind\ttemplate\n\
+    ///             P36\ten\tstatement\t{tail} is the capital of {head}.\n\
+    ///             P36\ten\tquestion\tWhat is the capital of {head}?\n";
+    /// std::fs::write(&path, rows).unwrap();
+    /// let templates = TemplateSet::read(&path)?;
+    /// assert_eq!(templates.get("P36", Language::new("en")?, TemplateKind::Question).len(), 1);
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KgError> {
         let (mut file, _) = TsvReader::open(path.as_ref(), &[HEADER], true)?;
         let mut set = Self::default();

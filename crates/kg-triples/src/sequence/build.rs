@@ -21,9 +21,11 @@ use crate::{KgError, KnowledgeGraph, Language, Sequence};
 pub struct DropReport {
     /// An element has no label in its language.
     pub missing_label: usize,
-    /// A label has no tokens or holds a special token such as `<mask>`, or a masked one holds `<unk>`.
+    /// A label has no tokens or holds a special token such as `<mask>`, or a masked one holds
+    /// `<unk>`.
     pub unusable_label: usize,
-    /// A masked entity has more sub-tokens than [`Masking::Single`] or [`Masking::FixedLength`] allow.
+    /// A masked entity has more sub-tokens than [`Masking::Single`] or [`Masking::FixedLength`]
+    /// allow.
     pub entity_too_long: usize,
     /// Longer than `max_length`.
     pub sequence_too_long: usize,
@@ -82,6 +84,27 @@ impl BuildReport {
 ///
 /// # Errors
 /// As [`build_sequences_for_pairs`].
+///
+/// ```
+/// use kg_triples::{GraphBuilder, LabelKind, SequenceConfig, SequenceKind, build_sequences};
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+/// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
+/// let mut builder = GraphBuilder::default();
+/// builder.add_triple("Q183", "P36", "Q64")?;
+/// for (id, en, de) in [("Q183", "Germany", "Deutschland"), ("Q64", "Berlin", "Berlin")] {
+///     builder.add_label(id, "en", en, LabelKind::Entity)?;
+///     builder.add_label(id, "de", de, LabelKind::Entity)?;
+/// }
+/// builder.add_label("P36", "en", "capital", LabelKind::Relation)?;
+/// builder.add_label("P36", "de", "Hauptstadt", LabelKind::Relation)?;
+///
+/// let (graph, config) = (builder.build(), SequenceConfig::default());
+/// let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &tokenizer)?;
+/// // One triple, one pair: 4 monolingual, 4 mixed and 2 concatenated sequences.
+/// assert_eq!((sequences.len(), report.kept[&SequenceKind::Concatenated]), (10, 2));
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub fn build_sequences(
     graph: &KnowledgeGraph,
     pair: (&str, &str),
@@ -91,16 +114,47 @@ pub fn build_sequences(
     build_sequences_for_pairs(graph, &[(pair.0.into(), pair.1.into())], config, tokenizer)
 }
 
-/// Builds the sequences of all triples of `graph` for every pair, shuffled together (*Bridging the Language Gap*,
-/// sections III-A and III-B); the same for any number of threads.
+/// Builds the sequences of all triples of `graph` for every pair, shuffled together (*Bridging the
+/// Language Gap*, sections III-A and III-B); the same for any number of threads.
 ///
-/// Head, relation and tail are encoded one by one, each as the beginning of a word, so that masked spans are exact.
-/// Each pair gives its own monolingual sequences: those of a language in two pairs come twice.
+/// Head, relation and tail are encoded one by one, each as the beginning of a word, so that masked
+/// spans are exact. Each pair gives its own monolingual sequences: those of a language in two pairs
+/// come twice.
 ///
 /// # Errors
-/// [`KgError::Config`] for a value out of its range, without pairs, for a pair of one language, and where `mix_weights`
-/// ask for a kind of which nothing is left; [`KgError::UnknownLanguage`]; [`KgError::Tokenizer`] if a special token is
-/// missing or a label cannot be encoded.
+/// [`KgError::Config`] for a value out of its range, without pairs, for a pair of one language, and
+/// where `mix_weights` ask for a kind of which nothing is left; [`KgError::UnknownLanguage`];
+/// [`KgError::Tokenizer`] if a special token is missing or a label cannot be encoded.
+///
+/// ```
+/// use kg_triples::sequence::SequenceConfig;
+/// use kg_triples::{KgError, build_sequences_for_pairs};
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+/// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
+/// # let mut builder = kg_triples::GraphBuilder::default();
+/// # let capitals =
+/// #     [("Germany", "Berlin", "Deutschland"), ("France", "Paris", "Frankreich")];
+/// # for (head, tail, de) in capitals {
+/// #     builder.add_triple(head, "P36", tail)?;
+/// #     for (id, language, label) in
+/// #         [(head, "en", head), (head, "de", de), (tail, "en", tail), (tail, "de", tail)]
+/// #     {
+/// #         builder.add_label(id, language, label, kg_triples::LabelKind::Entity)?;
+/// #     }
+/// # }
+/// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
+/// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
+/// # let graph = builder.build();
+/// let pairs = [("en".into(), "de".into()), ("de".into(), "en".into())];
+/// let config = SequenceConfig { seed: 7, ..SequenceConfig::default() };
+/// let (sequences, report) = build_sequences_for_pairs(&graph, &pairs, &config, &tokenizer)?;
+/// assert_eq!(sequences.len(), report.facts * report.pairs * report.forms);
+///
+/// let error = build_sequences_for_pairs(&graph, &[], &config, &tokenizer).unwrap_err();
+/// assert!(matches!(error, KgError::Config { key: "pairs", .. }));
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
 pub fn build_sequences_for_pairs(
     graph: &KnowledgeGraph,
     pairs: &[(String, String)],
@@ -108,21 +162,10 @@ pub fn build_sequences_for_pairs(
     tokenizer: &Tokenizer,
 ) -> Result<(Vec<Sequence>, BuildReport), KgError> {
     config.check()?;
-    if let Some((i, j)) = pairs.iter().find(|(i, j)| i == j) {
-        let value = format!("{i}-{j}");
-        return Err(KgError::Config { key: "pairs", value, rule: "pairs of two languages" });
-    }
-    if pairs.is_empty() {
-        let rule = "one pair of languages or more";
-        return Err(KgError::Config { key: "pairs", value: "[]".into(), rule });
-    }
-    let known =
-        |(i, j): &(String, String)| Ok((graph.known_language(i)?, graph.known_language(j)?));
-    let pairs = pairs.iter().map(known).collect::<Result<Vec<(Language, Language)>, KgError>>()?;
+    let pairs = known_pairs(graph, pairs)?;
     let mut languages: Vec<_> = pairs.iter().flat_map(|(i, j)| [*i, *j]).collect();
     languages.sort_unstable();
     languages.dedup();
-
     let specials = Specials::find(tokenizer)?;
     let assembly = Assembly {
         pieces: PieceTable::encode(graph, &languages, tokenizer, specials)?,
@@ -145,23 +188,7 @@ pub fn build_sequences_for_pairs(
     };
     let mut sequences = Vec::with_capacity(facts.len() * pairs.len() * forms.len());
     for pair in pairs {
-        let built: Vec<_> = facts
-            .par_chunks(256)
-            .map(|chunk| {
-                let mut kept = Vec::with_capacity(chunk.len() * forms.len());
-                let mut dropped = DropReport::default();
-                for (fact, triple) in chunk {
-                    for form in &forms {
-                        match assembly.sequence(*fact, *triple, pair, form) {
-                            Ok(sequence) => kept.push(sequence),
-                            Err(reason) => dropped += reason,
-                        }
-                    }
-                }
-                (kept, dropped)
-            })
-            .collect();
-        for (kept, dropped) in built {
+        for (kept, dropped) in assembly.all(&facts, pair, &forms) {
             sequences.extend(kept);
             report.dropped += dropped;
         }
@@ -180,6 +207,24 @@ pub fn build_sequences_for_pairs(
     Ok((sequences, report))
 }
 
+/// The pairs as languages of the graph.
+fn known_pairs(
+    graph: &KnowledgeGraph,
+    pairs: &[(String, String)],
+) -> Result<Vec<(Language, Language)>, KgError> {
+    if let Some((i, j)) = pairs.iter().find(|(i, j)| i == j) {
+        let value = format!("{i}-{j}");
+        return Err(KgError::Config { key: "pairs", value, rule: "pairs of two languages" });
+    }
+    if pairs.is_empty() {
+        let rule = "one pair of languages or more";
+        return Err(KgError::Config { key: "pairs", value: "[]".into(), rule });
+    }
+    let known =
+        |(i, j): &(String, String)| Ok((graph.known_language(i)?, graph.known_language(j)?));
+    pairs.iter().map(known).collect()
+}
+
 /// Everything that is the same for all sequences of a call.
 struct Assembly<'c> {
     pieces: PieceTable,
@@ -189,6 +234,31 @@ struct Assembly<'c> {
 }
 
 impl Assembly<'_> {
+    /// The sequences of all facts for one pair, in blocks, with those that were not built.
+    fn all(
+        &self,
+        facts: &[(u32, [u32; 3])],
+        pair: (Language, Language),
+        forms: &[Form],
+    ) -> Vec<(Vec<Sequence>, DropReport)> {
+        facts
+            .par_chunks(256)
+            .map(|chunk| {
+                let mut kept = Vec::with_capacity(chunk.len() * forms.len());
+                let mut dropped = DropReport::default();
+                for (fact, triple) in chunk {
+                    for form in forms {
+                        match self.sequence(*fact, *triple, pair, form) {
+                            Ok(sequence) => kept.push(sequence),
+                            Err(reason) => dropped += reason,
+                        }
+                    }
+                }
+                (kept, dropped)
+            })
+            .collect()
+    }
+
     /// The sequence of one form, or a count of one for the reason that there is none.
     fn sequence(
         &self,
@@ -215,7 +285,7 @@ impl Assembly<'_> {
         Ok(Sequence {
             fact,
             kind: form.kind,
-            languages: (form.sides.0.of(pair), form.sides.1.of(pair)),
+            languages: (form.sides.0.of_pair(pair), form.sides.1.of_pair(pair)),
             input_ids: draft.input_ids,
             labels: draft.labels,
             entities: draft.entities,
@@ -235,11 +305,11 @@ impl Assembly<'_> {
             (relation, copy.relation, None),
             (tail, copy.tail, Some(Role::Tail)),
         ];
-        for (place, (id, side, role)) in elements.into_iter().enumerate() {
-            if place > 0 {
+        for (index, (id, side, role)) in elements.into_iter().enumerate() {
+            if index > 0 {
                 draft.show(&self.between);
             }
-            let language = side.of(pair);
+            let language = side.of_pair(pair);
             let pieces = self
                 .pieces
                 .get(id, language)
@@ -305,8 +375,8 @@ impl Draft {
     }
 }
 
-/// Drops sequences from the end of the shuffled list until the kinds stand in the proportion of `weights`, keeping as
-/// many as possible.
+/// Drops sequences from the end of the shuffled list until the kinds stand in the proportion of
+/// `weights`, keeping as many as possible.
 fn weigh(
     sequences: &mut Vec<Sequence>,
     weights: [f64; 3],

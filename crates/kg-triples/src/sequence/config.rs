@@ -11,7 +11,8 @@ pub enum Masking {
     GoldLength,
     /// One; sequences that mask an entity of several sub-tokens are dropped.
     Single,
-    /// Always `masks`; spare slots predict `<pad>`, sequences that mask a longer entity are dropped.
+    /// Always `masks`; spare slots predict `<pad>`, sequences that mask a longer entity are
+    /// dropped.
     FixedLength {
         /// Slots per entity.
         masks: usize,
@@ -22,9 +23,11 @@ pub enum Masking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MixedTarget {
-    /// The one in j: (?, r_i, t_i) restores h_j, (h_i, r_i, ?) restores t_j. All that is visible is in i.
+    /// The one in j: (?, r_i, t_i) restores h_j, (h_i, r_i, ?) restores t_j. All that is visible is
+    /// in i.
     ForeignEntity,
-    /// The one in i: (h_j, r_i, ?) restores t_i, (?, r_i, t_j) restores h_i. What is visible is mixed.
+    /// The one in i: (h_j, r_i, ?) restores t_i, (?, r_i, t_j) restores h_i. What is visible is
+    /// mixed.
     NativeEntity,
     /// All four.
     Both,
@@ -60,7 +63,8 @@ pub enum Extent {
     Both,
 }
 
-/// Which sequences to build; the defaults give 4 monolingual, 4 mixed and 2 concatenated ones per triple and pair.
+/// Which sequences to build; the defaults give 4 monolingual, 4 mixed and 2 concatenated ones per
+/// triple and pair.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SequenceConfig {
@@ -68,7 +72,8 @@ pub struct SequenceConfig {
     pub kinds: Vec<SequenceKind>,
     /// How many `<mask>` tokens stand for an entity; the paper says several (section II-B).
     pub masking: Masking,
-    /// Which entity of a mixed triple is masked; the paper's text can be read in two ways (section III-B).
+    /// Which entity of a mixed triple is masked; the paper's text can be read in two ways (section
+    /// III-B).
     pub mixed_target: MixedTarget,
     /// What stands between head, relation and tail; not stated.
     pub triple_style: TripleStyle,
@@ -78,10 +83,11 @@ pub struct SequenceConfig {
     pub mixed_directions: Extent,
     /// Orders of the two triples in concatenated sequences.
     pub concatenated_orders: Extent,
-    /// Proportions of monolingual, mixed and concatenated sequences, reached by dropping some at random; `None` keeps
-    /// all. Weights of kinds that are not built have no effect.
+    /// Proportions of monolingual, mixed and concatenated sequences, reached by dropping some at
+    /// random; `None` keeps all. Weights of kinds that are not built have no effect.
     pub mix_weights: Option<[f64; 3]>,
-    /// Longest sequence in tokens, special tokens counted; a longer one is dropped, never truncated. Not stated.
+    /// Longest sequence in tokens, special tokens counted; a longer one is dropped, never
+    /// truncated. Not stated.
     pub max_length: usize,
     /// Seed of the shuffle ("randomly assembled").
     pub seed: u64,

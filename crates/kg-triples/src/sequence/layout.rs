@@ -9,7 +9,7 @@ pub(super) enum Side {
 }
 
 impl Side {
-    pub(super) fn of<T: Copy>(self, pair: (T, T)) -> T {
+    pub(super) fn of_pair<T: Copy>(self, pair: (T, T)) -> T {
         match self {
             Self::I => pair.0,
             Self::J => pair.1,
@@ -51,9 +51,9 @@ pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
         }
     }
     if config.kinds.contains(&SequenceKind::Mixed) {
-        for (own, other) in directions(config.mixed_directions) {
-            let foreign_head = (other, own);
-            let foreign_tail = (own, other);
+        for (main, other) in directions(config.mixed_directions) {
+            let foreign_head = (other, main);
+            let foreign_tail = (main, other);
             let foreign = [(foreign_head, Role::Head), (foreign_tail, Role::Tail)];
             let native = [(foreign_head, Role::Tail), (foreign_tail, Role::Head)];
             let chosen: &[_] = match config.mixed_target {
@@ -62,8 +62,8 @@ pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
                 MixedTarget::Both => &[foreign, native],
             };
             for ((head, tail), masked) in chosen.iter().flatten().copied() {
-                let copies = vec![Copied { head, relation: own, tail, masked }];
-                forms.push(Form { kind: SequenceKind::Mixed, sides: (own, other), copies });
+                let copies = vec![Copied { head, relation: main, tail, masked }];
+                forms.push(Form { kind: SequenceKind::Mixed, sides: (main, other), copies });
             }
         }
     }

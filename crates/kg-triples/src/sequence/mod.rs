@@ -58,7 +58,8 @@ pub struct MaskedEntity {
     pub start: usize,
     /// One past the last masked position.
     pub end: usize,
-    /// Sub-tokens of the entity; positions from `start + pieces` on predict `<pad>` ([`Masking::FixedLength`] only).
+    /// Sub-tokens of the entity; positions from `start + pieces` on predict `<pad>`
+    /// ([`Masking::FixedLength`] only).
     pub pieces: usize,
     /// Head or tail.
     pub role: Role,
@@ -70,22 +71,26 @@ pub struct MaskedEntity {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sequence {
-    /// Fact number: position of the triple in [`KnowledgeGraph::triples`](crate::KnowledgeGraph::triples).
+    /// Fact number: position of the triple in
+    /// [`KnowledgeGraph::triples`](crate::KnowledgeGraph::triples).
     pub fact: u32,
     /// Which of the three kinds.
     pub kind: SequenceKind,
-    /// (i, j): monolingual (i, i); mixed: one entity in j, the rest in i; concatenated: the triple in i, then in j.
+    /// (i, j): monolingual (i, i); mixed: one entity in j, the rest in i; concatenated: the triple
+    /// in i, then in j.
     pub languages: (Language, Language),
     /// Token ids, `[L]`.
     pub input_ids: Vec<u32>,
     /// Token to be predicted at each position, [`IGNORE_INDEX`] where there is no loss, `[L]`.
     pub labels: Vec<i64>,
-    /// The masked entities, in order of position: one, or two of equal role in a concatenated sequence.
+    /// The masked entities, in order of position: one, or two of equal role in a concatenated
+    /// sequence.
     pub entities: Vec<MaskedEntity>,
 }
 
 impl Sequence {
-    /// The token ids with every masked entity filled in; `<pad>` slots of [`Masking::FixedLength`] are left out.
+    /// The token ids with every masked entity filled in; `<pad>` slots of [`Masking::FixedLength`]
+    /// are left out.
     pub fn unmasked_ids(&self) -> Vec<u32> {
         let filler = |at: usize| {
             self.entities

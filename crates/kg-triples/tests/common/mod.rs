@@ -73,7 +73,8 @@ pub fn grid(heads: usize, tails: usize) -> KnowledgeGraph {
     builder.build()
 }
 
-/// The XLM-R-like tokenizer of the fixtures: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>` last.
+/// The XLM-R-like tokenizer of the fixtures: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>`
+/// last.
 pub fn tokenizer() -> Tokenizer {
     Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap()
 }

@@ -8,8 +8,8 @@ use super::{language, slice};
 /// What is found, as (text, entity).
 fn found(labels: &[(&str, &str)], code: &str, text: &str) -> Vec<(String, String)> {
     let labels = labels.iter().map(|(label, entity)| (language(code), *label, *entity));
-    let (linker, _) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
-    let mentions = linker.mentions(text, language(code));
+    let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
+    let mentions = matcher.mentions(text, language(code));
     assert!(mentions.windows(2).all(|pair| pair[0].end <= pair[1].start), "{mentions:?}");
     mentions.into_iter().map(|mention| (slice(text, &mention), mention.entity)).collect()
 }
@@ -76,8 +76,8 @@ fn a_capital_at_the_beginning_is_the_same_label_unless_it_names_another() {
     );
     let exact = LabelConfig { case: LabelCase::Exact, ..LabelConfig::default() };
     let en = language("en");
-    let (linker, _) = LabelMatcher::new([(en, "human", "Q5")], exact).unwrap();
-    assert_eq!(linker.mentions("Human human", en).len(), 1);
+    let (matcher, _) = LabelMatcher::new([(en, "human", "Q5")], exact).unwrap();
+    assert_eq!(matcher.mentions("Human human", en).len(), 1);
 }
 
 #[test]
@@ -93,20 +93,20 @@ fn ambiguous_and_short_labels_are_left_out_and_counted() {
         (zh, "海", "Q6"),
         (zh, "中国", "Q7"),
     ];
-    let (linker, reports) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
+    let (matcher, reports) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
     assert_eq!(reports[&en], LabelReport { labels: 3, ambiguous: 1, too_short: 1, used: 1 });
     assert_eq!(reports[&zh], LabelReport { labels: 2, ambiguous: 0, too_short: 1, used: 1 });
-    assert_eq!(linker.mentions("mercury x city", en).len(), 1);
+    assert_eq!(matcher.mentions("mercury x city", en).len(), 1);
     // Labels of one language are not looked for in another.
-    assert_eq!(linker.mentions("city 中国", zh).len(), 1);
-    assert!(linker.mentions("city", language("de")).is_empty());
+    assert_eq!(matcher.mentions("city 中国", zh).len(), 1);
+    assert!(matcher.mentions("city", language("de")).is_empty());
     let config = LabelConfig { min_chars: 1, ..LabelConfig::default() };
-    let (linker, _) = LabelMatcher::new(labels, config).unwrap();
-    assert_eq!(linker.mentions("x", en).len(), 1);
+    let (matcher, _) = LabelMatcher::new(labels, config).unwrap();
+    assert_eq!(matcher.mentions("x", en).len(), 1);
     // Capitals that two labels share are nobody's.
-    let (linker, _) =
+    let (matcher, _) =
         LabelMatcher::new([(en, "ǆ1", "Q1"), (en, "Ǆ1", "Q2")], LabelConfig::default()).unwrap();
-    assert_eq!(linker.mentions("ǆ1 Ǆ1", en).len(), 2);
+    assert_eq!(matcher.mentions("ǆ1 Ǆ1", en).len(), 2);
 }
 
 #[test]
@@ -122,10 +122,10 @@ fn an_entity_is_not_linked_on_its_own_page() {
     };
     for (own_page, expected) in [(false, 1), (true, 3)] {
         let config = LabelConfig { own_page, ..LabelConfig::default() };
-        let (linker, _) = LabelMatcher::new(labels, config).unwrap();
+        let (matcher, _) = LabelMatcher::new(labels, config).unwrap();
         let (mut linked, mut reports) = (text.clone(), BTreeMap::new());
-        linker.link(&mut linked, &mut reports);
-        linker.link(&mut linked, &mut reports);
+        matcher.link(&mut linked, &mut reports);
+        matcher.link(&mut linked, &mut reports);
         assert_eq!(linked.mentions.len(), expected);
         let report = &reports[&en];
         assert_eq!((report.texts, report.mentions), (2, 2 * expected));
@@ -146,7 +146,7 @@ proptest! {
         let labels: Vec<Vec<usize>> = labels.into_iter().collect();
         let given = labels.iter().map(|label| (en, name(label), name(label)));
         let config = LabelConfig { case: LabelCase::Exact, min_chars: 1, ..LabelConfig::default() };
-        let (linker, _) = LabelMatcher::new(given, config).unwrap();
+        let (matcher, _) = LabelMatcher::new(given, config).unwrap();
         let mut expected = Vec::new();
         let mut at = 0;
         while at < words.len() {
@@ -156,7 +156,7 @@ proptest! {
             }
             at += here.unwrap_or(1);
         }
-        let mentions = linker.mentions(&text, en);
+        let mentions = matcher.mentions(&text, en);
         let found: Vec<String> = mentions.iter().map(|mention| mention.entity.clone()).collect();
         prop_assert_eq!(found, expected);
         for mention in &mentions {

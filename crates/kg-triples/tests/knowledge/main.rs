@@ -1,4 +1,5 @@
-//! Examples of XLM-K: mentions with descriptions, triples with descriptions, and the mix of languages.
+//! Examples of XLM-K: mentions with descriptions, triples with descriptions, and the mix of
+//! languages.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests, too
 
 #[path = "../common/mod.rs"]

@@ -351,9 +351,9 @@ fn real_text_gives_sound_examples_in_five_languages() {
         Ok(())
     })
     .unwrap();
-    let (linker, _) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
+    let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
     let mut reports = BTreeMap::new();
-    texts.iter_mut().for_each(|text| linker.link(text, &mut reports));
+    texts.iter_mut().for_each(|text| matcher.link(text, &mut reports));
     let encoded = encode(&descriptions);
     let config = MentionConfig { max_tokens: 64, ..Default::default() };
     let (made, report) = examples(&texts, &encoded, &config);

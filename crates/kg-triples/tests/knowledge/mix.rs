@@ -3,7 +3,8 @@ use kg_triples::knowledge::LanguageMix;
 
 type Item = (&'static str, u64, usize);
 
-/// A language of `length` items that name it, the number of times it was opened before, and their place.
+/// A language of `length` items that name it, the number of times it was opened before, and their
+/// place.
 fn source(
     name: &'static str,
     length: usize,

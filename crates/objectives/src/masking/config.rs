@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::MaskingError;
 use super::error::expect_share;
 
-/// What becomes of a selected token, drawn for each by itself; `unchanged` is the rest.
+/// What happens to a selected token, drawn independently for each; the rest stay unchanged.
 ///
 /// BERT (Devlin et al. 2019, §3.1): 80 % `<mask>`, 10 % a random token, 10 % unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -12,7 +12,8 @@ use super::error::expect_share;
 pub struct Corruption {
     /// Share that becomes the mask token.
     pub mask: f64,
-    /// Share that becomes a random token, uniform over the vocabulary without special tokens; it may be the same again.
+    /// Share that becomes a random token, uniform over the vocabulary without special tokens; it
+    /// may be the same again.
     pub random: f64,
 }
 
@@ -35,14 +36,17 @@ impl Corruption {
     }
 }
 
-/// How many units (tokens, or words) an example gives, with `p` the probability and `m` the units there are.
+/// How many units (tokens or words) of an example are selected, with `p` the probability and `m`
+/// the number of units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// `p · m` of them, rounded up or down at random so that the mean is exact; as fairseq, which trained XLM-R.
+    /// `p · m` of them, rounded up or down at random so that the mean is exact; as fairseq, which
+    /// trained XLM-R.
     #[default]
     Count,
-    /// Each for itself with probability `p`, so that the number varies; as the collator of Hugging Face transformers.
+    /// Each independently with probability `p`, so that the number varies; as the collator of
+    /// Hugging Face transformers.
     Independent,
 }
 
@@ -56,7 +60,7 @@ pub struct MlmMaskingConfig {
     pub selection: Selection,
     /// A word is selected with all its tokens or not at all; needs word ids.
     pub whole_words: bool,
-    /// What becomes of the selected tokens.
+    /// What happens to the selected tokens.
     pub corruption: Corruption,
     /// Seed of all draws.
     pub seed: u64,
@@ -74,7 +78,7 @@ impl Default for MlmMaskingConfig {
     }
 }
 
-/// What stands in the place of a masked mention.
+/// What replaces a masked mention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanMask {
@@ -98,15 +102,17 @@ pub enum MentionChoice {
     },
 }
 
-/// Options of [`entity_masking`](super::entity_masking); the defaults are XLM-K's (Jiang et al. 2022, §3.2).
+/// Options of [`entity_masking`](super::entity_masking); the defaults are XLM-K's (Jiang et al.
+/// 2022, §3.2).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EntityMaskingConfig {
     /// Which mentions of the example are masked.
     pub mentions: MentionChoice,
-    /// What stands in their place.
+    /// What replaces them.
     pub span_mask: SpanMask,
-    /// The tokens of masked mentions are labels too. Under [`SpanMask::Single`] only those of mentions of one token.
+    /// The tokens of masked mentions are labels too. Under [`SpanMask::Single`] only those of
+    /// mentions of one token.
     pub targets: bool,
     /// Ordinary masking of the tokens around the masked mentions.
     pub rest: Option<MlmMaskingConfig>,
@@ -126,16 +132,17 @@ impl Default for EntityMaskingConfig {
     }
 }
 
-/// Options of [`phrase_masking`](super::phrase_masking); the defaults are those of LAKM (Yuan et al. 2020, §3.2).
+/// Options of [`phrase_masking`](super::phrase_masking); the defaults are those of LAKM (Yuan et
+/// al. 2020, §3.2).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhraseMaskingConfig {
-    /// Share of tokens that carry loss at least, from 0 to 1; random tokens fill it up.
+    /// Smallest share of tokens that carry loss, from 0 to 1; random tokens fill it up.
     pub probability: f64,
-    /// Share of tokens that phrases take at most, from 0 to 1; `None` takes all phrases.
+    /// Largest share of tokens that phrases take, from 0 to 1; `None` takes all phrases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<f64>,
-    /// What becomes of the selected tokens.
+    /// What happens to the selected tokens.
     pub corruption: Corruption,
     /// Seed of all draws.
     pub seed: u64,
@@ -147,7 +154,8 @@ impl Default for PhraseMaskingConfig {
     }
 }
 
-/// Options of [`ngram_masking`](super::ngram_masking), the "Random N-gram Masking" of Yuan et al. 2020, Table 8.
+/// Options of [`ngram_masking`](super::ngram_masking), the "Random N-gram Masking" of Yuan et al.
+/// 2020, Table 8.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NgramMaskingConfig {
@@ -155,7 +163,7 @@ pub struct NgramMaskingConfig {
     pub probability: f64,
     /// Longest span, in tokens, at least 1; lengths are drawn uniformly from 1 to this.
     pub max_tokens: usize,
-    /// What becomes of the selected tokens.
+    /// What happens to the selected tokens.
     pub corruption: Corruption,
     /// Seed of all draws.
     pub seed: u64,

@@ -18,22 +18,23 @@ pub(super) fn generator(policy: &str, seed: u64, example: u64) -> ChaCha8Rng {
 
 /// `share · count`, rounded to the nearest whole number; halves go up.
 pub(super) fn budget(share: f64, count: usize) -> usize {
-    whole((share * count as f64).round(), count)
+    to_count((share * count as f64).round(), count)
 }
 
 /// `share · count`, rounded up or down at random so that the mean is exact.
 pub(super) fn random_budget(share: f64, count: usize, rng: &mut ChaCha8Rng) -> usize {
-    whole((share * count as f64 + rng.random::<f64>()).floor(), count)
+    to_count((share * count as f64 + rng.random::<f64>()).floor(), count)
 }
 
 /// A whole number in `0..=most`; the cast saturates.
-fn whole(value: f64, most: usize) -> usize {
+fn to_count(value: f64, most: usize) -> usize {
     (value as usize).min(most)
 }
 
-/// The example with `positions` selected, each corrupted by a draw of its own; positions past the end are left out.
+/// The example with `positions` selected, each corrupted by a separate draw; positions past the end
+/// are ignored.
 pub(super) fn corrupt(
-    input_ids: &[i64],
+    input_ids: &[u32],
     positions: impl IntoIterator<Item = usize>,
     vocab: &MaskingVocab,
     corruption: &Corruption,
@@ -46,7 +47,7 @@ pub(super) fn corrupt(
         else {
             continue;
         };
-        *label = *input;
+        *label = i64::from(*input);
         let draw: f64 = rng.random();
         if draw < corruption.mask {
             *input = vocab.mask_id();

@@ -12,39 +12,43 @@ use crate::IGNORE_INDEX;
 /// Where a masked mention begins: its query position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MentionQuery {
-    /// Its number among the given spans.
+    /// Its index in the spans that were passed.
     pub mention: usize,
     /// Its first position in the masked example, which holds the mask token.
     pub position: usize,
 }
 
-/// An example with masked mentions; all vectors but `queries` have its length, which [`SpanMask::Single`] shortens.
+/// An example with masked mentions; all vectors but `queries` have its length, which
+/// [`SpanMask::Single`] shortens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityMasked {
     /// What the encoder sees.
-    pub input_ids: Vec<i64>,
+    pub input_ids: Vec<u32>,
     /// The original token where there is loss, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
-    /// The number of the span at the positions of masked mentions, −1 elsewhere: the entity numbers of
-    /// [`entity_completion`](crate::entity_completion()).
+    /// The number of the span at the positions of masked mentions, −1 elsewhere: the entity numbers
+    /// of [`entity_completion`](crate::entity_completion()).
     pub mentions: Vec<i64>,
     /// The masked mentions in order of position.
     pub queries: Vec<MentionQuery>,
 }
 
-/// Masks mentions of entities with all their tokens (XLM-K, Jiang et al. 2022, §3.2, where the state at the mention's
-/// first position is the query of Eq. 1; also the completion of triples of *Bridging the Language Gap*, Eq. 2).
+/// Masks mentions of entities with all their tokens (XLM-K, Jiang et al. 2022, §3.2, where the
+/// state at the mention's first position is the query of Eq. 1; also the completion of triples of
+/// *Bridging the Language Gap*, Eq. 2).
 ///
-/// Reading: XLM-K's text replaces "the mention" by a mask and uses one state of it, which allows a mask per token
-/// ([`SpanMask::PerToken`], default) or one in all. Its masked tokens are not said to be predicted, so `targets` is off;
-/// `rest` is off too, as Eq. 6 has masked language modelling on a corpus of its own (the authors' code computes it on
-/// the same text).
+/// Reading: XLM-K's text replaces "the mention" by a mask and uses one state of it, which allows a
+/// mask per token ([`SpanMask::PerToken`], default) or one in all. Its masked tokens are not said
+/// to be predicted, so `targets` is off; `rest` is off too, as Eq. 6 has masked language modelling
+/// on a separate corpus (the authors' code computes it on the same text).
 ///
-/// `rest` runs [`mlm_masking`] on the example as it then stands; the mask tokens of mentions are special to it.
+/// `rest` runs [`mlm_masking`] on the example after its mentions were masked; it treats their mask
+/// tokens as special.
 ///
 /// # Errors
-/// [`MaskingError::Span`] for a span that is empty or reaches past the tokens; [`MaskingError::Overlap`];
-/// [`MaskingError::SpecialInSpan`]; [`MaskingError::WordIds`]; those of [`mlm_masking`] for `rest`.
+/// [`MaskingError::Span`] for a span that is empty or reaches past the tokens;
+/// [`MaskingError::Overlap`]; [`MaskingError::SpecialInSpan`]; [`MaskingError::WordIds`]; those of
+/// [`mlm_masking`] for `rest`.
 ///
 /// # Example
 /// ```
@@ -71,7 +75,7 @@ pub fn entity_masking(
     if let MentionChoice::Count { count } = config.mentions {
         let mut rng = generator("entity", config.seed, example);
         let mut drawn = index::sample(&mut rng, order.len(), count.min(order.len())).into_vec();
-        // The draw is of span numbers, so that it does not depend on their places.
+        // The draw is of span numbers, so that it does not depend on their positions.
         drawn.sort_unstable();
         order.retain(|number| drawn.binary_search(number).is_ok());
     }
@@ -132,7 +136,7 @@ impl Draft {
         tokens: Tokens<'_>,
         mention: usize,
         span: Range<usize>,
-        mask_id: i64,
+        mask_id: u32,
         config: &EntityMaskingConfig,
     ) {
         let number = i64::try_from(mention).unwrap_or(i64::MAX);
@@ -142,14 +146,18 @@ impl Draft {
             (SpanMask::Single, [_, _, ..]) => self.push(mask_id, IGNORE_INDEX, number),
             (SpanMask::Single | SpanMask::PerToken, hidden) => {
                 for id in hidden {
-                    self.push(mask_id, if config.targets { *id } else { IGNORE_INDEX }, number);
+                    self.push(
+                        mask_id,
+                        if config.targets { i64::from(*id) } else { IGNORE_INDEX },
+                        number,
+                    );
                 }
             }
         }
         self.word_ids.resize(self.masked.input_ids.len(), None);
     }
 
-    fn push(&mut self, input: i64, label: i64, mention: i64) {
+    fn push(&mut self, input: u32, label: i64, mention: i64) {
         self.masked.input_ids.push(input);
         self.masked.labels.push(label);
         self.masked.mentions.push(mention);

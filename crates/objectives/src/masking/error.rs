@@ -21,7 +21,7 @@ pub enum MaskingError {
     )]
     NoRandomIds {
         /// The range that came.
-        ids: Range<i64>,
+        ids: Range<u32>,
     },
     /// Word ids that do not go with the tokens.
     #[error("word_ids: expected one for each of the {expected} input_ids, got {got}")]
@@ -47,7 +47,8 @@ pub enum MaskingError {
     },
     /// Two spans that share a position, where that has no meaning.
     #[error(
-        "spans[{first}] = {first_range:?} and spans[{second}] = {second_range:?} overlap; keep one of the two"
+        "spans[{first}] = {first_range:?} and spans[{second}] = {second_range:?} overlap; \
+         keep one of the two"
     )]
     Overlap {
         /// The one that begins first.
@@ -67,11 +68,11 @@ pub enum MaskingError {
         /// The special token's position.
         position: usize,
         /// The special token.
-        id: i64,
+        id: u32,
     },
 }
 
-/// Refuses what is no share of a whole.
+/// Refuses a share outside 0 to 1.
 pub(super) fn expect_share(option: &'static str, value: f64) -> Result<(), MaskingError> {
     if (0.0..=1.0).contains(&value) {
         return Ok(());

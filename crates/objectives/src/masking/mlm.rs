@@ -6,18 +6,20 @@ use super::draw::{corrupt, generator, random_budget};
 use super::error::expect_share;
 use super::{Masked, MaskingError, MaskingVocab, MlmMaskingConfig, Selection, Tokens};
 
-/// Selects 15 % of the tokens of an example at random, of which 80 % become the mask token, 10 % a random token and 10 %
-/// stay (BERT, Devlin et al. 2019, §3.1; RoBERTa's dynamic form, drawn anew for each `example` number).
+/// Selects 15 % of the tokens of an example at random, of which 80 % become the mask token, 10 % a
+/// random token and 10 % stay (BERT, Devlin et al. 2019, §3.1; RoBERTa's dynamic form, drawn again
+/// for each `example` number).
 ///
-/// Special tokens and padding are never selected and never drawn. With `whole_words` a word is selected with all its
-/// tokens, and the probability counts words; each token is still corrupted by a draw of its own.
+/// Special tokens and padding are never selected and never drawn. With `whole_words` a word is
+/// selected with all its tokens, and the probability counts words; each token is still corrupted by
+/// a separate draw.
 ///
-/// Reading: papers say "15 %" and leave the rounding open; [`Selection`] has the two usual ones. A short example may
-/// have no label at all under either.
+/// Reading: papers say "15 %" and leave the rounding open; [`Selection`] has the two usual ones. A
+/// short example may have no label at all under either.
 ///
 /// # Errors
-/// [`MaskingError::Domain`] for a probability or share outside 0 to 1; [`MaskingError::WordIds`] if the word ids are not
-/// as many as the tokens, or missing under `whole_words`.
+/// [`MaskingError::Domain`] for a probability or share outside 0 to 1; [`MaskingError::WordIds`] if
+/// the word ids are not as many as the tokens, or missing under `whole_words`.
 ///
 /// # Example
 /// ```

@@ -1,7 +1,7 @@
-//! Masking policies: which tokens of an example are hidden, and what is to be predicted there.
+//! Masking policies: which tokens of an example are hidden, and what the model must predict there.
 //!
-//! Pure functions on token ids, without tensors. Each takes one example and returns the ids that the
-//! encoder sees and their labels, [`IGNORE_INDEX`](crate::IGNORE_INDEX) where there is no loss.
+//! Pure functions on token ids, without tensors. Each takes one example and returns the ids that
+//! the encoder sees and their labels, [`IGNORE_INDEX`](crate::IGNORE_INDEX) where there is no loss.
 //!
 //! | your example | policy | loss |
 //! |---|---|---|
@@ -10,9 +10,9 @@
 //! | a passage with knowledge phrases | [`phrase_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | a passage, to compare with phrases | [`ngram_masking`] | [`masked_lm`](crate::masked_lm) |
 //!
-//! **Draws.** A result depends on the policy, its configuration (with the seed), the example and the
-//! `example` number alone: not on the batch it stands in, the order of calls, or the thread. To mask an
-//! example anew in each epoch, give it a new number, such as `epoch * examples + index`.
+//! **Draws.** A result depends on the policy, its configuration (with the seed), the example and
+//! the `example` number alone: not on its batch, the order of calls, or the thread. To mask an
+//! example differently in each epoch, give it a new number, such as `epoch * examples + index`.
 //!
 //! ```
 //! use objectives::masking::{MaskingVocab, MlmMaskingConfig, Tokens, mlm_masking};

@@ -1,4 +1,4 @@
-//! Random spans, what masked phrases are compared with.
+//! Masked random spans: the baseline of masked phrases.
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -6,15 +6,18 @@ use super::draw::{budget, corrupt, generator};
 use super::error::expect_share;
 use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig, Tokens};
 
-/// Selects spans of 1 to 4 tokens at random places until 15 % of the tokens are selected ("Random N-gram Masking" of
-/// Yuan et al. 2020, Table 8, the counterpart of [`phrase_masking`](super::phrase_masking) without knowledge).
+/// Selects spans of 1 to 4 tokens at random positions until 15 % of the tokens are selected
+/// ("Random N-gram Masking" of Yuan et al. 2020, Table 8, the counterpart of
+/// [`phrase_masking`](super::phrase_masking) without knowledge).
 ///
-/// Spans do not overlap, and hold no special token. All of the budget is used: exactly m · `probability` tokens are
-/// selected, to the nearest whole number, with m the tokens that are not special.
+/// Spans do not overlap, and hold no special token. All of the budget is used: exactly m ·
+/// `probability` tokens are selected, to the nearest whole number, with m the tokens that are not
+/// special.
 ///
-/// Reading: the paper names neither lengths nor places. A length is drawn uniformly from 1 to `max_tokens`, cut to what
-/// is left of the budget, then a place uniformly among those where such a span is still free; where there is none, the
-/// length goes down by one. Lengths are in tokens, as the budget is.
+/// Reading: the paper names neither lengths nor positions. A length is drawn uniformly from 1 to
+/// `max_tokens`, cut to what is left of the budget, then a position uniformly among those where
+/// such a span is still free; if there is none, the length is reduced by one. Lengths are in
+/// tokens, as the budget is.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability or share outside 0 to 1, or `max_tokens` 0;
@@ -25,7 +28,7 @@ use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig, Tokens};
 /// use objectives::masking::{MaskingVocab, NgramMaskingConfig, ngram_masking};
 ///
 /// let vocab = MaskingVocab::new([0, 1, 2, 3], 99, 0..100)?;
-/// let passage: Vec<i64> = [0].into_iter().chain(10..50).chain([2]).collect();
+/// let passage: Vec<u32> = [0].into_iter().chain(10..50).chain([2]).collect();
 /// let masked = ngram_masking((&passage).into(), &vocab, 0, &NgramMaskingConfig::default())?;
 /// assert_eq!(masked.selected().count(), 6); // 15 % of 40
 /// # Ok::<(), objectives::masking::MaskingError>(())
@@ -49,7 +52,7 @@ pub fn ngram_masking(
     let mut selected = Vec::with_capacity(left);
     while left > 0 {
         let drawn = rng.random_range(1..=config.max_tokens).min(left);
-        let Some((start, length)) = place(&free, drawn, &mut rng) else { break };
+        let Some((start, length)) = free_span(&free, drawn, &mut rng) else { break };
         for (at, free) in free.iter_mut().enumerate().skip(start).take(length) {
             *free = false;
             selected.push(at);
@@ -60,8 +63,8 @@ pub fn ngram_masking(
     Ok(corrupt(tokens.input_ids, selected, vocab, &config.corruption, &mut rng))
 }
 
-/// A random place for a span of `length` free positions, or of fewer where there is no such place.
-fn place(free: &[bool], length: usize, rng: &mut ChaCha8Rng) -> Option<(usize, usize)> {
+/// Start and length of a random span of `length` free positions, or of fewer if there is none.
+fn free_span(free: &[bool], length: usize, rng: &mut ChaCha8Rng) -> Option<(usize, usize)> {
     (1..=length).rev().find_map(|length| {
         let windows = free.windows(length).enumerate();
         let starts: Vec<usize> =

@@ -9,21 +9,24 @@ use super::error::expect_share;
 use super::spans::{expect_spans, united};
 use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig, Tokens};
 
-/// Selects every token of the knowledge phrases of a passage, then random tokens until 15 % are selected (LAKM, Yuan et
-/// al. 2020, §3.2 and §3.3, the loss of Eq. 2); 80 % become the mask token, 10 % a random token, 10 % stay.
+/// Selects every token of the knowledge phrases of a passage, then random tokens until 15 % are
+/// selected (LAKM, Yuan et al. 2020, §3.2 and §3.3, the loss of Eq. 2); 80 % become the mask token,
+/// 10 % a random token, 10 % stay.
 ///
-/// With m tokens that are not special, K of them in phrases, and the budget T = m · `probability` to the nearest whole
-/// number: max(K, T) tokens are selected. Phrases may overlap or hold one another; their positions count once.
+/// With m tokens that are not special, K of them in phrases, and the budget T = m · `probability`
+/// to the nearest whole number: max(K, T) tokens are selected. Phrases may overlap or hold one
+/// another; their positions count once.
 ///
-/// Reading: the paper masks 15 % in all and the phrases first, and does not say what happens where phrases take more;
-/// here they are all selected, unless `cap` says how much of m they may take. Then overlapping phrases are one, and the
-/// phrases come in random order: each is taken whole if it still fits. The tokens of phrases left out are drawn only
-/// where the budget cannot be filled without them.
+/// Reading: the paper masks 15 % in all and the phrases first, and does not say what happens where
+/// phrases take more; here they are all selected, unless `cap` limits their share of m. Then
+/// overlapping phrases count as one, and the phrases are tried in random order: each is taken
+/// completely if it still fits. The tokens of phrases left out are drawn only where the budget
+/// cannot be filled without them.
 ///
 /// # Errors
-/// [`MaskingError::Domain`] for a probability, cap or share outside 0 to 1; [`MaskingError::Span`] for a phrase that is
-/// empty or reaches past the tokens; [`MaskingError::SpecialInSpan`]; [`MaskingError::WordIds`] if there are word ids, but
-/// not as many as tokens.
+/// [`MaskingError::Domain`] for a probability, cap or share outside 0 to 1; [`MaskingError::Span`]
+/// for a phrase that is empty or reaches past the tokens; [`MaskingError::SpecialInSpan`];
+/// [`MaskingError::WordIds`] if there are word ids, but not as many as tokens.
 ///
 /// # Example
 /// ```
@@ -74,7 +77,8 @@ pub fn phrase_masking(
     Ok(corrupt(tokens.input_ids, selected, vocab, &config.corruption, &mut rng))
 }
 
-/// Takes phrases in random order, each if it still fits into `most` tokens; those that fit, and the others.
+/// Takes phrases in random order, each if it still fits into `most` tokens; those that fit, and the
+/// others.
 fn fit(
     mut phrases: Vec<Range<usize>>,
     most: usize,

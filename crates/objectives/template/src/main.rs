@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptions = Tensor::ones([2, 3], options);
     let mentions = hidden.select(1, 0); // [2, H]
     let known = ContrastRows::default();
-    let mep = masked_entity_prediction(&mentions, &descriptions, &mut queue, &known, &ContrastConfig::paper())?;
+    let paper = ContrastConfig::paper();
+    let mep = masked_entity_prediction(&mentions, &descriptions, &mut queue, &known, &paper)?;
 
     let sum = combine(&[
         Term { name: "mlm", weight: 1.0, loss: &mlm },

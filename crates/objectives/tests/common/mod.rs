@@ -1,4 +1,5 @@
-//! The references of these tests: plain loops in float64 over `ndarray`, no tensor operation in them.
+//! The references of these tests: plain loops in float64 over `ndarray`, no tensor operation in
+//! them.
 #![allow(dead_code)] // every test file uses its own part
 use ndarray::{Array2, ArrayView1};
 use objectives::LossError;
@@ -61,10 +62,10 @@ pub fn assert_near(got: f64, want: f64, tolerance: f64) {
 pub fn check_gradient(at: &Array2<f64>, loss: impl Fn(&Tensor) -> Tensor) {
     let x = leaf(at);
     loss(&x).backward();
-    let numeric = Array2::from_shape_fn(at.dim(), |place| {
+    let numeric = Array2::from_shape_fn(at.dim(), |index| {
         let moved = |step: f64| {
             let mut moved = at.clone();
-            moved[place] += step;
+            moved[index] += step;
             scalar(&loss(&tensor(&moved)))
         };
         (moved(1e-5) - moved(-1e-5)) / 2e-5

@@ -20,8 +20,9 @@ fn all(span_mask: SpanMask, targets: bool) -> EntityMaskingConfig {
     }
 }
 
-/// Mentions 0 (one token), 1 (three tokens) and 2 (two tokens, right after 0), not given in order of position.
-const INPUT: [i64; 9] = [0, 10, 11, 12, 13, 14, 15, 16, 2];
+/// Mentions 0 (one token), 1 (three tokens) and 2 (two tokens, right after 0), not given in order
+/// of position.
+const INPUT: [u32; 9] = [0, 10, 11, 12, 13, 14, 15, 16, 2];
 const SPANS: [Range<usize>; 3] = [1..2, 5..8, 2..4];
 
 fn masked(config: &EntityMaskingConfig) -> EntityMasked {
@@ -112,7 +113,7 @@ fn the_rest_is_masked_around_the_mentions() {
 
 #[test]
 fn a_mention_may_be_the_whole_text_and_an_example_without_mentions_stays() {
-    let masked = |input: &[i64], spans: &[Range<usize>]| {
+    let masked = |input: &[u32], spans: &[Range<usize>]| {
         let config = all(SpanMask::Single, true);
         entity_masking(input.into(), spans, &vocab(), 0, &config).unwrap()
     };
@@ -164,7 +165,9 @@ fn only_seed_and_example_decide() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     /// Putting the mentions back gives the example; the query positions hold masks.
     #[test]
@@ -185,7 +188,8 @@ proptest! {
         let span_mask = if single { SpanMask::Single } else { SpanMask::PerToken };
         let mentions = MentionChoice::Count { count };
         let config = EntityMaskingConfig { span_mask, mentions, ..Default::default() };
-        let masked = entity_masking((&input_ids).into(), &spans, &vocab(), number, &config).unwrap();
+        let masked =
+            entity_masking((&input_ids).into(), &spans, &vocab(), number, &config).unwrap();
         prop_assert_eq!(masked.queries.len(), count.min(spans.len()));
         let mut restored = Vec::new();
         let mut before = -1;

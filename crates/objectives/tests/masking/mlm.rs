@@ -59,7 +59,8 @@ fn independent_draws_vary_in_number() {
 
 #[test]
 fn a_word_is_selected_whole() {
-    // Words of 1, 3 and 2 tokens, a token without a word, then </s> and a second text whose words begin at 0 again.
+    // Words of 1, 3 and 2 tokens, a token without a word, then </s> and a second text whose words
+    // begin at 0 again.
     let input_ids = [0, 11, 12, 13, 14, 15, 16, 17, 2, 21, 22, 2, 1];
     let word_ids = [
         None,
@@ -128,11 +129,13 @@ fn only_seed_and_example_decide() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn counts_and_labels_hold_for_any_example(
-        input_ids in prop::collection::vec(prop_oneof![0_i64..4, 4_i64..MASK], 0..80),
+        input_ids in prop::collection::vec(prop_oneof![0_u32..4, 4_u32..MASK], 0..80),
         probability in prop_oneof![Just(0.0), Just(1.0), 0.0..1.0],
         number: u64,
     ) {

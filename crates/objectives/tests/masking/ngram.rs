@@ -30,9 +30,10 @@ fn tokens_are_selected_in_runs() {
         let runs = 1 + taken.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
         by_runs[runs] += 1;
     }
-    // Lengths 1 to 4 alike, cut to what is left of 4. In one run: 4 (1/4). In two: 3 + 1, 2 + 2 or more, 1 + 3 or
-    // more (1/4 + 3/16 + 1/8). In three: 2 + 1 + 1, 1 + 2 + 1, 1 + 1 + 2 or more (1/16 + 1/16 + 3/64). In four: 1/64.
-    // Spans that touch by chance look like one, in about 1 of 100.
+    // Lengths 1 to 4 alike, cut to what is left of 4. In one run: 4 (1/4). In two: 3 + 1, 2 + 2 or
+    // more, 1 + 3 or more (1/4 + 3/16 + 1/8). In three: 2 + 1 + 1, 1 + 2 + 1, 1 + 1 + 2 or more
+    // (1/16 + 1/16 + 3/64). In four: 1/64. Spans that touch by chance look like one, about once in
+    // 100.
     for (runs, expected) in [(1, 1_000), (2, 2_250), (3, 687), (4, 62)] {
         assert!(by_runs[runs].abs_diff(expected) < 120, "{by_runs:?}");
     }
@@ -81,11 +82,13 @@ fn only_seed_and_example_decide() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_whole_budget_is_used(
-        input_ids in prop::collection::vec(prop_oneof![1 => 0_i64..4, 3 => 4_i64..MASK], 0..80),
+        input_ids in prop::collection::vec(prop_oneof![1 => 0_u32..4, 3 => 4_u32..MASK], 0..80),
         probability in prop_oneof![Just(0.0), Just(1.0), 0.0..1.0],
         max_tokens in prop_oneof![1_usize..9, Just(usize::MAX)],
         number: u64,
@@ -94,6 +97,7 @@ proptest! {
         let masked = ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
         assert_sound(&input_ids, &masked);
         let ordinary = input_ids.iter().filter(|id| **id > 3).count();
-        prop_assert_eq!(masked.selected().count(), (probability * ordinary as f64).round() as usize);
+        let count = (probability * ordinary as f64).round() as usize;
+        prop_assert_eq!(masked.selected().count(), count);
     }
 }

@@ -138,7 +138,9 @@ fn only_seed_and_example_decide() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     /// max(K, T) tokens are selected, those of phrases among them.
     #[test]
@@ -149,13 +151,14 @@ proptest! {
         number: u64,
     ) {
         let input_ids = example(text, 2);
-        let phrases: Vec<Range<usize>> = phrases.into_iter().map(|(place, length)| {
-            let start = 1 + (place * text as f64) as usize;
+        let phrases: Vec<Range<usize>> = phrases.into_iter().map(|(position, length)| {
+            let start = 1 + (position * text as f64) as usize;
             start..(start + length).min(text + 1)
         }).collect();
         let in_phrases: BTreeSet<usize> = phrases.iter().cloned().flatten().collect();
         let config = PhraseMaskingConfig { probability, ..Default::default() };
-        let masked = phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &config).unwrap();
+        let masked =
+            phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &config).unwrap();
         assert_sound(&input_ids, &masked);
         let taken: BTreeSet<usize> = masked.selected().collect();
         let budget = (probability * text as f64).round() as usize;

@@ -1,4 +1,5 @@
-//! What the tests over answer spans share: small tensors from plain arrays, and the softmax of a row in loops.
+//! What the tests over answer spans share: small tensors from plain arrays, and the softmax of a
+//! row in loops.
 #![allow(dead_code)] // every test file uses its own part
 use ndarray::{Array2, Array3};
 use objectives::tch::{Kind, Tensor};

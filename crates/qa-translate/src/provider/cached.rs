@@ -8,11 +8,12 @@ use mlqa_eval::Language;
 use crate::lines::{Line, Table, insert, parse};
 use crate::{TranslateError, Translator};
 
-/// Another translator, asked for each text only once: what it returns is appended to a JSONL file and synced to the
-/// disk after every [`Translator::batch_size`] texts, so that work that was killed goes on where it stopped.
+/// Another translator, asked for each text only once: what it returns is appended to a JSONL file
+/// and synced to the disk after every [`Translator::batch_size`] texts, so that work that was
+/// killed goes on where it stopped.
 ///
-/// Texts without translation are not kept and will be asked for again. The file does not know which translator it came
-/// from: keep one for each, and open it in one program at a time.
+/// Texts without translation are not kept and will be asked for again. The file does not know which
+/// translator it came from: keep one for each, and open it in one program at a time.
 #[derive(Debug)]
 pub struct Cached<T> {
     inner: T,
@@ -107,12 +108,12 @@ impl<T: Translator> Translator for Cached<T> {
         from: Language,
         to: Language,
     ) -> Result<Vec<Option<String>>, TranslateError> {
-        let mut asked = HashSet::new();
+        let mut seen = HashSet::new();
         let unknown: Vec<&str> = texts
             .iter()
             .copied()
             .filter(|&text| !self.table.contains_key(&(from, to, text.to_owned())))
-            .filter(|&text| asked.insert(text))
+            .filter(|&text| seen.insert(text))
             .collect();
         for batch in unknown.chunks(self.inner.batch_size().max(1)) {
             self.ask(batch, from, to)?;

@@ -17,9 +17,11 @@ pub enum MissingText {
     Skip,
 }
 
-/// Translations from a JSONL file, one `{"from": "en", "to": "de", "source": "…", "target": "…"}` a line.
+/// Translations from a JSONL file, one `{"from": "en", "to": "de", "source": "…", "target": "…"}` a
+/// line.
 ///
-/// Texts are looked up as they are, markers included. The cache of [`Cached`](crate::Cached) is such a file.
+/// Texts are looked up as they are, markers included. The cache of [`Cached`](crate::Cached) is
+/// such a file.
 #[derive(Debug)]
 pub struct FileTranslator {
     path: PathBuf,
@@ -31,8 +33,8 @@ impl FileTranslator {
     /// Reads the whole file. Lines of white space are passed over.
     ///
     /// # Errors
-    /// [`TranslateError::Io`]; [`TranslateError::Line`] for the first line that is no translation, or translates a text
-    /// a second time and differently.
+    /// [`TranslateError::Io`]; [`TranslateError::Line`] for the first line that is no translation,
+    /// or translates a text a second time and differently.
     pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, TranslateError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(TranslateError::io(path, "read the file"))?;

@@ -75,11 +75,12 @@ impl HttpConfig {
     }
 }
 
-/// A LibreTranslate-compatible server: `POST /translate` with `q` (several texts), `source`, `target`, `format` and,
-/// if there is one, `api_key`; the answer's `translatedText` has as many texts.
+/// A LibreTranslate-compatible server: `POST /translate` with `q` (several texts), `source`,
+/// `target`, `format` and, if there is one, `api_key`; the answer's `translatedText` has as many
+/// texts.
 ///
-/// Connection errors, time-outs, 429 and 5xx are tried again after growing waits; anything else is an error at once, as
-/// is a redirection. `http_proxy` and its like are heeded.
+/// Connection errors, time-outs, 429 and 5xx are tried again after growing waits; anything else is
+/// an error at once, as is a redirection. `http_proxy` and its like are heeded.
 pub struct HttpTranslator {
     config: HttpConfig,
     address: String,
@@ -157,8 +158,8 @@ impl HttpTranslator {
         loop {
             match self.send(&body, texts.len()) {
                 Outcome::Texts(texts) => return Ok(texts),
-                Outcome::Again(_, asked) if attempt < self.config.attempts => {
-                    std::thread::sleep(asked.unwrap_or(wait).min(longest));
+                Outcome::Again(_, requested_wait) if attempt < self.config.attempts => {
+                    std::thread::sleep(requested_wait.unwrap_or(wait).min(longest));
                     wait = wait.saturating_mul(2).min(longest);
                     attempt += 1;
                 }
@@ -177,7 +178,7 @@ impl HttpTranslator {
             Err(error) => return Outcome::Again(error.to_string(), None),
         };
         let status = response.status().as_u16();
-        let asked = retry_after(&response);
+        let requested_wait = retry_after(&response);
         let limit = response.body_mut().with_config().limit(LARGEST_REPLY);
         let text = match limit.read_to_string() {
             Ok(text) => text,
@@ -186,7 +187,7 @@ impl HttpTranslator {
         if status != 200 {
             let said = format!("status {status}: {}", message(&text));
             return match status {
-                429 | 500..=599 => Outcome::Again(said, asked),
+                429 | 500..=599 => Outcome::Again(said, requested_wait),
                 _ => Outcome::Refused(said),
             };
         }
@@ -222,7 +223,7 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// What an error's body says: its `error` if it is LibreTranslate's JSON.
+/// The message of an error's body: its `error` if it is LibreTranslate's JSON.
 fn message(text: &str) -> String {
     #[derive(Deserialize)]
     struct Fault {

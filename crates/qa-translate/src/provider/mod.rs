@@ -21,7 +21,8 @@ use crate::TranslateError;
 
 /// Anything that translates texts.
 pub trait Translator {
-    /// Translates `texts`, in order; `None` stands for a text without translation, which the caller counts.
+    /// Translates `texts`, in order; `None` stands for a text without translation, which the caller
+    /// counts.
     ///
     /// # Errors
     /// If the translator fails as a whole.
@@ -32,7 +33,8 @@ pub trait Translator {
         to: Language,
     ) -> Result<Vec<Option<String>>, TranslateError>;
 
-    /// How many texts it likes to be given at once. Callers show progress, and a cache saves, after as many.
+    /// The preferred number of texts in one call. Callers show progress, and a cache saves, after
+    /// as many.
     fn batch_size(&self) -> usize {
         32
     }

@@ -17,7 +17,7 @@ const MAX_HEADER: u64 = 100_000_000;
 /// Tensors by name.
 pub type TensorMap = BTreeMap<String, Tensor>;
 
-/// An open safetensors file with a sound header; tensors are read when asked for.
+/// An open safetensors file with a sound header; tensors are read on request.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
@@ -28,7 +28,8 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Opens a file and checks its header: sizes, shapes and offsets against each other and against the file's length.
+    /// Opens a file and checks its header: sizes, shapes and offsets against each other and against
+    /// the file's length.
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Damaged`] with the file and what is wrong.
@@ -46,7 +47,8 @@ impl TensorFile {
         let size = u64::from_le_bytes(size);
         if size > MAX_HEADER || size > length - 8 {
             let reason = format!(
-                "the header claims {size} bytes, the file has {length}; truncated, or not a safetensors file"
+                "the header claims {size} bytes, the file has {length}; truncated, or not a \
+                 safetensors file"
             );
             return Err(Error::damaged(path, reason));
         }
@@ -58,7 +60,8 @@ impl TensorFile {
         let body = u64::try_from(metadata.data_len()).unwrap_or(u64::MAX);
         if start.checked_add(body) != Some(length) {
             let reason = format!(
-                "the header describes {body} bytes of tensors, the file holds {}; truncated or padded",
+                "the header describes {body} bytes of tensors, the file holds {}; truncated or \
+                 padded",
                 length - start
             );
             return Err(Error::damaged(path, reason));
@@ -107,7 +110,8 @@ impl TensorFile {
     /// Reads one tensor as it is stored, on the CPU.
     ///
     /// # Errors
-    /// [`Error::Stored`] if the file has no such tensor or stores it in a dtype that libtorch lacks; [`Error::Io`].
+    /// [`Error::Stored`] if the file has no such tensor or stores it in a dtype that libtorch
+    /// lacks; [`Error::Io`].
     pub fn read(&self, name: &str) -> Result<Tensor> {
         let refuse = |expected, got: String| Error::stored(&self.path, name, expected, got);
         let Some(info) = self.metadata.info(name) else {

@@ -95,10 +95,10 @@ fn a_damaged_file_is_an_error_that_names_it() {
     let path = folder.path().join("t.safetensors");
     let tensor = Tensor::arange(100, (Kind::Float, Device::Cpu));
     write_tensors(&path, [("x", &tensor)], &[]).unwrap();
-    let whole = std::fs::read(&path).unwrap();
-    let mut huge = whole.clone();
+    let bytes = std::fs::read(&path).unwrap();
+    let mut huge = bytes.clone();
     huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-    let mut longer = whole.clone();
+    let mut longer = bytes.clone();
     longer.push(0);
     let with_header = |text: &str, body: &[u8]| {
         let mut bytes = u64::try_from(text.len()).unwrap().to_le_bytes().to_vec();
@@ -111,10 +111,10 @@ fn a_damaged_file_is_an_error_that_names_it() {
     };
     let none: &[u8] = &[];
     let cases = [
-        (whole[..whole.len() - 1].to_vec(), "truncated"),
+        (bytes[..bytes.len() - 1].to_vec(), "truncated"),
         (longer, "truncated or padded"),
-        (whole[..20].to_vec(), "truncated"),
-        (whole[..3].to_vec(), "at least 8"),
+        (bytes[..20].to_vec(), "truncated"),
+        (bytes[..3].to_vec(), "at least 8"),
         (Vec::new(), "at least 8"),
         (huge, "the header claims 18446744073709551615"),
         (with_header("no JSON", none), "header:"),

@@ -12,14 +12,14 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::dtype::dtype_of;
 use crate::{Error, Result};
 
-/// A tensor whose bytes are copied when they are asked for.
+/// A tensor whose bytes are copied on request.
 struct Pending<'a> {
     name: &'a str,
     tensor: &'a Tensor,
     kind: Kind,
     dtype: Dtype,
     shape: Vec<usize>,
-    /// The first failure of any tensor, with its name; the format's interface has no room for one.
+    /// The first failure of any tensor, with its name; the format's interface cannot return one.
     failure: &'a OnceCell<(String, TchError)>,
 }
 
@@ -59,13 +59,13 @@ impl View for Pending<'_> {
     }
 }
 
-/// Writes named tensors as a safetensors file, each in its own dtype, from whatever device; `path` holds the old file or
-/// the whole new one. `metadata` goes into the header (`format` = `pt` marks a PyTorch model). Beside the tensors
-/// themselves memory holds the bytes of one of them at a time.
+/// Writes named tensors as a safetensors file, each in its own dtype, from whatever device; `path`
+/// holds the old file or the whole new one. `metadata` goes into the header (`format` = `pt` marks
+/// a PyTorch model). Beside the tensors themselves memory holds the bytes of one of them at a time.
 ///
 /// # Errors
-/// [`Error::Stored`] if a tensor's dtype has no counterpart in the format, its values cannot be copied, or two tensors
-/// share a name; [`Error::Io`] if the file cannot be written.
+/// [`Error::Stored`] if a tensor's dtype has no counterpart in the format, its values cannot be
+/// copied, or two tensors share a name; [`Error::Io`] if the file cannot be written.
 pub fn write_tensors<'a>(
     path: impl AsRef<Path>,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,

@@ -9,7 +9,8 @@ use crate::lama::{CommonVocabulary, Fact};
 use crate::tokens::{Specials, special, text_pieces, untruncated};
 use crate::{Error, Result};
 
-/// What becomes of a fact whose object is more than one piece, so that a single mask cannot hold it.
+/// What becomes of a fact whose object is more than one piece, so that a single mask cannot hold
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MultiPiece {
@@ -20,14 +21,15 @@ pub enum MultiPiece {
     Skip,
 }
 
-/// Where the space before the object goes. SentencePiece writes it into the piece that follows: `▁Paris`.
+/// Where the space before the object goes. SentencePiece writes it into the piece that follows:
+/// `▁Paris`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpaceBeforeMask {
     /// Into the mask: it stands for `▁Paris`, as in pre-training, where whole pieces are masked.
     #[default]
     InMask,
-    /// Into a piece of its own: `▁`, then a mask that stands for `Paris`.
+    /// Into a separate piece: `▁`, then a mask that stands for `Paris`.
     OwnPiece,
 }
 
@@ -39,7 +41,8 @@ pub struct ClozeConfig {
     pub multi_piece_gold: MultiPiece,
     /// The space before the mask.
     pub space_before_mask: SpaceBeforeMask,
-    /// Words, split at spaces, of a sentence that comes from no template; longer ones are left out. 100 in the released scorer.
+    /// Words, split at spaces, of a sentence that comes from no template; longer ones are left out.
+    /// 100 in the released scorer.
     pub max_words: usize,
     /// Pieces of an input, special tokens included.
     pub max_length: usize,
@@ -75,11 +78,11 @@ pub struct Cloze {
 }
 
 impl Cloze {
-    /// Reads clozes, one JSON object a line.
+    /// Reads clozes, one JSON object per line.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming the line if it is no cloze or its mask is not in its input; [`Error::Content`] if
-    /// there is none.
+    /// [`Error::Read`]; [`Error::Line`] naming the line if it is no cloze or its mask is not in its
+    /// input; [`Error::Content`] if there is none.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
         let expected = "a cloze: id, relation, input_ids, mask, gold, spaced";
@@ -119,14 +122,34 @@ pub struct Clozes {
     pub too_long: usize,
 }
 
-/// Turns facts into clozes. With a common vocabulary, facts whose object holds another word are left out, as in the released
-/// scorer.
+/// Turns facts into clozes. With a common vocabulary, facts whose object holds another word are
+/// left out, as in the released scorer.
 ///
-/// Reading: what stands behind the mask is tokenised as a text of its own, as `tokenizers` does around a special token.
+/// Reading: what follows the mask is tokenised as a separate text, as `tokenizers` does
+/// around a special token.
+///
+/// ```
+/// use transfer_eval::lama::{ClozeConfig, Fact, build_clozes};
+///
+/// let fact = Fact {
+///     id: "1".into(),
+///     relation: "P36".into(),
+///     object: "Paris".into(),
+///     before: "The capital of France is ".into(),
+///     after: " .".into(),
+///     from_template: true,
+///     line: 1,
+/// };
+/// let tokenizer = tokenizers::Tokenizer::from_file("../testkit/fixtures/tokenizer.json").unwrap();
+/// let built = build_clozes(&[fact], &tokenizer, None, &ClozeConfig::default())?;
+/// let cloze = &built.clozes[0];
+/// assert_eq!(Some(cloze.input_ids[cloze.mask]), tokenizer.token_to_id("<mask>"));
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Tokenizer`] if a special token is missing, or `▁` where it is needed; [`Error::Mismatch`] naming fact and line if an
-/// input has more than `max_length` pieces.
+/// [`Error::Tokenizer`] if a special token is missing, or `▁` where it is needed;
+/// [`Error::Mismatch`] naming fact and line if an input has more than `max_length` pieces.
 pub fn build_clozes(
     facts: &[Fact],
     tokenizer: &Tokenizer,
@@ -178,7 +201,8 @@ pub fn build_clozes(
     Ok(out)
 }
 
-/// The one piece of a word that follows a space, or that stands right behind other text; `None` if there is none such.
+/// The one piece of a word that follows a space, or that follows other text directly; `None` if
+/// there is none such.
 pub(crate) fn single_piece(tokenizer: &Tokenizer, word: &str, spaced: bool) -> Result<Option<u32>> {
     let unknown = tokenizer.token_to_id("<unk>");
     let id = if spaced {

@@ -14,7 +14,8 @@ const MASK: &str = "[MASK]";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Corpus {
-    /// `Google_RE/{relation}_test.jsonl`: places and dates of birth, places of death; three templates.
+    /// `Google_RE/{relation}_test.jsonl`: places and dates of birth, places of death; three
+    /// templates.
     GoogleRe,
     /// `TREx/{relation}.jsonl`: Wikidata relations with the templates of `relations.jsonl`.
     TRex,
@@ -45,7 +46,8 @@ pub struct Relation {
     /// Its id: `P19`, `place_of_birth`; `test` for a file of sentences.
     #[serde(rename = "relation")]
     pub id: String,
-    /// A sentence with `[X]` for the subject and `[Y]` for the object; absent where the file has sentences of its own.
+    /// A sentence with `[X]` for the subject and `[Y]` for the object; absent where the file has
+    /// complete sentences instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// `1-1`, `N-1` or `N-M`, for T-REx.
@@ -80,8 +82,8 @@ pub struct Fact {
     pub object: String,
     /// The sentence before the hole.
     pub before: String,
-    /// The sentence behind the hole. Reading: where a file marks several holes, the first counts and the others stay marked, as in
-    /// the released scorer.
+    /// The sentence behind the hole. Reading: where a file marks several holes, the first counts
+    /// and the others stay marked, as in the released scorer.
     pub after: String,
     /// Whether the sentence is made from a template.
     pub from_template: bool,
@@ -122,8 +124,8 @@ struct Judgment {
 /// Reads `relations.jsonl`.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the line if it is no relation, or its template lacks `[X]` or has not exactly one
-/// `[Y]`; [`Error::Content`] if there is none or one occurs twice.
+/// [`Error::Read`]; [`Error::Line`] naming the line if it is no relation, or its template lacks
+/// `[X]` or has not exactly one `[Y]`; [`Error::Content`] if there is none or one occurs twice.
 pub fn read_relations(path: impl AsRef<Path>) -> Result<Vec<Relation>> {
     let path = path.as_ref();
     let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
@@ -159,8 +161,9 @@ fn holes(template: &str) -> Result<(&str, &str), String> {
 /// Reads the facts of one relation. With a template, facts with equal subject and object are one.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the line if it is no fact, or has no `[MASK]` where the relation has no template;
-/// [`Error::Content`] if no line is a fact; [`Error::Config`] if the template is not one.
+/// [`Error::Read`]; [`Error::Line`] naming the line if it is no fact, or has no `[MASK]` where the
+/// relation has no template; [`Error::Content`] if no line is a fact; [`Error::Config`] if the
+/// template is not one.
 pub fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> {
     let path = path.as_ref();
     let template = match relation.template.as_deref().map(|text| (text, holes(text))) {
@@ -217,14 +220,14 @@ pub fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> 
     Ok(out)
 }
 
-/// Reads a part of LAMA from the released folder `data`: each relation with its facts. A relation of T-REx without a file is left
-/// out, as in the released scorer.
+/// Reads a part of LAMA from the released folder `data`: each relation with its facts. A relation
+/// of T-REx without a file is left out, as in the released scorer.
 ///
 /// # Errors
 /// As for [`read_relations`] and [`read_facts`]; [`Error::Content`] if no relation has a file.
 pub fn read_corpus(folder: impl AsRef<Path>, corpus: Corpus) -> Result<Vec<(Relation, Facts)>> {
     let folder = folder.as_ref();
-    let (relations, place, end) = match corpus {
+    let (relations, subfolder, ending) = match corpus {
         Corpus::GoogleRe => (Relation::google_re(), "Google_RE", "_test.jsonl"),
         Corpus::TRex => (read_relations(folder.join("relations.jsonl"))?, "TREx", ".jsonl"),
         Corpus::ConceptNet => (vec![Relation::sentences()], "ConceptNet", ".jsonl"),
@@ -232,14 +235,14 @@ pub fn read_corpus(folder: impl AsRef<Path>, corpus: Corpus) -> Result<Vec<(Rela
     };
     let mut out = Vec::with_capacity(relations.len());
     for relation in relations {
-        let path = folder.join(place).join(format!("{}{end}", relation.id));
+        let path = folder.join(subfolder).join(format!("{}{ending}", relation.id));
         if corpus != Corpus::TRex || path.exists() {
             let facts = read_facts(path, &relation)?;
             out.push((relation, facts));
         }
     }
     if out.is_empty() {
-        return Err(Error::content(&folder.join(place), "no file of any relation"));
+        return Err(Error::content(&folder.join(subfolder), "no file of any relation"));
     }
     Ok(out)
 }

@@ -47,14 +47,16 @@ pub struct LamaScore {
     pub facts: usize,
 }
 
-/// The rank of each cloze's gold piece, from 1, among all pieces or the candidates; `None` where the gold is no single piece.
+/// The rank of each cloze's gold piece, from 1, among all pieces or the candidates; `None` where
+/// the gold is no single piece.
 ///
 /// # Shapes
-/// - `logits`: `[N, V]` float32, the scores (or log-probabilities) at the masks, one row a cloze; V is the vocabulary
+/// - `logits`: `[N, V]` float32, the scores (or log-probabilities) at the masks, one row per cloze;
+///   V is the vocabulary
 ///
 /// # Errors
-/// [`Error::Array`] if `logits` has not N rows; [`Error::Mismatch`] naming the cloze if its row holds NaN where it is compared, or
-/// its gold is not among the candidates or V.
+/// [`Error::Array`] if `logits` has not N rows; [`Error::Mismatch`] naming the cloze if its row
+/// holds NaN where it is compared, or its gold is not among the candidates or V.
 pub fn rank_golds(
     logits: ArrayView2<'_, f32>,
     clozes: &[Cloze],
@@ -80,7 +82,7 @@ pub fn rank_golds(
             Ok(other > score || (other == score && (ties == Ties::Pessimistic || id < gold)))
         };
         let mut rank = 1;
-        match candidates.map(|candidates| candidates.of(cloze.spaced)) {
+        match candidates.map(|candidates| candidates.ids(cloze.spaced)) {
             Some(ids) => {
                 if !ids.contains(&gold) {
                     return Err(wrong(format!("gold piece {gold} is not among the candidates")));
@@ -101,18 +103,28 @@ pub fn rank_golds(
     logits.outer_iter().zip(clozes).enumerate().map(rank).collect()
 }
 
-/// Ranks from the best pieces of each cloze, best first: the place of the gold piece, `None` where it is not among them. Ten
-/// pieces are enough for [`score_lama`].
+/// Ranks from the best pieces of each cloze, best first: the position of the gold piece, from 1;
+/// `None` where it is not among them. Ten pieces are enough for [`score_lama`].
+///
+/// ```
+/// use transfer_eval::lama::{Cloze, ranks_of_best};
+///
+/// let input_ids = vec![0, 4, 2];
+/// let (id, relation) = ("1".to_owned(), "P36".to_owned());
+/// let cloze = Cloze { id, relation, input_ids, mask: 1, gold: Some(7), spaced: true };
+/// assert_eq!(ranks_of_best(&[cloze], &[vec![9, 7, 3]])?, [Some(2)]);
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Count`] unless there is one list a cloze.
+/// [`Error::Count`] unless there is one list per cloze.
 pub fn ranks_of_best(clozes: &[Cloze], best: &[Vec<u32>]) -> Result<Vec<Option<usize>>> {
     expect_count(clozes, best.len())?;
-    let place = |(cloze, best): (&Cloze, &Vec<u32>)| {
+    let rank = |(cloze, best): (&Cloze, &Vec<u32>)| {
         let gold = cloze.gold?;
         best.iter().position(|&id| id == gold).map(|index| index + 1)
     };
-    Ok(clozes.iter().zip(best).map(place).collect())
+    Ok(clozes.iter().zip(best).map(rank).collect())
 }
 
 fn expect_count(clozes: &[Cloze], got: usize) -> Result<()> {
@@ -125,11 +137,31 @@ fn expect_count(clozes: &[Cloze], got: usize) -> Result<()> {
     Err(Error::Count { what: "clozes", expected, got, hint })
 }
 
-/// Scores ranks, one a cloze. A cloze without a rank is wrong. Relations without a cloze do not enter the mean.
+/// Scores ranks, one per cloze. A cloze without a rank is wrong. Relations without a cloze do not
+/// enter the mean.
+///
+/// ```
+/// use transfer_eval::lama::{Cloze, Relation, score_lama};
+///
+/// let relation = |id: &str| Relation { id: id.into(), ..Relation::default() };
+/// let cloze = |relation: &str| Cloze {
+///     id: "1".into(),
+///     relation: relation.into(),
+///     input_ids: vec![0, 4, 2],
+///     mask: 1,
+///     gold: Some(7),
+///     spaced: true,
+/// };
+/// let relations = [relation("P19"), relation("P36")];
+/// let clozes = [cloze("P19"), cloze("P36"), cloze("P36")];
+/// let score = score_lama(&relations, &clozes, &[Some(1), Some(4), None])?;
+/// assert_eq!((score.macro_average.p_at_1, score.macro_average.p_at_10), (50.0, 75.0));
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Count`] unless there is one rank a cloze; [`Error::Mismatch`] if a cloze is of none of the relations;
-/// [`Error::Nothing`] without any cloze.
+/// [`Error::Count`] unless there is one rank per cloze; [`Error::Mismatch`] if a cloze is of none
+/// of the relations; [`Error::Nothing`] without any cloze.
 pub fn score_lama(
     relations: &[Relation],
     clozes: &[Cloze],
@@ -171,7 +203,7 @@ pub fn score_lama(
     Ok(LamaScore {
         macro_average: mean(&every),
         micro: all.precision(),
-        kinds: by_kind.into_iter().map(|(kind, of)| (kind, mean(&of))).collect(),
+        kinds: by_kind.into_iter().map(|(kind, scores)| (kind, mean(&scores))).collect(),
         relations,
         facts: all.facts,
     })
@@ -197,7 +229,8 @@ impl Hits {
     }
 }
 
-fn mean(of: &[Precision]) -> Precision {
-    let over = |part: fn(&Precision) -> f64| of.iter().map(part).sum::<f64>() / of.len() as f64;
+fn mean(scores: &[Precision]) -> Precision {
+    let count = scores.len() as f64;
+    let over = |part: fn(&Precision) -> f64| scores.iter().map(part).sum::<f64>() / count;
     Precision { p_at_1: over(|one| one.p_at_1), p_at_10: over(|one| one.p_at_10) }
 }

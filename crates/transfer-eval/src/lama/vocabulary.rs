@@ -1,4 +1,4 @@
-//! The words among which a model chooses.
+//! The vocabulary from which a model predicts.
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub struct CommonVocabulary {
 }
 
 impl CommonVocabulary {
-    /// Reads one word a line.
+    /// Reads one word per line.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Content`] if there is no word.
@@ -60,18 +60,18 @@ impl CommonVocabulary {
     }
 }
 
-/// Piece ids among which a prediction is made, ascending.
+/// Piece ids from which a prediction is chosen, ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidates {
-    /// For holes that stand for a piece with its space.
+    /// For masks that stand for a piece with its space.
     pub spaced: Vec<u32>,
-    /// For holes that stand for a piece without one.
+    /// For masks that stand for a piece without one.
     pub joined: Vec<u32>,
 }
 
 impl Candidates {
-    /// The ids for a hole.
-    pub fn of(&self, spaced: bool) -> &[u32] {
+    /// The ids for a mask.
+    pub fn ids(&self, spaced: bool) -> &[u32] {
         if spaced { &self.spaced } else { &self.joined }
     }
 }

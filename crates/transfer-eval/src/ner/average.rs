@@ -3,8 +3,8 @@
 /// Elements that numpy adds without splitting the array.
 const BLOCK: usize = 128;
 
-/// The sum as `numpy.add.reduce` forms it over contiguous float64: in order below eight elements, in eight lanes up to 128, in
-/// halves beyond.
+/// The sum as `numpy.add.reduce` forms it over contiguous float64: in order below eight elements,
+/// in eight lanes up to 128, in halves beyond.
 pub(crate) fn sum(values: &[f64]) -> f64 {
     let count = values.len();
     if count < 8 {
@@ -27,7 +27,7 @@ pub(crate) fn sum(values: &[f64]) -> f64 {
     rest.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |total, value| total + value)
 }
 
-/// The mean; 0 of nothing.
+/// The mean; 0 without values.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { 0.0 } else { sum(values) / values.len() as f64 }
 }
@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn sums_have_numpys_digits() {
-        // python3, numpy 1.26.4: [repr(np.add.reduce(1 / np.arange(1.0, n + 1))) for n in (7, 8, 18, 128, 129, 300)]
+        // python3, numpy 1.26.4: [repr(np.add.reduce(1 / np.arange(1.0, n + 1))) for n in (7, 8,
+        // 18, 128, 129, 300)]
         for (count, text) in NUMPY {
             let values: Vec<f64> = (1..=count).map(|k| 1.0 / f64::from(k)).collect();
             assert_eq!(format!("{:?}", sum(&values)), text, "{count}");

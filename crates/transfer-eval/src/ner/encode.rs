@@ -14,21 +14,25 @@ pub const IGNORE_INDEX: i64 = -100;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// Words whose first piece does not fit are lost; [`LostWords`](crate::ner::LostWords) says how they score.
+    /// Words whose first piece does not fit are lost; [`LostWords`](crate::ner::LostWords) says how
+    /// they score.
     #[default]
     Truncate,
-    /// Further inputs take the words up, each with up to this many words before them that an earlier input has shown.
+    /// Further inputs take the words up, each with up to this many words before them that an
+    /// earlier input has shown.
     Windows {
         /// Words that neighbouring inputs share.
         overlap: usize,
     },
 }
 
-/// How sentences are encoded. The defaults are those of XLM-K's NER fine-tuning, as far as they are known.
+/// How sentences are encoded. The defaults are those of XLM-K's NER fine-tuning, as far as they are
+/// known.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NerConfig {
-    /// Pieces of an input, `<s>` and `</s>` included. Reading: 256, from the fine-tuning scripts that the authors point to.
+    /// Pieces of an input, `<s>` and `</s>` included. Reading: 256, from the fine-tuning scripts
+    /// that the authors point to.
     pub max_length: usize,
     /// What becomes of longer sentences.
     pub overflow: Overflow,
@@ -43,7 +47,7 @@ impl Default for NerConfig {
 /// One input of a tagger: `<s> pieces </s>`, without padding, L pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NerInput {
-    /// Index of the sentence in the slice that was given.
+    /// Index of the sentence in the input slice.
     pub sentence: usize,
     /// Piece ids, `[L]`.
     pub input_ids: Vec<u32>,
@@ -56,47 +60,61 @@ pub struct NerInput {
 
 /// Encodes sentences, in order; one input each, or more with [`Overflow::Windows`].
 ///
-/// The label of a word stands at its first piece, as in the papers' scripts. Each word is tokenised as one that follows a space,
-/// in languages without spaces, too (the usual practice for word lists).
+/// The label of a word stands at its first piece, as in the papers' scripts. Each word is tokenised
+/// as one that follows a space, also in languages that are written without spaces (the usual
+/// practice for word lists).
+///
+/// ```
+/// use transfer_eval::ner::{IGNORE_INDEX, Labels, NerConfig, Sentence, encode_ner};
+///
+/// let sentences = [Sentence::new(&["Paris", "lies", "here"], &["B-LOC", "O", "O"])];
+/// let labels = Labels::of(&sentences); // O, B-LOC, I-LOC
+/// let tokenizer = tokenizers::Tokenizer::from_file("../testkit/fixtures/tokenizer.json").unwrap();
+/// let inputs = encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default())?;
+/// let (word, position) = inputs[0].words[0];
+/// assert_eq!((word, inputs[0].labels[position]), (0, 1)); // `B-LOC` at the first piece of `Paris`
+/// assert_eq!(inputs[0].labels[0], IGNORE_INDEX); // `<s>`
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Mismatch`] naming sentence and line if a tag is none of `labels` or there is not one tag a word; [`Error::Config`] if
-/// `max_length` leaves no room for a word; [`Error::Tokenizer`].
+/// [`Error::Mismatch`] naming sentence and line if a tag is none of `labels` or there is not one
+/// tag a word; [`Error::Config`] if `max_length` is too short for one word; [`Error::Tokenizer`].
 pub fn encode_ner(
     sentences: &[Sentence],
     tokenizer: &Tokenizer,
     labels: &Labels,
     config: &NerConfig,
 ) -> Result<Vec<NerInput>> {
-    let Some(room) = config.max_length.checked_sub(2).filter(|&room| room > 0) else {
+    let Some(budget) = config.max_length.checked_sub(2).filter(|&budget| budget > 0) else {
         let (value, rule) = (config.max_length.to_string(), "at least 3".to_owned());
         return Err(Error::Config { key: "max_length", value, rule });
     };
     let specials = Specials::of(tokenizer)?;
     let tokenizer = untruncated(tokenizer)?;
-    let of_sentence = |(k, sentence): (usize, &Sentence)| {
+    let encode = |(k, sentence): (usize, &Sentence)| {
         let gold = gold_labels(k, sentence, labels)?;
         let pieces = word_pieces(&tokenizer, &sentence.words)?;
         let sizes: Vec<usize> = pieces.iter().map(Vec::len).collect();
         let ranges = match config.overflow {
             Overflow::Truncate => std::iter::once(0..sizes.len()).collect(),
-            Overflow::Windows { overlap } => windows(&sizes, room, overlap),
+            Overflow::Windows { overlap } => windows(&sizes, budget, overlap),
         };
-        let input = |range| assemble(k, range, &pieces, &gold, room, specials);
+        let input = |range| assemble(k, range, &pieces, &gold, budget, specials);
         Ok(ranges.into_iter().map(input).collect())
     };
     let inputs: Vec<Vec<NerInput>> =
-        sentences.par_iter().enumerate().map(of_sentence).collect::<Result<_>>()?;
+        sentences.par_iter().enumerate().map(encode).collect::<Result<_>>()?;
     Ok(inputs.into_iter().flatten().collect())
 }
 
-/// `<s>`, the pieces of a range of words as far as there is room, `</s>`.
+/// `<s>`, the pieces of a range of words as far as they fit, `</s>`.
 fn assemble(
     sentence: usize,
     range: std::ops::Range<usize>,
     pieces: &[Vec<u32>],
     gold: &[i64],
-    room: usize,
+    budget: usize,
     specials: Specials,
 ) -> NerInput {
     let mut input = NerInput {
@@ -107,7 +125,7 @@ fn assemble(
     };
     for (word, ids) in pieces.iter().enumerate().take(range.end).skip(range.start) {
         let at = input.input_ids.len();
-        let fits = (room + 1).saturating_sub(at).min(ids.len());
+        let fits = (budget + 1).saturating_sub(at).min(ids.len());
         if fits > 0 {
             input.words.push((word, at));
             input.input_ids.extend(ids.iter().take(fits));
@@ -142,9 +160,10 @@ fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64
     sentence.tags.iter().enumerate().map(label).collect()
 }
 
-/// Ranges of words that each fit into `room` pieces, neighbours sharing up to `overlap` words. A single word that does not fit is
-/// a range of its own, to be cut. Every range shows a word that none before it has shown.
-fn windows(sizes: &[usize], room: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
+/// Ranges of words that each fit into `budget` pieces, neighbours sharing up to `overlap` words. A
+/// single word that does not fit forms a range alone and is cut later. Every range shows a word
+/// that none before it has shown.
+fn windows(sizes: &[usize], budget: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
     let mut ranges = Vec::new();
     let mut shown: usize = 0;
     loop {
@@ -153,7 +172,7 @@ fn windows(sizes: &[usize], room: usize, overlap: usize) -> Vec<std::ops::Range<
             let mut used = 0;
             let fitting = sizes.iter().skip(start).take_while(|&&size| {
                 used += size;
-                used <= room
+                used <= budget
             });
             let end = start + fitting.count();
             if end > shown || start >= shown {
@@ -169,15 +188,31 @@ fn windows(sizes: &[usize], room: usize, overlap: usize) -> Vec<std::ops::Range<
     }
 }
 
-/// Tags for each word of each sentence from a tagger's labels, `None` where no input shows the word.
+/// Tags for each word of each sentence from a tagger's labels, `None` where no input shows the
+/// word.
 ///
-/// `predictions` holds for each input one label per position (`[L]`, the arg max of its logits); only those at first pieces are
-/// read. A word in several inputs takes its tag from the one where the smaller of left and right context, in words, is largest;
-/// the first of equals.
+/// `predictions` holds for each input one label per position (`[L]`, the arg max of its logits);
+/// only those at first pieces are read. A word in several inputs takes its tag from the one where
+/// the smaller of left and right context, in words, is largest; the first of equals.
+///
+/// ```
+/// use transfer_eval::ner::{Labels, NerConfig, Sentence, encode_ner, sentence_tags};
+///
+/// let sentences = [Sentence::new(&["Paris", "lies", "here"], &["B-LOC", "O", "O"])];
+/// let labels = Labels::of(&sentences);
+/// let tokenizer = tokenizers::Tokenizer::from_file("../testkit/fixtures/tokenizer.json").unwrap();
+/// let inputs = encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default())?;
+/// // A tagger that predicts label 1 (`B-LOC`) at every position.
+/// let predicted: Vec<Vec<usize>> = inputs.iter().map(|one| vec![1; one.labels.len()]).collect();
+/// let tags = sentence_tags(&sentences, &inputs, &predicted, &labels)?;
+/// assert_eq!(tags[0], vec![Some("B-LOC".to_owned()); 3]);
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Count`] unless there is one row an input; [`Error::Mismatch`] naming the input if a row has not L labels, a label is
-/// none of `labels`, or the input names a sentence or word that `sentences` lacks.
+/// [`Error::Count`] unless there is one row per input; [`Error::Mismatch`] naming the input if a
+/// row has not L labels, a label is none of `labels`, or the input names a sentence or word that
+/// `sentences` lacks.
 pub fn sentence_tags(
     sentences: &[Sentence],
     inputs: &[NerInput],
@@ -214,10 +249,10 @@ pub fn sentence_tags(
             }
         }
     }
-    let own = |words: Vec<Option<(usize, &str)>>| {
+    let tags = |words: Vec<Option<(usize, &str)>>| {
         words.into_iter().map(|cell| cell.map(|(_, tag)| tag.to_owned())).collect()
     };
-    Ok(best.into_iter().map(own).collect())
+    Ok(best.into_iter().map(tags).collect())
 }
 
 #[cfg(test)]
@@ -228,9 +263,9 @@ mod tests {
     fn windows_worked_by_hand() {
         assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 1), [0..3, 2..5]);
         assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 0), [0..3, 3..5]);
-        // The shared word gives way where it would leave no room for the next.
+        // No word is shared where the next one would not fit beside it.
         assert_eq!(windows(&[2, 2, 3], 4, 1), [0..2, 2..3]);
-        // A word that never fits stands alone.
+        // A word that never fits is a range alone.
         assert_eq!(windows(&[1, 9, 1], 4, 1), [0..1, 1..2, 2..3]);
         assert_eq!(windows(&[], 4, 1).len(), 1);
         assert_eq!(windows(&[9], 4, 1).first(), Some(&(0..1)));

@@ -20,17 +20,19 @@ pub struct Entity<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
-    /// `seqeval`'s default, which follows `conlleval`: an `I-` that continues nothing starts an entity, so that IOB1, IOB2 and
-    /// IOBES files all read as meant.
+    /// `seqeval`'s default, which follows `conlleval`: an `I-` that continues nothing starts an
+    /// entity, so that IOB1, IOB2 and IOBES files are all read correctly.
     #[default]
     Lenient,
-    /// `seqeval` with `mode="strict", scheme=IOB2`: only `B-` starts an entity; a stray `I-` belongs to none.
+    /// `seqeval` with `mode="strict", scheme=IOB2`: only `B-` starts an entity; a stray `I-`
+    /// belongs to none.
     StrictIob2,
 }
 
-/// The entities of one sentence, in order of type, then place.
+/// The entities of one sentence, sorted by type, then position.
 ///
-/// In [`Scheme::StrictIob2`] tags that start with `E` or `S` belong to no entity; `seqeval` refuses them.
+/// In [`Scheme::StrictIob2`] tags that start with `E` or `S` belong to no entity; `seqeval` refuses
+/// them.
 ///
 /// ```
 /// use transfer_eval::ner::{Entity, Scheme, entities};

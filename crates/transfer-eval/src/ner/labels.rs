@@ -12,6 +12,12 @@ pub struct Labels {
 
 impl Labels {
     /// IOB2 tags of the given types: `O`, then `B-` and `I-` of each type in order.
+    ///
+    /// ```
+    /// let labels = transfer_eval::ner::Labels::iob2(&["LOC", "PER"]);
+    /// assert_eq!(labels.tags(), ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]);
+    /// assert_eq!((labels.label("B-PER"), labels.tag(2)), (Some(3), Some("I-LOC")));
+    /// ```
     pub fn iob2<T: AsRef<str>>(kinds: &[T]) -> Self {
         let pairs =
             kinds.iter().flat_map(|kind| ["B", "I"].map(|p| format!("{p}-{}", kind.as_ref())));
@@ -31,7 +37,7 @@ impl Labels {
         Self::iob2(&Vec::from_iter(kinds))
     }
 
-    /// Tags in a checkpoint's own order, as `id2label` has them.
+    /// Tags in the order of a checkpoint, as `id2label` has them.
     ///
     /// # Errors
     /// [`Error::Config`] if a tag is not of the IOB family or occurs twice.

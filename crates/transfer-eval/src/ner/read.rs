@@ -8,7 +8,7 @@ use crate::files::{numbered, read_text, write_whole};
 use crate::ner::tag;
 use crate::{Error, Result};
 
-/// One sentence with one tag a word.
+/// One sentence with one tag per word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sentence {
     /// `sent_id` of Universal NER, language of WikiAnn; `None` in CoNLL files.
@@ -24,8 +24,8 @@ pub struct Sentence {
 impl Sentence {
     /// A sentence from words and tags.
     pub fn new(words: &[&str], tags: &[&str]) -> Self {
-        let own = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-        Self { id: None, words: own(words), tags: own(tags), lines: Vec::new() }
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        Self { id: None, words: owned(words), tags: owned(tags), lines: Vec::new() }
     }
 
     /// The line of the first word.
@@ -34,12 +34,14 @@ impl Sentence {
     }
 }
 
-/// How words and tags stand in a file. In all formats one line is one word and a blank line ends a sentence.
+/// How words and tags stand in a file. In all formats one line is one word and a blank line ends a
+/// sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NerFormat {
-    /// CoNLL-2002, CoNLL-2003 and XGLUE: columns separated by tabs or else by spaces, the word first, the tag last, the same
-    /// number of columns throughout; `-DOCSTART-` lines are passed over.
+    /// CoNLL-2002, CoNLL-2003 and XGLUE: columns separated by tabs or else by spaces, the word
+    /// first, the tag last, the same number of columns throughout; `-DOCSTART-` lines are passed
+    /// over.
     Conll,
     /// WikiAnn (PAN-X): `lang:word`, a tab, the tag.
     WikiAnn,
@@ -48,7 +50,8 @@ pub enum NerFormat {
 }
 
 impl NerFormat {
-    /// The format of a text by its first line with a word; CoNLL if nothing speaks for another.
+    /// The format of a text by its first line with a word; CoNLL unless the line is of
+    /// another format.
     pub fn detect(text: &str) -> Self {
         for (_, line) in numbered(text) {
             if is_comment(line) {
@@ -72,7 +75,7 @@ fn is_blank(line: &str) -> bool {
     line.bytes().all(|byte| byte == b' ' || byte == b'\t')
 }
 
-/// Whether a line that starts with `#` is no word `#` with columns behind it.
+/// Whether a line is a comment: it starts with `#` and its last column is no tag.
 fn is_comment(line: &str) -> bool {
     let last = line.rsplit([' ', '\t']).next().unwrap_or_default();
     line.starts_with('#') && tag::check(last).is_err()
@@ -87,11 +90,19 @@ fn language_of(text: &str) -> Option<(&str, &str)> {
     (language.len() >= 2 && fits(language)).then_some((language, word))
 }
 
-/// Reads sentences from a file, plain or gzipped. Without a `format`, [`NerFormat::detect`] decides.
+/// Reads sentences from a file, plain or gzipped. Without a `format`, [`NerFormat::detect`]
+/// decides.
+///
+/// ```
+/// let sentences = transfer_eval::ner::read_ner("../../data/uner/zh_pud.test.iob2.gz", None)?;
+/// assert_eq!(sentences[0].words.len(), sentences[0].tags.len());
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming file and line if a line lacks columns, has another number of them than the first,
-/// or holds an unknown tag; [`Error::Content`] if there is no sentence.
+/// [`Error::Read`]; [`Error::Line`] naming file and line if a line lacks columns, has another
+/// number of them than the first, or holds an unknown tag; [`Error::Content`] if there is no
+/// sentence.
 pub fn read_ner(path: impl AsRef<Path>, format: Option<NerFormat>) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
     let text = read_text(path)?;
@@ -150,7 +161,6 @@ impl Reader<'_> {
             }
             return Ok(());
         }
-        let wrong = |message: String| Err(Error::line(self.path, number, message));
         let columns: Vec<&str> = match self.format {
             NerFormat::Conll if !line.contains('\t') => {
                 line.split(' ').filter(|column| !column.is_empty()).collect()
@@ -161,40 +171,17 @@ impl Reader<'_> {
             self.close();
             return Ok(());
         }
+        let wrong = |message: String| Error::line(self.path, number, message);
         let (count, first) = *self.columns.get_or_insert((columns.len(), number));
         if columns.len() != count {
             let got = columns.len();
-            return wrong(format!("{got} columns, but line {first} has {count}"));
+            return Err(wrong(format!("{got} columns, but line {first} has {count}")));
         }
-        let (id, word, tag) = match (self.format, columns.as_slice()) {
-            (NerFormat::Conll, [word, .., tag]) => (None, *word, *tag),
-            (NerFormat::Conll, _) => return wrong("1 column; expected a word and a tag".into()),
-            (NerFormat::WikiAnn, [word, tag]) => match language_of(word) {
-                Some((language, word)) => (Some(language), word, *tag),
-                None => return wrong(format!("`{word}` is not `lang:word`, as en:Paris")),
-            },
-            (NerFormat::WikiAnn, _) => {
-                let got = columns.len();
-                return wrong(format!("{got} columns; expected lang:word, a tab and a tag"));
-            }
-            (NerFormat::UniversalNer, [index, word, tag, ..]) => {
-                let next = 1 + self.open.as_ref().map_or(0, |open| open.words.len());
-                if index.parse() != Ok(next) {
-                    return wrong(format!("index `{index}`, but the next word is number {next}"));
-                }
-                (None, *word, *tag)
-            }
-            (NerFormat::UniversalNer, _) => {
-                let got = columns.len();
-                return wrong(format!("{got} columns; expected index, word and tag, by tabs"));
-            }
-        };
+        let (id, word, tag) = self.parse(&columns).map_err(wrong)?;
         if word.is_empty() {
-            return wrong("the word is empty".into());
+            return Err(wrong("the word is empty".into()));
         }
-        if let Err(message) = tag::check(tag) {
-            return wrong(message);
-        }
+        tag::check(tag).map_err(wrong)?;
         let sentence = self.open.get_or_insert_default();
         if let Some(id) = id {
             sentence.id.get_or_insert_with(|| id.to_owned());
@@ -204,12 +191,43 @@ impl Reader<'_> {
         sentence.lines.push(number);
         Ok(())
     }
+
+    /// Sentence id, word and tag of one line's columns, or what is wrong with them.
+    fn parse<'t>(
+        &self,
+        columns: &[&'t str],
+    ) -> Result<(Option<&'t str>, &'t str, &'t str), String> {
+        let got = columns.len();
+        match (self.format, columns) {
+            (NerFormat::Conll, [word, .., tag]) => Ok((None, word, tag)),
+            (NerFormat::Conll, _) => Err("1 column; expected a word and a tag".into()),
+            (NerFormat::WikiAnn, [word, tag]) => match language_of(word) {
+                Some((language, word)) => Ok((Some(language), word, tag)),
+                None => Err(format!("`{word}` is not `lang:word`, as en:Paris")),
+            },
+            (NerFormat::WikiAnn, _) => {
+                Err(format!("{got} columns; expected lang:word, a tab and a tag"))
+            }
+            (NerFormat::UniversalNer, [index, word, tag, ..]) => {
+                let next = 1 + self.open.as_ref().map_or(0, |open| open.words.len());
+                match index.parse() == Ok(next) {
+                    true => Ok((None, word, tag)),
+                    false => Err(format!("index `{index}`, but the next word is number {next}")),
+                }
+            }
+            (NerFormat::UniversalNer, _) => {
+                Err(format!("{got} columns; expected index, word and tag, by tabs"))
+            }
+        }
+    }
 }
 
-/// Writes `word<TAB>tag` lines with a blank line after each sentence, which [`NerFormat::Conll`] reads, atomically.
+/// Writes `word<TAB>tag` lines with a blank line after each sentence, which [`NerFormat::Conll`]
+/// reads, atomically.
 ///
 /// # Errors
-/// [`Error::Write`]; [`Error::Mismatch`] if a sentence has no word or not one tag a word, or a word holds a tab or line end.
+/// [`Error::Write`]; [`Error::Mismatch`] if a sentence has no word or not one tag per word, or a
+/// word holds a tab or line end.
 pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
     let mut text = String::new();
     for (k, sentence) in sentences.iter().enumerate() {

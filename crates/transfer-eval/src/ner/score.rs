@@ -35,7 +35,7 @@ pub struct NerScore {
     pub sentences: usize,
 }
 
-/// How words score that no input has shown to the tagger.
+/// How words are scored that were in no input of the tagger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LostWords {
@@ -56,7 +56,7 @@ struct Counts {
 
 impl Counts {
     fn score(self) -> EntityScore {
-        let share = |of: usize| if of == 0 { 0.0 } else { self.both as f64 / of as f64 };
+        let share = |count: usize| if count == 0 { 0.0 } else { self.both as f64 / count as f64 };
         let (precision, recall) = (share(self.predicted), share(self.gold));
         let sum = precision + recall;
         let f1 = if sum == 0.0 { 0.0 } else { 2.0 * precision * recall / sum };
@@ -77,8 +77,8 @@ impl Counts {
 /// ```
 ///
 /// # Errors
-/// [`Error::Count`] if the numbers of sentences differ, [`Error::Mismatch`] naming the first sentence where the numbers of tags
-/// do, [`Error::Nothing`] without any sentence.
+/// [`Error::Count`] if the numbers of sentences differ, [`Error::Mismatch`] naming the first
+/// sentence where the numbers of tags do, [`Error::Nothing`] without any sentence.
 pub fn score_tags<G: AsRef<str>, P: AsRef<str>>(
     gold: &[Vec<G>],
     predicted: &[Vec<P>],
@@ -138,6 +138,16 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
 }
 
 /// Scores what [`sentence_tags`](crate::ner::sentence_tags) gives for each sentence.
+///
+/// ```
+/// use transfer_eval::ner::{LostWords, Scheme, Sentence, score_ner};
+///
+/// let sentences = [Sentence::new(&["Paris", "and", "Rome"], &["B-LOC", "O", "B-LOC"])];
+/// let tags = [vec![Some("B-LOC".to_owned()), Some("O".to_owned()), None]]; // `Rome` was cut off
+/// let score = |lost| score_ner(&sentences, &tags, lost, Scheme::Lenient).map(|all| all.micro.recall);
+/// assert_eq!((score(LostWords::Missed)?, score(LostWords::Ignored)?), (0.5, 1.0));
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
 ///
 /// # Errors
 /// As for [`score_tags`]; [`Error::Mismatch`] names the sentence's line in its file.

@@ -1,6 +1,7 @@
-//! What one tag says.
+//! Parsing and checking of one tag.
 
-/// The letter of a tag and its type as `seqeval` reads them: the first character, and what follows the dash.
+/// The letter of a tag and its type as `seqeval` reads them: the first character, and what follows
+/// the dash.
 ///
 /// `O` and a bare letter have the type `_`.
 pub(crate) fn split(tag: &str) -> (char, &str) {

@@ -25,9 +25,9 @@ pub struct Description {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
-    /// Its own id.
+    /// The query's id.
     pub id: String,
-    /// The entity that is asked for.
+    /// The entity to be found.
     pub entity: String,
     /// Language of the query's text.
     pub language: String,
@@ -37,14 +37,15 @@ pub struct Query {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GoldLanguage {
-    /// Another than the query's, so that only transfer finds it.
+    /// Another than the query's, so that only cross-lingual transfer finds it.
     #[default]
     Different,
-    /// Any, the query's own included.
+    /// Any, the query's included.
     Any,
 }
 
-/// How a list is drawn. The paper gives the size ("32k") and that the list mixes languages; the rest is our reading.
+/// How a list is drawn. The paper gives the size ("32k") and that the list mixes languages; the
+/// rest is our reading.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
@@ -62,13 +63,13 @@ impl Default for CandidateConfig {
     }
 }
 
-/// A query with the place of its right candidate.
+/// A query with the index of its right candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlacedQuery {
-    /// Its own id.
+    /// The query's id.
     pub id: String,
-    /// The entity that is asked for.
+    /// The entity to be found.
     pub entity: String,
     /// Language of the query's text.
     pub language: String,
@@ -76,27 +77,28 @@ pub struct PlacedQuery {
     pub gold: usize,
 }
 
-/// Why a query has no place.
+/// Why a query is not in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Its entity has no description.
     NoDescription,
-    /// The entity's only place in the list is in the query's language.
+    /// The only candidate of its entity is in the query's language.
     SameLanguage,
 }
 
-/// A query without a place.
+/// A query that is not in the list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeftOut {
     /// The query's id.
     pub id: String,
-    /// Why.
+    /// Why it is not.
     pub reason: Reason,
 }
 
-/// N descriptions of N different entities, and the queries over them. Stored, so that every model meets the same list.
+/// N descriptions of N different entities, and the queries over them. Stored, so that every model
+/// is tested on the same list.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CandidateList {
@@ -104,26 +106,31 @@ pub struct CandidateList {
     pub config: CandidateConfig,
     /// The candidates in their order, `[N]`.
     pub candidates: Vec<Description>,
-    /// The queries in the order given.
+    /// The queries, in their original order.
     pub queries: Vec<PlacedQuery>,
     /// Queries that are not scored.
     pub left_out: Vec<LeftOut>,
 }
 
 impl CandidateList {
-    /// Draws a list: one description for each entity that is asked for, filled up with other entities to N, in random order.
+    /// Draws a list: one description for each entity of a query, filled up with other
+    /// entities to N, in random order.
     ///
-    /// The language of each description is drawn uniformly from those of its entity; with [`GoldLanguage::Different`] from those
-    /// in which nobody asks for it, or, where there is none, from all, and then queries in that language are left out. The order
-    /// of `descriptions` does not matter.
+    /// The language of each description is drawn uniformly from those of its entity; with
+    /// [`GoldLanguage::Different`] from those in which no query asks for it, or, where there is
+    /// none, from all, and then queries in that language are left out. The order of `descriptions`
+    /// does not matter.
     ///
     /// ```
     /// use transfer_eval::retrieval::{CandidateConfig, CandidateList, Description, Query};
     ///
-    /// let own = str::to_owned;
-    /// let describe = |entity, language| Description { entity: own(entity), language: own(language) };
-    /// let descriptions = ["Q1", "Q2", "Q3"].map(|q| [describe(q, "de"), describe(q, "en")]).concat();
-    /// let queries = [Query { id: own("a"), entity: own("Q2"), language: own("en") }];
+    /// let describe = |entity: &str, language: &str| Description {
+    ///     entity: entity.into(),
+    ///     language: language.into(),
+    /// };
+    /// let descriptions =
+    ///     ["Q1", "Q2", "Q3"].map(|q| [describe(q, "de"), describe(q, "en")]).concat();
+    /// let queries = [Query { id: "a".into(), entity: "Q2".into(), language: "en".into() }];
     /// let config = CandidateConfig { size: 3, ..CandidateConfig::default() };
     /// let list = CandidateList::draw(&descriptions, &queries, &config)?;
     /// assert_eq!(list.candidates[list.queries[0].gold], describe("Q2", "de"));
@@ -131,8 +138,8 @@ impl CandidateList {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Candidates`] if a query id occurs twice, more than N entities are asked for, there are fewer than N entities, or
-    /// no query has a place.
+    /// [`Error::Candidates`] if a query id occurs twice, more than N entities are asked for, there
+    /// are fewer than N entities, or no query has a candidate.
     pub fn draw(
         descriptions: &[Description],
         queries: &[Query],
@@ -143,76 +150,32 @@ impl CandidateList {
         if let Some(twice) = queries.iter().find(|query| !ids.insert(&query.id)) {
             return wrong(format!("query id `{}` occurs twice", twice.id));
         }
-        let mut languages: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut described = Languages::new();
         for Description { entity, language } in descriptions {
-            languages.entry(entity).or_default().insert(language);
+            described.entry(entity).or_default().insert(language);
         }
-        let mut asked: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for query in queries.iter().filter(|query| languages.contains_key(query.entity.as_str())) {
-            asked.entry(&query.entity).or_default().insert(&query.language);
+        let mut queried = Languages::new();
+        for query in queries.iter().filter(|query| described.contains_key(query.entity.as_str())) {
+            queried.entry(&query.entity).or_default().insert(&query.language);
         }
-        let (size, entities) = (config.size, languages.len());
-        if asked.len() > size {
-            return wrong(format!("{} entities are asked for, but size = {size}", asked.len()));
+        let (size, entities) = (config.size, described.len());
+        if queried.len() > size {
+            return wrong(format!("{} entities are asked for, but size = {size}", queried.len()));
         }
         if entities < size {
             return wrong(format!("{entities} entities have a description, but size = {size}"));
         }
-        let mut others: Vec<&str> =
-            languages.keys().copied().filter(|entity| !asked.contains_key(entity)).collect();
-        others.shuffle(&mut rng(config.seed, "others", ""));
-        others.truncate(size - asked.len());
-        let mut chosen: Vec<&str> = asked.keys().copied().chain(others).collect();
-        chosen.shuffle(&mut rng(config.seed, "order", ""));
-
-        let nobody = BTreeSet::new();
-        let candidates: Vec<Description> = chosen
-            .iter()
-            .map(|entity| {
-                let all = languages.get(entity).unwrap_or(&nobody);
-                let avoided = match config.gold_language {
-                    GoldLanguage::Different => asked.get(entity).unwrap_or(&nobody),
-                    GoldLanguage::Any => &nobody,
-                };
-                let free: Vec<&str> = all.difference(avoided).copied().collect();
-                let free = if free.is_empty() { all.iter().copied().collect() } else { free };
-                let language = free.choose(&mut rng(config.seed, "language", entity));
-                let own = |text: &str| text.to_owned();
-                Description { entity: own(entity), language: own(language.unwrap_or(&"")) }
-            })
-            .collect();
-        let place: BTreeMap<&str, (usize, &str)> = candidates
-            .iter()
-            .enumerate()
-            .map(|(k, one)| (one.entity.as_str(), (k, one.language.as_str())))
-            .collect();
-        let (mut placed, mut left_out) = (Vec::new(), Vec::new());
-        for Query { id, entity, language } in queries {
-            let reason =
-                match place.get(entity.as_str()).filter(|_| asked.contains_key(entity.as_str())) {
-                    None => Reason::NoDescription,
-                    Some((_, own))
-                        if own == language && config.gold_language == GoldLanguage::Different =>
-                    {
-                        Reason::SameLanguage
-                    }
-                    Some(&(gold, _)) => {
-                        let (id, entity, language) = (id.clone(), entity.clone(), language.clone());
-                        placed.push(PlacedQuery { id, entity, language, gold });
-                        continue;
-                    }
-                };
-            left_out.push(LeftOut { id: id.clone(), reason });
-        }
-        if placed.is_empty() {
+        let candidates = draw_candidates(&described, &queried, config);
+        let (listed, left_out) = list_queries(queries, &queried, &candidates, config.gold_language);
+        if listed.is_empty() {
             let missing = left_out.iter().filter(|one| one.reason == Reason::NoDescription).count();
             let same = left_out.len() - missing;
             return wrong(format!(
-                "no query has a place: {missing} ask for entities without a description, {same} for entities described in \
-                 their own language alone"
+                "no query has a place: {missing} ask for entities without a description, {same} for \
+                 entities described in their own language alone"
             ));
         }
-        Ok(Self { config: config.clone(), candidates, queries: placed, left_out })
+        Ok(Self { config: config.clone(), candidates, queries: listed, left_out })
     }
 
     /// The index of each query's right candidate, in the order of the queries.
@@ -223,8 +186,9 @@ impl CandidateList {
     /// Reads what [`CandidateList::write`] wrote.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] if it is not such JSON; [`Error::Content`] if the number of candidates is not the size, an
-    /// entity occurs twice, or a query's candidate does not describe its entity.
+    /// [`Error::Read`]; [`Error::Line`] if it is not such JSON; [`Error::Content`] if the number of
+    /// candidates is not the size, an entity occurs twice, or a query's candidate does not describe
+    /// its entity.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let list: Self = serde_json::from_str(&read_text(path)?).map_err(|error| {
@@ -253,7 +217,7 @@ impl CandidateList {
         Some(format!("query `{id}`: candidate {gold} does not describe `{entity}`"))
     }
 
-    /// Writes the list as JSON, a candidate or query a line, atomically.
+    /// Writes the list as JSON, one candidate or query per line, atomically.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -275,6 +239,74 @@ impl CandidateList {
         );
         write_whole(path, text.as_bytes())
     }
+}
+
+/// Languages by entity.
+type Languages<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+/// `config.size` entities in random order, those of `queried` among them, each with one of its
+/// languages.
+fn draw_candidates(
+    described: &Languages<'_>,
+    queried: &Languages<'_>,
+    config: &CandidateConfig,
+) -> Vec<Description> {
+    let mut others: Vec<&str> =
+        described.keys().copied().filter(|entity| !queried.contains_key(entity)).collect();
+    others.shuffle(&mut rng(config.seed, "others", ""));
+    others.truncate(config.size - queried.len());
+    let mut chosen: Vec<&str> = queried.keys().copied().chain(others).collect();
+    chosen.shuffle(&mut rng(config.seed, "order", ""));
+
+    let none = BTreeSet::new();
+    let describe = |entity: &&str| {
+        let all = described.get(entity).unwrap_or(&none);
+        let avoided = match config.gold_language {
+            GoldLanguage::Different => queried.get(entity).unwrap_or(&none),
+            GoldLanguage::Any => &none,
+        };
+        let free: Vec<&str> = all.difference(avoided).copied().collect();
+        let free = if free.is_empty() { all.iter().copied().collect() } else { free };
+        let language = free.choose(&mut rng(config.seed, "language", entity)).unwrap_or(&"");
+        Description { entity: (*entity).to_owned(), language: (*language).to_owned() }
+    };
+    chosen.iter().map(describe).collect()
+}
+
+/// The queries with the index of their right candidate, and those that have none.
+fn list_queries(
+    queries: &[Query],
+    queried: &Languages<'_>,
+    candidates: &[Description],
+    gold_language: GoldLanguage,
+) -> (Vec<PlacedQuery>, Vec<LeftOut>) {
+    let candidates: BTreeMap<&str, (usize, &str)> = candidates
+        .iter()
+        .enumerate()
+        .map(|(index, one)| (one.entity.as_str(), (index, one.language.as_str())))
+        .collect();
+    let (mut listed, mut left_out) = (Vec::new(), Vec::new());
+    for Query { id, entity, language } in queries {
+        let candidate = match queried.contains_key(entity.as_str()) {
+            true => candidates.get(entity.as_str()),
+            false => None,
+        };
+        let reason = match candidate {
+            None => Reason::NoDescription,
+            Some((_, described))
+                if described == language && gold_language == GoldLanguage::Different =>
+            {
+                Reason::SameLanguage
+            }
+            Some(&(gold, _)) => {
+                let (id, entity, language) = (id.clone(), entity.clone(), language.clone());
+                listed.push(PlacedQuery { id, entity, language, gold });
+                continue;
+            }
+        };
+        left_out.push(LeftOut { id: id.clone(), reason });
+    }
+    (listed, left_out)
 }
 
 /// The generator of one purpose and item, so that no draw depends on how many came before.

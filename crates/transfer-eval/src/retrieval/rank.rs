@@ -1,4 +1,4 @@
-//! Exact ranks without the whole matrix of scores.
+//! Exact ranks without the full matrix of scores.
 use ndarray::{Array1, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -27,14 +27,16 @@ pub enum Similarity {
 pub struct RankConfig {
     /// What scores a candidate.
     pub similarity: Similarity,
-    /// Where the gold candidate stands among its equals.
+    /// The rank of the gold candidate among candidates of the same score.
     pub ties: Ties,
 }
 
-/// Ranks candidates that come in blocks, so that neither they nor the scores need to be in memory at once.
+/// Ranks candidates that come in blocks, so that neither they nor the scores need to be in memory
+/// at once.
 ///
-/// **Exact:** the rank is that of scores summed in float64, in order of the dimensions, whatever blocks, threads or processor. A
-/// float32 product decides where it differs from the gold score by more than its rounding can; the rest is summed again.
+/// **Exact:** the rank is that of scores summed in float64, in order of the dimensions, whatever
+/// blocks, threads or processor. A float32 product decides where it differs from the gold score by
+/// more than its rounding can; the rest is summed again.
 #[derive(Debug)]
 pub struct Ranker<'a> {
     queries: ArrayView2<'a, f32>,
@@ -53,10 +55,11 @@ impl<'a> Ranker<'a> {
     /// # Shapes
     /// - `queries`: `[Q, D]` float32
     /// - `gold_vectors`: `[Q, D]` float32, row i the vector of query i's gold candidate
-    /// - `gold`: Q indices of the gold candidates among all that will come
+    /// - `gold`: Q indices of the gold candidates, counted over all blocks
     ///
     /// # Errors
-    /// [`Error::Array`] if shapes differ or a value is not finite; [`Error::Nothing`] without a query.
+    /// [`Error::Array`] if shapes differ or a value is not finite; [`Error::Nothing`] without a
+    /// query.
     pub fn new(
         queries: ArrayView2<'a, f32>,
         gold_vectors: ArrayView2<'_, f32>,
@@ -102,15 +105,15 @@ impl<'a> Ranker<'a> {
             .par_iter()
             .map(|&from| {
                 let to = (from + QUERY_BLOCK).min(queries.nrows());
-                let own = queries.slice(s![from..to, ..]);
+                let query_block = queries.slice(s![from..to, ..]);
                 let mut counts = vec![0; to - from];
                 for (start, part) in block.axis_chunks_iter(Axis(0), CANDIDATE_BLOCK).enumerate() {
                     let start = start * CANDIDATE_BLOCK;
-                    let products = own.dot(&part.t());
+                    let products = query_block.dot(&part.t());
                     for (k, count) in counts.iter_mut().enumerate() {
                         let one = Row {
                             config,
-                            query: own.row(k),
+                            query: query_block.row(k),
                             norm: self.norms.get(from + k).copied().unwrap_or_default(),
                             score: self.scores.get(from + k).copied().unwrap_or_default(),
                             gold: self
@@ -152,12 +155,13 @@ struct Row<'a> {
     query: ArrayView1<'a, f32>,
     norm: f64,
     score: f64,
-    /// The gold candidate's place, counted from this block's start; `None` if it was in an earlier block.
+    /// The gold candidate's index, counted from this block's start; `None` if it was in an earlier
+    /// block.
     gold: Option<usize>,
 }
 
 impl Row<'_> {
-    /// How many candidates of the block stand before the gold one.
+    /// How many candidates of the block rank before the gold one.
     fn ahead(
         &self,
         products: ArrayView1<'_, f32>,
@@ -190,7 +194,8 @@ impl Row<'_> {
     }
 }
 
-/// How far a float32 sum of `terms` products can lie from the true one, relative to the norms' product, in any order of summing.
+/// How far a float32 sum of `terms` products can lie from the true one, relative to the norms'
+/// product, in any order of summing.
 fn rounding(terms: usize) -> f64 {
     let unit = f64::from(f32::EPSILON) / 2.0;
     1.01 * (terms + 2) as f64 * unit
@@ -222,7 +227,8 @@ fn norms(name: &'static str, rows: ArrayView2<'_, f32>, first: usize) -> Result<
     }
 }
 
-/// The rank of each query's gold candidate, from 1, for candidates that are all in memory. See [`Ranker`].
+/// The rank of each query's gold candidate, from 1, for candidates that are all in memory. See
+/// [`Ranker`].
 ///
 /// ```
 /// use ndarray::array;
@@ -230,7 +236,8 @@ fn norms(name: &'static str, rows: ArrayView2<'_, f32>, first: usize) -> Result<
 ///
 /// let queries = array![[1.0, 0.0], [0.0, 1.0]];
 /// let candidates = array![[0.9, 0.1], [0.2, 0.8], [1.0, 1.0]];
-/// let ranks = rank_candidates(queries.view(), candidates.view(), &[0, 1], &RankConfig::default())?;
+/// let config = RankConfig::default();
+/// let ranks = rank_candidates(queries.view(), candidates.view(), &[0, 1], &config)?;
 /// assert_eq!(ranks, [2, 2]);
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```
@@ -241,8 +248,8 @@ fn norms(name: &'static str, rows: ArrayView2<'_, f32>, first: usize) -> Result<
 /// - `gold`: Q indices below N
 ///
 /// # Errors
-/// [`Error::Array`] if shapes do not fit or a value is not finite; [`Error::Mismatch`] naming the query whose gold is not below N;
-/// [`Error::Nothing`] without a query.
+/// [`Error::Array`] if shapes do not fit or a value is not finite; [`Error::Mismatch`] naming the
+/// query whose gold is not below N; [`Error::Nothing`] without a query.
 pub fn rank_candidates(
     queries: ArrayView2<'_, f32>,
     candidates: ArrayView2<'_, f32>,

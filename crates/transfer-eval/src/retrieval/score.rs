@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::retrieval::CandidateList;
 use crate::{Error, Result};
 
-/// What ranks say together.
+/// Accuracy, hits and mean reciprocal rank of several queries.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RankSummary {
     /// Queries.
@@ -21,6 +21,13 @@ pub struct RankSummary {
 
 impl RankSummary {
     /// The summary of ranks from 1; `None` without any.
+    ///
+    /// ```
+    /// use transfer_eval::retrieval::RankSummary;
+    ///
+    /// let summary = RankSummary::of(&[1, 2, 20]).unwrap();
+    /// assert!((summary.hits_at_10 - 200.0 / 3.0).abs() < 1e-12);
+    /// ```
     pub fn of(ranks: &[usize]) -> Option<Self> {
         if ranks.is_empty() {
             return None;
@@ -62,8 +69,8 @@ pub struct RetrievalScore {
 /// Scores the rank of each query of a list, in the list's order.
 ///
 /// # Errors
-/// [`Error::Count`] naming the first query without a rank; [`Error::Mismatch`] if a rank is 0 or beyond N, or a query's candidate
-/// is not in the list; [`Error::Nothing`] without a query.
+/// [`Error::Count`] naming the first query without a rank; [`Error::Mismatch`] if a rank is 0 or
+/// beyond N, or a query's candidate is not in the list; [`Error::Nothing`] without a query.
 pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<RetrievalScore> {
     if list.queries.len() != ranks.len() {
         let (expected, got) = (list.queries.len(), ranks.len());
@@ -85,12 +92,12 @@ pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<Retrieva
         pairs.entry((&query.language, &candidate.language)).or_default().push(rank);
     }
     let all = RankSummary::of(ranks).ok_or(Error::Nothing { what: "query" })?;
-    let own = |text: &str| text.to_owned();
-    let by_language =
-        languages.iter().filter_map(|(code, of)| Some((own(code), RankSummary::of(of)?)));
-    let by_pair = pairs.iter().filter_map(|(&(query, candidate), of)| {
-        let (query, candidate) = (own(query), own(candidate));
-        Some(PairScore { query, candidate, ranks: RankSummary::of(of)? })
+    let by_language = languages
+        .iter()
+        .filter_map(|(&code, ranks)| Some((code.to_owned(), RankSummary::of(ranks)?)));
+    let by_pair = pairs.iter().filter_map(|(&(query, candidate), ranks)| {
+        let (query, candidate) = (query.to_owned(), candidate.to_owned());
+        Some(PairScore { query, candidate, ranks: RankSummary::of(ranks)? })
     });
     Ok(RetrievalScore {
         all,

@@ -9,8 +9,8 @@ use crate::{Error, Result};
 /// Reads the tensor called `name`, `[rows, D]` float32.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Content`] naming file and tensor if the file is damaged, has no such tensor, or it is of another dtype
-/// or number of dimensions.
+/// [`Error::Read`]; [`Error::Content`] naming file and tensor if the file is damaged, has no such
+/// tensor, or it is of another dtype or number of dimensions.
 pub fn read_vectors(path: impl AsRef<Path>, name: &str) -> Result<Array2<f32>> {
     let path = path.as_ref();
     let failed = |source| Error::Read { path: path.to_path_buf(), source };

@@ -11,8 +11,8 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NliConfig {
-    /// Pieces of an input, special tokens included; the longer sentence is cut first. Reading: 256, from the fine-tuning scripts
-    /// that XLM-K's authors point to.
+    /// Pieces of an input, special tokens included; the longer sentence is cut first. Reading: 256,
+    /// from the fine-tuning scripts that XLM-K's authors point to.
     pub max_length: usize,
 }
 
@@ -33,14 +33,26 @@ pub struct NliInput {
 
 /// Encodes pairs, in order.
 ///
+/// ```
+/// use transfer_eval::xnli::{NliConfig, encode_nli, parse_nli};
+///
+/// let text = "language\tgold_label\tsentence1\tsentence2\nen\tneutral\tIt rains.\tIt is cold.\n";
+/// let data = parse_nli(text, "xnli.dev.tsv")?;
+/// let tokenizer = tokenizers::Tokenizer::from_file("../testkit/fixtures/tokenizer.json").unwrap();
+/// let inputs = encode_nli(&data.examples, &tokenizer, &NliConfig::default())?;
+/// assert_eq!(inputs[0].label, 1);
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
+///
 /// # Errors
-/// [`Error::Config`] if `max_length` leaves no room for a piece of each sentence; [`Error::Tokenizer`].
+/// [`Error::Config`] if `max_length` leaves no room for a piece of each sentence;
+/// [`Error::Tokenizer`].
 pub fn encode_nli(
     examples: &[NliExample],
     tokenizer: &Tokenizer,
     config: &NliConfig,
 ) -> Result<Vec<NliInput>> {
-    let Some(room) = config.max_length.checked_sub(4).filter(|&room| room >= 2) else {
+    let Some(budget) = config.max_length.checked_sub(4).filter(|&budget| budget >= 2) else {
         let (value, rule) = (config.max_length.to_string(), "at least 6".to_owned());
         return Err(Error::Config { key: "max_length", value, rule });
     };
@@ -51,7 +63,7 @@ pub fn encode_nli(
         .map(|example| {
             let premise = text_pieces(&tokenizer, &example.premise)?;
             let hypothesis = text_pieces(&tokenizer, &example.hypothesis)?;
-            let (first, second) = longest_first(premise.len(), hypothesis.len(), room);
+            let (first, second) = longest_first(premise.len(), hypothesis.len(), budget);
             let mut input_ids = Vec::with_capacity(first + second + 4);
             input_ids.push(bos);
             input_ids.extend(premise.iter().take(first));
@@ -63,12 +75,13 @@ pub fn encode_nli(
         .collect()
 }
 
-/// How many pieces of each sentence stay, as `tokenizers`' `LongestFirst` has it: the shorter one stays whole while it takes at
-/// most half of the room; else both take half, an odd piece going to the longer (to the second of equals).
-fn longest_first(first: usize, second: usize, room: usize) -> (usize, usize) {
-    if first + second <= room {
+/// How many pieces of each sentence stay within `budget`, as `tokenizers`' `LongestFirst` has it:
+/// the shorter one stays complete while it takes at most half of the budget; else both take half,
+/// an odd piece going to the longer (to the second of equals).
+fn longest_first(first: usize, second: usize, budget: usize) -> (usize, usize) {
+    if first + second <= budget {
         return (first, second);
     }
-    let short = first.min(second).min(room / 2);
-    if first > second { (room - short, short) } else { (short, room - short) }
+    let short = first.min(second).min(budget / 2);
+    if first > second { (budget - short, short) } else { (short, budget - short) }
 }

@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::files::{numbered, parse_line, read_text};
 use crate::{Error, Result};
 
-/// What the premise says about the hypothesis. The discriminant is the class of the classifier.
+/// How the hypothesis relates to the premise. The discriminant is the class of the classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NliLabel {
-    /// It follows.
+    /// The premise implies the hypothesis.
     Entailment = 0,
-    /// It may be or not.
+    /// The premise neither implies nor excludes the hypothesis.
     Neutral = 1,
-    /// It cannot be.
+    /// The premise excludes the hypothesis.
     Contradiction = 2,
 }
 
@@ -90,18 +90,20 @@ pub struct NliData {
     pub unlabelled: usize,
 }
 
-/// Reads `xnli.{dev,test}.tsv` or `.jsonl`, `multinli_1.0_train.txt` or `.jsonl`, or a machine-translated training set of XNLI
-/// (`premise`, `hypo`, `label`), plain or gzipped.
+/// Reads `xnli.{dev,test}.tsv` or `.jsonl`, `multinli_1.0_train.txt` or `.jsonl`, or a
+/// machine-translated training set of XNLI (`premise`, `hypo`, `label`), plain or gzipped.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has another number of columns than
-/// the header, or a label is unknown; [`Error::Content`] if there is no pair.
+/// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has
+/// another number of columns than the header, or a label is unknown; [`Error::Content`] if there is
+/// no pair.
 pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
     parse_nli(&read_text(path)?, path)
 }
 
-/// Parses what [`read_nli`] reads: JSON lines if the first character is `{`, else a table with a header. `path` is for messages.
+/// Parses what [`read_nli`] reads: JSON lines if the first character is `{`, else a table with a
+/// header. `path` is for messages.
 ///
 /// ```
 /// use transfer_eval::xnli::{NliLabel, parse_nli};

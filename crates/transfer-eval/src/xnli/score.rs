@@ -24,7 +24,8 @@ pub struct LanguageAccuracy {
 /// The result of a file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NliScore {
-    /// Mean of the languages' accuracies, in percent; each language counts once. This is the papers' "Avg".
+    /// Mean of the languages' accuracies, in percent; each language counts once. This is the
+    /// papers' "Avg".
     pub mean: f64,
     /// Each language's.
     pub languages: BTreeMap<String, LanguageAccuracy>,
@@ -37,10 +38,23 @@ impl NliScore {
     }
 }
 
-/// Scores one prediction a pair, in the order of the pairs.
+/// Scores one prediction per pair, in the order of the pairs.
+///
+/// ```
+/// use transfer_eval::xnli::{NliLabel, parse_nli, score_nli};
+///
+/// let text = "language\tgold_label\tsentence1\tsentence2\n\
+///             en\tneutral\ta\tb\nen\tentailment\ta\tb\nsw\tneutral\ta\tb\n";
+/// let data = parse_nli(text, "xnli.dev.tsv")?;
+/// let score = score_nli(&data.examples, &[NliLabel::Neutral; 3])?;
+/// assert_eq!((score.languages["en"].accuracy, score.languages["sw"].accuracy), (50.0, 100.0));
+/// assert_eq!(score.mean, 75.0);
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::Count`] naming the first pair (and its line) that has no partner; [`Error::Nothing`] without any pair.
+/// [`Error::Count`] naming the first pair (and its line) that has no partner; [`Error::Nothing`]
+/// without any pair.
 pub fn score_nli(examples: &[NliExample], predicted: &[NliLabel]) -> Result<NliScore> {
     if examples.is_empty() {
         return Err(Error::Nothing { what: "pair" });

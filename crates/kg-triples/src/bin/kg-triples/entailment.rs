@@ -95,7 +95,8 @@ pub fn run(args: Args) -> Done {
         return Err(KgError::Empty {
             what: format!("examples of {} triples", report.triples),
             hint: format!(
-                "{} have no described subject, {} no described object, {} no descriptions in languages that are wanted",
+                "{} have no described subject, {} no described object, {} no descriptions in \
+                 languages that are wanted",
                 report.without_subject, report.without_object, report.without_language
             ),
         });

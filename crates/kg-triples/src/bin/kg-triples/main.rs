@@ -1,4 +1,5 @@
-//! `kg-triples`: sample facts, build training sequences, make reading items, mine phrases, count what a folder holds.
+//! `kg-triples`: sample facts, build training sequences, make reading items, mine phrases, count
+//! what a folder holds.
 mod entailment;
 mod mentions;
 mod mix;

@@ -89,12 +89,14 @@ struct Sources {
     files: Vec<(Option<Language>, PathBuf)>,
     languages: Option<Vec<Language>>,
     links: Links,
-    /// What the linker found in the texts that were read.
+    /// What the matcher found in the texts that were read.
     linked: RefCell<BTreeMap<Language, LinkReport>>,
 }
 
+/// How mentions are found in texts.
 enum Links {
-    Given,
+    /// They stand in the texts.
+    InText,
     Titles(Sitelinks),
     Labels(LabelMatcher, PageText),
 }
@@ -122,7 +124,7 @@ impl Sources {
             (Links::Titles(sitelinks), Some(language)) => {
                 Box::new(WikiReader::open(path, language, sitelinks)?)
             }
-            (Links::Labels(linker, page_text), Some(language)) => {
+            (Links::Labels(matcher, page_text), Some(language)) => {
                 let pages = JsonlReader::<kg_triples::entity_linking::EntityPage>::open(path)?;
                 let texts = pages.filter_map(move |page| match page {
                     Ok(page) => page.into_text(language, *page_text).map(Ok),
@@ -130,7 +132,7 @@ impl Sources {
                 });
                 Box::new(texts.map(|text| {
                     text.map(|mut text| {
-                        linker.link(&mut text, &mut self.linked.borrow_mut());
+                        matcher.link(&mut text, &mut self.linked.borrow_mut());
                         text
                     })
                 }))
@@ -151,6 +153,52 @@ pub fn run(args: Args) -> Done {
     };
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
+    let (out, count, smoothing) = (args.out.clone(), args.count, args.smoothing);
+    let (description_tokens, from_entities) = (args.description_tokens, args.entities.is_some());
+    let (sources, mut descriptions, labels) = read(args)?;
+    if !from_entities {
+        bar.set_message("reading descriptions");
+        describe_by_texts(&sources, &mut descriptions)?;
+    }
+    bar.set_message("encoding descriptions");
+    let encoded = descriptions.encode(&tokenizer, description_tokens)?;
+
+    bar.set_message("writing");
+    let mut writer = JsonlWriter::create(&out)?;
+    let mut examples =
+        MentionExamples::new(sources.texts(None), &encoded, &tokenizer, config.clone())?;
+    for example in examples.by_ref() {
+        let example = example?;
+        if count.is_none() {
+            writer.write(&example)?;
+        }
+    }
+    let report = examples.report().clone();
+    let links = matches!(sources.links, Links::Labels(..)).then(|| sources.linked.take());
+    if report.examples == 0 {
+        return Err(nothing(&report));
+    }
+    let mut drawn = BTreeMap::new();
+    if let Some(count) = count {
+        let mix = drawn_by_language(&sources, &encoded, &tokenizer, &config, &report, smoothing)?;
+        for example in mix.take(count) {
+            let example = example?;
+            *drawn.entry(example.language).or_default() += 1;
+            writer.write(&example)?;
+        }
+    }
+    writer.finish()?;
+    bar.finish_and_clear();
+
+    print(&descriptions, &labels, links.as_ref(), &report, &drawn);
+    Ok(())
+}
+
+/// What became of the labels of each language.
+type LabelReports = BTreeMap<Language, LabelReport>;
+
+/// Where texts come from, the descriptions of --entities, and what became of its labels.
+fn read(args: Args) -> Result<(Sources, Descriptions, LabelReports), KgError> {
     let mut descriptions = Descriptions::default();
     let mut labels = Vec::new();
     let mut pages = Vec::new();
@@ -169,79 +217,52 @@ pub fn run(args: Args) -> Done {
             Ok(())
         })?;
     }
-    let mut label_report = BTreeMap::new();
-    let links = if from_pages {
+    let mut label_reports = BTreeMap::new();
+    let (links, files) = if from_pages {
         let config = LabelConfig {
             case: args.label_case,
             min_chars: args.label_chars,
             ..LabelConfig::default()
         };
-        let (linker, report) = LabelMatcher::new(labels, config)?;
-        label_report = report;
-        Links::Labels(linker, args.page_text)
+        let (matcher, reports) = LabelMatcher::new(labels, config)?;
+        label_reports = reports;
+        let files = pages.into_iter().map(|(language, path)| (Some(language), path)).collect();
+        (Links::Labels(matcher, args.page_text), files)
     } else {
-        args.sitelinks.map_or(Ok(Links::Given), |path| Sitelinks::read(path).map(Links::Titles))?
-    };
-    let files = if from_pages {
-        pages.into_iter().map(|(language, path)| (Some(language), path)).collect()
-    } else {
+        let titles = args.sitelinks.map(|path| Sitelinks::read(path).map(Links::Titles));
         let texts = args.texts.into_iter().map(|path| (None, path));
-        texts.chain(args.wiki.into_iter().map(|(language, path)| (Some(language), path))).collect()
+        let wiki = args.wiki.into_iter().map(|(language, path)| (Some(language), path));
+        (titles.unwrap_or(Ok(Links::InText))?, texts.chain(wiki).collect())
     };
     let sources = Sources { files, languages: args.languages, links, linked: RefCell::default() };
-    if args.entities.is_none() {
-        bar.set_message("reading descriptions");
-        for text in sources.texts(None) {
-            let text = text?;
-            if let Some(entity) = &text.entity
-                && !text.text.trim().is_empty()
-            {
-                descriptions.add(entity, text.language, &text.text)?;
-            }
-        }
-    }
-    bar.set_message("encoding descriptions");
-    let encoded = descriptions.encode(&tokenizer, args.description_tokens)?;
+    Ok((sources, descriptions, label_reports))
+}
 
-    bar.set_message("writing");
-    let mut writer = JsonlWriter::create(&args.out)?;
-    let mut examples =
-        MentionExamples::new(sources.texts(None), &encoded, &tokenizer, config.clone())?;
-    for example in examples.by_ref() {
-        let example = example?;
-        if args.count.is_none() {
-            writer.write(&example)?;
+/// Takes texts that are pages of entities as their descriptions.
+fn describe_by_texts(sources: &Sources, descriptions: &mut Descriptions) -> Done {
+    for text in sources.texts(None) {
+        let text = text?;
+        if let Some(entity) = &text.entity
+            && !text.text.trim().is_empty()
+        {
+            descriptions.add(entity, text.language, &text.text)?;
         }
     }
-    let report = examples.report().clone();
-    let links = matches!(sources.links, Links::Labels(..)).then(|| sources.linked.take());
-    if report.examples == 0 {
-        return Err(KgError::Empty {
-            what: format!("examples of {} passages", report.passages),
-            hint: format!(
-                "{} have no mention, {} no described entity, {} no description in a language that is wanted, {} do not fit the tokens",
-                report.without_mention,
-                report.without_description,
-                report.without_language,
-                report.unaligned
-            ),
-        });
-    }
-    let mut drawn = BTreeMap::new();
-    if let Some(count) = args.count {
-        let mix =
-            drawn_by_language(&sources, &encoded, &tokenizer, &config, &report, args.smoothing)?;
-        for example in mix.take(count) {
-            let example = example?;
-            *drawn.entry(example.language).or_default() += 1;
-            writer.write(&example)?;
-        }
-    }
-    writer.finish()?;
-    bar.finish_and_clear();
-
-    print(&descriptions, &label_report, links.as_ref(), &report, &drawn);
     Ok(())
+}
+
+fn nothing(report: &MentionReport) -> KgError {
+    KgError::Empty {
+        what: format!("examples of {} passages", report.passages),
+        hint: format!(
+            "{} have no mention, {} no described entity, {} no description in a language that is \
+             wanted, {} do not fit the tokens",
+            report.without_mention,
+            report.without_description,
+            report.without_language,
+            report.unaligned
+        ),
+    }
 }
 
 /// An endless row of examples of all languages that have some.

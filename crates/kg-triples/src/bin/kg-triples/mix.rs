@@ -18,7 +18,8 @@ pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]
     input: PathBuf,
-    /// tokenizer.json, or the model folder that holds it [default: tokenizer.json in the folder of --in]
+    /// tokenizer.json, or the model folder that holds it [default: tokenizer.json in the folder of
+    /// --in]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
     /// Language pairs [default: en with each other language of the folder]
@@ -94,7 +95,8 @@ pub fn run(args: Args) -> Done {
         return Err(KgError::Empty {
             what: format!("sequences of {} triples", report.facts),
             hint: format!(
-                "dropped: {} without a label, {} with an unusable label, {} with too long an entity, {} too long",
+                "dropped: {} without a label, {} with an unusable label, {} with too long an \
+                 entity, {} too long",
                 report.dropped.missing_label,
                 report.dropped.unusable_label,
                 report.dropped.entity_too_long,

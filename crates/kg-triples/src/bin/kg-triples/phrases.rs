@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::phrases::{
-    NestedPhrases, PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, Share, StopRule,
+    Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, StopRule,
     StopWords, mine_passages,
 };
 use kg_triples::{KgError, Language};
@@ -14,7 +14,7 @@ use crate::{Done, choice, language_file, progress, spinner};
 #[command(after_help = "Examples:
   kg-triples phrases --queries en.jsonl.gz,de.jsonl.gz --out passages.jsonl.gz
   kg-triples phrases --queries zh.jsonl --characters zh --min-chars 150 --out passages.jsonl
-  kg-triples phrases --queries sw.jsonl --stop-words sw=sw.txt --title-share 1/2 --most 50000 --out passages.jsonl.gz
+  kg-triples phrases --queries sw.jsonl --stop-words sw=sw.txt --title-fraction 1/2 --most 50000 --out passages.jsonl.gz
 
 A line of --queries holds a query and its results, the best first:
   {\"query\": \"…\", \"lang\": \"en\", \"documents\": [{\"title\": \"…\", \"text\": \"…\"}]}
@@ -42,9 +42,9 @@ pub struct Args {
     /// Results of a query that count
     #[arg(long, default_value_t = PhraseConfig::default().titles)]
     titles: usize,
-    /// Share of the titles that must hold a phrase, such as 0.7 or 7/10
-    #[arg(long, default_value_t = PhraseConfig::default().title_share)]
-    title_share: Share,
+    /// Fraction of the titles that must hold a phrase, such as 0.7 or 7/10
+    #[arg(long, alias = "title-share", default_value_t = PhraseConfig::default().title_fraction)]
+    title_fraction: Fraction,
     /// Phrases inside longer ones: all or longest
     #[arg(long, default_value = "all", value_parser = choice::<NestedPhrases>)]
     nested: NestedPhrases,
@@ -72,7 +72,7 @@ pub fn run(args: Args) -> Done {
         character_languages: args.characters.into_iter().collect(),
         stop_rule: args.stop_rule,
         titles: args.titles,
-        title_share: args.title_share,
+        title_fraction: args.title_fraction,
         nested: args.nested,
         min_chars: args.min_chars,
         equalise: !args.unequal,
@@ -102,7 +102,8 @@ pub fn run(args: Args) -> Done {
     let (passages, reports) = mine_passages(records, &miner)?;
     bar.finish_and_clear();
     if passages.is_empty() {
-        let sum = |of: fn(&PhraseReport) -> usize| -> usize { reports.values().map(of).sum() };
+        let sum =
+            |field: fn(&PhraseReport) -> usize| -> usize { reports.values().map(field).sum() };
         return Err(KgError::Empty {
             what: format!("passages of {} queries", sum(|report| report.queries)),
             hint: format!(
@@ -123,8 +124,8 @@ pub fn run(args: Args) -> Done {
 
     let mut table = Table::default();
     table.row(std::iter::once("".to_owned()).chain(reports.keys().map(ToString::to_string)));
-    let mut row = |name: &str, of: fn(&PhraseReport) -> String| {
-        table.row(std::iter::once(name.to_owned()).chain(reports.values().map(of)));
+    let mut row = |name: &str, field: fn(&PhraseReport) -> String| {
+        table.row(std::iter::once(name.to_owned()).chain(reports.values().map(field)));
     };
     row("queries", |report| report.queries.to_string());
     row("titles", |report| report.titles.to_string());

@@ -54,14 +54,14 @@ pub fn run(args: Args) -> Done {
     table.count("without a label of the tail", report.without_tail_label);
     table.count("without a label of the relation", report.without_relation_label);
     table.count("available", report.available);
-    table.count("asked for", report.asked);
+    table.count("asked for", report.requested);
     table.count("sampled", report.kept);
     table.count("relation labels taken from English", report.english_relation_labels);
     table.print();
-    if report.kept < report.asked {
+    if report.kept < report.requested {
         eprintln!(
             "note: {} facts were asked for and only {} are available; all were taken",
-            report.asked, report.available
+            report.requested, report.available
         );
     }
     Ok(())

@@ -7,10 +7,12 @@ use mlqa_eval::{Dataset, EvalError, Language, Predictions, boundaries_of_texts, 
 use crate::score::NormArg;
 use crate::{Stop, print};
 
-/// Count predictions that are exact, a superset or a subset of the gold answer, overlap with it or miss it.
+/// Count predictions that are exact, a superset or a subset of the gold answer, overlap with it or
+/// miss it.
 ///
-/// Spans are compared by position after deleting white space, punctuation and articles at their ends. Several prediction files
-/// for one question file are compared run by run. Markdown goes to standard output.
+/// Spans are compared by position after deleting white space, punctuation and articles at their
+/// ends. Several prediction files for one question file are compared run by run. Markdown goes to
+/// standard output.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:

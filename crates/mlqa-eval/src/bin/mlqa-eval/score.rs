@@ -58,7 +58,7 @@ impl NormArg {
     }
 
     /// The same for a language code, which SQuAD's rules do not look at. A language that is not
-    /// MLQA's is told on standard error, since it may be a slip of the pen.
+    /// MLQA's is named on standard error, since it may be a typing error.
     pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Stop> {
         if matches!(self.norm, Some(Norm::Squad)) {
             return Ok(Normalization::SquadEn);

@@ -67,7 +67,8 @@ pub struct Args {
     /// Leave out answers whose markers are lost, without searching them
     #[arg(long)]
     no_search: bool,
-    /// Take the occurrence at the nearest relative position where a searched answer occurs more than once
+    /// Take the occurrence at the nearest relative position where a searched answer occurs more
+    /// than once
     #[arg(long)]
     nearest: bool,
     /// Search answers without regard to case

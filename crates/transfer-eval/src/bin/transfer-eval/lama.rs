@@ -19,7 +19,7 @@ pub enum Command {
     Score(ScoreArgs),
 }
 
-/// Turn facts into inputs with one mask, one JSON object a line.
+/// Turn facts into inputs with one mask, one JSON object per line.
 ///
 /// Each has id, relation, input_ids, mask (an index), gold (a piece, or null) and spaced.
 #[derive(clap::Args)]
@@ -36,7 +36,7 @@ pub struct ClozeArgs {
     /// tokenizer.json of an XLM-R model
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Words that all compared models know, one a line; facts with other objects are left out
+    /// Words that all compared models know, one per line; facts with other objects are left out
     #[arg(long, value_name = "FILE")]
     vocabulary: Option<PathBuf>,
     /// Leave out facts whose object is several pieces (else they count as wrong)
@@ -70,7 +70,8 @@ impl From<CorpusArg> for Corpus {
     }
 }
 
-/// Print P@1 and P@10 as JSON, in percent: mean over relations (macro), over facts (micro), and of each relation.
+/// Print P@1 and P@10 as JSON, in percent: mean over relations (macro), over facts (micro), and of
+/// each relation.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -80,8 +81,8 @@ Examples:
 pub struct ScoreArgs {
     /// What `lama clozes` wrote
     clozes: PathBuf,
-    /// A line for each cloze, in order: {\"id\": \"…\", \"best\": [piece, …]} with the ten best pieces, best first, or
-    /// {\"id\": \"…\", \"rank\": 3}, the gold piece's rank (null: none)
+    /// A line for each cloze, in order: {\"id\": \"…\", \"best\": [piece, …]} with the ten best
+    /// pieces, best first, or {\"id\": \"…\", \"rank\": 3}, the gold piece's rank (null: none)
     best: PathBuf,
     /// relations.jsonl of LAMA, for the kinds of T-REx
     #[arg(long, value_name = "FILE")]
@@ -164,13 +165,13 @@ fn score(args: &ScoreArgs) -> Result<(), Stop> {
 }
 
 fn ranks(path: &Path, clozes: &[Cloze]) -> Result<Vec<Option<usize>>, Stop> {
-    let place = path.display();
+    let file = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
     let mut ranks = Vec::with_capacity(clozes.len());
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     for (k, line) in lines {
-        let wrong = |message: String| Stop::Usage(format!("{place}:{}: {message}", k + 1));
+        let wrong = |message: String| Stop::Usage(format!("{file}:{}: {message}", k + 1));
         let answer: Answer =
             serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
         let Some(cloze) = clozes.get(ranks.len()) else {

@@ -8,7 +8,8 @@ use crate::{Stop, print_json};
 
 /// Print precision, recall and F1 of entities as JSON, each from 0 to 1, with seqeval's digits.
 ///
-/// Both files hold a word and its tag a line and may be of different formats; their words must be the same.
+/// Both files hold one word and its tag per line and may be of different formats; their words must
+/// be the same.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -57,9 +58,11 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         if let Some(fault) = difference(gold, predicted) {
             let path = args.predicted.display();
             let lines = [predicted.line(), gold.line()].map(Option::unwrap_or_default);
-            let [line, of] = lines;
-            let message =
-                format!("{path}:{line}: sentence {} (line {of} of the gold file): {fault}", k + 1);
+            let [line, gold_line] = lines;
+            let message = format!(
+                "{path}:{line}: sentence {} (line {gold_line} of the gold file): {fault}",
+                k + 1
+            );
             return Err(Stop::Usage(message));
         }
     }

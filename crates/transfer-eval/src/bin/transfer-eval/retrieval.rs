@@ -42,7 +42,8 @@ pub struct ListArgs {
     out: PathBuf,
 }
 
-/// Print accuracy@1, hits@10 (percent) and MRR as JSON: all, by language of the query, by pair of languages.
+/// Print accuracy@1, hits@10 (percent) and MRR as JSON: all, by language of the query, by pair of
+/// languages.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -51,7 +52,8 @@ Examples:
 pub struct ScoreArgs {
     /// What `retrieval list` wrote
     list: PathBuf,
-    /// safetensors with `queries` [Q, D] and `candidates` [N, D], float32, rows in the order of the list
+    /// safetensors with `queries` [Q, D] and `candidates` [N, D], float32, rows in the order of the
+    /// list
     vectors: PathBuf,
     /// Score by cosine instead of the dot product
     #[arg(long)]

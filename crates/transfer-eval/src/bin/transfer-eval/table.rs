@@ -20,7 +20,7 @@ A line of run.jsonl:
 pub struct Args {
     /// Paper and table
     id: String,
-    /// Numbers, one JSON object a line; may be given several times
+    /// Numbers, one JSON object per line; may be given several times
     #[arg(long, value_name = "FILE")]
     run: Vec<PathBuf>,
     /// How to print

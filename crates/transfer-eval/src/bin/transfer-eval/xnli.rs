@@ -14,7 +14,8 @@ Examples:
 pub struct Args {
     /// xnli.dev or xnli.test, .tsv or .jsonl
     gold: PathBuf,
-    /// A label a line, in the order of the gold file: entailment, neutral, contradiction, or 0, 1, 2
+    /// One label per line, in the order of the gold file: entailment, neutral, contradiction, or 0,
+    /// 1, 2
     predicted: PathBuf,
 }
 
@@ -27,13 +28,13 @@ pub fn run(args: &Args) -> Result<(), Stop> {
 }
 
 fn labels(path: &Path) -> Result<Vec<NliLabel>, Stop> {
-    let place = path.display();
+    let file = path.display();
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Stop::Usage(format!("cannot read {place}: {error}")))?;
+        .map_err(|error| Stop::Usage(format!("cannot read {file}: {error}")))?;
     let label = |(k, line): (usize, &str)| {
         let class = line.parse().ok().and_then(NliLabel::from_class);
         class.map_or_else(|| line.parse(), Ok).map_err(|message: String| {
-            Stop::Usage(format!("{place}:{}: {message}, or 0, 1, 2", k + 1))
+            Stop::Usage(format!("{file}:{}: {message}, or 0, 1, 2", k + 1))
         })
     };
     text.lines().map(str::trim_end).enumerate().map(label).collect()

@@ -18,7 +18,8 @@ struct Cli {
 enum Command {
     /// Runs a model on token ids: safetensors in, safetensors out
     Run(run::Args),
-    /// Describes a model folder: configuration, parameters, and what its checkpoint lacks or has too much
+    /// Describes a model folder: configuration, parameters, and what its checkpoint lacks or has
+    /// too much
     Info(info::Args),
 }
 
@@ -26,7 +27,8 @@ const EXAMPLES: &str = "\
 Examples:
   xlmr-model info --model models/xlm-roberta-base
   xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors
-  xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors --device cuda:0 --batch-size 64";
+  xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors \\
+      --device cuda:0 --batch-size 64";
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;

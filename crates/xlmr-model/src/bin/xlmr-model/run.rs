@@ -1,4 +1,4 @@
-//! `xlmr-model run`: hidden states and logits for given ids.
+//! `xlmr-model run`: hidden states and logits for token ids.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -10,12 +10,13 @@ use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model, Result};
 /// What `run` reads and writes.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The inputs hold input_ids [B, L] and, where wanted, attention_mask, token_type_ids and position_ids of the same
-shape, as integers. Without attention_mask every position counts, <pad> too; without position_ids they are counted
-from input_ids as transformers does; without token_type_ids they are 0.
+The inputs hold input_ids [B, L] and, where wanted, attention_mask, token_type_ids and position_ids
+of the same shape, as integers. Without attention_mask every position counts, <pad> too; without
+position_ids they are counted from input_ids as transformers does; without token_type_ids they
+are 0.
 
-The output holds last_hidden_state [B, L, H] and, by the class in config.json, logits or start_logits and
-end_logits, all float32.
+The output holds last_hidden_state [B, L, H] and, by the class in config.json, logits or
+start_logits and end_logits, all float32.
 
 Example:
   xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors")]
@@ -45,7 +46,8 @@ pub fn run(args: &Args) -> Result<()> {
     let (model, report) = Model::load(&args.model, &[head], device, LoadOptions::default())?;
     if let Some(name) = report.missing.first() {
         let reason = format!(
-            "config.json names {}, but {} of its tensors are missing, {name} first; logits would be random",
+            "config.json names {}, but {} of its tensors are missing, {name} first; \
+             logits would be random",
             head.architecture(),
             report.missing.len()
         );

@@ -1,0 +1,9 @@
+//! The toy recipe of the tests as a program.
+#[path = "../tests/toy/mod.rs"]
+mod toy;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    experiment::main(toy::run)
+}

@@ -1,0 +1,214 @@
+//! The two parts of a cell and their records: each is computed once for one identity.
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use trainer::Environment;
+
+use crate::folder::remove_checkpoints;
+use crate::identity::{Identity, Part};
+use crate::{Cell, CellResult, Error, Recipe, Result, digest, read_json, write_json};
+
+/// What a cell that was begun is trained from.
+const BEGUN: &str = "identity.json";
+const TRAINED: &str = "trained.json";
+const EVALUATED: &str = "result.json";
+
+/// A record as it is stored: `trained.json` or `result.json`.
+#[derive(Debug, Deserialize, Serialize)]
+struct Record {
+    /// What the recipe's function returned.
+    value: Value,
+    /// Seconds of the stages or of the evaluation.
+    seconds: f64,
+    /// Tokens seen in training, padding left out.
+    tokens: u64,
+    /// What it was computed on.
+    environment: Environment,
+    /// SHA-256 of all above, so that a record that was changed by hand is noticed.
+    sha256: String,
+    /// What decided it.
+    training: Identity,
+    /// The same for the evaluation alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluation: Option<Identity>,
+    /// The `sha256` of the training that was evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trained: Option<String>,
+}
+
+impl Record {
+    fn digest(value: &Value, seconds: f64, tokens: u64) -> String {
+        digest::of_bytes(format!("{value} {seconds:?} {tokens}").as_bytes())
+    }
+
+    /// Reads a record; `None` where there is none.
+    fn read(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let advice = "; remove the file to compute it again";
+        let record: Self = read_json(path).map_err(|error| match error {
+            Error::Content { path, reason } => Error::Content { path, reason: reason + advice },
+            other => other,
+        })?;
+        if record.sha256 != Self::digest(&record.value, record.seconds, record.tokens) {
+            return Err(Error::content(path, format!("changed since it was written{advice}")));
+        }
+        Ok(Some(record))
+    }
+
+    fn value<T: DeserializeOwned>(&self, path: &Path) -> Result<T> {
+        T::deserialize(&self.value).map_err(|error| {
+            let advice = "written by another version; remove the file to compute it again";
+            Error::content(path, format!("{error}; {advice}"))
+        })
+    }
+}
+
+/// What decides a cell, and where its records are.
+struct Records {
+    training: Identity,
+    evaluation: Identity,
+    begun: PathBuf,
+    trained: PathBuf,
+    evaluated: PathBuf,
+}
+
+impl Records {
+    fn of<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Self {
+        let resolved = &cell.experiment.resolved;
+        let is_arm = cell.recipe.arms().contains_key(cell.name);
+        let part =
+            |part| resolved.cell(part, cell.seed, cell.name, is_arm, cell.variant.as_deref());
+        Self {
+            training: part(Part::Training),
+            evaluation: part(Part::Evaluation),
+            begun: cell.dir(BEGUN),
+            trained: cell.dir(TRAINED),
+            evaluated: cell.dir(EVALUATED),
+        }
+    }
+
+    /// Refuses what was trained from something else.
+    fn expect_training(&self, path: &Path, stored: &Identity) -> Result<()> {
+        match stored.difference(&self.training) {
+            None => Ok(()),
+            Some(difference) => {
+                let difference = difference.to_string();
+                Err(Error::AnotherRecipe { path: path.to_owned(), difference })
+            }
+        }
+    }
+
+    /// The training's record, if it was finished.
+    fn read_trained(&self) -> Result<Option<Record>> {
+        let record = Record::read(&self.trained)?;
+        if let Some(record) = &record {
+            self.expect_training(&self.trained, &record.training)?;
+        }
+        Ok(record)
+    }
+
+    /// The evaluation's record, if it was made from this training and these inputs.
+    fn read_evaluated(&self, trained: &Record) -> Result<Option<Record>> {
+        let Some(record) = Record::read(&self.evaluated)? else { return Ok(None) };
+        self.expect_training(&self.evaluated, &record.training)?;
+        let current = record.evaluation.as_ref() == Some(&self.evaluation)
+            && record.trained.as_ref() == Some(&trained.sha256);
+        Ok(current.then_some(record))
+    }
+}
+
+/// Refuses a cell whose folder comes from another recipe; nothing is computed yet.
+pub(crate) fn expect_fit<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Result<()> {
+    let records = Records::of(cell);
+    if records.begun.exists() {
+        records.expect_training(&records.begun, &read_json(&records.begun)?)?;
+    }
+    if let Some(trained) = records.read_trained()? {
+        records.read_evaluated(&trained)?;
+    }
+    Ok(())
+}
+
+/// Both parts of a cell, each computed unless its record is there.
+pub(crate) fn compute<R: Recipe, A, T, E>(
+    cell: &Cell<'_, R, A>,
+    train: impl FnOnce(&Cell<'_, R, A>) -> anyhow::Result<T>,
+    evaluate: impl FnOnce(&Cell<'_, R, A>, &T) -> anyhow::Result<E>,
+) -> Result<CellResult<T, E>>
+where
+    T: Serialize + DeserializeOwned,
+    E: Serialize + DeserializeOwned,
+{
+    let records = Records::of(cell);
+    let failed = |source| Error::Cell { cell: cell.label(), source };
+    let (training, trained) = match records.read_trained()? {
+        Some(record) => (record.value(&records.trained)?, record),
+        None => {
+            cell.experiment.check_inputs()?;
+            write_json(&records.begun, &records.training)?;
+            let value = train(cell).map_err(failed)?;
+            let record = record(cell, &records.trained, &value, cell.seconds(), cell.tokens())?;
+            let record = Record { training: records.training.clone(), ..record };
+            write_json(&records.trained, &record)?;
+            (value, record)
+        }
+    };
+    remove_checkpoints(&cell.folder)?;
+    let (evaluation, evaluated) = match records.read_evaluated(&trained)? {
+        Some(record) => (record.value(&records.evaluated)?, record),
+        None => {
+            cell.experiment.check_inputs()?;
+            let start = Instant::now();
+            let value = evaluate(cell, &training).map_err(failed)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let record = Record {
+                training: records.training.clone(),
+                evaluation: Some(records.evaluation.clone()),
+                trained: Some(trained.sha256.clone()),
+                ..record(cell, &records.evaluated, &value, seconds, 0)?
+            };
+            write_json(&records.evaluated, &record)?;
+            (value, record)
+        }
+    };
+    Ok(CellResult {
+        seed: cell.seed,
+        arm: cell.name.to_owned(),
+        variant: cell.variant.clone(),
+        trained: training,
+        evaluated: evaluation,
+        tokens: trained.tokens,
+        seconds: trained.seconds + evaluated.seconds,
+    })
+}
+
+/// A record without what decided it.
+fn record<R: Recipe, A, T: Serialize + DeserializeOwned>(
+    cell: &Cell<'_, R, A>,
+    path: &Path,
+    value: &T,
+    seconds: f64,
+    tokens: u64,
+) -> Result<Record> {
+    let value = serde_json::to_value(value).map_err(|error| Error::content(path, error))?;
+    let record = Record {
+        sha256: Record::digest(&value, seconds, tokens),
+        value,
+        seconds,
+        tokens,
+        environment: cell.experiment.runtime.environment.clone(),
+        training: Identity::default(),
+        evaluation: None,
+        trained: None,
+    };
+    // A number that JSON cannot hold would be found out at the next start only.
+    T::deserialize(&record.value).map_err(|error| {
+        Error::content(path, format!("the result cannot be read back from JSON: {error}"))
+    })?;
+    Ok(record)
+}

@@ -1,0 +1,159 @@
+//! One model of an experiment: a seed, an arm and a variant of it.
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use tch::Tensor;
+use trainer::{FitReport, Stage, Task, TaskSlot, TrainConfig};
+use xlmr_model::{Head, LoadOptions, Pretrained, Segments};
+
+use crate::{Experiment, Recipe, Result, log};
+
+/// One model of an experiment, and its folder `seed-<seed>/<name>` or
+/// `seed-<seed>/<name>/<variant>`.
+///
+/// [`Experiment::each`](crate::Experiment::each) makes one for each seed, arm and variant;
+/// [`Experiment::each_seed`](crate::Experiment::each_seed) makes them without an arm (`A` is `()`).
+pub struct Cell<'a, R: Recipe, A = <R as Recipe>::Arm> {
+    /// The recipe.
+    pub recipe: &'a R,
+    /// The seed.
+    pub seed: u64,
+    /// The arm's name.
+    pub name: &'a str,
+    /// The arm.
+    pub arm: &'a A,
+    /// The variant's name, where the arm has variants.
+    pub variant: Option<String>,
+    pub(crate) experiment: &'a Experiment<R>,
+    pub(crate) folder: PathBuf,
+    fitted: RefCell<Fitted>,
+}
+
+/// Sums over the stages of a cell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fitted {
+    pub(crate) seconds: f64,
+    pub(crate) tokens: u64,
+}
+
+impl<'a, R: Recipe, A> Cell<'a, R, A> {
+    pub(crate) fn new(
+        experiment: &'a Experiment<R>,
+        seed: u64,
+        name: &'a str,
+        arm: &'a A,
+        variant: Option<String>,
+    ) -> Self {
+        let mut folder = experiment.dir(format!("seed-{seed}")).join(name);
+        folder.extend(&variant);
+        let (recipe, fitted) = (&experiment.recipe, RefCell::default());
+        Self { recipe, seed, name, arm, variant, experiment, folder, fitted }
+    }
+
+    /// What the cell is called in errors and reports.
+    pub fn label(&self) -> String {
+        let variant = self.variant.iter().map(|variant| format!(", {variant}"));
+        format!("seed {}, {}{}", self.seed, self.name, variant.collect::<String>())
+    }
+
+    /// The path of this name in the cell's folder. The training part leaves its model in
+    /// `dir("model")`.
+    pub fn dir(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The path of this name in the folder of the cell's seed, such as that of another cell.
+    pub fn seed_dir(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.experiment.dir(format!("seed-{}", self.seed)).join(name)
+    }
+
+    /// The path of this name in the run folder.
+    pub fn run_dir(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.experiment.dir(name)
+    }
+
+    /// Where tensors are.
+    pub fn device(&self) -> tch::Device {
+        self.experiment.runtime.device
+    }
+
+    /// A training stage with a folder of this name in the cell's folder.
+    pub fn stage(&self, name: &str) -> Stage {
+        let variant = self.variant.iter().map(|variant| format!(" {variant}"));
+        let mut label = format!("{}{}: {name}", self.name, variant.collect::<String>());
+        if self.recipe.run().seeds.len() > 1 {
+            label.push_str(&format!(", seed {}", self.seed));
+        }
+        Stage::new(label, self.dir(name), self.experiment.runtime.environment.clone())
+    }
+
+    /// Trains `parameters` on `task` as [`trainer::fit`] does, with the cell's seed, in the stage
+    /// of this name.
+    ///
+    /// # Errors
+    /// As [`trainer::fit`].
+    pub fn fit(
+        &self,
+        stage: &str,
+        config: &TrainConfig,
+        parameters: &[(String, Tensor)],
+        task: &mut dyn Task,
+    ) -> Result<FitReport> {
+        let config = TrainConfig { seed: self.seed, ..config.clone() };
+        let report = trainer::fit(&self.stage(stage), &config, parameters, task)?;
+        Ok(self.add(report))
+    }
+
+    /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the cell's
+    /// seed, in the stage of this name.
+    ///
+    /// # Errors
+    /// As [`trainer::fit_tasks`].
+    pub fn fit_tasks(
+        &self,
+        stage: &str,
+        config: &TrainConfig,
+        parameters: &[(String, Tensor)],
+        slots: &mut [TaskSlot<'_>],
+    ) -> Result<FitReport> {
+        let config = TrainConfig { seed: self.seed, ..config.clone() };
+        let report = trainer::fit_tasks(&self.stage(stage), &config, parameters, slots)?;
+        Ok(self.add(report))
+    }
+
+    fn add(&self, report: FitReport) -> FitReport {
+        let mut fitted = self.fitted.borrow_mut();
+        fitted.seconds += report.seconds;
+        fitted.tokens += report.tokens;
+        report
+    }
+
+    /// Seconds of training in the stages so far, earlier parts of a resumed run included.
+    pub fn seconds(&self) -> f64 {
+        self.fitted.borrow().seconds
+    }
+
+    /// Tokens seen in the stages so far, padding left out.
+    pub fn tokens(&self) -> u64 {
+        self.fitted.borrow().tokens
+    }
+
+    /// Loads a model folder with its tokenizer onto the run's device; what the checkpoint lacks is
+    /// drawn with the cell's seed, and printed.
+    ///
+    /// # Errors
+    /// As [`Pretrained::load`].
+    pub fn load(
+        &self,
+        folder: impl AsRef<Path>,
+        heads: &[Head],
+        segments: Segments,
+    ) -> Result<Pretrained> {
+        let options = LoadOptions { segments, seed: self.seed };
+        let (loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
+        if !report.missing.is_empty() {
+            log(format!("freshly initialised: {}", report.missing.join(", ")));
+        }
+        Ok(loaded)
+    }
+}

@@ -1,0 +1,136 @@
+//! SHA-256 of input files.
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::input::Input;
+use crate::{Error, Result};
+
+/// The hexadecimal SHA-256 of bytes.
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// The hexadecimal SHA-256 of a file.
+pub(crate) fn of_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::file(path))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0u8; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).map_err(Error::file(path))?;
+        match buffer.get(..count) {
+            Some(bytes) if count > 0 => hash.update(bytes),
+            _ => break,
+        }
+    }
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Digests of files, each computed once.
+#[derive(Default)]
+pub(crate) struct Digests {
+    known: BTreeMap<PathBuf, String>,
+}
+
+impl Digests {
+    pub(crate) fn of(&mut self, path: &Path) -> Result<String> {
+        let target = fs::canonicalize(path).map_err(Error::file(path))?;
+        if let Some(digest) = self.known.get(&target) {
+            return Ok(digest.clone());
+        }
+        let digest = of_file(path)?;
+        self.known.insert(target, digest.clone());
+        Ok(digest)
+    }
+}
+
+/// Refuses an input that is not there or is neither a file nor a folder.
+pub(crate) fn expect_input(key: &str, path: &Path) -> Result<()> {
+    let refuse = |reason: &str| {
+        Err(Error::setting(format!("{key} = {}", path.display()), reason.to_owned()))
+    };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            refuse("no such file or folder")
+        }
+        Err(error) => Err(Error::file(path)(error)),
+        Ok(found) if found.is_file() || found.is_dir() => Ok(()),
+        Ok(_) => refuse("neither a file nor a folder"),
+    }
+}
+
+/// The files of an input: itself without a name, or the files of the folder by name, sorted.
+pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, PathBuf)>> {
+    let folder = &input.path;
+    if !folder.is_dir() {
+        return Ok(vec![(None, folder.clone())]);
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
+        let path = entry.map_err(Error::file(folder))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        // A link to a file counts as a file.
+        if !name.starts_with('.') && (input.reads)(&name) && path.is_file() {
+            found.push((Some(name), path));
+        }
+    }
+    if found.is_empty() {
+        let key = format!("{key} = {}", folder.display());
+        return Err(Error::setting(key, format!("the folder holds no {}", input.expected)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::{InputPath, TsvFolder, record};
+
+    fn input<F: crate::InputFiles>(path: InputPath<F>) -> Input {
+        record(&path).unwrap().1.remove(0)
+    }
+
+    #[test]
+    fn a_digest_is_that_of_the_standard() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "abc").unwrap();
+        // FIPS 180-2, appendix B.1.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of_file(file.path()).unwrap(), expected);
+        assert_eq!(of_bytes(b"abc"), expected);
+    }
+
+    #[test]
+    fn a_folder_lists_what_its_reader_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.tsv", "a.tsv", "notes.txt", ".hidden.tsv"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        std::fs::create_dir(folder.path().join("below.tsv")).unwrap();
+        let names = |input: &Input| -> Vec<String> {
+            let files = files("data.kg", input).unwrap();
+            files.into_iter().filter_map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(&input::<crate::TsvFiles>(folder.path().into())), ["a.tsv", "b.tsv"]);
+        let all = input::<crate::AllFiles>(folder.path().into());
+        assert_eq!(names(&all), ["a.tsv", "b.tsv", "notes.txt"]);
+        let below = folder.path().join("below.tsv");
+        let error = files("data.kg", &input(TsvFolder::from(below))).unwrap_err();
+        assert!(error.to_string().contains("holds no *.tsv"), "{error}");
+    }
+
+    #[test]
+    fn inputs_that_are_no_files_are_refused() {
+        assert!(expect_input("k", Path::new("/nowhere")).unwrap_err().to_string().contains("k ="));
+        assert!(expect_input("k", Path::new("/dev/zero")).is_err());
+    }
+}

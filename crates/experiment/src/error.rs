@@ -1,0 +1,140 @@
+//! The crate's error.
+use std::path::{Path, PathBuf};
+
+/// What stops a run; each message says where, what was expected, what came and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Content {
+        /// The file, with line and column where they are known.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A key of the recipe, or an argument, has a value that cannot be used.
+    #[error("{key}: {reason}")]
+    Setting {
+        /// The key or argument, with its value where that helps.
+        key: String,
+        /// What it must be.
+        reason: String,
+    },
+    /// A folder cannot hold this run.
+    #[error("{}: {reason}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Another process works in the run folder.
+    #[error(
+        "{}: another process{} works in this folder; wait until it ends, or give another --out",
+        folder.display(), owner(holder)
+    )]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// What the other process wrote about itself; empty: nothing.
+        holder: String,
+    },
+    /// What lies in the run folder comes from another recipe or from other input files.
+    #[error(
+        "{} comes from another recipe or other data: {difference}; restore that, or give another \
+         --out",
+        path.display()
+    )]
+    AnotherRecipe {
+        /// The run folder, or the file in it.
+        path: PathBuf,
+        /// The first key or input file that differs, with both values.
+        difference: String,
+    },
+    /// The recipe's own code failed, for one cell of the experiment.
+    #[error("{cell}")]
+    Cell {
+        /// Seed, arm and variant.
+        cell: String,
+        /// The recipe's error.
+        source: anyhow::Error,
+    },
+    /// The recipe refuses its values or inputs.
+    #[error(transparent)]
+    Recipe(#[from] anyhow::Error),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] trainer::TrainError),
+    /// A model cannot be loaded.
+    #[error(transparent)]
+    Model(#[from] xlmr_model::Error),
+    /// The device or the kernels cannot be set up.
+    #[error(transparent)]
+    TorchExt(#[from] torch_ext::Error),
+}
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        |source| Self::File { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn content(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> Self {
+        Self::Content { path: path.into(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn setting(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Setting { key: key.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn folder(folder: &Path, reason: impl Into<String>) -> Self {
+        Self::Folder { folder: folder.to_owned(), reason: reason.into() }
+    }
+}
+
+fn owner(holder: &str) -> String {
+    if holder.is_empty() { String::new() } else { format!(" ({holder})") }
+}
+
+/// An error with its causes on one line; a cause that the message before it holds is not repeated.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    let mut previous = String::new();
+    for cause in error.chain() {
+        let reason = cause.to_string();
+        if text.is_empty() {
+            text.clone_from(&reason);
+        } else if !previous.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        previous = reason;
+    }
+    text.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn causes_stand_on_one_line_once_each() {
+        let error = anyhow!("no space").context("a.json: no space").context("saving");
+        assert_eq!(one_line(&error), "saving: a.json: no space");
+        assert_eq!(one_line(&anyhow!("two\n  lines\n")), "two lines");
+        let io = std::io::Error::other("full");
+        let error = anyhow::Error::from(Error::file(Path::new("x"))(io));
+        assert_eq!(one_line(&error), "x: full");
+    }
+}

@@ -1,0 +1,269 @@
+//! Input files as values of a recipe, so that none can be forgotten.
+use std::cell::RefCell;
+use std::fmt::{self, Debug, Formatter};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use serde::de::Deserializer;
+use serde::ser::{Error as _, SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+/// Which files of a folder are read. An [`InputPath`] to a single file does not ask.
+pub trait InputFiles {
+    /// What the folder holds, as in "holds no *.tsv".
+    const EXPECTED: &'static str;
+
+    /// Whether the file of this name is read.
+    fn reads(name: &str) -> bool;
+}
+
+/// Every file of a folder, but for names that begin with a dot.
+pub enum AllFiles {}
+
+impl InputFiles for AllFiles {
+    const EXPECTED: &'static str = "file";
+
+    fn reads(_name: &str) -> bool {
+        true
+    }
+}
+
+/// Weights, configuration and tokenizer of a Hugging Face folder.
+pub enum ModelFiles {}
+
+impl InputFiles for ModelFiles {
+    const EXPECTED: &'static str = "*.safetensors or *.json";
+
+    fn reads(name: &str) -> bool {
+        name.ends_with(".safetensors") || name.ends_with(".json")
+    }
+}
+
+/// The tables of a folder, such as the triples and labels of a knowledge graph.
+pub enum TsvFiles {}
+
+impl InputFiles for TsvFiles {
+    const EXPECTED: &'static str = "*.tsv";
+
+    fn reads(name: &str) -> bool {
+        name.ends_with(".tsv")
+    }
+}
+
+/// A model's folder.
+pub type ModelFolder = InputPath<ModelFiles>;
+
+/// A folder of tables.
+pub type TsvFolder = InputPath<TsvFiles>;
+
+/// A file or folder that a run reads: a path in the recipe, its content in what decides a result.
+///
+/// It is written as a plain string. An experiment finds every one in its recipe, checks that it
+/// exists, and hashes the file, or those files of the folder that `F` reads; folders below it are
+/// left out. The path itself decides nothing: inputs may be moved. An empty path is an input that
+/// is not used.
+///
+/// ```
+/// use experiment::{InputFiles, InputPath, ModelFolder};
+///
+/// enum Pages {}
+///
+/// impl InputFiles for Pages {
+///     const EXPECTED: &'static str = "entities.<lang>.jsonl";
+///
+///     fn reads(name: &str) -> bool {
+///         name.starts_with("entities.")
+///     }
+/// }
+///
+/// #[derive(serde::Deserialize, serde::Serialize)]
+/// struct Data {
+///     train: InputPath,
+///     model: ModelFolder,
+///     pages: InputPath<Pages>,
+/// }
+///
+/// let text = "train = \"train.json\"\nmodel = \"base\"\npages = \"\"\n";
+/// let data: Data = toml::from_str(text).unwrap();
+/// assert_eq!(data.train.extension().unwrap(), "json"); // it is a path
+/// assert!(!data.pages.is_set());
+/// assert_eq!(toml::to_string(&data).unwrap(), text);
+/// ```
+pub struct InputPath<F = AllFiles> {
+    path: PathBuf,
+    files: PhantomData<fn() -> F>,
+}
+
+impl<F> InputPath<F> {
+    /// Whether there is a path.
+    pub fn is_set(&self) -> bool {
+        !self.path.as_os_str().is_empty()
+    }
+
+    /// The path, or an error that says what `key` needs.
+    ///
+    /// ```
+    /// use experiment::InputPath;
+    ///
+    /// let error = <InputPath>::default().required("data.train", "a training file").unwrap_err();
+    /// assert!(error.to_string().starts_with("data.train: is not set: give a training file"));
+    /// ```
+    ///
+    /// # Errors
+    /// If the path is empty.
+    pub fn required(&self, key: &str, what: &str) -> Result<&Path> {
+        if self.is_set() {
+            return Ok(&self.path);
+        }
+        let reason = format!("is not set: give {what}, for instance with --set {key}=PATH");
+        Err(Error::setting(key, reason))
+    }
+}
+
+impl<F> Deref for InputPath<F> {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl<F> AsRef<Path> for InputPath<F> {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl<F, P: Into<PathBuf>> From<P> for InputPath<F> {
+    fn from(path: P) -> Self {
+        Self { path: path.into(), files: PhantomData }
+    }
+}
+
+impl<F> Clone for InputPath<F> {
+    fn clone(&self) -> Self {
+        self.path.clone().into()
+    }
+}
+
+impl<F> Default for InputPath<F> {
+    fn default() -> Self {
+        PathBuf::new().into()
+    }
+}
+
+impl<F> PartialEq for InputPath<F> {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl<F> Eq for InputPath<F> {}
+
+impl<F> Debug for InputPath<F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
+impl<'de, F> Deserialize<'de> for InputPath<F> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        PathBuf::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl<F: InputFiles> Serialize for InputPath<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(number) = self.is_set().then(|| note::<F>(&self.path)).flatten() {
+            let mut map = serializer.serialize_map(Some(1))?;
+            map.serialize_entry(MARK, &number)?;
+            return map.end();
+        }
+        let text = self.path.to_str().ok_or_else(|| {
+            S::Error::custom(format!("{}: a path in a recipe must be UTF-8", self.path.display()))
+        })?;
+        serializer.serialize_str(text)
+    }
+}
+
+/// The only key of the table that stands for an input while a recipe is recorded.
+pub(crate) const MARK: &str = "$input";
+
+/// An input as it was found in a recipe.
+#[derive(Clone, Debug)]
+pub(crate) struct Input {
+    pub path: PathBuf,
+    pub reads: fn(&str) -> bool,
+    pub expected: &'static str,
+}
+
+thread_local! {
+    static RECORDED: RefCell<Option<Vec<Input>>> = const { RefCell::new(None) };
+}
+
+/// Adds an input to the recording and returns its number; `None` where none is made.
+fn note<F: InputFiles>(path: &Path) -> Option<usize> {
+    RECORDED.with_borrow_mut(|recorded| {
+        let inputs = recorded.as_mut()?;
+        inputs.push(Input { path: path.to_owned(), reads: F::reads, expected: F::EXPECTED });
+        Some(inputs.len() - 1)
+    })
+}
+
+/// Ends a recording, whatever happens in it.
+struct Recording;
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        RECORDED.take();
+    }
+}
+
+/// A value as JSON in which each input is a table `{ "$input": number }`, and the inputs.
+pub(crate) fn record<T: Serialize>(
+    value: &T,
+) -> std::result::Result<(Value, Vec<Input>), serde_json::Error> {
+    RECORDED.set(Some(Vec::new()));
+    let _recording = Recording;
+    let json = serde_json::to_value(value)?;
+    Ok((json, RECORDED.take().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Data {
+        files: Vec<InputPath>,
+        models: BTreeMap<String, ModelFolder>,
+        unused: Option<InputPath>,
+        empty: InputPath,
+    }
+
+    #[test]
+    fn inputs_are_found_wherever_they_stand_and_only_while_recording() {
+        let data = Data {
+            files: vec!["a.json".into(), "b.json".into()],
+            models: BTreeMap::from([("base".to_owned(), "models/base".into())]),
+            unused: None,
+            empty: InputPath::default(),
+        };
+        let (json, inputs) = record(&data).unwrap();
+        assert_eq!(json["files"], json!([{ "$input": 0 }, { "$input": 1 }]));
+        assert_eq!(json["models"]["base"], json!({ "$input": 2 }));
+        assert_eq!(json["empty"], json!(""));
+        let paths: Vec<&Path> = inputs.iter().map(|input| input.path.as_path()).collect();
+        assert_eq!(paths, [Path::new("a.json"), Path::new("b.json"), Path::new("models/base")]);
+        assert!((inputs[2].reads)("model.safetensors") && !(inputs[2].reads)("notes.txt"));
+        assert_eq!(serde_json::to_value(&data).unwrap()["files"], json!(["a.json", "b.json"]));
+    }
+}

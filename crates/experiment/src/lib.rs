@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+
+mod args;
+mod arms;
+mod base_model;
+mod cached;
+mod cell;
+mod digest;
+mod error;
+mod folder;
+mod identity;
+mod input;
+mod keys;
+mod names;
+mod output;
+mod read;
+mod recipe;
+mod record;
+mod results;
+mod run;
+mod runtime;
+pub mod table;
+
+pub use anyhow::Error as AnyError;
+pub use args::{ModelArg, one_model};
+pub use base_model::{BaseModel, ModelLimits};
+pub use cell::Cell;
+pub use error::{Error, Result};
+pub use input::{AllFiles, InputFiles, InputPath, ModelFiles, ModelFolder, TsvFiles, TsvFolder};
+pub use output::{log, main, run_with};
+pub use read::read_recipe;
+pub use recipe::{Recipe, RunConfig};
+pub use record::{read_json, write_json, write_text};
+pub use results::{CellResult, Results};
+pub use run::Experiment;
+pub use runtime::Runtime;

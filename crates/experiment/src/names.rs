@@ -1,0 +1,132 @@
+//! Names of arms and variants: which are allowed, which match a pattern, which is nearest, and
+//! their order.
+use std::cmp::Ordering;
+use std::iter::Peekable;
+use std::str::Chars;
+
+use crate::{Error, Result};
+
+/// Longest name in bytes; file systems take 255 for a folder.
+const LONGEST: usize = 200;
+
+/// Refuses what cannot name a folder in a run.
+pub(crate) fn expect_plain(key: &str, name: &str) -> Result<()> {
+    let reason = if name.is_empty() {
+        "is empty"
+    } else if name.starts_with('.') {
+        "begins with a dot"
+    } else if name.contains(['/', '\\']) || name.contains(char::is_control) {
+        "holds a slash or a control character"
+    } else if name.len() > LONGEST {
+        "is longer than 200 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(Error::setting(format!("{key}.{name:?}"), format!("this name {reason}; it names a folder")))
+}
+
+/// Whether `name` matches `pattern`, in which `*` stands for any characters and `?` for one.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    let mut pattern_rest = pattern.chars();
+    match pattern_rest.next() {
+        None => name.is_empty(),
+        Some('*') => {
+            let rest = pattern_rest.as_str();
+            let mut name_rest = name.chars();
+            loop {
+                if matches(rest, name_rest.as_str()) {
+                    return true;
+                }
+                if name_rest.next().is_none() {
+                    return false;
+                }
+            }
+        }
+        Some(expected) => {
+            let mut name_rest = name.chars();
+            let fits = name_rest.next().is_some_and(|found| expected == '?' || found == expected);
+            fits && matches(pattern_rest.as_str(), name_rest.as_str())
+        }
+    }
+}
+
+/// The known name with the fewest edits to `name`; the first of several.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
+}
+
+/// The order in which people list names: numbers in them count as numbers.
+pub(crate) fn natural_order(left: &str, right: &str) -> Ordering {
+    let (mut left_rest, mut right_rest) = (left.chars().peekable(), right.chars().peekable());
+    loop {
+        let order = match (left_rest.peek().copied(), right_rest.peek().copied()) {
+            (None, None) => return left.cmp(right),
+            (Some(a), Some(b)) if a.is_ascii_digit() && b.is_ascii_digit() => {
+                let (a, b) = (digits(&mut left_rest), digits(&mut right_rest));
+                a.len().cmp(&b.len()).then_with(|| a.cmp(&b))
+            }
+            (a, b) => {
+                left_rest.next();
+                right_rest.next();
+                a.cmp(&b)
+            }
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+}
+
+/// The digits that come next, without leading zeros.
+fn digits(chars: &mut Peekable<Chars<'_>>) -> String {
+    let mut number = String::new();
+    while let Some(digit) = chars.next_if(char::is_ascii_digit) {
+        number.push(digit);
+    }
+    number.trim_start_matches('0').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, expected) in [
+            ("table4-*", "table4-mep", true),
+            ("table4-*", "fig4-mep", false),
+            ("*", "", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*+aa-*", "hl+aa-cl", true),
+            ("base", "base2", false),
+            ("ü*", "über", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_paths_are_refused() {
+        for name in ["", ".", "..", "../x", "a/b", ".hidden", "a\\b", "a\nb", &"x".repeat(201)] {
+            assert!(expect_plain("arms", name).is_err(), "{name:?}");
+        }
+        for name in ["base", "hl+aa-cl", "temperature-0.5", "größe"] {
+            assert!(expect_plain("arms", name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_has_the_fewest_edits() {
+        let known = ["learning_rate", "batch_size", "steps"];
+        assert_eq!(nearest("lerning_rate", known), Some("learning_rate"));
+        assert_eq!(nearest("x", []), None);
+    }
+
+    #[test]
+    fn numbers_in_names_count_as_numbers() {
+        let mut names = ["t-10", "t-2", "t-1", "t-0.5", "b", "t-02"];
+        names.sort_by(|a, b| natural_order(a, b));
+        assert_eq!(names, ["b", "t-0.5", "t-1", "t-02", "t-2", "t-10"]);
+    }
+}

@@ -1,0 +1,68 @@
+//! How a program starts, prints and ends.
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::args::Args;
+use crate::error::one_line;
+use crate::{Experiment, Recipe};
+
+/// The `main` of a recipe: reads the command line, opens the run folder and calls `run`. Ends with
+/// 0, or with 2 after printing `error: …` with its causes on one line.
+///
+/// The crate's first page has a complete program.
+pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -> ExitCode {
+    let args = match Args::parse::<R>(std::env::args_os()) {
+        Ok(args) => args,
+        // Also the text of --help. Nobody may be listening.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    torch_ext::passive_omp_wait();
+    match start(&args, run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// [`main`] with arguments of the caller's choice, the program's name first; for tests.
+///
+/// # Errors
+/// What stops the run; wrong arguments, and `--help`, are an error too.
+pub fn run_with<R: Recipe>(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    start(&Args::parse::<R>(arguments)?, run)
+}
+
+fn start<R: Recipe>(
+    args: &Args,
+    run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let experiment = Experiment::open(args.recipe::<R>()?, args.folder::<R>())?;
+    run(&experiment)
+}
+
+/// Prints a line on standard output. A reader that has gone, a closed terminal or a full disk never
+/// ends a run: the first failure is told on standard error, and the run goes on in silence.
+///
+/// ```
+/// experiment::log(format!("{} facts in {} languages", 627, 7));
+/// ```
+pub fn log(line: impl Display) {
+    static FAILED: AtomicBool = AtomicBool::new(false);
+    let mut out = std::io::stdout().lock();
+    let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) else { return };
+    if error.kind() != ErrorKind::BrokenPipe && !FAILED.swap(true, Ordering::Relaxed) {
+        let text = format!("standard output cannot be written ({error}); the run goes on");
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}

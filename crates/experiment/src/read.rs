@@ -1,0 +1,278 @@
+//! Recipes from TOML files and from the command line. An unknown key is an error.
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use crate::keys::Key;
+use crate::names::nearest;
+use crate::{Error, Result};
+
+/// Keys that every recipe once had at the top.
+pub(crate) const RUN_RENAMED: [(&str, &str); 5] = [
+    ("seeds", "run.seeds"),
+    ("run_arms", "run.arms"),
+    ("device", "run.device"),
+    ("threads", "run.threads"),
+    ("float32_matmul", "run.float32_matmul"),
+];
+
+/// Reads a TOML file and applies `key.path=value` overrides; values are TOML, other words count as
+/// strings. Keys in `renamed` (old, new; `*` stands for one part) are refused with the new name.
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct Settings {
+///     steps: u64,
+/// }
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("settings.toml");
+/// std::fs::write(&path, "steps = 5\n")?;
+/// let read = |set: &str| experiment::read_recipe::<Settings>(&path, &[set.into()], &[]);
+/// assert_eq!(read("steps=7")?.steps, 7);
+/// let error = read("stps=7").err().map(|error| error.to_string());
+/// assert_eq!(
+///     error.as_deref(),
+///     Some("--set stps=7: unknown key `stps`: the nearest is `steps` (keys here: steps)")
+/// );
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::File`] or [`Error::Content`] naming the file, line and column; [`Error::Setting`]
+/// naming the override; both with the nearest key where one is unknown.
+pub fn read_recipe<T: DeserializeOwned>(
+    path: impl AsRef<Path>,
+    overrides: &[String],
+    renamed: &[(&str, &str)],
+) -> Result<T> {
+    let path = path.as_ref();
+    let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
+    let table: Table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
+    expect_current(&table, renamed)
+        .map_err(|reason| Error::content(path, format!("{reason}; rename it in the file")))?;
+    let overrides = overrides.iter().map(|item| Override::parse(item, renamed));
+    let overrides: Vec<Override<'_>> = overrides.collect::<Result<_>>()?;
+    let error = match resolve(&table, overrides.iter())? {
+        Ok(recipe) => return Ok(recipe),
+        Err(error) => error,
+    };
+    // The file's errors show its lines.
+    if let Err(error) = toml::from_str::<T>(&text) {
+        return Err(in_file(path, &text, &error));
+    }
+    // The override without which the rest could be read, or else the first that cannot.
+    for (number, item) in overrides.iter().enumerate() {
+        let (before, after) = overrides.split_at(number);
+        let others = before.iter().chain(after.iter().skip(1));
+        if resolve::<T>(&table, others)?.is_ok() {
+            return Err(Error::setting(item.argument(), explain(error.message())));
+        }
+    }
+    for (number, item) in overrides.iter().enumerate() {
+        if let Err(error) = resolve::<T>(&table, overrides.iter().take(number + 1))? {
+            return Err(Error::setting(item.argument(), explain(error.message())));
+        }
+    }
+    Err(Error::content(path, explain(error.message())))
+}
+
+/// A `--set`.
+struct Override<'a> {
+    text: &'a str,
+    key: Key,
+    value: Value,
+}
+
+impl<'a> Override<'a> {
+    fn parse(text: &'a str, renamed: &[(&str, &str)]) -> Result<Self> {
+        let refuse = |reason: &str| Error::setting(format!("--set {text}"), reason.to_owned());
+        let Some((key, value)) = text.split_once('=') else {
+            return Err(refuse("expected KEY=VALUE, such as data.train=PATH"));
+        };
+        let key = Key::parse(key.trim());
+        if let Some(new) = key.renamed(renamed) {
+            return Err(refuse(&format!("the key {key} is now {new}")));
+        }
+        Ok(Self { text, key, value: parse_value(value.trim()) })
+    }
+
+    fn argument(&self) -> String {
+        format!("--set {}", self.text)
+    }
+
+    fn apply(&self, table: &mut Table) -> Result<()> {
+        let Some((last, sections)) = self.key.parts().split_last() else { return Ok(()) };
+        let mut inner = table;
+        for section in sections {
+            let entry = inner.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            inner = entry.as_table_mut().ok_or_else(|| {
+                Error::setting(self.argument(), format!("{section} is not a section"))
+            })?;
+        }
+        inner.insert(last.clone(), self.value.clone());
+        Ok(())
+    }
+}
+
+fn parse_value(text: &str) -> Value {
+    toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .filter(|table| table.len() == 1)
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// The file's table with overrides, as the recipe reads it.
+fn resolve<'a, T: DeserializeOwned>(
+    table: &Table,
+    overrides: impl Iterator<Item = &'a Override<'a>>,
+) -> Result<Result<T, toml::de::Error>> {
+    let mut table = table.clone();
+    for item in overrides {
+        item.apply(&mut table)?;
+    }
+    Ok(table.try_into())
+}
+
+/// Refuses renamed keys, all at once.
+fn expect_current(table: &Table, renamed: &[(&str, &str)]) -> Result<(), String> {
+    let mut found = Vec::new();
+    add_renamed(&Key::default(), table, renamed, &mut found);
+    if found.is_empty() { Ok(()) } else { Err(found.join(", ")) }
+}
+
+fn add_renamed(key: &Key, table: &Table, renamed: &[(&str, &str)], found: &mut Vec<String>) {
+    for (part, value) in table {
+        let key = key.below(part);
+        match (key.renamed(renamed), value) {
+            (Some(new), _) => found.push(format!("the key {key} is now {new}")),
+            (None, Value::Table(inner)) => add_renamed(&key, inner, renamed, found),
+            (None, _) => {}
+        }
+    }
+}
+
+/// An error with file, line and column.
+fn in_file(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let reason = explain(error.message());
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return Error::content(path, reason);
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Error::content(format!("{}:{line}:{column}", path.display()), reason)
+}
+
+/// Adds the nearest name to serde's message about an unknown key or value.
+fn explain(message: &str) -> String {
+    let message = message.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (kind, list) = if message.starts_with("unknown field `") {
+        ("key", "keys here")
+    } else if message.starts_with("unknown variant `") {
+        ("value", "values")
+    } else {
+        return message.trim().to_owned();
+    };
+    let Some((unknown, known)) = names.split_first() else { return message };
+    match nearest(unknown, known.iter().copied()) {
+        Some(near) => format!(
+            "unknown {kind} `{unknown}`: the nearest is `{near}` ({list}: {})",
+            known.join(", ")
+        ),
+        None => format!("unknown {kind} `{unknown}`: there is none here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Outer {
+        seed: u64,
+        kind: Kind,
+        inner: Inner,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Inner {
+        path: String,
+        list: Vec<i64>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        #[default]
+        Joint,
+        PerPair,
+    }
+
+    const RENAMED: [(&str, &str); 2] = [("seeds", "run.seeds"), ("inner.file", "inner.path")];
+
+    fn read(text: &str, set: &[&str]) -> Result<Outer, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let set: Vec<String> = set.iter().copied().map(str::to_owned).collect();
+        read_recipe(file.path(), &set, &RENAMED).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn overrides_reach_nested_keys_and_make_missing_sections() {
+        let recipe = read("seed = 1\n", &["seed=7", "inner.path=some/where", "inner.list=[1, 2]"]);
+        let inner = Inner { path: "some/where".into(), list: vec![1, 2] };
+        assert_eq!(recipe.unwrap(), Outer { seed: 7, inner, ..Outer::default() });
+        assert_eq!(read("", &["inner.path=a\nb = 1"]).unwrap().inner.path, "a\nb = 1");
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_file_has_its_line_and_the_nearest_key() {
+        let error = read("seed = 1\nsead = 2\n", &["seed=3"]).unwrap_err();
+        assert!(error.contains(":2:1: unknown key `sead`: the nearest is `seed`"), "{error}");
+        let error = read("seed = 1\n[inner]\npth = 'x'\n", &[]).unwrap_err();
+        assert!(error.contains(":3:1: unknown key `pth`: the nearest is `path`"), "{error}");
+        let error = read("seed = = 1\n", &[]).unwrap_err();
+        assert!(error.contains(":1:8: "), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_of_an_argument_names_the_argument() {
+        let set = ["seed=3", "inner.pth=x", "inner.list=[1]"];
+        let error = read("seed = 1\n", &set).unwrap_err();
+        let expected =
+            "--set inner.pth=x: unknown key `pth`: the nearest is `path` (keys here: path, list)";
+        assert_eq!(error, expected);
+        let error = read("", &["kind=perpair"]).unwrap_err();
+        assert!(error.contains("--set kind=perpair: unknown value"), "{error}");
+        let error = read("", &["a=1", "b=2"]).unwrap_err();
+        assert!(error.starts_with("--set a=1: unknown key `a`"), "{error}");
+        let error = read("", &["seed=fast"]).unwrap_err();
+        assert!(error.starts_with("--set seed=fast: invalid type: string"), "{error}");
+        assert!(read("", &["seed"]).unwrap_err().contains("KEY=VALUE"));
+        assert!(read("", &["seed.x=1", "seed.y=1"]).unwrap_err().contains("--set seed.x"));
+        assert!(read("seed = 1", &["seed.x=1"]).unwrap_err().contains("seed is not a section"));
+    }
+
+    #[test]
+    fn a_renamed_key_names_the_new_one() {
+        let error = read("seeds = [1]\n[inner]\nfile = 'x'\n", &[]).unwrap_err();
+        assert!(error.contains("the key seeds is now run.seeds"), "{error}");
+        assert!(error.contains("the key inner.file is now inner.path"), "{error}");
+        let error = read("", &["seeds=[1]"]).unwrap_err();
+        assert_eq!(error, "--set seeds=[1]: the key seeds is now run.seeds");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = read_recipe::<Outer>("/none.toml", &[], &[]).unwrap_err();
+        assert!(error.to_string().starts_with("/none.toml: "), "{error}");
+    }
+}

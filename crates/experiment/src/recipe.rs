@@ -1,0 +1,168 @@
+//! What a program must say about its recipe.
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ModelArg, Result};
+
+/// The keys of a program, and what they mean to an experiment.
+///
+/// The struct is read from TOML with [`read_recipe`](crate::read_recipe). Give it
+/// `#[serde(default, deny_unknown_fields)]`, a field `run` of type [`RunConfig`], one map of arms,
+/// and an [`InputPath`](crate::InputPath) for every file or folder that it reads. All that decides
+/// a result follows from these: nothing is listed by hand.
+pub trait Recipe: Clone + Serialize + DeserializeOwned {
+    /// The program's name; the default run folder is `runs/<name>`.
+    const NAME: &'static str;
+
+    /// What the program does, for `--help`.
+    const ABOUT: &'static str;
+
+    /// Commands that work, one on each line, for `--help`.
+    const EXAMPLES: &'static str;
+
+    /// The key that holds the arms.
+    const ARMS: &'static str = "arms";
+
+    /// Keys that only the evaluation reads, or sections of them, such as `evaluation` and
+    /// `data.evaluation`; `*` stands for one part of a key, as in `arms.*.title`. A change in them,
+    /// or in a file that they name, evaluates again without training. A key that is forgotten here
+    /// is one of training: a change in it is refused.
+    const EVALUATION: &'static [&'static str] = &[];
+
+    /// Keys that were renamed: old, new. `*` stands for one part of a key.
+    const RENAMED: &'static [(&'static str, &'static str)] = &[];
+
+    /// One arm: what differs between the models that are compared.
+    type Arm;
+
+    /// The section `[run]`.
+    fn run(&self) -> &RunConfig;
+
+    /// The section `[run]`, to be changed by `--seeds` and `--arms`.
+    fn run_mut(&mut self) -> &mut RunConfig;
+
+    /// The arms by name.
+    fn arms(&self) -> &BTreeMap<String, Self::Arm>;
+
+    /// Takes the folders that came with `--model`, at least one; see
+    /// [`one_model`](crate::one_model).
+    ///
+    /// # Errors
+    /// If the recipe has no place for them.
+    fn set_models(&mut self, models: &[ModelArg]) -> anyhow::Result<()>;
+
+    /// Fills in what follows from other keys, such as arms that are made from a list of values.
+    /// Called before arms are selected, perhaps more than once.
+    ///
+    /// # Errors
+    /// Naming the key.
+    fn complete(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Checks what no other crate checks. [`RunConfig::arms`] holds the selected arms.
+    ///
+    /// # Errors
+    /// Naming the key.
+    fn validate(&self) -> anyhow::Result<()>;
+
+    /// Reads every input once, so that a damaged file is found before training. Called before the
+    /// first cell that is trained or evaluated. That inputs exist is checked anyway.
+    ///
+    /// # Errors
+    /// Naming the file.
+    fn check_inputs(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// The variants of an arm, each with a model in a folder of its own; none: the arm has one
+    /// model.
+    fn variants(&self, arm: &str) -> Vec<String> {
+        let _ = arm;
+        Vec::new()
+    }
+}
+
+/// The section `[run]`: what is run and on what. It decides no cell's result, so a run goes on when
+/// it changes.
+///
+/// ```
+/// use experiment::RunConfig;
+///
+/// let run = RunConfig::default();
+/// assert_eq!(run.seeds, [0]);
+/// assert_eq!(run.device, "auto");
+/// assert!(run.arms.is_none()); // all
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// One run of all arms for each.
+    pub seeds: Vec<u64>,
+    /// Arms to run, in this order; `*` and `?` match as in file names. Absent: all arms. An open
+    /// experiment has the selected names here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arms: Option<Vec<String>>,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// Threads inside an operation; 0: one per core.
+    pub threads: usize,
+    /// `auto`, `highest`, `high` or `medium`.
+    pub float32_matmul: String,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            seeds: vec![0],
+            arms: None,
+            device: "auto".into(),
+            threads: 0,
+            float32_matmul: "auto".into(),
+        }
+    }
+}
+
+impl RunConfig {
+    /// The names in `arms`: in an open experiment, the selected arms.
+    ///
+    /// ```
+    /// use experiment::RunConfig;
+    ///
+    /// let run = RunConfig { arms: Some(vec!["base".into()]), ..RunConfig::default() };
+    /// assert_eq!(run.selected(), ["base"]);
+    /// ```
+    pub fn selected(&self) -> &[String] {
+        self.arms.as_deref().unwrap_or_default()
+    }
+}
+
+/// Completes a recipe and puts the selected arms into `run.arms`; `patterns` are those of `--arms`.
+pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Result<()> {
+    recipe.complete()?;
+    let in_recipe = recipe.run().arms.clone();
+    let selected = match patterns {
+        [] => crate::arms::listed(R::ARMS, recipe.arms().keys(), in_recipe.as_deref())?,
+        _ => crate::arms::chosen(recipe.arms().keys(), in_recipe.as_deref(), patterns)?,
+    };
+    recipe.run_mut().arms = Some(selected);
+    Ok(())
+}
+
+/// Refuses seeds, arms and variants that cannot be run.
+pub(crate) fn expect_runnable<R: Recipe>(recipe: &R) -> Result<()> {
+    crate::arms::expect_seeds(&recipe.run().seeds)?;
+    for arm in recipe.run().selected() {
+        let variants = recipe.variants(arm);
+        for (number, variant) in variants.iter().enumerate() {
+            crate::names::expect_plain(&format!("variants of {arm}"), variant)?;
+            if variants.iter().take(number).any(|earlier| earlier == variant) {
+                let reason = format!("{variant} is listed twice");
+                return Err(Error::setting(format!("variants of {arm}"), reason));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Files that a run leaves behind: whole or absent.
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Result};
+
+/// Writes a whole text file or none, and makes its folder where there is none.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("tables/table.md");
+/// experiment::write_text(&path, "| F1 |\n")?;
+/// assert_eq!(std::fs::read_to_string(&path)?, "| F1 |\n");
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::File`] naming the file.
+pub fn write_text(path: impl AsRef<Path>, text: &str) -> Result<()> {
+    let path = path.as_ref();
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(Error::file(folder))?;
+    }
+    whole_file::write(path, text).map_err(Error::file(path))
+}
+
+/// Writes JSON, indented, as [`write_text`] does.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("f1.json");
+/// experiment::write_json(&path, &[0.1, 0.25])?;
+/// assert_eq!(experiment::read_json::<Vec<f64>>(&path)?, [0.1, 0.25]);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::File`] or, for a value without a JSON form, [`Error::Content`], naming the file.
+pub fn write_json<T: Serialize + ?Sized>(path: impl AsRef<Path>, value: &T) -> Result<()> {
+    let path = path.as_ref();
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::content(path, e))?;
+    write_text(path, &(text + "\n"))
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// [`Error::File`] or [`Error::Content`] naming the file, line and column.
+pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T> {
+    let path = path.as_ref();
+    let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
+    serde_json::from_str(&text).map_err(|error| Error::content(path, error))
+}

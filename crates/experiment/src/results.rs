@@ -1,0 +1,84 @@
+//! What the cells showed, in the order of seeds, arms and variants.
+use std::ops::Deref;
+
+/// What one cell showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellResult<T, E> {
+    /// The seed.
+    pub seed: u64,
+    /// The arm's name.
+    pub arm: String,
+    /// The variant's name, where the arm has variants.
+    pub variant: Option<String>,
+    /// What the training part returned.
+    pub trained: T,
+    /// What the evaluation part returned.
+    pub evaluated: E,
+    /// Tokens seen in training, padding left out.
+    pub tokens: u64,
+    /// Seconds of training and evaluation, earlier parts of a resumed run included.
+    pub seconds: f64,
+}
+
+/// The results of all cells: by seed, then arm, then variant, each in the recipe's order.
+///
+/// ```
+/// use experiment::{CellResult, Results};
+///
+/// let result = |seed, arm: &str, f1| CellResult {
+///     seed,
+///     arm: arm.into(),
+///     variant: None,
+///     trained: (),
+///     evaluated: f1,
+///     tokens: 0,
+///     seconds: 1.5,
+/// };
+/// let results = Results::from(vec![
+///     result(0, "base", 20.0),
+///     result(0, "injected", 30.0),
+///     result(1, "base", 22.0),
+///     result(1, "injected", 31.0),
+/// ]);
+/// let of_base: Vec<f64> = results.of_arm("base").map(|result| result.evaluated).collect();
+/// assert_eq!(of_base, [20.0, 22.0]);
+/// assert_eq!(results.of_cell(1, "injected").count(), 1);
+/// assert_eq!(results.seconds(), 6.0);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Results<T, E>(Vec<CellResult<T, E>>);
+
+impl<T, E> Results<T, E> {
+    /// The results of one arm.
+    pub fn of_arm<'a>(&'a self, arm: &'a str) -> impl Iterator<Item = &'a CellResult<T, E>> {
+        self.iter().filter(move |result| result.arm == arm)
+    }
+
+    /// The results of one seed and arm: one, or one for each variant.
+    pub fn of_cell<'a>(
+        &'a self,
+        seed: u64,
+        arm: &'a str,
+    ) -> impl Iterator<Item = &'a CellResult<T, E>> {
+        self.of_arm(arm).filter(move |result| result.seed == seed)
+    }
+
+    /// Seconds of all cells.
+    pub fn seconds(&self) -> f64 {
+        self.iter().map(|result| result.seconds).sum()
+    }
+}
+
+impl<T, E> From<Vec<CellResult<T, E>>> for Results<T, E> {
+    fn from(results: Vec<CellResult<T, E>>) -> Self {
+        Self(results)
+    }
+}
+
+impl<T, E> Deref for Results<T, E> {
+    type Target = [CellResult<T, E>];
+
+    fn deref(&self) -> &[CellResult<T, E>] {
+        &self.0
+    }
+}

@@ -1,0 +1,189 @@
+//! An open experiment: a recipe in its run folder.
+use std::cell::Cell as Flag;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cached::{compute, expect_fit};
+use crate::folder::RunFolder;
+use crate::identity::{Resolved, expect_inputs};
+use crate::recipe::{expect_runnable, select_arms};
+use crate::{Cell, Error, Recipe, Result, Results, Runtime, log, names, write_json, write_text};
+
+/// The resolved recipe in the run folder.
+pub(crate) const RECIPE: &str = "recipe.toml";
+
+/// A recipe in its run folder, which belongs to this process until this is dropped.
+///
+/// The folder holds `run.json` (whose run it is), `recipe.toml` (every key with the value in
+/// force), and for each cell `seed-<seed>/<arm>[/<variant>]` with `trained.json`, `result.json`,
+/// what the recipe writes there, and a folder for each stage of training.
+pub struct Experiment<R: Recipe> {
+    /// The recipe; `run.arms` holds the selected arms.
+    pub recipe: R,
+    /// The run folder.
+    pub folder: PathBuf,
+    /// What it computes on.
+    pub runtime: Runtime,
+    pub(crate) resolved: Resolved,
+    inputs_checked: Flag<bool>,
+    _folder: RunFolder,
+}
+
+impl<R: Recipe> Experiment<R> {
+    /// Starts a run in `folder`, or goes on with the one that is there if recipe and inputs are the
+    /// same.
+    ///
+    /// # Errors
+    /// If the recipe cannot be used, an input is missing, or the folder holds something else, or is
+    /// in use. Nothing in the folder is changed then.
+    pub fn open(mut recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
+        let folder = folder.into();
+        select_arms(&mut recipe, &[])?;
+        expect_runnable(&recipe)?;
+        recipe.validate()?;
+        expect_inputs(&recipe)?;
+        let runtime = Runtime::set_up(recipe.run())?;
+        let run_folder = RunFolder::lock(&folder)?;
+        let resolved = Resolved::new(&recipe)?;
+        run_folder.enter(R::NAME, &resolved.shared())?;
+        let inputs_checked = Flag::new(false);
+        let experiment =
+            Self { recipe, folder, runtime, resolved, inputs_checked, _folder: run_folder };
+        experiment.cells()?.iter().try_for_each(expect_fit)?;
+        let path = experiment.dir(RECIPE);
+        let text = toml::to_string_pretty(&experiment.recipe);
+        write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
+        Ok(experiment)
+    }
+
+    /// The cell of each seed, arm and variant, in this order.
+    fn cells(&self) -> Result<Vec<Cell<'_, R>>> {
+        let mut cells = Vec::new();
+        for &seed in self.seeds() {
+            for name in self.arms() {
+                let arm = self.recipe.arms().get(name).ok_or_else(|| {
+                    Error::setting(format!("run.arms: {name}"), "the recipe has no such arm")
+                })?;
+                let variants = self.recipe.variants(name);
+                if variants.is_empty() {
+                    cells.push(Cell::new(self, seed, name, arm, None));
+                }
+                let of_arm = variants.into_iter();
+                cells.extend(of_arm.map(|variant| Cell::new(self, seed, name, arm, Some(variant))));
+            }
+        }
+        Ok(cells)
+    }
+
+    /// The path of this name in the run folder.
+    pub fn dir(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The seeds, in the order in which they are run.
+    pub fn seeds(&self) -> &[u64] {
+        &self.recipe.run().seeds
+    }
+
+    /// The selected arms, in the order in which they are run.
+    pub fn arms(&self) -> &[String] {
+        self.recipe.run().selected()
+    }
+
+    /// Prints a line, see [`log`].
+    pub fn log(&self, line: impl std::fmt::Display) {
+        log(line);
+    }
+
+    /// Trains and evaluates the cell of each seed, arm and variant, in this order, and returns what
+    /// they showed. What was computed before is read back.
+    ///
+    /// - `train` leaves the model in [`Cell::dir`]`("model")`. What it returns is stored as
+    ///   `trained.json`; then the checkpoints of its stages go.
+    /// - `evaluate` reads the model from there. What it returns is stored as `result.json`. It is
+    ///   called again, without training, when a key or file of [`Recipe::EVALUATION`] has changed.
+    ///
+    /// # Errors
+    /// [`Error::Cell`] for what the two functions return; [`Error::File`] or
+    /// [`Error::Content`] for a record that cannot be written or read.
+    pub fn each<T, E>(
+        &self,
+        train: impl FnMut(&Cell<'_, R>) -> anyhow::Result<T>,
+        evaluate: impl FnMut(&Cell<'_, R>, &T) -> anyhow::Result<E>,
+    ) -> Result<Results<T, E>>
+    where
+        T: Serialize + DeserializeOwned,
+        E: Serialize + DeserializeOwned,
+    {
+        self.compute_all(self.cells()?, train, evaluate)
+    }
+
+    /// As [`each`](Self::each), for a part that all arms of a seed share, such as a first stage of
+    /// training. Its folder is `seed-<seed>/<name>`; cells find it with [`Cell::seed_dir`]. `arm`
+    /// of the results is `name`.
+    ///
+    /// # Errors
+    /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name;
+    /// [`Error::AnotherRecipe`] before anything is computed, if a part comes from another recipe or
+    /// other inputs.
+    pub fn each_seed<T, E>(
+        &self,
+        name: &str,
+        train: impl FnMut(&Cell<'_, R, ()>) -> anyhow::Result<T>,
+        evaluate: impl FnMut(&Cell<'_, R, ()>, &T) -> anyhow::Result<E>,
+    ) -> Result<Results<T, E>>
+    where
+        T: Serialize + DeserializeOwned,
+        E: Serialize + DeserializeOwned,
+    {
+        names::expect_plain(R::ARMS, name)?;
+        if self.recipe.arms().contains_key(name) {
+            let key = format!("{}.{name}", R::ARMS);
+            let reason = "a part that all arms share has this name; give the arm another";
+            return Err(Error::setting(key, reason));
+        }
+        let cells = self.seeds().iter().map(|&seed| Cell::new(self, seed, name, &(), None));
+        self.compute_all(cells.collect(), train, evaluate)
+    }
+
+    fn compute_all<A, T, E>(
+        &self,
+        cells: Vec<Cell<'_, R, A>>,
+        mut train: impl FnMut(&Cell<'_, R, A>) -> anyhow::Result<T>,
+        mut evaluate: impl FnMut(&Cell<'_, R, A>, &T) -> anyhow::Result<E>,
+    ) -> Result<Results<T, E>>
+    where
+        T: Serialize + DeserializeOwned,
+        E: Serialize + DeserializeOwned,
+    {
+        cells.iter().try_for_each(expect_fit)?;
+        let results = cells.iter().map(|cell| compute(cell, &mut train, &mut evaluate));
+        Ok(results.collect::<Result<Vec<_>>>()?.into())
+    }
+
+    /// Calls [`Recipe::check_inputs`] once.
+    pub(crate) fn check_inputs(&self) -> Result<()> {
+        if !self.inputs_checked.replace(true) {
+            self.recipe.check_inputs()?;
+        }
+        Ok(())
+    }
+
+    /// Writes `table.md` and `summary.json`, and prints the table, `remarks` (empty: none) and
+    /// where everything is.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn finish<S: Serialize>(&self, summary: &S, table: &str, remarks: &str) -> Result<()> {
+        write_text(self.dir("table.md"), table)?;
+        write_json(self.dir("summary.json"), summary)?;
+        self.log(format!("\n{table}"));
+        if !remarks.is_empty() {
+            self.log(remarks);
+        }
+        self.log(format!("Everything is in {}.", self.folder.display()));
+        Ok(())
+    }
+}

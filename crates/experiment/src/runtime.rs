@@ -1,0 +1,62 @@
+//! The device, the threads and the kernels of a run.
+use tch::Device;
+use torch_ext::{
+    DeviceChoice, MatmulPrecision, resolve_device, set_float32_matmul_precision,
+    tune_float32_matmul,
+};
+use trainer::Environment;
+
+use crate::{Error, Result, RunConfig};
+
+/// What a run computes on, and the part of it that decides the last digits.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// Where tensors are.
+    pub device: Device,
+    /// For checkpoints.
+    pub environment: Environment,
+}
+
+impl Runtime {
+    /// Sets up `device`, `threads` and `float32_matmul` of `[run]` for the process. `auto` for the
+    /// last means: on the CPU the fastest kernel that keeps float32 accuracy there, on a GPU plain
+    /// float32.
+    ///
+    /// ```
+    /// use experiment::{RunConfig, Runtime};
+    ///
+    /// let run = RunConfig { device: "cpu".into(), threads: 1, ..RunConfig::default() };
+    /// let runtime = Runtime::set_up(&run)?;
+    /// assert_eq!(runtime.environment.threads, 1);
+    /// # Ok::<(), experiment::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] or [`Error::TorchExt`] if the device is not there or a name is unknown.
+    pub fn set_up(run: &RunConfig) -> Result<Self> {
+        let device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if run.threads == 0 { cores } else { run.threads };
+        let threads = i32::try_from(threads).map_err(|_| {
+            Error::setting(format!("run.threads = {threads}"), "more than any machine has")
+        })?;
+        tch::set_num_threads(threads);
+        // The setting is one for all devices, and on a GPU it would mean TF32.
+        let level = if run.float32_matmul == "auto" && device == Device::Cpu {
+            tune_float32_matmul()?.chosen
+        } else if run.float32_matmul == "auto" {
+            set_float32_matmul_precision(MatmulPrecision::Highest)?;
+            MatmulPrecision::Highest
+        } else {
+            let level = run.float32_matmul.parse::<MatmulPrecision>()?;
+            set_float32_matmul_precision(level)?;
+            level
+        };
+        let environment = Environment {
+            threads,
+            device: format!("{device:?}"),
+            float32_matmul: level.name().into(),
+        };
+        Ok(Self { device, environment })
+    }
+}

@@ -1,0 +1,240 @@
+//! A recipe with one parameter: training moves it towards the mean of some numbers, evaluation
+//! measures how far other numbers are.
+#![allow(dead_code, missing_docs)] // each test uses a part of it
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use experiment::table::{MeanSd, Table, cell};
+use experiment::{
+    Cell, Experiment, InputPath, ModelArg, Recipe, Results, RunConfig, read_json, write_json,
+};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig};
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Toy {
+    pub run: RunConfig,
+    pub data: Data,
+    pub arms: BTreeMap<String, Arm>,
+    pub training: TrainConfig,
+    pub evaluation: Evaluation,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    pub train: InputPath,
+    pub evaluation: InputPath,
+    pub start: InputPath,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Arm {
+    pub shift: f64,
+    /// Shifts by as much as this arm, too.
+    pub like: Option<String>,
+    pub languages: Vec<String>,
+    pub title: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evaluation {
+    pub scale: f64,
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Self { scale: 1.0 }
+    }
+}
+
+thread_local! {
+    /// What was called, in order.
+    pub static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What was called since the last time this was asked.
+pub fn calls() -> Vec<String> {
+    CALLS.take()
+}
+
+fn called(what: String) {
+    CALLS.with_borrow_mut(|calls| calls.push(what));
+}
+
+impl Recipe for Toy {
+    const NAME: &'static str = "toy";
+    const ABOUT: &'static str = "Finds the mean of numbers.";
+    const EXAMPLES: &'static str = "toy toy.toml --seeds 3\ntoy toy.toml --arms 'a*'";
+    const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation", "arms.*.title"];
+    const RENAMED: &'static [(&'static str, &'static str)] = &[("fitting", "training")];
+
+    type Arm = Arm;
+
+    fn run(&self) -> &RunConfig {
+        &self.run
+    }
+
+    fn run_mut(&mut self) -> &mut RunConfig {
+        &mut self.run
+    }
+
+    fn arms(&self) -> &BTreeMap<String, Arm> {
+        &self.arms
+    }
+
+    fn set_models(&mut self, models: &[ModelArg]) -> Result<()> {
+        self.data.start = experiment::one_model(models)?.into();
+        Ok(())
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.data.train.required("data.train", "a file of numbers")?;
+        self.training.validate().context("training")
+    }
+
+    fn check_inputs(&self) -> Result<()> {
+        called("check".into());
+        numbers(&self.data.train).map(drop)
+    }
+
+    fn variants(&self, arm: &str) -> Vec<String> {
+        self.arms.get(arm).map(|arm| arm.languages.clone()).unwrap_or_default()
+    }
+}
+
+/// The numbers of a JSON file.
+pub fn numbers(path: &Path) -> Result<Vec<f64>> {
+    let numbers: Vec<f64> = read_json(path)?;
+    if numbers.is_empty() {
+        bail!("{}: no number", path.display());
+    }
+    Ok(numbers)
+}
+
+struct Distance {
+    parameter: Tensor,
+    numbers: Vec<f64>,
+    lengths: Vec<usize>,
+}
+
+impl Task for Distance {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("numbers", &self.numbers);
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let batch: Vec<f32> = step.batch.iter().map(|&k| self.numbers[k] as f32).collect();
+        let loss = (&self.parameter - Tensor::from_slice(&batch)).square().mean(Kind::Float);
+        Ok(StepLosses::single("distance", loss))
+    }
+}
+
+pub fn train(cell: &Cell<Toy>) -> Result<f64> {
+    called(format!("train {}", cell.label()));
+    let shift = |name: &String| cell.recipe.arms.get(name).map_or(0.0, |arm| arm.shift);
+    let shift = cell.arm.shift + cell.arm.like.as_ref().map_or(0.0, shift);
+    let numbers = numbers(&cell.recipe.data.train)?.iter().map(|x| x + shift).collect();
+    let parameter = Tensor::zeros([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    let parameters = [("parameter".to_owned(), parameter.shallow_clone())];
+    let lengths = vec![1; 4];
+    let mut task = Distance { parameter: parameter.shallow_clone(), numbers, lengths };
+    let report = cell.fit("fit", &cell.recipe.training, &parameters, &mut task)?;
+    write_json(cell.dir("model").join("model.json"), &parameter.double_value(&[0]))?;
+    Ok(report.final_loss)
+}
+
+pub fn evaluate(cell: &Cell<Toy>, _loss: &f64) -> Result<f64> {
+    called(format!("evaluate {}", cell.label()));
+    let parameter: f64 = read_json(cell.dir("model").join("model.json"))?;
+    let numbers = numbers(&cell.recipe.data.evaluation)?;
+    let distance: f64 = numbers.iter().map(|x| (x - parameter).abs()).sum();
+    Ok(cell.recipe.evaluation.scale * distance / numbers.len() as f64)
+}
+
+pub fn run(experiment: &Experiment<Toy>) -> Result<()> {
+    let results = experiment.each(train, evaluate)?;
+    report(experiment, &results)
+}
+
+fn report(experiment: &Experiment<Toy>, results: &Results<f64, f64>) -> Result<()> {
+    let mut table = Table::new("distance", ["mean"]);
+    let mut summary = BTreeMap::new();
+    for arm in experiment.arms() {
+        let values: Vec<f64> = results.of_arm(arm).map(|result| result.evaluated).collect();
+        table.row(arm, [cell(Some(MeanSd::of(values.iter().copied())))]);
+        summary.insert(arm, values);
+    }
+    experiment.finish(&summary, &table.to_string(), "")?;
+    Ok(())
+}
+
+/// A folder with inputs and a recipe for them.
+pub struct Workshop {
+    pub folder: tempfile::TempDir,
+}
+
+impl Workshop {
+    pub fn new() -> Self {
+        let workshop = Self { folder: tempfile::tempdir().unwrap() };
+        workshop.write("train.json", "[1.0, 2.0, 3.0, 4.0]");
+        workshop.write("evaluation.json", "[2.0, 3.0]");
+        let data = workshop.path("");
+        let text = format!(
+            "[run]\ndevice = \"cpu\"\nthreads = 1\nfloat32_matmul = \"highest\"\n\
+             arms = [\"plain\", \"far\"]\n\
+             [data]\ntrain = \"{0}train.json\"\nevaluation = \"{0}evaluation.json\"\n\
+             [arms.plain]\n[arms.far]\nshift = 10.0\n[arms.further]\nshift = 5.0\nlike = \"far\"\n\
+             [training]\nsteps = 6\nbatch_size = 2\nlearning_rate = 0.5\ncheckpoint_steps = 2\n",
+            data.display()
+        );
+        workshop.write("toy.toml", &text);
+        calls();
+        workshop
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn out(&self) -> PathBuf {
+        self.path("run")
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Runs the toy on `out` with more arguments.
+    pub fn start_in(&self, out: &Path, more: &[&str]) -> Result<(), String> {
+        let recipe = self.path("toy.toml");
+        let mut arguments = vec!["toy".into(), recipe, "--out".into(), out.to_owned()];
+        arguments.extend(more.iter().map(PathBuf::from));
+        start(&arguments)
+    }
+
+    pub fn start(&self, more: &[&str]) -> Result<(), String> {
+        self.start_in(&self.out(), more)
+    }
+
+    pub fn summary(&self) -> BTreeMap<String, Vec<f64>> {
+        read_json(self.out().join("summary.json")).unwrap()
+    }
+}
+
+/// Runs the toy with these arguments; the error with its causes.
+pub fn start(arguments: &[PathBuf]) -> Result<(), String> {
+    experiment::run_with(arguments, run).map_err(|error| format!("{error:#}"))
+}

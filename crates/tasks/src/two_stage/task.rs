@@ -1,0 +1,297 @@
+//! The second stage as a training task: hard learning and answer-aware contrast over one pass of the
+//! encoder.
+use mlqa_eval::Window;
+use objectives::{
+    CandidateSpans, HardLearningWeighting, LossError, NegativeSelection, OutOfWindow, SpanConfig,
+    SpanReduction, answer_contrast, hard_em_probability, hard_learning, initial_weights,
+    mix_by_alpha, span, span_log_probs, top_k_spans,
+};
+use rand::Rng;
+use tch::{Kind, Tensor};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+
+use super::candidates::{Candidates, duplicate_text, gold_positions};
+use super::config::{BoundaryConfig, BoundaryTerms};
+use crate::question_answering::{
+    WindowBatch, context_mask, fingerprint_windows, question_mask, to_i64, window_lengths,
+};
+use crate::{Encoder, Error, Result};
+
+/// The name of the learned weights θ among the parameters.
+pub const WEIGHTS: &str = "hard_learning.weights";
+
+/// Training windows, each with its gold span, and the losses of *From Good to Best* (Eq. 9) over
+/// them: `hard` or `span`, and `contrastive`.
+///
+/// It keeps no state beside its parameters: the answers to contrast with come from the step's
+/// encoder pass.
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, windows};
+/// use tasks::two_stage::{
+///     BoundaryConfig, BoundaryTask, BoundaryTerms, CandidateConfig, CandidateMiner, Candidates,
+/// };
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, Head, Model, read_tokenizer};
+///
+/// let reader = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let question = Question {
+///     id: "q1".into(),
+///     question: "Which colour?".into(),
+///     context: "It is a red house.".into(),
+///     answers: vec![Answer { text: "red".into(), answer_start: 8 }],
+///     title: "".into(),
+/// };
+/// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Train)?;
+///
+/// let miner = CandidateMiner { model: &reader, windows: &windows, batch_size: 64 };
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("candidates.safetensors");
+/// let config = CandidateConfig { count: 5, ..CandidateConfig::default() };
+/// let (candidates, _) = Candidates::load_or_compute(&path, &miner, &config)?;
+///
+/// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let (terms, config) = (BoundaryTerms::default(), BoundaryConfig::default());
+/// let mut task = BoundaryTask::new(&model, &windows, Some(&candidates), terms, &config, true)?;
+/// let mut parameters = model.named_parameters();
+/// parameters.extend(task.parameters()); // what `trainer::fit` trains
+/// let rng = trainer::rng_for(0, "second stage", 0);
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// losses.total.backward();
+/// assert_eq!(task.slot_weights()?.unwrap().len(), 5);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub struct BoundaryTask<'a> {
+    model: &'a dyn Encoder,
+    windows: &'a [Window],
+    candidates: Option<&'a Candidates>,
+    terms: BoundaryTerms,
+    config: BoundaryConfig,
+    context_only: bool,
+    /// θ, `[K]`.
+    weights: Option<Tensor>,
+    lengths: Vec<usize>,
+}
+
+/// One batch after the encoder.
+struct Encoded<'a> {
+    /// B windows.
+    windows: &'a [&'a Window],
+    /// `[B, L, H]`.
+    hidden: Tensor,
+    /// `[B, L]`.
+    start_logits: Tensor,
+    /// `[B, L]`.
+    end_logits: Tensor,
+    /// `[B, L]` bool: the positions of the softmax.
+    answerable: Tensor,
+    /// `[B]` i64: the gold span's first token.
+    gold_starts: Tensor,
+    /// `[B]` i64: the gold span's last token.
+    gold_ends: Tensor,
+}
+
+impl<'a> BoundaryTask<'a> {
+    /// `candidates` are those of `windows`; only hard learning needs them.
+    ///
+    /// With `context_only` the softmax of the span head is over the context, else over every token
+    /// but padding, as in the paper's Eq. 2.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if the
+    /// candidates are not as many as the windows; [`Error::Loss`] or [`Error::Torch`] if the learned
+    /// weights cannot be made.
+    pub fn new(
+        model: &'a dyn Encoder,
+        windows: &'a [Window],
+        candidates: Option<&'a Candidates>,
+        terms: BoundaryTerms,
+        config: &BoundaryConfig,
+        context_only: bool,
+    ) -> Result<Self> {
+        config.validate()?;
+        let mut weights = None;
+        if terms.hard_learning {
+            let rows = candidates.map_or(0, |all| all.report.windows);
+            if rows != windows.len() {
+                let expected = format!("one row for each of {} windows", windows.len());
+                return Err(Error::data("candidates", expected, format!("{rows} rows")));
+            }
+            let learned = matches!(
+                config.hard.weighting,
+                HardLearningWeighting::Learned | HardLearningWeighting::Literal
+            );
+            let slots = candidates.map_or(0, Candidates::slots);
+            if learned {
+                let theta = initial_weights(slots, config.initial_weights, model.device())?;
+                weights = Some(theta.f_set_requires_grad(true)?);
+            }
+        }
+        Ok(Self {
+            model,
+            windows,
+            candidates,
+            terms,
+            config: config.clone(),
+            context_only,
+            weights,
+            lengths: window_lengths(windows),
+        })
+    }
+
+    /// θ under its name, where it is learned; to be trained beside the model's parameters.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        let weights = self.weights.as_ref().map(Tensor::shallow_clone);
+        weights.map(|weights| (WEIGHTS.to_owned(), weights)).into_iter().collect()
+    }
+
+    /// `softmax(θ)`, the weight of each candidate slot, where it is learned.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if libtorch fails.
+    pub fn slot_weights(&self) -> Result<Option<Vec<f64>>> {
+        let Some(theta) = &self.weights else { return Ok(None) };
+        Ok(Some(Vec::<f64>::try_from(theta.f_detach()?.f_softmax(0, Kind::Double)?)?))
+    }
+
+    fn encode<'w>(&self, windows: &'w [&'w Window]) -> Result<Encoded<'w>> {
+        let batch = WindowBatch::new(windows, self.context_only, self.model)?;
+        let hidden = self.model.encode(&batch.inputs, true)?;
+        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let device = hidden.device();
+        let (gold_starts, gold_ends) = gold_positions(windows)?;
+        Ok(Encoded {
+            windows,
+            answerable: batch.answerable.f_to_device(device)?,
+            gold_starts: gold_starts.f_to_device(device)?,
+            gold_ends: gold_ends.f_to_device(device)?,
+            hidden,
+            start_logits,
+            end_logits,
+        })
+    }
+
+    /// L_hard (Eq. 5) over the candidates of the batch.
+    fn hard(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Tensor> {
+        let all = self.candidates.ok_or_else(|| Error::empty("candidates for hard learning"))?;
+        let rows: Vec<i64> =
+            step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
+        let rows = Tensor::f_from_slice(&rows)?;
+        let device = batch.hidden.device();
+        let of_batch = |tensor: &Tensor| tensor.f_index_select(0, &rows)?.f_to_device(device);
+        let mut config = self.config.hard.clone();
+        if config.weighting == HardLearningWeighting::HardEm {
+            let chance = hard_em_probability(step.number, self.config.anneal_steps);
+            if step.rng.random::<f64>() >= chance {
+                config.weighting = HardLearningWeighting::Mml;
+            }
+        }
+        let log_probs = span_log_probs(
+            &batch.start_logits,
+            &batch.end_logits,
+            &of_batch(&all.starts)?,
+            &of_batch(&all.ends)?,
+            Some(&batch.answerable),
+            config.checks,
+        )?;
+        let (valid, gold) = (of_batch(&all.valid)?, of_batch(&all.gold_index)?);
+        Ok(hard_learning(&log_probs, &valid, Some(&gold), self.weights.as_ref(), &config)?)
+    }
+
+    /// L_mrc (Eq. 3).
+    fn span(&self, batch: &Encoded<'_>) -> Result<Tensor> {
+        let config = SpanConfig {
+            reduction: SpanReduction::Sum,
+            out_of_window: OutOfWindow::Reject,
+            checks: self.config.hard.checks,
+        };
+        let (starts, ends) = (&batch.gold_starts, &batch.gold_ends);
+        let mask = Some(&batch.answerable);
+        Ok(span(&batch.start_logits, &batch.end_logits, starts, ends, mask, &config)?)
+    }
+
+    /// L_con (Eq. 8); `None` where the batch holds nothing to contrast with.
+    fn contrast(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Option<Tensor>> {
+        let device = batch.hidden.device();
+        let context = context_mask(batch.windows)?.f_to_device(device)?;
+        let (start, end) = (&batch.start_logits, &batch.end_logits);
+        let mut answers = top_k_spans(start, end, Some(&context), &self.config.answers)?;
+        if self.config.drop_duplicate_text {
+            let duplicates = duplicate_text(batch.windows, &CandidateSpans::from(&answers))?;
+            let others = duplicates.f_logical_not()?.f_to_device(device)?;
+            answers.valid = answers.valid.f_logical_and(&others)?;
+        }
+        let question = question_mask(batch.windows)?;
+        let mut config = self.config.contrast.clone();
+        if let NegativeSelection::Random { seed } = &mut config.selection {
+            *seed ^= step.rng.random::<u64>();
+        }
+        let loss = answer_contrast(
+            &batch.hidden,
+            &question.f_to_device(device)?,
+            &batch.gold_starts,
+            &batch.gold_ends,
+            &CandidateSpans::from(&answers),
+            &config,
+        );
+        match loss {
+            Ok(loss) => Ok(Some(loss)),
+            Err(LossError::Empty { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Eq. 9: α L_con + (1 − α) L_hard, or what the terms leave of it.
+    fn joint(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<StepLosses> {
+        let BoundaryTerms { mut hard_learning, mut answer_contrast } = self.terms;
+        if let (true, true, Some(fraction)) =
+            (hard_learning, answer_contrast, self.config.hard_fraction)
+        {
+            let first = (step.number as f64) < fraction * step.total as f64;
+            (hard_learning, answer_contrast) = (first, !first);
+        }
+        let (name, side) = match hard_learning {
+            true => ("hard", self.hard(batch, step)?),
+            false => ("span", self.span(batch)?),
+        };
+        let contrast = match answer_contrast {
+            true => self.contrast(batch, step)?,
+            false => None,
+        };
+        let Some(contrast) = contrast else { return Ok(StepLosses::single(name, side)) };
+        let mixed = mix_by_alpha(&contrast, &side, self.config.alpha)?;
+        let parts = vec![("contrastive", contrast.f_detach()?), (name, side.f_detach()?)];
+        Ok(StepLosses { total: mixed.total, parts, tokens: None, accumulated: false })
+    }
+}
+
+impl Task for BoundaryTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint
+            .serialize("terms", &self.terms)
+            .serialize("config", &self.config)
+            .serialize("context_only", &self.context_only);
+        fingerprint_windows(fingerprint, self.windows);
+        if let Some(candidates) = self.candidates {
+            let Candidates { starts, ends, valid, gold_index, .. } = candidates;
+            fingerprint
+                .tensor("starts", starts)
+                .tensor("ends", ends)
+                .tensor("valid", valid)
+                .tensor("gold_index", gold_index);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let windows: Vec<&Window> =
+            step.batch.iter().filter_map(|&k| self.windows.get(k)).collect();
+        let encoded = self.encode(&windows)?;
+        Ok(self.joint(&encoded, step)?)
+    }
+}

@@ -1,0 +1,285 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use mlqa_eval::{Answer, Purpose, Question, UnanswerableWindow, Window, WindowConfig, windows};
+use objectives::{GoldSlot, HardLearningWeighting, NegativeSelection};
+use tch::{Kind, Tensor};
+use trainer::{Step, StepLosses, Task};
+use xlmr_model::{Model, read_tokenizer};
+
+use super::*;
+use crate::testing::model;
+
+const CONTEXT: &str = "The capital of Peru is Lima . Lima lies at the coast of Peru , and Cusco in \
+                       the high mountains .";
+
+/// Four questions; the second one's answer stands twice in the context.
+fn training_windows() -> Vec<Window> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
+    let question = |id: &str, question: &str, answer: &str| Question {
+        id: id.into(),
+        question: question.into(),
+        context: Arc::from(CONTEXT),
+        answers: vec![Answer { text: answer.into(), answer_start: CONTEXT.find(answer).unwrap() }],
+        title: "".into(),
+    };
+    let questions = [
+        question("a", "The of Peru is", "capital"),
+        question("b", "capital is lies", "Lima"),
+        question("c", "lies at of Peru", "the coast"),
+        question("d", "and in the high", "Cusco"),
+    ];
+    let config = WindowConfig {
+        max_length: 96,
+        doc_stride: 10,
+        segment_ids: true,
+        unanswerable_window: UnanswerableWindow::Drop,
+        ..WindowConfig::default()
+    };
+    windows(&questions, &tokenizer, &config, Purpose::Train).unwrap()
+}
+
+/// A model, its windows, and a folder for the candidates of them.
+struct Setting {
+    folder: tempfile::TempDir,
+    model: Model,
+    windows: Vec<Window>,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, model: model(4000), windows: training_windows() }
+    }
+
+    fn candidates(&self, config: &CandidateConfig) -> (Candidates, bool) {
+        let miner = CandidateMiner { model: &self.model, windows: &self.windows, batch_size: 3 };
+        let path = self.folder.path().join("candidates.safetensors");
+        Candidates::load_or_compute(&path, &miner, config).unwrap()
+    }
+
+    fn losses(
+        &self,
+        candidates: Option<&Candidates>,
+        terms: BoundaryTerms,
+        config: &BoundaryConfig,
+        number: u64,
+    ) -> StepLosses {
+        let mut task =
+            BoundaryTask::new(&self.model, &self.windows, candidates, terms, config, true).unwrap();
+        let rng = trainer::rng_for(1, "task", number);
+        let batch = [2, 0, 3, 1];
+        task.losses(&mut Step { batch: &batch, number, total: 10, rng }).unwrap()
+    }
+}
+
+fn terms(hard_learning: bool, answer_contrast: bool) -> BoundaryTerms {
+    BoundaryTerms { hard_learning, answer_contrast }
+}
+
+fn weighting(weighting: HardLearningWeighting) -> BoundaryConfig {
+    let mut config = BoundaryConfig::default();
+    config.hard.weighting = weighting;
+    config
+}
+
+fn rows(tensor: &Tensor) -> Vec<Vec<i64>> {
+    tensor.to_kind(Kind::Int64).try_into().unwrap()
+}
+
+#[test]
+fn gold_is_a_candidate_once_and_all_lie_in_the_context() {
+    let setting = Setting::new();
+    for (count, gold_slot) in [(20, GoldSlot::InRank), (5, GoldSlot::Last), (1, GoldSlot::InRank)] {
+        let config = CandidateConfig { count, max_answer_len: 4, gold_slot, ..Default::default() };
+        let (all, _) = setting.candidates(&config);
+        let (starts, ends, valid) = (rows(&all.starts), rows(&all.ends), rows(&all.valid));
+        for (k, window) in setting.windows.iter().enumerate() {
+            let gold = (window.start_position.unwrap() as i64, window.end_position.unwrap() as i64);
+            let spans: Vec<(i64, i64)> = (0..count)
+                .filter(|&slot| valid[k][slot] == 1)
+                .map(|slot| (starts[k][slot], ends[k][slot]))
+                .collect();
+            assert_eq!(spans.iter().filter(|span| **span == gold).count(), 1);
+            let slot = all.gold_index.int64_value(&[k as i64]) as usize;
+            assert_eq!((starts[k][slot], ends[k][slot]), gold);
+            if gold_slot == GoldSlot::Last {
+                assert_eq!(slot, count - 1);
+            }
+            for (start, end) in spans {
+                assert!(window.context_start as i64 <= start && end < window.context_end as i64);
+                assert!(start <= end && (end < start + 4 || (start, end) == gold));
+            }
+        }
+        let report = &all.report;
+        assert_eq!(report.windows, 4);
+        assert_eq!(report.candidates, 4 + report.one_boundary + report.no_boundary);
+        assert!(report.gold_first <= report.gold_listed && report.gold_listed <= 4);
+    }
+}
+
+#[test]
+fn the_same_words_elsewhere_are_reported_and_can_be_left_out() {
+    let setting = Setting::new();
+    let lima = &setting.windows[1];
+    let tokens = lima.end_position.unwrap() - lima.start_position.unwrap() + 1;
+    // All spans up to the length of Lima, which stands a second time.
+    let count = tokens * (lima.context_end - lima.context_start);
+    let config = CandidateConfig { count, max_answer_len: tokens, ..Default::default() };
+    let (kept, _) = setting.candidates(&config);
+    assert!(kept.report.duplicate_text >= 1, "{:?}", kept.report);
+    let (dropped, read) =
+        setting.candidates(&CandidateConfig { drop_duplicate_text: true, ..config.clone() });
+    assert!(!read, "other options, other candidates");
+    let fewer = kept.report.candidates - dropped.report.candidates;
+    assert_eq!((dropped.report.duplicate_text, fewer), (kept.report.duplicate_text, fewer));
+    assert_eq!(fewer, kept.report.duplicate_text);
+}
+
+#[test]
+fn stored_candidates_are_used_as_long_as_nothing_has_changed() {
+    let mut setting = Setting::new();
+    let config = CandidateConfig { count: 6, ..Default::default() };
+    let (mined, read) = setting.candidates(&config);
+    assert!(!read);
+    let (stored, read) = setting.candidates(&config);
+    assert!(read);
+    assert_eq!(rows(&mined.starts), rows(&stored.starts));
+    assert_eq!(rows(&mined.valid), rows(&stored.valid));
+    assert_eq!((mined.report, stored.slots()), (stored.report, 6));
+    // Another question, then another model.
+    setting.windows[0].input_ids[1] += 1;
+    assert!(!setting.candidates(&config).1);
+    assert!(setting.candidates(&config).1);
+    let mut words = setting.model.word_embeddings().shallow_clone();
+    tch::no_grad(|| words.f_add_scalar_(0.5).map(drop)).unwrap();
+    assert!(!setting.candidates(&config).1);
+}
+
+#[test]
+fn one_candidate_is_plain_training_whatever_it_weighs() {
+    let setting = Setting::new();
+    let (one, _) = setting.candidates(&CandidateConfig { count: 1, ..Default::default() });
+    let plain = setting.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
+    assert_eq!(plain.parts[0].0, "span");
+    let plain = plain.total.double_value(&[]);
+    for weights in [
+        HardLearningWeighting::Learned,
+        HardLearningWeighting::HardEm,
+        HardLearningWeighting::Mml,
+        HardLearningWeighting::Uniform,
+    ] {
+        let hard = setting.losses(Some(&one), terms(true, false), &weighting(weights), 0);
+        let difference = hard.total.double_value(&[]) - plain;
+        assert!(difference.abs() < 1e-5, "{weights:?}: {difference}");
+    }
+}
+
+#[test]
+fn weightings_stand_in_their_order_and_the_gold_term_adds_the_span_loss() {
+    let setting = Setting::new();
+    let (all, _) = setting.candidates(&CandidateConfig::default());
+    let loss = |config: &BoundaryConfig| {
+        let losses = setting.losses(Some(&all), terms(true, false), config, 0);
+        assert_eq!(losses.parts.len(), 1);
+        losses.total.double_value(&[])
+    };
+    let plain = setting.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
+    let plain = plain.total.double_value(&[]);
+    let mml = loss(&weighting(HardLearningWeighting::Mml));
+    let hard_em = loss(&weighting(HardLearningWeighting::HardEm));
+    let uniform = loss(&weighting(HardLearningWeighting::Uniform));
+    // Gold is one of the candidates, and the best of them is better than their mean.
+    assert!(
+        mml < hard_em && hard_em < uniform && mml <= plain,
+        "{mml} {hard_em} {uniform} {plain}"
+    );
+    // Learned weights start uniform.
+    assert!((loss(&weighting(HardLearningWeighting::Learned)) - uniform).abs() < 1e-5);
+    let mut with_gold = weighting(HardLearningWeighting::Mml);
+    with_gold.hard.gold_loss_weight = 2.0;
+    assert!((loss(&with_gold) - (mml + 2.0 * plain)).abs() < 1e-4);
+    // Annealing begins with MML.
+    let annealed =
+        BoundaryConfig { anneal_steps: Some(1_000), ..weighting(HardLearningWeighting::HardEm) };
+    assert!((loss(&annealed) - mml).abs() < 1e-6);
+}
+
+#[test]
+fn alpha_mixes_and_ablations_leave_what_they_name() {
+    let setting = Setting::new();
+    let (all, _) = setting.candidates(&CandidateConfig::default());
+    let mut config = BoundaryConfig { alpha: 0.25, ..weighting(HardLearningWeighting::Mml) };
+    config.contrast.temperature = 0.1;
+    let value = |losses: &StepLosses, name: &str| {
+        let part = losses.parts.iter().find(|(part, _)| *part == name);
+        part.unwrap_or_else(|| panic!("no {name}")).1.double_value(&[])
+    };
+    let both = setting.losses(Some(&all), terms(true, true), &config, 0);
+    let expected = 0.25 * value(&both, "contrastive") + 0.75 * value(&both, "hard");
+    assert!((both.total.double_value(&[]) - expected).abs() < 1e-6);
+    assert_eq!(both.parts.len(), 2);
+    let contrast = setting.losses(None, terms(false, true), &config, 0);
+    let expected = 0.25 * value(&contrast, "contrastive") + 0.75 * value(&contrast, "span");
+    assert!((contrast.total.double_value(&[]) - expected).abs() < 1e-6);
+    let hard = setting.losses(Some(&all), terms(true, false), &config, 0);
+    assert_eq!(hard.total.double_value(&[]), value(&both, "hard"));
+    // One after the other: first hard learning alone, then contrast with the span loss.
+    let config = BoundaryConfig { hard_fraction: Some(0.5), ..config };
+    let names = |number| -> Vec<&str> {
+        let losses = setting.losses(Some(&all), terms(true, true), &config, number);
+        losses.parts.iter().map(|(name, _)| *name).collect()
+    };
+    assert_eq!(names(4), ["hard"]);
+    assert_eq!(names(5), ["contrastive", "span"]);
+}
+
+#[test]
+fn random_negatives_depend_on_the_step_alone() {
+    let setting = Setting::new();
+    let mut config = BoundaryConfig { alpha: 1.0, ..Default::default() };
+    config.contrast.temperature = 0.05;
+    config.contrast.selection = NegativeSelection::Random { seed: 3 };
+    let loss =
+        |number| setting.losses(None, terms(false, true), &config, number).total.double_value(&[]);
+    assert_eq!(loss(0), loss(0));
+    assert!((1..6).any(|number| loss(number) != loss(0)));
+}
+
+#[test]
+fn learned_weights_are_a_parameter_that_training_moves() {
+    let setting = Setting::new();
+    let (all, _) = setting.candidates(&CandidateConfig { count: 5, ..Default::default() });
+    let new = |weighting_: HardLearningWeighting, terms: BoundaryTerms| {
+        let config = weighting(weighting_);
+        BoundaryTask::new(&setting.model, &setting.windows, Some(&all), terms, &config, true)
+            .unwrap()
+    };
+    let mut task = new(HardLearningWeighting::Learned, terms(true, true));
+    let parameters = task.parameters();
+    assert_eq!((parameters[0].0.as_str(), parameters[0].1.size()), (WEIGHTS, vec![5]));
+    assert_eq!(task.slot_weights().unwrap().unwrap(), [0.2; 5]);
+    let rng = trainer::rng_for(1, "task", 0);
+    let batch = [0, 1, 2, 3];
+    let losses = task.losses(&mut Step { batch: &batch, number: 0, total: 1, rng }).unwrap();
+    losses.total.backward();
+    assert!(parameters[0].1.grad().abs().max().double_value(&[]) > 1e-4);
+    assert!(new(HardLearningWeighting::Mml, terms(true, true)).parameters().is_empty());
+    assert!(new(HardLearningWeighting::Learned, terms(false, true)).parameters().is_empty());
+}
+
+#[test]
+fn candidates_of_other_windows_are_refused() {
+    let setting = Setting::new();
+    let (all, _) = setting.candidates(&CandidateConfig { count: 5, ..Default::default() });
+    let config = BoundaryConfig::default();
+    let refuse = |windows: &[Window], all: Option<&Candidates>| {
+        let task =
+            BoundaryTask::new(&setting.model, windows, all, terms(true, true), &config, true);
+        task.err().unwrap().to_string()
+    };
+    let error = refuse(&setting.windows[..3], Some(&all));
+    assert_eq!(error, "candidates: expected one row for each of 3 windows, got 4 rows");
+    assert!(refuse(&setting.windows, None).ends_with("got 0 rows"));
+}
