@@ -23,6 +23,7 @@ const RECIPE: &str = "recipe_";
 #[rustfmt::skip]
 const STEPS: &[Step] = &[
     step("format", &["fmt", "--all", "--check"]),
+    step("comment width", &["xtask", "widths"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step {
         variable: Some(("RUSTDOCFLAGS", "-D warnings")),
@@ -129,6 +130,7 @@ mod tests {
             titles,
             [
                 "format",
+                "comment width",
                 "clippy",
                 "docs",
                 "licences and bans",
