@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use tokenizers::Tokenizer;
 use xlmr_model::{Inputs, SpecialTokens};
 
-use crate::question_answering::to_i64;
+use crate::number::to_i64;
 use crate::{Encoder, Error, Result, pooling};
 
 /// Which hidden states stand for a token.

@@ -41,7 +41,7 @@ impl QaAugmentation {
             ("question_replacement", self.question_replacement),
         ] {
             if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::config(format!("augmentation.{key}"), value, "0 or more"));
+                return Err(Error::config(format!("qa.augmentation.{key}"), value, "0 or more"));
             }
         }
         Ok(())

@@ -377,7 +377,7 @@ mod tests {
         };
         let negative = QaAugmentation { embedding_noise: -1.0, ..Default::default() };
         let error = refuse(negative, 60);
-        assert_eq!(error, "augmentation.embedding_noise = -1: must be 0 or more");
+        assert_eq!(error, "qa.augmentation.embedding_noise = -1: must be 0 or more");
         let error = refuse(QaAugmentation::default(), 384);
         assert!(error.starts_with("windows.max_length = 384: must be at most"), "{error}");
     }

@@ -9,9 +9,8 @@ use torch_ext::{TensorFile, write_tensors};
 use trainer::Fingerprint;
 
 use super::config::CandidateConfig;
-use crate::question_answering::{
-    WindowBatch, context_mask, fingerprint_windows, to_i64, window_lengths,
-};
+use crate::number::to_i64;
+use crate::question_answering::{WindowBatch, context_mask, fingerprint_windows, window_lengths};
 use crate::{Encoder, Error, Result, batch};
 
 /// Z of all windows of a training set: N windows with K slots each.

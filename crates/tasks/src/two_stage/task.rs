@@ -12,8 +12,9 @@ use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 
 use super::candidates::{Candidates, duplicate_text, gold_positions};
 use super::config::{BoundaryConfig, BoundaryTerms};
+use crate::number::to_i64;
 use crate::question_answering::{
-    WindowBatch, context_mask, fingerprint_windows, question_mask, to_i64, window_lengths,
+    WindowBatch, context_mask, fingerprint_windows, question_mask, window_lengths,
 };
 use crate::{Encoder, Error, Result};
 
