@@ -71,13 +71,13 @@ const RECORD: &str = "record";
 const NAMES: [&str; 4] = ["starts", "ends", "valid", "gold_index"];
 
 impl Candidates {
-    /// Reads `path` if the same model found them in the same windows with the same options, wherever
-    /// that model is stored; else computes them and writes `path`. The second value says whether
-    /// they were read.
+    /// Reads `path` if the same model found them in the same windows with the same options,
+    /// wherever that model is stored; else computes them and writes `path`. The second value says
+    /// whether they were read.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a window
-    /// has no gold span; [`Error::Model`] if the model has no span head or refuses an input;
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a
+    /// window has no gold span; [`Error::Model`] if the model has no span head or refuses an input;
     /// [`Error::TorchExt`] naming a file that cannot be read or written.
     ///
     /// # Example
