@@ -11,12 +11,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Parser;
 use examples::cli;
-use examples::evaluation::{Reader, evaluate};
-use examples::reading::{ReadingData, ReadingTask, mean_norm, recentre};
-use examples::retrieval::label_retrieval;
 use examples::vocabulary;
-use kg_triples::{KnowledgeGraph, sample};
+use kg_triples::{KnowledgeGraph, Language, sample};
+use tasks::label_retrieval::label_retrieval;
 use tasks::masked_lm::EntityCompletionTask;
+use tasks::question_answering::{QaData, QaPredictor, QaTask, evaluate, matrix};
+use tasks::word_embeddings;
 use tokenizers::Tokenizer;
 use trainer::{TrainConfig, fit};
 use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
@@ -126,7 +126,7 @@ impl Method<'_> {
         if !loaded.missing.is_empty() {
             cli::say(format!("freshly initialised: {}", loaded.missing.join(", ")))?;
         }
-        let norm = mean_norm(&model)?;
+        let norm = word_embeddings::mean_norm(&model)?;
         let mut seconds = 0.0;
 
         // III-B: mixed and masked triples, entity completion.
@@ -142,19 +142,23 @@ impl Method<'_> {
             tokens = report.tokens;
             seconds += report.seconds;
         }
-        let retrieval = label_retrieval(&model, self.tokenizer, self.facts, &group.languages)?;
+        let languages: Vec<Language> =
+            group.languages.iter().map(|code| code.parse()).collect::<Result<_, _>>()?;
+        let retrieval = label_retrieval(&model, self.tokenizer, self.facts, &languages)?
+            .into_iter()
+            .map(|(language, precision)| (language.to_string(), precision))
+            .collect();
 
         // III-C: extractive question answering, in English alone.
-        if recipe.reading.recentre_embeddings {
-            recentre(&model, norm)?;
+        if recipe.center_word_embeddings {
+            word_embeddings::center(&model, norm)?;
         }
-        let data = ReadingData {
+        let data = QaData {
             questions: &self.data.train.questions,
-            marks: &self.data.marks,
+            question_entity_spans: Some(&self.data.entity_spans),
             windows: &recipe.windows,
         };
-        let mut task =
-            ReadingTask::new(&model, self.tokenizer, &data, &recipe.reading, &recipe.span_loss)?;
+        let mut task = QaTask::new(&model, self.tokenizer, &data, &recipe.qa)?;
         let config = TrainConfig { seed, ..recipe.fine_tuning.clone() };
         let stage = self.run.stage(name, "fine-tune", place);
         seconds += fit(&stage, &config, &model.named_parameters(), &mut task)?.seconds;
@@ -164,15 +168,13 @@ impl Method<'_> {
 
         // IV: English contexts, questions in every language.
         let start = Instant::now();
-        let reader = Reader { model: &model, tokenizer: self.tokenizer, windows: &recipe.windows };
-        let matrix = evaluate(
-            &reader,
-            &recipe.evaluation,
-            &self.data.evaluation,
-            &group.languages,
-            &place.join("predictions"),
-            name,
-        )?;
+        let predictor = QaPredictor::new(&model, self.tokenizer, &recipe.windows)
+            .with_decoding(&recipe.evaluation.decoding)
+            .with_batch_size(recipe.evaluation.batch_size);
+        let files = recipe.evaluation.files(&self.data.evaluation, &languages);
+        let out = place.join("predictions");
+        let scores = evaluate(&predictor, &files, &recipe.evaluation.split, &[], &out)?;
+        let matrix = matrix(name, &scores);
         let scores = matrix
             .cells()
             .map(|(context, question, cell)| Scored {

@@ -2,10 +2,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use examples::reading::{EntityMarks, read_entity_marks};
 use kg_triples::KnowledgeGraph;
 use kg_triples::questions::{QuestionConfig, SplitHeads, TemplateSet, build_questions};
 use mlqa_eval::Dataset;
+use tasks::question_answering::{QuestionEntitySpans, read_question_entity_spans};
 
 use crate::run::Run;
 
@@ -13,7 +13,7 @@ use crate::run::Run;
 pub struct QuestionData {
     pub train: Dataset,
     /// Where the asked entity stands in a training question.
-    pub marks: EntityMarks,
+    pub entity_spans: QuestionEntitySpans,
     pub evaluation: PathBuf,
 }
 
@@ -22,7 +22,7 @@ pub fn question_data(run: &Run, facts: &KnowledgeGraph) -> Result<QuestionData> 
     let data = &run.recipe.data;
     let Some(templates) = &data.templates else {
         let (train, evaluation) = (Dataset::read(&data.train)?, data.evaluation.clone());
-        return Ok(QuestionData { train, marks: Default::default(), evaluation });
+        return Ok(QuestionData { train, entity_spans: Default::default(), evaluation });
     };
     let templates = TemplateSet::read(templates)?;
     let split: SplitHeads = data.facts.split.divide(facts)?;
@@ -45,7 +45,7 @@ pub fn question_data(run: &Run, facts: &KnowledgeGraph) -> Result<QuestionData> 
     let path = folder.join("train-context-en-question-en.json");
     Ok(QuestionData {
         train: Dataset::read(&path)?,
-        marks: read_entity_marks(&path)?,
+        entity_spans: read_question_entity_spans(&path)?,
         evaluation: folder,
     })
 }

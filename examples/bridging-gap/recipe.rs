@@ -3,15 +3,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use examples::evaluation::{EvaluationConfig, question_file};
 use examples::folder::{self, RunRecipe};
 use examples::machine::Machine;
-use examples::reading::ReadingConfig;
 use kg_triples::questions::EntitySplit;
 use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
-use mlqa_eval::WindowConfig;
-use objectives::{EntityCompletionConfig, SpanConfig};
+use mlqa_eval::{Language, WindowConfig};
+use objectives::EntityCompletionConfig;
 use serde::{Deserialize, Serialize};
+use tasks::question_answering::{EvaluationConfig, QaConfig, question_file};
 use trainer::TrainConfig;
 use xlmr_model::{Config, Segments};
 
@@ -29,6 +28,9 @@ pub struct Recipe {
     pub float32_matmul: String,
     /// One model for each pair of languages, or one for all.
     pub models: Models,
+    /// Centers the word embeddings before fine-tuning, and gives each the mean norm they had before
+    /// injection.
+    pub center_word_embeddings: bool,
     /// English and the languages of the questions.
     pub languages: Vec<String>,
     /// Arms to run, in this order.
@@ -41,8 +43,7 @@ pub struct Recipe {
     pub injection: TrainConfig,
     pub injection_loss: EntityCompletionConfig,
     pub fine_tuning: TrainConfig,
-    pub span_loss: SpanConfig,
-    pub reading: ReadingConfig,
+    pub qa: QaConfig,
     pub windows: WindowConfig,
     pub evaluation: EvaluationConfig,
 }
@@ -146,15 +147,8 @@ impl RunRecipe for Recipe {
         self.validate_lengths(&config)?;
         self.injection.validate().context("injection")?;
         self.fine_tuning.validate().context("fine_tuning")?;
-        let decoding = &self.evaluation.decoding;
-        for (key, value) in
-            [("n_best", decoding.n_best), ("max_answer_length", decoding.max_answer_length)]
-        {
-            if value == 0 {
-                bail!("evaluation.decoding.{key} = 0: must be 1 or more");
-            }
-        }
-        if self.evaluation.contexts.first().map(String::as_str) != Some("en") {
+        self.evaluation.validate()?;
+        if self.evaluation.contexts.first() != Some(&Language::EN) {
             bail!("evaluation.contexts = {:?}: must begin with \"en\"", self.evaluation.contexts);
         }
         if self.data.templates.is_some() {
@@ -273,9 +267,9 @@ impl Recipe {
     /// The question files of the evaluation, in `folder`.
     pub fn evaluation_files(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        for context in &self.evaluation.contexts {
+        for &context in &self.evaluation.contexts {
             for question in &self.languages {
-                let (context, question) = (context.parse()?, question.parse()?);
+                let question = question.parse()?;
                 let path = question_file(folder, &self.evaluation.split, context, question);
                 if !path.exists() {
                     bail!(

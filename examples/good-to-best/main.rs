@@ -10,13 +10,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use examples::boundary::{BoundaryTask, Candidates, MinedReader, QuestionFile, score_files};
-use examples::evaluation::Reader;
 use examples::folder::{once, open};
 use examples::machine::Machine;
-use examples::reading::{EntityMarks, ReadingData, ReadingTask};
 use examples::{cli, vocabulary};
 use mlqa_eval::{Dataset, Purpose, Question, Window, windows};
+use tasks::question_answering::{QaData, QaPredictor, QaTask, QuestionFile, evaluate};
+use tasks::two_stage::{BoundaryTask, CandidateMiner, Candidates};
 use tokenizers::Tokenizer;
 use trainer::{Stage, TrainConfig, fit};
 use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
@@ -140,13 +139,12 @@ impl Method<'_> {
     fn stage_one(&self, seed: u64, place: &Path) -> Result<ModelResult> {
         let recipe = self.recipe;
         let model = self.load(&recipe.model.path, seed)?;
-        let data = ReadingData {
+        let data = QaData {
             questions: self.questions,
-            marks: &EntityMarks::new(),
+            question_entity_spans: None,
             windows: &recipe.windows,
         };
-        let mut task =
-            ReadingTask::new(&model, self.tokenizer, &data, &recipe.reading, &recipe.span_loss)?;
+        let mut task = QaTask::new(&model, self.tokenizer, &data, &recipe.qa)?;
         let config = TrainConfig { seed, ..recipe.stage_one.clone() };
         let stage = self.stage("stage one", place);
         let trained = fit(&stage, &config, &model.named_parameters(), &mut task)?;
@@ -172,15 +170,13 @@ impl Method<'_> {
         let (boundary, wanted) = recipe.boundary(arm);
         let candidates = match arm.terms.hard_learning {
             true => {
-                let folder = reader.join("model");
-                let mined = MinedReader {
-                    model: &self.load(&folder, seed)?,
-                    folder: &folder,
+                let miner = CandidateMiner {
+                    model: &self.load(&reader.join("model"), seed)?,
                     windows: self.windows,
                     batch_size: recipe.evaluation.batch_size,
                 };
                 let path = reader.join(format!("candidates-{}.safetensors", wanted.count));
-                Some(Candidates::load_or_mine(&path, &mined, &wanted)?.0)
+                Some(Candidates::load_or_compute(&path, &miner, &wanted)?.0)
             }
             false => None,
         };
@@ -194,7 +190,7 @@ impl Method<'_> {
             candidates.as_ref(),
             arm.terms,
             &boundary,
-            recipe.reading.context_only,
+            recipe.qa.context_only,
         )?;
         let mut parameters = model.named_parameters();
         parameters.extend(task.parameters());
@@ -232,11 +228,15 @@ impl Method<'_> {
         model.save(&folder, Head::Span)?;
         vocabulary::copy(&recipe.model.path, &folder)?;
         let start = Instant::now();
-        let reader = Reader { model, tokenizer: self.tokenizer, windows: &recipe.windows };
+        let evaluation = &recipe.evaluation;
+        let predictor = QaPredictor::new(model, self.tokenizer, &recipe.windows)
+            .with_decoding(&evaluation.decoding)
+            .with_batch_size(evaluation.batch_size);
         let mut scores = BTreeMap::new();
         for (set, files) in &self.sets {
             let out = place.join("predictions").join(set);
-            scores.insert(set.clone(), score_files(&reader, &recipe.evaluation, files, &out)?);
+            let result = evaluate(&predictor, files, "predictions", &evaluation.top_k, &out)?;
+            scores.insert(set.clone(), result);
         }
         let seconds = result.seconds + start.elapsed().as_secs_f64();
         Ok(ModelResult { scores, seconds, ..result })

@@ -4,17 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use examples::boundary::{
-    BoundaryConfig, BoundaryTerms, CandidateConfig, QuestionFile, ScoreConfig, WEIGHTS,
-};
 use examples::cloze_questions::ClozeQuestions;
-use examples::evaluation::question_file;
 use examples::folder::{self, RunRecipe};
 use examples::machine::Machine;
-use examples::reading::ReadingConfig;
 use mlqa_eval::{Language, UnanswerableWindow, WindowConfig};
-use objectives::{HardLearningWeighting, NegativeSelection, SpanConfig};
+use objectives::{HardLearningWeighting, NegativeSelection};
 use serde::{Deserialize, Serialize};
+use tasks::question_answering::{QaConfig, QuestionFile, ScoreConfig, question_file};
+use tasks::two_stage::{BoundaryConfig, BoundaryTerms, CandidateConfig, WEIGHTS};
 use trainer::{GroupConfig, TrainConfig};
 use xlmr_model::{Config, Segments};
 
@@ -41,8 +38,7 @@ pub struct Recipe {
     pub arms: BTreeMap<String, Arm>,
     pub sweeps: Sweeps,
     pub windows: WindowConfig,
-    pub reading: ReadingConfig,
-    pub span_loss: SpanConfig,
+    pub qa: QaConfig,
     pub stage_one: TrainConfig,
     pub candidates: CandidateConfig,
     pub boundary: BoundaryConfig,

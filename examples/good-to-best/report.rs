@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use examples::boundary::{CandidateReport, FileScore};
 use examples::results::{Measured, write_json, write_text};
 use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Spread, TableOrder, boundary_table};
 use serde::{Deserialize, Serialize};
+use tasks::question_answering::FileScore;
+use tasks::two_stage::CandidateReport;
 
 use crate::recipe::Recipe;
 
@@ -266,7 +267,7 @@ fn tables(names: &[&str], arms: &BTreeMap<String, ArmSummary>) -> Result<String>
                 z.gold_first,
                 z.one_boundary,
                 z.no_boundary,
-                z.text_equal
+                z.duplicate_text
             );
         }
         if let Some(weights) = &arm.weights {

@@ -10,14 +10,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use examples::evaluation::{Reader, evaluate};
 use examples::folder::{once, open};
 use examples::machine::Machine;
-use examples::reading::{EntityMarks, ReadingData, ReadingTask};
 use examples::{cli, vocabulary};
 use kg_triples::phrases::{SpecialIds, encode_passages};
 use mlqa_eval::Question;
 use tasks::masked_lm::PhraseMaskingTask;
+use tasks::question_answering::{QaData, QaPredictor, QaTask, evaluate, matrix};
 use tokenizers::Tokenizer;
 use trainer::{Stage, TaskSlot, fit_tasks};
 use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
@@ -153,22 +152,22 @@ impl Method<'_> {
 
         // 4.4: every language of passages with every language of questions.
         let start = Instant::now();
-        let reader = Reader { model: &model, tokenizer: self.tokenizer, windows: &recipe.windows };
-        let matrix = evaluate(
-            &reader,
-            &recipe.evaluation,
-            &self.material.evaluation,
-            &recipe.languages,
-            &place.join("predictions"),
-            name,
-        )?;
+        let predictor = QaPredictor::new(&model, self.tokenizer, &recipe.windows)
+            .with_decoding(&recipe.evaluation.decoding)
+            .with_batch_size(recipe.evaluation.batch_size);
+        let languages = recipe.parsed_languages()?;
+        let files = recipe.evaluation.files(&self.material.evaluation, &languages);
+        let out = place.join("predictions");
+        let scores = evaluate(&predictor, &files, &recipe.evaluation.split, &[], &out)?;
+        let matrix = matrix(name, &scores);
         let seconds = trained.seconds + start.elapsed().as_secs_f64();
         Ok(ArmResult::new(&matrix, trained.tokens, trained.steps, seconds))
     }
 
-    fn reading<'m>(&self, model: &'m Model, questions: &[Question]) -> Result<ReadingTask<'m>> {
+    fn reading<'m>(&self, model: &'m Model, questions: &[Question]) -> Result<QaTask<'m>> {
         let recipe = self.recipe;
-        let data = ReadingData { questions, marks: &EntityMarks::new(), windows: &recipe.windows };
-        ReadingTask::new(model, self.tokenizer, &data, &recipe.reading, &recipe.span_loss)
+        let windows = &recipe.windows;
+        let data = QaData { questions, question_entity_spans: None, windows };
+        Ok(QaTask::new(model, self.tokenizer, &data, &recipe.qa)?)
     }
 }

@@ -3,19 +3,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use examples::evaluation::{EvaluationConfig, question_file};
 use examples::folder::{self, RunRecipe};
 use examples::machine::Machine;
-use examples::reading::ReadingConfig;
 use examples::search::SearchConfig;
 use kg_triples::phrases::PhraseConfig;
 use kg_triples::questions::EntitySplit;
 use mlqa_eval::{DatasetName, Language, WindowConfig};
-use objectives::SpanConfig;
 use objectives::masking::NgramMaskingConfig;
 use qa_translate::MixConfig;
 use serde::{Deserialize, Serialize};
 use tasks::masked_lm::{PassageMasking, PhraseTaskConfig};
+use tasks::question_answering::{EvaluationConfig, QaConfig, question_file};
 use trainer::TrainConfig;
 use xlmr_model::{Config, Segments};
 
@@ -43,8 +41,7 @@ pub struct Recipe {
     pub rounds: Rounds,
     /// `steps` counts the updates on questions; those on phrases come on top. `epochs` are those of the unmixed questions.
     pub training: TrainConfig,
-    pub span_loss: SpanConfig,
-    pub reading: ReadingConfig,
+    pub qa: QaConfig,
     pub windows: WindowConfig,
     pub lakm: PhraseTaskConfig,
     /// Longest passage of LAKM in tokens, `<s>` and `</s>` counted.
@@ -195,9 +192,9 @@ impl Recipe {
 
     fn evaluation_files(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        for context in &self.evaluation.contexts {
+        for &context in &self.evaluation.contexts {
             for question in &self.languages {
-                let (context, question) = (context.parse()?, question.parse()?);
+                let question = question.parse()?;
                 let path = question_file(folder, &self.evaluation.split, context, question);
                 if !path.exists() {
                     bail!(

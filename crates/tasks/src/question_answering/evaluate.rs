@@ -59,8 +59,8 @@ impl EvaluationConfig {
         check_decoding(&self.decoding)
     }
 
-    /// MLQA's files in `folder`: those of `contexts` that are among `languages`, each with questions
-    /// in all of `languages`. Whether the files exist is not looked at.
+    /// MLQA's files in `folder`: those of `contexts` that are among `languages`, each with
+    /// questions in all of `languages`. Whether the files exist is not looked at.
     pub fn files(&self, folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
         let contexts = self.contexts.iter().filter(|context| languages.contains(context));
         contexts
@@ -184,7 +184,8 @@ pub struct FileScore {
     pub boundary: BoundaryCounts,
 }
 
-/// Answers question files, writes the predictions and scores them with the context language's rules.
+/// Answers question files, writes the predictions and scores them with the context language's
+/// rules.
 ///
 /// Predictions go to `out` under MLQA's names with `split` at their beginning, see
 /// [`question_file`]. For each k of `top_k` the exact match within the k best answers is counted.

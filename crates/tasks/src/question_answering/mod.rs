@@ -20,6 +20,4 @@ pub use evaluate::{
 pub use predictor::QaPredictor;
 pub use task::{QaConfig, QaData, QaTask};
 pub use window_batch::WindowBatch;
-pub(crate) use window_batch::{
-    context_mask, fingerprint_windows, question_mask, to_i64, window_lengths,
-};
+pub(crate) use window_batch::{context_mask, fingerprint_windows, question_mask, window_lengths};

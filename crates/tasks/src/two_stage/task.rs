@@ -1,5 +1,5 @@
-//! The second stage as a training task: hard learning and answer-aware contrast over one pass of the
-//! encoder.
+//! The second stage as a training task: hard learning and answer-aware contrast over one pass of
+//! the encoder.
 use mlqa_eval::Window;
 use objectives::{
     CandidateSpans, HardLearningWeighting, LossError, NegativeSelection, OutOfWindow, SpanConfig,
@@ -12,8 +12,9 @@ use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 
 use super::candidates::{Candidates, duplicate_text, gold_positions};
 use super::config::{BoundaryConfig, BoundaryTerms};
+use crate::number::to_i64;
 use crate::question_answering::{
-    WindowBatch, context_mask, fingerprint_windows, question_mask, to_i64, window_lengths,
+    WindowBatch, context_mask, fingerprint_windows, question_mask, window_lengths,
 };
 use crate::{Encoder, Error, Result};
 
@@ -101,8 +102,8 @@ impl<'a> BoundaryTask<'a> {
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if the
-    /// candidates are not as many as the windows; [`Error::Loss`] or [`Error::Torch`] if the learned
-    /// weights cannot be made.
+    /// candidates are not as many as the windows; [`Error::Loss`] or [`Error::Torch`] if the
+    /// learned weights cannot be made.
     pub fn new(
         model: &'a dyn Encoder,
         windows: &'a [Window],
