@@ -22,7 +22,7 @@ mod runtime;
 pub mod table;
 
 pub use anyhow::Error as AnyError;
-pub use args::{ModelArg, one_model};
+pub use args::{ModelArg, named_models, one_model};
 pub use base_model::BaseModel;
 pub use cell::Cell;
 pub use error::{Error, Result};
