@@ -1,62 +1,90 @@
-//! The masked-LM task over passages with phrases.
-use anyhow::{Result, ensure};
+//! LAKM: passages whose knowledge phrases are masked first.
 use kg_triples::phrases::PassageExample;
 use objectives::masking::{
-    Masked, MaskingError, MaskingVocab, Tokens, mlm_masking, ngram_masking, phrase_masking,
+    Masked, MaskingVocab, Tokens, mlm_masking, ngram_masking, phrase_masking,
 };
-use objectives::tch::{Device, Kind, Tensor};
-use objectives::{IGNORE_INDEX, TokenScores, masked_lm, masked_positions};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
-use xlmr_model::{Inputs, Model, SpecialTokens};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use xlmr_model::{Inputs, SpecialTokens};
 
-use super::{LakmConfig, LakmMasking, LossPositions};
+use super::{
+    LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab, step_losses,
+};
+use crate::{Encoder, Error, Result};
 
-/// Passages with knowledge phrases as a training task for a model with a masked-LM head (LAKM, Yuan et al. 2020, Eq. 2).
-pub struct LakmTask<'a> {
-    model: &'a Model,
-    specials: SpecialTokens,
+/// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages with
+/// phrases that queries and result titles share, as a training task for a model with a masked-LM
+/// head, so that a reader learns where such phrases begin and end.
+///
+/// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` says
+/// otherwise; it is logged as `mlm`. A batch without a selected token has a loss of 0.
+///
+/// # Example
+/// ```
+/// use kg_triples::Language;
+/// use kg_triples::phrases::PassageExample;
+/// use tasks::masked_lm::{PhraseMaskingTask, PhraseTaskConfig};
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, Head, Model, SpecialTokens};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
+/// let passage = PassageExample {
+///     language: Language::new("en")?,
+///     input_ids: vec![0, 11, 12, 13, 14, 15, 2],
+///     phrases: vec![2..4],
+/// };
+/// let config = PhraseTaskConfig::default();
+/// let mut task = PhraseMaskingTask::new(&model, specials, vec![passage], &config)?;
+/// let rng = trainer::rng_for(0, "lakm", 0);
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// assert_eq!(losses.parts[0].0, "mlm");
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct PhraseMaskingTask<'a> {
+    model: &'a dyn Encoder,
     examples: Vec<PassageExample>,
-    config: LakmConfig,
+    config: PhraseTaskConfig,
     vocab: MaskingVocab,
+    /// One for each of `examples`: its tokens.
     lengths: Vec<usize>,
 }
 
-impl<'a> LakmTask<'a> {
-    /// `examples` as [`encode_passages`](kg_triples::phrases::encode_passages) gives them for the model's tokenizer.
+impl<'a> PhraseMaskingTask<'a> {
+    /// `examples` as [`encode_passages`](kg_triples::phrases::encode_passages) gives them for the
+    /// model's tokenizer.
     ///
     /// # Errors
-    /// If there is no example, or the vocabulary has no room for random tokens.
+    /// [`Error::Empty`] if there is no example; as [`masking_vocab`].
     pub fn new(
-        model: &'a Model,
+        model: &'a dyn Encoder,
         specials: SpecialTokens,
         examples: Vec<PassageExample>,
-        config: &LakmConfig,
+        config: &PhraseTaskConfig,
     ) -> Result<Self> {
-        ensure!(!examples.is_empty(), "no passage with a phrase to train on");
-        let [bos, pad, eos, unk, mask] = specials.ids().map(i64::from);
-        let vocabulary = 0..model.config().vocab_size;
-        let vocab = MaskingVocab::new([bos, pad, eos, unk, mask], mask, vocabulary)?;
+        if examples.is_empty() {
+            return Err(Error::empty("passage with a phrase to train on"));
+        }
+        let vocab = masking_vocab(model, specials)?;
         let lengths = examples.iter().map(|example| example.input_ids.len()).collect();
-        Ok(Self { model, specials, examples, config: config.clone(), vocab, lengths })
+        Ok(Self { model, examples, config: config.clone(), vocab, lengths })
     }
 
     /// Masks one example; `draw` decides how.
-    fn mask(&self, example: &PassageExample, draw: u64) -> Result<Masked, MaskingError> {
-        let input_ids = wide(&example.input_ids);
-        let tokens = Tokens::from(&input_ids);
+    fn mask(&self, example: &PassageExample, draw: u64) -> Result<Masked> {
+        let tokens = Tokens::from(&example.input_ids);
         let mut masked = match &self.config.masking {
-            LakmMasking::Phrases(config) => {
+            PassageMasking::Phrases(config) => {
                 phrase_masking(tokens, &example.phrases, &self.vocab, draw, config)
             }
-            LakmMasking::Ngrams(config) => ngram_masking(tokens, &self.vocab, draw, config),
-            LakmMasking::Tokens(config) => mlm_masking(tokens, &self.vocab, draw, config),
+            PassageMasking::Ngrams(config) => ngram_masking(tokens, &self.vocab, draw, config),
+            PassageMasking::Tokens(config) => mlm_masking(tokens, &self.vocab, draw, config),
         }?;
         if self.config.positions == LossPositions::All {
-            for (label, &id) in masked.labels.iter_mut().zip(&input_ids) {
+            for (label, &id) in masked.labels.iter_mut().zip(&example.input_ids) {
                 if !self.vocab.is_special(id) {
-                    *label = id;
+                    *label = i64::from(id);
                 }
             }
         }
@@ -64,17 +92,13 @@ impl<'a> LakmTask<'a> {
     }
 
     /// The masked examples of a batch: a function of the batch and the generator's state alone.
-    fn batch(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>, MaskingError> {
+    fn batch(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>> {
         let examples = batch.iter().filter_map(|&number| self.examples.get(number));
         examples.map(|example| self.mask(example, rng.random())).collect()
     }
 }
 
-fn wide(ids: &[u32]) -> Vec<i64> {
-    ids.iter().map(|&id| i64::from(id)).collect()
-}
-
-impl Task for LakmTask<'_> {
+impl Task for PhraseMaskingTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Indexed(&self.lengths)
     }
@@ -88,36 +112,16 @@ impl Task for LakmTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows = self.batch(step.batch, &mut step.rng)?;
-        let ids: Vec<&[i64]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let input_ids = pad_rows(&ids, i64::from(self.specials.pad), Device::Cpu)?;
-        let token_type_ids = match self.config.segment {
-            0 => None,
-            segment => Some(input_ids.f_full_like(segment)?),
-        };
-        let inputs = Inputs {
-            attention_mask: pad_mask(&ids, Device::Cpu)?,
-            token_type_ids,
-            ..Inputs::new(input_ids)
-        };
-        let masked = masked_positions(&pad_rows(&labels, IGNORE_INDEX, Device::Cpu)?)?;
-        let hidden = self.model.encode(&inputs, true)?;
-        if masked.is_empty() {
-            // A few short passages may have nothing to predict under a random policy.
-            let nothing: Tensor = hidden.f_sum(None::<Kind>)?.f_mul_scalar(0.0)?;
-            return Ok(StepLosses {
-                total: nothing,
-                parts: vec![],
-                tokens: None,
-                accumulated: false,
-            });
+        let mut inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        if self.config.segment != 0 {
+            let segments = inputs.input_ids.f_full_like(i64::from(self.config.segment))?;
+            inputs.token_type_ids = Some(segments);
         }
-        let masked = masked.to_device(self.model.device())?;
-        let states = self.model.mlm_transform(&masked.gather(&hidden)?)?;
-        let (weight, bias) = self.model.decoder()?;
-        let scores = TokenScores::linear(&states, weight, Some(bias));
-        let loss = masked_lm(scores, &masked.targets, &self.config.loss)?;
-        Ok(StepLosses::single("mlm", loss))
+        let hidden = self.model.encode(&inputs, true)?;
+        let loss = loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?;
+        Ok(step_losses(loss, &hidden)?)
     }
 }
 
@@ -127,7 +131,9 @@ mod tests {
     use crate::testing::{model, specials};
     use kg_triples::Language;
     use objectives::masking::{MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig};
-    use objectives::{MaskedLmConfig, MaskedLmReduction};
+    use objectives::{IGNORE_INDEX, MaskedLmConfig, MaskedLmReduction};
+    use tch::Kind;
+    use xlmr_model::Model;
 
     /// Passages of 20 to 59 tokens, with one phrase of three tokens and one inside it.
     fn examples() -> Vec<PassageExample> {
@@ -141,15 +147,15 @@ mod tests {
         (0..40).map(example).collect()
     }
 
-    fn task(model: &Model, config: LakmConfig) -> LakmTask<'_> {
-        LakmTask::new(model, specials(), examples(), &config).unwrap()
+    fn task(model: &Model, config: PhraseTaskConfig) -> PhraseMaskingTask<'_> {
+        PhraseMaskingTask::new(model, specials(), examples(), &config).unwrap()
     }
 
-    fn with(masking: LakmMasking) -> LakmConfig {
-        LakmConfig { masking, ..Default::default() }
+    fn with(masking: PassageMasking) -> PhraseTaskConfig {
+        PhraseTaskConfig { masking, ..Default::default() }
     }
 
-    fn losses(task: &mut LakmTask<'_>, number: u64) -> StepLosses {
+    fn losses(task: &mut PhraseMaskingTask<'_>, number: u64) -> StepLosses {
         let rng = trainer::rng_for(1, "task", number);
         let batch = [3, 0, 17, 39];
         task.losses(&mut Step { batch: &batch, number, total: 10, rng }).unwrap()
@@ -158,7 +164,7 @@ mod tests {
     #[test]
     fn every_phrase_position_is_selected_and_the_budget_is_filled() {
         let model = model(80);
-        let task = task(&model, LakmConfig::default());
+        let task = task(&model, PhraseTaskConfig::default());
         let all: Vec<usize> = (0..40).collect();
         for number in 0..20 {
             let rows = task.batch(&all, &mut trainer::rng_for(2, "task", number)).unwrap();
@@ -184,8 +190,8 @@ mod tests {
     fn the_other_policies_select_as_many_without_knowing_the_phrases() {
         let model = model(80);
         let all: Vec<usize> = (0..40).collect();
-        let ngrams = LakmMasking::Ngrams(NgramMaskingConfig::default());
-        let tokens = LakmMasking::Tokens(MlmMaskingConfig::default());
+        let ngrams = PassageMasking::Ngrams(NgramMaskingConfig::default());
+        let tokens = PassageMasking::Tokens(MlmMaskingConfig::default());
         for masking in [ngrams, tokens] {
             let task = task(&model, with(masking));
             let rows = task.batch(&all, &mut trainer::rng_for(2, "task", 0)).unwrap();
@@ -206,7 +212,7 @@ mod tests {
     fn a_step_depends_on_its_generator_alone() {
         let model = model(80);
         let all: Vec<usize> = (0..40).collect();
-        let task = task(&model, LakmConfig::default());
+        let task = task(&model, PhraseTaskConfig::default());
         let draw = |number| task.batch(&all, &mut trainer::rng_for(2, "task", number)).unwrap();
         assert_eq!(draw(5), draw(5));
         assert_ne!(draw(5), draw(6));
@@ -218,19 +224,20 @@ mod tests {
     #[test]
     fn the_loss_is_that_of_the_selected_tokens() {
         let model = model(80);
-        let mut own = task(&model, LakmConfig::default());
-        let (loss, again, other) = (losses(&mut own, 1), losses(&mut own, 1), losses(&mut own, 2));
+        let mut mean = task(&model, PhraseTaskConfig::default());
+        let (loss, again, other) =
+            (losses(&mut mean, 1), losses(&mut mean, 1), losses(&mut mean, 2));
         assert_eq!(loss.total.double_value(&[]), again.total.double_value(&[]));
         assert_ne!(loss.total.double_value(&[]), other.total.double_value(&[]));
         // A fresh model knows nothing: about ln V.
         assert!((loss.total.double_value(&[]) - 80f64.ln()).abs() < 1.0);
 
         // By hand, from the logits of every position.
-        let rows = own.batch(&[3, 0, 17, 39], &mut trainer::rng_for(1, "task", 1)).unwrap();
+        let rows = mean.batch(&[3, 0, 17, 39], &mut trainer::rng_for(1, "task", 1)).unwrap();
         let (mut sum, mut count) = (0.0, 0);
         for row in &rows {
-            let ids = Tensor::from_slice(&row.input_ids).unsqueeze(0);
-            let hidden = model.encode(&Inputs::new(ids), false).unwrap().squeeze_dim(0);
+            let ids = Inputs::from_rows(&[&row.input_ids], 1).unwrap();
+            let hidden = model.encode(&ids, false).unwrap().squeeze_dim(0);
             let log_p =
                 model.mlm_logits(&hidden).unwrap().to_kind(Kind::Double).log_softmax(-1, None);
             for at in row.selected() {
@@ -243,7 +250,7 @@ mod tests {
 
         let reduction = MaskedLmReduction::Sum;
         let loss = MaskedLmConfig { reduction, ..Default::default() };
-        let mut summed = task(&model, LakmConfig { loss, ..Default::default() });
+        let mut summed = task(&model, PhraseTaskConfig { loss, ..Default::default() });
         let got = losses(&mut summed, 1).total.double_value(&[]);
         assert!((got - sum).abs() < 1e-3 * sum);
     }
@@ -251,25 +258,26 @@ mod tests {
     #[test]
     fn all_positions_carry_loss_where_that_is_asked_for() {
         let model = model(80);
-        let config = LakmConfig { positions: LossPositions::All, ..Default::default() };
+        let config = PhraseTaskConfig { positions: LossPositions::All, ..Default::default() };
         let task = task(&model, config);
         let example = &task.examples[5];
         let masked = task.mask(example, 1).unwrap();
         let last = example.input_ids.len() - 1;
-        assert_eq!(masked.labels[1..last], wide(&example.input_ids[1..last]));
+        let passage: Vec<i64> = example.input_ids[1..last].iter().map(|&id| id.into()).collect();
+        assert_eq!(masked.labels[1..last], passage);
         assert_eq!((masked.labels[0], masked.labels[last]), (IGNORE_INDEX, IGNORE_INDEX));
-        assert_ne!(masked.input_ids, wide(&example.input_ids));
+        assert_ne!(masked.input_ids, example.input_ids);
     }
 
     #[test]
     fn segments_and_nothing_to_predict() {
         let model = model(80);
-        let mut one = task(&model, LakmConfig { segment: 1, ..Default::default() });
-        let mut zero = task(&model, LakmConfig::default());
+        let mut one = task(&model, PhraseTaskConfig { segment: 1, ..Default::default() });
+        let mut zero = task(&model, PhraseTaskConfig::default());
         let value = |losses: StepLosses| losses.total.double_value(&[]);
         assert_ne!(value(losses(&mut one, 1)), value(losses(&mut zero, 1)));
         let none = MlmMaskingConfig { probability: 0.0, ..Default::default() };
-        let mut none = task(&model, with(LakmMasking::Tokens(none)));
+        let mut none = task(&model, with(PassageMasking::Tokens(none)));
         let losses = losses(&mut none, 1);
         assert!(losses.parts.is_empty() && losses.total.requires_grad());
         assert_eq!(value(losses), 0.0);
@@ -278,19 +286,19 @@ mod tests {
     #[test]
     fn the_fingerprint_names_examples_and_options() {
         let model = model(80);
-        let hash = |task: &LakmTask<'_>| {
+        let hash = |task: &PhraseMaskingTask<'_>| {
             let mut fingerprint = Fingerprint::new();
             task.fingerprint(&mut fingerprint);
             fingerprint.finish().unwrap()
         };
-        let own = hash(&task(&model, LakmConfig::default()));
-        assert_eq!(own, hash(&task(&model, LakmConfig::default())));
+        let first = hash(&task(&model, PhraseTaskConfig::default()));
+        assert_eq!(first, hash(&task(&model, PhraseTaskConfig::default())));
         let more = PhraseMaskingConfig { probability: 0.2, ..Default::default() };
-        assert_ne!(own, hash(&task(&model, with(LakmMasking::Phrases(more)))));
+        assert_ne!(first, hash(&task(&model, with(PassageMasking::Phrases(more)))));
         let mut other = examples();
         other[7].phrases[0].start += 1;
-        let other = LakmTask::new(&model, specials(), other, &Default::default()).unwrap();
-        assert_ne!(own, hash(&other));
-        assert!(LakmTask::new(&model, specials(), vec![], &Default::default()).is_err());
+        let other = PhraseMaskingTask::new(&model, specials(), other, &Default::default()).unwrap();
+        assert_ne!(first, hash(&other));
+        assert!(PhraseMaskingTask::new(&model, specials(), vec![], &Default::default()).is_err());
     }
 }

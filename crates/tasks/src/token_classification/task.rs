@@ -1,46 +1,75 @@
-//! Token classification: training on tagged sentences, and tagging others.
-use anyhow::Result;
-use objectives::tch::{Device, Kind, Reduction, Tensor};
-use objectives::{IGNORE_INDEX, masked_positions};
-use tokenizers::Tokenizer;
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
-use transfer_eval::ner::{
-    Labels, LostWords, NerConfig, NerInput, NerScore, Scheme, Sentence, encode_ner, score_ner,
-    sentence_tags,
-};
-use transfer_eval::xlmr::best_labels;
-use xlmr_model::{Inputs, Model};
+//! Training on tagged sentences.
+use objectives::IGNORE_INDEX;
+use tch::{Kind, Reduction, Tensor};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use transfer_eval::ner::NerInput;
+use xlmr_model::Inputs;
 
-/// Tagged sentences as a training task for a model with a token classification head: cross-entropy in nats, the mean over the
-/// batch's labelled tokens.
-pub struct TaggingTask<'a> {
-    model: &'a Model,
+use crate::masked_lm::target_positions;
+use crate::{Encoder, Error, Result};
+
+// The labels of encoded sentences are those that the loss leaves out.
+const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
+
+/// Tagged sentences as a training task for a model with a token classification head: cross-entropy
+/// in nats, the mean over the batch's labelled tokens, logged as `tagging`.
+///
+/// # Example
+/// ```
+/// use tasks::token_classification::TokenClassificationTask;
+/// use trainer::{Step, Task};
+/// use transfer_eval::ner::NerInput;
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let head = Head::TokenClassification { labels: 5 };
+/// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+/// // Two words, the first of two pieces: `transfer_eval::ner::encode_ner` makes this from text.
+/// let input = NerInput {
+///     sentence: 0,
+///     input_ids: vec![0, 11, 12, 13, 2],
+///     labels: vec![-100, 3, -100, 0, -100],
+///     words: vec![(0, 1), (1, 3)],
+/// };
+/// let mut task = TokenClassificationTask::new(&model, &[input])?;
+/// let rng = trainer::rng_for(0, "ner", 0);
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// assert!((losses.total.double_value(&[]) - 5f64.ln()).abs() < 1.0);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct TokenClassificationTask<'a> {
+    model: &'a dyn Encoder,
     rows: Vec<Row>,
+    /// One for each of `rows`: its tokens.
     lengths: Vec<usize>,
 }
 
 struct Row {
-    input_ids: Vec<i64>,
+    /// `[L]`.
+    input_ids: Vec<u32>,
+    /// `[L]`: the class of a labelled token, [`IGNORE_INDEX`] elsewhere.
     labels: Vec<i64>,
 }
 
-impl<'a> TaggingTask<'a> {
+impl<'a> TokenClassificationTask<'a> {
     /// Inputs without a labelled token are left out.
-    pub fn new(model: &'a Model, inputs: &[NerInput]) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Empty`] if none has one.
+    pub fn new(model: &'a dyn Encoder, inputs: &[NerInput]) -> Result<Self> {
         let rows: Vec<Row> = inputs
             .iter()
             .filter(|input| input.labels.iter().any(|&label| label != IGNORE_INDEX))
-            .map(|input| Row {
-                input_ids: input.input_ids.iter().map(|&id| i64::from(id)).collect(),
-                labels: input.labels.clone(),
-            })
+            .map(|input| Row { input_ids: input.input_ids.clone(), labels: input.labels.clone() })
             .collect();
+        if rows.is_empty() {
+            return Err(Error::empty("labelled sentences to train on"));
+        }
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
-        Self { model, rows, lengths }
+        Ok(Self { model, rows, lengths })
     }
 }
 
-impl Task for TaggingTask<'_> {
+impl Task for TokenClassificationTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Indexed(&self.lengths)
     }
@@ -53,81 +82,24 @@ impl Task for TaggingTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
-        let ids: Vec<&[i64]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let pad = self.model.config().pad_token_id;
-        let inputs = Inputs {
-            attention_mask: pad_mask(&ids, Device::Cpu)?,
-            ..Inputs::new(pad_rows(&ids, pad, Device::Cpu)?)
-        };
-        let labelled = masked_positions(&pad_rows(&labels, IGNORE_INDEX, self.model.device())?)?;
+        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let labelled = target_positions(&labels, self.model.device())?;
         let hidden = labelled.gather(&self.model.encode(&inputs, true)?)?; // [N, H]
         let logits = self.model.token_logits(&hidden, true)?.f_to_kind(Kind::Float)?; // [N, C]
         let targets = labelled.targets.f_to_device(logits.device())?;
-        let loss = logits.f_cross_entropy_loss(
-            &targets,
-            None::<&Tensor>,
-            Reduction::Mean,
-            IGNORE_INDEX,
-            0.0,
-        )?;
+        let none = None::<&Tensor>;
+        let loss =
+            logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?;
         Ok(StepLosses::single("tagging", loss))
-    }
-}
-
-/// Gold sentences of one language, encoded for one tokenizer.
-pub struct Tagged {
-    /// As read.
-    pub sentences: Vec<Sentence>,
-    /// One or more for each sentence.
-    pub inputs: Vec<NerInput>,
-}
-
-/// What a tagger gave for [`Tagged`].
-pub struct Tagging {
-    /// The sentences with the predicted tags in place of the gold ones; `O` for words that were not shown.
-    pub sentences: Vec<Sentence>,
-    /// Entity-level scores; words that were not shown count as missed.
-    pub score: NerScore,
-}
-
-impl Tagged {
-    /// Encodes sentences.
-    ///
-    /// # Errors
-    /// Naming the sentence and line of a tag that is none of `labels`.
-    pub fn new(
-        sentences: Vec<Sentence>,
-        tokenizer: &Tokenizer,
-        labels: &Labels,
-        config: &NerConfig,
-    ) -> Result<Self> {
-        let inputs = encode_ner(&sentences, tokenizer, labels, config)?;
-        Ok(Self { sentences, inputs })
-    }
-
-    /// Tags the sentences and scores the tags.
-    ///
-    /// # Errors
-    /// If the model fails or its logits are not finite.
-    pub fn tag(&self, model: &Model, labels: &Labels, batch_size: usize) -> Result<Tagging> {
-        let best = best_labels(model, &self.inputs, batch_size)?;
-        let tags = sentence_tags(&self.sentences, &self.inputs, &best, labels)?;
-        let score = score_ner(&self.sentences, &tags, LostWords::Missed, Scheme::Lenient)?;
-        let sentences = self.sentences.iter().zip(tags);
-        let sentences = sentences
-            .map(|(gold, tags)| Sentence {
-                tags: tags.into_iter().map(|tag| tag.unwrap_or_else(|| "O".into())).collect(),
-                ..gold.clone()
-            })
-            .collect();
-        Ok(Tagging { sentences, score })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use xlmr_model::{Config, Head};
+    use tch::Device;
+    use xlmr_model::{Config, Head, Model};
 
     use super::*;
 
@@ -146,15 +118,15 @@ mod tests {
         Model::new(&config, &[Head::TokenClassification { labels }], Device::Cpu, 1).unwrap()
     }
 
-    /// Rows of different lengths, with labels at some places.
+    /// Rows of different lengths, with labels at some positions.
     fn inputs() -> Vec<NerInput> {
         let row = |sentence: usize, length: u32, every: usize| {
             let input_ids: Vec<u32> = (0..length).map(|k| 5 + (k * 7 + length) % 30).collect();
             let labelled = (1..input_ids.len() - 1).step_by(every);
             let words: Vec<(usize, usize)> = labelled.enumerate().collect();
             let mut labels = vec![IGNORE_INDEX; input_ids.len()];
-            for &(word, place) in &words {
-                labels[place] = (word % 5) as i64;
+            for &(word, position) in &words {
+                labels[position] = (word % 5) as i64;
             }
             NerInput { sentence, input_ids, labels, words }
         };
@@ -162,7 +134,7 @@ mod tests {
     }
 
     fn loss(model: &Model, inputs: &[NerInput], batch: &[usize]) -> Tensor {
-        let mut task = TaggingTask::new(model, inputs);
+        let mut task = TokenClassificationTask::new(model, inputs).unwrap();
         let rng = trainer::rng_for(0, "test", 0);
         let mut step = Step { batch, number: 0, total: 1, rng };
         task.losses(&mut step).unwrap().total
@@ -172,8 +144,7 @@ mod tests {
     fn by_loop(model: &Model, inputs: &[NerInput], batch: &[usize]) -> f64 {
         let mut losses = Vec::new();
         for input in batch.iter().map(|&k| &inputs[k]) {
-            let ids: Vec<i64> = input.input_ids.iter().map(|&id| i64::from(id)).collect();
-            let inputs = Inputs::new(Tensor::from_slice(&ids).unsqueeze(0));
+            let inputs = Inputs::from_rows(&[&input.input_ids], 1).unwrap();
             let hidden = model.encode(&inputs, false).unwrap();
             let logits = model.token_logits(&hidden, false).unwrap().squeeze_dim(0);
             let logits = Vec::<Vec<f64>>::try_from(logits.to_kind(Kind::Double)).unwrap();
@@ -185,11 +156,6 @@ mod tests {
             }
         }
         losses.iter().sum::<f64>() / losses.len() as f64
-    }
-
-    #[test]
-    fn labels_and_losses_ignore_the_same_value() {
-        assert_eq!(transfer_eval::ner::IGNORE_INDEX, IGNORE_INDEX);
     }
 
     #[test]
@@ -233,7 +199,7 @@ mod tests {
         let model = tagger(5);
         let mut inputs = inputs();
         inputs[1].labels.fill(IGNORE_INDEX);
-        let mut task = TaggingTask::new(&model, &inputs);
+        let mut task = TokenClassificationTask::new(&model, &inputs).unwrap();
         assert_eq!(task.examples().lengths(), Some([9, 20].as_slice()));
         let got = loss(&model, &inputs, &[0, 1]).double_value(&[]);
         assert!((got - by_loop(&model, &inputs, &[0, 2])).abs() < 1e-5);

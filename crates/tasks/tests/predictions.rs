@@ -1,11 +1,12 @@
-//! The adapters over a model: batches change nothing, padding is not read.
-#![cfg(feature = "xlmr")]
+//! Predictions of a model over encoded inputs: batches change nothing, padding is not read.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+use tasks::cloze_ranking::rank_clozes;
+use tasks::pooling::to_array;
+use tasks::sequence_classification::{best_classes, classify};
+use tasks::token_classification::best_labels;
 use tch::{Device, Tensor};
 use transfer_eval::Ties;
 use transfer_eval::lama::Cloze;
-use transfer_eval::ner::NerInput;
-use transfer_eval::xlmr::{best_labels, classify, rank_clozes, to_array};
 use transfer_eval::xnli::NliInput;
 use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
 
@@ -20,45 +21,36 @@ fn rows() -> Vec<Vec<u32>> {
 }
 
 fn load(name: &str, head: Head) -> Model {
-    let path = testkit::fixture(&format!("hf/{name}"));
+    let path = testkit_torch::fixture(&format!("hf/{name}"));
     Model::load(path, &[head], Device::Cpu, LoadOptions::default()).unwrap().0
 }
 
 /// The hidden states of one row by itself, `[1, L, H]`.
 fn alone(model: &Model, row: &[u32]) -> Tensor {
-    let ids: Vec<i64> = row.iter().map(|&id| i64::from(id)).collect();
-    let ids = Tensor::from_slice(&ids).view([1, -1]);
-    tch::no_grad(|| model.encode(&Inputs::new(ids), false).unwrap())
+    let inputs = Inputs::from_rows(&[row], 1).unwrap();
+    tch::no_grad(|| model.encode(&inputs, false).unwrap())
 }
 
 #[test]
 fn labels_of_each_position() {
     let model = load("tokcls", Head::TokenClassification { labels: 5 });
-    let inputs: Vec<NerInput> = rows()
-        .into_iter()
-        .enumerate()
-        .map(|(sentence, input_ids)| NerInput {
-            sentence,
-            labels: vec![-100; input_ids.len()],
-            words: vec![],
-            input_ids,
-        })
-        .collect();
-    let expected: Vec<Vec<usize>> = inputs
+    let rows = rows();
+    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+    let expected: Vec<Vec<usize>> = rows
         .iter()
-        .map(|input| {
-            let logits = model.token_logits(&alone(&model, &input.input_ids), false).unwrap();
+        .map(|row| {
+            let logits = model.token_logits(&alone(&model, row), false).unwrap();
             let labels: Vec<i64> = logits.argmax(-1, false).view([-1]).try_into().unwrap();
             labels.into_iter().map(|label| usize::try_from(label).unwrap()).collect()
         })
         .collect();
     assert!(expected.concat().iter().any(|&label| label != expected[0][0]), "labels must differ");
     for batch_size in [1, 4, 100] {
-        assert_eq!(best_labels(&model, &inputs, batch_size).unwrap(), expected, "{batch_size}");
+        assert_eq!(best_labels(&model, &rows, batch_size).unwrap(), expected, "{batch_size}");
     }
     assert!(best_labels(&model, &[], 4).unwrap().is_empty());
-    let text = best_labels(&model, &inputs, 0).unwrap_err().to_string();
-    assert_eq!(text, "batch_size = 0: must be at least 1");
+    let text = best_labels(&model, &rows, 0).unwrap_err().to_string();
+    assert_eq!(text, "batch_size = 0: must be 1 or more");
     assert!(classify(&model, &[NliInput { input_ids: vec![0, 5, 2], label: 0 }], 4).is_err());
 }
 
@@ -81,6 +73,9 @@ fn classes_of_pairs() {
             .map(|label| label.class())
             .collect();
         assert_eq!(got, expected, "{batch_size}");
+        let rows: Vec<&[u32]> = inputs.iter().map(|input| input.input_ids.as_slice()).collect();
+        let classes = best_classes(&model, &rows, batch_size).unwrap();
+        assert!(classes.iter().zip(&expected).all(|(&got, &want)| got as i64 == want));
     }
     let two = Model::new(
         &Config::tiny(300),
@@ -90,7 +85,7 @@ fn classes_of_pairs() {
     )
     .unwrap();
     let text = classify(&two, &inputs, 4).unwrap_err().to_string();
-    assert!(text.contains("expected [B, 3]"), "{text}");
+    assert!(text.contains("expected [B, 3], got shape"), "{text}");
 }
 
 #[test]
@@ -130,5 +125,5 @@ fn tensors_as_arrays() {
     let array = to_array("x", &tensor.transpose(0, 1)).unwrap();
     assert_eq!(array, ndarray::array![[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
     let text = to_array("x", &tensor.view([-1])).unwrap_err().to_string();
-    assert_eq!(text, "x: shape [6]; expected [rows, D]");
+    assert_eq!(text, "x: expected shape [rows, D], got [6]");
 }
