@@ -10,7 +10,7 @@ use experiment::{Cell, Experiment};
 use tasks::token_classification::{self, EncodedSentences, TokenClassificationTask};
 use trainer::TaskError;
 use trainer::selection::{BestEpoch, Selection};
-use transfer_eval::ner::write_ner;
+use transfer_eval::ner::{Labels, write_ner};
 use transfer_eval::{Scores, select_epoch};
 use xlmr_model::Segments;
 
@@ -31,7 +31,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 
 /// Section 4.1: English training; the development sets choose the epoch.
 fn fine_tune(cell: &Cell<'_, Recipe>, corpus: &Corpus) -> Result<Trained> {
-    let (recipe, labels) = (cell.recipe, cell.recipe.labels());
+    let (recipe, labels) = (cell.recipe, Labels::iob2(&cell.recipe.types));
     let start = cell.load(cell.arm, &[token_classification::head(&labels)], Segments::AsSaved)?;
     let (model, parameters) = (&start.model, start.model.named_parameters());
     let train = recipe.encode(&corpus.train, &start.tokenizer)?;
@@ -64,7 +64,7 @@ fn fine_tune(cell: &Cell<'_, Recipe>, corpus: &Corpus) -> Result<Trained> {
 
 /// Table 2: entity-level F1 in every language.
 fn test(cell: &Cell<'_, Recipe>, corpus: &Corpus) -> Result<Metrics> {
-    let (recipe, labels) = (cell.recipe, cell.recipe.labels());
+    let (recipe, labels) = (cell.recipe, Labels::iob2(&cell.recipe.types));
     let heads = [token_classification::head(&labels)];
     let tagger = cell.load(cell.dir("model"), &heads, Segments::AsSaved)?;
     let mut metrics = Metrics::new();

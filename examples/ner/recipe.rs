@@ -49,10 +49,6 @@ pub struct Data {
 }
 
 impl Recipe {
-    pub fn labels(&self) -> Labels {
-        Labels::iob2(&self.types)
-    }
-
     /// Sentences as a model with this tokenizer reads them, by language.
     pub fn encode(
         &self,
@@ -60,7 +56,7 @@ impl Recipe {
         tokenizer: &Tokenizer,
     ) -> Result<BTreeMap<String, EncodedSentences>> {
         let encode = |(language, all): (&Language, &Vec<Sentence>)| {
-            let (labels, config) = (self.labels(), &self.encoding);
+            let (labels, config) = (Labels::iob2(&self.types), &self.encoding);
             let encoded = EncodedSentences::new(all.clone(), tokenizer, &labels, config);
             Ok((language.to_string(), encoded.with_context(|| format!("sentences in {language}"))?))
         };
@@ -75,8 +71,7 @@ impl experiment::Recipe for Recipe {
     const EXAMPLES: &'static str = "ner examples/ner/small.toml --out runs/ner --seeds 2
 ner examples/ner/small.toml --model data/base --model xlm-k=runs/xlm-k/seed-0/xlm-k/model
 ner examples/ner/recipe.toml --model xlm-roberta-base --set data.train=en.train
-    --set data.dev.en=en.dev --set data.dev.de=de.dev
-    --set data.test.en=en.test --set data.test.de=de.test --out runs/paper";
+    --set data.dev.en=en.dev --set data.test.en=en.test --set data.test.de=de.test";
     const EVALUATION: &'static [&'static str] = &["data.name", "data.test"];
     experiment::recipe_fields!(models);
 
@@ -108,8 +103,8 @@ ner examples/ner/recipe.toml --model xlm-roberta-base --set data.train=en.train
 
     fn check_inputs(&self) -> Result<()> {
         let corpus = Corpus::read(&self.data)?;
-        for name in self.run.selected() {
-            let Some(folder) = self.models.get(name) else { continue };
+        let selected = |(name, _): &(&String, _)| self.run.selected().contains(name);
+        for (name, folder) in self.models.iter().filter(selected) {
             let (start, _) = Pretrained::load(folder, &[], Device::Cpu, LoadOptions::default())?;
             let (length, positions) = (self.encoding.max_length, start.model.config().max_length());
             if i64::try_from(length).map_or(true, |length| length > positions) {
