@@ -21,7 +21,7 @@ fn rows() -> Vec<Vec<u32>> {
 }
 
 fn load(name: &str, head: Head) -> Model {
-    let path = testkit_torch::fixture(&format!("hf/{name}"));
+    let path = testkit::fixture(&format!("hf/{name}"));
     Model::load(path, &[head], Device::Cpu, LoadOptions::default()).unwrap().0
 }
 

@@ -124,11 +124,11 @@ fn a_batch_in_parts_has_the_losses_gradients_and_queues_of_the_whole() {
         for ((name, want), (other, got)) in gradients.iter().zip(&cut_gradients) {
             assert_eq!(name, other);
             let scale = want.abs().max().double_value(&[]).max(1e-3);
-            let error = testkit_torch::max_abs_error(got, want);
+            let error = testkit::max_abs_error(got, want);
             assert!(error < 1e-4 * scale, "{name}: {error:e} of {scale:e}");
         }
         for ((name, want), (_, got)) in state.iter().zip(&cut_state) {
-            let error = testkit_torch::max_abs_error(got, want);
+            let error = testkit::max_abs_error(got, want);
             assert!(error < 1e-5, "{name}: {error:e}");
         }
     }

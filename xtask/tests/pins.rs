@@ -1,5 +1,5 @@
 //! Versions that must move together do.
-#![allow(clippy::panic)] // helpers of tests
+#![allow(clippy::panic, clippy::unwrap_used)] // helpers of tests
 use std::path::Path;
 
 fn read(relative: &str) -> String {
@@ -26,6 +26,24 @@ fn the_shipped_base_is_what_its_card_says() {
     assert_eq!(config["architectures"][0], "XLMRobertaForMaskedLM");
     assert_eq!(config["type_vocab_size"], 2);
     assert!(read("data/base/README.md").contains("cargo xtask pretrain-base"));
+}
+
+/// The papers of the README's table are those that CITATION.cff refers to, and the versions agree.
+#[test]
+fn the_citation_names_this_version_and_every_paper() {
+    let (citation, manifest) = (read("CITATION.cff"), read("Cargo.toml"));
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap();
+    assert!(citation.contains(&format!("\nversion: {}\n", version.trim_matches('"'))));
+    // A folded title is one line for the reader.
+    let citation = citation.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let readme = read("README.md");
+    let table = readme.split("## The papers").nth(1).unwrap();
+    let titles: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| *")?.split('*').next()).collect();
+    assert_eq!(titles.len(), 4, "{titles:?}");
+    for title in titles {
+        assert!(citation.contains(&title.to_lowercase()), "CITATION.cff lacks {title:?}");
+    }
 }
 
 /// Every function, test and bench that the map of equations names is there.

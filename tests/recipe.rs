@@ -180,7 +180,7 @@ fn a_model_folder_that_cannot_be_used_is_one_clear_error() {
         (|base| edit(base, "vocab_size", 4321.into()), &["4321"]),
         (
             |base| {
-                let other = testkit_torch::fixture("tokenizer.json");
+                let other = testkit::fixture("tokenizer.json");
                 std::fs::copy(other, base.join("tokenizer.json")).unwrap();
             },
             &["tokenizer"],
