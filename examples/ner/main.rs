@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let corpus = Corpus::read(&experiment.recipe.data)?;
-    experiment.log(&corpus);
+    experiment.log(corpus.counts());
     let train = |cell: &Cell<'_, Recipe>| fine_tune(cell, &corpus);
     let results = experiment.each(train, |cell, _| test(cell, &corpus))?;
     report::write(experiment, &results)

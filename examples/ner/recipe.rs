@@ -1,8 +1,7 @@
 //! The keys of `recipe.toml`, what they mean, and the sentences that they name.
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use experiment::{InputPath, ModelFolder, RunConfig};
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,8 @@ use trainer::TrainConfig;
 use transfer_eval::Selection;
 use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner};
 use xlmr_model::{LoadOptions, Pretrained};
+
+use crate::report::AVERAGE;
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -79,17 +80,14 @@ ner examples/ner/recipe.toml --model xlm-roberta-base --set data.train=en.train
         let Data { train, dev, held_out, test, .. } = &self.data;
         train.required("data.train", "English training sentences")?;
         self.fine_tuning.validate().context("fine_tuning")?;
-        if self.fine_tuning.steps.is_some() {
-            bail!("fine_tuning.steps: the best epoch is chosen, so set fine_tuning.epochs instead");
-        }
-        if self.evaluation_batch_size == 0 {
-            bail!("evaluation_batch_size = 0: must be 1 or more");
-        }
-        if test.is_empty() {
-            bail!("data.test is empty: give a file for each language, as data.test.de = \"PATH\"");
-        }
-        if test.keys().any(|language| language == &"average") {
-            bail!("data.test.average: the table has a column of this name");
+        let steps = self.fine_tuning.steps;
+        ensure!(steps.is_none(), "fine_tuning.steps: the best epoch is chosen, so set epochs");
+        ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
+        ensure!(!test.is_empty(), "data.test is empty: give files, as data.test.de = \"PATH\"");
+        let average = test.keys().any(|language| language == &AVERAGE);
+        ensure!(!average, "data.test.{AVERAGE}: the table has a column of this name");
+        for path in dev.values().chain(test.values()) {
+            path.required("data.dev.*, data.test.*", "tagged sentences for each language")?;
         }
         if dev.is_empty() == held_out.is_none() {
             bail!("give either data.dev, a file for each language, or data.held_out");
@@ -131,26 +129,26 @@ pub struct Corpus {
 impl Corpus {
     /// Reads the files and holds out what the recipe says.
     pub fn read(data: &Data) -> Result<Self> {
-        let all = |files: &BTreeMap<Language, InputPath>| -> Result<Sentences> {
-            files.iter().map(|(&language, path)| Ok((language, read_ner(path, None)?))).collect()
-        };
-        let (mut train, mut dev) = (read_ner(&data.train, None)?, all(&data.dev)?);
+        let read =
+            |(&language, path): (&Language, &InputPath)| Ok((language, read_ner(path, None)?));
+        let mut dev: Sentences = data.dev.iter().map(read).collect::<Result<_>>()?;
+        let mut train = read_ner(&data.train, None)?;
         if let Some(held_out) = &data.held_out {
-            let (rest, held) = held_out.divide(train).context("data")?;
-            train = rest;
+            let held;
+            (train, held) = held_out.divide(train).context("data")?;
             dev.insert(Language::EN, held);
         }
-        Ok(Self { train: [(Language::EN, train)].into(), dev, test: all(&data.test)? })
+        let test = data.test.iter().map(read).collect::<Result<_>>()?;
+        Ok(Self { train: [(Language::EN, train)].into(), dev, test })
     }
-}
 
-impl Display for Corpus {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    /// How many sentences there are.
+    pub fn counts(&self) -> String {
         let counts = |sentences: &Sentences| {
             let count = |(language, all): (&Language, &Vec<_>)| format!("{} {language}", all.len());
             sentences.iter().map(count).collect::<Vec<_>>().join(", ")
         };
         let [train, dev, test] = [&self.train, &self.dev, &self.test].map(counts);
-        write!(f, "sentences: train {train}; dev {dev}; test {test}")
+        format!("sentences: train {train}; dev {dev}; test {test}")
     }
 }

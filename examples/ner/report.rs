@@ -10,7 +10,7 @@ use transfer_eval::{Measured, Scores, SeedRun, Spread, mean, summarize_seeds};
 use crate::recipe::Recipe;
 
 /// The mean over languages.
-const AVERAGE: &str = "average";
+pub const AVERAGE: &str = "average";
 
 /// What training alone knows; numbers in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
