@@ -70,6 +70,9 @@ impl ModelLimits {
 /// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run, its
 /// arms and its model: `run: RunConfig`, `arms: BTreeMap<String, Arm>` and `model: BaseModel`.
 ///
+/// A recipe whose arms are the models that it starts from has `run` and
+/// `models: BTreeMap<String, ModelFolder>` instead, and says `experiment::recipe_fields!(models)`.
+///
 /// ```
 /// use std::collections::BTreeMap;
 ///
@@ -98,7 +101,24 @@ impl ModelLimits {
 /// ```
 #[macro_export]
 macro_rules! recipe_fields {
-    ($arm:ty) => {
+    (models) => {
+        const ARMS: &'static str = "models";
+
+        $crate::recipe_fields!(@run $crate::ModelFolder);
+
+        fn arms(&self) -> &::std::collections::BTreeMap<String, $crate::ModelFolder> {
+            &self.models
+        }
+
+        fn set_models(
+            &mut self,
+            models: &[$crate::ModelArg],
+        ) -> ::std::result::Result<(), $crate::AnyError> {
+            self.models = $crate::named_models(models)?;
+            Ok(())
+        }
+    };
+    (@run $arm:ty) => {
         type Arm = $arm;
 
         fn run(&self) -> &$crate::RunConfig {
@@ -108,6 +128,9 @@ macro_rules! recipe_fields {
         fn run_mut(&mut self) -> &mut $crate::RunConfig {
             &mut self.run
         }
+    };
+    ($arm:ty) => {
+        $crate::recipe_fields!(@run $arm);
 
         fn arms(&self) -> &::std::collections::BTreeMap<String, $arm> {
             &self.arms

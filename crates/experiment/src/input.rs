@@ -54,11 +54,25 @@ impl InputFiles for TsvFiles {
     }
 }
 
+/// The texts of a folder, one JSON value on each line, perhaps compressed.
+pub enum JsonlFiles {}
+
+impl InputFiles for JsonlFiles {
+    const EXPECTED: &'static str = "*.jsonl or *.jsonl.gz";
+
+    fn reads(name: &str) -> bool {
+        name.ends_with(".jsonl") || name.ends_with(".jsonl.gz")
+    }
+}
+
 /// A model's folder.
 pub type ModelFolder = InputPath<ModelFiles>;
 
 /// A folder of tables.
 pub type TsvFolder = InputPath<TsvFiles>;
+
+/// A folder of texts.
+pub type JsonlFolder = InputPath<JsonlFiles>;
 
 /// A file or folder that a run reads: a path in the recipe, its content in what decides a result.
 ///

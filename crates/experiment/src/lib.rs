@@ -22,11 +22,14 @@ mod runtime;
 pub mod table;
 
 pub use anyhow::Error as AnyError;
-pub use args::{ModelArg, one_model};
+pub use args::{ModelArg, named_models, one_model};
 pub use base_model::{BaseModel, ModelLimits};
 pub use cell::Cell;
 pub use error::{Error, Result};
-pub use input::{AllFiles, InputFiles, InputPath, ModelFiles, ModelFolder, TsvFiles, TsvFolder};
+pub use input::{
+    AllFiles, InputFiles, InputPath, JsonlFiles, JsonlFolder, ModelFiles, ModelFolder, TsvFiles,
+    TsvFolder,
+};
 pub use output::{log, main, run_with};
 pub use read::read_recipe;
 pub use recipe::{Recipe, RunConfig};
