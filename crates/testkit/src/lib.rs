@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 mod compare;
 mod golden;
+mod outside;
 
 pub use compare::{assert_close, max_abs_error};
 pub use golden::Golden;
+pub use outside::run_outside;
 
 /// The path of a file or folder below `crates/testkit/fixtures`.
 pub fn fixture(relative: &str) -> PathBuf {
