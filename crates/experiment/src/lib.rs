@@ -30,8 +30,8 @@ pub use input::{
     AllFiles, InputFiles, InputPath, JsonlFiles, JsonlFolder, ModelFiles, ModelFolder, TsvFiles,
     TsvFolder,
 };
-pub use output::{log, main, run_with};
-pub use read::read_recipe;
+pub use output::{exit, log, main, run_with};
+pub use read::{read_recipe, with_overrides};
 pub use recipe::{Recipe, RunConfig};
 pub use record::{read_json, write_json, write_text};
 pub use results::{CellResult, Results};
