@@ -10,8 +10,6 @@ pub mod corpus;
 pub mod evaluation;
 pub mod fingerprint;
 pub mod folder;
-pub mod injection;
-pub mod lakm;
 pub mod machine;
 pub mod mimetic;
 pub mod projection;
@@ -19,9 +17,8 @@ pub mod reading;
 pub mod recipe;
 pub mod results;
 pub mod retrieval;
-pub mod tagging;
+pub mod search;
 pub mod vocabulary;
-pub mod xlmk;
 
 #[cfg(test)]
 mod testing;
