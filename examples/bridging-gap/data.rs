@@ -53,17 +53,18 @@ pub fn sequences(
     tokenizer: &Tokenizer,
 ) -> Result<(Vec<Sequence>, BuildReport)> {
     let recipe = cell.recipe;
-    let languages = recipe.languages_of(cell.variant.as_deref());
-    let pair = |other: &mlqa_eval::Language| ("en".to_owned(), other.to_string());
-    let pairs: Vec<(String, String)> = languages.iter().skip(1).map(pair).collect();
+    let others = recipe.languages_of(cell.variant.as_deref()).split_off(1);
+    let pairs: Vec<_> = others.iter().map(|other| ("en".into(), other.to_string())).collect();
     let config = SequenceConfig { kinds: arm.kinds.clone(), ..recipe.sequences.clone() };
-    let held_out = match &arm.without_split {
-        Some(split) => Some(recipe.data.facts.split.divide(graph)?.get(split)?.clone()),
-        None => None,
+    let graph = match &arm.without_split {
+        None => graph.clone(),
+        Some(split) => {
+            let heads = recipe.data.facts.split.divide(graph)?;
+            let held_out = heads.get(split)?;
+            graph.filter(|triple| !held_out.contains(triple.head))
+        }
     };
-    let trained = graph
-        .filter(|triple| held_out.as_ref().is_none_or(|heads| !heads.contains(triple.head)));
-    Ok(build_sequences_for_pairs(&trained, &pairs, &config, tokenizer)?)
+    Ok(build_sequences_for_pairs(&graph, &pairs, &config, tokenizer)?)
 }
 
 /// The configuration of an arm's injection; an arm of equal tokens gets the steps that make them
