@@ -1,8 +1,8 @@
 //! The model that a recipe starts from, and the keys that every recipe has.
 use serde::{Deserialize, Serialize};
-use xlmr_model::Segments;
+use xlmr_model::{Config, Segments};
 
-use crate::ModelFolder;
+use crate::{Error, ModelFolder, Result};
 
 /// The section `[model]`: the checkpoint that every arm starts from.
 ///
@@ -19,6 +19,31 @@ pub struct BaseModel {
     pub path: ModelFolder,
     /// Segment embeddings.
     pub segments: Segments,
+}
+
+impl ModelFolder {
+    /// Refuses inputs that are longer than the model's positions; `key` holds their length in tokens.
+    ///
+    /// ```
+    /// use experiment::ModelFolder;
+    ///
+    /// let base = ModelFolder::from("../../data/base");
+    /// base.expect_length("windows.max_length", 158)?;
+    /// let error = base.expect_length("windows.max_length", 4000).unwrap_err();
+    /// assert_eq!(error.to_string(), "windows.max_length = 4000: the model has 158 positions");
+    /// # Ok::<(), experiment::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`]; [`Error::Model`] if `config.json` cannot be used.
+    pub fn expect_length(&self, key: &str, tokens: usize) -> Result<()> {
+        let positions = Config::from_file(self.join("config.json"))?.max_length();
+        if i64::try_from(tokens).is_ok_and(|tokens| tokens <= positions) {
+            return Ok(());
+        }
+        let reason = format!("the model has {positions} positions");
+        Err(Error::setting(format!("{key} = {tokens}"), reason))
+    }
 }
 
 /// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run, its

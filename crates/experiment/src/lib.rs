@@ -26,7 +26,10 @@ pub use args::{ModelArg, one_model};
 pub use base_model::BaseModel;
 pub use cell::Cell;
 pub use error::{Error, Result};
-pub use input::{AllFiles, InputFiles, InputPath, ModelFiles, ModelFolder, TsvFiles, TsvFolder};
+pub use input::{
+    AllFiles, InputFiles, InputPath, JsonFiles, JsonFolder, ModelFiles, ModelFolder, TsvFiles,
+    TsvFolder,
+};
 pub use output::{log, main, run_with};
 pub use read::read_recipe;
 pub use recipe::{Recipe, RunConfig};
