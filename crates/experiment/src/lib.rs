@@ -19,6 +19,7 @@ mod record;
 mod results;
 mod run;
 mod runtime;
+mod sweeps;
 pub mod table;
 
 pub use anyhow::Error as AnyError;
@@ -37,3 +38,4 @@ pub use record::{read_json, write_json, write_text};
 pub use results::{CellResult, Results};
 pub use run::Experiment;
 pub use runtime::Runtime;
+pub use sweeps::Sweeps;
