@@ -47,7 +47,7 @@ pub use paired::PairedDifference;
 pub use predictions::{Predictions, write_n_best};
 pub use published::{PUBLISHED_CSV, Published, published, select, tables};
 pub use report::{Metric, TABLE_ONE_LANGUAGES, table_one};
-pub use set_summary::{AVERAGE, FileScore, SetSummary};
+pub use set_summary::{AVERAGE, FileScore, SetScores, SetSummary};
 pub use set_tables::set_tables;
 pub use spread::{ScoreSpread, Spread};
 pub use tokens::load_tokenizer;

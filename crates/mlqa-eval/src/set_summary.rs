@@ -31,6 +31,9 @@ pub struct FileScore {
     pub boundary: BoundaryCounts,
 }
 
+/// The scores of one model: by evaluation set, such as `mlqa`, its files.
+pub type SetScores = BTreeMap<String, Vec<FileScore>>;
+
 impl From<&FileScore> for Cell {
     fn from(file: &FileScore) -> Self {
         let &FileScore { f1, em, questions, .. } = file;
@@ -46,6 +49,16 @@ impl Matrix {
             matrix.insert(file.context, file.question, Cell::from(file));
         }
         matrix
+    }
+
+    /// For each evaluation set of the models of several seeds, the matrix over these; its title ends
+    /// with the set's name.
+    pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
+        by_set(seeds, |set, files| {
+            let title = format!("{title}, {set}");
+            let seeds: Vec<Self> = files.iter().map(|files| Self::of_files("", files)).collect();
+            Self::over_seeds(title, &seeds)
+        })
     }
 }
 
@@ -116,6 +129,12 @@ impl SetSummary {
         summary
     }
 
+    /// The summary of each evaluation set of the models of several seeds. `control` are those of the
+    /// same seeds that exact match is compared with; none: nothing is compared.
+    pub fn by_set(seeds: &[&SetScores], control: &[&SetScores]) -> BTreeMap<String, Self> {
+        by_set(seeds, |set, files| Self::over_seeds(files).compared(files, &of_set(control, set)))
+    }
+
     /// The summary with the difference from a control that was run with the same seeds in the same
     /// order.
     #[must_use]
@@ -126,6 +145,19 @@ impl SetSummary {
         let pairs = pairs.filter(|pairs| !pairs.is_empty());
         Self { difference: pairs.map(PairedDifference::of), ..self }
     }
+}
+
+/// A value of each set from its files, seed by seed.
+fn by_set<T>(
+    seeds: &[&SetScores],
+    value: impl Fn(&str, &[&[FileScore]]) -> T,
+) -> BTreeMap<String, T> {
+    let sets = seeds.iter().flat_map(|seed| seed.keys());
+    sets.map(|set| (set.clone(), value(set, &of_set(seeds, set)))).collect()
+}
+
+fn of_set<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
+    seeds.iter().filter_map(|seed| seed.get(set).map(Vec::as_slice)).collect()
 }
 
 /// The mean over the files of one language, or all: `None` if one lacks the value, or there is none.
@@ -197,6 +229,23 @@ mod tests {
         let difference = set.difference.unwrap();
         assert_eq!((difference.mean, difference.sd), (2.0, Some(2f64.sqrt()))); // of 1 and 3
         assert_eq!(SetSummary::over_seeds(&better).compared(&better, &[]).difference, None);
+    }
+
+    #[test]
+    fn sets_are_apart() {
+        let model = |em| {
+            let set = |name: &str, em| (name.to_owned(), vec![file(Language::EN, em, None)]);
+            SetScores::from([set("mlqa", em), set("xquad", em + 10.0)])
+        };
+        let (seeds, control) = ([model(20.0), model(22.0)], [model(20.0), model(20.0)]);
+        let (seeds, control): (Vec<_>, Vec<_>) = (seeds.iter().collect(), control.iter().collect());
+        let sets = SetSummary::by_set(&seeds, &control);
+        assert_eq!((sets["mlqa"].scores["en"].em, sets["xquad"].scores["en"].em), (21.0, 31.0));
+        assert_eq!(sets["xquad"].difference.map(|difference| difference.mean), Some(1.0));
+        assert!(SetSummary::by_set(&seeds, &[])["mlqa"].difference.is_none());
+        let matrices = Matrix::by_set("a run", &seeds);
+        assert_eq!(matrices["xquad"].title, "a run, xquad");
+        assert_eq!(matrices["xquad"].xlt().map(|mean| mean.em), Some(31.0));
     }
 
     #[test]
