@@ -76,7 +76,8 @@ fn stage_two(cell: &Cell<Recipe>, windows: &[Window]) -> Result<Trained> {
     let (model, context_only) = (&base.model, recipe.qa.context_only);
     let mut task =
         BoundaryTask::new(model, windows, candidates.as_ref(), terms, &boundary, context_only)?;
-    let parameters = [model.named_parameters(), task.parameters()].concat();
+    let mut parameters = model.named_parameters();
+    parameters.extend(task.parameters());
     cell.fit("train", &task.train_config(&recipe.stage_two), &parameters, &mut task)?;
     base.save(cell.dir("model"), Head::Span)?;
     Ok(Trained { weights: task.slot_weights()?, candidates: candidates.map(|all| all.report) })

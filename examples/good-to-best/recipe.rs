@@ -1,7 +1,7 @@
 //! The keys of `recipe.toml` and what they mean.
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use examples::questions::QuestionSources;
 use experiment::{BaseModel, RunConfig, Sweeps};
 use mlqa_eval::{Language, WindowConfig};

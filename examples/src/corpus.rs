@@ -60,7 +60,7 @@ impl CorpusConfig {
     /// Naming the file and line that cannot be read.
     pub fn read(&self) -> Result<Corpus> {
         let mut corpus = Corpus::new();
-        for (key, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
+        for (key, folder) in [("extracts", &*self.extracts), ("sentences", &*self.sentences)] {
             if !folder.is_dir() {
                 bail!("corpus.{key} = {}: no such folder", folder.display());
             }

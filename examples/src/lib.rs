@@ -2,12 +2,10 @@
 //!
 //! Each paper has a folder beside this one; its `main.rs` reads like the paper's method section.
 
-pub mod boundary;
 pub mod cli;
 pub mod cloze;
 pub mod cloze_questions;
 pub mod corpus;
-pub mod evaluation;
 pub mod fingerprint;
 pub mod folder;
 pub mod injection;
@@ -15,12 +13,9 @@ pub mod inputs;
 pub mod lakm;
 pub mod machine;
 pub mod mimetic;
-pub mod projection;
 pub mod questions;
-pub mod reading;
 pub mod recipe;
 pub mod results;
-pub mod retrieval;
 pub mod tagging;
 pub mod vocabulary;
 pub mod xlmk;
