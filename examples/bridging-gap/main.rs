@@ -60,7 +60,10 @@ fn train(
     }
     let injected_tokens = cell.tokens();
     let languages = recipe.languages_of(cell.variant.as_deref());
-    let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;
+    let retrieval = label_retrieval(model, tokenizer, graph, &languages)?
+        .into_iter()
+        .map(|(language, p)| (language.to_string(), p))
+        .collect();
 
     // III-C: extractive question answering, in English alone.
     if recipe.center_word_embeddings {

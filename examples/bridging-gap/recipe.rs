@@ -5,10 +5,10 @@ use anyhow::{Context, Result, ensure};
 use experiment::{BaseModel, InputPath, RunConfig, TsvFolder};
 use kg_triples::questions::FactQuestions;
 use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
-use mlqa_eval::{Language, WindowConfig};
+use mlqa_eval::{Dataset, Language, WindowConfig};
 use objectives::EntityCompletionConfig;
 use serde::{Deserialize, Serialize};
-use tasks::question_answering::{EvaluationConfig, QaConfig, expect_answers};
+use tasks::question_answering::{EvaluationConfig, QaConfig};
 use trainer::TrainConfig;
 
 /// Everything that decides a run.
@@ -109,7 +109,7 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
         self.fine_tuning.validate().context("fine_tuning")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
-        limits.expect_length("sequences.max_length", self.sequences.max_length)?;
+        self.model.path.expect_length("sequences.max_length", self.sequences.max_length)?;
         for (name, arm) in &self.arms {
             let other = arm.equal_tokens.as_ref().filter(|other| !self.arms.contains_key(*other));
             ensure!(other.is_none(), "arms.{name}.equal_tokens: no arm is called {other:?}");
@@ -119,7 +119,9 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
 
     fn check_inputs(&self) -> Result<()> {
         if !self.data.templates.is_set() {
-            expect_answers(&self.evaluation.files(&self.data.evaluation, &self.languages))?;
+            for file in self.evaluation.files(&self.data.evaluation, &self.languages) {
+                Dataset::read(file.path)?.check_scorable()?;
+            }
         }
         Ok(())
     }
