@@ -42,8 +42,8 @@ impl<R: Recipe> Experiment<R> {
         let folder = folder.into();
         select_arms(&mut recipe, &[])?;
         expect_runnable(&recipe)?;
-        recipe.validate()?;
         expect_inputs(&recipe)?;
+        recipe.validate()?;
         let runtime = Runtime::set_up(recipe.run())?;
         let run_folder = RunFolder::lock(&folder)?;
         let resolved = Resolved::new(&recipe)?;

@@ -1,4 +1,5 @@
 //! The candidates Z: a trained reader's best spans of each training window, computed once and kept.
+use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use mlqa_eval::Window;
@@ -47,6 +48,19 @@ pub struct CandidateReport {
     /// [`drop_duplicate_text`](CandidateConfig::drop_duplicate_text). `text_equal` in JSON.
     #[serde(rename = "text_equal")]
     pub duplicate_text: usize,
+}
+
+impl Display for CandidateReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { windows, candidates, gold_listed, gold_first, .. } = self;
+        write!(
+            f,
+            "{candidates} candidates of {windows} windows; gold among the reader's spans in \
+             {gold_listed}, first in {gold_first}; one boundary right {}, none {}; gold's words \
+             elsewhere {}",
+            self.one_boundary, self.no_boundary, self.duplicate_text
+        )
+    }
 }
 
 /// A reader and the windows whose candidates it finds; each window has its gold span.
