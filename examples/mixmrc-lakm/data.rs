@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use examples::lakm::search;
+use examples::search::search;
 use kg_triples::KnowledgeGraph;
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::phrases::{PhraseMiner, PhrasePassage, mine_passages};

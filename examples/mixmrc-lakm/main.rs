@@ -12,12 +12,12 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use examples::evaluation::{Reader, evaluate};
 use examples::folder::{once, open};
-use examples::lakm::LakmTask;
 use examples::machine::Machine;
 use examples::reading::{EntityMarks, ReadingData, ReadingTask};
 use examples::{cli, vocabulary};
 use kg_triples::phrases::{SpecialIds, encode_passages};
 use mlqa_eval::Question;
+use tasks::masked_lm::PhraseMaskingTask;
 use tokenizers::Tokenizer;
 use trainer::{Stage, TaskSlot, fit_tasks};
 use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
@@ -125,14 +125,10 @@ impl Method<'_> {
         let mut phrases = match arm.lakm {
             Some(masking) => {
                 let passages = &self.material.phrases;
-                let ids = SpecialIds {
-                    bos: specials.bos.try_into()?,
-                    eos: specials.eos.try_into()?,
-                    unk: specials.unk.try_into()?,
-                };
+                let ids = SpecialIds { bos: specials.bos, eos: specials.eos, unk: specials.unk };
                 let passages =
                     encode_passages(passages, self.tokenizer, ids, recipe.lakm_max_length)?;
-                Some(LakmTask::new(&model, specials, passages, &recipe.lakm(masking))?)
+                Some(PhraseMaskingTask::new(&model, specials, passages, &recipe.lakm(masking))?)
             }
             None => None,
         };

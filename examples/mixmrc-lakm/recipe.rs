@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use examples::evaluation::{EvaluationConfig, question_file};
 use examples::folder::{self, RunRecipe};
-use examples::lakm::{LakmConfig, LakmMasking, SearchConfig};
 use examples::machine::Machine;
 use examples::reading::ReadingConfig;
+use examples::search::SearchConfig;
 use kg_triples::phrases::PhraseConfig;
 use kg_triples::questions::EntitySplit;
 use mlqa_eval::{DatasetName, Language, WindowConfig};
@@ -15,6 +15,7 @@ use objectives::SpanConfig;
 use objectives::masking::NgramMaskingConfig;
 use qa_translate::MixConfig;
 use serde::{Deserialize, Serialize};
+use tasks::masked_lm::{PassageMasking, PhraseTaskConfig};
 use trainer::TrainConfig;
 use xlmr_model::{Config, Segments};
 
@@ -45,7 +46,7 @@ pub struct Recipe {
     pub span_loss: SpanConfig,
     pub reading: ReadingConfig,
     pub windows: WindowConfig,
-    pub lakm: LakmConfig,
+    pub lakm: PhraseTaskConfig,
     /// Longest passage of LAKM in tokens, `<s>` and `</s>` counted.
     pub lakm_max_length: usize,
     /// What [`PhraseMasking::Ngrams`] masks.
@@ -168,11 +169,11 @@ impl Recipe {
     }
 
     /// LAKM as an arm has it.
-    pub fn lakm(&self, masking: PhraseMasking) -> LakmConfig {
+    pub fn lakm(&self, masking: PhraseMasking) -> PhraseTaskConfig {
         match masking {
             PhraseMasking::Phrases => self.lakm.clone(),
-            PhraseMasking::Ngrams => LakmConfig {
-                masking: LakmMasking::Ngrams(self.ngrams.clone()),
+            PhraseMasking::Ngrams => PhraseTaskConfig {
+                masking: PassageMasking::Ngrams(self.ngrams.clone()),
                 ..self.lakm.clone()
             },
         }

@@ -10,8 +10,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use examples::machine::Machine;
-use examples::tagging::{Tagged, TaggingTask};
 use examples::{cli, folder, vocabulary};
+use tasks::token_classification::{EncodedSentences, TokenClassificationTask};
 use trainer::selection::{BestEpoch, Selection};
 use trainer::{Stage, TaskError, TrainConfig, fit};
 use transfer_eval::ner::{Labels, write_ner};
@@ -132,23 +132,24 @@ impl Method<'_> {
         let options = LoadOptions { seed, ..LoadOptions::default() };
         let (model, _) = Model::load(path, &[head], self.machine.device, options)?;
         check_tokenizer(&tokenizer, model.config())?;
-        let tagged = |sets: &Sets| -> Result<Vec<(String, Tagged)>> {
+        let tagged = |sets: &Sets| -> Result<Vec<(String, EncodedSentences)>> {
             let encode = |(code, sentences): (&String, &Vec<_>)| {
-                let own = Tagged::new(sentences.clone(), &tokenizer, labels, &recipe.encoding);
+                let own =
+                    EncodedSentences::new(sentences.clone(), &tokenizer, labels, &recipe.encoding);
                 Ok((code.clone(), own.with_context(|| code.clone())?))
             };
             sets.iter().map(encode).collect()
         };
         let (dev, test) = (tagged(&self.sentences.dev)?, tagged(&self.sentences.test)?);
         let train = self.sentences.train.clone();
-        let train =
-            Tagged::new(train, &tokenizer, labels, &recipe.encoding).context("data.train")?;
+        let train = EncodedSentences::new(train, &tokenizer, labels, &recipe.encoding)
+            .context("data.train")?;
 
         // Section 4.1: English training, the development sets choose the epoch.
         let size = recipe.evaluation_batch_size;
         let score = || -> Result<Scores, TaskError> {
-            let f1 = |(code, set): &(String, Tagged)| {
-                Ok((code.clone(), 100.0 * set.tag(&model, labels, size)?.score.micro.f1))
+            let f1 = |(code, set): &(String, EncodedSentences)| {
+                Ok((code.clone(), 100.0 * set.predict(&model, labels, size)?.score.micro.f1))
             };
             dev.iter().map(f1).collect()
         };
@@ -158,7 +159,7 @@ impl Method<'_> {
             score: Box::new(score),
             choose: Box::new(|epochs| Ok(select_epoch(epochs, recipe.selection)?)),
         };
-        let tagging = TaggingTask::new(&model, &train.inputs);
+        let tagging = TokenClassificationTask::new(&model, &train.inputs)?;
         let mut task = BestEpoch::new(tagging, &model.named_parameters(), selection);
         let config = TrainConfig { seed, ..recipe.fine_tuning.clone() };
         let stage = Stage::new(
@@ -174,7 +175,7 @@ impl Method<'_> {
         // Table 2: entity-level F1 in every language.
         let mut result = TaggerResult { epoch: best + 1, dev: epochs, ..TaggerResult::default() };
         for (code, set) in &test {
-            let tagging = set.tag(&model, labels, size)?;
+            let tagging = set.predict(&model, labels, size)?;
             let file = place.join("predictions").join(format!("{code}.conll"));
             write_ner(file, &tagging.sentences)?;
             let micro = tagging.score.micro;

@@ -150,7 +150,7 @@ fn save_tokenizer(tokenizer: &Tokenizer, path: &Path) -> Result<()> {
 }
 
 /// Token ids of every paragraph of 20 tokens or more, by language.
-fn passages(tokenizer: &Tokenizer, corpus: &Corpus) -> Result<Vec<Vec<Vec<i64>>>> {
+fn passages(tokenizer: &Tokenizer, corpus: &Corpus) -> Result<Vec<Vec<Vec<u32>>>> {
     let mut all = Vec::new();
     for language in LANGUAGES {
         let text: Vec<&str> =
@@ -159,8 +159,8 @@ fn passages(tokenizer: &Tokenizer, corpus: &Corpus) -> Result<Vec<Vec<Vec<i64>>>
             tokenizer.encode_batch_fast(text, false).map_err(|error| anyhow!("{error}"))?;
         let ids = encoded
             .iter()
-            .map(|encoding| encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
-            .filter(|ids: &Vec<i64>| ids.len() >= 20)
+            .map(|encoding| encoding.get_ids().to_vec())
+            .filter(|ids| ids.len() >= 20)
             .collect();
         all.push(ids);
     }

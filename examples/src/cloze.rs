@@ -1,17 +1,16 @@
 //! Self-supervised reading: a span of a passage is the answer, what stands around it is the question.
 //!
 //! In the family of cloze and recurring-span pre-training. Masked language modelling runs beside it on the same passage.
-use objectives::tch::{Device, Kind, Tensor};
-use objectives::{
-    IGNORE_INDEX, MaskedLmConfig, SpanConfig, TokenScores, masked_lm, masked_positions, span,
-};
+use objectives::tch::{Kind, Tensor};
+use objectives::{IGNORE_INDEX, MaskedLmConfig, SpanConfig, span};
 use rand::Rng;
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, pad_mask, pad_rows};
+use tasks::masked_lm;
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::{Inputs, Model, SpecialTokens};
 
 /// How passages become questions.
@@ -103,7 +102,7 @@ pub struct ClozeTask<'a> {
     config: ClozeConfig,
     specials: SpecialTokens,
     /// By language.
-    passages: Vec<Vec<Vec<i64>>>,
+    passages: Vec<Vec<Vec<u32>>>,
     languages: WeightedIndex<f64>,
     /// One entry per example of the run; examples are drawn in the step, so the lengths are nominal.
     lengths: Vec<usize>,
@@ -111,7 +110,7 @@ pub struct ClozeTask<'a> {
 
 /// One cloze question over a passage.
 struct Cloze {
-    input_ids: Vec<i64>,
+    input_ids: Vec<u32>,
     labels: Vec<i64>,
     passage_start: usize,
     start: usize,
@@ -126,7 +125,7 @@ impl<'a> ClozeTask<'a> {
     pub fn new(
         model: &'a Model,
         specials: SpecialTokens,
-        passages: Vec<Vec<Vec<i64>>>,
+        passages: Vec<Vec<Vec<u32>>>,
         examples: usize,
         config: &ClozeConfig,
     ) -> anyhow::Result<Self> {
@@ -155,24 +154,24 @@ impl<'a> ClozeTask<'a> {
         let (left, right) = (rng.random_range(fewest..=most), rng.random_range(fewest..=most));
         let before = passage.get(answer.saturating_sub(left)..answer)?;
         let after = passage.get(answer + size..passage.len().min(answer + size + right))?;
-        let mut keep = |tokens: &[i64]| -> Vec<i64> {
+        let mut keep = |tokens: &[u32]| -> Vec<u32> {
             tokens.iter().copied().filter(|_| rng.random::<f64>() >= config.dropped).collect()
         };
         let mut question = keep(before);
         let gap = question.len();
         question.extend(keep(after));
         if rng.random::<f64>() < config.keep_mask {
-            question.insert(gap, i64::from(self.specials.mask));
+            question.insert(gap, self.specials.mask);
         } else if rng.random::<f64>() < config.shuffled {
             question.shuffle(rng);
         }
         let specials = &self.specials;
-        let mut input_ids = vec![i64::from(specials.bos)];
+        let mut input_ids = vec![specials.bos];
         input_ids.extend(&question);
-        input_ids.extend([i64::from(specials.eos); 2]);
+        input_ids.extend([specials.eos; 2]);
         let passage_start = input_ids.len();
         input_ids.extend(passage);
-        input_ids.push(i64::from(specials.eos));
+        input_ids.push(specials.eos);
         let (start, end) = (passage_start + answer, passage_start + answer + size - 1);
         let mut labels = vec![IGNORE_INDEX; input_ids.len()];
         for place in passage_start..passage_start + passage.len() {
@@ -181,9 +180,9 @@ impl<'a> ClozeTask<'a> {
                 continue;
             }
             if let (Some(label), Some(input)) = (labels.get_mut(place), input_ids.get_mut(place)) {
-                *label = *input;
+                *label = i64::from(*input);
                 if rng.random::<f64>() < config.replaced {
-                    *input = i64::from(specials.mask);
+                    *input = specials.mask;
                 }
             }
         }
@@ -224,24 +223,23 @@ impl Task for ClozeTask<'_> {
             return Err("no passage is long enough".into());
         }
         let device = self.model.device();
-        let ids: Vec<&[i64]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let segments: Vec<Vec<i64>> = rows
+        let segments: Vec<Vec<u32>> = rows
             .iter()
             .map(|row| {
-                (0..row.input_ids.len()).map(|k| i64::from(k + 1 >= row.passage_start)).collect()
+                (0..row.input_ids.len()).map(|k| u32::from(k + 1 >= row.passage_start)).collect()
             })
             .collect();
-        let segments: Vec<&[i64]> = segments.iter().map(Vec::as_slice).collect();
-        let segments = pad_rows(&segments, 0, Device::Cpu)?;
-        let passage = segments.f_to_kind(Kind::Bool)?.f_to_device(device)?;
-        let inputs = Inputs {
-            attention_mask: pad_mask(&ids, Device::Cpu)?,
-            token_type_ids: Some(segments),
-            ..Inputs::new(pad_rows(&ids, i64::from(self.specials.pad), Device::Cpu)?)
-        };
+        let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
+        let inputs = Inputs::from_rows(&ids, i64::from(self.specials.pad))?
+            .with_token_type_ids(&segments)?;
+        let passage = inputs
+            .token_type_ids
+            .as_ref()
+            .map(|segments| segments.f_to_kind(Kind::Bool)?.f_to_device(device))
+            .transpose()?;
         let hidden = self.model.encode(&inputs, true)?;
-        let masked = masked_positions(&pad_rows(&labels, IGNORE_INDEX, device)?)?;
         let place = |of: fn(&Cloze) -> usize| -> Result<Tensor, tch::TchError> {
             let places: Vec<i64> =
                 rows.iter().map(|row| i64::try_from(of(row)).unwrap_or(-1)).collect();
@@ -253,17 +251,14 @@ impl Task for ClozeTask<'_> {
             &end_logits,
             &place(|row| row.start)?,
             &place(|row| row.end)?,
-            Some(&passage),
+            passage.as_ref(),
             &SpanConfig::default(),
         )?;
         let mut parts = vec![("reading", reading.detach())];
         let mut total = reading.f_mul_scalar(config.reading_weight)?;
         // A small batch may have nothing to predict.
-        if !masked.is_empty() {
-            let rows = self.model.mlm_transform(&masked.gather(&hidden)?)?;
-            let (weight, bias) = self.model.decoder()?;
-            let scores = TokenScores::linear(&rows, weight, Some(bias));
-            let mlm = masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?;
+        let mlm = MaskedLmConfig::default();
+        if let Some(mlm) = masked_lm::loss_from_hidden(self.model, &hidden, &labels, &mlm)? {
             total = mlm.f_add(&total)?;
             parts.push(("mlm", mlm.detach()));
         }
@@ -279,7 +274,7 @@ mod tests {
 
     fn task(model: &Model) -> ClozeTask<'_> {
         // Every token of a passage is different, so that a place can be told from its token.
-        let passage: Vec<i64> = (5..65).collect();
+        let passage: Vec<u32> = (5..65).collect();
         let config = ClozeConfig::default();
         ClozeTask::new(model, specials(), vec![vec![passage]], 10, &config).unwrap()
     }
@@ -298,9 +293,7 @@ mod tests {
             let answer = &cloze.input_ids[cloze.start..=cloze.end];
             let question = &cloze.input_ids[1..cloze.passage_start - 2];
             assert!(question.iter().all(|token| !answer.contains(token)));
-            assert!(
-                question.iter().filter(|token| **token == i64::from(specials().mask)).count() <= 1
-            );
+            assert!(question.iter().filter(|token| **token == specials().mask).count() <= 1);
             assert_eq!(cloze.input_ids[cloze.passage_start - 2..cloze.passage_start], [2, 2]);
         }
     }
@@ -321,8 +314,8 @@ mod tests {
                 assert!(place + 1 < cloze.start || place > cloze.end + 1);
                 predicted += 1;
                 let input = cloze.input_ids[place];
-                assert!(input == label || input == i64::from(specials().mask));
-                masked += usize::from(input == i64::from(specials().mask));
+                assert!(i64::from(input) == label || input == specials().mask);
+                masked += usize::from(input == specials().mask);
             }
         }
         // 12 % of about 36 free tokens in each of 300 passages, 85 % of them masked.

@@ -8,17 +8,14 @@ pub mod cloze_questions;
 pub mod corpus;
 pub mod fingerprint;
 pub mod folder;
-pub mod injection;
 pub mod inputs;
-pub mod lakm;
 pub mod machine;
 pub mod mimetic;
 pub mod questions;
 pub mod recipe;
 pub mod results;
-pub mod tagging;
+pub mod search;
 pub mod vocabulary;
-pub mod xlmk;
 
 #[cfg(test)]
 mod testing;

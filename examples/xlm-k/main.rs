@@ -11,14 +11,11 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use examples::folder::{once, open};
 use examples::machine::Machine;
-use examples::xlmk::{
-    Guess, KnowledgeTask, Languages, Probe, RankedBy, TaskConfig, guess_entities,
-};
 use examples::{cli, vocabulary};
 use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample};
+use tasks::knowledge::{FrequencyBaseline, KnowledgeProbe, KnowledgeTask, LanguageDomains};
 use tokenizers::Tokenizer;
 use trainer::{Stage, fit};
-use transfer_eval::retrieval::Similarity;
 use xlmr_model::{Head, KnowledgeConfig, KnowledgeHeads, LoadOptions, Model, check_tokenizer};
 
 use recipe::{Arm, Recipe};
@@ -101,7 +98,7 @@ fn start(args: &Args) -> Result<()> {
         .run_arms
         .iter()
         .filter_map(|name| recipe.arms.get(name))
-        .all(|arm| arm.parts.multilingual)
+        .all(|arm| arm.multilingual)
     {
         None
     } else {
@@ -149,12 +146,13 @@ impl Method<'_> {
     /// What counting the training examples is worth at XEP.
     fn guesses(&self) -> Result<Vec<(&'static str, ArmResult)>> {
         let candidates = &self.recipe.probe;
-        let score = |queries: &[MentionExample], guess| -> Result<Option<Score>> {
-            if queries.is_empty() {
-                return Ok(None);
-            }
-            Ok(Some(Score::from(&guess_entities(self.across, queries, guess, candidates)?)))
-        };
+        let score =
+            |queries: &[MentionExample], baseline: FrequencyBaseline| -> Result<Option<Score>> {
+                if queries.is_empty() {
+                    return Ok(None);
+                }
+                Ok(Some(Score::from(&baseline.score(self.across, queries, candidates)?)))
+            };
         let guess = |guess| -> Result<ArmResult> {
             Ok(ArmResult {
                 xep_seen: score(&self.across.test_seen_pairs, guess)?,
@@ -163,8 +161,11 @@ impl Method<'_> {
             })
         };
         Ok(vec![
-            ("Guess: the entity most trained in the language", guess(Guess::Entity)?),
-            ("Guess: the same with the description's language", guess(Guess::Pair)?),
+            ("Guess: the entity most trained in the language", guess(FrequencyBaseline::Entity)?),
+            (
+                "Guess: the same with the description's language",
+                guess(FrequencyBaseline::LanguagePair)?,
+            ),
         ])
     }
 
@@ -178,11 +179,12 @@ impl Method<'_> {
         if !loaded.missing.is_empty() {
             cli::say(format!("freshly initialised: {}", loaded.missing.join(", ")))?;
         }
-        let losses = recipe.losses(arm);
+        let config = recipe.task(arm);
         let heads = KnowledgeConfig {
-            batch_norm_domains: losses
+            batch_norm_domains: config
+                .losses
                 .norm_by_language
-                .then(|| i64::try_from(Languages::new(self.across).count()))
+                .then(|| i64::try_from(LanguageDomains::new(self.across).count()))
                 .transpose()?,
             ..recipe.heads.clone()
         };
@@ -190,16 +192,10 @@ impl Method<'_> {
             KnowledgeHeads::new(model.config(), &heads, self.facts.relations(), device, seed)?;
 
         // 3.2 to 3.4: masked entity prediction, object entailment, and their sum with masked language modelling.
-        let mentions =
-            if arm.parts.multilingual { self.across } else { self.within.context("arm")? };
-        let config = TaskConfig {
-            parts: arm.parts.clone(),
-            losses: losses.clone(),
-            micro_batch: recipe.micro_batch,
-            batch_size: recipe.pretraining.batch_size,
-        };
-        let mut task =
-            KnowledgeTask::new(&model, &heads, mentions, Some(self.facts), config, specials)?;
+        let mentions = if arm.multilingual { self.across } else { self.within.context("arm")? };
+        let mut task = KnowledgeTask::new(&model, specials, &heads, config.clone())?
+            .with_mentions(mentions)?
+            .with_triples(self.facts, arm.multilingual)?;
         let mut parameters = model.named_parameters();
         parameters.extend(heads.named_parameters());
         let stage = Stage::new(name, place.join("pretrain"), self.machine.environment.clone());
@@ -211,30 +207,21 @@ impl Method<'_> {
 
         // Appendix B: XEP and XOR. What was not trained has no heads to be asked with.
         let start = Instant::now();
-        let probe =
-            Probe::new(self.across, Some(self.facts), &model, specials, &losses, &recipe.probe)?;
-        let by = |trained: bool, normalised: bool| match (trained, normalised) {
-            (false, _) => RankedBy::States,
-            (true, true) => RankedBy::Heads(Similarity::Cosine),
-            (true, false) => RankedBy::Heads(Similarity::Dot),
-        };
-        let mep = by(arm.parts.mep != 0.0, recipe.losses.mep.loss.l2_norm);
-        let contrasted = arm.parts.oe != 0.0 && !arm.parts.oe_classifies;
-        let oe = by(contrasted, recipe.losses.oe.loss.l2_norm);
+        let probe = KnowledgeProbe::new(&model, specials, &heads, &config, &recipe.probe)?;
         let list = |name: &str| self.folder.join(format!("candidates-{name}.json"));
         let entities = |queries, name| -> Result<Option<Score>> {
             let queries: &[_] = queries;
             if queries.is_empty() {
                 return Ok(None);
             }
-            let score = probe.entities(&model, &heads, mep, queries, &list(name))?;
+            let score = probe.entities(self.across, queries, &list(name))?;
             Ok(Some(Score::from(&score)))
         };
         Ok(ArmResult {
             xep_seen: entities(&self.across.test_seen_pairs, "xep-seen")?,
             xep: entities(&self.across.test_unseen_pairs, "xep")?,
             xep_new: entities(&self.across.test_unseen_entities, "xep-new")?,
-            xor: Some(Score::from(&probe.objects(&model, &heads, oe, &list("xor"))?)),
+            xor: Some(Score::from(&probe.objects(self.facts, &list("xor"))?)),
             tokens: trained.tokens,
             final_loss: trained.final_loss,
             seconds: trained.seconds + start.elapsed().as_secs_f64(),

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use examples::folder::{self, RunRecipe};
 use examples::machine::Machine;
-use examples::xlmk::{ContrastWithin, LossConfig, Parts, ProbeConfig};
 use kg_triples::KgError;
 use kg_triples::knowledge::{EntailmentSource, MentionSource};
 use serde::{Deserialize, Serialize};
+use tasks::knowledge::{
+    ContrastWithin, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights, ObjectEntailment,
+    ProbeConfig,
+};
 use trainer::TrainConfig;
 use xlmr_model::{Config, KnowledgeConfig};
 
@@ -35,7 +38,7 @@ pub struct Recipe {
     pub mentions: MentionSource,
     pub facts: EntailmentSource,
     pub heads: KnowledgeConfig,
-    pub losses: LossConfig,
+    pub losses: KnowledgeLossConfig,
     pub pretraining: TrainConfig,
     pub probe: ProbeConfig,
 }
@@ -49,19 +52,37 @@ pub struct Start {
 }
 
 /// One arm: the losses it trains on.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
     /// What tables call it; absent: its name.
     pub title: Option<String>,
     /// Their weights.
-    pub parts: Parts,
+    pub weights: LossWeights,
+    /// How object entailment reads the relation.
+    pub object_entailment: ObjectEntailment,
+    /// Mention and description, subject and object are in different languages.
+    pub multilingual: bool,
     /// Rows of the queues; absent: `losses.queue.size`.
     pub queue_size: Option<i64>,
     /// Absent: `losses.contrast_within`.
     pub contrast_within: Option<ContrastWithin>,
     /// Absent: `losses.norm_by_language`.
     pub norm_by_language: Option<bool>,
+}
+
+impl Default for Arm {
+    fn default() -> Self {
+        Self {
+            title: None,
+            weights: LossWeights::default(),
+            object_entailment: ObjectEntailment::Contrastive,
+            multilingual: true,
+            queue_size: None,
+            contrast_within: None,
+            norm_by_language: None,
+        }
+    }
 }
 
 impl Recipe {
@@ -74,15 +95,21 @@ impl Recipe {
         config
     }
 
-    /// The losses of an arm.
-    pub fn losses(&self, arm: &Arm) -> LossConfig {
+    /// The task as an arm has it.
+    pub fn task(&self, arm: &Arm) -> KnowledgeTaskConfig {
         let mut losses = self.losses.clone();
         if let Some(size) = arm.queue_size {
             losses.queue.size = size;
         }
         losses.contrast_within = arm.contrast_within.unwrap_or(losses.contrast_within);
         losses.norm_by_language = arm.norm_by_language.unwrap_or(losses.norm_by_language);
-        losses
+        KnowledgeTaskConfig {
+            weights: arm.weights.clone(),
+            object_entailment: arm.object_entailment,
+            losses,
+            micro_batch: self.micro_batch,
+            batch_size: self.pretraining.batch_size,
+        }
     }
 
     fn validate_lengths(&self) -> Result<()> {
@@ -148,12 +175,7 @@ impl RunRecipe for Recipe {
             bail!("run_arms: no arm is called {name:?} (arms: {})", known.join(", "));
         }
         for (name, arm) in &self.arms {
-            let Parts { mlm, mep, oe, description_mlm, .. } = arm.parts;
-            let weights = [mlm, mep, oe, description_mlm];
-            if weights.iter().any(|weight| !weight.is_finite()) || weights.iter().all(|w| *w == 0.0)
-            {
-                bail!("arms.{name}.parts: weights must be finite, and one of them not 0");
-            }
+            arm.weights.validate().with_context(|| format!("arms.{name}"))?;
         }
         Ok(())
     }

@@ -21,28 +21,49 @@ pub struct BaseModel {
     pub segments: Segments,
 }
 
-impl ModelFolder {
-    /// Refuses inputs that are longer than the model's positions; `key` holds their length in tokens.
-    ///
-    /// ```
-    /// use experiment::ModelFolder;
-    ///
-    /// let base = ModelFolder::from("../../data/base");
-    /// base.expect_length("windows.max_length", 158)?;
-    /// let error = base.expect_length("windows.max_length", 4000).unwrap_err();
-    /// assert_eq!(error.to_string(), "windows.max_length = 4000: the model has 158 positions");
-    /// # Ok::<(), experiment::Error>(())
-    /// ```
+/// What the texts of a recipe must fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// The most tokens that a row may have, special tokens included.
+    pub positions: usize,
+    /// How many segments the embeddings tell apart.
+    pub segments: usize,
+}
+
+impl BaseModel {
+    /// What the model's `config.json` allows, with the segments that `segments` adds.
     ///
     /// # Errors
-    /// [`Error::Setting`]; [`Error::Model`] if `config.json` cannot be used.
-    pub fn expect_length(&self, key: &str, tokens: usize) -> Result<()> {
-        let positions = Config::from_file(self.join("config.json"))?.max_length();
-        if i64::try_from(tokens).is_ok_and(|tokens| tokens <= positions) {
+    /// [`Error::Setting`] if no model is set; as [`Config::from_file`].
+    pub fn limits(&self) -> Result<ModelLimits> {
+        let folder = self.path.required("model.path", "a Hugging Face folder (--model DIR)")?;
+        let config = Config::from_file(folder.join("config.json"))?;
+        let least = if self.segments == Segments::Learned2 { 2 } else { 1 };
+        Ok(ModelLimits {
+            positions: usize::try_from(config.max_length()).unwrap_or(0),
+            segments: usize::try_from(config.type_vocab_size).unwrap_or(1).max(least),
+        })
+    }
+}
+
+impl ModelLimits {
+    /// Refuses a length in tokens that the model has no positions for.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming `key`.
+    ///
+    /// ```
+    /// let limits = experiment::ModelLimits { positions: 512, segments: 1 };
+    /// assert!(limits.expect_length("sequences.max_length", 64).is_ok());
+    /// let error = limits.expect_length("sequences.max_length", 513).unwrap_err();
+    /// assert!(error.to_string().contains("512 positions"));
+    /// ```
+    pub fn expect_length(&self, key: &str, length: usize) -> Result<()> {
+        if length <= self.positions {
             return Ok(());
         }
-        let reason = format!("the model has {positions} positions");
-        Err(Error::setting(format!("{key} = {tokens}"), reason))
+        let reason = format!("{length} tokens, but the model has {} positions", self.positions);
+        Err(Error::setting(key, reason))
     }
 }
 

@@ -87,8 +87,8 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         Stage::new(label, self.dir(name), self.experiment.runtime.environment.clone())
     }
 
-    /// Trains `parameters` on `task` as [`trainer::fit`] does, with the cell's seed, in the stage of
-    /// this name.
+    /// Trains `parameters` on `task` as [`trainer::fit`] does, with the cell's seed, in the stage
+    /// of this name.
     ///
     /// # Errors
     /// As [`trainer::fit`].

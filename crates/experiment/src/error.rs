@@ -49,7 +49,8 @@ pub enum Error {
     },
     /// What lies in the run folder comes from another recipe or from other input files.
     #[error(
-        "{} comes from another recipe or other data: {difference}; restore that, or give another --out",
+        "{} comes from another recipe or other data: {difference}; restore that, or give another \
+         --out",
         path.display()
     )]
     AnotherRecipe {

@@ -266,8 +266,8 @@ enum Found {
     Input(usize),
 }
 
-/// The values below `key`: lists are one value, but for those that hold inputs; absent ones are left
-/// out, and so is bookkeeping.
+/// The values below `key`: lists are one value, but for those that hold inputs; absent ones are
+/// left out, and so is bookkeeping.
 fn walk(key: &Key, value: Value, found: &mut Vec<(Key, Found)>) {
     if let Some(number) = input_number(&value) {
         found.push((key.clone(), Found::Input(number)));

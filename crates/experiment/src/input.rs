@@ -78,8 +78,8 @@ pub type TsvFolder = InputPath<TsvFiles>;
 ///
 /// It is written as a plain string. An experiment finds every one in its recipe, checks that it
 /// exists, and hashes the file, or those files of the folder that `F` reads; folders below it are
-/// left out. The path itself decides nothing: inputs may be moved. An empty path is an input that is
-/// not used.
+/// left out. The path itself decides nothing: inputs may be moved. An empty path is an input that
+/// is not used.
 ///
 /// ```
 /// use experiment::{InputFiles, InputPath, ModelFolder};

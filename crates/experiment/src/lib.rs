@@ -24,7 +24,7 @@ pub mod table;
 
 pub use anyhow::Error as AnyError;
 pub use args::{ModelArg, one_model};
-pub use base_model::BaseModel;
+pub use base_model::{BaseModel, ModelLimits};
 pub use cell::Cell;
 pub use error::{Error, Result};
 pub use input::{

@@ -9,8 +9,8 @@ use crate::args::Args;
 use crate::error::one_line;
 use crate::{Experiment, Recipe};
 
-/// The `main` of a recipe: reads the command line, opens the run folder and calls `run`. Ends with 0,
-/// or with 2 after printing `error: …` with its causes on one line.
+/// The `main` of a recipe: reads the command line, opens the run folder and calls `run`. Ends with
+/// 0, or with 2 after printing `error: …` with its causes on one line.
 ///
 /// The crate's first page has a complete program.
 pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -> ExitCode {

@@ -41,8 +41,8 @@ pub(crate) const RUN_RENAMED: [(&str, &str); 5] = [
 /// ```
 ///
 /// # Errors
-/// [`Error::File`] or [`Error::Content`] naming the file, line and column; [`Error::Setting`] naming
-/// the override; both with the nearest key where one is unknown.
+/// [`Error::File`] or [`Error::Content`] naming the file, line and column; [`Error::Setting`]
+/// naming the override; both with the nearest key where one is unknown.
 pub fn read_recipe<T: DeserializeOwned>(
     path: impl AsRef<Path>,
     overrides: &[String],

@@ -10,8 +10,8 @@ use crate::{Error, ModelArg, Result};
 ///
 /// The struct is read from TOML with [`read_recipe`](crate::read_recipe). Give it
 /// `#[serde(default, deny_unknown_fields)]`, a field `run` of type [`RunConfig`], one map of arms,
-/// and an [`InputPath`](crate::InputPath) for every file or folder that it reads. All that decides a
-/// result follows from these: nothing is listed by hand.
+/// and an [`InputPath`](crate::InputPath) for every file or folder that it reads. All that decides
+/// a result follows from these: nothing is listed by hand.
 pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// The program's name; the default run folder is `runs/<name>`.
     const NAME: &'static str;
@@ -26,9 +26,9 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     const ARMS: &'static str = "arms";
 
     /// Keys that only the evaluation reads, or sections of them, such as `evaluation` and
-    /// `data.evaluation`; `*` stands for one part of a key, as in `arms.*.title`. A change in them, or
-    /// in a file that they name, evaluates again without training. A key that is forgotten here is
-    /// one of training: a change in it is refused.
+    /// `data.evaluation`; `*` stands for one part of a key, as in `arms.*.title`. A change in them,
+    /// or in a file that they name, evaluates again without training. A key that is forgotten here
+    /// is one of training: a change in it is refused.
     const EVALUATION: &'static [&'static str] = &[];
 
     /// Keys that were renamed: old, new. `*` stands for one part of a key.
@@ -46,7 +46,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// The arms by name.
     fn arms(&self) -> &BTreeMap<String, Self::Arm>;
 
-    /// Takes the folders that came with `--model`, at least one; see [`one_model`](crate::one_model).
+    /// Takes the folders that came with `--model`, at least one; see
+    /// [`one_model`](crate::one_model).
     ///
     /// # Errors
     /// If the recipe has no place for them.
@@ -77,15 +78,16 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// The variants of an arm, each with a model in a folder of its own; none: the arm has one model.
+    /// The variants of an arm, each with a model in a folder of its own; none: the arm has one
+    /// model.
     fn variants(&self, arm: &str) -> Vec<String> {
         let _ = arm;
         Vec::new()
     }
 }
 
-/// The section `[run]`: what is run and on what. It decides no cell's result, so a run goes on when it
-/// changes.
+/// The section `[run]`: what is run and on what. It decides no cell's result, so a run goes on when
+/// it changes.
 ///
 /// ```
 /// use experiment::RunConfig;

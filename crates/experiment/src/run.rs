@@ -16,9 +16,9 @@ pub(crate) const RECIPE: &str = "recipe.toml";
 
 /// A recipe in its run folder, which belongs to this process until this is dropped.
 ///
-/// The folder holds `run.json` (whose run it is), `recipe.toml` (every key with the value in force),
-/// and for each cell `seed-<seed>/<arm>[/<variant>]` with `trained.json`, `result.json`, what the
-/// recipe writes there, and a folder for each stage of training.
+/// The folder holds `run.json` (whose run it is), `recipe.toml` (every key with the value in
+/// force), and for each cell `seed-<seed>/<arm>[/<variant>]` with `trained.json`, `result.json`,
+/// what the recipe writes there, and a folder for each stage of training.
 pub struct Experiment<R: Recipe> {
     /// The recipe; `run.arms` holds the selected arms.
     pub recipe: R,
@@ -36,8 +36,8 @@ impl<R: Recipe> Experiment<R> {
     /// same.
     ///
     /// # Errors
-    /// If the recipe cannot be used, an input is missing, or the folder holds something else, or is in
-    /// use. Nothing in the folder is changed then.
+    /// If the recipe cannot be used, an input is missing, or the folder holds something else, or is
+    /// in use. Nothing in the folder is changed then.
     pub fn open(mut recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
         select_arms(&mut recipe, &[])?;
@@ -48,11 +48,33 @@ impl<R: Recipe> Experiment<R> {
         let run_folder = RunFolder::lock(&folder)?;
         let resolved = Resolved::new(&recipe)?;
         run_folder.enter(R::NAME, &resolved.shared())?;
-        let path = folder.join(RECIPE);
-        let text = toml::to_string_pretty(&recipe).map_err(|error| Error::content(&path, error))?;
-        write_text(&path, &text)?;
         let inputs_checked = Flag::new(false);
-        Ok(Self { recipe, folder, runtime, resolved, inputs_checked, _folder: run_folder })
+        let experiment =
+            Self { recipe, folder, runtime, resolved, inputs_checked, _folder: run_folder };
+        experiment.cells()?.iter().try_for_each(expect_fit)?;
+        let path = experiment.dir(RECIPE);
+        let text = toml::to_string_pretty(&experiment.recipe);
+        write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
+        Ok(experiment)
+    }
+
+    /// The cell of each seed, arm and variant, in this order.
+    fn cells(&self) -> Result<Vec<Cell<'_, R>>> {
+        let mut cells = Vec::new();
+        for &seed in self.seeds() {
+            for name in self.arms() {
+                let arm = self.recipe.arms().get(name).ok_or_else(|| {
+                    Error::setting(format!("run.arms: {name}"), "the recipe has no such arm")
+                })?;
+                let variants = self.recipe.variants(name);
+                if variants.is_empty() {
+                    cells.push(Cell::new(self, seed, name, arm, None));
+                }
+                let of_arm = variants.into_iter();
+                cells.extend(of_arm.map(|variant| Cell::new(self, seed, name, arm, Some(variant))));
+            }
+        }
+        Ok(cells)
     }
 
     /// The path of this name in the run folder.
@@ -84,8 +106,7 @@ impl<R: Recipe> Experiment<R> {
     ///   called again, without training, when a key or file of [`Recipe::EVALUATION`] has changed.
     ///
     /// # Errors
-    /// [`Error::AnotherRecipe`] before anything is computed, if a cell comes from another recipe or
-    /// other inputs; [`Error::Cell`] for what the two functions return; [`Error::File`] or
+    /// [`Error::Cell`] for what the two functions return; [`Error::File`] or
     /// [`Error::Content`] for a record that cannot be written or read.
     pub fn each<T, E>(
         &self,
@@ -96,28 +117,17 @@ impl<R: Recipe> Experiment<R> {
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        let mut cells = Vec::new();
-        for &seed in self.seeds() {
-            for name in self.arms() {
-                let arm = self.recipe.arms().get(name).ok_or_else(|| {
-                    Error::setting(format!("run.arms: {name}"), "the recipe has no such arm")
-                })?;
-                let variants = self.recipe.variants(name).into_iter().map(Some);
-                let variants: Vec<Option<String>> = variants.collect();
-                let variants = if variants.is_empty() { vec![None] } else { variants };
-                let of_arm = variants.into_iter();
-                cells.extend(of_arm.map(|variant| Cell::new(self, seed, name, arm, variant)));
-            }
-        }
-        self.compute_all(cells, train, evaluate)
+        self.compute_all(self.cells()?, train, evaluate)
     }
 
     /// As [`each`](Self::each), for a part that all arms of a seed share, such as a first stage of
-    /// training. Its folder is `seed-<seed>/<name>`; cells find it with [`Cell::seed_dir`]. `arm` of
-    /// the results is `name`.
+    /// training. Its folder is `seed-<seed>/<name>`; cells find it with [`Cell::seed_dir`]. `arm`
+    /// of the results is `name`.
     ///
     /// # Errors
-    /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name.
+    /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name;
+    /// [`Error::AnotherRecipe`] before anything is computed, if a part comes from another recipe or
+    /// other inputs.
     pub fn each_seed<T, E>(
         &self,
         name: &str,
@@ -161,8 +171,8 @@ impl<R: Recipe> Experiment<R> {
         Ok(())
     }
 
-    /// Writes `table.md` and `summary.json`, and prints the table, `remarks` (empty: none) and where
-    /// everything is.
+    /// Writes `table.md` and `summary.json`, and prints the table, `remarks` (empty: none) and
+    /// where everything is.
     ///
     /// # Errors
     /// If a file cannot be written.

@@ -38,7 +38,7 @@ fn keys_that_are_unknown_or_renamed_are_named_with_the_right_one() {
     workshop.write("toy.toml", &format!("seeds = [0]\n{recipe}"));
     refused(&workshop, &[], &["toy.toml: the key seeds is now run.seeds"]);
     workshop.write("toy.toml", &format!("{recipe}step = 3\n"));
-    refused(&workshop, &[], &["toy.toml:18:1: unknown key `step`: the nearest is `steps`"]);
+    refused(&workshop, &[], &["toy.toml:20:1: unknown key `step`: the nearest is `steps`"]);
 }
 
 #[test]

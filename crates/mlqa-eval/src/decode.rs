@@ -28,6 +28,33 @@ impl Default for DecodeConfig {
     }
 }
 
+impl DecodeConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`EvalError::Config`] naming the key that is 0.
+    ///
+    /// ```
+    /// use mlqa_eval::DecodeConfig;
+    ///
+    /// assert!(DecodeConfig::default().validate().is_ok());
+    /// assert!(DecodeConfig { n_best: 0, ..DecodeConfig::default() }.validate().is_err());
+    /// ```
+    pub fn validate(&self) -> Result<(), EvalError> {
+        for (key, value) in [("n_best", self.n_best), ("max_answer_length", self.max_answer_length)]
+        {
+            if value == 0 {
+                return Err(EvalError::Config {
+                    key,
+                    value: "0".into(),
+                    rule: "at least 1".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One answer to a question.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Candidate {
@@ -101,12 +128,7 @@ where
     S: Data<Elem = f32>,
     E: Data<Elem = f32>,
 {
-    for (key, value) in [("n_best", config.n_best), ("max_answer_length", config.max_answer_length)]
-    {
-        if value == 0 {
-            return Err(EvalError::Config { key, value: "0".into(), rule: "at least 1".into() });
-        }
-    }
+    config.validate()?;
     for (tensor, got) in [("start_logits", start_logits.len()), ("end_logits", end_logits.len())] {
         if got != windows.len() {
             return Err(EvalError::LogitsCount { tensor, expected: windows.len(), got });

@@ -75,6 +75,60 @@ impl Default for WindowConfig {
     }
 }
 
+impl WindowConfig {
+    /// Checks the lengths against each other and against a model, before anything is tokenised.
+    ///
+    /// `max_positions` is the most tokens that a row of the model may have, `segments` how many
+    /// segments its embeddings tell apart.
+    ///
+    /// # Errors
+    /// [`EvalError::Config`] naming the key that does not fit.
+    ///
+    /// ```
+    /// use mlqa_eval::WindowConfig;
+    ///
+    /// let config = WindowConfig::default();
+    /// config.validate(512, 1)?;
+    /// assert!(config.validate(158, 1).unwrap_err().to_string().contains("max_length = 384"));
+    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// ```
+    pub fn validate(&self, max_positions: usize, segments: usize) -> Result<(), EvalError> {
+        self.expect_lengths()?;
+        let refuse = |key, value: String, rule| Err(EvalError::Config { key, value, rule });
+        if self.max_length > max_positions {
+            let rule = format!("at most {max_positions}, the positions of the model");
+            return refuse("max_length", self.max_length.to_string(), rule);
+        }
+        let specials = 2 + self.separator.count();
+        let taken =
+            self.max_question_length.saturating_add(specials).saturating_add(self.doc_stride);
+        if self.max_length <= taken {
+            let rule = format!("above max_question_length + doc_stride + {specials} = {taken}");
+            return refuse("max_length", self.max_length.to_string(), rule);
+        }
+        if self.segment_ids && segments < 2 {
+            let rule = "false: the model has one segment (model.segments = \"learned2\" adds one)";
+            return refuse("segment_ids", "true".into(), rule.into());
+        }
+        Ok(())
+    }
+
+    fn expect_lengths(&self) -> Result<(), EvalError> {
+        for (key, value) in
+            [("max_length", self.max_length), ("max_question_length", self.max_question_length)]
+        {
+            if value == 0 {
+                return Err(EvalError::Config {
+                    key,
+                    value: "0".into(),
+                    rule: "at least 1".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Whether windows carry target positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -146,13 +200,7 @@ pub fn windows(
     config: &WindowConfig,
     purpose: Purpose,
 ) -> Result<Vec<Window>, EvalError> {
-    for (key, value) in
-        [("max_length", config.max_length), ("max_question_length", config.max_question_length)]
-    {
-        if value == 0 {
-            return Err(EvalError::Config { key, value: "0".into(), rule: "at least 1".into() });
-        }
-    }
+    config.expect_lengths()?;
     let specials = Specials::of(tokenizer)?;
     let tokenizer = untruncated(tokenizer)?;
 

@@ -258,12 +258,7 @@ fn a_stopped_gradient_leaves_the_value_and_spares_the_wrong_answers() {
         for b in 0..3 {
             assert!(through.get(b).get(3).ne(0.0).all().int64_value(&[]) == 1);
             assert_zero_row(&short, &[b, 3]);
-            testkit_torch::assert_close(
-                "gold",
-                &short.get(b).get(2),
-                &through.get(b).get(2),
-                1e-15,
-            );
+            testkit::assert_close("gold", &short.get(b).get(2), &through.get(b).get(2), 1e-15);
         }
     }
 }

@@ -73,7 +73,7 @@ fn gradients_equal_those_of_one_large_batch() {
     assert_near(scalar(&got), scalar(&want), 1e-14);
     assert!(!got.requires_grad());
     for (got, want) in encoder.take_gradients().iter().zip(&want_grads) {
-        testkit_torch::assert_close("gradient", got, want, 1e-12);
+        testkit::assert_close("gradient", got, want, 1e-12);
     }
     // Accumulating micro-batches is another loss: each sees itself alone.
     let alone: f64 = parts
@@ -105,7 +105,7 @@ fn the_second_pass_drops_what_the_first_dropped() {
             .unwrap();
     assert_near(scalar(&got), scalar(&want), 1e-14);
     for (got, want) in encoder.take_gradients().iter().zip(&want_grads) {
-        testkit_torch::assert_close("gradient", got, want, 1e-12);
+        testkit::assert_close("gradient", got, want, 1e-12);
     }
     // The generator goes on as if each micro-batch had been embedded once.
     assert_eq!(Tensor::randn([4], (Kind::Double, Device::Cpu)), next_draw);
@@ -131,7 +131,7 @@ fn a_queue_is_pushed_to_once() {
     let after = queue.keys().unwrap();
     assert_eq!(after.narrow(0, 0, 9), before.narrow(0, 11, 9));
     let keys = encoder.embed(&Tensor::cat(&parts, 0), 0.0).unwrap().remove(1);
-    testkit_torch::assert_close("pushed", &after.narrow(0, 9, 11), &keys.detach(), 1e-12);
+    testkit::assert_close("pushed", &after.narrow(0, 9, 11), &keys.detach(), 1e-12);
 }
 
 #[test]

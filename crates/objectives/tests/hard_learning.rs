@@ -141,7 +141,7 @@ fn marginal_likelihood_has_the_gradient_of_its_own_responsibilities() {
     let y = leaf(&log_probs);
     let responsibilities = y.softmax(1, None::<Kind>).detach();
     (-(responsibilities * &y).sum(Kind::Double) / 3.0).backward();
-    testkit_torch::assert_close("gradient", &x.grad(), &y.grad(), 1e-14);
+    testkit::assert_close("gradient", &x.grad(), &y.grad(), 1e-14);
 }
 
 #[test]
@@ -155,8 +155,8 @@ fn the_printed_equation_is_marginal_likelihood_and_teaches_the_weights_nothing()
     assert_near(scalar(&literal), scalar(&mml), 1e-14);
     literal.backward();
     mml.backward();
-    testkit_torch::assert_close("gradient", &x.grad(), &y.grad(), 1e-14);
-    testkit_torch::assert_close("of the weights", &theta.grad(), &theta.zeros_like(), 1e-14);
+    testkit::assert_close("gradient", &x.grad(), &y.grad(), 1e-14);
+    testkit::assert_close("of the weights", &theta.grad(), &theta.zeros_like(), 1e-14);
 }
 
 #[test]

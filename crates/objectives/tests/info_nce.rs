@@ -278,7 +278,7 @@ fn more_keys_than_a_block_give_what_one_block_gives() {
         loss.backward();
         assert_eq!(loss.kind(), Kind::Float);
         assert_near(scalar(&loss), want, 1e-5);
-        testkit_torch::assert_close("gradient", &query.grad().to_kind(Kind::Double), &exact, 1e-5);
+        testkit::assert_close("gradient", &query.grad().to_kind(Kind::Double), &exact, 1e-5);
     }
 }
 

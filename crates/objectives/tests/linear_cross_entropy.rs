@@ -158,8 +158,8 @@ fn every_chunk_size_gives_the_same() {
             let loss = loss.mean(None::<Kind>);
             loss.backward();
             assert_near(scalar(&loss), want, 1e-6);
-            testkit_torch::assert_close("d hidden", &h.grad(), &want_grads[0], 1e-6);
-            testkit_torch::assert_close("d weight", &w.grad(), &want_grads[1], 1e-6);
+            testkit::assert_close("d hidden", &h.grad(), &want_grads[0], 1e-6);
+            testkit::assert_close("d weight", &w.grad(), &want_grads[1], 1e-6);
         }
     }
 }
@@ -177,8 +177,8 @@ fn large_products_take_the_other_kernel_and_agree() {
         linear_cross_entropy(&h, &w, Some(&b), &ids(&targets), &Default::default()).unwrap().loss;
     loss.backward();
     assert_near(scalar(&loss), want, 1e-5);
-    testkit_torch::assert_close("d hidden", &h.grad().to_kind(Kind::Double), &want_grads[0], 1e-6);
-    testkit_torch::assert_close("d weight", &w.grad().to_kind(Kind::Double), &want_grads[1], 1e-6);
+    testkit::assert_close("d hidden", &h.grad().to_kind(Kind::Double), &want_grads[0], 1e-6);
+    testkit::assert_close("d weight", &w.grad().to_kind(Kind::Double), &want_grads[1], 1e-6);
 }
 
 #[test]
@@ -194,14 +194,14 @@ fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
     // A scaled loss scales the gradient.
     let w = weight.copy().set_requires_grad(true);
     (run(&hidden, &w, &targets) * 65536.0).backward();
-    testkit_torch::assert_close("scaled", &(w.grad() / 65536.0), &want, 1e-12);
+    testkit::assert_close("scaled", &(w.grad() / 65536.0), &want, 1e-12);
     // Two halves, each weighing one half, accumulate to the whole.
     let w = weight.copy().set_requires_grad(true);
     for first in [0, 3] {
         let part = |t: &Tensor| t.narrow(0, first, 3);
         (run(&part(&hidden), &w, &part(&targets)) / 2.0).backward();
     }
-    testkit_torch::assert_close("accumulated", &w.grad(), &want, 1e-12);
+    testkit::assert_close("accumulated", &w.grad(), &want, 1e-12);
     // A kept graph can be used twice, and the first gradient is not touched by the second.
     let w = weight.copy().set_requires_grad(true);
     for scale in [1.0, 0.5] {
@@ -210,8 +210,8 @@ fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
         let kept = first[0].copy();
         let second = Tensor::run_backward(&[&loss], &[&w], false, false);
         assert_eq!(first[0], kept);
-        testkit_torch::assert_close("first", &first[0], &(&want * scale), 1e-12);
-        testkit_torch::assert_close("second", &second[0], &first[0], 0.0);
+        testkit::assert_close("first", &first[0], &(&want * scale), 1e-12);
+        testkit::assert_close("second", &second[0], &first[0], 0.0);
         assert!(
             Tensor::f_run_backward(&[&loss], &[&w], false, false).is_err(),
             "the graph is gone"
@@ -328,7 +328,7 @@ fn low_precision_inputs_are_summed_in_float32() {
                 assert_near(scalar(&loss), want, tolerance);
                 for (got, want) in [h.grad(), w.grad()].iter().zip(&want_grads) {
                     let largest = want.abs().max().double_value(&[]);
-                    let error = testkit_torch::max_abs_error(&got.to_kind(Kind::Double), want);
+                    let error = testkit::max_abs_error(&got.to_kind(Kind::Double), want);
                     assert!(error <= tolerance * largest, "{kind:?}: {error:e} of {largest:e}");
                 }
             }
@@ -451,7 +451,7 @@ fn the_token_losses_give_the_same_by_both_routes() {
     let compare = |by_logits: Tensor, by_layer: Tensor| {
         assert_near(scalar(&by_layer), scalar(&by_logits), 1e-12);
         let grad = |loss: &Tensor| Tensor::run_backward(&[loss], &[&hidden], true, false).remove(0);
-        testkit_torch::assert_close("gradient", &grad(&by_layer), &grad(&by_logits), 1e-12);
+        testkit::assert_close("gradient", &grad(&by_layer), &grad(&by_logits), 1e-12);
     };
     for reduction in [MaskedLmReduction::Mean, MaskedLmReduction::Sum] {
         let config = MaskedLmConfig { reduction, label_smoothing: 0.1, ..Default::default() };

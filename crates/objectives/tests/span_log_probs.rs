@@ -123,7 +123,7 @@ fn low_precision_logits_are_reduced_in_float32() {
         log_probs.sum(Kind::Float).backward();
         assert_eq!((log_probs.kind(), x.grad().kind()), (Kind::Float, kind));
         // Rounding moves a logit below 8 by at most 2^-6, and each side by twice that.
-        testkit_torch::assert_close("log_probs", &log_probs, &want, 0.063);
+        testkit::assert_close("log_probs", &log_probs, &want, 0.063);
     }
 }
 

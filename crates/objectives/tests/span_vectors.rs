@@ -30,7 +30,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     for (b, k, start, end) in [(0, 0, 0, 0), (0, 1, 2, 4), (0, 2, 5, 5), (1, 0, 0, 5), (1, 1, 3, 4)]
     {
         let want = Tensor::from_slice(&naive_mean(&hidden, b, start, end));
-        testkit_torch::assert_close("mean", &got.get(b as i64).get(k), &want, 1e-14);
+        testkit::assert_close("mean", &got.get(b as i64).get(k), &want, 1e-14);
     }
     assert_eq!(floats(&got.get(1).get(2)), [0.0; 4]);
     let weights = common::tensor(&ramp(6, 4, 0.4, 1.0)).view([2, 3, 4]);
@@ -45,14 +45,14 @@ fn float32_and_lower_stay_close() {
         (table(&[vec![0, 3, 100], vec![7, 7, 383]]), table(&[vec![383, 5, 130], vec![40, 7, 383]]));
     let spans = [starts, ends, flags(&[vec![true; 3], vec![true; 3]])];
     let want = run(&hidden, &spans);
-    testkit_torch::assert_close("f32", &run(&hidden.to_kind(Kind::Float), &spans), &want, 1e-6);
+    testkit::assert_close("f32", &run(&hidden.to_kind(Kind::Float), &spans), &want, 1e-6);
     for kind in [Kind::BFloat16, Kind::Half] {
         let x = hidden.to_kind(kind).set_requires_grad(true);
         let got = run(&x, &spans);
         got.sum(Kind::Float).backward();
         assert_eq!((got.kind(), x.grad().kind()), (Kind::Float, kind));
         // Rounding moves a state below 2 by at most 2^-8; the sum itself runs in f32.
-        testkit_torch::assert_close("low", &got, &want, 0.004);
+        testkit::assert_close("low", &got, &want, 0.004);
     }
 }
 

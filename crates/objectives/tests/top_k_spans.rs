@@ -109,7 +109,7 @@ fn low_precision_logits_are_summed_in_float32() {
         // Rounding moves a logit below 8 by at most 2^-6, a score by twice that, and so each rank's
         // score.
         let exact = top_k_spans(&tensor(&start), &tensor(&end), None, &config(9, None)).unwrap();
-        testkit_torch::assert_close("scores", &low.scores, &exact.scores, 0.032);
+        testkit::assert_close("scores", &low.scores, &exact.scores, 0.032);
     }
 }
 

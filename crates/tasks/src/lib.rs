@@ -2,13 +2,19 @@
 
 pub mod alignment;
 pub mod batch;
+pub mod cloze_ranking;
 mod encoder;
 mod error;
+mod inference;
+pub mod knowledge;
 pub mod label_retrieval;
+pub mod masked_lm;
 pub mod pooling;
 pub mod question_answering;
+pub mod sequence_classification;
 #[cfg(test)]
 mod testing;
+pub mod token_classification;
 pub mod two_stage;
 pub mod word_embeddings;
 

@@ -1,5 +1,16 @@
-//! Fixtures for this workspace's tests; never published. Needs no libtorch: tensors are compared in `testkit-torch`.
+//! Fixtures for this workspace's tests, values stored by an outside reference, and comparisons that
+//! say where two tensors differ; never published.
+//!
+//! A dev-dependency only: a missing fixture or a difference panics, which is how a Rust test fails.
+//! It needs no libtorch. Tensors come in by traits that `tch` implements; were `tch` a dependency,
+//! even an optional one, `cargo test --workspace` would link every test here with libtorch.
 use std::path::PathBuf;
+
+mod compare;
+mod golden;
+
+pub use compare::{assert_close, max_abs_error};
+pub use golden::Golden;
 
 /// The path of a file or folder below `crates/testkit/fixtures`.
 pub fn fixture(relative: &str) -> PathBuf {

@@ -4,7 +4,7 @@
 use objectives::{MaskedLmConfig, SpanConfig, masked_lm, masked_positions, span};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use testkit_torch::{Golden, fixture};
+use testkit::{Golden, fixture};
 use trainer::{AdamW, TrainConfig};
 use xlmr_model::{Head, Inputs, LoadOptions, Model};
 
@@ -29,14 +29,18 @@ struct Hyper {
     max_grad_norm: f64,
 }
 
-fn follows_the_trace(case: &str, head: Head, loss: impl Fn(&Model, &Golden, &Tensor) -> Tensor) {
+fn follows_the_trace(
+    case: &str,
+    head: Head,
+    loss: impl Fn(&Model, &Golden<Tensor>, &Tensor) -> Tensor,
+) {
     let folder = fixture(&format!("hf/{case}"));
     let text = std::fs::read_to_string(folder.join("meta.json")).unwrap();
     let trace = serde_json::from_str::<Meta>(&text).unwrap().train_trace;
     let (mut model, _) =
         Model::load(&folder, &[head], Device::Cpu, LoadOptions::default()).unwrap();
     model.set_kind(Kind::Double).unwrap();
-    let batch = Golden::load(&folder.join("inputs.safetensors"));
+    let batch = Golden::load(&folder.join("inputs.safetensors"), Tensor::read_safetensors);
     let config = TrainConfig {
         learning_rate: trace.hyper.lr,
         betas: trace.hyper.betas,

@@ -103,14 +103,6 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// The model refused its input.
-    #[cfg(feature = "xlmr")]
-    #[error(transparent)]
-    Model(#[from] xlmr_model::Error),
-    /// libtorch refused.
-    #[cfg(feature = "xlmr")]
-    #[error(transparent)]
-    Torch(#[from] tch::TchError),
 }
 
 impl Error {

@@ -10,8 +10,6 @@ mod seeds;
 mod table;
 mod ties;
 mod tokens;
-#[cfg(feature = "xlmr")]
-pub mod xlmr;
 pub mod xnli;
 
 pub use error::{Error, Result};

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use common::{CASES, case, edit_tensors, read};
 use tch::Tensor;
-use testkit_torch::{Golden, assert_close};
+use testkit::{Golden, assert_close};
 
 fn program(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_xlmr-model")).args(args).output().unwrap()
@@ -53,7 +53,7 @@ fn run_writes_what_transformers_computes() {
             let stderr = String::from_utf8_lossy(&result.stderr);
             assert!(result.status.success(), "{name}: {stderr}");
             assert!(stderr.is_empty() && result.stdout.is_empty(), "{name}: {stderr}");
-            let want = Golden::load(&model.join("outputs.safetensors"));
+            let want = Golden::load(&model.join("outputs.safetensors"), Tensor::read_safetensors);
             let got = read(&out);
             let logits = got.keys().filter(|key| key.ends_with("logits")).count();
             assert_eq!(logits, if name.starts_with("qa") { 2 } else { 1 }, "{name}");

@@ -81,7 +81,7 @@ fn plain_heads_compute_the_printed_equations() {
         (knowledge.oe_query(&x, &relation, &[], true), by_hand("oe_query", &sums)),
         (knowledge.oe_key(&x, &[], true), by_hand("oe_key", &x)),
     ] {
-        testkit_torch::assert_close("projection", &got.unwrap(), &want, 1e-6);
+        testkit::assert_close("projection", &got.unwrap(), &want, 1e-6);
     }
 }
 
@@ -96,7 +96,7 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
         trained.square().mean_dim([0i64].as_slice(), false, Kind::Float),
     );
     assert!(mean.abs().max().double_value(&[]) < 1e-5);
-    testkit_torch::assert_close("variance", &variance, &variance.ones_like(), 1e-3);
+    testkit::assert_close("variance", &variance, &variance.ones_like(), 1e-3);
     let one = x.narrow(0, 3, 1);
     assert!(matches!(knowledge.mep_key(&one, &[], true), Err(Error::Input { .. })));
     for _ in 0..200 {
@@ -116,7 +116,7 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     let inner = (inner * find("norm_0.weight") + find("norm_0.bias")).relu();
     let want = norm(inner.matmul(&find("1.weight").tr()), 1);
     let alone = knowledge.mep_key(&one, &[], false).unwrap();
-    testkit_torch::assert_close("alone", &alone, &want, 1e-4);
+    testkit::assert_close("alone", &alone, &want, 1e-4);
     let low = knowledge.mep_key(&x.to_kind(Kind::Float), &[], false).unwrap();
     assert_eq!(low.kind(), Kind::Float);
 }
@@ -142,17 +142,17 @@ fn domains_are_normalised_each_by_itself() {
         // The same weights with statistics of one domain: the seed and the names decide them.
         let alone = knowledge(ProjectionKind::BatchNorm, 3);
         let want = alone.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
-        testkit_torch::assert_close("rows", &together.index_select(0, &rows), &want, 1e-5);
+        testkit::assert_close("rows", &together.index_select(0, &rows), &want, 1e-5);
         for part in ["norm_0.running_mean", "norm_0.running_var", "norm_1.running_mean"] {
             let (got, want) = (buffer(&both, part), buffer(&alone, part));
-            testkit_torch::assert_close(part, &got.get(domain as i64), &want, 1e-6);
+            testkit::assert_close(part, &got.get(domain as i64), &want, 1e-6);
         }
     }
     // Domain 1 had one row, which has no variance: it was normalised by the running statistics and
     // did not change them.
     assert_eq!(buffer(&both, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
     let expected = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
-    testkit_torch::assert_close("one row", &together.get(7), &expected, 1e-5);
+    testkit::assert_close("one row", &together.get(7), &expected, 1e-5);
 
     let folder = tempfile::tempdir().unwrap();
     both.save(folder.path()).unwrap();

@@ -8,7 +8,7 @@ use common::{batch, case, copy_folder, edit_json, edit_tensors, load, read, smal
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
-use testkit_torch::{Golden, assert_close};
+use testkit::{Golden, assert_close};
 use xlmr_model::{Error, Head, Inputs, LoadOptions, LoadReport, Model, Result, Segments};
 
 const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
@@ -80,7 +80,7 @@ fn bare_keys_and_a_pooler_are_understood() {
     assert_eq!(report.ignored, ["roberta.pooler.dense.bias"]);
     assert_eq!(report.unexpected, ["stray"]);
     let full = load("qa", Head::Span);
-    let inputs = Golden::load(&case("qa").join("inputs.safetensors"));
+    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
     let hidden = |model: &Model| model.encode(&batch(&inputs, "b0"), false).unwrap();
     assert!(hidden(&bare).equal(&hidden(&full)));
 }
@@ -155,7 +155,7 @@ fn a_second_segment_starts_without_effect_and_learns() {
     let (model, report) = Model::load(case("qa"), &[Head::Span], Device::Cpu, options).unwrap();
     assert_eq!(report, LoadReport::default());
     assert_eq!(model.config().type_vocab_size, 2);
-    let inputs = Golden::load(&case("qa").join("inputs.safetensors"));
+    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
     let mut both = batch(&inputs, "b0");
     let want = load("qa", Head::Span).encode(&both, false).unwrap();
     let types = Tensor::zeros([4, 20], (Kind::Int64, Device::Cpu));

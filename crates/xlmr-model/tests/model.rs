@@ -5,7 +5,7 @@ mod common;
 
 use common::{CASES, batch, case, ids, load, logits, small_config};
 use tch::{Device, Kind, Reduction, Tensor};
-use testkit_torch::{Golden, assert_close};
+use testkit::{Golden, assert_close};
 use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model};
 
 const OUTPUT_TOLERANCE: f64 = 1e-5;
@@ -24,7 +24,7 @@ fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Tensor {
 }
 
 /// The loss of a case as transformers defines it.
-fn loss(stored: &Golden, which: &str, outputs: &[(&str, Tensor)]) -> Tensor {
+fn loss(stored: &Golden<Tensor>, which: &str, outputs: &[(&str, Tensor)]) -> Tensor {
     let labels = |name: &str| &stored[format!("{which}.{name}").as_str()];
     match outputs {
         [("logits", logits)] => cross_entropy(logits, labels("labels")),
@@ -41,8 +41,9 @@ fn loss(stored: &Golden, which: &str, outputs: &[(&str, Tensor)]) -> Tensor {
 fn outputs_and_losses_match_transformers() {
     for (name, head) in CASES {
         let model = load(name, head);
-        let inputs = Golden::load(&case(name).join("inputs.safetensors"));
-        let outputs = Golden::load(&case(name).join("outputs.safetensors"));
+        let inputs = Golden::load(&case(name).join("inputs.safetensors"), Tensor::read_safetensors);
+        let outputs =
+            Golden::load(&case(name).join("outputs.safetensors"), Tensor::read_safetensors);
         for which in ["b0", "b1"] {
             let key = |part: &str| format!("{which}.{part}");
             let batch = batch(&inputs, which);
@@ -83,10 +84,10 @@ fn gradients_match_transformers() {
         }
         cases += 1;
         let model = load(name, head);
-        let inputs = Golden::load(&case(name).join("inputs.safetensors"));
+        let inputs = Golden::load(&case(name).join("inputs.safetensors"), Tensor::read_safetensors);
         let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
         loss(&inputs, "b0", &logits(&model, head, &hidden)).backward();
-        let stored = Golden::load(&path);
+        let stored = Golden::load(&path, Tensor::read_safetensors);
         let parameters = model.named_parameters();
         assert_eq!(parameters.len(), stored.names().count(), "{name}");
         for (parameter, tensor) in parameters {
@@ -104,7 +105,7 @@ fn gradients_match_transformers() {
 #[test]
 fn gathered_positions_give_the_same_logits_through_every_route() {
     let model = load("mlm", Head::MaskedLm);
-    let inputs = Golden::load(&case("mlm").join("inputs.safetensors"));
+    let inputs = Golden::load(&case("mlm").join("inputs.safetensors"), Tensor::read_safetensors);
     let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
     let rows = hidden.view([-1, 32]).index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
     let full = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
@@ -131,7 +132,7 @@ fn padding_and_batch_companions_do_not_change_a_row() {
     }
     // Without a mask the padding is looked at.
     let got = model.encode(&Inputs::new(both), false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
-    assert!(testkit_torch::max_abs_error(&got, &want) > 1e-3);
+    assert!(testkit::max_abs_error(&got, &want) > 1e-3);
 }
 
 #[test]
@@ -223,7 +224,7 @@ fn fresh_models_follow_transformers_initialisation_and_the_seed() {
 #[test]
 fn float64_computes_what_float32_approximates() {
     let mut model = load("qa", Head::Span);
-    let inputs = Golden::load(&case("qa").join("inputs.safetensors"));
+    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
     let single = model.encode(&batch(&inputs, "b0"), false).unwrap();
     model.set_kind(Kind::Double).unwrap();
     assert!(model.named_parameters().iter().all(|(_, tensor)| tensor.kind() == Kind::Double));

@@ -8,8 +8,8 @@ use std::path::Path;
 use common::{CASES, batch, case, edit_json, ids, load, read, small_config};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
-use tch::Device;
-use testkit_torch::Golden;
+use tch::{Device, Tensor};
+use testkit::Golden;
 use torch_ext::TensorFile;
 use xlmr_model::{Error, Head, Inputs, LoadOptions, LoadReport, Model};
 
@@ -112,7 +112,7 @@ fn the_bare_encoder_has_bare_keys() {
     let (again, report) =
         Model::load(folder.path(), &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
     assert_eq!(report, LoadReport::default());
-    let inputs = Golden::load(&case("qa").join("inputs.safetensors"));
+    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
     let hidden = |model: &Model| model.encode(&batch(&inputs, "b1"), false).unwrap();
     assert!(hidden(&again).equal(&hidden(&model)));
 }

@@ -1,6 +1,6 @@
 //! Tokenizer against configuration, with the stored tokenizer.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
-use testkit_torch::fixture;
+use testkit::fixture;
 use tokenizers::Tokenizer;
 use xlmr_model::{Config, SpecialTokens, check_tokenizer};
 

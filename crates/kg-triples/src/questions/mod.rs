@@ -1,12 +1,14 @@
 //! Reading items (SQuAD-style questions about a short text) made from triples by sentence
 //! templates.
 mod context;
+mod fact_questions;
 mod item;
 mod parallel;
 mod split;
 mod squad;
 mod template;
 
+pub use fact_questions::FactQuestions;
 pub use item::{
     Question, QuestionConfig, QuestionItem, QuestionReport, QuestionSet, build_questions,
 };

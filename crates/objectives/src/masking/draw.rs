@@ -34,7 +34,7 @@ fn to_count(value: f64, most: usize) -> usize {
 /// The example with `positions` selected, each corrupted by a separate draw; positions past the end
 /// are ignored.
 pub(super) fn corrupt(
-    input_ids: &[i64],
+    input_ids: &[u32],
     positions: impl IntoIterator<Item = usize>,
     vocab: &MaskingVocab,
     corruption: &Corruption,
@@ -47,7 +47,7 @@ pub(super) fn corrupt(
         else {
             continue;
         };
-        *label = *input;
+        *label = i64::from(*input);
         let draw: f64 = rng.random();
         if draw < corruption.mask {
             *input = vocab.mask_id();

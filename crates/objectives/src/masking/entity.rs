@@ -23,7 +23,7 @@ pub struct MentionQuery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityMasked {
     /// What the encoder sees.
-    pub input_ids: Vec<i64>,
+    pub input_ids: Vec<u32>,
     /// The original token where there is loss, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
     /// The number of the span at the positions of masked mentions, −1 elsewhere: the entity numbers
@@ -136,7 +136,7 @@ impl Draft {
         tokens: Tokens<'_>,
         mention: usize,
         span: Range<usize>,
-        mask_id: i64,
+        mask_id: u32,
         config: &EntityMaskingConfig,
     ) {
         let number = i64::try_from(mention).unwrap_or(i64::MAX);
@@ -146,14 +146,18 @@ impl Draft {
             (SpanMask::Single, [_, _, ..]) => self.push(mask_id, IGNORE_INDEX, number),
             (SpanMask::Single | SpanMask::PerToken, hidden) => {
                 for id in hidden {
-                    self.push(mask_id, if config.targets { *id } else { IGNORE_INDEX }, number);
+                    self.push(
+                        mask_id,
+                        if config.targets { i64::from(*id) } else { IGNORE_INDEX },
+                        number,
+                    );
                 }
             }
         }
         self.word_ids.resize(self.masked.input_ids.len(), None);
     }
 
-    fn push(&mut self, input: i64, label: i64, mention: i64) {
+    fn push(&mut self, input: u32, label: i64, mention: i64) {
         self.masked.input_ids.push(input);
         self.masked.labels.push(label);
         self.masked.mentions.push(mention);

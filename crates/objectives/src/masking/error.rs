@@ -21,7 +21,7 @@ pub enum MaskingError {
     )]
     NoRandomIds {
         /// The range that came.
-        ids: Range<i64>,
+        ids: Range<u32>,
     },
     /// Word ids that do not go with the tokens.
     #[error("word_ids: expected one for each of the {expected} input_ids, got {got}")]
@@ -68,7 +68,7 @@ pub enum MaskingError {
         /// The special token's position.
         position: usize,
         /// The special token.
-        id: i64,
+        id: u32,
     },
 }
 

@@ -6,7 +6,7 @@ use super::{MaskingError, MaskingVocab};
 /// Refuses spans that are empty, reach past the tokens, or cover a special token.
 pub(super) fn expect_spans(
     spans: &[Range<usize>],
-    input_ids: &[i64],
+    input_ids: &[u32],
     vocab: &MaskingVocab,
 ) -> Result<(), MaskingError> {
     let length = input_ids.len();

@@ -7,10 +7,10 @@ use crate::IGNORE_INDEX;
 /// What a policy needs to know about the vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaskingVocab {
-    mask_id: i64,
-    random_ids: Range<i64>,
+    mask_id: u32,
+    random_ids: Range<u32>,
     /// In rising order, without repeats, including the mask id.
-    special: Vec<i64>,
+    special: Vec<u32>,
     /// How many of `special` lie in `random_ids`.
     special_in_range: i64,
 }
@@ -35,16 +35,16 @@ impl MaskingVocab {
     /// # Ok::<(), objectives::masking::MaskingError>(())
     /// ```
     pub fn new(
-        special_ids: impl IntoIterator<Item = i64>,
-        mask_id: i64,
-        random_ids: Range<i64>,
+        special_ids: impl IntoIterator<Item = u32>,
+        mask_id: u32,
+        random_ids: Range<u32>,
     ) -> Result<Self, MaskingError> {
-        let mut special: Vec<i64> = special_ids.into_iter().chain([mask_id]).collect();
+        let mut special: Vec<u32> = special_ids.into_iter().chain([mask_id]).collect();
         special.sort_unstable();
         special.dedup();
         let inside = special.iter().filter(|id| random_ids.contains(id)).count();
         let special_in_range = i64::try_from(inside).unwrap_or(i64::MAX);
-        let size = random_ids.end.saturating_sub(random_ids.start);
+        let size = i64::from(random_ids.end) - i64::from(random_ids.start);
         if size <= special_in_range {
             return Err(MaskingError::NoRandomIds { ids: random_ids });
         }
@@ -52,23 +52,25 @@ impl MaskingVocab {
     }
 
     /// The mask token.
-    pub fn mask_id(&self) -> i64 {
+    pub fn mask_id(&self) -> u32 {
         self.mask_id
     }
 
     /// Whether `id` is a special token, padding or the mask token.
-    pub fn is_special(&self, id: i64) -> bool {
+    pub fn is_special(&self, id: u32) -> bool {
         self.special.binary_search(&id).is_ok()
     }
 
-    /// How many ids a random replacement is drawn from; at least 1.
+    /// How many ids a random replacement is drawn from; at least 1. As an `i64`, since the draws of a
+    /// seed depend on the type.
     pub(super) fn random_count(&self) -> i64 {
-        let size = self.random_ids.end.saturating_sub(self.random_ids.start);
-        size.saturating_sub(self.special_in_range)
+        let size = i64::from(self.random_ids.end) - i64::from(self.random_ids.start);
+        size - self.special_in_range
     }
 
     /// The id number `at` of those, in `0..random_count()`.
-    pub(super) fn random_id(&self, at: i64) -> i64 {
+    pub(super) fn random_id(&self, at: i64) -> u32 {
+        let at = u32::try_from(at).unwrap_or(u32::MAX);
         let mut id = self.random_ids.start.saturating_add(at);
         for special in self.special.iter().filter(|special| **special >= self.random_ids.start) {
             if *special > id {
@@ -84,7 +86,7 @@ impl MaskingVocab {
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens<'a> {
     /// Token ids.
-    pub input_ids: &'a [i64],
+    pub input_ids: &'a [u32],
     /// The word of each token, as `Encoding::get_word_ids` of the tokenizers crate gives them;
     /// `None` marks a token that is a word by itself. Neighbouring tokens of the same number are
     /// one word, so numbers may start again in the second text of a pair.
@@ -94,20 +96,20 @@ pub struct Tokens<'a> {
     pub word_ids: Option<&'a [Option<u32>]>,
 }
 
-impl<'a> From<&'a [i64]> for Tokens<'a> {
-    fn from(input_ids: &'a [i64]) -> Self {
+impl<'a> From<&'a [u32]> for Tokens<'a> {
+    fn from(input_ids: &'a [u32]) -> Self {
         Self { input_ids, word_ids: None }
     }
 }
 
-impl<'a, const N: usize> From<&'a [i64; N]> for Tokens<'a> {
-    fn from(input_ids: &'a [i64; N]) -> Self {
+impl<'a, const N: usize> From<&'a [u32; N]> for Tokens<'a> {
+    fn from(input_ids: &'a [u32; N]) -> Self {
         Self { input_ids, word_ids: None }
     }
 }
 
-impl<'a> From<&'a Vec<i64>> for Tokens<'a> {
-    fn from(input_ids: &'a Vec<i64>) -> Self {
+impl<'a> From<&'a Vec<u32>> for Tokens<'a> {
+    fn from(input_ids: &'a Vec<u32>) -> Self {
         Self { input_ids, word_ids: None }
     }
 }
@@ -156,7 +158,7 @@ impl Tokens<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Masked {
     /// What the encoder sees.
-    pub input_ids: Vec<i64>,
+    pub input_ids: Vec<u32>,
     /// The original token where there is loss, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
 }

@@ -70,7 +70,7 @@ pub fn check_gradient(at: &Array2<f64>, loss: impl Fn(&Tensor) -> Tensor) {
         };
         (moved(1e-5) - moved(-1e-5)) / 2e-5
     });
-    testkit_torch::assert_close("gradient", &x.grad(), &tensor(&numeric), 1e-8);
+    testkit::assert_close("gradient", &x.grad(), &tensor(&numeric), 1e-8);
 }
 
 /// Asserts that every entry of a gradient's row is 0, not merely small.

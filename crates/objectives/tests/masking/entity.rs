@@ -22,7 +22,7 @@ fn all(span_mask: SpanMask, targets: bool) -> EntityMaskingConfig {
 
 /// Mentions 0 (one token), 1 (three tokens) and 2 (two tokens, right after 0), not given in order
 /// of position.
-const INPUT: [i64; 9] = [0, 10, 11, 12, 13, 14, 15, 16, 2];
+const INPUT: [u32; 9] = [0, 10, 11, 12, 13, 14, 15, 16, 2];
 const SPANS: [Range<usize>; 3] = [1..2, 5..8, 2..4];
 
 fn masked(config: &EntityMaskingConfig) -> EntityMasked {
@@ -113,7 +113,7 @@ fn the_rest_is_masked_around_the_mentions() {
 
 #[test]
 fn a_mention_may_be_the_whole_text_and_an_example_without_mentions_stays() {
-    let masked = |input: &[i64], spans: &[Range<usize>]| {
+    let masked = |input: &[u32], spans: &[Range<usize>]| {
         let config = all(SpanMask::Single, true);
         entity_masking(input.into(), spans, &vocab(), 0, &config).unwrap()
     };

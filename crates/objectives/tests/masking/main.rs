@@ -13,7 +13,7 @@ use objectives::masking::{Corruption, Masked, MaskingVocab};
 use rayon::prelude::*;
 
 /// XLM-R's layout in small: specials 0 to 3 at the front, the mask token last.
-pub const MASK: i64 = 50_000;
+pub const MASK: u32 = 50_000;
 
 /// Its vocabulary.
 pub fn vocab() -> MaskingVocab {
@@ -21,8 +21,8 @@ pub fn vocab() -> MaskingVocab {
 }
 
 /// `<s>`, `text` tokens of rising ids, `</s>`, `padding` times `<pad>`.
-pub fn example(text: usize, padding: usize) -> Vec<i64> {
-    let text = 10..10 + i64::try_from(text).unwrap();
+pub fn example(text: usize, padding: usize) -> Vec<u32> {
+    let text = 10..10 + u32::try_from(text).unwrap();
     [0].into_iter().chain(text).chain([2]).chain(vec![1; padding]).collect()
 }
 
@@ -32,7 +32,7 @@ pub const ALL_MASKED: Corruption = Corruption { mask: 1.0, random: 0.0 };
 /// Labels hold the original tokens, unselected tokens are as they were, and no special token is
 /// touched or drawn.
 #[track_caller]
-pub fn assert_sound(input_ids: &[i64], masked: &Masked) {
+pub fn assert_sound(input_ids: &[u32], masked: &Masked) {
     let vocab = vocab();
     assert_eq!(masked.input_ids.len(), input_ids.len());
     assert_eq!(masked.labels.len(), input_ids.len());
@@ -40,7 +40,7 @@ pub fn assert_sound(input_ids: &[i64], masked: &Masked) {
         if *label == IGNORE_INDEX {
             assert_eq!(is, was, "not selected, so unchanged");
         } else {
-            assert_eq!(label, was);
+            assert_eq!(*label, i64::from(*was));
             assert!(!vocab.is_special(*was), "special tokens are never selected");
             assert!(*is == MASK || (4..MASK).contains(is), "{is} is drawn from ordinary tokens");
         }
@@ -56,7 +56,7 @@ pub fn assert_eighty_ten_ten(masked: impl IntoIterator<Item = Masked>) {
         for at in masked.selected() {
             let slot = match masked.input_ids[at] {
                 MASK => &mut masks,
-                id if id == masked.labels[at] => &mut unchanged,
+                id if i64::from(id) == masked.labels[at] => &mut unchanged,
                 _ => &mut random,
             };
             *slot += 1.0;
@@ -127,7 +127,7 @@ fn random_tokens_come_from_the_range_without_its_specials() {
     }
     assert_eq!([11, 14, 15, 16, 17, 18].map(count).iter().sum::<usize>(), 60_000);
 
-    for (special, range) in [(vec![1, 2], 1..4), (vec![], 5..5), (vec![], i64::MAX..i64::MIN)] {
+    for (special, range) in [(vec![1, 2], 1..4), (vec![], 5..5), (vec![], u32::MAX..0)] {
         let mask = 3;
         let error = MaskingVocab::new(special, mask, range.clone()).unwrap_err().to_string();
         assert!(error.starts_with(&format!("random_ids = {range:?}")), "{error}");

@@ -135,7 +135,7 @@ proptest! {
 
     #[test]
     fn counts_and_labels_hold_for_any_example(
-        input_ids in prop::collection::vec(prop_oneof![0_i64..4, 4_i64..MASK], 0..80),
+        input_ids in prop::collection::vec(prop_oneof![0_u32..4, 4_u32..MASK], 0..80),
         probability in prop_oneof![Just(0.0), Just(1.0), 0.0..1.0],
         number: u64,
     ) {

@@ -88,7 +88,7 @@ proptest! {
 
     #[test]
     fn the_whole_budget_is_used(
-        input_ids in prop::collection::vec(prop_oneof![1 => 0_i64..4, 3 => 4_i64..MASK], 0..80),
+        input_ids in prop::collection::vec(prop_oneof![1 => 0_u32..4, 3 => 4_u32..MASK], 0..80),
         probability in prop_oneof![Just(0.0), Just(1.0), 0.0..1.0],
         max_tokens in prop_oneof![1_usize..9, Just(usize::MAX)],
         number: u64,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
-use testkit_torch::{Golden, fixture};
+use testkit::{Golden, fixture};
 use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
 
 /// All stored cases with the head that each belongs to.
@@ -27,7 +27,7 @@ pub fn load(name: &str, head: Head) -> Model {
 }
 
 /// Batch `b0` or `b1` of a case.
-pub fn batch(stored: &Golden, which: &str) -> Inputs {
+pub fn batch(stored: &Golden<Tensor>, which: &str) -> Inputs {
     let get = |name: &str| stored.get(&format!("{which}.{name}")).map(Tensor::shallow_clone);
     Inputs {
         input_ids: get("input_ids").unwrap(),

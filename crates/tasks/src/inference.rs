@@ -1,0 +1,37 @@
+//! Batches of like length through the encoder, without gradient.
+use tch::{Tensor, no_grad};
+use xlmr_model::Inputs;
+
+use crate::{Encoder, Error, Result, batch};
+
+/// Encodes rows in batches of like length and gives back, in the rows' order, what `read` gives for
+/// each row. `read` takes the rows' indices and the hidden states `[B, L, H]`.
+pub(crate) fn by_length<T>(
+    model: &dyn Encoder,
+    rows: &[&[u32]],
+    batch_size: usize,
+    read: impl Fn(&[usize], &Tensor) -> Result<Vec<T>>,
+) -> Result<Vec<T>> {
+    let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
+    batch::by_length(&lengths, batch_size, |indices| {
+        let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
+        let inputs = Inputs::from_rows(&rows, model.pad_token_id())?;
+        no_grad(|| read(indices, &model.encode(&inputs, false)?))
+    })
+}
+
+/// Logits whose largest means something.
+pub(crate) fn expect_finite(logits: Tensor) -> Result<Tensor> {
+    if logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1 {
+        return Ok(logits);
+    }
+    Err(Error::data("logits", "finite numbers", "others; did training diverge?"))
+}
+
+/// The index of the largest logit, `[…, C]` to one number for each row of C, in order.
+pub(crate) fn best(logits: Tensor) -> Result<Vec<usize>> {
+    let best = expect_finite(logits)?.f_argmax(-1, false)?.f_contiguous()?.f_view([-1])?;
+    let index =
+        |value: i64| usize::try_from(value).map_err(|_| Error::data("argmax", "an index", value));
+    Vec::<i64>::try_from(best)?.into_iter().map(index).collect()
+}

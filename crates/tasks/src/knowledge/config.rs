@@ -1,0 +1,237 @@
+//! What is trained, and how its losses are computed.
+use objectives::masking::{EntityMaskingConfig, MlmMaskingConfig};
+use objectives::{ContrastConfig, QueueConfig};
+use serde::{Deserialize, Serialize};
+use transfer_eval::retrieval::Similarity;
+
+use crate::pooling::Pooling;
+use crate::{Error, Result};
+
+/// Weights of the losses in the sum of Eq. 6; 0 leaves one out.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossWeights {
+    /// Masked language modelling on the passages.
+    pub mlm: f64,
+    /// Masked entity prediction.
+    pub mep: f64,
+    /// Object entailment.
+    pub oe: f64,
+    /// Masked language modelling on the descriptions: what takes the knowledge tasks' place in the
+    /// ablation without them.
+    pub description_mlm: f64,
+}
+
+impl Default for LossWeights {
+    fn default() -> Self {
+        Self { mlm: 1.0, mep: 1.0, oe: 1.0, description_mlm: 0.0 }
+    }
+}
+
+impl LossWeights {
+    /// Refuses weights that leave nothing to train.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming a weight that is not finite, or `weights` if all are 0.
+    ///
+    /// # Example
+    /// ```
+    /// use tasks::knowledge::LossWeights;
+    ///
+    /// let only_mep = LossWeights { mlm: 0.0, oe: 0.0, ..LossWeights::default() };
+    /// assert!(only_mep.validate().is_ok());
+    /// assert!(LossWeights { mep: 0.0, ..only_mep }.validate().is_err());
+    /// ```
+    pub fn validate(&self) -> Result<()> {
+        let Self { mlm, mep, oe, description_mlm } = *self;
+        let weights =
+            [("mlm", mlm), ("mep", mep), ("oe", oe), ("description_mlm", description_mlm)];
+        if let Some((name, weight)) = weights.iter().find(|(_, weight)| !weight.is_finite()) {
+            return Err(Error::config(format!("weights.{name}"), weight, "finite"));
+        }
+        if weights.iter().all(|(_, weight)| *weight == 0.0) {
+            return Err(Error::config("weights", "0 for all losses", "other than 0 for one"));
+        }
+        Ok(())
+    }
+}
+
+/// How object entailment reads the relation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectEntailment {
+    /// Subject and relation are contrasted with the object (Eq. 3 to 5).
+    #[default]
+    Contrastive,
+    /// The relation is read off both descriptions: the ablation "w/o contrastive loss" of Table 4.
+    Classification,
+}
+
+/// How the losses are computed.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KnowledgeLossConfig {
+    /// Which tokens of passages and descriptions are predicted.
+    pub masking: MlmMaskingConfig,
+    /// How mentions are masked.
+    pub mention: EntityMaskingConfig,
+    /// What stands for a description, a subject or an object.
+    pub pooling: Pooling,
+    /// The heads of mentions and descriptions keep batch-norm statistics of each language by itself
+    /// ([`batch_norm_domains`](xlmr_model::KnowledgeConfig::batch_norm_domains)), so that what is
+    /// common to a language does not tell its rows from those of others.
+    pub norm_by_language: bool,
+    /// Which mentions are contrasted with each other.
+    pub contrast_within: ContrastWithin,
+    /// Contrast of mentions with descriptions.
+    pub mep: ContrastConfig,
+    /// Contrast of subjects and relations with objects.
+    pub oe: ContrastConfig,
+    /// The queue of each contrast.
+    pub queue: QueueConfig,
+}
+
+/// The mentions whose descriptions are each other's wrong candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContrastWithin {
+    /// All of them, as in the paper.
+    #[default]
+    All,
+    /// Those of one language; each language has its own queue. Then the language of a mention says
+    /// nothing about which candidate is right. Otherwise it does: some descriptions are trained with
+    /// mentions of that language and others never.
+    MentionLanguage,
+}
+
+/// Options of [`KnowledgeTask`](super::KnowledgeTask). The defaults are the paper's where it names
+/// them; `batch_size` must be the trainer's.
+///
+/// # Example
+/// ```
+/// use tasks::knowledge::{KnowledgeTaskConfig, ObjectEntailment};
+///
+/// let toml = "object_entailment = 'classification'\nweights = { mep = 0.0 }";
+/// let config: KnowledgeTaskConfig = toml::from_str(toml)?;
+/// assert_eq!((config.weights.mep, config.weights.oe), (0.0, 1.0));
+/// assert_eq!(config.object_entailment, ObjectEntailment::Classification);
+/// assert!(toml::from_str::<KnowledgeTaskConfig>("weights = { moe = 1.0 }").is_err());
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KnowledgeTaskConfig {
+    /// What each loss weighs in the sum.
+    pub weights: LossWeights,
+    /// How object entailment reads the relation.
+    pub object_entailment: ObjectEntailment,
+    /// How the losses are computed.
+    pub losses: KnowledgeLossConfig,
+    /// Rows that have a graph at once; a larger batch is cut, and its gradients equal the whole
+    /// batch's.
+    pub micro_batch: usize,
+    /// Rows of a step. The examples left over at the end of an epoch are not trained: a contrast
+    /// over fewer rows would be another loss.
+    pub batch_size: usize,
+}
+
+impl Default for KnowledgeTaskConfig {
+    fn default() -> Self {
+        Self {
+            weights: LossWeights::default(),
+            object_entailment: ObjectEntailment::Contrastive,
+            losses: KnowledgeLossConfig::default(),
+            micro_batch: 16,
+            batch_size: 8192,
+        }
+    }
+}
+
+impl KnowledgeTaskConfig {
+    /// What a model trained by this stands mentions and their descriptions for when candidates are
+    /// ranked.
+    ///
+    /// # Example
+    /// ```
+    /// use tasks::knowledge::{KnowledgeTaskConfig, LossWeights, Representation};
+    /// use transfer_eval::retrieval::Similarity;
+    ///
+    /// let paper = KnowledgeTaskConfig::default();
+    /// assert_eq!(paper.mention_representation(), Representation::Projected(Similarity::Dot));
+    /// let weights = LossWeights { mep: 0.0, ..LossWeights::default() };
+    /// let without = KnowledgeTaskConfig { weights, ..paper };
+    /// assert_eq!(without.mention_representation(), Representation::Encoder);
+    /// ```
+    pub fn mention_representation(&self) -> Representation {
+        representation(self.weights.mep != 0.0, &self.losses.mep)
+    }
+
+    /// The same for subjects and objects: the heads of object entailment are trained by contrast
+    /// alone.
+    pub fn object_representation(&self) -> Representation {
+        let contrasted = self.object_entailment == ObjectEntailment::Contrastive;
+        representation(self.weights.oe != 0.0 && contrasted, &self.losses.oe)
+    }
+}
+
+fn representation(trained: bool, contrast: &ContrastConfig) -> Representation {
+    match (trained, contrast.loss.l2_norm) {
+        (false, _) => Representation::Encoder,
+        (true, true) => Representation::Projected(Similarity::Cosine),
+        (true, false) => Representation::Projected(Similarity::Dot),
+    }
+}
+
+/// The vectors that queries and candidates are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Representation {
+    /// Projected by the heads, compared as the loss compares: by cosine or by dot product.
+    Projected(Similarity),
+    /// The encoder's hidden states alone, by cosine: a model whose heads were not trained.
+    Encoder,
+}
+
+impl Representation {
+    /// How two vectors are compared.
+    pub fn similarity(self) -> Similarity {
+        match self {
+            Self::Projected(similarity) => similarity,
+            Self::Encoder => Similarity::Cosine,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let empty = toml::from_str::<KnowledgeTaskConfig>("").unwrap();
+        assert_eq!(empty, KnowledgeTaskConfig::default());
+        let text = toml::to_string(&empty).unwrap();
+        assert_eq!(toml::from_str::<KnowledgeTaskConfig>(&text).unwrap(), empty);
+    }
+
+    #[test]
+    fn heads_that_were_not_trained_do_not_rank() {
+        let mut config = KnowledgeTaskConfig::default();
+        config.losses.mep.loss.l2_norm = true;
+        config.losses.oe.loss.l2_norm = false;
+        assert_eq!(config.mention_representation(), Representation::Projected(Similarity::Cosine));
+        assert_eq!(config.object_representation(), Representation::Projected(Similarity::Dot));
+        config.object_entailment = ObjectEntailment::Classification;
+        assert_eq!(config.object_representation(), Representation::Encoder);
+        config.weights.mep = 0.0;
+        assert_eq!(config.mention_representation().similarity(), Similarity::Cosine);
+    }
+
+    #[test]
+    fn weights_must_be_finite_and_one_other_than_0() {
+        let zero = LossWeights { mlm: 0.0, mep: 0.0, oe: 0.0, description_mlm: 0.0 };
+        let error = zero.validate().unwrap_err().to_string();
+        assert_eq!(error, "weights = 0 for all losses: must be other than 0 for one");
+        let nan = LossWeights { oe: f64::NAN, ..zero };
+        assert_eq!(nan.validate().unwrap_err().to_string(), "weights.oe = NaN: must be finite");
+    }
+}

@@ -1,0 +1,170 @@
+//! Entity retrieval by counting, without reading.
+use std::collections::BTreeMap;
+
+use kg_triples::knowledge::{MentionDataset, MentionExample};
+use transfer_eval::retrieval::{
+    CandidateList, Description, PlacedQuery, RetrievalScore, score_retrieval,
+};
+
+use super::ProbeConfig;
+use super::candidates::mention_candidates;
+use crate::{Error, Result};
+
+/// What is counted in the training examples to rank candidates without reading the query. What a
+/// model knows beyond it, it has from the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrequencyBaseline {
+    /// Mentions, in the query's language, of the candidate's entity.
+    Entity,
+    /// Those that were trained with a description in the candidate's language.
+    LanguagePair,
+}
+
+/// Entity, language of its mentions and, for pairs, language of its description: how often trained.
+type Counts<'a> = BTreeMap<(&'a str, &'a str, Option<&'a str>), usize>;
+
+impl FrequencyBaseline {
+    /// Ranks the candidates of each query by how often they were trained, most often first, and
+    /// scores the ranks as [`KnowledgeProbe::entities`](super::KnowledgeProbe::entities) does.
+    ///
+    /// # Errors
+    /// [`Error::Transfer`] if there is no query.
+    ///
+    /// # Example
+    /// ```
+    /// use kg_triples::knowledge::MentionDataset;
+    /// use tasks::knowledge::{FrequencyBaseline, ProbeConfig};
+    ///
+    /// // let mentions = MentionDataset::load(&source, true, &tokenizer)?;
+    /// let mentions = MentionDataset::default();
+    /// let score = FrequencyBaseline::Entity.score(
+    ///     &mentions,
+    ///     &mentions.test_seen_pairs,
+    ///     &ProbeConfig::default(),
+    /// );
+    /// assert!(score.is_err()); // nothing to ask
+    /// ```
+    pub fn score(
+        self,
+        mentions: &MentionDataset,
+        queries: &[MentionExample],
+        config: &ProbeConfig,
+    ) -> Result<RetrievalScore> {
+        let list = mention_candidates(mentions, queries, config)?;
+        Ok(score_retrieval(&list, &self.ranks(&mentions.train, &list)?)?)
+    }
+
+    /// The rank of the right candidate of each query of `list`, from 1, in the list's order.
+    fn ranks(self, train: &[MentionExample], list: &CandidateList) -> Result<Vec<usize>> {
+        let mut counts = Counts::new();
+        for example in train {
+            let description = self.counted(example.description_language.as_str());
+            let key = (example.entity.as_str(), example.language.as_str(), description);
+            *counts.entry(key).or_default() += 1;
+        }
+        list.queries.iter().map(|query| self.rank(query, list, &counts)).collect()
+    }
+
+    fn counted(self, description_language: &str) -> Option<&str> {
+        match self {
+            Self::Entity => None,
+            Self::LanguagePair => Some(description_language),
+        }
+    }
+
+    fn rank(self, query: &PlacedQuery, list: &CandidateList, counts: &Counts<'_>) -> Result<usize> {
+        let count = |candidate: &Description| {
+            let description = self.counted(&candidate.language);
+            let key = (candidate.entity.as_str(), query.language.as_str(), description);
+            counts.get(&key).copied().unwrap_or(0)
+        };
+        let gold = list.candidates.get(query.gold).map(count).ok_or_else(|| {
+            let expected = format!("a candidate below {}", list.candidates.len());
+            Error::data(format!("gold of query {}", query.id), expected, query.gold)
+        })?;
+        // Candidates are in random order, so the position decides between equals at random.
+        let ahead = list.candidates.iter().enumerate().filter(|(position, candidate)| {
+            let count = count(candidate);
+            count > gold || (count == gold && *position < query.gold)
+        });
+        Ok(1 + ahead.count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kg_triples::Language;
+    use kg_triples::knowledge::TokenSpan;
+    use transfer_eval::retrieval::{CandidateConfig, GoldLanguage};
+
+    use super::*;
+
+    fn example(entity: &str, language: &str, description_language: &str) -> MentionExample {
+        MentionExample {
+            passage: 0,
+            id: String::new(),
+            language: Language::new(language).unwrap(),
+            input_ids: vec![0, 5, 2],
+            mention: TokenSpan { start: 1, end: 2 },
+            entity: entity.into(),
+            description_language: Language::new(description_language).unwrap(),
+            description_ids: vec![0, 6, 2],
+        }
+    }
+
+    #[test]
+    fn ranks_are_those_of_counting_by_hand() {
+        let train = [
+            ("Q1", "de", "en"),
+            ("Q1", "de", "en"),
+            ("Q1", "de", "es"),
+            ("Q2", "de", "en"),
+            ("Q2", "de", "en"),
+            ("Q3", "es", "en"),
+        ];
+        let train: Vec<MentionExample> =
+            train.iter().map(|(entity, one, other)| example(entity, one, other)).collect();
+        let candidate = |(entity, language): (&str, &str)| Description {
+            entity: entity.into(),
+            language: language.into(),
+        };
+        let candidates = [("Q4", "en"), ("Q2", "en"), ("Q1", "en"), ("Q3", "en"), ("Q1", "es")];
+        let query = |(number, (language, gold)): (usize, (&str, usize))| PlacedQuery {
+            id: number.to_string(),
+            entity: candidates[gold].0.into(),
+            language: language.into(),
+            gold,
+        };
+        let queries = [("de", 2), ("de", 1), ("de", 0), ("de", 3), ("es", 3), ("zh", 1)];
+        let list = CandidateList {
+            config: CandidateConfig { size: 5, gold_language: GoldLanguage::Any, seed: 0 },
+            candidates: candidates.map(candidate).to_vec(),
+            queries: queries.into_iter().enumerate().map(query).collect(),
+            left_out: Vec::new(),
+        };
+        // Counts for a German mention: Q4 0, Q2 2, Q1 3, Q3 0, and Q1 again, 3. For a Spanish one Q3
+        // alone has 1. Nothing is known of Chinese: the order of the list.
+        let by_entity = FrequencyBaseline::Entity.ranks(&train, &list).unwrap();
+        assert_eq!(by_entity, [1, 3, 4, 5, 1, 2]);
+        // With the description's language: Q4 0, Q2 2, Q1 in English 2, Q3 0, Q1 in Spanish 1.
+        let by_pair = FrequencyBaseline::LanguagePair.ranks(&train, &list).unwrap();
+        assert_eq!(by_pair, [2, 1, 4, 5, 1, 2]);
+    }
+
+    #[test]
+    fn a_gold_outside_the_list_is_an_error() {
+        let list = CandidateList {
+            config: CandidateConfig { size: 0, gold_language: GoldLanguage::Any, seed: 0 },
+            candidates: vec![],
+            queries: vec![PlacedQuery {
+                id: "7".into(),
+                entity: "Q1".into(),
+                language: "de".into(),
+                gold: 0,
+            }],
+            left_out: Vec::new(),
+        };
+        let error = FrequencyBaseline::Entity.ranks(&[], &list).unwrap_err().to_string();
+        assert_eq!(error, "gold of query 7: expected a candidate below 0, got 0");
+    }
+}

@@ -1,0 +1,30 @@
+//! XLM-K (Jiang et al. 2022): the joint task over mentions and triples, and its retrieval probes.
+//!
+//! | step | where |
+//! |---|---|
+//! | mentions with descriptions of their entities, triples | [`kg_triples::knowledge`] |
+//! | masked entity prediction, object entailment, masked LM (Eq. 6) | [`KnowledgeTask`] |
+//! | cross-lingual entity and object retrieval (appendix B) | [`KnowledgeProbe`] |
+//! | what counting alone is worth there | [`FrequencyBaseline`] |
+mod batch;
+mod candidates;
+mod config;
+mod frequency_baseline;
+mod losses;
+mod probe;
+mod task;
+
+#[cfg(test)]
+mod probe_tests;
+#[cfg(test)]
+mod task_tests;
+
+pub use batch::LanguageDomains;
+pub use candidates::ProbeConfig;
+pub use config::{
+    ContrastWithin, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights, ObjectEntailment,
+    Representation,
+};
+pub use frequency_baseline::FrequencyBaseline;
+pub use probe::KnowledgeProbe;
+pub use task::KnowledgeTask;

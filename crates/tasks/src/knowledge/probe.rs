@@ -1,0 +1,276 @@
+//! XEP and XOR: the right description among many, for a masked mention or for a subject and a
+//! relation.
+use std::ops::Range;
+use std::path::Path;
+
+use kg_triples::Language;
+use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample, ObjectExample};
+use ndarray::Array2;
+use objectives::masking::MaskingVocab;
+use tch::{Device, Kind, Tensor, no_grad};
+use transfer_eval::retrieval::{
+    CandidateConfig, CandidateList, Description, GoldLanguage, Query, RankConfig, RetrievalScore,
+    rank_candidates, score_retrieval,
+};
+use xlmr_model::{KnowledgeHeads, SpecialTokens};
+
+use super::batch::{domain_ids, mask_mention, one_domain};
+use super::candidates::mention_candidates;
+use super::{KnowledgeTaskConfig, LanguageDomains, ProbeConfig, Representation};
+use crate::masked_lm::masking_vocab;
+use crate::pooling::{Pooling, at_positions, encode, pooled, to_array};
+use crate::{Encoder, Error, Result};
+
+/// Rows encoded at once.
+const ROWS: usize = 64;
+
+/// Cross-lingual retrieval with a trained model (XLM-K, appendix B): of entities (XEP) and of objects
+/// (XOR).
+///
+/// Vectors are those that training contrasted: projected by the heads where these were trained, the
+/// encoder's hidden states where not, see [`Representation`].
+///
+/// # Example
+/// ```
+/// use std::path::Path;
+///
+/// use kg_triples::knowledge::{EntailmentDataset, MentionDataset};
+/// use tasks::knowledge::{KnowledgeProbe, KnowledgeTaskConfig, ProbeConfig};
+/// use xlmr_model::{KnowledgeHeads, Pretrained};
+///
+/// # fn ask(base: &Pretrained, heads: &KnowledgeHeads, trained_with: &KnowledgeTaskConfig,
+/// #     mentions: &MentionDataset, triples: &EntailmentDataset) -> tasks::Result<()> {
+/// let config = ProbeConfig::default();
+/// let probe =
+///     KnowledgeProbe::new(&base.model, base.specials, heads, trained_with, &config)?;
+/// let list = Path::new("runs/xlm-k/candidates-xep.json"); // the same for every model
+/// let entities = probe.entities(mentions, &mentions.test_unseen_pairs, list)?;
+/// let objects = probe.objects(triples, Path::new("runs/xlm-k/candidates-xor.json"))?;
+/// println!("XEP {:.1}, XOR {:.1}", entities.all.accuracy, objects.all.accuracy);
+/// # Ok(())
+/// # }
+/// ```
+pub struct KnowledgeProbe<'a> {
+    model: &'a dyn Encoder,
+    heads: &'a KnowledgeHeads,
+    vocab: MaskingVocab,
+    trained_with: &'a KnowledgeTaskConfig,
+    config: ProbeConfig,
+}
+
+/// What the encoder reads for one vector.
+struct Row {
+    /// Token ids, `[L]`.
+    input_ids: Vec<u32>,
+    /// The position whose hidden state stands for the row; `None`: the row is pooled.
+    position: Option<usize>,
+}
+
+impl<'a> KnowledgeProbe<'a> {
+    /// `trained_with`: the options that the model was trained with, which say how mentions are
+    /// masked, how descriptions are pooled and which heads were trained.
+    ///
+    /// # Errors
+    /// As [`masking_vocab`].
+    pub fn new(
+        model: &'a dyn Encoder,
+        specials: SpecialTokens,
+        heads: &'a KnowledgeHeads,
+        trained_with: &'a KnowledgeTaskConfig,
+        config: &ProbeConfig,
+    ) -> Result<Self> {
+        let vocab = masking_vocab(model, specials)?;
+        Ok(Self { model, heads, vocab, trained_with, config: config.clone() })
+    }
+
+    /// XEP: for each masked mention of `queries` the description of its entity, among those of
+    /// `mentions`. The list of candidates is written to `path`.
+    ///
+    /// # Errors
+    /// [`Error::Transfer`] if there is no query or the list cannot be written; whatever the model
+    /// refuses.
+    pub fn entities(
+        &self,
+        mentions: &MentionDataset,
+        queries: &[MentionExample],
+        path: &Path,
+    ) -> Result<RetrievalScore> {
+        let list = mention_candidates(mentions, queries, &self.config)?;
+        list.write(path)?;
+        let losses = &self.trained_with.losses;
+        let representation = self.trained_with.mention_representation();
+        let domains = losses.norm_by_language.then(|| LanguageDomains::new(mentions));
+
+        let rows = list.queries.iter().map(|query| {
+            let example = item(queries, &query.id)?;
+            let masked = mask_mention(example, &self.vocab, &losses.mention)?;
+            Ok(Row { input_ids: masked.input_ids, position: Some(masked.position) })
+        });
+        let languages = languages(list.queries.iter().map(|query| &query.language))?;
+        let domain = domain_ids(domains.as_ref(), languages)?;
+        let query_vectors = self.vectors(rows, |hidden, rows| match representation {
+            Representation::Projected(_) => {
+                Ok(self.heads.mep_query(hidden, part(&domain, rows), false)?)
+            }
+            Representation::Encoder => Ok(hidden.shallow_clone()),
+        })?;
+
+        let rows = list.candidates.iter().map(|candidate| {
+            let known = mentions.descriptions.get(&candidate.entity);
+            let found = known.iter().find(|(language, _)| language.as_str() == candidate.language);
+            let (_, input_ids) = found.ok_or_else(|| {
+                let what = format!("candidate {}", candidate.entity);
+                Error::data(what, format!("a description in {}", candidate.language), "none")
+            })?;
+            Ok(Row { input_ids: input_ids.clone(), position: None })
+        });
+        let languages = self::languages(list.candidates.iter().map(|one| &one.language))?;
+        let domain = domain_ids(domains.as_ref(), languages)?;
+        let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
+            Representation::Projected(_) => {
+                Ok(self.heads.mep_key(hidden, part(&domain, rows), false)?)
+            }
+            Representation::Encoder => Ok(hidden.shallow_clone()),
+        })?;
+        score(&list, &query_vectors, &candidate_vectors, representation)
+    }
+
+    /// XOR: for the subject and the relation of each held-out triple its object. The list of
+    /// candidates is written to `path`. Without trained heads a relation has no embedding, and the
+    /// subject stands alone.
+    ///
+    /// # Errors
+    /// [`Error::Transfer`] if there is no query or the list cannot be written; [`Error::Knowledge`];
+    /// whatever the model refuses.
+    pub fn objects(&self, triples: &EntailmentDataset, path: &Path) -> Result<RetrievalScore> {
+        let (list, queries) = object_candidates(triples)?;
+        list.write(path)?;
+        let representation = self.trained_with.object_representation();
+        let norm_by_language = self.trained_with.losses.norm_by_language;
+
+        let queries: Vec<&ObjectExample> = list
+            .queries
+            .iter()
+            .map(|query| item(&queries, &query.id).map(|(_, example)| example))
+            .collect::<Result<_>>()?;
+        let relations: Vec<i64> =
+            queries.iter().map(|example| i64::from(example.relation)).collect();
+        let rows = queries
+            .iter()
+            .map(|example| Ok(Row { input_ids: example.subject_ids.clone(), position: None }));
+        let domain = one_domain(norm_by_language, queries.len());
+        let query_vectors = self.vectors(rows, |hidden, rows| match representation {
+            Representation::Projected(_) => {
+                let relations = relations.get(rows.clone()).unwrap_or_default();
+                let relations = Tensor::f_from_slice(relations)?.f_to_device(hidden.device())?;
+                Ok(self.heads.oe_query(hidden, &relations, part(&domain, rows), false)?)
+            }
+            Representation::Encoder => Ok(hidden.shallow_clone()),
+        })?;
+
+        let most = usize::try_from(self.model.max_length()).unwrap_or(usize::MAX);
+        let rows = list.candidates.iter().map(|candidate| {
+            let language = Language::new(&candidate.language).map_err(kg_triples::KgError::from)?;
+            let mut input_ids = triples.object_ids(&candidate.entity, language)?;
+            input_ids.truncate(most);
+            Ok(Row { input_ids, position: None })
+        });
+        let domain = one_domain(norm_by_language, list.candidates.len());
+        let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
+            Representation::Projected(_) => {
+                Ok(self.heads.oe_key(hidden, part(&domain, rows), false)?)
+            }
+            Representation::Encoder => Ok(hidden.shallow_clone()),
+        })?;
+        score(&list, &query_vectors, &candidate_vectors, representation)
+    }
+
+    /// One vector for each row, `[N, H]` float32, in the order of the rows: `project` of the hidden
+    /// states `[b, H]` of some rows, and of their numbers.
+    fn vectors(
+        &self,
+        rows: impl Iterator<Item = Result<Row>>,
+        project: impl Fn(&Tensor, Range<usize>) -> Result<Tensor>,
+    ) -> Result<Array2<f32>> {
+        let rows: Vec<Row> = rows.collect::<Result<_>>()?;
+        let pooling = self.trained_with.losses.pooling;
+        no_grad(|| {
+            let mut parts = Vec::new();
+            for (number, rows) in rows.chunks(ROWS).enumerate() {
+                let first = number * ROWS;
+                let hidden = self.hidden(rows, pooling)?;
+                let projected = project(&hidden, first..first + rows.len())?;
+                parts.push(projected.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
+            }
+            to_array("vectors", &Tensor::f_cat(&parts, 0)?)
+        })
+    }
+
+    /// The hidden states that stand for some rows, `[b, H]`.
+    fn hidden(&self, rows: &[Row], pooling: Pooling) -> Result<Tensor> {
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        match rows.iter().map(|row| row.position).collect::<Option<Vec<usize>>>() {
+            Some(positions) => at_positions(&encode(self.model, &ids, false)?, &positions),
+            None => pooled(self.model, &ids, pooling, false),
+        }
+    }
+}
+
+/// The held-out triples as queries and all objects as candidates. A query's `id` in the list is its
+/// index in the queries that come with it.
+fn object_candidates(
+    triples: &EntailmentDataset,
+) -> Result<(CandidateList, Vec<(Language, ObjectExample)>)> {
+    let objects = triples.objects();
+    let language_of = |object: &str| {
+        objects.iter().find(|(entity, _)| entity == object).map(|(_, language)| *language)
+    };
+    let examples = triples.queries(language_of)?;
+    let queries: Vec<Query> = examples
+        .iter()
+        .enumerate()
+        .map(|(number, (language, example))| Query {
+            id: number.to_string(),
+            entity: example.object.clone(),
+            language: language.to_string(),
+        })
+        .collect();
+    let descriptions: Vec<Description> = objects
+        .iter()
+        .map(|(entity, language)| Description {
+            entity: entity.clone(),
+            language: language.to_string(),
+        })
+        .collect();
+    let size = objects.len();
+    let config = CandidateConfig { size, gold_language: GoldLanguage::Any, seed: 0 };
+    Ok((CandidateList::draw(&descriptions, &queries, &config)?, examples))
+}
+
+/// The item that a query's `id` counts.
+fn item<'b, T>(items: &'b [T], id: &str) -> Result<&'b T> {
+    let found = id.parse().ok().and_then(|number: usize| items.get(number));
+    found.ok_or_else(|| Error::data("query id", format!("a number below {}", items.len()), id))
+}
+
+fn languages<'b>(codes: impl Iterator<Item = &'b String>) -> Result<Vec<Language>> {
+    let language = |code: &String| Ok(Language::new(code).map_err(kg_triples::KgError::from)?);
+    codes.map(language).collect()
+}
+
+/// The domains of some rows; none where there are none.
+fn part(domain_ids: &[usize], rows: Range<usize>) -> &[usize] {
+    domain_ids.get(rows).unwrap_or_default()
+}
+
+/// The score of vectors in the list's order: `[N, H]` of the queries, `[M, H]` of the candidates.
+pub(super) fn score(
+    list: &CandidateList,
+    queries: &Array2<f32>,
+    candidates: &Array2<f32>,
+    representation: Representation,
+) -> Result<RetrievalScore> {
+    let config = RankConfig { similarity: representation.similarity(), ..Default::default() };
+    let ranks = rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?;
+    Ok(score_retrieval(list, &ranks)?)
+}

@@ -1,0 +1,176 @@
+//! The probe: ranks of known vectors, and of a model's, by a loop.
+use kg_triples::Language;
+use kg_triples::knowledge::{Descriptions, MentionDataset, MentionExample, TokenSpan};
+use ndarray::array;
+use tch::{Device, Kind, Tensor};
+use transfer_eval::retrieval::{
+    CandidateConfig, CandidateList, Description, GoldLanguage, PlacedQuery, Similarity,
+    score_retrieval,
+};
+use xlmr_model::{Inputs, KnowledgeConfig, KnowledgeHeads};
+
+use super::batch::mask_mention;
+use super::probe::score;
+use super::*;
+use crate::masked_lm::masking_vocab;
+use crate::testing::{model, specials};
+
+fn list(candidates: usize, golds: &[usize]) -> CandidateList {
+    let description =
+        |number: usize| Description { entity: format!("Q{number}"), language: "en".into() };
+    let query = |(number, &gold): (usize, &usize)| PlacedQuery {
+        id: number.to_string(),
+        entity: format!("Q{gold}"),
+        language: "de".into(),
+        gold,
+    };
+    CandidateList {
+        config: CandidateConfig { size: candidates, gold_language: GoldLanguage::Any, seed: 0 },
+        candidates: (0..candidates).map(description).collect(),
+        queries: golds.iter().enumerate().map(query).collect(),
+        left_out: Vec::new(),
+    }
+}
+
+/// Mean reciprocal ranks, as fractions whose sum tells the ranks.
+fn mrr(ranks: &[f64]) -> f64 {
+    ranks.iter().map(|rank| 1.0 / rank).sum::<f64>() / ranks.len() as f64
+}
+
+#[test]
+fn known_vectors_have_known_ranks_and_equals_come_first() {
+    let candidates = array![[1.0, 0.0], [0.0, 1.0], [3.0, 4.0], [2.0, 0.0]];
+    let queries = array![[1.0, 0.0], [1.0, 0.0], [0.6, 0.8], [0.0, 1.0]];
+    let list = list(4, &[0, 2, 2, 1]);
+    // Dot products with [1, 0]: 1, 0, 3, 2; with [0.6, 0.8]: 0.6, 0.8, 5, 1.2; with [0, 1]: 0, 1, 4, 0.
+    let dot = Representation::Projected(Similarity::Dot);
+    let found = score(&list, &queries, &candidates, dot).unwrap();
+    assert!((found.all.mrr - mrr(&[3.0, 1.0, 1.0, 2.0])).abs() < 1e-12, "{found:?}");
+    assert_eq!((found.all.accuracy, found.all.hits_at_10, found.chance), (50.0, 100.0, 25.0));
+    // Cosines with [1, 0]: 1, 0, 0.6, 1. Candidate 3 equals candidate 0, and equals come first.
+    for cosine in [Representation::Projected(Similarity::Cosine), Representation::Encoder] {
+        let found = score(&list, &queries, &candidates, cosine).unwrap();
+        assert!((found.all.mrr - mrr(&[2.0, 3.0, 1.0, 1.0])).abs() < 1e-12, "{found:?}");
+    }
+    // All alike: the last rank.
+    let alike = array![[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]];
+    let found = score(&list, &queries, &alike, dot).unwrap();
+    assert_eq!((found.all.accuracy, found.all.mrr), (0.0, 0.25));
+}
+
+/// Twelve entities, each described in German and English and mentioned once in Spanish.
+fn mentions() -> MentionDataset {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
+    let [de, en, es] = ["de", "en", "es"].map(|code| Language::new(code).unwrap());
+    let mut descriptions = Descriptions::default();
+    let entities: Vec<String> = (10..22).map(|number| format!("Q{number}")).collect();
+    for (number, entity) in entities.iter().enumerate() {
+        let words = "river city mountain language country year music film";
+        let words: Vec<&str> = words.split(' ').cycle().skip(number).take(3 + number % 4).collect();
+        for language in [de, en] {
+            descriptions.add(entity, language, &format!("{language} {}", words.join(" "))).unwrap();
+        }
+    }
+    let descriptions = descriptions.encode(&tokenizer, 16).unwrap();
+    let query = |(number, entity): (u32, &String)| MentionExample {
+        passage: u64::from(number),
+        id: number.to_string(),
+        language: es,
+        input_ids: [
+            vec![0],
+            (0..6 + number % 3).map(|at| 20 + 31 * number + at).collect(),
+            vec![2],
+        ]
+        .concat(),
+        mention: TokenSpan { start: 2, end: 4 },
+        entity: entity.clone(),
+        description_language: if number % 2 == 0 { de } else { en },
+        description_ids: Vec::new(),
+    };
+    let queries: Vec<MentionExample> = (0..).zip(&entities).map(query).collect();
+    MentionDataset {
+        train: queries.clone(),
+        test_seen_pairs: queries,
+        descriptions,
+        entities,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_models_ranks_are_those_of_a_loop_over_texts() {
+    let (model, mentions) = (model(4000), mentions());
+    let relations = ["P1".to_owned()];
+    let heads = KnowledgeConfig::default();
+    let heads = KnowledgeHeads::new(model.config(), &heads, &relations, Device::Cpu, 1).unwrap();
+    let weights = LossWeights { mep: 0.0, ..LossWeights::default() };
+    for weights in [weights, LossWeights::default()] {
+        let trained_with = KnowledgeTaskConfig { weights, ..Default::default() };
+        let config = ProbeConfig::default();
+        let probe =
+            KnowledgeProbe::new(&model, specials(), &heads, &trained_with, &config).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list.json");
+        let found = probe.entities(&mentions, &mentions.test_seen_pairs, &path).unwrap();
+        assert_eq!((found.all.queries, found.candidates), (12, 12));
+
+        let projected = trained_with.mention_representation() != Representation::Encoder;
+        let vocab = masking_vocab(&model, specials()).unwrap();
+        let hidden = |ids: &[u32], position: usize| {
+            let inputs = Inputs::from_rows(&[ids], 1).unwrap();
+            let hidden = tch::no_grad(|| model.encode(&inputs, false)).unwrap();
+            hidden.select(1, position as i64)
+        };
+        let vector = |tensor: Tensor| -> Vec<f64> {
+            tensor.to_kind(Kind::Double).view([-1]).try_into().unwrap()
+        };
+        let list = CandidateList::read(&path).unwrap();
+        let candidates: Vec<Vec<f64>> = list
+            .candidates
+            .iter()
+            .map(|candidate| {
+                let known = mentions.descriptions.get(&candidate.entity).iter();
+                let mut ids = known.filter(|(language, _)| language.as_str() == candidate.language);
+                let hidden = hidden(&ids.next().unwrap().1, 0);
+                vector(if projected { heads.mep_key(&hidden, &[], false).unwrap() } else { hidden })
+            })
+            .collect();
+        let ranks: Vec<usize> = list
+            .queries
+            .iter()
+            .map(|query| {
+                let example = &mentions.test_seen_pairs[query.id.parse::<usize>().unwrap()];
+                assert_eq!(example.entity, list.candidates[query.gold].entity);
+                let masked = mask_mention(example, &vocab, &Default::default()).unwrap();
+                let hidden = hidden(&masked.input_ids, masked.position);
+                let query_vector = vector(if projected {
+                    heads.mep_query(&hidden, &[], false).unwrap()
+                } else {
+                    hidden
+                });
+                let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+                let similarity = |candidate: &Vec<f64>| {
+                    let norm = if projected { 1.0 } else { dot(candidate, candidate).sqrt() };
+                    dot(&query_vector, candidate) / norm
+                };
+                let gold = similarity(&candidates[query.gold]);
+                1 + candidates.iter().filter(|candidate| similarity(candidate) > gold).count()
+            })
+            .collect();
+        assert!(ranks.iter().any(|rank| *rank != ranks[0]), "{ranks:?}");
+        assert_eq!(found, score_retrieval(&list, &ranks).unwrap());
+    }
+}
+
+#[test]
+fn no_query_is_an_error() {
+    let (model, mentions) = (model(4000), mentions());
+    let heads = KnowledgeConfig::default();
+    let relations = ["P1".to_owned()];
+    let heads = KnowledgeHeads::new(model.config(), &heads, &relations, Device::Cpu, 1).unwrap();
+    let (task, config) = (KnowledgeTaskConfig::default(), ProbeConfig::default());
+    let probe = KnowledgeProbe::new(&model, specials(), &heads, &task, &config).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    assert!(probe.entities(&mentions, &[], &folder.path().join("list.json")).is_err());
+}

@@ -1,0 +1,91 @@
+//! How passages with phrases are trained.
+use objectives::MaskedLmConfig;
+use objectives::masking::{MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig};
+use serde::{Deserialize, Serialize};
+
+/// Which tokens of a passage are masked.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PassageMasking {
+    /// Those of knowledge phrases first: LAKM.
+    Phrases(PhraseMaskingConfig),
+    /// Random spans: the ablation of the paper's Table 8.
+    Ngrams(NgramMaskingConfig),
+    /// Single tokens: plain masked language modelling on the same passages.
+    Tokens(MlmMaskingConfig),
+}
+
+impl Default for PassageMasking {
+    fn default() -> Self {
+        Self::Phrases(PhraseMaskingConfig::default())
+    }
+}
+
+/// Which positions carry loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossPositions {
+    /// Those that masking selected.
+    #[default]
+    Selected,
+    /// Every token of the passage that is not special.
+    All,
+}
+
+/// Options of [`PhraseMaskingTask`](super::PhraseMaskingTask); the defaults are the paper's (§4.3).
+///
+/// Reading: Eq. 2 sums over all m tokens of a passage, with one index for the sum and another for
+/// the probability. Masked language modelling predicts what is hidden, so only the selected tokens
+/// carry loss, and their mean is taken; `positions` and `loss.reduction` turn to the letter.
+///
+/// # Example
+/// ```
+/// use tasks::masked_lm::{LossPositions, PassageMasking, PhraseTaskConfig};
+///
+/// let toml = "positions = 'all'\nmasking = { ngrams = { max_tokens = 3 } }";
+/// let config: PhraseTaskConfig = toml::from_str(toml)?;
+/// assert_eq!(config.positions, LossPositions::All);
+/// assert!(matches!(config.masking, PassageMasking::Ngrams(ngrams) if ngrams.max_tokens == 3));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PhraseTaskConfig {
+    /// Which tokens are masked.
+    pub masking: PassageMasking,
+    /// Which positions carry loss.
+    pub positions: LossPositions,
+    /// The loss at them.
+    pub loss: MaskedLmConfig,
+    /// Segment id of all tokens; 0 as for any single text. A model that was trained to see passages
+    /// as segment 1 takes 1.
+    pub segment: u32,
+}
+
+impl Default for PhraseTaskConfig {
+    fn default() -> Self {
+        Self {
+            masking: PassageMasking::default(),
+            positions: LossPositions::Selected,
+            loss: MaskedLmConfig::default(),
+            segment: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let empty = toml::from_str::<PhraseTaskConfig>("").unwrap();
+        assert_eq!(empty, PhraseTaskConfig::default());
+        let ngrams: PhraseTaskConfig =
+            toml::from_str("positions = 'all'\nmasking = { ngrams = { max_tokens = 3 } }").unwrap();
+        let expected = NgramMaskingConfig { max_tokens: 3, ..Default::default() };
+        assert_eq!(ngrams.masking, PassageMasking::Ngrams(expected));
+        assert_eq!(ngrams.positions, LossPositions::All);
+        assert!(toml::from_str::<PhraseTaskConfig>("segments = 1").is_err());
+    }
+}

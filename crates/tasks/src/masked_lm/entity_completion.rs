@@ -1,0 +1,209 @@
+//! Entity completion on masked triples.
+use kg_triples::Sequence;
+use objectives::{EntityCompletionConfig, IGNORE_INDEX, entity_completion};
+use tch::Tensor;
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use xlmr_model::Inputs;
+
+use super::{target_positions, with_scores};
+use crate::{Encoder, Error, Result};
+
+// The labels of sequences are those that the losses leave out.
+const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
+
+/// Knowledge injection (*Bridging the Language Gap*, Duan et al. 2021, section III-B, Eq. 2): triples
+/// with masked entities as a training task for a model with a masked-LM head.
+///
+/// The loss is [`entity_completion`](objectives::entity_completion()), in nats, logged under that
+/// name.
+///
+/// # Example
+/// ```
+/// use kg_triples::sequence::Role;
+/// use kg_triples::{Language, MaskedEntity, Sequence, SequenceKind};
+/// use objectives::EntityCompletionConfig;
+/// use tasks::masked_lm::EntityCompletionTask;
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let en = Language::new("en")?;
+/// // <s> Paris capital of <mask> </s>
+/// let sequence = Sequence {
+///     fact: 0,
+///     kind: SequenceKind::Monolingual,
+///     languages: (en, en),
+///     input_ids: vec![0, 11, 12, 13, 4, 2],
+///     labels: vec![-100, -100, -100, -100, 14, -100],
+///     entities: vec![MaskedEntity { start: 4, end: 5, pieces: 1, role: Role::Tail, language: en }],
+/// };
+/// let mut task =
+///     EntityCompletionTask::new(&model, &[sequence], &EntityCompletionConfig::default())?;
+/// let rng = trainer::rng_for(0, "inject", 0);
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// assert_eq!(losses.parts[0].0, "entity_completion");
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct EntityCompletionTask<'a> {
+    model: &'a dyn Encoder,
+    config: EntityCompletionConfig,
+    rows: Vec<Row>,
+    /// One for each of `rows`: its tokens.
+    lengths: Vec<usize>,
+}
+
+struct Row {
+    /// `[L]`.
+    input_ids: Vec<u32>,
+    /// `[L]`: the right token at masked positions, [`IGNORE_INDEX`] elsewhere.
+    labels: Vec<i64>,
+    /// For each masked position in order, the number of its entity within the row.
+    entities: Vec<i64>,
+}
+
+impl<'a> EntityCompletionTask<'a> {
+    /// `sequences` as they are built for the model's tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without a sequence; [`Error::Data`] naming the sequence with a label outside
+    /// its masked entities.
+    pub fn new(
+        model: &'a dyn Encoder,
+        sequences: &[Sequence],
+        config: &EntityCompletionConfig,
+    ) -> Result<Self> {
+        if sequences.is_empty() {
+            return Err(Error::empty("triple to train on"));
+        }
+        let rows = sequences.iter().enumerate().map(|(number, sequence)| row(number, sequence));
+        let rows = rows.collect::<Result<Vec<Row>>>()?;
+        let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
+        Ok(Self { model, config: config.clone(), rows, lengths })
+    }
+}
+
+/// A sequence with the entity of each masked position.
+fn row(number: usize, sequence: &Sequence) -> Result<Row> {
+    let labels = sequence.labels.iter().enumerate();
+    let masked = labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(position, _)| position);
+    let entity_at = |position: usize| -> Result<i64> {
+        let mut entities = (0i64..).zip(&sequence.entities);
+        let found = entities.find(|(_, entity)| (entity.start..entity.end).contains(&position));
+        found.map(|(number, _)| number).ok_or_else(|| {
+            let what = format!("sequence {number}, label at position {position}");
+            Error::data(what, "a masked entity that covers it", "none")
+        })
+    };
+    Ok(Row {
+        input_ids: sequence.input_ids.clone(),
+        labels: sequence.labels.clone(),
+        entities: masked.map(entity_at).collect::<Result<_>>()?,
+    })
+}
+
+impl Task for EntityCompletionTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config);
+        for Row { input_ids, labels, entities } in &self.rows {
+            fingerprint.ids("input_ids", input_ids).ids("labels", labels).ids("entities", entities);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let device = self.model.device();
+        let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        // Numbers of a row's entities go on where those of the row before end.
+        let mut entities: Vec<i64> = Vec::new();
+        let mut first = 0;
+        for row in &rows {
+            entities.extend(row.entities.iter().map(|entity| first + entity));
+            first += row.entities.iter().max().map_or(0, |last| last + 1);
+        }
+        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let masked = target_positions(&labels, device)?;
+        let hidden = self.model.encode(&inputs, true)?;
+        let entities = Tensor::f_from_slice(&entities)?.f_to_device(device)?;
+        let loss = with_scores(self.model, &hidden, &masked, |scores| {
+            entity_completion(scores, &masked.targets, &entities, &self.config)
+        })?;
+        Ok(StepLosses::single("entity_completion", loss))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kg_triples::questions::EntitySplit;
+    use kg_triples::{KnowledgeGraph, SequenceConfig, build_sequences};
+    use objectives::EntityNormalization;
+
+    use super::*;
+    use crate::testing::model;
+
+    #[test]
+    fn the_loss_is_that_of_a_loop_over_entities() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let graph = KnowledgeGraph::read_dir(root.join("data/demo/kg")).unwrap();
+        let few = EntitySplit { train: 0.02, dev: 0.49, test: 0.49, seed: 1 };
+        let heads = few.divide(&graph).unwrap().train;
+        let graph = graph.filter(|fact| heads.contains(fact.head));
+        let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
+        let (sequences, _) =
+            build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer).unwrap();
+        let model = model(4000);
+        let config = EntityCompletionConfig {
+            normalization: EntityNormalization::Entity,
+            ..Default::default()
+        };
+        let mut task = EntityCompletionTask::new(&model, &sequences, &config).unwrap();
+        let batch: Vec<usize> = (0..sequences.len().min(12)).collect();
+        let rng = trainer::rng_for(0, "test", 0);
+        let mut step = Step { batch: &batch, number: 0, total: 1, rng };
+        let got = task.losses(&mut step).unwrap().total.double_value(&[]);
+
+        // Each row by itself, unpadded; each entity by itself.
+        let mut per_entity = Vec::new();
+        for sequence in batch.iter().map(|&k| &sequences[k]) {
+            let inputs = Inputs::from_rows(&[&sequence.input_ids], 1).unwrap();
+            let hidden = model.encode(&inputs, false).unwrap();
+            let log_p = model.mlm_logits(&hidden).unwrap().log_softmax(-1, None::<tch::Kind>);
+            for entity in &sequence.entities {
+                let positions = entity.start..entity.end;
+                let count = positions.len() as f64;
+                let loss: f64 = positions
+                    .map(|k| -log_p.double_value(&[0, k as i64, sequence.labels[k]]))
+                    .sum();
+                per_entity.push(loss / count);
+            }
+        }
+        let want = per_entity.iter().sum::<f64>() / per_entity.len() as f64;
+        assert!(per_entity.len() > batch.len(), "no pair of entities in the batch");
+        assert!((got - want).abs() < 1e-4, "got {got}, want {want}");
+    }
+
+    #[test]
+    fn a_label_without_an_entity_and_no_sequence_are_errors() {
+        let model = model(80);
+        let config = EntityCompletionConfig::default();
+        assert!(EntityCompletionTask::new(&model, &[], &config).is_err());
+        let language = kg_triples::Language::new("en").unwrap();
+        let sequence = Sequence {
+            fact: 0,
+            kind: kg_triples::SequenceKind::Monolingual,
+            languages: (language, language),
+            input_ids: vec![0, 5, 4, 2],
+            labels: vec![IGNORE_INDEX, IGNORE_INDEX, 7, IGNORE_INDEX],
+            entities: vec![],
+        };
+        let error = EntityCompletionTask::new(&model, &[sequence], &config).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "sequence 0, label at position 2: expected a masked entity that covers it, got none"
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! From labels to the loss: pad, find the positions that carry loss, and run the head on them alone.
+use objectives::{
+    IGNORE_INDEX, LossError, MaskedLmConfig, MaskedPositions, TokenScores, masked_lm,
+    masked_positions,
+};
+use tch::{Device, Tensor};
+use trainer::pad_rows;
+use xlmr_model::Inputs;
+
+use crate::{Encoder, Result};
+
+/// The positions of a batch that carry loss, and their labels, on `device`.
+///
+/// # Shapes
+/// - `labels`: one row for each of B examples, i64, [`IGNORE_INDEX`] where there is no loss; short
+///   rows are padded with it to L
+/// - returns indices into `[B · L]` and targets, `[N]` i64 each; N may be 0
+///
+/// # Errors
+/// [`Error::Loss`](crate::Error::Loss) if a label is negative and not [`IGNORE_INDEX`].
+///
+/// # Example
+/// ```
+/// let positions =
+///     tasks::masked_lm::target_positions(&[&[-100, 7, -100], &[-100, 9]], tch::Device::Cpu)?;
+/// assert_eq!(Vec::<i64>::try_from(&positions.indices).unwrap(), [1, 4]);
+/// assert_eq!(Vec::<i64>::try_from(&positions.targets).unwrap(), [7, 9]);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn target_positions(labels: &[&[i64]], device: Device) -> Result<MaskedPositions> {
+    let labels = pad_rows(labels, IGNORE_INDEX, Device::Cpu)?;
+    Ok(masked_positions(&labels)?.to_device(device)?)
+}
+
+/// Runs the masked-LM head on the hidden states of some positions and hands its scores to `loss`,
+/// for a loss other than [`loss_from_hidden`]'s.
+///
+/// # Shapes
+/// - `hidden`: `[B, L, H]` float; receives gradient
+/// - `positions`: N of the B · L positions
+/// - `loss` gets scores that stand for `[N, V]`; the logits are never held in full
+///
+/// # Errors
+/// If the model has no masked-LM head, `hidden` does not fit the positions, or `loss` fails.
+///
+/// # Example
+/// ```
+/// use objectives::linear_cross_entropy;
+/// use tasks::masked_lm::{target_positions, with_scores};
+/// use tasks::pooling::encode;
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let hidden = encode(&model, &[&[0, 4, 8, 2], &[0, 9, 4, 2]], false)?;
+/// let labels: [&[i64]; 2] = [&[-100, 7, -100, -100], &[-100, -100, 5, -100]];
+/// let positions = target_positions(&labels, tch::Device::Cpu)?;
+/// let config = objectives::MaskedLmConfig::default();
+/// let loss = with_scores(&model, &hidden, &positions, |scores| {
+///     objectives::masked_lm(scores, &positions.targets, &config)
+/// })?;
+/// assert!((loss.double_value(&[]) - 50f64.ln()).abs() < 1.0); // nothing learnt: about ln V
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn with_scores<T>(
+    model: &dyn Encoder,
+    hidden: &Tensor,
+    positions: &MaskedPositions,
+    loss: impl FnOnce(TokenScores<'_>) -> Result<T, LossError>,
+) -> Result<T> {
+    let rows = model.mlm_transform(&positions.gather(hidden)?)?; // [N, H]
+    let (weight, bias) = model.mlm_decoder()?;
+    Ok(loss(TokenScores::linear(&rows, weight, Some(bias)))?)
+}
+
+/// The masked-LM loss of hidden states, `[]`; `None` where no position carries loss.
+///
+/// For tasks that read the same hidden states with another head too.
+///
+/// # Shapes
+/// - `hidden`: `[B, L, H]` float; receives gradient
+/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] where there is no loss; the longest has L
+/// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
+///
+/// # Errors
+/// As [`target_positions`] and [`objectives::masked_lm`](objectives::masked_lm()); if the model has
+/// no masked-LM head.
+///
+/// # Example
+/// ```
+/// use objectives::MaskedLmConfig;
+/// use tasks::masked_lm::loss_from_hidden;
+/// use tasks::pooling::encode;
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let hidden = encode(&model, &[&[0, 4, 8, 2]], false)?;
+/// let config = MaskedLmConfig::default();
+/// assert!(loss_from_hidden(&model, &hidden, &[&[-100, 7, -100, -100]], &config)?.is_some());
+/// assert!(loss_from_hidden(&model, &hidden, &[&[-100; 4]], &config)?.is_none());
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn loss_from_hidden(
+    model: &dyn Encoder,
+    hidden: &Tensor,
+    labels: &[&[i64]],
+    config: &MaskedLmConfig,
+) -> Result<Option<Tensor>> {
+    let positions = target_positions(labels, model.device())?;
+    if positions.is_empty() {
+        return Ok(None);
+    }
+    let score = |scores: TokenScores<'_>| masked_lm(scores, &positions.targets, config);
+    with_scores(model, hidden, &positions, score).map(Some)
+}
+
+/// The masked-LM loss of a batch in training mode, `[]`; `None` where no position carries loss, and
+/// then the encoder does not run.
+///
+/// # Shapes
+/// - `inputs`: `[B, L]`, with the masks in place, see [`Inputs::from_rows`]
+/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] where there is no loss; the longest has L
+/// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
+///
+/// # Errors
+/// As [`loss_from_hidden`]; if an input does not fit the model.
+///
+/// # Example
+/// ```
+/// use objectives::MaskedLmConfig;
+/// use xlmr_model::{Config, Head, Inputs, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let inputs = Inputs::from_rows(&[&[0, 4, 8, 2], &[0, 4, 2]], 1)?;
+/// let labels: [&[i64]; 2] = [&[-100, 7, -100, -100], &[-100, 9, -100]];
+/// let loss = tasks::masked_lm::loss(&model, &inputs, &labels, &MaskedLmConfig::default())?;
+/// assert!(loss.is_some_and(|loss| loss.requires_grad()));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn loss(
+    model: &dyn Encoder,
+    inputs: &Inputs,
+    labels: &[&[i64]],
+    config: &MaskedLmConfig,
+) -> Result<Option<Tensor>> {
+    if labels.iter().all(|row| row.iter().all(|&label| label == IGNORE_INDEX)) {
+        return Ok(None);
+    }
+    loss_from_hidden(model, &model.encode(inputs, true)?, labels, config)
+}
+
+#[cfg(test)]
+mod tests {
+    use objectives::MaskedLmReduction;
+    use tch::Kind;
+
+    use super::*;
+    use crate::testing::model;
+
+    const NONE: i64 = IGNORE_INDEX;
+
+    /// Each row by itself, unpadded; each position by itself, in float64.
+    fn by_loop(model: &xlmr_model::Model, rows: &[&[u32]], labels: &[&[i64]]) -> Vec<f64> {
+        let mut losses = Vec::new();
+        for (row, labels) in rows.iter().zip(labels) {
+            let hidden = model.encode(&Inputs::from_rows(&[row], 1).unwrap(), false).unwrap();
+            let logits = model.mlm_logits(&hidden).unwrap().squeeze_dim(0).to_kind(Kind::Double);
+            let logits = Vec::<Vec<f64>>::try_from(logits).unwrap();
+            for (row, &label) in logits.iter().zip(*labels) {
+                if label != NONE {
+                    let sum: f64 = row.iter().map(|logit| logit.exp()).sum();
+                    losses.push(sum.ln() - row[label as usize]);
+                }
+            }
+        }
+        losses
+    }
+
+    #[test]
+    fn the_loss_is_that_of_a_loop_over_positions() {
+        let model = model(80);
+        let rows: [&[u32]; 3] = [&[0, 4, 17, 4, 2], &[0, 9, 4, 2], &[0, 5, 6, 7, 8, 9, 2]];
+        let labels: [&[i64]; 3] =
+            [&[NONE, 11, NONE, 70, NONE], &[NONE, NONE, 33, NONE], &[NONE; 7]];
+        let inputs = || Inputs::from_rows(&rows, 1).unwrap();
+        let want = by_loop(&model, &rows, &labels);
+        assert_eq!(want.len(), 3);
+        for (reduction, want) in [
+            (MaskedLmReduction::Mean, want.iter().sum::<f64>() / 3.0),
+            (MaskedLmReduction::Sum, want.iter().sum()),
+        ] {
+            let config = MaskedLmConfig { reduction, ..Default::default() };
+            let got = loss(&model, &inputs(), &labels, &config).unwrap().unwrap();
+            let got = got.double_value(&[]);
+            assert!((got - want).abs() < 1e-5, "{reduction:?}: got {got}, want {want}");
+            let hidden = model.encode(&inputs(), false).unwrap();
+            let again = loss_from_hidden(&model, &hidden, &labels, &config).unwrap().unwrap();
+            assert_eq!(again.double_value(&[]), got);
+        }
+    }
+
+    #[test]
+    fn nothing_to_predict_is_no_loss_and_no_pass() {
+        let model = model(80);
+        let config = MaskedLmConfig::default();
+        // An id that the model refuses: the encoder is not asked.
+        let inputs = Inputs::from_rows(&[&[0, 999, 2]], 1).unwrap();
+        assert!(loss(&model, &inputs, &[&[NONE; 3]], &config).unwrap().is_none());
+        assert!(loss(&model, &inputs, &[&[NONE, 5, NONE]], &config).is_err());
+        assert!(loss(&model, &inputs, &[], &config).unwrap().is_none());
+        assert!(target_positions(&[&[NONE; 2]], Device::Cpu).unwrap().is_empty());
+        assert!(target_positions(&[&[-1]], Device::Cpu).is_err());
+    }
+
+    #[test]
+    fn only_the_positions_with_a_label_receive_gradient() {
+        let model = model(80);
+        let options = (Kind::Float, Device::Cpu);
+        let hidden = Tensor::randn([2, 3, 16], options).set_requires_grad(true);
+        let labels: [&[i64]; 2] = [&[NONE, 11, NONE], &[7, NONE, NONE]];
+        let loss = loss_from_hidden(&model, &hidden, &labels, &Default::default());
+        loss.unwrap().unwrap().backward();
+        let sizes = Vec::<Vec<f64>>::try_from(hidden.grad().abs().sum_dim_intlist(
+            [2i64].as_slice(),
+            false,
+            Kind::Double,
+        ));
+        let with_gradient: Vec<Vec<bool>> =
+            sizes.unwrap().iter().map(|row| row.iter().map(|size| *size > 0.0).collect()).collect();
+        assert_eq!(with_gradient, [[false, true, false], [true, false, false]]);
+    }
+}

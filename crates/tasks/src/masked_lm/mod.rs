@@ -1,0 +1,57 @@
+//! Masked language modelling: one pipeline ([`loss()`]) and the tasks that differ in what they mask.
+//!
+//! | your examples | task | paper |
+//! |---|---|---|
+//! | rows of token ids | [`MlmTask`] | BERT, RoBERTa |
+//! | masked triples | [`EntityCompletionTask`] | *Bridging the Language Gap*, Eq. 2 |
+//! | passages with knowledge phrases | [`PhraseMaskingTask`] | mixMRC + LAKM, Eq. 2 |
+mod config;
+mod entity_completion;
+mod loss;
+mod phrase_masking;
+mod plain;
+
+use objectives::masking::MaskingVocab;
+use trainer::StepLosses;
+use xlmr_model::SpecialTokens;
+
+pub use config::{LossPositions, PassageMasking, PhraseTaskConfig};
+pub use entity_completion::EntityCompletionTask;
+pub use loss::{loss, loss_from_hidden, target_positions, with_scores};
+pub use phrase_masking::PhraseMaskingTask;
+pub use plain::{MlmConfig, MlmTask};
+
+use crate::{Encoder, Error, Result};
+
+/// Which tokens masking leaves alone, and what it draws random tokens from.
+///
+/// # Errors
+/// [`Error::Masking`] if every id of the vocabulary is a special token; [`Error::Data`] if the
+/// vocabulary has more than 2³² tokens.
+///
+/// # Example
+/// ```
+/// use xlmr_model::{Config, Head, Model, SpecialTokens};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
+/// let vocab = tasks::masked_lm::masking_vocab(&model, specials)?;
+/// assert_eq!((vocab.mask_id(), vocab.is_special(2), vocab.is_special(5)), (4, true, false));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn masking_vocab(model: &dyn Encoder, specials: SpecialTokens) -> Result<MaskingVocab> {
+    let size = model.vocab_size();
+    let size = u32::try_from(size)
+        .map_err(|_| Error::data("vocabulary", format!("0 to {} tokens", u32::MAX), size))?;
+    Ok(MaskingVocab::new(specials.ids(), specials.mask, 0..size)?)
+}
+
+/// The loss of a step, or, where no token was selected, a 0 that depends on the hidden states, so
+/// that the step has a gradient.
+fn step_losses(loss: Option<tch::Tensor>, hidden: &tch::Tensor) -> Result<StepLosses> {
+    if let Some(loss) = loss {
+        return Ok(StepLosses::single("mlm", loss));
+    }
+    let zero: tch::Tensor = hidden.f_sum(None::<tch::Kind>)?.f_mul_scalar(0.0)?;
+    Ok(StepLosses { total: zero, parts: vec![], tokens: None, accumulated: false })
+}

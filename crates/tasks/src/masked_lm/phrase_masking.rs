@@ -1,0 +1,304 @@
+//! LAKM: passages whose knowledge phrases are masked first.
+use kg_triples::phrases::PassageExample;
+use objectives::masking::{
+    Masked, MaskingVocab, Tokens, mlm_masking, ngram_masking, phrase_masking,
+};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use xlmr_model::{Inputs, SpecialTokens};
+
+use super::{
+    LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab, step_losses,
+};
+use crate::{Encoder, Error, Result};
+
+/// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages with
+/// phrases that queries and result titles share, as a training task for a model with a masked-LM
+/// head, so that a reader learns where such phrases begin and end.
+///
+/// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` says
+/// otherwise; it is logged as `mlm`. A batch without a selected token has a loss of 0.
+///
+/// # Example
+/// ```
+/// use kg_triples::Language;
+/// use kg_triples::phrases::PassageExample;
+/// use tasks::masked_lm::{PhraseMaskingTask, PhraseTaskConfig};
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, Head, Model, SpecialTokens};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
+/// let passage = PassageExample {
+///     language: Language::new("en")?,
+///     input_ids: vec![0, 11, 12, 13, 14, 15, 2],
+///     phrases: vec![2..4],
+/// };
+/// let config = PhraseTaskConfig::default();
+/// let mut task = PhraseMaskingTask::new(&model, specials, vec![passage], &config)?;
+/// let rng = trainer::rng_for(0, "lakm", 0);
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// assert_eq!(losses.parts[0].0, "mlm");
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct PhraseMaskingTask<'a> {
+    model: &'a dyn Encoder,
+    examples: Vec<PassageExample>,
+    config: PhraseTaskConfig,
+    vocab: MaskingVocab,
+    /// One for each of `examples`: its tokens.
+    lengths: Vec<usize>,
+}
+
+impl<'a> PhraseMaskingTask<'a> {
+    /// `examples` as [`encode_passages`](kg_triples::phrases::encode_passages) gives them for the
+    /// model's tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] if there is no example; as [`masking_vocab`].
+    pub fn new(
+        model: &'a dyn Encoder,
+        specials: SpecialTokens,
+        examples: Vec<PassageExample>,
+        config: &PhraseTaskConfig,
+    ) -> Result<Self> {
+        if examples.is_empty() {
+            return Err(Error::empty("passage with a phrase to train on"));
+        }
+        let vocab = masking_vocab(model, specials)?;
+        let lengths = examples.iter().map(|example| example.input_ids.len()).collect();
+        Ok(Self { model, examples, config: config.clone(), vocab, lengths })
+    }
+
+    /// Masks one example; `draw` decides how.
+    fn mask(&self, example: &PassageExample, draw: u64) -> Result<Masked> {
+        let tokens = Tokens::from(&example.input_ids);
+        let mut masked = match &self.config.masking {
+            PassageMasking::Phrases(config) => {
+                phrase_masking(tokens, &example.phrases, &self.vocab, draw, config)
+            }
+            PassageMasking::Ngrams(config) => ngram_masking(tokens, &self.vocab, draw, config),
+            PassageMasking::Tokens(config) => mlm_masking(tokens, &self.vocab, draw, config),
+        }?;
+        if self.config.positions == LossPositions::All {
+            for (label, &id) in masked.labels.iter_mut().zip(&example.input_ids) {
+                if !self.vocab.is_special(id) {
+                    *label = i64::from(id);
+                }
+            }
+        }
+        Ok(masked)
+    }
+
+    /// The masked examples of a batch: a function of the batch and the generator's state alone.
+    fn batch(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>> {
+        let examples = batch.iter().filter_map(|&number| self.examples.get(number));
+        examples.map(|example| self.mask(example, rng.random())).collect()
+    }
+}
+
+impl Task for PhraseMaskingTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config);
+        for example in &self.examples {
+            fingerprint.ids("input_ids", &example.input_ids).serialize("phrases", &example.phrases);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let rows = self.batch(step.batch, &mut step.rng)?;
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        let mut inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        if self.config.segment != 0 {
+            let segments = inputs.input_ids.f_full_like(i64::from(self.config.segment))?;
+            inputs.token_type_ids = Some(segments);
+        }
+        let hidden = self.model.encode(&inputs, true)?;
+        let loss = loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?;
+        Ok(step_losses(loss, &hidden)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{model, specials};
+    use kg_triples::Language;
+    use objectives::masking::{MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig};
+    use objectives::{IGNORE_INDEX, MaskedLmConfig, MaskedLmReduction};
+    use tch::Kind;
+    use xlmr_model::Model;
+
+    /// Passages of 20 to 59 tokens, with one phrase of three tokens and one inside it.
+    fn examples() -> Vec<PassageExample> {
+        let example = |k: usize| {
+            let body = (0..20 + k).map(|at| 5 + ((7 * at + k) % 60) as u32);
+            let input_ids = [0].into_iter().chain(body).chain([2]).collect();
+            let start = 1 + k % 15;
+            let phrases = vec![start..start + 3, start + 1..start + 2];
+            PassageExample { language: Language::new("en").unwrap(), input_ids, phrases }
+        };
+        (0..40).map(example).collect()
+    }
+
+    fn task(model: &Model, config: PhraseTaskConfig) -> PhraseMaskingTask<'_> {
+        PhraseMaskingTask::new(model, specials(), examples(), &config).unwrap()
+    }
+
+    fn with(masking: PassageMasking) -> PhraseTaskConfig {
+        PhraseTaskConfig { masking, ..Default::default() }
+    }
+
+    fn losses(task: &mut PhraseMaskingTask<'_>, number: u64) -> StepLosses {
+        let rng = trainer::rng_for(1, "task", number);
+        let batch = [3, 0, 17, 39];
+        task.losses(&mut Step { batch: &batch, number, total: 10, rng }).unwrap()
+    }
+
+    #[test]
+    fn every_phrase_position_is_selected_and_the_budget_is_filled() {
+        let model = model(80);
+        let task = task(&model, PhraseTaskConfig::default());
+        let all: Vec<usize> = (0..40).collect();
+        for number in 0..20 {
+            let rows = task.batch(&all, &mut trainer::rng_for(2, "task", number)).unwrap();
+            assert_eq!(rows.len(), 40);
+            for (row, example) in rows.iter().zip(&task.examples) {
+                let selected: Vec<usize> = row.selected().collect();
+                assert!(example.phrases.iter().cloned().flatten().all(|at| selected.contains(&at)));
+                let m = example.input_ids.len() - 2;
+                assert_eq!(selected.len(), 3.max((0.15 * m as f64).round() as usize));
+                assert!(!selected.contains(&0) && !selected.contains(&(m + 1)));
+                assert!(
+                    selected.iter().all(|&at| row.labels[at] == i64::from(example.input_ids[at]))
+                );
+                // Nothing but the passage: one <s> in front, one </s> at the end.
+                let ids = &row.input_ids;
+                assert_eq!((ids.len(), ids[0], ids[m + 1]), (m + 2, 0, 2));
+                assert!(ids[1..=m].iter().all(|id| ![0, 1, 2].contains(id)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_other_policies_select_as_many_without_knowing_the_phrases() {
+        let model = model(80);
+        let all: Vec<usize> = (0..40).collect();
+        let ngrams = PassageMasking::Ngrams(NgramMaskingConfig::default());
+        let tokens = PassageMasking::Tokens(MlmMaskingConfig::default());
+        for masking in [ngrams, tokens] {
+            let task = task(&model, with(masking));
+            let rows = task.batch(&all, &mut trainer::rng_for(2, "task", 0)).unwrap();
+            let (mut hit, mut selected) = (0, 0);
+            for (row, example) in rows.iter().zip(&task.examples) {
+                let budget = 0.15 * (example.input_ids.len() - 2) as f64;
+                assert!((row.selected().count() as f64 - budget).abs() < 1.0);
+                selected += row.selected().count();
+                let in_phrase = |at: &usize| example.phrases[0].contains(at);
+                hit += row.selected().filter(in_phrase).count();
+            }
+            // 3 of 20 to 59 tokens are in a phrase: about 8 % of those selected, not half.
+            assert!(hit * 5 < selected, "{hit} of {selected}");
+        }
+    }
+
+    #[test]
+    fn a_step_depends_on_its_generator_alone() {
+        let model = model(80);
+        let all: Vec<usize> = (0..40).collect();
+        let task = task(&model, PhraseTaskConfig::default());
+        let draw = |number| task.batch(&all, &mut trainer::rng_for(2, "task", number)).unwrap();
+        assert_eq!(draw(5), draw(5));
+        assert_ne!(draw(5), draw(6));
+        // Two copies of an example in one batch are masked apart.
+        let twice = task.batch(&[9, 9], &mut trainer::rng_for(2, "task", 0)).unwrap();
+        assert_ne!(twice[0], twice[1]);
+    }
+
+    #[test]
+    fn the_loss_is_that_of_the_selected_tokens() {
+        let model = model(80);
+        let mut mean = task(&model, PhraseTaskConfig::default());
+        let (loss, again, other) =
+            (losses(&mut mean, 1), losses(&mut mean, 1), losses(&mut mean, 2));
+        assert_eq!(loss.total.double_value(&[]), again.total.double_value(&[]));
+        assert_ne!(loss.total.double_value(&[]), other.total.double_value(&[]));
+        // A fresh model knows nothing: about ln V.
+        assert!((loss.total.double_value(&[]) - 80f64.ln()).abs() < 1.0);
+
+        // By hand, from the logits of every position.
+        let rows = mean.batch(&[3, 0, 17, 39], &mut trainer::rng_for(1, "task", 1)).unwrap();
+        let (mut sum, mut count) = (0.0, 0);
+        for row in &rows {
+            let ids = Inputs::from_rows(&[&row.input_ids], 1).unwrap();
+            let hidden = model.encode(&ids, false).unwrap().squeeze_dim(0);
+            let log_p =
+                model.mlm_logits(&hidden).unwrap().to_kind(Kind::Double).log_softmax(-1, None);
+            for at in row.selected() {
+                sum -= log_p.double_value(&[at as i64, row.labels[at]]);
+                count += 1;
+            }
+        }
+        let got = loss.total.double_value(&[]);
+        assert!((got - sum / f64::from(count)).abs() < 1e-4, "{got} {}", sum / f64::from(count));
+
+        let reduction = MaskedLmReduction::Sum;
+        let loss = MaskedLmConfig { reduction, ..Default::default() };
+        let mut summed = task(&model, PhraseTaskConfig { loss, ..Default::default() });
+        let got = losses(&mut summed, 1).total.double_value(&[]);
+        assert!((got - sum).abs() < 1e-3 * sum);
+    }
+
+    #[test]
+    fn all_positions_carry_loss_where_that_is_asked_for() {
+        let model = model(80);
+        let config = PhraseTaskConfig { positions: LossPositions::All, ..Default::default() };
+        let task = task(&model, config);
+        let example = &task.examples[5];
+        let masked = task.mask(example, 1).unwrap();
+        let last = example.input_ids.len() - 1;
+        let passage: Vec<i64> = example.input_ids[1..last].iter().map(|&id| id.into()).collect();
+        assert_eq!(masked.labels[1..last], passage);
+        assert_eq!((masked.labels[0], masked.labels[last]), (IGNORE_INDEX, IGNORE_INDEX));
+        assert_ne!(masked.input_ids, example.input_ids);
+    }
+
+    #[test]
+    fn segments_and_nothing_to_predict() {
+        let model = model(80);
+        let mut one = task(&model, PhraseTaskConfig { segment: 1, ..Default::default() });
+        let mut zero = task(&model, PhraseTaskConfig::default());
+        let value = |losses: StepLosses| losses.total.double_value(&[]);
+        assert_ne!(value(losses(&mut one, 1)), value(losses(&mut zero, 1)));
+        let none = MlmMaskingConfig { probability: 0.0, ..Default::default() };
+        let mut none = task(&model, with(PassageMasking::Tokens(none)));
+        let losses = losses(&mut none, 1);
+        assert!(losses.parts.is_empty() && losses.total.requires_grad());
+        assert_eq!(value(losses), 0.0);
+    }
+
+    #[test]
+    fn the_fingerprint_names_examples_and_options() {
+        let model = model(80);
+        let hash = |task: &PhraseMaskingTask<'_>| {
+            let mut fingerprint = Fingerprint::new();
+            task.fingerprint(&mut fingerprint);
+            fingerprint.finish().unwrap()
+        };
+        let first = hash(&task(&model, PhraseTaskConfig::default()));
+        assert_eq!(first, hash(&task(&model, PhraseTaskConfig::default())));
+        let more = PhraseMaskingConfig { probability: 0.2, ..Default::default() };
+        assert_ne!(first, hash(&task(&model, with(PassageMasking::Phrases(more)))));
+        let mut other = examples();
+        other[7].phrases[0].start += 1;
+        let other = PhraseMaskingTask::new(&model, specials(), other, &Default::default()).unwrap();
+        assert_ne!(first, hash(&other));
+        assert!(PhraseMaskingTask::new(&model, specials(), vec![], &Default::default()).is_err());
+    }
+}

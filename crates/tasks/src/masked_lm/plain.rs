@@ -1,0 +1,179 @@
+//! Masked language modelling on any text.
+use objectives::MaskedLmConfig;
+use objectives::masking::{Masked, MaskingVocab, MlmMaskingConfig, mlm_masking};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use xlmr_model::{Inputs, SpecialTokens};
+
+use super::{loss_from_hidden, masking_vocab, step_losses};
+use crate::{Encoder, Error, Result};
+
+/// Options of [`MlmTask`]; the defaults are BERT's and RoBERTa's.
+///
+/// # Example
+/// ```
+/// use tasks::masked_lm::MlmConfig;
+///
+/// let config: MlmConfig = toml::from_str("masking = { probability = 0.3 }")?;
+/// assert_eq!(config.masking.probability, 0.3);
+/// assert_eq!(MlmConfig::default(), toml::from_str("")?);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MlmConfig {
+    /// Which tokens are predicted, and what stands in their place.
+    pub masking: MlmMaskingConfig,
+    /// The loss at them.
+    pub loss: MaskedLmConfig,
+}
+
+/// Plain masked language modelling (BERT, Devlin et al. 2019, §3.1, masks drawn anew in every step as in
+/// RoBERTa): rows of token ids as a training task for a model with a masked-LM head.
+///
+/// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` says
+/// otherwise; it is logged as `mlm`. A batch without a selected token has a loss of 0.
+///
+/// # Example
+/// ```
+/// use tasks::masked_lm::{MlmConfig, MlmTask};
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, Head, Model, SpecialTokens};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
+/// let rows = vec![vec![0, 11, 12, 13, 14, 15, 16, 17, 2], vec![0, 21, 22, 23, 24, 25, 26, 2]];
+/// let mut task = MlmTask::new(&model, specials, rows, &MlmConfig::default())?;
+/// // `trainer::fit` does this for every step.
+/// let rng = trainer::rng_for(0, "mlm", 0);
+/// let losses = task.losses(&mut Step { batch: &[0, 1], number: 0, total: 1, rng })?;
+/// assert!(losses.total.requires_grad());
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct MlmTask<'a> {
+    model: &'a dyn Encoder,
+    /// Token ids of each example, `<s>` and `</s>` included.
+    rows: Vec<Vec<u32>>,
+    /// One for each of `rows`: its tokens.
+    lengths: Vec<usize>,
+    config: MlmConfig,
+    vocab: MaskingVocab,
+}
+
+impl<'a> MlmTask<'a> {
+    /// `rows`: token ids of each example with its special tokens, at most
+    /// [`max_length`](Encoder::max_length) each, not padded.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without a row; as [`masking_vocab`].
+    pub fn new(
+        model: &'a dyn Encoder,
+        specials: SpecialTokens,
+        rows: Vec<Vec<u32>>,
+        config: &MlmConfig,
+    ) -> Result<Self> {
+        if rows.is_empty() {
+            return Err(Error::empty("text to train on"));
+        }
+        let vocab = masking_vocab(model, specials)?;
+        let lengths = rows.iter().map(Vec::len).collect();
+        Ok(Self { model, rows, lengths, config: config.clone(), vocab })
+    }
+
+    /// The masked rows of a batch: a function of the batch and the generator's state alone.
+    fn mask(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>> {
+        let rows = batch.iter().filter_map(|&number| self.rows.get(number));
+        rows.map(|row| {
+            Ok(mlm_masking(row.into(), &self.vocab, rng.random(), &self.config.masking)?)
+        })
+        .collect()
+    }
+}
+
+impl Task for MlmTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config);
+        for row in &self.rows {
+            fingerprint.ids("input_ids", row);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let rows = self.mask(step.batch, &mut step.rng)?;
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let hidden = self.model.encode(&inputs, true)?;
+        let loss = loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?;
+        Ok(step_losses(loss, &hidden)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{model, specials};
+
+    fn rows() -> Vec<Vec<u32>> {
+        (10..30).map(|length| [vec![0], (5..5 + length).collect(), vec![2]].concat()).collect()
+    }
+
+    fn losses(task: &mut MlmTask<'_>, number: u64) -> StepLosses {
+        let rng = trainer::rng_for(1, "mlm", number);
+        task.losses(&mut Step { batch: &[3, 0, 17], number, total: 10, rng }).unwrap()
+    }
+
+    #[test]
+    fn masks_are_drawn_in_every_step() {
+        let model = model(80);
+        let task = MlmTask::new(&model, specials(), rows(), &MlmConfig::default()).unwrap();
+        let draw = |number| task.mask(&[3, 3], &mut trainer::rng_for(1, "mlm", number)).unwrap();
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+        assert_ne!(draw(1)[0], draw(1)[1]);
+        let (masked, row) = (&draw(1)[0], &task.rows[3]);
+        for at in masked.selected() {
+            assert_eq!(masked.labels[at], i64::from(row[at]));
+            assert!(at > 0 && at + 1 < row.len());
+        }
+    }
+
+    #[test]
+    fn the_loss_is_about_ln_v_and_0_where_nothing_is_selected() {
+        let model = model(80);
+        let mut task = MlmTask::new(&model, specials(), rows(), &MlmConfig::default()).unwrap();
+        let loss = losses(&mut task, 1);
+        assert_eq!(loss.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["mlm"]);
+        assert!((loss.total.double_value(&[]) - 80f64.ln()).abs() < 1.0);
+        let masking = MlmMaskingConfig { probability: 0.0, ..Default::default() };
+        let none = MlmConfig { masking, ..Default::default() };
+        let mut task = MlmTask::new(&model, specials(), rows(), &none).unwrap();
+        let loss = losses(&mut task, 1);
+        assert!(loss.parts.is_empty() && loss.total.requires_grad());
+        assert_eq!(loss.total.double_value(&[]), 0.0);
+    }
+
+    #[test]
+    fn the_fingerprint_names_rows_and_options() {
+        let model = model(80);
+        let hash = |rows, config: &MlmConfig| {
+            let mut fingerprint = Fingerprint::new();
+            MlmTask::new(&model, specials(), rows, config).unwrap().fingerprint(&mut fingerprint);
+            fingerprint.finish().unwrap()
+        };
+        let first = hash(rows(), &MlmConfig::default());
+        assert_eq!(first, hash(rows(), &MlmConfig::default()));
+        let mut other = rows();
+        other[4][2] += 1;
+        assert_ne!(first, hash(other, &MlmConfig::default()));
+        let masking = MlmMaskingConfig { probability: 0.2, ..Default::default() };
+        assert_ne!(first, hash(rows(), &MlmConfig { masking, ..Default::default() }));
+        assert!(MlmTask::new(&model, specials(), vec![], &MlmConfig::default()).is_err());
+    }
+}

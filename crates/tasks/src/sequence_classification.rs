@@ -1,0 +1,242 @@
+//! A label for every row: XNLI's pairs of sentences, or any text.
+use objectives::IGNORE_INDEX;
+use tch::{Kind, Reduction, Tensor};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use transfer_eval::xnli::{NliInput, NliLabel};
+use xlmr_model::Inputs;
+
+use crate::{Encoder, Error, Result, inference};
+
+/// Rows with a class each as a training task for a model with a sequence classification head:
+/// cross-entropy in nats, `-ln softmax(logits)[class]`, the mean over the batch's rows, in float32
+/// or, for a float64 model, float64. It is logged as `classification`.
+///
+/// # Example
+/// ```
+/// use tasks::sequence_classification::{SequenceClassificationTask, best_classes};
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let head = Head::SequenceClassification { labels: 3 };
+/// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+/// // <s> premise </s></s> hypothesis </s>, and its class
+/// let rows = vec![(vec![0, 11, 12, 2, 2, 13, 2], 0), (vec![0, 14, 2, 2, 15, 2], 2)];
+/// let mut task = SequenceClassificationTask::new(&model, rows)?;
+/// let rng = trainer::rng_for(0, "xnli", 0);
+/// let losses = task.losses(&mut Step { batch: &[0, 1], number: 0, total: 1, rng })?;
+/// assert!((losses.total.double_value(&[]) - 3f64.ln()).abs() < 1.0);
+/// assert!(best_classes(&model, &[&[0, 11, 2, 2, 13, 2]], 32)?[0] < 3);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct SequenceClassificationTask<'a> {
+    model: &'a dyn Encoder,
+    /// Token ids of each example and its class.
+    rows: Vec<(Vec<u32>, i64)>,
+    /// One for each of `rows`: its tokens.
+    lengths: Vec<usize>,
+}
+
+impl<'a> SequenceClassificationTask<'a> {
+    /// `rows`: token ids with special tokens, not padded, and the class, in `0..C` of the model's
+    /// head.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without a row; [`Error::Data`] naming a row whose class is negative.
+    pub fn new(model: &'a dyn Encoder, rows: Vec<(Vec<u32>, i64)>) -> Result<Self> {
+        if rows.is_empty() {
+            return Err(Error::empty("rows to train on"));
+        }
+        if let Some((number, (_, class))) = rows.iter().enumerate().find(|(_, row)| row.1 < 0) {
+            return Err(Error::data(format!("class of row {number}"), "0 or more", class));
+        }
+        let lengths = rows.iter().map(|(input_ids, _)| input_ids.len()).collect();
+        Ok(Self { model, rows, lengths })
+    }
+}
+
+impl Task for SequenceClassificationTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        for (input_ids, class) in &self.rows {
+            fingerprint.ids("input_ids", input_ids).ids("class", &[*class]);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let rows = || step.batch.iter().filter_map(|&k| self.rows.get(k));
+        let ids: Vec<&[u32]> = rows().map(|(input_ids, _)| input_ids.as_slice()).collect();
+        let classes: Vec<i64> = rows().map(|(_, class)| *class).collect();
+        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let hidden = self.model.encode(&inputs, true)?;
+        let logits = self.model.sequence_logits(&hidden, true)?; // [B, C]
+        let (_, count) = logits.size2()?;
+        if let Some(class) = classes.iter().find(|&&class| class >= count) {
+            let error = Error::data("class", format!("below {count}, the head's labels"), class);
+            return Err(error.into());
+        }
+        let logits = match logits.f_kind()? {
+            Kind::Half | Kind::BFloat16 => logits.f_to_kind(Kind::Float)?,
+            _ => logits,
+        };
+        let targets = Tensor::f_from_slice(&classes)?.f_to_device(logits.device())?;
+        let none = None::<&Tensor>;
+        let loss =
+            logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?;
+        Ok(StepLosses::single("classification", loss))
+    }
+}
+
+/// The best class of each row, in the order of the rows, each in `0..C`.
+///
+/// # Errors
+/// If the model has no sequence classification head or refuses an input; [`Error::Data`] if a logit
+/// is not finite; [`Error::Config`] if `batch_size` is 0.
+pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> Result<Vec<usize>> {
+    inference::by_length(model, rows, batch_size, |_, hidden| {
+        inference::best(model.sequence_logits(hidden, false)?)
+    })
+}
+
+/// The best label of each pair, in the order of the pairs, for
+/// [`score_nli`](transfer_eval::xnli::score_nli).
+///
+/// # Errors
+/// As [`best_classes`]; [`Error::Data`] if the head has another number of labels than 3.
+///
+/// # Example
+/// ```
+/// use tasks::sequence_classification::classify;
+/// use transfer_eval::xnli::NliInput;
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let head = Head::SequenceClassification { labels: 3 };
+/// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+/// let pair = NliInput { input_ids: vec![0, 11, 2, 2, 12, 2], label: 1 };
+/// assert_eq!(classify(&model, &[pair], 32)?.len(), 1);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn classify(
+    model: &dyn Encoder,
+    inputs: &[NliInput],
+    batch_size: usize,
+) -> Result<Vec<NliLabel>> {
+    let rows: Vec<&[u32]> = inputs.iter().map(|input| input.input_ids.as_slice()).collect();
+    inference::by_length(model, &rows, batch_size, |_, hidden| {
+        let logits = model.sequence_logits(hidden, false)?;
+        if logits.size().last() != Some(&3) {
+            return Err(Error::data("logits", "[B, 3]", format!("shape {:?}", logits.size())));
+        }
+        let classes = inference::best(logits)?.into_iter();
+        Ok(classes.filter_map(NliLabel::from_class).collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+    use xlmr_model::{Config, Head, Model};
+
+    use super::*;
+
+    fn model() -> Model {
+        let config = Config {
+            hidden_dropout_prob: 0.0,
+            attention_probs_dropout_prob: 0.0,
+            initializer_range: 0.3,
+            ..Config::tiny(40)
+        };
+        let head = Head::SequenceClassification { labels: 4 };
+        Model::new(&config, &[head], Device::Cpu, 1).unwrap()
+    }
+
+    /// Rows of different lengths.
+    fn rows() -> Vec<(Vec<u32>, i64)> {
+        let row = |length: u32| (0..length).map(|k| 5 + (k * 7 + length) % 30).collect();
+        vec![(row(9), 2), (row(4), 0), (row(20), 3), (row(6), 0)]
+    }
+
+    fn loss(model: &Model, batch: &[usize]) -> Tensor {
+        let mut task = SequenceClassificationTask::new(model, rows()).unwrap();
+        let rng = trainer::rng_for(0, "test", 0);
+        task.losses(&mut Step { batch, number: 0, total: 1, rng }).unwrap().total
+    }
+
+    /// Each row by itself, unpadded, in float64.
+    fn by_loop(model: &Model, batch: &[usize]) -> f64 {
+        let losses = batch.iter().map(|&k| {
+            let (ids, class) = &rows()[k];
+            let hidden = model.encode(&Inputs::from_rows(&[ids], 1).unwrap(), false).unwrap();
+            let logits = model.sequence_logits(&hidden, false).unwrap().to_kind(Kind::Double);
+            let logits = Vec::<f64>::try_from(logits.squeeze_dim(0)).unwrap();
+            let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+            sum.ln() - logits[*class as usize]
+        });
+        losses.sum::<f64>() / batch.len() as f64
+    }
+
+    #[test]
+    fn the_loss_is_that_of_a_loop_over_rows() {
+        let model = model();
+        for batch in [&[0, 1, 2, 3][..], &[2, 0], &[1]] {
+            let (got, want) = (loss(&model, batch).double_value(&[]), by_loop(&model, batch));
+            assert!((got - want).abs() < 1e-5, "{batch:?}: got {got}, want {want}");
+        }
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_a_difference_quotient() {
+        let mut model = model();
+        model.set_kind(Kind::Double).unwrap();
+        let batch = [0, 1, 2, 3];
+        let loss = loss(&model, &batch);
+        assert!((loss.double_value(&[]) - by_loop(&model, &batch)).abs() < 1e-12);
+        loss.backward();
+        let parameters = model.named_parameters();
+        let (_, bias) =
+            parameters.iter().find(|(name, _)| name.ends_with("out_proj.bias")).unwrap();
+        let gradient = Vec::<f64>::try_from(bias.grad()).unwrap();
+        assert_eq!(gradient.len(), 4);
+        for (k, got) in gradient.iter().enumerate() {
+            let at = |shift: f64| {
+                let mut one = bias.detach().get(k as i64);
+                let _ = one.g_add_scalar_(shift);
+                let value = by_loop(&model, &batch);
+                let _ = one.g_add_scalar_(-shift);
+                value
+            };
+            let want = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!((got - want).abs() < 1e-8, "bias {k}: got {got}, want {want}");
+        }
+    }
+
+    #[test]
+    fn classes_outside_the_head_and_no_rows_are_errors() {
+        let model = model();
+        assert!(SequenceClassificationTask::new(&model, vec![]).is_err());
+        let negative = SequenceClassificationTask::new(&model, vec![(vec![0, 2], -1)]).err();
+        assert_eq!(negative.unwrap().to_string(), "class of row 0: expected 0 or more, got -1");
+        let mut task = SequenceClassificationTask::new(&model, vec![(vec![0, 2], 4)]).unwrap();
+        let rng = trainer::rng_for(0, "test", 0);
+        let error = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng });
+        let error = error.err().unwrap().to_string();
+        assert_eq!(error, "class: expected below 4, the head's labels, got 4");
+    }
+
+    #[test]
+    fn the_fingerprint_names_rows_and_classes() {
+        let model = model();
+        let hash = |rows| {
+            let mut fingerprint = Fingerprint::new();
+            let task = SequenceClassificationTask::new(&model, rows).unwrap();
+            task.fingerprint(&mut fingerprint);
+            fingerprint.finish().unwrap()
+        };
+        assert_eq!(hash(rows()), hash(rows()));
+        let mut other = rows();
+        other[1].1 = 1;
+        assert_ne!(hash(rows()), hash(other));
+    }
+}

@@ -1,0 +1,126 @@
+//! Labels of a trained model, as tags and as scores.
+use tokenizers::Tokenizer;
+use transfer_eval::ner::{
+    Labels, LostWords, NerConfig, NerInput, NerScore, Scheme, Sentence, encode_ner, score_ner,
+    sentence_tags,
+};
+
+use crate::{Encoder, Error, Result, inference};
+
+/// The best label at every position of each row, in the order of the rows: as many labels as the row
+/// has tokens, special tokens included, each in `0..C`.
+///
+/// # Errors
+/// If the model has no token classification head or refuses an input; [`Error::Data`] if a logit is
+/// not finite; [`Error::Config`] if `batch_size` is 0.
+///
+/// # Example
+/// ```
+/// use tasks::token_classification::best_labels;
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let head = Head::TokenClassification { labels: 5 };
+/// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+/// let labels = best_labels(&model, &[&[0, 11, 12, 2], &[0, 13, 2]], 8)?;
+/// assert_eq!(labels.iter().map(Vec::len).collect::<Vec<_>>(), [4, 3]);
+/// assert!(labels.concat().iter().all(|&label| label < 5));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn best_labels(
+    model: &dyn Encoder,
+    rows: &[&[u32]],
+    batch_size: usize,
+) -> Result<Vec<Vec<usize>>> {
+    inference::by_length(model, rows, batch_size, |indices, hidden| {
+        let best = inference::best(model.token_logits(hidden, false)?)?;
+        let length = best.len().checked_div(indices.len()).unwrap_or(0);
+        let batch = best.chunks(length.max(1)).zip(indices);
+        let of_row = |(labels, &index): (&[usize], &usize)| {
+            let tokens = rows.get(index).map_or(0, |row| row.len());
+            labels.get(..tokens).map(<[usize]>::to_vec)
+        };
+        batch
+            .map(of_row)
+            .collect::<Option<_>>()
+            .ok_or_else(|| Error::data("token logits", "[B, L, C]", format!("{:?}", hidden.size())))
+    })
+}
+
+/// Sentences with gold tags, encoded for one tokenizer.
+///
+/// # Example
+/// ```
+/// use tasks::token_classification::EncodedSentences;
+/// use transfer_eval::ner::{Labels, NerConfig, Sentence};
+/// use xlmr_model::{Config, Head, Model};
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+///
+/// // let tokenizer = xlmr_model::read_tokenizer("xlm-roberta-base")?;
+/// let labels = Labels::conll();
+/// let head = Head::TokenClassification { labels: 9 };
+/// let vocabulary = i64::try_from(tokenizer.get_vocab_size(true)).unwrap();
+/// let model = Model::new(&Config::tiny(vocabulary), &[head], tch::Device::Cpu, 1)?;
+/// let sentence = Sentence::new(&["Paris", "sleeps"], &["B-LOC", "O"]);
+/// let sentences =
+///     EncodedSentences::new(vec![sentence], &tokenizer, &labels, &NerConfig::default())?;
+/// let tagged = sentences.predict(&model, &labels, 32)?;
+/// assert_eq!(tagged.sentences[0].tags.len(), 2);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub struct EncodedSentences {
+    /// As read.
+    pub sentences: Vec<Sentence>,
+    /// One or more for each of `sentences`, in their order.
+    pub inputs: Vec<NerInput>,
+}
+
+/// What a model gave for [`EncodedSentences`].
+pub struct TaggedSentences {
+    /// The sentences in their order, with the predicted tags in place of the gold ones; `O` for
+    /// words that were cut off.
+    pub sentences: Vec<Sentence>,
+    /// Entity-level scores; words that were cut off count as missed.
+    pub score: NerScore,
+}
+
+impl EncodedSentences {
+    /// Encodes sentences.
+    ///
+    /// # Errors
+    /// [`Error::Transfer`] naming the sentence and line of a tag that is none of `labels`.
+    pub fn new(
+        sentences: Vec<Sentence>,
+        tokenizer: &Tokenizer,
+        labels: &Labels,
+        config: &NerConfig,
+    ) -> Result<Self> {
+        let inputs = encode_ner(&sentences, tokenizer, labels, config)?;
+        Ok(Self { sentences, inputs })
+    }
+
+    /// Tags the sentences and scores the tags.
+    ///
+    /// # Errors
+    /// As [`best_labels`]; [`Error::Transfer`] if the head has more labels than `labels`.
+    pub fn predict(
+        &self,
+        model: &dyn Encoder,
+        labels: &Labels,
+        batch_size: usize,
+    ) -> Result<TaggedSentences> {
+        let rows: Vec<&[u32]> =
+            self.inputs.iter().map(|input| input.input_ids.as_slice()).collect();
+        let best = best_labels(model, &rows, batch_size)?;
+        let tags = sentence_tags(&self.sentences, &self.inputs, &best, labels)?;
+        let score = score_ner(&self.sentences, &tags, LostWords::Missed, Scheme::Lenient)?;
+        let sentences = self.sentences.iter().zip(tags);
+        let sentences = sentences
+            .map(|(gold, tags)| Sentence {
+                tags: tags.into_iter().map(|tag| tag.unwrap_or_else(|| "O".into())).collect(),
+                ..gold.clone()
+            })
+            .collect();
+        Ok(TaggedSentences { sentences, score })
+    }
+}

@@ -1,0 +1,207 @@
+//! Training on tagged sentences.
+use objectives::IGNORE_INDEX;
+use tch::{Kind, Reduction, Tensor};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use transfer_eval::ner::NerInput;
+use xlmr_model::Inputs;
+
+use crate::masked_lm::target_positions;
+use crate::{Encoder, Error, Result};
+
+// The labels of encoded sentences are those that the loss leaves out.
+const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
+
+/// Tagged sentences as a training task for a model with a token classification head: cross-entropy
+/// in nats, the mean over the batch's labelled tokens, logged as `tagging`.
+///
+/// # Example
+/// ```
+/// use tasks::token_classification::TokenClassificationTask;
+/// use trainer::{Step, Task};
+/// use transfer_eval::ner::NerInput;
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let head = Head::TokenClassification { labels: 5 };
+/// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+/// // Two words, the first of two pieces: `transfer_eval::ner::encode_ner` makes this from text.
+/// let input = NerInput {
+///     sentence: 0,
+///     input_ids: vec![0, 11, 12, 13, 2],
+///     labels: vec![-100, 3, -100, 0, -100],
+///     words: vec![(0, 1), (1, 3)],
+/// };
+/// let mut task = TokenClassificationTask::new(&model, &[input])?;
+/// let rng = trainer::rng_for(0, "ner", 0);
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// assert!((losses.total.double_value(&[]) - 5f64.ln()).abs() < 1.0);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct TokenClassificationTask<'a> {
+    model: &'a dyn Encoder,
+    rows: Vec<Row>,
+    /// One for each of `rows`: its tokens.
+    lengths: Vec<usize>,
+}
+
+struct Row {
+    /// `[L]`.
+    input_ids: Vec<u32>,
+    /// `[L]`: the class of a labelled token, [`IGNORE_INDEX`] elsewhere.
+    labels: Vec<i64>,
+}
+
+impl<'a> TokenClassificationTask<'a> {
+    /// Inputs without a labelled token are left out.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] if none has one.
+    pub fn new(model: &'a dyn Encoder, inputs: &[NerInput]) -> Result<Self> {
+        let rows: Vec<Row> = inputs
+            .iter()
+            .filter(|input| input.labels.iter().any(|&label| label != IGNORE_INDEX))
+            .map(|input| Row { input_ids: input.input_ids.clone(), labels: input.labels.clone() })
+            .collect();
+        if rows.is_empty() {
+            return Err(Error::empty("labelled sentences to train on"));
+        }
+        let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
+        Ok(Self { model, rows, lengths })
+    }
+}
+
+impl Task for TokenClassificationTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        for Row { input_ids, labels } in &self.rows {
+            fingerprint.ids("input_ids", input_ids).ids("labels", labels);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let labelled = target_positions(&labels, self.model.device())?;
+        let hidden = labelled.gather(&self.model.encode(&inputs, true)?)?; // [N, H]
+        let logits = self.model.token_logits(&hidden, true)?.f_to_kind(Kind::Float)?; // [N, C]
+        let targets = labelled.targets.f_to_device(logits.device())?;
+        let none = None::<&Tensor>;
+        let loss =
+            logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?;
+        Ok(StepLosses::single("tagging", loss))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+    use xlmr_model::{Config, Head, Model};
+
+    use super::*;
+
+    fn tagger(labels: i64) -> Model {
+        let config = Config {
+            hidden_size: 16,
+            num_attention_heads: 2,
+            num_hidden_layers: 2,
+            intermediate_size: 32,
+            max_position_embeddings: 60,
+            hidden_dropout_prob: 0.0,
+            attention_probs_dropout_prob: 0.0,
+            initializer_range: 0.3,
+            ..Config::tiny(40)
+        };
+        Model::new(&config, &[Head::TokenClassification { labels }], Device::Cpu, 1).unwrap()
+    }
+
+    /// Rows of different lengths, with labels at some positions.
+    fn inputs() -> Vec<NerInput> {
+        let row = |sentence: usize, length: u32, every: usize| {
+            let input_ids: Vec<u32> = (0..length).map(|k| 5 + (k * 7 + length) % 30).collect();
+            let labelled = (1..input_ids.len() - 1).step_by(every);
+            let words: Vec<(usize, usize)> = labelled.enumerate().collect();
+            let mut labels = vec![IGNORE_INDEX; input_ids.len()];
+            for &(word, position) in &words {
+                labels[position] = (word % 5) as i64;
+            }
+            NerInput { sentence, input_ids, labels, words }
+        };
+        vec![row(0, 9, 2), row(1, 4, 1), row(2, 20, 3)]
+    }
+
+    fn loss(model: &Model, inputs: &[NerInput], batch: &[usize]) -> Tensor {
+        let mut task = TokenClassificationTask::new(model, inputs).unwrap();
+        let rng = trainer::rng_for(0, "test", 0);
+        let mut step = Step { batch, number: 0, total: 1, rng };
+        task.losses(&mut step).unwrap().total
+    }
+
+    /// Each row by itself, unpadded; each labelled token by itself, in float64.
+    fn by_loop(model: &Model, inputs: &[NerInput], batch: &[usize]) -> f64 {
+        let mut losses = Vec::new();
+        for input in batch.iter().map(|&k| &inputs[k]) {
+            let inputs = Inputs::from_rows(&[&input.input_ids], 1).unwrap();
+            let hidden = model.encode(&inputs, false).unwrap();
+            let logits = model.token_logits(&hidden, false).unwrap().squeeze_dim(0);
+            let logits = Vec::<Vec<f64>>::try_from(logits.to_kind(Kind::Double)).unwrap();
+            for (row, &label) in logits.iter().zip(&input.labels) {
+                if label != IGNORE_INDEX {
+                    let sum: f64 = row.iter().map(|logit| logit.exp()).sum();
+                    losses.push(sum.ln() - row[label as usize]);
+                }
+            }
+        }
+        losses.iter().sum::<f64>() / losses.len() as f64
+    }
+
+    #[test]
+    fn the_loss_is_that_of_a_loop_over_labelled_tokens() {
+        let (model, inputs) = (tagger(5), inputs());
+        for batch in [&[0, 1, 2][..], &[2, 0], &[1]] {
+            let (got, want) =
+                (loss(&model, &inputs, batch).double_value(&[]), by_loop(&model, &inputs, batch));
+            assert!((got - want).abs() < 1e-5, "{batch:?}: got {got}, want {want}");
+        }
+        // The mean over tokens is not the mean over rows' means.
+        let rows: f64 = (0..3).map(|k| by_loop(&model, &inputs, &[k])).sum::<f64>() / 3.0;
+        assert!((rows - by_loop(&model, &inputs, &[0, 1, 2])).abs() > 1e-3);
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_a_difference_quotient() {
+        let mut model = tagger(5);
+        model.set_kind(Kind::Double).unwrap();
+        let inputs = inputs();
+        loss(&model, &inputs, &[0, 1, 2]).backward();
+        let classifier = "classifier.bias";
+        let parameters = model.named_parameters();
+        let (_, bias) = parameters.iter().find(|(name, _)| name == classifier).unwrap();
+        let gradient = Vec::<f64>::try_from(bias.grad()).unwrap();
+        for (k, got) in gradient.iter().enumerate() {
+            let at = |shift: f64| {
+                let mut one = bias.detach().get(k as i64);
+                let _ = one.g_add_scalar_(shift);
+                let value = by_loop(&model, &inputs, &[0, 1, 2]);
+                let _ = one.g_add_scalar_(-shift);
+                value
+            };
+            let want = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!((got - want).abs() < 1e-6, "bias {k}: got {got}, want {want}");
+        }
+    }
+
+    #[test]
+    fn rows_without_a_label_are_left_out() {
+        let model = tagger(5);
+        let mut inputs = inputs();
+        inputs[1].labels.fill(IGNORE_INDEX);
+        let mut task = TokenClassificationTask::new(&model, &inputs).unwrap();
+        assert_eq!(task.examples().lengths(), Some([9, 20].as_slice()));
+        let got = loss(&model, &inputs, &[0, 1]).double_value(&[]);
+        assert!((got - by_loop(&model, &inputs, &[0, 2])).abs() < 1e-5);
+    }
+}

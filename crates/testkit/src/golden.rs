@@ -1,0 +1,59 @@
+//! Named tensors stored by an outside reference.
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::Index;
+use std::path::Path;
+
+/// The named tensors of one file.
+pub struct Golden<T> {
+    tensors: BTreeMap<String, T>,
+}
+
+impl<T> Golden<T> {
+    /// Reads `path` by `read`, such as `Tensor::read_safetensors`; panics with the path if it
+    /// cannot be read.
+    pub fn load<'a, E: Display>(
+        path: &'a Path,
+        read: impl FnOnce(&'a Path) -> Result<Vec<(String, T)>, E>,
+    ) -> Self {
+        let tensors = read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { tensors: tensors.into_iter().collect() }
+    }
+
+    /// The tensor called `name`, if the file holds it.
+    pub fn get(&self, name: &str) -> Option<&T> {
+        self.tensors.get(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+}
+
+impl<T> Index<&str> for Golden<T> {
+    type Output = T;
+
+    fn index(&self, name: &str) -> &T {
+        self.get(name).unwrap_or_else(|| panic!("no golden tensor called {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_are_found_by_name_in_order() {
+        let read = |_: &Path| Ok::<_, String>(vec![("b".to_owned(), 2), ("a".to_owned(), 1)]);
+        let golden = Golden::load(Path::new("x"), read);
+        assert_eq!(golden.names().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!((golden["b"], golden.get("c")), (2, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "gone.safetensors: no such file")]
+    fn a_missing_file_panics_with_its_path() {
+        let _ = Golden::<i64>::load(Path::new("gone.safetensors"), |_| Err("no such file"));
+    }
+}

@@ -1,9 +1,0 @@
-//! Lets the binaries and tests of this package find libtorch at run time, where the feature `xlmr`
-//! links it.
-fn main() {
-    // Set by torch-sys for its direct dependents; absent without the feature.
-    println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
-    if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
-    }
-}

@@ -1,0 +1,301 @@
+//! A stand-in for the search engine that LAKM's data come from.
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
+use kg_triples::Language;
+use kg_triples::entity_linking::{EntityPage, PageText, page_files};
+use kg_triples::jsonl::JsonlReader;
+use kg_triples::phrases::{Document, QueryDocuments, StopWords, Units, words};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Where queries and documents lie, and how documents are ranked.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SearchConfig {
+    /// Folder with `xquad.<lang>.json`, whose questions are the queries.
+    pub questions: InputPath<XquadFiles>,
+    /// Articles at the end of those files whose questions are left out, as they are kept for evaluation.
+    pub held_out_articles: usize,
+    /// Folder with `entities.<lang>.jsonl[.gz]`: label and extract are title and text.
+    pub pages: InputPath<EntityPages>,
+    /// Languages.
+    pub languages: Vec<String>,
+    /// Documents of a query at most, N of the paper's "top N".
+    pub results: usize,
+    /// Code points of a text's beginning that stand in the title after the label, as a search page shows them; 0: none.
+    pub snippet: usize,
+    /// BM25's k₁, where term frequency saturates.
+    pub k1: f32,
+    /// BM25's b, how much a document's length counts, from 0 to 1.
+    pub b: f32,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self {
+            questions: InputPath::default(),
+            held_out_articles: 12,
+            pages: InputPath::default(),
+            languages: Vec::new(),
+            results: 10,
+            snippet: 0,
+            k1: 1.2,
+            b: 0.75,
+        }
+    }
+}
+
+/// Words as phrase mining sees them.
+struct Terms;
+
+impl Tokenizer for Terms {
+    fn tokenize(&self, text: &str) -> Vec<String> {
+        words(text, Units::Words).into_iter().map(|word| word.text).collect()
+    }
+}
+
+/// Questions with the Wikipedia extracts that BM25 (Robertson and Zaragoza 2009) ranks first for them.
+///
+/// **A stand-in.** LAKM mines the query log of a search engine and the titles of its results, which are not public. Here the
+/// queries are reading-comprehension questions, the documents a few thousand leads of encyclopedia pages about types and
+/// concepts, and the titles their labels. Web titles repeat the words of a query, ten different pages do not share a label,
+/// so the paper's `title_fraction` of 0.7 leaves next to nothing. Lower shares keep n-grams of a question that name a page
+/// found for it. They show that the pipeline runs, and say nothing about the paper's data.
+///
+/// Passages with a phrase from the 925 training questions of XQuAD over `data/codex`, ten results each, `min_chars` 0:
+///
+/// | `snippet` | `title_fraction` | ar | de | en | es |
+/// |---|---|---|---|---|---|
+/// | 0 | 7/10 | 0 | 18 | 0 | 0 |
+/// | 0 | 1/10 | 83 | 33 | 117 | 133 |
+/// | 300 | 7/10 | 41 | 21 | 29 | 37 |
+/// | 300 | 2/10 | 194 | 57 | 153 | 200 |
+///
+/// Documents are compared by the words of title and text, less the query's stop words; documents without a word of the query
+/// are no results. Of equal
+/// scores the earlier page comes first. The result does not depend on the number of threads.
+///
+/// # Errors
+/// Naming the file or key that cannot be used.
+pub fn search(config: &SearchConfig) -> Result<Vec<QueryDocuments>> {
+    ensure!(config.results > 0, "search.results = 0: must be 1 or more");
+    ensure!(
+        config.k1.is_finite() && config.k1 >= 0.0,
+        "search.k1 = {}: must be 0 or more",
+        config.k1
+    );
+    ensure!((0.0..=1.0).contains(&config.b), "search.b = {}: must be from 0 to 1", config.b);
+    ensure!(!config.languages.is_empty(), "search.languages = []: must name one or more");
+    let files = page_files(&config.pages)?;
+    let mut all = Vec::new();
+    for code in &config.languages {
+        let language = Language::new(code)?;
+        let (_, pages) = files.iter().find(|(own, _)| *own == language).with_context(|| {
+            format!("{}: no entities.{code}.jsonl[.gz]", config.pages.display())
+        })?;
+        let index = Index::read(pages, config, StopWords::built_in(language, Units::Words)?)?;
+        let queries = questions(&config.questions.join(format!("xquad.{code}.json")), config)?;
+        let found: Vec<QueryDocuments> = queries
+            .into_par_iter()
+            .map(|query| {
+                let documents = index.best(&query, config.results);
+                QueryDocuments { query, language, documents }
+            })
+            .collect();
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// The questions of all but the last articles.
+fn questions(path: &Path, config: &SearchConfig) -> Result<Vec<String>> {
+    let dataset = mlqa_eval::Dataset::read(path)?;
+    let mut articles = dataset.questions.iter().map(|question| &question.title).collect::<Vec<_>>();
+    articles.dedup();
+    let kept = articles.len().saturating_sub(config.held_out_articles);
+    let (mut article, mut last) = (0, None);
+    let mut questions = Vec::new();
+    for question in dataset.questions {
+        if last.as_ref() != Some(&question.title) {
+            article += 1;
+            last = Some(question.title.clone());
+        }
+        if article <= kept {
+            questions.push(question.question);
+        }
+    }
+    Ok(questions)
+}
+
+struct Index {
+    documents: Vec<Document>,
+    embedder: Embedder<u64, Terms>,
+    scorer: Scorer<usize, u64>,
+    stop_words: StopWords,
+    snippet: usize,
+}
+
+impl Index {
+    fn read(path: &Path, config: &SearchConfig, stop_words: StopWords) -> Result<Self> {
+        let mut documents = Vec::new();
+        for page in JsonlReader::<EntityPage>::open(path)? {
+            let page = page?;
+            if let (Some(title), Some(text)) = (&page.label, page.text(PageText::Extract)) {
+                documents.push(Document { title: title.clone(), text: text.to_owned() });
+            }
+        }
+        Ok(Self::new(documents, config, stop_words))
+    }
+
+    fn new(documents: Vec<Document>, config: &SearchConfig, stop_words: StopWords) -> Self {
+        let texts: Vec<String> =
+            documents.iter().map(|own| format!("{}\n{}", own.title, own.text)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let builder =
+            EmbedderBuilder::<u64, Terms>::with_tokenizer_and_fit_to_corpus(Terms, &texts);
+        let embedder = builder.k1(config.k1).b(config.b).build();
+        let mut scorer = Scorer::new();
+        for (number, text) in texts.iter().enumerate() {
+            scorer.upsert(&number, embedder.embed(text));
+        }
+        Self { documents, embedder, scorer, stop_words, snippet: config.snippet }
+    }
+
+    /// The document under the title that a result has.
+    fn shown(&self, document: &Document) -> Document {
+        let mut title = document.title.clone();
+        if self.snippet > 0 {
+            title.push_str(": ");
+            title.extend(document.text.chars().take_while(|c| *c != '\n').take(self.snippet));
+        }
+        Document { title, text: document.text.clone() }
+    }
+
+    fn best(&self, query: &str, results: usize) -> Vec<Document> {
+        let mut terms = Terms.tokenize(query);
+        terms.retain(|term| !self.stop_words.contains(term));
+        let mut scored = self.scorer.matches(&self.embedder.embed(&terms.join(" ")));
+        // Matches come from a hash map: equal scores have no order of their own.
+        scored.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+        let best = scored.into_iter().take(results);
+        best.filter_map(|own| self.documents.get(own.id)).map(|own| self.shown(own)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kg_triples::phrases::{PhraseConfig, PhraseMiner, mine_passages};
+
+    fn document(title: &str, text: &str) -> Document {
+        Document { title: title.into(), text: text.into() }
+    }
+
+    #[test]
+    fn scores_are_those_of_the_formula() {
+        let texts = [
+            document("bridge", "a bridge over the river"),
+            document("river", "a river is a stream"),
+            document("stream", "water"),
+            document("stream", "water"),
+        ];
+        let config = SearchConfig::default();
+        let index = Index::new(texts.to_vec(), &config, StopWords::new(["the"], Units::Words));
+        // Okapi BM25 with idf = ln(1 + (N - n + 0.5) / (n + 0.5)), by loops.
+        let terms = |own: &Document| Terms.tokenize(&format!("{}\n{}", own.title, own.text));
+        let all: Vec<Vec<String>> = texts.iter().map(terms).collect();
+        let mean = all.iter().map(Vec::len).sum::<usize>() as f64 / all.len() as f64;
+        let score = |document: usize, query: &[&str]| {
+            let mut sum = 0.0;
+            for term in query {
+                let with =
+                    all.iter().filter(|own| own.iter().any(|word| word == term)).count() as f64;
+                let idf = (1.0 + (all.len() as f64 - with + 0.5) / (with + 0.5)).ln();
+                let count = all[document].iter().filter(|word| word == term).count() as f64;
+                let length = all[document].len() as f64;
+                sum += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / mean));
+            }
+            sum
+        };
+        let query = index.embedder.embed("River water!");
+        for found in index.scorer.matches(&query) {
+            let want = score(found.id, &["river", "water"]);
+            assert!((f64::from(found.score) - want).abs() < 1e-5, "{} {want}", found.id);
+        }
+        let titles = |query: &str, count: usize| -> Vec<String> {
+            index.best(query, count).into_iter().map(|own| own.title).collect()
+        };
+        assert_eq!(titles("the river", 10), ["river", "bridge"]);
+        assert_eq!(titles("water", 10), ["stream", "stream"]);
+        assert!(titles("nothing", 10).is_empty());
+        assert_eq!(titles("river", 1), ["river"]);
+    }
+
+    fn data(folder: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../data").join(folder)
+    }
+
+    #[test]
+    fn questions_of_xquad_lead_to_passages_with_phrases() {
+        let config = SearchConfig {
+            questions: data("xquad"),
+            pages: data("codex"),
+            languages: vec!["es".into()],
+            held_out_articles: 40,
+            snippet: 40,
+            ..SearchConfig::default()
+        };
+        let [one, two] = [1, 2].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| search(&config).unwrap())
+        });
+        assert_eq!(one, two);
+        // The questions of the first 8 of 48 articles, in their order.
+        let file = mlqa_eval::Dataset::read(data("xquad").join("xquad.es.json")).unwrap();
+        let mut titles: Vec<&str> = file.questions.iter().map(|own| &*own.title).collect();
+        titles.dedup();
+        let first = file.questions.iter().take_while(|own| *own.title != *titles[8]);
+        let first: Vec<&str> = first.map(|own| own.question.as_str()).collect();
+        assert_eq!(one.iter().map(|own| own.query.as_str()).collect::<Vec<_>>(), first);
+        for document in one.iter().flat_map(|own| &own.documents) {
+            let (_, snippet) = document.title.rsplit_once(": ").unwrap();
+            assert!(snippet.chars().count() <= 40);
+        }
+        assert!(one.iter().all(|own| own.documents.len() <= 10));
+        let mined = |share: &str| {
+            let config = PhraseConfig {
+                title_fraction: share.parse().unwrap(),
+                min_chars: 0,
+                ..PhraseConfig::default()
+            };
+            let miner = PhraseMiner::new(config).unwrap();
+            mine_passages(one.iter().cloned().map(Ok), &miner).unwrap().0
+        };
+        let (few, some) = (mined("0.7"), mined("1/10"));
+        assert!(few.len() < some.len(), "{} {}", few.len(), some.len());
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let config = SearchConfig {
+            questions: data("xquad"),
+            pages: data("codex"),
+            languages: vec!["de".into()],
+            ..SearchConfig::default()
+        };
+        for (wrong, why) in [
+            (SearchConfig { results: 0, ..config.clone() }, "search.results = 0"),
+            (SearchConfig { b: 1.5, ..config.clone() }, "search.b = 1.5"),
+            (SearchConfig { k1: f32::NAN, ..config.clone() }, "search.k1 = NaN"),
+            (SearchConfig { languages: vec![], ..config.clone() }, "search.languages"),
+            (SearchConfig { languages: vec!["vi".into()], ..config.clone() }, "entities.vi.jsonl"),
+            (SearchConfig { pages: data("none"), ..config.clone() }, "none"),
+        ] {
+            let error = format!("{:#}", search(&wrong).unwrap_err());
+            assert!(error.contains(why), "{error}");
+        }
+        assert_eq!(toml::from_str::<SearchConfig>("").unwrap(), SearchConfig::default());
+    }
+}

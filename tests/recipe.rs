@@ -1,0 +1,288 @@
+//! Recipes at a few steps each, an interrupted run, and what a user meets with bad input.
+#![allow(clippy::unwrap_used)] // helpers of tests
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::common::{kill_at, program, refuse, root, succeed, summary};
+
+/// The demo's recipe, a few steps of everything.
+fn small(out: &Path) -> Command {
+    let mut command = program("bridging-gap");
+    command.arg("examples/bridging-gap/small.toml").arg("--out").arg(out);
+    for set in [
+        "threads=1",
+        "injection.steps=6",
+        "injection.batch_size=8",
+        "injection.checkpoint_steps=2",
+        "fine_tuning.steps=4",
+        "fine_tuning.batch_size=4",
+        "fine_tuning.checkpoint_steps=2",
+        "data.facts.items=40",
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+#[test]
+fn recipe_bridging_gap_walks_from_triples_to_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let text = succeed(small(&out));
+    for piece in ["627 facts", "| base |", "| control |", "| injected |", "label retrieval"] {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    let summary = summary(&out);
+    assert_eq!(summary["seeds"], serde_json::json!([0]));
+    for arm in ["base", "control", "injected"] {
+        for language in ["en", "de", "es", "ar", "hi", "vi", "zh", "average"] {
+            let scores = &summary["arms"][arm][language];
+            assert!(scores["f1"].is_f64() && scores["em"].is_f64(), "{arm} {language}: {scores}");
+            assert!(scores["f1_sd"].is_null());
+        }
+        assert!(out.join(format!("matrix/{arm}/matrix.html")).exists());
+        let model = out.join(format!("seed-0/{arm}/all/model"));
+        assert!(model.join("model.safetensors").exists());
+    }
+    assert!(summary["retrieval"]["injected"]["zh"].is_f64());
+    let tokens = |arm: &str| summary["arms"][arm]["tokens"].as_f64().unwrap();
+    assert_eq!(tokens("base"), 0.0);
+    assert!(tokens("control") > 0.0 && tokens("injected") > 0.0);
+
+    // Asked again, the finished run only prints its table.
+    let again = succeed(small(&out));
+    assert!(again.contains("| injected |"));
+
+    // Its model answers a question.
+    let mut ask = program("ask");
+    ask.args(["--question", "Was ist die Amtssprache von Peru ?", "--model"]);
+    ask.arg(out.join("seed-0/injected/all/model"));
+    let answer = succeed(ask);
+    assert!(answer.contains('[') && answer.contains('%'), "{answer}");
+}
+
+#[test]
+fn recipe_bridging_gap_killed_and_resumed_equals_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    succeed(small(&whole));
+    // Killed as soon as the control arm has a checkpoint, with that arm and another still to go.
+    let checkpoint = broken.join("seed-0/control/all/inject/checkpoints/step-00000002");
+    kill_at(small(&broken), &checkpoint);
+    assert!(!broken.join("summary.json").exists());
+    let mut resumed = program("bridging-gap");
+    resumed.arg(broken.join("recipe.toml")).arg("--resume").arg(&broken);
+    succeed(resumed);
+    assert_eq!(summary(&whole), summary(&broken));
+}
+
+#[test]
+fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
+    let folder = tempfile::tempdir().unwrap();
+    // Questions as files: those that a first run made.
+    let first = folder.path().join("first");
+    let mut make = small(&first);
+    make.args(["--set", "run_arms=[\"base\"]"]);
+    succeed(make);
+    let questions = first.join("questions");
+    let out = folder.path().join("paper");
+    let mut command = program("bridging-gap");
+    command.arg("examples/bridging-gap/recipe.toml").arg("--out").arg(&out);
+    command.args(["--model", "data/base"]);
+    for set in [
+        "device=cpu".to_owned(),
+        "threads=1".into(),
+        "languages=[\"en\", \"de\", \"zh\"]".into(),
+        "data.kg=data/demo/kg".into(),
+        format!("data.train={}", questions.join("train-context-en-question-en.json").display()),
+        format!("data.evaluation={}", questions.display()),
+        "injection.steps=3".into(),
+        "fine_tuning.steps=3".into(),
+        "windows.max_length=158".into(),
+        "windows.doc_stride=32".into(),
+    ] {
+        command.args(["--set", &set]);
+    }
+    succeed(command);
+    for group in ["en-de", "en-zh"] {
+        assert!(out.join("seed-42/injected").join(group).join("result.json").exists());
+    }
+    let summary = summary(&out);
+    assert!(summary["arms"]["injected"]["zh"]["f1"].is_f64());
+}
+
+#[test]
+fn recipe_pretrain_base_writes_the_same_model_every_time() {
+    let models = [pretrained(), pretrained()];
+    assert!(models[0] == models[1], "two runs of one seed differ");
+}
+
+/// The weights that a short run writes.
+fn pretrained() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("base"));
+    std::fs::create_dir_all(&run).unwrap();
+    // The shipped vocabulary stands in for training one.
+    std::fs::copy(root().join("data/base/tokenizer.json"), run.join("tokenizer.json")).unwrap();
+    let mut command = program("pretrain-base");
+    command.arg("examples/pretrain-base/recipe.toml").arg("--run").arg(&run).arg("--out").arg(&out);
+    for set in ["threads=1", "training.steps=2", "training.batch_size=4"] {
+        command.args(["--set", set]);
+    }
+    let text = succeed(command);
+    assert!(text.contains("2 steps"), "{text}");
+    for file in ["config.json", "model.safetensors", "heads.safetensors", "tokenizer.json"] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    std::fs::read(out.join("model.safetensors")).unwrap()
+}
+
+/// A copy of the base with `change` applied to its folder.
+fn base_with(folder: &Path, change: impl Fn(&Path)) -> PathBuf {
+    let base = folder.join("base");
+    std::fs::create_dir_all(&base).unwrap();
+    for entry in std::fs::read_dir(root().join("data/base")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, base.join(path.file_name().unwrap())).unwrap();
+    }
+    change(&base);
+    base
+}
+
+#[test]
+fn a_model_folder_that_cannot_be_used_is_one_clear_error() {
+    type Change = fn(&Path);
+    fn edit(base: &Path, key: &str, value: Value) {
+        let path = base.join("config.json");
+        let mut config: Value =
+            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        config[key] = value;
+        std::fs::write(path, config.to_string()).unwrap();
+    }
+    let cases: [(Change, &[&str]); 5] = [
+        (
+            |base| {
+                let path = base.join("model.safetensors");
+                let bytes = std::fs::read(&path).unwrap();
+                std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+            },
+            &["model.safetensors"],
+        ),
+        (
+            |base| std::fs::remove_file(base.join("model.safetensors")).unwrap(),
+            &["neither model.safetensors"],
+        ),
+        (|base| edit(base, "model_type", "bert".into()), &["bert"]),
+        (|base| edit(base, "vocab_size", 4321.into()), &["4321"]),
+        (
+            |base| {
+                let other = testkit::fixture("tokenizer.json");
+                std::fs::copy(other, base.join("tokenizer.json")).unwrap();
+            },
+            &["tokenizer"],
+        ),
+    ];
+    for (change, pieces) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let base = base_with(folder.path(), change);
+        let out = folder.path().join("run");
+        let output = small(&out).arg("--model").arg(&base).output().unwrap();
+        let error = refuse(&output);
+        for piece in pieces {
+            assert!(error.contains(piece), "no {piece:?} in {error}");
+        }
+        assert!(!out.join("summary.json").exists());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = small(&folder.path().join("run")).args(["--model", "nowhere"]).output().unwrap();
+    assert!(refuse(&output).contains("nowhere"));
+}
+
+#[test]
+fn a_recipe_that_cannot_be_used_is_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    for (set, piece) in [
+        ("injection.lerning_rate=1", "lerning_rate"),
+        ("injection.learning_rate=-1", "learning_rate"),
+        ("injection.learning_rate=fast", "learning_rate"),
+        ("run_arms=[\"inject\"]", "inject"),
+        ("languages=[\"en\", \"xx\"]", "xx"),
+        ("data.kg=nowhere", "nowhere"),
+        ("data.templates=nowhere.tsv", "nowhere.tsv"),
+        ("device=tpu", "tpu"),
+        ("device=cuda:77", "cuda:77"),
+        ("fine_tuning.batch_size=0", "batch_size"),
+        ("evaluation.split=tset", "tset"),
+        ("windows.max_length=90", "windows.max_length"),
+        ("windows.max_length=500", "158 positions"),
+        ("arms.unseen.without_split=tests", "tests"),
+    ] {
+        let output = small(&out).args(["--set", set]).output().unwrap();
+        let error = refuse(&output);
+        assert!(error.contains(piece), "{set}: {error}");
+    }
+    let missing = program("bridging-gap").arg("nowhere.toml").output().unwrap();
+    assert!(refuse(&missing).contains("nowhere.toml"));
+}
+
+#[test]
+fn questions_that_cannot_be_used_are_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = folder.path().join("train.json");
+    let missing = "{\"data\": []}";
+    std::fs::write(&train, missing).unwrap();
+    let run = |text: &str| {
+        std::fs::write(&train, text).unwrap();
+        let out = folder.path().join("run");
+        std::fs::remove_dir_all(&out).ok();
+        let mut command = program("bridging-gap");
+        command.arg("examples/bridging-gap/recipe.toml").arg("--out").arg(&out);
+        command.args(["--model", "data/base", "--set", "data.kg=data/demo/kg"]);
+        command.args(["--set", "windows.max_length=158", "--set", "windows.doc_stride=32"]);
+        command.arg("--set").arg(format!("data.train={}", train.display()));
+        command.arg("--set").arg(format!("data.evaluation={}", folder.path().display()));
+        refuse(&command.output().unwrap())
+    };
+    let error = run(missing);
+    assert!(error.contains("test-context-en-question-en.json"), "{error}");
+    for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
+        let name = format!("test-context-en-question-{language}.json");
+        std::fs::write(folder.path().join(name), missing).unwrap();
+    }
+    let error = run("{\"data\": [\n{]}");
+    assert!(error.contains("train.json:2:2"), "{error}");
+    let error = run(
+        "{\"data\": [{\"title\": \"t\", \"paragraphs\": [{\"context\": \"Lima is in Peru.\", \"qas\": [{\"id\": \"q7\", \
+         \"question\": \"Where is Lima?\", \"answers\": [{\"text\": \"Chile\", \"answer_start\": 11}]}]}]}]}",
+    );
+    assert!(error.contains("q7") && error.contains("Chile"), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let command = small(&out);
+    // Files of at most 1 MiB: the questions fit, a checkpoint does not.
+    let limited = Command::new("sh")
+        .arg("-c")
+        .arg("trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let error = refuse(&limited);
+    assert!(error.contains("too large") || error.contains("No space"), "{error}");
+    let checkpoints = out.join("seed-0/base/all/fine-tune/checkpoints");
+    let left: Vec<_> = std::fs::read_dir(&checkpoints).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    // With room again the same command goes on.
+    succeed(small(&out));
+}

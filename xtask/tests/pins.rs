@@ -1,0 +1,98 @@
+//! Versions that must move together do.
+#![allow(clippy::panic, clippy::unwrap_used)] // helpers of tests
+use std::path::Path;
+
+fn read(relative: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(relative);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn tch_and_torch_sys_have_one_pin_everywhere() {
+    for file in ["Cargo.toml", "crates/objectives/template/Cargo.toml"] {
+        let text = read(file);
+        let pins: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("tch =") || line.starts_with("torch-sys ="))
+            .collect();
+        assert!(!pins.is_empty(), "{file} names neither");
+        assert!(pins.iter().all(|pin| pin.contains("\"=0.24.0\"")), "{file}: {pins:?}");
+    }
+}
+
+#[test]
+fn the_shipped_base_is_what_its_card_says() {
+    let config: serde_json::Value = serde_json::from_str(&read("data/base/config.json")).unwrap();
+    assert_eq!(config["architectures"][0], "XLMRobertaForMaskedLM");
+    assert_eq!(config["type_vocab_size"], 2);
+    assert!(read("data/base/README.md").contains("cargo xtask pretrain-base"));
+}
+
+/// The papers of the README's table are those that CITATION.cff refers to, and the versions agree.
+#[test]
+fn the_citation_names_this_version_and_every_paper() {
+    let (citation, manifest) = (read("CITATION.cff"), read("Cargo.toml"));
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap();
+    assert!(citation.contains(&format!("\nversion: {}\n", version.trim_matches('"'))));
+    // A folded title is one line for the reader.
+    let citation = citation.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let readme = read("README.md");
+    let table = readme.split("## The papers").nth(1).unwrap();
+    let titles: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| *")?.split('*').next()).collect();
+    assert_eq!(titles.len(), 4, "{titles:?}");
+    for title in titles {
+        assert!(citation.contains(&title.to_lowercase()), "CITATION.cff lacks {title:?}");
+    }
+}
+
+/// Every function, test and bench that the map of equations names is there.
+#[test]
+fn the_map_of_equations_names_what_exists() {
+    let (map, exports) = (read("docs/objectives.md"), read("crates/objectives/src/lib.rs"));
+    let masking = read("crates/objectives/src/masking/mod.rs");
+    let exists =
+        |path: String| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).exists();
+    let names = |cell: &str| -> Vec<String> {
+        let words = cell
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .flat_map(|code| code.split([' ', ',', '{', '}', ':']));
+        words.filter(|word| !word.is_empty() && *word != "masking").map(str::to_owned).collect()
+    };
+    let rows: Vec<Vec<&str>> = map
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').collect())
+        .skip(2)
+        .collect();
+    assert!(rows.len() > 15, "the table has moved");
+    for row in rows {
+        let [_, functions, tests, benches] = row[..] else { panic!("{row:?}") };
+        for name in names(functions) {
+            let known = |text: &str| {
+                text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+            };
+            assert!(
+                known(&exports) || known(&masking) || name == "linear",
+                "{name} is not exported"
+            );
+        }
+        if tests.contains("the same names") {
+            for name in names(functions) {
+                assert!(exists(format!("crates/objectives/tests/{name}.rs")), "no test {name}");
+            }
+        }
+        for name in names(tests) {
+            let file = format!("crates/objectives/tests/{name}.rs");
+            assert!(
+                exists(file) || exists(format!("crates/objectives/tests/{name}")),
+                "no test {name}"
+            );
+        }
+        for name in names(benches) {
+            assert!(exists(format!("benches/benches/{name}.rs")), "no bench {name}");
+        }
+    }
+}
