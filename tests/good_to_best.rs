@@ -217,9 +217,9 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
     let mut paper = program("good-to-best");
     paper.args(["examples/good-to-best/recipe.toml", "--out"]).arg(&out);
     let error = refuse(&paper.output().unwrap());
-    assert!(error.contains("data.train is not set"), "{error}");
+    assert!(error.contains("data.train: is not set"), "{error}");
     for (set, names) in [
-        ("model.path=", "model.path is not set"),
+        ("model.path=", "model.path: is not set"),
         ("model.path=nowhere", "model.path = nowhere"),
         ("boundary.alpha=1.5", "boundary.alpha = 1.5"),
         ("boundary.contrast.temperature=0.0", "temperature = 0"),
@@ -232,7 +232,7 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         ("run_arms=[\"plain\"]", "run.arms"),
         ("reading.context_only=true", "qa"),
         ("sweeps.gamma=[1]", "sweeps.gamma = 1"),
-        ("windows.max_length=4000", "windows.max_length = 4000"),
+        ("windows.max_length=4000", "max_length = 4000"),
         ("evaluation.top_k=[30]", "evaluation.top_k"),
         ("data.cloze.dropped=1.0", "cloze.dropped = 1"),
         ("data.split=train", "data.split"),

@@ -103,8 +103,8 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
 
     fn validate(&self) -> Result<()> {
         self.data.validate(&self.languages)?;
-        self.model.path.required("model.path", "a Hugging Face folder of XLM-R (--model DIR)")?;
-        self.model.path.expect_length("windows.max_length", self.windows.max_length)?;
+        let limits = self.model.limits()?;
+        self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.stage_one.validate().context("stage_one")?;
         self.stage_two.validate().context("stage_two")?;
         self.evaluation.validate()?;

@@ -34,12 +34,6 @@ struct ArmSummary {
     seconds: f64,
 }
 
-#[derive(Serialize)]
-struct Summary<'a> {
-    seeds: &'a [u64],
-    arms: BTreeMap<&'a str, &'a ArmSummary>,
-}
-
 type Models = Results<Trained, SetScores>;
 
 /// Writes `summary.json`, `table.md` and the matrices.
@@ -50,10 +44,11 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
         let control = if name == CONTROL { &[] } else { control.as_slice() };
         arms.push((name, summary(experiment, name, results.of_arm(name), control)?));
     }
-    let table = table(&arms);
-    let arms = arms.iter().map(|(name, arm)| (*name, arm)).collect();
-    let summary = Summary { seeds: experiment.seeds(), arms };
-    Ok(experiment.finish(&summary, &table, "Open matrix/<arm>/<set>/matrix.html there.")?)
+    Ok(experiment.finish_arms(
+        &arms,
+        &table(&arms),
+        "Open matrix/<arm>/<set>/matrix.html there.",
+    )?)
 }
 
 fn summary<'a>(

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use experiment::{InputPath, JsonFolder};
 use mlqa_eval::{Dataset, Language, Question};
 use serde::{Deserialize, Serialize};
-use tasks::question_answering::{QuestionFile, mlqa_files, xquad_files};
+use tasks::question_answering::{QuestionFile, check_files, mlqa_files, xquad_files};
 
 use crate::cloze_questions::ClozeQuestions;
 
@@ -80,9 +80,7 @@ impl QuestionSources {
         if self.xquad.is_set() {
             sets.insert("xquad".to_owned(), xquad_files(&self.xquad, languages));
         }
-        for file in sets.values().flatten() {
-            Dataset::read(&file.path)?.check_scorable()?;
-        }
+        check_files(sets.values().flatten())?;
         Ok((questions, sets))
     }
 }

@@ -71,6 +71,27 @@ impl ModelFolder {
     }
 }
 
+impl ModelLimits {
+    /// Refuses a length in tokens that the model has no positions for.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming `key`.
+    ///
+    /// ```
+    /// let limits = experiment::ModelLimits { positions: 512, segments: 1 };
+    /// assert!(limits.expect_length("sequences.max_length", 64).is_ok());
+    /// let error = limits.expect_length("sequences.max_length", 513).unwrap_err();
+    /// assert!(error.to_string().contains("512 positions"));
+    /// ```
+    pub fn expect_length(&self, key: &str, length: usize) -> Result<()> {
+        if length <= self.positions {
+            return Ok(());
+        }
+        let reason = format!("{length} tokens, but the model has {} positions", self.positions);
+        Err(Error::setting(key, reason))
+    }
+}
+
 /// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run, its
 /// arms and its model: `run: RunConfig`, `arms: BTreeMap<String, Arm>` and `model: BaseModel`.
 ///

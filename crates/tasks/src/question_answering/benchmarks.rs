@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Language, SetScores};
+use mlqa_eval::{Dataset, Language, SetScores};
 
 use super::{QaPredictor, QuestionFile, evaluate, question_file};
 use crate::Result;
@@ -54,6 +54,30 @@ fn files(
         squad_rules,
     };
     languages.iter().map(file).collect()
+}
+
+/// Reads question files and checks that they can be scored, so that a damaged one is found before
+/// training.
+///
+/// # Errors
+/// [`Error::Eval`](crate::Error::Eval) naming a file that cannot be read, or a question without gold
+/// answer.
+///
+/// # Example
+/// ```
+/// use std::path::Path;
+///
+/// use mlqa_eval::Language;
+/// use tasks::question_answering::{check_files, xquad_files};
+///
+/// check_files(&xquad_files(Path::new("../../data/xquad"), &[Language::DE]))?;
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn check_files<'a>(files: impl IntoIterator<Item = &'a QuestionFile>) -> Result<()> {
+    for file in files {
+        Dataset::read(&file.path)?.check_scorable()?;
+    }
+    Ok(())
 }
 
 /// As [`evaluate()`] for several sets of files, such as MLQA and XQuAD. Predictions go to

@@ -13,7 +13,7 @@ mod task;
 mod window_batch;
 
 pub use augmentation::{QaAugmentation, noisy_embeddings, replace_question_tokens};
-pub use benchmarks::{evaluate_sets, mlqa_files, xquad_files};
+pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
 pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};
 pub use evaluate::{
     EvaluationConfig, QuestionFile, ScoreConfig, evaluate, evaluate_file, matrix, question_file,
