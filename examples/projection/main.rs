@@ -149,7 +149,7 @@ impl<'a> Passages<'a> {
         Ok(())
     }
 
-    fn get(&self, text: &str) -> Result<&EncodedTextText> {
+    fn get(&self, text: &str) -> Result<&EncodedText> {
         self.known.get(text).context("passage")
     }
 }
