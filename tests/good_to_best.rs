@@ -228,7 +228,7 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         ("candidates.count=0", "candidates.count = 0"),
         ("arms.hl.candidates=0", "arms.hl"),
         ("arms.before.alpha=0.5", "arms.before"),
-        ("run.arms=[\"none\"]", "none"),
+        ("run.arms=[\"none\"]", "no arm is called"),
         ("run_arms=[\"plain\"]", "run.arms"),
         ("reading.context_only=true", "qa"),
         ("sweeps.gamma=[1]", "sweeps.gamma = 1"),

@@ -9,13 +9,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use data::TrainingData;
 use experiment::{Cell, Experiment};
-use kg_triples::phrases::{SpecialIds, encode_passages};
 use mlqa_eval::{FileScore, Question};
-use recipe::Recipe;
-use tasks::masked_lm::PhraseMaskingTask;
+use recipe::{PhraseMasking, Recipe};
+use tasks::masked_lm::{PassageMasking, PhraseMaskingTask};
 use tasks::question_answering::{QaData, QaPredictor, QaTask, evaluate};
 use trainer::TaskSlot;
-use xlmr_model::{Head, Pretrained};
+use xlmr_model::Head;
 
 fn main() -> ExitCode {
     experiment::main(run)
@@ -25,7 +24,9 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     // 3.1 and 3.2: translations with their answers, questions mixed with passages of other
     // languages, knowledge phrases.
     let data = TrainingData::load(&experiment.recipe, &experiment.dir("questions"))?;
-    experiment.log(&data.report);
+    let [source, translated, mixed] = [&data.source, &data.translated, &data.mixed].map(Vec::len);
+    experiment.log(format!("questions: {source}, translated: {translated}, mixed: {mixed}"));
+    experiment.log(format!("passages with phrases: {}", data.phrases.len()));
     let results = experiment.each(|cell| train(cell, &data), |cell, _| answer(cell, &data))?;
     report::write(experiment, &results)
 }
@@ -36,43 +37,36 @@ fn train(cell: &Cell<Recipe>, data: &TrainingData) -> Result<u64> {
     let heads = [Head::MaskedLm, Head::Span];
     let base = cell.load(&recipe.model.path, &heads, recipe.model.segments)?;
 
-    let mut same_language = reading(recipe, &base, &data.same_language(arm.translated))?;
-    let mut mixed = None;
-    if arm.mixed {
-        mixed = Some(reading(recipe, &base, &data.mixed)?);
-    }
-    let mut phrases = None;
-    if let Some(masking) = arm.lakm {
-        let (special, max_length) = (base.specials, recipe.lakm_max_length);
-        let ids = SpecialIds { bos: special.bos, eos: special.eos, unk: special.unk };
-        let examples = encode_passages(&data.phrases, &base.tokenizer, ids, max_length)?;
-        let config = recipe.lakm(masking);
-        phrases = Some(PhraseMaskingTask::new(&base.model, special, examples, &config)?);
-    }
+    let reading = |questions: &[Question]| {
+        let data = QaData { questions, question_entity_spans: None, windows: &recipe.windows };
+        QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)
+    };
+    let translated = if arm.translated { data.translated.as_slice() } else { &[] };
+    let mut same_language = reading(&[&data.source, translated].concat())?;
+    let mut mixed = arm.mixed.then(|| reading(&data.mixed)).transpose()?;
+    let phrases = arm.lakm.map(|masking| {
+        let mut config = recipe.lakm.clone();
+        if let PhraseMasking::Ngrams = masking {
+            config.masking = PassageMasking::Ngrams(recipe.ngrams.clone());
+        }
+        let (passages, max_length) = (&data.phrases, recipe.lakm_max_length);
+        PhraseMaskingTask::from_passages(&base, passages, max_length, &config)
+    });
+    let mut phrases = phrases.transpose()?;
 
     // 4.3: one batch of each task in turn, each with an update.
-    let rounds = recipe.rounds;
-    let mut slots =
-        vec![TaskSlot::new("mrc", &mut same_language).with_batches_per_round(rounds.mrc.get())];
+    let [mrc, in_two, lakm] = recipe.batches(arm);
+    let mut slots = vec![TaskSlot::new("mrc", &mut same_language).with_batches_per_round(mrc)];
     if let Some(task) = &mut mixed {
-        slots.push(TaskSlot::new("mixed", task).with_batches_per_round(rounds.mixed.get()));
+        slots.push(TaskSlot::new("mixed", task).with_batches_per_round(in_two));
     }
     if let Some(task) = &mut phrases {
-        slots.push(TaskSlot::new("lakm", task).with_batches_per_round(rounds.lakm.get()));
+        slots.push(TaskSlot::new("lakm", task).with_batches_per_round(lakm));
     }
     let parameters = base.model.named_parameters();
     let report = cell.fit_tasks("train", &recipe.training(arm), &parameters, &mut slots)?;
     base.save(cell.dir("model"), Head::Span)?;
     Ok(report.steps)
-}
-
-fn reading<'m>(
-    recipe: &Recipe,
-    base: &'m Pretrained,
-    questions: &[Question],
-) -> Result<QaTask<'m>> {
-    let data = QaData { questions, question_entity_spans: None, windows: &recipe.windows };
-    Ok(QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)?)
 }
 
 /// 4.4: every language of passages with every language of questions.

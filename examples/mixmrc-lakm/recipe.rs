@@ -1,19 +1,17 @@
 //! The keys of `recipe.toml` and what they mean.
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use examples::search::SearchConfig;
+use examples::search::PhraseSearch;
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, TsvFolder};
-use kg_triples::phrases::PhraseConfig;
 use kg_triples::questions::FactQuestions;
 use mlqa_eval::{Language, WindowConfig};
 use objectives::masking::NgramMaskingConfig;
 use qa_translate::MixConfig;
 use serde::{Deserialize, Serialize};
-use tasks::masked_lm::{PassageMasking, PhraseTaskConfig};
-use tasks::question_answering::{EvaluationConfig, QaConfig, question_file};
+use tasks::masked_lm::PhraseTaskConfig;
+use tasks::question_answering::{EvaluationConfig, QaConfig};
 use trainer::TrainConfig;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -30,8 +28,7 @@ pub struct Recipe {
     pub mix: MixConfig,
     /// Batches of each task in a round.
     pub rounds: Rounds,
-    /// `steps` counts the updates on questions; those on phrases come on top. `epochs` are those of
-    /// the questions in one language.
+    /// `steps` counts the updates on questions; those on phrases come on top.
     pub training: TrainConfig,
     pub qa: QaConfig,
     pub windows: WindowConfig,
@@ -55,21 +52,12 @@ pub struct Data {
     pub phrases: InputPath,
     /// Folder with `triples.tsv` and `labels.tsv`, for `templates`.
     pub kg: TsvFolder,
-    /// Sentence templates in all languages: questions are made from triples in place of the first
-    /// three.
+    /// Sentence templates: questions are made from triples, in place of the first three.
     pub templates: InputPath,
     /// How they are made.
     pub facts: FactQuestions,
     /// Phrases mined from a stand-in for a search engine in place of `phrases`.
-    pub search: Option<Search>,
-}
-
-/// Queries, documents, and what is a phrase.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Search {
-    pub documents: SearchConfig,
-    pub mining: PhraseConfig,
+    pub search: Option<PhraseSearch>,
 }
 
 /// One arm: the tasks beside reading the source language's questions.
@@ -86,30 +74,22 @@ pub struct Arm {
     pub lakm: Option<PhraseMasking>,
 }
 
-/// What LAKM masks.
+/// What LAKM masks: what `lakm.masking` says, or random n-grams of the same passages (Table 8).
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhraseMasking {
-    /// Knowledge phrases, as `lakm.masking` says.
     Phrases,
-    /// Random n-grams of the same passages (Table 8).
     Ngrams,
 }
 
 /// Batches of each task in a round: question and passage in one language, in two, and passages with
-/// masked phrases.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+/// masked phrases. Absent: 1.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rounds {
-    pub mrc: NonZeroU32,
-    pub mixed: NonZeroU32,
-    pub lakm: NonZeroU32,
-}
-
-impl Default for Rounds {
-    fn default() -> Self {
-        Self { mrc: NonZeroU32::MIN, mixed: NonZeroU32::MIN, lakm: NonZeroU32::MIN }
-    }
+    pub mrc: Option<NonZeroU32>,
+    pub mixed: Option<NonZeroU32>,
+    pub lakm: Option<NonZeroU32>,
 }
 
 impl experiment::Recipe for Recipe {
@@ -117,8 +97,7 @@ impl experiment::Recipe for Recipe {
     const ABOUT: &'static str = "Trains a reader on translated and mixed questions, with masked \
         knowledge phrases beside it, and tests it on every pair of languages (mixMRC + LAKM)";
     const EXAMPLES: &'static str = "\
-mixmrc-lakm examples/mixmrc-lakm/small.toml --seeds 3
-mixmrc-lakm examples/mixmrc-lakm/small.toml --arms 'baseline,lakm*' --out runs/table8
+mixmrc-lakm examples/mixmrc-lakm/small.toml --arms 'baseline,lakm*' --seeds 3
 mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
 --set data.train=train-v1.1.json --set data.translated=translated \
 --set data.phrases=phrases.jsonl --set data.evaluation=MLQA_V1/test";
@@ -142,8 +121,7 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         } else {
             data.train.required("data.train", "a SQuAD-style training file")?;
             if self.selected().any(|arm| arm.translated || arm.mixed) {
-                let what = "the folder that `qa-translate translate` wrote";
-                data.translated.required("data.translated", what)?;
+                data.translated.required("data.translated", "what `qa-translate` wrote")?;
             }
             data.evaluation.required("data.evaluation", "a folder with MLQA's question files")?;
         }
@@ -155,10 +133,8 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         self.training.validate().context("training")?;
         self.evaluation.validate()?;
         let (source, languages) = (self.mix.source_language, &self.languages);
-        ensure!(
-            languages.first() == Some(&source) && languages.len() > 1,
-            "languages = {languages:?}: must be mix.source_language, {source}, and one other or more"
-        );
+        let known = languages.first() == Some(&source) && languages.len() > 1;
+        ensure!(known, "languages = {languages:?}: must be mix.source_language and others");
         Ok(())
     }
 }
@@ -169,27 +145,17 @@ impl Recipe {
         self.run.selected().iter().filter_map(|name| self.arms.get(name))
     }
 
-    /// The source language's questions in a folder.
-    pub fn train_file(&self, folder: &Path) -> PathBuf {
-        question_file(folder, "train", self.mix.source_language, self.mix.source_language)
+    /// Batches of the arm's tasks in a round; 0: not its task.
+    pub fn batches(&self, arm: &Arm) -> [u32; 3] {
+        let Rounds { mrc, mixed, lakm } = self.rounds;
+        let tasks = [(true, mrc), (arm.mixed, mixed), (arm.lakm.is_some(), lakm)];
+        tasks.map(|(trained, count)| if trained { count.map_or(1, NonZeroU32::get) } else { 0 })
     }
 
     /// The training stage of an arm: as many updates on questions in each, those on phrases on top.
     pub fn training(&self, arm: &Arm) -> TrainConfig {
-        let batches = |rounds: NonZeroU32| u64::from(rounds.get());
-        let Rounds { mrc, mixed, lakm } = self.rounds;
-        let reading = batches(mrc) + if arm.mixed { batches(mixed) } else { 0 };
-        let round = reading + if arm.lakm.is_some() { batches(lakm) } else { 0 };
-        let steps = self.training.steps.map(|steps| steps.div_ceil(reading) * round);
-        TrainConfig { steps, ..self.training.clone() }
-    }
-
-    /// LAKM as an arm has it.
-    pub fn lakm(&self, masking: PhraseMasking) -> PhraseTaskConfig {
-        let mut config = self.lakm.clone();
-        if let PhraseMasking::Ngrams = masking {
-            config.masking = PassageMasking::Ngrams(self.ngrams.clone());
-        }
-        config
+        let [mrc, mixed, lakm] = self.batches(arm).map(u64::from);
+        let rounds = |steps: u64| steps.div_ceil(mrc + mixed) * (mrc + mixed + lakm);
+        TrainConfig { steps: self.training.steps.map(rounds), ..self.training.clone() }
     }
 }

@@ -7,7 +7,10 @@ use experiment::InputPath;
 use kg_triples::Language;
 use kg_triples::entity_linking::{EntityPage, PageText, page_files};
 use kg_triples::jsonl::JsonlReader;
-use kg_triples::phrases::{Document, QueryDocuments, StopWords, Units, words};
+use kg_triples::phrases::{
+    Document, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments, StopWords, Units,
+    mine_passages, words,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +50,30 @@ impl Default for SearchConfig {
             k1: 1.2,
             b: 0.75,
         }
+    }
+}
+
+/// Passages with phrases, mined from the stand-in's results.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PhraseSearch {
+    /// Queries and documents.
+    pub documents: SearchConfig,
+    /// What is a phrase.
+    pub mining: PhraseConfig,
+}
+
+impl PhraseSearch {
+    /// The passages.
+    ///
+    /// # Errors
+    /// As [`search`], and if there is no passage with a phrase.
+    pub fn passages(&self) -> Result<Vec<PhrasePassage>> {
+        let miner = PhraseMiner::new(self.mining.clone())?;
+        let (passages, _) = mine_passages(search(&self.documents)?.into_iter().map(Ok), &miner)?;
+        let advice = "search: no passage with a phrase; lower mining.title_fraction";
+        ensure!(!passages.is_empty(), advice);
+        Ok(passages)
     }
 }
 

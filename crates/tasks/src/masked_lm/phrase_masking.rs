@@ -1,12 +1,12 @@
 //! LAKM: passages whose knowledge phrases are masked first.
-use kg_triples::phrases::PassageExample;
+use kg_triples::phrases::{PassageExample, PhrasePassage, SpecialIds, encode_passages};
 use objectives::masking::{
     Masked, MaskingVocab, Tokens, mlm_masking, ngram_masking, phrase_masking,
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
-use xlmr_model::{Inputs, SpecialTokens};
+use xlmr_model::{Inputs, Pretrained, SpecialTokens};
 
 use super::{
     LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab, step_losses,
@@ -69,6 +69,23 @@ impl<'a> PhraseMaskingTask<'a> {
         let vocab = masking_vocab(model, specials)?;
         let lengths = examples.iter().map(|example| example.input_ids.len()).collect();
         Ok(Self { model, examples, config: config.clone(), vocab, lengths })
+    }
+
+    /// A task on passages of at most `max_length` tokens, special ones included; longer ones are cut
+    /// to windows.
+    ///
+    /// # Errors
+    /// As [`encode_passages`] and [`PhraseMaskingTask::new`].
+    pub fn from_passages(
+        base: &'a Pretrained,
+        passages: &[PhrasePassage],
+        max_length: usize,
+        config: &PhraseTaskConfig,
+    ) -> Result<Self> {
+        let SpecialTokens { bos, eos, unk, .. } = base.specials;
+        let ids = SpecialIds { bos, eos, unk };
+        let examples = encode_passages(passages, &base.tokenizer, ids, max_length)?;
+        Self::new(&base.model, base.specials, examples, config)
     }
 
     /// Masks one example; `draw` decides how.
