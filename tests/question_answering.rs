@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, succeed};
+use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
 /// Questions about colours, `without` of which have no answer; answers begin at `start`.
 fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
@@ -28,20 +28,27 @@ fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
     fs::write(path, file.to_string()).unwrap();
 }
 
+fn with_model(model: &Path, out: &Path) -> Command {
+    let mut command = program("question-answering");
+    command.arg("--model").arg(model).arg("--out").arg(out).args(["--device", "cpu"]);
+    command.args(["--set", "run.threads=1", "--set", "run.float32_matmul=highest"]);
+    command
+}
+
 /// The program on the embedded model, six steps of four windows.
 fn start(folder: &Path, out: &str) -> Command {
-    let mut command = program("question-answering");
-    command.args(["--model", "data/base", "--device", "cpu", "--batch-size", "4"]);
-    command.args(["--learning-rate", "1e-3", "--out"]).arg(folder.join(out));
-    for set in [
-        "training.steps=6",
-        "training.checkpoint_steps=2",
-        "training.log_steps=2",
-        "run.threads=1",
-        "run.float32_matmul=highest",
-    ] {
+    let mut command = with_model(Path::new("data/base"), &folder.join(out));
+    command.args(["--batch-size", "4", "--learning-rate", "1e-3"]);
+    for set in ["training.steps=6", "training.checkpoint_steps=2", "training.log_steps=2"] {
         command.args(["--set", set]);
     }
+    command
+}
+
+/// Prediction only; the questions follow.
+fn predict(folder: &Path, model: &Path, out: &str) -> Command {
+    let mut command = with_model(model, &folder.join(out));
+    command.arg("--predict");
     command
 }
 
@@ -73,10 +80,12 @@ fn recipe_question_answering_trains_predicts_and_scores() {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     let out = folder.join("run");
-    let summary = read(&out.join("summary.json"));
-    assert_eq!(summary["training"]["steps"], 6);
-    assert_eq!(summary["scores"]["language"], "de");
-    assert!(summary["scores"]["f1"].is_f64() && summary["scores"]["exact_match"].is_f64());
+    let found = summary(&out);
+    assert_eq!(
+        (&found["training"]["steps"], &found["scores"]["language"]),
+        (&json!(6), &json!("de"))
+    );
+    assert!(found["scores"]["f1"].is_f64() && found["scores"]["exact_match"].is_f64());
     let predictions = read(&out.join("predictions.json"));
     assert_eq!(predictions.as_object().unwrap().len(), 5);
     assert!(out.join("model/tokenizer.json").exists());
@@ -84,10 +93,8 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     // The trained model alone, on questions without answers: the same predictions, no score.
     let questions = folder.join("questions.json");
     write_questions(&questions, 5, 5, 6);
-    let mut command = program("question-answering");
-    command.arg("--model").arg(out.join("model")).arg("--predict").arg(&questions);
-    command.arg("--out").arg(folder.join("answers")).args(["--device", "cpu"]);
-    command.args(["--set", "run.threads=1", "--set", "run.float32_matmul=highest"]);
+    let mut command = predict(folder, &out.join("model"), "answers");
+    command.arg(&questions);
     let text = succeed(command);
     assert!(text.contains("questions.json has no answers, so nothing is scored."), "{text}");
     assert_eq!(read(&folder.join("answers/predictions.json")), predictions);
@@ -111,6 +118,7 @@ fn recipe_question_answering_killed_and_resumed_equals_a_whole_run() {
     let stage = folder.join("broken/seed-42/reader/fine-tune");
     kill_at(train(folder, "broken"), &stage.join("checkpoints/step-00000004"));
     succeed(train(folder, "broken"));
+    assert_eq!(summary(&folder.join("whole")), summary(&folder.join("broken")));
     for file in ["model/model.safetensors", "predictions.json", "n-best.json", "table.md"] {
         let bytes = |out: &str| fs::read(folder.join(out).join(file)).unwrap();
         assert!(bytes("whole") == bytes("broken"), "{file}");
@@ -151,8 +159,14 @@ fn recipe_question_answering_refuses_bad_input_before_it_writes() {
     refused(&["--train", &good, "--epochs", "0", "--set", "training.batch_size=0"], &["training"]);
 
     // A model without a trained head is found out when it is loaded.
-    let output = start(folder, "untrained").args(["--predict", &good]).output().unwrap();
-    assert!(refuse(&output).contains("data/base: was not trained to answer questions"));
+    let headless = folder.join("headless");
+    fs::create_dir(&headless).unwrap();
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(root().join("data/base").join(file), headless.join(file)).unwrap();
+    }
+    let mut command = predict(folder, &headless, "untrained");
+    let error = refuse(&command.arg(&good).output().unwrap());
+    assert!(error.contains("headless: was not trained to answer questions"), "{error}");
     assert!(!folder.join("untrained/predictions.json").exists());
     // Without a file there is nothing to do.
     let output = start(folder, "run").output().unwrap();

@@ -18,7 +18,9 @@ use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask};
 use xlmr_model::{Head, LoadOptions, Pretrained};
 
 fn main() -> ExitCode {
-    experiment::exit(run(&Args::parse()))
+    let args = Args::parse();
+    torch_ext::passive_omp_wait();
+    experiment::exit(run(&args))
 }
 
 fn run(args: &Args) -> Result<()> {
