@@ -23,7 +23,25 @@ pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -
         }
     };
     torch_ext::passive_omp_wait();
-    match start(&args, run) {
+    exit(start(&args, run))
+}
+
+/// How a program with a command line of its own ends: 0, or 2 after printing `error: …` with its
+/// causes on one line.
+///
+/// ```
+/// use std::process::ExitCode;
+///
+/// fn main() -> ExitCode {
+///     experiment::exit(run())
+/// }
+///
+/// fn run() -> anyhow::Result<()> {
+///     Ok(())
+/// }
+/// ```
+pub fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));

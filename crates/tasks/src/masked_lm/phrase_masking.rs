@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{Encoder, Error, Result};
 
-/// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages with
-/// phrases that queries and result titles share, as a training task for a model with a masked-LM
-/// head, so that a reader learns where such phrases begin and end.
+/// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages
+/// with phrases that queries and result titles share, as a training task for a model with a
+/// masked-LM head, so that a reader learns where such phrases begin and end.
 ///
 /// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` says
 /// otherwise; it is logged as `mlm`. A batch without a selected token has a loss of 0.
