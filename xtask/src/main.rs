@@ -9,10 +9,12 @@
 //! | `doctor` | what is found, what is missing, what to do |
 //! | `readme` | the pages' tables, from stored summaries of runs |
 //! | `steps` | the checks of `cargo xtask test` |
+//! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
 //! | `peers` | a Python environment with other people's programs, to compare with |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod doctor;
+mod gpu_bundle;
 mod libtorch;
 mod peers;
 mod process;
@@ -99,6 +101,21 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Make a folder that runs the checks of docs/gpu.md on a machine with a GPU and without Rust
+    #[command(after_help = "The machine needs python3 with torch 2.11.0. Start run.sh there; it \
+        writes out/gpu-report.md.\n\nExamples:\n  cargo xtask gpu-bundle\n  \
+        cargo xtask gpu-bundle --cpu")]
+    GpuBundle {
+        /// Where it goes [default: target/gpu-bundle]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Run its script here, on the CPU, a few steps of everything
+        #[arg(long)]
+        cpu: bool,
+        /// Take the unoptimised programs, which are there after the tests
+        #[arg(long)]
+        dev: bool,
+    },
     /// Write the pages' result tables from the stored summaries
     #[command(after_help = "Example, after the runs that the pages name:\n  \
         cargo xtask readme --demo runs/demo --seeds runs/demo3")]
@@ -167,6 +184,10 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             let python = peers::peers(root, torch)?;
             println!("the programs to compare with are there: {}", python.display());
             Ok(0)
+        }
+        Task::GpuBundle { out, cpu, dev } => {
+            ensure(root, Options::default())?;
+            gpu_bundle::gpu_bundle(root, &gpu_bundle::Options { out, cpu, dev })
         }
         Task::Readme { demo, seeds } => {
             readme::readme(root, demo.as_deref(), seeds.as_deref())?;

@@ -41,6 +41,10 @@ const STEPS: &[Step] = &[
         quick: false,
         ..step("recipes at a few steps each", &["test", "--workspace", "--", RECIPE])
     },
+    Step {
+        quick: false,
+        ..step("the GPU's checks on the CPU", &["xtask", "gpu-bundle", "--cpu", "--dev"])
+    },
 ];
 
 const fn step(title: &'static str, arguments: &'static [&'static str]) -> Step {
@@ -136,7 +140,8 @@ mod tests {
                 "licences and bans",
                 "libtorch-free tests",
                 "libtorch tests",
-                "recipes at a few steps each"
+                "recipes at a few steps each",
+                "the GPU's checks on the CPU"
             ]
         );
         let docs = STEPS.iter().find(|step| step.title == "docs").unwrap().line();
