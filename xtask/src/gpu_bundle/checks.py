@@ -25,27 +25,57 @@ LIMIT = 540
 # Settings besides the recipe's, at full size and at a few steps each.
 FULL = {
     "bridging-gap": [],
-    "resume": ["injection.steps=90", "injection.checkpoint_steps=30", "fine_tuning.steps=30", "data.facts.items=400"],
+    "resume": [
+        "injection.steps=90",
+        "injection.checkpoint_steps=30",
+        "fine_tuning.steps=30",
+        "data.facts.items=400",
+    ],
     "xlm-k": [],
     "xlm-k-losses": ["pretraining.steps=40", "pretraining.log_steps=1", "mentions.draws=1"],
     "mixmrc-lakm": [],
     "good-to-best": [],
     "question-answering": ["--epochs", "2"],
 }
-TINY_FACTS = ["injection.steps=6", "injection.batch_size=8", "fine_tuning.steps=4", "fine_tuning.batch_size=4", "data.facts.items=40"]
-TINY_MENTIONS = ["mentions.languages=[\"de\", \"zh\"]", "mentions.draws=1", "mentions.held_out.queries=20", "losses.queue.size=16"]
+TINY_FACTS = [
+    "injection.steps=6",
+    "injection.batch_size=8",
+    "fine_tuning.steps=4",
+    "fine_tuning.batch_size=4",
+    "data.facts.items=40",
+]
+TINY_MENTIONS = [
+    'mentions.languages=["de", "zh"]',
+    "mentions.draws=1",
+    "mentions.held_out.queries=20",
+    "losses.queue.size=16",
+]
 TINY = {
     "bridging-gap": TINY_FACTS,
     "resume": [*TINY_FACTS, "injection.checkpoint_steps=2"],
     "xlm-k": [*TINY_MENTIONS, "pretraining.steps=4", "pretraining.batch_size=6"],
-    "xlm-k-losses": [*TINY_MENTIONS, "pretraining.steps=4", "pretraining.batch_size=6", "pretraining.log_steps=1"],
+    "xlm-k-losses": [
+        *TINY_MENTIONS,
+        "pretraining.steps=4",
+        "pretraining.batch_size=6",
+        "pretraining.log_steps=1",
+    ],
     "mixmrc-lakm": [
-        "languages=[\"en\", \"de\"]", "evaluation.contexts=[\"en\", \"de\"]", "data.facts.items=40",
-        "data.search.documents.languages=[\"de\"]", "training.steps=4", "training.batch_size=4",
+        'languages=["en", "de"]',
+        'evaluation.contexts=["en", "de"]',
+        "data.facts.items=40",
+        'data.search.documents.languages=["de"]',
+        "training.steps=4",
+        "training.batch_size=4",
     ],
     "good-to-best": [
-        "languages=[\"en\", \"zh\"]", "data.cloze.languages=[\"en\", \"zh\"]", "data.cloze.train_items=40",
-        "data.cloze.items_per_paragraph=1", "stage_one.steps=4", "stage_one.batch_size=6", "stage_two.steps=4",
+        'languages=["en", "zh"]',
+        'data.cloze.languages=["en", "zh"]',
+        "data.cloze.train_items=40",
+        "data.cloze.items_per_paragraph=1",
+        "stage_one.steps=4",
+        "stage_one.batch_size=6",
+        "stage_two.steps=4",
         "stage_two.batch_size=6",
     ],
     "question-answering": ["--set", "training.steps=2", "--batch-size", "2"],
@@ -81,7 +111,13 @@ class Bundle:
     def run(self, command, log):
         with open(self.out / f"{log}.log", "w", encoding="utf-8") as file:
             try:
-                done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, timeout=LIMIT)
+                done = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    timeout=LIMIT,
+                )
             except subprocess.TimeoutExpired:
                 raise Failure(f"not done after {LIMIT} s; {log}.log") from None
         if done.returncode != 0:
@@ -123,7 +159,11 @@ def write_tensors(path, tensors):
     header, body = {}, b""
     for name, (dtype, shape, values) in tensors.items():
         raw = values.tobytes()
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + len(raw)]}
+        header[name] = {
+            "dtype": dtype,
+            "shape": shape,
+            "data_offsets": [len(body), len(body) + len(raw)],
+        }
         body += raw
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -142,28 +182,47 @@ def check_driver(bundle):
     except (OSError, subprocess.CalledProcessError) as error:
         raise Failure(f"nvidia-smi: {error}") from None
     folders = os.environ["LD_LIBRARY_PATH"].split(":")
-    need(any(Path(folder, "libtorch_cuda.so").exists() for folder in folders), "no libtorch_cuda.so")
+    need(
+        any(Path(folder, "libtorch_cuda.so").exists() for folder in folders), "no libtorch_cuda.so"
+    )
     return found.replace("\n", "; ")
 
 
 def check_fixtures(bundle):
     worst, count = 0.0, 0
     for folder in sorted(Path("fixtures/hf").iterdir()):
-        inputs, outputs = read_tensors(folder / "inputs.safetensors"), read_tensors(folder / "outputs.safetensors")
+        inputs, outputs = read_tensors(folder / "inputs.safetensors"), read_tensors(
+            folder / "outputs.safetensors"
+        )
         for batch in ("b0", "b1"):
             names = ["input_ids", "attention_mask", "token_type_ids", "position_ids"]
-            given = {name: inputs[f"{batch}.{name}"] for name in names if f"{batch}.{name}" in inputs}
+            given = {
+                name: inputs[f"{batch}.{name}"] for name in names if f"{batch}.{name}" in inputs
+            }
             stem = bundle.out / f"{folder.name}-{batch}"
             write_tensors(f"{stem}-in.safetensors", given)
             bundle.run(
-                ["bin/xlmr-model", "run", "--model", str(folder), "--inputs", f"{stem}-in.safetensors",
-                 "--out", f"{stem}-out.safetensors", "--device", bundle.device],
+                [
+                    "bin/xlmr-model",
+                    "run",
+                    "--model",
+                    str(folder),
+                    "--inputs",
+                    f"{stem}-in.safetensors",
+                    "--out",
+                    f"{stem}-out.safetensors",
+                    "--device",
+                    bundle.device,
+                ],
                 stem.name,
             )
             for name, (_, shape, got) in read_tensors(f"{stem}-out.safetensors").items():
                 want = expected(outputs, batch, name, len(got))
                 need(want is not None, f"{folder.name}: no stored {batch}.{name}")
-                need(all(number == number for number in got), f"{folder.name}: {name} {shape} is not a number")
+                need(
+                    all(number == number for number in got),
+                    f"{folder.name}: {name} {shape} is not a number",
+                )
                 worst = max(worst, max(abs(a - b) for a, b in zip(got, want)))
                 count += 1
     need(count > 0, "no fixtures")
@@ -198,13 +257,20 @@ def check_resume(bundle):
     bundle.run(bundle.recipe("bridging-gap", whole, settings), "whole")
     command = bundle.recipe("bridging-gap", broken, settings)
     with open(bundle.out / "broken.log", "w", encoding="utf-8") as file:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+        )
         start = time.monotonic()
-        while not any(broken.glob("seed-0/injected/**/checkpoints/step-*")) and child.poll() is None:
+        while (
+            not any(broken.glob("seed-0/injected/**/checkpoints/step-*")) and child.poll() is None
+        ):
             need(time.monotonic() - start < LIMIT, "no checkpoint appeared")
             time.sleep(0.005)
         child.kill()
-        need(child.wait() == -signal.SIGKILL, f"ended before it was killed: {last_line(bundle.out / 'broken.log')}")
+        need(
+            child.wait() == -signal.SIGKILL,
+            f"ended before it was killed: {last_line(bundle.out / 'broken.log')}",
+        )
     bundle.run(command, "resumed")
     need(without_times(summary(whole)) == without_times(summary(broken)), "summary.json differs")
     return "killed at a checkpoint and started again: the same summary.json"
@@ -232,7 +298,9 @@ def check_two_pass(bundle):
     need(len(runs[0]) == len(runs[1]) > 0, "different numbers of steps")
     worst = max(abs(a - b) / max(abs(a), 1.0) for a, b in zip(*runs))
     need(worst <= LOSS_ROUNDING, f"losses differ by {worst:.1e}, relative")
-    return f"{len(runs[0])} steps in one part and in several: losses differ by {worst:.1e}, relative"
+    return (
+        f"{len(runs[0])} steps in one part and in several: losses differ by {worst:.1e}, relative"
+    )
 
 
 def check_mixmrc(bundle):
@@ -248,9 +316,14 @@ def check_mixmrc(bundle):
 
 def check_good_to_best(bundle):
     folder = bundle.out / "good-to-best"
-    bundle.run(bundle.recipe("good-to-best", folder, bundle.settings["good-to-best"]), "good-to-best")
+    bundle.run(
+        bundle.recipe("good-to-best", folder, bundle.settings["good-to-best"]), "good-to-best"
+    )
     arms = summary(folder)["arms"]
-    exact = {name: arms[name]["sets"]["cloze"]["scores"]["average"]["em"] for name in ("plain", "hl", "hl+aa-cl")}
+    exact = {
+        name: arms[name]["sets"]["cloze"]["scores"]["average"]["em"]
+        for name in ("plain", "hl", "hl+aa-cl")
+    }
     text = ", ".join(f"`{name}` {value:.1f}" for name, value in exact.items())
     if bundle.size == "full":
         need(min(exact["hl"], exact["hl+aa-cl"]) > exact["plain"], f"exact match: {text}")
@@ -262,9 +335,24 @@ def check_question_answering(bundle):
         return "not in this bundle"
     folder = bundle.out / "question-answering"
     bundle.run(
-        ["bin/question-answering", "--model", "data/base", "--train", "data/xquad/xquad.en.json",
-         "--dev", "data/xquad/xquad.de.json", "--language", "de", "--learning-rate", "5e-4", "--out", str(folder),
-         "--device", bundle.device, *bundle.settings["question-answering"]],
+        [
+            "bin/question-answering",
+            "--model",
+            "data/base",
+            "--train",
+            "data/xquad/xquad.en.json",
+            "--dev",
+            "data/xquad/xquad.de.json",
+            "--language",
+            "de",
+            "--learning-rate",
+            "5e-4",
+            "--out",
+            str(folder),
+            "--device",
+            bundle.device,
+            *bundle.settings["question-answering"],
+        ],
         "question-answering",
     )
     scores = summary(folder)["scores"]
@@ -322,8 +410,12 @@ def device_name(bundle):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cpu", action="store_true", help="without a GPU, a few steps of everything")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="runs, logs and gpu-report.md")
+    parser.add_argument(
+        "--cpu", action="store_true", help="without a GPU, a few steps of everything"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out"), help="runs, logs and gpu-report.md"
+    )
     parser.add_argument("--jobs", type=int, help="checks at once")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.out, ignore_errors=True)
@@ -335,12 +427,19 @@ def main():
     with ThreadPoolExecutor(jobs) as pool:
         results = list(pool.map(lambda entry: timed(bundle, entry[1]), CHECKS))
     date = datetime.date.today().isoformat()
-    lines = [f"{date}, {device_name(bundle) if results[0][0] else 'no GPU found'}, libtorch 2.11.0, {jobs} checks at once,", ""]
-    lines[0] += f" {time.monotonic() - start:.0f} s in all" + (", a few steps each:" if bundle.size == "tiny" else ":")
+    lines = [
+        f"{date}, {device_name(bundle) if results[0][0] else 'no GPU found'}, libtorch 2.11.0, {jobs} checks at once,",
+        "",
+    ]
+    lines[0] += f" {time.monotonic() - start:.0f} s in all" + (
+        ", a few steps each:" if bundle.size == "tiny" else ":"
+    )
     lines += ["| check | result | seconds | detail |", "|---|---|---:|---|"]
     for (name, _), (passed, detail, seconds) in zip(CHECKS, results):
         detail = detail.replace("|", "/").replace("\n", " ")
-        lines.append(f"| {name} | {'passed' if passed else '**FAILED**'} | {seconds:.0f} | {detail} |")
+        lines.append(
+            f"| {name} | {'passed' if passed else '**FAILED**'} | {seconds:.0f} | {detail} |"
+        )
     report = "\n".join(lines) + "\n"
     (bundle.out / "gpu-report.md").write_text(report, encoding="utf-8")
     print(report, end="")

@@ -48,10 +48,13 @@ def main():
     for case in given["cases"]:
         predicted = tokens(case["prediction"], articles, is_punctuation)
         golds = [tokens(gold, articles, is_punctuation) for gold in case["golds"]]
-        scores.append([any(predicted == gold for gold in golds), max(f1(predicted, gold) for gold in golds)])
+        scores.append(
+            [any(predicted == gold for gold in golds), max(f1(predicted, gold) for gold in golds)]
+        )
     overlaps = numpy.array([score for _, score in scores])
     json.dump(
-        {"scores": scores, "mean": overlaps.mean().item(), "sd": overlaps.std(ddof=1).item()}, sys.stdout
+        {"scores": scores, "mean": overlaps.mean().item(), "sd": overlaps.std(ddof=1).item()},
+        sys.stdout,
     )
 
 
