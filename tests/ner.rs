@@ -110,7 +110,9 @@ fn recipe_ner_compares_starts_over_languages_and_seeds() {
     let gold = tags(&folder.path().join("de.iob2"));
     let predicted = tags(&place.join("predictions/de.conll"));
     let score = transfer_eval::ner::score_tags(&gold, &predicted, Default::default()).unwrap();
-    assert!((100.0 * score.micro.f1 - value("result.json")["f1"]["de"].as_f64().unwrap()).abs() < 1e-9);
+    assert!(
+        (100.0 * score.micro.f1 - value("result.json")["f1"]["de"].as_f64().unwrap()).abs() < 1e-9
+    );
 
     // Asked again, nothing is computed; with one more seed, that one alone.
     let again = succeed(small(folder.path(), "run"));
@@ -192,7 +194,7 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
         ("fine_tuning.batch_size=0", "batch_size"),
         ("fine_tuning.steps=9", "fine_tuning.steps"),
         ("evaluation_batch_size=0", "evaluation_batch_size"),
-        ("types=[]", "B-LOC"),
+        ("types=[]", "types = []"),
         ("types=[\"PER\"]", "B-LOC"),
         ("selection=best", "best"),
         ("encoding.max_length=159", "158 positions"),
@@ -226,5 +228,8 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
     let mut other = small(folder.path(), "run");
     other.args(["--set", "fine_tuning.learning_rate=1e-4"]);
     let error = refuse(&other.output().unwrap());
-    assert!(error.contains("another recipe") && error.contains("fine_tuning.learning_rate"), "{error}");
+    assert!(
+        error.contains("another recipe") && error.contains("fine_tuning.learning_rate"),
+        "{error}"
+    );
 }
