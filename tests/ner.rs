@@ -194,7 +194,7 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
         ("fine_tuning.batch_size=0", "batch_size"),
         ("fine_tuning.steps=9", "fine_tuning.steps"),
         ("evaluation_batch_size=0", "evaluation_batch_size"),
-        ("types=[]", "B-LOC"),
+        ("types=[]", "types = []"),
         ("types=[\"PER\"]", "B-LOC"),
         ("selection=best", "best"),
         ("encoding.max_length=159", "158 positions"),

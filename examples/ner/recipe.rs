@@ -80,12 +80,12 @@ ner examples/ner/recipe.toml --model xlm-roberta-base --set data.train=en.train
         let Data { train, dev, held_out, test, .. } = &self.data;
         train.required("data.train", "English training sentences")?;
         self.fine_tuning.validate().context("fine_tuning")?;
-        let steps = self.fine_tuning.steps;
-        ensure!(steps.is_none(), "fine_tuning.steps: the best epoch is chosen, so set epochs");
+        ensure!(self.fine_tuning.steps.is_none(), "fine_tuning.steps: set epochs; the best is kept");
         ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
+        ensure!(!self.types.is_empty(), "types = []: give types, as [\"LOC\", \"PER\"]");
         ensure!(!test.is_empty(), "data.test is empty: give files, as data.test.de = \"PATH\"");
-        let average = test.keys().any(|language| language == &AVERAGE);
-        ensure!(!average, "data.test.{AVERAGE}: the table has a column of this name");
+        let clash = test.keys().any(|language| language == &AVERAGE);
+        ensure!(!clash, "data.test.{AVERAGE}: the table has a column of this name");
         for path in dev.values().chain(test.values()) {
             path.required("data.dev.*, data.test.*", "tagged sentences for each language")?;
         }
