@@ -14,15 +14,6 @@ use trainer::TrainConfig;
 
 use crate::recipe::{Arm, Recipe};
 
-/// The sample of triples: labels in the recipe's languages, unless `sampling.languages` names others.
-pub fn sampling(recipe: &Recipe) -> SampleConfig {
-    let mut sampling = recipe.sampling.clone();
-    if sampling.languages == SampleConfig::default().languages {
-        sampling.languages = recipe.languages.iter().map(ToString::to_string).collect();
-    }
-    sampling
-}
-
 /// Questions to train on, and the folder of those to be answered.
 pub struct Questions {
     pub train: Dataset,
@@ -38,50 +29,47 @@ pub fn questions(recipe: &Recipe, graph: &KnowledgeGraph, folder: &Path) -> Resu
         let (train, evaluation) = (Dataset::read(&data.train)?, data.evaluation.to_path_buf());
         return Ok(Questions { train, entity_spans: None, evaluation });
     }
-    let templates = TemplateSet::read(&data.templates)?;
-    data.facts.write(graph, &templates, &recipe.languages, folder)?;
+    data.facts.write(graph, &TemplateSet::read(&data.templates)?, &recipe.languages, folder)?;
     let path = folder.join("train-context-en-question-en.json");
     let (train, entity_spans) = (Dataset::read(&path)?, Some(read_question_entity_spans(&path)?));
     Ok(Questions { train, entity_spans, evaluation: folder.to_owned() })
 }
 
-/// The masked sequences of an arm, in the language pairs of the cell's variant.
-pub fn sequences(
-    cell: &Cell<'_, Recipe>,
-    arm: &Arm,
-    graph: &KnowledgeGraph,
-    tokenizer: &Tokenizer,
-) -> Result<(Vec<Sequence>, BuildReport)> {
-    let recipe = cell.recipe;
-    let others = recipe.languages_of(cell.variant.as_deref()).split_off(1);
-    let pairs: Vec<_> = others.iter().map(|other| ("en".into(), other.to_string())).collect();
-    let config = SequenceConfig { kinds: arm.kinds.clone(), ..recipe.sequences.clone() };
-    let graph = match &arm.without_split {
-        None => graph.clone(),
-        Some(split) => {
-            let heads = recipe.data.facts.split.divide(graph)?;
-            let held_out = heads.get(split)?;
-            graph.filter(|triple| !held_out.contains(triple.head))
-        }
-    };
-    Ok(build_sequences_for_pairs(&graph, &pairs, &config, tokenizer)?)
+/// The sample of triples: labels in the recipe's languages, unless `sampling.languages` names others.
+pub fn sampling(recipe: &Recipe) -> SampleConfig {
+    let mut sampling = recipe.sampling.clone();
+    if sampling.languages == SampleConfig::default().languages {
+        sampling.languages = recipe.languages.iter().map(ToString::to_string).collect();
+    }
+    sampling
 }
 
-/// The configuration of an arm's injection; an arm of equal tokens gets the steps that make them
-/// equal.
+/// The masked sequences of the cell's arm and how to train on them: an arm of equal tokens gets the
+/// steps that make them equal.
 pub fn injection(
     cell: &Cell<'_, Recipe>,
     graph: &KnowledgeGraph,
     tokenizer: &Tokenizer,
-    built: &BuildReport,
-) -> Result<TrainConfig> {
-    let mut config = cell.recipe.injection.clone();
+) -> Result<(Vec<Sequence>, TrainConfig)> {
+    let recipe = cell.recipe;
+    let others = recipe.languages_of(cell.variant.as_deref()).split_off(1);
+    let pairs: Vec<_> = others.iter().map(|other| ("en".into(), other.to_string())).collect();
+    let build = |arm: &Arm| -> Result<(Vec<Sequence>, BuildReport)> {
+        let config = SequenceConfig { kinds: arm.kinds.clone(), ..recipe.sequences.clone() };
+        let Some(split) = &arm.without_split else {
+            return Ok(build_sequences_for_pairs(graph, &pairs, &config, tokenizer)?);
+        };
+        let heads = recipe.data.facts.split.divide(graph)?;
+        let held_out = heads.get(split)?;
+        let graph = graph.filter(|triple| !held_out.contains(triple.head));
+        Ok(build_sequences_for_pairs(&graph, &pairs, &config, tokenizer)?)
+    };
+    let (sequences, report) = build(cell.arm)?;
+    let mut config = recipe.injection.clone();
     if let Some(other) = &cell.arm.equal_tokens {
-        let other = cell.recipe.arms.get(other).context("equal_tokens")?;
-        let (_, like) = sequences(cell, other, graph, tokenizer)?;
-        let mean = |built: &BuildReport| built.tokens as f64 / built.sequences().max(1) as f64;
-        let steps = config.total_steps(like.sequences()) as f64 * mean(&like) / mean(built);
-        config.steps = Some(steps.round() as u64);
+        let (_, like) = build(recipe.arms.get(other).context("equal_tokens")?)?;
+        let steps = config.total_steps(like.sequences());
+        config.steps = Some(report.equal_token_steps(&like, steps));
     }
-    Ok(config)
+    Ok((sequences, config))
 }

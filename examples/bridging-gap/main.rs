@@ -53,17 +53,13 @@ fn train(
 
     // III-B: entity completion (Eq. 2) on monolingual, mixed and concatenated triples.
     if !arm.kinds.is_empty() {
-        let (sequences, built) = data::sequences(cell, arm, graph, tokenizer)?;
-        let config = data::injection(cell, graph, tokenizer, &built)?;
+        let (sequences, config) = data::injection(cell, graph, tokenizer)?;
         let mut task = EntityCompletionTask::new(model, &sequences, &recipe.injection_loss)?;
         cell.fit("inject", &config, &model.named_parameters(), &mut task)?;
     }
     let injected_tokens = cell.tokens();
     let languages = recipe.languages_of(cell.variant.as_deref());
-    let retrieval = label_retrieval(model, tokenizer, graph, &languages)?
-        .into_iter()
-        .map(|(language, p)| (language.to_string(), p))
-        .collect();
+    let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;
 
     // III-C: extractive question answering, in English alone.
     if recipe.center_word_embeddings {

@@ -5,10 +5,10 @@ use anyhow::{Context, Result, ensure};
 use experiment::{BaseModel, InputPath, RunConfig, TsvFolder};
 use kg_triples::questions::FactQuestions;
 use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
-use mlqa_eval::{Dataset, Language, WindowConfig};
+use mlqa_eval::{Language, WindowConfig};
 use objectives::EntityCompletionConfig;
 use serde::{Deserialize, Serialize};
-use tasks::question_answering::{EvaluationConfig, QaConfig};
+use tasks::question_answering::{EvaluationConfig, QaConfig, check_files};
 use trainer::TrainConfig;
 
 /// Everything that decides a run.
@@ -50,7 +50,6 @@ pub enum Models {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// Folder with `triples.tsv` and `labels.tsv`.
     pub kg: TsvFolder,
     /// SQuAD-style training questions; not with `templates`.
     pub train: InputPath,
@@ -58,7 +57,6 @@ pub struct Data {
     pub evaluation: InputPath,
     /// Sentence templates: training and evaluation questions are then made from the triples.
     pub templates: InputPath,
-    /// How they are made.
     pub facts: FactQuestions,
 }
 
@@ -66,7 +64,6 @@ pub struct Data {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
-    /// Kinds of sequences.
     pub kinds: Vec<SequenceKind>,
     /// Trains for as many tokens, padding left out, as this arm.
     pub equal_tokens: Option<String>,
@@ -95,12 +92,9 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
     fn validate(&self) -> Result<()> {
         let limits = self.model.limits()?;
         self.data.kg.required("data.kg", "a folder with triples.tsv and labels.tsv")?;
-        let others = self.languages.split_first().filter(|(first, _)| **first == Language::EN);
-        ensure!(
-            others.is_some_and(|(_, others)| !others.is_empty()),
-            "languages = {:?}: must be \"en\" and at least one other",
-            self.languages
-        );
+        let languages = &self.languages;
+        let known = languages.first() == Some(&Language::EN) && languages.len() > 1;
+        ensure!(known, "languages = {languages:?}: must be \"en\" and at least one other");
         if !self.data.templates.is_set() {
             self.data.train.required("data.train", "a SQuAD-style training file")?;
             self.data.evaluation.required("data.evaluation", "a folder with MLQA's files")?;
@@ -118,22 +112,19 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
     }
 
     fn check_inputs(&self) -> Result<()> {
-        if !self.data.templates.is_set() {
-            for file in self.evaluation.files(&self.data.evaluation, &self.languages) {
-                Dataset::read(file.path)?.check_scorable()?;
-            }
+        if self.data.templates.is_set() {
+            return Ok(());
         }
-        Ok(())
+        Ok(check_files(&self.evaluation.files(&self.data.evaluation, &self.languages))?)
     }
 
     // Without injection one model serves all languages.
     fn variants(&self, arm: &str) -> Vec<String> {
         let injects = self.arms.get(arm).is_some_and(|arm| !arm.kinds.is_empty());
-        let others = self.languages.iter().skip(1);
-        match self.models {
-            Models::PerPair if injects => others.map(|other| format!("en-{other}")).collect(),
-            _ => vec!["all".into()],
+        if self.models == Models::Joint || !injects {
+            return vec!["all".into()];
         }
+        self.languages.iter().skip(1).map(|other| format!("en-{other}")).collect()
     }
 }
 
@@ -141,9 +132,8 @@ impl Recipe {
     /// The languages of a variant, English first.
     pub fn languages_of(&self, variant: Option<&str>) -> Vec<Language> {
         let other = variant.and_then(|variant| variant.strip_prefix("en-"));
-        let wanted = |language: &&Language| {
-            **language == Language::EN || other.is_none_or(|other| language.as_str() == other)
-        };
-        self.languages.iter().filter(wanted).copied().collect()
+        let mut languages = self.languages.clone();
+        languages.retain(|&code| code == Language::EN || other.is_none_or(|other| code == other));
+        languages
     }
 }

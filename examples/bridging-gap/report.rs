@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use experiment::table::{Table, cell, means};
 use experiment::{CellResult, Experiment, Results};
-use mlqa_eval::{Matrix, ScoreSpread, table_one};
+use mlqa_eval::{Language, Matrix, ScoreSpread, table_one};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::{FileScore, matrix};
 
@@ -14,7 +14,7 @@ use crate::recipe::Recipe;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Trained {
     /// Label retrieval after injection by language, P@1 in percent.
-    pub retrieval: BTreeMap<String, f64>,
+    pub retrieval: BTreeMap<Language, f64>,
     /// Tokens of knowledge injection, padding left out.
     pub injected_tokens: u64,
 }
@@ -25,7 +25,7 @@ struct Summary {
     seeds: Vec<u64>,
     arms: BTreeMap<String, ArmSummary>,
     /// Label retrieval by arm and language, P@1 in percent.
-    retrieval: BTreeMap<String, BTreeMap<String, f64>>,
+    retrieval: BTreeMap<String, BTreeMap<Language, f64>>,
     /// Seconds of all arms and seeds.
     seconds: f64,
 }
@@ -52,8 +52,7 @@ pub fn write(
         let of_seed = |&seed: &u64| {
             // English questions come from the first language pair that has them.
             let mut all = Matrix::new(arm);
-            let models = results.of_cell(seed, arm);
-            models.for_each(|model| all.fill(&matrix(arm, &model.evaluated)));
+            results.of_cell(seed, arm).for_each(|cell| all.fill(&matrix(arm, &cell.evaluated)));
             all
         };
         let seeds: Vec<Matrix> = experiment.seeds().iter().map(of_seed).collect();
@@ -73,12 +72,13 @@ pub fn write(
     summary.seconds = results.seconds();
     let arms: Vec<(&str, &Matrix)> = matrices.iter().map(|(arm, matrix)| (*arm, matrix)).collect();
     let text = format!("{}\n{}", table_one(&arms), retrieval_table(&summary, experiment));
-    Ok(experiment.finish(&summary, &text, &conclusion(&summary))?)
+    Ok(experiment.finish(&summary, &text, &conclusion(&summary).unwrap_or_default())?)
 }
 
 fn retrieval_table(summary: &Summary, experiment: &Experiment<Recipe>) -> Table {
-    let codes = || experiment.recipe.languages.iter().skip(1).map(|language| language.as_str());
-    let mut table = Table::new("label retrieval P@1", codes().map(str::to_uppercase));
+    let codes = || experiment.recipe.languages.iter().skip(1);
+    let columns = codes().map(|code| code.as_str().to_uppercase());
+    let mut table = Table::new("label retrieval P@1", columns);
     for arm in experiment.arms() {
         let found = summary.retrieval.get(arm);
         table.row(arm, codes().map(|code| cell(found.and_then(|p| p.get(code)).copied())));
@@ -87,17 +87,15 @@ fn retrieval_table(summary: &Summary, experiment: &Experiment<Recipe>) -> Table 
 }
 
 /// One sentence about what the run showed.
-fn conclusion(summary: &Summary) -> String {
+fn conclusion(summary: &Summary) -> Option<String> {
     let mean = |arm: &str| Some(summary.arms.get(arm)?.scores.get("average")?.f1);
-    let (Some(base), Some(injected)) = (mean("base"), mean("injected")) else {
-        return String::new();
-    };
-    let control = mean("control").map_or(String::new(), |control| {
-        format!(" ({control:.1} with as many tokens of knowledge in one language at a time)")
-    });
+    let (base, injected) = (mean("base")?, mean("injected")?);
+    let tell =
+        |f1| format!(" ({f1:.1} with as many tokens of knowledge in one language at a time)");
+    let control = mean("control").map(tell).unwrap_or_default();
     let verb = if injected > base { "rose" } else { "did not rise: it went" };
-    format!(
+    Some(format!(
         "After learning each fact across languages, F1 on English text with questions in other \
          languages {verb} from {base:.1} to {injected:.1}{control}.\n"
-    )
+    ))
 }

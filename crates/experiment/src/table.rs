@@ -71,10 +71,10 @@ impl Display for MeanSd {
 /// let of_seeds = [BTreeMap::from([("de".to_owned(), 20.0)]), [("de".to_owned(), 30.0)].into()];
 /// assert_eq!(experiment::table::means(&of_seeds)["de"], 25.0);
 /// ```
-pub fn means<'a>(
-    maps: impl IntoIterator<Item = &'a BTreeMap<String, f64>>,
-) -> BTreeMap<String, f64> {
-    let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+pub fn means<'a, K: Clone + Ord + 'a>(
+    maps: impl IntoIterator<Item = &'a BTreeMap<K, f64>>,
+) -> BTreeMap<K, f64> {
+    let mut values: BTreeMap<K, Vec<f64>> = BTreeMap::new();
     for (key, value) in maps.into_iter().flatten() {
         values.entry(key.clone()).or_default().push(*value);
     }

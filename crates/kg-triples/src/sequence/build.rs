@@ -78,6 +78,27 @@ impl BuildReport {
     pub fn sequences(&self) -> usize {
         self.kept.values().sum()
     }
+
+    /// The steps over these sequences that see as many tokens as `steps` over those of `other`, with
+    /// batches of one size.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    ///
+    /// use kg_triples::{BuildReport, SequenceKind};
+    ///
+    /// let report = |sequences, tokens| BuildReport {
+    ///     kept: BTreeMap::from([(SequenceKind::Monolingual, sequences)]),
+    ///     tokens,
+    ///     ..BuildReport::default()
+    /// };
+    /// // 10 tokens in a sequence against 15.
+    /// assert_eq!(report(40, 400).equal_token_steps(&report(60, 900), 100), 150);
+    /// ```
+    pub fn equal_token_steps(&self, other: &Self, steps: u64) -> u64 {
+        let mean = |report: &Self| report.tokens as f64 / report.sequences().max(1) as f64;
+        (steps as f64 * mean(other) / mean(self)).round() as u64
+    }
 }
 
 /// Builds the sequences of all triples of `graph` for the languages (i, j) = `pair`, shuffled.
