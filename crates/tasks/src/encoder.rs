@@ -1,5 +1,6 @@
 //! What a task needs of a model.
 use tch::{Device, Tensor};
+use trainer::Fingerprint;
 use xlmr_model::{Inputs, Model};
 
 use crate::Result;
@@ -26,6 +27,9 @@ pub trait Encoder {
 
     /// How many segments the embeddings tell apart; 1: segment ids say nothing.
     fn segments(&self) -> i64;
+
+    /// How many layers there are behind the embeddings.
+    fn layers(&self) -> usize;
 
     /// Hidden states of the last layer, `[B, L, H]` float; with dropout if `train`.
     ///
@@ -80,6 +84,10 @@ pub trait Encoder {
 
     /// Every parameter under its name in the checkpoint.
     fn named_parameters(&self) -> Vec<(String, Tensor)>;
+
+    /// Adds all that decides the results beside the inputs: architecture, options and parameters,
+    /// but no path. For results that are kept as long as the model is the same.
+    fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
 
 impl Encoder for Model {
@@ -105,6 +113,10 @@ impl Encoder for Model {
 
     fn segments(&self) -> i64 {
         self.config().type_vocab_size
+    }
+
+    fn layers(&self) -> usize {
+        usize::try_from(self.config().num_hidden_layers).unwrap_or(0)
     }
 
     fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
@@ -145,5 +157,12 @@ impl Encoder for Model {
 
     fn named_parameters(&self) -> Vec<(String, Tensor)> {
         Model::named_parameters(self)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config().to_json());
+        for (name, parameter) in Model::named_parameters(self) {
+            fingerprint.tensor(&name, &parameter);
+        }
     }
 }

@@ -1,15 +1,20 @@
 #![doc = include_str!("../README.md")]
 
+pub mod alignment;
 pub mod batch;
 pub mod cloze_ranking;
 mod encoder;
 mod error;
 mod inference;
 pub mod knowledge;
+pub mod label_retrieval;
 pub mod masked_lm;
 pub mod pooling;
+pub mod question_answering;
 pub mod sequence_classification;
 pub mod token_classification;
+pub mod two_stage;
+pub mod word_embeddings;
 
 pub use encoder::Encoder;
 pub use error::{Error, Result};

@@ -2,20 +2,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mlqa_eval::{Answer, Purpose, Question, UnanswerableWindow, Window, WindowConfig, windows};
-use objectives::tch::{Kind, Tensor};
 use objectives::{GoldSlot, HardLearningWeighting, NegativeSelection};
+use tch::{Kind, Tensor};
 use trainer::{Step, StepLosses, Task};
-use xlmr_model::{Head, Model};
+use xlmr_model::{Model, read_tokenizer};
 
 use super::*;
 use crate::testing::model;
 
-const CONTEXT: &str = "The capital of Peru is Lima . Lima lies at the coast of Peru , and Cusco in the high mountains .";
+const CONTEXT: &str = "The capital of Peru is Lima . Lima lies at the coast of Peru , and Cusco in \
+                       the high mountains .";
 
 /// Four questions; the second one's answer stands twice in the context.
 fn training_windows() -> Vec<Window> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let tokenizer = crate::vocabulary::read(&root.join("data/base/tokenizer.json")).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
     let question = |id: &str, question: &str, answer: &str| Question {
         id: id.into(),
         question: question.into(),
@@ -39,7 +40,7 @@ fn training_windows() -> Vec<Window> {
     windows(&questions, &tokenizer, &config, Purpose::Train).unwrap()
 }
 
-/// A model in a folder, its windows, and the candidates of them.
+/// A model, its windows, and a folder for the candidates of them.
 struct Setting {
     folder: tempfile::TempDir,
     model: Model,
@@ -48,21 +49,14 @@ struct Setting {
 
 impl Setting {
     fn new() -> Self {
-        let (folder, model) = (tempfile::tempdir().unwrap(), model(4000));
-        model.save(folder.path(), Head::Span).unwrap();
-        Self { folder, model, windows: training_windows() }
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, model: model(4000), windows: training_windows() }
     }
 
     fn candidates(&self, config: &CandidateConfig) -> (Candidates, bool) {
-        let reader = MinedReader {
-            model: &self.model,
-            folder: self.folder.path(),
-            windows: &self.windows,
-            batch_size: 3,
-        };
-        let path = self.folder.path().join("mined/candidates.safetensors");
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        Candidates::load_or_mine(&path, &reader, config).unwrap()
+        let miner = CandidateMiner { model: &self.model, windows: &self.windows, batch_size: 3 };
+        let path = self.folder.path().join("candidates.safetensors");
+        Candidates::load_or_compute(&path, &miner, config).unwrap()
     }
 
     fn losses(
@@ -134,13 +128,13 @@ fn the_same_words_elsewhere_are_reported_and_can_be_left_out() {
     let count = tokens * (lima.context_end - lima.context_start);
     let config = CandidateConfig { count, max_answer_len: tokens, ..Default::default() };
     let (kept, _) = setting.candidates(&config);
-    assert!(kept.report.text_equal >= 1, "{:?}", kept.report);
+    assert!(kept.report.duplicate_text >= 1, "{:?}", kept.report);
     let (dropped, read) =
-        setting.candidates(&CandidateConfig { drop_text_equal: true, ..config.clone() });
+        setting.candidates(&CandidateConfig { drop_duplicate_text: true, ..config.clone() });
     assert!(!read, "other options, other candidates");
     let fewer = kept.report.candidates - dropped.report.candidates;
-    assert_eq!((dropped.report.text_equal, fewer), (kept.report.text_equal, fewer));
-    assert_eq!(fewer, kept.report.text_equal);
+    assert_eq!((dropped.report.duplicate_text, fewer), (kept.report.duplicate_text, fewer));
+    assert_eq!(fewer, kept.report.duplicate_text);
 }
 
 #[test]
@@ -159,8 +153,7 @@ fn stored_candidates_are_used_as_long_as_nothing_has_changed() {
     assert!(!setting.candidates(&config).1);
     assert!(setting.candidates(&config).1);
     let mut words = setting.model.word_embeddings().shallow_clone();
-    objectives::tch::no_grad(|| words.f_add_scalar_(0.5).map(drop)).unwrap();
-    setting.model.save(setting.folder.path(), Head::Span).unwrap();
+    tch::no_grad(|| words.f_add_scalar_(0.5).map(drop)).unwrap();
     assert!(!setting.candidates(&config).1);
 }
 
@@ -171,15 +164,15 @@ fn one_candidate_is_plain_training_whatever_it_weighs() {
     let plain = setting.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
     assert_eq!(plain.parts[0].0, "span");
     let plain = plain.total.double_value(&[]);
-    for own in [
+    for weights in [
         HardLearningWeighting::Learned,
         HardLearningWeighting::HardEm,
         HardLearningWeighting::Mml,
         HardLearningWeighting::Uniform,
     ] {
-        let hard = setting.losses(Some(&one), terms(true, false), &weighting(own), 0);
+        let hard = setting.losses(Some(&one), terms(true, false), &weighting(weights), 0);
         let difference = hard.total.double_value(&[]) - plain;
-        assert!(difference.abs() < 1e-5, "{own:?}: {difference}");
+        assert!(difference.abs() < 1e-5, "{weights:?}: {difference}");
     }
 }
 
@@ -220,7 +213,7 @@ fn alpha_mixes_and_ablations_leave_what_they_name() {
     let mut config = BoundaryConfig { alpha: 0.25, ..weighting(HardLearningWeighting::Mml) };
     config.contrast.temperature = 0.1;
     let value = |losses: &StepLosses, name: &str| {
-        let part = losses.parts.iter().find(|(own, _)| *own == name);
+        let part = losses.parts.iter().find(|(part, _)| *part == name);
         part.unwrap_or_else(|| panic!("no {name}")).1.double_value(&[])
     };
     let both = setting.losses(Some(&all), terms(true, true), &config, 0);
@@ -233,7 +226,7 @@ fn alpha_mixes_and_ablations_leave_what_they_name() {
     let hard = setting.losses(Some(&all), terms(true, false), &config, 0);
     assert_eq!(hard.total.double_value(&[]), value(&both, "hard"));
     // One after the other: first hard learning alone, then contrast with the span loss.
-    let config = BoundaryConfig { hard_share: Some(0.5), ..config };
+    let config = BoundaryConfig { hard_fraction: Some(0.5), ..config };
     let names = |number| -> Vec<&str> {
         let losses = setting.losses(Some(&all), terms(true, true), &config, number);
         losses.parts.iter().map(|(name, _)| *name).collect()
@@ -286,6 +279,7 @@ fn candidates_of_other_windows_are_refused() {
             BoundaryTask::new(&setting.model, windows, all, terms(true, true), &config, true);
         task.err().unwrap().to_string()
     };
-    assert!(refuse(&setting.windows[..3], Some(&all)).contains("candidates of 4 windows, not 3"));
-    assert!(refuse(&setting.windows, None).contains("candidates of 0 windows"));
+    let error = refuse(&setting.windows[..3], Some(&all));
+    assert_eq!(error, "candidates: expected one row for each of 3 windows, got 4 rows");
+    assert!(refuse(&setting.windows, None).ends_with("got 0 rows"));
 }

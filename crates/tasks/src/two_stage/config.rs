@@ -1,9 +1,19 @@
 //! Options of the second stage.
-use anyhow::{Result, ensure};
 use objectives::{AnswerContrastConfig, GoldSlot, HardLearningConfig, InitialWeights, TopKConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// How the candidates Z of a window are chosen.
+///
+/// # Example
+/// ```
+/// use tasks::two_stage::CandidateConfig;
+///
+/// let config: CandidateConfig = toml::from_str("max_answer_len = 16").unwrap();
+/// assert_eq!((config.count, config.max_answer_len), (20, 16));
+/// assert!(CandidateConfig { count: 0, ..config }.validate().is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
@@ -11,10 +21,11 @@ pub struct CandidateConfig {
     pub count: usize,
     /// Longest candidate in tokens.
     pub max_answer_len: usize,
-    /// Where the gold span stands.
+    /// In which slot the gold span is.
     pub gold_slot: GoldSlot,
-    /// Leaves out candidates with the gold span's tokens at another position. The paper compares by position, so false.
-    pub drop_text_equal: bool,
+    /// Leaves out candidates with the gold span's tokens at another position. The paper compares by
+    /// position, so false.
+    pub drop_duplicate_text: bool,
 }
 
 impl Default for CandidateConfig {
@@ -23,21 +34,30 @@ impl Default for CandidateConfig {
             count: 20,
             max_answer_len: 30,
             gold_slot: GoldSlot::default(),
-            drop_text_equal: false,
+            drop_duplicate_text: false,
         }
     }
 }
 
-/// Which losses an arm trains on.
+/// Which losses are trained.
 ///
-/// Reading of the ablations (Table 7): without hard learning Eq. 9 would train no span, so the span loss (Eq. 3) takes its place;
-/// without contrast the span side stands alone with weight 1. Without both, the span loss is all there is.
+/// Reading of the ablations (Table 7): without hard learning Eq. 9 would train no span, so the span
+/// loss (Eq. 3) replaces it; without contrast the span side has weight 1. Without both, the span
+/// loss remains alone.
+///
+/// # Example
+/// ```
+/// use tasks::two_stage::BoundaryTerms;
+///
+/// let terms: BoundaryTerms = toml::from_str("hard_learning = false").unwrap();
+/// assert!(!terms.hard_learning && terms.answer_contrast);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoundaryTerms {
     /// L_hard (Eq. 5) over the candidates.
     pub hard_learning: bool,
-    /// L_con (Eq. 8) over the model's present answers.
+    /// L_con (Eq. 8) over the model's current answers.
     pub answer_contrast: bool,
 }
 
@@ -48,27 +68,40 @@ impl Default for BoundaryTerms {
 }
 
 /// Options of [`BoundaryTask`](super::BoundaryTask).
+///
+/// # Example
+/// ```
+/// use tasks::two_stage::BoundaryConfig;
+///
+/// let config: BoundaryConfig = toml::from_str("[contrast]\ntemperature = 0.1").unwrap();
+/// assert_eq!((config.alpha, config.contrast.temperature), (0.5, 0.1));
+/// let error = BoundaryConfig { alpha: 1.5, ..config }.validate().unwrap_err();
+/// assert_eq!(error.to_string(), "boundary.alpha = 1.5: must be from 0 to 1");
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoundaryConfig {
-    /// α of Eq. 9, the share of the contrastive loss.
+    /// α of Eq. 9, the weight of the contrastive loss; that of hard learning is 1 − α.
     pub alpha: f64,
-    /// Learns in sequence: hard learning alone for this share of the steps, the contrastive loss with the span loss (Eq. 3)
-    /// after that. Absent: both at once, as Eq. 9 has it.
-    pub hard_share: Option<f64>,
+    /// Trains the losses in sequence: hard learning alone for this fraction of the steps, then the
+    /// contrastive loss with the span loss (Eq. 3). Absent: both at once, as in Eq. 9.
+    pub hard_fraction: Option<f64>,
     /// Where the learned weights start.
     pub initial_weights: InitialWeights,
-    /// Peak learning rate of the learned weights; absent: the stage's. At 3e-5 they hardly move from their start.
+    /// Peak learning rate of the learned weights; absent: the stage's. At 3e-5 they hardly move
+    /// from their start.
     pub weights_learning_rate: Option<f64>,
-    /// Under `hard_em`: steps over which it takes over from maximum marginal likelihood; absent: from the start.
+    /// Under `hard_em`: steps over which it replaces maximum marginal likelihood; absent: from the
+    /// start.
     pub anneal_steps: Option<u64>,
     /// Leaves out answers with the gold span's tokens at another position from the wrong ones.
-    pub drop_text_equal: bool,
-    /// Weights of the candidates, and λ of an added gold term, which lies inside the hard-learning loss and so counts 1 − α.
+    pub drop_duplicate_text: bool,
+    /// Weights of the candidates, and λ of an added gold term, which is inside the hard-learning
+    /// loss and so has weight 1 − α too.
     pub hard: HardLearningConfig,
     /// Temperature, negatives and vectors of the contrastive loss.
     pub contrast: AnswerContrastConfig,
-    /// A, the model's present answers among which the negatives are: 50 of them.
+    /// A, the model's current answers, from which the negatives come: 50 of them.
     pub answers: TopKConfig,
 }
 
@@ -76,11 +109,11 @@ impl Default for BoundaryConfig {
     fn default() -> Self {
         Self {
             alpha: 0.5,
-            hard_share: None,
+            hard_fraction: None,
             initial_weights: InitialWeights::default(),
             weights_learning_rate: None,
             anneal_steps: None,
-            drop_text_equal: false,
+            drop_duplicate_text: false,
             hard: HardLearningConfig::default(),
             contrast: AnswerContrastConfig::default(),
             answers: TopKConfig { k: 50, ..Default::default() },
@@ -92,10 +125,10 @@ impl CandidateConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// Naming the key.
+    /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
         for (key, value) in [("count", self.count), ("max_answer_len", self.max_answer_len)] {
-            ensure!(value > 0, "candidates.{key} = 0: must be 1 or more");
+            check(&format!("candidates.{key}"), value, value > 0, "1 or more")?;
         }
         Ok(())
     }
@@ -105,34 +138,30 @@ impl BoundaryConfig {
     /// Checks what the losses themselves would find only in training.
     ///
     /// # Errors
-    /// Naming the key.
+    /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
-        let alpha = self.alpha;
-        ensure!((0.0..=1.0).contains(&alpha), "boundary.alpha = {alpha}: must be from 0 to 1");
-        if let Some(share) = self.hard_share {
-            ensure!(
-                (0.0..=1.0).contains(&share),
-                "boundary.hard_share = {share}: must be from 0 to 1"
-            );
+        let positive_or_zero = |value: f64| value.is_finite() && value >= 0.0;
+        let fraction = |value: f64| (0.0..=1.0).contains(&value);
+        check("boundary.alpha", self.alpha, fraction(self.alpha), "from 0 to 1")?;
+        if let Some(value) = self.hard_fraction {
+            check("boundary.hard_fraction", value, fraction(value), "from 0 to 1")?;
         }
         if let Some(rate) = self.weights_learning_rate {
-            ensure!(
-                rate.is_finite() && rate >= 0.0,
-                "boundary.weights_learning_rate = {rate}: must be 0 or more"
-            );
+            check("boundary.weights_learning_rate", rate, positive_or_zero(rate), "0 or more")?;
         }
-        let gold = self.hard.gold_loss_weight;
-        ensure!(
-            gold.is_finite() && gold >= 0.0,
-            "boundary.hard.gold_loss_weight = {gold}: must be 0 or more"
-        );
+        let weight = self.hard.gold_loss_weight;
+        check("boundary.hard.gold_loss_weight", weight, positive_or_zero(weight), "0 or more")?;
         let temperature = self.contrast.temperature;
-        ensure!(
-            temperature.is_finite() && temperature > 0.0,
-            "boundary.contrast.temperature = {temperature}: must be above 0"
-        );
-        ensure!(self.answers.k > 0, "boundary.answers.k = 0: must be 1 or more");
-        Ok(())
+        let above_zero = temperature.is_finite() && temperature > 0.0;
+        check("boundary.contrast.temperature", temperature, above_zero, "above 0")?;
+        check("boundary.answers.k", self.answers.k, self.answers.k > 0, "1 or more")
+    }
+}
+
+fn check(key: &str, value: impl ToString, holds: bool, rule: &str) -> Result<()> {
+    match holds {
+        true => Ok(()),
+        false => Err(Error::config(key, value, rule)),
     }
 }
 

@@ -1,28 +1,70 @@
-//! The second stage as a training task: hard learning and answer-aware contrast over one pass of the encoder.
-use anyhow::{Result, ensure};
+//! The second stage as a training task: hard learning and answer-aware contrast over one pass of the
+//! encoder.
 use mlqa_eval::Window;
-use objectives::tch::Tensor;
 use objectives::{
     CandidateSpans, HardLearningWeighting, LossError, NegativeSelection, OutOfWindow, SpanConfig,
     SpanReduction, answer_contrast, hard_em_probability, hard_learning, initial_weights,
     mix_by_alpha, span, span_log_probs, top_k_spans,
 };
 use rand::Rng;
+use tch::{Kind, Tensor};
 use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
-use xlmr_model::Model;
 
-use super::candidates::{Candidates, context_mask, gold_positions, mask, text_equal, window_batch};
+use super::candidates::{Candidates, duplicate_text, gold_positions};
 use super::config::{BoundaryConfig, BoundaryTerms};
-use crate::reading::question_end;
+use crate::question_answering::{
+    WindowBatch, context_mask, fingerprint_windows, question_mask, to_i64, window_lengths,
+};
+use crate::{Encoder, Error, Result};
 
 /// The name of the learned weights θ among the parameters.
 pub const WEIGHTS: &str = "hard_learning.weights";
 
-/// Training windows, each with its gold span, and the losses of *From Good to Best* (Eq. 9) over them.
+/// Training windows, each with its gold span, and the losses of *From Good to Best* (Eq. 9) over
+/// them: `hard` or `span`, and `contrastive`.
 ///
-/// Keeps no state beside its parameters: the answers to contrast with come from the step's own pass.
+/// It keeps no state beside its parameters: the answers to contrast with come from the step's
+/// encoder pass.
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, windows};
+/// use tasks::two_stage::{
+///     BoundaryConfig, BoundaryTask, BoundaryTerms, CandidateConfig, CandidateMiner, Candidates,
+/// };
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, Head, Model, read_tokenizer};
+///
+/// let reader = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let question = Question {
+///     id: "q1".into(),
+///     question: "Which colour?".into(),
+///     context: "It is a red house.".into(),
+///     answers: vec![Answer { text: "red".into(), answer_start: 8 }],
+///     title: "".into(),
+/// };
+/// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Train)?;
+///
+/// let miner = CandidateMiner { model: &reader, windows: &windows, batch_size: 64 };
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("candidates.safetensors");
+/// let config = CandidateConfig { count: 5, ..CandidateConfig::default() };
+/// let (candidates, _) = Candidates::load_or_compute(&path, &miner, &config)?;
+///
+/// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let (terms, config) = (BoundaryTerms::default(), BoundaryConfig::default());
+/// let mut task = BoundaryTask::new(&model, &windows, Some(&candidates), terms, &config, true)?;
+/// let mut parameters = model.named_parameters();
+/// parameters.extend(task.parameters()); // what `trainer::fit` trains
+/// let rng = trainer::rng_for(0, "second stage", 0);
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// losses.total.backward();
+/// assert_eq!(task.slot_weights()?.unwrap().len(), 5);
+/// # Ok::<(), tasks::Error>(())
+/// ```
 pub struct BoundaryTask<'a> {
-    model: &'a Model,
+    model: &'a dyn Encoder,
     windows: &'a [Window],
     candidates: Option<&'a Candidates>,
     terms: BoundaryTerms,
@@ -35,26 +77,34 @@ pub struct BoundaryTask<'a> {
 
 /// One batch after the encoder.
 struct Encoded<'a> {
+    /// B windows.
     windows: &'a [&'a Window],
+    /// `[B, L, H]`.
     hidden: Tensor,
+    /// `[B, L]`.
     start_logits: Tensor,
+    /// `[B, L]`.
     end_logits: Tensor,
-    /// Where the softmax runs.
+    /// `[B, L]` bool: the positions of the softmax.
     answerable: Tensor,
+    /// `[B]` i64: the gold span's first token.
     gold_starts: Tensor,
+    /// `[B]` i64: the gold span's last token.
     gold_ends: Tensor,
 }
 
 impl<'a> BoundaryTask<'a> {
-    /// `candidates` are those of `windows`, needed for hard learning alone.
+    /// `candidates` are those of `windows`; only hard learning needs them.
     ///
-    /// With `context_only` the softmax of the span head runs over the context, otherwise over every token but padding, as the paper's
-    /// Eq. 2.
+    /// With `context_only` the softmax of the span head is over the context, else over every token
+    /// but padding, as in the paper's Eq. 2.
     ///
     /// # Errors
-    /// Naming the key of a value that cannot be used, or if the candidates are not those of the windows.
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if the
+    /// candidates are not as many as the windows; [`Error::Loss`] or [`Error::Torch`] if the learned
+    /// weights cannot be made.
     pub fn new(
-        model: &'a Model,
+        model: &'a dyn Encoder,
         windows: &'a [Window],
         candidates: Option<&'a Candidates>,
         terms: BoundaryTerms,
@@ -65,7 +115,10 @@ impl<'a> BoundaryTask<'a> {
         let mut weights = None;
         if terms.hard_learning {
             let rows = candidates.map_or(0, |all| all.report.windows);
-            ensure!(rows == windows.len(), "candidates of {rows} windows, not {}", windows.len());
+            if rows != windows.len() {
+                let expected = format!("one row for each of {} windows", windows.len());
+                return Err(Error::data("candidates", expected, format!("{rows} rows")));
+            }
             let learned = matches!(
                 config.hard.weighting,
                 HardLearningWeighting::Learned | HardLearningWeighting::Literal
@@ -84,7 +137,7 @@ impl<'a> BoundaryTask<'a> {
             config: config.clone(),
             context_only,
             weights,
-            lengths: windows.iter().map(|window| window.input_ids.len()).collect(),
+            lengths: window_lengths(windows),
         })
     }
 
@@ -94,25 +147,40 @@ impl<'a> BoundaryTask<'a> {
         weights.map(|weights| (WEIGHTS.to_owned(), weights)).into_iter().collect()
     }
 
-    /// `softmax(θ)`, what each slot weighs, where it is learned.
+    /// `softmax(θ)`, the weight of each candidate slot, where it is learned.
     ///
     /// # Errors
-    /// If libtorch refuses.
+    /// [`Error::Torch`] if libtorch fails.
     pub fn slot_weights(&self) -> Result<Option<Vec<f64>>> {
-        let shares = |theta: &Tensor| -> Result<Vec<f64>> {
-            Ok(Vec::<f64>::try_from(theta.f_detach()?.f_softmax(0, tch::Kind::Double)?)?)
-        };
-        self.weights.as_ref().map(shares).transpose()
+        let Some(theta) = &self.weights else { return Ok(None) };
+        Ok(Some(Vec::<f64>::try_from(theta.f_detach()?.f_softmax(0, Kind::Double)?)?))
     }
 
-    /// L_hard, over the candidates of the batch.
+    fn encode<'w>(&self, windows: &'w [&'w Window]) -> Result<Encoded<'w>> {
+        let batch = WindowBatch::new(windows, self.context_only, self.model)?;
+        let hidden = self.model.encode(&batch.inputs, true)?;
+        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let device = hidden.device();
+        let (gold_starts, gold_ends) = gold_positions(windows)?;
+        Ok(Encoded {
+            windows,
+            answerable: batch.answerable.f_to_device(device)?,
+            gold_starts: gold_starts.f_to_device(device)?,
+            gold_ends: gold_ends.f_to_device(device)?,
+            hidden,
+            start_logits,
+            end_logits,
+        })
+    }
+
+    /// L_hard (Eq. 5) over the candidates of the batch.
     fn hard(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Tensor> {
-        let Some(all) = self.candidates else { anyhow::bail!("hard learning without candidates") };
+        let all = self.candidates.ok_or_else(|| Error::empty("candidates for hard learning"))?;
         let rows: Vec<i64> =
-            step.batch.iter().map(|&k| i64::try_from(k)).collect::<Result<_, _>>()?;
+            step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
         let device = batch.hidden.device();
-        let own = |tensor: &Tensor| tensor.f_index_select(0, &rows)?.f_to_device(device);
+        let of_batch = |tensor: &Tensor| tensor.f_index_select(0, &rows)?.f_to_device(device);
         let mut config = self.config.hard.clone();
         if config.weighting == HardLearningWeighting::HardEm {
             let chance = hard_em_probability(step.number, self.config.anneal_steps);
@@ -123,12 +191,12 @@ impl<'a> BoundaryTask<'a> {
         let log_probs = span_log_probs(
             &batch.start_logits,
             &batch.end_logits,
-            &own(&all.starts)?,
-            &own(&all.ends)?,
+            &of_batch(&all.starts)?,
+            &of_batch(&all.ends)?,
             Some(&batch.answerable),
             config.checks,
         )?;
-        let (valid, gold) = (own(&all.valid)?, own(&all.gold_index)?);
+        let (valid, gold) = (of_batch(&all.valid)?, of_batch(&all.gold_index)?);
         Ok(hard_learning(&log_probs, &valid, Some(&gold), self.weights.as_ref(), &config)?)
     }
 
@@ -144,18 +212,18 @@ impl<'a> BoundaryTask<'a> {
         Ok(span(&batch.start_logits, &batch.end_logits, starts, ends, mask, &config)?)
     }
 
-    /// L_con; none where the batch holds nothing to contrast with.
+    /// L_con (Eq. 8); `None` where the batch holds nothing to contrast with.
     fn contrast(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Option<Tensor>> {
         let device = batch.hidden.device();
         let context = context_mask(batch.windows)?.f_to_device(device)?;
         let (start, end) = (&batch.start_logits, &batch.end_logits);
         let mut answers = top_k_spans(start, end, Some(&context), &self.config.answers)?;
-        if self.config.drop_text_equal {
-            let same = text_equal(batch.windows, &CandidateSpans::from(&answers))?;
-            let other = same.f_logical_not()?.f_to_device(device)?;
-            answers.valid = answers.valid.f_logical_and(&other)?;
+        if self.config.drop_duplicate_text {
+            let duplicates = duplicate_text(batch.windows, &CandidateSpans::from(&answers))?;
+            let others = duplicates.f_logical_not()?.f_to_device(device)?;
+            answers.valid = answers.valid.f_logical_and(&others)?;
         }
-        let question = mask(batch.windows, |window, k| (1..question_end(window)).contains(&k))?;
+        let question = question_mask(batch.windows)?;
         let mut config = self.config.contrast.clone();
         if let NegativeSelection::Random { seed } = &mut config.selection {
             *seed ^= step.rng.random::<u64>();
@@ -175,11 +243,13 @@ impl<'a> BoundaryTask<'a> {
         }
     }
 
+    /// Eq. 9: α L_con + (1 − α) L_hard, or what the terms leave of it.
     fn joint(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<StepLosses> {
         let BoundaryTerms { mut hard_learning, mut answer_contrast } = self.terms;
-        if let (true, true, Some(share)) = (hard_learning, answer_contrast, self.config.hard_share)
+        if let (true, true, Some(fraction)) =
+            (hard_learning, answer_contrast, self.config.hard_fraction)
         {
-            let first = (step.number as f64) < share * step.total as f64;
+            let first = (step.number as f64) < fraction * step.total as f64;
             (hard_learning, answer_contrast) = (first, !first);
         }
         let (name, side) = match hard_learning {
@@ -207,10 +277,7 @@ impl Task for BoundaryTask<'_> {
             .serialize("terms", &self.terms)
             .serialize("config", &self.config)
             .serialize("context_only", &self.context_only);
-        for window in self.windows {
-            let positions = (window.context_start, window.start_position, window.end_position);
-            fingerprint.ids("input_ids", &window.input_ids).serialize("positions", &positions);
-        }
+        fingerprint_windows(fingerprint, self.windows);
         if let Some(candidates) = self.candidates {
             let Candidates { starts, ends, valid, gold_index, .. } = candidates;
             fingerprint
@@ -224,20 +291,7 @@ impl Task for BoundaryTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let windows: Vec<&Window> =
             step.batch.iter().filter_map(|&k| self.windows.get(k)).collect();
-        let batch = window_batch(&windows, self.context_only, self.model)?;
-        let hidden = self.model.encode(&batch.inputs(), true)?;
-        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
-        let device = hidden.device();
-        let (gold_starts, gold_ends) = gold_positions(&windows)?;
-        let encoded = Encoded {
-            windows: &windows,
-            answerable: batch.answerable.f_to_device(device)?,
-            gold_starts: gold_starts.f_to_device(device)?,
-            gold_ends: gold_ends.f_to_device(device)?,
-            hidden,
-            start_logits,
-            end_logits,
-        };
+        let encoded = self.encode(&windows)?;
         Ok(self.joint(&encoded, step)?)
     }
 }

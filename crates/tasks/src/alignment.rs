@@ -1,0 +1,399 @@
+//! Answers carried over to a translation by the encoder's alignment of tokens, without markers.
+//!
+//! Both texts go through the encoder alone; the cosine of their hidden states is the similarity that
+//! [`qa_translate::project()`] reads.
+use std::ops::Range;
+
+use ndarray::Array2;
+use qa_translate::{ProjectConfig, project};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor, no_grad};
+use tokenizers::Tokenizer;
+use xlmr_model::{Inputs, SpecialTokens};
+
+use crate::question_answering::to_i64;
+use crate::{Encoder, Error, Result, pooling};
+
+/// Which hidden states stand for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenStates {
+    /// The output of one layer, from 1; 0 is the embeddings.
+    Layer(usize),
+    /// The mean of the last so many layers' outputs.
+    MeanOfLast(usize),
+}
+
+/// How answers are carried over.
+///
+/// # Example
+/// ```
+/// use tasks::alignment::{AlignmentConfig, HiddenStates};
+///
+/// let config: AlignmentConfig = toml::from_str("states = { layer = 8 }").unwrap();
+/// assert_eq!(config.states, HiddenStates::Layer(8));
+/// assert!(config.center);
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlignmentConfig {
+    /// Which hidden states stand for a token.
+    pub states: HiddenStates,
+    /// Whether each text's mean state is subtracted first, which takes away what all tokens of a
+    /// language share. `centre` in files.
+    #[serde(rename = "centre", alias = "center")]
+    pub center: bool,
+    /// κ: `κ (i/I − j/J)²` is subtracted from the similarity of token i of I and token j of J, so
+    /// that tokens at like positions are preferred. In the manner of SimAlign's distortion correction
+    /// (Jalili Sabet et al. 2020), which multiplies by one minus it.
+    pub distortion: f64,
+    /// How the similarity is read.
+    pub project: ProjectConfig,
+}
+
+impl Default for AlignmentConfig {
+    fn default() -> Self {
+        Self {
+            states: HiddenStates::MeanOfLast(2),
+            center: true,
+            distortion: 0.0,
+            project: ProjectConfig::default(),
+        }
+    }
+}
+
+impl AlignmentConfig {
+    /// Checks every value against a model.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn validate(&self, model: &dyn Encoder) -> Result<()> {
+        let layers = model.layers();
+        match self.states {
+            HiddenStates::Layer(layer) if layer > layers => {
+                let rule = format!("at most {layers}, the model's layers");
+                return Err(Error::config("states.layer", layer, rule));
+            }
+            HiddenStates::MeanOfLast(count) if !(1..=layers).contains(&count) => {
+                let rule = format!("from 1 to {layers}, the model's layers");
+                return Err(Error::config("states.mean_of_last", count, rule));
+            }
+            _ => {}
+        }
+        match self.distortion.is_finite() && self.distortion >= 0.0 {
+            true => Ok(()),
+            false => Err(Error::config("distortion", self.distortion, "0 or more")),
+        }
+    }
+}
+
+/// A text after the encoder: T tokens that stand for visible text.
+#[derive(Debug)]
+pub struct EncodedText {
+    /// Code points `[start, end)` of each token.
+    offsets: Vec<(usize, usize)>,
+    /// `[T, H]` f32 on the CPU: a unit vector for each token.
+    states: Tensor,
+}
+
+/// Finds answers again in translations of their contexts.
+///
+/// # Example
+/// ```
+/// use tasks::alignment::{AlignmentConfig, AnswerAligner};
+/// use xlmr_model::{LoadOptions, Pretrained};
+///
+/// let (base, _) =
+///     Pretrained::load("../../data/base", &[], tch::Device::Cpu, LoadOptions::default())?;
+/// let config = AlignmentConfig::default();
+/// let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config)?;
+/// let source = aligner.encode("The house is red.")?;
+/// let target = aligner.encode("The house is red.")?;
+/// let similarity = aligner.similarity(&source, &target)?;
+/// // "house", found in the same text
+/// let found = aligner.project(&similarity, &source, 4..9, &target)?;
+/// assert_eq!(found, Some(4..9));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub struct AnswerAligner<'a> {
+    model: &'a dyn Encoder,
+    tokenizer: &'a Tokenizer,
+    specials: SpecialTokens,
+    config: AlignmentConfig,
+}
+
+impl<'a> AnswerAligner<'a> {
+    /// Checks the options against the model; `specials` are the tokenizer's, see
+    /// [`xlmr_model::check_tokenizer`].
+    ///
+    /// # Errors
+    /// As [`AlignmentConfig::validate`].
+    pub fn new(
+        model: &'a dyn Encoder,
+        tokenizer: &'a Tokenizer,
+        specials: SpecialTokens,
+        config: AlignmentConfig,
+    ) -> Result<Self> {
+        config.validate(model)?;
+        Ok(Self { model, tokenizer, specials, config })
+    }
+
+    /// Encodes a text of any length: windows of the model's size that overlap by half, each token
+    /// with the state of the window in which it is farthest from the ends.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the model
+    /// refuses an input.
+    pub fn encode(&self, text: &str) -> Result<EncodedText> {
+        let encoding = self.tokenizer.encode_char_offsets(text, false);
+        let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let characters: Vec<char> = text.chars().collect();
+        let offsets = encoding.get_offsets().iter().map(|&span| visible(&characters, span));
+        let offsets: Vec<Option<(usize, usize)>> = offsets.collect();
+        if offsets.iter().all(Option::is_none) {
+            return Err(Error::empty("token in a text to align"));
+        }
+        let visible = (0..).zip(&offsets).filter_map(|(token, span)| span.map(|_| token));
+        let visible: Vec<i64> = visible.collect();
+        let states = no_grad(|| -> Result<Tensor> {
+            let all = self.token_states(encoding.get_ids())?; // [tokens, H]
+            let mut states = all.f_index_select(0, &Tensor::f_from_slice(&visible)?)?;
+            if self.config.center {
+                states =
+                    states.f_sub(&states.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?;
+            }
+            let norms = states.f_norm_scalaropt_dim(2.0, [-1i64], true)?.f_clamp_min(1e-12)?;
+            Ok(states.f_div(&norms)?)
+        })?;
+        Ok(EncodedText { offsets: offsets.into_iter().flatten().collect(), states })
+    }
+
+    /// `[tokens, H]` f32 on the CPU: the state of each token, from overlapping windows.
+    fn token_states(&self, ids: &[u32]) -> Result<Tensor> {
+        let longest = usize::try_from(self.model.max_length()).unwrap_or(0);
+        let cuts = cuts(ids.len(), longest.saturating_sub(2)); // <s> and </s>
+        let windows = self.window_states(ids, &cuts)?; // [windows, L, H]
+        let mut parts = Vec::with_capacity(cuts.len());
+        for ((cut, kept), row) in cuts.iter().zip(kept(&cuts)).zip(0..) {
+            // <s> stands before the window's first token.
+            let first = to_i64("token", kept.start - cut.start)? + 1;
+            let length = to_i64("tokens", kept.len())?;
+            parts.push(windows.f_select(0, row)?.f_narrow(0, first, length)?);
+        }
+        Ok(Tensor::f_cat(&parts, 0)?)
+    }
+
+    /// `[windows, L, H]` f32 on the CPU: the chosen states of each window with its special tokens.
+    fn window_states(&self, ids: &[u32], cuts: &[Range<usize>]) -> Result<Tensor> {
+        let SpecialTokens { bos, eos, .. } = self.specials;
+        let rows: Vec<Vec<u32>> = cuts
+            .iter()
+            .map(|cut| [&[bos], ids.get(cut.clone()).unwrap_or_default(), &[eos]].concat())
+            .collect();
+        let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+        let inputs = Inputs::from_rows(&rows, self.model.pad_token_id())?;
+        let all = self.model.encode_all(&inputs, false)?;
+        let states = match self.config.states {
+            HiddenStates::Layer(layer) => all
+                .get(layer)
+                .ok_or_else(|| Error::data("hidden states", format!("layer {layer}"), all.len()))?
+                .shallow_clone(),
+            HiddenStates::MeanOfLast(count) => {
+                let last = all.get(all.len().saturating_sub(count)..).unwrap_or_default();
+                Tensor::f_stack(last, 0)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?
+            }
+        };
+        Ok(states.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?)
+    }
+
+    /// `[source tokens, target tokens]`: cosines less the distortion.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if libtorch fails.
+    pub fn similarity(&self, source: &EncodedText, target: &EncodedText) -> Result<Array2<f32>> {
+        let mut similarity = source.states.f_matmul(&target.states.f_tr()?)?;
+        if self.config.distortion > 0.0 {
+            let positions = |text: &EncodedText| -> Result<Tensor> {
+                let count = to_i64("tokens", text.offsets.len())?;
+                let positions = Tensor::f_arange(count, (Kind::Float, Device::Cpu))?;
+                Ok(positions.f_div_scalar(count as f64)?)
+            };
+            let (source, target) = (positions(source)?, positions(target)?);
+            let distance = source.f_unsqueeze(1)?.f_sub(&target.f_unsqueeze(0)?)?;
+            let penalty = distance.f_square()?.f_mul_scalar(self.config.distortion)?;
+            similarity = similarity.f_sub(&penalty)?;
+        }
+        pooling::to_array("similarity", &similarity)
+    }
+
+    /// The code points of the target text that stand for code points `span` of the source text;
+    /// `None` where nothing is aligned. `similarity` is [`similarity`](Self::similarity)'s, which all
+    /// spans of two texts share.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the span holds no token of the source; [`Error::Translate`] if the
+    /// similarity is not that of the texts.
+    pub fn project(
+        &self,
+        similarity: &Array2<f32>,
+        source: &EncodedText,
+        span: Range<usize>,
+        target: &EncodedText,
+    ) -> Result<Option<Range<usize>>> {
+        let covers = |&(start, end): &(usize, usize)| start < span.end && end > span.start;
+        let first = source.offsets.iter().position(covers);
+        let last = source.offsets.iter().rposition(covers);
+        let (first, last) = first.zip(last).ok_or_else(|| {
+            Error::data("span", "code points of a token", format!("no token in {span:?}"))
+        })?;
+        let found = project(similarity.view(), first..last + 1, &self.config.project)?;
+        Ok(found.and_then(|tokens| {
+            let start = target.offsets.get(tokens.start)?.0;
+            let end = target.offsets.get(tokens.end.checked_sub(1)?)?.1;
+            Some(start..end)
+        }))
+    }
+}
+
+/// The span without white space at its ends; `None` if nothing is left.
+fn visible(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)> {
+    let part = text.get(start..end)?;
+    let first = part.iter().position(|c| !c.is_whitespace())?;
+    let last = part.iter().rposition(|c| !c.is_whitespace())?;
+    Some((start + first, start + last + 1))
+}
+
+/// Windows of at most `longest` tokens over `count`, half a window apart; the last one ends with the
+/// text.
+fn cuts(count: usize, longest: usize) -> Vec<Range<usize>> {
+    let longest = longest.max(2);
+    let mut cuts = Vec::new();
+    let mut start = 0;
+    while start + longest < count {
+        cuts.push(start..start + longest);
+        start += longest / 2;
+    }
+    cuts.push(count.saturating_sub(longest).min(start)..count);
+    cuts
+}
+
+/// The part of each window whose states are taken: borders are in the middle of each overlap.
+fn kept(cuts: &[Range<usize>]) -> Vec<Range<usize>> {
+    let border = |pair: &[Range<usize>]| match pair {
+        [one, next] => next.start + (one.end - next.start) / 2,
+        _ => 0,
+    };
+    let borders: Vec<usize> = cuts.windows(2).map(border).collect();
+    let starts = std::iter::once(0).chain(borders.iter().copied());
+    let last = cuts.last().map(|cut| cut.end);
+    let ends = borders.iter().copied().chain(last);
+    starts.zip(ends).map(|(start, end)| start..end).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use xlmr_model::read_tokenizer;
+
+    use super::*;
+    use crate::testing::{model, specials};
+
+    fn tokenizer() -> Tokenizer {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        read_tokenizer(root.join("data/base")).unwrap()
+    }
+
+    #[test]
+    fn windows_overlap_and_every_token_is_taken_once() {
+        assert_eq!(cuts(7, 10), std::slice::from_ref(&(0..7)));
+        assert_eq!(cuts(10, 10), std::slice::from_ref(&(0..10)));
+        assert_eq!(cuts(22, 10), [0..10, 5..15, 10..20, 12..22]);
+        assert_eq!(kept(&cuts(22, 10)), [0..7, 7..12, 12..16, 16..22]);
+        for count in 1..60 {
+            for longest in 2..12 {
+                let cuts = cuts(count, longest);
+                let kept = kept(&cuts);
+                let mut next = 0;
+                for (cut, kept) in cuts.iter().zip(&kept) {
+                    assert!(cut.len() <= longest && cut.start <= kept.start && kept.end <= cut.end);
+                    assert_eq!(kept.start, next);
+                    next = kept.end;
+                }
+                assert_eq!((next, kept.len()), (count, cuts.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_projected_onto_itself_beyond_the_window() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let text: String = (0..120).map(|k| format!("word{k} und {k}. ")).collect();
+        let config = AlignmentConfig { distortion: 0.5, ..AlignmentConfig::default() };
+        let aligner = AnswerAligner::new(&model, &tokenizer, specials(), config).unwrap();
+        let encoded = aligner.encode(&text).unwrap();
+        assert!(encoded.offsets.len() > 300);
+        let similarity = aligner.similarity(&encoded, &encoded).unwrap();
+        for answer in ["word3 und", "77", "word119 und 119."] {
+            let start = text.find(answer).unwrap();
+            let span = start..start + answer.len();
+            let found = aligner.project(&similarity, &encoded, span.clone(), &encoded).unwrap();
+            assert_eq!(found, Some(span), "{answer}");
+        }
+        let error = aligner.project(&similarity, &encoded, 99_999..100_000, &encoded).unwrap_err();
+        assert!(error.to_string().contains("no token in"), "{error}");
+    }
+
+    #[test]
+    fn the_similarity_of_single_texts_is_the_cosine_of_the_layer() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let config = AlignmentConfig {
+            states: HiddenStates::Layer(1),
+            center: false,
+            distortion: 0.25,
+            ..AlignmentConfig::default()
+        };
+        let aligner = AnswerAligner::new(&model, &tokenizer, specials(), config).unwrap();
+        let texts = ["a b", "c d e"];
+        let encoded = texts.map(|text| aligner.encode(text).unwrap());
+        let got = aligner.similarity(&encoded[0], &encoded[1]).unwrap();
+        let states = texts.map(|text| {
+            let ids = tokenizer.encode(text, true).unwrap();
+            let ids: Vec<i64> = ids.get_ids().iter().map(|&id| i64::from(id)).collect();
+            let ids = Tensor::from_slice(&ids).view([1, -1]);
+            let all = model.encode_all(&Inputs::new(ids), false).unwrap();
+            Vec::<Vec<f32>>::try_from(&all[1].squeeze_dim(0)).unwrap()
+        });
+        for i in 0..2 {
+            for j in 0..3 {
+                let (a, b) = (&states[0][i + 1], &states[1][j + 1]);
+                let dot = |a: &[f32], b: &[f32]| -> f64 {
+                    a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+                };
+                let apart = i as f64 / 2.0 - j as f64 / 3.0;
+                let expected = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt() - 0.25 * apart * apart;
+                let value = f64::from(got[(i, j)]);
+                assert!((value - expected).abs() < 1e-5, "{i} {j}: {value} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn settings_are_checked_and_an_empty_file_holds_the_defaults() {
+        assert_eq!(toml::from_str::<AlignmentConfig>("").unwrap(), AlignmentConfig::default());
+        let read: AlignmentConfig = toml::from_str("states = { layer = 2 }").unwrap();
+        assert_eq!(read.states, HiddenStates::Layer(2));
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let states = |states| AlignmentConfig { states, ..AlignmentConfig::default() };
+        for bad in [
+            states(HiddenStates::Layer(3)),
+            states(HiddenStates::MeanOfLast(0)),
+            states(HiddenStates::MeanOfLast(3)),
+            AlignmentConfig { distortion: f64::NAN, ..AlignmentConfig::default() },
+        ] {
+            assert!(AnswerAligner::new(&model, &tokenizer, specials(), bad).is_err());
+        }
+        let aligner =
+            AnswerAligner::new(&model, &tokenizer, specials(), states(HiddenStates::Layer(0)))
+                .unwrap();
+        assert!(aligner.encode(" \n").is_err());
+    }
+}

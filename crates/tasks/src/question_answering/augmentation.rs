@@ -1,0 +1,157 @@
+//! Augmentation of QA training: noise on question embeddings, random question tokens.
+use std::ops::Range;
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::WindowBatch;
+use crate::{Encoder, Error, Result};
+
+/// How training questions are changed, drawn anew for each question and step. All off by default.
+///
+/// # Example
+/// ```
+/// use tasks::question_answering::QaAugmentation;
+///
+/// let augmentation: QaAugmentation = toml::from_str("question_replacement = 0.3").unwrap();
+/// assert_eq!(augmentation.embedding_noise, 0.0);
+/// augmentation.validate()?;
+/// # Ok::<(), tasks::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QaAugmentation {
+    /// Highest ratio of noise to embedding, see [`noisy_embeddings`].
+    pub embedding_noise: f64,
+    /// Highest fraction of question tokens that are replaced by random ones, see
+    /// [`replace_question_tokens`].
+    pub question_replacement: f64,
+}
+
+impl QaAugmentation {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key of a value that is negative or not finite.
+    pub fn validate(&self) -> Result<()> {
+        for (key, value) in [
+            ("embedding_noise", self.embedding_noise),
+            ("question_replacement", self.question_replacement),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::config(format!("augmentation.{key}"), value, "0 or more"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replaces question tokens outside `entity`, and sometimes moves the entity within the question.
+///
+/// A rate r is drawn from 0 to `max_rate`; every token outside the entity becomes, with probability
+/// r, a random one of `replacements`, and with probability r the entity moves to a random position
+/// between the other tokens. An empty `entity` protects no token. The result is as long as
+/// `question`. Nothing changes if `replacements` is empty or the entity ends beyond the question,
+/// which may have been cut.
+///
+/// # Example
+/// ```
+/// use rand::SeedableRng;
+/// use rand_chacha::ChaCha8Rng;
+/// use tasks::question_answering::replace_question_tokens;
+///
+/// let mut rng = ChaCha8Rng::seed_from_u64(1);
+/// let question = [10, 11, 12, 13];
+/// let same = replace_question_tokens(&question, 1..2, &[20, 21], 0.0, &mut rng);
+/// assert_eq!(same, question);
+/// let changed = replace_question_tokens(&question, 1..2, &[20, 21], 1.0, &mut rng);
+/// assert!(changed.len() == 4 && changed.contains(&11));
+/// ```
+pub fn replace_question_tokens(
+    question: &[u32],
+    entity: Range<usize>,
+    replacements: &[u32],
+    max_rate: f64,
+    rng: &mut ChaCha8Rng,
+) -> Vec<u32> {
+    let (Some(kept), Ok(count)) = (question.get(entity.clone()), i64::try_from(replacements.len()))
+    else {
+        return question.to_vec();
+    };
+    if count == 0 {
+        return question.to_vec();
+    }
+    let rate = rng.random::<f64>() * max_rate;
+    let mut before: Vec<u32> = question.get(..entity.start).unwrap_or_default().to_vec();
+    let mut after: Vec<u32> = question.get(entity.end..).unwrap_or_default().to_vec();
+    for token in before.iter_mut().chain(&mut after) {
+        if rng.random::<f64>() < rate {
+            let drawn = usize::try_from(rng.random_range(0..count)).ok();
+            *token = drawn.and_then(|k| replacements.get(k)).copied().unwrap_or(*token);
+        }
+    }
+    if rng.random::<f64>() < rate {
+        before.append(&mut after);
+        let cut = rng.random_range(0..=before.len());
+        after = before.split_off(cut);
+    }
+    [&before, kept, &after].concat()
+}
+
+/// Word embeddings `[B, L, H]` of a batch, with Gaussian noise on those of the question.
+///
+/// For each row a ratio r is drawn from 0 to `max_ratio`; the noise on a vector e of the row's
+/// question ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)². In the manner of
+/// NEFTune (Jain et al. 2024). The result carries gradient to the word embeddings, the noise none.
+///
+/// # Errors
+/// [`Error::Torch`] if libtorch fails.
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{Purpose, Question, WindowConfig, windows};
+/// use tasks::question_answering::{WindowBatch, noisy_embeddings};
+/// use xlmr_model::{Config, Head, Model, read_tokenizer};
+///
+/// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let question = Question {
+///     id: "q1".into(),
+///     question: "Which colour?".into(),
+///     context: "It is a red house.".into(),
+///     answers: Vec::new(),
+///     title: "".into(),
+/// };
+/// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Eval)?;
+/// let mut batch = WindowBatch::new(&[&windows[0]], true, &model)?;
+/// let mut rng = trainer::rng_for(0, "noise", 0);
+/// let noisy = noisy_embeddings(&model, &batch, 0.5, &mut rng)?;
+/// let length = windows[0].input_ids.len() as i64;
+/// assert_eq!(noisy.size(), [1, length, model.config().hidden_size]);
+/// batch.inputs.inputs_embeds = Some(noisy);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn noisy_embeddings(
+    model: &dyn Encoder,
+    batch: &WindowBatch,
+    max_ratio: f64,
+    rng: &mut ChaCha8Rng,
+) -> Result<Tensor> {
+    let device = model.device();
+    let ids = batch.inputs.input_ids.f_to_device(device)?;
+    let embedded = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?; // [B, L, H]
+    let rows = batch.question.size().first().copied().unwrap_or(0);
+    let ratios: Vec<f64> = (0..rows).map(|_| rng.random::<f64>() * max_ratio).collect();
+    let ratio = Tensor::f_from_slice(&ratios)?
+        .f_to_kind(Kind::Float)?
+        .f_view([rows, 1, 1])?
+        .f_to_device(device)?;
+    let width = model.hidden_size() as f64;
+    let norms = embedded.f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], true)?; // [B, L, 1]
+    let question = batch.question.f_unsqueeze(-1)?.f_to_device(device)?;
+    let scale = norms.f_mul_scalar(1.0 / width.sqrt())?.f_mul(&ratio)?.f_mul(&question)?;
+    let noise = embedded.f_detach()?.f_randn_like()?.f_mul(&scale)?;
+    Ok(embedded.f_add(&noise)?)
+}

@@ -1,0 +1,59 @@
+//! The entity that a question asks about, where the data marks it.
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use mlqa_eval::squad;
+use tokenizers::Tokenizer;
+
+use crate::{Error, Result};
+
+/// By question id, where the entity stands in the question's text, in code points.
+pub type QuestionEntitySpans = BTreeMap<String, Range<usize>>;
+
+/// Reads `head_start` and `head_length` beside the questions of a SQuAD-style file, where it has
+/// them; both count code points of the question.
+///
+/// # Errors
+/// [`Error::Eval`] naming the file if it is not SQuAD-style JSON, and the question if a value is not
+/// a number.
+///
+/// # Example
+/// ```
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("train.json");
+/// std::fs::write(&path, r#"{"data": [{"paragraphs": [{"context": "Lima", "qas": [
+///     {"id": "q1", "question": "The capital of Peru?", "head_start": 15, "head_length": 4},
+///     {"id": "q2", "question": "Which city is it?"}]}]}]}"#).unwrap();
+/// let spans = tasks::question_answering::read_question_entity_spans(&path)?;
+/// assert_eq!((spans.len(), &spans["q1"]), (1, &(15..19)));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn read_question_entity_spans(path: impl AsRef<Path>) -> Result<QuestionEntitySpans> {
+    let path = path.as_ref();
+    let mut spans = QuestionEntitySpans::new();
+    for question in squad::File::read(path)?.questions() {
+        let start: Option<usize> = question.field("head_start", path)?;
+        let length: Option<usize> = question.field("head_length", path)?;
+        if let (Some(start), Some(length)) = (start, length) {
+            spans.insert(question.id.clone(), start..start.saturating_add(length));
+        }
+    }
+    Ok(spans)
+}
+
+/// The question's tokens that cover code points `span` of it; `None` if there are none.
+pub(super) fn entity_tokens(
+    tokenizer: &Tokenizer,
+    question: &str,
+    span: &Range<usize>,
+) -> Result<Option<Range<usize>>> {
+    let encoding = tokenizer
+        .encode_char_offsets(question, false)
+        .map_err(|error| Error::Tokenizer(format!("question {question:?}: {error}")))?;
+    let covers = |&(start, end): &(usize, usize)| start < span.end && end > span.start;
+    let offsets = encoding.get_offsets();
+    let first = offsets.iter().position(covers);
+    let last = offsets.iter().rposition(covers);
+    Ok(first.zip(last).map(|(first, last)| first..last + 1))
+}

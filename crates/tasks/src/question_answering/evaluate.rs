@@ -1,0 +1,424 @@
+//! Answers to question files, written and scored.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use mlqa_eval::{
+    BoundaryCounts, Cell, Dataset, DatasetName, DecodeConfig, Language, Matrix, Normalization,
+    Predictions, Score, TopKUnique, boundaries, score, top_k_exact_match,
+};
+use serde::{Deserialize, Serialize};
+
+use super::QaPredictor;
+use crate::{Error, Result};
+
+/// Options of an evaluation on MLQA's files, every context language with every question language.
+///
+/// # Example
+/// ```
+/// use std::path::Path;
+///
+/// use mlqa_eval::Language;
+/// use tasks::question_answering::EvaluationConfig;
+///
+/// let config: EvaluationConfig = toml::from_str("split = \"dev\"").unwrap();
+/// let files = config.files(Path::new("MLQA_V1/dev"), &[Language::EN, Language::DE]);
+/// assert_eq!(files.len(), 2);
+/// assert!(files[1].path.ends_with("dev-context-en-question-de.json"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// The split in the file names: `dev` or `test`.
+    pub split: String,
+    /// Languages of the context.
+    pub contexts: Vec<Language>,
+    /// Windows in a batch.
+    pub batch_size: usize,
+    /// Span decoding.
+    pub decoding: DecodeConfig,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self {
+            split: "test".into(),
+            contexts: vec![Language::EN],
+            batch_size: 64,
+            decoding: DecodeConfig::default(),
+        }
+    }
+}
+
+impl EvaluationConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn validate(&self) -> Result<()> {
+        at_least_one("batch_size", self.batch_size)?;
+        check_decoding(&self.decoding)
+    }
+
+    /// MLQA's files in `folder`: those of `contexts` that are among `languages`, each with questions
+    /// in all of `languages`. Whether the files exist is not looked at.
+    pub fn files(&self, folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
+        let contexts = self.contexts.iter().filter(|context| languages.contains(context));
+        contexts
+            .flat_map(|&context| languages.iter().map(move |&question| (context, question)))
+            .map(|(context, question)| QuestionFile {
+                context,
+                question,
+                path: question_file(folder, &self.split, context, question),
+                squad_rules: false,
+            })
+            .collect()
+    }
+}
+
+/// Options of an evaluation on any question files, with the k best answers counted.
+///
+/// # Example
+/// ```
+/// use tasks::question_answering::ScoreConfig;
+///
+/// let config: ScoreConfig = toml::from_str("top_k = [1, 50]").unwrap();
+/// let error = config.validate().unwrap_err().to_string();
+/// assert!(error.starts_with("evaluation.top_k = [1, 50]: must be from 1"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScoreConfig {
+    /// Windows in a batch.
+    pub batch_size: usize,
+    /// k of the top-k exact match.
+    pub top_k: Vec<usize>,
+    /// Span decoding.
+    pub decoding: DecodeConfig,
+}
+
+impl Default for ScoreConfig {
+    fn default() -> Self {
+        Self { batch_size: 64, top_k: vec![1, 3, 5, 10], decoding: DecodeConfig::default() }
+    }
+}
+
+impl ScoreConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn validate(&self) -> Result<()> {
+        at_least_one("batch_size", self.batch_size)?;
+        check_decoding(&self.decoding)?;
+        let n_best = self.decoding.n_best;
+        if self.top_k.iter().all(|k| (1..=n_best).contains(k)) {
+            return Ok(());
+        }
+        let rule = format!("from 1 to decoding.n_best = {n_best}");
+        Err(Error::config("evaluation.top_k", format!("{:?}", self.top_k), rule))
+    }
+}
+
+fn check_decoding(decoding: &DecodeConfig) -> Result<()> {
+    at_least_one("decoding.n_best", decoding.n_best)?;
+    at_least_one("decoding.max_answer_length", decoding.max_answer_length)
+}
+
+fn at_least_one(key: &str, value: usize) -> Result<()> {
+    match value {
+        0 => Err(Error::config(format!("evaluation.{key}"), value, "1 or more")),
+        _ => Ok(()),
+    }
+}
+
+/// A file of questions with its languages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuestionFile {
+    /// Language of context and answer.
+    pub context: Language,
+    /// Language of the question.
+    pub question: Language,
+    /// SQuAD-style JSON.
+    pub path: PathBuf,
+    /// Whether XQuAD's prescribed normalisation, SQuAD's English rules, is reported beside MLQA's.
+    pub squad_rules: bool,
+}
+
+/// The path below `folder` under MLQA's name, such as `test-context-en-question-de.json`.
+///
+/// # Example
+/// ```
+/// use std::path::Path;
+///
+/// use mlqa_eval::Language;
+/// use tasks::question_answering::question_file;
+///
+/// let path = question_file(Path::new("mlqa"), "test", Language::EN, Language::DE);
+/// assert_eq!(path, Path::new("mlqa/test-context-en-question-de.json"));
+/// ```
+pub fn question_file(folder: &Path, split: &str, context: Language, question: Language) -> PathBuf {
+    let name = DatasetName { split: split.to_owned(), context, question };
+    folder.join(name.to_string())
+}
+
+/// The result of one file, in percent.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct FileScore {
+    /// Language of context and answer.
+    pub context: Language,
+    /// Language of the question.
+    pub question: Language,
+    /// Number of questions.
+    pub questions: usize,
+    /// F1 under MLQA's normalisation.
+    pub f1: f64,
+    /// Exact match under MLQA's normalisation.
+    pub em: f64,
+    /// F1 under SQuAD's English normalisation, where it is reported.
+    pub squad_f1: Option<f64>,
+    /// Exact match under SQuAD's English normalisation, where it is reported.
+    pub squad_em: Option<f64>,
+    /// Exact match within the k best answers, by k, under MLQA's normalisation.
+    pub top_k: BTreeMap<String, f64>,
+    /// Predictions by their boundaries, under MLQA's normalisation.
+    pub boundary: BoundaryCounts,
+}
+
+/// Answers question files, writes the predictions and scores them with the context language's rules.
+///
+/// Predictions go to `out` under MLQA's names with `split` at their beginning, see
+/// [`question_file`]. For each k of `top_k` the exact match within the k best answers is counted.
+///
+/// # Errors
+/// [`Error::Eval`] naming a question file that cannot be read or has no gold answers, or a
+/// predictions file that cannot be written; [`Error::File`] if `out` cannot be made; as
+/// [`QaPredictor::predict`].
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{Language, WindowConfig};
+/// use tasks::question_answering::{EvaluationConfig, QaPredictor, evaluate, matrix, question_file};
+/// use xlmr_model::{Config, Head, Model, read_tokenizer};
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = question_file(folder.path(), "test", Language::EN, Language::EN);
+/// std::fs::write(&path, r#"{"data": [{"paragraphs": [{"context": "It is a red house.", "qas": [
+///     {"id": "q1", "question": "Which?", "answers": [{"text": "red", "answer_start": 8}]}]}]}]}"#)
+///     .unwrap();
+///
+/// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
+/// let predictor = QaPredictor::new(&model, &tokenizer, &windows);
+/// let files = EvaluationConfig::default().files(folder.path(), &[Language::EN]);
+/// let out = folder.path().join("predictions");
+/// let scores = evaluate(&predictor, &files, "test", &[1], &out)?;
+/// assert_eq!((scores[0].questions, scores[0].em), (1, scores[0].top_k["1"]));
+/// assert_eq!(matrix("tiny", &scores).len(), 1);
+/// assert!(out.join("test-context-en-question-en.json").exists());
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn evaluate(
+    predictor: &QaPredictor<'_>,
+    files: &[QuestionFile],
+    split: &str,
+    top_k: &[usize],
+    out: &Path,
+) -> Result<Vec<FileScore>> {
+    std::fs::create_dir_all(out).map_err(|error| Error::file(out, error))?;
+    let predictions = |file: &QuestionFile| question_file(out, split, file.context, file.question);
+    files.iter().map(|file| score_file(predictor, file, top_k, &predictions(file))).collect()
+}
+
+fn score_file(
+    predictor: &QaPredictor<'_>,
+    file: &QuestionFile,
+    top_k: &[usize],
+    predictions_path: &Path,
+) -> Result<FileScore> {
+    let &QuestionFile { context, question, .. } = file;
+    let dataset = Dataset::read(&file.path)?;
+    let answers = predictor.predict(&dataset.questions)?;
+    let predictions = Predictions::from(answers.as_slice());
+    predictions.write(predictions_path)?;
+    let rules = Normalization::Mlqa(context);
+    let mlqa = score(&dataset, &predictions, rules)?;
+    let squad = match file.squad_rules {
+        true => Some(score(&dataset, &predictions, Normalization::SquadEn)?),
+        false => None,
+    };
+    let top_k = top_k.iter().map(|&k| {
+        let percent = top_k_exact_match(&dataset, &answers, k, rules, TopKUnique::default())?;
+        Ok((k.to_string(), percent))
+    });
+    Ok(FileScore {
+        context,
+        question,
+        questions: mlqa.questions,
+        f1: mlqa.f1,
+        em: mlqa.exact_match,
+        squad_f1: squad.as_ref().map(|score| score.f1),
+        squad_em: squad.as_ref().map(|score| score.exact_match),
+        top_k: top_k.collect::<Result<_>>()?,
+        boundary: boundaries(&dataset, &answers, rules)?,
+    })
+}
+
+/// F1 and exact match of the files as a table of context and question languages.
+///
+/// The example is that of [`evaluate()`].
+pub fn matrix(title: &str, scores: &[FileScore]) -> Matrix {
+    let mut matrix = Matrix::new(title);
+    for score in scores {
+        let FileScore { f1, em, questions, .. } = *score;
+        let cell = Cell { f1, em, questions, f1_sd: None, em_sd: None };
+        matrix.insert(score.context, score.question, cell);
+    }
+    matrix
+}
+
+/// Answers one SQuAD-style file, writes the predictions as the official scripts want them, and
+/// scores them under `rules`.
+///
+/// # Errors
+/// As [`evaluate()`].
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{Normalization, WindowConfig};
+/// use tasks::question_answering::{QaPredictor, evaluate_file};
+/// use xlmr_model::{Config, Head, Model, read_tokenizer};
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let (path, out) = (folder.path().join("dev.json"), folder.path().join("predictions.json"));
+/// std::fs::write(&path, r#"{"data": [{"paragraphs": [{"context": "It is a red house.", "qas": [
+///     {"id": "q1", "question": "Which?", "answers": [{"text": "red", "answer_start": 8}]}]}]}]}"#)
+///     .unwrap();
+///
+/// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
+/// let predictor = QaPredictor::new(&model, &tokenizer, &windows);
+/// let score = evaluate_file(&predictor, &path, Normalization::SquadEn, &out)?;
+/// println!("{}", score.official_json());
+/// assert!(score.questions == 1 && out.exists());
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn evaluate_file(
+    predictor: &QaPredictor<'_>,
+    path: impl AsRef<Path>,
+    rules: Normalization,
+    predictions_path: impl AsRef<Path>,
+) -> Result<Score> {
+    let dataset = Dataset::read(path)?;
+    let answers = predictor.predict(&dataset.questions)?;
+    let predictions = Predictions::from(answers.as_slice());
+    predictions.write(predictions_path)?;
+    Ok(score(&dataset, &predictions, rules)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use mlqa_eval::{WindowConfig, squad};
+    use tokenizers::Tokenizer;
+    use xlmr_model::read_tokenizer;
+
+    use super::*;
+    use crate::testing::model;
+
+    fn tokenizer() -> Tokenizer {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        read_tokenizer(root.join("data/base")).unwrap()
+    }
+
+    /// A file of questions with one gold answer each, contexts of several lengths.
+    fn write_questions(path: &Path) {
+        let facts = [("Peru", "Lima", 8), ("Japan", "Tokyo", 1), ("Egypt", "Cairo", 4)];
+        let paragraph = |(number, (land, city, count)): (usize, (&str, &str, usize))| {
+            let context = format!("The capital of {land} is {city} . ").repeat(count);
+            let answer = squad::Answer {
+                text: city.into(),
+                answer_start: context.find(city).unwrap(),
+                extra: squad::Extra::default(),
+            };
+            squad::Paragraph {
+                context: context.into(),
+                qas: vec![squad::Qa {
+                    id: format!("q{number}"),
+                    question: format!("What is the capital of {land} ?"),
+                    answers: vec![answer],
+                    extra: squad::Extra::default(),
+                }],
+                extra: squad::Extra::default(),
+            }
+        };
+        let article = squad::Article {
+            title: "".into(),
+            paragraphs: facts.into_iter().enumerate().map(paragraph).collect(),
+            extra: squad::Extra::default(),
+        };
+        squad::File { data: vec![article], ..squad::File::default() }.write(path).unwrap();
+    }
+
+    #[test]
+    fn scores_are_those_of_the_written_predictions() {
+        let (model, tokenizer, folder) = (model(4000), tokenizer(), tempfile::tempdir().unwrap());
+        let windows = WindowConfig { max_length: 40, doc_stride: 10, ..WindowConfig::default() };
+        let predictor = QaPredictor::new(&model, &tokenizer, &windows).with_batch_size(2);
+        let (en, de) = (Language::EN, Language::DE);
+        let config = EvaluationConfig { contexts: vec![de, Language::ZH], ..Default::default() };
+        let mut files = config.files(folder.path(), &[en, de]);
+        let pairs: Vec<_> = files.iter().map(|file| (file.context, file.question)).collect();
+        assert_eq!(pairs, [(de, en), (de, de)]);
+        for file in &mut files {
+            write_questions(&file.path);
+            file.squad_rules = file.question == en;
+        }
+        let out = folder.path().join("answers/of");
+        let scores = evaluate(&predictor, &files, "dev", &[1, 5], &out).unwrap();
+        assert_eq!(scores.len(), 2);
+        let rules = Normalization::Mlqa(de);
+        for (file, result) in files.iter().zip(&scores) {
+            let dataset = Dataset::read(&file.path).unwrap();
+            let written = question_file(&out, "dev", file.context, file.question);
+            let predictions = Predictions::read(written).unwrap();
+            let expected = score(&dataset, &predictions, rules).unwrap();
+            assert_eq!((result.f1, result.em), (expected.f1, expected.exact_match));
+            assert_eq!((result.questions, result.boundary.questions()), (3, 3));
+            assert_eq!(result.top_k["1"], result.em);
+            assert!(result.top_k["5"] >= result.em);
+            assert_eq!((result.context, result.question), (file.context, file.question));
+            let squad = score(&dataset, &predictions, Normalization::SquadEn).unwrap();
+            let squad = file.squad_rules.then_some((squad.f1, squad.exact_match));
+            assert_eq!(result.squad_f1.zip(result.squad_em), squad);
+        }
+        let table = matrix("tiny", &scores);
+        assert_eq!(table.get(de, en).unwrap().f1, scores[0].f1);
+        assert_eq!((table.len(), table.get(en, de)), (2, None));
+        let single = folder.path().join("one.json");
+        let result = evaluate_file(&predictor, &files[0].path, rules, &single).unwrap();
+        assert_eq!((result.f1, result.exact_match), (scores[0].f1, scores[0].em));
+        let same = question_file(&out, "dev", de, en);
+        assert_eq!(Predictions::read(single).unwrap(), Predictions::read(same).unwrap());
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let (model, tokenizer, folder) = (model(4000), tokenizer(), tempfile::tempdir().unwrap());
+        let windows = WindowConfig { max_length: 40, doc_stride: 10, ..WindowConfig::default() };
+        let predictor = QaPredictor::new(&model, &tokenizer, &windows);
+        let files = EvaluationConfig::default().files(folder.path(), &[Language::EN]);
+        let error = evaluate(&predictor, &files, "test", &[], folder.path()).unwrap_err();
+        assert!(error.to_string().contains("test-context-en-question-en.json"), "{error}");
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        let mut config = EvaluationConfig::default();
+        config.decoding.n_best = 0;
+        let error = config.validate().unwrap_err().to_string();
+        assert_eq!(error, "evaluation.decoding.n_best = 0: must be 1 or more");
+        let config = ScoreConfig { batch_size: 0, ..ScoreConfig::default() };
+        assert!(config.validate().unwrap_err().to_string().contains("evaluation.batch_size"));
+    }
+}

@@ -1,0 +1,25 @@
+//! Extractive question answering: the answer is a span of the context.
+//!
+//! 1. [`QaTask`]: questions with gold answers, cut to windows, as a training task for a span head,
+//!    with or without [augmentation](QaAugmentation);
+//! 2. [`QaPredictor`]: a trained model's best answers;
+//! 3. [`evaluate()`] and [`evaluate_file`]: answers to question files, written and scored.
+mod augmentation;
+mod entity_spans;
+mod evaluate;
+mod predictor;
+mod task;
+mod window_batch;
+
+pub use augmentation::{QaAugmentation, noisy_embeddings, replace_question_tokens};
+pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};
+pub use evaluate::{
+    EvaluationConfig, FileScore, QuestionFile, ScoreConfig, evaluate, evaluate_file, matrix,
+    question_file,
+};
+pub use predictor::QaPredictor;
+pub use task::{QaConfig, QaData, QaTask};
+pub use window_batch::WindowBatch;
+pub(crate) use window_batch::{
+    context_mask, fingerprint_windows, question_mask, to_i64, window_lengths,
+};

@@ -1,0 +1,236 @@
+//! A trained model's best answers to questions.
+use std::path::Path;
+
+use mlqa_eval::{Dataset, DecodeConfig, NBest, Purpose, Question, Window, WindowConfig};
+use mlqa_eval::{decode, windows};
+use ndarray::Array1;
+use tch::{Device, Kind, Tensor, no_grad};
+use tokenizers::Tokenizer;
+
+use super::window_batch::window_lengths;
+use super::{WindowBatch, to_i64};
+use crate::{Encoder, Error, Result, batch};
+
+/// A model with a span head, its tokenizer, and how answers are chosen.
+///
+/// Answers do not depend on the batch size, up to the rounding of padded batches, nor on which
+/// questions are asked together.
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{DecodeConfig, Question, WindowConfig};
+/// use tasks::question_answering::QaPredictor;
+/// use xlmr_model::{Config, Head, Model, read_tokenizer};
+///
+/// // A trained model comes from `xlmr_model::Pretrained::load`.
+/// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
+/// let predictor = QaPredictor::new(&model, &tokenizer, &windows)
+///     .with_decoding(&DecodeConfig { n_best: 3, ..DecodeConfig::default() })
+///     .with_batch_size(8);
+/// let question = Question {
+///     id: "q1".into(),
+///     question: "Which colour?".into(),
+///     context: "It is a red house.".into(),
+///     answers: Vec::new(),
+///     title: "".into(),
+/// };
+/// let answers = predictor.predict(&[question])?;
+/// assert_eq!((answers[0].id.as_str(), answers[0].candidates.len()), ("q1", 3));
+/// assert!("It is a red house.".contains(answers[0].answer()));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct QaPredictor<'a> {
+    model: &'a dyn Encoder,
+    tokenizer: &'a Tokenizer,
+    windows: WindowConfig,
+    decoding: DecodeConfig,
+    batch_size: usize,
+}
+
+impl<'a> QaPredictor<'a> {
+    /// A predictor with the default decoding and 64 windows in a batch; `windows` says how contexts
+    /// are cut, as in training.
+    pub fn new(model: &'a dyn Encoder, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
+        let (windows, decoding) = (windows.clone(), DecodeConfig::default());
+        Self { model, tokenizer, windows, decoding, batch_size: 64 }
+    }
+
+    /// Sets how answers are chosen.
+    #[must_use]
+    pub fn with_decoding(self, decoding: &DecodeConfig) -> Self {
+        Self { decoding: decoding.clone(), ..self }
+    }
+
+    /// Sets the number of windows in a batch.
+    #[must_use]
+    pub fn with_batch_size(self, batch_size: usize) -> Self {
+        Self { batch_size, ..self }
+    }
+
+    /// The best answers to each question, in the order of the questions.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the batch size is 0 or windows may be longer than the model's rows;
+    /// [`Error::Eval`] if a question leaves no space for its context or a logit is not finite;
+    /// [`Error::Model`] if the model has no span head or refuses an input.
+    pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
+        check_window_length(self.model, &self.windows)?;
+        let all = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
+        let logits = batch::by_length(&window_lengths(&all), self.batch_size, |rows| {
+            let windows: Vec<&Window> = rows.iter().filter_map(|&row| all.get(row)).collect();
+            self.logits(&windows)
+        })?;
+        let (starts, ends): (Vec<_>, Vec<_>) = logits.into_iter().unzip();
+        Ok(decode(questions, &all, &starts, &ends, &self.decoding)?)
+    }
+
+    /// The best answers to the questions of a SQuAD-style file, in the order of the file. Gold
+    /// answers are not needed.
+    ///
+    /// `Predictions::from(answers.as_slice()).write(path)` writes the first of each as the official
+    /// scripts want it, [`mlqa_eval::write_n_best`] writes all.
+    ///
+    /// # Errors
+    /// [`Error::Eval`] naming a file that cannot be read; as [`predict`](Self::predict).
+    ///
+    /// # Example
+    /// ```
+    /// use mlqa_eval::{Predictions, WindowConfig};
+    /// use tasks::question_answering::QaPredictor;
+    /// use xlmr_model::{Config, Head, Model, read_tokenizer};
+    ///
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("questions.json");
+    /// std::fs::write(&path, r#"{"data": [{"paragraphs": [{"context": "It is a red house.",
+    ///     "qas": [{"id": "q1", "question": "Which colour?"}]}]}]}"#).unwrap();
+    ///
+    /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+    /// let tokenizer = read_tokenizer("../../data/base")?;
+    /// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
+    /// let answers = QaPredictor::new(&model, &tokenizer, &windows).predict_file(&path)?;
+    /// Predictions::from(answers.as_slice()).write(folder.path().join("predictions.json"))?;
+    /// # Ok::<(), tasks::Error>(())
+    /// ```
+    pub fn predict_file(&self, path: impl AsRef<Path>) -> Result<Vec<NBest>> {
+        self.predict(&Dataset::read(path)?.questions)
+    }
+
+    /// Start and end logits of each window, `[L]` each, padding included.
+    fn logits(&self, windows: &[&Window]) -> Result<Vec<(Array1<f32>, Array1<f32>)>> {
+        let batch = WindowBatch::new(windows, true, self.model)?;
+        let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
+            let hidden = self.model.encode(&batch.inputs, false)?;
+            self.model.span_logits(&hidden)
+        })?;
+        let rows = |logits: &Tensor| -> Result<Vec<Vec<f32>>> {
+            Ok(Vec::<Vec<f32>>::try_from(&logits.f_to_kind(Kind::Float)?.f_to(Device::Cpu)?)?)
+        };
+        let rows = rows(&starts)?.into_iter().zip(rows(&ends)?);
+        Ok(rows.map(|(start, end)| (Array1::from(start), Array1::from(end))).collect())
+    }
+}
+
+/// Windows must fit the model.
+pub(super) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -> Result<()> {
+    let (length, most) = (to_i64("windows.max_length", windows.max_length)?, model.max_length());
+    match length <= most {
+        true => Ok(()),
+        false => {
+            let rule = format!("at most {most}, the model's longest row");
+            Err(Error::config("windows.max_length", length, rule))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use xlmr_model::{Model, read_tokenizer};
+
+    use super::*;
+    use crate::testing::model;
+
+    fn tokenizer() -> Tokenizer {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        read_tokenizer(root.join("data/base")).unwrap()
+    }
+
+    /// Contexts of one and of several windows, the long ones first and last.
+    fn questions() -> Vec<Question> {
+        let sentence =
+            |name: &str, count: usize| format!("The capital of {name} is a city . ").repeat(count);
+        let contexts =
+            [("Peru", 9), ("Asia", 1), ("Japan", 4), ("Egypt", 2), ("Spain", 1), ("Ghana", 7)];
+        let question = |(name, count): (&str, usize)| Question {
+            id: name.into(),
+            question: format!("What is the capital of {name} ?"),
+            context: Arc::from(sentence(name, count)),
+            answers: Vec::new(),
+            title: "".into(),
+        };
+        contexts.map(question).into()
+    }
+
+    fn windows() -> WindowConfig {
+        WindowConfig { max_length: 40, doc_stride: 10, ..WindowConfig::default() }
+    }
+
+    fn predict(model: &Model, questions: &[Question], batch_size: usize) -> Vec<NBest> {
+        let tokenizer = tokenizer();
+        let predictor = QaPredictor::new(model, &tokenizer, &windows()).with_batch_size(batch_size);
+        predictor.predict(questions).unwrap()
+    }
+
+    #[test]
+    fn results_are_in_question_order_whatever_the_batches() {
+        let (model, questions) = (model(4000), questions());
+        let one_by_one: Vec<NBest> = questions
+            .iter()
+            .flat_map(|question| predict(&model, std::slice::from_ref(question), 1))
+            .collect();
+        for batch_size in [1, 2, 3, 64] {
+            let all = predict(&model, &questions, batch_size);
+            assert_eq!(all.len(), questions.len());
+            for ((question, together), alone) in questions.iter().zip(&all).zip(&one_by_one) {
+                assert_eq!(together.id, question.id);
+                assert!(together.candidates.iter().all(|one| question.context.contains(&one.text)));
+                assert_eq!(together.answer(), alone.answer(), "{} in {batch_size}", question.id);
+                let scores =
+                    |list: &NBest| list.candidates.iter().map(|one| one.score).collect::<Vec<_>>();
+                for (score, expected) in scores(together).iter().zip(scores(alone)) {
+                    assert!((score - expected).abs() < 1e-4, "{} in {batch_size}", question.id);
+                }
+            }
+        }
+        // The contexts do need several windows.
+        let windows =
+            mlqa_eval::windows(&questions, &tokenizer(), &windows(), Purpose::Eval).unwrap();
+        assert!(windows.iter().filter(|window| window.question == 0).count() > 2);
+    }
+
+    #[test]
+    fn the_order_of_questions_is_that_of_the_answers() {
+        let (model, questions) = (model(4000), questions());
+        let forwards = predict(&model, &questions, 3);
+        let reversed: Vec<Question> = questions.iter().rev().cloned().collect();
+        let mut backwards = predict(&model, &reversed, 3);
+        backwards.reverse();
+        for (one, other) in forwards.iter().zip(&backwards) {
+            assert_eq!((&one.id, one.answer()), (&other.id, other.answer()));
+        }
+    }
+
+    #[test]
+    fn a_batch_of_nothing_and_windows_too_long_are_errors() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let predictor = QaPredictor::new(&model, &tokenizer, &windows()).with_batch_size(0);
+        assert!(predictor.predict(&questions()).is_err());
+        let predictor = QaPredictor::new(&model, &tokenizer, &WindowConfig::default());
+        let error = predictor.predict(&questions()).err().unwrap().to_string();
+        assert!(error.starts_with("windows.max_length = 384: must be at most"), "{error}");
+    }
+}

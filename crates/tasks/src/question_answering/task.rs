@@ -1,0 +1,384 @@
+//! Extractive question answering as a training task (*Bridging the Language Gap*, section III-C).
+use std::borrow::Cow;
+use std::ops::Range;
+
+use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
+use objectives::{SpanConfig, span};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use tokenizers::Tokenizer;
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+
+use super::entity_spans::entity_tokens;
+use super::predictor::check_window_length;
+use super::window_batch::{fingerprint_windows, question_end, window_lengths};
+use super::{
+    QaAugmentation, QuestionEntitySpans, WindowBatch, noisy_embeddings, replace_question_tokens,
+};
+use crate::{Encoder, Error, Result};
+
+/// Options of [`QaTask`]. The default is plain fine-tuning, as `run_qa` of transformers does it.
+///
+/// # Example
+/// ```
+/// use tasks::question_answering::QaConfig;
+///
+/// let text = "context_only = true\n[augmentation]\nembedding_noise = 1.2";
+/// let config: QaConfig = toml::from_str(text).unwrap();
+/// assert!(config.context_only && config.augmentation.embedding_noise == 1.2);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QaConfig {
+    /// Only context tokens may start or end an answer, and `<s>` in a window that is labelled as
+    /// having none; off: every token but padding.
+    pub context_only: bool,
+    /// How questions are changed.
+    pub augmentation: QaAugmentation,
+    /// Options of the loss.
+    pub span_loss: SpanConfig,
+}
+
+/// Training data of [`QaTask`].
+#[derive(Clone, Copy, Debug)]
+pub struct QaData<'a> {
+    /// Questions with their gold answers; the first answer of each is trained.
+    pub questions: &'a [Question],
+    /// Entities that [`QaAugmentation::question_replacement`] keeps, where the data marks them.
+    pub question_entity_spans: Option<&'a QuestionEntitySpans>,
+    /// How contexts are cut.
+    pub windows: &'a WindowConfig,
+}
+
+/// Questions cut to windows, as a training task for a span head. One example is one window; its
+/// loss, `span`, is [`objectives::span`].
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{Answer, Question, WindowConfig};
+/// use tasks::question_answering::{QaConfig, QaData, QaTask};
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, Head, Model, read_tokenizer};
+///
+/// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let question = Question {
+///     id: "q1".into(),
+///     question: "Which colour?".into(),
+///     context: "It is a red house.".into(),
+///     answers: vec![Answer { text: "red".into(), answer_start: 8 }],
+///     title: "".into(),
+/// };
+/// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
+/// let questions = [question];
+/// let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
+/// let mut task = QaTask::new(&model, &tokenizer, &data, &QaConfig::default())?;
+///
+/// // `trainer::fit` makes the steps of a whole training.
+/// let rng = trainer::rng_for(0, "qa", 0);
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// assert_eq!(losses.parts[0].0, "span");
+/// losses.total.backward();
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub struct QaTask<'a> {
+    model: &'a dyn Encoder,
+    config: QaConfig,
+    rows: Vec<Row>,
+    lengths: Vec<usize>,
+    /// Ids that may replace a question token.
+    replacements: Vec<u32>,
+}
+
+struct Row {
+    window: Window,
+    /// The entity within the question's tokens; empty where none is marked.
+    entity: Range<usize>,
+}
+
+impl<'a> QaTask<'a> {
+    /// Cuts the questions to windows.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Eval`] if an answer
+    /// is not where the data says, or a question leaves no space for its context; [`Error::Data`] if
+    /// the vocabulary holds special tokens alone.
+    pub fn new(
+        model: &'a dyn Encoder,
+        tokenizer: &Tokenizer,
+        data: &QaData<'_>,
+        config: &QaConfig,
+    ) -> Result<Self> {
+        config.augmentation.validate()?;
+        check_window_length(model, data.windows)?;
+        let rows = windows(data.questions, tokenizer, data.windows, Purpose::Train)?
+            .into_iter()
+            .map(|window| {
+                let entity = question_entity(tokenizer, data, window.question)?;
+                Ok(Row { window, entity: entity.unwrap_or(0..0) })
+            })
+            .collect::<Result<Vec<Row>>>()?;
+        let lengths = window_lengths(rows.iter().map(|row| &row.window));
+        let replacements = ordinary_tokens(tokenizer)?;
+        Ok(Self { model, config: config.clone(), rows, lengths, replacements })
+    }
+
+    /// The window's token ids, with some of its question's replaced.
+    fn augmented_ids<'r>(&self, row: &'r Row, rng: &mut ChaCha8Rng) -> Cow<'r, [u32]> {
+        let max_rate = self.config.augmentation.question_replacement;
+        let mut ids = Cow::Borrowed(row.window.input_ids.as_slice());
+        if max_rate > 0.0 {
+            let question = 1..question_end(&row.window);
+            if let Some(question) = ids.to_mut().get_mut(question) {
+                let entity = row.entity.clone();
+                let replaced =
+                    replace_question_tokens(question, entity, &self.replacements, max_rate, rng);
+                question.copy_from_slice(&replaced);
+            }
+        }
+        ids
+    }
+
+    fn span_loss(&self, step: &mut Step<'_>) -> Result<Tensor> {
+        let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        let ids: Vec<Cow<'_, [u32]>> =
+            rows.iter().map(|row| self.augmented_ids(row, &mut step.rng)).collect();
+        let ids: Vec<&[u32]> = ids.iter().map(AsRef::as_ref).collect();
+        let windows: Vec<&Window> = rows.iter().map(|row| &row.window).collect();
+        let mut batch =
+            WindowBatch::with_ids(&ids, &windows, self.config.context_only, self.model)?;
+        let max_ratio = self.config.augmentation.embedding_noise;
+        if max_ratio > 0.0 {
+            let noisy = noisy_embeddings(self.model, &batch, max_ratio, &mut step.rng)?;
+            batch.inputs.inputs_embeds = Some(noisy);
+        }
+        let hidden = self.model.encode(&batch.inputs, true)?;
+        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let device = self.model.device();
+        Ok(span(
+            &start_logits,
+            &end_logits,
+            &labels(&windows, |window| window.start_position)?.f_to_device(device)?,
+            &labels(&windows, |window| window.end_position)?.f_to_device(device)?,
+            Some(&batch.answerable.f_to_device(device)?),
+            &self.config.span_loss,
+        )?)
+    }
+}
+
+/// `[B]` i64: the gold position in each window; -1, which carries no loss, where there is none.
+/// A window that is labelled as having no answer has 0, the position of `<s>`.
+fn labels(windows: &[&Window], position: fn(&Window) -> Option<usize>) -> Result<Tensor> {
+    let label = |window: &&Window| position(window).and_then(|k| i64::try_from(k).ok());
+    let labels: Vec<i64> = windows.iter().map(|window| label(window).unwrap_or(-1)).collect();
+    Ok(Tensor::f_from_slice(&labels)?)
+}
+
+/// The tokens of the entity that question number `index` marks.
+fn question_entity(
+    tokenizer: &Tokenizer,
+    data: &QaData<'_>,
+    index: usize,
+) -> Result<Option<Range<usize>>> {
+    let Some(question) = data.questions.get(index) else { return Ok(None) };
+    let span = data.question_entity_spans.and_then(|spans| spans.get(&question.id));
+    match span {
+        Some(span) => entity_tokens(tokenizer, &question.question, span),
+        None => Ok(None),
+    }
+}
+
+/// All ids but those of special tokens.
+fn ordinary_tokens(tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
+    let size = tokenizer.get_vocab_size(true);
+    let size =
+        u32::try_from(size).map_err(|_| Error::data("vocabulary", "at most 2^32 tokens", size))?;
+    let ordinary: Vec<u32> = (0..size).filter(|id| !special(id)).collect();
+    match ordinary.is_empty() {
+        true => Err(Error::data("vocabulary", "ordinary tokens", "special tokens alone")),
+        false => Ok(ordinary),
+    }
+}
+
+impl Task for QaTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config).ids("replacements", &self.replacements);
+        fingerprint_windows(fingerprint, self.rows.iter().map(|row| &row.window));
+        for row in &self.rows {
+            fingerprint.serialize("entity", &row.entity);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        Ok(StepLosses::single("span", self.span_loss(step)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use mlqa_eval::Answer;
+    use xlmr_model::{Model, read_tokenizer};
+
+    use super::*;
+    use crate::testing::model;
+
+    const CONTEXT: &str = "The official language of Peru is Spanish . A region is Asia .";
+
+    fn tokenizer() -> Tokenizer {
+        read_tokenizer(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base")).unwrap()
+    }
+
+    fn question() -> Question {
+        Question {
+            id: "q".into(),
+            question: "What is the official language of Peru ?".into(),
+            context: Arc::from(CONTEXT),
+            answers: vec![Answer { text: "Spanish".into(), answer_start: 33 }],
+            title: "".into(),
+        }
+    }
+
+    fn task<'a>(
+        model: &'a Model,
+        tokenizer: &Tokenizer,
+        augmentation: QaAugmentation,
+    ) -> QaTask<'a> {
+        let (questions, windows) = ([question()], WindowConfig::default());
+        let windows = WindowConfig { max_length: 90, doc_stride: 10, segment_ids: true, ..windows };
+        let spans = QuestionEntitySpans::from([("q".to_owned(), 33..37)]);
+        let data = QaData {
+            questions: &questions,
+            question_entity_spans: Some(&spans),
+            windows: &windows,
+        };
+        let config = QaConfig { augmentation, ..QaConfig::default() };
+        QaTask::new(model, tokenizer, &data, &config).unwrap()
+    }
+
+    #[test]
+    fn the_asked_entity_is_found_and_survives_replacement() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let augmentation = QaAugmentation { question_replacement: 1.0, ..Default::default() };
+        let task = task(&model, &tokenizer, augmentation);
+        let row = &task.rows[0];
+        let end = question_end(&row.window);
+        let question = &row.window.input_ids[1..end];
+        let peru = tokenizer.encode_fast("Peru", false).unwrap();
+        let peru = peru.get_ids();
+        assert_eq!(&question[row.entity.clone()], peru);
+        let mut rng = trainer::rng_for(1, "test", 0);
+        let (mut changed, mut moved) = (0, 0);
+        for _ in 0..100 {
+            let ids = task.augmented_ids(row, &mut rng);
+            assert_eq!(ids.len(), row.window.input_ids.len());
+            assert_eq!((ids[0], &ids[end..]), (0, &row.window.input_ids[end..]));
+            let replaced = &ids[1..end];
+            assert!(replaced.windows(peru.len()).any(|part| part == peru), "{replaced:?}");
+            assert!(replaced.iter().all(|&id| id >= 5 || question.contains(&id)));
+            changed += usize::from(replaced != question);
+            moved += usize::from(&replaced[row.entity.clone()] != peru);
+        }
+        assert!(changed > 70 && (20..80).contains(&moved), "{changed} changed, {moved} moved");
+    }
+
+    #[test]
+    fn noise_touches_the_question_alone_and_is_as_large_as_its_limit() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let task = task(&model, &tokenizer, QaAugmentation::default());
+        let window = &task.rows[0].window;
+        let batch = WindowBatch::new(&[window], true, &model).unwrap();
+        let ids: Vec<i64> = window.input_ids.iter().map(|&id| i64::from(id)).collect();
+        let plain = Tensor::f_embedding(
+            model.word_embeddings(),
+            &Tensor::from_slice(&ids).unsqueeze(0),
+            -1,
+            false,
+            false,
+        )
+        .unwrap();
+        let split = window.context_start as i64 - 1;
+        let mut largest: f64 = 0.0;
+        for k in 0..50 {
+            tch::manual_seed(k);
+            let mut rng = trainer::rng_for(1, "noise", k as u64);
+            let noise = noisy_embeddings(&model, &batch, 1.2, &mut rng).unwrap() - &plain;
+            let after = noise.slice(1, split, None, 1).abs().max().double_value(&[]);
+            assert_eq!(after, 0.0);
+            let ratio = noise.slice(1, 0, split, 1).norm() / plain.slice(1, 0, split, 1).norm();
+            largest = largest.max(ratio.double_value(&[]));
+        }
+        assert!((0.8..1.5).contains(&largest), "{largest}");
+    }
+
+    #[test]
+    fn a_window_without_its_answer_trains_towards_the_first_token() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let mut long = question();
+        long.context =
+            Arc::from(format!("{CONTEXT} {}", "The region of Peru is Asia . ".repeat(20)));
+        let (questions, windows) = ([long], WindowConfig::default());
+        let windows = WindowConfig { max_length: 60, doc_stride: 10, segment_ids: true, ..windows };
+        let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
+        let augmentation = QaAugmentation { question_replacement: 0.5, ..Default::default() };
+        let config = QaConfig { context_only: true, augmentation, ..Default::default() };
+        let mut task = QaTask::new(&model, &tokenizer, &data, &config).unwrap();
+        assert!(task.rows.iter().any(|row| row.window.start_position == Some(0)));
+        let batch: Vec<usize> = (0..task.rows.len()).collect();
+        let rng = trainer::rng_for(0, "test", 0);
+        let mut step = Step { batch: &batch, number: 0, total: 1, rng };
+        let loss = task.losses(&mut step).unwrap().total.double_value(&[]);
+        assert!(loss.is_finite() && loss > 0.0);
+    }
+
+    #[test]
+    fn options_entities_and_windows_are_in_the_fingerprint() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let hash = |change: &dyn Fn(&mut QaConfig, &mut WindowConfig, &mut QuestionEntitySpans)| {
+            let questions = [question()];
+            let mut windows = WindowConfig { max_length: 90, doc_stride: 10, ..Default::default() };
+            let (mut config, mut spans) = (QaConfig::default(), QuestionEntitySpans::new());
+            change(&mut config, &mut windows, &mut spans);
+            let data = QaData {
+                questions: &questions,
+                question_entity_spans: Some(&spans),
+                windows: &windows,
+            };
+            let task = QaTask::new(&model, &tokenizer, &data, &config).unwrap();
+            let mut fingerprint = Fingerprint::new();
+            task.fingerprint(&mut fingerprint);
+            fingerprint.finish().unwrap()
+        };
+        let plain = hash(&|_, _, _| {});
+        assert_eq!(plain, hash(&|_, _, _| {}));
+        assert_ne!(plain, hash(&|config, _, _| config.augmentation.embedding_noise = 0.1));
+        assert_ne!(plain, hash(&|config, _, _| config.context_only = true));
+        assert_ne!(plain, hash(&|_, windows, _| windows.segment_ids = true));
+        assert_ne!(plain, hash(&|_, _, spans| drop(spans.insert("q".into(), 33..37))));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let refuse = |augmentation, max_length| {
+            let windows = WindowConfig { max_length, doc_stride: 10, ..Default::default() };
+            let data = QaData { questions: &[], question_entity_spans: None, windows: &windows };
+            let config = QaConfig { augmentation, ..QaConfig::default() };
+            QaTask::new(&model, &tokenizer, &data, &config).err().unwrap().to_string()
+        };
+        let negative = QaAugmentation { embedding_noise: -1.0, ..Default::default() };
+        let error = refuse(negative, 60);
+        assert_eq!(error, "augmentation.embedding_noise = -1: must be 0 or more");
+        let error = refuse(QaAugmentation::default(), 384);
+        assert!(error.starts_with("windows.max_length = 384: must be at most"), "{error}");
+    }
+}

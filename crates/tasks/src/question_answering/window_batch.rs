@@ -1,0 +1,152 @@
+//! Windows of questions and contexts as one batch of a model.
+use mlqa_eval::Window;
+use tch::{Kind, Tensor};
+use trainer::Fingerprint;
+use xlmr_model::Inputs;
+
+use crate::{Encoder, Error, Result};
+
+/// B windows padded to L tokens, on the CPU.
+#[derive(Debug)]
+pub struct WindowBatch {
+    /// Token ids, mask and, where the model tells segments apart, segment ids: `[B, L]` each.
+    pub inputs: Inputs,
+    /// `[B, L]` bool: where an answer may start or end; false for padding.
+    pub answerable: Tensor,
+    /// `[B, L]` float: 1 for `<s>`, the question and the first of two separators after it, else 0.
+    pub question: Tensor,
+}
+
+impl WindowBatch {
+    /// Pads the windows.
+    ///
+    /// With `context_only` an answer may start and end at the context's tokens, and at `<s>` in a
+    /// window that is labelled as having no answer; else at every token.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] or [`Error::Model`] if a tensor cannot be made.
+    ///
+    /// # Example
+    /// ```
+    /// use mlqa_eval::{Purpose, Question, WindowConfig, windows};
+    /// use tasks::question_answering::WindowBatch;
+    /// use xlmr_model::{Config, Head, Model, read_tokenizer};
+    ///
+    /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+    /// let tokenizer = read_tokenizer("../../data/base")?;
+    /// let question = Question {
+    ///     id: "q1".into(),
+    ///     question: "Which colour?".into(),
+    ///     context: "It is a red house.".into(),
+    ///     answers: Vec::new(),
+    ///     title: "".into(),
+    /// };
+    /// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Eval)?;
+    /// let batch = WindowBatch::new(&[&windows[0]], true, &model)?;
+    /// let context = windows[0].context_start..windows[0].context_end;
+    /// let answerable = Vec::<Vec<bool>>::try_from(&batch.answerable).unwrap();
+    /// for (position, answerable) in answerable[0].iter().enumerate() {
+    ///     assert_eq!(*answerable, context.contains(&position));
+    /// }
+    /// # Ok::<(), tasks::Error>(())
+    /// ```
+    pub fn new(windows: &[&Window], context_only: bool, model: &dyn Encoder) -> Result<Self> {
+        let ids: Vec<&[u32]> = windows.iter().map(|window| window.input_ids.as_slice()).collect();
+        Self::with_ids(&ids, windows, context_only, model)
+    }
+
+    /// As [`new`](Self::new), with changed token ids: one row for each window, as long as that.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the rows are not as many or not as long as the windows; as
+    /// [`new`](Self::new).
+    pub fn with_ids(
+        ids: &[&[u32]],
+        windows: &[&Window],
+        context_only: bool,
+        model: &dyn Encoder,
+    ) -> Result<Self> {
+        let lengths =
+            |rows: &[&[u32]]| -> Vec<usize> { rows.iter().map(|row| row.len()).collect() };
+        let (got, expected) = (lengths(ids), window_lengths(windows.iter().copied()));
+        if got != expected {
+            return Err(Error::data(
+                "ids",
+                format!("rows of {expected:?} tokens"),
+                format!("{got:?}"),
+            ));
+        }
+        let mut inputs = Inputs::from_rows(ids, model.pad_token_id())?;
+        if model.segments() > 1 {
+            let segments: Vec<Vec<u32>> = windows
+                .iter()
+                .map(|window| window.token_type_ids.iter().map(|&id| u32::from(id)).collect())
+                .collect();
+            let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
+            inputs = inputs.with_token_type_ids(&segments)?;
+        }
+        let answerable = position_mask(windows, |window, position| {
+            let no_answer = position == 0 && window.start_position == Some(0);
+            let context = window.context_start..window.context_end;
+            !context_only || no_answer || context.contains(&position)
+        })?;
+        let question = position_mask(windows, |window, k| k + 1 < window.context_start)?;
+        Ok(Self { inputs, answerable, question: question.f_to_kind(Kind::Float)? })
+    }
+}
+
+/// The number of tokens of each window.
+pub(crate) fn window_lengths<'a>(windows: impl IntoIterator<Item = &'a Window>) -> Vec<usize> {
+    windows.into_iter().map(|window| window.input_ids.len()).collect()
+}
+
+/// `[B, L]` bool on the CPU: true where `holds(window, position)`; false for padding.
+fn position_mask(windows: &[&Window], holds: impl Fn(&Window, usize) -> bool) -> Result<Tensor> {
+    let length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
+    let flat: Vec<bool> = windows
+        .iter()
+        .flat_map(|window| {
+            let holds = &holds;
+            (0..length).map(move |k| k < window.input_ids.len() && holds(window, k))
+        })
+        .collect();
+    let shape = [to_i64("windows", windows.len())?, to_i64("tokens", length)?];
+    Ok(Tensor::f_from_slice(&flat)?.f_view(shape)?)
+}
+
+/// `[B, L]` bool on the CPU: the context's tokens.
+pub(crate) fn context_mask(windows: &[&Window]) -> Result<Tensor> {
+    position_mask(windows, |window, k| (window.context_start..window.context_end).contains(&k))
+}
+
+/// `[B, L]` bool on the CPU: the question's tokens.
+pub(crate) fn question_mask(windows: &[&Window]) -> Result<Tensor> {
+    position_mask(windows, |window, k| (1..question_end(window)).contains(&k))
+}
+
+/// One past the question's last token. The question stands between `<s>` and the separators.
+pub(super) fn question_end(window: &Window) -> usize {
+    let before_context = window.input_ids.get(..window.context_start).unwrap_or_default();
+    let separator = before_context.last();
+    let separators = before_context.iter().rev().take_while(|&id| Some(id) == separator).count();
+    window.context_start.saturating_sub(separators)
+}
+
+/// Adds all that a training step reads of windows.
+pub(crate) fn fingerprint_windows<'a>(
+    fingerprint: &mut Fingerprint,
+    windows: impl IntoIterator<Item = &'a Window>,
+) {
+    for window in windows {
+        let positions =
+            (window.context_start, window.context_end, window.start_position, window.end_position);
+        fingerprint
+            .ids("input_ids", &window.input_ids)
+            .ids("token_type_ids", &window.token_type_ids)
+            .serialize("positions", &positions);
+    }
+}
+
+pub(crate) fn to_i64(name: &str, value: usize) -> Result<i64> {
+    i64::try_from(value).map_err(|_| Error::data(name, "at most 2^63 - 1", value))
+}

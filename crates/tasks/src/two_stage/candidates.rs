@@ -1,0 +1,287 @@
+//! The candidates Z: a trained reader's best spans of each training window, computed once and kept.
+use std::path::Path;
+
+use mlqa_eval::Window;
+use objectives::{CandidateSpans, TopKConfig, answer_candidates, top_k_spans};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor, no_grad};
+use torch_ext::{TensorFile, write_tensors};
+use trainer::Fingerprint;
+
+use super::config::CandidateConfig;
+use crate::question_answering::{
+    WindowBatch, context_mask, fingerprint_windows, to_i64, window_lengths,
+};
+use crate::{Encoder, Error, Result, batch};
+
+/// Z of all windows of a training set: N windows with K slots each.
+#[derive(Debug)]
+pub struct Candidates {
+    /// `[N, K]` i64: the first token of each candidate, 0 in empty slots.
+    pub starts: Tensor,
+    /// `[N, K]` i64: the last token of each candidate, inclusive, 0 in empty slots.
+    pub ends: Tensor,
+    /// `[N, K]` bool: whether the slot holds a candidate.
+    pub valid: Tensor,
+    /// `[N]` i64: the slot of the gold span.
+    pub gold_index: Tensor,
+    /// Counts of the candidates.
+    pub report: CandidateReport,
+}
+
+/// Candidates counted (Table 3 of the paper shows one window's).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct CandidateReport {
+    /// N.
+    pub windows: usize,
+    /// Candidates in all windows, the gold spans included.
+    pub candidates: usize,
+    /// Windows whose gold span was among the reader's spans without being added.
+    pub gold_listed: usize,
+    /// Windows whose gold span was the reader's first.
+    pub gold_first: usize,
+    /// Candidates other than gold with one boundary right.
+    pub one_boundary: usize,
+    /// Candidates with none right.
+    pub no_boundary: usize,
+    /// Candidates with the gold span's tokens at another position; kept unless
+    /// [`drop_duplicate_text`](CandidateConfig::drop_duplicate_text). `text_equal` in JSON.
+    #[serde(rename = "text_equal")]
+    pub duplicate_text: usize,
+}
+
+/// A reader and the windows whose candidates it finds; each window has its gold span.
+#[derive(Clone, Copy)]
+pub struct CandidateMiner<'a> {
+    /// Encoder and span head.
+    pub model: &'a dyn Encoder,
+    /// Training windows.
+    pub windows: &'a [Window],
+    /// Windows in a batch.
+    pub batch_size: usize,
+}
+
+/// What the file keeps beside the tensors; one entry, since several have no fixed order.
+#[derive(Deserialize, Serialize)]
+struct Record {
+    fingerprint: String,
+    report: CandidateReport,
+}
+
+const RECORD: &str = "record";
+const NAMES: [&str; 4] = ["starts", "ends", "valid", "gold_index"];
+
+impl Candidates {
+    /// Reads `path` if the same model found them in the same windows with the same options, wherever
+    /// that model is stored; else computes them and writes `path`. The second value says whether
+    /// they were read.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a window
+    /// has no gold span; [`Error::Model`] if the model has no span head or refuses an input;
+    /// [`Error::TorchExt`] naming a file that cannot be read or written.
+    ///
+    /// # Example
+    /// ```
+    /// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, windows};
+    /// use tasks::two_stage::{CandidateConfig, CandidateMiner, Candidates};
+    /// use xlmr_model::{Config, Head, Model, read_tokenizer};
+    ///
+    /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
+    /// let tokenizer = read_tokenizer("../../data/base")?;
+    /// let question = Question {
+    ///     id: "q1".into(),
+    ///     question: "Which colour?".into(),
+    ///     context: "It is a red house.".into(),
+    ///     answers: vec![Answer { text: "red".into(), answer_start: 8 }],
+    ///     title: "".into(),
+    /// };
+    /// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Train)?;
+    /// let miner = CandidateMiner { model: &model, windows: &windows, batch_size: 64 };
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("candidates.safetensors");
+    /// let config = CandidateConfig { count: 5, ..CandidateConfig::default() };
+    ///
+    /// let (computed, read) = Candidates::load_or_compute(&path, &miner, &config)?;
+    /// assert_eq!((computed.starts.size(), computed.report.windows, read), (vec![1, 5], 1, false));
+    /// assert!(Candidates::load_or_compute(&path, &miner, &config)?.1);
+    /// # Ok::<(), tasks::Error>(())
+    /// ```
+    pub fn load_or_compute(
+        path: &Path,
+        miner: &CandidateMiner<'_>,
+        config: &CandidateConfig,
+    ) -> Result<(Self, bool)> {
+        let fingerprint = miner.fingerprint(config)?;
+        if path.exists() {
+            let file = TensorFile::open(path)?;
+            let record = file.metadata(RECORD);
+            let record = record.and_then(|text| serde_json::from_str::<Record>(&text).ok());
+            if let Some(record) = record.filter(|record| record.fingerprint == fingerprint) {
+                return Ok((Self::read(&file, record.report)?, true));
+            }
+        }
+        let computed = miner.compute(config)?;
+        let record = Record { fingerprint, report: computed.report.clone() };
+        let record = serde_json::to_string(&record).map_err(|error| Error::file(path, error))?;
+        let tensors = [&computed.starts, &computed.ends, &computed.valid, &computed.gold_index];
+        write_tensors(path, NAMES.into_iter().zip(tensors), &[(RECORD, record.as_str())])?;
+        Ok((computed, false))
+    }
+
+    fn read(file: &TensorFile, report: CandidateReport) -> Result<Self> {
+        let [starts, ends, valid, gold_index] = NAMES;
+        Ok(Self {
+            starts: file.read(starts)?,
+            ends: file.read(ends)?,
+            valid: file.read(valid)?,
+            gold_index: file.read(gold_index)?,
+            report,
+        })
+    }
+
+    /// K, slots of each window.
+    pub fn slots(&self) -> usize {
+        self.starts.size().get(1).and_then(|size| usize::try_from(*size).ok()).unwrap_or(0)
+    }
+
+    /// N windows without candidates.
+    fn empty(windows: usize, slots: usize) -> Result<Self> {
+        let (rows, slots) = (to_i64("windows", windows)?, to_i64("candidates.count", slots)?);
+        let table = |kind| Tensor::f_zeros([rows, slots], (kind, Device::Cpu));
+        Ok(Self {
+            starts: table(Kind::Int64)?,
+            ends: table(Kind::Int64)?,
+            valid: table(Kind::Bool)?,
+            gold_index: Tensor::f_zeros([rows], (Kind::Int64, Device::Cpu))?,
+            report: CandidateReport { windows, ..CandidateReport::default() },
+        })
+    }
+}
+
+impl CandidateMiner<'_> {
+    /// Of the model with its parameters, the windows and the options.
+    fn fingerprint(&self, config: &CandidateConfig) -> Result<String> {
+        let mut fingerprint = Fingerprint::new();
+        fingerprint.serialize("config", config);
+        self.model.fingerprint(&mut fingerprint);
+        fingerprint_windows(&mut fingerprint, self.windows);
+        Ok(fingerprint.finish()?)
+    }
+
+    fn compute(&self, config: &CandidateConfig) -> Result<Candidates> {
+        config.validate()?;
+        let mut all = Candidates::empty(self.windows.len(), config.count)?;
+        batch::by_length(&window_lengths(self.windows), self.batch_size, |rows| {
+            no_grad(|| self.compute_batch(rows, config, &mut all))?;
+            Ok(vec![(); rows.len()])
+        })?;
+        Ok(all)
+    }
+
+    /// Fills `rows` of `all`.
+    fn compute_batch(
+        &self,
+        rows: &[usize],
+        config: &CandidateConfig,
+        all: &mut Candidates,
+    ) -> Result<()> {
+        let windows: Vec<&Window> = rows.iter().filter_map(|&k| self.windows.get(k)).collect();
+        let batch = WindowBatch::new(&windows, true, self.model)?;
+        let hidden = self.model.encode(&batch.inputs, false)?;
+        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let device = start_logits.device();
+        let context = context_mask(&windows)?.f_to_device(device)?;
+        let top = TopKConfig {
+            k: config.count,
+            max_answer_len: Some(config.max_answer_len),
+            ..Default::default()
+        };
+        let mut spans = top_k_spans(&start_logits, &end_logits, Some(&context), &top)?;
+        let duplicates =
+            duplicate_text(&windows, &CandidateSpans::from(&spans))?.f_to_device(device)?;
+        all.report.duplicate_text += total(&duplicates)?;
+        if config.drop_duplicate_text {
+            spans.valid = spans.valid.f_logical_and(&duplicates.f_logical_not()?)?;
+        }
+        let (gold_starts, gold_ends) = gold_positions(&windows)?;
+        let (gold_starts, gold_ends) =
+            (gold_starts.f_to_device(device)?, gold_ends.f_to_device(device)?);
+        let right_start = spans.starts.f_eq_tensor(&gold_starts.f_unsqueeze(1)?)?;
+        let right_end = spans.ends.f_eq_tensor(&gold_ends.f_unsqueeze(1)?)?;
+        let right = right_start.f_logical_and(&right_end)?.f_logical_and(&spans.valid)?;
+        all.report.gold_listed += total(&right)?;
+        all.report.gold_first += total(&right.f_narrow(1, 0, 1)?)?;
+        let (_, length) = start_logits.size2()?;
+        let list = CandidateSpans::from(&spans);
+        let z = answer_candidates(&list, &gold_starts, &gold_ends, length, config.gold_slot)?;
+        let right_start = z.starts.f_eq_tensor(&gold_starts.f_unsqueeze(1)?)?;
+        let right_end = z.ends.f_eq_tensor(&gold_ends.f_unsqueeze(1)?)?;
+        let one = right_start.f_logical_xor(&right_end)?.f_logical_and(&z.valid)?;
+        let none = right_start.f_logical_or(&right_end)?.f_logical_not()?;
+        all.report.candidates += total(&z.valid)?;
+        all.report.one_boundary += total(&one)?;
+        all.report.no_boundary += total(&none.f_logical_and(&z.valid)?)?;
+        let rows: Vec<i64> = rows.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
+        let rows = Tensor::f_from_slice(&rows)?;
+        for (table, part) in [
+            (&mut all.starts, &z.starts),
+            (&mut all.ends, &z.ends),
+            (&mut all.valid, &z.valid),
+            (&mut all.gold_index, &z.gold_index),
+        ] {
+            let _ = table.f_index_copy_(0, &rows, &part.f_to_device(Device::Cpu)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// How many elements of a mask are true.
+fn total(mask: &Tensor) -> Result<usize> {
+    let count = mask.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+    usize::try_from(count).map_err(|_| Error::data("mask", "a count", count))
+}
+
+/// `[B]` i64 each, on the CPU: the gold span's first and last token.
+pub(super) fn gold_positions(windows: &[&Window]) -> Result<(Tensor, Tensor)> {
+    let positions = |position: fn(&Window) -> Option<usize>| -> Result<Tensor> {
+        let gold = windows.iter().map(|window| {
+            let missing = || {
+                let got = format!("none in a window of question number {}", window.question + 1);
+                Error::data("gold span", "tokens of the context", got)
+            };
+            to_i64("gold span", position(window).filter(|&k| k > 0).ok_or_else(missing)?)
+        });
+        Ok(Tensor::f_from_slice(&gold.collect::<Result<Vec<i64>>>()?)?)
+    };
+    Ok((positions(|window| window.start_position)?, positions(|window| window.end_position)?))
+}
+
+/// `[B, M]` bool, on the CPU: candidates with the gold span's tokens at another position.
+pub(super) fn duplicate_text(windows: &[&Window], spans: &CandidateSpans<'_>) -> Result<Tensor> {
+    let rows = |tensor: &Tensor| -> Result<Vec<Vec<i64>>> {
+        let tensor = tensor.f_to_kind(Kind::Int64)?.f_to_device(Device::Cpu)?;
+        Ok(Vec::<Vec<i64>>::try_from(tensor)?)
+    };
+    let (starts, ends, valid) = (rows(spans.starts)?, rows(spans.ends)?, rows(spans.valid)?);
+    if starts.len() != windows.len() {
+        let expected = format!("one row for each of {} windows", windows.len());
+        return Err(Error::data("spans", expected, format!("{} rows", starts.len())));
+    }
+    let mut flat: Vec<bool> = Vec::new();
+    for (window, ((starts, ends), valid)) in
+        windows.iter().zip(starts.iter().zip(&ends).zip(&valid))
+    {
+        let gold = window.start_position.zip(window.end_position);
+        let tokens = |(first, last): (usize, usize)| window.input_ids.get(first..=last);
+        for ((&start, &end), &valid) in starts.iter().zip(ends).zip(valid) {
+            let span = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+            let span = span.ok_or_else(|| {
+                Error::data("span", "positions in a window", format!("{start} to {end}"))
+            })?;
+            let duplicate = gold.is_some_and(|gold| gold != span && tokens(gold) == tokens(span));
+            flat.push(duplicate && valid == 1);
+        }
+    }
+    Ok(Tensor::f_from_slice(&flat)?.f_view(spans.starts.size().as_slice())?)
+}

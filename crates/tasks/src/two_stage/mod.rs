@@ -1,0 +1,18 @@
+//! *From Good to Best*: a trained reader's best spans become answer candidates, and a second stage
+//! trains with hard learning and answer-aware contrast over them.
+//!
+//! 1. [`CandidateMiner`] and [`Candidates`]: the candidates Z of every training window, computed
+//!    once and kept in a file;
+//! 2. [`BoundaryTask`]: the second stage's losses (Eq. 9) over windows and candidates.
+//!
+//! The first stage is [`QaTask`](crate::question_answering::QaTask), answers come from
+//! [`QaPredictor`](crate::question_answering::QaPredictor).
+mod candidates;
+mod config;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use candidates::{CandidateMiner, CandidateReport, Candidates};
+pub use config::{BoundaryConfig, BoundaryTerms, CandidateConfig};
+pub use task::{BoundaryTask, WEIGHTS};

@@ -1,0 +1,73 @@
+//! The scale of the word embeddings, which training on short sequences can upset.
+use tch::Kind;
+
+use crate::{Encoder, Result};
+
+/// Centers the word embeddings and gives each of them the norm `norm`; that of `<pad>` becomes 0.
+///
+/// Training on triples at a high learning rate makes word embeddings long, and position and segment
+/// embeddings, which are added to them, lose their effect. Centering takes away what all words have
+/// in common; the norm is best that of the model before such training, see [`mean_norm`].
+///
+/// # Errors
+/// [`Error::Torch`](crate::Error::Torch) if libtorch fails.
+///
+/// # Example
+/// ```
+/// use tasks::word_embeddings::{center, mean_norm};
+/// use xlmr_model::{Config, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
+/// let norm = mean_norm(&model)?;
+/// // … training on triples …
+/// center(&model, norm)?;
+/// // 49 of 50 vectors have that norm, and that of <pad> is 0.
+/// assert!((mean_norm(&model)? - norm * 49.0 / 50.0).abs() < 1e-6);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn center(model: &dyn Encoder, norm: f64) -> Result<()> {
+    tch::no_grad(|| -> Result<()> {
+        let mut words = model.word_embeddings().shallow_clone();
+        let centered = words.f_sub(&words.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?;
+        let norms = centered.f_norm_scalaropt_dim(2.0, [-1i64], true)?.f_clamp_min(1e-12)?;
+        words.f_copy_(&centered.f_div(&norms)?.f_mul_scalar(norm)?)?;
+        let mut pad = words.f_select(0, model.pad_token_id())?;
+        let _ = pad.f_zero_()?;
+        Ok(())
+    })
+}
+
+/// The mean Euclidean norm of the word embeddings, that of `<pad>` included.
+///
+/// # Errors
+/// [`Error::Torch`](crate::Error::Torch) if libtorch fails.
+///
+/// # Example
+/// ```
+/// use xlmr_model::{Config, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
+/// assert!(tasks::word_embeddings::mean_norm(&model)? > 0.0);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn mean_norm(model: &dyn Encoder) -> Result<f64> {
+    let norms = model.word_embeddings().f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], false)?;
+    Ok(norms.f_mean(Kind::Float)?.f_double_value(&[])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::model;
+
+    #[test]
+    fn centered_vectors_have_the_norm_of_the_call_and_pad_has_none() {
+        let model = model(50);
+        center(&model, 3.0).unwrap();
+        let words = model.word_embeddings().detach();
+        let norms = Vec::<f32>::try_from(words.norm_scalaropt_dim(2.0, [-1i64], false)).unwrap();
+        assert_eq!(norms[1], 0.0);
+        assert!(norms.iter().enumerate().all(|(id, n)| id == 1 || (n - 3.0).abs() < 1e-4));
+        assert!((mean_norm(&model).unwrap() - 3.0 * 49.0 / 50.0).abs() < 1e-4);
+    }
+}
