@@ -2,23 +2,12 @@
 //!
 //! Each paper has a folder beside this one; its `main.rs` reads like the paper's method section.
 
-pub mod boundary;
 pub mod cli;
-pub mod cloze;
 pub mod cloze_questions;
 pub mod corpus;
-pub mod evaluation;
 pub mod fingerprint;
 pub mod folder;
 pub mod machine;
-pub mod mimetic;
-pub mod projection;
-pub mod reading;
 pub mod recipe;
 pub mod results;
-pub mod retrieval;
 pub mod search;
-pub mod vocabulary;
-
-#[cfg(test)]
-mod testing;

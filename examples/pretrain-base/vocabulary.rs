@@ -1,7 +1,6 @@
 //! A small vocabulary trained on the corpus and the labels of a knowledge graph.
-use std::path::Path;
-
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
+use examples::corpus::{Corpus, LANGUAGES};
 use kg_triples::KnowledgeGraph;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -16,10 +15,8 @@ use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer, TokenizerBuilder};
 
-use crate::corpus::{Corpus, LANGUAGES};
-
 /// Special tokens in the order of their ids.
-pub const SPECIALS: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
+const SPECIALS: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
 
 /// How the vocabulary is trained.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -108,22 +105,4 @@ pub fn train(
         .map_err(|error| anyhow!("template: {error}"))?;
     tokenizer.with_post_processor(Some(template));
     Ok(tokenizer.into())
-}
-
-/// Reads `tokenizer.json`.
-///
-/// # Errors
-/// Naming the file.
-pub fn read(path: &Path) -> Result<Tokenizer> {
-    mlqa_eval::load_tokenizer(path).context("tokenizer")
-}
-
-/// Copies `tokenizer.json` from one model folder to another.
-///
-/// # Errors
-/// Naming the file.
-pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    let path = from.join("tokenizer.json");
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    crate::results::write_text(&to.join("tokenizer.json"), &text)
 }
