@@ -98,9 +98,11 @@ fn recipe_ner_compares_starts_over_languages_and_seeds() {
     assert_eq!(config["id2label"]["1"], "B-LOC");
     assert!(!place.join("fine-tune/checkpoints").exists());
     // The predictions, scored again from their file.
-    let result = std::fs::read_to_string(place.join("result.json")).unwrap();
-    let result: Value = serde_json::from_str(&result).unwrap();
-    assert_eq!(result["dev"].as_array().unwrap().len(), 6);
+    let value = |name: &str| -> Value {
+        let text = std::fs::read_to_string(place.join(name)).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["value"].clone()
+    };
+    assert_eq!(value("trained.json")["dev"].as_array().unwrap().len(), 6);
     let tags = |path: &Path| -> Vec<Vec<String>> {
         let sentences = transfer_eval::ner::read_ner(path, None).unwrap();
         sentences.into_iter().map(|sentence| sentence.tags).collect()
@@ -108,7 +110,9 @@ fn recipe_ner_compares_starts_over_languages_and_seeds() {
     let gold = tags(&folder.path().join("de.iob2"));
     let predicted = tags(&place.join("predictions/de.conll"));
     let score = transfer_eval::ner::score_tags(&gold, &predicted, Default::default()).unwrap();
-    assert!((100.0 * score.micro.f1 - result["f1"]["de"].as_f64().unwrap()).abs() < 1e-9);
+    assert!(
+        (100.0 * score.micro.f1 - value("result.json")["f1"]["de"].as_f64().unwrap()).abs() < 1e-9
+    );
 
     // Asked again, nothing is computed; with one more seed, that one alone.
     let again = succeed(small(folder.path(), "run"));
@@ -118,7 +122,35 @@ fn recipe_ner_compares_starts_over_languages_and_seeds() {
     more.args(["--seeds", "3"]);
     let more = succeed(more);
     assert_eq!(more.matches("dev F1").count(), 2, "{more}");
-    assert!(more.contains("base, seed 2") && more.contains("other, seed 2"), "{more}");
+    for cell in ["seed 2, base: epoch", "seed 2, other: epoch"] {
+        assert!(more.contains(cell), "no {cell} in:\n{more}");
+    }
+}
+
+#[test]
+fn recipe_ner_tags_a_mended_test_file_and_a_further_start_without_training_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |more: &[&str]| {
+        let mut command = small(folder.path(), "run");
+        command.args(["--set", "fine_tuning.epochs=1", "--seeds", "1"]).args(more);
+        succeed(command)
+    };
+    assert_eq!(start(&["--arms", "base"]).matches("dev F1").count(), 1);
+    let german = folder.path().join("de.iob2");
+    let text = std::fs::read_to_string(&german).unwrap();
+    std::fs::write(&german, text.replacen("wohnt", "lebt", 1)).unwrap();
+    let mended = start(&["--arms", "base"]);
+    assert!(mended.contains("seed 0, base: test F1") && !mended.contains("dev F1"), "{mended}");
+    let predictions = folder.path().join("run/seed-0/base/predictions/de.conll");
+    assert!(std::fs::read_to_string(predictions).unwrap().contains("lebt"));
+    let both = start(&[]);
+    assert!(both.contains("seed 0, other: epoch") && !both.contains("seed 0, base"), "{both}");
+    // A tag that no label stands for is found before anything is trained.
+    std::fs::write(&german, text.replacen("B-LOC", "B-GPE", 1)).unwrap();
+    let mut damaged = small(folder.path(), "damaged");
+    let error = refuse(&damaged.output().unwrap());
+    assert!(error.contains("sentences in de") && error.contains("B-GPE"), "{error}");
+    assert!(!folder.path().join("damaged/seed-0/base/fine-tune").exists());
 }
 
 #[test]
@@ -145,9 +177,8 @@ fn the_recipe_is_the_papers_protocol() {
     let text = std::fs::read_to_string(root().join("examples/ner/recipe.toml")).unwrap();
     let recipe: toml::Table = toml::from_str(&text).unwrap();
     let protocol = toml::Value::try_from(Protocol::ner()).unwrap();
-    for key in ["seeds", "selection"] {
-        assert_eq!(recipe[key], protocol[key], "{key}");
-    }
+    assert_eq!(recipe["run"]["seeds"], protocol["seeds"]);
+    assert_eq!(recipe["selection"], protocol["selection"]);
     for key in ["epochs", "learning_rate", "batch_size", "warmup_ratio"] {
         assert_eq!(recipe["fine_tuning"][key], protocol[key], "{key}");
     }
@@ -163,16 +194,17 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
         ("fine_tuning.batch_size=0", "batch_size"),
         ("fine_tuning.steps=9", "fine_tuning.steps"),
         ("evaluation_batch_size=0", "evaluation_batch_size"),
-        ("types=[]", "types"),
+        ("types=[]", "B-LOC"),
         ("types=[\"PER\"]", "B-LOC"),
         ("selection=best", "best"),
         ("encoding.max_length=159", "158 positions"),
         ("data.train=nowhere.iob2", "nowhere.iob2"),
         ("data.test.nl=nowhere.iob2", "data.test.nl"),
         ("data.dev.en=data/uner/en_ewt.dev.iob2.gz", "data.held_out"),
-        ("data.held_out.share=1.5", "data.held_out.share"),
+        ("data.held_out.share=1.5", "held_out.share = 1.5"),
         ("data.held_out.share=0.99", "nothing is left"),
-        ("device=tpu", "tpu"),
+        ("run.device=tpu", "tpu"),
+        ("device=tpu", "device is now run.device"),
     ] {
         let error = refuse(&small(folder.path(), "run").args(["--set", set]).output().unwrap());
         assert!(error.contains(piece), "{set}: {error}");
@@ -189,9 +221,15 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
     }
     let mut plain = program("ner");
     plain.arg("examples/ner/recipe.toml").arg("--out").arg(folder.path().join("run"));
-    assert!(refuse(&plain.output().unwrap()).contains("data.train is not set"));
+    assert!(refuse(&plain.output().unwrap()).contains("models is empty"));
+    plain.args(["--model", "data/base"]);
+    assert!(refuse(&plain.output().unwrap()).contains("data.train: is not set"));
     succeed(small(folder.path(), "run"));
     let mut other = small(folder.path(), "run");
     other.args(["--set", "fine_tuning.learning_rate=1e-4"]);
-    assert!(refuse(&other.output().unwrap()).contains("another recipe"));
+    let error = refuse(&other.output().unwrap());
+    assert!(
+        error.contains("another recipe") && error.contains("fine_tuning.learning_rate"),
+        "{error}"
+    );
 }

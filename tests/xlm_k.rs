@@ -72,7 +72,37 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     assert!(out.join("candidates-xor.json").exists());
 
     // Asked again, the finished run only prints its table.
-    assert!(succeed(small(&out)).contains("| XLM-K |"));
+    let trained = |text: &str| text.contains("pretrain: step");
+    assert!(trained(&text));
+    let again = succeed(small(&out));
+    assert!(again.contains("| XLM-K |") && !trained(&again), "{again}");
+    assert_eq!(summary(&out), found);
+}
+
+#[test]
+fn recipe_xlm_k_takes_more_seeds_and_arms_and_probes_again_without_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let start = |more: &[&str]| {
+        let mut command = small(&out);
+        command.args(["--set", "pretraining.steps=1"]).args(more);
+        succeed(command)
+    };
+    start(&["--arms", "mlm"]);
+    let first = summary(&out);
+    let more = start(&["--arms", "mlm,xlm-k", "--seeds", "2"]);
+    assert!(!more.contains("mlm: pretrain, seed 0"), "{more}");
+    for cell in ["mlm: pretrain, seed 1", "xlm-k: pretrain, seed 0", "xlm-k: pretrain, seed 1"] {
+        assert!(more.contains(cell), "no {cell} in:\n{more}");
+    }
+    let both = summary(&out);
+    assert_eq!(both["seeds"], json!([0, 1]));
+    assert_eq!(both["guesses"], first["guesses"]);
+    assert!(both["arms"]["xlm-k"]["xor"]["accuracy"]["sd"].is_f64());
+    // The candidates are a key of the evaluation alone.
+    let fewer = start(&["--arms", "mlm", "--set", "probe.candidates=60"]);
+    assert!(!fewer.contains("pretrain"), "{fewer}");
+    assert_eq!(summary(&out)["arms"]["mlm"]["xep_seen"]["candidates"], json!(60));
 }
 
 #[test]
@@ -81,7 +111,7 @@ fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     let arm = |out: &Path| {
         let mut command = small(out);
-        command.args(["--set", "run_arms=[\"xlm-k\"]"]);
+        command.args(["--arms", "xlm-k"]);
         command
     };
     succeed(arm(&whole));
@@ -100,7 +130,7 @@ fn recipe_xlm_k_runs_every_ablation() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut command = small(&out);
-    command.args(["--ablate", "table4", "--set", "pretraining.steps=1"]);
+    command.args(["--arms", "table4-*", "--set", "pretraining.steps=1"]);
     let text = succeed(command);
     for row in [
         "XLM-K w/o knowledge task",
@@ -120,18 +150,22 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
     // At paper scale the number of steps is nobody's guess.
     let mut paper = program("xlm-k");
     paper.args(["examples/xlm-k/recipe.toml", "--model", "data/base", "--out"]).arg(&out);
-    paper.args(["--set", "mentions.pages=data/codex", "--set", "facts.kg=data/mini-kg"]);
+    paper.args(["--set", "mentions.pages=data/codex", "--set", "triples.kg=data/mini-kg"]);
     let error = refuse(&paper.output().unwrap());
     assert!(error.contains("pretraining.steps is not set"), "{error}");
     for (set, names) in [
-        ("mentions.pages=", "mentions.pages is not set"),
-        ("facts.kg=nowhere", "facts.kg = nowhere"),
-        ("mentions.description_tokens=4000", "mentions.description_tokens = 4000"),
+        ("mentions.pages=", "mentions.pages: is not set"),
+        ("triples.kg=nowhere", "triples.kg = nowhere"),
+        ("mentions.description_tokens=4000", "mentions.description_tokens: 4000 tokens"),
         ("micro_batch=0", "micro_batch = 0"),
-        ("run_arms=[\"none\"]", "no arm is called"),
+        ("run.arms=[\"none\"]", "no arm is called"),
+        ("arms.mlm.weights.mlm=nan", "arms.mlm.weights.mlm = NaN"),
+        ("facts.held_out=0.1", "facts.held_out is now triples.held_out_fraction"),
+        ("arms.mlm.parts.mlm=1.0", "arms.mlm.parts.mlm is now arms.mlm.weights.mlm"),
+        ("arms.mlm.parts.oe_classifies=true", "is now arms.mlm.object_entailment"),
         ("losses.mep.loss.temperature=0.0", "temperature = 0"),
         ("losses.mep.tau=1.0", "tau"),
-        ("facts.held_out_fraction=1.5", "facts.held_out_fraction = 1.5"),
+        ("triples.held_out_fraction=1.5", "triples.held_out_fraction = 1.5"),
         ("mentions.held_out.texts=0.0", "mentions.held_out.texts = 0"),
         ("mentions.held_out.queries=0", "mentions.held_out.queries = 0"),
         ("mentions.held_out.per_entity=0", "mentions.held_out.per_entity = 0"),

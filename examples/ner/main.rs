@@ -1,210 +1,89 @@
-//! Zero-shot named entity recognition by the protocol of *XLM-K*: fine-tuned on English, tested on other languages.
-mod data;
+//! Zero-shot named entity recognition by the protocol of *XLM-K*: fine-tuned on English, tested on
+//! other languages.
 mod recipe;
 mod report;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use clap::Parser;
-use examples::machine::Machine;
-use examples::{cli, folder, vocabulary};
-use tasks::token_classification::{EncodedSentences, TokenClassificationTask};
+use anyhow::Result;
+use experiment::{Cell, Experiment};
+use tasks::token_classification::{self, EncodedSentences, TokenClassificationTask};
+use trainer::TaskError;
 use trainer::selection::{BestEpoch, Selection};
-use trainer::{Stage, TaskError, TrainConfig, fit};
 use transfer_eval::ner::{Labels, write_ner};
 use transfer_eval::{Scores, select_epoch};
-use xlmr_model::{Config, Head, LoadOptions, Model, check_tokenizer};
+use xlmr_model::Segments;
 
-use data::{Sentences, Sets};
-use recipe::Recipe;
-use report::{TaggerResult, report};
-
-/// Fine-tunes XLM-R on English named entities and tests it on other languages.
-///
-/// Several starts make one table. An interrupted run goes on where it was when it is started again with the same --out.
-#[derive(Parser)]
-#[command(after_help = "Examples:
-  ner examples/ner/small.toml --out runs/ner --seeds 2
-  ner examples/ner/small.toml --model data/base --model xlm-k=runs/xlm-k/model --out runs/compare
-  ner examples/ner/recipe.toml --model xlm-roberta-base --set data.train=en.train \\
-      --set data.dev.en=en.dev --set data.dev.de=de.dev \\
-      --set data.test.en=en.test --set data.test.de=de.test --out runs/paper")]
-struct Args {
-    /// The recipe.
-    recipe: PathBuf,
-    /// A folder to start from, in place of the recipe's; several are compared. The row of the table is called NAME, or as the
-    /// folder.
-    #[arg(long = "model", value_name = "[NAME=]DIR")]
-    models: Vec<String>,
-    /// Overrides a key of the recipe.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Runs the seeds 0 to N - 1.
-    #[arg(long, value_name = "N")]
-    seeds: Option<u64>,
-    /// The run folder.
-    #[arg(long, default_value = "runs/ner")]
-    out: PathBuf,
-    /// Goes on with the run in this folder; short for --out with the same recipe.
-    #[arg(long, value_name = "RUN_DIR", conflicts_with = "out")]
-    resume: Option<PathBuf>,
-}
+use recipe::{Corpus, Recipe};
+use report::{Metrics, Trained};
 
 fn main() -> ExitCode {
-    cli::exit(start(&Args::parse()))
+    experiment::main(run)
 }
 
-fn start(args: &Args) -> Result<()> {
-    let mut recipe: Recipe = examples::recipe::read(&args.recipe, &args.set)?;
-    if !args.models.is_empty() {
-        recipe.models.clear();
-    }
-    for given in &args.models {
-        let (name, path) = named(given)?;
-        if recipe.models.insert(name.clone(), path).is_some() {
-            bail!("--model {given}: another start is called {name:?}; give it as NAME=DIR");
-        }
-    }
-    if let Some(count) = args.seeds {
-        recipe.seeds = (0..count).collect();
-    }
-    let out = args.resume.as_ref().unwrap_or(&args.out);
-    let machine = folder::open(&recipe, out)?;
-    let sentences = Sentences::read(&recipe.data)?;
-    let counts = |sets: &Sets| {
-        let one = |(code, set): (&String, &Vec<_>)| format!("{} {code}", set.len());
-        sets.iter().map(one).collect::<Vec<_>>().join(", ")
+fn run(experiment: &Experiment<Recipe>) -> Result<()> {
+    let corpus = Corpus::read(&experiment.recipe.data)?;
+    experiment.log(corpus.counts());
+    let train = |cell: &Cell<'_, Recipe>| fine_tune(cell, &corpus);
+    let results = experiment.each(train, |cell, _| test(cell, &corpus))?;
+    report::write(experiment, &results)
+}
+
+/// Section 4.1: English training; the development sets choose the epoch.
+fn fine_tune(cell: &Cell<'_, Recipe>, corpus: &Corpus) -> Result<Trained> {
+    let (recipe, labels) = (cell.recipe, Labels::iob2(&cell.recipe.types));
+    let start = cell.load(cell.arm, &[token_classification::head(&labels)], Segments::AsSaved)?;
+    let (model, parameters) = (&start.model, start.model.named_parameters());
+    let train = recipe.encode(&corpus.train, &start.tokenizer)?;
+    let dev = recipe.encode(&corpus.dev, &start.tokenizer)?;
+
+    let score = || -> Result<Scores, TaskError> {
+        let f1 = |(language, sentences): (&String, &EncodedSentences)| {
+            let tagged = sentences.predict(model, &labels, recipe.evaluation_batch_size)?;
+            Ok((language.clone(), 100.0 * tagged.score.micro.f1))
+        };
+        dev.iter().map(f1).collect()
     };
-    cli::say(format!(
-        "sentences: train {} en; dev {}; test {}",
-        sentences.train.len(),
-        counts(&sentences.dev),
-        counts(&sentences.test)
-    ))?;
-
-    let method = Method {
-        recipe: &recipe,
-        machine: &machine,
-        sentences: &sentences,
-        labels: Labels::iob2(&recipe.types),
+    let selection = Selection {
+        rule: format!("{:?}", recipe.selection),
+        names: dev.keys().cloned().collect(),
+        score: Box::new(score),
+        choose: Box::new(|epochs| Ok(select_epoch(epochs, recipe.selection)?)),
     };
-    let mut results = Vec::new();
-    for &seed in &recipe.seeds {
-        for (name, path) in &recipe.models {
-            let place = out.join(format!("seed-{seed}")).join(name);
-            let fine_tune = || method.fine_tune(seed, name, path, &place);
-            let result = folder::once(&place, &["fine-tune"], fine_tune)?;
-            results.push((seed, name.clone(), result));
+    let inputs: Vec<_> = train.into_values().flat_map(|sentences| sentences.inputs).collect();
+    let task = TokenClassificationTask::new(model, &inputs)?;
+    let mut task = BestEpoch::new(task, &parameters, selection);
+    cell.fit("fine-tune", &recipe.fine_tuning, &parameters, &mut task)?;
+    let (best, dev) = task.finish()?;
+
+    token_classification::save(&start, &labels, cell.dir("model"))?;
+    let (epoch, f1) = (best + 1, list(dev.get(best)));
+    experiment::log(format!("{}: epoch {epoch} of {}, dev F1 {f1}", cell.label(), dev.len()));
+    Ok(Trained { epoch, dev })
+}
+
+/// Table 2: entity-level F1 in every language.
+fn test(cell: &Cell<'_, Recipe>, corpus: &Corpus) -> Result<Metrics> {
+    let (recipe, labels) = (cell.recipe, Labels::iob2(&cell.recipe.types));
+    let heads = [token_classification::head(&labels)];
+    let tagger = cell.load(cell.dir("model"), &heads, Segments::AsSaved)?;
+    let mut metrics = Metrics::new();
+    for (language, sentences) in recipe.encode(&corpus.test, &tagger.tokenizer)? {
+        let tagged = sentences.predict(&tagger.model, &labels, recipe.evaluation_batch_size)?;
+        write_ner(cell.dir("predictions").join(format!("{language}.conll")), &tagged.sentences)?;
+        let all = tagged.score.micro;
+        let scores = [("f1", all.f1), ("precision", all.precision), ("recall", all.recall)];
+        for (metric, share) in scores {
+            let by_language = metrics.entry(metric.to_owned()).or_default();
+            by_language.insert(language.clone(), 100.0 * share);
         }
     }
-    cli::say(format!("\n{}", report(&recipe, out, &results)?))?;
-    cli::say(format!("Everything is in {}.", out.display()))?;
-    Ok(())
+    experiment::log(format!("{}: test F1 {}", cell.label(), list(metrics.get("f1"))));
+    Ok(metrics)
 }
 
-/// `NAME=DIR`, or `DIR` with its last part as the name.
-fn named(given: &str) -> Result<(String, PathBuf)> {
-    if let Some((name, path)) = given.split_once('=') {
-        return Ok((name.to_owned(), path.into()));
-    }
-    let name = Path::new(given).file_name().and_then(|name| name.to_str());
-    let name = name.with_context(|| format!("--model {given}: give it as NAME=DIR"))?;
-    Ok((name.to_owned(), given.into()))
-}
-
-/// What all models of a run share.
-struct Method<'a> {
-    recipe: &'a Recipe,
-    machine: &'a Machine,
-    sentences: &'a Sentences,
-    labels: Labels,
-}
-
-impl Method<'_> {
-    /// Fine-tunes one start with one seed and tests it.
-    fn fine_tune(&self, seed: u64, name: &str, path: &Path, place: &Path) -> Result<TaggerResult> {
-        let (recipe, labels) = (self.recipe, &self.labels);
-        let tokenizer = vocabulary::read(&path.join("tokenizer.json"))?;
-        let head = Head::TokenClassification { labels: i64::try_from(labels.len())? };
-        let options = LoadOptions { seed, ..LoadOptions::default() };
-        let (model, _) = Model::load(path, &[head], self.machine.device, options)?;
-        check_tokenizer(&tokenizer, model.config())?;
-        let tagged = |sets: &Sets| -> Result<Vec<(String, EncodedSentences)>> {
-            let encode = |(code, sentences): (&String, &Vec<_>)| {
-                let own =
-                    EncodedSentences::new(sentences.clone(), &tokenizer, labels, &recipe.encoding);
-                Ok((code.clone(), own.with_context(|| code.clone())?))
-            };
-            sets.iter().map(encode).collect()
-        };
-        let (dev, test) = (tagged(&self.sentences.dev)?, tagged(&self.sentences.test)?);
-        let train = self.sentences.train.clone();
-        let train = EncodedSentences::new(train, &tokenizer, labels, &recipe.encoding)
-            .context("data.train")?;
-
-        // Section 4.1: English training, the development sets choose the epoch.
-        let size = recipe.evaluation_batch_size;
-        let score = || -> Result<Scores, TaskError> {
-            let f1 = |(code, set): &(String, EncodedSentences)| {
-                Ok((code.clone(), 100.0 * set.predict(&model, labels, size)?.score.micro.f1))
-            };
-            dev.iter().map(f1).collect()
-        };
-        let selection = Selection {
-            rule: format!("{:?}", recipe.selection),
-            names: dev.iter().map(|(code, _)| code.clone()).collect(),
-            score: Box::new(score),
-            choose: Box::new(|epochs| Ok(select_epoch(epochs, recipe.selection)?)),
-        };
-        let tagging = TokenClassificationTask::new(&model, &train.inputs)?;
-        let mut task = BestEpoch::new(tagging, &model.named_parameters(), selection);
-        let config = TrainConfig { seed, ..recipe.fine_tuning.clone() };
-        let stage = Stage::new(
-            format!("{name}, seed {seed}"),
-            place.join("fine-tune"),
-            self.machine.environment.clone(),
-        );
-        let mut seconds = fit(&stage, &config, &model.named_parameters(), &mut task)?.seconds;
-        let start = Instant::now();
-        let (best, epochs) = task.finish()?;
-        self.save(&model, head, path, &place.join("model"))?;
-
-        // Table 2: entity-level F1 in every language.
-        let mut result = TaggerResult { epoch: best + 1, dev: epochs, ..TaggerResult::default() };
-        for (code, set) in &test {
-            let tagging = set.predict(&model, labels, size)?;
-            let file = place.join("predictions").join(format!("{code}.conll"));
-            write_ner(file, &tagging.sentences)?;
-            let micro = tagging.score.micro;
-            result.f1.insert(code.clone(), 100.0 * micro.f1);
-            result.precision.insert(code.clone(), 100.0 * micro.precision);
-            result.recall.insert(code.clone(), 100.0 * micro.recall);
-        }
-        let list = |scores: &Scores| {
-            let one = |(code, f1): (&String, &f64)| format!("{code} {f1:.1}");
-            scores.iter().map(one).collect::<Vec<_>>().join(", ")
-        };
-        let of_best = result.dev.get(best).map(list).unwrap_or_default();
-        cli::say(format!(
-            "{name}, seed {seed}: epoch {} of {}, dev F1 {of_best}; test F1 {}",
-            result.epoch,
-            result.dev.len(),
-            list(&result.f1)
-        ))?;
-        seconds += start.elapsed().as_secs_f64();
-        Ok(TaggerResult { seconds, ..result })
-    }
-
-    /// Writes the tagger with the names of its labels.
-    fn save(&self, model: &Model, head: Head, from: &Path, folder: &Path) -> Result<()> {
-        model.save(folder, head)?;
-        vocabulary::copy(from, folder)?;
-        let path = folder.join("config.json");
-        let tags = (0..).zip(self.labels.tags().iter().cloned());
-        let config = Config { id2label: Some(tags.collect()), ..Config::from_file(&path)? };
-        Ok(config.write(&path)?)
-    }
+/// Scores on one line.
+fn list(scores: Option<&Scores>) -> String {
+    let text = |(language, score): (&String, &f64)| format!("{language} {score:.1}");
+    scores.into_iter().flatten().map(text).collect::<Vec<_>>().join(", ")
 }

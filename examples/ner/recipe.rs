@@ -1,224 +1,154 @@
-//! The keys of `recipe.toml` and what they mean.
+//! The keys of `recipe.toml`, what they mean, and the sentences that they name.
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use examples::folder::{self, RunRecipe};
-use examples::machine::Machine;
+use anyhow::{Context, Result, bail, ensure};
+use experiment::{InputPath, ModelFolder, RunConfig};
+use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
+use tasks::token_classification::{EncodedSentences, HeldOut};
+use tch::Device;
+use tokenizers::Tokenizer;
 use trainer::TrainConfig;
-use transfer_eval::ner::NerConfig;
-use transfer_eval::{Protocol, Selection};
-use xlmr_model::Config;
+use transfer_eval::Selection;
+use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner};
+use xlmr_model::{LoadOptions, Pretrained};
 
-/// Everything that decides a run. Defaults are [`Protocol::ner`].
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+use crate::report::AVERAGE;
+
+/// Everything that decides a run.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// One run of all starts for each.
-    pub seeds: Vec<u64>,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
-    pub device: String,
-    /// 0: one per core.
-    pub threads: usize,
-    /// `auto`, `highest`, `high` or `medium`.
-    pub float32_matmul: String,
+    pub run: RunConfig,
     /// Types of entities.
     pub types: Vec<String>,
     /// Development sets that choose the epoch.
     pub selection: Selection,
     /// Inputs in a batch of evaluation.
     pub evaluation_batch_size: usize,
-    /// Hugging Face folders to start from, by the name of their rows in the table.
-    pub models: BTreeMap<String, PathBuf>,
+    /// Hugging Face folders to start from, by the name of their rows in the table: the arms.
+    pub models: BTreeMap<String, ModelFolder>,
     pub data: Data,
     pub encoding: NerConfig,
     pub fine_tuning: TrainConfig,
 }
 
 /// Where the data lies; formats as [`transfer_eval::ner::NerFormat`] detects them.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     /// What tables call the data set.
     pub name: String,
     /// English training sentences.
-    pub train: PathBuf,
+    pub train: InputPath,
     /// Development files by language; not with `held_out`.
-    pub dev: BTreeMap<String, PathBuf>,
+    pub dev: BTreeMap<Language, InputPath>,
     /// A part of `train` as the development set of `en`.
     pub held_out: Option<HeldOut>,
     /// Test files by language.
-    pub test: BTreeMap<String, PathBuf>,
+    pub test: BTreeMap<Language, InputPath>,
 }
 
-/// Documents that are kept from training.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HeldOut {
-    /// At least this share of the sentences, above 0 and below 1.
-    pub share: f64,
-    /// Chooses the documents; the same for all seeds of a run.
-    pub seed: u64,
-}
-
-impl Default for HeldOut {
-    fn default() -> Self {
-        Self { share: 0.2, seed: 1234 }
+impl Recipe {
+    /// Sentences as a model with this tokenizer reads them, by language.
+    pub fn encode(
+        &self,
+        sentences: &Sentences,
+        tokenizer: &Tokenizer,
+    ) -> Result<BTreeMap<String, EncodedSentences>> {
+        let encode = |(language, all): (&Language, &Vec<Sentence>)| {
+            let (labels, config) = (Labels::iob2(&self.types), &self.encoding);
+            let encoded = EncodedSentences::new(all.clone(), tokenizer, &labels, config);
+            Ok((language.to_string(), encoded.with_context(|| format!("sentences in {language}"))?))
+        };
+        sentences.iter().map(encode).collect()
     }
 }
 
-impl Default for Data {
-    fn default() -> Self {
-        Self {
-            name: "NER".into(),
-            train: PathBuf::new(),
-            dev: BTreeMap::new(),
-            held_out: None,
-            test: BTreeMap::new(),
-        }
-    }
-}
+impl experiment::Recipe for Recipe {
+    const NAME: &'static str = "ner";
+    const ABOUT: &'static str = "Fine-tunes XLM-R on English named entities and tests it on other \
+        languages. Several starts make one table.";
+    const EXAMPLES: &'static str = "ner examples/ner/small.toml --out runs/ner --seeds 2
+ner examples/ner/small.toml --model data/base --model xlm-k=runs/xlm-k/seed-0/xlm-k/model
+ner examples/ner/recipe.toml --model xlm-roberta-base --set data.train=en.train
+    --set data.dev.en=en.dev --set data.test.en=en.test --set data.test.de=de.test";
+    const EVALUATION: &'static [&'static str] = &["data.name", "data.test"];
+    experiment::recipe_fields!(models);
 
-impl Default for Recipe {
-    fn default() -> Self {
-        let protocol = Protocol::ner();
-        Self {
-            seeds: protocol.seeds,
-            device: "auto".into(),
-            threads: 0,
-            float32_matmul: "auto".into(),
-            types: ["LOC", "MISC", "ORG", "PER"].map(String::from).into(),
-            selection: protocol.selection,
-            evaluation_batch_size: 64,
-            models: BTreeMap::new(),
-            data: Data::default(),
-            encoding: NerConfig { max_length: protocol.max_length, ..NerConfig::default() },
-            fine_tuning: TrainConfig {
-                learning_rate: protocol.learning_rate,
-                warmup_ratio: protocol.warmup_ratio,
-                batch_size: protocol.batch_size,
-                epochs: protocol.epochs,
-                weight_decay: 0.0,
-                ..TrainConfig::default()
-            },
-        }
-    }
-}
-
-impl RunRecipe for Recipe {
     fn validate(&self) -> Result<()> {
-        self.protocol().validate()?;
+        let Data { train, dev, held_out, test, .. } = &self.data;
+        train.required("data.train", "English training sentences")?;
         self.fine_tuning.validate().context("fine_tuning")?;
-        if self.fine_tuning.steps.is_some() {
-            bail!("fine_tuning.steps: the best epoch is chosen, so set fine_tuning.epochs instead");
+        let steps = self.fine_tuning.steps;
+        ensure!(steps.is_none(), "fine_tuning.steps: the best epoch is chosen, so set epochs");
+        ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
+        ensure!(!test.is_empty(), "data.test is empty: give files, as data.test.de = \"PATH\"");
+        let average = test.keys().any(|language| language == &AVERAGE);
+        ensure!(!average, "data.test.{AVERAGE}: the table has a column of this name");
+        for path in dev.values().chain(test.values()) {
+            path.required("data.dev.*, data.test.*", "tagged sentences for each language")?;
         }
-        if self.evaluation_batch_size == 0 {
-            bail!("evaluation_batch_size = 0: must be 1 or more");
+        if dev.is_empty() == held_out.is_none() {
+            bail!("give either data.dev, a file for each language, or data.held_out");
         }
-        if self.types.is_empty() {
-            bail!("types = []: give the types of entities, such as [\"LOC\", \"ORG\", \"PER\"]");
-        }
-        self.validate_data()?;
-        if self.models.is_empty() {
-            bail!("models is empty: give a Hugging Face folder of XLM-R (--model DIR)");
-        }
-        for (name, path) in &self.models {
-            if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
-                bail!("models: {name:?} cannot name a folder");
-            }
-            let key = format!("models.{name}");
-            exists(&key, path)?;
-            let positions = Config::from_file(path.join("config.json"))?.max_length();
-            let length = self.encoding.max_length;
-            if i64::try_from(length).map_or(true, |length| length > positions) {
-                bail!("encoding.max_length = {length}: {key} has {positions} positions");
-            }
+        let english = held_out.is_some() || dev.contains_key(&Language::EN);
+        if self.selection == Selection::EnglishOnly && !english {
+            bail!("selection = \"english_only\": data.dev.en is needed");
         }
         Ok(())
     }
 
-    fn decisive(&self) -> Self {
-        Self {
-            seeds: Vec::new(),
-            device: String::new(),
-            threads: 0,
-            fine_tuning: TrainConfig {
-                checkpoint_steps: None,
-                keep_checkpoints: 1,
-                log_steps: 1,
-                ..self.fine_tuning.clone()
-            },
-            ..self.clone()
+    fn check_inputs(&self) -> Result<()> {
+        let corpus = Corpus::read(&self.data)?;
+        let selected = |(name, _): &(&String, _)| self.run.selected().contains(name);
+        for (name, folder) in self.models.iter().filter(selected) {
+            let (start, _) = Pretrained::load(folder, &[], Device::Cpu, LoadOptions::default())?;
+            let (length, positions) = (self.encoding.max_length, start.model.config().max_length());
+            if i64::try_from(length).map_or(true, |length| length > positions) {
+                bail!("encoding.max_length = {length}: models.{name} has {positions} positions");
+            }
+            for sentences in [&corpus.train, &corpus.dev, &corpus.test] {
+                self.encode(sentences, &start.tokenizer)?;
+            }
         }
-    }
-
-    fn files(&self) -> Result<Vec<PathBuf>> {
-        let mut files = vec![self.data.train.clone()];
-        files.extend(self.data.dev.values().chain(self.data.test.values()).cloned());
-        for path in self.models.values() {
-            files.extend(folder::model_files(path)?);
-        }
-        Ok(files)
-    }
-
-    fn machine(&self) -> Result<Machine> {
-        Machine::set_up(&self.device, self.threads, &self.float32_matmul)
+        Ok(())
     }
 }
 
-impl Recipe {
-    fn validate_data(&self) -> Result<()> {
-        let data = &self.data;
-        exists("data.train", &data.train)?;
-        for (part, files) in [("dev", &data.dev), ("test", &data.test)] {
-            for (language, path) in files {
-                exists(&format!("data.{part}.{language}"), path)?;
-            }
-        }
-        if data.test.is_empty() {
-            bail!("data.test is empty: give a file for each language, as data.test.de = \"PATH\"");
-        }
-        if data.test.contains_key("average") {
-            bail!("data.test.average: this name is the table's own");
-        }
-        match &data.held_out {
-            Some(_) if !data.dev.is_empty() => {
-                bail!("data.held_out: development files are given too; leave one of the two out")
-            }
-            Some(HeldOut { share, .. }) if !(*share > 0.0 && *share < 1.0) => {
-                bail!("data.held_out.share = {share}: must be above 0 and below 1")
-            }
-            None if data.dev.is_empty() => bail!(
-                "data.dev is empty: give a file for each language, or data.held_out = {{ share = 0.2 }}"
-            ),
-            None if self.selection == Selection::EnglishOnly && !data.dev.contains_key("en") => {
-                bail!("selection = \"english_only\": data.dev.en is needed")
-            }
-            _ => Ok(()),
-        }
-    }
+/// Sentences by language.
+pub type Sentences = BTreeMap<Language, Vec<Sentence>>;
 
-    /// The recipe as the paper's protocol.
-    pub fn protocol(&self) -> Protocol {
-        Protocol {
-            epochs: self.fine_tuning.epochs,
-            learning_rate: self.fine_tuning.learning_rate,
-            batch_size: self.fine_tuning.batch_size,
-            max_length: self.encoding.max_length,
-            warmup_ratio: self.fine_tuning.warmup_ratio,
-            seeds: self.seeds.clone(),
-            selection: self.selection,
-        }
-    }
+/// All sentences of a run.
+pub struct Corpus {
+    pub train: Sentences,
+    pub dev: Sentences,
+    pub test: Sentences,
 }
 
-fn exists(key: &str, path: &Path) -> Result<()> {
-    if path.as_os_str().is_empty() {
-        bail!("{key} is not set: give a path, for instance with --set {key}=PATH");
+impl Corpus {
+    /// Reads the files and holds out what the recipe says.
+    pub fn read(data: &Data) -> Result<Self> {
+        let read =
+            |(&language, path): (&Language, &InputPath)| Ok((language, read_ner(path, None)?));
+        let mut dev: Sentences = data.dev.iter().map(read).collect::<Result<_>>()?;
+        let mut train = read_ner(&data.train, None)?;
+        if let Some(held_out) = &data.held_out {
+            let held;
+            (train, held) = held_out.divide(train).context("data")?;
+            dev.insert(Language::EN, held);
+        }
+        let test = data.test.iter().map(read).collect::<Result<_>>()?;
+        Ok(Self { train: [(Language::EN, train)].into(), dev, test })
     }
-    if !path.exists() {
-        bail!("{key} = {}: no such file or folder", path.display());
+
+    /// How many sentences there are.
+    pub fn counts(&self) -> String {
+        let counts = |sentences: &Sentences| {
+            let count = |(language, all): (&Language, &Vec<_>)| format!("{} {language}", all.len());
+            sentences.iter().map(count).collect::<Vec<_>>().join(", ")
+        };
+        let [train, dev, test] = [&self.train, &self.dev, &self.test].map(counts);
+        format!("sentences: train {train}; dev {dev}; test {test}")
     }
-    Ok(())
 }

@@ -1,49 +1,45 @@
 //! What a run leaves behind: `summary.json`, `table.md`, and the numbers for the paper's table.
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::{Context, Result};
-use examples::results::{write_json, write_text};
+use anyhow::Result;
+use experiment::table::{Table, cell};
+use experiment::{Experiment, Results};
 use serde::{Deserialize, Serialize};
 use transfer_eval::{Measured, Scores, SeedRun, Spread, mean, summarize_seeds};
 
 use crate::recipe::Recipe;
 
-/// What one fine-tuned model showed; numbers in percent.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct TaggerResult {
+/// The mean over languages.
+pub const AVERAGE: &str = "average";
+
+/// What training alone knows; numbers in percent.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Trained {
     /// The epoch that was chosen, from 1.
     pub epoch: usize,
     /// F1 on the development sets after each epoch.
     pub dev: Vec<Scores>,
-    /// F1 on the test sets; so the next two.
-    pub f1: Scores,
-    pub precision: Scores,
-    pub recall: Scores,
-    /// Seconds of training and evaluation, earlier parts of a resumed run included.
-    pub seconds: f64,
 }
 
-/// A fine-tuned model's seed, start and result.
-pub type Finished = (u64, String, TaggerResult);
+/// `f1`, `precision` and `recall` on the test sets, in percent.
+pub type Metrics = BTreeMap<String, Scores>;
 
 /// `summary.json`.
-#[derive(Clone, Debug, Serialize)]
-struct Summary {
-    seeds: Vec<u64>,
+#[derive(Serialize)]
+struct Summary<'a> {
+    seeds: &'a [u64],
     /// By the name of the start.
-    starts: BTreeMap<String, StartSummary>,
+    starts: BTreeMap<&'a str, Start>,
     /// Seconds of all starts and seeds.
     seconds: f64,
 }
 
 /// One start over all seeds.
-#[derive(Clone, Debug, Serialize)]
-struct StartSummary {
-    /// By language, and `average`, the mean over languages; so the next two.
-    f1: BTreeMap<String, Spread>,
-    precision: BTreeMap<String, Spread>,
-    recall: BTreeMap<String, Spread>,
+#[derive(Serialize)]
+struct Start {
+    /// `f1`, `precision` and `recall` by language; `average` is the mean over languages.
+    #[serde(flatten)]
+    metrics: BTreeMap<String, BTreeMap<String, Spread>>,
     /// The single seed with the best average.
     max: Best,
     /// The epochs chosen, in the order of the seeds.
@@ -52,90 +48,60 @@ struct StartSummary {
     seconds: f64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Serialize)]
 struct Best {
     seed: u64,
     /// By language, and `average`.
     f1: Scores,
 }
 
-/// Writes the report and returns its table.
-pub fn report(recipe: &Recipe, folder: &Path, results: &[Finished]) -> Result<String> {
-    let mut starts = BTreeMap::new();
-    let mut numbers: Vec<Measured> = Vec::new();
-    for name in recipe.models.keys() {
-        let own: Vec<&Finished> = results.iter().filter(|(_, of, _)| of == name).collect();
-        let (summary, measured) = start(recipe, name, &own)?;
-        starts.insert(name.clone(), summary);
-        numbers.extend(measured);
-    }
-    let seconds = results.iter().map(|(_, _, result)| result.seconds).sum();
-    let summary = Summary { seeds: recipe.seeds.clone(), starts, seconds };
-    let text = table(recipe, &summary);
-    write_text(&folder.join("table.md"), &text)?;
-    Measured::write(folder.join("numbers.jsonl"), &numbers)?;
-    write_json(&folder.join("summary.json"), &summary)?;
-    Ok(text)
-}
-
-fn start(recipe: &Recipe, name: &str, own: &[&Finished]) -> Result<(StartSummary, Vec<Measured>)> {
-    let runs = |metrics: fn(&TaggerResult) -> Vec<(&str, &Scores)>| -> Vec<SeedRun> {
-        let run = |(seed, _, result): &&Finished| SeedRun {
-            seed: *seed,
-            metrics: metrics(result)
-                .into_iter()
-                .map(|(metric, scores)| (metric.to_owned(), scores.clone()))
-                .collect(),
+/// Writes the report and prints its table.
+pub fn write(experiment: &Experiment<Recipe>, results: &Results<Trained, Metrics>) -> Result<()> {
+    let recipe = &experiment.recipe;
+    let (mut starts, mut numbers) = (BTreeMap::new(), Vec::new());
+    for name in experiment.arms() {
+        let runs = results.of_arm(name);
+        let runs = runs.map(|one| SeedRun { seed: one.seed, metrics: one.evaluated.clone() });
+        let all = summarize_seeds(&runs.collect::<Vec<_>>(), "f1")?;
+        numbers.extend(all.measured(name, &recipe.data.name));
+        let mut metrics = all.languages;
+        for (metric, spreads) in &mut metrics {
+            spreads.extend(all.average.get(metric).map(|&one| (AVERAGE.to_owned(), one)));
+        }
+        let mut f1 = all.best.metrics.get("f1").cloned().unwrap_or_default();
+        f1.extend(mean(&f1).map(|value| (AVERAGE.to_owned(), value)));
+        let start = Start {
+            metrics,
+            max: Best { seed: all.best.seed, f1 },
+            epochs: results.of_arm(name).map(|one| one.trained.epoch).collect(),
+            seconds: Spread::of(results.of_arm(name).map(|one| one.seconds)).mean,
         };
-        own.iter().map(run).collect()
-    };
-    let all = summarize_seeds(
-        &runs(|one| vec![("f1", &one.f1), ("precision", &one.precision), ("recall", &one.recall)]),
-        "f1",
-    )?;
-    let spreads = |metric: &str| -> Result<BTreeMap<String, Spread>> {
-        let mut spreads = all.languages.get(metric).cloned().context("metric")?;
-        spreads.extend(all.average.get(metric).map(|&one| ("average".to_owned(), one)));
-        Ok(spreads)
-    };
-    let mut best = all.best.metrics.get("f1").cloned().context("f1")?;
-    best.extend(mean(&best).map(|value| ("average".to_owned(), value)));
-    let seconds = own.iter().map(|(_, _, result)| result.seconds).sum::<f64>();
-    let summary = StartSummary {
-        f1: spreads("f1")?,
-        precision: spreads("precision")?,
-        recall: spreads("recall")?,
-        max: Best { seed: all.best.seed, f1: best },
-        epochs: own.iter().map(|(_, _, result)| result.epoch).collect(),
-        seconds: seconds / own.len().max(1) as f64,
-    };
+        starts.insert(name.as_str(), start);
+    }
     // The paper's table has F1 alone.
-    let measured = summarize_seeds(&runs(|one| vec![("f1", &one.f1)]), "f1")?;
-    Ok((summary, measured.measured(name, &recipe.data.name)))
+    numbers.retain(|number| number.metric == "f1");
+    Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
+    let summary = Summary { seeds: experiment.seeds(), starts, seconds: results.seconds() };
+    Ok(experiment.finish(&summary, &table(recipe, &summary), "")?)
 }
 
 /// A row for each start, one more with its best seed where there are several; English first.
-fn table(recipe: &Recipe, summary: &Summary) -> String {
-    let (english, others): (Vec<&str>, Vec<&str>) =
-        recipe.data.test.keys().map(String::as_str).partition(|code| *code == "en");
-    let columns: Vec<&str> = english.into_iter().chain(others).chain(["average"]).collect();
+fn table(recipe: &Recipe, summary: &Summary<'_>) -> String {
+    let mut columns: Vec<String> = recipe.data.test.keys().map(ToString::to_string).collect();
+    columns.sort_by_key(|code| code != "en");
+    columns.push(AVERAGE.into());
     let several = summary.seeds.len() > 1;
     let seeds = if several { format!(", {} seeds", summary.seeds.len()) } else { String::new() };
-    let mut text = format!("| {} F1{seeds} | {} |\n", recipe.data.name, columns.join(" | "));
-    text.push_str(&format!("|---|{}\n", "---:|".repeat(columns.len())));
-    let mut row = |name: &str, cells: Vec<String>| {
-        text.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
-    };
+    let mut table = Table::new(format!("{} F1{seeds}", recipe.data.name), &columns);
     for (name, start) in &summary.starts {
-        let cell = |code: &&str| start.f1.get(*code).map_or("–".into(), |f1| f1.text(1));
-        let label = if several { format!("{name} (avg)") } else { name.clone() };
-        row(&label, columns.iter().map(cell).collect());
+        let label = if several { format!("{name} (avg)") } else { (*name).to_owned() };
+        let f1 = |code| start.metrics.get("f1").and_then(|f1: &BTreeMap<_, Spread>| f1.get(code));
+        let means = columns.iter().map(|code| f1(code).map(|f1| (f1.mean, f1.sd)));
+        table.row(label, means.map(cell));
         if several {
-            let cell = |code: &&str| {
-                start.max.f1.get(*code).map_or("–".into(), |value| format!("{value:.1}"))
-            };
-            row(&format!("{name} (max)"), columns.iter().map(cell).collect());
+            let best = columns.iter().map(|code| start.max.f1.get(code).copied());
+            table.row(format!("{name} (max)"), best.map(cell));
         }
     }
-    text
+    table.to_string()
 }

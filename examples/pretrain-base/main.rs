@@ -49,7 +49,9 @@ const TOKENIZER: &str = "tokenizer.json";
 const SHORTEST_PASSAGE: usize = 20;
 
 fn main() -> ExitCode {
-    experiment::exit(run(&Args::parse()))
+    let args = Args::parse();
+    torch_ext::passive_omp_wait();
+    experiment::exit(run(&args))
 }
 
 fn run(args: &Args) -> Result<()> {

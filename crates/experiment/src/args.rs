@@ -1,4 +1,5 @@
 //! The one command line of all recipes.
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::read::RUN_RENAMED;
 use crate::recipe::select_arms;
-use crate::{Error, Recipe, Result, read_recipe};
+use crate::{Error, ModelFolder, Recipe, Result, read_recipe};
 
 /// Most seeds that `--seeds` takes.
 const MOST_SEEDS: u64 = 1000;
@@ -148,6 +149,34 @@ pub fn one_model(models: &[ModelArg]) -> Result<PathBuf> {
         }
         _ => Err(Error::setting("--model", "this recipe starts from one model; give one folder")),
     }
+}
+
+/// The folders by name, for a recipe that compares several starts: its arms.
+///
+/// ```
+/// use experiment::{ModelArg, named_models};
+///
+/// let base = ModelArg { name: None, folder: "data/base".into() };
+/// let other = ModelArg { name: Some("xlm-k".into()), folder: "runs/xlm-k/model".into() };
+/// let models = named_models(&[base.clone(), other])?;
+/// assert_eq!(models.keys().collect::<Vec<_>>(), ["base", "xlm-k"]);
+/// assert!(named_models(&[base.clone(), base]).is_err());
+/// # Ok::<(), experiment::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Setting`] if two have one name, or one has none.
+pub fn named_models(models: &[ModelArg]) -> Result<BTreeMap<String, ModelFolder>> {
+    let mut named = BTreeMap::new();
+    for model in models {
+        let name = model.name_or_folder()?;
+        if named.insert(name.clone(), model.folder.clone().into()).is_some() {
+            let argument = format!("--model {}", model.folder.display());
+            let reason = format!("another model is called {name:?}; give it as NAME=DIR");
+            return Err(Error::setting(argument, reason));
+        }
+    }
+    Ok(named)
 }
 
 #[cfg(test)]

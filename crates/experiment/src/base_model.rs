@@ -46,6 +46,31 @@ impl BaseModel {
     }
 }
 
+impl ModelFolder {
+    /// Refuses inputs that are longer than the model's positions; `key` holds their length in tokens.
+    ///
+    /// ```
+    /// use experiment::ModelFolder;
+    ///
+    /// let base = ModelFolder::from("../../data/base");
+    /// base.expect_length("windows.max_length", 158)?;
+    /// let error = base.expect_length("windows.max_length", 4000).unwrap_err();
+    /// assert_eq!(error.to_string(), "windows.max_length = 4000: the model has 158 positions");
+    /// # Ok::<(), experiment::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`]; [`Error::Model`] if `config.json` cannot be used.
+    pub fn expect_length(&self, key: &str, tokens: usize) -> Result<()> {
+        let positions = Config::from_file(self.join("config.json"))?.max_length();
+        if i64::try_from(tokens).is_ok_and(|tokens| tokens <= positions) {
+            return Ok(());
+        }
+        let reason = format!("the model has {positions} positions");
+        Err(Error::setting(format!("{key} = {tokens}"), reason))
+    }
+}
+
 impl ModelLimits {
     /// Refuses a length in tokens that the model has no positions for.
     ///
@@ -69,6 +94,9 @@ impl ModelLimits {
 
 /// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run, its
 /// arms and its model: `run: RunConfig`, `arms: BTreeMap<String, Arm>` and `model: BaseModel`.
+///
+/// A recipe whose arms are the models that it starts from has `run` and
+/// `models: BTreeMap<String, ModelFolder>` instead, and says `experiment::recipe_fields!(models)`.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -98,7 +126,24 @@ impl ModelLimits {
 /// ```
 #[macro_export]
 macro_rules! recipe_fields {
-    ($arm:ty) => {
+    (models) => {
+        const ARMS: &'static str = "models";
+
+        $crate::recipe_fields!(@run $crate::ModelFolder);
+
+        fn arms(&self) -> &::std::collections::BTreeMap<String, $crate::ModelFolder> {
+            &self.models
+        }
+
+        fn set_models(
+            &mut self,
+            models: &[$crate::ModelArg],
+        ) -> ::std::result::Result<(), $crate::AnyError> {
+            self.models = $crate::named_models(models)?;
+            Ok(())
+        }
+    };
+    (@run $arm:ty) => {
         type Arm = $arm;
 
         fn run(&self) -> &$crate::RunConfig {
@@ -108,6 +153,9 @@ macro_rules! recipe_fields {
         fn run_mut(&mut self) -> &mut $crate::RunConfig {
             &mut self.run
         }
+    };
+    ($arm:ty) => {
+        $crate::recipe_fields!(@run $arm);
 
         fn arms(&self) -> &::std::collections::BTreeMap<String, $arm> {
             &self.arms

@@ -43,6 +43,17 @@ impl InputFiles for ModelFiles {
     }
 }
 
+/// The JSON files of a folder, such as question files.
+pub enum JsonFiles {}
+
+impl InputFiles for JsonFiles {
+    const EXPECTED: &'static str = "*.json";
+
+    fn reads(name: &str) -> bool {
+        name.ends_with(".json")
+    }
+}
+
 /// The tables of a folder, such as the triples and labels of a knowledge graph.
 pub enum TsvFiles {}
 
@@ -54,11 +65,28 @@ impl InputFiles for TsvFiles {
     }
 }
 
+/// The texts of a folder, one JSON value on each line, perhaps compressed.
+pub enum JsonlFiles {}
+
+impl InputFiles for JsonlFiles {
+    const EXPECTED: &'static str = "*.jsonl or *.jsonl.gz";
+
+    fn reads(name: &str) -> bool {
+        name.ends_with(".jsonl") || name.ends_with(".jsonl.gz")
+    }
+}
+
 /// A model's folder.
 pub type ModelFolder = InputPath<ModelFiles>;
 
+/// A folder of JSON files.
+pub type JsonFolder = InputPath<JsonFiles>;
+
 /// A folder of tables.
 pub type TsvFolder = InputPath<TsvFiles>;
+
+/// A folder of texts.
+pub type JsonlFolder = InputPath<JsonlFiles>;
 
 /// A file or folder that a run reads: a path in the recipe, its content in what decides a result.
 ///

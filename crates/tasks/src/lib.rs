@@ -9,15 +9,15 @@ mod inference;
 pub mod knowledge;
 pub mod label_retrieval;
 pub mod masked_lm;
+mod number;
 pub mod pooling;
 pub mod question_answering;
 pub mod sequence_classification;
+#[cfg(test)]
+mod testing;
 pub mod token_classification;
 pub mod two_stage;
 pub mod word_embeddings;
 
 pub use encoder::Encoder;
 pub use error::{Error, Result};
-
-#[cfg(test)]
-mod testing;

@@ -1,9 +1,12 @@
 //! What is trained, and how its losses are computed.
+use kg_triples::knowledge::MentionDataset;
 use objectives::masking::{EntityMaskingConfig, MlmMaskingConfig};
 use objectives::{ContrastConfig, QueueConfig};
 use serde::{Deserialize, Serialize};
 use transfer_eval::retrieval::Similarity;
+use xlmr_model::KnowledgeConfig;
 
+use super::LanguageDomains;
 use crate::pooling::Pooling;
 use crate::{Error, Result};
 
@@ -99,8 +102,8 @@ pub enum ContrastWithin {
     #[default]
     All,
     /// Those of one language; each language has its own queue. Then the language of a mention says
-    /// nothing about which candidate is right. Otherwise it does: some descriptions are trained with
-    /// mentions of that language and others never.
+    /// nothing about which candidate is right. Otherwise it does: some descriptions are trained
+    /// with mentions of that language and others never.
     MentionLanguage,
 }
 
@@ -148,6 +151,28 @@ impl Default for KnowledgeTaskConfig {
 }
 
 impl KnowledgeTaskConfig {
+    /// The options of the heads that the task trains: those of `heads`, with a batch-norm domain for
+    /// each language of `mentions` where batch norm keeps languages apart.
+    ///
+    /// # Example
+    /// ```
+    /// use kg_triples::knowledge::MentionDataset;
+    /// use tasks::knowledge::KnowledgeTaskConfig;
+    /// use xlmr_model::KnowledgeConfig;
+    ///
+    /// let mut config = KnowledgeTaskConfig::default();
+    /// let (heads, mentions) = (KnowledgeConfig::default(), MentionDataset::default());
+    /// assert_eq!(config.heads(&heads, &mentions).batch_norm_domains, None);
+    /// config.losses.norm_by_language = true;
+    /// assert_eq!(config.heads(&heads, &mentions).batch_norm_domains, Some(0));
+    /// ```
+    pub fn heads(&self, heads: &KnowledgeConfig, mentions: &MentionDataset) -> KnowledgeConfig {
+        let languages =
+            || i64::try_from(LanguageDomains::new(mentions).count()).unwrap_or(i64::MAX);
+        let batch_norm_domains = self.losses.norm_by_language.then(languages);
+        KnowledgeConfig { batch_norm_domains, ..heads.clone() }
+    }
+
     /// What a model trained by this stands mentions and their descriptions for when candidates are
     /// ranked.
     ///

@@ -12,6 +12,7 @@ mod config;
 mod frequency_baseline;
 mod losses;
 mod probe;
+mod scores;
 mod task;
 
 #[cfg(test)]
@@ -27,4 +28,5 @@ pub use config::{
 };
 pub use frequency_baseline::FrequencyBaseline;
 pub use probe::KnowledgeProbe;
+pub use scores::ProbeScores;
 pub use task::KnowledgeTask;

@@ -1,8 +1,12 @@
 //! A label for every token: named entities, answer types, anything tagged.
 //!
-//! [`TokenClassificationTask`] trains on encoded sentences, [`EncodedSentences`] predicts and scores.
+//! [`TokenClassificationTask`] trains, [`EncodedSentences`] predicts and scores.
+mod held_out;
+mod labels;
 mod predict;
 mod task;
 
+pub use held_out::HeldOut;
+pub use labels::{head, save};
 pub use predict::{EncodedSentences, TaggedSentences, best_labels};
 pub use task::TokenClassificationTask;

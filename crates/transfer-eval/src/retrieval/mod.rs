@@ -2,6 +2,7 @@
 mod list;
 mod rank;
 mod score;
+mod spread;
 mod vectors;
 
 pub use list::{
@@ -10,4 +11,5 @@ pub use list::{
 };
 pub use rank::{RankConfig, Ranker, Similarity, rank_candidates};
 pub use score::{PairScore, RankSummary, RetrievalScore, score_retrieval};
+pub use spread::RetrievalSpread;
 pub use vectors::read_vectors;

@@ -1,13 +1,13 @@
 //! Accuracy and ranks by language.
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::retrieval::CandidateList;
 use crate::{Error, Result};
 
 /// Accuracy, hits and mean reciprocal rank of several queries.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RankSummary {
     /// Queries.
     pub queries: usize,
@@ -41,7 +41,7 @@ impl RankSummary {
 }
 
 /// The summary of one pair of languages.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct PairScore {
     /// Language of the queries.
     pub query: String,
@@ -52,7 +52,7 @@ pub struct PairScore {
 }
 
 /// The result over a candidate list.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RetrievalScore {
     /// All queries.
     pub all: RankSummary,

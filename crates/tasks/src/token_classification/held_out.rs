@@ -1,0 +1,135 @@
+//! A development set from the training sentences.
+use std::collections::BTreeSet;
+
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use transfer_eval::ner::Sentence;
+
+use crate::{Error, Result};
+
+/// Documents that are kept from training.
+///
+/// # Example
+/// ```
+/// use tasks::token_classification::HeldOut;
+/// use transfer_eval::ner::Sentence;
+///
+/// let sentence = |id: &str| Sentence { id: Some(id.into()), ..Sentence::new(&["Paris"], &["B-LOC"]) };
+/// let sentences = ["a-1", "a-2", "b-1", "b-2"].map(sentence).to_vec();
+/// let (rest, held_out) = HeldOut { share: 0.5, seed: 7 }.divide(sentences)?;
+/// assert_eq!((rest.len(), held_out.len()), (2, 2)); // one document each
+/// assert_eq!(rest[0].id.as_ref().map(|id| &id[..1]), rest[1].id.as_ref().map(|id| &id[..1]));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeldOut {
+    /// At least this share of the sentences, above 0 and below 1.
+    pub share: f64,
+    /// Chooses the documents.
+    pub seed: u64,
+}
+
+impl Default for HeldOut {
+    fn default() -> Self {
+        Self { share: 0.2, seed: 1234 }
+    }
+}
+
+impl HeldOut {
+    /// The rest and what is held out, complete documents each, in the order of `sentences`.
+    ///
+    /// Sentences belong to one document if their ids differ only behind the last hyphen, as in
+    /// Universal Dependencies; a sentence without such an id stands alone.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `share` is out of range, or nothing is left to train on.
+    pub fn divide(&self, sentences: Vec<Sentence>) -> Result<(Vec<Sentence>, Vec<Sentence>)> {
+        if !(self.share > 0.0 && self.share < 1.0) {
+            return Err(Error::config("held_out.share", self.share, "above 0 and below 1"));
+        }
+        let documents: Vec<String> = sentences.iter().enumerate().map(document).collect();
+        let mut names: Vec<&String> =
+            documents.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        names.shuffle(&mut trainer::rng_for(self.seed, "held out", 0));
+        let wanted = self.share * sentences.len() as f64;
+        let mut chosen: BTreeSet<&String> = BTreeSet::new();
+        let mut count = 0;
+        for name in names {
+            if count as f64 >= wanted {
+                break;
+            }
+            count += documents.iter().filter(|document| *document == name).count();
+            chosen.insert(name);
+        }
+        let (mut rest, mut held_out) = (Vec::new(), Vec::new());
+        for (sentence, document) in sentences.into_iter().zip(&documents) {
+            let part = if chosen.contains(document) { &mut held_out } else { &mut rest };
+            part.push(sentence);
+        }
+        if rest.is_empty() {
+            let rule = "smaller: nothing is left to train on";
+            return Err(Error::config("held_out.share", self.share, rule));
+        }
+        Ok((rest, held_out))
+    }
+}
+
+fn document((index, sentence): (usize, &Sentence)) -> String {
+    let id = sentence.id.as_deref().and_then(|id| id.rsplit_once('-'));
+    id.map_or_else(|| format!("{index:09}"), |(document, _)| document.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentences(ids: &[Option<&str>]) -> Vec<Sentence> {
+        let sentence = |id: &Option<&str>| Sentence {
+            id: id.map(str::to_owned),
+            ..Sentence::new(&["Lima"], &["B-LOC"])
+        };
+        ids.iter().map(sentence).collect()
+    }
+
+    #[test]
+    fn no_document_is_on_both_sides_and_none_is_lost() {
+        let ids: Vec<String> = (0..60).map(|k| format!("d-{}-{k:04}", k % 7)).collect();
+        let ids: Vec<Option<&str>> = ids.iter().map(|id| Some(id.as_str())).collect();
+        for seed in 0..20 {
+            let held_out = HeldOut { share: 0.3, seed };
+            let (rest, held) = held_out.divide(sentences(&ids)).unwrap();
+            assert_eq!(rest.len() + held.len(), 60);
+            assert!(held.len() >= 18 && held.len() < 18 + 9, "{}", held.len());
+            let documents = |part: &[Sentence]| -> BTreeSet<String> {
+                part.iter().enumerate().map(document).collect()
+            };
+            assert!(documents(&rest).is_disjoint(&documents(&held)));
+            let in_order = |part: &[Sentence]| {
+                let position = |one: &Sentence| ids.iter().position(|id| *id == one.id.as_deref());
+                part.iter().map(position).is_sorted()
+            };
+            assert!(in_order(&rest) && in_order(&held));
+            assert_eq!(held_out.divide(sentences(&ids)).unwrap().1, held);
+        }
+    }
+
+    #[test]
+    fn sentences_without_a_document_stand_alone() {
+        let all = sentences(&[None; 10]);
+        let (rest, held_out) = HeldOut { share: 0.2, seed: 3 }.divide(all).unwrap();
+        assert_eq!((rest.len(), held_out.len()), (8, 2));
+    }
+
+    #[test]
+    fn a_share_that_leaves_nothing_is_refused() {
+        let refused = |share: f64| {
+            let all = sentences(&[Some("a-1"), Some("a-2")]);
+            HeldOut { share, seed: 0 }.divide(all).unwrap_err().to_string()
+        };
+        for share in [0.0, 1.0, -0.1, f64::NAN] {
+            assert!(refused(share).contains("held_out.share"), "{share}");
+        }
+        assert!(refused(0.1).contains("nothing is left"));
+    }
+}

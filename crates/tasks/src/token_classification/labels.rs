@@ -1,0 +1,47 @@
+//! A model's classes and the tags that they stand for.
+use std::path::Path;
+
+use transfer_eval::ner::Labels;
+use xlmr_model::{Config, Head, Pretrained};
+
+use crate::Result;
+
+/// The head that has a class for each label.
+///
+/// # Example
+/// ```
+/// use tasks::token_classification::head;
+/// use transfer_eval::ner::Labels;
+/// use xlmr_model::Head;
+///
+/// let head = head(&Labels::iob2(&["LOC", "PER"])); // O, B-LOC, I-LOC, B-PER, I-PER
+/// assert!(matches!(head, Head::TokenClassification { labels: 5 }));
+/// ```
+pub fn head(labels: &Labels) -> Head {
+    Head::TokenClassification { labels: i64::try_from(labels.len()).unwrap_or(i64::MAX) }
+}
+
+/// Writes a model as [`Pretrained::save`] does, with the names of its labels in `config.json`
+/// (`id2label`).
+///
+/// # Errors
+/// As [`Pretrained::save`]; [`Error::Model`](crate::Error::Model) if `config.json` cannot be written.
+///
+/// # Example
+/// ```
+/// use tasks::token_classification::save;
+/// use transfer_eval::ner::Labels;
+/// use xlmr_model::Pretrained;
+///
+/// # fn keep(tagger: &Pretrained) -> tasks::Result<()> {
+/// save(tagger, &Labels::conll(), "runs/ner/seed-0/base/model")?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn save(tagger: &Pretrained, labels: &Labels, folder: impl AsRef<Path>) -> Result<()> {
+    let path = folder.as_ref().join("config.json");
+    tagger.save(&folder, head(labels))?;
+    let id2label = (0..).zip(labels.tags().iter().cloned()).collect();
+    let config = Config { id2label: Some(id2label), ..Config::from_file(&path)? };
+    Ok(config.write(&path)?)
+}

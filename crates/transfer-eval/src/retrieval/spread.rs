@@ -1,0 +1,112 @@
+//! Retrieval over several seeds.
+use std::collections::BTreeMap;
+
+use mlqa_eval::Spread;
+use serde::{Deserialize, Serialize};
+
+use crate::retrieval::{RankSummary, RetrievalScore};
+
+/// One retrieval task over the models of several seeds, which were asked the same queries; in percent
+/// but `mrr`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct RetrievalSpread {
+    /// Queries whose right candidate comes first.
+    pub accuracy: Spread,
+    /// Queries whose right candidate is among the first ten.
+    pub hits_at_10: Spread,
+    /// Mean of 1 / rank, 0 to 1.
+    pub mrr: Spread,
+    /// The accuracy of guessing.
+    pub chance: f64,
+    /// Queries of one seed.
+    pub queries: usize,
+    /// Candidates.
+    pub candidates: usize,
+    /// Accuracy by language of the query.
+    pub languages: BTreeMap<String, Spread>,
+}
+
+impl RetrievalSpread {
+    /// The spread over seeds; `None` without a seed, or if one has no score.
+    ///
+    /// ```
+    /// use transfer_eval::retrieval::{
+    ///     CandidateConfig, CandidateList, Description, GoldLanguage, Query, RetrievalSpread,
+    ///     score_retrieval,
+    /// };
+    ///
+    /// let text = |language: &str| (String::from("Q1"), language.to_owned());
+    /// let description = |(entity, language)| Description { entity, language };
+    /// let query = |(entity, language)| Query { id: "0".into(), entity, language };
+    /// let config = CandidateConfig { size: 1, gold_language: GoldLanguage::Any, seed: 0 };
+    /// let (descriptions, queries) = ([description(text("en"))], [query(text("de"))]);
+    /// let list = CandidateList::draw(&descriptions, &queries, &config)?;
+    ///
+    /// let seeds = [Some(score_retrieval(&list, &[1])?), Some(score_retrieval(&list, &[1])?)];
+    /// let spread = RetrievalSpread::over_seeds(seeds.iter().map(Option::as_ref)).unwrap();
+    /// assert_eq!((spread.accuracy.mean, spread.accuracy.sd), (100.0, Some(0.0)));
+    /// assert!(RetrievalSpread::over_seeds([seeds[0].as_ref(), None]).is_none());
+    /// # Ok::<(), transfer_eval::Error>(())
+    /// ```
+    pub fn over_seeds<'a>(
+        seeds: impl IntoIterator<Item = Option<&'a RetrievalScore>>,
+    ) -> Option<Self> {
+        let scores: Vec<&RetrievalScore> = seeds.into_iter().collect::<Option<_>>()?;
+        let first = scores.first()?;
+        let over = |value: fn(&RankSummary) -> f64| {
+            Spread::of(scores.iter().map(|score| value(&score.all)))
+        };
+        let languages = first.languages.keys().map(|language| {
+            let ranks = scores.iter().filter_map(|score| score.languages.get(language));
+            (language.clone(), Spread::of(ranks.map(|ranks| ranks.accuracy)))
+        });
+        Some(Self {
+            accuracy: over(|ranks| ranks.accuracy),
+            hits_at_10: over(|ranks| ranks.hits_at_10),
+            mrr: over(|ranks| ranks.mrr),
+            chance: first.chance,
+            queries: first.all.queries,
+            candidates: first.candidates,
+            languages: languages.collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranks(accuracy: f64) -> RankSummary {
+        RankSummary { queries: 4, accuracy, hits_at_10: 2.0 * accuracy, mrr: accuracy / 100.0 }
+    }
+
+    fn score(all: f64, de: f64) -> RetrievalScore {
+        RetrievalScore {
+            all: ranks(all),
+            candidates: 50,
+            chance: 2.0,
+            languages: BTreeMap::from([("de".to_owned(), ranks(de))]),
+            pairs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_number_has_its_mean_and_spread() {
+        let seeds = [score(20.0, 0.0), score(40.0, 50.0)];
+        let spread = RetrievalSpread::over_seeds(seeds.iter().map(Some)).unwrap();
+        assert_eq!(spread.accuracy, Spread::of([20.0, 40.0]));
+        assert_eq!(spread.hits_at_10, Spread::of([40.0, 80.0]));
+        assert_eq!(spread.mrr, Spread::of([0.2, 0.4]));
+        assert_eq!((spread.queries, spread.candidates, spread.chance), (4, 50, 2.0));
+        assert_eq!(spread.languages, BTreeMap::from([("de".into(), Spread::of([0.0, 50.0]))]));
+        assert_eq!(RetrievalSpread::over_seeds([]), None);
+    }
+
+    #[test]
+    fn a_score_is_read_back_as_it_was_written() {
+        let written = serde_json::to_string(&score(100.0 / 3.0, 12.5)).unwrap();
+        let read: RetrievalScore = serde_json::from_str(&written).unwrap();
+        assert_eq!(read.languages, score(100.0 / 3.0, 12.5).languages);
+        assert_eq!(read.candidates, 50);
+    }
+}
