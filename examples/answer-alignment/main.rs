@@ -62,7 +62,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    experiment::exit(run(&Args::parse()))
+    let args = Args::parse();
+    torch_ext::passive_omp_wait();
+    experiment::exit(run(&args))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -71,8 +73,7 @@ fn run(args: &Args) -> Result<()> {
     let runtime = Runtime::set_up(&RunConfig { device, threads, ..RunConfig::default() })?;
     let (base, _) = Pretrained::load(&args.model, &[], runtime.device, LoadOptions::default())?;
     let config = args.config();
-    let aligner =
-        AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config.clone())?;
+    let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config.clone())?;
 
     let file = |language| args.data.join(format!("xquad.{language}.json"));
     let english = Dataset::read(file(Language::EN))?;

@@ -1,12 +1,10 @@
 //! The keys of the recipe, and the run folder that belongs to it.
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use examples::corpus::CorpusConfig;
-use experiment::{RunConfig, Runtime, read_recipe, write_text};
+use experiment::{RunConfig, Runtime, first_difference, read_recipe, write_text};
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
 use trainer::TrainConfig;
 use xlmr_model::Config;
 
@@ -128,39 +126,12 @@ impl Recipe {
         if !path.exists() {
             return Ok(write_text(&path, &toml::to_string(self)?)?);
         }
-        let stored: Self = read_recipe(&path, &[], &RENAMED)?;
-        let (stored, current) = (stored.values()?, self.values()?);
-        for name in stored.keys().chain(current.keys()) {
-            let text = |values: &BTreeMap<String, Value>| {
-                values.get(name).map_or_else(|| "absent".into(), Value::to_string)
-            };
-            let (there, now) = (text(&stored), text(&current));
-            ensure!(
-                there == now,
-                "{} is another recipe: {name} = {there} there, {now} now; give another --run",
-                path.display()
-            );
-        }
-        Ok(())
-    }
-
-    /// The values of all keys that decide the result.
-    fn values(&self) -> Result<BTreeMap<String, Value>> {
-        let training = self.training.identity();
-        let decisive = Self { run: RunKeys::default(), training, ..self.clone() };
-        let mut values = BTreeMap::new();
-        collect("", Table::try_from(&decisive)?, &mut values);
-        Ok(values)
-    }
-}
-
-/// Adds the values of a table, those of its tables under keys with a dot.
-fn collect(prefix: &str, table: Table, values: &mut BTreeMap<String, Value>) {
-    for (name, value) in table {
-        let key = format!("{prefix}{name}");
-        match value {
-            Value::Table(table) => collect(&format!("{key}."), table, values),
-            value => drop(values.insert(key, value)),
+        let stored = Self { run: self.run.clone(), ..read_recipe(&path, &[], &RENAMED)? };
+        match first_difference(&stored, self)? {
+            None => Ok(()),
+            Some(key) => {
+                bail!("{} is another recipe: {key}; give another --run", path.display())
+            }
         }
     }
 }

@@ -1,4 +1,7 @@
 //! A small vocabulary trained on the corpus and the labels of a knowledge graph.
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
 use anyhow::{Result, anyhow};
 use examples::corpus::{Corpus, LANGUAGES};
 use kg_triples::KnowledgeGraph;
@@ -13,7 +16,9 @@ use tokenizers::pre_tokenizers::punctuation::Punctuation;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer, TokenizerBuilder};
+use tokenizers::{
+    AddedToken, NormalizedString, Normalizer, SplitDelimiterBehavior, Tokenizer, TokenizerBuilder,
+};
 
 /// Special tokens in the order of their ids.
 const SPECIALS: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
@@ -88,10 +93,12 @@ pub fn train(
         .with_post_processor(None::<TemplateProcessing>)
         .build()
         .map_err(failed)?;
+    let alphabet = alphabet(&text, config.alphabet).map_err(failed)?;
     let mut trainer = BpeTrainer::builder()
         .vocab_size(config.size)
         .min_frequency(2)
-        .limit_alphabet(config.alphabet)
+        .limit_alphabet(alphabet.len())
+        .initial_alphabet(alphabet)
         .show_progress(false)
         .special_tokens(SPECIALS.map(|token| AddedToken::from(token, true)).into())
         .build();
@@ -105,4 +112,20 @@ pub fn train(
         .map_err(|error| anyhow!("template: {error}"))?;
     tokenizer.with_post_processor(Some(template));
     Ok(tokenizer.into())
+}
+
+/// The most frequent characters; of equally frequent ones the first by code point. The trainer alone
+/// takes any of these, others every time.
+fn alphabet(text: &[String], most: usize) -> tokenizers::Result<HashSet<char>> {
+    let mut counts: HashMap<char, u64> = HashMap::new();
+    for line in text {
+        let mut line = NormalizedString::from(line.as_str());
+        NFKC.normalize(&mut line)?;
+        for character in line.get().chars().filter(|character| !character.is_whitespace()) {
+            *counts.entry(character).or_default() += 1;
+        }
+    }
+    let mut ranked: Vec<(char, u64)> = counts.into_iter().collect();
+    ranked.sort_unstable_by_key(|&(character, count)| (Reverse(count), character));
+    Ok(ranked.into_iter().take(most).map(|(character, _)| character).collect())
 }
