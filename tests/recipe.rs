@@ -115,32 +115,6 @@ fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
     assert!(summary["arms"]["injected"]["zh"]["f1"].is_f64());
 }
 
-#[test]
-fn recipe_pretrain_base_writes_the_same_model_every_time() {
-    let models = [pretrained(), pretrained()];
-    assert!(models[0] == models[1], "two runs of one seed differ");
-}
-
-/// The weights that a short run writes.
-fn pretrained() -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let (run, out) = (folder.path().join("run"), folder.path().join("base"));
-    std::fs::create_dir_all(&run).unwrap();
-    // The shipped vocabulary stands in for training one.
-    std::fs::copy(root().join("data/base/tokenizer.json"), run.join("tokenizer.json")).unwrap();
-    let mut command = program("pretrain-base");
-    command.arg("examples/pretrain-base/recipe.toml").arg("--run").arg(&run).arg("--out").arg(&out);
-    for set in ["threads=1", "training.steps=2", "training.batch_size=4"] {
-        command.args(["--set", set]);
-    }
-    let text = succeed(command);
-    assert!(text.contains("2 steps"), "{text}");
-    for file in ["config.json", "model.safetensors", "heads.safetensors", "tokenizer.json"] {
-        assert!(out.join(file).exists(), "{file}");
-    }
-    std::fs::read(out.join("model.safetensors")).unwrap()
-}
-
 /// A copy of the base with `change` applied to its folder.
 fn base_with(folder: &Path, change: impl Fn(&Path)) -> PathBuf {
     let base = folder.join("base");

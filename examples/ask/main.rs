@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use examples::machine::Machine;
-use examples::{cli, vocabulary};
+use experiment::{RunConfig, Runtime, log};
 use mlqa_eval::{DecodeConfig, Question, WindowConfig};
 use tasks::question_answering::QaPredictor;
-use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
+use xlmr_model::{Config, Head, Pretrained};
 
 /// Answers questions about a text with a model that a run left behind.
 #[derive(Parser)]
@@ -19,7 +18,7 @@ use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
   ask --question 'Was ist die Amtssprache von Peru ?'
   ask --model runs/demo/seed-0/base/all/model --text story.txt")]
 struct Args {
-    /// The model: a Hugging Face folder with a span head and tokenizer.json.
+    /// The model: a Hugging Face folder, trained to answer questions.
     #[arg(long, default_value = "runs/demo/seed-0/injected/all/model")]
     model: PathBuf,
     /// The text; without it, facts in the demo's form.
@@ -42,7 +41,7 @@ const TEXT: &str = "The official language of Peru is Spanish . The official lang
 fn main() -> ExitCode {
     let args = Args::parse();
     torch_ext::passive_omp_wait();
-    cli::exit(run(&args))
+    experiment::exit(run(&args))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -52,36 +51,47 @@ fn run(args: &Args) -> Result<()> {
             args.model.display()
         );
     }
-    let machine = Machine::set_up(&args.device, 0, "auto")?;
-    let heads = [Head::Span];
-    let (model, report) = Model::load(&args.model, &heads, machine.device, LoadOptions::default())?;
-    if !report.missing.is_empty() {
-        bail!("{}: no trained span head ({})", args.model.display(), report.missing.join(", "));
+    if let Some(question) = &args.question {
+        ensure!(!question.trim().is_empty(), "--question is empty: give a question");
     }
-    let tokenizer = vocabulary::read(&args.model.join("tokenizer.json"))?;
-    check_tokenizer(&tokenizer, model.config())?;
-    let max_length = usize::try_from(model.config().max_length())?.min(384);
-    let windows = WindowConfig {
-        max_length,
-        doc_stride: max_length / 4,
-        max_question_length: max_length / 4,
-        segment_ids: model.config().type_vocab_size > 1,
-        ..WindowConfig::default()
-    };
     let text = match &args.text {
         Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
         None => TEXT.to_owned(),
     };
     let text: Arc<str> = text.trim().into();
+    ensure!(!text.is_empty(), "the text is empty: give a file with --text");
+
+    let run = RunConfig { device: args.device.clone(), ..RunConfig::default() };
+    let device = Runtime::set_up(&run)?.device;
+    let trained = Pretrained::load_trained(&args.model, Head::Span, device)?;
+    let windows = windows(trained.model.config())?;
     let decoding =
         DecodeConfig { max_answer_length: args.max_answer_length, ..DecodeConfig::default() };
-    let predictor =
-        QaPredictor::new(&model, &tokenizer, &windows).with_decoding(&decoding).with_batch_size(16);
-    if let Some(question) = &args.question {
-        return answer(&predictor, &text, question);
+    let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &windows)
+        .with_decoding(&decoding)
+        .with_batch_size(16);
+    match &args.question {
+        Some(question) => answer(&predictor, &text, question.trim()),
+        None => converse(&predictor, &text),
     }
+}
+
+/// Windows of up to 384 tokens, a quarter of them for the question.
+fn windows(config: &Config) -> Result<WindowConfig> {
+    let max_length = usize::try_from(config.max_length())?.min(384);
+    Ok(WindowConfig {
+        max_length,
+        doc_stride: max_length / 4,
+        max_question_length: max_length / 4,
+        segment_ids: config.type_vocab_size > 1,
+        ..WindowConfig::default()
+    })
+}
+
+/// Answers questions from standard input, one on each line, until it ends.
+fn converse(predictor: &QaPredictor<'_>, text: &Arc<str>) -> Result<()> {
     let terminal = std::io::stdin().is_terminal();
-    cli::say(format!("{text}\n"))?;
+    log(format!("{text}\n"));
     loop {
         if terminal {
             print!("question> ");
@@ -92,7 +102,7 @@ fn run(args: &Args) -> Result<()> {
             return Ok(());
         }
         if !line.trim().is_empty() {
-            answer(&predictor, &text, line.trim())?;
+            answer(predictor, text, line.trim())?;
         }
     }
 }
@@ -107,14 +117,14 @@ fn answer(predictor: &QaPredictor<'_>, text: &Arc<str>, question: &str) -> Resul
         title: "".into(),
     };
     let answers = predictor.predict(std::slice::from_ref(&question))?;
-    let Some(best) = answers.first().and_then(|one| one.candidates.first()) else {
-        cli::say("no answer fits")?;
+    let Some((best, others)) = answers.first().and_then(|one| one.candidates.split_first()) else {
+        log("no answer fits");
         return Ok(());
     };
-    cli::say(format!("{}  ({:.0} %)", best.text, 100.0 * best.probability))?;
-    cli::say(format!("  {}", in_sentence(text, best.answer_start, best.text.chars().count())))?;
-    for other in answers.iter().flat_map(|one| &one.candidates).skip(1).take(2) {
-        cli::say(format!("  or {}  ({:.0} %)", other.text, 100.0 * other.probability))?;
+    log(format!("{}  ({:.0} %)", best.text, 100.0 * best.probability));
+    log(format!("  {}", in_sentence(text, best.answer_start, best.text.chars().count())));
+    for other in others.iter().take(2) {
+        log(format!("  or {}  ({:.0} %)", other.text, 100.0 * other.probability));
     }
     Ok(())
 }

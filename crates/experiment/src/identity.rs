@@ -70,6 +70,40 @@ impl Display for Difference {
     }
 }
 
+/// The first key in which two recipes of one kind differ, with both values; nothing where only
+/// bookkeeping differs: how often checkpoints and metrics are written. For programs that keep a run
+/// folder of their own.
+///
+/// ```
+/// use experiment::first_difference;
+/// use trainer::TrainConfig;
+///
+/// let stored = TrainConfig { steps: Some(50), ..TrainConfig::default() };
+/// let current = TrainConfig { steps: Some(60), log_steps: 5, ..stored.clone() };
+/// let difference = first_difference(&stored, &current)?;
+/// assert_eq!(difference.as_deref(), Some("steps = 50 there, 60 now"));
+/// assert_eq!(first_difference(&stored, &TrainConfig { log_steps: 5, ..stored.clone() })?, None);
+/// # Ok::<(), experiment::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Setting`] if a recipe has no form in JSON.
+pub fn first_difference<T: Serialize>(stored: &T, current: &T) -> Result<Option<String>> {
+    let identity = |recipe: &T| -> Result<Identity> {
+        let json = serde_json::to_value(recipe)
+            .map_err(|error| Error::setting("recipe", error.to_string()))?;
+        let mut found = Vec::new();
+        walk(&Key::default(), json, &mut found);
+        let values = found.into_iter().filter_map(|(key, found)| match found {
+            Found::Value(value) => Some((key.to_string(), value)),
+            Found::Input(_) => None,
+        });
+        Ok(Identity { keys: values.collect(), files: BTreeMap::new() })
+    };
+    let difference = identity(stored)?.difference(&identity(current)?);
+    Ok(difference.map(|difference| difference.to_string()))
+}
+
 /// A value in a message, cut where it is long.
 fn shown(value: &Option<Value>) -> String {
     let text = value.as_ref().map_or_else(|| "absent".into(), Value::to_string);

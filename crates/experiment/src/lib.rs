@@ -27,6 +27,7 @@ pub use args::{ModelArg, named_models, one_model};
 pub use base_model::{BaseModel, ModelLimits};
 pub use cell::Cell;
 pub use error::{Error, Result};
+pub use identity::first_difference;
 pub use input::{
     AllFiles, InputFiles, InputPath, JsonFiles, JsonFolder, JsonlFiles, JsonlFolder, ModelFiles,
     ModelFolder, TsvFiles, TsvFolder,

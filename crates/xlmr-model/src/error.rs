@@ -103,6 +103,21 @@ pub enum Error {
         /// The head.
         head: &'static str,
     },
+    /// A folder's model was not trained for the use that is made of it.
+    #[error(
+        "{path}: has no trained {head} head: {reason}; fine-tune it first, or give a folder whose \
+         config.json names {class}"
+    , path = path.display())]
+    Untrained {
+        /// The model folder.
+        path: PathBuf,
+        /// The head.
+        head: &'static str,
+        /// The class of a model with this head.
+        class: &'static str,
+        /// What is there instead.
+        reason: String,
+    },
     /// The tokenizer and the configuration disagree.
     #[error("tokenizer: {0}")]
     Tokenizer(String),

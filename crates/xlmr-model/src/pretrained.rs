@@ -38,6 +38,37 @@ impl Pretrained {
         Ok((Self { model, tokenizer, specials, folder: folder.to_owned() }, report))
     }
 
+    /// Loads a model that was trained with `head`, to use it without further training: one whose
+    /// `config.json` names the head's class first in `architectures`, as [`Model::save`] writes it.
+    ///
+    /// # Errors
+    /// [`Error::Untrained`] for a model of another class or without the head's weights; as
+    /// [`load`](Self::load).
+    ///
+    /// # Example
+    /// ```
+    /// use xlmr_model::{Head, Pretrained};
+    ///
+    /// // A pre-trained encoder answers no questions.
+    /// let base = Pretrained::load_trained("../../data/base", Head::Span, tch::Device::Cpu);
+    /// let error = base.err().map(|error| error.to_string()).unwrap_or_default();
+    /// assert!(error.contains("config.json names XLMRobertaForMaskedLM"));
+    /// ```
+    pub fn load_trained(folder: impl AsRef<Path>, head: Head, device: Device) -> Result<Self> {
+        let folder = folder.as_ref();
+        let (loaded, report) = Self::load(folder, &[head], device, LoadOptions::default())?;
+        let class = head.architecture();
+        let named = loaded.model.config().architectures.first();
+        let reason = if named.map(String::as_str) != Some(class) {
+            format!("config.json names {}", named.map_or("no class", String::as_str))
+        } else if !report.missing.is_empty() {
+            format!("the weights lack {}", report.missing.join(", "))
+        } else {
+            return Ok(loaded);
+        };
+        Err(Error::Untrained { path: folder.to_owned(), head: head.name(), class, reason })
+    }
+
     /// The folder it was loaded from.
     pub fn folder(&self) -> &Path {
         &self.folder

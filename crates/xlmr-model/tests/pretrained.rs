@@ -48,3 +48,28 @@ fn a_folder_comes_back_with_its_tokenizer_byte_for_byte() {
         assert_eq!(std::fs::read(from.join(file)).unwrap(), std::fs::read(to.join(file)).unwrap());
     }
 }
+
+#[test]
+fn only_a_model_of_the_class_is_used_without_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json");
+    std::fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
+    let vocabulary = tokenizers::Tokenizer::from_file(tokenizer).unwrap().get_vocab_size(true);
+    let config = Config::tiny(i64::try_from(vocabulary).unwrap());
+    let model = Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 3).unwrap();
+    let load = || Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu);
+    model.save(folder.path(), Head::Span).unwrap();
+    assert!(load().is_ok());
+    // The weights of the head are there, in heads.safetensors, but the model is of another class.
+    model.save(folder.path(), Head::MaskedLm).unwrap();
+    let error = load().unwrap_err();
+    assert!(matches!(error, Error::Untrained { head: "span", .. }), "{error}");
+    assert!(error.to_string().contains("names XLMRobertaForMaskedLM; fine-tune"), "{error}");
+    // The class is right, the weights are gone.
+    std::fs::remove_file(folder.path().join("heads.safetensors")).unwrap();
+    let path = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("ForMaskedLM", "ForQuestionAnswering")).unwrap();
+    let error = load().unwrap_err().to_string();
+    assert!(error.contains("qa_outputs.weight"), "{error}");
+}

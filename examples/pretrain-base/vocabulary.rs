@@ -1,7 +1,9 @@
 //! A small vocabulary trained on the corpus and the labels of a knowledge graph.
-use std::path::Path;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
+use examples::corpus::{Corpus, LANGUAGES};
 use kg_triples::KnowledgeGraph;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -14,12 +16,12 @@ use tokenizers::pre_tokenizers::punctuation::Punctuation;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer, TokenizerBuilder};
-
-use crate::corpus::{Corpus, LANGUAGES};
+use tokenizers::{
+    AddedToken, NormalizedString, Normalizer, SplitDelimiterBehavior, Tokenizer, TokenizerBuilder,
+};
 
 /// Special tokens in the order of their ids.
-pub const SPECIALS: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
+const SPECIALS: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
 
 /// How the vocabulary is trained.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -91,10 +93,12 @@ pub fn train(
         .with_post_processor(None::<TemplateProcessing>)
         .build()
         .map_err(failed)?;
+    let alphabet = alphabet(&text, config.alphabet).map_err(failed)?;
     let mut trainer = BpeTrainer::builder()
         .vocab_size(config.size)
         .min_frequency(2)
-        .limit_alphabet(config.alphabet)
+        .limit_alphabet(alphabet.len())
+        .initial_alphabet(alphabet)
         .show_progress(false)
         .special_tokens(SPECIALS.map(|token| AddedToken::from(token, true)).into())
         .build();
@@ -110,20 +114,18 @@ pub fn train(
     Ok(tokenizer.into())
 }
 
-/// Reads `tokenizer.json`.
-///
-/// # Errors
-/// Naming the file.
-pub fn read(path: &Path) -> Result<Tokenizer> {
-    mlqa_eval::load_tokenizer(path).context("tokenizer")
-}
-
-/// Copies `tokenizer.json` from one model folder to another.
-///
-/// # Errors
-/// Naming the file.
-pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    let path = from.join("tokenizer.json");
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    crate::results::write_text(&to.join("tokenizer.json"), &text)
+/// The most frequent characters; of equally frequent ones the first by code point. The trainer alone
+/// takes any of these, others every time.
+fn alphabet(text: &[String], most: usize) -> tokenizers::Result<HashSet<char>> {
+    let mut counts: HashMap<char, u64> = HashMap::new();
+    for line in text {
+        let mut line = NormalizedString::from(line.as_str());
+        NFKC.normalize(&mut line)?;
+        for character in line.get().chars().filter(|character| !character.is_whitespace()) {
+            *counts.entry(character).or_default() += 1;
+        }
+    }
+    let mut ranked: Vec<(char, u64)> = counts.into_iter().collect();
+    ranked.sort_unstable_by_key(|&(character, count)| (Reverse(count), character));
+    Ok(ranked.into_iter().take(most).map(|(character, _)| character).collect())
 }

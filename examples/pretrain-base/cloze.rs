@@ -1,0 +1,303 @@
+//! Self-supervised question answering: a span of a passage is the answer, the tokens around it are
+//! the question.
+//!
+//! In the family of cloze and recurring-span pre-training. Masked language modelling runs beside it
+//! on the same passage.
+use std::ops::Range;
+
+use objectives::{IGNORE_INDEX, MaskedLmConfig, SpanConfig, span};
+use rand::Rng;
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tasks::{Encoder, masked_lm};
+use tch::{Kind, Tensor};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use xlmr_model::{Inputs, SpecialTokens};
+
+/// How passages become questions.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClozeConfig {
+    /// Tokens of a passage in the first step.
+    pub first_length: usize,
+    /// Tokens of a passage from `growth` on.
+    pub last_length: usize,
+    /// Share of the steps over which passages grow.
+    pub growth: f64,
+    /// Longest answer, in tokens.
+    pub longest_answer: usize,
+    /// Fewest and most tokens taken on each side of the answer.
+    pub neighbours: (usize, usize),
+    /// Chance that a neighbour is dropped.
+    pub dropped: f64,
+    /// Chance that the question keeps `<mask>` for the answer.
+    pub keep_mask: f64,
+    /// Chance that a question without `<mask>` is shuffled.
+    pub shuffled: f64,
+    /// Share of passage tokens to predict.
+    pub masked: f64,
+    /// Share of those that are replaced by `<mask>`; the rest stay as they are.
+    pub replaced: f64,
+    /// Languages are drawn in proportion to their passages to this power.
+    pub smoothing: f64,
+    /// Weight of the span loss beside the masked-language-model loss.
+    pub reading_weight: f64,
+}
+
+impl Default for ClozeConfig {
+    fn default() -> Self {
+        Self {
+            first_length: 24,
+            last_length: 72,
+            growth: 0.4,
+            longest_answer: 4,
+            neighbours: (3, 9),
+            dropped: 0.25,
+            keep_mask: 0.5,
+            shuffled: 0.5,
+            masked: 0.12,
+            replaced: 0.85,
+            smoothing: 0.3,
+            reading_weight: 2.0,
+        }
+    }
+}
+
+impl ClozeConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Naming the key.
+    pub fn validate(&self) -> anyhow::Result<()> {
+        let shares = [
+            ("growth", self.growth),
+            ("dropped", self.dropped),
+            ("keep_mask", self.keep_mask),
+            ("shuffled", self.shuffled),
+            ("masked", self.masked),
+            ("replaced", self.replaced),
+        ];
+        for (key, value) in shares {
+            anyhow::ensure!(
+                (0.0..=1.0).contains(&value),
+                "cloze.{key} = {value}: must be from 0 to 1"
+            );
+        }
+        let (fewest, most) = self.neighbours;
+        anyhow::ensure!(
+            fewest <= most,
+            "cloze.neighbours = [{fewest}, {most}]: the first is larger"
+        );
+        anyhow::ensure!(self.longest_answer > 0, "cloze.longest_answer = 0: must be 1 or more");
+        let last = self.last_length;
+        anyhow::ensure!(
+            self.first_length > 0 && self.first_length <= last,
+            "cloze.first_length = {}: must be from 1 to last_length, {last}",
+            self.first_length
+        );
+        let weight = self.reading_weight;
+        anyhow::ensure!(weight.is_finite(), "cloze.reading_weight = {weight}: must be finite");
+        Ok(())
+    }
+}
+
+/// Passages in several languages as a training task for a model with masked-LM and span heads.
+pub struct ClozeTask<'a> {
+    model: &'a dyn Encoder,
+    config: ClozeConfig,
+    specials: SpecialTokens,
+    /// By language.
+    passages: Vec<Vec<Vec<u32>>>,
+    languages: WeightedIndex<f64>,
+    /// One entry per example of the run; examples are drawn in the step, so lengths are nominal.
+    lengths: Vec<usize>,
+}
+
+/// One cloze question over a passage.
+pub struct Cloze {
+    /// `<s>` question `</s></s>` passage `</s>`.
+    pub input_ids: Vec<u32>,
+    /// The tokens of the passage to predict; [`IGNORE_INDEX`] elsewhere.
+    pub labels: Vec<i64>,
+    /// Where the passage begins.
+    pub passage_start: usize,
+    /// The answer's first token.
+    pub start: usize,
+    /// The answer's last token.
+    pub end: usize,
+}
+
+impl<'a> ClozeTask<'a> {
+    /// `passages` by language, each at least 20 tokens long; `examples` is steps times batch size.
+    ///
+    /// # Errors
+    /// If no language has a passage, or naming the key whose value cannot be used.
+    pub fn new(
+        model: &'a dyn Encoder,
+        specials: SpecialTokens,
+        passages: Vec<Vec<Vec<u32>>>,
+        examples: usize,
+        config: &ClozeConfig,
+    ) -> anyhow::Result<Self> {
+        config.validate()?;
+        let weight = |passages: &Vec<Vec<u32>>| (passages.len() as f64).powf(config.smoothing);
+        Ok(Self {
+            model,
+            config: config.clone(),
+            specials,
+            languages: WeightedIndex::new(passages.iter().map(weight))?,
+            passages,
+            lengths: vec![config.last_length; examples],
+        })
+    }
+
+    /// Draws a language, `length` tokens of one of its passages, and an answer in them; nothing if
+    /// they are too few.
+    pub fn draw(&self, length: usize, rng: &mut ChaCha8Rng) -> Option<Cloze> {
+        let passages = self.passages.get(self.languages.sample(rng))?;
+        let all = passages.get(rng.random_range(0..passages.len().max(1)))?;
+        let first = rng.random_range(0..=all.len().saturating_sub(length));
+        let passage = all.get(first..all.len().min(first + length))?;
+        let size = rng.random_range(1..=self.config.longest_answer);
+        let last = passage.len().checked_sub(size + 1).filter(|last| *last > 2)?;
+        let answer = rng.random_range(2..last);
+        let question = self.question(passage, answer..answer + size, rng)?;
+
+        let SpecialTokens { bos, eos, .. } = self.specials;
+        let input_ids = [&[bos], question.as_slice(), &[eos, eos], passage, &[eos]].concat();
+        let passage_start = question.len() + 3;
+        let (start, end) = (passage_start + answer, passage_start + answer + size - 1);
+        let labels = vec![IGNORE_INDEX; input_ids.len()];
+        let mut cloze = Cloze { input_ids, labels, passage_start, start, end };
+        self.mask(&mut cloze, rng);
+        Some(cloze)
+    }
+
+    /// The neighbours of the answer, some dropped, with `<mask>` for the answer or without it.
+    fn question(
+        &self,
+        passage: &[u32],
+        answer: Range<usize>,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Vec<u32>> {
+        let config = &self.config;
+        let (fewest, most) = config.neighbours;
+        let (left, right) = (rng.random_range(fewest..=most), rng.random_range(fewest..=most));
+        let before = passage.get(answer.start.saturating_sub(left)..answer.start)?;
+        let after = passage.get(answer.end..passage.len().min(answer.end + right))?;
+        let mut keep = |tokens: &[u32]| -> Vec<u32> {
+            tokens.iter().copied().filter(|_| rng.random::<f64>() >= config.dropped).collect()
+        };
+        let mut question = keep(before);
+        let gap = question.len();
+        question.extend(keep(after));
+        if rng.random::<f64>() < config.keep_mask {
+            question.insert(gap, self.specials.mask);
+        } else if rng.random::<f64>() < config.shuffled {
+            question.shuffle(rng);
+        }
+        Some(question)
+    }
+
+    /// Masks tokens of the passage, but for the answer and the tokens beside it.
+    fn mask(&self, cloze: &mut Cloze, rng: &mut ChaCha8Rng) {
+        let near = cloze.start.saturating_sub(1)..=cloze.end + 1;
+        let passage = cloze.passage_start..cloze.input_ids.len().saturating_sub(1);
+        let tokens = cloze.input_ids.iter_mut().zip(&mut cloze.labels).enumerate();
+        for (position, (input, label)) in tokens.skip(passage.start).take(passage.len()) {
+            if near.contains(&position) || rng.random::<f64>() >= self.config.masked {
+                continue;
+            }
+            *label = i64::from(*input);
+            if rng.random::<f64>() < self.config.replaced {
+                *input = self.specials.mask;
+            }
+        }
+    }
+
+    /// The examples of a step, whose passages grow with the run.
+    fn batch(&self, step: &mut Step<'_>) -> Result<Vec<Cloze>, TaskError> {
+        let config = &self.config;
+        let growth = step.number as f64 / (config.growth * step.total as f64).max(1.0);
+        let more = config.last_length.saturating_sub(config.first_length) as f64;
+        let length = config.first_length + (growth.min(1.0) * more) as usize;
+        let mut batch: Vec<Cloze> = Vec::with_capacity(step.batch.len());
+        for _ in 0..100 * step.batch.len() {
+            if batch.len() == step.batch.len() {
+                break;
+            }
+            batch.extend(self.draw(length, &mut step.rng));
+        }
+        if batch.is_empty() {
+            return Err("no passage is long enough".into());
+        }
+        Ok(batch)
+    }
+}
+
+/// Segment 1 begins with the `</s>` before the passage.
+fn segments(cloze: &Cloze) -> Vec<u32> {
+    (0..cloze.input_ids.len()).map(|k| u32::from(k + 1 >= cloze.passage_start)).collect()
+}
+
+impl Task for ClozeTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("config", &self.config).ids("specials", &self.specials.ids());
+        fingerprint.number("examples", self.lengths.len() as u64);
+        for (language, passages) in (0..).zip(&self.passages) {
+            fingerprint.number("language", language);
+            for passage in passages {
+                fingerprint.ids("passage", passage);
+            }
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let batch = self.batch(step)?;
+        let device = self.model.device();
+        let ids: Vec<&[u32]> = batch.iter().map(|cloze| cloze.input_ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = batch.iter().map(|cloze| cloze.labels.as_slice()).collect();
+        let segments: Vec<Vec<u32>> = batch.iter().map(segments).collect();
+        let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
+        let inputs = Inputs::from_rows(&ids, i64::from(self.specials.pad))?
+            .with_token_type_ids(&segments)?;
+        let passage = inputs
+            .token_type_ids
+            .as_ref()
+            .map(|segments| segments.f_to_kind(Kind::Bool)?.f_to_device(device))
+            .transpose()?;
+        let hidden = self.model.encode(&inputs, true)?;
+
+        let positions = |position: fn(&Cloze) -> usize| -> Result<Tensor, TaskError> {
+            let positions = batch.iter().map(|cloze| i64::try_from(position(cloze)));
+            let positions: Vec<i64> = positions.collect::<Result<_, _>>()?;
+            Ok(Tensor::f_from_slice(&positions)?.f_to_device(device)?)
+        };
+        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let reading = span(
+            &start_logits,
+            &end_logits,
+            &positions(|cloze| cloze.start)?,
+            &positions(|cloze| cloze.end)?,
+            passage.as_ref(),
+            &SpanConfig::default(),
+        )?;
+        let mut parts = vec![("reading", reading.detach())];
+        let mut total = reading.f_mul_scalar(self.config.reading_weight)?;
+        // A small batch may have nothing to predict.
+        let mlm = MaskedLmConfig::default();
+        if let Some(mlm) = masked_lm::loss_from_hidden(self.model, &hidden, &labels, &mlm)? {
+            total = mlm.f_add(&total)?;
+            parts.push(("mlm", mlm.detach()));
+        }
+        let tokens = ids.iter().map(|row| row.len() as u64).sum();
+        Ok(StepLosses { total, parts, tokens: Some(tokens), accumulated: false })
+    }
+}

@@ -1,0 +1,55 @@
+//! A start for a small encoder from which matching of equal tokens appears in hundreds of steps.
+//!
+//! In the manner of mimetic initialisation (Trockman and Kolter 2023): the first layer's keys begin
+//! equal to its queries, so a token attends to equal tokens; positions begin as small sinusoids,
+//! segments as opposite directions that the keys leave out.
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use tch::{Device, Kind, Tensor, no_grad};
+use xlmr_model::Model;
+
+/// Rewrites position, segment and first-layer query and key weights of a fresh model; `seed` decides
+/// the segments' direction.
+///
+/// # Errors
+/// If a parameter is missing or libtorch refuses.
+pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
+    let parameters: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
+    let named = |name: &str| {
+        let tensor = parameters.get(name).with_context(|| format!("the model has no {name}"));
+        tensor.map(Tensor::shallow_clone)
+    };
+    let config = model.config();
+    let (width, range) = (config.hidden_size, config.initializer_range);
+    let options = (Kind::Float, Device::Cpu);
+    no_grad(|| -> Result<()> {
+        let half = width / 2;
+        let rate =
+            Tensor::f_arange(half, options)?.f_mul_scalar(-(100f64.ln()) / half as f64)?.f_exp()?;
+        let position = Tensor::f_arange(config.max_position_embeddings, options)?;
+        let angle = position.f_unsqueeze(1)?.f_mul(&rate.f_unsqueeze(0)?)?;
+        let waves = Tensor::f_cat(&[angle.f_sin()?, angle.f_cos()?], 1)?;
+        let waves = waves.f_mul_scalar(2f64.sqrt() * range * 0.5)?;
+        let _ = waves.f_select(0, config.pad_token_id)?.f_zero_()?;
+        let mut positions = named("roberta.embeddings.position_embeddings.weight")?;
+        positions.f_copy_(&waves)?;
+
+        // libtorch's generator starts from a random seed.
+        tch::manual_seed(trainer::seed_for(seed, "mimetic", 0));
+        let direction = Tensor::f_randn([width], options)?.f_mul_scalar(range)?;
+        let mut segments = named("roberta.embeddings.token_type_embeddings.weight")?;
+        let rows = [direction.f_neg()?, direction.shallow_clone()];
+        segments.f_copy_(&Tensor::f_stack(&rows, 0)?)?;
+
+        let unit = direction.f_div(&direction.f_norm()?)?.f_to_device(model.device())?;
+        let attention = "roberta.encoder.layer.0.attention.self";
+        let mut query = named(&format!("{attention}.query.weight"))?;
+        let mut key = named(&format!("{attention}.key.weight"))?;
+        query.f_copy_(&query.f_mul_scalar(1.5)?)?;
+        let identity = Tensor::f_eye(width, (Kind::Float, model.device()))?;
+        let without = identity.f_sub(&unit.f_outer(&unit)?)?;
+        key.f_copy_(&query.f_matmul(&without)?)?;
+        Ok(())
+    })
+}

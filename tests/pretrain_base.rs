@@ -1,0 +1,189 @@
+//! The demo's base: its task, its start, and the same model from the same recipe.
+#![allow(clippy::unwrap_used)] // helpers of tests
+mod common;
+
+#[path = "../examples/pretrain-base/cloze.rs"]
+mod cloze;
+#[path = "../examples/pretrain-base/mimetic.rs"]
+mod mimetic;
+
+use std::path::Path;
+use std::process::Command;
+
+use objectives::IGNORE_INDEX;
+use tch::{Device, Tensor};
+use trainer::{Step, Task};
+use xlmr_model::{Config, Head, Model, SpecialTokens};
+
+use crate::cloze::{ClozeConfig, ClozeTask};
+use crate::common::{program, refuse, succeed};
+use crate::mimetic::mimetic_start;
+
+const SPECIALS: SpecialTokens = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
+
+fn model(vocabulary: i64) -> Model {
+    let config = Config {
+        hidden_size: 16,
+        num_attention_heads: 2,
+        num_hidden_layers: 2,
+        intermediate_size: 32,
+        type_vocab_size: 2,
+        max_position_embeddings: 100,
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        ..Config::tiny(vocabulary)
+    };
+    Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 1).unwrap()
+}
+
+fn task(model: &Model) -> ClozeTask<'_> {
+    // Every token of a passage is different, so that it tells its position.
+    let passage: Vec<u32> = (5..65).collect();
+    ClozeTask::new(model, SPECIALS, vec![vec![passage]], 10, &ClozeConfig::default()).unwrap()
+}
+
+#[test]
+fn the_answer_is_a_span_of_the_passage_that_the_question_leaves_out() {
+    let model = model(80);
+    let task = task(&model);
+    let mut rng = trainer::rng_for(1, "cloze", 0);
+    for _ in 0..200 {
+        let cloze = task.draw(40, &mut rng).unwrap();
+        let passage = &cloze.input_ids[cloze.passage_start..cloze.input_ids.len() - 1];
+        assert_eq!(passage.len(), 40);
+        assert!(cloze.start >= cloze.passage_start && cloze.end >= cloze.start);
+        assert!(cloze.end - cloze.start < 4);
+        let answer = &cloze.input_ids[cloze.start..=cloze.end];
+        let question = &cloze.input_ids[1..cloze.passage_start - 2];
+        assert!(question.iter().all(|token| !answer.contains(token)));
+        assert!(question.iter().filter(|token| **token == SPECIALS.mask).count() <= 1);
+        assert_eq!(cloze.input_ids[cloze.passage_start - 2..cloze.passage_start], [2, 2]);
+    }
+}
+
+#[test]
+fn tokens_to_predict_are_in_the_passage_and_not_near_the_answer() {
+    let model = model(80);
+    let task = task(&model);
+    let mut rng = trainer::rng_for(2, "cloze", 0);
+    let (mut predicted, mut masked) = (0, 0);
+    for _ in 0..300 {
+        let cloze = task.draw(40, &mut rng).unwrap();
+        for (position, &label) in cloze.labels.iter().enumerate() {
+            if label == IGNORE_INDEX {
+                continue;
+            }
+            assert!((cloze.passage_start..cloze.labels.len() - 1).contains(&position));
+            assert!(position + 1 < cloze.start || position > cloze.end + 1);
+            predicted += 1;
+            let input = cloze.input_ids[position];
+            assert!(i64::from(input) == label || input == SPECIALS.mask);
+            masked += usize::from(input == SPECIALS.mask);
+        }
+    }
+    // 12 % of about 36 free tokens in each of 300 passages, 85 % of them masked.
+    assert!((1100..1500).contains(&predicted), "{predicted}");
+    assert!((0.80..0.90).contains(&(f64::from(masked as u32) / f64::from(predicted))));
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_named() {
+    let model = model(80);
+    let refuse = |config: ClozeConfig| {
+        let passages = vec![vec![(5..65).collect()]];
+        ClozeTask::new(&model, SPECIALS, passages, 4, &config).err().unwrap().to_string()
+    };
+    let none = refuse(ClozeConfig { longest_answer: 0, ..Default::default() });
+    assert!(none.contains("cloze.longest_answer"), "{none}");
+    let swapped = refuse(ClozeConfig { neighbours: (9, 3), ..Default::default() });
+    assert!(swapped.contains("cloze.neighbours"), "{swapped}");
+    let more = refuse(ClozeConfig { masked: 1.5, ..Default::default() });
+    assert!(more.contains("cloze.masked"), "{more}");
+}
+
+#[test]
+fn passages_too_short_for_an_answer_are_an_error() {
+    let model = model(80);
+    let short = vec![vec![vec![5, 6, 7]]];
+    let mut task = ClozeTask::new(&model, SPECIALS, short, 4, &ClozeConfig::default()).unwrap();
+    let rng = trainer::rng_for(3, "cloze", 0);
+    let mut step = Step { batch: &[0, 1], number: 0, total: 1, rng };
+    assert!(task.losses(&mut step).is_err());
+}
+
+#[test]
+fn equal_tokens_attend_to_each_other_and_a_seed_decides_all() {
+    let (first, again, other) = (model(60), model(60), model(60));
+    mimetic_start(&first, 1).unwrap();
+    mimetic_start(&again, 1).unwrap();
+    mimetic_start(&other, 2).unwrap();
+    let all = |model: &Model| -> Vec<Tensor> {
+        model.named_parameters().into_iter().map(|(_, tensor)| tensor).collect()
+    };
+    assert_eq!(all(&first), all(&again));
+    assert_ne!(all(&first), all(&other));
+    // q·k of a vector with itself is positive: k is q but for the segments' direction.
+    let parameters = first.named_parameters();
+    let named = |end: &str| {
+        let found = parameters.iter().find(|(name, _)| name.ends_with(end)).unwrap();
+        found.1.detach()
+    };
+    let (query, key) =
+        (named("layer.0.attention.self.query.weight"), named("layer.0.attention.self.key.weight"));
+    let segment = named("token_type_embeddings.weight").get(1);
+    assert!(key.matmul(&segment).abs().max().double_value(&[]) < 1e-5);
+    assert!((query - key).linalg_matrix_rank(1e-4, false).int64_value(&[]) <= 1);
+}
+
+/// A run with one thread and a small vocabulary; the text is sentences and paragraphs, without the
+/// extracts, which take long to encode.
+fn pretrain(folder: &Path, steps: u64) -> Command {
+    let mut command = program("pretrain-base");
+    command.args(["examples/pretrain-base/recipe.toml", "--run"]).arg(folder.join("run"));
+    command.arg("--out").arg(folder.join("base"));
+    let steps = format!("training.steps={steps}");
+    for set in [
+        "run.threads=1",
+        "corpus.shortest_extract=1000000",
+        "vocabulary.size=1500",
+        "vocabulary.bytes_per_language=40000",
+        "vocabulary.label_copies=20",
+        "vocabulary.alphabet=1000",
+        "training.batch_size=4",
+        &steps,
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+#[test]
+fn recipe_pretrain_base_gives_the_same_bytes_twice() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for folder in &folders {
+        let text = succeed(pretrain(folder.path(), 50));
+        assert!(text.contains("50 steps"), "{text}");
+    }
+    for file in ["config.json", "model.safetensors", "heads.safetensors", "tokenizer.json"] {
+        let [first, again] =
+            folders.each_ref().map(|folder| std::fs::read(folder.path().join("base").join(file)));
+        assert!(first.unwrap() == again.unwrap(), "two runs of one seed differ in {file}");
+    }
+}
+
+#[test]
+fn recipe_pretrain_base_refuses_the_folder_of_another_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let stored = folder.path().join("run/recipe.toml");
+    succeed(pretrain(folder.path(), 1));
+    let before = std::fs::read_to_string(&stored).unwrap();
+    let error = refuse(&pretrain(folder.path(), 2).output().unwrap());
+    assert!(error.contains("training.steps = 1 there, 2 now"), "{error}");
+    // How a run is watched is no other recipe, and the file stays as it was.
+    let mut again = pretrain(folder.path(), 1);
+    again.args(["--set", "training.log_steps=7", "--set", "run.threads=2"]);
+    succeed(again);
+    assert_eq!(std::fs::read_to_string(&stored).unwrap(), before);
+    let output = pretrain(folder.path(), 1).args(["--set", "threads=2"]).output().unwrap();
+    assert!(refuse(&output).contains("run.threads"));
+}
