@@ -90,13 +90,46 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
     ] {
         assert!(out.join(file).exists(), "{file}");
     }
-    // Asked again, the finished run only prints its table; a sweep goes on from the same reader.
+    // Started again, the finished run only prints its table; a sweep goes on from the same reader.
     assert!(succeed(small(&out)).contains("| HL + AA-CL |"));
     let mut sweep = small(&out);
-    sweep.args(["--ablate", "z", "--set", "sweeps.z=[1, 5, 10, 20, 50]"]);
+    sweep.args(["--arms", "z-*", "--set", "sweeps.z=[1, 50]"]);
     let text = succeed(sweep);
     assert!(text.contains("| z-1 |") && text.contains("| z-50 |"), "{text}");
     assert!(out.join("seed-0/stage-one/candidates-50.safetensors").exists());
+}
+
+#[test]
+fn recipe_good_to_best_takes_more_seeds_and_arms_and_a_mended_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let run = |extra: &[&str]| {
+        let mut command = small(&out);
+        command.args(extra);
+        command
+    };
+    let model = |seed: u64, arm: &str| {
+        let path = out.join(format!("seed-{seed}/{arm}/model/model.safetensors"));
+        std::fs::metadata(path).unwrap().modified().unwrap()
+    };
+    succeed(run(&["--arms", "plain"]));
+    let before = (model(0, "stage-one"), model(0, "plain"));
+    let first = summary(&out);
+    let text = succeed(run(&["--arms", "plain,hl", "--seeds", "2"]));
+    assert!(text.contains("minus the control") && text.contains("95 % interval"), "{text}");
+    let both = summary(&out);
+    assert_eq!((&first["seeds"], &both["seeds"]), (&json!([0]), &json!([0, 1])));
+    assert!(both["arms"]["hl"]["sets"]["cloze"]["difference"]["half_width"].is_f64());
+    // Other languages and another number of best answers: the models answer again.
+    let more = ["--arms", "plain", "--set", "languages=[\"zh\"]", "--set", "evaluation.top_k=[1]"];
+    succeed(run(&more));
+    let chinese = &summary(&out)["arms"]["plain"]["sets"]["cloze"];
+    assert_eq!(chinese["scores"]["zh"], first["arms"]["plain"]["sets"]["cloze"]["scores"]["zh"]);
+    assert_eq!(chinese["scores"]["average"], chinese["scores"]["zh"]);
+    assert_eq!(before, (model(0, "stage-one"), model(0, "plain")), "nothing was trained again");
+    // The training's keys are another matter.
+    let error = refuse(&run(&["--set", "boundary.alpha=0.6"]).output().unwrap());
+    assert!(error.contains("boundary.alpha = 0.5 there, 0.6 now"), "{error}");
 }
 
 #[test]
@@ -105,7 +138,7 @@ fn recipe_good_to_best_killed_and_resumed_equals_a_whole_run() {
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     let arm = |out: &Path| {
         let mut command = small(out);
-        command.args(["--set", "run_arms=[\"hl+aa-cl\"]"]);
+        command.args(["--arms", "hl+aa-cl"]);
         command
     };
     succeed(arm(&whole));
@@ -129,7 +162,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     // Questions made from passages as if they were SQuAD and MLQA.
     succeed({
         let mut command = small(&out);
-        command.args(["--set", "run_arms=[\"plain\"]"]);
+        command.args(["--arms", "plain"]);
         command
     });
     let data = out.join("data");
@@ -149,8 +182,8 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
         mlqa.as_str(),
         format!("data.xquad={}", xquad.display()).as_str(),
         "languages=[\"zh\"]",
-        "run_arms=[\"hl+aa-cl\"]",
-        "device=cpu",
+        "run.arms=[\"hl+aa-cl\"]",
+        "run.device=cpu",
         "windows.max_length=158",
         "windows.doc_stride=32",
         "windows.max_question_length=48",
@@ -161,6 +194,14 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     ] {
         command.args(["--set", set]);
     }
+    // A damaged evaluation file is found before training; mended, it is evaluated.
+    let path = xquad.join("xquad.zh.json");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, "{\"data\": []}").unwrap();
+    let error = refuse(&command.output().unwrap());
+    assert!(error.contains("xquad.zh.json"), "{error}");
+    assert!(!paper.join("seed-42").exists(), "nothing was trained");
+    std::fs::write(&path, whole).unwrap();
     let text = succeed(command);
     assert!(text.contains("xquad, F1 / EM under SQuAD's English normalisation"), "{text}");
     let found = summary(&paper);
@@ -176,9 +217,9 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
     let mut paper = program("good-to-best");
     paper.args(["examples/good-to-best/recipe.toml", "--out"]).arg(&out);
     let error = refuse(&paper.output().unwrap());
-    assert!(error.contains("data.train is not set"), "{error}");
+    assert!(error.contains("data.train: is not set"), "{error}");
     for (set, names) in [
-        ("model.path=", "model.path is not set"),
+        ("model.path=", "model.path: is not set"),
         ("model.path=nowhere", "model.path = nowhere"),
         ("boundary.alpha=1.5", "boundary.alpha = 1.5"),
         ("boundary.contrast.temperature=0.0", "temperature = 0"),
@@ -187,8 +228,11 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         ("candidates.count=0", "candidates.count = 0"),
         ("arms.hl.candidates=0", "arms.hl"),
         ("arms.before.alpha=0.5", "arms.before"),
-        ("run_arms=[\"none\"]", "no arm is called"),
-        ("windows.max_length=4000", "windows.max_length = 4000"),
+        ("run.arms=[\"none\"]", "no arm is called"),
+        ("run_arms=[\"plain\"]", "run.arms"),
+        ("reading.context_only=true", "qa"),
+        ("sweeps.gamma=[1]", "sweeps.gamma = 1"),
+        ("windows.max_length=4000", "max_length = 4000"),
         ("evaluation.top_k=[30]", "evaluation.top_k"),
         ("data.cloze.dropped=1.0", "cloze.dropped = 1"),
         ("data.split=train", "data.split"),

@@ -14,7 +14,7 @@ fn small(out: &Path) -> Command {
     let mut command = program("mixmrc-lakm");
     command.arg("examples/mixmrc-lakm/small.toml").arg("--out").arg(out);
     for set in [
-        "threads=1",
+        "run.threads=1",
         "languages=[\"en\", \"de\"]",
         "evaluation.contexts=[\"en\", \"de\"]",
         "data.facts.items=40",
@@ -35,7 +35,7 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
     let out = folder.path().join("run");
     let mut command = small(&out);
     command
-        .args(["--set", "run_arms=[\"baseline\", \"mixmrc\", \"mixmrc-lakm\", \"lakm-ngrams\"]"]);
+        .args(["--set", "run.arms=[\"baseline\", \"mixmrc\", \"mixmrc-lakm\", \"lakm-ngrams\"]"]);
     let text = succeed(command);
     for piece in ["translated: ", "mixed: ", "| mixMRC + LAKM |", "| Random n-grams |"] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
@@ -69,7 +69,7 @@ fn recipe_mixmrc_killed_and_resumed_equals_a_whole_run() {
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     let arm = |out: &Path| {
         let mut command = small(out);
-        command.args(["--set", "run_arms=[\"mixmrc-lakm\"]"]);
+        command.args(["--set", "run.arms=[\"mixmrc-lakm\"]"]);
         command
     };
     succeed(arm(&whole));
@@ -88,19 +88,19 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
     let folder = tempfile::tempdir().unwrap();
     let made = folder.path().join("made");
     let mut command = small(&made);
-    command.args(["--set", "run_arms=[\"mixmrc\"]", "--set", "data.facts.items=12"]);
+    command.args(["--set", "run.arms=[\"mixmrc\"]", "--set", "data.facts.items=12"]);
     succeed(command);
     let questions = made.join("questions");
     let out = folder.path().join("run");
     let paper = |extra: &[String]| {
         let mut command = program("mixmrc-lakm");
         command.args(["examples/mixmrc-lakm/recipe.toml", "--model", "data/base", "--out"]);
-        command.arg(&out).args(["--set", "threads=1", "--set", "windows.max_length=158"]);
+        command.arg(&out).args(["--set", "run.threads=1", "--set", "windows.max_length=158"]);
         command.args(["--set", "windows.doc_stride=32", "--set", "lakm_max_length=128"]);
         command.args(["--set", "training.steps=2"]);
         command.args(["--set", "languages=[\"en\", \"de\"]", "--set", "training.batch_size=4"]);
         command.args(["--set", "evaluation.contexts=[\"en\", \"de\"]"]);
-        command.args(["--set", "evaluation.split=test", "--set", "run_arms=[\"mixmrc\"]"]);
+        command.args(["--set", "evaluation.split=test", "--set", "run.arms=[\"mixmrc\"]"]);
         for set in extra {
             command.args(["--set", set]);
         }
@@ -116,15 +116,40 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
     assert!(text.contains("| mixmrc |"), "{text}");
     // Without a key, its name and what it takes.
     let error = refuse(&paper(&own[..2]).output().unwrap());
-    assert!(error.contains("data.evaluation is not set"), "{error}");
+    assert!(error.contains("data.evaluation: is not set"), "{error}");
     let without: Vec<String> =
         own.iter().filter(|set| !set.contains("translated")).cloned().collect();
     let error = refuse(&paper(&without).output().unwrap());
-    assert!(error.contains("data.translated is not set"), "{error}");
+    assert!(error.contains("data.translated: is not set"), "{error}");
     let mut lakm = paper(&own);
-    lakm.args(["--set", "run_arms=[\"lakm\"]"]);
+    lakm.args(["--set", "run.arms=[\"lakm\"]"]);
     let error = refuse(&lakm.output().unwrap());
-    assert!(error.contains("data.phrases is not set"), "{error}");
+    assert!(error.contains("data.phrases: is not set"), "{error}");
+}
+
+#[test]
+fn recipe_mixmrc_takes_more_arms_and_another_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let run = |extra: &[&str]| {
+        let mut command = small(&out);
+        command.args(extra);
+        succeed(command);
+        summary(&out)
+    };
+    let written = |arm: &str| {
+        let path = out.join(format!("seed-0/{arm}/model/model.safetensors"));
+        std::fs::metadata(path).unwrap().modified().unwrap()
+    };
+    let first = run(&["--arms", "english"]);
+    let before = written("english");
+    let both = run(&["--arms", "english,mixmrc", "--seeds", "2"]);
+    assert_eq!(both["seeds"], json!([0, 1]));
+    assert!(both["arms"]["mixmrc"]["gxlt"]["f1_sd"].is_f64());
+    // Contexts in another order: the model answers again and is not trained again.
+    let reordered = run(&["--arms", "english", "--set", "evaluation.contexts=[\"de\", \"en\"]"]);
+    assert_eq!(reordered["arms"]["english"]["gxlt"], first["arms"]["english"]["gxlt"]);
+    assert_eq!(written("english"), before);
 }
 
 #[test]
@@ -133,11 +158,12 @@ fn recipe_mixmrc_names_what_is_wrong() {
     let out = folder.path().join("run");
     for (set, names) in [
         ("languages=[\"de\", \"en\"]", "languages = [\"de\", \"en\"]"),
-        ("rounds.mixed=0", "rounds.mixed = 0"),
-        ("lakm_max_length=4000", "lakm_max_length = 4000"),
-        ("windows.max_length=40", "windows.max_length = 40"),
-        ("data.facts.kg=nowhere", "data.facts.kg = nowhere"),
-        ("run_arms=[\"nobody\"]", "no arm is called \"nobody\""),
+        ("rounds.mixed=0", "rounds.mixed=0"),
+        ("lakm_max_length=4000", "lakm_max_length: 4000"),
+        ("windows.max_length=40", "max_length = 40"),
+        ("data.kg=nowhere", "data.kg = nowhere"),
+        ("data.facts.kg=nowhere", "is now data.kg"),
+        ("run.arms=[\"nobody\"]", "nobody"),
         ("evaluation.split=train", "evaluation.split = \"train\""),
         ("training.learning_rat=1", "learning_rat"),
     ] {

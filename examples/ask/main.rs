@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use examples::evaluation::Reader;
 use examples::machine::Machine;
 use examples::{cli, vocabulary};
 use mlqa_eval::{DecodeConfig, Question, WindowConfig};
+use tasks::question_answering::QaPredictor;
 use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
 
 /// Answers questions about a text with a model that a run left behind.
@@ -40,7 +40,9 @@ const TEXT: &str = "The official language of Peru is Spanish . The official lang
     The official language of Japan is Japanese . The official language of Egypt is Arabic .";
 
 fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
+    let args = Args::parse();
+    torch_ext::passive_omp_wait();
+    cli::exit(run(&args))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -71,11 +73,12 @@ fn run(args: &Args) -> Result<()> {
         None => TEXT.to_owned(),
     };
     let text: Arc<str> = text.trim().into();
-    let reader = Reader { model: &model, tokenizer: &tokenizer, windows: &windows };
     let decoding =
         DecodeConfig { max_answer_length: args.max_answer_length, ..DecodeConfig::default() };
+    let predictor =
+        QaPredictor::new(&model, &tokenizer, &windows).with_decoding(&decoding).with_batch_size(16);
     if let Some(question) = &args.question {
-        return answer(&reader, &decoding, &text, question);
+        return answer(&predictor, &text, question);
     }
     let terminal = std::io::stdin().is_terminal();
     cli::say(format!("{text}\n"))?;
@@ -89,18 +92,13 @@ fn run(args: &Args) -> Result<()> {
             return Ok(());
         }
         if !line.trim().is_empty() {
-            answer(&reader, &decoding, &text, line.trim())?;
+            answer(&predictor, &text, line.trim())?;
         }
     }
 }
 
 /// Prints the best answers, the first in its sentence.
-fn answer(
-    reader: &Reader<'_>,
-    decoding: &DecodeConfig,
-    text: &Arc<str>,
-    question: &str,
-) -> Result<()> {
+fn answer(predictor: &QaPredictor<'_>, text: &Arc<str>, question: &str) -> Result<()> {
     let question = Question {
         id: "typed".into(),
         question: question.into(),
@@ -108,7 +106,7 @@ fn answer(
         answers: Vec::new(),
         title: "".into(),
     };
-    let answers = reader.answer(std::slice::from_ref(&question), decoding, 16)?;
+    let answers = predictor.predict(std::slice::from_ref(&question))?;
     let Some(best) = answers.first().and_then(|one| one.candidates.first()) else {
         cli::say("no answer fits")?;
         return Ok(());

@@ -1,242 +1,97 @@
-//! *From Good to Best: Two-Stage Training for Cross-Lingual Machine Reading Comprehension*, from a reader's candidates to answers
-//! with the right boundaries.
+//! *From Good to Best: Two-Stage Training for Cross-Lingual Machine Reading Comprehension*, from a
+//! reader's candidates to answers with the right boundaries.
 mod recipe;
 mod report;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
-use anyhow::{Context, Result};
-use clap::Parser;
-use examples::boundary::{BoundaryTask, Candidates, MinedReader, QuestionFile, score_files};
-use examples::evaluation::Reader;
-use examples::folder::{once, open};
-use examples::machine::Machine;
-use examples::reading::{EntityMarks, ReadingData, ReadingTask};
-use examples::{cli, vocabulary};
-use mlqa_eval::{Dataset, Purpose, Question, Window, windows};
-use tokenizers::Tokenizer;
-use trainer::{Stage, TrainConfig, fit};
-use xlmr_model::{Head, LoadOptions, Model, check_tokenizer};
-
-use recipe::{Arm, Recipe, StageTwoStart, Sweep};
-use report::ModelResult;
-
-/// Trains a reader, takes its best spans as candidates, and trains again with hard learning and answer-aware contrast.
-///
-/// An interrupted run goes on where it was when it is started again with the same --out.
-#[derive(Parser)]
-#[command(after_help = "Examples:
-  good-to-best examples/good-to-best/small.toml --out runs/good-to-best --seeds 3
-  good-to-best examples/good-to-best/small.toml --out runs/good-to-best --ablate weighting
-  good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base --set 'data.train=[\"train-v1.1.json\"]' \\
-      --set data.mlqa=MLQA_V1/test --set data.xquad=xquad --out runs/paper")]
-struct Args {
-    /// The recipe.
-    recipe: PathBuf,
-    /// Short for --set model.path=DIR.
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// Overrides a key of the recipe.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Runs the seeds 0 to N - 1 and reports the spread.
-    #[arg(long, value_name = "N")]
-    seeds: Option<u64>,
-    /// Runs the arms of a sweep in place of `run_arms`.
-    #[arg(long)]
-    ablate: Option<Sweep>,
-    /// The run folder.
-    #[arg(long, default_value = "runs/good-to-best")]
-    out: PathBuf,
-    /// Goes on with the run in this folder; short for --out with the same recipe.
-    #[arg(long, value_name = "RUN_DIR", conflicts_with = "out")]
-    resume: Option<PathBuf>,
-}
+use anyhow::Result;
+use experiment::{Cell, Experiment};
+use mlqa_eval::{Purpose, Question, SetScores, UnanswerableWindow, Window, WindowConfig, windows};
+use recipe::{Recipe, StageTwoStart};
+use report::{STAGE_ONE, Trained};
+use tasks::question_answering::{QaData, QaPredictor, QaTask, QuestionFile, evaluate_sets};
+use tasks::two_stage::{BoundaryTask, CandidateMiner, Candidates};
+use xlmr_model::{Head, read_tokenizer};
 
 fn main() -> ExitCode {
-    cli::exit(start(&Args::parse()))
+    experiment::main(run)
 }
 
-fn start(args: &Args) -> Result<()> {
-    let mut recipe: Recipe = examples::recipe::read(&args.recipe, &args.set)?;
-    if let Some(path) = &args.model {
-        recipe.model.path.clone_from(path);
-    }
-    if let Some(count) = args.seeds {
-        recipe.seeds = (0..count).collect();
-    }
-    recipe.add_sweeps()?;
-    if let Some(sweep) = args.ablate {
-        recipe.run_sweep(sweep)?;
-    }
-    let folder = args.resume.as_ref().unwrap_or(&args.out);
-    let machine = open(&recipe, folder)?;
-    let tokenizer = vocabulary::read(&recipe.model.path.join("tokenizer.json"))?;
+fn run(experiment: &Experiment<Recipe>) -> Result<()> {
+    let recipe = &experiment.recipe;
+    let (questions, sets) = recipe.data.load(&recipe.languages, &experiment.dir("data"))?;
+    // Windows without their gold span have neither candidates nor a positive.
+    let unanswerable_window = UnanswerableWindow::Drop;
+    let config = WindowConfig { unanswerable_window, ..recipe.windows.clone() };
+    let tokenizer = read_tokenizer(&recipe.model.path)?;
+    let windows = windows(&questions, &tokenizer, &config, Purpose::Train)?;
+    let (count, with_gold) = (questions.len(), windows.len());
+    experiment.log(format!("{count} training questions, {with_gold} windows with their gold span"));
 
-    let made = folder.join("data");
-    if let Some(cloze) = &recipe.data.cloze {
-        cloze.make()?.write(&made)?;
+    let readers = experiment.each_seed(
+        STAGE_ONE,
+        |cell| stage_one(cell, &questions),
+        |cell, _| answer(cell, &sets),
+    )?;
+    let results =
+        experiment.each(|cell| stage_two(cell, &windows), |cell, _| answer(cell, &sets))?;
+    report::write(experiment, &readers, &results)
+}
+
+/// The reader: Eq. 3 alone.
+fn stage_one(cell: &Cell<Recipe, ()>, questions: &[Question]) -> Result<Trained> {
+    let recipe = cell.recipe;
+    let base = cell.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    let data = QaData { questions, question_entity_spans: None, windows: &recipe.windows };
+    let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)?;
+    cell.fit("train", &recipe.stage_one, &base.model.named_parameters(), &mut task)?;
+    base.save(cell.dir("model"), Head::Span)?;
+    Ok(Trained::default())
+}
+
+/// Hard learning and answer-aware contrast (Eq. 9), or the parts of it that the arm names.
+fn stage_two(cell: &Cell<Recipe>, windows: &[Window]) -> Result<Trained> {
+    let (recipe, terms) = (cell.recipe, cell.arm.terms);
+    let (boundary, config) = recipe.boundary(cell.arm);
+    let load = |folder: &_| cell.load(folder, &[Head::Span], recipe.model.segments);
+
+    // The candidates Z: the reader's best spans, footnote 1.
+    let reader_folder = cell.seed_dir(STAGE_ONE).join("model");
+    let mut candidates = None;
+    if terms.hard_learning {
+        let reader = load(&reader_folder)?;
+        let batch_size = recipe.evaluation.batch_size;
+        let miner = CandidateMiner { model: &reader.model, windows, batch_size };
+        let file = format!("candidates-{}.safetensors", config.count);
+        let path = cell.seed_dir(STAGE_ONE).join(file);
+        candidates = Some(Candidates::load_or_compute(&path, &miner, &config)?.0);
     }
-    let mut questions = Vec::new();
-    for path in recipe.train_files(&made) {
-        questions.extend(Dataset::read(&path)?.questions);
-    }
-    // Windows that do not hold their gold span have neither candidates nor a positive.
-    let gold_windows = windows(&questions, &tokenizer, &recipe.gold_windows(), Purpose::Train)?;
-    cli::say(format!(
-        "{} training questions, {} windows with their gold span",
-        questions.len(),
-        gold_windows.len()
-    ))?;
-    let method = Method {
-        sets: recipe.evaluation_files(&made)?,
-        recipe: &recipe,
-        machine: &machine,
-        tokenizer: &tokenizer,
-        questions: &questions,
-        windows: &gold_windows,
+
+    let base = match recipe.start {
+        StageTwoStart::Base => load(&recipe.model.path.to_path_buf())?,
+        StageTwoStart::StageOne => load(&reader_folder)?,
     };
-    let (mut before, mut results) = (Vec::new(), Vec::new());
-    for &seed in &recipe.seeds {
-        let place = folder.join(format!("seed-{seed}"));
-        let first = place.join("stage-one");
-        let reader = once(&first, &["train"], || method.stage_one(seed, &first))?;
-        before.push((seed, reader));
-        for name in &recipe.run_arms {
-            let arm = recipe.arms.get(name).context("arms")?;
-            let own = place.join(name);
-            let result =
-                once(&own, &["train"], || method.stage_two(seed, name, arm, &first, &own))?;
-            results.push((seed, name.clone(), result));
-        }
-    }
-    cli::say(format!("\n{}", report::write(&recipe, folder, &before, &results)?))?;
-    cli::say(format!(
-        "Everything is in {}; open matrix/<arm>/<set>/matrix.html there.",
-        folder.display()
-    ))?;
-    Ok(())
+    let (model, context_only) = (&base.model, recipe.qa.context_only);
+    let mut task =
+        BoundaryTask::new(model, windows, candidates.as_ref(), terms, &boundary, context_only)?;
+    let mut parameters = model.named_parameters();
+    parameters.extend(task.parameters());
+    cell.fit("train", &task.train_config(&recipe.stage_two), &parameters, &mut task)?;
+    base.save(cell.dir("model"), Head::Span)?;
+    Ok(Trained { weights: task.slot_weights()?, candidates: candidates.map(|all| all.report) })
 }
 
-/// What all models of a run share.
-struct Method<'a> {
-    recipe: &'a Recipe,
-    machine: &'a Machine,
-    tokenizer: &'a Tokenizer,
-    questions: &'a [Question],
-    /// Of the questions, those that hold their gold span.
-    windows: &'a [Window],
-    /// Evaluation files by set.
-    sets: BTreeMap<String, Vec<QuestionFile>>,
-}
-
-impl Method<'_> {
-    /// The reader: Eq. 3 alone.
-    fn stage_one(&self, seed: u64, place: &Path) -> Result<ModelResult> {
-        let recipe = self.recipe;
-        let model = self.load(&recipe.model.path, seed)?;
-        let data = ReadingData {
-            questions: self.questions,
-            marks: &EntityMarks::new(),
-            windows: &recipe.windows,
-        };
-        let mut task =
-            ReadingTask::new(&model, self.tokenizer, &data, &recipe.reading, &recipe.span_loss)?;
-        let config = TrainConfig { seed, ..recipe.stage_one.clone() };
-        let stage = self.stage("stage one", place);
-        let trained = fit(&stage, &config, &model.named_parameters(), &mut task)?;
-        let result = ModelResult {
-            tokens: trained.tokens,
-            final_loss: trained.final_loss,
-            seconds: trained.seconds,
-            ..ModelResult::default()
-        };
-        self.finish(&model, place, result)
-    }
-
-    /// Hard learning and answer-aware contrast (Eq. 9), or the parts of it that the arm names.
-    fn stage_two(
-        &self,
-        seed: u64,
-        name: &str,
-        arm: &Arm,
-        reader: &Path,
-        place: &Path,
-    ) -> Result<ModelResult> {
-        let recipe = self.recipe;
-        let (boundary, wanted) = recipe.boundary(arm);
-        let candidates = match arm.terms.hard_learning {
-            true => {
-                let folder = reader.join("model");
-                let mined = MinedReader {
-                    model: &self.load(&folder, seed)?,
-                    folder: &folder,
-                    windows: self.windows,
-                    batch_size: recipe.evaluation.batch_size,
-                };
-                let path = reader.join(format!("candidates-{}.safetensors", wanted.count));
-                Some(Candidates::load_or_mine(&path, &mined, &wanted)?.0)
-            }
-            false => None,
-        };
-        let model = match recipe.start {
-            StageTwoStart::Base => self.load(&recipe.model.path, seed)?,
-            StageTwoStart::StageOne => self.load(&reader.join("model"), seed)?,
-        };
-        let mut task = BoundaryTask::new(
-            &model,
-            self.windows,
-            candidates.as_ref(),
-            arm.terms,
-            &boundary,
-            recipe.reading.context_only,
-        )?;
-        let mut parameters = model.named_parameters();
-        parameters.extend(task.parameters());
-        let config = recipe.stage_two(seed, !task.parameters().is_empty());
-        let trained = fit(&self.stage(name, place), &config, &parameters, &mut task)?;
-        let result = ModelResult {
-            candidates: candidates.as_ref().map(|all| all.report.clone()),
-            weights: task.slot_weights()?,
-            tokens: trained.tokens,
-            final_loss: trained.final_loss,
-            seconds: trained.seconds,
-            ..ModelResult::default()
-        };
-        self.finish(&model, place, result)
-    }
-
-    fn load(&self, folder: &Path, seed: u64) -> Result<Model> {
-        let options = LoadOptions { segments: self.recipe.model.segments, seed };
-        let (model, loaded) = Model::load(folder, &[Head::Span], self.machine.device, options)?;
-        check_tokenizer(self.tokenizer, model.config())?;
-        if !loaded.missing.is_empty() {
-            cli::say(format!("freshly initialised: {}", loaded.missing.join(", ")))?;
-        }
-        Ok(model)
-    }
-
-    fn stage(&self, name: &str, place: &Path) -> Stage {
-        Stage::new(name, place.join("train"), self.machine.environment.clone())
-    }
-
-    /// Saves the model and asks it every evaluation question.
-    fn finish(&self, model: &Model, place: &Path, result: ModelResult) -> Result<ModelResult> {
-        let recipe = self.recipe;
-        let folder = place.join("model");
-        model.save(&folder, Head::Span)?;
-        vocabulary::copy(&recipe.model.path, &folder)?;
-        let start = Instant::now();
-        let reader = Reader { model, tokenizer: self.tokenizer, windows: &recipe.windows };
-        let mut scores = BTreeMap::new();
-        for (set, files) in &self.sets {
-            let out = place.join("predictions").join(set);
-            scores.insert(set.clone(), score_files(&reader, &recipe.evaluation, files, &out)?);
-        }
-        let seconds = result.seconds + start.elapsed().as_secs_f64();
-        Ok(ModelResult { scores, seconds, ..result })
-    }
+/// Answers to every evaluation file, scored.
+fn answer<A>(
+    cell: &Cell<Recipe, A>,
+    sets: &BTreeMap<String, Vec<QuestionFile>>,
+) -> Result<SetScores> {
+    let Recipe { model, windows, evaluation, .. } = cell.recipe;
+    let reader = cell.load(cell.dir("model"), &[Head::Span], model.segments)?;
+    let predictor = QaPredictor::new(&reader.model, &reader.tokenizer, windows)
+        .with_decoding(&evaluation.decoding)
+        .with_batch_size(evaluation.batch_size);
+    Ok(evaluate_sets(&predictor, sets, &evaluation.top_k, &cell.dir("predictions"))?)
 }

@@ -65,7 +65,9 @@ struct Shape {
 }
 
 fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
+    let args = Args::parse();
+    torch_ext::passive_omp_wait();
+    cli::exit(run(&args))
 }
 
 fn run(args: &Args) -> Result<()> {

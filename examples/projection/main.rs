@@ -7,16 +7,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use examples::cli;
 use examples::machine::Machine;
-use examples::projection::{Encoded, ProjectionConfig, Projector, States};
 use examples::results::{write_json, write_text};
-use examples::{cli, vocabulary};
 use mlqa_eval::{
     Answer, Dataset, Language, Normalization, Predictions, Question, TableOrder, score,
 };
 use qa_translate::{Links, Occurrence, SearchConfig, parallel, search};
 use serde::Serialize;
-use xlmr_model::{LoadOptions, Model};
+use tasks::alignment::{AlignmentConfig, AnswerAligner, EncodedText, HiddenStates};
+use xlmr_model::{LoadOptions, Pretrained};
 
 /// Measures projection of answer spans and search of answers on parallel data.
 #[derive(Parser)]
@@ -64,7 +64,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
+    let args = Args::parse();
+    torch_ext::passive_omp_wait();
+    cli::exit(run(&args))
 }
 
 /// Ways to find an answer, in the order of the table.
@@ -89,30 +91,29 @@ struct Measured {
 #[derive(Serialize)]
 struct Summary<'a> {
     model: &'a Path,
-    config: &'a ProjectionConfig,
+    config: &'a AlignmentConfig,
     /// By language and method.
     languages: BTreeMap<TableOrder, BTreeMap<&'static str, Measured>>,
 }
 
 fn run(args: &Args) -> Result<()> {
     let machine = Machine::set_up(&args.device, args.threads, "auto")?;
-    let (model, _) = Model::load(&args.model, &[], machine.device, LoadOptions::default())?;
-    let tokenizer = vocabulary::read(&args.model.join("tokenizer.json"))?;
-    let mut config = ProjectionConfig {
-        states: args.layer.map_or(States::MeanOfLast(args.mean_of_last), States::Layer),
-        centre: !args.no_centre,
+    let (base, _) = Pretrained::load(&args.model, &[], machine.device, LoadOptions::default())?;
+    let mut config = AlignmentConfig {
+        states: args.layer.map_or(HiddenStates::MeanOfLast(args.mean_of_last), HiddenStates::Layer),
+        center: !args.no_centre,
         distortion: args.distortion,
-        ..ProjectionConfig::default()
+        ..AlignmentConfig::default()
     };
     config.project.max_gap = args.max_gap;
     if args.source_best {
         config.project.links = Links::SourceBest;
     }
-    let projector = Projector::new(&model, &tokenizer, config.clone())?;
+    let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config.clone())?;
     let file = |language| args.data.join(format!("xquad.{language}.json"));
     let english = Dataset::read(file(Language::EN))?;
     english.check_answers()?;
-    let mut sources = Passages::new(&projector);
+    let mut sources = Passages::new(&aligner);
     let mut languages = BTreeMap::new();
     for &language in &args.languages {
         ensure!(language != Language::EN, "--languages: English is the source");
@@ -132,23 +133,23 @@ fn run(args: &Args) -> Result<()> {
 
 /// Encoded passages by their text.
 struct Passages<'a> {
-    projector: &'a Projector<'a>,
-    known: BTreeMap<String, Encoded>,
+    aligner: &'a AnswerAligner<'a>,
+    known: BTreeMap<String, EncodedText>,
 }
 
 impl<'a> Passages<'a> {
-    fn new(projector: &'a Projector<'a>) -> Self {
-        Self { projector, known: BTreeMap::new() }
+    fn new(aligner: &'a AnswerAligner<'a>) -> Self {
+        Self { aligner, known: BTreeMap::new() }
     }
 
     fn add(&mut self, text: &str) -> Result<()> {
         if !self.known.contains_key(text) {
-            self.known.insert(text.to_owned(), self.projector.encode(text)?);
+            self.known.insert(text.to_owned(), self.aligner.encode(text)?);
         }
         Ok(())
     }
 
-    fn get(&self, text: &str) -> Result<&Encoded> {
+    fn get(&self, text: &str) -> Result<&EncodedText> {
         self.known.get(text).context("passage")
     }
 }
@@ -159,10 +160,10 @@ fn measure(
     target: &Dataset,
     language: Language,
 ) -> Result<BTreeMap<&'static str, Measured>> {
-    let projector = sources.projector;
+    let aligner = sources.aligner;
     let by_id: BTreeMap<&str, &Question> =
         english.questions.iter().map(|one| (one.id.as_str(), one)).collect();
-    let mut targets = Passages::new(projector);
+    let mut targets = Passages::new(aligner);
     let mut similarity = None;
     let mut found: BTreeMap<&'static str, BTreeMap<&str, Answer>> = BTreeMap::new();
     for own in &target.questions {
@@ -175,10 +176,10 @@ fn measure(
         let pair = (source.context.to_string(), own.context.to_string());
         let similarity = match &mut similarity {
             Some((of, known)) if *of == pair => known,
-            other => &mut other.insert((pair, projector.similarity(from, to)?)).1,
+            other => &mut other.insert((pair, aligner.similarity(from, to)?)).1,
         };
         let span = answer.answer_start..answer.answer_start + answer.text.chars().count();
-        let projected = projector.project(similarity, from, span, to)?.map(|span| Answer {
+        let projected = aligner.project(similarity, from, span, to)?.map(|span| Answer {
             text: own.context.chars().skip(span.start).take(span.len()).collect(),
             answer_start: span.start,
         });

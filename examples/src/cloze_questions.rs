@@ -301,9 +301,9 @@ mod tests {
     fn config() -> ClozeQuestions {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
         let corpus = CorpusConfig {
-            extracts: root.join("codex"),
-            sentences: root.join("pud"),
-            paragraphs: root.join("xquad"),
+            extracts: root.join("codex").into(),
+            sentences: root.join("pud").into(),
+            paragraphs: root.join("xquad").into(),
             held_out_articles: 12,
             paragraph_copies: 1,
             shortest_extract: 40,

@@ -2,11 +2,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use experiment::InputPath;
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
+
+use crate::inputs::{EntityPages, Sentences, XquadFiles};
 
 /// The seven languages of MLQA.
 pub const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
@@ -16,11 +19,12 @@ pub const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 #[serde(default, deny_unknown_fields)]
 pub struct CorpusConfig {
     /// Folder with `entities.<lang>.jsonl.gz` (Wikipedia extracts).
-    pub extracts: PathBuf,
+    pub extracts: InputPath<EntityPages>,
     /// Folder with `<lang>.tsv` (parallel sentences) and `vi-vtb.*.txt`.
-    pub sentences: PathBuf,
-    /// Folder with `xquad.<lang>.json`; paragraphs of its last `held_out_articles` articles are left out.
-    pub paragraphs: PathBuf,
+    pub sentences: InputPath<Sentences>,
+    /// Folder with `xquad.<lang>.json`; paragraphs of its last `held_out_articles` articles are
+    /// left out.
+    pub paragraphs: InputPath<XquadFiles>,
     /// Articles kept for evaluation.
     pub held_out_articles: usize,
     /// Times each paragraph counts.
@@ -56,7 +60,7 @@ impl CorpusConfig {
     /// Naming the file and line that cannot be read.
     pub fn read(&self) -> Result<Corpus> {
         let mut corpus = Corpus::new();
-        for (key, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
+        for (key, folder) in [("extracts", &*self.extracts), ("sentences", &*self.sentences)] {
             if !folder.is_dir() {
                 bail!("corpus.{key} = {}: no such folder", folder.display());
             }

@@ -1,25 +1,31 @@
 //! A stand-in for the search engine that LAKM's data come from.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
+use experiment::InputPath;
 use kg_triples::Language;
 use kg_triples::entity_linking::{EntityPage, PageText, page_files};
 use kg_triples::jsonl::JsonlReader;
-use kg_triples::phrases::{Document, QueryDocuments, StopWords, Units, words};
+use kg_triples::phrases::{
+    Document, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments, StopWords, Units,
+    mine_passages, words,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::inputs::{EntityPages, XquadFiles};
 
 /// Where queries and documents lie, and how documents are ranked.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchConfig {
     /// Folder with `xquad.<lang>.json`, whose questions are the queries.
-    pub questions: PathBuf,
+    pub questions: InputPath<XquadFiles>,
     /// Articles at the end of those files whose questions are left out, as they are kept for evaluation.
     pub held_out_articles: usize,
     /// Folder with `entities.<lang>.jsonl[.gz]`: label and extract are title and text.
-    pub pages: PathBuf,
+    pub pages: InputPath<EntityPages>,
     /// Languages.
     pub languages: Vec<String>,
     /// Documents of a query at most, N of the paper's "top N".
@@ -35,15 +41,39 @@ pub struct SearchConfig {
 impl Default for SearchConfig {
     fn default() -> Self {
         Self {
-            questions: PathBuf::new(),
+            questions: InputPath::default(),
             held_out_articles: 12,
-            pages: PathBuf::new(),
+            pages: InputPath::default(),
             languages: Vec::new(),
             results: 10,
             snippet: 0,
             k1: 1.2,
             b: 0.75,
         }
+    }
+}
+
+/// Passages with phrases, mined from the stand-in's results.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PhraseSearch {
+    /// Queries and documents.
+    pub documents: SearchConfig,
+    /// What is a phrase.
+    pub mining: PhraseConfig,
+}
+
+impl PhraseSearch {
+    /// The passages.
+    ///
+    /// # Errors
+    /// As [`search`], and if there is no passage with a phrase.
+    pub fn passages(&self) -> Result<Vec<PhrasePassage>> {
+        let miner = PhraseMiner::new(self.mining.clone())?;
+        let (passages, _) = mine_passages(search(&self.documents)?.into_iter().map(Ok), &miner)?;
+        let advice = "search: no passage with a phrase; lower mining.title_fraction";
+        ensure!(!passages.is_empty(), advice);
+        Ok(passages)
     }
 }
 
@@ -233,15 +263,15 @@ mod tests {
         assert_eq!(titles("river", 1), ["river"]);
     }
 
-    fn data(folder: &str) -> PathBuf {
+    fn data(folder: &str) -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../data").join(folder)
     }
 
     #[test]
     fn questions_of_xquad_lead_to_passages_with_phrases() {
         let config = SearchConfig {
-            questions: data("xquad"),
-            pages: data("codex"),
+            questions: data("xquad").into(),
+            pages: data("codex").into(),
             languages: vec!["es".into()],
             held_out_articles: 40,
             snippet: 40,
@@ -280,8 +310,8 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_named() {
         let config = SearchConfig {
-            questions: data("xquad"),
-            pages: data("codex"),
+            questions: data("xquad").into(),
+            pages: data("codex").into(),
             languages: vec!["de".into()],
             ..SearchConfig::default()
         };
@@ -291,7 +321,7 @@ mod tests {
             (SearchConfig { k1: f32::NAN, ..config.clone() }, "search.k1 = NaN"),
             (SearchConfig { languages: vec![], ..config.clone() }, "search.languages"),
             (SearchConfig { languages: vec!["vi".into()], ..config.clone() }, "entities.vi.jsonl"),
-            (SearchConfig { pages: data("none"), ..config.clone() }, "none"),
+            (SearchConfig { pages: data("none").into(), ..config.clone() }, "none"),
         ] {
             let error = format!("{:#}", search(&wrong).unwrap_err());
             assert!(error.contains(why), "{error}");

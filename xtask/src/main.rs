@@ -4,24 +4,32 @@
 //! |---|---|
 //! | `libtorch` | the pinned version and wheels, and the check of a folder |
 //! | `setup` | finds, links or provisions libtorch into `.libtorch` |
+//! | `widths` | comments keep to the width of the code |
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
 //! | `doctor` | what is found, what is missing, what to do |
+//! | `readme` | the pages' tables, from stored summaries of runs |
 //! | `steps` | the checks of `cargo xtask test` |
+//! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
+//! | `peers` | a Python environment with other people's programs, to compare with |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod doctor;
+mod gpu_bundle;
 mod libtorch;
+mod peers;
 mod process;
 mod progress;
+mod readme;
 mod setup;
 mod steps;
 mod wheels;
+mod widths;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use process::{cargo, run};
 use setup::{Options, Origin, ensure};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -63,12 +71,27 @@ enum Task {
     /// Run every check: format, clippy, docs, licences, tests, recipes
     #[command(
         after_help = "Stops at the first step that fails and names the command that runs it \
-        alone.\n\nExamples:\n  cargo xtask test\n  cargo xtask test --quick"
+        alone.\n\nExamples:\n  cargo xtask test\n  cargo xtask test --quick\n  \
+        cargo xtask test --long"
     )]
     Test {
         /// Leave out docs, licences and recipes
         #[arg(long)]
         quick: bool,
+        /// Run the long forms: many cases, many kills, big data; takes hours
+        #[arg(long, conflicts_with = "quick")]
+        long: bool,
+    },
+    /// Install other people's programs into .peers, at pinned versions, for comparisons
+    #[command(
+        after_help = "Tests and benches use .peers where it is, and print a skip where it is \
+        not.\n\nExamples:\n  cargo xtask peers            numpy, safetensors, pytest\n  \
+        cargo xtask peers --torch    torch and transformers too (4.5 GB)"
+    )]
+    Peers {
+        /// torch, torchrun and transformers too
+        #[arg(long)]
+        torch: bool,
     },
     /// Train and evaluate the embedded demo
     #[command(after_help = "Options go to the program as they are; `cargo xtask demo -- --help` \
@@ -78,6 +101,34 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Make a folder that runs the checks of docs/gpu.md on a machine with a GPU and without Rust
+    #[command(after_help = "The machine needs python3 with torch 2.11.0. Start run.sh there; it \
+        writes out/gpu-report.md.\n\nExamples:\n  cargo xtask gpu-bundle\n  \
+        cargo xtask gpu-bundle --cpu")]
+    GpuBundle {
+        /// Where it goes [default: target/gpu-bundle]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Run its script here, on the CPU, a few steps of everything
+        #[arg(long)]
+        cpu: bool,
+        /// Take the unoptimised programs, which are there after the tests
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Write the pages' result tables from the stored summaries
+    #[command(after_help = "Example, after the runs that the pages name:\n  \
+        cargo xtask readme --demo runs/demo --seeds runs/demo3")]
+    Readme {
+        /// Store this run's summary first: the demo as it is
+        #[arg(long, value_name = "RUN")]
+        demo: Option<PathBuf>,
+        /// Store this run's summary first: the demo with several seeds and the arm `unseen`
+        #[arg(long, value_name = "RUN")]
+        seeds: Option<PathBuf>,
+    },
+    /// Check that comments keep to 100 columns
+    Widths,
     /// Ask the demo's model a question about an English text
     #[command(after_help = "Options go to the program as they are; `cargo xtask ask -- --help` \
         lists them.\n\nExample:\n  cargo xtask ask")]
@@ -129,10 +180,24 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             Ok(0)
         }
         Task::Doctor => Ok(if doctor::doctor(root) { 0 } else { 1 }),
-        Task::Test { quick } => {
+        Task::Peers { torch } => {
+            let python = peers::peers(root, torch)?;
+            println!("the programs to compare with are there: {}", python.display());
+            Ok(0)
+        }
+        Task::GpuBundle { out, cpu, dev } => {
+            ensure(root, Options::default())?;
+            gpu_bundle::gpu_bundle(root, &gpu_bundle::Options { out, cpu, dev })
+        }
+        Task::Readme { demo, seeds } => {
+            readme::readme(root, demo.as_deref(), seeds.as_deref())?;
+            Ok(0)
+        }
+        Task::Widths => Ok(if widths::check(root)? { 0 } else { 1 }),
+        Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);
             ensure(root, Options::default())?;
-            steps::test(root, quick)
+            steps::test(root, quick, long)
         }
         Task::Demo { arguments } => example(root, "bridging-gap", &demo_arguments(&arguments)),
         Task::Ask { arguments } => example(root, "ask", &arguments),

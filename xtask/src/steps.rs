@@ -23,6 +23,7 @@ const RECIPE: &str = "recipe_";
 #[rustfmt::skip]
 const STEPS: &[Step] = &[
     step("format", &["fmt", "--all", "--check"]),
+    step("comment width", &["xtask", "widths"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Step {
         variable: Some(("RUSTDOCFLAGS", "-D warnings")),
@@ -39,6 +40,10 @@ const STEPS: &[Step] = &[
     Step {
         quick: false,
         ..step("recipes at a few steps each", &["test", "--workspace", "--", RECIPE])
+    },
+    Step {
+        quick: false,
+        ..step("the GPU's checks on the CPU", &["xtask", "gpu-bundle", "--cpu", "--dev"])
     },
 ];
 
@@ -63,7 +68,9 @@ impl Step {
 }
 
 /// Runs the steps and stops at the first that fails; returns its exit code, or 0.
-pub fn test(root: &Path, quick: bool) -> Result<u8> {
+///
+/// `long` lets tests run their long forms, which they see by `POLYQA_LONG=1`.
+pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
     let steps: Vec<_> = STEPS.iter().filter(|step| step.quick || !quick).collect();
     let mut times = Vec::new();
     for (index, step) in steps.iter().enumerate() {
@@ -83,6 +90,9 @@ pub fn test(root: &Path, quick: bool) -> Result<u8> {
         let started = Instant::now();
         let mut command = cargo(root);
         command.args(step.arguments);
+        if long {
+            command.env("POLYQA_LONG", "1");
+        }
         if let Some((name, value)) = step.variable {
             command.env(name, value);
         }
@@ -124,12 +134,14 @@ mod tests {
             titles,
             [
                 "format",
+                "comment width",
                 "clippy",
                 "docs",
                 "licences and bans",
                 "libtorch-free tests",
                 "libtorch tests",
-                "recipes at a few steps each"
+                "recipes at a few steps each",
+                "the GPU's checks on the CPU"
             ]
         );
         let docs = STEPS.iter().find(|step| step.title == "docs").unwrap().line();

@@ -9,7 +9,9 @@ fn read(relative: &str) -> String {
 
 #[test]
 fn tch_and_torch_sys_have_one_pin_everywhere() {
-    for file in ["Cargo.toml", "crates/objectives/template/Cargo.toml"] {
+    for file in
+        ["Cargo.toml", "crates/objectives/template/Cargo.toml", "crates/tasks/template/Cargo.toml"]
+    {
         let text = read(file);
         let pins: Vec<&str> = text
             .lines()

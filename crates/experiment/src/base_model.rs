@@ -46,6 +46,31 @@ impl BaseModel {
     }
 }
 
+impl ModelFolder {
+    /// Refuses inputs that are longer than the model's positions; `key` holds their length in tokens.
+    ///
+    /// ```
+    /// use experiment::ModelFolder;
+    ///
+    /// let base = ModelFolder::from("../../data/base");
+    /// base.expect_length("windows.max_length", 158)?;
+    /// let error = base.expect_length("windows.max_length", 4000).unwrap_err();
+    /// assert_eq!(error.to_string(), "windows.max_length = 4000: the model has 158 positions");
+    /// # Ok::<(), experiment::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`]; [`Error::Model`] if `config.json` cannot be used.
+    pub fn expect_length(&self, key: &str, tokens: usize) -> Result<()> {
+        let positions = Config::from_file(self.join("config.json"))?.max_length();
+        if i64::try_from(tokens).is_ok_and(|tokens| tokens <= positions) {
+            return Ok(());
+        }
+        let reason = format!("the model has {positions} positions");
+        Err(Error::setting(format!("{key} = {tokens}"), reason))
+    }
+}
+
 impl ModelLimits {
     /// Refuses a length in tokens that the model has no positions for.
     ///

@@ -43,6 +43,17 @@ impl InputFiles for ModelFiles {
     }
 }
 
+/// The JSON files of a folder, such as question files.
+pub enum JsonFiles {}
+
+impl InputFiles for JsonFiles {
+    const EXPECTED: &'static str = "*.json";
+
+    fn reads(name: &str) -> bool {
+        name.ends_with(".json")
+    }
+}
+
 /// The tables of a folder, such as the triples and labels of a knowledge graph.
 pub enum TsvFiles {}
 
@@ -67,6 +78,9 @@ impl InputFiles for JsonlFiles {
 
 /// A model's folder.
 pub type ModelFolder = InputPath<ModelFiles>;
+
+/// A folder of JSON files.
+pub type JsonFolder = InputPath<JsonFiles>;
 
 /// A folder of tables.
 pub type TsvFolder = InputPath<TsvFiles>;

@@ -19,6 +19,7 @@ mod record;
 mod results;
 mod run;
 mod runtime;
+mod sweeps;
 pub mod table;
 
 pub use anyhow::Error as AnyError;
@@ -27,13 +28,14 @@ pub use base_model::{BaseModel, ModelLimits};
 pub use cell::Cell;
 pub use error::{Error, Result};
 pub use input::{
-    AllFiles, InputFiles, InputPath, JsonlFiles, JsonlFolder, ModelFiles, ModelFolder, TsvFiles,
-    TsvFolder,
+    AllFiles, InputFiles, InputPath, JsonFiles, JsonFolder, JsonlFiles, JsonlFolder, ModelFiles,
+    ModelFolder, TsvFiles, TsvFolder,
 };
-pub use output::{log, main, run_with};
-pub use read::read_recipe;
+pub use output::{exit, log, main, run_with};
+pub use read::{read_recipe, with_overrides};
 pub use recipe::{Recipe, RunConfig};
 pub use record::{read_json, write_json, write_text};
 pub use results::{CellResult, Results};
 pub use run::Experiment;
 pub use runtime::Runtime;
+pub use sweeps::Sweeps;

@@ -22,7 +22,26 @@ pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match start(&args, run) {
+    torch_ext::passive_omp_wait();
+    exit(start(&args, run))
+}
+
+/// How a program with a command line of its own ends: 0, or 2 after printing `error: …` with its
+/// causes on one line.
+///
+/// ```
+/// use std::process::ExitCode;
+///
+/// fn main() -> ExitCode {
+///     experiment::exit(run())
+/// }
+///
+/// fn run() -> anyhow::Result<()> {
+///     Ok(())
+/// }
+/// ```
+pub fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));

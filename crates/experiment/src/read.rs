@@ -1,6 +1,7 @@
 //! Recipes from TOML files and from the command line. An unknown key is an error.
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -63,20 +64,68 @@ pub fn read_recipe<T: DeserializeOwned>(
     if let Err(error) = toml::from_str::<T>(&text) {
         return Err(in_file(path, &text, &error));
     }
-    // The override without which the rest could be read, or else the first that cannot.
+    match wrong_override::<T>(&table, &overrides)? {
+        Some(error) => Err(error),
+        None => Err(Error::content(path, explain(error.message()))),
+    }
+}
+
+/// Applies `key.path=value` overrides, as [`read_recipe`] does, to values that a program made from
+/// arguments of its own.
+///
+/// ```
+/// #[derive(serde::Deserialize, serde::Serialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct Settings {
+///     steps: u64,
+///     rate: f64,
+/// }
+///
+/// let settings = Settings { steps: 5, rate: 3e-5 };
+/// let changed = experiment::with_overrides(&settings, &["steps=7".into()])?;
+/// assert_eq!((changed.steps, changed.rate), (7, 3e-5));
+/// let error = experiment::with_overrides(&settings, &["step=7".into()]).err().unwrap();
+/// assert!(error.to_string().starts_with("--set step=7: unknown key `step`"));
+/// # Ok::<(), experiment::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Setting`] naming the override, with the nearest key where one is unknown.
+pub fn with_overrides<T: Serialize + DeserializeOwned>(
+    values: &T,
+    overrides: &[String],
+) -> Result<T> {
+    let table =
+        Table::try_from(values).map_err(|error| Error::setting("settings", error.to_string()))?;
+    let overrides = overrides.iter().map(|item| Override::parse(item, &[]));
+    let overrides: Vec<Override<'_>> = overrides.collect::<Result<_>>()?;
+    match resolve(&table, overrides.iter())? {
+        Ok(changed) => Ok(changed),
+        Err(error) => Err(wrong_override::<T>(&table, &overrides)?
+            .unwrap_or_else(|| Error::setting("settings", explain(error.message())))),
+    }
+}
+
+/// The error of the override without which the rest could be read, or else of the first that cannot.
+fn wrong_override<T: DeserializeOwned>(
+    table: &Table,
+    overrides: &[Override<'_>],
+) -> Result<Option<Error>> {
     for (number, item) in overrides.iter().enumerate() {
         let (before, after) = overrides.split_at(number);
         let others = before.iter().chain(after.iter().skip(1));
-        if resolve::<T>(&table, others)?.is_ok() {
-            return Err(Error::setting(item.argument(), explain(error.message())));
+        if let Err(error) = resolve::<T>(table, overrides.iter())?
+            && resolve::<T>(table, others)?.is_ok()
+        {
+            return Ok(Some(Error::setting(item.argument(), explain(error.message()))));
         }
     }
     for (number, item) in overrides.iter().enumerate() {
-        if let Err(error) = resolve::<T>(&table, overrides.iter().take(number + 1))? {
-            return Err(Error::setting(item.argument(), explain(error.message())));
+        if let Err(error) = resolve::<T>(table, overrides.iter().take(number + 1))? {
+            return Ok(Some(Error::setting(item.argument(), explain(error.message()))));
         }
     }
-    Err(Error::content(path, explain(error.message())))
+    Ok(None)
 }
 
 /// A `--set`.

@@ -1,6 +1,8 @@
 //! What the cells showed, in the order of seeds, arms and variants.
 use std::ops::Deref;
 
+use crate::table::MeanSd;
+
 /// What one cell showed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellResult<T, E> {
@@ -61,6 +63,33 @@ impl<T, E> Results<T, E> {
         arm: &'a str,
     ) -> impl Iterator<Item = &'a CellResult<T, E>> {
         self.of_arm(arm).filter(move |result| result.seed == seed)
+    }
+
+    /// The mean over seeds of a value of an arm, summed over the variants of each seed.
+    ///
+    /// ```
+    /// # use experiment::{CellResult, Results};
+    /// # let result = |seed, variant: &str, seconds| CellResult {
+    /// #     seed,
+    /// #     arm: "injected".into(),
+    /// #     variant: Some(variant.into()),
+    /// #     trained: (),
+    /// #     evaluated: (),
+    /// #     tokens: 0,
+    /// #     seconds,
+    /// # };
+    /// let results = Results::from(vec![
+    ///     result(0, "en-de", 2.0),
+    ///     result(0, "en-zh", 3.0),
+    ///     result(1, "en-de", 4.0),
+    ///     result(1, "en-zh", 5.0),
+    /// ]);
+    /// assert_eq!(results.over_seeds("injected", |cell| cell.seconds).mean, 7.0);
+    /// ```
+    pub fn over_seeds(&self, arm: &str, value: impl Fn(&CellResult<T, E>) -> f64) -> MeanSd {
+        let cells: Vec<&CellResult<T, E>> = self.of_arm(arm).collect();
+        let seeds = cells.chunk_by(|one, next| one.seed == next.seed);
+        MeanSd::of(seeds.map(|cells| cells.iter().map(|cell| value(cell)).sum()))
     }
 
     /// Seconds of all cells.

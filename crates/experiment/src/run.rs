@@ -1,5 +1,6 @@
 //! An open experiment: a recipe in its run folder.
 use std::cell::Cell as Flag;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -42,8 +43,8 @@ impl<R: Recipe> Experiment<R> {
         let folder = folder.into();
         select_arms(&mut recipe, &[])?;
         expect_runnable(&recipe)?;
-        recipe.validate()?;
         expect_inputs(&recipe)?;
+        recipe.validate()?;
         let runtime = Runtime::set_up(recipe.run())?;
         let run_folder = RunFolder::lock(&folder)?;
         let resolved = Resolved::new(&recipe)?;
@@ -186,4 +187,25 @@ impl<R: Recipe> Experiment<R> {
         self.log(format!("Everything is in {}.", self.folder.display()));
         Ok(())
     }
+
+    /// [`finish`](Self::finish) with the `summary.json` of most recipes: `seeds`, and what each arm
+    /// showed as `arms`.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_arms<S: Serialize>(
+        &self,
+        arms: &[(&str, S)],
+        table: &str,
+        remarks: &str,
+    ) -> Result<()> {
+        let arms = arms.iter().map(|(name, arm)| (*name, arm)).collect();
+        self.finish(&Arms { seeds: self.seeds(), arms }, table, remarks)
+    }
+}
+
+#[derive(Serialize)]
+struct Arms<'a, S> {
+    seeds: &'a [u64],
+    arms: BTreeMap<&'a str, &'a S>,
 }

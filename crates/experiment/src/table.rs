@@ -1,4 +1,5 @@
 //! Markdown tables of means over seeds.
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter, Write};
 
 /// What stands where a number is missing.
@@ -60,6 +61,24 @@ impl Display for MeanSd {
             None => Ok(()),
         }
     }
+}
+
+/// The mean of each key's values over several maps, such as those of several seeds.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// let of_seeds = [BTreeMap::from([("de".to_owned(), 20.0)]), [("de".to_owned(), 30.0)].into()];
+/// assert_eq!(experiment::table::means(&of_seeds)["de"], 25.0);
+/// ```
+pub fn means<'a>(
+    maps: impl IntoIterator<Item = &'a BTreeMap<String, f64>>,
+) -> BTreeMap<String, f64> {
+    let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for (key, value) in maps.into_iter().flatten() {
+        values.entry(key.clone()).or_default().push(*value);
+    }
+    values.into_iter().map(|(key, values)| (key, MeanSd::of(values).mean)).collect()
 }
 
 /// The text of a cell: a number, or [`MISSING`].

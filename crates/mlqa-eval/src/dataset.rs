@@ -179,6 +179,33 @@ impl Dataset {
         self.questions.iter().filter_map(|q| q.check_answers(&self.path).err()).collect()
     }
 
+    /// Checks that there are questions and that each has a gold answer, so that predictions can be
+    /// scored.
+    ///
+    /// ```
+    /// use mlqa_eval::Dataset;
+    ///
+    /// let mut dataset = Dataset::read("../../data/xquad/xquad.de.json")?;
+    /// dataset.check_scorable()?;
+    /// dataset.questions[3].answers.clear();
+    /// assert!(dataset.check_scorable().is_err());
+    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] for the first question without an answer.
+    pub fn check_scorable(&self) -> Result<(), EvalError> {
+        if self.questions.is_empty() {
+            return Err(EvalError::NoQuestions { path: self.path.clone() });
+        }
+        match self.questions.iter().find(|question| question.answers.is_empty()) {
+            None => Ok(()),
+            Some(Question { id, .. }) => {
+                Err(EvalError::NoGold { path: self.path.clone(), id: id.clone() })
+            }
+        }
+    }
+
     pub(crate) fn check_ids(&self) -> Result<(), EvalError> {
         let mut seen = HashSet::with_capacity(self.questions.len());
         match self.questions.iter().find(|question| !seen.insert(question.id.as_str())) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::read_json;
 use crate::predictions::write_json;
-use crate::{EvalError, Language, MLQA_LANGUAGES, Score, Spread, TableOrder};
+use crate::{EvalError, Language, MLQA_LANGUAGES, Score, ScoreSpread, Spread, TableOrder};
 
 /// The scores of one pair of languages, in percent.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +91,36 @@ impl Matrix {
         for (key, cell) in &other.cells {
             self.cells.entry(*key).or_insert_with(|| cell.clone());
         }
+    }
+
+    /// F1 and exact match of English contexts over several seeds: by language of the question, and
+    /// their mean but for English as `average`.
+    ///
+    /// ```
+    /// use mlqa_eval::{Cell, Language, Matrix};
+    ///
+    /// let seed = |f1| {
+    ///     let mut matrix = Matrix::new("a seed");
+    ///     let cell = Cell { f1, em: f1, questions: 9, f1_sd: None, em_sd: None };
+    ///     matrix.insert(Language::EN, Language::DE, cell);
+    ///     matrix
+    /// };
+    /// let scores = Matrix::english_context_scores(&[seed(20.0), seed(22.0)], &[Language::DE]);
+    /// assert_eq!((scores["de"].f1, scores["average"].f1), (21.0, 21.0));
+    /// ```
+    pub fn english_context_scores(
+        seeds: &[Self],
+        languages: &[Language],
+    ) -> BTreeMap<String, ScoreSpread> {
+        let spread = |question: &Language| {
+            let cells = seeds.iter().filter_map(|matrix| matrix.get(Language::EN, *question));
+            ScoreSpread::of(cells.map(|cell| (cell.f1, cell.em)))
+        };
+        let mut scores: BTreeMap<String, ScoreSpread> =
+            languages.iter().map(|code| (code.to_string(), spread(code))).collect();
+        let averages = seeds.iter().filter_map(Self::english_context);
+        scores.insert("average".into(), ScoreSpread::of(averages.map(|mean| (mean.f1, mean.em))));
+        scores
     }
 
     /// Number of cells.

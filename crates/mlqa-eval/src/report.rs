@@ -90,6 +90,8 @@ impl Matrix {
     /// [`EvalError::Write`].
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), EvalError> {
         let folder = folder.as_ref();
+        std::fs::create_dir_all(folder)
+            .map_err(|source| EvalError::Write { path: folder.to_path_buf(), source })?;
         self.write_json(folder.join("matrix.json"))?;
         write_whole(&folder.join("matrix.md"), self.to_markdown().as_bytes())?;
         write_whole(&folder.join("matrix.html"), self.to_html().as_bytes())

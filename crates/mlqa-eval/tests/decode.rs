@@ -183,7 +183,7 @@ fn views_serve_and_files_are_written() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
 
     /// With n_best as large as the window the result is that of trying every span.
     #[test]

@@ -315,7 +315,7 @@ fn an_empty_config_is_the_default() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
 
     /// Words of many scripts, any separators, any answer on word boundaries or inside words.
     #[test]

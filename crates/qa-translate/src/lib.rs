@@ -3,6 +3,7 @@
 mod checked;
 mod error;
 mod lines;
+mod read;
 mod write;
 
 pub mod markers;
@@ -19,5 +20,6 @@ pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use parallel::parallel;
 pub use project::{Links, ProjectConfig, project};
 pub use provider::{Cached, FileTranslator, HttpConfig, HttpTranslator, Identity, Translator};
+pub use read::read_translations;
 pub use search::{Occurrence, SearchConfig, SearchFault, search};
 pub use translate::{Discarded, Stage, TranslateConfig, TranslateReport, Translated, translate};

@@ -1,7 +1,7 @@
 //! Answers carried over to a translation by the encoder's alignment of tokens, without markers.
 //!
-//! Both texts go through the encoder alone; the cosine of their hidden states is the similarity that
-//! [`qa_translate::project()`] reads.
+//! Both texts go through the encoder alone; the cosine of their hidden states is the similarity
+//! that [`qa_translate::project()`] reads.
 use std::ops::Range;
 
 use ndarray::Array2;
@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use tokenizers::Tokenizer;
 use xlmr_model::{Inputs, SpecialTokens};
 
-use crate::question_answering::to_i64;
+use crate::number::to_i64;
 use crate::{Encoder, Error, Result, pooling};
 
 /// Which hidden states stand for a token.
@@ -44,8 +44,8 @@ pub struct AlignmentConfig {
     #[serde(rename = "centre", alias = "center")]
     pub center: bool,
     /// κ: `κ (i/I − j/J)²` is subtracted from the similarity of token i of I and token j of J, so
-    /// that tokens at like positions are preferred. In the manner of SimAlign's distortion correction
-    /// (Jalili Sabet et al. 2020), which multiplies by one minus it.
+    /// that tokens at like positions are preferred. In the manner of SimAlign's distortion
+    /// correction (Jalili Sabet et al. 2020), which multiplies by one minus it.
     pub distortion: f64,
     /// How the similarity is read.
     pub project: ProjectConfig,
@@ -142,8 +142,8 @@ impl<'a> AnswerAligner<'a> {
     /// with the state of the window in which it is farthest from the ends.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the model
-    /// refuses an input.
+    /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the
+    /// model refuses an input.
     pub fn encode(&self, text: &str) -> Result<EncodedText> {
         let encoding = self.tokenizer.encode_char_offsets(text, false);
         let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
@@ -227,8 +227,8 @@ impl<'a> AnswerAligner<'a> {
     }
 
     /// The code points of the target text that stand for code points `span` of the source text;
-    /// `None` where nothing is aligned. `similarity` is [`similarity`](Self::similarity)'s, which all
-    /// spans of two texts share.
+    /// `None` where nothing is aligned. `similarity` is [`similarity`](Self::similarity)'s, which
+    /// all spans of two texts share.
     ///
     /// # Errors
     /// [`Error::Data`] if the span holds no token of the source; [`Error::Translate`] if the
@@ -263,8 +263,8 @@ fn visible(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)
     Some((start + first, start + last + 1))
 }
 
-/// Windows of at most `longest` tokens over `count`, half a window apart; the last one ends with the
-/// text.
+/// Windows of at most `longest` tokens over `count`, half a window apart; the last one ends with
+/// the text.
 fn cuts(count: usize, longest: usize) -> Vec<Range<usize>> {
     let longest = longest.max(2);
     let mut cuts = Vec::new();

@@ -7,8 +7,8 @@ use crate::Result;
 
 /// An encoder with heads, as tasks see it: hidden states, heads, and parameters by what they do.
 ///
-/// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size of
-/// the vocabulary. A head that the model does not hold is an error of the call that needs it.
+/// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size
+/// of the vocabulary. A head that the model does not hold is an error of the call that needs it.
 pub trait Encoder {
     /// Where the parameters live.
     fn device(&self) -> Device;

@@ -9,6 +9,7 @@ mod inference;
 pub mod knowledge;
 pub mod label_retrieval;
 pub mod masked_lm;
+mod number;
 pub mod pooling;
 pub mod question_answering;
 pub mod sequence_classification;

@@ -8,9 +8,15 @@ use std::path::PathBuf;
 
 mod compare;
 mod golden;
+mod long;
+mod outside;
+mod peers;
 
 pub use compare::{assert_close, max_abs_error};
 pub use golden::Golden;
+pub use long::{cases, long};
+pub use outside::run_outside;
+pub use peers::{Peers, peers_python};
 
 /// The path of a file or folder below `crates/testkit/fixtures`.
 pub fn fixture(relative: &str) -> PathBuf {

@@ -10,6 +10,7 @@ mod precision;
 mod rng;
 mod streamed_logsumexp;
 mod tensor_file;
+mod wait_policy;
 
 pub use autocast::autocast;
 pub use device::{DeviceChoice, resolve_device};
@@ -24,3 +25,4 @@ pub use precision::{
 pub use rng::{rng_state, set_rng_state};
 pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};
+pub use wait_policy::passive_omp_wait;

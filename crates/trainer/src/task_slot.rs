@@ -22,6 +22,12 @@ impl<'a> TaskSlot<'a> {
         Self { name: name.into(), task, batch_size: None, batches_per_round: 1 }
     }
 
+    /// Sets the batches that it has in each round.
+    #[must_use]
+    pub fn with_batches_per_round(self, batches_per_round: u32) -> Self {
+        Self { batches_per_round, ..self }
+    }
+
     /// Examples in a batch of this slot.
     pub(crate) fn size(&self, config: &TrainConfig) -> usize {
         self.batch_size.unwrap_or(config.batch_size)

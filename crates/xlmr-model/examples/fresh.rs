@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p xlmr-model --example fresh -- OUT`, then
 //! `scripts/check_with_transformers.py OUT/*`.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{Config, Head, Model, Result};
@@ -13,6 +13,11 @@ fn main() -> Result<()> {
         eprintln!("error: usage: fresh OUT");
         std::process::exit(2);
     };
+    write(&out)
+}
+
+/// One folder for each class below `out`.
+pub fn write(out: &Path) -> Result<()> {
     let tied = Config {
         hidden_size: 32,
         num_hidden_layers: 2,

@@ -1,7 +1,9 @@
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
-use crate::Language;
-use crate::jsonl::Record;
+use crate::jsonl::{JsonlReader, Record};
+use crate::{KgError, Language};
 
 /// One result of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -66,6 +68,28 @@ pub struct PhrasePassage {
     pub text: String,
     /// Its phrases in order of the text, each once; their occurrences may overlap.
     pub phrases: Vec<PhraseOccurrences>,
+}
+
+impl PhrasePassage {
+    /// Reads what `kg-triples phrases` wrote.
+    ///
+    /// # Errors
+    /// As [`JsonlReader`].
+    ///
+    /// ```
+    /// use kg_triples::phrases::PhrasePassage;
+    ///
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("phrases.jsonl");
+    /// let line = r#"{"lang": "de", "text": "in Bern", "phrases": [{"phrase": "bern",
+    ///     "occurrences": [{"start": 3, "end": 7}]}]}"#.replace('\n', "");
+    /// std::fs::write(&path, line).unwrap();
+    /// assert_eq!(PhrasePassage::read_all(&path)?[0].text, "in Bern");
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
+    pub fn read_all(path: impl AsRef<Path>) -> Result<Vec<Self>, KgError> {
+        JsonlReader::open(path)?.collect()
+    }
 }
 
 impl Record for PhrasePassage {

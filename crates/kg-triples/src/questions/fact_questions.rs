@@ -3,7 +3,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EntitySplit, QuestionConfig, SplitHeads, TemplateSet, build_questions};
+use super::{
+    EntitySplit, QuestionConfig, SplitHeads, TemplateSet, build_parallel_questions, build_questions,
+};
 use crate::{KgError, KnowledgeGraph, Language};
 
 /// Questions about the facts of a graph, to train on and to be answered. A stand-in for real
@@ -53,6 +55,43 @@ impl FactQuestions {
         for name in ["dev", "test"] {
             build_questions(graph, templates, name, split.get(name)?, &truthful)?
                 .write_dir(folder)?;
+        }
+        Ok(())
+    }
+    /// Writes questions about the same facts in each of `languages`, each set a translation of the
+    /// others: `train-context-xx-question-xx.json`, questions in the first language's contexts with
+    /// all wordings, and contexts of `dev` and `test` in each language with questions in each.
+    ///
+    /// # Errors
+    /// As [`EntitySplit::divide`], [`build_parallel_questions`] and
+    /// [`QuestionSet::write_dir`](super::QuestionSet::write_dir).
+    pub fn write_parallel(
+        &self,
+        graph: &KnowledgeGraph,
+        templates: &TemplateSet,
+        languages: &[Language],
+        folder: &Path,
+    ) -> Result<(), KgError> {
+        let split: SplitHeads = self.split.divide(graph)?;
+        let truthful = QuestionConfig {
+            context_language: languages.first().map(Language::to_string).unwrap_or_default(),
+            question_languages: languages.iter().map(Language::to_string).collect(),
+            ..QuestionConfig::default()
+        };
+        let training =
+            QuestionConfig { counterfactual: true, count: Some(self.items), ..truthful.clone() };
+        for (name, config) in [("train", &training), ("dev", &truthful), ("test", &truthful)] {
+            let heads = split.get(name)?;
+            let sets = build_parallel_questions(graph, templates, name, heads, config, languages)?;
+            for mut set in sets {
+                let context = set.context_language;
+                if name == "train" && Some(&context) != languages.first() {
+                    let items = set.items.iter_mut();
+                    items
+                        .for_each(|item| item.questions.retain(|language, _| *language == context));
+                }
+                set.write_dir(folder)?;
+            }
         }
         Ok(())
     }

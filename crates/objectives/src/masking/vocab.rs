@@ -61,8 +61,8 @@ impl MaskingVocab {
         self.special.binary_search(&id).is_ok()
     }
 
-    /// How many ids a random replacement is drawn from; at least 1. As an `i64`, since the draws of a
-    /// seed depend on the type.
+    /// How many ids a random replacement is drawn from; at least 1. As an `i64`, since the draws of
+    /// a seed depend on the type.
     pub(super) fn random_count(&self) -> i64 {
         let size = i64::from(self.random_ids.end) - i64::from(self.random_ids.start);
         size - self.special_in_range

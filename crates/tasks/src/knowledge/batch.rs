@@ -52,7 +52,8 @@ impl LanguageDomains {
     }
 }
 
-/// The domains of rows in these languages; empty, which means one domain for all, without `domains`.
+/// The domains of rows in these languages; empty, which means one domain for all, without
+/// `domains`.
 pub(super) fn domain_ids(
     domains: Option<&LanguageDomains>,
     languages: impl IntoIterator<Item = Language>,

@@ -102,8 +102,8 @@ pub enum ContrastWithin {
     #[default]
     All,
     /// Those of one language; each language has its own queue. Then the language of a mention says
-    /// nothing about which candidate is right. Otherwise it does: some descriptions are trained with
-    /// mentions of that language and others never.
+    /// nothing about which candidate is right. Otherwise it does: some descriptions are trained
+    /// with mentions of that language and others never.
     MentionLanguage,
 }
 

@@ -142,8 +142,8 @@ mod tests {
             queries: queries.into_iter().enumerate().map(query).collect(),
             left_out: Vec::new(),
         };
-        // Counts for a German mention: Q4 0, Q2 2, Q1 3, Q3 0, and Q1 again, 3. For a Spanish one Q3
-        // alone has 1. Nothing is known of Chinese: the order of the list.
+        // Counts for a German mention: Q4 0, Q2 2, Q1 3, Q3 0, and Q1 again, 3. For a Spanish one
+        // Q3 alone has 1. Nothing is known of Chinese: the order of the list.
         let by_entity = FrequencyBaseline::Entity.ranks(&train, &list).unwrap();
         assert_eq!(by_entity, [1, 3, 4, 5, 1, 2]);
         // With the description's language: Q4 0, Q2 2, Q1 in English 2, Q3 0, Q1 in Spanish 1.

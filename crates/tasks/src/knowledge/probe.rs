@@ -24,8 +24,8 @@ use crate::{Encoder, Error, Result};
 /// Rows encoded at once.
 const ROWS: usize = 64;
 
-/// Cross-lingual retrieval with a trained model (XLM-K, appendix B): of entities (XEP) and of objects
-/// (XOR).
+/// Cross-lingual retrieval with a trained model (XLM-K, appendix B): of entities (XEP) and of
+/// objects (XOR).
 ///
 /// Vectors are those that training contrasted: projected by the heads where these were trained, the
 /// encoder's hidden states where not, see [`Representation`].
@@ -140,8 +140,8 @@ impl<'a> KnowledgeProbe<'a> {
     /// subject stands alone.
     ///
     /// # Errors
-    /// [`Error::Transfer`] if there is no query or the list cannot be written; [`Error::Knowledge`];
-    /// whatever the model refuses.
+    /// [`Error::Transfer`] if there is no query or the list cannot be written;
+    /// [`Error::Knowledge`]; whatever the model refuses.
     pub fn objects(&self, triples: &EntailmentDataset, path: &Path) -> Result<RetrievalScore> {
         let (list, queries) = object_candidates(triples)?;
         list.write(path)?;

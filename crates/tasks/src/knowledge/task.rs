@@ -19,8 +19,8 @@ use crate::{Encoder, Result};
 /// `mep`, `oe` and, in the ablation without knowledge tasks, `description_mlm`.
 ///
 /// A step is a batch of mentions and as many triples, drawn at random; without mentions, triples
-/// alone. A batch larger than `micro_batch` is cut, and its losses, gradients and queues are those of
-/// the whole batch.
+/// alone. A batch larger than `micro_batch` is cut, and its losses, gradients and queues are those
+/// of the whole batch.
 ///
 /// # Example
 /// ```
@@ -129,8 +129,8 @@ impl<'a> KnowledgeTask<'a> {
         Ok(self)
     }
 
-    /// Trains on triples too, and makes the queue of objects. With `multilingual`, subject and object
-    /// are described in different languages.
+    /// Trains on triples too, and makes the queue of objects. With `multilingual`, subject and
+    /// object are described in different languages.
     ///
     /// # Errors
     /// [`Error::Loss`](crate::Error::Loss) if the queue cannot be made.

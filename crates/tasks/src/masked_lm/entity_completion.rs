@@ -11,8 +11,8 @@ use crate::{Encoder, Error, Result};
 // The labels of sequences are those that the losses leave out.
 const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 
-/// Knowledge injection (*Bridging the Language Gap*, Duan et al. 2021, section III-B, Eq. 2): triples
-/// with masked entities as a training task for a model with a masked-LM head.
+/// Knowledge injection (*Bridging the Language Gap*, Duan et al. 2021, section III-B, Eq. 2):
+/// triples with masked entities as a training task for a model with a masked-LM head.
 ///
 /// The loss is [`entity_completion`](objectives::entity_completion()), in nats, logged under that
 /// name.
@@ -65,8 +65,8 @@ impl<'a> EntityCompletionTask<'a> {
     /// `sequences` as they are built for the model's tokenizer.
     ///
     /// # Errors
-    /// [`Error::Empty`] without a sequence; [`Error::Data`] naming the sequence with a label outside
-    /// its masked entities.
+    /// [`Error::Empty`] without a sequence; [`Error::Data`] naming the sequence with a label
+    /// outside its masked entities.
     pub fn new(
         model: &'a dyn Encoder,
         sequences: &[Sequence],

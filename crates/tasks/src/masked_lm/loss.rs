@@ -1,4 +1,4 @@
-//! From labels to the loss: pad, find the positions that carry loss, and run the head on them alone.
+//! From labels to the loss: the head runs on the positions that carry loss alone.
 use objectives::{
     IGNORE_INDEX, LossError, MaskedLmConfig, MaskedPositions, TokenScores, masked_lm,
     masked_positions,

@@ -1,4 +1,4 @@
-//! Masked language modelling: one pipeline ([`loss()`]) and the tasks that differ in what they mask.
+//! Masked language modelling: one pipeline, [`loss()`], and tasks that differ in what they mask.
 //!
 //! | your examples | task | paper |
 //! |---|---|---|

@@ -1,21 +1,21 @@
 //! LAKM: passages whose knowledge phrases are masked first.
-use kg_triples::phrases::PassageExample;
+use kg_triples::phrases::{PassageExample, PhrasePassage, SpecialIds, encode_passages};
 use objectives::masking::{
     Masked, MaskingVocab, Tokens, mlm_masking, ngram_masking, phrase_masking,
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
-use xlmr_model::{Inputs, SpecialTokens};
+use xlmr_model::{Inputs, Pretrained, SpecialTokens};
 
 use super::{
     LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab, step_losses,
 };
 use crate::{Encoder, Error, Result};
 
-/// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages with
-/// phrases that queries and result titles share, as a training task for a model with a masked-LM
-/// head, so that a reader learns where such phrases begin and end.
+/// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages
+/// with phrases that queries and result titles share, as a training task for a model with a
+/// masked-LM head, so that a reader learns where such phrases begin and end.
 ///
 /// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` says
 /// otherwise; it is logged as `mlm`. A batch without a selected token has a loss of 0.
@@ -69,6 +69,23 @@ impl<'a> PhraseMaskingTask<'a> {
         let vocab = masking_vocab(model, specials)?;
         let lengths = examples.iter().map(|example| example.input_ids.len()).collect();
         Ok(Self { model, examples, config: config.clone(), vocab, lengths })
+    }
+
+    /// A task on passages of at most `max_length` tokens, special ones included; longer ones are cut
+    /// to windows.
+    ///
+    /// # Errors
+    /// As [`encode_passages`] and [`PhraseMaskingTask::new`].
+    pub fn from_passages(
+        base: &'a Pretrained,
+        passages: &[PhrasePassage],
+        max_length: usize,
+        config: &PhraseTaskConfig,
+    ) -> Result<Self> {
+        let SpecialTokens { bos, eos, unk, .. } = base.specials;
+        let ids = SpecialIds { bos, eos, unk };
+        let examples = encode_passages(passages, &base.tokenizer, ids, max_length)?;
+        Self::new(&base.model, base.specials, examples, config)
     }
 
     /// Masks one example; `draw` decides how.

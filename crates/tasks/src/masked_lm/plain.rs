@@ -30,8 +30,8 @@ pub struct MlmConfig {
     pub loss: MaskedLmConfig,
 }
 
-/// Plain masked language modelling (BERT, Devlin et al. 2019, §3.1, masks drawn anew in every step as in
-/// RoBERTa): rows of token ids as a training task for a model with a masked-LM head.
+/// Plain masked language modelling (BERT, Devlin et al. 2019, §3.1, masks drawn anew in every step
+/// as in RoBERTa): rows of token ids as a training task for a model with a masked-LM head.
 ///
 /// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` says
 /// otherwise; it is logged as `mlm`. A batch without a selected token has a loss of 0.

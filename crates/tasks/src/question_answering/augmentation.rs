@@ -41,7 +41,7 @@ impl QaAugmentation {
             ("question_replacement", self.question_replacement),
         ] {
             if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::config(format!("augmentation.{key}"), value, "0 or more"));
+                return Err(Error::config(format!("qa.augmentation.{key}"), value, "0 or more"));
             }
         }
         Ok(())
@@ -141,7 +141,8 @@ pub fn noisy_embeddings(
 ) -> Result<Tensor> {
     let device = model.device();
     let ids = batch.inputs.input_ids.f_to_device(device)?;
-    let embedded = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?; // [B, L, H]
+    let words = model.word_embeddings();
+    let embedded = Tensor::f_embedding(words, &ids, -1, false, false)?; // [B, L, H]
     let rows = batch.question.size().first().copied().unwrap_or(0);
     let ratios: Vec<f64> = (0..rows).map(|_| rng.random::<f64>() * max_ratio).collect();
     let ratio = Tensor::f_from_slice(&ratios)?

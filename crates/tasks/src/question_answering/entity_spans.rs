@@ -15,8 +15,8 @@ pub type QuestionEntitySpans = BTreeMap<String, Range<usize>>;
 /// them; both count code points of the question.
 ///
 /// # Errors
-/// [`Error::Eval`] naming the file if it is not SQuAD-style JSON, and the question if a value is not
-/// a number.
+/// [`Error::Eval`] naming the file if it is not SQuAD-style JSON, and the question if a value is
+/// not a number.
 ///
 /// # Example
 /// ```

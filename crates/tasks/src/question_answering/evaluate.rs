@@ -1,10 +1,9 @@
 //! Answers to question files, written and scored.
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    BoundaryCounts, Cell, Dataset, DatasetName, DecodeConfig, Language, Matrix, Normalization,
-    Predictions, Score, TopKUnique, boundaries, score, top_k_exact_match,
+    Dataset, DatasetName, DecodeConfig, FileScore, Language, Matrix, Normalization, Predictions,
+    Score, TopKUnique, boundaries, score, top_k_exact_match,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,8 +58,8 @@ impl EvaluationConfig {
         check_decoding(&self.decoding)
     }
 
-    /// MLQA's files in `folder`: those of `contexts` that are among `languages`, each with questions
-    /// in all of `languages`. Whether the files exist is not looked at.
+    /// MLQA's files in `folder`: those of `contexts` that are among `languages`, each with
+    /// questions in all of `languages`. Whether the files exist is not looked at.
     pub fn files(&self, folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
         let contexts = self.contexts.iter().filter(|context| languages.contains(context));
         contexts
@@ -161,30 +160,8 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
     folder.join(name.to_string())
 }
 
-/// The result of one file, in percent.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct FileScore {
-    /// Language of context and answer.
-    pub context: Language,
-    /// Language of the question.
-    pub question: Language,
-    /// Number of questions.
-    pub questions: usize,
-    /// F1 under MLQA's normalisation.
-    pub f1: f64,
-    /// Exact match under MLQA's normalisation.
-    pub em: f64,
-    /// F1 under SQuAD's English normalisation, where it is reported.
-    pub squad_f1: Option<f64>,
-    /// Exact match under SQuAD's English normalisation, where it is reported.
-    pub squad_em: Option<f64>,
-    /// Exact match within the k best answers, by k, under MLQA's normalisation.
-    pub top_k: BTreeMap<String, f64>,
-    /// Predictions by their boundaries, under MLQA's normalisation.
-    pub boundary: BoundaryCounts,
-}
-
-/// Answers question files, writes the predictions and scores them with the context language's rules.
+/// Answers question files, writes the predictions and scores them with the context language's
+/// rules.
 ///
 /// Predictions go to `out` under MLQA's names with `split` at their beginning, see
 /// [`question_file`]. For each k of `top_k` the exact match within the k best answers is counted.
@@ -268,13 +245,7 @@ fn score_file(
 ///
 /// The example is that of [`evaluate()`].
 pub fn matrix(title: &str, scores: &[FileScore]) -> Matrix {
-    let mut matrix = Matrix::new(title);
-    for score in scores {
-        let FileScore { f1, em, questions, .. } = *score;
-        let cell = Cell { f1, em, questions, f1_sd: None, em_sd: None };
-        matrix.insert(score.context, score.question, cell);
-    }
-    matrix
+    Matrix::of_files(title, scores)
 }
 
 /// Answers one SQuAD-style file, writes the predictions as the official scripts want them, and

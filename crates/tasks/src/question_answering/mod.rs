@@ -5,6 +5,7 @@
 //! 2. [`QaPredictor`]: a trained model's best answers;
 //! 3. [`evaluate()`] and [`evaluate_file`]: answers to question files, written and scored.
 mod augmentation;
+mod benchmarks;
 mod entity_spans;
 mod evaluate;
 mod predictor;
@@ -12,14 +13,13 @@ mod task;
 mod window_batch;
 
 pub use augmentation::{QaAugmentation, noisy_embeddings, replace_question_tokens};
+pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
 pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};
 pub use evaluate::{
-    EvaluationConfig, FileScore, QuestionFile, ScoreConfig, evaluate, evaluate_file, matrix,
-    question_file,
+    EvaluationConfig, QuestionFile, ScoreConfig, evaluate, evaluate_file, matrix, question_file,
 };
+pub use mlqa_eval::FileScore;
 pub use predictor::QaPredictor;
 pub use task::{QaConfig, QaData, QaTask};
 pub use window_batch::WindowBatch;
-pub(crate) use window_batch::{
-    context_mask, fingerprint_windows, question_mask, to_i64, window_lengths,
-};
+pub(crate) use window_batch::{context_mask, fingerprint_windows, question_mask, window_lengths};

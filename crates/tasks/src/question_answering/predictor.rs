@@ -7,8 +7,9 @@ use ndarray::Array1;
 use tch::{Device, Kind, Tensor, no_grad};
 use tokenizers::Tokenizer;
 
+use super::WindowBatch;
 use super::window_batch::window_lengths;
-use super::{WindowBatch, to_i64};
+use crate::number::to_i64;
 use crate::{Encoder, Error, Result, batch};
 
 /// A model with a span head, its tokenizer, and how answers are chosen.

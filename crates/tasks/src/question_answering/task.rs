@@ -101,9 +101,9 @@ impl<'a> QaTask<'a> {
     /// Cuts the questions to windows.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Eval`] if an answer
-    /// is not where the data says, or a question leaves no space for its context; [`Error::Data`] if
-    /// the vocabulary holds special tokens alone.
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Eval`] if an
+    /// answer is not where the data says, or a question leaves no space for its context;
+    /// [`Error::Data`] if the vocabulary holds special tokens alone.
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &Tokenizer,
@@ -363,7 +363,7 @@ mod tests {
         assert_ne!(plain, hash(&|config, _, _| config.augmentation.embedding_noise = 0.1));
         assert_ne!(plain, hash(&|config, _, _| config.context_only = true));
         assert_ne!(plain, hash(&|_, windows, _| windows.segment_ids = true));
-        assert_ne!(plain, hash(&|_, _, spans| drop(spans.insert("q".into(), 33..37))));
+        assert_ne!(plain, hash(&|_, _, spans| spans.extend([("q".to_owned(), 33..37)])));
     }
 
     #[test]
@@ -377,7 +377,7 @@ mod tests {
         };
         let negative = QaAugmentation { embedding_noise: -1.0, ..Default::default() };
         let error = refuse(negative, 60);
-        assert_eq!(error, "augmentation.embedding_noise = -1: must be 0 or more");
+        assert_eq!(error, "qa.augmentation.embedding_noise = -1: must be 0 or more");
         let error = refuse(QaAugmentation::default(), 384);
         assert!(error.starts_with("windows.max_length = 384: must be at most"), "{error}");
     }

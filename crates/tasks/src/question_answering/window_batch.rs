@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 use trainer::Fingerprint;
 use xlmr_model::Inputs;
 
+use crate::number::to_i64;
 use crate::{Encoder, Error, Result};
 
 /// B windows padded to L tokens, on the CPU.
@@ -145,8 +146,4 @@ pub(crate) fn fingerprint_windows<'a>(
             .ids("token_type_ids", &window.token_type_ids)
             .serialize("positions", &positions);
     }
-}
-
-pub(crate) fn to_i64(name: &str, value: usize) -> Result<i64> {
-    i64::try_from(value).map_err(|_| Error::data(name, "at most 2^63 - 1", value))
 }

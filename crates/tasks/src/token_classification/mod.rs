@@ -1,6 +1,6 @@
 //! A label for every token: named entities, answer types, anything tagged.
 //!
-//! [`TokenClassificationTask`] trains on encoded sentences, [`EncodedSentences`] predicts and scores.
+//! [`TokenClassificationTask`] trains, [`EncodedSentences`] predicts and scores.
 mod held_out;
 mod labels;
 mod predict;

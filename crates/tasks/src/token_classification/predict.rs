@@ -7,8 +7,8 @@ use transfer_eval::ner::{
 
 use crate::{Encoder, Error, Result, inference};
 
-/// The best label at every position of each row, in the order of the rows: as many labels as the row
-/// has tokens, special tokens included, each in `0..C`.
+/// The best label at every position of each row, in the order of the rows: as many labels as the
+/// row has tokens, special tokens included, each in `0..C`.
 ///
 /// # Errors
 /// If the model has no token classification head or refuses an input; [`Error::Data`] if a logit is

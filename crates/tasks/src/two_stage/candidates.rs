@@ -1,4 +1,5 @@
 //! The candidates Z: a trained reader's best spans of each training window, computed once and kept.
+use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use mlqa_eval::Window;
@@ -9,9 +10,8 @@ use torch_ext::{TensorFile, write_tensors};
 use trainer::Fingerprint;
 
 use super::config::CandidateConfig;
-use crate::question_answering::{
-    WindowBatch, context_mask, fingerprint_windows, to_i64, window_lengths,
-};
+use crate::number::to_i64;
+use crate::question_answering::{WindowBatch, context_mask, fingerprint_windows, window_lengths};
 use crate::{Encoder, Error, Result, batch};
 
 /// Z of all windows of a training set: N windows with K slots each.
@@ -50,6 +50,19 @@ pub struct CandidateReport {
     pub duplicate_text: usize,
 }
 
+impl Display for CandidateReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { windows, candidates, gold_listed, gold_first, .. } = self;
+        write!(
+            f,
+            "{candidates} candidates of {windows} windows; gold among the reader's spans in \
+             {gold_listed}, first in {gold_first}; one boundary right {}, none {}; gold's words \
+             elsewhere {}",
+            self.one_boundary, self.no_boundary, self.duplicate_text
+        )
+    }
+}
+
 /// A reader and the windows whose candidates it finds; each window has its gold span.
 #[derive(Clone, Copy)]
 pub struct CandidateMiner<'a> {
@@ -72,13 +85,13 @@ const RECORD: &str = "record";
 const NAMES: [&str; 4] = ["starts", "ends", "valid", "gold_index"];
 
 impl Candidates {
-    /// Reads `path` if the same model found them in the same windows with the same options, wherever
-    /// that model is stored; else computes them and writes `path`. The second value says whether
-    /// they were read.
+    /// Reads `path` if the same model found them in the same windows with the same options,
+    /// wherever that model is stored; else computes them and writes `path`. The second value says
+    /// whether they were read.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a window
-    /// has no gold span; [`Error::Model`] if the model has no span head or refuses an input;
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a
+    /// window has no gold span; [`Error::Model`] if the model has no span head or refuses an input;
     /// [`Error::TorchExt`] naming a file that cannot be read or written.
     ///
     /// # Example

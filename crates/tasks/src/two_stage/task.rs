@@ -1,5 +1,5 @@
-//! The second stage as a training task: hard learning and answer-aware contrast over one pass of the
-//! encoder.
+//! The second stage as a training task: hard learning and answer-aware contrast over one pass of
+//! the encoder.
 use mlqa_eval::Window;
 use objectives::{
     CandidateSpans, HardLearningWeighting, LossError, NegativeSelection, OutOfWindow, SpanConfig,
@@ -8,12 +8,13 @@ use objectives::{
 };
 use rand::Rng;
 use tch::{Kind, Tensor};
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{Examples, Fingerprint, GroupConfig, Step, StepLosses, Task, TaskError, TrainConfig};
 
 use super::candidates::{Candidates, duplicate_text, gold_positions};
 use super::config::{BoundaryConfig, BoundaryTerms};
+use crate::number::to_i64;
 use crate::question_answering::{
-    WindowBatch, context_mask, fingerprint_windows, question_mask, to_i64, window_lengths,
+    WindowBatch, context_mask, fingerprint_windows, question_mask, window_lengths,
 };
 use crate::{Encoder, Error, Result};
 
@@ -57,6 +58,8 @@ pub const WEIGHTS: &str = "hard_learning.weights";
 /// let mut task = BoundaryTask::new(&model, &windows, Some(&candidates), terms, &config, true)?;
 /// let mut parameters = model.named_parameters();
 /// parameters.extend(task.parameters()); // what `trainer::fit` trains
+/// let config = task.train_config(&trainer::TrainConfig::default()); // and how
+/// assert_eq!(config.groups.len(), 1);
 /// let rng = trainer::rng_for(0, "second stage", 0);
 /// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
 /// losses.total.backward();
@@ -101,8 +104,8 @@ impl<'a> BoundaryTask<'a> {
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if the
-    /// candidates are not as many as the windows; [`Error::Loss`] or [`Error::Torch`] if the learned
-    /// weights cannot be made.
+    /// candidates are not as many as the windows; [`Error::Loss`] or [`Error::Torch`] if the
+    /// learned weights cannot be made.
     pub fn new(
         model: &'a dyn Encoder,
         windows: &'a [Window],
@@ -145,6 +148,22 @@ impl<'a> BoundaryTask<'a> {
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         let weights = self.weights.as_ref().map(Tensor::shallow_clone);
         weights.map(|weights| (WEIGHTS.to_owned(), weights)).into_iter().collect()
+    }
+
+    /// `config` with a parameter group of their own for the learned weights, where there are any:
+    /// [`BoundaryConfig::weights_learning_rate`] and no weight decay.
+    pub fn train_config(&self, config: &TrainConfig) -> TrainConfig {
+        let mut config = config.clone();
+        if self.weights.is_some() {
+            let weights = GroupConfig {
+                prefixes: vec![WEIGHTS.into()],
+                learning_rate: self.config.weights_learning_rate,
+                weight_decay: Some(0.0),
+                frozen: false,
+            };
+            config.groups.insert(0, weights);
+        }
+        config
     }
 
     /// `softmax(θ)`, the weight of each candidate slot, where it is learned.

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{Dataset, DatasetName, Language, TableOrder};
-use qa_translate::{MixConfig, Pairs, TranslateError, TranslateReport, Translated, mix};
+use qa_translate::{MixConfig, Pairs, TranslateError, mix, read_translations};
 
 use crate::{Done, say};
 
@@ -83,10 +83,6 @@ pub fn run(args: &Args) -> Done {
         });
     }
     let source = Dataset::read(&args.source)?;
-    let name = |context, question| {
-        let name = DatasetName { split: args.split.clone(), context, question };
-        args.translated.join(name.to_string())
-    };
     let languages: Vec<Language> = match &args.to {
         Some(languages) => languages.clone(),
         None => translated_languages(&args.translated, &args.split)?,
@@ -101,17 +97,9 @@ pub fn run(args: &Args) -> Done {
             ),
         });
     }
-    let mut translations = Vec::with_capacity(languages.len());
-    for &language in &languages {
-        let dataset = Dataset::read(name(language, language))?;
-        let questions = if args.without_pair {
-            Dataset::read(name(args.from, language))?
-        } else {
-            Dataset { questions: Vec::new(), ..source.clone() }
-        };
-        let report = TranslateReport::default();
-        translations.push(Translated { language, dataset, questions, report });
-    }
+    let reworded = args.without_pair;
+    let translations =
+        read_translations(&args.translated, &args.split, args.from, &languages, reworded)?;
     let config = MixConfig {
         source_language: args.from,
         pairs: if args.all_pairs { Pairs::AllPairs } else { Pairs::Source },

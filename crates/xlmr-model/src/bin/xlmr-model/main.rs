@@ -31,7 +31,9 @@ Examples:
       --device cuda:0 --batch-size 64";
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    torch_ext::passive_omp_wait();
+    let outcome = match command {
         Command::Run(args) => run::run(&args),
         Command::Info(args) => info::info(&args),
     };

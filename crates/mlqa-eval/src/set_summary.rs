@@ -1,0 +1,257 @@
+//! What one or several seeds scored on the files of an evaluation set, such as MLQA.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BoundaryCounts, Cell, Language, Matrix, PairedDifference, ScoreSpread, Spread};
+
+/// The key of the mean over a set's files, beside the codes of their languages.
+pub const AVERAGE: &str = "average";
+
+/// The scores of one question file, in percent.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct FileScore {
+    /// Language of context and answer.
+    pub context: Language,
+    /// Language of the question.
+    pub question: Language,
+    /// Number of questions.
+    pub questions: usize,
+    /// F1 under MLQA's normalisation.
+    pub f1: f64,
+    /// Exact match under MLQA's normalisation.
+    pub em: f64,
+    /// F1 under SQuAD's English normalisation, where it is reported.
+    pub squad_f1: Option<f64>,
+    /// Exact match under SQuAD's English normalisation, where it is reported.
+    pub squad_em: Option<f64>,
+    /// Exact match within the k best answers, by k, under MLQA's normalisation.
+    pub top_k: BTreeMap<String, f64>,
+    /// Predictions by their boundaries, under MLQA's normalisation.
+    pub boundary: BoundaryCounts,
+}
+
+/// The scores of one model: by evaluation set, such as `mlqa`, its files.
+pub type SetScores = BTreeMap<String, Vec<FileScore>>;
+
+impl From<&FileScore> for Cell {
+    fn from(file: &FileScore) -> Self {
+        let &FileScore { f1, em, questions, .. } = file;
+        Self { f1, em, questions, f1_sd: None, em_sd: None }
+    }
+}
+
+impl Matrix {
+    /// The F1 and exact match of these files.
+    pub fn of_files(title: impl Into<String>, files: &[FileScore]) -> Self {
+        let mut matrix = Self::new(title);
+        for file in files {
+            matrix.insert(file.context, file.question, Cell::from(file));
+        }
+        matrix
+    }
+
+    /// For each evaluation set of the models of several seeds, the matrix over these; its title ends
+    /// with the set's name.
+    pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
+        by_set(seeds, |set, files| {
+            let title = format!("{title}, {set}");
+            let seeds: Vec<Self> = files.iter().map(|files| Self::of_files("", files)).collect();
+            Self::over_seeds(title, &seeds)
+        })
+    }
+}
+
+/// The scores of an evaluation set over seeds, by language of the context; [`AVERAGE`] is the plain
+/// mean over files.
+///
+/// ```
+/// use mlqa_eval::{BoundaryCounts, FileScore, Language, SetSummary};
+///
+/// let file = |context, em| FileScore {
+///     context,
+///     question: context,
+///     questions: 100,
+///     f1: em + 10.0,
+///     em,
+///     squad_f1: None,
+///     squad_em: None,
+///     top_k: [("1".to_owned(), em)].into(),
+///     boundary: BoundaryCounts::default(),
+/// };
+/// let seeds = [
+///     vec![file(Language::EN, 60.0), file(Language::DE, 40.0)],
+///     vec![file(Language::EN, 62.0), file(Language::DE, 40.0)],
+/// ];
+/// let set = SetSummary::over_seeds(&seeds);
+/// assert_eq!((set.scores["en"].em, set.scores["de"].em_sd), (61.0, Some(0.0)));
+/// assert_eq!(set.scores["average"].f1, 60.5);
+/// assert_eq!(set.top_k["average"]["1"], 50.5);
+/// assert!(set.squad.is_empty());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct SetSummary {
+    /// F1 and exact match under MLQA's normalisation.
+    pub scores: BTreeMap<String, ScoreSpread>,
+    /// The same under SQuAD's English normalisation; empty where it is not reported.
+    pub squad: BTreeMap<String, ScoreSpread>,
+    /// Exact match within the k best answers, by k: the mean over seeds.
+    pub top_k: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Predictions by their boundaries: the sum over seeds. No average.
+    pub boundary: BTreeMap<String, BoundaryCounts>,
+    /// Exact match, averaged over files, minus that of a control: see [`SetSummary::compared`].
+    pub difference: Option<PairedDifference>,
+}
+
+impl SetSummary {
+    /// The summary of each seed's files. A value is kept where every seed has it.
+    pub fn over_seeds<F: AsRef<[FileScore]>>(seeds: &[F]) -> Self {
+        let mut summary = Self::default();
+        let first = seeds.first().map(AsRef::as_ref).unwrap_or_default();
+        let languages = first.iter().map(|file| (file.context.to_string(), Some(file.context)));
+        let groups = languages.chain([(AVERAGE.to_owned(), None)]);
+        for (name, language) in groups {
+            let mlqa = pairs(seeds, language, |file| Some((file.f1, file.em)));
+            let squad = pairs(seeds, language, |file| file.squad_f1.zip(file.squad_em));
+            for (scores, pairs) in [(&mut summary.scores, mlqa), (&mut summary.squad, squad)] {
+                scores.extend(pairs.map(|pairs| (name.clone(), ScoreSpread::of(pairs))));
+            }
+            for k in first.iter().flat_map(|file| file.top_k.keys()) {
+                let mean = |files: &F| mean(files, language, |file| file.top_k.get(k).copied());
+                let values = Spread::of(seeds.iter().filter_map(mean));
+                summary.top_k.entry(name.clone()).or_default().insert(k.clone(), values.mean);
+            }
+        }
+        for file in seeds.iter().flat_map(AsRef::as_ref) {
+            let counts = summary.boundary.entry(file.context.to_string()).or_default();
+            *counts = counts.plus(&file.boundary);
+        }
+        summary
+    }
+
+    /// The summary of each evaluation set of the models of several seeds. `control` are those of the
+    /// same seeds that exact match is compared with; none: nothing is compared.
+    pub fn by_set(seeds: &[&SetScores], control: &[&SetScores]) -> BTreeMap<String, Self> {
+        by_set(seeds, |set, files| Self::over_seeds(files).compared(files, &of_set(control, set)))
+    }
+
+    /// The summary with the difference from a control that was run with the same seeds in the same
+    /// order.
+    #[must_use]
+    pub fn compared<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
+        let em = |files: &F| mean(files, None, |file| Some(file.em));
+        let pairs: Option<Vec<(f64, f64)>> =
+            seeds.iter().zip(control).map(|(files, control)| em(files).zip(em(control))).collect();
+        let pairs = pairs.filter(|pairs| !pairs.is_empty());
+        Self { difference: pairs.map(PairedDifference::of), ..self }
+    }
+}
+
+/// A value of each set from its files, seed by seed.
+fn by_set<T>(
+    seeds: &[&SetScores],
+    value: impl Fn(&str, &[&[FileScore]]) -> T,
+) -> BTreeMap<String, T> {
+    let sets = seeds.iter().flat_map(|seed| seed.keys());
+    sets.map(|set| (set.clone(), value(set, &of_set(seeds, set)))).collect()
+}
+
+fn of_set<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
+    seeds.iter().filter_map(|seed| seed.get(set).map(Vec::as_slice)).collect()
+}
+
+/// The mean over the files of one language, or all: `None` if one lacks the value, or there is none.
+fn mean<F: AsRef<[FileScore]>>(
+    files: &F,
+    language: Option<Language>,
+    value: impl Fn(&FileScore) -> Option<f64>,
+) -> Option<f64> {
+    let selected = |file: &&FileScore| language.is_none_or(|language| file.context == language);
+    let values: Vec<f64> =
+        files.as_ref().iter().filter(selected).map(value).collect::<Option<_>>()?;
+    (!values.is_empty()).then(|| Spread::of(values).mean)
+}
+
+/// (F1, exact match) of each seed, where all have them.
+fn pairs<F: AsRef<[FileScore]>>(
+    seeds: &[F],
+    language: Option<Language>,
+    scores: impl Fn(&FileScore) -> Option<(f64, f64)>,
+) -> Option<Vec<(f64, f64)>> {
+    let of_seed = |files: &F| {
+        let f1 = mean(files, language, |file| scores(file).map(|(f1, _)| f1));
+        f1.zip(mean(files, language, |file| scores(file).map(|(_, em)| em)))
+    };
+    seeds.iter().map(of_seed).collect::<Option<Vec<_>>>().filter(|pairs| !pairs.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(context: Language, em: f64, squad: Option<f64>) -> FileScore {
+        FileScore {
+            context,
+            question: context,
+            questions: 10,
+            f1: 2.0 * em,
+            em,
+            squad_f1: squad,
+            squad_em: squad,
+            top_k: [("1".to_owned(), em), ("3".to_owned(), em + 1.0)].into(),
+            boundary: BoundaryCounts { exact: 1, disjoint: 2, ..Default::default() },
+        }
+    }
+
+    fn seed(en: f64, de: f64, squad: Option<f64>) -> Vec<FileScore> {
+        vec![file(Language::EN, en, squad), file(Language::DE, de, Some(5.0))]
+    }
+
+    #[test]
+    fn means_are_taken_over_files_first_and_then_over_seeds() {
+        let set = SetSummary::over_seeds(&[seed(10.0, 20.0, None), seed(14.0, 20.0, None)]);
+        let average = set.scores[AVERAGE];
+        assert_eq!((average.em, average.em_sd), (16.0, Some(2f64.sqrt()))); // of 15 and 17
+        assert_eq!((set.scores["en"].f1, set.scores["de"].em_sd), (24.0, Some(0.0)));
+        assert_eq!(set.top_k["en"]["3"], 13.0);
+        assert_eq!(set.boundary["en"].questions(), 6);
+        assert!(!set.boundary.contains_key(AVERAGE));
+        // English lacks SQuAD's rules, so there is no average under them.
+        assert_eq!(set.squad.keys().collect::<Vec<_>>(), ["de"]);
+        assert!(SetSummary::over_seeds::<Vec<FileScore>>(&[]).scores.is_empty());
+    }
+
+    #[test]
+    fn the_difference_is_paired_by_seed() {
+        let control = [seed(10.0, 20.0, None), seed(20.0, 30.0, None)];
+        let better = [seed(12.0, 20.0, None), seed(26.0, 30.0, None)];
+        let set = SetSummary::over_seeds(&better).compared(&better, &control);
+        let difference = set.difference.unwrap();
+        assert_eq!((difference.mean, difference.sd), (2.0, Some(2f64.sqrt()))); // of 1 and 3
+        assert_eq!(SetSummary::over_seeds(&better).compared(&better, &[]).difference, None);
+    }
+
+    #[test]
+    fn sets_are_apart() {
+        let model = |em| {
+            let set = |name: &str, em| (name.to_owned(), vec![file(Language::EN, em, None)]);
+            SetScores::from([set("mlqa", em), set("xquad", em + 10.0)])
+        };
+        let (seeds, control) = ([model(20.0), model(22.0)], [model(20.0), model(20.0)]);
+        let (seeds, control): (Vec<_>, Vec<_>) = (seeds.iter().collect(), control.iter().collect());
+        let sets = SetSummary::by_set(&seeds, &control);
+        assert_eq!((sets["mlqa"].scores["en"].em, sets["xquad"].scores["en"].em), (21.0, 31.0));
+        assert_eq!(sets["xquad"].difference.map(|difference| difference.mean), Some(1.0));
+        assert!(SetSummary::by_set(&seeds, &[])["mlqa"].difference.is_none());
+        let matrices = Matrix::by_set("a run", &seeds);
+        assert_eq!(matrices["xquad"].title, "a run, xquad");
+        assert_eq!(matrices["xquad"].xlt().map(|mean| mean.em), Some(31.0));
+    }
+
+    #[test]
+    fn files_make_a_matrix() {
+        let matrix = Matrix::of_files("a run", &seed(10.0, 20.0, None));
+        assert_eq!(matrix.xlt().map(|mean| mean.em), Some(15.0));
+        assert_eq!(matrix.get(Language::EN, Language::EN).map(|cell| cell.questions), Some(10));
+    }
+}

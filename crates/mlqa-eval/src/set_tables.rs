@@ -1,0 +1,151 @@
+//! Markdown tables of several runs on one evaluation set.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use crate::{
+    AVERAGE, BoundaryCounts, Language, ScoreSpread, SetSummary, Spread, TableOrder, boundary_table,
+};
+
+/// All tables of one evaluation set, under headings that begin with its name: F1 and exact match (also
+/// under SQuAD's normalisation, where that is reported), differences from the control, exact match
+/// within the k best answers, and boundaries. `runs` are titles with their summaries.
+///
+/// ```
+/// use mlqa_eval::{FileScore, SetSummary, set_tables};
+///
+/// let summary = SetSummary::over_seeds(&[Vec::<FileScore>::new()]);
+/// let text = set_tables("mlqa", &[("base", &summary)]);
+/// assert!(text.starts_with("\n### mlqa, F1 / EM\n"));
+/// ```
+pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
+    let mut text = score_table(&format!("{set}, F1 / EM"), runs, |run| &run.scores);
+    if runs.iter().any(|(_, run)| !run.squad.is_empty()) {
+        let heading = format!("{set}, F1 / EM under SQuAD's English normalisation");
+        text.push_str(&score_table(&heading, runs, |run| &run.squad));
+    }
+    for (title, run) in runs {
+        if let Some(difference) = &run.difference {
+            let what = "minus the control, EM averaged over languages";
+            let _ = writeln!(text, "\n{set}: {title} {what}: {}.", difference.text(2));
+        }
+    }
+    text.push_str(&top_k_table(&format!("{set}, EM within the k best answers"), runs));
+    let counts: Vec<(&str, BTreeMap<Language, BoundaryCounts>)> = runs
+        .iter()
+        .map(|(title, run)| {
+            let by_code = run.boundary.iter();
+            (
+                *title,
+                by_code.filter_map(|(code, counts)| Some((code.parse().ok()?, *counts))).collect(),
+            )
+        })
+        .collect();
+    let counts: Vec<_> = counts.iter().map(|(title, counts)| (*title, counts)).collect();
+    let _ = write!(text, "\n### {set}, boundaries, all seeds\n\n{}", boundary_table(&counts));
+    text
+}
+
+fn score_table(
+    heading: &str,
+    runs: &[(&str, &SetSummary)],
+    scores: fn(&SetSummary) -> &BTreeMap<String, ScoreSpread>,
+) -> String {
+    let columns = columns(runs.iter().flat_map(|(_, run)| scores(run).keys()));
+    let mut text = head(heading, "|", &columns);
+    for (title, run) in runs {
+        let cells = columns.iter().map(|column| {
+            scores(run).get(column).map(|&ScoreSpread { f1, em, f1_sd, em_sd }| {
+                let f1 = Spread { mean: f1, sd: f1_sd }.text(1);
+                format!("{f1} / {}", Spread { mean: em, sd: em_sd }.text(1))
+            })
+        });
+        row(&mut text, &escaped(title), cells);
+    }
+    text
+}
+
+fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
+    let columns = columns(runs.iter().flat_map(|(_, run)| run.top_k.keys()));
+    let mut text = head(heading, "| k |", &columns);
+    for (title, run) in runs {
+        let all: BTreeSet<&String> = run.top_k.values().flat_map(BTreeMap::keys).collect();
+        let mut all: Vec<&String> = all.into_iter().collect();
+        all.sort_by_key(|k| k.parse::<usize>().ok());
+        for k in all {
+            let cells = columns.iter().map(|column| {
+                let em = run.top_k.get(column)?.get(k)?;
+                Some(format!("{em:.1}"))
+            });
+            row(&mut text, &format!("{} | {k}", escaped(title)), cells);
+        }
+    }
+    text
+}
+
+/// The columns of these codes: languages in the order of tables, then the average.
+fn columns<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
+    let languages = codes.clone().filter(|code| *code != AVERAGE);
+    let languages: BTreeSet<TableOrder> =
+        languages.filter_map(|code| code.parse().ok().map(TableOrder)).collect();
+    let average = codes.into_iter().find(|code| *code == AVERAGE).cloned();
+    languages.into_iter().map(|language| language.0.to_string()).chain(average).collect()
+}
+
+fn head(heading: &str, first: &str, columns: &[String]) -> String {
+    let names: String = columns.iter().map(|column| format!(" {column} |")).collect();
+    let more = first.matches('|').count() - 1;
+    let rule = "---:|".repeat(more + columns.len());
+    format!("\n### {heading}\n\n| {first}{names}\n|---|{rule}\n")
+}
+
+fn row(text: &mut String, first: &str, cells: impl Iterator<Item = Option<String>>) {
+    let cells: String =
+        cells.map(|cell| format!(" {} |", cell.as_deref().unwrap_or("–"))).collect();
+    let _ = writeln!(text, "| {first} |{cells}");
+}
+
+fn escaped(title: &str) -> String {
+    title.replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FileScore;
+
+    fn file(context: Language, em: f64, squad: Option<f64>) -> FileScore {
+        FileScore {
+            context,
+            question: context,
+            questions: 4,
+            f1: em + 10.0,
+            em,
+            squad_f1: squad,
+            squad_em: squad,
+            top_k: [("1".to_owned(), em), ("10".to_owned(), 90.0), ("3".to_owned(), 80.0)].into(),
+            boundary: BoundaryCounts { exact: 1, disjoint: 3, ..Default::default() },
+        }
+    }
+
+    #[test]
+    fn tables_have_the_languages_in_order_and_a_row_for_each_run() {
+        let seeds = |em| {
+            let of_seed = |em| [file(Language::ES, em, None), file(Language::EN, em, Some(5.0))];
+            [of_seed(em), of_seed(em + 2.0)]
+        };
+        let control = SetSummary::over_seeds(&seeds(20.0));
+        let better = SetSummary::over_seeds(&seeds(30.0)).compared(&seeds(30.0), &seeds(20.0));
+        let text = set_tables("xquad", &[("plain", &control), ("a|b", &better)]);
+        for piece in [
+            "\n### xquad, F1 / EM\n\n| | en | es | average |\n|---|---:|---:|---:|\n| plain | 31.0 ± 1.4 / 21.0 ± 1.4 |",
+            "\n### xquad, F1 / EM under SQuAD's English normalisation\n\n| | en |\n|---|---:|\n",
+            "\nxquad: a|b minus the control, EM averaged over languages: +10.00 ± 0.00 over seeds, ",
+            "| | k | en | es | average |\n|---|---:|---:|---:|---:|\n| plain | 1 | 21.0 | 21.0 | 21.0 |\n| plain | 3 |",
+            "| a\\|b | 10 | 90.0 |",
+            "\n### xquad, boundaries, all seeds\n\n| language | run |",
+        ] {
+            assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+        }
+        assert!(!text.contains("plain minus"));
+    }
+}

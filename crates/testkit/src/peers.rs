@@ -1,0 +1,51 @@
+//! Other people's programs to compare with, where `cargo xtask peers` installed them.
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Which packages a comparison needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// numpy, safetensors, pytest: `cargo xtask peers`.
+    Light,
+    /// torch and transformers besides: `cargo xtask peers --torch`.
+    Torch,
+}
+
+/// The Python that has these packages; `None`, and a line on standard error, where it is not there.
+pub fn peers_python(needed: Peers) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.peers");
+    let found = python_in(&folder, needed);
+    if found.is_none() {
+        let option = if needed == Peers::Torch { " --torch" } else { "" };
+        // Straight to standard error: the test harness keeps what `eprintln!` writes to itself.
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: a comparison with other programs; `cargo xtask peers{option}` installs them"
+        );
+    }
+    found
+}
+
+/// The list of installed packages is written last: without it the installation is not complete.
+fn python_in(folder: &Path, needed: Peers) -> Option<PathBuf> {
+    let pinned = std::fs::read_to_string(folder.join("pinned.txt")).ok()?;
+    let name = if needed == Peers::Torch { "torch==" } else { "numpy==" };
+    let python = folder.join("bin/python");
+    (pinned.lines().any(|line| line.starts_with(name)) && python.exists()).then_some(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_without_its_list_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        std::fs::write(folder.path().join("bin/python"), "").unwrap();
+        assert_eq!(python_in(folder.path(), Peers::Light), None);
+        std::fs::write(folder.path().join("pinned.txt"), "numpy==2.2.6\n").unwrap();
+        assert!(python_in(folder.path(), Peers::Light).is_some());
+        assert_eq!(python_in(folder.path(), Peers::Torch), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! A program that starts itself again for a passive wait policy.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // helpers of tests
+use std::process::{Command, Output};
+
+/// Not a test by itself: what the test below starts.
+#[test]
+#[ignore = "started by another test"]
+fn program() {
+    torch_ext::passive_omp_wait();
+    // Linked with libtorch, and so with libgomp.
+    let sum = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64).int64_value(&[]);
+    let policy = std::env::var("OMP_WAIT_POLICY").unwrap_or_else(|_| "unset".to_owned());
+    println!("pid {} sum {sum} policy {policy}", std::process::id());
+}
+
+fn start(set: &[(&str, &str)]) -> (u32, Output) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "program", "--ignored", "--nocapture"]);
+    command.env_remove("OMP_WAIT_POLICY").env_remove("GOMP_SPINCOUNT");
+    command.env("OMP_DISPLAY_ENV", "true").envs(set.iter().copied());
+    let child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    (child.id(), child.wait_with_output().unwrap())
+}
+
+/// What libgomp says it read, each time it was loaded; nothing where libtorch has another OpenMP.
+fn read_by_libgomp(output: &Output) -> Vec<String> {
+    String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .filter_map(|line| Some(line.split_once("OMP_WAIT_POLICY = ")?.1.trim().to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_program_starts_again_once_and_libgomp_waits_passively() {
+    let (pid, output) = start(&[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains(&format!("pid {pid} sum 3 policy passive")), "{text}");
+    assert_eq!(text.matches("policy").count(), 1, "{text}");
+    let read = read_by_libgomp(&output);
+    assert!(read.is_empty() || (read.len() == 2 && read[1] == "'PASSIVE'"), "{read:?}");
+}
+
+#[test]
+fn what_the_user_set_is_left_alone() {
+    for (set, policy) in
+        [(("OMP_WAIT_POLICY", "active"), "active"), (("GOMP_SPINCOUNT", "7"), "unset")]
+    {
+        let (pid, output) = start(&[set]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(&format!("pid {pid} sum 3 policy {policy}")), "{set:?}: {text}");
+        assert!(read_by_libgomp(&output).len() < 2, "{set:?}: started again");
+    }
+}

@@ -1,0 +1,86 @@
+//! Questions to train and test on: the benchmarks' files, or stand-ins made from passages.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use experiment::{InputPath, JsonFolder};
+use mlqa_eval::{Dataset, Language, Question};
+use serde::{Deserialize, Serialize};
+use tasks::question_answering::{QuestionFile, check_files, mlqa_files, xquad_files};
+
+use crate::cloze_questions::ClozeQuestions;
+
+/// Where questions come from.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuestionSources {
+    /// SQuAD-style training files: English alone for zero-shot, with its translations for
+    /// translate-train.
+    pub train: Vec<InputPath>,
+    /// Folder with MLQA's question files.
+    pub mlqa: JsonFolder,
+    /// The split in MLQA's file names, and of the questions made from passages: `dev` or `test`.
+    pub split: String,
+    /// Folder with `xquad.<lang>.json`; empty: XQuAD is not evaluated.
+    pub xquad: JsonFolder,
+    /// Makes training and evaluation questions from passages; not with `train` and `mlqa`.
+    pub cloze: Option<ClozeQuestions>,
+}
+
+impl QuestionSources {
+    /// Checks every value; `languages` are those of the evaluation.
+    ///
+    /// # Errors
+    /// Naming the key.
+    pub fn validate(&self, languages: &[Language]) -> Result<()> {
+        let Self { train, mlqa, split, cloze, .. } = self;
+        if let Some(cloze) = cloze {
+            cloze.validate().context("data")?;
+            ensure!(
+                train.is_empty() && !mlqa.is_set(),
+                "data.train, data.mlqa: not with data.cloze"
+            );
+            for language in languages {
+                let known = cloze.languages.iter().any(|code| code == language.as_str());
+                ensure!(known, "languages: {language} is not among data.cloze.languages");
+            }
+        } else {
+            let what = "SQuAD-style training files, such as [\"train-v1.1.json\"]";
+            train.first().unwrap_or(&InputPath::default()).required("data.train", what)?;
+            mlqa.required("data.mlqa", "a folder with MLQA's question files")?;
+        }
+        let known = ["dev", "test"].contains(&split.as_str());
+        ensure!(known, "data.split = {split:?}: must be \"dev\" or \"test\"");
+        ensure!(!languages.is_empty(), "languages = []: give at least one");
+        Ok(())
+    }
+
+    /// The training questions, and the evaluation files by set: `mlqa` or `cloze`, and `xquad`.
+    /// Questions made from passages are written to the folder `made`.
+    ///
+    /// # Errors
+    /// Naming the file that cannot be read or written, or that cannot be scored.
+    pub fn load(
+        &self,
+        languages: &[Language],
+        made: &Path,
+    ) -> Result<(Vec<Question>, BTreeMap<String, Vec<QuestionFile>>)> {
+        let (mut questions, mut sets) = (Vec::new(), BTreeMap::new());
+        if let Some(cloze) = &self.cloze {
+            let data = cloze.make()?;
+            data.write(made)?;
+            questions = data.train.questions;
+            sets.insert("cloze".to_owned(), mlqa_files(made, &self.split, languages));
+        } else {
+            for path in &self.train {
+                questions.extend(Dataset::read(path)?.questions);
+            }
+            sets.insert("mlqa".to_owned(), mlqa_files(&self.mlqa, &self.split, languages));
+        }
+        if self.xquad.is_set() {
+            sets.insert("xquad".to_owned(), xquad_files(&self.xquad, languages));
+        }
+        check_files(sets.values().flatten())?;
+        Ok((questions, sets))
+    }
+}

@@ -1,0 +1,175 @@
+//! A user's own questions at a few steps, an interrupted run, and what a user meets with bad input.
+#![allow(clippy::unwrap_used)] // helpers of tests
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::common::{kill_at, program, refuse, root, succeed, summary};
+
+/// Questions about colours, `without` of which have no answer; answers begin at `start`.
+fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
+    let paragraph = |number: usize| {
+        let answers = match number < without {
+            true => json!([]),
+            false => json!([{ "text": "red", "answer_start": start }]),
+        };
+        let id = format!("q{number}");
+        json!({
+            "context": format!("It is red, house {number}."),
+            "qas": [{ "id": id, "question": "Which colour is it?", "answers": answers }]
+        })
+    };
+    let paragraphs: Vec<Value> = (0..count).map(paragraph).collect();
+    let file = json!({ "version": "1.1", "data": [{ "title": "t", "paragraphs": paragraphs }] });
+    fs::write(path, file.to_string()).unwrap();
+}
+
+fn with_model(model: &Path, out: &Path) -> Command {
+    let mut command = program("question-answering");
+    command.arg("--model").arg(model).arg("--out").arg(out).args(["--device", "cpu"]);
+    command.args(["--set", "run.threads=1", "--set", "run.float32_matmul=highest"]);
+    command
+}
+
+/// The program on the embedded model, six steps of four windows.
+fn start(folder: &Path, out: &str) -> Command {
+    let mut command = with_model(Path::new("data/base"), &folder.join(out));
+    command.args(["--batch-size", "4", "--learning-rate", "1e-3"]);
+    for set in ["training.steps=6", "training.checkpoint_steps=2", "training.log_steps=2"] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+/// Prediction only; the questions follow.
+fn predict(folder: &Path, model: &Path, out: &str) -> Command {
+    let mut command = with_model(model, &folder.join(out));
+    command.arg("--predict");
+    command
+}
+
+fn train(folder: &Path, out: &str) -> Command {
+    let (train, dev) = (folder.join("train.json"), folder.join("test-context-de-question-en.json"));
+    write_questions(&train, 12, 2, 6);
+    write_questions(&dev, 5, 1, 6);
+    let mut command = start(folder, out);
+    command.arg("--train").arg(train).arg("--dev").arg(dev);
+    command
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn recipe_question_answering_trains_predicts_and_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let text = succeed(train(folder, "run"));
+    for piece in [
+        "10 training questions; 2 without an answer are left out",
+        "windows of 158 tokens (usual: 384)",
+        "| test-context-de-question-en.json, 4 questions | F1 | EM |",
+        "| MLQA's rules for de |",
+        "1 questions without an answer are not scored.",
+    ] {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    let out = folder.join("run");
+    let found = summary(&out);
+    assert_eq!(
+        (&found["training"]["steps"], &found["scores"]["language"]),
+        (&json!(6), &json!("de"))
+    );
+    assert!(found["scores"]["f1"].is_f64() && found["scores"]["exact_match"].is_f64());
+    let predictions = read(&out.join("predictions.json"));
+    assert_eq!(predictions.as_object().unwrap().len(), 5);
+    assert!(out.join("model/tokenizer.json").exists());
+
+    // The trained model alone, on questions without answers: the same predictions, no score.
+    let questions = folder.join("questions.json");
+    write_questions(&questions, 5, 5, 6);
+    let mut command = predict(folder, &out.join("model"), "answers");
+    command.arg(&questions);
+    let text = succeed(command);
+    assert!(text.contains("questions.json has no answers, so nothing is scored."), "{text}");
+    assert_eq!(read(&folder.join("answers/predictions.json")), predictions);
+    assert_eq!(read(&folder.join("answers/summary.json"))["scores"], Value::Null);
+    assert!(!folder.join("answers/model").exists());
+
+    // Other questions do not train again; other training is refused.
+    let mut command = train(folder, "run");
+    command.args(["--language", "en"]);
+    assert!(succeed(command).contains("| MLQA's rules for en |"));
+    let mut command = train(folder, "run");
+    let error = refuse(&command.args(["--seed", "7"]).output().unwrap());
+    assert!(error.contains("training.seed = 42 there, 7 now"), "{error}");
+}
+
+#[test]
+fn recipe_question_answering_killed_and_resumed_equals_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    succeed(train(folder, "whole"));
+    let stage = folder.join("broken/seed-42/reader/fine-tune");
+    kill_at(train(folder, "broken"), &stage.join("checkpoints/step-00000004"));
+    succeed(train(folder, "broken"));
+    assert_eq!(summary(&folder.join("whole")), summary(&folder.join("broken")));
+    for file in ["model/model.safetensors", "predictions.json", "n-best.json", "table.md"] {
+        let bytes = |out: &str| fs::read(folder.join(out).join(file)).unwrap();
+        assert!(bytes("whole") == bytes("broken"), "{file}");
+    }
+    assert!(!stage.join("checkpoints").exists());
+}
+
+#[test]
+fn recipe_question_answering_refuses_bad_input_before_it_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let path = |name: &str| folder.join(name).display().to_string();
+    write_questions(&folder.join("good.json"), 3, 0, 6);
+    write_questions(&folder.join("none.json"), 3, 3, 6);
+    write_questions(&folder.join("offset.json"), 3, 0, 7);
+    fs::write(folder.join("broken.json"), "{\"data\": [").unwrap();
+    let refused = |arguments: &[&str], pieces: &[&str]| {
+        let error = refuse(&start(folder, "run").args(arguments).output().unwrap());
+        for piece in pieces {
+            assert!(error.contains(piece), "{arguments:?}: no {piece:?} in {error}");
+        }
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(!folder.join("run").exists(), "{arguments:?}");
+    };
+    let good = path("good.json");
+    refused(&["--train", &path("nowhere.json")], &["nowhere.json", "No such file"]);
+    refused(&["--train", &good, "--dev", &path("nowhere.json")], &["nowhere.json"]);
+    refused(&["--train", &path("broken.json")], &["broken.json:1:"]);
+    refused(&["--train", &path("none.json")], &["none of its 3 questions has an answer"]);
+    refused(
+        &["--train", &path("offset.json")],
+        &["offset.json: question `q0`: answer_start 7 should hold `red`"],
+    );
+    let long = ["--train", &good, "--set", "windows.max_length=384"];
+    refused(&long, &["windows", "max_length = 384", "at most 158"]);
+    let typo = ["--train", &good, "--set", "training.epoch=3"];
+    refused(&typo, &["--set training.epoch=3: unknown key `epoch`", "`epochs`"]);
+    refused(&["--train", &good, "--epochs", "0", "--set", "training.batch_size=0"], &["training"]);
+
+    // A model without a trained head is found out when it is loaded.
+    let headless = folder.join("headless");
+    fs::create_dir(&headless).unwrap();
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(root().join("data/base").join(file), headless.join(file)).unwrap();
+    }
+    let mut command = predict(folder, &headless, "untrained");
+    let error = refuse(&command.arg(&good).output().unwrap());
+    assert!(error.contains("headless: was not trained to answer questions"), "{error}");
+    assert!(!folder.join("untrained/predictions.json").exists());
+    // Without a file there is nothing to do.
+    let output = start(folder, "run").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--train"));
+}

@@ -1,0 +1,450 @@
+"""The checks of docs/gpu.md, with nothing but Python's library. Started by run.sh."""
+
+import argparse
+import array
+import datetime
+import json
+import os
+import platform
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+# ---- What moves with the recipes: their keys and programs, in this one place.
+
+DEVICE_KEY = os.environ.get("POLYQA_DEVICE_KEY", "run.device")
+# The largest difference from the stored outputs, float32.
+TOLERANCE = {"cuda": 1e-4, "cpu": 1e-5}
+# Seconds after which a program counts as failed.
+LIMIT = 540
+# Settings besides the recipe's, at full size and at a few steps each.
+FULL = {
+    "bridging-gap": [],
+    "resume": [
+        "injection.steps=90",
+        "injection.checkpoint_steps=30",
+        "fine_tuning.steps=30",
+        "data.facts.items=400",
+    ],
+    "xlm-k": [],
+    "xlm-k-losses": ["pretraining.steps=40", "pretraining.log_steps=1", "mentions.draws=1"],
+    "mixmrc-lakm": [],
+    "good-to-best": [],
+    "question-answering": ["--epochs", "2"],
+}
+TINY_FACTS = [
+    "injection.steps=6",
+    "injection.batch_size=8",
+    "fine_tuning.steps=4",
+    "fine_tuning.batch_size=4",
+    "data.facts.items=40",
+]
+TINY_MENTIONS = [
+    'mentions.languages=["de", "zh"]',
+    "mentions.draws=1",
+    "mentions.held_out.queries=20",
+    "losses.queue.size=16",
+]
+TINY = {
+    "bridging-gap": TINY_FACTS,
+    "resume": [*TINY_FACTS, "injection.checkpoint_steps=2"],
+    "xlm-k": [*TINY_MENTIONS, "pretraining.steps=4", "pretraining.batch_size=6"],
+    "xlm-k-losses": [
+        *TINY_MENTIONS,
+        "pretraining.steps=4",
+        "pretraining.batch_size=6",
+        "pretraining.log_steps=1",
+    ],
+    "mixmrc-lakm": [
+        'languages=["en", "de"]',
+        'evaluation.contexts=["en", "de"]',
+        "data.facts.items=40",
+        'data.search.documents.languages=["de"]',
+        "training.steps=4",
+        "training.batch_size=4",
+    ],
+    "good-to-best": [
+        'languages=["en", "zh"]',
+        'data.cloze.languages=["en", "zh"]',
+        "data.cloze.train_items=40",
+        "data.cloze.items_per_paragraph=1",
+        "stage_one.steps=4",
+        "stage_one.batch_size=6",
+        "stage_two.steps=4",
+        "stage_two.batch_size=6",
+    ],
+    "question-answering": ["--set", "training.steps=2", "--batch-size", "2"],
+}
+# Rows at once for the two-pass step, at full size and small, and the one that holds a whole batch.
+MICRO_BATCH = {"full": (64, 16), "tiny": (6, 2)}
+# How far losses of equal sums in another order may lie apart, relative.
+LOSS_ROUNDING = 1e-3
+
+
+class Failure(Exception):
+    """A check that did not pass; the message goes into the table."""
+
+
+class Bundle:
+    """Where things are, and how programs are started."""
+
+    def __init__(self, cpu, out):
+        self.device = "cpu" if cpu else "cuda"
+        self.size = "tiny" if cpu else "full"
+        self.settings = TINY if cpu else FULL
+        self.out = out
+
+    def has(self, program):
+        return Path("bin", program).exists()
+
+    def recipe(self, program, folder, settings, more=()):
+        command = [f"bin/{program}", f"examples/{program}/small.toml", "--out", folder]
+        for setting in [f'{DEVICE_KEY}="{self.device}"', *settings, *more]:
+            command += ["--set", setting]
+        return [str(word) for word in command]
+
+    def run(self, command, log):
+        with open(self.out / f"{log}.log", "w", encoding="utf-8") as file:
+            try:
+                done = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    timeout=LIMIT,
+                )
+            except subprocess.TimeoutExpired:
+                raise Failure(f"not done after {LIMIT} s; {log}.log") from None
+        if done.returncode != 0:
+            raise Failure(f"exit code {done.returncode}: {last_line(self.out / f'{log}.log')}")
+
+
+def last_line(path):
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else "no output"
+
+
+def need(true, message):
+    if not true:
+        raise Failure(message)
+
+
+# ---- safetensors: eight bytes of length, a JSON header, the numbers.
+
+CODES = {"F32": "f", "F64": "d", "I64": "q", "I32": "i"}
+
+
+def read_tensors(path):
+    """{name: (dtype, shape, values)} of what this script can read."""
+    data = Path(path).read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        if entry["dtype"] in CODES:
+            begin, end = entry["data_offsets"]
+            values = array.array(CODES[entry["dtype"]])
+            values.frombytes(data[8 + length + begin : 8 + length + end])
+            tensors[name] = (entry["dtype"], entry["shape"], values)
+    return tensors
+
+
+def write_tensors(path, tensors):
+    header, body = {}, b""
+    for name, (dtype, shape, values) in tensors.items():
+        raw = values.tobytes()
+        header[name] = {
+            "dtype": dtype,
+            "shape": shape,
+            "data_offsets": [len(body), len(body) + len(raw)],
+        }
+        body += raw
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    Path(path).write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+# ---- The checks. Each returns the detail for the table, or raises Failure.
+
+
+def check_driver(bundle):
+    if bundle.device == "cpu":
+        return "not asked for (--cpu)"
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Failure(f"nvidia-smi: {error}") from None
+    folders = os.environ["LD_LIBRARY_PATH"].split(":")
+    need(
+        any(Path(folder, "libtorch_cuda.so").exists() for folder in folders), "no libtorch_cuda.so"
+    )
+    return found.replace("\n", "; ")
+
+
+def check_fixtures(bundle):
+    worst, count = 0.0, 0
+    for folder in sorted(Path("fixtures/hf").iterdir()):
+        inputs, outputs = read_tensors(folder / "inputs.safetensors"), read_tensors(
+            folder / "outputs.safetensors"
+        )
+        for batch in ("b0", "b1"):
+            names = ["input_ids", "attention_mask", "token_type_ids", "position_ids"]
+            given = {
+                name: inputs[f"{batch}.{name}"] for name in names if f"{batch}.{name}" in inputs
+            }
+            stem = bundle.out / f"{folder.name}-{batch}"
+            write_tensors(f"{stem}-in.safetensors", given)
+            bundle.run(
+                [
+                    "bin/xlmr-model",
+                    "run",
+                    "--model",
+                    str(folder),
+                    "--inputs",
+                    f"{stem}-in.safetensors",
+                    "--out",
+                    f"{stem}-out.safetensors",
+                    "--device",
+                    bundle.device,
+                ],
+                stem.name,
+            )
+            for name, (_, shape, got) in read_tensors(f"{stem}-out.safetensors").items():
+                want = expected(outputs, batch, name, len(got))
+                need(want is not None, f"{folder.name}: no stored {batch}.{name}")
+                need(
+                    all(number == number for number in got),
+                    f"{folder.name}: {name} {shape} is not a number",
+                )
+                worst = max(worst, max(abs(a - b) for a, b in zip(got, want)))
+                count += 1
+    need(count > 0, "no fixtures")
+    tolerance = TOLERANCE[bundle.device]
+    need(worst <= tolerance, f"{count} outputs, off by {worst:.1e}, more than {tolerance:.0e}")
+    return f"{count} outputs, off by {worst:.1e} at most ({tolerance:.0e} allowed)"
+
+
+def expected(outputs, batch, name, count):
+    """The stored values; the last hidden state may stand at the end of all of them."""
+    if f"{batch}.{name}" in outputs:
+        return outputs[f"{batch}.{name}"][2]
+    if name == "last_hidden_state" and f"{batch}.hidden_states" in outputs:
+        return outputs[f"{batch}.hidden_states"][2][-count:]
+    return None
+
+
+def check_demo(bundle):
+    folder = bundle.out / "demo"
+    bundle.run(bundle.recipe("bridging-gap", folder, bundle.settings["bridging-gap"]), "demo")
+    arms = summary(folder)["arms"]
+    mean = {name: arms[name]["average"]["f1"] for name in ("base", "control", "injected")}
+    text = ", ".join(f"`{name}` {value:.1f}" for name, value in mean.items())
+    if bundle.size == "full":
+        need(mean["injected"] > max(mean["base"], mean["control"]), f"mean F1: {text}")
+    return f"mean F1: {text}"
+
+
+def check_resume(bundle):
+    settings = bundle.settings["resume"]
+    whole, broken = bundle.out / "whole", bundle.out / "broken"
+    bundle.run(bundle.recipe("bridging-gap", whole, settings), "whole")
+    command = bundle.recipe("bridging-gap", broken, settings)
+    with open(bundle.out / "broken.log", "w", encoding="utf-8") as file:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+        )
+        start = time.monotonic()
+        while (
+            not any(broken.glob("seed-0/injected/**/checkpoints/step-*")) and child.poll() is None
+        ):
+            need(time.monotonic() - start < LIMIT, "no checkpoint appeared")
+            time.sleep(0.005)
+        child.kill()
+        need(
+            child.wait() == -signal.SIGKILL,
+            f"ended before it was killed: {last_line(bundle.out / 'broken.log')}",
+        )
+    bundle.run(command, "resumed")
+    need(without_times(summary(whole)) == without_times(summary(broken)), "summary.json differs")
+    return "killed at a checkpoint and started again: the same summary.json"
+
+
+def check_xlm_k(bundle):
+    folder = bundle.out / "xlm-k"
+    bundle.run(bundle.recipe("xlm-k", folder, bundle.settings["xlm-k"]), "xlm-k")
+    losses = series(folder, "xlm-k")
+    arms = summary(folder)["arms"]
+    probe = {name: arms[name]["xep_seen"]["accuracy"]["mean"] for name in ("mlm", "xlm-k")}
+    text = f"loss {losses[0]:.2f} to {losses[-1]:.2f}; XEP `mlm` {probe['mlm']:.1f}, `xlm-k` {probe['xlm-k']:.1f}"
+    if bundle.size == "full":
+        need(losses[-1] < losses[0], f"the loss does not fall: {text}")
+        need(probe["xlm-k"] > probe["mlm"], text)
+    return text
+
+
+def check_two_pass(bundle):
+    settings, runs = bundle.settings["xlm-k-losses"], []
+    for rows in MICRO_BATCH[bundle.size]:
+        folder = bundle.out / f"xlm-k-{rows}"
+        bundle.run(bundle.recipe("xlm-k", folder, settings, [f"micro_batch={rows}"]), folder.name)
+        runs.append(series(folder, "xlm-k"))
+    need(len(runs[0]) == len(runs[1]) > 0, "different numbers of steps")
+    worst = max(abs(a - b) / max(abs(a), 1.0) for a, b in zip(*runs))
+    need(worst <= LOSS_ROUNDING, f"losses differ by {worst:.1e}, relative")
+    return (
+        f"{len(runs[0])} steps in one part and in several: losses differ by {worst:.1e}, relative"
+    )
+
+
+def check_mixmrc(bundle):
+    folder = bundle.out / "mixmrc"
+    bundle.run(bundle.recipe("mixmrc-lakm", folder, bundle.settings["mixmrc-lakm"]), "mixmrc")
+    arms = summary(folder)["arms"]
+    pairs = {name: arms[name]["off_diagonal"]["f1"] for name in ("baseline", "mixmrc")}
+    text = ", ".join(f"`{name}` {value:.1f}" for name, value in pairs.items())
+    if bundle.size == "full":
+        need(pairs["mixmrc"] > pairs["baseline"], f"F1 in pairs of two languages: {text}")
+    return f"F1 in pairs of two languages: {text}"
+
+
+def check_good_to_best(bundle):
+    folder = bundle.out / "good-to-best"
+    bundle.run(
+        bundle.recipe("good-to-best", folder, bundle.settings["good-to-best"]), "good-to-best"
+    )
+    arms = summary(folder)["arms"]
+    exact = {
+        name: arms[name]["sets"]["cloze"]["scores"]["average"]["em"]
+        for name in ("plain", "hl", "hl+aa-cl")
+    }
+    text = ", ".join(f"`{name}` {value:.1f}" for name, value in exact.items())
+    if bundle.size == "full":
+        need(min(exact["hl"], exact["hl+aa-cl"]) > exact["plain"], f"exact match: {text}")
+    return f"exact match: {text}"
+
+
+def check_question_answering(bundle):
+    if not bundle.has("question-answering"):
+        return "not in this bundle"
+    folder = bundle.out / "question-answering"
+    bundle.run(
+        [
+            "bin/question-answering",
+            "--model",
+            "data/base",
+            "--train",
+            "data/xquad/xquad.en.json",
+            "--dev",
+            "data/xquad/xquad.de.json",
+            "--language",
+            "de",
+            "--learning-rate",
+            "5e-4",
+            "--out",
+            str(folder),
+            "--device",
+            bundle.device,
+            *bundle.settings["question-answering"],
+        ],
+        "question-answering",
+    )
+    scores = summary(folder)["scores"]
+    return f"XQuAD en to de: F1 {scores['f1']:.1f}, exact match {scores['exact_match']:.1f}"
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {key: without_times(inner) for key, inner in value.items() if key != "seconds"}
+    return [without_times(inner) for inner in value] if isinstance(value, list) else value
+
+
+def series(folder, arm):
+    """The losses of an arm's pre-training."""
+    (path,) = folder.glob(f"seed-0/{arm}/**/pretrain/metrics.jsonl")
+    return [json.loads(line)["loss"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+CHECKS = [
+    ("driver and CUDA libraries", check_driver),
+    ("`xlmr-model run` against transformers' outputs", check_fixtures),
+    ("demo", check_demo),
+    ("interrupted and started again", check_resume),
+    ("`xlm-k`", check_xlm_k),
+    ("`xlm-k`, a batch in parts", check_two_pass),
+    ("`mixmrc-lakm`", check_mixmrc),
+    ("`good-to-best`", check_good_to_best),
+    ("`question-answering`", check_question_answering),
+]
+
+
+def timed(bundle, check):
+    start = time.monotonic()
+    try:
+        passed, detail = True, check(bundle)
+    except Failure as failure:
+        passed, detail = False, str(failure)
+    except Exception as error:  # a summary without a key is a failed check, not the end of all
+        passed, detail = False, f"{type(error).__name__}: {error}"
+    return passed, detail, time.monotonic() - start
+
+
+def device_name(bundle):
+    if bundle.device == "cuda":
+        return check_driver(bundle)
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return f"{os.cpu_count()} cores of {line.split(':')[1].strip()}"
+    return platform.processor() or platform.machine()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--cpu", action="store_true", help="without a GPU, a few steps of everything"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out"), help="runs, logs and gpu-report.md"
+    )
+    parser.add_argument("--jobs", type=int, help="checks at once")
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.out, ignore_errors=True)
+    arguments.out.mkdir(parents=True)
+    bundle = Bundle(arguments.cpu, arguments.out)
+    # One GPU serves them all; the processors are what they wait for.
+    jobs = arguments.jobs or max(1, min(len(CHECKS), (os.cpu_count() or 2) // 2))
+    start = time.monotonic()
+    with ThreadPoolExecutor(jobs) as pool:
+        results = list(pool.map(lambda entry: timed(bundle, entry[1]), CHECKS))
+    date = datetime.date.today().isoformat()
+    lines = [
+        f"{date}, {device_name(bundle) if results[0][0] else 'no GPU found'}, libtorch 2.11.0, {jobs} checks at once,",
+        "",
+    ]
+    lines[0] += f" {time.monotonic() - start:.0f} s in all" + (
+        ", a few steps each:" if bundle.size == "tiny" else ":"
+    )
+    lines += ["| check | result | seconds | detail |", "|---|---|---:|---|"]
+    for (name, _), (passed, detail, seconds) in zip(CHECKS, results):
+        detail = detail.replace("|", "/").replace("\n", " ")
+        lines.append(
+            f"| {name} | {'passed' if passed else '**FAILED**'} | {seconds:.0f} | {detail} |"
+        )
+    report = "\n".join(lines) + "\n"
+    (bundle.out / "gpu-report.md").write_text(report, encoding="utf-8")
+    print(report, end="")
+    sys.exit(0 if all(passed for passed, _, _ in results) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+//! `cargo xtask readme`: tables of pages, written from the summaries of runs.
+//!
+//! A page holds `<!-- results: NAME -->` … `<!-- end -->`; what lies between is written here. The
+//! summaries are stored in the repository, so that a test can compare page and summary, and whoever
+//! reads a table can look up all digits.
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// Languages of the columns, English apart.
+const LANGUAGES: [&str; 6] = ["de", "es", "ar", "hi", "vi", "zh"];
+/// The demo's default run: one seed.
+const DEMO: &str = "examples/bridging-gap/results/demo.json";
+/// The demo's run with several seeds and the arm `unseen`.
+const DEMO_SEEDS: &str = "examples/bridging-gap/results/demo-seeds.json";
+/// Opens a block; its name and ` -->` follow.
+const OPEN: &str = "<!-- results: ";
+/// Closes a block.
+const CLOSE: &str = "<!-- end -->";
+
+/// A block: its name, the page that holds it, the summary it shows and how.
+struct Block {
+    name: &'static str,
+    page: &'static str,
+    summary: &'static str,
+    write: fn(&Value) -> Result<String>,
+}
+
+const BLOCKS: [Block; 3] = [
+    Block { name: "demo", page: "README.md", summary: DEMO, write: demo },
+    Block {
+        name: "demo-seeds",
+        page: "examples/bridging-gap/README.md",
+        summary: DEMO_SEEDS,
+        write: demo_seeds,
+    },
+    Block {
+        name: "demo-retrieval",
+        page: "examples/bridging-gap/README.md",
+        summary: DEMO_SEEDS,
+        write: |summary| retrieval(summary, ""),
+    },
+];
+
+/// Fills all blocks; before that, stores the summaries of the runs that are named.
+pub fn readme(root: &Path, demo: Option<&Path>, seeds: Option<&Path>) -> Result<()> {
+    for (run, stored) in [(demo, DEMO), (seeds, DEMO_SEEDS)] {
+        if let Some(run) = run {
+            let mut summary = read(&run.join("summary.json"))?;
+            remove_times(&mut summary);
+            let path = root.join(stored);
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+            }
+            let text = serde_json::to_string_pretty(&summary)? + "\n";
+            fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
+            println!("stored {stored}");
+        }
+    }
+    for block in &BLOCKS {
+        let path = root.join(block.page);
+        let page = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let filled = fill(&page, block.name, &(block.write)(&read(&root.join(block.summary))?)?)
+            .with_context(|| block.page.to_owned())?;
+        if filled != page {
+            fs::write(&path, filled).with_context(|| format!("{}", path.display()))?;
+            println!("{}: {} written", block.page, block.name);
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let text = fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
+}
+
+/// Times differ from run to run and are in no table.
+fn remove_times(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("seconds");
+            map.values_mut().for_each(remove_times);
+        }
+        Value::Array(values) => values.iter_mut().for_each(remove_times),
+        _ => {}
+    }
+}
+
+/// The page with `text` in the block `name`.
+fn fill(page: &str, name: &str, text: &str) -> Result<String> {
+    let open = format!("{OPEN}{name} -->\n");
+    let Some((before, rest)) = page.split_once(&open) else {
+        bail!("no block {OPEN}{name} -->");
+    };
+    let Some((_, after)) = rest.split_once(CLOSE) else {
+        bail!("the block {name} has no {CLOSE}");
+    };
+    Ok(format!("{before}{open}{}\n{CLOSE}{after}", text.trim_end()))
+}
+
+/// A number by its keys.
+fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
+    let found = keys.iter().try_fold(summary, |value, key| value.get(key));
+    found.and_then(Value::as_f64).with_context(|| format!("no number {}", keys.join(".")))
+}
+
+/// The names of a table's rows: `base`, `control`, `injected`, `unseen`, in this order.
+fn names(summary: &Value, key: &str) -> Result<Vec<String>> {
+    let map = summary.get(key).and_then(Value::as_object);
+    let mut names: Vec<String> =
+        map.with_context(|| format!("no map {key}"))?.keys().cloned().collect();
+    names.sort();
+    Ok(names)
+}
+
+fn table(head: &[String], rows: &[Vec<String>]) -> String {
+    let mut text = format!("| {} |\n|---|{}\n", head.join(" | "), "---:|".repeat(head.len() - 1));
+    for row in rows {
+        text += &format!("| {} |\n", row.join(" | "));
+    }
+    text
+}
+
+fn columns(first: &str, more: &[&str]) -> Vec<String> {
+    let languages = LANGUAGES.iter().map(|language| language.to_uppercase());
+    let more = more.iter().map(|&name| name.to_owned());
+    std::iter::once(first.to_owned()).chain(languages).chain(more).collect()
+}
+
+/// The README's tables and its closing sentence.
+fn demo(summary: &Value) -> Result<String> {
+    let arms = names(summary, "arms")?;
+    let mut rows = Vec::new();
+    for arm in &arms {
+        let mut row = vec![arm.clone()];
+        for column in LANGUAGES.iter().chain(&["average"]) {
+            let score = |key| number(summary, &["arms", arm, column, key]);
+            row.push(format!("{:.2} / {:.2}", score("f1")?, score("em")?));
+        }
+        rows.push(row);
+    }
+    let scores = table(&columns("F1 / EM", &["mean"]), &rows);
+    let mean = |arm| number(summary, &["arms", arm, "average", "f1"]);
+    Ok(format!(
+        "{scores}\nNearest English label of an entity's label by mean word vector, in percent:\n\n\
+         {}\nAfter learning each fact across languages, F1 on English text with questions in other \
+         languages\nrose from {:.1} to {:.1} ({:.1} with as many tokens of knowledge in one language \
+         at a time).\n",
+        retrieval(summary, "label retrieval P@1")?,
+        mean("base")?,
+        mean("injected")?,
+        mean("control")?,
+    ))
+}
+
+fn demo_seeds(summary: &Value) -> Result<String> {
+    let mut rows = Vec::new();
+    for arm in names(summary, "arms")? {
+        let spread = |column, mean, sd| -> Result<String> {
+            let value = number(summary, &["arms", &arm, column, mean])?;
+            Ok(format!("{value:.1} ± {:.1}", number(summary, &["arms", &arm, column, sd])?))
+        };
+        let mut row = vec![format!("`{arm}`")];
+        for column in LANGUAGES.iter().chain(&["average"]) {
+            row.push(spread(column, "f1", "f1_sd")?);
+        }
+        row.push(spread("average", "em", "em_sd")?);
+        row.push(format!("{:.1}", number(summary, &["arms", &arm, "en", "f1"])?));
+        rows.push(row);
+    }
+    let seeds = summary.get("seeds").and_then(Value::as_array).context("no list seeds")?.len();
+    let head = columns(&format!("F1, {seeds} seeds"), &["mean of six", "EM, mean of six", "EN"]);
+    Ok(table(&head, &rows))
+}
+
+fn retrieval(summary: &Value, corner: &str) -> Result<String> {
+    let mut rows = Vec::new();
+    for arm in names(summary, "retrieval")? {
+        let mut row = vec![arm.clone()];
+        for language in LANGUAGES {
+            row.push(format!("{:.1}", number(summary, &["retrieval", &arm, language])?));
+        }
+        rows.push(row);
+    }
+    Ok(table(&columns(corner, &[]), &rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    }
+
+    #[test]
+    fn every_page_shows_the_stored_summary() {
+        for block in &BLOCKS {
+            let page = fs::read_to_string(root().join(block.page)).unwrap();
+            let text = (block.write)(&read(&root().join(block.summary)).unwrap()).unwrap();
+            let filled = fill(&page, block.name, &text).unwrap();
+            assert!(
+                filled == page,
+                "{}: {} is not {}; `cargo xtask readme` writes it",
+                block.page,
+                block.name,
+                block.summary
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_block_changes() {
+        let page = "a\n<!-- results: x -->\nold\n<!-- end -->\nb\n";
+        let filled = fill(page, "x", "new\n").unwrap();
+        assert_eq!(filled, "a\n<!-- results: x -->\nnew\n<!-- end -->\nb\n");
+        assert_eq!(fill(&filled, "x", "new").unwrap(), filled);
+        assert!(fill(page, "y", "").unwrap_err().to_string().contains("no block"));
+        let open = "<!-- results: x -->\nold\n";
+        assert!(fill(open, "x", "").unwrap_err().to_string().contains("no <!-- end -->"));
+    }
+
+    #[test]
+    fn a_missing_number_is_named() {
+        let summary = serde_json::json!({ "arms": { "base": { "de": {} } } });
+        assert_eq!(demo(&summary).unwrap_err().to_string(), "no number arms.base.de.f1");
+    }
+
+    #[test]
+    fn times_are_not_stored() {
+        let mut summary =
+            serde_json::json!({ "seconds": 1.0, "arms": [{ "seconds": 2, "f1": 3 }] });
+        remove_times(&mut summary);
+        assert_eq!(summary, serde_json::json!({ "arms": [{ "f1": 3 }] }));
+    }
+}
