@@ -80,10 +80,7 @@ ner examples/ner/recipe.toml --model xlm-roberta-base --set data.train=en.train
         let Data { train, dev, held_out, test, .. } = &self.data;
         train.required("data.train", "English training sentences")?;
         self.fine_tuning.validate().context("fine_tuning")?;
-        ensure!(
-            self.fine_tuning.steps.is_none(),
-            "fine_tuning.steps: set epochs; the best is kept"
-        );
+        ensure!(self.fine_tuning.steps.is_none(), "fine_tuning.steps: set epochs; one is chosen");
         ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
         ensure!(!self.types.is_empty(), "types = []: give types, as [\"LOC\", \"PER\"]");
         ensure!(!test.is_empty(), "data.test is empty: give files, as data.test.de = \"PATH\"");

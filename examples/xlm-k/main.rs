@@ -1,5 +1,5 @@
-//! *XLM-K: Improving Cross-Lingual Language Model Pre-training with Multilingual Knowledge* (Jiang et
-//! al. 2022), from mentions and triples to its probes.
+//! *XLM-K: Improving Cross-Lingual Language Model Pre-training with Multilingual Knowledge* (Jiang
+//! et al. 2022), from mentions and triples to its probes.
 mod recipe;
 mod report;
 

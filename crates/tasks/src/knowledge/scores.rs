@@ -8,8 +8,8 @@ use transfer_eval::retrieval::RetrievalScore;
 use super::{FrequencyBaseline, KnowledgeProbe, ProbeConfig};
 use crate::Result;
 
-/// The probes of XLM-K's appendix B on the three test sets of mentions and on held-out triples; `None`
-/// where there is no query, or nothing to ask with.
+/// The probes of XLM-K's appendix B on the three test sets of mentions and on held-out triples;
+/// `None` where there is no query, or nothing to ask with.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ProbeScores {
     /// XEP about entities that were trained, in pairs of languages that were trained too.
@@ -63,8 +63,8 @@ impl KnowledgeProbe<'_> {
 }
 
 impl FrequencyBaseline {
-    /// [`score`](Self::score) on the test sets of trained entities; of others and of objects counting
-    /// knows nothing.
+    /// [`score`](Self::score) on the test sets of trained entities; of others and of objects
+    /// counting knows nothing.
     ///
     /// # Errors
     /// As [`score`](Self::score).

@@ -14,7 +14,8 @@ use crate::{Error, Result};
 /// use tasks::token_classification::HeldOut;
 /// use transfer_eval::ner::Sentence;
 ///
-/// let sentence = |id: &str| Sentence { id: Some(id.into()), ..Sentence::new(&["Paris"], &["B-LOC"]) };
+/// let paris = Sentence::new(&["Paris"], &["B-LOC"]);
+/// let sentence = |id: &str| Sentence { id: Some(id.into()), ..paris.clone() };
 /// let sentences = ["a-1", "a-2", "b-1", "b-2"].map(sentence).to_vec();
 /// let (rest, held_out) = HeldOut { share: 0.5, seed: 7 }.divide(sentences)?;
 /// assert_eq!((rest.len(), held_out.len()), (2, 2)); // one document each

@@ -25,7 +25,8 @@ pub fn head(labels: &Labels) -> Head {
 /// (`id2label`).
 ///
 /// # Errors
-/// As [`Pretrained::save`]; [`Error::Model`](crate::Error::Model) if `config.json` cannot be written.
+/// As [`Pretrained::save`]; [`Error::Model`](crate::Error::Model) if `config.json` cannot be
+/// written.
 ///
 /// # Example
 /// ```
