@@ -84,7 +84,7 @@ ner examples/ner/recipe.toml --model xlm-roberta-base --set data.train=en.train
         ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
         ensure!(!self.types.is_empty(), "types = []: give types, as [\"LOC\", \"PER\"]");
         ensure!(!test.is_empty(), "data.test is empty: give files, as data.test.de = \"PATH\"");
-        let clash = test.keys().any(|language| language == &AVERAGE);
+        let clash = test.keys().any(|language| *language == AVERAGE);
         ensure!(!clash, "data.test.{AVERAGE}: the table has a column of this name");
         for path in dev.values().chain(test.values()) {
             path.required("data.dev.*, data.test.*", "tagged sentences for each language")?;

@@ -1,7 +1,7 @@
 //! Cloze questions as text: a span of a passage is the answer, the words around it are the question.
 //!
-//! The same self-supervised reading as [`crate::cloze`], but as SQuAD-style files, so that it runs through windows, decoding and
-//! official scoring like any other questions, and its boundary errors are those of real text.
+//! They are SQuAD-style files, so that they run through windows, decoding and official scoring like
+//! any other questions, and boundary errors are those of real text.
 use std::collections::BTreeMap;
 use std::path::Path;
 

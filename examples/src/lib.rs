@@ -1,15 +1,10 @@
-//! What the recipes share: reading a recipe, the machine, the tasks that turn data into losses, and evaluation.
+//! Stand-ins for data that cannot be shipped: text, questions and search results made from the
+//! embedded data folders.
 //!
 //! Each paper has a folder beside this one; its `main.rs` reads like the paper's method section.
 
-pub mod cli;
 pub mod cloze_questions;
 pub mod corpus;
-pub mod fingerprint;
-pub mod folder;
 pub mod inputs;
-pub mod machine;
 pub mod questions;
-pub mod recipe;
-pub mod results;
 pub mod search;

@@ -10,6 +10,9 @@ use tasks::question_answering::{QuestionFile, check_files, mlqa_files, xquad_fil
 
 use crate::cloze_questions::ClozeQuestions;
 
+/// Evaluation files by set: `mlqa` or `cloze`, and `xquad`.
+pub type EvaluationSets = BTreeMap<String, Vec<QuestionFile>>;
+
 /// Where questions come from.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,8 +58,7 @@ impl QuestionSources {
         Ok(())
     }
 
-    /// The training questions, and the evaluation files by set: `mlqa` or `cloze`, and `xquad`.
-    /// Questions made from passages are written to the folder `made`.
+    /// The training questions, and the evaluation files by set. Questions made from passages are written to the folder `made`.
     ///
     /// # Errors
     /// Naming the file that cannot be read or written, or that cannot be scored.
@@ -64,7 +66,7 @@ impl QuestionSources {
         &self,
         languages: &[Language],
         made: &Path,
-    ) -> Result<(Vec<Question>, BTreeMap<String, Vec<QuestionFile>>)> {
+    ) -> Result<(Vec<Question>, EvaluationSets)> {
         let (mut questions, mut sets) = (Vec::new(), BTreeMap::new());
         if let Some(cloze) = &self.cloze {
             let data = cloze.make()?;

@@ -1,4 +1,5 @@
 //! Running the programs of this package.
+#![allow(dead_code)] // each test uses a part
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
