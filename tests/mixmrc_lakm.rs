@@ -84,7 +84,8 @@ fn recipe_mixmrc_killed_and_resumed_equals_a_whole_run() {
 
 #[test]
 fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
-    // Questions, translations and evaluation files as a user has them: here those that a small run made.
+    // Questions, translations and evaluation files as a user has them: here those that a small run
+    // made.
     let folder = tempfile::tempdir().unwrap();
     let made = folder.path().join("made");
     let mut command = small(&made);

@@ -1,4 +1,5 @@
-//! Named entity recognition at a few steps each, an interrupted run, and what a user meets with bad input.
+//! Named entity recognition at a few steps each, an interrupted run, and what a user meets with bad
+//! input.
 #![allow(clippy::unwrap_used)] // helpers of tests
 mod common;
 

@@ -75,7 +75,8 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     };
     assert!(["loss/mlm", "loss/mep", "loss/oe"].iter().all(|part| metrics("xlm-k").contains(part)));
     assert!(!metrics("mlm").contains("loss/mep"));
-    // The encoder is a plain Hugging Face folder; what the tasks trained beside it has a file of its own.
+    // The encoder is a plain Hugging Face folder; what the tasks trained beside it has a file of
+    // its own.
     let model = out.join("seed-0/xlm-k/model");
     for file in ["config.json", "model.safetensors", "tokenizer.json", "knowledge.safetensors"] {
         assert!(model.join(file).exists(), "{file}");

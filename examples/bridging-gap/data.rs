@@ -35,7 +35,8 @@ pub fn questions(recipe: &Recipe, graph: &KnowledgeGraph, folder: &Path) -> Resu
     Ok(Questions { train, entity_spans, evaluation: folder.to_owned() })
 }
 
-/// The sample of triples: labels in the recipe's languages, unless `sampling.languages` names others.
+/// The sample of triples: labels in the recipe's languages, unless `sampling.languages` names
+/// others.
 pub fn sampling(recipe: &Recipe) -> SampleConfig {
     let mut sampling = recipe.sampling.clone();
     if sampling.languages == SampleConfig::default().languages {

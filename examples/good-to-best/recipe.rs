@@ -35,8 +35,8 @@ pub struct Recipe {
     pub evaluation: ScoreConfig,
 }
 
-/// Where the second stage starts. The paper does not say it in words; its learning curves start from
-/// bad predictions.
+/// Where the second stage starts. The paper does not say it in words; its learning curves start
+/// from bad predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageTwoStart {

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor, no_grad};
 use xlmr_model::Model;
 
-/// Rewrites position, segment and first-layer query and key weights of a fresh model; `seed` decides
-/// the segments' direction.
+/// Rewrites position, segment and first-layer query and key weights of a fresh model; `seed`
+/// decides the segments' direction.
 ///
 /// # Errors
 /// If a parameter is missing or libtorch refuses.

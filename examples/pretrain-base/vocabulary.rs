@@ -114,8 +114,8 @@ pub fn train(
     Ok(tokenizer.into())
 }
 
-/// The most frequent characters; of equally frequent ones the first by code point. The trainer alone
-/// takes any of these, others every time.
+/// The most frequent characters; of equally frequent ones the first by code point. The trainer
+/// alone takes any of these, others every time.
 fn alphabet(text: &[String], most: usize) -> tokenizers::Result<HashSet<char>> {
     let mut counts: HashMap<char, u64> = HashMap::new();
     for line in text {

@@ -39,8 +39,8 @@ pub struct Args {
     /// Decides the fresh head, the order of questions and dropout
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Language of the contexts of --dev, whose rules the score follows; else that of a file named as
-    /// MLQA's (test-context-de-question-en.json), else en
+    /// Language of the contexts of --dev, whose rules the score follows; else that of a file named
+    /// as MLQA's (test-context-de-question-en.json), else en
     #[arg(long, value_name = "CODE")]
     language: Option<Language>,
     /// auto, cpu, cuda or cuda:N

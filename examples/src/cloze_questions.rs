@@ -1,4 +1,5 @@
-//! Cloze questions as text: a span of a passage is the answer, the words around it are the question.
+//! Cloze questions as text: a span of a passage is the answer, the words around it are the
+//! question.
 //!
 //! They are SQuAD-style files, so that they run through windows, decoding and official scoring like
 //! any other questions, and boundary errors are those of real text.
@@ -25,7 +26,8 @@ pub struct ClozeQuestions {
     pub languages: Vec<String>,
     /// Training questions in each language.
     pub train_items: usize,
-    /// Of the corpus's held-out articles, the first so many make development questions, the rest test questions.
+    /// Of the corpus's held-out articles, the first so many make development questions, the rest
+    /// test questions.
     pub dev_articles: usize,
     /// Evaluation questions from each held-out paragraph.
     pub items_per_paragraph: usize,
@@ -126,7 +128,8 @@ impl ClozeQuestions {
     /// Makes all questions. The same seed gives the same ones.
     ///
     /// # Errors
-    /// If a file of the corpus cannot be read, a value cannot be used, or a language has no passage that is long enough.
+    /// If a file of the corpus cannot be read, a value cannot be used, or a language has no passage
+    /// that is long enough.
     pub fn make(&self) -> Result<ClozeData> {
         self.validate()?;
         let corpus = self.corpus.read()?;
@@ -219,7 +222,8 @@ impl ClozeQuestions {
 }
 
 impl ClozeData {
-    /// Writes `train.json`, and for each language `dev-context-xx-question-xx.json` and `test-…`, MLQA's names.
+    /// Writes `train.json`, and for each language `dev-context-xx-question-xx.json` and `test-…`,
+    /// MLQA's names.
     ///
     /// # Errors
     /// Naming the file that cannot be written.
@@ -279,7 +283,8 @@ impl<'a> Passage<'a> {
         Some((first, last))
     }
 
-    /// The units as one text: neighbours that touch in the passage touch, others stand a space apart.
+    /// The units as one text: neighbours that touch in the passage touch, others stand a space
+    /// apart.
     fn join(&self, units: &[usize]) -> String {
         let mut text = String::new();
         let mut behind = None;

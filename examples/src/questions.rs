@@ -58,7 +58,8 @@ impl QuestionSources {
         Ok(())
     }
 
-    /// The training questions, and the evaluation files by set. Questions made from passages are written to the folder `made`.
+    /// The training questions, and the evaluation files by set. Questions made from passages are
+    /// written to the folder `made`.
     ///
     /// # Errors
     /// Naming the file that cannot be read or written, or that cannot be scored.

@@ -22,7 +22,8 @@ use crate::inputs::{EntityPages, XquadFiles};
 pub struct SearchConfig {
     /// Folder with `xquad.<lang>.json`, whose questions are the queries.
     pub questions: InputPath<XquadFiles>,
-    /// Articles at the end of those files whose questions are left out, as they are kept for evaluation.
+    /// Articles at the end of those files whose questions are left out, as they are kept for
+    /// evaluation.
     pub held_out_articles: usize,
     /// Folder with `entities.<lang>.jsonl[.gz]`: label and extract are title and text.
     pub pages: InputPath<EntityPages>,
@@ -30,7 +31,8 @@ pub struct SearchConfig {
     pub languages: Vec<String>,
     /// Documents of a query at most, N of the paper's "top N".
     pub results: usize,
-    /// Code points of a text's beginning that stand in the title after the label, as a search page shows them; 0: none.
+    /// Code points of a text's beginning that stand in the title after the label, as a search page
+    /// shows them; 0: none.
     pub snippet: usize,
     /// BM25's k₁, where term frequency saturates.
     pub k1: f32,
@@ -86,15 +88,19 @@ impl Tokenizer for Terms {
     }
 }
 
-/// Questions with the Wikipedia extracts that BM25 (Robertson and Zaragoza 2009) ranks first for them.
+/// Questions with the Wikipedia extracts that BM25 (Robertson and Zaragoza 2009) ranks first for
+/// them.
 ///
-/// **A stand-in.** LAKM mines the query log of a search engine and the titles of its results, which are not public. Here the
-/// queries are reading-comprehension questions, the documents a few thousand leads of encyclopedia pages about types and
-/// concepts, and the titles their labels. Web titles repeat the words of a query, ten different pages do not share a label,
-/// so the paper's `title_fraction` of 0.7 leaves next to nothing. Lower shares keep n-grams of a question that name a page
-/// found for it. They show that the pipeline runs, and say nothing about the paper's data.
+/// **A stand-in.** LAKM mines the query log of a search engine and the titles of its results, which
+/// are not public. Here the queries are reading-comprehension questions, the documents a few
+/// thousand leads of encyclopedia pages about types and concepts, and the titles their labels. Web
+/// titles repeat the words of a query, ten different pages do not share a label, so the paper's
+/// `title_fraction` of 0.7 leaves next to nothing. Lower shares keep n-grams of a question that
+/// name a page found for it. They show that the pipeline runs, and say nothing about the paper's
+/// data.
 ///
-/// Passages with a phrase from the 925 training questions of XQuAD over `data/codex`, ten results each, `min_chars` 0:
+/// Passages with a phrase from the 925 training questions of XQuAD over `data/codex`, ten results
+/// each, `min_chars` 0:
 ///
 /// | `snippet` | `title_fraction` | ar | de | en | es |
 /// |---|---|---|---|---|---|
@@ -103,9 +109,9 @@ impl Tokenizer for Terms {
 /// | 300 | 7/10 | 41 | 21 | 29 | 37 |
 /// | 300 | 2/10 | 194 | 57 | 153 | 200 |
 ///
-/// Documents are compared by the words of title and text, less the query's stop words; documents without a word of the query
-/// are no results. Of equal
-/// scores the earlier page comes first. The result does not depend on the number of threads.
+/// Documents are compared by the words of title and text, less the query's stop words; documents
+/// without a word of the query are no results. Of equal scores the earlier page comes first. The
+/// result does not depend on the number of threads.
 ///
 /// # Errors
 /// Naming the file or key that cannot be used.

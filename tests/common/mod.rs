@@ -56,7 +56,8 @@ pub fn kill_at(mut command: Command, sign: &Path) {
     assert_eq!(status.signal(), Some(9), "the run ended before it was interrupted");
 }
 
-/// A run's `summary.json` without its times, which differ from run to run; everything else must not.
+/// A run's `summary.json` without its times, which differ from run to run; everything else must
+/// not.
 pub fn summary(folder: &Path) -> Value {
     fn take_times(value: &mut Value) -> usize {
         match value {

@@ -1,4 +1,5 @@
-//! `cargo xtask gpu-bundle`: a folder that checks the programs on a machine with a GPU and without Rust.
+//! `cargo xtask gpu-bundle`: a folder that checks the programs on a machine with a GPU and without
+//! Rust.
 //!
 //! It holds stripped programs, the data that their small recipes read, stored outputs, and one
 //! script, `run.sh`, that runs every check of docs/gpu.md and writes a dated table.

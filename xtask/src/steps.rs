@@ -35,7 +35,8 @@ const STEPS: &[Step] = &[
         ..step(LICENCES, &["deny", "check", "licenses", "bans", "sources"])
     },
     step("libtorch-free tests", &["test"]),
-    // The whole workspace each time: another choice of packages would build libtorch's bindings again.
+    // The whole workspace each time: another choice of packages would build libtorch's bindings
+    // again.
     step("libtorch tests", &["test", "--workspace", "--", "--skip", RECIPE]),
     Step {
         quick: false,

@@ -9,7 +9,7 @@ use std::path::Path;
 const WIDTH: usize = 100;
 
 /// Whether a comment that is too wide fails the check.
-const ENFORCED: bool = false;
+const ENFORCED: bool = true;
 
 /// Folders with Rust files of ours.
 const FOLDERS: [&str; 5] = ["crates", "examples", "benches", "tests", "xtask"];

@@ -47,7 +47,8 @@ impl BaseModel {
 }
 
 impl ModelFolder {
-    /// Refuses inputs that are longer than the model's positions; `key` holds their length in tokens.
+    /// Refuses inputs that are longer than the model's positions; `key` holds their length in
+    /// tokens.
     ///
     /// ```
     /// use experiment::ModelFolder;
@@ -92,8 +93,8 @@ impl ModelLimits {
     }
 }
 
-/// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run, its
-/// arms and its model: `run: RunConfig`, `arms: BTreeMap<String, Arm>` and `model: BaseModel`.
+/// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run,
+/// its arms and its model: `run: RunConfig`, `arms: BTreeMap<String, Arm>` and `model: BaseModel`.
 ///
 /// A recipe whose arms are the models that it starts from has `run` and
 /// `models: BTreeMap<String, ModelFolder>` instead, and says `experiment::recipe_fields!(models)`.

@@ -106,7 +106,8 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// The error of the override without which the rest could be read, or else of the first that cannot.
+/// The error of the override without which the rest could be read, or else of the first that
+/// cannot.
 fn wrong_override<T: DeserializeOwned>(
     table: &Table,
     overrides: &[Override<'_>],

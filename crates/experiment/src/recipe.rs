@@ -62,8 +62,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// Checks what no other crate checks. [`RunConfig::arms`] holds the selected arms, and every input
-    /// that is set exists.
+    /// Checks what no other crate checks. [`RunConfig::arms`] holds the selected arms, and every
+    /// input that is set exists.
     ///
     /// # Errors
     /// Naming the key.

@@ -9,8 +9,8 @@ use crate::{Error, Result};
 
 /// The section `[sweeps]`: for a key of an arm, the values that it is to be compared at.
 ///
-/// Each value becomes an arm that sets this key alone, called after both: `alpha = [0.1, 0.5]` makes
-/// `alpha-0.1` and `alpha-0.5`, run by `--arms 'alpha-*'`. Call [`Sweeps::add_to`] in
+/// Each value becomes an arm that sets this key alone, called after both: `alpha = [0.1, 0.5]`
+/// makes `alpha-0.1` and `alpha-0.5`, run by `--arms 'alpha-*'`. Call [`Sweeps::add_to`] in
 /// [`Recipe::complete`](crate::Recipe::complete).
 ///
 /// ```
@@ -25,7 +25,8 @@ use crate::{Error, Result};
 ///     weighting: Option<String>,
 /// }
 ///
-/// let mut sweeps: Sweeps = toml::from_str("alpha = [0.5, 1.0]\nweighting = [\"hard_em\"]").unwrap();
+/// let text = "alpha = [0.5, 1.0]\nweighting = [\"hard_em\"]";
+/// let mut sweeps: Sweeps = toml::from_str(text).unwrap();
 /// let mut arms: BTreeMap<String, Arm> = BTreeMap::new();
 /// sweeps.add_to(&mut arms)?;
 /// assert_eq!(arms.keys().collect::<Vec<_>>(), ["alpha-0.5", "alpha-1", "weighting-hard-em"]);

@@ -154,7 +154,8 @@ pub struct AnswerTypes {
 /// let question = |id: &str, exact_match, f1| {
 ///     QuestionScore { id: id.into(), exact_match, f1, answered: true }
 /// };
-/// let per_question = vec![question("1", true, 1.0), question("2", false, 0.5), question("3", false, 0.0)];
+/// let per_question =
+///     vec![question("1", true, 1.0), question("2", false, 0.5), question("3", false, 0.0)];
 /// let (exact_match, f1, unanswered) = (100.0 / 3.0, 50.0, vec![]);
 /// let score = Score { exact_match, f1, questions: 3, unanswered, per_question };
 /// let types = [("1", "animal"), ("2", "animal"), ("3", "date")];

@@ -64,8 +64,9 @@ impl Score {
 /// ```
 /// use mlqa_eval::{Dataset, Language, Normalization, Predictions, score, squad};
 ///
-/// let text = r#"{"version": "1.0", "data": [{"paragraphs": [{"context": "Ein rotes Haus.", "qas": [
-///     {"id": "q1", "question": "Was?", "answers": [{"text": "rotes Haus", "answer_start": 4}]}]}]}]}"#;
+/// let text = r#"{"version": "1.0", "data": [{"paragraphs": [
+///     {"context": "Ein rotes Haus.", "qas": [{"id": "q1", "question": "Was?", "answers": [
+///         {"text": "rotes Haus", "answer_start": 4}]}]}]}]}"#;
 /// let dataset = Dataset::from_squad(squad::File::parse(text, "test.json")?, "test.json")?;
 /// let predictions = Predictions([("q1".to_owned(), "das Haus".to_owned())].into());
 /// let result = score(&dataset, &predictions, Normalization::Mlqa(Language::DE))?;

@@ -51,8 +51,8 @@ impl Matrix {
         matrix
     }
 
-    /// For each evaluation set of the models of several seeds, the matrix over these; its title ends
-    /// with the set's name.
+    /// For each evaluation set of the models of several seeds, the matrix over these; its title
+    /// ends with the set's name.
     pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
         by_set(seeds, |set, files| {
             let title = format!("{title}, {set}");
@@ -129,8 +129,8 @@ impl SetSummary {
         summary
     }
 
-    /// The summary of each evaluation set of the models of several seeds. `control` are those of the
-    /// same seeds that exact match is compared with; none: nothing is compared.
+    /// The summary of each evaluation set of the models of several seeds. `control` are those of
+    /// the same seeds that exact match is compared with; none: nothing is compared.
     pub fn by_set(seeds: &[&SetScores], control: &[&SetScores]) -> BTreeMap<String, Self> {
         by_set(seeds, |set, files| Self::over_seeds(files).compared(files, &of_set(control, set)))
     }
@@ -160,7 +160,8 @@ fn of_set<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
     seeds.iter().filter_map(|seed| seed.get(set).map(Vec::as_slice)).collect()
 }
 
-/// The mean over the files of one language, or all: `None` if one lacks the value, or there is none.
+/// The mean over the files of one language, or all: `None` if one lacks the value, or there is
+/// none.
 fn mean<F: AsRef<[FileScore]>>(
     files: &F,
     language: Option<Language>,

@@ -6,9 +6,9 @@ use crate::{
     AVERAGE, BoundaryCounts, Language, ScoreSpread, SetSummary, Spread, TableOrder, boundary_table,
 };
 
-/// All tables of one evaluation set, under headings that begin with its name: F1 and exact match (also
-/// under SQuAD's normalisation, where that is reported), differences from the control, exact match
-/// within the k best answers, and boundaries. `runs` are titles with their summaries.
+/// All tables of one evaluation set, under headings that begin with its name: F1 and exact match
+/// (also under SQuAD's normalisation, where that is reported), differences from the control, exact
+/// match within the k best answers, and boundaries. `runs` are titles with their summaries.
 ///
 /// ```
 /// use mlqa_eval::{FileScore, SetSummary, set_tables};

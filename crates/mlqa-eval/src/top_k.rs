@@ -26,8 +26,9 @@ pub enum TopKUnique {
 ///     Candidate, Dataset, Language, NBest, Normalization, TopKUnique, squad, top_k_exact_match,
 /// };
 ///
-/// let text = r#"{"data": [{"paragraphs": [{"context": "a red house", "qas": [
-///     {"id": "q1", "question": "What?", "answers": [{"text": "house", "answer_start": 6}]}]}]}]}"#;
+/// let text = r#"{"data": [{"paragraphs": [
+///     {"context": "a red house", "qas": [{"id": "q1", "question": "What?", "answers": [
+///         {"text": "house", "answer_start": 6}]}]}]}]}"#;
 /// let dataset = Dataset::from_squad(squad::File::parse(text, "test.json")?, "test.json")?;
 /// let candidate = |text: &str, answer_start, score| Candidate {
 ///     text: text.into(),

@@ -4,8 +4,8 @@ use crate::{Error, Result};
 /// Calls `read` with batches of row indices, rows of like length together so that little is padded,
 /// and gives back one result per row in the order of the rows.
 ///
-/// `lengths` has one entry for each row, in tokens; `read` returns one result for each index that it
-/// is given. Rows of equal length keep their order, so the batches depend on nothing else.
+/// `lengths` has one entry for each row, in tokens; `read` returns one result for each index that
+/// it is given. Rows of equal length keep their order, so the batches depend on nothing else.
 ///
 /// # Errors
 /// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `read` returns another number of

@@ -12,7 +12,8 @@ pub enum Pooling {
     /// That of `<s>`, as in XLM-K.
     #[default]
     First,
-    /// The mean of all tokens' states: for an encoder whose `<s>` was never trained to say anything.
+    /// The mean of all tokens' states: for an encoder whose `<s>` was never trained to say
+    /// anything.
     Mean,
 }
 

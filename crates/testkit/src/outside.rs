@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Copies a crate out of the workspace to `folder`, turns the relative `path = "…"` of its manifest
-/// into absolute ones, builds it with this workspace's versions and no network, runs it in its folder
-/// with `arguments`, and returns what it printed.
+/// into absolute ones, builds it with this workspace's versions and no network, runs it in its
+/// folder with `arguments`, and returns what it printed.
 ///
 /// # Panics
 /// If it does not build, or does not end with 0.

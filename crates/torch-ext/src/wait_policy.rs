@@ -1,7 +1,7 @@
 //! How libgomp's threads wait between two parallel regions.
 //!
-//! By default they spin. On a machine with other work, a spinning thread takes the core from the one
-//! it waits for, and training on two threads falls to a tenth of its speed. libgomp reads the
+//! By default they spin. On a machine with other work, a spinning thread takes the core from the
+//! one it waits for, and training on two threads falls to a tenth of its speed. libgomp reads the
 //! environment once, when it is loaded, which for a program linked with libtorch is before `main`:
 //! setting the variable inside `main` comes too late, so the program starts itself again.
 use std::ffi::OsStr;
@@ -16,10 +16,10 @@ const SPIN_COUNT: &str = "GOMP_SPINCOUNT";
 ///
 /// Call it in `main`, after the command line is parsed and before anything else: where neither
 /// variable is set, the process replaces itself by the same program with the same arguments and
-/// `OMP_WAIT_POLICY=passive`. It keeps its number, its folder and its open files; what was read from
-/// standard input is lost. Programs that it starts inherit the variable. If it cannot be replaced,
-/// it goes on as it is: results do not depend on it, only speed. On systems other than Linux it does
-/// nothing.
+/// `OMP_WAIT_POLICY=passive`. It keeps its number, its folder and its open files; what was read
+/// from standard input is lost. Programs that it starts inherit the variable. If it cannot be
+/// replaced, it goes on as it is: results do not depend on it, only speed. On systems other than
+/// Linux it does nothing.
 ///
 /// ```no_run
 /// torch_ext::passive_omp_wait();
@@ -33,8 +33,8 @@ pub fn passive_omp_wait() {
     }
 }
 
-/// Whether the user left the choice to us. What we set ourselves counts as chosen, so that a program
-/// starts again once at most.
+/// Whether the user left the choice to us. What we set ourselves counts as chosen, so that a
+/// program starts again once at most.
 fn needed(policy: Option<&OsStr>, spin_count: Option<&OsStr>) -> bool {
     cfg!(target_os = "linux") && policy.is_none() && spin_count.is_none()
 }

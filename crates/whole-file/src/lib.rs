@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-/// A file under a temporary name beside its target, buffered. Dropped before it is published, it vanishes.
+/// A file under a temporary name beside its target, buffered. Dropped before it is published, it
+/// vanishes.
 #[derive(Debug)]
 pub struct WholeFile {
     buffer: BufWriter<File>,
@@ -62,7 +63,8 @@ impl Write for WholeFile {
     }
 }
 
-/// A complete file that only lacks its name, so that several can be published together. Dropped before, it vanishes.
+/// A complete file that only lacks its name, so that several can be published together. Dropped
+/// before, it vanishes.
 #[derive(Debug)]
 pub struct Synced {
     temporary: TempPath,
@@ -78,8 +80,8 @@ impl Synced {
     /// Gives the file its name, replacing what was there, and syncs the folder.
     ///
     /// # Errors
-    /// If the file cannot be renamed; then `path` is as it was. An error of the disk while the folder is synced comes
-    /// after the rename.
+    /// If the file cannot be renamed; then `path` is as it was. An error of the disk while the
+    /// folder is synced comes after the rename.
     pub fn publish(self) -> io::Result<()> {
         self.temporary.persist(&self.path).map_err(|error| error.error)?;
         temporary::sync_folder_of(&self.path)
@@ -98,7 +100,8 @@ pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> 
 
 /// Lets `write` make the file under the temporary path it is given, then publishes it as `path`.
 ///
-/// There is an empty file at the temporary path already; `write` may fill it, or put another in its place.
+/// There is an empty file at the temporary path already; `write` may fill it, or put another in its
+/// place.
 ///
 /// # Errors
 /// What `write` returns, and as for [`WholeFile::create`] and [`WholeFile::finish`].

@@ -44,10 +44,11 @@ impl Inputs {
         Self { attention_mask: Some(attention_mask), ..Self::new(input_ids) }
     }
 
-    /// Pads rows of token ids to one batch, `[B, L]` i64 on the CPU, with L the longest row's length.
+    /// Pads rows of token ids to one batch, `[B, L]` i64 on the CPU, with L the longest row's
+    /// length.
     ///
-    /// The mask is left out where nothing is padded, which lets attention skip it. Every program pads here:
-    /// ids are `u32` up to this call and tensors after it.
+    /// The mask is left out where nothing is padded, which lets attention skip it. Every program
+    /// pads here: ids are `u32` up to this call and tensors after it.
     ///
     /// # Errors
     /// [`Error::Torch`] if a tensor cannot be made.
@@ -77,7 +78,8 @@ impl Inputs {
     /// The same inputs with segment ids: one row for each of `input_ids`, padded with 0.
     ///
     /// # Errors
-    /// [`Error::Input`] if there are not as many rows, or one is longer than the batch; [`Error::Torch`].
+    /// [`Error::Input`] if there are not as many rows, or one is longer than the batch;
+    /// [`Error::Torch`].
     pub fn with_token_type_ids(self, rows: &[&[u32]]) -> Result<Self> {
         let size = self.input_ids.size();
         let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);

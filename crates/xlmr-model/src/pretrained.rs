@@ -24,7 +24,8 @@ impl Pretrained {
     /// Loads `config.json`, weights and `tokenizer.json` of `folder`, see [`Model::load`].
     ///
     /// # Errors
-    /// As [`Model::load`] and [`check_tokenizer`]; [`Error::Tokenizer`] naming a tokenizer file that cannot be read.
+    /// As [`Model::load`] and [`check_tokenizer`]; [`Error::Tokenizer`] naming a tokenizer file
+    /// that cannot be read.
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -74,7 +75,8 @@ impl Pretrained {
         &self.folder
     }
 
-    /// Writes the model as [`Model::save`] does, with its `tokenizer.json` as it was read, byte for byte.
+    /// Writes the model as [`Model::save`] does, with its `tokenizer.json` as it was read, byte for
+    /// byte.
     ///
     /// # Errors
     /// As [`Model::save`]; [`Error::Io`] if the tokenizer cannot be copied.

@@ -13,8 +13,8 @@ use crate::{KgError, KnowledgeGraph, Language};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FactQuestions {
-    /// Training questions, each with a context whose labels are drawn at random, so that no fact can
-    /// be learned from it.
+    /// Training questions, each with a context whose labels are drawn at random, so that no fact
+    /// can be learned from it.
     pub items: usize,
     /// Head entities by split; the contexts of `dev` and `test` tell true facts.
     pub split: EntitySplit,

@@ -79,8 +79,8 @@ impl BuildReport {
         self.kept.values().sum()
     }
 
-    /// The steps over these sequences that see as many tokens as `steps` over those of `other`, with
-    /// batches of one size.
+    /// The steps over these sequences that see as many tokens as `steps` over those of `other`,
+    /// with batches of one size.
     ///
     /// ```
     /// use std::collections::BTreeMap;

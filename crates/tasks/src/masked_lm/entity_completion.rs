@@ -35,7 +35,9 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 ///     languages: (en, en),
 ///     input_ids: vec![0, 11, 12, 13, 4, 2],
 ///     labels: vec![-100, -100, -100, -100, 14, -100],
-///     entities: vec![MaskedEntity { start: 4, end: 5, pieces: 1, role: Role::Tail, language: en }],
+///     entities: vec![
+///         MaskedEntity { start: 4, end: 5, pieces: 1, role: Role::Tail, language: en },
+///     ],
 /// };
 /// let mut task =
 ///     EntityCompletionTask::new(&model, &[sequence], &EntityCompletionConfig::default())?;

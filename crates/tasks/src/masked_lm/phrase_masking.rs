@@ -71,8 +71,8 @@ impl<'a> PhraseMaskingTask<'a> {
         Ok(Self { model, examples, config: config.clone(), vocab, lengths })
     }
 
-    /// A task on passages of at most `max_length` tokens, special ones included; longer ones are cut
-    /// to windows.
+    /// A task on passages of at most `max_length` tokens, special ones included; longer ones are
+    /// cut to windows.
     ///
     /// # Errors
     /// As [`encode_passages`] and [`PhraseMaskingTask::new`].

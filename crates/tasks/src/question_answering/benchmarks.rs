@@ -60,8 +60,8 @@ fn files(
 /// training.
 ///
 /// # Errors
-/// [`Error::Eval`](crate::Error::Eval) naming a file that cannot be read, or a question without gold
-/// answer.
+/// [`Error::Eval`](crate::Error::Eval) naming a file that cannot be read, or a question without
+/// gold answer.
 ///
 /// # Example
 /// ```

@@ -144,7 +144,9 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
 ///
 /// let sentences = [Sentence::new(&["Paris", "and", "Rome"], &["B-LOC", "O", "B-LOC"])];
 /// let tags = [vec![Some("B-LOC".to_owned()), Some("O".to_owned()), None]]; // `Rome` was cut off
-/// let score = |lost| score_ner(&sentences, &tags, lost, Scheme::Lenient).map(|all| all.micro.recall);
+/// let score = |lost| {
+///     score_ner(&sentences, &tags, lost, Scheme::Lenient).map(|all| all.micro.recall)
+/// };
 /// assert_eq!((score(LostWords::Missed)?, score(LostWords::Ignored)?), (0.5, 1.0));
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::retrieval::{RankSummary, RetrievalScore};
 
-/// One retrieval task over the models of several seeds, which were asked the same queries; in percent
-/// but `mrr`.
+/// One retrieval task over the models of several seeds, which were asked the same queries; in
+/// percent but `mrr`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RetrievalSpread {
     /// Queries whose right candidate comes first.
