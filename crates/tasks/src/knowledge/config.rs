@@ -151,8 +151,8 @@ impl Default for KnowledgeTaskConfig {
 }
 
 impl KnowledgeTaskConfig {
-    /// The options of the heads that the task trains: those of `heads`, with a batch-norm domain for
-    /// each language of `mentions` where batch norm keeps languages apart.
+    /// The options of the heads that the task trains: those of `heads`, with a batch-norm domain
+    /// for each language of `mentions` where batch norm keeps languages apart.
     ///
     /// # Example
     /// ```

@@ -28,6 +28,7 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 ///
 /// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
 /// let en = Language::new("en")?;
+/// let tail = MaskedEntity { start: 4, end: 5, pieces: 1, role: Role::Tail, language: en };
 /// // <s> Paris capital of <mask> </s>
 /// let sequence = Sequence {
 ///     fact: 0,
@@ -35,7 +36,7 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 ///     languages: (en, en),
 ///     input_ids: vec![0, 11, 12, 13, 4, 2],
 ///     labels: vec![-100, -100, -100, -100, 14, -100],
-///     entities: vec![MaskedEntity { start: 4, end: 5, pieces: 1, role: Role::Tail, language: en }],
+///     entities: vec![tail],
 /// };
 /// let mut task =
 ///     EntityCompletionTask::new(&model, &[sequence], &EntityCompletionConfig::default())?;
