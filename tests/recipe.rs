@@ -14,7 +14,7 @@ fn small(out: &Path) -> Command {
     let mut command = program("bridging-gap");
     command.arg("examples/bridging-gap/small.toml").arg("--out").arg(out);
     for set in [
-        "threads=1",
+        "run.threads=1",
         "injection.steps=6",
         "injection.batch_size=8",
         "injection.checkpoint_steps=2",
@@ -86,7 +86,7 @@ fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
     // Questions as files: those that a first run made.
     let first = folder.path().join("first");
     let mut make = small(&first);
-    make.args(["--set", "run_arms=[\"base\"]"]);
+    make.args(["--set", "run.arms=[\"base\"]"]);
     succeed(make);
     let questions = first.join("questions");
     let out = folder.path().join("paper");
@@ -94,8 +94,8 @@ fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
     command.arg("examples/bridging-gap/recipe.toml").arg("--out").arg(&out);
     command.args(["--model", "data/base"]);
     for set in [
-        "device=cpu".to_owned(),
-        "threads=1".into(),
+        "run.device=cpu".to_owned(),
+        "run.threads=1".into(),
         "languages=[\"en\", \"de\", \"zh\"]".into(),
         "data.kg=data/demo/kg".into(),
         format!("data.train={}", questions.join("train-context-en-question-en.json").display()),
@@ -184,17 +184,27 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         ("injection.lerning_rate=1", "lerning_rate"),
         ("injection.learning_rate=-1", "learning_rate"),
         ("injection.learning_rate=fast", "learning_rate"),
-        ("run_arms=[\"inject\"]", "inject"),
+        ("run.arms=[\"inject\"]", "inject"),
         ("languages=[\"en\", \"xx\"]", "xx"),
         ("data.kg=nowhere", "nowhere"),
         ("data.templates=nowhere.tsv", "nowhere.tsv"),
-        ("device=tpu", "tpu"),
-        ("device=cuda:77", "cuda:77"),
+        ("run.device=tpu", "tpu"),
+        ("run.device=cuda:77", "cuda:77"),
         ("fine_tuning.batch_size=0", "batch_size"),
         ("evaluation.split=tset", "tset"),
-        ("windows.max_length=90", "windows.max_length"),
-        ("windows.max_length=500", "158 positions"),
+        ("windows.max_length=90", "max_length = 90"),
+        ("windows.max_length=500", "at most 158"),
         ("arms.unseen.without_split=tests", "tests"),
+    ] {
+        let output = small(&out).args(["--set", set]).output().unwrap();
+        let error = refuse(&output);
+        assert!(error.contains(piece), "{set}: {error}");
+    }
+    // Keys that were renamed name the new one.
+    for (set, piece) in [
+        ("threads=2", "run.threads"),
+        ("reading.context_only=true", "qa.context_only"),
+        ("reading.embedding_noise=1.0", "qa.augmentation.embedding_noise"),
     ] {
         let output = small(&out).args(["--set", set]).output().unwrap();
         let error = refuse(&output);
@@ -226,7 +236,10 @@ fn questions_that_cannot_be_used_are_one_clear_error() {
     assert!(error.contains("test-context-en-question-en.json"), "{error}");
     for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
         let name = format!("test-context-en-question-{language}.json");
-        std::fs::write(folder.path().join(name), missing).unwrap();
+        let question = "{\"data\": [{\"title\": \"t\", \"paragraphs\": [{\"context\": \"Lima is in Peru.\", \
+            \"qas\": [{\"id\": \"q1\", \"question\": \"Where is Lima?\", \"answers\": [{\"text\": \"Peru\", \
+            \"answer_start\": 11}]}]}]}]}";
+        std::fs::write(folder.path().join(name), question).unwrap();
     }
     let error = run("{\"data\": [\n{]}");
     assert!(error.contains("train.json:2:2"), "{error}");

@@ -83,8 +83,9 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
     const RENAMED: &'static [(&'static str, &'static str)] = &[
         ("reading.context_only", "qa.context_only"),
         ("reading.recentre_embeddings", "center_word_embeddings"),
-        ("reading.*", "qa.augmentation.*"),
-        ("span_loss.*", "qa.span_loss.*"),
+        ("reading.embedding_noise", "qa.augmentation.embedding_noise"),
+        ("reading.question_replacement", "qa.augmentation.question_replacement"),
+        ("span_loss", "qa.span_loss"),
     ];
 
     experiment::recipe_fields!(Arm);
@@ -104,7 +105,18 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
         self.model.path.expect_length("sequences.max_length", self.sequences.max_length)?;
+        let splits = ["train", "dev", "test"];
+        let (split, made) = (self.evaluation.split.as_str(), self.data.templates.is_set());
+        ensure!(
+            !made || splits.contains(&split),
+            "evaluation.split = {split:?}: is none of {splits:?}"
+        );
         for (name, arm) in &self.arms {
+            let split = arm.without_split.as_deref().unwrap_or("train");
+            ensure!(
+                splits.contains(&split),
+                "arms.{name}.without_split: {split:?} is none of {splits:?}"
+            );
             let other = arm.equal_tokens.as_ref().filter(|other| !self.arms.contains_key(*other));
             ensure!(other.is_none(), "arms.{name}.equal_tokens: no arm is called {other:?}");
         }

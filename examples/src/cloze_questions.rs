@@ -119,7 +119,8 @@ impl ClozeQuestions {
         {
             ensure!(!languages.is_empty(), "cloze.{key} = []: name at least one");
             for language in languages {
-                language.parse::<mlqa_eval::Language>().with_context(|| format!("cloze.{key}"))?;
+                let known = crate::corpus::LANGUAGES.contains(&language.as_str());
+                ensure!(known, "cloze.{key}: the corpus has no text in {language}");
             }
         }
         Ok(())
