@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use mlqa_eval::{Answer, Dataset, Question};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

@@ -74,9 +74,8 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
         return Ok(0);
     }
     let mut script = command(bundle.join("run.sh"), root);
-    if std::env::var_os("LD_LIBRARY_PATH").is_none_or(|path| path.is_empty()) {
-        script.env("LD_LIBRARY_PATH", root.join(LIBTORCH).join("torch/lib"));
-    }
+    // Cargo sets the variable for what it starts, so that a user's own cannot be told apart.
+    script.env("LD_LIBRARY_PATH", root.join(LIBTORCH).join("torch/lib"));
     run(script.arg("--cpu"))
 }
 
