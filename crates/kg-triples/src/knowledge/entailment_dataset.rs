@@ -1,79 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
-use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use super::RelationIds;
 use super::description::text_budget;
+use super::{EntailmentDatasetReport, EntailmentSource, RelationIds};
 use crate::tokens::{encode_with_specials, unlimited};
 use crate::{KgError, KnowledgeGraph, Language, seed};
-
-/// Where triples come from, and how they are divided.
-///
-/// `P` is the type of paths, for programs that have one of their own.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EntailmentSource<P = PathBuf> {
-    /// Folder with `triples.tsv` and `labels.tsv`.
-    pub kg: P,
-    /// Languages of the descriptions, two or more; empty: all of the graph. Only triples whose
-    /// subject, relation and object are labelled in every one of them are used.
-    pub languages: Vec<Language>,
-    /// Longest description in tokens, special tokens counted.
-    pub description_tokens: usize,
-    /// Fraction of the triples that is never trained, above 0 and below 1.
-    pub held_out_fraction: f64,
-    /// Decides what is held out.
-    pub seed: u64,
-}
-
-impl<P: Default> Default for EntailmentSource<P> {
-    fn default() -> Self {
-        Self {
-            kg: P::default(),
-            languages: Vec::new(),
-            description_tokens: 256,
-            held_out_fraction: 0.2,
-            seed: 0,
-        }
-    }
-}
-
-impl<P> EntailmentSource<P> {
-    /// Checks every key that can be checked without reading a file.
-    ///
-    /// # Errors
-    /// [`KgError::Config`] naming the first key out of its range.
-    ///
-    /// ```
-    /// use kg_triples::knowledge::EntailmentSource;
-    ///
-    /// let source =
-    ///     EntailmentSource { held_out_fraction: 1.5, ..EntailmentSource::<String>::default() };
-    /// assert_eq!(
-    ///     source.validate().unwrap_err().to_string(),
-    ///     "held_out_fraction = 1.5: must be above 0 and below 1"
-    /// );
-    /// ```
-    pub fn validate(&self) -> Result<(), KgError> {
-        let refuse = |key, value: String, rule| Err(KgError::Config { key, value, rule });
-        text_budget(self.description_tokens, "description_tokens")?;
-        if !(self.held_out_fraction > 0.0 && self.held_out_fraction < 1.0) {
-            let value = self.held_out_fraction.to_string();
-            return refuse("held_out_fraction", value, "above 0 and below 1");
-        }
-        let distinct: BTreeSet<&Language> = self.languages.iter().collect();
-        if distinct.len() != self.languages.len() || distinct.len() == 1 {
-            let rule = "two languages or more, each once; leave it out for all of the graph";
-            return refuse("languages", format!("{:?}", self.languages), rule);
-        }
-        Ok(())
-    }
-}
 
 /// A triple as object entailment sees it (XLM-K, §3.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,27 +21,6 @@ pub struct ObjectExample {
     pub object: String,
     /// Token ids of the object's description, `<s> … </s>`.
     pub object_ids: Vec<u32>,
-}
-
-/// What an [`EntailmentDataset`] holds, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct EntailmentDatasetReport {
-    /// Triples to train on.
-    pub train: usize,
-    /// Relations of the graph, R.
-    pub relations: usize,
-    /// Held-out triples that are queries: subject and relation have one object only.
-    pub test: usize,
-}
-
-impl fmt::Display for EntailmentDatasetReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} facts of {} relations to train on, {} held out with a unique answer",
-            self.train, self.relations, self.test
-        )
-    }
 }
 
 /// The triples of a graph for object entailment, divided into training triples and queries.

@@ -3,6 +3,7 @@
 mod description;
 mod entailment;
 mod entailment_dataset;
+mod entailment_source;
 mod mention;
 mod mention_dataset;
 mod mention_split;
@@ -13,9 +14,8 @@ pub use description::{Descriptions, EncodedDescriptions, SameLanguage};
 pub use entailment::{
     EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport, RelationIds,
 };
-pub use entailment_dataset::{
-    EntailmentDataset, EntailmentDatasetReport, EntailmentSource, ObjectExample,
-};
+pub use entailment_dataset::{EntailmentDataset, ObjectExample};
+pub use entailment_source::{EntailmentDatasetReport, EntailmentSource};
 pub use mention::{
     MentionConfig, MentionExample, MentionExamples, MentionReport, TokenBoundary, TokenSpan,
 };
