@@ -1,10 +1,4 @@
 //! *Bridging the Language Gap* (Duan et al. 2021), from triples to its Table I.
-//!
-//! ```sh
-//! cargo run --release -p examples --example bridging-gap -- examples/bridging-gap/recipe.toml \
-//!     --model xlm-roberta-base --set data.kg=kg --set data.train=train-v1.1.json \
-//!     --set data.evaluation=MLQA_V1/test --out runs/paper
-//! ```
 mod data;
 mod recipe;
 mod report;
@@ -31,7 +25,8 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
     // III-A: triples with labels in every language, the same for all models.
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
-    let (graph, sampled) = sample(&graph, &data::sampling(recipe))?;
+    let (graph, sampled) =
+        sample(&graph, &recipe.sampling.clone().or_languages(&recipe.languages))?;
     experiment.log(format!("{} facts in {} languages", sampled.kept, recipe.languages.len()));
     let questions = data::questions(recipe, &graph, &experiment.dir("questions"))?;
     let results = experiment
@@ -40,11 +35,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 }
 
 /// Injects triples into the base model and fine-tunes it.
-fn train(
-    cell: &Cell<'_, Recipe>,
-    graph: &KnowledgeGraph,
-    questions: &Questions,
-) -> Result<Trained> {
+fn train(cell: &Cell<Recipe>, graph: &KnowledgeGraph, questions: &Questions) -> Result<Trained> {
     let (recipe, arm) = (cell.recipe, cell.arm);
     let segments = recipe.model.segments;
     let base = cell.load(&recipe.model.path, &[Head::MaskedLm, Head::Span], segments)?;
@@ -58,7 +49,7 @@ fn train(
         cell.fit("inject", &config, &model.named_parameters(), &mut task)?;
     }
     let injected_tokens = cell.tokens();
-    let languages = recipe.languages_of(cell.variant.as_deref());
+    let languages = recipe.languages_of(cell);
     let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;
 
     // III-C: extractive question answering, in English alone.
@@ -67,7 +58,7 @@ fn train(
     }
     let data = QaData {
         questions: &questions.train.questions,
-        question_entity_spans: questions.entity_spans.as_ref(),
+        question_entity_spans: Some(&questions.train.entity_spans),
         windows: &recipe.windows,
     };
     let mut task = QaTask::new(model, tokenizer, &data, &recipe.qa)?;
@@ -77,13 +68,13 @@ fn train(
 }
 
 /// IV: English contexts, questions in every language (G-XLT), scored as MLQA is.
-fn answer(cell: &Cell<'_, Recipe>, questions: &Questions) -> Result<Vec<FileScore>> {
+fn answer(cell: &Cell<Recipe>, questions: &Questions) -> Result<Vec<FileScore>> {
     let evaluation = &cell.recipe.evaluation;
     let trained = cell.load(cell.dir("model"), &[Head::Span], cell.recipe.model.segments)?;
     let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &cell.recipe.windows)
         .with_decoding(&evaluation.decoding)
         .with_batch_size(evaluation.batch_size);
-    let languages = cell.recipe.languages_of(cell.variant.as_deref());
+    let languages = cell.recipe.languages_of(cell);
     let files = evaluation.files(&questions.evaluation, &languages);
     Ok(evaluate(&predictor, &files, &evaluation.split, &[], &cell.dir("predictions"))?)
 }

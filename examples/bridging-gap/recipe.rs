@@ -2,13 +2,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{BaseModel, InputPath, RunConfig, TsvFolder};
-use kg_triples::questions::FactQuestions;
+use experiment::{BaseModel, Cell, InputPath, RunConfig, TsvFolder};
+use kg_triples::questions::{FactQuestions, SplitHeads};
 use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
 use mlqa_eval::{Language, WindowConfig};
 use objectives::EntityCompletionConfig;
 use serde::{Deserialize, Serialize};
-use tasks::question_answering::{EvaluationConfig, QaConfig, check_files};
+use tasks::LanguageGroups;
+use tasks::question_answering::{EvaluationConfig, QaConfig};
 use trainer::TrainConfig;
 
 /// Everything that decides a run.
@@ -16,8 +17,8 @@ use trainer::TrainConfig;
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     pub run: RunConfig,
-    /// One model for each pair of languages, or one for all.
-    pub models: Models,
+    /// Models of a run: one for English with each other language, or one for all.
+    pub models: LanguageGroups,
     /// English and the languages of the questions.
     pub languages: Vec<Language>,
     pub data: Data,
@@ -33,17 +34,6 @@ pub struct Recipe {
     pub center_word_embeddings: bool,
     pub windows: WindowConfig,
     pub evaluation: EvaluationConfig,
-}
-
-/// How many models a run trains.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Models {
-    /// One for English with each other language, as in the paper's experiments.
-    #[default]
-    PerPair,
-    /// One for all languages.
-    Joint,
 }
 
 /// Where the data lies.
@@ -105,47 +95,27 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
         self.model.path.expect_length("sequences.max_length", self.sequences.max_length)?;
-        let splits = ["train", "dev", "test"];
-        let (split, made) = (self.evaluation.split.as_str(), self.data.templates.is_set());
-        ensure!(
-            !made || splits.contains(&split),
-            "evaluation.split = {split:?}: is none of {splits:?}"
-        );
+        let made = self.data.templates.is_set().then_some(&self.evaluation.split);
+        let left_out = self.arms.values().filter_map(|arm| arm.without_split.as_ref());
+        left_out.chain(made).try_for_each(|split| SplitHeads::expect_name(split))?;
         for (name, arm) in &self.arms {
-            let split = arm.without_split.as_deref().unwrap_or("train");
-            ensure!(
-                splits.contains(&split),
-                "arms.{name}.without_split: {split:?} is none of {splits:?}"
-            );
             let other = arm.equal_tokens.as_ref().filter(|other| !self.arms.contains_key(*other));
             ensure!(other.is_none(), "arms.{name}.equal_tokens: no arm is called {other:?}");
         }
         Ok(())
     }
 
-    fn check_inputs(&self) -> Result<()> {
-        if self.data.templates.is_set() {
-            return Ok(());
-        }
-        Ok(check_files(&self.evaluation.files(&self.data.evaluation, &self.languages))?)
-    }
-
     // Without injection one model serves all languages.
     fn variants(&self, arm: &str) -> Vec<String> {
         let injects = self.arms.get(arm).is_some_and(|arm| !arm.kinds.is_empty());
-        if self.models == Models::Joint || !injects {
-            return vec!["all".into()];
-        }
-        self.languages.iter().skip(1).map(|other| format!("en-{other}")).collect()
+        let groups = if injects { self.models } else { LanguageGroups::Joint };
+        groups.names(&self.languages)
     }
 }
 
 impl Recipe {
-    /// The languages of a variant, English first.
-    pub fn languages_of(&self, variant: Option<&str>) -> Vec<Language> {
-        let other = variant.and_then(|variant| variant.strip_prefix("en-"));
-        let mut languages = self.languages.clone();
-        languages.retain(|&code| code == Language::EN || other.is_none_or(|other| code == other));
-        languages
+    /// The languages of a model, English first.
+    pub fn languages_of(&self, cell: &Cell<Self>) -> Vec<Language> {
+        self.models.members(&self.languages, cell.variant.as_deref().unwrap_or_default())
     }
 }

@@ -6,7 +6,7 @@ use experiment::table::{Table, cell, means};
 use experiment::{CellResult, Experiment, Results};
 use mlqa_eval::{Language, Matrix, ScoreSpread, table_one};
 use serde::{Deserialize, Serialize};
-use tasks::question_answering::{FileScore, matrix};
+use tasks::question_answering::FileScore;
 
 use crate::recipe::Recipe;
 
@@ -35,9 +35,8 @@ struct ArmSummary {
     /// By question language; contexts are English. `average` is the mean of all but `en`.
     #[serde(flatten)]
     scores: BTreeMap<String, ScoreSpread>,
-    /// Tokens of knowledge injection.
     tokens: u64,
-    /// Seconds of training and evaluation.
+    /// Of training and evaluation.
     seconds: f64,
 }
 
@@ -46,14 +45,15 @@ pub fn write(
     experiment: &Experiment<Recipe>,
     results: &Results<Trained, Vec<FileScore>>,
 ) -> Result<()> {
-    let mut summary = Summary { seeds: experiment.seeds().to_vec(), ..Summary::default() };
+    let (seeds, seconds) = (experiment.seeds().to_vec(), results.seconds());
+    let mut summary = Summary { seeds, seconds, ..Summary::default() };
     let mut matrices: Vec<(&str, Matrix)> = Vec::new();
+    let languages = experiment.recipe.languages.get(1..).unwrap_or_default();
+    let columns = languages.iter().map(|code| code.as_str().to_uppercase());
+    let mut retrieval = Table::new("label retrieval P@1", columns);
     for arm in experiment.arms() {
         let of_seed = |&seed: &u64| {
-            // English questions come from the first language pair that has them.
-            let mut all = Matrix::new(arm);
-            results.of_cell(seed, arm).for_each(|cell| all.fill(&matrix(arm, &cell.evaluated)));
-            all
+            Matrix::of_files(arm, results.of_cell(seed, arm).flat_map(|cell| &cell.evaluated))
         };
         let seeds: Vec<Matrix> = experiment.seeds().iter().map(of_seed).collect();
         let tokens = |model: &CellResult<Trained, _>| model.trained.injected_tokens as f64;
@@ -63,35 +63,23 @@ pub fn write(
             seconds: results.over_seeds(arm, |model| model.seconds).mean,
         };
         summary.arms.insert(arm.clone(), of_arm);
-        let retrieval = results.of_arm(arm).map(|model| &model.trained.retrieval);
-        summary.retrieval.insert(arm.clone(), means(retrieval));
+        let found = means(results.of_arm(arm).map(|model| &model.trained.retrieval));
+        retrieval.row(arm, languages.iter().map(|code| cell(found.get(code).copied())));
+        summary.retrieval.insert(arm.clone(), found);
         let over_seeds = Matrix::over_seeds(arm.as_str(), &seeds);
         over_seeds.write(experiment.dir("matrix").join(arm))?;
         matrices.push((arm, over_seeds));
     }
-    summary.seconds = results.seconds();
-    let arms: Vec<(&str, &Matrix)> = matrices.iter().map(|(arm, matrix)| (*arm, matrix)).collect();
-    let text = format!("{}\n{}", table_one(&arms), retrieval_table(&summary, experiment));
+    let text = format!("{}\n{retrieval}", table_one(&matrices));
     Ok(experiment.finish(&summary, &text, &conclusion(&summary).unwrap_or_default())?)
-}
-
-fn retrieval_table(summary: &Summary, experiment: &Experiment<Recipe>) -> Table {
-    let codes = || experiment.recipe.languages.iter().skip(1);
-    let columns = codes().map(|code| code.as_str().to_uppercase());
-    let mut table = Table::new("label retrieval P@1", columns);
-    for arm in experiment.arms() {
-        let found = summary.retrieval.get(arm);
-        table.row(arm, codes().map(|code| cell(found.and_then(|p| p.get(code)).copied())));
-    }
-    table
 }
 
 /// One sentence about what the run showed.
 fn conclusion(summary: &Summary) -> Option<String> {
     let mean = |arm: &str| Some(summary.arms.get(arm)?.scores.get("average")?.f1);
     let (base, injected) = (mean("base")?, mean("injected")?);
-    let tell =
-        |f1| format!(" ({f1:.1} with as many tokens of knowledge in one language at a time)");
+    let other = "with as many tokens of knowledge in one language at a time";
+    let tell = |f1| format!(" ({f1:.1} {other})");
     let control = mean("control").map(tell).unwrap_or_default();
     let verb = if injected > base { "rose" } else { "did not rise: it went" };
     Some(format!(

@@ -29,8 +29,8 @@ pub struct TrainingData {
 impl TrainingData {
     /// Reads what the selected arms need. Questions made from facts are written to `made` first.
     pub fn load(recipe: &Recipe, made: &Path) -> Result<Self> {
-        let (data, languages, source) =
-            (&recipe.data, &recipe.languages, recipe.mix.source_language);
+        let Recipe { data, languages, mix: mixing, .. } = recipe;
+        let source = mixing.source_language;
         let (mut train, mut folder) = (data.train.to_path_buf(), &*data.translated);
         let mut evaluation = data.evaluation.to_path_buf();
         if data.templates.is_set() {
@@ -38,16 +38,16 @@ impl TrainingData {
             let templates = TemplateSet::read(&data.templates)?;
             data.facts.write_parallel(&graph, &templates, languages, made)?;
             train = question_file(made, "train", source, source);
-            (folder, evaluation) = (made, made.to_path_buf());
+            (folder, evaluation) = (made, made.to_owned());
         }
         check_files(&recipe.evaluation.files(&evaluation, languages))?;
         let dataset = Dataset::read(train)?;
+        dataset.check_answers()?;
         let (mut translated, mut mixed, mut phrases) = (Vec::new(), Vec::new(), Vec::new());
         if recipe.selected().any(|arm| arm.translated || arm.mixed) {
-            let others = languages.get(1..).unwrap_or_default();
-            let reworded = !recipe.mix.require_pair;
+            let (others, reworded) = (languages.get(1..).unwrap_or_default(), !mixing.require_pair);
             let all = read_translations(folder, "train", source, others, reworded)?;
-            let rows = mix(&dataset, &all, &recipe.mix)?.rows;
+            let rows = mix(&dataset, &all, mixing)?.rows;
             mixed = rows.into_iter().map(|row| row.question).collect();
             translated = all.into_iter().flat_map(|other| other.dataset.questions).collect();
         }

@@ -8,14 +8,14 @@ mod report;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use experiment::{Cell, Experiment};
 use mlqa_eval::{Dataset, Language, Predictions, write_n_best};
 use recipe::{Args, Recipe};
-use report::{Scores, Summary, Trained, TrainingQuestions};
-use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask};
-use xlmr_model::{Head, LoadOptions, Pretrained};
+use report::{Scores, Summary, Trained};
+use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask, TrainingQuestions};
+use xlmr_model::{Head, Pretrained};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     let recipe = args.recipe()?;
     // Every file is read before anything is trained or written.
-    let train = args.train.as_deref().map(TrainingQuestions::read).transpose()?;
+    let train = args.train.as_deref().map(questions).transpose()?;
     let dev = args.dev.as_deref().map(Dataset::read).transpose()?;
 
     let experiment = Experiment::open(recipe, &args.out)?;
@@ -46,8 +46,16 @@ fn run(args: &Args) -> Result<()> {
     Ok(experiment.finish(&summary, &table, &remark)?)
 }
 
+/// The questions to train on, and how many are left out as they have no answer.
+fn questions(file: &Path) -> Result<(TrainingQuestions, usize)> {
+    TrainingQuestions::read(file)?.answered().with_context(|| file.display().to_string())
+}
+
 /// Trains the encoder and a span head on the questions' windows, and saves both.
-fn fine_tune(cell: &Cell<Recipe>, train: &TrainingQuestions) -> Result<Trained> {
+fn fine_tune(
+    cell: &Cell<Recipe>,
+    (train, without_answer): &(TrainingQuestions, usize),
+) -> Result<Trained> {
     let recipe = cell.recipe;
     let base = cell.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
     let windows = &recipe.windows;
@@ -56,16 +64,13 @@ fn fine_tune(cell: &Cell<Recipe>, train: &TrainingQuestions) -> Result<Trained> 
     let parameters = base.model.named_parameters();
     let fitted = cell.fit("fine-tune", &recipe.training, &parameters, &mut task)?;
     base.save(cell.run_dir("model"), Head::Span)?;
-    Ok(Trained::new(train, &fitted))
+    Ok(Trained::new(train.questions.len(), *without_answer, &fitted))
 }
 
 /// Answers every question, writes the answers, and scores those that have gold answers.
 fn answer(experiment: &Experiment<Recipe>, model: &Path, dev: &Dataset) -> Result<Option<Scores>> {
     let (recipe, device) = (&experiment.recipe, experiment.runtime.device);
-    let (trained, loaded) = Pretrained::load(model, &[Head::Span], device, LoadOptions::default())?;
-    if !loaded.missing.is_empty() {
-        bail!("{}: was not trained to answer questions; give --train, too", model.display());
-    }
+    let trained = Pretrained::load_trained(model, Head::Span, device)?;
     let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &recipe.windows)
         .with_decoding(&recipe.decoding);
     let answers = predictor.predict(&dev.questions)?;

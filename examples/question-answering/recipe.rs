@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use experiment::{BaseModel, InputPath, ModelLimits, RunConfig};
+use experiment::{BaseModel, InputPath, RunConfig};
 use mlqa_eval::{DatasetName, DecodeConfig, Language, WindowConfig};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
@@ -74,27 +74,13 @@ impl Args {
             },
             ..Recipe::default()
         };
-        recipe.windows = windows_for(&recipe.model.limits()?);
+        let limits = recipe.model.limits()?;
+        recipe.windows = WindowConfig::fitting(limits.positions, limits.segments);
         recipe.training.epochs = self.epochs;
         recipe.training.learning_rate = self.learning_rate;
         recipe.training.batch_size = self.batch_size;
         recipe.training.seed = self.seed;
         Ok(experiment::with_overrides(&recipe, &self.set)?)
-    }
-}
-
-/// The usual lengths, or less where the model has fewer positions.
-fn windows_for(limits: &ModelLimits) -> WindowConfig {
-    let usual = WindowConfig { segment_ids: limits.segments > 1, ..WindowConfig::default() };
-    if limits.positions >= usual.max_length {
-        return usual;
-    }
-    let third = limits.positions / 3;
-    WindowConfig {
-        max_length: limits.positions,
-        doc_stride: usual.doc_stride.min(third),
-        max_question_length: usual.max_question_length.min(third),
-        ..usual
     }
 }
 

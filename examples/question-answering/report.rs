@@ -1,38 +1,15 @@
 //! What is read before a run, and what is said after it.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use experiment::log;
 use experiment::table::Table;
-use mlqa_eval::{Dataset, Language, Normalization, Predictions, Question, WindowConfig, score};
+use mlqa_eval::{Dataset, Language, Normalization, Predictions, WindowConfig, score};
 use serde::{Deserialize, Serialize};
+use tasks::question_answering::TrainingQuestions;
 use trainer::FitReport;
 
 use crate::recipe::Recipe;
-
-/// The questions of a training file that have an answer.
-pub struct TrainingQuestions {
-    pub questions: Vec<Question>,
-    /// How many were left out, as they have none.
-    without_answer: usize,
-}
-
-impl TrainingQuestions {
-    /// Reads a file; every answer must be where the file says.
-    pub fn read(path: &Path) -> Result<Self> {
-        let dataset = Dataset::read(path)?;
-        dataset.check_answers()?;
-        let (all, mut questions) = (dataset.questions.len(), dataset.questions);
-        // The first answer is the one that is trained.
-        let text = |question: &Question| question.answers.first().map(|answer| answer.text.clone());
-        questions.retain(|question| text(question).is_some_and(|text| !text.trim().is_empty()));
-        if questions.is_empty() {
-            bail!("{}: none of its {all} questions has an answer to train on", path.display());
-        }
-        let without_answer = all - questions.len();
-        Ok(Self { questions, without_answer })
-    }
-}
 
 /// What training alone knows.
 #[derive(Clone, Deserialize, Serialize)]
@@ -45,9 +22,8 @@ pub struct Trained {
 }
 
 impl Trained {
-    pub fn new(train: &TrainingQuestions, fitted: &FitReport) -> Self {
+    pub fn new(questions: usize, without_answer: usize, fitted: &FitReport) -> Self {
         let FitReport { steps, final_loss, seconds, .. } = *fitted;
-        let (questions, without_answer) = (train.questions.len(), train.without_answer);
         Self { questions, without_answer, steps, final_loss, seconds }
     }
 }
@@ -96,13 +72,13 @@ pub struct Summary {
 }
 
 /// Says what is trained on, and in which windows.
-pub fn announce(recipe: &Recipe, train: Option<&TrainingQuestions>) {
-    if let Some(TrainingQuestions { questions, without_answer }) = train {
+pub fn announce(recipe: &Recipe, train: Option<&(TrainingQuestions, usize)>) {
+    if let Some((train, without_answer)) = train {
         let left_out = match without_answer {
             0 => String::new(),
             count => format!("; {count} without an answer are left out"),
         };
-        log(format!("{} training questions{left_out}", questions.len()));
+        log(format!("{} training questions{left_out}", train.questions.len()));
     }
     let (windows, usual) = (&recipe.windows, WindowConfig::default().max_length);
     if windows.max_length < usual {

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use experiment::{InputPath, JsonFolder};
-use mlqa_eval::{Dataset, Language, Question};
+use mlqa_eval::{Language, Question};
 use serde::{Deserialize, Serialize};
-use tasks::question_answering::{QuestionFile, check_files, mlqa_files, xquad_files};
+use tasks::question_answering::{
+    QuestionFile, TrainingQuestions, check_files, mlqa_files, xquad_files,
+};
 
 use crate::cloze_questions::ClozeQuestions;
 
@@ -68,16 +70,15 @@ impl QuestionSources {
         languages: &[Language],
         made: &Path,
     ) -> Result<(Vec<Question>, EvaluationSets)> {
-        let (mut questions, mut sets) = (Vec::new(), BTreeMap::new());
+        let mut sets = BTreeMap::new();
+        let questions;
         if let Some(cloze) = &self.cloze {
             let data = cloze.make()?;
             data.write(made)?;
             questions = data.train.questions;
             sets.insert("cloze".to_owned(), mlqa_files(made, &self.split, languages));
         } else {
-            for path in &self.train {
-                questions.extend(Dataset::read(path)?.questions);
-            }
+            questions = TrainingQuestions::read_all(&self.train)?.questions;
             sets.insert("mlqa".to_owned(), mlqa_files(&self.mlqa, &self.split, languages));
         }
         if self.xquad.is_set() {

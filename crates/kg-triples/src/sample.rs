@@ -44,6 +44,23 @@ impl Default for SampleConfig {
 }
 
 impl SampleConfig {
+    /// The same with labels asked for in `languages`, unless the configuration names others than
+    /// the default's.
+    ///
+    /// ```
+    /// use kg_triples::{Language, SampleConfig};
+    ///
+    /// let config = SampleConfig::default().or_languages(&[Language::EN, Language::DE]);
+    /// assert_eq!(config.languages, ["en", "de"]);
+    /// assert_eq!(config.clone().or_languages(&[Language::ZH]), config);
+    /// ```
+    pub fn or_languages(mut self, languages: &[Language]) -> Self {
+        if self.languages == Self::default().languages {
+            self.languages = languages.iter().map(ToString::to_string).collect();
+        }
+        self
+    }
+
     fn validate(&self) -> Result<(), KgError> {
         if self.languages.is_empty() {
             let rule = "one language or more";

@@ -126,6 +126,18 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// The questions of each article: neighbours of one title, in file order.
+    ///
+    /// ```
+    /// let dataset = mlqa_eval::Dataset::read("../../data/xquad/xquad.de.json")?;
+    /// assert_eq!(dataset.articles().count(), 48);
+    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// ```
+    pub fn articles(&self) -> impl ExactSizeIterator<Item = &[Question]> {
+        let articles: Vec<_> = self.questions.chunk_by(|a, b| a.title == b.title).collect();
+        articles.into_iter()
+    }
+
     /// The questions as SQuAD JSON. Neighbouring questions of one title and context share a
     /// paragraph.
     pub fn to_squad(&self) -> squad::File {

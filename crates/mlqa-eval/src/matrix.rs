@@ -85,14 +85,6 @@ impl Matrix {
         self.cells.insert((context.into(), question.into()), cell);
     }
 
-    /// Takes over the cells of `other` that are missing here, such as those of the model of another
-    /// pair of languages.
-    pub fn fill(&mut self, other: &Self) {
-        for (key, cell) in &other.cells {
-            self.cells.entry(*key).or_insert_with(|| cell.clone());
-        }
-    }
-
     /// F1 and exact match of English contexts over several seeds: by language of the question, and
     /// their mean but for English as `average`.
     ///

@@ -1,4 +1,5 @@
 //! Matrices as Markdown.
+use std::borrow::Borrow;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -111,7 +112,7 @@ impl Matrix {
 /// let table = table_one(&[("ours", &matrix)]);
 /// assert!(table.contains("| ours | 60.00 ± 0.50 / 50.00 ± 0.25 | – |"));
 /// ```
-pub fn table_one(arms: &[(&str, &Matrix)]) -> String {
+pub fn table_one(arms: &[(&str, impl Borrow<Matrix>)]) -> String {
     let mut out = String::from("| F1 / EM |");
     for language in TABLE_ONE_LANGUAGES {
         let _ = write!(out, " {} |", language.as_str().to_uppercase());
@@ -119,6 +120,7 @@ pub fn table_one(arms: &[(&str, &Matrix)]) -> String {
     out.push_str(" mean |\n|---|");
     out.push_str(&"---:|".repeat(TABLE_ONE_LANGUAGES.len() + 1));
     for (name, matrix) in arms {
+        let matrix = matrix.borrow();
         let _ = write!(out, "\n| {} |", name.replace('|', "\\|"));
         for language in TABLE_ONE_LANGUAGES {
             let text = matrix.get(Language::EN, language).map(|cell| {

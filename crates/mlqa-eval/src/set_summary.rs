@@ -42,11 +42,17 @@ impl From<&FileScore> for Cell {
 }
 
 impl Matrix {
-    /// The F1 and exact match of these files.
-    pub fn of_files(title: impl Into<String>, files: &[FileScore]) -> Self {
+    /// The F1 and exact match of these files. Of two scores for a pair of languages, such as those
+    /// of English questions by the models of two pairs, the first counts.
+    pub fn of_files<'a>(
+        title: impl Into<String>,
+        files: impl IntoIterator<Item = &'a FileScore>,
+    ) -> Self {
         let mut matrix = Self::new(title);
         for file in files {
-            matrix.insert(file.context, file.question, Cell::from(file));
+            if matrix.get(file.context, file.question).is_none() {
+                matrix.insert(file.context, file.question, Cell::from(file));
+            }
         }
         matrix
     }
@@ -56,7 +62,7 @@ impl Matrix {
     pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
         by_set(seeds, |set, files| {
             let title = format!("{title}, {set}");
-            let seeds: Vec<Self> = files.iter().map(|files| Self::of_files("", files)).collect();
+            let seeds: Vec<Self> = files.iter().map(|files| Self::of_files("", *files)).collect();
             Self::over_seeds(title, &seeds)
         })
     }

@@ -76,6 +76,31 @@ impl Default for WindowConfig {
 }
 
 impl WindowConfig {
+    /// The default lengths, or less where a model has fewer positions; segments where it has two.
+    ///
+    /// ```
+    /// use mlqa_eval::WindowConfig;
+    ///
+    /// assert_eq!(WindowConfig::fitting(512, 1), WindowConfig::default());
+    /// let short = WindowConfig::fitting(158, 1);
+    /// assert_eq!((short.max_length, short.doc_stride), (158, 52));
+    /// short.validate(158, 1)?;
+    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// ```
+    pub fn fitting(max_positions: usize, segments: usize) -> Self {
+        let usual = Self { segment_ids: segments > 1, ..Self::default() };
+        if max_positions >= usual.max_length {
+            return usual;
+        }
+        let third = max_positions / 3;
+        Self {
+            max_length: max_positions,
+            doc_stride: usual.doc_stride.min(third),
+            max_question_length: usual.max_question_length.min(third),
+            ..usual
+        }
+    }
+
     /// Checks the lengths against each other and against a model, before anything is tokenised.
     ///
     /// `max_positions` is the most tokens that a row of the model may have, `segments` how many

@@ -8,6 +8,7 @@ mod error;
 mod inference;
 pub mod knowledge;
 pub mod label_retrieval;
+mod language_groups;
 pub mod masked_lm;
 mod number;
 pub mod pooling;
@@ -21,3 +22,4 @@ pub mod word_embeddings;
 
 pub use encoder::Encoder;
 pub use error::{Error, Result};
+pub use language_groups::LanguageGroups;

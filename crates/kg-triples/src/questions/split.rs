@@ -38,6 +38,14 @@ pub struct SplitHeads {
 }
 
 impl SplitHeads {
+    /// Refuses a name that [`SplitHeads::get`] does not know.
+    ///
+    /// # Errors
+    /// [`KgError::Config`].
+    pub fn expect_name(name: &str) -> Result<(), KgError> {
+        Self::default().get(name).map(|_| ())
+    }
+
     /// The heads of the split called `name`: `train`, `dev` or `test`.
     ///
     /// # Errors
@@ -57,6 +65,20 @@ impl SplitHeads {
 }
 
 impl EntitySplit {
+    /// The triples of `graph` whose heads are not in the split called `name`.
+    ///
+    /// # Errors
+    /// As [`EntitySplit::divide`] and [`SplitHeads::get`].
+    pub fn graph_without(
+        &self,
+        graph: &KnowledgeGraph,
+        name: &str,
+    ) -> Result<KnowledgeGraph, KgError> {
+        let heads = self.divide(graph)?;
+        let left_out = heads.get(name)?;
+        Ok(graph.filter(|triple| !left_out.contains(triple.head)))
+    }
+
     /// Divides the heads of the triples of `graph`; the borders are rounded to the nearest entity.
     ///
     /// # Errors

@@ -31,8 +31,13 @@ pub type QuestionEntitySpans = BTreeMap<String, Range<usize>>;
 /// ```
 pub fn read_question_entity_spans(path: impl AsRef<Path>) -> Result<QuestionEntitySpans> {
     let path = path.as_ref();
+    of_file(&squad::File::read(path)?, path)
+}
+
+/// The spans of a file that was read from `path` already.
+pub(super) fn of_file(file: &squad::File, path: &Path) -> Result<QuestionEntitySpans> {
     let mut spans = QuestionEntitySpans::new();
-    for question in squad::File::read(path)?.questions() {
+    for question in file.questions() {
         let start: Option<usize> = question.field("head_start", path)?;
         let length: Option<usize> = question.field("head_length", path)?;
         if let (Some(start), Some(length)) = (start, length) {

@@ -2,8 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    Dataset, DatasetName, DecodeConfig, FileScore, Language, Matrix, Normalization, Predictions,
-    Score, TopKUnique, boundaries, score, top_k_exact_match,
+    Dataset, DatasetName, DecodeConfig, FileScore, Language, Normalization, Predictions, Score,
+    TopKUnique, boundaries, score, top_k_exact_match,
 };
 use serde::{Deserialize, Serialize};
 
@@ -174,7 +174,7 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// # Example
 /// ```
 /// use mlqa_eval::{Language, WindowConfig};
-/// use tasks::question_answering::{EvaluationConfig, QaPredictor, evaluate, matrix, question_file};
+/// use tasks::question_answering::{EvaluationConfig, QaPredictor, evaluate, question_file};
 /// use xlmr_model::{Config, Head, Model, read_tokenizer};
 ///
 /// let folder = tempfile::tempdir().unwrap();
@@ -191,7 +191,7 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// let out = folder.path().join("predictions");
 /// let scores = evaluate(&predictor, &files, "test", &[1], &out)?;
 /// assert_eq!((scores[0].questions, scores[0].em), (1, scores[0].top_k["1"]));
-/// assert_eq!(matrix("tiny", &scores).len(), 1);
+/// assert_eq!(mlqa_eval::Matrix::of_files("tiny", &scores).len(), 1);
 /// assert!(out.join("test-context-en-question-en.json").exists());
 /// # Ok::<(), tasks::Error>(())
 /// ```
@@ -239,13 +239,6 @@ fn score_file(
         top_k: top_k.collect::<Result<_>>()?,
         boundary: boundaries(&dataset, &answers, rules)?,
     })
-}
-
-/// F1 and exact match of the files as a table of context and question languages.
-///
-/// The example is that of [`evaluate()`].
-pub fn matrix(title: &str, scores: &[FileScore]) -> Matrix {
-    Matrix::of_files(title, scores)
 }
 
 /// Answers one SQuAD-style file, writes the predictions as the official scripts want them, and
@@ -363,7 +356,7 @@ mod tests {
             let squad = file.squad_rules.then_some((squad.f1, squad.exact_match));
             assert_eq!(result.squad_f1.zip(result.squad_em), squad);
         }
-        let table = matrix("tiny", &scores);
+        let table = mlqa_eval::Matrix::of_files("tiny", &scores);
         assert_eq!(table.get(de, en).unwrap().f1, scores[0].f1);
         assert_eq!((table.len(), table.get(en, de)), (2, None));
         let single = folder.path().join("one.json");

@@ -10,16 +10,18 @@ mod entity_spans;
 mod evaluate;
 mod predictor;
 mod task;
+mod training_questions;
 mod window_batch;
 
 pub use augmentation::{QaAugmentation, noisy_embeddings, replace_question_tokens};
 pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
 pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};
 pub use evaluate::{
-    EvaluationConfig, QuestionFile, ScoreConfig, evaluate, evaluate_file, matrix, question_file,
+    EvaluationConfig, QuestionFile, ScoreConfig, evaluate, evaluate_file, question_file,
 };
 pub use mlqa_eval::FileScore;
 pub use predictor::QaPredictor;
 pub use task::{QaConfig, QaData, QaTask};
+pub use training_questions::TrainingQuestions;
 pub use window_batch::WindowBatch;
 pub(crate) use window_batch::{context_mask, fingerprint_windows, question_mask, window_lengths};

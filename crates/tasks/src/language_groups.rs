@@ -1,0 +1,51 @@
+//! Which languages share a model.
+use mlqa_eval::Language;
+use serde::{Deserialize, Serialize};
+
+/// How many models serve a list of languages whose first one is the source.
+///
+/// # Example
+/// ```
+/// use mlqa_eval::Language;
+/// use tasks::LanguageGroups;
+///
+/// let languages = [Language::EN, Language::DE, Language::ZH];
+/// let groups = LanguageGroups::PerPair;
+/// assert_eq!(groups.names(&languages), ["en-de", "en-zh"]);
+/// assert_eq!(groups.members(&languages, "en-zh"), [Language::EN, Language::ZH]);
+/// assert_eq!(LanguageGroups::Joint.names(&languages), ["all"]);
+/// assert_eq!(groups.members(&languages, "all"), languages);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LanguageGroups {
+    /// One for the first language with each other, as in the experiments of *Bridging the Language
+    /// Gap* (section V).
+    #[default]
+    PerPair,
+    /// One for all.
+    Joint,
+}
+
+impl LanguageGroups {
+    /// The groups' names: `all`, or `en-de` and so on.
+    pub fn names(self, languages: &[Language]) -> Vec<String> {
+        match (self, languages.split_first()) {
+            (Self::PerPair, Some((first, others))) => {
+                others.iter().map(|other| format!("{first}-{other}")).collect()
+            }
+            _ => vec!["all".to_owned()],
+        }
+    }
+
+    /// The languages of the group of this name, the first one first; all of them for a name that is
+    /// no pair's.
+    pub fn members(self, languages: &[Language], name: &str) -> Vec<Language> {
+        let Some((&first, others)) = languages.split_first() else { return Vec::new() };
+        let of_pair = |other: &&Language| format!("{first}-{other}") == name;
+        match others.iter().find(of_pair) {
+            Some(&other) => vec![first, other],
+            None => languages.to_vec(),
+        }
+    }
+}

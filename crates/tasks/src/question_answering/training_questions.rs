@@ -1,0 +1,76 @@
+//! Questions to train on, checked as they are read.
+use std::path::Path;
+
+use mlqa_eval::{Dataset, Question, squad};
+
+use super::{QuestionEntitySpans, entity_spans};
+use crate::{Error, Result};
+
+/// Questions of SQuAD-style files whose answers stand where the files say.
+///
+/// # Example
+/// ```
+/// use tasks::question_answering::TrainingQuestions;
+///
+/// let english = TrainingQuestions::read("../../data/xquad/xquad.en.json")?;
+/// assert_eq!((english.questions.len(), english.entity_spans.len()), (1190, 0));
+/// let (answered, left_out) = english.answered()?;
+/// assert_eq!((answered.questions.len(), left_out), (1190, 0));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrainingQuestions {
+    /// The questions, in file order.
+    pub questions: Vec<Question>,
+    /// The entities of the questions, where the file marks them.
+    pub entity_spans: QuestionEntitySpans,
+}
+
+impl TrainingQuestions {
+    /// Reads a file; for `head_start` and `head_length` see
+    /// [`read_question_entity_spans`](super::read_question_entity_spans).
+    ///
+    /// # Errors
+    /// [`Error::Eval`] naming the file that is not SQuAD-style JSON, or the question whose answer
+    /// does not stand at its offset.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = squad::File::read(path)?;
+        let entity_spans = entity_spans::of_file(&file, path)?;
+        let dataset = Dataset::from_squad(file, path)?;
+        dataset.check_answers()?;
+        Ok(Self { questions: dataset.questions, entity_spans })
+    }
+
+    /// Reads several files, one after the other.
+    ///
+    /// # Errors
+    /// As [`TrainingQuestions::read`].
+    pub fn read_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
+        paths.into_iter().try_fold(Self::default(), |mut all, path| {
+            let Self { questions, entity_spans } = Self::read(path)?;
+            all.questions.extend(questions);
+            all.entity_spans.extend(entity_spans);
+            Ok(all)
+        })
+    }
+
+    /// The questions whose first answer, the one that is trained, has a text, and how many are left
+    /// out.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] if no question is left.
+    pub fn answered(mut self) -> Result<(Self, usize)> {
+        let all = self.questions.len();
+        let text = |question: &Question| question.answers.first().map(|answer| answer.text.clone());
+        let answered =
+            |question: &Question| text(question).is_some_and(|own| !own.trim().is_empty());
+        self.questions.retain(answered);
+        if self.questions.is_empty() {
+            let what = format!("answer to train on in any of {all} questions");
+            return Err(Error::Empty { what });
+        }
+        let left_out = all - self.questions.len();
+        Ok((self, left_out))
+    }
+}
