@@ -4,6 +4,8 @@
 //! They are SQuAD-style files, so that they run through windows, decoding and official scoring like
 //! any other questions, and boundary errors are those of real text.
 use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use trainer::rng_for;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::corpus::{CorpusConfig, articles};
+use crate::corpus::{CorpusConfig, LANGUAGES, articles};
 
 /// How passages become questions.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -49,7 +51,7 @@ impl Default for ClozeQuestions {
     fn default() -> Self {
         Self {
             train_languages: vec!["en".into()],
-            languages: crate::corpus::LANGUAGES.map(String::from).into(),
+            languages: LANGUAGES.map(String::from).into(),
             train_items: 4_000,
             dev_articles: 4,
             items_per_paragraph: 10,
@@ -80,48 +82,33 @@ const SHORTEST_PASSAGE: usize = 12;
 const TRIES: usize = 20;
 
 impl ClozeQuestions {
-    /// Checks every value.
-    ///
-    /// # Errors
-    /// Naming the key.
+    /// Checks every value; the error names the key.
     pub fn validate(&self) -> Result<()> {
-        for (key, value) in [
-            ("train_items", self.train_items),
-            ("items_per_paragraph", self.items_per_paragraph),
-            ("longest_answer", self.longest_answer),
-        ] {
-            ensure!(value > 0, "cloze.{key} = 0: must be 1 or more");
-        }
         let (fewest, most) = self.neighbours;
-        ensure!(
-            0 < fewest && fewest <= most,
-            "cloze.neighbours = [{fewest}, {most}]: must be 1 or more, and the second not below the first"
-        );
         let least = SHORTEST_PASSAGE.max(self.longest_answer + 3);
-        ensure!(
-            self.context_words >= least,
-            "cloze.context_words = {}: must be {least} or more",
-            self.context_words
-        );
-        ensure!(
-            (0.0..1.0).contains(&self.dropped),
-            "cloze.dropped = {}: must be from 0 to below 1",
-            self.dropped
-        );
         let held_out = self.corpus.held_out_articles;
-        ensure!(
-            self.dev_articles < held_out,
-            "cloze.dev_articles = {}: must be below corpus.held_out_articles = {held_out}",
-            self.dev_articles
-        );
-        for (key, languages) in
-            [("train_languages", &self.train_languages), ("languages", &self.languages)]
-        {
-            ensure!(!languages.is_empty(), "cloze.{key} = []: name at least one");
-            for language in languages {
-                let known = crate::corpus::LANGUAGES.contains(&language.as_str());
-                ensure!(known, "cloze.{key}: the corpus has no text in {language}");
-            }
+        let known = |code: &String| LANGUAGES.contains(&code.as_str());
+        let usable = |codes: &[String]| !codes.is_empty() && codes.iter().all(known);
+        let least_of = |least: usize| format!("{least} or more");
+        let below_held_out = || format!("below corpus.held_out_articles = {held_out}");
+        let of_corpus = || format!("one or more of {LANGUAGES:?}");
+        for (fits, key, value, rule) in [
+            (self.train_items > 0, "train_items", &self.train_items as &dyn Debug, least_of(1)),
+            (
+                self.items_per_paragraph > 0,
+                "items_per_paragraph",
+                &self.items_per_paragraph,
+                least_of(1),
+            ),
+            (self.longest_answer > 0, "longest_answer", &self.longest_answer, least_of(1)),
+            (fewest > 0 && most >= fewest, "neighbours", &self.neighbours, "1 <= a <= b".into()),
+            (self.context_words >= least, "context_words", &self.context_words, least_of(least)),
+            ((0.0..1.0).contains(&self.dropped), "dropped", &self.dropped, "in 0..1".into()),
+            (self.dev_articles < held_out, "dev_articles", &self.dev_articles, below_held_out()),
+            (usable(&self.train_languages), "train_languages", &self.train_languages, of_corpus()),
+            (usable(&self.languages), "languages", &self.languages, of_corpus()),
+        ] {
+            ensure!(fits, "cloze.{key} = {value:?}: must be {rule}");
         }
         Ok(())
     }
@@ -137,35 +124,27 @@ impl ClozeQuestions {
         let mut train = Vec::new();
         for language in &self.train_languages {
             let passages = corpus.get(language).map(Vec::as_slice).unwrap_or_default();
-            let passages: Vec<Passage<'_>> = passages
-                .iter()
-                .map(|text| Passage::new(text))
-                .filter(|passage| passage.words.len() >= SHORTEST_PASSAGE)
-                .collect();
+            let mut passages: Vec<_> = passages.iter().map(|text| Passage::new(text)).collect();
+            passages.retain(|passage| passage.words.len() >= SHORTEST_PASSAGE);
             ensure!(!passages.is_empty(), "language {language}: no passage is long enough");
             for k in 0..self.train_items {
                 let mut rng = rng_for(self.seed, &format!("cloze train {language}"), k as u64);
-                for _ in 0..TRIES {
-                    let drawn = passages.get(rng.random_range(0..passages.len()));
-                    let id = format!("train-{language}-{k}");
-                    if let Some(question) = drawn.and_then(|one| self.draw(one, id, &mut rng)) {
-                        train.push(question);
-                        break;
-                    }
-                }
+                let id = format!("train-{language}-{k}");
+                train.extend((0..TRIES).find_map(|_| {
+                    let passage = passages.get(rng.random_range(0..passages.len()))?;
+                    self.draw(passage, id.clone(), &mut rng)
+                }));
             }
         }
         let (mut dev, mut test) = (BTreeMap::new(), BTreeMap::new());
+        let held_out = self.corpus.held_out_articles;
         for language in &self.languages {
             let path = self.corpus.paragraphs.join(format!("xquad.{language}.json"));
-            let articles = articles(&path)?;
-            let held_out = articles.len().saturating_sub(self.corpus.held_out_articles);
-            let (first, last) = (held_out, held_out + self.dev_articles);
-            let own = |range: std::ops::Range<usize>, split: &str| {
-                self.evaluation(articles.get(range).unwrap_or_default(), split, language)
-            };
-            dev.insert(language.clone(), own(first..last, "dev"));
-            test.insert(language.clone(), own(last..articles.len(), "test"));
+            let mut all = articles(&path)?;
+            let mut first = all.split_off(all.len().saturating_sub(held_out));
+            let last = first.split_off(self.dev_articles.min(first.len()));
+            dev.insert(language.clone(), self.evaluation(&first, "dev", language));
+            test.insert(language.clone(), self.evaluation(&last, "test", language));
         }
         Ok(ClozeData { train: dataset("train", train), dev, test })
     }
@@ -207,16 +186,14 @@ impl ClozeQuestions {
         if kept.len() < fewest {
             return None;
         }
-        let (begin, end) = (passage.start(part.0)?, passage.end(part.1 - 1)?);
-        let context = passage.text.get(begin..end)?;
-        let (answer_begin, answer_end) = (passage.start(from)?, passage.end(to)?);
-        let text = passage.text.get(answer_begin..answer_end)?;
-        let answer_start = passage.text.get(begin..answer_begin)?.chars().count();
+        let (whole, answer) = (passage.range(part.0, part.1 - 1)?, passage.range(from, to)?);
+        let answer_start = passage.text.get(whole.start..answer.start)?.chars().count();
+        let (context, text) = (passage.text.get(whole)?, passage.text.get(answer)?.to_owned());
         Some(Question {
             id,
             question: passage.join(&kept),
             context: context.into(),
-            answers: vec![Answer { text: text.to_owned(), answer_start }],
+            answers: vec![Answer { text, answer_start }],
             title: "".into(),
         })
     }
@@ -224,17 +201,13 @@ impl ClozeQuestions {
 
 impl ClozeData {
     /// Writes `train.json`, and for each language `dev-context-xx-question-xx.json` and `test-…`,
-    /// MLQA's names.
-    ///
-    /// # Errors
-    /// Naming the file that cannot be written.
+    /// MLQA's names. The error names the file that cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         self.train.write(folder.join("train.json"))?;
         for (split, sets) in [("dev", &self.dev), ("test", &self.test)] {
             for (language, set) in sets {
-                set.write(
-                    folder.join(format!("{split}-context-{language}-question-{language}.json")),
-                )?;
+                let name = format!("{split}-context-{language}-question-{language}.json");
+                set.write(folder.join(name))?;
             }
         }
         Ok(())
@@ -257,10 +230,8 @@ struct Passage<'a> {
 impl<'a> Passage<'a> {
     fn new(text: &'a str) -> Self {
         let (mut units, mut words) = (Vec::new(), Vec::new());
-        for (at, unit) in text.split_word_bound_indices() {
-            if unit.trim().is_empty() {
-                continue;
-            }
+        let units_of = text.split_word_bound_indices();
+        for (at, unit) in units_of.filter(|(_, unit)| !unit.trim().is_empty()) {
             if unit.chars().any(char::is_alphanumeric) {
                 words.push(units.len());
             }
@@ -269,12 +240,9 @@ impl<'a> Passage<'a> {
         Self { text, units, words }
     }
 
-    fn start(&self, unit: usize) -> Option<usize> {
-        Some(self.units.get(unit)?.0)
-    }
-
-    fn end(&self, unit: usize) -> Option<usize> {
-        Some(self.units.get(unit)?.1)
+    /// Bytes from the unit `first` to the end of `last`.
+    fn range(&self, first: usize, last: usize) -> Option<Range<usize>> {
+        Some(self.units.get(first)?.0..self.units.get(last)?.1)
     }
 
     /// `[first, last)` units of the words `[from, to)` with the marks that follow them.
