@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kg_triples::entity_linking::{LabelConfig, LabelMatcher, PageText, page_files, read_pages};
+use kg_triples::jsonl::JsonlWriter;
 use serde_json::json;
 
 use crate::common::{kill_at, program, refuse, root, succeed, summary};
@@ -20,7 +22,6 @@ fn small(out: &Path) -> Command {
         "pretraining.checkpoint_steps=2",
         "pretraining.log_steps=2",
         "mentions.languages=[\"de\", \"zh\"]",
-        "mentions.draws=1",
         "mentions.held_out.queries=20",
         "losses.queue.size=16",
     ] {
@@ -111,9 +112,10 @@ fn recipe_xlm_k_takes_more_seeds_and_arms_and_probes_again_without_training() {
     assert_eq!(both["guesses"], first["guesses"]);
     assert!(both["arms"]["xlm-k"]["xor"]["accuracy"]["sd"].is_f64());
     // The candidates are a key of the evaluation alone.
-    start(&["--arms", "mlm", "--set", "probe.candidates=60"]);
+    start(&["--arms", "mlm", "--set", "probe.candidates=90"]);
     assert_eq!(records(&out), all);
-    assert_eq!(summary(&out)["arms"]["mlm"]["xep_seen"]["candidates"], json!(60));
+    assert_eq!(summary(&out)["arms"]["mlm"]["xep_seen"]["candidates"], json!(90));
+    assert_eq!(summary(&out)["arms"]["mlm"]["xor"]["candidates"], json!(90));
 }
 
 #[test]
@@ -154,6 +156,50 @@ fn recipe_xlm_k_runs_every_ablation() {
     }
 }
 
+/// The embedded pages with their labels linked, as `kg-triples link` writes them.
+fn write_linked(path: &Path, languages: &[&str]) {
+    let mut files = page_files(root().join("data/codex")).unwrap();
+    files.retain(|(language, _)| languages.contains(&language.as_str()));
+    let (mut labels, mut texts) = (Vec::new(), Vec::new());
+    read_pages(&files, |language, page| {
+        labels.extend(page.label.clone().map(|label| (language, label, page.id.clone())));
+        texts.extend(page.into_text(language, PageText::Extract));
+        Ok(())
+    })
+    .unwrap();
+    let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
+    let mut writer = JsonlWriter::create(path).unwrap();
+    for mut text in texts {
+        matcher.link(&mut text, &mut BTreeMap::new());
+        writer.write(&text).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn recipe_xlm_k_reads_the_links_of_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (linked, out) = (folder.path().join("linked.jsonl.gz"), folder.path().join("run"));
+    write_linked(&linked, &["de", "zh"]);
+    let text = |command: &mut Command| {
+        command.args(["--set", "mentions.links=anchors", "--set"]);
+        command.arg(format!("mentions.text={}", linked.display()));
+    };
+    let mut command = small(&out);
+    text(&mut command);
+    let from_text = succeed(command);
+    // The file holds the links that labels give: the same world, and the same numbers.
+    let labels = folder.path().join("labels");
+    assert_eq!(from_text.lines().next(), succeed(small(&labels)).lines().next());
+    assert_eq!(summary(&out)["arms"], summary(&labels)["arms"]);
+    let numbers = std::fs::read_to_string(out.join("numbers.jsonl")).unwrap();
+    assert!(numbers.contains("\"model\":\"XLM-K\",\"setting\":\"XOR\""), "{numbers}");
+    // The file is an input like others: one that is gone is named before anything is trained.
+    let mut command = small(&folder.path().join("other"));
+    command.args(["--set", "mentions.links=anchors", "--set", "mentions.text=nowhere.jsonl"]);
+    assert!(refuse(&command.output().unwrap()).contains("nowhere.jsonl"));
+}
+
 #[test]
 fn recipe_xlm_k_names_what_is_missing_or_wrong() {
     let folder = tempfile::tempdir().unwrap();
@@ -164,6 +210,10 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
     paper.args(["--set", "mentions.pages=data/codex", "--set", "triples.kg=data/mini-kg"]);
     let error = refuse(&paper.output().unwrap());
     assert!(error.contains("pretraining.steps is not set"), "{error}");
+    // Nor are labels taken for links unless one says so.
+    paper.args(["--set", "pretraining.steps=9"]);
+    let error = refuse(&paper.output().unwrap());
+    assert!(error.contains("mentions.text = none: must be a file of linked texts"), "{error}");
     for (set, names) in [
         ("mentions.pages=", "mentions.pages: is not set"),
         ("triples.kg=nowhere", "triples.kg = nowhere"),
@@ -180,7 +230,8 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
         ("mentions.held_out.texts=0.0", "mentions.held_out.texts = 0"),
         ("mentions.held_out.queries=0", "mentions.held_out.queries = 0"),
         ("mentions.held_out.per_entity=0", "mentions.held_out.per_entity = 0"),
-        ("mentions.draws=0", "mentions.draws = 0"),
+        ("triples.smoothing=2.0", "triples.smoothing = 2"),
+        ("losses.mention.targets=true", "unknown key `targets`"),
         ("mentions.smoothing=-1.0", "mentions.smoothing = -1"),
         ("mentions.smoothing=nan", "mentions.smoothing = NaN"),
         ("mentions.entity_smoothing=-1.0", "mentions.entity_smoothing = -1"),

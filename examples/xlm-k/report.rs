@@ -7,6 +7,7 @@ use experiment::{Experiment, Results};
 use mlqa_eval::Spread;
 use serde::Serialize;
 use tasks::knowledge::ProbeScores;
+use transfer_eval::Measured;
 use transfer_eval::retrieval::{RetrievalScore, RetrievalSpread};
 
 use crate::recipe::Recipe;
@@ -68,6 +69,15 @@ pub fn write(
         let row = Row::new(title, &scores, tokens / of_arm.len().max(1) as u64, seconds);
         summary.arms.insert(name, row);
     }
+    let probes = |row: &Row| [("XEP", row.xep_seen.clone()), ("XOR", row.xor.clone())];
+    let measured = summary.arms.values().flat_map(|row| {
+        probes(row).map(|(setting, probe)| {
+            let Spread { mean, sd } = probe?.accuracy;
+            Some(Measured { sd, ..Measured::new(&row.title, setting, "all", "accuracy", mean) })
+        })
+    });
+    let numbers: Vec<Measured> = measured.flatten().collect();
+    Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let arms = experiment.arms().iter().filter_map(|name| summary.arms.get(name.as_str()));
     let text = table(&summary.guesses.iter().chain(arms).collect::<Vec<_>>());
     Ok(experiment.finish(&summary, &text, "")?)

@@ -196,8 +196,25 @@ impl EncodedDescriptions {
         self.entities.is_empty()
     }
 
-    /// A description in another language than `language` (in that language, unless `multilingual`),
-    /// drawn uniformly.
+    /// The descriptions in other languages than `language` (in that language, unless
+    /// `multilingual`).
+    pub(super) fn wanted(
+        &self,
+        entity: &str,
+        language: Language,
+        multilingual: bool,
+        same: SameLanguage,
+    ) -> Vec<&(Language, Vec<u32>)> {
+        let (same_language, others): (Vec<_>, Vec<_>) =
+            self.get(entity).iter().partition(|(known, _)| *known == language);
+        match multilingual {
+            true if others.is_empty() && same == SameLanguage::Allow => same_language,
+            true => others,
+            false => same_language,
+        }
+    }
+
+    /// One of those that are [wanted](Self::wanted), drawn uniformly.
     pub(super) fn draw(
         &self,
         entity: &str,
@@ -206,14 +223,7 @@ impl EncodedDescriptions {
         same: SameLanguage,
         rng: &mut ChaCha8Rng,
     ) -> Option<&(Language, Vec<u32>)> {
-        let (same_language, others): (Vec<_>, Vec<_>) =
-            self.get(entity).iter().partition(|(known, _)| *known == language);
-        let wanted = match multilingual {
-            true if others.is_empty() && same == SameLanguage::Allow => same_language,
-            true => others,
-            false => same_language,
-        };
-        wanted.choose(rng).copied()
+        self.wanted(entity, language, multilingual, same).choose(rng).copied()
     }
 
     /// Whether [`Self::draw`] would find one.

@@ -1,17 +1,14 @@
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 
-use rand::Rng;
 use rand::seq::IndexedRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use super::description::text_budget;
+use super::mention_passage::{LeftOut, PassageAligner};
 use super::{EncodedDescriptions, SameLanguage};
-use crate::entity_linking::{LinkedText, Mention, Passage, passages};
+use crate::entity_linking::{LinkedText, Passage, passages};
 use crate::jsonl::Record;
-use crate::tokens::{Specials, Tokens, unlimited};
 use crate::{KgError, Language, seed};
 
 /// Which tokens are a mention's where a token reaches across its border.
@@ -167,7 +164,8 @@ pub struct MentionReport {
 /// ```
 pub struct MentionExamples<'d, I> {
     texts: I,
-    maker: Maker<'d>,
+    descriptions: &'d EncodedDescriptions,
+    aligner: PassageAligner,
     ready: VecDeque<Result<MentionExample, KgError>>,
     next_passage: u64,
     report: MentionReport,
@@ -189,13 +187,11 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         tokenizer: &Tokenizer,
         config: MentionConfig,
     ) -> Result<Self, KgError> {
-        let text_budget = text_budget(config.max_tokens, "max_tokens")?;
-        let specials = Specials::find(tokenizer)?;
-        let maker =
-            Maker { descriptions, tokenizer: unlimited(tokenizer)?, specials, text_budget, config };
+        let aligner = PassageAligner::new(tokenizer, config)?;
         Ok(Self {
             texts,
-            maker,
+            descriptions,
+            aligner,
             ready: VecDeque::new(),
             next_passage: 0,
             report: MentionReport::default(),
@@ -231,21 +227,21 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         }
         self.report.texts += texts.len();
         self.report.passages += numbered.len();
-        let maker = &self.maker;
+        let (aligner, descriptions) = (&self.aligner, self.descriptions);
         let made: Vec<_> = numbered
             .into_par_iter()
-            .map(|(number, text, passage)| maker.example(number, text, &passage))
+            .map(|(number, text, passage)| example(aligner, descriptions, number, text, &passage))
             .collect();
         for outcome in made {
             match outcome {
-                Ok(Outcome::Example(example)) => {
+                Ok(Ok(example)) => {
                     self.count(&example);
-                    self.ready.push_back(Ok(*example));
+                    self.ready.push_back(Ok(example));
                 }
-                Ok(Outcome::WithoutMention) => self.report.without_mention += 1,
-                Ok(Outcome::WithoutDescription) => self.report.without_description += 1,
-                Ok(Outcome::WithoutLanguage) => self.report.without_language += 1,
-                Ok(Outcome::Unaligned) => self.report.unaligned += 1,
+                Ok(Err(LeftOut::WithoutMention)) => self.report.without_mention += 1,
+                Ok(Err(LeftOut::WithoutDescription)) => self.report.without_description += 1,
+                Ok(Err(LeftOut::WithoutLanguage)) => self.report.without_language += 1,
+                Ok(Err(LeftOut::Unaligned)) => self.report.unaligned += 1,
                 Err(fault) => {
                     self.done = true;
                     self.ready.push_back(Err(fault));
@@ -260,7 +256,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         let report = &mut self.report;
         report.examples += 1;
         let fallback =
-            self.maker.config.multilingual && example.description_language == example.language;
+            self.aligner.config.multilingual && example.description_language == example.language;
         report.fallbacks += usize::from(fallback);
         *report.by_language.entry(example.language).or_default() += 1;
         report.tokens += example.input_ids.len();
@@ -279,115 +275,29 @@ impl<I: Iterator<Item = Result<LinkedText, KgError>>> Iterator for MentionExampl
     }
 }
 
-enum Outcome {
-    Example(Box<MentionExample>),
-    WithoutMention,
-    WithoutDescription,
-    WithoutLanguage,
-    Unaligned,
-}
-
-/// Everything that is the same for all examples.
-struct Maker<'d> {
-    descriptions: &'d EncodedDescriptions,
-    tokenizer: Tokenizer,
-    specials: Specials,
-    /// Tokens of a passage without `<s>` and `</s>`.
-    text_budget: usize,
-    config: MentionConfig,
-}
-
-impl Maker<'_> {
-    fn example(
-        &self,
-        number: u64,
-        text: &LinkedText,
-        passage: &Passage<'_>,
-    ) -> Result<Outcome, KgError> {
-        let MentionConfig { multilingual, same_language, .. } = self.config;
-        let language = text.language;
-        if passage.mentions.is_empty() {
-            return Ok(Outcome::WithoutMention);
-        }
-        let described = |mention: &&Mention| !self.descriptions.get(&mention.entity).is_empty();
-        let described: Vec<&Mention> = passage.mentions.iter().filter(described).collect();
-        if described.is_empty() {
-            return Ok(Outcome::WithoutDescription);
-        }
-        let fits = |mention: &Mention| {
-            self.descriptions.can_draw(&mention.entity, language, multilingual, same_language)
-        };
-        let wanted: Vec<&Mention> = described.into_iter().filter(|mention| fits(mention)).collect();
-        if wanted.is_empty() {
-            return Ok(Outcome::WithoutLanguage);
-        }
-        let tokens = Tokens::encode(&self.tokenizer, passage.text)?;
-        let aligned: Vec<(&Mention, Range<usize>)> = wanted
-            .into_iter()
-            .filter_map(|mention| Some((mention, self.span(&tokens, passage, mention)?)))
-            .collect();
-
-        // The name has at most 24 bytes: a code has at most 23.
-        let mut rng = seed::use_rng(&format!("m{language}"), self.config.seed, number);
-        let Some((mention, span)) = aligned.choose(&mut rng) else {
-            return Ok(Outcome::Unaligned);
-        };
-        let piece = match tokens.ids.len().checked_sub(self.text_budget) {
-            Some(spare @ 1..) => {
-                let first = span.end.saturating_sub(self.text_budget);
-                rng.random_range(first..=span.start.min(spare))
-            }
-            _ => 0,
-        };
-        let ids = tokens.ids.get(piece..).unwrap_or_default();
-        let ids = ids.get(..self.text_budget).unwrap_or(ids);
-        let drawn = self.descriptions.draw(
-            &mention.entity,
-            language,
-            multilingual,
-            same_language,
-            &mut rng,
-        );
-        let Some((description_language, description_ids)) = drawn else {
-            return Ok(Outcome::WithoutLanguage);
-        };
-        Ok(Outcome::Example(Box::new(MentionExample {
-            passage: number,
-            id: text.id.clone(),
-            language,
-            input_ids: self.specials.around(ids),
-            // `<s>` comes first.
-            mention: TokenSpan { start: span.start - piece + 1, end: span.end - piece + 1 },
-            entity: mention.entity.clone(),
-            description_language: *description_language,
-            description_ids: description_ids.clone(),
-        })))
-    }
-
-    /// The tokens of a mention; `None` if they cannot be masked in a passage of the length allowed.
-    fn span(
-        &self,
-        tokens: &Tokens,
-        passage: &Passage<'_>,
-        mention: &Mention,
-    ) -> Option<Range<usize>> {
-        let span = tokens.covering(mention.start, mention.end)?;
-        let control = tokens.ids.get(span.clone())?.iter().any(|id| self.specials.control(*id));
-        if control || span.len() > self.text_budget {
-            return None;
-        }
-        if self.config.boundary == TokenBoundary::Exact {
-            let (from, _) = *tokens.offsets.get(span.start)?;
-            let (_, to) = *tokens.offsets.get(span.end - 1)?;
-            // White space that a token holds is nobody's.
-            let blank = |from: usize, to: usize| {
-                let between = passage.text.chars().skip(from).take(to.saturating_sub(from));
-                between.into_iter().all(char::is_whitespace)
-            };
-            if !blank(from, mention.start) || !blank(mention.end, to) {
-                return None;
-            }
-        }
-        Some(span)
-    }
+/// An example of the passage, drawn by the seed, the language and the passage's number.
+fn example(
+    aligner: &PassageAligner,
+    descriptions: &EncodedDescriptions,
+    number: u64,
+    text: &LinkedText,
+    passage: &Passage<'_>,
+) -> Result<Result<MentionExample, LeftOut>, KgError> {
+    let text_of = (text.id.as_str(), text.language);
+    let passage = match aligner.align(number, text_of, passage, descriptions)? {
+        Ok(passage) => passage,
+        Err(left_out) => return Ok(Err(left_out)),
+    };
+    let MentionConfig { multilingual, same_language, seed, .. } = aligner.config;
+    // The name has at most 24 bytes: a code has at most 23.
+    let mut rng = seed::use_rng(&format!("m{}", text.language), seed, number);
+    let Some(mention) = passage.mentions.choose(&mut rng) else {
+        return Ok(Err(LeftOut::Unaligned));
+    };
+    let piece = aligner.piece(&passage, &mention.span, &mut rng);
+    let entity = &mention.entity;
+    let drawn = descriptions.draw(entity, text.language, multilingual, same_language, &mut rng);
+    Ok(drawn
+        .map(|(language, ids)| aligner.example(&passage, mention, piece, (*language, ids)))
+        .ok_or(LeftOut::WithoutLanguage))
 }

@@ -1,24 +1,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::description::text_budget;
+use super::mention_passage::{AlignedPassage, PassageAligner};
+use super::mention_split::nothing_mentioned;
 use super::{
-    Descriptions, EncodedDescriptions, HeldOut, MentionConfig, MentionExample, MentionExamples,
-    resample,
+    Descriptions, EncodedDescriptions, HeldOut, MentionConfig, MentionExample, TrainingMentions,
 };
 use crate::entity_linking::{
-    EntityPage, LabelConfig, LabelMatcher, LinkedText, PageText, page_files, read_pages,
+    EntityPage, LabelConfig, LabelMatcher, LinkedText, PageText, Passage, page_files, passages,
+    read_pages,
 };
 use crate::jsonl::JsonlReader;
-use crate::tokens::Specials;
-use crate::{KgError, Language};
+use crate::{KgError, Language, seed};
 
-/// Most examples of one passage: more would only be repetitions.
-const MAX_DRAWS: u64 = 10_000;
+/// How mentions of entities are found in the passages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MentionLinks {
+    /// They are the links of [`MentionSource::text`], such as the anchors of Wikipedia: XLM-K's
+    /// own (§3.1).
+    #[default]
+    Anchors,
+    /// The passages are those of [`MentionSource::pages`], in which labels of entities are looked
+    /// for: a stand-in for small data.
+    Labels,
+}
 
 /// Where mentions and descriptions come from, and how they are divided.
 ///
@@ -26,17 +40,18 @@ const MAX_DRAWS: u64 = 10_000;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MentionSource<P = PathBuf> {
-    /// Folder with `entities.<lang>.jsonl[.gz]`: the descriptions, and the passages too unless
-    /// `text` is set.
+    /// Folder with `entities.<lang>.jsonl[.gz]`: the descriptions, and with
+    /// [`MentionLinks::Labels`] the passages too.
     pub pages: P,
-    /// Linked texts, JSONL; absent: labels are looked for in the pages.
+    /// How mentions are found.
+    pub links: MentionLinks,
+    /// Linked texts, JSONL, as `kg-triples link` writes them; with [`MentionLinks::Anchors`] alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<P>,
     /// Languages of passages and descriptions; empty: all.
     pub languages: Vec<Language>,
     /// Longest description in tokens, special tokens counted.
     pub description_tokens: usize,
-    /// How many examples each passage gives, each with another mention and language.
-    pub draws: u64,
     /// Only this many entities, those with the most mentions in many languages, are trained, asked
     /// for and candidates; absent: all.
     pub most_mentioned: Option<usize>,
@@ -55,10 +70,10 @@ impl<P: Default> Default for MentionSource<P> {
     fn default() -> Self {
         Self {
             pages: P::default(),
+            links: MentionLinks::default(),
             text: None,
             languages: Vec::new(),
             description_tokens: 256,
-            draws: 1,
             most_mentioned: None,
             smoothing: 0.3,
             entity_smoothing: 1.0,
@@ -77,7 +92,8 @@ impl<P> MentionSource<P> {
     /// ```
     /// use kg_triples::knowledge::MentionSource;
     ///
-    /// let source = MentionSource { smoothing: f64::NAN, ..MentionSource::<String>::default() };
+    /// let text = Some("linked.jsonl".to_owned());
+    /// let source = MentionSource { text, smoothing: f64::NAN, ..MentionSource::default() };
     /// assert_eq!(
     ///     source.validate().unwrap_err().to_string(),
     ///     "smoothing = NaN: must be from 0 to 1"
@@ -87,8 +103,15 @@ impl<P> MentionSource<P> {
         let refuse = |key, value: String, rule| Err(KgError::Config { key, value, rule });
         text_budget(self.description_tokens, "description_tokens")?;
         text_budget(self.examples.max_tokens, "examples.max_tokens")?;
-        if !(1..=MAX_DRAWS).contains(&self.draws) {
-            return refuse("draws", self.draws.to_string(), "from 1 to 10000");
+        match (self.links, &self.text) {
+            (MentionLinks::Anchors, None) => {
+                let rule = "a file of linked texts (see `kg-triples link`), or links = \"labels\"";
+                return refuse("text", "none".into(), rule);
+            }
+            (MentionLinks::Labels, Some(_)) => {
+                return refuse("links", "labels".into(), "anchors where `text` is set");
+            }
+            _ => (),
         }
         if self.most_mentioned == Some(0) {
             return refuse("most_mentioned", "0".into(), "1 or more; leave it out for all");
@@ -111,7 +134,7 @@ pub struct MentionDatasetReport {
     pub texts: usize,
     /// Entities with a description.
     pub entities: usize,
-    /// Examples to train on, before they are resampled.
+    /// Mentions to train on.
     pub train: usize,
     /// Different entities of these.
     pub train_entities: usize,
@@ -127,7 +150,7 @@ impl fmt::Display for MentionDatasetReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} texts, {} described entities; {} examples of {} entities to train on; of \
+            "{} texts, {} described entities; {} mentions of {} entities to train on; of \
              held-out texts {} queries in trained pairs of languages, {} in new pairs, {} about \
              new entities",
             self.texts,
@@ -145,8 +168,8 @@ impl fmt::Display for MentionDatasetReport {
 /// test sets for the probes. See [`HeldOut`] for what no training example shares with them.
 #[derive(Clone, Debug, Default)]
 pub struct MentionDataset {
-    /// Examples to train on, resampled by language and entity, in random order.
-    pub train: Vec<MentionExample>,
+    /// Mentions to train on, drawn by language and entity.
+    pub train: TrainingMentions,
     /// Queries from held-out texts about trained entities, in pairs of languages that are trained.
     pub test_seen_pairs: Vec<MentionExample>,
     /// Queries from held-out texts about trained entities, in pairs of languages that are not.
@@ -154,7 +177,7 @@ pub struct MentionDataset {
     /// Queries from held-out texts about entities that are not trained.
     pub test_unseen_entities: Vec<MentionExample>,
     /// All descriptions as token ids.
-    pub descriptions: EncodedDescriptions,
+    pub descriptions: Arc<EncodedDescriptions>,
     /// The entities that are described, sorted: the candidates of a probe.
     pub entities: Vec<String>,
     /// What was found.
@@ -174,7 +197,9 @@ impl MentionDataset {
     /// [`KgError::Tokenizer`], and [`KgError::Empty`] if there is nothing to train on or to ask.
     ///
     /// ```
-    /// use kg_triples::knowledge::{MentionDataset, MentionSource};
+    /// use kg_triples::knowledge::{MentionDataset, MentionLinks, MentionSource};
+    /// use rand::SeedableRng;
+    /// use rand_chacha::ChaCha8Rng;
     /// # let tokenizer = tokenizers::Tokenizer::from_file(
     /// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
     /// # let folder = tempfile::tempdir().unwrap();
@@ -189,10 +214,12 @@ impl MentionDataset {
     /// # }
     /// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
     /// // folder: entities.de.jsonl and entities.en.jsonl, each with id, label and extract
-    /// let source = MentionSource { pages: folder.path().to_owned(), ..MentionSource::default() };
+    /// let (pages, links) = (folder.path().to_owned(), MentionLinks::Labels);
+    /// let source = MentionSource { pages, links, ..MentionSource::default() };
     /// let data = MentionDataset::load(&source, true, &tokenizer)?;
     /// println!("{}", data.report);
-    /// assert!(data.train.iter().all(|example| example.language != example.description_language));
+    /// let example = data.train.example(0, &mut ChaCha8Rng::seed_from_u64(1))?;
+    /// assert_ne!(example.language, example.description_language);
     /// # Ok::<(), kg_triples::KgError>(())
     /// ```
     pub fn load<P: AsRef<Path>>(
@@ -207,35 +234,47 @@ impl MentionDataset {
             let kept = most_mentioned(&texts, most);
             entities.retain(|entity| kept.contains(entity.as_str()));
         }
-        let descriptions = descriptions.encode(tokenizer, source.description_tokens)?;
-        let examples = |multilingual| {
-            let config = MentionConfig { multilingual, ..source.examples.clone() };
-            draw(&texts, &descriptions, &entities, tokenizer, &config, source.draws)
-        };
-        let across_languages = examples(true)?;
-        let splits = if multilingual {
-            source.held_out.divide(&across_languages, &across_languages)
+        let descriptions = Arc::new(descriptions.encode(tokenizer, source.description_tokens)?);
+        let config = MentionConfig { multilingual: true, ..source.examples.clone() };
+        let across = PassageAligner::new(tokenizer, config.clone())?;
+        let passages = aligned(&across, &texts, &descriptions, &entities)?;
+        let queries = queries(&across, &passages, &descriptions, &source.held_out);
+        let (aligner, passages) = if multilingual {
+            (across, passages)
         } else {
-            source.held_out.divide(&examples(false)?, &across_languages)
+            let config = MentionConfig { multilingual: false, ..config };
+            let within = PassageAligner::new(tokenizer, config)?;
+            let passages = aligned(&within, &texts, &descriptions, &entities)?;
+            (within, passages)
         };
-        let splits = splits.map_err(|error| in_folder(error, pages))?;
-        let trained: BTreeSet<&str> =
-            splits.train.iter().map(|example| example.entity.as_str()).collect();
+        let found = passages.iter().map(|passage| passage.mentions.len()).sum();
+        let exponents = (source.smoothing, source.entity_smoothing);
+        let held_out = &source.held_out;
+        let train =
+            TrainingMentions::new(aligner, passages, descriptions.clone(), held_out, exponents);
+        let trained = train.entities();
+        let nothing = match (found, train.is_empty()) {
+            (0, _) => Some(nothing_mentioned()),
+            (_, true) => Some(held_out.nothing_to_train_on(found)),
+            _ => None,
+        };
+        let sets = nothing.map_or_else(|| held_out.queries(&queries, &trained), Err);
+        let [test_seen_pairs, test_unseen_pairs, test_unseen_entities] =
+            sets.map_err(|error| in_folder(error, pages))?;
         let report = MentionDatasetReport {
             texts: texts.len(),
             entities: entities.len(),
-            train: splits.train.len(),
+            train: train.len(),
             train_entities: trained.len(),
-            test_seen_pairs: splits.test_seen_pairs.len(),
-            test_unseen_pairs: splits.test_unseen_pairs.len(),
-            test_unseen_entities: splits.test_unseen_entities.len(),
+            test_seen_pairs: test_seen_pairs.len(),
+            test_unseen_pairs: test_unseen_pairs.len(),
+            test_unseen_entities: test_unseen_entities.len(),
         };
-        let MentionSource { smoothing, entity_smoothing, held_out, .. } = source;
         Ok(Self {
-            train: resample(splits.train, *smoothing, *entity_smoothing, held_out.seed),
-            test_seen_pairs: splits.test_seen_pairs,
-            test_unseen_pairs: splits.test_unseen_pairs,
-            test_unseen_entities: splits.test_unseen_entities,
+            train,
+            test_seen_pairs,
+            test_unseen_pairs,
+            test_unseen_entities,
             descriptions,
             entities,
             report,
@@ -246,7 +285,7 @@ impl MentionDataset {
     pub fn languages(&self) -> BTreeSet<Language> {
         let described = self.entities.iter().flat_map(|entity| self.descriptions.get(entity));
         let described = described.map(|(language, _)| *language);
-        described.chain(self.train.iter().map(|example| example.language)).collect()
+        described.chain(self.train.languages()).collect()
     }
 }
 
@@ -318,31 +357,59 @@ fn linked_by_labels(
     Ok(texts)
 }
 
-/// `draws` examples of each passage whose drawn mention is of one of `entities`.
-fn draw(
+/// The passages with their mentions of `entities`; mentions with `<unk>` are left out.
+fn aligned(
+    aligner: &PassageAligner,
     texts: &[LinkedText],
     descriptions: &EncodedDescriptions,
     entities: &[String],
-    tokenizer: &Tokenizer,
-    config: &MentionConfig,
-    draws: u64,
-) -> Result<Vec<MentionExample>, KgError> {
-    let mut all = Vec::new();
-    for number in 0..draws {
-        let config = MentionConfig { seed: config.seed.wrapping_add(number), ..config.clone() };
-        let texts = texts.iter().cloned().map(Ok::<_, KgError>);
-        let examples = MentionExamples::new(texts, descriptions, tokenizer, config)?;
-        all.extend(examples.collect::<Result<Vec<_>, _>>()?);
-    }
-    // A mention with `<unk>` says nothing about its entity.
-    let unknown = Specials::find(tokenizer)?.unknown;
-    all.retain(|example| {
-        let span = example.input_ids.get(example.mention.start..example.mention.end);
-        span.is_some_and(|span| span.iter().all(|&id| Some(id) != unknown))
-    });
+) -> Result<Vec<AlignedPassage>, KgError> {
     let kept: BTreeSet<&String> = entities.iter().collect();
-    all.retain(|example| kept.contains(&example.entity));
-    Ok(all)
+    let all = texts.iter().flat_map(|text| passages(text).into_iter().map(move |own| (text, own)));
+    let all: Vec<(u64, (&LinkedText, Passage<'_>))> = (0..).zip(all).collect();
+    let aligned = all.into_par_iter().map(|(number, (text, mut passage))| {
+        passage.mentions.retain(|mention| kept.contains(&mention.entity));
+        let text = (text.id.as_str(), text.language);
+        let Ok(mut passage) = aligner.align(number, text, &passage, descriptions)? else {
+            return Ok(None);
+        };
+        let mut mentions = std::mem::take(&mut passage.mentions);
+        mentions.retain(|mention| !aligner.has_unknown(&passage, mention));
+        passage.mentions = mentions;
+        Ok((!passage.mentions.is_empty()).then_some(passage))
+    });
+    let aligned: Vec<Option<AlignedPassage>> = aligned.collect::<Result<_, KgError>>()?;
+    Ok(aligned.into_iter().flatten().collect())
+}
+
+/// Of each held-out passage an example for each test set that it has one for, drawn by its number.
+fn queries(
+    aligner: &PassageAligner,
+    passages: &[AlignedPassage],
+    descriptions: &EncodedDescriptions,
+    held_out: &HeldOut,
+) -> Vec<MentionExample> {
+    let MentionConfig { multilingual, same_language, .. } = aligner.config;
+    let mut queries = Vec::new();
+    for passage in passages.iter().filter(|passage| held_out.holds_out_text(&passage.id)) {
+        let wanted = |entity: &str| {
+            descriptions.wanted(entity, passage.language, multilingual, same_language)
+        };
+        let mut pairs: Vec<_> = (passage.mentions.iter())
+            .flat_map(|mention| wanted(&mention.entity).into_iter().map(move |to| (mention, to)))
+            .collect();
+        let mut rng = seed::use_rng("query", held_out.seed, passage.number);
+        pairs.shuffle(&mut rng);
+        let mut splits = BTreeSet::new();
+        for (mention, (language, ids)) in pairs {
+            let piece = aligner.piece(passage, &mention.span, &mut rng);
+            let example = aligner.example(passage, mention, piece, (*language, ids));
+            if splits.insert(held_out.split_of(&example)) {
+                queries.push(example);
+            }
+        }
+    }
+    queries
 }
 
 /// The `most` entities with the largest sum of `ln(1 + mentions)` over languages: those that are
@@ -374,8 +441,8 @@ mod tests {
         let source = MentionSource {
             pages: root.join("data/codex"),
             languages: ["de", "zh"].map(|code| Language::new(code).unwrap()).into(),
+            links: MentionLinks::Labels,
             description_tokens: 32,
-            draws: 2,
             most_mentioned: Some(100),
             entity_smoothing: 0.3,
             examples: MentionConfig { max_tokens: 32, ..MentionConfig::default() },
@@ -387,32 +454,40 @@ mod tests {
     }
 
     /// The number of examples, and the digest of them as JSONL.
-    fn pin(examples: &[MentionExample]) -> (usize, String) {
+    fn pin(examples: &[MentionExample]) -> String {
         let lines = examples.iter().map(|example| serde_json::to_string(example).unwrap() + "\n");
-        (examples.len(), digest(lines.collect()))
+        format!("{} {}", examples.len(), digest(lines.collect()))
     }
 
     /// What the same seeds have always given: a change of these numbers is a change of results.
     #[test]
-    fn splits_and_resampled_examples_are_pinned() {
+    fn splits_and_drawn_examples_are_pinned() {
         let (source, tokenizer) = codex();
-        let data = MentionDataset::load(&source, true, &tokenizer).unwrap();
-        assert_eq!(pin(&data.train), (4302, "6e15268b128b3708".into()));
-        assert_eq!(pin(&data.test_seen_pairs), (30, "f66abbd5aef70fa0".into()));
-        assert_eq!(pin(&data.test_unseen_pairs), (20, "f6b5f02e6065a9d3".into()));
-        assert_eq!(pin(&data.test_unseen_entities), (12, "c606baf7c17f00de".into()));
-        assert_eq!(digest(data.entities.join(" ")), "800fc65e6112d6cb");
-        assert_eq!(
-            data.report.to_string(),
-            "3292 texts, 97 described entities; 4303 examples of 87 entities to train on; of \
-             held-out texts 30 queries in trained pairs of languages, 20 in new pairs, 12 about \
-             new entities"
-        );
-
-        let data = MentionDataset::load(&source, false, &tokenizer).unwrap();
-        assert_eq!(pin(&data.train), (4075, "869c15758d8f0547".into()));
-        assert_eq!(pin(&data.test_seen_pairs), (30, "fd3c253ae525ac53".into()));
-        assert_eq!(pin(&data.test_unseen_pairs), (27, "70f9ddc62ec6cda0".into()));
-        assert_eq!(pin(&data.test_unseen_entities), (12, "c606baf7c17f00de".into()));
+        let across = [
+            "500 4146642562833d61",
+            "30 6b3f125e311f62f7",
+            "30 f0e2903dd2f743f4",
+            "17 2088ca712a635201",
+        ];
+        let within = [
+            "500 c80942b0fb3d0e53",
+            "30 8bc831a06ae26c69",
+            "30 fc129d4446ddda5a",
+            "17 2088ca712a635201",
+        ];
+        for (multilingual, pinned) in [(true, across), (false, within)] {
+            let data = MentionDataset::load(&source, multilingual, &tokenizer).unwrap();
+            let mut rng = seed::stream_rng(3, "pinned", 0);
+            let drawn = (0..500).map(|k| data.train.example(k, &mut rng).unwrap().into_owned());
+            let train: Vec<MentionExample> = drawn.collect();
+            let sets = [
+                &train,
+                &data.test_seen_pairs,
+                &data.test_unseen_pairs,
+                &data.test_unseen_entities,
+            ];
+            assert_eq!(sets.map(|set| pin(set)), pinned, "{}", data.report);
+            assert_eq!(digest(data.entities.join(" ")), "800fc65e6112d6cb");
+        }
     }
 }

@@ -4,7 +4,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::MentionExample;
-use crate::{KgError, seed};
+use crate::{KgError, Language, seed};
 
 /// What is never trained, and how many queries are made of it.
 ///
@@ -122,17 +122,36 @@ impl HeldOut {
     /// ```
     pub fn split_of(&self, example: &MentionExample) -> Split {
         let MentionExample { id, entity, language, description_language, .. } = example;
-        let below = |fraction: f64, name: String| seed::hash_to_unit(self.seed, &name) < fraction;
-        let text = below(self.texts, format!("text {id}"));
-        let entity_held_out = below(self.entities, format!("entity {entity}"));
-        let pair = below(self.pairs, format!("pair {entity} {language} {description_language}"));
-        match (text, entity_held_out, pair) {
+        let pair = self.holds_out_pair(entity, *language, *description_language);
+        match (self.holds_out_text(id), self.holds_out_entity(entity), pair) {
             (false, false, false) => Split::Train,
             (true, false, false) => Split::TestSeenPairs,
             (true, false, true) => Split::TestUnseenPairs,
             (true, true, _) => Split::TestUnseenEntities,
             _ => Split::Unused,
         }
+    }
+
+    /// Whether the text of this id, in all languages, is never trained.
+    pub fn holds_out_text(&self, id: &str) -> bool {
+        seed::hash_to_unit(self.seed, &format!("text {id}")) < self.texts
+    }
+
+    /// Whether the entity is never trained.
+    pub fn holds_out_entity(&self, entity: &str) -> bool {
+        seed::hash_to_unit(self.seed, &format!("entity {entity}")) < self.entities
+    }
+
+    /// Whether mentions of the entity in `language` are never trained with its description in
+    /// `description_language`.
+    pub fn holds_out_pair(
+        &self,
+        entity: &str,
+        language: Language,
+        description_language: Language,
+    ) -> bool {
+        let name = format!("pair {entity} {language} {description_language}");
+        seed::hash_to_unit(self.seed, &name) < self.pairs
     }
 
     /// Divides examples: `trainable` gives the training set, `queries` the test sets. They are the
@@ -153,12 +172,7 @@ impl HeldOut {
     ) -> Result<MentionSplits, KgError> {
         self.validate()?;
         if trainable.is_empty() {
-            return Err(KgError::Empty {
-                what: "mentions of described entities".into(),
-                hint: "see the keys `pages`, `text`, `languages` and `most_mentioned`: texts have \
-                       to mention entities that have a description in a wanted language"
-                    .into(),
-            });
+            return Err(nothing_mentioned());
         }
         let train: Vec<MentionExample> = trainable
             .iter()
@@ -169,10 +183,24 @@ impl HeldOut {
             return Err(self.nothing_to_train_on(trainable.len()));
         }
         let trained: BTreeSet<&str> = train.iter().map(|example| example.entity.as_str()).collect();
-        let test_seen_pairs = self.test_set(Split::TestSeenPairs, queries, &trained);
-        let test_unseen_pairs = self.test_set(Split::TestUnseenPairs, queries, &trained);
-        let test_unseen_entities = self.test_set(Split::TestUnseenEntities, queries, &trained);
-        if test_seen_pairs.len() + test_unseen_pairs.len() + test_unseen_entities.len() == 0 {
+        let [test_seen_pairs, test_unseen_pairs, test_unseen_entities] =
+            self.queries(queries, &trained)?;
+        Ok(MentionSplits { train, test_seen_pairs, test_unseen_pairs, test_unseen_entities })
+    }
+
+    /// The test sets of `candidates`, in the order of [`MentionSplits`]; `trained` are the entities
+    /// that are trained.
+    ///
+    /// # Errors
+    /// [`KgError::Empty`] if no query is left.
+    pub(super) fn queries(
+        &self,
+        candidates: &[MentionExample],
+        trained: &BTreeSet<&str>,
+    ) -> Result<[Vec<MentionExample>; 3], KgError> {
+        let splits = [Split::TestSeenPairs, Split::TestUnseenPairs, Split::TestUnseenEntities];
+        let queries = splits.map(|split| self.test_set(split, candidates, trained));
+        if queries.iter().all(Vec::is_empty) {
             return Err(KgError::Empty {
                 what: "queries for the probes".into(),
                 hint: format!(
@@ -182,10 +210,10 @@ impl HeldOut {
                 ),
             });
         }
-        Ok(MentionSplits { train, test_seen_pairs, test_unseen_pairs, test_unseen_entities })
+        Ok(queries)
     }
 
-    fn nothing_to_train_on(&self, examples: usize) -> KgError {
+    pub(super) fn nothing_to_train_on(&self, examples: usize) -> KgError {
         let Self { texts, pairs, entities, .. } = self;
         KgError::Empty {
             what: "mentions to train on".into(),
@@ -224,5 +252,15 @@ impl HeldOut {
         }
         queries.truncate(self.queries);
         queries
+    }
+}
+
+/// The error for texts that mention no described entity.
+pub(super) fn nothing_mentioned() -> KgError {
+    KgError::Empty {
+        what: "mentions of described entities".into(),
+        hint: "see the keys `pages`, `text`, `languages` and `most_mentioned`: texts have to \
+               mention entities that have a description in a wanted language"
+            .into(),
     }
 }

@@ -4,11 +4,13 @@ mod description;
 mod entailment;
 mod entailment_dataset;
 mod entailment_source;
+mod facts_by_language;
 mod mention;
 mod mention_dataset;
+mod mention_passage;
 mod mention_split;
+mod mention_training;
 mod mix;
-mod resample;
 
 pub use description::{Descriptions, EncodedDescriptions, SameLanguage};
 pub use entailment::{
@@ -19,7 +21,7 @@ pub use entailment_source::{EntailmentDatasetReport, EntailmentSource};
 pub use mention::{
     MentionConfig, MentionExample, MentionExamples, MentionReport, TokenBoundary, TokenSpan,
 };
-pub use mention_dataset::{MentionDataset, MentionDatasetReport, MentionSource};
+pub use mention_dataset::{MentionDataset, MentionDatasetReport, MentionLinks, MentionSource};
 pub use mention_split::{HeldOut, MentionSplits, Split};
+pub use mention_training::{TrainedPair, TrainingMentions};
 pub use mix::LanguageMix;
-pub use resample::resample;

@@ -3,6 +3,8 @@ use std::path::Path;
 
 use kg_triples::knowledge::{EntailmentDataset, EntailmentSource};
 use kg_triples::{GraphBuilder, KgError, LabelKind};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use crate::{common, language, tokenizer};
 
@@ -24,6 +26,7 @@ fn keys_are_checked_before_anything_is_read() {
             EntailmentSource { held_out_fraction: f64::NAN, ..nowhere.clone() },
         ),
         ("description_tokens = 2", EntailmentSource { description_tokens: 2, ..nowhere.clone() }),
+        ("smoothing = 2", EntailmentSource { smoothing: 2.0, ..nowhere.clone() }),
         (
             "languages = [\"en\"]",
             EntailmentSource { languages: vec![language("en")], ..nowhere.clone() },
@@ -62,6 +65,62 @@ fn graphs_without_enough_are_refused() {
     builder.build().write_dir(folder.path()).unwrap();
     let error = load(&source(folder.path())).err().unwrap().to_string();
     assert!(error.starts_with("languages = [\"en\"]: must be two languages or more"), "{error}");
+}
+
+/// A graph whose entities have labels in some languages only: `Q0` to `Q99` in English and, every
+/// fourth, in German; `Q200` to `Q299` in German alone; `Q300` in none.
+fn partly_labelled() -> kg_triples::KnowledgeGraph {
+    let mut builder = GraphBuilder::default();
+    builder.add_label("P1", "en", "near", LabelKind::Relation).unwrap();
+    let mut label = |id: String, code: &str| {
+        let text = format!("{code} {id}");
+        builder.add_label(&id, code, &text, LabelKind::Entity).unwrap();
+    };
+    for at in 0..100 {
+        label(format!("Q{at}"), "en");
+        label(format!("Q{}", at + 200), "de");
+        if at % 4 == 0 {
+            label(format!("Q{at}"), "de");
+        }
+    }
+    for at in 0..100 {
+        builder.add_triple(&format!("Q{at}"), "P1", &format!("Q{}", at + 200)).unwrap();
+        builder.add_triple(&format!("Q{at}"), "P1", "Q300").unwrap();
+        builder.add_triple(&format!("Q{at}"), "P2", &format!("Q{}", (at + 1) % 100)).unwrap();
+    }
+    builder.build()
+}
+
+#[test]
+fn labels_in_some_languages_are_enough_and_what_is_left_out_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    partly_labelled().write_dir(folder.path()).unwrap();
+    let data = load(&source(folder.path())).unwrap();
+    let report = data.report();
+    // P1 to the German half: all 100; to Q300: none; P2: one end has German for every other triple.
+    assert_eq!((report.triples, report.without_labels), (300, 150));
+    assert_eq!(report.train + report.test + report.ambiguous, 150);
+    assert!(
+        report.to_string().contains("(of 300: 150 without labels in two languages"),
+        "{report}"
+    );
+
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let count = 20_000;
+    let mut german = 0.0;
+    for _ in 0..count {
+        let example = data.sample(true, &mut rng).unwrap();
+        let [subject, object] = [&example.subject_ids, &example.object_ids]
+            .map(|ids| tokenizer().decode(ids, true).unwrap().contains("de Q"));
+        assert_ne!(subject, object, "one in German, one in English");
+        german += f64::from(u8::from(subject)) / f64::from(count);
+    }
+    // By hand: P1 has English subjects, about as many as are trained; P2 half of them each.
+    let smooth = |n: f64| n.powf(0.3);
+    let (few, many) = (25.0 * 0.8, 125.0 * 0.8);
+    let expected = smooth(few) / (smooth(few) + smooth(many));
+    assert!((german - expected).abs() < 0.06, "{german} for {expected}");
+    assert!(german > few / (few + many) + 0.05, "more often than their share");
 }
 
 #[test]

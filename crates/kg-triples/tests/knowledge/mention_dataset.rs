@@ -1,9 +1,13 @@
 //! Mentions from files: read, linked, encoded and divided.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use kg_triples::KgError;
-use kg_triples::knowledge::{HeldOut, MentionConfig, MentionDataset, MentionSource};
+use kg_triples::knowledge::{
+    HeldOut, MentionConfig, MentionDataset, MentionExample, MentionLinks, MentionSource,
+};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use crate::{common, language, tokenizer};
 
@@ -24,6 +28,7 @@ fn pages(folder: &Path) {
 fn source(folder: &Path) -> MentionSource {
     MentionSource {
         pages: folder.to_owned(),
+        links: MentionLinks::Labels,
         description_tokens: 16,
         examples: MentionConfig { max_tokens: 24, ..MentionConfig::default() },
         held_out: HeldOut { texts: 0.3, queries: 20, per_entity: Some(2), ..HeldOut::default() },
@@ -35,15 +40,23 @@ fn load(source: &MentionSource, multilingual: bool) -> Result<MentionDataset, Kg
     MentionDataset::load(source, multilingual, tokenizer())
 }
 
+/// So many training examples, drawn with a seed.
+fn drawn(data: &MentionDataset, count: usize, seed: u64) -> Vec<MentionExample> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|k| data.train.example(k, &mut rng).unwrap().into_owned()).collect()
+}
+
 #[test]
 fn what_is_loaded_holds_out_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     pages(folder.path());
-    let source = MentionSource { draws: 3, ..source(folder.path()) };
+    let source = source(folder.path());
     for multilingual in [true, false] {
         let data = load(&source, multilingual).unwrap();
-        let texts: BTreeSet<&str> = data.train.iter().map(|example| &*example.id).collect();
-        let entities: BTreeSet<&str> = data.train.iter().map(|example| &*example.entity).collect();
+        let train = drawn(&data, 4000, 1);
+        let texts: BTreeSet<&str> = train.iter().map(|example| &*example.id).collect();
+        let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
+        assert_eq!(entities, data.train.entities());
         let tests = [&data.test_seen_pairs, &data.test_unseen_pairs, &data.test_unseen_entities];
         for queries in tests {
             assert!(!queries.is_empty() && queries.len() <= 20);
@@ -55,13 +68,12 @@ fn what_is_loaded_holds_out_what_it_says() {
         }
         for query in &data.test_unseen_pairs {
             let pair = (&query.entity, query.language, query.description_language);
-            let trained = |e: &&kg_triples::knowledge::MentionExample| {
-                (&e.entity, e.language, e.description_language) == pair
-            };
-            assert_eq!(data.train.iter().filter(trained).count(), 0);
+            let trained =
+                |e: &&MentionExample| (&e.entity, e.language, e.description_language) == pair;
+            assert_eq!(train.iter().filter(trained).count(), 0);
         }
         assert!(data.test_unseen_entities.iter().all(|query| !entities.contains(&*query.entity)));
-        for example in &data.train {
+        for example in &train {
             assert_eq!(example.language != example.description_language, multilingual);
         }
         assert_eq!(data.entities.len(), 60);
@@ -84,7 +96,8 @@ fn threads_change_nothing() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| load(&source, true).unwrap())
     });
-    assert_eq!(one.train, four.train);
+    assert_eq!(drawn(&one, 500, 7), drawn(&four, 500, 7));
+    assert_ne!(drawn(&one, 500, 7), drawn(&one, 500, 8), "another seed draws something else");
     assert_eq!(one.test_seen_pairs, four.test_seen_pairs);
     assert_eq!(one.test_unseen_pairs, four.test_unseen_pairs);
     assert_eq!(one.test_unseen_entities, four.test_unseen_entities);
@@ -103,7 +116,7 @@ fn languages_entities_and_texts_can_be_limited() {
     let data = load(&few, true).unwrap();
     assert_eq!(data.entities.len(), 20);
     let known: BTreeSet<&String> = data.entities.iter().collect();
-    assert!(data.train.iter().all(|example| known.contains(&example.entity)));
+    assert!(drawn(&data, 300, 1).iter().all(|example| known.contains(&example.entity)));
 
     // Texts with links of their own, one of them in a language that is not wanted.
     let text = |id: usize, code: &str| {
@@ -115,19 +128,75 @@ fn languages_entities_and_texts_can_be_limited() {
     };
     let lines = (0..200).map(|id| text(id, "de")).chain([text(900, "sw")]);
     common::write(folder.path(), "texts.jsonl", lines.collect::<String>());
-    let linked_texts = MentionSource { text: Some(folder.path().join("texts.jsonl")), ..two };
+    let text = Some(folder.path().join("texts.jsonl"));
+    let linked_texts = MentionSource { text, links: MentionLinks::Anchors, ..two };
     let data = load(&linked_texts, true).unwrap();
     assert_eq!(data.report.texts, 200);
-    assert!(data.train.iter().all(|example| example.id.starts_with('T')));
-    assert!(data.train.iter().all(|example| example.description_language == "es"));
+    let train = drawn(&data, 300, 1);
+    assert!(train.iter().all(|example| example.id.starts_with('T')));
+    assert!(train.iter().all(|example| example.description_language == "es"));
+}
+
+#[test]
+fn a_passage_gives_all_its_mentions_and_small_languages_are_drawn_more_often() {
+    let folder = tempfile::tempdir().unwrap();
+    pages(folder.path());
+    // 200 texts in one language, 8 in another, each with two mentions in one line.
+    let text = |id: usize, code: &str| {
+        let mention = |start: usize, entity: usize| {
+            format!("{{\"start\":{start},\"end\":{},\"entity\":\"Q{}\"}}", start + 3, entity % 60)
+        };
+        let (one, other) = (mention(0, id), mention(8, id + 30));
+        format!(
+            "{{\"id\":\"T{id}\",\"lang\":\"{code}\",\"text\":\"Ulm und Rom\",\"mentions\":[{one},{other}]}}\n"
+        )
+    };
+    let lines = (0..200).map(|id| text(id, "de")).chain((200..208).map(|id| text(id, "es")));
+    common::write(folder.path(), "texts.jsonl", lines.collect::<String>());
+    let held_out = HeldOut { texts: 0.1, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
+    let source = MentionSource {
+        text: Some(folder.path().join("texts.jsonl")),
+        links: MentionLinks::Anchors,
+        held_out,
+        ..source(folder.path())
+    };
+    let data = load(&source, true).unwrap();
+    let count = 40_000;
+    let train = drawn(&data, count, 3);
+    let mut places: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+    let (mut german, mut pairs) = (0, BTreeMap::new());
+    for example in &train {
+        places.entry(&example.id).or_default().insert(example.mention.start);
+        german += usize::from(example.language == "de");
+        let pair = (example.entity.clone(), example.language, example.description_language);
+        *pairs.entry(pair).or_insert(0.0) += 1.0 / count as f64;
+    }
+    assert!(places.values().all(|mentions| mentions.len() == 2), "both mentions of each passage");
+    let texts = |code: &str| {
+        let of_language = |id: &&&str| (id[1..].parse::<usize>().unwrap() < 200) == (code == "de");
+        places.keys().filter(of_language).count() as f64
+    };
+    // n^0.3 of the mentions, by hand.
+    let [de, es] = ["de", "es"].map(|code| (2.0 * texts(code)).powf(0.3));
+    let share = german as f64 / count as f64;
+    assert!((share - de / (de + es)).abs() < 0.01, "{share} for {}", de / (de + es));
+    // The shares that are told are those that are drawn.
+    let shares = data.train.shares();
+    assert!((shares.values().sum::<f64>() - 1.0).abs() < 1e-9);
+    for (pair, share) in &shares {
+        let found = pairs.get(pair).copied().unwrap_or(0.0);
+        let spread = (share / count as f64).sqrt();
+        assert!((found - share).abs() < 6.0 * spread, "{pair:?}: {found} for {share}");
+    }
+    assert!(pairs.keys().all(|pair| shares.contains_key(pair)));
 }
 
 #[test]
 fn keys_are_checked_before_anything_is_read() {
     let nowhere = source(Path::new("/no/such/folder"));
     for (beginning, source) in [
-        ("draws = 0", MentionSource { draws: 0, ..nowhere.clone() }),
-        ("draws = 1000000000000", MentionSource { draws: 1_000_000_000_000, ..nowhere.clone() }),
+        ("text = none", MentionSource { links: MentionLinks::Anchors, ..nowhere.clone() }),
+        ("links = labels", MentionSource { text: Some(PathBuf::from("t")), ..nowhere.clone() }),
         ("smoothing = -1", MentionSource { smoothing: -1.0, ..nowhere.clone() }),
         ("smoothing = NaN", MentionSource { smoothing: f64::NAN, ..nowhere.clone() }),
         ("entity_smoothing = -1", MentionSource { entity_smoothing: -1.0, ..nowhere.clone() }),

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::KgError;
-use kg_triples::knowledge::{HeldOut, MentionExample, MentionSplits, Split, TokenSpan, resample};
+use kg_triples::knowledge::{HeldOut, MentionExample, MentionSplits, Split, TokenSpan};
 use proptest::prelude::*;
 
 use crate::language;
@@ -174,28 +174,6 @@ proptest! {
         if let Ok(splits) = held_out.divide(&half, &half) {
             prop_assert!(splits.train.iter().all(|example| trained.contains(example)));
         }
-    }
-
-    #[test]
-    fn resampling_draws_from_the_training_examples_alone(
-        examples in examples(),
-        smoothing in 0.0f64..=1.0,
-        entity_smoothing in 0.0f64..=1.0,
-        seed: u64,
-    ) {
-        let drawn = resample(examples.clone(), smoothing, entity_smoothing, seed);
-        prop_assert!(drawn.iter().all(|example| examples.contains(example)));
-        prop_assert_eq!(&drawn, &resample(examples.clone(), smoothing, entity_smoothing, seed));
-        let mut as_they_come = resample(examples.clone(), 1.0, 1.0, seed);
-        let mut sorted = examples;
-        for list in [&mut as_they_come, &mut sorted] {
-            list.sort_by_key(|example| (example.passage, example.input_ids.clone()));
-            list.sort_by(|a, b| triple(a).cmp(&triple(b)).then(a.passage.cmp(&b.passage)));
-        }
-        let ids = |list: &[MentionExample]| -> Vec<(u64, String)> {
-            list.iter().map(|e| (e.passage, e.entity.clone())).collect()
-        };
-        prop_assert_eq!(ids(&as_they_come), ids(&sorted), "exponents of 1 change nothing");
     }
 }
 

@@ -7,6 +7,7 @@ use objectives::IGNORE_INDEX;
 use objectives::masking::{EntityMaskingConfig, Masked, MaskingVocab, entity_masking};
 use tch::Tensor;
 
+use super::MentionMasking;
 use crate::pooling::{Pooling, at_positions, encode, pooled};
 use crate::{Encoder, Error, Result};
 
@@ -79,14 +80,17 @@ pub(super) struct MaskedMention {
 pub(super) fn mask_mention(
     example: &MentionExample,
     vocab: &MaskingVocab,
-    config: &EntityMaskingConfig,
+    config: &MentionMasking,
 ) -> Result<MaskedMention> {
+    let config =
+        EntityMaskingConfig { span_mask: config.span_mask, ..EntityMaskingConfig::default() };
     let span = example.mention.start..example.mention.end;
     let tokens = (&example.input_ids).into();
-    let masked = entity_masking(tokens, &[span], vocab, example.passage, config)?;
-    let position = masked.queries.first().map(|query| query.position).ok_or_else(|| {
-        Error::config("losses.mention.mentions", "no mention", "such that one is masked")
-    })?;
+    let masked = entity_masking(tokens, &[span], vocab, example.passage, &config)?;
+    let position =
+        masked.queries.first().map(|query| query.position).ok_or_else(|| {
+            Error::data(format!("passage {}", example.passage), "a mention", "none")
+        })?;
     Ok(MaskedMention { input_ids: masked.input_ids, position })
 }
 

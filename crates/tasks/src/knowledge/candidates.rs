@@ -19,7 +19,8 @@ use crate::Result;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
-    /// Candidates of entity retrieval; fewer where there are fewer entities.
+    /// Candidates of entity and of object retrieval; fewer where there are fewer entities or
+    /// objects.
     pub candidates: usize,
 }
 

@@ -1,6 +1,6 @@
 //! What is trained, and how its losses are computed.
 use kg_triples::knowledge::MentionDataset;
-use objectives::masking::{EntityMaskingConfig, MlmMaskingConfig};
+use objectives::masking::{MlmMaskingConfig, SpanMask};
 use objectives::{ContrastConfig, QueueConfig};
 use serde::{Deserialize, Serialize};
 use transfer_eval::retrieval::Similarity;
@@ -70,6 +70,15 @@ pub enum ObjectEntailment {
     Classification,
 }
 
+/// How the mention of a passage is masked. Its tokens and those around it are not predicted: masked
+/// language modelling has passages of its own.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MentionMasking {
+    /// What replaces the mention.
+    pub span_mask: SpanMask,
+}
+
 /// How the losses are computed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -77,7 +86,7 @@ pub struct KnowledgeLossConfig {
     /// Which tokens of passages and descriptions are predicted.
     pub masking: MlmMaskingConfig,
     /// How mentions are masked.
-    pub mention: EntityMaskingConfig,
+    pub mention: MentionMasking,
     /// What stands for a description, a subject or an object.
     pub pooling: Pooling,
     /// The heads of mentions and descriptions keep batch-norm statistics of each language by itself

@@ -1,7 +1,7 @@
 //! Entity retrieval by counting, without reading.
 use std::collections::BTreeMap;
 
-use kg_triples::knowledge::{MentionDataset, MentionExample};
+use kg_triples::knowledge::{MentionDataset, MentionExample, TrainingMentions};
 use transfer_eval::retrieval::{
     CandidateList, Description, PlacedQuery, RetrievalScore, score_retrieval,
 };
@@ -20,11 +20,12 @@ pub enum FrequencyBaseline {
     LanguagePair,
 }
 
-/// Entity, language of its mentions and, for pairs, language of its description: how often trained.
-type Counts<'a> = BTreeMap<(&'a str, &'a str, Option<&'a str>), usize>;
+/// Entity, language of its mentions and, for pairs, language of its description: its share of the
+/// training examples.
+type Shares<'a> = BTreeMap<(&'a str, &'a str, Option<&'a str>), f64>;
 
 impl FrequencyBaseline {
-    /// Ranks the candidates of each query by how often they were trained, most often first, and
+    /// Ranks the candidates of each query by how often they are trained, most often first, and
     /// scores the ranks as [`KnowledgeProbe::entities`](super::KnowledgeProbe::entities) does.
     ///
     /// # Errors
@@ -55,14 +56,15 @@ impl FrequencyBaseline {
     }
 
     /// The rank of the right candidate of each query of `list`, from 1, in the list's order.
-    fn ranks(self, train: &[MentionExample], list: &CandidateList) -> Result<Vec<usize>> {
-        let mut counts = Counts::new();
-        for example in train {
-            let description = self.counted(example.description_language.as_str());
-            let key = (example.entity.as_str(), example.language.as_str(), description);
-            *counts.entry(key).or_default() += 1;
+    fn ranks(self, train: &TrainingMentions, list: &CandidateList) -> Result<Vec<usize>> {
+        let of_pairs = train.shares();
+        let mut shares = Shares::new();
+        for ((entity, language, description_language), share) in &of_pairs {
+            let description = self.counted(description_language.as_str());
+            let key = (entity.as_str(), language.as_str(), description);
+            *shares.entry(key).or_default() += share;
         }
-        list.queries.iter().map(|query| self.rank(query, list, &counts)).collect()
+        list.queries.iter().map(|query| self.rank(query, list, &shares)).collect()
     }
 
     fn counted(self, description_language: &str) -> Option<&str> {
@@ -72,20 +74,22 @@ impl FrequencyBaseline {
         }
     }
 
-    fn rank(self, query: &PlacedQuery, list: &CandidateList, counts: &Counts<'_>) -> Result<usize> {
-        let count = |candidate: &Description| {
+    fn rank(self, query: &PlacedQuery, list: &CandidateList, shares: &Shares<'_>) -> Result<usize> {
+        let share = |candidate: &Description| {
             let description = self.counted(&candidate.language);
             let key = (candidate.entity.as_str(), query.language.as_str(), description);
-            counts.get(&key).copied().unwrap_or(0)
+            shares.get(&key).copied().unwrap_or(0.0)
         };
-        let gold = list.candidates.get(query.gold).map(count).ok_or_else(|| {
+        let gold = list.candidates.get(query.gold).map(share).ok_or_else(|| {
             let expected = format!("a candidate below {}", list.candidates.len());
             Error::data(format!("gold of query {}", query.id), expected, query.gold)
         })?;
         // Candidates are in random order, so the position decides between equals at random.
         let ahead = list.candidates.iter().enumerate().filter(|(position, candidate)| {
-            let count = count(candidate);
-            count > gold || (count == gold && *position < query.gold)
+            // Shares that differ by rounding alone are equal.
+            let difference = share(candidate) - gold;
+            let equal = difference.abs() <= 1e-9 * gold;
+            (!equal && difference > 0.0) || (equal && *position < query.gold)
         });
         Ok(1 + ahead.count())
     }
@@ -122,8 +126,8 @@ mod tests {
             ("Q2", "de", "en"),
             ("Q3", "es", "en"),
         ];
-        let train: Vec<MentionExample> =
-            train.iter().map(|(entity, one, other)| example(entity, one, other)).collect();
+        let train = train.iter().map(|(entity, one, other)| example(entity, one, other));
+        let train = TrainingMentions::from(train.collect::<Vec<MentionExample>>());
         let candidate = |(entity, language): (&str, &str)| Description {
             entity: entity.into(),
             language: language.into(),
@@ -164,7 +168,10 @@ mod tests {
             }],
             left_out: Vec::new(),
         };
-        let error = FrequencyBaseline::Entity.ranks(&[], &list).unwrap_err().to_string();
+        let error = FrequencyBaseline::Entity
+            .ranks(&TrainingMentions::default(), &list)
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "gold of query 7: expected a candidate below 0, got 0");
     }
 }

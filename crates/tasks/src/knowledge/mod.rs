@@ -23,8 +23,8 @@ mod task_tests;
 pub use batch::LanguageDomains;
 pub use candidates::ProbeConfig;
 pub use config::{
-    ContrastWithin, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights, ObjectEntailment,
-    Representation,
+    ContrastWithin, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights, MentionMasking,
+    ObjectEntailment, Representation,
 };
 pub use frequency_baseline::FrequencyBaseline;
 pub use probe::KnowledgeProbe;

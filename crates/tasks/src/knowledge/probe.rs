@@ -143,7 +143,7 @@ impl<'a> KnowledgeProbe<'a> {
     /// [`Error::Transfer`] if there is no query or the list cannot be written;
     /// [`Error::Knowledge`]; whatever the model refuses.
     pub fn objects(&self, triples: &EntailmentDataset, path: &Path) -> Result<RetrievalScore> {
-        let (list, queries) = object_candidates(triples)?;
+        let (list, queries) = object_candidates(triples, &self.config)?;
         list.write(path)?;
         let representation = self.trained_with.object_representation();
         let norm_by_language = self.trained_with.losses.norm_by_language;
@@ -216,10 +216,11 @@ impl<'a> KnowledgeProbe<'a> {
     }
 }
 
-/// The held-out triples as queries and all objects as candidates. A query's `id` in the list is its
-/// index in the queries that come with it.
+/// The held-out triples as queries, and their objects among others as candidates. A query's `id` in
+/// the list is its index in the queries that come with it.
 fn object_candidates(
     triples: &EntailmentDataset,
+    config: &ProbeConfig,
 ) -> Result<(CandidateList, Vec<(Language, ObjectExample)>)> {
     let objects = triples.objects();
     let language_of = |object: &str| {
@@ -242,7 +243,7 @@ fn object_candidates(
             language: language.to_string(),
         })
         .collect();
-    let size = objects.len();
+    let size = config.candidates.min(objects.len());
     let config = CandidateConfig { size, gold_language: GoldLanguage::Any, seed: 0 };
     Ok((CandidateList::draw(&descriptions, &queries, &config)?, examples))
 }

@@ -93,9 +93,9 @@ fn mentions() -> MentionDataset {
     };
     let queries: Vec<MentionExample> = (0..).zip(&entities).map(query).collect();
     MentionDataset {
-        train: queries.clone(),
+        train: queries.clone().into(),
         test_seen_pairs: queries,
-        descriptions,
+        descriptions: descriptions.into(),
         entities,
         ..Default::default()
     }

@@ -1,8 +1,9 @@
 //! The joint task of XLM-K.
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use kg_triples::Language;
-use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample};
+use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample, TrainingMentions};
 use objectives::masking::{Masked, MaskingVocab, mlm_masking};
 use objectives::{NegativeQueue, QueueConfig};
 use tch::{Kind, Tensor};
@@ -18,8 +19,9 @@ use crate::{Encoder, Result};
 /// masked language modelling, masked entity prediction and object entailment, logged as `mlm`,
 /// `mep`, `oe` and, in the ablation without knowledge tasks, `description_mlm`.
 ///
-/// A step is a batch of mentions and as many triples, drawn at random; without mentions, triples
-/// alone. A batch larger than `micro_batch` is cut, and its losses, gradients and queues are those
+/// A step is a batch of mentions and as many triples, both drawn at random; without mentions,
+/// triples alone. So with the paper's batch of 8,192 each of the three losses sees 8,192 examples.
+/// Mentions and objects have a queue each. A batch larger than `micro_batch` is cut, and its losses, gradients and queues are those
 /// of the whole batch.
 ///
 /// # Example
@@ -76,12 +78,11 @@ fn mep_queue_name(group: usize) -> String {
 
 /// The group of each language whose mentions are contrasted with each other alone; none where all
 /// are.
-fn groups(mentions: &[MentionExample], within: ContrastWithin) -> BTreeMap<Language, usize> {
-    if within == ContrastWithin::All {
-        return BTreeMap::new();
+fn groups(mentions: &TrainingMentions, within: ContrastWithin) -> BTreeMap<Language, usize> {
+    match within {
+        ContrastWithin::All => BTreeMap::new(),
+        ContrastWithin::MentionLanguage => mentions.languages().into_iter().zip(0..).collect(),
     }
-    let languages: BTreeSet<Language> = mentions.iter().map(|example| example.language).collect();
-    languages.into_iter().zip(0..).collect()
 }
 
 impl<'a> KnowledgeTask<'a> {
@@ -123,8 +124,8 @@ impl<'a> KnowledgeTask<'a> {
             .map(|group| self.queue(2 * group))
             .collect::<Result<_>>()?;
         let domains = losses.norm_by_language.then(|| LanguageDomains::new(mentions));
-        let lengths = mentions.train.iter().map(|example| example.input_ids.len()).collect();
-        self.lengths = self.complete_batches(lengths);
+        // Examples are drawn with their step; all count the same.
+        self.lengths = self.complete_batches(vec![1; mentions.train.len()]);
         self.mentions = Some(Mentions { data: mentions, domains, groups });
         Ok(self)
     }
@@ -181,11 +182,11 @@ impl<'a> KnowledgeTask<'a> {
         Ok(batch)
     }
 
-    fn mention_batch(&self, mentions: &Mentions<'_>, step: &Step<'_>) -> Result<Batch> {
+    fn mention_batch(&self, mentions: &Mentions<'_>, step: &mut Step<'_>) -> Result<Batch> {
         let KnowledgeTaskConfig { weights, losses, .. } = &self.config;
         let Mentions { data, domains, groups } = mentions;
-        let examples: Vec<&MentionExample> =
-            step.batch.iter().filter_map(|&k| data.train.get(k)).collect();
+        let examples = step.batch.iter().map(|&k| data.train.example(k, &mut step.rng));
+        let examples: Vec<Cow<'_, MentionExample>> = examples.collect::<Result<_, _>>()?;
         let first = step.number << 20; // each step has its own numbers
         let masked = |ids: &[u32], number: u64| -> Result<Masked> {
             Ok(mlm_masking(ids.into(), &self.vocab, number, &losses.masking)?)
@@ -224,9 +225,10 @@ impl Task for KnowledgeTask<'_> {
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config);
         if let Some(mentions) = &self.mentions {
-            for example in mentions.data.train.iter().take(self.lengths.len()) {
-                fingerprint.serialize("mention", example);
-            }
+            fingerprint.serialize("mentions", &self.lengths.len());
+            mentions.data.train.visit(|name, text| {
+                fingerprint.add(name, text);
+            });
         }
         if let Some(Triples { data, multilingual }) = &self.triples {
             fingerprint.serialize("multilingual", multilingual);

@@ -1,11 +1,13 @@
 //! `kg-triples`: sample facts, build training sequences, make reading items, mine phrases, count
 //! what a folder holds.
 mod entailment;
+mod link;
 mod mentions;
 mod mix;
 mod phrases;
 mod questions;
 mod sample;
+mod sources;
 mod stats;
 mod table;
 
@@ -33,6 +35,7 @@ Examples:
   kg-triples sample --kg wikidata --languages en,de,zh --count 20000 --seed 1 --out sampled
   kg-triples mix --in sampled --tokenizer xlm-roberta-base/tokenizer.json --pairs en-de --out en-de.jsonl.gz
   kg-triples questions --kg sampled --templates templates.tsv --split test --out qa
+  kg-triples link --wiki en=enwiki.jsonl.gz --sitelinks sitelinks.tsv --out linked.jsonl.gz
   kg-triples mentions --entities codex --tokenizer xlm-roberta-base --out mentions.jsonl.gz
   kg-triples entailment --kg sampled --entities codex --tokenizer xlm-roberta-base --out entailment.jsonl.gz
   kg-triples phrases --queries en.jsonl.gz,de.jsonl.gz --out passages.jsonl.gz
@@ -48,6 +51,8 @@ enum Command {
     Mix(mix::Args),
     /// Make SQuAD-style reading items from templates
     Questions(questions::Args),
+    /// Write texts with the entities that their links name
+    Link(link::Args),
     /// Pair linked mentions in text with descriptions of their entities
     Mentions(mentions::Args),
     /// Join triples with descriptions of subject and object
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         Command::Sample(args) => sample::run(args),
         Command::Mix(args) => mix::run(args),
         Command::Questions(args) => questions::run(args),
+        Command::Link(args) => link::run(args),
         Command::Mentions(args) => mentions::run(args),
         Command::Entailment(args) => entailment::run(args),
         Command::Phrases(args) => phrases::run(args),

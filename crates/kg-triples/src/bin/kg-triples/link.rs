@@ -1,0 +1,57 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kg_triples::jsonl::JsonlWriter;
+use kg_triples::{KgError, Language};
+
+use crate::sources::{self, SourceArgs};
+use crate::table::Table;
+use crate::{Done, spinner};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kg-triples link --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz --sitelinks sitelinks.tsv --out linked.jsonl.gz
+  kg-triples link --entities data/codex --languages de,en --out linked.jsonl.gz
+
+The first form takes the links of Wikipedia's pages (WikiExtractor --links --json); the second finds labels in the pages of
+--entities. The recipe of XLM-K reads the file as mentions.text.")]
+pub struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// JSONL file to write, a text in each line: id, lang, text, mentions; compressed if it ends in
+    /// .gz
+    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    out: PathBuf,
+}
+
+pub fn run(args: Args) -> Done {
+    let bar = spinner("reading");
+    let out = args.out;
+    let (sources, ..) = sources::read(args.source)?;
+    bar.set_message("writing");
+    let mut writer = JsonlWriter::create(&out)?;
+    let mut counts: BTreeMap<Language, (usize, usize)> = BTreeMap::new();
+    for text in sources.texts(None) {
+        let text = text?;
+        let (texts, mentions) = counts.entry(text.language).or_default();
+        *texts += 1;
+        *mentions += text.mentions.len();
+        writer.write(&text)?;
+    }
+    if counts.values().all(|(_, mentions)| *mentions == 0) {
+        return Err(KgError::Empty {
+            what: "mentions in the texts".into(),
+            hint: "see --wiki with --sitelinks, or --entities, and --languages".into(),
+        });
+    }
+    writer.finish()?;
+    bar.finish_and_clear();
+
+    let mut table = Table::default();
+    table.row(["language", "texts", "mentions"]);
+    for (language, (texts, mentions)) in counts {
+        table.row([language.to_string(), texts.to_string(), mentions.to_string()]);
+    }
+    table.print();
+    Ok(())
+}

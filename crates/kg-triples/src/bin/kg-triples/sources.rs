@@ -1,0 +1,148 @@
+//! Texts with the mentions of entities, from any of the files that hold them.
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kg_triples::entity_linking::{
+    LabelCase, LabelConfig, LabelMatcher, LabelReport, LinkReport, LinkedText, PageText, Sitelinks,
+    WikiReader, page_files, read_pages,
+};
+use kg_triples::jsonl::JsonlReader;
+use kg_triples::knowledge::Descriptions;
+use kg_triples::{KgError, Language};
+
+use crate::{choice, language_file};
+
+/// Where texts come from, and how labels are found in them.
+#[derive(clap::Args)]
+pub struct SourceArgs {
+    /// Folder with entities.<lang>.jsonl[.gz]: id, label, description, extract
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["texts", "wiki"])]
+    pub entities: Option<PathBuf>,
+    /// Linked texts, JSONL: id, lang, text, mentions
+    #[arg(long, value_name = "FILE,…", value_delimiter = ',', conflicts_with = "wiki")]
+    texts: Vec<PathBuf>,
+    /// Pages from WikiExtractor, by language
+    #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = language_file, requires = "sitelinks")]
+    wiki: Vec<(Language, PathBuf)>,
+    /// TSV file: id, lang, title
+    #[arg(long, value_name = "FILE", requires = "wiki")]
+    sitelinks: Option<PathBuf>,
+    /// Languages of passages and descriptions [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
+    languages: Option<Vec<Language>>,
+    /// Which text of --entities describes: extract, description or either
+    #[arg(long, default_value = "extract", value_parser = choice::<PageText>)]
+    page_text: PageText,
+    /// Spellings of labels that are linked: exact or first_letter
+    #[arg(long, default_value = "first_letter", value_parser = choice::<LabelCase>)]
+    label_case: LabelCase,
+    /// Shortest label that is linked, in code points
+    #[arg(long, default_value_t = LabelConfig::default().min_chars)]
+    label_chars: usize,
+}
+
+pub type Texts<'s> = Box<dyn Iterator<Item = Result<LinkedText, KgError>> + 's>;
+
+/// Where the texts of a run lie, and how they are linked.
+pub struct Sources {
+    files: Vec<(Option<Language>, PathBuf)>,
+    languages: Option<Vec<Language>>,
+    pub links: Links,
+    /// What the matcher found in the texts that were read.
+    pub linked: RefCell<BTreeMap<Language, LinkReport>>,
+}
+
+/// How mentions are found in texts.
+pub enum Links {
+    /// They stand in the texts.
+    InText,
+    Titles(Sitelinks),
+    Labels(LabelMatcher, PageText),
+}
+
+impl Sources {
+    fn wants(&self, language: Language) -> bool {
+        self.languages.as_ref().is_none_or(|wanted| wanted.contains(&language))
+    }
+
+    /// All texts of one language, or of all.
+    pub fn texts(&self, only: Option<Language>) -> Texts<'_> {
+        let wanted = move |language: Language| only.is_none_or(|only| only == language);
+        let files = self.files.iter().filter(move |(language, _)| language.is_none_or(wanted));
+        let texts = files.flat_map(|(language, path)| {
+            self.file(*language, path).unwrap_or_else(|error| Box::new([Err(error)].into_iter()))
+        });
+        Box::new(texts.filter(move |text| {
+            let language = text.as_ref().map(|text| text.language);
+            language.is_ok_and(|language| wanted(language) && self.wants(language)) || text.is_err()
+        }))
+    }
+
+    fn file(&self, language: Option<Language>, path: &Path) -> Result<Texts<'_>, KgError> {
+        let texts: Texts<'_> = match (&self.links, language) {
+            (Links::Titles(sitelinks), Some(language)) => {
+                Box::new(WikiReader::open(path, language, sitelinks)?)
+            }
+            (Links::Labels(matcher, page_text), Some(language)) => {
+                let pages = JsonlReader::<kg_triples::entity_linking::EntityPage>::open(path)?;
+                let texts = pages.filter_map(move |page| match page {
+                    Ok(page) => page.into_text(language, *page_text).map(Ok),
+                    Err(error) => Some(Err(error)),
+                });
+                Box::new(texts.map(|text| {
+                    text.map(|mut text| {
+                        matcher.link(&mut text, &mut self.linked.borrow_mut());
+                        text
+                    })
+                }))
+            }
+            _ => Box::new(JsonlReader::<LinkedText>::open(path)?),
+        };
+        Ok(texts)
+    }
+}
+
+/// What became of the labels of each language.
+pub type LabelReports = BTreeMap<Language, LabelReport>;
+
+/// Where texts come from, the descriptions of --entities, and what became of its labels.
+pub fn read(args: SourceArgs) -> Result<(Sources, Descriptions, LabelReports), KgError> {
+    let mut descriptions = Descriptions::default();
+    let mut labels = Vec::new();
+    let mut pages = Vec::new();
+    let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
+    let from_pages = args.texts.is_empty() && args.wiki.is_empty();
+    if let Some(dir) = &args.entities {
+        pages = page_files(dir)?;
+        pages.retain(|(language, _)| wants(*language));
+        read_pages(&pages, |language, page| {
+            if let Some(text) = page.text(args.page_text) {
+                descriptions.add(&page.id, language, text)?;
+            }
+            if let (true, Some(label)) = (from_pages, page.label) {
+                labels.push((language, label, page.id));
+            }
+            Ok(())
+        })?;
+    }
+    let mut label_reports = BTreeMap::new();
+    let (links, files) = if from_pages {
+        let config = LabelConfig {
+            case: args.label_case,
+            min_chars: args.label_chars,
+            ..LabelConfig::default()
+        };
+        let (matcher, reports) = LabelMatcher::new(labels, config)?;
+        label_reports = reports;
+        let files = pages.into_iter().map(|(language, path)| (Some(language), path)).collect();
+        (Links::Labels(matcher, args.page_text), files)
+    } else {
+        let titles = args.sitelinks.map(|path| Sitelinks::read(path).map(Links::Titles));
+        let texts = args.texts.into_iter().map(|path| (None, path));
+        let wiki = args.wiki.into_iter().map(|(language, path)| (Some(language), path));
+        (titles.unwrap_or(Ok(Links::InText))?, texts.chain(wiki).collect())
+    };
+    let sources = Sources { files, languages: args.languages, links, linked: RefCell::default() };
+    Ok((sources, descriptions, label_reports))
+}

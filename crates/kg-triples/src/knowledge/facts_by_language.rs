@@ -1,0 +1,39 @@
+//! Triples by the language of their subject.
+use rand::Rng;
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
+use rand::seq::IndexedRandom;
+
+use crate::Language;
+
+/// The training triples that can be drawn for each language of the subject.
+pub(super) struct FactsByLanguage {
+    facts: Vec<(Language, Vec<u32>)>,
+    /// `None` without any triple.
+    pub(super) weights: Option<WeightedIndex<f64>>,
+}
+
+impl FactsByLanguage {
+    pub(super) fn new(
+        languages: &[Language],
+        train: &[u32],
+        smoothing: f64,
+        usable: impl Fn(u32, Language) -> bool,
+    ) -> Self {
+        let of_language = |&language: &Language| {
+            let own: Vec<u32> =
+                train.iter().copied().filter(|&fact| usable(fact, language)).collect();
+            (!own.is_empty()).then_some((language, own))
+        };
+        let facts: Vec<(Language, Vec<u32>)> = languages.iter().filter_map(of_language).collect();
+        let weights = facts.iter().map(|(_, own)| (own.len() as f64).powf(smoothing));
+        let weights = WeightedIndex::new(weights).ok();
+        Self { facts, weights }
+    }
+
+    /// A language of the subject, and one of its triples.
+    pub(super) fn sample(&self, rng: &mut impl Rng) -> Option<(Language, u32)> {
+        let (language, facts) = self.facts.get(self.weights.as_ref()?.sample(rng))?;
+        Some((*language, *facts.choose(rng)?))
+    }
+}

@@ -1,0 +1,173 @@
+//! Passages as token ids, with the places of their mentions.
+use std::ops::Range;
+
+use rand::Rng;
+use tokenizers::Tokenizer;
+
+use super::description::text_budget;
+use super::{EncodedDescriptions, MentionConfig, MentionExample, TokenBoundary, TokenSpan};
+use crate::entity_linking::{Mention, Passage};
+use crate::tokens::{Specials, Tokens, unlimited};
+use crate::{KgError, Language};
+
+/// A passage whose mentions are found among its tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AlignedPassage {
+    /// Number of the passage in its source.
+    pub(super) number: u64,
+    /// Id of the text.
+    pub(super) id: String,
+    pub(super) language: Language,
+    /// Token ids of the whole passage, without special tokens.
+    pub(super) ids: Vec<u32>,
+    /// Mentions of described entities, by their tokens.
+    pub(super) mentions: Vec<AlignedMention>,
+}
+
+/// A mention in an [`AlignedPassage`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AlignedMention {
+    pub(super) span: Range<usize>,
+    pub(super) entity: String,
+}
+
+/// Why a passage gives no example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeftOut {
+    WithoutMention,
+    WithoutDescription,
+    WithoutLanguage,
+    Unaligned,
+}
+
+/// Finds mentions among tokens, and makes examples of them.
+#[derive(Clone, Debug)]
+pub(super) struct PassageAligner {
+    tokenizer: Tokenizer,
+    specials: Specials,
+    /// Tokens of a passage without `<s>` and `</s>`.
+    text_budget: usize,
+    pub(super) config: MentionConfig,
+}
+
+impl PassageAligner {
+    /// # Errors
+    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is
+    /// missing.
+    pub(super) fn new(tokenizer: &Tokenizer, config: MentionConfig) -> Result<Self, KgError> {
+        let text_budget = text_budget(config.max_tokens, "max_tokens")?;
+        let specials = Specials::find(tokenizer)?;
+        Ok(Self { tokenizer: unlimited(tokenizer)?, specials, text_budget, config })
+    }
+
+    /// The passage with those of its mentions that have a description in a wanted language, or why
+    /// it has none.
+    pub(super) fn align(
+        &self,
+        number: u64,
+        (id, language): (&str, Language),
+        passage: &Passage<'_>,
+        descriptions: &EncodedDescriptions,
+    ) -> Result<Result<AlignedPassage, LeftOut>, KgError> {
+        let MentionConfig { multilingual, same_language, .. } = self.config;
+        if passage.mentions.is_empty() {
+            return Ok(Err(LeftOut::WithoutMention));
+        }
+        let described = |mention: &&Mention| !descriptions.get(&mention.entity).is_empty();
+        let described: Vec<&Mention> = passage.mentions.iter().filter(described).collect();
+        if described.is_empty() {
+            return Ok(Err(LeftOut::WithoutDescription));
+        }
+        let fits = |mention: &&Mention| {
+            descriptions.can_draw(&mention.entity, language, multilingual, same_language)
+        };
+        let wanted: Vec<&Mention> = described.into_iter().filter(fits).collect();
+        if wanted.is_empty() {
+            return Ok(Err(LeftOut::WithoutLanguage));
+        }
+        let tokens = Tokens::encode(&self.tokenizer, passage.text)?;
+        let aligned = wanted.into_iter().filter_map(|mention| {
+            let span = self.span(&tokens, passage, mention)?;
+            Some(AlignedMention { span, entity: mention.entity.clone() })
+        });
+        let mentions: Vec<AlignedMention> = aligned.collect();
+        if mentions.is_empty() {
+            return Ok(Err(LeftOut::Unaligned));
+        }
+        Ok(Ok(AlignedPassage { number, id: id.to_owned(), language, ids: tokens.ids, mentions }))
+    }
+
+    /// The tokens of a mention; `None` if they cannot be masked in a passage of the length allowed.
+    fn span(
+        &self,
+        tokens: &Tokens,
+        passage: &Passage<'_>,
+        mention: &Mention,
+    ) -> Option<Range<usize>> {
+        let span = tokens.covering(mention.start, mention.end)?;
+        let control = tokens.ids.get(span.clone())?.iter().any(|id| self.specials.control(*id));
+        if control || span.len() > self.text_budget {
+            return None;
+        }
+        if self.config.boundary == TokenBoundary::Exact {
+            let (from, _) = *tokens.offsets.get(span.start)?;
+            let (_, to) = *tokens.offsets.get(span.end - 1)?;
+            // White space that a token holds is nobody's.
+            let blank = |from: usize, to: usize| {
+                let between = passage.text.chars().skip(from).take(to.saturating_sub(from));
+                between.into_iter().all(char::is_whitespace)
+            };
+            if !blank(from, mention.start) || !blank(mention.end, to) {
+                return None;
+            }
+        }
+        Some(span)
+    }
+
+    /// Whether a token of the mention is `<unk>`, which says nothing about its entity.
+    pub(super) fn has_unknown(&self, passage: &AlignedPassage, mention: &AlignedMention) -> bool {
+        let tokens = passage.ids.get(mention.span.clone()).unwrap_or_default();
+        tokens.iter().any(|&id| Some(id) == self.specials.unknown)
+    }
+
+    /// Where a piece of the passage that holds the mention begins: drawn where the passage is too
+    /// long, else 0.
+    pub(super) fn piece(
+        &self,
+        passage: &AlignedPassage,
+        span: &Range<usize>,
+        rng: &mut impl Rng,
+    ) -> usize {
+        match passage.ids.len().checked_sub(self.text_budget) {
+            Some(spare @ 1..) => {
+                let first = span.end.saturating_sub(self.text_budget);
+                rng.random_range(first..=span.start.min(spare))
+            }
+            _ => 0,
+        }
+    }
+
+    /// The example of a mention in the piece that begins at `piece`.
+    pub(super) fn example(
+        &self,
+        passage: &AlignedPassage,
+        mention: &AlignedMention,
+        piece: usize,
+        (description_language, description_ids): (Language, &[u32]),
+    ) -> MentionExample {
+        let ids = passage.ids.get(piece..).unwrap_or_default();
+        let ids = ids.get(..self.text_budget).unwrap_or(ids);
+        // `<s>` comes first.
+        let Range { start, end } = mention.span;
+        MentionExample {
+            passage: passage.number,
+            id: passage.id.clone(),
+            language: passage.language,
+            input_ids: self.specials.around(ids),
+            mention: TokenSpan { start: start - piece + 1, end: end - piece + 1 },
+            entity: mention.entity.clone(),
+            description_language,
+            description_ids: description_ids.to_vec(),
+        }
+    }
+}
