@@ -13,8 +13,7 @@ use crate::keys::Key;
 use crate::{Error, Recipe, Result};
 
 /// Keys of training stages that decide how often something is written, and nothing else.
-const BOOKKEEPING: [&str; 4] =
-    ["checkpoint_steps", "keep_checkpoints", "keep_models", "log_steps"];
+const BOOKKEEPING: [&str; 4] = ["checkpoint_steps", "keep_checkpoints", "keep_models", "log_steps"];
 
 /// Values of keys, and the SHA-256 of input files.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
