@@ -8,9 +8,9 @@ use xlmr_model::{Config, LoadOptions, Pretrained};
 
 use crate::{Error, Result};
 
-/// Makes the model folder `<stage>/models/step-<step>` of each `<stage>/models/step-<step>.safetensors`
-/// in a cell's folder, and removes the file. Architecture and tokenizer are those of the model that
-/// training left, the first of `trained` that exists.
+/// Makes a model folder `step-<step>` of each `<stage>/models/step-<step>.safetensors` in a cell's
+/// folder, and removes the file. Architecture and tokenizer are those of the model that training
+/// left, the first of `trained` that exists.
 pub(crate) fn write_kept_models(cell: &Path, trained: &[PathBuf]) -> Result<()> {
     for stage in entries(cell)? {
         let models = stage.join("models");

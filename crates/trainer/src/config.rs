@@ -169,8 +169,10 @@ impl TrainConfig {
     /// ```
     /// use trainer::TrainConfig;
     ///
-    /// let often = TrainConfig { checkpoint_steps: Some(5), keep_models: true, ..Default::default() };
+    /// let often = TrainConfig { checkpoint_steps: Some(5), log_steps: 2, ..Default::default() };
     /// assert_eq!(often.identity(), TrainConfig::default().identity());
+    /// let keeping = TrainConfig { keep_models: true, ..Default::default() };
+    /// assert_eq!(keeping.identity(), TrainConfig::default().identity());
     /// let longer = TrainConfig { epochs: 3, ..Default::default() };
     /// assert_ne!(longer.identity(), TrainConfig::default().identity());
     /// ```
