@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 mod common;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mlqa_eval::Dataset;
+use mlqa_eval::{Dataset, Language, Matrix};
 use serde_json::json;
 
 use crate::common::{kill_at, program, refuse, root, succeed, summary};
@@ -156,6 +157,100 @@ fn recipe_good_to_best_killed_and_resumed_equals_a_whole_run() {
 }
 
 #[test]
+fn recipe_good_to_best_keeps_the_models_of_its_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let keeping = |out: &Path| {
+        let mut command = small(out);
+        command.args(["--arms", "hl+aa-cl", "--set", "stage_two.keep_models=true"]);
+        command
+    };
+    succeed(keeping(&whole));
+    let arm = |out: &Path| out.join("seed-0/hl+aa-cl");
+    kill_at(keeping(&broken), &arm(&broken).join("train/checkpoints/step-00000004"));
+    succeed(keeping(&broken));
+    let models = |out: &Path| arm(out).join("train/models");
+    let mut names: Vec<_> = std::fs::read_dir(models(&whole))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["step-00000002", "step-00000004", "step-00000006"]);
+    let read = |path: PathBuf| std::fs::read(path).unwrap();
+    for name in &names {
+        for file in ["model.safetensors", "config.json", "tokenizer.json"] {
+            let of = |out: &Path| read(models(out).join(name).join(file));
+            assert!(of(&whole) == of(&broken), "{name}/{file} differs after an interruption");
+        }
+    }
+    let weights = |folder: PathBuf| read(folder.join("model.safetensors"));
+    let last = weights(models(&whole).join("step-00000006"));
+    assert!(last == weights(arm(&whole).join("model")), "the last is the trained model");
+    assert!(last != weights(models(&whole).join("step-00000002")));
+    assert!(!arm(&whole).join("train/checkpoints").exists());
+    assert!(!whole.join("seed-0/stage-one/train/models").exists(), "this stage was not asked to");
+    // Another program answers with such a model.
+    let answers = folder.path().join("answers");
+    let mut command = program("question-answering");
+    command.arg("--model").arg(models(&whole).join("step-00000004"));
+    command.arg("--predict").arg(whole.join("data/test-context-zh-question-zh.json"));
+    command.args(["--device", "cpu", "--out"]).arg(&answers);
+    succeed(command);
+    assert!(answers.join("n-best.json").exists());
+}
+
+#[test]
+fn recipe_good_to_best_has_an_arm_for_every_ablation_of_the_paper() {
+    let names = |recipe: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = program("good-to-best");
+        command.arg(recipe).args(["--model", "data/base", "--arms", "none", "--out"]);
+        let error = refuse(&command.arg(folder.path()).output().unwrap());
+        let (_, names) = error.split_once("(arms: ").unwrap();
+        let names = names.split_once(')').unwrap().0.split(", ");
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    for recipe in ["examples/good-to-best/recipe.toml", "examples/good-to-best/small.toml"] {
+        let names = names(recipe);
+        let sizes = [1, 5, 10, 20, 50];
+        // Figure 2: hard learning, MML and the baseline, without the contrast.
+        let mut expected: Vec<String> = vec!["plain".into()];
+        expected.extend(sizes.map(|size| format!("hl-z-{size}")));
+        expected.extend(sizes.map(|size| format!("mml-z-{size}")));
+        // Table A1.
+        expected.extend([1, 10, 20].map(|count| format!("negatives-hardest-count-{count}")));
+        expected.push("negatives-top-prediction".into());
+        expected.push("negatives-random-seed-0".into());
+        // Tables 7 and A2, figures 4 and A1.
+        expected.extend(["hl", "aa-cl", "hl+aa-cl", "weighting-mml"].map(String::from));
+        expected.extend(["0.1", "0.3", "0.5", "0.7", "0.9"].map(|alpha| format!("alpha-{alpha}")));
+        expected.extend([1, 2, 4, 8, 10, 12, 20].map(|tau| format!("temperature-{tau}")));
+        for name in expected {
+            assert!(names.contains(&name), "{recipe}: no {name} in {names:?}");
+        }
+    }
+}
+
+#[test]
+fn recipe_good_to_best_trains_figure_2_without_the_contrast() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = small(&out);
+    command.args(["--arms", "hl-z-5,mml-z-5,negatives-hardest-count-10"]);
+    succeed(command);
+    let metrics = |arm: &str| {
+        std::fs::read_to_string(out.join(format!("seed-0/{arm}/train/metrics.jsonl"))).unwrap()
+    };
+    for arm in ["hl-z-5", "mml-z-5"] {
+        let lines = metrics(arm);
+        assert!(lines.contains("loss/hard") && !lines.contains("loss/contrastive"), "{arm}");
+    }
+    assert_ne!(metrics("hl-z-5"), metrics("mml-z-5"));
+    assert!(metrics("negatives-hardest-count-10").contains("loss/contrastive"));
+    assert!(out.join("seed-0/stage-one/candidates-5.safetensors").exists());
+}
+
+#[test]
 fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
@@ -208,6 +303,20 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let set = &found["arms"]["hl+aa-cl"]["sets"]["xquad"];
     assert!(set["squad"]["zh"]["em"].is_f64());
     assert!(found["arms"]["hl+aa-cl"]["sets"]["mlqa"]["squad"].as_object().unwrap().is_empty());
+    // What `mlqa-eval compare` reads: each benchmark under its own rules.
+    let matrix = |name: &str| {
+        let path = paper.join("matrix/hl+aa-cl").join(name).join("matrix.json");
+        let matrix = Matrix::read_json(path).unwrap();
+        let em = matrix.get(Language::ZH, Language::ZH).unwrap().em;
+        (matrix.title, em)
+    };
+    let (title, em) = matrix("xquad");
+    assert_eq!(title, "HL + AA-CL, xquad, SQuAD's English rules");
+    assert_eq!(Some(em), set["squad"]["zh"]["em"].as_f64());
+    let (title, em) = matrix("xquad-mlqa-rules");
+    assert_eq!(title, "HL + AA-CL, xquad, MLQA's rules");
+    assert_eq!(Some(em), set["scores"]["zh"]["em"].as_f64());
+    assert_eq!(matrix("mlqa").0, "HL + AA-CL, mlqa");
 }
 
 #[test]
@@ -257,6 +366,7 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         "alpha = 0.5",
         "gold_loss_weight = 0.0",
         "start = \"base\"",
+        "span_loss = { reduction = \"sum\" }",
     ] {
         assert!(text.contains(piece), "{piece}");
     }

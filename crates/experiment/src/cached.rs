@@ -9,6 +9,7 @@ use trainer::Environment;
 
 use crate::folder::remove_checkpoints;
 use crate::identity::{Identity, Part};
+use crate::kept_models::write_kept_models;
 use crate::{Cell, CellResult, Error, Recipe, Result, digest, read_json, write_json};
 
 /// What a cell that was begun is trained from.
@@ -159,6 +160,7 @@ where
         }
     };
     remove_checkpoints(&cell.folder)?;
+    write_kept_models(&cell.folder, &[cell.dir("model"), cell.run_dir("model")])?;
     let (evaluation, evaluated) = match records.read_evaluated(&trained)? {
         Some(record) => (record.value(&records.evaluated)?, record),
         None => {

@@ -13,7 +13,7 @@ use crate::keys::Key;
 use crate::{Error, Recipe, Result};
 
 /// Keys of training stages that decide how often something is written, and nothing else.
-const BOOKKEEPING: [&str; 3] = ["checkpoint_steps", "keep_checkpoints", "log_steps"];
+const BOOKKEEPING: [&str; 4] = ["checkpoint_steps", "keep_checkpoints", "keep_models", "log_steps"];
 
 /// Values of keys, and the SHA-256 of input files.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -404,7 +404,7 @@ mod tests {
     fn bookkeeping_and_absent_values_are_left_out_wherever_they_stand() {
         let value = json!({
             "training": { "steps": 5, "log_steps": 1, "checkpoint_steps": null },
-            "stages": [{ "steps": 5, "keep_checkpoints": 2, "groups": null }],
+            "stages": [{ "steps": 5, "keep_checkpoints": 2, "keep_models": true, "groups": null }],
             "data": [{ "$input": 0 }],
         });
         let mut found = Vec::new();

@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod identity;
 mod input;
+mod kept_models;
 mod keys;
 mod names;
 mod output;

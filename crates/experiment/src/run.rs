@@ -102,7 +102,8 @@ impl<R: Recipe> Experiment<R> {
     /// they showed. What was computed before is read back.
     ///
     /// - `train` leaves the model in [`Cell::dir`]`("model")`. What it returns is stored as
-    ///   `trained.json`; then the checkpoints of its stages go.
+    ///   `trained.json`; then the checkpoints of its stages go, and what they keep under
+    ///   [`keep_models`](trainer::TrainConfig::keep_models) becomes model folders.
     /// - `evaluate` reads the model from there. What it returns is stored as `result.json`. It is
     ///   called again, without training, when a key or file of [`Recipe::EVALUATION`] has changed.
     ///

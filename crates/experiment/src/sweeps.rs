@@ -10,7 +10,9 @@ use crate::{Error, Result};
 /// The section `[sweeps]`: for a key of an arm, the values that it is to be compared at.
 ///
 /// Each value becomes an arm that sets this key alone, called after both: `alpha = [0.1, 0.5]`
-/// makes `alpha-0.1` and `alpha-0.5`, run by `--arms 'alpha-*'`. Call [`Sweeps::add_to`] in
+/// makes `alpha-0.1` and `alpha-0.5`, run by `--arms 'alpha-*'`. A table has one key with a list of
+/// values, and keys that all its arms have: `mml-alpha = { alpha = [0.1, 0.5], weighting = "mml" }`
+/// makes `mml-alpha-0.1` and `mml-alpha-0.5`. Call [`Sweeps::add_to`] in
 /// [`Recipe::complete`](crate::Recipe::complete).
 ///
 /// ```
@@ -25,43 +27,83 @@ use crate::{Error, Result};
 ///     weighting: Option<String>,
 /// }
 ///
-/// let text = "alpha = [0.5, 1.0]\nweighting = [\"hard_em\"]";
+/// let text = r#"
+///     alpha = [0.5, 1.0]
+///     mml-alpha = { alpha = [0.5], weighting = "mml" }
+///     weighting = ["hard_em"]
+/// "#;
 /// let mut sweeps: Sweeps = toml::from_str(text).unwrap();
 /// let mut arms: BTreeMap<String, Arm> = BTreeMap::new();
 /// sweeps.add_to(&mut arms)?;
-/// assert_eq!(arms.keys().collect::<Vec<_>>(), ["alpha-0.5", "alpha-1", "weighting-hard-em"]);
-/// assert_eq!(arms["alpha-1"].alpha, Some(1.0));
+/// let names: Vec<_> = arms.keys().collect();
+/// assert_eq!(names, ["alpha-0.5", "alpha-1", "mml-alpha-0.5", "weighting-hard-em"]);
+/// assert_eq!((arms["alpha-1"].alpha, &arms["alpha-1"].weighting), (Some(1.0), &None));
+/// assert_eq!(arms["mml-alpha-0.5"].weighting.as_deref(), Some("mml"));
 /// # Ok::<(), experiment::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
-pub struct Sweeps(BTreeMap<String, Vec<Value>>);
+pub struct Sweeps(BTreeMap<String, Value>);
 
 impl Sweeps {
     /// Adds the arms, and is empty then: values that no arm was made from decide nothing. An arm of
     /// the recipe that has such a name stays as it is.
     ///
     /// # Errors
-    /// [`Error::Setting`] if an arm has no such key, or not with this value.
+    /// [`Error::Setting`] if an arm has no such key, or not with this value; or if a sweep is
+    /// neither a list nor a table with one.
     pub fn add_to<A: DeserializeOwned>(&mut self, arms: &mut BTreeMap<String, A>) -> Result<()> {
-        for (key, values) in std::mem::take(&mut self.0) {
+        for (name, sweep) in std::mem::take(&mut self.0) {
+            let (key, values, shared) = parts(&name, sweep)?;
             for value in values {
-                let arm = Table::from_iter([(key.clone(), value.clone())]);
+                let mut arm = shared.clone();
+                arm.insert(key.clone(), value.clone());
                 let arm = arm.try_into().map_err(|error: toml::de::Error| {
-                    Error::setting(format!("sweeps.{key} = {value}"), error.message())
+                    Error::setting(format!("sweeps.{name} = {value}"), error.message())
                 })?;
-                arms.entry(format!("{key}-{}", shown(&value))).or_insert(arm);
+                arms.entry(format!("{name}-{}", shown(&value))).or_insert(arm);
             }
         }
         Ok(())
     }
 }
 
-/// A value in an arm's name: whole numbers without a point, words with hyphens.
+/// The key that is swept, its values, and what all arms of the sweep have.
+fn parts(name: &str, sweep: Value) -> Result<(String, Vec<Value>, Table)> {
+    let wrong = |found: &str| {
+        let reason = format!("expected a list of values, or a table with one such list, {found}");
+        Err(Error::setting(format!("sweeps.{name}"), reason))
+    };
+    let table = match sweep {
+        Value::Array(values) => return Ok((name.to_owned(), values, Table::new())),
+        Value::Table(table) => table,
+        other => return wrong(&format!("found {other}")),
+    };
+    let (mut swept, mut shared) = (Vec::new(), Table::new());
+    for (key, value) in table {
+        match value {
+            Value::Array(values) => swept.push((key, values)),
+            value => drop(shared.insert(key, value)),
+        }
+    }
+    match (swept.pop(), swept.pop()) {
+        (Some((key, values)), None) => Ok((key, values, shared)),
+        (None, _) => wrong("found none in the table"),
+        (Some(_), Some(_)) => wrong("found several in the table"),
+    }
+}
+
+/// A value in an arm's name: whole numbers without a point, words with hyphens, tables as keys and
+/// values.
 fn shown(value: &Value) -> String {
     match value {
         Value::Float(number) => number.to_string(),
         Value::String(text) => text.replace('_', "-"),
+        Value::Table(table) => {
+            let pairs: Vec<String> =
+                table.iter().map(|(key, value)| format!("{key}-{}", shown(value))).collect();
+            pairs.join("-").replace('_', "-")
+        }
         other => other.to_string(),
     }
 }
@@ -101,5 +143,19 @@ mod tests {
         };
         assert!(refuse("gamma = [0.5]").starts_with("sweeps.gamma = 0.5: unknown field `gamma`"));
         assert!(refuse("z = [\"many\"]").starts_with("sweeps.z = \"many\": invalid type"));
+        assert!(refuse("z = 5").ends_with("a table with one such list, found 5"));
+        assert!(refuse("mine-z = { title = \"mine\" }").ends_with("found none in the table"));
+        assert!(refuse("z = { z = [1], title = [\"x\"] }").ends_with("found several in the table"));
+        assert!(refuse("mine-z = { z = [1], gamma = 2 }").contains("unknown field `gamma`"));
+    }
+
+    #[test]
+    fn a_table_shares_its_other_keys_and_values_may_be_tables() {
+        let mut arms: BTreeMap<String, Arm> = BTreeMap::new();
+        sweeps("mine-z = { z = [1, 5], title = \"mine\" }").add_to(&mut arms).unwrap();
+        let arm = |count| Arm { title: Some("mine".into()), count: Some(count) };
+        assert_eq!(arms, [("mine-z-1".into(), arm(1)), ("mine-z-5".into(), arm(5))].into());
+        let value: Table = toml::from_str("x = { top_k = { count = 10 } }").unwrap();
+        assert_eq!(shown(&value["x"]), "top-k-count-10");
     }
 }

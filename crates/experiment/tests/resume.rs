@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use experiment::{Experiment, read_recipe};
+use tch::Kind;
+use torch_ext::read_tensors;
 use toy::{Toy, Workshop, calls};
 
 const ALL: [&str; 5] = [
@@ -112,6 +114,36 @@ fn a_run_killed_before_its_evaluation_ends_does_not_train_again() {
     assert!(!cell.join("fit/checkpoints").exists());
     assert!(!cell.join("model/.writing-x").exists());
     assert!(cell.join("fit/metrics.jsonl").exists());
+}
+
+#[test]
+fn kept_parameters_become_models_of_the_trained_one() {
+    let workshop = Workshop::new();
+    let arm = workshop.out().join("seed-0/plain");
+    let keep = ["--arms", "plain", "--set", "training.keep_models=true"];
+    // The toy leaves no model folder, so nothing says what its parameters are of.
+    let error = workshop.start(&keep).unwrap_err();
+    assert!(error.contains("model/config.json"), "{error}");
+    let kept = |step: u32| arm.join(format!("fit/models/step-{step:08}.safetensors"));
+    assert!([2, 4, 6].iter().all(|&step| kept(step).exists()));
+    let base = Path::new("../../data/base");
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fs::copy(base.join(file), arm.join("model").join(file)).unwrap();
+    }
+    let error = workshop.start(&keep).unwrap_err();
+    assert!(error.contains("step-00000002.safetensors: lm_head.bias: expected [4000]"), "{error}");
+    // Parameters of that model become one, once for all.
+    for step in [2, 4, 6] {
+        fs::copy(base.join("model.safetensors"), kept(step)).unwrap();
+    }
+    workshop.start(&keep).unwrap();
+    let written = kept(4).with_extension("").join("model.safetensors");
+    let (written, base) =
+        (read_tensors(written).unwrap(), read_tensors(base.join("model.safetensors")).unwrap());
+    assert!(written.keys().eq(base.keys()));
+    assert!(written.iter().all(|(name, tensor)| tensor.equal(&base[name].to_kind(Kind::Float))));
+    assert!([2, 4, 6].iter().all(|&step| !kept(step).exists()));
+    workshop.start(&keep).unwrap();
 }
 
 #[test]

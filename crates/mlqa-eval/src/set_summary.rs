@@ -35,9 +35,18 @@ pub struct FileScore {
 pub type SetScores = BTreeMap<String, Vec<FileScore>>;
 
 impl From<&FileScore> for Cell {
+    /// The scores under MLQA's normalisation.
     fn from(file: &FileScore) -> Self {
         let &FileScore { f1, em, questions, .. } = file;
         Self { f1, em, questions, f1_sd: None, em_sd: None }
+    }
+}
+
+impl FileScore {
+    /// The scores under SQuAD's English normalisation, where they are reported.
+    fn squad_cell(&self) -> Option<Cell> {
+        let (f1, em) = self.squad_f1.zip(self.squad_em)?;
+        Some(Cell { f1, em, ..Cell::from(self) })
     }
 }
 
@@ -48,23 +57,64 @@ impl Matrix {
         title: impl Into<String>,
         files: impl IntoIterator<Item = &'a FileScore>,
     ) -> Self {
+        Self::of_cells(title, files, |file| Some(Cell::from(file)))
+    }
+
+    fn of_cells<'a>(
+        title: impl Into<String>,
+        files: impl IntoIterator<Item = &'a FileScore>,
+        cell: impl Fn(&FileScore) -> Option<Cell>,
+    ) -> Self {
         let mut matrix = Self::new(title);
         for file in files {
-            if matrix.get(file.context, file.question).is_none() {
-                matrix.insert(file.context, file.question, Cell::from(file));
+            if let (None, Some(cell)) = (matrix.get(file.context, file.question), cell(file)) {
+                matrix.insert(file.context, file.question, cell);
             }
         }
         matrix
     }
 
-    /// For each evaluation set of the models of several seeds, the matrix over these; its title
-    /// ends with the set's name.
+    /// For each evaluation set of the models of several seeds, the matrix over these under the
+    /// rules that the set prescribes; its title ends with the set's name.
+    ///
+    /// A set whose files are all scored under SQuAD's English normalisation, as XQuAD's are, has
+    /// that one under its name, and MLQA's as `<set>-mlqa-rules`; every other set has MLQA's.
+    ///
+    /// ```
+    /// use mlqa_eval::{BoundaryCounts, FileScore, Language, Matrix, SetScores};
+    ///
+    /// let file = FileScore {
+    ///     context: Language::DE,
+    ///     question: Language::DE,
+    ///     questions: 100,
+    ///     f1: 60.0,
+    ///     em: 40.0,
+    ///     squad_f1: Some(58.0),
+    ///     squad_em: Some(37.0),
+    ///     top_k: [].into(),
+    ///     boundary: BoundaryCounts::default(),
+    /// };
+    /// let matrices = Matrix::by_set("a run", &[&SetScores::from([("xquad".into(), vec![file])])]);
+    /// let f1 = |set: &str| matrices[set].get(Language::DE, Language::DE).map(|cell| cell.f1);
+    /// assert_eq!((f1("xquad"), f1("xquad-mlqa-rules")), (Some(58.0), Some(60.0)));
+    /// assert_eq!(matrices["xquad"].title, "a run, xquad, SQuAD's English rules");
+    /// ```
     pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
-        by_set(seeds, |set, files| {
-            let title = format!("{title}, {set}");
-            let seeds: Vec<Self> = files.iter().map(|files| Self::of_files("", *files)).collect();
-            Self::over_seeds(title, &seeds)
-        })
+        let of_sets = by_set(seeds, |set, files| {
+            let matrix = |rules: &str, cell: fn(&FileScore) -> Option<Cell>| {
+                let seeds = files.iter().map(|files| Self::of_cells("", *files, cell));
+                let seeds: Vec<Self> = seeds.collect();
+                Self::over_seeds(format!("{title}, {set}{rules}"), &seeds)
+            };
+            let mlqa: fn(&FileScore) -> Option<Cell> = |file| Some(Cell::from(file));
+            if files.iter().copied().flatten().any(|file| file.squad_cell().is_none()) {
+                return vec![(set.to_owned(), matrix("", mlqa))];
+            }
+            let squad = matrix(", SQuAD's English rules", FileScore::squad_cell);
+            let name = format!("{set}-mlqa-rules");
+            vec![(set.to_owned(), squad), (name, matrix(", MLQA's rules", mlqa))]
+        });
+        of_sets.into_values().flatten().collect()
     }
 }
 
@@ -253,6 +303,25 @@ mod tests {
         let matrices = Matrix::by_set("a run", &seeds);
         assert_eq!(matrices["xquad"].title, "a run, xquad");
         assert_eq!(matrices["xquad"].xlt().map(|mean| mean.em), Some(31.0));
+        assert_eq!(matrices.len(), 2);
+    }
+
+    #[test]
+    fn a_set_under_squads_rules_has_them_in_its_matrix_and_mlqas_beside_them() {
+        let set = |files| SetScores::from([("xquad".to_owned(), files)]);
+        let (one, two) = (seed(10.0, 20.0, Some(7.0)), seed(12.0, 20.0, Some(9.0)));
+        let matrices = Matrix::by_set("a run", &[&set(one), &set(two)]);
+        let em =
+            |name: &str, code| matrices[name].get(code, code).map(|cell| (cell.em, cell.em_sd));
+        let spread = Some(2f64.sqrt());
+        assert_eq!(em("xquad", Language::EN), Some((8.0, spread)));
+        assert_eq!(em("xquad", Language::DE), Some((5.0, Some(0.0))));
+        assert_eq!(em("xquad-mlqa-rules", Language::EN), Some((11.0, spread)));
+        assert_eq!(matrices["xquad-mlqa-rules"].title, "a run, xquad, MLQA's rules");
+        // A language without them leaves the set under MLQA's rules.
+        let matrices = Matrix::by_set("a run", &[&set(seed(10.0, 20.0, None))]);
+        assert_eq!(matrices.keys().collect::<Vec<_>>(), ["xquad"]);
+        assert_eq!(matrices["xquad"].title, "a run, xquad");
     }
 
     #[test]

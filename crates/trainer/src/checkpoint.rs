@@ -53,6 +53,21 @@ fn folder_of(root: &Path, step: u64) -> PathBuf {
     root.join(format!("{PREFIX}{step:08}"))
 }
 
+/// Writes the parameters alone as `step-<step>.safetensors` in `folder`, to stay there.
+pub(crate) fn keep_parameters(
+    folder: &Path,
+    step: u64,
+    parameters: &[(String, Tensor)],
+) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
+    write_parameters(&folder_of(folder, step).with_extension("safetensors"), parameters)
+}
+
+fn write_parameters(path: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
+    let named = parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    Ok(write_tensors(path, named, &[])?)
+}
+
 /// The entries of `root` whose names start with `prefix`, and the rest of those names. Each must be
 /// a folder.
 fn folders(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
@@ -120,8 +135,7 @@ impl Checkpoint {
             .prefix(PARTIAL)
             .tempdir_in(root)
             .map_err(|error| TrainError::file(root, error))?;
-        let named = parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        write_tensors(partial.path().join("parameters.safetensors"), named, &[])?;
+        write_parameters(&partial.path().join("parameters.safetensors"), parameters)?;
         let state = optimizer.state();
         let named = state.iter().map(|(name, tensor)| (name.as_str(), tensor));
         write_tensors(partial.path().join("optimizer.safetensors"), named, &[])?;

@@ -72,6 +72,10 @@ pub struct TrainConfig {
     pub checkpoint_steps: Option<u64>,
     /// Checkpoints kept, newest first.
     pub keep_checkpoints: usize,
+    /// Keeps the parameters of every checkpoint for good, as `models/step-<step>.safetensors` in
+    /// the stage's folder; a run folder has a model folder for each once its cell is trained.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keep_models: bool,
     /// Steps between two lines of metrics.
     pub log_steps: u64,
     /// Decides the order of examples, dropout and the task's own draws.
@@ -98,6 +102,7 @@ impl Default for TrainConfig {
             bucket_batches: 50,
             checkpoint_steps: None,
             keep_checkpoints: 2,
+            keep_models: false,
             log_steps: 10,
             seed: 42,
             updates: Updates::Sequential,
@@ -105,9 +110,9 @@ impl Default for TrainConfig {
     }
 }
 
-/// Left out where it is written, as it says nothing about a single task.
-fn is_default(updates: &Updates) -> bool {
-    *updates == Updates::default()
+/// Left out where it is written, so that what was written before the key came is the same.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl TrainConfig {
@@ -159,19 +164,22 @@ impl TrainConfig {
     }
 
     /// The configuration without the keys that leave the result as it is: how often a state is
-    /// saved or logged, and how many checkpoints stay.
+    /// saved or logged, and what stays of that.
     ///
     /// ```
     /// use trainer::TrainConfig;
     ///
     /// let often = TrainConfig { checkpoint_steps: Some(5), log_steps: 2, ..Default::default() };
     /// assert_eq!(often.identity(), TrainConfig::default().identity());
+    /// let keeping = TrainConfig { keep_models: true, ..Default::default() };
+    /// assert_eq!(keeping.identity(), TrainConfig::default().identity());
     /// let longer = TrainConfig { epochs: 3, ..Default::default() };
     /// assert_ne!(longer.identity(), TrainConfig::default().identity());
     /// ```
     #[must_use]
     pub fn identity(&self) -> Self {
-        Self { checkpoint_steps: None, keep_checkpoints: 1, log_steps: 1, ..self.clone() }
+        let (checkpoint_steps, keep_checkpoints, keep_models, log_steps) = (None, 1, false, 1);
+        Self { checkpoint_steps, keep_checkpoints, keep_models, log_steps, ..self.clone() }
     }
 
     /// The number of steps over this many examples.

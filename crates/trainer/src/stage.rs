@@ -8,7 +8,7 @@ use crate::Environment;
 pub struct Stage {
     /// Shown in progress and errors.
     pub name: String,
-    /// Holds `metrics.jsonl` and `checkpoints/`.
+    /// Holds `metrics.jsonl`, `checkpoints/` and, under `keep_models`, `models/`.
     pub folder: PathBuf,
     /// What bit-for-bit equality depends on beside seed and data.
     pub environment: Environment,
@@ -48,6 +48,13 @@ impl Stage {
     /// The folder of the stage's checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoints")
+    }
+
+    /// The folder of the parameters that stay, see [`TrainConfig::keep_models`].
+    ///
+    /// [`TrainConfig::keep_models`]: crate::TrainConfig::keep_models
+    pub fn models(&self) -> PathBuf {
+        self.folder.join("models")
     }
 
     /// The step after which this call stops, of a stage of `total` steps that goes on at `first`.

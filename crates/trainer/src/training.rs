@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tch::Tensor;
 
-use crate::checkpoint::remove_older;
+use crate::checkpoint::{keep_parameters, remove_older};
 use crate::error::error_text;
 use crate::metrics::{MetricsWriter, PendingMeans, StepMetrics, last_loss};
 use crate::round_robin::RoundRobin;
@@ -195,6 +195,10 @@ impl<'a, 't> Training<'a, 't> {
         let due = self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every));
         if !due && step != self.total {
             return Ok(());
+        }
+        // Before the checkpoint: where a process ends between the two, the step is made again.
+        if self.config.keep_models {
+            keep_parameters(&self.stage.models(), step, self.parameters)?;
         }
         let streams: Vec<_> = self.tasks.iter().map(TaskState::stream_place).collect();
         let checkpoint = Checkpoint {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -149,4 +150,31 @@ fn another_task_or_configuration_is_told_apart_from_damage() {
     // What only says how often to save or log may change.
     let other = TrainConfig { checkpoint_steps: None, log_steps: 7, ..config() };
     assert!(fit(&stage, &other, &parameters(&weight), &mut task).unwrap().finished);
+}
+
+#[test]
+fn kept_parameters_stay_and_are_the_same_after_an_interruption() {
+    let _alone = alone();
+    let train = |folder: &Path, interrupt| {
+        let weight = weight();
+        let mut task = Shrink(weight.shallow_clone());
+        let config = TrainConfig { keep_models: true, checkpoint_steps: Some(3), ..config() };
+        fit(&stage(folder, interrupt), &config, &parameters(&weight), &mut task).unwrap();
+        weight.double_value(&[])
+    };
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let last = train(whole.path(), None);
+    train(broken.path(), Some(4)); // goes on from step 3
+    train(broken.path(), None);
+    let kept = |folder: &Path| {
+        let files = fs::read_dir(folder.join("models")).unwrap().map(|entry| entry.unwrap().path());
+        let value = |path| torch_ext::read_tensors(path).unwrap()["weight"].double_value(&[]);
+        let name = |path: &Path| path.file_name().unwrap().to_owned().into_string().unwrap();
+        files.map(|path| (name(&path), value(path))).collect::<BTreeMap<_, _>>()
+    };
+    let (names, values): (Vec<_>, Vec<_>) = kept(whole.path()).into_iter().unzip();
+    assert_eq!(names, [3, 6, 9].map(|step| format!("step-{step:08}.safetensors")));
+    assert!(values.is_sorted_by(|earlier, later| earlier > later), "{values:?}");
+    assert_eq!(values.last(), Some(&last));
+    assert_eq!(kept(whole.path()), kept(broken.path()));
 }
