@@ -8,6 +8,7 @@ mod questions;
 mod sample;
 mod stats;
 mod table;
+mod texts;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ Examples:
   kg-triples stats --in wikidata
   kg-triples sample --kg wikidata --languages en,de,zh --count 20000 --seed 1 --out sampled
   kg-triples mix --in sampled --tokenizer xlm-roberta-base/tokenizer.json --pairs en-de --out en-de.jsonl.gz
+  kg-triples texts --in sampled --out texts
   kg-triples questions --kg sampled --templates templates.tsv --split test --out qa
   kg-triples mentions --entities codex --tokenizer xlm-roberta-base --out mentions.jsonl.gz
   kg-triples entailment --kg sampled --entities codex --tokenizer xlm-roberta-base --out entailment.jsonl.gz
@@ -46,6 +48,8 @@ enum Command {
     Sample(sample::Args),
     /// Build monolingual, mixed and concatenated masked sequences
     Mix(mix::Args),
+    /// Write triples as plain text, a file for each language
+    Texts(texts::Args),
     /// Make SQuAD-style reading items from templates
     Questions(questions::Args),
     /// Pair linked mentions in text with descriptions of their entities
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Sample(args) => sample::run(args),
         Command::Mix(args) => mix::run(args),
+        Command::Texts(args) => texts::run(args),
         Command::Questions(args) => questions::run(args),
         Command::Mentions(args) => mentions::run(args),
         Command::Entailment(args) => entailment::run(args),
