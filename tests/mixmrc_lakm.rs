@@ -144,14 +144,19 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
     }
 }
 
-/// A copy of the questions with French in place of German: no language of MLQA.
+/// A copy of the questions with French, no language of MLQA, in place of German, and no question
+/// about a passage in another language to be answered.
 fn in_french(questions: &Path, folder: &Path) -> PathBuf {
     let french = folder.join("french");
     std::fs::create_dir(&french).unwrap();
     for entry in std::fs::read_dir(questions).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().replace("-de", "-fr");
-        std::fs::copy(&path, french.join(name)).unwrap();
+        let languages = name.strip_prefix("test-context-").map(|rest| rest.split_at(2));
+        let crossed = languages.is_some_and(|(own, rest)| !rest.contains(&format!("-{own}.")));
+        if !crossed {
+            std::fs::copy(&path, french.join(name)).unwrap();
+        }
     }
     french
 }
@@ -177,6 +182,9 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
     own.push(format!("data.phrases={}", phrases.display()));
     own.extend(["training.epochs=2".into(), "training.log_steps=1".into()]);
     let out = folder.path().join("run");
+    let error = refuse(&paper(&out, &own).output().unwrap());
+    assert!(error.contains("test-context-en-question-fr.json"), "{error}");
+    own.push("evaluation.questions=of_context".into());
     let text = succeed(paper(&out, &own));
 
     let number = |name: &str| -> usize {
@@ -212,9 +220,12 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
         assert_eq!(made, [mrc, mixed, lakm], "{arm}");
         assert_eq!(summary(&out)["arms"][arm]["steps"], json!(mrc + mixed + lakm), "{arm}");
         // French is answered and scored.
-        assert!(out.join(format!("matrix/{arm}/matrix.json")).exists());
-        let name = "test-context-fr-question-en.json";
-        assert!(out.join(format!("seed-42/{arm}/predictions")).join(name).exists(), "{arm}");
+        let answers = out.join(format!("seed-42/{arm}/predictions"));
+        assert!(answers.join("test-context-fr-question-fr.json").exists(), "{arm}");
+        assert_eq!(std::fs::read_dir(answers).unwrap().count(), 2, "{arm}");
+        let summary = summary(&out);
+        assert!(summary["arms"][arm]["languages"]["fr"]["f1"].is_f64(), "{arm}");
+        assert!(summary["arms"][arm].get("off_diagonal").is_none(), "{arm}");
     }
 }
 
