@@ -1,8 +1,8 @@
 //! mixMRC + LAKM at a few steps, an interrupted run, a user's own files, and what is refused.
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -82,50 +82,151 @@ fn recipe_mixmrc_killed_and_resumed_equals_a_whole_run() {
     }
 }
 
-#[test]
-fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
-    // Questions, translations and evaluation files as a user has them: here those that a small run
-    // made.
-    let folder = tempfile::tempdir().unwrap();
-    let made = folder.path().join("made");
+/// Questions in English and German, and their translations, as a user has them: those that a small
+/// run made.
+fn questions(folder: &Path) -> PathBuf {
+    let made = folder.join("made");
     let mut command = small(&made);
     command.args(["--set", "run.arms=[\"mixmrc\"]", "--set", "data.facts.items=12"]);
     succeed(command);
-    let questions = made.join("questions");
-    let out = folder.path().join("run");
-    let paper = |extra: &[String]| {
-        let mut command = program("mixmrc-lakm");
-        command.args(["examples/mixmrc-lakm/recipe.toml", "--model", "data/base", "--out"]);
-        command.arg(&out).args(["--set", "run.threads=1", "--set", "windows.max_length=158"]);
-        command.args(["--set", "windows.doc_stride=32", "--set", "lakm_max_length=128"]);
-        command.args(["--set", "training.steps=2"]);
-        command.args(["--set", "languages=[\"en\", \"de\"]", "--set", "training.batch_size=4"]);
-        command.args(["--set", "evaluation.contexts=[\"en\", \"de\"]"]);
-        command.args(["--set", "evaluation.split=test", "--set", "run.arms=[\"mixmrc\"]"]);
-        for set in extra {
-            command.args(["--set", set]);
-        }
-        command
-    };
+    made.join("questions")
+}
+
+/// The paper's recipe on a user's own files, with the base in place of a large model.
+fn paper(out: &Path, sets: &[String]) -> Command {
+    let mut command = program("mixmrc-lakm");
+    command.args(["examples/mixmrc-lakm/recipe.toml", "--model", "data/base", "--out"]);
+    command.arg(out).args(["--set", "run.threads=1", "--set", "windows.max_length=158"]);
+    command.args(["--set", "windows.doc_stride=32", "--set", "lakm_max_length=128"]);
+    command.args(["--set", "training.batch_size=4", "--set", "evaluation.split=test"]);
+    for set in sets {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+/// Where a user's files lie, and the two languages of a run.
+fn files(questions: &Path, languages: &str) -> Vec<String> {
     let train = questions.join("train-context-en-question-en.json");
-    let own = [
+    vec![
         format!("data.train={}", train.display()),
-        format!("data.translated={}", questions.display()),
         format!("data.evaluation={}", questions.display()),
-    ];
-    let text = succeed(paper(&own));
+        format!("data.translated={}", questions.display()),
+        format!("languages={languages}"),
+        format!("evaluation.contexts={languages}"),
+    ]
+}
+
+#[test]
+fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut own = files(&questions(folder.path()), "[\"en\", \"de\"]");
+    own.extend(["training.steps=2".into(), "run.arms=[\"mixmrc\"]".into()]);
+    let out = folder.path().join("run");
+    let text = succeed(paper(&out, &own));
     assert!(text.contains("| mixmrc |"), "{text}");
     // Without a key, its name and what it takes.
-    let error = refuse(&paper(&own[..2]).output().unwrap());
-    assert!(error.contains("data.evaluation: is not set"), "{error}");
-    let without: Vec<String> =
-        own.iter().filter(|set| !set.contains("translated")).cloned().collect();
-    let error = refuse(&paper(&without).output().unwrap());
-    assert!(error.contains("data.translated: is not set"), "{error}");
-    let mut lakm = paper(&own);
-    lakm.args(["--set", "run.arms=[\"lakm\"]"]);
-    let error = refuse(&lakm.output().unwrap());
-    assert!(error.contains("data.phrases: is not set"), "{error}");
+    let without = |key: &str, arm: &str| {
+        let mut kept = own.clone();
+        kept.retain(|set| !set.starts_with(key));
+        kept.push(format!("run.arms=[{arm:?}]"));
+        refuse(&paper(&out, &kept).output().unwrap())
+    };
+    for (key, arm) in [
+        ("data.evaluation", "mixmrc"),
+        ("data.translated", "mixmrc"),
+        // LAKM alone takes as many passages as there are mixed questions, which are counted.
+        ("data.translated", "zero-shot-lakm"),
+        ("data.phrases", "lakm"),
+    ] {
+        let error = without(key, arm);
+        assert!(error.contains(&format!("{key}: is not set")), "{arm}: {error}");
+    }
+}
+
+/// A copy of the questions with French, no language of MLQA, in place of German, and no question
+/// about a passage in another language to be answered.
+fn in_french(questions: &Path, folder: &Path) -> PathBuf {
+    let french = folder.join("french");
+    std::fs::create_dir(&french).unwrap();
+    for entry in std::fs::read_dir(questions).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().replace("-de", "-fr");
+        let languages = name.strip_prefix("test-context-").map(|rest| rest.split_at(2));
+        let crossed = languages.is_some_and(|(own, rest)| !rest.contains(&format!("-{own}.")));
+        if !crossed {
+            std::fs::copy(&path, french.join(name)).unwrap();
+        }
+    }
+    french
+}
+
+#[test]
+fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
+    let folder = tempfile::tempdir().unwrap();
+    let questions = in_french(&questions(folder.path()), folder.path());
+    let passages = |language: &str, count: usize| -> String {
+        let line = |number: usize| {
+            let text = format!("number {number} of new york city");
+            let start = text.find("new").unwrap();
+            json!({"lang": language, "text": text, "phrases": [{"phrase": "new york",
+                "occurrences": [{"start": start, "end": start + 8}]}]})
+            .to_string()
+                + "\n"
+        };
+        (0..count).map(line).collect()
+    };
+    let phrases = folder.path().join("phrases.jsonl");
+    std::fs::write(&phrases, passages("en", 40) + &passages("fr", 10)).unwrap();
+    let mut own = files(&questions, "[\"en\", \"fr\"]");
+    own.push(format!("data.phrases={}", phrases.display()));
+    own.extend(["training.epochs=2".into(), "training.log_steps=1".into()]);
+    let out = folder.path().join("run");
+    let error = refuse(&paper(&out, &own).output().unwrap());
+    assert!(error.contains("test-context-en-question-fr.json"), "{error}");
+    own.push("evaluation.questions=of_context".into());
+    let text = succeed(paper(&out, &own));
+
+    let number = |name: &str| -> usize {
+        let (_, rest) = text.split_once(name).unwrap_or_else(|| panic!("no {name:?} in:\n{text}"));
+        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+    };
+    let source = number("questions: ");
+    assert_eq!((number("translated: "), number("mixed: ")), (source, 2 * source));
+    // 3.2: as many passages as mixed questions, of the 50 there are.
+    assert!(2 * source < 50);
+    assert_eq!(number("passages with phrases: "), 2 * source);
+
+    // Two passes over the questions in one language, in batches of four.
+    let updates = u64::try_from(2 * (2 * source).div_ceil(4)).unwrap();
+    assert!(updates.is_multiple_of(2), "{updates}: choose another number of items");
+    for (arm, [mrc, mixed, lakm]) in [
+        ("baseline", [updates, 0, 0]),
+        ("lakm", [updates, 0, updates]),
+        ("mixmrc", [updates / 2, updates / 2, 0]),
+        ("mixmrc-lakm", [updates / 2, updates / 2, updates / 2]),
+    ] {
+        let path = out.join(format!("seed-42/{arm}/train/metrics.jsonl"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let of = |names: &[&str]| -> u64 {
+            let line = |line: &&str| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                names.iter().any(|name| line["parts"].get(name).is_some())
+            };
+            text.lines().filter(line).count().try_into().unwrap()
+        };
+        let made =
+            [of(&["loss/span", "loss/mrc/span"]), of(&["loss/mixed/span"]), of(&["loss/lakm/mlm"])];
+        assert_eq!(made, [mrc, mixed, lakm], "{arm}");
+        assert_eq!(summary(&out)["arms"][arm]["steps"], json!(mrc + mixed + lakm), "{arm}");
+        // French is answered and scored.
+        let answers = out.join(format!("seed-42/{arm}/predictions"));
+        assert!(answers.join("test-context-fr-question-fr.json").exists(), "{arm}");
+        assert_eq!(std::fs::read_dir(answers).unwrap().count(), 2, "{arm}");
+        let summary = summary(&out);
+        assert!(summary["arms"][arm]["languages"]["fr"]["f1"].is_f64(), "{arm}");
+        assert!(summary["arms"][arm].get("off_diagonal").is_none(), "{arm}");
+    }
 }
 
 #[test]

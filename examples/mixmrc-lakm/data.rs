@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use kg_triples::KnowledgeGraph;
-use kg_triples::phrases::PhrasePassage;
+use kg_triples::phrases::{PhrasePassage, draw_passages};
 use kg_triples::questions::TemplateSet;
 use mlqa_eval::{Dataset, Question};
-use qa_translate::{mix, read_translations};
+use qa_translate::read_and_mix;
 use tasks::question_answering::{check_files, question_file};
 
 use crate::recipe::Recipe;
@@ -44,12 +44,9 @@ impl TrainingData {
         let dataset = Dataset::read(train)?;
         dataset.check_answers()?;
         let (mut translated, mut mixed, mut phrases) = (Vec::new(), Vec::new(), Vec::new());
-        if recipe.selected().any(|arm| arm.translated || arm.mixed) {
-            let (others, reworded) = (languages.get(1..).unwrap_or_default(), !mixing.require_pair);
-            let all = read_translations(folder, "train", source, others, reworded)?;
-            let rows = mix(&dataset, &all, mixing)?.rows;
-            mixed = rows.into_iter().map(|row| row.question).collect();
-            translated = all.into_iter().flat_map(|other| other.dataset.questions).collect();
+        if recipe.needs_translations() {
+            let others = languages.get(1..).unwrap_or_default();
+            [translated, mixed] = read_and_mix(folder, "train", &dataset, others, mixing)?;
         }
         if recipe.selected().any(|arm| arm.lakm.is_some()) {
             phrases = match &data.search {
@@ -57,6 +54,9 @@ impl TrainingData {
                 None => PhrasePassage::read_all(&data.phrases)?,
             };
             ensure!(!phrases.is_empty(), "data.phrases: no passage");
+            if recipe.lakm_as_many_as_mixed {
+                phrases = draw_passages(phrases, mixed.len(), mixing.seed);
+            }
         }
         Ok(Self { source: dataset.questions, translated, mixed, phrases, evaluation })
     }

@@ -10,10 +10,10 @@ use anyhow::Result;
 use data::TrainingData;
 use experiment::{Cell, Experiment};
 use mlqa_eval::{FileScore, Question};
-use recipe::{PhraseMasking, Recipe};
-use tasks::masked_lm::{PassageMasking, PhraseMaskingTask};
+use recipe::Recipe;
+use tasks::masked_lm::PhraseMaskingTask;
 use tasks::question_answering::{QaData, QaPredictor, QaTask, evaluate};
-use trainer::TaskSlot;
+use trainer::{Task, TaskSlot};
 use xlmr_model::Head;
 
 fn main() -> ExitCode {
@@ -45,16 +45,15 @@ fn train(cell: &Cell<Recipe>, data: &TrainingData) -> Result<u64> {
     let mut same_language = reading(&[&data.source, translated].concat())?;
     let mut mixed = arm.mixed.then(|| reading(&data.mixed)).transpose()?;
     let phrases = arm.lakm.map(|masking| {
-        let mut config = recipe.lakm.clone();
-        if let PhraseMasking::Ngrams = masking {
-            config.masking = PassageMasking::Ngrams(recipe.ngrams.clone());
-        }
+        let config = masking.of(&recipe.lakm, &recipe.ngrams);
         let (passages, max_length) = (&data.phrases, recipe.lakm_max_length);
         PhraseMaskingTask::from_passages(&base, passages, max_length, &config)
     });
     let mut phrases = phrases.transpose()?;
 
     // 4.3: one batch of each task in turn, each with an update.
+    let rows = same_language.examples().lengths().map_or(0, <[usize]>::len);
+    let training = recipe.training(arm, rows);
     let [mrc, in_two, lakm] = recipe.batches(arm);
     let mut slots = vec![TaskSlot::new("mrc", &mut same_language).with_batches_per_round(mrc)];
     if let Some(task) = &mut mixed {
@@ -64,7 +63,7 @@ fn train(cell: &Cell<Recipe>, data: &TrainingData) -> Result<u64> {
         slots.push(TaskSlot::new("lakm", task).with_batches_per_round(lakm));
     }
     let parameters = base.model.named_parameters();
-    let report = cell.fit_tasks("train", &recipe.training(arm), &parameters, &mut slots)?;
+    let report = cell.fit_tasks("train", &training, &parameters, &mut slots)?;
     base.save(cell.dir("model"), Head::Span)?;
     Ok(report.steps)
 }

@@ -10,7 +10,7 @@ use mlqa_eval::{Language, WindowConfig};
 use objectives::masking::NgramMaskingConfig;
 use qa_translate::MixConfig;
 use serde::{Deserialize, Serialize};
-use tasks::masked_lm::PhraseTaskConfig;
+use tasks::masked_lm::{PhraseMasking, PhraseTaskConfig};
 use tasks::question_answering::{EvaluationConfig, QaConfig};
 use trainer::TrainConfig;
 
@@ -21,6 +21,8 @@ pub struct Recipe {
     pub languages: Vec<Language>,
     /// Longest passage of LAKM in tokens, `<s>` and `</s>` counted.
     pub lakm_max_length: usize,
+    /// Draws as many passages of LAKM as mixMRC has questions, under `mix.seed` (3.2).
+    pub lakm_as_many_as_mixed: bool,
     pub run: RunConfig,
     pub data: Data,
     pub model: BaseModel,
@@ -28,12 +30,13 @@ pub struct Recipe {
     pub mix: MixConfig,
     /// Batches of each task in a round.
     pub rounds: Rounds,
-    /// `steps` counts the updates on questions; those on phrases come on top.
+    /// `steps`, and `epochs` of the unmixed questions, count the updates on questions, the same
+    /// number in every arm that reads the same ones; those on phrases come on top.
     pub training: TrainConfig,
     pub qa: QaConfig,
     pub windows: WindowConfig,
     pub lakm: PhraseTaskConfig,
-    /// What [`PhraseMasking::Ngrams`] masks.
+    /// What arms with `lakm = "ngrams"` mask.
     pub ngrams: NgramMaskingConfig,
     pub evaluation: EvaluationConfig,
 }
@@ -70,16 +73,8 @@ pub struct Arm {
     pub translated: bool,
     /// mixMRC: reads questions in another language than their passages.
     pub mixed: bool,
-    /// LAKM: masks phrases in passages.
+    /// LAKM: masks phrases in passages, or random n-grams of them (Table 8).
     pub lakm: Option<PhraseMasking>,
-}
-
-/// What LAKM masks: what `lakm.masking` says, or random n-grams of the same passages (Table 8).
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PhraseMasking {
-    Phrases,
-    Ngrams,
 }
 
 /// Batches of each task in a round: question and passage in one language, in two, and passages with
@@ -120,7 +115,7 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
             ensure!(known, "evaluation.split = {split:?}: must be \"dev\" or \"test\"");
         } else {
             data.train.required("data.train", "a SQuAD-style training file")?;
-            if self.selected().any(|arm| arm.translated || arm.mixed) {
+            if self.needs_translations() {
                 data.translated.required("data.translated", "what `qa-translate` wrote")?;
             }
             data.evaluation.required("data.evaluation", "a folder with MLQA's question files")?;
@@ -145,6 +140,12 @@ impl Recipe {
         self.run.selected().iter().filter_map(|name| self.arms.get(name))
     }
 
+    /// Whether a selected arm reads translations, or takes the number of the mixed questions.
+    pub fn needs_translations(&self) -> bool {
+        let counts = |arm: &Arm| arm.lakm.is_some() && self.lakm_as_many_as_mixed;
+        self.selected().any(|arm| arm.translated || arm.mixed || counts(arm))
+    }
+
     /// Batches of the arm's tasks in a round; 0: not its task.
     pub fn batches(&self, arm: &Arm) -> [u32; 3] {
         let Rounds { mrc, mixed, lakm } = self.rounds;
@@ -152,10 +153,10 @@ impl Recipe {
         tasks.map(|(trained, count)| if trained { count.map_or(1, NonZeroU32::get) } else { 0 })
     }
 
-    /// The training stage of an arm: as many updates on questions in each, those on phrases on top.
-    pub fn training(&self, arm: &Arm) -> TrainConfig {
-        let [mrc, mixed, lakm] = self.batches(arm).map(u64::from);
-        let rounds = |steps: u64| steps.div_ceil(mrc + mixed) * (mrc + mixed + lakm);
-        TrainConfig { steps: self.training.steps.map(rounds), ..self.training.clone() }
+    /// The training stage of an arm with this many rows of unmixed questions: as many updates on
+    /// questions with `mixed` as without, those on phrases on top.
+    pub fn training(&self, arm: &Arm, rows: usize) -> TrainConfig {
+        let [mrc, mixed, lakm] = self.batches(arm);
+        self.training.for_counted_tasks(rows, mrc + mixed, lakm)
     }
 }

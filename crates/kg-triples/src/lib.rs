@@ -6,6 +6,7 @@ mod graph;
 mod input;
 mod output;
 mod seed;
+mod texts;
 mod tokens;
 mod tsv;
 

@@ -91,9 +91,37 @@ fn sample_mix_questions_and_stats_work_together() {
 }
 
 #[test]
+fn texts_has_a_line_for_each_labelled_triple() {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    let table = stdout(&run(dir.path(), "texts --in kg --out texts"));
+    for language in ["de", "en", "zh"] {
+        let row = [language, "6", "0"];
+        assert!(table.lines().any(|line| line.split_whitespace().eq(row)), "{table}");
+    }
+    let read = |name: &str| std::fs::read_to_string(dir.path().join("texts").join(name)).unwrap();
+    let german: Vec<String> = read("triples.de.txt").lines().map(str::to_owned).collect();
+    assert_eq!(german.len(), 6);
+    assert!(german.contains(&"Deutschland Hauptstadt Berlin".to_owned()), "{german:?}");
+    assert!(read("triples.zh.txt").contains("中国 官方语言 中文\n"));
+
+    // A triple without a label is left out and counted; a language without any is refused.
+    let kg = dir.path().join("kg");
+    let labels = std::fs::read_to_string(kg.join("labels.tsv")).unwrap();
+    let fewer: Vec<&str> = labels.lines().filter(|line| !line.contains("Berlin")).collect();
+    write(&kg, "labels.tsv", fewer.join("\n") + "\n");
+    let table = stdout(&run(dir.path(), "texts --in kg --languages de --out fewer"));
+    assert!(table.lines().any(|line| line.split_whitespace().eq(["de", "5", "1"])), "{table}");
+    assert!(!dir.path().join("fewer/triples.en.txt").exists());
+    let error = failure(&run(dir.path(), "texts --in kg --languages fr --out none"));
+    assert!(error.contains("all labels in fr"), "{error}");
+    assert!(!dir.path().join("none").exists());
+}
+
+#[test]
 fn help_has_examples() {
     let dir = tempdir().unwrap();
-    for command in ["", "sample", "mix", "questions", "mentions", "entailment", "stats"] {
+    for command in ["", "sample", "mix", "texts", "questions", "mentions", "entailment", "stats"] {
         assert!(stdout(&run(dir.path(), &format!("{command} --help"))).contains("Example"));
     }
 }

@@ -20,7 +20,7 @@ use crate::{Average, Language, Matrix, ScoreSpread, Spread};
 /// };
 /// let seeds = [seed(30.0), seed(32.0)];
 /// let summary = MatrixSummary::over_seeds(&seeds, &[Language::EN]).unwrap();
-/// assert_eq!((summary.xlt.f1, summary.off_diagonal.f1, summary.questions), (31.0, 21.0, 9));
+/// assert_eq!((summary.xlt.f1, summary.off_diagonal.unwrap().f1), (31.0, 21.0));
 /// assert!(MatrixSummary::over_seeds(&seeds, &[Language::DE]).is_none());
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -29,8 +29,9 @@ pub struct MatrixSummary {
     pub languages: BTreeMap<String, ScoreSpread>,
     /// The mean of those.
     pub xlt: ScoreSpread,
-    /// The mean over pairs of two languages.
-    pub off_diagonal: ScoreSpread,
+    /// The mean over pairs of two languages; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_diagonal: Option<ScoreSpread>,
     /// The mean over all pairs.
     pub gxlt: ScoreSpread,
     /// Questions of the first pair.
@@ -38,7 +39,7 @@ pub struct MatrixSummary {
 }
 
 impl MatrixSummary {
-    /// The summary of each seed's matrix; `None` if one lacks a language, or pairs of two.
+    /// The summary of each seed's matrix; `None` if one lacks a language.
     pub fn over_seeds(seeds: &[Matrix], languages: &[Language]) -> Option<Self> {
         let over = |mean: &dyn Fn(&Matrix) -> Option<Average>| {
             let means = seeds.iter().map(|matrix| mean(matrix).map(|mean| (mean.f1, mean.em)));
@@ -52,7 +53,7 @@ impl MatrixSummary {
         Some(Self {
             languages: languages.iter().map(same).collect::<Option<_>>()?,
             xlt: over(&Matrix::xlt)?,
-            off_diagonal: over(&Matrix::off_diagonal)?,
+            off_diagonal: over(&Matrix::off_diagonal),
             gxlt: over(&Matrix::gxlt)?,
             questions: seeds.first()?.cells().next()?.2.questions,
         })
@@ -73,7 +74,11 @@ impl MatrixSummary {
                 let cell = cell.map(|scores| format!("{:.1} / {:.1}", scores.em, scores.f1));
                 let _ = write!(text, " {} |", cell.as_deref().unwrap_or("–"));
             }
-            for ScoreSpread { f1, em, f1_sd, em_sd } in [run.xlt, run.off_diagonal, run.gxlt] {
+            for mean in [Some(run.xlt), run.off_diagonal, Some(run.gxlt)] {
+                let Some(ScoreSpread { f1, em, f1_sd, em_sd }) = mean else {
+                    text.push_str(" – |");
+                    continue;
+                };
                 let em = Spread { mean: em, sd: em_sd }.text(1);
                 let _ = write!(text, " {em} / {} |", Spread { mean: f1, sd: f1_sd }.text(1));
             }
@@ -113,5 +118,17 @@ mod tests {
         let head = "| EM / F1 | en | de | same language | two languages | all pairs |\n";
         assert!(table.starts_with(head), "{table}");
         assert!(MatrixSummary::over_seeds(&[], &languages).is_none());
+
+        // Without questions in another language than the text.
+        let mut alone = Matrix::new("alone");
+        for (context, question, cell) in seed(20.0).cells() {
+            if context == question {
+                alone.insert(context, question, cell.clone());
+            }
+        }
+        let summary = MatrixSummary::over_seeds(&[alone], &languages).unwrap();
+        let table = MatrixSummary::table(&languages, &[("a run", &summary)]);
+        let row = "\n| a run | 15.0 / 30.0 | 15.0 / 30.0 | 15.0 / 30.0 | – | 15.0 / 30.0 |";
+        assert!(table.contains(row), "{table}");
     }
 }

@@ -276,3 +276,46 @@ fn coverage_of_a_file() {
         &["the text gave no tokens"],
     );
 }
+
+#[test]
+fn coverage_of_folders_is_by_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let [questions, texts] = ["questions", "texts"].map(|name| folder.path().join(name));
+    for folder in [&questions, &texts] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    for language in ["de", "es", "zh"] {
+        let name = format!("test-context-en-question-{language}.json");
+        std::fs::copy(scorer(&format!("{language}/dataset.json")), questions.join(name)).unwrap();
+    }
+    // Another context's questions do not count, nor does a language without a text.
+    let other = questions.join("test-context-de-question-es.json");
+    std::fs::copy(scorer("es/dataset.json"), other).unwrap();
+    let german = write(&texts, "triples.de.txt", "der die das\nwas wie wer\n");
+    write(&texts, "triples.es.txt", "quién qué\n");
+    let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
+    let [questions_path, texts_path] = [&questions, &texts].map(|path| path.display().to_string());
+    let json = |questions: &str, text: &str| -> serde_json::Value {
+        let args =
+            ["coverage", "--tokenizer", &tokenizer, "--questions", questions, "--text", text];
+        serde_json::from_str(&out(&run(&args))).unwrap()
+    };
+    let all = json(&questions_path, &texts_path);
+    assert_eq!(all.as_object().unwrap().len(), 2, "{all}");
+    assert!(all["es"]["ratio"].is_f64(), "{all}");
+    assert_eq!(all["de"], json(&scorer("de/dataset.json"), &german));
+    refused(
+        &[
+            "coverage",
+            "--tokenizer",
+            &tokenizer,
+            "--questions",
+            &questions_path,
+            "--text",
+            &texts_path,
+            "--context",
+            "hi",
+        ],
+        &["context-hi-question", &texts_path],
+    );
+}

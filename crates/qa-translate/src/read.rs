@@ -1,9 +1,9 @@
 //! Reading what `qa-translate translate` wrote.
 use std::path::Path;
 
-use mlqa_eval::{Dataset, DatasetName, Language};
+use mlqa_eval::{Dataset, DatasetName, Language, Question};
 
-use crate::{TranslateError, TranslateReport, Translated};
+use crate::{MixConfig, TranslateError, TranslateReport, Translated, mix};
 
 /// The translations in `folder`: `{split}-context-xx-question-xx.json` for each of `languages`, and
 /// where `reworded` is set also `{split}-context-<source>-question-xx.json`, the questions whose
@@ -44,4 +44,40 @@ pub fn read_translations(
         Ok(Translated { language, dataset, questions, report: TranslateReport::default() })
     };
     languages.iter().map(read).collect()
+}
+
+/// The questions of `folder`, for training beside those of `source`: first the translations, with
+/// question and passage in one language (D', mixMRC, section 3.1), then those that
+/// [`mix`](crate::mix()) makes of both, with question and passage in two (D'').
+///
+/// ```
+/// use mlqa_eval::{Dataset, Language};
+/// use qa_translate::{MixConfig, read_and_mix};
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let [english, german] =
+///     ["en", "de"].map(|code| Dataset::read(format!("../../data/xquad/xquad.{code}.json")));
+/// let (english, german) = (english?, german?);
+/// german.write(folder.path().join("train-context-de-question-de.json"))?;
+/// let (config, path) = (MixConfig::default(), folder.path());
+/// let [translated, mixed] = read_and_mix(path, "train", &english, &[Language::DE], &config)?;
+/// assert_eq!(translated, german.questions);
+/// // German questions about English passages, and the reverse.
+/// assert_eq!(mixed.len(), 2 * german.questions.len());
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+///
+/// # Errors
+/// As [`read_translations`] and [`mix`](crate::mix()).
+pub fn read_and_mix(
+    folder: &Path,
+    split: &str,
+    source: &Dataset,
+    languages: &[Language],
+    config: &MixConfig,
+) -> Result<[Vec<Question>; 2], TranslateError> {
+    let reworded = !config.require_pair;
+    let all = read_translations(folder, split, config.source_language, languages, reworded)?;
+    let mixed = mix(source, &all, config)?.rows.into_iter().map(|row| row.question).collect();
+    Ok([all.into_iter().flat_map(|own| own.dataset.questions).collect(), mixed])
 }

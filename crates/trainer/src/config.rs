@@ -194,6 +194,32 @@ impl TrainConfig {
         let batches = examples.div_ceil(self.batch_size.max(1)) as u64;
         self.steps.unwrap_or(batches * self.epochs)
     }
+
+    /// The stage for several tasks in turn (see [`fit_tasks`](crate::fit_tasks)) of which some are
+    /// counted together and the others come on top: `steps`, or passes over `examples`, is the
+    /// number of batches of the counted tasks, of which a round has `counted`, beside `others` of
+    /// the others. The last round is complete.
+    ///
+    /// So stages that divide the counted batches between tasks in different ways make equally many
+    /// of them.
+    ///
+    /// ```
+    /// use trainer::TrainConfig;
+    ///
+    /// let config = TrainConfig { batch_size: 16, epochs: 2, ..TrainConfig::default() };
+    /// // Seven batches an epoch: 14 of one task, or 7 of each of two, with or without a third.
+    /// let steps = |counted, others| config.for_counted_tasks(100, counted, others).steps;
+    /// assert_eq!([steps(1, 0), steps(2, 0), steps(2, 1)], [Some(14), Some(14), Some(21)]);
+    /// ```
+    #[must_use]
+    pub fn for_counted_tasks(&self, examples: usize, counted: u32, others: u32) -> Self {
+        let rounds = self.total_steps(examples).div_ceil(u64::from(counted.max(1)));
+        let steps = match self.updates {
+            Updates::Sequential => rounds * (u64::from(counted) + u64::from(others)),
+            Updates::Summed => rounds,
+        };
+        Self { steps: Some(steps), ..self.clone() }
+    }
 }
 
 const ABOVE_ZERO: &str = "must be above 0";
@@ -233,6 +259,31 @@ impl GroupConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counted_tasks_make_as_many_batches_in_every_stage() {
+        for (updates, epochs, steps) in [
+            (Updates::Sequential, 5, None),
+            (Updates::Summed, 5, None),
+            (Updates::Sequential, 1, Some(35)),
+            (Updates::Summed, 1, Some(35)),
+        ] {
+            let config = TrainConfig { updates, epochs, steps, ..TrainConfig::default() };
+            for (counted, others) in [(1u32, 0u32), (1, 1), (2, 0), (2, 1), (3, 2)] {
+                let stage = config.for_counted_tasks(100, counted, others);
+                let steps = stage.steps.unwrap();
+                let round = match updates {
+                    Updates::Sequential => u64::from(counted + others),
+                    Updates::Summed => 1,
+                };
+                assert!(steps.is_multiple_of(round), "{updates:?} {counted} {others}");
+                // 7 batches an epoch, 35 in all; the last round is complete.
+                let batches = steps / round * u64::from(counted);
+                assert!((35..35 + u64::from(counted)).contains(&batches), "{batches}");
+                assert_eq!(TrainConfig { steps: config.steps, ..stage }, config);
+            }
+        }
+    }
 
     #[test]
     fn updates_are_written_only_where_they_say_something() {

@@ -1,15 +1,15 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use rand::RngCore;
 use rayon::prelude::*;
 
+use super::draw::rank;
 use super::words::{Word, words};
 use super::{
     NestedPhrases, PhraseConfig, PhraseOccurrences, PhrasePassage, PhraseReport, QueryDocuments,
     StopRule, StopWords, TextSpan, Units,
 };
-use crate::{KgError, Language, seed};
+use crate::{KgError, Language};
 
 /// Queries that are looked at together; the result does not depend on it.
 const CHUNK: usize = 512;
@@ -345,11 +345,7 @@ impl Merged {
         let mut texts: Vec<(usize, String)> =
             self.indexes.into_iter().map(|(text, index)| (index, text)).collect();
         if texts.len() > limit {
-            let rank = |text: &str| {
-                let item = seed::hash(&[language.as_str(), text]);
-                seed::use_rng("phrase passages", seed, item).next_u64()
-            };
-            texts.sort_by_cached_key(|(_, text)| (rank(text), text.clone()));
+            texts.sort_by_cached_key(|(_, text)| (rank(seed, language, text), text.clone()));
             texts.truncate(limit);
         }
         texts.sort_unstable_by_key(|(index, _)| *index);

@@ -32,6 +32,7 @@
 //! # Ok::<(), kg_triples::KgError>(())
 //! ```
 mod config;
+mod draw;
 mod encode;
 mod fraction;
 mod mine;
@@ -41,6 +42,7 @@ mod stop;
 mod words;
 
 pub use config::{NestedPhrases, PhraseConfig, StopRule};
+pub use draw::draw_passages;
 pub use encode::{PassageExample, SpecialIds, encode_passages};
 pub use fraction::Fraction;
 pub use mine::{Mined, PhraseMiner, mine_passages};

@@ -21,6 +21,39 @@ impl Default for PassageMasking {
     }
 }
 
+/// What a run masks: what its [`PhraseTaskConfig`] says, or random n-grams of the same passages
+/// (the ablation of Table 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhraseMasking {
+    /// As configured.
+    Phrases,
+    /// Random n-grams in place of it.
+    Ngrams,
+}
+
+impl PhraseMasking {
+    /// `config` as it is, or with `ngrams` as its masking.
+    ///
+    /// # Example
+    /// ```
+    /// use objectives::masking::NgramMaskingConfig;
+    /// use tasks::masked_lm::{PassageMasking, PhraseMasking, PhraseTaskConfig};
+    ///
+    /// let (config, ngrams) = (PhraseTaskConfig::default(), NgramMaskingConfig::default());
+    /// assert_eq!(PhraseMasking::Phrases.of(&config, &ngrams), config);
+    /// let random = PhraseMasking::Ngrams.of(&config, &ngrams);
+    /// assert_eq!(random.masking, PassageMasking::Ngrams(ngrams));
+    /// ```
+    pub fn of(self, config: &PhraseTaskConfig, ngrams: &NgramMaskingConfig) -> PhraseTaskConfig {
+        let masking = match self {
+            Self::Phrases => config.masking.clone(),
+            Self::Ngrams => PassageMasking::Ngrams(ngrams.clone()),
+        };
+        PhraseTaskConfig { masking, ..config.clone() }
+    }
+}
+
 /// Which positions carry loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

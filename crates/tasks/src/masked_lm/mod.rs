@@ -15,7 +15,7 @@ use objectives::masking::MaskingVocab;
 use trainer::StepLosses;
 use xlmr_model::SpecialTokens;
 
-pub use config::{LossPositions, PassageMasking, PhraseTaskConfig};
+pub use config::{LossPositions, PassageMasking, PhraseMasking, PhraseTaskConfig};
 pub use entity_completion::EntityCompletionTask;
 pub use loss::{loss, loss_from_hidden, target_positions, with_scores};
 pub use phrase_masking::PhraseMaskingTask;

@@ -10,7 +10,19 @@ use serde::{Deserialize, Serialize};
 use super::QaPredictor;
 use crate::{Error, Result};
 
-/// Options of an evaluation on MLQA's files, every context language with every question language.
+/// Which languages of questions a context is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionLanguages {
+    /// All of them, G-XLT.
+    #[default]
+    All,
+    /// The context's own, XLT: for data whose questions are not the same in every language.
+    OfContext,
+}
+
+/// Options of an evaluation on MLQA's files, every context language with every question language
+/// unless `questions` says otherwise.
 ///
 /// # Example
 /// ```
@@ -31,10 +43,18 @@ pub struct EvaluationConfig {
     pub split: String,
     /// Languages of the context.
     pub contexts: Vec<Language>,
+    /// Languages of the questions about each of them.
+    #[serde(skip_serializing_if = "is_all")]
+    pub questions: QuestionLanguages,
     /// Windows in a batch.
     pub batch_size: usize,
     /// Span decoding.
     pub decoding: DecodeConfig,
+}
+
+/// Left out where it is written, so that folders of earlier runs are known again.
+fn is_all(questions: &QuestionLanguages) -> bool {
+    *questions == QuestionLanguages::All
 }
 
 impl Default for EvaluationConfig {
@@ -42,6 +62,7 @@ impl Default for EvaluationConfig {
         Self {
             split: "test".into(),
             contexts: vec![Language::EN],
+            questions: QuestionLanguages::All,
             batch_size: 64,
             decoding: DecodeConfig::default(),
         }
@@ -59,11 +80,12 @@ impl EvaluationConfig {
     }
 
     /// MLQA's files in `folder`: those of `contexts` that are among `languages`, each with
-    /// questions in all of `languages`. Whether the files exist is not looked at.
+    /// questions in all of `languages` or in its own. Whether the files exist is not looked at.
     pub fn files(&self, folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
         let contexts = self.contexts.iter().filter(|context| languages.contains(context));
         contexts
             .flat_map(|&context| languages.iter().map(move |&question| (context, question)))
+            .filter(|(context, question)| is_all(&self.questions) || context == question)
             .map(|(context, question)| QuestionFile {
                 context,
                 question,
@@ -334,6 +356,10 @@ mod tests {
         let mut files = config.files(folder.path(), &[en, de]);
         let pairs: Vec<_> = files.iter().map(|file| (file.context, file.question)).collect();
         assert_eq!(pairs, [(de, en), (de, de)]);
+        let own = EvaluationConfig { questions: QuestionLanguages::OfContext, ..config.clone() };
+        let pairs = own.files(folder.path(), &[en, de]);
+        let pairs: Vec<_> = pairs.iter().map(|file| (file.context, file.question)).collect();
+        assert_eq!(pairs, [(de, de)]);
         for file in &mut files {
             write_questions(&file.path);
             file.squad_rules = file.question == en;

@@ -17,7 +17,8 @@ pub use augmentation::{QaAugmentation, noisy_embeddings, replace_question_tokens
 pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
 pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};
 pub use evaluate::{
-    EvaluationConfig, QuestionFile, ScoreConfig, evaluate, evaluate_file, question_file,
+    EvaluationConfig, QuestionFile, QuestionLanguages, ScoreConfig, evaluate, evaluate_file,
+    question_file,
 };
 pub use mlqa_eval::FileScore;
 pub use predictor::QaPredictor;

@@ -10,6 +10,7 @@ mod sample;
 mod sources;
 mod stats;
 mod table;
+mod texts;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ Examples:
   kg-triples stats --in wikidata
   kg-triples sample --kg wikidata --languages en,de,zh --count 20000 --seed 1 --out sampled
   kg-triples mix --in sampled --tokenizer xlm-roberta-base/tokenizer.json --pairs en-de --out en-de.jsonl.gz
+  kg-triples texts --in sampled --out texts
   kg-triples questions --kg sampled --templates templates.tsv --split test --out qa
   kg-triples link --wiki en=enwiki.jsonl.gz --sitelinks sitelinks.tsv --out linked.jsonl.gz
   kg-triples mentions --entities codex --tokenizer xlm-roberta-base --out mentions.jsonl.gz
@@ -49,6 +51,8 @@ enum Command {
     Sample(sample::Args),
     /// Build monolingual, mixed and concatenated masked sequences
     Mix(mix::Args),
+    /// Write triples as plain text, a file for each language
+    Texts(texts::Args),
     /// Make SQuAD-style reading items from templates
     Questions(questions::Args),
     /// Write texts with the entities that their links name
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Sample(args) => sample::run(args),
         Command::Mix(args) => mix::run(args),
+        Command::Texts(args) => texts::run(args),
         Command::Questions(args) => questions::run(args),
         Command::Link(args) => link::run(args),
         Command::Mentions(args) => mentions::run(args),

@@ -1,29 +1,44 @@
 //! `mlqa-eval coverage`: how much of the questions' vocabulary a text covers.
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    CoverageConfig, CoverageDenominator, CoverageWeight, Dataset, EvalError, coverage,
-    load_tokenizer,
+    Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, Dataset, DatasetName, EvalError,
+    Language, TableOrder, coverage, load_tokenizer,
 };
 
+use crate::matrix::names;
 use crate::{Stop, json, print};
 
 /// Print the share of the questions' tokens that a text has shown.
+///
+/// Of two files, or of two folders for all languages at once (Fig. 5 of *Bridging the Language
+/// Gap*): `{split}-context-{context}-question-{q}.json` against `triples.{q}.txt`, which
+/// `kg-triples texts` writes.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
-  mlqa-eval coverage --tokenizer xlmr/tokenizer.json --questions test-context-de-question-de.json \\
-    --text triples.de.txt")]
+Examples:
+  mlqa-eval coverage --tokenizer data/base/tokenizer.json --questions data/xquad/xquad.de.json \\
+    --text texts/triples.de.txt
+  mlqa-eval coverage --tokenizer xlmr/tokenizer.json --questions MLQA_V1/test --text texts
+
+The texts: kg-triples texts --in data/demo/kg --out texts")]
 pub struct Args {
     /// Hugging Face tokenizer.json
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// SQuAD-style file whose questions count
-    #[arg(long, value_name = "FILE")]
+    /// SQuAD-style file whose questions count, or a folder of MLQA-named ones
+    #[arg(long, value_name = "FILE|DIR")]
     questions: PathBuf,
-    /// Text, each line tokenised for itself
-    #[arg(long, value_name = "FILE")]
+    /// Text, each line tokenised for itself, or a folder with triples.<language>.txt
+    #[arg(long, value_name = "FILE|DIR")]
     text: PathBuf,
+    /// The first word of the names in a folder of questions
+    #[arg(long, default_value = "test")]
+    split: String,
+    /// Language of the contexts in a folder of questions
+    #[arg(long, default_value = "en", value_name = "LANG")]
+    context: Language,
     /// Count every occurrence instead of every token of the vocabulary once
     #[arg(long)]
     occurrences: bool,
@@ -32,22 +47,55 @@ pub struct Args {
     of_text: bool,
 }
 
+impl Args {
+    fn config(&self) -> CoverageConfig {
+        CoverageConfig {
+            weight: match self.occurrences {
+                true => CoverageWeight::Occurrences,
+                false => CoverageWeight::Types,
+            },
+            denominator: match self.of_text {
+                true => CoverageDenominator::Text,
+                false => CoverageDenominator::Questions,
+            },
+        }
+    }
+}
+
 pub fn run(args: &Args) -> Result<(), Stop> {
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let dataset = Dataset::read(&args.questions)?;
-    let questions: Vec<&str> = dataset.questions.iter().map(|q| q.question.as_str()).collect();
-    let text = std::fs::read_to_string(&args.text)
-        .map_err(|source| EvalError::Read { path: args.text.clone(), source })?;
-    let lines: Vec<&str> = text.lines().collect();
-    let config = CoverageConfig {
-        weight: match args.occurrences {
-            true => CoverageWeight::Occurrences,
-            false => CoverageWeight::Types,
-        },
-        denominator: match args.of_text {
-            true => CoverageDenominator::Text,
-            false => CoverageDenominator::Questions,
-        },
+    let config = args.config();
+    let share = |questions: &Path, text: &Path| -> Result<Coverage, EvalError> {
+        let dataset = Dataset::read(questions)?;
+        let questions: Vec<&str> = dataset.questions.iter().map(|q| q.question.as_str()).collect();
+        let text = std::fs::read_to_string(text)
+            .map_err(|source| EvalError::Read { path: text.to_owned(), source })?;
+        coverage(&questions, &text.lines().collect::<Vec<_>>(), &tokenizer, &config)
     };
-    print(&json(&coverage(&questions, &lines, &tokenizer, &config)?)?)
+    if !args.questions.is_dir() {
+        return print(&json(&share(&args.questions, &args.text)?)?);
+    }
+    let mut shares: BTreeMap<TableOrder, Coverage> = BTreeMap::new();
+    for (name, text) in pairs(args)? {
+        let share = share(&args.questions.join(name.to_string()), &text)?;
+        shares.insert(TableOrder(name.question), share);
+    }
+    print(&json(&shares)?)
+}
+
+/// The question files that have a text in their language, with it.
+fn pairs(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Stop> {
+    let of_context = |name: &DatasetName| name.context == args.context;
+    let with_text = |name: DatasetName| {
+        let text = args.text.join(format!("triples.{}.txt", name.question));
+        text.exists().then_some((name, text))
+    };
+    let names = names(&args.questions, &args.split)?.into_iter().filter(of_context);
+    let pairs: Vec<_> = names.filter_map(with_text).collect();
+    if pairs.is_empty() {
+        let files = format!("{}-context-{}-question-….json", args.split, args.context);
+        let what = format!("triples.<language>.txt for a language of {files} in --questions");
+        return Err(EvalError::NothingFound { what, path: args.text.clone() }.into());
+    }
+    Ok(pairs)
 }

@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print(&matrix.to_markdown())
 }
 
-fn names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Stop> {
+pub fn names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Stop> {
     let failed = |source| EvalError::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {

@@ -1,0 +1,46 @@
+use std::path::PathBuf;
+
+use kg_triples::{KgError, KnowledgeGraph, Language};
+
+use crate::table::Table;
+use crate::{Done, spinner};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kg-triples texts --in sampled --out texts
+  kg-triples texts --in data/demo/kg --languages de,zh --out texts
+
+Writes texts/triples.de.txt and so on. mlqa-eval coverage compares them with questions.")]
+pub struct Args {
+    /// Folder with triples.tsv and labels.tsv
+    #[arg(long = "in", value_name = "DIR")]
+    input: PathBuf,
+    /// Languages [default: all of the folder]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
+    languages: Vec<Language>,
+    /// Folder for triples.<language>.txt, one triple a line
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+pub fn run(args: Args) -> Done {
+    let bar = spinner("reading");
+    let graph = KnowledgeGraph::read_dir(&args.input)?;
+    let languages =
+        if args.languages.is_empty() { graph.languages() } else { args.languages.as_slice() };
+    if languages.is_empty() {
+        let hint = format!("{} has no label", args.input.display());
+        return Err(KgError::Empty { what: "languages".into(), hint });
+    }
+    bar.set_message("writing");
+    let mut table = Table::default();
+    table.row(["language", "triples", "without a label"]);
+    for &language in languages {
+        let (_, lines) = graph.write_texts(language, &args.out)?;
+        let left_out = graph.len() - lines;
+        table.row([language.to_string(), lines.to_string(), left_out.to_string()]);
+    }
+    bar.finish_and_clear();
+    table.print();
+    Ok(())
+}

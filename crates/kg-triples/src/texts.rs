@@ -1,0 +1,69 @@
+//! Triples as plain text of one language.
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::{KgError, KnowledgeGraph, Language, output};
+
+impl KnowledgeGraph {
+    /// The triples in `language`, one text each: the labels of head, relation and tail with spaces
+    /// between them, as a monolingual sequence has them. Triples without all three labels are left
+    /// out.
+    ///
+    /// ```
+    /// use kg_triples::{GraphBuilder, LabelKind, Language};
+    ///
+    /// let mut builder = GraphBuilder::default();
+    /// builder.add_triple("Q183", "P36", "Q64")?;
+    /// builder.add_label("Q183", "de", "Deutschland", LabelKind::Entity)?;
+    /// builder.add_label("Q64", "de", "Berlin", LabelKind::Entity)?;
+    /// builder.add_label("P36", "de", "Hauptstadt", LabelKind::Relation)?;
+    /// let graph = builder.build();
+    /// let texts: Vec<String> = graph.texts(Language::DE).collect();
+    /// assert_eq!(texts, ["Deutschland Hauptstadt Berlin"]);
+    /// assert_eq!(graph.texts(Language::EN).count(), 0);
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
+    pub fn texts(&self, language: Language) -> impl Iterator<Item = String> {
+        self.triples.iter().filter_map(move |&[head, relation, tail]| {
+            let [head, relation, tail] =
+                [head, relation, tail].map(|id| self.label_at(id, language));
+            Some([head?, relation?, tail?].join(" "))
+        })
+    }
+
+    /// Writes [`texts`](Self::texts) to `triples.<language>.txt` in the folder `dir`, one a line;
+    /// returns the file and the number of its lines.
+    ///
+    /// # Errors
+    /// [`KgError::Io`] if the file cannot be written; [`KgError::Empty`] if no triple has all its
+    /// labels in `language`.
+    ///
+    /// ```
+    /// use kg_triples::{KnowledgeGraph, Language};
+    ///
+    /// let graph = KnowledgeGraph::read_dir("../../data/demo/kg")?;
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let (path, lines) = graph.write_texts(Language::DE, folder.path())?;
+    /// assert!(path.ends_with("triples.de.txt") && lines == graph.len());
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
+    pub fn write_texts(
+        &self,
+        language: Language,
+        dir: impl AsRef<Path>,
+    ) -> Result<(PathBuf, usize), KgError> {
+        let path = dir.as_ref().join(format!("triples.{language}.txt"));
+        let texts: Vec<String> = self.texts(language).collect();
+        if texts.is_empty() {
+            let what = format!("triples with all labels in {language}");
+            let hint = format!("of {} triples none has them; name other languages", self.len());
+            return Err(KgError::Empty { what, hint });
+        }
+        let mut file = output::create(&path)?;
+        let mut lines = texts.join("\n");
+        lines.push('\n');
+        file.write_all(lines.as_bytes()).map_err(KgError::io(&path, "write the file"))?;
+        output::publish([output::sync(file)?])?;
+        Ok((path, texts.len()))
+    }
+}
