@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Goes on with the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
+    /// Prints the recipe with every key and the value in force, and stops
+    #[arg(long)]
+    pub(crate) show: bool,
 }
 
 impl Args {

@@ -65,8 +65,12 @@ fn start<R: Recipe>(
     args: &Args,
     run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let experiment = Experiment::open(args.recipe::<R>()?, args.folder::<R>())?;
-    run(&experiment)
+    let recipe = args.recipe::<R>()?;
+    if args.show {
+        log(toml::to_string_pretty(&recipe)?);
+        return Ok(());
+    }
+    run(&Experiment::open(recipe, args.folder::<R>())?)
 }
 
 /// Prints a line on standard output. A reader that has gone, a closed terminal or a full disk never
