@@ -20,9 +20,9 @@ use crate::{Encoder, Result};
 /// `mep`, `oe` and, in the ablation without knowledge tasks, `description_mlm`.
 ///
 /// A step is a batch of mentions and as many triples, both drawn at random; without mentions,
-/// triples alone. So with the paper's batch of 8,192 each of the three losses sees 8,192 examples.
-/// Mentions and objects have a queue each. A batch larger than `micro_batch` is cut, and its losses, gradients and queues are those
-/// of the whole batch.
+/// triples alone. So each of the three losses sees a batch of the paper's 8,192. Mentions and
+/// objects have a queue each. A batch larger than `micro_batch` is cut, and its losses, gradients
+/// and queues are those of the whole batch.
 ///
 /// # Example
 /// ```
