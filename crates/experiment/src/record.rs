@@ -44,7 +44,7 @@ pub fn write_json<T: Serialize + ?Sized>(path: impl AsRef<Path>, value: &T) -> R
     write_text(path, &(text + "\n"))
 }
 
-/// Reads JSON.
+/// Reads JSON; the example is that of [`write_json`].
 ///
 /// # Errors
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column.

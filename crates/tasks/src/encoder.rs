@@ -9,6 +9,20 @@ use crate::Result;
 ///
 /// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size
 /// of the vocabulary. A head that the model does not hold is an error of the call that needs it.
+///
+/// # Example
+/// ```
+/// use tasks::Encoder;
+/// use xlmr_model::{Config, Head, Inputs, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::Span], tch::Device::Cpu, 1)?;
+/// let encoder: &dyn Encoder = &model;
+/// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2], &[0, 9, 2]], encoder.pad_token_id())?;
+/// let (start_logits, _) = encoder.span_logits(&encoder.encode(&inputs, false)?)?;
+/// assert_eq!(start_logits.size(), [2, 4]);
+/// assert!(encoder.mlm_decoder().is_err()); // a head that this model does not hold
+/// # Ok::<(), tasks::Error>(())
+/// ```
 pub trait Encoder {
     /// Where the parameters live.
     fn device(&self) -> Device;

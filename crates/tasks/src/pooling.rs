@@ -21,6 +21,16 @@ pub enum Pooling {
 ///
 /// # Errors
 /// If a row does not fit the model.
+///
+/// # Example
+/// ```
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let hidden = tasks::pooling::encode(&model, &[&[0, 7, 8, 2], &[0, 9, 2]], false)?;
+/// assert_eq!(hidden.size(), [2, 4, model.config().hidden_size]);
+/// # Ok::<(), tasks::Error>(())
+/// ```
 pub fn encode(model: &dyn Encoder, rows: &[&[u32]], train: bool) -> Result<Tensor> {
     model.encode(&Inputs::from_rows(rows, model.pad_token_id())?, train)
 }

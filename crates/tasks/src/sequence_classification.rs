@@ -94,6 +94,18 @@ impl Task for SequenceClassificationTask<'_> {
 /// # Errors
 /// If the model has no sequence classification head or refuses an input; [`Error::Data`] if a logit
 /// is not finite; [`Error::Config`] if `batch_size` is 0.
+///
+/// # Example
+/// ```
+/// use tasks::sequence_classification::best_classes;
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let head = Head::SequenceClassification { labels: 5 };
+/// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+/// let classes = best_classes(&model, &[&[0, 11, 2], &[0, 12, 13, 2]], 32)?;
+/// assert!(classes.len() == 2 && classes.iter().all(|class| *class < 5));
+/// # Ok::<(), tasks::Error>(())
+/// ```
 pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> Result<Vec<usize>> {
     inference::by_length(model, rows, batch_size, |_, hidden| {
         inference::best(model.sequence_logits(hidden, false)?)
