@@ -110,6 +110,14 @@ pub enum KgError {
         /// What is wrong with it.
         got: String,
     },
+    /// A Wikidata dump that is cut, or holds too much that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Dump {
+        /// The dump.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
     /// A compressed file ends in the middle.
     #[error(
         "{}: the gzip data end early, after line {line}; the file is incomplete, make or copy it \

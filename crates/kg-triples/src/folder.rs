@@ -1,4 +1,5 @@
 //! The folder form of a graph: `triples.tsv` and `labels.tsv`.
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, output};
 const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
 const LABELS: &[&str] = &["id", "lang", "label", "kind"];
 const ENTITY_LABELS: &[&str] = &["id", "lang", "label"];
+const REDIRECTS: &[&str] = &["id", "target_id"];
 const RELATION_LABELS: &[&str] = &["relation_id", "lang", "label"];
 
 impl KnowledgeGraph {
@@ -122,6 +124,63 @@ impl KnowledgeGraph {
         }
         let labels = output::sync(file)?;
         output::publish([triples, labels])
+    }
+}
+
+impl KnowledgeGraph {
+    /// The same with every head and tail that the table `path` (header `id target_id`) redirects
+    /// replaced by its target, however long the way; redirects in a circle replace nothing. Without
+    /// such a file nothing changes.
+    ///
+    /// # Errors
+    /// As [`KnowledgeGraph::read_dir`].
+    ///
+    /// ```
+    /// # let mut builder = kg_triples::GraphBuilder::default();
+    /// builder.add_triple("Q183", "P36", "Q1")?;
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("redirects.tsv");
+    /// std::fs::write(&path, "id\ttarget_id\nQ1\tQ2\nQ2\tQ64\n").unwrap();
+    /// let graph = builder.build().with_redirects(&path)?;
+    /// assert_eq!(graph.triples().next().map(|triple| triple.tail), Some("Q64"));
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
+    pub fn with_redirects(self, path: &Path) -> Result<Self, KgError> {
+        if !path.exists() {
+            return Ok(self);
+        }
+        let mut targets: HashMap<String, String> = HashMap::new();
+        let (mut file, _) = TsvReader::open(path, &[REDIRECTS], false)?;
+        while let Some(row) = file.row()? {
+            if let [id, target] = row[..] {
+                targets.insert(id.to_owned(), target.to_owned());
+            }
+        }
+        if targets.is_empty() {
+            return Ok(self);
+        }
+        let resolve = |id: &str| -> String {
+            let mut target = id;
+            for _ in 0..=targets.len() {
+                match targets.get(target) {
+                    Some(next) => target = next,
+                    None => return target.to_owned(),
+                }
+            }
+            id.to_owned()
+        };
+        let mut builder = GraphBuilder::default();
+        for triple in self.triples() {
+            builder.add_triple(&resolve(triple.head), triple.relation, &resolve(triple.tail))?;
+        }
+        for (at, (id, labels)) in self.ids.iter().zip(&self.labels).enumerate() {
+            for kind in [LabelKind::Entity, LabelKind::Relation] {
+                for (language, label) in labels.iter().filter(|_| self.has_role(at, kind)) {
+                    builder.add_label(id, language.as_str(), label, kind)?;
+                }
+            }
+        }
+        Ok(builder.build())
     }
 }
 

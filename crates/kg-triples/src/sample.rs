@@ -73,12 +73,15 @@ impl SampleConfig {
     }
 }
 
-/// What became of the triples of the graph; `read` is the sum of the three `without_…` and
-/// `available`.
+/// What became of the triples of the graph; `read` is the sum of `self_loops`, the three
+/// `without_…` and `available`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SampleReport {
     /// Distinct triples of the graph.
     pub read: usize,
+    /// Dropped: head and tail are one entity.
+    #[serde(default)]
+    pub self_loops: usize,
     /// Dropped: no label of the head in one of the languages.
     pub without_head_label: usize,
     /// Dropped: head labelled, but not the tail.
@@ -173,7 +176,9 @@ fn ranked(
     let mut ranked = Vec::new();
     for triple in &graph.triples {
         let [head, relation, tail] = *triple;
-        if !labelled(head, false) {
+        if head == tail {
+            report.self_loops += 1;
+        } else if !labelled(head, false) {
             report.without_head_label += 1;
         } else if !labelled(tail, false) {
             report.without_tail_label += 1;

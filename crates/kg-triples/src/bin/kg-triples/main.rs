@@ -1,6 +1,7 @@
 //! `kg-triples`: sample facts, build training sequences, make reading items, mine phrases, count
 //! what a folder holds.
 mod entailment;
+mod extract;
 mod link;
 mod mentions;
 mod mix;
@@ -32,6 +33,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  kg-triples extract --dump latest-all.json.gz --languages en,de,zh --out wikidata
   kg-triples stats --in wikidata
   kg-triples sample --kg wikidata --languages en,de,zh --count 20000 --seed 1 --out sampled
   kg-triples mix --in sampled --tokenizer xlm-roberta-base/tokenizer.json --pairs en-de --out en-de.jsonl.gz
@@ -47,6 +49,8 @@ Exit code 2 and one line on stderr mean bad input or a path that cannot be used.
 
 #[derive(Subcommand)]
 enum Command {
+    /// Read a Wikidata dump into triples and labels
+    Extract(extract::Args),
     /// Sample facts that have labels in all languages
     Sample(sample::Args),
     /// Build monolingual, mixed and concatenated masked sequences
@@ -69,6 +73,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Extract(args) => extract::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Mix(args) => mix::run(args),
         Command::Texts(args) => texts::run(args),

@@ -1,17 +1,26 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use kg_triples::{KnowledgeGraph, MissingRelation, SampleConfig, sample};
+use kg_triples::dump::ExtractConfig;
+use kg_triples::{KgError, KnowledgeGraph, Language, MissingRelation, SampleConfig, sample};
+use tempfile::TempDir;
 
+use crate::extract::with_progress;
 use crate::table::Table;
 use crate::{Done, choice, spinner};
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:
-  kg-triples sample --kg wikidata --languages en,de,es,ar,hi,vi,zh --count 20000 --seed 1 --out sampled")]
+#[command(after_help = "Examples:
+  kg-triples sample --kg wikidata --languages en,de,es,ar,hi,vi,zh --count 20000 --seed 1 --out sampled
+  kg-triples sample --dump latest-all.json.gz --languages en,de,zh --out sampled
+  kg-triples sample --kg data/demo/kg --languages en,de --count 100 --out sampled")]
 pub struct Args {
-    /// Folder with triples.tsv and labels.tsv
-    #[arg(long, value_name = "DIR")]
-    kg: PathBuf,
+    /// Folder with triples.tsv and labels.tsv; tails that redirects.tsv names are replaced
+    #[arg(long, value_name = "DIR", required_unless_present = "dump")]
+    kg: Option<PathBuf>,
+    /// Wikidata's JSON dump in place of --kg, see `kg-triples extract`; its triples and labels must
+    /// fit in memory
+    #[arg(long, value_name = "FILE", conflicts_with = "kg")]
+    dump: Option<PathBuf>,
     /// Head, relation and tail need labels in all of these
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<String>,
@@ -32,9 +41,31 @@ pub struct Args {
     out: PathBuf,
 }
 
+/// Reads the dump into a folder beside the output, which goes when it is dropped.
+fn extract_beside(dump: &Path, args: &Args) -> Result<TempDir, KgError> {
+    let refuse =
+        || |source| KgError::Io { path: args.out.clone(), action: "write to the folder", source };
+    std::fs::create_dir_all(&args.out).map_err(refuse())?;
+    let folder = tempfile::Builder::new().prefix(".dump-").tempdir_in(&args.out);
+    let folder = folder.map_err(refuse())?;
+    let mut languages: Vec<Language> =
+        args.languages.iter().map(|code| Language::new(code)).collect::<Result<_, _>>()?;
+    // Relations may take the English label.
+    if args.missing_relation == MissingRelation::English && !languages.contains(&Language::EN) {
+        languages.push(Language::EN);
+    }
+    let config = ExtractConfig { languages, ..ExtractConfig::default() };
+    with_progress(dump, &config, folder.path(), 0)?;
+    Ok(folder)
+}
+
 pub fn run(args: Args) -> Done {
+    let extracted = args.dump.as_deref().map(|dump| extract_beside(dump, &args)).transpose()?;
+    let folder = extracted.as_ref().map(|folder| folder.path().to_owned());
+    let folder = folder.or(args.kg.clone()).unwrap_or_default();
     let bar = spinner("reading");
-    let graph = KnowledgeGraph::read_dir(&args.kg)?;
+    let graph = KnowledgeGraph::read_dir(&folder)?.with_redirects(&folder.join("redirects.tsv"))?;
+    drop(extracted);
     bar.set_message("sampling");
     let config = SampleConfig {
         languages: args.languages,
@@ -50,6 +81,7 @@ pub fn run(args: Args) -> Done {
 
     let mut table = Table::default();
     table.count("triples read", report.read);
+    table.count("of an entity with itself", report.self_loops);
     table.count("without a label of the head", report.without_head_label);
     table.count("without a label of the tail", report.without_tail_label);
     table.count("without a label of the relation", report.without_relation_label);

@@ -1,0 +1,149 @@
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use kg_triples::dump::{ExtractConfig, ExtractReport, Progress, extract};
+use kg_triples::{KgError, Language};
+
+use crate::Done;
+use crate::table::Table;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kg-triples extract --dump latest-all.json.bz2 --languages en,de,es,ar,hi,vi,zh --out kg
+  kg-triples extract --dump latest-all.json.gz --languages en,zh --fallback zh=zh-hans,zh-cn --out kg
+  zcat latest-all.json.gz | head -n 100000 | kg-triples extract --dump - --languages en --out kg
+  kg-triples extract --dump crates/testkit/fixtures/dump.json --languages en,de --out kg
+
+The dump is a JSON array or JSON lines, plain or packed by gzip, bzip2 or zstd. The folder gets triples.tsv, labels.tsv,
+redirects.tsv and extract.json, which counts all that was left out.")]
+pub struct Args {
+    /// Wikidata's JSON dump; - for standard input
+    #[arg(long, value_name = "FILE")]
+    dump: PathBuf,
+    /// Languages of labels; codes are compared exactly
+    #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
+    languages: Vec<Language>,
+    /// Languages whose label takes the place of a missing one, best first; once for each language
+    #[arg(long, value_name = "zh=zh-hans,…", value_parser = fallback)]
+    fallback: Vec<(Language, Vec<Language>)>,
+    /// How tables are written
+    #[arg(long, default_value = "tsv", value_parser = ["tsv"])]
+    format: String,
+    /// Lines that may be unusable; one more is an error
+    #[arg(long, default_value_t = ExtractConfig::default().bad_lines, value_name = "N")]
+    bad_lines: u64,
+    /// Threads that parse, beside the one that unpacks; 0: one for each core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Memory for sorting, in MiB; the rest lies on disk, below --out
+    #[arg(long, default_value_t = 512, value_name = "MIB")]
+    memory: usize,
+    /// Folder for the tables
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// `zh=zh-hans,zh-cn`
+fn fallback(text: &str) -> Result<(Language, Vec<Language>), String> {
+    let (language, others) =
+        text.split_once('=').ok_or("expected language=languages, such as zh=zh-hans,zh-cn")?;
+    let code = |code: &str| Language::new(code).map_err(|error| error.to_string());
+    Ok((code(language)?, others.split(',').map(code).collect::<Result<_, _>>()?))
+}
+
+pub fn run(args: Args) -> Done {
+    let config = ExtractConfig {
+        languages: args.languages,
+        fallback: args.fallback,
+        bad_lines: args.bad_lines,
+        memory: args.memory.saturating_mul(1 << 20),
+        ..ExtractConfig::default()
+    };
+    let report = with_progress(&args.dump, &config, &args.out, args.threads)?;
+    print(&report);
+    for bad in &report.first_bad_lines {
+        eprintln!("note: line {}, byte {}: {}; skipped", bad.line, bad.offset, bad.reason);
+    }
+    Ok(())
+}
+
+/// Extracts behind a progress bar of the packed bytes.
+pub fn with_progress(
+    dump: &Path,
+    config: &ExtractConfig,
+    out: &Path,
+    threads: usize,
+) -> Result<ExtractReport, KgError> {
+    let progress = Progress::default();
+    let bar = bar(dump);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| KgError::Io {
+        path: dump.to_owned(),
+        action: "start threads for the dump",
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    std::thread::scope(|scope| {
+        let (done, ended) = channel::<()>();
+        let (bar, shown) = (&bar, progress.clone());
+        scope.spawn(move || {
+            let tick = Duration::from_millis(200);
+            while ended.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+                bar.set_position(shown.bytes());
+            }
+        });
+        let report = pool.install(|| extract(dump, config, out, &progress));
+        drop(done);
+        bar.finish_and_clear();
+        report
+    })
+}
+
+/// Bytes, rate and, for a file, the time left; hidden where stderr is no terminal.
+fn bar(dump: &Path) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match std::fs::metadata(dump) {
+        Ok(file) if file.is_file() => (
+            ProgressBar::new(file.len()),
+            "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left",
+        ),
+        _ => (ProgressBar::new_spinner(), "{spinner} {bytes}, {binary_bytes_per_sec}"),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn print(report: &ExtractReport) {
+    let counts = &report.counts;
+    let mut table = Table::default();
+    for (name, count) in [
+        ("lines", report.lines),
+        ("lines that cannot be used", report.bad_lines),
+        ("items", report.items),
+        ("properties", report.properties),
+        ("other entities", report.others.values().sum()),
+        ("redirects", report.redirects),
+        ("repeated entities", report.repeated_entities),
+        ("labels", counts.labels),
+        ("labels of a fallback language", counts.fallback_labels),
+        ("labels of another language", counts.foreign_labels),
+        ("empty labels", counts.empty_labels),
+        ("lone surrogates", counts.lone_surrogates),
+        ("statements", counts.statements),
+        ("deprecated", counts.deprecated),
+        ("not preferred", counts.not_preferred),
+        ("without a value", counts.without_value),
+        ("of other values than items", counts.other_values),
+        ("repeated triples", counts.repeated_triples),
+        ("triples", counts.triples),
+    ] {
+        table.row([name.to_owned(), count.to_string()]);
+    }
+    table.print();
+}

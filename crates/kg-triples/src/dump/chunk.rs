@@ -1,0 +1,195 @@
+//! A dump in pieces of whole lines, and what each piece holds.
+use std::io::{self, Read};
+
+use super::entity::{self, EntityCounts, Line, Wanted};
+use crate::LabelKind;
+
+/// Bytes read at a time. Nothing that is written depends on it.
+const CHUNK: usize = 4 << 20;
+
+/// Some whole lines.
+pub(super) struct Chunk {
+    /// Where it begins in the unpacked dump, in bytes.
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
+    /// The last line is too long, and only its beginning is here.
+    pub(super) cut: bool,
+}
+
+/// Reads chunks.
+pub(super) struct Chunks<R> {
+    input: R,
+    /// The beginning of a line whose end was not read yet.
+    rest: Vec<u8>,
+    offset: u64,
+    longest: usize,
+    /// Inside the remainder of a line that was too long.
+    skipping: bool,
+    done: bool,
+}
+
+impl<R: Read> Chunks<R> {
+    /// Lines above `longest` bytes are cut.
+    pub(super) fn new(input: R, longest: usize) -> Self {
+        Self { input, rest: Vec::new(), offset: 0, longest, skipping: false, done: false }
+    }
+
+    /// How many bytes were read and given out.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Reads more bytes behind those of `bytes`; `false` at the end.
+    fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
+        let wanted = u64::try_from(CHUNK).unwrap_or(u64::MAX);
+        Ok(self.input.by_ref().take(wanted).read_to_end(bytes)? > 0)
+    }
+
+    /// The next lines; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub(super) fn next(&mut self) -> io::Result<Option<Chunk>> {
+        let mut bytes = std::mem::take(&mut self.rest);
+        let mut searched = bytes.len();
+        while !self.done {
+            self.done = !self.fill(&mut bytes)?;
+            if self.skipping {
+                let end = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+                let gone = end.unwrap_or(bytes.len());
+                self.skipping = end.is_none();
+                self.offset += gone as u64;
+                bytes.drain(..gone);
+                searched = 0;
+            }
+            let fresh = bytes.get(searched..).unwrap_or_default();
+            if let Some(at) = fresh.iter().rposition(|byte| *byte == b'\n') {
+                self.rest = bytes.split_off(searched + at + 1);
+                return Ok(Some(self.give(bytes, false)));
+            }
+            searched = bytes.len();
+            if searched > self.longest {
+                self.skipping = true;
+                return Ok(Some(self.give(bytes, true)));
+            }
+        }
+        Ok((!bytes.is_empty()).then(|| self.give(bytes, false)))
+    }
+
+    fn give(&mut self, bytes: Vec<u8>, cut: bool) -> Chunk {
+        let offset = self.offset;
+        self.offset += bytes.len() as u64;
+        Chunk { offset, bytes, cut }
+    }
+}
+
+/// What stands in a line, in order.
+pub(super) enum Event {
+    /// The `[` of an array, alone or before the first entity.
+    Open,
+    /// Its `]`.
+    Close,
+    Entity(Record),
+    Redirect {
+        from: String,
+        to: String,
+    },
+    Other(String),
+    /// A line that cannot be used, and why.
+    Bad(String),
+}
+
+/// An event with its line, from 0 in the chunk, and where that begins, in bytes.
+pub(super) struct Found {
+    pub(super) line: u64,
+    pub(super) offset: u64,
+    pub(super) event: Event,
+}
+
+/// An entity as the rows of its tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) id: String,
+    pub(super) property: bool,
+    /// Lines of `labels.tsv`.
+    pub(super) labels: String,
+    /// Lines of `triples.tsv`.
+    pub(super) triples: String,
+    pub(super) counts: EntityCounts,
+}
+
+/// A parsed chunk.
+pub(super) struct Parsed {
+    pub(super) lines: u64,
+    pub(super) found: Vec<Found>,
+}
+
+/// Parses every line of a chunk.
+pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
+    let mut parsed = Parsed { lines: 0, found: Vec::new() };
+    let mut offset = chunk.offset;
+    let mut lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let number = parsed.lines;
+        let mut push = |event| parsed.found.push(Found { line: number, offset, event });
+        if chunk.cut && lines.peek().is_none() {
+            push(Event::Bad(format!("a line above {} bytes", line.len())));
+        } else {
+            events(line, chunk.offset == 0 && number == 0, wanted, &mut push);
+        }
+        parsed.lines += 1;
+        offset += line.len() as u64;
+    }
+    parsed
+}
+
+/// The events of one line.
+fn events(line: &[u8], first: bool, wanted: &Wanted, push: &mut impl FnMut(Event)) {
+    let mut line = line;
+    if first {
+        line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+    }
+    line = line.trim_ascii();
+    if let Some(rest) = line.strip_prefix(b"[") {
+        push(Event::Open);
+        line = rest.trim_ascii_start();
+    }
+    let closes = line.strip_suffix(b"]").map(<[u8]>::trim_ascii_end);
+    let body = closes.unwrap_or(line);
+    let body = body.strip_suffix(b",").unwrap_or(body).trim_ascii_end();
+    let mut whole = true;
+    if !body.is_empty() {
+        push(match entity::read(body, wanted) {
+            Ok(Line::Entity(entity)) => Event::Entity(record(&entity)),
+            Ok(Line::Redirect { from, to }) => Event::Redirect { from, to },
+            Ok(Line::Other(kind)) => Event::Other(kind),
+            Err(reason) => {
+                // A line that is cut behind an inner array ends in a bracket, too.
+                whole = false;
+                Event::Bad(reason)
+            }
+        });
+    }
+    if closes.is_some() && whole {
+        push(Event::Close);
+    }
+}
+
+fn record(entity: &entity::Entity) -> Record {
+    let id = &entity.id;
+    let kind = match entity.kind {
+        LabelKind::Entity => "entity",
+        LabelKind::Relation => "relation",
+    };
+    let labels = entity.labels.iter();
+    let labels = labels.map(|(language, text)| format!("{id}\t{language}\t{text}\t{kind}\n"));
+    let triples = entity.triples.iter();
+    let triples = triples.map(|(relation, tail)| format!("{id}\t{relation}\t{tail}\n"));
+    Record {
+        id: id.clone(),
+        property: entity.kind == LabelKind::Relation,
+        labels: labels.collect(),
+        triples: triples.collect(),
+        counts: entity.counts.clone(),
+    }
+}

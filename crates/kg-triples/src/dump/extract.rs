@@ -1,0 +1,469 @@
+//! A dump to tables.
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::chunk::{Chunk, Chunks, Event, Found, Parsed, parse};
+use super::entity::{EntityCounts, Wanted};
+use super::sort::{Entry, Sorted, Sorter};
+use super::source::{Compression, Progress, Source};
+use crate::{KgError, Language, output};
+
+/// Chunks that wait for a worker, so that memory stays bounded.
+const WAITING: usize = 4;
+/// Bad lines that are told one by one.
+const TOLD: usize = 5;
+
+/// What is read of a Wikidata dump, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExtractConfig {
+    /// Languages of labels, one or more; codes are compared exactly, so `zh` is not `zh-hans`.
+    pub languages: Vec<Language>,
+    /// Languages whose label takes the place of a missing one, the first that is there.
+    pub fallback: Vec<(Language, Vec<Language>)>,
+    /// Lines that may be unusable; one more is an error.
+    pub bad_lines: u64,
+    /// The longest line in bytes.
+    pub longest_line: usize,
+    /// Memory for sorting, in bytes; what does not fit lies in files below the output folder.
+    pub memory: usize,
+}
+
+impl Default for ExtractConfig {
+    fn default() -> Self {
+        Self {
+            languages: Vec::new(),
+            fallback: Vec::new(),
+            bad_lines: 1000,
+            longest_line: 256 << 20,
+            memory: 512 << 20,
+        }
+    }
+}
+
+/// A line that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct BadLine {
+    /// Line, from 1.
+    pub line: u64,
+    /// Where it begins in the unpacked dump, in bytes.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What a dump held, and what became of it; `extract.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ExtractReport {
+    /// How the dump is packed.
+    pub compression: Compression,
+    /// Packed bytes.
+    pub packed_bytes: u64,
+    /// SHA-256 of these.
+    pub sha256: String,
+    /// Unpacked bytes.
+    pub bytes: u64,
+    /// Lines, blank ones and brackets included.
+    pub lines: u64,
+    /// Languages of the labels.
+    pub languages: Vec<Language>,
+    /// Items.
+    pub items: u64,
+    /// Properties.
+    pub properties: u64,
+    /// Entities of other types, left out, by type.
+    pub others: BTreeMap<String, u64>,
+    /// Redirects, in `redirects.tsv`.
+    pub redirects: u64,
+    /// Entities that were there already; the first counts.
+    pub repeated_entities: u64,
+    /// Labels and statements of the items and properties.
+    #[serde(flatten)]
+    pub counts: EntityCounts,
+    /// Lines that could not be used.
+    pub bad_lines: u64,
+    /// The first of them.
+    pub first_bad_lines: Vec<BadLine>,
+}
+
+/// Reads a Wikidata dump once and writes the folder that [`KnowledgeGraph::read_dir`] reads.
+///
+/// The dump is a JSON array with an entity in each line, as Wikidata ships it, or JSON lines; plain
+/// or packed by gzip, bzip2 or zstd; `-` is standard input. Blank lines, CRLF, a byte-order mark
+/// and spaces between tokens are accepted, and of a repeated key the last one wins. Into `folder`
+/// go, each complete or not at all and sorted by id as text:
+///
+/// - `triples.tsv`: `head_id relation_id tail_id`, the truthy statements of items (preferred ones,
+///   else normal ones) whose value is an item; each triple once;
+/// - `labels.tsv`: `id lang label kind`, labels in the languages asked for of items (`entity`) and
+///   properties (`relation`), white space made one space, control characters left out;
+/// - `redirects.tsv`: `id target_id`;
+/// - `extract.json`: [`ExtractReport`], with counts of all that was left out.
+///
+/// Memory does not grow with the dump, and the files depend neither on the number of threads nor on
+/// how the dump is packed.
+///
+/// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
+///
+/// # Errors
+/// [`KgError::Config`] without a language; [`KgError::Io`] naming the file, and the place in the
+/// dump where a packed one is damaged; [`KgError::Dump`] if an array has no end, or too many lines
+/// are unusable.
+///
+/// ```
+/// use kg_triples::dump::{ExtractConfig, Progress, extract};
+/// use kg_triples::{KnowledgeGraph, Language};
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let dump = folder.path().join("dump.json");
+/// let labels = r#""labels":{"en":{"language":"en","value":"Switzerland"}}"#;
+/// let value = r#"{"entity-type":"item","id":"Q70"}"#;
+/// let snak = format!("{{\"snaktype\":\"value\",\"datavalue\":{{\"value\":{value}}}}}");
+/// let claims = format!("\"claims\":{{\"P36\":[{{\"rank\":\"normal\",\"mainsnak\":{snak}}}]}}");
+/// let line = format!("{{\"id\":\"Q39\",\"type\":\"item\",{labels},{claims}}}");
+/// std::fs::write(&dump, format!("[\n{line}\n]\n")).unwrap();
+/// let config = ExtractConfig { languages: vec![Language::EN], ..ExtractConfig::default() };
+/// let report = extract(&dump, &config, folder.path(), &Progress::default())?;
+/// assert_eq!((report.items, report.counts.triples, report.bad_lines), (1, 1, 0));
+/// let graph = KnowledgeGraph::read_dir(folder.path())?;
+/// assert_eq!(graph.label("Q39", "en"), Some("Switzerland"));
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
+pub fn extract(
+    dump: &Path,
+    config: &ExtractConfig,
+    folder: &Path,
+    progress: &Progress,
+) -> Result<ExtractReport, KgError> {
+    if config.languages.is_empty() {
+        let rule = "one language or more";
+        return Err(KgError::Config { key: "languages", value: "[]".into(), rule });
+    }
+    let refuse = || KgError::io(folder, "write to the folder");
+    std::fs::create_dir_all(folder).map_err(refuse())?;
+    let scratch = || tempfile::Builder::new().prefix(".extract-").tempdir_in(folder);
+    let sorter = |budget| -> Result<Sorter, KgError> {
+        Ok(Sorter::new(scratch().map_err(refuse())?, budget))
+    };
+    let source = Source::open(dump, progress)?;
+    let (compression, hash) = (source.compression, source.hash());
+    let mut reading = Reading {
+        dump,
+        config,
+        folder,
+        entities: sorter(config.memory)?,
+        redirects: sorter(config.memory / 8)?,
+        shape: Shape::Unknown,
+        number: 0,
+        lines: 0,
+        last_bad: None,
+        report: empty_report(compression, config),
+    };
+    reading.report.bytes = reading.read(source)?;
+    reading.finish(|| (progress.bytes(), Source::digest(&hash)))
+}
+
+fn empty_report(compression: Compression, config: &ExtractConfig) -> ExtractReport {
+    ExtractReport {
+        compression,
+        packed_bytes: 0,
+        sha256: String::new(),
+        bytes: 0,
+        lines: 0,
+        languages: config.languages.clone(),
+        items: 0,
+        properties: 0,
+        others: BTreeMap::new(),
+        redirects: 0,
+        repeated_entities: 0,
+        counts: EntityCounts::default(),
+        bad_lines: 0,
+        first_bad_lines: Vec::new(),
+    }
+}
+
+/// What kind of file the lines are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Unknown,
+    Lines,
+    Array,
+    Closed,
+}
+
+struct Reading<'a> {
+    dump: &'a Path,
+    config: &'a ExtractConfig,
+    folder: &'a Path,
+    entities: Sorter,
+    redirects: Sorter,
+    shape: Shape,
+    /// Entities and redirects so far.
+    number: u64,
+    lines: u64,
+    last_bad: Option<u64>,
+    report: ExtractReport,
+}
+
+impl Reading<'_> {
+    /// Reads everything; the unpacked bytes. One thread unpacks while others parse.
+    fn read(&mut self, source: Source) -> Result<u64, KgError> {
+        let fallback = |language: &Language| {
+            let own = self.config.fallback.iter().find(|(own, _)| own == language);
+            own.map(|(_, others)| others.clone()).unwrap_or_default()
+        };
+        let languages = self.config.languages.iter();
+        let wanted = Wanted { languages: languages.map(|code| (*code, fallback(code))).collect() };
+        let longest = self.config.longest_line;
+        std::thread::scope(|scope| {
+            let (give, take) = sync_channel(WAITING);
+            let unpacking = scope.spawn(move || {
+                let mut chunks = Chunks::new(source.unpacked, longest);
+                loop {
+                    match chunks.next() {
+                        Ok(Some(chunk)) => {
+                            // A receiver that is gone has an error to tell.
+                            if give.send(chunk).is_err() {
+                                break;
+                            }
+                        }
+                        Ok(None) => break,
+                        Err(error) => return Err((chunks.offset(), error)),
+                    }
+                }
+                Ok(chunks.offset())
+            });
+            let parsed = self.parse_all(take, &wanted);
+            let unpacked = unpacking.join().unwrap_or_else(|_| {
+                Err((0, io::Error::other("the thread that unpacks the dump failed")))
+            });
+            parsed?;
+            unpacked.map_err(|(offset, error)| {
+                let reason = format!("after {offset} unpacked bytes: {error}");
+                KgError::io(self.dump, "unpack the dump")(io::Error::new(error.kind(), reason))
+            })
+        })
+    }
+
+    fn parse_all(&mut self, chunks: Receiver<Chunk>, wanted: &Wanted) -> Result<(), KgError> {
+        let mut waiting = Vec::new();
+        while let Ok(chunk) = chunks.recv() {
+            waiting.push(chunk);
+            let most = rayon::current_num_threads().clamp(1, 2 * WAITING);
+            while waiting.len() < most
+                && let Ok(chunk) = chunks.try_recv()
+            {
+                waiting.push(chunk);
+            }
+            let parsed: Vec<Parsed> =
+                waiting.par_iter().map(|chunk| parse(chunk, wanted)).collect();
+            waiting.clear();
+            for Parsed { lines, found } in parsed {
+                for found in found {
+                    self.take(found)?;
+                }
+                self.lines += lines;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, Found { line, offset, event }: Found) -> Result<(), KgError> {
+        let line = self.lines + line + 1;
+        let refuse = || KgError::io(self.folder, "write to the folder");
+        match (event, self.shape) {
+            (Event::Open, Shape::Unknown) => self.shape = Shape::Array,
+            (Event::Close, Shape::Array) => self.shape = Shape::Closed,
+            (Event::Open, _) => self.bad(line, offset, "an array within the dump".into())?,
+            (Event::Close, _) => self.bad(line, offset, "a ] without its [".into())?,
+            (Event::Bad(reason), _) => {
+                self.begin();
+                self.bad(line, offset, reason)?;
+            }
+            (_, Shape::Closed) => {
+                self.bad(line, offset, "an entity behind the end of the array".into())?;
+            }
+            (Event::Other(kind), _) => {
+                self.begin();
+                *self.report.others.entry(kind).or_default() += 1;
+            }
+            (Event::Redirect { from, to }, _) => {
+                self.begin();
+                self.number += 1;
+                let entry = Entry { key: from, number: self.number, values: vec![to] };
+                self.redirects.push(entry).map_err(refuse())?;
+            }
+            (Event::Entity(record), _) => {
+                self.begin();
+                self.number += 1;
+                let counts = serde_json::to_string(&record.counts).map_err(|error| {
+                    KgError::io(self.folder, "write to the folder")(error.into())
+                })?;
+                let kind = if record.property { "property" } else { "item" };
+                let values = vec![record.labels, record.triples, counts, kind.to_owned()];
+                let entry = Entry { key: record.id, number: self.number, values };
+                self.entities.push(entry).map_err(refuse())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first line that is no bracket settles what the file is.
+    fn begin(&mut self) {
+        if self.shape == Shape::Unknown {
+            self.shape = Shape::Lines;
+        }
+    }
+
+    fn bad(&mut self, line: u64, offset: u64, reason: String) -> Result<(), KgError> {
+        if self.last_bad.replace(line) == Some(line) {
+            return Ok(());
+        }
+        self.report.bad_lines += 1;
+        if self.report.first_bad_lines.len() < TOLD {
+            self.report.first_bad_lines.push(BadLine { line, offset, reason });
+        }
+        if self.report.bad_lines <= self.config.bad_lines {
+            return Ok(());
+        }
+        let told = self.report.first_bad_lines.iter();
+        let told =
+            told.map(|bad| format!("line {}, byte {}: {}", bad.line, bad.offset, bad.reason));
+        let reason = format!(
+            "{} lines cannot be used, {} may; {}",
+            self.report.bad_lines,
+            self.config.bad_lines,
+            told.collect::<Vec<_>>().join("; ")
+        );
+        Err(KgError::Dump { path: self.dump.to_owned(), reason })
+    }
+
+    /// Writes the tables.
+    fn finish(self, packed: impl FnOnce() -> (u64, String)) -> Result<ExtractReport, KgError> {
+        let mut report = self.report;
+        report.lines = self.lines;
+        if self.shape == Shape::Array {
+            let reason = format!(
+                "the array has no end after {} bytes: the dump is cut; make or copy it again",
+                report.bytes
+            );
+            return Err(KgError::Dump { path: self.dump.to_owned(), reason });
+        }
+        (report.packed_bytes, report.sha256) = packed();
+        let refuse = || KgError::io(self.folder, "write to the folder");
+        let entities = self.entities.sorted().map_err(refuse())?;
+        let mut tables = Tables::create(self.folder)?;
+        tables.write_entities(entities, &mut report)?;
+        let redirects = self.redirects.sorted().map_err(refuse())?;
+        tables.write_redirects(redirects, &mut report)?;
+        tables.publish(&report)?;
+        Ok(report)
+    }
+}
+
+/// The files of an extract, before they have their names.
+struct Tables {
+    folder: PathBuf,
+    triples: Table,
+    labels: Table,
+    redirects: Table,
+}
+
+struct Table {
+    path: PathBuf,
+    file: io::BufWriter<whole_file::WholeFile>,
+}
+
+impl Table {
+    fn create(path: PathBuf, header: &str) -> Result<Self, KgError> {
+        let file = io::BufWriter::with_capacity(1 << 18, output::create(&path)?);
+        let mut table = Self { path, file };
+        table.write(header)?;
+        Ok(table)
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), KgError> {
+        let written = self.file.write_all(text.as_bytes());
+        written.map_err(KgError::io(&self.path, "write the file"))
+    }
+
+    fn sync(self) -> Result<whole_file::Synced, KgError> {
+        let refuse = KgError::io(&self.path, "write the file");
+        output::sync(self.file.into_inner().map_err(|error| refuse(error.into_error()))?)
+    }
+}
+
+impl Tables {
+    fn create(folder: &Path) -> Result<Self, KgError> {
+        let table = |name: &str, header| Table::create(folder.join(name), header);
+        Ok(Self {
+            folder: folder.to_owned(),
+            triples: table("triples.tsv", "head_id\trelation_id\ttail_id\n")?,
+            labels: table("labels.tsv", "id\tlang\tlabel\tkind\n")?,
+            redirects: table("redirects.tsv", "id\ttarget_id\n")?,
+        })
+    }
+
+    fn write_entities(
+        &mut self,
+        mut entities: Sorted,
+        report: &mut ExtractReport,
+    ) -> Result<(), KgError> {
+        let refuse = || KgError::io(&self.folder, "read the folder");
+        let mut last: Option<String> = None;
+        while let Some(entry) = entities.next().map_err(refuse())? {
+            if last.as_ref() == Some(&entry.key) {
+                report.repeated_entities += 1;
+                continue;
+            }
+            if let [labels, triples, counts, kind] = entry.values.as_slice() {
+                let counts: EntityCounts =
+                    serde_json::from_str(counts).map_err(|error| refuse()(error.into()))?;
+                report.counts.add(&counts);
+                let of_kind = match kind.as_str() {
+                    "property" => &mut report.properties,
+                    _ => &mut report.items,
+                };
+                *of_kind += 1;
+                self.labels.write(labels)?;
+                self.triples.write(triples)?;
+            }
+            last = Some(entry.key);
+        }
+        Ok(())
+    }
+
+    fn write_redirects(
+        &mut self,
+        mut redirects: Sorted,
+        report: &mut ExtractReport,
+    ) -> Result<(), KgError> {
+        let refuse = || KgError::io(&self.folder, "read the folder");
+        let mut last: Option<String> = None;
+        while let Some(entry) = redirects.next().map_err(refuse())? {
+            if last.as_ref() != Some(&entry.key)
+                && let [to] = entry.values.as_slice()
+            {
+                report.redirects += 1;
+                self.redirects.write(&format!("{}\t{to}\n", entry.key))?;
+            }
+            last = Some(entry.key);
+        }
+        Ok(())
+    }
+
+    /// Gives all files their names, `extract.json` last.
+    fn publish(self, report: &ExtractReport) -> Result<(), KgError> {
+        let path = self.folder.join("extract.json");
+        let refuse = || KgError::io(&path, "write the file");
+        let text = serde_json::to_string_pretty(report).map_err(|error| refuse()(error.into()))?;
+        let mut file = output::create(&path)?;
+        file.write_all(format!("{text}\n").as_bytes()).map_err(refuse())?;
+        let tables = [self.triples.sync()?, self.labels.sync()?, self.redirects.sync()?];
+        output::publish(tables.into_iter().chain([output::sync(file)?]))
+    }
+}

@@ -1,0 +1,296 @@
+//! The parts of a dump's JSON that are wanted, borrowed from the line. Everything else is skipped.
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// A string as bytes: WTF-8, so that a surrogate without a partner is no error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Raw<'de>(pub(super) Cow<'de, [u8]>);
+
+impl<'de> Deserialize<'de> for Raw<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Raw<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Raw<'de>, E> {
+                Ok(Raw(Cow::Borrowed(bytes)))
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Raw<'de>, E> {
+                Ok(Raw(Cow::Owned(bytes.to_vec())))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+impl<'de> Raw<'de> {
+    /// The string, if it is UTF-8.
+    pub(super) fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+}
+
+/// Reads a JSON object entry by entry: `read` takes the value of each key that it wants, and says
+/// whether it did. A repeated key is read again, so that the last one wins; an empty array and
+/// `null` are objects without entries.
+pub(super) struct Object<'a, F>(pub(super) &'a mut F);
+
+/// Called with a key and the reader of its value.
+pub(super) trait Entries<'de> {
+    /// Reads the value of `key`, or leaves it to be skipped.
+    ///
+    /// # Errors
+    /// What the value's reader says.
+    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
+}
+
+impl<'de, F: Entries<'de>> DeserializeSeed<'de> for Object<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, F: Entries<'de>> Visitor<'de> for Object<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+            if !self.0.entry(&key, &mut map)? {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        match seq.next_element::<IgnoredAny>()? {
+            None => Ok(()),
+            Some(_) => Err(A::Error::custom("an array in place of an object")),
+        }
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// A key, borrowed where it has no escapes.
+struct Key<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Reads each element of an array with `T`; anything but an array or `null` is an error.
+pub(super) struct Each<'a, T, F>(pub(super) &'a mut F, pub(super) PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, F: FnMut(T)> DeserializeSeed<'de> for Each<'_, T, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for Each<'_, T, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(element) = seq.next_element::<T>()? {
+            (self.0)(element);
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// How a statement is ranked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Rank {
+    Deprecated,
+    #[default]
+    Normal,
+    Preferred,
+}
+
+/// What the main snak of a statement points to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// `somevalue` or `novalue`.
+    Unknown,
+    /// Any value but an item.
+    #[default]
+    Other,
+    Item(String),
+}
+
+/// A statement: what a property says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Statement {
+    pub(super) rank: Rank,
+    pub(super) tail: Tail,
+}
+
+impl<'de> Deserialize<'de> for Statement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut statement = Self::default();
+        Object(&mut statement).deserialize(deserializer)?;
+        Ok(statement)
+    }
+}
+
+impl<'de> Entries<'de> for Statement {
+    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        match key {
+            "rank" => {
+                self.rank = match map.next_value::<Raw<'de>>()?.text() {
+                    Some("deprecated") => Rank::Deprecated,
+                    Some("preferred") => Rank::Preferred,
+                    _ => Rank::Normal,
+                }
+            }
+            "mainsnak" => {
+                let mut snak = Snak::default();
+                map.next_value_seed(Object(&mut snak))?;
+                self.tail = match snak.unknown {
+                    true => Tail::Unknown,
+                    false => snak.value,
+                };
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+#[derive(Default)]
+struct Snak {
+    unknown: bool,
+    value: Tail,
+}
+
+impl<'de> Entries<'de> for Snak {
+    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        match key {
+            "snaktype" => {
+                let snaktype = map.next_value::<Raw<'de>>()?;
+                self.unknown = matches!(snaktype.text(), Some("somevalue" | "novalue"));
+            }
+            "datavalue" => {
+                let mut value = DataValue::default();
+                map.next_value_seed(Object(&mut value))?;
+                self.value = value.0;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+#[derive(Default)]
+struct DataValue(Tail);
+
+impl<'de> Entries<'de> for DataValue {
+    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        if key != "value" {
+            return Ok(false);
+        }
+        // A value may be of any kind; only objects can name an item.
+        let value = map.next_value::<&RawValue>()?.get();
+        let mut entity = EntityValue::default();
+        if value.starts_with('{') {
+            let mut reader = serde_json::Deserializer::from_str(value);
+            Object(&mut entity).deserialize(&mut reader).map_err(A::Error::custom)?;
+        }
+        self.0 = entity.tail();
+        Ok(true)
+    }
+}
+
+#[derive(Default)]
+struct EntityValue {
+    item: bool,
+    id: Option<String>,
+    numeric_id: Option<u64>,
+}
+
+impl EntityValue {
+    /// The item's id, or that of old dumps, which give its number alone.
+    fn tail(self) -> Tail {
+        let id = self.id.or_else(|| self.numeric_id.map(|number| format!("Q{number}")));
+        match id.filter(|id| self.item && is_id(id)) {
+            Some(id) => Tail::Item(id),
+            None => Tail::Other,
+        }
+    }
+}
+
+impl<'de> Entries<'de> for EntityValue {
+    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        // Values of other types, such as coordinates, have other keys.
+        match key {
+            "entity-type" => {
+                let value = map.next_value::<&RawValue>()?.get();
+                self.item = serde_json::from_str::<Raw<'_>>(value)
+                    .is_ok_and(|text| text.text() == Some("item"));
+            }
+            "id" => {
+                let value = map.next_value::<&RawValue>()?.get();
+                let id = serde_json::from_str::<Raw<'_>>(value).ok();
+                self.id = id.and_then(|id| id.text().map(str::to_owned));
+            }
+            "numeric-id" => {
+                let value = map.next_value::<&RawValue>()?.get();
+                self.numeric_id = serde_json::from_str(value).ok();
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// Whether a text can stand in a table as an id.
+pub(super) fn is_id(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}

@@ -1,0 +1,12 @@
+//! Wikidata's dumps: read once, in bounded memory, to the tables of a knowledge graph.
+mod chunk;
+mod entity;
+mod extract;
+mod json;
+mod sort;
+mod source;
+mod text;
+
+pub use entity::EntityCounts;
+pub use extract::{BadLine, ExtractConfig, ExtractReport, extract};
+pub use source::{Compression, Progress};

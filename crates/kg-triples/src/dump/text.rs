@@ -1,0 +1,80 @@
+//! Labels as Wikidata's JSON has them, made one line of clean text.
+use std::borrow::Cow;
+
+/// A text after cleaning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Clean {
+    pub(super) text: String,
+    /// Surrogates without a partner, each of which became U+FFFD.
+    pub(super) lone_surrogates: u64,
+}
+
+/// Every run of white space becomes one space, the ends are trimmed, then control characters
+/// (category Cc) are dropped: joiners stay, which Hindi needs.
+///
+/// `bytes` are WTF-8, in which `serde_json` gives strings that are asked for as bytes: a surrogate
+/// without a partner is encoded like any other code point. `None` if they are not even that.
+pub(super) fn clean(bytes: &[u8]) -> Option<Clean> {
+    let (text, lone_surrogates) = without_surrogates(bytes)?;
+    let mut words = text.split_whitespace();
+    let mut joined = String::with_capacity(text.len());
+    if let Some(first) = words.next() {
+        joined.push_str(first);
+    }
+    for word in words {
+        joined.push(' ');
+        joined.push_str(word);
+    }
+    joined.retain(|c| !c.is_control());
+    Some(Clean { text: joined, lone_surrogates })
+}
+
+/// The text with U+FFFD for every surrogate, and how many there were.
+fn without_surrogates(bytes: &[u8]) -> Option<(Cow<'_, str>, u64)> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Some((Cow::Borrowed(text), 0));
+    }
+    let (mut text, mut count, mut rest) = (String::with_capacity(bytes.len()), 0, bytes);
+    while let Err(error) = std::str::from_utf8(rest) {
+        let (valid, after) = rest.split_at_checked(error.valid_up_to())?;
+        text.push_str(std::str::from_utf8(valid).ok()?);
+        match after {
+            [0xED, 0xA0..=0xBF, 0x80..=0xBF, after @ ..] => {
+                text.push('\u{FFFD}');
+                count += 1;
+                rest = after;
+            }
+            _ => return None,
+        }
+    }
+    text.push_str(std::str::from_utf8(rest).ok()?);
+    Some((Cow::Owned(text), count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8]) -> (String, u64) {
+        let Clean { text, lone_surrogates } = clean(bytes).unwrap();
+        (text, lone_surrogates)
+    }
+
+    #[test]
+    fn white_space_becomes_one_space_and_control_characters_go() {
+        assert_eq!(text("  New\t\u{a0}\r\n York\u{2028}".as_bytes()), ("New York".into(), 0));
+        assert_eq!(text("a\u{0}b\u{7f}c".as_bytes()), ("abc".into(), 0));
+        // Joiners are format characters (Cf), not control characters.
+        assert_eq!(text("क\u{94d}\u{200d}ष".as_bytes()), ("क\u{94d}\u{200d}ष".into(), 0));
+        assert_eq!(text(" \t ".as_bytes()), (String::new(), 0));
+        assert_eq!(text("\u{1}".as_bytes()), (String::new(), 0));
+    }
+
+    #[test]
+    fn lone_surrogates_are_replaced_and_counted() {
+        let bytes = [b"a".as_slice(), &[0xED, 0xA0, 0xBD], b" b ", &[0xED, 0xB0, 0x80]].concat();
+        assert_eq!(text(&bytes), ("a\u{FFFD} b \u{FFFD}".into(), 2));
+        assert_eq!(clean(&[b'a', 0xFF]), None);
+        assert_eq!(clean(&[0xED, 0xA0]), None);
+    }
+}
