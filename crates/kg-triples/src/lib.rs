@@ -10,6 +10,7 @@ mod texts;
 mod tokens;
 mod tsv;
 
+pub mod dump;
 pub mod entity_linking;
 pub mod jsonl;
 pub mod knowledge;
