@@ -1,38 +1,38 @@
 //! Unpacking bzip2 on several threads, in the order of the file and with bounded memory.
 //!
-//! A bzip2 file is a row of streams, and a stream a row of blocks of up to 900 kB of data each, which
-//! are packed independently. Nothing says where the next block begins, except that each begins with
-//! the same 48 bits, at any bit. One thread searches for these and cuts the file there; others unpack
-//! the blocks, each as a stream of its own, with the `bzip2` crate; the caller gets them in order. So
-//! a file from plain `bzip2`, with one stream, is unpacked as fast as those with many streams that
-//! `pbzip2` and `lbzip2` write. The threads of this process that do so are one for reading and the
-//! number asked for.
+//! A bzip2 file is a row of streams, and a stream a row of blocks of up to 900 kB of data each,
+//! which are packed independently. Nothing says where the next block begins, except that each
+//! begins with the same 48 bits, at any bit. One thread searches for these and cuts the file there;
+//! others unpack the blocks, each as a stream of its own, with the `bzip2` crate; the caller gets
+//! them in order. So a file from plain `bzip2`, with one stream, is unpacked as fast as those with
+//! many streams that `pbzip2` and `lbzip2` write.
 //!
 //! [`Bzip2Blocks`] gives the blocks one by one, [`ParallelBzip2`] the bytes through [`Read`] and
 //! [`BufRead`]. Both can begin in the middle of a file, at a place that an earlier run stored.
 //!
-//! The bytes are those that a sequential decoder gives. The 48 bits may also stand inside of a block,
-//! by chance or by malice. Then the piece before them does not unpack as a block, and the caller's
-//! thread finds the true end and unpacks the block there.
+//! The bytes are those that a sequential decoder gives. The 48 bits may also stand inside of a
+//! block, by chance or by malice. Then the piece before them does not unpack as a block, and the
+//! caller's thread finds the true end and unpacks the block there.
 //!
 //! # Memory
 //!
-//! For each thread two blocks are in flight, with two more at the caller: 0.9 MB packed at most and
-//! mostly about 1 MB unpacked, plus 4 MB where one is being unpacked. Nothing grows with the file. The
-//! extremes are 4 MiB packed and, for data that consist of equal bytes, 46 MB unpacked.
+//! For each thread two blocks are in flight, and three more between the other two threads. A block
+//! has at most 0.9 MB packed and mostly about 1 MB unpacked; 4 MB more are needed while it is being
+//! unpacked. Nothing grows with the file. The extremes are 4 MiB packed and, for data that consist
+//! of equal bytes, 46 MB unpacked.
 //!
 //! # Errors
 //!
-//! Messages name the place in the compressed file, in bytes. All blocks that were given out before an
-//! error are whole and their CRCs are right.
+//! Messages name the place in the compressed file, in bytes. All blocks that were given out before
+//! an error are whole and their CRCs are right.
 //!
 //! - [`UnexpectedEof`](io::ErrorKind::UnexpectedEof): the file was cut short. If it was cut exactly
 //!   between two streams, nobody can know: it is a valid shorter file.
-//! - [`InvalidData`](io::ErrorKind::InvalidData): this is no bzip2 file, an empty one included; a block
-//!   is damaged or does not match its CRC; the blocks of a stream do not match the CRC at its end;
-//!   behind the last stream stand other bytes, which the program `bzip2` skips with a warning. Also,
-//!   a block of more than 4 MiB: the format allows to blow up the tables of a block without limit, and
-//!   no program does so.
+//! - [`InvalidData`](io::ErrorKind::InvalidData): this is no bzip2 file, an empty one included; a
+//!   block is damaged or does not match its CRC; the blocks of a stream do not match the CRC at its
+//!   end; behind the last stream stand other bytes, which the program `bzip2` skips with a warning.
+//!   Also, a block of more than 4 MiB: the format lets a block's tables grow without limit, but no
+//!   program that packs writes more than 1 MB.
 //! - [`Other`](io::ErrorKind::Other): a thread ended early.
 //! - Those of the input, with their kind.
 
@@ -76,8 +76,8 @@ pub struct ReadPosition {
 ///
 /// # fn main() -> std::io::Result<()> {
 /// // printf 'one\ntwo\n' | bzip2
-/// let packed = b"BZh91AY&SY\xa7\x14+w\0\0\x02\xc1\x80\0\x10\x02\x01\x84\x80 \0!\x80\x0c\x028\xf5\x1b\
-///     \x8b\xb9\"\x9c(HS\x8a\x15\xbb\x80";
+/// let packed = b"BZh91AY&SY\xa7\x14+w\0\0\x02\xc1\x80\0\x10\x02\x01\x84\x80 \0!\x80\x0c\x028\xf5\
+///     \x1b\x8b\xb9\"\x9c(HS\x8a\x15\xbb\x80";
 /// let lines = ParallelBzip2::new(packed.as_slice(), 2)?.lines();
 /// assert_eq!(lines.collect::<Result<Vec<_>, _>>()?, ["one", "two"]);
 ///
@@ -85,8 +85,10 @@ pub struct ReadPosition {
 /// let error = ParallelBzip2::new(cut_short, 2)?.lines().find_map(Result::err);
 /// assert_eq!(
 ///     error.map(|error| error.to_string()).as_deref(),
-///     Some("bzip2: the file was cut short: it ends at byte 30, inside or right behind the block at \
-///          byte 4 (bit 0)"),
+///     Some(
+///         "bzip2: the file was cut short: it ends at byte 30, inside or right behind the block \
+///          at byte 4 (bit 0)"
+///     ),
 /// );
 /// # Ok(())
 /// # }
@@ -114,8 +116,8 @@ impl ParallelBzip2 {
     ///
     /// # Errors
     ///
-    /// As [`Bzip2Blocks::resume_at`]; if bytes have to be skipped, also those of reading, or the block
-    /// has not as many.
+    /// As [`Bzip2Blocks::resume_at`]; if bytes have to be skipped, also those of reading, or the
+    /// block has not as many.
     pub fn resume_at<R>(input: R, from: ReadPosition, threads: usize) -> io::Result<Self>
     where
         R: Read + Seek + Send + 'static,

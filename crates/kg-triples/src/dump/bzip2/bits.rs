@@ -14,8 +14,8 @@ pub(super) fn byte_index(bit: u64) -> usize {
     usize::try_from(bit / 8).unwrap_or(usize::MAX)
 }
 
-/// `count` bits, at most 56, from bit `at` of `bytes`, in the low bits of the result; bits behind the
-/// last byte are 0.
+/// `count` bits, at most 56, from bit `at` of `bytes`, in the low bits of the result; bits behind
+/// the last byte are 0.
 pub(super) fn bits_at(bytes: &[u8], at: u64, count: u64) -> u64 {
     let rest = bytes.get(byte_index(at)..).unwrap_or_default();
     let word = match rest.first_chunk::<8>() {
@@ -32,7 +32,8 @@ pub(super) fn bits_at(bytes: &[u8], at: u64, count: u64) -> u64 {
 /// A run of bits of the compressed file, with its place in the file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segment {
-    /// The bytes of the file that hold the bits, so at both ends there may be bits of the neighbours.
+    /// The bytes of the file that hold the bits, so at both ends there may be bits of the
+    /// neighbours.
     bytes: Vec<u8>,
     /// The first bit.
     start: u64,
@@ -41,8 +42,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// The bits `start..end` of a file, of which `bytes` are the bytes from `start / 8` on, as many as
-    /// are needed.
+    /// The bits `start..end` of a file, of which `bytes` are the bytes from `start / 8` on, as many
+    /// as are needed.
     pub fn new(bytes: Vec<u8>, start: u64, end: u64) -> Self {
         Self { bytes, start, end }
     }
@@ -96,8 +97,8 @@ impl Segment {
         self.start = to;
     }
 
-    /// The bits `start..end` moved to a byte boundary, behind the header of a stream of `level`. The
-    /// last byte is filled with zeros.
+    /// The bits `start..end` moved to a byte boundary, behind the header of a stream of `level`.
+    /// The last byte is filled with zeros.
     fn shifted(&self, level: u8, end: u64) -> Vec<u8> {
         let bits = end.min(self.end).saturating_sub(self.start);
         let length = byte_index(bits.saturating_add(7));
@@ -118,8 +119,8 @@ impl Segment {
         stream
     }
 
-    /// Everything from `start` on behind a header, without an end. A last byte that is not full is left
-    /// out.
+    /// Everything from `start` on behind a header, without an end. A last byte that is not full is
+    /// left out.
     pub fn open_stream(&self, level: u8) -> Vec<u8> {
         let mut stream = self.shifted(level, self.end);
         if !self.len().is_multiple_of(8) {

@@ -7,8 +7,11 @@ use super::decode::{self, End, LOOK_AHEAD};
 use super::pool::{Piece, Pool};
 use super::segments::{LONGEST, Segments, header_level};
 
-/// A place in a bzip2 file from which it can be decoded: where a stream or one of its blocks begins, or
-/// where a stream ends.
+/// What is said of bytes behind the last stream.
+const TRAILING: &str = "expected the end of the file or another stream, got other data";
+
+/// A place in a bzip2 file from which it can be decoded: where a stream or one of its blocks
+/// begins, or where a stream ends. The default is the beginning of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlockStart {
@@ -28,8 +31,8 @@ pub struct DecodedBlock {
     pub start: BlockStart,
     /// From here the file can be decoded on behind the block.
     pub end: BlockStart,
-    /// The decoded bytes, never none: up to 0.9 MB before the run lengths at the innermost of the format
-    /// are unpacked, thus mostly some more, and 46 MB if they are all equal.
+    /// The decoded bytes, never none: up to 0.9 MB before the run lengths at the innermost of the
+    /// format are unpacked, thus mostly some more, and 46 MB if they are all equal.
     pub bytes: Vec<u8>,
 }
 
@@ -60,8 +63,9 @@ struct Ready {
 }
 
 impl Bzip2Blocks {
-    /// Decodes a file from its beginning with this many threads, at least one; another one reads, and
-    /// holds `input` until it has been read or, after the blocks are dropped, its last read returns.
+    /// Decodes a file from its beginning with this many threads, at least one; another one reads,
+    /// and holds `input` until it has been read or, after the blocks are dropped, its last read
+    /// returns.
     ///
     /// # Errors
     ///
@@ -75,9 +79,9 @@ impl Bzip2Blocks {
     ///
     /// # Errors
     ///
-    /// `from` is no place for a block or stream or lies behind the file's end, the input cannot seek, or
-    /// the operating system gives no thread. All else is an error of the iterator, also if no block
-    /// begins at `from`.
+    /// `from` is no place for a block or stream or lies behind the file's end, the input cannot
+    /// seek, or the operating system gives no thread. All else is an error of the iterator, also if
+    /// no block begins at `from`.
     pub fn resume_at<R>(mut input: R, from: BlockStart, threads: usize) -> io::Result<Self>
     where
         R: Read + Seek + Send + 'static,
@@ -143,7 +147,7 @@ impl Bzip2Blocks {
             let Some(level) = header_level(header.to_be_bytes()) else {
                 return Err(self.damaged(match is_first {
                     true => "expected BZh and a level, so this is no bzip2 file",
-                    false => "expected the end of the file or another stream, got other data",
+                    false => TRAILING,
                 }));
             };
             self.go_to(BlockStart {
@@ -153,7 +157,7 @@ impl Bzip2Blocks {
             });
             return Ok(true);
         }
-        // Less than four bytes.
+        // Less than four bytes; they may be the first of a header.
         let mut begin = true;
         for (expected, count) in [(u64::from(b'B'), 8), (0x425a, 16), (0x42_5a68, 24)] {
             begin &= self.peek(count)?.is_none_or(|found| found == expected);
@@ -163,9 +167,7 @@ impl Bzip2Blocks {
             (0, true) => Err(self.damaged("the file is empty, so it is no bzip2 file")),
             _ if begin => Err(self.cut_short("inside the header of a stream,")),
             (_, true) => Err(self.damaged("this is no bzip2 file")),
-            _ => {
-                Err(self.damaged("expected the end of the file or another stream, got other data"))
-            }
+            _ => Err(self.damaged(TRAILING)),
         }
     }
 
@@ -203,8 +205,8 @@ impl Bzip2Blocks {
         Ok(DecodedBlock { start, end: self.at, bytes })
     }
 
-    /// Decodes the block at the place reached without knowing its end: its data hold a magic number, or
-    /// they are damaged, or the file ends.
+    /// Decodes the block at the place reached without knowing its end: its data hold a magic
+    /// number, or they are damaged, or the file ends.
     fn decode_here(&mut self, level: u8) -> io::Result<(u64, Vec<u8>)> {
         let longest = u64::try_from(LONGEST).map_err(io::Error::other)?.saturating_mul(8);
         let latest = loop {

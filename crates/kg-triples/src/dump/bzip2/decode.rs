@@ -5,8 +5,8 @@ use super::bits::Segment;
 /// Room for decoded bytes at first; the blocks of most files fit.
 const ROOM: usize = 1 << 20;
 
-/// The decoded bytes of the block that fills `start..end` of a segment; none if that is not one whole
-/// block whose data match its CRC.
+/// The decoded bytes of the block that fills `start..end` of a segment; none if that is not one
+/// whole block whose data match its CRC.
 ///
 /// An `end` that is too early cannot pass for the right one: the decoder would go on into what
 /// [`Segment::block_stream`] puts behind, and would miss that at the end.

@@ -54,7 +54,8 @@ impl Pool {
         R: Read + Send + 'static,
     {
         let threads = threads.max(1);
-        // The reading thread waits for room here before it makes a job, so that jobs have a bound too.
+        // The reading thread waits for room here before it makes a job, so that jobs have a bound
+        // too.
         let (to_order, messages) = sync_channel(threads.saturating_mul(PER_THREAD));
         let (to_jobs, jobs) = channel();
         let jobs = Arc::new(Mutex::new(jobs));

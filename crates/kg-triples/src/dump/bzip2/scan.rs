@@ -1,10 +1,10 @@
 use super::bits::{BLOCK, MAGIC_BITS, STREAM_END, bits_at, byte_index};
 
-/// A bit for each pair of bytes: whether the pair stands inside one of the two magic numbers at one of
-/// the eight shifts.
+/// A bit for each pair of bytes: whether the pair stands inside one of the two magic numbers at one
+/// of the eight shifts.
 ///
-/// Six or seven bytes hold a magic number. The second to the sixth hold nothing else, so that the four
-/// pairs among them are known, and one of the four begins at a multiple of four.
+/// Six or seven bytes hold a magic number. The second to the sixth hold nothing else, so that the
+/// four pairs among them are known, and one of the four begins at a multiple of four.
 static PAIRS: [u64; 1024] = pairs();
 
 const fn pairs() -> [u64; 1024] {
@@ -18,6 +18,7 @@ const fn pairs() -> [u64; 1024] {
         // The number at `shift` in 64 bits, of which the pair is the bytes `pair` and `pair + 1`.
         let word = magic << (64 - MAGIC_BITS) >> shift;
         let value = (word >> (48 - 8 * pair)) & 0xffff;
+        // Sixteen bits without the last six: an index below 1024.
         table[(value >> 6) as usize] |= 1 << (value & 63);
         case += 1;
     }
@@ -39,8 +40,8 @@ pub(super) struct Scan {
 
 impl Scan {
     /// The first magic number of `bytes` at bit `from` or later, and its place. None if there is no
-    /// other in what was searched; the search goes on from there when there are more bytes. At the end
-    /// of the file (`last`) everything is searched.
+    /// other in what was searched; the search goes on from there when there are more bytes. At the
+    /// end of the file (`last`) everything is searched.
     ///
     /// Bits before `from` are not searched again, so `from` must not go back.
     pub fn find(&mut self, bytes: &[u8], from: u64, last: bool) -> Option<(u64, u64)> {
@@ -87,8 +88,8 @@ impl Scan {
         self.next.saturating_sub(4)
     }
 
-    /// Takes note that `count` bytes were dropped from the front, none of them behind the byte with the
-    /// last number found or behind `searched`.
+    /// Takes note that `count` bytes were dropped from the front, none of them behind the byte with
+    /// the last number found or behind `searched`.
     pub fn dropped(&mut self, count: usize) {
         self.next = self.next.saturating_sub(count);
     }

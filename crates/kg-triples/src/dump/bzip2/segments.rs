@@ -3,8 +3,8 @@ use std::io::{self, Read};
 use super::bits::{BLOCK, Segment, bits_at, byte_index};
 use super::scan::Scan;
 
-/// Bytes that a block cannot reach: 900,000 symbols have at most 20 bits each, and what comes before
-/// them has less than 64 KiB in what any program writes. Compressed random data take 0.9 MB.
+/// Bytes that a block cannot reach: 900,000 symbols have at most 20 bits each, and what comes
+/// before them has less than 64 KiB in what any program writes. Compressed random data take 0.9 MB.
 pub(super) const LONGEST: usize = 4 << 20;
 
 /// Bytes that are read at once.
@@ -19,8 +19,8 @@ pub(super) struct Cut {
     pub block_level: Option<u8>,
 }
 
-/// Cuts a file before each magic number. Inside of a block there may be one by chance, so that a cut may
-/// be wrong; also a segment ends when it gets longer than a block can be.
+/// Cuts a file before each magic number. Inside of a block there may be one by chance, so that a
+/// cut may be wrong; also a segment ends when it gets longer than a block can be.
 #[derive(Debug)]
 pub(super) struct Segments<R> {
     input: R,
@@ -43,8 +43,8 @@ pub(super) struct Segments<R> {
 }
 
 impl<R: Read> Segments<R> {
-    /// Cuts from bit `start` of a file; `input` stands at the byte with this bit. The bit lies behind a
-    /// header with `level`, or at one.
+    /// Cuts from bit `start` of a file; `input` stands at the byte with this bit. The bit lies
+    /// behind a header with `level`, or at one.
     pub fn new(input: R, start: u64, level: Option<u8>) -> Self {
         Self {
             input,

@@ -43,8 +43,8 @@ fn regular(length: usize) -> Vec<u8> {
     b"abcdefg".iter().copied().cycle().take(length).collect()
 }
 
-/// Data whose block has a magic number inside: the table of the byte values that a block has is one bit
-/// for each value, and in this table it stands, from bit `at` of 256.
+/// Data whose block has a magic number inside: the table of the byte values that a block has is one
+/// bit for each value, and in this table it stands, from bit `at` of 256.
 fn with_magic_inside(magic: u64, at: usize, length: usize) -> Vec<u8> {
     // The table has no rows for groups of sixteen values that are absent, so each group has one.
     let mut values: Vec<usize> = (0..256).step_by(16).filter(|v| *v + 15 < at).collect();
