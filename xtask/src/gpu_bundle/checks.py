@@ -32,7 +32,7 @@ FULL = {
         "data.facts.items=400",
     ],
     "xlm-k": [],
-    "xlm-k-losses": ["pretraining.steps=40", "pretraining.log_steps=1", "mentions.draws=1"],
+    "xlm-k-losses": ["pretraining.steps=40", "pretraining.log_steps=1"],
     "mixmrc-lakm": [],
     "good-to-best": [],
     "question-answering": ["--epochs", "2"],
@@ -46,7 +46,6 @@ TINY_FACTS = [
 ]
 TINY_MENTIONS = [
     'mentions.languages=["de", "zh"]',
-    "mentions.draws=1",
     "mentions.held_out.queries=20",
     "losses.queue.size=16",
 ]

@@ -149,7 +149,7 @@ pub fn extract(
     let sorter = |budget| -> Result<Sorter, KgError> {
         Ok(Sorter::new(scratch().map_err(refuse())?, budget))
     };
-    let source = Source::open(dump, progress)?;
+    let source = Source::open(dump, progress, rayon::current_num_threads())?;
     let (compression, hash) = (source.compression, source.hash());
     let mut reading = Reading {
         dump,

@@ -1,4 +1,5 @@
 //! Wikidata's dumps: read once, in bounded memory, to the tables of a knowledge graph.
+pub mod bzip2;
 mod chunk;
 mod entity;
 mod extract;

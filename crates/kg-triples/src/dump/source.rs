@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bzip2::read::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::bzip2::ParallelBzip2;
 use crate::KgError;
 
 /// How a dump is packed; found out by its first bytes.
@@ -74,11 +74,11 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens a file, or standard input for `-`.
+    /// Opens a file, or standard input for `-`; blocks of bzip2 are unpacked by so many threads.
     ///
     /// # Errors
     /// [`KgError::Io`].
-    pub(super) fn open(path: &Path, progress: &Progress) -> Result<Self, KgError> {
+    pub(super) fn open(path: &Path, progress: &Progress, threads: usize) -> Result<Self, KgError> {
         let refuse = || KgError::io(path, "read the dump");
         let input: Box<dyn Read + Send> = match path.to_str() {
             Some("-") => Box::new(io::stdin()),
@@ -91,7 +91,7 @@ impl Source {
         let unpacked: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(packed),
             Compression::Gzip => Box::new(MultiGzDecoder::new(packed)),
-            Compression::Bzip2 => Box::new(MultiBzDecoder::new(packed)),
+            Compression::Bzip2 => Box::new(ParallelBzip2::new(packed, threads).map_err(refuse())?),
             Compression::Zstd => {
                 Box::new(zstd::stream::read::Decoder::with_buffer(packed).map_err(refuse())?)
             }
