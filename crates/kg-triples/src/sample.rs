@@ -1,4 +1,6 @@
 //! Seeded samples of facts that have labels in every language asked for.
+use std::collections::{BTreeMap, HashSet};
+
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,15 @@ pub struct SampleConfig {
     pub missing_relation: MissingRelation,
     /// Fewer facts than `count` are an error instead of a smaller sample.
     pub strict: bool,
+    /// Only triples of these relations; empty: all.
+    pub relations: Vec<String>,
+    /// Only triples whose head is an instance (`P31`) of one of these; empty: all.
+    pub types: Vec<String>,
+    /// Shortest label of head and tail, in code points.
+    pub min_label_chars: usize,
+    /// As many triples of each relation as of each other, as far as it has them, instead of all
+    /// triples alike.
+    pub stratified: bool,
 }
 
 impl Default for SampleConfig {
@@ -39,9 +50,16 @@ impl Default for SampleConfig {
             seed: 42,
             missing_relation: MissingRelation::Drop,
             strict: false,
+            relations: Vec::new(),
+            types: Vec::new(),
+            min_label_chars: 1,
+            stratified: false,
         }
     }
 }
+
+/// What an item is an instance of, in Wikidata.
+const INSTANCE_OF: &str = "P31";
 
 impl SampleConfig {
     /// The same with labels asked for in `languages`, unless the configuration names others than
@@ -73,8 +91,8 @@ impl SampleConfig {
     }
 }
 
-/// What became of the triples of the graph; `read` is the sum of `self_loops`, the three
-/// `without_…` and `available`.
+/// What became of the triples of the graph; `read` is the sum of `self_loops`, `filtered`, the three
+/// `without_…`, `short_labels` and `available`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SampleReport {
     /// Distinct triples of the graph.
@@ -82,6 +100,12 @@ pub struct SampleReport {
     /// Dropped: head and tail are one entity.
     #[serde(default)]
     pub self_loops: usize,
+    /// Dropped: of another relation or type than those asked for.
+    #[serde(default)]
+    pub filtered: usize,
+    /// Dropped: labelled, but with a label of head or tail that is too short.
+    #[serde(default)]
+    pub short_labels: usize,
     /// Dropped: no label of the head in one of the languages.
     pub without_head_label: usize,
     /// Dropped: head labelled, but not the tail.
@@ -141,7 +165,9 @@ pub fn sample(
     if config.strict && ranked.len() < config.count {
         return Err(KgError::TooFew { requested: config.count, available: ranked.len() });
     }
-    if config.count < ranked.len() {
+    if config.stratified {
+        ranked = stratified(ranked, config.count);
+    } else if config.count < ranked.len() {
         ranked.select_nth_unstable(config.count);
         ranked.truncate(config.count);
     }
@@ -171,6 +197,11 @@ fn ranked(
         languages.iter().all(|language| graph.label_at(id, *language).is_some())
             || (fall_back && graph.label_at(id, english).is_some())
     };
+    let long = |id: u32| {
+        let label = |language: &Language| graph.label_at(id, *language).unwrap_or_default();
+        languages.iter().all(|language| label(language).chars().count() >= config.min_label_chars)
+    };
+    let wanted = Wanted::new(graph, config);
     let mut report =
         SampleReport { read: graph.len(), requested: config.count, ..SampleReport::default() };
     let mut ranked = Vec::new();
@@ -178,12 +209,16 @@ fn ranked(
         let [head, relation, tail] = *triple;
         if head == tail {
             report.self_loops += 1;
+        } else if !wanted.takes(*triple) {
+            report.filtered += 1;
         } else if !labelled(head, false) {
             report.without_head_label += 1;
         } else if !labelled(tail, false) {
             report.without_tail_label += 1;
         } else if !labelled(relation, fallback) {
             report.without_relation_label += 1;
+        } else if !long(head) || !long(tail) {
+            report.short_labels += 1;
         } else {
             ranked.push((rank(graph, *triple, config.seed), *triple));
         }
@@ -194,16 +229,69 @@ fn ranked(
         return Err(KgError::Empty {
             what: format!("triples with labels in all of {}", codes.join(", ")),
             hint: format!(
-                "of {} triples, {} lack a label of the head, {} of the tail, {} of the relation; \
-                 ask for fewer languages or add labels",
+                "of {} triples, {} are filtered out, {} lack a label of the head, {} of the tail, \
+                 {} of the relation, {} have short labels; ask for fewer languages or add labels",
                 report.read,
+                report.filtered,
                 report.without_head_label,
                 report.without_tail_label,
-                report.without_relation_label
+                report.without_relation_label,
+                report.short_labels
             ),
         });
     }
     Ok((ranked, report))
+}
+
+/// The relations and heads that are asked for.
+struct Wanted {
+    /// `None`: all.
+    relations: Option<HashSet<u32>>,
+    heads: Option<HashSet<u32>>,
+}
+
+impl Wanted {
+    fn new(graph: &KnowledgeGraph, config: &SampleConfig) -> Self {
+        let listed = |id: u32, all: &[String]| all.iter().any(|known| *known == graph.id_at(id));
+        let relations = graph.triples.iter().map(|[_, relation, _]| *relation);
+        let relations: HashSet<u32> = relations.collect();
+        let instances = graph.triples.iter().filter(|[_, relation, tail]| {
+            graph.id_at(*relation) == INSTANCE_OF && listed(*tail, &config.types)
+        });
+        Self {
+            relations: (!config.relations.is_empty()).then(|| {
+                relations.into_iter().filter(|id| listed(*id, &config.relations)).collect()
+            }),
+            heads: (!config.types.is_empty())
+                .then(|| instances.map(|[head, _, _]| *head).collect()),
+        }
+    }
+
+    fn takes(&self, [head, relation, _]: [u32; 3]) -> bool {
+        self.relations.as_ref().is_none_or(|relations| relations.contains(&relation))
+            && self.heads.as_ref().is_none_or(|heads| heads.contains(&head))
+    }
+}
+
+/// At most `count` triples, of each relation those with the smallest ranks. Relations with few
+/// triples give all of them, the others share the rest evenly.
+fn stratified(ranked: Vec<Ranked>, count: usize) -> Vec<Ranked> {
+    let mut groups: BTreeMap<u32, Vec<Ranked>> = BTreeMap::new();
+    for (rank, triple) in ranked {
+        let [_, relation, _] = triple;
+        groups.entry(relation).or_default().push((rank, triple));
+    }
+    let mut groups: Vec<Vec<Ranked>> = groups.into_values().collect();
+    // Stable: equal sizes stay in the order of the relations' ids.
+    groups.sort_by_key(Vec::len);
+    let (mut left, mut taken) = (groups.len(), Vec::new());
+    for mut group in groups {
+        group.sort_unstable();
+        group.truncate((count - taken.len()) / left.max(1));
+        left -= 1;
+        taken.extend(group);
+    }
+    taken
 }
 
 /// `sampled` with the English label of each relation in the languages in which it has none, and how

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{countries, grid};
 use kg_triples::{
-    GraphBuilder, KgError, KnowledgeGraph, LabelKind, MissingRelation, SampleConfig, sample,
+    GraphBuilder, KgError, KnowledgeGraph, LabelKind, MissingRelation, SampleConfig, SampleReport,
+    sample,
 };
 
 fn config(languages: &[&str], count: usize, seed: u64) -> SampleConfig {
@@ -126,4 +127,74 @@ fn too_few_or_none_or_nonsense_is_an_error() {
     builder.add_triple("a", "r", "b").unwrap();
     builder.add_label("a", "en", "A", LabelKind::Entity).unwrap();
     assert!(matches!(sample(&builder.build(), &config(&["en"], 1, 1)), Err(KgError::Empty { .. })));
+}
+
+/// Relation `P{k}` has `k * k` triples; heads `H…` are of type `T0` or `T1` by turns.
+fn uneven() -> KnowledgeGraph {
+    let mut builder = GraphBuilder::default();
+    let label = |builder: &mut GraphBuilder, id: &str, kind| {
+        builder.add_label(id, "en", id, kind).unwrap();
+    };
+    for relation in 1..=6 {
+        for at in 0..relation * relation {
+            let (head, tail) = (format!("H{at}"), format!("T{relation}-{at}"));
+            builder.add_triple(&head, &format!("P{relation}"), &tail).unwrap();
+            label(&mut builder, &head, LabelKind::Entity);
+            label(&mut builder, &tail, LabelKind::Entity);
+        }
+        label(&mut builder, &format!("P{relation}"), LabelKind::Relation);
+    }
+    for at in 0..36 {
+        builder.add_triple(&format!("H{at}"), "P31", &format!("T{}", at % 2)).unwrap();
+    }
+    builder.add_triple("H1", "P6", "H1").unwrap();
+    builder.build()
+}
+
+fn by_relation(graph: &KnowledgeGraph) -> BTreeMap<String, usize> {
+    graph.triples().fold(BTreeMap::new(), |mut counts, triple| {
+        *counts.entry(triple.relation.to_owned()).or_default() += 1;
+        counts
+    })
+}
+
+#[test]
+fn a_stratified_sample_takes_relations_evenly() {
+    let graph = uneven();
+    let stratified = |count| SampleConfig { stratified: true, ..config(&["en"], count, 3) };
+    let (sampled, report) = sample(&graph, &stratified(50)).unwrap();
+    // 1 and 4 are all there is, (50 - 5) / 4 is 11: 9, then 12 each.
+    let counts: Vec<usize> = by_relation(&sampled).into_values().collect();
+    assert_eq!((counts, report.kept), (vec![1, 4, 9, 12, 12, 12], 50));
+    assert_eq!(report.self_loops, 1);
+    assert_eq!(sample(&graph, &stratified(50)).unwrap().0, sampled);
+    // What a relation gives is what it gives first in a plain sample of it alone.
+    let alone = SampleConfig { relations: vec!["P6".into()], ..config(&["en"], 12, 3) };
+    let alone = facts(&sample(&graph, &alone).unwrap().0);
+    assert!(alone.is_subset(&facts(&sampled)));
+    let (all, _) = sample(&graph, &stratified(1000)).unwrap();
+    assert_eq!(all.len(), 91);
+}
+
+#[test]
+fn relations_types_and_short_labels_filter() {
+    let graph = uneven();
+    let some = SampleConfig {
+        relations: vec!["P5".into(), "P6".into(), "P99".into()],
+        types: vec!["T1".into()],
+        min_label_chars: 3,
+        ..config(&["en"], 1000, 1)
+    };
+    let (sampled, report) = sample(&graph, &some).unwrap();
+    let heads: BTreeSet<String> = facts(&sampled).into_iter().map(|[head, ..]| head).collect();
+    // Odd heads of two digits: 11 to 23 for P5, 11 to 35 for P6.
+    let odd = |last: usize| (11..=last).step_by(2).map(|at| format!("H{at}"));
+    assert_eq!(heads, odd(35).collect());
+    assert_eq!(by_relation(&sampled), BTreeMap::from([("P5".into(), 7), ("P6".into(), 13)]));
+    let SampleReport { read, self_loops, filtered, short_labels, available, .. } = report;
+    assert_eq!(read, self_loops + filtered + short_labels + available);
+    assert_eq!((self_loops, short_labels, available), (1, 10, 20));
+    let none = SampleConfig { types: vec!["T7".into()], ..config(&["en"], 10, 1) };
+    let error = sample(&graph, &none).unwrap_err().to_string();
+    assert!(error.contains("are filtered out"), "{error}");
 }

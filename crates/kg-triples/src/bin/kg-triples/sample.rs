@@ -12,7 +12,7 @@ use crate::{Done, choice, spinner};
 #[command(after_help = "Examples:
   kg-triples sample --kg wikidata --languages en,de,es,ar,hi,vi,zh --count 20000 --seed 1 --out sampled
   kg-triples sample --dump latest-all.json.gz --languages en,de,zh --out sampled
-  kg-triples sample --kg data/demo/kg --languages en,de --count 100 --out sampled")]
+  kg-triples sample --kg data/demo/kg --languages en,de --count 100 --stratified --out sampled")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv; tails that redirects.tsv names are replaced
     #[arg(long, value_name = "DIR", required_unless_present = "dump")]
@@ -36,6 +36,18 @@ pub struct Args {
     /// Fewer facts than --count are an error
     #[arg(long)]
     strict: bool,
+    /// Only facts of these relations
+    #[arg(long, value_delimiter = ',', value_name = "ID,…")]
+    relations: Vec<String>,
+    /// Only facts whose head is an instance (P31) of one of these
+    #[arg(long, value_delimiter = ',', value_name = "ID,…")]
+    types: Vec<String>,
+    /// Shortest label of head and tail, in code points
+    #[arg(long, default_value_t = SampleConfig::default().min_label_chars, value_name = "N")]
+    min_label_chars: usize,
+    /// As many facts of each relation, as far as it has them
+    #[arg(long)]
+    stratified: bool,
     /// Folder for the sampled triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -73,6 +85,10 @@ pub fn run(args: Args) -> Done {
         seed: args.seed,
         missing_relation: args.missing_relation,
         strict: args.strict,
+        relations: args.relations,
+        types: args.types,
+        min_label_chars: args.min_label_chars,
+        stratified: args.stratified,
     };
     let (sampled, report) = sample(&graph, &config)?;
     bar.set_message("writing");
@@ -82,9 +98,11 @@ pub fn run(args: Args) -> Done {
     let mut table = Table::default();
     table.count("triples read", report.read);
     table.count("of an entity with itself", report.self_loops);
+    table.count("of other relations or types", report.filtered);
     table.count("without a label of the head", report.without_head_label);
     table.count("without a label of the tail", report.without_tail_label);
     table.count("without a label of the relation", report.without_relation_label);
+    table.count("with a label that is too short", report.short_labels);
     table.count("available", report.available);
     table.count("asked for", report.requested);
     table.count("sampled", report.kept);
