@@ -91,8 +91,8 @@ impl SampleConfig {
     }
 }
 
-/// What became of the triples of the graph; `read` is the sum of `self_loops`, `filtered`, the three
-/// `without_…`, `short_labels` and `available`.
+/// What became of the triples of the graph; `read` is the sum of `self_loops`, `filtered`, the
+/// three `without_…`, `short_labels` and `available`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SampleReport {
     /// Distinct triples of the graph.
