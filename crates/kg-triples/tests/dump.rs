@@ -368,6 +368,69 @@ fn line() -> impl Strategy<Value = String> {
     )
 }
 
+/// Tables as N-Triples, in the order of `order`, with what else stands in such a dump.
+fn ntriples(tables: &Tables, order: impl Fn(&mut Vec<String>)) -> String {
+    let iri = |kind: &str, id: &str| format!("<http://www.wikidata.org/{kind}/{id}>");
+    let rows = |table: &str| -> Vec<Vec<String>> {
+        let rows = table.lines().skip(1);
+        rows.map(|row| row.split('\t').map(str::to_owned).collect()).collect()
+    };
+    let mut lines = Vec::new();
+    for row in rows(&tables[0]) {
+        let (id, text) =
+            (iri("entity", &row[0]), row[2].replace('\\', "\\\\").replace('"', "\\\""));
+        let label = "<http://www.w3.org/2000/01/rdf-schema#label>";
+        lines.push(format!("{id} {label} \"{text}\"@{} .", row[1]));
+        lines.push(format!("{id} <http://schema.org/name> \"{text}\"@{} .", row[1]));
+        lines.push(format!("{id} {label} \"not asked for\"@fr ."));
+    }
+    for row in rows(&tables[1]) {
+        let same = "<http://www.w3.org/2002/07/owl#sameAs>";
+        lines.push(format!("{} {same} {} .", iri("entity", &row[0]), iri("entity", &row[1])));
+    }
+    for row in rows(&tables[2]) {
+        let (head, direct) = (iri("entity", &row[0]), iri("prop/direct", &row[1]));
+        lines.push(format!("{head} {direct} {} .", iri("entity", &row[2])));
+        lines.push(format!("{head} {direct} \"5\" ."));
+        lines.push(format!("{head} {direct} <http://www.wikidata.org/.well-known/genid/9> ."));
+        lines.push(format!("{} {direct} {head} .", iri("entity", "P5")));
+    }
+    order(&mut lines);
+    lines.insert(0, "# a comment".into());
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn ntriples_give_the_tables_that_they_tell_in_any_order() {
+    let bytes = std::fs::read(fixture()).unwrap();
+    let (expected, _) = tables(&bytes, &config()).unwrap();
+    let orders: [fn(&mut Vec<String>); 2] = [|_| (), |lines| lines.reverse()];
+    for order in orders {
+        let text = ntriples(&expected, order);
+        for form in [text.clone().into_bytes(), gzip(text.replace('\n', "\r\n").as_bytes())] {
+            for memory in [1, 1 << 20] {
+                let config = ExtractConfig { memory, ..config() };
+                let (found, report) = tables(&form, &config).unwrap();
+                assert_eq!(found, expected);
+                assert_eq!(report.counts.triples, 9);
+                assert_eq!((report.counts.without_value, report.counts.other_values), (9, 9));
+                assert_eq!((report.bad_lines, report.redirects), (0, 1));
+            }
+        }
+        // Cut anywhere, it loses facts and never invents any.
+        for cut in (0..text.len()).step_by(97) {
+            let (found, report) = tables(&text.as_bytes()[..cut], &config()).unwrap();
+            let all: BTreeSet<&str> = expected[2].lines().collect();
+            assert!(found[2].lines().all(|line| all.contains(line)), "{}", found[2]);
+            assert!(report.bad_lines <= 1);
+        }
+    }
+    let broken =
+        "<http://www.wikidata.org/entity/Q1> <http://www.wikidata.org/prop/direct/P1> <x .\n";
+    let (_, report) = tables(format!("{broken}nonsense\n").as_bytes(), &config()).unwrap();
+    assert_eq!(report.bad_lines, 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -2,6 +2,7 @@
 use std::io::{self, Read};
 
 use super::entity::{self, EntityCounts, Line, Wanted};
+use super::ntriples::Facts;
 use crate::LabelKind;
 
 /// Bytes read at a time. Nothing that is written depends on it.
@@ -95,6 +96,8 @@ pub(super) enum Event {
         to: String,
     },
     Other(String),
+    /// Of N-Triples: what neighbouring lines say of one entity.
+    Facts(Facts),
     /// A line that cannot be used, and why.
     Bad(String),
 }
@@ -175,7 +178,8 @@ fn events(line: &[u8], first: bool, wanted: &Wanted, push: &mut impl FnMut(Event
     }
 }
 
-fn record(entity: &entity::Entity) -> Record {
+/// The rows of an entity.
+pub(super) fn record(entity: &entity::Entity) -> Record {
     let id = &entity.id;
     let kind = match entity.kind {
         LabelKind::Entity => "entity",

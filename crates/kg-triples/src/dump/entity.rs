@@ -18,10 +18,32 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn reads(&self, code: &str) -> bool {
+    /// Whether labels in the language of this code are read.
+    pub(super) fn reads(&self, code: &str) -> bool {
         self.languages.iter().any(|(language, others)| {
             *language == *code || others.iter().any(|other| *other == *code)
         })
+    }
+}
+
+impl Wanted {
+    /// The label of each language, or of the first that takes its place, sorted by language.
+    pub(super) fn choose(
+        &self,
+        usable: &BTreeMap<&str, String>,
+        counts: &mut EntityCounts,
+    ) -> Vec<(Language, String)> {
+        let mut chosen = Vec::new();
+        for (language, others) in &self.languages {
+            let own = usable.get(language.as_str());
+            let other = || others.iter().find_map(|other| usable.get(other.as_str()));
+            let Some(text) = own.or_else(other) else { continue };
+            counts.labels += 1;
+            counts.fallback_labels += u64::from(own.is_none());
+            chosen.push((*language, text.clone()));
+        }
+        chosen.sort_unstable();
+        chosen
     }
 }
 
@@ -167,7 +189,7 @@ impl<'w> Fields<'w> {
         Ok(Line::Entity(Entity { id, kind, labels, triples, counts }))
     }
 
-    /// The label of each language, or of the first that takes its place.
+    /// The usable labels, of which [`Wanted::choose`] takes some.
     fn chosen_labels(&self, counts: &mut EntityCounts) -> Result<Vec<(Language, String)>, String> {
         let mut usable: BTreeMap<&str, String> = BTreeMap::new();
         for (code, label) in &self.labels {
@@ -186,17 +208,7 @@ impl<'w> Fields<'w> {
                 }
             }
         }
-        let mut chosen = Vec::new();
-        for (language, others) in &self.wanted.languages {
-            let own = usable.get(language.as_str());
-            let other = || others.iter().find_map(|other| usable.get(other.as_str()));
-            let Some(text) = own.or_else(other) else { continue };
-            counts.labels += 1;
-            counts.fallback_labels += u64::from(own.is_none());
-            chosen.push((*language, text.clone()));
-        }
-        chosen.sort_unstable();
-        Ok(chosen)
+        Ok(self.wanted.choose(&usable, counts))
     }
 }
 

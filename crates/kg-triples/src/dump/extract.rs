@@ -1,17 +1,19 @@
 //! A dump to tables.
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::chunk::{Chunk, Chunks, Event, Found, Parsed, parse};
+use super::chunk::{Chunk, Chunks, Event, Found, Parsed};
 use super::entity::{EntityCounts, Wanted};
-use super::sort::{Entry, Sorted, Sorter};
-use super::source::{Compression, Progress, Source};
-use crate::{KgError, Language, output};
+use super::sort::{Entry, Sorter};
+use super::source::{Compression, DumpFormat, Progress, Source};
+use super::tables::Tables;
+use super::{chunk, merge, ntriples};
+use crate::{KgError, Language};
 
 /// Chunks that wait for a worker, so that memory stays bounded.
 const WAITING: usize = 4;
@@ -59,6 +61,8 @@ pub struct BadLine {
 /// What a dump held, and what became of it; `extract.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ExtractReport {
+    /// What its lines are.
+    pub format: DumpFormat,
     /// How the dump is packed.
     pub compression: Compression,
     /// Packed bytes.
@@ -93,9 +97,10 @@ pub struct ExtractReport {
 /// Reads a Wikidata dump once and writes the folder that [`KnowledgeGraph::read_dir`] reads.
 ///
 /// The dump is a JSON array with an entity in each line, as Wikidata ships it, or JSON lines; plain
-/// or packed by gzip, bzip2 or zstd; `-` is standard input. Blank lines, CRLF, a byte-order mark
-/// and spaces between tokens are accepted, and of a repeated key the last one wins. Into `folder`
-/// go, each complete or not at all and sorted by id as text:
+/// or packed by gzip, bzip2 or zstd; `-` is standard input. It may also be N-Triples, such as
+/// `latest-truthy.nt.bz2`, whose labels and direct statements are read. Blank lines, CRLF, a
+/// byte-order mark and spaces between tokens are accepted, and of a repeated key the last one wins.
+/// Into `folder` go, each complete or not at all and sorted by id as text:
 ///
 /// - `triples.tsv`: `head_id relation_id tail_id`, the truthy statements of items (preferred ones,
 ///   else normal ones) whose value is an item; each triple once;
@@ -155,6 +160,7 @@ pub fn extract(
         dump,
         config,
         folder,
+        wanted: Wanted::default(),
         entities: sorter(config.memory)?,
         redirects: sorter(config.memory / 8)?,
         shape: Shape::Unknown,
@@ -169,6 +175,7 @@ pub fn extract(
 
 fn empty_report(compression: Compression, config: &ExtractConfig) -> ExtractReport {
     ExtractReport {
+        format: DumpFormat::Json,
         compression,
         packed_bytes: 0,
         sha256: String::new(),
@@ -186,6 +193,8 @@ fn empty_report(compression: Compression, config: &ExtractConfig) -> ExtractRepo
     }
 }
 
+type Parse = fn(&Chunk, &Wanted) -> Parsed;
+
 /// What kind of file the lines are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
@@ -199,6 +208,7 @@ struct Reading<'a> {
     dump: &'a Path,
     config: &'a ExtractConfig,
     folder: &'a Path,
+    wanted: Wanted,
     entities: Sorter,
     redirects: Sorter,
     shape: Shape,
@@ -217,7 +227,7 @@ impl Reading<'_> {
             own.map(|(_, others)| others.clone()).unwrap_or_default()
         };
         let languages = self.config.languages.iter();
-        let wanted = Wanted { languages: languages.map(|code| (*code, fallback(code))).collect() };
+        self.wanted = Wanted { languages: languages.map(|code| (*code, fallback(code))).collect() };
         let longest = self.config.longest_line;
         std::thread::scope(|scope| {
             let (give, take) = sync_channel(WAITING);
@@ -237,7 +247,7 @@ impl Reading<'_> {
                 }
                 Ok(chunks.offset())
             });
-            let parsed = self.parse_all(take, &wanted);
+            let parsed = self.parse_all(take);
             let unpacked = unpacking.join().unwrap_or_else(|_| {
                 Err((0, io::Error::other("the thread that unpacks the dump failed")))
             });
@@ -249,9 +259,12 @@ impl Reading<'_> {
         })
     }
 
-    fn parse_all(&mut self, chunks: Receiver<Chunk>, wanted: &Wanted) -> Result<(), KgError> {
+    fn parse_all(&mut self, chunks: Receiver<Chunk>) -> Result<(), KgError> {
         let mut waiting = Vec::new();
         while let Ok(chunk) = chunks.recv() {
+            if chunk.offset == 0 {
+                self.report.format = DumpFormat::of(&chunk.bytes);
+            }
             waiting.push(chunk);
             let most = rayon::current_num_threads().clamp(1, 2 * WAITING);
             while waiting.len() < most
@@ -259,6 +272,10 @@ impl Reading<'_> {
             {
                 waiting.push(chunk);
             }
+            let (wanted, parse) = match self.report.format {
+                DumpFormat::Json => (&self.wanted, chunk::parse as Parse),
+                DumpFormat::NTriples => (&self.wanted, ntriples::parse as Parse),
+            };
             let parsed: Vec<Parsed> =
                 waiting.par_iter().map(|chunk| parse(chunk, wanted)).collect();
             waiting.clear();
@@ -296,6 +313,11 @@ impl Reading<'_> {
                 self.number += 1;
                 let entry = Entry { key: from, number: self.number, values: vec![to] };
                 self.redirects.push(entry).map_err(refuse())?;
+            }
+            (Event::Facts(facts), _) => {
+                self.number += 1;
+                let entry = merge::entry(facts, self.number).map_err(refuse())?;
+                self.entities.push(entry).map_err(refuse())?;
             }
             (Event::Entity(record), _) => {
                 self.begin();
@@ -357,113 +379,13 @@ impl Reading<'_> {
         let refuse = || KgError::io(self.folder, "write to the folder");
         let entities = self.entities.sorted().map_err(refuse())?;
         let mut tables = Tables::create(self.folder)?;
-        tables.write_entities(entities, &mut report)?;
+        match report.format {
+            DumpFormat::Json => tables.write_entities(entities, &mut report)?,
+            DumpFormat::NTriples => tables.write_merged(entities, &self.wanted, &mut report)?,
+        }
         let redirects = self.redirects.sorted().map_err(refuse())?;
         tables.write_redirects(redirects, &mut report)?;
         tables.publish(&report)?;
         Ok(report)
-    }
-}
-
-/// The files of an extract, before they have their names.
-struct Tables {
-    folder: PathBuf,
-    triples: Table,
-    labels: Table,
-    redirects: Table,
-}
-
-struct Table {
-    path: PathBuf,
-    file: io::BufWriter<whole_file::WholeFile>,
-}
-
-impl Table {
-    fn create(path: PathBuf, header: &str) -> Result<Self, KgError> {
-        let file = io::BufWriter::with_capacity(1 << 18, output::create(&path)?);
-        let mut table = Self { path, file };
-        table.write(header)?;
-        Ok(table)
-    }
-
-    fn write(&mut self, text: &str) -> Result<(), KgError> {
-        let written = self.file.write_all(text.as_bytes());
-        written.map_err(KgError::io(&self.path, "write the file"))
-    }
-
-    fn sync(self) -> Result<whole_file::Synced, KgError> {
-        let refuse = KgError::io(&self.path, "write the file");
-        output::sync(self.file.into_inner().map_err(|error| refuse(error.into_error()))?)
-    }
-}
-
-impl Tables {
-    fn create(folder: &Path) -> Result<Self, KgError> {
-        let table = |name: &str, header| Table::create(folder.join(name), header);
-        Ok(Self {
-            folder: folder.to_owned(),
-            triples: table("triples.tsv", "head_id\trelation_id\ttail_id\n")?,
-            labels: table("labels.tsv", "id\tlang\tlabel\tkind\n")?,
-            redirects: table("redirects.tsv", "id\ttarget_id\n")?,
-        })
-    }
-
-    fn write_entities(
-        &mut self,
-        mut entities: Sorted,
-        report: &mut ExtractReport,
-    ) -> Result<(), KgError> {
-        let refuse = || KgError::io(&self.folder, "read the folder");
-        let mut last: Option<String> = None;
-        while let Some(entry) = entities.next().map_err(refuse())? {
-            if last.as_ref() == Some(&entry.key) {
-                report.repeated_entities += 1;
-                continue;
-            }
-            if let [labels, triples, counts, kind] = entry.values.as_slice() {
-                let counts: EntityCounts =
-                    serde_json::from_str(counts).map_err(|error| refuse()(error.into()))?;
-                report.counts.add(&counts);
-                let of_kind = match kind.as_str() {
-                    "property" => &mut report.properties,
-                    _ => &mut report.items,
-                };
-                *of_kind += 1;
-                self.labels.write(labels)?;
-                self.triples.write(triples)?;
-            }
-            last = Some(entry.key);
-        }
-        Ok(())
-    }
-
-    fn write_redirects(
-        &mut self,
-        mut redirects: Sorted,
-        report: &mut ExtractReport,
-    ) -> Result<(), KgError> {
-        let refuse = || KgError::io(&self.folder, "read the folder");
-        let mut last: Option<String> = None;
-        while let Some(entry) = redirects.next().map_err(refuse())? {
-            if last.as_ref() != Some(&entry.key)
-                && let [to] = entry.values.as_slice()
-            {
-                report.redirects += 1;
-                self.redirects.write(&format!("{}\t{to}\n", entry.key))?;
-            }
-            last = Some(entry.key);
-        }
-        Ok(())
-    }
-
-    /// Gives all files their names, `extract.json` last.
-    fn publish(self, report: &ExtractReport) -> Result<(), KgError> {
-        let path = self.folder.join("extract.json");
-        let refuse = || KgError::io(&path, "write the file");
-        let text = serde_json::to_string_pretty(report).map_err(|error| refuse()(error.into()))?;
-        let mut file = output::create(&path)?;
-        file.write_all(format!("{text}\n").as_bytes()).map_err(refuse())?;
-        let tables = [self.triples.sync()?, self.labels.sync()?, self.redirects.sync()?];
-        output::publish(tables.into_iter().chain([output::sync(file)?]))
     }
 }

@@ -4,10 +4,13 @@ mod chunk;
 mod entity;
 mod extract;
 mod json;
+mod merge;
+mod ntriples;
 mod sort;
 mod source;
+mod tables;
 mod text;
 
 pub use entity::EntityCounts;
 pub use extract::{BadLine, ExtractConfig, ExtractReport, extract};
-pub use source::{Compression, Progress};
+pub use source::{Compression, DumpFormat, Progress};

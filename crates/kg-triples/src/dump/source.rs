@@ -37,6 +37,27 @@ impl Compression {
     }
 }
 
+/// What the lines of a dump are; found out by its first character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DumpFormat {
+    /// A JSON array with an entity in each line, or JSON lines.
+    Json,
+    /// N-Triples, a fact in each line.
+    NTriples,
+}
+
+impl DumpFormat {
+    /// The format of a dump that begins like this.
+    pub(super) fn of(start: &[u8]) -> Self {
+        let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start);
+        match start.trim_ascii_start().first() {
+            Some(b'<' | b'_' | b'#') => Self::NTriples,
+            _ => Self::Json,
+        }
+    }
+}
+
 /// What was read of the packed bytes so far: their number, for a progress bar.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<AtomicU64>);

@@ -13,14 +13,15 @@ use crate::table::Table;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kg-triples extract --dump latest-all.json.bz2 --languages en,de,es,ar,hi,vi,zh --out kg
+  kg-triples extract --dump latest-truthy.nt.bz2 --languages en,de --out kg
   kg-triples extract --dump latest-all.json.gz --languages en,zh --fallback zh=zh-hans,zh-cn --out kg
   zcat latest-all.json.gz | head -n 100000 | kg-triples extract --dump - --languages en --out kg
   kg-triples extract --dump crates/testkit/fixtures/dump.json --languages en,de --out kg
 
-The dump is a JSON array or JSON lines, plain or packed by gzip, bzip2 or zstd. The folder gets triples.tsv, labels.tsv,
+The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd. The folder gets triples.tsv, labels.tsv,
 redirects.tsv and extract.json, which counts all that was left out.")]
 pub struct Args {
-    /// Wikidata's JSON dump; - for standard input
+    /// Wikidata's dump; - for standard input
     #[arg(long, value_name = "FILE")]
     dump: PathBuf,
     /// Languages of labels; codes are compared exactly
