@@ -6,10 +6,12 @@
 use crate::process::{cargo, command, run, target_folder};
 use crate::setup::FOLDER as LIBTORCH;
 use anyhow::{Context, Result, bail};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the bundle may weigh, unpacked.
+/// What the bundle may weigh, its programs packed.
 const LIMIT: u64 = 64 << 20;
 
 /// Programs of `examples` that the checks start, where the workspace has them.
@@ -63,7 +65,7 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
         return Ok(code);
     }
     let built = target.join(if options.dev { "debug" } else { "release" });
-    assemble(root, &built, &programs, &bundle)?;
+    assemble(root, &built, &programs, &bundle, !options.dev)?;
     let size = size(&bundle)?;
     if size > LIMIT && !options.dev {
         bail!("{} weighs {size} bytes, more than {LIMIT}", bundle.display());
@@ -79,16 +81,24 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
     run(script.arg("--cpu"))
 }
 
-fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Result<()> {
+/// Puts the bundle together; `packed` programs are gzip files, which `run.sh` unpacks.
+fn assemble(
+    root: &Path,
+    built: &Path,
+    programs: &[&str],
+    bundle: &Path,
+    packed: bool,
+) -> Result<()> {
     if bundle.exists() {
         if !bundle.join("checks.py").is_file() {
             bail!("{} holds something else; --out names another folder", bundle.display());
         }
         fs::remove_dir_all(bundle).with_context(|| bundle.display().to_string())?;
     }
-    copy(&built.join("xlmr-model"), &bundle.join("bin/xlmr-model"))?;
+    let program = if packed { pack } else { copy };
+    program(&built.join("xlmr-model"), &bundle.join("bin/xlmr-model"))?;
     for name in programs {
-        copy(&built.join("examples").join(name), &bundle.join("bin").join(name))?;
+        program(&built.join("examples").join(name), &bundle.join("bin").join(name))?;
         let recipe = Path::new("examples").join(name).join("small.toml");
         if root.join(&recipe).is_file() {
             copy(&root.join(&recipe), &bundle.join(&recipe))?;
@@ -131,6 +141,20 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A file as `<to>.gz`.
+fn pack(from: &Path, to: &Path) -> Result<()> {
+    let to = PathBuf::from(format!("{}.gz", to.display()));
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let mut input = fs::File::open(from).with_context(|| from.display().to_string())?;
+    let output = fs::File::create(&to).with_context(|| to.display().to_string())?;
+    let mut gzip = GzEncoder::new(output, Compression::default());
+    std::io::copy(&mut input, &mut gzip).with_context(|| to.display().to_string())?;
+    gzip.finish().with_context(|| to.display().to_string())?;
+    Ok(())
+}
+
 /// Bytes of all files below `folder`.
 fn size(folder: &Path) -> Result<u64> {
     let mut total = 0;
@@ -159,7 +183,7 @@ mod tests {
             fs::write(built.join(file), "program").unwrap();
         }
         for _ in 0..2 {
-            assemble(&root(), &built, &["xlm-k"], &bundle).unwrap();
+            assemble(&root(), &built, &["xlm-k"], &bundle, false).unwrap();
         }
         for file in [
             "run.sh",
@@ -174,9 +198,15 @@ mod tests {
         }
         // Programs of ten megabytes each leave this much for data.
         assert!(size(&bundle).unwrap() < LIMIT / 3);
+        // Packed, the same programs.
+        assemble(&root(), &built, &["xlm-k"], &bundle, true).unwrap();
+        assert!(!bundle.join("bin/xlm-k").exists());
+        let packed = fs::File::open(bundle.join("bin/xlm-k.gz")).unwrap();
+        let program = std::io::read_to_string(flate2::read::GzDecoder::new(packed)).unwrap();
+        assert_eq!(program, "program");
         // A folder that holds something else is left alone.
         fs::remove_file(bundle.join("checks.py")).unwrap();
-        assert!(assemble(&root(), &built, &["xlm-k"], &bundle).is_err());
+        assert!(assemble(&root(), &built, &["xlm-k"], &bundle, false).is_err());
     }
 
     #[test]
