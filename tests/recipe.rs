@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
@@ -236,17 +236,12 @@ fn questions_that_cannot_be_used_are_one_clear_error() {
     assert!(error.contains("test-context-en-question-en.json"), "{error}");
     for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
         let name = format!("test-context-en-question-{language}.json");
-        let question = "{\"data\": [{\"title\": \"t\", \"paragraphs\": [{\"context\": \"Lima is in Peru.\", \
-            \"qas\": [{\"id\": \"q1\", \"question\": \"Where is Lima?\", \"answers\": [{\"text\": \"Peru\", \
-            \"answer_start\": 11}]}]}]}]}";
+        let question = question_file("q1", "Peru");
         std::fs::write(folder.path().join(name), question).unwrap();
     }
     let error = run("{\"data\": [\n{]}");
     assert!(error.contains("train.json:2:2"), "{error}");
-    let error = run(
-        "{\"data\": [{\"title\": \"t\", \"paragraphs\": [{\"context\": \"Lima is in Peru.\", \"qas\": [{\"id\": \"q7\", \
-         \"question\": \"Where is Lima?\", \"answers\": [{\"text\": \"Chile\", \"answer_start\": 11}]}]}]}]}",
-    );
+    let error = run(&question_file("q7", "Chile"));
     assert!(error.contains("q7") && error.contains("Chile"), "{error}");
 }
 
@@ -272,4 +267,12 @@ fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_written() {
     assert!(left.is_empty(), "{left:?}");
     // With room again the same command goes on.
     succeed(small(&out));
+}
+
+/// A question about Lima whose answer is said to stand at code point 11.
+fn question_file(id: &str, answer: &str) -> String {
+    let answers = json!([{ "text": answer, "answer_start": 11 }]);
+    let question = json!({ "id": id, "question": "Where is Lima?", "answers": answers });
+    let paragraph = json!({ "context": "Lima is in Peru.", "qas": [question] });
+    json!({ "data": [{ "title": "t", "paragraphs": [paragraph] }] }).to_string()
 }

@@ -52,6 +52,7 @@ fn start_again() {
     let _ = command.args(arguments).env(WAIT_POLICY, "passive").exec();
 }
 
+/// Elsewhere nothing is to be done, and [`needed`] never says that it is.
 #[cfg(not(unix))]
 fn start_again() {}
 

@@ -359,8 +359,10 @@ mod tests {
 
     #[test]
     fn labels_count_in_their_own_language_and_others_may_stand_in() {
-        let json = r#"{"type":"item","id":"Q1","labels":{"en":{"language":"en","value":" A\t b\u00a0"},
-            "zh":{"language":"zh-hant","value":"x"},"zh-hans":{"language":"zh-hans","value":"\u5317\/"},
+        let json = r#"{"type":"item","id":"Q1","labels":{
+            "en":{"language":"en","value":" A\t b\u00a0"},
+            "zh":{"language":"zh-hant","value":"x"},
+            "zh-hans":{"language":"zh-hans","value":"\u5317\/"},
             "de":{"language":"de","value":3}}}"#;
         let found = entity(json);
         assert_eq!(labels(&found), [("en", "A b"), ("zh", "北/")]);
@@ -368,7 +370,8 @@ mod tests {
         assert_eq!((counts.labels, counts.fallback_labels, counts.foreign_labels), (2, 1, 1));
         let empty = entity(r#"{"type":"property","id":"P1","labels":[],"claims":[]}"#);
         assert_eq!((empty.kind, empty.labels.len()), (LabelKind::Relation, 0));
-        let json = r#"{"id":"Q1","type":"item","labels":{"en":{"language":"en","value":"\ud83d\ude00\ud83d"}}}"#;
+        let json = r#"{"id":"Q1","type":"item",
+            "labels":{"en":{"language":"en","value":"\ud83d\ude00\ud83d"}}}"#;
         let found = entity(json);
         assert_eq!(labels(&found), [("en", "😀\u{FFFD}")]);
         assert_eq!(found.counts.lone_surrogates, 1);
@@ -376,7 +379,8 @@ mod tests {
 
     #[test]
     fn the_last_of_equal_keys_wins() {
-        let json = r#"{"id":"Q9","id":"Q1","type":"item","labels":{"en":{"language":"en","value":"a"}},
+        let json = r#"{"id":"Q9","id":"Q1","type":"item",
+            "labels":{"en":{"language":"en","value":"a"}},
             "labels":{"zh":{"language":"zh","value":"b","value":"c"}}}"#;
         let found = entity(json);
         assert_eq!((found.id.as_str(), labels(&found)), ("Q1", vec![("zh", "c")]));

@@ -16,9 +16,7 @@ mod scores;
 mod task;
 
 #[cfg(test)]
-mod probe_tests;
-#[cfg(test)]
-mod task_tests;
+mod tests;
 
 pub use batch::LanguageDomains;
 pub use candidates::ProbeConfig;

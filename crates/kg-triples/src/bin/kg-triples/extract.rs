@@ -18,8 +18,9 @@ use crate::table::Table;
   zcat latest-all.json.gz | head -n 100000 | kg-triples extract --dump - --languages en --out kg
   kg-triples extract --dump crates/testkit/fixtures/dump.json --languages en,de --out kg
 
-The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd. The folder gets triples.tsv, labels.tsv,
-redirects.tsv and extract.json, which counts all that was left out.")]
+The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd.
+The folder gets triples.tsv, labels.tsv, redirects.tsv and extract.json, which counts all that was
+left out.")]
 pub struct Args {
     /// Wikidata's dump; - for standard input
     #[arg(long, value_name = "FILE")]

@@ -13,8 +13,8 @@ use crate::{Done, spinner};
   kg-triples link --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz --sitelinks sitelinks.tsv --out linked.jsonl.gz
   kg-triples link --entities data/codex --languages de,en --out linked.jsonl.gz
 
-The first form takes the links of Wikipedia's pages (WikiExtractor --links --json); the second finds labels in the pages of
---entities. The recipe of XLM-K reads the file as mentions.text.")]
+The first form takes the links of Wikipedia's pages (WikiExtractor --links --json); the second
+finds labels in the pages of --entities. The recipe of XLM-K reads the file as mentions.text.")]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,

@@ -8,8 +8,8 @@ use tch::{Device, Tensor};
 use trainer::{Step, StepLosses, Task};
 use xlmr_model::{KnowledgeConfig, KnowledgeHeads, Model};
 
-use super::batch::mask_mention;
-use super::*;
+use crate::knowledge::batch::mask_mention;
+use crate::knowledge::*;
 use crate::masked_lm::masking_vocab;
 use crate::testing::{model, specials};
 

@@ -9,9 +9,9 @@ use transfer_eval::retrieval::{
 };
 use xlmr_model::{Inputs, KnowledgeConfig, KnowledgeHeads};
 
-use super::batch::mask_mention;
-use super::probe::score;
-use super::*;
+use crate::knowledge::batch::mask_mention;
+use crate::knowledge::probe::score;
+use crate::knowledge::*;
 use crate::masked_lm::masking_vocab;
 use crate::pooling::Pooling;
 use crate::testing::{model, specials};

@@ -1,0 +1,3 @@
+//! Tests of the joint task and of its probes.
+mod probe;
+mod task;
