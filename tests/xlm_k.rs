@@ -92,6 +92,43 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     assert_eq!((summary(&out), records(&out)), (found, before));
 }
 
+/// Texts about the entities of the small graph in two languages, as pages have them.
+fn pages_of_countries(folder: &Path) -> PathBuf {
+    let pages = folder.join("pages");
+    std::fs::create_dir(&pages).unwrap();
+    let labels = std::fs::read_to_string(root().join("data/mini-kg/labels.tsv")).unwrap();
+    for language in ["de", "en"] {
+        let mut text = String::new();
+        for row in labels.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>()) {
+            if row[1] == language {
+                let extract = format!("{} {}", row[2], row[0]);
+                text.push_str(&format!("{}\n", json!({"id": row[0], "extract": extract})));
+            }
+        }
+        std::fs::write(pages.join(format!("entities.{language}.jsonl")), text).unwrap();
+    }
+    pages
+}
+
+#[test]
+fn recipe_xlm_k_describes_subjects_and_objects_by_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, pages) = (folder.path().join("run"), pages_of_countries(folder.path()));
+    let start = |more: &[&str]| {
+        let mut command = small(&out);
+        command.args(["--arms", "xlm-k", "--set", "triples.descriptions=pages"]).args(more);
+        command
+    };
+    // Those of the mentions are others: nothing is made up instead.
+    let error = refuse(&start(&[]).output().unwrap());
+    assert!(error.contains("have no described subject"), "{error}");
+    let pages = format!("triples.pages={}", pages.display());
+    let text = succeed(start(&["--set", &pages]));
+    assert!(text.contains("0 without descriptions in two languages"), "{text}");
+    let xor = &summary(&out)["arms"]["xlm-k"]["xor"];
+    assert!(xor["queries"].as_u64().unwrap() > 50, "{xor}");
+}
+
 #[test]
 fn recipe_xlm_k_takes_more_seeds_and_arms_and_probes_again_without_training() {
     let folder = tempfile::tempdir().unwrap();

@@ -37,7 +37,10 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
             .any(|arm| !arm.multilingual())
             .then(|| mentions(false))
             .transpose()?,
-        triples: EntailmentDataset::load(&recipe.triples, &tokenizer)?,
+        triples: EntailmentDataset::load(
+            &recipe.triples.or_pages(&recipe.mentions.pages),
+            &tokenizer,
+        )?,
     };
     experiment.log(format!("{}\n{}", data.mentions.report, data.triples.report()));
     let results = experiment.each(|cell| pretrain(cell, &data), |cell, _| probe(cell, &data))?;

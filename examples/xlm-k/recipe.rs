@@ -25,7 +25,7 @@ pub struct Recipe {
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
     pub mentions: MentionSource<JsonlFolder>,
-    pub triples: EntailmentSource<TsvFolder>,
+    pub triples: EntailmentSource<TsvFolder, JsonlFolder>,
     pub heads: KnowledgeConfig,
     pub losses: KnowledgeLossConfig,
     pub pretraining: TrainConfig,

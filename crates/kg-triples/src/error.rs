@@ -1,7 +1,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use language::LanguageError;
+use language::{Language, LanguageError};
 
 /// Everything that can go wrong here; each message says where, what was expected, what came, and
 /// what to do.
@@ -137,6 +137,13 @@ impl KgError {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, action, source }
+    }
+
+    /// An [`KgError::UnknownLanguage`] where these are known.
+    pub(crate) fn unknown_language(language: &str, known: &[Language]) -> Self {
+        let codes = known.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
+        let available = if known.is_empty() { "none".into() } else { codes };
+        Self::UnknownLanguage { language: language.into(), available }
     }
 }
 

@@ -132,16 +132,8 @@ impl KnowledgeGraph {
 
     /// `language` if it has a label here.
     pub(crate) fn known_language(&self, language: &str) -> Result<Language, KgError> {
-        self.languages.iter().copied().find(|known| *known == language).ok_or_else(|| {
-            KgError::UnknownLanguage {
-                language: language.into(),
-                available: if self.languages.is_empty() {
-                    "none".into()
-                } else {
-                    self.languages.iter().map(Language::as_str).collect::<Vec<_>>().join(", ")
-                },
-            }
-        })
+        let known = self.languages.iter().copied().find(|known| *known == language);
+        known.ok_or_else(|| KgError::unknown_language(language, &self.languages))
     }
 
     /// The label of an interned id.
@@ -190,7 +182,7 @@ impl KnowledgeGraph {
         builder.build()
     }
 
-    fn position(&self, id: &str) -> Option<usize> {
+    pub(crate) fn position(&self, id: &str) -> Option<usize> {
         self.ids.binary_search_by(|known| known.as_str().cmp(id)).ok()
     }
 

@@ -1,4 +1,5 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
@@ -6,7 +7,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
+use crate::entity_linking::{PageText, page_files, read_pages};
+use crate::folder::at_line;
 use crate::tokens::{Specials, encode, unlimited};
+use crate::tsv::TsvReader;
 use crate::{KgError, KnowledgeGraph, LabelKind, Language};
 
 /// What to do where two languages are wanted and only one is to be had.
@@ -61,6 +65,68 @@ impl Descriptions {
                 expected: format!("one for {entity:?} in language {language:?}"),
                 got: "a second one".into(),
             });
+        }
+        Ok(())
+    }
+
+    /// Reads the descriptions of a folder with `entities.<lang>.jsonl[.gz]`, in the languages that
+    /// `wanted` accepts, of the entities that `known` accepts.
+    ///
+    /// # Errors
+    /// As [`page_files`] and [`read_pages`]; a second description of an entity in a language is
+    /// refused with file and line.
+    pub fn of_pages(
+        folder: impl AsRef<Path>,
+        which: PageText,
+        wanted: impl Fn(Language) -> bool,
+        known: impl Fn(&str) -> bool,
+    ) -> Result<Self, KgError> {
+        let mut descriptions = Self::default();
+        let mut pages = page_files(folder)?;
+        pages.retain(|(language, _)| wanted(*language));
+        read_pages(&pages, |language, page| match page.text(which) {
+            Some(text) if known(&page.id) => descriptions.add(&page.id, language, text),
+            _ => Ok(()),
+        })?;
+        Ok(descriptions)
+    }
+
+    /// Adds those of a table with the header `id lang description`, as `kg-triples extract` writes
+    /// it, in the languages that `wanted` accepts.
+    ///
+    /// # Errors
+    /// [`KgError::Io`], [`KgError::Header`] and [`KgError::Row`] naming file, line and column; one
+    /// of them if an entity has a description in that language already.
+    ///
+    /// ```
+    /// use kg_triples::knowledge::Descriptions;
+    ///
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("descriptions.tsv");
+    /// let rows = "Q70\ten\tcity in Switzerland\nQ70\tde\tStadt in der Schweiz\n";
+    /// std::fs::write(&path, format!("id\tlang\tdescription\n{rows}")).unwrap();
+    /// let mut descriptions = Descriptions::default();
+    /// descriptions.add_table(&path, |language| language == "de")?;
+    /// assert_eq!(descriptions.get("Q70", "de".parse()?), Some("Stadt in der Schweiz"));
+    /// assert_eq!(descriptions.languages("Q70").count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_table(
+        &mut self,
+        path: &Path,
+        wanted: impl Fn(Language) -> bool,
+    ) -> Result<(), KgError> {
+        let (mut file, _) = TsvReader::open(path, &[&["id", "lang", "description"]], false)?;
+        while let Some(row) = file.row()? {
+            let [id, code, text] = row[..] else { continue };
+            let added =
+                Language::new(code).map_err(KgError::from).and_then(|language| {
+                    match wanted(language) {
+                        true => self.add(id, language, text),
+                        false => Ok(()),
+                    }
+                });
+            at_line(&file, added)?;
         }
         Ok(())
     }
@@ -194,6 +260,12 @@ impl EncodedDescriptions {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entities.is_empty()
+    }
+
+    /// All languages that something is described in, in order of code.
+    pub fn known_languages(&self) -> Vec<Language> {
+        let all = self.entities.values().flatten().map(|(language, _)| *language);
+        all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The descriptions in other languages than `language` (in that language, unless

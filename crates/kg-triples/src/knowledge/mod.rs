@@ -1,9 +1,11 @@
 //! Training examples of XLM-K (Jiang et al. 2022): masked entities with their descriptions, and
 //! triples whose subject and object are described, across languages.
+mod described;
 mod description;
-mod entailment;
 mod entailment_dataset;
+mod entailment_example;
 mod entailment_source;
+mod entailment_split;
 mod facts_by_language;
 mod mention;
 mod mention_dataset;
@@ -11,13 +13,12 @@ mod mention_passage;
 mod mention_split;
 mod mention_training;
 mod mix;
+mod relation_ids;
 
 pub use description::{Descriptions, EncodedDescriptions, SameLanguage};
-pub use entailment::{
-    EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport, RelationIds,
-};
-pub use entailment_dataset::{EntailmentDataset, ObjectExample};
-pub use entailment_source::{EntailmentDatasetReport, EntailmentSource};
+pub use entailment_dataset::EntailmentDataset;
+pub use entailment_example::EntailmentExample;
+pub use entailment_source::{DescribedBy, EntailmentReport, EntailmentSource};
 pub use mention::{
     MentionConfig, MentionExample, MentionExamples, MentionReport, TokenBoundary, TokenSpan,
 };
@@ -25,3 +26,4 @@ pub use mention_dataset::{MentionDataset, MentionDatasetReport, MentionLinks, Me
 pub use mention_split::{HeldOut, MentionSplits, Split};
 pub use mention_training::{TrainedPair, TrainingMentions};
 pub use mix::LanguageMix;
+pub use relation_ids::RelationIds;

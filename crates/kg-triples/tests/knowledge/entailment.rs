@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
-    EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport, RelationIds,
-    SameLanguage,
+    Descriptions, EntailmentDataset, EntailmentExample, EntailmentReport, EntailmentSource,
+    RelationIds, SameLanguage,
 };
-use kg_triples::{GraphBuilder, KnowledgeGraph};
+use kg_triples::{GraphBuilder, KgError, KnowledgeGraph};
 use tempfile::tempdir;
 
 use super::{common, decode, described, tokenizer};
@@ -18,10 +18,23 @@ fn graph(triples: &[[&str; 3]]) -> KnowledgeGraph {
     builder.build()
 }
 
-#[test]
-fn an_empty_table_is_the_default() {
-    assert_eq!(toml::from_str::<EntailmentConfig>(""), Ok(EntailmentConfig::default()));
-    assert!(toml::from_str::<EntailmentConfig>("sed = 3").is_err());
+/// All triples to train on, described by these texts.
+fn dataset(
+    graph: &KnowledgeGraph,
+    descriptions: &Descriptions,
+    same_language: SameLanguage,
+) -> EntailmentDataset {
+    let held_out_fraction = 0.0;
+    let source =
+        EntailmentSource::<()> { held_out_fraction, same_language, ..EntailmentSource::default() };
+    let texts = descriptions.encode(tokenizer(), 32).unwrap();
+    EntailmentDataset::with_texts(graph.clone(), texts, &source).unwrap()
+}
+
+fn all(
+    examples: impl Iterator<Item = Result<EntailmentExample, KgError>>,
+) -> Vec<EntailmentExample> {
+    examples.collect::<Result<_, _>>().unwrap()
 }
 
 #[test]
@@ -43,11 +56,11 @@ fn languages_differ_whenever_possible_and_all_pairs_are_drawn() {
         (&["en", "de"], &["de", "en"], &[("de", "en"), ("en", "de")]),
         (&["en", "zh"], &["de", "en"], &[("en", "de"), ("zh", "de"), ("zh", "en")]),
     ] {
-        let encoded = described(&[("A", subject), ("B", object)]).encode(tokenizer(), 32).unwrap();
-        let examples = EntailmentExamples::new(&graph, &encoded, EntailmentConfig::default());
+        let descriptions = described(&[("A", subject), ("B", object)]);
+        let data = dataset(&graph, &descriptions, SameLanguage::Skip);
         let mut drawn = BTreeMap::new();
-        for index in 0..900 {
-            let example = examples.example(index).unwrap();
+        for seed in 0..900 {
+            let [example] = <[_; 1]>::try_from(all(data.once(true, seed))).unwrap();
             assert_ne!(example.subject_language, example.object_language);
             for (entity, code, ids) in [
                 ("A", example.subject_language, &example.subject_ids),
@@ -78,41 +91,41 @@ fn triples_left_out_are_counted_by_reason() {
         ["C", "P1", "A"],
         ["X", "P9", "Y"],
     ]);
-    let encoded = described(&[("A", &["en"]), ("B", &["en"]), ("C", &["de"])])
-        .encode(tokenizer(), 32)
-        .unwrap();
+    let descriptions = described(&[("A", &["en"]), ("B", &["en"]), ("C", &["de"])]);
     let expected = EntailmentReport {
         triples: 6,
         without_subject: 2,
         without_object: 1,
         without_language: 1,
-        usable: 2,
-        fallbacks: 0,
+        train: 2,
         relations: 4,
+        ..EntailmentReport::default()
     };
-    let config = EntailmentConfig::default();
-    let examples = EntailmentExamples::new(&graph, &encoded, config.clone());
-    assert_eq!((examples.report(), examples.len()), (expected, 2));
+    let data = dataset(&graph, &descriptions, SameLanguage::Skip);
+    assert_eq!(data.report(), expected);
     // Numbers come from the graph, whatever is described.
-    let once: Vec<EntailmentExample> = examples.once().collect();
+    let once = all(data.once(true, 0));
     let facts: Vec<_> = once.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
     assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
-    assert!(once.iter().all(|example| (example.relation as usize) < examples.relations().len()));
+    assert!(once.iter().all(|example| (example.relation as usize) < data.relations().len()));
+    assert_eq!(data.once(false, 0).count(), 0);
 
-    let allow = EntailmentConfig { same_language: SameLanguage::Allow, ..config.clone() };
-    let report = EntailmentExamples::new(&graph, &encoded, allow).report();
-    assert_eq!(
-        report,
-        EntailmentReport { without_language: 0, usable: 3, fallbacks: 1, ..expected }
-    );
-    let alone = EntailmentConfig { multilingual: false, ..config };
-    let examples = EntailmentExamples::new(&graph, &encoded, alone);
-    assert_eq!(examples.report(), EntailmentReport { without_language: 2, usable: 1, ..expected });
-    assert!(examples.once().all(|example| example.subject_language == example.object_language));
+    let data = dataset(&graph, &descriptions, SameLanguage::Allow);
+    let allowed = EntailmentReport { without_language: 0, one_language: 1, train: 3, ..expected };
+    assert_eq!(data.report(), allowed);
+    assert_eq!(data.once(true, 0).count(), 3);
+    let alone = all(data.once(false, 0));
+    assert_eq!(alone.len(), 1);
+    assert!(alone.iter().all(|example| example.subject_language == example.object_language));
+    // Drawn at random, the triple of one language comes too, in that language.
+    let drawn: Vec<_> = (0..100).map(|index| data.drawn(true, 1, index).unwrap()).collect();
+    let same = drawn.iter().filter(|example| example.subject_language == example.object_language);
+    let same: Vec<u32> = same.map(|example| example.fact).collect();
+    assert!(!same.is_empty() && same.iter().all(|fact| *fact == alone[0].fact));
 
-    let nothing = described(&[]).encode(tokenizer(), 32).unwrap();
-    let examples = EntailmentExamples::new(&graph, &nothing, EntailmentConfig::default());
-    assert!(examples.is_empty() && examples.example(0).is_none() && examples.once().count() == 0);
+    let data = dataset(&graph, &described(&[]), SameLanguage::Allow);
+    assert_eq!(data.report().train, 0);
+    assert!(data.drawn(true, 0, 0).is_err() && data.once(true, 0).count() == 0);
 }
 
 #[test]
@@ -120,15 +133,13 @@ fn only_the_seed_and_the_number_decide() {
     let graph = common::countries();
     let mut descriptions = described(&[]);
     descriptions.add_labels(&graph, |_| true);
-    let encoded = descriptions.encode(tokenizer(), 32).unwrap();
+    let data = dataset(&graph, &descriptions, SameLanguage::Skip);
     let make = |seed| {
-        let config = EntailmentConfig { seed, ..Default::default() };
-        let examples = EntailmentExamples::new(&graph, &encoded, config);
-        let backwards: Vec<_> =
-            (0..300).rev().map(|index| examples.example(index).unwrap()).collect();
-        let drawn: Vec<_> = (0..300).map(|index| examples.example(index).unwrap()).collect();
+        let example = |index| data.drawn(true, seed, index).unwrap();
+        let backwards: Vec<_> = (0..300).rev().map(example).collect();
+        let drawn: Vec<_> = (0..300).map(example).collect();
         assert!(drawn.iter().eq(backwards.iter().rev()));
-        (drawn, examples.once().collect::<Vec<_>>())
+        (drawn, all(data.once(true, seed)))
     };
     let (drawn, once) = make(1);
     assert_eq!((drawn.clone(), once.clone()), make(1));
@@ -148,18 +159,17 @@ fn examples_read_back_and_broken_ones_are_named() {
     let graph = common::countries();
     let mut descriptions = described(&[]);
     descriptions.add_labels(&graph, |_| true);
-    let encoded = descriptions.encode(tokenizer(), 32).unwrap();
-    let examples = EntailmentExamples::new(&graph, &encoded, EntailmentConfig::default());
+    let examples = all(dataset(&graph, &descriptions, SameLanguage::Skip).once(true, 3));
     let dir = tempdir().unwrap();
     let path = dir.path().join("e.jsonl");
     let mut writer = JsonlWriter::create(&path).unwrap();
-    examples.once().for_each(|example| writer.write(&example).unwrap());
+    examples.iter().for_each(|example| writer.write(example).unwrap());
     writer.finish().unwrap();
     let read: Vec<EntailmentExample> =
         JsonlReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
-    assert!(read.into_iter().eq(examples.once()));
+    assert_eq!(read, examples);
     let first = std::fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
-    let broken = serde_json::to_value(examples.once().next().unwrap()).map(|mut value| {
+    let broken = serde_json::to_value(&examples[0]).map(|mut value| {
         value["object_ids"] = serde_json::json!([]);
         value.to_string()
     });

@@ -1,7 +1,7 @@
 //! Triples with synthetic descriptions: read and divided.
 use std::path::Path;
 
-use kg_triples::knowledge::{EntailmentDataset, EntailmentSource};
+use kg_triples::knowledge::{DescribedBy, EntailmentDataset, EntailmentSource};
 use kg_triples::{GraphBuilder, KgError, LabelKind};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -13,14 +13,19 @@ fn load(source: &EntailmentSource) -> Result<EntailmentDataset, KgError> {
 }
 
 fn source(folder: &Path) -> EntailmentSource {
-    EntailmentSource { kg: folder.to_owned(), description_tokens: 16, ..Default::default() }
+    EntailmentSource {
+        kg: folder.to_owned(),
+        descriptions: DescribedBy::Triples,
+        description_tokens: 16,
+        ..Default::default()
+    }
 }
 
 #[test]
 fn keys_are_checked_before_anything_is_read() {
     let nowhere = source(Path::new("/no/such/folder"));
     for (beginning, source) in [
-        ("held_out_fraction = 0", EntailmentSource { held_out_fraction: 0.0, ..nowhere.clone() }),
+        ("held_out_fraction = 1", EntailmentSource { held_out_fraction: 1.0, ..nowhere.clone() }),
         (
             "held_out_fraction = NaN",
             EntailmentSource { held_out_fraction: f64::NAN, ..nowhere.clone() },
@@ -98,10 +103,10 @@ fn labels_in_some_languages_are_enough_and_what_is_left_out_is_counted() {
     let data = load(&source(folder.path())).unwrap();
     let report = data.report();
     // P1 to the German half: all 100; to Q300: none; P2: one end has German for every other triple.
-    assert_eq!((report.triples, report.without_labels), (300, 150));
+    assert_eq!((report.triples, report.without_descriptions()), (300, 150));
     assert_eq!(report.train + report.test + report.ambiguous, 150);
     assert!(
-        report.to_string().contains("(of 300: 150 without labels in two languages"),
+        report.to_string().contains("(of 300: 150 without descriptions in two languages"),
         "{report}"
     );
 
@@ -121,6 +126,83 @@ fn labels_in_some_languages_are_enough_and_what_is_left_out_is_counted() {
     let expected = smooth(few) / (smooth(few) + smooth(many));
     assert!((german - expected).abs() < 0.06, "{german} for {expected}");
     assert!(german > few / (few + many) + 0.05, "more often than their share");
+}
+
+/// Descriptions in two languages of the countries' capitals and of two of the three countries.
+fn described_folder() -> (tempfile::TempDir, EntailmentSource) {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = common::countries();
+    graph.write_dir(folder.path()).unwrap();
+    let mut ids: Vec<&str> = graph.triples().flat_map(|one| [one.head, one.tail]).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let left_out = graph.triples().next().unwrap().head;
+    let rows = |code: &str, json: bool| -> String {
+        let own = ids.iter().filter(|id| **id != left_out);
+        let line = |id: &&str| match json {
+            true => format!("{{\"id\":\"{id}\",\"extract\":\"Words of {id} in {code}\"}}\n"),
+            false => format!("{id}\t{code}\tWords of {id} in {code}\n"),
+        };
+        own.map(line).collect()
+    };
+    for code in ["de", "en"] {
+        std::fs::write(folder.path().join(format!("entities.{code}.jsonl")), rows(code, true))
+            .unwrap();
+    }
+    let table = format!("id\tlang\tdescription\n{}{}", rows("de", false), rows("en", false));
+    std::fs::write(folder.path().join("descriptions.tsv"), table).unwrap();
+    let pages = folder.path().to_owned();
+    let descriptions = DescribedBy::Pages;
+    let source =
+        EntailmentSource { pages, descriptions, description_tokens: 32, ..source(folder.path()) };
+    (folder, EntailmentSource { held_out_fraction: 0.0, ..source })
+}
+
+#[test]
+fn texts_describe_and_nothing_takes_the_place_of_a_missing_one() {
+    let (_folder, source) = described_folder();
+    let data = load(&source).unwrap();
+    let report = data.report();
+    assert!(report.without_subject > 0 && report.train > 0, "{report:?}");
+    assert_eq!(report.triples, report.train + report.without_descriptions());
+    for index in 0..100 {
+        let example = data.drawn(true, 3, index).unwrap();
+        assert_ne!(example.subject_language, example.object_language);
+        for (id, code, ids) in [
+            (&example.subject, example.subject_language, &example.subject_ids),
+            (&example.object, example.object_language, &example.object_ids),
+        ] {
+            let text = tokenizer().decode(ids, true).unwrap().replace(' ', "");
+            assert_eq!(text, format!("Wordsof{id}in{code}"));
+        }
+    }
+    // Wikidata's are the same here, but come from a table beside the triples.
+    let wikidata = EntailmentSource { descriptions: DescribedBy::Wikidata, ..source.clone() };
+    let other = load(&wikidata).unwrap();
+    assert_eq!(other.report(), report);
+    assert_eq!(other.drawn(true, 3, 7).unwrap(), data.drawn(true, 3, 7).unwrap());
+    std::fs::remove_file(source.kg.join("descriptions.tsv")).unwrap();
+    let error = load(&wikidata).err().unwrap().to_string();
+    assert!(error.contains("descriptions.tsv"), "{error}");
+    let pages = source.kg.join("none");
+    let error = load(&EntailmentSource { pages, ..source }).err().unwrap().to_string();
+    assert!(error.contains("none"), "{error}");
+}
+
+#[test]
+fn what_describes_is_part_of_the_fingerprint() {
+    let (folder, source) = described_folder();
+    let fingerprint = || {
+        let mut text = String::new();
+        load(&source).unwrap().visit(|name, part| text.push_str(&format!("{name} {part}\n")));
+        text
+    };
+    let before = fingerprint();
+    assert_eq!(before, fingerprint());
+    let path = folder.path().join("entities.de.jsonl");
+    let changed = std::fs::read_to_string(&path).unwrap().replacen("Words", "Other words", 1);
+    std::fs::write(&path, changed).unwrap();
+    assert_ne!(before, fingerprint());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use kg_triples::Language;
-use kg_triples::knowledge::{MentionDataset, MentionExample, ObjectExample};
+use kg_triples::knowledge::{EntailmentExample, MentionDataset, MentionExample};
 use objectives::IGNORE_INDEX;
 use objectives::masking::{EntityMaskingConfig, Masked, MaskingVocab, entity_masking};
 use tch::Tensor;
@@ -119,7 +119,7 @@ pub(super) struct Batch {
     /// The same for the b descriptions.
     pub(super) description_domains: Vec<usize>,
     /// b triples, or none.
-    pub(super) triples: Vec<ObjectExample>,
+    pub(super) triples: Vec<EntailmentExample>,
     /// A number for the object of each of `triples`, equal for equal objects.
     pub(super) objects: Vec<i64>,
 }
@@ -166,7 +166,7 @@ pub(super) fn mention_states(
 /// The hidden states of subjects and objects, `[b, H]` each.
 pub(super) fn object_states(
     model: &dyn Encoder,
-    rows: &[ObjectExample],
+    rows: &[EntailmentExample],
     pooling: Pooling,
 ) -> Result<Vec<Tensor>> {
     let subjects: Vec<&[u32]> = rows.iter().map(|row| row.subject_ids.as_slice()).collect();

@@ -1,5 +1,5 @@
 //! The three losses of XLM-K on a batch: in one graph, or cut into micro-batches.
-use kg_triples::knowledge::ObjectExample;
+use kg_triples::knowledge::EntailmentExample;
 use objectives::masking::Masked;
 use objectives::{
     ContrastRows, LinearCrossEntropyConfig, MaskedLmConfig, MaskedLmReduction, Term, cached_step,
@@ -69,8 +69,8 @@ impl KnowledgeTask<'_> {
             add("mep", weights.mep, loss)?;
         }
         if !batch.triples.is_empty() {
-            let micro_batches: Vec<&[ObjectExample]> = batch.triples.chunks(size).collect();
-            let embed = |rows: &&[ObjectExample]| object_states(model, rows, pooling);
+            let micro_batches: Vec<&[EntailmentExample]> = batch.triples.chunks(size).collect();
+            let embed = |rows: &&[EntailmentExample]| object_states(model, rows, pooling);
             let loss = cached_step(&micro_batches, device, embed, |states| -> Result<Tensor> {
                 Ok(self.oe_loss(states, batch)?.f_mul_scalar(weights.oe)?)
             })?;

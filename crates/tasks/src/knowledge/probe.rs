@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use kg_triples::Language;
-use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample, ObjectExample};
+use kg_triples::knowledge::{EntailmentDataset, EntailmentExample, MentionDataset, MentionExample};
 use ndarray::Array2;
 use objectives::masking::MaskingVocab;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -148,11 +148,8 @@ impl<'a> KnowledgeProbe<'a> {
         let representation = self.trained_with.object_representation();
         let norm_by_language = self.trained_with.losses.norm_by_language;
 
-        let queries: Vec<&ObjectExample> = list
-            .queries
-            .iter()
-            .map(|query| item(&queries, &query.id).map(|(_, example)| example))
-            .collect::<Result<_>>()?;
+        let queries: Vec<&EntailmentExample> =
+            list.queries.iter().map(|query| item(&queries, &query.id)).collect::<Result<_>>()?;
         let relations: Vec<i64> =
             queries.iter().map(|example| i64::from(example.relation)).collect();
         let rows = queries
@@ -221,7 +218,7 @@ impl<'a> KnowledgeProbe<'a> {
 fn object_candidates(
     triples: &EntailmentDataset,
     config: &ProbeConfig,
-) -> Result<(CandidateList, Vec<(Language, ObjectExample)>)> {
+) -> Result<(CandidateList, Vec<EntailmentExample>)> {
     let objects = triples.objects();
     let language_of = |object: &str| {
         objects.iter().find(|(entity, _)| entity == object).map(|(_, language)| *language)
@@ -230,10 +227,10 @@ fn object_candidates(
     let queries: Vec<Query> = examples
         .iter()
         .enumerate()
-        .map(|(number, (language, example))| Query {
+        .map(|(number, example)| Query {
             id: number.to_string(),
             entity: example.object.clone(),
-            language: language.to_string(),
+            language: example.subject_language.to_string(),
         })
         .collect();
     let descriptions: Vec<Description> = objects

@@ -57,7 +57,9 @@ impl KnowledgeProbe<'_> {
             xep_seen: entities(&mentions.test_seen_pairs, "xep-seen")?,
             xep: entities(&mentions.test_unseen_pairs, "xep")?,
             xep_new: entities(&mentions.test_unseen_entities, "xep-new")?,
-            xor: Some(self.objects(triples, &list("xor"))?),
+            xor: (triples.report().test > 0)
+                .then(|| self.objects(triples, &list("xor")))
+                .transpose()?,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The joint task: cut batches, groups, weights, queries, and what a checkpoint is bound to.
 use kg_triples::Language;
 use kg_triples::knowledge::{
-    EntailmentDataset, EntailmentSource, MentionDataset, MentionExample, TokenSpan,
+    DescribedBy, EntailmentDataset, EntailmentSource, MentionDataset, MentionExample, TokenSpan,
 };
 use objectives::{ContrastConfig, QueueConfig, QueueStart};
 use tch::{Device, Tensor};
@@ -43,10 +43,11 @@ fn dataset(examples: Vec<MentionExample>) -> MentionDataset {
 fn triples() -> EntailmentDataset {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
-    let source = EntailmentSource {
+    let source: EntailmentSource = EntailmentSource {
         kg: root.join("data/mini-kg"),
+        descriptions: DescribedBy::Triples,
         description_tokens: 16,
-        ..EntailmentSource::default()
+        ..Default::default()
     };
     EntailmentDataset::load(&source, &tokenizer).unwrap()
 }

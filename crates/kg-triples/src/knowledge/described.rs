@@ -1,0 +1,114 @@
+//! What stands for an entity in object entailment: a text, or other triples.
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use rand::Rng;
+use rand::seq::SliceRandom;
+use tokenizers::Tokenizer;
+
+use super::EncodedDescriptions;
+use crate::tokens::encode_with_specials;
+use crate::{KgError, KnowledgeGraph, Language};
+
+/// Descriptions of the entities of a graph, as token ids.
+pub(super) enum Described {
+    Texts(EncodedDescriptions),
+    Triples(Box<Verbalised>),
+}
+
+impl Described {
+    /// Whether `entity` can be described in `language`.
+    pub(super) fn has(&self, graph: &KnowledgeGraph, entity: &str, language: Language) -> bool {
+        match self {
+            Self::Texts(texts) => texts.get(entity).iter().any(|(known, _)| *known == language),
+            Self::Triples(_) => graph.label(entity, language.as_str()).is_some(),
+        }
+    }
+
+    /// The description of `entity` in `language`, `<s> … </s>`, which does not tell the triple
+    /// `without`.
+    ///
+    /// # Errors
+    /// [`KgError::Value`] if there is none; [`KgError::Tokenizer`] if it cannot be encoded.
+    pub(super) fn ids(
+        &self,
+        graph: &KnowledgeGraph,
+        entity: &str,
+        language: Language,
+        without: Option<u32>,
+        rng: &mut impl Rng,
+    ) -> Result<Cow<'_, [u32]>, KgError> {
+        match self {
+            Self::Texts(texts) => {
+                let known = texts.get(entity).iter().find(|(known, _)| *known == language);
+                let ids = known.map(|(_, ids)| Cow::Borrowed(ids.as_slice()));
+                ids.ok_or_else(|| nothing("description", entity, language))
+            }
+            Self::Triples(triples) => {
+                Ok(triples.describe(graph, entity, language, without, rng)?.into())
+            }
+        }
+    }
+
+    /// Whether the probe may ask for `entity`: it is described, or occurs in a training triple.
+    pub(super) fn knows(&self, entity: &str) -> bool {
+        match self {
+            Self::Texts(texts) => !texts.get(entity).is_empty(),
+            Self::Triples(triples) => triples.facts_about.contains_key(entity),
+        }
+    }
+}
+
+/// Descriptions made of the training triples.
+pub(super) struct Verbalised {
+    pub(super) tokenizer: Tokenizer,
+    /// Tokens of a description without `<s>` and `</s>`.
+    pub(super) text_budget: usize,
+    /// The training triples about each entity, by fact number.
+    pub(super) facts_about: BTreeMap<String, Vec<u32>>,
+}
+
+impl Verbalised {
+    /// `label . relation other . relation other …`: what the training triples other than `without`
+    /// say about `entity`, in random order, as many as the budget of tokens allows.
+    pub(super) fn describe(
+        &self,
+        graph: &KnowledgeGraph,
+        entity: &str,
+        language: Language,
+        without: Option<u32>,
+        rng: &mut impl Rng,
+    ) -> Result<Vec<u32>, KgError> {
+        let label = |id: &str| graph.label(id, language.as_str());
+        let facts = self.facts_about.get(entity).into_iter().flatten().copied();
+        let mut facts: Vec<u32> = facts.filter(|fact| Some(*fact) != without).collect();
+        facts.shuffle(rng);
+        let nameless = || nothing("label", entity, language);
+        let mut text = label(entity).ok_or_else(nameless)?.to_owned();
+        // A triple takes two tokens or more, so no more than half the budget can fit.
+        let told = facts.into_iter().filter_map(|fact| {
+            let triple = graph.triple(fact)?;
+            let other = if triple.head == entity { triple.tail } else { triple.head };
+            Some((label(triple.relation)?, label(other)?))
+        });
+        for (relation, other) in told.take(self.text_budget / 2) {
+            text.push_str(&format!(" . {relation} {other}"));
+        }
+        let mut ids = encode_with_specials(&self.tokenizer, &text)?;
+        if ids.len() > self.text_budget + 2
+            && let Some(&end) = ids.last()
+        {
+            ids.truncate(self.text_budget + 1);
+            ids.push(end);
+        }
+        Ok(ids)
+    }
+}
+
+fn nothing(field: &'static str, entity: &str, language: Language) -> KgError {
+    KgError::Value {
+        field,
+        expected: format!("a {field} of {entity:?} in language {language:?}"),
+        got: "none".into(),
+    }
+}

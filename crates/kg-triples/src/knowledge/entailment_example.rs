@@ -1,0 +1,38 @@
+//! An example of object entailment.
+use serde::{Deserialize, Serialize};
+
+use crate::Language;
+use crate::jsonl::Record;
+
+/// A triple with a description of its subject and one of its object.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntailmentExample {
+    /// Fact number: position of the triple in [`KnowledgeGraph::triples`].
+    pub fact: u32,
+    /// Id of the subject.
+    pub subject: String,
+    /// Id of the relation, such as `P36`.
+    pub relation_id: String,
+    /// Number of the relation, r of Eq. 3, see [`RelationIds`].
+    pub relation: u32,
+    /// Id of the object.
+    pub object: String,
+    /// Language of the subject's description, u.
+    pub subject_language: Language,
+    /// Its token ids, `<s> … </s>`.
+    pub subject_ids: Vec<u32>,
+    /// Language of the object's description, t.
+    pub object_language: Language,
+    /// Its token ids, `<s> … </s>`.
+    pub object_ids: Vec<u32>,
+}
+
+impl Record for EntailmentExample {
+    const NAME: &'static str = "entailment example";
+
+    fn fault(&self) -> Option<String> {
+        let empty = self.subject_ids.is_empty() || self.object_ids.is_empty();
+        empty.then(|| "a description without tokens".into())
+    }
+}

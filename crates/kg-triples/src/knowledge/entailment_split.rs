@@ -1,0 +1,86 @@
+//! Which triples are trained on, and which are asked for.
+use std::collections::BTreeMap;
+
+use super::described::Described;
+use super::{EntailmentReport, EntailmentSource, SameLanguage};
+use crate::{KgError, KnowledgeGraph, Language, seed};
+
+/// The languages of the descriptions.
+pub(super) fn languages<P, Q>(
+    source: &EntailmentSource<P, Q>,
+    known: &[Language],
+) -> Result<Vec<Language>, KgError> {
+    if source.languages.is_empty() {
+        if known.len() == 1 && source.same_language == SameLanguage::Skip {
+            let rule = "two languages or more: give labels or descriptions in another one";
+            return Err(KgError::Config { key: "languages", value: format!("{known:?}"), rule });
+        }
+        return Ok(known.to_vec());
+    }
+    let unknown = source.languages.iter().find(|language| !known.contains(language));
+    match unknown {
+        Some(language) => Err(KgError::unknown_language(language.as_str(), known)),
+        None => Ok(source.languages.clone()),
+    }
+}
+
+/// The triples with descriptions in two languages, divided.
+#[derive(Default)]
+pub(super) struct Divided {
+    pub(super) train: Vec<u32>,
+    pub(super) test: Vec<u32>,
+    pub(super) facts_about: BTreeMap<String, Vec<u32>>,
+    pub(super) report: EntailmentReport,
+}
+
+pub(super) fn divide<P, Q>(
+    graph: &KnowledgeGraph,
+    described: &Described,
+    languages: &[Language],
+    source: &EntailmentSource<P, Q>,
+) -> Divided {
+    let mut objects: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for triple in graph.triples() {
+        *objects.entry((triple.head, triple.relation)).or_default() += 1;
+    }
+    let described = |id: &str| -> Vec<&Language> {
+        languages.iter().filter(|code| described.has(graph, id, **code)).collect()
+    };
+    let mut divided = Divided::default();
+    let report = &mut divided.report;
+    for (fact, triple) in (0u32..).zip(graph.triples()) {
+        report.triples += 1;
+        let (subject, object) = (described(triple.head), described(triple.tail));
+        if subject.is_empty() {
+            report.without_subject += 1;
+            continue;
+        }
+        if object.is_empty() {
+            report.without_object += 1;
+            continue;
+        }
+        if !subject.iter().any(|one| object.iter().any(|other| one != other)) {
+            if source.same_language == SameLanguage::Skip {
+                report.without_language += 1;
+                continue;
+            }
+            report.one_language += 1;
+        }
+        let name = format!("fact {} {} {}", triple.head, triple.relation, triple.tail);
+        if seed::hash_to_unit(source.seed, &name) < source.held_out_fraction {
+            if objects.get(&(triple.head, triple.relation)) == Some(&1) {
+                divided.test.push(fact);
+                report.test += 1;
+            } else {
+                report.ambiguous += 1;
+            }
+            continue;
+        }
+        divided.train.push(fact);
+        report.train += 1;
+        for entity in [triple.head, triple.tail] {
+            divided.facts_about.entry(entity.to_owned()).or_default().push(fact);
+        }
+    }
+    divided
+}
