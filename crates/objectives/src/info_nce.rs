@@ -1,15 +1,26 @@
 //! InfoNCE over the keys of the batch and of a queue, streamed.
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use torch_ext::{KeyBlocks, streamed_logsumexp};
 
 use crate::checks::{expect_device, expect_float, expect_kind, expect_matrix, expect_shape};
 use crate::linear_cross_entropy::expect_finite;
 use crate::{Checks, LossError, NegativeQueue};
 
-/// Keys whose products with all queries exist at once: with a few hundred queries they stay in a
-/// core's cache.
-const BLOCK: i64 = 1024;
+/// Keys whose products with all queries exist at once on the CPU: with a few hundred queries they
+/// stay in a core's cache.
+const CPU_BLOCK: i64 = 1024;
+/// Products that exist at once on a GPU: 256 MiB of them, so that few kernels have much to do.
+const GPU_PRODUCTS: i64 = 1 << 26;
+
+/// Keys whose products with `anchors` exist at once.
+fn block(anchors: &Tensor) -> Result<i64, LossError> {
+    let (rows, _) = anchors.size2()?;
+    Ok(match anchors.device() {
+        Device::Cpu => CPU_BLOCK,
+        _ => (GPU_PRODUCTS / rows.max(1)).max(CPU_BLOCK),
+    })
+}
 
 /// Options of [`info_nce`](info_nce()).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -172,12 +183,17 @@ pub fn info_nce(
         query.f_mul(&key)?.f_sum_dim_intlist(-1, false, sums)?.f_div_scalar(config.temperature)?;
     let both = config.direction == Direction::Bidirectional;
     let ids = ids.filter(|_| config.mask_same_entity);
-    let pairs = Pairs { query: &query, key: &key, ids: ids.as_ref(), config };
+    // Everything is compared with the right key's similarity before any exponential: of large
+    // similarities that differ little, subtracting it in the end would leave rounding alone.
+    let offset = positive.f_detach()?;
+    let pairs = Pairs { query: &query, key: &key, ids: ids.as_ref(), offset: &offset, config };
     let mut parts = pairs.in_batch(both)?;
-    let (anchors, positive) = if both {
-        (Tensor::f_cat(&[&query, &key], 0)?, Tensor::f_cat(&[&positive, &positive], 0)?)
+    let positive = positive.f_sub(&offset)?; // 0, with the gradient of the similarity
+    let (anchors, positive, offset) = if both {
+        let twice = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
+        (Tensor::f_cat(&[&query, &key], 0)?, twice(&positive)?, twice(&offset)?)
     } else {
-        (query.shallow_clone(), positive)
+        (query.shallow_clone(), positive, offset.shallow_clone())
     };
     let anchor_ids = match &ids {
         Some(ids) if both => Some(Tensor::f_cat(&[ids, ids], 0)?),
@@ -189,8 +205,10 @@ pub fn info_nce(
         let blocks = KeyBlocks {
             key: keys,
             groups: anchor_ids.as_ref().map(|ids| (ids, key_ids)),
+            negative_groups: false,
+            offset: Some(&offset),
             normalise_eps: config.l2_norm.then_some(config.l2_eps),
-            block: BLOCK,
+            block: block(&anchors)?,
         };
         parts.push(streamed_logsumexp(&anchors, &blocks, config.temperature)?);
     }
@@ -254,6 +272,8 @@ struct Pairs<'a> {
     query: &'a Tensor,
     key: &'a Tensor,
     ids: Option<&'a Tensor>,
+    /// `[n]`, the similarity of each query with its key.
+    offset: &'a Tensor,
     config: &'a InfoNceConfig,
 }
 
@@ -267,18 +287,19 @@ impl Pairs<'_> {
         Ok(match (self.config.negatives, both) {
             (Negatives::QueriesKeysAndQueue, true) => {
                 let (rows, groups) = (all()?, twice(&groups)?);
-                vec![self.stream(&rows, &rows, &groups, &groups)?]
+                vec![self.stream(&rows, &rows, [&groups, &groups], &twice(self.offset)?)?]
             }
             (Negatives::QueriesKeysAndQueue, false) => {
-                vec![self.stream(self.query, &all()?, &groups, &twice(&groups)?)?]
+                vec![self.stream(self.query, &all()?, [&groups, &twice(&groups)?], self.offset)?]
             }
             (Negatives::KeysAndQueue, true) => {
-                let query_to_key = self.stream(self.query, self.key, &groups, &groups)?;
-                let key_to_query = self.stream(self.key, self.query, &groups, &groups)?;
+                let groups = [&groups, &groups];
+                let query_to_key = self.stream(self.query, self.key, groups, self.offset)?;
+                let key_to_query = self.stream(self.key, self.query, groups, self.offset)?;
                 vec![Tensor::f_cat(&[query_to_key, key_to_query], 0)?]
             }
             (Negatives::KeysAndQueue, false) => {
-                vec![self.stream(self.query, self.key, &groups, &groups)?]
+                vec![self.stream(self.query, self.key, [&groups, &groups], self.offset)?]
             }
         })
     }
@@ -289,23 +310,24 @@ impl Pairs<'_> {
         let (count, _) = self.query.size2()?;
         let rows = Tensor::f_arange(count, (Kind::Int64, self.query.device()))?;
         let Some(ids) = self.ids else { return Ok(rows) };
-        // Rows without an entity get numbers that no entity has.
-        let unknown = rows.f_add(&ids.f_max()?.f_clamp_min(-1)?)?.f_add_scalar(1)?;
-        Ok(ids.f_where_self(&ids.f_ge(0)?, &unknown)?)
+        // Rows without an entity get negative numbers, which no entity has.
+        Ok(ids.f_where_self(&ids.f_ge(0)?, &rows.f_neg()?.f_sub_scalar(1)?)?)
     }
 
     fn stream(
         &self,
         anchors: &Tensor,
         keys: &Tensor,
-        groups: &Tensor,
-        key_groups: &Tensor,
+        [groups, key_groups]: [&Tensor; 2],
+        offset: &Tensor,
     ) -> Result<Tensor, LossError> {
         let blocks = KeyBlocks {
             key: keys,
             groups: Some((groups, key_groups)),
+            negative_groups: true,
+            offset: Some(offset),
             normalise_eps: None, // already divided
-            block: BLOCK,
+            block: block(anchors)?,
         };
         Ok(streamed_logsumexp(anchors, &blocks, self.config.temperature)?)
     }

@@ -61,7 +61,7 @@ impl NegativeQueue {
     /// - holds `[config.size, width]` of `kind`, a float
     ///
     /// The random start is drawn on the CPU from `config.seed`: it is the same on every device, and
-    /// libtorch's generator is left as it was.
+    /// libtorch's generators, of all devices, are left as they were.
     ///
     /// # Errors
     /// [`LossError::Domain`] if the size or `width` is below 1; [`LossError::Torch`] if libtorch
@@ -93,11 +93,8 @@ impl NegativeQueue {
         let keys = match config.start {
             QueueStart::Empty => Tensor::f_zeros([size, width], (kind, device))?,
             QueueStart::Random => {
-                let before = torch_ext::rng_state(Device::Cpu)?;
-                tch::manual_seed(config.seed);
-                let drawn = Tensor::f_randn([size, width], (Kind::Float, Device::Cpu));
-                torch_ext::set_rng_state(Device::Cpu, &before)?;
-                let scaled = drawn?.f_div_scalar((width as f64).sqrt())?;
+                let drawn = torch_ext::seeded_randn(&[size, width], config.seed)?;
+                let scaled = drawn.f_div_scalar((width as f64).sqrt())?;
                 scaled.f_to_device(device)?.f_to_kind(kind)?
             }
         };

@@ -213,6 +213,35 @@ fn values_worked_by_hand() {
 }
 
 #[test]
+fn large_similarities_that_differ_little_keep_the_digits_of_loss_and_gradient() {
+    let options = (Kind::Float, Device::Cpu);
+    for direction in [Direction::QueryToKey, Direction::Bidirectional] {
+        let config = InfoNceConfig { direction, ..Default::default() };
+        let query = Tensor::full([50, 1], 100.0, options).set_requires_grad(true);
+        let key = Tensor::full([50, 1], 100.0, options).set_requires_grad(true);
+        let loss = info_nce(&query, &key, None, 0, &ContrastRows::default(), &config).unwrap();
+        assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
+        loss.backward();
+        // All keys are equal, so no query can do better.
+        let worst = query.grad().abs().max().double_value(&[]);
+        assert!(worst < 1e-5, "{worst}");
+    }
+}
+
+#[test]
+fn the_largest_entity_number_is_a_number_like_any_other() {
+    let mut batch = Batch::ramp(4, 3, 5);
+    let config = InfoNceConfig { mask_same_entity: true, ..Default::default() };
+    batch.ids = vec![7, -1, -1, 7];
+    let want = batch.loss(0, &config);
+    for largest in [i64::MAX, i64::MAX - 2] {
+        batch.ids = vec![largest, -1, -1, largest];
+        assert_near(batch.loss(0, &config), want, 1e-14);
+        assert_near(batch.loss(0, &config), batch.naive(0, &config).0, 1e-12);
+    }
+}
+
+#[test]
 fn normalised_the_lengths_do_not_matter_and_else_they_do() {
     let batch = Batch::ramp(4, 6, 9);
     let longer = |factor: f64| Batch {

@@ -390,6 +390,65 @@ fn logits_of_ten_thousand_neither_overflow_nor_lose_the_loss() {
 }
 
 #[test]
+fn large_logits_that_differ_little_keep_the_digits_of_their_loss() {
+    for smoothing in [0.0, 0.1] {
+        for trained in [false, true] {
+            let options = (Kind::Float, Device::Cpu);
+            let hidden = Tensor::full([2, 1], 100.0, options).set_requires_grad(trained);
+            let weight = Tensor::full([50, 1], 100.0, options).set_requires_grad(trained);
+            let config = config(TokenReduction::Mean, smoothing);
+            let loss = linear_cross_entropy(&hidden, &weight, None, &ids(&[3, 7]), &config);
+            assert_near(scalar(&loss.unwrap().loss), 50_f64.ln(), 1e-6);
+        }
+    }
+}
+
+#[test]
+fn float16_gradients_bear_many_rows_of_one_target() {
+    let options = (Kind::Half, Device::Cpu);
+    let hidden = Tensor::full([600, 4], 20.0, options).set_requires_grad(true);
+    let weight = Tensor::zeros([3, 4], options).set_requires_grad(true);
+    let targets = Tensor::zeros([600], (Kind::Int64, Device::Cpu));
+    let loss = linear_cross_entropy(&hidden, &weight, None, &targets, &Default::default());
+    loss.unwrap().loss.backward();
+    // By hand: each row gives 20 (p - y) / 600.
+    for (row, want) in [(0, -40.0 / 3.0), (1, 20.0 / 3.0), (2, 20.0 / 3.0)] {
+        assert_near(weight.grad().double_value(&[row, 0]), want, 0.02);
+    }
+}
+
+#[test]
+fn small_probabilities_survive_in_float16_for_every_reduction() {
+    // All weights are equal, so what the 10,000 probabilities of 1e-4 give cancels the target.
+    let options = (Kind::Half, Device::Cpu);
+    for reduction in REDUCTIONS {
+        let hidden = Tensor::zeros([2, 3], options).set_requires_grad(true);
+        let weight = Tensor::ones([10_000, 3], options);
+        let config = config(reduction, 0.0);
+        let loss = linear_cross_entropy(&hidden, &weight, None, &ids(&[5, 9_000]), &config);
+        (loss.unwrap().loss.sum(Kind::Float) * 1e-3).backward();
+        let worst = hidden.grad().abs().max().double_value(&[]);
+        assert!(worst < 2e-5, "{reduction:?}: {worst}, where the target alone gives 1e-3");
+    }
+}
+
+#[test]
+fn rows_that_are_not_numbers_are_never_right() {
+    let options = (Kind::Float, Device::Cpu);
+    let count = 4096;
+    let hidden = Tensor::full([count, 2], f64::NAN, options);
+    let weight = Tensor::ones([3, 2], options);
+    let targets = Tensor::zeros([count], (Kind::Int64, Device::Cpu));
+    let config = LinearCrossEntropyConfig { accuracy: true, ..Default::default() };
+    for _ in 0..4 {
+        // Memory that an allocator may hand out again is full of ones.
+        drop(Tensor::ones([count], (Kind::Bool, Device::Cpu)));
+        let output = linear_cross_entropy(&hidden, &weight, None, &targets, &config).unwrap();
+        assert_eq!(output.accuracy.unwrap().double_value(&[]), 0.0);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let [hidden, weight, bias] = Layer::ramp(2, 3, 4).tensors();
     let default = LinearCrossEntropyConfig::default();

@@ -61,11 +61,19 @@ fn load_cuda() -> std::result::Result<(), String> {
             // SAFETY: libtorch_cuda registers kernels when it loads; it is never unloaded.
             let library =
                 unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_LAZY | RTLD_GLOBAL) }
-                    .map_err(|error| error.to_string())?;
+                    .map_err(|error| with_cause(&error))?;
             std::mem::forget(library);
             Ok(())
         })
         .clone()
+}
+
+/// An error and what caused it: the loader's own words are in the cause.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 /// The device for a choice; loads CUDA where the choice may need it.
@@ -106,6 +114,14 @@ mod tests {
         }
         assert_eq!("cuda".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
         assert!("gpu".parse::<DeviceChoice>().unwrap_err().to_string().contains("auto, cpu"));
+    }
+
+    #[test]
+    fn a_library_that_cannot_be_loaded_is_named() {
+        // SAFETY: there is no such library.
+        let library = unsafe { Library::open(Some("libpolyqa_none.so"), RTLD_LAZY) };
+        let message = with_cause(&library.err().unwrap());
+        assert!(message.contains("libpolyqa_none.so"), "{message}");
     }
 
     #[test]

@@ -62,9 +62,18 @@ unsafe extern "C" {
         key: RawTensor,
         query_group: RawTensor,
         key_group: RawTensor,
+        negative_groups: c_int,
+        offset: RawTensor,
         temperature: f64,
         normalise_eps: f64,
         block: i64,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_seeded_randn(
+        sizes: *const i64,
+        dims: usize,
+        seed: i64,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;

@@ -22,7 +22,7 @@ pub use optim::{AdamWStep, clear_grads, clip_grad_norm, fused_adamw, total_norm}
 pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };
-pub use rng::{rng_state, set_rng_state};
+pub use rng::{rng_state, seeded_randn, set_rng_state};
 pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};
 pub use wait_policy::passive_omp_wait;

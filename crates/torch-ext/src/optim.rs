@@ -160,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn a_gradient_of_one_row_may_come_through_a_transpose() {
+        let options = (Kind::Double, Device::Cpu);
+        let grad = Tensor::randn([5, 1], options).tr();
+        let param = Tensor::zeros([1, 5], options);
+        assert_ne!(grad.stride(), param.stride());
+        let (exp_avg, exp_avg_sq) = (param.zeros_like(), param.zeros_like());
+        let step = Tensor::from(1f32);
+        fused_adamw(&[&param], &[&grad], &[&exp_avg], &[&exp_avg_sq], &[&step], &STEP).unwrap();
+        assert_eq!(param.sign(), -grad.sign());
+    }
+
+    #[test]
     fn cleared_gradients_are_undefined() {
         let x = Tensor::from_slice(&[2.0f64]).set_requires_grad(true);
         (&x * &x).backward();

@@ -47,11 +47,45 @@ pub fn set_rng_state(device: Device, state: &Tensor) -> Result<()> {
     call(|error| unsafe { ffi::polyqa_set_rng_state(index, state.as_ptr(), error) })
 }
 
+/// Float32 draws of N(0, 1) on the CPU from a generator of their own: the same as after
+/// `tch::manual_seed(seed)`, and no other generator, of any device, is touched.
+///
+/// # Errors
+/// [`Error::Libtorch`] for a negative size, or if memory does not suffice.
+///
+/// # Example
+/// ```
+/// use tch::{Device, Kind, Tensor};
+///
+/// let drawn = torch_ext::seeded_randn(&[2, 8], 7)?;
+/// tch::manual_seed(7);
+/// assert_eq!(drawn, Tensor::randn([2, 8], (Kind::Float, Device::Cpu)));
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn seeded_randn(size: &[i64], seed: i64) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: the sizes are live; on success `out` is a new tensor that we own.
+    call(|error| unsafe {
+        ffi::polyqa_seeded_randn(size.as_ptr(), size.len(), seed, &mut out, error)
+    })?;
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
 #[cfg(test)]
 mod tests {
     use tch::Kind;
 
     use super::*;
+
+    #[test]
+    fn seeded_draws_leave_the_default_generator_alone() {
+        let before = rng_state(Device::Cpu).unwrap();
+        let drawn = seeded_randn(&[100], 3).unwrap();
+        assert_eq!(rng_state(Device::Cpu).unwrap(), before);
+        assert_eq!(seeded_randn(&[100], 3).unwrap(), drawn);
+        assert_ne!(seeded_randn(&[100], 4).unwrap(), drawn);
+        assert!(seeded_randn(&[-1], 0).is_err());
+    }
 
     #[test]
     fn what_is_no_state_is_refused() {

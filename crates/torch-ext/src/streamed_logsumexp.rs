@@ -9,9 +9,13 @@ use crate::ffi::{self, call, raw_or_null};
 pub struct KeyBlocks<'a> {
     /// `[M, D]`.
     pub key: &'a Tensor,
-    /// `[R]` and `[M]` i64: a query and a key of the same group are not compared. Negative numbers
-    /// are no group.
+    /// `[R]` and `[M]` i64: a query and a key of the same group are not compared.
     pub groups: Option<(&'a Tensor, &'a Tensor)>,
+    /// Whether negative numbers are groups too; else they are none.
+    pub negative_groups: bool,
+    /// `[R]` float, of no gradient: subtracted from each similarity, so that a log-sum-exp near it
+    /// keeps its digits. `None`: 0.
+    pub offset: Option<&'a Tensor>,
     /// Divides each key by the larger of its L2 norm and this; only for keys that require no
     /// gradient.
     pub normalise_eps: Option<f64>,
@@ -19,8 +23,8 @@ pub struct KeyBlocks<'a> {
     pub block: i64,
 }
 
-/// `ln Σₘ exp(query · key[m] / temperature)` for each query, over the keys of other groups; -∞
-/// where there are none.
+/// `ln Σₘ exp(query · key[m] / temperature − offset)` for each query, over the keys of other
+/// groups; -∞ where there are none.
 ///
 /// A custom autograd function with running maxima. The gradient of `query` is made in the forward
 /// pass, from the products that exist anyway; that of `key`, if it requires one, makes them a
@@ -42,7 +46,14 @@ pub struct KeyBlocks<'a> {
 ///
 /// let query = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
 /// let key = Tensor::ones([1000, 4], (Kind::Float, Device::Cpu));
-/// let keys = KeyBlocks { key: &key, groups: None, normalise_eps: None, block: 64 };
+/// let keys = KeyBlocks {
+///     key: &key,
+///     groups: None,
+///     negative_groups: false,
+///     offset: None,
+///     normalise_eps: None,
+///     block: 64,
+/// };
 /// let lse = streamed_logsumexp(&query, &keys, 1.0)?;
 /// assert!((lse.double_value(&[0]) - 1000f64.ln()).abs() < 1e-4);
 /// # Ok::<(), torch_ext::Error>(())
@@ -61,6 +72,8 @@ pub fn streamed_logsumexp(
             keys.key.as_ptr(),
             raw_or_null(keys.groups.map(|(rows, _)| rows)),
             raw_or_null(keys.groups.map(|(_, columns)| columns)),
+            keys.negative_groups.into(),
+            raw_or_null(keys.offset),
             temperature,
             keys.normalise_eps.unwrap_or(-1.0),
             keys.block,

@@ -55,7 +55,7 @@ pub struct TrainConfig {
     pub epochs: u64,
     /// Number of steps; takes the place of `epochs`.
     pub steps: Option<u64>,
-    /// Decoupled weight decay; biases and LayerNorm weights have none.
+    /// Decoupled weight decay; vectors, such as biases, and normalisations have none.
     pub weight_decay: f64,
     /// Decay of the first and second moment.
     pub betas: (f64, f64),

@@ -53,10 +53,10 @@ pub struct AdamW {
     max_grad_norm: Option<f64>,
 }
 
-/// Biases and the weights of LayerNorm do not decay.
-fn decays(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    !(lower.ends_with("bias") || lower.contains("layernorm") || lower.contains("layer_norm"))
+/// Vectors do not decay: biases, the weights of any normalisation, learned weights of candidates.
+/// Nor do normalisations with a matrix of them, one row for each domain.
+fn decays(name: &str, parameter: &Tensor) -> bool {
+    parameter.dim() > 1 && !name.to_ascii_lowercase().contains("norm")
 }
 
 impl AdamW {
@@ -97,7 +97,7 @@ impl AdamW {
             let _ = parameter.shallow_clone().f_requires_grad_(true)?;
             let learning_rate =
                 setting.and_then(|group| group.learning_rate).unwrap_or(config.learning_rate);
-            let weight_decay = if decays(name) {
+            let weight_decay = if decays(name, parameter) {
                 setting.and_then(|group| group.weight_decay).unwrap_or(config.weight_decay)
             } else {
                 0.0
@@ -153,10 +153,11 @@ impl AdamW {
     }
 
     /// Clips, then updates every parameter that has a gradient; `factor` scales each group's peak
-    /// rate. Returns the gradients' total norm before clipping.
+    /// rate. Returns the gradients' total norm before clipping; 0 where there is no gradient, and
+    /// then nothing changes.
     ///
     /// # Errors
-    /// [`TrainError::TorchExt`] if a gradient does not fit its parameter or none is there.
+    /// [`TrainError::TorchExt`] if a gradient does not fit its parameter.
     pub fn step(&mut self, factor: f64) -> Result<f64> {
         let mut live: Vec<(&mut Slot, Tensor)> = Vec::with_capacity(self.slots.len());
         for slot in self.slots.values_mut() {
@@ -164,6 +165,9 @@ impl AdamW {
             if grad.defined() {
                 live.push((slot, grad));
             }
+        }
+        if live.is_empty() {
+            return Ok(0.0);
         }
         let grads: Vec<&Tensor> = live.iter().map(|(_, grad)| grad).collect();
         let norm = match self.max_grad_norm {
@@ -291,5 +295,46 @@ impl Drop for AdamW {
         for (_, parameter) in &self.frozen {
             let _ = parameter.shallow_clone().f_requires_grad_(true);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn parameter(shape: &[i64]) -> Tensor {
+        Tensor::ones(shape, (Kind::Float, Device::Cpu))
+    }
+
+    #[test]
+    fn vectors_and_normalisations_do_not_decay() {
+        let shapes: [(&str, &[i64]); 7] = [
+            ("roberta.pooler.dense.weight", &[3, 3]),
+            ("roberta.pooler.dense.bias", &[3]),
+            ("roberta.embeddings.LayerNorm.weight", &[3]),
+            ("lm_head.layer_norm.weight", &[3]),
+            ("hard_learning.weights", &[5]),
+            ("knowledge.mep_query.norm_0.weight", &[3]),
+            ("knowledge.domains.norm_0.weight", &[4, 3]),
+        ];
+        let parameters: Vec<(String, Tensor)> =
+            shapes.iter().map(|(name, shape)| ((*name).to_owned(), parameter(shape))).collect();
+        let config = TrainConfig { weight_decay: 0.5, ..TrainConfig::default() };
+        let optimizer = AdamW::new(&parameters, &config).unwrap();
+        let decaying = optimizer.groups().iter().filter(|group| group.weight_decay > 0.0);
+        let decaying: Vec<&String> = decaying.flat_map(|group| &group.names).collect();
+        assert_eq!(decaying, ["roberta.pooler.dense.weight"]);
+    }
+
+    #[test]
+    fn a_step_without_a_gradient_changes_nothing() {
+        let weight = parameter(&[2, 2]);
+        let parameters = [("weight".to_owned(), weight.shallow_clone())];
+        let mut optimizer = AdamW::new(&parameters, &TrainConfig::default()).unwrap();
+        assert_eq!(optimizer.step(1.0).unwrap(), 0.0);
+        assert_eq!(weight, parameter(&[2, 2]));
+        assert!(optimizer.state().is_empty());
     }
 }

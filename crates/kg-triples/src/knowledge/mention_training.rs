@@ -129,6 +129,12 @@ impl TrainingMentions {
         }
     }
 
+    /// Whether examples are drawn anew each time, whatever their index; else an index is always the
+    /// same example.
+    pub fn are_drawn(&self) -> bool {
+        matches!(self.0, Source::Drawn(_))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -33,6 +33,10 @@ impl KnowledgeTask<'_> {
             let states = object_states(self.model, &batch.triples, pooling)?;
             terms.push(("oe", weights.oe, self.oe_loss(&states, batch)?));
         }
+        if terms.is_empty() {
+            // No token was masked, and nothing else is trained: a step that changes nothing.
+            return accumulate(&[] as &[()], |()| Ok(Vec::new())).map_err(Error::from);
+        }
         let terms: Vec<Term<'_>> =
             terms.iter().map(|(name, weight, loss)| Term { name, weight: *weight, loss }).collect();
         let sum = combine(&terms)?;

@@ -46,7 +46,7 @@ pub struct KnowledgeTask<'a> {
     vocab: MaskingVocab,
     mentions: Option<Mentions<'a>>,
     triples: Option<Triples<'a>>,
-    /// Tokens of each example, the last incomplete batch left out.
+    /// One for each example of an epoch.
     lengths: Vec<usize>,
     /// The queue of each group of mentions, see [`Mentions::groups`].
     pub(super) mep_queues: Vec<NegativeQueue>,
@@ -124,8 +124,12 @@ impl<'a> KnowledgeTask<'a> {
             .map(|group| self.queue(2 * group))
             .collect::<Result<_>>()?;
         let domains = losses.norm_by_language.then(|| LanguageDomains::new(mentions));
-        // Examples are drawn with their step; all count the same.
-        self.lengths = self.complete_batches(vec![1; mentions.train.len()]);
+        // All count the same. Where each step draws its own, whole batches lose nothing.
+        let lengths = vec![1; mentions.train.len()];
+        self.lengths = match mentions.train.are_drawn() {
+            true => self.complete_batches(lengths),
+            false => lengths,
+        };
         self.mentions = Some(Mentions { data: mentions, domains, groups });
         Ok(self)
     }

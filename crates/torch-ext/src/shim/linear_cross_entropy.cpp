@@ -16,8 +16,7 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// The largest row weight of a float16 gradient while it is stored: float16 loses numbers below 6e-8, and a column's sum
-// over the rows of a chunk must stay below 65504.
+// The largest row weight of a float16 gradient while it is stored: float16 loses numbers below 6e-8.
 constexpr double kHalfScale = 8;
 
 // What the rows' losses become: their mean, their sum, or themselves.
@@ -28,6 +27,18 @@ Tensor row_weights(const Tensor& weights, Reduction reduction, int64_t rows, con
   if (weights.defined()) return weights.to(options.dtype());
   const double share = reduction == Reduction::Mean && rows > 0 ? 1.0 / static_cast<double>(rows) : 1.0;
   return at::full({rows}, share, options);
+}
+
+// Row weights [N, 1] as the products take them, and what their gradients are multiplied by afterwards. Those of float16 are
+// enlarged, so that small probabilities survive, but no more than a column's sum over the rows of a chunk bears. No number
+// is read back from the device.
+std::pair<Tensor, Tensor> enlarged(const Layer& layer, const Tensor& scale) {
+  if (layer.hidden.scalar_type() != at::kHalf || layer.hidden.numel() == 0) return {scale, {}};
+  const auto largest = layer.hidden.abs().amax().to(scale.scalar_type()).clamp_min_(1e-30);
+  const double range = kHalfRange / static_cast<double>(std::min(layer.rows(), kHalfRows));
+  const auto most = largest.reciprocal_().mul_(range).clamp_max_(kHalfScale);
+  const auto unscale = scale.abs().amax().clamp_min_(1e-30).div_(most);
+  return {scale / unscale, unscale};
 }
 
 Tensor to_or_undefined(const Tensor& t, at::ScalarType dtype) { return t.defined() ? t.to(dtype) : t; }
@@ -59,21 +70,15 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     Tensor correct = want_correct ? at::empty({rows}, options.dtype(at::kBool)) : Tensor();
     if (reduction == Reduction::None) {
       // How much each row's loss weighs is known in backward only: the chunks are made again there.
-      run_chunks(layer, {losses, correct, {}, 1}, nullptr);
+      run_chunks(layer, {losses, correct, {}, {}}, nullptr);
       ctx->save_for_backward({hidden, weight, bias, targets});
       ctx->saved_data["products"] = products_dtype;
       ctx->saved_data["label_smoothing"] = label_smoothing;
       ctx->saved_data["chunk_rows"] = chunk_rows;
     } else if (grad_hidden || grad_weight || grad_bias) {
-      auto scale = row_weights(weights, reduction, rows, options).unsqueeze(1);
-      double unscale = 1;
-      if (products == at::kHalf && rows > 0) {
-        // Stored enlarged, so that small probabilities survive; made small again in float32, after the products.
-        unscale = std::max(scale.abs().max().item<double>(), 1e-30) / kHalfScale;
-        scale = scale / unscale;
-      }
+      const auto scale_unscale = enlarged(layer, row_weights(weights, reduction, rows, options).unsqueeze(1));
       auto gradients = allocate(layer, grad_hidden, grad_weight, grad_bias, weight.scalar_type());
-      run_chunks(layer, {losses, correct, scale, unscale}, &gradients);
+      run_chunks(layer, {losses, correct, scale_unscale.first, scale_unscale.second}, &gradients);
       store(ctx, "hidden", gradients.hidden);
       store(ctx, "weight", gradients.weight);
       store(ctx, "bias", gradients.bias);
@@ -81,7 +86,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
           static_cast<int64_t>(hidden.scalar_type()), static_cast<int64_t>(weight.scalar_type()),
           static_cast<int64_t>(bias.defined() ? bias.scalar_type() : at::kFloat)};
     } else {
-      run_chunks(layer, {losses, correct, {}, 1}, nullptr);
+      run_chunks(layer, {losses, correct, {}, {}}, nullptr);
     }
     ctx->saved_data["reduction"] = reduction_code;
     auto loss = reduction == Reduction::None   ? losses
@@ -135,7 +140,8 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     auto gradients = allocate(layer, ctx->needs_input_grad(0), ctx->needs_input_grad(1),
                               saved[2].defined() && ctx->needs_input_grad(2), saved[1].scalar_type());
     auto losses = at::empty({rows}, options);
-    run_chunks(layer, {losses, {}, grad_output.to(layer.sums()).unsqueeze(1), 1}, &gradients);
+    const auto scale_unscale = enlarged(layer, grad_output.to(layer.sums()).unsqueeze(1));
+    run_chunks(layer, {losses, {}, scale_unscale.first, scale_unscale.second}, &gradients);
     result[0] = to_or_undefined(gradients.hidden, saved[0].scalar_type());
     result[1] = to_or_undefined(gradients.weight, saved[1].scalar_type());
     if (saved[2].defined()) result[2] = to_or_undefined(gradients.bias, saved[2].scalar_type());

@@ -36,6 +36,12 @@ RowResults rows_of(const RowResults& rows, int64_t first, int64_t count) {
           narrowed(rows.scale, first, count), rows.unscale};
 }
 
+void scale_by(const Tensor& t, const Tensor& factor) {
+  if (factor.defined()) t.mul_(factor);
+}
+
+Tensor times(const Tensor& t, const Tensor& factor) { return factor.defined() ? t * factor : t; }
+
 // The kernel may give large pages to memory that is about to be written as a whole: fewer page faults.
 void advise_large_pages(const Tensor& t) {
   constexpr uintptr_t kPage = 1 << 21;
@@ -89,10 +95,10 @@ struct Softmax {
                          layer.hidden.options().dtype(layer.sums()))),
         total(at::zeros_like(largest)),
         target(at::zeros_like(largest)),
-        sum(at::zeros_like(largest)) {}
+        below(at::zeros_like(largest)) {}
 
-  // Of logits `x` that come tile by tile.
-  void look(const Tensor& x, const Tile& tile, bool smoothing, const Tensor& correct) {
+  // Of logits `x` that come tile by tile; `correct` is false before the first.
+  void look(const Tensor& x, const Tile& tile, const Tensor& correct) {
     const auto here_column = tile.targets();
     const auto &here = here_column.first, &column = here_column.second;
     const auto own = x.amax(1, true);
@@ -103,17 +109,27 @@ struct Softmax {
     }
     largest = at::maximum(largest, own);
     target = at::where(here, x.gather(1, column), target);
-    if (smoothing) sum.add_(x.sum(1, true));
   }
 
+  // From logits to e^(logit - largest), in place, and their sum; after a look at all of them.
+  void exponentiate(Tensor& x, bool smoothing) {
+    x.sub_(largest);
+    if (smoothing) below.add_(x.sum(1, true));
+    x.exp_();
+    total.add_(x.sum(1, true));
+  }
+
+  // The largest logit and the target are compared before the logarithm comes in: of large logits that differ little, the
+  // other order would leave rounding alone.
   Tensor losses(const Layer& layer) const {
     const double smoothing = layer.label_smoothing;
-    auto loss = total.log().add_(largest).sub_(target, 1 - smoothing);
-    if (smoothing > 0) loss.sub_(sum, smoothing / static_cast<double>(layer.vocabulary()));
+    auto loss = total.log().add_(largest.sub(target), 1 - smoothing);
+    if (smoothing > 0) loss.sub_(below, smoothing / static_cast<double>(layer.vocabulary()));
     return loss.squeeze(1);
   }
 
-  Tensor largest, total, target, sum;
+  // `below` is the sum of what the logits lie below the largest, negative.
+  Tensor largest, total, target, below;
 };
 
 // From probabilities times scale to the gradient of the logits times scale.
@@ -130,15 +146,15 @@ Tensor product(const Tensor& a, const Tensor& b) {
   return result;
 }
 
-// out (+)= a * b * factor, where `out` may be in the dtype of the sums and a, b in the products'.
-void product_into(Tensor out, const Tensor& a, const Tensor& b, bool accumulate, double factor) {
+// out (+)= a * b * factor, where `out` may be in the dtype of the sums and a, b in the products'. An undefined factor is 1.
+void product_into(Tensor out, const Tensor& a, const Tensor& b, bool accumulate, const Tensor& factor) {
   if (out.scalar_type() == a.scalar_type()) {
-    polyqa_product(out, a, factor == 1 ? b : b.mul(factor), accumulate);
+    polyqa_product(out, a, times(b, factor), accumulate);
   } else if (accumulate) {
-    out.add_(product(a, b), factor);
+    factor.defined() ? out.addcmul_(product(a, b), factor) : out.add_(product(a, b));
   } else {
     out.copy_(product(a, b));
-    if (factor != 1) out.mul_(factor);
+    scale_by(out, factor);
   }
 }
 
@@ -156,9 +172,8 @@ void run_rows(const Layer& layer, Tensor buffer, const RowResults& rows, Gradien
     Tile tile(part, all.stored().narrow(0, first, count), 0);
     auto x = tile.biased();
     Softmax softmax(part);
-    softmax.look(x, tile, layer.label_smoothing > 0, own.correct);
-    x.sub_(softmax.largest).exp_();
-    softmax.total = x.sum(1, true);
+    softmax.look(x, tile, own.correct);
+    softmax.exponentiate(x, layer.label_smoothing > 0);
     own.losses.copy_(softmax.losses(part));
     if (!own.scale.defined()) continue;
     x.mul_(own.scale / softmax.total);
@@ -168,10 +183,10 @@ void run_rows(const Layer& layer, Tensor buffer, const RowResults& rows, Gradien
   if (!gradients) return;
   const auto& logits = all.stored();
   if (gradients->hidden.defined()) {
-    product_into(gradients->hidden, logits, layer.weight, false, 1);
-    if (rows.unscale != 1) gradients->hidden.mul_(rows.unscale);
+    product_into(gradients->hidden, logits, layer.weight, false, {});
+    scale_by(gradients->hidden, rows.unscale);
   }
-  if (gradients->bias.defined()) gradients->bias.add_(logits.sum(0, false, layer.sums()), rows.unscale);
+  if (gradients->bias.defined()) gradients->bias.add_(times(logits.sum(0, false, layer.sums()), rows.unscale));
   if (!gradients->weight.defined()) return;
   if (gradients->weight.scalar_type() == logits.scalar_type()) {
     product_into(gradients->weight, logits.t(), layer.hidden, !is_first, rows.unscale);
@@ -205,18 +220,18 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
   // One piece of memory for all low-precision tiles: a new one for each would cost as much as the products.
   const Tensor wide = in_place ? Tensor() : at::empty({count * step}, options.dtype(layer.sums()));
   Softmax softmax(layer);
-  if (rows.correct.defined()) rows.correct.fill_(false);
   each([&](Tile& tile, int64_t, int64_t) {
     tile.multiply();
-    softmax.look(tile.biased(wide), tile, layer.label_smoothing > 0, rows.correct);
+    softmax.look(tile.biased(wide), tile, rows.correct);
+  });
+  each([&](Tile& tile, int64_t, int64_t) {
+    auto x = in_place ? tile.stored() : tile.biased(wide);
+    softmax.exponentiate(x, layer.label_smoothing > 0);
   });
   // Low-precision tiles keep their logits, so that probabilities are rounded once.
-  auto exponentials = [&](Tile& tile, bool again) {
-    if (again && in_place) return tile.stored();
-    auto x = in_place ? tile.stored() : tile.biased(wide);
-    return x.sub_(softmax.largest).exp_();
+  auto exponentials = [&](Tile& tile) {
+    return in_place ? tile.stored() : tile.biased(wide).sub_(softmax.largest).exp_();
   };
-  each([&](Tile& tile, int64_t, int64_t) { softmax.total.add_(exponentials(tile, false).sum(1, true)); });
   rows.losses.copy_(softmax.losses(layer));
 
   const auto factor = rows.scale / softmax.total;
@@ -224,7 +239,7 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
   if (gradients.hidden.defined()) gradients.hidden.zero_();
   each([&](Tile& tile, int64_t v, int64_t columns) {
     auto logits = scratch.narrow(0, 0, count * columns).view({count, columns});
-    auto x = exponentials(tile, true);
+    auto x = exponentials(tile);
     if (in_place) {
       at::mul_out(logits, x, factor);
       subtract_targets(logits, layer, tile, rows.scale);
@@ -233,21 +248,20 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
       subtract_targets(x, layer, tile, rows.scale);
       logits.copy_(x);
     }
-    if (gradients.hidden.defined()) product_into(gradients.hidden, logits, tile.weight(), true, 1);
+    if (gradients.hidden.defined()) product_into(gradients.hidden, logits, tile.weight(), true, {});
     if (gradients.bias.defined()) {
-      gradients.bias.narrow(0, v, columns).add_(logits.sum(0, false, layer.sums()), rows.unscale);
+      gradients.bias.narrow(0, v, columns).add_(times(logits.sum(0, false, layer.sums()), rows.unscale));
     }
     product_into(gradients.weight.narrow(0, v, columns), logits.t(), layer.hidden, false, rows.unscale);
   });
-  if (gradients.hidden.defined() && rows.unscale != 1) gradients.hidden.mul_(rows.unscale);
+  if (gradients.hidden.defined()) scale_by(gradients.hidden, rows.unscale);
 }
 
 // Rows whose logits fit the memory of the weight's gradient.
 int64_t rows_in_gradient(const Layer& layer, const Tensor& weight) {
   const auto element = static_cast<int64_t>(layer.hidden.element_size());
   auto fitting = static_cast<int64_t>(weight.element_size()) * weight.size(1) / element;
-  // A sum over more enlarged float16 rows could leave its range.
-  if (layer.hidden.scalar_type() == at::kHalf) fitting = std::min<int64_t>(fitting, 512);
+  if (layer.hidden.scalar_type() == at::kHalf) fitting = std::min(fitting, kHalfRows);
   return std::min(layer.rows(), layer.chunk_rows > 0 ? std::min(layer.chunk_rows, fitting) : fitting);
 }
 
@@ -255,7 +269,8 @@ int64_t rows_in_gradient(const Layer& layer, const Tensor& weight) {
 int64_t rows_of_chunk(const Layer& layer, int64_t rows) {
   const auto element = static_cast<int64_t>(layer.hidden.element_size());
   const auto fitting = megabytes(layer, 64, 512) / (element * std::max<int64_t>(1, layer.vocabulary()));
-  const auto most = std::max<int64_t>(1, layer.chunk_rows > 0 ? layer.chunk_rows : fitting);
+  auto most = std::max<int64_t>(1, layer.chunk_rows > 0 ? layer.chunk_rows : fitting);
+  if (layer.hidden.scalar_type() == at::kHalf) most = std::min(most, kHalfRows);
   const auto chunks = std::max<int64_t>(1, (rows + most - 1) / most);
   return (rows + chunks - 1) / chunks;
 }
@@ -279,6 +294,7 @@ Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::
 }
 
 void run_chunks(const Layer& layer, const RowResults& rows, Gradients* gradients) {
+  if (rows.correct.defined()) rows.correct.fill_(false);
   int64_t done = 0;
   if (gradients && gradients->weight.defined() && layer.rows() > 0) {
     done = rows_in_gradient(layer, gradients->weight);

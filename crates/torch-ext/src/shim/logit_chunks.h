@@ -28,8 +28,12 @@ struct RowResults {
   at::Tensor losses;   // [N]
   at::Tensor correct;  // [N], whether the target's logit is the largest; undefined for unasked
   at::Tensor scale;    // [N, 1], the weight of each row's gradient; undefined where none is wanted
-  double unscale;      // multiplies the gradients once more, after the products
+  at::Tensor unscale;  // [], multiplies the gradients once more, after the products; undefined for 1
 };
+
+// Rows of float16 whose sums fit its range, if each row's numbers are kept below kHalfRange / (kHalfRows * largest hidden).
+constexpr int64_t kHalfRows = 512;
+constexpr double kHalfRange = 60000;
 
 // Uninitialised gradients for run_chunks to write; `weight_dtype` is the parameter's own.
 Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::ScalarType weight_dtype);

@@ -16,6 +16,14 @@ std::vector<at::Tensor> as_list(at::Tensor* const* tensors, size_t count) {
   for (size_t i = 0; i < count; ++i) list.push_back(*tensors[i]);
   return list;
 }
+// Whether the two lie alike in memory: strides of dimensions of size 1 say nothing.
+bool laid_out_alike(const at::Tensor& a, const at::Tensor& b) {
+  if (a.sizes() != b.sizes()) return false;
+  for (int64_t dim = 0; dim < a.dim(); ++dim) {
+    if (a.size(dim) != 1 && a.stride(dim) != b.stride(dim)) return false;
+  }
+  return true;
+}
 }  // namespace
 
 extern "C" {
@@ -28,8 +36,7 @@ int polyqa_fused_adamw(at::Tensor* const* params, at::Tensor* const* grads, at::
     for (size_t i = 0; i < count; ++i) {
       TORCH_CHECK(params[i]->is_non_overlapping_and_dense(), "parameter ", i, " is not dense");
       for (auto* t : {grads[i], exp_avgs[i], exp_avg_sqs[i]}) {
-        TORCH_CHECK(t->defined() && t->sizes() == params[i]->sizes() &&
-                        t->strides() == params[i]->strides() &&
+        TORCH_CHECK(t->defined() && laid_out_alike(*t, *params[i]) &&
                         t->scalar_type() == params[i]->scalar_type() &&
                         t->device() == params[i]->device(),
                     "entry ", i, " does not fit its parameter in shape, strides, dtype or device");

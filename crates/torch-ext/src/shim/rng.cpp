@@ -1,6 +1,8 @@
 // The state of a device's random generator, so that dropout can be drawn a second time.
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/randn.h>
 
 #include "guard.h"
 
@@ -19,6 +21,14 @@ int polyqa_rng_state(int64_t device_index, at::Tensor** out, char** error) {
     auto generator = at::globalContext().defaultGenerator(device_of(device_index));
     std::lock_guard<std::mutex> lock(generator.mutex());
     *out = new at::Tensor(generator.get_state());
+  });
+}
+
+// Float32 on the CPU, from a generator of its own.
+int polyqa_seeded_randn(const int64_t* sizes, size_t dims, int64_t seed, at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));
+    *out = new at::Tensor(at::randn(at::IntArrayRef(sizes, dims), generator, at::TensorOptions(at::kFloat)));
   });
 }
 

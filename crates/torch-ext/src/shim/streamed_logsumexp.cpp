@@ -26,6 +26,8 @@ struct Pairs {
   Tensor key;          // [M, D], any float dtype
   Tensor query_group;  // [R], undefined for none
   Tensor key_group;    // [M], likewise
+  bool negative_groups;  // a negative number is a group too, not none
+  Tensor offset;         // [R, 1], subtracted from each product of a query; undefined for 0
   double normalise_eps;  // keys are divided by max(norm, eps); negative: they are taken as they are
   int64_t block;
 
@@ -36,11 +38,13 @@ struct Pairs {
     return block / norm;
   }
 
-  // Takes out the pairs of one group, where groups are given; a negative group is none.
+  // Takes out the pairs of one group, where groups are given.
   void exclude(const Tensor& logits, int64_t first) const {
     if (!query_group.defined()) return;
     auto own = key_group.narrow(0, first, logits.size(1)).unsqueeze(0);
-    logits.masked_fill_(query_group.unsqueeze(1).eq(own).logical_and_(own.ge(0)), kNone);
+    auto same = query_group.unsqueeze(1).eq(own);
+    if (!negative_groups) same.logical_and_(own.ge(0));
+    logits.masked_fill_(same, kNone);
   }
 
   template <class Use>
@@ -52,6 +56,7 @@ struct Pairs {
       const auto own = keys(first, size);
       auto logits = buffer.narrow(0, 0, rows * size).view({rows, size});
       polyqa_product(logits, query, own.t(), false);
+      if (offset.defined()) logits.sub_(offset);
       exclude(logits, first);
       use(first, own, logits);
     }
@@ -61,11 +66,13 @@ struct Pairs {
 struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
   static Tensor forward(AutogradContext* ctx, const Tensor& query, const Tensor& key,
                         const std::optional<Tensor>& query_groups, const std::optional<Tensor>& key_groups,
-                        double temperature, double normalise_eps, int64_t block,
-                        bool grad_query, bool grad_key) {
+                        bool negative_groups, const std::optional<Tensor>& offsets, double temperature,
+                        double normalise_eps, int64_t block, bool grad_query, bool grad_key) {
     const auto sums = sum_dtype(query.scalar_type());
     const Tensor query_group = query_groups.value_or(Tensor()), key_group = key_groups.value_or(Tensor());
-    const Pairs pairs{query.to(sums) / temperature, key, query_group, key_group, normalise_eps, block};
+    const Tensor offset = offsets ? offsets->to(sums).unsqueeze(1) : Tensor();
+    const Pairs pairs{query.to(sums) / temperature, key, query_group, key_group, negative_groups, offset,
+                      normalise_eps, block};
     const auto rows = query.size(0);
     auto largest = at::full({rows, 1}, kNone, pairs.query.options());
     auto total = at::zeros({rows, 1}, pairs.query.options());
@@ -91,7 +98,8 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
     ctx->saved_data["query_dtype"] = static_cast<int64_t>(query.scalar_type());
     ctx->saved_data["grad_key"] = grad_key;
     if (grad_key) {
-      ctx->save_for_backward({query, key, query_group, key_group});
+      ctx->save_for_backward({query, key, query_group, key_group, offset});
+      ctx->saved_data["negative_groups"] = negative_groups;
       ctx->saved_data["result"] = result.detach();
       ctx->saved_data["temperature"] = temperature;
       ctx->saved_data["block"] = block;
@@ -101,7 +109,7 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grad_outputs) {
     TORCH_CHECK(!at::GradMode::is_enabled(), "streamed log-sum-exp has no second derivative");
-    variable_list result(9);
+    variable_list result(11);
     const auto grad_output = grad_outputs[0];
     if (!grad_output.defined()) return result;
     const auto column = grad_output.unsqueeze(1);
@@ -113,8 +121,8 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
       const auto saved = ctx->get_saved_variables();
       const auto lse = ctx->saved_data["result"].toTensor().unsqueeze(1);
       const auto temperature = ctx->saved_data["temperature"].toDouble();
-      const Pairs pairs{saved[0].to(lse.scalar_type()) / temperature, saved[1], saved[2], saved[3], -1,
-                        ctx->saved_data["block"].toInt()};
+      const Pairs pairs{saved[0].to(lse.scalar_type()) / temperature, saved[1], saved[2], saved[3],
+                        ctx->saved_data["negative_groups"].toBool(), saved[4], -1, ctx->saved_data["block"].toInt()};
       auto grad_key = at::empty(saved[1].sizes(), pairs.query.options());
       const auto shift = lse.masked_fill(lse.eq(kNone), 0);
       pairs.each([&](int64_t first, const Tensor& keys, Tensor& logits) {
@@ -130,10 +138,10 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
 }  // namespace
 
 extern "C" {
-// Groups may be null, both together. A negative `normalise_eps` leaves keys as they are.
+// Groups may be null, both together, and so may `offset`. A negative `normalise_eps` leaves keys as they are.
 int polyqa_streamed_logsumexp(const Tensor* query, const Tensor* key, const Tensor* query_group,
-                              const Tensor* key_group, double temperature, double normalise_eps, int64_t block,
-                              Tensor** out, char** error) {
+                              const Tensor* key_group, int negative_groups, const Tensor* offset, double temperature,
+                              double normalise_eps, int64_t block, Tensor** out, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(query->dim() == 2 && key->dim() == 2 && query->size(1) == key->size(1),
                 "query must be [R, D] and key [M, D], got ", query->sizes(), " and ", key->sizes());
@@ -148,11 +156,13 @@ int polyqa_streamed_logsumexp(const Tensor* query, const Tensor* key, const Tens
       TORCH_CHECK(columns->dim() == 1 && columns->size(0) == key->size(0) && columns->scalar_type() == at::kLong,
                   "key groups must be [M] of 64-bit integers");
     }
+    const auto offsets = offset ? std::make_optional(offset->detach()) : std::nullopt;
+    TORCH_CHECK(!offsets || (offsets->dim() == 1 && offsets->size(0) == query->size(0)), "offset must be [R]");
     const bool grad = at::GradMode::is_enabled(), grad_key = grad && key->requires_grad();
     TORCH_CHECK(!grad_key || normalise_eps < 0, "normalise keys that take gradient before the call");
     c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-    *out = new Tensor(StreamedLogSumExp::apply(*query, *key, rows, columns, temperature, normalise_eps, block,
-                                               grad && query->requires_grad(), grad_key));
+    *out = new Tensor(StreamedLogSumExp::apply(*query, *key, rows, columns, negative_groups != 0, offsets, temperature,
+                                               normalise_eps, block, grad && query->requires_grad(), grad_key));
   });
 }
 }

@@ -5,7 +5,7 @@ use kg_triples::knowledge::{
 };
 use objectives::{ContrastConfig, QueueConfig, QueueStart};
 use tch::{Device, Tensor};
-use trainer::{Step, StepLosses, Task};
+use trainer::{Examples, Step, StepLosses, Task};
 use xlmr_model::{KnowledgeConfig, KnowledgeHeads, Model};
 
 use crate::knowledge::batch::mask_mention;
@@ -105,6 +105,27 @@ fn run(config: KnowledgeTaskConfig) -> (StepLosses, Gradients, Vec<(String, Tens
         .collect();
     let state = task.state().unwrap().into_iter().map(|(name, tensor)| (name, tensor.copy()));
     (losses, gradients, state.collect())
+}
+
+#[test]
+fn a_step_without_a_masked_token_changes_nothing() {
+    let weights = LossWeights { mlm: 1.0, mep: 0.0, oe: 0.0, description_mlm: 0.0 };
+    for micro_batch in [3, 100] {
+        let mut config = config(micro_batch, weights.clone());
+        config.losses.masking.probability = 0.0;
+        let (losses, gradients, _) = run(config);
+        assert!(losses.accumulated && losses.parts.is_empty() && gradients.is_empty());
+        assert_eq!(losses.total.double_value(&[]), 0.0);
+    }
+}
+
+#[test]
+fn no_example_that_is_given_is_left_out_of_an_epoch() {
+    let (model, mentions, triples) = (model(4000), mentions(13), triples());
+    let heads = heads(&model, &KnowledgeConfig::default(), &triples);
+    let mut task = task(&model, &heads, &mentions, &triples, config(5, LossWeights::default()));
+    let Examples::Indexed(lengths) = task.examples() else { panic!("examples are indexed") };
+    assert_eq!(lengths.len(), 13);
 }
 
 #[test]
