@@ -85,13 +85,17 @@ enum Task {
     /// Install other people's programs into .peers, at pinned versions, for comparisons
     #[command(
         after_help = "Tests and benches use .peers where it is, and print a skip where it is \
-        not.\n\nExamples:\n  cargo xtask peers            numpy, safetensors, pytest\n  \
-        cargo xtask peers --torch    torch and transformers too (4.5 GB)"
+        not.\n\nExamples:\n  cargo xtask peers            numpy, safetensors, pytest, duckdb\n  \
+        cargo xtask peers --torch    torch and transformers too (4.5 GB)\n  \
+        cargo xtask peers --spark    PySpark too (600 MB; needs Java 17 to run)"
     )]
     Peers {
         /// torch, torchrun and transformers too
         #[arg(long)]
         torch: bool,
+        /// PySpark too
+        #[arg(long)]
+        spark: bool,
     },
     /// Train and evaluate the embedded demo
     #[command(after_help = "Options go to the program as they are; `cargo xtask demo -- --help` \
@@ -180,8 +184,8 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             Ok(0)
         }
         Task::Doctor => Ok(if doctor::doctor(root) { 0 } else { 1 }),
-        Task::Peers { torch } => {
-            let python = peers::peers(root, torch)?;
+        Task::Peers { torch, spark } => {
+            let python = peers::peers(root, peers::Options { torch, spark })?;
             println!("the programs to compare with are there: {}", python.display());
             Ok(0)
         }

@@ -21,13 +21,27 @@ const OLDEST_PYTHON: (u32, u32) = (3, 11);
 const LIGHT: &str = include_str!("peers/light.txt");
 /// Packages besides torch that `--torch` adds.
 const TORCH: &str = include_str!("peers/torch.txt");
+/// Packages that `--spark` adds.
+const SPARK: &str = include_str!("peers/spark.txt");
+
+/// What is installed besides the packages that are there in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// torch, torchrun and transformers.
+    pub torch: bool,
+    /// PySpark, which needs Java to run.
+    pub spark: bool,
+}
 
 /// `name==version`, one for each package of the set.
-fn pinned(torch: bool) -> Vec<String> {
+fn pinned(Options { torch, spark }: Options) -> Vec<String> {
     let lines = |text: &str| -> Vec<String> {
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
     let mut all = lines(LIGHT);
+    if spark {
+        all.extend(lines(SPARK));
+    }
     if torch {
         all.extend(lines(TORCH));
         let wheels = Set::Cuda.wheels();
@@ -44,21 +58,36 @@ fn holds(folder: &Path, wanted: &[String]) -> bool {
     python(folder).exists() && wanted.iter().all(|line| installed.contains(&line.as_str()))
 }
 
+/// What the environment holds once `wanted` is installed: pip leaves other packages as they are.
+fn installed_after(before: &str, wanted: &[String]) -> Vec<String> {
+    let name = |line: &str| line.split("==").next().unwrap_or_default().to_owned();
+    let replaced: Vec<String> = wanted.iter().map(|line| name(line)).collect();
+    let kept = before.lines().filter(|line| !replaced.contains(&name(line))).map(str::to_owned);
+    let mut all: Vec<String> = kept.chain(wanted.iter().cloned()).collect();
+    all.sort_unstable();
+    all
+}
+
 fn python(folder: &Path) -> PathBuf {
     folder.join("bin").join("python")
 }
 
 /// Makes the environment, or leaves it where it is complete. Returns its Python.
-pub fn peers(root: &Path, torch: bool) -> Result<PathBuf> {
+pub fn peers(root: &Path, options: Options) -> Result<PathBuf> {
     let folder = root.join(FOLDER);
-    let wanted = pinned(torch);
+    let wanted = pinned(options);
     if holds(&folder, &wanted) {
         return Ok(python(&folder));
     }
     check_python(root)?;
-    let size = if torch { "4.5 GB with torch and its CUDA libraries" } else { "about 80 MB" };
+    let size = match options {
+        Options { torch: true, .. } => "4.5 GB with torch and its CUDA libraries",
+        Options { spark: true, .. } => "600 MB with Spark",
+        Options { .. } => "about 130 MB",
+    };
     eprintln!("installing {} packages into {FOLDER} ({size})", wanted.len());
     let stamp = folder.join(STAMP);
+    let before = fs::read_to_string(&stamp).unwrap_or_default();
     if stamp.exists() {
         fs::remove_file(&stamp).with_context(|| format!("{}", stamp.display()))?;
     }
@@ -67,7 +96,8 @@ pub fn peers(root: &Path, torch: bool) -> Result<PathBuf> {
     let mut install = command(python(&folder), root);
     install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
     succeed(install.args(&wanted))?;
-    fs::write(&stamp, wanted.join("\n") + "\n").with_context(|| format!("{}", stamp.display()))?;
+    let installed = installed_after(&before, &wanted).join("\n") + "\n";
+    fs::write(&stamp, installed).with_context(|| format!("{}", stamp.display()))?;
     Ok(python(&folder))
 }
 
@@ -104,10 +134,14 @@ fn succeed(command: &mut std::process::Command) -> Result<()> {
 mod tests {
     use super::*;
 
+    const LIGHT: Options = Options { torch: false, spark: false };
+    const TORCH: Options = Options { torch: true, spark: false };
+    const SPARK: Options = Options { torch: false, spark: true };
+
     #[test]
     fn every_package_is_pinned_once() {
-        for torch in [false, true] {
-            let all = pinned(torch);
+        for options in [LIGHT, TORCH, SPARK, Options { torch: true, spark: true }] {
+            let all = pinned(options);
             let mut names = Vec::new();
             for line in &all {
                 let (name, version) = line.split_once("==").unwrap();
@@ -117,7 +151,7 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), all.len(), "a package is pinned twice");
         }
-        let all = pinned(true);
+        let all = pinned(TORCH);
         assert!(all.contains(&format!("torch=={}", crate::libtorch::VERSION)));
         assert!(all.contains(&"transformers==5.23.0".to_owned()));
     }
@@ -125,16 +159,27 @@ mod tests {
     #[test]
     fn the_larger_set_serves_for_the_smaller() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(!holds(folder.path(), &pinned(false)));
+        assert!(!holds(folder.path(), &pinned(LIGHT)));
         fs::create_dir(folder.path().join("bin")).unwrap();
         fs::write(python(folder.path()), "").unwrap();
-        fs::write(folder.path().join(STAMP), pinned(true).join("\n")).unwrap();
-        assert!(holds(folder.path(), &pinned(false)) && holds(folder.path(), &pinned(true)));
-        fs::write(folder.path().join(STAMP), pinned(false).join("\n")).unwrap();
-        assert!(holds(folder.path(), &pinned(false)) && !holds(folder.path(), &pinned(true)));
-        let older = pinned(false).join("\n").replace("numpy==", "numpy==1.");
+        fs::write(folder.path().join(STAMP), pinned(TORCH).join("\n")).unwrap();
+        assert!(holds(folder.path(), &pinned(LIGHT)) && holds(folder.path(), &pinned(TORCH)));
+        fs::write(folder.path().join(STAMP), pinned(LIGHT).join("\n")).unwrap();
+        assert!(holds(folder.path(), &pinned(LIGHT)) && !holds(folder.path(), &pinned(TORCH)));
+        let older = pinned(LIGHT).join("\n").replace("numpy==", "numpy==1.");
         fs::write(folder.path().join(STAMP), older).unwrap();
-        assert!(!holds(folder.path(), &pinned(false)), "another version");
+        assert!(!holds(folder.path(), &pinned(LIGHT)), "another version");
+    }
+
+    #[test]
+    fn a_second_set_leaves_the_first_in_place() {
+        let before = pinned(TORCH).join("\n") + "\n";
+        let after = installed_after(&before, &pinned(SPARK));
+        for line in pinned(TORCH).iter().chain(&pinned(SPARK)) {
+            assert_eq!(after.iter().filter(|known| *known == line).count(), 1, "{line}");
+        }
+        let newer = installed_after("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
+        assert_eq!(newer, ["numpy==2.2.6", "other==2"]);
     }
 
     #[test]

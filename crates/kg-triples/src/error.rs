@@ -118,6 +118,14 @@ pub enum KgError {
         /// What is wrong with it, and where.
         reason: String,
     },
+    /// Parquet files that are damaged, or not those of the table.
+    #[error("{}: cannot read the table: {reason}", path.display())]
+    Parquet {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A compressed file ends in the middle.
     #[error(
         "{}: the gzip data end early, after line {line}; the file is incomplete, make or copy it \

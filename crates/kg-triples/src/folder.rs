@@ -1,9 +1,9 @@
 //! The folder form of a graph: `triples.tsv` and `labels.tsv`.
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::tsv::TsvReader;
+use crate::table::TableReader;
 use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, output};
 
 const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
@@ -19,6 +19,9 @@ impl KnowledgeGraph {
     ///
     /// A `labels.tsv` without the column `kind` holds entities only; then `relations.tsv` (header
     /// `relation_id lang label`), if it exists, holds the labels of relations.
+    ///
+    /// Where there is no `triples.tsv`, the Parquet files of the folder `triples` are read (feature
+    /// `parquet`), and so on, as [`extract`](crate::dump::extract) writes them.
     ///
     /// # Errors
     /// [`KgError::Io`] if a file is missing or unreadable; [`KgError::Header`], [`KgError::Row`]
@@ -47,19 +50,19 @@ impl KnowledgeGraph {
         let dir = dir.as_ref();
         std::fs::read_dir(dir).map_err(KgError::io(dir, "read the folder"))?;
         let mut builder = GraphBuilder::default();
-        let (mut file, _) = TsvReader::open(&dir.join("triples.tsv"), &[TRIPLES], false)?;
+        let (mut file, _) = TableReader::open(&dir.join("triples.tsv"), &[TRIPLES])?;
         while let Some(row) = file.row()? {
             if let [head, relation, tail] = row[..] {
                 let added = builder.add_triple(head, relation, tail);
-                at_line(&file, added)?;
+                at_line(|| file.position(), added)?;
             }
         }
         let headers = [LABELS, ENTITY_LABELS];
-        let (mut file, which) = TsvReader::open(&dir.join("labels.tsv"), &headers, false)?;
+        let (mut file, which) = TableReader::open(&dir.join("labels.tsv"), &headers)?;
         read_labels(&mut file, &mut builder, LabelKind::Entity)?;
         let relations = dir.join("relations.tsv");
         if which == 1 && relations.exists() {
-            let (mut file, _) = TsvReader::open(&relations, &[RELATION_LABELS], false)?;
+            let (mut file, _) = TableReader::open(&relations, &[RELATION_LABELS])?;
             read_labels(&mut file, &mut builder, LabelKind::Relation)?;
         }
         Ok(builder.build())
@@ -130,7 +133,7 @@ impl KnowledgeGraph {
 impl KnowledgeGraph {
     /// The same with every head and tail that the table `path` (header `id target_id`) redirects
     /// replaced by its target, however long the way; redirects in a circle replace nothing. Without
-    /// such a file nothing changes.
+    /// such a file, or the folder of Parquet files `redirects` in its place, nothing changes.
     ///
     /// # Errors
     /// As [`KnowledgeGraph::read_dir`].
@@ -146,11 +149,11 @@ impl KnowledgeGraph {
     /// # Ok::<(), kg_triples::KgError>(())
     /// ```
     pub fn with_redirects(self, path: &Path) -> Result<Self, KgError> {
-        if !path.exists() {
+        if !TableReader::exists(path) {
             return Ok(self);
         }
         let mut targets: HashMap<String, String> = HashMap::new();
-        let (mut file, _) = TsvReader::open(path, &[REDIRECTS], false)?;
+        let (mut file, _) = TableReader::open(path, &[REDIRECTS])?;
         while let Some(row) = file.row()? {
             if let [id, target] = row[..] {
                 targets.insert(id.to_owned(), target.to_owned());
@@ -186,7 +189,7 @@ impl KnowledgeGraph {
 
 /// Rows of three cells are labels of `kind`; a fourth cell names the kind.
 fn read_labels(
-    file: &mut TsvReader,
+    file: &mut TableReader,
     builder: &mut GraphBuilder,
     kind: LabelKind,
 ) -> Result<(), KgError> {
@@ -206,16 +209,19 @@ fn read_labels(
             }),
             [] => Ok(()),
         };
-        at_line(file, added)?;
+        at_line(|| file.position(), added)?;
     }
     Ok(())
 }
 
 /// Adds file and line to what the builder found wrong with a value.
-pub(crate) fn at_line<T>(file: &TsvReader, result: Result<T, KgError>) -> Result<T, KgError> {
+pub(crate) fn at_line<T>(
+    position: impl FnOnce() -> (PathBuf, u64),
+    result: Result<T, KgError>,
+) -> Result<T, KgError> {
     result.map_err(|error| match error {
         KgError::Value { field: column, expected, got } => {
-            let (path, line) = file.position();
+            let (path, line) = position();
             KgError::Row { path, line, column, expected, got }
         }
         other => other,

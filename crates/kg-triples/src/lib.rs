@@ -5,7 +5,10 @@ mod folder;
 mod graph;
 mod input;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
 mod seed;
+mod table;
 mod texts;
 mod tokens;
 mod tsv;

@@ -1,9 +1,13 @@
 //! A dump in pieces of whole lines, and what each piece holds.
 use std::io::{self, Read};
 
-use super::entity::{self, EntityCounts, Line, Wanted};
+use super::counts::EntityCounts;
+use super::entity::{self, Entity, Line};
 use super::ntriples::Facts;
-use crate::LabelKind;
+use super::sort::Entry;
+use super::table::DumpTable;
+use super::wanted::Wanted;
+use crate::{LabelKind, Language};
 
 /// Bytes read at a time. Nothing that is written depends on it.
 const CHUNK: usize = 4 << 20;
@@ -114,11 +118,29 @@ pub(super) struct Found {
 pub(super) struct Record {
     pub(super) id: String,
     pub(super) property: bool,
-    /// Lines of `labels.tsv`.
-    pub(super) labels: String,
-    /// Lines of `triples.tsv`.
-    pub(super) triples: String,
+    /// Lines of the tables of [`Wanted::of_entities`], in that order.
+    pub(super) rows: Vec<String>,
     pub(super) counts: EntityCounts,
+}
+
+impl Record {
+    /// As an entry to be sorted.
+    pub(super) fn entry(self, number: u64) -> io::Result<Entry> {
+        let kind = if self.property { "property" } else { "item" };
+        let mut values = vec![kind.to_owned(), serde_json::to_string(&self.counts)?];
+        values.extend(self.rows);
+        Ok(Entry { key: self.id, number, values })
+    }
+
+    /// What [`Record::entry`] made of it.
+    pub(super) fn of(entry: Entry) -> io::Result<Self> {
+        let mut values = entry.values.into_iter();
+        let (Some(kind), Some(counts)) = (values.next(), values.next()) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let (property, counts) = (kind == "property", serde_json::from_str(&counts)?);
+        Ok(Self { id: entry.key, property, rows: values.collect(), counts })
+    }
 }
 
 /// A parsed chunk.
@@ -163,7 +185,7 @@ fn events(line: &[u8], first: bool, wanted: &Wanted, push: &mut impl FnMut(Event
     let mut whole = true;
     if !body.is_empty() {
         push(match entity::read(body, wanted) {
-            Ok(Line::Entity(entity)) => Event::Entity(record(&entity)),
+            Ok(Line::Entity(entity)) => Event::Entity(record(entity, wanted)),
             Ok(Line::Redirect { from, to }) => Event::Redirect { from, to },
             Ok(Line::Other(kind)) => Event::Other(kind),
             Err(reason) => {
@@ -179,21 +201,37 @@ fn events(line: &[u8], first: bool, wanted: &Wanted, push: &mut impl FnMut(Event
 }
 
 /// The rows of an entity.
-pub(super) fn record(entity: &entity::Entity) -> Record {
+pub(super) fn record(entity: Entity, wanted: &Wanted) -> Record {
+    let rows = wanted.of_entities().map(|table| rows(&entity, table)).collect();
+    let Entity { id, kind, counts, .. } = entity;
+    Record { id, property: kind == LabelKind::Relation, rows, counts }
+}
+
+/// The lines of one table.
+fn rows(entity: &Entity, table: DumpTable) -> String {
     let id = &entity.id;
-    let kind = match entity.kind {
-        LabelKind::Entity => "entity",
-        LabelKind::Relation => "relation",
+    let texts = |texts: &[(Language, String)]| -> String {
+        texts.iter().map(|(language, text)| format!("{id}\t{language}\t{text}\n")).collect()
     };
-    let labels = entity.labels.iter();
-    let labels = labels.map(|(language, text)| format!("{id}\t{language}\t{text}\t{kind}\n"));
-    let triples = entity.triples.iter();
-    let triples = triples.map(|(relation, tail)| format!("{id}\t{relation}\t{tail}\n"));
-    Record {
-        id: id.clone(),
-        property: entity.kind == LabelKind::Relation,
-        labels: labels.collect(),
-        triples: triples.collect(),
-        counts: entity.counts.clone(),
+    match table {
+        DumpTable::Triples => {
+            let triples = entity.triples.iter();
+            triples.map(|(relation, tail)| format!("{id}\t{relation}\t{tail}\n")).collect()
+        }
+        DumpTable::Labels => {
+            let kind = match entity.kind {
+                LabelKind::Entity => "entity",
+                LabelKind::Relation => "relation",
+            };
+            let labels = entity.labels.iter();
+            labels.map(|(language, text)| format!("{id}\t{language}\t{text}\t{kind}\n")).collect()
+        }
+        DumpTable::Descriptions => texts(&entity.descriptions),
+        DumpTable::Aliases => texts(&entity.aliases),
+        DumpTable::Sitelinks => texts(&entity.sitelinks),
+        DumpTable::Properties => {
+            entity.datatype.iter().map(|datatype| format!("{id}\t{datatype}\n")).collect()
+        }
+        DumpTable::Redirects => String::new(),
     }
 }

@@ -3,111 +3,46 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
-use serde::{Deserialize, Serialize};
 
+use super::counts::EntityCounts;
 use super::json::{Each, Entries, Object, Rank, Raw, Statement, Tail, is_id};
-use super::text::{Clean, clean};
+use super::table::{DumpTable, TailKind};
+use super::texts::{Aliases, Sitelinks, Texts};
+use super::wanted::Wanted;
 use crate::{LabelKind, Language};
-
-/// What is read of an entity.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    /// The languages of labels, each with those whose labels take the place of a missing one, best
-    /// first. Codes are compared exactly.
-    pub(super) languages: Vec<(Language, Vec<Language>)>,
-}
-
-impl Wanted {
-    /// Whether labels in the language of this code are read.
-    pub(super) fn reads(&self, code: &str) -> bool {
-        self.languages.iter().any(|(language, others)| {
-            *language == *code || others.iter().any(|other| *other == *code)
-        })
-    }
-}
-
-impl Wanted {
-    /// The label of each language, or of the first that takes its place, sorted by language.
-    pub(super) fn choose(
-        &self,
-        usable: &BTreeMap<&str, String>,
-        counts: &mut EntityCounts,
-    ) -> Vec<(Language, String)> {
-        let mut chosen = Vec::new();
-        for (language, others) in &self.languages {
-            let own = usable.get(language.as_str());
-            let other = || others.iter().find_map(|other| usable.get(other.as_str()));
-            let Some(text) = own.or_else(other) else { continue };
-            counts.labels += 1;
-            counts.fallback_labels += u64::from(own.is_none());
-            chosen.push((*language, text.clone()));
-        }
-        chosen.sort_unstable();
-        chosen
-    }
-}
-
-/// What became of labels and statements of one or of all entities.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct EntityCounts {
-    /// Labels written.
-    pub labels: u64,
-    /// Of these, taken from another language (`--fallback`).
-    pub fallback_labels: u64,
-    /// Labels left out: their `language` is not their key, so they are another language's.
-    pub foreign_labels: u64,
-    /// Labels left out: nothing is left of the text.
-    pub empty_labels: u64,
-    /// Surrogates without a partner in labels, which became U+FFFD.
-    pub lone_surrogates: u64,
-    /// Statements of items.
-    pub statements: u64,
-    /// Left out: deprecated.
-    pub deprecated: u64,
-    /// Left out: the property has preferred statements, and this is a normal one.
-    pub not_preferred: u64,
-    /// Left out: `somevalue` or `novalue`.
-    pub without_value: u64,
-    /// Left out: the value is no item.
-    pub other_values: u64,
-    /// Left out: the triple is there already.
-    pub repeated_triples: u64,
-    /// Triples written.
-    pub triples: u64,
-}
-
-impl EntityCounts {
-    /// Adds the counts of another part.
-    pub(super) fn add(&mut self, other: &Self) {
-        for (sum, count) in [
-            (&mut self.labels, other.labels),
-            (&mut self.fallback_labels, other.fallback_labels),
-            (&mut self.foreign_labels, other.foreign_labels),
-            (&mut self.empty_labels, other.empty_labels),
-            (&mut self.lone_surrogates, other.lone_surrogates),
-            (&mut self.statements, other.statements),
-            (&mut self.deprecated, other.deprecated),
-            (&mut self.not_preferred, other.not_preferred),
-            (&mut self.without_value, other.without_value),
-            (&mut self.other_values, other.other_values),
-            (&mut self.repeated_triples, other.repeated_triples),
-            (&mut self.triples, other.triples),
-        ] {
-            *sum += count;
-        }
-    }
-}
 
 /// An item or a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entity {
     pub(super) id: String,
     pub(super) kind: LabelKind,
-    /// Sorted by language.
+    /// Sorted by language, as all texts.
     pub(super) labels: Vec<(Language, String)>,
+    pub(super) descriptions: Vec<(Language, String)>,
+    pub(super) aliases: Vec<(Language, String)>,
+    /// Titles.
+    pub(super) sitelinks: Vec<(Language, String)>,
     /// Relation and tail, sorted, each pair once.
     pub(super) triples: Vec<(String, String)>,
+    /// Of a property.
+    pub(super) datatype: Option<String>,
     pub(super) counts: EntityCounts,
+}
+
+impl Entity {
+    pub(super) fn new(id: String, kind: LabelKind) -> Self {
+        Self {
+            id,
+            kind,
+            labels: Vec::new(),
+            descriptions: Vec::new(),
+            aliases: Vec::new(),
+            sitelinks: Vec::new(),
+            triples: Vec::new(),
+            datatype: None,
+            counts: EntityCounts::default(),
+        }
+    }
 }
 
 /// What a line holds.
@@ -146,7 +81,11 @@ struct Fields<'w> {
     kind: Option<String>,
     entity: Option<String>,
     redirect: Option<String>,
-    labels: BTreeMap<String, Label>,
+    datatype: Option<String>,
+    labels: Texts,
+    descriptions: Texts,
+    aliases: Aliases,
+    sitelinks: Sitelinks,
     claims: BTreeMap<String, Vec<Statement>>,
 }
 
@@ -158,7 +97,11 @@ impl<'w> Fields<'w> {
             kind: None,
             entity: None,
             redirect: None,
-            labels: BTreeMap::new(),
+            datatype: None,
+            labels: Texts::default(),
+            descriptions: Texts::default(),
+            aliases: Aliases::default(),
+            sitelinks: Sitelinks::default(),
             claims: BTreeMap::new(),
         }
     }
@@ -179,36 +122,36 @@ impl<'w> Fields<'w> {
             Some("property") => LabelKind::Relation,
             other => return Ok(Line::Other(other.unwrap_or("without a type").to_owned())),
         };
-        let mut counts = EntityCounts::default();
-        let labels = self.chosen_labels(&mut counts)?;
-        // What a property says of itself is no fact about the world.
-        let triples = match kind {
-            LabelKind::Entity => triples(self.claims, &mut counts),
-            LabelKind::Relation => Vec::new(),
-        };
-        Ok(Line::Entity(Entity { id, kind, labels, triples, counts }))
-    }
-
-    /// The usable labels, of which [`Wanted::choose`] takes some.
-    fn chosen_labels(&self, counts: &mut EntityCounts) -> Result<Vec<(Language, String)>, String> {
-        let mut usable: BTreeMap<&str, String> = BTreeMap::new();
-        for (code, label) in &self.labels {
-            if label.language.as_deref() != Some(code.as_bytes()) {
-                counts.foreign_labels += 1;
-                continue;
-            }
-            let Some(value) = &label.value else { continue };
-            let cleaned = clean(value).ok_or_else(|| format!("the label in {code}: no UTF-8"))?;
-            let Clean { text, lone_surrogates } = cleaned;
-            counts.lone_surrogates += lone_surrogates;
-            match text.is_empty() {
-                true => counts.empty_labels += 1,
-                false => {
-                    usable.insert(code, text);
-                }
+        let mut entity = Entity::new(id, kind);
+        self.texts(&mut entity)?;
+        let counts = &mut entity.counts;
+        match kind {
+            LabelKind::Entity => entity.triples = triples(self.claims, &self.wanted.tails, counts),
+            // What a property says of itself is no fact about the world.
+            LabelKind::Relation => {
+                entity.datatype = self.datatype.filter(|datatype| is_id(datatype));
+                counts.datatypes += u64::from(entity.datatype.is_some());
             }
         }
-        Ok(self.wanted.choose(&usable, counts))
+        Ok(Line::Entity(entity))
+    }
+
+    fn texts(&self, entity: &mut Entity) -> Result<(), String> {
+        let counts = &mut entity.counts;
+        let labels = self.labels.usable(self.wanted, counts)?;
+        counts.labels += labels.texts.len() as u64;
+        counts.fallback_labels += labels.fallbacks;
+        counts.foreign_labels += labels.foreign;
+        counts.empty_labels += labels.empty;
+        let descriptions = self.descriptions.usable(self.wanted, counts)?;
+        counts.descriptions += descriptions.texts.len() as u64;
+        counts.fallback_descriptions += descriptions.fallbacks;
+        counts.foreign_descriptions += descriptions.foreign;
+        counts.empty_descriptions += descriptions.empty;
+        entity.aliases = self.aliases.usable(counts)?;
+        entity.sitelinks = self.sitelinks.usable(counts)?;
+        (entity.labels, entity.descriptions) = (labels.texts, descriptions.texts);
+        Ok(())
     }
 }
 
@@ -216,6 +159,7 @@ impl<'w> Fields<'w> {
 /// none, the normal ones. Values are looked at after ranks.
 fn triples(
     claims: BTreeMap<String, Vec<Statement>>,
+    tails: &[TailKind],
     counts: &mut EntityCounts,
 ) -> Vec<(String, String)> {
     let mut triples = Vec::new();
@@ -228,7 +172,9 @@ fn triples(
                 (Rank::Normal, true) => counts.not_preferred += 1,
                 _ => match tail {
                     Tail::Unknown => counts.without_value += 1,
-                    Tail::Item(tail) if is_id(&property) => triples.push((property.clone(), tail)),
+                    Tail::Entity(kind, tail) if tails.contains(&kind) && is_id(&property) => {
+                        triples.push((property.clone(), tail));
+                    }
                     _ => counts.other_values += 1,
                 },
             }
@@ -245,59 +191,32 @@ fn triples(
 impl<'de> Entries<'de> for Fields<'_> {
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         let text = |raw: Raw<'_>| raw.text().map(str::to_owned);
+        let wanted = self.wanted;
         match key {
             "id" => self.id = text(map.next_value()?),
             "type" => self.kind = text(map.next_value()?),
             "entity" => self.entity = text(map.next_value()?),
             "redirect" => self.redirect = text(map.next_value()?),
-            "labels" => {
-                let mut labels = Labels { wanted: self.wanted, found: BTreeMap::new() };
-                map.next_value_seed(Object(&mut labels))?;
-                self.labels = labels.found;
+            "datatype" if wanted.has(DumpTable::Properties) => {
+                self.datatype = text(map.next_value()?);
             }
-            "claims" => {
+            "labels" if wanted.has(DumpTable::Labels) => self.labels = Texts::read(map, wanted)?,
+            "descriptions" if wanted.has(DumpTable::Descriptions) => {
+                self.descriptions = Texts::read(map, wanted)?;
+            }
+            "aliases" if wanted.has(DumpTable::Aliases) => {
+                self.aliases = Aliases::read(map, wanted)?;
+            }
+            "sitelinks" if wanted.has(DumpTable::Sitelinks) => {
+                self.sitelinks = Sitelinks::read(map, wanted)?;
+            }
+            "claims" if wanted.has(DumpTable::Triples) => {
                 let mut claims = Claims::default();
                 map.next_value_seed(Object(&mut claims))?;
                 self.claims = claims.0;
             }
             _ => return Ok(false),
         }
-        Ok(true)
-    }
-}
-
-struct Labels<'w> {
-    wanted: &'w Wanted,
-    found: BTreeMap<String, Label>,
-}
-
-impl<'de> Entries<'de> for Labels<'_> {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        if !self.wanted.reads(key) {
-            return Ok(false);
-        }
-        let mut label = Label::default();
-        map.next_value_seed(Object(&mut label))?;
-        self.found.insert(key.to_owned(), label);
-        Ok(true)
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Label {
-    language: Option<Vec<u8>>,
-    /// WTF-8.
-    value: Option<Vec<u8>>,
-}
-
-impl<'de> Entries<'de> for Label {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        let field = match key {
-            "language" => &mut self.language,
-            "value" => &mut self.value,
-            _ => return Ok(false),
-        };
-        *field = Some(map.next_value::<Raw<'de>>()?.0.into_owned());
         Ok(true)
     }
 }
@@ -321,7 +240,8 @@ mod tests {
 
     fn wanted() -> Wanted {
         let [en, zh, hans] = ["en", "zh", "zh-hans"].map(|code| Language::new(code).unwrap());
-        Wanted { languages: vec![(en, vec![]), (zh, vec![hans])] }
+        let languages = vec![(en, vec![]), (zh, vec![hans])];
+        Wanted { languages, tables: DumpTable::ALL.to_vec(), tails: vec![TailKind::Item] }
     }
 
     fn entity(json: &str) -> Entity {

@@ -8,10 +8,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{Chunk, Chunks, Event, Found, Parsed};
-use super::entity::{EntityCounts, Wanted};
+use super::counts::EntityCounts;
 use super::sort::{Entry, Sorter};
 use super::source::{Compression, DumpFormat, Progress, Source};
+use super::table::{DumpTable, TableFormat, TailKind};
 use super::tables::Tables;
+use super::wanted::Wanted;
 use super::{chunk, merge, ntriples};
 use crate::{KgError, Language};
 
@@ -23,10 +25,19 @@ const TOLD: usize = 5;
 /// What is read of a Wikidata dump, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExtractConfig {
-    /// Languages of labels, one or more; codes are compared exactly, so `zh` is not `zh-hans`.
+    /// Languages of texts, one or more; codes are compared exactly, so `zh` is not `zh-hans`.
     pub languages: Vec<Language>,
-    /// Languages whose label takes the place of a missing one, the first that is there.
+    /// Languages whose label or description takes the place of a missing one, the first that is
+    /// there.
     pub fallback: Vec<(Language, Vec<Language>)>,
+    /// The tables to write, one or more; nothing is read for others.
+    pub tables: Vec<DumpTable>,
+    /// How they are written.
+    pub format: TableFormat,
+    /// What entities may be tails, one kind or more.
+    pub tails: Vec<TailKind>,
+    /// Rows of each Parquet file but the last of a table, at least 1.
+    pub part_rows: usize,
     /// Lines that may be unusable; one more is an error.
     pub bad_lines: u64,
     /// The longest line in bytes.
@@ -40,6 +51,10 @@ impl Default for ExtractConfig {
         Self {
             languages: Vec::new(),
             fallback: Vec::new(),
+            tables: TableFormat::Tsv.default_tables(),
+            format: TableFormat::Tsv,
+            tails: vec![TailKind::Item],
+            part_rows: 1 << 20,
             bad_lines: 1000,
             longest_line: 256 << 20,
             memory: 512 << 20,
@@ -73,8 +88,20 @@ pub struct ExtractReport {
     pub bytes: u64,
     /// Lines, blank ones and brackets included.
     pub lines: u64,
-    /// Languages of the labels.
+    /// Languages of the texts.
     pub languages: Vec<Language>,
+    /// How the tables are written.
+    #[serde(default)]
+    pub table_format: TableFormat,
+    /// The tables that were written.
+    #[serde(default)]
+    pub tables: Vec<DumpTable>,
+    /// Those of them that are empty since nothing is read for them in dumps of this format.
+    #[serde(default)]
+    pub without_facts: Vec<DumpTable>,
+    /// What entities are tails.
+    #[serde(default)]
+    pub tails: Vec<TailKind>,
     /// Items.
     pub items: u64,
     /// Properties.
@@ -100,14 +127,20 @@ pub struct ExtractReport {
 /// or packed by gzip, bzip2 or zstd; `-` is standard input. It may also be N-Triples, such as
 /// `latest-truthy.nt.bz2`, whose labels and direct statements are read. Blank lines, CRLF, a
 /// byte-order mark and spaces between tokens are accepted, and of a repeated key the last one wins.
-/// Into `folder` go, each complete or not at all and sorted by id as text:
+/// Into `folder` go [`ExtractConfig::tables`], each complete or not at all and sorted by id as
+/// text, and last `extract.json`, an [`ExtractReport`] with counts of all that was left out:
 ///
-/// - `triples.tsv`: `head_id relation_id tail_id`, the truthy statements of items (preferred ones,
-///   else normal ones) whose value is an item; each triple once;
-/// - `labels.tsv`: `id lang label kind`, labels in the languages asked for of items (`entity`) and
-///   properties (`relation`), white space made one space, control characters left out;
-/// - `redirects.tsv`: `id target_id`;
-/// - `extract.json`: [`ExtractReport`], with counts of all that was left out.
+/// - triples: the truthy statements of items (preferred ones, else normal ones) whose value is an
+///   item, or another entity of [`ExtractConfig::tails`]; each triple once;
+/// - labels: those in the languages asked for of items (`entity`) and properties (`relation`),
+///   white space made one space, control characters left out; descriptions likewise;
+/// - aliases: likewise, in the languages asked for alone;
+/// - sitelinks: titles in the Wikipedias of these languages (`zh-yue` is the site `zh_yuewiki`);
+/// - properties: their datatypes;
+/// - redirects.
+///
+/// A table is `NAME.tsv` or, as [`TableFormat::Parquet`], files of [`ExtractConfig::part_rows`]
+/// rows in the folder `NAME`. Where the folder has a table in the other form, that goes.
 ///
 /// Memory does not grow with the dump, and the files depend neither on the number of threads nor on
 /// how the dump is packed.
@@ -115,7 +148,8 @@ pub struct ExtractReport {
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
 /// # Errors
-/// [`KgError::Config`] without a language; [`KgError::Io`] naming the file, and the place in the
+/// [`KgError::Config`] without a language, table or kind of tail, and for Parquet without the
+/// feature `parquet`; [`KgError::Io`] naming the file, and the place in the
 /// dump where a packed one is damaged; [`KgError::Dump`] if an array has no end, or too many lines
 /// are unusable.
 ///
@@ -144,10 +178,7 @@ pub fn extract(
     folder: &Path,
     progress: &Progress,
 ) -> Result<ExtractReport, KgError> {
-    if config.languages.is_empty() {
-        let rule = "one language or more";
-        return Err(KgError::Config { key: "languages", value: "[]".into(), rule });
-    }
+    check(config)?;
     let refuse = || KgError::io(folder, "write to the folder");
     std::fs::create_dir_all(folder).map_err(refuse())?;
     let scratch = || tempfile::Builder::new().prefix(".extract-").tempdir_in(folder);
@@ -173,6 +204,24 @@ pub fn extract(
     reading.finish(|| (progress.bytes(), Source::digest(&hash)))
 }
 
+fn check(config: &ExtractConfig) -> Result<(), KgError> {
+    for (key, empty, rule) in [
+        ("languages", config.languages.is_empty(), "one language or more"),
+        ("tables", config.tables.is_empty(), "one table or more"),
+        ("tails", config.tails.is_empty(), "one kind of entity or more"),
+    ] {
+        if empty {
+            return Err(KgError::Config { key, value: "[]".into(), rule });
+        }
+    }
+    if config.format == TableFormat::Parquet && !cfg!(feature = "parquet") {
+        let rule = "tsv: this program was built without Parquet; build it with `cargo build \
+                    --release -p kg-triples --features parquet`";
+        return Err(KgError::Config { key: "format", value: "parquet".into(), rule });
+    }
+    Ok(())
+}
+
 fn empty_report(compression: Compression, config: &ExtractConfig) -> ExtractReport {
     ExtractReport {
         format: DumpFormat::Json,
@@ -182,6 +231,10 @@ fn empty_report(compression: Compression, config: &ExtractConfig) -> ExtractRepo
         bytes: 0,
         lines: 0,
         languages: config.languages.clone(),
+        table_format: config.format,
+        tables: tables(config),
+        without_facts: Vec::new(),
+        tails: config.tails.clone(),
         items: 0,
         properties: 0,
         others: BTreeMap::new(),
@@ -191,6 +244,11 @@ fn empty_report(compression: Compression, config: &ExtractConfig) -> ExtractRepo
         bad_lines: 0,
         first_bad_lines: Vec::new(),
     }
+}
+
+/// The tables to write, in the order of [`DumpTable::ALL`], each once.
+fn tables(config: &ExtractConfig) -> Vec<DumpTable> {
+    DumpTable::ALL.into_iter().filter(|table| config.tables.contains(table)).collect()
 }
 
 type Parse = fn(&Chunk, &Wanted) -> Parsed;
@@ -227,7 +285,11 @@ impl Reading<'_> {
             own.map(|(_, others)| others.clone()).unwrap_or_default()
         };
         let languages = self.config.languages.iter();
-        self.wanted = Wanted { languages: languages.map(|code| (*code, fallback(code))).collect() };
+        self.wanted = Wanted {
+            languages: languages.map(|code| (*code, fallback(code))).collect(),
+            tables: tables(self.config),
+            tails: self.config.tails.clone(),
+        };
         let longest = self.config.longest_line;
         std::thread::scope(|scope| {
             let (give, take) = sync_channel(WAITING);
@@ -322,12 +384,7 @@ impl Reading<'_> {
             (Event::Entity(record), _) => {
                 self.begin();
                 self.number += 1;
-                let counts = serde_json::to_string(&record.counts).map_err(|error| {
-                    KgError::io(self.folder, "write to the folder")(error.into())
-                })?;
-                let kind = if record.property { "property" } else { "item" };
-                let values = vec![record.labels, record.triples, counts, kind.to_owned()];
-                let entry = Entry { key: record.id, number: self.number, values };
+                let entry = record.entry(self.number).map_err(refuse())?;
                 self.entities.push(entry).map_err(refuse())?;
             }
         }
@@ -378,7 +435,11 @@ impl Reading<'_> {
         (report.packed_bytes, report.sha256) = packed();
         let refuse = || KgError::io(self.folder, "write to the folder");
         let entities = self.entities.sorted().map_err(refuse())?;
-        let mut tables = Tables::create(self.folder)?;
+        if report.format == DumpFormat::NTriples {
+            let without = report.tables.iter().filter(|table| !table.of_ntriples());
+            report.without_facts = without.copied().collect();
+        }
+        let mut tables = Tables::create(self.folder, self.config, &report.tables)?;
         match report.format {
             DumpFormat::Json => tables.write_entities(entities, &mut report)?,
             DumpFormat::NTriples => tables.write_merged(entities, &self.wanted, &mut report)?,

@@ -7,6 +7,8 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::table::TailKind;
+
 /// A string as bytes: WTF-8, so that a surrogate without a partner is no error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Raw<'de>(pub(super) Cow<'de, [u8]>);
@@ -159,10 +161,10 @@ pub(super) enum Rank {
 pub(super) enum Tail {
     /// `somevalue` or `novalue`.
     Unknown,
-    /// Any value but an item.
+    /// Any value but an entity.
     #[default]
     Other,
-    Item(String),
+    Entity(TailKind, String),
 }
 
 /// A statement: what a property says.
@@ -236,7 +238,7 @@ impl<'de> Entries<'de> for DataValue {
         if key != "value" {
             return Ok(false);
         }
-        // A value may be of any kind; only objects can name an item.
+        // A value may be of any kind; only objects can name an entity.
         let value = map.next_value::<&RawValue>()?.get();
         let mut entity = EntityValue::default();
         if value.starts_with('{') {
@@ -250,17 +252,19 @@ impl<'de> Entries<'de> for DataValue {
 
 #[derive(Default)]
 struct EntityValue {
-    item: bool,
+    kind: Option<TailKind>,
     id: Option<String>,
     numeric_id: Option<u64>,
 }
 
 impl EntityValue {
-    /// The item's id, or that of old dumps, which give its number alone.
+    /// The entity's id; of items also that of old dumps, which give its number alone.
     fn tail(self) -> Tail {
-        let id = self.id.or_else(|| self.numeric_id.map(|number| format!("Q{number}")));
-        match id.filter(|id| self.item && is_id(id)) {
-            Some(id) => Tail::Item(id),
+        let Some(kind) = self.kind else { return Tail::Other };
+        let number = self.numeric_id.filter(|_| kind == TailKind::Item);
+        let id = self.id.or_else(|| number.map(|number| format!("Q{number}")));
+        match id.filter(|id| is_id(id)) {
+            Some(id) => Tail::Entity(kind, id),
             None => Tail::Other,
         }
     }
@@ -272,8 +276,8 @@ impl<'de> Entries<'de> for EntityValue {
         match key {
             "entity-type" => {
                 let value = map.next_value::<&RawValue>()?.get();
-                self.item = serde_json::from_str::<Raw<'_>>(value)
-                    .is_ok_and(|text| text.text() == Some("item"));
+                let name = serde_json::from_str::<Raw<'_>>(value).ok();
+                self.kind = name.and_then(|name| TailKind::of_type(name.text()?));
             }
             "id" => {
                 let value = map.next_value::<&RawValue>()?.get();

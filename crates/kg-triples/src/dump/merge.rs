@@ -3,9 +3,11 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::chunk::{Record, record};
-use super::entity::{Entity, EntityCounts, Wanted};
+use super::counts::EntityCounts;
+use super::entity::Entity;
 use super::ntriples::Facts;
 use super::sort::Entry;
+use super::wanted::Wanted;
 use crate::LabelKind;
 
 /// Facts as an entry to be sorted.
@@ -42,7 +44,10 @@ pub(super) fn merge(entries: &[Entry], wanted: &Wanted) -> io::Result<Record> {
     triples.dedup();
     counts.repeated_triples += (all - triples.len()) as u64;
     counts.triples += triples.len() as u64;
-    let labels = wanted.choose(&usable, &mut counts);
+    let labels = wanted.choose(&usable);
+    counts.labels += labels.texts.len() as u64;
+    counts.fallback_labels += labels.fallbacks;
     let id = entries.first().map(|entry| entry.key.clone()).unwrap_or_default();
-    Ok(record(&Entity { id, kind, labels, triples, counts }))
+    let entity = Entity { labels: labels.texts, triples, counts, ..Entity::new(id, kind) };
+    Ok(record(entity, wanted))
 }

@@ -1,16 +1,27 @@
 //! Wikidata's dumps: read once, in bounded memory, to the tables of a knowledge graph.
 pub mod bzip2;
 mod chunk;
+mod counts;
 mod entity;
 mod extract;
 mod json;
 mod merge;
 mod ntriples;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod sort;
 mod source;
+mod table;
+mod table_file;
 mod tables;
 mod text;
+mod texts;
+mod wanted;
 
-pub use entity::EntityCounts;
+#[cfg(test)]
+mod tests;
+
+pub use counts::EntityCounts;
 pub use extract::{BadLine, ExtractConfig, ExtractReport, extract};
 pub use source::{Compression, DumpFormat, Progress};
+pub use table::{DumpTable, TableFormat, TailKind};

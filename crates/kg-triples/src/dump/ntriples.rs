@@ -3,8 +3,10 @@ use oxttl::NTriplesParser;
 use oxttl::ntriples::SliceNTriplesParser;
 
 use super::chunk::{Chunk, Event, Found, Parsed};
-use super::entity::{EntityCounts, Wanted};
+use super::counts::EntityCounts;
+use super::table::{DumpTable, TailKind};
 use super::text::{Clean, clean};
+use super::wanted::Wanted;
 
 /// IRIs of entities begin so.
 const ENTITY: &str = "http://www.wikidata.org/entity/";
@@ -126,7 +128,9 @@ fn statement(line: &[u8], wanted: &Wanted) -> Result<Option<Statement>, String> 
     }
     let iri = predicate.trim_matches(['<', '>']);
     let relation = iri.strip_prefix(DIRECT);
-    if relation.is_none() && iri != LABEL && iri != SAME_AS {
+    let label = iri == LABEL && wanted.has(DumpTable::Labels);
+    let relation = relation.filter(|_| wanted.has(DumpTable::Triples));
+    if relation.is_none() && !label && iri != SAME_AS {
         return Ok(None);
     }
     let mut reader: SliceNTriplesParser<'_> = NTriplesParser::new().for_slice(text);
@@ -147,8 +151,8 @@ fn statement(line: &[u8], wanted: &Wanted) -> Result<Option<Statement>, String> 
         _ => None,
     };
     let entity = object.and_then(|iri| iri.strip_prefix(ENTITY));
-    let fact = match (relation, iri == LABEL, &triple.object) {
-        (Some(relation), ..) => direct(relation, object, entity, &triple.object),
+    let fact = match (relation, label, &triple.object) {
+        (Some(relation), ..) => direct(relation, object, entity, &triple.object, wanted),
         (None, true, oxrdf::Term::Literal(literal)) => {
             let Some(language) = literal.language().filter(|code| wanted.reads(code)) else {
                 return Ok(None);
@@ -166,10 +170,17 @@ fn statement(line: &[u8], wanted: &Wanted) -> Result<Option<Statement>, String> 
 }
 
 /// A truthy statement.
-fn direct(relation: &str, object: Option<&str>, entity: Option<&str>, term: &oxrdf::Term) -> Fact {
+fn direct(
+    relation: &str,
+    object: Option<&str>,
+    entity: Option<&str>,
+    term: &oxrdf::Term,
+    wanted: &Wanted,
+) -> Fact {
+    let is_tail = |id: &str| TailKind::of_id(id).is_some_and(|kind| wanted.tails.contains(&kind));
     let unknown = matches!(term, oxrdf::Term::BlankNode(_))
         || object.is_some_and(|iri| iri.contains(UNKNOWN_VALUE));
-    match entity.filter(|tail| kind(tail) == Some(false)) {
+    match entity.filter(|tail| is_tail(tail)) {
         _ if unknown => Fact::WithoutValue,
         Some(tail) => Fact::Triple { relation: relation.to_owned(), tail: tail.to_owned() },
         None => Fact::OtherValue,

@@ -1,54 +1,41 @@
 //! The tables that an extract writes.
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::chunk::Record;
-use super::entity::Wanted;
-use super::extract::ExtractReport;
+use super::extract::{ExtractConfig, ExtractReport};
 use super::merge;
 use super::sort::{Entry, Sorted};
+use super::table::{DumpTable, TableFormat};
+use super::table_file::TableFile;
+use super::wanted::Wanted;
 use crate::{KgError, output};
 
 /// The files of an extract, before they have their names.
 pub(super) struct Tables {
     folder: PathBuf,
-    triples: Table,
-    labels: Table,
-    redirects: Table,
-}
-
-struct Table {
-    path: PathBuf,
-    file: io::BufWriter<whole_file::WholeFile>,
-}
-
-impl Table {
-    fn create(path: PathBuf, header: &str) -> Result<Self, KgError> {
-        let file = io::BufWriter::with_capacity(1 << 18, output::create(&path)?);
-        let mut table = Self { path, file };
-        table.write(header)?;
-        Ok(table)
-    }
-
-    fn write(&mut self, text: &str) -> Result<(), KgError> {
-        let written = self.file.write_all(text.as_bytes());
-        written.map_err(KgError::io(&self.path, "write the file"))
-    }
-
-    fn sync(self) -> Result<whole_file::Synced, KgError> {
-        let refuse = KgError::io(&self.path, "write the file");
-        output::sync(self.file.into_inner().map_err(|error| refuse(error.into_error()))?)
-    }
+    /// Of entities, in the order of their rows in a [`Record`].
+    tables: Vec<TableFile>,
+    redirects: Option<TableFile>,
 }
 
 impl Tables {
-    pub(super) fn create(folder: &Path) -> Result<Self, KgError> {
-        let table = |name: &str, header| Table::create(folder.join(name), header);
+    /// Starts `tables`, which are in the order of [`DumpTable::ALL`].
+    pub(super) fn create(
+        folder: &Path,
+        config: &ExtractConfig,
+        tables: &[DumpTable],
+    ) -> Result<Self, KgError> {
+        let create = |table: &DumpTable| match config.format {
+            TableFormat::Tsv => TableFile::tsv(folder, *table),
+            TableFormat::Parquet => TableFile::parquet(folder, *table, config.part_rows),
+        };
+        let (redirects, tables): (Vec<DumpTable>, Vec<DumpTable>) =
+            tables.iter().partition(|table| **table == DumpTable::Redirects);
         Ok(Self {
             folder: folder.to_owned(),
-            triples: table("triples.tsv", "head_id\trelation_id\ttail_id\n")?,
-            labels: table("labels.tsv", "id\tlang\tlabel\tkind\n")?,
-            redirects: table("redirects.tsv", "id\ttarget_id\n")?,
+            tables: tables.iter().map(create).collect::<Result<_, _>>()?,
+            redirects: redirects.first().map(create).transpose()?,
         })
     }
 
@@ -65,14 +52,9 @@ impl Tables {
                 report.repeated_entities += 1;
                 continue;
             }
-            let Entry { key, values, .. } = entry;
-            if let Ok([labels, triples, counts, kind]) = <[String; 4]>::try_from(values) {
-                let counts =
-                    serde_json::from_str(&counts).map_err(|error| refuse()(error.into()))?;
-                let (id, property) = (key.clone(), kind == "property");
-                self.write_record(&Record { id, property, labels, triples, counts }, report)?;
-            }
-            last = Some(key);
+            let record = Record::of(entry).map_err(refuse())?;
+            self.write_record(&record, report)?;
+            last = Some(record.id);
         }
         Ok(())
     }
@@ -105,8 +87,8 @@ impl Tables {
         report.counts.add(&record.counts);
         let of_kind = if record.property { &mut report.properties } else { &mut report.items };
         *of_kind += 1;
-        self.labels.write(&record.labels)?;
-        self.triples.write(&record.triples)
+        let mut tables = self.tables.iter_mut().zip(&record.rows);
+        tables.try_for_each(|(table, rows)| table.write(rows))
     }
 
     pub(super) fn write_redirects(
@@ -121,21 +103,30 @@ impl Tables {
                 && let [to] = entry.values.as_slice()
             {
                 report.redirects += 1;
-                self.redirects.write(&format!("{}\t{to}\n", entry.key))?;
+                if let Some(table) = &mut self.redirects {
+                    table.write(&format!("{}\t{to}\n", entry.key))?;
+                }
             }
             last = Some(entry.key);
         }
         Ok(())
     }
 
-    /// Gives all files their names, `extract.json` last.
+    /// Gives all files their names, `extract.json` last. That of an earlier extract goes first, so
+    /// that a folder with one is complete.
     pub(super) fn publish(self, report: &ExtractReport) -> Result<(), KgError> {
         let path = self.folder.join("extract.json");
         let refuse = || KgError::io(&path, "write the file");
         let text = serde_json::to_string_pretty(report).map_err(|error| refuse()(error.into()))?;
         let mut file = output::create(&path)?;
         file.write_all(format!("{text}\n").as_bytes()).map_err(refuse())?;
-        let tables = [self.triples.sync()?, self.labels.sync()?, self.redirects.sync()?];
-        output::publish(tables.into_iter().chain([output::sync(file)?]))
+        let file = output::sync(file)?;
+        let tables = self.tables.into_iter().chain(self.redirects).map(TableFile::sync);
+        let tables = tables.collect::<Result<Vec<_>, _>>()?;
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(refuse())?;
+        }
+        tables.into_iter().try_for_each(|table| table.publish(&self.folder))?;
+        output::publish([file])
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{LinkedText, Mention};
 use crate::folder::at_line;
 use crate::jsonl::{JsonlReader, Record};
-use crate::tsv::TsvReader;
+use crate::table::TableReader;
 use crate::{KgError, Language};
 
 /// Titles of Wikipedia pages and the entities they are about.
@@ -20,7 +20,8 @@ pub struct Sitelinks {
 }
 
 impl Sitelinks {
-    /// Reads a TSV file with the header `id lang title`, also compressed. Several titles may lead
+    /// Reads a TSV file with the header `id lang title`, also compressed, or a folder of Parquet
+    /// files (feature `parquet`). Several titles may lead
     /// to one id, such as those of redirects.
     ///
     /// # Errors
@@ -40,13 +41,13 @@ impl Sitelinks {
     /// ```
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KgError> {
         let mut sitelinks = Self::default();
-        let (mut file, _) = TsvReader::open(path.as_ref(), &[&["id", "lang", "title"]], false)?;
+        let (mut file, _) = TableReader::open(path.as_ref(), &[&["id", "lang", "title"]])?;
         while let Some(row) = file.row()? {
             if let [id, language, title] = row[..] {
                 let added = Language::new(language)
                     .map_err(KgError::from)
                     .and_then(|language| sitelinks.add(id, language, title));
-                at_line(&file, added)?;
+                at_line(|| file.position(), added)?;
             }
         }
         Ok(sitelinks)

@@ -125,7 +125,7 @@ impl TemplateSet {
         while let Some(row) = file.row()? {
             if let [relation, language, kind, template] = row[..] {
                 let added = set.add(relation, language, kind, template);
-                at_line(&file, added)?;
+                at_line(|| file.position(), added)?;
             }
         }
         Ok(set)

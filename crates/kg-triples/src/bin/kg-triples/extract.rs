@@ -4,36 +4,50 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kg_triples::dump::{ExtractConfig, ExtractReport, Progress, extract};
+use kg_triples::dump::{
+    DumpTable, ExtractConfig, ExtractReport, Progress, TableFormat, TailKind, extract,
+};
 use kg_triples::{KgError, Language};
 
-use crate::Done;
 use crate::table::Table;
+use crate::{Done, choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples extract --dump latest-all.json.bz2 --languages en,de,es,ar,hi,vi,zh --out kg
-  kg-triples extract --dump latest-truthy.nt.bz2 --languages en,de --out kg
-  kg-triples extract --dump latest-all.json.gz --languages en,zh --fallback zh=zh-hans,zh-cn --out kg
-  zcat latest-all.json.gz | head -n 100000 | kg-triples extract --dump - --languages en --out kg
   kg-triples extract --dump crates/testkit/fixtures/dump.json --languages en,de --out kg
+  kg-triples extract --dump crates/testkit/fixtures/dump.json --languages en,zh --fallback zh=zh-hans,zh-cn --out kg
+  kg-triples extract --dump crates/testkit/fixtures/dump.json --languages en,de --tables triples,labels,descriptions,sitelinks,redirects --tails item,property --out kg
+  gzip -c crates/testkit/fixtures/dump.json | kg-triples extract --dump - --languages en --out kg
+With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
+  kg-triples extract --dump latest-all.json.bz2 --languages en,de,es,ar,hi,vi,zh --out kg
+  kg-triples extract --dump latest-all.json.gz --languages en,de --format parquet --out kg
+  kg-triples extract --dump latest-truthy.nt.bz2 --languages en,de --out kg
 
 The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd.
-The folder gets triples.tsv, labels.tsv, redirects.tsv and extract.json, which counts all that was
-left out.")]
+The folder gets the tables and extract.json, which counts all that was left out. Of N-Triples, only
+triples, labels and redirects are read.")]
 pub struct Args {
     /// Wikidata's dump; - for standard input
     #[arg(long, value_name = "FILE")]
     dump: PathBuf,
-    /// Languages of labels; codes are compared exactly
+    /// Languages of labels and other texts; codes are compared exactly
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<Language>,
-    /// Languages whose label takes the place of a missing one, best first; once for each language
+    /// Languages whose label or description takes the place of a missing one, best first; once for
+    /// each language
     #[arg(long, value_name = "zh=zh-hans,…", value_parser = fallback)]
     fallback: Vec<(Language, Vec<Language>)>,
-    /// How tables are written
-    #[arg(long, default_value = "tsv", value_parser = ["tsv"])]
-    format: String,
+    /// How tables are written: NAME.tsv, or NAME/part-00000.parquet and so on
+    #[arg(long, default_value = "tsv", value_name = "tsv|parquet", value_parser = choice::<TableFormat>)]
+    format: TableFormat,
+    /// Tables to write [default: triples, labels and redirects as tsv, all as parquet]
+    #[arg(long, value_delimiter = ',', value_parser = choice::<DumpTable>,
+        value_name = "triples,labels,descriptions,aliases,sitelinks,properties,redirects")]
+    tables: Vec<DumpTable>,
+    /// Entities that are tails of triples
+    #[arg(long, default_value = "item", value_delimiter = ',', value_parser = choice::<TailKind>,
+        value_name = "item,property,lexeme,form,sense")]
+    tails: Vec<TailKind>,
     /// Lines that may be unusable; one more is an error
     #[arg(long, default_value_t = ExtractConfig::default().bad_lines, value_name = "N")]
     bad_lines: u64,
@@ -60,12 +74,22 @@ pub fn run(args: Args) -> Done {
     let config = ExtractConfig {
         languages: args.languages,
         fallback: args.fallback,
+        tables: match args.tables.is_empty() {
+            true => args.format.default_tables(),
+            false => args.tables,
+        },
+        format: args.format,
+        tails: args.tails,
         bad_lines: args.bad_lines,
         memory: args.memory.saturating_mul(1 << 20),
         ..ExtractConfig::default()
     };
     let report = with_progress(&args.dump, &config, &args.out, args.threads)?;
     print(&report);
+    if !report.without_facts.is_empty() {
+        let names: Vec<&str> = report.without_facts.iter().map(|table| table.name()).collect();
+        eprintln!("note: nothing is read of N-Triples for {}; empty", names.join(", "));
+    }
     for bad in &report.first_bad_lines {
         eprintln!("note: line {}, byte {}: {}; skipped", bad.line, bad.offset, bad.reason);
     }
@@ -141,11 +165,21 @@ fn print(report: &ExtractReport) {
         ("deprecated", counts.deprecated),
         ("not preferred", counts.not_preferred),
         ("without a value", counts.without_value),
-        ("of other values than items", counts.other_values),
+        ("of other values than such entities", counts.other_values),
         ("repeated triples", counts.repeated_triples),
         ("triples", counts.triples),
     ] {
         table.row([name.to_owned(), count.to_string()]);
+    }
+    for (of, name, count) in [
+        (DumpTable::Descriptions, "descriptions", counts.descriptions),
+        (DumpTable::Aliases, "aliases", counts.aliases),
+        (DumpTable::Sitelinks, "sitelinks", counts.sitelinks),
+        (DumpTable::Properties, "datatypes of properties", counts.datatypes),
+    ] {
+        if report.tables.contains(&of) {
+            table.row([name.to_owned(), count.to_string()]);
+        }
     }
     table.print();
 }

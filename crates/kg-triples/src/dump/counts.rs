@@ -1,0 +1,104 @@
+//! What became of the texts and statements of entities, in numbers.
+use serde::{Deserialize, Serialize};
+
+/// What became of labels and statements of one or of all entities; of other texts, where they are
+/// asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct EntityCounts {
+    /// Labels written.
+    pub labels: u64,
+    /// Of these, taken from another language (`--fallback`).
+    pub fallback_labels: u64,
+    /// Labels left out: their `language` is not their key, so they are another language's.
+    pub foreign_labels: u64,
+    /// Labels left out: nothing is left of the text.
+    pub empty_labels: u64,
+    /// Surrogates without a partner in texts, which became U+FFFD.
+    pub lone_surrogates: u64,
+    /// Statements of items.
+    pub statements: u64,
+    /// Left out: deprecated.
+    pub deprecated: u64,
+    /// Left out: the property has preferred statements, and this is a normal one.
+    pub not_preferred: u64,
+    /// Left out: `somevalue` or `novalue`.
+    pub without_value: u64,
+    /// Left out: the value is no entity of the kinds that are tails.
+    pub other_values: u64,
+    /// Left out: the triple is there already.
+    pub repeated_triples: u64,
+    /// Triples written.
+    pub triples: u64,
+    /// Descriptions written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub descriptions: u64,
+    /// Of these, taken from another language.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fallback_descriptions: u64,
+    /// Descriptions left out: another language's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub foreign_descriptions: u64,
+    /// Descriptions left out: nothing is left of the text.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub empty_descriptions: u64,
+    /// Aliases written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub aliases: u64,
+    /// Aliases left out: another language's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub foreign_aliases: u64,
+    /// Aliases left out: nothing is left of the text.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub empty_aliases: u64,
+    /// Aliases left out: the entity has them in the language already.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated_aliases: u64,
+    /// Sitelinks written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sitelinks: u64,
+    /// Sitelinks left out: nothing is left of the title.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub empty_sitelinks: u64,
+    /// Datatypes of properties written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub datatypes: u64,
+}
+
+// serde gives a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl EntityCounts {
+    /// Adds the counts of another part.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (sum, count) in [
+            (&mut self.labels, other.labels),
+            (&mut self.fallback_labels, other.fallback_labels),
+            (&mut self.foreign_labels, other.foreign_labels),
+            (&mut self.empty_labels, other.empty_labels),
+            (&mut self.lone_surrogates, other.lone_surrogates),
+            (&mut self.statements, other.statements),
+            (&mut self.deprecated, other.deprecated),
+            (&mut self.not_preferred, other.not_preferred),
+            (&mut self.without_value, other.without_value),
+            (&mut self.other_values, other.other_values),
+            (&mut self.repeated_triples, other.repeated_triples),
+            (&mut self.triples, other.triples),
+            (&mut self.descriptions, other.descriptions),
+            (&mut self.fallback_descriptions, other.fallback_descriptions),
+            (&mut self.foreign_descriptions, other.foreign_descriptions),
+            (&mut self.empty_descriptions, other.empty_descriptions),
+            (&mut self.aliases, other.aliases),
+            (&mut self.foreign_aliases, other.foreign_aliases),
+            (&mut self.empty_aliases, other.empty_aliases),
+            (&mut self.repeated_aliases, other.repeated_aliases),
+            (&mut self.sitelinks, other.sitelinks),
+            (&mut self.empty_sitelinks, other.empty_sitelinks),
+            (&mut self.datatypes, other.datatypes),
+        ] {
+            *sum += count;
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A table in Parquet files of so many rows each, so that the bytes depend on the rows alone.
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as Physical};
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{Type, TypePtr};
+use tempfile::TempDir;
+
+use crate::KgError;
+
+/// Rows of a group, which are held in memory.
+const GROUP_ROWS: usize = 1 << 17;
+
+/// The files of a table, in a folder that goes unless it is kept.
+pub(super) struct Parts {
+    folder: TempDir,
+    schema: TypePtr,
+    properties: WriterPropertiesPtr,
+    part_rows: usize,
+    /// Files begun.
+    parts: usize,
+    /// The file under way, and how many rows it holds.
+    part: Option<(SerializedFileWriter<File>, usize)>,
+    columns: Vec<Column>,
+    /// Rows held.
+    rows: usize,
+}
+
+/// Cells of the rows that are held.
+#[derive(Default)]
+struct Column {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Column {
+    /// Takes the cells out.
+    fn take(&mut self) -> Vec<ByteArray> {
+        let all = ByteArray::from(std::mem::take(&mut self.bytes));
+        let mut start = 0;
+        let cells = self.ends.drain(..).map(|end| {
+            let cell = all.slice(start, end - start);
+            start = end;
+            cell
+        });
+        cells.collect()
+    }
+}
+
+fn schema(columns: &[&str]) -> ParquetResult<TypePtr> {
+    let column = |name: &&str| {
+        let text = Type::primitive_type_builder(name, Physical::BYTE_ARRAY)
+            .with_repetition(Repetition::REQUIRED)
+            .with_converted_type(ConvertedType::UTF8)
+            .with_logical_type(Some(LogicalType::String));
+        text.build().map(Arc::new)
+    };
+    let fields = columns.iter().map(column).collect::<ParquetResult<_>>()?;
+    Ok(Arc::new(Type::group_type_builder("table").with_fields(fields).build()?))
+}
+
+impl Parts {
+    /// Starts the table below `folder`.
+    pub(super) fn create(
+        folder: &Path,
+        columns: &[&str],
+        part_rows: usize,
+    ) -> Result<Self, KgError> {
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // Narrowed by the umask; temporary folders are private otherwise.
+            builder.permissions(std::fs::Permissions::from_mode(0o777));
+        }
+        let made = builder.prefix(".table-").tempdir_in(folder);
+        let made = made.map_err(KgError::io(folder, "write to the folder"))?;
+        let schema = schema(columns).map_err(refuse(folder))?;
+        let level = parquet::basic::ZstdLevel::try_new(3).map_err(refuse(folder))?;
+        let properties =
+            WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+        Ok(Self {
+            folder: made,
+            schema,
+            properties: Arc::new(properties),
+            part_rows: part_rows.max(1),
+            parts: 0,
+            part: None,
+            columns: columns.iter().map(|_| Column::default()).collect(),
+            rows: 0,
+        })
+    }
+
+    /// Adds lines, cells separated by tabs.
+    pub(super) fn write(&mut self, rows: &str) -> Result<(), KgError> {
+        for row in rows.split_terminator('\n') {
+            for (column, cell) in self.columns.iter_mut().zip(row.split('\t')) {
+                column.bytes.extend_from_slice(cell.as_bytes());
+                column.ends.push(column.bytes.len());
+            }
+            self.rows += 1;
+            let in_part = self.part.as_ref().map_or(0, |(_, rows)| *rows);
+            if self.rows == GROUP_ROWS || in_part + self.rows == self.part_rows {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(format!("part-{:05}.parquet", self.parts))
+    }
+
+    /// Writes the rows that are held as a group, and ends a file that is full.
+    fn flush(&mut self) -> Result<(), KgError> {
+        let path = self.path();
+        let (mut part, written) = match self.part.take() {
+            Some(part) => part,
+            None => {
+                let file = File::create(&path).map_err(KgError::io(&path, "write the file"))?;
+                let (schema, properties) = (Arc::clone(&self.schema), Arc::clone(&self.properties));
+                let part = SerializedFileWriter::new(file, schema, properties);
+                (part.map_err(refuse(&path))?, 0)
+            }
+        };
+        if self.rows > 0 {
+            write_group(&mut part, &mut self.columns).map_err(refuse(&path))?;
+        }
+        let written = written + std::mem::take(&mut self.rows);
+        if written < self.part_rows {
+            self.part = Some((part, written));
+            return Ok(());
+        }
+        self.end(part)
+    }
+
+    fn end(&mut self, mut part: SerializedFileWriter<File>) -> Result<(), KgError> {
+        let path = self.path();
+        part.finish().map_err(refuse(&path))?;
+        part.inner().sync_all().map_err(KgError::io(&path, "write the file"))?;
+        self.parts += 1;
+        Ok(())
+    }
+
+    /// Writes everything through to the disk. A table without rows has one file.
+    pub(super) fn sync(mut self) -> Result<TempDir, KgError> {
+        if self.rows > 0 || self.parts == 0 {
+            self.flush()?;
+        }
+        if let Some((part, _)) = self.part.take() {
+            self.end(part)?;
+        }
+        // Not every file system can do this for a folder.
+        let _ = File::open(self.folder.path()).and_then(|folder| folder.sync_all());
+        Ok(self.folder)
+    }
+}
+
+fn write_group(part: &mut SerializedFileWriter<File>, columns: &mut [Column]) -> ParquetResult<()> {
+    let mut group = part.next_row_group()?;
+    for column in columns {
+        let Some(mut writer) = group.next_column()? else {
+            return Err(ParquetError::General("a column too many".into()));
+        };
+        let cells = column.take();
+        match writer.untyped() {
+            ColumnWriter::ByteArrayColumnWriter(writer) => {
+                writer.write_batch(&cells, None, None)?
+            }
+            _ => return Err(ParquetError::General("a column of another type".into())),
+        };
+        writer.close()?;
+    }
+    group.close()?;
+    Ok(())
+}
+
+fn refuse(path: &Path) -> impl FnOnce(ParquetError) -> KgError + use<> {
+    let refuse = KgError::io(path, "write Parquet");
+    move |error| refuse(std::io::Error::other(error))
+}

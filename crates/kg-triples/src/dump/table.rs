@@ -1,0 +1,161 @@
+//! The tables of an extract: their names, columns and files.
+use serde::{Deserialize, Serialize};
+
+/// A table of an extract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DumpTable {
+    /// `head_id relation_id tail_id`: truthy statements between entities.
+    Triples,
+    /// `id lang label kind`: names, kind `entity` or `relation`.
+    Labels,
+    /// `id lang description`: Wikidata's short descriptions, of properties too.
+    Descriptions,
+    /// `id lang alias`: other names, in the order of the dump, each once for an entity and language.
+    Aliases,
+    /// `id lang title`: pages of Wikipedias.
+    Sitelinks,
+    /// `id datatype`: what the values of a property are.
+    Properties,
+    /// `id target_id`: entities that were merged into another.
+    Redirects,
+}
+
+impl DumpTable {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Triples,
+        Self::Labels,
+        Self::Descriptions,
+        Self::Aliases,
+        Self::Sitelinks,
+        Self::Properties,
+        Self::Redirects,
+    ];
+
+    /// Its name: of the file without `.tsv`, and of the folder of Parquet files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Triples => "triples",
+            Self::Labels => "labels",
+            Self::Descriptions => "descriptions",
+            Self::Aliases => "aliases",
+            Self::Sitelinks => "sitelinks",
+            Self::Properties => "properties",
+            Self::Redirects => "redirects",
+        }
+    }
+
+    /// The names of its columns; all hold text, and no cell is empty.
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Triples => &["head_id", "relation_id", "tail_id"],
+            Self::Labels => &["id", "lang", "label", "kind"],
+            Self::Descriptions => &["id", "lang", "description"],
+            Self::Aliases => &["id", "lang", "alias"],
+            Self::Sitelinks => &["id", "lang", "title"],
+            Self::Properties => &["id", "datatype"],
+            Self::Redirects => &["id", "target_id"],
+        }
+    }
+
+    /// Whether N-Triples dumps are read for it.
+    pub(super) fn of_ntriples(self) -> bool {
+        matches!(self, Self::Triples | Self::Labels | Self::Redirects)
+    }
+}
+
+/// How tables are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableFormat {
+    /// `NAME.tsv`: cells separated by tabs, a header line, no quotes.
+    #[default]
+    Tsv,
+    /// `NAME/part-00000.parquet` and so on, each with the same number of rows but the last;
+    /// needs the feature `parquet`.
+    Parquet,
+}
+
+impl TableFormat {
+    /// The tables that are written unless others are asked for: those of a graph as TSV, all as
+    /// Parquet.
+    pub fn default_tables(self) -> Vec<DumpTable> {
+        match self {
+            Self::Tsv => vec![DumpTable::Triples, DumpTable::Labels, DumpTable::Redirects],
+            Self::Parquet => DumpTable::ALL.to_vec(),
+        }
+    }
+}
+
+/// What the value of a statement is, where it is an entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TailKind {
+    /// Such as `Q70`.
+    Item,
+    /// Such as `P36`.
+    Property,
+    /// Such as `L7`.
+    Lexeme,
+    /// Such as `L7-F1`.
+    Form,
+    /// Such as `L7-S1`.
+    Sense,
+}
+
+impl TailKind {
+    /// By the `entity-type` of a value.
+    pub(super) fn of_type(name: &str) -> Option<Self> {
+        match name {
+            "item" => Some(Self::Item),
+            "property" => Some(Self::Property),
+            "lexeme" => Some(Self::Lexeme),
+            "form" => Some(Self::Form),
+            "sense" => Some(Self::Sense),
+            _ => None,
+        }
+    }
+
+    /// By the form of an id, for dumps that say no more.
+    pub(super) fn of_id(id: &str) -> Option<Self> {
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let (first, rest) = id.split_at_checked(1)?;
+        match (first, rest.split_once('-')) {
+            ("Q", None) if digits(rest) => Some(Self::Item),
+            ("P", None) if digits(rest) => Some(Self::Property),
+            ("L", None) if digits(rest) => Some(Self::Lexeme),
+            ("L", Some((number, part))) if digits(number) => match part.split_at_checked(1)? {
+                ("F", number) if digits(number) => Some(Self::Form),
+                ("S", number) if digits(number) => Some(Self::Sense),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_tell_their_kind() {
+        let kinds = ["Q70", "P36", "L7", "L7-F1", "L7-S12"].map(TailKind::of_id);
+        let all =
+            [TailKind::Item, TailKind::Property, TailKind::Lexeme, TailKind::Form, TailKind::Sense];
+        assert_eq!(kinds, all.map(Some));
+        for other in ["", "Q", "Q7-F1", "L-F1", "L7-F", "L7-X1", "L7-", "q7", "Qé", "é"] {
+            assert_eq!(TailKind::of_id(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_configuration() {
+        for table in DumpTable::ALL {
+            assert_eq!(serde_json::to_value(table).unwrap(), table.name());
+            assert!(table.columns().len() > 1);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A table being written, as TSV or Parquet.
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use whole_file::{Synced, WholeFile};
+
+#[cfg(feature = "parquet")]
+use super::parquet::Parts;
+use super::table::DumpTable;
+use crate::{KgError, output};
+
+/// A table under way; it has no name before it is published.
+pub(super) enum TableFile {
+    Tsv {
+        table: DumpTable,
+        path: PathBuf,
+        file: io::BufWriter<WholeFile>,
+    },
+    #[cfg(feature = "parquet")]
+    Parquet {
+        table: DumpTable,
+        parts: Parts,
+    },
+}
+
+impl TableFile {
+    pub(super) fn tsv(folder: &Path, table: DumpTable) -> Result<Self, KgError> {
+        let path = folder.join(format!("{}.tsv", table.name()));
+        let file = io::BufWriter::with_capacity(1 << 18, output::create(&path)?);
+        let mut started = Self::Tsv { table, path, file };
+        started.write(&format!("{}\n", table.columns().join("\t")))?;
+        Ok(started)
+    }
+
+    #[cfg(feature = "parquet")]
+    pub(super) fn parquet(
+        folder: &Path,
+        table: DumpTable,
+        part_rows: usize,
+    ) -> Result<Self, KgError> {
+        Ok(Self::Parquet { table, parts: Parts::create(folder, table.columns(), part_rows)? })
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    pub(super) fn parquet(folder: &Path, _: DumpTable, _: usize) -> Result<Self, KgError> {
+        Err(KgError::io(folder, "write Parquet")(ErrorKind::Unsupported.into()))
+    }
+
+    /// Adds lines, cells separated by tabs.
+    pub(super) fn write(&mut self, rows: &str) -> Result<(), KgError> {
+        match self {
+            Self::Tsv { path, file, .. } => {
+                file.write_all(rows.as_bytes()).map_err(KgError::io(path, "write the file"))
+            }
+            #[cfg(feature = "parquet")]
+            Self::Parquet { parts, .. } => parts.write(rows),
+        }
+    }
+
+    /// Writes everything through to the disk.
+    pub(super) fn sync(self) -> Result<SyncedTable, KgError> {
+        match self {
+            Self::Tsv { table, path, file } => {
+                let refuse = KgError::io(&path, "write the file");
+                let file = file.into_inner().map_err(|error| refuse(error.into_error()))?;
+                Ok(SyncedTable { table, form: Form::Tsv(output::sync(file)?) })
+            }
+            #[cfg(feature = "parquet")]
+            Self::Parquet { table, parts } => {
+                Ok(SyncedTable { table, form: Form::Parquet(parts.sync()?) })
+            }
+        }
+    }
+}
+
+/// A complete table that only lacks its name.
+pub(super) struct SyncedTable {
+    table: DumpTable,
+    form: Form,
+}
+
+enum Form {
+    Tsv(Synced),
+    #[cfg(feature = "parquet")]
+    Parquet(tempfile::TempDir),
+}
+
+impl SyncedTable {
+    /// Gives the table its name in `folder`, where an earlier one of either form goes.
+    pub(super) fn publish(self, folder: &Path) -> Result<(), KgError> {
+        let parts = folder.join(self.table.name());
+        remove_parts(&parts)?;
+        match self.form {
+            Form::Tsv(file) => output::publish([file]),
+            #[cfg(feature = "parquet")]
+            Form::Parquet(written) => {
+                let tsv = folder.join(format!("{}.tsv", self.table.name()));
+                if tsv.exists() {
+                    std::fs::remove_file(&tsv).map_err(KgError::io(&tsv, "replace the file"))?;
+                }
+                let refuse = || KgError::io(&parts, "move the finished folder to its name");
+                std::fs::rename(written.path(), &parts).map_err(refuse())?;
+                // It is no longer where it was.
+                drop(written.keep());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Removes the folder of an earlier table; one that holds other files is not ours.
+fn remove_parts(folder: &Path) -> Result<(), KgError> {
+    let refuse = || KgError::io(folder, "replace the folder");
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refuse()(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(refuse())?.file_name();
+        let name = name.to_string_lossy();
+        if !(name.starts_with("part-") && name.ends_with(".parquet")) {
+            let error = format!("it holds {name}, which is no part of a table");
+            return Err(refuse()(io::Error::new(ErrorKind::AlreadyExists, error)));
+        }
+    }
+    std::fs::remove_dir_all(folder).map_err(refuse())
+}

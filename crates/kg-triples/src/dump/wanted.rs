@@ -1,0 +1,91 @@
+//! What is read of an entity.
+use std::collections::BTreeMap;
+
+use super::table::{DumpTable, TailKind};
+use crate::Language;
+
+/// Wikis whose code ends like a Wikipedia's.
+const OTHER_WIKIS: [&str; 14] = [
+    "commons",
+    "foundation",
+    "incubator",
+    "mediawiki",
+    "meta",
+    "nostalgia",
+    "outreach",
+    "sources",
+    "species",
+    "strategy",
+    "test",
+    "wikidata",
+    "wikifunctions",
+    "wikimania",
+];
+
+/// What is read of an entity.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    /// The languages of texts, each with those whose labels and descriptions take the place of
+    /// missing ones, best first. Codes are compared exactly.
+    pub(super) languages: Vec<(Language, Vec<Language>)>,
+    /// The tables that are written, sorted, each once.
+    pub(super) tables: Vec<DumpTable>,
+    /// What entities are tails.
+    pub(super) tails: Vec<TailKind>,
+}
+
+/// The texts of an entity in the languages asked for.
+pub(super) struct Chosen {
+    /// Sorted by language.
+    pub(super) texts: Vec<(Language, String)>,
+    /// How many are another language's.
+    pub(super) fallbacks: u64,
+}
+
+impl Wanted {
+    /// Whether a table is written.
+    pub(super) fn has(&self, table: DumpTable) -> bool {
+        self.tables.contains(&table)
+    }
+
+    /// The tables whose rows come from entities, in the order of [`DumpTable::ALL`].
+    pub(super) fn of_entities(&self) -> impl Iterator<Item = DumpTable> + '_ {
+        self.tables.iter().copied().filter(|table| *table != DumpTable::Redirects)
+    }
+
+    /// Whether labels in the language of this code are read.
+    pub(super) fn reads(&self, code: &str) -> bool {
+        self.languages.iter().any(|(language, others)| {
+            *language == *code || others.iter().any(|other| *other == *code)
+        })
+    }
+
+    /// The language of this code, if it is asked for.
+    pub(super) fn language(&self, code: &str) -> Option<Language> {
+        self.languages.iter().map(|(language, _)| *language).find(|language| *language == *code)
+    }
+
+    /// The language of a site such as `dewiki` or `zh_yuewiki`, if it is a Wikipedia in a language
+    /// asked for.
+    pub(super) fn wikipedia(&self, site: &str) -> Option<Language> {
+        let code = site.strip_suffix("wiki").filter(|code| !OTHER_WIKIS.contains(code))?;
+        match code.contains('_') {
+            true => self.language(&code.replace('_', "-")),
+            false => self.language(code),
+        }
+    }
+
+    /// The text of each language, or of the first that takes its place.
+    pub(super) fn choose(&self, usable: &BTreeMap<&str, String>) -> Chosen {
+        let mut chosen = Chosen { texts: Vec::new(), fallbacks: 0 };
+        for (language, others) in &self.languages {
+            let own = usable.get(language.as_str());
+            let other = || others.iter().find_map(|other| usable.get(other.as_str()));
+            let Some(text) = own.or_else(other) else { continue };
+            chosen.fallbacks += u64::from(own.is_none());
+            chosen.texts.push((*language, text.clone()));
+        }
+        chosen.texts.sort_unstable();
+        chosen
+    }
+}

@@ -1,0 +1,153 @@
+//! A table in the Parquet files of a folder, row by row.
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use parquet::column::reader::ColumnReader;
+use parquet::data_type::ByteArray;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+
+use crate::KgError;
+
+/// Reads the files `*.parquet` of a folder in the order of their names.
+pub(crate) struct ParquetRows {
+    columns: &'static [&'static str],
+    /// The file under way first; those behind it in reverse order.
+    paths: Vec<PathBuf>,
+    path: PathBuf,
+    part: Option<SerializedFileReader<File>>,
+    /// Where each column stands in the file.
+    places: Vec<usize>,
+    /// The next group of the file.
+    group: usize,
+    /// The cells of a group, by column.
+    cells: Vec<Vec<ByteArray>>,
+    /// The next row of the group.
+    at: usize,
+    /// Rows of the file that were given.
+    row: u64,
+}
+
+impl ParquetRows {
+    /// Opens the folder. Its files have these columns, all of text; they may have others.
+    pub(crate) fn open(folder: &Path, columns: &'static [&'static str]) -> Result<Self, KgError> {
+        let refuse = || KgError::io(folder, "read the folder");
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(refuse())? {
+            let path = entry.map_err(refuse())?.path();
+            if path.extension().is_some_and(|extension| extension == "parquet") {
+                paths.push(path);
+            }
+        }
+        if paths.is_empty() {
+            let reason = "no file *.parquet in this folder".into();
+            return Err(KgError::Parquet { path: folder.to_owned(), reason });
+        }
+        paths.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(Self {
+            columns,
+            paths,
+            path: folder.to_owned(),
+            part: None,
+            places: Vec::new(),
+            group: 0,
+            cells: Vec::new(),
+            at: 0,
+            row: 0,
+        })
+    }
+
+    /// The cells of the next row, as many as there are columns.
+    pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, KgError> {
+        while self.cells.first().is_none_or(|cells| self.at >= cells.len()) {
+            if !self.advance()? {
+                return Ok(None);
+            }
+        }
+        let at = self.at;
+        self.at += 1;
+        self.row += 1;
+        let (path, line) = (&self.path, self.row);
+        let mut row = Vec::with_capacity(self.columns.len());
+        for (cells, column) in self.cells.iter().zip(self.columns) {
+            let cell = cells.get(at).map(ByteArray::data).unwrap_or_default();
+            row.push(std::str::from_utf8(cell).map_err(|error| KgError::Row {
+                path: path.clone(),
+                line,
+                column,
+                expected: "valid UTF-8".into(),
+                got: format!("a bad byte at position {} of the cell", error.valid_up_to()),
+            })?);
+        }
+        Ok(Some(row))
+    }
+
+    /// The file and row, from 1, that were given last.
+    pub(crate) fn position(&self) -> (PathBuf, u64) {
+        (self.path.clone(), self.row)
+    }
+
+    /// Reads the next group, of the next file where there is none; `false` at the end.
+    fn advance(&mut self) -> Result<bool, KgError> {
+        (self.cells, self.at) = (Vec::new(), 0);
+        if self.part.as_ref().is_none_or(|part| self.group >= part.num_row_groups()) {
+            let Some(path) = self.paths.pop() else { return Ok(false) };
+            self.path = path;
+            let part = open(&self.path)?;
+            self.places = self.places(&part)?;
+            (self.part, self.group, self.row) = (Some(part), 0, 0);
+            return Ok(true);
+        }
+        let Some(part) = &self.part else { return Ok(false) };
+        let group = part.get_row_group(self.group).map_err(refuse(&self.path))?;
+        self.group += 1;
+        let read = self.places.iter().map(|place| cells(group.as_ref(), *place));
+        self.cells = read.collect::<Result<_, _>>().map_err(refuse(&self.path))?;
+        Ok(true)
+    }
+
+    fn places(&self, part: &SerializedFileReader<File>) -> Result<Vec<usize>, KgError> {
+        let schema = part.metadata().file_metadata().schema_descr();
+        let names: Vec<&str> = schema.columns().iter().map(|column| column.name()).collect();
+        let place = |wanted: &&str| {
+            names.iter().position(|name| name == wanted).ok_or_else(|| KgError::Parquet {
+                path: self.path.clone(),
+                reason: format!("no column {wanted}; it has {}", names.join(", ")),
+            })
+        };
+        self.columns.iter().map(place).collect()
+    }
+}
+
+fn open(path: &Path) -> Result<SerializedFileReader<File>, KgError> {
+    let file = File::open(path).map_err(KgError::io(path, "read the file"))?;
+    SerializedFileReader::new(file).map_err(refuse(path))
+}
+
+/// All cells of a column in a group.
+fn cells(group: &dyn RowGroupReader, place: usize) -> Result<Vec<ByteArray>, ParquetError> {
+    let rows = usize::try_from(group.metadata().num_rows())
+        .map_err(|_| ParquetError::General("a negative number of rows".into()))?;
+    let ColumnReader::ByteArrayColumnReader(mut reader) = group.get_column_reader(place)? else {
+        return Err(ParquetError::General(format!("column {} holds no text", place + 1)));
+    };
+    let (mut cells, mut levels) = (Vec::new(), Vec::new());
+    let mut read = 0;
+    while read < rows {
+        let (records, ..) =
+            reader.read_records(rows - read, Some(&mut levels), None, &mut cells)?;
+        if records == 0 {
+            break;
+        }
+        read += records;
+    }
+    if cells.len() != rows {
+        return Err(ParquetError::General(format!("column {} has empty cells", place + 1)));
+    }
+    Ok(cells)
+}
+
+fn refuse(path: &Path) -> impl FnOnce(ParquetError) -> KgError + use<> {
+    let path = path.to_owned();
+    move |error| KgError::Parquet { path, reason: error.to_string() }
+}

@@ -1,0 +1,69 @@
+//! A table of a folder of triples, as TSV or as Parquet, row by row.
+use std::path::{Path, PathBuf};
+
+use crate::KgError;
+#[cfg(feature = "parquet")]
+use crate::parquet_rows::ParquetRows;
+use crate::tsv::TsvReader;
+
+/// Reads the rows of a table.
+pub(crate) enum TableReader {
+    Tsv(TsvReader),
+    #[cfg(feature = "parquet")]
+    Parquet(ParquetRows),
+}
+
+impl TableReader {
+    /// Opens the file `path`, such as `labels.tsv`, which has one of these headers, or, where there
+    /// is none, the folder of Parquet files beside it, such as `labels`, which has the columns of
+    /// the first header; `path` may be that folder. Returns the header's index too.
+    pub(crate) fn open(
+        path: &Path,
+        headers: &[&'static [&'static str]],
+    ) -> Result<(Self, usize), KgError> {
+        let parts = path.with_extension("");
+        let columns = headers.first().copied().unwrap_or_default();
+        match (path.is_dir(), !path.exists() && parts.is_dir()) {
+            (true, _) => return Ok((Self::parquet(path, columns)?, 0)),
+            (_, true) => return Ok((Self::parquet(&parts, columns)?, 0)),
+            _ => (),
+        }
+        let (reader, which) = TsvReader::open(path, headers, false)?;
+        Ok((Self::Tsv(reader), which))
+    }
+
+    /// Whether there is something for [`TableReader::open`] to read.
+    pub(crate) fn exists(path: &Path) -> bool {
+        path.exists() || path.with_extension("").is_dir()
+    }
+
+    #[cfg(feature = "parquet")]
+    fn parquet(folder: &Path, columns: &'static [&'static str]) -> Result<Self, KgError> {
+        ParquetRows::open(folder, columns).map(Self::Parquet)
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn parquet(folder: &Path, _: &'static [&'static str]) -> Result<Self, KgError> {
+        let reason = "this program was built without Parquet; build it with `--features \
+                      kg-triples/parquet`, or give tables as TSV";
+        Err(KgError::Parquet { path: folder.to_owned(), reason: reason.into() })
+    }
+
+    /// The cells of the next row, as many as the header has.
+    pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, KgError> {
+        match self {
+            Self::Tsv(reader) => reader.row(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(reader) => reader.row(),
+        }
+    }
+
+    /// Where the last row stands: the file and, from 1, the line or row.
+    pub(crate) fn position(&self) -> (PathBuf, u64) {
+        match self {
+            Self::Tsv(reader) => reader.position(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(reader) => reader.position(),
+        }
+    }
+}
