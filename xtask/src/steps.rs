@@ -20,23 +20,26 @@ const LICENCES: &str = "licences and bans";
 /// Tests that run a whole recipe have this in their names.
 const RECIPE: &str = "recipe_";
 
+/// Checked and tested, though no other crate turns it on.
+const PARQUET: &str = "kg-triples/parquet";
+
 #[rustfmt::skip]
 const STEPS: &[Step] = &[
     step("format", &["fmt", "--all", "--check"]),
     step("comment width", &["xtask", "widths"]),
-    step("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    step("clippy", &["clippy", "--workspace", "--all-targets", "--features", PARQUET, "--", "-D", "warnings"]),
     Step {
         variable: Some(("RUSTDOCFLAGS", "-D warnings")),
         quick: false,
-        ..step("docs", &["doc", "--workspace", "--no-deps"])
+        ..step("docs", &["doc", "--workspace", "--no-deps", "--features", PARQUET])
     },
     Step {
         quick: false,
         ..step(LICENCES, &["deny", "check", "licenses", "bans", "sources"])
     },
-    step("libtorch-free tests", &["test"]),
+    step("libtorch-free tests", &["test", "--features", PARQUET]),
     // The whole workspace each time: another choice of packages would build libtorch's bindings
-    // again.
+    // again. Without the feature, which the crates with libtorch do not pay for.
     step("libtorch tests", &["test", "--workspace", "--", "--skip", RECIPE]),
     Step {
         quick: false,
@@ -146,7 +149,8 @@ mod tests {
             ]
         );
         let docs = STEPS.iter().find(|step| step.title == "docs").unwrap().line();
-        assert_eq!(docs, "RUSTDOCFLAGS=\"-D warnings\" cargo doc --workspace --no-deps");
+        let line = "cargo doc --workspace --no-deps --features kg-triples/parquet";
+        assert_eq!(docs, format!("RUSTDOCFLAGS=\"-D warnings\" {line}"));
     }
 
     #[test]
@@ -157,7 +161,8 @@ mod tests {
             .map(|step| step.arguments.join(" "))
             .collect();
         let recipes = "test --workspace -- recipe_";
-        assert_eq!(tests, ["test", "test --workspace -- --skip recipe_", recipes]);
+        let light = "test --features kg-triples/parquet";
+        assert_eq!(tests, [light, "test --workspace -- --skip recipe_", recipes]);
     }
 
     #[test]

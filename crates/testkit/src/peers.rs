@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 pub enum Peers {
     /// numpy, safetensors, pytest: `cargo xtask peers`.
     Light,
+    /// duckdb, which `cargo xtask peers` installs, too.
+    DuckDb,
+    /// pyspark besides: `cargo xtask peers --spark`.
+    Spark,
     /// torch and transformers besides: `cargo xtask peers --torch`.
     Torch,
 }
@@ -16,7 +20,11 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.peers");
     let found = python_in(&folder, needed);
     if found.is_none() {
-        let option = if needed == Peers::Torch { " --torch" } else { "" };
+        let option = match needed {
+            Peers::Light | Peers::DuckDb => "",
+            Peers::Spark => " --spark",
+            Peers::Torch => " --torch",
+        };
         // Straight to standard error: the test harness keeps what `eprintln!` writes to itself.
         let _ = writeln!(
             std::io::stderr(),
@@ -29,7 +37,12 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
 /// The list of installed packages is written last: without it the installation is not complete.
 fn python_in(folder: &Path, needed: Peers) -> Option<PathBuf> {
     let pinned = std::fs::read_to_string(folder.join("pinned.txt")).ok()?;
-    let name = if needed == Peers::Torch { "torch==" } else { "numpy==" };
+    let name = match needed {
+        Peers::Light => "numpy==",
+        Peers::DuckDb => "duckdb==",
+        Peers::Spark => "pyspark==",
+        Peers::Torch => "torch==",
+    };
     let python = folder.join("bin/python");
     (pinned.lines().any(|line| line.starts_with(name)) && python.exists()).then_some(python)
 }
@@ -46,6 +59,12 @@ mod tests {
         assert_eq!(python_in(folder.path(), Peers::Light), None);
         std::fs::write(folder.path().join("pinned.txt"), "numpy==2.2.6\n").unwrap();
         assert!(python_in(folder.path(), Peers::Light).is_some());
-        assert_eq!(python_in(folder.path(), Peers::Torch), None);
+        for more in [Peers::DuckDb, Peers::Spark, Peers::Torch] {
+            assert_eq!(python_in(folder.path(), more), None);
+        }
+        std::fs::write(folder.path().join("pinned.txt"), "duckdb==1\npyspark==1\n").unwrap();
+        for there in [Peers::DuckDb, Peers::Spark] {
+            assert!(python_in(folder.path(), there).is_some());
+        }
     }
 }
