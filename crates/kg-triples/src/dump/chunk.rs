@@ -185,7 +185,7 @@ fn events(line: &[u8], first: bool, wanted: &Wanted, push: &mut impl FnMut(Event
     let mut whole = true;
     if !body.is_empty() {
         push(match entity::read(body, wanted) {
-            Ok(Line::Entity(entity)) => Event::Entity(record(entity, wanted)),
+            Ok(Line::Entity(entity)) => Event::Entity(record(*entity, wanted)),
             Ok(Line::Redirect { from, to }) => Event::Redirect { from, to },
             Ok(Line::Other(kind)) => Event::Other(kind),
             Err(reason) => {

@@ -48,7 +48,7 @@ impl Entity {
 /// What a line holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    Entity(Entity),
+    Entity(Box<Entity>),
     Redirect {
         from: String,
         to: String,
@@ -133,7 +133,7 @@ impl<'w> Fields<'w> {
                 counts.datatypes += u64::from(entity.datatype.is_some());
             }
         }
-        Ok(Line::Entity(entity))
+        Ok(Line::Entity(Box::new(entity)))
     }
 
     fn texts(&self, entity: &mut Entity) -> Result<(), String> {
@@ -246,7 +246,7 @@ mod tests {
 
     fn entity(json: &str) -> Entity {
         match read(json.as_bytes(), &wanted()) {
-            Ok(Line::Entity(entity)) => entity,
+            Ok(Line::Entity(entity)) => *entity,
             other => panic!("{other:?}"),
         }
     }
