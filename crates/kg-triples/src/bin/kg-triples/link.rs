@@ -10,11 +10,12 @@ use crate::{Done, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples link --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz --sitelinks sitelinks.tsv --out linked.jsonl.gz
   kg-triples link --entities data/codex --languages de,en --out linked.jsonl.gz
+With pages of Wikipedia and the sitelinks of an extract:
+  kg-triples link --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz --sitelinks kg/sitelinks.tsv --out linked.jsonl.gz
 
-The first form takes the links of Wikipedia's pages (WikiExtractor --links --json); the second
-finds labels in the pages of --entities. The recipe of XLM-K reads the file as mentions.text.")]
+The first form finds labels in the pages of --entities; the second takes the links of Wikipedia's
+pages (WikiExtractor --links --json). The recipe of XLM-K reads the file as mentions.text.")]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,

@@ -11,9 +11,11 @@ use crate::{Done, choice, load_tokenizer, progress, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples mix --in sampled --tokenizer xlm-roberta-base/tokenizer.json --pairs en-de --out en-de.jsonl.gz
-  kg-triples mix --in sampled --tokenizer tokenizer.json --kinds monolingual --out monolingual.jsonl
-  kg-triples mix --in sampled --tokenizer tokenizer.json --mixed-target native_entity --mix-weights 1,1,1 --out mixed.jsonl")]
+  kg-triples mix --in data/demo/kg --tokenizer data/base --pairs en-de --out en-de.jsonl.gz
+  kg-triples mix --in data/demo/kg --tokenizer data/base --kinds monolingual --out monolingual.jsonl
+  kg-triples mix --in data/demo/kg --tokenizer data/base --mixed-target native_entity --mix-weights 1,1,1 --out mixed.jsonl
+With a sample of Wikidata and the tokenizer of XLM-R:
+  kg-triples mix --in sampled --tokenizer xlm-roberta-base --pairs en-de --out en-de.jsonl.gz")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]
@@ -47,7 +49,7 @@ pub struct Args {
     #[arg(long, default_value = "forward", value_parser = choice::<Extent>)]
     concatenated_orders: Extent,
     /// Proportions of monolingual, mixed, concatenated sequences, such as 1,1,1 [default: keep all]
-    #[arg(long, value_delimiter = ',', num_args = 3, value_name = "W,W,W")]
+    #[arg(long, value_delimiter = ',', num_args = 1..=3, value_name = "W,W,W")]
     mix_weights: Option<Vec<f64>>,
     /// Drop sequences of more tokens, special tokens counted
     #[arg(long, default_value_t = SequenceConfig::default().max_length)]

@@ -12,7 +12,8 @@ use crate::{Done, choice, language_file, progress, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples phrases --queries en.jsonl.gz,de.jsonl.gz --out passages.jsonl.gz
+  kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl --min-chars 0 --unequal --out passages.jsonl.gz
+With queries of your own:
   kg-triples phrases --queries zh.jsonl --characters zh --min-chars 150 --out passages.jsonl
   kg-triples phrases --queries sw.jsonl --stop-words sw=sw.txt --title-fraction 1/2 --most 50000 --out passages.jsonl.gz
 

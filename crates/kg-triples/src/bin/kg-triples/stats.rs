@@ -7,7 +7,7 @@ use crate::table::{Table, blank_line};
 use crate::{Done, spinner};
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  kg-triples stats --in sampled")]
+#[command(after_help = "Examples:\n  kg-triples stats --in data/demo/kg")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]

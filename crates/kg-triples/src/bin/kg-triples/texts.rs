@@ -7,7 +7,7 @@ use crate::{Done, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples texts --in sampled --out texts
+  kg-triples texts --in data/demo/kg --out texts
   kg-triples texts --in data/demo/kg --languages de,zh --out texts
 
 Writes texts/triples.de.txt and so on. mlqa-eval coverage compares them with questions.")]
