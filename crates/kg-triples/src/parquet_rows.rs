@@ -99,10 +99,13 @@ impl ParquetRows {
             return Ok(true);
         }
         let Some(part) = &self.part else { return Ok(false) };
-        let group = part.get_row_group(self.group).map_err(refuse(&self.path))?;
+        let (group, places) = (self.group, &self.places);
+        let read = guarded(|| {
+            let group = part.get_row_group(group)?;
+            places.iter().map(|place| cells(group.as_ref(), *place)).collect()
+        });
+        self.cells = read.map_err(refuse(&self.path))?;
         self.group += 1;
-        let read = self.places.iter().map(|place| cells(group.as_ref(), *place));
-        self.cells = read.collect::<Result<_, _>>().map_err(refuse(&self.path))?;
         Ok(true)
     }
 
@@ -121,7 +124,13 @@ impl ParquetRows {
 
 fn open(path: &Path) -> Result<SerializedFileReader<File>, KgError> {
     let file = File::open(path).map_err(KgError::io(path, "read the file"))?;
-    SerializedFileReader::new(file).map_err(refuse(path))
+    guarded(|| SerializedFileReader::new(file)).map_err(refuse(path))
+}
+
+/// What `read` gives; the reader of pages panics on some that are damaged.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    read.unwrap_or_else(|_| Err(ParquetError::General("it is damaged".into())))
 }
 
 /// All cells of a column in a group.

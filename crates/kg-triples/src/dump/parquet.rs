@@ -79,7 +79,7 @@ impl Parts {
             // Narrowed by the umask; temporary folders are private otherwise.
             builder.permissions(std::fs::Permissions::from_mode(0o777));
         }
-        let made = builder.prefix(".table-").tempdir_in(folder);
+        let made = builder.prefix(".extract-").tempdir_in(folder);
         let made = made.map_err(KgError::io(folder, "write to the folder"))?;
         let schema = schema(columns).map_err(refuse(folder))?;
         let level = parquet::basic::ZstdLevel::try_new(3).map_err(refuse(folder))?;

@@ -263,6 +263,13 @@ mod parquet {
             let error = KnowledgeGraph::read_dir(out.path()).unwrap_err().to_string();
             assert!(error.contains("part-00000.parquet"), "{error}");
         }
+        // Any other byte is an error or another text, and never more.
+        for at in (0..whole.len()).step_by(3) {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x14;
+            std::fs::write(&part, &changed).unwrap();
+            let _ = KnowledgeGraph::read_dir(out.path());
+        }
         std::fs::copy(out.path().join("triples/part-00000.parquet"), &part).unwrap();
         let error = KnowledgeGraph::read_dir(out.path()).unwrap_err().to_string();
         assert!(error.contains("no column id; it has head_id, relation_id, tail_id"), "{error}");
