@@ -62,6 +62,8 @@ fn examples_on_texts_run() {
     assert!(folder.path().join("passages.jsonl.gz").exists());
     let folder = run("link", 1);
     assert!(folder.path().join("linked.jsonl.gz").exists());
+    let folder = run("entailment", 1);
+    assert!(folder.path().join("entailment.jsonl.gz").exists());
     let folder = run("mentions", 1);
     assert!(folder.path().join("mentions.jsonl.gz").exists());
 }

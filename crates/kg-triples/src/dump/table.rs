@@ -11,7 +11,7 @@ pub enum DumpTable {
     Labels,
     /// `id lang description`: Wikidata's short descriptions, of properties too.
     Descriptions,
-    /// `id lang alias`: other names, in the order of the dump, each once for an entity and language.
+    /// `id lang alias`: other names, in the order of the dump, each once.
     Aliases,
     /// `id lang title`: pages of Wikipedias.
     Sitelinks,

@@ -9,8 +9,8 @@ use tokenizers::Tokenizer;
 
 use crate::entity_linking::{PageText, page_files, read_pages};
 use crate::folder::at_line;
+use crate::table::TableReader;
 use crate::tokens::{Specials, encode, unlimited};
-use crate::tsv::TsvReader;
 use crate::{KgError, KnowledgeGraph, LabelKind, Language};
 
 /// What to do where two languages are wanted and only one is to be had.
@@ -116,7 +116,7 @@ impl Descriptions {
         path: &Path,
         wanted: impl Fn(Language) -> bool,
     ) -> Result<(), KgError> {
-        let (mut file, _) = TsvReader::open(path, &[&["id", "lang", "description"]], false)?;
+        let (mut file, _) = TableReader::open(path, &[&["id", "lang", "description"]])?;
         while let Some(row) = file.row()? {
             let [id, code, text] = row[..] else { continue };
             let added =
@@ -126,7 +126,7 @@ impl Descriptions {
                         false => Ok(()),
                     }
                 });
-            at_line(&file, added)?;
+            at_line(|| file.position(), added)?;
         }
         Ok(())
     }
