@@ -6,8 +6,10 @@ mod extract;
 mod json;
 mod merge;
 mod ntriples;
+mod reading;
 mod sort;
 mod source;
+mod state;
 mod tables;
 mod text;
 

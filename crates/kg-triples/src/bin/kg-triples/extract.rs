@@ -20,7 +20,7 @@ use crate::table::Table;
 
 The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd.
 The folder gets triples.tsv, labels.tsv, redirects.tsv and extract.json, which counts all that was
-left out.")]
+left out. An extract that was killed goes on when the same command is given again.")]
 pub struct Args {
     /// Wikidata's dump; - for standard input
     #[arg(long, value_name = "FILE")]
@@ -43,6 +43,9 @@ pub struct Args {
     /// Memory for sorting, in MiB; the rest lies on disk, below --out
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: usize,
+    /// Begin anew where an unfinished extract lies below --out, instead of going on with it
+    #[arg(long)]
+    restart: bool,
     /// Folder for the tables
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -62,6 +65,7 @@ pub fn run(args: Args) -> Done {
         fallback: args.fallback,
         bad_lines: args.bad_lines,
         memory: args.memory.saturating_mul(1 << 20),
+        restart: args.restart,
         ..ExtractConfig::default()
     };
     let report = with_progress(&args.dump, &config, &args.out, args.threads)?;
