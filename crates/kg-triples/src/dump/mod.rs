@@ -10,6 +10,7 @@ mod reading;
 mod sort;
 mod source;
 mod state;
+mod statement;
 mod tables;
 mod text;
 
