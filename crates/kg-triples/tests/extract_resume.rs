@@ -159,7 +159,7 @@ fn kill_often(dir: &Path, dump: &str, rng: &mut ChaCha8Rng) -> usize {
 
 #[test]
 fn a_killed_extract_goes_on_and_writes_the_same_bytes() {
-    let (json, ntriples) = (dump(5000), ntriples(5000));
+    let (json, ntriples) = (dump(4000), ntriples(4000));
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for packing in ["bz2", "gz", "json", "nt", "< zst"] {
         let bytes = if packing == "nt" { &ntriples } else { &json };
