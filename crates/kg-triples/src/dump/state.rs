@@ -19,7 +19,7 @@ use crate::KgError;
 
 const FOLDER: &str = ".extract";
 /// Folders of earlier versions, which nothing goes on with, and tables whose writer was killed.
-const LEFT_OVER: [&str; 2] = [".extract-", ".writing-"];
+const LEFT_OVER: [&str; 3] = [".extract-", ".table-", ".writing-"];
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// Counted up whenever the files of entries change, or what a chunk of a dump gives.
