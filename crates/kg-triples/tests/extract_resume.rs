@@ -240,3 +240,20 @@ fn another_dump_or_other_options_do_not_go_on() {
     assert!(error.contains("not those that the unfinished extract read"), "{error}");
     end(start(dir.path(), "< other", "en,de"), 0);
 }
+
+#[test]
+fn a_pipe_is_read_like_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("dump"), dump(20)).unwrap();
+    let program = env!("CARGO_BIN_EXE_kg-triples");
+    let mut shell = Command::new("sh");
+    let line =
+        format!("cat dump | {program} extract --dump /dev/fd/0 --languages en,de --out {OUT}");
+    shell.args(["-c", &line]).current_dir(dir.path());
+    end(shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap(), 0);
+    let mut piped = files(dir.path());
+    end(start(dir.path(), "dump", "en,de"), 0);
+    // How much memory there is changes nothing.
+    piped.retain(|name, bytes| files(dir.path()).get(name) != Some(bytes));
+    assert!(piped.is_empty(), "{:?}", piped.keys());
+}

@@ -8,7 +8,7 @@ use super::chunk::{Event, Found};
 use super::entity::{EntityCounts, Wanted};
 use super::merge;
 use super::sort::{Entry, Sorter};
-use super::source::{Compression, DumpFormat, Place, Progress, Source};
+use super::source::{Compression, DumpFormat, Place, Progress, Source, is_stream};
 use super::state::{StateFolder, Task};
 use super::tables::Tables;
 use crate::{KgError, Language};
@@ -168,7 +168,7 @@ pub fn extract(
             reading.read(source, Place::default())?;
         }
         Some(found) if found.read => {
-            if dump.to_str() == Some("-") {
+            if is_stream(dump) {
                 Source::check(dump, &found.passed, progress)?;
             }
             reading.go_on(found);

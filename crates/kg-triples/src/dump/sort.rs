@@ -247,6 +247,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn entries_come_sorted_whatever_lies_in_files(
             keys in prop::collection::vec("[a-c\u{e9}]{0,3}", 0..200),

@@ -233,13 +233,12 @@ impl Source {
     }
 
     fn try_open(path: &Path, progress: &Progress, threads: usize) -> io::Result<Self> {
-        let input: Box<dyn Read + Send> = match path.to_str() {
-            Some("-") => Box::new(io::stdin()),
-            _ => Box::new(File::open(path)?),
-        };
         let packed = Arc::<Mutex<Packed>>::default();
-        let mut counted =
-            Counted { input, progress: progress.clone(), packed: Arc::clone(&packed) };
+        let mut counted = Counted {
+            input: input(path)?,
+            progress: progress.clone(),
+            packed: Arc::clone(&packed),
+        };
         let mut start = Vec::new();
         counted.by_ref().take(4).read_to_end(&mut start)?;
         let compression = Compression::of(&start);
@@ -271,7 +270,7 @@ impl Source {
         threads: usize,
     ) -> Result<Self, KgError> {
         let before = match (compression, place.bzip2) {
-            _ if path.to_str() == Some("-") => None,
+            _ if is_stream(path) => None,
             (Compression::None, _) => Some(place.offset),
             (Compression::Bzip2, Some(from)) => Some(from.block.bit_offset / 8),
             _ => None,
@@ -323,15 +322,29 @@ impl Source {
     pub(super) fn check(path: &Path, passed: &Passed, progress: &Progress) -> Result<(), KgError> {
         let check = || -> io::Result<()> {
             let packed = Arc::<Mutex<Packed>>::default();
-            let input = io::stdin();
-            let mut counted =
-                Counted { input, progress: progress.clone(), packed: Arc::clone(&packed) };
+            let mut counted = Counted {
+                input: input(path)?,
+                progress: progress.clone(),
+                packed: Arc::clone(&packed),
+            };
             io::copy(&mut counted, &mut io::sink())?;
             let found = locked(&packed).passed();
             if found == *passed { Ok(()) } else { Err(other_bytes(passed.bytes)) }
         };
         check().map_err(KgError::io(path, "read the dump"))
     }
+}
+
+/// Whether a dump can be read only once, from its beginning: standard input, `-`, or a pipe.
+pub(super) fn is_stream(path: &Path) -> bool {
+    path.to_str() == Some("-") || std::fs::metadata(path).is_ok_and(|found| !found.is_file())
+}
+
+fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    Ok(match path.to_str() {
+        Some("-") => Box::new(io::stdin()),
+        _ => Box::new(File::open(path)?),
+    })
 }
 
 /// What a lock guards is whole, even if another thread panicked.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::extract::{ExtractConfig, ExtractReport, Shape};
 use super::sort::RunFile;
-use super::source::{Passed, Place};
+use super::source::{Passed, Place, is_stream};
 use crate::KgError;
 
 const FOLDER: &str = ".extract";
@@ -43,19 +43,18 @@ impl Task {
         let mut task = Self {
             version: env!("CARGO_PKG_VERSION").into(),
             layout: LAYOUT,
-            dump: dump.to_owned(),
+            dump: "-".into(),
             file: None,
             config: format!("{config:?}"),
         };
-        if dump.to_str() != Some("-") {
+        // A stream is known by its bytes alone.
+        if !is_stream(dump) {
             let refuse = || KgError::io(dump, "read the dump");
             task.dump = dump.canonicalize().map_err(refuse())?;
             let found = fs::metadata(dump).map_err(refuse())?;
-            if found.is_file() {
-                let changed = found.modified().ok();
-                let since = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                task.file = Some((found.len(), since.unwrap_or_default().as_nanos()));
-            }
+            let changed = found.modified().ok();
+            let since = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            task.file = Some((found.len(), since.unwrap_or_default().as_nanos()));
         }
         Ok(task)
     }

@@ -70,7 +70,7 @@ fn config() -> impl Strategy<Value = SampleConfig> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn a_streamed_sample_is_that_of_the_graph(
