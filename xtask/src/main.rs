@@ -153,7 +153,8 @@ enum Task {
     #[command(
         after_help = "Options go to criterion as they are; --quick also leaves out the largest \
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
-        cargo xtask bench info_nce"
+        cargo xtask bench info_nce\n  \
+        cargo xtask bench extract        kg-triples alone, without libtorch"
     )]
     Bench {
         /// Passed on to criterion
@@ -208,6 +209,11 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::PretrainBase { arguments } => {
             let recipe = "examples/pretrain-base/recipe.toml".to_owned();
             example(root, "pretrain-base", &[vec![recipe], arguments].concat())
+        }
+        Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "extract") => {
+            let mut bench = cargo(root);
+            bench.args(["bench", "-p", "kg-triples", "--bench", "extract", "--"]);
+            run(bench.args(arguments.iter().skip(1)))
         }
         Task::Bench { arguments } => {
             ensure(root, Options::default())?;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::table::TableReader;
 use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, output};
 
-const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
-const LABELS: &[&str] = &["id", "lang", "label", "kind"];
+pub(crate) const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
+pub(crate) const LABELS: &[&str] = &["id", "lang", "label", "kind"];
 const ENTITY_LABELS: &[&str] = &["id", "lang", "label"];
-const REDIRECTS: &[&str] = &["id", "target_id"];
+pub(crate) const REDIRECTS: &[&str] = &["id", "target_id"];
 const RELATION_LABELS: &[&str] = &["relation_id", "lang", "label"];
 
 impl KnowledgeGraph {

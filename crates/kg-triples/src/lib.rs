@@ -25,7 +25,7 @@ pub mod sequence;
 pub use error::KgError;
 pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};
 pub use language::Language;
-pub use sample::{MissingRelation, SampleConfig, SampleReport, sample};
+pub use sample::{Coverage, MissingRelation, SampleConfig, SampleReport, sample, sample_folder};
 pub use sequence::{
     BuildReport, IGNORE_INDEX, MaskedEntity, Sequence, SequenceConfig, SequenceKind,
     build_sequences, build_sequences_for_pairs,

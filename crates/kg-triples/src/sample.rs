@@ -1,9 +1,18 @@
 //! Seeded samples of facts that have labels in every language asked for.
+mod blocks;
+mod folder;
+mod ids;
+mod rules;
+
 use std::collections::{BTreeMap, HashSet};
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+
+pub use folder::sample_folder;
+pub use rules::Coverage;
+use rules::{MOST_FOR_PAIRS, Rules, Verdict};
 
 use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, seed};
 
@@ -23,6 +32,8 @@ pub enum MissingRelation {
 pub struct SampleConfig {
     /// Head, relation and tail must have labels in all of these; the seven languages of MLQA.
     pub languages: Vec<String>,
+    /// Labels in all languages, or head and tail in two that differ.
+    pub coverage: Coverage,
     /// Facts to take.
     pub count: usize,
     /// Seed of the sample.
@@ -46,6 +57,7 @@ impl Default for SampleConfig {
     fn default() -> Self {
         Self {
             languages: ["en", "de", "es", "ar", "hi", "vi", "zh"].map(String::from).into(),
+            coverage: Coverage::All,
             count: 20_000,
             seed: 42,
             missing_relation: MissingRelation::Drop,
@@ -87,7 +99,31 @@ impl SampleConfig {
         if self.count == 0 {
             return Err(KgError::Config { key: "count", value: "0".into(), rule: "1 or more" });
         }
+        if self.coverage == Coverage::Pairs && !(2..=MOST_FOR_PAIRS).contains(&self.languages.len())
+        {
+            let (value, rule) =
+                (self.languages.join(","), "2 to 31 languages for coverage by pairs");
+            return Err(KgError::Config { key: "languages", value, rule });
+        }
         Ok(())
+    }
+}
+
+impl SampleReport {
+    /// Adds the counts of other triples.
+    fn add(&mut self, other: &Self) {
+        for (sum, count) in [
+            (&mut self.read, other.read),
+            (&mut self.self_loops, other.self_loops),
+            (&mut self.filtered, other.filtered),
+            (&mut self.short_labels, other.short_labels),
+            (&mut self.without_head_label, other.without_head_label),
+            (&mut self.without_tail_label, other.without_tail_label),
+            (&mut self.without_relation_label, other.without_relation_label),
+            (&mut self.available, other.available),
+        ] {
+            *sum += count;
+        }
     }
 }
 
@@ -106,11 +142,11 @@ pub struct SampleReport {
     /// Dropped: labelled, but with a label of head or tail that is too short.
     #[serde(default)]
     pub short_labels: usize,
-    /// Dropped: no label of the head in one of the languages.
+    /// Dropped: no label of the head in one of the languages; in pairs: in any.
     pub without_head_label: usize,
-    /// Dropped: head labelled, but not the tail.
+    /// Dropped: head labelled, but not the tail; in pairs: not in another language.
     pub without_tail_label: usize,
-    /// Dropped: head and tail labelled, but not the relation.
+    /// Dropped: head and tail labelled, but not the relation; in pairs: not in both languages.
     pub without_relation_label: usize,
     /// Triples that could be sampled.
     pub available: usize,
@@ -159,75 +195,41 @@ pub fn sample(
     config: &SampleConfig,
 ) -> Result<(KnowledgeGraph, SampleReport), KgError> {
     config.validate()?;
-    let known = config.languages.iter().map(|language| graph.known_language(language));
-    let languages = known.collect::<Result<Vec<_>, _>>()?;
-    let (mut ranked, mut report) = ranked(graph, &languages, config)?;
-    if config.strict && ranked.len() < config.count {
-        return Err(KgError::TooFew { requested: config.count, available: ranked.len() });
-    }
+    let languages = known_languages(config, graph.languages())?;
+    let (mut ranked, report) = ranked(graph, &languages, config);
+    checked(&report, config, &languages)?;
     if config.stratified {
-        ranked = stratified(ranked, config.count);
+        ranked = stratified(graph, ranked, config.count);
     } else if config.count < ranked.len() {
         ranked.select_nth_unstable(config.count);
         ranked.truncate(config.count);
     }
-    report.kept = ranked.len();
     let mut triples: Vec<_> = ranked.into_iter().map(|(_, triple)| triple).collect();
     triples.sort_unstable();
-    let mut sampled = graph.subgraph(&triples, |language| languages.contains(&language));
-    if config.missing_relation == MissingRelation::English {
-        (sampled, report.english_relation_labels) =
-            with_english_relations(graph, sampled, &triples, &languages)?;
-    }
-    Ok((sampled, report))
+    finish(graph, &triples, (&languages, config), report)
 }
 
-/// A triple of interned ids with its random rank.
-type Ranked = (u64, [u32; 3]);
+/// The languages asked for, all of which must have a label.
+fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Language>, KgError> {
+    let known = |code: &String| all.iter().copied().find(|known| *known == **code);
+    let languages = config.languages.iter();
+    languages.map(|code| known(code).ok_or_else(|| KgError::unknown_language(code, all))).collect()
+}
 
-/// The triples that have all labels, each with its rank, and the counts of the others.
-fn ranked(
-    graph: &KnowledgeGraph,
-    languages: &[Language],
+/// Says if too few triples can be sampled.
+fn checked(
+    report: &SampleReport,
     config: &SampleConfig,
-) -> Result<(Vec<Ranked>, SampleReport), KgError> {
-    let english = Language::new("en")?;
-    let fallback = config.missing_relation == MissingRelation::English;
-    let labelled = |id: u32, fall_back: bool| {
-        languages.iter().all(|language| graph.label_at(id, *language).is_some())
-            || (fall_back && graph.label_at(id, english).is_some())
-    };
-    let long = |id: u32| {
-        let label = |language: &Language| graph.label_at(id, *language).unwrap_or_default();
-        languages.iter().all(|language| label(language).chars().count() >= config.min_label_chars)
-    };
-    let wanted = Wanted::new(graph, config);
-    let mut report =
-        SampleReport { read: graph.len(), requested: config.count, ..SampleReport::default() };
-    let mut ranked = Vec::new();
-    for triple in &graph.triples {
-        let [head, relation, tail] = *triple;
-        if head == tail {
-            report.self_loops += 1;
-        } else if !wanted.takes(*triple) {
-            report.filtered += 1;
-        } else if !labelled(head, false) {
-            report.without_head_label += 1;
-        } else if !labelled(tail, false) {
-            report.without_tail_label += 1;
-        } else if !labelled(relation, fallback) {
-            report.without_relation_label += 1;
-        } else if !long(head) || !long(tail) {
-            report.short_labels += 1;
-        } else {
-            ranked.push((rank(graph, *triple, config.seed), *triple));
-        }
-    }
-    report.available = ranked.len();
-    if ranked.is_empty() {
+    languages: &[Language],
+) -> Result<(), KgError> {
+    if report.available == 0 {
         let codes: Vec<_> = languages.iter().map(Language::as_str).collect();
+        let which = match config.coverage {
+            Coverage::All => "all",
+            Coverage::Pairs => "two",
+        };
         return Err(KgError::Empty {
-            what: format!("triples with labels in all of {}", codes.join(", ")),
+            what: format!("triples with labels in {which} of {}", codes.join(", ")),
             hint: format!(
                 "of {} triples, {} are filtered out, {} lack a label of the head, {} of the tail, \
                  {} of the relation, {} have short labels; ask for fewer languages or add labels",
@@ -240,7 +242,65 @@ fn ranked(
             ),
         });
     }
-    Ok((ranked, report))
+    if config.strict && report.available < config.count {
+        return Err(KgError::TooFew { requested: config.count, available: report.available });
+    }
+    Ok(())
+}
+
+/// The sampled triples, sorted, with their labels.
+fn finish(
+    graph: &KnowledgeGraph,
+    triples: &[[u32; 3]],
+    (languages, config): (&[Language], &SampleConfig),
+    mut report: SampleReport,
+) -> Result<(KnowledgeGraph, SampleReport), KgError> {
+    report.kept = triples.len();
+    let mut sampled = graph.subgraph(triples, |language| languages.contains(&language));
+    if config.missing_relation == MissingRelation::English {
+        (sampled, report.english_relation_labels) =
+            with_english_relations(graph, sampled, triples, languages)?;
+    }
+    Ok((sampled, report))
+}
+
+/// A triple of interned ids with its random rank.
+type Ranked = (u64, [u32; 3]);
+
+/// The triples that have the labels asked for, each with its rank, and the counts of the others.
+fn ranked(
+    graph: &KnowledgeGraph,
+    languages: &[Language],
+    config: &SampleConfig,
+) -> (Vec<Ranked>, SampleReport) {
+    let rules = Rules::new(config, languages);
+    let bits = graph.labels.iter().map(|labels| {
+        let labels: Vec<_> = labels.iter().map(|(code, label)| (*code, &**label)).collect();
+        rules.bits(&labels)
+    });
+    let bits: Vec<u64> = bits.collect();
+    let bits =
+        |id: u32| usize::try_from(id).ok().and_then(|id| bits.get(id)).copied().unwrap_or_default();
+    let wanted = Wanted::new(graph, config);
+    let ranks = Ranks::new(config.seed);
+    let mut report =
+        SampleReport { read: graph.len(), requested: config.count, ..SampleReport::default() };
+    let mut ranked = Vec::new();
+    for triple in &graph.triples {
+        let [head, _, tail] = *triple;
+        if head == tail {
+            report.self_loops += 1;
+        } else if !wanted.takes(*triple) {
+            report.filtered += 1;
+        } else {
+            let verdict = rules.judge(triple.map(bits));
+            report.count(verdict);
+            if verdict == Verdict::Usable {
+                ranked.push((ranks.rank(triple.map(|id| graph.id_at(id))), *triple));
+            }
+        }
+    }
+    (ranked, report)
 }
 
 /// The relations and heads that are asked for.
@@ -273,25 +333,35 @@ impl Wanted {
     }
 }
 
-/// At most `count` triples, of each relation those with the smallest ranks. Relations with few
-/// triples give all of them, the others share the rest evenly.
-fn stratified(ranked: Vec<Ranked>, count: usize) -> Vec<Ranked> {
-    let mut groups: BTreeMap<u32, Vec<Ranked>> = BTreeMap::new();
+/// At most `count` triples, of each relation those with the smallest ranks.
+fn stratified(graph: &KnowledgeGraph, ranked: Vec<Ranked>, count: usize) -> Vec<Ranked> {
+    let mut groups: BTreeMap<&str, Vec<Ranked>> = BTreeMap::new();
     for (rank, triple) in ranked {
         let [_, relation, _] = triple;
-        groups.entry(relation).or_default().push((rank, triple));
+        groups.entry(graph.id_at(relation)).or_default().push((rank, triple));
     }
-    let mut groups: Vec<Vec<Ranked>> = groups.into_values().collect();
-    // Stable: equal sizes stay in the order of the relations' ids.
-    groups.sort_by_key(Vec::len);
-    let (mut left, mut taken) = (groups.len(), Vec::new());
-    for mut group in groups {
+    let sizes = groups.iter().map(|(relation, group)| (*relation, group.len())).collect();
+    let mut taken = Vec::new();
+    for (relation, quota) in share(sizes, count) {
+        let mut group = groups.remove(relation).unwrap_or_default();
         group.sort_unstable();
-        group.truncate((count - taken.len()) / left.max(1));
-        left -= 1;
+        group.truncate(quota);
         taken.extend(group);
     }
     taken
+}
+
+/// How many triples each relation gives, by how many it has. Relations with few triples give all of
+/// them, the others share the rest evenly.
+fn share<T: Ord>(mut sizes: Vec<(T, usize)>, count: usize) -> Vec<(T, usize)> {
+    sizes.sort_unstable_by(|(a, few), (b, many)| (few, a).cmp(&(many, b)));
+    let (mut left, mut taken) = (sizes.len(), 0);
+    let share = |(relation, size): (T, usize)| {
+        let quota = size.min((count - taken) / left.max(1));
+        (left, taken) = (left.saturating_sub(1), taken + quota);
+        (relation, quota)
+    };
+    sizes.into_iter().map(share).collect()
 }
 
 /// `sampled` with the English label of each relation in the languages in which it has none, and how
@@ -322,11 +392,19 @@ fn with_english_relations(
     Ok((builder.build(), added))
 }
 
-/// A random number that depends on the seed and the three ids alone.
-fn rank(graph: &KnowledgeGraph, triple: [u32; 3], seed: u64) -> u64 {
-    let fact = seed::hash(&triple.map(|id| graph.id_at(id)));
-    // Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that
-    // shows.
-    let key = ChaCha8Rng::seed_from_u64(seed).next_u64();
-    ChaCha8Rng::seed_from_u64(fact ^ key).next_u64()
+/// Random numbers that depend on the seed and the three ids of a triple alone.
+struct Ranks {
+    key: u64,
+}
+
+impl Ranks {
+    fn new(seed: u64) -> Self {
+        Self { key: ChaCha8Rng::seed_from_u64(seed).next_u64() }
+    }
+
+    /// Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that
+    /// shows.
+    fn rank(&self, ids: [&str; 3]) -> u64 {
+        ChaCha8Rng::seed_from_u64(seed::hash(&ids) ^ self.key).next_u64()
+    }
 }

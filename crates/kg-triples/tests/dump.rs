@@ -432,7 +432,7 @@ fn ntriples_give_the_tables_that_they_tell_in_any_order() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(testkit::cases(48)))]
 
     #[test]
     fn random_dumps_agree_with_the_slow_reader(
@@ -460,5 +460,26 @@ proptest! {
             }
         }
         agree(&bytes, &config());
+    }
+
+    #[test]
+    fn a_changed_archive_is_an_error_or_the_same(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+    ) {
+        let bytes = std::fs::read(fixture()).unwrap();
+        let (expected, _) = tables(&bytes, &config()).unwrap();
+        for mut packed in [gzip(&bytes), bzip2(&bytes), zstandard(&bytes)] {
+            // By the first bytes, an archive is known as one.
+            for (at, byte) in &changes {
+                *at.get_mut(&mut packed[4..]) = *byte;
+            }
+            if let Some(cut) = cut {
+                packed.truncate(4 + cut.index(packed.len() - 4));
+            }
+            if let Ok((found, _)) = tables(&packed, &config()) {
+                prop_assert_eq!(&found, &expected);
+            }
+        }
     }
 }

@@ -9,9 +9,6 @@ use super::table::DumpTable;
 use super::wanted::Wanted;
 use crate::{LabelKind, Language};
 
-/// Bytes read at a time. Nothing that is written depends on it.
-const CHUNK: usize = 4 << 20;
-
 /// Some whole lines.
 pub(super) struct Chunk {
     /// Where it begins in the unpacked dump, in bytes.
@@ -28,15 +25,18 @@ pub(super) struct Chunks<R> {
     rest: Vec<u8>,
     offset: u64,
     longest: usize,
+    /// Bytes read at a time.
+    size: u64,
     /// Inside the remainder of a line that was too long.
     skipping: bool,
     done: bool,
 }
 
 impl<R: Read> Chunks<R> {
-    /// Lines above `longest` bytes are cut.
-    pub(super) fn new(input: R, longest: usize) -> Self {
-        Self { input, rest: Vec::new(), offset: 0, longest, skipping: false, done: false }
+    /// Lines above `longest` bytes are cut. The input begins at `offset` of the dump, with a line.
+    /// Nothing that is written depends on `size`, the bytes that are read at a time.
+    pub(super) fn new(input: R, longest: usize, offset: u64, size: u64) -> Self {
+        Self { input, rest: Vec::new(), offset, longest, size, skipping: false, done: false }
     }
 
     /// How many bytes were read and given out.
@@ -46,8 +46,7 @@ impl<R: Read> Chunks<R> {
 
     /// Reads more bytes behind those of `bytes`; `false` at the end.
     fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
-        let wanted = u64::try_from(CHUNK).unwrap_or(u64::MAX);
-        Ok(self.input.by_ref().take(wanted).read_to_end(bytes)? > 0)
+        Ok(self.input.by_ref().take(self.size).read_to_end(bytes)? > 0)
     }
 
     /// The next lines; `None` at the end.
@@ -60,7 +59,7 @@ impl<R: Read> Chunks<R> {
         while !self.done {
             self.done = !self.fill(&mut bytes)?;
             if self.skipping {
-                let end = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+                let end = memchr::memchr(b'\n', &bytes).map(|at| at + 1);
                 let gone = end.unwrap_or(bytes.len());
                 self.skipping = end.is_none();
                 self.offset += gone as u64;
@@ -68,7 +67,7 @@ impl<R: Read> Chunks<R> {
                 searched = 0;
             }
             let fresh = bytes.get(searched..).unwrap_or_default();
-            if let Some(at) = fresh.iter().rposition(|byte| *byte == b'\n') {
+            if let Some(at) = memchr::memrchr(b'\n', fresh) {
                 self.rest = bytes.split_off(searched + at + 1);
                 return Ok(Some(self.give(bytes, false)));
             }

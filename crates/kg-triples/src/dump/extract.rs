@@ -1,24 +1,20 @@
 //! A dump to tables.
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, sync_channel};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::chunk::{Chunk, Chunks, Event, Found, Parsed};
+use super::chunk::{Event, Found};
 use super::counts::EntityCounts;
+use super::merge;
 use super::sort::{Entry, Sorter};
-use super::source::{Compression, DumpFormat, Progress, Source};
+use super::source::{Compression, DumpFormat, Place, Progress, Source, is_stream};
+use super::state::{StateFolder, Task};
 use super::table::{DumpTable, TableFormat, TailKind};
 use super::tables::Tables;
 use super::wanted::Wanted;
-use super::{chunk, merge, ntriples};
 use crate::{KgError, Language};
 
-/// Chunks that wait for a worker, so that memory stays bounded.
-const WAITING: usize = 4;
 /// Bad lines that are told one by one.
 const TOLD: usize = 5;
 
@@ -44,6 +40,8 @@ pub struct ExtractConfig {
     pub longest_line: usize,
     /// Memory for sorting, in bytes; what does not fit lies in files below the output folder.
     pub memory: usize,
+    /// Begin anew where an unfinished extract lies, instead of going on with it.
+    pub restart: bool,
 }
 
 impl Default for ExtractConfig {
@@ -58,6 +56,7 @@ impl Default for ExtractConfig {
             bad_lines: 1000,
             longest_line: 256 << 20,
             memory: 512 << 20,
+            restart: false,
         }
     }
 }
@@ -145,13 +144,23 @@ pub struct ExtractReport {
 /// Memory does not grow with the dump, and the files depend neither on the number of threads nor on
 /// how the dump is packed.
 ///
+/// # Going on
+/// Whenever `config.memory` is full, all that was read so far is stored in `folder/.extract`, which
+/// goes when the files are there. A process that was killed, or stopped by an error, goes on from
+/// there when it is called again with the same dump and configuration, and writes the same bytes.
+/// A plain dump is read on at that place, and bzip2 is unpacked from the block there; of gzip, zstd
+/// and standard input, what comes before is unpacked again but not parsed. The packed bytes before
+/// the place are read again to hash them; bytes that differ from those of the unfinished run are an
+/// error. `bad_lines`, `memory` and the number of threads may change in between.
+///
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
 /// # Errors
 /// [`KgError::Config`] without a language, table or kind of tail, and for Parquet without the
-/// feature `parquet`; [`KgError::Io`] naming the file, and the place in the
-/// dump where a packed one is damaged; [`KgError::Dump`] if an array has no end, or too many lines
-/// are unusable.
+/// feature `parquet`; [`KgError::Io`] naming the file, and the place in the dump where a packed one
+/// is damaged; [`KgError::Dump`] if an array has no end, too many lines are unusable, another
+/// process works on the folder, or an extract of another dump or with other options is unfinished
+/// there.
 ///
 /// ```
 /// use kg_triples::dump::{ExtractConfig, Progress, extract};
@@ -179,29 +188,31 @@ pub fn extract(
     progress: &Progress,
 ) -> Result<ExtractReport, KgError> {
     check(config)?;
-    let refuse = || KgError::io(folder, "write to the folder");
-    std::fs::create_dir_all(folder).map_err(refuse())?;
-    let scratch = || tempfile::Builder::new().prefix(".extract-").tempdir_in(folder);
-    let sorter = |budget| -> Result<Sorter, KgError> {
-        Ok(Sorter::new(scratch().map_err(refuse())?, budget))
-    };
-    let source = Source::open(dump, progress, rayon::current_num_threads())?;
-    let (compression, hash) = (source.compression, source.hash());
-    let mut reading = Reading {
-        dump,
-        config,
-        folder,
-        wanted: Wanted::default(),
-        entities: sorter(config.memory)?,
-        redirects: sorter(config.memory / 8)?,
-        shape: Shape::Unknown,
-        number: 0,
-        lines: 0,
-        last_bad: None,
-        report: empty_report(compression, config),
-    };
-    reading.report.bytes = reading.read(source)?;
-    reading.finish(|| (progress.bytes(), Source::digest(&hash)))
+    let task = Task::new(dump, config)?;
+    let (state, found) = StateFolder::open(folder, &task, config.restart)?;
+    let mut reading = Reading::new(dump, config, folder, (state, task));
+    let threads = rayon::current_num_threads();
+    match found {
+        None => {
+            let source = Source::open(dump, progress, threads)?;
+            reading.report.compression = source.compression;
+            reading.read(source, Place::default())?;
+        }
+        Some(found) if found.read => {
+            if is_stream(dump) {
+                Source::check(dump, &found.passed, progress)?;
+            }
+            reading.go_on(found);
+        }
+        Some(found) => {
+            let (place, from) = (found.place, (found.place, found.passed.clone()));
+            reading.go_on(found);
+            let compression = reading.report.compression;
+            let source = Source::open_at(dump, compression, from, progress, threads)?;
+            reading.read(source, place)?;
+        }
+    }
+    reading.finish()
 }
 
 fn check(config: &ExtractConfig) -> Result<(), KgError> {
@@ -222,10 +233,10 @@ fn check(config: &ExtractConfig) -> Result<(), KgError> {
     Ok(())
 }
 
-fn empty_report(compression: Compression, config: &ExtractConfig) -> ExtractReport {
+fn empty_report(config: &ExtractConfig) -> ExtractReport {
     ExtractReport {
         format: DumpFormat::Json,
-        compression,
+        compression: Compression::None,
         packed_bytes: 0,
         sha256: String::new(),
         bytes: 0,
@@ -251,107 +262,66 @@ fn tables(config: &ExtractConfig) -> Vec<DumpTable> {
     DumpTable::ALL.into_iter().filter(|table| config.tables.contains(table)).collect()
 }
 
-type Parse = fn(&Chunk, &Wanted) -> Parsed;
-
 /// What kind of file the lines are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) enum Shape {
     Unknown,
     Lines,
     Array,
     Closed,
 }
 
-struct Reading<'a> {
-    dump: &'a Path,
-    config: &'a ExtractConfig,
-    folder: &'a Path,
-    wanted: Wanted,
-    entities: Sorter,
-    redirects: Sorter,
-    shape: Shape,
+pub(super) struct Reading<'a> {
+    pub(super) dump: &'a Path,
+    pub(super) config: &'a ExtractConfig,
+    pub(super) folder: &'a Path,
+    pub(super) state: StateFolder,
+    pub(super) task: Task,
+    pub(super) wanted: Wanted,
+    pub(super) entities: Sorter,
+    pub(super) redirects: Sorter,
+    pub(super) shape: Shape,
     /// Entities and redirects so far.
-    number: u64,
-    lines: u64,
-    last_bad: Option<u64>,
-    report: ExtractReport,
+    pub(super) number: u64,
+    pub(super) lines: u64,
+    pub(super) last_bad: Option<u64>,
+    pub(super) report: ExtractReport,
+    /// Something was stored, so all must be before it counts as read.
+    pub(super) stored: bool,
 }
 
-impl Reading<'_> {
-    /// Reads everything; the unpacked bytes. One thread unpacks while others parse.
-    fn read(&mut self, source: Source) -> Result<u64, KgError> {
+impl<'a> Reading<'a> {
+    fn new(
+        dump: &'a Path,
+        config: &'a ExtractConfig,
+        folder: &'a Path,
+        (state, task): (StateFolder, Task),
+    ) -> Self {
         let fallback = |language: &Language| {
-            let own = self.config.fallback.iter().find(|(own, _)| own == language);
+            let own = config.fallback.iter().find(|(own, _)| own == language);
             own.map(|(_, others)| others.clone()).unwrap_or_default()
         };
-        let languages = self.config.languages.iter();
-        self.wanted = Wanted {
-            languages: languages.map(|code| (*code, fallback(code))).collect(),
-            tables: tables(self.config),
-            tails: self.config.tails.clone(),
-        };
-        let longest = self.config.longest_line;
-        std::thread::scope(|scope| {
-            let (give, take) = sync_channel(WAITING);
-            let unpacking = scope.spawn(move || {
-                let mut chunks = Chunks::new(source.unpacked, longest);
-                loop {
-                    match chunks.next() {
-                        Ok(Some(chunk)) => {
-                            // A receiver that is gone has an error to tell.
-                            if give.send(chunk).is_err() {
-                                break;
-                            }
-                        }
-                        Ok(None) => break,
-                        Err(error) => return Err((chunks.offset(), error)),
-                    }
-                }
-                Ok(chunks.offset())
-            });
-            let parsed = self.parse_all(take);
-            let unpacked = unpacking.join().unwrap_or_else(|_| {
-                Err((0, io::Error::other("the thread that unpacks the dump failed")))
-            });
-            parsed?;
-            unpacked.map_err(|(offset, error)| {
-                let reason = format!("after {offset} unpacked bytes: {error}");
-                KgError::io(self.dump, "unpack the dump")(io::Error::new(error.kind(), reason))
-            })
-        })
-    }
-
-    fn parse_all(&mut self, chunks: Receiver<Chunk>) -> Result<(), KgError> {
-        let mut waiting = Vec::new();
-        while let Ok(chunk) = chunks.recv() {
-            if chunk.offset == 0 {
-                self.report.format = DumpFormat::of(&chunk.bytes);
-            }
-            waiting.push(chunk);
-            let most = rayon::current_num_threads().clamp(1, 2 * WAITING);
-            while waiting.len() < most
-                && let Ok(chunk) = chunks.try_recv()
-            {
-                waiting.push(chunk);
-            }
-            let (wanted, parse) = match self.report.format {
-                DumpFormat::Json => (&self.wanted, chunk::parse as Parse),
-                DumpFormat::NTriples => (&self.wanted, ntriples::parse as Parse),
-            };
-            let parsed: Vec<Parsed> =
-                waiting.par_iter().map(|chunk| parse(chunk, wanted)).collect();
-            waiting.clear();
-            for Parsed { lines, found } in parsed {
-                for found in found {
-                    self.take(found)?;
-                }
-                self.lines += lines;
-            }
+        let languages = config.languages.iter();
+        let languages = languages.map(|code| (*code, fallback(code))).collect();
+        Self {
+            dump,
+            config,
+            folder,
+            wanted: Wanted { languages, tables: tables(config), tails: config.tails.clone() },
+            entities: Sorter::new(state.path(), "entities", config.memory),
+            redirects: Sorter::new(state.path(), "redirects", config.memory / 8),
+            shape: Shape::Unknown,
+            number: 0,
+            lines: 0,
+            last_bad: None,
+            report: empty_report(config),
+            stored: false,
+            state,
+            task,
         }
-        Ok(())
     }
 
-    fn take(&mut self, Found { line, offset, event }: Found) -> Result<(), KgError> {
+    pub(super) fn take(&mut self, Found { line, offset, event }: Found) -> Result<(), KgError> {
         let line = self.lines + line + 1;
         let refuse = || KgError::io(self.folder, "write to the folder");
         match (event, self.shape) {
@@ -374,18 +344,18 @@ impl Reading<'_> {
                 self.begin();
                 self.number += 1;
                 let entry = Entry { key: from, number: self.number, values: vec![to] };
-                self.redirects.push(entry).map_err(refuse())?;
+                self.redirects.push(entry);
             }
             (Event::Facts(facts), _) => {
                 self.number += 1;
                 let entry = merge::entry(facts, self.number).map_err(refuse())?;
-                self.entities.push(entry).map_err(refuse())?;
+                self.entities.push(entry);
             }
             (Event::Entity(record), _) => {
                 self.begin();
                 self.number += 1;
                 let entry = record.entry(self.number).map_err(refuse())?;
-                self.entities.push(entry).map_err(refuse())?;
+                self.entities.push(entry);
             }
         }
         Ok(())
@@ -422,7 +392,7 @@ impl Reading<'_> {
     }
 
     /// Writes the tables.
-    fn finish(self, packed: impl FnOnce() -> (u64, String)) -> Result<ExtractReport, KgError> {
+    fn finish(self) -> Result<ExtractReport, KgError> {
         let mut report = self.report;
         report.lines = self.lines;
         if self.shape == Shape::Array {
@@ -432,7 +402,6 @@ impl Reading<'_> {
             );
             return Err(KgError::Dump { path: self.dump.to_owned(), reason });
         }
-        (report.packed_bytes, report.sha256) = packed();
         let refuse = || KgError::io(self.folder, "write to the folder");
         let entities = self.entities.sorted().map_err(refuse())?;
         if report.format == DumpFormat::NTriples {
@@ -447,6 +416,7 @@ impl Reading<'_> {
         let redirects = self.redirects.sorted().map_err(refuse())?;
         tables.write_redirects(redirects, &mut report)?;
         tables.publish(&report)?;
+        self.state.remove()?;
         Ok(report)
     }
 }

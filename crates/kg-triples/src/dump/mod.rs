@@ -9,8 +9,11 @@ mod merge;
 mod ntriples;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod reading;
 mod sort;
 mod source;
+mod state;
+mod statement;
 mod table;
 mod table_file;
 mod tables;

@@ -1,9 +1,11 @@
 //! Lines of an N-Triples dump of Wikidata, such as `latest-truthy.nt.bz2`.
-use oxttl::NTriplesParser;
-use oxttl::ntriples::SliceNTriplesParser;
+use std::borrow::Cow;
+
+use memchr::memchr;
 
 use super::chunk::{Chunk, Event, Found, Parsed};
 use super::counts::EntityCounts;
+use super::statement::{self, Object};
 use super::table::{DumpTable, TailKind};
 use super::text::{Clean, clean};
 use super::wanted::Wanted;
@@ -34,13 +36,19 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
     let mut parsed = Parsed { lines: 0, found: Vec::new() };
     let mut offset = chunk.offset;
     let mut facts: Option<(u64, u64, Facts)> = None;
-    let mut lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n').peekable();
-    while let Some(line) = lines.next() {
+    // Checked for all lines at once, which is quick; where it fails, each is checked alone.
+    let text = std::str::from_utf8(&chunk.bytes).ok();
+    let (mut start, all) = (0, chunk.bytes.len());
+    while start < all {
+        let rest = chunk.bytes.get(start..).unwrap_or_default();
+        let end = start + memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        let line = chunk.bytes.get(start..end).unwrap_or_default();
+        let checked = text.and_then(|text| text.get(start..end));
         let number = parsed.lines;
-        let cut = chunk.cut && lines.peek().is_none();
-        let read = match cut {
-            true => Err(format!("a line above {} bytes", line.len())),
-            false => statement(line.trim_ascii(), wanted),
+        let read = match (chunk.cut && end == all, checked) {
+            (true, _) => Err(format!("a line above {} bytes", line.len())),
+            (false, Some(text)) => statement(text.trim_ascii(), wanted),
+            (false, None) => unchecked(line.trim_ascii(), wanted),
         };
         match read {
             Ok(None) => (),
@@ -50,7 +58,7 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
             }
             Ok(Some(Statement::Fact { id, property, fact })) => {
                 if facts.as_ref().is_none_or(|(.., facts)| facts.id != id) {
-                    let fresh = Facts { id, property, ..Facts::default() };
+                    let fresh = Facts { id: id.into_owned(), property, ..Facts::default() };
                     let before = facts.replace((number, offset, fresh));
                     parsed.found.extend(before.map(found));
                 }
@@ -64,6 +72,7 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
         }
         parsed.lines += 1;
         offset += line.len() as u64;
+        start = end;
     }
     parsed.found.extend(facts.map(found));
     // Facts were pushed behind the lines that followed them.
@@ -75,9 +84,9 @@ fn found((line, offset, facts): (u64, u64, Facts)) -> Found {
     Found { line, offset, event: Event::Facts(facts) }
 }
 
-enum Statement {
+enum Statement<'a> {
     Redirect { from: String, to: String },
-    Fact { id: String, property: bool, fact: Fact },
+    Fact { id: Cow<'a, str>, property: bool, fact: Fact },
 }
 
 enum Fact {
@@ -113,15 +122,47 @@ fn add(facts: &mut Facts, fact: Fact) {
     }
 }
 
-/// What a line says; `None` for blank lines, comments, and what is not wanted. Lines whose
-/// predicate is not wanted are looked at no further.
-fn statement(line: &[u8], wanted: &Wanted) -> Result<Option<Statement>, String> {
-    if line.is_empty() || line.starts_with(b"#") {
+/// A line of a chunk that is not UTF-8 as a whole.
+fn unchecked<'a>(line: &'a [u8], wanted: &Wanted) -> Result<Option<Statement<'a>>, String> {
+    if line.starts_with(b"#") {
         return Ok(None);
     }
     let text = std::str::from_utf8(line).map_err(|error| format!("no UTF-8: {error}"))?;
-    let mut words = text.split_ascii_whitespace();
-    let (subject, predicate) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    statement(text, wanted)
+}
+
+/// The first word, and the rest behind one of the characters that end it.
+fn first_word(text: &str) -> (&str, &str) {
+    let text = text.trim_ascii_start();
+    let is_space = |byte: &u8| byte.is_ascii_whitespace();
+    let end = match memchr(b' ', text.as_bytes()) {
+        // Mostly no other white space comes before.
+        Some(end) if !any(text.as_bytes().get(..end), is_space) => end,
+        _ => text.as_bytes().iter().position(is_space).unwrap_or(text.len()),
+    };
+    (text.get(..end).unwrap_or_default(), text.get(end + 1..).unwrap_or_default())
+}
+
+/// Looks at all bytes, which is quicker for some dozens than stopping at the first.
+fn any(bytes: Option<&[u8]>, holds: impl Fn(&u8) -> bool) -> bool {
+    bytes.unwrap_or_default().iter().fold(false, |found, byte| found | holds(byte))
+}
+
+fn without_prefix<'a>(text: Cow<'a, str>, prefix: &str) -> Option<Cow<'a, str>> {
+    match text {
+        Cow::Borrowed(text) => text.strip_prefix(prefix).map(Cow::Borrowed),
+        Cow::Owned(text) => text.strip_prefix(prefix).map(|rest| Cow::Owned(rest.to_owned())),
+    }
+}
+
+/// What a line says; `None` for blank lines, comments, and what is not wanted. Lines whose
+/// predicate is not wanted are looked at no further.
+fn statement<'a>(text: &'a str, wanted: &Wanted) -> Result<Option<Statement<'a>>, String> {
+    if text.is_empty() || text.starts_with('#') {
+        return Ok(None);
+    }
+    let (subject, rest) = first_word(text);
+    let (predicate, _) = first_word(rest);
     let bracketed = |word: &str| word.starts_with('<') || word.starts_with('_');
     if !bracketed(subject) || !predicate.starts_with('<') || !text.ends_with('.') {
         return Err("not an N-Triples statement".into());
@@ -133,36 +174,28 @@ fn statement(line: &[u8], wanted: &Wanted) -> Result<Option<Statement>, String> 
     if relation.is_none() && !label && iri != SAME_AS {
         return Ok(None);
     }
-    let mut reader: SliceNTriplesParser<'_> = NTriplesParser::new().for_slice(text);
-    let triple = match reader.next() {
-        Some(Ok(triple)) => triple,
-        Some(Err(error)) => return Err(error.message().to_owned()),
-        None => return Err("not an N-Triples statement".into()),
-    };
-    let subject = match &triple.subject {
-        oxrdf::NamedOrBlankNode::NamedNode(node) => node.as_str().strip_prefix(ENTITY),
-        oxrdf::NamedOrBlankNode::BlankNode(_) => None,
-    };
-    let Some((id, property)) = subject.and_then(|id| Some((id.to_owned(), kind(id)?))) else {
+    let parts = statement::read(text)?;
+    let id = parts.subject.and_then(|subject| without_prefix(subject, ENTITY));
+    let Some((id, property)) = id.and_then(|id| kind(&id).map(|property| (id, property))) else {
         return Ok(None);
     };
-    let object = match &triple.object {
-        oxrdf::Term::NamedNode(node) => Some(node.as_str()),
+    let object = match &parts.object {
+        Object::Iri(iri) => Some(&**iri),
         _ => None,
     };
     let entity = object.and_then(|iri| iri.strip_prefix(ENTITY));
-    let fact = match (relation, label, &triple.object) {
-        (Some(relation), ..) => direct(relation, object, entity, &triple.object, wanted),
-        (None, true, oxrdf::Term::Literal(literal)) => {
-            let Some(language) = literal.language().filter(|code| wanted.reads(code)) else {
+    let fact = match (relation, label, parts.object.clone()) {
+        (Some(relation), ..) => direct(relation, object, entity, &parts.object, wanted),
+        (None, true, Object::Literal { text, language }) => {
+            let Some(language) = language.filter(|code| wanted.reads(code)) else {
                 return Ok(None);
             };
-            let text = clean(literal.value().as_bytes()).unwrap_or_default();
-            Fact::Label { language: language.to_owned(), text }
+            let text = clean(text.plain().as_bytes()).unwrap_or_default();
+            Fact::Label { language: language.into_owned(), text }
         }
         (None, false, _) => {
             let to = entity.filter(|to| kind(to).is_some()).map(str::to_owned);
-            return Ok(to.map(|to| Statement::Redirect { from: id, to }));
+            return Ok(to.map(|to| Statement::Redirect { from: id.into_owned(), to }));
         }
         _ => return Ok(None),
     };
@@ -174,12 +207,12 @@ fn direct(
     relation: &str,
     object: Option<&str>,
     entity: Option<&str>,
-    term: &oxrdf::Term,
+    term: &Object<'_>,
     wanted: &Wanted,
 ) -> Fact {
     let is_tail = |id: &str| TailKind::of_id(id).is_some_and(|kind| wanted.tails.contains(&kind));
-    let unknown = matches!(term, oxrdf::Term::BlankNode(_))
-        || object.is_some_and(|iri| iri.contains(UNKNOWN_VALUE));
+    let unknown =
+        matches!(term, Object::Blank) || object.is_some_and(|iri| iri.contains(UNKNOWN_VALUE));
     match entity.filter(|tail| is_tail(tail)) {
         _ if unknown => Fact::WithoutValue,
         Some(tail) => Fact::Triple { relation: relation.to_owned(), tail: tail.to_owned() },

@@ -3,9 +3,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// A key, the number that orders equal keys, and what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,41 +63,127 @@ fn read_text(input: &mut impl Read) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
+/// Runs of one generation that are merged into one of the next, so that few files are open at once.
+const RUNS: usize = 64;
+
+/// A sorted file of entries.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct RunFile {
+    name: String,
+    /// How often its entries were merged.
+    generation: u32,
+}
+
 /// Takes entries in any order and gives them back sorted by key and number. What does not fit
-/// `budget` bytes lies in files of `folder`, which goes when the sorter and its output do.
+/// `budget` bytes lies in files of `folder`, which the caller removes.
 pub(super) struct Sorter {
-    folder: TempDir,
+    folder: PathBuf,
+    /// Its files begin with this.
+    name: &'static str,
     budget: usize,
     entries: Vec<Entry>,
     held: usize,
-    runs: Vec<PathBuf>,
+    runs: Vec<RunFile>,
+    /// Files made so far.
+    made: u64,
+    /// Files that were merged into others.
+    merged: Vec<String>,
 }
 
 impl Sorter {
-    pub(super) fn new(folder: TempDir, budget: usize) -> Self {
-        Self { folder, budget, entries: Vec::new(), held: 0, runs: Vec::new() }
+    pub(super) fn new(folder: &Path, name: &'static str, budget: usize) -> Self {
+        let folder = folder.to_owned();
+        let (entries, runs, merged) = (Vec::new(), Vec::new(), Vec::new());
+        Self { folder, name, budget, entries, held: 0, runs, made: 0, merged }
     }
 
-    /// # Errors
-    /// If a file cannot be written.
-    pub(super) fn push(&mut self, entry: Entry) -> io::Result<()> {
+    /// Goes on with the files of an earlier sorter: what [`Sorter::runs`] gave.
+    pub(super) fn with_runs(mut self, (made, runs): (u64, Vec<RunFile>)) -> Self {
+        (self.made, self.runs) = (made, runs);
+        self
+    }
+
+    /// The files that hold what was spilled.
+    pub(super) fn runs(&self) -> (u64, Vec<RunFile>) {
+        (self.made, self.runs.clone())
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
         self.held += entry.size();
         self.entries.push(entry);
-        if self.held > self.budget {
-            self.spill()?;
+    }
+
+    /// Whether more is held than should be.
+    pub(super) fn is_full(&self) -> bool {
+        self.held > self.budget
+    }
+
+    /// Writes all that is held into a file, synced to the disk.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(super) fn spill(&mut self) -> io::Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        self.entries.par_sort_unstable();
+        let name = self.fresh();
+        let mut file = self.create(&name)?;
+        self.entries.drain(..).try_for_each(|entry| entry.write(&mut file))?;
+        file.into_inner()?.sync_all()?;
+        self.held = 0;
+        self.runs.push(RunFile { name, generation: 0 });
+        while let Some(generation) = self.crowded() {
+            self.merge(generation)?;
         }
         Ok(())
     }
 
-    fn spill(&mut self) -> io::Result<()> {
-        self.entries.sort_unstable();
-        let path = self.folder.path().join(format!("run-{}", self.runs.len()));
-        let mut file = BufWriter::with_capacity(1 << 18, File::create(&path)?);
-        self.entries.drain(..).try_for_each(|entry| entry.write(&mut file))?;
-        file.flush()?;
-        self.runs.push(path);
-        self.held = 0;
+    fn fresh(&mut self) -> String {
+        self.made += 1;
+        format!("{}-{}", self.name, self.made)
+    }
+
+    fn create(&self, name: &str) -> io::Result<BufWriter<File>> {
+        Ok(BufWriter::with_capacity(1 << 18, File::create(self.folder.join(name))?))
+    }
+
+    /// The generation of the last runs, if there are many of it.
+    fn crowded(&self) -> Option<u32> {
+        let generation = self.runs.last()?.generation;
+        let same = self.runs.iter().rev().take_while(|run| run.generation == generation);
+        (same.count() >= RUNS).then_some(generation)
+    }
+
+    /// Makes one run of all of a generation.
+    fn merge(&mut self, generation: u32) -> io::Result<()> {
+        let (old, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.runs).into_iter().partition(|r| r.generation == generation);
+        let mut sorted = Sorted::new(self.open(&old)?)?;
+        let name = self.fresh();
+        let mut file = self.create(&name)?;
+        while let Some(entry) = sorted.next()? {
+            entry.write(&mut file)?;
+        }
+        file.into_inner()?.sync_all()?;
+        self.merged.extend(old.into_iter().map(|run| run.name));
+        self.runs = kept;
+        self.runs.push(RunFile { name, generation: generation + 1 });
         Ok(())
+    }
+
+    fn open(&self, runs: &[RunFile]) -> io::Result<Vec<Run>> {
+        let file = |run: &RunFile| File::open(self.folder.join(&run.name));
+        let run = |file| Run::File(BufReader::with_capacity(1 << 18, file));
+        runs.iter().map(|known| file(known).map(run)).collect()
+    }
+
+    /// Removes the files that [`Sorter::runs`] does not name any more.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub(super) fn remove_merged(&mut self) -> io::Result<()> {
+        self.merged.drain(..).try_for_each(|name| std::fs::remove_file(self.folder.join(name)))
     }
 
     /// All entries, sorted.
@@ -104,17 +191,10 @@ impl Sorter {
     /// # Errors
     /// If a file cannot be read.
     pub(super) fn sorted(mut self) -> io::Result<Sorted> {
-        self.entries.sort_unstable();
-        let memory = Run::Memory(std::mem::take(&mut self.entries).into_iter());
-        let mut runs = vec![memory];
-        for path in &self.runs {
-            runs.push(Run::File(BufReader::with_capacity(1 << 18, File::open(path)?)));
-        }
-        let mut heads = BinaryHeap::new();
-        for (number, run) in runs.iter_mut().enumerate() {
-            heads.extend(run.next()?.map(|entry| Reverse((entry, number))));
-        }
-        Ok(Sorted { runs, heads, _folder: self.folder })
+        self.entries.par_sort_unstable();
+        let mut runs = self.open(&self.runs)?;
+        runs.push(Run::Memory(self.entries.into_iter()));
+        Sorted::new(runs)
     }
 }
 
@@ -136,10 +216,17 @@ impl Run {
 pub(super) struct Sorted {
     runs: Vec<Run>,
     heads: BinaryHeap<Reverse<(Entry, usize)>>,
-    _folder: TempDir,
 }
 
 impl Sorted {
+    fn new(mut runs: Vec<Run>) -> io::Result<Self> {
+        let mut heads = BinaryHeap::new();
+        for (number, run) in runs.iter_mut().enumerate() {
+            heads.extend(run.next()?.map(|entry| Reverse((entry, number))));
+        }
+        Ok(Self { runs, heads })
+    }
+
     /// The next entry; `None` at the end.
     ///
     /// # Errors
@@ -160,12 +247,15 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
-        fn entries_come_sorted_whatever_fits_in_memory(
+        fn entries_come_sorted_whatever_lies_in_files(
             keys in prop::collection::vec("[a-c\u{e9}]{0,3}", 0..200),
             budget in 1usize..20_000,
         ) {
-            let mut sorter = Sorter::new(tempfile::tempdir().unwrap(), budget);
+            let folder = tempfile::tempdir().unwrap();
+            let mut sorter = Sorter::new(folder.path(), "run", budget);
             let numbered = (0..).zip(&keys);
             let entries: Vec<Entry> = numbered
                 .map(|(number, key)| {
@@ -174,10 +264,20 @@ mod tests {
                 })
                 .collect();
             for entry in &entries {
-                sorter.push(entry.clone()).unwrap();
+                sorter.push(entry.clone());
+                if sorter.is_full() {
+                    sorter.spill().unwrap();
+                    // Whoever goes on with the files has the same.
+                    sorter.remove_merged().unwrap();
+                    let runs = sorter.runs();
+                    prop_assert!(runs.1.len() < 2 * RUNS);
+                    sorter = Sorter::new(folder.path(), "run", budget).with_runs(runs);
+                }
             }
             let mut expected = entries;
             expected.sort();
+            let files = std::fs::read_dir(folder.path()).unwrap().count();
+            prop_assert_eq!(files, sorter.runs().1.len());
             let mut sorted = sorter.sorted().unwrap();
             let found = std::iter::from_fn(|| sorted.next().unwrap()).collect::<Vec<_>>();
             prop_assert_eq!(found, expected);

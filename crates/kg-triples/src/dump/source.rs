@@ -1,15 +1,16 @@
 //! A dump as unpacked bytes, from a file or standard input.
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::bzip2::ParallelBzip2;
+use super::bzip2::{BlockStart, ParallelBzip2, ReadPosition};
 use crate::KgError;
 
 /// How a dump is packed; found out by its first bytes.
@@ -69,20 +70,119 @@ impl Progress {
     }
 }
 
+impl Progress {
+    fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// The beginning of the packed bytes: how many, and their SHA-256 in hexadecimal digits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Passed {
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+}
+
+/// What was read of the packed bytes so far.
+#[derive(Default)]
+struct Packed {
+    hash: Sha256,
+    bytes: u64,
+    /// What an earlier run read, if that was more than this one has.
+    expected: Option<Passed>,
+}
+
+impl Packed {
+    fn passed(&self) -> Passed {
+        let digest = self.hash.clone().finalize();
+        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Passed { bytes: self.bytes, sha256 }
+    }
+
+    /// Counts and hashes.
+    ///
+    /// # Errors
+    /// If these are not the bytes that the earlier run read.
+    fn update(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if let Some(expected) = &self.expected {
+            let left = expected.bytes.saturating_sub(self.bytes);
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            if let Some((before, after)) = bytes.split_at_checked(left) {
+                self.hash.update(before);
+                self.bytes += before.len() as u64;
+                if self.passed() != *expected {
+                    return Err(other_bytes(expected.bytes));
+                }
+                (bytes, self.expected) = (after, None);
+            }
+        }
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn other_bytes(count: u64) -> io::Error {
+    let reason = format!(
+        "its first {count} packed bytes are not those that the unfinished extract read; give it \
+         the same dump, or --restart to begin anew"
+    );
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
 /// Counts and hashes the packed bytes on their way.
 struct Counted<R> {
     input: R,
     progress: Progress,
-    hash: Arc<std::sync::Mutex<Sha256>>,
+    packed: Arc<Mutex<Packed>>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
-        self.progress.0.fetch_add(count as u64, Ordering::Relaxed);
-        if let Ok(mut hash) = self.hash.lock() {
-            hash.update(buffer.get(..count).unwrap_or_default());
+        self.progress.add(count as u64);
+        locked(&self.packed).update(buffer.get(..count).unwrap_or_default())?;
+        Ok(count)
+    }
+}
+
+/// To begin in the middle; what comes before must be counted already.
+impl<R: Seek> Seek for Counted<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.input.seek(to)
+    }
+}
+
+/// A place in the unpacked bytes, from which an extract can go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Place {
+    /// Unpacked bytes before it.
+    pub(super) offset: u64,
+    /// Where to unpack from, if not from the beginning.
+    bzip2: Option<ReadPosition>,
+}
+
+/// Where blocks of bzip2 begin in the unpacked bytes; those that may still be asked for.
+type Marks = Arc<Mutex<VecDeque<(u64, BlockStart)>>>;
+
+/// Notes where blocks begin.
+struct Marked {
+    blocks: ParallelBzip2,
+    offset: u64,
+    marks: Marks,
+}
+
+impl Read for Marked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let is_empty = self.blocks.fill_buf()?.is_empty();
+        let ReadPosition { block, skip } = self.blocks.position();
+        let mut marks = locked(&self.marks);
+        if !is_empty && marks.back().is_none_or(|(_, last)| *last != block) {
+            marks.push_back((self.offset - skip, block));
         }
+        drop(marks);
+        let count = self.blocks.read(buffer)?;
+        self.offset += count as u64;
         Ok(count)
     }
 }
@@ -91,7 +191,36 @@ impl<R: Read> Read for Counted<R> {
 pub(super) struct Source {
     pub(super) compression: Compression,
     pub(super) unpacked: Box<dyn Read + Send>,
-    hash: Arc<std::sync::Mutex<Sha256>>,
+    /// Where the unpacked bytes begin.
+    pub(super) start: Place,
+    pub(super) watch: Watch,
+}
+
+/// What to know of an open dump while its bytes are read elsewhere.
+#[derive(Clone)]
+pub(super) struct Watch {
+    packed: Arc<Mutex<Packed>>,
+    marks: Marks,
+}
+
+impl Watch {
+    /// What was read of the packed bytes so far.
+    pub(super) fn passed(&self) -> Passed {
+        locked(&self.packed).passed()
+    }
+
+    /// The place behind this many unpacked bytes, all of which were read. Later calls may only name
+    /// later places.
+    pub(super) fn place(&self, offset: u64) -> Place {
+        let mut marks = locked(&self.marks);
+        while marks.get(1).is_some_and(|(next, _)| *next <= offset) {
+            marks.pop_front();
+        }
+        let bzip2 = marks.front().and_then(|(start, block)| {
+            Some(ReadPosition { block: *block, skip: offset.checked_sub(*start)? })
+        });
+        Place { offset, bzip2 }
+    }
 }
 
 impl Source {
@@ -100,34 +229,125 @@ impl Source {
     /// # Errors
     /// [`KgError::Io`].
     pub(super) fn open(path: &Path, progress: &Progress, threads: usize) -> Result<Self, KgError> {
-        let refuse = || KgError::io(path, "read the dump");
-        let input: Box<dyn Read + Send> = match path.to_str() {
-            Some("-") => Box::new(io::stdin()),
-            _ => Box::new(File::open(path).map_err(refuse())?),
+        Self::try_open(path, progress, threads).map_err(KgError::io(path, "read the dump"))
+    }
+
+    fn try_open(path: &Path, progress: &Progress, threads: usize) -> io::Result<Self> {
+        let packed = Arc::<Mutex<Packed>>::default();
+        let mut counted = Counted {
+            input: input(path)?,
+            progress: progress.clone(),
+            packed: Arc::clone(&packed),
         };
-        let hash = Arc::new(std::sync::Mutex::new(Sha256::new()));
-        let counted = Counted { input, progress: progress.clone(), hash: Arc::clone(&hash) };
-        let mut packed = BufReader::with_capacity(1 << 20, counted);
-        let compression = Compression::of(packed.fill_buf().map_err(refuse())?);
+        let mut start = Vec::new();
+        counted.by_ref().take(4).read_to_end(&mut start)?;
+        let compression = Compression::of(&start);
+        let input = BufReader::with_capacity(1 << 20, Cursor::new(start).chain(counted));
+        let marks = Marks::default();
         let unpacked: Box<dyn Read + Send> = match compression {
-            Compression::None => Box::new(packed),
-            Compression::Gzip => Box::new(MultiGzDecoder::new(packed)),
-            Compression::Bzip2 => Box::new(ParallelBzip2::new(packed, threads).map_err(refuse())?),
-            Compression::Zstd => {
-                Box::new(zstd::stream::read::Decoder::with_buffer(packed).map_err(refuse())?)
+            Compression::None => Box::new(input),
+            Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
+            Compression::Bzip2 => {
+                let blocks = ParallelBzip2::new(input, threads)?;
+                Box::new(Marked { blocks, offset: 0, marks: Arc::clone(&marks) })
             }
+            Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         };
-        Ok(Self { compression, unpacked, hash })
+        Ok(Self { compression, unpacked, start: Place::default(), watch: Watch { packed, marks } })
     }
 
-    /// The SHA-256 of the packed bytes, in hexadecimal digits; known once all were read.
-    pub(super) fn digest(hash: &std::sync::Mutex<Sha256>) -> String {
-        let digest = hash.lock().map(|hash| hash.clone().finalize()).unwrap_or_default();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// Opens a dump to read on behind `place`, up to which an earlier run had read `passed`. The
+    /// packed bytes before it are read to hash them; unpacked again are only those of gzip, zstd
+    /// and standard input, by [`Source::skip`].
+    ///
+    /// # Errors
+    /// [`KgError::Io`]; bytes that differ from `passed` are an error where they are read.
+    pub(super) fn open_at(
+        path: &Path,
+        compression: Compression,
+        (place, passed): (Place, Passed),
+        progress: &Progress,
+        threads: usize,
+    ) -> Result<Self, KgError> {
+        let before = match (compression, place.bzip2) {
+            _ if is_stream(path) => None,
+            (Compression::None, _) => Some(place.offset),
+            (Compression::Bzip2, Some(from)) => Some(from.block.bit_offset / 8),
+            _ => None,
+        };
+        let Some(before) = before else {
+            let source = Self::open(path, progress, threads)?;
+            locked(&source.watch.packed).expected = Some(passed);
+            return Ok(source);
+        };
+        let open = || -> io::Result<Self> {
+            let packed = Packed { expected: Some(passed), ..Packed::default() };
+            let packed = Arc::new(Mutex::new(packed));
+            let input = File::open(path)?;
+            let mut counted =
+                Counted { input, progress: progress.clone(), packed: Arc::clone(&packed) };
+            io::copy(&mut counted.by_ref().take(before), &mut io::sink())?;
+            let input = BufReader::with_capacity(1 << 20, counted);
+            let marks = Marks::default();
+            let unpacked: Box<dyn Read + Send> = match place.bzip2 {
+                None => Box::new(input),
+                Some(from) => {
+                    let blocks = ParallelBzip2::resume_at(input, from, threads)?;
+                    Box::new(Marked { blocks, offset: place.offset, marks: Arc::clone(&marks) })
+                }
+            };
+            Ok(Self { compression, unpacked, start: place, watch: Watch { packed, marks } })
+        };
+        open().map_err(KgError::io(path, "read the dump"))
     }
 
-    /// What [`Source::digest`] takes.
-    pub(super) fn hash(&self) -> Arc<std::sync::Mutex<Sha256>> {
-        Arc::clone(&self.hash)
+    /// Reads over the unpacked bytes up to `place`.
+    ///
+    /// # Errors
+    /// Those of reading, or if there are not as many.
+    pub(super) fn skip(&mut self, place: Place) -> io::Result<()> {
+        let left = place.offset.saturating_sub(self.start.offset);
+        let skipped = io::copy(&mut self.unpacked.by_ref().take(left), &mut io::sink())?;
+        self.start = place;
+        match skipped == left {
+            true => Ok(()),
+            false => Err(other_bytes(self.watch.passed().bytes)),
+        }
     }
+
+    /// Reads all packed bytes of a dump and compares them with what an earlier run read.
+    ///
+    /// # Errors
+    /// [`KgError::Io`], also if they differ.
+    pub(super) fn check(path: &Path, passed: &Passed, progress: &Progress) -> Result<(), KgError> {
+        let check = || -> io::Result<()> {
+            let packed = Arc::<Mutex<Packed>>::default();
+            let mut counted = Counted {
+                input: input(path)?,
+                progress: progress.clone(),
+                packed: Arc::clone(&packed),
+            };
+            io::copy(&mut counted, &mut io::sink())?;
+            let found = locked(&packed).passed();
+            if found == *passed { Ok(()) } else { Err(other_bytes(passed.bytes)) }
+        };
+        check().map_err(KgError::io(path, "read the dump"))
+    }
+}
+
+/// Whether a dump can be read only once, from its beginning: standard input, `-`, or a pipe.
+pub(super) fn is_stream(path: &Path) -> bool {
+    path.to_str() == Some("-") || std::fs::metadata(path).is_ok_and(|found| !found.is_file())
+}
+
+fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    Ok(match path.to_str() {
+        Some("-") => Box::new(io::stdin()),
+        _ => Box::new(File::open(path)?),
+    })
+}
+
+/// What a lock guards is whole, even if another thread panicked.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,7 +25,8 @@ With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
 
 The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd.
 The folder gets the tables and extract.json, which counts all that was left out. Of N-Triples, only
-triples, labels and redirects are read.")]
+triples, labels and redirects are read. An extract that was killed goes on when the same command is
+given again.")]
 pub struct Args {
     /// Wikidata's dump; - for standard input
     #[arg(long, value_name = "FILE")]
@@ -57,6 +58,9 @@ pub struct Args {
     /// Memory for sorting, in MiB; the rest lies on disk, below --out
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: usize,
+    /// Begin anew where an unfinished extract lies below --out, instead of going on with it
+    #[arg(long)]
+    restart: bool,
     /// Folder for the tables
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -82,6 +86,7 @@ pub fn run(args: Args) -> Done {
         tails: args.tails,
         bad_lines: args.bad_lines,
         memory: args.memory.saturating_mul(1 << 20),
+        restart: args.restart,
         ..ExtractConfig::default()
     };
     let report = with_progress(&args.dump, &config, &args.out, args.threads)?;

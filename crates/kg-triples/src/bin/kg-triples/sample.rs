@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use kg_triples::dump::ExtractConfig;
-use kg_triples::{KgError, KnowledgeGraph, Language, MissingRelation, SampleConfig, sample};
+use kg_triples::{Coverage, KgError, Language, MissingRelation, SampleConfig, sample_folder};
 use tempfile::TempDir;
 
 use crate::extract::with_progress;
@@ -19,13 +19,16 @@ pub struct Args {
     /// Folder with triples.tsv and labels.tsv; tails that redirects.tsv names are replaced
     #[arg(long, value_name = "DIR", required_unless_present = "dump")]
     kg: Option<PathBuf>,
-    /// Wikidata's JSON dump in place of --kg, see `kg-triples extract`; its triples and labels must
-    /// fit in memory
+    /// Wikidata's dump in place of --kg, see `kg-triples extract`
     #[arg(long, value_name = "FILE", conflicts_with = "kg")]
     dump: Option<PathBuf>,
-    /// Head, relation and tail need labels in all of these
+    /// Head, relation and tail need labels in all of these, or as --coverage says
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<String>,
+    /// Labels in all languages; or pairs: the head in one, the tail in another, and the relation in
+    /// both of these
+    #[arg(long, default_value = "all", value_name = "all|pairs", value_parser = choice::<Coverage>)]
+    coverage: Coverage,
     /// Facts to take
     #[arg(long, default_value_t = SampleConfig::default().count)]
     count: usize,
@@ -77,12 +80,10 @@ pub fn run(args: Args) -> Done {
     let extracted = args.dump.as_deref().map(|dump| extract_beside(dump, &args)).transpose()?;
     let folder = extracted.as_ref().map(|folder| folder.path().to_owned());
     let folder = folder.or(args.kg.clone()).unwrap_or_default();
-    let bar = spinner("reading");
-    let graph = KnowledgeGraph::read_dir(&folder)?.with_redirects(&folder.join("redirects.tsv"))?;
-    drop(extracted);
-    bar.set_message("sampling");
+    let bar = spinner("sampling");
     let config = SampleConfig {
         languages: args.languages,
+        coverage: args.coverage,
         count: args.count,
         seed: args.seed,
         missing_relation: args.missing_relation,
@@ -92,7 +93,8 @@ pub fn run(args: Args) -> Done {
         min_label_chars: args.min_label_chars,
         stratified: args.stratified,
     };
-    let (sampled, report) = sample(&graph, &config)?;
+    let (sampled, report) = sample_folder(&folder, &config)?;
+    drop(extracted);
     bar.set_message("writing");
     sampled.write_dir(&args.out)?;
     bar.finish_and_clear();

@@ -1,0 +1,234 @@
+//! A made-up dump, the same bytes every time: entities of about 10 kB, as Wikidata's are, in JSON
+//! and in N-Triples; and the tables of an extract.
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Languages of labels; each item has most of the first ones and few of the others.
+const CODES: [&str; 24] = [
+    "en", "de", "es", "ar", "hi", "vi", "zh", "fr", "it", "nl", "ru", "ja", "pt", "pl", "sv", "uk",
+    "ca", "cs", "fi", "he", "hu", "ko", "tr", "zh-hans",
+];
+/// Syllables of labels, by script.
+const SYLLABLES: [&[&str]; 5] = [
+    &["ba", "ri", "no", "gel", "stein", "mo", "ta", "lu", "ker", "\u{fc}n"],
+    &["\u{628}\u{631}", "\u{644}\u{64a}", "\u{646}\u{627}", "\u{645}\u{62f}", "\u{633}\u{648}"],
+    &["\u{915}\u{93e}", "\u{928}\u{940}", "\u{930}\u{94b}", "\u{92e}\u{947}", "\u{932}\u{93e}"],
+    &["\u{5317}", "\u{4eac}", "\u{5927}", "\u{5c71}", "\u{5ddd}", "\u{57ce}"],
+    &["\u{43c}\u{43e}", "\u{43b}\u{435}", "\u{43d}\u{430}", "\u{432}\u{438}", "\u{440}\u{430}"],
+];
+
+/// Which form of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Json,
+    NTriples,
+}
+
+/// Property and value of a statement.
+enum Value {
+    Item(u32),
+    Text(String),
+    Time(u32),
+}
+
+/// Language, label and description.
+type Texts = (&'static str, String, String);
+
+struct Item {
+    id: u32,
+    texts: Vec<Texts>,
+    claims: Vec<(u32, Vec<Value>)>,
+}
+
+fn text(rng: &mut ChaCha8Rng, code: &str, words: usize) -> String {
+    let script = match code {
+        "ar" | "he" => 1,
+        "hi" => 2,
+        "zh" | "zh-hans" | "ja" | "ko" => 3,
+        "ru" | "uk" => 4,
+        _ => 0,
+    };
+    let syllables = SYLLABLES[script];
+    let word = |rng: &mut ChaCha8Rng| {
+        let count = rng.random_range(2..5);
+        (0..count).map(|_| syllables[rng.random_range(0..syllables.len())]).collect::<String>()
+    };
+    (0..words).map(|_| word(rng)).collect::<Vec<_>>().join(" ")
+}
+
+impl Item {
+    fn new(id: u32) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(id));
+        let mut texts = Vec::new();
+        for (at, code) in CODES.into_iter().enumerate() {
+            if rng.random_range(0..10) < if at < 12 { 8 } else { 3 } {
+                texts.push((code, text(&mut rng, code, 2), text(&mut rng, code, 6)));
+            }
+        }
+        let count = rng.random_range(6..14);
+        let claim = |rng: &mut ChaCha8Rng| {
+            let property = rng.random_range(1..2000);
+            let values = (0..rng.random_range(1..3)).map(|_| match rng.random_range(0..10) {
+                0..4 => Value::Item(rng.random_range(1..1_000_000)),
+                4..9 => Value::Text(format!("{:08x}", rng.random::<u32>())),
+                _ => Value::Time(rng.random_range(1000..2020)),
+            });
+            (property, values.collect())
+        };
+        let claims = (0..count).map(|_| claim(&mut rng)).collect();
+        Self { id, texts, claims }
+    }
+
+    fn json(&self, out: &mut String) {
+        let id = self.id;
+        let map = |which: for<'t> fn(&'t Texts) -> &'t String| {
+            let texts = self.texts.iter().map(|text| {
+                let code = text.0;
+                format!("\"{code}\":{{\"language\":\"{code}\",\"value\":\"{}\"}}", which(text))
+            });
+            texts.collect::<Vec<_>>().join(",")
+        };
+        let (labels, descriptions) = (map(|text| &text.1), map(|text| &text.2));
+        let _ = write!(
+            out,
+            "{{\"type\":\"item\",\"id\":\"Q{id}\",\"labels\":{{{labels}}},\
+             \"descriptions\":{{{descriptions}}},\"aliases\":{{}},\"claims\":{{"
+        );
+        for (at, (property, values)) in self.claims.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            let _ = write!(out, "{comma}\"P{property}\":[");
+            for (number, value) in values.iter().enumerate() {
+                let comma = if number > 0 { "," } else { "" };
+                let (kind, value) = match value {
+                    Value::Item(item) => (
+                        "wikibase-entityid",
+                        format!(
+                            "{{\"entity-type\":\"item\",\"numeric-id\":{item},\"id\":\"Q{item}\"}}"
+                        ),
+                    ),
+                    Value::Text(text) => ("string", format!("\"{text}\"")),
+                    Value::Time(year) => (
+                        "time",
+                        format!("{{\"time\":\"+{year}-01-01T00:00:00Z\",\"precision\":9}}"),
+                    ),
+                };
+                let hash = format!("{:040x}", u128::from(id) * 0x9E37_79B9_7F4A_7C15);
+                let _ = write!(
+                    out,
+                    "{comma}{{\"mainsnak\":{{\"snaktype\":\"value\",\"property\":\"P{property}\",\
+                     \"datavalue\":{{\"value\":{value},\"type\":\"{kind}\"}},\"datatype\":\"{kind}\"}},\
+                     \"type\":\"statement\",\"id\":\"Q{id}${hash}\",\"rank\":\"normal\",\
+                     \"references\":[{{\"hash\":\"{hash}\",\"snaks\":{{\"P143\":[{{\"snaktype\":\
+                     \"value\",\"property\":\"P143\",\"hash\":\"{hash}\",\"datavalue\":{{\"value\":\
+                     {{\"entity-type\":\"item\",\"numeric-id\":328,\"id\":\"Q328\"}},\"type\":\
+                     \"wikibase-entityid\"}},\"datatype\":\"wikibase-item\"}}]}},\"snaks-order\":\
+                     [\"P143\"]}}]}}"
+                );
+            }
+            out.push(']');
+        }
+        out.push_str("},\"sitelinks\":{");
+        for (at, (code, label, _)) in self.texts.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            let _ = write!(
+                out,
+                "{comma}\"{code}wiki\":{{\"site\":\"{code}wiki\",\"title\":\"{label}\",\"badges\":[]}}"
+            );
+        }
+        out.push_str("},\"lastrevid\":1}");
+    }
+
+    fn ntriples(&self, out: &mut String) {
+        let subject = format!("<http://www.wikidata.org/entity/Q{}>", self.id);
+        // Wikidata escapes everything but ASCII.
+        let escaped = |text: &str| {
+            text.chars().fold(String::new(), |mut all, c| {
+                match c.is_ascii() {
+                    true => all.push(c),
+                    false => drop(write!(all, "\\u{:04X}", u32::from(c))),
+                }
+                all
+            })
+        };
+        for (code, label, description) in &self.texts {
+            let (label, description) = (escaped(label), escaped(description));
+            for predicate in [
+                "http://www.w3.org/2000/01/rdf-schema#label",
+                "http://www.w3.org/2004/02/skos/core#prefLabel",
+                "http://schema.org/name",
+            ] {
+                let _ = writeln!(out, "{subject} <{predicate}> \"{label}\"@{code} .");
+            }
+            let predicate = "http://schema.org/description";
+            let _ = writeln!(out, "{subject} <{predicate}> \"{description}\"@{code} .");
+        }
+        for (property, values) in &self.claims {
+            let predicate = format!("<http://www.wikidata.org/prop/direct/P{property}>");
+            for value in values {
+                let object = match value {
+                    Value::Item(item) => format!("<http://www.wikidata.org/entity/Q{item}>"),
+                    Value::Text(text) => format!("\"{text}\""),
+                    Value::Time(year) => format!(
+                        "\"+{year}-01-01T00:00:00Z\"^^<http://www.w3.org/2001/XMLSchema#dateTime>"
+                    ),
+                };
+                let _ = writeln!(out, "{subject} {predicate} {object} .");
+            }
+        }
+    }
+}
+
+/// Writes so many items in one form; how many bytes that is.
+pub fn dump(form: Form, items: u32, out: &mut impl Write) -> io::Result<u64> {
+    let (mut bytes, mut line) = (0, String::new());
+    for id in 1..=items {
+        line.clear();
+        let item = Item::new(id);
+        match form {
+            Form::NTriples => item.ntriples(&mut line),
+            Form::Json => {
+                line.push_str(if id == 1 { "[\n" } else { "" });
+                item.json(&mut line);
+                line.push_str(if id == items { "\n]\n" } else { ",\n" });
+            }
+        }
+        out.write_all(line.as_bytes())?;
+        bytes += line.len() as u64;
+    }
+    Ok(bytes)
+}
+
+/// Writes `triples.tsv` and `labels.tsv` of an extract: five triples for each item, labels in four
+/// of five languages.
+pub fn tables(items: u32, triples: &mut impl Write, labels: &mut impl Write) -> io::Result<()> {
+    writeln!(triples, "head_id\trelation_id\ttail_id")?;
+    writeln!(labels, "id\tlang\tlabel\tkind")?;
+    let mut sorted = CODES[..7].to_vec();
+    sorted.sort_unstable();
+    let mut ids: Vec<String> = (1..=items).map(|id| format!("Q{id}")).collect();
+    ids.extend((1..=500).map(|id| format!("P{id}")));
+    ids.sort_unstable();
+    for (at, id) in ids.iter().enumerate() {
+        let mut rng = ChaCha8Rng::seed_from_u64(at as u64);
+        let is_item = id.starts_with('Q');
+        for code in &sorted {
+            if !is_item || rng.random_range(0..5) < 4 {
+                let kind = if is_item { "entity" } else { "relation" };
+                writeln!(labels, "{id}\t{code}\t{}\t{kind}", text(&mut rng, code, 2))?;
+            }
+        }
+        let mut rows: Vec<String> = Vec::new();
+        for _ in 0..if is_item { 5 } else { 0 } {
+            // A few relations make up most triples.
+            let relation = 1 + 499 / rng.random_range(1..500);
+            rows.push(format!("{id}\tP{relation}\tQ{}\n", rng.random_range(1..=items)));
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        rows.iter().try_for_each(|row| triples.write_all(row.as_bytes()))?;
+    }
+    Ok(())
+}

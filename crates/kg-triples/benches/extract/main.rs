@@ -1,0 +1,246 @@
+//! Reading a dump beside programs that only unpack it, and sampling beside DuckDB.
+//!
+//! Every row is the middle of some runs by turns, as wall time and as processor time of all
+//! threads, which other work on the machine changes less.
+#![allow(clippy::unwrap_used, missing_docs)] // a program for developers
+
+mod generate;
+mod process;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Parser;
+use generate::Form;
+use process::{Cost, exists, median, run};
+use testkit::Peers;
+
+const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
+/// Facts of the sample.
+const COUNT: &str = "20000";
+
+/// `kg-triples extract` and `sample` beside other programs.
+#[derive(Parser)]
+struct Options {
+    /// Size of the JSON dump, unpacked; an N-Triples dump of the same entities is made, too
+    #[arg(long, default_value_t = 200)]
+    megabytes: u64,
+    /// Triples to sample from
+    #[arg(long, default_value_t = 5_000_000)]
+    triples: u32,
+    /// Runs of each program, by turns
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// The case, which cargo passes on
+    #[arg(hide = true)]
+    names: Vec<String>,
+}
+
+/// Files that are made once and kept below target.
+struct Inputs {
+    folder: PathBuf,
+    json: PathBuf,
+    half: PathBuf,
+    ntriples: PathBuf,
+    gzip: PathBuf,
+    bzip2: PathBuf,
+    tables: PathBuf,
+}
+
+/// Makes a file unless it is there.
+fn make(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let unfinished = path.with_extension("unfinished");
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&unfinished)?);
+    write(&mut file)?;
+    file.into_inner()?.sync_all()?;
+    fs::rename(unfinished, path)
+}
+
+impl Inputs {
+    fn make(options: &Options) -> io::Result<Self> {
+        let name = format!("extract-{}-{}", options.megabytes, options.triples);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let tables = folder.join("tables");
+        fs::create_dir_all(&tables)?;
+        eprintln!("making the dump in {}", folder.display());
+        let file = |name: &str| folder.join(name);
+        let inputs = Self {
+            json: file("dump.json"),
+            half: file("half.json"),
+            ntriples: file("dump.nt"),
+            gzip: file("dump.json.gz"),
+            bzip2: file("dump.json.bz2"),
+            tables,
+            folder,
+        };
+        let of_ten = generate::dump(Form::Json, 1000, &mut io::sink())?;
+        let items = u32::try_from(options.megabytes * 1_000_000 * 1000 / of_ten).unwrap();
+        let dump = |form, items| {
+            move |out: &mut BufWriter<File>| generate::dump(form, items, out).map(|_| ())
+        };
+        make(&inputs.json, dump(Form::Json, items))?;
+        make(&inputs.half, dump(Form::Json, items / 2))?;
+        make(&inputs.ntriples, dump(Form::NTriples, items))?;
+        make(&inputs.gzip, |out| {
+            let mut gzip = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+            io::copy(&mut File::open(&inputs.json)?, &mut gzip)?;
+            gzip.finish().map(|_| ())
+        })?;
+        make(&inputs.bzip2, |out| {
+            let mut bzip2 = bzip2::write::BzEncoder::new(out, bzip2::Compression::best());
+            io::copy(&mut File::open(&inputs.json)?, &mut bzip2)?;
+            bzip2.finish().map(|_| ())
+        })?;
+        make(&inputs.tables.join("triples.tsv"), |triples| {
+            let mut labels = BufWriter::new(File::create(inputs.tables.join("labels.tsv"))?);
+            generate::tables(options.triples / 5, triples, &mut labels)?;
+            labels.flush()
+        })?;
+        Ok(inputs)
+    }
+
+    fn output(&self) -> PathBuf {
+        self.folder.join("output")
+    }
+
+    /// Runs the programs by turns and gives the middle of each.
+    fn alternate<const N: usize>(
+        &self,
+        rounds: usize,
+        mut programs: [Command; N],
+    ) -> io::Result<[Cost; N]> {
+        let mut costs: [Vec<Cost>; N] = std::array::from_fn(|_| Vec::new());
+        for _ in 0..rounds {
+            for (program, costs) in programs.iter_mut().zip(&mut costs) {
+                let out = self.folder.join("out");
+                let _ = fs::remove_dir_all(&out);
+                fs::create_dir_all(&out)?;
+                costs.push(run(program, &self.output())?);
+            }
+        }
+        Ok(costs.map(|costs| median(&costs)))
+    }
+
+    fn kg_triples(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+        command.args(arguments).args(["--languages", LANGUAGES, "--out"]);
+        command.arg(self.folder.join("out"));
+        command
+    }
+
+    fn extract(&self, dump: &Path) -> Command {
+        let mut command = self.kg_triples(&["extract", "--threads", "2"]);
+        command.arg("--dump").arg(dump);
+        command
+    }
+}
+
+fn program(words: &[&str], file: &Path) -> Command {
+    let (name, arguments) = words.split_first().unwrap();
+    let mut command = Command::new(name);
+    command.args(arguments).arg(file);
+    command
+}
+
+fn row(name: &str, [ours, peer]: [Cost; 2], peer_name: &str, bytes: u64) {
+    let rate = |cost: Cost| bytes as f64 / 1e6 / cost.wall;
+    println!(
+        "| {name} | {:.2} s, {:.0} MB/s | {:.2} s, {:.0} MB/s, {peer_name} | {:.2} | {:.2} | {:.2} | {:.0} MiB |",
+        ours.wall,
+        rate(ours),
+        peer.wall,
+        rate(peer),
+        ours.wall / peer.wall,
+        ours.cpu,
+        peer.cpu,
+        ours.peak_mib
+    );
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    if !options.bench {
+        return Ok(());
+    }
+    let rounds = options.rounds;
+    let inputs = Inputs::make(&options)?;
+    let size = |path: &Path| fs::metadata(path).map(|file| file.len());
+    let bytes = size(&inputs.json)?;
+    println!("| case | ours | peer | ours / peer | CPU s ours | peer | peak of ours |");
+    println!("|---|---|---|---|---|---|---|");
+
+    let zcat = program(&["zcat"], &inputs.gzip);
+    let both = inputs.alternate(rounds, [inputs.extract(&inputs.gzip), zcat])?;
+    row("JSON, gzip", both, "`zcat`", bytes);
+
+    let (words, name): (&[&str], &str) = match exists("lbzip2") {
+        true => (&["lbzip2", "-dc", "-n", "2"], "`lbzip2 -dc -n 2`"),
+        false => (&["bzip2", "-dc"], "`bzip2 -dc`; lbzip2 is not installed"),
+    };
+    let bzip2 = program(words, &inputs.bzip2);
+    let both = inputs.alternate(rounds, [inputs.extract(&inputs.bzip2), bzip2])?;
+    row("JSON, bzip2", both, name, bytes);
+
+    let [ntriples, json] = inputs
+        .alternate(rounds, [inputs.extract(&inputs.ntriples), inputs.extract(&inputs.json)])?;
+    let of_ntriples = size(&inputs.ntriples)?;
+    row("JSON, plain", [json, json], "the same", bytes);
+    row(
+        "N-Triples of the same entities",
+        [ntriples, json],
+        "JSON, rates of its bytes",
+        of_ntriples,
+    );
+    let rate = (of_ntriples as f64 / ntriples.wall) / (bytes as f64 / json.wall);
+    println!("| N-Triples' bytes per second over JSON's | {rate:.2} | | | | | |");
+
+    let bound = (bytes / 10) >> 20;
+    let mib = bound.to_string();
+    let bounded = |dump: &Path| {
+        let mut command = inputs.extract(dump);
+        command.args(["--memory", &mib]);
+        command
+    };
+    let [whole, half] = inputs.alternate(rounds, [bounded(&inputs.json), bounded(&inputs.half)])?;
+    println!(
+        "| `--memory {bound}`, a dump of {} MB; of half of it | {:.2} s | {:.2} s | | {:.2} | {:.2} | {:.0} MiB; {:.0} MiB |",
+        bytes / 1_000_000,
+        whole.wall,
+        half.wall,
+        whole.cpu,
+        half.cpu,
+        whole.peak_mib,
+        half.peak_mib
+    );
+
+    let mut ours = inputs.kg_triples(&["sample", "--count", COUNT]);
+    ours.arg("--kg").arg(&inputs.tables);
+    let sampled =
+        size(&inputs.tables.join("triples.tsv"))? + size(&inputs.tables.join("labels.tsv"))?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/extract/sample.py");
+    let duckdb = testkit::peers_python(Peers::Light).filter(|python| {
+        let check = Command::new(python).args(["-c", "import duckdb"]).status();
+        check.is_ok_and(|status| status.success())
+    });
+    let name = format!("`sample` of {COUNT} from {} triples", options.triples);
+    match duckdb {
+        Some(python) => {
+            let mut peer = program(&[python.to_str().unwrap()], &script);
+            peer.arg(&inputs.tables).args([LANGUAGES, COUNT]).arg(inputs.folder.join("out"));
+            row(&name, inputs.alternate(rounds, [ours, peer])?, "DuckDB", sampled);
+        }
+        None => {
+            let [ours] = inputs.alternate(rounds, [ours])?;
+            row(&name, [ours, ours], "none: no DuckDB in .peers", sampled);
+        }
+    }
+    fs::remove_dir_all(inputs.folder.join("out"))
+}

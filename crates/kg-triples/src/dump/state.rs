@@ -1,0 +1,229 @@
+//! What an unfinished extract leaves, so that the same command goes on with it.
+//!
+//! The folder `.extract` below the output holds sorted files of entries and `state.json`, which
+//! names them and says how far they go. A file of entries is complete on the disk before the state
+//! names it, and the state is replaced by a rename, so that a killed run leaves one that fits its
+//! files. What it does not name is overwritten later or goes with the folder.
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::extract::{ExtractConfig, ExtractReport, Shape};
+use super::sort::RunFile;
+use super::source::{Passed, Place, is_stream};
+use crate::KgError;
+
+const FOLDER: &str = ".extract";
+/// Folders of earlier versions, which nothing goes on with, and tables whose writer was killed.
+const LEFT_OVER: [&str; 3] = [".extract-", ".table-", ".writing-"];
+const STATE: &str = "state.json";
+const LOCK: &str = "lock";
+/// Counted up whenever the files of entries change, or what a chunk of a dump gives.
+const LAYOUT: u32 = 2;
+
+/// What must be the same to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Task {
+    version: String,
+    layout: u32,
+    dump: PathBuf,
+    /// Size in bytes and time of the last change, of a file.
+    file: Option<(u64, u128)>,
+    config: String,
+}
+
+impl Task {
+    pub(super) fn new(dump: &Path, config: &ExtractConfig) -> Result<Self, KgError> {
+        // These change nothing that is written.
+        let config = ExtractConfig { bad_lines: 0, memory: 0, restart: false, ..config.clone() };
+        let mut task = Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            layout: LAYOUT,
+            dump: "-".into(),
+            file: None,
+            config: format!("{config:?}"),
+        };
+        // A stream is known by its bytes alone.
+        if !is_stream(dump) {
+            let refuse = || KgError::io(dump, "read the dump");
+            task.dump = dump.canonicalize().map_err(refuse())?;
+            let found = fs::metadata(dump).map_err(refuse())?;
+            let changed = found.modified().ok();
+            let since = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            task.file = Some((found.len(), since.unwrap_or_default().as_nanos()));
+        }
+        Ok(task)
+    }
+
+    /// What differs, in words.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        let (version, layout) = (&self.version, self.layout);
+        match () {
+            () if self == other => None,
+            () if (version, layout) != (&other.version, other.layout) => Some("by another version"),
+            () if self.dump != other.dump => Some("of another dump"),
+            () if self.file != other.file => Some("of this dump before it changed"),
+            () => Some("with other options"),
+        }
+    }
+}
+
+/// How far an extract is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct State {
+    pub(super) task: Task,
+    pub(super) place: Place,
+    pub(super) passed: Passed,
+    /// Whether the dump was read to its end.
+    pub(super) read: bool,
+    pub(super) shape: Shape,
+    pub(super) number: u64,
+    pub(super) lines: u64,
+    pub(super) last_bad: Option<u64>,
+    pub(super) report: ExtractReport,
+    pub(super) entities: (u64, Vec<RunFile>),
+    pub(super) redirects: (u64, Vec<RunFile>),
+}
+
+/// The folder, held by this process alone.
+pub(super) struct StateFolder {
+    path: PathBuf,
+    out: PathBuf,
+    has_state: bool,
+    _lock: File,
+}
+
+impl StateFolder {
+    /// Makes the folder or takes that of an unfinished extract, with what it says.
+    ///
+    /// # Errors
+    /// [`KgError::Io`]; [`KgError::Dump`] if another process is at work there, or the unfinished
+    /// extract is not `task`.
+    pub(super) fn open(
+        out: &Path,
+        task: &Task,
+        restart: bool,
+    ) -> Result<(Self, Option<State>), KgError> {
+        let path = out.join(FOLDER);
+        let refuse = || KgError::io(&path, "write to the folder");
+        fs::create_dir_all(&path).map_err(refuse())?;
+        let lock = File::create(path.join(LOCK)).map_err(refuse())?;
+        let fault = |reason: String| Err(KgError::Dump { path: path.clone(), reason });
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return fault("another extract is at work here; give another folder".into());
+            }
+            // File systems without locks: nobody else is expected.
+            _ => (),
+        }
+        let found = match restart {
+            true => None,
+            false => read(&path.join(STATE)).map_err(refuse())?,
+        };
+        if let Some(difference) = found.as_ref().and_then(|found| found.task.difference(task)) {
+            return fault(format!(
+                "holds an unfinished extract {difference}; the same command goes on with it, \
+                 --restart begins anew"
+            ));
+        }
+        let mut folder = Self { path, out: out.to_owned(), has_state: false, _lock: lock };
+        match &found {
+            None => folder.clear()?,
+            Some(_) => folder.has_state = true,
+        }
+        folder.remove_left_over()?;
+        Ok((folder, found))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Stores how far the extract is.
+    ///
+    /// # Errors
+    /// [`KgError::Io`].
+    pub(super) fn store(&mut self, state: &State) -> Result<(), KgError> {
+        let path = self.path.join(STATE);
+        let stored = serde_json::to_vec(state).map_err(io::Error::from);
+        let stored = stored.and_then(|bytes| whole_file::write(&path, bytes));
+        stored.map_err(KgError::io(&path, "write the file"))?;
+        self.has_state = true;
+        Ok(())
+    }
+
+    /// Removes the folder: the extract is done.
+    ///
+    /// # Errors
+    /// [`KgError::Io`].
+    pub(super) fn remove(mut self) -> Result<(), KgError> {
+        self.clear()?;
+        self.has_state = false;
+        fs::remove_dir_all(&self.path).map_err(KgError::io(&self.path, "remove the folder"))
+    }
+
+    /// Removes all but the lock, the state first: it must not name files that are gone.
+    fn clear(&self) -> Result<(), KgError> {
+        let clear = || -> io::Result<()> {
+            let state = self.path.join(STATE);
+            if state.exists() {
+                fs::remove_file(state)?;
+            }
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                if entry.file_name() != LOCK {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        clear().map_err(KgError::io(&self.path, "clear the folder"))
+    }
+
+    fn remove_left_over(&self) -> Result<(), KgError> {
+        let remove = || -> io::Result<()> {
+            for folder in [&self.out, &self.path] {
+                for entry in fs::read_dir(folder)? {
+                    let entry = entry?;
+                    let name = entry.file_name();
+                    let name = name.to_string_lossy();
+                    match LEFT_OVER.iter().any(|start| name.starts_with(start)) {
+                        true if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
+                        true => fs::remove_file(entry.path())?,
+                        false => (),
+                    }
+                }
+            }
+            Ok(())
+        };
+        remove().map_err(KgError::io(&self.out, "remove what a killed run left in the folder"))
+    }
+}
+
+impl Drop for StateFolder {
+    /// An extract that ended before it stored anything leaves nothing.
+    fn drop(&mut self) {
+        if !self.has_state {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// What is stored; `None` if nothing is. A state of another version may not be readable, and is one
+/// to refuse.
+fn read(path: &Path) -> io::Result<Option<State>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            let reason = format!(
+                "{STATE} of an unfinished extract cannot be read, --restart begins anew: {error}"
+            );
+            io::Error::new(ErrorKind::InvalidData, reason)
+        }),
+    }
+}

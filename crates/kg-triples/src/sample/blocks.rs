@@ -1,0 +1,131 @@
+//! A table of many rows, read in blocks on several threads.
+use std::fs::File;
+use std::io::{Read, Take};
+use std::path::Path;
+
+use memchr::{memchr, memchr_iter, memrchr};
+use rayon::prelude::*;
+
+/// Bytes read at a time. Nothing depends on it, as tests with few show.
+const BLOCK: u64 = if cfg!(test) { 50 } else { 2 << 20 };
+
+/// The table is not one that can be read in blocks: it is not sorted, some row is not as it should
+/// be, or the file cannot be read. Another reader says what is wrong, if anything is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Irregular;
+
+/// Where blocks are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// Behind any row.
+    Row,
+    /// Between two ids, the first cells of rows.
+    Id,
+}
+
+/// The rows of a file in blocks.
+struct Blocks {
+    file: File,
+    cut: Cut,
+    rest: Vec<u8>,
+    done: bool,
+}
+
+impl Blocks {
+    fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let mut bytes = std::mem::take(&mut self.rest);
+        while !self.done {
+            let mut block: Take<&mut File> = self.file.by_ref().take(BLOCK);
+            self.done = block.read_to_end(&mut bytes)? == 0;
+            if let Some(end) = self.end(&bytes).filter(|_| !self.done) {
+                self.rest = bytes.split_off(end);
+                return Ok(Some(bytes));
+            }
+        }
+        Ok((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// Where a block of these bytes ends.
+    fn end(&self, bytes: &[u8]) -> Option<usize> {
+        let end = memrchr(b'\n', bytes)? + 1;
+        if self.cut == Cut::Row {
+            return Some(end);
+        }
+        let id =
+            |row: &[u8]| row.get(..memchr(b'\t', row).unwrap_or(row.len())).map(<[u8]>::to_vec);
+        let mut last: Option<Vec<u8>> = None;
+        let mut end = end;
+        loop {
+            let before = bytes.get(..end.checked_sub(1)?)?;
+            let start = memrchr(b'\n', before).map_or(0, |at| at + 1);
+            let id = id(before.get(start..)?)?;
+            if last.get_or_insert_with(|| id.clone()) != &id {
+                return Some(end);
+            }
+            end = start;
+        }
+    }
+}
+
+/// Reads the table below `header`: `read` takes a block on any thread, `take` what it gives in the
+/// order of the file.
+pub(super) fn scan<T: Send>(
+    path: &Path,
+    header: &str,
+    cut: Cut,
+    read: impl Fn(&[u8]) -> Result<T, Irregular> + Sync,
+    mut take: impl FnMut(T) -> Result<(), Irregular>,
+) -> Result<(), Irregular> {
+    let mut file = File::open(path).map_err(|_| Irregular)?;
+    let mut found = vec![0; header.len() + 1];
+    file.read_exact(&mut found).map_err(|_| Irregular)?;
+    if found.strip_suffix(b"\n") != Some(header.as_bytes()) {
+        return Err(Irregular);
+    }
+    let mut blocks = Blocks { file, cut, rest: Vec::new(), done: false };
+    loop {
+        let mut waiting = Vec::new();
+        while waiting.len() < 2 * rayon::current_num_threads()
+            && let Some(block) = blocks.next().map_err(|_| Irregular)?
+        {
+            waiting.push(block);
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let results: Vec<_> = waiting.par_iter().map(|block| read(block)).collect();
+        results.into_iter().try_for_each(|result| take(result?))?;
+    }
+}
+
+/// The rows of a block as text. Carriage returns are left to others.
+pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Irregular> {
+    let text = std::str::from_utf8(block).map_err(|_| Irregular)?;
+    if memchr(b'\r', block).is_some() {
+        return Err(Irregular);
+    }
+    let mut start = 0;
+    let ends = memchr_iter(b'\n', block);
+    let last = (!block.ends_with(b"\n")).then_some(block.len());
+    let rows = ends.chain(last).map(move |end| {
+        let row = text.get(start..end).unwrap_or_default();
+        start = end + 1;
+        row
+    });
+    Ok(rows.filter(|row| !row.is_empty()))
+}
+
+/// The cells of a row, none of which is blank.
+pub(super) fn cells<const N: usize>(row: &str) -> Result<[&str; N], Irregular> {
+    let (mut cells, mut start, mut at) = ([""; N], 0, 0);
+    for end in memchr_iter(b'\t', row.as_bytes()).chain([row.len()]) {
+        let cell = row.get(start..end).unwrap_or_default();
+        let is_plain = cell.bytes().next().is_some_and(|byte| byte.is_ascii_graphic());
+        if !is_plain && cell.trim().is_empty() {
+            return Err(Irregular);
+        }
+        *cells.get_mut(at).ok_or(Irregular)? = cell;
+        (start, at) = (end + 1, at + 1);
+    }
+    if at == N { Ok(cells) } else { Err(Irregular) }
+}

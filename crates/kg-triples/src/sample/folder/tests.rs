@@ -1,0 +1,170 @@
+//! The streamed sample against that of the graph in memory.
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Coverage, MissingRelation};
+
+const CODES: [&str; 4] = ["de", "en", "vi", "zh"];
+
+fn id() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => (0..14u32).prop_map(|number| format!("Q{number}")),
+        1 => prop::sample::select(vec!["P31", "Q70000", "x y", "Q007", "Q99999999999"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+fn relation() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["P1", "P2", "P31", "Q3", "r"]).prop_map(str::to_owned)
+}
+
+fn graph() -> impl Strategy<Value = KnowledgeGraph> {
+    let triples = prop::collection::vec((id(), relation(), id()), 1..60);
+    let codes = prop::collection::vec(prop::bool::weighted(0.8), 4);
+    let labels =
+        prop::collection::btree_map(prop_oneof![id(), relation()], (codes, "[a-zé]{1,4}"), 10..30);
+    (triples, labels).prop_map(|(triples, labels)| {
+        let mut builder = GraphBuilder::default();
+        for (head, relation, tail) in triples {
+            builder.add_triple(&head, &relation, &tail).unwrap();
+        }
+        for (id, (codes, text)) in labels {
+            let codes = CODES.into_iter().zip(codes).filter(|(_, there)| *there);
+            for (at, (code, _)) in codes.enumerate() {
+                let label = &text[..text.char_indices().nth(at).map_or(text.len(), |(end, _)| end)];
+                let label = if label.is_empty() { "l" } else { label };
+                builder.add_label(&id, code, label, LabelKind::Entity).unwrap();
+            }
+        }
+        builder.build()
+    })
+}
+
+fn config() -> impl Strategy<Value = SampleConfig> {
+    let languages = prop::sample::subsequence(CODES.to_vec(), 1..=4);
+    let options = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let filters = (
+        prop::option::weighted(0.3, prop::collection::vec(relation(), 1..3)),
+        prop::option::weighted(0.3, prop::collection::vec(id(), 1..4)),
+    );
+    (languages, options, filters, 1..30usize, any::<u64>(), 0..4usize).prop_map(
+        |(languages, (pairs, english, strict, stratified), filters, count, seed, least)| {
+            let pairs = pairs && languages.len() > 1;
+            SampleConfig {
+                languages: languages.into_iter().map(str::to_owned).collect(),
+                coverage: if pairs { Coverage::Pairs } else { Coverage::All },
+                count,
+                seed,
+                missing_relation: match english {
+                    true => MissingRelation::English,
+                    false => MissingRelation::Drop,
+                },
+                strict,
+                relations: filters.0.unwrap_or_default(),
+                types: filters.1.unwrap_or_default(),
+                min_label_chars: least,
+                stratified,
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_streamed_sample_is_that_of_the_graph(
+        graph in graph(),
+        config in config(),
+        redirects in prop::option::of(prop::collection::vec((id(), id()), 0..6)),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        graph.write_dir(folder.path()).unwrap();
+        let path = folder.path().join("redirects.tsv");
+        if let Some(redirects) = redirects {
+            let rows = redirects.iter().map(|(id, target)| format!("{id}\t{target}\n"));
+            std::fs::write(&path, format!("id\ttarget_id\n{}", rows.collect::<String>())).unwrap();
+        }
+        let expected = sample(&graph.with_redirects(&path).unwrap(), &config);
+        let found = streamed(folder.path(), &config).expect("a table in order");
+        match (found, expected) {
+            (Ok(found), Ok(expected)) => prop_assert_eq!(found, expected),
+            (found, expected) => prop_assert_eq!(
+                found.err().map(|error| error.to_string()),
+                expected.err().map(|error| error.to_string())
+            ),
+        }
+    }
+
+    #[test]
+    fn pairs_are_what_their_definition_says(graph in graph(), config in config()) {
+        let config = SampleConfig {
+            coverage: Coverage::Pairs,
+            missing_relation: MissingRelation::Drop,
+            relations: Vec::new(),
+            types: Vec::new(),
+            strict: false,
+            stratified: false,
+            count: 1000,
+            ..config
+        };
+        let long = |id: &str, code: &str| {
+            graph.label(id, code).is_some_and(|text| text.chars().count() >= config.min_label_chars)
+        };
+        let usable = graph.triples().filter(|triple| {
+            let pairs = config.languages.iter().flat_map(|first| {
+                config.languages.iter().map(move |second| (first, second))
+            });
+            triple.head != triple.tail
+                && pairs.into_iter().any(|(first, second)| {
+                    first != second
+                        && long(triple.head, first)
+                        && long(triple.tail, second)
+                        && graph.label(triple.relation, first).is_some()
+                        && graph.label(triple.relation, second).is_some()
+                })
+        });
+        let usable: Vec<_> = usable.map(|triple| (triple.head, triple.relation, triple.tail)).collect();
+        match sample(&graph, &config) {
+            Ok((found, _)) => {
+                let found = found.triples().map(|t| (t.head, t.relation, t.tail));
+                prop_assert!(found.eq(usable));
+            }
+            Err(KgError::Empty { .. }) => prop_assert!(usable.is_empty()),
+            // A language that no label is in, or one language alone.
+            Err(error) => {
+                let is_refused = matches!(
+                    error,
+                    KgError::UnknownLanguage { .. } | KgError::Config { .. }
+                );
+                prop_assert!(is_refused);
+            }
+        }
+    }
+}
+
+#[test]
+fn folders_in_another_order_are_read_into_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let config = SampleConfig { languages: vec!["en".into()], ..SampleConfig::default() };
+    let labels =
+        "id\tlang\tlabel\tkind\nP1\ten\tp\trelation\nQ1\ten\ta\tentity\nQ2\ten\tb\tentity\n";
+    let triples = "head_id\trelation_id\ttail_id\n";
+    for (rows, table) in [
+        ("Q2\tP1\tQ1\nQ1\tP1\tQ2\n", labels.to_owned()),
+        ("Q1\tP1\tQ2\nQ1\tP1\tQ2\nQ2\tP1\tQ1\n", labels.to_owned()),
+        ("Q1\tP1\tQ2\nQ2\tP1\tQ1\n", labels.replace("Q1\ten", "Q3\ten") + "Q1\ten\ta\tentity\n"),
+        ("Q1\tP1\tQ2\nQ2\tP1\tQ1\n", labels.replace('\n', "\r\n")),
+    ] {
+        write("triples.tsv", &format!("{triples}{rows}"));
+        write("labels.tsv", &table);
+        assert_eq!(streamed(folder.path(), &config).err(), Some(Irregular));
+        let (found, report) = sample_folder(folder.path(), &config).unwrap();
+        assert_eq!((found.len(), report.read), (2, 2));
+    }
+    // What is wrong is said as the reader of graphs says it.
+    write("triples.tsv", &format!("{triples}Q1\tP1\n"));
+    let error = sample_folder(folder.path(), &config).unwrap_err().to_string();
+    assert_eq!(error, KnowledgeGraph::read_dir(folder.path()).unwrap_err().to_string());
+}

@@ -1,0 +1,184 @@
+//! A number for each id, and redirects, in little memory: most ids are `Q` and a number.
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Ids of a page.
+const PAGE: u64 = 1 << 16;
+
+/// The number of an id like `Q64`, below 2^32.
+fn number(id: &str, letter: u8) -> Option<u64> {
+    let (first, digits) = id.as_bytes().split_first()?;
+    let (leading, rest) = digits.split_first()?;
+    let fits = *first == letter && (1..=10).contains(&digits.len());
+    if !fits || (*leading == b'0' && !rest.is_empty()) {
+        return None;
+    }
+    let number = digits.iter().try_fold(0, |number: u64, digit| {
+        digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
+    });
+    number.filter(|number| *number < 1 << 32)
+}
+
+/// Small numbers by position; 0 where none was set.
+#[derive(Clone, Debug)]
+struct Pages {
+    /// Bits of a number, a power of two up to 64.
+    width: u64,
+    pages: Vec<Option<Box<[u64]>>>,
+}
+
+impl Pages {
+    /// Page, word and bit of a position.
+    fn at(&self, position: u64) -> (usize, usize, u64) {
+        let bit = position % PAGE * self.width;
+        let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        (index(position / PAGE), index(bit / 64), bit % 64)
+    }
+
+    fn get(&self, position: u64) -> u64 {
+        let (page, word, shift) = self.at(position);
+        let page = self.pages.get(page).and_then(Option::as_ref);
+        let word = page.and_then(|page| page.get(word)).copied().unwrap_or_default();
+        word >> shift & (u64::MAX >> (64 - self.width))
+    }
+
+    /// Sets what was 0 before.
+    fn set(&mut self, position: u64, value: u64) {
+        let (page, word, shift) = self.at(position);
+        if self.pages.len() <= page {
+            self.pages.resize(page + 1, None);
+        }
+        let words = usize::try_from(PAGE * self.width / 64).unwrap_or(usize::MAX);
+        if let Some(slot) = self.pages.get_mut(page) {
+            let page = slot.get_or_insert_with(|| vec![0; words].into());
+            if let Some(word) = page.get_mut(word) {
+                *word |= value << shift;
+            }
+        }
+    }
+}
+
+/// A small number for each id; 0 where none was set.
+#[derive(Clone, Debug)]
+pub(super) struct IdMap {
+    items: Pages,
+    properties: Pages,
+    others: HashMap<Box<str>, u64>,
+}
+
+impl IdMap {
+    /// Holds numbers of up to `bits` bits, at most 64.
+    pub(super) fn new(bits: usize) -> Self {
+        let width = bits.clamp(1, 64).next_power_of_two() as u64;
+        let pages = Pages { width, pages: Vec::new() };
+        Self { items: pages.clone(), properties: pages, others: HashMap::new() }
+    }
+
+    pub(super) fn get(&self, id: &str) -> u64 {
+        match (number(id, b'Q'), number(id, b'P')) {
+            (Some(item), _) => self.items.get(item),
+            (_, Some(property)) => self.properties.get(property),
+            _ => self.others.get(id).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Adds bits to those of an id.
+    pub(super) fn add(&mut self, id: &str, bits: u64) {
+        match (number(id, b'Q'), number(id, b'P')) {
+            (Some(item), _) => self.items.set(item, bits),
+            (_, Some(property)) => self.properties.set(property, bits),
+            _ => *self.others.entry(id.into()).or_default() |= bits,
+        }
+    }
+}
+
+/// Where redirects lead.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Redirects {
+    items: HashMap<u64, u64>,
+    others: HashMap<Box<str>, Box<str>>,
+}
+
+impl Redirects {
+    /// Adds a redirect; of an id that has one, the last counts.
+    pub(super) fn add(&mut self, id: &str, target: &str) {
+        match (number(id, b'Q'), number(target, b'Q')) {
+            (Some(from), Some(to)) => {
+                self.others.remove(id);
+                self.items.insert(from, to);
+            }
+            (from, _) => {
+                if let Some(from) = from {
+                    self.items.remove(&from);
+                }
+                self.others.insert(id.into(), target.into());
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.others.is_empty()
+    }
+
+    fn step(&self, id: &str) -> Option<String> {
+        let item = number(id, b'Q').and_then(|item| self.items.get(&item));
+        let other = || self.others.get(id).map(|target| target.clone().into_string());
+        item.map(|target| format!("Q{target}")).or_else(other)
+    }
+
+    /// Where an id leads, however long the way; to itself, if that is a circle.
+    pub(super) fn resolve<'a>(&self, id: &'a str) -> Cow<'a, str> {
+        let Some(mut at) = self.step(id) else { return Cow::Borrowed(id) };
+        // Brent's search for a circle: each place of a power of two is compared with those behind.
+        let (mut mark, mut steps, mut power) = (id.to_owned(), 0_u64, 1);
+        loop {
+            if at == mark {
+                return Cow::Borrowed(id);
+            }
+            steps += 1;
+            if steps == power {
+                (mark, steps, power) = (at.clone(), 0, power * 2);
+            }
+            match self.step(&at) {
+                Some(next) => at = next,
+                None => return Cow::Owned(at),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_any_form_have_their_numbers() {
+        let ids = ["Q0", "Q1", "Q65535", "Q65536", "Q4294967295", "Q4294967296", "P1", "Q01", "x"];
+        for bits in [1, 3, 7, 64] {
+            let mut map = IdMap::new(bits);
+            let most = u64::MAX >> (64 - bits);
+            let value =
+                |at: usize| ((at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 3) & most | 1;
+            for (at, id) in ids.iter().enumerate() {
+                assert_eq!(map.get(id), 0);
+                map.add(id, value(at));
+            }
+            for (at, id) in ids.iter().enumerate() {
+                assert_eq!(map.get(id), value(at), "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn redirects_lead_far_and_never_in_circles() {
+        let mut redirects = Redirects::default();
+        let chain = (0..100).map(|at| (format!("Q{at}"), format!("Q{}", at + 1)));
+        chain.for_each(|(from, to)| redirects.add(&from, &to));
+        assert_eq!(redirects.resolve("Q0"), "Q100");
+        redirects.add("Q100", "x");
+        redirects.add("x", "Q01");
+        assert_eq!((redirects.resolve("Q5"), redirects.resolve("y")), ("Q01".into(), "y".into()));
+        redirects.add("Q100", "Q7");
+        assert_eq!((redirects.resolve("Q3"), redirects.resolve("Q9")), ("Q3".into(), "Q9".into()));
+    }
+}
