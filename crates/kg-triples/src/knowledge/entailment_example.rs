@@ -8,13 +8,14 @@ use crate::jsonl::Record;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntailmentExample {
-    /// Fact number: position of the triple in [`KnowledgeGraph::triples`].
+    /// Fact number: position of the triple in [`triples`](crate::KnowledgeGraph::triples) of the
+    /// graph.
     pub fact: u32,
     /// Id of the subject.
     pub subject: String,
     /// Id of the relation, such as `P36`.
     pub relation_id: String,
-    /// Number of the relation, r of Eq. 3, see [`RelationIds`].
+    /// Number of the relation, r of Eq. 3, see [`RelationIds`](super::RelationIds).
     pub relation: u32,
     /// Id of the object.
     pub object: String,
