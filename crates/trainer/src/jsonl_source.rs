@@ -52,7 +52,7 @@ pub struct JsonlPosition {
     pub line: u64,
 }
 
-fn is_blank(line: &[u8]) -> bool {
+pub(crate) fn is_blank(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
 }
 
@@ -150,7 +150,7 @@ impl<T: DeserializeOwned> ExampleSource for JsonlSource<T> {
 }
 
 /// `column 5: …` of an error in a text of one line.
-fn in_line(error: &serde_json::Error) -> String {
+pub(crate) fn in_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = format!(" at line {} column {}", error.line(), error.column());
     format!("column {}: {}", error.column(), text.strip_suffix(&end).unwrap_or(&text))

@@ -1,0 +1,104 @@
+//! Examples from JSONL shards, shuffled as they stream.
+use std::marker::PhantomData;
+
+use rand_chacha::ChaCha8Rng;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    ExampleSource, Fingerprint, Result, ShardPosition, Shards, ShuffleConfig, ShuffledLines,
+    TaskError,
+};
+
+/// One JSON object a line, from files that may be packed, in a new order each epoch; see
+/// [`ShuffledLines`] for the order. Memory does not grow with the files.
+///
+/// # Example
+/// ```
+/// use serde::Deserialize;
+/// use trainer::{ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};
+///
+/// #[derive(Deserialize)]
+/// struct Row {
+///     input_ids: Vec<u32>,
+/// }
+///
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("0.jsonl"), "{\"input_ids\": [0, 7, 2]}\n")?;
+/// std::fs::write(folder.path().join("1.jsonl"), "{\"input_ids\": [0, 2]}\n")?;
+/// let shards = Shards::open([folder.path()])?;
+/// let mut rows = ShardedJsonl::<Row>::new(shards, ShuffleConfig::default())?;
+/// assert_eq!(rows.examples(), Some(2));
+/// rows.start_epoch(0, rng_for(1, "order", 0))?;
+/// let (first, place) = (rows.next_example()?, rows.position());
+/// let second = rows.next_example()?.map(|row| row.input_ids);
+/// rows.seek(place)?;
+/// assert_eq!(rows.next_example()?.map(|row| row.input_ids), second);
+/// assert!(first.is_some() && rows.next_example()?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct ShardedJsonl<T> {
+    lines: ShuffledLines,
+    keep: Option<Keep<T>>,
+    /// Examples that are kept.
+    examples: u64,
+    holds: PhantomData<fn() -> T>,
+}
+
+/// Whether an example is given.
+type Keep<T> = Box<dyn Fn(&T) -> bool>;
+
+impl<T> ShardedJsonl<T> {
+    /// The examples of `shards`.
+    ///
+    /// # Errors
+    /// As [`ShuffleConfig::validate`].
+    pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
+        let examples = shards.lines();
+        let lines = ShuffledLines::new(shards, config)?;
+        Ok(Self { lines, keep: None, examples, holds: PhantomData })
+    }
+
+    /// Gives only the examples that `keep` is true for, `examples` in an epoch. Both must be the
+    /// same when a run is resumed; the count is in the fingerprint.
+    #[must_use]
+    pub fn filtered(self, keep: impl Fn(&T) -> bool + 'static, examples: u64) -> Self {
+        Self { keep: Some(Box::new(keep)), examples, ..self }
+    }
+}
+
+impl<T: DeserializeOwned> ExampleSource for ShardedJsonl<T> {
+    type Example = T;
+    type Position = ShardPosition;
+
+    fn start_epoch(&mut self, _: u64, rng: ChaCha8Rng) -> std::result::Result<(), TaskError> {
+        self.lines.start_epoch(rng);
+        Ok(())
+    }
+
+    fn next_example(&mut self) -> std::result::Result<Option<T>, TaskError> {
+        while let Some(line) = self.lines.next_line()? {
+            let example = line.parse().map_err(|reason| line.refuse(reason))?;
+            if self.keep.as_ref().is_none_or(|keep| keep(&example)) {
+                return Ok(Some(example));
+            }
+        }
+        Ok(None)
+    }
+
+    fn position(&self) -> ShardPosition {
+        self.lines.position()
+    }
+
+    fn seek(&mut self, position: ShardPosition) -> std::result::Result<(), TaskError> {
+        self.lines.seek(position)
+    }
+
+    fn examples(&self) -> Option<u64> {
+        Some(self.examples)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.number("examples", self.examples);
+        self.lines.fingerprint(fingerprint);
+    }
+}

@@ -1,0 +1,343 @@
+//! Files of lines, perhaps packed, that together are one dataset.
+use std::fs::{self, File, Metadata};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use flate2::bufread::MultiGzDecoder;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::jsonl_source::{in_line, is_blank};
+use crate::{Fingerprint, Result, TrainError};
+
+/// What a folder of shards holds, in words.
+const EXPECTED: &str = "*.jsonl or *.txt, plain or packed as .gz or .zst";
+
+/// Bytes of the longest line that is read: a file without line ends would otherwise fill memory.
+const LONGEST_LINE: u64 = 1 << 26;
+
+/// Whether a file of this name in a folder is a shard: `*.jsonl` or `*.txt`, plain or packed as
+/// `.gz` or `.zst`, and not hidden.
+///
+/// ```
+/// assert!(trainer::is_shard("part-0007.jsonl.gz") && trainer::is_shard("en.txt"));
+/// assert!(!trainer::is_shard(".part.jsonl") && !trainer::is_shard("counts.tsv"));
+/// ```
+pub fn is_shard(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    !name.starts_with('.') && (plain.ends_with(".jsonl") || plain.ends_with(".txt"))
+}
+
+/// One line of a shard, as it is read.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardLine<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// The line's number in it, from 1.
+    pub number: u64,
+    /// The line, without its end.
+    pub text: &'a [u8],
+}
+
+impl ShardLine<'_> {
+    /// The JSON value of the line.
+    ///
+    /// # Errors
+    /// What is wrong, with the column.
+    pub fn parse<T: DeserializeOwned>(&self) -> std::result::Result<T, String> {
+        serde_json::from_slice(self.text).map_err(|error| in_line(&error))
+    }
+
+    /// An error that names file and line.
+    pub fn refuse(&self, reason: impl std::fmt::Display) -> TrainError {
+        TrainError::file(self.path, format!("line {}, {reason}", self.number))
+    }
+}
+
+/// A file of a dataset, as it was when the dataset was opened.
+#[derive(Clone, Debug)]
+pub struct ShardFile {
+    path: PathBuf,
+    lines: u64,
+    /// Unpacked.
+    bytes: u64,
+    /// SHA-256 of the bytes, unpacked.
+    digest: [u8; 32],
+    /// Size and time of the file, which are looked at before it is read again.
+    seen: (u64, Option<SystemTime>),
+}
+
+fn seen(metadata: &Metadata) -> (u64, Option<SystemTime>) {
+    (metadata.len(), metadata.modified().ok())
+}
+
+impl ShardFile {
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lines that are not blank: its examples.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Bytes, unpacked.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads the file once.
+    fn scan(
+        path: &Path,
+        visit: &mut dyn FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
+    ) -> Result<Self> {
+        let metadata = fs::metadata(path).map_err(|error| TrainError::file(path, error))?;
+        let (mut hash, mut lines, mut line) = (Sha256::new(), 0, Vec::new());
+        let mut reader = LineReader::open(path)?;
+        while reader.read(&mut line)? {
+            hash.update(&line);
+            if !is_blank(&line) {
+                let line = ShardLine { path, number: reader.line, text: without_end(&line) };
+                visit(line).map_err(|reason| line.refuse(reason))?;
+                lines += 1;
+            }
+        }
+        let (path, bytes) = (path.to_owned(), reader.byte);
+        Ok(Self { path, lines, bytes, digest: hash.finalize().into(), seen: seen(&metadata) })
+    }
+
+    /// Opens the file at a place between two lines, and makes sure that it is still the same.
+    pub(crate) fn reader_at(&self, byte: u64, line: u64) -> Result<LineReader> {
+        let found =
+            fs::metadata(&self.path).map_err(|error| TrainError::file(&self.path, error))?;
+        if seen(&found) != self.seen {
+            // Its time may be new and its content not.
+            let now = Self::scan(&self.path, &mut |_| Ok(()))?;
+            if now.digest != self.digest {
+                return Err(self.changed(now.bytes));
+            }
+        }
+        let mut reader = LineReader::open(&self.path)?;
+        reader.skip(byte, line)?;
+        Ok(reader)
+    }
+
+    /// Refuses a reader that is at the end of the file, if this is not the end that was seen.
+    pub(crate) fn expect_end(&self, reader: &LineReader) -> Result<()> {
+        if reader.byte == self.bytes { Ok(()) } else { Err(self.changed(reader.byte)) }
+    }
+
+    fn changed(&self, bytes: u64) -> TrainError {
+        let reason = format!(
+            "the file changed: {bytes} bytes unpacked, {} when training began; restore it, or \
+             start a new run",
+            self.bytes
+        );
+        TrainError::file(&self.path, reason)
+    }
+}
+
+/// The line without `\n` or `\r\n`.
+pub(crate) fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The files of one dataset, each read once to count its lines and to hash them. A clone is the
+/// same dataset, and costs nothing.
+///
+/// # Example
+/// ```
+/// use serde::Deserialize;
+/// use trainer::Shards;
+///
+/// #[derive(Deserialize)]
+/// struct Row {
+///     input_ids: Vec<u32>,
+/// }
+///
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("a.jsonl"), "{\"input_ids\": [0, 7, 2]}\n")?;
+/// std::fs::write(folder.path().join("b.jsonl"), "{\"input_ids\": [0, 2]}\n")?;
+/// let mut longest = 0;
+/// let shards = Shards::open_with([folder.path()], |line| {
+///     longest = longest.max(line.parse::<Row>()?.input_ids.len());
+///     Ok(())
+/// })?;
+/// assert_eq!((shards.files().len(), shards.lines(), longest), (2, 2, 3));
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Shards {
+    files: Arc<[ShardFile]>,
+}
+
+impl Shards {
+    /// Opens files, and those files of folders that [`is_shard`] names, sorted by name.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] without a path; [`TrainError::File`] naming the file that cannot be
+    /// read, with the line where it is damaged, a folder without shards, or the first file if none
+    /// has a line.
+    pub fn open<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self> {
+        Self::open_with(paths, |_| Ok(()))
+    }
+
+    /// The same, and shows each line that is not blank to `visit`, in the order of the files: to
+    /// check examples before training and to count what they hold.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`TrainError::File`] naming the file and line that `visit` refused,
+    /// with its reason.
+    pub fn open_with<P: AsRef<Path>>(
+        paths: impl IntoIterator<Item = P>,
+        mut visit: impl FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
+    ) -> Result<Self> {
+        let mut found = Vec::new();
+        for path in paths {
+            add_files(path.as_ref(), &mut found)?;
+        }
+        let Some(first) = found.first() else {
+            return Err(TrainError::Config {
+                key: "shards".into(),
+                value: "none".into(),
+                rule: format!("must be one file or more, or a folder of {EXPECTED}"),
+            });
+        };
+        let files = found.iter().map(|path| ShardFile::scan(path, &mut visit));
+        let files: Arc<[ShardFile]> = files.collect::<Result<_>>()?;
+        if files.iter().all(|file| file.lines == 0) {
+            let others = match found.len() - 1 {
+                0 => String::new(),
+                others => format!(", nor do the {others} other shards"),
+            };
+            return Err(TrainError::file(first, format!("holds no line{others}")));
+        }
+        Ok(Self { files })
+    }
+
+    /// The files, in the order of the paths.
+    pub fn files(&self) -> &[ShardFile] {
+        &self.files
+    }
+
+    /// Lines that are not blank, of all files.
+    pub fn lines(&self) -> u64 {
+        self.files.iter().map(|file| file.lines).sum()
+    }
+
+    /// Adds the content of the files in their order, unpacked, without their names.
+    pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        for file in self.files.iter() {
+            fingerprint.add("shard", file.digest);
+        }
+    }
+}
+
+fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let refuse = |error: std::io::Error| TrainError::file(path, error);
+    if !fs::metadata(path).map_err(refuse)?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let mut inside = Vec::new();
+    for entry in fs::read_dir(path).map_err(refuse)? {
+        let file = entry.map_err(refuse)?.path();
+        let name = file.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(is_shard) && file.is_file() {
+            inside.push(file);
+        }
+    }
+    if inside.is_empty() {
+        return Err(TrainError::file(path, format!("the folder holds no {EXPECTED}")));
+    }
+    inside.sort();
+    files.append(&mut inside);
+    Ok(())
+}
+
+/// Reads the lines of a file one by one, unpacking by the ending of its name.
+pub(crate) struct LineReader {
+    path: PathBuf,
+    input: Input,
+    /// Bytes read, unpacked.
+    pub(crate) byte: u64,
+    /// Lines read.
+    pub(crate) line: u64,
+}
+
+enum Input {
+    Plain(BufReader<File>),
+    Packed(Box<dyn BufRead + Send>),
+}
+
+impl LineReader {
+    fn open(path: &Path) -> Result<Self> {
+        let refuse = |error: std::io::Error| TrainError::file(path, error);
+        let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(refuse)?);
+        let packed = |ending: &str| {
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
+        };
+        let input = if packed("gz") {
+            Input::Packed(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file))))
+        } else if packed("zst") {
+            let unpacked = zstd::stream::read::Decoder::with_buffer(file).map_err(refuse)?;
+            Input::Packed(Box::new(BufReader::with_capacity(1 << 16, unpacked)))
+        } else {
+            Input::Plain(file)
+        };
+        Ok(Self { path: path.to_owned(), input, byte: 0, line: 0 })
+    }
+
+    fn input(&mut self) -> &mut dyn BufRead {
+        match &mut self.input {
+            Input::Plain(file) => file,
+            Input::Packed(unpacked) => unpacked,
+        }
+    }
+
+    /// Reads a line with its end; `false` where there is none.
+    pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool> {
+        line.clear();
+        let read = self.input().take(LONGEST_LINE + 1).read_until(b'\n', line);
+        let read = read.map_err(|error| self.unreadable(&error))? as u64;
+        if read > LONGEST_LINE {
+            let reason = format!(
+                "line {}, longer than {LONGEST_LINE} bytes: one example a line is expected",
+                self.line + 1
+            );
+            return Err(TrainError::file(&self.path, reason));
+        }
+        self.byte += read;
+        self.line += u64::from(read > 0);
+        Ok(read > 0)
+    }
+
+    /// Goes to a place from the start of the file; packed files are unpacked up to it.
+    fn skip(&mut self, byte: u64, line: u64) -> Result<()> {
+        let skipped = match &mut self.input {
+            Input::Plain(file) => file.seek(SeekFrom::Start(byte)),
+            Input::Packed(unpacked) => {
+                std::io::copy(&mut unpacked.take(byte), &mut std::io::sink())
+            }
+        };
+        if skipped.map_err(|error| self.unreadable(&error))? < byte {
+            let reason = format!("ends before byte {byte}, where line {line} ended");
+            return Err(TrainError::file(&self.path, reason));
+        }
+        (self.byte, self.line) = (byte, line);
+        Ok(())
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> TrainError {
+        let reason = match (error.kind(), &self.input) {
+            (ErrorKind::UnexpectedEof, Input::Packed(_)) => "the packed file is cut off".into(),
+            _ => error.to_string(),
+        };
+        TrainError::file(&self.path, format!("after line {}: {reason}", self.line))
+    }
+}

@@ -1,0 +1,286 @@
+//! Lines of shards in a seeded order that needs bounded memory and can be gone back to.
+use std::ops::Range;
+
+use rand::Rng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::jsonl_source::is_blank;
+use crate::shards::{LineReader, without_end};
+use crate::{Fingerprint, Result, ShardLine, Shards, TaskError, TrainError, rng_for};
+
+/// How lines are shuffled: what is in memory at a time.
+///
+/// # Example
+/// ```
+/// use trainer::ShuffleConfig;
+///
+/// let config = ShuffleConfig { lines: 1000, ..ShuffleConfig::default() };
+/// assert!(config.validate().is_ok());
+/// assert!(ShuffleConfig { open_shards: 0, ..config }.validate().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShuffleConfig {
+    /// Lines of a block, which is shuffled as a whole.
+    pub lines: usize,
+    /// Bytes of a block, unpacked: it ends with the line that reaches them.
+    pub bytes: usize,
+    /// Shards that are read side by side, so that lines of one shard do not stay together.
+    pub open_shards: usize,
+}
+
+impl Default for ShuffleConfig {
+    fn default() -> Self {
+        Self { lines: 100_000, bytes: 16 << 20, open_shards: 8 }
+    }
+}
+
+impl ShuffleConfig {
+    /// Whether these are the defaults: a recipe need not write them down.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Refuses a block that holds nothing.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] naming the key.
+    pub fn validate(&self) -> Result<()> {
+        let Self { lines, bytes, open_shards } = *self;
+        for (key, value) in [("lines", lines), ("bytes", bytes), ("open_shards", open_shards)] {
+            if value == 0 {
+                let (value, rule) = (value.to_string(), "must be 1 or more".into());
+                return Err(TrainError::Config { key: format!("shuffle.{key}"), value, rule });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lines of some shards, each once an epoch, in an order drawn from the epoch's generator.
+///
+/// The shards are put in a random order. [`ShuffleConfig::open_shards`] of them are open at a time,
+/// and give a line in turn; where one ends, the next is opened. What comes so is cut into blocks,
+/// and each block is shuffled. So a line moves within its block only: many shards of equal size
+/// mix well, a single one only as far as a block reaches. A position names the places of the open
+/// shards where the block began, so going back reads one block again.
+pub struct ShuffledLines {
+    shards: Shards,
+    config: ShuffleConfig,
+    /// Numbers of the shards, in the epoch's order.
+    order: Vec<usize>,
+    /// Seeds the blocks of the epoch.
+    key: u64,
+    readers: Vec<Reader>,
+    /// Shards of `order` that were opened.
+    opened: usize,
+    /// The reader that gives the next line.
+    turn: usize,
+    block: Block,
+    line: Vec<u8>,
+}
+
+struct Reader {
+    shard: usize,
+    lines: LineReader,
+}
+
+/// The lines that are shuffled together.
+#[derive(Default)]
+struct Block {
+    /// Where it began; `given` is the number of lines given so far.
+    start: ShardPosition,
+    text: Vec<u8>,
+    lines: Vec<BlockLine>,
+    /// Whether it has been read.
+    read: bool,
+}
+
+struct BlockLine {
+    shard: usize,
+    number: u64,
+    /// In the block's text.
+    text: Range<usize>,
+}
+
+/// A place between two lines of an epoch, as [`ShuffledLines`] gives them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardPosition {
+    /// Number of the block in the epoch, from 0.
+    pub block: u64,
+    /// Lines of the block before the place.
+    pub given: usize,
+    /// The open shards where the block began.
+    pub readers: Vec<ReadingPlace>,
+    /// Shards that had been opened then.
+    pub opened: usize,
+    /// Which of the open shards gives the block's first line.
+    pub turn: usize,
+}
+
+/// A place between two lines of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadingPlace {
+    /// Number of the shard, from 0.
+    pub shard: usize,
+    /// Bytes before the place, unpacked.
+    pub byte: u64,
+    /// Lines before it.
+    pub line: u64,
+}
+
+impl ShuffledLines {
+    /// The lines of `shards`; an epoch must be started before any is read.
+    ///
+    /// # Errors
+    /// As [`ShuffleConfig::validate`].
+    pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
+        config.validate()?;
+        Ok(Self {
+            shards,
+            config,
+            order: Vec::new(),
+            key: 0,
+            readers: Vec::new(),
+            opened: 0,
+            turn: 0,
+            block: Block::default(),
+            line: Vec::new(),
+        })
+    }
+
+    /// Where the lines come from.
+    pub fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    /// Goes to the first line of an epoch whose order `rng` decides.
+    pub fn start_epoch(&mut self, mut rng: ChaCha8Rng) {
+        self.key = rng.random();
+        self.order = (0..self.shards.files().len()).collect();
+        self.order.shuffle(&mut rng);
+        self.readers.clear();
+        (self.opened, self.turn) = (0, 0);
+        self.block = Block::default();
+    }
+
+    /// The next line of the epoch, without its end; `None` after the last one. Blank lines are
+    /// passed over.
+    ///
+    /// # Errors
+    /// [`TrainError::File`] naming a file that cannot be read, or that changed.
+    pub fn next_line(&mut self) -> Result<Option<ShardLine<'_>>> {
+        if self.block.read && self.block.start.given >= self.block.lines.len() {
+            self.block.start = self.here(self.block.start.block + 1);
+            self.block.read = false;
+        }
+        if !self.block.read {
+            self.read_block()?;
+        }
+        let Some(line) = self.block.lines.get(self.block.start.given) else { return Ok(None) };
+        self.block.start.given += 1;
+        let Some(file) = self.shards.files().get(line.shard) else { return Ok(None) };
+        let text = self.block.text.get(line.text.clone()).unwrap_or_default();
+        Ok(Some(ShardLine { path: file.path(), number: line.number, text }))
+    }
+
+    /// The place before the next line.
+    pub fn position(&self) -> ShardPosition {
+        self.block.start.clone()
+    }
+
+    /// Goes to a place in the epoch that was started last.
+    ///
+    /// # Errors
+    /// If there is no such place; as [`next_line`](Self::next_line).
+    pub fn seek(&mut self, position: ShardPosition) -> std::result::Result<(), TaskError> {
+        let ShardPosition { opened, turn, given, .. } = position;
+        if opened > self.order.len() || turn > position.readers.len() {
+            return Err(
+                format!("no such place in {} shards: {position:?}", self.order.len()).into()
+            );
+        }
+        self.readers.clear();
+        for place in &position.readers {
+            let file = self.shards.files().get(place.shard);
+            let file = file.ok_or_else(|| format!("no shard number {}", place.shard))?;
+            let lines = file.reader_at(place.byte, place.line)?;
+            self.readers.push(Reader { shard: place.shard, lines });
+        }
+        (self.opened, self.turn) = (opened, turn);
+        self.block = Block { start: position, ..Block::default() };
+        if given > 0 {
+            self.read_block()?;
+            let lines = self.block.lines.len();
+            if given > lines {
+                return Err(format!("line {given} of a block that has {lines}").into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the content of the shards and what decides the order.
+    pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("shuffle", &self.config);
+        self.shards.fingerprint(fingerprint);
+    }
+
+    /// The start of a block here.
+    fn here(&self, block: u64) -> ShardPosition {
+        let readers = self.readers.iter().map(|Reader { shard, lines }| ReadingPlace {
+            shard: *shard,
+            byte: lines.byte,
+            line: lines.line,
+        });
+        let (opened, turn) = (self.opened, self.turn);
+        ShardPosition { block, given: 0, readers: readers.collect(), opened, turn }
+    }
+
+    fn read_block(&mut self) -> Result<()> {
+        self.block.text.clear();
+        self.block.lines.clear();
+        while self.block.lines.len() < self.config.lines
+            && self.block.text.len() < self.config.bytes
+        {
+            let Some((shard, number)) = self.read_line()? else { break };
+            if is_blank(&self.line) {
+                continue;
+            }
+            let start = self.block.text.len();
+            self.block.text.extend_from_slice(without_end(&self.line));
+            let text = start..self.block.text.len();
+            self.block.lines.push(BlockLine { shard, number, text });
+        }
+        self.block.lines.shuffle(&mut rng_for(self.key, "block", self.block.start.block));
+        self.block.read = true;
+        Ok(())
+    }
+
+    /// Reads the line whose turn it is; its shard and its number there.
+    fn read_line(&mut self) -> Result<Option<(usize, u64)>> {
+        loop {
+            while self.readers.len() < self.config.open_shards {
+                let Some(&shard) = self.order.get(self.opened) else { break };
+                let Some(file) = self.shards.files().get(shard) else { break };
+                self.readers.push(Reader { shard, lines: file.reader_at(0, 0)? });
+                self.opened += 1;
+            }
+            if self.turn >= self.readers.len() {
+                self.turn = 0;
+            }
+            let Some(reader) = self.readers.get_mut(self.turn) else { return Ok(None) };
+            if reader.lines.read(&mut self.line)? {
+                self.turn += 1;
+                return Ok(Some((reader.shard, reader.lines.line)));
+            }
+            if let Some(file) = self.shards.files().get(reader.shard) {
+                file.expect_end(&reader.lines)?;
+            }
+            self.readers.remove(self.turn);
+        }
+    }
+}
