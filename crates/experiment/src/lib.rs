@@ -20,6 +20,7 @@ mod record;
 mod results;
 mod run;
 mod runtime;
+mod shard_paths;
 mod sweeps;
 pub mod table;
 
@@ -40,4 +41,5 @@ pub use record::{read_json, write_json, write_text};
 pub use results::{CellResult, Results};
 pub use run::Experiment;
 pub use runtime::Runtime;
+pub use shard_paths::{ShardFiles, ShardPaths, WithExamples};
 pub use sweeps::Sweeps;
