@@ -2,14 +2,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail};
-use experiment::{BaseModel, JsonlFolder, RunConfig, TsvFolder};
+use experiment::{
+    BaseModel, InputPath, JsonlFolder, RunConfig, ShardFiles, ShardPaths, TsvFolder, WithExamples,
+};
 use kg_triples::knowledge::{EntailmentSource, MentionSource};
 use serde::{Deserialize, Serialize};
 use tasks::knowledge::{
-    ContrastWithin, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights, ObjectEntailment,
-    ProbeConfig,
+    ContrastWithin, KnowledgeFiles, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights,
+    ObjectEntailment, ProbeConfig,
 };
-use trainer::TrainConfig;
+use tasks::masked_lm::TextSource;
+use trainer::{ShuffleConfig, TrainConfig};
 use xlmr_model::KnowledgeConfig;
 
 /// Everything that decides a run.
@@ -24,8 +27,10 @@ pub struct Recipe {
     pub warmup_steps: Option<u64>,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
-    pub mentions: MentionSource<JsonlFolder>,
-    pub triples: EntailmentSource<TsvFolder, JsonlFolder>,
+    pub mentions: WithExamples<MentionSource<JsonlFolder>>,
+    pub triples: WithExamples<EntailmentSource<TsvFolder, JsonlFolder>>,
+    pub mlm: TextSource<ShardPaths>,
+    pub shuffle: ShuffleConfig,
     pub heads: KnowledgeConfig,
     pub losses: KnowledgeLossConfig,
     pub pretraining: TrainConfig,
@@ -60,6 +65,20 @@ impl Recipe {
             config.warmup_ratio = (warmup as f64 / steps as f64).min(1.0);
         }
         config
+    }
+
+    /// Section 3.1: what is trained on.
+    pub fn files(&self) -> KnowledgeFiles<'_, JsonlFolder, TsvFolder, InputPath<ShardFiles>> {
+        let TextSource { max_tokens, packed, .. } = self.mlm;
+        KnowledgeFiles {
+            mentions: &self.mentions.source,
+            mention_examples: &self.mentions.examples,
+            triples: &self.triples.source,
+            triple_examples: &self.triples.examples,
+            text: TextSource { text: (), max_tokens, packed },
+            text_files: &self.mlm.text,
+            shuffle: &self.shuffle,
+        }
     }
 
     /// What an arm trains.
@@ -101,12 +120,11 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set mentions.text=li
         ("arms.*.parts.oe_classifies", "arms.*.object_entailment"),
         ("arms.*.parts.multilingual", "arms.*.multilingual"),
         ("arms.*.parts", "arms.*.weights"),
+        ("mentions.examples.*", "mentions.passages.*"),
     ];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {
-        self.mentions.pages.required("mentions.pages", "a folder with entities.<lang>.jsonl")?;
-        self.triples.kg.required("triples.kg", "a folder with triples.tsv and labels.tsv")?;
         if self.pretraining.steps.is_none() {
             bail!(
                 "pretraining.steps is not set: the paper does not say how many optimiser steps it \
@@ -117,15 +135,27 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set mentions.text=li
         if self.micro_batch == 0 {
             bail!("micro_batch = 0: must be 1 or more");
         }
-        self.mentions.validate().map_err(|error| anyhow!("mentions.{error}"))?;
-        self.triples.validate().map_err(|error| anyhow!("triples.{error}"))?;
         for (name, arm) in &self.arms {
             arm.weights.validate().map_err(|error| anyhow!("arms.{name}.{error}"))?;
         }
         let limits = self.model.limits()?;
-        let mentions = &self.mentions;
-        limits.expect_length("mentions.examples.max_tokens", mentions.examples.max_tokens)?;
-        limits.expect_length("mentions.description_tokens", mentions.description_tokens)?;
-        Ok(limits.expect_length("triples.description_tokens", self.triples.description_tokens)?)
+        let (mentions, triples) = (&self.mentions.source, &self.triples.source);
+        let raw = [("pages", mentions.pages.is_set()), ("text", mentions.text.is_some())];
+        if self.mentions.reads_source("mentions", &raw)? {
+            mentions.pages.required("mentions.pages", "a folder with entities.<lang>.jsonl")?;
+            mentions.validate().map_err(|error| anyhow!("mentions.{error}"))?;
+            limits.expect_length("mentions.passages.max_tokens", mentions.passages.max_tokens)?;
+            limits.expect_length("mentions.description_tokens", mentions.description_tokens)?;
+        }
+        if self.triples.reads_source("triples", &[("kg", triples.kg.is_set())])? {
+            triples.kg.required("triples.kg", "a folder with triples.tsv and labels.tsv")?;
+            triples.validate().map_err(|error| anyhow!("triples.{error}"))?;
+            limits.expect_length("triples.description_tokens", triples.description_tokens)?;
+        }
+        if self.mlm.text.is_set() {
+            self.mlm.validate().map_err(|error| anyhow!("mlm.{error}"))?;
+            limits.expect_length("mlm.max_tokens", self.mlm.max_tokens)?;
+        }
+        Ok(self.shuffle.validate()?)
     }
 }

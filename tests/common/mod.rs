@@ -21,6 +21,16 @@ pub fn program(name: &str) -> Command {
     command
 }
 
+/// A tool of the crates without libtorch, which cargo builds with the workspace's tests.
+pub fn tool(name: &str) -> Command {
+    let examples = program("ask").get_program().to_owned();
+    let path = Path::new(&examples).parent().unwrap().parent().unwrap().join(name);
+    assert!(path.exists(), "{} is not built", path.display());
+    let mut command = Command::new(path);
+    command.current_dir(root()).stdin(Stdio::null());
+    command
+}
+
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }

@@ -61,7 +61,7 @@ pub struct MentionSource<P = PathBuf> {
     /// they come; less shows rare ones more often.
     pub entity_smoothing: f64,
     /// How an example is made of a passage.
-    pub examples: MentionConfig,
+    pub passages: MentionConfig,
     /// What is kept for the probes.
     pub held_out: HeldOut,
 }
@@ -77,7 +77,7 @@ impl<P: Default> Default for MentionSource<P> {
             most_mentioned: None,
             smoothing: 0.3,
             entity_smoothing: 1.0,
-            examples: MentionConfig::default(),
+            passages: MentionConfig::default(),
             held_out: HeldOut::default(),
         }
     }
@@ -102,7 +102,7 @@ impl<P> MentionSource<P> {
     pub fn validate(&self) -> Result<(), KgError> {
         let refuse = |key, value: String, rule| Err(KgError::Config { key, value, rule });
         text_budget(self.description_tokens, "description_tokens")?;
-        text_budget(self.examples.max_tokens, "examples.max_tokens")?;
+        text_budget(self.passages.max_tokens, "passages.max_tokens")?;
         match (self.links, &self.text) {
             (MentionLinks::Anchors, None) => {
                 let rule = "a file of linked texts (see `kg-triples link`), or links = \"labels\"";
@@ -235,7 +235,7 @@ impl MentionDataset {
             entities.retain(|entity| kept.contains(entity.as_str()));
         }
         let descriptions = Arc::new(descriptions.encode(tokenizer, source.description_tokens)?);
-        let config = MentionConfig { multilingual: true, ..source.examples.clone() };
+        let config = MentionConfig { multilingual: true, ..source.passages.clone() };
         let across = PassageAligner::new(tokenizer, config.clone())?;
         let passages = aligned(&across, &texts, &descriptions, &entities)?;
         let queries = queries(&across, &passages, &descriptions, &source.held_out);
@@ -445,7 +445,7 @@ mod tests {
             description_tokens: 32,
             most_mentioned: Some(100),
             entity_smoothing: 0.3,
-            examples: MentionConfig { max_tokens: 32, ..MentionConfig::default() },
+            passages: MentionConfig { max_tokens: 32, ..MentionConfig::default() },
             held_out: HeldOut { queries: 30, per_entity: Some(4), ..HeldOut::default() },
             ..MentionSource::default()
         };

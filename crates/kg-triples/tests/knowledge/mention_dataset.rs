@@ -30,7 +30,7 @@ fn source(folder: &Path) -> MentionSource {
         pages: folder.to_owned(),
         links: MentionLinks::Labels,
         description_tokens: 16,
-        examples: MentionConfig { max_tokens: 24, ..MentionConfig::default() },
+        passages: MentionConfig { max_tokens: 24, ..MentionConfig::default() },
         held_out: HeldOut { texts: 0.3, queries: 20, per_entity: Some(2), ..HeldOut::default() },
         ..MentionSource::default()
     }
@@ -204,9 +204,9 @@ fn keys_are_checked_before_anything_is_read() {
         ("most_mentioned = 0", MentionSource { most_mentioned: Some(0), ..nowhere.clone() }),
         ("description_tokens = 2", MentionSource { description_tokens: 2, ..nowhere.clone() }),
         (
-            "examples.max_tokens = 0",
+            "passages.max_tokens = 0",
             MentionSource {
-                examples: MentionConfig { max_tokens: 0, ..MentionConfig::default() },
+                passages: MentionConfig { max_tokens: 0, ..MentionConfig::default() },
                 ..nowhere.clone()
             },
         ),

@@ -1,5 +1,5 @@
 //! The rows of a step, and the hidden states that stand for them.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::Language;
 use kg_triples::knowledge::{EntailmentExample, MentionDataset, MentionExample};
@@ -30,7 +30,12 @@ pub struct LanguageDomains(BTreeMap<Language, usize>);
 impl LanguageDomains {
     /// All languages that occur, in alphabetical order.
     pub fn new(mentions: &MentionDataset) -> Self {
-        Self(mentions.languages().into_iter().zip(0..).collect())
+        Self::of(mentions.languages())
+    }
+
+    /// These languages, in alphabetical order.
+    pub fn of(languages: BTreeSet<Language>) -> Self {
+        Self(languages.into_iter().zip(0..).collect())
     }
 
     /// How many there are.

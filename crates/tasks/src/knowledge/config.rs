@@ -1,12 +1,13 @@
 //! What is trained, and how its losses are computed.
-use kg_triples::knowledge::MentionDataset;
+use std::collections::BTreeSet;
+
+use kg_triples::Language;
 use objectives::masking::{MlmMaskingConfig, SpanMask};
 use objectives::{ContrastConfig, QueueConfig};
 use serde::{Deserialize, Serialize};
 use transfer_eval::retrieval::Similarity;
 use xlmr_model::KnowledgeConfig;
 
-use super::LanguageDomains;
 use crate::pooling::Pooling;
 use crate::{Error, Result};
 
@@ -161,24 +162,28 @@ impl Default for KnowledgeTaskConfig {
 
 impl KnowledgeTaskConfig {
     /// The options of the heads that the task trains: those of `heads`, with a batch-norm domain
-    /// for each language of `mentions` where batch norm keeps languages apart.
+    /// for each of the `languages` of mentions where batch norm keeps languages apart.
     ///
     /// # Example
     /// ```
-    /// use kg_triples::knowledge::MentionDataset;
+    /// use std::collections::BTreeSet;
+    ///
     /// use tasks::knowledge::KnowledgeTaskConfig;
     /// use xlmr_model::KnowledgeConfig;
     ///
     /// let mut config = KnowledgeTaskConfig::default();
-    /// let (heads, mentions) = (KnowledgeConfig::default(), MentionDataset::default());
-    /// assert_eq!(config.heads(&heads, &mentions).batch_norm_domains, None);
+    /// let (heads, languages) = (KnowledgeConfig::default(), BTreeSet::new());
+    /// assert_eq!(config.heads(&heads, &languages).batch_norm_domains, None);
     /// config.losses.norm_by_language = true;
-    /// assert_eq!(config.heads(&heads, &mentions).batch_norm_domains, Some(0));
+    /// assert_eq!(config.heads(&heads, &languages).batch_norm_domains, Some(0));
     /// ```
-    pub fn heads(&self, heads: &KnowledgeConfig, mentions: &MentionDataset) -> KnowledgeConfig {
-        let languages =
-            || i64::try_from(LanguageDomains::new(mentions).count()).unwrap_or(i64::MAX);
-        let batch_norm_domains = self.losses.norm_by_language.then(languages);
+    pub fn heads(
+        &self,
+        heads: &KnowledgeConfig,
+        languages: &BTreeSet<Language>,
+    ) -> KnowledgeConfig {
+        let count = || i64::try_from(languages.len()).unwrap_or(i64::MAX);
+        let batch_norm_domains = self.losses.norm_by_language.then(count);
         KnowledgeConfig { batch_norm_domains, ..heads.clone() }
     }
 

@@ -3,16 +3,19 @@
 //! | step | where |
 //! |---|---|
 //! | mentions with descriptions of their entities, triples | [`kg_triples::knowledge`] |
+//! | the same in memory or streamed, text for masked LM | [`KnowledgeData`] |
 //! | masked entity prediction, object entailment, masked LM (Eq. 6) | [`KnowledgeTask`] |
 //! | cross-lingual entity and object retrieval (appendix B) | [`KnowledgeProbe`] |
 //! | what counting alone is worth there | [`FrequencyBaseline`] |
 mod batch;
 mod candidates;
 mod config;
+mod data;
 mod frequency_baseline;
 mod losses;
 mod probe;
 mod scores;
+mod streamed;
 mod task;
 
 #[cfg(test)]
@@ -24,7 +27,10 @@ pub use config::{
     ContrastWithin, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights, MentionMasking,
     ObjectEntailment, Representation,
 };
+pub use data::{KnowledgeData, KnowledgeFiles, Mentions, Triples};
 pub use frequency_baseline::FrequencyBaseline;
 pub use probe::KnowledgeProbe;
 pub use scores::ProbeScores;
+pub(crate) use streamed::parse;
+pub use streamed::{EntailmentShards, MentionShards};
 pub use task::KnowledgeTask;

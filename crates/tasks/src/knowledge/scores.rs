@@ -5,7 +5,7 @@ use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample};
 use serde::{Deserialize, Serialize};
 use transfer_eval::retrieval::RetrievalScore;
 
-use super::{FrequencyBaseline, KnowledgeProbe, ProbeConfig};
+use super::{FrequencyBaseline, KnowledgeData, KnowledgeProbe, Mentions, ProbeConfig, Triples};
 use crate::Result;
 
 /// The probes of XLM-K's appendix B on the three test sets of mentions and on held-out triples;
@@ -48,7 +48,38 @@ impl KnowledgeProbe<'_> {
         triples: &EntailmentDataset,
         folder: impl AsRef<Path>,
     ) -> Result<ProbeScores> {
-        let list = |name: &str| folder.as_ref().join(format!("candidates-{name}.json"));
+        let folder = folder.as_ref();
+        let xor = self.held_out_objects(triples, folder)?;
+        Ok(ProbeScores { xor, ..self.all_entities(mentions, folder)? })
+    }
+
+    /// The same for those of `data` that are in memory: what is streamed has no queries.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub fn known(&self, data: &KnowledgeData, folder: impl AsRef<Path>) -> Result<ProbeScores> {
+        let folder = folder.as_ref();
+        let mut scores = match &data.mentions {
+            Mentions::Drawn(mentions) => self.all_entities(mentions, folder)?,
+            Mentions::Streamed(_) => ProbeScores::default(),
+        };
+        if let Triples::Drawn(triples) = &data.triples {
+            scores.xor = self.held_out_objects(triples, folder)?;
+        }
+        Ok(scores)
+    }
+
+    fn held_out_objects(
+        &self,
+        triples: &EntailmentDataset,
+        folder: &Path,
+    ) -> Result<Option<RetrievalScore>> {
+        let score = || self.objects(triples, &folder.join("candidates-xor.json"));
+        (triples.report().test > 0).then(score).transpose()
+    }
+
+    fn all_entities(&self, mentions: &MentionDataset, folder: &Path) -> Result<ProbeScores> {
+        let list = |name: &str| folder.join(format!("candidates-{name}.json"));
         let entities = |queries: &[MentionExample], name: &str| {
             let score = || self.entities(mentions, queries, &list(name));
             (!queries.is_empty()).then(score).transpose()
@@ -57,9 +88,7 @@ impl KnowledgeProbe<'_> {
             xep_seen: entities(&mentions.test_seen_pairs, "xep-seen")?,
             xep: entities(&mentions.test_unseen_pairs, "xep")?,
             xep_new: entities(&mentions.test_unseen_entities, "xep-new")?,
-            xor: (triples.report().test > 0)
-                .then(|| self.objects(triples, &list("xor")))
-                .transpose()?,
+            xor: None,
         })
     }
 }

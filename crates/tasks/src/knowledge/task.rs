@@ -1,9 +1,9 @@
 //! The joint task of XLM-K.
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::Language;
-use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample, TrainingMentions};
+use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample};
 use objectives::masking::{Masked, MaskingVocab, mlm_masking};
 use objectives::{NegativeQueue, QueueConfig};
 use tch::{Kind, Tensor};
@@ -11,7 +11,10 @@ use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, TensorMa
 use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
 use super::batch::{Batch, MentionPair, domain_ids, mask_mention, number_of};
-use super::{ContrastWithin, KnowledgeTaskConfig, LanguageDomains};
+use super::streamed::{KnowledgeExample, KnowledgeStream};
+use super::{
+    ContrastWithin, KnowledgeData, KnowledgeTaskConfig, LanguageDomains, Mentions, Triples,
+};
 use crate::masked_lm::masking_vocab;
 use crate::{Encoder, Result};
 
@@ -44,18 +47,24 @@ pub struct KnowledgeTask<'a> {
     pub(super) heads: &'a KnowledgeHeads,
     pub(super) config: KnowledgeTaskConfig,
     vocab: MaskingVocab,
-    mentions: Option<Mentions<'a>>,
-    triples: Option<Triples<'a>>,
+    specials: SpecialTokens,
+    mentions: Option<TrainedMentions<'a>>,
+    triples: Option<TrainedTriples<'a>>,
+    /// What is streamed; the rest is drawn.
+    stream: Option<KnowledgeStream>,
+    /// Masked language modelling reads the stream's text, not the passages of mentions.
+    text: bool,
     /// One for each example of an epoch.
     lengths: Vec<usize>,
-    /// The queue of each group of mentions, see [`Mentions::groups`].
+    /// The queue of each group of mentions, see [`TrainedMentions::groups`].
     pub(super) mep_queues: Vec<NegativeQueue>,
     /// The queue of objects; `None` without triples.
     pub(super) oe_queue: Option<NegativeQueue>,
 }
 
-struct Mentions<'a> {
-    data: &'a MentionDataset,
+struct TrainedMentions<'a> {
+    /// `None`: they come with the stream.
+    data: Option<&'a MentionDataset>,
     /// `None`: one batch-norm domain for all languages.
     domains: Option<LanguageDomains>,
     /// The group of each language whose mentions are contrasted with each other alone, an index of
@@ -63,8 +72,9 @@ struct Mentions<'a> {
     groups: BTreeMap<Language, usize>,
 }
 
-struct Triples<'a> {
-    data: &'a EntailmentDataset,
+struct TrainedTriples<'a> {
+    /// `None`: they come with the stream.
+    data: Option<&'a EntailmentDataset>,
     /// Subject and object are described in different languages.
     multilingual: bool,
 }
@@ -78,10 +88,10 @@ fn mep_queue_name(group: usize) -> String {
 
 /// The group of each language whose mentions are contrasted with each other alone; none where all
 /// are.
-fn groups(mentions: &TrainingMentions, within: ContrastWithin) -> BTreeMap<Language, usize> {
+fn groups(languages: BTreeSet<Language>, within: ContrastWithin) -> BTreeMap<Language, usize> {
     match within {
         ContrastWithin::All => BTreeMap::new(),
-        ContrastWithin::MentionLanguage => mentions.languages().into_iter().zip(0..).collect(),
+        ContrastWithin::MentionLanguage => languages.into_iter().zip(0..).collect(),
     }
 }
 
@@ -104,8 +114,11 @@ impl<'a> KnowledgeTask<'a> {
             heads,
             vocab: masking_vocab(model, specials)?,
             config,
+            specials,
             mentions: None,
             triples: None,
+            stream: None,
+            text: false,
             lengths: Vec::new(),
             mep_queues: Vec::new(),
             oe_queue: None,
@@ -117,20 +130,30 @@ impl<'a> KnowledgeTask<'a> {
     /// # Errors
     /// [`Error::Loss`](crate::Error::Loss) if a queue cannot be made.
     pub fn with_mentions(mut self, mentions: &'a MentionDataset) -> Result<Self> {
-        let losses = &self.config.losses;
-        let groups = groups(&mentions.train, losses.contrast_within);
-        self.mep_queues = (0i64..)
-            .take(groups.len().max(1))
-            .map(|group| self.queue(2 * group))
-            .collect::<Result<_>>()?;
-        let domains = losses.norm_by_language.then(|| LanguageDomains::new(mentions));
         // All count the same. Where each step draws its own, whole batches lose nothing.
         let lengths = vec![1; mentions.train.len()];
         self.lengths = match mentions.train.are_drawn() {
             true => self.complete_batches(lengths),
             false => lengths,
         };
-        self.mentions = Some(Mentions { data: mentions, domains, groups });
+        let languages = (mentions.train.languages(), mentions.languages());
+        self.with_languages(Some(mentions), languages)
+    }
+
+    /// `languages`: those of passages, and of passages and descriptions.
+    fn with_languages(
+        mut self,
+        data: Option<&'a MentionDataset>,
+        (passages, all): (BTreeSet<Language>, BTreeSet<Language>),
+    ) -> Result<Self> {
+        let losses = &self.config.losses;
+        let groups = groups(passages, losses.contrast_within);
+        self.mep_queues = (0i64..)
+            .take(groups.len().max(1))
+            .map(|group| self.queue(2 * group))
+            .collect::<Result<_>>()?;
+        let domains = losses.norm_by_language.then(|| LanguageDomains::of(all));
+        self.mentions = Some(TrainedMentions { data, domains, groups });
         Ok(self)
     }
 
@@ -149,7 +172,39 @@ impl<'a> KnowledgeTask<'a> {
             // Descriptions are made when they are drawn; all count the same.
             self.lengths = self.complete_batches(vec![1; triples.report().train]);
         }
-        self.triples = Some(Triples { data: triples, multilingual });
+        self.triples = Some(TrainedTriples { data: Some(triples), multilingual });
+        Ok(self)
+    }
+
+    /// Trains on all of `data`, each part drawn from memory or streamed, in batches of as many
+    /// mentions, triples and passages of text. With `multilingual`, mention and description,
+    /// subject and object are in different languages; what is streamed is as it was written.
+    ///
+    /// # Errors
+    /// As [`with_mentions`](Self::with_mentions); [`Error::Data`](crate::Error::Data) naming the
+    /// streamed line that the model cannot read; [`Error::Empty`](crate::Error::Empty) if the data
+    /// holds no mentions within a language and `multilingual` is false.
+    pub fn with_data(mut self, data: &'a KnowledgeData, multilingual: bool) -> Result<Self> {
+        self = match (data.drawn_mentions(multilingual)?, &data.mentions) {
+            (None, Mentions::Streamed(shards)) => {
+                shards.expect_fit(self.model)?;
+                let languages = (shards.passage_languages.clone(), shards.languages.clone());
+                self.with_languages(None, languages)?
+            }
+            (Some(mentions), _) | (None, Mentions::Drawn(mentions)) => {
+                self.with_mentions(mentions)?
+            }
+        };
+        match &data.triples {
+            Triples::Drawn(triples) => self = self.with_triples(triples, multilingual)?,
+            Triples::Streamed(shards) => {
+                shards.expect_fit(self.model)?;
+                self.oe_queue = Some(self.queue(1)?);
+                self.triples = Some(TrainedTriples { data: None, multilingual });
+            }
+        }
+        self.stream = data.stream(&self.config.weights, self.specials)?;
+        self.text = data.has_text();
         Ok(self)
     }
 
@@ -175,34 +230,60 @@ impl<'a> KnowledgeTask<'a> {
             Some(mentions) => self.mention_batch(mentions, step)?,
             None => Batch::default(),
         };
-        if let Some(Triples { data, multilingual }) = &self.triples
+        for (number, (_, (_, passage))) in (first_number(step)..).zip(self.streamed()) {
+            if let Some(ids) = passage {
+                batch.mlm.push(self.masked(ids, number)?);
+            }
+        }
+        if let Some(TrainedTriples { data, multilingual }) = &self.triples
             && self.config.weights.oe != 0.0
         {
-            for _ in step.batch {
-                batch.triples.push(data.sample(*multilingual, &mut step.rng)?);
-            }
+            batch.triples = match data {
+                Some(data) => (step.batch.iter())
+                    .map(|_| data.sample(*multilingual, &mut step.rng))
+                    .collect::<Result<_, _>>()?,
+                None => {
+                    let triples =
+                        self.streamed().iter().filter_map(|(_, (triple, _))| triple.as_ref());
+                    triples.cloned().collect()
+                }
+            };
             batch.objects = batch.triples.iter().map(|row| number_of(&row.object)).collect();
         }
         Ok(batch)
     }
 
-    fn mention_batch(&self, mentions: &Mentions<'_>, step: &mut Step<'_>) -> Result<Batch> {
+    /// The examples of the step that are streamed.
+    fn streamed(&self) -> &[KnowledgeExample] {
+        self.stream.as_ref().map(KnowledgeStream::batch).unwrap_or_default()
+    }
+
+    /// A row with random tokens masked.
+    fn masked(&self, ids: &[u32], number: u64) -> Result<Masked> {
+        Ok(mlm_masking(ids.into(), &self.vocab, number, &self.config.losses.masking)?)
+    }
+
+    fn mention_batch(&self, mentions: &TrainedMentions<'_>, step: &mut Step<'_>) -> Result<Batch> {
         let KnowledgeTaskConfig { weights, losses, .. } = &self.config;
-        let Mentions { data, domains, groups } = mentions;
-        let examples = step.batch.iter().map(|&k| data.train.example(k, &mut step.rng));
-        let examples: Vec<Cow<'_, MentionExample>> = examples.collect::<Result<_, _>>()?;
-        let first = step.number << 20; // each step has its own numbers
-        let masked = |ids: &[u32], number: u64| -> Result<Masked> {
-            Ok(mlm_masking(ids.into(), &self.vocab, number, &losses.masking)?)
+        let TrainedMentions { data, domains, groups } = mentions;
+        let examples: Vec<Cow<'_, MentionExample>> = match data {
+            Some(data) => {
+                let draw = |&k: &usize| data.train.example(k, &mut step.rng);
+                step.batch.iter().map(draw).collect::<Result<_, _>>()?
+            }
+            None => {
+                let mentions = self.streamed().iter().filter_map(|(mention, _)| mention.as_ref());
+                mentions.map(Cow::Borrowed).collect()
+            }
         };
         let mut batch = Batch::default();
-        for (number, example) in (first..).zip(&examples) {
-            if weights.mlm != 0.0 {
-                batch.mlm.push(masked(&example.input_ids, number)?);
+        for (number, example) in (first_number(step)..).zip(&examples) {
+            if weights.mlm != 0.0 && !self.text {
+                batch.mlm.push(self.masked(&example.input_ids, number)?);
             }
             if weights.description_mlm != 0.0 {
                 let number = number + (1 << 19);
-                batch.description_mlm.push(masked(&example.description_ids, number)?);
+                batch.description_mlm.push(self.masked(&example.description_ids, number)?);
             }
             if weights.mep != 0.0 {
                 let mention = mask_mention(example, &self.vocab, &losses.mention)?;
@@ -221,24 +302,37 @@ impl<'a> KnowledgeTask<'a> {
     }
 }
 
+/// The number of a step's first row: each step has its own numbers.
+fn first_number(step: &Step<'_>) -> u64 {
+    step.number << 20
+}
+
 impl Task for KnowledgeTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&self.lengths)
+        match &mut self.stream {
+            Some(stream) => Examples::Streamed(stream),
+            None => Examples::Indexed(&self.lengths),
+        }
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config);
-        if let Some(mentions) = &self.mentions {
+        if let Some(data) = self.mentions.as_ref().and_then(|mentions| mentions.data) {
             fingerprint.serialize("mentions", &self.lengths.len());
-            mentions.data.train.visit(|name, text| {
+            data.train.visit(|name, text| {
                 fingerprint.add(name, text);
             });
         }
-        if let Some(Triples { data, multilingual }) = &self.triples {
+        if let Some(TrainedTriples { data, multilingual }) = &self.triples {
             fingerprint.serialize("multilingual", multilingual);
-            data.visit(|name, text| {
-                fingerprint.add(name, text);
-            });
+            if let Some(data) = data {
+                data.visit(|name, text| {
+                    fingerprint.add(name, text);
+                });
+            }
+        }
+        if let Some(stream) = &self.stream {
+            stream.fingerprint(fingerprint);
         }
     }
 

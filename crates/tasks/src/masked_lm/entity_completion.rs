@@ -1,11 +1,14 @@
 //! Entity completion on masked triples.
+use std::borrow::Cow;
+
 use kg_triples::Sequence;
 use objectives::{EntityCompletionConfig, IGNORE_INDEX, entity_completion};
 use tch::Tensor;
 use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::Inputs;
 
-use super::{target_positions, with_scores};
+use super::sequences::{ChosenSequences, SequenceStream};
+use super::{Sequences, target_positions, with_scores};
 use crate::{Encoder, Error, Result};
 
 // The labels of sequences are those that the losses leave out.
@@ -49,11 +52,16 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 pub struct EntityCompletionTask<'a> {
     model: &'a dyn Encoder,
     config: EntityCompletionConfig,
-    rows: Vec<Row>,
-    /// One for each of `rows`: its tokens.
-    lengths: Vec<usize>,
+    rows: Rows,
 }
 
+enum Rows {
+    /// In memory, and the tokens of each.
+    Built(Vec<Row>, Vec<usize>),
+    Streamed(ChosenSequences, Box<SequenceStream>),
+}
+
+#[derive(Clone)]
 struct Row {
     /// `[L]`.
     input_ids: Vec<u32>,
@@ -80,7 +88,43 @@ impl<'a> EntityCompletionTask<'a> {
         let rows = sequences.iter().enumerate().map(|(number, sequence)| row(number, sequence));
         let rows = rows.collect::<Result<Vec<Row>>>()?;
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
-        Ok(Self { model, config: config.clone(), rows, lengths })
+        Ok(Self { model, config: config.clone(), rows: Rows::Built(rows, lengths) })
+    }
+
+    /// The same for sequences that may be streamed: then memory does not grow with them, and
+    /// batches are not of like length.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`Error::Data`] if a streamed sequence is longer than the model reads.
+    pub fn of(
+        model: &'a dyn Encoder,
+        sequences: Sequences,
+        config: &EntityCompletionConfig,
+    ) -> Result<Self> {
+        let chosen = match sequences {
+            Sequences::Built(sequences) => return Self::new(model, &sequences, config),
+            Sequences::Streamed(chosen) => chosen,
+        };
+        let (longest, most) = (chosen.longest(), model.max_length());
+        if i64::try_from(longest).unwrap_or(i64::MAX) > most {
+            let expected = format!("at most {most} tokens");
+            return Err(Error::data("longest streamed sequence", expected, longest));
+        }
+        let stream = Box::new(chosen.stream()?);
+        Ok(Self { model, config: config.clone(), rows: Rows::Streamed(chosen, stream) })
+    }
+
+    /// The rows of a batch.
+    fn batch(&self, batch: &[usize]) -> Result<Vec<Cow<'_, Row>>> {
+        match &self.rows {
+            Rows::Built(rows, _) => {
+                Ok(batch.iter().filter_map(|&k| rows.get(k)).map(Cow::Borrowed).collect())
+            }
+            Rows::Streamed(_, stream) => {
+                let sequences = stream.batch().iter().enumerate();
+                sequences.map(|(number, one)| row(number, one).map(Cow::Owned)).collect()
+            }
+        }
     }
 }
 
@@ -105,19 +149,31 @@ fn row(number: usize, sequence: &Sequence) -> Result<Row> {
 
 impl Task for EntityCompletionTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&self.lengths)
+        match &mut self.rows {
+            Rows::Built(_, lengths) => Examples::Indexed(lengths),
+            Rows::Streamed(_, stream) => Examples::Streamed(stream.as_mut()),
+        }
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config);
-        for Row { input_ids, labels, entities } in &self.rows {
-            fingerprint.ids("input_ids", input_ids).ids("labels", labels).ids("entities", entities);
+        match &self.rows {
+            Rows::Built(rows, _) => {
+                for Row { input_ids, labels, entities } in rows {
+                    fingerprint.ids("input_ids", input_ids).ids("labels", labels);
+                    fingerprint.ids("entities", entities);
+                }
+            }
+            Rows::Streamed(chosen, stream) => {
+                fingerprint.serialize("chosen", &chosen.choice());
+                stream.fingerprint(fingerprint);
+            }
         }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let device = self.model.device();
-        let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        let rows = self.batch(step.batch)?;
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         // Numbers of a row's entities go on where those of the row before end.

@@ -10,6 +10,8 @@ mod entity_completion;
 mod loss;
 mod phrase_masking;
 mod plain;
+mod sequences;
+mod text_passages;
 
 use objectives::masking::MaskingVocab;
 use trainer::StepLosses;
@@ -20,6 +22,8 @@ pub use entity_completion::EntityCompletionTask;
 pub use loss::{loss, loss_from_hidden, target_positions, with_scores};
 pub use phrase_masking::PhraseMaskingTask;
 pub use plain::{MlmConfig, MlmTask};
+pub use sequences::{ChosenSequences, SequenceFiles, Sequences};
+pub use text_passages::{TextPassages, TextPosition, TextSource, open_text};
 
 use crate::{Encoder, Error, Result};
 

@@ -1,0 +1,353 @@
+//! Passages of running text, cut and encoded as they stream.
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+use trainer::{
+    ExampleSource, Fingerprint, ShardLine, ShardPosition, Shards, ShuffleConfig, ShuffledLines,
+    TaskError,
+};
+use xlmr_model::SpecialTokens;
+
+use crate::{Error, Result};
+
+/// Text for masked language modelling, and how it is cut. `P` is the type of the files.
+///
+/// # Example
+/// ```
+/// use tasks::masked_lm::TextSource;
+///
+/// let source: TextSource = toml::from_str("text = ['cc/en.txt.gz']\npacked = true")?;
+/// assert_eq!(source.max_tokens, 512); // XLM-R, and XLM-K (section 4.1)
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TextSource<P = Vec<std::path::PathBuf>> {
+    /// Files with a document on each line, or folders of them: the line itself, or, where the name
+    /// says `.jsonl`, the member `text` of its JSON object, as Common Crawl is shipped.
+    pub text: P,
+    /// Longest passage in tokens, special tokens counted.
+    pub max_tokens: usize,
+    /// Passages go on into the next document, after `</s>`, so that all but the last are of
+    /// `max_tokens`; otherwise a passage is of one document.
+    pub packed: bool,
+}
+
+impl<P: Default> Default for TextSource<P> {
+    fn default() -> Self {
+        Self { text: P::default(), max_tokens: 512, packed: false }
+    }
+}
+
+impl<P> TextSource<P> {
+    /// Checks every key that can be checked without reading a file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn validate(&self) -> Result<()> {
+        if self.max_tokens < 3 {
+            return Err(Error::config("max_tokens", self.max_tokens, "3 or more"));
+        }
+        Ok(())
+    }
+}
+
+/// Opens the files of a [`TextSource`], and reads each once to count its documents.
+///
+/// # Errors
+/// As [`Shards::open_with`]; a line without text is named.
+pub fn open_text<P: AsRef<std::path::Path>>(paths: &[P]) -> Result<Shards> {
+    Ok(Shards::open_with(paths, |line| text_of(line).map(|_| ()))?)
+}
+
+/// The text of a line.
+fn text_of(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>, String> {
+    #[derive(Deserialize)]
+    struct Document {
+        text: String,
+    }
+    let name = line.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    if [".jsonl", ".jsonl.gz", ".jsonl.zst"].iter().any(|ending| name.ends_with(ending)) {
+        return Ok(line.parse::<Document>()?.text.into());
+    }
+    let text = std::str::from_utf8(line.text);
+    let text = text.map_err(|error| format!("byte {}: not UTF-8", error.valid_up_to() + 1))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).into())
+}
+
+/// The passages of texts as rows of token ids, `<s> … </s>`; documents come in the order of
+/// [`ShuffledLines`], and the passages of one after each other.
+///
+/// # Example
+/// ```
+/// use tasks::masked_lm::{TextPassages, TextSource, open_text};
+/// use trainer::{ExampleSource, ShuffleConfig, rng_for};
+/// # let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("en.txt");
+/// # std::fs::write(&path, "Bern is the federal city of Switzerland .\n")?;
+/// // let root = "xlm-roberta-base";
+/// let tokenizer = xlmr_model::read_tokenizer(root)?;
+/// let specials = xlmr_model::SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
+/// let source = TextSource { text: vec![path], max_tokens: 8, packed: false };
+/// let shards = open_text(&source.text)?;
+/// let shuffle = ShuffleConfig::default();
+/// let mut passages = TextPassages::new(shards, &shuffle, &source, &tokenizer, specials)?;
+/// passages.start_epoch(0, rng_for(1, "order", 0))?;
+/// while let Some(ids) = passages.next_example()? {
+///     assert!(ids.len() <= 8 && ids.first() == Some(&specials.bos));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct TextPassages {
+    lines: ShuffledLines,
+    tokenizer: Tokenizer,
+    specials: SpecialTokens,
+    /// Tokens of a passage without `<s>` and `</s>`.
+    budget: usize,
+    packed: bool,
+    /// The place before the document that is cut.
+    before: ShardPosition,
+    /// Its token ids, without special tokens, and how many of them were given.
+    ids: Vec<u32>,
+    given: usize,
+}
+
+/// A place between two passages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextPosition {
+    /// The place before the next passage's document.
+    pub document: ShardPosition,
+    /// Tokens of this document before the passage.
+    pub token: usize,
+}
+
+impl TextPassages {
+    /// The passages of `shards`, cut as `source` says.
+    ///
+    /// # Errors
+    /// As [`TextSource::validate`] and [`ShuffleConfig::validate`]; [`Error::Tokenizer`] if its
+    /// truncation cannot be lifted.
+    pub fn new<P>(
+        shards: Shards,
+        shuffle: &ShuffleConfig,
+        source: &TextSource<P>,
+        tokenizer: &Tokenizer,
+        specials: SpecialTokens,
+    ) -> Result<Self> {
+        source.validate()?;
+        let mut tokenizer = tokenizer.clone();
+        tokenizer.with_padding(None);
+        let lifted = tokenizer.with_truncation(None).map(|_| ());
+        lifted.map_err(|error| Error::Tokenizer(error.to_string()))?;
+        Ok(Self {
+            lines: ShuffledLines::new(shards, shuffle.clone())?,
+            tokenizer,
+            specials,
+            budget: source.max_tokens - 2,
+            packed: source.packed,
+            before: ShardPosition::default(),
+            ids: Vec::new(),
+            given: 0,
+        })
+    }
+
+    /// Reads the next document that has tokens; `false` at the end of the epoch.
+    fn next_document(&mut self) -> Result<bool, TaskError> {
+        loop {
+            let before = self.lines.position();
+            self.given = 0;
+            self.ids.clear();
+            let Some(line) = self.lines.next_line()? else { return Ok(false) };
+            let text = text_of(line).map_err(|reason| line.refuse(reason))?;
+            let encoding = self.tokenizer.encode_fast(text.trim(), false);
+            let encoding = encoding.map_err(|error| line.refuse(error))?;
+            if !encoding.get_ids().is_empty() {
+                self.ids.extend_from_slice(encoding.get_ids());
+                self.before = before;
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Adds tokens of the present document, up to the budget.
+    fn add(&mut self, row: &mut Vec<u32>) {
+        let rest = self.ids.get(self.given..).unwrap_or_default();
+        let space = (self.budget + 1).saturating_sub(row.len());
+        let part = rest.get(..space).unwrap_or(rest);
+        row.extend_from_slice(part);
+        self.given += part.len();
+    }
+}
+
+impl ExampleSource for TextPassages {
+    type Example = Vec<u32>;
+    type Position = TextPosition;
+
+    fn start_epoch(&mut self, _: u64, rng: ChaCha8Rng) -> Result<(), TaskError> {
+        self.lines.start_epoch(rng);
+        self.ids.clear();
+        self.given = 0;
+        Ok(())
+    }
+
+    fn next_example(&mut self) -> Result<Option<Vec<u32>>, TaskError> {
+        if self.given >= self.ids.len() && !self.next_document()? {
+            return Ok(None);
+        }
+        let mut row = vec![self.specials.bos];
+        self.add(&mut row);
+        // A separator alone at the end would be a passage's last word about nothing.
+        while self.packed && row.len() < self.budget && self.next_document()? {
+            row.push(self.specials.eos);
+            self.add(&mut row);
+        }
+        row.push(self.specials.eos);
+        Ok(Some(row))
+    }
+
+    fn position(&self) -> TextPosition {
+        if self.given >= self.ids.len() {
+            return TextPosition { document: self.lines.position(), token: 0 };
+        }
+        TextPosition { document: self.before.clone(), token: self.given }
+    }
+
+    fn seek(&mut self, position: TextPosition) -> Result<(), TaskError> {
+        self.lines.seek(position.document)?;
+        self.ids.clear();
+        self.given = 0;
+        if position.token > 0 {
+            let read = self.next_document()?;
+            if !read || position.token >= self.ids.len() {
+                let tokens = self.ids.len();
+                return Err(format!("token {} of a text of {tokens}", position.token).into());
+            }
+            self.given = position.token;
+        }
+        Ok(())
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint
+            .number("budget", self.budget as u64)
+            .number("packed", u64::from(self.packed))
+            .add("tokenizer", self.tokenizer.to_string(false).unwrap_or_default());
+        self.lines.fingerprint(fingerprint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use trainer::rng_for;
+
+    use super::*;
+    use crate::testing::specials;
+
+    const TEXTS: [&str; 5] = [
+        "Bern is the federal city of Switzerland . It lies on the Aare .",
+        "",
+        "Lima",
+        "  Oslo ist die Hauptstadt von Norwegen und liegt am Oslofjord . ",
+        "Quito es la capital de Ecuador",
+    ];
+
+    fn tokenizer() -> Tokenizer {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        xlmr_model::read_tokenizer(root.join("data/base")).unwrap()
+    }
+
+    /// The texts in a file of lines and in one of JSON objects.
+    fn write(folder: &Path) -> Vec<PathBuf> {
+        let (lines, objects) = (folder.join("a.txt"), folder.join("b.jsonl"));
+        std::fs::write(&lines, format!("\u{feff}{}\r\n", TEXTS[..3].join("\n"))).unwrap();
+        let object =
+            |text: &&str| serde_json::json!({ "url": "x", "text": text }).to_string() + "\n";
+        std::fs::write(&objects, TEXTS[3..].iter().map(object).collect::<String>()).unwrap();
+        vec![lines, objects]
+    }
+
+    fn passages(paths: &[PathBuf], max_tokens: usize, packed: bool) -> TextPassages {
+        let source = TextSource { text: (), max_tokens, packed };
+        let shuffle = ShuffleConfig { lines: 2, ..ShuffleConfig::default() };
+        let shards = open_text(paths).unwrap();
+        let mut passages =
+            TextPassages::new(shards, &shuffle, &source, &tokenizer(), specials()).unwrap();
+        passages.start_epoch(0, rng_for(4, "order", 0)).unwrap();
+        passages
+    }
+
+    fn rest(passages: &mut TextPassages) -> Vec<Vec<u32>> {
+        std::iter::from_fn(|| passages.next_example().unwrap()).collect()
+    }
+
+    /// Tokens without the special ones, sorted.
+    fn sorted(ids: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut ids: Vec<u32> = ids.filter(|id| ![0, 2].contains(id)).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn every_token_comes_once_in_rows_of_the_length_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = write(folder.path());
+        let tokenizer = tokenizer();
+        let encode = |text: &&str| tokenizer.encode_fast(text.trim(), false).unwrap();
+        let all = TEXTS.iter().map(encode).flat_map(|encoding| encoding.get_ids().to_vec());
+        let all = sorted(all);
+        for (max_tokens, packed) in [(5, false), (5, true), (12, true), (100, false), (100, true)] {
+            let rows = rest(&mut passages(&paths, max_tokens, packed));
+            assert_eq!(sorted(rows.concat().into_iter()), all);
+            for row in &rows {
+                assert!((3..=max_tokens).contains(&row.len()), "{row:?}");
+                assert_eq!((row.first(), row.last()), (Some(&0), Some(&2)));
+            }
+            let full = rows.iter().filter(|row| row.len() + 1 >= max_tokens).count();
+            match (max_tokens, packed) {
+                // No row but the last stops before there is room for a separator and a token.
+                (_, true) => assert!(full + 1 >= rows.len(), "{rows:?}"),
+                (100, false) => assert_eq!(rows.len(), 4),
+                _ => assert!(full < rows.len()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_place_can_be_gone_back_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = write(folder.path());
+        for (max_tokens, packed) in [(6, false), (6, true), (9, true)] {
+            let mut first = passages(&paths, max_tokens, packed);
+            let mut places = vec![first.position()];
+            let mut rows = Vec::new();
+            while let Some(row) = first.next_example().unwrap() {
+                rows.push(row);
+                places.push(first.position());
+            }
+            assert!(rows.len() > 4 && places.iter().any(|place| place.token > 0));
+            for (number, place) in places.into_iter().enumerate() {
+                let mut other = passages(&paths, max_tokens, packed);
+                other.seek(place).unwrap();
+                assert_eq!(rest(&mut other), rows[number..]);
+            }
+        }
+    }
+
+    #[test]
+    fn lines_without_text_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        std::fs::write(&path, "{\"text\": \"a\"}\n{\"txt\": \"a\"}\n").unwrap();
+        let error = open_text(&[&path]).unwrap_err().to_string();
+        assert!(error.contains("a.jsonl: line 2, column") && error.contains("`text`"), "{error}");
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, b"a\nb\xff\n").unwrap();
+        let error = open_text(&[&path]).unwrap_err().to_string();
+        assert!(error.ends_with("a.txt: line 2, byte 2: not UTF-8"), "{error}");
+    }
+}
