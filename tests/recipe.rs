@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary};
+use crate::common::{kill_at, program, refuse, root, succeed, summary, tool};
 
 /// The demo's recipe, a few steps of everything.
 fn small(out: &Path) -> Command {
@@ -78,6 +78,54 @@ fn recipe_bridging_gap_killed_and_resumed_equals_a_whole_run() {
     resumed.arg(broken.join("recipe.toml")).arg("--resume").arg(&broken);
     succeed(resumed);
     assert_eq!(summary(&whole), summary(&broken));
+}
+
+/// Sequences of the demo's triples in two files, as `kg-triples mix` writes them.
+fn write_sequences(folder: &Path) {
+    for (pairs, name) in [("en-de,en-zh", "0.jsonl.gz"), ("en-es,en-vi", "1.jsonl")] {
+        let mut mix = tool("kg-triples");
+        mix.args(["mix", "--in", "data/demo/kg", "--tokenizer", "data/base", "--pairs", pairs]);
+        mix.arg("--out").arg(folder.join(name));
+        succeed(mix);
+    }
+}
+
+#[test]
+fn recipe_bridging_gap_streams_sequences_and_goes_on_in_the_middle_of_a_shard() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = folder.path().join("sequences");
+    write_sequences(&shards);
+    let streamed = |out: &Path| {
+        let mut command = small(out);
+        command.args(["--arms", "control,injected"]);
+        command.arg("--set").arg(format!("data.sequences={}", shards.display()));
+        command
+    };
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let cell = |out: &Path| out.join("seed-0/injected/all");
+    succeed(streamed(&whole));
+    kill_at(streamed(&broken), &cell(&broken).join("inject/checkpoints/step-00000004"));
+    let state = cell(&broken).join("inject/checkpoints/step-00000004/state.json");
+    let state: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
+    assert_eq!(state["streams"][0]["batches"], json!(4), "{state}");
+    succeed(streamed(&broken));
+    assert_eq!(summary(&whole), summary(&broken));
+    for file in ["model/model.safetensors", "inject/metrics.jsonl"] {
+        let read = |out: &Path| std::fs::read(cell(out).join(file)).unwrap();
+        assert!(read(&whole) == read(&broken), "{file} differs");
+    }
+    // The control trains on one kind of the same files, for as many tokens.
+    let found = summary(&whole);
+    let tokens = |arm: &str| found["arms"][arm]["tokens"].as_f64().unwrap();
+    assert!((tokens("control") / tokens("injected") - 1.0).abs() < 0.25, "{found}");
+    // What cannot be streamed is said before it is trained.
+    let mut unseen = small(&folder.path().join("unseen"));
+    unseen.args(["--arms", "unseen", "--set"]).arg(format!("data.sequences={}", shards.display()));
+    let error = refuse(&unseen.output().unwrap());
+    assert!(error.contains("without_split: not with data.sequences"), "{error}");
+    std::fs::write(shards.join("2.jsonl"), "{\"fact\": 1}\n").unwrap();
+    let error = refuse(&streamed(&folder.path().join("wrong")).output().unwrap());
+    assert!(error.contains("2.jsonl: line 1, column 11: missing field"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{BaseModel, Cell, InputPath, RunConfig, TsvFolder};
+use experiment::{BaseModel, Cell, InputPath, RunConfig, ShardPaths, TsvFolder};
 use kg_triples::questions::{FactQuestions, SplitHeads};
 use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
 use mlqa_eval::{Language, WindowConfig};
@@ -41,6 +41,9 @@ pub struct Recipe {
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     pub kg: TsvFolder,
+    /// Files of `kg-triples mix`, streamed; in place of sequences that are built from `kg`.
+    #[serde(skip_serializing_if = "ShardPaths::is_unset")]
+    pub sequences: ShardPaths,
     /// SQuAD-style training questions; not with `templates`.
     pub train: InputPath,
     /// Folder with MLQA-named question files; not with `templates`.
