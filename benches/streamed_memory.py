@@ -35,13 +35,14 @@ def texts():
 def examples(tool, folder):
     """A few megabytes of each kind, by the tool and from the embedded pages."""
     kinds = {
-        "mentions": ["--entities", "data/codex", "--description-tokens", "128"],
+        "mentions": ["--entities", "data/codex", "--max-tokens", "128"],
         "entailment": ["--kg", "data/mini-kg", "--labels"],
     }
     made = {}
     for kind, arguments in kinds.items():
         path = folder / f"{kind}.jsonl"
-        command = [tool, kind, *arguments, "--tokenizer", "data/base", "--out", path]
+        command = [tool, kind, *arguments, "--description-tokens", "128"]
+        command += ["--tokenizer", "data/base", "--out", path]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         made[kind] = path.read_bytes()
     made["text"] = "".join(texts()).encode()

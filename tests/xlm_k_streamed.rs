@@ -187,7 +187,7 @@ fn recipe_xlm_k_streamed_names_what_is_wrong() {
         ),
         (format!("triples.examples={}", at("text")), "de.jsonl: line 1, column"),
     ] {
-        let error = refused(&[set.clone()]);
+        let error = refused(std::slice::from_ref(&set));
         assert!(error.contains(piece), "{set}: {error}");
     }
     // A damaged file and one that the model cannot read are named before anything is trained.

@@ -110,8 +110,8 @@ impl experiment::Recipe for Recipe {
         languages.";
     const EXAMPLES: &'static str = "xlm-k examples/xlm-k/small.toml --out runs/xlm-k --seeds 3
 xlm-k examples/xlm-k/small.toml --out runs/xlm-k-ablations --arms 'table4-*'
-xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set mentions.text=linked.jsonl.gz
-    --set mentions.pages=pages --set triples.kg=kg --set pretraining.steps=100000 --out runs/paper";
+xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set mentions.examples=mentions
+    --set triples.examples=triples --set mlm.text=text --set pretraining.steps=9 --out runs/paper";
     const EVALUATION: &'static [&'static str] = &["arms.*.title", "probe"];
     const RENAMED: &'static [(&'static str, &'static str)] = &[
         ("facts.held_out", "triples.held_out_fraction"),

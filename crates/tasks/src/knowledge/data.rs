@@ -59,7 +59,7 @@ pub enum Mentions {
 /// Triples to train on.
 pub enum Triples {
     /// In memory.
-    Drawn(EntailmentDataset),
+    Drawn(Box<EntailmentDataset>),
     /// From files.
     Streamed(EntailmentShards),
 }
@@ -90,7 +90,7 @@ impl KnowledgeData {
         };
         let within_language = within_language.then(|| load(false)).transpose()?;
         let triples = match files.triple_examples {
-            [] => Triples::Drawn(EntailmentDataset::load(files.triples, tokenizer)?),
+            [] => Triples::Drawn(EntailmentDataset::load(files.triples, tokenizer)?.into()),
             paths => Triples::Streamed(EntailmentShards::open(paths)?),
         };
         let text = match files.text_files {
