@@ -63,7 +63,7 @@ impl Files {
         let mut command = program("xlm-k");
         command.arg("examples/xlm-k/small.toml").arg("--out").arg(out);
         for set in [
-            "run.arms=[\"xlm-k\"]",
+            "run.arms=[\"mlm\", \"xlm-k\"]",
             "pretraining.steps=8",
             "pretraining.batch_size=6",
             "pretraining.checkpoint_steps=2",
@@ -95,6 +95,7 @@ impl Files {
     fn all(&self, out: &Path) -> Command {
         let mut command = self.command(out);
         self.stream(&mut command, &["mentions", "triples", "text"]);
+        command.args(["--arms", "xlm-k"]);
         command
     }
 }
@@ -148,13 +149,18 @@ fn recipe_xlm_k_streamed_parts_stand_beside_parts_in_memory() {
         let out = folder.path().join(format!("run-{}", parts.join("-")));
         let mut command = files.command(&out);
         command.args(["--set", "pretraining.steps=2", "--set", "mentions.held_out.queries=20"]);
-        command.args(["--set", "mentions.languages=[\"de\", \"zh\"]"]);
+        command.args(["--set", "mentions.languages=[\"de\", \"zh\"]", "--arms", "mlm,xlm-k"]);
         files.stream(&mut command, parts);
         succeed(command);
+        // The control reads the text, or else the passages of the mentions, and nothing more.
+        let metrics = out.join("seed-0/mlm/pretrain/metrics.jsonl");
+        let metrics = std::fs::read_to_string(metrics).unwrap();
+        assert!(metrics.contains("loss/mlm") && !metrics.contains("loss/mep"), "{metrics}");
         let arm = summary(&out)["arms"]["xlm-k"].take();
         (arm["xep_seen"].is_object(), arm["xor"].is_object())
     };
     assert_eq!(scores(&["triples"]), (true, false));
+    assert_eq!(scores(&["mentions"]), (false, true));
     assert_eq!(scores(&["mentions", "text"]), (false, true));
     assert_eq!(scores(&["text"]), (true, true));
 }
