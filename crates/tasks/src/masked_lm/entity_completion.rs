@@ -95,7 +95,8 @@ impl<'a> EntityCompletionTask<'a> {
     /// batches are not of like length.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`Error::Data`] if a streamed sequence is longer than the model reads.
+    /// As [`new`](Self::new); [`Error::Data`] if a streamed sequence is longer than the model
+    /// reads.
     pub fn of(
         model: &'a dyn Encoder,
         sequences: Sequences,
