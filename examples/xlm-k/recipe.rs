@@ -5,7 +5,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use experiment::{
     BaseModel, InputPath, JsonlFolder, RunConfig, ShardFiles, ShardPaths, TsvFolder, WithExamples,
 };
-use kg_triples::knowledge::{EntailmentSource, MentionSource};
+use kg_triples::knowledge::{DescribedBy, EntailmentSource, MentionSource};
 use serde::{Deserialize, Serialize};
 use tasks::knowledge::{
     ContrastWithin, KnowledgeFiles, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights,
@@ -147,8 +147,13 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set mentions.example
             limits.expect_length("mentions.passages.max_tokens", mentions.passages.max_tokens)?;
             limits.expect_length("mentions.description_tokens", mentions.description_tokens)?;
         }
-        if self.triples.reads_source("triples", &[("kg", triples.kg.is_set())])? {
+        let raw = [("kg", triples.kg.is_set()), ("pages", triples.pages.is_set())];
+        if self.triples.reads_source("triples", &raw)? {
             triples.kg.required("triples.kg", "a folder with triples.tsv and labels.tsv")?;
+            if triples.descriptions == DescribedBy::Pages {
+                let pages = triples.or_pages(&mentions.pages).pages;
+                pages.required("triples.pages", "a folder with entities.<lang>.jsonl")?;
+            }
             triples.validate().map_err(|error| anyhow!("triples.{error}"))?;
             limits.expect_length("triples.description_tokens", triples.description_tokens)?;
         }

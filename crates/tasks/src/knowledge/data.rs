@@ -72,11 +72,16 @@ impl KnowledgeData {
     /// As [`MentionDataset::load`], [`EntailmentDataset::load`] and [`Shards::open_with`];
     /// [`Error::Config`] if `within_language` is asked of streamed mentions, whose descriptions are
     /// those of the files.
-    pub fn load<M: AsRef<Path>, T: AsRef<Path>, S: AsRef<Path>>(
+    pub fn load<M, T, S>(
         files: &KnowledgeFiles<'_, M, T, S>,
         within_language: bool,
         tokenizer: &Tokenizer,
-    ) -> Result<Self> {
+    ) -> Result<Self>
+    where
+        M: AsRef<Path> + Clone,
+        T: AsRef<Path> + Clone,
+        S: AsRef<Path>,
+    {
         let load = |multilingual| MentionDataset::load(files.mentions, multilingual, tokenizer);
         let streamed = !files.mention_examples.is_empty();
         if streamed && within_language {
@@ -90,7 +95,10 @@ impl KnowledgeData {
         };
         let within_language = within_language.then(|| load(false)).transpose()?;
         let triples = match files.triple_examples {
-            [] => Triples::Drawn(EntailmentDataset::load(files.triples, tokenizer)?.into()),
+            [] => {
+                let source = files.triples.or_pages(&files.mentions.pages);
+                Triples::Drawn(EntailmentDataset::load(&source, tokenizer)?.into())
+            }
             paths => Triples::Streamed(EntailmentShards::open(paths)?),
         };
         let text = match files.text_files {
