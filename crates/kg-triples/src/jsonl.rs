@@ -45,7 +45,7 @@ pub struct JsonlWriter<T> {
 
 enum Output {
     Plain(WholeFile),
-    Gzip(GzEncoder<WholeFile>),
+    Gzip(Box<GzEncoder<WholeFile>>),
 }
 
 impl<T: Serialize> JsonlWriter<T> {
@@ -57,7 +57,7 @@ impl<T: Serialize> JsonlWriter<T> {
         let path = path.as_ref();
         let file = output::create(path)?;
         let output = if compressed(path) {
-            Output::Gzip(GzEncoder::new(file, Compression::default()))
+            Output::Gzip(GzEncoder::new(file, Compression::default()).into())
         } else {
             Output::Plain(file)
         };
