@@ -42,6 +42,15 @@ void scale_by(const Tensor& t, const Tensor& factor) {
 
 Tensor times(const Tensor& t, const Tensor& factor) { return factor.defined() ? t * factor : t; }
 
+// Tiles begin at multiples of so many bytes, as the products of GPUs want it; a weight's gradient has so many to spare.
+constexpr uintptr_t kAlignment = 256;
+
+Tensor with_spare_bytes(at::IntArrayRef sizes, const at::TensorOptions& options) {
+  const auto count = c10::multiply_integers(sizes);
+  const auto spare = static_cast<int64_t>(kAlignment / c10::elementSize(c10::typeMetaToScalarType(options.dtype())));
+  return at::empty({count + spare}, options).narrow(0, 0, count).view(sizes);
+}
+
 // The kernel may give large pages to memory that is about to be written as a whole: fewer page faults.
 void advise_large_pages(const Tensor& t) {
   constexpr uintptr_t kPage = 1 << 21;
@@ -200,13 +209,15 @@ void run_rows(const Layer& layer, Tensor buffer, const RowResults& rows, Gradien
   }
 }
 
-// Rows whose logits stand, a tile of the vocabulary after the other, at the end of the memory of the weight's gradient, which
-// is written from its beginning: a row of it needs no logits but those of its own tile, and is never ahead of the tiles left.
+// Rows whose logits stand, a tile of the vocabulary after the other, at the end of the memory of the weight's gradient (and of
+// the bytes to spare behind it), which is written from its beginning: a row of it needs no logits but those of its own tile, and is never ahead of the tiles left.
 void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& gradients) {
   const auto count = layer.rows(), vocabulary = layer.vocabulary();
   const auto options = layer.hidden.options();
   const auto size = static_cast<int64_t>(layer.hidden.element_size());
-  char* base = static_cast<char*>(gradients.weight.data_ptr()) + gradients.weight.nbytes() - count * vocabulary * size;
+  const char* end = static_cast<char*>(gradients.weight.data_ptr()) + gradients.weight.nbytes();
+  const auto begin = reinterpret_cast<uintptr_t>(end - count * vocabulary * size);
+  char* base = reinterpret_cast<char*>((begin + kAlignment - 1) / kAlignment * kAlignment);
   const bool in_place = layer.hidden.scalar_type() == layer.sums();
   const auto fitting = megabytes(layer, 8, 128) / (4 * count) / 64 * 64;
   const auto step = std::min(vocabulary, std::max<int64_t>(64, fitting));
@@ -285,7 +296,7 @@ Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::
     const auto products = layer.weight.options();
     const bool low = weight_dtype == at::kBFloat16 && layer.weight.scalar_type() == at::kBFloat16;
     const auto once = layer.chunk_rows > 0 ? std::min(layer.chunk_rows, layer.weight.size(1)) : layer.weight.size(1);
-    gradients.weight = at::empty(layer.weight.sizes(), low && layer.rows() <= once ? products : options);
+    gradients.weight = with_spare_bytes(layer.weight.sizes(), low && layer.rows() <= once ? products : options);
     advise_large_pages(gradients.weight);
     if (layer.rows() == 0) gradients.weight.zero_();
   }
