@@ -86,6 +86,17 @@ pub(crate) fn expect_device(
     Err(LossError::Device { tensor: name, like, expected: device, got })
 }
 
+/// Refuses a tensor of integers or flags that lies neither on `device`, the device of `like`, nor on
+/// the CPU. On the CPU its values are looked at without waiting for a GPU, and moved afterwards.
+pub(crate) fn expect_here_or_on_cpu(
+    name: &'static str,
+    tensor: &Tensor,
+    like: &'static str,
+    device: Device,
+) -> Result<(), LossError> {
+    if tensor.device() == Device::Cpu { Ok(()) } else { expect_device(name, tensor, like, device) }
+}
+
 /// The smallest and the largest of at least one integer, in one transfer from the device.
 pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), LossError> {
     let (min, max) = ids.f_aminmax(None, false)?;

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::checks::{expect_device, expect_ids, expect_kind, expect_shape};
+use crate::checks::{expect_here_or_on_cpu, expect_ids, expect_kind, expect_shape};
 use crate::cross_entropy::{Rows, row_losses};
 use crate::linear_cross_entropy::{Kernel, Reduce};
 use crate::{Checks, LossError, TokenScores};
@@ -80,14 +80,14 @@ pub fn entity_completion<'a>(
     config: &EntityCompletionConfig,
 ) -> Result<Tensor, LossError> {
     let scores = scores.into();
-    scores.expect_targets(targets)?;
+    let targets = &scores.expect_targets(targets)?;
     expect_shape("entities", entities, &targets.size(), "[N]")?;
     expect_kind("entities", entities, Kind::Int64, "Int64")?;
-    expect_device("entities", entities, scores.name(), scores.device())?;
+    expect_here_or_on_cpu("entities", entities, scores.name(), scores.device())?;
     expect_ids("entities", entities, i64::MAX, ", the number of a masked entity")?;
     let shares = match config.normalization {
         EntityNormalization::Token => None,
-        EntityNormalization::Entity => Some(shares(entities)?),
+        EntityNormalization::Entity => Some(shares(entities)?.f_to_device(scores.device())?),
     };
     match scores {
         TokenScores::Logits(logits) => {

@@ -43,7 +43,8 @@ pub enum MaskedLmReduction {
 /// - `scores`: the logits `[N, V]` of the LM head on [`MaskedPositions::gather`]ed hidden states,
 ///   or, for large V, [`TokenScores::linear`] of the head's last layer, whose logits are never held
 ///   in full; receives gradient
-/// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]
+/// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]. On the CPU they are checked
+///   without waiting for a GPU
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// [`MaskedPositions::gather`]: crate::MaskedPositions::gather
@@ -81,7 +82,7 @@ pub fn masked_lm<'a>(
     config: &MaskedLmConfig,
 ) -> Result<Tensor, LossError> {
     let scores = scores.into();
-    scores.expect_targets(targets)?;
+    let targets = &scores.expect_targets(targets)?;
     expect_smoothing(config.label_smoothing)?;
     match scores {
         TokenScores::Logits(logits) => {

@@ -1,7 +1,7 @@
 //! The positions that carry loss, so that heads and losses run on them alone.
 use tch::{Device, Kind, Tensor};
 
-use crate::checks::{expect_device, expect_kind, expect_matrix, extent, shape_of};
+use crate::checks::{expect_here_or_on_cpu, expect_kind, expect_matrix, extent, shape_of};
 use crate::{IGNORE_INDEX, LossError};
 
 /// The positions of a batch that carry loss, in row-major order, and the right tokens there.
@@ -76,7 +76,8 @@ impl MaskedPositions {
     /// Differentiable: each gathered row passes its gradient back, all others receive exactly 0.
     ///
     /// # Shapes
-    /// - `hidden`: `[B, L, …]` of any dtype, on the device of the positions: hidden states
+    /// - `hidden`: `[B, L, …]` of any dtype, on the device of the positions or, where these lie
+    ///   on the CPU, on any: hidden states
     ///   `[B, L, H]`, or ids that go with the labels `[B, L]` (say, the entity each masked token
     ///   belongs to)
     /// - returns `[N, …]`, in the order of [`indices`](Self::indices)
@@ -102,8 +103,9 @@ impl MaskedPositions {
             let expected = format!("[{rows}, {length}, …], the labels' B and L first");
             return Err(LossError::Shape { tensor: "hidden", expected, got });
         }
-        expect_device("hidden", hidden, "labels", self.indices.device())?;
-        Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &self.indices)?)
+        let device = hidden.device();
+        expect_here_or_on_cpu("labels", &self.indices, "hidden", device)?;
+        Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &self.indices.f_to_device(device)?)?)
     }
 
     /// The same positions on another device.

@@ -1,9 +1,10 @@
 //! The span loss of extractive question answering.
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::checks::{
-    expect_device, expect_float, expect_kind, expect_matrix, expect_shape, extent, first_true,
+    expect_device, expect_float, expect_here_or_on_cpu, expect_kind, expect_matrix, expect_shape,
+    extent, first_true,
 };
 use crate::cross_entropy::{Rows, row_losses};
 use crate::{Checks, LossError};
@@ -100,12 +101,12 @@ pub fn span(
     {
         expect_shape(name, positions, &[batch], "[B]")?;
         expect_kind(name, positions, Kind::Int64, "Int64")?;
-        expect_device(name, positions, "start_logits", device)?;
+        expect_here_or_on_cpu(name, positions, "start_logits", device)?;
     }
     if let Some(mask) = context_mask {
         expect_shape("context_mask", mask, &[batch, length], "[B, L]")?;
         expect_kind("context_mask", mask, Kind::Bool, "Bool")?;
-        expect_device("context_mask", mask, "start_logits", device)?;
+        expect_here_or_on_cpu("context_mask", mask, "start_logits", device)?;
     }
     let start = Side { names: ["start_logits", "start_positions"], context_mask, config };
     let end = Side { names: ["end_logits", "end_positions"], ..start };
@@ -141,9 +142,14 @@ impl Side<'_> {
             let reason = "no row has its gold position inside the window";
             return Err(LossError::Empty { tensor: positions_name, reason });
         }
+        let device = logits.device();
         let gold = positions.f_index_select(0, &kept)?; // [n]
-        let mut rows = logits.f_index_select(0, &kept)?; // [n, L]
+        let mut rows = logits.f_index_select(0, &kept.f_to_device(device)?)?; // [n, L]
         if let Some(mask) = self.context_mask {
+            // Where one of the two is on the GPU, so is the comparison.
+            let place = if mask.device() == Device::Cpu { gold.device() } else { device };
+            let (mask, kept, gold) =
+                (mask.f_to_device(place)?, kept.f_to_device(place)?, gold.f_to_device(place)?);
             let outside = mask.f_index_select(0, &kept)?.f_logical_not()?; // [n, L]
             let lost = outside.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
             if let Some([row]) = first_true(&lost)?.as_deref() {
@@ -153,9 +159,9 @@ impl Side<'_> {
                     position: gold.f_int64_value(&[*row])?,
                 });
             }
-            rows = rows.f_masked_fill(&outside, f64::NEG_INFINITY)?;
+            rows = rows.f_masked_fill(&outside.f_to_device(device)?, f64::NEG_INFINITY)?;
         }
         let about = Rows { tensor: logits_name, origin: Some(&kept), checks: self.config.checks };
-        Ok(row_losses(&rows, &gold, 0.0, &about)?.f_mean(None::<Kind>)?)
+        Ok(row_losses(&rows, &gold.f_to_device(device)?, 0.0, &about)?.f_mean(None::<Kind>)?)
     }
 }

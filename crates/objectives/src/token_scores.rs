@@ -3,7 +3,8 @@ use tch::Tensor;
 
 use crate::LossError;
 use crate::checks::{
-    expect_device, expect_float, expect_ids, expect_kind, expect_matrix, expect_shape,
+    expect_device, expect_float, expect_here_or_on_cpu, expect_ids, expect_kind, expect_matrix,
+    expect_shape,
 };
 
 /// The scores of all V tokens at N masked positions: as logits, or as the layer that would make
@@ -80,17 +81,19 @@ impl<'a> TokenScores<'a> {
         }
     }
 
-    /// Checks the scores against `targets` `[N]`, every one of which must be a token.
-    pub(crate) fn expect_targets(&self, targets: &Tensor) -> Result<(), LossError> {
+    /// Checks the scores against `targets` `[N]`, every one of which must be a token; gives the
+    /// targets on the device of the scores.
+    pub(crate) fn expect_targets(&self, targets: &Tensor) -> Result<Tensor, LossError> {
         let (count, vocabulary) = self.checked_sizes()?;
         expect_shape("targets", targets, &[count], "[N]")?;
         expect_kind("targets", targets, tch::Kind::Int64, "Int64")?;
-        expect_device("targets", targets, self.name(), self.device())?;
+        expect_here_or_on_cpu("targets", targets, self.name(), self.device())?;
         if count == 0 {
             return Err(LossError::Empty { tensor: "targets", reason: "no position carries loss" });
         }
         let axis = if self.name() == "logits" { "V of the logits" } else { "V of the weight" };
         let hint = format!(" ({axis}); masked_positions drops positions labelled -100");
-        expect_ids("targets", targets, vocabulary, &hint)
+        expect_ids("targets", targets, vocabulary, &hint)?;
+        Ok(targets.f_to_device(self.device())?)
     }
 }

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use kg_triples::Sequence;
 use objectives::{EntityCompletionConfig, IGNORE_INDEX, entity_completion};
-use tch::Tensor;
+use tch::{Device, Tensor};
 use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::Inputs;
 
@@ -173,7 +173,6 @@ impl Task for EntityCompletionTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let device = self.model.device();
         let rows = self.batch(step.batch)?;
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
@@ -185,9 +184,9 @@ impl Task for EntityCompletionTask<'_> {
             first += row.entities.iter().max().map_or(0, |last| last + 1);
         }
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
-        let masked = target_positions(&labels, device)?;
+        let masked = target_positions(&labels, Device::Cpu)?;
         let hidden = self.model.encode(&inputs, true)?;
-        let entities = Tensor::f_from_slice(&entities)?.f_to_device(device)?;
+        let entities = Tensor::f_from_slice(&entities)?;
         let loss = with_scores(self.model, &hidden, &masked, |scores| {
             entity_completion(scores, &masked.targets, &entities, &self.config)
         })?;

@@ -155,13 +155,13 @@ impl<'a> QaTask<'a> {
         }
         let hidden = self.model.encode(&batch.inputs, true)?;
         let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
-        let device = self.model.device();
+        // Labels stay on the CPU, where they are checked without waiting for a GPU.
         Ok(span(
             &start_logits,
             &end_logits,
-            &labels(&windows, |window| window.start_position)?.f_to_device(device)?,
-            &labels(&windows, |window| window.end_position)?.f_to_device(device)?,
-            Some(&batch.answerable.f_to_device(device)?),
+            &labels(&windows, |window| window.start_position)?,
+            &labels(&windows, |window| window.end_position)?,
+            Some(&batch.answerable),
             &self.config.span_loss,
         )?)
     }
