@@ -86,8 +86,7 @@ pub struct ReadPosition {
 /// assert_eq!(
 ///     error.map(|error| error.to_string()).as_deref(),
 ///     Some(
-///         "bzip2: the file was cut short: it ends at byte 30, inside or right behind the block \
-///          at byte 4 (bit 0)"
+///         "bzip2: the file was cut short: it ends at byte 30, inside the block at byte 4 (bit 0)"
 ///     ),
 /// );
 /// # Ok(())

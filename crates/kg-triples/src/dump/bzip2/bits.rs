@@ -58,6 +58,11 @@ impl Segment {
         self.end
     }
 
+    /// The bytes of the file that hold the bits.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Number of bits.
     pub fn len(&self) -> u64 {
         self.end.saturating_sub(self.start)
@@ -95,56 +100,5 @@ impl Segment {
         let gone = byte_index(to - self.start / 8 * 8).min(self.bytes.len());
         self.bytes.drain(..gone);
         self.start = to;
-    }
-
-    /// The bits `start..end` moved to a byte boundary, behind the header of a stream of `level`.
-    /// The last byte is filled with zeros.
-    fn shifted(&self, level: u8, end: u64) -> Vec<u8> {
-        let bits = end.min(self.end).saturating_sub(self.start);
-        let length = byte_index(bits.saturating_add(7));
-        // Room for the end of a stream.
-        let mut stream = Vec::with_capacity(length.saturating_add(16));
-        stream.extend([b'B', b'Z', b'h', b'0'.saturating_add(level)]);
-        let shift = self.start % 8;
-        if shift == 0 {
-            stream.extend(self.bytes.iter().take(length));
-        } else {
-            let next = self.bytes.iter().skip(1).chain([&0]);
-            let pairs = self.bytes.iter().zip(next).take(length);
-            stream.extend(pairs.map(|(&high, &low)| (high << shift) | (low >> (8 - shift))));
-        }
-        if let (Some(last), used @ 1..) = (stream.last_mut(), bits % 8) {
-            *last &= u8::MAX << (8 - used);
-        }
-        stream
-    }
-
-    /// Everything from `start` on behind a header, without an end. A last byte that is not full is
-    /// left out.
-    pub fn open_stream(&self, level: u8) -> Vec<u8> {
-        let mut stream = self.shifted(level, self.end);
-        if !self.len().is_multiple_of(8) {
-            stream.pop();
-        }
-        stream
-    }
-
-    /// The block `start..end` as a stream of its own; none if that is too short for a block.
-    pub fn block_stream(&self, level: u8, end: u64) -> Option<Vec<u8>> {
-        if end < self.start.saturating_add(MAGIC_BITS + CRC_BITS) {
-            return None;
-        }
-        // The combined CRC of a single block is the block's.
-        let crc = self.peek(self.start + MAGIC_BITS, CRC_BITS)?;
-        let mut stream = self.shifted(level, end);
-        let footer = (u128::from(STREAM_END) << CRC_BITS) | u128::from(crc);
-        let footer_bits = MAGIC_BITS + CRC_BITS;
-        let used = (end - self.start) % 8;
-        let mut tail = footer << (128 - footer_bits - used);
-        if used > 0 {
-            tail |= u128::from(stream.pop()?) << 120;
-        }
-        stream.extend(tail.to_be_bytes().iter().take(byte_index(footer_bits + used + 7)));
-        Some(stream)
     }
 }

@@ -3,7 +3,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use serde::{Deserialize, Serialize};
 
 use super::bits::{BLOCK, CRC_BITS, MAGIC_BITS, STREAM_END, Segment};
-use super::decode::{self, End, LOOK_AHEAD};
+use super::decode::{Decoder, Failure};
 use super::pool::{Piece, Pool};
 use super::segments::{LONGEST, Segments, header_level};
 
@@ -209,14 +209,20 @@ impl Bzip2Blocks {
     /// number, or they are damaged, or the file ends.
     fn decode_here(&mut self, level: u8) -> io::Result<(u64, Vec<u8>)> {
         let longest = u64::try_from(LONGEST).map_err(io::Error::other)?.saturating_mul(8);
-        let latest = loop {
-            match decode::find_end(&self.window, level) {
-                End::AtMost(end) => break end,
-                End::Damaged => return Err(self.damaged("the data of this block are damaged")),
-                End::Behind if self.window.len() > longest => {
+        let mut decoder = Decoder::default();
+        loop {
+            match decoder.decode(&self.window, level) {
+                Ok(block) => return Ok((block.end, block.bytes)),
+                Err(Failure::Damaged) => {
+                    return Err(self.damaged("the data of this block are damaged"));
+                }
+                Err(Failure::Checksum) => {
+                    return Err(self.damaged("the data of this block do not match its CRC"));
+                }
+                Err(Failure::Behind) if self.window.len() > longest => {
                     return Err(self.damaged("this block has no end, so its data are damaged"));
                 }
-                End::Behind => {
+                Err(Failure::Behind) => {
                     // Twice as much each time, so that all attempts together take as long as two.
                     let wanted = self.window.len().saturating_mul(2);
                     if !self.extend()? {
@@ -225,21 +231,7 @@ impl Bzip2Blocks {
                     while self.window.len() < wanted && self.extend()? {}
                 }
             }
-        };
-        let mut bounded = false;
-        for end in latest.saturating_sub(LOOK_AHEAD).max(self.at.bit_offset)..=latest {
-            if let Some(BLOCK | STREAM_END) = self.peek_at(end, MAGIC_BITS)? {
-                if let Some(bytes) = decode::block(&self.window, level, end) {
-                    return Ok((end, bytes));
-                }
-                bounded = true;
-            }
         }
-        if bounded || self.window.end() >= latest.saturating_add(MAGIC_BITS + CRC_BITS) {
-            let what = "the data of this block do not match its CRC, or its end is damaged";
-            return Err(self.damaged(what));
-        }
-        Err(self.open_ended())
     }
 
     /// The error for a block that reaches to the end of the file.
@@ -253,7 +245,7 @@ impl Bzip2Blocks {
         if is_whole {
             return self.damaged("the data of this block are damaged");
         }
-        self.cut_short("inside or right behind the block")
+        self.cut_short("inside the block")
     }
 
     /// The bits at the place reached, without going on; none if the file has not as many.

@@ -1,64 +1,102 @@
-use bzip2::{Decompress, Status};
+use self::reader::Reader;
+use self::rotations::Rotations;
+use self::symbols::{Column, Symbols};
+use super::bits::{CRC_BITS, MAGIC_BITS, Segment};
 
-use super::bits::Segment;
+mod front;
+mod huffman;
+mod randomised;
+mod reader;
+mod rotations;
+mod runs;
+mod symbols;
+#[cfg(test)]
+mod tests;
 
 /// Room for decoded bytes at first; the blocks of most files fit.
 const ROOM: usize = 1 << 20;
 
-/// The decoded bytes of the block that fills `start..end` of a segment; none if that is not one
-/// whole block whose data match its CRC.
-///
-/// An `end` that is too early cannot pass for the right one: the decoder would go on into what
-/// [`Segment::block_stream`] puts behind, and would miss that at the end.
-pub(super) fn block(segment: &Segment, level: u8, end: u64) -> Option<Vec<u8>> {
-    let stream = segment.block_stream(level, end)?;
-    let mut decoder = Decompress::new(false);
-    let mut bytes = Vec::with_capacity(ROOM);
-    let mut rest = stream.as_slice();
-    loop {
-        let (length, before) = (bytes.len(), decoder.total_in());
-        let status = decoder.decompress_vec(rest, &mut bytes).ok()?;
-        let taken = usize::try_from(decoder.total_in() - before).ok()?;
-        rest = rest.get(taken..)?;
-        match status {
-            Status::StreamEnd => return rest.is_empty().then_some(bytes),
-            _ if bytes.len() == bytes.capacity() => bytes.reserve(ROOM),
-            _ if taken == 0 && bytes.len() == length => return None,
-            _ => {}
-        }
-    }
+/// The most bytes of a block of level 1, before its innermost code is unpacked.
+const LEVEL: usize = 100_000;
+
+/// Decodes blocks, in memory that is used again for the next: about 6 MiB.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    symbols: Symbols,
+    column: Column,
+    rotations: Rotations,
 }
 
-/// Where a block ends.
-#[derive(Debug, PartialEq)]
-pub(super) enum End {
-    /// At this bit or up to [`LOOK_AHEAD`] bits before.
-    AtMost(u64),
-    /// Behind the segment.
+/// A decoded block.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// The bit of the file behind the block.
+    pub end: u64,
+    /// The data, which match the block's CRC.
+    pub bytes: Vec<u8>,
+}
+
+/// Why there is no block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It ends behind the segment.
     Behind,
-    /// Nowhere: these bits are no block.
+    /// These bits are no block of this level.
     Damaged,
+    /// The data do not match the CRC.
+    Checksum,
 }
 
-/// Bits that the decoder may have taken from behind a block: its buffer has 64.
-pub(super) const LOOK_AHEAD: u64 = 128;
+/// What stands at the beginning of a block.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    crc: u64,
+    is_randomised: bool,
+    /// The row of the sorted rotations that is the text.
+    origin: usize,
+}
 
-/// Where the block that begins a segment ends, whatever comes behind. The data are not checked.
-pub(super) fn find_end(segment: &Segment, level: u8) -> End {
-    let stream = segment.open_stream(level);
-    let mut decoder = Decompress::new(false);
-    // Without room for a byte the decoder stops when it has read the block.
-    let read = decoder.decompress(&stream, &mut []);
-    let taken = decoder.total_in();
-    if read.is_err() {
-        return End::Damaged;
+impl Decoder {
+    /// Decodes the block of a stream of `level` that begins a segment, whatever comes behind it.
+    ///
+    /// # Errors
+    ///
+    /// There is no whole block whose data match its CRC.
+    pub fn decode(&mut self, segment: &Segment, level: u8) -> Result<Block, Failure> {
+        let mut reader = Reader::new(segment.bytes(), segment.start() % 8 + MAGIC_BITS);
+        let header = self.read(&mut reader, level);
+        let end = (segment.start() / 8 * 8).saturating_add(reader.position());
+        // Bits that are not there may be why it seems damaged.
+        if end > segment.end() {
+            return Err(Failure::Behind);
+        }
+        let header = header.ok_or(Failure::Damaged)?;
+        let bytes = self.unpack(header).ok_or(Failure::Damaged)?;
+        if u64::from(runs::checksum(&bytes)) != header.crc {
+            return Err(Failure::Checksum);
+        }
+        Ok(Block { end, bytes })
     }
-    // A byte comes out if it has, even where that byte is all and its CRC is wrong.
-    let _ = decoder.decompress(&[], &mut [0]);
-    if decoder.total_out() == 0 {
-        return End::Behind;
+
+    /// Reads a block from behind its magic number to its end.
+    fn read(&mut self, reader: &mut Reader<'_>, level: u8) -> Option<Header> {
+        let crc = reader.take(u32::try_from(CRC_BITS).ok()?);
+        let is_randomised = reader.take(1) == 1;
+        let origin = usize::try_from(reader.take(24)).ok()?;
+        let most = usize::from(level).checked_mul(LEVEL)?;
+        self.symbols.read(reader, most, &mut self.column)?;
+        Some(Header { crc, is_randomised, origin })
     }
-    // Behind the four bytes of the header.
-    let bits = taken.saturating_sub(4).saturating_mul(8);
-    End::AtMost(segment.start().saturating_add(bits).min(segment.end()))
+
+    /// The data of the block that was read.
+    fn unpack(&mut self, header: Header) -> Option<Vec<u8>> {
+        self.rotations.undo(&mut self.column, header.origin)?;
+        let text = self.column.bytes();
+        if header.is_randomised {
+            randomised::undo(text);
+        }
+        let mut bytes = Vec::with_capacity(ROOM);
+        runs::unpack(text, &mut bytes)?;
+        Some(bytes)
+    }
 }

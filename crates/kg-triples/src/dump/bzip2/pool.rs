@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::bits::Segment;
-use super::decode;
+use super::decode::Decoder;
 use super::segments::{Cut, Segments};
 
 /// Blocks in flight for each decoding thread: one that is decoded, one that waits.
@@ -110,11 +110,14 @@ fn read_all<R: Read>(
 
 /// Decodes as long as there are jobs.
 fn decode_all(jobs: &Mutex<Receiver<Job>>) -> Option<()> {
+    let mut decoder = Decoder::default();
     loop {
         // The lock is given back before decoding.
         let Job { segment, level, reply } = jobs.lock().ok()?.recv().ok()?;
-        let bytes = decode::block(&segment, level, segment.end());
+        let block = decoder.decode(&segment, level).ok();
+        let decoded = block.filter(|block| block.end == segment.end());
+        let decoded = decoded.map(|block| (level, block.bytes));
         // If nobody waits for it any more, nor will anybody for what follows.
-        reply.send(Piece { segment, decoded: bytes.map(|bytes| (level, bytes)) }).ok()?;
+        reply.send(Piece { segment, decoded }).ok()?;
     }
 }
