@@ -222,3 +222,46 @@ fn first_byte(entry: u32) -> u8 {
     let [first, ..] = (entry >> ROW_BITS).to_le_bytes();
     first
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// One walk through a table, as the first decoder of the format does it.
+    fn plain(column: &[u8], origin: usize) -> Vec<u8> {
+        let mut rows: Vec<usize> = (0..column.len()).collect();
+        rows.sort_by_key(|row| column[*row]);
+        let mut at = rows[origin];
+        let mut text = Vec::new();
+        for _ in column {
+            text.push(column[at]);
+            at = rows[at];
+        }
+        text
+    }
+
+    proptest! {
+        #[test]
+        fn gives_what_one_walk_gives(
+            values in 1..=255_u8,
+            length in 1..6000_usize,
+            seed in any::<u32>(),
+            origin in any::<prop::sample::Index>(),
+        ) {
+            let mut state = seed;
+            let random = (0..length).map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8 % values
+            });
+            let bytes: Vec<u8> = random.collect();
+            let origin = origin.index(length);
+            let mut column = Column::of(&bytes);
+            let mut rotations = Rotations::default();
+            prop_assert!(rotations.undo(&mut column, length).is_none());
+            prop_assert!(rotations.undo(&mut column, origin).is_some());
+            prop_assert!(column.bytes() == plain(&bytes, origin));
+        }
+    }
+}

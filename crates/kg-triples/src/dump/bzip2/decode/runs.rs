@@ -58,3 +58,59 @@ pub(super) fn checksum(data: &[u8]) -> u32 {
     }
     hasher.finalize().reverse_bits()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Unpacks byte by byte.
+    fn plain(text: &[u8]) -> Option<Vec<u8>> {
+        let (mut data, mut equal) = (Vec::new(), 0);
+        for byte in text {
+            if equal == RUN {
+                data.extend(vec![*data.last()?; usize::from(*byte)]);
+                equal = 0;
+            } else {
+                equal = if equal > 0 && data.last() == Some(byte) { equal + 1 } else { 1 };
+                data.push(*byte);
+            }
+        }
+        (equal < RUN).then_some(data)
+    }
+
+    proptest! {
+        #[test]
+        fn gives_what_unpacking_byte_by_byte_gives(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    (any::<u8>(), 0..9_usize).prop_map(|(byte, times)| vec![byte; times]),
+                    prop::collection::vec(0..3_u8, 0..20),
+                    prop::collection::vec(any::<u8>(), 0..80),
+                ],
+                0..12,
+            ),
+        ) {
+            let text = parts.concat();
+            let mut data = Vec::new();
+            prop_assert_eq!(unpack(&text, &mut data).map(|()| data), plain(&text));
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_bzip2() {
+        // The check value of CRC-32/BZIP2 in the catalogue of CRCs.
+        assert_eq!(checksum(b"123456789"), 0xfc89_1918);
+        assert_eq!(checksum(b""), 0);
+        // Over the bounds of the parts: behind its own CRC each text has the same rest.
+        let rest = |length: usize| {
+            let mut data: Vec<u8> = (0..length).map(|n| (n * 7) as u8).collect();
+            data.extend(checksum(&data).to_be_bytes());
+            checksum(&data)
+        };
+        for length in [1, 4095, 4096, 4097, 9000] {
+            assert_eq!(rest(length), rest(0));
+        }
+    }
+}

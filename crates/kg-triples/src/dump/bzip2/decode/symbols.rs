@@ -37,6 +37,15 @@ impl Default for Column {
 }
 
 impl Column {
+    /// A column with these bytes.
+    #[cfg(test)]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut column = Self::default();
+        column.clear(bytes.len());
+        bytes.iter().for_each(|byte| column.push(*byte).unwrap());
+        column
+    }
+
     fn clear(&mut self, most: usize) {
         if self.bytes.len() < most.saturating_add(SHORT_RUN) {
             self.bytes.resize(most.saturating_add(SHORT_RUN), 0);
