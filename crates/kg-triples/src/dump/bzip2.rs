@@ -3,9 +3,8 @@
 //! A bzip2 file is a row of streams, and a stream a row of blocks of up to 900 kB of data each,
 //! which are packed independently. Nothing says where the next block begins, except that each
 //! begins with the same 48 bits, at any bit. One thread searches for these and cuts the file there;
-//! others unpack the blocks, each as a stream of its own, with the `bzip2` crate; the caller gets
-//! them in order. So a file from plain `bzip2`, with one stream, is unpacked as fast as those with
-//! many streams that `pbzip2` and `lbzip2` write.
+//! others unpack the blocks; the caller gets them in order. So a file from plain `bzip2`, with one
+//! stream, is unpacked as fast as those with many streams that `pbzip2` and `lbzip2` write.
 //!
 //! [`Bzip2Blocks`] gives the blocks one by one, [`ParallelBzip2`] the bytes through [`Read`] and
 //! [`BufRead`]. Both can begin in the middle of a file, at a place that an earlier run stored.
@@ -17,9 +16,9 @@
 //! # Memory
 //!
 //! For each thread two blocks are in flight, and three more between the other two threads. A block
-//! has at most 0.9 MB packed and mostly about 1 MB unpacked; 4 MB more are needed while it is being
-//! unpacked. Nothing grows with the file. The extremes are 4 MiB packed and, for data that consist
-//! of equal bytes, 46 MB unpacked.
+//! has at most 0.9 MB packed and mostly about 1 MB unpacked; a thread has up to 8 MB more to unpack
+//! it. Nothing grows with the file. The extremes are 4 MiB packed and, for data that consist of
+//! equal bytes, 46 MB unpacked.
 //!
 //! # Errors
 //!

@@ -19,7 +19,8 @@ const ROOM: usize = 1 << 20;
 /// The most bytes of a block of level 1, before its innermost code is unpacked.
 const LEVEL: usize = 100_000;
 
-/// Decodes blocks, in memory that is used again for the next: about 6 MiB.
+/// Decodes blocks, in memory that is used again for the next: a table of 4 MiB, of which as much is
+/// touched as blocks need, and twice to four times the longest block.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     symbols: Symbols,

@@ -135,18 +135,17 @@ impl Rotations {
         let mut entries = [[0; STEPS]; LANES];
         while lanes.iter().any(|lane| lane.walk.is_some()) {
             let any = advance(table, &mut rows, &mut entries);
-            for (written, entries) in self.written.iter_mut().zip(&entries) {
-                written.extend(entries.iter().map(|entry| first_byte(*entry)));
+            for ((lane, written), entries) in lanes.iter().zip(&mut self.written).zip(&entries) {
+                if lane.walk.is_some() {
+                    written.extend(entries.iter().map(|entry| first_byte(*entry)));
+                }
             }
             if any & AT_START == 0 {
                 continue;
             }
             let state = lanes.iter_mut().zip(&mut rows).zip(&mut self.written).zip(&entries);
             for (number, (((lane, row), written), entries)) in state.enumerate() {
-                let Some(walk) = lane.walk else {
-                    written.truncate(lane.from);
-                    continue;
-                };
+                let Some(walk) = lane.walk else { continue };
                 let Some(last) = entries.iter().position(|entry| entry & AT_START != 0) else {
                     continue;
                 };
