@@ -107,7 +107,7 @@ fn passages_too_short_for_an_answer_are_an_error() {
     let short = vec![vec![vec![5, 6, 7]]];
     let mut task = ClozeTask::new(&model, SPECIALS, short, 4, &ClozeConfig::default()).unwrap();
     let rng = trainer::rng_for(3, "cloze", 0);
-    let mut step = Step { batch: &[0, 1], number: 0, total: 1, rng };
+    let mut step = Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng };
     assert!(task.losses(&mut step).is_err());
 }
 

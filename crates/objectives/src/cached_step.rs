@@ -65,7 +65,7 @@ pub fn cached_step<T, E: From<LossError>>(
     }
     let leaves = concatenate(&cached)?;
     let total = loss(&leaves)?;
-    total.f_backward().map_err(LossError::from)?;
+    torch_ext::backward(&total).map_err(LossError::from)?;
     let after = torch_ext::rng_state(device).map_err(LossError::from)?;
 
     let mut first = vec![0; leaves.len()];
@@ -74,7 +74,9 @@ pub fn cached_step<T, E: From<LossError>>(
         let embeddings = embed(micro_batch)?;
         expect_count(Some(before.len()), embeddings.len())?;
         if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first)? {
-            surrogate.f_backward().map_err(LossError::from)?;
+            // The cached gradients carry the scale of the loss already.
+            let passed_on = torch_ext::without_autocast(|| surrogate.f_backward());
+            passed_on.map_err(LossError::from)?.map_err(LossError::from)?;
         }
     }
     torch_ext::set_rng_state(device, &after).map_err(LossError::from)?;

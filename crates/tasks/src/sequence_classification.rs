@@ -23,7 +23,7 @@ use crate::{Encoder, Error, Result, inference};
 /// let rows = vec![(vec![0, 11, 12, 2, 2, 13, 2], 0), (vec![0, 14, 2, 2, 15, 2], 2)];
 /// let mut task = SequenceClassificationTask::new(&model, rows)?;
 /// let rng = trainer::rng_for(0, "xnli", 0);
-/// let losses = task.losses(&mut Step { batch: &[0, 1], number: 0, total: 1, rng })?;
+/// let losses = task.losses(&mut Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng })?;
 /// assert!((losses.total.double_value(&[]) - 3f64.ln()).abs() < 1.0);
 /// assert!(best_classes(&model, &[&[0, 11, 2, 2, 13, 2]], 32)?[0] < 3);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -173,7 +173,7 @@ mod tests {
     fn loss(model: &Model, batch: &[usize]) -> Tensor {
         let mut task = SequenceClassificationTask::new(model, rows()).unwrap();
         let rng = trainer::rng_for(0, "test", 0);
-        task.losses(&mut Step { batch, number: 0, total: 1, rng }).unwrap().total
+        task.losses(&mut Step { batch, number: 0, total: 1, micro_batch: None, rng }).unwrap().total
     }
 
     /// Each row by itself, unpadded, in float64.
@@ -232,7 +232,8 @@ mod tests {
         assert_eq!(negative.unwrap().to_string(), "class of row 0: expected 0 or more, got -1");
         let mut task = SequenceClassificationTask::new(&model, vec![(vec![0, 2], 4)]).unwrap();
         let rng = trainer::rng_for(0, "test", 0);
-        let error = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng });
+        let error =
+            task.losses(&mut Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng });
         let error = error.err().unwrap().to_string();
         assert_eq!(error, "class: expected below 4, the head's labels, got 4");
     }

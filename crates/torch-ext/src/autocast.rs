@@ -1,21 +1,101 @@
 //! Mixed precision for a stretch of code, on the CPU or a GPU, in bfloat16 or float16.
-use tch::{Device, Kind};
+use std::cell::Cell;
+use std::ffi::c_int;
+
+use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
 use crate::{Error, Result};
 
-/// Leaves autocast when dropped, also when the body panics.
+/// What a model's forward pass and its loss run in; parameters and optimiser stay float32.
+///
+/// ```
+/// use torch_ext::Precision;
+///
+/// assert_eq!("bf16".parse::<Precision>()?, Precision::Bf16);
+/// assert_eq!(Precision::default().name(), "f32");
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// float32 throughout.
+    #[default]
+    F32,
+    /// Products in bfloat16.
+    Bf16,
+    /// Products in float16, whose gradients need a scaled loss; CUDA only.
+    F16,
+}
+
+impl Precision {
+    /// `f32`, `bf16` or `f16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
+    /// Runs `body` under [`autocast`] on tensors of `device`'s type; as it is for `F32`.
+    ///
+    /// # Errors
+    /// As [`autocast`].
+    pub fn run<T>(self, device: Device, body: impl FnOnce() -> T) -> Result<T> {
+        match self {
+            Self::F32 => Ok(body()),
+            Self::Bf16 => autocast(device, Kind::BFloat16, body),
+            Self::F16 => autocast(device, Kind::Half, body),
+        }
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::F32, Self::Bf16, Self::F16]
+            .into_iter()
+            .find(|one| one.name() == text)
+            .ok_or_else(|| Error::Libtorch(format!("unknown precision {text:?}: f32, bf16 or f16")))
+    }
+}
+
+/// Restores the state before when dropped, also when the body panics.
 struct Guard {
     cuda: bool,
     was_enabled: bool,
-    was_dtype: std::ffi::c_int,
+    was_dtype: c_int,
+    was_cached: bool,
+}
+
+impl Guard {
+    /// Switches autocast on or off for one type of device; `dtype` is libtorch's number.
+    fn enter(cuda: bool, enabled: bool, dtype: c_int) -> Result<Self> {
+        let mut guard = Self { cuda, was_enabled: false, was_dtype: dtype, was_cached: true };
+        let Self { was_enabled, was_dtype, was_cached, .. } = &mut guard;
+        // SAFETY: the shim writes the three values it is given.
+        let entered = call(|error| unsafe {
+            let (dtype_out, cached) = (was_dtype, was_cached);
+            ffi::polyqa_autocast_enter(cuda, enabled, dtype, was_enabled, dtype_out, cached, error)
+        });
+        match entered {
+            Ok(()) => Ok(guard),
+            Err(error) => {
+                // Nothing was entered, so nothing is left.
+                std::mem::forget(guard);
+                Err(error)
+            }
+        }
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         // SAFETY: plain values only. Nothing can be done about an error here; libtorch raises none.
         let _ = call(|error| unsafe {
-            ffi::polyqa_autocast_leave(self.cuda, self.was_enabled, self.was_dtype, error)
+            let Self { cuda, was_enabled, was_dtype, was_cached } = *self;
+            ffi::polyqa_autocast_leave(cuda, was_enabled, was_dtype, was_cached, error)
         });
     }
 }
@@ -24,7 +104,10 @@ impl Drop for Guard {
 /// sums in float32.
 ///
 /// `tch::autocast` supports only CUDA and its default dtype. At the end the earlier state is
-/// restored; calls nest.
+/// restored; calls nest. Each use of a weight casts it anew: libtorch's cache of cast weights would
+/// lose the gradient of a weight that was first used without one.
+///
+/// A backward pass belongs outside, or under [`without_autocast`].
 ///
 /// # Errors
 /// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`.
@@ -40,29 +123,83 @@ impl Drop for Guard {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn autocast<T>(device: Device, dtype: Kind, body: impl FnOnce() -> T) -> Result<T> {
-    // libtorch's numbers of the two dtypes; tch keeps them private.
     let code = match dtype {
-        Kind::Half => 5,
-        Kind::BFloat16 => 15,
+        Kind::Half => HALF,
+        Kind::BFloat16 => BFLOAT16,
         other => {
             let message = format!("autocast to {other:?}: only BFloat16 and Half are possible");
             return Err(Error::Libtorch(message));
         }
     };
-    let cuda = matches!(device, Device::Cuda(_));
-    let (mut was_enabled, mut was_dtype) = (false, 0);
-    // SAFETY: the shim writes the two values it is given.
-    call(|error| unsafe {
-        ffi::polyqa_autocast_enter(cuda, code, &mut was_enabled, &mut was_dtype, error)
-    })?;
-    let _guard = Guard { cuda, was_enabled, was_dtype };
+    let _guard = Guard::enter(matches!(device, Device::Cuda(_)), true, code)?;
     Ok(body())
+}
+
+// libtorch's numbers of the two dtypes; tch keeps them private.
+const HALF: c_int = 5;
+const BFLOAT16: c_int = 15;
+
+/// Runs `body` with autocast off, on every device, inside [`autocast`] or outside. At the end the
+/// earlier state is restored.
+///
+/// # Errors
+/// [`Error::Libtorch`] if libtorch refuses.
+pub fn without_autocast<T>(body: impl FnOnce() -> T) -> Result<T> {
+    let _cpu = Guard::enter(false, false, BFLOAT16)?;
+    let _cuda = Guard::enter(true, false, HALF)?;
+    Ok(body())
+}
+
+thread_local! {
+    static LOSS_SCALE: Cell<f64> = const { Cell::new(1.0) };
+}
+
+/// Runs `body` with every [`backward`] in it scaled by `scale`, so that small gradients do not
+/// vanish in float16. Who calls it divides the gradients afterwards.
+///
+/// # Example
+/// ```
+/// use tch::Tensor;
+///
+/// let weight = Tensor::from(2f32).set_requires_grad(true);
+/// torch_ext::with_loss_scale(8.0, || torch_ext::backward(&(&weight * 3.0)))?;
+/// assert_eq!(weight.grad().double_value(&[]), 24.0);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn with_loss_scale<T>(scale: f64, body: impl FnOnce() -> T) -> T {
+    struct Restore(f64);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            LOSS_SCALE.set(self.0);
+        }
+    }
+    let _restore = Restore(LOSS_SCALE.replace(scale));
+    body()
+}
+
+/// The backward pass of a loss, `[]`, outside of autocast and times the scale of
+/// [`with_loss_scale`]; plain where there is neither.
+///
+/// # Errors
+/// [`Error::Torch`] if the loss has no graph; [`Error::Libtorch`].
+pub fn backward(loss: &Tensor) -> Result<()> {
+    without_autocast(|| {
+        let scale = LOSS_SCALE.get();
+        if scale == 1.0 {
+            return loss.f_backward();
+        }
+        // The product would leave float16's range.
+        let loss = match loss.f_kind()? {
+            Kind::Half | Kind::BFloat16 => loss.f_to_kind(Kind::Float)?,
+            _ => loss.shallow_clone(),
+        };
+        loss.f_mul_scalar(scale)?.f_backward()
+    })?
+    .map_err(Error::from)
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::Tensor;
-
     use super::*;
 
     #[test]
@@ -86,5 +223,45 @@ mod tests {
         assert!(caught.is_err());
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
         assert_eq!(x.matmul(&x).kind(), Kind::Float);
+    }
+
+    #[test]
+    fn backward_runs_outside_of_autocast_and_scaled() {
+        let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        autocast(Device::Cpu, Kind::BFloat16, || {
+            let off = without_autocast(|| x.matmul(&x).kind()).unwrap();
+            assert_eq!((off, x.matmul(&x).kind()), (Kind::Float, Kind::BFloat16));
+            let loss = x.matmul(&x).sum(Kind::Float);
+            with_loss_scale(4.0, || backward(&loss)).unwrap();
+        })
+        .unwrap();
+        // d/dx of the sum of x·x is 3 + 3 everywhere.
+        assert_eq!(x.grad(), Tensor::full([3, 3], 24.0, (Kind::Float, Device::Cpu)));
+        assert_eq!(x.grad().kind(), Kind::Float);
+        assert_eq!(LOSS_SCALE.get(), 1.0);
+    }
+
+    #[test]
+    fn a_weight_used_without_gradient_first_keeps_its_gradient() {
+        let weight = Tensor::ones([3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
+        autocast(Device::Cpu, Kind::BFloat16, || {
+            let _ = tch::no_grad(|| x.matmul(&weight));
+            assert!(x.matmul(&weight).requires_grad());
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn precisions_by_name() {
+        for one in [Precision::F32, Precision::Bf16, Precision::F16] {
+            assert_eq!(one.name().parse::<Precision>().unwrap(), one);
+        }
+        let error = "fp8".parse::<Precision>().unwrap_err().to_string();
+        assert!(error.contains("f32, bf16 or f16"), "{error}");
+        let x = Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
+        let kind = |precision: Precision| precision.run(Device::Cpu, || x.matmul(&x).kind());
+        assert_eq!(kind(Precision::F32).unwrap(), Kind::Float);
+        assert_eq!(kind(Precision::Bf16).unwrap(), Kind::BFloat16);
     }
 }

@@ -89,15 +89,18 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn polyqa_autocast_enter(
         cuda: bool,
+        enabled: bool,
         dtype: c_int,
         was_enabled: *mut bool,
         was_dtype: *mut c_int,
+        was_cached: *mut bool,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_autocast_leave(
         cuda: bool,
         was_enabled: bool,
         was_dtype: c_int,
+        was_cached: bool,
         error: *mut *mut c_char,
     ) -> c_int;
 }

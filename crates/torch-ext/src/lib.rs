@@ -12,13 +12,15 @@ mod streamed_logsumexp;
 mod tensor_file;
 mod wait_policy;
 
-pub use autocast::autocast;
+pub use autocast::{Precision, autocast, backward, with_loss_scale, without_autocast};
 pub use device::{DeviceChoice, resolve_device};
 pub use error::{Error, Result};
 pub use linear_cross_entropy::{
     LinearCrossEntropy, LossReduction, TokenLosses, linear_cross_entropy,
 };
-pub use optim::{AdamWStep, clear_grads, clip_grad_norm, fused_adamw, total_norm};
+pub use optim::{
+    AdamWStep, clear_grads, clip_grad_norm, fused_adamw, norm_of_all, scale_all, total_norm,
+};
 pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };

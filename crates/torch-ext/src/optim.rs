@@ -78,12 +78,29 @@ pub fn fused_adamw(
 /// # Errors
 /// [`Error::Libtorch`] if the list is empty or the tensors lie on different devices.
 pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
+    Ok(norm_of_all(tensors)?.f_double_value(&[])?)
+}
+
+/// As [`total_norm`], as a tensor `[]` where the tensors lie: nothing waits for a GPU.
+///
+/// # Errors
+/// As [`total_norm`].
+pub fn norm_of_all(tensors: &[&Tensor]) -> Result<Tensor> {
     let list = raw(tensors);
     let mut out = std::ptr::null_mut();
     // SAFETY: the list holds live tensors; on success `out` is a new tensor that we own.
     call(|error| unsafe { ffi::polyqa_total_norm(list.as_ptr(), list.len(), &mut out, error) })?;
-    let norm = unsafe { Tensor::from_ptr(out) };
-    Ok(norm.f_double_value(&[])?)
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Multiplies all tensors by `factor`, in place.
+///
+/// # Errors
+/// [`Error::Libtorch`] if libtorch refuses.
+pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
+    let list = raw(tensors);
+    // SAFETY: the list holds live tensors.
+    call(|error| unsafe { ffi::polyqa_scale_all(list.as_ptr(), list.len(), factor, error) })
 }
 
 /// Scales all gradients in place so that their total norm is at most `max_norm`; returns the norm
@@ -98,9 +115,7 @@ pub fn clip_grad_norm(grads: &[&Tensor], max_norm: f64) -> Result<f64> {
     let norm = total_norm(grads)?;
     let factor = max_norm / (norm + 1e-6);
     if factor < 1.0 {
-        let list = raw(grads);
-        // SAFETY: the list holds live tensors.
-        call(|error| unsafe { ffi::polyqa_scale_all(list.as_ptr(), list.len(), factor, error) })?;
+        scale_all(grads, factor)?;
     }
     Ok(norm)
 }

@@ -21,6 +21,9 @@ pub struct Share {
 /// numbers of targets would weigh their targets unequally. The number n must be known before the
 /// first forward pass, so mask the full batch first.
 ///
+/// Each backward pass goes through [`torch_ext::backward`], so float16's scale of the loss holds here
+/// too.
+///
 /// A contrast whose negatives come from the batch cannot be cut like this; see
 /// `objectives::cached_step`.
 ///
@@ -50,7 +53,7 @@ pub fn accumulate<T>(
     for micro_batch in micro_batches {
         let mut sum: Option<Tensor> = None;
         for Share { name, weight, loss } in shares(micro_batch)? {
-            let value = loss.f_detach()?.f_to_kind(Kind::Double)?.f_to_device(tch::Device::Cpu)?;
+            let value = loss.f_detach()?.f_to_kind(Kind::Double)?;
             total = total.f_add(&value.f_mul_scalar(weight)?)?;
             match parts.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, part)) => *part = part.f_add(&value)?,
@@ -63,7 +66,7 @@ pub fn accumulate<T>(
             });
         }
         if let Some(sum) = sum.filter(Tensor::requires_grad) {
-            sum.f_backward()?;
+            torch_ext::backward(&sum)?;
         }
     }
     Ok(StepLosses { total, parts, tokens: None, accumulated: true })

@@ -8,7 +8,7 @@ use tch::{Tensor, no_grad};
 use torch_ext::{TensorMap, read_tensors, write_tensors};
 
 use crate::error::error_text;
-use crate::{AdamW, Result, StreamPlace, TrainError};
+use crate::{AdamW, LossScaler, Result, StreamPlace, TrainError};
 
 /// What bit-for-bit equality depends on beside seed and data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -42,6 +42,9 @@ pub struct Checkpoint {
     /// where all are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<Option<StreamPlace>>,
+    /// The scale of a float16 loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scaler: Option<LossScaler>,
 }
 
 /// What the tasks keep beside the parameters; absent where they keep nothing.

@@ -80,6 +80,11 @@ pub struct TrainConfig {
     pub log_steps: u64,
     /// Decides the order of examples, dropout and the task's own draws.
     pub seed: u64,
+    /// Examples that go through the model at once, where a batch does not fit memory: the gradients
+    /// of the parts are added up. The result is that of the whole batch, up to rounding and other
+    /// dropout; absent: a batch is one part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// When several tasks in turn change the parameters, see [`fit_tasks`](crate::fit_tasks).
     #[serde(skip_serializing_if = "is_default")]
     pub updates: Updates,
@@ -105,6 +110,7 @@ impl Default for TrainConfig {
             keep_models: false,
             log_steps: 10,
             seed: 42,
+            micro_batch: None,
             updates: Updates::Sequential,
         }
     }
@@ -146,6 +152,7 @@ impl TrainConfig {
         let is_share = (0.0..=1.0).contains(&warmup_ratio);
         expect(is_share, "warmup_ratio", warmup_ratio, "must be from 0 to 1")?;
         expect(batch_size > 0, "batch_size", batch_size, AT_LEAST_ONE)?;
+        expect(self.micro_batch != Some(0), "micro_batch", 0, AT_LEAST_ONE)?;
         expect(epochs > 0 || self.steps.is_some(), "epochs", epochs, AT_LEAST_ONE)?;
         expect(self.steps != Some(0), "steps", 0, AT_LEAST_ONE)
     }
@@ -288,7 +295,7 @@ mod tests {
     #[test]
     fn updates_are_written_only_where_they_say_something() {
         let plain = serde_json::to_string(&TrainConfig::default()).unwrap();
-        assert!(!plain.contains("updates"), "{plain}");
+        assert!(!plain.contains("updates") && !plain.contains("micro_batch"), "{plain}");
         assert_eq!(serde_json::from_str::<TrainConfig>(&plain).unwrap(), TrainConfig::default());
         let summed = TrainConfig { updates: Updates::Summed, ..TrainConfig::default() };
         let json = serde_json::to_string(&summed).unwrap();

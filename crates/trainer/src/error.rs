@@ -22,18 +22,22 @@ pub enum TrainError {
     },
     /// A loss or a gradient became infinite or not a number.
     #[error(
-        "{stage}, step {step}: {what} is {value}; the last checkpoint is untouched (lower the \
-         learning rate, or look at the data of this step)"
+        "{stage}, step {step}: {what} is {value}, with examples {examples}; {batch}; the last \
+         checkpoint is untouched (lower the learning rate, or look at these examples)"
     )]
     NotFinite {
         /// The stage.
         stage: String,
         /// The step, counted from 0.
         step: u64,
-        /// The loss or norm at fault.
+        /// The loss or norm at fault, and the first parameters whose gradients are.
         what: String,
         /// Its value.
         value: f64,
+        /// The first examples of the step: their ids, or their indices in the task.
+        examples: String,
+        /// Where `not-finite.json` is, which holds the examples, or why it could not be written.
+        batch: String,
     },
     /// A file or folder cannot be read or written.
     #[error("{}: {reason}", path.display())]

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Result, TrainError};
 
@@ -16,6 +16,7 @@ pub struct StepMetrics {
     /// Passes over the data, as a fraction; of several tasks, over the first one's.
     pub epoch: f64,
     /// Mean of the total loss since the last line.
+    #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
     /// Means of the named parts since the last line, each over the batches that had it:
     /// `loss/<part>`, of several tasks `loss/<slot>/<part>`.
@@ -23,9 +24,19 @@ pub struct StepMetrics {
     /// Factor times peak rate at this step.
     pub learning_rate: f64,
     /// Total gradient norm of this step, before clipping.
+    #[serde(deserialize_with = "number_or_null")]
     pub grad_norm: f64,
     /// Tokens seen so far, padding left out.
     pub tokens: u64,
+    /// The scale of a float16 loss. A step whose gradients it made too large changed nothing: its
+    /// `grad_norm` is not finite, which JSON writes as null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+}
+
+/// A number, or null, which JSON has in place of one that is not finite.
+fn number_or_null<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(source)?.unwrap_or(f64::NAN))
 }
 
 /// Losses since the last line of metrics.
@@ -100,6 +111,7 @@ pub(crate) fn last_loss(path: &Path) -> Option<f64> {
 ///     learning_rate: 3e-5,
 ///     grad_norm: 1.0,
 ///     tokens: 512,
+///     loss_scale: None,
 /// };
 /// let mut metrics = MetricsWriter::open(&path, 0)?;
 /// metrics.write(&line(10))?;

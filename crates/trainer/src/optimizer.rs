@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use tch::{Kind, Tensor, no_grad};
-use torch_ext::{AdamWStep, TensorMap, clear_grads, clip_grad_norm, fused_adamw, total_norm};
+use torch_ext::{AdamWStep, TensorMap, clear_grads, fused_adamw, norm_of_all, scale_all};
 
 use crate::{Result, TrainConfig, TrainError};
 
@@ -159,6 +159,41 @@ impl AdamW {
     /// # Errors
     /// [`TrainError::TorchExt`] if a gradient does not fit its parameter.
     pub fn step(&mut self, factor: f64) -> Result<f64> {
+        let Some(norm) = self.grad_norm()? else { return Ok(0.0) };
+        let norm = norm.f_double_value(&[])?;
+        if norm.is_finite() {
+            self.update(factor, norm, 1.0)?;
+        }
+        Ok(norm)
+    }
+
+    /// The total norm of the gradients, `[]`, where they lie; `None` where there is no gradient.
+    pub(crate) fn grad_norm(&self) -> Result<Option<Tensor>> {
+        let grads: Vec<Tensor> = self
+            .slots
+            .values()
+            .map(|slot| slot.parameter.f_grad())
+            .filter(|grad| grad.as_ref().map_or(true, Tensor::defined))
+            .collect::<std::result::Result<_, _>>()?;
+        let grads: Vec<&Tensor> = grads.iter().collect();
+        if grads.is_empty() { Ok(None) } else { Ok(Some(norm_of_all(&grads)?)) }
+    }
+
+    /// The parameters whose gradients hold a number that is not finite, sorted.
+    pub(crate) fn not_finite(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for (name, slot) in &self.slots {
+            let grad = slot.parameter.f_grad()?;
+            if grad.defined() && grad.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                names.push(name.clone());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Divides the gradients by `scale`, which their loss was multiplied by, clips them by `norm`,
+    /// their norm after that, and updates every parameter that has one.
+    pub(crate) fn update(&mut self, factor: f64, norm: f64, scale: f64) -> Result<()> {
         let mut live: Vec<(&mut Slot, Tensor)> = Vec::with_capacity(self.slots.len());
         for slot in self.slots.values_mut() {
             let grad = slot.parameter.f_grad()?;
@@ -166,16 +201,11 @@ impl AdamW {
                 live.push((slot, grad));
             }
         }
-        if live.is_empty() {
-            return Ok(0.0);
-        }
-        let grads: Vec<&Tensor> = live.iter().map(|(_, grad)| grad).collect();
-        let norm = match self.max_grad_norm {
-            Some(max_norm) => clip_grad_norm(&grads, max_norm)?,
-            None => total_norm(&grads)?,
-        };
-        if !norm.is_finite() {
-            return Ok(norm);
+        // As `clip_grad_norm` has it.
+        let clip = self.max_grad_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0));
+        if clip < 1.0 || scale != 1.0 {
+            let grads: Vec<&Tensor> = live.iter().map(|(_, grad)| grad).collect();
+            scale_all(&grads, clip / scale)?;
         }
         for (slot, _) in &mut live {
             slot.updates += 1;
@@ -216,7 +246,7 @@ impl AdamW {
             let [params, grads, exp_avgs, exp_avg_sqs, steps] = &lists;
             fused_adamw(params, grads, exp_avgs, exp_avg_sqs, steps, &step)?;
         }
-        Ok(norm)
+        Ok(())
     }
 
     /// The moments and counts by name: `<parameter>.exp_avg`, `.exp_avg_sq` and `.updates` (i64).

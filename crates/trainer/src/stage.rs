@@ -1,17 +1,24 @@
 //! One stage of training: its name, its folder, its machine.
 use std::path::PathBuf;
 
-use crate::Environment;
+use torch_ext::Precision;
+
+use crate::{Environment, LossScaler};
 
 /// Where a stage keeps its files and what it is called.
 #[derive(Clone, Debug)]
 pub struct Stage {
     /// Shown in progress and errors.
     pub name: String,
-    /// Holds `metrics.jsonl`, `checkpoints/` and, under `keep_models`, `models/`.
+    /// Holds `metrics.jsonl`, `checkpoints/` and, under `keep_models`, `models/`; after a loss that
+    /// is not finite `not-finite.json`.
     pub folder: PathBuf,
     /// What bit-for-bit equality depends on beside seed and data.
     pub environment: Environment,
+    /// What losses are computed in; it belongs to the fingerprint of the stage's checkpoints.
+    pub precision: Precision,
+    /// The scale of a float16 loss at the stage's start.
+    pub(crate) scaler: Option<LossScaler>,
     interrupt_after: Option<u64>,
 }
 
@@ -35,7 +42,24 @@ impl Stage {
         environment: Environment,
     ) -> Self {
         let (name, folder) = (name.into(), folder.into());
-        Self { name, folder, environment, interrupt_after: None }
+        let precision = Precision::F32;
+        Self { name, folder, environment, precision, scaler: None, interrupt_after: None }
+    }
+
+    /// Sets what losses are computed in: the tasks' forward passes run under autocast, on the
+    /// parameters' device, while parameters, gradients and optimiser stay float32. float16 scales
+    /// the loss ([`LossScaler`]) and needs a CUDA device.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        let scaler = (precision == Precision::F16).then(LossScaler::default);
+        Self { precision, scaler, ..self }
+    }
+
+    /// Scales the loss in any precision; for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_loss_scaler(self, scaler: LossScaler) -> Self {
+        Self { scaler: Some(scaler), ..self }
     }
 
     /// Stops after this many steps of a call, as an interruption would; for tests.

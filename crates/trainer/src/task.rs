@@ -3,7 +3,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 use torch_ext::TensorMap;
 
-use crate::{BatchStream, Fingerprint};
+use crate::{BatchStream, ExampleRecord, Fingerprint};
 
 /// The loss of one batch: what is minimised, and its named parts for the log.
 pub struct StepLosses {
@@ -46,6 +46,10 @@ pub struct Step<'a> {
     pub number: u64,
     /// Batches of this task in the stage.
     pub total: u64,
+    /// Examples that fit memory at once, see [`TrainConfig::micro_batch`]; absent: the batch does.
+    ///
+    /// [`TrainConfig::micro_batch`]: crate::TrainConfig::micro_batch
+    pub micro_batch: Option<usize>,
     /// The step's own generator. libtorch's generator has been seeded for the step too.
     pub rng: ChaCha8Rng,
 }
@@ -92,6 +96,19 @@ pub trait Task {
     /// # Errors
     /// Whatever stops the task from computing them; training ends with it.
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError>;
+
+    /// Whether [`losses`](Self::losses) cuts a batch as [`Step::micro_batch`] says, with the losses
+    /// and gradients of the whole batch. Where it does not, that setting is refused.
+    fn takes_micro_batches(&self) -> bool {
+        false
+    }
+
+    /// What `not-finite.json` tells of an example of the last batch; `index` is as in
+    /// [`Step::batch`]. Nothing by default: the file has the index.
+    fn example(&self, index: usize) -> ExampleRecord {
+        let _ = index;
+        ExampleRecord::default()
+    }
 
     /// Called after the last step of each epoch of this task, counted from 0, once the parameters
     /// have changed and before the step's checkpoint is written; the stage's end also ends an

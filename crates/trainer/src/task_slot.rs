@@ -1,4 +1,6 @@
 //! The tasks of a stage: name, batch size and turns of each.
+use torch_ext::Precision;
+
 use crate::seed::seed_for;
 use crate::{Examples, Fingerprint, Result, Task, TrainConfig, TrainError};
 
@@ -82,10 +84,34 @@ pub(crate) fn slot_seed(config: &TrainConfig, slots: usize, name: &str) -> u64 {
     }
 }
 
-/// The stage's fingerprint: its settings but for bookkeeping, its slots and their tasks.
-pub(crate) fn stage_fingerprint(config: &TrainConfig, slots: &[TaskSlot<'_>]) -> Result<String> {
+/// Refuses micro-batches where a task does not take them.
+pub(crate) fn expect_micro_batches(config: &TrainConfig, slots: &[TaskSlot<'_>]) -> Result<()> {
+    let Some(size) = config.micro_batch else { return Ok(()) };
+    match slots.iter().find(|slot| !slot.task.takes_micro_batches()) {
+        None => Ok(()),
+        Some(slot) => Err(TrainError::Config {
+            key: "micro_batch".into(),
+            value: size.to_string(),
+            rule: format!(
+                "must be absent, since a batch of the task {:?} cannot be cut",
+                slot.name
+            ),
+        }),
+    }
+}
+
+/// The stage's fingerprint: its settings but for bookkeeping, its precision unless that is float32,
+/// its slots and their tasks.
+pub(crate) fn stage_fingerprint(
+    config: &TrainConfig,
+    precision: Precision,
+    slots: &[TaskSlot<'_>],
+) -> Result<String> {
     let mut stage = Fingerprint::new();
     stage.serialize("config", &config.identity());
+    if precision != Precision::F32 {
+        stage.add("precision", precision.name());
+    }
     for slot in slots {
         if slots.len() > 1 {
             stage.add("slot", &slot.name);

@@ -1,18 +1,20 @@
 //! One task of a stage while it trains.
 use serde::{Deserialize, Serialize};
-use torch_ext::TensorMap;
+use tch::{Device, Tensor};
+use torch_ext::{Precision, TensorMap, with_loss_scale};
 
+use crate::not_finite::{BatchRecord, IndexedExample};
 use crate::seed::{rng_for, seed_for};
 use crate::task_slot::{label, slot_seed};
 use crate::{
-    Batches, Epoch, Examples, Result, Stage, Step, StepLosses, TaskError, TaskSlot, TrainConfig,
-    TrainError,
+    Batches, Epoch, Examples, Result, Stage, Step, TaskError, TaskSlot, TrainConfig, TrainError,
 };
 
 pub(crate) struct TaskState<'s, 't> {
     slot: &'s mut TaskSlot<'t>,
     order: Order,
     batch_size: usize,
+    micro_batch: Option<usize>,
     /// Batches in an epoch, where known.
     per_epoch: Option<u64>,
     seed: u64,
@@ -45,15 +47,39 @@ pub struct StreamPlace {
 
 /// What a batch left beside its gradients.
 pub(crate) struct BatchLosses {
-    pub(crate) loss: f64,
-    pub(crate) parts: Vec<(String, f64)>,
+    /// `[]`, without a graph.
+    pub(crate) loss: Tensor,
+    /// By name, likewise.
+    pub(crate) parts: Vec<(String, Tensor)>,
     pub(crate) tokens: u64,
+    /// The batch, for a message.
+    pub(crate) origin: Origin,
+}
+
+/// Where a batch came from.
+pub(crate) struct Origin {
+    pub(crate) slot: usize,
+    number: u64,
+    /// Of a stream.
+    epoch: Option<u64>,
+    examples: Vec<usize>,
+}
+
+/// What a batch is computed in.
+#[derive(Clone, Copy)]
+pub(crate) struct Arithmetic {
+    pub(crate) precision: Precision,
+    pub(crate) device: Device,
+    /// Of the loss.
+    pub(crate) scale: f64,
 }
 
 /// The examples of a batch.
 struct Batch {
     examples: Vec<usize>,
     tokens: u64,
+    /// Of a stream.
+    epoch: Option<u64>,
 }
 
 impl<'s, 't> TaskState<'s, 't> {
@@ -79,8 +105,9 @@ impl<'s, 't> TaskState<'s, 't> {
         };
         let prefix = if slots == 1 { String::new() } else { format!("{}/", slot.name) };
         let label = label(&stage.name, slots, &slot.name);
+        let micro_batch = config.micro_batch;
         let (total, ended) = (0, Vec::new());
-        Self { slot, order, batch_size, per_epoch, seed, total, ended, prefix, label }
+        Self { slot, order, batch_size, micro_batch, per_epoch, seed, total, ended, prefix, label }
     }
 
     /// Batches in an epoch, where known.
@@ -122,7 +149,7 @@ impl<'s, 't> TaskState<'s, 't> {
                 if (number + 1).is_multiple_of(per_epoch) {
                     self.ended.push(epoch);
                 }
-                Ok(Batch { tokens: batches.tokens(&examples), examples })
+                Ok(Batch { tokens: batches.tokens(&examples), examples, epoch: None })
             }
             Order::Streamed(place) => {
                 let Examples::Streamed(stream) = self.slot.task.examples() else {
@@ -132,6 +159,7 @@ impl<'s, 't> TaskState<'s, 't> {
                     let rng = rng_for(self.seed, "order", place.epoch);
                     stream.start_epoch(place.epoch, rng).map_err(&fail)?;
                 }
+                let epoch = Some(place.epoch);
                 let batch = stream.next_batch(self.batch_size).map_err(&fail)?;
                 if batch.lengths.is_empty() {
                     return Err(TrainError::NoExamples { stage: self.label.clone() });
@@ -144,42 +172,56 @@ impl<'s, 't> TaskState<'s, 't> {
                     place.position = Some(stream.position().map_err(&fail)?);
                 }
                 let tokens = batch.lengths.iter().map(|&length| length as u64).sum();
-                Ok(Batch { examples: (0..batch.lengths.len()).collect(), tokens })
+                Ok(Batch { examples: (0..batch.lengths.len()).collect(), tokens, epoch })
             }
         }
     }
 
-    /// Adds the gradients of the slot's batch `number` to the parameters'; `step` is for errors.
-    pub(crate) fn backward(&mut self, step: u64, number: u64) -> Result<BatchLosses> {
-        let batch = self.next_batch(step, number)?;
+    /// Adds the gradients of the slot's batch `number` to the parameters', times the scale of
+    /// `arithmetic`; `step` is for errors.
+    pub(crate) fn backward(
+        &mut self,
+        step: u64,
+        (slot, number): (usize, u64),
+        arithmetic: Arithmetic,
+    ) -> Result<BatchLosses> {
+        let Batch { examples, tokens, epoch } = self.next_batch(step, number)?;
         tch::manual_seed(seed_for(self.seed, "torch", number));
         let rng = rng_for(self.seed, "task", number);
-        let mut context = Step { batch: &batch.examples, number, total: self.total, rng };
-        let losses = self.slot.task.losses(&mut context).map_err(self.fail(step))?;
-        let tokens = losses.tokens.unwrap_or(batch.tokens);
-        let parts = self.parts(step, &losses)?;
-        let loss = self.finite(step, "loss", losses.total.f_double_value(&[])?)?;
+        let (total, micro_batch) = (self.total, self.micro_batch);
+        let mut context = Step { batch: &examples, number, total, micro_batch, rng };
+        let Arithmetic { precision, device, scale } = arithmetic;
+        let losses = with_loss_scale(scale, || {
+            precision.run(device, || self.slot.task.losses(&mut context))
+        })?
+        .map_err(self.fail(step))?;
         if !losses.accumulated {
-            losses.total.f_backward()?;
+            with_loss_scale(scale, || torch_ext::backward(&losses.total))?;
         }
-        Ok(BatchLosses { loss, parts, tokens })
+        let part = |(name, part): &(&str, Tensor)| {
+            Ok((format!("loss/{}{name}", self.prefix), part.f_detach()?))
+        };
+        Ok(BatchLosses {
+            loss: losses.total.f_detach()?,
+            parts: losses.parts.iter().map(part).collect::<Result<_>>()?,
+            tokens: losses.tokens.unwrap_or(tokens),
+            origin: Origin { slot, number, epoch, examples },
+        })
     }
 
-    fn parts(&self, step: u64, losses: &StepLosses) -> Result<Vec<(String, f64)>> {
-        let mut parts = Vec::with_capacity(losses.parts.len());
-        for (name, part) in &losses.parts {
-            let name = format!("loss/{}{name}", self.prefix);
-            let value = self.finite(step, &name, part.f_double_value(&[])?)?;
-            parts.push((name, value));
+    /// What is told of a batch; of a stream, the examples are told of its last batch alone.
+    pub(crate) fn record(&self, origin: &Origin, is_last: bool) -> BatchRecord {
+        let known = is_last || matches!(self.order, Order::Indexed(..));
+        let example = |&index: &usize| IndexedExample {
+            index,
+            example: if known { self.slot.task.example(index) } else { Default::default() },
+        };
+        BatchRecord {
+            task: self.label.clone(),
+            number: origin.number,
+            epoch: origin.epoch,
+            examples: origin.examples.iter().map(example).collect(),
         }
-        Ok(parts)
-    }
-
-    fn finite(&self, step: u64, what: &str, value: f64) -> Result<f64> {
-        if value.is_finite() {
-            return Ok(value);
-        }
-        Err(TrainError::NotFinite { stage: self.label.clone(), step, what: what.to_owned(), value })
     }
 
     /// Tells the task of the epochs that ended in this step, and of the one that the stage's end

@@ -2,17 +2,20 @@
 use std::io::Write;
 use std::time::Instant;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
+use torch_ext::Precision;
 
 use crate::checkpoint::{keep_parameters, remove_older};
 use crate::error::error_text;
 use crate::metrics::{MetricsWriter, PendingMeans, StepMetrics, last_loss};
+use crate::not_finite::NotFiniteReport;
 use crate::round_robin::RoundRobin;
-use crate::task_slot::{expect_slots, stage_fingerprint};
-use crate::task_state::TaskState;
+use crate::step_numbers::StepNumbers;
+use crate::task_slot::{expect_micro_batches, expect_slots, stage_fingerprint};
+use crate::task_state::{Arithmetic, TaskState};
 use crate::{
-    AdamW, Checkpoint, FitReport, LinearSchedule, Progress, Result, Stage, TaskSlot, TrainConfig,
-    TrainError,
+    AdamW, Checkpoint, FitReport, LinearSchedule, LossScaler, Progress, Result, Stage, TaskSlot,
+    TrainConfig, TrainError,
 };
 
 /// A stage under way.
@@ -42,21 +45,29 @@ struct LoopState {
     /// Seconds of earlier parts of a resumed run.
     seconds_before: f64,
     start: Instant,
+    /// The scale of a float16 loss.
+    scaler: Option<LossScaler>,
 }
 
 impl LoopState {
-    fn new(resumed: Option<Checkpoint>) -> Self {
-        let (start, final_loss) = (Instant::now(), f64::NAN);
-        match resumed {
-            None => {
-                let pending = PendingMeans::default();
-                Self { step: 0, tokens: 0, pending, final_loss, seconds_before: 0.0, start }
-            }
-            Some(Checkpoint { step, tokens, seconds, pending, pending_parts, .. }) => {
-                let pending = PendingMeans::new(pending, pending_parts);
-                Self { step, tokens, pending, final_loss, seconds_before: seconds, start }
-            }
+    fn new(resumed: Option<Checkpoint>, scaler: Option<LossScaler>) -> Self {
+        let mut state = Self {
+            step: 0,
+            tokens: 0,
+            pending: PendingMeans::default(),
+            final_loss: f64::NAN,
+            seconds_before: 0.0,
+            start: Instant::now(),
+            scaler,
+        };
+        if let Some(checkpoint) = resumed {
+            let Checkpoint { step, tokens, seconds, pending, pending_parts, loss_scaler, .. } =
+                checkpoint;
+            (state.step, state.tokens, state.seconds_before) = (step, tokens, seconds);
+            state.pending = PendingMeans::new(pending, pending_parts);
+            state.scaler = loss_scaler;
         }
+        state
     }
 
     fn seconds(&self) -> f64 {
@@ -74,10 +85,12 @@ impl<'a, 't> Training<'a, 't> {
     ) -> Result<Self> {
         config.validate()?;
         expect_slots(&stage.name, slots)?;
+        expect_micro_batches(config, slots)?;
+        expect_precision(stage, parameters)?;
         std::fs::create_dir_all(&stage.folder)
             .map_err(|error| TrainError::file(&stage.folder, error))?;
         let mut optimizer = AdamW::new(parameters, config)?;
-        let fingerprint = stage_fingerprint(config, slots)?;
+        let fingerprint = stage_fingerprint(config, stage.precision, slots)?;
         let per_round = slots.iter().map(|slot| u64::from(slot.batches_per_round)).collect();
         let round_robin = RoundRobin::new(per_round, config.updates);
         let count = slots.len();
@@ -89,7 +102,7 @@ impl<'a, 't> Training<'a, 't> {
         }
         let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
         let resumed = resume(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
-        let state = LoopState::new(resumed);
+        let state = LoopState::new(resumed, stage.scaler);
         let metrics = MetricsWriter::open(&stage.folder.join("metrics.jsonl"), state.step)?;
         let progress = Progress::new(&stage.name, total, state.step);
         Ok(Self {
@@ -133,30 +146,75 @@ impl<'a, 't> Training<'a, 't> {
         })
     }
 
-    /// One update. Returns the factor on the learning rate and the gradients' norm.
+    /// One update. Returns the factor on the learning rate and the gradients' norm. Where the
+    /// scale of a float16 loss was too large, the scale is halved and nothing else changes.
     fn run_step(&mut self) -> Result<(f64, f64)> {
         let step = self.state.step;
         self.optimizer.clear_grads()?;
+        let arithmetic = Arithmetic {
+            precision: self.stage.precision,
+            device: self.device(),
+            scale: self.state.scaler.map_or(1.0, |scaler| scaler.scale()),
+        };
+        let mut batches = Vec::new();
         for (slot, number) in self.round_robin.batches(step) {
             let Some(task) = self.tasks.get_mut(slot) else { continue };
-            let batch = task.backward(step, number)?;
-            self.state.pending.add_batch(batch.loss, batch.parts);
+            let batch = task.backward(step, (slot, number), arithmetic)?;
             self.state.tokens += batch.tokens;
+            batches.push(batch);
         }
-        let factor = self.schedule.factor(step);
-        let grad_norm = self.optimizer.step(factor)?;
-        if !grad_norm.is_finite() {
-            return Err(TrainError::NotFinite {
-                stage: self.stage.name.clone(),
-                step,
-                what: "gradient norm".into(),
-                value: grad_norm,
-            });
+        let numbers = StepNumbers::read(batches, self.optimizer.grad_norm()?, arithmetic.scale)?;
+        let (factor, grad_norm) = (self.schedule.factor(step), numbers.grad_norm);
+        match (numbers.first_fault(), &mut self.state.scaler) {
+            (None, scaler) => {
+                if numbers.has_gradient {
+                    self.optimizer.update(factor, grad_norm, arithmetic.scale)?;
+                }
+                if let Some(scaler) = scaler {
+                    scaler.good();
+                }
+                for batch in numbers.batches {
+                    self.state.pending.add_batch(batch.loss, batch.parts);
+                }
+                self.state.pending.end_step();
+            }
+            (Some(fault), scaler) => {
+                if !scaler.as_mut().is_some_and(LossScaler::overflowed) {
+                    return Err(self.not_finite(&numbers, fault)?);
+                }
+            }
         }
         self.state.step += 1;
-        self.state.pending.end_step();
         self.progress.update(self.state.step, self.state.pending.loss());
         Ok((factor, grad_norm))
+    }
+
+    fn device(&self) -> Device {
+        self.parameters.first().map_or(Device::Cpu, |(_, parameter)| parameter.device())
+    }
+
+    /// Writes what is known of the step beside the checkpoints.
+    fn not_finite(
+        &self,
+        numbers: &StepNumbers,
+        (what, value): (String, f64),
+    ) -> Result<TrainError> {
+        let records = numbers.batches.iter().enumerate().filter_map(|(at, batch)| {
+            let slot = batch.origin.slot;
+            let is_last =
+                numbers.batches.iter().skip(at + 1).all(|later| later.origin.slot != slot);
+            Some(self.tasks.get(slot)?.record(&batch.origin, is_last))
+        });
+        let report = NotFiniteReport {
+            stage: self.stage.name.clone(),
+            step: self.state.step,
+            what,
+            value: value.to_string(),
+            losses: numbers.losses(),
+            parameters: self.optimizer.not_finite()?,
+            batches: records.collect(),
+        };
+        Ok(report.into_error(&self.stage.folder, value))
     }
 
     /// Tells the tasks of epochs that ended; before the checkpoint, which holds what that left.
@@ -186,6 +244,7 @@ impl<'a, 't> Training<'a, 't> {
             learning_rate: self.config.learning_rate * factor,
             grad_norm,
             tokens: self.state.tokens,
+            loss_scale: self.state.scaler.map(|scaler| scaler.scale()),
         })
     }
 
@@ -209,6 +268,7 @@ impl<'a, 't> Training<'a, 't> {
             environment: self.stage.environment.clone(),
             pending: self.state.pending.losses(),
             pending_parts: self.state.pending.parts().clone(),
+            loss_scaler: self.state.scaler,
             streams: if streams.iter().any(Option::is_some) { streams } else { Vec::new() },
         };
         let mut tensors = Vec::new();
@@ -218,6 +278,19 @@ impl<'a, 't> Training<'a, 't> {
         let (folder, keep) = (self.stage.checkpoints(), self.config.keep_checkpoints);
         checkpoint.save(&folder, self.parameters, &self.optimizer, &tensors, keep)
     }
+}
+
+/// Refuses float16 on a device without its kernels.
+fn expect_precision(stage: &Stage, parameters: &[(String, Tensor)]) -> Result<()> {
+    let device = parameters.first().map_or(Device::Cpu, |(_, parameter)| parameter.device());
+    if stage.precision != Precision::F16 || matches!(device, Device::Cuda(_)) {
+        return Ok(());
+    }
+    Err(TrainError::Config {
+        key: "precision".into(),
+        value: Precision::F16.name().into(),
+        rule: format!("needs a CUDA device, and the model is on {device:?}; bf16 works there"),
+    })
 }
 
 /// Steps of the stage: as many as the configuration says, or epochs of the first task.

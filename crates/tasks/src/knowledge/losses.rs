@@ -5,7 +5,7 @@ use objectives::{
     ContrastRows, LinearCrossEntropyConfig, MaskedLmConfig, MaskedLmReduction, Term, cached_step,
     combine, masked_entity_prediction, object_entailment, relation_classification,
 };
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 use trainer::{Share, StepLosses, accumulate};
 use xlmr_model::Inputs;
 
@@ -59,7 +59,7 @@ impl KnowledgeTask<'_> {
             Ok(loss.map(|loss| Share { name, weight, loss }).into_iter().collect())
         })?;
         let mut add = |name: &'static str, weight: f64, loss: Tensor| -> Result<()> {
-            let loss = loss.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
+            let loss = loss.f_to_kind(Kind::Double)?;
             losses.total = losses.total.f_add(&loss)?;
             losses.parts.push((name, loss.f_div_scalar(weight)?));
             Ok(())

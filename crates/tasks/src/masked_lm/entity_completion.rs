@@ -45,7 +45,7 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 /// let mut task =
 ///     EntityCompletionTask::new(&model, &[sequence], &EntityCompletionConfig::default())?;
 /// let rng = trainer::rng_for(0, "inject", 0);
-/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng })?;
 /// assert_eq!(losses.parts[0].0, "entity_completion");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
@@ -221,7 +221,7 @@ mod tests {
         let mut task = EntityCompletionTask::new(&model, &sequences, &config).unwrap();
         let batch: Vec<usize> = (0..sequences.len().min(12)).collect();
         let rng = trainer::rng_for(0, "test", 0);
-        let mut step = Step { batch: &batch, number: 0, total: 1, rng };
+        let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
         let got = task.losses(&mut step).unwrap().total.double_value(&[]);
 
         // Each row by itself, unpadded; each entity by itself.

@@ -38,7 +38,7 @@ use crate::{Encoder, Error, Result};
 /// let config = PhraseTaskConfig::default();
 /// let mut task = PhraseMaskingTask::new(&model, specials, vec![passage], &config)?;
 /// let rng = trainer::rng_for(0, "lakm", 0);
-/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng })?;
 /// assert_eq!(losses.parts[0].0, "mlm");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
@@ -175,7 +175,7 @@ mod tests {
     fn losses(task: &mut PhraseMaskingTask<'_>, number: u64) -> StepLosses {
         let rng = trainer::rng_for(1, "task", number);
         let batch = [3, 0, 17, 39];
-        task.losses(&mut Step { batch: &batch, number, total: 10, rng }).unwrap()
+        task.losses(&mut Step { batch: &batch, number, total: 10, micro_batch: None, rng }).unwrap()
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub struct MlmConfig {
 /// let mut task = MlmTask::new(&model, specials, rows, &MlmConfig::default())?;
 /// // `trainer::fit` does this for every step.
 /// let rng = trainer::rng_for(0, "mlm", 0);
-/// let losses = task.losses(&mut Step { batch: &[0, 1], number: 0, total: 1, rng })?;
+/// let losses = task.losses(&mut Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng })?;
 /// assert!(losses.total.requires_grad());
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
@@ -126,7 +126,8 @@ mod tests {
 
     fn losses(task: &mut MlmTask<'_>, number: u64) -> StepLosses {
         let rng = trainer::rng_for(1, "mlm", number);
-        task.losses(&mut Step { batch: &[3, 0, 17], number, total: 10, rng }).unwrap()
+        task.losses(&mut Step { batch: &[3, 0, 17], number, total: 10, micro_batch: None, rng })
+            .unwrap()
     }
 
     #[test]

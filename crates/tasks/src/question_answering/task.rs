@@ -77,7 +77,7 @@ pub struct QaData<'a> {
 ///
 /// // `trainer::fit` makes the steps of a whole training.
 /// let rng = trainer::rng_for(0, "qa", 0);
-/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng })?;
 /// assert_eq!(losses.parts[0].0, "span");
 /// losses.total.backward();
 /// # Ok::<(), tasks::Error>(())
@@ -335,7 +335,7 @@ mod tests {
         assert!(task.rows.iter().any(|row| row.window.start_position == Some(0)));
         let batch: Vec<usize> = (0..task.rows.len()).collect();
         let rng = trainer::rng_for(0, "test", 0);
-        let mut step = Step { batch: &batch, number: 0, total: 1, rng };
+        let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
         let loss = task.losses(&mut step).unwrap().total.double_value(&[]);
         assert!(loss.is_finite() && loss > 0.0);
     }

@@ -32,7 +32,7 @@ const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 /// };
 /// let mut task = TokenClassificationTask::new(&model, &[input])?;
 /// let rng = trainer::rng_for(0, "ner", 0);
-/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, rng })?;
+/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng })?;
 /// assert!((losses.total.double_value(&[]) - 5f64.ln()).abs() < 1.0);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
@@ -136,7 +136,7 @@ mod tests {
     fn loss(model: &Model, inputs: &[NerInput], batch: &[usize]) -> Tensor {
         let mut task = TokenClassificationTask::new(model, inputs).unwrap();
         let rng = trainer::rng_for(0, "test", 0);
-        let mut step = Step { batch, number: 0, total: 1, rng };
+        let mut step = Step { batch, number: 0, total: 1, micro_batch: None, rng };
         task.losses(&mut step).unwrap().total
     }
 

@@ -70,7 +70,7 @@ impl Setting {
             BoundaryTask::new(&self.model, &self.windows, candidates, terms, config, true).unwrap();
         let rng = trainer::rng_for(1, "task", number);
         let batch = [2, 0, 3, 1];
-        task.losses(&mut Step { batch: &batch, number, total: 10, rng }).unwrap()
+        task.losses(&mut Step { batch: &batch, number, total: 10, micro_batch: None, rng }).unwrap()
     }
 }
 
@@ -262,7 +262,9 @@ fn learned_weights_are_a_parameter_that_training_moves() {
     assert_eq!(task.slot_weights().unwrap().unwrap(), [0.2; 5]);
     let rng = trainer::rng_for(1, "task", 0);
     let batch = [0, 1, 2, 3];
-    let losses = task.losses(&mut Step { batch: &batch, number: 0, total: 1, rng }).unwrap();
+    let losses = task
+        .losses(&mut Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng })
+        .unwrap();
     losses.total.backward();
     assert!(parameters[0].1.grad().abs().max().double_value(&[]) > 1e-4);
     assert!(new(HardLearningWeighting::Mml, terms(true, true)).parameters().is_empty());

@@ -61,7 +61,7 @@ fn config(micro_batch: usize, weights: LossWeights) -> KnowledgeTaskConfig {
 }
 
 fn step(batch: &[usize]) -> Step<'_> {
-    Step { batch, number: 3, total: 9, rng: trainer::rng_for(1, "task", 3) }
+    Step { batch, number: 3, total: 9, micro_batch: None, rng: trainer::rng_for(1, "task", 3) }
 }
 
 fn heads(model: &Model, config: &KnowledgeConfig, triples: &EntailmentDataset) -> KnowledgeHeads {

@@ -1,0 +1,135 @@
+//! The scale of a float16 loss, by the rule of PyTorch's `GradScaler`.
+use serde::{Deserialize, Serialize};
+
+/// Good steps in a row after which the scale doubles.
+const GROWTH_INTERVAL: u64 = 2000;
+
+/// The scale at which an overflow is no fault of float16's range any more.
+const SMALLEST: f64 = 1.0;
+
+/// The factor on the loss that keeps small gradients above float16's smallest number: it is halved
+/// where a gradient is infinite or not a number, and that step is left out; it is doubled after
+/// 2,000 good steps in a row (Micikevicius et al. 2018, §3.2; `torch.amp.GradScaler`).
+///
+/// ```
+/// use trainer::LossScaler;
+///
+/// let mut scaler = LossScaler::default();
+/// assert_eq!(scaler.scale(), 65536.0);
+/// assert!(scaler.overflowed());
+/// assert_eq!(scaler.scale(), 32768.0);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossScaler {
+    scale: f64,
+    /// Steps without overflow since the scale changed.
+    good_steps: u64,
+}
+
+impl Default for LossScaler {
+    fn default() -> Self {
+        Self { scale: 65536.0, good_steps: 0 }
+    }
+}
+
+impl LossScaler {
+    /// What the loss is multiplied by, a power of two.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Counts a step whose gradients are finite.
+    pub fn good(&mut self) {
+        self.good_after(GROWTH_INTERVAL);
+    }
+
+    fn good_after(&mut self, interval: u64) {
+        self.good_steps += 1;
+        if self.good_steps >= interval {
+            self.good_steps = 0;
+            let doubled = self.scale * 2.0;
+            if doubled <= f64::from(f32::MAX) {
+                self.scale = doubled;
+            }
+        }
+    }
+
+    /// Counts a step with a gradient that is not finite. False where the scale is 1 already: then
+    /// the fault is not the scale's.
+    pub fn overflowed(&mut self) -> bool {
+        self.good_steps = 0;
+        if self.scale <= SMALLEST {
+            return false;
+        }
+        self.scale /= 2.0;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Fixture {
+        initial: f64,
+        cases: BTreeMap<String, Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        growth_interval: u64,
+        steps: Vec<Row>,
+    }
+
+    #[derive(Deserialize)]
+    struct Row {
+        step: u64,
+        overflow: bool,
+        scale: f64,
+        good_steps: u64,
+        stepped: bool,
+    }
+
+    /// `scripts/grad_scaler.py` wrote the values with torch 2.11.0.
+    #[test]
+    fn the_scale_is_that_of_pytorch() {
+        let fixture: Fixture =
+            serde_json::from_str(include_str!("../tests/data/grad_scaler.json")).unwrap();
+        assert_eq!(fixture.initial, LossScaler::default().scale());
+        assert_eq!(fixture.cases["default"].growth_interval, GROWTH_INTERVAL);
+        for (name, case) in &fixture.cases {
+            let (mut scaler, mut step) = (LossScaler::default(), 0);
+            for row in &case.steps {
+                // The rows left out are good steps.
+                while step < row.step {
+                    scaler.good_after(case.growth_interval);
+                    step += 1;
+                }
+                if row.overflow {
+                    assert!(scaler.overflowed());
+                } else {
+                    scaler.good_after(case.growth_interval);
+                }
+                step += 1;
+                let want = LossScaler { scale: row.scale, good_steps: row.good_steps };
+                assert_eq!(scaler, want, "{name}, step {}", row.step);
+                assert_eq!(row.stepped, !row.overflow);
+            }
+        }
+    }
+
+    #[test]
+    fn the_scale_stays_between_1_and_the_largest_float32() {
+        let mut scaler = LossScaler::default();
+        assert!((0..16).all(|_| scaler.overflowed()));
+        assert_eq!(scaler.scale(), 1.0);
+        assert!(!scaler.overflowed());
+        assert_eq!(scaler.scale(), 1.0);
+        (0..200).for_each(|_| scaler.good_after(1));
+        assert_eq!(scaler.scale(), 2f64.powi(127));
+    }
+}

@@ -1,0 +1,112 @@
+//! What is told of a loss or a gradient that is not finite.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::{Result, TrainError};
+
+/// The file in the stage's folder.
+pub(crate) const FILE: &str = "not-finite.json";
+
+/// Parameters and examples that a message names.
+const NAMED: usize = 4;
+
+/// What `not-finite.json` holds of an example, see [`Task::example`](crate::Task::example).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExampleRecord {
+    /// Its name in the data, such as a question's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Its token ids, as they are before a step masks or changes any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub input_ids: Vec<u32>,
+}
+
+/// A batch of the step.
+#[derive(Serialize)]
+pub(crate) struct BatchRecord {
+    /// The slot's label.
+    pub(crate) task: String,
+    /// The batch, counted from 0 in this task.
+    pub(crate) number: u64,
+    /// For a stream: the epoch of the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<u64>,
+    pub(crate) examples: Vec<IndexedExample>,
+}
+
+/// An example with its index: in the task's examples or, of a stream, in the batch.
+#[derive(Serialize)]
+pub(crate) struct IndexedExample {
+    pub(crate) index: usize,
+    #[serde(flatten)]
+    pub(crate) example: ExampleRecord,
+}
+
+/// `not-finite.json`: the step, what is at fault, and its batches.
+#[derive(Serialize)]
+pub(crate) struct NotFiniteReport {
+    pub(crate) stage: String,
+    /// Counted from 0.
+    pub(crate) step: u64,
+    pub(crate) what: String,
+    /// As text, since JSON has no infinite numbers.
+    pub(crate) value: String,
+    /// The losses of the step, likewise.
+    pub(crate) losses: BTreeMap<String, String>,
+    /// The parameters whose gradients are not finite.
+    pub(crate) parameters: Vec<String>,
+    pub(crate) batches: Vec<BatchRecord>,
+}
+
+impl NotFiniteReport {
+    /// Writes the file, and makes the error that tells of it.
+    pub(crate) fn into_error(self, folder: &Path, value: f64) -> TrainError {
+        let file = folder.join(FILE);
+        let batch = match self.write(&file) {
+            Ok(()) => format!("the batch is in {}", file.display()),
+            Err(error) => format!("the batch could not be written: {error}"),
+        };
+        let what = match self.parameters.as_slice() {
+            [] => self.what.clone(),
+            names => format!("{} (of {})", self.what, some_of(names.iter().map(String::as_str))),
+        };
+        let examples: Vec<String> =
+            self.batches.iter().flat_map(|batch| &batch.examples).map(name_of).collect();
+        let examples = some_of(examples.iter().map(String::as_str));
+        let (stage, step) = (self.stage, self.step);
+        TrainError::NotFinite { stage, step, what, value, examples, batch }
+    }
+
+    fn write(&self, file: &PathBuf) -> Result<()> {
+        let json =
+            serde_json::to_vec_pretty(self).map_err(|error| TrainError::file(file, error))?;
+        whole_file::write(file, json).map_err(|error| TrainError::file(file, error))
+    }
+}
+
+fn name_of(example: &IndexedExample) -> String {
+    example.example.id.clone().unwrap_or_else(|| example.index.to_string())
+}
+
+/// The first names, and how many more there are.
+fn some_of<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let mut text = names.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_cut() {
+        assert_eq!(some_of(["a", "b"].into_iter()), "a, b");
+        assert_eq!(some_of(["a", "b", "c", "d", "e", "f"].into_iter()), "a, b, c, d and 2 more");
+    }
+}

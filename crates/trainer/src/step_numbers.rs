@@ -1,0 +1,95 @@
+//! The losses and the gradient norm of a step as numbers, read from the device in one go.
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::Result;
+use crate::task_state::{BatchLosses, Origin};
+
+/// A batch's losses.
+pub(crate) struct BatchNumbers {
+    pub(crate) loss: f64,
+    pub(crate) parts: Vec<(String, f64)>,
+    pub(crate) origin: Origin,
+}
+
+/// What a step left beside its gradients.
+pub(crate) struct StepNumbers {
+    pub(crate) batches: Vec<BatchNumbers>,
+    /// The total norm of the gradients, without the scale of the loss; 0 where there is none.
+    pub(crate) grad_norm: f64,
+    pub(crate) has_gradient: bool,
+}
+
+impl StepNumbers {
+    /// Reads all numbers of a step; `norm` is that of gradients whose loss was multiplied by
+    /// `scale`.
+    pub(crate) fn read(
+        batches: Vec<BatchLosses>,
+        norm: Option<Tensor>,
+        scale: f64,
+    ) -> Result<Self> {
+        let mut tensors: Vec<&Tensor> = Vec::new();
+        for batch in &batches {
+            tensors.extend(batch.parts.iter().map(|(_, part)| part));
+            tensors.push(&batch.loss);
+        }
+        tensors.extend(&norm);
+        let mut values = read_all(&tensors)?.into_iter();
+        let mut next = || values.next().unwrap_or(f64::NAN);
+        let batches = batches.into_iter().map(|batch| {
+            let parts = batch.parts.into_iter().map(|(name, _)| (name, next())).collect();
+            BatchNumbers { parts, loss: next(), origin: batch.origin }
+        });
+        let batches = batches.collect();
+        let has_gradient = norm.is_some();
+        let grad_norm = if has_gradient { next() / scale } else { 0.0 };
+        Ok(Self { batches, grad_norm, has_gradient })
+    }
+
+    /// The first number that is not finite, and its name.
+    pub(crate) fn first_fault(&self) -> Option<(String, f64)> {
+        let losses = self.batches.iter().flat_map(|batch| {
+            let parts = batch.parts.iter().map(|(name, value)| (name.as_str(), *value));
+            parts.chain([("loss", batch.loss)])
+        });
+        let mut all = losses.chain([("gradient norm", self.grad_norm)]);
+        all.find(|(_, value)| !value.is_finite()).map(|(name, value)| (name.to_owned(), value))
+    }
+
+    /// Every loss as text, by name; of several batches with their number in the step.
+    pub(crate) fn losses(&self) -> BTreeMap<String, String> {
+        let mut losses = BTreeMap::new();
+        for (number, batch) in self.batches.iter().enumerate() {
+            let of = match self.batches.len() {
+                1 => String::new(),
+                _ => format!(" of batch {number}"),
+            };
+            losses.insert(format!("loss{of}"), batch.loss.to_string());
+            for (name, value) in &batch.parts {
+                losses.insert(format!("{name}{of}"), value.to_string());
+            }
+        }
+        losses
+    }
+}
+
+/// The values of tensors `[]`; those on a GPU come in one transfer.
+fn read_all(tensors: &[&Tensor]) -> Result<Vec<f64>> {
+    let on_cpu = |tensor: &Tensor| tensor.device() == Device::Cpu;
+    let elsewhere: Vec<Tensor> = tensors
+        .iter()
+        .filter(|tensor| !on_cpu(tensor))
+        .map(|tensor| tensor.f_to_kind(Kind::Double))
+        .collect::<std::result::Result<_, _>>()?;
+    let mut read = match elsewhere.is_empty() {
+        true => Vec::new(),
+        false => Vec::<f64>::try_from(Tensor::f_stack(&elsewhere, 0)?.f_to_device(Device::Cpu)?)?,
+    }
+    .into_iter();
+    let value = |tensor: &&Tensor| match on_cpu(tensor) {
+        true => Ok(tensor.f_double_value(&[])?),
+        false => Ok(read.next().unwrap_or(f64::NAN)),
+    };
+    tensors.iter().map(value).collect()
+}
