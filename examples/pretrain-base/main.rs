@@ -75,7 +75,8 @@ fn run(args: &Args) -> Result<()> {
 
     let (training, examples) = recipe.training()?;
     let mut task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
-    let stage = Stage::new("pretrain-base", args.run.clone(), runtime.environment);
+    let stage = Stage::new("pretrain-base", args.run.clone(), runtime.environment)
+        .with_precision(runtime.precision);
     let report = fit(&stage, &training, &model.named_parameters(), &mut task)?;
 
     model.save(&args.out, Head::MaskedLm)?;

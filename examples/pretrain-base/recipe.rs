@@ -38,12 +38,13 @@ struct RunKeys {
     device: String,
     threads: usize,
     float32_matmul: String,
+    precision: String,
 }
 
 impl Default for RunKeys {
     fn default() -> Self {
-        let RunConfig { device, threads, float32_matmul, .. } = RunConfig::default();
-        Self { device, threads, float32_matmul }
+        let RunConfig { device, threads, float32_matmul, precision, .. } = RunConfig::default();
+        Self { device, threads, float32_matmul, precision }
     }
 }
 
@@ -100,8 +101,8 @@ impl Recipe {
     /// # Errors
     /// As [`Runtime::set_up`].
     pub fn runtime(&self) -> Result<Runtime> {
-        let RunKeys { device, threads, float32_matmul } = self.run.clone();
-        let run = RunConfig { device, threads, float32_matmul, ..RunConfig::default() };
+        let RunKeys { device, threads, float32_matmul, precision } = self.run.clone();
+        let run = RunConfig { device, threads, float32_matmul, precision, ..RunConfig::default() };
         Ok(Runtime::set_up(&run)?)
     }
 

@@ -70,7 +70,8 @@ fn fine_tune(
 /// Answers every question, writes the answers, and scores those that have gold answers.
 fn answer(experiment: &Experiment<Recipe>, model: &Path, dev: &Dataset) -> Result<Option<Scores>> {
     let (recipe, device) = (&experiment.recipe, experiment.runtime.device);
-    let trained = Pretrained::load_trained(model, Head::Span, device)?;
+    let mut trained = Pretrained::load_trained(model, Head::Span, device)?;
+    trained.model.set_precision(experiment.runtime.precision);
     let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &recipe.windows)
         .with_decoding(&recipe.decoding);
     let answers = predictor.predict(&dev.questions)?;

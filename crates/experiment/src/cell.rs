@@ -84,7 +84,9 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         if self.recipe.run().seeds.len() > 1 {
             label.push_str(&format!(", seed {}", self.seed));
         }
-        Stage::new(label, self.dir(name), self.experiment.runtime.environment.clone())
+        let runtime = &self.experiment.runtime;
+        Stage::new(label, self.dir(name), runtime.environment.clone())
+            .with_precision(runtime.precision)
     }
 
     /// Trains `parameters` on `task` as [`trainer::fit`] does, with the cell's seed, in the stage
@@ -138,7 +140,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         self.fitted.borrow().tokens
     }
 
-    /// Loads a model folder with its tokenizer onto the run's device; what the checkpoint lacks is
+    /// Loads a model folder with its tokenizer onto the run's device, in the run's precision; what the checkpoint lacks is
     /// drawn with the cell's seed, and printed.
     ///
     /// # Errors
@@ -150,7 +152,8 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         segments: Segments,
     ) -> Result<Pretrained> {
         let options = LoadOptions { segments, seed: self.seed };
-        let (loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
+        let (mut loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
+        loaded.model.set_precision(self.experiment.runtime.precision);
         if !report.missing.is_empty() {
             log(format!("freshly initialised: {}", report.missing.join(", ")));
         }

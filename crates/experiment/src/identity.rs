@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::digest::{Digests, expect_input, files};
 use crate::input::{Input, MARK, record};
 use crate::keys::Key;
-use crate::{Error, Recipe, Result};
+use crate::{Error, Recipe, Result, RunConfig};
 
 /// Keys of training stages that decide how often something is written, and nothing else.
 const BOOKKEEPING: [&str; 4] = ["checkpoint_steps", "keep_checkpoints", "keep_models", "log_steps"];
@@ -157,6 +157,12 @@ impl Resolved {
                 let leaf = hashed(&key, input, &mut digests)?;
                 resolved.leaves.push((key, leaf));
             }
+        }
+        let precision = &recipe.run().precision;
+        if *precision != RunConfig::default().precision {
+            // The default is left out, as it was before the key came.
+            let leaf = Leaf::Value(precision.as_str().into());
+            resolved.leaves.push((Key::parse("run.precision"), leaf));
         }
         Ok(resolved)
     }

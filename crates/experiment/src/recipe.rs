@@ -86,8 +86,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     }
 }
 
-/// The section `[run]`: what is run and on what. It decides no cell's result, so a run goes on when
-/// it changes.
+/// The section `[run]`: what is run and on what. But for `precision` it decides no cell's result, so
+/// a run goes on when it changes.
 ///
 /// ```
 /// use experiment::RunConfig;
@@ -112,6 +112,9 @@ pub struct RunConfig {
     pub threads: usize,
     /// `auto`, `highest`, `high` or `medium`.
     pub float32_matmul: String,
+    /// What models compute in: `f32`, `bf16`, or on a GPU `f16`. Parameters and optimiser stay
+    /// float32.
+    pub precision: String,
 }
 
 impl Default for RunConfig {
@@ -122,6 +125,7 @@ impl Default for RunConfig {
             device: "auto".into(),
             threads: 0,
             float32_matmul: "auto".into(),
+            precision: "f32".into(),
         }
     }
 }

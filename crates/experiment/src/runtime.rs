@@ -1,7 +1,7 @@
 //! The device, the threads and the kernels of a run.
 use tch::Device;
 use torch_ext::{
-    DeviceChoice, MatmulPrecision, resolve_device, set_float32_matmul_precision,
+    DeviceChoice, MatmulPrecision, Precision, resolve_device, set_float32_matmul_precision,
     tune_float32_matmul,
 };
 use trainer::Environment;
@@ -13,12 +13,15 @@ use crate::{Error, Result, RunConfig};
 pub struct Runtime {
     /// Where tensors are.
     pub device: Device,
+    /// What models compute in.
+    pub precision: Precision,
     /// For checkpoints.
     pub environment: Environment,
 }
 
 impl Runtime {
-    /// Sets up `device`, `threads` and `float32_matmul` of `[run]` for the process. `auto` for the
+    /// Sets up `device`, `threads` and `float32_matmul` of `[run]` for the process, and checks its
+    /// `precision`. `auto` for the
     /// last means: on the CPU the fastest kernel that keeps float32 accuracy there, on a GPU plain
     /// float32.
     ///
@@ -57,6 +60,43 @@ impl Runtime {
             device: format!("{device:?}"),
             float32_matmul: level.name().into(),
         };
-        Ok(Self { device, environment })
+        let precision = precision(run, device)?;
+        Ok(Self { device, precision, environment })
+    }
+}
+
+/// The key `run.precision`, for a device that has its kernels.
+fn precision(run: &RunConfig, device: Device) -> Result<Precision> {
+    let key = format!("run.precision = {:?}", run.precision);
+    let precision = run.precision.parse::<Precision>();
+    let precision =
+        precision.map_err(|_| Error::setting(&key, "must be \"f32\", \"bf16\" or \"f16\""))?;
+    if precision == Precision::F16 && !matches!(device, Device::Cuda(_)) {
+        let reason = format!(
+            "needs a CUDA device, and run.device = {:?} is {device:?}; \"bf16\" works there",
+            run.device
+        );
+        return Err(Error::setting(key, reason));
+    }
+    Ok(precision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn float16_needs_a_gpu() {
+        let error = |name: &str| {
+            let run = RunConfig { precision: name.into(), ..RunConfig::default() };
+            precision(&run, Device::Cpu).unwrap_err().to_string()
+        };
+        let f16 = error("f16");
+        assert!(f16.contains("run.precision") && f16.contains("run.device = \"auto\" is Cpu"));
+        assert!(error("fp8").contains("must be"), "{}", error("fp8"));
+        let bf16 = RunConfig { precision: "bf16".into(), ..RunConfig::default() };
+        assert_eq!(precision(&bf16, Device::Cpu).unwrap(), Precision::Bf16);
+        let f16 = RunConfig { precision: "f16".into(), ..RunConfig::default() };
+        assert_eq!(precision(&f16, Device::Cuda(0)).unwrap(), Precision::F16);
     }
 }

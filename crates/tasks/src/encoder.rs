@@ -1,5 +1,6 @@
 //! What a task needs of a model.
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
+use torch_ext::Precision;
 use trainer::Fingerprint;
 use xlmr_model::{Inputs, Model};
 
@@ -8,7 +9,9 @@ use crate::Result;
 /// An encoder with heads, as tasks see it: hidden states, heads, and parameters by what they do.
 ///
 /// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size
-/// of the vocabulary. A head that the model does not hold is an error of the call that needs it.
+/// of the vocabulary. A model computes in its own precision
+/// ([`Model::set_precision`](xlmr_model::Model::set_precision)); hidden states are float32 then, but
+/// for those of `mlm_transform`, and so are scores. A head that the model does not hold is an error of the call that needs it.
 ///
 /// # Example
 /// ```
@@ -134,19 +137,20 @@ impl Encoder for Model {
     }
 
     fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
-        Ok(Model::encode(self, inputs, train)?)
+        Ok(self.in_precision(|| Model::encode(self, inputs, train))??)
     }
 
     fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {
-        Ok(Model::encode_all(self, inputs, train)?)
+        Ok(self.in_precision(|| Model::encode_all(self, inputs, train))??)
     }
 
     fn span_logits(&self, hidden: &Tensor) -> Result<(Tensor, Tensor)> {
-        Ok(Model::span_logits(self, hidden)?)
+        let (starts, ends) = self.in_precision(|| Model::span_logits(self, hidden))??;
+        Ok((float(starts)?, float(ends)?))
     }
 
     fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(Model::mlm_transform(self, hidden)?)
+        Ok(self.in_precision(|| Model::mlm_transform(self, hidden))??)
     }
 
     fn mlm_decoder(&self) -> Result<(&Tensor, &Tensor)> {
@@ -154,15 +158,15 @@ impl Encoder for Model {
     }
 
     fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(Model::mlm_logits(self, hidden)?)
+        float(self.in_precision(|| Model::mlm_logits(self, hidden))??)
     }
 
     fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        Ok(Model::token_logits(self, hidden, train)?)
+        float(self.in_precision(|| Model::token_logits(self, hidden, train))??)
     }
 
     fn sequence_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        Ok(Model::sequence_logits(self, hidden, train)?)
+        float(self.in_precision(|| Model::sequence_logits(self, hidden, train))??)
     }
 
     fn word_embeddings(&self) -> &Tensor {
@@ -175,8 +179,20 @@ impl Encoder for Model {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config().to_json());
+        if self.precision() != Precision::F32 {
+            fingerprint.add("precision", self.precision().name());
+        }
         for (name, parameter) in Model::named_parameters(self) {
             fingerprint.tensor(&name, &parameter);
         }
+    }
+}
+
+/// Scores in float32, where the losses and the choices that follow have digits enough; others as
+/// they are.
+fn float(scores: Tensor) -> Result<Tensor> {
+    match scores.f_kind()? {
+        Kind::Half | Kind::BFloat16 => Ok(scores.f_to_kind(Kind::Float)?),
+        _ => Ok(scores),
     }
 }

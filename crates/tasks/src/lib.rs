@@ -10,6 +10,7 @@ pub mod knowledge;
 pub mod label_retrieval;
 mod language_groups;
 pub mod masked_lm;
+mod micro_batches;
 mod number;
 pub mod pooling;
 pub mod question_answering;

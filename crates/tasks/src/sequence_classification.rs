@@ -1,10 +1,11 @@
 //! A label for every row: XNLI's pairs of sentences, or any text.
 use objectives::IGNORE_INDEX;
 use tch::{Kind, Reduction, Tensor};
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use transfer_eval::xnli::{NliInput, NliLabel};
 use xlmr_model::Inputs;
 
+use crate::micro_batches::{self, in_parts};
 use crate::{Encoder, Error, Result, inference};
 
 /// Rows with a class each as a training task for a model with a sequence classification head:
@@ -66,16 +67,42 @@ impl Task for SequenceClassificationTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows = || step.batch.iter().filter_map(|&k| self.rows.get(k));
-        let ids: Vec<&[u32]> = rows().map(|(input_ids, _)| input_ids.as_slice()).collect();
-        let classes: Vec<i64> = rows().map(|(_, class)| *class).collect();
+        let rows: Vec<&(Vec<u32>, i64)> =
+            step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        match step.micro_batch {
+            Some(size) if size < rows.len() => {
+                let mean = micro_batches::Reduction::Mean;
+                in_parts(LOSS, &rows, size, mean, |_| 1, |rows| self.loss(rows).map(Some))
+            }
+            _ => Ok(StepLosses::single(LOSS, self.loss(&rows)?)),
+        }
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let ids = self.rows.get(index).map(|(input_ids, _)| input_ids.clone());
+        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
+    }
+}
+
+/// As the log names it.
+const LOSS: &str = "classification";
+
+impl SequenceClassificationTask<'_> {
+    /// The mean loss over some rows.
+    fn loss(&self, rows: &[&(Vec<u32>, i64)]) -> Result<Tensor> {
+        let ids: Vec<&[u32]> = rows.iter().map(|(input_ids, _)| input_ids.as_slice()).collect();
+        let classes: Vec<i64> = rows.iter().map(|(_, class)| *class).collect();
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
         let hidden = self.model.encode(&inputs, true)?;
         let logits = self.model.sequence_logits(&hidden, true)?; // [B, C]
         let (_, count) = logits.size2()?;
         if let Some(class) = classes.iter().find(|&&class| class >= count) {
             let error = Error::data("class", format!("below {count}, the head's labels"), class);
-            return Err(error.into());
+            return Err(error);
         }
         let logits = match logits.f_kind()? {
             Kind::Half | Kind::BFloat16 => logits.f_to_kind(Kind::Float)?,
@@ -83,9 +110,7 @@ impl Task for SequenceClassificationTask<'_> {
         };
         let targets = Tensor::f_from_slice(&classes)?.f_to_device(logits.device())?;
         let none = None::<&Tensor>;
-        let loss =
-            logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?;
-        Ok(StepLosses::single("classification", loss))
+        Ok(logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)
     }
 }
 

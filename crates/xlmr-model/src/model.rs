@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
+use torch_ext::Precision;
 
 use crate::encoder::{Embeddings, Layer};
 use crate::heads::{LmHead, SequenceHead, TokenHead};
@@ -22,6 +23,7 @@ pub struct Model {
     config: Config,
     heads: Vec<Head>,
     store: VarStore,
+    precision: Precision,
     embeddings: Embeddings,
     layers: Vec<Layer>,
     lm: Option<LmHead>,
@@ -87,6 +89,7 @@ impl Model {
             token: None,
             sequence: None,
             store,
+            precision: Precision::F32,
             heads,
             config,
         };
@@ -235,6 +238,39 @@ impl Model {
         &self.heads
     }
 
+    /// What [`in_precision`](Self::in_precision) computes in; float32 unless it was set.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Sets what [`in_precision`](Self::in_precision) computes in. Parameters stay float32.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
+    /// Runs `body` under autocast to the model's precision, as `tasks` does with every pass. The
+    /// passes themselves compute in the dtype of the parameters where no autocast is on.
+    ///
+    /// # Errors
+    /// [`Error::TorchExt`] if libtorch refuses.
+    ///
+    /// # Example
+    /// ```
+    /// use torch_ext::Precision;
+    /// use xlmr_model::{Config, Inputs, Model};
+    ///
+    /// let mut model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
+    /// model.set_precision(Precision::Bf16);
+    /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?;
+    /// let hidden = model.in_precision(|| model.encode(&inputs, false))??;
+    /// assert_eq!(hidden.kind(), tch::Kind::Float);
+    /// assert_ne!(hidden, model.encode(&inputs, false)?);
+    /// # Ok::<(), xlmr_model::Error>(())
+    /// ```
+    pub fn in_precision<T>(&self, body: impl FnOnce() -> T) -> Result<T> {
+        Ok(self.precision.run(self.device(), body)?)
+    }
+
     /// Converts all parameters to a floating-point kind; float64 serves checks.
     ///
     /// The parameters are new tensors without gradients: take [`Model::named_parameters`] again.
@@ -251,7 +287,9 @@ impl Model {
             tensors.insert(name, parameter.f_detach()?.f_to_kind(kind)?);
         }
         let (config, heads) = (self.config.clone(), self.heads.clone());
+        let precision = self.precision;
         *self = Self::assemble(config, heads, self.device(), tensors)?;
+        self.precision = precision;
         Ok(())
     }
 

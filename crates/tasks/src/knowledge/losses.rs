@@ -45,9 +45,12 @@ impl KnowledgeTask<'_> {
 
     /// A batch that does not fit memory: masked LM as shares of the whole batch, each contrast in
     /// two passes.
-    pub(super) fn losses_in_micro_batches(&mut self, batch: &Batch) -> Result<StepLosses> {
+    pub(super) fn losses_in_micro_batches(
+        &mut self,
+        batch: &Batch,
+        size: usize,
+    ) -> Result<StepLosses> {
         let (weights, pooling) = (self.config.weights.clone(), self.config.losses.pooling);
-        let size = self.config.micro_batch.max(1);
         let (model, device) = (self.model, self.model.device());
         let mut chunks: Vec<(MaskedRows<'_>, f64)> = Vec::new();
         for (name, weight, rows) in self.masked_rows(batch) {

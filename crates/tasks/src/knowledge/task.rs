@@ -338,12 +338,17 @@ impl Task for KnowledgeTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let batch = self.batch(step)?;
-        let losses = if step.batch.len() <= self.config.micro_batch {
+        let size = step.micro_batch.unwrap_or(self.config.micro_batch);
+        let losses = if step.batch.len() <= size {
             self.losses_at_once(&batch)?
         } else {
-            self.losses_in_micro_batches(&batch)?
+            self.losses_in_micro_batches(&batch, size.max(1))?
         };
         Ok(StepLosses { tokens: Some(batch.tokens() as u64), ..losses })
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {

@@ -1,14 +1,18 @@
 //! Entity completion on masked triples.
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use kg_triples::Sequence;
-use objectives::{EntityCompletionConfig, IGNORE_INDEX, entity_completion};
+use objectives::{
+    EntityCompletionConfig, EntityNormalization, IGNORE_INDEX, entity_completion,
+};
 use tch::{Device, Tensor};
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::Inputs;
 
 use super::sequences::{ChosenSequences, SequenceStream};
 use super::{Sequences, target_positions, with_scores};
+use crate::micro_batches::{Reduction, in_parts};
 use crate::{Encoder, Error, Result};
 
 // The labels of sequences are those that the losses leave out.
@@ -174,12 +178,55 @@ impl Task for EntityCompletionTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows = self.batch(step.batch)?;
+        match step.micro_batch {
+            Some(size) if size < rows.len() => {
+                let targets = |row: &Cow<'_, Row>| row.targets(self.config.normalization);
+                in_parts(LOSS, &rows, size, Reduction::Mean, targets, |rows| {
+                    self.loss(rows).map(Some)
+                })
+            }
+            _ => Ok(StepLosses::single(LOSS, self.loss(&rows)?)),
+        }
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let input_ids = match &self.rows {
+            Rows::Built(rows, _) => rows.get(index).map(|row| row.input_ids.clone()),
+            Rows::Streamed(_, stream) => {
+                stream.batch().get(index).map(|sequence| sequence.input_ids.clone())
+            }
+        };
+        ExampleRecord { id: None, input_ids: input_ids.unwrap_or_default() }
+    }
+}
+
+/// As the log names it.
+const LOSS: &str = "entity_completion";
+
+impl Row {
+    /// What the loss is a mean of: masked positions, or masked entities.
+    fn targets(&self, normalization: EntityNormalization) -> usize {
+        match normalization {
+            EntityNormalization::Token => self.entities.len(),
+            EntityNormalization::Entity => self.entities.iter().collect::<BTreeSet<_>>().len(),
+        }
+    }
+}
+
+impl EntityCompletionTask<'_> {
+    /// The loss of some rows.
+    fn loss(&self, rows: &[Cow<'_, Row>]) -> Result<Tensor> {
+        let device = self.model.device();
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         // Numbers of a row's entities go on where those of the row before end.
         let mut entities: Vec<i64> = Vec::new();
         let mut first = 0;
-        for row in &rows {
+        for row in rows {
             entities.extend(row.entities.iter().map(|entity| first + entity));
             first += row.entities.iter().max().map_or(0, |last| last + 1);
         }
@@ -187,10 +234,9 @@ impl Task for EntityCompletionTask<'_> {
         let masked = target_positions(&labels, Device::Cpu)?;
         let hidden = self.model.encode(&inputs, true)?;
         let entities = Tensor::f_from_slice(&entities)?;
-        let loss = with_scores(self.model, &hidden, &masked, |scores| {
+        with_scores(self.model, &hidden, &masked, |scores| {
             entity_completion(scores, &masked.targets, &entities, &self.config)
-        })?;
-        Ok(StepLosses::single("entity_completion", loss))
+        })
     }
 }
 
@@ -198,7 +244,6 @@ impl Task for EntityCompletionTask<'_> {
 mod tests {
     use kg_triples::questions::EntitySplit;
     use kg_triples::{KnowledgeGraph, SequenceConfig, build_sequences};
-    use objectives::EntityNormalization;
 
     use super::*;
     use crate::testing::model;

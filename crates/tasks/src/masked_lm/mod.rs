@@ -13,7 +13,8 @@ mod plain;
 mod sequences;
 mod text_passages;
 
-use objectives::masking::MaskingVocab;
+use objectives::masking::{Masked, MaskingVocab};
+use objectives::{IGNORE_INDEX, MaskedLmReduction};
 use trainer::StepLosses;
 use xlmr_model::SpecialTokens;
 
@@ -25,6 +26,7 @@ pub use plain::{MlmConfig, MlmTask};
 pub use sequences::{ChosenSequences, SequenceFiles, Sequences};
 pub use text_passages::{TextPassages, TextPosition, TextSource, open_text};
 
+use crate::micro_batches::Reduction;
 use crate::{Encoder, Error, Result};
 
 /// Which tokens masking leaves alone, and what it draws random tokens from.
@@ -58,4 +60,18 @@ fn step_losses(loss: Option<tch::Tensor>, hidden: &tch::Tensor) -> Result<StepLo
     }
     let zero: tch::Tensor = hidden.f_sum(None::<tch::Kind>)?.f_mul_scalar(0.0)?;
     Ok(StepLosses { total: zero, parts: vec![], tokens: None, accumulated: false })
+}
+
+/// Positions of a row that carry loss.
+fn target_count(row: &Masked) -> usize {
+    row.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
+}
+
+impl From<MaskedLmReduction> for Reduction {
+    fn from(reduction: MaskedLmReduction) -> Self {
+        match reduction {
+            MaskedLmReduction::Mean => Self::Mean,
+            MaskedLmReduction::Sum => Self::Sum,
+        }
+    }
 }

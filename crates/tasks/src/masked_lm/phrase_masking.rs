@@ -5,12 +5,15 @@ use objectives::masking::{
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use tch::Tensor;
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::{Inputs, Pretrained, SpecialTokens};
 
 use super::{
     LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab, step_losses,
+    target_count,
 };
+use crate::micro_batches::in_parts;
 use crate::{Encoder, Error, Result};
 
 /// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages
@@ -113,6 +116,19 @@ impl<'a> PhraseMaskingTask<'a> {
         let examples = batch.iter().filter_map(|&number| self.examples.get(number));
         examples.map(|example| self.mask(example, rng.random())).collect()
     }
+
+    /// The loss of masked rows, and their hidden states.
+    fn loss(&self, rows: &[Masked]) -> Result<(Option<Tensor>, Tensor)> {
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        let mut inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        if self.config.segment != 0 {
+            let segments = inputs.input_ids.f_full_like(i64::from(self.config.segment))?;
+            inputs.token_type_ids = Some(segments);
+        }
+        let hidden = self.model.encode(&inputs, true)?;
+        Ok((loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?, hidden))
+    }
 }
 
 impl Task for PhraseMaskingTask<'_> {
@@ -129,16 +145,23 @@ impl Task for PhraseMaskingTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows = self.batch(step.batch, &mut step.rng)?;
-        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let mut inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
-        if self.config.segment != 0 {
-            let segments = inputs.input_ids.f_full_like(i64::from(self.config.segment))?;
-            inputs.token_type_ids = Some(segments);
+        if let Some(size) = step.micro_batch.filter(|&size| size < rows.len()) {
+            let reduction = self.config.loss.reduction.into();
+            return in_parts("mlm", &rows, size, reduction, target_count, |rows| {
+                Ok(self.loss(rows)?.0)
+            });
         }
-        let hidden = self.model.encode(&inputs, true)?;
-        let loss = loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?;
+        let (loss, hidden) = self.loss(&rows)?;
         Ok(step_losses(loss, &hidden)?)
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let ids = self.examples.get(index).map(|example| example.input_ids.clone());
+        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
     }
 }
 

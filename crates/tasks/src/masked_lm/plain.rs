@@ -4,10 +4,12 @@ use objectives::masking::{Masked, MaskingVocab, MlmMaskingConfig, mlm_masking};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use tch::Tensor;
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::{Inputs, SpecialTokens};
 
-use super::{loss_from_hidden, masking_vocab, step_losses};
+use super::{loss_from_hidden, masking_vocab, step_losses, target_count};
+use crate::micro_batches::in_parts;
 use crate::{Encoder, Error, Result};
 
 /// Options of [`MlmTask`]; the defaults are BERT's and RoBERTa's.
@@ -90,6 +92,15 @@ impl<'a> MlmTask<'a> {
         })
         .collect()
     }
+
+    /// The loss of masked rows, and their hidden states.
+    fn loss(&self, rows: &[Masked]) -> Result<(Option<Tensor>, Tensor)> {
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let hidden = self.model.encode(&inputs, true)?;
+        Ok((loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?, hidden))
+    }
 }
 
 impl Task for MlmTask<'_> {
@@ -106,12 +117,23 @@ impl Task for MlmTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows = self.mask(step.batch, &mut step.rng)?;
-        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
-        let hidden = self.model.encode(&inputs, true)?;
-        let loss = loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?;
+        if let Some(size) = step.micro_batch.filter(|&size| size < rows.len()) {
+            let reduction = self.config.loss.reduction.into();
+            return in_parts("mlm", &rows, size, reduction, target_count, |rows| {
+                Ok(self.loss(rows)?.0)
+            });
+        }
+        let (loss, hidden) = self.loss(&rows)?;
         Ok(step_losses(loss, &hidden)?)
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let input_ids = self.rows.get(index).cloned().unwrap_or_default();
+        ExampleRecord { id: None, input_ids }
     }
 }
 

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tokenizers::Tokenizer;
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 
 use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
@@ -16,6 +16,7 @@ use super::window_batch::{fingerprint_windows, question_end, window_lengths};
 use super::{
     QaAugmentation, QuestionEntitySpans, WindowBatch, noisy_embeddings, replace_question_tokens,
 };
+use crate::micro_batches::{Reduction, in_parts};
 use crate::{Encoder, Error, Result};
 
 /// Options of [`QaTask`]. The default is plain fine-tuning, as `run_qa` of transformers does it.
@@ -93,6 +94,8 @@ pub struct QaTask<'a> {
 
 struct Row {
     window: Window,
+    /// The question's.
+    id: String,
     /// The entity within the question's tokens; empty where none is marked.
     entity: Range<usize>,
 }
@@ -116,7 +119,9 @@ impl<'a> QaTask<'a> {
             .into_iter()
             .map(|window| {
                 let entity = question_entity(tokenizer, data, window.question)?;
-                Ok(Row { window, entity: entity.unwrap_or(0..0) })
+                let question = data.questions.get(window.question);
+                let id = question.map(|question| question.id.clone()).unwrap_or_default();
+                Ok(Row { window, id, entity: entity.unwrap_or(0..0) })
             })
             .collect::<Result<Vec<Row>>>()?;
         let lengths = window_lengths(rows.iter().map(|row| &row.window));
@@ -140,17 +145,19 @@ impl<'a> QaTask<'a> {
         ids
     }
 
-    fn span_loss(&self, step: &mut Step<'_>) -> Result<Tensor> {
-        let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
-        let ids: Vec<Cow<'_, [u32]>> =
-            rows.iter().map(|row| self.augmented_ids(row, &mut step.rng)).collect();
-        let ids: Vec<&[u32]> = ids.iter().map(AsRef::as_ref).collect();
-        let windows: Vec<&Window> = rows.iter().map(|row| &row.window).collect();
+    /// The loss of windows with their token ids, the mean over those that hold an answer.
+    fn span_loss(
+        &self,
+        rows: &[(&Row, Cow<'_, [u32]>)],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Tensor> {
+        let ids: Vec<&[u32]> = rows.iter().map(|(_, ids)| ids.as_ref()).collect();
+        let windows: Vec<&Window> = rows.iter().map(|(row, _)| &row.window).collect();
         let mut batch =
             WindowBatch::with_ids(&ids, &windows, self.config.context_only, self.model)?;
         let max_ratio = self.config.augmentation.embedding_noise;
         if max_ratio > 0.0 {
-            let noisy = noisy_embeddings(self.model, &batch, max_ratio, &mut step.rng)?;
+            let noisy = noisy_embeddings(self.model, &batch, max_ratio, rng)?;
             batch.inputs.inputs_embeds = Some(noisy);
         }
         let hidden = self.model.encode(&batch.inputs, true)?;
@@ -217,7 +224,33 @@ impl Task for QaTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        Ok(StepLosses::single("span", self.span_loss(step)?))
+        let Step { batch, micro_batch, rng, .. } = step;
+        let rows = batch.iter().filter_map(|&k| self.rows.get(k));
+        let rows: Vec<(&Row, Cow<'_, [u32]>)> =
+            rows.map(|row| (row, self.augmented_ids(row, rng))).collect();
+        match *micro_batch {
+            Some(size) if size < rows.len() => {
+                let answers = |(row, _): &(&Row, Cow<'_, [u32]>)| {
+                    usize::from(row.window.start_position.is_some())
+                };
+                in_parts("span", &rows, size, Reduction::Mean, answers, |rows| {
+                    self.span_loss(rows, rng).map(Some)
+                })
+            }
+            _ => Ok(StepLosses::single("span", self.span_loss(&rows, rng)?)),
+        }
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let record = |row: &Row| ExampleRecord {
+            id: Some(row.id.clone()),
+            input_ids: row.window.input_ids.clone(),
+        };
+        self.rows.get(index).map(record).unwrap_or_default()
     }
 }
 

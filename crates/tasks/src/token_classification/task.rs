@@ -1,11 +1,12 @@
 //! Training on tagged sentences.
 use objectives::IGNORE_INDEX;
 use tch::{Kind, Reduction, Tensor};
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use transfer_eval::ner::NerInput;
 use xlmr_model::Inputs;
 
 use crate::masked_lm::target_positions;
+use crate::micro_batches::{self, in_parts};
 use crate::{Encoder, Error, Result};
 
 // The labels of encoded sentences are those that the loss leaves out.
@@ -82,6 +83,37 @@ impl Task for TokenClassificationTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
+        match step.micro_batch {
+            Some(size) if size < rows.len() => {
+                in_parts(LOSS, &rows, size, micro_batches::Reduction::Mean, labelled, |rows| {
+                    self.loss(rows).map(Some)
+                })
+            }
+            _ => Ok(StepLosses::single(LOSS, self.loss(&rows)?)),
+        }
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let ids = self.rows.get(index).map(|row| row.input_ids.clone());
+        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
+    }
+}
+
+/// As the log names it.
+const LOSS: &str = "tagging";
+
+/// Tokens of a row that carry loss.
+fn labelled(row: &&Row) -> usize {
+    row.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
+}
+
+impl TokenClassificationTask<'_> {
+    /// The mean loss over the labelled tokens of some rows.
+    fn loss(&self, rows: &[&Row]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
@@ -90,9 +122,7 @@ impl Task for TokenClassificationTask<'_> {
         let logits = self.model.token_logits(&hidden, true)?.f_to_kind(Kind::Float)?; // [N, C]
         let targets = labelled.targets.f_to_device(logits.device())?;
         let none = None::<&Tensor>;
-        let loss =
-            logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?;
-        Ok(StepLosses::single("tagging", loss))
+        Ok(logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)
     }
 }
 

@@ -8,7 +8,10 @@ use objectives::{
 };
 use rand::Rng;
 use tch::{Kind, Tensor};
-use trainer::{Examples, Fingerprint, GroupConfig, Step, StepLosses, Task, TaskError, TrainConfig};
+use trainer::{
+    ExampleRecord, Examples, Fingerprint, GroupConfig, Step, StepLosses, Task, TaskError,
+    TrainConfig,
+};
 
 use super::candidates::{Candidates, duplicate_text, gold_positions};
 use super::config::{BoundaryConfig, BoundaryTerms};
@@ -305,6 +308,11 @@ impl Task for BoundaryTask<'_> {
                 .tensor("valid", valid)
                 .tensor("gold_index", gold_index);
         }
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let ids = self.windows.get(index).map(|window| window.input_ids.clone());
+        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {

@@ -1,0 +1,36 @@
+//! A batch that does not fit memory, cut into parts whose losses add up to the batch's.
+use tch::Tensor;
+use trainer::{Share, StepLosses, TaskError, accumulate};
+
+use crate::Result;
+
+/// What a loss does with the losses of its targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reduction {
+    Mean,
+    Sum,
+}
+
+/// The loss of `rows`, at most `size` of them in one graph: each part counts as much as it has of
+/// the targets of the whole batch. `targets` counts those of a row; `loss` is that of some rows,
+/// reduced as `reduction` says.
+pub(crate) fn in_parts<T>(
+    name: &'static str,
+    rows: &[T],
+    size: usize,
+    reduction: Reduction,
+    targets: impl Fn(&T) -> usize,
+    mut loss: impl FnMut(&[T]) -> Result<Option<Tensor>>,
+) -> Result<StepLosses, TaskError> {
+    let count = |rows: &[T]| rows.iter().map(&targets).sum::<usize>();
+    let all = count(rows) as f64;
+    let parts: Vec<&[T]> = rows.chunks(size.max(1)).filter(|rows| count(rows) > 0).collect();
+    accumulate(&parts, |rows| {
+        let Some(loss) = loss(rows)? else { return Ok(Vec::new()) };
+        let loss = match reduction {
+            Reduction::Mean => loss.f_mul_scalar(count(rows) as f64 / all)?,
+            Reduction::Sum => loss,
+        };
+        Ok(vec![Share { name, weight: 1.0, loss }])
+    })
+}
