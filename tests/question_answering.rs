@@ -127,6 +127,49 @@ fn recipe_question_answering_killed_and_resumed_equals_a_whole_run() {
 }
 
 #[test]
+fn recipe_question_answering_in_bf16_killed_three_times_equals_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let low = |out: &str| {
+        let mut command = train(folder, out);
+        command.args(["--set", "run.precision=bf16", "--set", "training.checkpoint_steps=1"]);
+        command
+    };
+    succeed(low("whole"));
+    let checkpoints = folder.join("broken/seed-42/reader/fine-tune/checkpoints");
+    for step in [1, 3, 5] {
+        kill_at(low("broken"), &checkpoints.join(format!("step-{step:08}")));
+    }
+    succeed(low("broken"));
+    assert_eq!(summary(&folder.join("whole")), summary(&folder.join("broken")));
+    for file in ["model/model.safetensors", "predictions.json", "n-best.json", "table.md"] {
+        let bytes = |out: &str| fs::read(folder.join(out).join(file)).unwrap();
+        assert!(bytes("whole") == bytes("broken"), "{file}");
+    }
+
+    // The precision decides the result, so it is a key of the run.
+    let error = refuse(&train(folder, "whole").output().unwrap());
+    assert!(error.contains("run.precision = \"bf16\" there, absent now"), "{error}");
+    let error =
+        refuse(&train(folder, "f16").args(["--set", "run.precision=f16"]).output().unwrap());
+    assert!(error.contains("run.precision") && error.contains("CUDA"), "{error}");
+    assert!(!folder.join("f16").exists());
+}
+
+#[test]
+fn recipe_question_answering_in_parts_of_a_batch_ends_where_the_whole_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    succeed(train(folder, "whole"));
+    let mut command = train(folder, "parts");
+    command.args(["--set", "training.micro_batch=2"]);
+    succeed(command);
+    let loss = |out: &str| summary(&folder.join(out))["training"]["final_loss"].as_f64().unwrap();
+    let (whole, parts) = (loss("whole"), loss("parts"));
+    assert!((whole - parts).abs() < 1e-3 * whole, "{whole} and {parts}");
+}
+
+#[test]
 fn recipe_question_answering_refuses_bad_input_before_it_writes() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -177,12 +177,17 @@ mod tests {
     use xlmr_model::{Config, Head, Model};
 
     use super::*;
+    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole};
 
     fn model() -> Model {
+        model_of_spread(0.3)
+    }
+
+    fn model_of_spread(initializer_range: f64) -> Model {
         let config = Config {
             hidden_dropout_prob: 0.0,
             attention_probs_dropout_prob: 0.0,
-            initializer_range: 0.3,
+            initializer_range,
             ..Config::tiny(40)
         };
         let head = Head::SequenceClassification { labels: 4 };
@@ -276,5 +281,16 @@ mod tests {
         let mut other = rows();
         other[1].1 = 1;
         assert_ne!(hash(rows()), hash(other));
+    }
+
+    #[test]
+    fn low_precision_and_parts_of_a_batch_change_little() {
+        // Wide logits would carry bfloat16's rounding into the loss in full.
+        let (model, rows) = (model_of_spread(0.05), [rows(), rows()].concat());
+        let task = || SequenceClassificationTask::new(&model, rows.clone()).unwrap();
+        let batch: Vec<usize> = (0..rows.len()).collect();
+        let parameters = model.named_parameters();
+        assert_bf16_is_near_f32(&parameters, task, &batch);
+        assert_parts_are_the_whole(&parameters, task, &batch);
     }
 }

@@ -1,5 +1,7 @@
-//! A tiny model for this crate's tests.
-use objectives::tch::Device;
+//! A tiny model for this crate's tests, and what holds of every task's step.
+use objectives::tch::{Device, Kind, Tensor};
+use torch_ext::Precision;
+use trainer::{Step, StepLosses, Task};
 use xlmr_model::{Config, Head, Model, SpecialTokens};
 
 pub(crate) fn model(vocabulary: i64) -> Model {
@@ -19,4 +21,83 @@ pub(crate) fn model(vocabulary: i64) -> Model {
 
 pub(crate) fn specials() -> SpecialTokens {
     SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 }
+}
+
+type Named = Vec<(String, Tensor)>;
+
+/// The total loss of a step as the trainer makes it, and the gradients of the parameters.
+fn step(
+    parameters: &Named,
+    task: &mut dyn Task,
+    batch: &[usize],
+    precision: Precision,
+    micro_batch: Option<usize>,
+) -> (f64, Named) {
+    let rng = trainer::rng_for(1, "step", 0);
+    let mut step = Step { batch, number: 3, total: 9, micro_batch, rng };
+    let losses: StepLosses =
+        precision.run(Device::Cpu, || task.losses(&mut step)).unwrap().unwrap();
+    if !losses.accumulated {
+        torch_ext::backward(&losses.total).unwrap();
+    }
+    let mut gradients = Vec::new();
+    for (name, parameter) in parameters {
+        if parameter.grad().defined() {
+            gradients.push((name.clone(), parameter.grad().copy()));
+        }
+    }
+    let tensors: Vec<&Tensor> = parameters.iter().map(|(_, parameter)| parameter).collect();
+    torch_ext::clear_grads(&tensors).unwrap();
+    (losses.total.double_value(&[]), gradients)
+}
+
+/// The length of the difference of two lists of gradients, in lengths of the first.
+fn distance(one: &Named, other: &Named) -> f64 {
+    let names = |list: &Named| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(one), names(other));
+    let differences: Vec<Tensor> = one.iter().zip(other).map(|((_, a), (_, b))| a - b).collect();
+    let norm = |list: Vec<&Tensor>| torch_ext::total_norm(&list).unwrap();
+    norm(differences.iter().collect()) / norm(one.iter().map(|(_, tensor)| tensor).collect())
+}
+
+/// Largest distance of a loss in bfloat16 from that in float32, relative. bfloat16 has 8 bits.
+const LOSS_BOUND: f64 = 0.01;
+
+/// The same for all gradients together.
+const GRADIENT_BOUND: f64 = 0.1;
+
+/// The loss in bfloat16 is that in float32 within `LOSS_BOUND`, but not the same, and gradients are
+/// finite float32 numbers. `task` makes a task anew, since a step may change its state.
+pub(crate) fn assert_bf16_is_near_f32<T: Task>(
+    parameters: &Named,
+    task: impl Fn() -> T,
+    batch: &[usize],
+) {
+    let (want, gradients) = step(parameters, &mut task(), batch, Precision::F32, None);
+    let (got, low) = step(parameters, &mut task(), batch, Precision::Bf16, None);
+    let off = (got - want).abs() / want.abs();
+    assert!(off < LOSS_BOUND, "{got} in bfloat16, {want} in float32");
+    assert_ne!(got, want);
+    for (name, gradient) in &low {
+        let finite = gradient.isfinite().all().int64_value(&[]) == 1;
+        assert!(finite && gradient.kind() == Kind::Float, "{name}");
+    }
+    let distance = distance(&gradients, &low);
+    assert!(distance < GRADIENT_BOUND, "{distance}");
+}
+
+/// A batch in parts of 4 and of 1 has the loss and the gradients of the whole one.
+pub(crate) fn assert_parts_are_the_whole<T: Task>(
+    parameters: &Named,
+    task: impl Fn() -> T,
+    batch: &[usize],
+) {
+    assert!(task().takes_micro_batches() && batch.len() > 4);
+    let (want, gradients) = step(parameters, &mut task(), batch, Precision::F32, None);
+    for size in [4, 1] {
+        let (got, parts) = step(parameters, &mut task(), batch, Precision::F32, Some(size));
+        assert!((got - want).abs() < 1e-5 * want.abs(), "{got} in parts of {size}, {want} whole");
+        let distance = distance(&gradients, &parts);
+        assert!(distance < 1e-5, "in parts of {size}: {distance:e}");
+    }
 }

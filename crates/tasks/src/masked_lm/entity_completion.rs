@@ -3,9 +3,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use kg_triples::Sequence;
-use objectives::{
-    EntityCompletionConfig, EntityNormalization, IGNORE_INDEX, entity_completion,
-};
+use objectives::{EntityCompletionConfig, EntityNormalization, IGNORE_INDEX, entity_completion};
 use tch::{Device, Tensor};
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::Inputs;
@@ -246,19 +244,33 @@ mod tests {
     use kg_triples::{KnowledgeGraph, SequenceConfig, build_sequences};
 
     use super::*;
-    use crate::testing::model;
+    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model};
 
-    #[test]
-    fn the_loss_is_that_of_a_loop_over_entities() {
+    fn sequences() -> Vec<Sequence> {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let graph = KnowledgeGraph::read_dir(root.join("data/demo/kg")).unwrap();
         let few = EntitySplit { train: 0.02, dev: 0.49, test: 0.49, seed: 1 };
         let heads = few.divide(&graph).unwrap().train;
         let graph = graph.filter(|fact| heads.contains(fact.head));
         let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
-        let (sequences, _) =
-            build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer).unwrap();
-        let model = model(4000);
+        build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer).unwrap().0
+    }
+
+    #[test]
+    fn low_precision_and_parts_of_a_batch_change_little() {
+        let (model, sequences) = (model(4000), sequences());
+        let (parameters, batch) = (model.named_parameters(), (0..32).collect::<Vec<usize>>());
+        for normalization in [EntityNormalization::Token, EntityNormalization::Entity] {
+            let config = EntityCompletionConfig { normalization, ..Default::default() };
+            let task = || EntityCompletionTask::new(&model, &sequences, &config).unwrap();
+            assert_bf16_is_near_f32(&parameters, task, &batch);
+            assert_parts_are_the_whole(&parameters, task, &batch);
+        }
+    }
+
+    #[test]
+    fn the_loss_is_that_of_a_loop_over_entities() {
+        let (model, sequences) = (model(4000), sequences());
         let config = EntityCompletionConfig {
             normalization: EntityNormalization::Entity,
             ..Default::default()

@@ -168,7 +168,7 @@ impl Task for PhraseMaskingTask<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{model, specials};
+    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model, specials};
     use kg_triples::Language;
     use objectives::masking::{MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig};
     use objectives::{IGNORE_INDEX, MaskedLmConfig, MaskedLmReduction};
@@ -340,5 +340,14 @@ mod tests {
         let other = PhraseMaskingTask::new(&model, specials(), other, &Default::default()).unwrap();
         assert_ne!(first, hash(&other));
         assert!(PhraseMaskingTask::new(&model, specials(), vec![], &Default::default()).is_err());
+    }
+
+    #[test]
+    fn low_precision_and_parts_of_a_batch_change_little() {
+        let model = model(80);
+        let task = || task(&model, PhraseTaskConfig::default());
+        let (parameters, batch) = (model.named_parameters(), (0..32).collect::<Vec<usize>>());
+        assert_bf16_is_near_f32(&parameters, task, &batch);
+        assert_parts_are_the_whole(&parameters, task, &batch);
     }
 }

@@ -140,7 +140,7 @@ impl Task for MlmTask<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{model, specials};
+    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model, specials};
 
     fn rows() -> Vec<Vec<u32>> {
         (10..30).map(|length| [vec![0], (5..5 + length).collect(), vec![2]].concat()).collect()
@@ -198,5 +198,14 @@ mod tests {
         let masking = MlmMaskingConfig { probability: 0.2, ..Default::default() };
         assert_ne!(first, hash(rows(), &MlmConfig { masking, ..Default::default() }));
         assert!(MlmTask::new(&model, specials(), vec![], &MlmConfig::default()).is_err());
+    }
+
+    #[test]
+    fn low_precision_and_parts_of_a_batch_change_little() {
+        let model = model(80);
+        let task = || MlmTask::new(&model, specials(), rows(), &MlmConfig::default()).unwrap();
+        let (parameters, batch) = (model.named_parameters(), (0..20).collect::<Vec<usize>>());
+        assert_bf16_is_near_f32(&parameters, task, &batch);
+        assert_parts_are_the_whole(&parameters, task, &batch);
     }
 }

@@ -146,11 +146,7 @@ impl<'a> QaTask<'a> {
     }
 
     /// The loss of windows with their token ids, the mean over those that hold an answer.
-    fn span_loss(
-        &self,
-        rows: &[(&Row, Cow<'_, [u32]>)],
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Tensor> {
+    fn span_loss(&self, rows: &[(&Row, Cow<'_, [u32]>)], rng: &mut ChaCha8Rng) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|(_, ids)| ids.as_ref()).collect();
         let windows: Vec<&Window> = rows.iter().map(|(row, _)| &row.window).collect();
         let mut batch =
@@ -263,7 +259,7 @@ mod tests {
     use xlmr_model::{Model, read_tokenizer};
 
     use super::*;
-    use crate::testing::model;
+    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model};
 
     const CONTEXT: &str = "The official language of Peru is Spanish . A region is Asia .";
 
@@ -413,5 +409,25 @@ mod tests {
         assert_eq!(error, "qa.augmentation.embedding_noise = -1: must be 0 or more");
         let error = refuse(QaAugmentation::default(), 384);
         assert!(error.starts_with("windows.max_length = 384: must be at most"), "{error}");
+    }
+
+    #[test]
+    fn low_precision_and_parts_of_a_batch_change_little() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        // Windows of different lengths, some without the answer: their number of targets differs.
+        let context = |k: usize| format!("{CONTEXT} {}", "The region of Peru . ".repeat(k % 7));
+        let ask = |k| Question { context: Arc::from(context(k)), ..question() };
+        let questions: Vec<Question> = (0..40).map(ask).collect();
+        let windows = WindowConfig { max_length: 60, doc_stride: 10, ..WindowConfig::default() };
+        let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
+        let augmentation = QaAugmentation { question_replacement: 0.5, ..Default::default() };
+        let config = QaConfig { context_only: true, augmentation, ..Default::default() };
+        let task = || QaTask::new(&model, &tokenizer, &data, &config).unwrap();
+        assert!(task().rows.len() > 40);
+        let (parameters, batch) = (model.named_parameters(), (0..32).collect::<Vec<usize>>());
+        assert_bf16_is_near_f32(&parameters, task, &batch);
+        assert_parts_are_the_whole(&parameters, task, &batch);
+        let record = task().example(0);
+        assert_eq!((record.id.as_deref(), record.input_ids[0]), (Some("q"), 0));
     }
 }

@@ -132,6 +132,7 @@ mod tests {
     use xlmr_model::{Config, Head, Model};
 
     use super::*;
+    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole};
 
     fn tagger(labels: i64) -> Model {
         let config = Config {
@@ -233,5 +234,14 @@ mod tests {
         assert_eq!(task.examples().lengths(), Some([9, 20].as_slice()));
         let got = loss(&model, &inputs, &[0, 1]).double_value(&[]);
         assert!((got - by_loop(&model, &inputs, &[0, 2])).abs() < 1e-5);
+    }
+
+    #[test]
+    fn low_precision_and_parts_of_a_batch_change_little() {
+        let (model, inputs) = (tagger(5), [inputs(), inputs()].concat());
+        let task = || TokenClassificationTask::new(&model, &inputs).unwrap();
+        let (parameters, batch) = (model.named_parameters(), [0, 1, 2, 3, 4, 5]);
+        assert_bf16_is_near_f32(&parameters, task, &batch);
+        assert_parts_are_the_whole(&parameters, task, &batch);
     }
 }

@@ -8,7 +8,7 @@ use trainer::{Step, StepLosses, Task};
 use xlmr_model::{Model, read_tokenizer};
 
 use super::*;
-use crate::testing::model;
+use crate::testing::{assert_bf16_is_near_f32, model};
 
 const CONTEXT: &str = "The capital of Peru is Lima . Lima lies at the coast of Peru , and Cusco in \
                        the high mountains .";
@@ -284,4 +284,31 @@ fn candidates_of_other_windows_are_refused() {
     let error = refuse(&setting.windows[..3], Some(&all));
     assert_eq!(error, "candidates: expected one row for each of 3 windows, got 4 rows");
     assert!(refuse(&setting.windows, None).ends_with("got 0 rows"));
+}
+
+#[test]
+fn low_precision_changes_little() {
+    let setting = Setting::new();
+    let (all, _) = setting.candidates(&CandidateConfig { count: 5, ..Default::default() });
+    let parameters = setting.model.named_parameters();
+    for (hard, contrast) in [(true, false), (true, true), (false, false)] {
+        let config = BoundaryConfig::default();
+        let task = || {
+            let (model, windows) = (&setting.model, &setting.windows);
+            BoundaryTask::new(model, windows, Some(&all), terms(hard, contrast), &config, true)
+                .unwrap()
+        };
+        assert!(!task().takes_micro_batches());
+        assert_bf16_is_near_f32(&parameters, task, &[0, 1, 2, 3]);
+    }
+}
+
+#[test]
+fn candidates_belong_to_the_precision_they_were_mined_in() {
+    let mut setting = Setting::new();
+    let config = CandidateConfig { count: 5, ..Default::default() };
+    assert!(!setting.candidates(&config).1);
+    assert!(setting.candidates(&config).1);
+    setting.model.set_precision(torch_ext::Precision::Bf16);
+    assert!(!setting.candidates(&config).1);
 }

@@ -11,7 +11,7 @@ use xlmr_model::{KnowledgeConfig, KnowledgeHeads, Model};
 use crate::knowledge::batch::mask_mention;
 use crate::knowledge::*;
 use crate::masked_lm::masking_vocab;
-use crate::testing::{model, specials};
+use crate::testing::{assert_bf16_is_near_f32, model, specials};
 
 /// Passages `<s> a b c … </s>` with a mention of two tokens, and a description each.
 fn examples(count: u32) -> Vec<MentionExample> {
@@ -254,4 +254,18 @@ fn languages_are_numbered_in_order() {
     assert_eq!((domains.count(), domains.ids([en, en]).unwrap()), (1, vec![0, 0]));
     let error = domains.ids([de]).unwrap_err().to_string();
     assert_eq!(error, "language of a row: expected one of en, got de");
+}
+
+#[test]
+fn low_precision_changes_little_in_one_graph_and_in_two_passes() {
+    let model = model(4000);
+    let (mentions, triples) = (mentions(11), triples());
+    let heads = heads(&model, &KnowledgeConfig::default(), &triples);
+    let mut parameters = model.named_parameters();
+    parameters.extend(heads.named_parameters());
+    for micro_batch in [3, 100] {
+        let config = config(micro_batch, LossWeights::default());
+        let task = || task(&model, &heads, &mentions, &triples, config.clone());
+        assert_bf16_is_near_f32(&parameters, task, &(0..11).collect::<Vec<usize>>());
+    }
 }
