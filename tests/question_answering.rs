@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary};
+use crate::common::{kill_at, program, refuse, root, succeed, summary, tool};
 
 /// Questions about colours, `without` of which have no answer; answers begin at `start`.
 fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
@@ -108,6 +108,23 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     let mut command = train(folder, "run");
     let error = refuse(&command.args(["--seed", "7"]).output().unwrap());
     assert!(error.contains("training.seed = 42 there, 7 now"), "{error}");
+}
+
+#[test]
+fn recipe_question_answering_starts_from_random_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut command = tool("xlmr-model");
+    command.args(["init", "--config", "data/base/config.json", "--heads", "mlm,qa", "--seed", "1"]);
+    command.args(["--tokenizer", "data/base/tokenizer.json", "--out"]).arg(folder.join("fresh"));
+    succeed(command);
+    write_questions(&folder.join("train.json"), 8, 0, 6);
+    let mut command = with_model(&folder.join("fresh"), &folder.join("run"));
+    command.arg("--train").arg(folder.join("train.json")).args(["--set", "training.steps=2"]);
+    let text = succeed(command);
+    // All heads were in the folder.
+    assert!(!text.contains("freshly initialised"), "{text}");
+    assert!(folder.join("run/model/model.safetensors").exists());
 }
 
 #[test]

@@ -69,6 +69,83 @@ fn run_writes_what_transformers_computes() {
     }
 }
 
+/// `config.json` of a case with the vocabulary of the embedded tokenizer.
+fn fitting_config(name: &str, folder: &Path) -> std::path::PathBuf {
+    let config = std::fs::read_to_string(case(name).join("config.json")).unwrap();
+    assert!(config.contains("\"vocab_size\": 300"));
+    let path = folder.join(format!("{name}.json"));
+    std::fs::write(&path, config.replace("\"vocab_size\": 300", "\"vocab_size\": 4000")).unwrap();
+    path
+}
+
+#[test]
+fn init_writes_the_keys_of_transformers_with_its_initialisation() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base/tokenizer.json");
+    for (name, heads) in [("mlm", "mlm,qa"), ("qa", "qa")] {
+        let (config, out) = (fitting_config(name, folder.path()), folder.path().join(name));
+        let arguments = ["init", "--config", text(&config), "--tokenizer", text(&tokenizer)];
+        let run = |more: &[&str]| {
+            program(
+                &[&arguments, ["--heads", heads, "--out", text(&out)].as_slice(), more].concat(),
+            )
+        };
+        let result = run(&["--seed", "7"]);
+        assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+        // The fixture was written by transformers.
+        let (got, want) =
+            (read(&out.join("model.safetensors")), read(&case(name).join("model.safetensors")));
+        let sizes = |tensors: &std::collections::BTreeMap<String, Tensor>| {
+            // 4000 and 300 alike stand for the vocabulary.
+            let size =
+                |tensor: &Tensor| tensor.size().iter().map(|&n| n % 3700).collect::<Vec<i64>>();
+            let mut all: Vec<_> =
+                tensors.iter().map(|(key, tensor)| (key.clone(), size(tensor))).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(sizes(&got), sizes(&want), "{name}");
+        for (key, tensor) in &got {
+            let (mean, spread) = (tensor.mean(tch::Kind::Float), tensor.std(false));
+            let (mean, spread) = (mean.double_value(&[]), spread.double_value(&[]));
+            let norm = key.to_lowercase().contains("norm.weight");
+            match (norm, key.ends_with("bias")) {
+                (true, _) => assert_eq!((mean, spread), (1.0, 0.0), "{key}"),
+                (_, true) => assert_eq!((mean, spread), (0.0, 0.0), "{key}"),
+                // initializer_range of the fixture; the smallest weight has 32 numbers.
+                _ => assert!(mean.abs() < 0.2 && (0.2..0.4).contains(&spread), "{key} {spread}"),
+            }
+        }
+        let bytes = |name: &str| std::fs::read(out.join(name)).unwrap();
+        assert_eq!(bytes("tokenizer.json"), std::fs::read(&tokenizer).unwrap());
+        assert_eq!(out.join("heads.safetensors").exists(), name == "mlm");
+
+        // What is there stays, unless it is to go; the seed decides the weights.
+        let before = bytes("model.safetensors");
+        let refused = run(&[]);
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert!(stderr.contains("config.json: ") && stderr.contains("--force"), "{stderr}");
+        assert_eq!((refused.status.code(), &bytes("model.safetensors")), (Some(2), &before));
+        assert!(run(&["--force"]).status.success());
+        assert_ne!(bytes("model.safetensors"), before);
+        assert!(run(&["--force", "--seed", "7"]).status.success());
+        assert_eq!(bytes("model.safetensors"), before);
+    }
+    let small = case("mlm").join("config.json");
+    let out = folder.path().join("other");
+    let result = program(&[
+        "init",
+        "--config",
+        text(&small),
+        "--tokenizer",
+        text(&tokenizer),
+        "--out",
+        text(&out),
+    ]);
+    let stderr = String::from_utf8_lossy(&result.stderr);
+    assert!(stderr.contains("vocab_size = 300") && !out.exists(), "{stderr}");
+}
+
 #[test]
 fn info_describes_a_folder() {
     let result = program(&["info", "--model", text(&case("mlm_sharded_bf16"))]);
@@ -135,7 +212,7 @@ fn bad_input_is_one_line_and_status_2() {
     }
     let result = program(&["run", "--model", "m"]);
     assert_eq!(result.status.code(), Some(2));
-    for command in ["run", "info"] {
+    for command in ["run", "info", "init"] {
         let help = program(&[command, "--help"]);
         assert!(String::from_utf8_lossy(&help.stdout).contains("Example"), "{command}");
     }

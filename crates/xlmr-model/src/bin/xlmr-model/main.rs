@@ -1,12 +1,13 @@
-//! Runs and inspects XLM-R models in Hugging Face folders.
+//! Makes, runs and inspects XLM-R models in Hugging Face folders.
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod info;
+mod init;
 mod run;
 
-/// Runs and inspects XLM-R models in Hugging Face folders.
+/// Makes, runs and inspects XLM-R models in Hugging Face folders.
 #[derive(Parser)]
 #[command(name = "xlmr-model", version, after_help = EXAMPLES)]
 struct Cli {
@@ -21,11 +22,15 @@ enum Command {
     /// Describes a model folder: configuration, parameters, and what its checkpoint lacks or has
     /// too much
     Info(info::Args),
+    /// Writes a model folder with random weights
+    Init(init::Args),
 }
 
 const EXAMPLES: &str = "\
 Examples:
   xlmr-model info --model models/xlm-roberta-base
+  xlmr-model init --config data/base/config.json --tokenizer data/base/tokenizer.json \\
+      --heads mlm,qa --out runs/fresh
   xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors
   xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors \\
       --device cuda:0 --batch-size 64";
@@ -36,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Command::Run(args) => run::run(&args),
         Command::Info(args) => info::info(&args),
+        Command::Init(args) => init::init(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

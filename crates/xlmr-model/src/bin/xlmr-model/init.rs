@@ -1,0 +1,87 @@
+//! `xlmr-model init`: a model folder with random weights.
+use std::path::{Path, PathBuf};
+
+use tch::Device;
+use tokenizers::Tokenizer;
+use xlmr_model::{Config, Error, Head, Model, Result, check_tokenizer};
+
+/// The architecture, the tokenizer, and where the folder goes.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  xlmr-model init --config data/base/config.json \\\n      \
+                        --tokenizer data/base/tokenizer.json --heads mlm,qa --out runs/fresh")]
+pub struct Args {
+    /// Architecture, as config.json of transformers has it
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The tokenizer.json that belongs to it; copied as it is
+    #[arg(long, value_name = "FILE")]
+    tokenizer: PathBuf,
+    /// Gets config.json, model.safetensors and tokenizer.json
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Decides the weights: N(0, initializer_range); biases and <pad> 0, norms 1 and 0
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Heads; config.json names the first one's class, others go to heads.safetensors
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "mlm", value_name = "HEADS")]
+    heads: Vec<HeadName>,
+    /// Replaces model files that are in the folder
+    #[arg(long)]
+    force: bool,
+}
+
+/// A head without labels.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum HeadName {
+    /// Masked language model
+    Mlm,
+    /// Start and end of an answer
+    Qa,
+}
+
+impl From<HeadName> for Head {
+    fn from(name: HeadName) -> Self {
+        match name {
+            HeadName::Mlm => Self::MaskedLm,
+            HeadName::Qa => Self::Span,
+        }
+    }
+}
+
+/// The files that make a model, whoever wrote them.
+const MODEL_FILES: [&str; 6] = [
+    "config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "heads.safetensors",
+    "knowledge.safetensors",
+    "tokenizer.json",
+];
+
+/// Checks everything, then writes the folder.
+pub fn init(args: &Args) -> Result<()> {
+    let config = Config::from_file(&args.config)?;
+    let bytes = std::fs::read(&args.tokenizer).map_err(|error| io(&args.tokenizer, error))?;
+    let tokenizer = Tokenizer::from_bytes(&bytes)
+        .map_err(|error| Error::Tokenizer(format!("{}: {error}", args.tokenizer.display())))?;
+    check_tokenizer(&tokenizer, &config)?;
+    let present: Vec<PathBuf> =
+        MODEL_FILES.map(|name| args.out.join(name)).into_iter().filter(|p| p.exists()).collect();
+    if let (Some(path), false) = (present.first(), args.force) {
+        let source = std::io::ErrorKind::AlreadyExists.into();
+        let hint = "; give another --out, or replace it with --force";
+        return Err(Error::Io { path: path.clone(), hint, source });
+    }
+    let heads: Vec<Head> = args.heads.iter().map(|&name| name.into()).collect();
+    let model = Model::new(&config, &heads, Device::Cpu, args.seed)?;
+    for path in &present {
+        std::fs::remove_file(path).map_err(|error| io(path, error))?;
+    }
+    model.save(&args.out, heads.first().copied().unwrap_or_default())?;
+    let path = args.out.join("tokenizer.json");
+    whole_file::write(&path, bytes).map_err(|error| io(&path, error))
+}
+
+fn io(path: &Path, source: std::io::Error) -> Error {
+    Error::Io { path: path.to_owned(), hint: "", source }
+}
