@@ -140,8 +140,8 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         self.fitted.borrow().tokens
     }
 
-    /// Loads a model folder with its tokenizer onto the run's device, in the run's precision; what the checkpoint lacks is
-    /// drawn with the cell's seed, and printed.
+    /// Loads a model folder with its tokenizer onto the run's device, in the run's precision; what
+    /// the checkpoint lacks is drawn with the cell's seed, and printed.
     ///
     /// # Errors
     /// As [`Pretrained::load`].

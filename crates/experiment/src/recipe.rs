@@ -86,8 +86,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     }
 }
 
-/// The section `[run]`: what is run and on what. But for `precision` it decides no cell's result, so
-/// a run goes on when it changes.
+/// The section `[run]`: what is run and on what. But for `precision` it decides no cell's result,
+/// so a run goes on when it changes.
 ///
 /// ```
 /// use experiment::RunConfig;

@@ -10,8 +10,9 @@ use crate::Result;
 ///
 /// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size
 /// of the vocabulary. A model computes in its own precision
-/// ([`Model::set_precision`](xlmr_model::Model::set_precision)); hidden states are float32 then, but
-/// for those of `mlm_transform`, and so are scores. A head that the model does not hold is an error of the call that needs it.
+/// ([`Model::set_precision`](xlmr_model::Model::set_precision)); hidden states are float32 then,
+/// but for those of `mlm_transform`, and so are scores. A head that the model lacks is an error
+/// of the call that needs it.
 ///
 /// # Example
 /// ```

@@ -21,8 +21,8 @@ pub struct Share {
 /// numbers of targets would weigh their targets unequally. The number n must be known before the
 /// first forward pass, so mask the full batch first.
 ///
-/// Each backward pass goes through [`torch_ext::backward`], so float16's scale of the loss holds here
-/// too.
+/// Each backward pass goes through [`torch_ext::backward`], so float16's scale of the loss holds
+/// here too.
 ///
 /// A contrast whose negatives come from the batch cannot be cut like this; see
 /// `objectives::cached_step`.

@@ -50,7 +50,8 @@ pub struct MlmConfig {
 /// let mut task = MlmTask::new(&model, specials, rows, &MlmConfig::default())?;
 /// // `trainer::fit` does this for every step.
 /// let rng = trainer::rng_for(0, "mlm", 0);
-/// let losses = task.losses(&mut Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng })?;
+/// let mut step = Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng };
+/// let losses = task.losses(&mut step)?;
 /// assert!(losses.total.requires_grad());
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```

@@ -78,7 +78,8 @@ pub struct QaData<'a> {
 ///
 /// // `trainer::fit` makes the steps of a whole training.
 /// let rng = trainer::rng_for(0, "qa", 0);
-/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng })?;
+/// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
+/// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "span");
 /// losses.total.backward();
 /// # Ok::<(), tasks::Error>(())

@@ -64,7 +64,8 @@ pub const WEIGHTS: &str = "hard_learning.weights";
 /// let config = task.train_config(&trainer::TrainConfig::default()); // and how
 /// assert_eq!(config.groups.len(), 1);
 /// let rng = trainer::rng_for(0, "second stage", 0);
-/// let losses = task.losses(&mut Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng })?;
+/// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
+/// let losses = task.losses(&mut step)?;
 /// losses.total.backward();
 /// assert_eq!(task.slot_weights()?.unwrap().len(), 5);
 /// # Ok::<(), tasks::Error>(())
