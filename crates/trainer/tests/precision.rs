@@ -51,17 +51,15 @@ impl Line {
         let x = Tensor::full([1, 8], example as f64 * 0.1, (Kind::Float, Device::Cpu));
         let x = x + Tensor::rand([1, 8], (Kind::Float, Device::Cpu));
         let y = x.matmul(&self.first).matmul(&self.second);
-        let mut loss = (y.to_kind(Kind::Float) - 1.0).square().mean(Kind::Float);
-        if let Fault::Large(size) = self.fault {
-            loss = loss * size;
+        let loss = (y.to_kind(Kind::Float) - 1.0).square().mean(Kind::Float);
+        match self.fault {
+            Fault::Large(size) => loss * size,
+            // The loss is the same; the gradient is inf * 0.
+            Fault::NanGradient(first) if number >= first => {
+                loss + (&self.second * 0.0).sqrt().sum(Kind::Float)
+            }
+            _ => loss,
         }
-        if let Fault::NanGradient(first) = self.fault
-            && number >= first
-        {
-            // 0, with the gradient inf * 0.
-            loss = loss + (&self.second * 0.0).sqrt().sum(Kind::Float);
-        }
-        loss
     }
 }
 
