@@ -1,11 +1,15 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 12] = [
+    "attention_rows",
     "autocast",
+    "dropout_add_norm",
     "linear_cross_entropy",
     "logit_chunks",
+    "norm_rows",
     "optim",
+    "packed_attention",
     "precision",
     "product",
     "rng",
@@ -23,6 +27,9 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .warnings(false)
+        // The loops over rows are ours, and not worth debugging at a tenth of their speed.
+        .opt_level(3)
+        .flag_if_supported("-fopenmp-simd")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(include.join("torch/csrc/api/include"))
         .include(&include)

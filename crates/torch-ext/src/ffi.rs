@@ -70,6 +70,27 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_packed_attention(
+        query: RawTensor,
+        key: RawTensor,
+        value: RawTensor,
+        lengths: *const i64,
+        rows: usize,
+        heads: i64,
+        dropout: f64,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_dropout_add_norm(
+        x: RawTensor,
+        residual: RawTensor,
+        weight: RawTensor,
+        bias: RawTensor,
+        eps: f64,
+        dropout: f64,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_seeded_randn(
         sizes: *const i64,
         dims: usize,

@@ -6,6 +6,7 @@ mod error;
 mod ffi;
 mod linear_cross_entropy;
 mod optim;
+mod packed;
 mod precision;
 mod rng;
 mod streamed_logsumexp;
@@ -21,6 +22,7 @@ pub use linear_cross_entropy::{
 pub use optim::{
     AdamWStep, clear_grads, clip_grad_norm, fused_adamw, norm_of_all, scale_all, total_norm,
 };
+pub use packed::{dropout_add_norm, packed_attention};
 pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };

@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use crate::inputs::Prepared;
+use crate::packing::Packing;
 use crate::layers::{LayerNorm, Linear, Lookup, dropout};
 use crate::parameters::{TYPES, WORDS, layer_name};
 use crate::{Activation, Config, Result};
@@ -31,26 +32,34 @@ impl Embeddings {
         })
     }
 
-    /// `[B, L, H]`. The rows of `<pad>` receive no gradient from here.
+    /// `[B, L, H]`, or `[N, H]` where the batch is packed. The rows of `<pad>` receive no gradient
+    /// from here.
     pub(crate) fn apply(
         &self,
         inputs: &Prepared,
+        packing: Option<&Packing>,
         embeds: Option<&Tensor>,
         train: bool,
     ) -> Result<Tensor> {
+        let laid_out = |padded: &Tensor| match packing {
+            None => Ok(padded.shallow_clone()),
+            Some(packing) => packing.pack(padded),
+        };
         let types = match &inputs.types {
             // One row for all: its gradient is a plain sum, not a scatter.
             None => self.types.f_select(0, 0)?,
-            Some(ids) => Tensor::f_embedding(&self.types, ids, -1, false, false)?,
+            Some(ids) => Tensor::f_embedding(&self.types, &laid_out(ids)?, -1, false, false)?,
         };
         let words = match embeds {
-            Some(embeds) => embeds.f_to_device(self.words.device())?.f_add(&types)?,
-            None => Tensor::f_embedding(&self.words, &inputs.ids, self.pad, false, false)?
-                .f_add(&types)?,
+            Some(embeds) => laid_out(&embeds.f_to_device(self.words.device())?)?,
+            None => {
+                Tensor::f_embedding(&self.words, &laid_out(&inputs.ids)?, self.pad, false, false)?
+            }
         };
-        let positions =
-            Tensor::f_embedding(&self.positions, &inputs.positions, self.pad, false, false)?;
-        dropout(self.norm.apply(&words.f_add(&positions)?)?, self.dropout, train)
+        let positions = laid_out(&inputs.positions)?;
+        let positions = Tensor::f_embedding(&self.positions, &positions, self.pad, false, false)?;
+        let sum = words.f_add(&types)?.f_add(&positions)?;
+        dropout(self.norm.apply(&sum)?, self.dropout, train)
     }
 }
 
@@ -117,5 +126,26 @@ impl Layer {
         let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
         let output = dropout(self.output_dense.apply(&wide)?, self.hidden_dropout, train)?;
         self.output_norm.apply(&output.f_add(&hidden)?)
+    }
+
+    /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
+    pub(crate) fn apply_packed(&self, hidden: &Tensor, packing: &Packing) -> Result<Tensor> {
+        let attended = torch_ext::packed_attention(
+            &self.query.apply(hidden)?,
+            &self.key.apply(hidden)?,
+            &self.value.apply(hidden)?,
+            &packing.lengths,
+            self.heads,
+            self.attention_dropout,
+        )?;
+        let attended = self.attention_dense.apply(&attended)?;
+        let hidden =
+            self.attention_norm.apply_to_sum(&attended, hidden, self.hidden_dropout)?;
+        let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
+        self.output_norm.apply_to_sum(
+            &self.output_dense.apply(&wide)?,
+            &hidden,
+            self.hidden_dropout,
+        )
     }
 }

@@ -41,6 +41,12 @@ impl LayerNorm {
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_layer_norm(self.width, Some(&self.weight), Some(&self.bias), self.eps, true)?)
     }
+
+    /// Of `x`, after dropout, plus `residual`: `[N, H]` each, on the CPU, while training.
+    pub(crate) fn apply_to_sum(&self, x: &Tensor, residual: &Tensor, p: f64) -> Result<Tensor> {
+        let (weight, bias) = (&self.weight, &self.bias);
+        Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, self.eps, p)?)
+    }
 }
 
 /// Dropout while training, from libtorch's generator; else `x` itself.

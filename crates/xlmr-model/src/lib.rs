@@ -13,6 +13,7 @@ mod knowledge_heads;
 mod layers;
 mod load;
 mod model;
+mod packing;
 mod parameters;
 mod pretrained;
 mod projection;

@@ -9,6 +9,7 @@ use crate::encoder::{Embeddings, Layer};
 use crate::heads::{LmHead, SequenceHead, TokenHead};
 use crate::inputs::Prepared;
 use crate::layers::Linear;
+use crate::packing::Packing;
 use crate::parameters::{encoder_specs, head_specs};
 use crate::{Config, Error, Head, Inputs, Result};
 
@@ -111,16 +112,14 @@ impl Model {
 
     /// The last hidden state, `[B, L, H]`.
     ///
+    /// Where `train` is set, on the CPU and from a hidden size of 256 on, nothing is computed for
+    /// padding: its positions hold zeros. Otherwise they hold numbers that mean nothing.
+    ///
     /// # Errors
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position does not fit;
     /// [`Error::Torch`].
     pub fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
-        let prepared = Prepared::new(inputs, &self.config, self.device())?;
-        let mut hidden = self.embeddings.apply(&prepared, inputs.inputs_embeds.as_ref(), train)?;
-        for layer in &self.layers {
-            hidden = layer.apply(&hidden, &prepared, train)?;
-        }
-        Ok(hidden)
+        self.pass(inputs, train, |_| Ok(()))
     }
 
     /// The output of the embeddings and of each layer: `num_hidden_layers + 1` tensors `[B, L, H]`,
@@ -129,15 +128,39 @@ impl Model {
     /// # Errors
     /// As for [`Model::encode`].
     pub fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {
-        let prepared = Prepared::new(inputs, &self.config, self.device())?;
-        let mut hidden = self.embeddings.apply(&prepared, inputs.inputs_embeds.as_ref(), train)?;
         let mut states = Vec::with_capacity(self.layers.len() + 1);
-        for layer in &self.layers {
-            let next = layer.apply(&hidden, &prepared, train)?;
-            states.push(std::mem::replace(&mut hidden, next));
-        }
-        states.push(hidden);
+        let last = self.pass(inputs, train, |state| {
+            states.push(state()?);
+            Ok(())
+        })?;
+        states.push(last);
         Ok(states)
+    }
+
+    /// The last hidden state, `[B, L, H]`; `before` is offered what goes into each layer.
+    fn pass(
+        &self,
+        inputs: &Inputs,
+        train: bool,
+        mut before: impl FnMut(&dyn Fn() -> Result<Tensor>) -> Result<()>,
+    ) -> Result<Tensor> {
+        let prepared = Prepared::new(inputs, &self.config, self.device())?;
+        let kind = self.embeddings.words.f_kind()?;
+        let packing = if train { Packing::of(&prepared, &self.config, kind)? } else { None };
+        let padded = |hidden: &Tensor| match &packing {
+            None => Ok(hidden.shallow_clone()),
+            Some(packing) => packing.unpack(hidden),
+        };
+        let embeds = inputs.inputs_embeds.as_ref();
+        let mut hidden = self.embeddings.apply(&prepared, packing.as_ref(), embeds, train)?;
+        for layer in &self.layers {
+            before(&|| padded(&hidden))?;
+            hidden = match &packing {
+                None => layer.apply(&hidden, &prepared, train)?,
+                Some(packing) => layer.apply_packed(&hidden, packing)?,
+            };
+        }
+        padded(&hidden)
     }
 
     /// Scores over the vocabulary, `[.., V]`, for hidden states `[.., H]`: all of them, or gathered

@@ -1,0 +1,64 @@
+"""The fine-tuning step of run_qa in transformers, float32, padded to one length, for `cargo xtask bench encoder`.
+
+It reads the batches that the bench wrote and prints a line of JSON for each step.
+"""
+
+import argparse
+import json
+import resource
+import time
+
+import torch
+from transformers import XLMRobertaConfig, XLMRobertaForQuestionAnswering
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("batches")
+    for name in ["layers", "hidden", "vocab", "threads", "length"]:
+        parser.add_argument(f"--{name}", type=int, required=True)
+    return parser.parse_args()
+
+
+def padded(batch, length):
+    ids = torch.full((len(batch), length), 1)
+    mask = torch.zeros((len(batch), length), dtype=torch.long)
+    for number, row in enumerate(batch):
+        ids[number, : len(row["ids"])] = torch.tensor(row["ids"])
+        mask[number, : len(row["ids"])] = 1
+    starts = torch.tensor([row["start"] for row in batch])
+    ends = torch.tensor([row["end"] for row in batch])
+    return {"input_ids": ids, "attention_mask": mask, "start_positions": starts, "end_positions": ends}
+
+
+def main():
+    given = arguments()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(1)
+    config = XLMRobertaConfig(
+        vocab_size=given.vocab, hidden_size=given.hidden, num_hidden_layers=given.layers,
+        num_attention_heads=given.hidden // 64, intermediate_size=4 * given.hidden, max_position_embeddings=514,
+        type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0, eos_token_id=2,
+    )
+    model = XLMRobertaForQuestionAnswering(config).train()
+    # run_qa's optimiser: fused AdamW without weight decay, gradients clipped to 1.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-5, weight_decay=0.0, fused=True)
+    with open(given.batches, encoding="utf-8") as file:
+        batches = json.load(file)
+    for step, batch in enumerate(batches):
+        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+        optimizer.zero_grad()
+        loss = model(**padded(batch, given.length)).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        seconds, system = time.perf_counter() - start, after.ru_stime - before.ru_stime
+        user = after.ru_utime - before.ru_utime
+        print(json.dumps({
+            "step": step, "seconds": seconds, "cpu_seconds": user + system, "system_seconds": system,
+            "loss": loss.item(), "peak_mib": after.ru_maxrss / 1024,
+        }), flush=True)
+
+
+main()

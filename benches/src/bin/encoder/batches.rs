@@ -1,0 +1,64 @@
+//! Windows of real questions, the same batches for every program.
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use mlqa_eval::{Dataset, Purpose, Window, WindowConfig, windows};
+use serde::{Deserialize, Serialize};
+use xlmr_model::read_tokenizer;
+
+use crate::Options;
+
+/// Tokens of the longest window, to which the peer pads.
+pub const MAX_LENGTH: usize = 384;
+
+/// One window: token ids, and the first and the last token of its answer.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Row {
+    pub ids: Vec<u32>,
+    pub start: i64,
+    pub end: i64,
+}
+
+/// Batches of windows.
+pub type Batches = Vec<Vec<Row>>;
+
+/// One batch for each step, the first for warming up. Windows come from places spread over each
+/// language's file, as shuffled data would give them.
+pub fn make(options: &Options) -> Result<Batches> {
+    let tokenizer = read_tokenizer(&options.tokenizer)?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/xquad");
+    let config = WindowConfig { max_length: MAX_LENGTH, ..WindowConfig::default() };
+    let mut languages = Vec::new();
+    for language in options.languages.split(',') {
+        let data = Dataset::read(folder.join(format!("xquad.{language}.json")))?;
+        languages.push(windows(&data.questions, &tokenizer, &config, Purpose::Train)?);
+    }
+    let wanted = (options.steps + 1) * options.batch;
+    let all: Vec<Row> =
+        (0..wanted).map(|number| pick(&languages, number)).collect::<Result<_>>()?;
+    let mut batches: Batches = Vec::new();
+    for row in all {
+        match batches.last_mut() {
+            Some(batch) if batch.len() < options.batch => batch.push(row),
+            _ => batches.push(vec![row]),
+        }
+    }
+    Ok(batches)
+}
+
+fn pick(languages: &[Vec<Window>], number: usize) -> Result<Row> {
+    let language = languages.get(number % languages.len().max(1)).context("no language")?;
+    // A step that shares no factor with the file's length in practice.
+    let window = language.get(number * 577 % language.len().max(1)).context("no windows")?;
+    let position = |at: Option<usize>| i64::try_from(at.unwrap_or(0));
+    Ok(Row {
+        ids: window.input_ids.clone(),
+        start: position(window.start_position)?,
+        end: position(window.end_position)?,
+    })
+}
+
+/// Tokens that are not padding.
+pub fn real_tokens(batch: &[Row]) -> usize {
+    batch.iter().map(|row| row.ids.len()).sum()
+}

@@ -1,0 +1,100 @@
+//! Times the fine-tuning step of a span model at the size of XLM-R base beside `transformers`:
+//! forward, backward and update on the same windows of XQuAD, each program in processes of its own,
+//! by turns.
+mod batches;
+mod programs;
+mod step;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+
+/// The geometry and the lengths of a run.
+#[derive(Clone, Debug, Deserialize, Parser, Serialize)]
+pub struct Options {
+    /// Two layers of 256 and two windows a batch: the program, not a measurement
+    #[arg(long)]
+    quick: bool,
+    /// Encoder layers
+    #[arg(long, default_value_t = 12)]
+    layers: i64,
+    /// Hidden size; a head for each 64
+    #[arg(long, default_value_t = 768)]
+    hidden: i64,
+    /// Rows of the word embeddings
+    #[arg(long, default_value_t = 250_002)]
+    vocab: i64,
+    /// Windows in a batch
+    #[arg(long, default_value_t = 16)]
+    batch: usize,
+    /// Steps measured in each process, after one that is not
+    #[arg(long, default_value_t = 2)]
+    steps: usize,
+    /// Times that each program is started
+    #[arg(long, default_value_t = 2)]
+    rounds: usize,
+    /// Threads of libtorch
+    #[arg(long, default_value_t = 2)]
+    threads: i32,
+    /// Languages of XQuAD, by turns
+    #[arg(long, default_value = "en,de,es,vi,hi,ar,zh")]
+    languages: String,
+    /// A tokenizer.json; its ids must lie below --vocab
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/base"))]
+    tokenizer: PathBuf,
+    /// Only programs whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Internal: run one program here on the batches of this file
+    #[arg(long, hide = true)]
+    child: Option<PathBuf>,
+    /// Internal: which one
+    #[arg(long, hide = true, default_value = "f32")]
+    program: String,
+}
+
+fn main() -> ExitCode {
+    let mut options = Options::parse();
+    torch_ext::passive_omp_wait();
+    if options.quick {
+        (options.layers, options.hidden, options.vocab) = (2, 256, 8000);
+        (options.batch, options.steps, options.rounds) = (2, 1, 1);
+    }
+    let done = match &options.child {
+        Some(file) => step::run(&options, file),
+        None => compare(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(options: &Options) -> Result<()> {
+    ensure!(options.steps > 0 && options.rounds > 0, "--steps and --rounds must be at least 1");
+    let folder = benches::folder();
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let file = folder.join("encoder_batches.json");
+    let batches = batches::make(options)?;
+    whole_file::write(&file, serde_json::to_vec(&batches)?)?;
+    let mut runs = Vec::new();
+    for round in 0..options.rounds {
+        for program in programs::all(options) {
+            eprintln!("round {} of {}: {}", round + 1, options.rounds, program.name);
+            runs.extend(program.run(options, &file)?);
+        }
+    }
+    let lines = table::lines(&runs, &batches);
+    print!("{}", table::markdown(&lines, &batches));
+    let out = folder.join("encoder.json");
+    whole_file::write(&out, serde_json::to_vec_pretty(&lines)?)?;
+    println!("\n{}", out.display());
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Our step, in a process of its own.
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use objectives::{SpanConfig, span};
+use tch::{Device, Kind, Tensor};
+use torch_ext::autocast;
+use trainer::{AdamW, TrainConfig};
+use xlmr_model::{Config, Head, Inputs, Model};
+
+use crate::Options;
+use crate::batches::{Batches, Row};
+use crate::programs::Report;
+
+/// Trains on all batches and prints a report for each.
+pub fn run(options: &Options, batches: &Path) -> Result<()> {
+    tch::set_num_threads(options.threads);
+    torch_ext::tune_float32_matmul()?;
+    let batches: Batches = serde_json::from_slice(&std::fs::read(batches)?)?;
+    let config = config(options);
+    let model = Model::new(&config, &[Head::Span], Device::Cpu, 1)?;
+    let train = TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
+    let mut optimizer = AdamW::new(&model.named_parameters(), &train)?;
+    tch::manual_seed(1);
+    for (step, batch) in batches.iter().enumerate() {
+        let (start, before) = (Instant::now(), cpu_seconds()?);
+        optimizer.clear_grads()?;
+        let losses = || loss(&model, batch);
+        let loss = match options.program.starts_with("bf16") {
+            true => autocast(Device::Cpu, Kind::BFloat16, losses)??,
+            false => losses()?,
+        };
+        loss.f_backward()?;
+        let norm = optimizer.step(1.0)?;
+        ensure!(norm.is_finite(), "the gradient's norm is {norm}");
+        let after = cpu_seconds()?;
+        let report = Report {
+            step,
+            seconds: start.elapsed().as_secs_f64(),
+            cpu_seconds: after.0 - before.0,
+            system_seconds: after.1 - before.1,
+            loss: loss.f_double_value(&[])?,
+            peak_mib: peak_mib()?,
+        };
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(())
+}
+
+/// XLM-R's geometry, with a head of attention for each 64 dimensions.
+fn config(options: &Options) -> Config {
+    Config {
+        num_hidden_layers: options.layers,
+        hidden_size: options.hidden,
+        num_attention_heads: options.hidden / 64,
+        intermediate_size: 4 * options.hidden,
+        max_position_embeddings: 514,
+        vocab_size: options.vocab,
+        ..Config::base()
+    }
+}
+
+fn loss(model: &Model, batch: &[Row]) -> Result<Tensor> {
+    let rows: Vec<&[u32]> = batch.iter().map(|row| row.ids.as_slice()).collect();
+    let inputs = Inputs::from_rows(&rows, model.config().pad_token_id)?;
+    let (start, end) = model.span_logits(&model.encode(&inputs, true)?)?;
+    let positions = |of: fn(&Row) -> i64| Tensor::f_from_slice(&batch.iter().map(of).collect::<Vec<_>>());
+    let (starts, ends) = (positions(|row| row.start)?, positions(|row| row.end)?);
+    let mask = match &inputs.attention_mask {
+        Some(mask) => Some(mask.f_to_kind(Kind::Bool)?),
+        None => None,
+    };
+    let float = |logits: Tensor| logits.f_to_kind(Kind::Float);
+    let config = SpanConfig::default();
+    Ok(span(&float(start)?, &float(end)?, &starts, &ends, mask.as_ref(), &config)?)
+}
+
+/// Seconds of this process's threads: all, and the kernel's.
+fn cpu_seconds() -> Result<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
+    let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {
+        anyhow::bail!("/proc/self/stat: no times");
+    };
+    Ok(((user + system) / 100.0, system / 100.0))
+}
+
+fn peak_mib() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next());
+    Ok(kib.context("/proc/self/status: no line VmHWM")?.parse::<f64>()? / 1024.0)
+}

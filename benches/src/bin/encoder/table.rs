@@ -1,0 +1,87 @@
+//! Means over steps and rounds, beside the peer's.
+use serde::Serialize;
+
+use crate::batches::{Batches, MAX_LENGTH, real_tokens};
+use crate::programs::Run;
+
+/// One program's figures.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    pub program: &'static str,
+    pub steps: usize,
+    /// Tokens that are not padding, in a second of wall time; the median of the steps.
+    pub real_tokens_per_second: f64,
+    /// The same in a second of processor time.
+    pub real_tokens_per_cpu_second: f64,
+    /// Share of processor time that is the kernel's.
+    pub system_share: f64,
+    pub peak_mib: f64,
+    /// Of the last step.
+    pub loss: f64,
+}
+
+/// A line for each program, in the order of their first run.
+pub fn lines(runs: &[Run], batches: &Batches) -> Vec<Line> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for run in runs {
+        if !names.contains(&run.program) {
+            names.push(run.program);
+        }
+    }
+    names.into_iter().map(|name| line(name, runs, batches)).collect()
+}
+
+fn line(program: &'static str, runs: &[Run], batches: &Batches) -> Line {
+    let reports: Vec<_> =
+        runs.iter().filter(|run| run.program == program).map(|run| &run.report).collect();
+    let tokens = |step: usize| batches.get(step).map_or(0.0, |batch| real_tokens(batch) as f64);
+    let rate = |seconds: fn(&crate::programs::Report) -> f64| {
+        median(reports.iter().map(|report| tokens(report.step) / seconds(report)).collect())
+    };
+    Line {
+        program,
+        steps: reports.len(),
+        real_tokens_per_second: rate(|report| report.seconds),
+        real_tokens_per_cpu_second: rate(|report| report.cpu_seconds),
+        system_share: median(
+            reports.iter().map(|report| report.system_seconds / report.cpu_seconds).collect(),
+        ),
+        peak_mib: reports.iter().map(|report| report.peak_mib).fold(0.0, f64::max),
+        loss: reports.last().map_or(f64::NAN, |report| report.loss),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The table, with ratios over the last line where that is the peer's.
+pub fn markdown(lines: &[Line], batches: &Batches) -> String {
+    let tokens: usize = batches.iter().skip(1).map(|batch| real_tokens(batch)).sum();
+    let places: usize = batches.iter().skip(1).map(|batch| batch.len() * MAX_LENGTH).sum();
+    let share = 100.0 * tokens as f64 / places.max(1) as f64;
+    let mut text = format!(
+        "{tokens} tokens in {places} places of {MAX_LENGTH}: {share:.0} % are not padding\n\n\
+         | program | real tokens/s | × | tokens/CPU s | × | kernel's share | peak MiB | × |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|\n"
+    );
+    let peer = lines.last().filter(|line| line.program.contains("transformers"));
+    let ratio = |of: fn(&Line) -> f64, line: &Line| {
+        peer.map_or_else(|| "–".to_owned(), |peer| format!("{:.2}", of(line) / of(peer)))
+    };
+    for line in lines {
+        text += &format!(
+            "| {} | {:.0} | {} | {:.0} | {} | {:.0} % | {:.0} | {} |\n",
+            line.program,
+            line.real_tokens_per_second,
+            ratio(|line| line.real_tokens_per_second, line),
+            line.real_tokens_per_cpu_second,
+            ratio(|line| line.real_tokens_per_cpu_second, line),
+            100.0 * line.system_share,
+            line.peak_mib,
+            ratio(|line| line.peak_mib, line),
+        );
+    }
+    text
+}

@@ -1,0 +1,117 @@
+//! Parts of an encoder layer over packed tokens: rows of a batch one after the other, without
+//! padding, on the CPU.
+//!
+//! Dropout masks are functions of a seed, which each call draws from libtorch's CPU generator, and
+//! of a position. Nothing of them is kept: backward makes them again. The generator's state decides
+//! all masks, so the same state gives the same step, whatever the number of threads.
+use tch::Tensor;
+
+use crate::ffi::{self, call};
+use crate::{Error, Result};
+
+/// Self-attention of packed rows, `dropout(softmax(Q Kᵀ / √D)) V` for each row and head.
+///
+/// One row's scores exist at a time, and backward makes them again from the query and the key, so
+/// memory does not grow with the number of rows.
+///
+/// # Shapes
+/// - `query`, `key`, `value`: `[N, heads * D]`, float32 or bfloat16 on the CPU, with the tokens of
+///   row 0 first, then those of row 1, and so on; `lengths`: the rows' numbers of tokens, N in all
+/// - returns `[N, heads * D]`, of the same dtype
+///
+/// # Errors
+/// [`Error::Libtorch`] if shapes, dtypes or devices do not fit, a row is empty, or `dropout` is
+/// outside `0..1`.
+///
+/// # Example
+/// ```
+/// use tch::{Device, Kind, Tensor};
+///
+/// let value = Tensor::from_slice(&[2f32, 4.0, 7.0]).view([3, 1]);
+/// let flat = value.zeros_like(); // without a preference: the row's mean
+/// let out = torch_ext::packed_attention(&flat, &flat, &value, &[2, 1], 1, 0.0)?;
+/// assert_eq!(Vec::<f32>::try_from(out.view(-1)).unwrap(), [3.0, 3.0, 7.0]);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn packed_attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    lengths: &[i64],
+    heads: i64,
+    dropout: f64,
+) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: live tensors and lengths; the shim checks shapes, dtypes and devices and, on success,
+    // hands over a tensor that we own.
+    call(|error| unsafe {
+        ffi::polyqa_packed_attention(
+            query.as_ptr(),
+            key.as_ptr(),
+            value.as_ptr(),
+            lengths.as_ptr(),
+            lengths.len(),
+            heads,
+            dropout,
+            &mut out,
+            error,
+        )
+    })?;
+    owned(out)
+}
+
+/// `LayerNorm(dropout(x) + residual)` over the last dimension, in float32.
+///
+/// # Shapes
+/// - `x`: `[N, H]` float; `residual`: `[N, H]` float32; `weight`, `bias`: `[H]` float32; all on the
+///   CPU
+/// - returns `[N, H]` float32
+///
+/// # Errors
+/// [`Error::Libtorch`] if shapes, dtypes or devices do not fit, or `dropout` is outside `0..1`.
+///
+/// # Example
+/// ```
+/// use tch::{Device, Kind, Tensor};
+///
+/// let options = (Kind::Float, Device::Cpu);
+/// let (x, weight, bias) =
+///     (Tensor::randn([5, 8], options), Tensor::ones([8], options), Tensor::zeros([8], options));
+/// let out = torch_ext::dropout_add_norm(&x, &x, &weight, &bias, 1e-5, 0.0)?;
+/// let want = (&x + &x).layer_norm([8], Some(&weight), Some(&bias), 1e-5, false);
+/// assert!((out - want).abs().max().double_value(&[]) < 1e-5);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn dropout_add_norm(
+    x: &Tensor,
+    residual: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    dropout: f64,
+) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, hands over
+    // a tensor that we own.
+    call(|error| unsafe {
+        ffi::polyqa_dropout_add_norm(
+            x.as_ptr(),
+            residual.as_ptr(),
+            weight.as_ptr(),
+            bias.as_ptr(),
+            eps,
+            dropout,
+            &mut out,
+            error,
+        )
+    })?;
+    owned(out)
+}
+
+fn owned(out: *mut torch_sys::C_tensor) -> Result<Tensor> {
+    if out.is_null() {
+        return Err(Error::Libtorch("no tensor came back".into()));
+    }
+    // SAFETY: the shim made it, and we own it.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}

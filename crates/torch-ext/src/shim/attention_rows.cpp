@@ -1,0 +1,97 @@
+#include "attention_rows.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace {
+// e to the x, for x from -87 to 88, to about one unit in the last place: 2^n by the exponent's bits, and a polynomial over
+// half an octave (Cephes' coefficients). Without branches, so that loops over it become vector code.
+POLYQA_INLINE float exponential(float x) {
+  x = x < -87.0F ? -87.0F : x;
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it leaves a whole number in the low bits
+  const float shifted = x * 1.44269504088896341F + kRound;
+  const float n = shifted - kRound;
+  const float r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  int32_t bits;
+  std::memcpy(&bits, &shifted, 4);
+  const int32_t power = static_cast<int32_t>(static_cast<uint32_t>(bits) << 23) + 0x3F800000;
+  float two_to_n;
+  std::memcpy(&two_to_n, &power, 4);
+  return p * two_to_n;
+}
+}  // namespace
+
+POLYQA_CLONES
+void widen(const uint16_t* from, float* to, int64_t count) {
+#pragma omp simd
+  for (int64_t k = 0; k < count; ++k) {
+    const uint32_t bits = static_cast<uint32_t>(from[k]) << 16;
+    std::memcpy(to + k, &bits, 4);
+  }
+}
+
+POLYQA_CLONES
+void narrow(const float* from, uint16_t* to, int64_t count) {
+#pragma omp simd
+  for (int64_t k = 0; k < count; ++k) {
+    uint32_t bits;
+    std::memcpy(&bits, from + k, 4);
+    const bool nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
+    to[k] = static_cast<uint16_t>(nan ? 0x7FC0U : (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+  }
+}
+
+POLYQA_CLONES
+float softmax_dropout(float* scores, int64_t count, float scale, const Dropout& dropout, RowKey key) {
+  float largest = -INFINITY;
+#pragma omp simd reduction(max : largest)
+  for (int64_t k = 0; k < count; ++k) largest = scores[k] > largest ? scores[k] : largest;
+  largest *= scale;
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t k = 0; k < count; ++k) {
+    scores[k] = exponential(scores[k] * scale - largest);
+    sum += scores[k];
+  }
+  const float inverse = 1.0F / sum;
+  if (dropout.below == 0) {
+#pragma omp simd
+    for (int64_t k = 0; k < count; ++k) scores[k] *= inverse;
+  } else {
+#pragma omp simd
+    for (int64_t k = 0; k < count; ++k) {
+      scores[k] *= inverse * kept(dropout, key, static_cast<uint32_t>(k));
+    }
+  }
+  return largest + std::log(sum);
+}
+
+POLYQA_CLONES
+void softmax_dropout_backward(float* scores, float* grads, int64_t count, float scale, float log_sum,
+                              const Dropout& dropout, RowKey key) {
+  const bool drops = dropout.below != 0;
+  float dot = 0;
+  // Kept numbers come first as gradients, then the probabilities are needed with and without dropout: the mask is made
+  // twice, which is cheaper than memory for it.
+#pragma omp simd reduction(+ : dot)
+  for (int64_t k = 0; k < count; ++k) {
+    const float factor = drops ? kept(dropout, key, static_cast<uint32_t>(k)) : 1.0F;
+    const float probability = exponential(scores[k] * scale - log_sum);
+    scores[k] = probability;
+    grads[k] *= factor;
+    dot += probability * grads[k];
+  }
+#pragma omp simd
+  for (int64_t k = 0; k < count; ++k) {
+    const float factor = drops ? kept(dropout, key, static_cast<uint32_t>(k)) : 1.0F;
+    grads[k] = scores[k] * (grads[k] - dot) * scale;
+    scores[k] *= factor;
+  }
+}

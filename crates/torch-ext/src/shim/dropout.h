@@ -1,0 +1,67 @@
+// Dropout whose mask is a function of a seed and a position: made again on the way back instead of kept.
+#pragma once
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <cstdint>
+#include <mutex>
+
+// One body compiled for several instruction sets, the best of which is taken at run time. Masks are whole numbers and the
+// same in all; sums may differ in their rounding.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define POLYQA_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define POLYQA_CLONES
+#endif
+#define POLYQA_INLINE inline __attribute__((always_inline))
+
+struct Dropout {
+  uint64_t seed = 0;
+  uint32_t below = 0;  // numbers below it are dropped
+  float scale = 1;     // what a kept number is multiplied by
+
+  static Dropout of(double p, uint64_t seed) {
+    Dropout dropout;
+    if (p > 0) {
+      dropout.seed = seed;
+      dropout.below = static_cast<uint32_t>(std::min(p * 4294967296.0, 4294967295.0));
+      dropout.scale = static_cast<float>(1.0 / (1.0 - p));
+    }
+    return dropout;
+  }
+};
+
+// Where the draws of one row begin.
+struct RowKey {
+  uint32_t first, second;
+
+  RowKey(uint64_t seed, uint64_t row) {
+    // SplitMix64 (Steele, Lea, Flood 2014).
+    uint64_t z = seed + (row + 1) * 0x9E3779B97F4A7C15ULL;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    z ^= z >> 31;
+    first = static_cast<uint32_t>(z);
+    second = static_cast<uint32_t>(z >> 32);
+  }
+};
+
+// What position k of a row is multiplied by: 0, or the scale. Two rounds of a 32-bit mixer, the second half of the row's key
+// between them, so that rows whose first halves lie close still differ.
+POLYQA_INLINE float kept(const Dropout& dropout, RowKey key, uint32_t k) {
+  uint32_t x = k + key.first;
+  x ^= x >> 16;
+  x *= 0x21F0AAADU;
+  x ^= (x >> 15) ^ key.second;
+  x *= 0x735A2D97U;
+  x ^= x >> 15;
+  x *= 0x9E3779B1U;
+  x ^= x >> 16;
+  return x < dropout.below ? 0.0F : dropout.scale;
+}
+
+// A seed from libtorch's generator, so that its state decides all masks.
+inline uint64_t draw_seed() {
+  auto generator = at::detail::getDefaultCPUGenerator();
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  return at::check_generator<at::CPUGeneratorImpl>(generator)->random64();
+}

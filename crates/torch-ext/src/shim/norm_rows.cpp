@@ -1,0 +1,62 @@
+#include "norm_rows.h"
+
+#include <cmath>
+
+POLYQA_CLONES
+NormStatistics dropout_add_norm(const float* x, const float* residual, const float* weight, const float* bias, float* sum,
+                                float* out, int64_t width, float eps, const Dropout& dropout, RowKey key) {
+  float total = 0;
+  if (dropout.below == 0) {
+#pragma omp simd reduction(+ : total)
+    for (int64_t k = 0; k < width; ++k) {
+      sum[k] = x[k] + residual[k];
+      total += sum[k];
+    }
+  } else {
+#pragma omp simd reduction(+ : total)
+    for (int64_t k = 0; k < width; ++k) {
+      sum[k] = x[k] * kept(dropout, key, static_cast<uint32_t>(k)) + residual[k];
+      total += sum[k];
+    }
+  }
+  const float mean = total / static_cast<float>(width);
+  float squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t k = 0; k < width; ++k) squares += (sum[k] - mean) * (sum[k] - mean);
+  const float inverse = 1.0F / std::sqrt(squares / static_cast<float>(width) + eps);
+#pragma omp simd
+  for (int64_t k = 0; k < width; ++k) out[k] = (sum[k] - mean) * inverse * weight[k] + bias[k];
+  return {mean, inverse};
+}
+
+POLYQA_CLONES
+void dropout_add_norm_backward(const float* grad, const float* sum, const float* weight, NormStatistics statistics,
+                               float* grad_x, float* grad_residual, float* grad_weight, float* grad_bias, int64_t width,
+                               const Dropout& dropout, RowKey key) {
+  const float mean = statistics.mean, inverse = statistics.inverse_deviation;
+  float along = 0, total = 0;
+#pragma omp simd reduction(+ : along, total)
+  for (int64_t k = 0; k < width; ++k) {
+    const float normal = (sum[k] - mean) * inverse, scaled = grad[k] * weight[k];
+    grad_weight[k] += grad[k] * normal;
+    grad_bias[k] += grad[k];
+    along += scaled * normal;
+    total += scaled;
+  }
+  along /= static_cast<float>(width);
+  total /= static_cast<float>(width);
+#pragma omp simd
+  for (int64_t k = 0; k < width; ++k) {
+    const float normal = (sum[k] - mean) * inverse;
+    grad_residual[k] = (grad[k] * weight[k] - total - normal * along) * inverse;
+  }
+  if (dropout.below == 0) {
+#pragma omp simd
+    for (int64_t k = 0; k < width; ++k) grad_x[k] = grad_residual[k];
+  } else {
+#pragma omp simd
+    for (int64_t k = 0; k < width; ++k) {
+      grad_x[k] = grad_residual[k] * kept(dropout, key, static_cast<uint32_t>(k));
+    }
+  }
+}

@@ -1,0 +1,18 @@
+// Rows spread over libtorch's own threads.
+#pragma once
+#include <ATen/TensorIterator.h>
+#include <ATen/ops/arange.h>
+
+// Calls body(row) for every row in 0..rows, ranges of at least `grain` rows to a thread. libtorch's own loop does it: a
+// second OpenMP runtime beside the one that it brings would not know its threads.
+template <class Body>
+void parallel_rows(int64_t rows, int64_t grain, const Body& body) {
+  if (rows <= 0) return;
+  at::Tensor numbers = at::arange(rows, at::TensorOptions(at::kLong));
+  auto iterator = at::TensorIterator::borrowing_nullary_op(numbers);
+  iterator.for_each(
+      [&body](char** data, const int64_t* strides, int64_t count) {
+        for (int64_t i = 0; i < count; ++i) body(*reinterpret_cast<const int64_t*>(data[0] + i * strides[0]));
+      },
+      std::max<int64_t>(grain, 1));
+}
