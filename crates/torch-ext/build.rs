@@ -1,7 +1,7 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "attention_rows",
     "autocast",
     "dropout_add_norm",
@@ -12,6 +12,7 @@ const SOURCES: [&str; 12] = [
     "packed_attention",
     "precision",
     "product",
+    "recompute",
     "rng",
     "streamed_logsumexp",
 ];

@@ -154,7 +154,9 @@ enum Task {
         after_help = "Options go to criterion as they are; --quick also leaves out the largest \
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench info_nce\n  \
-        cargo xtask bench extract        kg-triples alone, without libtorch"
+        cargo xtask bench extract        kg-triples alone, without libtorch\n  \
+        cargo xtask bench encoder        a training step beside transformers; takes 18 GB of memory\n  \
+        cargo xtask bench encoder --quick"
     )]
     Bench {
         /// Passed on to criterion
@@ -213,6 +215,12 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "extract") => {
             let mut bench = cargo(root);
             bench.args(["bench", "-p", "kg-triples", "--bench", "extract", "--"]);
+            run(bench.args(arguments.iter().skip(1)))
+        }
+        Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "encoder") => {
+            ensure(root, Options::default())?;
+            let mut bench = cargo(root);
+            bench.args(["run", "--release", "-p", "benches", "--bin", "encoder", "--"]);
             run(bench.args(arguments.iter().skip(1)))
         }
         Task::Bench { arguments } => {

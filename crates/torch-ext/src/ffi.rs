@@ -1,5 +1,5 @@
 //! The C functions of `src/shim` and the one way to call them.
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
@@ -88,6 +88,14 @@ unsafe extern "C" {
         bias: RawTensor,
         eps: f64,
         dropout: f64,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_recompute(
+        run: extern "C" fn(*mut c_void, *const C_tensor, *mut *mut c_char) -> *mut C_tensor,
+        drop: extern "C" fn(*mut c_void),
+        body: *mut c_void,
+        input: RawTensor,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;

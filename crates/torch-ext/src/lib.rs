@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod allocator;
 mod autocast;
 mod device;
 mod error;
@@ -8,7 +9,9 @@ mod linear_cross_entropy;
 mod optim;
 mod packed;
 mod precision;
+mod recompute;
 mod rng;
+mod row_adamw;
 mod streamed_logsumexp;
 mod tensor_file;
 mod wait_policy;
@@ -26,7 +29,9 @@ pub use packed::{dropout_add_norm, packed_attention};
 pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };
+pub use recompute::recompute;
 pub use rng::{rng_state, seeded_randn, set_rng_state};
+pub use row_adamw::{Gradient, LiveRows};
 pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};
 pub use wait_policy::passive_omp_wait;

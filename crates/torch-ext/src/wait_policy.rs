@@ -21,12 +21,17 @@ const SPIN_COUNT: &str = "GOMP_SPINCOUNT";
 /// replaced, it goes on as it is: results do not depend on it, only speed. On systems other than
 /// Linux it does nothing.
 ///
+/// It also lets glibc keep freed memory for the next step instead of giving it back to the kernel,
+/// unless the environment sets the allocator (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES` and their
+/// like).
+///
 /// ```no_run
 /// torch_ext::passive_omp_wait();
 /// // From here on libtorch's threads sleep while they wait.
 /// assert!(std::env::var_os("OMP_WAIT_POLICY").is_some());
 /// ```
 pub fn passive_omp_wait() {
+    crate::allocator::keep_freed_memory();
     let chosen = |name: &str| std::env::var_os(name);
     if needed(chosen(WAIT_POLICY).as_deref(), chosen(SPIN_COUNT).as_deref()) {
         start_again();

@@ -1,8 +1,16 @@
 //! Packed attention and the fused norm against libtorch's own operations.
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use tch::{Device, Kind, Tensor};
 use torch_ext::{dropout_add_norm, packed_attention, rng_state, set_rng_state};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+/// The tests of this file draw from one generator: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn leaf(tensor: &Tensor) -> Tensor {
     tensor.detach().copy().set_requires_grad(true)
@@ -14,19 +22,27 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
 }
 
 /// The same written out, row by row, with a mask for each row and head.
-fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, lengths: &[i64], heads: i64, masks: &[Tensor]) -> Tensor {
+fn explicit(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    lengths: &[i64],
+    heads: i64,
+    masks: &[Tensor],
+) -> Tensor {
     let mut first = 0;
     let rows: Vec<Tensor> = lengths
         .iter()
         .enumerate()
         .map(|(row, &length)| {
-            let part = |t: &Tensor| t.narrow(0, first, length).view([length, heads, -1]).transpose(0, 1);
+            let part =
+                |t: &Tensor| t.narrow(0, first, length).view([length, heads, -1]).transpose(0, 1);
             let (q, k, v) = (part(q), part(k), part(v));
             first += length;
             let depth = q.size()[2] as f64;
             let mut p = (q.matmul(&k.transpose(1, 2)) / depth.sqrt()).softmax(-1, None::<Kind>);
             if let Some(mask) = masks.get(row) {
-                p *= mask;
+                p = p * mask;
             }
             p.matmul(&v).transpose(0, 1).reshape([length, -1])
         })
@@ -36,6 +52,7 @@ fn explicit(q: &Tensor, k: &Tensor, v: &Tensor, lengths: &[i64], heads: i64, mas
 
 #[test]
 fn attention_and_its_gradients_are_those_of_each_row_alone() {
+    let _alone = alone();
     for (heads, lengths) in [(1, &[1i64, 7, 33][..]), (3, &[64, 5, 2, 17]), (12, &[9])] {
         tch::manual_seed(heads);
         let tokens: i64 = lengths.iter().sum();
@@ -77,6 +94,7 @@ fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
 
 #[test]
 fn dropout_has_a_mask_that_backward_makes_again() {
+    let _alone = alone();
     tch::manual_seed(4);
     let lengths = [48, 11];
     let draw = || Tensor::randn([59, 48], FLOAT);
@@ -103,6 +121,7 @@ fn dropout_has_a_mask_that_backward_makes_again() {
 
 #[test]
 fn masks_look_independent() {
+    let _alone = alone();
     tch::manual_seed(5);
     let (q, k) = (Tensor::zeros([512, 512], FLOAT), Tensor::zeros([512, 512], FLOAT));
     let mask = masks(&q, &k, &[512], 0.1).remove(0).squeeze().ne(0.0).to_kind(Kind::Double);
@@ -126,6 +145,7 @@ fn masks_look_independent() {
 
 #[test]
 fn bfloat16_attention_stays_near_float32() {
+    let _alone = alone();
     tch::manual_seed(6);
     let draw = || Tensor::randn([40, 64], FLOAT).to_kind(Kind::BFloat16);
     let (q, k, v) = (draw(), draw(), draw());
@@ -145,6 +165,7 @@ fn bfloat16_attention_stays_near_float32() {
 
 #[test]
 fn the_fused_norm_is_dropout_sum_and_norm() {
+    let _alone = alone();
     for p in [0.0, 0.4] {
         tch::manual_seed(7);
         let (rows, width) = (131, 48);
@@ -182,6 +203,7 @@ fn the_fused_norm_is_dropout_sum_and_norm() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
+    let _alone = alone();
     let (x, y) = (Tensor::zeros([4, 6], FLOAT), Tensor::zeros([4, 5], FLOAT));
     let error = |lengths: &[i64], heads, p| {
         packed_attention(&x, &x, &x, lengths, heads, p).unwrap_err().to_string()

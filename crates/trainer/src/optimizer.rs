@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use tch::{Kind, Tensor, no_grad};
-use torch_ext::{AdamWStep, TensorMap, clear_grads, fused_adamw, norm_of_all, scale_all};
+use torch_ext::{
+    AdamWStep, Gradient, LiveRows, TensorMap, clear_grads, fused_adamw, norm_of_all, scale_all,
+};
 
 use crate::{Result, TrainConfig, TrainError};
 
@@ -23,7 +25,24 @@ struct Slot {
     group: usize,
     exp_avg: Option<Tensor>,
     exp_avg_sq: Option<Tensor>,
+    /// Known from the first gradient of some rows to the next dense one.
+    live_rows: Option<LiveRows>,
     updates: u64,
+}
+
+impl Slot {
+    /// The update of a gradient of some rows; all others move by their decay alone.
+    fn step_rows(&mut self, grad: &Gradient, count: &Tensor, step: &AdamWStep) -> Result<()> {
+        let (Some(exp_avg), Some(exp_avg_sq)) = (&self.exp_avg, &self.exp_avg_sq) else {
+            return Ok(());
+        };
+        let live = match self.live_rows.take() {
+            Some(live) => live,
+            None => LiveRows::of(exp_avg, exp_avg_sq)?,
+        };
+        let live = self.live_rows.insert(live);
+        Ok(live.step(&self.parameter, grad, [exp_avg, exp_avg_sq], count, step)?)
+    }
 }
 
 /// AdamW (Loshchilov and Hutter 2019) with moments kept per parameter from its first gradient on,
@@ -117,6 +136,7 @@ impl AdamW {
                 group,
                 exp_avg: None,
                 exp_avg_sq: None,
+                live_rows: None,
                 updates: 0,
             };
             slots.insert(name.clone(), slot);
@@ -169,13 +189,14 @@ impl AdamW {
 
     /// The total norm of the gradients, `[]`, where they lie; `None` where there is no gradient.
     pub(crate) fn grad_norm(&self) -> Result<Option<Tensor>> {
-        let grads: Vec<Tensor> = self
-            .slots
-            .values()
-            .map(|slot| slot.parameter.f_grad())
-            .filter(|grad| grad.as_ref().map_or(true, Tensor::defined))
-            .collect::<std::result::Result<_, _>>()?;
-        let grads: Vec<&Tensor> = grads.iter().collect();
+        let mut grads = Vec::with_capacity(self.slots.len());
+        for slot in self.slots.values() {
+            let grad = slot.parameter.f_grad()?;
+            if grad.defined() {
+                grads.push(Gradient::new(grad)?);
+            }
+        }
+        let grads: Vec<&Tensor> = grads.iter().map(Gradient::values).collect();
         if grads.is_empty() { Ok(None) } else { Ok(Some(norm_of_all(&grads)?)) }
     }
 
@@ -184,7 +205,11 @@ impl AdamW {
         let mut names = Vec::new();
         for (name, slot) in &self.slots {
             let grad = slot.parameter.f_grad()?;
-            if grad.defined() && grad.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+            if !grad.defined() {
+                continue;
+            }
+            let grad = Gradient::new(grad)?;
+            if grad.values().f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
                 names.push(name.clone());
             }
         }
@@ -194,21 +219,24 @@ impl AdamW {
     /// Divides the gradients by `scale`, which their loss was multiplied by, clips them by `norm`,
     /// their norm after that, and updates every parameter that has one.
     pub(crate) fn update(&mut self, factor: f64, norm: f64, scale: f64) -> Result<()> {
-        let mut live: Vec<(&mut Slot, Tensor)> = Vec::with_capacity(self.slots.len());
+        let mut live: Vec<(&mut Slot, Gradient)> = Vec::with_capacity(self.slots.len());
         for slot in self.slots.values_mut() {
             let grad = slot.parameter.f_grad()?;
             if grad.defined() {
-                live.push((slot, grad));
+                live.push((slot, Gradient::new(grad)?));
             }
         }
         // As `clip_grad_norm` has it.
         let clip = self.max_grad_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0));
         if clip < 1.0 || scale != 1.0 {
-            let grads: Vec<&Tensor> = live.iter().map(|(_, grad)| grad).collect();
+            let grads: Vec<&Tensor> = live.iter().map(|(_, grad)| grad.values()).collect();
             scale_all(&grads, clip / scale)?;
         }
-        for (slot, _) in &mut live {
+        for (slot, grad) in &mut live {
             slot.updates += 1;
+            if grad.is_sparse() && slot.exp_avg.is_none() {
+                slot.live_rows = Some(LiveRows::none(&slot.parameter)?);
+            }
             for moment in [&mut slot.exp_avg, &mut slot.exp_avg_sq] {
                 if moment.is_none() {
                     *moment = Some(no_grad(|| slot.parameter.f_zeros_like())?);
@@ -233,11 +261,19 @@ impl AdamW {
                 }
             }
             let mut lists: [Vec<&Tensor>; 5] = Default::default();
-            for (slot, grad) in live.iter().filter(|(slot, _)| slot.group == number) {
+            let in_group = |slot: &Slot| slot.group == number;
+            for (slot, grad) in live.iter_mut().filter(|(slot, _)| in_group(slot)) {
+                match counts.get(&slot.updates) {
+                    Some(count) if grad.is_sparse() => slot.step_rows(grad, count, &step)?,
+                    _ => slot.live_rows = None,
+                }
+            }
+            let dense = live.iter().filter(|(slot, grad)| in_group(slot) && !grad.is_sparse());
+            for (slot, grad) in dense {
                 if let (Some(exp_avg), Some(exp_avg_sq), Some(count)) =
                     (&slot.exp_avg, &slot.exp_avg_sq, counts.get(&slot.updates))
                 {
-                    let row = [&slot.parameter, grad, exp_avg, exp_avg_sq, count];
+                    let row = [&slot.parameter, grad.values(), exp_avg, exp_avg_sq, count];
                     for (list, tensor) in lists.iter_mut().zip(row) {
                         list.push(tensor);
                     }
@@ -305,6 +341,7 @@ impl AdamW {
             slot.updates =
                 u64::try_from(count).map_err(|_| format!("{name}.updates: {count} is negative"))?;
             (slot.exp_avg, slot.exp_avg_sq) = (Some(exp_avg), Some(exp_avg_sq));
+            slot.live_rows = None;
             used += 3;
         }
         if used == state.len() {
@@ -366,5 +403,32 @@ mod tests {
         assert_eq!(optimizer.step(1.0).unwrap(), 0.0);
         assert_eq!(weight, parameter(&[2, 2]));
         assert!(optimizer.state().is_empty());
+    }
+
+    #[test]
+    fn sparse_gradients_update_as_dense_ones_and_go_on_after_loading() {
+        let config = TrainConfig { learning_rate: 0.1, weight_decay: 0.1, ..Default::default() };
+        let run = |sparse: bool| {
+            let words = Tensor::arange(640, (Kind::Float, Device::Cpu)).view([40, 16]) / 100.0;
+            let words = words.detach().set_requires_grad(true);
+            let parameters = [("words".to_owned(), words.shallow_clone())];
+            let mut optimizer = AdamW::new(&parameters, &config).unwrap();
+            for (step, ids) in [[3i64, 3, 9], [9, 30, 1], [0, 0, 0], [5, 3, 2]].iter().enumerate() {
+                if step == 2 {
+                    let state = optimizer.state();
+                    optimizer = AdamW::new(&parameters, &config).unwrap();
+                    optimizer.load_state(&state).unwrap();
+                }
+                optimizer.clear_grads().unwrap();
+                let taken = Tensor::embedding(&words, &Tensor::from_slice(ids), -1, false, sparse);
+                // A third step that reaches all rows, as a tied decoder does.
+                let all = if step == 2 { words.sum(Kind::Float) } else { Tensor::from(0f32) };
+                (taken.square().sum(Kind::Float) * 1e-3 + all * 1e-4).backward();
+                assert_eq!(words.grad().is_sparse(), sparse && step != 2);
+                optimizer.step(1.0).unwrap();
+            }
+            (words, optimizer.state())
+        };
+        assert_eq!(run(true), run(false));
     }
 }

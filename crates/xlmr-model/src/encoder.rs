@@ -1,12 +1,21 @@
 //! Embeddings and encoder layers (Conneau et al. 2020; the layout of transformers'
 //! `XLMRobertaModel`).
+use std::rc::Rc;
+
 use tch::Tensor;
 
 use crate::inputs::Prepared;
-use crate::packing::Packing;
 use crate::layers::{LayerNorm, Linear, Lookup, dropout};
+use crate::packing::Packing;
 use crate::parameters::{TYPES, WORDS, layer_name};
 use crate::{Activation, Config, Result};
+
+/// A checked batch and how it lies in memory.
+pub(crate) struct Batch {
+    pub(crate) inputs: Prepared,
+    /// Absent where it stays padded.
+    pub(crate) packing: Option<Packing>,
+}
 
 /// Word, position and token type embeddings, summed and normalised.
 #[derive(Debug)]
@@ -17,7 +26,13 @@ pub(crate) struct Embeddings {
     norm: LayerNorm,
     pad: i64,
     dropout: f64,
+    /// Whether the gradient of packed words is kept by rows.
+    many_words: bool,
 }
+
+/// From so many numbers on, the gradient of packed word embeddings holds the rows that occur alone
+/// (libtorch's sparse form): 64 MiB in float32.
+const MANY_WORDS: i64 = 1 << 24;
 
 impl Embeddings {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
@@ -29,6 +44,7 @@ impl Embeddings {
             norm: LayerNorm::new(get, "roberta.embeddings.LayerNorm", width, eps)?,
             pad: config.pad_token_id,
             dropout: config.hidden_dropout_prob,
+            many_words: config.vocab_size.saturating_mul(width) >= MANY_WORDS,
         })
     }
 
@@ -36,11 +52,11 @@ impl Embeddings {
     /// from here.
     pub(crate) fn apply(
         &self,
-        inputs: &Prepared,
-        packing: Option<&Packing>,
+        batch: &Batch,
         embeds: Option<&Tensor>,
         train: bool,
     ) -> Result<Tensor> {
+        let (inputs, packing) = (&batch.inputs, batch.packing.as_ref());
         let laid_out = |padded: &Tensor| match packing {
             None => Ok(padded.shallow_clone()),
             Some(packing) => packing.pack(padded),
@@ -53,7 +69,8 @@ impl Embeddings {
         let words = match embeds {
             Some(embeds) => laid_out(&embeds.f_to_device(self.words.device())?)?,
             None => {
-                Tensor::f_embedding(&self.words, &laid_out(&inputs.ids)?, self.pad, false, false)?
+                let (ids, sparse) = (laid_out(&inputs.ids)?, packing.is_some() && self.many_words);
+                Tensor::f_embedding(&self.words, &ids, self.pad, false, sparse)?
             }
         };
         let positions = laid_out(&inputs.positions)?;
@@ -104,8 +121,44 @@ impl Layer {
         })
     }
 
+    /// Another handle to the same parameters.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            query: self.query.share(),
+            key: self.key.share(),
+            value: self.value.share(),
+            attention_dense: self.attention_dense.share(),
+            attention_norm: self.attention_norm.share(),
+            intermediate: self.intermediate.share(),
+            output_dense: self.output_dense.share(),
+            output_norm: self.output_norm.share(),
+            ..*self
+        }
+    }
+
+    /// Hidden states to hidden states, packed or padded as `batch` says.
+    pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch, train: bool) -> Result<Tensor> {
+        match &batch.packing {
+            None => self.apply(hidden, &batch.inputs, train),
+            Some(packing) => self.apply_packed(hidden, packing),
+        }
+    }
+
+    /// [`step`](Self::step) of which only `hidden` is kept for the way back.
+    pub(crate) fn recomputed_step(
+        &self,
+        hidden: &Tensor,
+        batch: &Rc<Batch>,
+        train: bool,
+    ) -> Result<Tensor> {
+        let (layer, batch) = (self.share(), Rc::clone(batch));
+        Ok(torch_ext::recompute(hidden, move |hidden| {
+            layer.step(hidden, &batch, train).map_err(|error| error.to_string())
+        })?)
+    }
+
     /// `[B, L, H]` to `[B, L, H]`.
-    pub(crate) fn apply(&self, hidden: &Tensor, inputs: &Prepared, train: bool) -> Result<Tensor> {
+    fn apply(&self, hidden: &Tensor, inputs: &Prepared, train: bool) -> Result<Tensor> {
         let split = [inputs.batch, inputs.length, self.heads, -1];
         let project = |linear: &Linear| -> Result<Tensor> {
             Ok(linear.apply(hidden)?.f_view(split)?.f_transpose(1, 2)?)
@@ -129,7 +182,7 @@ impl Layer {
     }
 
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
-    pub(crate) fn apply_packed(&self, hidden: &Tensor, packing: &Packing) -> Result<Tensor> {
+    fn apply_packed(&self, hidden: &Tensor, packing: &Packing) -> Result<Tensor> {
         let attended = torch_ext::packed_attention(
             &self.query.apply(hidden)?,
             &self.key.apply(hidden)?,
@@ -139,8 +192,7 @@ impl Layer {
             self.attention_dropout,
         )?;
         let attended = self.attention_dense.apply(&attended)?;
-        let hidden =
-            self.attention_norm.apply_to_sum(&attended, hidden, self.hidden_dropout)?;
+        let hidden = self.attention_norm.apply_to_sum(&attended, hidden, self.hidden_dropout)?;
         let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
         self.output_norm.apply_to_sum(
             &self.output_dense.apply(&wide)?,

@@ -18,6 +18,11 @@ impl Linear {
         Ok(Self { weight: get(&format!("{name}.weight"))?, bias: get(&format!("{name}.bias"))? })
     }
 
+    /// Another handle to the same parameters.
+    pub(crate) fn share(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+    }
+
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_linear(&self.weight, Some(&self.bias))?)
     }
@@ -36,6 +41,12 @@ impl LayerNorm {
     pub(crate) fn new(get: Lookup, name: &str, width: i64, eps: f64) -> Result<Self> {
         let (weight, bias) = (get(&format!("{name}.weight"))?, get(&format!("{name}.bias"))?);
         Ok(Self { weight, bias, width: [width], eps })
+    }
+
+    /// Another handle to the same parameters.
+    pub(crate) fn share(&self) -> Self {
+        let (weight, bias) = (self.weight.shallow_clone(), self.bias.shallow_clone());
+        Self { weight, bias, ..*self }
     }
 
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {

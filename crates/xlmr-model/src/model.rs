@@ -1,11 +1,12 @@
 //! A model: parameters under Hugging Face's names, and the forward passes over them.
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 
-use crate::encoder::{Embeddings, Layer};
+use crate::encoder::{Batch, Embeddings, Layer};
 use crate::heads::{LmHead, SequenceHead, TokenHead};
 use crate::inputs::Prepared;
 use crate::layers::Linear;
@@ -31,6 +32,7 @@ pub struct Model {
     span: Option<Linear>,
     token: Option<TokenHead>,
     sequence: Option<SequenceHead>,
+    recompute: bool,
 }
 
 impl Model {
@@ -89,6 +91,7 @@ impl Model {
             span: None,
             token: None,
             sequence: None,
+            recompute: false,
             store,
             precision: Precision::F32,
             heads,
@@ -147,17 +150,17 @@ impl Model {
         let prepared = Prepared::new(inputs, &self.config, self.device())?;
         let kind = self.embeddings.words.f_kind()?;
         let packing = if train { Packing::of(&prepared, &self.config, kind)? } else { None };
-        let padded = |hidden: &Tensor| match &packing {
+        let batch = Rc::new(Batch { inputs: prepared, packing });
+        let padded = |hidden: &Tensor| match &batch.packing {
             None => Ok(hidden.shallow_clone()),
             Some(packing) => packing.unpack(hidden),
         };
-        let embeds = inputs.inputs_embeds.as_ref();
-        let mut hidden = self.embeddings.apply(&prepared, packing.as_ref(), embeds, train)?;
+        let mut hidden = self.embeddings.apply(&batch, inputs.inputs_embeds.as_ref(), train)?;
         for layer in &self.layers {
             before(&|| padded(&hidden))?;
-            hidden = match &packing {
-                None => layer.apply(&hidden, &prepared, train)?,
-                Some(packing) => layer.apply_packed(&hidden, packing)?,
+            hidden = match train && self.recompute {
+                true => layer.recomputed_step(&hidden, &batch, train)?,
+                false => layer.step(&hidden, &batch, train)?,
             };
         }
         padded(&hidden)
@@ -310,10 +313,17 @@ impl Model {
             tensors.insert(name, parameter.f_detach()?.f_to_kind(kind)?);
         }
         let (config, heads) = (self.config.clone(), self.heads.clone());
-        let precision = self.precision;
-        *self = Self::assemble(config, heads, self.device(), tensors)?;
-        self.precision = precision;
+        let (precision, recompute) = (self.precision, self.recompute);
+        let assembled = Self::assemble(config, heads, self.device(), tensors)?;
+        *self = Self { precision, recompute, ..assembled };
         Ok(())
+    }
+
+    /// Whether training keeps only what goes into each layer and makes the rest again on the way
+    /// back (activation checkpointing); off in a new model. Same losses and gradients, one more
+    /// forward pass, less memory. See [`torch_ext::recompute`] for its limits.
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.recompute = recompute;
     }
 
     fn lm(&self) -> Result<&LmHead> {

@@ -19,7 +19,8 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     torch_ext::tune_float32_matmul()?;
     let batches: Batches = serde_json::from_slice(&std::fs::read(batches)?)?;
     let config = config(options);
-    let model = Model::new(&config, &[Head::Span], Device::Cpu, 1)?;
+    let mut model = Model::new(&config, &[Head::Span], Device::Cpu, 1)?;
+    model.set_recompute(options.program.ends_with("recompute"));
     let train = TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
     let mut optimizer = AdamW::new(&model.named_parameters(), &train)?;
     tch::manual_seed(1);
@@ -65,7 +66,8 @@ fn loss(model: &Model, batch: &[Row]) -> Result<Tensor> {
     let rows: Vec<&[u32]> = batch.iter().map(|row| row.ids.as_slice()).collect();
     let inputs = Inputs::from_rows(&rows, model.config().pad_token_id)?;
     let (start, end) = model.span_logits(&model.encode(&inputs, true)?)?;
-    let positions = |of: fn(&Row) -> i64| Tensor::f_from_slice(&batch.iter().map(of).collect::<Vec<_>>());
+    let positions =
+        |of: fn(&Row) -> i64| Tensor::f_from_slice(&batch.iter().map(of).collect::<Vec<_>>());
     let (starts, ends) = (positions(|row| row.start)?, positions(|row| row.end)?);
     let mask = match &inputs.attention_mask {
         Some(mask) => Some(mask.f_to_kind(Kind::Bool)?),

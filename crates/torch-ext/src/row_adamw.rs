@@ -1,0 +1,195 @@
+//! AdamW over a parameter of which a step touches few rows: word embeddings.
+use tch::{Kind, Tensor, no_grad};
+
+use crate::{AdamWStep, Error, Result, fused_adamw};
+
+/// A gradient by what of it is there: all of it, or some rows.
+#[derive(Debug)]
+pub struct Gradient {
+    /// Ascending row numbers, `[R]` i64; absent where the gradient is dense.
+    rows: Option<Tensor>,
+    /// The gradient itself, or its rows, `[R, …]`.
+    values: Tensor,
+}
+
+impl Gradient {
+    /// Takes a gradient apart. One that libtorch keeps sparse (COO, by rows) has the gradients of
+    /// repeated rows summed.
+    ///
+    /// # Errors
+    /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+    pub fn new(grad: Tensor) -> Result<Self> {
+        if !grad.is_sparse() {
+            return Ok(Self { rows: None, values: grad });
+        }
+        let grad = grad.f_coalesce()?;
+        let rows = grad.f_indices()?.f_select(0, 0)?;
+        Ok(Self { rows: Some(rows), values: grad.f_values()? })
+    }
+
+    /// All of its numbers but those of absent rows, which are zero: what a norm reads and a factor
+    /// scales.
+    pub fn values(&self) -> &Tensor {
+        &self.values
+    }
+
+    /// Whether rows are absent.
+    pub fn is_sparse(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// With zeros for absent rows, in the shape of `parameter`.
+    ///
+    /// # Errors
+    /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+    pub fn to_dense(&self, parameter: &Tensor) -> Result<Tensor> {
+        let Some(rows) = &self.rows else { return Ok(self.values.shallow_clone()) };
+        no_grad(|| Ok(parameter.f_zeros_like()?.f_index_copy(0, rows, &self.values)?))
+    }
+}
+
+/// The rows of a parameter that AdamW has to move: those that ever had a gradient.
+///
+/// The moments of all others are zero, so their update is nothing but weight decay, and leaving
+/// them out changes no bit.
+#[derive(Debug)]
+pub struct LiveRows {
+    /// `[V]` bool.
+    live: Tensor,
+}
+
+impl LiveRows {
+    /// None of a parameter whose moments are new.
+    ///
+    /// # Errors
+    /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+    pub fn none(parameter: &Tensor) -> Result<Self> {
+        let rows = parameter.size().first().copied().unwrap_or(0);
+        Ok(Self { live: Tensor::f_zeros([rows], (Kind::Bool, parameter.device()))? })
+    }
+
+    /// The rows where a moment is not zero.
+    ///
+    /// # Errors
+    /// [`Error::Torch`](crate::Error::Torch) if the moments have not the same shape.
+    pub fn of(exp_avg: &Tensor, exp_avg_sq: &Tensor) -> Result<Self> {
+        let any = |moment: &Tensor| -> Result<Tensor> {
+            Ok(moment.f_ne(0.0)?.f_flatten(1, -1)?.f_any_dim(1, false)?)
+        };
+        Ok(Self { live: any(exp_avg)?.f_logical_or(&any(exp_avg_sq)?)? })
+    }
+
+    /// One AdamW step with a gradient of some rows, equal to [`fused_adamw`] with the same gradient
+    /// made dense, bit for bit where a row's width is a multiple of 16 float32.
+    ///
+    /// `step_count` is a float32 scalar that already counts this step.
+    ///
+    /// # Errors
+    /// [`Error::Libtorch`] or [`Error::Torch`] if shapes, dtypes or devices do not fit.
+    pub fn step(
+        &mut self,
+        parameter: &Tensor,
+        gradient: &Gradient,
+        moments: [&Tensor; 2],
+        step_count: &Tensor,
+        step: &AdamWStep,
+    ) -> Result<()> {
+        let Some(rows) = &gradient.rows else {
+            return Err(Error::Libtorch("the gradient is dense, not one of some rows".into()));
+        };
+        no_grad(|| {
+            self.live = self.live.f_index_fill(0, rows, 1)?;
+            let active = self.live.f_nonzero()?.f_view([-1])?;
+            let total = parameter.size().first().copied().unwrap_or(0);
+            let count = active.size().first().copied().unwrap_or(0);
+            let [exp_avg, exp_avg_sq] = moments;
+            if 2 * count > total {
+                let grad = gradient.to_dense(parameter)?;
+                let lists = ([parameter], [&grad], [exp_avg], [exp_avg_sq], [step_count]);
+                return fused_adamw(&lists.0, &lists.1, &lists.2, &lists.3, &lists.4, step);
+            }
+            let mut whole =
+                [parameter.detach(), exp_avg.shallow_clone(), exp_avg_sq.shallow_clone()];
+            let part = whole
+                .iter()
+                .map(|tensor| Ok(tensor.f_index_select(0, &active)?))
+                .collect::<Result<Vec<Tensor>>>()?;
+            let [some, first, second] = part.as_slice() else { return Ok(()) };
+            let places = rows.f_searchsorted(&active, false, false, "left", None::<&Tensor>)?;
+            let grad = some.f_zeros_like()?.f_index_copy(0, &places, &gradient.values)?;
+            fused_adamw(&[some], &[&grad], &[first], &[second], &[step_count], step)?;
+            if step.weight_decay != 0.0
+                && let [whole, ..] = &mut whole
+            {
+                let _ = whole.f_mul_scalar_(1.0 - step.lr * step.weight_decay)?;
+            }
+            for (whole, part) in whole.iter_mut().zip(&part) {
+                let _ = whole.f_index_copy_(0, &active, part)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    /// A gradient as the sparse embedding makes it, with repeated rows, and the same one dense.
+    fn gradients(words: &Tensor, ids: &[i64], weight: &Tensor) -> (Tensor, Tensor) {
+        let ids = Tensor::from_slice(ids);
+        let [sparse, dense] = [true, false].map(|sparse| {
+            let leaf = words.detach().copy().set_requires_grad(true);
+            let taken = Tensor::embedding(&leaf, &ids, 1, false, sparse);
+            (taken * weight).sum(Kind::Float).backward();
+            leaf.grad()
+        });
+        assert!(sparse.is_sparse() && !dense.is_sparse());
+        (sparse, dense)
+    }
+
+    #[test]
+    fn rows_never_touched_need_only_their_decay_bit_for_bit() {
+        for weight_decay in [0.0, 0.01] {
+            let step = AdamWStep { lr: 1e-2, beta1: 0.9, beta2: 0.999, weight_decay, eps: 1e-8 };
+            let start = crate::seeded_randn(&[90, 48], 5).unwrap();
+            let state = || (start.copy(), start.zeros_like(), start.zeros_like());
+            let (ours, theirs) = (state(), state());
+            let mut live = LiveRows::none(&start).unwrap();
+            // The fourth touches more than half of the rows.
+            let many: Vec<i64> = (0..90).chain([3, 4]).collect();
+            for (k, ids) in [&[7i64, 1, 89, 7, 7], &[2, 7, 2, 2, 2], &many[..], &[0, 1, 2, 3, 4]]
+                .into_iter()
+                .enumerate()
+            {
+                let weight = crate::seeded_randn(&[ids.len() as i64, 48], k as i64).unwrap();
+                let (sparse, dense) = gradients(&theirs.0, ids, &weight);
+                let count = Tensor::from(k as f32 + 1.0);
+                let gradient = Gradient::new(sparse).unwrap();
+                assert_eq!(gradient.to_dense(&ours.0).unwrap(), dense);
+                live.step(&ours.0, &gradient, [&ours.1, &ours.2], &count, &step).unwrap();
+                let (p, m, v) = &theirs;
+                fused_adamw(&[p], &[&dense], &[m], &[v], &[&count], &step).unwrap();
+                assert_eq!(ours, theirs, "step {k}, decay {weight_decay}");
+            }
+            let again = LiveRows::of(&ours.1, &ours.2).unwrap();
+            assert_eq!(again.live, live.live.logical_and(&again.live));
+        }
+    }
+
+    #[test]
+    fn values_are_the_gradient_s_own_memory() {
+        let words = crate::seeded_randn(&[20, 16], 1).unwrap();
+        let (sparse, dense) = gradients(&words, &[3, 5, 3], &Tensor::ones([3, 16], FLOAT));
+        let gradient = Gradient::new(sparse).unwrap();
+        assert_eq!(gradient.values().size(), [2, 16]);
+        let norm = crate::clip_grad_norm(&[gradient.values()], 0.5).unwrap();
+        assert!((norm - dense.norm().double_value(&[])).abs() < 1e-6);
+        let scaled = gradient.to_dense(&words).unwrap().norm().double_value(&[]);
+        assert!((scaled - 0.5).abs() < 1e-6, "{scaled}");
+    }
+}
