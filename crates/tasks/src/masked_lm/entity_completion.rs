@@ -219,7 +219,6 @@ impl Row {
 impl EntityCompletionTask<'_> {
     /// The loss of some rows.
     fn loss(&self, rows: &[Cow<'_, Row>]) -> Result<Tensor> {
-        let device = self.model.device();
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         // Numbers of a row's entities go on where those of the row before end.
