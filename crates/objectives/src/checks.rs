@@ -86,8 +86,8 @@ pub(crate) fn expect_device(
     Err(LossError::Device { tensor: name, like, expected: device, got })
 }
 
-/// Refuses a tensor of integers or flags that lies neither on `device`, the device of `like`, nor on
-/// the CPU. On the CPU its values are looked at without waiting for a GPU, and moved afterwards.
+/// Refuses a tensor of integers or flags that lies neither on `device`, the device of `like`, nor
+/// on the CPU. On the CPU its values are looked at without waiting for a GPU, and moved afterwards.
 pub(crate) fn expect_here_or_on_cpu(
     name: &'static str,
     tensor: &Tensor,

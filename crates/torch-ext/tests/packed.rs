@@ -1,4 +1,5 @@
 //! Packed attention and the fused norm against libtorch's own operations.
+#![allow(clippy::unwrap_used)] // helpers of tests
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
@@ -42,7 +43,7 @@ fn explicit(
             let depth = q.size()[2] as f64;
             let mut p = (q.matmul(&k.transpose(1, 2)) / depth.sqrt()).softmax(-1, None::<Kind>);
             if let Some(mask) = masks.get(row) {
-                p = p * mask;
+                p *= mask;
             }
             p.matmul(&v).transpose(0, 1).reshape([length, -1])
         })
