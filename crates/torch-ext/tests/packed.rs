@@ -43,7 +43,7 @@ fn explicit(
             let depth = q.size()[2] as f64;
             let mut p = (q.matmul(&k.transpose(1, 2)) / depth.sqrt()).softmax(-1, None::<Kind>);
             if let Some(mask) = masks.get(row) {
-                p *= mask;
+                p = p.multiply(mask);
             }
             p.matmul(&v).transpose(0, 1).reshape([length, -1])
         })
