@@ -413,7 +413,8 @@ mod tests {
             let words = words.detach().set_requires_grad(true);
             let parameters = [("words".to_owned(), words.shallow_clone())];
             let mut optimizer = AdamW::new(&parameters, &config).unwrap();
-            for (step, ids) in [[3i64, 3, 9], [9, 30, 1], [0, 7, 12], [5, 3, 2]].iter().enumerate() {
+            let batches = [[3i64, 3, 9], [9, 30, 1], [0, 7, 12], [5, 3, 2]];
+            for (step, ids) in batches.iter().enumerate() {
                 if step == 2 {
                     let state = optimizer.state();
                     optimizer = AdamW::new(&parameters, &config).unwrap();
@@ -421,8 +422,8 @@ mod tests {
                 }
                 optimizer.clear_grads().unwrap();
                 let taken = Tensor::embedding(&words, &Tensor::from_slice(ids), -1, false, sparse);
-                // A third step that reaches all rows, as a tied decoder does. Its rows do not repeat:
-                // their sum would round by the order in which they meet the dense gradient.
+                // A third step that reaches all rows, as a tied decoder does. Its rows do not
+                // repeat: their sum would round by the order in which they meet the dense gradient.
                 let all = if step == 2 { words.sum(Kind::Float) } else { Tensor::from(0f32) };
                 (taken.square().sum(Kind::Float) * 1e-3 + all * 1e-4).backward();
                 assert_eq!(words.grad().is_sparse(), sparse && step != 2);
