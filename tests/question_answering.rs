@@ -147,14 +147,17 @@ fn recipe_question_answering_killed_and_resumed_equals_a_whole_run() {
 fn recipe_question_answering_in_bf16_killed_three_times_equals_a_whole_run() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
+    // Fifty times in the long form.
+    let steps: usize = if testkit::long() { 100 } else { 6 };
     let low = |out: &str| {
         let mut command = train(folder, out);
         command.args(["--set", "run.precision=bf16", "--set", "training.checkpoint_steps=1"]);
+        command.args(["--set", &format!("training.steps={steps}")]);
         command
     };
     succeed(low("whole"));
     let checkpoints = folder.join("broken/seed-42/reader/fine-tune/checkpoints");
-    for step in [1, 3, 5] {
+    for step in (1..steps).step_by(2) {
         kill_at(low("broken"), &checkpoints.join(format!("step-{step:08}")));
     }
     succeed(low("broken"));

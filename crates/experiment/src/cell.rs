@@ -154,6 +154,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         let options = LoadOptions { segments, seed: self.seed };
         let (mut loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
         loaded.model.set_precision(self.experiment.runtime.precision);
+        loaded.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
         if !report.missing.is_empty() {
             log(format!("freshly initialised: {}", report.missing.join(", ")));
         }

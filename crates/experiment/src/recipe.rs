@@ -110,11 +110,14 @@ pub struct RunConfig {
     pub device: String,
     /// Threads inside an operation; 0: one per core.
     pub threads: usize,
-    /// `auto`, `highest`, `high` or `medium`.
+    /// `auto`, `highest`, `high` or `medium`; the last two allow TF32 on a GPU.
     pub float32_matmul: String,
     /// What models compute in: `f32`, `bf16`, or on a GPU `f16`. Parameters and optimiser stay
     /// float32.
     pub precision: String,
+    /// Keeps what goes into each encoder layer alone, and computes the layer again on the way back:
+    /// less memory for one more forward pass. It changes no digit.
+    pub activation_checkpointing: bool,
 }
 
 impl Default for RunConfig {
@@ -126,6 +129,7 @@ impl Default for RunConfig {
             threads: 0,
             float32_matmul: "auto".into(),
             precision: "f32".into(),
+            activation_checkpointing: false,
         }
     }
 }

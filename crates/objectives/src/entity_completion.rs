@@ -1,6 +1,7 @@
 //! Completing the masked entity of a knowledge triple.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+use torch_ext::upload;
 
 use crate::checks::{expect_here_or_on_cpu, expect_ids, expect_kind, expect_shape};
 use crate::cross_entropy::{Rows, row_losses};
@@ -87,7 +88,7 @@ pub fn entity_completion<'a>(
     expect_ids("entities", entities, i64::MAX, ", the number of a masked entity")?;
     let shares = match config.normalization {
         EntityNormalization::Token => None,
-        EntityNormalization::Entity => Some(shares(entities)?.f_to_device(scores.device())?),
+        EntityNormalization::Entity => Some(upload(&shares(entities)?, scores.device())?),
     };
     match scores {
         TokenScores::Logits(logits) => {

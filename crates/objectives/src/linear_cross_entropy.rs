@@ -1,7 +1,7 @@
 //! Cross-entropy of a linear layer whose outputs are too many to hold.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
-use torch_ext::LossReduction;
+use torch_ext::{LossReduction, upload};
 
 use crate::checks::{expect_here_or_on_cpu, expect_ids, expect_kind, expect_shape, first_true};
 use crate::{Checks, IGNORE_INDEX, LossError, TokenScores};
@@ -142,7 +142,7 @@ pub fn linear_cross_entropy(
     let (rows, kept_targets) = if all {
         (hidden.shallow_clone(), targets.shallow_clone())
     } else {
-        (hidden.f_index_select(0, &index.f_to_device(device)?)?, targets.f_index_select(0, &index)?)
+        (hidden.f_index_select(0, &upload(&index, device)?)?, targets.f_index_select(0, &index)?)
     };
     if kept > 0 {
         let hint = format!(" (V of the weight) or {}", config.ignore_index);
@@ -163,12 +163,12 @@ pub fn linear_cross_entropy(
         correct: config.accuracy,
         checks: config.checks,
     };
-    let losses = kernel.run(&rows, weight, bias, &kept_targets.f_to_device(device)?)?;
+    let losses = kernel.run(&rows, weight, bias, &upload(&kept_targets, device)?)?;
     let loss = if all || config.reduction != TokenReduction::None {
         losses.loss
     } else {
         let zeros = Tensor::f_zeros([count], (losses.loss.f_kind()?, losses.loss.device()))?;
-        zeros.f_index_add(0, &index.f_to_device(device)?, &losses.loss)?
+        zeros.f_index_add(0, &upload(&index, device)?, &losses.loss)?
     };
     let accuracy = match losses.correct {
         Some(correct) => Some(correct.f_to_kind(Kind::Float)?.f_mean(None::<Kind>)?),

@@ -1,5 +1,6 @@
 //! The positions that carry loss, so that heads and losses run on them alone.
 use tch::{Device, Kind, Tensor};
+use torch_ext::upload;
 
 use crate::checks::{expect_here_or_on_cpu, expect_kind, expect_matrix, extent, shape_of};
 use crate::{IGNORE_INDEX, LossError};
@@ -105,7 +106,7 @@ impl MaskedPositions {
         }
         let device = hidden.device();
         expect_here_or_on_cpu("labels", &self.indices, "hidden", device)?;
-        Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &self.indices.f_to_device(device)?)?)
+        Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &upload(&self.indices, device)?)?)
     }
 
     /// The same positions on another device.
@@ -114,8 +115,8 @@ impl MaskedPositions {
     /// [`LossError::Torch`] if libtorch cannot copy to `device`.
     pub fn to_device(&self, device: Device) -> Result<Self, LossError> {
         Ok(Self {
-            indices: self.indices.f_to_device(device)?,
-            targets: self.targets.f_to_device(device)?,
+            indices: upload(&self.indices, device)?,
+            targets: upload(&self.targets, device)?,
             shape: self.shape,
         })
     }

@@ -1,6 +1,7 @@
 //! The span loss of extractive question answering.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use torch_ext::upload;
 
 use crate::checks::{
     expect_device, expect_float, expect_here_or_on_cpu, expect_kind, expect_matrix, expect_shape,
@@ -144,12 +145,12 @@ impl Side<'_> {
         }
         let device = logits.device();
         let gold = positions.f_index_select(0, &kept)?; // [n]
-        let mut rows = logits.f_index_select(0, &kept.f_to_device(device)?)?; // [n, L]
+        let mut rows = logits.f_index_select(0, &upload(&kept, device)?)?; // [n, L]
         if let Some(mask) = self.context_mask {
             // Where one of the two is on the GPU, so is the comparison.
             let place = if mask.device() == Device::Cpu { gold.device() } else { device };
             let (mask, kept, gold) =
-                (mask.f_to_device(place)?, kept.f_to_device(place)?, gold.f_to_device(place)?);
+                (upload(mask, place)?, upload(&kept, place)?, upload(&gold, place)?);
             let outside = mask.f_index_select(0, &kept)?.f_logical_not()?; // [n, L]
             let lost = outside.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
             if let Some([row]) = first_true(&lost)?.as_deref() {
@@ -159,9 +160,9 @@ impl Side<'_> {
                     position: gold.f_int64_value(&[*row])?,
                 });
             }
-            rows = rows.f_masked_fill(&outside.f_to_device(device)?, f64::NEG_INFINITY)?;
+            rows = rows.f_masked_fill(&upload(&outside, device)?, f64::NEG_INFINITY)?;
         }
         let about = Rows { tensor: logits_name, origin: Some(&kept), checks: self.config.checks };
-        Ok(row_losses(&rows, &gold.f_to_device(device)?, 0.0, &about)?.f_mean(None::<Kind>)?)
+        Ok(row_losses(&rows, &upload(&gold, device)?, 0.0, &about)?.f_mean(None::<Kind>)?)
     }
 }

@@ -1,5 +1,6 @@
 //! Where the token losses get their logits from.
 use tch::Tensor;
+use torch_ext::upload;
 
 use crate::LossError;
 use crate::checks::{
@@ -94,6 +95,6 @@ impl<'a> TokenScores<'a> {
         let axis = if self.name() == "logits" { "V of the logits" } else { "V of the weight" };
         let hint = format!(" ({axis}); masked_positions drops positions labelled -100");
         expect_ids("targets", targets, vocabulary, &hint)?;
-        Ok(targets.f_to_device(self.device())?)
+        Ok(upload(targets, self.device())?)
     }
 }

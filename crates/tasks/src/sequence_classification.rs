@@ -1,6 +1,7 @@
 //! A label for every row: XNLI's pairs of sentences, or any text.
 use objectives::IGNORE_INDEX;
 use tch::{Kind, Reduction, Tensor};
+use torch_ext::upload;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use transfer_eval::xnli::{NliInput, NliLabel};
 use xlmr_model::Inputs;
@@ -109,7 +110,7 @@ impl SequenceClassificationTask<'_> {
             Kind::Half | Kind::BFloat16 => logits.f_to_kind(Kind::Float)?,
             _ => logits,
         };
-        let targets = Tensor::f_from_slice(&classes)?.f_to_device(logits.device())?;
+        let targets = upload(&Tensor::f_from_slice(&classes)?, logits.device())?;
         let none = None::<&Tensor>;
         Ok(logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)
     }

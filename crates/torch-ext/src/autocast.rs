@@ -139,6 +139,23 @@ pub fn autocast<T>(device: Device, dtype: Kind, body: impl FnOnce() -> T) -> Res
 const HALF: c_int = 5;
 const BFLOAT16: c_int = 15;
 
+/// The dtype of products on tensors of `device`'s type here, inside [`autocast`]; `None` outside.
+///
+/// # Errors
+/// [`Error::Libtorch`] if libtorch refuses.
+pub fn autocast_kind(device: Device) -> Result<Option<Kind>> {
+    let mut dtype = 0;
+    // SAFETY: the shim writes the value it is given.
+    call(|error| unsafe {
+        ffi::polyqa_autocast_dtype(matches!(device, Device::Cuda(_)), &mut dtype, error)
+    })?;
+    Ok(match dtype {
+        HALF => Some(Kind::Half),
+        BFLOAT16 => Some(Kind::BFloat16),
+        _ => None,
+    })
+}
+
 /// Runs `body` with autocast off, on every device, inside [`autocast`] or outside. At the end the
 /// earlier state is restored.
 ///
@@ -230,6 +247,8 @@ mod tests {
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         autocast(Device::Cpu, Kind::BFloat16, || {
             let off = without_autocast(|| x.matmul(&x).kind()).unwrap();
+            assert_eq!(autocast_kind(Device::Cpu).unwrap(), Some(Kind::BFloat16));
+            assert_eq!(without_autocast(|| autocast_kind(Device::Cpu)).unwrap().unwrap(), None);
             assert_eq!((off, x.matmul(&x).kind()), (Kind::Float, Kind::BFloat16));
             let loss = x.matmul(&x).sum(Kind::Float);
             with_loss_scale(4.0, || backward(&loss)).unwrap();

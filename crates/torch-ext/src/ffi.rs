@@ -81,6 +81,17 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_flash_attention(
+        query: RawTensor,
+        key: RawTensor,
+        value: RawTensor,
+        cumulative: RawTensor,
+        longest: i64,
+        heads: i64,
+        dropout: f64,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_dropout_add_norm(
         x: RawTensor,
         residual: RawTensor,
@@ -123,6 +134,11 @@ unsafe extern "C" {
         was_enabled: *mut bool,
         was_dtype: *mut c_int,
         was_cached: *mut bool,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_autocast_dtype(
+        cuda: bool,
+        dtype: *mut c_int,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_autocast_leave(

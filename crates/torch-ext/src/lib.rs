@@ -5,6 +5,7 @@ mod autocast;
 mod device;
 mod error;
 mod ffi;
+mod flash_attention;
 mod linear_cross_entropy;
 mod optim;
 mod packed;
@@ -14,11 +15,15 @@ mod rng;
 mod row_adamw;
 mod streamed_logsumexp;
 mod tensor_file;
+mod upload;
 mod wait_policy;
 
-pub use autocast::{Precision, autocast, backward, with_loss_scale, without_autocast};
+pub use autocast::{
+    Precision, autocast, autocast_kind, backward, with_loss_scale, without_autocast,
+};
 pub use device::{DeviceChoice, resolve_device};
 pub use error::{Error, Result};
+pub use flash_attention::{flash_attention, flash_attention_fits};
 pub use linear_cross_entropy::{
     LinearCrossEntropy, LossReduction, TokenLosses, linear_cross_entropy,
 };
@@ -34,4 +39,5 @@ pub use rng::{rng_state, seeded_randn, set_rng_state};
 pub use row_adamw::{Gradient, LiveRows};
 pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};
+pub use upload::upload;
 pub use wait_policy::passive_omp_wait;

@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use crate::inputs::Prepared;
 use crate::layers::{LayerNorm, Linear, Lookup, dropout};
-use crate::packing::Packing;
+use crate::packing::{FlashRows, Packing};
 use crate::parameters::{TYPES, WORDS, layer_name};
 use crate::{Activation, Config, Result};
 
@@ -69,7 +69,8 @@ impl Embeddings {
         let words = match embeds {
             Some(embeds) => laid_out(&embeds.f_to_device(self.words.device())?)?,
             None => {
-                let (ids, sparse) = (laid_out(&inputs.ids)?, packing.is_some() && self.many_words);
+                let on_cpu = packing.is_some_and(|packing| packing.flash.is_none());
+                let (ids, sparse) = (laid_out(&inputs.ids)?, on_cpu && self.many_words);
                 Tensor::f_embedding(&self.words, &ids, self.pad, false, sparse)?
             }
         };
@@ -183,14 +184,18 @@ impl Layer {
 
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
     fn apply_packed(&self, hidden: &Tensor, packing: &Packing) -> Result<Tensor> {
-        let attended = torch_ext::packed_attention(
-            &self.query.apply(hidden)?,
-            &self.key.apply(hidden)?,
-            &self.value.apply(hidden)?,
-            &packing.lengths,
-            self.heads,
-            self.attention_dropout,
-        )?;
+        let (query, key) = (self.query.apply(hidden)?, self.key.apply(hidden)?);
+        let (value, heads, dropout) =
+            (self.value.apply(hidden)?, self.heads, self.attention_dropout);
+        let attended = match &packing.flash {
+            None => {
+                let lengths = &packing.lengths;
+                torch_ext::packed_attention(&query, &key, &value, lengths, heads, dropout)?
+            }
+            Some(FlashRows { cumulative, longest }) => torch_ext::flash_attention(
+                &query, &key, &value, cumulative, *longest, heads, dropout,
+            )?,
+        };
         let attended = self.attention_dense.apply(&attended)?;
         let hidden = self.attention_norm.apply_to_sum(&attended, hidden, self.hidden_dropout)?;
         let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;

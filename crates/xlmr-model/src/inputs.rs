@@ -126,6 +126,8 @@ pub(crate) struct Prepared {
     pub(crate) types: Option<Tensor>,
     /// `[B, 1, 1, L]` bool, true where a position may be attended to; absent where all may.
     pub(crate) mask: Option<Tensor>,
+    /// The same in memory, row by row: 1 or 0.
+    pub(crate) kept: Option<Vec<i64>>,
     pub(crate) batch: i64,
     pub(crate) length: i64,
 }
@@ -161,7 +163,8 @@ impl Prepared {
         }
         let read = |name, tensor| integers(name, tensor, &size);
         let upload = |values: &[i64]| -> Result<Tensor> {
-            Ok(Tensor::f_from_slice(values)?.f_view([batch, length])?.f_to_device(device)?)
+            let values = Tensor::f_from_slice(values)?.f_view([batch, length])?;
+            Ok(torch_ext::upload(&values, device)?)
         };
 
         let ids = read("input_ids", &inputs.input_ids)?;
@@ -198,6 +201,7 @@ impl Prepared {
             }
         };
 
+        let mut kept = None;
         let mask = match &inputs.attention_mask {
             None => None,
             Some(tensor) => {
@@ -211,8 +215,9 @@ impl Prepared {
                             row.fill(1);
                         }
                     }
-                    let mask = upload(&mask)?.f_to_kind(Kind::Bool)?;
-                    Some(mask.f_view([batch, 1, 1, length])?)
+                    let uploaded = upload(&mask)?.f_to_kind(Kind::Bool)?;
+                    kept = Some(mask);
+                    Some(uploaded.f_view([batch, 1, 1, length])?)
                 }
             }
         };
@@ -224,7 +229,7 @@ impl Prepared {
             }
         }
         let (ids, positions) = (upload(&ids)?, upload(&positions)?);
-        Ok(Self { ids, positions, types, mask, batch, length })
+        Ok(Self { ids, positions, types, mask, kept, batch, length })
     }
 }
 

@@ -1,5 +1,5 @@
 //! The two layers everything is made of, and dropout.
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::Result;
 
@@ -53,8 +53,11 @@ impl LayerNorm {
         Ok(x.f_layer_norm(self.width, Some(&self.weight), Some(&self.bias), self.eps, true)?)
     }
 
-    /// Of `x`, after dropout, plus `residual`: `[N, H]` each, on the CPU, while training.
+    /// Of `x`, after dropout, plus `residual`: `[N, H]` each, while training.
     pub(crate) fn apply_to_sum(&self, x: &Tensor, residual: &Tensor, p: f64) -> Result<Tensor> {
+        if x.device() != Device::Cpu {
+            return self.apply(&dropout(x.shallow_clone(), p, true)?.f_add(residual)?);
+        }
         let (weight, bias) = (&self.weight, &self.bias);
         Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, self.eps, p)?)
     }

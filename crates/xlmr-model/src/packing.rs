@@ -12,29 +12,51 @@ const SMALLEST_WIDTH: i64 = 256;
 pub(crate) struct Packing {
     /// The number of tokens in each row.
     pub(crate) lengths: Vec<i64>,
+    /// For attention on a GPU, which is told where rows begin on the GPU itself.
+    pub(crate) flash: Option<FlashRows>,
     /// `[N]` i64, each token's place in the flat batch; absent where nothing is padded.
     places: Option<Tensor>,
     batch: i64,
     length: i64,
 }
 
+/// Rows as [`torch_ext::flash_attention`] wants them.
+pub(crate) struct FlashRows {
+    /// `[B + 1]` int32.
+    pub(crate) cumulative: Tensor,
+    pub(crate) longest: i64,
+}
+
 impl Packing {
-    /// Of a batch that is to be trained, where that pays: on the CPU, in float32, for a model of at
-    /// least [`SMALLEST_WIDTH`]. Shapes alone decide, never a measurement.
+    /// Of a batch that is to be trained, where that pays: on the CPU for a model of at least
+    /// [`SMALLEST_WIDTH`] in float32, whose products may be in bfloat16; on a GPU where products
+    /// are in half precision and its attention of packed rows was found right. Shapes and that
+    /// check alone decide, never a measured time.
     pub(crate) fn of(inputs: &Prepared, config: &Config, kind: Kind) -> Result<Option<Self>> {
-        let on_cpu = inputs.ids.device() == Device::Cpu;
-        if !on_cpu || kind != Kind::Float || config.hidden_size < SMALLEST_WIDTH {
+        let device = inputs.ids.device();
+        let (flash, fits) = match device {
+            Device::Cpu => (false, config.hidden_size >= SMALLEST_WIDTH),
+            _ => match torch_ext::autocast_kind(device)? {
+                Some(half) => (true, torch_ext::flash_attention_fits(device, half)),
+                None => return Ok(None),
+            },
+        };
+        if !fits || kind != Kind::Float {
             return Ok(None);
         }
         let (batch, length) = (inputs.batch, inputs.length);
-        let Some(mask) = &inputs.mask else {
-            let lengths = (0..batch).map(|_| length).collect();
-            return Ok(Some(Self { lengths, places: None, batch, length }));
+        let (lengths, places) = match &inputs.kept {
+            None => ((0..batch).map(|_| length).collect(), None),
+            Some(kept) => {
+                let rows = kept.chunks(usize::try_from(length).unwrap_or(1));
+                let lengths: Vec<i64> = rows.map(|row| row.iter().sum()).collect();
+                let places: Vec<i64> =
+                    (0..).zip(kept).filter(|(_, keep)| **keep == 1).map(|(at, _)| at).collect();
+                (lengths, Some(torch_ext::upload(&Tensor::f_from_slice(&places)?, device)?))
+            }
         };
-        let mask = mask.f_view([batch, length])?;
-        let lengths = mask.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Int64)?;
-        let places = mask.f_view([-1])?.f_nonzero()?.f_view([-1])?;
-        Ok(Some(Self { lengths: Vec::try_from(&lengths)?, places: Some(places), batch, length }))
+        let flash = if flash { Some(FlashRows::new(&lengths, device)?) } else { None };
+        Ok(Some(Self { lengths, flash, places, batch, length }))
     }
 
     /// `[B, L, …]` to `[N, …]`.
@@ -58,5 +80,19 @@ impl Packing {
             }
         };
         Ok(flat.f_view([self.batch, self.length, width])?)
+    }
+}
+
+impl FlashRows {
+    fn new(lengths: &[i64], device: Device) -> Result<Self> {
+        let mut begins = vec![0i64];
+        let mut end = 0;
+        for length in lengths {
+            end += length;
+            begins.push(end);
+        }
+        let cumulative = Tensor::f_from_slice(&begins)?.f_to_kind(Kind::Int)?;
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        Ok(Self { cumulative: torch_ext::upload(&cumulative, device)?, longest })
     }
 }

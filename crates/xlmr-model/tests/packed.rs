@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::Precision;
 use xlmr_model::{Config, Head, Inputs, Model};
 
 /// The tests of this file draw from one generator: one at a time.
@@ -144,18 +145,44 @@ fn embeddings_segments_and_holes_in_the_mask_are_kept() {
 }
 
 #[test]
+fn bfloat16_packed_is_as_near_to_float32_as_bfloat16_padded() {
+    let _alone = alone();
+    let mut model = model(0.0, 1);
+    model.set_precision(Precision::Bf16);
+    let inputs = inputs(&[7, 31, 2, 16]);
+    let mask = mask(&inputs);
+    let exact = model.encode(&inputs, false).unwrap() * mask.unsqueeze(-1);
+    let states = |train| {
+        let hidden = model.in_precision(|| model.encode(&inputs, train)).unwrap().unwrap();
+        hidden.to_kind(Kind::Float) * mask.unsqueeze(-1)
+    };
+    let (packed, padded) = (worst(&states(true), &exact), worst(&states(false), &exact));
+    assert!(padded > 1e-3, "float32 everywhere: {padded:e}");
+    // States are near 1, and bfloat16 has 8 bits.
+    assert!(packed < 0.06 && packed < 2.0 * padded, "packed {packed:e}, padded {padded:e}");
+}
+
+#[test]
 fn recomputed_layers_train_alike_with_the_same_dropout() {
     let _alone = alone();
     let mut model = model(0.2, 1);
-    for inputs in [inputs(&[5, 12]), inputs(&[4])] {
-        let mask = mask(&inputs);
-        let mut pass = |recompute| {
-            model.set_recompute(recompute);
-            tch::manual_seed(6);
-            let hidden = model.encode(&inputs, true).unwrap();
-            let loss = loss(&model, &hidden, &mask);
-            (hidden, gradients(&model, &loss))
-        };
-        assert_eq!(pass(true), pass(false));
+    for precision in [Precision::F32, Precision::Bf16] {
+        model.set_precision(precision);
+        for inputs in [inputs(&[5, 12]), inputs(&[4])] {
+            let mask = mask(&inputs);
+            let mut pass = |recompute| {
+                model.set_recompute(recompute);
+                tch::manual_seed(6);
+                let (hidden, loss) = model
+                    .in_precision(|| {
+                        let hidden = model.encode(&inputs, true).unwrap();
+                        let loss = loss(&model, &hidden, &mask);
+                        (hidden, loss)
+                    })
+                    .unwrap();
+                (hidden, gradients(&model, &loss))
+            };
+            assert_eq!(pass(true), pass(false), "{precision:?}");
+        }
     }
 }

@@ -250,12 +250,13 @@ def check_demo(bundle):
     return f"mean F1: {text}"
 
 
-def check_resume(bundle):
-    settings = bundle.settings["resume"]
-    whole, broken = bundle.out / "whole", bundle.out / "broken"
-    bundle.run(bundle.recipe("bridging-gap", whole, settings), "whole")
+def check_resume(bundle, precision="f32"):
+    settings = [*bundle.settings["resume"], f'run.precision="{precision}"']
+    whole, broken = bundle.out / f"whole-{precision}", bundle.out / f"broken-{precision}"
+    bundle.run(bundle.recipe("bridging-gap", whole, settings), whole.name)
     command = bundle.recipe("bridging-gap", broken, settings)
-    with open(bundle.out / "broken.log", "w", encoding="utf-8") as file:
+    log = bundle.out / f"{broken.name}.log"
+    with open(log, "w", encoding="utf-8") as file:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
@@ -268,9 +269,9 @@ def check_resume(bundle):
         child.kill()
         need(
             child.wait() == -signal.SIGKILL,
-            f"ended before it was killed: {last_line(bundle.out / 'broken.log')}",
+            f"ended before it was killed: {last_line(log)}",
         )
-    bundle.run(command, "resumed")
+    bundle.run(command, f"resumed-{precision}")
     need(without_times(summary(whole)) == without_times(summary(broken)), "summary.json differs")
     return "killed at a checkpoint and started again: the same summary.json"
 
@@ -332,7 +333,32 @@ def check_good_to_best(bundle):
 def check_question_answering(bundle):
     if not bundle.has("question-answering"):
         return "not in this bundle"
-    folder = bundle.out / "question-answering"
+    scores = summary(answer_questions(bundle, "f32"))["scores"]
+    return f"XQuAD en to de: F1 {scores['f1']:.1f}, exact match {scores['exact_match']:.1f}"
+
+
+def check_precision(bundle):
+    """The losses of float32, bfloat16 and, on a GPU, float16, which has a loss scale."""
+    if not bundle.has("question-answering"):
+        return "not in this bundle"
+    texts = []
+    for precision in ["bf16", "f16"][: 2 if bundle.device == "cuda" else 1]:
+        folder = answer_questions(bundle, precision)
+        (path,) = folder.glob("**/metrics.jsonl")
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        need(lines, f"{path}: no steps")
+        first, last = lines[0]["loss"], lines[-1]["loss"]
+        text = f"`{precision}` loss {first:.2f} to {last:.2f}"
+        need(("loss_scale" in lines[-1]) == (precision == "f16"), f"{text}: loss_scale")
+        if bundle.size == "full":
+            need(last < first, f"the loss does not fall: {text}")
+        texts.append(f"{text}, F1 {summary(folder)['scores']['f1']:.1f}")
+    return "; ".join(texts)
+
+
+def answer_questions(bundle, precision):
+    """The folder of a run of `question-answering`."""
+    folder = bundle.out / f"question-answering-{precision}"
     bundle.run(
         [
             "bin/question-answering",
@@ -350,12 +376,13 @@ def check_question_answering(bundle):
             str(folder),
             "--device",
             bundle.device,
+            "--set",
+            f'run.precision="{precision}"',
             *bundle.settings["question-answering"],
         ],
-        "question-answering",
+        folder.name,
     )
-    scores = summary(folder)["scores"]
-    return f"XQuAD en to de: F1 {scores['f1']:.1f}, exact match {scores['exact_match']:.1f}"
+    return folder
 
 
 def summary(folder):
@@ -379,11 +406,16 @@ CHECKS = [
     ("`xlmr-model run` against transformers' outputs", check_fixtures),
     ("demo", check_demo),
     ("interrupted and started again", check_resume),
+    (
+        "interrupted and started again, bfloat16",
+        lambda bundle: check_resume(bundle, "bf16"),
+    ),
     ("`xlm-k`", check_xlm_k),
     ("`xlm-k`, a batch in parts", check_two_pass),
     ("`mixmrc-lakm`", check_mixmrc),
     ("`good-to-best`", check_good_to_best),
     ("`question-answering`", check_question_answering),
+    ("`question-answering` in half precision", check_precision),
 ]
 
 

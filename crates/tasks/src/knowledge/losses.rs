@@ -6,6 +6,7 @@ use objectives::{
     combine, masked_entity_prediction, object_entailment, relation_classification,
 };
 use tch::{Kind, Tensor};
+use torch_ext::upload;
 use trainer::{Share, StepLosses, accumulate};
 use xlmr_model::Inputs;
 
@@ -123,7 +124,7 @@ impl KnowledgeTask<'_> {
                 continue;
             }
             let fraction = rows.len() as f64 / batch.groups.len() as f64;
-            let rows = Tensor::f_from_slice(&rows)?.f_to_device(query.device())?;
+            let rows = upload(&Tensor::f_from_slice(&rows)?, query.device())?;
             let select = |tensor: &Tensor| tensor.f_index_select(0, &rows);
             let entities = select(&entities)?;
             let loss = masked_entity_prediction(
@@ -168,7 +169,7 @@ impl KnowledgeTask<'_> {
 
     /// Numbers as an i64 tensor beside the model.
     fn ids(&self, values: &[i64]) -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(self.model.device())?)
+        Ok(upload(&Tensor::f_from_slice(values)?, self.model.device())?)
     }
 }
 

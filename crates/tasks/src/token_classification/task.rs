@@ -1,6 +1,7 @@
 //! Training on tagged sentences.
 use objectives::IGNORE_INDEX;
 use tch::{Kind, Reduction, Tensor};
+use torch_ext::upload;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use transfer_eval::ner::NerInput;
 use xlmr_model::Inputs;
@@ -121,7 +122,7 @@ impl TokenClassificationTask<'_> {
         let labelled = target_positions(&labels, self.model.device())?;
         let hidden = labelled.gather(&self.model.encode(&inputs, true)?)?; // [N, H]
         let logits = self.model.token_logits(&hidden, true)?.f_to_kind(Kind::Float)?; // [N, C]
-        let targets = labelled.targets.f_to_device(logits.device())?;
+        let targets = upload(&labelled.targets, logits.device())?;
         let none = None::<&Tensor>;
         Ok(logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)
     }

@@ -78,20 +78,20 @@ void softmax_dropout_backward(float* scores, float* grads, int64_t count, float 
                               const Dropout& dropout, RowKey key) {
   const bool drops = dropout.below != 0;
   float dot = 0;
-  // Kept numbers come first as gradients, then the probabilities are needed with and without dropout: the mask is made
-  // twice, which is cheaper than memory for it.
+  // The sign of a probability keeps the mask for the second loop.
 #pragma omp simd reduction(+ : dot)
   for (int64_t k = 0; k < count; ++k) {
     const float factor = drops ? kept(dropout, key, static_cast<uint32_t>(k)) : 1.0F;
     const float probability = exponential(scores[k] * scale - log_sum);
-    scores[k] = probability;
+    scores[k] = factor > 0.0F ? probability : -probability;
     grads[k] *= factor;
     dot += probability * grads[k];
   }
+  const float kept_scale = drops ? dropout.scale : 1.0F;
 #pragma omp simd
   for (int64_t k = 0; k < count; ++k) {
-    const float factor = drops ? kept(dropout, key, static_cast<uint32_t>(k)) : 1.0F;
-    grads[k] = scores[k] * (grads[k] - dot) * scale;
-    scores[k] *= factor;
+    const float probability = std::fabs(scores[k]);
+    grads[k] = probability * (grads[k] - dot) * scale;
+    scores[k] = std::signbit(scores[k]) ? 0.0F : probability * kept_scale;
   }
 }

@@ -129,9 +129,18 @@ impl TensorFile {
         }
         let at = u64::try_from(from).ok().and_then(|from| self.start.checked_add(from));
         let at = at.ok_or_else(|| refuse("an offset within the file", from.to_string()))?;
-        let mut bytes = vec![0u8; to.saturating_sub(from)];
-        self.file.read_exact_at(&mut bytes, at).map_err(|error| Error::io(&self.path, error))?;
-        Ok(Tensor::f_from_data_size(&bytes, &shape, kind)?)
+        // Straight into the tensor's memory. A memory map would spare no more, and a file that is
+        // cut while it is mapped ends the program.
+        let tensor = Tensor::f_empty(&shape, (kind, Device::Cpu))?;
+        let length = to.saturating_sub(from);
+        let held = tensor.numel().saturating_mul(kind.elt_size_in_bytes());
+        if held != length {
+            return Err(refuse("as many bytes as its shape and dtype take", length.to_string()));
+        }
+        // SAFETY: a new contiguous tensor on the CPU owns this many bytes, and nothing else sees it.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), length) };
+        self.file.read_exact_at(bytes, at).map_err(|error| Error::io(&self.path, error))?;
+        Ok(tensor)
     }
 }
 

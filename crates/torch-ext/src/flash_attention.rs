@@ -1,0 +1,145 @@
+//! Attention of packed rows on a GPU (FlashAttention-2, Dao 2023, as libtorch has it).
+use std::sync::{Mutex, PoisonError};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::ffi::{self, call};
+use crate::{Error, Result, seeded_randn};
+
+/// Self-attention of packed rows, as [`packed_attention`](crate::packed_attention), on a GPU.
+///
+/// # Shapes
+/// - `query`, `key`, `value`: `[N, heads * D]`, float16 or bfloat16 on a CUDA device, with the
+///   tokens of row 0 first, then those of row 1, and so on
+/// - `cumulative`: `[rows + 1]` int32 there, the rows' beginnings and N; `longest`: the tokens of
+///   the longest row
+/// - returns `[N, heads * D]`, of the same dtype
+///
+/// # Errors
+/// [`Error::Libtorch`] if shapes, dtypes or devices do not fit, `dropout` is outside `0..1`, or the
+/// GPU or the build of libtorch has no such kernel.
+pub fn flash_attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    cumulative: &Tensor,
+    longest: i64,
+    heads: i64,
+    dropout: f64,
+) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, hands over
+    // a tensor that we own.
+    call(|error| unsafe {
+        ffi::polyqa_flash_attention(
+            query.as_ptr(),
+            key.as_ptr(),
+            value.as_ptr(),
+            cumulative.as_ptr(),
+            longest,
+            heads,
+            dropout,
+            &mut out,
+            error,
+        )
+    })?;
+    if out.is_null() {
+        return Err(Error::Libtorch("no tensor came back".into()));
+    }
+    // SAFETY: the shim made it, and we own it.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Whether [`flash_attention`] gives what attention is on this device, in this dtype: measured once
+/// for each on two short rows, forward and back, against float32 in plain operations.
+///
+/// Draws from no generator.
+pub fn flash_attention_fits(device: Device, kind: Kind) -> bool {
+    static KNOWN: Mutex<Vec<(Device, Kind, bool)>> = Mutex::new(Vec::new());
+    if !matches!(device, Device::Cuda(_)) || !matches!(kind, Kind::Half | Kind::BFloat16) {
+        return false;
+    }
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, _, fits)) = known.iter().find(|(at, of, _)| (*at, *of) == (device, kind)) {
+        return *fits;
+    }
+    let fits = tch::with_grad(|| crate::without_autocast(|| worst_error(device, kind)))
+        .and_then(|worst| worst)
+        .is_ok_and(|worst| worst < TOLERANCE);
+    known.push((device, kind, fits));
+    fits
+}
+
+/// What outputs and gradients near 1 may be off by in bfloat16.
+const TOLERANCE: f64 = 0.05;
+
+/// The largest difference of outputs and gradients.
+fn worst_error(device: Device, kind: Kind) -> Result<f64> {
+    let (lengths, heads, depth) = ([3i64, 40], 2i64, 64i64);
+    let total: i64 = lengths.iter().sum();
+    let draw = |seed: i64| -> Result<Tensor> {
+        Ok(seeded_randn(&[total, heads * depth], seed)?.f_to_device(device)?.f_to_kind(kind)?)
+    };
+    let (weight, start) = (draw(4)?.f_to_kind(Kind::Float)?, [draw(1)?, draw(2)?, draw(3)?]);
+    let leaves = |kind: Kind| -> Result<Vec<Tensor>> {
+        let leaf = |t: &Tensor| t.f_to_kind(kind)?.f_detach()?.f_set_requires_grad(true);
+        Ok(start.iter().map(leaf).collect::<std::result::Result<_, _>>()?)
+    };
+    let mut results = Vec::new();
+    for (flash, kind) in [(true, kind), (false, Kind::Float)] {
+        let leaves = leaves(kind)?;
+        let [query, key, value] = leaves.as_slice() else { return Ok(f64::INFINITY) };
+        let out = if flash {
+            let cumulative = Tensor::f_from_slice(&[0i32, 3, 43])?.f_to_device(device)?;
+            flash_attention(query, key, value, &cumulative, 40, heads, 0.0)?
+        } else {
+            let (mut first, mut rows) = (0, Vec::new());
+            for length in lengths {
+                let part = |t: &Tensor| {
+                    t.f_narrow(0, first, length)?.f_view([length, heads, depth])?.f_transpose(0, 1)
+                };
+                let scores = part(query)?.f_matmul(&part(key)?.f_transpose(1, 2)?)?;
+                let scores = scores.f_div_scalar((depth as f64).sqrt())?;
+                let row = scores.f_softmax(-1, Kind::Float)?.f_matmul(&part(value)?)?;
+                rows.push(row.f_transpose(0, 1)?.f_reshape([length, heads * depth])?);
+                first += length;
+            }
+            Tensor::f_cat(&rows, 0)?
+        };
+        out.f_to_kind(Kind::Float)?.f_mul(&weight)?.f_sum(Kind::Float)?.f_backward()?;
+        let mut found = vec![out.f_detach()?];
+        for leaf in &leaves {
+            found.push(leaf.f_grad()?);
+        }
+        results.push(found);
+    }
+    let [ours, theirs] = results.as_slice() else { return Ok(f64::INFINITY) };
+    let mut worst = 0f64;
+    for (a, b) in ours.iter().zip(theirs) {
+        let off = a.f_to_kind(Kind::Float)?.f_sub(b)?.f_abs()?.f_max()?.f_double_value(&[])?;
+        worst = if off.is_nan() { f64::INFINITY } else { worst.max(off) };
+    }
+    Ok(worst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_has_no_such_kernel() {
+        assert!(!flash_attention_fits(Device::Cpu, Kind::BFloat16));
+        let x = Tensor::ones([3, 64], (Kind::BFloat16, Device::Cpu));
+        let cumulative = Tensor::from_slice(&[0i32, 3]);
+        let error = flash_attention(&x, &x, &x, &cumulative, 3, 1, 0.0).unwrap_err().to_string();
+        assert!(error.contains("CUDA device"), "{error}");
+    }
+
+    /// Nothing to see without a CUDA device.
+    #[test]
+    fn on_a_gpu_it_is_attention() {
+        if crate::resolve_device(crate::DeviceChoice::Cuda(0)).is_ok() {
+            assert!(worst_error(Device::Cuda(0), Kind::BFloat16).unwrap() < TOLERANCE);
+        }
+    }
+}

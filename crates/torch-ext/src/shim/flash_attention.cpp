@@ -1,0 +1,33 @@
+// Self-attention of packed rows on a GPU by the FlashAttention kernel inside libtorch.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/_flash_attention_forward.h>
+
+#include "guard.h"
+
+extern "C" {
+// Query, key and value are [N, heads * D] in half precision on one CUDA device; cumulative is int32 [rows + 1] there,
+// from 0 to N. Autograd records libtorch's own backward.
+int polyqa_flash_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
+                           const at::Tensor* cumulative, int64_t longest, int64_t heads, double dropout,
+                           at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    TORCH_CHECK(query->dim() == 2 && heads > 0 && query->size(1) > 0 && query->size(1) % heads == 0, "query is ",
+                query->sizes(), " and there are ", heads, " heads");
+    TORCH_CHECK(query->is_cuda() && (query->scalar_type() == at::kHalf || query->scalar_type() == at::kBFloat16),
+                "flash attention is float16 or bfloat16 on a CUDA device");
+    for (const auto* t : {key, value}) {
+      TORCH_CHECK(t->sizes() == query->sizes() && t->scalar_type() == query->scalar_type() &&
+                      t->device() == query->device(),
+                  "query, key and value differ in shape, dtype or device");
+    }
+    TORCH_CHECK(cumulative->dim() == 1 && cumulative->size(0) > 1 && cumulative->scalar_type() == at::kInt &&
+                    cumulative->device() == query->device(),
+                "cumulative is ", cumulative->sizes(), " ", cumulative->scalar_type());
+    TORCH_CHECK(longest > 0 && dropout >= 0 && dropout < 1, "longest is ", longest, ", dropout ", dropout);
+    const auto by_head = [&](const at::Tensor& t) { return t.view({t.size(0), heads, -1}); };
+    const auto result = at::_flash_attention_forward(by_head(*query), by_head(*key), by_head(*value), *cumulative,
+                                                     *cumulative, longest, longest, dropout, false, false);
+    *out = new at::Tensor(std::get<0>(result).reshape(query->sizes()));
+  });
+}
+}
