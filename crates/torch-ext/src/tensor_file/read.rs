@@ -137,7 +137,7 @@ impl TensorFile {
         if held != length {
             return Err(refuse("as many bytes as its shape and dtype take", length.to_string()));
         }
-        // SAFETY: a new contiguous tensor on the CPU owns this many bytes, and nothing else sees it.
+        // SAFETY: a new contiguous tensor on the CPU owns this many bytes; nothing else sees it.
         let bytes = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), length) };
         self.file.read_exact_at(bytes, at).map_err(|error| Error::io(&self.path, error))?;
         Ok(tensor)
