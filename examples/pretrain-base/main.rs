@@ -76,7 +76,8 @@ fn run(args: &Args) -> Result<()> {
     let (training, examples) = recipe.training()?;
     let mut task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
     let stage = Stage::new("pretrain-base", args.run.clone(), runtime.environment)
-        .with_precision(runtime.precision);
+        .with_precision(runtime.precision)
+        .stop_on_signals();
     let report = fit(&stage, &training, &model.named_parameters(), &mut task)?;
 
     model.save(&args.out, Head::MaskedLm)?;

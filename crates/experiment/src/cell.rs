@@ -87,6 +87,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         let runtime = &self.experiment.runtime;
         Stage::new(label, self.dir(name), runtime.environment.clone())
             .with_precision(runtime.precision)
+            .stop_on_signals()
     }
 
     /// Trains `parameters` on `task` as [`trainer::fit`] does, with the cell's seed, in the stage

@@ -5,12 +5,15 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use trainer::TrainError;
+
 use crate::args::Args;
 use crate::error::one_line;
-use crate::{Experiment, Recipe};
+use crate::{Error, Experiment, Recipe};
 
 /// The `main` of a recipe: reads the command line, opens the run folder and calls `run`. Ends with
-/// 0, or with 2 after printing `error: …` with its causes on one line.
+/// 0, with 2 after printing `error: …` with its causes on one line, or as [`exit`] says after a
+/// signal.
 ///
 /// The crate's first page has a complete program.
 pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -> ExitCode {
@@ -27,7 +30,8 @@ pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -
 }
 
 /// How a program with a command line of its own ends: 0, or 2 after printing `error: …` with its
-/// causes on one line.
+/// causes on one line. Where SIGINT or SIGTERM stopped a stage of training, it says how to go on and
+/// ends with 130 or 143.
 ///
 /// ```
 /// use std::process::ExitCode;
@@ -44,10 +48,28 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
-            ExitCode::from(2)
+            let (prefix, code) = match stopped_by(&error) {
+                Some(signal) => ("", signal.saturating_add(128)),
+                None => ("error: ", 2),
+            };
+            let _ = writeln!(std::io::stderr(), "{prefix}{}", one_line(&error));
+            ExitCode::from(u8::try_from(code).unwrap_or(2))
         }
     }
+}
+
+/// The signal that stopped training, where that is why a program ends.
+fn stopped_by(error: &anyhow::Error) -> Option<i32> {
+    error.chain().find_map(|cause| {
+        let train = match cause.downcast_ref::<Error>() {
+            Some(Error::Train(train)) => Some(train),
+            _ => cause.downcast_ref::<TrainError>(),
+        };
+        match train? {
+            TrainError::Stopped { signal, .. } => Some(*signal),
+            _ => None,
+        }
+    })
 }
 
 /// [`main`] with arguments of the caller's choice, the program's name first; for tests.

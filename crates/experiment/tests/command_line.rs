@@ -120,6 +120,26 @@ fn output_that_nobody_takes_ends_no_run() {
 }
 
 #[test]
+fn a_signal_in_training_ends_with_its_code_and_the_run_goes_on() {
+    let (whole, broken) = (Workshop::new(), Workshop::new());
+    let succeed = |workshop: &Workshop| {
+        let output = program(workshop).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let metrics = workshop.out().join("seed-0/plain/fit/metrics.jsonl");
+        (workshop.summary(), fs::read_to_string(metrics).unwrap())
+    };
+    let want = succeed(&whole);
+    let output = program(&broken).env("TOY_SIGTERM", "2").output().unwrap();
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    let text = "stopped by SIGTERM after step 3 of 6, which is saved; the same command goes on";
+    assert!(error.contains(text) && !error.contains("error"), "{error}");
+    let checkpoints = broken.out().join("seed-0/plain/fit/checkpoints");
+    assert!(checkpoints.join("step-00000003").exists());
+    assert_eq!(succeed(&broken), want);
+}
+
+#[test]
 fn help_says_what_the_program_does_and_how() {
     let workshop = Workshop::new();
     let output = program(&workshop).arg("--help").output().unwrap();

@@ -39,6 +39,28 @@ pub enum TrainError {
         /// Where `not-finite.json` is, which holds the examples, or why it could not be written.
         batch: String,
     },
+    /// SIGINT or SIGTERM came; the step was finished and a checkpoint written.
+    #[error(
+        "{stage}: stopped by {} after step {step} of {total}, which is saved; the same command goes \
+         on from there",
+        crate::stop::signal_name(*signal)
+    )]
+    Stopped {
+        /// The stage.
+        stage: String,
+        /// Updates made.
+        step: u64,
+        /// Steps in the stage.
+        total: u64,
+        /// The signal's number; programs end with 128 more.
+        signal: i32,
+    },
+    /// SIGINT and SIGTERM cannot be caught.
+    #[error("signals cannot be caught: {reason}")]
+    Signals {
+        /// The system's reason.
+        reason: String,
+    },
     /// A file or folder cannot be read or written.
     #[error("{}: {reason}", path.display())]
     File {

@@ -25,6 +25,7 @@ mod shards;
 mod shuffled_lines;
 mod stage;
 mod step_numbers;
+mod stop;
 mod stream;
 mod task;
 mod task_slot;

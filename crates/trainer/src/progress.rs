@@ -87,6 +87,11 @@ impl Progress {
         }
     }
 
+    /// Leaves the line on screen as it is.
+    pub(crate) fn abandon(&self) {
+        self.bar.abandon();
+    }
+
     /// Ends the line and leaves it on screen.
     pub fn finish(&self) {
         self.bar.finish();

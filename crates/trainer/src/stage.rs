@@ -19,6 +19,7 @@ pub struct Stage {
     pub precision: Precision,
     /// The scale of a float16 loss at the stage's start.
     pub(crate) scaler: Option<LossScaler>,
+    pub(crate) stops_on_signals: bool,
     interrupt_after: Option<u64>,
 }
 
@@ -42,8 +43,15 @@ impl Stage {
         environment: Environment,
     ) -> Self {
         let (name, folder) = (name.into(), folder.into());
-        let precision = Precision::F32;
-        Self { name, folder, environment, precision, scaler: None, interrupt_after: None }
+        Self {
+            name,
+            folder,
+            environment,
+            precision: Precision::F32,
+            scaler: None,
+            stops_on_signals: false,
+            interrupt_after: None,
+        }
     }
 
     /// Sets what losses are computed in: the tasks' forward passes run under autocast, on the
@@ -53,6 +61,15 @@ impl Stage {
     pub fn with_precision(self, precision: Precision) -> Self {
         let scaler = (precision == Precision::F16).then(LossScaler::default);
         Self { precision, scaler, ..self }
+    }
+
+    /// Lets the first SIGINT or SIGTERM finish the step, write a checkpoint and end training with
+    /// [`TrainError::Stopped`](crate::TrainError::Stopped). A second one ends the process at once,
+    /// as either does before and after training. The handlers belong to the whole process, which a
+    /// library must not take by itself.
+    #[must_use]
+    pub fn stop_on_signals(self) -> Self {
+        Self { stops_on_signals: true, ..self }
     }
 
     /// Scales the loss in any precision; for tests.

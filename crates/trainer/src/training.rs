@@ -11,6 +11,7 @@ use crate::metrics::{MetricsWriter, PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
 use crate::round_robin::RoundRobin;
 use crate::step_numbers::StepNumbers;
+use crate::stop::StopSignals;
 use crate::task_slot::{expect_micro_batches, expect_slots, stage_fingerprint};
 use crate::task_state::{Arithmetic, TaskState};
 use crate::{
@@ -123,12 +124,19 @@ impl<'a, 't> Training<'a, 't> {
 
     /// Trains to the end of the stage.
     pub(crate) fn run(mut self) -> Result<FitReport> {
+        let signals = StopSignals::catch(self.stage.stops_on_signals)?;
         let last = self.stage.last_step(self.state.step, self.total);
         while self.state.step < last {
             let (factor, grad_norm) = self.run_step()?;
             self.end_epochs()?;
             self.log(factor, grad_norm)?;
-            self.checkpoint()?;
+            if let Some(signal) = signals.received() {
+                return self.stopped(signal);
+            }
+            self.checkpoint(false)?;
+        }
+        if let Some(signal) = signals.received() {
+            return self.stopped(signal);
         }
         self.optimizer.clear_grads()?;
         self.progress.finish();
@@ -144,6 +152,14 @@ impl<'a, 't> Training<'a, 't> {
             final_loss,
             finished: state.step == self.total,
         })
+    }
+
+    /// Ends training after a signal, with a checkpoint of this step.
+    fn stopped(self, signal: i32) -> Result<FitReport> {
+        self.checkpoint(true)?;
+        self.progress.abandon();
+        let (step, total) = (self.state.step, self.total);
+        Err(TrainError::Stopped { stage: self.stage.name.clone(), step, total, signal })
     }
 
     /// One update. Returns the factor on the learning rate and the gradients' norm. Where the
@@ -248,10 +264,10 @@ impl<'a, 't> Training<'a, 't> {
         })
     }
 
-    /// Writes a checkpoint where one is due.
-    fn checkpoint(&self) -> Result<()> {
+    /// Writes a checkpoint where one is due, or asked for.
+    fn checkpoint(&self, asked: bool) -> Result<()> {
         let step = self.state.step;
-        let due = self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every));
+        let due = asked || self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every));
         if !due && step != self.total {
             return Ok(());
         }

@@ -136,6 +136,10 @@ impl Task for Distance {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        // What a test of the program asks for: SIGTERM in the middle of a step.
+        if std::env::var("TOY_SIGTERM").is_ok_and(|at| at == step.number.to_string()) {
+            signal_hook::low_level::raise(signal_hook::consts::SIGTERM)?;
+        }
         let batch: Vec<f32> = step.batch.iter().map(|&k| self.numbers[k] as f32).collect();
         let loss = (&self.parameter - Tensor::from_slice(&batch)).square().mean(Kind::Float);
         Ok(StepLosses::single("distance", loss))

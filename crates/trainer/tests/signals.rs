@@ -1,0 +1,118 @@
+//! Signals while a stage trains, and processes that are killed.
+#![allow(clippy::unwrap_used)] // helpers of tests
+mod common;
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use common::{alone, config, metrics, parameters, stage, weight};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::raise;
+use tch::Tensor;
+use trainer::{
+    Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig, TrainError, fit,
+};
+
+/// Pulls a weight to 0, and signals its own process in some steps.
+struct Shrink {
+    weight: Tensor,
+    /// Steps, each with the signals that come in it.
+    signals: Vec<(u64, Vec<i32>)>,
+}
+
+impl Task for Shrink {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&[1; 6])
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("task", "shrink");
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        for (at, signals) in &self.signals {
+            if *at == step.number {
+                signals.iter().try_for_each(|&signal| raise(signal))?;
+            }
+        }
+        Ok(StepLosses::single("square", self.weight.f_square()?))
+    }
+}
+
+/// 9 steps, without a checkpoint before the end.
+fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), TrainError>, f64) {
+    let weight = weight();
+    let signals = signals.iter().map(|(at, signals)| (*at, signals.to_vec())).collect();
+    let mut task = Shrink { weight: weight.shallow_clone(), signals };
+    let config = TrainConfig { checkpoint_steps: None, ..config() };
+    let stage = stage(folder, None).stop_on_signals();
+    let report = fit(&stage, &config, &parameters(&weight), &mut task);
+    (report.map(|report| assert!(report.finished)), weight.double_value(&[]))
+}
+
+#[test]
+fn a_signal_saves_the_step_and_the_run_goes_on_from_there() {
+    let _alone = alone();
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (report, want) = train(whole.path(), &[]);
+    report.unwrap();
+    // In the middle, again in a later part, and in the last step.
+    for (at, signal, name) in [(3, SIGTERM, "SIGTERM"), (6, SIGINT, "SIGINT"), (8, SIGINT, "")] {
+        let error = train(broken.path(), &[(at, &[signal])]).0.unwrap_err();
+        let TrainError::Stopped { step, total: 9, signal: stopped, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!((step, stopped), (at + 1, signal));
+        let text = error.to_string();
+        assert!(text.contains(name) && text.contains("the same command goes on"), "{text}");
+        let saved = broken.path().join(format!("checkpoints/step-{step:08}/state.json"));
+        assert!(saved.exists(), "{}", saved.display());
+    }
+    let (report, got) = train(broken.path(), &[]);
+    report.unwrap();
+    assert_eq!(got, want);
+    assert_eq!(metrics(broken.path()), metrics(whole.path()));
+}
+
+/// Runs the test of this name, which is ignored, in a process of its own with `folder`.
+fn child(test: &str, folder: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--test-threads", "1"]).env("FOLDER", folder);
+    command
+}
+
+/// None where nobody asked for the child.
+fn folder_of_child() -> Option<PathBuf> {
+    Some(std::env::var_os("FOLDER")?.into())
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn child_with_two_signals() {
+    let Some(folder) = folder_of_child() else { return };
+    let _ = train(&folder, &[(3, &[SIGTERM, SIGTERM])]);
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn child_with_a_signal_after_training() {
+    let Some(folder) = folder_of_child() else { return };
+    train(&folder, &[]).0.unwrap();
+    raise(SIGINT).unwrap();
+    std::process::exit(7);
+}
+
+#[test]
+fn a_second_signal_and_one_outside_of_training_end_the_process_at_once() {
+    let _alone = alone();
+    let run = |test: &str| -> (ExitStatus, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let status = child(test, folder.path()).output().unwrap().status;
+        (status, folder.path().join("checkpoints").exists())
+    };
+    let (status, saved) = run("child_with_two_signals");
+    assert_eq!((status.signal(), saved), (Some(SIGTERM), false), "{status}");
+    let (status, saved) = run("child_with_a_signal_after_training");
+    assert_eq!((status.signal(), saved), (Some(SIGINT), true), "{status}");
+}
