@@ -47,6 +47,9 @@ pub struct Checkpoint {
     pub loss_scaler: Option<LossScaler>,
 }
 
+const PARAMETERS: &str = "parameters.safetensors";
+/// Moments and counts of the optimiser.
+const MOMENTS: &str = "optimizer.safetensors";
 /// What the tasks keep beside the parameters; absent where they keep nothing.
 const TASK: &str = "task.safetensors";
 const PREFIX: &str = "step-";
@@ -63,11 +66,11 @@ pub(crate) fn keep_parameters(
     parameters: &[(String, Tensor)],
 ) -> Result<()> {
     fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
-    write_parameters(&folder_of(folder, step).with_extension("safetensors"), parameters)
+    write_named(&folder_of(folder, step).with_extension("safetensors"), parameters)
 }
 
-fn write_parameters(path: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
-    let named = parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));
+fn write_named(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     Ok(write_tensors(path, named, &[])?)
 }
 
@@ -131,6 +134,19 @@ impl Checkpoint {
         task_state: &[(String, Tensor)],
         keep: usize,
     ) -> Result<()> {
+        let moments: Vec<_> = optimizer.state().into_iter().collect();
+        self.write(root, parameters, &moments, task_state, keep)
+    }
+
+    /// [`save`](Self::save) with the state of an optimiser.
+    pub(crate) fn write(
+        &self,
+        root: &Path,
+        parameters: &[(String, Tensor)],
+        moments: &[(String, Tensor)],
+        task_state: &[(String, Tensor)],
+        keep: usize,
+    ) -> Result<()> {
         fs::create_dir_all(root).map_err(|error| TrainError::file(root, error))?;
         remove_partial(root)?;
         let target = folder_of(root, self.step);
@@ -138,13 +154,10 @@ impl Checkpoint {
             .prefix(PARTIAL)
             .tempdir_in(root)
             .map_err(|error| TrainError::file(root, error))?;
-        write_parameters(&partial.path().join("parameters.safetensors"), parameters)?;
-        let state = optimizer.state();
-        let named = state.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        write_tensors(partial.path().join("optimizer.safetensors"), named, &[])?;
+        write_named(&partial.path().join(PARAMETERS), parameters)?;
+        write_named(&partial.path().join(MOMENTS), moments)?;
         if !task_state.is_empty() {
-            let named = task_state.iter().map(|(name, tensor)| (name.as_str(), tensor));
-            write_tensors(partial.path().join(TASK), named, &[])?;
+            write_named(&partial.path().join(TASK), task_state)?;
         }
         let json =
             serde_json::to_vec_pretty(self).map_err(|error| TrainError::file(&target, error))?;
@@ -224,10 +237,10 @@ fn load(
     parameters: &[(String, Tensor)],
     optimizer: &mut AdamW,
 ) -> Result<TensorMap> {
-    let path = folder.join("parameters.safetensors");
+    let path = folder.join(PARAMETERS);
     let stored = read_tensors(&path)?;
     load_parameters(&stored, parameters).map_err(|reason| TrainError::file(&path, reason))?;
-    let path = folder.join("optimizer.safetensors");
+    let path = folder.join(MOMENTS);
     let stored = read_tensors(&path)?;
     optimizer.load_state(&stored).map_err(|reason| TrainError::file(&path, reason))?;
     let path = folder.join(TASK);

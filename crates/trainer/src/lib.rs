@@ -31,6 +31,7 @@ mod task;
 mod task_slot;
 mod task_state;
 mod training;
+mod writer;
 mod zipped;
 
 pub use accumulate::{Share, accumulate};

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tch::{Device, Tensor};
 use torch_ext::Precision;
 
-use crate::checkpoint::{keep_parameters, remove_older};
+use crate::checkpoint::remove_older;
 use crate::error::error_text;
 use crate::metrics::{MetricsWriter, PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
@@ -14,6 +14,7 @@ use crate::step_numbers::StepNumbers;
 use crate::stop::StopSignals;
 use crate::task_slot::{expect_micro_batches, expect_slots, stage_fingerprint};
 use crate::task_state::{Arithmetic, TaskState};
+use crate::writer::{CheckpointWriter, Save};
 use crate::{
     AdamW, Checkpoint, FitReport, LinearSchedule, LossScaler, Progress, Result, Stage, TaskSlot,
     TrainConfig, TrainError,
@@ -34,6 +35,7 @@ pub(crate) struct Training<'a, 't> {
     state: LoopState,
     metrics: MetricsWriter,
     progress: Progress,
+    writer: CheckpointWriter,
 }
 
 /// What changes from step to step, beside parameters, moments and tasks.
@@ -119,6 +121,7 @@ impl<'a, 't> Training<'a, 't> {
             state,
             metrics,
             progress,
+            writer: CheckpointWriter::default(),
         })
     }
 
@@ -133,8 +136,9 @@ impl<'a, 't> Training<'a, 't> {
             if let Some(signal) = signals.received() {
                 return self.stopped(signal);
             }
-            self.checkpoint(false)?;
+            self.checkpoint()?;
         }
+        self.writer.wait()?;
         if let Some(signal) = signals.received() {
             return self.stopped(signal);
         }
@@ -155,8 +159,9 @@ impl<'a, 't> Training<'a, 't> {
     }
 
     /// Ends training after a signal, with a checkpoint of this step.
-    fn stopped(self, signal: i32) -> Result<FitReport> {
-        self.checkpoint(true)?;
+    fn stopped(mut self, signal: i32) -> Result<FitReport> {
+        let save = self.state_to_save()?;
+        self.writer.write(save)?;
         self.progress.abandon();
         let (step, total) = (self.state.step, self.total);
         Err(TrainError::Stopped { stage: self.stage.name.clone(), step, total, signal })
@@ -264,17 +269,24 @@ impl<'a, 't> Training<'a, 't> {
         })
     }
 
-    /// Writes a checkpoint where one is due, or asked for.
-    fn checkpoint(&self, asked: bool) -> Result<()> {
+    /// Writes a checkpoint where one is due: the last one at once, others while training goes on.
+    fn checkpoint(&mut self) -> Result<()> {
+        self.writer.check()?;
         let step = self.state.step;
-        let due = asked || self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every));
-        if !due && step != self.total {
-            return Ok(());
+        if step == self.total {
+            let save = self.state_to_save()?;
+            return self.writer.write(save);
         }
-        // Before the checkpoint: where a process ends between the two, the step is made again.
-        if self.config.keep_models {
-            keep_parameters(&self.stage.models(), step, self.parameters)?;
+        if self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every)) {
+            let save = self.state_to_save()?;
+            self.writer.start(save)?;
         }
+        Ok(())
+    }
+
+    /// The state after this step; its tensors are those that the next step changes.
+    fn state_to_save(&self) -> Result<Save> {
+        let step = self.state.step;
         let streams: Vec<_> = self.tasks.iter().map(TaskState::stream_place).collect();
         let checkpoint = Checkpoint {
             step,
@@ -287,12 +299,20 @@ impl<'a, 't> Training<'a, 't> {
             loss_scaler: self.state.scaler,
             streams: if streams.iter().any(Option::is_some) { streams } else { Vec::new() },
         };
-        let mut tensors = Vec::new();
-        for task in &self.tasks {
-            tensors.extend(task.state(step)?);
+        let mut task = Vec::new();
+        for state in &self.tasks {
+            task.extend(state.state(step)?);
         }
-        let (folder, keep) = (self.stage.checkpoints(), self.config.keep_checkpoints);
-        checkpoint.save(&folder, self.parameters, &self.optimizer, &tensors, keep)
+        let shared = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
+        Ok(Save {
+            checkpoint,
+            parameters: self.parameters.iter().map(shared).collect(),
+            moments: self.optimizer.state().into_iter().collect(),
+            task,
+            root: self.stage.checkpoints(),
+            keep: self.config.keep_checkpoints,
+            models: self.config.keep_models.then(|| self.stage.models()),
+        })
     }
 }
 

@@ -1,0 +1,160 @@
+//! Checkpoints written by a thread of their own, from copies of the tensors.
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use tch::{Device, Tensor};
+
+use crate::checkpoint::keep_parameters;
+use crate::{Checkpoint, Result, TrainError};
+
+/// All that a checkpoint holds, and where it goes.
+pub(crate) struct Save {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) parameters: Vec<(String, Tensor)>,
+    /// Moments and counts of the optimiser.
+    pub(crate) moments: Vec<(String, Tensor)>,
+    /// What the tasks keep.
+    pub(crate) task: Vec<(String, Tensor)>,
+    /// The folder of the checkpoints, and how many stay.
+    pub(crate) root: PathBuf,
+    pub(crate) keep: usize,
+    /// The folder of parameters that stay for good, where they do.
+    pub(crate) models: Option<PathBuf>,
+}
+
+impl Save {
+    /// The same with tensors in memory that training does not change.
+    fn copied(mut self) -> Result<Self> {
+        for list in [&mut self.parameters, &mut self.moments, &mut self.task] {
+            for (_, tensor) in list {
+                *tensor = copy(tensor)?;
+            }
+        }
+        Ok(self)
+    }
+
+    fn write(self) -> Result<()> {
+        let Self { checkpoint, parameters, moments, task, root, keep, models } = self;
+        // Before the checkpoint: where a process ends between the two, the step is made again.
+        if let Some(models) = models {
+            keep_parameters(&models, checkpoint.step, &parameters)?;
+        }
+        checkpoint.write(&root, &parameters, &moments, &task, keep)
+    }
+}
+
+/// A copy in the host's memory.
+fn copy(tensor: &Tensor) -> Result<Tensor> {
+    let tensor = tensor.f_detach()?;
+    if tensor.device() == Device::Cpu {
+        return Ok(tensor.f_detach_copy()?);
+    }
+    Ok(tensor.f_to_device(Device::Cpu)?)
+}
+
+/// Writes one checkpoint at a time. Dropped, it waits for the one under way.
+#[derive(Default)]
+pub(crate) struct CheckpointWriter {
+    writing: Option<(PathBuf, JoinHandle<Result<()>>)>,
+}
+
+impl CheckpointWriter {
+    /// Copies the tensors and writes them while the caller goes on; waits first for the checkpoint
+    /// before this one.
+    pub(crate) fn start(&mut self, save: Save) -> Result<()> {
+        self.wait()?;
+        let root = save.root.clone();
+        let save = save.copied()?;
+        let thread = std::thread::Builder::new().name("checkpoint".into());
+        let handle = thread
+            .spawn(move || save.write())
+            .map_err(|error| TrainError::file(&root, format!("no thread to write it: {error}")))?;
+        self.writing = Some((root, handle));
+        Ok(())
+    }
+
+    /// Writes a checkpoint before it returns, without copies, after the one under way.
+    pub(crate) fn write(&mut self, save: Save) -> Result<()> {
+        self.wait()?;
+        save.write()
+    }
+
+    /// The error of a checkpoint that was written meanwhile.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        if self.writing.as_ref().is_some_and(|(_, handle)| handle.is_finished()) {
+            return self.wait();
+        }
+        Ok(())
+    }
+
+    /// Waits for the checkpoint under way.
+    pub(crate) fn wait(&mut self) -> Result<()> {
+        let Some((root, handle)) = self.writing.take() else { return Ok(()) };
+        handle.join().unwrap_or_else(|_| Err(TrainError::file(root, "its writer panicked")))
+    }
+}
+
+impl Drop for CheckpointWriter {
+    fn drop(&mut self) {
+        // Training ended with another error, which is the one that is told.
+        let _ = self.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use torch_ext::read_tensors;
+
+    use super::*;
+    use crate::Environment;
+
+    fn save(root: &std::path::Path, step: u64, value: &Tensor) -> Save {
+        let named = |name: &str| vec![(name.to_owned(), value.shallow_clone())];
+        let environment =
+            Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
+        let checkpoint = Checkpoint {
+            step,
+            tokens: 0,
+            seconds: 0.0,
+            fingerprint: String::new(),
+            environment,
+            pending: (0.0, 0),
+            pending_parts: Default::default(),
+            streams: Vec::new(),
+            loss_scaler: None,
+        };
+        let (root, parameters) = (root.to_owned(), named("weight"));
+        let (moments, task) = (named("weight.exp_avg"), named("queue"));
+        Save { checkpoint, parameters, moments, task, root, keep: 2, models: None }
+    }
+
+    #[test]
+    fn what_training_changes_meanwhile_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut value = Tensor::from_slice(&[1.0_f32, 2.0]).set_requires_grad(true);
+        let copied = save(folder.path(), 1, &value).copied().unwrap();
+        tch::no_grad(|| value.f_zero_().unwrap());
+        copied.write().unwrap();
+        for (file, name) in
+            [("parameters", "weight"), ("optimizer", "weight.exp_avg"), ("task", "queue")]
+        {
+            let path = folder.path().join(format!("step-00000001/{file}.safetensors"));
+            let read = &read_tensors(path).unwrap()[name];
+            assert_eq!(Vec::<f32>::try_from(read).unwrap(), [1.0, 2.0], "{file}");
+        }
+    }
+
+    #[test]
+    fn an_error_comes_with_the_next_call_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let value = Tensor::from(1.0);
+        let mut writer = CheckpointWriter::default();
+        std::fs::write(folder.path().join("step-00000002"), "").unwrap();
+        writer.start(save(folder.path(), 2, &value)).unwrap();
+        let error = writer.start(save(folder.path(), 3, &value)).unwrap_err().to_string();
+        assert!(error.contains("step-00000002: Not a directory"), "{error}");
+        writer.check().unwrap();
+        writer.write(save(folder.path(), 3, &value)).unwrap();
+        assert!(folder.path().join("step-00000003/state.json").exists());
+    }
+}
