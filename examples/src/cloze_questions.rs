@@ -80,6 +80,8 @@ pub struct ClozeData {
 const SHORTEST_PASSAGE: usize = 12;
 /// Draws from a passage before it is given up.
 const TRIES: usize = 20;
+/// Most questions of a language or a paragraph.
+const MOST: usize = 10_000_000;
 
 impl ClozeQuestions {
     /// Checks every value; the error names the key.
@@ -89,17 +91,16 @@ impl ClozeQuestions {
         let held_out = self.corpus.held_out_articles;
         let known = |code: &String| LANGUAGES.contains(&code.as_str());
         let usable = |codes: &[String]| !codes.is_empty() && codes.iter().all(known);
+        let (items, copies) = (self.train_items, self.corpus.paragraph_copies);
+        let in_memory = |count| (1..=MOST).contains(&count);
+        let some = || format!("from 1 to {MOST}");
         let least_of = |least: usize| format!("{least} or more");
         let below_held_out = || format!("below corpus.held_out_articles = {held_out}");
         let of_corpus = || format!("one or more of {LANGUAGES:?}");
         for (fits, key, value, rule) in [
-            (self.train_items > 0, "train_items", &self.train_items as &dyn Debug, least_of(1)),
-            (
-                self.items_per_paragraph > 0,
-                "items_per_paragraph",
-                &self.items_per_paragraph,
-                least_of(1),
-            ),
+            (in_memory(items), "train_items", &items as &dyn Debug, some()),
+            (in_memory(self.items_per_paragraph), "items_per_paragraph", &self.items_per_paragraph, some()),
+            (copies <= 1000, "corpus.paragraph_copies", &copies, "1000 or less".into()),
             (self.longest_answer > 0, "longest_answer", &self.longest_answer, least_of(1)),
             (fewest > 0 && most >= fewest, "neighbours", &self.neighbours, "1 <= a <= b".into()),
             (self.context_words >= least, "context_words", &self.context_words, least_of(least)),
@@ -349,7 +350,7 @@ mod tests {
     fn wrong_values_are_named() {
         let refuse = |config: ClozeQuestions| config.validate().unwrap_err().to_string();
         for (key, wrong) in [
-            ("cloze.train_items", ClozeQuestions { train_items: 0, ..config() }),
+            ("cloze.train_items", ClozeQuestions { train_items: 1 << 40, ..config() }),
             ("cloze.neighbours", ClozeQuestions { neighbours: (4, 3), ..config() }),
             ("cloze.context_words", ClozeQuestions { context_words: 5, ..config() }),
             ("cloze.dropped", ClozeQuestions { dropped: 1.0, ..config() }),

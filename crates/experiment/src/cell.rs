@@ -6,7 +6,7 @@ use tch::Tensor;
 use trainer::{FitReport, Stage, Task, TaskSlot, TrainConfig};
 use xlmr_model::{Head, LoadOptions, Pretrained, Segments};
 
-use crate::{Experiment, Recipe, Result, log};
+use crate::{Error, Experiment, Recipe, Result, log};
 
 /// One model of an experiment, and its folder `seed-<seed>/<name>` or
 /// `seed-<seed>/<name>/<variant>`.
@@ -142,10 +142,11 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
     }
 
     /// Loads a model folder with its tokenizer onto the run's device, in the run's precision; what
-    /// the checkpoint lacks is drawn with the cell's seed, and printed.
+    /// the checkpoint lacks is drawn with the cell's seed, and printed, as are stored tensors that
+    /// the configuration has no place for, heads aside.
     ///
     /// # Errors
-    /// As [`Pretrained::load`].
+    /// As [`Pretrained::load`]; [`Error::Content`] for a parameter that is not finite.
     pub fn load(
         &self,
         folder: impl AsRef<Path>,
@@ -153,12 +154,80 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         segments: Segments,
     ) -> Result<Pretrained> {
         let options = LoadOptions { segments, seed: self.seed };
+        let folder = folder.as_ref();
         let (mut loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
+        expect_finite(folder, &loaded.model.named_parameters())?;
         loaded.model.set_precision(self.experiment.runtime.precision);
         loaded.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
         if !report.missing.is_empty() {
             log(format!("freshly initialised: {}", report.missing.join(", ")));
         }
+        if let Some(text) = unused(folder, &report.unexpected) {
+            log(text);
+        }
         Ok(loaded)
+    }
+}
+
+/// Tensors that a line names.
+const NAMED: usize = 8;
+
+/// Heads of another use, which fine-tuning leaves behind as a matter of course.
+const HEADS: [&str; 3] = ["lm_head.", "qa_outputs.", "classifier."];
+
+/// What is said of stored tensors that the model has no place for.
+fn unused(folder: &Path, names: &[String]) -> Option<String> {
+    let is_head = |name: &str| HEADS.iter().any(|head| name.starts_with(head));
+    let names: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let folder = folder.display();
+    let text = format!("{folder}: its config.json has no place for {named}{more}; not used");
+    (!names.is_empty()).then_some(text)
+}
+
+/// Refuses a parameter that holds NaN or infinity, or whose squares are beyond float32.
+fn expect_finite(folder: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
+    for (name, parameter) in parameters {
+        let norm = tch::no_grad(|| parameter.f_norm()?.f_double_value(&[]));
+        let norm = norm.map_err(|error| Error::content(folder, format!("{name}: {error}")))?;
+        if !norm.is_finite() {
+            let reason = format!("{name}: the norm of these weights is {norm}; the model is damaged");
+            return Err(Error::content(folder, reason));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_without_a_finite_norm_are_named() {
+        let check = |value: f32| {
+            let parameters = [
+                ("fine".to_owned(), Tensor::from_slice(&[1.0_f32, -2.0])),
+                ("odd".to_owned(), Tensor::from_slice(&[1.0, value])),
+            ];
+            expect_finite(Path::new("base"), &parameters).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(0.0), Ok(()));
+        for value in [f32::NAN, f32::INFINITY, 3e38] {
+            let error = check(value).unwrap_err();
+            assert!(error.starts_with("base: odd: the norm of these weights is"), "{error}");
+        }
+    }
+
+    #[test]
+    fn unused_tensors_are_named_up_to_a_number() {
+        let names = |count: usize| -> Vec<String> { (0..count).map(|k| format!("t{k}")).collect() };
+        assert_eq!(unused(Path::new("base"), &[]), None);
+        let text = unused(Path::new("base"), &names(10)).unwrap();
+        assert!(text.starts_with("base: its config.json has no place for t0, t1"), "{text}");
+        assert!(text.ends_with("t6, t7 and 2 more; not used"), "{text}");
+        assert_eq!(unused(Path::new("base"), &["lm_head.bias".to_owned()]), None);
     }
 }

@@ -8,6 +8,7 @@ use tch::{Tensor, no_grad};
 use torch_ext::{TensorMap, read_tensors, write_tensors};
 
 use crate::error::error_text;
+use crate::sums::{self, SUMS};
 use crate::{AdamW, LossScaler, Result, StreamPlace, TrainError};
 
 /// What bit-for-bit equality depends on beside seed and data.
@@ -45,11 +46,19 @@ pub struct Checkpoint {
     /// The scale of a float16 loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scaler: Option<LossScaler>,
+    /// Whether `SHA256SUMS` lies beside it, which ties the files of a checkpoint to each other and
+    /// to its step; those of earlier versions have none.
+    #[serde(default)]
+    pub checksums: bool,
+    /// Lines of `metrics.jsonl` up to this step, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_lines: Option<u64>,
 }
 
 const PARAMETERS: &str = "parameters.safetensors";
 /// Moments and counts of the optimiser.
 const MOMENTS: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
 /// What the tasks keep beside the parameters; absent where they keep nothing.
 const TASK: &str = "task.safetensors";
 const PREFIX: &str = "step-";
@@ -156,13 +165,16 @@ impl Checkpoint {
             .map_err(|error| TrainError::file(root, error))?;
         write_named(&partial.path().join(PARAMETERS), parameters)?;
         write_named(&partial.path().join(MOMENTS), moments)?;
+        let mut names = vec![PARAMETERS, MOMENTS, STATE];
         if !task_state.is_empty() {
             write_named(&partial.path().join(TASK), task_state)?;
+            names.push(TASK);
         }
         let json =
             serde_json::to_vec_pretty(self).map_err(|error| TrainError::file(&target, error))?;
-        whole_file::write(partial.path().join("state.json"), json)
-            .map_err(|error| TrainError::file(target.join("state.json"), error))?;
+        whole_file::write(partial.path().join(STATE), json)
+            .map_err(|error| TrainError::file(target.join(STATE), error))?;
+        sums::write(partial.path(), &names)?;
         if target.exists() {
             remove(&target)?;
         }
@@ -192,18 +204,22 @@ impl Checkpoint {
         let Some(&step) = steps(root)?.last() else { return Ok(None) };
         let damaged = |error: TrainError| unusable(root, step, &error_text(&error));
         let checkpoint = Self::read(root, step).map_err(damaged)?;
+        let folder = folder_of(root, step);
+        if checkpoint.checksums || folder.join(SUMS).exists() {
+            sums::verify(&folder).map_err(damaged)?;
+        }
         if checkpoint.fingerprint != fingerprint {
             let reason = "written with another configuration or other data, or by another version \
                           of the program; start a new run folder, or restore what changed";
-            return Err(TrainError::file(folder_of(root, step), reason));
+            return Err(TrainError::file(folder, reason));
         }
-        let tensors = load(&folder_of(root, step), parameters, optimizer).map_err(damaged)?;
+        let tensors = load(&folder, parameters, optimizer).map_err(damaged)?;
         Ok(Some((checkpoint, tensors)))
     }
 
     /// Reads `state.json` of a step.
     fn read(root: &Path, step: u64) -> Result<Self> {
-        let path = folder_of(root, step).join("state.json");
+        let path = folder_of(root, step).join(STATE);
         let json = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
         let checkpoint: Self =
             serde_json::from_slice(&json).map_err(|error| TrainError::file(&path, error))?;

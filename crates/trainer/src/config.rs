@@ -148,7 +148,7 @@ impl TrainConfig {
 
     fn validate_schedule(&self) -> Result<()> {
         let Self { learning_rate, warmup_ratio, batch_size, epochs, .. } = *self;
-        expect(is_positive(learning_rate), "learning_rate", learning_rate, ABOVE_ZERO)?;
+        expect_rate(is_positive(learning_rate), "learning_rate", learning_rate, ABOVE_ZERO)?;
         let is_share = (0.0..=1.0).contains(&warmup_ratio);
         expect(is_share, "warmup_ratio", warmup_ratio, "must be from 0 to 1")?;
         expect(batch_size > 0, "batch_size", batch_size, AT_LEAST_ONE)?;
@@ -163,7 +163,8 @@ impl TrainConfig {
         for beta in [self.betas.0, self.betas.1] {
             expect((0.0..1.0).contains(&beta), "betas", beta, "must be from 0 to below 1")?;
         }
-        expect(is_positive(self.eps), "eps", self.eps, ABOVE_ZERO)?;
+        let is_small = is_positive(self.eps) && self.eps <= 1.0;
+        expect(is_small, "eps", self.eps, "must be above 0 and at most 1")?;
         match self.max_grad_norm {
             Some(norm) => expect(is_positive(norm), "max_grad_norm", norm, ABOVE_ZERO),
             None => Ok(()),
@@ -241,6 +242,15 @@ fn is_not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
+/// AdamW moves every weight by about the rate, so a rate beyond this is a slip.
+const MOST_RATE: f64 = 1000.0;
+
+/// [`expect`] for a learning rate.
+fn expect_rate(ok: bool, key: &str, rate: f64, rule: &str) -> Result<()> {
+    expect(ok, key, rate, rule)?;
+    expect(rate <= MOST_RATE, key, rate, &format!("must be at most {MOST_RATE}"))
+}
+
 /// Refuses a value that breaks the rule for its key.
 fn expect(ok: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Result<()> {
     if ok {
@@ -257,7 +267,7 @@ impl GroupConfig {
             expect(is_not_negative(decay), "groups.weight_decay", decay, NOT_NEGATIVE)?;
         }
         if let Some(rate) = self.learning_rate {
-            expect(is_not_negative(rate), "groups.learning_rate", rate, NOT_NEGATIVE)?;
+            expect_rate(is_not_negative(rate), "groups.learning_rate", rate, NOT_NEGATIVE)?;
         }
         Ok(())
     }
@@ -290,6 +300,22 @@ mod tests {
                 assert_eq!(TrainConfig { steps: config.steps, ..stage }, config);
             }
         }
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused_by_name() {
+        let refuse = |config: TrainConfig| config.validate().unwrap_err().to_string();
+        let default = TrainConfig::default;
+        let fast = TrainConfig { learning_rate: 1e30, ..default() };
+        assert!(refuse(fast).starts_with("learning_rate = 1"));
+        assert!(refuse(TrainConfig { eps: 1e30, ..default() }).ends_with("above 0 and at most 1"));
+        let group = GroupConfig {
+            prefixes: vec!["roberta".into()],
+            learning_rate: Some(1e30),
+            ..Default::default()
+        };
+        let grouped = TrainConfig { groups: vec![group], ..default() };
+        assert!(refuse(grouped).contains("groups.learning_rate") );
     }
 
     #[test]

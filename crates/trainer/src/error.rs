@@ -39,6 +39,19 @@ pub enum TrainError {
         /// Where `not-finite.json` is, which holds the examples, or why it could not be written.
         batch: String,
     },
+    /// An update left a parameter that no further step can use.
+    #[error(
+        "{stage}, step {step}: the update left {parameter} without a finite norm, so it is not \
+         saved; the last checkpoint is untouched (lower the learning rate)"
+    )]
+    Diverged {
+        /// The stage.
+        stage: String,
+        /// The step, counted from 0.
+        step: u64,
+        /// The first parameter at fault.
+        parameter: String,
+    },
     /// SIGINT or SIGTERM came; the step was finished and a checkpoint written.
     #[error(
         "{stage}: stopped by {} after step {step} of {total}, which is saved; the same command goes \

@@ -27,6 +27,7 @@ mod stage;
 mod step_numbers;
 mod stop;
 mod stream;
+mod sums;
 mod task;
 mod task_slot;
 mod task_state;

@@ -124,6 +124,7 @@ pub(crate) fn last_loss(path: &Path) -> Option<f64> {
 pub struct MetricsWriter {
     path: PathBuf,
     file: File,
+    lines: u64,
 }
 
 impl MetricsWriter {
@@ -133,7 +134,7 @@ impl MetricsWriter {
     /// [`TrainError::File`] if the file cannot be read or written, or a kept line is not valid.
     pub fn open(path: &Path, step: u64) -> Result<Self> {
         let refuse = |error: std::io::Error| TrainError::file(path, error);
-        let mut kept = String::new();
+        let (mut kept, mut lines) = (String::new(), 0);
         if step > 0 && path.exists() {
             for (number, line) in
                 BufReader::new(File::open(path).map_err(refuse)?).lines().enumerate()
@@ -144,6 +145,7 @@ impl MetricsWriter {
                     Ok(_) => {
                         kept.push_str(&line);
                         kept.push('\n');
+                        lines += 1;
                     }
                     // A line cut short by the interruption can only be the last.
                     Err(error) if error.is_eof() => break,
@@ -156,12 +158,17 @@ impl MetricsWriter {
         }
         whole_file::write(path, kept).map_err(refuse)?;
         let file = OpenOptions::new().append(true).open(path).map_err(refuse)?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, lines })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How many lines the file has.
+    pub fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// Appends one line.
@@ -172,6 +179,9 @@ impl MetricsWriter {
         let mut line =
             serde_json::to_string(metrics).map_err(|error| TrainError::file(&self.path, error))?;
         line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(|error| TrainError::file(&self.path, error))
+        let written = self.file.write_all(line.as_bytes());
+        written.map_err(|error| TrainError::file(&self.path, error))?;
+        self.lines += 1;
+        Ok(())
     }
 }

@@ -200,6 +200,24 @@ impl AdamW {
         if grads.is_empty() { Ok(None) } else { Ok(Some(norm_of_all(&grads)?)) }
     }
 
+    /// The first trained parameter whose norm is not finite: it holds a number that is not, or its
+    /// squares, which every normalisation needs, are beyond its dtype.
+    pub(crate) fn diverged(&self) -> Result<Option<&str>> {
+        let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
+        let is_finite = |parameters: &[&Tensor]| -> Result<bool> {
+            Ok(norm_of_all(parameters)?.f_double_value(&[])?.is_finite())
+        };
+        if no_grad(|| is_finite(&parameters))? {
+            return Ok(None);
+        }
+        for (name, slot) in &self.slots {
+            if !no_grad(|| is_finite(&[&slot.parameter]))? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     /// The parameters whose gradients hold a number that is not finite, sorted.
     pub(crate) fn not_finite(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();

@@ -105,8 +105,10 @@ impl<'a, 't> Training<'a, 't> {
         }
         let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
         let resumed = resume(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
+        let lines = resumed.as_ref().and_then(|checkpoint| checkpoint.metrics_lines);
         let state = LoopState::new(resumed, stage.scaler);
         let metrics = MetricsWriter::open(&stage.folder.join("metrics.jsonl"), state.step)?;
+        tell_lost_lines(stage, &metrics, lines);
         let progress = Progress::new(&stage.name, total, state.step);
         Ok(Self {
             stage,
@@ -287,6 +289,10 @@ impl<'a, 't> Training<'a, 't> {
     /// The state after this step; its tensors are those that the next step changes.
     fn state_to_save(&self) -> Result<Save> {
         let step = self.state.step;
+        if let Some(parameter) = self.optimizer.diverged()? {
+            let (stage, parameter) = (self.stage.name.clone(), parameter.to_owned());
+            return Err(TrainError::Diverged { stage, step: step.saturating_sub(1), parameter });
+        }
         let streams: Vec<_> = self.tasks.iter().map(TaskState::stream_place).collect();
         let checkpoint = Checkpoint {
             step,
@@ -298,6 +304,8 @@ impl<'a, 't> Training<'a, 't> {
             pending_parts: self.state.pending.parts().clone(),
             loss_scaler: self.state.scaler,
             streams: if streams.iter().any(Option::is_some) { streams } else { Vec::new() },
+            checksums: true,
+            metrics_lines: Some(self.metrics.lines()),
         };
         let mut task = Vec::new();
         for state in &self.tasks {
@@ -327,6 +335,20 @@ fn expect_precision(stage: &Stage, parameters: &[(String, Tensor)]) -> Result<()
         value: Precision::F16.name().into(),
         rule: format!("needs a CUDA device, and the model is on {device:?}; bf16 works there"),
     })
+}
+
+/// Says that lines of metrics which the checkpoint counted are gone.
+fn tell_lost_lines(stage: &Stage, metrics: &MetricsWriter, counted: Option<u64>) {
+    let (left, counted) = (metrics.lines(), counted.unwrap_or(0));
+    if left < counted {
+        let (lost, path) = (counted - left, metrics.path().display());
+        // Nobody may be listening; training goes on.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{}: {path}: {lost} of the {counted} lines before this part are missing",
+            stage.name
+        );
+    }
 }
 
 /// Steps of the stage: as many as the configuration says, or epochs of the first task.

@@ -84,6 +84,9 @@ impl Default for PhraseConfig {
     }
 }
 
+/// Longest phrases that are looked for; every length below costs a pass over the query.
+const MOST_WORDS: usize = 1000;
+
 impl PhraseConfig {
     pub(super) fn validate(&self) -> Result<(), KgError> {
         let refuse =
@@ -93,6 +96,9 @@ impl PhraseConfig {
         }
         if self.max_words < self.min_words {
             return refuse("max_words", self.max_words, "min_words or more");
+        }
+        if self.max_words > MOST_WORDS {
+            return refuse("max_words", self.max_words, "1000 or less");
         }
         if self.titles == 0 {
             return refuse("titles", 0, "1 or more");

@@ -34,6 +34,9 @@ pub struct QuestionConfig {
     pub seed: u64,
 }
 
+/// Most items of a split: all are in memory.
+const MOST_ITEMS: usize = 100_000_000;
+
 impl Default for QuestionConfig {
     fn default() -> Self {
         Self {
@@ -241,6 +244,9 @@ impl<'b> Builder<'b> {
         }
         if config.facts_per_context == 0 {
             return fault("facts_per_context", "0".into(), "1 or more");
+        }
+        if let Some(count) = config.count.filter(|&count| count > MOST_ITEMS) {
+            return fault("count", count.to_string(), "100 million or less");
         }
         if config.same_relation >= config.facts_per_context {
             let rule = "less than facts_per_context";

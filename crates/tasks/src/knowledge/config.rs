@@ -50,8 +50,9 @@ impl LossWeights {
         let Self { mlm, mep, oe, description_mlm } = *self;
         let weights =
             [("mlm", mlm), ("mep", mep), ("oe", oe), ("description_mlm", description_mlm)];
-        if let Some((name, weight)) = weights.iter().find(|(_, weight)| !weight.is_finite()) {
-            return Err(Error::config(format!("weights.{name}"), weight, "finite"));
+        let is_weight = |weight: f64| weight.is_finite() && weight >= 0.0;
+        if let Some((name, weight)) = weights.iter().find(|(_, weight)| !is_weight(*weight)) {
+            return Err(Error::config(format!("weights.{name}"), weight, "0 or more"));
         }
         if weights.iter().all(|(_, weight)| *weight == 0.0) {
             return Err(Error::config("weights", "0 for all losses", "other than 0 for one"));

@@ -147,7 +147,8 @@ impl BoundaryConfig {
             check("boundary.hard_fraction", value, fraction(value), "from 0 to 1")?;
         }
         if let Some(rate) = self.weights_learning_rate {
-            check("boundary.weights_learning_rate", rate, positive_or_zero(rate), "0 or more")?;
+            let (key, is_rate) = ("boundary.weights_learning_rate", (0.0..=1000.0).contains(&rate));
+            check(key, rate, is_rate, "from 0 to 1000")?;
         }
         let weight = self.hard.gold_loss_weight;
         check("boundary.hard.gold_loss_weight", weight, positive_or_zero(weight), "0 or more")?;
@@ -190,6 +191,8 @@ mod tests {
         let mut cold = with(0.5);
         cold.contrast.temperature = 0.0;
         assert!(refuse(cold).contains("boundary.contrast.temperature = 0"));
+        let fast = BoundaryConfig { weights_learning_rate: Some(1e30), ..Default::default() };
+        assert!(refuse(fast).contains("boundary.weights_learning_rate"));
         let none = CandidateConfig { count: 0, ..Default::default() };
         assert!(none.validate().unwrap_err().to_string().contains("candidates.count"));
     }

@@ -1,0 +1,84 @@
+//! `SHA256SUMS` of a checkpoint: the form that `sha256sum --check` reads.
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::{Result, TrainError};
+
+/// The file in the checkpoint's folder.
+pub(crate) const SUMS: &str = "SHA256SUMS";
+
+/// Writes the sums of these files of a folder.
+pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
+    let mut text = String::new();
+    for name in names {
+        text.push_str(&format!("{}  {name}\n", of_file(&folder.join(name))?));
+    }
+    let path = folder.join(SUMS);
+    whole_file::write(&path, text).map_err(|error| TrainError::file(&path, error))
+}
+
+/// Refuses a folder in which a file is not the one that was written with the others.
+pub(crate) fn verify(folder: &Path) -> Result<()> {
+    let path = folder.join(SUMS);
+    let text = std::fs::read_to_string(&path).map_err(|error| TrainError::file(&path, error))?;
+    for line in text.lines() {
+        let Some((sum, name)) = line.split_once("  ").filter(|(_, name)| !name.contains('/'))
+        else {
+            return Err(TrainError::file(path, format!("{line:?}: expected a sum and a name")));
+        };
+        let file = folder.join(name);
+        let found = of_file(&file)?;
+        if found != sum {
+            let reason = format!(
+                "not what was written with this checkpoint: its SHA-256 is {}…, {SUMS} has {}…",
+                start(&found),
+                start(sum)
+            );
+            return Err(TrainError::file(file, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Enough of a sum to tell two apart.
+fn start(sum: &str) -> String {
+    sum.chars().take(8).collect()
+}
+
+fn of_file(path: &Path) -> Result<String> {
+    let refuse = |error| TrainError::file(path, error);
+    let mut file = File::open(path).map_err(refuse)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0u8; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).map_err(refuse)?;
+        match buffer.get(..count) {
+            Some(bytes) if count > 0 => hash.update(bytes),
+            _ => break,
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_that_of_sha256sum() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "abc").unwrap();
+        write(folder.path(), &["a"]).unwrap();
+        let text = std::fs::read_to_string(folder.path().join(SUMS)).unwrap();
+        // FIPS 180-2, appendix B.1.
+        let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(text, format!("{sum}  a\n"));
+        verify(folder.path()).unwrap();
+        std::fs::write(folder.path().join(SUMS), "x").unwrap();
+        let error = verify(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("SHA256SUMS: \"x\": expected a sum and a name"), "{error}");
+    }
+}
