@@ -8,6 +8,33 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Result, TrainError};
 
+/// The files in a stage's folder.
+pub(crate) const METRICS: &str = "metrics.jsonl";
+pub(crate) const SPEED: &str = "speed.jsonl";
+
+/// One line of `speed.jsonl`: the speed between two lines of metrics. Times are kept apart from the
+/// metrics, which are the same whenever a stage is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+pub(crate) struct StepSpeed {
+    /// Updates made.
+    pub(crate) step: u64,
+    /// Seconds of training so far, earlier parts included.
+    pub(crate) seconds: f64,
+    /// Tokens a second since the last line, padding left out.
+    pub(crate) tokens_per_second: f64,
+}
+
+/// The lines of a file that can be read, none if it does not exist. A line that is being written
+/// ends them.
+pub(crate) fn read_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(TrainError::file(path, error)),
+    };
+    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+}
+
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct StepMetrics {
@@ -88,6 +115,46 @@ impl PendingMeans {
     }
 }
 
+/// Opens a file of JSON lines to append to it. Where it `goes_on`, its first lines stay as long as
+/// they are `kept`; their number is returned.
+pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    goes_on: bool,
+    kept: impl Fn(&T) -> bool,
+) -> Result<(File, u64)> {
+    let refuse = |error: std::io::Error| TrainError::file(path, error);
+    let (mut text, mut lines) = (String::new(), 0);
+    if goes_on && path.exists() {
+        for (number, line) in BufReader::new(File::open(path).map_err(refuse)?).lines().enumerate()
+        {
+            let line = line.map_err(refuse)?;
+            match serde_json::from_str::<T>(&line) {
+                Ok(parsed) if !kept(&parsed) => break,
+                Ok(_) => {
+                    text.push_str(&line);
+                    text.push('\n');
+                    lines += 1;
+                }
+                // A line cut short by the interruption can only be the last.
+                Err(error) if error.is_eof() => break,
+                Err(error) => {
+                    let reason = format!("line {}: {error}", number + 1);
+                    return Err(TrainError::file(path, reason));
+                }
+            }
+        }
+    }
+    whole_file::write(path, text).map_err(refuse)?;
+    Ok((OpenOptions::new().append(true).open(path).map_err(refuse)?, lines))
+}
+
+/// Appends one line.
+pub(crate) fn append_line<T: Serialize>(path: &Path, file: &mut File, value: &T) -> Result<()> {
+    let mut line = serde_json::to_string(value).map_err(|error| TrainError::file(path, error))?;
+    line.push('\n');
+    file.write_all(line.as_bytes()).map_err(|error| TrainError::file(path, error))
+}
+
 /// The loss of the last line of a file.
 pub(crate) fn last_loss(path: &Path) -> Option<f64> {
     let text = std::fs::read_to_string(path).ok()?;
@@ -133,31 +200,7 @@ impl MetricsWriter {
     /// # Errors
     /// [`TrainError::File`] if the file cannot be read or written, or a kept line is not valid.
     pub fn open(path: &Path, step: u64) -> Result<Self> {
-        let refuse = |error: std::io::Error| TrainError::file(path, error);
-        let (mut kept, mut lines) = (String::new(), 0);
-        if step > 0 && path.exists() {
-            for (number, line) in
-                BufReader::new(File::open(path).map_err(refuse)?).lines().enumerate()
-            {
-                let line = line.map_err(refuse)?;
-                match serde_json::from_str::<StepMetrics>(&line) {
-                    Ok(metrics) if metrics.step > step => break,
-                    Ok(_) => {
-                        kept.push_str(&line);
-                        kept.push('\n');
-                        lines += 1;
-                    }
-                    // A line cut short by the interruption can only be the last.
-                    Err(error) if error.is_eof() => break,
-                    Err(error) => {
-                        let reason = format!("line {}: {error}", number + 1);
-                        return Err(TrainError::file(path, reason));
-                    }
-                }
-            }
-        }
-        whole_file::write(path, kept).map_err(refuse)?;
-        let file = OpenOptions::new().append(true).open(path).map_err(refuse)?;
+        let (file, lines) = open_lines(path, step > 0, |line: &StepMetrics| line.step <= step)?;
         Ok(Self { path: path.to_owned(), file, lines })
     }
 
@@ -176,11 +219,7 @@ impl MetricsWriter {
     /// # Errors
     /// [`TrainError::File`] if it cannot be written.
     pub fn write(&mut self, metrics: &StepMetrics) -> Result<()> {
-        let mut line =
-            serde_json::to_string(metrics).map_err(|error| TrainError::file(&self.path, error))?;
-        line.push('\n');
-        let written = self.file.write_all(line.as_bytes());
-        written.map_err(|error| TrainError::file(&self.path, error))?;
+        append_line(&self.path, &mut self.file, metrics)?;
         self.lines += 1;
         Ok(())
     }

@@ -17,37 +17,57 @@ fn rate_text(steps_per_second: f64) -> String {
     }
 }
 
+/// A time to come, in the largest unit that says enough.
+fn time_text(seconds: f64) -> String {
+    let units = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min")];
+    match units.iter().find(|(unit, _)| seconds >= 2.0 * unit) {
+        Some((unit, name)) => format!("{:.1} {name}", seconds / unit),
+        None => format!("{seconds:.0} s"),
+    }
+}
+
+/// How far a stage is, for [`Progress::update`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Position {
+    /// Updates made.
+    pub step: u64,
+    /// The loss.
+    pub loss: f64,
+    /// Factor times peak rate.
+    pub learning_rate: f64,
+    /// Tokens seen so far, padding left out.
+    pub tokens: u64,
+}
+
 /// Progress of one stage on standard error.
 ///
 /// ```
-/// use trainer::Progress;
+/// use trainer::{Position, Progress};
 ///
-/// let mut progress = Progress::new("fine-tune", 200, 0);
-/// progress.update(1, 2.31);
+/// let mut progress = Progress::new("fine-tune", 200, 0, 0);
+/// progress.update(Position { step: 1, loss: 2.31, learning_rate: 3e-5, tokens: 512 });
 /// progress.finish();
 /// ```
 pub struct Progress {
     bar: ProgressBar,
-    plain: Option<Plain>,
-}
-
-struct Plain {
-    name: String,
+    /// What the line is called where there is no terminal.
+    plain: Option<String>,
     total: u64,
-    first: u64,
+    /// Steps and tokens of earlier parts.
+    first: (u64, u64),
     shown: u64,
     start: Instant,
 }
 
 impl Progress {
-    /// A line called `name` for `total` steps, of which `done` are behind us.
-    pub fn new(name: &str, total: u64, done: u64) -> Self {
+    /// A line called `name` for `total` steps, of which `done`, with `tokens` tokens, are behind us.
+    pub fn new(name: &str, total: u64, done: u64, tokens: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target =
             if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
         if let Ok(style) = ProgressStyle::with_template(
-            "{prefix:14} {bar:24} {pos}/{len}  {msg}  {rate}  {eta} left",
+            "{prefix:14} {bar:16} {pos}/{len}  {msg}  {rate}  {eta} left",
         ) {
             let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
                 let _ = text.write_str(&rate_text(state.per_sec()));
@@ -57,32 +77,31 @@ impl Progress {
         bar.set_prefix(name.to_owned());
         bar.set_position(done);
         bar.reset_eta();
-        let plain = (!terminal).then(|| Plain {
-            name: name.to_owned(),
-            total,
-            first: done,
-            shown: done,
-            start: Instant::now(),
-        });
-        Self { bar, plain }
+        let plain = (!terminal).then(|| name.to_owned());
+        Self { bar, plain, total, first: (done, tokens), shown: done, start: Instant::now() }
     }
 
-    /// Shows that `step` steps are done and the loss is `loss`.
-    pub fn update(&mut self, step: u64, loss: f64) {
-        self.bar.set_message(format!("loss {loss:.3}"));
-        self.bar.set_position(step);
-        let Some(plain) = &mut self.plain else { return };
-        if step == plain.total || (step - plain.shown) * 10 >= plain.total {
-            plain.shown = step;
-            let rate = (step - plain.first) as f64 / plain.start.elapsed().as_secs_f64().max(1e-9);
-            let left = (plain.total - step) as f64 / rate.max(1e-9);
+    /// Shows how far the stage is.
+    pub fn update(&mut self, position: Position) {
+        let Position { step, loss, learning_rate, tokens } = position;
+        let seconds = self.start.elapsed().as_secs_f64().max(1e-9);
+        let speed = tokens.saturating_sub(self.first.1) as f64 / seconds;
+        let state = format!("loss {loss:.3}  lr {learning_rate:.1e}  {speed:.0} tokens/s");
+        let Some(name) = &self.plain else {
+            self.bar.set_message(state);
+            self.bar.set_position(step);
+            return;
+        };
+        let total = self.total;
+        if step == total || step.saturating_sub(self.shown).saturating_mul(10) >= total {
+            self.shown = step;
+            let rate = step.saturating_sub(self.first.0) as f64 / seconds;
+            let left = time_text(total.saturating_sub(step) as f64 / rate.max(1e-9));
+            let rate = rate_text(rate);
             // Nobody may be listening any more; training goes on.
             let _ = writeln!(
                 std::io::stderr(),
-                "{}: step {step}/{}  loss {loss:.3}  {}  {left:.0} s left",
-                plain.name,
-                plain.total,
-                rate_text(rate)
+                "{name}: step {step}/{total}  {state}  {rate}  {left} left"
             );
         }
     }
@@ -101,6 +120,12 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_to_come_is_told_in_its_largest_unit() {
+        let texts = [0.4, 119.0, 120.0, 7200.0, 90_000.0, 1.9e6].map(time_text);
+        assert_eq!(texts, ["0 s", "119 s", "2.0 min", "2.0 h", "25.0 h", "22.0 d"]);
+    }
 
     #[test]
     fn a_slow_rate_is_told_in_seconds_a_step() {

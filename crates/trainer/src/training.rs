@@ -7,8 +7,9 @@ use torch_ext::Precision;
 
 use crate::checkpoint::remove_older;
 use crate::error::error_text;
-use crate::metrics::{MetricsWriter, PendingMeans, StepMetrics, last_loss};
+use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
+use crate::record::Record;
 use crate::round_robin::RoundRobin;
 use crate::step_numbers::StepNumbers;
 use crate::stop::StopSignals;
@@ -16,7 +17,7 @@ use crate::task_slot::{expect_micro_batches, expect_slots, stage_fingerprint};
 use crate::task_state::{Arithmetic, TaskState};
 use crate::writer::{CheckpointWriter, Save};
 use crate::{
-    AdamW, Checkpoint, FitReport, LinearSchedule, LossScaler, Progress, Result, Stage, TaskSlot,
+    AdamW, Checkpoint, FitReport, LinearSchedule, LossScaler, Position, Progress, Result, Stage, TaskSlot,
     TrainConfig, TrainError,
 };
 
@@ -33,7 +34,7 @@ pub(crate) struct Training<'a, 't> {
     /// Steps in the stage.
     total: u64,
     state: LoopState,
-    metrics: MetricsWriter,
+    record: Record,
     progress: Progress,
     writer: CheckpointWriter,
 }
@@ -107,9 +108,9 @@ impl<'a, 't> Training<'a, 't> {
         let resumed = resume(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
         let lines = resumed.as_ref().and_then(|checkpoint| checkpoint.metrics_lines);
         let state = LoopState::new(resumed, stage.scaler);
-        let metrics = MetricsWriter::open(&stage.folder.join("metrics.jsonl"), state.step)?;
-        tell_lost_lines(stage, &metrics, lines);
-        let progress = Progress::new(&stage.name, total, state.step);
+        let last = (state.tokens, state.seconds_before);
+        let record = Record::open(stage, state.step, last, lines)?;
+        let progress = Progress::new(&stage.name, total, state.step, state.tokens);
         Ok(Self {
             stage,
             config,
@@ -121,7 +122,7 @@ impl<'a, 't> Training<'a, 't> {
             fingerprint,
             total,
             state,
-            metrics,
+            record,
             progress,
             writer: CheckpointWriter::default(),
         })
@@ -149,7 +150,7 @@ impl<'a, 't> Training<'a, 't> {
         let state = &self.state;
         let mut final_loss = state.final_loss;
         if final_loss.is_nan() {
-            final_loss = last_loss(self.metrics.path()).unwrap_or(f64::NAN);
+            final_loss = last_loss(self.record.metrics().path()).unwrap_or(f64::NAN);
         }
         Ok(FitReport {
             steps: state.step,
@@ -208,7 +209,12 @@ impl<'a, 't> Training<'a, 't> {
             }
         }
         self.state.step += 1;
-        self.progress.update(self.state.step, self.state.pending.loss());
+        self.progress.update(Position {
+            step: self.state.step,
+            loss: self.state.pending.loss(),
+            learning_rate: self.config.learning_rate * factor,
+            tokens: self.state.tokens,
+        });
         Ok((factor, grad_norm))
     }
 
@@ -259,7 +265,7 @@ impl<'a, 't> Training<'a, 't> {
         let batches = self.round_robin.batches_before(0, step);
         let pending = std::mem::take(&mut self.state.pending);
         self.state.final_loss = pending.loss();
-        self.metrics.write(&StepMetrics {
+        let metrics = StepMetrics {
             step,
             epoch: self.tasks.first().map_or(0.0, |task| task.epochs(batches)),
             loss: pending.loss(),
@@ -268,7 +274,8 @@ impl<'a, 't> Training<'a, 't> {
             grad_norm,
             tokens: self.state.tokens,
             loss_scale: self.state.scaler.map(|scaler| scaler.scale()),
-        })
+        };
+        self.record.write(&metrics, self.state.seconds())
     }
 
     /// Writes a checkpoint where one is due: the last one at once, others while training goes on.
@@ -305,7 +312,7 @@ impl<'a, 't> Training<'a, 't> {
             loss_scaler: self.state.scaler,
             streams: if streams.iter().any(Option::is_some) { streams } else { Vec::new() },
             checksums: true,
-            metrics_lines: Some(self.metrics.lines()),
+            metrics_lines: Some(self.record.metrics().lines()),
         };
         let mut task = Vec::new();
         for state in &self.tasks {
@@ -320,6 +327,7 @@ impl<'a, 't> Training<'a, 't> {
             root: self.stage.checkpoints(),
             keep: self.config.keep_checkpoints,
             models: self.config.keep_models.then(|| self.stage.models()),
+            stage: (self.stage.name.clone(), self.stage.folder.clone()),
         })
     }
 }
@@ -335,20 +343,6 @@ fn expect_precision(stage: &Stage, parameters: &[(String, Tensor)]) -> Result<()
         value: Precision::F16.name().into(),
         rule: format!("needs a CUDA device, and the model is on {device:?}; bf16 works there"),
     })
-}
-
-/// Says that lines of metrics which the checkpoint counted are gone.
-fn tell_lost_lines(stage: &Stage, metrics: &MetricsWriter, counted: Option<u64>) {
-    let (left, counted) = (metrics.lines(), counted.unwrap_or(0));
-    if left < counted {
-        let (lost, path) = (counted - left, metrics.path().display());
-        // Nobody may be listening; training goes on.
-        let _ = writeln!(
-            std::io::stderr(),
-            "{}: {path}: {lost} of the {counted} lines before this part are missing",
-            stage.name
-        );
-    }
 }
 
 /// Steps of the stage: as many as the configuration says, or epochs of the first task.

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use tch::{Device, Tensor};
 
 use crate::checkpoint::keep_parameters;
+use crate::record::draw_curves;
 use crate::{Checkpoint, Result, TrainError};
 
 /// All that a checkpoint holds, and where it goes.
@@ -20,6 +21,8 @@ pub(crate) struct Save {
     pub(crate) keep: usize,
     /// The folder of parameters that stay for good, where they do.
     pub(crate) models: Option<PathBuf>,
+    /// The stage's name and folder, where its curves are drawn.
+    pub(crate) stage: (String, PathBuf),
 }
 
 impl Save {
@@ -34,12 +37,14 @@ impl Save {
     }
 
     fn write(self) -> Result<()> {
-        let Self { checkpoint, parameters, moments, task, root, keep, models } = self;
+        let Self { checkpoint, parameters, moments, task, root, keep, models, stage } = self;
         // Before the checkpoint: where a process ends between the two, the step is made again.
         if let Some(models) = models {
             keep_parameters(&models, checkpoint.step, &parameters)?;
         }
-        checkpoint.write(&root, &parameters, &moments, &task, keep)
+        checkpoint.write(&root, &parameters, &moments, &task, keep)?;
+        draw_curves(&stage.0, &stage.1);
+        Ok(())
     }
 }
 
@@ -122,10 +127,13 @@ mod tests {
             pending_parts: Default::default(),
             streams: Vec::new(),
             loss_scaler: None,
+            checksums: true,
+            metrics_lines: None,
         };
         let (root, parameters) = (root.to_owned(), named("weight"));
         let (moments, task) = (named("weight.exp_avg"), named("queue"));
-        Save { checkpoint, parameters, moments, task, root, keep: 2, models: None }
+        let stage = ("test".to_owned(), root.clone());
+        Save { checkpoint, parameters, moments, task, root, keep: 2, models: None, stage }
     }
 
     #[test]

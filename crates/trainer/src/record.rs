@@ -1,0 +1,161 @@
+//! What a stage leaves of its steps: lines of metrics and speed, TensorBoard's events, curves.
+use std::io::Write;
+use std::path::PathBuf;
+
+use crate::curves;
+use crate::event_file::EventFile;
+use crate::metrics::{METRICS, SPEED, StepSpeed, append_line, open_lines};
+use crate::{MetricsWriter, Result, Stage, StepMetrics};
+
+/// The files of a stage that grow with its steps.
+pub(crate) struct Record {
+    metrics: MetricsWriter,
+    speed: (PathBuf, std::fs::File),
+    events: EventFile,
+    /// Tokens and seconds at the last line.
+    last: (u64, f64),
+}
+
+impl Record {
+    /// Opens the files and drops what is beyond `step`; `last` is the tokens and seconds up to it,
+    /// and `lines` the lines of metrics, where they were counted.
+    pub(crate) fn open(
+        stage: &Stage,
+        step: u64,
+        last: (u64, f64),
+        lines: Option<u64>,
+    ) -> Result<Self> {
+        let metrics = MetricsWriter::open(&stage.folder.join(METRICS), step)?;
+        if let Some(text) = lost_lines(&metrics, lines) {
+            // Nobody may be listening; training goes on.
+            let _ = writeln!(std::io::stderr(), "{}: {text}", stage.name);
+        }
+        let path = stage.folder.join(SPEED);
+        let (file, _) = open_lines(&path, step > 0, |line: &StepSpeed| line.step <= step)?;
+        let events = EventFile::create(&stage.folder, step)?;
+        Ok(Self { metrics, speed: (path, file), events, last })
+    }
+
+    pub(crate) fn metrics(&self) -> &MetricsWriter {
+        &self.metrics
+    }
+
+    /// Appends a line of metrics; `seconds` of training so far, earlier parts included.
+    pub(crate) fn write(&mut self, metrics: &StepMetrics, seconds: f64) -> Result<()> {
+        self.metrics.write(metrics)?;
+        let (tokens, since) = (metrics.tokens.saturating_sub(self.last.0), seconds - self.last.1);
+        let tokens_per_second = tokens as f64 / since.max(1e-9);
+        self.last = (metrics.tokens, seconds);
+        let speed = StepSpeed { step: metrics.step, seconds, tokens_per_second };
+        append_line(&self.speed.0, &mut self.speed.1, &speed)?;
+        let own = [
+            ("loss", Some(metrics.loss)),
+            ("learning_rate", Some(metrics.learning_rate)),
+            ("grad_norm", Some(metrics.grad_norm)),
+            ("tokens_per_second", Some(tokens_per_second)),
+            ("loss_scale", metrics.loss_scale),
+        ];
+        let own = own.into_iter().filter_map(|(tag, value)| Some((tag, value?)));
+        let parts = metrics.parts.iter().map(|(tag, value)| (tag.as_str(), *value));
+        self.events.scalars(metrics.step, own.chain(parts))
+    }
+}
+
+/// What is said where lines that the checkpoint counted are gone.
+fn lost_lines(metrics: &MetricsWriter, counted: Option<u64>) -> Option<String> {
+    let (left, counted) = (metrics.lines(), counted.unwrap_or(0));
+    let path = metrics.path().display();
+    (left < counted).then(|| {
+        format!("{path}: {} of its {counted} lines of earlier parts are missing", counted - left)
+    })
+}
+
+/// Draws the curves of a stage's folder. They are a view of other files, so a failure ends nothing.
+pub(crate) fn draw_curves(stage: &str, folder: &std::path::Path) {
+    if let Err(error) = curves::draw(folder, stage) {
+        let _ = writeln!(std::io::stderr(), "{stage}: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Environment;
+
+    fn stage(folder: &std::path::Path) -> Stage {
+        let environment =
+            Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
+        Stage::new("test", folder, environment)
+    }
+
+    fn line(step: u64) -> StepMetrics {
+        StepMetrics {
+            step,
+            epoch: 0.0,
+            loss: 8.0 / step as f64,
+            parts: [("loss/span".to_owned(), 1.0)].into(),
+            learning_rate: 1e-5 * step as f64,
+            grad_norm: if step == 2 { f64::NAN } else { 2.0 },
+            tokens: 100 * step,
+            loss_scale: None,
+        }
+    }
+
+    fn written(folder: &std::path::Path, lines: u64) -> Record {
+        let mut record = Record::open(&stage(folder), 0, (0, 0.0), None).unwrap();
+        for step in 1..=lines {
+            record.write(&line(step), 0.5 * step as f64).unwrap();
+        }
+        record
+    }
+
+    #[test]
+    fn lines_that_were_lost_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(METRICS);
+        assert_eq!(written(folder.path(), 4).metrics().lines(), 4);
+        let open = || MetricsWriter::open(&path, 3).unwrap();
+        assert_eq!(lost_lines(&open(), Some(3)), None);
+        assert_eq!(lost_lines(&open(), None), None);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.lines().next().unwrap().to_owned() + "\n").unwrap();
+        let text = lost_lines(&open(), Some(3)).unwrap();
+        assert!(text.ends_with("2 of its 3 lines of earlier parts are missing"), "{text}");
+        std::fs::remove_file(&path).unwrap();
+        assert!(lost_lines(&open(), Some(3)).unwrap().contains("3 of its 3"));
+    }
+
+    #[test]
+    fn speeds_are_those_between_lines_and_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(written(folder.path(), 4));
+        let mut record = Record::open(&stage(folder.path()), 2, (200, 1.0), Some(2)).unwrap();
+        record.write(&line(3), 1.25).unwrap();
+        let speeds: Vec<StepSpeed> =
+            crate::metrics::read_lines(&folder.path().join(SPEED)).unwrap();
+        let speeds: Vec<_> =
+            speeds.iter().map(|line| (line.step, line.tokens_per_second)).collect();
+        assert_eq!(speeds, [(1, 200.0), (2, 200.0), (3, 400.0)]);
+    }
+
+    #[test]
+    fn the_curves_have_four_panels_and_all_finite_values() {
+        let folder = tempfile::tempdir().unwrap();
+        curves::draw(folder.path(), "test").unwrap();
+        assert!(!folder.path().join("curves.svg").exists());
+        drop(written(folder.path(), 5));
+        curves::draw(folder.path(), "fine-tune <1>").unwrap();
+        let svg = std::fs::read_to_string(folder.path().join("curves.svg")).unwrap();
+        for text in ["fine-tune &lt;1&gt;", "loss", "learning rate", "gradient norm", "per second"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        // One line for each curve: five points, and four where one is not finite.
+        let curves: Vec<usize> = svg
+            .lines()
+            .filter(|line| line.starts_with("<polyline") && line.contains("#1F77B4"))
+            .map(|line| line.split("points=\"").nth(1).unwrap())
+            .map(|points| points.split('"').next().unwrap().split_whitespace().count())
+            .collect();
+        assert_eq!(curves, [5, 5, 4, 5]);
+    }
+}
