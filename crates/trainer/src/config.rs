@@ -85,6 +85,14 @@ pub struct TrainConfig {
     /// dropout; absent: a batch is one part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
+    /// Steps between two evaluations of a task that scores its model, beside those after each
+    /// epoch; absent: these alone. See [`BestEpoch`](crate::selection::BestEpoch).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation_steps: Option<u64>,
+    /// Evaluations in a row without a new best one after which training ends; absent: it goes on
+    /// to its last step. The schedule of the learning rate is that of all steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
     /// When several tasks in turn change the parameters, see [`fit_tasks`](crate::fit_tasks).
     #[serde(skip_serializing_if = "is_default")]
     pub updates: Updates,
@@ -111,6 +119,8 @@ impl Default for TrainConfig {
             log_steps: 10,
             seed: 42,
             micro_batch: None,
+            evaluation_steps: None,
+            patience: None,
             updates: Updates::Sequential,
         }
     }
@@ -142,6 +152,8 @@ impl TrainConfig {
         }
         expect(self.bucket_batches > 0, "bucket_batches", 0, AT_LEAST_ONE)?;
         expect(self.keep_checkpoints > 0, "keep_checkpoints", 0, AT_LEAST_ONE)?;
+        expect(self.evaluation_steps != Some(0), "evaluation_steps", 0, AT_LEAST_ONE)?;
+        expect(self.patience != Some(0), "patience", 0, AT_LEAST_ONE)?;
         expect(self.log_steps > 0, "log_steps", 0, AT_LEAST_ONE)?;
         expect(self.checkpoint_steps != Some(0), "checkpoint_steps", 0, AT_LEAST_ONE)
     }
@@ -321,7 +333,9 @@ mod tests {
     #[test]
     fn updates_are_written_only_where_they_say_something() {
         let plain = serde_json::to_string(&TrainConfig::default()).unwrap();
-        assert!(!plain.contains("updates") && !plain.contains("micro_batch"), "{plain}");
+        for key in ["updates", "micro_batch", "evaluation_steps", "patience"] {
+            assert!(!plain.contains(key), "{plain}");
+        }
         assert_eq!(serde_json::from_str::<TrainConfig>(&plain).unwrap(), TrainConfig::default());
         let summed = TrainConfig { updates: Updates::Summed, ..TrainConfig::default() };
         let json = serde_json::to_string(&summed).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::{
-    Examples, Fingerprint, Result, Step, StepLosses, Task, TaskError, TensorMap, TrainError,
+    ExampleRecord, Examples, Fingerprint, Result, Step, StepLosses, Task, TaskError, TensorMap, TrainError,
 };
 
 const SCORES: &str = "best_epoch.scores";
@@ -72,7 +72,9 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// A task that scores the model after each epoch. Scores and the best parameters are in its state,
+/// A task that scores the model after each epoch, and every `evaluation_steps` of the
+/// [`TrainConfig`](crate::TrainConfig) where they are set: each evaluation counts as an epoch here.
+/// `patience` ends training after so many without a new best one. Scores and the best parameters are in its state,
 /// so that a resumed run chooses as an uninterrupted one. Costs memory for one more copy of the
 /// parameters.
 ///
@@ -215,6 +217,24 @@ impl<T: Task> Task for BestEpoch<'_, T> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> std::result::Result<StepLosses, TaskError> {
         self.task.losses(step)
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        self.task.takes_micro_batches()
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        self.task.example(index)
+    }
+
+    fn evaluations_since_best(&self) -> Option<u64> {
+        let best = self.best.as_ref().map_or(0, |(best, _)| best + 1);
+        u64::try_from(self.epochs.len().saturating_sub(best)).ok()
+    }
+
+    fn evaluate(&mut self) -> std::result::Result<(), TaskError> {
+        self.task.evaluate()?;
+        self.score()
     }
 
     fn epoch_ended(&mut self, epoch: u64) -> std::result::Result<(), TaskError> {

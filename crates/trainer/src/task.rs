@@ -122,6 +122,22 @@ pub trait Task {
         Ok(())
     }
 
+    /// How many times [`evaluate`](Self::evaluate) scored the model since it found the best one so
+    /// far; `None` where the task scores none. Then `evaluation_steps` and `patience` of
+    /// [`TrainConfig`](crate::TrainConfig) are refused.
+    fn evaluations_since_best(&self) -> Option<u64> {
+        None
+    }
+
+    /// Scores the model as it is; called every `evaluation_steps`, unless an epoch ended in that
+    /// step. It must draw no random numbers.
+    ///
+    /// # Errors
+    /// Whatever stops the task; training ends with it.
+    fn evaluate(&mut self) -> Result<(), TaskError> {
+        Ok(())
+    }
+
     /// Tensors beside the parameters that training changes: a queue of negatives, running
     /// statistics. Checkpoints hold them.
     ///

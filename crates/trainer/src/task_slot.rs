@@ -100,6 +100,21 @@ pub(crate) fn expect_micro_batches(config: &TrainConfig, slots: &[TaskSlot<'_>])
     }
 }
 
+/// Refuses evaluations in training where no task scores its model.
+pub(crate) fn expect_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) -> Result<()> {
+    let steps = config.evaluation_steps.map(|steps| ("evaluation_steps", steps));
+    let patience = config.patience.map(|patience| ("patience", patience));
+    let scores = slots.iter().any(|slot| slot.task.evaluations_since_best().is_some());
+    match steps.or(patience).filter(|_| !scores) {
+        None => Ok(()),
+        Some((key, value)) => Err(TrainError::Config {
+            key: key.into(),
+            value: value.to_string(),
+            rule: "must be absent, since no task scores its model in training".into(),
+        }),
+    }
+}
+
 /// The stage's fingerprint: its settings but for bookkeeping, its precision unless that is float32,
 /// its slots and their tasks.
 pub(crate) fn stage_fingerprint(

@@ -225,8 +225,14 @@ impl<'s, 't> TaskState<'s, 't> {
     }
 
     /// Tells the task of the epochs that ended in this step, and of the one that the stage's end
-    /// cuts short.
-    pub(crate) fn end_epochs(&mut self, step: u64, batches: u64, stage_ends: bool) -> Result<()> {
+    /// cuts short. Where none ended, a task whose evaluation is `due` scores its model.
+    pub(crate) fn end_step(
+        &mut self,
+        step: u64,
+        batches: u64,
+        stage_ends: bool,
+        due: bool,
+    ) -> Result<()> {
         let mut ended = std::mem::take(&mut self.ended);
         if stage_ends {
             ended.extend(match (&self.order, self.per_epoch) {
@@ -237,10 +243,18 @@ impl<'s, 't> TaskState<'s, 't> {
                 (Order::Indexed(..), None) => None,
             });
         }
+        if due && ended.is_empty() {
+            self.slot.task.evaluate().map_err(self.fail(step))?;
+        }
         for epoch in ended {
             self.slot.task.epoch_ended(epoch).map_err(self.fail(step))?;
         }
         Ok(())
+    }
+
+    /// See [`Task::evaluations_since_best`](crate::Task::evaluations_since_best).
+    pub(crate) fn evaluations_since_best(&self) -> Option<u64> {
+        self.slot.task.evaluations_since_best()
     }
 
     /// What the task keeps, under the slot's name where there are others.

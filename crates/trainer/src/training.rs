@@ -13,7 +13,9 @@ use crate::record::Record;
 use crate::round_robin::RoundRobin;
 use crate::step_numbers::StepNumbers;
 use crate::stop::StopSignals;
-use crate::task_slot::{expect_micro_batches, expect_slots, stage_fingerprint};
+use crate::task_slot::{
+    expect_evaluation, expect_micro_batches, expect_slots, stage_fingerprint,
+};
 use crate::task_state::{Arithmetic, TaskState};
 use crate::writer::{CheckpointWriter, Save};
 use crate::{
@@ -90,6 +92,7 @@ impl<'a, 't> Training<'a, 't> {
         config.validate()?;
         expect_slots(&stage.name, slots)?;
         expect_micro_batches(config, slots)?;
+        expect_evaluation(config, slots)?;
         expect_precision(stage, parameters)?;
         std::fs::create_dir_all(&stage.folder)
             .map_err(|error| TrainError::file(&stage.folder, error))?;
@@ -132,9 +135,9 @@ impl<'a, 't> Training<'a, 't> {
     pub(crate) fn run(mut self) -> Result<FitReport> {
         let signals = StopSignals::catch(self.stage.stops_on_signals)?;
         let last = self.stage.last_step(self.state.step, self.total);
-        while self.state.step < last {
+        while self.state.step < last && !self.out_of_patience() {
             let (factor, grad_norm) = self.run_step()?;
-            self.end_epochs()?;
+            self.end_step()?;
             self.log(factor, grad_norm)?;
             if let Some(signal) = signals.received() {
                 return self.stopped(signal);
@@ -157,7 +160,7 @@ impl<'a, 't> Training<'a, 't> {
             tokens: state.tokens,
             seconds: state.seconds(),
             final_loss,
-            finished: state.step == self.total,
+            finished: state.step == self.total || self.out_of_patience(),
         })
     }
 
@@ -168,6 +171,11 @@ impl<'a, 't> Training<'a, 't> {
         self.progress.abandon();
         let (step, total) = (self.state.step, self.total);
         Err(TrainError::Stopped { stage: self.stage.name.clone(), step, total, signal })
+    }
+
+    /// Whether this step is the stage's last.
+    fn ends(&self) -> bool {
+        self.state.step == self.total || self.out_of_patience()
     }
 
     /// One update. Returns the factor on the learning rate and the gradients' norm. Where the
@@ -246,12 +254,21 @@ impl<'a, 't> Training<'a, 't> {
         Ok(report.into_error(&self.stage.folder, value))
     }
 
-    /// Tells the tasks of epochs that ended; before the checkpoint, which holds what that left.
-    fn end_epochs(&mut self) -> Result<()> {
+    /// Whether every task that scores its model has gone without a new best one for too long.
+    fn out_of_patience(&self) -> bool {
+        let Some(patience) = self.config.patience else { return false };
+        let mut counts = self.tasks.iter().filter_map(TaskState::evaluations_since_best).peekable();
+        counts.peek().is_some() && counts.all(|count| count >= patience)
+    }
+
+    /// Tells the tasks of epochs that ended and of evaluations that are due; before the checkpoint,
+    /// which holds what that left.
+    fn end_step(&mut self) -> Result<()> {
         let (step, stage_ends) = (self.state.step, self.state.step == self.total);
+        let due = self.config.evaluation_steps.is_some_and(|every| step.is_multiple_of(every));
         for (number, task) in self.tasks.iter_mut().enumerate() {
             let batches = self.round_robin.batches_before(number, step);
-            task.end_epochs(step - 1, batches, stage_ends)?;
+            task.end_step(step - 1, batches, stage_ends, due)?;
         }
         Ok(())
     }
@@ -259,7 +276,7 @@ impl<'a, 't> Training<'a, 't> {
     /// Writes a line of metrics where one is due.
     fn log(&mut self, factor: f64, grad_norm: f64) -> Result<()> {
         let step = self.state.step;
-        if !step.is_multiple_of(self.config.log_steps) && step != self.total {
+        if !step.is_multiple_of(self.config.log_steps) && !self.ends() {
             return Ok(());
         }
         let batches = self.round_robin.batches_before(0, step);
@@ -282,7 +299,7 @@ impl<'a, 't> Training<'a, 't> {
     fn checkpoint(&mut self) -> Result<()> {
         self.writer.check()?;
         let step = self.state.step;
-        if step == self.total {
+        if self.ends() {
             let save = self.state_to_save()?;
             return self.writer.write(save);
         }
