@@ -27,7 +27,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
     let (graph, sampled) =
         sample(&graph, &recipe.sampling.clone().or_languages(&recipe.languages))?;
-    experiment.log(format!("{} facts in {} languages", sampled.kept, recipe.languages.len()));
+    experiment.log(format!("facts in all languages: {} of {}", sampled.kept, sampled.read));
     let input = data::input(recipe, &graph, &experiment.dir("questions"))?;
     let results =
         experiment.each(|cell| train(cell, &graph, &input), |cell, _| answer(cell, &input))?;

@@ -91,15 +91,15 @@ impl ClozeQuestions {
         let held_out = self.corpus.held_out_articles;
         let known = |code: &String| LANGUAGES.contains(&code.as_str());
         let usable = |codes: &[String]| !codes.is_empty() && codes.iter().all(known);
-        let (items, copies) = (self.train_items, self.corpus.paragraph_copies);
-        let in_memory = |count| (1..=MOST).contains(&count);
+        let (items, each) = (self.train_items, self.items_per_paragraph);
+        let copies = self.corpus.paragraph_copies;
         let some = || format!("from 1 to {MOST}");
         let least_of = |least: usize| format!("{least} or more");
         let below_held_out = || format!("below corpus.held_out_articles = {held_out}");
         let of_corpus = || format!("one or more of {LANGUAGES:?}");
         for (fits, key, value, rule) in [
-            (in_memory(items), "train_items", &items as &dyn Debug, some()),
-            (in_memory(self.items_per_paragraph), "items_per_paragraph", &self.items_per_paragraph, some()),
+            ((1..=MOST).contains(&items), "train_items", &items as &dyn Debug, some()),
+            ((1..=MOST).contains(&each), "items_per_paragraph", &each, some()),
             (copies <= 1000, "corpus.paragraph_copies", &copies, "1000 or less".into()),
             (self.longest_answer > 0, "longest_answer", &self.longest_answer, least_of(1)),
             (fewest > 0 && most >= fewest, "neighbours", &self.neighbours, "1 <= a <= b".into()),

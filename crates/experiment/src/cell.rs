@@ -178,8 +178,7 @@ const HEADS: [&str; 3] = ["lm_head.", "qa_outputs.", "classifier."];
 /// What is said of stored tensors that the model has no place for.
 fn unused(folder: &Path, names: &[String]) -> Option<String> {
     let is_head = |name: &str| HEADS.iter().any(|head| name.starts_with(head));
-    let names: Vec<&str> =
-        names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
     let more = names.len().saturating_sub(NAMED);
     let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -194,7 +193,8 @@ fn expect_finite(folder: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
         let norm = tch::no_grad(|| parameter.f_norm()?.f_double_value(&[]));
         let norm = norm.map_err(|error| Error::content(folder, format!("{name}: {error}")))?;
         if !norm.is_finite() {
-            let reason = format!("{name}: the norm of these weights is {norm}; the model is damaged");
+            let reason =
+                format!("{name}: the norm of these weights is {norm}; the model is damaged");
             return Err(Error::content(folder, reason));
         }
     }

@@ -119,8 +119,17 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
         }
         previous = reason;
     }
-    text.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    let text = text.split('\n').map(str::trim).filter(|line| !line.is_empty());
+    let text = text.collect::<Vec<_>>().join(" ");
+    if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
+        return format!("{text} (out of memory: lower batch_size, or set micro_batch)");
+    }
+    text
 }
+
+/// What libtorch says where memory ends: oneDNN, the CPU's allocator, CUDA's.
+const OUT_OF_MEMORY: [&str; 3] =
+    ["could not create a primitive", "can't allocate memory", "CUDA out of memory"];
 
 #[cfg(test)]
 mod tests {
@@ -133,6 +142,10 @@ mod tests {
         let error = anyhow!("no space").context("a.json: no space").context("saving");
         assert_eq!(one_line(&error), "saving: a.json: no space");
         assert_eq!(one_line(&anyhow!("two\n  lines\n")), "two lines");
+        let memory = anyhow!("Internal torch error: could not create a primitive");
+        assert!(
+            one_line(&memory).ends_with("(out of memory: lower batch_size, or set micro_batch)")
+        );
         let io = std::io::Error::other("full");
         let error = anyhow::Error::from(Error::file(Path::new("x"))(io));
         assert_eq!(one_line(&error), "x: full");

@@ -327,7 +327,7 @@ mod tests {
             ..Default::default()
         };
         let grouped = TrainConfig { groups: vec![group], ..default() };
-        assert!(refuse(grouped).contains("groups.learning_rate") );
+        assert!(refuse(grouped).contains("groups.learning_rate"));
     }
 
     #[test]

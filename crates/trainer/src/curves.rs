@@ -2,11 +2,11 @@
 use std::ops::Range;
 use std::path::Path;
 
+use plotters::coord::Shift;
 use plotters::prelude::{
     BLACK, ChartBuilder, DrawingArea, DrawingBackend, IntoDrawingArea, LineSeries, RGBColor,
     SVGBackend, WHITE,
 };
-use plotters::coord::Shift;
 
 use crate::metrics::{METRICS, SPEED, StepSpeed, read_lines};
 use crate::{Result, StepMetrics, TrainError};
@@ -40,7 +40,11 @@ pub(crate) fn draw(folder: &Path, title: &str) -> Result<()> {
     ];
     let path = folder.join(CURVES);
     let svg = picture(title, &panels).map_err(|reason| TrainError::file(&path, reason))?;
-    whole_file::write(&path, svg).map_err(|error| TrainError::file(&path, error))
+    // Whole or as it was, but not synced to the disk: it can be drawn again.
+    let temporary = folder.join(".writing-curves.svg");
+    std::fs::write(&temporary, svg)
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .map_err(|error| TrainError::file(&path, error))
 }
 
 fn picture(title: &str, panels: &[(&str, Points); 4]) -> std::result::Result<String, String> {
@@ -68,13 +72,14 @@ fn panel<B: DrawingBackend>(
     let mut chart = ChartBuilder::on(area)
         .caption(name, ("sans-serif", 16))
         .margin(12)
+        .margin_right(24)
         .x_label_area_size(34)
         .y_label_area_size(64)
         .build_cartesian_2d(x, y)
         .map_err(text)?;
     chart
         .configure_mesh()
-        .light_line_style(WHITE)
+        .max_light_lines(0)
         .bold_line_style(RGBColor(225, 225, 225))
         .axis_style(BLACK)
         .x_labels(6)
@@ -110,7 +115,13 @@ fn number(value: f64) -> String {
     if size == 0.0 {
         "0".into()
     } else if (0.01..1e5).contains(&size) {
-        let digits = if size < 1.0 { 3 } else if size < 100.0 { 2 } else { 0 };
+        let digits = if size < 1.0 {
+            3
+        } else if size < 100.0 {
+            2
+        } else {
+            0
+        };
         format!("{value:.digits$}")
     } else {
         format!("{value:.1e}")
@@ -152,8 +163,9 @@ mod tests {
 
     #[test]
     fn labels_are_short() {
-        assert_eq!([0.0, 3e-5, 0.25, 12.5, 300.0, 2e6].map(number), [
-            "0", "3.0e-5", "0.250", "12.50", "300", "2.0e6"
-        ]);
+        assert_eq!(
+            [0.0, 3e-5, 0.25, 12.5, 300.0, 2e6].map(number),
+            ["0", "3.0e-5", "0.250", "12.50", "300", "2.0e6"]
+        );
     }
 }

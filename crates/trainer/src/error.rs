@@ -54,8 +54,8 @@ pub enum TrainError {
     },
     /// SIGINT or SIGTERM came; the step was finished and a checkpoint written.
     #[error(
-        "{stage}: stopped by {} after step {step} of {total}, which is saved; the same command goes \
-         on from there",
+        "{stage}: stopped by {} after step {step} of {total}, which is saved; the same command \
+         goes on from there",
         crate::stop::signal_name(*signal)
     )]
     Stopped {

@@ -144,7 +144,11 @@ pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
             }
         }
     }
-    whole_file::write(path, text).map_err(refuse)?;
+    if goes_on {
+        whole_file::write(path, text).map_err(refuse)?;
+    } else {
+        File::create(path).map_err(refuse)?;
+    }
     Ok((OpenOptions::new().append(true).open(path).map_err(refuse)?, lines))
 }
 

@@ -146,7 +146,8 @@ mod tests {
         drop(written(folder.path(), 5));
         curves::draw(folder.path(), "fine-tune <1>").unwrap();
         let svg = std::fs::read_to_string(folder.path().join("curves.svg")).unwrap();
-        for text in ["fine-tune &lt;1&gt;", "loss", "learning rate", "gradient norm", "per second"] {
+        for text in ["fine-tune &lt;1&gt;", "loss", "learning rate", "gradient norm", "per second"]
+        {
             assert!(svg.contains(text), "{text}");
         }
         // One line for each curve: five points, and four where one is not finite.

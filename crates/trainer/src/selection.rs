@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::{
-    ExampleRecord, Examples, Fingerprint, Result, Step, StepLosses, Task, TaskError, TensorMap, TrainError,
+    ExampleRecord, Examples, Fingerprint, Result, Step, StepLosses, Task, TaskError, TensorMap,
+    TrainError,
 };
 
 const SCORES: &str = "best_epoch.scores";
@@ -74,9 +75,9 @@ impl<'a> Selection<'a> {
 
 /// A task that scores the model after each epoch, and every `evaluation_steps` of the
 /// [`TrainConfig`](crate::TrainConfig) where they are set: each evaluation counts as an epoch here.
-/// `patience` ends training after so many without a new best one. Scores and the best parameters are in its state,
-/// so that a resumed run chooses as an uninterrupted one. Costs memory for one more copy of the
-/// parameters.
+/// `patience` ends training after so many without a new best one. Scores and the best parameters
+/// are in its state, so that a resumed run chooses as an uninterrupted one. Costs memory for one
+/// more copy of the parameters.
 ///
 /// # Example
 /// ```no_run

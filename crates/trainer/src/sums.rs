@@ -1,6 +1,6 @@
 //! `SHA256SUMS` of a checkpoint: the form that `sha256sum --check` reads.
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -17,7 +17,12 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
         text.push_str(&format!("{}  {name}\n", of_file(&folder.join(name))?));
     }
     let path = folder.join(SUMS);
-    whole_file::write(&path, text).map_err(|error| TrainError::file(&path, error))
+    // The folder has a temporary name still, so that nothing is seen of half a file.
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|error| TrainError::file(&path, error))
 }
 
 /// Refuses a folder in which a file is not the one that was written with the others.

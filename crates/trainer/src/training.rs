@@ -13,14 +13,12 @@ use crate::record::Record;
 use crate::round_robin::RoundRobin;
 use crate::step_numbers::StepNumbers;
 use crate::stop::StopSignals;
-use crate::task_slot::{
-    expect_evaluation, expect_micro_batches, expect_slots, stage_fingerprint,
-};
+use crate::task_slot::{expect_evaluation, expect_micro_batches, expect_slots, stage_fingerprint};
 use crate::task_state::{Arithmetic, TaskState};
 use crate::writer::{CheckpointWriter, Save};
 use crate::{
-    AdamW, Checkpoint, FitReport, LinearSchedule, LossScaler, Position, Progress, Result, Stage, TaskSlot,
-    TrainConfig, TrainError,
+    AdamW, Checkpoint, FitReport, LinearSchedule, LossScaler, Position, Progress, Result, Stage,
+    TaskSlot, TrainConfig, TrainError,
 };
 
 /// A stage under way.
@@ -344,7 +342,7 @@ impl<'a, 't> Training<'a, 't> {
             root: self.stage.checkpoints(),
             keep: self.config.keep_checkpoints,
             models: self.config.keep_models.then(|| self.stage.models()),
-            stage: (self.stage.name.clone(), self.stage.folder.clone()),
+            draws: Some((self.stage.name.clone(), self.stage.folder.clone())),
         })
     }
 }

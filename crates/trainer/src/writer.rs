@@ -1,12 +1,16 @@
 //! Checkpoints written by a thread of their own, from copies of the tensors.
 use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tch::{Device, Tensor};
 
 use crate::checkpoint::keep_parameters;
 use crate::record::draw_curves;
 use crate::{Checkpoint, Result, TrainError};
+
+/// Curves are drawn with a checkpoint no more often than this, and at the end.
+const BETWEEN_CURVES: Duration = Duration::from_secs(60);
 
 /// All that a checkpoint holds, and where it goes.
 pub(crate) struct Save {
@@ -21,8 +25,8 @@ pub(crate) struct Save {
     pub(crate) keep: usize,
     /// The folder of parameters that stay for good, where they do.
     pub(crate) models: Option<PathBuf>,
-    /// The stage's name and folder, where its curves are drawn.
-    pub(crate) stage: (String, PathBuf),
+    /// The stage's name and folder, where its curves are drawn too.
+    pub(crate) draws: Option<(String, PathBuf)>,
 }
 
 impl Save {
@@ -37,13 +41,15 @@ impl Save {
     }
 
     fn write(self) -> Result<()> {
-        let Self { checkpoint, parameters, moments, task, root, keep, models, stage } = self;
+        let Self { checkpoint, parameters, moments, task, root, keep, models, draws } = self;
         // Before the checkpoint: where a process ends between the two, the step is made again.
         if let Some(models) = models {
             keep_parameters(&models, checkpoint.step, &parameters)?;
         }
         checkpoint.write(&root, &parameters, &moments, &task, keep)?;
-        draw_curves(&stage.0, &stage.1);
+        if let Some((name, folder)) = draws {
+            draw_curves(&name, &folder);
+        }
         Ok(())
     }
 }
@@ -61,13 +67,20 @@ fn copy(tensor: &Tensor) -> Result<Tensor> {
 #[derive(Default)]
 pub(crate) struct CheckpointWriter {
     writing: Option<(PathBuf, JoinHandle<Result<()>>)>,
+    /// When the curves were last drawn with a checkpoint.
+    drawn: Option<Instant>,
 }
 
 impl CheckpointWriter {
     /// Copies the tensors and writes them while the caller goes on; waits first for the checkpoint
     /// before this one.
-    pub(crate) fn start(&mut self, save: Save) -> Result<()> {
+    pub(crate) fn start(&mut self, mut save: Save) -> Result<()> {
         self.wait()?;
+        if self.drawn.is_some_and(|drawn| drawn.elapsed() < BETWEEN_CURVES) {
+            save.draws = None;
+        } else {
+            self.drawn = Some(Instant::now());
+        }
         let root = save.root.clone();
         let save = save.copied()?;
         let thread = std::thread::Builder::new().name("checkpoint".into());
@@ -132,8 +145,7 @@ mod tests {
         };
         let (root, parameters) = (root.to_owned(), named("weight"));
         let (moments, task) = (named("weight.exp_avg"), named("queue"));
-        let stage = ("test".to_owned(), root.clone());
-        Save { checkpoint, parameters, moments, task, root, keep: 2, models: None, stage }
+        Save { checkpoint, parameters, moments, task, root, keep: 2, models: None, draws: None }
     }
 
     #[test]
@@ -162,6 +174,7 @@ mod tests {
         let error = writer.start(save(folder.path(), 3, &value)).unwrap_err().to_string();
         assert!(error.contains("step-00000002: Not a directory"), "{error}");
         writer.check().unwrap();
+        std::fs::remove_file(folder.path().join("step-00000002")).unwrap();
         writer.write(save(folder.path(), 3, &value)).unwrap();
         assert!(folder.path().join("step-00000003/state.json").exists());
     }

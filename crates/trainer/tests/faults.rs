@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{alone, config, parameters, stage};
 use tch::{Kind, Tensor};
 use trainer::{
-    Examples, FitReport, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig, TrainError,
+    Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TrainConfig, TrainError,
     fit,
 };
 
@@ -130,7 +130,7 @@ fn an_update_that_diverges_is_not_saved() {
     // the decay of weights.
     let wild = TrainConfig { learning_rate: 1000.0, weight_decay: 1e25, ..config() };
     let folder = tempfile::tempdir().unwrap();
-    let weight = Tensor::from_slice(&[[0.5_f32, -1.0]]).set_requires_grad(true);
+    let weight = Tensor::from_slice(&[0.5_f32, -1.0]).view([1, 2]).set_requires_grad(true);
     let mut task = Shrink { weight: weight.shallow_clone(), queue: Tensor::from(0.0) };
     let config = TrainConfig { steps: Some(1), ..wild };
     let error = fit(&stage(folder.path(), None), &config, &parameters(&weight), &mut task)

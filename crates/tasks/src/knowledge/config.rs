@@ -272,6 +272,6 @@ mod tests {
         let error = zero.validate().unwrap_err().to_string();
         assert_eq!(error, "weights = 0 for all losses: must be other than 0 for one");
         let nan = LossWeights { oe: f64::NAN, ..zero };
-        assert_eq!(nan.validate().unwrap_err().to_string(), "weights.oe = NaN: must be finite");
+        assert_eq!(nan.validate().unwrap_err().to_string(), "weights.oe = NaN: must be 0 or more");
     }
 }
