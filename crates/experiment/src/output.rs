@@ -30,8 +30,8 @@ pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -
 }
 
 /// How a program with a command line of its own ends: 0, or 2 after printing `error: …` with its
-/// causes on one line. Where SIGINT or SIGTERM stopped a stage of training, it says how to go on and
-/// ends with 130 or 143.
+/// causes on one line. Where SIGINT or SIGTERM stopped a stage of training, it says how to go on
+/// and ends with 130 or 143.
 ///
 /// ```
 /// use std::process::ExitCode;

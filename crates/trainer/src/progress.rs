@@ -60,7 +60,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A line called `name` for `total` steps, of which `done`, with `tokens` tokens, are behind us.
+    /// A line called `name` for `total` steps, of which `done` are behind us, with `tokens` tokens.
     pub fn new(name: &str, total: u64, done: u64, tokens: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target =

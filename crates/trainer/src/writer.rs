@@ -153,7 +153,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut value = Tensor::from_slice(&[1.0_f32, 2.0]).set_requires_grad(true);
         let copied = save(folder.path(), 1, &value).copied().unwrap();
-        tch::no_grad(|| value.f_zero_().unwrap());
+        let _ = tch::no_grad(|| value.f_zero_().unwrap());
         copied.write().unwrap();
         for (file, name) in
             [("parameters", "weight"), ("optimizer", "weight.exp_avg"), ("task", "queue")]
