@@ -1,32 +1,78 @@
 #![doc = include_str!("../README.md")]
 
+mod inputs;
+mod notes;
+mod read;
+mod target;
 mod temporary;
+mod together;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempPath;
+
+use crate::target::Target;
+
+pub use inputs::{check_output, protect_inputs, remember_input, same_file};
+pub use notes::{note_unended, one_line, take_notes};
+pub use read::{Lines, TextReader, open, read, read_to_string};
+pub use together::{PublishError, Together, publish_all};
+
+/// Whether a file was written to standard output.
+static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether a file was, or is being, written to standard output, so that a program says what else
+/// it has to say on standard error.
+pub fn stdout_is_taken() -> bool {
+    STDOUT_TAKEN.load(Ordering::Relaxed)
+}
 
 /// A file under a temporary name beside its target, buffered. Dropped before it is published, it
 /// vanishes.
 #[derive(Debug)]
 pub struct WholeFile {
-    buffer: BufWriter<File>,
-    temporary: TempPath,
+    sink: Sink,
     path: PathBuf,
 }
 
+/// Where the bytes go.
+#[derive(Debug)]
+enum Sink {
+    File { buffer: BufWriter<File>, temporary: TempPath, target: PathBuf },
+    Stream(BufWriter<File>),
+    Stdout(BufWriter<Stdout>),
+}
+
+const BUFFER: usize = 1 << 16;
+
 impl WholeFile {
-    /// Starts the file that [`WholeFile::finish`] will name `path`.
+    /// Starts the file that [`WholeFile::finish`] will name `path`. What is no regular file, as a
+    /// pipe or a device, is opened and written through; `-` is standard output.
     ///
     /// # Errors
-    /// If `path` is a folder or names no file, or if no file can be made in its folder.
+    /// If `path` is a folder, names no file or is an input that [`protect_inputs`] keeps, or if no
+    /// file can be made in its folder.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let (file, temporary) = temporary::beside(path)?;
-        let buffer = BufWriter::with_capacity(1 << 16, file);
-        Ok(Self { buffer, temporary, path: path.to_owned() })
+        let sink = match Target::of(path)? {
+            Target::File(target) => {
+                check_output(&target)?;
+                let (file, temporary) = temporary::beside(&target)?;
+                Sink::File { buffer: BufWriter::with_capacity(BUFFER, file), temporary, target }
+            }
+            Target::Stream => {
+                let file = File::options().append(true).open(path)?;
+                Sink::Stream(BufWriter::with_capacity(BUFFER, file))
+            }
+            Target::Stdout => {
+                STDOUT_TAKEN.store(true, Ordering::Relaxed);
+                Sink::Stdout(BufWriter::with_capacity(BUFFER, io::stdout()))
+            }
+        };
+        Ok(Self { sink, path: path.to_owned() })
     }
 
     /// The file's name to be.
@@ -39,9 +85,16 @@ impl WholeFile {
     /// # Errors
     /// If that fails, for example for lack of space.
     pub fn sync(self) -> io::Result<Synced> {
-        let Self { buffer, temporary, path } = self;
-        buffer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        Ok(Synced { temporary, path })
+        let Self { sink, path } = self;
+        let renaming = match sink {
+            Sink::File { buffer, temporary, target } => {
+                buffer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+                Some((temporary, target))
+            }
+            Sink::Stream(mut stream) => stream.flush().map(|()| None)?,
+            Sink::Stdout(mut stdout) => stdout.flush().map(|()| None)?,
+        };
+        Ok(Synced { renaming, path })
     }
 
     /// Writes everything through to the disk and gives the file its name, replacing what was there.
@@ -55,11 +108,17 @@ impl WholeFile {
 
 impl Write for WholeFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.write(bytes)
+        match &mut self.sink {
+            Sink::File { buffer, .. } | Sink::Stream(buffer) => buffer.write(bytes),
+            Sink::Stdout(buffer) => buffer.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.buffer.flush()
+        match &mut self.sink {
+            Sink::File { buffer, .. } | Sink::Stream(buffer) => buffer.flush(),
+            Sink::Stdout(buffer) => buffer.flush(),
+        }
     }
 }
 
@@ -67,7 +126,9 @@ impl Write for WholeFile {
 /// before, it vanishes.
 #[derive(Debug)]
 pub struct Synced {
-    temporary: TempPath,
+    /// The temporary file and its name to be, links followed; nothing where the bytes have gone
+    /// to a pipe or a device.
+    renaming: Option<(TempPath, PathBuf)>,
     path: PathBuf,
 }
 
@@ -77,14 +138,25 @@ impl Synced {
         &self.path
     }
 
+    /// Whether the file can take its name, as far as can be seen before.
+    fn check(&self) -> io::Result<()> {
+        match &self.renaming {
+            Some((_, target)) if target.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Some((_, target)) => check_output(target),
+            None => Ok(()),
+        }
+    }
+
     /// Gives the file its name, replacing what was there, and syncs the folder.
     ///
     /// # Errors
     /// If the file cannot be renamed; then `path` is as it was. An error of the disk while the
     /// folder is synced comes after the rename.
     pub fn publish(self) -> io::Result<()> {
-        self.temporary.persist(&self.path).map_err(|error| error.error)?;
-        temporary::sync_folder_of(&self.path)
+        self.check()?;
+        let Some((temporary, target)) = self.renaming else { return Ok(()) };
+        temporary.persist(&target).map_err(|error| error.error)?;
+        temporary::sync_folder_of(&target)
     }
 }
 
@@ -110,12 +182,21 @@ pub fn write_with<E: From<io::Error>>(
     write: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let path = path.as_ref();
-    let (file, temporary) = temporary::beside(path)?;
+    let Target::File(target) = Target::of(path)? else {
+        // Its bytes have to lie somewhere first.
+        let temporary = tempfile::NamedTempFile::new()?.into_temp_path();
+        write(&temporary)?;
+        let mut stream = WholeFile::create(path)?;
+        io::copy(&mut File::open(&temporary)?, &mut stream)?;
+        return Ok(stream.finish()?);
+    };
+    check_output(&target)?;
+    let (file, temporary) = temporary::beside(&target)?;
     let permissions = file.metadata()?.permissions();
     drop(file);
     write(&temporary)?;
     // A file put in the place of ours may be readable by its owner only.
     fs::set_permissions(&temporary, permissions)?;
     File::open(&temporary)?.sync_all()?;
-    Ok(Synced { temporary, path: path.to_owned() }.publish()?)
+    Ok(Synced { renaming: Some((temporary, target)), path: path.to_owned() }.publish()?)
 }

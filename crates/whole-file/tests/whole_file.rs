@@ -174,3 +174,91 @@ fn modes_are_those_of_any_new_file() {
         assert_eq!(mode(name), mode("plain"), "{name}");
     }
 }
+
+#[cfg(unix)]
+mod what_is_no_regular_file {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::unix::fs::{FileTypeExt, symlink};
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    use whole_file::{publish_all, write_with};
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_and_stays() {
+        let folder = tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("deep")).unwrap();
+        fs::write(at("deep/file"), "old").unwrap();
+        symlink("deep/file", at("one")).unwrap();
+        symlink("one", at("two")).unwrap();
+        symlink("deep/none", at("dangling")).unwrap();
+        write(at("two"), "new").unwrap();
+        write(at("dangling"), "made").unwrap();
+        write_with(at("one"), |temporary| fs::write(temporary, "newer")).unwrap();
+        assert_eq!(fs::read_to_string(at("deep/file")).unwrap(), "newer");
+        assert_eq!(fs::read_to_string(at("deep/none")).unwrap(), "made");
+        for name in ["one", "two", "dangling"] {
+            assert!(fs::symlink_metadata(at(name)).unwrap().is_symlink(), "{name}");
+        }
+        symlink("circle", at("circle")).unwrap();
+        let error = write(at("circle"), "x").unwrap_err().to_string();
+        assert!(error.contains("links"), "{error}");
+        symlink("deep", at("folder")).unwrap();
+        assert_eq!(write(at("folder"), "x").unwrap_err().kind(), ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn a_pipe_and_a_device_are_written_and_stay() {
+        let folder = tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+        let text = "x".repeat(200_000);
+        for with in [false, true] {
+            let reader = std::thread::spawn({
+                let pipe = pipe.clone();
+                move || {
+                    let mut text = String::new();
+                    File::open(pipe).unwrap().read_to_string(&mut text).unwrap();
+                    text
+                }
+            });
+            match with {
+                false => write(&pipe, &text).unwrap(),
+                true => write_with(&pipe, |path| fs::write(path, &text)).unwrap(),
+            }
+            assert!(reader.join().unwrap() == text);
+        }
+        assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(names(folder.path()), ["pipe"]);
+        write("/dev/null", "x").unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        let full = write("/dev/full", "x").unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn files_that_belong_together_appear_together_or_not_at_all() {
+        let folder = tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let synced = |name: &str| {
+            let mut file = WholeFile::create(at(name)).unwrap();
+            file.write_all(b"new").unwrap();
+            file.sync().unwrap()
+        };
+        let files = ["a", "b"].map(synced);
+        // It comes only after everything was written.
+        fs::create_dir(at("b")).unwrap();
+        assert_eq!(publish_all(files).unwrap_err().path, at("b"));
+        assert_eq!(names(folder.path()), ["b"]);
+        fs::remove_dir(at("b")).unwrap();
+        let mut together = whole_file::Together::default();
+        together.add(at("a"), "1").unwrap();
+        together.add(at("b"), "2").unwrap();
+        assert!(!at("a").exists());
+        together.publish().unwrap();
+        assert_eq!(names(folder.path()), ["a", "b"]);
+    }
+}

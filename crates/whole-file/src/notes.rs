@@ -1,0 +1,54 @@
+//! What a program should tell its user about the files it read, and how it says so.
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Notes about files whose last line has no end, which may have been cut, each file once; taken
+/// out. Readers of this crate leave them, programs print them.
+pub fn take_notes() -> Vec<String> {
+    std::mem::take(&mut NOTES.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Leaves a note about the lines of the file `path` where the last has no end.
+pub fn note_unended(path: &Path, bytes: &[u8]) {
+    if bytes.last().is_none_or(|&last| last == b'\n') {
+        return;
+    }
+    let note = format!(
+        "{}: the last line has no line end; if the file was cut, that line is wrong",
+        path.display()
+    );
+    let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
+    // Long-lived programs may read without end and print nothing.
+    if notes.len() < 100 && !notes.contains(&note) {
+        notes.push(note);
+    }
+}
+
+/// A text as one harmless line of a terminal: line ends, other control characters and those that
+/// turn the direction of writing are escaped as Rust does.
+///
+/// ```
+/// assert_eq!(whole_file::one_line("id `a\nb\u{1b}[2J`"), r"id `a\nb\u{1b}[2J`");
+/// assert_eq!(whole_file::one_line("मानक हिन्दी"), "मानक हिन्दी");
+/// ```
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            _ if !harmful(c) => line.push(c),
+            '\n' | '\r' | '\t' => line.extend(c.escape_default()),
+            _ => line.extend(c.escape_unicode()),
+        }
+    }
+    Cow::Owned(line)
+}

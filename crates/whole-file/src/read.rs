@@ -1,0 +1,208 @@
+//! Text files as they come: plain or gzip-compressed, with or without a byte order mark, from a
+//! file, a pipe or standard input.
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::{note_unended, remember_input};
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const BUFFER: usize = 1 << 16;
+
+type Source = Box<dyn Read + Send>;
+
+/// The content of a text file.
+pub struct TextReader {
+    inner: BufReader<Chain<Cursor<Vec<u8>>, Source>>,
+    packed: bool,
+}
+
+/// A source that has failed.
+struct Failed(Option<io::Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
+}
+
+/// Opens a text file, decompressed where it begins as gzip does, without its byte order mark; `-`
+/// is standard input.
+///
+/// # Errors
+/// If it cannot be opened or read.
+pub fn open(path: impl AsRef<Path>) -> io::Result<TextReader> {
+    let path = path.as_ref();
+    let source: Source = match path == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(path)?),
+    };
+    remember_input(path);
+    let (head, source) = peek(source, GZIP.len())?;
+    // One that is named so and cut before it says so is incomplete, too.
+    let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    let packed = head == GZIP || named && head.len() < GZIP.len();
+    let source: Source = Cursor::new(head).chain(source).into_source(packed);
+    let (mut head, source) = match peek(source, BYTE_ORDER_MARK.len()) {
+        Ok(peeked) => peeked,
+        // For the reader, as one that comes later is.
+        Err(error) => (Vec::new(), Box::new(Failed(Some(error))) as Source),
+    };
+    if head == BYTE_ORDER_MARK {
+        head.clear();
+    }
+    let inner = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(source));
+    Ok(TextReader { inner, packed })
+}
+
+trait IntoSource {
+    fn into_source(self, packed: bool) -> Source;
+}
+
+impl<R: Read + Send + 'static> IntoSource for R {
+    fn into_source(self, packed: bool) -> Source {
+        match packed {
+            true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, self))),
+            false => Box::new(self),
+        }
+    }
+}
+
+/// The first bytes, at most `length`.
+fn peek(mut source: Source, length: usize) -> io::Result<(Vec<u8>, Source)> {
+    let mut head = Vec::with_capacity(length);
+    source.by_ref().take(length as u64).read_to_end(&mut head).map_err(early_end)?;
+    Ok((head, source))
+}
+
+/// Names what the end of compressed data in the middle means.
+fn early_end(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => {
+            let reason = "the gzip data end early; the file is incomplete, make or copy it again";
+            io::Error::new(ErrorKind::UnexpectedEof, reason)
+        }
+        _ => error,
+    }
+}
+
+impl TextReader {
+    /// Whether the file is compressed.
+    pub fn is_packed(&self) -> bool {
+        self.packed
+    }
+}
+
+impl Read for TextReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(early_end)
+    }
+}
+
+impl BufRead for TextReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf().map_err(early_end)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.inner.consume(amount);
+    }
+}
+
+/// The whole content of a text file, as [`open`] gives it.
+///
+/// # Errors
+/// As [`open`], and if it cannot be read to its end.
+pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let path = path.as_ref();
+    let mut bytes = Vec::new();
+    if let Ok(data) = std::fs::metadata(path) {
+        bytes.reserve(usize::try_from(data.len()).unwrap_or(0).saturating_add(1));
+    }
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same as UTF-8.
+///
+/// # Errors
+/// As [`read`]; [`ErrorKind::InvalidData`] naming the first line that is no UTF-8.
+pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        let reason = format!("line {line} is not UTF-8; convert the file first");
+        io::Error::new(ErrorKind::InvalidData, reason)
+    })
+}
+
+/// A text file line by line, with line numbers.
+pub struct Lines {
+    reader: TextReader,
+    noting_cuts: bool,
+    path: PathBuf,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    /// Opens a file as [`open`] does.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let (reader, path) = (open(path)?, path.to_owned());
+        Ok(Self { reader, noting_cuts: false, path, line: Vec::new(), number: 0 })
+    }
+
+    /// The same, with a note ([`take_notes`](crate::take_notes)) where the last line has no end:
+    /// for lines that a cut leaves readable, unlike those of JSON.
+    #[must_use]
+    pub fn noting_cuts(self) -> Self {
+        Self { noting_cuts: true, ..self }
+    }
+
+    /// Goes to the next line; `false` at the end.
+    ///
+    /// # Errors
+    /// If the file cannot be read; [`ErrorKind::UnexpectedEof`] where gzip data end early.
+    pub fn advance(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        if self.reader.read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(false);
+        }
+        self.number += 1;
+        if self.noting_cuts {
+            note_unended(&self.path, &self.line);
+        }
+        if self.line.pop_if(|last| *last == b'\n').is_some() {
+            self.line.pop_if(|last| *last == b'\r');
+        }
+        Ok(true)
+    }
+
+    /// The line, without its end (`\n` or `\r\n`).
+    pub fn bytes(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// Where the lines come from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The line's number, from 1; 0 before the first.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether the file is compressed.
+    pub fn is_packed(&self) -> bool {
+        self.reader.is_packed()
+    }
+}
