@@ -435,6 +435,26 @@ fn mix_weights_set_the_proportions() {
 }
 
 #[test]
+fn kinds_are_spread_over_the_whole_list_after_weights() {
+    let graph = grid(40, 20);
+    let config = SequenceConfig { mix_weights: Some([1.0, 2.0, 1.0]), ..SequenceConfig::default() };
+    let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &tokenizer()).unwrap();
+    assert!(report.dropped.mix_weights > 0);
+    for (kind, share) in SequenceKind::ALL.into_iter().zip([0.25, 0.5, 0.25]) {
+        for quarter in sequences.chunks(sequences.len().div_ceil(4)) {
+            let of_kind = quarter.iter().filter(|sequence| sequence.kind == kind).count();
+            let found = of_kind as f64 / quarter.len() as f64;
+            assert!((found - share).abs() < 0.05, "{}: {found} of a quarter", kind.name());
+        }
+    }
+    // The same sequences as ever, in another order.
+    let (all, _) =
+        build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer()).unwrap();
+    let first = |kind| all.iter().find(|sequence| sequence.kind == kind).unwrap();
+    assert!(SequenceKind::ALL.into_iter().all(|kind| sequences.contains(first(kind))));
+}
+
+#[test]
 fn what_cannot_be_built_is_an_error() {
     let (t, graph) = (tokenizer(), countries());
     let default = SequenceConfig::default();
@@ -453,6 +473,18 @@ fn what_cannot_be_built_is_an_error() {
         (
             "masking.fixed_length.masks",
             SequenceConfig { masking: Masking::FixedLength { masks: 0 }, ..default.clone() },
+        ),
+        (
+            "masking.fixed_length.masks",
+            SequenceConfig { masking: Masking::FixedLength { masks: 61 }, ..default.clone() },
+        ),
+        (
+            "masking.fixed_length.masks",
+            SequenceConfig {
+                masking: Masking::FixedLength { masks: usize::MAX },
+                max_length: usize::MAX,
+                ..default.clone()
+            },
         ),
     ] {
         let error = attempt("en", "de", &config);

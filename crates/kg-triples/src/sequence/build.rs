@@ -219,6 +219,12 @@ pub fn build_sequences_for_pairs(
         let before = sequences.len();
         weigh(&mut sequences, weights, config)?;
         report.dropped.mix_weights = before - sequences.len();
+        if report.dropped.mix_weights > 0 {
+            // The last of the list are dropped, so its end would lack the kinds that are rare.
+            let mut order = ChaCha8Rng::seed_from_u64(config.seed);
+            order.set_stream(1);
+            sequences.shuffle(&mut order);
+        }
     }
     for sequence in &sequences {
         *report.kept.entry(sequence.kind).or_default() += 1;

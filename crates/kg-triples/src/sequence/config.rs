@@ -14,10 +14,13 @@ pub enum Masking {
     /// Always `masks`; spare slots predict `<pad>`, sequences that mask a longer entity are
     /// dropped.
     FixedLength {
-        /// Slots per entity.
+        /// Slots per entity, 1 to 512; at most `max_length` − 4.
         masks: usize,
     },
 }
+
+/// The most masks of an entity: as many as XLM-R has positions.
+const MAX_MASKS: usize = 512;
 
 /// Which entity of a mixed triple is masked; i is the language of the relation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -84,7 +87,7 @@ pub struct SequenceConfig {
     /// Orders of the two triples in concatenated sequences.
     pub concatenated_orders: Extent,
     /// Proportions of monolingual, mixed and concatenated sequences, reached by dropping some at
-    /// random; `None` keeps all. Weights of kinds that are not built have no effect.
+    /// random, the rest shuffled again; `None` keeps all. Weights of kinds that are not built have no effect.
     pub mix_weights: Option<[f64; 3]>,
     /// Longest sequence in tokens, special tokens counted; a longer one is dropped, never
     /// truncated. Not stated.
@@ -114,17 +117,21 @@ impl SequenceConfig {
     /// # Errors
     /// [`KgError::Config`] for a value out of its range.
     pub(crate) fn check(&self) -> Result<(), KgError> {
-        let fault = |key, value, rule| Err(KgError::Config { key, value, rule });
+        let fault = |key, value: String, rule| Err(KgError::Config { key, value, rule });
         let distinct = SequenceKind::ALL.iter().filter(|kind| self.kinds.contains(kind)).count();
         if distinct == 0 || distinct != self.kinds.len() {
             return fault("kinds", format!("{:?}", self.kinds), "one kind or more, each once");
         }
-        if self.masking == (Masking::FixedLength { masks: 0 }) {
-            return fault("masking.fixed_length.masks", "0".into(), "1 or more");
-        }
         if self.max_length < 5 {
             let rule = "5 or more: two special tokens, head, relation and tail";
             return fault("max_length", self.max_length.to_string(), rule);
+        }
+        if let Masking::FixedLength { masks } = self.masking
+            && !(1..=MAX_MASKS.min(self.max_length - 4)).contains(&masks)
+        {
+            let rule = "1 to 512, and at most max_length - 4: the masks stand beside two special \
+                        tokens, the relation and the other entity";
+            return fault("masking.fixed_length.masks", masks.to_string(), rule);
         }
         if let Some(weights) = self.mix_weights {
             let valid = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
