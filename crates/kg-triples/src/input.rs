@@ -1,63 +1,54 @@
-//! Text files line by line, gzip-compressed where the path ends in `.gz`, with exact line numbers.
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
-use std::path::{Path, PathBuf};
-
-use flate2::read::MultiGzDecoder;
+//! Text files line by line, with errors that name them.
+use std::io::ErrorKind;
+use std::path::Path;
 
 use crate::KgError;
 
-pub(crate) struct Lines {
-    path: PathBuf,
-    input: Box<dyn BufRead + Send>,
-    buffer: Vec<u8>,
-    line: u64,
-}
+/// A text file as [`whole_file::Lines`] reads it.
+pub(crate) struct Lines(whole_file::Lines);
 
 impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Self, KgError> {
-        let file = File::open(path).map_err(KgError::io(path, "read the file"))?;
-        let file: Box<dyn Read + Send> =
-            if compressed(path) { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let input = Box::new(BufReader::with_capacity(1 << 16, file));
-        Ok(Self { path: path.to_owned(), input, buffer: Vec::new(), line: 0 })
+        match whole_file::Lines::open(path) {
+            Ok(lines) => Ok(Self(lines)),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                Err(KgError::Truncated { path: path.to_owned(), line: 0 })
+            }
+            Err(error) => Err(KgError::io(path, "read the file")(error)),
+        }
+    }
+
+    /// The same, with a note where the last line has no end.
+    pub(crate) fn noting_cuts(self) -> Self {
+        Self(self.0.noting_cuts())
     }
 
     /// Goes to the next line; `false` at the end.
     pub(crate) fn advance(&mut self) -> Result<bool, KgError> {
-        self.buffer.clear();
-        match self.input.read_until(b'\n', &mut self.buffer) {
-            Ok(0) => return Ok(false),
-            Ok(_) => self.line += 1,
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof && compressed(&self.path) => {
-                return Err(KgError::Truncated { path: self.path.clone(), line: self.line });
+        self.0.advance().map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => {
+                KgError::Truncated { path: self.path().to_owned(), line: self.number() }
             }
-            Err(error) => return Err(KgError::io(&self.path, "read the file")(error)),
-        }
-        if self.buffer.last() == Some(&b'\n') {
-            self.buffer.pop();
-            if self.buffer.last() == Some(&b'\r') {
-                self.buffer.pop();
-            }
-        }
-        Ok(true)
+            _ => KgError::io(self.path(), "read the file")(error),
+        })
     }
 
     /// The line, without its end.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer
+        self.0.bytes()
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// The line's number, from 1.
     pub(crate) fn number(&self) -> u64 {
-        self.line
+        self.0.number()
     }
 }
 
+/// Whether a file of this name is written compressed.
 pub(crate) fn compressed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
 }

@@ -2,7 +2,7 @@
 use std::fs;
 use std::path::Path;
 
-use whole_file::{Synced, WholeFile};
+use whole_file::{PublishError, Synced, WholeFile};
 
 use crate::KgError;
 
@@ -22,9 +22,9 @@ pub(crate) fn sync(file: WholeFile) -> Result<Synced, KgError> {
 
 /// Gives complete files their names.
 pub(crate) fn publish(files: impl IntoIterator<Item = Synced>) -> Result<(), KgError> {
-    for file in files {
-        let refuse = KgError::io(file.path(), "move the finished file to its name");
-        file.publish().map_err(refuse)?;
-    }
-    Ok(())
+    whole_file::publish_all(files).map_err(|PublishError { path, source }| KgError::Io {
+        path,
+        action: "move the finished file to its name",
+        source,
+    })
 }

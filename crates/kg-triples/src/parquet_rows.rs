@@ -124,6 +124,7 @@ impl ParquetRows {
 
 fn open(path: &Path) -> Result<SerializedFileReader<File>, KgError> {
     let file = File::open(path).map_err(KgError::io(path, "read the file"))?;
+    whole_file::remember_input(path);
     guarded(|| SerializedFileReader::new(file)).map_err(refuse(path))
 }
 

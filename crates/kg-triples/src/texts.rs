@@ -52,18 +52,42 @@ impl KnowledgeGraph {
         language: Language,
         dir: impl AsRef<Path>,
     ) -> Result<(PathBuf, usize), KgError> {
-        let path = dir.as_ref().join(format!("triples.{language}.txt"));
-        let texts: Vec<String> = self.texts(language).collect();
-        if texts.is_empty() {
-            let what = format!("triples with all labels in {language}");
-            let hint = format!("of {} triples none has them; name other languages", self.len());
-            return Err(KgError::Empty { what, hint });
+        let mut written = self.write_all_texts(&[language], dir)?;
+        written.pop().ok_or_else(|| self.no_text(language))
+    }
+
+    /// The same for several languages, in their order; all files are complete before the first
+    /// gets its name.
+    ///
+    /// # Errors
+    /// As [`KnowledgeGraph::write_texts`].
+    pub fn write_all_texts(
+        &self,
+        languages: &[Language],
+        dir: impl AsRef<Path>,
+    ) -> Result<Vec<(PathBuf, usize)>, KgError> {
+        let mut files = Vec::with_capacity(languages.len());
+        let mut written = Vec::with_capacity(languages.len());
+        for &language in languages {
+            let path = dir.as_ref().join(format!("triples.{language}.txt"));
+            let texts: Vec<String> = self.texts(language).collect();
+            if texts.is_empty() {
+                return Err(self.no_text(language));
+            }
+            let mut file = output::create(&path)?;
+            let mut lines = texts.join("\n");
+            lines.push('\n');
+            file.write_all(lines.as_bytes()).map_err(KgError::io(&path, "write the file"))?;
+            files.push(output::sync(file)?);
+            written.push((path, texts.len()));
         }
-        let mut file = output::create(&path)?;
-        let mut lines = texts.join("\n");
-        lines.push('\n');
-        file.write_all(lines.as_bytes()).map_err(KgError::io(&path, "write the file"))?;
-        output::publish([output::sync(file)?])?;
-        Ok((path, texts.len()))
+        output::publish(files)?;
+        Ok(written)
+    }
+
+    fn no_text(&self, language: Language) -> KgError {
+        let what = format!("triples with all labels in {language}");
+        let hint = format!("of {} triples none has them; name other languages", self.len());
+        KgError::Empty { what, hint }
     }
 }

@@ -19,11 +19,9 @@ impl TsvReader {
         headers: &[&'static [&'static str]],
         comments: bool,
     ) -> Result<(Self, usize), KgError> {
-        let mut reader = Self { lines: Lines::open(path)?, columns: &[], comments };
+        let mut reader = Self { lines: Lines::open(path)?.noting_cuts(), columns: &[], comments };
         let found = reader.advance()?;
-        let bytes = reader.lines.bytes();
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let text = String::from_utf8_lossy(bytes);
+        let text = String::from_utf8_lossy(reader.lines.bytes());
         let header = |columns: &&[&str]| found && text.split('\t').eq(columns.iter().copied());
         match headers.iter().position(header) {
             Some(which) => {
@@ -43,7 +41,7 @@ impl TsvReader {
         }
     }
 
-    /// The cells of the next row, as many as the header has; empty lines are skipped.
+    /// The cells of the next row, as many as the header has; blank lines are skipped.
     pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, KgError> {
         if !self.advance()? {
             return Ok(None);
@@ -76,11 +74,12 @@ impl TsvReader {
         KgError::Row { path, line, column, expected, got }
     }
 
-    /// Goes to the next line that is neither empty nor a comment; `false` at the end.
+    /// Goes to the next line that is neither blank nor a comment; `false` at the end.
     fn advance(&mut self) -> Result<bool, KgError> {
         while self.lines.advance()? {
             let line = self.lines.bytes();
-            if !(line.is_empty() || self.comments && line.first() == Some(&b'#')) {
+            let blank = line.iter().all(|&byte| byte == b' ');
+            if !(blank || self.comments && line.first() == Some(&b'#')) {
                 return Ok(true);
             }
         }

@@ -1,40 +1,17 @@
 //! The examples of `--help`, run as they stand.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)] // helpers of tests
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// What the first paragraph of examples says, a command a line: those on embedded data.
-fn examples(subcommand: &str) -> Vec<String> {
-    let mut help = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
-    // Lines are not to be wrapped.
-    let output = help.args([subcommand, "--help"]).env("COLUMNS", "10000").output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines = text.lines().skip_while(|line| *line != "Examples:").skip(1);
-    lines.take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
-}
+use tempfile::TempDir;
 
 /// Runs every example of a subcommand in a folder that looks like the workspace.
 #[track_caller]
-fn run(subcommand: &str, expected: usize) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for name in ["data", "crates"] {
-        std::os::unix::fs::symlink(root.join(name), folder.path().join(name)).unwrap();
-    }
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_kg-triples"));
-    let paths = std::env::var("PATH").unwrap();
-    let paths = format!("{}:{paths}", program.parent().unwrap().display());
-    let examples = examples(subcommand);
-    assert_eq!(examples.len(), expected, "{examples:?}");
-    for example in examples {
-        let mut shell = Command::new("bash");
-        shell.args(["-o", "pipefail", "-c", &example]).current_dir(&folder).env("PATH", &paths);
-        let output = shell.output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && !output.stdout.is_empty(), "{example}: {error}");
-    }
-    folder
+fn run(subcommand: &str, expected: usize) -> TempDir {
+    testkit::run_examples(env!("CARGO_BIN_EXE_kg-triples"), &[subcommand], expected)
+}
+
+#[test]
+fn examples_of_the_program_run() {
+    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_kg-triples"), &[], 10);
+    assert!(folder.path().join("passages.jsonl.gz").exists());
 }
 
 #[test]

@@ -42,8 +42,7 @@ impl TypedDataset {
     /// no question has one.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
-        let text = read_text(path)?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let text = &read_text(path)?;
         let typed = match parse_json::<serde_json::Value>(text, path, EXPECTED) {
             Ok(serde_json::Value::Object(object)) if object.contains_key("data") => {
                 let file = squad::File::parse(text, path)?;

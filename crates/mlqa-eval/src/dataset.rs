@@ -178,6 +178,15 @@ impl Dataset {
         self.to_squad().write(path)
     }
 
+    /// The bytes that [`Dataset::write`] writes; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Dataset::write`].
+    pub fn to_json(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, EvalError> {
+        self.check_ids()?;
+        self.to_squad().to_json(path.as_ref())
+    }
+
     /// Strict check of all gold answers.
     ///
     /// # Errors

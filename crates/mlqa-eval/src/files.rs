@@ -1,13 +1,14 @@
 //! Reading text and JSON with errors that name file, line and column; atomic
 //! writing.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use whole_file::{PublishError, Together};
 
 use crate::EvalError;
 
 pub(crate) fn read_text(path: &Path) -> Result<String, EvalError> {
-    std::fs::read_to_string(path)
+    whole_file::read_to_string(path)
         .map_err(|source| EvalError::Read { path: path.to_path_buf(), source })
 }
 
@@ -35,6 +36,19 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
             expected,
         }
     })
+}
+
+/// Writes files that belong together: all are complete before the first gets its name; missing
+/// folders are created.
+pub(crate) fn write_together(files: &[(PathBuf, Vec<u8>)]) -> Result<(), EvalError> {
+    let mut together = Together::default();
+    for (path, bytes) in files {
+        path.parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| together.add(path, bytes))
+            .map_err(|source| EvalError::Write { path: path.clone(), source })?;
+    }
+    together.publish().map_err(|PublishError { path, source }| EvalError::Write { path, source })
 }
 
 /// Writes a file atomically; missing folders are created.

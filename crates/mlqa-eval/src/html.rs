@@ -68,8 +68,8 @@ impl Matrix {
             let _ = write!(out, " in percent, from {low:.2} (pale) to {high:.2} (strong)");
         }
         out.push_str("</caption>\n<thead><tr><th scope=\"col\">context \\ question</th>");
-        let languages = self.languages();
-        for question in &languages {
+        let questions = self.questions();
+        for question in &questions {
             let _ = write!(
                 out,
                 "<th scope=\"col\"><abbr title=\"{}\">{question}</abbr></th>",
@@ -77,13 +77,13 @@ impl Matrix {
             );
         }
         out.push_str("</tr></thead>\n<tbody>\n");
-        for &context in &languages {
+        for context in self.contexts() {
             let _ = write!(
                 out,
                 "<tr><th scope=\"row\"><abbr title=\"{}\">{context}</abbr></th>",
                 context.name()
             );
-            for &question in &languages {
+            for &question in &questions {
                 self.heat_cell(out, metric, context, question, (low, high));
             }
             out.push_str("</tr>\n");

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::files::read_json;
-use crate::predictions::write_json;
-use crate::{EvalError, Language, MLQA_LANGUAGES, Score, ScoreSpread, Spread, TableOrder};
+use crate::predictions::{json_bytes, write_json};
+use crate::{EvalError, Language, Score, ScoreSpread, Spread, TableOrder};
 
 /// The scores of one pair of languages, in percent.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ pub struct Average {
 /// matrix.insert(Language::EN, Language::EN, cell(80.0, 70.0));
 /// matrix.insert(Language::EN, Language::DE, cell(60.0, 50.0));
 /// assert_eq!(matrix.gxlt().map(|mean| mean.f1), Some(70.0));
-/// assert!(matrix.to_markdown().contains("| en | 80.00 | – | 60.00 |"));
+/// assert!(matrix.to_markdown().contains("| en | 80.00 | 60.00 |"));
 /// ```
 ///
 /// With serde it has the form of [`Matrix::write_json`].
@@ -131,11 +131,29 @@ impl Matrix {
         self.cells.iter().map(|((context, question), cell)| (context.0, question.0, cell))
     }
 
-    /// The languages of the tables: MLQA's seven, then others that a cell has, by code.
-    pub fn languages(&self) -> Vec<Language> {
-        let of_cells = self.cells.keys().flat_map(|&(context, question)| [context, question]);
-        let all: BTreeSet<TableOrder> = of_cells.chain(MLQA_LANGUAGES.map(TableOrder)).collect();
-        all.into_iter().map(|TableOrder(language)| language).collect()
+    /// The languages of contexts, the rows of the tables: those that a cell has, in
+    /// [`TableOrder`].
+    pub fn contexts(&self) -> Vec<Language> {
+        in_order(self.cells.keys().map(|&(context, _)| context))
+    }
+
+    /// The languages of questions, the columns of the tables: those that a cell has, in
+    /// [`TableOrder`].
+    ///
+    /// ```
+    /// use mlqa_eval::{Cell, Language, Matrix};
+    ///
+    /// let mut matrix = Matrix::new("MTQA");
+    /// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_sd: None, em_sd: None };
+    /// for code in ["fr", "de"] {
+    ///     matrix.insert(Language::EN, code.parse()?, cell.clone());
+    /// }
+    /// assert_eq!(matrix.contexts(), ["en"]);
+    /// assert_eq!(matrix.questions(), ["de", "fr"]);
+    /// # Ok::<(), mlqa_eval::LanguageError>(())
+    /// ```
+    pub fn questions(&self) -> Vec<Language> {
+        in_order(self.cells.keys().map(|&(_, question)| question))
     }
 
     /// The mean over the cells that `keep(context, question)` selects; `None` if it selects none.
@@ -220,6 +238,16 @@ impl Matrix {
     pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
         write_json(path.as_ref(), &File::from(self.clone()))
     }
+
+    /// The bytes of [`Matrix::write_json`] for the file `path`.
+    pub(crate) fn to_json(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
+        json_bytes(path, &File::from(self.clone()))
+    }
+}
+
+fn in_order(languages: impl Iterator<Item = TableOrder>) -> Vec<Language> {
+    let all: BTreeSet<TableOrder> = languages.collect();
+    all.into_iter().map(|TableOrder(language)| language).collect()
 }
 
 impl From<Matrix> for File {

@@ -54,6 +54,11 @@ pub fn write_n_best(path: impl AsRef<Path>, all: &[NBest]) -> Result<(), EvalErr
 
 /// Pretty JSON and a newline, atomically.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EvalError> {
+    write_whole(path, &json_bytes(path, value)?)
+}
+
+/// Pretty JSON and a newline for the file `path`.
+pub(crate) fn json_bytes(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, EvalError> {
     let mut bytes = Vec::new();
     let mut serializer =
         serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b" "));
@@ -61,5 +66,5 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Eval
         .serialize(&mut serializer)
         .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })?;
     bytes.push(b'\n');
-    write_whole(path, &bytes)
+    Ok(bytes)
 }

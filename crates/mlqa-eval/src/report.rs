@@ -3,7 +3,7 @@ use std::borrow::Borrow;
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::files::write_whole;
+use crate::files::write_together;
 use crate::{Average, Cell, EvalError, Language, Matrix, Spread};
 
 /// The question languages of the first paper's Table I, in its order.
@@ -52,21 +52,21 @@ pub(crate) fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] 
 
 impl Matrix {
     /// Two tables, F1 and EM, row = context, column = question, and the averages; languages as
-    /// [`Matrix::languages`] has them. Scores have two
-    /// decimals, with `± sd` where there are several seeds; `–` marks a missing cell.
+    /// [`Matrix::contexts`] and [`Matrix::questions`] have them. Scores have two decimals, with
+    /// `± sd` where there are several seeds; `–` marks a missing cell.
     pub fn to_markdown(&self) -> String {
         let mut out = format!("# {}\n", self.title);
-        let languages = self.languages();
+        let (contexts, questions) = (self.contexts(), self.questions());
         for metric in Metric::ALL {
             let _ = write!(out, "\n## {}\n\n| context \\ question |", metric.name());
-            for question in &languages {
+            for question in &questions {
                 let _ = write!(out, " {question} |");
             }
             out.push_str("\n|---|");
-            out.push_str(&"---:|".repeat(languages.len()));
-            for &context in &languages {
+            out.push_str(&"---:|".repeat(questions.len()));
+            for &context in &contexts {
                 let _ = write!(out, "\n| {context} |");
-                for &question in &languages {
+                for &question in &questions {
                     let text = self.get(context, question).map(|cell| metric.of(cell).text(2));
                     let _ = write!(out, " {} |", text.as_deref().unwrap_or("–"));
                 }
@@ -85,17 +85,20 @@ impl Matrix {
 }
 
 impl Matrix {
-    /// Writes `matrix.md`, `matrix.json` and `matrix.html` into a folder, each atomically.
+    /// Writes `matrix.md`, `matrix.json` and `matrix.html` into a folder; all are complete before
+    /// the first gets its name.
     ///
     /// # Errors
     /// [`EvalError::Write`].
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), EvalError> {
         let folder = folder.as_ref();
-        std::fs::create_dir_all(folder)
-            .map_err(|source| EvalError::Write { path: folder.to_path_buf(), source })?;
-        self.write_json(folder.join("matrix.json"))?;
-        write_whole(&folder.join("matrix.md"), self.to_markdown().as_bytes())?;
-        write_whole(&folder.join("matrix.html"), self.to_html().as_bytes())
+        let json = folder.join("matrix.json");
+        let bytes = self.to_json(&json)?;
+        write_together(&[
+            (json, bytes),
+            (folder.join("matrix.md"), self.to_markdown().into_bytes()),
+            (folder.join("matrix.html"), self.to_html().into_bytes()),
+        ])
     }
 }
 

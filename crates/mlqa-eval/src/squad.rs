@@ -121,9 +121,17 @@ impl File {
     /// [`EvalError::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
         let path = path.as_ref();
-        let bytes = serde_json::to_vec(self)
-            .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })?;
+        let bytes = self.to_json(path)?;
         write_whole(path, &bytes)
+    }
+
+    /// The bytes that [`File::write`] writes; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn to_json(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
+        serde_json::to_vec(self)
+            .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })
     }
 
     /// All questions, in file order.

@@ -1,6 +1,7 @@
 //! Tokens of a text with the code points that each one stands for.
 use std::path::Path;
 
+use tokenizer_file::TokenizerFileError;
 use tokenizers::Tokenizer;
 
 use crate::EvalError;
@@ -29,16 +30,17 @@ impl Specials {
     }
 }
 
-/// Loads a `tokenizer.json`.
+/// Loads a `tokenizer.json`, or that of a folder.
 ///
 /// # Errors
 /// [`EvalError::Read`] or [`EvalError::Tokenizer`], naming the file.
 pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, EvalError> {
     let path = path.as_ref();
-    let text = crate::files::read_text(path)?;
-    text.parse().map_err(|error: tokenizers::Error| EvalError::Tokenizer {
-        name: path.display().to_string(),
-        message: format!("not a Hugging Face tokenizer.json: {error}"),
+    tokenizer_file::read(path).map_err(|error| match error {
+        TokenizerFileError::Read { path, source } => EvalError::Read { path, source },
+        TokenizerFileError::Content { ref path, .. } => {
+            EvalError::Tokenizer { name: path.display().to_string(), message: error.problem() }
+        }
     })
 }
 

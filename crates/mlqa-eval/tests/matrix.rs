@@ -60,8 +60,10 @@ fn files_hold_every_digit() {
 #[test]
 fn markdown_has_rows_for_contexts() {
     let text = sample().to_markdown();
-    assert!(text.contains("| en | 80.00 | – | 60.00 | – | – | – | – |"), "{text}");
-    assert!(text.contains("| zh | 0.10 | – | – | – | – | – | – |"), "{text}");
+    // Without rows and columns that have no value.
+    assert!(text.contains("| context \\ question | en | de |\n"), "{text}");
+    assert!(text.contains("\n| en | 80.00 | 60.00 |\n| de | – | 70.00 |\n"), "{text}");
+    assert!(text.contains("\n| zh | 0.10 | – |\n"), "{text}");
     assert!(text.contains("| XLT (diagonal) | 2 | 75.00 | 65.00 |"), "{text}");
 }
 
@@ -72,10 +74,9 @@ fn other_languages_follow_mlqas_by_code() {
     matrix.insert(other("th"), EN, cell(5.0, 4.0));
     matrix.insert(EN, other("bg"), cell(6.0, 5.0));
     let text = matrix.to_markdown();
-    let header = "| context \\ question | en | es | de | ar | hi | vi | zh | bg | th |";
-    assert!(text.contains(header), "{text}");
-    assert!(text.contains("| en | 80.00 | – | 60.00 | – | – | – | – | 6.00 | – |"), "{text}");
-    assert!(text.contains("| th | 5.00 | – | – | – | – | – | – | – | – |"), "{text}");
+    assert!(text.contains("| context \\ question | en | de | bg |\n"), "{text}");
+    assert!(text.contains("\n| en | 80.00 | 60.00 | 6.00 |\n"), "{text}");
+    assert!(text.contains("\n| th | 5.00 | – | – |\n"), "{text}");
     let html = matrix.to_html();
     assert!(html.contains("Thai context, English question: F1 5.00, EM 4.00"), "{html}");
     let pairs: Vec<String> =
@@ -87,7 +88,7 @@ fn other_languages_follow_mlqas_by_code() {
 fn the_page_needs_nothing_else_and_shows_every_number() {
     let html = sample().to_html();
     assert_eq!(html.matches("data-score=").count(), 8);
-    assert_eq!(html.matches("class=\"none\"").count(), 2 * 45);
+    assert_eq!(html.matches("class=\"none\"").count(), 2 * 2);
     assert!(html.contains(">60.00</td>") && html.contains(">50.00</td>"));
     assert!(html.contains("English context, German question: F1 60.00, EM 50.00, 10 questions"));
     assert!(html.contains("Test &lt;set&gt; &amp; more") && !html.contains("<set>"));

@@ -7,12 +7,16 @@
 use std::path::PathBuf;
 
 mod compare;
+#[cfg(unix)]
+mod examples;
 mod golden;
 mod long;
 mod outside;
 mod peers;
 
 pub use compare::{assert_close, max_abs_error};
+#[cfg(unix)]
+pub use examples::run_examples;
 pub use golden::Golden;
 pub use long::{cases, long};
 pub use outside::run_outside;

@@ -1,8 +1,6 @@
-//! Reading lines, plain or gzipped, with errors that name file and line; atomic writing.
-use std::io::Read;
+//! Reading lines with errors that name file and line; atomic writing.
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,22 +10,21 @@ use crate::{Error, Result};
 /// first.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let failed = |source| Error::Read { path: path.to_path_buf(), source };
-    let mut bytes = std::fs::read(path).map_err(failed)?;
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut plain = Vec::new();
-        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).map_err(failed)?;
-        bytes = plain;
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    let bytes = whole_file::read(path).map_err(failed)?;
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).unwrap_or_default();
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
         Error::line(path, line, "not UTF-8; convert the file first")
-    })?;
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
     })
+}
+
+/// The same of a file whose lines a cut leaves readable, unlike those of JSON: one whose last line
+/// has no end is noted.
+pub(crate) fn read_rows(path: &Path) -> Result<String> {
+    let text = read_text(path)?;
+    whole_file::note_unended(path, text.as_bytes());
+    Ok(text)
 }
 
 /// Lines with their numbers from 1, without their ends (`\n` or `\r\n`; no other character ends a

@@ -43,6 +43,49 @@ fn uner(name: &str) -> String {
 }
 
 #[test]
+fn predictions_are_read_as_they_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| write(folder.path(), name, text);
+    let gold = file(
+        "gold.tsv",
+        "\u{feff}language\tgold_label\tsentence1\tsentence2\r\nsw\tneutral\tJe?\tNdiyo.\r\n  \r\n\n",
+    );
+    // A mark, Windows' line ends, blank last lines.
+    let labels = file("labels.txt", "\u{feff}neutral\r\n\r\n");
+    let score = json(&["xnli", &gold, &labels]);
+    assert_eq!(score["languages"]["sw"]["accuracy"].as_f64(), Some(100.0));
+    assert!(err(&run(&["xnli", &gold, &labels])).is_empty());
+    // A cut label would be another one, or none.
+    let cut = file("cut.txt", "neutral");
+    let output = run(&["xnli", &gold, &cut]);
+    assert!(output.status.success());
+    assert!(err(&output).starts_with("note: ") && err(&output).contains("cut.txt: the last line"));
+    let blank = file("blank.txt", "\nneutral\n");
+    refused(&["xnli", &gold, &blank], &["blank.txt:1"]);
+    let run_file = file("run.jsonl", "{\"model\": \"\u{202e}\u{1b}[2J\n");
+    refused(&["table", "001-3", "--run", &run_file], &["run.jsonl:1"]);
+}
+
+#[test]
+fn an_output_that_is_an_input_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let descriptions: String =
+        (0..9).map(|k| format!("{{\"entity\": \"Q{k}\", \"language\": \"de\"}}\n")).collect();
+    let descriptions = write(folder.path(), "descriptions.jsonl", &descriptions);
+    let query = "{\"id\": \"q\", \"entity\": \"Q3\", \"language\": \"en\"}\n";
+    let queries = write(folder.path(), "queries.jsonl", query);
+    let args = ["retrieval", "list", "--descriptions", &descriptions, "--queries", &queries];
+    refused(
+        &[&args[..], &["--size", "5", "--out", &queries]].concat(),
+        &["queries.jsonl", "one of the inputs"],
+    );
+    assert_eq!(std::fs::read_to_string(&queries).unwrap(), query);
+    let output = run(&[&args[..], &["--size", "5", "--out", "-"]].concat());
+    let drawn: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(drawn["candidates"].as_array().unwrap().len(), 5);
+}
+
+#[test]
 fn ner() {
     let gold = uner("de_pud.test.iob2.gz");
     let report = json(&["ner", &gold, &gold]);

@@ -95,8 +95,8 @@ impl Pretrained {
 /// [`Error::Tokenizer`] naming the file.
 pub fn read_tokenizer(folder: impl AsRef<Path>) -> Result<Tokenizer> {
     let path = folder.as_ref().join(TOKENIZER);
-    let mut tokenizer = Tokenizer::from_file(&path)
-        .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))?;
+    let mut tokenizer =
+        tokenizer_file::read(&path).map_err(|error| Error::Tokenizer(error.to_string()))?;
     tokenizer.with_padding(None);
     let _ = tokenizer
         .with_truncation(None)

@@ -284,6 +284,7 @@ impl Source {
             let packed = Packed { expected: Some(passed), ..Packed::default() };
             let packed = Arc::new(Mutex::new(packed));
             let input = File::open(path)?;
+            whole_file::remember_input(path);
             let mut counted =
                 Counted { input, progress: progress.clone(), packed: Arc::clone(&packed) };
             io::copy(&mut counted.by_ref().take(before), &mut io::sink())?;
@@ -341,6 +342,7 @@ pub(super) fn is_stream(path: &Path) -> bool {
 }
 
 fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    whole_file::remember_input(path);
     Ok(match path.to_str() {
         Some("-") => Box::new(io::stdin()),
         _ => Box::new(File::open(path)?),

@@ -50,7 +50,7 @@ impl StopWords {
     /// [`KgError::Empty`] without an entry.
     pub fn read(path: impl AsRef<Path>, units: Units) -> Result<Self, KgError> {
         let path = path.as_ref();
-        let mut lines = Lines::open(path)?;
+        let mut lines = Lines::open(path)?.noting_cuts();
         let mut entries = Vec::new();
         while lines.advance()? {
             let line = std::str::from_utf8(lines.bytes()).map_err(|error| KgError::Row {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokenizers::Tokenizer;
 
-use crate::files::{numbered, read_text};
+use crate::files::{numbered, read_rows};
 use crate::lama::cloze::single_piece;
 use crate::{Error, Result};
 
@@ -21,7 +21,7 @@ impl CommonVocabulary {
     /// [`Error::Read`]; [`Error::Content`] if there is no word.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = read_text(path)?;
+        let text = read_rows(path)?;
         let words = numbered(&text).map(|(_, line)| line.trim()).filter(|line| !line.is_empty());
         let words: BTreeSet<String> = words.map(str::to_owned).collect();
         if words.is_empty() {

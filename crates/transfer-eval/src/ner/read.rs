@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{numbered, read_text, write_whole};
+use crate::files::{numbered, read_rows, write_whole};
 use crate::ner::tag;
 use crate::{Error, Result};
 
@@ -105,7 +105,7 @@ fn language_of(text: &str) -> Option<(&str, &str)> {
 /// sentence.
 pub fn read_ner(path: impl AsRef<Path>, format: Option<NerFormat>) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
-    let text = read_text(path)?;
+    let text = read_rows(path)?;
     parse_ner(&text, format.unwrap_or_else(|| NerFormat::detect(&text)), path)
 }
 

@@ -99,7 +99,11 @@ pub struct NliData {
 /// no pair.
 pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
-    parse_nli(&read_text(path)?, path)
+    let text = read_text(path)?;
+    if !is_json(&text) {
+        whole_file::note_unended(path, text.as_bytes());
+    }
+    parse_nli(&text, path)
 }
 
 /// Parses what [`read_nli`] reads: JSON lines if the first character is `{`, else a table with a
@@ -118,12 +122,15 @@ pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
 /// As for [`read_nli`].
 pub fn parse_nli(text: &str, path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
-    let json = text.trim_start().starts_with('{');
-    let data = if json { json_lines(text, path)? } else { table(text, path)? };
+    let data = if is_json(text) { json_lines(text, path)? } else { table(text, path)? };
     if data.examples.is_empty() {
         return Err(Error::content(path, "no labelled pair"));
     }
     Ok(data)
+}
+
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with('{')
 }
 
 /// The keys of both corpora that are needed.
@@ -185,7 +192,7 @@ fn table(text: &str, path: &Path) -> Result<NliData> {
     // MultiNLI ends rows before the labels of annotators that there were not.
     let required = header.len() - header.iter().rev().take_while(|name| is_annotator(name)).count();
     let mut data = NliData::default();
-    for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
+    for (number, line) in lines.filter(|(_, line)| !line.trim_matches(' ').is_empty()) {
         let row: Vec<&str> = line.split('\t').collect();
         if row.len() < required || row.len() > header.len() {
             let message = format!("{} columns, but the header has {}", row.len(), header.len());

@@ -12,11 +12,16 @@ use crate::{Done, choice, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples entailment --kg data/mini-kg --labels --tokenizer data/base --out entailment.jsonl.gz
+  kg-triples entailment --kg data/mini-kg --labels --tokenizer data/base \\
+    --out entailment.jsonl.gz
 With an extract of Wikidata and pages of entities:
-  kg-triples entailment --kg wikidata --entities codex --tokenizer xlm-roberta-base --out entailment.jsonl.gz
-  kg-triples entailment --kg wikidata --texts pages.jsonl.gz --tokenizer xlm-roberta-base --count 1000000 --out entailment.jsonl.gz
-  kg-triples entailment --kg extract --wikidata --tokenizer xlm-roberta-base --held-out-fraction 0.001 --held-out asked.jsonl --out entailment.jsonl.gz")]
+  kg-triples entailment --kg wikidata --entities codex \\
+    --tokenizer xlm-roberta-base --out entailment.jsonl.gz
+  kg-triples entailment --kg wikidata --texts pages.jsonl.gz \\
+    --tokenizer xlm-roberta-base --count 1000000 --out entailment.jsonl.gz
+  kg-triples entailment --kg extract --wikidata --tokenizer xlm-roberta-base \\
+    --held-out-fraction 0.001 --held-out asked.jsonl \\
+    --out entailment.jsonl.gz")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]

@@ -14,13 +14,21 @@ use crate::{Done, choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples extract --dump crates/testkit/fixtures/dump.json --languages en,de --out kg
-  kg-triples extract --dump crates/testkit/fixtures/dump.json --languages en,zh --fallback zh=zh-hans,zh-cn --out kg
-  kg-triples extract --dump crates/testkit/fixtures/dump.json --languages en,de --tables triples,labels,descriptions,sitelinks,redirects --tails item,property --out kg
-  gzip -c crates/testkit/fixtures/dump.json | kg-triples extract --dump - --languages en --out kg
+  kg-triples extract --dump crates/testkit/fixtures/dump.json \\
+    --languages en,de --out kg
+  kg-triples extract --dump crates/testkit/fixtures/dump.json \\
+    --languages en,zh --fallback zh=zh-hans,zh-cn --out kg
+  kg-triples extract --dump crates/testkit/fixtures/dump.json \\
+    --languages en,de \\
+    --tables triples,labels,descriptions,sitelinks,redirects \\
+    --tails item,property --out kg
+  gzip -c crates/testkit/fixtures/dump.json | kg-triples extract --dump - \\
+    --languages en --out kg
 With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
-  kg-triples extract --dump latest-all.json.bz2 --languages en,de,es,ar,hi,vi,zh --out kg
-  kg-triples extract --dump latest-all.json.gz --languages en,de --format parquet --out kg
+  kg-triples extract --dump latest-all.json.bz2 \\
+    --languages en,de,es,ar,hi,vi,zh --out kg
+  kg-triples extract --dump latest-all.json.gz --languages en,de \\
+    --format parquet --out kg
   kg-triples extract --dump latest-truthy.nt.bz2 --languages en,de --out kg
 
 The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd.

@@ -12,7 +12,8 @@ use crate::{Done, spinner};
 #[command(after_help = "Examples:
   kg-triples link --entities data/codex --languages de,en --out linked.jsonl.gz
 With pages of Wikipedia and the sitelinks of an extract:
-  kg-triples link --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz --sitelinks kg/sitelinks.tsv --out linked.jsonl.gz
+  kg-triples link --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz \\
+    --sitelinks kg/sitelinks.tsv --out linked.jsonl.gz
 
 The first form finds labels in the pages of --entities; the second takes the links of Wikipedia's
 pages (WikiExtractor --links --json). The recipe of XLM-K reads the file as mentions.text.")]

@@ -33,19 +33,27 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  kg-triples extract --dump latest-all.json.gz --languages en,de,zh --out wikidata
-  kg-triples stats --in wikidata
-  kg-triples sample --kg wikidata --languages en,de,zh --count 20000 --seed 1 --out sampled
-  kg-triples mix --in sampled --tokenizer xlm-roberta-base/tokenizer.json --pairs en-de --out en-de.jsonl.gz
+  kg-triples extract --dump crates/testkit/fixtures/dump.json \\
+    --languages en,de --out kg
+  kg-triples stats --in data/demo/kg
+  kg-triples sample --kg data/demo/kg --languages en,de,zh --count 100 \\
+    --seed 1 --out sampled
+  kg-triples mix --in sampled --tokenizer data/base --pairs en-de \\
+    --out en-de.jsonl.gz
   kg-triples texts --in sampled --out texts
-  kg-triples questions --kg sampled --templates templates.tsv --split test --out qa
-  kg-triples link --wiki en=enwiki.jsonl.gz --sitelinks sitelinks.tsv --out linked.jsonl.gz
-  kg-triples mentions --entities codex --tokenizer xlm-roberta-base --out mentions.jsonl.gz
-  kg-triples entailment --kg sampled --entities codex --tokenizer xlm-roberta-base --out entailment.jsonl.gz
-  kg-triples phrases --queries en.jsonl.gz,de.jsonl.gz --out passages.jsonl.gz
+  kg-triples questions --kg data/demo/kg --templates data/demo/templates.tsv \\
+    --split test --out qa
+  kg-triples link --entities data/codex --languages de,en --out linked.jsonl.gz
+  kg-triples mentions --entities data/codex --languages en,de --count 100 \\
+    --tokenizer data/base --out mentions.jsonl.gz
+  kg-triples entailment --kg data/mini-kg --labels --tokenizer data/base \\
+    --out entailment.jsonl.gz
+  kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl \\
+    --min-chars 0 --unequal --out passages.jsonl.gz
 
-A folder of triples holds triples.tsv (head_id, relation_id, tail_id) and labels.tsv (id, lang, label, kind).
-Exit code 2 and one line on stderr mean bad input or a path that cannot be used.";
+A folder of triples holds triples.tsv (head_id, relation_id, tail_id) and
+labels.tsv (id, lang, label, kind). Exit code 2 and one line on stderr mean bad
+input or a path that cannot be used.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -72,6 +80,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    whole_file::protect_inputs();
     let result = match Cli::parse().command {
         Command::Extract(args) => extract::run(args),
         Command::Sample(args) => sample::run(args),
@@ -84,10 +93,13 @@ fn main() -> ExitCode {
         Command::Phrases(args) => phrases::run(args),
         Command::Stats(args) => stats::run(args),
     };
+    for note in whole_file::take_notes() {
+        eprintln!("note: {}", whole_file::one_line(&note));
+    }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", whole_file::one_line(&error.to_string()));
             ExitCode::from(2)
         }
     }
@@ -95,13 +107,8 @@ fn main() -> ExitCode {
 
 /// Loads a `tokenizer.json`, or that of a folder.
 fn load_tokenizer(path: &Path) -> Result<Tokenizer, KgError> {
-    let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
-    Tokenizer::from_file(&path).map_err(|error| {
-        KgError::Tokenizer(format!(
-            "cannot load {} (--tokenizer names another): {error}",
-            path.display()
-        ))
-    })
+    tokenizer_file::read(path)
+        .map_err(|error| KgError::Tokenizer(format!("{error} (--tokenizer names another)")))
 }
 
 /// A value as serde writes it in a configuration file, for enums on the command line.

@@ -16,10 +16,14 @@ use crate::{Done, choice, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples mentions --entities data/codex --languages en,de --tokenizer data/base --count 100 --out mentions.jsonl.gz
+  kg-triples mentions --entities data/codex --languages en,de \\
+    --tokenizer data/base --count 100 --out mentions.jsonl.gz
 With linked texts, or pages of Wikipedia:
-  kg-triples mentions --texts linked.jsonl.gz --entities codex --languages en,de --tokenizer xlm-roberta-base --out mentions.jsonl.gz
-  kg-triples mentions --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz --sitelinks sitelinks.tsv --tokenizer xlm-roberta-base --count 1000000 --smoothing 0.3 --out mentions.jsonl.gz
+  kg-triples mentions --texts linked.jsonl.gz --entities codex \\
+    --languages en,de --tokenizer xlm-roberta-base --out mentions.jsonl.gz
+  kg-triples mentions --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz \\
+    --sitelinks sitelinks.tsv --tokenizer xlm-roberta-base --count 1000000 \\
+    --smoothing 0.3 --out mentions.jsonl.gz
 
 Texts come from --texts (linked already), --wiki (WikiExtractor --links --json), or from the pages
 of --entities, where labels are found and linked. Descriptions come from --entities, or else from

@@ -11,11 +11,15 @@ use crate::{Done, choice, load_tokenizer, progress, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples mix --in data/demo/kg --tokenizer data/base --pairs en-de --out en-de.jsonl.gz
-  kg-triples mix --in data/demo/kg --tokenizer data/base --kinds monolingual --out monolingual.jsonl
-  kg-triples mix --in data/demo/kg --tokenizer data/base --mixed-target native_entity --mix-weights 1,1,1 --out mixed.jsonl
+  kg-triples mix --in data/demo/kg --tokenizer data/base --pairs en-de \\
+    --out en-de.jsonl.gz
+  kg-triples mix --in data/demo/kg --tokenizer data/base --kinds monolingual \\
+    --out monolingual.jsonl
+  kg-triples mix --in data/demo/kg --tokenizer data/base \\
+    --mixed-target native_entity --mix-weights 1,1,1 --out mixed.jsonl
 With a sample of Wikidata and the tokenizer of XLM-R:
-  kg-triples mix --in sampled --tokenizer xlm-roberta-base --pairs en-de --out en-de.jsonl.gz")]
+  kg-triples mix --in sampled --tokenizer xlm-roberta-base --pairs en-de \\
+    --out en-de.jsonl.gz")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]

@@ -12,15 +12,21 @@ use crate::{Done, choice, language_file, progress, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl --min-chars 0 --unequal --out passages.jsonl.gz
+  kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl \\
+    --min-chars 0 --unequal --out passages.jsonl.gz
 With queries of your own:
-  kg-triples phrases --queries zh.jsonl --characters zh --min-chars 150 --out passages.jsonl
-  kg-triples phrases --queries sw.jsonl --stop-words sw=sw.txt --title-fraction 1/2 --most 50000 --out passages.jsonl.gz
+  kg-triples phrases --queries zh.jsonl --characters zh --min-chars 150 \\
+    --out passages.jsonl
+  kg-triples phrases --queries sw.jsonl --stop-words sw=sw.txt \\
+    --title-fraction 1/2 --most 50000 --out passages.jsonl.gz
 
 A line of --queries holds a query and its results, the best first:
-  {\"query\": \"…\", \"lang\": \"en\", \"documents\": [{\"title\": \"…\", \"text\": \"…\"}]}
-A line of --out holds a passage and its phrases, with offsets in Unicode code points:
-  {\"lang\": \"en\", \"text\": \"…\", \"phrases\": [{\"phrase\": \"…\", \"occurrences\": [{\"start\": 4, \"end\": 19}]}]}")]
+  {\"query\": \"…\", \"lang\": \"en\",
+   \"documents\": [{\"title\": \"…\", \"text\": \"…\"}]}
+A line of --out holds a passage and its phrases, with offsets in Unicode code
+points:
+  {\"lang\": \"en\", \"text\": \"…\", \"phrases\": [{\"phrase\": \"…\",
+   \"occurrences\": [{\"start\": 4, \"end\": 19}]}]}")]
 pub struct Args {
     /// Queries with their documents, JSONL
     #[arg(long, required = true, value_name = "FILE,…", value_delimiter = ',')]

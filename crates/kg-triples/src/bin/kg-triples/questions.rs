@@ -17,8 +17,11 @@ enum Split {
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples questions --kg data/demo/kg --templates data/demo/templates.tsv --split train --counterfactual --count 100 --question-languages en --out qa
-  kg-triples questions --kg data/demo/kg --templates data/demo/templates.tsv --split test --out qa")]
+  kg-triples questions --kg data/demo/kg --templates data/demo/templates.tsv \\
+    --split train --counterfactual --count 100 --question-languages en \\
+    --out qa
+  kg-triples questions --kg data/demo/kg --templates data/demo/templates.tsv \\
+    --split test --out qa")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]

@@ -10,11 +10,15 @@ use crate::{Done, choice, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples sample --kg data/demo/kg --languages en,de --count 100 --stratified --out sampled
-  kg-triples sample --dump crates/testkit/fixtures/dump.json --languages en,de --out sampled
+  kg-triples sample --kg data/demo/kg --languages en,de --count 100 \\
+    --stratified --out sampled
+  kg-triples sample --dump crates/testkit/fixtures/dump.json \\
+    --languages en,de --out sampled
 With an extract or a dump of Wikidata:
-  kg-triples sample --kg kg --languages en,de,es,ar,hi,vi,zh --count 20000 --seed 1 --out sampled
-  kg-triples sample --dump latest-all.json.gz --languages en,de,zh --out sampled")]
+  kg-triples sample --kg kg --languages en,de,es,ar,hi,vi,zh --count 20000 \\
+    --seed 1 --out sampled
+  kg-triples sample --dump latest-all.json.gz --languages en,de,zh \\
+    --out sampled")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv; tails that redirects.tsv names are replaced
     #[arg(long, value_name = "DIR", required_unless_present = "dump")]

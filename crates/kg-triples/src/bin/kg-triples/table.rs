@@ -1,4 +1,4 @@
-//! Two or more columns of text on stdout, aligned.
+//! Two or more columns of text on stdout, aligned; on stderr where a file goes to stdout.
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -27,7 +27,7 @@ impl Table {
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut out = io::stdout().lock();
+        let mut out = output();
         for row in &self.rows {
             let mut line = String::new();
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
@@ -44,7 +44,14 @@ impl Table {
     }
 }
 
-/// An empty line on stdout; a closed pipe is no error.
+fn output() -> Box<dyn Write> {
+    match whole_file::stdout_is_taken() {
+        false => Box::new(io::stdout().lock()),
+        true => Box::new(io::stderr().lock()),
+    }
+}
+
+/// An empty line; a closed pipe is no error.
 pub fn blank_line() {
-    let _ = writeln!(io::stdout());
+    let _ = writeln!(output());
 }

@@ -35,8 +35,8 @@ pub fn run(args: Args) -> Done {
     bar.set_message("writing");
     let mut table = Table::default();
     table.row(["language", "triples", "without a label"]);
-    for &language in languages {
-        let (_, lines) = graph.write_texts(language, &args.out)?;
+    let written = graph.write_all_texts(languages, &args.out)?;
+    for (language, (_, lines)) in languages.iter().zip(written) {
         let left_out = graph.len() - lines;
         table.row([language.to_string(), lines.to_string(), left_out.to_string()]);
     }

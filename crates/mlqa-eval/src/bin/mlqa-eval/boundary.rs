@@ -15,7 +15,10 @@ use crate::{Stop, print};
 /// standard output.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
+  mlqa-eval boundary crates/testkit/fixtures/scorer/de/dataset.json de \\
+    crates/testkit/fixtures/scorer/de/predictions.json
+With two runs:
   mlqa-eval boundary test-context-de-question-de.json de before.json after.json")]
 pub struct Args {
     /// Questions with gold answers, SQuAD-style JSON

@@ -9,8 +9,8 @@ use crate::{Stop, print, say};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  mlqa-eval check MLQA_V1/test/*.json
-  mlqa-eval check --all train-translated.json")]
+  mlqa-eval check data/xquad/*.json
+  mlqa-eval check --all crates/testkit/fixtures/matrix/data/*.json")]
 pub struct Args {
     /// SQuAD-style JSON files
     #[arg(required = true, value_name = "FILE")]

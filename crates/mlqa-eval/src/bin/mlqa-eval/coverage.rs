@@ -18,11 +18,11 @@ use crate::{Stop, json, print};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  mlqa-eval coverage --tokenizer data/base/tokenizer.json --questions data/xquad/xquad.de.json \\
-    --text texts/triples.de.txt
-  mlqa-eval coverage --tokenizer xlmr/tokenizer.json --questions MLQA_V1/test --text texts
-
-The texts: kg-triples texts --in data/demo/kg --out texts")]
+  mlqa-eval coverage --tokenizer data/base/tokenizer.json \\
+    --questions data/xquad/xquad.de.json --text data/pud/de.tsv
+With MLQA, and texts that `kg-triples texts --in wikidata --out texts` wrote:
+  mlqa-eval coverage --tokenizer xlmr/tokenizer.json --questions MLQA_V1/test \\
+    --text texts")]
 pub struct Args {
     /// Hugging Face tokenizer.json
     #[arg(long, value_name = "FILE")]
@@ -68,8 +68,10 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let share = |questions: &Path, text: &Path| -> Result<Coverage, EvalError> {
         let dataset = Dataset::read(questions)?;
         let questions: Vec<&str> = dataset.questions.iter().map(|q| q.question.as_str()).collect();
-        let text = std::fs::read_to_string(text)
-            .map_err(|source| EvalError::Read { path: text.to_owned(), source })?;
+        let path = text;
+        let text = whole_file::read_to_string(path)
+            .map_err(|source| EvalError::Read { path: path.to_owned(), source })?;
+        whole_file::note_unended(path, text.as_bytes());
         coverage(&questions, &text.lines().collect::<Vec<_>>(), &tokenizer, &config)
     };
     if !args.questions.is_dir() {

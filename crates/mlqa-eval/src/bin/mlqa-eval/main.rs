@@ -23,15 +23,21 @@ struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  mlqa-eval score test-context-en-question-de.json predictions.json en
-  mlqa-eval matrix --data MLQA_V1/test --predictions run/predictions --out run
-  mlqa-eval types mtqa-test.en.jsonl predictions.json en
-  mlqa-eval check dev-context-vi-question-vi.json
-  mlqa-eval compare --table 000-1 --run run/matrix.json
+  mlqa-eval score crates/testkit/fixtures/scorer/zh/dataset.json \\
+    crates/testkit/fixtures/scorer/zh/predictions.json zh
+  mlqa-eval matrix --data crates/testkit/fixtures/matrix/data \\
+    --predictions crates/testkit/fixtures/matrix/predictions --out run
+  mlqa-eval check data/xquad/xquad.*.json
   mlqa-eval tables --table 001-1 --model xlm-k --format csv
-  mlqa-eval coverage --tokenizer xlmr/tokenizer.json --questions dev-context-de-question-de.json \\
-    --text triples.de.txt
+With data and predictions of your own:
+  mlqa-eval score - predictions.json en < test-context-en-question-de.json
+  mlqa-eval types mtqa-test.en.jsonl predictions.json en
+  mlqa-eval boundary test-context-de-question-de.json de predictions.json
+  mlqa-eval coverage --tokenizer xlmr/tokenizer.json \\
+    --questions dev-context-de-question-de.json --text triples.de.txt
+  mlqa-eval compare --table 000-1 --run run/matrix.json
 
+A file may be - for standard input or output, and inputs may be packed by gzip.
 Exit code: 0, or 2 with one line on standard error.";
 
 #[derive(Subcommand)]
@@ -59,6 +65,7 @@ impl From<EvalError> for Stop {
 }
 
 fn main() -> ExitCode {
+    whole_file::protect_inputs();
     let done = match Args::parse().command {
         Command::Score(args) => score::run(&args),
         Command::Types(args) => types::run(&args),
@@ -69,6 +76,9 @@ fn main() -> ExitCode {
         Command::Tables(args) => tables::run(&args),
         Command::Compare(args) => tables::run_compare(&args),
     };
+    for note in whole_file::take_notes() {
+        say(&format!("note: {note}"));
+    }
     let message = match done {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Stop::Eval(error)) => error.to_string(),
@@ -78,9 +88,13 @@ fn main() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints to standard output; a reader that has gone (`| head`) is no error.
+/// Prints to standard output, or to standard error where a file goes to standard output; a reader
+/// that has gone (`| head`) is no error.
 fn print(text: &str) -> Result<(), Stop> {
-    let mut out = std::io::stdout().lock();
+    let mut out: Box<dyn Write> = match whole_file::stdout_is_taken() {
+        false => Box::new(std::io::stdout().lock()),
+        true => Box::new(std::io::stderr().lock()),
+    };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Stop::Usage(format!("cannot write to standard output: {error}")))
@@ -89,9 +103,9 @@ fn print(text: &str) -> Result<(), Stop> {
     }
 }
 
-/// One line on standard error.
+/// One line on standard error, whatever the input put into it.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", whole_file::one_line(line));
 }
 
 /// Pretty JSON for standard output.

@@ -13,8 +13,12 @@ use crate::{Stop, print};
 /// predictions leaves its cell empty. The Markdown goes to standard output as well.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
-  mlqa-eval matrix --data MLQA_V1/test --predictions run/predictions --out run/tables")]
+Examples:
+  mlqa-eval matrix --data crates/testkit/fixtures/matrix/data \\
+    --predictions crates/testkit/fixtures/matrix/predictions --out tables
+With MLQA:
+  mlqa-eval matrix --data MLQA_V1/test --predictions run/predictions \\
+    --out run/tables")]
 pub struct Args {
     /// Folder of question files
     #[arg(long, value_name = "DIR")]

@@ -12,6 +12,11 @@ use crate::{Stop, print, say};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
+  mlqa-eval score crates/testkit/fixtures/scorer/zh/dataset.json \\
+    crates/testkit/fixtures/scorer/zh/predictions.json zh
+  mlqa-eval score - crates/testkit/fixtures/scorer/zh/predictions.json zh \\
+    < crates/testkit/fixtures/scorer/zh/dataset.json
+With data of your own:
   mlqa-eval score test-context-zh-question-en.json predictions.json zh
   mlqa-eval score --norm squad xquad.ru.json predictions.json")]
 pub struct Args {

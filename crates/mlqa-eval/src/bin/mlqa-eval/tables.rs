@@ -84,8 +84,10 @@ fn csv(rows: &[impl Serialize]) -> Result<String, Stop> {
 /// Print a run beside a paper's table, number by number.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
-  mlqa-eval compare --table 000-1 --run run/tables/matrix.json --model ours")]
+Examples:
+  mlqa-eval matrix --data crates/testkit/fixtures/matrix/data \\
+    --predictions crates/testkit/fixtures/matrix/predictions --out run
+  mlqa-eval compare --table 000-1 --run run/matrix.json --model ours")]
 pub struct CompareArgs {
     /// Paper and table, as 000-1
     #[arg(long, value_name = "ID")]

@@ -15,6 +15,9 @@ use crate::{Stop, json, print, say};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
+  mlqa-eval types crates/testkit/fixtures/typed/questions.jsonl \\
+    crates/testkit/fixtures/typed/predictions.json en
+With MTQA:
   mlqa-eval types mtqa-test.en.jsonl predictions.json en
   mlqa-eval types --norm squad --format csv mtqa-test.fr.jsonl predictions.json
 

@@ -24,8 +24,12 @@ pub enum Command {
 /// Each has id, relation, input_ids, mask (an index), gold (a piece, or null) and spaced.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
-  transfer-eval lama clozes --data data --corpus google-re --tokenizer xlmr/tokenizer.json --out clozes.jsonl")]
+Examples:
+  transfer-eval lama clozes --data crates/testkit/fixtures/transfer/lama \\
+    --corpus t-rex --tokenizer data/base/tokenizer.json --out clozes.jsonl
+With LAMA:
+  transfer-eval lama clozes --data data --corpus google-re \\
+    --tokenizer xlmr/tokenizer.json --out clozes.jsonl")]
 pub struct ClozeArgs {
     /// LAMA's unpacked folder `data`
     #[arg(long, value_name = "DIR")]
@@ -75,14 +79,18 @@ impl From<CorpusArg> for Corpus {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  transfer-eval lama score clozes.jsonl best.jsonl
-  transfer-eval lama score clozes.jsonl best.jsonl --relations data/relations.jsonl --corpus t-rex \\
-    --model ours --measured run.jsonl")]
+  transfer-eval lama clozes --data crates/testkit/fixtures/transfer/lama \\
+    --corpus t-rex --tokenizer data/base/tokenizer.json --out clozes.jsonl
+  transfer-eval lama score clozes.jsonl \\
+    crates/testkit/fixtures/transfer/best.jsonl
+With LAMA's relations, and the numbers of a table:
+  transfer-eval lama score clozes.jsonl best.jsonl --corpus t-rex \\
+    --relations data/relations.jsonl --model ours --measured run.jsonl")]
 pub struct ScoreArgs {
     /// What `lama clozes` wrote
     clozes: PathBuf,
-    /// A line for each cloze, in order: {\"id\": \"…\", \"best\": [piece, …]} with the ten best
-    /// pieces, best first, or {\"id\": \"…\", \"rank\": 3}, the gold piece's rank (null: none)
+    /// A line for each cloze, in order: {"id": "…", "best": [piece, …]} with the ten best
+    /// pieces, best first, or {"id": "…", "rank": 3}, the gold piece's rank (null: none)
     best: PathBuf,
     /// relations.jsonl of LAMA, for the kinds of T-REx
     #[arg(long, value_name = "FILE")]
@@ -166,7 +174,7 @@ fn score(args: &ScoreArgs) -> Result<(), Stop> {
 
 fn ranks(path: &Path, clozes: &[Cloze]) -> Result<Vec<Option<usize>>, Stop> {
     let file = path.display();
-    let text = std::fs::read_to_string(path)
+    let text = whole_file::read_to_string(path)
         .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
     let mut ranks = Vec::with_capacity(clozes.len());
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());

@@ -21,16 +21,22 @@ struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  transfer-eval ner de_pud.test.iob2.gz predictions.iob2
-  transfer-eval xnli xnli.test.tsv predictions.txt
-  transfer-eval lama clozes --data data --corpus t-rex --tokenizer xlmr/tokenizer.json \\
-    --vocabulary common_vocab_cased.txt --out clozes.jsonl
-  transfer-eval lama score clozes.jsonl best.jsonl --relations data/relations.jsonl
-  transfer-eval retrieval list --descriptions descriptions.jsonl --queries queries.jsonl --out xep.json
-  transfer-eval retrieval score xep.json vectors.safetensors
-  transfer-eval table 001-2 --run run.jsonl
+  transfer-eval ner data/uner/de_pud.test.iob2.gz \\
+    data/uner/de_pud.test.iob2.gz
+  transfer-eval xnli crates/testkit/fixtures/transfer/xnli.tsv \\
+    crates/testkit/fixtures/transfer/labels.txt
+  transfer-eval lama clozes --data crates/testkit/fixtures/transfer/lama \\
+    --corpus t-rex --tokenizer data/base/tokenizer.json --out clozes.jsonl
+  transfer-eval lama score clozes.jsonl \\
+    crates/testkit/fixtures/transfer/best.jsonl
+  transfer-eval retrieval list --size 5 --out xep.json \\
+    --descriptions crates/testkit/fixtures/transfer/descriptions.jsonl \\
+    --queries crates/testkit/fixtures/transfer/queries.jsonl
+  transfer-eval retrieval score xep.json \\
+    crates/testkit/fixtures/transfer/vectors.safetensors
+  transfer-eval table 001-2 --run crates/testkit/fixtures/transfer/run.jsonl
 
-Exit code: 0, or 2 with one line on standard error.";
+Inputs may be packed by gzip. Exit code: 0, or 2 with one line on standard error.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -56,6 +62,7 @@ impl From<Error> for Stop {
 }
 
 fn main() -> ExitCode {
+    whole_file::protect_inputs();
     let done = match Args::parse().command {
         Command::Ner(args) => ner::run(&args),
         Command::Xnli(args) => xnli::run(&args),
@@ -63,6 +70,9 @@ fn main() -> ExitCode {
         Command::Retrieval(command) => retrieval::run(&command),
         Command::Table(args) => table::run(&args),
     };
+    for note in whole_file::take_notes() {
+        say(&format!("note: {note}"));
+    }
     let message = match done {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Stop::Eval(error)) => error.to_string(),
@@ -72,9 +82,13 @@ fn main() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints to standard output; a reader that has gone (`| head`) is no error.
+/// Prints to standard output, or to standard error where a file goes to standard output; a reader
+/// that has gone (`| head`) is no error.
 fn print(text: &str) -> Result<(), Stop> {
-    let mut out = std::io::stdout().lock();
+    let mut out: Box<dyn Write> = match whole_file::stdout_is_taken() {
+        false => Box::new(std::io::stdout().lock()),
+        true => Box::new(std::io::stderr().lock()),
+    };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Stop::Usage(format!("cannot write to standard output: {error}")))
@@ -91,7 +105,7 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Stop> {
     }
 }
 
-/// One line on standard error.
+/// One line on standard error, whatever the input put into it.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", whole_file::one_line(line));
 }

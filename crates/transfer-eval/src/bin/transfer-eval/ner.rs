@@ -13,6 +13,9 @@ use crate::{Stop, print_json};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
+  transfer-eval ner data/uner/de_pud.test.iob2.gz \\
+    data/uner/de_pud.test.iob2.gz
+With predictions of your own:
   transfer-eval ner eng.testb predictions.txt
   transfer-eval ner --strict en_pud.test.iob2.gz predictions.iob2")]
 pub struct Args {

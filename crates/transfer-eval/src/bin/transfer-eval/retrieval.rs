@@ -19,13 +19,18 @@ pub enum Command {
 /// Draw a list: one description for each entity asked for, filled up with others, in random order.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
-  transfer-eval retrieval list --descriptions descriptions.jsonl --queries queries.jsonl --size 32768 --seed 1 --out xep.json")]
+Examples:
+  transfer-eval retrieval list --size 5 --out xep.json \\
+    --descriptions crates/testkit/fixtures/transfer/descriptions.jsonl \\
+    --queries crates/testkit/fixtures/transfer/queries.jsonl
+With a list of the paper's size:
+  transfer-eval retrieval list --descriptions descriptions.jsonl \\
+    --queries queries.jsonl --size 32768 --seed 1 --out xep.json")]
 pub struct ListArgs {
-    /// {\"entity\": \"Q64\", \"language\": \"de\"} a line: the descriptions that there are
+    /// {"entity": "Q64", "language": "de"} a line: the descriptions that there are
     #[arg(long, value_name = "FILE")]
     descriptions: PathBuf,
-    /// {\"id\": \"…\", \"entity\": \"Q64\", \"language\": \"en\"} a line
+    /// {"id": "…", "entity": "Q64", "language": "en"} a line
     #[arg(long, value_name = "FILE")]
     queries: PathBuf,
     /// Candidates in the list
@@ -47,8 +52,14 @@ pub struct ListArgs {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  transfer-eval retrieval score xep.json vectors.safetensors
-  transfer-eval retrieval score xor.json vectors.safetensors --cosine --model ours --task XOR --measured run.jsonl")]
+  transfer-eval retrieval list --size 5 --out xep.json \\
+    --descriptions crates/testkit/fixtures/transfer/descriptions.jsonl \\
+    --queries crates/testkit/fixtures/transfer/queries.jsonl
+  transfer-eval retrieval score xep.json \\
+    crates/testkit/fixtures/transfer/vectors.safetensors
+With the numbers of a table:
+  transfer-eval retrieval score xor.json vectors.safetensors --cosine \\
+    --model ours --task XOR --measured run.jsonl")]
 pub struct ScoreArgs {
     /// What `retrieval list` wrote
     list: PathBuf,

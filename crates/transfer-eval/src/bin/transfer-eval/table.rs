@@ -13,10 +13,11 @@ use crate::{Stop, print};
 #[command(after_help = "\
 Examples:
   transfer-eval table 001-3
-  transfer-eval table 001-2 --run run.jsonl --format json
+  transfer-eval table 001-2 --run crates/testkit/fixtures/transfer/run.jsonl
 
-A line of run.jsonl:
-  {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \"metric\": \"f1\", \"value\": 72.9, \"sd\": 0.2}")]
+A line of --run:
+  {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\",
+   \"metric\": \"f1\", \"value\": 72.9, \"sd\": 0.2}")]
 pub struct Args {
     /// Paper and table
     id: String,

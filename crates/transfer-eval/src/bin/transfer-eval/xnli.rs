@@ -9,6 +9,9 @@ use crate::{Stop, print_json, say};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
+  transfer-eval xnli crates/testkit/fixtures/transfer/xnli.tsv \\
+    crates/testkit/fixtures/transfer/labels.txt
+With XNLI:
   transfer-eval xnli xnli.test.tsv predictions.txt
   transfer-eval xnli xnli.dev.jsonl predictions.txt")]
 pub struct Args {
@@ -29,13 +32,15 @@ pub fn run(args: &Args) -> Result<(), Stop> {
 
 fn labels(path: &Path) -> Result<Vec<NliLabel>, Stop> {
     let file = path.display();
-    let text = std::fs::read_to_string(path)
+    let text = whole_file::read_to_string(path)
         .map_err(|error| Stop::Usage(format!("cannot read {file}: {error}")))?;
+    whole_file::note_unended(path, text.as_bytes());
     let label = |(k, line): (usize, &str)| {
         let class = line.parse().ok().and_then(NliLabel::from_class);
         class.map_or_else(|| line.parse(), Ok).map_err(|message: String| {
             Stop::Usage(format!("{file}:{}: {message}, or 0, 1, 2", k + 1))
         })
     };
-    text.lines().map(str::trim_end).enumerate().map(label).collect()
+    // Blank lines may end a file, but not stand for a label.
+    text.trim_end().lines().map(str::trim_end).enumerate().map(label).collect()
 }

@@ -1,0 +1,48 @@
+//! The examples of `--help`, run as they stand.
+#![cfg(unix)]
+use testkit::run_examples;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_transfer-eval");
+
+#[test]
+fn examples_of_the_program_run() {
+    let folder = run_examples(PROGRAM, &[], 7);
+    assert!(folder.path().join("xep.json").exists());
+}
+
+#[test]
+fn examples_ner_run() {
+    run_examples(PROGRAM, &["ner"], 1);
+}
+
+#[test]
+fn examples_xnli_run() {
+    run_examples(PROGRAM, &["xnli"], 1);
+}
+
+#[test]
+fn examples_lama_clozes_run() {
+    let folder = run_examples(PROGRAM, &["lama", "clozes"], 1);
+    assert!(folder.path().join("clozes.jsonl").exists());
+}
+
+#[test]
+fn examples_lama_score_run() {
+    run_examples(PROGRAM, &["lama", "score"], 2);
+}
+
+#[test]
+fn examples_retrieval_list_run() {
+    let folder = run_examples(PROGRAM, &["retrieval", "list"], 1);
+    assert!(folder.path().join("xep.json").exists());
+}
+
+#[test]
+fn examples_retrieval_score_run() {
+    run_examples(PROGRAM, &["retrieval", "score"], 2);
+}
+
+#[test]
+fn examples_table_run() {
+    run_examples(PROGRAM, &["table"], 2);
+}
