@@ -15,7 +15,7 @@ pub mod search;
 pub mod translate;
 
 pub use error::TranslateError;
-pub use markers::{MarkerFault, Recovered, mark, recover};
+pub use markers::{Marked, MarkerFault, Recovered, mark, recover};
 pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use parallel::parallel;
 pub use project::{Links, ProjectConfig, project};

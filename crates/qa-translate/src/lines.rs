@@ -30,13 +30,22 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Tran
     })
 }
 
-/// Adds a line; one that contradicts an earlier one is refused.
+/// Whether a translation says nothing of a text that says something.
+pub(crate) fn is_lost(source: &str, target: &str) -> bool {
+    target.trim().is_empty() && !source.trim().is_empty()
+}
+
+/// Adds a line, unless it translates a text into nothing; one that contradicts an earlier one is
+/// refused.
 pub(crate) fn insert(
     table: &mut Table,
     line: Line,
     path: &Path,
     number: usize,
 ) -> Result<(), TranslateError> {
+    if is_lost(&line.source, &line.target) {
+        return Ok(());
+    }
     let key = (line.from, line.to, line.source);
     match table.get(&key) {
         Some(known) if *known != line.target => Err(TranslateError::Line {

@@ -33,7 +33,7 @@ pub struct Recovered {
 pub enum MarkerFault {
     /// No opening or no closing marker.
     Missing,
-    /// More than one opening or more than one closing marker.
+    /// More than one opening or more than one closing marker, or one with further brackets.
     Duplicate,
     /// The closing marker comes before the opening one.
     Reordered,
@@ -76,6 +76,38 @@ pub fn mark(passage: &str, start: usize, length: usize) -> Result<Marked, Transl
     text.push(')');
     text.extend(after.unwrap_or_default());
     Ok(Marked { text, level })
+}
+
+impl Marked {
+    /// Takes the markers out of a translation of [`Marked::text`], as [`recover`], and takes
+    /// brackets next to the answer that the source's answer does not have for a marker that the
+    /// translation doubled.
+    ///
+    /// ```
+    /// use qa_translate::{MarkerFault, mark};
+    ///
+    /// let marked = mark("In 1492 Columbus sailed.", 3, 4)?;
+    /// assert_eq!(marked.recover("Im Jahr ([1492])").unwrap().answer.text, "1492");
+    /// assert_eq!(marked.recover("Im Jahr ([[1492]])"), Err(MarkerFault::Duplicate));
+    /// # Ok::<(), qa_translate::TranslateError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`MarkerFault`], as [`recover`].
+    pub fn recover(&self, translated: &str) -> Result<Recovered, MarkerFault> {
+        let found = recover(translated, self.level)?;
+        let own = recover(&self.text, self.level)?.answer.text;
+        let answer = &found.answer.text;
+        let count = |text: &mut dyn Iterator<Item = char>, wanted: fn(char) -> bool| {
+            text.take_while(|&c| wanted(c) || c.is_whitespace()).filter(|&c| wanted(c)).count()
+        };
+        let opened = |text: &str| count(&mut text.chars(), is_square_open);
+        let closed = |text: &str| count(&mut text.chars().rev(), is_square_close);
+        if opened(answer) > opened(&own) || closed(answer) > closed(&own) {
+            return Err(MarkerFault::Duplicate);
+        }
+        Ok(found)
+    }
 }
 
 /// Takes the markers of `level` (that of [`Marked`]) out of a translation and places the answer.

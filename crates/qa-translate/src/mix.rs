@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::write::write_json;
+use crate::write::{write_datasets, write_json};
 use crate::{TranslateError, Translated};
 
 /// Which pairs of languages are mixed.
@@ -213,14 +213,15 @@ impl Mixed {
     }
 
     /// Writes one file for each pair of languages into `folder`, named as MLQA names its files
-    /// ([`DatasetName`]), ids being the source's; returns their paths.
+    /// ([`DatasetName`]), ids being the source's, all complete before the first gets its name;
+    /// returns their paths.
     ///
     /// # Errors
     /// [`TranslateError::Empty`] without rows; [`TranslateError::Eval`] if a file cannot be
     /// written.
     pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, TranslateError> {
         self.some()?;
-        let mut paths = Vec::with_capacity(self.report.rows.len());
+        let mut files = Vec::with_capacity(self.report.rows.len());
         for (context, question, _) in self.report.in_table_order() {
             let of_pair = |row: &&MixedRow| {
                 row.context_language == context && row.question_language == question
@@ -229,10 +230,10 @@ impl Mixed {
             let path = folder.join(name.to_string());
             let questions = self.rows.iter().filter(of_pair).map(|row| row.question.clone());
             let (version, questions) = (self.version.clone(), questions.collect());
-            Dataset { path: path.clone(), version, questions }.write(&path)?;
-            paths.push(path);
+            files.push((path.clone(), Dataset { path, version, questions }));
         }
-        Ok(paths)
+        write_datasets(&files)?;
+        Ok(files.into_iter().map(|(path, _)| path).collect())
     }
 
     /// Writes all rows to one SQuAD-style file, in their order. Each question's id is the source's

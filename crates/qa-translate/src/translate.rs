@@ -5,7 +5,7 @@ use mlqa_eval::{Answer, Dataset, Language, Question};
 use serde::{Deserialize, Serialize};
 
 use crate::checked::{NoAnswer, first_answer};
-use crate::markers::{Marked, MarkerFault, Recovered, mark, recover};
+use crate::markers::{Marked, MarkerFault, Recovered, mark};
 use crate::search::{SearchConfig, SearchFault, search};
 use crate::{TranslateError, Translator};
 
@@ -162,10 +162,10 @@ pub enum Stage {
 /// texts done and texts in all.
 ///
 /// Each question is translated, and its passage with the first answer marked ([`mark`]). Where the
-/// markers do not come back ([`recover`]), answer and passage are translated apart and the one is
-/// searched in the other ([`search`]). What cannot be aligned is left out and counted. Questions of
-/// one paragraph may end with passages that differ, since each was translated with a marker at
-/// another place.
+/// markers do not come back ([`Marked::recover`]), answer and passage are translated apart and the
+/// one is searched in the other ([`search`]). What cannot be aligned is left out and counted.
+/// Questions of one paragraph may end with passages that differ, since each was translated with a
+/// marker at another place.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -302,7 +302,7 @@ impl<T: Translator, P: FnMut(Stage, usize, usize)> Work<'_, T, P> {
                 self.report.discarded.untranslated_passage += 1;
                 continue;
             };
-            match recover(&translation, marked.level) {
+            match marked.recover(&translation) {
                 Ok(Recovered { passage, answer }) => {
                     self.report.by_markers += 1;
                     aligned.push(Aligned { question, passage, answer });

@@ -1,7 +1,9 @@
 //! Atomic writing, with errors that name the file.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use mlqa_eval::Dataset;
 use serde::Serialize;
+use whole_file::{PublishError, Together};
 
 use crate::TranslateError;
 
@@ -14,4 +16,23 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Tran
         std::fs::create_dir_all(folder).map_err(TranslateError::io(folder, "create the folder"))?;
     }
     whole_file::write(path, bytes).map_err(refuse)
+}
+
+/// Writes question files that belong together: all are complete before the first gets its name;
+/// missing folders are created.
+pub(crate) fn write_datasets(files: &[(PathBuf, Dataset)]) -> Result<(), TranslateError> {
+    let mut together = Together::default();
+    for (path, dataset) in files {
+        let bytes = dataset.to_json(path)?;
+        if let Some(folder) = path.parent() {
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(TranslateError::io(folder, "create the folder"))?;
+        }
+        together.add(path, bytes).map_err(TranslateError::io(path, "write the file"))?;
+    }
+    together.publish().map_err(|PublishError { path, source }| TranslateError::Io {
+        path,
+        action: "write the file",
+        source,
+    })
 }

@@ -52,6 +52,11 @@ fn english(folder: &Path, count: usize) -> String {
     path.display().to_string()
 }
 
+/// The report of the folder `out`.
+fn report(folder: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(folder.join("out/report.json")).unwrap()).unwrap()
+}
+
 #[test]
 fn from_a_server_to_mixed_files() {
     let folder = tempfile::tempdir().unwrap();
@@ -76,9 +81,27 @@ fn from_a_server_to_mixed_files() {
     let wording = Dataset::read(at("out/train-context-en-question-zh.json")).unwrap();
     assert_eq!(wording.questions[1].question, "Q1");
     assert_eq!(&*wording.questions[1].context, "number n1 here");
-    let report: Value =
-        serde_json::from_str(&fs::read_to_string(at("out/report.json")).unwrap()).unwrap();
+    let report = report(folder.path());
     assert_eq!((&report["zh"]["kept"], &report["de"]["skip_ratio"]), (&json!(3), &json!(0.0)));
+    // A language more is added, and each has a cache of its own.
+    let args =
+        |to| ["translate", "--in", &source, "--to", to, "--server", &server.url, "--out", &out];
+    done(&args("fr"));
+    let with_french = self::report(folder.path());
+    assert_eq!(with_french["fr"]["kept"], json!(3));
+    assert_eq!((&with_french["de"], &with_french["zh"]), (&report["de"], &report["zh"]));
+    for code in ["de", "zh", "fr"] {
+        let cache = fs::read_to_string(at(&format!("out/cache.{code}.jsonl"))).unwrap();
+        assert!(cache.lines().all(|line| line.contains(&format!("\"to\":\"{code}\""))));
+    }
+    fs::write(at("out/report.json"), "[1]").unwrap();
+    refused(&args("fr"), &["report.json", "no report by language"]);
+    fs::write(at("out/report.json"), with_french.to_string()).unwrap();
+    for code in ["de", "zh", "en"] {
+        // What the rest of this test is about.
+        fs::remove_file(at(&format!("out/train-context-{code}-question-fr.json"))).ok();
+    }
+    fs::remove_file(at("out/train-context-fr-question-fr.json")).unwrap();
 
     let one = at("one.json");
     let mix =
@@ -165,11 +188,17 @@ fn files_of_translations_and_parallel_data() {
     fs::write(&file, line("q0", "f0")).unwrap();
     let args = ["translate", "--in", &source, "--to", "de", "--file", &file, "--out", &out];
     refused(&args, &["t.jsonl", "number ([n0]) here"]);
-    let said = done(&[&args[..], &["--missing", "skip"]].concat());
+    let nothing = run(&[&args[..], &["--missing", "skip"]].concat());
+    let said = text(&nothing.stdout);
     assert!(
         said.contains("0 of 1 kept") && said.contains("passage without translation: 1"),
         "{said}"
     );
+    // Nothing that could be trained on is no success.
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(text(&nothing.stderr).contains("no question was kept for de"), "{said}");
+    assert!(Path::new(&at("out/report.json")).exists());
+    assert!(!Path::new(&at("out/train-context-de-question-de.json")).exists());
     fs::write(&file, line("q0", "f0") + &line("number ([n0]) here", "hier ([ n0 ])")).unwrap();
     assert!(done(&args).contains("1 of 1 kept"));
 
@@ -200,6 +229,60 @@ fn files_of_translations_and_parallel_data() {
         &at("m.json"),
     ]);
     assert_eq!(said.matches(": 1190 rows").count(), 4, "{said}");
+}
+
+#[test]
+fn runs_of_two_languages_at_once_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, out) = (english(folder.path(), 6), folder.path().join("out"));
+    let server = Server::start(|_, body| upper(body));
+    let start = |to: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qa-translate"));
+        command.args(["translate", "--in", &source, "--to", to, "--server", &server.url]);
+        command.args(["--batch-size", "1", "--out"]).arg(&out);
+        command.stdout(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut runs = ["de", "es", "fr"].map(start);
+    assert!(runs.iter_mut().all(|run| run.wait().unwrap().success()));
+    let report = report(folder.path());
+    for code in ["de", "es", "fr"] {
+        assert_eq!(report[code]["kept"], json!(6), "{report}");
+        let name = format!("train-context-{code}-question-{code}.json");
+        assert_eq!(Dataset::read(out.join(name)).unwrap().questions.len(), 6);
+    }
+}
+
+#[test]
+fn a_cache_that_is_none_stays_and_an_older_one_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (source, out) = (english(folder.path(), 1), at("out"));
+    let server = Server::start(|_, body| upper(body));
+    let args = ["translate", "--in", &source, "--to", "de", "--server", &server.url, "--out", &out];
+    let data = fs::read(&source).unwrap();
+    for (name, content) in [("data", &data[..]), ("note", b"buy milk"), ("line", b"{\"a\": 1}\n")] {
+        fs::write(at(name), content).unwrap();
+        let cache = at(name);
+        refused(&[&args[..], &["--cache", &cache]].concat(), &[&format!("{name}:1: expected")]);
+        assert_eq!(fs::read(at(name)).unwrap(), content, "{name}");
+    }
+    // The data set itself.
+    refused(&[&args[..], &["--cache", &source]].concat(), &["en.json", "one of the inputs"]);
+    assert_eq!(fs::read(&source).unwrap(), data);
+    assert_eq!(server.count(), 0);
+
+    let line = |source: &str, target: &str| {
+        json!({"from": "en", "to": "de", "source": source, "target": target}).to_string() + "\n"
+    };
+    fs::create_dir(&out).unwrap();
+    let older = line("q0", "f0") + &line("number ([n0]) here", "");
+    fs::write(at("out/cache.jsonl"), &older).unwrap();
+    assert!(done(&args).contains("1 of 1 kept"));
+    // Asked for what the older cache lacks, or has nothing for.
+    assert_eq!(server.count(), 1);
+    assert_eq!(fs::read_to_string(at("out/cache.jsonl")).unwrap(), older);
+    let german = Dataset::read(at("out/train-context-de-question-de.json")).unwrap();
+    assert_eq!(german.questions[0].question, "f0");
 }
 
 #[test]

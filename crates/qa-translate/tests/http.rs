@@ -135,7 +135,6 @@ fn answers_that_are_no_translations_are_refused() {
         ("<html>".to_owned(), "got \"<html>\""),
         (json!({"translatedText": "A"}).to_string(), "expected {\"translatedText\""),
         (json!({"translatedText": ["A", "B"]}).to_string(), "2 texts in the answer to 1"),
-        ("{\"translatedText\": [".to_owned(), "EOF"),
     ] {
         let server = Server::start(move |_, _| Reply::Say(200, body.clone()));
         let (problem, attempts) = failure(config(&server));
@@ -173,4 +172,19 @@ fn settings_are_checked() {
     assert_eq!(key(HttpConfig { timeout_seconds: 0.0, ..good() }), "timeout_seconds");
     assert_eq!(key(HttpConfig { first_wait_seconds: f64::NAN, ..good() }), "first_wait_seconds");
     assert_eq!(key(HttpConfig { longest_wait_seconds: -1.0, ..good() }), "longest_wait_seconds");
+}
+
+#[test]
+fn an_answer_that_ends_early_is_asked_for_again() {
+    for part in ["", "{\"translatedText\": [\"A", "{\"translatedText\": [\"A\"]"] {
+        let server = Server::start(move |number, body| match number {
+            0 | 1 => Reply::Say(200, part.to_owned()),
+            _ => upper(body),
+        });
+        let got = translate(config(&server), &["a"]).unwrap();
+        assert_eq!((got, server.count()), (vec![Some("A".into())], 3), "{part}");
+    }
+    let server = Server::start(|_, _| Reply::Say(200, "{\"translatedText\": [".into()));
+    let (problem, tries) = failure(config(&server));
+    assert!(problem.contains("the answer ends early") && tries == 3, "{problem}");
 }

@@ -39,7 +39,7 @@ fn brackets_of_the_passage_stay_apart_from_the_markers() {
     ] {
         let marked = mark(passage, start, length).unwrap();
         assert_eq!((marked.text.as_str(), marked.level), (expected, level), "{passage}");
-        let back = recover(&marked.text, marked.level).unwrap();
+        let back = marked.recover(&marked.text).unwrap();
         assert_eq!((back.passage.as_str(), back.answer.answer_start), (passage, start));
     }
 }
@@ -77,6 +77,20 @@ fn faults_are_told_apart() {
 }
 
 #[test]
+fn a_marker_that_was_doubled_is_no_answer_with_brackets() {
+    let marked = mark("vor 1492 nach", 4, 4).unwrap();
+    for text in ["([[1492]])", "([ [1492] ])", "([[1492])", "([1492]])", "（［【1492】］）"] {
+        assert_eq!(marked.recover(text), Err(MarkerFault::Duplicate), "{text}");
+    }
+    assert_eq!(marked.recover("vor ([1492])").unwrap().answer.text, "1492");
+    // Brackets of the answer's own stay, and may go.
+    let own = mark("vor [1492] nach", 4, 6).unwrap();
+    assert_eq!(own.text, "vor ([[1492]]) nach");
+    assert_eq!(own.recover("vor ([[1492]])").unwrap().answer.text, "[1492]");
+    assert_eq!(own.recover("vor ([1492])").unwrap().answer.text, "1492");
+}
+
+#[test]
 fn spans_outside_the_passage_or_blank_are_refused() {
     for (start, length) in [(0, 9), (8, 1), (usize::MAX, 2), (3, 0), (3, 1)] {
         let refused = mark("one two", start, length);
@@ -101,7 +115,7 @@ proptest! {
         prop_assume!(answer.iter().any(|c| !c.is_whitespace()));
         let text: String = characters.iter().collect();
         let marked = mark(&text, start, end - start).unwrap();
-        let back = recover(&marked.text, marked.level).unwrap();
+        let back = marked.recover(&marked.text).unwrap();
         prop_assert_eq!(&back.passage, &text);
         let blank = answer.iter().take_while(|c| c.is_whitespace()).count();
         prop_assert_eq!(back.answer.answer_start, start + blank);

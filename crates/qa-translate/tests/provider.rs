@@ -109,6 +109,7 @@ fn batches_before_a_failure_are_kept() {
     }
     let mut cached = Cached::open(FailsThird(0), &path).unwrap();
     assert!(cached.translate(&["a", "b", "c", "d", "e"], EN, DE).is_err());
+    drop(cached);
     let held = Cached::open(FailsThird(0), &path).unwrap();
     assert_eq!(held.len(), 4);
 }
@@ -128,7 +129,51 @@ fn a_torn_last_line_goes_and_any_other_is_an_error() {
     // A line of zeros, as after a power cut.
     fs::write(&path, [line("de", "a", "A").as_bytes(), b"\0\0\0\n"].concat()).unwrap();
     assert_eq!(Cached::open(By(|_: &str| None), &path).unwrap().len(), 1);
+    // Lines that were not written here are nobody's to cut.
+    for other in ["{", "{\"data\": []}", "{\"from\": \"en", "{\"from\":\"en\"}\n", "text"] {
+        let torn = "{\"from\":".starts_with(other);
+        fs::write(&path, line("de", "a", "A") + other).unwrap();
+        let opened = Cached::open(By(|_: &str| None), &path);
+        assert_eq!(opened.is_ok(), torn, "{other}");
+        let kept = if torn { "" } else { other };
+        assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A") + kept);
+    }
     fs::write(&path, format!("{{\"from\n{whole}")).unwrap();
     let error = Cached::open(By(|_: &str| None), &path).err().unwrap();
     assert!(matches!(error, TranslateError::Line { line: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_blank_translation_is_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.jsonl");
+    fs::write(&path, line("de", "a", "") + &line("de", "b", "B") + "\n").unwrap();
+    let mut asked = Vec::new();
+    let mut cached = Cached::open(
+        By(|text: &str| {
+            asked.push(text.to_owned());
+            Some(if text == "c" { " ".to_owned() } else { text.to_uppercase() })
+        }),
+        &path,
+    )
+    .unwrap();
+    let got = cached.translate(&["a", "b", "c"], EN, DE).unwrap();
+    assert_eq!(got, [Some("A".into()), Some("B".into()), None]);
+    cached.translate(&["a", "c"], EN, DE).unwrap();
+    drop(cached);
+    assert_eq!(asked, ["a", "c", "c"]);
+    let again = Cached::open(By(|_: &str| None), &path).unwrap();
+    assert_eq!(again.len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_is_locked_while_it_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.jsonl");
+    let first = Cached::open(By(|_: &str| None), &path).unwrap();
+    let error = Cached::open(By(|_: &str| None), &path).err().unwrap().to_string();
+    assert!(error.contains("cache.jsonl") && error.contains("another run has it open"), "{error}");
+    drop(first);
+    Cached::open(By(|_: &str| None), &path).unwrap();
 }

@@ -1,19 +1,20 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::Language;
 
-use crate::lines::{Line, Table, insert, parse};
+use crate::lines::{Line, Table, insert, is_lost, parse};
 use crate::{TranslateError, Translator};
 
 /// Another translator, asked for each text only once: what it returns is appended to a JSONL file
 /// and synced to the disk after every [`Translator::batch_size`] texts, so that work that was
 /// killed goes on where it stopped.
 ///
-/// Texts without translation are not kept and will be asked for again. The file does not know which
-/// translator it came from: keep one for each, and open it in one program at a time.
+/// Texts without translation, or with a blank one, are not kept and will be asked for again. The
+/// file does not know which translator it came from: keep one for each. It is locked while it is
+/// open.
 #[derive(Debug)]
 pub struct Cached<T> {
     inner: T,
@@ -23,28 +24,46 @@ pub struct Cached<T> {
 }
 
 impl<T: Translator> Cached<T> {
-    /// Opens the cache at `path`, or begins one. A last line that was torn by a kill is cut off.
+    /// Opens the cache at `path`, or begins one. A last line that was torn by a kill is cut off;
+    /// nothing else of the file is ever changed.
     ///
     /// # Errors
-    /// [`TranslateError::Io`]; [`TranslateError::Line`] for any other line that is no translation.
+    /// [`TranslateError::Io`], also where another program has the cache open;
+    /// [`TranslateError::Line`] for any other line that is no translation.
     pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, TranslateError> {
         let path = path.as_ref();
         if let Some(folder) = path.parent() {
             let made = std::fs::create_dir_all(folder);
             made.map_err(TranslateError::io(folder, "create the folder"))?;
         }
-        let mut options = OpenOptions::new();
-        let opened = options.read(true).write(true).create(true).truncate(false).open(path);
+        whole_file::check_output(path).map_err(TranslateError::io(path, "use it as a cache"))?;
+        let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
         let mut file = opened.map_err(TranslateError::io(path, "open the cache"))?;
-        let bytes = std::fs::read(path).map_err(TranslateError::io(path, "read the cache"))?;
+        lock(&file).map_err(TranslateError::io(path, "lock the cache"))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(TranslateError::io(path, "read the cache"))?;
         let (table, sound) = read_sound(&bytes, path)?;
         if sound < bytes.len() {
             // A slice's length is at most `isize::MAX`.
             let cut = file.set_len(sound as u64).and_then(|()| file.sync_all());
             cut.map_err(TranslateError::io(path, "cut the torn line off the cache"))?;
         }
-        file.seek(SeekFrom::End(0)).map_err(TranslateError::io(path, "open the cache"))?;
         Ok(Self { inner, path: path.to_owned(), file, table })
+    }
+
+    /// Also takes what the file of translations `path` holds, which stays as it is; of two
+    /// translations that of the cache counts.
+    ///
+    /// # Errors
+    /// As [`FileTranslator::read`](crate::FileTranslator::read).
+    pub fn with_file(mut self, path: impl AsRef<Path>) -> Result<Self, TranslateError> {
+        let path = path.as_ref();
+        let bytes = whole_file::read(path).map_err(TranslateError::io(path, "read the file"))?;
+        let (further, _) = read_sound(&bytes, path)?;
+        for (key, target) in further {
+            self.table.entry(key).or_insert(target);
+        }
+        Ok(self)
     }
 
     /// Translations held.
@@ -67,7 +86,7 @@ impl<T: Translator> Cached<T> {
         let mut bytes = Vec::new();
         let mut lines = Vec::with_capacity(texts.len());
         for (&source, target) in texts.iter().zip(targets) {
-            if let Some(target) = target {
+            if let Some(target) = target.filter(|target| !is_lost(source, target)) {
                 let line = Line { from, to, source: source.to_owned(), target };
                 serde_json::to_writer(&mut bytes, &line).map_err(|error| refuse(error.into()))?;
                 bytes.push(b'\n');
@@ -81,24 +100,51 @@ impl<T: Translator> Cached<T> {
     }
 }
 
+/// Keeps others from writing to the file. File systems without locks are left in peace.
+fn lock(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{FlockOperation, flock};
+        let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
+        if let Err(error) = locked.map_err(io::Error::from)
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            let reason = "another run has it open; wait for that run, or give another file";
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, reason));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
+}
+
+/// How every line of a cache begins.
+const BEGINNING: &[u8] = b"{\"from\":\"";
+
 /// The translations of a cache file and how many of its bytes are sound.
 fn read_sound(bytes: &[u8], path: &Path) -> Result<(Table, usize), TranslateError> {
     let mut table = Table::new();
     let mut sound = 0;
     for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let last = sound + line.len() == bytes.len();
-        let parsed = match line.strip_suffix(b"\n") {
-            None => break,
-            Some(line) => parse(line, path, index + 1),
-        };
-        match parsed {
-            Ok(line) => insert(&mut table, line, path, index + 1)?,
-            Err(_) if last => break,
-            Err(error) => return Err(error),
+        if last && is_torn(line) {
+            break;
+        }
+        if !line.trim_ascii().is_empty() {
+            insert(&mut table, parse(line.trim_ascii_end(), path, index + 1)?, path, index + 1)?;
         }
         sound += line.len();
     }
     Ok((table, sound))
+}
+
+/// Whether a last line is what a kill or a power cut leaves of one that was written here: without
+/// its end, or with zeros. Anything else is somebody's, and stays.
+fn is_torn(line: &[u8]) -> bool {
+    let written = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
+    let written = written.unwrap_or_default();
+    let ours = written.starts_with(BEGINNING) || BEGINNING.starts_with(written);
+    ours && (!line.ends_with(b"\n") || written.len() < line.len())
 }
 
 impl<T: Translator> Translator for Cached<T> {

@@ -30,14 +30,15 @@ pub struct FileTranslator {
 }
 
 impl FileTranslator {
-    /// Reads the whole file. Lines of white space are passed over.
+    /// Reads the whole file, plain or gzip-compressed. Lines of white space are passed over; a
+    /// blank translation of a text that is not blank is none.
     ///
     /// # Errors
     /// [`TranslateError::Io`]; [`TranslateError::Line`] for the first line that is no translation,
     /// or translates a text a second time and differently.
     pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, TranslateError> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(TranslateError::io(path, "read the file"))?;
+        let bytes = whole_file::read(path).map_err(TranslateError::io(path, "read the file"))?;
         let mut table = Table::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             if !line.trim_ascii().is_empty() {

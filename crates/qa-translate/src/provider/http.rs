@@ -79,8 +79,8 @@ impl HttpConfig {
 /// `target`, `format` and, if there is one, `api_key`; the answer's `translatedText` has as many
 /// texts.
 ///
-/// Connection errors, time-outs, 429 and 5xx are tried again after growing waits; anything else is
-/// an error at once, as is a redirection. `http_proxy` and its like are heeded.
+/// Connection errors, time-outs, answers that end early, 429 and 5xx are tried again after growing
+/// waits; anything else is an error at once, as is a redirection. `http_proxy` and its like are heeded.
 pub struct HttpTranslator {
     config: HttpConfig,
     address: String,
@@ -198,6 +198,10 @@ impl HttpTranslator {
             Ok(reply) => {
                 let got = reply.translated_text.len();
                 Outcome::Refused(format!("{got} texts in the answer to {expected}"))
+            }
+            // Cut off on its way, or empty.
+            Err(error) if error.is_eof() => {
+                Outcome::Again(format!("the answer ends early: {:?}", cut(&text)), None)
             }
             Err(error) => Outcome::Refused(format!(
                 "expected {{\"translatedText\": [\"…\"]}}, got {:?} ({error})",

@@ -54,3 +54,18 @@ impl<T: Translator + ?Sized> Translator for Box<T> {
         (**self).batch_size()
     }
 }
+
+impl<T: Translator + ?Sized> Translator for &mut T {
+    fn translate(
+        &mut self,
+        texts: &[&str],
+        from: Language,
+        to: Language,
+    ) -> Result<Vec<Option<String>>, TranslateError> {
+        (**self).translate(texts, from, to)
+    }
+
+    fn batch_size(&self) -> usize {
+        (**self).batch_size()
+    }
+}

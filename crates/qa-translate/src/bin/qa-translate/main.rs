@@ -1,5 +1,6 @@
 //! `qa-translate`: translate question-answering data with its answers, mix its languages.
 mod mix;
+mod report;
 mod translate;
 
 use std::io::{IsTerminal, Write};
@@ -19,12 +20,21 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  qa-translate translate --in train-v1.1.json --to de,es --server http://localhost:5000 --split train --out translated
-  qa-translate translate --in train-v1.1.json --to de --file translations.jsonl --missing skip --out translated
-  qa-translate translate --in xquad.en.json --parallel de=xquad.de.json,es=xquad.es.json --out translated
-  qa-translate mix --in train-v1.1.json --translated translated --split train --out mixed
+  qa-translate translate --in data/xquad/xquad.en.json --split xquad \\
+    --parallel de=data/xquad/xquad.de.json,es=data/xquad/xquad.es.json \\
+    --out translated
+  qa-translate translate --in crates/testkit/fixtures/translate/en.json \\
+    --to fr --file crates/testkit/fixtures/translate/fr.jsonl --out french
+  qa-translate mix --in data/xquad/xquad.en.json --translated translated \\
+    --split xquad --out mixed
+With a server that speaks as LibreTranslate does:
+  qa-translate translate --in train-v1.1.json --to de,es \\
+    --server http://localhost:5000 --split train --out translated
+  qa-translate translate --in train-v1.1.json --to de --missing skip \\
+    --file translations.jsonl --out translated
 
-Exit code: 0, or 2 with one line on standard error. No output file is ever half-written.";
+Exit code: 0, or 2 with one line on standard error. No output file is ever
+half-written.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -36,22 +46,35 @@ enum Command {
 type Done = Result<(), TranslateError>;
 
 fn main() -> ExitCode {
+    whole_file::protect_inputs();
     let done = match Cli::parse().command {
         Command::Translate(args) => translate::run(&args),
         Command::Mix(args) => mix::run(&args),
     };
+    for note in whole_file::take_notes() {
+        warn(&format!("note: {note}"));
+    }
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            warn(&format!("error: {error}"));
             ExitCode::from(2)
         }
     }
 }
 
-/// Prints a line; a reader that has gone (`| head`) is no error.
+/// Prints a line, on standard error where a file goes to standard output; a reader that has gone
+/// (`| head`) is no error.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = match whole_file::stdout_is_taken() {
+        false => writeln!(std::io::stdout(), "{line}"),
+        true => writeln!(std::io::stderr(), "{line}"),
+    };
+}
+
+/// One line on standard error, whatever the input put into it.
+fn warn(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", whole_file::one_line(line));
 }
 
 /// A bar that shows a message; hidden where stderr is no terminal.

@@ -12,11 +12,17 @@ use crate::{Done, say};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  qa-translate mix --in train-v1.1.json --translated translated --split train --out mixed
-  qa-translate mix --in train-v1.1.json --translated translated --to de,es --all-pairs --one-file mixed.json
+  qa-translate translate --in data/xquad/xquad.en.json --split xquad \\
+    --parallel de=data/xquad/xquad.de.json,es=data/xquad/xquad.es.json \\
+    --out translated
+  qa-translate mix --in data/xquad/xquad.en.json --translated translated \\
+    --split xquad --out mixed
+  qa-translate mix --in data/xquad/xquad.en.json --translated translated \\
+    --split xquad --to de,es --all-pairs --one-file mixed.json
 
---out writes one file for each pair of languages, named as MLQA names its files; --one-file writes all rows, shuffled,
-with question_language and context_language beside each question.")]
+--out writes one file for each pair of languages, named as MLQA names its files;
+--one-file writes all rows, shuffled, with question_language and context_language
+beside each question.")]
 pub struct Args {
     /// The questions that were translated, SQuAD-style JSON
     #[arg(long = "in", value_name = "FILE")]

@@ -1,28 +1,36 @@
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Dataset, DatasetName, Language, LanguageError, TableOrder};
+use mlqa_eval::{Dataset, DatasetName, Language, LanguageError};
 use qa_translate::provider::MissingText;
 use qa_translate::{
     Cached, FileTranslator, HttpConfig, HttpTranslator, Occurrence, SearchConfig, Stage,
     TranslateConfig, TranslateError, TranslateReport, Translated, Translator, parallel, translate,
 };
+use whole_file::Together;
 
-use crate::{Done, bar, say};
+use crate::{Done, bar, report, say};
 
 /// Translate a data set and find its answers again.
 ///
 /// Writes to --out, for each language: questions, passages and answers in it
 /// (`{split}-context-de-question-de.json`), its questions about the source's passages
-/// (`{split}-context-en-question-de.json`), and `report.json` for all.
+/// (`{split}-context-en-question-de.json`), and `report.json` for all, those of earlier runs too.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  qa-translate translate --in train-v1.1.json --to de,es --server http://localhost:5000 --split train --out translated
-  qa-translate translate --in train-v1.1.json --to de --file translations.jsonl --missing skip --out translated
-  qa-translate translate --in xquad.en.json --parallel de=xquad.de.json,es=xquad.es.json --out translated
+  qa-translate translate --in data/xquad/xquad.en.json --split xquad \\
+    --parallel de=data/xquad/xquad.de.json,es=data/xquad/xquad.es.json \\
+    --out translated
+  qa-translate translate --in crates/testkit/fixtures/translate/en.json \\
+    --to fr --file crates/testkit/fixtures/translate/fr.jsonl --out french
+With a server that speaks as LibreTranslate does, or translations in a file:
+  qa-translate translate --in train-v1.1.json --to de,es \\
+    --server http://localhost:5000 --split train --out translated
+  qa-translate translate --in train-v1.1.json --to de --missing skip \\
+    --file translations.jsonl --out translated
 
-What a server translates is kept in --cache after each batch; the same command goes on where it was stopped.")]
+What a server translates is kept in --cache after each batch; the same command
+goes on where it was stopped.")]
 pub struct Args {
     /// Questions to translate, SQuAD-style JSON
     #[arg(long = "in", value_name = "FILE")]
@@ -43,7 +51,7 @@ pub struct Args {
     /// What a text that --file lacks means: error or skip
     #[arg(long, default_value = "error", value_parser = missing, requires = "file")]
     missing: MissingText,
-    /// JSONL file that keeps what the server translated [default: cache.jsonl in --out]
+    /// JSONL file that keeps what the server translated [default: cache.<language>.jsonl in --out]
     #[arg(long, value_name = "FILE.jsonl", requires = "server")]
     cache: Option<PathBuf>,
     /// Environment variable that holds the server's API key
@@ -98,20 +106,21 @@ struct Provider {
 
 pub fn run(args: &Args) -> Done {
     let source = Dataset::read(&args.source)?;
-    let mut reports = BTreeMap::new();
+    let parallel_languages = args.provider.parallel.iter().map(|(to, _)| to);
+    for &to in args.to.iter().chain(parallel_languages) {
+        // Said before hours of work.
+        for path in args.paths(to) {
+            whole_file::check_output(&path).map_err(refuse(&path))?;
+        }
+    }
+    let mut empty = Vec::new();
     let mut finish = |translated: Translated| -> Done {
-        let name = |context, question| {
-            args.out.join(DatasetName { split: args.split.clone(), context, question }.to_string())
-        };
-        let to = translated.language;
-        translated.dataset.write(name(to, to))?;
-        translated.questions.write(name(args.from, to))?;
-        print(to, &translated.report);
-        reports.insert(TableOrder(to), Entry::from(translated.report));
-        Ok(())
+        print(translated.language, &translated.report);
+        empty.extend((translated.report.kept() == 0).then_some(translated.language));
+        write(args, translated)
     };
     if args.provider.parallel.is_empty() {
-        let mut translator = translator(args)?;
+        let mut origin = Origin::new(args)?;
         let search = SearchConfig {
             occurrence: if args.nearest { Occurrence::Nearest } else { Occurrence::Unique },
             ignore_case: args.ignore_case,
@@ -124,6 +133,7 @@ pub fn run(args: &Args) -> Done {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             };
+            let mut translator = origin.translator(args, to)?;
             let translated = translate(&source, args.from, to, &mut translator, &config, progress)?;
             bar.finish_and_clear();
             finish(translated)?;
@@ -134,50 +144,100 @@ pub fn run(args: &Args) -> Done {
             finish(parallel(&source, &Dataset::read(path)?, *to)?)?;
         }
     }
-    let path = args.out.join("report.json");
-    let text = serde_json::to_string_pretty(&reports).map_err(std::io::Error::from);
-    text.and_then(|text| whole_file::write(&path, text + "\n"))
-        .map_err(|source| TranslateError::Io { path, action: "write the file", source })
-}
-
-/// A report as it is written.
-#[derive(serde::Serialize)]
-struct Entry {
-    kept: usize,
-    skip_ratio: f64,
-    #[serde(flatten)]
-    report: TranslateReport,
-}
-
-impl From<TranslateReport> for Entry {
-    fn from(report: TranslateReport) -> Self {
-        Self { kept: report.kept(), skip_ratio: report.skip_ratio(), report }
+    if empty.is_empty() {
+        return Ok(());
     }
+    let languages: Vec<String> = empty.iter().map(Language::to_string).collect();
+    let report = args.out.join(report::NAME);
+    let hint = format!(
+        "no question was kept for {}; {} has the reasons",
+        languages.join(", "),
+        report.display()
+    );
+    Err(TranslateError::Empty { hint })
 }
 
-fn translator(args: &Args) -> Result<Box<dyn Translator>, TranslateError> {
-    if let Some(path) = &args.provider.file {
-        return Ok(Box::new(FileTranslator::read(path, args.missing)?));
-    }
-    let config = HttpConfig {
-        url: args.provider.server.clone().unwrap_or_default(),
-        batch_size: args.batch_size,
-        timeout_seconds: args.timeout,
-        attempts: args.attempts,
-        first_wait_seconds: args.first_wait,
-        codes: args.codes.iter().cloned().collect(),
-        ..HttpConfig::default()
-    };
-    let key = args.api_key_env.as_ref().map(|name| {
-        std::env::var(name).map_err(|_| TranslateError::Config {
-            key: "api_key_env",
-            value: name.clone(),
-            rule: "the name of an environment variable that is set",
+impl Args {
+    /// The two files of a language: its passages with its questions, the source's with them.
+    fn paths(&self, to: Language) -> [PathBuf; 2] {
+        [to, self.from].map(|context| {
+            let name = DatasetName { split: self.split.clone(), context, question: to };
+            self.out.join(name.to_string())
         })
-    });
-    let server = HttpTranslator::new(config, key.transpose()?)?;
-    let cache = args.cache.clone().unwrap_or_else(|| args.out.join("cache.jsonl"));
-    Ok(Box::new(Cached::open(server, Path::new(&cache))?))
+    }
+}
+
+fn refuse(path: &Path) -> impl FnOnce(std::io::Error) -> TranslateError + use<> {
+    let path = path.to_owned();
+    |source| TranslateError::Io { path, action: "write the file", source }
+}
+
+/// Writes the files of a language and its part of the report, together. Without a question that
+/// was kept there is the report alone, and files of an earlier run stay.
+fn write(args: &Args, translated: Translated) -> Done {
+    std::fs::create_dir_all(&args.out).map_err(refuse(&args.out))?;
+    let mut together = Together::default();
+    let Translated { language, dataset, questions, report } = translated;
+    if report.kept() > 0 {
+        for (path, dataset) in args.paths(language).iter().zip([dataset, questions]) {
+            together.add(path, dataset.to_json(path)?).map_err(refuse(path))?;
+        }
+    }
+    report::publish(&args.out, language, report, together)
+}
+
+/// Where translations come from, for one language after the other.
+enum Origin {
+    File(FileTranslator),
+    Server(HttpConfig, Option<String>),
+}
+
+impl Origin {
+    fn new(args: &Args) -> Result<Self, TranslateError> {
+        if let Some(path) = &args.provider.file {
+            return Ok(Self::File(FileTranslator::read(path, args.missing)?));
+        }
+        let config = HttpConfig {
+            url: args.provider.server.clone().unwrap_or_default(),
+            batch_size: args.batch_size,
+            timeout_seconds: args.timeout,
+            attempts: args.attempts,
+            first_wait_seconds: args.first_wait,
+            codes: args.codes.iter().cloned().collect(),
+            ..HttpConfig::default()
+        };
+        let key = args.api_key_env.as_ref().map(|name| {
+            std::env::var(name).map_err(|_| TranslateError::Config {
+                key: "api_key_env",
+                value: name.clone(),
+                rule: "the name of an environment variable that is set",
+            })
+        });
+        Ok(Self::Server(config, key.transpose()?))
+    }
+
+    /// A server's translations are kept in a file for each language, so that several runs may work
+    /// at once, or in --cache. What an earlier version kept for all languages is read as well.
+    fn translator(
+        &mut self,
+        args: &Args,
+        to: Language,
+    ) -> Result<Box<dyn Translator + '_>, TranslateError> {
+        let (config, key) = match self {
+            Self::File(file) => return Ok(Box::new(file)),
+            Self::Server(config, key) => (config.clone(), key.clone()),
+        };
+        let server = HttpTranslator::new(config, key)?;
+        if let Some(cache) = &args.cache {
+            return Ok(Box::new(Cached::open(server, cache)?));
+        }
+        let cached = Cached::open(server, args.out.join(format!("cache.{to}.jsonl")))?;
+        let earlier = args.out.join("cache.jsonl");
+        Ok(match earlier.is_file() {
+            true => Box::new(cached.with_file(earlier)?),
+            false => Box::new(cached),
+        })
+    }
 }
 
 fn print(to: Language, report: &TranslateReport) {

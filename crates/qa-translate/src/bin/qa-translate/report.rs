@@ -1,0 +1,87 @@
+//! `report.json`: what became of the questions, by language, of this run and earlier ones.
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use mlqa_eval::{Language, TableOrder};
+use qa_translate::{TranslateError, TranslateReport};
+use serde_json::Value;
+use whole_file::{PublishError, Together};
+
+use crate::Done;
+
+pub const NAME: &str = "report.json";
+
+/// A report as it is written.
+#[derive(serde::Serialize)]
+struct Entry {
+    kept: usize,
+    skip_ratio: f64,
+    #[serde(flatten)]
+    report: TranslateReport,
+}
+
+/// Puts a language into the report of the folder `out`, and gives it and the files that `together`
+/// holds their names.
+pub fn publish(
+    out: &Path,
+    language: Language,
+    report: TranslateReport,
+    mut together: Together,
+) -> Done {
+    let path = out.join(NAME);
+    let failed = |action| {
+        let path = path.clone();
+        move |source| TranslateError::Io { path, action, source }
+    };
+    // Held until the end, so that of two runs none loses what the other adds.
+    let _lock = lock(out).map_err(failed("lock the folder of the file"))?;
+    let mut entries = match fs::read(&path) {
+        Ok(bytes) => parse(&bytes).map_err(failed("read the file"))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) => return Err(failed("read the file")(error)),
+    };
+    let entry = Entry { kept: report.kept(), skip_ratio: report.skip_ratio(), report };
+    let refuse = failed("write the file");
+    let entry = match serde_json::to_value(entry) {
+        Ok(entry) => entry,
+        Err(error) => return Err(refuse(error.into())),
+    };
+    entries.insert(TableOrder(language), entry);
+    let added = serde_json::to_string_pretty(&entries).map_err(io::Error::from);
+    added.and_then(|text| together.add(&path, text + "\n")).map_err(refuse)?;
+    together.publish().map_err(|PublishError { path, source }| TranslateError::Io {
+        path,
+        action: "write the file",
+        source,
+    })
+}
+
+fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
+    let refuse = |problem: String| {
+        let reason = format!("{problem}; it is no report by language, move it away");
+        io::Error::new(io::ErrorKind::InvalidData, reason)
+    };
+    let entries: BTreeMap<String, Value> =
+        serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+    let entry = |(code, entry): (String, Value)| match code.parse::<Language>() {
+        Ok(language) => Ok((TableOrder(language), entry)),
+        Err(error) => Err(refuse(error.to_string())),
+    };
+    entries.into_iter().map(entry).collect()
+}
+
+/// Waits until no other run writes into the folder. File systems without locks are left in peace.
+#[cfg(unix)]
+fn lock(folder: &Path) -> io::Result<File> {
+    use rustix::fs::{FlockOperation, flock};
+    let folder = File::open(folder)?;
+    let _ = flock(&folder, FlockOperation::LockExclusive);
+    Ok(folder)
+}
+
+#[cfg(not(unix))]
+fn lock(_: &Path) -> io::Result<()> {
+    Ok(())
+}
