@@ -99,6 +99,14 @@ impl NBest {
             _ => "",
         }
     }
+
+    /// The null score less that of the best answer, as Hugging Face's `null_odds.json` has it: the
+    /// larger, the surer that there is no answer. The null score alone without an answer; `None`
+    /// without windows.
+    pub fn null_odds(&self) -> Option<f64> {
+        let best = self.candidates.first().map_or(0.0, |best| f64::from(best.score));
+        self.null_score.map(|null| f64::from(null) - best)
+    }
 }
 
 /// Chooses answers for every question from all of its windows; the result is in the order of

@@ -122,7 +122,7 @@ fn score_one(question: &Question, prediction: &str, rules: Normalization) -> Opt
 }
 
 /// F1 of two token multisets; 0 without a common token, even if both are empty.
-fn overlap_f1(predicted: &[String], gold: &[String]) -> f64 {
+pub(crate) fn overlap_f1(predicted: &[String], gold: &[String]) -> f64 {
     let mut counts: HashMap<&str, usize> = HashMap::with_capacity(gold.len());
     for token in gold {
         *counts.entry(token).or_default() += 1;

@@ -319,3 +319,47 @@ fn coverage_of_folders_is_by_language() {
         &["context-hi-question", &texts_path],
     );
 }
+
+#[test]
+fn two_runs_are_compared_question_by_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dataset, good) = (scorer("de/dataset.json"), scorer("de/predictions.json"));
+    let bad = write(folder.path(), "bad.json", "{}");
+    let args = ["compare", "--data", &dataset, "--language", "de", "--samples", "400"];
+    let rows = |baseline: &str, predictions: &str| -> serde_json::Value {
+        let runs = ["--baseline", baseline, "--predictions", predictions, "--format", "json"];
+        let output = run(&[&args[..], &runs].concat());
+        serde_json::from_str(&out(&output)).unwrap_or_else(|_| panic!("{}", err(&output)))
+    };
+    let better = rows(&bad, &good);
+    assert_eq!(better[1]["metric"], "em");
+    assert_eq!(better[1]["difference"].as_f64(), Some(32.5));
+    assert!(better[0]["low"].as_f64().unwrap() > 0.0, "{better}");
+    assert_eq!(better[0]["p_randomisation"].as_f64(), Some(1.0 / 401.0));
+    let same = rows(&good, &good);
+    assert_eq!(same[0]["p_holm"].as_f64(), Some(1.0));
+    // Two seeds of the first run have a spread.
+    let seeds = rows(&format!("{good},{bad}"), &good);
+    assert_eq!(seeds[1]["baseline"].as_f64(), Some(16.25));
+    assert!(
+        seeds[1]["baseline_sd"].as_f64().unwrap() > 22.0 && seeds[1]["predictions_sd"].is_null()
+    );
+    refused(
+        &["compare", "--data", &dataset, "--baseline", &bad, "--predictions", &good],
+        &["language"],
+    );
+    refused(&["compare", "--data", &dataset], &["--baseline"]);
+}
+
+#[test]
+fn scores_with_intervals_and_of_squad_two() {
+    let (dataset, predictions) = (scorer("de/dataset.json"), scorer("de/predictions.json"));
+    let output = run(&["score", &dataset, &predictions, "de", "--intervals"]);
+    let value: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(value["f1"].as_f64(), Some(49.807539682539684));
+    let [low, high] = [0, 1].map(|k| value["exact_match_interval"][k].as_f64().unwrap());
+    assert!(low < 32.5 && 32.5 < high && low > 10.0 && high < 55.0, "{value}");
+    let output = run(&["score", "--squad2", &dataset, &predictions]);
+    assert!(out(&output).contains("\"HasAns_total\": "), "{}", out(&output));
+    assert!(err(&output).lines().any(|line| line.starts_with("Missing prediction for ")));
+}

@@ -12,7 +12,7 @@ fn examples_of_the_program_run() {
 
 #[test]
 fn examples_score_run() {
-    run_examples(PROGRAM, &["score"], 2);
+    run_examples(PROGRAM, &["score"], 3);
 }
 
 #[test]
@@ -48,5 +48,5 @@ fn examples_tables_run() {
 
 #[test]
 fn examples_compare_run() {
-    run_examples(PROGRAM, &["compare"], 2);
+    run_examples(PROGRAM, &["compare"], 3);
 }

@@ -9,6 +9,7 @@ mod boundary;
 mod check;
 mod coverage;
 mod matrix;
+mod runs;
 mod score;
 mod tables;
 mod types;

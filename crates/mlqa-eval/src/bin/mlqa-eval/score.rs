@@ -2,9 +2,12 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use mlqa_eval::{Dataset, EvalError, Language, MLQA_LANGUAGES, Normalization, Predictions, score};
+use mlqa_eval::{
+    Dataset, EvalError, Interval, Language, MLQA_LANGUAGES, Normalization, NullOdds, Predictions,
+    QuestionScore, Resampling, bootstrap, score, score_squad2,
+};
 
-use crate::{Stop, print, say};
+use crate::{Stop, json, print, say};
 
 /// Print exact match and F1 as the official script does.
 ///
@@ -16,9 +19,16 @@ Examples:
     crates/testkit/fixtures/scorer/zh/predictions.json zh
   mlqa-eval score - crates/testkit/fixtures/scorer/zh/predictions.json zh \\
     < crates/testkit/fixtures/scorer/zh/dataset.json
+  mlqa-eval score crates/testkit/fixtures/scorer/zh/dataset.json \\
+    crates/testkit/fixtures/scorer/zh/predictions.json zh --intervals
 With data of your own:
   mlqa-eval score test-context-zh-question-en.json predictions.json zh
-  mlqa-eval score --norm squad xquad.ru.json predictions.json")]
+  mlqa-eval score --norm squad xquad.ru.json predictions.json
+  mlqa-eval score --squad2 dev-v2.0.json predictions.json \\
+    --null-odds null_odds.json --null-threshold 0
+
+--norm squad scores as SQuAD v1.1 and XQuAD prescribe. Intervals are
+percentiles of samples of the questions, with replacement.")]
 pub struct Args {
     /// Questions with gold answers, SQuAD-style JSON
     dataset: PathBuf,
@@ -26,7 +36,7 @@ pub struct Args {
     predictions: PathBuf,
     /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
     /// code (not used by --norm squad)
-    #[arg(required_unless_present = "norm")]
+    #[arg(required_unless_present_any = ["norm", "squad2"])]
     language: Option<String>,
     #[command(flatten)]
     norm: NormArg,
@@ -34,9 +44,50 @@ pub struct Args {
     /// look)
     #[arg(long)]
     check_answers: bool,
+    /// Score as the official script of SQuAD 2.0: an empty prediction says that there is no answer
+    #[arg(long, conflicts_with_all = ["norm", "language", "per_question", "intervals"])]
+    squad2: bool,
+    /// {"<question id>": 0.25, …}: how sure it is that a question has no answer; also gives the best
+    /// thresholds
+    #[arg(long, value_name = "FILE", requires = "squad2")]
+    null_odds: Option<PathBuf>,
+    /// Questions with larger odds count as having no answer
+    #[arg(
+        long,
+        value_name = "T",
+        default_value_t = 1.0,
+        requires = "squad2",
+        allow_negative_numbers = true
+    )]
+    null_threshold: f64,
+    /// Also print bootstrap intervals of both scores
+    #[arg(long)]
+    intervals: bool,
+    #[command(flatten)]
+    resampling: ResamplingArgs,
     /// Also write every question's result to this JSON file
     #[arg(long, value_name = "FILE")]
     per_question: Option<PathBuf>,
+}
+
+/// How questions are drawn.
+#[derive(clap::Args)]
+pub struct ResamplingArgs {
+    /// Samples of the questions
+    #[arg(long, value_name = "N", default_value_t = Resampling::default().samples)]
+    samples: usize,
+    /// Share of the samples that an interval holds
+    #[arg(long, value_name = "SHARE", default_value_t = Resampling::default().level)]
+    level: f64,
+    /// Decides what is drawn
+    #[arg(long, default_value_t = Resampling::default().seed)]
+    seed: u64,
+}
+
+impl ResamplingArgs {
+    pub fn config(&self) -> Resampling {
+        Resampling { samples: self.samples, level: self.level, seed: self.seed }
+    }
 }
 
 #[derive(clap::Args)]
@@ -84,6 +135,9 @@ impl NormArg {
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
+    if args.squad2 {
+        return squad2(args);
+    }
     let rules = args.norm.rules_for(args.language.as_deref())?;
     let dataset = Dataset::read(&args.dataset)?;
     let predictions = Predictions::read(&args.predictions)?;
@@ -105,5 +159,49 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     if let Some(path) = &args.per_question {
         score.write_per_question(path)?;
     }
-    print(&format!("{}\n", score.official_json()))
+    if !args.intervals {
+        return print(&format!("{}\n", score.official_json()));
+    }
+    let config = args.resampling.config();
+    let interval = |value: fn(&QuestionScore) -> f64| {
+        bootstrap(&score.per_question.iter().map(value).collect::<Vec<_>>(), &config)
+    };
+    let scores = Scores {
+        exact_match: score.exact_match,
+        f1: score.f1,
+        questions: score.questions,
+        level: config.level,
+        exact_match_interval: ends(interval(|one| f64::from(u8::from(one.exact_match)) * 100.0)?),
+        f1_interval: ends(interval(|one| one.f1 * 100.0)?),
+    };
+    print(&json(&scores)?)
+}
+
+/// Scores with their intervals.
+#[derive(serde::Serialize)]
+struct Scores {
+    exact_match: f64,
+    f1: f64,
+    questions: usize,
+    level: f64,
+    exact_match_interval: [f64; 2],
+    f1_interval: [f64; 2],
+}
+
+fn ends(interval: Interval) -> [f64; 2] {
+    [interval.low, interval.high]
+}
+
+fn squad2(args: &Args) -> Result<(), Stop> {
+    let dataset = Dataset::read(&args.dataset)?;
+    if args.check_answers {
+        dataset.check_answers()?;
+    }
+    let odds = args.null_odds.as_ref().map(NullOdds::read).transpose()?;
+    let predictions = Predictions::read(&args.predictions)?;
+    let score = score_squad2(&dataset, &predictions, odds.as_ref(), args.null_threshold)?;
+    for id in &score.unanswered {
+        say(&format!("Missing prediction for {id}"));
+    }
+    print(&score.official_json())
 }

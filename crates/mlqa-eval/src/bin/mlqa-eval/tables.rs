@@ -8,6 +8,7 @@ use mlqa_eval::{
 };
 use serde::Serialize;
 
+use crate::runs::{self, RunsArgs};
 use crate::{Stop, json, print};
 
 /// Print the papers' result tables as data.
@@ -81,35 +82,60 @@ fn csv(rows: &[impl Serialize]) -> Result<String, Stop> {
     String::from_utf8(bytes).map_err(|error| failed(&error))
 }
 
-/// Print a run beside a paper's table, number by number.
+/// Print a run beside a paper's table, number by number, or two runs with what their difference is
+/// worth.
+///
+/// Two runs are compared question by question: difference with bootstrap interval, p of approximate
+/// randomisation and of the bootstrap. Several files or folders of one run are its seeds.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   mlqa-eval matrix --data crates/testkit/fixtures/matrix/data \\
     --predictions crates/testkit/fixtures/matrix/predictions --out run
-  mlqa-eval compare --table 000-1 --run run/matrix.json --model ours")]
+  mlqa-eval compare --table 000-1 --run run/matrix.json --model ours
+  mlqa-eval compare --data crates/testkit/fixtures/matrix/data \\
+    --baseline crates/testkit/fixtures/matrix/predictions \\
+    --predictions crates/testkit/fixtures/matrix/better
+With three seeds of two runs:
+  mlqa-eval compare --data test-context-de-question-de.json --language de \\
+    --baseline a1.json,a2.json,a3.json --predictions b1.json,b2.json,b3.json
+
+Of twenty comparisons one is significant at 0.05 by chance: p (Holm) is p of
+the randomisation, corrected for all rows of a metric. Of several seeds, each
+question counts with its mean, and the spread is over seeds; the p-values speak
+of other questions, not of other seeds.")]
 pub struct CompareArgs {
     /// Paper and table, as 000-1
-    #[arg(long, value_name = "ID")]
-    table: String,
+    #[arg(long, value_name = "ID", required_unless_present = "data", requires = "run")]
+    table: Option<String>,
     /// matrix.json of `mlqa-eval matrix`
-    #[arg(long, value_name = "FILE")]
-    run: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "table")]
+    run: Option<PathBuf>,
     /// A part of the model's name
-    #[arg(long)]
+    #[arg(long, requires = "table")]
     model: Option<String>,
+    #[command(flatten)]
+    runs: RunsArgs,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Md)]
     format: Format,
 }
 
 pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
-    let mut rows = compare(&args.table, &Matrix::read_json(&args.run)?)?;
+    let (Some(table), Some(run)) = (&args.table, &args.run) else {
+        let rows = args.runs.compare()?;
+        return print(&match args.format {
+            Format::Md => runs::markdown(&rows),
+            Format::Json => json(&rows)?,
+            Format::Csv => csv(&rows)?,
+        });
+    };
+    let mut rows = compare(table, &Matrix::read_json(run)?)?;
     if let Some(model) = &args.model {
         let model = model.to_lowercase();
         rows.retain(|row| row.published.model.to_lowercase().contains(&model));
         if rows.is_empty() {
-            let message = format!("no model of table {} has `{model}` in its name", args.table);
+            let message = format!("no model of table {table} has `{model}` in its name");
             return Err(Stop::Usage(message));
         }
     }

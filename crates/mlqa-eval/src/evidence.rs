@@ -1,0 +1,209 @@
+//! How sure a score, and a difference of two, is: resampling of questions.
+//!
+//! Everything random is drawn from the seed and the number of the sample, so results do not depend
+//! on the number of threads.
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::EvalError;
+
+/// How questions are resampled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resampling {
+    /// Samples, 1 or more.
+    pub samples: usize,
+    /// Share of the samples that an interval holds, between 0 and 1.
+    pub level: f64,
+    /// Decides what is drawn.
+    pub seed: u64,
+}
+
+impl Default for Resampling {
+    fn default() -> Self {
+        Self { samples: 10_000, level: 0.95, seed: 42 }
+    }
+}
+
+impl Resampling {
+    fn check(&self) -> Result<(), EvalError> {
+        let refuse = |key, value: String, rule: &str| {
+            Err(EvalError::Config { key, value, rule: rule.into() })
+        };
+        if self.samples == 0 {
+            return refuse("samples", "0".into(), "1 or more");
+        }
+        if !(self.level > 0.0 && self.level < 1.0) {
+            return refuse("level", self.level.to_string(), "between 0 and 1, such as 0.95");
+        }
+        Ok(())
+    }
+
+    /// The generator of one sample for one purpose.
+    fn draws(&self, purpose: u64, sample: usize) -> ChaCha8Rng {
+        let mut draws = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(purpose << 32));
+        draws.set_stream(sample as u64);
+        draws
+    }
+
+    /// The means of all bootstrap samples of `values`, sorted.
+    fn means(&self, values: &[f64]) -> Vec<f64> {
+        let count = values.len();
+        let mean = |sample| {
+            let mut draws = self.draws(0, sample);
+            let picks = (0..count).map(|_| draws.random_range(0..count));
+            let sum: f64 = picks.filter_map(|pick| values.get(pick)).sum();
+            sum / count as f64
+        };
+        let mut means: Vec<f64> = (0..self.samples).into_par_iter().map(mean).collect();
+        means.sort_by(f64::total_cmp);
+        means
+    }
+
+    /// The ends of what lies in the middle of sorted values.
+    fn middle(&self, sorted: &[f64]) -> (f64, f64) {
+        let tail = (1.0 - self.level) / 2.0;
+        let at = |share: f64| {
+            // The value that `share` of all lie at or below.
+            let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
+            sorted.get(rank.min(sorted.len()) - 1).copied().unwrap_or_default()
+        };
+        (at(tail), at(1.0 - tail))
+    }
+}
+
+/// A mean over questions with its bootstrap interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Interval {
+    /// The mean.
+    pub mean: f64,
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// The mean of one value for each question, with its percentile bootstrap interval: questions are
+/// drawn with replacement (Efron and Tibshirani 1993).
+///
+/// Questions are taken for independent. Those of one paragraph are not quite, which makes the
+/// interval a little narrow.
+///
+/// ```
+/// use mlqa_eval::{Resampling, bootstrap};
+///
+/// // Exact match of ten questions, in percent.
+/// let values = [100.0, 0.0, 100.0, 100.0, 0.0, 100.0, 0.0, 100.0, 100.0, 100.0];
+/// let interval = bootstrap(&values, &Resampling::default())?;
+/// assert_eq!((interval.mean, interval.low, interval.high), (70.0, 40.0, 100.0));
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
+/// # Errors
+/// [`EvalError::Config`] for a value of `config` out of its range, or without values.
+pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, EvalError> {
+    config.check()?;
+    some(values.len())?;
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let (low, high) = config.middle(&config.means(values));
+    Ok(Interval { mean, low, high })
+}
+
+/// The difference of two runs on the same questions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PairedTest {
+    /// Mean of the differences, second run less first, with its bootstrap interval.
+    pub difference: Interval,
+    /// Two-sided p of approximate randomisation: how often swapping the runs' results question by
+    /// question, at random, gives a difference at least as large (Noreen 1989; Yeh 2000).
+    pub p_randomisation: f64,
+    /// Two-sided p of the bootstrap: how often the difference of a sample is at least as far from
+    /// the difference of all as that is from zero.
+    pub p_bootstrap: f64,
+}
+
+/// Compares two runs by one value for each question, `pairs` of (first, second).
+///
+/// Both p count the observed difference as one of the samples, so that none is 0: the smallest is
+/// 1 / (samples + 1). Of several comparisons some are significant by chance; see [`holm`].
+///
+/// ```
+/// use mlqa_eval::{Resampling, paired_test};
+///
+/// let better = [(0.0, 1.0); 12];
+/// let test = paired_test(&better, &Resampling::default())?;
+/// assert_eq!(test.difference.mean, 1.0);
+/// assert!(test.p_randomisation < 0.01);
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
+/// # Errors
+/// As [`bootstrap`].
+pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTest, EvalError> {
+    let differences: Vec<f64> = pairs.iter().map(|(first, second)| second - first).collect();
+    config.check()?;
+    some(differences.len())?;
+    let count = differences.len() as f64;
+    let sum: f64 = differences.iter().sum();
+    let mean = sum / count;
+    let means = config.means(&differences);
+    let (low, high) = config.middle(&means);
+    // Sums in another order differ in their last digits.
+    let size: f64 = differences.iter().map(|one| one.abs()).sum();
+    let slack = 1e-12 * size;
+    let as_far = |far: f64| far.abs() * count >= sum.abs() - slack;
+    let bootstrapped = means.iter().filter(|&&one| as_far(one - mean)).count();
+
+    let unequal: Vec<f64> = differences.into_iter().filter(|&one| one != 0.0).collect();
+    let swapped = |sample: &usize| {
+        let mut draws = config.draws(1, *sample);
+        let mut total = 0.0;
+        for block in unequal.chunks(64) {
+            let swaps = draws.next_u64();
+            for (at, one) in block.iter().enumerate() {
+                total += if swaps >> at & 1 == 1 { -one } else { *one };
+            }
+        }
+        total.abs() >= sum.abs() - slack
+    };
+    let randomised = (0..config.samples).into_par_iter().filter(swapped).count();
+    let p = |found: usize| (found + 1) as f64 / (config.samples + 1) as f64;
+    Ok(PairedTest {
+        difference: Interval { mean, low, high },
+        p_randomisation: p(randomised),
+        p_bootstrap: p(bootstrapped),
+    })
+}
+
+fn some(values: usize) -> Result<(), EvalError> {
+    match values {
+        0 => Err(EvalError::Config {
+            key: "values",
+            value: "[]".into(),
+            rule: "one value or more, one for each question".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// p-values of several comparisons, each made larger so that the chance of even one false finding
+/// stays below the level (Holm 1979); in the order given.
+///
+/// ```
+/// let adjusted = mlqa_eval::holm(&[0.01, 0.04, 0.03]);
+/// assert_eq!(adjusted, [0.03, 0.06, 0.06]);
+/// ```
+pub fn holm(p_values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<(usize, f64)> = p_values.iter().copied().enumerate().collect();
+    order.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+    let mut adjusted = vec![1.0; p_values.len()];
+    let mut largest: f64 = 0.0;
+    for (rank, (index, p)) in order.into_iter().enumerate() {
+        largest = largest.max(p * (p_values.len() - rank) as f64).min(1.0);
+        if let Some(place) = adjusted.get_mut(index) {
+            *place = largest;
+        }
+    }
+    adjusted
+}

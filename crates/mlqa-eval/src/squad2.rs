@@ -1,0 +1,255 @@
+//! SQuAD 2.0: questions that may have no answer, with the official script's digits.
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::files::read_json;
+use crate::metric::{overlap_f1, python_float};
+use crate::predictions::write_json;
+use crate::{Dataset, EvalError, NBest, Normalization, Predictions};
+
+/// How sure a model is that a question has no answer, by id, in the order of the file: the larger,
+/// the surer. Null odds as [`NBest::null_odds`] and Hugging Face's `null_odds.json`, or
+/// probabilities.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NullOdds(pub Vec<(String, f64)>);
+
+impl NullOdds {
+    /// Reads `{"<id>": 0.25, …}`.
+    ///
+    /// # Errors
+    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is anything else.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+        read_json(path.as_ref(), "null odds: one object {\"<question id>\": 0.25, …}")
+    }
+
+    /// The odds of n-best lists, those that have them.
+    pub fn of(all: &[NBest]) -> Self {
+        let odds = |one: &NBest| Some((one.id.clone(), one.null_odds()?));
+        Self(all.iter().filter_map(odds).collect())
+    }
+
+    /// Writes the form that [`NullOdds::read`] reads, ids sorted, atomically.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+        let by_id: std::collections::BTreeMap<&str, f64> =
+            self.0.iter().map(|(id, odds)| (id.as_str(), *odds)).collect();
+        write_json(path.as_ref(), &by_id)
+    }
+}
+
+impl<'de> Deserialize<'de> for NullOdds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = NullOdds;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of numbers")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NullOdds, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(NullOdds(all))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// Scores of some of the questions, in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SquadPart {
+    /// Exact match.
+    pub exact: f64,
+    /// F1.
+    pub f1: f64,
+    /// Questions.
+    pub total: usize,
+}
+
+/// The best score of any threshold, and the threshold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BestThreshold {
+    /// The score, in percent.
+    pub score: f64,
+    /// Questions whose odds are at most this are answered.
+    pub threshold: f64,
+}
+
+/// What the official script of SQuAD 2.0 prints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Squad2Score {
+    /// All questions that have a prediction.
+    pub all: SquadPart,
+    /// Those that have an answer, where there are any.
+    pub has_answer: Option<SquadPart>,
+    /// Those that have none, where there are any.
+    pub no_answer: Option<SquadPart>,
+    /// Exact match and F1 at their best thresholds, where odds were given.
+    pub best: Option<[BestThreshold; 2]>,
+    /// Ids of questions without a prediction, which do not count, in file order.
+    pub unanswered: Vec<String>,
+}
+
+/// One question's result before the threshold.
+struct Scored<'a> {
+    id: &'a str,
+    has_answer: bool,
+    says_answer: bool,
+    exact: f64,
+    f1: f64,
+}
+
+/// Scores predictions as the official script of SQuAD 2.0 does (Rajpurkar et al. 2018): an empty
+/// prediction says that there is no answer, and so does one whose odds exceed `threshold`.
+///
+/// ```
+/// use mlqa_eval::{Dataset, Predictions, score_squad2, squad};
+///
+/// let text = r#"{"version": "v2.0", "data": [{"paragraphs": [{"context": "A red house.", "qas": [
+///     {"id": "a", "question": "What?", "answers": [{"text": "red house", "answer_start": 2}]},
+///     {"id": "b", "question": "Who?", "answers": [], "is_impossible": true}]}]}]}"#;
+/// let dataset = Dataset::from_squad(squad::File::parse(text, "dev.json")?, "dev.json")?;
+/// let said = [("a", "the red house"), ("b", "")].map(|(id, text)| (id.into(), text.into()));
+/// let score = score_squad2(&dataset, &Predictions(said.into()), None, 1.0)?;
+/// assert_eq!((score.all.exact, score.all.total), (100.0, 2));
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
+/// # Errors
+/// [`EvalError::NoQuestions`] if no question has a prediction; [`EvalError::Config`] if odds are
+/// given, but none for a question that has a prediction.
+pub fn score_squad2(
+    dataset: &Dataset,
+    predictions: &Predictions,
+    odds: Option<&NullOdds>,
+    threshold: f64,
+) -> Result<Squad2Score, EvalError> {
+    let mut scored = Vec::with_capacity(dataset.questions.len());
+    let mut unanswered = Vec::new();
+    for question in &dataset.questions {
+        let Some(prediction) = predictions.get(&question.id) else {
+            unanswered.push(question.id.clone());
+            continue;
+        };
+        let rules = Normalization::SquadEn;
+        let predicted = rules.tokens(prediction);
+        let mut golds: Vec<Vec<String>> =
+            question.answers.iter().map(|answer| rules.tokens(&answer.text)).collect();
+        golds.retain(|gold| !gold.is_empty());
+        if golds.is_empty() {
+            golds.push(Vec::new());
+        }
+        let overlap = |gold: &Vec<String>| match gold.is_empty() || predicted.is_empty() {
+            true => f64::from(u8::from(*gold == predicted)),
+            false => overlap_f1(&predicted, gold),
+        };
+        scored.push(Scored {
+            id: &question.id,
+            has_answer: !question.answers.is_empty(),
+            says_answer: !prediction.is_empty(),
+            exact: f64::from(u8::from(golds.contains(&predicted))),
+            f1: golds.iter().map(overlap).fold(0.0, f64::max),
+        });
+    }
+    if scored.is_empty() {
+        return Err(EvalError::NoQuestions { path: dataset.path.clone() });
+    }
+    // Of all questions, as in the script.
+    let without = dataset.questions.iter().filter(|question| question.answers.is_empty()).count();
+    let best = odds.map(|odds| best_thresholds(&scored, odds, without as f64));
+    let by_id: HashMap<&str, f64> =
+        odds.into_iter().flat_map(|odds| &odds.0).map(|(id, odds)| (id.as_str(), *odds)).collect();
+    for one in &mut scored {
+        let own = match (by_id.get(one.id), odds) {
+            (Some(own), _) => *own,
+            (None, None) => 0.0,
+            (None, Some(_)) => {
+                let rule = "an object with the odds of every question that has a prediction";
+                let (value, rule) = (format!("without `{}`", one.id), rule.into());
+                return Err(EvalError::Config { key: "null odds", value, rule });
+            }
+        };
+        if own > threshold {
+            let right = f64::from(u8::from(!one.has_answer));
+            (one.exact, one.f1) = (right, right);
+        }
+    }
+    let part = |wanted: Option<bool>| {
+        let of =
+            || scored.iter().filter(|one| wanted.is_none_or(|wanted| one.has_answer == wanted));
+        let total = of().count();
+        // Summed in file order, as the script does; `Iterator::sum` starts at -0.0.
+        let mean = |value: fn(&Scored<'_>) -> f64| {
+            100.0 * of().fold(0.0, |sum, one| sum + value(one)) / total as f64
+        };
+        (total > 0).then(|| SquadPart {
+            exact: mean(|one| one.exact),
+            f1: mean(|one| one.f1),
+            total,
+        })
+    };
+    let none = SquadPart { exact: 0.0, f1: 0.0, total: 0 };
+    let (has_answer, no_answer) = (part(Some(true)), part(Some(false)));
+    Ok(Squad2Score { all: part(None).unwrap_or(none), has_answer, no_answer, best, unanswered })
+}
+
+/// The best thresholds for exact match and F1, by the script's sweep in the order of the odds.
+fn best_thresholds(scored: &[Scored<'_>], odds: &NullOdds, without: f64) -> [BestThreshold; 2] {
+    let by_id: HashMap<&str, &Scored<'_>> = scored.iter().map(|one| (one.id, one)).collect();
+    let mut order: Vec<(&Scored<'_>, f64)> = odds
+        .0
+        .iter()
+        .filter_map(|(id, odds)| by_id.get(id.as_str()).map(|one| (*one, *odds)))
+        .collect();
+    order.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+    [|one: &Scored<'_>| one.exact, |one: &Scored<'_>| one.f1].map(|value| {
+        let (mut current, mut best, mut threshold) = (without, without, 0.0);
+        for &(one, odds) in &order {
+            current += match (one.has_answer, one.says_answer) {
+                (true, _) => value(one),
+                (false, true) => -1.0,
+                (false, false) => 0.0,
+            };
+            if current > best {
+                (best, threshold) = (current, odds);
+            }
+        }
+        BestThreshold { score: 100.0 * best / scored.len() as f64, threshold }
+    })
+}
+
+impl Squad2Score {
+    /// What the official script prints, its keys in its order.
+    pub fn official_json(&self) -> String {
+        let mut lines = Vec::new();
+        let mut add = |prefix: &str, part: &SquadPart| {
+            lines.push(format!("  \"{prefix}exact\": {}", python_float(part.exact)));
+            lines.push(format!("  \"{prefix}f1\": {}", python_float(part.f1)));
+            lines.push(format!("  \"{prefix}total\": {}", part.total));
+        };
+        add("", &self.all);
+        for (prefix, part) in [("HasAns_", &self.has_answer), ("NoAns_", &self.no_answer)] {
+            part.iter().for_each(|part| add(prefix, part));
+        }
+        let mut text = lines.join(",\n");
+        for (name, best) in ["exact", "f1"].into_iter().zip(self.best.into_iter().flatten()) {
+            let BestThreshold { score, threshold } = best;
+            let (score, threshold) = (python_float(score), python_float(threshold));
+            let _ = write!(
+                text,
+                ",\n  \"best_{name}\": {score},\n  \"best_{name}_thresh\": {threshold}"
+            );
+        }
+        format!("{{\n{text}\n}}\n")
+    }
+}
