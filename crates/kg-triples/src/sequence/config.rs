@@ -87,7 +87,8 @@ pub struct SequenceConfig {
     /// Orders of the two triples in concatenated sequences.
     pub concatenated_orders: Extent,
     /// Proportions of monolingual, mixed and concatenated sequences, reached by dropping some at
-    /// random, the rest shuffled again; `None` keeps all. Weights of kinds that are not built have no effect.
+    /// random, the rest shuffled again; `None` keeps all. Weights of kinds that are not built have
+    /// no effect.
     pub mix_weights: Option<[f64; 3]>,
     /// Longest sequence in tokens, special tokens counted; a longer one is dropped, never
     /// truncated. Not stated.

@@ -80,7 +80,8 @@ impl HttpConfig {
 /// texts.
 ///
 /// Connection errors, time-outs, answers that end early, 429 and 5xx are tried again after growing
-/// waits; anything else is an error at once, as is a redirection. `http_proxy` and its like are heeded.
+/// waits; anything else is an error at once, as is a redirection. `http_proxy` and its like are
+/// heeded.
 pub struct HttpTranslator {
     config: HttpConfig,
     address: String,

@@ -47,8 +47,8 @@ pub struct Args {
     /// Score as the official script of SQuAD 2.0: an empty prediction says that there is no answer
     #[arg(long, conflicts_with_all = ["norm", "language", "per_question", "intervals"])]
     squad2: bool,
-    /// {"<question id>": 0.25, …}: how sure it is that a question has no answer; also gives the best
-    /// thresholds
+    /// {"<question id>": 0.25, …}: how sure it is that a question has no answer; also gives the
+    /// best thresholds
     #[arg(long, value_name = "FILE", requires = "squad2")]
     null_odds: Option<PathBuf>,
     /// Questions with larger odds count as having no answer
