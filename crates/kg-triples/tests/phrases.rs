@@ -282,7 +282,7 @@ fn configurations() {
     for (wrong, why) in [
         (PhraseConfig { min_words: 0, ..small() }, "min_words = 0"),
         (PhraseConfig { max_words: 1, ..small() }, "max_words = 1"),
-        (PhraseConfig { max_words: 1 << 40, ..small() }, "1000 or less"),
+        (PhraseConfig { max_words: 1001, ..small() }, "max_words = 1001"),
         (PhraseConfig { titles: 0, ..small() }, "titles = 0"),
         (PhraseConfig { most: Some(0), ..small() }, "most = 0"),
     ] {
