@@ -33,7 +33,7 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
-    for piece in ["627 facts", "| base |", "| control |", "| injected |", "label retrieval"] {
+    for piece in ["627 of 627", "| base |", "| control |", "| injected |", "label retrieval"] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     let summary = summary(&out);
