@@ -1,9 +1,10 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     "attention_rows",
     "autocast",
+    "distributed",
     "dropout_add_norm",
     "flash_attention",
     "linear_cross_entropy",
@@ -33,6 +34,9 @@ fn main() {
         .opt_level(3)
         .flag_if_supported("-fopenmp-simd")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .define("USE_DISTRIBUTED", None)
+        .define("USE_C10D_GLOO", None)
+        .include("src/shim")
         .include(include.join("torch/csrc/api/include"))
         .include(&include)
         .files(SOURCES.map(|name| format!("src/shim/{name}.cpp")))

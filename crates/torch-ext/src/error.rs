@@ -53,6 +53,9 @@ pub enum Error {
         /// What came.
         got: String,
     },
+    /// Processes that compute together did not meet, or lost one another.
+    #[error("{0}")]
+    Distributed(String),
     /// A tensor operation failed.
     #[error(transparent)]
     Torch(#[from] tch::TchError),

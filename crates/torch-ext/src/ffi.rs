@@ -8,7 +8,45 @@ use crate::{Error, Result};
 
 pub(crate) type RawTensor = *const C_tensor;
 
+/// c10d's group of processes, which only the shim looks into.
+#[repr(C)]
+pub(crate) struct RawGroup {
+    _private: [u8; 0],
+}
+
 unsafe extern "C" {
+    pub(crate) fn polyqa_group_connect(
+        host: *const c_char,
+        port: u16,
+        serves: bool,
+        agent: bool,
+        rank: c_int,
+        size: c_int,
+        meeting_ms: i64,
+        timeout_ms: i64,
+        prefix: *const c_char,
+        interface_name: *const c_char,
+        out: *mut *mut RawGroup,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_group_all_reduce(
+        group: *mut RawGroup,
+        tensor: RawTensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_group_broadcast(
+        group: *mut RawGroup,
+        tensor: RawTensor,
+        root: c_int,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_group_all_gather(
+        group: *mut RawGroup,
+        tensor: RawTensor,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_group_free(group: *mut RawGroup);
     pub(crate) fn polyqa_fused_adamw(
         params: *const RawTensor,
         grads: *const RawTensor,
@@ -33,6 +71,11 @@ unsafe extern "C" {
         tensors: *const RawTensor,
         count: usize,
         factor: f64,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_set_grad(
+        param: RawTensor,
+        grad: RawTensor,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_clear_grads(

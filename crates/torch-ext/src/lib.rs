@@ -3,6 +3,7 @@
 mod allocator;
 mod autocast;
 mod device;
+mod distributed;
 mod error;
 mod ffi;
 mod flash_attention;
@@ -22,20 +23,22 @@ pub use autocast::{
     Precision, autocast, autocast_kind, backward, with_loss_scale, without_autocast,
 };
 pub use device::{DeviceChoice, resolve_device};
+pub use distributed::{ProcessGroup, Rendezvous, current_group, with_group};
 pub use error::{Error, Result};
 pub use flash_attention::{flash_attention, flash_attention_fits};
 pub use linear_cross_entropy::{
     LinearCrossEntropy, LossReduction, TokenLosses, linear_cross_entropy,
 };
 pub use optim::{
-    AdamWStep, clear_grads, clip_grad_norm, fused_adamw, norm_of_all, scale_all, total_norm,
+    AdamWStep, clear_grads, clip_grad_norm, fused_adamw, norm_of_all, scale_all, set_grad,
+    total_norm,
 };
 pub use packed::{dropout_add_norm, packed_attention};
 pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };
 pub use recompute::recompute;
-pub use rng::{rng_state, seeded_randn, set_rng_state};
+pub use rng::{PartSeeds, rng_state, seeded_randn, set_rng_state};
 pub use row_adamw::{Gradient, LiveRows};
 pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};

@@ -131,6 +131,15 @@ pub fn clear_grads(params: &[&Tensor]) -> Result<()> {
     call(|error| unsafe { ffi::polyqa_clear_grads(list.as_ptr(), list.len(), error) })
 }
 
+/// Gives `param` a gradient, dense or sparse, in place of the one that it has.
+///
+/// # Errors
+/// [`Error::Libtorch`] if shape, dtype or device differ from the parameter's.
+pub fn set_grad(param: &Tensor, grad: &Tensor) -> Result<()> {
+    // SAFETY: live tensors.
+    call(|error| unsafe { ffi::polyqa_set_grad(param.as_ptr(), grad.as_ptr(), error) })
+}
+
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind, Tensor};

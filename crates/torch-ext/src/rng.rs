@@ -1,5 +1,5 @@
 //! The state of a device's random generator: the same dropout can be drawn again.
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
 use crate::{Error, Result};
@@ -45,6 +45,45 @@ pub fn set_rng_state(device: Device, state: &Tensor) -> Result<()> {
     let index = index(device)?;
     // SAFETY: `state` is a live tensor.
     call(|error| unsafe { ffi::polyqa_set_rng_state(index, state.as_ptr(), error) })
+}
+
+/// Seeds for the parts of a step: what is drawn in a part depends on its number, not on the parts
+/// that ran before it in this process.
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+///
+/// let draw = || Tensor::rand([4], (Kind::Float, Device::Cpu));
+/// let seeds = torch_ext::PartSeeds::draw()?;
+/// seeds.enter(1);
+/// let first = draw();
+/// seeds.enter(0);
+/// assert_ne!(draw(), first);
+/// seeds.enter(1);
+/// assert_eq!(draw(), first);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct PartSeeds {
+    base: i64,
+}
+
+impl PartSeeds {
+    /// New ones, by one draw from the CPU's generator.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if libtorch refuses.
+    pub fn draw() -> Result<Self> {
+        let drawn = Tensor::f_randint(1 << 62, [1], (Kind::Int64, Device::Cpu))?;
+        Ok(Self { base: drawn.f_int64_value(&[0])? })
+    }
+
+    /// Seeds the generators of all devices for part `number`.
+    pub fn enter(self, number: usize) {
+        // An odd factor: no two parts of a step have one seed.
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        tch::manual_seed(self.base.wrapping_add(number.wrapping_mul(0x5851_F42D_4C95_7F2D)));
+    }
 }
 
 /// Float32 draws of N(0, 1) on the CPU from a generator of their own: the same as after

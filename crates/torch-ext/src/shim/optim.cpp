@@ -74,4 +74,14 @@ int polyqa_clear_grads(at::Tensor* const* params, size_t count, char** error) {
     for (size_t i = 0; i < count; ++i) params[i]->mutable_grad() = at::Tensor();
   });
 }
+
+int polyqa_set_grad(const at::Tensor* param, const at::Tensor* grad, char** error) {
+  return guarded(error, [&] {
+    TORCH_CHECK(param->sizes() == grad->sizes() && param->scalar_type() == grad->scalar_type() &&
+                    param->device() == grad->device(),
+                "a gradient of ", grad->sizes(), " for a parameter of ", param->sizes());
+    // The handle is const, the tensor that it shares is not.
+    at::Tensor(*param).mutable_grad() = *grad;
+  });
+}
 }

@@ -1,0 +1,367 @@
+//! Processes that compute together, over c10d's Gloo backend.
+use std::cell::RefCell;
+use std::ffi::{CString, c_int};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::ffi::{self, RawGroup, call};
+use crate::{Error, Result};
+
+/// Where the processes of a run meet, and which of them this one is.
+///
+/// ```
+/// use torch_ext::Rendezvous;
+///
+/// let variables = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "10.0.0.7")];
+/// let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| v.to_string());
+/// let place = Rendezvous::from_variables(get)?.unwrap();
+/// assert_eq!((place.rank, place.size, place.port), (1, 2, 29500));
+/// assert_eq!(Rendezvous::from_variables(|_| None)?, None); // one process alone
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendezvous {
+    /// The number of this process, from 0.
+    pub rank: usize,
+    /// How many processes there are.
+    pub size: usize,
+    /// The number of this process on its machine: which GPU is its own.
+    pub local_rank: usize,
+    /// How many processes its machine has.
+    pub local_size: usize,
+    /// The address of rank 0's machine.
+    pub host: String,
+    /// A free port there.
+    pub port: u16,
+    /// Whether rank 0 answers at the port; else the launcher does.
+    pub rank_0_serves: bool,
+    /// Keeps a restarted run apart from the one before.
+    pub prefix: String,
+    /// The network interface to use; absent: the one of the machine's name.
+    pub interface: Option<String>,
+}
+
+impl Rendezvous {
+    /// From the environment, as `torchrun` sets it: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
+    /// `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (29500 where absent), and `GLOO_SOCKET_IFNAME`. `None`
+    /// without `WORLD_SIZE`, or with a size of 1.
+    ///
+    /// # Errors
+    /// [`Error::Distributed`] naming the variable that is missing or no number.
+    pub fn from_env() -> Result<Option<Self>> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// The same from another source of variables.
+    ///
+    /// # Errors
+    /// As [`Rendezvous::from_env`].
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
+        let number = |name: &str, absent: Option<usize>| match get(name).as_deref() {
+            None | Some("") => absent.ok_or_else(|| {
+                Error::Distributed(format!("{name} is not set, though WORLD_SIZE is"))
+            }),
+            Some(text) => text
+                .parse()
+                .map_err(|_| Error::Distributed(format!("{name} = {text:?} is not a number"))),
+        };
+        let size = number("WORLD_SIZE", Some(1))?;
+        if size == 1 {
+            return Ok(None);
+        }
+        let rank = number("RANK", None)?;
+        if size == 0 || rank >= size || c_int::try_from(size).is_err() {
+            let message = format!("RANK = {rank} is not below WORLD_SIZE = {size}");
+            return Err(Error::Distributed(message));
+        }
+        let port = number("MASTER_PORT", Some(29500))?;
+        let port = u16::try_from(port)
+            .map_err(|_| Error::Distributed(format!("MASTER_PORT = {port} is not a port")))?;
+        let Some(host) = get("MASTER_ADDR").filter(|host| !host.is_empty()) else {
+            return Err(Error::Distributed("MASTER_ADDR is not set, though WORLD_SIZE is".into()));
+        };
+        Ok(Some(Self {
+            rank,
+            size,
+            local_rank: number("LOCAL_RANK", Some(0))?,
+            local_size: number("LOCAL_WORLD_SIZE", Some(1))?,
+            host,
+            port,
+            rank_0_serves: get("TORCHELASTIC_USE_AGENT_STORE").as_deref() != Some("True"),
+            prefix: format!("polyqa-{}", get("TORCHELASTIC_RESTART_COUNT").unwrap_or_default()),
+            interface: get("GLOO_SOCKET_IFNAME"),
+        }))
+    }
+}
+
+/// Processes that exchange tensors on the CPU. All of them must call the same operations in the
+/// same order.
+pub struct ProcessGroup {
+    raw: *mut RawGroup,
+    rank: usize,
+    size: usize,
+}
+
+impl fmt::Debug for ProcessGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProcessGroup(rank {} of {})", self.rank, self.size)
+    }
+}
+
+impl ProcessGroup {
+    /// Meets the other processes, for which it waits at most `meeting`; each operation after that
+    /// waits at most `timeout`. A rank whose process ends is noticed at once.
+    ///
+    /// # Errors
+    /// [`Error::Distributed`] if the others do not come, or an address cannot be used.
+    pub fn connect(place: &Rendezvous, meeting: Duration, timeout: Duration) -> Result<Self> {
+        let text = |text: &str| {
+            CString::new(text)
+                .map_err(|_| Error::Distributed(format!("{text:?} holds a character 0")))
+        };
+        let (host, prefix) = (text(&place.host)?, text(&place.prefix)?);
+        let interface = text(place.interface.as_deref().unwrap_or_default())?;
+        let number = |number: usize| {
+            c_int::try_from(number)
+                .map_err(|_| Error::Distributed(format!("{number} processes are too many")))
+        };
+        let (rank, size) = (number(place.rank)?, number(place.size)?);
+        let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let serves = place.rank_0_serves && place.rank == 0;
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: texts that end in 0 and outlive the call; on success `raw` is a group that we
+        // own.
+        call(|error| unsafe {
+            ffi::polyqa_group_connect(
+                host.as_ptr(),
+                place.port,
+                serves,
+                !place.rank_0_serves,
+                rank,
+                size,
+                milliseconds(meeting),
+                milliseconds(timeout),
+                prefix.as_ptr(),
+                interface.as_ptr(),
+                &mut raw,
+                error,
+            )
+        })
+        .map_err(|error| {
+            let Rendezvous { rank, size, host, port, .. } = place;
+            Error::Distributed(format!(
+                "rank {rank} of {size} did not meet the others at {host}:{port}: {error}"
+            ))
+        })?;
+        Ok(Self { raw, rank: place.rank, size: place.size })
+    }
+
+    /// The number of this process, from 0.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many processes there are.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    fn named(&self, operation: &str, error: Error) -> Error {
+        Error::Distributed(format!(
+            "rank {} of {}: {operation}: {error}; another rank ended, or does something else",
+            self.rank, self.size
+        ))
+    }
+
+    /// Replaces a contiguous tensor on the CPU by its sum over all ranks.
+    ///
+    /// # Errors
+    /// [`Error::Distributed`] if a rank is gone, or nothing comes within the timeout.
+    pub fn all_reduce(&self, tensor: &Tensor) -> Result<()> {
+        // SAFETY: a live group and tensor.
+        call(|error| unsafe { ffi::polyqa_group_all_reduce(self.raw, tensor.as_ptr(), error) })
+            .map_err(|error| self.named("all-reduce", error))
+    }
+
+    /// Replaces a contiguous tensor on the CPU by that of `root`.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::all_reduce`].
+    pub fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {
+        let root = c_int::try_from(root)
+            .map_err(|_| Error::Distributed(format!("there is no rank {root}")))?;
+        // SAFETY: as above.
+        call(|error| unsafe { ffi::polyqa_group_broadcast(self.raw, tensor.as_ptr(), root, error) })
+            .map_err(|error| self.named("broadcast", error))
+    }
+
+    /// `tensor` of every rank, `[size, …]`, on the CPU; all have one shape and dtype.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::all_reduce`].
+    pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
+        let mut out = std::ptr::null_mut();
+        // SAFETY: as above; on success `out` is a new tensor that we own.
+        call(|error| unsafe {
+            ffi::polyqa_group_all_gather(self.raw, tensor.as_ptr(), &mut out, error)
+        })
+        .map_err(|error| self.named("all-gather", error))?;
+        if out.is_null() {
+            return Err(Error::Libtorch("no tensor came back".into()));
+        }
+        Ok(unsafe { Tensor::from_ptr(out) })
+    }
+
+    /// The bytes of every rank, in the order of ranks.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::all_reduce`].
+    pub fn all_gather_bytes(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        let lengths = Vec::<i64>::try_from(
+            &self.all_gather(&Tensor::f_from_slice(&[length])?)?.f_view([-1])?,
+        )?;
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let padded = Tensor::f_zeros([longest], (Kind::Uint8, Device::Cpu))?;
+        padded.f_narrow(0, 0, length)?.f_copy_(&Tensor::f_from_slice(bytes)?)?;
+        let all = self.all_gather(&padded)?;
+        (0..)
+            .zip(lengths)
+            .map(|(rank, length)| Ok(Vec::try_from(&all.f_get(rank)?.f_narrow(0, 0, length)?)?))
+            .collect()
+    }
+}
+
+impl ProcessGroup {
+    /// The bytes of `root`; the others give none.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::all_reduce`].
+    pub fn broadcast_bytes(&self, bytes: &[u8], root: usize) -> Result<Vec<u8>> {
+        let length = Tensor::f_from_slice(&[i64::try_from(bytes.len()).unwrap_or(i64::MAX)])?;
+        self.broadcast(&length, root)?;
+        let length = length.f_int64_value(&[0])?;
+        let sent = match self.rank == root {
+            true => Tensor::f_from_slice(bytes)?,
+            false => Tensor::f_zeros([length], (Kind::Uint8, Device::Cpu))?,
+        };
+        if length > 0 {
+            self.broadcast(&sent, root)?;
+        }
+        Ok(Vec::try_from(&sent)?)
+    }
+
+    /// The parts of a whole of which rank r has every size-th, from the r-th on: each part, a list
+    /// of tensors, comes to all ranks, on `device`. `parts` holds a rank's own ones, and `None` for
+    /// those of the others.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::all_reduce`], and for a dtype that is none of float32, bfloat16, float16
+    /// and float64.
+    pub fn gather_parts(
+        &self,
+        parts: Vec<Option<Vec<Tensor>>>,
+        device: Device,
+    ) -> Result<Vec<Vec<Tensor>>> {
+        /// Shape and place in `KINDS` of each tensor of a part.
+        type Forms = Option<Vec<(Vec<i64>, usize)>>;
+        const KINDS: [Kind; 4] = [Kind::Float, Kind::BFloat16, Kind::Half, Kind::Double];
+        let mut own: Vec<Forms> = Vec::with_capacity(parts.len());
+        for part in &parts {
+            let Some(part) = part else {
+                own.push(None);
+                continue;
+            };
+            let form = |tensor: &Tensor| {
+                let kind = tensor.f_kind()?;
+                let place = KINDS.iter().position(|known| *known == kind);
+                let place = place.ok_or_else(|| {
+                    Error::Distributed(format!("tensors of {kind:?} cannot be gathered"))
+                })?;
+                Ok((tensor.size(), place))
+            };
+            own.push(Some(part.iter().map(form).collect::<Result<_>>()?));
+        }
+        let unreadable = |error: serde_json::Error| Error::Distributed(error.to_string());
+        let mut forms: Vec<Vec<Forms>> = Vec::with_capacity(self.size);
+        for bytes in self.all_gather_bytes(&serde_json::to_vec(&own).map_err(unreadable)?)? {
+            forms.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
+        }
+        let mut whole = Vec::with_capacity(parts.len());
+        for (number, part) in parts.into_iter().enumerate() {
+            let owner = number % self.size;
+            let part = match part {
+                Some(part) => part,
+                None => {
+                    let forms =
+                        forms.get_mut(owner).and_then(|forms| forms.get_mut(number)?.take());
+                    let empty = |(shape, kind): (Vec<i64>, usize)| {
+                        let kind = KINDS.get(kind).copied().unwrap_or(Kind::Float);
+                        Tensor::f_zeros(&shape, (kind, device))
+                    };
+                    let forms = forms.unwrap_or_default().into_iter();
+                    forms.map(empty).collect::<std::result::Result<_, _>>()?
+                }
+            };
+            for tensor in &part {
+                self.copy_from(tensor, owner)?;
+            }
+            whole.push(part);
+        }
+        Ok(whole)
+    }
+
+    /// Fills `tensor`, of any dtype and on any device, with that of `root`, bit for bit; all ranks
+    /// have one shape and dtype.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::all_reduce`].
+    pub fn copy_from(&self, tensor: &Tensor, root: usize) -> Result<()> {
+        let sent = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        if sent.numel() == 0 {
+            return Ok(());
+        }
+        let bytes = sent.f_view([-1])?.f_view_dtype(Kind::Uint8)?;
+        self.broadcast(&bytes, root)?;
+        if self.rank != root {
+            let came = bytes.f_view_dtype(tensor.f_kind()?)?.f_view(tensor.size().as_slice())?;
+            tch::no_grad(|| tensor.shallow_clone().f_copy_(&came))?;
+        }
+        Ok(())
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<ProcessGroup>>> = const { RefCell::new(None) };
+}
+
+/// Runs `body` with the processes that share its work, which [`current_group`] gives there.
+///
+/// ```
+/// torch_ext::with_group(None, || assert!(torch_ext::current_group().is_none()));
+/// ```
+pub fn with_group<T>(group: Option<&Rc<ProcessGroup>>, body: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Rc<ProcessGroup>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.replace(self.0.take());
+        }
+    }
+    let _restore = Restore(CURRENT.replace(group.map(Rc::clone)));
+    body()
+}
+
+/// The processes that share the work at hand, inside [`with_group`]; `None` for one alone.
+pub fn current_group() -> Option<Rc<ProcessGroup>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        // SAFETY: made by `connect`, and freed once.
+        unsafe { ffi::polyqa_group_free(self.raw) }
+    }
+}

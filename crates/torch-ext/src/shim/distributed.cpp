@@ -1,0 +1,76 @@
+// Collective operations between processes: c10d's Gloo backend with a TCP store, without Python or a dispatcher.
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "guard.h"
+
+namespace {
+struct Group {
+  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<c10d::Backend> backend;
+};
+
+bool is_loopback(const std::string& host) { return host == "localhost" || host.rfind("127.", 0) == 0 || host == "::1"; }
+
+auto gloo_device(const std::string& host, const char* interface_name) {
+  using Gloo = c10d::ProcessGroupGloo;
+  if (interface_name != nullptr && *interface_name != 0) return Gloo::createDeviceForInterface(interface_name);
+  // A machine need not be able to resolve its own name.
+  return is_loopback(host) ? Gloo::createDeviceForHostname("127.0.0.1") : Gloo::createDefaultDevice();
+}
+}  // namespace
+
+extern "C" {
+// Meets the other ranks at host:port within `meeting_ms`; where `serves`, this process answers there. Later operations
+// wait `timeout_ms` at most. `prefix` keeps apart groups that meet at one place.
+int polyqa_group_connect(const char* host, uint16_t port, bool serves, bool agent, int rank, int size,
+                         int64_t meeting_ms, int64_t timeout_ms, const char* prefix, const char* interface_name, Group** out, char** error) {
+  return guarded(error, [&] {
+    c10d::TCPStoreOptions options;
+    options.port = port;
+    options.isServer = serves;
+    options.numWorkers = size;
+    options.timeout = std::chrono::milliseconds(meeting_ms);
+    // A launcher's store does not count workers.
+    options.waitWorkers = !agent;
+    c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(std::string(host), options);
+    auto settings = c10d::ProcessGroupGloo::Options::create(std::chrono::milliseconds(timeout_ms));
+    settings->devices.push_back(gloo_device(host, interface_name));
+    auto meeting = c10::make_intrusive<c10d::PrefixStore>(std::string(prefix), store);
+    c10::intrusive_ptr<c10d::Backend> backend =
+        c10::make_intrusive<c10d::ProcessGroupGloo>(std::move(meeting), rank, size, std::move(settings));
+    *out = new Group{std::move(store), std::move(backend)};
+  });
+}
+
+// The sum over ranks, in place.
+int polyqa_group_all_reduce(Group* group, const at::Tensor* tensor, char** error) {
+  return guarded(error, [&] {
+    std::vector<at::Tensor> tensors{*tensor};
+    group->backend->allreduce(tensors, c10d::AllreduceOptions{})->wait();
+  });
+}
+
+int polyqa_group_broadcast(Group* group, const at::Tensor* tensor, int root, char** error) {
+  return guarded(error, [&] {
+    std::vector<at::Tensor> tensors{*tensor};
+    c10d::BroadcastOptions options;
+    options.rootRank = root;
+    group->backend->broadcast(tensors, options)->wait();
+  });
+}
+
+// `tensor` of every rank, side by side in a new first dimension.
+int polyqa_group_all_gather(Group* group, const at::Tensor* tensor, at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    std::vector<at::Tensor> inputs{tensor->contiguous()};
+    std::vector<std::vector<at::Tensor>> outputs(1);
+    for (int rank = 0; rank < group->backend->getSize(); ++rank) outputs[0].push_back(at::empty_like(inputs[0]));
+    group->backend->allgather(outputs, inputs)->wait();
+    *out = new at::Tensor(at::stack(outputs[0]));
+  });
+}
+
+void polyqa_group_free(Group* group) { delete group; }
+}
