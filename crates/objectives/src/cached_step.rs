@@ -1,5 +1,6 @@
 //! A large contrastive batch in the memory of a small one.
 use tch::{Device, Kind, Tensor, no_grad};
+use torch_ext::{PartSeeds, current_group};
 
 use crate::LossError;
 
@@ -23,6 +24,11 @@ use crate::LossError;
 ///   passes.
 /// - `loss` gets each of them over the whole batch, `[B, …]`, and is called once: push into a queue
 ///   there. Parameters that it uses itself receive their gradient too.
+///
+/// Before each micro-batch libtorch's generator is seeded by its number. Processes that share the
+/// step ([`torch_ext::with_group`]) embed every size-th micro-batch each; all of them see all
+/// embeddings and call `loss`, whose own parameters receive an equal share of their gradient from
+/// each, so that the sum over processes is the whole.
 ///
 /// Returns the loss, without a graph.
 ///
@@ -55,31 +61,52 @@ pub fn cached_step<T, E: From<LossError>>(
     mut embed: impl FnMut(&T) -> Result<Vec<Tensor>, E>,
     loss: impl FnOnce(&[Tensor]) -> Result<Tensor, E>,
 ) -> Result<Tensor, E> {
-    let mut states = Vec::with_capacity(micro_batches.len());
-    let mut cached: Vec<Vec<Tensor>> = Vec::with_capacity(micro_batches.len());
-    for micro_batch in micro_batches {
-        states.push(torch_ext::rng_state(device).map_err(LossError::from)?);
+    let (group, seeds) = (current_group(), PartSeeds::draw().map_err(LossError::from)?);
+    let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
+    let own = |number: &usize| number % size == rank;
+    let mut cached: Vec<Option<Vec<Tensor>>> = Vec::with_capacity(micro_batches.len());
+    for (number, micro_batch) in micro_batches.iter().enumerate() {
+        if !own(&number) {
+            cached.push(None);
+            continue;
+        }
+        seeds.enter(number);
         let embeddings = no_grad(|| embed(micro_batch))?;
-        expect_count(cached.first().map(Vec::len), embeddings.len())?;
-        cached.push(embeddings);
+        let first = cached.iter().flatten().next();
+        expect_count(first.map(Vec::len), embeddings.len())?;
+        cached.push(Some(embeddings));
     }
+    let cached = match &group {
+        Some(group) => group.gather_parts(cached, device).map_err(LossError::from)?,
+        None => cached.into_iter().flatten().collect(),
+    };
     let leaves = concatenate(&cached)?;
+    seeds.enter(micro_batches.len());
     let total = loss(&leaves)?;
-    torch_ext::backward(&total).map_err(LossError::from)?;
-    let after = torch_ext::rng_state(device).map_err(LossError::from)?;
+    let share = match size {
+        1 => total.shallow_clone(),
+        _ => total.f_div_scalar(size as f64).map_err(LossError::from)?,
+    };
+    torch_ext::backward(&share).map_err(LossError::from)?;
 
     let mut first = vec![0; leaves.len()];
-    for (micro_batch, (state, before)) in micro_batches.iter().zip(states.iter().zip(&cached)) {
-        torch_ext::set_rng_state(device, state).map_err(LossError::from)?;
+    for (number, (micro_batch, before)) in micro_batches.iter().zip(&cached).enumerate() {
+        if !own(&number) {
+            for (first, embedding) in first.iter_mut().zip(before) {
+                *first += embedding.size().first().copied().unwrap_or(0);
+            }
+            continue;
+        }
+        seeds.enter(number);
         let embeddings = embed(micro_batch)?;
         expect_count(Some(before.len()), embeddings.len())?;
-        if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first)? {
+        if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first, size as f64)? {
             // The cached gradients carry the scale of the loss already.
             let passed_on = torch_ext::without_autocast(|| surrogate.f_backward());
             passed_on.map_err(LossError::from)?.map_err(LossError::from)?;
         }
     }
-    torch_ext::set_rng_state(device, &after).map_err(LossError::from)?;
+    seeds.enter(micro_batches.len() + 1);
     Ok(total.f_detach().map_err(LossError::from)?)
 }
 
@@ -106,19 +133,24 @@ fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, LossError> {
         .collect()
 }
 
-/// A number whose gradient with respect to the embeddings is the cached one; nothing if no
-/// embedding has one.
+/// A number whose gradient with respect to the embeddings is the cached one times `factor`; nothing
+/// if no embedding has one.
 fn surrogate(
     embeddings: &[Tensor],
     leaves: &[Tensor],
     first: &mut [i64],
+    factor: f64,
 ) -> Result<Option<Tensor>, LossError> {
     let mut sum: Option<Tensor> = None;
     for ((embedding, leaf), first) in embeddings.iter().zip(leaves).zip(first) {
         let rows = embedding.size().first().copied().unwrap_or(0);
         let grad = leaf.f_grad()?;
         if grad.defined() && embedding.requires_grad() {
-            let part = embedding.f_mul(&grad.f_narrow(0, *first, rows)?)?.f_sum(None::<Kind>)?;
+            let mut grad = grad.f_narrow(0, *first, rows)?;
+            if factor != 1.0 {
+                grad = grad.f_mul_scalar(factor)?;
+            }
+            let part = embedding.f_mul(&grad)?.f_sum(None::<Kind>)?;
             sum = Some(match sum {
                 Some(sum) => sum.f_add(&part)?,
                 None => part,
