@@ -338,7 +338,8 @@ impl Task for KnowledgeTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let batch = self.batch(step)?;
-        let size = step.micro_batch.unwrap_or(self.config.micro_batch);
+        let size = self.config.micro_batch;
+        let size = step.micro_batch.map_or(size, |part| part.min(size));
         let losses = if step.batch.len() <= size {
             self.losses_at_once(&batch)?
         } else {

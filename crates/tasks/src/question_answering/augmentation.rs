@@ -34,17 +34,20 @@ impl QaAugmentation {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key of a value that is negative or not finite.
+    /// [`Error::Config`] naming the key of a value that is out of range or not finite.
     pub fn validate(&self) -> Result<()> {
-        for (key, value) in [
-            ("embedding_noise", self.embedding_noise),
-            ("question_replacement", self.question_replacement),
-        ] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::config(format!("qa.augmentation.{key}"), value, "0 or more"));
+        let refuse = |key: &str, value, rule| {
+            Err(Error::config(format!("qa.augmentation.{key}"), value, rule))
+        };
+        match *self {
+            Self { embedding_noise: noise, .. } if !(noise.is_finite() && noise >= 0.0) => {
+                refuse("embedding_noise", noise, "0 or more")
             }
+            Self { question_replacement: rate, .. } if !(0.0..=1.0).contains(&rate) => {
+                refuse("question_replacement", rate, "from 0 to 1")
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -102,12 +105,13 @@ pub fn replace_question_tokens(
 
 /// Word embeddings `[B, L, H]` of a batch, with Gaussian noise on those of the question.
 ///
-/// For each row a ratio r is drawn from 0 to `max_ratio`; the noise on a vector e of the row's
-/// question ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)². In the manner of
-/// NEFTune (Jain et al. 2024). The result carries gradient to the word embeddings, the noise none.
+/// `ratios` has one number r for each row, drawn from 0 to
+/// [`QaAugmentation::embedding_noise`]; the noise on a vector e of the row's question
+/// ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)². In the manner of NEFTune
+/// (Jain et al. 2024). The result carries gradient to the word embeddings, the noise none.
 ///
 /// # Errors
-/// [`Error::Torch`] if libtorch fails.
+/// [`Error::Torch`] if libtorch fails, or if there are not as many ratios as rows.
 ///
 /// # Example
 /// ```
@@ -126,8 +130,7 @@ pub fn replace_question_tokens(
 /// };
 /// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Eval)?;
 /// let mut batch = WindowBatch::new(&[&windows[0]], true, &model)?;
-/// let mut rng = trainer::rng_for(0, "noise", 0);
-/// let noisy = noisy_embeddings(&model, &batch, 0.5, &mut rng)?;
+/// let noisy = noisy_embeddings(&model, &batch, &[0.5])?;
 /// let length = windows[0].input_ids.len() as i64;
 /// assert_eq!(noisy.size(), [1, length, model.config().hidden_size]);
 /// batch.inputs.inputs_embeds = Some(noisy);
@@ -136,16 +139,14 @@ pub fn replace_question_tokens(
 pub fn noisy_embeddings(
     model: &dyn Encoder,
     batch: &WindowBatch,
-    max_ratio: f64,
-    rng: &mut ChaCha8Rng,
+    ratios: &[f64],
 ) -> Result<Tensor> {
     let device = model.device();
     let ids = batch.inputs.input_ids.f_to_device(device)?;
     let words = model.word_embeddings();
     let embedded = Tensor::f_embedding(words, &ids, -1, false, false)?; // [B, L, H]
     let rows = batch.question.size().first().copied().unwrap_or(0);
-    let ratios: Vec<f64> = (0..rows).map(|_| rng.random::<f64>() * max_ratio).collect();
-    let ratio = Tensor::f_from_slice(&ratios)?
+    let ratio = Tensor::f_from_slice(ratios)?
         .f_to_kind(Kind::Float)?
         .f_view([rows, 1, 1])?
         .f_to_device(device)?;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use objectives::{SpanConfig, span};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -101,6 +102,15 @@ struct Row {
     entity: Range<usize>,
 }
 
+/// A row as one step sees it.
+struct AugmentedRow<'r> {
+    row: &'r Row,
+    /// The window's token ids, some of its question's replaced.
+    ids: Cow<'r, [u32]>,
+    /// Of noise to embedding, in the question.
+    noise_ratio: f64,
+}
+
 impl<'a> QaTask<'a> {
     /// Cuts the questions to windows.
     ///
@@ -146,15 +156,29 @@ impl<'a> QaTask<'a> {
         ids
     }
 
-    /// The loss of windows with their token ids, the mean over those that hold an answer.
-    fn span_loss(&self, rows: &[(&Row, Cow<'_, [u32]>)], rng: &mut ChaCha8Rng) -> Result<Tensor> {
-        let ids: Vec<&[u32]> = rows.iter().map(|(_, ids)| ids.as_ref()).collect();
-        let windows: Vec<&Window> = rows.iter().map(|(row, _)| &row.window).collect();
-        let mut batch =
-            WindowBatch::with_ids(&ids, &windows, self.config.context_only, self.model)?;
+    /// Rows of a batch with what is drawn for each, before the batch is cut: where it is cut
+    /// changes no draw.
+    fn augmented<'r>(&'r self, batch: &[usize], rng: &mut ChaCha8Rng) -> Vec<AugmentedRow<'r>> {
+        let rows = batch.iter().filter_map(|&k| self.rows.get(k));
+        let mut rows: Vec<AugmentedRow<'r>> = rows
+            .map(|row| AugmentedRow { row, ids: self.augmented_ids(row, rng), noise_ratio: 0.0 })
+            .collect();
         let max_ratio = self.config.augmentation.embedding_noise;
         if max_ratio > 0.0 {
-            let noisy = noisy_embeddings(self.model, &batch, max_ratio, rng)?;
+            rows.iter_mut().for_each(|row| row.noise_ratio = rng.random::<f64>() * max_ratio);
+        }
+        rows
+    }
+
+    /// The loss of windows, the mean over those that hold an answer.
+    fn span_loss(&self, rows: &[AugmentedRow<'_>]) -> Result<Tensor> {
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_ref()).collect();
+        let windows: Vec<&Window> = rows.iter().map(|row| &row.row.window).collect();
+        let mut batch =
+            WindowBatch::with_ids(&ids, &windows, self.config.context_only, self.model)?;
+        if self.config.augmentation.embedding_noise > 0.0 {
+            let ratios: Vec<f64> = rows.iter().map(|row| row.noise_ratio).collect();
+            let noisy = noisy_embeddings(self.model, &batch, &ratios)?;
             batch.inputs.inputs_embeds = Some(noisy);
         }
         let hidden = self.model.encode(&batch.inputs, true)?;
@@ -222,19 +246,16 @@ impl Task for QaTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let Step { batch, micro_batch, rng, .. } = step;
-        let rows = batch.iter().filter_map(|&k| self.rows.get(k));
-        let rows: Vec<(&Row, Cow<'_, [u32]>)> =
-            rows.map(|row| (row, self.augmented_ids(row, rng))).collect();
+        let rows = self.augmented(batch, rng);
         match *micro_batch {
             Some(size) if size < rows.len() => {
-                let answers = |(row, _): &(&Row, Cow<'_, [u32]>)| {
-                    usize::from(row.window.start_position.is_some())
-                };
+                let answers =
+                    |row: &AugmentedRow<'_>| usize::from(row.row.window.start_position.is_some());
                 in_parts("span", &rows, size, Reduction::Mean, answers, |rows| {
-                    self.span_loss(rows, rng).map(Some)
+                    self.span_loss(rows).map(Some)
                 })
             }
-            _ => Ok(StepLosses::single("span", self.span_loss(&rows, rng)?)),
+            _ => Ok(StepLosses::single("span", self.span_loss(&rows)?)),
         }
     }
 
@@ -340,8 +361,8 @@ mod tests {
         let mut largest: f64 = 0.0;
         for k in 0..50 {
             tch::manual_seed(k);
-            let mut rng = trainer::rng_for(1, "noise", k as u64);
-            let noise = noisy_embeddings(&model, &batch, 1.2, &mut rng).unwrap() - &plain;
+            let ratio = 1.2 * k as f64 / 49.0;
+            let noise = noisy_embeddings(&model, &batch, &[ratio]).unwrap() - &plain;
             let after = noise.slice(1, split, None, 1).abs().max().double_value(&[]);
             assert_eq!(after, 0.0);
             let ratio = noise.slice(1, 0, split, 1).norm() / plain.slice(1, 0, split, 1).norm();
@@ -408,6 +429,9 @@ mod tests {
         let negative = QaAugmentation { embedding_noise: -1.0, ..Default::default() };
         let error = refuse(negative, 60);
         assert_eq!(error, "qa.augmentation.embedding_noise = -1: must be 0 or more");
+        let beyond = QaAugmentation { question_replacement: 1e30, ..Default::default() };
+        let error = refuse(beyond, 60);
+        assert!(error.ends_with("must be from 0 to 1"), "{error}");
         let error = refuse(QaAugmentation::default(), 384);
         assert!(error.starts_with("windows.max_length = 384: must be at most"), "{error}");
     }
