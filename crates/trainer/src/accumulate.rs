@@ -1,5 +1,6 @@
-//! One step over a batch too large for memory.
+//! One step over a batch too large for memory, or for one process.
 use tch::{Kind, Tensor};
+use torch_ext::{ProcessGroup, current_group};
 
 use crate::{StepLosses, TaskError};
 
@@ -23,6 +24,11 @@ pub struct Share {
 ///
 /// Each backward pass goes through [`torch_ext::backward`], so float16's scale of the loss holds
 /// here too.
+///
+/// Before each micro-batch libtorch's generator is seeded by its number, so dropout depends on
+/// where the batch is cut and not on what ran before. Processes that share a step
+/// ([`torch_ext::with_group`]) run every size-th micro-batch each, and all of them get the losses
+/// of all; their gradients remain to be summed.
 ///
 /// A contrast whose negatives come from the batch cannot be cut like this; see
 /// `objectives::cached_step`.
@@ -50,7 +56,13 @@ pub fn accumulate<T>(
 ) -> Result<StepLosses, TaskError> {
     let mut total = Tensor::f_zeros([], (Kind::Double, tch::Device::Cpu))?;
     let mut parts: Vec<(&'static str, Tensor)> = Vec::new();
-    for micro_batch in micro_batches {
+    let (group, seeds) = (current_group(), torch_ext::PartSeeds::draw()?);
+    let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
+    for (number, micro_batch) in micro_batches.iter().enumerate() {
+        if number % size != rank {
+            continue;
+        }
+        seeds.enter(number);
         let mut sum: Option<Tensor> = None;
         for Share { name, weight, loss } in shares(micro_batch)? {
             let value = loss.f_detach()?.f_to_kind(Kind::Double)?;
@@ -69,5 +81,35 @@ pub fn accumulate<T>(
             torch_ext::backward(&sum)?;
         }
     }
+    seeds.enter(micro_batches.len());
+    if let Some(group) = group {
+        (total, parts) = sum_losses(&group, &total, parts)?;
+    }
     Ok(StepLosses { total, parts, tokens: None, accumulated: true })
+}
+
+/// The losses of all ranks together. A rank without a micro-batch of a part does not know its name
+/// and leaves it out; the first rank has a part of everything.
+fn sum_losses(
+    group: &ProcessGroup,
+    total: &Tensor,
+    parts: Vec<(&'static str, Tensor)>,
+) -> Result<(Tensor, Vec<(&'static str, Tensor)>), TaskError> {
+    let mut own = vec![(String::new(), total.f_double_value(&[])?)];
+    for (name, part) in &parts {
+        own.push(((*name).to_owned(), part.f_double_value(&[])?));
+    }
+    // The bits, since JSON holds no infinity.
+    let bits: Vec<(&str, u64)> =
+        own.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
+    let mut all: Vec<Vec<(String, u64)>> = Vec::new();
+    for bytes in group.all_gather_bytes(&serde_json::to_vec(&bits)?)? {
+        all.push(serde_json::from_slice(&bytes)?);
+    }
+    let sum = |name: &str| {
+        let values = all.iter().flatten().filter(|(known, _)| known == name);
+        Tensor::from(values.map(|(_, bits)| f64::from_bits(*bits)).sum::<f64>())
+    };
+    let parts = parts.into_iter().map(|(name, _)| (name, sum(name))).collect();
+    Ok((sum(""), parts))
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod not_finite;
 mod optimizer;
 mod progress;
+mod ranks;
 mod record;
 mod round_robin;
 mod schedule;

@@ -218,6 +218,11 @@ impl AdamW {
         Ok(None)
     }
 
+    /// The parameters that are trained, by name.
+    pub(crate) fn parameters(&self) -> Vec<&Tensor> {
+        self.slots.values().map(|slot| &slot.parameter).collect()
+    }
+
     /// The parameters whose gradients hold a number that is not finite, sorted.
     pub(crate) fn not_finite(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();

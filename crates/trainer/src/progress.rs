@@ -81,6 +81,12 @@ impl Progress {
         Self { bar, plain, total, first: (done, tokens), shown: done, start: Instant::now() }
     }
 
+    /// Shows nothing.
+    pub(crate) fn silent() -> Self {
+        let (bar, start) = (ProgressBar::hidden(), Instant::now());
+        Self { bar, plain: None, total: 0, first: (0, 0), shown: 0, start }
+    }
+
     /// Shows how far the stage is.
     pub fn update(&mut self, position: Position) {
         let Position { step, loss, learning_rate, tokens } = position;

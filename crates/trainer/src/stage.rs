@@ -1,7 +1,8 @@
 //! One stage of training: its name, its folder, its machine.
 use std::path::PathBuf;
+use std::rc::Rc;
 
-use torch_ext::Precision;
+use torch_ext::{Precision, ProcessGroup};
 
 use crate::{Environment, LossScaler};
 
@@ -20,6 +21,7 @@ pub struct Stage {
     /// The scale of a float16 loss at the stage's start.
     pub(crate) scaler: Option<LossScaler>,
     pub(crate) stops_on_signals: bool,
+    pub(crate) group: Option<Rc<ProcessGroup>>,
     interrupt_after: Option<u64>,
 }
 
@@ -50,6 +52,7 @@ impl Stage {
             precision: Precision::F32,
             scaler: None,
             stops_on_signals: false,
+            group: None,
             interrupt_after: None,
         }
     }
@@ -70,6 +73,25 @@ impl Stage {
     #[must_use]
     pub fn stop_on_signals(self) -> Self {
         Self { stops_on_signals: true, ..self }
+    }
+
+    /// Lets the processes of `group` train one model: each takes a part of every batch, and their
+    /// gradients are summed before the update, so all have the same parameters after it. All of
+    /// them call this stage with the same data, configuration and model.
+    ///
+    /// The first rank's checkpoint and parameters are everybody's beginning, and it alone writes
+    /// checkpoints and shows progress. A task whose batches cannot be cut
+    /// ([`Task::takes_micro_batches`](crate::Task::takes_micro_batches)) is refused. Where batches
+    /// are cut decides dropout's masks: with the same `micro_batch`, at most the batch divided by
+    /// the number of processes, that number changes sums' rounding alone.
+    #[must_use]
+    pub fn with_group(self, group: Option<Rc<ProcessGroup>>) -> Self {
+        Self { group, ..self }
+    }
+
+    /// Whether this process writes what is kept.
+    pub(crate) fn leads(&self) -> bool {
+        self.group.as_ref().is_none_or(|group| group.rank() == 0)
     }
 
     /// Scales the loss in any precision; for tests.

@@ -85,13 +85,21 @@ pub(crate) fn slot_seed(config: &TrainConfig, slots: usize, name: &str) -> u64 {
 }
 
 /// Refuses micro-batches where a task does not take them.
-pub(crate) fn expect_micro_batches(config: &TrainConfig, slots: &[TaskSlot<'_>]) -> Result<()> {
-    let Some(size) = config.micro_batch else { return Ok(()) };
+pub(crate) fn expect_micro_batches(
+    config: &TrainConfig,
+    ranks: usize,
+    slots: &[TaskSlot<'_>],
+) -> Result<()> {
+    let (key, value) = match config.micro_batch {
+        _ if ranks > 1 => ("WORLD_SIZE", ranks.to_string()),
+        Some(size) => ("micro_batch", size.to_string()),
+        None => return Ok(()),
+    };
     match slots.iter().find(|slot| !slot.task.takes_micro_batches()) {
         None => Ok(()),
         Some(slot) => Err(TrainError::Config {
-            key: "micro_batch".into(),
-            value: size.to_string(),
+            key: key.into(),
+            value,
             rule: format!(
                 "must be absent, since a batch of the task {:?} cannot be cut",
                 slot.name

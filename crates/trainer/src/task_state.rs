@@ -1,7 +1,9 @@
 //! One task of a stage while it trains.
 use serde::{Deserialize, Serialize};
+use std::rc::Rc;
 use tch::{Device, Tensor};
-use torch_ext::{Precision, TensorMap, with_loss_scale};
+
+use torch_ext::{Precision, ProcessGroup, TensorMap, with_group, with_loss_scale};
 
 use crate::not_finite::{BatchRecord, IndexedExample};
 use crate::seed::{rng_for, seed_for};
@@ -15,6 +17,7 @@ pub(crate) struct TaskState<'s, 't> {
     order: Order,
     batch_size: usize,
     micro_batch: Option<usize>,
+    group: Option<Rc<ProcessGroup>>,
     /// Batches in an epoch, where known.
     per_epoch: Option<u64>,
     seed: u64,
@@ -105,9 +108,21 @@ impl<'s, 't> TaskState<'s, 't> {
         };
         let prefix = if slots == 1 { String::new() } else { format!("{}/", slot.name) };
         let label = label(&stage.name, slots, &slot.name);
-        let micro_batch = config.micro_batch;
+        let (micro_batch, group) = (config.micro_batch, stage.group.clone());
         let (total, ended) = (0, Vec::new());
-        Self { slot, order, batch_size, micro_batch, per_epoch, seed, total, ended, prefix, label }
+        Self {
+            slot,
+            order,
+            batch_size,
+            micro_batch,
+            group,
+            per_epoch,
+            seed,
+            total,
+            ended,
+            prefix,
+            label,
+        }
     }
 
     /// Batches in an epoch, where known.
@@ -188,14 +203,16 @@ impl<'s, 't> TaskState<'s, 't> {
         let Batch { examples, tokens, epoch } = self.next_batch(step, number)?;
         tch::manual_seed(seed_for(self.seed, "torch", number));
         let rng = rng_for(self.seed, "task", number);
-        let (total, micro_batch) = (self.total, self.micro_batch);
+        let (total, group) = (self.total, self.group.clone());
+        let micro_batch = self.part_size();
         let mut context = Step { batch: &examples, number, total, micro_batch, rng };
         let Arithmetic { precision, device, scale } = arithmetic;
-        let losses = with_loss_scale(scale, || {
-            precision.run(device, || self.slot.task.losses(&mut context))
+        let losses = with_group(group.as_ref(), || {
+            with_loss_scale(scale, || precision.run(device, || self.slot.task.losses(&mut context)))
         })?
         .map_err(self.fail(step))?;
-        if !losses.accumulated {
+        // What was not cut is the same on all ranks, and counts once.
+        if !losses.accumulated && group.is_none_or(|group| group.rank() == 0) {
             with_loss_scale(scale, || torch_ext::backward(&losses.total))?;
         }
         let part = |(name, part): &(&str, Tensor)| {
@@ -207,6 +224,14 @@ impl<'s, 't> TaskState<'s, 't> {
             tokens: losses.tokens.unwrap_or(tokens),
             origin: Origin { slot, number, epoch, examples },
         })
+    }
+
+    /// The examples that batches are cut into: so many that memory holds them, and of a full batch
+    /// every rank has some. A shorter one is cut alike, so that dropout does not depend on ranks.
+    fn part_size(&self) -> Option<usize> {
+        let Some(group) = &self.group else { return self.micro_batch };
+        let share = self.batch_size.div_ceil(group.size()).max(1);
+        Some(self.micro_batch.map_or(share, |size| size.min(share)))
     }
 
     /// What is told of a batch; of a stream, the examples are told of its last batch alone.

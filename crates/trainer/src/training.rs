@@ -3,12 +3,13 @@ use std::io::Write;
 use std::time::Instant;
 
 use tch::{Device, Tensor};
-use torch_ext::Precision;
+use torch_ext::{Precision, TensorMap};
 
 use crate::checkpoint::remove_older;
 use crate::error::error_text;
 use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
+use crate::ranks::{share_start, sum_gradients};
 use crate::record::Record;
 use crate::round_robin::RoundRobin;
 use crate::step_numbers::StepNumbers;
@@ -37,6 +38,8 @@ pub(crate) struct Training<'a, 't> {
     record: Record,
     progress: Progress,
     writer: CheckpointWriter,
+    /// A signal that some rank received before this step.
+    agreed_stop: Option<i32>,
 }
 
 /// What changes from step to step, beside parameters, moments and tasks.
@@ -89,7 +92,8 @@ impl<'a, 't> Training<'a, 't> {
     ) -> Result<Self> {
         config.validate()?;
         expect_slots(&stage.name, slots)?;
-        expect_micro_batches(config, slots)?;
+        let ranks = stage.group.as_ref().map_or(1, |group| group.size());
+        expect_micro_batches(config, ranks, slots)?;
         expect_evaluation(config, slots)?;
         expect_precision(stage, parameters)?;
         std::fs::create_dir_all(&stage.folder)
@@ -106,12 +110,16 @@ impl<'a, 't> Training<'a, 't> {
             task.total = round_robin.batches_before(number, total);
         }
         let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
-        let resumed = resume(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
+        let resumed = begin(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
         let lines = resumed.as_ref().and_then(|checkpoint| checkpoint.metrics_lines);
+        let lines = lines.filter(|_| stage.leads());
         let state = LoopState::new(resumed, stage.scaler);
         let last = (state.tokens, state.seconds_before);
         let record = Record::open(stage, state.step, last, lines)?;
-        let progress = Progress::new(&stage.name, total, state.step, state.tokens);
+        let progress = match stage.leads() {
+            true => Progress::new(&stage.name, total, state.step, state.tokens),
+            false => Progress::silent(),
+        };
         Ok(Self {
             stage,
             config,
@@ -126,6 +134,7 @@ impl<'a, 't> Training<'a, 't> {
             record,
             progress,
             writer: CheckpointWriter::default(),
+            agreed_stop: None,
         })
     }
 
@@ -134,16 +143,16 @@ impl<'a, 't> Training<'a, 't> {
         let signals = StopSignals::catch(self.stage.stops_on_signals)?;
         let last = self.stage.last_step(self.state.step, self.total);
         while self.state.step < last && !self.out_of_patience() {
-            let (factor, grad_norm) = self.run_step()?;
+            let (factor, grad_norm) = self.run_step(signals.received())?;
             self.end_step()?;
             self.log(factor, grad_norm)?;
-            if let Some(signal) = signals.received() {
+            if let Some(signal) = self.stop_signal(&signals) {
                 return self.stopped(signal);
             }
             self.checkpoint()?;
         }
         self.writer.wait()?;
-        if let Some(signal) = signals.received() {
+        if let Some(signal) = self.stop_signal(&signals) {
             return self.stopped(signal);
         }
         self.optimizer.clear_grads()?;
@@ -162,10 +171,20 @@ impl<'a, 't> Training<'a, 't> {
         })
     }
 
+    /// The signal that ends training now; of several processes, one that all of them know of.
+    fn stop_signal(&self, signals: &StopSignals) -> Option<i32> {
+        match self.stage.group {
+            None => signals.received(),
+            Some(_) => self.agreed_stop,
+        }
+    }
+
     /// Ends training after a signal, with a checkpoint of this step.
     fn stopped(mut self, signal: i32) -> Result<FitReport> {
-        let save = self.state_to_save()?;
-        self.writer.write(save)?;
+        if self.stage.leads() {
+            let save = self.state_to_save()?;
+            self.writer.write(save)?;
+        }
         self.progress.abandon();
         let (step, total) = (self.state.step, self.total);
         Err(TrainError::Stopped { stage: self.stage.name.clone(), step, total, signal })
@@ -178,7 +197,7 @@ impl<'a, 't> Training<'a, 't> {
 
     /// One update. Returns the factor on the learning rate and the gradients' norm. Where the
     /// scale of a float16 loss was too large, the scale is halved and nothing else changes.
-    fn run_step(&mut self) -> Result<(f64, f64)> {
+    fn run_step(&mut self, signal: Option<i32>) -> Result<(f64, f64)> {
         let step = self.state.step;
         self.optimizer.clear_grads()?;
         let arithmetic = Arithmetic {
@@ -192,6 +211,11 @@ impl<'a, 't> Training<'a, 't> {
             let batch = task.backward(step, (slot, number), arithmetic)?;
             self.state.tokens += batch.tokens;
             batches.push(batch);
+        }
+        if let Some(group) = &self.stage.group {
+            let signal = signal.unwrap_or(0);
+            let signal = sum_gradients(group, &self.optimizer.parameters(), signal)?;
+            self.agreed_stop = (signal > 0).then_some(signal);
         }
         let numbers = StepNumbers::read(batches, self.optimizer.grad_norm()?, arithmetic.scale)?;
         let (factor, grad_norm) = (self.schedule.factor(step), numbers.grad_norm);
@@ -296,6 +320,9 @@ impl<'a, 't> Training<'a, 't> {
     /// Writes a checkpoint where one is due: the last one at once, others while training goes on.
     fn checkpoint(&mut self) -> Result<()> {
         self.writer.check()?;
+        if !self.stage.leads() {
+            return Ok(());
+        }
         let step = self.state.step;
         if self.ends() {
             let save = self.state_to_save()?;
@@ -377,6 +404,48 @@ fn total_steps(
                 .into(),
         }),
     }
+}
+
+/// Where training begins, on every rank: the newest checkpoint, in parameters, moments and tasks.
+fn begin(
+    stage: &Stage,
+    config: &TrainConfig,
+    parameters: &[(String, Tensor)],
+    optimizer: &mut AdamW,
+    tasks: &mut [TaskState<'_, '_>],
+    fingerprint: &str,
+) -> Result<Option<Checkpoint>> {
+    let Some(group) = &stage.group else {
+        return resume(stage, config, parameters, optimizer, tasks, fingerprint);
+    };
+    let refuse = |what: &str| {
+        let rank = group.rank();
+        let text = format!("{}: rank {rank}: {what}", stage.name);
+        TrainError::from(torch_ext::Error::Distributed(text))
+    };
+    if group.all_gather_bytes(fingerprint.as_bytes())?.iter().any(|of| of != fingerprint.as_bytes())
+    {
+        return Err(refuse("another rank has another configuration or other data"));
+    }
+    let (mut checkpoint, mut moments, mut kept) = (None, TensorMap::new(), TensorMap::new());
+    if stage.leads() {
+        checkpoint = resume(stage, config, parameters, optimizer, tasks, fingerprint)?;
+        if let Some(checkpoint) = &checkpoint {
+            moments = optimizer.state();
+            for task in tasks.iter() {
+                kept.extend(task.state(checkpoint.step)?);
+            }
+        }
+    }
+    let (checkpoint, moments, kept) = share_start(group, parameters, checkpoint, moments, kept)?;
+    if let Some(checkpoint) = checkpoint.as_ref().filter(|_| !stage.leads()) {
+        optimizer.load_state(&moments).map_err(|error| refuse(&error))?;
+        for (number, task) in tasks.iter_mut().enumerate() {
+            let stream = checkpoint.streams.get(number).and_then(Option::as_ref);
+            task.restore(&kept, stream).map_err(|error| refuse(&error_text(error.as_ref())))?;
+        }
+    }
+    Ok(checkpoint)
 }
 
 /// Loads the newest checkpoint into parameters, moments and tasks.

@@ -1,0 +1,207 @@
+//! What the processes of a run exchange: where they begin, and the gradients of a step.
+use tch::{Device, Kind, Tensor};
+use torch_ext::{Gradient, ProcessGroup, TensorMap, set_grad};
+
+use crate::{Checkpoint, Result, TrainError};
+
+/// Numbers summed in one exchange: 25 MB in float32, as PyTorch's DistributedDataParallel has it.
+const BUCKET: usize = 25 * 1024 * 1024 / 4;
+
+/// What the first rank found on disk, as all ranks need it.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Begin {
+    checkpoint: Option<Checkpoint>,
+    /// Name, shape and place in `KINDS` of moments and of what tasks keep.
+    moments: Vec<(String, Vec<i64>, usize)>,
+    tasks: Vec<(String, Vec<i64>, usize)>,
+}
+
+const KINDS: [Kind; 9] = [
+    Kind::Float,
+    Kind::Double,
+    Kind::BFloat16,
+    Kind::Half,
+    Kind::Int64,
+    Kind::Int,
+    Kind::Int16,
+    Kind::Uint8,
+    Kind::Bool,
+];
+
+/// Gives every rank the first one's parameters, and what that read of a checkpoint: the checkpoint,
+/// the moments and what tasks kept. On the first rank the three are its own.
+pub(crate) fn share_start(
+    group: &ProcessGroup,
+    parameters: &[(String, Tensor)],
+    checkpoint: Option<Checkpoint>,
+    moments: TensorMap,
+    tasks: TensorMap,
+) -> Result<(Option<Checkpoint>, TensorMap, TensorMap)> {
+    let forms = |tensors: &TensorMap| {
+        let form = |(name, tensor): (&String, &Tensor)| {
+            let kind = tensor.f_kind()?;
+            let place = KINDS.iter().position(|known| *known == kind).unwrap_or(0);
+            Ok((name.clone(), tensor.size(), place))
+        };
+        tensors.iter().map(form).collect::<Result<Vec<_>>>()
+    };
+    let lead = group.rank() == 0;
+    let unreadable = |error: serde_json::Error| {
+        TrainError::from(torch_ext::Error::Distributed(format!("the start of a stage: {error}")))
+    };
+    let own = match lead {
+        true => {
+            let (moments, tasks) = (forms(&moments)?, forms(&tasks)?);
+            serde_json::to_vec(&Begin { checkpoint, moments, tasks }).map_err(unreadable)?
+        }
+        false => Vec::new(),
+    };
+    let begin: Begin =
+        serde_json::from_slice(&group.broadcast_bytes(&own, 0)?).map_err(unreadable)?;
+    for (_, parameter) in parameters {
+        group.copy_from(parameter, 0)?;
+    }
+    let share = |forms: &[(String, Vec<i64>, usize)], own: TensorMap| {
+        let mut shared = TensorMap::new();
+        for (name, shape, kind) in forms {
+            let tensor = match own.get(name) {
+                Some(tensor) => tensor.shallow_clone(),
+                None => {
+                    let kind = KINDS.get(*kind).copied().unwrap_or(Kind::Float);
+                    Tensor::f_zeros(shape, (kind, Device::Cpu))?
+                }
+            };
+            group.copy_from(&tensor, 0)?;
+            shared.insert(name.clone(), tensor);
+        }
+        Ok::<_, TrainError>(shared)
+    };
+    let moments = share(&begin.moments, moments)?;
+    let tasks = share(&begin.tasks, tasks)?;
+    Ok((begin.checkpoint, moments, tasks))
+}
+
+/// Replaces each gradient by its sum over ranks, in the same order of additions on all of them, and
+/// returns the largest `signal` of any rank. A parameter that no rank reached keeps none.
+pub(crate) fn sum_gradients(
+    group: &ProcessGroup,
+    parameters: &[&Tensor],
+    signal: i32,
+) -> Result<i32> {
+    const DENSE: i64 = 1;
+    const SPARSE: i64 = 2;
+    let mut own = vec![i64::from(signal)];
+    for parameter in parameters {
+        let grad = parameter.f_grad()?;
+        own.push(match grad.defined() {
+            false => 0,
+            true if grad.is_sparse() => SPARSE,
+            true => DENSE,
+        });
+    }
+    let all = group.all_gather(&Tensor::f_from_slice(&own)?)?;
+    let most = Vec::<i64>::try_from(&all.f_amax([0i64], false)?)?;
+    let dense = Vec::<bool>::try_from(&all.f_eq(DENSE)?.f_any_dim(0, false)?)?;
+    let mut bucket: Vec<&Tensor> = Vec::new();
+    let mut held = 0;
+    for ((parameter, most), dense) in
+        parameters.iter().zip(most.iter().skip(1)).zip(dense.iter().skip(1))
+    {
+        if *most == SPARSE && !dense {
+            sum_rows(group, parameter)?;
+        } else if *most > 0 {
+            held += parameter.numel();
+            bucket.push(parameter);
+        }
+        if held >= BUCKET {
+            sum_bucket(group, &std::mem::take(&mut bucket))?;
+            held = 0;
+        }
+    }
+    sum_bucket(group, &bucket)?;
+    let signal = most.first().copied().unwrap_or(0);
+    Ok(i32::try_from(signal).unwrap_or(0))
+}
+
+/// Sums the gradients of some parameters in one exchange.
+fn sum_bucket(group: &ProcessGroup, parameters: &[&Tensor]) -> Result<()> {
+    if parameters.is_empty() {
+        return Ok(());
+    }
+    let mut parts = Vec::with_capacity(parameters.len());
+    for parameter in parameters {
+        let grad = parameter.f_grad()?;
+        let grad = match grad.defined() {
+            true => Gradient::new(grad)?.to_dense(parameter)?,
+            false => tch::no_grad(|| parameter.f_zeros_like())?,
+        };
+        parts.push(grad.f_contiguous()?.f_view([-1])?);
+    }
+    let sum = Tensor::f_cat(&parts, 0)?.f_to_device(Device::Cpu)?;
+    group.all_reduce(&sum)?;
+    let mut first = 0;
+    for parameter in parameters {
+        let length = i64::try_from(parameter.numel()).unwrap_or(i64::MAX);
+        let part = sum.f_narrow(0, first, length)?.f_view(parameter.size().as_slice())?;
+        let part = part.f_to_device(parameter.device())?;
+        let grad = parameter.f_grad()?;
+        match grad.defined() && !grad.is_sparse() {
+            true => {
+                let _ = tch::no_grad(|| grad.shallow_clone().f_copy_(&part))?;
+            }
+            // Memory of its own, laid out as the parameter is.
+            false => {
+                set_grad(parameter, &tch::no_grad(|| parameter.f_zeros_like()?.f_add(&part))?)?
+            }
+        }
+        first += length;
+    }
+    Ok(())
+}
+
+/// Sums a gradient of some rows: every rank's rows one after the other, then equal rows added up.
+fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
+    let grad = parameter.f_grad()?;
+    let shape = parameter.size();
+    let width: i64 = shape.iter().skip(1).product();
+    let (rows, values) = match grad.defined() {
+        true => {
+            let grad = grad.f_coalesce()?;
+            let values = grad.f_values()?.f_to_device(Device::Cpu)?.f_reshape([-1, width])?;
+            (grad.f_indices()?.f_select(0, 0)?.f_to_device(Device::Cpu)?, values)
+        }
+        false => (
+            Tensor::f_zeros([0], (Kind::Int64, Device::Cpu))?,
+            Tensor::f_zeros([0, width], (parameter.f_kind()?, Device::Cpu))?,
+        ),
+    };
+    let count = rows.size().first().copied().unwrap_or(0);
+    let counts = group.all_gather(&Tensor::f_from_slice(&[count])?)?;
+    let counts = Vec::<i64>::try_from(&counts.f_view([-1])?)?;
+    let longest = counts.iter().copied().max().unwrap_or(0);
+    let padded = |tensor: &Tensor, shape: &[i64]| -> Result<Tensor> {
+        let padded = Tensor::f_zeros(shape, (tensor.f_kind()?, Device::Cpu))?;
+        let _ = padded.f_narrow(0, 0, count)?.f_copy_(tensor)?;
+        Ok(padded)
+    };
+    let all_rows = group.all_gather(&padded(&rows, &[longest])?)?;
+    let all_values = group.all_gather(&padded(&values, &[longest, width])?)?;
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    for (rank, count) in (0..).zip(counts) {
+        rows.push(all_rows.f_get(rank)?.f_narrow(0, 0, count)?);
+        values.push(all_values.f_get(rank)?.f_narrow(0, 0, count)?);
+    }
+    let mut value_shape = vec![-1];
+    value_shape.extend(shape.iter().skip(1));
+    let values = Tensor::f_cat(&values, 0)?.f_reshape(value_shape)?;
+    let indices = Tensor::f_cat(&rows, 0)?.f_unsqueeze(0)?;
+    let options = (parameter.f_kind()?, parameter.device());
+    let sum = Tensor::f_sparse_coo_tensor_indices_size(
+        &indices.f_to_device(parameter.device())?,
+        &values.f_to_device(parameter.device())?,
+        &shape,
+        options,
+        false,
+    )?;
+    Ok(set_grad(parameter, &sum.f_coalesce()?)?)
+}
