@@ -147,8 +147,12 @@ where
 {
     let records = Records::of(cell);
     let failed = |source| Error::Cell { cell: cell.label(), source };
-    let (training, trained) = match records.read_trained()? {
-        Some(record) => (record.value(&records.trained)?, record),
+    let ranks = &cell.experiment.ranks;
+    let (training, trained) = match ranks.of_lead(|| records.read_trained())? {
+        Some(record) => {
+            ranks.link_finished(&cell.folder, &cell.experiment.folder)?;
+            (record.value(&records.trained)?, record)
+        }
         None => {
             cell.experiment.check_inputs()?;
             write_json(&records.begun, &records.training)?;
@@ -159,10 +163,13 @@ where
             (value, record)
         }
     };
-    remove_checkpoints(&cell.folder)?;
-    write_kept_models(&cell.folder, &[cell.dir("model"), cell.run_dir("model")])?;
-    let (evaluation, evaluated) = match records.read_evaluated(&trained)? {
-        Some(record) => (record.value(&records.evaluated)?, record),
+    if ranks.leads() {
+        remove_checkpoints(&cell.folder)?;
+        write_kept_models(&cell.folder, &[cell.dir("model"), cell.run_dir("model")])?;
+    }
+    // The first rank alone evaluates.
+    let evaluated = ranks.of_lead(|| match records.read_evaluated(&trained)? {
+        Some(record) => Ok(record),
         None => {
             cell.experiment.check_inputs()?;
             let start = Instant::now();
@@ -175,9 +182,10 @@ where
                 ..record(cell, &records.evaluated, &value, seconds, 0)?
             };
             write_json(&records.evaluated, &record)?;
-            (value, record)
+            Ok(record)
         }
-    };
+    })?;
+    let evaluation = evaluated.value(&records.evaluated)?;
     Ok(CellResult {
         seed: cell.seed,
         arm: cell.name.to_owned(),

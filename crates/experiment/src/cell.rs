@@ -88,6 +88,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         Stage::new(label, self.dir(name), runtime.environment.clone())
             .with_precision(runtime.precision)
             .stop_on_signals()
+            .with_group(runtime.group.clone())
     }
 
     /// Trains `parameters` on `task` as [`trainer::fit`] does, with the cell's seed, in the stage

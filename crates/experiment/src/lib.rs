@@ -14,6 +14,7 @@ mod kept_models;
 mod keys;
 mod names;
 mod output;
+mod ranks;
 mod read;
 mod recipe;
 mod record;

@@ -102,6 +102,9 @@ fn start<R: Recipe>(
 /// experiment::log(format!("{} facts in {} languages", 627, 7));
 /// ```
 pub fn log(line: impl Display) {
+    if crate::ranks::is_silent() {
+        return;
+    }
     static FAILED: AtomicBool = AtomicBool::new(false);
     let mut out = std::io::stdout().lock();
     let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) else { return };

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::cached::{compute, expect_fit};
 use crate::folder::RunFolder;
 use crate::identity::{Resolved, expect_inputs};
+use crate::ranks::Ranks;
 use crate::recipe::{expect_runnable, select_arms};
 use crate::{Cell, Error, Recipe, Result, Results, Runtime, log, names, write_json, write_text};
 
@@ -29,6 +30,7 @@ pub struct Experiment<R: Recipe> {
     pub runtime: Runtime,
     pub(crate) resolved: Resolved,
     inputs_checked: Flag<bool>,
+    pub(crate) ranks: Ranks,
     _folder: RunFolder,
 }
 
@@ -46,12 +48,14 @@ impl<R: Recipe> Experiment<R> {
         expect_inputs(&recipe)?;
         recipe.validate()?;
         let runtime = Runtime::set_up(recipe.run())?;
+        let ranks = Ranks::new(runtime.group.clone(), &folder)?;
+        let folder = ranks.folder(folder);
         let run_folder = RunFolder::lock(&folder)?;
         let resolved = Resolved::new(&recipe)?;
         run_folder.enter(R::NAME, &resolved.shared())?;
         let inputs_checked = Flag::new(false);
         let experiment =
-            Self { recipe, folder, runtime, resolved, inputs_checked, _folder: run_folder };
+            Self { recipe, folder, runtime, resolved, inputs_checked, ranks, _folder: run_folder };
         experiment.cells()?.iter().try_for_each(expect_fit)?;
         let path = experiment.dir(RECIPE);
         let text = toml::to_string_pretty(&experiment.recipe);
@@ -179,6 +183,9 @@ impl<R: Recipe> Experiment<R> {
     /// # Errors
     /// If a file cannot be written.
     pub fn finish<S: Serialize>(&self, summary: &S, table: &str, remarks: &str) -> Result<()> {
+        if !self.ranks.leads() {
+            return Ok(());
+        }
         write_text(self.dir("table.md"), table)?;
         write_json(self.dir("summary.json"), summary)?;
         self.log(format!("\n{table}"));

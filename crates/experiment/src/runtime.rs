@@ -1,8 +1,11 @@
 //! The device, the threads and the kernels of a run.
+use std::rc::Rc;
+use std::time::Duration;
+
 use tch::Device;
 use torch_ext::{
-    DeviceChoice, MatmulPrecision, Precision, resolve_device, set_float32_matmul_precision,
-    tune_float32_matmul,
+    DeviceChoice, MatmulPrecision, Precision, ProcessGroup, Rendezvous, resolve_device,
+    set_float32_matmul_precision, tune_float32_matmul,
 };
 use trainer::Environment;
 
@@ -17,7 +20,15 @@ pub struct Runtime {
     pub precision: Precision,
     /// For checkpoints.
     pub environment: Environment,
+    /// The processes that train together; `None` for one alone.
+    pub group: Option<Rc<ProcessGroup>>,
 }
+
+/// How long processes wait for each other at the start.
+const MEETING: Duration = Duration::from_secs(600);
+/// How long one may work while the others wait, such as the first in an evaluation. A process that
+/// ends is noticed at once.
+const PATIENCE: Duration = Duration::from_secs(12 * 3600);
 
 impl Runtime {
     /// Sets up `device`, `threads` and `float32_matmul` of `[run]` for the process, and checks its
@@ -37,9 +48,16 @@ impl Runtime {
     /// # Errors
     /// [`Error::Setting`] or [`Error::TorchExt`] if the device is not there or a name is unknown.
     pub fn set_up(run: &RunConfig) -> Result<Self> {
-        let device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
+        let place = Rendezvous::from_env()?;
+        let mut device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
+        if let (Some(place), "auto" | "cuda", Device::Cuda(_)) =
+            (&place, run.device.as_str(), device)
+        {
+            device = resolve_device(DeviceChoice::Cuda(place.local_rank))?;
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if run.threads == 0 { cores } else { run.threads };
+        let here = place.as_ref().map_or(1, |place| place.local_size.max(1));
+        let threads = if run.threads == 0 { (cores / here).max(1) } else { run.threads };
         let threads = i32::try_from(threads).map_err(|_| {
             Error::setting(format!("run.threads = {threads}"), "more than any machine has")
         })?;
@@ -61,7 +79,11 @@ impl Runtime {
             float32_matmul: level.name().into(),
         };
         let precision = precision(run, device)?;
-        Ok(Self { device, precision, environment })
+        let group = match &place {
+            None => None,
+            Some(place) => Some(Rc::new(ProcessGroup::connect(place, MEETING, PATIENCE)?)),
+        };
+        Ok(Self { device, precision, environment, group })
     }
 }
 

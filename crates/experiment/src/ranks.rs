@@ -1,0 +1,95 @@
+//! Several processes that train the cells of one run together.
+//!
+//! The first rank works in the run folder. The others follow it: each has a folder of its own under
+//! the system's place for temporary files, which goes when it ends, is silent, and asks the first
+//! one what was computed before. Models of cells that were finished before are read from the run
+//! folder, so all machines must see it.
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use torch_ext::ProcessGroup;
+
+use crate::{Error, Result};
+
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process leaves it to the first rank to speak.
+pub(crate) fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
+
+/// This process among those of the run.
+pub(crate) struct Ranks {
+    group: Option<Rc<ProcessGroup>>,
+    /// The run folder, as the first rank has it.
+    run_folder: PathBuf,
+    /// The folder of a process that follows.
+    own: Option<tempfile::TempDir>,
+}
+
+impl Ranks {
+    pub(crate) fn new(group: Option<Rc<ProcessGroup>>, run_folder: &Path) -> Result<Self> {
+        let follows = group.as_ref().is_some_and(|group| group.rank() > 0);
+        let own = match follows {
+            false => None,
+            true => {
+                let place = std::env::temp_dir();
+                Some(tempfile::tempdir_in(&place).map_err(Error::file(&place))?)
+            }
+        };
+        SILENT.store(follows, Ordering::Relaxed);
+        let run_folder = std::path::absolute(run_folder).map_err(Error::file(run_folder))?;
+        Ok(Self { group, run_folder, own })
+    }
+
+    /// Where this process writes.
+    pub(crate) fn folder(&self, run_folder: PathBuf) -> PathBuf {
+        match &self.own {
+            None => run_folder,
+            Some(own) => own.path().join("run"),
+        }
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.own.is_none()
+    }
+
+    /// What the first rank computes, on all of them.
+    pub(crate) fn of_lead<T: Serialize + DeserializeOwned>(
+        &self,
+        compute: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let Some(group) = &self.group else { return compute() };
+        let unreadable =
+            |error: serde_json::Error| Error::content(&self.run_folder, error.to_string());
+        if self.leads() {
+            let value = compute()?;
+            group.broadcast_bytes(&serde_json::to_vec(&value).map_err(unreadable)?, 0)?;
+            return Ok(value);
+        }
+        serde_json::from_slice(&group.broadcast_bytes(&[], 0)?).map_err(unreadable)
+    }
+
+    /// Lets a process that follows read what an earlier run left of a cell, in `cell` under
+    /// `folder`.
+    pub(crate) fn link_finished(&self, cell: &Path, folder: &Path) -> Result<()> {
+        if self.leads() {
+            return Ok(());
+        }
+        let within = cell.strip_prefix(folder).unwrap_or(cell);
+        for name in [within, Path::new("model")] {
+            let (real, link) = (self.run_folder.join(name), folder.join(name));
+            if !real.exists() || link.exists() {
+                continue;
+            }
+            if let Some(parent) = link.parent() {
+                std::fs::create_dir_all(parent).map_err(Error::file(parent))?;
+            }
+            std::os::unix::fs::symlink(&real, &link).map_err(Error::file(&link))?;
+        }
+        Ok(())
+    }
+}
