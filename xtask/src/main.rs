@@ -156,7 +156,8 @@ enum Task {
         cargo xtask bench info_nce\n  \
         cargo xtask bench extract        kg-triples alone, without libtorch\n  \
         cargo xtask bench encoder        a training step beside transformers; takes 18 GB of memory\n  \
-        cargo xtask bench encoder --quick"
+        cargo xtask bench encoder --quick\n  \
+        cargo xtask bench ranks          two processes of a thread beside one of two"
     )]
     Bench {
         /// Passed on to criterion
@@ -217,10 +218,13 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             bench.args(["bench", "-p", "kg-triples", "--bench", "extract", "--"]);
             run(bench.args(arguments.iter().skip(1)))
         }
-        Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "encoder") => {
+        Task::Bench { arguments }
+            if arguments.first().is_some_and(|name| ["encoder", "ranks"].contains(&&**name)) =>
+        {
             ensure(root, Options::default())?;
             let mut bench = cargo(root);
-            bench.args(["run", "--release", "-p", "benches", "--bin", "encoder", "--"]);
+            bench.args(["run", "--release", "-p", "benches", "--bin"]);
+            bench.args(arguments.first()).arg("--");
             run(bench.args(arguments.iter().skip(1)))
         }
         Task::Bench { arguments } => {
