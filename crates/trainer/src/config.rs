@@ -165,7 +165,7 @@ impl TrainConfig {
         expect(is_share, "warmup_ratio", warmup_ratio, "must be from 0 to 1")?;
         expect(batch_size > 0, "batch_size", batch_size, AT_LEAST_ONE)?;
         expect(self.micro_batch != Some(0), "micro_batch", 0, AT_LEAST_ONE)?;
-        expect(epochs > 0 || self.steps.is_some(), "epochs", epochs, AT_LEAST_ONE)?;
+        expect(epochs > 0, "epochs", epochs, AT_LEAST_ONE)?;
         expect(self.steps != Some(0), "steps", 0, AT_LEAST_ONE)
     }
 
@@ -288,6 +288,13 @@ impl GroupConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_epochs_are_refused_beside_steps_too() {
+        let config = TrainConfig { epochs: 0, steps: Some(3), ..TrainConfig::default() };
+        let error = config.validate().unwrap_err().to_string();
+        assert_eq!(error, "epochs = 0: must be 1 or more");
+    }
 
     #[test]
     fn counted_tasks_make_as_many_batches_in_every_stage() {

@@ -224,9 +224,9 @@ impl Config {
                 return Err(refuse(key, "a probability from 0 to 1", value.to_string()));
             }
         }
-        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps.is_finite()) {
+        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps <= 1.0) {
             let got = self.layer_norm_eps.to_string();
-            return Err(refuse("layer_norm_eps", "a number above 0", got));
+            return Err(refuse("layer_norm_eps", "a number above 0 and at most 1", got));
         }
         if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
             let got = self.initializer_range.to_string();

@@ -75,6 +75,7 @@ fn values_out_of_range_name_their_key() {
         ("hidden_dropout_prob", json!(1.5), "a probability"),
         ("classifier_dropout", json!(-0.1), "a probability"),
         ("layer_norm_eps", json!(0.0), "above 0"),
+        ("layer_norm_eps", json!(1e30), "at most 1"),
         ("initializer_range", json!(-1.0), "at least 0"),
         ("pad_token_id", json!(250_002), "below vocab_size"),
         ("pad_token_id", json!(null), "an integer"),

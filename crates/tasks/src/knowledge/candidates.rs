@@ -1,5 +1,6 @@
 //! The candidates of cross-lingual entity retrieval.
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use kg_triples::knowledge::{MentionDataset, MentionExample};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,8 @@ use crate::Result;
 /// ```
 /// use tasks::knowledge::ProbeConfig;
 ///
-/// assert_eq!(toml::from_str::<ProbeConfig>("")?.candidates, 32_768); // appendix B
+/// assert_eq!(toml::from_str::<ProbeConfig>("")?.candidates.get(), 32_768); // appendix B
+/// assert!(toml::from_str::<ProbeConfig>("candidates = 0").is_err());
 /// # Ok::<(), toml::de::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -21,12 +23,12 @@ use crate::Result;
 pub struct ProbeConfig {
     /// Candidates of entity and of object retrieval; fewer where there are fewer entities or
     /// objects.
-    pub candidates: usize,
+    pub candidates: NonZeroUsize,
 }
 
 impl Default for ProbeConfig {
     fn default() -> Self {
-        Self { candidates: 32_768 }
+        Self { candidates: NonZeroUsize::new(32_768).unwrap_or(NonZeroUsize::MIN) }
     }
 }
 
@@ -65,7 +67,7 @@ pub(super) fn mention_candidates(
         })
         .collect();
     let config = CandidateConfig {
-        size: config.candidates.min(mentions.entities.len()),
+        size: config.candidates.get().min(mentions.entities.len()),
         gold_language: GoldLanguage::Any,
         seed: 0,
     };

@@ -240,7 +240,7 @@ fn object_candidates(
             language: language.to_string(),
         })
         .collect();
-    let size = config.candidates.min(objects.len());
+    let size = config.candidates.get().min(objects.len());
     let config = CandidateConfig { size, gold_language: GoldLanguage::Any, seed: 0 };
     Ok((CandidateList::draw(&descriptions, &queries, &config)?, examples))
 }

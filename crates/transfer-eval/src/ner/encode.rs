@@ -90,6 +90,16 @@ pub fn encode_ner(
         let (value, rule) = (config.max_length.to_string(), "at least 3".to_owned());
         return Err(Error::Config { key: "max_length", value, rule });
     };
+    if let Overflow::Windows { overlap } = config.overflow
+        && overlap >= budget
+    {
+        let rule = format!("below max_length - 2 = {budget}");
+        return Err(Error::Config {
+            key: "overflow.windows.overlap",
+            value: overlap.to_string(),
+            rule,
+        });
+    }
     let specials = Specials::of(tokenizer)?;
     let tokenizer = untruncated(tokenizer)?;
     let encode = |(k, sentence): (usize, &Sentence)| {
