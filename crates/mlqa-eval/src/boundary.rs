@@ -188,11 +188,12 @@ pub fn boundaries(
     rules: Normalization,
 ) -> Result<BoundaryCounts, EvalError> {
     let lists: HashMap<&str, &NBest> = n_best.iter().map(|one| (one.id.as_str(), one)).collect();
-    count(dataset, rules, |question| {
+    let classes = classes(dataset, rules, |question| {
         let list = lists.get(question.id.as_str()).filter(|list| !list.null)?;
         let best = list.candidates.first()?;
         Some((best.text.as_str(), vec![best.answer_start]))
-    })
+    })?;
+    Ok(counted(&classes))
 }
 
 /// The same from texts alone, as prediction files hold them.
@@ -207,7 +208,17 @@ pub fn boundaries_of_texts(
     predictions: &Predictions,
     rules: Normalization,
 ) -> Result<BoundaryCounts, EvalError> {
-    count(dataset, rules, |question| {
+    Ok(counted(&classes_of_texts(dataset, predictions, rules)?))
+}
+
+/// The class of every question, in file order, as [`boundaries_of_texts`] takes it; `None` for a
+/// question without an answer. The second value is whether the words are right, but elsewhere.
+pub(crate) fn classes_of_texts(
+    dataset: &Dataset,
+    predictions: &Predictions,
+    rules: Normalization,
+) -> Result<Vec<(Option<BoundaryClass>, bool)>, EvalError> {
+    classes(dataset, rules, |question| {
         let text = predictions.get(&question.id)?;
         let starts = occurrences(&question.context, text);
         Some((text, starts))
@@ -215,7 +226,7 @@ pub fn boundaries_of_texts(
 }
 
 /// Where `text` begins in `context`, in code points; occurrences may overlap.
-fn occurrences(context: &str, text: &str) -> Vec<usize> {
+pub(crate) fn occurrences(context: &str, text: &str) -> Vec<usize> {
     let positions = context.char_indices().enumerate();
     positions
         .filter(|(_, (byte, _))| context.get(*byte..).is_some_and(|rest| rest.starts_with(text)))
@@ -223,15 +234,15 @@ fn occurrences(context: &str, text: &str) -> Vec<usize> {
         .collect()
 }
 
-fn count<'a>(
+fn classes<'a>(
     dataset: &'a Dataset,
     rules: Normalization,
     predicted: impl Fn(&'a Question) -> Option<(&'a str, Vec<usize>)> + Sync,
-) -> Result<BoundaryCounts, EvalError> {
+) -> Result<Vec<(Option<BoundaryClass>, bool)>, EvalError> {
     if dataset.questions.is_empty() {
         return Err(EvalError::NoQuestions { path: dataset.path.clone() });
     }
-    let classes: Vec<(Option<BoundaryClass>, bool)> = dataset
+    dataset
         .questions
         .par_iter()
         .map(|question| {
@@ -261,13 +272,16 @@ fn count<'a>(
             let equal = question.answers.iter().any(|one| rules.tokens(&one.text) == tokens);
             Ok((Some(class), equal && class != BoundaryClass::Exact))
         })
-        .collect::<Result<_, EvalError>>()?;
+        .collect()
+}
+
+pub(crate) fn counted(classes: &[(Option<BoundaryClass>, bool)]) -> BoundaryCounts {
     let mut counts = BoundaryCounts::default();
     for (class, elsewhere) in classes {
-        counts.add(class);
-        counts.elsewhere += usize::from(elsewhere);
+        counts.add(*class);
+        counts.elsewhere += usize::from(*elsewhere);
     }
-    Ok(counts)
+    counts
 }
 
 /// A Markdown table of several runs, such as before and after a training stage: for each language a

@@ -20,6 +20,7 @@ mod paired;
 mod predictions;
 mod published;
 mod report;
+mod run_report;
 mod set_summary;
 mod set_tables;
 mod spread;
@@ -52,6 +53,10 @@ pub use paired::PairedDifference;
 pub use predictions::{Predictions, write_n_best};
 pub use published::{PUBLISHED_CSV, Published, published, select, tables};
 pub use report::{Metric, TABLE_ONE_LANGUAGES, table_one};
+pub use run_report::{
+    CoveredTokens, QuestionFiles, QuestionSource, QuestionSources, Report, ReportConfig, ReportForm,
+    ReportRun,
+};
 pub use set_summary::{AVERAGE, FileScore, SetScores, SetSummary};
 pub use set_tables::set_tables;
 pub use spread::{ScoreSpread, Spread};

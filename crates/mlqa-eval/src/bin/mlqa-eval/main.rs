@@ -9,6 +9,7 @@ mod boundary;
 mod check;
 mod coverage;
 mod matrix;
+mod report;
 mod runs;
 mod score;
 mod tables;
@@ -30,6 +31,9 @@ Examples:
     --predictions crates/testkit/fixtures/matrix/predictions --out run
   mlqa-eval check data/xquad/xquad.*.json
   mlqa-eval tables --table 001-1 --model xlm-k --format csv
+  mlqa-eval report --data crates/testkit/fixtures/matrix/data \\
+    before=crates/testkit/fixtures/matrix/predictions \\
+    after=crates/testkit/fixtures/matrix/better --out report.html
 With data and predictions of your own:
   mlqa-eval score - predictions.json en < test-context-en-question-de.json
   mlqa-eval types mtqa-test.en.jsonl predictions.json en
@@ -47,6 +51,7 @@ enum Command {
     Types(types::Args),
     Check(check::Args),
     Matrix(matrix::Args),
+    Report(report::Args),
     Boundary(boundary::Args),
     Coverage(coverage::Args),
     Tables(tables::Args),
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
         Command::Types(args) => types::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Boundary(args) => boundary::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Tables(args) => tables::run(&args),

@@ -113,6 +113,11 @@ impl NormArg {
         }
     }
 
+    /// Whether the user chose SQuAD's rules, or MLQA's.
+    pub fn squad(&self) -> Option<bool> {
+        self.norm.map(|norm| matches!(norm, Norm::Squad))
+    }
+
     /// The same for a language code, which SQuAD's rules do not look at. A language that is not
     /// MLQA's is named on standard error, since it may be a typing error.
     pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Stop> {

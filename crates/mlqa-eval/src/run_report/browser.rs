@@ -1,0 +1,241 @@
+//! The questions that a page lets its reader look at.
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::input::Pair;
+use crate::boundary::occurrences;
+use crate::files::read_json;
+use crate::{BoundaryClass, Dataset, EvalError, Predictions, Question, Score};
+
+/// Candidates beside the answer that are kept for each question.
+const CANDIDATES: usize = 5;
+
+/// What the first seed of a run answered.
+pub(super) struct SeenAnswers {
+    pub predictions: Predictions,
+    pub score: Score,
+    pub classes: Vec<Option<BoundaryClass>>,
+    pub n_best: Option<NBestFile>,
+}
+
+/// An n-best file: by question, candidates with their probability.
+pub(super) type NBestFile = BTreeMap<String, Vec<(String, f64)>>;
+
+/// Reads what [`write_n_best`](crate::write_n_best) writes, or `nbest_predictions.json` of Hugging
+/// Face's `run_qa`.
+pub(super) fn read_n_best(path: &Path) -> Result<NBestFile, EvalError> {
+    #[derive(Deserialize)]
+    struct One {
+        text: String,
+        #[serde(default)]
+        probability: f64,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Lists {
+        Ours { candidates: Vec<One> },
+        Theirs(Vec<One>),
+    }
+    let expected = "n-best lists: {\"<question id>\": {\"candidates\": [{\"text\": \"…\", \
+                    \"probability\": 0.5}]}, …}";
+    let lists: BTreeMap<String, Lists> = read_json(path, expected)?;
+    let kept = |(id, list)| {
+        let (Lists::Ours { candidates } | Lists::Theirs(candidates)) = list;
+        let first = candidates.into_iter().take(CANDIDATES);
+        (id, first.map(|one| (one.text, one.probability)).collect())
+    };
+    Ok(lists.into_iter().map(kept).collect())
+}
+
+/// The questions of a page with all that is shown of them; its JSON is what the page's script
+/// reads. Positions count UTF-16 units, as JavaScript does.
+#[derive(Default, Serialize)]
+pub(super) struct Browser {
+    pairs: Vec<ShownPair>,
+    contexts: Vec<Arc<str>>,
+    pub kinds: Vec<String>,
+    classes: Vec<&'static str>,
+    items: Vec<Item>,
+    /// Questions of all pairs, shown or not.
+    total: usize,
+    /// Where a context stands in `contexts`; several pairs have it.
+    #[serde(skip)]
+    places: HashMap<Arc<str>, usize>,
+}
+
+#[derive(Serialize)]
+struct ShownPair {
+    label: String,
+    context: String,
+    question: String,
+}
+
+#[derive(Serialize)]
+struct Item {
+    pair: usize,
+    context: usize,
+    id: String,
+    question: String,
+    kind: Option<usize>,
+    /// Start and length; none where the file's offset does not hold the answer.
+    gold: Vec<(Option<(usize, usize)>, String)>,
+    /// Run by run.
+    answers: Vec<Option<Shown>>,
+}
+
+/// One run's answer.
+#[derive(Serialize)]
+struct Shown {
+    /// Missing where there was no prediction.
+    text: Option<String>,
+    at: Option<(usize, usize)>,
+    f1: f64,
+    em: bool,
+    class: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    n_best: Vec<(String, f64)>,
+}
+
+impl Browser {
+    /// Questions shown.
+    pub fn shown(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Questions of all pairs.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Adds at most `quota` questions of a pair: those that a run has wrong before those that all
+    /// have right, evenly spaced in the file.
+    pub fn add(
+        &mut self,
+        pair: &Pair,
+        dataset: &Dataset,
+        kinds: &[Option<usize>],
+        seen: &[Option<SeenAnswers>],
+        quota: usize,
+    ) {
+        self.classes = BoundaryClass::ALL.iter().map(|class| class.name()).collect();
+        self.total += dataset.questions.len();
+        let number = self.pairs.len();
+        self.pairs.push(ShownPair {
+            label: pair.label(),
+            context: pair.context.to_string(),
+            question: pair.question.to_string(),
+        });
+        let is_wrong = |at: &usize| {
+            let of_question = |one: &SeenAnswers| one.score.per_question.get(*at).map(|q| q.exact_match);
+            seen.iter().flatten().any(|one| of_question(one) == Some(false))
+        };
+        let (wrong, right): (Vec<usize>, Vec<usize>) =
+            (0..dataset.questions.len()).partition(is_wrong);
+        let mut chosen = spaced(&wrong, quota);
+        chosen.extend(spaced(&right, quota - chosen.len()));
+        chosen.sort_unstable();
+        for at in chosen {
+            let Some(question) = dataset.questions.get(at) else { continue };
+            let next = self.contexts.len();
+            let context = *self.places.entry(Arc::clone(&question.context)).or_insert(next);
+            if context == next {
+                self.contexts.push(Arc::clone(&question.context));
+            }
+            let answers = seen.iter().map(|one| Some(shown(question, at, one.as_ref()?)));
+            self.items.push(Item {
+                pair: number,
+                context,
+                id: question.id.clone(),
+                question: question.question.clone(),
+                kind: kinds.get(at).copied().flatten(),
+                gold: gold(question),
+                answers: answers.collect(),
+            });
+        }
+    }
+}
+
+/// At most `count` of these, evenly spaced.
+fn spaced(all: &[usize], count: usize) -> Vec<usize> {
+    if all.len() <= count {
+        return all.to_vec();
+    }
+    (0..count).filter_map(|at| all.get(at * all.len() / count).copied()).collect()
+}
+
+/// A span of code points as start and length in UTF-16 units.
+fn in_utf16(context: &str, start: usize, text: &str) -> Option<(usize, usize)> {
+    let (byte, _) = context.char_indices().nth(start)?;
+    let (before, rest) = context.split_at_checked(byte)?;
+    let units = |text: &str| text.encode_utf16().count();
+    (!text.is_empty() && rest.starts_with(text)).then(|| (units(before), units(text)))
+}
+
+fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
+    let mut all: Vec<(Option<(usize, usize)>, String)> = Vec::new();
+    for answer in &question.answers {
+        let one = (in_utf16(&question.context, answer.answer_start, &answer.text), answer.text.clone());
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    all
+}
+
+fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Shown {
+    let text = seen.predictions.get(&question.id);
+    let scored = seen.score.per_question.get(at);
+    let class = seen.classes.get(at).copied().flatten();
+    let n_best = seen.n_best.as_ref().and_then(|lists| lists.get(&question.id));
+    // Of several places the one nearest to the gold answer.
+    let near = question.answers.first().map_or(0, |answer| answer.answer_start);
+    let place = text.filter(|text| !text.is_empty()).and_then(|text| {
+        let places = occurrences(&question.context, text).into_iter();
+        let start = places.min_by_key(|start| start.abs_diff(near))?;
+        in_utf16(&question.context, start, text)
+    });
+    Shown {
+        text: text.map(str::to_owned),
+        at: place,
+        f1: scored.map_or(0.0, |one| (10_000.0 * one.f1).round() / 100.0),
+        em: scored.is_some_and(|one| one.exact_match),
+        class: class.and_then(|class| BoundaryClass::ALL.iter().position(|one| *one == class)),
+        n_best: n_best.cloned().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_spaced_evenly() {
+        assert_eq!(spaced(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 3), [0, 3, 6]);
+        assert_eq!(spaced(&[4, 5], 3), [4, 5]);
+        assert!(spaced(&[4, 5], 0).is_empty());
+    }
+
+    #[test]
+    fn places_count_as_javascript_does() {
+        let context = "𝔸 سلام 中文";
+        assert_eq!(in_utf16(context, 7, "中文"), Some((8, 2)));
+        assert_eq!(in_utf16(context, 2, "سلام"), Some((3, 4)));
+        assert_eq!(in_utf16(context, 3, "سلام"), None);
+        assert_eq!(in_utf16(context, 99, "中"), None);
+    }
+
+    #[test]
+    fn both_forms_of_n_best_lists_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n-best.json");
+        let text = r#"{"a": {"id": "a", "candidates": [{"text": "x", "probability": 0.5}],
+            "null": false}, "b": [{"text": "y", "probability": 0.25, "start_logit": 1.0}]}"#;
+        std::fs::write(&path, text).unwrap();
+        let lists = read_n_best(&path).unwrap();
+        assert_eq!(lists["a"], [("x".to_owned(), 0.5)]);
+        assert_eq!(lists["b"], [("y".to_owned(), 0.25)]);
+    }
+}

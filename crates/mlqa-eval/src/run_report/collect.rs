@@ -1,0 +1,330 @@
+//! Answers scored question by question, one pair of languages at a time.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use super::browser::{Browser, SeenAnswers, read_n_best};
+use super::input::{AnswerFile, Pair};
+use super::{ReportConfig, ReportRun};
+use crate::boundary::{classes_of_texts, counted};
+use crate::{
+    BoundaryCounts, Cell, Dataset, EvalError, Language, Matrix, Normalization, Predictions, Score, Spread,
+    TypedDataset, score, squad,
+};
+
+/// What is looked at of every question.
+pub(super) const FEATURES: [&str; 4] = [
+    "length of the context",
+    "length of the question",
+    "length of the answer",
+    "position of the answer",
+];
+
+/// One question of one pair.
+pub(super) struct Row {
+    pub pair: usize,
+    /// The same number for one id in all pairs of a set.
+    pub id: usize,
+    pub kind: Option<usize>,
+    /// [`FEATURES`]: code points, code points, normalised tokens, share of the context.
+    pub features: [f64; 4],
+    /// F1 and exact match in percent, the mean over seeds, run by run.
+    pub values: Vec<Option<[f64; 2]>>,
+}
+
+/// What a run showed on one pair.
+pub(super) struct PairRun {
+    pub cell: Cell,
+    /// F1 and exact match of each seed.
+    pub by_seed: Vec<[f64; 2]>,
+    /// The sum over seeds.
+    pub boundary: BoundaryCounts,
+    /// Questions without an answer, the sum over seeds.
+    pub unanswered: usize,
+}
+
+/// What all runs showed on one pair.
+pub(super) struct PairScores {
+    pub pair: Pair,
+    pub questions: usize,
+    /// Questions without a gold answer, which are not scored.
+    pub without_gold: usize,
+    pub squad_rules: bool,
+    pub runs: Vec<Option<PairRun>>,
+}
+
+/// Everything that tables and drawings are made of.
+pub(super) struct Collected {
+    pub names: Vec<String>,
+    pub seeds: Vec<usize>,
+    pub pairs: Vec<PairScores>,
+    pub rows: Vec<Row>,
+    /// Types of answers, by name.
+    pub kinds: Vec<String>,
+    /// How many ids [`Row::id`] counts.
+    pub ids: usize,
+    pub browser: Browser,
+}
+
+impl Collected {
+    /// The sets, in order.
+    pub fn sets(&self) -> Vec<&str> {
+        let sets: BTreeSet<&str> = self.pairs.iter().map(|one| one.pair.set.as_str()).collect();
+        sets.into_iter().collect()
+    }
+
+    /// A run's scores on a set.
+    pub fn matrix(&self, set: &str, run: usize) -> Matrix {
+        let mut matrix = Matrix::new(self.names.get(run).map_or("", String::as_str));
+        for one in self.pairs.iter().filter(|one| one.pair.set == set) {
+            if let Some(Some(found)) = one.runs.get(run) {
+                matrix.insert(one.pair.context.0, one.pair.question.0, found.cell.clone());
+            }
+        }
+        matrix
+    }
+}
+
+/// The files of each run that answer one pair: one for each seed, or none.
+type OfPair<'a> = Vec<Vec<&'a AnswerFile>>;
+
+/// By pair; of several files of one seed, such as those of models of several pairs of languages,
+/// the first counts. A run is left out of a pair that one of its seeds lacks.
+fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, OfPair<'_>> {
+    let mut pairs: BTreeMap<&Pair, OfPair<'_>> = BTreeMap::new();
+    for (number, run) in runs.iter().enumerate() {
+        for seed in &run.seeds {
+            let mut seen = BTreeSet::new();
+            for file in seed {
+                if seen.insert(&file.pair) {
+                    let of_pair = pairs.entry(&file.pair).or_insert_with(|| vec![vec![]; runs.len()]);
+                    if let Some(of_run) = of_pair.get_mut(number) {
+                        of_run.push(file);
+                    }
+                }
+            }
+        }
+    }
+    for of_pair in pairs.values_mut() {
+        for (files, run) in of_pair.iter_mut().zip(runs) {
+            if files.len() < run.seeds.len() {
+                files.clear();
+            }
+        }
+    }
+    pairs.retain(|_, of_pair| of_pair.iter().any(|files| !files.is_empty()));
+    pairs
+}
+
+/// Scores every answer of every run.
+pub(super) fn collect(runs: &[ReportRun], config: &ReportConfig) -> Result<Collected, EvalError> {
+    let pairs = by_pair(runs);
+    let quota = config.examples.div_ceil(pairs.len().max(1));
+    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
+    let mut all = Collected {
+        names,
+        seeds: runs.iter().map(|run| run.seeds.len()).collect(),
+        pairs: Vec::new(),
+        rows: Vec::new(),
+        kinds: Vec::new(),
+        ids: 0,
+        browser: Browser::default(),
+    };
+    let (mut ids, mut kinds) = (HashMap::new(), BTreeMap::new());
+    for (pair, files) in pairs {
+        let data = questions(&files)?;
+        let squad_rules = match files.iter().flatten().next() {
+            Some(file) => matches!(file.rules(config.squad), Normalization::SquadEn),
+            None => continue,
+        };
+        add_pair(&mut all, pair, &data, &files, config, quota, (&mut ids, &mut kinds))?;
+        if let Some(last) = all.pairs.last_mut() {
+            (last.without_gold, last.squad_rules) = (data.without_gold, squad_rules);
+        }
+    }
+    for (number, run) in runs.iter().enumerate() {
+        for (context, question, cell) in run.scores.iter().flat_map(Matrix::cells) {
+            add_scores(&mut all, number, (context, question), cell);
+        }
+    }
+    all.ids = ids.len();
+    all.browser.kinds.clone_from(&all.kinds);
+    Ok(all)
+}
+
+/// A cell of a run of which nothing but scores is known.
+fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), cell: &Cell) {
+    let (context, question) = languages;
+    let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
+    let place = match all.pairs.iter().position(|one| one.pair == pair) {
+        Some(place) => place,
+        None => {
+            all.pairs.push(PairScores {
+                pair,
+                questions: cell.questions,
+                without_gold: 0,
+                squad_rules: false,
+                runs: all.names.iter().map(|_| None).collect(),
+            });
+            all.pairs.len() - 1
+        }
+    };
+    if let Some(slot) = all.pairs.get_mut(place).and_then(|one| one.runs.get_mut(run)) {
+        let (by_seed, boundary) = (Vec::new(), BoundaryCounts::default());
+        *slot = Some(PairRun { cell: cell.clone(), by_seed, boundary, unanswered: 0 });
+    }
+}
+
+/// The questions of a pair that have a gold answer.
+struct Questions {
+    dataset: Dataset,
+    types: BTreeMap<String, String>,
+    without_gold: usize,
+}
+
+/// The questions that all files of a pair answer.
+fn questions(files: &OfPair<'_>) -> Result<Questions, EvalError> {
+    let mut found: Option<(PathBuf, Dataset, BTreeMap<String, String>)> = None;
+    for file in files.iter().flatten() {
+        let path = &file.questions;
+        if found.as_ref().is_some_and(|(known, ..)| known == path) {
+            continue;
+        }
+        let (dataset, types) = read_questions(path)?;
+        match &found {
+            // Every run folder may have questions of its own; they must be the same.
+            Some((known, first, _)) if first.questions != dataset.questions => {
+                let message = format!(
+                    "its questions are not those of {}; runs are compared on the same questions",
+                    known.display()
+                );
+                return Err(EvalError::Content { path: path.clone(), message });
+            }
+            Some(_) => {}
+            None => found = Some((path.clone(), dataset, types)),
+        }
+    }
+    let Some((path, mut dataset, types)) = found else {
+        return Err(EvalError::NoQuestions { path: PathBuf::new() });
+    };
+    let all = dataset.questions.len();
+    dataset.questions.retain(|question| !question.answers.is_empty());
+    if dataset.questions.is_empty() {
+        return Err(EvalError::NoQuestions { path });
+    }
+    let without_gold = all - dataset.questions.len();
+    Ok(Questions { dataset, types, without_gold })
+}
+
+/// A question file with the types of its answers, where it has them.
+fn read_questions(path: &PathBuf) -> Result<(Dataset, BTreeMap<String, String>), EvalError> {
+    let file = match squad::File::read(path) {
+        Ok(file) => file,
+        // Rows with types are not SQuAD's JSON; the first error says more where they fail, too.
+        Err(error) => match TypedDataset::read(path) {
+            Ok(TypedDataset { dataset, types }) => return Ok((dataset, types)),
+            Err(_) => return Err(error),
+        },
+    };
+    let mut types = BTreeMap::new();
+    for question in file.questions() {
+        let subtype: Option<String> = question.field("subtype", path)?;
+        types.extend(subtype.map(|subtype| (question.id.clone(), subtype)));
+    }
+    Ok((Dataset::from_squad(file, path)?, types))
+}
+
+/// The numbers of ids and of types of answers.
+type Numbers<'a> =
+    (&'a mut HashMap<(String, String), usize>, &'a mut BTreeMap<String, usize>);
+
+fn add_pair(
+    all: &mut Collected,
+    pair: &Pair,
+    data: &Questions,
+    files: &OfPair<'_>,
+    config: &ReportConfig,
+    quota: usize,
+    (ids, kinds): Numbers<'_>,
+) -> Result<(), EvalError> {
+    let (Questions { dataset, types, .. }, number) = (data, all.pairs.len());
+    let mut scored: Vec<Vec<Score>> = Vec::new();
+    let mut found: Vec<Option<PairRun>> = Vec::new();
+    let mut seen: Vec<Option<SeenAnswers>> = Vec::new();
+    for of_run in files {
+        let (mut scores, mut boundary, mut first) = (vec![], BoundaryCounts::default(), None);
+        for file in of_run {
+            let (rules, predictions) =
+                (file.rules(config.squad), Predictions::read(&file.predictions)?);
+            let classes = classes_of_texts(dataset, &predictions, rules)?;
+            boundary = boundary.plus(&counted(&classes));
+            let score = score(dataset, &predictions, rules)?;
+            if first.is_none() {
+                let n_best = file.n_best.as_deref().map(read_n_best).transpose()?;
+                let classes = classes.into_iter().map(|(class, _)| class).collect();
+                first = Some(SeenAnswers { predictions, score: score.clone(), classes, n_best });
+            }
+            scores.push(score);
+        }
+        found.push((!scores.is_empty()).then(|| pair_run(&scores, boundary)));
+        scored.push(scores);
+        seen.push(first);
+    }
+    let rules = match files.iter().flatten().next() {
+        Some(file) => file.rules(config.squad),
+        None => return Ok(()),
+    };
+    for (at, question) in dataset.questions.iter().enumerate() {
+        let (next_id, next_kind) = (ids.len(), kinds.len());
+        let id = *ids.entry((pair.set.clone(), question.id.clone())).or_insert(next_id);
+        let kind = types.get(&question.id).map(|kind| {
+            *kinds.entry(kind.clone()).or_insert_with(|| {
+                all.kinds.push(kind.clone());
+                next_kind
+            })
+        });
+        let values = scored.iter().map(|seeds| mean_of(seeds, at)).collect();
+        let features = features(question, rules);
+        all.rows.push(Row { pair: number, id, kind, features, values });
+    }
+    let numbers: Vec<Option<usize>> =
+        dataset.questions.iter().map(|one| Some(*kinds.get(types.get(&one.id)?)?)).collect();
+    all.browser.add(pair, dataset, &numbers, &seen, quota);
+    all.pairs.push(PairScores {
+        pair: pair.clone(),
+        questions: dataset.questions.len(),
+        without_gold: 0,
+        squad_rules: false,
+        runs: found,
+    });
+    Ok(())
+}
+
+fn pair_run(scores: &[Score], boundary: BoundaryCounts) -> PairRun {
+    let f1 = Spread::of(scores.iter().map(|score| score.f1));
+    let em = Spread::of(scores.iter().map(|score| score.exact_match));
+    let questions = scores.first().map_or(0, |score| score.questions);
+    let cell = Cell { f1: f1.mean, em: em.mean, questions, f1_sd: f1.sd, em_sd: em.sd };
+    let unanswered = scores.iter().map(|score| score.unanswered.len()).sum();
+    let by_seed = scores.iter().map(|score| [score.f1, score.exact_match]).collect();
+    PairRun { cell, by_seed, boundary, unanswered }
+}
+
+/// One question's mean over seeds.
+fn mean_of(seeds: &[Score], at: usize) -> Option<[f64; 2]> {
+    let found: Vec<_> = seeds.iter().filter_map(|score| score.per_question.get(at)).collect();
+    let count = found.len();
+    (count > 0).then(|| {
+        let f1 = found.iter().fold(0.0, |sum, one| sum + one.f1);
+        let matches = found.iter().filter(|one| one.exact_match).count();
+        [100.0 * f1 / count as f64, 100.0 * matches as f64 / count as f64]
+    })
+}
+
+fn features(question: &crate::Question, rules: Normalization) -> [f64; 4] {
+    let context = question.context.chars().count() as f64;
+    let first = question.answers.first();
+    let answer = first.map_or(0, |answer| rules.tokens(&answer.text).len());
+    let start = first.map_or(0, |answer| answer.answer_start) as f64;
+    let asked = question.question.chars().count() as f64;
+    [context, asked, answer as f64, if context > 0.0 { (start / context).min(1.0) } else { 0.0 }]
+}

@@ -1,0 +1,319 @@
+//! The drawings of a report.
+use super::effects::Effect;
+use super::evidence::{Difference, METRICS, RunMean};
+use super::heat::HeatMap;
+use super::svg::{Anchor, Style, Svg, colour, fitted, label, text_width, ticks};
+use super::text::thousands;
+use crate::Interval;
+
+const CELL: (f64, f64) = (62.0, 40.0);
+const TITLE: Style = Style::of(15.0, Anchor::Start).bold();
+const SOFT: Style = Style::of(12.0, Anchor::Start).soft();
+const HEAT: &str = "#0969da";
+
+/// How strong the colour of a score is; at most 0.6, so that ink keeps its contrast.
+fn heat(score: f64, (low, high): (f64, f64)) -> f64 {
+    if high > low { 0.05 + 0.55 * ((score - low) / (high - low)).clamp(0.0, 1.0) } else { 0.3 }
+}
+
+/// A heat map with its means.
+pub(super) fn heat_map(map: &HeatMap) -> Svg {
+    let longest = map.rows.iter().map(|row| text_width(row, 13.0)).fold(46.0, f64::max);
+    let left = 24.0 + longest.min(180.0);
+    let (top, gap) = (78.0, 8.0);
+    let (columns, means) = (map.columns.len() as f64, map.row_means.len() as f64);
+    let body = (left + columns * CELL.0, top + map.rows.len() as f64 * CELL.1);
+    let width = body.0 + means.max(1.0).mul_add(CELL.0, gap) + 8.0;
+    let bottom = if map.column_means.is_some() { gap + CELL.1 } else { 0.0 };
+    let legend = |map: &HeatMap| {
+        let (low, high) = map.range;
+        let questions = map.questions().map(|count| format!("; {} questions in each cell", thousands(count)));
+        format!("percent, {low:.1} pale to {high:.1} strong{}", questions.unwrap_or_default())
+    };
+    let legend = legend(map);
+    let width = width.max(text_width(&legend, 12.0) + 16.0).max(text_width(&map.title, 15.0) + 16.0);
+    let mut svg = Svg::new(&map.name, &map.title, width, body.1 + bottom + 30.0);
+    svg.text(8.0, 22.0, TITLE, &map.title);
+    let header = Style::of(13.0, Anchor::Middle).soft();
+    svg.text(8.0, top - 10.0, SOFT, map.row_title);
+    svg.text(left + columns * CELL.0 / 2.0, top - 28.0, Style::of(12.0, Anchor::Middle).soft(), map.column_title);
+    for (at, column) in map.columns.iter().enumerate() {
+        svg.text(left + (at as f64 + 0.5) * CELL.0, top - 10.0, header, column);
+    }
+    for (at, (name, _)) in map.row_means.iter().enumerate() {
+        svg.text(body.0 + gap + (at as f64 + 0.5) * CELL.0, top - 10.0, header, name);
+    }
+    for (at, (name, cells)) in map.rows.iter().zip(&map.cells).enumerate() {
+        let y = top + at as f64 * CELL.1;
+        let name = fitted(name, 13.0, left - 14.0);
+        svg.text(8.0, y + CELL.1 / 2.0 + 4.5, Style::of(13.0, Anchor::Start), &name);
+        for (column, cell) in cells.iter().enumerate() {
+            heat_cell(&mut svg, map, (left + column as f64 * CELL.0, y), cell.as_ref());
+        }
+        for (column, (_, means)) in map.row_means.iter().enumerate() {
+            let x = body.0 + gap + column as f64 * CELL.0;
+            mean_cell(&mut svg, (x, y), means.get(at).copied().flatten());
+        }
+    }
+    if let Some(means) = &map.column_means {
+        let y = body.1 + gap;
+        svg.text(8.0, y + CELL.1 / 2.0 + 4.5, Style::of(13.0, Anchor::Start).soft(), "mean");
+        for (at, mean) in means.iter().enumerate() {
+            mean_cell(&mut svg, (left + at as f64 * CELL.0, y), *mean);
+        }
+        mean_cell(&mut svg, (body.0 + gap, y), map.mean);
+    }
+    svg.text(8.0, body.1 + bottom + 20.0, SOFT, &legend);
+    svg
+}
+
+fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&super::heat::Heat>) {
+    let place = [x + 1.0, y + 1.0, CELL.0 - 2.0, CELL.1 - 2.0];
+    let middle = x + CELL.0 / 2.0;
+    let Some(cell) = cell else {
+        svg.frame(place, true);
+        svg.text(middle, y + 24.5, Style::of(13.0, Anchor::Middle).soft(), "–");
+        return;
+    };
+    svg.rect(place, HEAT, heat(cell.score, map.range), &cell.tip);
+    if cell.same {
+        svg.frame(place, false);
+    }
+    let small = match cell.sd {
+        Some(sd) => format!("± {sd:.2}"),
+        None if map.questions().is_none() && cell.questions > 0 => {
+            format!("n {}", thousands(cell.questions))
+        }
+        None => String::new(),
+    };
+    let score = Style { bold: cell.same, ..Style::of(14.0, Anchor::Middle) };
+    let lift = if small.is_empty() { 24.5 } else { 19.0 };
+    svg.text(middle, y + lift, score, &format!("{:.2}", cell.score));
+    if !small.is_empty() {
+        svg.text(middle, y + 32.5, Style::of(10.0, Anchor::Middle).soft(), &small);
+    }
+}
+
+fn mean_cell(svg: &mut Svg, (x, y): (f64, f64), mean: Option<f64>) {
+    let text = mean.map_or_else(|| "–".to_owned(), |mean| format!("{mean:.2}"));
+    svg.rect([x + 1.0, y + 1.0, CELL.0 - 2.0, CELL.1 - 2.0], "currentColor", 0.06, "");
+    svg.text(x + CELL.0 / 2.0, y + 24.5, Style::of(14.0, Anchor::Middle), &text);
+}
+
+/// One line of a forest plot.
+struct Line {
+    name: String,
+    value: f64,
+    interval: Option<Interval>,
+    run: usize,
+    hollow: bool,
+    bold: bool,
+    tip: String,
+}
+
+/// Points with intervals, one below the other, with numbers beside them.
+fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> Svg {
+    let (row_height, plot) = (24.0, 300.0);
+    let longest = lines.iter().map(|line| text_width(&line.name, 13.0)).fold(40.0, f64::max);
+    let (left, top) = (20.0 + longest.min(200.0), 44.0);
+    let ends = || lines.iter().flat_map(|line| match line.interval {
+        Some(Interval { low, high, .. }) => [low, high],
+        None => [line.value; 2],
+    });
+    let zero = if signed { 0.0 } else { f64::INFINITY };
+    let low = ends().fold(zero, f64::min);
+    let high = ends().fold(if signed { 0.0 } else { f64::NEG_INFINITY }, f64::max);
+    let ticks = ticks(low, high);
+    let (first, last) = (ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(1.0));
+    let at = |value: f64| left + plot * (value - first) / (last - first);
+    let bottom = top + lines.len() as f64 * row_height;
+    let wide = (left + plot + 190.0).max(text_width(title, 15.0) + 20.0);
+    let mut svg = Svg::new(name, title, wide, bottom + 48.0);
+    svg.text(8.0, 22.0, TITLE, title);
+    for &tick in &ticks {
+        let opacity = if signed && tick == 0.0 { 0.7 } else { 0.15 };
+        svg.line((at(tick), top - 6.0), (at(tick), bottom), "currentColor", 1.0, opacity);
+        svg.text(at(tick), bottom + 16.0, Style::of(12.0, Anchor::Middle).soft(), &label(tick));
+    }
+    svg.text(left + plot / 2.0, bottom + 36.0, Style::of(12.0, Anchor::Middle).soft(), axis);
+    for (row, line) in lines.iter().enumerate() {
+        let y = top + (row as f64 + 0.5) * row_height;
+        let style = Style { bold: line.bold, ..Style::of(13.0, Anchor::Start) };
+        svg.text(8.0, y + 4.5, style, &fitted(&line.name, 13.0, left - 16.0));
+        let sign = |value: f64| if signed { format!("{value:+.2}") } else { format!("{value:.2}") };
+        let mut numbers = sign(line.value);
+        if let Some(Interval { low, high, .. }) = line.interval {
+            svg.line((at(low), y), (at(high), y), colour(line.run), 2.0, 1.0);
+            numbers.push_str(&format!("  [{}, {}]", sign(low), sign(high)));
+        }
+        svg.mark((at(line.value), y), line.run, line.hollow, &line.tip);
+        svg.text(left + plot + 14.0, y + 4.5, style, &numbers.replace('-', "−"));
+    }
+    svg
+}
+
+/// The means of all runs on a set, with their intervals.
+pub(super) fn run_means(set: &str, means: &[&RunMean], names: &[String], level: f64) -> Vec<Svg> {
+    let of_metric = |(metric, metric_name): (usize, &&str)| {
+        let line = |mean: &&RunMean| {
+            let name = names.get(mean.run).cloned().unwrap_or_default();
+            let score = mean.scores.get(metric).copied().unwrap_or_default();
+            let tip = format!("{name}: {:.2}", score.mean);
+            let (value, interval, run) = (score.mean, score.interval, mean.run);
+            Line { name, value, interval, run, hollow: false, bold: false, tip }
+        };
+        let lines: Vec<Line> = means.iter().map(line).collect();
+        let name = format!("means-{}{}", metric_name.to_lowercase(), suffix(set));
+        let title = format!("{}{metric_name}, mean over languages", prefix(set));
+        let axis = format!("percent, with {:.0} % interval", 100.0 * level);
+        forest(&name, &title, &axis, &lines, false)
+    };
+    METRICS.iter().enumerate().map(of_metric).collect()
+}
+
+/// The differences of a run from the first one, pair by pair.
+pub(super) fn differences(set: &str, run: usize, all: &[&Difference], names: &[String], level: f64) -> Vec<Svg> {
+    let name_of = |run: usize| names.get(run).map_or("", String::as_str);
+    let of_metric = |(metric, metric_name): (usize, &&str)| {
+        let own = all.iter().filter(|one| one.run == run && one.metric == metric);
+        let line = |one: &&Difference| {
+            let value = one.test.difference.mean;
+            Line {
+                name: one.pair.clone().unwrap_or_else(|| "mean".into()),
+                value,
+                interval: Some(one.test.difference),
+                run,
+                hollow: one.p_holm >= 1.0 - level,
+                bold: one.pair.is_none(),
+                tip: format!("{value:+.2}, p (Holm) {:.4}", one.p_holm),
+            }
+        };
+        let lines: Vec<Line> = own.map(line).collect();
+        let part = super::text::file_name(name_of(run));
+        let name = format!("difference-{}-{part}-{run}{}", metric_name.to_lowercase(), suffix(set));
+        let title = format!("{}{metric_name}, {} − {}", prefix(set), name_of(run), name_of(0));
+        let axis = format!(
+            "points, with {:.0} % interval; filled: p (Holm) below {:.2}",
+            100.0 * level, 1.0 - level
+        );
+        forest(&name, &title, &axis, &lines, true)
+    };
+    METRICS.iter().enumerate().map(of_metric).collect()
+}
+
+fn prefix(set: &str) -> String {
+    if set.is_empty() { String::new() } else { format!("{set}: ") }
+}
+
+fn suffix(set: &str) -> String {
+    if set.is_empty() { String::new() } else { format!("-{}", super::text::file_name(set)) }
+}
+
+/// Parts of a whole, run by run: names of runs with percentages of `parts`.
+pub(super) fn shares(title: &str, parts: &[&str], runs: &[(String, Vec<f64>)]) -> Svg {
+    let (row_height, plot) = (34.0, 520.0);
+    let colours = ["#009e73", "#56b4e9", "#f0c33c", "#e69f00", "#d55e00", "#8c8c8c"];
+    let longest = runs.iter().map(|(name, _)| text_width(name, 13.0)).fold(40.0, f64::max);
+    let (left, top) = (20.0 + longest.min(200.0), 62.0);
+    let mut svg = Svg::new("boundaries", title, left + plot + 16.0, top + runs.len() as f64 * row_height + 30.0);
+    svg.text(8.0, 22.0, TITLE, title);
+    let mut at = left;
+    for (part, colour) in parts.iter().zip(colours) {
+        svg.rect([at, 40.0, 11.0, 11.0], colour, 0.85, "");
+        svg.text(at + 15.0, 50.0, Style::of(12.0, Anchor::Start), part);
+        at += 28.0 + text_width(part, 12.0);
+    }
+    for (row, (name, values)) in runs.iter().enumerate() {
+        let y = top + row as f64 * row_height;
+        svg.text(8.0, y + 20.0, Style::of(13.0, Anchor::Start), &fitted(name, 13.0, left - 16.0));
+        let mut x = left;
+        for ((part, value), colour) in parts.iter().zip(values).zip(colours) {
+            let width = plot * value / 100.0;
+            if width > 0.05 {
+                let tip = format!("{name}: {part} {value:.1} %");
+                svg.rect([x, y + 3.0, (width - 1.0).max(0.3), row_height - 8.0], colour, 0.7, &tip);
+            }
+            if width > 34.0 {
+                let style = Style::of(12.0, Anchor::Middle);
+                svg.text(x + width / 2.0, y + 20.0, style, &format!("{value:.1}"));
+            }
+            x += width;
+        }
+    }
+    svg.text(left, top + runs.len() as f64 * row_height + 18.0, SOFT, "percent of the questions");
+    svg
+}
+
+/// F1 by length or position, a line for each run; the whiskers are 1.96 standard errors.
+pub(super) fn effect(effect: &Effect, names: &[String]) -> Svg {
+    let [left, top, width, height] = [44.0, 40.0, 420.0, 170.0];
+    let mut svg = Svg::new(
+        format!("effect-{}", effect.name.replace(' ', "-")),
+        format!("F1 by {}", effect.name),
+        left + width + 12.0,
+        top + height + 66.0 + 18.0 * (names.len() as f64 / 3.0).floor(),
+    );
+    svg.text(8.0, 22.0, TITLE, &format!("F1 by {}", effect.name));
+    let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
+    for tick in [0.0, 25.0, 50.0, 75.0, 100.0] {
+        svg.line((left, y(tick)), (left + width, y(tick)), "currentColor", 1.0, 0.15);
+        svg.text(left - 6.0, y(tick) + 4.0, Style::of(12.0, Anchor::End).soft(), &label(tick));
+    }
+    let step = width / effect.bins.len().max(1) as f64;
+    let x = |bin: usize, run: usize| {
+        let spread = (step * 0.5).min(9.0 * names.len() as f64);
+        let own = if names.len() > 1 { run as f64 / (names.len() - 1) as f64 - 0.5 } else { 0.0 };
+        left + (bin as f64 + 0.5) * step + own * spread
+    };
+    for (bin, name) in effect.bins.iter().enumerate() {
+        let middle = left + (bin as f64 + 0.5) * step;
+        svg.text(middle, top + height + 17.0, Style::of(12.0, Anchor::Middle).soft(), name);
+    }
+    for (run, bins) in effect.runs.iter().enumerate() {
+        let shown = || bins.iter().enumerate().filter(|(_, score)| score.questions > 0);
+        let points: Vec<(f64, f64)> =
+            shown().map(|(bin, score)| (x(bin, run), y(score.scores[0]))).collect();
+        svg.path(&points, colour(run));
+        for (bin, score) in shown() {
+            let (at, half) = (x(bin, run), 1.96 * score.errors[0]);
+            let ends = ((at, y(score.scores[0] - half)), (at, y(score.scores[0] + half)));
+            svg.line(ends.0, ends.1, colour(run), 1.5, 0.7);
+            let name = names.get(run).map_or("", String::as_str);
+            let tip = format!("{name}: F1 {:.2}, {} questions", score.scores[0], score.questions);
+            svg.mark((at, y(score.scores[0])), run, false, &tip);
+        }
+    }
+    let names: Vec<(usize, &str)> = names.iter().map(String::as_str).enumerate().collect();
+    svg.legend((left, top + height + 44.0), &names);
+    svg
+}
+
+/// F1 against the share of the questions' tokens that a text has shown, a mark for each language
+/// and run: (language, percent, F1 run by run).
+pub(super) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[String]) -> Svg {
+    let [left, top, width, height] = [44.0, 40.0, 420.0, 240.0];
+    let title = "F1 by coverage of the questions' tokens";
+    let mut svg = Svg::new("coverage", title, left + width + 24.0, top + height + 84.0);
+    svg.text(8.0, 22.0, TITLE, title);
+    let x = |value: f64| left + width * value.clamp(0.0, 100.0) / 100.0;
+    let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
+    for tick in [0.0, 25.0, 50.0, 75.0, 100.0] {
+        svg.line((left, y(tick)), (left + width, y(tick)), "currentColor", 1.0, 0.15);
+        svg.text(left - 6.0, y(tick) + 4.0, Style::of(12.0, Anchor::End).soft(), &label(tick));
+        svg.text(x(tick), top + height + 17.0, Style::of(12.0, Anchor::Middle).soft(), &label(tick));
+    }
+    for (language, share, scores) in points {
+        for (run, score) in scores.iter().enumerate() {
+            let Some(score) = score else { continue };
+            let name = names.get(run).map_or("", String::as_str);
+            let tip = format!("{language}, {name}: coverage {share:.1} %, F1 {score:.2}");
+            svg.mark((x(*share), y(*score)), run, false, &tip);
+            svg.text(x(*share) + 8.0, y(*score) + 4.0, Style::of(11.0, Anchor::Start), language);
+        }
+    }
+    let middle = Style::of(12.0, Anchor::Middle).soft();
+    svg.text(left + width / 2.0, top + height + 36.0, middle, "percent of the tokens covered");
+    let names: Vec<(usize, &str)> = names.iter().map(String::as_str).enumerate().collect();
+    svg.legend((left, top + height + 62.0), &names);
+    svg
+}

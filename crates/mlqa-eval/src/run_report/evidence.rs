@@ -1,0 +1,179 @@
+//! How sure the scores of runs and their differences are.
+use std::collections::BTreeSet;
+
+use super::collect::Collected;
+use crate::{EvalError, Interval, PairedTest, Resampling, Spread, bootstrap, holm, paired_test};
+
+/// The metrics, as [`Row::values`](super::collect::Row::values) has them.
+pub(super) const METRICS: [&str; 2] = ["F1", "EM"];
+
+/// A run on a set: the mean over its pairs of languages.
+pub(super) struct RunMean {
+    pub set: String,
+    pub run: usize,
+    pub pairs: usize,
+    pub questions: usize,
+    pub unanswered: usize,
+    /// [`METRICS`].
+    pub scores: [MeanScore; 2],
+}
+
+/// A mean over pairs of languages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MeanScore {
+    pub mean: f64,
+    /// Where there are answers, and not scores alone.
+    pub interval: Option<Interval>,
+    /// Over seeds.
+    pub sd: Option<f64>,
+}
+
+/// A run against the first one.
+pub(super) struct Difference {
+    pub set: String,
+    pub run: usize,
+    /// Languages; `None` for the mean over pairs.
+    pub pair: Option<String>,
+    /// Index in [`METRICS`].
+    pub metric: usize,
+    pub questions: usize,
+    pub baseline: f64,
+    pub value: f64,
+    pub test: PairedTest,
+    /// p of the randomisation, corrected for the pairs, or for the means, of all runs.
+    pub p_holm: f64,
+}
+
+/// The pairs of a set that all of these runs have.
+fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
+    let has = |pair: usize| {
+        let found = all.pairs.get(pair).filter(|one| one.pair.set == set);
+        found.is_some_and(|one| runs.iter().all(|&run| matches!(one.runs.get(run), Some(Some(_)))))
+    };
+    (0..all.pairs.len()).filter(|&pair| has(pair)).collect()
+}
+
+/// A value of each question id, whose mean is the mean over `pairs` of their means: what a question
+/// shows in several languages stays together when ids are resampled.
+fn by_id<const N: usize>(
+    all: &Collected,
+    pairs: &[usize],
+    value: impl Fn(&[Option<[f64; 2]>]) -> Option<[f64; N]>,
+) -> Vec<[f64; N]> {
+    let kept: BTreeSet<usize> = pairs.iter().copied().collect();
+    let mut sums: Vec<Option<[f64; N]>> = vec![None; all.ids];
+    for row in all.rows.iter().filter(|row| kept.contains(&row.pair)) {
+        let questions = all.pairs.get(row.pair).map_or(1, |one| one.questions) as f64;
+        if let (Some(values), Some(sum)) = (value(&row.values), sums.get_mut(row.id)) {
+            let sum = sum.get_or_insert([0.0; N]);
+            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value / questions);
+        }
+    }
+    let sums: Vec<[f64; N]> = sums.into_iter().flatten().collect();
+    let scale = sums.len() as f64 / pairs.len().max(1) as f64;
+    sums.into_iter().map(|sum| sum.map(|value| value * scale)).collect()
+}
+
+/// The mean of every run on every set.
+pub(super) fn run_means(
+    all: &Collected,
+    resampling: &Resampling,
+) -> Result<Vec<RunMean>, EvalError> {
+    let mut means = Vec::new();
+    for set in all.sets() {
+        for run in 0..all.names.len() {
+            let pairs = pairs_of(all, set, &[run]);
+            if pairs.is_empty() {
+                continue;
+            }
+            let values = by_id(all, &pairs, |values| *values.get(run)?);
+            let found = || pairs.iter().filter_map(|&pair| all.pairs.get(pair));
+            let of_run = || found().filter_map(|one| one.runs.get(run)?.as_ref());
+            let seeds = all.seeds.get(run).copied().unwrap_or_default();
+            let score = |metric: usize| -> Result<MeanScore, EvalError> {
+                let own: Vec<f64> =
+                    values.iter().filter_map(|value| value.get(metric).copied()).collect();
+                let interval = match own.is_empty() {
+                    true => None,
+                    false => Some(bootstrap(&own, resampling)?),
+                };
+                let cells = of_run().map(|one| if metric == 0 { one.cell.f1 } else { one.cell.em });
+                let mean = Spread::of(cells).mean;
+                let of_seed = |seed: usize| {
+                    let values = of_run().filter_map(|one| one.by_seed.get(seed)?.get(metric).copied());
+                    Spread::of(values).mean
+                };
+                Ok(MeanScore { mean, interval, sd: Spread::of((0..seeds).map(of_seed)).sd })
+            };
+            means.push(RunMean {
+                set: set.to_owned(),
+                run,
+                pairs: pairs.len(),
+                questions: found().map(|one| one.questions).sum(),
+                unanswered: of_run().map(|one| one.unanswered).sum(),
+                scores: [score(0)?, score(1)?],
+            });
+        }
+    }
+    Ok(means)
+}
+
+/// Every other run against the first, pair by pair and in the mean over pairs.
+pub(super) fn differences(
+    all: &Collected,
+    resampling: &Resampling,
+) -> Result<Vec<Difference>, EvalError> {
+    let mut found = Vec::new();
+    for set in all.sets() {
+        for run in 1..all.names.len() {
+            let pairs = pairs_of(all, set, &[0, run]);
+            let parts = pairs.iter().map(std::slice::from_ref);
+            let whole = (pairs.len() > 1).then_some(pairs.as_slice());
+            for part in parts.chain(whole) {
+                let both = |values: &[Option<[f64; 2]>]| {
+                    let (first, own) = ((*values.first()?)?, (*values.get(run)?)?);
+                    Some([first[0], own[0], first[1], own[1]])
+                };
+                let values = by_id(all, part, both);
+                if values.is_empty() {
+                    continue;
+                }
+                let questions = part.iter().filter_map(|&pair| all.pairs.get(pair));
+                let questions = questions.map(|one| one.questions).sum();
+                let label = match part {
+                    [pair] => all.pairs.get(*pair).map(|one| one.pair.label()),
+                    _ => None,
+                };
+                for metric in 0..METRICS.len() {
+                    let two = |[f1, own_f1, em, own_em]: &[f64; 4]| match metric {
+                        0 => (*f1, *own_f1),
+                        _ => (*em, *own_em),
+                    };
+                    let own: Vec<(f64, f64)> = values.iter().map(two).collect();
+                    let test = paired_test(&own, resampling)?;
+                    let p_holm = test.p_randomisation;
+                    let baseline = Spread::of(own.iter().map(|(first, _)| *first)).mean;
+                    let value = Spread::of(own.iter().map(|(_, second)| *second)).mean;
+                    let (set, pair) = (set.to_owned(), label.clone());
+                    found.push(Difference {
+                        set, run, pair, metric, questions, baseline, value, test, p_holm,
+                    });
+                }
+            }
+        }
+    }
+    correct(&mut found);
+    Ok(found)
+}
+
+/// Holm's correction: for each metric over pairs, and apart from that over means.
+fn correct(all: &mut [Difference]) {
+    for metric in 0..METRICS.len() {
+        for means in [false, true] {
+            let own = |one: &&mut Difference| one.metric == metric && one.pair.is_none() == means;
+            let mut group: Vec<&mut Difference> = all.iter_mut().filter(|one| own(one)).collect();
+            let p: Vec<f64> = group.iter().map(|one| one.test.p_randomisation).collect();
+            group.iter_mut().zip(holm(&p)).for_each(|(one, p)| one.p_holm = p);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Heat maps: what stands in which row and column, and the means beside them.
+use super::collect::Collected;
+use super::evidence::METRICS;
+use super::table::{Table, Value};
+use crate::{Cell, Language, Matrix, Spread};
+
+/// A cell of a heat map, in percent.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Heat {
+    pub score: f64,
+    pub sd: Option<f64>,
+    pub questions: usize,
+    /// Whether context and question have one language.
+    pub same: bool,
+    /// Shown where a pointer rests.
+    pub tip: String,
+}
+
+/// A grid of scores.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct HeatMap {
+    /// A part of file names.
+    pub name: String,
+    pub title: String,
+    /// What the rows and columns are.
+    pub row_title: &'static str,
+    pub column_title: &'static str,
+    pub rows: Vec<String>,
+    pub columns: Vec<String>,
+    /// Row by row.
+    pub cells: Vec<Vec<Option<Heat>>>,
+    /// Means of rows, under their titles.
+    pub row_means: Vec<(&'static str, Vec<Option<f64>>)>,
+    /// Means of columns; none where rows are runs.
+    pub column_means: Option<Vec<Option<f64>>>,
+    /// The mean of all cells, beside the means of columns.
+    pub mean: Option<f64>,
+    /// The lowest and the highest score of all maps with these colours.
+    pub range: (f64, f64),
+}
+
+impl HeatMap {
+    /// Questions in every cell, where all cells have the same number.
+    pub fn questions(&self) -> Option<usize> {
+        let mut all = self.cells.iter().flatten().flatten().map(|cell| cell.questions);
+        let first = all.next()?;
+        (first > 0 && all.all(|other| other == first)).then_some(first)
+    }
+
+    /// The same as a table.
+    pub fn table(&self) -> Table {
+        let first = format!("{} \\ {}", self.row_title, self.column_title);
+        let mut columns = vec![first.as_str()];
+        columns.extend(self.columns.iter().map(String::as_str));
+        columns.extend(self.row_means.iter().map(|(name, _)| *name));
+        let mut table = Table::new(self.name.clone(), self.title.clone(), &columns);
+        for (at, (name, cells)) in self.rows.iter().zip(&self.cells).enumerate() {
+            let mut row = vec![Value::from(name.as_str())];
+            row.extend(cells.iter().map(|cell| Value::from(cell.as_ref().map(|cell| cell.score))));
+            let means = self.row_means.iter().map(|(_, means)| means.get(at).copied().flatten());
+            row.extend(means.map(Value::from));
+            table.rows.push(row);
+        }
+        if let Some(means) = &self.column_means {
+            let mut row = vec![Value::from("mean")];
+            row.extend(means.iter().copied().map(Value::from));
+            row.push(Value::from(self.mean));
+            table.rows.push(row);
+        }
+        if let Some(questions) = self.questions() {
+            table.note = format!("{questions} questions in each cell.");
+        }
+        table
+    }
+}
+
+/// The heat maps of a set, F1 and EM: of every run, or of all runs together where each has one row
+/// (one language of contexts, or only questions in the language of the context).
+pub(super) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
+    let runs: Vec<(&str, Matrix)> = all.names.iter().enumerate()
+        .map(|(run, name)| (name.as_str(), all.matrix(set, run)))
+        .filter(|(_, matrix)| !matrix.is_empty())
+        .collect();
+    let contexts: Vec<Vec<Language>> = runs.iter().map(|(_, matrix)| matrix.contexts()).collect();
+    let one_context = contexts.windows(2).all(|two| two.first() == two.get(1))
+        && contexts.first().is_some_and(|first| first.len() == 1);
+    let same = runs.iter().all(|(_, matrix)| matrix.cells().all(|(c, q, _)| c == q));
+    let mut maps = Vec::new();
+    for (metric, name) in METRICS.iter().enumerate() {
+        let range = range(&runs, metric);
+        if same || one_context {
+            maps.push(of_runs(&runs, metric, name, range));
+        } else {
+            let of_run = |(run, matrix): &(&str, Matrix)| of_matrix(run, matrix, metric, name, range);
+            maps.extend(runs.iter().map(of_run));
+        }
+    }
+    if !set.is_empty() {
+        for map in &mut maps {
+            (map.name, map.title) = (format!("{}-{set}", map.name), format!("{set}: {}", map.title));
+        }
+    }
+    maps
+}
+
+fn range(runs: &[(&str, Matrix)], metric: usize) -> (f64, f64) {
+    let cells = runs.iter().flat_map(|(_, matrix)| matrix.cells());
+    cells.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, _, cell)| {
+        let (score, _) = of_metric(cell, metric);
+        (low.min(score), high.max(score))
+    })
+}
+
+fn of_metric(cell: &Cell, metric: usize) -> (f64, Option<f64>) {
+    match metric {
+        0 => (cell.f1, cell.f1_sd),
+        _ => (cell.em, cell.em_sd),
+    }
+}
+
+fn heat(cell: &Cell, metric: usize, context: Language, question: Language, run: &str) -> Heat {
+    let (score, sd) = of_metric(cell, metric);
+    let shown = |metric: usize| {
+        let (mean, sd) = of_metric(cell, metric);
+        Spread { mean, sd }.text(2)
+    };
+    let pair = format!("{run}: {} context, {} question", context.name(), question.name());
+    let mut tip = format!("{pair}: F1 {}, EM {}", shown(0), shown(1));
+    if cell.questions > 0 {
+        tip.push_str(&format!(", {} questions", cell.questions));
+    }
+    Heat { score, sd, questions: cell.questions, same: context == question, tip }
+}
+
+fn mean<'a>(cells: impl Iterator<Item = &'a Heat>) -> Option<f64> {
+    let scores: Vec<f64> = cells.map(|cell| cell.score).collect();
+    (!scores.is_empty()).then(|| Spread::of(scores).mean)
+}
+
+fn of_matrix(run: &str, matrix: &Matrix, metric: usize, name: &str, range: (f64, f64)) -> HeatMap {
+    let (contexts, questions) = (matrix.contexts(), matrix.questions());
+    let cell = |context: Language, question: Language| {
+        Some(heat(matrix.get(context, question)?, metric, context, question, run))
+    };
+    let row = |&context: &Language| questions.iter().map(|&other| cell(context, other)).collect();
+    let cells: Vec<Vec<Option<Heat>>> = contexts.iter().map(row).collect();
+    let column = |at: usize| mean(cells.iter().filter_map(|row| row.get(at)?.as_ref()));
+    HeatMap {
+        name: format!("{}-{}", name.to_lowercase(), super::text::file_name(run)),
+        title: format!("{name}, {run}"),
+        row_title: "context",
+        column_title: "question",
+        rows: contexts.iter().map(Language::to_string).collect(),
+        columns: questions.iter().map(Language::to_string).collect(),
+        row_means: vec![("mean", cells.iter().map(|row| mean(row.iter().flatten())).collect())],
+        column_means: Some((0..questions.len()).map(column).collect()),
+        mean: mean(cells.iter().flatten().flatten()),
+        cells,
+        range,
+    }
+}
+
+/// Runs as rows.
+fn of_runs(runs: &[(&str, Matrix)], metric: usize, name: &str, range: (f64, f64)) -> HeatMap {
+    let mut columns: Vec<(Language, Language)> = Vec::new();
+    for (_, matrix) in runs {
+        columns.extend(matrix.cells().map(|(context, question, _)| (context, question)));
+    }
+    columns.sort_by_key(|&(context, question)| (crate::TableOrder(context), crate::TableOrder(question)));
+    columns.dedup();
+    let row = |(run, matrix): &(&str, Matrix)| -> Vec<Option<Heat>> {
+        let cell = |&(context, question): &(Language, Language)| {
+            Some(heat(matrix.get(context, question)?, metric, context, question, run))
+        };
+        columns.iter().map(cell).collect()
+    };
+    let cells: Vec<Vec<Option<Heat>>> = runs.iter().map(row).collect();
+    let of_rows = |keep: fn(&Heat) -> bool| -> Vec<Option<f64>> {
+        let kept = |row: &Vec<Option<Heat>>| mean(row.iter().flatten().filter(|cell| keep(cell)));
+        cells.iter().map(kept).collect()
+    };
+    let mut row_means = vec![("mean", of_rows(|_| true))];
+    let is_mixed = cells.iter().flatten().flatten().any(|cell| !cell.same);
+    if is_mixed && cells.iter().flatten().flatten().any(|cell| cell.same) {
+        row_means.push(("others", of_rows(|cell| !cell.same)));
+    }
+    let of_context = columns.first().filter(|_| is_mixed);
+    let about = match of_context {
+        Some((context, _)) => format!("{name}, {} context, question in", context.name()),
+        None => format!("{name}, context and question in"),
+    };
+    HeatMap {
+        name: name.to_lowercase(),
+        title: format!("{about} the language of the column"),
+        row_title: "run",
+        column_title: "question",
+        rows: runs.iter().map(|(run, _)| (*run).to_owned()).collect(),
+        columns: columns.iter().map(|(_, question)| question.to_string()).collect(),
+        row_means,
+        column_means: None,
+        mean: None,
+        cells,
+        range,
+    }
+}

@@ -1,0 +1,341 @@
+//! What a report is about: runs, their prediction files and the questions these answer.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+
+use super::QuestionSources;
+use crate::files::read_json;
+use crate::{Cell, DatasetName, EvalError, Language, Matrix, Normalization, TableOrder};
+
+/// A set of questions in a language about texts in a language.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pair {
+    /// The name of the set, such as `mlqa`; empty where a run has one set.
+    pub set: String,
+    /// Language of context and answer.
+    pub context: TableOrder,
+    /// Language of the question.
+    pub question: TableOrder,
+}
+
+impl Pair {
+    /// As in tables: the languages, after the set's name where there is one.
+    pub fn label(&self) -> String {
+        let languages = format!("{}–{}", self.context, self.question);
+        if self.set.is_empty() { languages } else { format!("{} {languages}", self.set) }
+    }
+}
+
+/// One file of answers.
+#[derive(Clone, Debug)]
+pub(super) struct AnswerFile {
+    pub pair: Pair,
+    pub predictions: PathBuf,
+    pub n_best: Option<PathBuf>,
+    pub questions: PathBuf,
+    /// Whether SQuAD's English rules are the set's.
+    pub squad_rules: bool,
+}
+
+/// One run: what each of its seeds answered, and how its training went.
+#[derive(Clone, Debug)]
+pub struct ReportRun {
+    /// Shown in tables and drawings.
+    pub name: String,
+    pub(super) seeds: Vec<Vec<AnswerFile>>,
+    /// Scores without answers.
+    pub(super) scores: Option<Matrix>,
+    /// Titles and `curves.svg` files of its stages of training.
+    pub(super) curves: Vec<(String, PathBuf)>,
+}
+
+/// Where questions are, for predictions that do not say so themselves.
+#[derive(Clone, Debug)]
+pub struct QuestionFiles {
+    /// A question file, or a folder of MLQA-named ones.
+    pub data: Option<PathBuf>,
+    /// Language of context and answer of a question file.
+    pub language: Option<Language>,
+    /// The first word of the names in a folder.
+    pub split: String,
+    /// `n-best.json` of a prediction file.
+    pub n_best: Option<PathBuf>,
+}
+
+impl Default for QuestionFiles {
+    fn default() -> Self {
+        Self { data: None, language: None, split: "test".into(), n_best: None }
+    }
+}
+
+impl ReportRun {
+    /// The runs at `path`:
+    ///
+    /// - of a recipe's run folder, one for each arm, with its seeds, by name; questions are those
+    ///   that its `questions.json` files name, unless `files` gives others;
+    /// - of a folder of MLQA-named prediction files, one, with questions of the same names in
+    ///   `files.data`;
+    /// - of a prediction file, one, with `files.data` and `files.language`;
+    /// - of a `matrix.json`, one, and of a recipe's `summary.json` with English contexts, one for
+    ///   each arm: scores alone, without answers.
+    ///
+    /// # Errors
+    /// [`EvalError::Read`], [`EvalError::Json`]; [`EvalError::NothingFound`] where there are no
+    /// predictions, or no questions for them.
+    pub fn find(path: impl AsRef<Path>, files: &QuestionFiles) -> Result<Vec<Self>, EvalError> {
+        let path = path.as_ref();
+        if path.is_dir() && path.join("run.json").exists() {
+            return of_run_folder(path, files);
+        }
+        if path.is_file()
+            && let Some(runs) = of_scores(path)?
+        {
+            return Ok(runs);
+        }
+        let stem = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        let name = stem.map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
+        let answers = match path.is_dir() {
+            true => of_predictions(path, "", None, files)?,
+            false => vec![of_file(path, files)?],
+        };
+        if answers.is_empty() {
+            return Err(nothing("predictions (….json)", path));
+        }
+        Ok(vec![Self { name, seeds: vec![answers], scores: None, curves: Vec::new() }])
+    }
+
+    /// The run with other seeds of it.
+    #[must_use]
+    pub fn with_seeds_of(mut self, others: impl IntoIterator<Item = Self>) -> Self {
+        for other in others {
+            self.seeds.extend(other.seeds);
+            self.curves.extend(other.curves);
+        }
+        self
+    }
+}
+
+fn nothing(what: &str, path: &Path) -> EvalError {
+    EvalError::NothingFound { what: what.to_owned(), path: path.to_path_buf() }
+}
+
+/// The names in a folder, sorted; numbers by value, so that `seed-10` comes after `seed-9`.
+fn names(folder: &Path) -> Result<Vec<String>, EvalError> {
+    let failed = |source| EvalError::Read { path: folder.to_path_buf(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        names.extend(entry.map_err(failed)?.file_name().into_string().ok());
+    }
+    let number = |name: &String| -> Option<u64> { name.rsplit_once('-')?.1.parse().ok() };
+    names.sort_by(|a, b| number(a).cmp(&number(b)).then_with(|| a.cmp(b)));
+    Ok(names)
+}
+
+fn of_run_folder(folder: &Path, files: &QuestionFiles) -> Result<Vec<ReportRun>, EvalError> {
+    let mut runs: BTreeMap<String, ReportRun> = BTreeMap::new();
+    for seed in names(folder)?.into_iter().filter(|name| name.starts_with("seed-")) {
+        let seed_folder = folder.join(&seed);
+        let mut arms = names(&seed_folder)?;
+        arms.sort();
+        for arm in arms {
+            let cell = seed_folder.join(&arm);
+            if !cell.is_dir() {
+                continue;
+            }
+            let (mut answers, mut curves) = (Vec::new(), Vec::new());
+            walk_cell(&cell, &seed, folder, files, &mut answers, &mut curves)?;
+            let empty = || ReportRun {
+                name: arm.clone(),
+                seeds: vec![],
+                scores: None,
+                curves: vec![],
+            };
+            let run = runs.entry(arm.clone()).or_insert_with(empty);
+            if !answers.is_empty() {
+                run.seeds.push(answers);
+            }
+            run.curves.extend(curves);
+        }
+    }
+    let mut runs: Vec<ReportRun> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
+    if runs.is_empty() {
+        // A program that answers one file leaves its predictions in the run folder itself.
+        let answers = of_predictions(folder, "", Some(folder), files)?;
+        if answers.is_empty() {
+            return Err(nothing("predictions that a report can show", folder));
+        }
+        let (mut curves, mut none) = (Vec::new(), Vec::new());
+        for seed in names(folder)?.into_iter().filter(|name| name.starts_with("seed-")) {
+            walk_cell(&folder.join(&seed), &seed, folder, files, &mut none, &mut curves)?;
+        }
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        runs.push(ReportRun { name, seeds: vec![answers], scores: None, curves });
+    }
+    Ok(runs)
+}
+
+/// The predictions and curves of a cell and of its variants.
+fn walk_cell(
+    folder: &Path,
+    title: &str,
+    run: &Path,
+    files: &QuestionFiles,
+    answers: &mut Vec<AnswerFile>,
+    curves: &mut Vec<(String, PathBuf)>,
+) -> Result<(), EvalError> {
+    for name in names(folder)? {
+        let path = folder.join(&name);
+        if name == "curves.svg" {
+            curves.push((title.to_owned(), path));
+        } else if name == "predictions" && path.is_dir() {
+            answers.extend(of_predictions(&path, "", Some(run), files)?);
+            for set in names(&path)? {
+                let of_set = path.join(&set);
+                if of_set.is_dir() {
+                    answers.extend(of_predictions(&of_set, &set, Some(run), files)?);
+                }
+            }
+        } else if path.is_dir() && name != "checkpoints" && name != "model" {
+            walk_cell(&path, &format!("{title}, {name}"), run, files, answers, curves)?;
+        }
+    }
+    Ok(())
+}
+
+/// The answer files in a folder of predictions.
+fn of_predictions(
+    folder: &Path,
+    set: &str,
+    run: Option<&Path>,
+    files: &QuestionFiles,
+) -> Result<Vec<AnswerFile>, EvalError> {
+    let sources = QuestionSources::read(folder)?.unwrap_or_default();
+    let mut answers = Vec::new();
+    for name in names(folder)? {
+        let source = sources.0.get(&name);
+        let parsed = name.parse::<DatasetName>().ok();
+        let (context, question) = match (source, &parsed) {
+            (Some(source), _) => (source.context, source.question),
+            (None, Some(name)) => (name.context, name.question),
+            (None, None) => continue,
+        };
+        let own = DatasetName { split: files.split.clone(), context, question }.to_string();
+        let mut places: Vec<PathBuf> = Vec::new();
+        match (&files.data, run, source) {
+            (Some(data), _, _) if data.is_dir() => places.extend(
+                [data.join(set), data.clone()].iter().flat_map(|at| [at.join(&name), at.join(&own)]),
+            ),
+            (Some(data), _, _) => places.push(data.clone()),
+            // A run that was moved has its own questions still with it.
+            (None, Some(run), Some(source)) => {
+                let file = source.path.file_name().unwrap_or_default();
+                places.extend([run.join("questions").join(file), source.path.clone()]);
+            }
+            (None, Some(run), None) => places.push(run.join("questions").join(&name)),
+            (None, None, Some(source)) => places.push(source.path.clone()),
+            (None, None, None) => {}
+        }
+        let Some(questions) = places.into_iter().find(|place| place.exists()) else {
+            // A folder of the user's may hold predictions for more than --data has.
+            if files.data.is_some() {
+                continue;
+            }
+            let what = format!("the questions of {name} (give them as --data DIR)");
+            return Err(nothing(&what, folder));
+        };
+        let n_best = [folder.join("n-best").join(&name), folder.join("n-best.json")];
+        let n_best = match (&parsed, n_best) {
+            (Some(_), [own, _]) => Some(own),
+            (None, [_, single]) => Some(single),
+        };
+        let pair = Pair { set: set.to_owned(), context: context.into(), question: question.into() };
+        answers.push(AnswerFile {
+            pair,
+            predictions: folder.join(&name),
+            n_best: n_best.filter(|path| path.exists()),
+            questions,
+            squad_rules: source.is_some_and(|source| source.squad_rules),
+        });
+    }
+    Ok(answers)
+}
+
+/// The runs of a file of scores; `None` for one of predictions.
+fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, EvalError> {
+    let run = |name: String, scores: Matrix| ReportRun {
+        name,
+        seeds: Vec::new(),
+        scores: Some(scores),
+        curves: Vec::new(),
+    };
+    let file: Json = read_json(path, "predictions, a matrix.json or a summary.json")?;
+    if file.get("cells").is_some_and(Json::is_array) {
+        let matrix = Matrix::read_json(path)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = if matrix.title.is_empty() { stem } else { matrix.title.clone() };
+        return Ok(Some(vec![run(name, matrix)]));
+    }
+    let Some(arms) = file.get("arms").and_then(Json::as_object) else { return Ok(None) };
+    let number = |scores: &Json, key: &str| scores.get(key).and_then(Json::as_f64);
+    let mut runs = Vec::new();
+    for (arm, of_arm) in arms {
+        let mut matrix = Matrix::new(arm);
+        for (code, scores) in of_arm.as_object().into_iter().flatten() {
+            let both = number(scores, "f1").zip(number(scores, "em"));
+            if let (Ok(question), Some((f1, em))) = (code.parse::<Language>(), both) {
+                let (f1_sd, em_sd) = (number(scores, "f1_sd"), number(scores, "em_sd"));
+                matrix.insert(Language::EN, question, Cell { f1, em, questions: 0, f1_sd, em_sd });
+            }
+        }
+        if !matrix.is_empty() {
+            runs.push(run(arm.clone(), matrix));
+        }
+    }
+    match runs.is_empty() {
+        true => Err(nothing("scores by language of the question", path)),
+        false => Ok(Some(runs)),
+    }
+}
+
+/// A prediction file that the user names.
+fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, EvalError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let sources = QuestionSources::read(folder)?.unwrap_or_default();
+    let source = sources.0.get(name.as_ref());
+    let parsed = name.parse::<DatasetName>().ok();
+    let named = match (source, parsed) {
+        (Some(source), _) => Some((source.context, source.question)),
+        (None, Some(name)) => Some((name.context, name.question)),
+        (None, None) => None,
+    };
+    let given = files.language.map(|language| (language, named.map_or(language, |named| named.1)));
+    let Some((context, question)) = given.or(named) else {
+        return Err(nothing("a language for the answers (give it as --language LANG)", path));
+    };
+    let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
+    let questions = match (&files.data, source) {
+        (Some(data), _) if data.is_dir() => data.join(name.as_ref()),
+        (Some(data), _) => data.clone(),
+        (None, Some(source)) => source.path.clone(),
+        (None, None) => return Err(nothing("the questions (give them as --data FILE)", path)),
+    };
+    Ok(AnswerFile {
+        pair,
+        predictions: path.to_path_buf(),
+        n_best: files.n_best.clone(),
+        questions,
+        squad_rules: source.is_some_and(|source| source.squad_rules),
+    })
+}
+
+impl AnswerFile {
+    /// The rules that the answers are scored by.
+    pub fn rules(&self, squad: Option<bool>) -> Normalization {
+        match squad.unwrap_or(self.squad_rules) {
+            true => Normalization::SquadEn,
+            false => Normalization::Mlqa(self.pair.context.0),
+        }
+    }
+}

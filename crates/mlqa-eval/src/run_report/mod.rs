@@ -1,0 +1,278 @@
+//! One page about one or several runs: tables, drawings and the questions themselves.
+mod browser;
+mod collect;
+mod date;
+mod draw;
+mod effects;
+mod evidence;
+mod heat;
+mod input;
+mod page;
+mod sources;
+mod svg;
+mod table;
+mod tables;
+mod text;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use self::collect::{Collected, collect};
+use self::effects::Effect;
+use self::evidence::{Difference, RunMean};
+use self::heat::HeatMap;
+pub use self::input::{QuestionFiles, ReportRun};
+pub use self::sources::{QuestionSource, QuestionSources};
+use self::svg::Svg;
+use self::table::Table;
+pub use self::tables::CoveredTokens;
+use crate::files::write_together;
+use crate::predictions::json_bytes;
+use crate::{EvalError, Language, Resampling};
+
+/// What a report says and shows.
+#[derive(Clone, Debug)]
+pub struct ReportConfig {
+    /// At the top of the page.
+    pub title: String,
+    /// The day of the runs; `None`: the newest day on which a file of predictions was written.
+    pub date: Option<String>,
+    /// How questions are resampled.
+    pub resampling: Resampling,
+    /// Whether SQuAD's English rules count; `None`: those that each set prescribes, MLQA's where
+    /// none says otherwise.
+    pub squad: Option<bool>,
+    /// Most questions in the page; those that a run has wrong come first.
+    pub examples: usize,
+    /// By language of the question, what `mlqa-eval coverage` said.
+    pub coverage: BTreeMap<Language, CoveredTokens>,
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        Self {
+            title: "Cross-lingual question answering".into(),
+            date: None,
+            resampling: Resampling::default(),
+            squad: None,
+            examples: 2000,
+            coverage: BTreeMap::new(),
+        }
+    }
+}
+
+/// A form in which the tables, or the drawings, of a report are written beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportForm {
+    /// All tables in one `.md`.
+    Markdown,
+    /// A `.csv` for each table, numbers with all digits.
+    Csv,
+    /// All tables in one `.json`, numbers with all digits.
+    Json,
+    /// A `.svg` for each drawing.
+    Svg,
+}
+
+/// A training curve: its title and its picture, an SVG file's bytes.
+type Curve = (String, Vec<u8>);
+
+/// Everything about one or several runs, scored and compared. The first run is the one that the
+/// others are compared with.
+///
+/// ```
+/// use mlqa_eval::{QuestionFiles, Report, ReportConfig, ReportRun};
+///
+/// let scorer = "../testkit/fixtures/matrix";
+/// let files = QuestionFiles { data: Some(format!("{scorer}/data").into()), ..Default::default() };
+/// let mut runs = ReportRun::find(format!("{scorer}/predictions"), &files)?;
+/// runs.extend(ReportRun::find(format!("{scorer}/better"), &files)?);
+/// let report = Report::of(&runs, &ReportConfig::default())?;
+/// assert!(report.to_html().starts_with("<!doctype html>"));
+/// assert!(report.to_markdown().contains("## Differences from predictions"));
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+pub struct Report {
+    title: String,
+    date: Option<String>,
+    resampling: Resampling,
+    all: Collected,
+    means: Vec<RunMean>,
+    differences: Vec<Difference>,
+    effects: Vec<Effect>,
+    heat_maps: Vec<HeatMap>,
+    coverage: BTreeMap<Language, CoveredTokens>,
+    curves: Vec<Curve>,
+}
+
+impl Report {
+    /// Scores and compares the runs.
+    ///
+    /// # Errors
+    /// Of files that cannot be read; [`EvalError::NoQuestions`] for a question file without gold
+    /// answers; [`EvalError::Content`] if two runs answer different questions;
+    /// [`EvalError::NothingFound`] without runs.
+    pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, EvalError> {
+        let all = collect(runs, config)?;
+        if all.pairs.is_empty() {
+            let what = "runs with scores".to_owned();
+            return Err(EvalError::NothingFound { what, path: PathBuf::new() });
+        }
+        let answers = || runs.iter().flat_map(|run| run.seeds.iter().flatten());
+        let newest = || date::newest(answers().map(|file| file.predictions.as_path()));
+        let mut curves = Vec::new();
+        for run in runs {
+            for (title, path) in &run.curves {
+                let failed = |source| EvalError::Read { path: path.clone(), source };
+                let picture = whole_file::read(path).map_err(failed)?;
+                curves.push((format!("{}, {title}", run.name), picture));
+            }
+        }
+        Ok(Self {
+            title: config.title.clone(),
+            date: config.date.clone().or_else(newest),
+            resampling: config.resampling,
+            means: evidence::run_means(&all, &config.resampling)?,
+            differences: evidence::differences(&all, &config.resampling)?,
+            effects: if all.rows.is_empty() { vec![] } else { effects::effects(&all) },
+            heat_maps: all.sets().iter().flat_map(|set| heat::heat_maps(&all, set)).collect(),
+            coverage: config.coverage.clone(),
+            curves,
+            all,
+        })
+    }
+
+    /// All tables, in the order of the page.
+    fn tables(&self) -> Vec<Table> {
+        let level = self.resampling.level;
+        let mut tables = vec![tables::summary(&self.all, &self.means, level)];
+        tables.extend(self.heat_maps.iter().map(HeatMap::table));
+        tables.push(tables::scores(&self.all));
+        tables.push(tables::differences(&self.all, &self.differences, level));
+        tables.push(tables::answer_types(&self.all));
+        tables.push(tables::boundaries(&self.all));
+        tables.push(tables::effects(&self.all, &self.effects));
+        tables.push(tables::coverage(&self.all, &self.coverage));
+        tables.retain(|table| !table.rows.is_empty());
+        tables
+    }
+
+    /// All drawings but for the curves, in the order of the page.
+    fn drawings(&self) -> Vec<Svg> {
+        let parts = [
+            self.mean_drawings(),
+            self.heat_maps.iter().map(draw::heat_map).collect(),
+            self.difference_drawings(),
+            self.boundary_drawing().into_iter().collect(),
+            self.effect_drawings(),
+            self.coverage_drawing().into_iter().collect(),
+        ];
+        parts.into_iter().flatten().collect()
+    }
+
+    fn mean_drawings(&self) -> Vec<Svg> {
+        let of_set = |set: &str| {
+            let means: Vec<&RunMean> = self.means.iter().filter(|mean| mean.set == set).collect();
+            draw::run_means(set, &means, &self.all.names, self.resampling.level)
+        };
+        let sets = self.all.sets();
+        sets.into_iter().filter(|_| self.all.names.len() > 1).flat_map(of_set).collect()
+    }
+
+    fn difference_drawings(&self) -> Vec<Svg> {
+        let mut drawings = Vec::new();
+        for set in self.all.sets() {
+            let own: Vec<&Difference> =
+                self.differences.iter().filter(|one| one.set == set).collect();
+            for run in (1..self.all.names.len()).filter(|run| own.iter().any(|one| one.run == *run)) {
+                let level = self.resampling.level;
+                drawings.extend(draw::differences(set, run, &own, &self.all.names, level));
+            }
+        }
+        drawings
+    }
+
+    fn boundary_drawing(&self) -> Option<Svg> {
+        let sums = tables::boundary_sums(&self.all);
+        (!sums.is_empty()).then(|| draw::shares("Boundaries of the answers", &tables::PARTS, &sums))
+    }
+
+    fn effect_drawings(&self) -> Vec<Svg> {
+        self.effects.iter().map(|effect| draw::effect(effect, &self.all.names)).collect()
+    }
+
+    fn coverage_drawing(&self) -> Option<Svg> {
+        let points = tables::covered(&self.all, &self.coverage);
+        (!points.is_empty()).then(|| draw::coverage(&points, &self.all.names))
+    }
+
+    /// The page: one file that needs nothing else, readable in light and dark and on a phone. The
+    /// same runs give the same bytes.
+    pub fn to_html(&self) -> String {
+        page::html(self)
+    }
+
+    /// All tables as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let mut out = format!("# {}\n", text::visible(&self.title));
+        if let Some(date) = &self.date {
+            out.push_str(&format!("\n{}\n", text::visible(date)));
+        }
+        for table in self.tables() {
+            out.push('\n');
+            out.push_str(&table.markdown());
+        }
+        out
+    }
+
+    /// The first table, as Markdown: every run with its scores and intervals.
+    pub fn summary(&self) -> String {
+        tables::summary(&self.all, &self.means, self.resampling.level).markdown()
+    }
+
+    /// Writes the page to `path`, and beside it the tables and drawings in these forms, named after
+    /// it: `report.md`, `report.json`, `report-<table>.csv`, `report-<drawing>.svg`. All are
+    /// complete before the first gets its name.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn write(&self, path: impl AsRef<Path>, beside: &[ReportForm]) -> Result<(), EvalError> {
+        let path = path.as_ref();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let named = |end: &str| path.with_file_name(format!("{stem}{end}"));
+        let mut files = vec![(path.to_path_buf(), self.to_html().into_bytes())];
+        for form in beside {
+            match form {
+                ReportForm::Markdown => {
+                    files.push((named(".md"), self.to_markdown().into_bytes()));
+                }
+                ReportForm::Json => files.push((named(".json"), self.json(&named(".json"))?)),
+                ReportForm::Csv => {
+                    for table in self.tables() {
+                        let path = named(&format!("-{}.csv", table.name));
+                        files.push((path.clone(), table.csv(&path)?));
+                    }
+                }
+                ReportForm::Svg => {
+                    let drawings = self.drawings().into_iter();
+                    files.extend(drawings.map(|drawing| {
+                        let path = named(&format!("-{}.svg", drawing.name));
+                        (path, drawing.file().into_bytes())
+                    }));
+                }
+            }
+        }
+        write_together(&files)
+    }
+
+    fn json(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
+        let tables = self.tables().into_iter().map(|table| (table.name.clone(), table.json()));
+        let tables: serde_json::Map<String, serde_json::Value> = tables.collect();
+        let Resampling { samples, level, seed } = self.resampling;
+        let resampling = serde_json::json!({ "samples": samples, "level": level, "seed": seed });
+        let report = serde_json::json!({
+            "title": self.title, "date": self.date, "resampling": resampling, "tables": tables
+        });
+        json_bytes(path, &report)
+    }
+}

@@ -1,0 +1,224 @@
+//! The page of a report.
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+
+use super::browser::Browser;
+use super::collect::PairScores;
+use super::svg::Svg;
+use super::table::Table;
+use super::text::{escape, in_script, thousands};
+use super::{Report, draw, tables};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// SHA-256 of [`SCRIPT`]: the page's policy lets no other script run, and nothing be loaded.
+const SCRIPT_HASH: &str = "6SQTubo1MyGYwKgB1L7ZftW1wDRDT6QQOK0T3ZaEZc4=";
+
+/// A part of the page: its anchor, its heading and what it holds.
+struct Section {
+    anchor: &'static str,
+    title: &'static str,
+    body: String,
+}
+
+pub(super) fn html(report: &Report) -> String {
+    let sections = sections(report);
+    let title = escape(&report.title);
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
+         http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
+         'unsafe-inline'; img-src data:; script-src 'sha256-{SCRIPT_HASH}'\">\n<meta \
+         name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<meta \
+         name=\"generator\" content=\"mlqa-eval {}\">\n<title>{title}</title>\n<style>\n{STYLE}\
+         </style>\n</head>\n<body>\n<h1>{title}</h1>\n<p class=\"facts\">{}</p>\n<nav \
+         aria-label=\"Sections\">",
+        env!("CARGO_PKG_VERSION"),
+        facts(report)
+    );
+    for Section { anchor, title, .. } in &sections {
+        let _ = write!(out, "<a href=\"#{anchor}\">{title}</a>");
+    }
+    out.push_str("</nav>\n");
+    for Section { anchor, title, body } in sections {
+        let _ = writeln!(out, "<section id=\"{anchor}\">\n<h2>{title}</h2>\n{body}</section>");
+    }
+    if report.all.browser.shown() > 0 {
+        let _ = writeln!(
+            out,
+            "<script type=\"application/json\" id=\"data\">{}</script>",
+            browser_json(report)
+        );
+    }
+    let _ = writeln!(out, "<script>{SCRIPT}</script>\n</body>\n</html>");
+    out
+}
+
+/// Date and sizes in one line.
+fn facts(report: &Report) -> String {
+    let all = &report.all;
+    let mut facts: Vec<String> = report.date.iter().map(|date| escape(date)).collect();
+    let plural = |count: usize, one: &str, many: &str| {
+        format!("{} {}", thousands(count), if count == 1 { one } else { many })
+    };
+    facts.push(plural(all.names.len(), "run", "runs"));
+    facts.push(plural(all.pairs.len(), "pair of languages", "pairs of languages"));
+    let questions: usize = all.pairs.iter().map(|one| one.questions).sum();
+    if questions > 0 {
+        facts.push(plural(questions, "question", "questions"));
+    }
+    let without: usize = all.pairs.iter().map(|one| one.without_gold).sum();
+    if without > 0 {
+        facts.push(format!("{} without a gold answer left out", thousands(without)));
+    }
+    if !all.rows.is_empty() {
+        let squad = |one: &PairScores| one.squad_rules;
+        let rules = match (all.pairs.iter().all(squad), all.pairs.iter().any(squad)) {
+            (true, _) => "SQuAD's English rules",
+            (false, true) => "the rules of each set: MLQA's, or SQuAD's English ones",
+            (false, false) => "MLQA's rules",
+        };
+        facts.push(rules.to_owned());
+    }
+    facts.join(" · ")
+}
+
+fn sections(report: &Report) -> Vec<Section> {
+    let level = report.resampling.level;
+    let all = &report.all;
+    let mut sections = Vec::new();
+    let mut add = |anchor, title, body: String| {
+        if !body.is_empty() {
+            sections.push(Section { anchor, title, body });
+        }
+    };
+    let summary = tables::summary(all, &report.means, level);
+    add("runs", "Runs", summary.html() + &figures(&report.mean_drawings()));
+    add("scores", "Scores by language", scores(report));
+    let differences = tables::differences(all, &report.differences, level);
+    let title = differences.title.clone();
+    let table = folded(&differences);
+    let body = figures(&report.difference_drawings()) + &table;
+    add("differences", "Differences", if body.is_empty() { body } else {
+        format!("<p class=\"soft\">{}.</p>\n{body}", escape(&title))
+    });
+    let types = tables::answer_types(all);
+    add("types", "Answer types", if types.rows.is_empty() { String::new() } else { types.html() });
+    let drawing: Vec<Svg> = report.boundary_drawing().into_iter().collect();
+    add("boundaries", "Boundaries", figures(&drawing) + &folded(&tables::boundaries(all)));
+    let effects = tables::effects(all, &report.effects);
+    add("effects", "Length and position", figures(&report.effect_drawings()) + &folded(&effects));
+    let drawing: Vec<Svg> = report.coverage_drawing().into_iter().collect();
+    let coverage = tables::coverage(all, &report.coverage);
+    add("coverage", "Token coverage", figures(&drawing) + &folded(&coverage));
+    add("browse", "Questions", browser(&all.browser));
+    add("curves", "Training curves", curves(report));
+    sections
+}
+
+fn scores(report: &Report) -> String {
+    let drawings: Vec<Svg> = report.heat_maps.iter().map(draw::heat_map).collect();
+    let mut body = String::from(
+        "<p class=\"soft\">Row: language of context and answer, or run. Column: language of the \
+         question. Framed: both the same.</p>\n",
+    );
+    body.push_str(&figures(&drawings));
+    body.push_str(&folded(&tables::scores(&report.all)));
+    body
+}
+
+/// A table that opens where it is asked for; nothing for one without rows.
+fn folded(table: &Table) -> String {
+    match table.rows.is_empty() {
+        true => String::new(),
+        false => format!(
+            "<details><summary>{} as a table</summary>\n{}</details>\n",
+            escape(&table.title),
+            table.html()
+        ),
+    }
+}
+
+fn figures(drawings: &[Svg]) -> String {
+    if drawings.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("<div class=\"figures\">\n");
+    for drawing in drawings {
+        let _ = writeln!(
+            out,
+            "<figure><div class=\"wide\" tabindex=\"0\">\n{}</div></figure>",
+            drawing.inline()
+        );
+    }
+    out.push_str("</div>\n");
+    out
+}
+
+fn browser(browser: &Browser) -> String {
+    let (shown, total) = (browser.shown(), browser.total());
+    if shown == 0 {
+        return String::new();
+    }
+    let which = match shown == total {
+        true => format!("All {} questions", thousands(total)),
+        false => format!(
+            "{} of {} questions, those that a run has wrong before those that all have right",
+            thousands(shown),
+            thousands(total)
+        ),
+    };
+    format!(
+        "<p class=\"soft\">{which}; of several seeds the answers of the first.</p>\n<p \
+         class=\"legend\"><span><mark class=\"gold\">gold answer</mark></span><span><mark \
+         class=\"pred\">the run's answer</mark></span><span><mark class=\"gold pred\">both</mark>\
+         </span></p>\n<div id=\"questions\"></div>\n<noscript><p>The questions are shown by a \
+         script in this page.</p></noscript>\n"
+    )
+}
+
+/// What the script reads.
+fn browser_json(report: &Report) -> String {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        runs: &'a [String],
+        #[serde(flatten)]
+        browser: &'a Browser,
+    }
+    let data = Data { runs: &report.all.names, browser: &report.all.browser };
+    // Maps with text for keys and finite numbers have a JSON form always.
+    in_script(&serde_json::to_string(&data).unwrap_or_else(|_| "null".into()))
+}
+
+/// The runs' training curves, as pictures: what they hold cannot act.
+fn curves(report: &Report) -> String {
+    let mut out = String::new();
+    for (title, svg) in &report.curves {
+        let title = escape(title);
+        let _ = writeln!(
+            out,
+            "<figure><img alt=\"Training curves of {title}\" loading=\"lazy\" \
+             src=\"data:image/svg+xml;base64,{}\"><figcaption>{title}</figcaption></figure>",
+            BASE64.encode(svg)
+        );
+    }
+    match out.is_empty() {
+        true => out,
+        false => format!("<div class=\"figures\">\n{out}</div>\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn the_policy_names_the_script() {
+        assert_eq!(BASE64.encode(Sha256::digest(SCRIPT)), SCRIPT_HASH);
+        assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));
+    }
+}

@@ -1,0 +1,73 @@
+//! `questions.json`: which questions a run's prediction files answer.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::read_json;
+use crate::predictions::write_json;
+use crate::{EvalError, Language};
+
+/// The file's name, beside the prediction files that it speaks of.
+const FILE: &str = "questions.json";
+
+/// The questions of one prediction file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct QuestionSource {
+    /// The question file: SQuAD-style JSON.
+    pub path: PathBuf,
+    /// Language of context and answer.
+    pub context: Language,
+    /// Language of the question.
+    pub question: Language,
+    /// Whether the set prescribes SQuAD's English rules, as XQuAD does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub squad_rules: bool,
+}
+
+/// Which questions the prediction files of a folder answer, by the name of the prediction file;
+/// what `mlqa-eval report` needs to find them.
+///
+/// ```
+/// use mlqa_eval::{Language, QuestionSource, QuestionSources};
+///
+/// let source = QuestionSource {
+///     path: "xquad/xquad.de.json".into(),
+///     context: Language::DE,
+///     question: Language::DE,
+///     squad_rules: true,
+/// };
+/// let sources = QuestionSources([("predictions.json".to_owned(), source)].into());
+/// let folder = std::env::temp_dir().join("mlqa-eval-question-sources");
+/// sources.write(&folder)?;
+/// assert_eq!(QuestionSources::read(&folder)?, Some(sources));
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct QuestionSources(pub BTreeMap<String, QuestionSource>);
+
+impl QuestionSources {
+    /// Writes `questions.json` into the folder of the predictions, atomically.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), EvalError> {
+        write_json(&folder.as_ref().join(FILE), self)
+    }
+
+    /// What a folder's `questions.json` says; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`EvalError::Read`], [`EvalError::Json`].
+    pub fn read(folder: impl AsRef<Path>) -> Result<Option<Self>, EvalError> {
+        let path = folder.as_ref().join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let expected = "{\"<prediction file>\": {\"path\": \"…\", \"context\": \"en\", \
+                        \"question\": \"de\"}, …}";
+        read_json(&path, expected).map(Some)
+    }
+}

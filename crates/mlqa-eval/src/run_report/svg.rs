@@ -1,0 +1,257 @@
+//! A canvas for drawings that stand in a page, and alone in a paper.
+use std::fmt::Write;
+
+use super::text::escape;
+
+/// Colours that people with any colour vision tell apart (Okabe and Ito 2008), in mid tones that
+/// show on white and on black; each run has a shape of its own as well.
+const COLOURS: [&str; 7] =
+    ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c"];
+
+/// The colour of a run.
+pub(super) fn colour(run: usize) -> &'static str {
+    COLOURS.get(run % COLOURS.len()).copied().unwrap_or("#8c8c8c")
+}
+
+/// Where a text stands from its point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// How a text looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    pub size: f64,
+    pub bold: bool,
+    /// Of titles and axes.
+    pub soft: bool,
+    pub anchor: Anchor,
+}
+
+impl Style {
+    pub const fn of(size: f64, anchor: Anchor) -> Self {
+        Self { size, bold: false, soft: false, anchor }
+    }
+
+    pub const fn soft(self) -> Self {
+        Self { soft: true, ..self }
+    }
+
+    pub const fn bold(self) -> Self {
+        Self { bold: true, ..self }
+    }
+}
+
+/// A drawing. Its ink is `currentColor`, so that it is readable on a light and on a dark page.
+#[derive(Clone, Debug)]
+pub(super) struct Svg {
+    /// A part of file names, unique in a report.
+    pub name: String,
+    title: String,
+    width: f64,
+    height: f64,
+    body: String,
+}
+
+impl Svg {
+    pub fn new(name: impl Into<String>, title: impl Into<String>, width: f64, height: f64) -> Self {
+        let (name, title, body) = (name.into(), title.into(), String::new());
+        Self { name, title, width, height, body }
+    }
+
+    pub fn text(&mut self, x: f64, y: f64, style: Style, text: &str) {
+        let Style { size, bold, soft, anchor } = style;
+        let anchor = match anchor {
+            Anchor::Start => "",
+            Anchor::Middle => " text-anchor=\"middle\"",
+            Anchor::End => " text-anchor=\"end\"",
+        };
+        let weight = if bold { " font-weight=\"600\"" } else { "" };
+        let soft = if soft { " fill-opacity=\".68\"" } else { "" };
+        let _ = writeln!(
+            self.body,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\"{anchor}{weight}{soft} \
+             unicode-bidi=\"isolate\">{}</text>",
+            escape(text)
+        );
+    }
+
+    /// A rectangle of a colour; `tip` is shown where a pointer rests.
+    pub fn rect(&mut self, [x, y, width, height]: [f64; 4], fill: &str, opacity: f64, tip: &str) {
+        let _ = write!(
+            self.body,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"3\" \
+             fill=\"{fill}\" fill-opacity=\"{opacity:.3}\""
+        );
+        let _ = match tip.is_empty() {
+            true => writeln!(self.body, "/>"),
+            false => writeln!(self.body, "><title>{}</title></rect>", escape(tip)),
+        };
+    }
+
+    /// The frame of a rectangle.
+    pub fn frame(&mut self, [x, y, width, height]: [f64; 4], dashed: bool) {
+        let dashes = if dashed { " stroke-dasharray=\"3 3\" stroke-opacity=\".4\"" } else { "" };
+        let _ = writeln!(
+            self.body,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"3\" \
+             fill=\"none\" stroke=\"currentColor\" stroke-opacity=\".55\"{dashes}/>"
+        );
+    }
+
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: &str, width: f64, opacity: f64) {
+        let ((x1, y1), (x2, y2)) = (from, to);
+        let _ = writeln!(
+            self.body,
+            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"{stroke}\" \
+             stroke-width=\"{width}\" stroke-opacity=\"{opacity}\"/>"
+        );
+    }
+
+    /// A line through points.
+    pub fn path(&mut self, points: &[(f64, f64)], stroke: &str) {
+        let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let _ = writeln!(
+            self.body,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"2\"/>",
+            points.join(" ")
+        );
+    }
+
+    /// The mark of a run: each has its own shape. Hollow, it is an outline.
+    pub fn mark(&mut self, (x, y): (f64, f64), run: usize, hollow: bool, tip: &str) {
+        let colour = colour(run);
+        let (fill, r) = (if hollow { "none" } else { colour }, 4.5);
+        let shape = match run % 4 {
+            0 => format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r}\""),
+            1 => format!(
+                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"8\" height=\"8\"",
+                x - 4.0, y - 4.0
+            ),
+            2 => format!(
+                "<path d=\"M{x:.1} {:.1}l5 9h-10z\"",
+                y - 5.5
+            ),
+            _ => format!("<path d=\"M{x:.1} {:.1}l5.5 5.5l-5.5 5.5l-5.5 -5.5z\"", y - 5.5),
+        };
+        let _ = writeln!(
+            self.body,
+            "<g>{shape} fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"1.5\"/><title>{}</title></g>",
+            escape(tip)
+        );
+    }
+
+    /// Marks and names of runs in a row from (x, y); wraps at the width.
+    pub fn legend(&mut self, (x, y): (f64, f64), names: &[(usize, &str)]) {
+        let (mut at, mut line) = (x, y);
+        for (run, name) in names {
+            let width = 26.0 + text_width(name, 12.0);
+            if at > x && at + width > self.width {
+                (at, line) = (x, line + 18.0);
+            }
+            self.mark((at + 5.0, line - 4.0), *run, false, name);
+            self.text(at + 15.0, line, Style::of(12.0, Anchor::Start), name);
+            at += width;
+        }
+    }
+
+    /// As an element of a page.
+    pub fn inline(&self) -> String {
+        self.element("")
+    }
+
+    /// As a file, dark on white.
+    pub fn file(&self) -> String {
+        let ground = format!(
+            "<rect width=\"{:.0}\" height=\"{:.0}\" fill=\"#fff\"/>\n",
+            self.width, self.height
+        );
+        self.element(&ground).replacen("<svg ", "<svg color=\"#1b1f24\" ", 1)
+    }
+
+    fn element(&self, ground: &str) -> String {
+        let (title, width, height) = (escape(&self.title), self.width, self.height);
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
+             viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"{title}\" \
+             data-name=\"{}\" fill=\"currentColor\" font-family=\"system-ui, 'Noto Sans', \
+             sans-serif\">\n<title>{title}</title>\n{ground}{}</svg>\n",
+            escape(&self.name),
+            self.body
+        )
+    }
+}
+
+/// About how wide a text is, in pixels: no font is at hand.
+pub(super) fn text_width(text: &str, size: f64) -> f64 {
+    let wide = |c: char| if u32::from(c) >= 0x1100 { 1.0 } else { 0.58 };
+    super::text::visible(text).chars().map(wide).sum::<f64>() * size
+}
+
+/// The text cut to about this many pixels, with an ellipsis where something is left out.
+pub(super) fn fitted(text: &str, size: f64, width: f64) -> String {
+    let text = super::text::visible(text);
+    if text_width(&text, size) <= width {
+        return text;
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        if text_width(&out, size) + 2.0 * size > width {
+            break;
+        }
+        out.push(c);
+    }
+    out + "…"
+}
+
+/// Round numbers from at most `low` to at least `high`, some four steps apart.
+pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
+    let span = if high > low { high - low } else { 1.0 };
+    let raw = span / 4.0;
+    let power = 10f64.powf(raw.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].iter().map(|one| one * power).find(|&step| step >= raw);
+    let step = step.unwrap_or(10.0 * power);
+    let first = (low / step).floor();
+    let mut all = Vec::new();
+    for at in 0..12 {
+        let tick = (first + f64::from(at)) * step;
+        all.push(tick);
+        if tick >= high {
+            break;
+        }
+    }
+    all
+}
+
+/// A tick's label.
+pub(super) fn label(tick: f64) -> String {
+    let text = format!("{tick:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.replace('-', "−") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_hold_all() {
+        assert_eq!(ticks(0.0, 100.0), [0.0, 50.0, 100.0]);
+        assert_eq!(ticks(-3.0, 18.0), [-10.0, 0.0, 10.0, 20.0]);
+        assert_eq!(ticks(5.0, 5.0).len(), 3);
+        assert_eq!([0.0, -0.001, 2.5, -10.0].map(label), ["0", "0", "2.5", "−10"]);
+    }
+
+    #[test]
+    fn a_drawing_stands_alone_and_its_text_is_text() {
+        let mut svg = Svg::new("a", "</title><script>", 100.0, 50.0);
+        svg.text(1.0, 2.0, Style::of(12.0, Anchor::End).bold(), "<b>");
+        svg.mark((1.0, 2.0), 5, true, "\"");
+        assert!(!svg.file().contains("<script") && !svg.file().contains("<b>"));
+        assert!(svg.file().contains("fill=\"#fff\"") && !svg.inline().contains("fill=\"#fff\""));
+        assert_eq!(fitted("a long name of a run", 10.0, 60.0), "a long n…");
+    }
+}

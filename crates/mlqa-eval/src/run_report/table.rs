@@ -1,0 +1,210 @@
+//! One table in every form: HTML, Markdown, CSV and JSON.
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::{Map, Value as Json};
+
+use super::text::{escape, visible};
+use crate::EvalError;
+
+/// What stands in a cell.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Text(String),
+    Count(usize),
+    /// Two decimals.
+    Number(f64),
+    /// Two decimals with a sign.
+    Signed(f64),
+    /// A p-value: four decimals.
+    P(f64),
+    Missing,
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Option<f64>> for Value {
+    fn from(number: Option<f64>) -> Self {
+        number.map_or(Self::Missing, Self::Number)
+    }
+}
+
+impl Value {
+    /// As people read it; text is as it came.
+    fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Count(count) => count.to_string(),
+            Self::Number(number) => format!("{number:.2}"),
+            // No sign on what rounds to zero.
+            Self::Signed(number) if number.abs() < 0.005 => "0.00".into(),
+            Self::Signed(number) => format!("{number:+.2}"),
+            Self::P(p) => format!("{p:.4}"),
+            Self::Missing => "–".into(),
+        }
+    }
+
+    /// With all digits.
+    fn exact(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Count(count) => count.to_string(),
+            Self::Number(number) | Self::Signed(number) | Self::P(number) => number.to_string(),
+            Self::Missing => String::new(),
+        }
+    }
+
+    fn json(&self) -> Json {
+        match self {
+            Self::Text(text) => text.as_str().into(),
+            Self::Count(count) => (*count).into(),
+            Self::Number(number) | Self::Signed(number) | Self::P(number) => (*number).into(),
+            Self::Missing => Json::Null,
+        }
+    }
+}
+
+/// A table of a report.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Table {
+    /// A part of file names, unique in a report.
+    pub name: String,
+    pub title: String,
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Value>>,
+    /// What to know when reading it; empty for nothing.
+    pub note: String,
+}
+
+impl Table {
+    pub fn new(name: impl Into<String>, title: impl Into<String>, columns: &[&str]) -> Self {
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        Self { name: name.into(), title: title.into(), columns, rows: vec![], note: String::new() }
+    }
+
+    /// Leaves out columns that no row has a value for.
+    pub fn without_empty_columns(mut self) -> Self {
+        let has_value = |at: usize| {
+            self.rows.iter().any(|row| row.get(at).is_some_and(|cell| *cell != Value::Missing))
+        };
+        let kept: Vec<bool> = (0..self.columns.len()).map(has_value).collect();
+        let keep = |at: usize| kept.get(at).copied().unwrap_or(false);
+        let numbered = self.columns.into_iter().enumerate();
+        self.columns = numbered.filter(|(at, _)| keep(*at)).map(|(_, name)| name).collect();
+        for row in &mut self.rows {
+            let cells = std::mem::take(row).into_iter().enumerate();
+            *row = cells.filter(|(at, _)| keep(*at)).map(|(_, cell)| cell).collect();
+        }
+        self
+    }
+
+    /// Whether all cells of a column are text.
+    fn is_text(&self, column: usize) -> bool {
+        let mut cells = self.rows.iter().filter_map(|row| row.get(column));
+        cells.all(|cell| matches!(cell, Value::Text(_)))
+    }
+
+    pub fn html(&self) -> String {
+        let mut out = String::from("<div class=\"wide\"><table>\n<thead><tr>");
+        for (at, column) in self.columns.iter().enumerate() {
+            let class = if self.is_text(at) { " class=\"text\"" } else { "" };
+            let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(column));
+        }
+        out.push_str("</tr></thead>\n<tbody>\n");
+        for row in &self.rows {
+            out.push_str("<tr>");
+            for (at, cell) in row.iter().enumerate() {
+                let shown = escape(&cell.shown());
+                let _ = match (at, cell) {
+                    (0, _) => write!(out, "<th scope=\"row\"><bdi>{shown}</bdi></th>"),
+                    (_, Value::Text(_)) => write!(out, "<td class=\"text\"><bdi>{shown}</bdi></td>"),
+                    _ => write!(out, "<td>{shown}</td>"),
+                };
+            }
+            out.push_str("</tr>\n");
+        }
+        out.push_str("</tbody>\n</table></div>\n");
+        if !self.note.is_empty() {
+            let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(&self.note));
+        }
+        out
+    }
+
+    pub fn markdown(&self) -> String {
+        let safe = |text: &str| visible(text).replace('<', "&lt;").replace('|', "\\|");
+        let mut out = format!("## {}\n\n|", safe(&self.title));
+        for column in &self.columns {
+            let _ = write!(out, " {} |", safe(column));
+        }
+        out.push_str("\n|");
+        for at in 0..self.columns.len() {
+            out.push_str(if self.is_text(at) { "---|" } else { "---:|" });
+        }
+        for row in &self.rows {
+            out.push_str("\n|");
+            for cell in row {
+                let _ = write!(out, " {} |", safe(&cell.shown()));
+            }
+        }
+        out.push('\n');
+        if !self.note.is_empty() {
+            let _ = write!(out, "\n{}\n", safe(&self.note));
+        }
+        out
+    }
+
+    /// Numbers with all digits; empty where there is none. `path` is for the error alone.
+    pub fn csv(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
+        let failed = |source| EvalError::Write { path: path.to_path_buf(), source };
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(&self.columns).map_err(|error| failed(error.into()))?;
+        for row in &self.rows {
+            let cells = row.iter().map(Value::exact);
+            writer.write_record(cells).map_err(|error| failed(error.into()))?;
+        }
+        writer.into_inner().map_err(|error| failed(error.into_error()))
+    }
+
+    /// An object with title, note and a row for each row, by column.
+    pub fn json(&self) -> Json {
+        let row = |row: &Vec<Value>| -> Json {
+            let cells = self.columns.iter().cloned().zip(row.iter().map(Value::json));
+            Json::Object(cells.collect::<Map<_, _>>())
+        };
+        let rows: Vec<Json> = self.rows.iter().map(row).collect();
+        serde_json::json!({ "title": self.title, "note": self.note, "rows": rows })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new("t", "A <b> | c", &["run", "F1", "difference", "empty"]);
+        table.rows = vec![
+            vec!["a|b\n<i>".into(), Value::Number(12.345), Value::Signed(-0.001), Value::Missing],
+            vec!["c".into(), Value::Missing, Value::Signed(1.0), Value::Missing],
+        ];
+        table.without_empty_columns()
+    }
+
+    #[test]
+    fn every_form_holds_the_same() {
+        let markdown = "## A &lt;b> \\| c\n\n| run | F1 | difference |\n|---|---:|---:|\n\
+                        | a\\|b &lt;i> | 12.35 | 0.00 |\n| c | – | +1.00 |\n";
+        assert_eq!(table().markdown(), markdown);
+        let csv = table().csv(Path::new("t.csv")).unwrap();
+        let csv = String::from_utf8(csv).unwrap();
+        assert_eq!(csv, "run,F1,difference\n\"a|b\n<i>\",12.345,-0.001\nc,,1\n");
+        let json = table().json();
+        assert_eq!(json["rows"][0]["F1"], 12.345);
+        assert_eq!(json["rows"][1]["F1"], Json::Null);
+        let html = table().html();
+        assert!(html.contains("<th scope=\"row\"><bdi>a|b &lt;i&gt;</bdi></th><td>12.35</td>"), "{html}");
+    }
+}

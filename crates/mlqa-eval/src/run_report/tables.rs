@@ -1,0 +1,295 @@
+//! The tables of a report.
+use std::collections::BTreeMap;
+
+use super::collect::Collected;
+use super::effects::Effect;
+use super::evidence::{Difference, METRICS, RunMean};
+use super::table::{Table, Value};
+use crate::{BoundaryClass, BoundaryCounts, Language, MIN_TYPE_QUESTIONS, Spread};
+
+/// The column of a set's name, which is left out where no set has one.
+fn set_cell(set: &str) -> Value {
+    if set.is_empty() { Value::Missing } else { Value::from(set) }
+}
+
+fn name(all: &Collected, run: usize) -> Value {
+    Value::from(all.names.get(run).map_or("", String::as_str))
+}
+
+fn count(number: usize) -> Value {
+    if number == 0 { Value::Missing } else { Value::Count(number) }
+}
+
+/// Every run on every set.
+pub(super) fn summary(all: &Collected, means: &[RunMean], level: f64) -> Table {
+    let columns = [
+        "run", "set", "seeds", "language pairs", "questions", "F1", "F1 ±", "F1 low", "F1 high",
+        "EM", "EM ±", "EM low", "EM high", "unanswered",
+    ];
+    let mut table = Table::new("summary", "Runs", &columns);
+    for mean in means {
+        let seeds = all.seeds.get(mean.run).copied().unwrap_or_default();
+        let mut row = vec![
+            name(all, mean.run),
+            set_cell(&mean.set),
+            count(seeds),
+            Value::Count(mean.pairs),
+            count(mean.questions),
+        ];
+        for score in mean.scores {
+            row.push(Value::Number(score.mean));
+            row.push(score.sd.into());
+            row.push(score.interval.map(|interval| interval.low).into());
+            row.push(score.interval.map(|interval| interval.high).into());
+        }
+        row.push(count(mean.unanswered));
+        table.rows.push(row);
+    }
+    table.note = format!(
+        "Means over pairs of languages, each counting once; low and high: {:.0} % bootstrap \
+         interval over question ids, which stay together across languages; ±: standard deviation \
+         over seeds.",
+        100.0 * level
+    );
+    table.without_empty_columns()
+}
+
+/// Every cell with its number of questions.
+pub(super) fn scores(all: &Collected) -> Table {
+    let columns = ["run", "set", "context", "question", "questions", "F1", "F1 ±", "EM", "EM ±"];
+    let mut table = Table::new("scores", "Every pair of languages", &columns);
+    for run in 0..all.names.len() {
+        for one in &all.pairs {
+            let Some(Some(found)) = one.runs.get(run) else { continue };
+            let cell = &found.cell;
+            table.rows.push(vec![
+                name(all, run),
+                set_cell(&one.pair.set),
+                Value::Text(one.pair.context.to_string()),
+                Value::Text(one.pair.question.to_string()),
+                count(cell.questions),
+                Value::Number(cell.f1),
+                cell.f1_sd.into(),
+                Value::Number(cell.em),
+                cell.em_sd.into(),
+            ]);
+        }
+    }
+    table.without_empty_columns()
+}
+
+/// The differences from the first run.
+pub(super) fn differences(all: &Collected, found: &[Difference], level: f64) -> Table {
+    let columns = [
+        "run", "set", "languages", "metric", "questions", "first run", "this run", "difference",
+        "low", "high", "p (randomisation)", "p (bootstrap)", "p (Holm)",
+    ];
+    let first = all.names.first().map_or("", String::as_str);
+    let mut table = Table::new("differences", format!("Differences from {first}"), &columns);
+    for one in found {
+        let interval = one.test.difference;
+        table.rows.push(vec![
+            name(all, one.run),
+            set_cell(&one.set),
+            Value::from(one.pair.as_deref().unwrap_or("mean")),
+            Value::from(METRICS.get(one.metric).copied().unwrap_or_default()),
+            Value::Count(one.questions),
+            Value::Number(one.baseline),
+            Value::Number(one.value),
+            Value::Signed(interval.mean),
+            Value::Signed(interval.low),
+            Value::Signed(interval.high),
+            Value::P(one.test.p_randomisation),
+            Value::P(one.test.p_bootstrap),
+            Value::P(one.p_holm),
+        ]);
+    }
+    table.note = format!(
+        "Paired by question; of several seeds, each question counts with its mean. Low and high: \
+         {:.0} % bootstrap interval. p (Holm) corrects p of the randomisation for all pairs of \
+         languages, and for all means, of a metric. The values speak of other questions, not of \
+         other seeds.",
+        100.0 * level
+    );
+    table.without_empty_columns()
+}
+
+/// Scores by type of answer; no rows where the questions have no types.
+pub(super) fn answer_types(all: &Collected) -> Table {
+    let columns = ["type", "run", "questions", "F1", "EM"];
+    let mut table = Table::new("types", "Answer types", &columns);
+    let mut by_kind: BTreeMap<Option<usize>, Vec<Vec<[f64; 2]>>> = BTreeMap::new();
+    for row in &all.rows {
+        let runs = by_kind.entry(row.kind).or_insert_with(|| vec![vec![]; all.names.len()]);
+        for (own, value) in runs.iter_mut().zip(&row.values) {
+            own.extend(*value);
+        }
+    }
+    let mut kinds: Vec<_> = by_kind.into_iter().collect();
+    let size = |runs: &Vec<Vec<[f64; 2]>>| runs.iter().map(Vec::len).max().unwrap_or_default();
+    kinds.sort_by_key(|(_, runs)| std::cmp::Reverse(size(runs)));
+    let mut few = false;
+    for (kind, runs) in kinds.iter().filter(|_| !all.kinds.is_empty()) {
+        let title = kind.and_then(|kind| all.kinds.get(kind)).map_or("(none)", String::as_str);
+        for (run, values) in runs.iter().enumerate().filter(|(_, values)| !values.is_empty()) {
+            let is_few = values.len() < MIN_TYPE_QUESTIONS;
+            few |= is_few;
+            let mean = |metric: usize| {
+                Spread::of(values.iter().filter_map(|value| value.get(metric).copied())).mean
+            };
+            table.rows.push(vec![
+                Value::Text(if is_few { format!("{title} *") } else { title.to_owned() }),
+                name(all, run),
+                Value::Count(values.len()),
+                Value::Number(mean(0)),
+                Value::Number(mean(1)),
+            ]);
+        }
+    }
+    if few {
+        table.note = format!("* fewer than {MIN_TYPE_QUESTIONS} questions");
+    }
+    table
+}
+
+/// The parts of the boundaries' drawing.
+pub(super) const PARTS: [&str; 6] =
+    ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
+
+/// The percentages of [`PARTS`].
+fn parts(counts: &BoundaryCounts) -> Vec<f64> {
+    let questions = counts.questions().max(1) as f64;
+    let classes = BoundaryClass::ALL.iter().map(|class| counts.share(*class));
+    classes.chain([100.0 * counts.unanswered as f64 / questions]).collect()
+}
+
+/// The sums over pairs, run by run; runs without answers have none.
+pub(super) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
+    let sum = |run: usize| {
+        let found = all.pairs.iter().filter_map(|one| one.runs.get(run)?.as_ref());
+        found.fold(BoundaryCounts::default(), |sum, one| sum.plus(&one.boundary))
+    };
+    let sums = all.names.iter().enumerate().map(|(run, name)| (name.clone(), sum(run)));
+    let sums = sums.filter(|(_, counts)| counts.questions() > 0);
+    sums.map(|(name, counts)| (name, parts(&counts))).collect()
+}
+
+/// Predictions by where they begin and end.
+pub(super) fn boundaries(all: &Collected) -> Table {
+    let mut columns = vec!["run", "set", "languages", "answers"];
+    columns.extend(PARTS);
+    columns.push("right words elsewhere");
+    let mut table = Table::new("boundaries", "Boundaries, percent", &columns);
+    for run in 0..all.names.len() {
+        let mut sum = BoundaryCounts::default();
+        let mut rows = Vec::new();
+        let row = |set: Value, languages: &str, counts: &BoundaryCounts| {
+            let mut row = vec![name(all, run), set, Value::from(languages)];
+            row.push(Value::Count(counts.questions()));
+            row.extend(parts(counts).into_iter().map(Value::Number));
+            let elsewhere = counts.elsewhere as f64 / counts.questions().max(1) as f64;
+            row.push(Value::Number(100.0 * elsewhere));
+            row
+        };
+        for one in &all.pairs {
+            let Some(Some(found)) = one.runs.get(run) else { continue };
+            if found.boundary.questions() > 0 {
+                sum = sum.plus(&found.boundary);
+                let label = format!("{}–{}", one.pair.context, one.pair.question);
+                rows.push(row(set_cell(&one.pair.set), &label, &found.boundary));
+            }
+        }
+        if rows.len() > 1 {
+            rows.push(row(Value::Missing, "all", &sum));
+        }
+        table.rows.extend(rows);
+    }
+    table.note = "The predicted span against the nearest gold answer, after white space, \
+                  punctuation and articles at its ends are gone; the sum over seeds. Of several \
+                  places with the predicted words the best counts."
+        .into();
+    table.without_empty_columns()
+}
+
+/// Scores by length and position.
+pub(super) fn effects(all: &Collected, effects: &[Effect]) -> Table {
+    let columns = ["by", "bin", "run", "questions", "F1", "F1 error", "EM", "EM error"];
+    let mut table = Table::new("effects", "Length and position", &columns);
+    for effect in effects {
+        for (at, bin) in effect.bins.iter().enumerate() {
+            for (run, bins) in effect.runs.iter().enumerate() {
+                let Some(score) = bins.get(at).filter(|score| score.questions > 0) else { continue };
+                let [(f1, f1_error), (em, em_error)] =
+                    [0, 1].map(|k| (score.scores.get(k), score.errors.get(k)));
+                let number = |value: Option<&f64>| Value::from(value.copied());
+                table.rows.push(vec![
+                    Value::from(effect.name),
+                    Value::from(*bin),
+                    name(all, run),
+                    Value::Count(score.questions),
+                    number(f1),
+                    number(f1_error),
+                    number(em),
+                    number(em_error),
+                ]);
+            }
+        }
+    }
+    table.note = "Lengths of context and question are ranked among the questions of one pair of \
+                  languages; the length of an answer is that of the first gold answer in \
+                  normalised words, or characters in Chinese; its position is where it begins. \
+                  Error: standard error of the mean."
+        .into();
+    table
+}
+
+/// By language: tokens of the questions, and how many of them a text has shown.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+pub struct CoveredTokens {
+    /// Tokens that the text has as well.
+    pub covered: usize,
+    /// Tokens of the questions.
+    pub total: usize,
+    /// `covered / total`, 0 to 1.
+    pub ratio: f64,
+}
+
+/// Coverage by language of the question: percent, and the F1 of each run, the mean over contexts.
+pub(super) fn covered(
+    all: &Collected,
+    coverage: &BTreeMap<Language, CoveredTokens>,
+) -> Vec<(String, f64, Vec<Option<f64>>)> {
+    let f1 = |language: Language, run: usize| {
+        let of_language = all.pairs.iter().filter(|one| one.pair.question.0 == language);
+        let cells = of_language.filter_map(|one| Some(one.runs.get(run)?.as_ref()?.cell.f1));
+        let cells: Vec<f64> = cells.collect();
+        (!cells.is_empty()).then(|| Spread::of(cells).mean)
+    };
+    let mut languages: Vec<Language> = coverage.keys().copied().collect();
+    languages.sort_by_key(|language| crate::TableOrder(*language));
+    let line = |language: Language| {
+        let runs = (0..all.names.len()).map(|run| f1(language, run)).collect();
+        Some((language.to_string(), 100.0 * coverage.get(&language)?.ratio, runs))
+    };
+    languages.into_iter().filter_map(line).collect()
+}
+
+/// The same as a table.
+pub(super) fn coverage(
+    all: &Collected,
+    coverage: &BTreeMap<Language, CoveredTokens>,
+) -> Table {
+    let f1_of: Vec<String> = all.names.iter().map(|name| format!("F1, {name}")).collect();
+    let mut columns = vec!["question", "tokens", "covered", "percent"];
+    columns.extend(f1_of.iter().map(String::as_str));
+    let mut table = Table::new("coverage", "Token coverage", &columns);
+    for (language, percent, runs) in covered(all, coverage) {
+        let found = language.parse::<Language>().ok().and_then(|code| coverage.get(&code));
+        let (covered, total) = found.map_or((0, 0), |one| (one.covered, one.total));
+        let mut row = vec![Value::Text(language), Value::Count(total), Value::Count(covered)];
+        row.push(Value::Number(percent));
+        row.extend(runs.into_iter().map(Value::from));
+        table.rows.push(row);
+    }
+    table
+}

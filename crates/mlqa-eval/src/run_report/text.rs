@@ -1,0 +1,116 @@
+//! Text of the input in pages, drawings and tables: nothing of it is markup, and nothing is hidden.
+use std::fmt::Write;
+
+/// Whether a character acts on the text around it without being seen: control characters, and
+/// those that embed, override or isolate a direction of writing. Marks of direction and joiners are
+/// parts of words in Arabic, Hebrew and Indic scripts.
+pub(super) fn acts_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// The text on one line: white space is a space, and what acts unseen is written out, as
+/// `\u{202e}`.
+pub(super) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => out.push(' '),
+            c if acts_unseen(c) => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// [`visible`] text for HTML and SVG, in elements and quoted attributes.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in visible(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// JSON as the content of a `<script>` element: no character of it can end the element, or begin a
+/// comment in it.
+pub(super) fn in_script(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            // These stand in strings alone, where an escape means the same.
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{7f}'..='\u{9f}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// A name that can be a part of a file name: letters, digits, `.`, `_` and `-`; never empty.
+pub(super) fn file_name(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c.is_ascii_alphanumeric() || matches!(c, '.' | '_') {
+            true => out.push(c.to_ascii_lowercase()),
+            false if !out.ends_with('-') => out.push('-'),
+            false => {}
+        }
+    }
+    let out = out.trim_matches(['-', '.']);
+    if out.is_empty() { "run".to_owned() } else { out.to_owned() }
+}
+
+/// A count with its thousands apart, as `11,590`.
+pub(super) fn thousands(count: usize) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_input_is_markup_or_hidden() {
+        let hostile = "</script><img src=x onerror='a\"&'>\u{202e}\u{1b}[2J\n\u{2066}";
+        let shown = "&lt;/script&gt;&lt;img src=x onerror=&#39;a&quot;&amp;&#39;&gt;\\u{202e}\
+                     \\u{1b}[2J \\u{2066}";
+        assert_eq!(escape(hostile), shown);
+        // Joiners and marks are parts of words.
+        assert_eq!(visible("می\u{200c}روم क्\u{200d}ष \u{200f}"), "می\u{200c}روم क्\u{200d}ष \u{200f}");
+    }
+
+    #[test]
+    fn json_in_a_script_means_the_same() {
+        let texts = ["</script><!--", "a & b > c", "\u{2028}\u{2029}\u{9f}", "\u{0}\u{202e}é\"\\"];
+        let json = serde_json::to_string(&texts).unwrap();
+        let safe = in_script(&json);
+        assert!(!safe.contains(['<', '>', '&', '\u{2028}', '\u{9f}']), "{safe}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), texts);
+    }
+
+    #[test]
+    fn names_and_counts() {
+        assert_eq!(file_name("Über/../a b"), "ber-..-a-b");
+        assert_eq!((file_name("../"), file_name("نص")), ("run".into(), "run".into()));
+        assert_eq!([0, 999, 1190, 1_234_567].map(thousands), ["0", "999", "1,190", "1,234,567"]);
+    }
+}
