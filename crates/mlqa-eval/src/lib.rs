@@ -54,8 +54,8 @@ pub use predictions::{Predictions, write_n_best};
 pub use published::{PUBLISHED_CSV, Published, published, select, tables};
 pub use report::{Metric, TABLE_ONE_LANGUAGES, table_one};
 pub use run_report::{
-    CoveredTokens, QuestionFiles, QuestionSource, QuestionSources, Report, ReportConfig, ReportForm,
-    ReportRun,
+    CoveredTokens, QuestionFiles, QuestionSource, QuestionSources, Report, ReportConfig,
+    ReportForm, ReportRun,
 };
 pub use set_summary::{AVERAGE, FileScore, SetScores, SetSummary};
 pub use set_tables::set_tables;

@@ -129,7 +129,8 @@ impl Browser {
             question: pair.question.to_string(),
         });
         let is_wrong = |at: &usize| {
-            let of_question = |one: &SeenAnswers| one.score.per_question.get(*at).map(|q| q.exact_match);
+            let of_question =
+                |one: &SeenAnswers| one.score.per_question.get(*at).map(|q| q.exact_match);
             seen.iter().flatten().any(|one| of_question(one) == Some(false))
         };
         let (wrong, right): (Vec<usize>, Vec<usize>) =
@@ -177,7 +178,8 @@ fn in_utf16(context: &str, start: usize, text: &str) -> Option<(usize, usize)> {
 fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
     let mut all: Vec<(Option<(usize, usize)>, String)> = Vec::new();
     for answer in &question.answers {
-        let one = (in_utf16(&question.context, answer.answer_start, &answer.text), answer.text.clone());
+        let one =
+            (in_utf16(&question.context, answer.answer_start, &answer.text), answer.text.clone());
         if !all.contains(&one) {
             all.push(one);
         }

@@ -7,8 +7,8 @@ use super::input::{AnswerFile, Pair};
 use super::{ReportConfig, ReportRun};
 use crate::boundary::{classes_of_texts, counted};
 use crate::{
-    BoundaryCounts, Cell, Dataset, EvalError, Language, Matrix, Normalization, Predictions, Score, Spread,
-    TypedDataset, score, squad,
+    BoundaryCounts, Cell, Dataset, EvalError, Language, Matrix, Normalization, Predictions, Score,
+    Spread, TypedDataset, score, squad,
 };
 
 /// What is looked at of every question.
@@ -96,7 +96,8 @@ fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, OfPair<'_>> {
             let mut seen = BTreeSet::new();
             for file in seed {
                 if seen.insert(&file.pair) {
-                    let of_pair = pairs.entry(&file.pair).or_insert_with(|| vec![vec![]; runs.len()]);
+                    let of_pair =
+                        pairs.entry(&file.pair).or_insert_with(|| vec![vec![]; runs.len()]);
                     if let Some(of_run) = of_pair.get_mut(number) {
                         of_run.push(file);
                     }
@@ -234,8 +235,7 @@ fn read_questions(path: &PathBuf) -> Result<(Dataset, BTreeMap<String, String>),
 }
 
 /// The numbers of ids and of types of answers.
-type Numbers<'a> =
-    (&'a mut HashMap<(String, String), usize>, &'a mut BTreeMap<String, usize>);
+type Numbers<'a> = (&'a mut HashMap<(String, String), usize>, &'a mut BTreeMap<String, usize>);
 
 fn add_pair(
     all: &mut Collected,

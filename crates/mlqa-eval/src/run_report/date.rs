@@ -14,7 +14,9 @@ pub(super) fn newest<'a>(files: impl Iterator<Item = &'a Path>) -> Option<String
 /// The day that `since` 1970 leads to, by the rule of leap years.
 fn day(since: Duration) -> String {
     let mut days = since.as_secs() / 86_400;
-    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let mut year = 1970;
     loop {
         let length = if is_leap(year) { 366 } else { 365 };

@@ -27,16 +27,23 @@ pub(super) fn heat_map(map: &HeatMap) -> Svg {
     let bottom = if map.column_means.is_some() { gap + CELL.1 } else { 0.0 };
     let legend = |map: &HeatMap| {
         let (low, high) = map.range;
-        let questions = map.questions().map(|count| format!("; {} questions in each cell", thousands(count)));
+        let questions =
+            map.questions().map(|count| format!("; {} questions in each cell", thousands(count)));
         format!("percent, {low:.1} pale to {high:.1} strong{}", questions.unwrap_or_default())
     };
     let legend = legend(map);
-    let width = width.max(text_width(&legend, 12.0) + 16.0).max(text_width(&map.title, 15.0) + 16.0);
+    let width =
+        width.max(text_width(&legend, 12.0) + 16.0).max(text_width(&map.title, 15.0) + 16.0);
     let mut svg = Svg::new(&map.name, &map.title, width, body.1 + bottom + 30.0);
     svg.text(8.0, 22.0, TITLE, &map.title);
     let header = Style::of(13.0, Anchor::Middle).soft();
     svg.text(8.0, top - 10.0, SOFT, map.row_title);
-    svg.text(left + columns * CELL.0 / 2.0, top - 28.0, Style::of(12.0, Anchor::Middle).soft(), map.column_title);
+    svg.text(
+        left + columns * CELL.0 / 2.0,
+        top - 28.0,
+        Style::of(12.0, Anchor::Middle).soft(),
+        map.column_title,
+    );
     for (at, column) in map.columns.iter().enumerate() {
         svg.text(left + (at as f64 + 0.5) * CELL.0, top - 10.0, header, column);
     }
@@ -116,15 +123,18 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
     let (row_height, plot) = (24.0, 300.0);
     let longest = lines.iter().map(|line| text_width(&line.name, 13.0)).fold(40.0, f64::max);
     let (left, top) = (20.0 + longest.min(200.0), 44.0);
-    let ends = || lines.iter().flat_map(|line| match line.interval {
-        Some(Interval { low, high, .. }) => [low, high],
-        None => [line.value; 2],
-    });
+    let ends = || {
+        lines.iter().flat_map(|line| match line.interval {
+            Some(Interval { low, high, .. }) => [low, high],
+            None => [line.value; 2],
+        })
+    };
     let zero = if signed { 0.0 } else { f64::INFINITY };
     let low = ends().fold(zero, f64::min);
     let high = ends().fold(if signed { 0.0 } else { f64::NEG_INFINITY }, f64::max);
     let ticks = ticks(low, high);
-    let (first, last) = (ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(1.0));
+    let (first, last) =
+        (ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(1.0));
     let at = |value: f64| left + plot * (value - first) / (last - first);
     let bottom = top + lines.len() as f64 * row_height;
     let wide = (left + plot + 190.0).max(text_width(title, 15.0) + 20.0);
@@ -143,7 +153,11 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
         let sign = |value: f64| if signed { format!("{value:+.2}") } else { format!("{value:.2}") };
         let mut numbers = sign(line.value);
         if let Some(Interval { low, high, .. }) = line.interval {
-            svg.line((at(low), y), (at(high), y), colour(line.run), 2.0, 1.0);
+            // A hollow mark stays hollow.
+            let gap = if line.hollow { 5.0 } else { 0.0 };
+            let (start, middle, end) = (at(low), at(line.value), at(high));
+            svg.line((start, y), ((middle - gap).max(start), y), colour(line.run), 2.0, 1.0);
+            svg.line(((middle + gap).min(end), y), (end, y), colour(line.run), 2.0, 1.0);
             numbers.push_str(&format!("  [{}, {}]", sign(low), sign(high)));
         }
         svg.mark((at(line.value), y), line.run, line.hollow, &line.tip);
@@ -172,7 +186,13 @@ pub(super) fn run_means(set: &str, means: &[&RunMean], names: &[String], level: 
 }
 
 /// The differences of a run from the first one, pair by pair.
-pub(super) fn differences(set: &str, run: usize, all: &[&Difference], names: &[String], level: f64) -> Vec<Svg> {
+pub(super) fn differences(
+    set: &str,
+    run: usize,
+    all: &[&Difference],
+    names: &[String],
+    level: f64,
+) -> Vec<Svg> {
     let name_of = |run: usize| names.get(run).map_or("", String::as_str);
     let of_metric = |(metric, metric_name): (usize, &&str)| {
         let own = all.iter().filter(|one| one.run == run && one.metric == metric);
@@ -194,7 +214,8 @@ pub(super) fn differences(set: &str, run: usize, all: &[&Difference], names: &[S
         let title = format!("{}{metric_name}, {} − {}", prefix(set), name_of(run), name_of(0));
         let axis = format!(
             "points, with {:.0} % interval; filled: p (Holm) below {:.2}",
-            100.0 * level, 1.0 - level
+            100.0 * level,
+            1.0 - level
         );
         forest(&name, &title, &axis, &lines, true)
     };
@@ -212,10 +233,15 @@ fn suffix(set: &str) -> String {
 /// Parts of a whole, run by run: names of runs with percentages of `parts`.
 pub(super) fn shares(title: &str, parts: &[&str], runs: &[(String, Vec<f64>)]) -> Svg {
     let (row_height, plot) = (34.0, 520.0);
-    let colours = ["#009e73", "#56b4e9", "#f0c33c", "#e69f00", "#d55e00", "#8c8c8c"];
+    let colours = ["#009e73", "#3b8ec9", "#8cc9f0", "#f0c33c", "#d55e00", "#8c8c8c"];
     let longest = runs.iter().map(|(name, _)| text_width(name, 13.0)).fold(40.0, f64::max);
     let (left, top) = (20.0 + longest.min(200.0), 62.0);
-    let mut svg = Svg::new("boundaries", title, left + plot + 16.0, top + runs.len() as f64 * row_height + 30.0);
+    let mut svg = Svg::new(
+        "boundaries",
+        title,
+        left + plot + 16.0,
+        top + runs.len() as f64 * row_height + 30.0,
+    );
     svg.text(8.0, 22.0, TITLE, title);
     let mut at = left;
     for (part, colour) in parts.iter().zip(colours) {
@@ -251,7 +277,7 @@ pub(super) fn effect(effect: &Effect, names: &[String]) -> Svg {
         format!("effect-{}", effect.name.replace(' ', "-")),
         format!("F1 by {}", effect.name),
         left + width + 12.0,
-        top + height + 66.0 + 18.0 * (names.len() as f64 / 3.0).floor(),
+        top + height + 56.0 + 18.0 * ((names.len().max(1) - 1) as f64 / 4.0).floor(),
     );
     svg.text(8.0, 22.0, TITLE, &format!("F1 by {}", effect.name));
     let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
@@ -300,7 +326,12 @@ pub(super) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[Stri
     for tick in [0.0, 25.0, 50.0, 75.0, 100.0] {
         svg.line((left, y(tick)), (left + width, y(tick)), "currentColor", 1.0, 0.15);
         svg.text(left - 6.0, y(tick) + 4.0, Style::of(12.0, Anchor::End).soft(), &label(tick));
-        svg.text(x(tick), top + height + 17.0, Style::of(12.0, Anchor::Middle).soft(), &label(tick));
+        svg.text(
+            x(tick),
+            top + height + 17.0,
+            Style::of(12.0, Anchor::Middle).soft(),
+            &label(tick),
+        );
     }
     for (language, share, scores) in points {
         for (run, score) in scores.iter().enumerate() {

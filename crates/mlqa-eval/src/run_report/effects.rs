@@ -68,9 +68,12 @@ pub(super) fn effects(all: &Collected) -> Vec<Effect> {
     ];
     let named = FEATURES.into_iter().zip(bins);
     let effect = |(name, (labels, bins)): (&'static str, ([&'static str; 5], Vec<usize>))| {
-        let of_run = |run: usize| (0..labels.len()).map(|bin| score(all, &bins, bin, run)).collect();
+        // Bins without a question are left out.
+        let used: Vec<usize> = (0..labels.len()).filter(|bin| bins.contains(bin)).collect();
+        let of_run = |run: usize| used.iter().map(|&bin| score(all, &bins, bin, run)).collect();
         let runs = (0..all.names.len()).map(of_run).collect();
-        Effect { name, bins: labels.to_vec(), runs }
+        let bins = used.iter().filter_map(|&bin| labels.get(bin).copied()).collect();
+        Effect { name, bins, runs }
     };
     named.map(effect).collect()
 }
@@ -100,6 +103,9 @@ mod tests {
     #[test]
     fn bins_meet_without_gaps() {
         assert_eq!([0.0, 0.199, 0.2, 0.6, 0.99, 1.0].map(fifth), [0, 0, 1, 3, 4, 4]);
-        assert_eq!([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 9.0, 80.0].map(of_tokens), [0, 0, 1, 2, 2, 3, 3, 4, 4]);
+        assert_eq!(
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 9.0, 80.0].map(of_tokens),
+            [0, 0, 1, 2, 2, 3, 3, 4, 4]
+        );
     }
 }

@@ -100,7 +100,8 @@ pub(super) fn run_means(
                 let cells = of_run().map(|one| if metric == 0 { one.cell.f1 } else { one.cell.em });
                 let mean = Spread::of(cells).mean;
                 let of_seed = |seed: usize| {
-                    let values = of_run().filter_map(|one| one.by_seed.get(seed)?.get(metric).copied());
+                    let values =
+                        of_run().filter_map(|one| one.by_seed.get(seed)?.get(metric).copied());
                     Spread::of(values).mean
                 };
                 Ok(MeanScore { mean, interval, sd: Spread::of((0..seeds).map(of_seed)).sd })
@@ -156,7 +157,15 @@ pub(super) fn differences(
                     let value = Spread::of(own.iter().map(|(_, second)| *second)).mean;
                     let (set, pair) = (set.to_owned(), label.clone());
                     found.push(Difference {
-                        set, run, pair, metric, questions, baseline, value, test, p_holm,
+                        set,
+                        run,
+                        pair,
+                        metric,
+                        questions,
+                        baseline,
+                        value,
+                        test,
+                        p_holm,
                     });
                 }
             }

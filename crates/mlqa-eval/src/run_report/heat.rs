@@ -77,7 +77,10 @@ impl HeatMap {
 /// The heat maps of a set, F1 and EM: of every run, or of all runs together where each has one row
 /// (one language of contexts, or only questions in the language of the context).
 pub(super) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
-    let runs: Vec<(&str, Matrix)> = all.names.iter().enumerate()
+    let runs: Vec<(&str, Matrix)> = all
+        .names
+        .iter()
+        .enumerate()
         .map(|(run, name)| (name.as_str(), all.matrix(set, run)))
         .filter(|(_, matrix)| !matrix.is_empty())
         .collect();
@@ -91,13 +94,15 @@ pub(super) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
         if same || one_context {
             maps.push(of_runs(&runs, metric, name, range));
         } else {
-            let of_run = |(run, matrix): &(&str, Matrix)| of_matrix(run, matrix, metric, name, range);
+            let of_run =
+                |(run, matrix): &(&str, Matrix)| of_matrix(run, matrix, metric, name, range);
             maps.extend(runs.iter().map(of_run));
         }
     }
     if !set.is_empty() {
         for map in &mut maps {
-            (map.name, map.title) = (format!("{}-{set}", map.name), format!("{set}: {}", map.title));
+            (map.name, map.title) =
+                (format!("{}-{set}", map.name), format!("{set}: {}", map.title));
         }
     }
     maps
@@ -166,7 +171,9 @@ fn of_runs(runs: &[(&str, Matrix)], metric: usize, name: &str, range: (f64, f64)
     for (_, matrix) in runs {
         columns.extend(matrix.cells().map(|(context, question, _)| (context, question)));
     }
-    columns.sort_by_key(|&(context, question)| (crate::TableOrder(context), crate::TableOrder(question)));
+    columns.sort_by_key(|&(context, question)| {
+        (crate::TableOrder(context), crate::TableOrder(question))
+    });
     columns.dedup();
     let row = |(run, matrix): &(&str, Matrix)| -> Vec<Option<Heat>> {
         let cell = |&(context, question): &(Language, Language)| {

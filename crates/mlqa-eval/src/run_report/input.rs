@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::QuestionSources;
 use crate::files::read_json;
-use crate::{Cell, DatasetName, EvalError, Language, Matrix, Normalization, TableOrder};
+use crate::{AVERAGE, Cell, DatasetName, EvalError, Language, Matrix, Normalization, TableOrder};
 
 /// A set of questions in a language about texts in a language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,12 +145,8 @@ fn of_run_folder(folder: &Path, files: &QuestionFiles) -> Result<Vec<ReportRun>,
             }
             let (mut answers, mut curves) = (Vec::new(), Vec::new());
             walk_cell(&cell, &seed, folder, files, &mut answers, &mut curves)?;
-            let empty = || ReportRun {
-                name: arm.clone(),
-                seeds: vec![],
-                scores: None,
-                curves: vec![],
-            };
+            let empty =
+                || ReportRun { name: arm.clone(), seeds: vec![], scores: None, curves: vec![] };
             let run = runs.entry(arm.clone()).or_insert_with(empty);
             if !answers.is_empty() {
                 run.seeds.push(answers);
@@ -224,7 +220,9 @@ fn of_predictions(
         let mut places: Vec<PathBuf> = Vec::new();
         match (&files.data, run, source) {
             (Some(data), _, _) if data.is_dir() => places.extend(
-                [data.join(set), data.clone()].iter().flat_map(|at| [at.join(&name), at.join(&own)]),
+                [data.join(set), data.clone()]
+                    .iter()
+                    .flat_map(|at| [at.join(&name), at.join(&own)]),
             ),
             (Some(data), _, _) => places.push(data.clone()),
             // A run that was moved has its own questions still with it.
@@ -283,6 +281,9 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, EvalError> {
         let mut matrix = Matrix::new(arm);
         for (code, scores) in of_arm.as_object().into_iter().flatten() {
             let both = number(scores, "f1").zip(number(scores, "em"));
+            if code == AVERAGE {
+                continue;
+            }
             if let (Ok(question), Some((f1, em))) = (code.parse::<Language>(), both) {
                 let (f1_sd, em_sd) = (number(scores, "f1_sd"), number(scores, "em_sd"));
                 matrix.insert(Language::EN, question, Cell { f1, em, questions: 0, f1_sd, em_sd });

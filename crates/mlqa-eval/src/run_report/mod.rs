@@ -14,7 +14,7 @@ mod table;
 mod tables;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use self::collect::{Collected, collect};
@@ -105,6 +105,18 @@ pub struct Report {
     curves: Vec<Curve>,
 }
 
+/// Numbers names that occur before, so that none replaces another's file.
+fn make_unique<'a>(names: impl Iterator<Item = &'a mut String>) {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        let (first, mut number) = (name.clone(), 1);
+        while !seen.insert(name.clone()) {
+            number += 1;
+            *name = format!("{first}-{number}");
+        }
+    }
+}
+
 impl Report {
     /// Scores and compares the runs.
     ///
@@ -113,7 +125,9 @@ impl Report {
     /// answers; [`EvalError::Content`] if two runs answer different questions;
     /// [`EvalError::NothingFound`] without runs.
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, EvalError> {
-        let all = collect(runs, config)?;
+        let mut runs = runs.to_vec();
+        make_unique(runs.iter_mut().map(|run| &mut run.name));
+        let all = collect(&runs, config)?;
         if all.pairs.is_empty() {
             let what = "runs with scores".to_owned();
             return Err(EvalError::NothingFound { what, path: PathBuf::new() });
@@ -121,7 +135,7 @@ impl Report {
         let answers = || runs.iter().flat_map(|run| run.seeds.iter().flatten());
         let newest = || date::newest(answers().map(|file| file.predictions.as_path()));
         let mut curves = Vec::new();
-        for run in runs {
+        for run in &runs {
             for (title, path) in &run.curves {
                 let failed = |source| EvalError::Read { path: path.clone(), source };
                 let picture = whole_file::read(path).map_err(failed)?;
@@ -154,6 +168,7 @@ impl Report {
         tables.push(tables::effects(&self.all, &self.effects));
         tables.push(tables::coverage(&self.all, &self.coverage));
         tables.retain(|table| !table.rows.is_empty());
+        make_unique(tables.iter_mut().map(|table| &mut table.name));
         tables
     }
 
@@ -167,7 +182,9 @@ impl Report {
             self.effect_drawings(),
             self.coverage_drawing().into_iter().collect(),
         ];
-        parts.into_iter().flatten().collect()
+        let mut drawings: Vec<Svg> = parts.into_iter().flatten().collect();
+        make_unique(drawings.iter_mut().map(|drawing| &mut drawing.name));
+        drawings
     }
 
     fn mean_drawings(&self) -> Vec<Svg> {
@@ -184,7 +201,8 @@ impl Report {
         for set in self.all.sets() {
             let own: Vec<&Difference> =
                 self.differences.iter().filter(|one| one.set == set).collect();
-            for run in (1..self.all.names.len()).filter(|run| own.iter().any(|one| one.run == *run)) {
+            for run in (1..self.all.names.len()).filter(|run| own.iter().any(|one| one.run == *run))
+            {
                 let level = self.resampling.level;
                 drawings.extend(draw::differences(set, run, &own, &self.all.names, level));
             }
@@ -214,9 +232,9 @@ impl Report {
 
     /// All tables as Markdown.
     pub fn to_markdown(&self) -> String {
-        let mut out = format!("# {}\n", text::visible(&self.title));
+        let mut out = format!("# {}\n", text::markdown(&self.title));
         if let Some(date) = &self.date {
-            out.push_str(&format!("\n{}\n", text::visible(date)));
+            out.push_str(&format!("\n{}\n", text::markdown(date)));
         }
         for table in self.tables() {
             out.push('\n');
@@ -230,7 +248,7 @@ impl Report {
         tables::summary(&self.all, &self.means, self.resampling.level).markdown()
     }
 
-    /// Writes the page to `path`, and beside it the tables and drawings in these forms, named after
+    /// Writes the page to `path` (`-`: standard output), and beside it the tables and drawings in these forms, named after
     /// it: `report.md`, `report.json`, `report-<table>.csv`, `report-<drawing>.svg`. All are
     /// complete before the first gets its name.
     ///

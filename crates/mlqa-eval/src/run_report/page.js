@@ -94,7 +94,7 @@
   filters.addEventListener("submit", (event) => event.preventDefault());
   if (data.runs.length > 1) filters.append(select("run", "run", numbered(data.runs)));
   if (data.pairs.length > 1)
-    filters.append(select("pair", "languages (context–question)",
+    filters.append(select("pair", "context–question",
       [["", "all"], ...numbered(data.pairs.map((pair) => pair.label))]));
   filters.append(select("outcome", "answer", outcomes.map(([key, name]) => [key, name])));
   filters.append(select("class", "boundaries", [["", "all"], ...numbered(data.classes)]));
@@ -127,21 +127,24 @@
     const rows = make("tbody");
     const golds = item.gold.flatMap(([, text], at) =>
       at ? [" · ", bdi(text, pair.context)] : [bdi(text, pair.context)]);
-    rows.append(make("tr", {}, make("th", { scope: "row" }, "gold"), make("td", { colspan: "3" }, ...golds)));
+    rows.append(make("tr", {}, make("th", { scope: "row" }, "gold"), make("td", { class: "said", colspan: "3" }, ...golds)));
     item.answers.forEach((answer, run) => {
       if (answer === null) return;
       const text = answer.text === null ? "no prediction" : answer.text === "" ? "no answer" : null;
       const said = text ? make("span", { class: "soft" }, text) : bdi(answer.text, pair.context);
-      const cell = make("td", {}, said);
+      const cell = make("td", { class: "said" }, said);
+      const same = (form) => item.gold.some(([, gold]) => form(gold) === form(answer.text || ""));
+      if (!answer.em && same((form) => form.normalize("NFC")) && !same((form) => form))
+        cell.append(make("span", { class: "soft" }, " (the same letters in another Unicode form)"));
       if (answer.n_best) {
         const others = answer.n_best.map(([other, p]) =>
           make("li", {}, bdi(other, pair.context), ` ${(100 * p).toFixed(1)} %`));
-        cell.append(make("details", { class: "candidates" },
+        cell.append(make("details", {},
           make("summary", {}, "n-best"), make("ol", {}, ...others)));
       }
       rows.append(make("tr", {},
         make("th", { scope: "row" }, make("bdi", {}, ...texts(data.runs[run]))), cell,
-        make("td", {}, answer.class === null ? "" : data.classes[answer.class]),
+        make("td", { class: "class" }, answer.class === null ? "" : data.classes[answer.class]),
         make("td", { class: "number " + (answer.em ? "right" : "wrong") }, "F1 " + answer.f1.toFixed(1))));
     });
     return make("article", { "data-id": item.id }, header,

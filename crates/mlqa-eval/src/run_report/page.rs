@@ -15,7 +15,7 @@ use super::{Report, draw, tables};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// SHA-256 of [`SCRIPT`]: the page's policy lets no other script run, and nothing be loaded.
-const SCRIPT_HASH: &str = "6SQTubo1MyGYwKgB1L7ZftW1wDRDT6QQOK0T3ZaEZc4=";
+const SCRIPT_HASH: &str = "GnMhheR9/27MIFBPk/CUzo/BF0Ti9EAZ9pRfQyA8JeQ=";
 
 /// A part of the page: its anchor, its heading and what it holds.
 struct Section {
@@ -101,9 +101,15 @@ fn sections(report: &Report) -> Vec<Section> {
     let title = differences.title.clone();
     let table = folded(&differences);
     let body = figures(&report.difference_drawings()) + &table;
-    add("differences", "Differences", if body.is_empty() { body } else {
-        format!("<p class=\"soft\">{}.</p>\n{body}", escape(&title))
-    });
+    add(
+        "differences",
+        "Differences",
+        if body.is_empty() {
+            body
+        } else {
+            format!("<p class=\"soft\">{}.</p>\n{body}", escape(&title))
+        },
+    );
     let types = tables::answer_types(all);
     add("types", "Answer types", if types.rows.is_empty() { String::new() } else { types.html() });
     let drawing: Vec<Svg> = report.boundary_drawing().into_iter().collect();
@@ -134,7 +140,7 @@ fn folded(table: &Table) -> String {
     match table.rows.is_empty() {
         true => String::new(),
         false => format!(
-            "<details><summary>{} as a table</summary>\n{}</details>\n",
+            "<details><summary>{}: table</summary>\n{}</details>\n",
             escape(&table.title),
             table.html()
         ),
@@ -199,7 +205,7 @@ fn curves(report: &Report) -> String {
         let title = escape(title);
         let _ = writeln!(
             out,
-            "<figure><img alt=\"Training curves of {title}\" loading=\"lazy\" \
+            "<figure class=\"curves\"><img alt=\"Training curves of {title}\" loading=\"lazy\" \
              src=\"data:image/svg+xml;base64,{}\"><figcaption>{title}</figcaption></figure>",
             BASE64.encode(svg)
         );

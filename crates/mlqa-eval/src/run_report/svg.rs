@@ -102,7 +102,14 @@ impl Svg {
         );
     }
 
-    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: &str, width: f64, opacity: f64) {
+    pub fn line(
+        &mut self,
+        from: (f64, f64),
+        to: (f64, f64),
+        stroke: &str,
+        width: f64,
+        opacity: f64,
+    ) {
         let ((x1, y1), (x2, y2)) = (from, to);
         let _ = writeln!(
             self.body,
@@ -127,14 +134,10 @@ impl Svg {
         let (fill, r) = (if hollow { "none" } else { colour }, 4.5);
         let shape = match run % 4 {
             0 => format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r}\""),
-            1 => format!(
-                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"8\" height=\"8\"",
-                x - 4.0, y - 4.0
-            ),
-            2 => format!(
-                "<path d=\"M{x:.1} {:.1}l5 9h-10z\"",
-                y - 5.5
-            ),
+            1 => {
+                format!("<rect x=\"{:.1}\" y=\"{:.1}\" width=\"8\" height=\"8\"", x - 4.0, y - 4.0)
+            }
+            2 => format!("<path d=\"M{x:.1} {:.1}l5 9h-10z\"", y - 5.5),
             _ => format!("<path d=\"M{x:.1} {:.1}l5.5 5.5l-5.5 5.5l-5.5 -5.5z\"", y - 5.5),
         };
         let _ = writeln!(
@@ -209,8 +212,8 @@ pub(super) fn fitted(text: &str, size: f64, width: f64) -> String {
 
 /// Round numbers from at most `low` to at least `high`, some four steps apart.
 pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
-    let span = if high > low { high - low } else { 1.0 };
-    let raw = span / 4.0;
+    let high = if high > low { high } else { low + 1.0 };
+    let raw = (high - low) / 4.0;
     let power = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].iter().map(|one| one * power).find(|&step| step >= raw);
     let step = step.unwrap_or(10.0 * power);
@@ -241,7 +244,7 @@ mod tests {
     fn ticks_are_round_and_hold_all() {
         assert_eq!(ticks(0.0, 100.0), [0.0, 50.0, 100.0]);
         assert_eq!(ticks(-3.0, 18.0), [-10.0, 0.0, 10.0, 20.0]);
-        assert_eq!(ticks(5.0, 5.0).len(), 3);
+        assert_eq!(ticks(5.0, 5.0), [5.0, 5.5, 6.0]);
         assert_eq!([0.0, -0.001, 2.5, -10.0].map(label), ["0", "0", "2.5", "−10"]);
     }
 
@@ -252,6 +255,6 @@ mod tests {
         svg.mark((1.0, 2.0), 5, true, "\"");
         assert!(!svg.file().contains("<script") && !svg.file().contains("<b>"));
         assert!(svg.file().contains("fill=\"#fff\"") && !svg.inline().contains("fill=\"#fff\""));
-        assert_eq!(fitted("a long name of a run", 10.0, 60.0), "a long n…");
+        assert_eq!(fitted("a long name of a run", 10.0, 60.0), "a long …");
     }
 }

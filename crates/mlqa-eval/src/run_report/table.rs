@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
-use super::text::{escape, visible};
+use super::text::escape;
 use crate::EvalError;
 
 /// What stands in a cell.
@@ -121,7 +121,9 @@ impl Table {
                 let shown = escape(&cell.shown());
                 let _ = match (at, cell) {
                     (0, _) => write!(out, "<th scope=\"row\"><bdi>{shown}</bdi></th>"),
-                    (_, Value::Text(_)) => write!(out, "<td class=\"text\"><bdi>{shown}</bdi></td>"),
+                    (_, Value::Text(_)) => {
+                        write!(out, "<td class=\"text\"><bdi>{shown}</bdi></td>")
+                    }
                     _ => write!(out, "<td>{shown}</td>"),
                 };
             }
@@ -135,7 +137,7 @@ impl Table {
     }
 
     pub fn markdown(&self) -> String {
-        let safe = |text: &str| visible(text).replace('<', "&lt;").replace('|', "\\|");
+        let safe = super::text::markdown;
         let mut out = format!("## {}\n\n|", safe(&self.title));
         for column in &self.columns {
             let _ = write!(out, " {} |", safe(column));
@@ -205,6 +207,9 @@ mod tests {
         assert_eq!(json["rows"][0]["F1"], 12.345);
         assert_eq!(json["rows"][1]["F1"], Json::Null);
         let html = table().html();
-        assert!(html.contains("<th scope=\"row\"><bdi>a|b &lt;i&gt;</bdi></th><td>12.35</td>"), "{html}");
+        assert!(
+            html.contains("<th scope=\"row\"><bdi>a|b &lt;i&gt;</bdi></th><td>12.35</td>"),
+            "{html}"
+        );
     }
 }

@@ -23,8 +23,20 @@ fn count(number: usize) -> Value {
 /// Every run on every set.
 pub(super) fn summary(all: &Collected, means: &[RunMean], level: f64) -> Table {
     let columns = [
-        "run", "set", "seeds", "language pairs", "questions", "F1", "F1 ±", "F1 low", "F1 high",
-        "EM", "EM ±", "EM low", "EM high", "unanswered",
+        "run",
+        "set",
+        "seeds",
+        "language pairs",
+        "questions",
+        "F1",
+        "F1 ±",
+        "F1 low",
+        "F1 high",
+        "EM",
+        "EM ±",
+        "EM low",
+        "EM high",
+        "unanswered",
     ];
     let mut table = Table::new("summary", "Runs", &columns);
     for mean in means {
@@ -45,12 +57,17 @@ pub(super) fn summary(all: &Collected, means: &[RunMean], level: f64) -> Table {
         row.push(count(mean.unanswered));
         table.rows.push(row);
     }
-    table.note = format!(
-        "Means over pairs of languages, each counting once; low and high: {:.0} % bootstrap \
-         interval over question ids, which stay together across languages; ±: standard deviation \
-         over seeds.",
-        100.0 * level
-    );
+    table.note = "Means over pairs of languages, each counting once.".into();
+    if means.iter().any(|mean| mean.scores.iter().any(|score| score.interval.is_some())) {
+        table.note.push_str(&format!(
+            " Low and high: {:.0} % bootstrap interval over question ids, which stay together \
+             across languages.",
+            100.0 * level
+        ));
+    }
+    if means.iter().any(|mean| mean.scores.iter().any(|score| score.sd.is_some())) {
+        table.note.push_str(" ±: standard deviation over seeds.");
+    }
     table.without_empty_columns()
 }
 
@@ -81,8 +98,19 @@ pub(super) fn scores(all: &Collected) -> Table {
 /// The differences from the first run.
 pub(super) fn differences(all: &Collected, found: &[Difference], level: f64) -> Table {
     let columns = [
-        "run", "set", "languages", "metric", "questions", "first run", "this run", "difference",
-        "low", "high", "p (randomisation)", "p (bootstrap)", "p (Holm)",
+        "run",
+        "set",
+        "languages",
+        "metric",
+        "questions",
+        "first run",
+        "this run",
+        "difference",
+        "low",
+        "high",
+        "p (randomisation)",
+        "p (bootstrap)",
+        "p (Holm)",
     ];
     let first = all.names.first().map_or("", String::as_str);
     let mut table = Table::new("differences", format!("Differences from {first}"), &columns);
@@ -218,7 +246,9 @@ pub(super) fn effects(all: &Collected, effects: &[Effect]) -> Table {
     for effect in effects {
         for (at, bin) in effect.bins.iter().enumerate() {
             for (run, bins) in effect.runs.iter().enumerate() {
-                let Some(score) = bins.get(at).filter(|score| score.questions > 0) else { continue };
+                let Some(score) = bins.get(at).filter(|score| score.questions > 0) else {
+                    continue;
+                };
                 let [(f1, f1_error), (em, em_error)] =
                     [0, 1].map(|k| (score.scores.get(k), score.errors.get(k)));
                 let number = |value: Option<&f64>| Value::from(value.copied());
@@ -275,10 +305,7 @@ pub(super) fn covered(
 }
 
 /// The same as a table.
-pub(super) fn coverage(
-    all: &Collected,
-    coverage: &BTreeMap<Language, CoveredTokens>,
-) -> Table {
+pub(super) fn coverage(all: &Collected, coverage: &BTreeMap<Language, CoveredTokens>) -> Table {
     let f1_of: Vec<String> = all.names.iter().map(|name| format!("F1, {name}")).collect();
     let mut columns = vec!["question", "tokens", "covered", "percent"];
     columns.extend(f1_of.iter().map(String::as_str));

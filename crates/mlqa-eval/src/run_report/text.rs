@@ -41,14 +41,19 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
+/// [`visible`] text for Markdown, in lines and cells of tables; no HTML in it.
+pub(super) fn markdown(text: &str) -> String {
+    visible(text).replace('<', "&lt;").replace('|', "\\|")
+}
+
 /// JSON as the content of a `<script>` element: no character of it can end the element, or begin a
-/// comment in it.
+/// comment in it, or act unseen. For JSON on one line.
 pub(super) fn in_script(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
             // These stand in strings alone, where an escape means the same.
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{7f}'..='\u{9f}' => {
+            c if acts_unseen(c) || matches!(c, '<' | '>' | '&') => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             _ => out.push(c),
@@ -95,7 +100,10 @@ mod tests {
                      \\u{1b}[2J \\u{2066}";
         assert_eq!(escape(hostile), shown);
         // Joiners and marks are parts of words.
-        assert_eq!(visible("می\u{200c}روم क्\u{200d}ष \u{200f}"), "می\u{200c}روم क्\u{200d}ष \u{200f}");
+        assert_eq!(
+            visible("می\u{200c}روم क्\u{200d}ष \u{200f}"),
+            "می\u{200c}روم क्\u{200d}ष \u{200f}"
+        );
     }
 
     #[test]
@@ -103,7 +111,7 @@ mod tests {
         let texts = ["</script><!--", "a & b > c", "\u{2028}\u{2029}\u{9f}", "\u{0}\u{202e}é\"\\"];
         let json = serde_json::to_string(&texts).unwrap();
         let safe = in_script(&json);
-        assert!(!safe.contains(['<', '>', '&', '\u{2028}', '\u{9f}']), "{safe}");
+        assert!(!safe.contains(['<', '>', '&', '\u{2028}', '\u{9f}', '\u{202e}']), "{safe}");
         assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), texts);
     }
 

@@ -20,9 +20,9 @@ use crate::{Stop, print};
 Examples:
   mlqa-eval report --data crates/testkit/fixtures/matrix/data \\
     crates/testkit/fixtures/matrix/predictions --out report.html
-  mlqa-eval report crates/testkit/fixtures/scorer/ar/predictions.json --language ar \\
-    --data crates/testkit/fixtures/scorer/ar/dataset.json --out arabic.html \\
-    --beside md,csv,json,svg
+  mlqa-eval report crates/testkit/fixtures/scorer/ar/predictions.json \\
+    --data crates/testkit/fixtures/scorer/ar/dataset.json --language ar \\
+    --out arabic.html --beside md,csv,json,svg
 With runs of your own:
   mlqa-eval report runs/demo --arms base,injected --out report.html
   mlqa-eval report --data MLQA_V1/test before=a1,a2,a3 after=b1,b2,b3 \\
@@ -135,14 +135,7 @@ impl Args {
             split: self.split.clone(),
             n_best: self.n_best.clone(),
         };
-        let (name, paths) = match given.split_once('=') {
-            Some((name, paths)) if !Path::new(given).exists() => (Some(name), paths),
-            _ => (None, given),
-        };
-        let paths: Vec<&str> = match Path::new(paths).exists() {
-            true => vec![paths],
-            false => paths.split(',').collect(),
-        };
+        let (name, paths) = named_paths(given);
         let mut found = Vec::new();
         for path in &paths {
             found.push(ReportRun::find(path, &files)?);
@@ -168,6 +161,29 @@ impl Args {
             }
         }
         Ok(runs)
+    }
+}
+
+/// The name and the paths of `[NAME=]RUN[,RUN…]`, where both may hold the two signs: the reading
+/// counts under which all paths exist.
+fn named_paths(given: &str) -> (Option<&str>, Vec<&str>) {
+    let name_ends = given.match_indices('=').map(|(at, _)| at);
+    let readings = || {
+        let named =
+            name_ends.clone().filter_map(|at| Some((given.get(..at)?, given.get(at + 1..)?)));
+        [(None, given)].into_iter().chain(named.map(|(name, paths)| (Some(name), paths)))
+    };
+    let exists = |path: &&str| Path::new(path).exists();
+    let whole = readings().find(|(_, paths)| exists(paths));
+    let parts = || readings().find(|(_, paths)| paths.split(',').all(|path| exists(&path)));
+    match (whole, parts()) {
+        (Some((name, path)), _) => (name, vec![path]),
+        (None, Some((name, paths))) => (name, paths.split(',').collect()),
+        // The error names what the usual reading finds missing.
+        (None, None) => match given.split_once('=') {
+            Some((name, paths)) => (Some(name), paths.split(',').collect()),
+            None => (None, given.split(',').collect()),
+        },
     }
 }
 

@@ -1,0 +1,297 @@
+//! `mlqa-eval report` as a user meets it.
+#![allow(clippy::unwrap_used)] // helpers of tests
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mlqa-eval")).args(args).output().unwrap()
+}
+
+/// Runs `report` with few samples, and returns what it printed.
+#[track_caller]
+fn report(args: &[&str]) -> String {
+    let output = run(&[&["report", "--samples", "200"], args].concat());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn refused(args: &[&str], word: &str) {
+    let output = run(&[&["report"], args].concat());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains(word), "{error}");
+}
+
+fn fixture(path: &str) -> String {
+    testkit::fixture(path).display().to_string()
+}
+
+fn write(path: &Path, value: &Value) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, value.to_string()).unwrap();
+}
+
+/// A file of questions: (id, question, context, answer).
+fn questions(all: &[(&str, &str, &str, &str)]) -> Value {
+    let paragraph = |(id, question, context, answer): &(&str, &str, &str, &str)| {
+        let start = context.find(answer).map(|byte| context[..byte].chars().count());
+        let answers = json!([{ "text": answer, "answer_start": start.unwrap() }]);
+        json!({ "context": context, "qas": [{ "id": id, "question": question, "answers": answers }] })
+    };
+    let paragraphs: Vec<Value> = all.iter().map(paragraph).collect();
+    json!({ "version": "1.0", "data": [{ "title": "t", "paragraphs": paragraphs }] })
+}
+
+/// What the page's script reads.
+fn data_of(page: &str) -> Value {
+    let (_, rest) = page.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+const HOSTILE: &str = "</script><script>document.title='x'</script><!--<img src=x onerror=alert(1)>\
+                       \"'`&amp;\u{202e}\u{2066}\u{1b}[2J\u{0}\u{2028}";
+
+#[test]
+fn what_the_input_holds_is_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let context = format!("a {HOSTILE} b");
+    let mut data =
+        questions(&[(HOSTILE, HOSTILE, &context, HOSTILE), ("b", "?", "one two", "two")]);
+    data["data"][0]["paragraphs"][0]["qas"][0]["subtype"] = HOSTILE.into();
+    write(Path::new(&at("data.json")), &data);
+    write(Path::new(&at("said.json")), &json!({ HOSTILE: HOSTILE, "b": "one" }));
+    let name = format!("{}={}", HOSTILE.replace('\0', ""), at("said.json"));
+    let title = HOSTILE.replace('\0', "");
+    let page = at("report.html");
+    let args = [&name, "--data", &at("data.json"), "--language", "en", "--out", &page];
+    let printed =
+        report(&[&args[..], &["--title", &title, "--beside", "md,csv,json,svg"]].concat());
+    let html = fs::read_to_string(&page).unwrap();
+    assert_eq!(html.matches("</script>").count(), 2);
+    assert_eq!(html.matches("<script").count(), 2);
+    assert!(!html.contains("onerror=alert(1)>"));
+    let markdown = fs::read_to_string(at("report.md")).unwrap();
+    for part in ["<img", "<!--", "\u{202e}", "\u{1b}", "\u{0}", "\u{2028}"] {
+        assert!(![&html, &printed, &markdown].iter().any(|text| text.contains(part)), "{part:?}");
+    }
+    assert!(html.contains("<h1>&lt;/script&gt;&lt;script&gt;document.title=&#39;x&#39;"));
+    let data = data_of(&html);
+    assert_eq!(data["items"][0]["question"], HOSTILE);
+    assert_eq!(data["items"][0]["gold"][0], json!([[2, HOSTILE.chars().count()], HOSTILE]));
+    assert_eq!(data["kinds"], json!([HOSTILE]));
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|end| end == "svg") {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("<script") && !text.contains('\u{202e}'), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_same_runs_give_the_same_bytes_and_the_date_is_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let said = at("said.json");
+    fs::copy(fixture("scorer/zh/predictions.json"), &said).unwrap();
+    let day = std::time::UNIX_EPOCH + std::time::Duration::from_secs(951_782_400);
+    fs::File::options().write(true).open(&said).unwrap().set_modified(day).unwrap();
+    let data = fixture("scorer/zh/dataset.json");
+    let make = |out: &str, more: &[&str]| {
+        let args = [said.as_str(), "--data", &data, "--language", "zh", "--out", out];
+        report(&[&args[..], more].concat());
+        fs::read_to_string(out).unwrap()
+    };
+    let first = make(&at("a.html"), &[]);
+    assert_eq!(first, make(&at("b.html"), &[]));
+    assert!(
+        first
+            .contains("<p class=\"facts\">2000-02-29 · 1 run · 1 pair of languages · 40 questions")
+    );
+    assert!(make(&at("c.html"), &["--date", "2026-11-20"]).contains("\"facts\">2026-11-20 · "));
+    // Nothing is loaded from anywhere.
+    for word in ["http://", "https://", "src=\"/", "url(", "@import"] {
+        let found = first.replace("http://www.w3.org/2000/svg", "");
+        assert!(!found.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn numbers_are_those_of_score_and_compare() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let [data, first, second] =
+        ["data", "predictions", "better"].map(|name| fixture(&format!("matrix/{name}")));
+    let page = at("report.html");
+    let printed = report(&[
+        "--data",
+        &data,
+        &format!("before={first}"),
+        &format!("after={second}"),
+        "--out",
+        &page,
+        "--beside",
+        "json,md,csv",
+    ]);
+    assert!(
+        printed.contains("| before | 1 | 2 |") && printed.contains("| after | 1 | 2 |"),
+        "{printed}"
+    );
+    let written: Value = serde_json::from_slice(&fs::read(at("report.json")).unwrap()).unwrap();
+    let output = run(&[
+        "compare",
+        "--samples",
+        "200",
+        "--data",
+        &data,
+        "--baseline",
+        &first,
+        "--predictions",
+        &second,
+        "--format",
+        "json",
+    ]);
+    let compared: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = written["tables"]["differences"]["rows"].as_array().unwrap();
+    // Two pairs, and their mean.
+    assert_eq!((rows.len(), compared.as_array().unwrap().len()), (6, 4));
+    for (ours, theirs) in rows.iter().zip(compared.as_array().unwrap()) {
+        for (key, other) in [
+            ("difference", "difference"),
+            ("low", "low"),
+            ("high", "high"),
+            ("p (randomisation)", "p_randomisation"),
+            ("p (Holm)", "p_holm"),
+        ] {
+            let [a, b] = [&ours[key], &theirs[other]].map(|value| value.as_f64().unwrap());
+            assert!((a - b).abs() < 1e-9, "{key}: {ours} {theirs}");
+        }
+    }
+    let markdown = fs::read_to_string(at("report.md")).unwrap();
+    assert!(
+        markdown.contains("## F1, English") || markdown.contains("## F1, before"),
+        "{markdown}"
+    );
+    assert!(
+        fs::read_to_string(at("report-scores.csv")).unwrap().starts_with("run,context,question,")
+    );
+    // Rows and columns are those that have a value: contexts en and fr, questions in en.
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(!html.contains(">hi</text>") && html.contains(">fr</text>"));
+}
+
+/// A run folder as recipes leave it: two arms, two seeds, curves.
+fn run_folder(folder: &Path) {
+    let all = [
+        ("a", "Wo?", "It is in Lima, far away.", "Lima"),
+        ("b", "Wer?", "It was Ada who wrote it.", "Ada"),
+    ];
+    write(&folder.join("run.json"), &json!({}));
+    let name = "test-context-en-question-de.json";
+    write(&folder.join("questions").join(name), &questions(&all));
+    for (seed, arm, said) in [
+        (9, "base", ["far", "Ada"]),
+        (10, "base", ["Lima", "Ada"]),
+        (9, "injected", ["Lima", "Ada"]),
+        (10, "injected", ["Lima", "Ada"]),
+    ] {
+        let cell = folder.join(format!("seed-{seed}/{arm}"));
+        write(&cell.join("predictions").join(name), &json!({ "a": said[0], "b": said[1] }));
+        fs::create_dir(cell.join("fine-tune")).unwrap();
+        fs::write(cell.join("fine-tune/curves.svg"), "<svg onload='x()'/>").unwrap();
+    }
+}
+
+#[test]
+fn a_run_folder_has_a_run_for_each_arm() {
+    let folder = tempfile::tempdir().unwrap();
+    run_folder(folder.path());
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let place = folder.path().display().to_string();
+    let printed = report(&[&place, "--out", &at("report.html")]);
+    let row = "| base | 2 | 1 | 2 | 75.00 | 35.36 |";
+    assert!(printed.contains(row), "{printed}");
+    let html = fs::read_to_string(at("report.html")).unwrap();
+    let data = data_of(&html);
+    assert_eq!(data["runs"], json!(["base", "injected"]));
+    // The answers of the first seed, 9, not of 10.
+    assert_eq!(data["items"][0]["answers"][0]["text"], "far");
+    assert_eq!(data["items"][0]["answers"][0]["at"], json!([15, 3]));
+    assert_eq!(html.matches("data:image/svg+xml;base64,").count(), 4);
+    assert!(!html.contains("onload") && html.contains("base, seed-9, fine-tune"));
+
+    let other = report(&[&place, "--arms", "injected,base", "--out", &at("other.html")]);
+    let position = |name: &str| other.find(&format!("| {name} |")).unwrap();
+    assert!(position("injected") < position("base"), "{other}");
+    refused(&[&place, "--arms", "control", "--out", &at("none.html")], "base, injected");
+    fs::remove_dir_all(folder.path().join("questions")).unwrap();
+    refused(&[&place, "--out", &at("none.html")], "--data DIR");
+    assert!(!folder.path().join("none.html").exists());
+}
+
+#[test]
+fn runs_on_other_questions_are_not_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    run_folder(&first);
+    run_folder(&second);
+    let other = questions(&[("a", "Wo?", "It is in Rome.", "Rome")]);
+    write(&second.join("questions/test-context-en-question-de.json"), &other);
+    let [first, second] = [first, second].map(|path| path.display().to_string());
+    refused(&[&first, &second, "--out", "/dev/null"], "the same questions");
+    refused(&[&first, "--out", "-", "--beside", "md"], "--beside");
+}
+
+#[test]
+fn n_best_lists_types_and_coverage_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let lists =
+        json!({ "a": { "id": "a", "candidates": [{ "text": "ten", "probability": 0.75 }] } });
+    write(Path::new(&at("n-best.json")), &lists);
+    write(
+        Path::new(&at("coverage.json")),
+        &json!({ "en": { "covered": 3, "total": 4, "ratio": 0.75 } }),
+    );
+    report(&[
+        &fixture("typed/predictions.json"),
+        "--data",
+        &fixture("typed/questions.jsonl"),
+        "--language",
+        "en",
+        "--n-best",
+        &at("n-best.json"),
+        "--coverage",
+        &at("coverage.json"),
+        "--out",
+        &at("report.html"),
+        "--beside",
+        "csv",
+    ]);
+    let data = data_of(&fs::read_to_string(at("report.html")).unwrap());
+    assert_eq!(data["items"][0]["answers"][0]["n_best"], json!([["ten", 0.75]]));
+    let types = fs::read_to_string(at("report-types.csv")).unwrap();
+    assert!(types.starts_with("type,run,questions,F1,EM\nanimal *,predictions,"), "{types}");
+    let coverage = fs::read_to_string(at("report-coverage.csv")).unwrap();
+    assert!(coverage.contains("\nen,4,3,75,"), "{coverage}");
+}
+
+#[test]
+fn the_drawing_of_the_readme_is_what_the_program_draws() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("demo.html").display().to_string();
+    let summary = root.join("examples/bridging-gap/results/demo.json").display().to_string();
+    report(&[&summary, "--out", &page, "--beside", "svg"]);
+    let drawn = fs::read_to_string(folder.path().join("demo-f1.svg")).unwrap();
+    let kept = fs::read_to_string(root.join("docs/demo-f1.svg")).unwrap();
+    assert_eq!(drawn, kept, "mlqa-eval report …/results/demo.json --out demo.html --beside svg");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    assert!(readme.contains("](docs/demo-f1.svg)"));
+}
