@@ -47,6 +47,7 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
         assert!(found["arms"][arm]["off_diagonal"]["f1"].is_f64());
         assert!(out.join("matrix").join(arm).join("matrix.html").exists());
     }
+    assert!(out.join("report.html").exists());
     let lanes = |arm: &str| -> Vec<String> {
         let path = out.join(format!("seed-0/{arm}/train/metrics.jsonl"));
         let text = std::fs::read_to_string(path).unwrap();

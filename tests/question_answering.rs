@@ -89,6 +89,11 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     let predictions = read(&out.join("predictions.json"));
     assert_eq!(predictions.as_object().unwrap().len(), 5);
     assert!(out.join("model/tokenizer.json").exists());
+    // Four questions have a gold answer; each has candidates beside its answer.
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(
+        page.contains("4 questions · 1 without a gold answer") && page.contains("\"n_best\":[[")
+    );
 
     // The trained model alone, on questions without answers: the same predictions, no score.
     let questions = folder.join("questions.json");
@@ -99,7 +104,7 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     assert!(text.contains("questions.json has no answers, so nothing is scored."), "{text}");
     assert_eq!(read(&folder.join("answers/predictions.json")), predictions);
     assert_eq!(read(&folder.join("answers/summary.json"))["scores"], Value::Null);
-    assert!(!folder.join("answers/model").exists());
+    assert!(!folder.join("answers/model").exists() && !folder.join("answers/report.html").exists());
 
     // Other questions do not train again; other training is refused.
     let mut command = train(folder, "run");

@@ -33,8 +33,15 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
-    for piece in ["627 of 627", "| base |", "| control |", "| injected |", "label retrieval"] {
+    for piece in ["627 of 627", "| base |", "| control |", "| injected |", "report.html"] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    // One table is printed; all are in the file, and the answers in the page.
+    let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
+    assert!(tables.contains("label retrieval") && !text.contains("label retrieval"), "{text}");
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for piece in [r#""runs":["base","control","injected"]"#, "3 runs · 7 pairs", "base64,"] {
+        assert!(page.contains(piece), "no {piece:?} in the page");
     }
     let summary = summary(&out);
     assert_eq!(summary["seeds"], serde_json::json!([0]));

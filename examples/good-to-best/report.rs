@@ -2,8 +2,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use experiment::table::{MISSING, Table, cell};
 use experiment::{CellResult, Experiment, Results};
-use mlqa_eval::{Matrix, SetScores, SetSummary, Spread, set_tables};
+use mlqa_eval::{AVERAGE, Matrix, ScoreSpread, SetScores, SetSummary, Spread, set_tables};
 use serde::{Deserialize, Serialize};
 use tasks::two_stage::CandidateReport;
 
@@ -44,11 +45,7 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
         let control = if name == CONTROL { &[] } else { control.as_slice() };
         arms.push((name, summary(experiment, name, results.of_arm(name), control)?));
     }
-    Ok(experiment.finish_arms(
-        &arms,
-        &table(&arms),
-        "Open matrix/<arm>/<set>/matrix.html there.",
-    )?)
+    Ok(experiment.finish_arms(&arms, &table(&arms), "")?)
 }
 
 fn summary<'a>(
@@ -77,8 +74,19 @@ fn summary<'a>(
 }
 
 fn table(arms: &[(&str, ArmSummary)]) -> String {
-    let mut text = String::new();
-    for set in arms.iter().take(1).flat_map(|(_, arm)| arm.sets.keys()) {
+    let sets: Vec<&String> = arms.iter().take(1).flat_map(|(_, arm)| arm.sets.keys()).collect();
+    let mut means = Table::new("F1 / EM, mean over languages", sets.iter().copied());
+    for (_, ArmSummary { title, sets: of_arm, .. }) in arms {
+        // Under the rules that the set prescribes.
+        let mean = |set: &SetSummary| set.squad.get(AVERAGE).or(set.scores.get(AVERAGE)).copied();
+        let text = |ScoreSpread { f1, em, f1_sd, em_sd }| {
+            format!("{} / {}", cell(Some((f1, f1_sd))), cell(Some((em, em_sd))))
+        };
+        let of_set = |set| of_arm.get(set).and_then(mean).map_or(MISSING.into(), text);
+        means.row(title, sets.iter().map(|set| of_set(*set)));
+    }
+    let mut text = means.to_string();
+    for set in sets {
         let runs =
             arms.iter().filter_map(|(_, arm)| Some((arm.title.as_str(), arm.sets.get(set)?)));
         text.push_str(&set_tables(set, &runs.collect::<Vec<_>>()));

@@ -41,5 +41,5 @@ pub fn write(
     }
     let runs: Vec<_> = arms.iter().map(|(_, arm)| (arm.title.as_str(), &arm.scores)).collect();
     let table = MatrixSummary::table(languages, &runs);
-    Ok(experiment.finish_arms(&arms, &table, "Open matrix/<arm>/matrix.html there.")?)
+    Ok(experiment.finish_arms(&arms, &table, "")?)
 }

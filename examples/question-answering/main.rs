@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use experiment::{Cell, Experiment};
-use mlqa_eval::{Dataset, Language, Predictions, write_n_best};
+use mlqa_eval::{Dataset, Language, Predictions, QuestionSources, write_n_best};
 use recipe::{Args, Recipe};
 use report::{Scores, Summary, Trained};
 use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask, TrainingQuestions};
@@ -78,5 +78,7 @@ fn answer(experiment: &Experiment<Recipe>, model: &Path, dev: &Dataset) -> Resul
     let predictions = Predictions::from(answers.as_slice());
     predictions.write(experiment.dir("predictions.json"))?;
     write_n_best(experiment.dir("n-best.json"), &answers)?;
-    Scores::of(dev, &predictions, recipe.data.language.unwrap_or(Language::EN))
+    let language = recipe.data.language.unwrap_or(Language::EN);
+    QuestionSources::of("predictions.json", &dev.path, language).write(&experiment.folder)?;
+    Scores::of(dev, &predictions, language)
 }

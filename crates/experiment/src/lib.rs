@@ -18,6 +18,7 @@ mod ranks;
 mod read;
 mod recipe;
 mod record;
+mod report;
 mod results;
 mod run;
 mod runtime;

@@ -11,7 +11,10 @@ use crate::folder::RunFolder;
 use crate::identity::{Resolved, expect_inputs};
 use crate::ranks::Ranks;
 use crate::recipe::{expect_runnable, select_arms};
-use crate::{Cell, Error, Recipe, Result, Results, Runtime, log, names, write_json, write_text};
+use crate::table::first_table;
+use crate::{
+    Cell, Error, Recipe, Result, Results, Runtime, log, names, report, write_json, write_text,
+};
 
 /// The resolved recipe in the run folder.
 pub(crate) const RECIPE: &str = "recipe.toml";
@@ -177,20 +180,36 @@ impl<R: Recipe> Experiment<R> {
         Ok(())
     }
 
-    /// Writes `table.md` and `summary.json`, and prints the table, `remarks` (empty: none) and
-    /// where everything is.
+    /// Writes `table.md` and `summary.json`, and prints the first of the tables, `remarks` (empty:
+    /// none) and where everything is. Where the run answered questions, `report.html` shows the
+    /// answers and what they are worth, as `mlqa-eval report` does; what keeps it from being
+    /// written is told, and no error.
     ///
     /// # Errors
-    /// If a file cannot be written.
+    /// If one of the two files cannot be written.
     pub fn finish<S: Serialize>(&self, summary: &S, table: &str, remarks: &str) -> Result<()> {
         if !self.ranks.leads() {
             return Ok(());
         }
         write_text(self.dir("table.md"), table)?;
         write_json(self.dir("summary.json"), summary)?;
-        self.log(format!("\n{table}"));
+        let first = first_table(table);
+        self.log(format!("\n{}", first.trim_end()));
+        if first.len() < table.len() {
+            self.log("\nAll tables are in table.md.");
+        }
         if !remarks.is_empty() {
-            self.log(remarks);
+            self.log(format!("\n{}", remarks.trim_end()));
+        }
+        let arms = self.recipe.arms();
+        let keep = |seed, arm: &str| {
+            let selected = !arms.contains_key(arm) || self.arms().iter().any(|one| one == arm);
+            selected && self.seeds().contains(&seed)
+        };
+        match report::write(&self.folder, R::NAME, self.arms(), keep) {
+            Ok(true) => self.log("report.html shows the answers: open it in a browser."),
+            Ok(false) => {}
+            Err(error) => self.log(format!("report.html was not written: {error}")),
         }
         self.log(format!("Everything is in {}.", self.folder.display()));
         Ok(())

@@ -224,13 +224,34 @@ fn a_run_folder_has_a_run_for_each_arm() {
     assert_eq!(data["items"][0]["answers"][0]["text"], "far");
     assert_eq!(data["items"][0]["answers"][0]["at"], json!([15, 3]));
     assert_eq!(html.matches("data:image/svg+xml;base64,").count(), 4);
-    assert!(!html.contains("onload") && html.contains("base, seed-9, fine-tune"));
+    assert!(!html.contains("onload") && html.contains("base, seed 9, fine-tune"));
 
     let other = report(&[&place, "--arms", "injected,base", "--out", &at("other.html")]);
     let position = |name: &str| other.find(&format!("| {name} |")).unwrap();
     assert!(position("injected") < position("base"), "{other}");
     refused(&[&place, "--arms", "control", "--out", &at("none.html")], "base, injected");
-    fs::remove_dir_all(folder.path().join("questions")).unwrap();
+    // Where the questions are somewhere else, a file says so; a run that was moved has its own.
+    let name = "test-context-en-question-de.json";
+    let elsewhere = folder.path().join("elsewhere");
+    fs::rename(folder.path().join("questions"), &elsewhere).unwrap();
+    let arms = ["seed-9/base", "seed-10/base", "seed-9/injected", "seed-10/injected"];
+    for (path, found) in [
+        (elsewhere.join(name).display().to_string(), true),
+        (format!("/gone/{}/elsewhere/{name}", at("x")), true),
+        ("/gone/other.json".to_owned(), false),
+    ] {
+        let source = json!({ name: { "path": path, "context": "en", "question": "de" } });
+        for arm in arms {
+            write(&folder.path().join(arm).join("predictions/questions.json"), &source);
+        }
+        match found {
+            true => assert!(report(&[&place, "--out", &at("again.html")]).contains(row)),
+            false => refused(&[&place, "--out", &at("none.html")], "--data DIR"),
+        }
+    }
+    for arm in arms {
+        fs::remove_file(folder.path().join(arm).join("predictions/questions.json")).unwrap();
+    }
     refused(&[&place, "--out", &at("none.html")], "--data DIR");
     assert!(!folder.path().join("none.html").exists());
 }

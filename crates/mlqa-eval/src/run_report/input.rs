@@ -86,7 +86,11 @@ impl ReportRun {
     pub fn find(path: impl AsRef<Path>, files: &QuestionFiles) -> Result<Vec<Self>, EvalError> {
         let path = path.as_ref();
         if path.is_dir() && path.join("run.json").exists() {
-            return of_run_folder(path, files);
+            let runs = Self::in_run_folder(path, files, |_, _| true)?;
+            return match runs.is_empty() {
+                true => Err(nothing("predictions that a report can show", path)),
+                false => Ok(runs),
+            };
         }
         if path.is_file()
             && let Some(runs) = of_scores(path)?
@@ -103,6 +107,19 @@ impl ReportRun {
             return Err(nothing("predictions (….json)", path));
         }
         Ok(vec![Self { name, seeds: vec![answers], scores: None, curves: Vec::new() }])
+    }
+
+    /// The runs of a recipe's run folder: those parts that `keep(seed, arm)`; none where no
+    /// predictions are.
+    ///
+    /// # Errors
+    /// As [`ReportRun::find`].
+    pub fn in_run_folder(
+        folder: impl AsRef<Path>,
+        files: &QuestionFiles,
+        keep: impl Fn(u64, &str) -> bool,
+    ) -> Result<Vec<Self>, EvalError> {
+        of_run_folder(folder.as_ref(), files, &keep)
     }
 
     /// The run with other seeds of it.
@@ -132,19 +149,31 @@ fn names(folder: &Path) -> Result<Vec<String>, EvalError> {
     Ok(names)
 }
 
-fn of_run_folder(folder: &Path, files: &QuestionFiles) -> Result<Vec<ReportRun>, EvalError> {
+/// The folders of a run's seeds.
+fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, EvalError> {
+    let seed = |name: String| {
+        let number = name.strip_prefix("seed-")?.parse().ok()?;
+        Some((number, folder.join(name))).filter(|(_, path)| path.is_dir())
+    };
+    Ok(names(folder)?.into_iter().filter_map(seed).collect())
+}
+
+fn of_run_folder(
+    folder: &Path,
+    files: &QuestionFiles,
+    keep: &dyn Fn(u64, &str) -> bool,
+) -> Result<Vec<ReportRun>, EvalError> {
     let mut runs: BTreeMap<String, ReportRun> = BTreeMap::new();
-    for seed in names(folder)?.into_iter().filter(|name| name.starts_with("seed-")) {
-        let seed_folder = folder.join(&seed);
+    let mut all_curves = Vec::new();
+    for (seed, seed_folder) in seeds(folder)? {
         let mut arms = names(&seed_folder)?;
+        arms.retain(|arm| keep(seed, arm) && seed_folder.join(arm).is_dir());
         arms.sort();
         for arm in arms {
-            let cell = seed_folder.join(&arm);
-            if !cell.is_dir() {
-                continue;
-            }
             let (mut answers, mut curves) = (Vec::new(), Vec::new());
-            walk_cell(&cell, &seed, folder, files, &mut answers, &mut curves)?;
+            let (cell, title) = (seed_folder.join(&arm), format!("seed {seed}"));
+            walk_cell(&cell, &title, folder, files, &mut answers, &mut curves)?;
+            all_curves.extend(curves.iter().cloned());
             let empty =
                 || ReportRun { name: arm.clone(), seeds: vec![], scores: None, curves: vec![] };
             let run = runs.entry(arm.clone()).or_insert_with(empty);
@@ -158,15 +187,10 @@ fn of_run_folder(folder: &Path, files: &QuestionFiles) -> Result<Vec<ReportRun>,
     if runs.is_empty() {
         // A program that answers one file leaves its predictions in the run folder itself.
         let answers = of_predictions(folder, "", Some(folder), files)?;
-        if answers.is_empty() {
-            return Err(nothing("predictions that a report can show", folder));
+        if !answers.is_empty() {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            runs.push(ReportRun { name, seeds: vec![answers], scores: None, curves: all_curves });
         }
-        let (mut curves, mut none) = (Vec::new(), Vec::new());
-        for seed in names(folder)?.into_iter().filter(|name| name.starts_with("seed-")) {
-            walk_cell(&folder.join(&seed), &seed, folder, files, &mut none, &mut curves)?;
-        }
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        runs.push(ReportRun { name, seeds: vec![answers], scores: None, curves });
     }
     Ok(runs)
 }
@@ -225,11 +249,7 @@ fn of_predictions(
                     .flat_map(|at| [at.join(&name), at.join(&own)]),
             ),
             (Some(data), _, _) => places.push(data.clone()),
-            // A run that was moved has its own questions still with it.
-            (None, Some(run), Some(source)) => {
-                let file = source.path.file_name().unwrap_or_default();
-                places.extend([run.join("questions").join(file), source.path.clone()]);
-            }
+            (None, Some(run), Some(source)) => places.extend(of_source(run, &source.path)),
             (None, Some(run), None) => places.push(run.join("questions").join(&name)),
             (None, None, Some(source)) => places.push(source.path.clone()),
             (None, None, None) => {}
@@ -297,6 +317,17 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, EvalError> {
         true => Err(nothing("scores by language of the question", path)),
         false => Ok(Some(runs)),
     }
+}
+
+/// Where a run's questions may be: in its folder, which may have been moved since, as
+/// `questions/….json`, or where they were.
+fn of_source(run: &Path, path: &Path) -> Vec<PathBuf> {
+    let parts: Vec<_> = path.components().collect();
+    let own = (0..parts.len().saturating_sub(1)).filter_map(|from| {
+        let end: PathBuf = parts.get(from..)?.iter().collect();
+        (!end.is_absolute()).then(|| run.join(end))
+    });
+    own.chain([path.to_path_buf()]).collect()
 }
 
 /// A prediction file that the user names.

@@ -158,11 +158,11 @@ impl Report {
 
     /// All tables, in the order of the page.
     fn tables(&self) -> Vec<Table> {
-        let level = self.resampling.level;
-        let mut tables = vec![tables::summary(&self.all, &self.means, level)];
+        let of = &self.resampling;
+        let mut tables = vec![tables::summary(&self.all, &self.means, of)];
         tables.extend(self.heat_maps.iter().map(HeatMap::table));
         tables.push(tables::scores(&self.all));
-        tables.push(tables::differences(&self.all, &self.differences, level));
+        tables.push(tables::differences(&self.all, &self.differences, of));
         tables.push(tables::answer_types(&self.all));
         tables.push(tables::boundaries(&self.all));
         tables.push(tables::effects(&self.all, &self.effects));
@@ -245,7 +245,7 @@ impl Report {
 
     /// The first table, as Markdown: every run with its scores and intervals.
     pub fn summary(&self) -> String {
-        tables::summary(&self.all, &self.means, self.resampling.level).markdown()
+        tables::summary(&self.all, &self.means, &self.resampling).markdown()
     }
 
     /// Writes the page to `path` (`-`: standard output), and beside it the tables and drawings in these forms, named after

@@ -86,7 +86,7 @@ fn facts(report: &Report) -> String {
 }
 
 fn sections(report: &Report) -> Vec<Section> {
-    let level = report.resampling.level;
+    let of = &report.resampling;
     let all = &report.all;
     let mut sections = Vec::new();
     let mut add = |anchor, title, body: String| {
@@ -94,10 +94,10 @@ fn sections(report: &Report) -> Vec<Section> {
             sections.push(Section { anchor, title, body });
         }
     };
-    let summary = tables::summary(all, &report.means, level);
+    let summary = tables::summary(all, &report.means, of);
     add("runs", "Runs", summary.html() + &figures(&report.mean_drawings()));
     add("scores", "Scores by language", scores(report));
-    let differences = tables::differences(all, &report.differences, level);
+    let differences = tables::differences(all, &report.differences, of);
     let title = differences.title.clone();
     let table = folded(&differences);
     let body = figures(&report.difference_drawings()) + &table;

@@ -48,7 +48,29 @@ pub struct QuestionSource {
 #[serde(transparent)]
 pub struct QuestionSources(pub BTreeMap<String, QuestionSource>);
 
+/// The path from the root, so that it can be followed from any folder.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
 impl QuestionSources {
+    /// Adds a prediction file.
+    pub fn insert(&mut self, predictions: impl Into<String>, source: QuestionSource) {
+        let source = QuestionSource { path: absolute(&source.path), ..source };
+        self.0.insert(predictions.into(), source);
+    }
+
+    /// One prediction file that answers questions in the language of their contexts.
+    pub fn of(predictions: &str, questions: &Path, language: Language) -> Self {
+        let source = QuestionSource {
+            path: absolute(questions),
+            context: language,
+            question: language,
+            squad_rules: false,
+        };
+        Self([(predictions.to_owned(), source)].into())
+    }
+
     /// Writes `questions.json` into the folder of the predictions, atomically.
     ///
     /// # Errors

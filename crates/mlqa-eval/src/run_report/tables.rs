@@ -5,7 +5,7 @@ use super::collect::Collected;
 use super::effects::Effect;
 use super::evidence::{Difference, METRICS, RunMean};
 use super::table::{Table, Value};
-use crate::{BoundaryClass, BoundaryCounts, Language, MIN_TYPE_QUESTIONS, Spread};
+use crate::{BoundaryClass, BoundaryCounts, Language, MIN_TYPE_QUESTIONS, Resampling, Spread};
 
 /// The column of a set's name, which is left out where no set has one.
 fn set_cell(set: &str) -> Value {
@@ -21,7 +21,7 @@ fn count(number: usize) -> Value {
 }
 
 /// Every run on every set.
-pub(super) fn summary(all: &Collected, means: &[RunMean], level: f64) -> Table {
+pub(super) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Table {
     let columns = [
         "run",
         "set",
@@ -60,9 +60,10 @@ pub(super) fn summary(all: &Collected, means: &[RunMean], level: f64) -> Table {
     table.note = "Means over pairs of languages, each counting once.".into();
     if means.iter().any(|mean| mean.scores.iter().any(|score| score.interval.is_some())) {
         table.note.push_str(&format!(
-            " Low and high: {:.0} % bootstrap interval over question ids, which stay together \
-             across languages.",
-            100.0 * level
+            " Low and high: {:.0} % bootstrap interval ({} samples) over question ids, which \
+             stay together across languages.",
+            100.0 * of.level,
+            of.samples
         ));
     }
     if means.iter().any(|mean| mean.scores.iter().any(|score| score.sd.is_some())) {
@@ -96,7 +97,7 @@ pub(super) fn scores(all: &Collected) -> Table {
 }
 
 /// The differences from the first run.
-pub(super) fn differences(all: &Collected, found: &[Difference], level: f64) -> Table {
+pub(super) fn differences(all: &Collected, found: &[Difference], of: &Resampling) -> Table {
     let columns = [
         "run",
         "set",
@@ -134,10 +135,11 @@ pub(super) fn differences(all: &Collected, found: &[Difference], level: f64) -> 
     }
     table.note = format!(
         "Paired by question; of several seeds, each question counts with its mean. Low and high: \
-         {:.0} % bootstrap interval. p (Holm) corrects p of the randomisation for all pairs of \
+         {:.0} % bootstrap interval ({} samples). p (Holm) corrects p of the randomisation for all pairs of \
          languages, and for all means, of a metric. The values speak of other questions, not of \
          other seeds.",
-        100.0 * level
+        100.0 * of.level,
+        of.samples
     );
     table.without_empty_columns()
 }

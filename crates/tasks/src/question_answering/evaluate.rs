@@ -2,8 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    Dataset, DatasetName, DecodeConfig, FileScore, Language, Normalization, Predictions, Score,
-    TopKUnique, boundaries, score, top_k_exact_match,
+    Dataset, DatasetName, DecodeConfig, FileScore, Language, Normalization, Predictions,
+    QuestionSource, QuestionSources, Score, TopKUnique, boundaries, score, top_k_exact_match,
 };
 use serde::{Deserialize, Serialize};
 
@@ -186,7 +186,8 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// rules.
 ///
 /// Predictions go to `out` under MLQA's names with `split` at their beginning, see
-/// [`question_file`]. For each k of `top_k` the exact match within the k best answers is counted.
+/// [`question_file`]; `questions.json` beside them says which questions they answer, for
+/// `mlqa-eval report`. For each k of `top_k` the exact match within the k best answers is counted.
 ///
 /// # Errors
 /// [`Error::Eval`] naming a question file that cannot be read or has no gold answers, or a
@@ -215,6 +216,7 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// assert_eq!((scores[0].questions, scores[0].em), (1, scores[0].top_k["1"]));
 /// assert_eq!(mlqa_eval::Matrix::of_files("tiny", &scores).len(), 1);
 /// assert!(out.join("test-context-en-question-en.json").exists());
+/// assert_eq!(mlqa_eval::QuestionSources::read(&out)?.unwrap().0.len(), 1);
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn evaluate(
@@ -226,6 +228,14 @@ pub fn evaluate(
 ) -> Result<Vec<FileScore>> {
     std::fs::create_dir_all(out).map_err(|error| Error::file(out, error))?;
     let predictions = |file: &QuestionFile| question_file(out, split, file.context, file.question);
+    let mut sources = QuestionSources::default();
+    for file in files {
+        let &QuestionFile { context, question, ref path, squad_rules } = file;
+        let source = QuestionSource { path: path.clone(), context, question, squad_rules };
+        let name = predictions(file).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        sources.insert(name, source);
+    }
+    sources.write(out)?;
     files.iter().map(|file| score_file(predictor, file, top_k, &predictions(file))).collect()
 }
 

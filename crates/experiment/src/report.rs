@@ -1,0 +1,71 @@
+//! `report.html`: the answers of a run, as `mlqa-eval report` shows them.
+use std::path::Path;
+
+use mlqa_eval::{EvalError, QuestionFiles, Report, ReportConfig, ReportRun, Resampling};
+
+/// Samples of the questions: enough for intervals at the end of every run. `mlqa-eval report` draws
+/// ten times as many.
+const SAMPLES: usize = 1000;
+
+/// Writes the report of what the kept parts of a run folder answered, arms in their order after the
+/// parts that they share; `false` where nothing was answered.
+pub(crate) fn write(
+    folder: &Path,
+    recipe: &str,
+    arms: &[String],
+    keep: impl Fn(u64, &str) -> bool,
+) -> Result<bool, EvalError> {
+    let mut runs = ReportRun::in_run_folder(folder, &QuestionFiles::default(), keep)?;
+    if runs.is_empty() {
+        return Ok(false);
+    }
+    runs.sort_by_key(|run| arms.iter().position(|arm| *arm == run.name));
+    let config = ReportConfig {
+        title: recipe.to_owned(),
+        resampling: Resampling { samples: SAMPLES, ..Resampling::default() },
+        ..ReportConfig::default()
+    };
+    match Report::of(&runs, &config) {
+        Ok(report) => report.write(folder.join("report.html"), &[]).map(|()| true),
+        // Questions without answers are answered, too.
+        Err(EvalError::NoQuestions { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn answer(folder: &Path, cell: &str, said: &str) {
+        let name = "test-context-en-question-de.json";
+        let questions = folder.join("questions");
+        let predictions = folder.join(cell).join("predictions");
+        for place in [&questions, &predictions] {
+            fs::create_dir_all(place).unwrap();
+        }
+        let question = r#"{"data": [{"paragraphs": [{"context": "It is in Lima.", "qas": [{"id": "a",
+            "question": "Wo?", "answers": [{"text": "Lima", "answer_start": 9}]}]}]}]}"#;
+        fs::write(questions.join(name), question).unwrap();
+        fs::write(predictions.join(name), format!("{{\"a\": \"{said}\"}}")).unwrap();
+    }
+
+    #[test]
+    fn arms_come_in_their_order_after_what_they_share() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let arms = ["z".to_owned(), "a".to_owned()];
+        assert!(!write(path, "toy", &arms, |_, _| true).unwrap());
+        for cell in ["seed-1/a", "seed-1/z", "seed-1/reader", "seed-1/other", "seed-2/a"] {
+            answer(path, cell, "Lima");
+        }
+        let keep = |seed, arm: &str| seed == 1 && arm != "other";
+        assert!(write(path, "toy", &arms, keep).unwrap());
+        let page = fs::read_to_string(path.join("report.html")).unwrap();
+        assert!(page.contains(r#""runs":["reader","z","a"]"#) && page.contains("<h1>toy</h1>"));
+        fs::remove_dir_all(path.join("questions")).unwrap();
+        assert!(write(path, "toy", &arms, keep).unwrap_err().to_string().contains("questions"));
+    }
+}
