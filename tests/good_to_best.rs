@@ -34,13 +34,21 @@ fn small(out: &Path) -> Command {
     command
 }
 
+/// All tables of a run; one of them is printed.
+fn tables(out: &Path) -> String {
+    std::fs::read_to_string(out.join("table.md")).unwrap()
+}
+
 #[test]
 fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
+    for piece in ["40 training questions", "| stage one |", "| HL + AA-CL |", "table.md"] {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    let tables = tables(&out);
     for piece in [
-        "40 training questions",
         "| stage one |",
         "| plain (control) |",
         "| HL + AA-CL |",
@@ -50,7 +58,7 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
         "candidates of 40 windows",
         "Learned weights by slot",
     ] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+        assert!(tables.contains(piece), "no {piece:?} in:\n{tables}");
     }
     let found = summary(&out);
     assert_eq!(found["seeds"], json!([0]));
@@ -119,7 +127,8 @@ fn recipe_good_to_best_takes_more_seeds_and_arms_and_a_mended_evaluation() {
     succeed(run(&["--arms", "plain"]));
     let before = (model(0, "stage-one"), model(0, "plain"));
     let first = summary(&out);
-    let text = succeed(run(&["--arms", "plain,hl", "--seeds", "2"]));
+    succeed(run(&["--arms", "plain,hl", "--seeds", "2"]));
+    let text = tables(&out);
     assert!(text.contains("minus the control") && text.contains("95 % interval"), "{text}");
     let both = summary(&out);
     assert_eq!((&first["seeds"], &both["seeds"]), (&json!([0]), &json!([0, 1])));
@@ -301,7 +310,11 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     assert!(!paper.join("seed-42").exists(), "nothing was trained");
     std::fs::write(&path, whole).unwrap();
     let text = succeed(command);
+    assert!(text.contains("| F1 / EM, mean over languages | mlqa | xquad |"), "{text}");
+    let text = tables(&paper);
     assert!(text.contains("xquad, F1 / EM under SQuAD's English normalisation"), "{text}");
+    let page = std::fs::read_to_string(paper.join("report.html")).unwrap();
+    assert!(page.contains("the rules of each set: MLQA's, or SQuAD's English ones"));
     let found = summary(&paper);
     let set = &found["arms"]["hl+aa-cl"]["sets"]["xquad"];
     assert!(set["squad"]["zh"]["em"].is_f64());

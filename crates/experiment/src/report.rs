@@ -3,9 +3,11 @@ use std::path::Path;
 
 use mlqa_eval::{EvalError, QuestionFiles, Report, ReportConfig, ReportRun, Resampling};
 
-/// Samples of the questions: enough for intervals at the end of every run. `mlqa-eval report` draws
-/// ten times as many.
+/// Samples of the questions: enough for intervals at the end of every run.
 const SAMPLES: usize = 1000;
+/// Samples for each comparison. The smallest p is one by their number, and the correction for all
+/// comparisons multiplies it by the number of these: it can come down to 0.01.
+const SAMPLES_PER_COMPARISON: usize = 100;
 
 /// Writes the report of what the kept parts of a run folder answered, arms in their order after the
 /// parts that they share; `false` where nothing was answered.
@@ -20,9 +22,11 @@ pub(crate) fn write(
         return Ok(false);
     }
     runs.sort_by_key(|run| arms.iter().position(|arm| *arm == run.name));
+    let comparisons: usize = runs.iter().skip(1).map(ReportRun::pairs).sum();
+    let samples = SAMPLES.max(SAMPLES_PER_COMPARISON * comparisons);
     let config = ReportConfig {
         title: recipe.to_owned(),
-        resampling: Resampling { samples: SAMPLES, ..Resampling::default() },
+        resampling: Resampling { samples, ..Resampling::default() },
         ..ReportConfig::default()
     };
     match Report::of(&runs, &config) {

@@ -1,5 +1,5 @@
 //! What a report is about: runs, their prediction files and the questions these answer.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -120,6 +120,12 @@ impl ReportRun {
         keep: impl Fn(u64, &str) -> bool,
     ) -> Result<Vec<Self>, EvalError> {
         of_run_folder(folder.as_ref(), files, &keep)
+    }
+
+    /// The pairs of languages that it answered, those of several sets apart.
+    pub fn pairs(&self) -> usize {
+        let pairs: BTreeSet<&Pair> = self.seeds.iter().flatten().map(|file| &file.pair).collect();
+        pairs.len()
     }
 
     /// The run with other seeds of it.

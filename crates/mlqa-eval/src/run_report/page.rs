@@ -119,7 +119,7 @@ fn sections(report: &Report) -> Vec<Section> {
     let drawing: Vec<Svg> = report.coverage_drawing().into_iter().collect();
     let coverage = tables::coverage(all, &report.coverage);
     add("coverage", "Token coverage", figures(&drawing) + &folded(&coverage));
-    add("browse", "Questions", browser(&all.browser));
+    add("browse", "Questions", browser(&all.browser, all.seeds.iter().any(|&seeds| seeds > 1)));
     add("curves", "Training curves", curves(report));
     sections
 }
@@ -163,7 +163,7 @@ fn figures(drawings: &[Svg]) -> String {
     out
 }
 
-fn browser(browser: &Browser) -> String {
+fn browser(browser: &Browser, several_seeds: bool) -> String {
     let (shown, total) = (browser.shown(), browser.total());
     if shown == 0 {
         return String::new();
@@ -176,8 +176,9 @@ fn browser(browser: &Browser) -> String {
             thousands(total)
         ),
     };
+    let seeds = if several_seeds { "; of several seeds the answers of the first" } else { "" };
     format!(
-        "<p class=\"soft\">{which}; of several seeds the answers of the first.</p>\n<p \
+        "<p class=\"soft\">{which}{seeds}.</p>\n<p \
          class=\"legend\"><span><mark class=\"gold\">gold answer</mark></span><span><mark \
          class=\"pred\">the run's answer</mark></span><span><mark class=\"gold pred\">both</mark>\
          </span></p>\n<div id=\"questions\"></div>\n<noscript><p>The questions are shown by a \
