@@ -270,6 +270,34 @@ fn runs_on_other_questions_are_not_compared() {
 }
 
 #[test]
+fn scores_of_questions_do_without_the_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let [data, said] =
+        ["dataset", "predictions"].map(|name| fixture(&format!("scorer/es/{name}.json")));
+    run(&["score", &data, &said, "es", "--per-question", &at("kept.json")]);
+    let args = ["--data", &data, "--language", "es", "--beside", "csv"];
+    report(&[&[&said, "--out", &at("a.html")], &args[..]].concat());
+    report(
+        &[&[&format!("predictions={}", at("kept.json")), "--out", &at("b.html")], &args[..]]
+            .concat(),
+    );
+    for table in ["summary", "scores", "effects"] {
+        let [a, b] = ["a", "b"].map(|page| fs::read_to_string(at(&format!("{page}-{table}.csv"))));
+        assert_eq!(a.unwrap(), b.unwrap());
+    }
+    assert!(Path::new(&at("a-boundaries.csv")).exists());
+    assert!(!Path::new(&at("b-boundaries.csv")).exists());
+    let answer = &data_of(&fs::read_to_string(at("b.html")).unwrap())["items"][0]["answers"][0];
+    assert_eq!((&answer["text"], &answer["answered"]), (&Value::Null, &json!(true)));
+    write(
+        Path::new(&at("both.json")),
+        &json!({ "a": "x", "b": { "exact_match": 1, "f1": 1.0, "answered": true } }),
+    );
+    refused(&[&[&at("both.json")[..]], &args[..4]].concat(), "keep one");
+}
+
+#[test]
 fn n_best_lists_types_and_coverage_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();

@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::answers::Answers;
 use super::input::Pair;
 use crate::boundary::occurrences;
 use crate::files::read_json;
-use crate::{BoundaryClass, Dataset, EvalError, Predictions, Question, Score};
+use crate::{BoundaryClass, Dataset, EvalError, Question};
 
 /// Candidates beside the answer that are kept for each question.
 const CANDIDATES: usize = 5;
 
 /// What the first seed of a run answered.
 pub(super) struct SeenAnswers {
-    pub predictions: Predictions,
-    pub score: Score,
-    pub classes: Vec<Option<BoundaryClass>>,
+    pub answers: Answers,
     pub n_best: Option<NBestFile>,
 }
 
@@ -89,8 +88,9 @@ struct Item {
 /// One run's answer.
 #[derive(Serialize)]
 struct Shown {
-    /// Missing where there was no prediction.
+    /// Missing where there was no prediction, or its text was not kept.
     text: Option<String>,
+    answered: bool,
     at: Option<(usize, usize)>,
     f1: f64,
     em: bool,
@@ -130,7 +130,7 @@ impl Browser {
         });
         let is_wrong = |at: &usize| {
             let of_question =
-                |one: &SeenAnswers| one.score.per_question.get(*at).map(|q| q.exact_match);
+                |one: &SeenAnswers| one.answers.score.per_question.get(*at).map(|q| q.exact_match);
             seen.iter().flatten().any(|one| of_question(one) == Some(false))
         };
         let (wrong, right): (Vec<usize>, Vec<usize>) =
@@ -188,9 +188,10 @@ fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
 }
 
 fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Shown {
-    let text = seen.predictions.get(&question.id);
-    let scored = seen.score.per_question.get(at);
-    let class = seen.classes.get(at).copied().flatten();
+    let Answers { score, classes, texts } = &seen.answers;
+    let text = texts.as_ref().and_then(|texts| texts.get(&question.id));
+    let scored = score.per_question.get(at);
+    let class = classes.get(at).and_then(|(class, _)| *class);
     let n_best = seen.n_best.as_ref().and_then(|lists| lists.get(&question.id));
     // Of several places the one nearest to the gold answer.
     let near = question.answers.first().map_or(0, |answer| answer.answer_start);
@@ -201,6 +202,7 @@ fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Shown {
     });
     Shown {
         text: text.map(str::to_owned),
+        answered: scored.is_some_and(|one| one.answered),
         at: place,
         f1: scored.map_or(0.0, |one| (10_000.0 * one.f1).round() / 100.0),
         em: scored.is_some_and(|one| one.exact_match),

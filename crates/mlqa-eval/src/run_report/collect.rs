@@ -2,13 +2,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
+use super::answers::Answers;
 use super::browser::{Browser, SeenAnswers, read_n_best};
 use super::input::{AnswerFile, Pair};
 use super::{ReportConfig, ReportRun};
-use crate::boundary::{classes_of_texts, counted};
+use crate::boundary::counted;
 use crate::{
-    BoundaryCounts, Cell, Dataset, EvalError, Language, Matrix, Normalization, Predictions, Score,
-    Spread, TypedDataset, score, squad,
+    BoundaryCounts, Cell, Dataset, EvalError, Language, Matrix, Normalization, Score, Spread,
+    TypedDataset, squad,
 };
 
 /// What is looked at of every question.
@@ -133,14 +134,7 @@ pub(super) fn collect(runs: &[ReportRun], config: &ReportConfig) -> Result<Colle
     let (mut ids, mut kinds) = (HashMap::new(), BTreeMap::new());
     for (pair, files) in pairs {
         let data = questions(&files)?;
-        let squad_rules = match files.iter().flatten().next() {
-            Some(file) => matches!(file.rules(config.squad), Normalization::SquadEn),
-            None => continue,
-        };
         add_pair(&mut all, pair, &data, &files, config, quota, (&mut ids, &mut kinds))?;
-        if let Some(last) = all.pairs.last_mut() {
-            (last.without_gold, last.squad_rules) = (data.without_gold, squad_rules);
-        }
     }
     for (number, run) in runs.iter().enumerate() {
         for (context, question, cell) in run.scores.iter().flat_map(Matrix::cells) {
@@ -253,26 +247,20 @@ fn add_pair(
     for of_run in files {
         let (mut scores, mut boundary, mut first) = (vec![], BoundaryCounts::default(), None);
         for file in of_run {
-            let (rules, predictions) =
-                (file.rules(config.squad), Predictions::read(&file.predictions)?);
-            let classes = classes_of_texts(dataset, &predictions, rules)?;
-            boundary = boundary.plus(&counted(&classes));
-            let score = score(dataset, &predictions, rules)?;
+            let answers = Answers::read(&file.predictions, dataset, file.rules(config.squad))?;
+            boundary = boundary.plus(&counted(&answers.classes));
+            scores.push(answers.score.clone());
             if first.is_none() {
                 let n_best = file.n_best.as_deref().map(read_n_best).transpose()?;
-                let classes = classes.into_iter().map(|(class, _)| class).collect();
-                first = Some(SeenAnswers { predictions, score: score.clone(), classes, n_best });
+                first = Some(SeenAnswers { answers, n_best });
             }
-            scores.push(score);
         }
         found.push((!scores.is_empty()).then(|| pair_run(&scores, boundary)));
         scored.push(scores);
         seen.push(first);
     }
-    let rules = match files.iter().flatten().next() {
-        Some(file) => file.rules(config.squad),
-        None => return Ok(()),
-    };
+    let Some(first) = files.iter().flatten().next() else { return Ok(()) };
+    let rules = first.rules(config.squad);
     for (at, question) in dataset.questions.iter().enumerate() {
         let (next_id, next_kind) = (ids.len(), kinds.len());
         let id = *ids.entry((pair.set.clone(), question.id.clone())).or_insert(next_id);
@@ -292,8 +280,8 @@ fn add_pair(
     all.pairs.push(PairScores {
         pair: pair.clone(),
         questions: dataset.questions.len(),
-        without_gold: 0,
-        squad_rules: false,
+        without_gold: data.without_gold,
+        squad_rules: rules == Normalization::SquadEn,
         runs: found,
     });
     Ok(())

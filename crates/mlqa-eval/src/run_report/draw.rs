@@ -334,12 +334,17 @@ pub(super) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[Stri
         );
     }
     for (language, share, scores) in points {
+        // The language stands once, beside its highest mark.
+        let highest = scores.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+        if highest.is_finite() {
+            let beside = (x(*share) + 8.0, y(highest) + 4.0);
+            svg.text(beside.0, beside.1, Style::of(12.0, Anchor::Start), language);
+        }
         for (run, score) in scores.iter().enumerate() {
             let Some(score) = score else { continue };
             let name = names.get(run).map_or("", String::as_str);
             let tip = format!("{language}, {name}: coverage {share:.1} %, F1 {score:.2}");
             svg.mark((x(*share), y(*score)), run, false, &tip);
-            svg.text(x(*share) + 8.0, y(*score) + 4.0, Style::of(11.0, Anchor::Start), language);
         }
     }
     let middle = Style::of(12.0, Anchor::Middle).soft();

@@ -76,7 +76,8 @@ impl ReportRun {
     ///   that its `questions.json` files name, unless `files` gives others;
     /// - of a folder of MLQA-named prediction files, one, with questions of the same names in
     ///   `files.data`;
-    /// - of a prediction file, one, with `files.data` and `files.language`;
+    /// - of a prediction file, or one that `mlqa-eval score --per-question` wrote, one, with
+    ///   `files.data` and `files.language`;
     /// - of a `matrix.json`, one, and of a recipe's `summary.json` with English contexts, one for
     ///   each arm: scores alone, without answers.
     ///

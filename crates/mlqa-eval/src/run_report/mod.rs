@@ -1,4 +1,5 @@
 //! One page about one or several runs: tables, drawings and the questions themselves.
+mod answers;
 mod browser;
 mod collect;
 mod date;

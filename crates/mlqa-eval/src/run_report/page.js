@@ -58,7 +58,7 @@
     ["none", "F1 is 0", (answer) => answer.f1 === 0],
     ["part", "partly right", (answer) => !answer.em && answer.f1 > 0],
     ["right", "exact", (answer) => answer.em],
-    ["unanswered", "without an answer", (answer) => !answer.text],
+    ["unanswered", "without an answer", (answer) => !answer.text && !(answer.text === null && answer.answered)],
   ];
   if (data.runs.length > 1) {
     const first = (item) => item.answers[0];
@@ -130,7 +130,8 @@
     rows.append(make("tr", {}, make("th", { scope: "row" }, "gold"), make("td", { class: "said", colspan: "3" }, ...golds)));
     item.answers.forEach((answer, run) => {
       if (answer === null) return;
-      const text = answer.text === null ? "no prediction" : answer.text === "" ? "no answer" : null;
+      const text = answer.text === null
+        ? (answer.answered ? "answer not kept" : "no prediction") : answer.text === "" ? "no answer" : null;
       const said = text ? make("span", { class: "soft" }, text) : bdi(answer.text, pair.context);
       const cell = make("td", { class: "said" }, said);
       const same = (form) => item.gold.some(([, gold]) => form(gold) === form(answer.text || ""));
@@ -138,7 +139,7 @@
         cell.append(make("span", { class: "soft" }, " (the same letters in another Unicode form)"));
       if (answer.n_best) {
         const others = answer.n_best.map(([other, p]) =>
-          make("li", {}, bdi(other, pair.context), ` ${(100 * p).toFixed(1)} %`));
+          make("li", {}, bdi(other, pair.context), ` ${(100 * p).toFixed(1)}\u00a0%`));
         cell.append(make("details", {},
           make("summary", {}, "n-best"), make("ol", {}, ...others)));
       }

@@ -13,8 +13,9 @@ use crate::{Stop, print};
 /// Write one page about runs: scores, differences, errors, and the questions themselves.
 ///
 /// The page is one HTML file that needs nothing else. A RUN is a run folder of a recipe (one run
-/// for each arm), a folder of prediction files named as MLQA's, or a prediction file; for scores
-/// alone, a matrix.json or a recipe's summary.json. Others are compared with the first.
+/// for each arm), a folder of prediction files named as MLQA's, a prediction file, or what `score
+/// --per-question` wrote; for scores alone, a matrix.json or a recipe's summary.json. Others are
+/// compared with the first.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,0 +1,83 @@
+//! What a run said to the questions of a file: answers, or what `mlqa-eval score --per-question`
+//! kept of them.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::boundary::classes_of_texts;
+use crate::files::read_json;
+use crate::{
+    BoundaryClass, Dataset, EvalError, Normalization, Predictions, QuestionScore, Score, score,
+};
+
+/// One file, scored.
+pub(super) struct Answers {
+    pub score: Score,
+    /// By question, and whether the words are right but elsewhere; empty without texts.
+    pub classes: Vec<(Option<BoundaryClass>, bool)>,
+    /// `None` where the file has scores alone.
+    pub texts: Option<Predictions>,
+}
+
+/// A question's entry in a file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Text(String),
+    Score { exact_match: f64, f1: f64, answered: bool },
+}
+
+impl Answers {
+    /// Reads predictions and scores them, or reads every question's score.
+    pub fn read(path: &Path, dataset: &Dataset, rules: Normalization) -> Result<Self, EvalError> {
+        let expected = "predictions: one object {\"<question id>\": \"<answer>\", …}, or the scores \
+                        of `mlqa-eval score --per-question`";
+        let entries: BTreeMap<String, Entry> = read_json(path, expected)?;
+        let mut texts = BTreeMap::new();
+        let mut scores = BTreeMap::new();
+        for (id, entry) in entries {
+            match entry {
+                Entry::Text(text) => {
+                    texts.insert(id, text);
+                }
+                Entry::Score { exact_match, f1, answered } => {
+                    let exact_match = exact_match > 0.0;
+                    let one = QuestionScore { id: id.clone(), exact_match, f1, answered };
+                    scores.insert(id, one);
+                }
+            }
+        }
+        if scores.is_empty() {
+            let texts = Predictions(texts);
+            let classes = classes_of_texts(dataset, &texts, rules)?;
+            return Ok(Self { score: score(dataset, &texts, rules)?, classes, texts: Some(texts) });
+        }
+        if let Some(id) = texts.keys().next() {
+            let message = format!("question `{id}` has an answer, others have scores; keep one");
+            return Err(EvalError::Content { path: path.to_path_buf(), message });
+        }
+        Ok(Self { score: of_scores(dataset, &mut scores), classes: Vec::new(), texts: None })
+    }
+}
+
+/// The score of a file from its questions'; one that is missing counts as not answered.
+fn of_scores(dataset: &Dataset, scores: &mut BTreeMap<String, QuestionScore>) -> Score {
+    let one = |id: &String| {
+        let missing =
+            || QuestionScore { id: id.clone(), exact_match: false, f1: 0.0, answered: false };
+        scores.remove(id).unwrap_or_else(missing)
+    };
+    let per_question: Vec<QuestionScore> =
+        dataset.questions.iter().map(|question| &question.id).map(one).collect();
+    let questions = per_question.len();
+    let percent = |sum: f64| 100.0 * sum / questions.max(1) as f64;
+    let matches = per_question.iter().filter(|one| one.exact_match).count() as f64;
+    Score {
+        exact_match: percent(matches),
+        f1: percent(per_question.iter().fold(0.0, |sum, one| sum + one.f1)),
+        questions,
+        unanswered: per_question.iter().filter(|q| !q.answered).map(|q| q.id.clone()).collect(),
+        per_question,
+    }
+}
