@@ -28,6 +28,7 @@ fn dom(browser: &Path, page: &Path, hash: &str, width: u32) -> String {
     let profile = tempfile::tempdir().unwrap();
     let mut command = Command::new(browser);
     command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]);
+    command.arg("--disable-dev-shm-usage");
     command.arg(format!("--user-data-dir={}", profile.path().display()));
     command.arg(format!("--window-size={width},900"));
     command.args(["--virtual-time-budget=5000", "--dump-dom"]);
@@ -107,7 +108,8 @@ fn a_phone_need_not_scroll_sideways() {
     let Some(browser) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path());
-    // A copy in a frame of a phone's width, without the policy, that says by how much it is too wide.
+    // A copy in a frame of a phone's width, without the policy, that says by how much it is too
+    // wide.
     let html = fs::read_to_string(&page).unwrap();
     let (before, rest) = html.split_once("<meta http-equiv").unwrap();
     let (_, rest) = rest.split_once('>').unwrap();

@@ -249,9 +249,9 @@ impl Report {
         tables::summary(&self.all, &self.means, &self.resampling).markdown()
     }
 
-    /// Writes the page to `path` (`-`: standard output), and beside it the tables and drawings in these forms, named after
-    /// it: `report.md`, `report.json`, `report-<table>.csv`, `report-<drawing>.svg`. All are
-    /// complete before the first gets its name.
+    /// Writes the page to `path` (`-`: standard output), and beside it the tables and drawings in
+    /// these forms, named after it: `report.md`, `report.json`, `report-<table>.csv`,
+    /// `report-<drawing>.svg`. All are complete before the first gets its name.
     ///
     /// # Errors
     /// [`EvalError::Write`].
