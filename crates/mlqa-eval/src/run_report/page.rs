@@ -115,7 +115,18 @@ fn sections(report: &Report) -> Vec<Section> {
     let drawing: Vec<Svg> = report.boundary_drawing().into_iter().collect();
     add("boundaries", "Boundaries", figures(&drawing) + &folded(&tables::boundaries(all)));
     let effects = tables::effects(all, &report.effects);
-    add("effects", "Length and position", figures(&report.effect_drawings()) + &folded(&effects));
+    let whiskers = "<p class=\"soft\">Whiskers: 1.96 standard errors, every question taken for \
+                    independent.</p>\n";
+    add(
+        "effects",
+        "Length and position",
+        match effects.rows.is_empty() {
+            true => String::new(),
+            false => {
+                format!("{whiskers}{}{}", figures(&report.effect_drawings()), folded(&effects))
+            }
+        },
+    );
     let drawing: Vec<Svg> = report.coverage_drawing().into_iter().collect();
     let coverage = tables::coverage(all, &report.coverage);
     add("coverage", "Token coverage", figures(&drawing) + &folded(&coverage));
