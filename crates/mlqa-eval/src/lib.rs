@@ -1,11 +1,18 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "windows", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "windows"),
+    doc = "Evaluation of cross-lingual extractive question answering: question files, official \
+           scores, tables. With the feature `windows` also windows of token ids and decoding."
+)]
 
 mod answer_types;
 mod boundary;
 mod compare;
+#[cfg(feature = "windows")]
 mod coverage;
 mod dataset;
 mod dataset_name;
+#[cfg(feature = "windows")]
 mod decode;
 mod error;
 mod evidence;
@@ -15,6 +22,7 @@ mod languages;
 mod matrix;
 mod matrix_summary;
 mod metric;
+mod n_best;
 mod normalize;
 mod paired;
 mod predictions;
@@ -26,10 +34,12 @@ mod set_tables;
 mod spread;
 pub mod squad;
 mod squad2;
+#[cfg(feature = "windows")]
 mod tokens;
 mod top_k;
 mod unicode;
 mod unicode_tables;
+#[cfg(feature = "windows")]
 mod windows;
 
 pub use answer_types::{AnswerTypes, MIN_TYPE_QUESTIONS, TypeScore, TypedDataset, answer_types};
@@ -37,10 +47,12 @@ pub use boundary::{
     BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class, boundary_table,
 };
 pub use compare::{Compared, compare, compared_markdown};
+#[cfg(feature = "windows")]
 pub use coverage::{Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, coverage};
 pub use dataset::{Answer, Dataset, Question, pair};
 pub use dataset_name::DatasetName;
-pub use decode::{Candidate, DecodeConfig, NBest, decode};
+#[cfg(feature = "windows")]
+pub use decode::{DecodeConfig, decode};
 pub use error::EvalError;
 pub use evidence::{Interval, PairedTest, Resampling, bootstrap, holm, paired_test};
 pub use language::{Language, LanguageError};
@@ -48,6 +60,7 @@ pub use languages::{MLQA_LANGUAGES, TableOrder};
 pub use matrix::{Average, Cell, Matrix};
 pub use matrix_summary::MatrixSummary;
 pub use metric::{QuestionScore, Score, python_float, score};
+pub use n_best::{Candidate, NBest};
 pub use normalize::Normalization;
 pub use paired::PairedDifference;
 pub use predictions::{Predictions, write_n_best};
@@ -61,6 +74,8 @@ pub use set_summary::{AVERAGE, FileScore, SetScores, SetSummary};
 pub use set_tables::set_tables;
 pub use spread::{ScoreSpread, Spread};
 pub use squad2::{BestThreshold, NullOdds, Squad2Score, SquadPart, score_squad2};
+#[cfg(feature = "windows")]
 pub use tokens::load_tokenizer;
 pub use top_k::{TopKUnique, top_k_exact_match};
+#[cfg(feature = "windows")]
 pub use windows::{Purpose, Separator, UnanswerableWindow, Window, WindowConfig, windows};

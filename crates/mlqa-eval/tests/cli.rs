@@ -240,6 +240,7 @@ fn tables_in_three_forms() {
     refused(&["tables", "--model", "no such model"], &["no number matches"]);
 }
 
+#[cfg(feature = "windows")]
 #[test]
 fn coverage_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -277,6 +278,7 @@ fn coverage_of_a_file() {
     );
 }
 
+#[cfg(feature = "windows")]
 #[test]
 fn coverage_of_folders_is_by_language() {
     let folder = tempfile::tempdir().unwrap();

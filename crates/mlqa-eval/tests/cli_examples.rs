@@ -32,6 +32,7 @@ fn examples_check_run() {
     run_examples(PROGRAM, &["check"], 2);
 }
 
+#[cfg(feature = "windows")]
 #[test]
 fn examples_coverage_run() {
     run_examples(PROGRAM, &["coverage"], 1);

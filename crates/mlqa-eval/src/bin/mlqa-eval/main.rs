@@ -7,6 +7,7 @@ use mlqa_eval::EvalError;
 
 mod boundary;
 mod check;
+#[cfg(feature = "windows")]
 mod coverage;
 mod matrix;
 mod report;
@@ -38,8 +39,6 @@ With data and predictions of your own:
   mlqa-eval score - predictions.json en < test-context-en-question-de.json
   mlqa-eval types mtqa-test.en.jsonl predictions.json en
   mlqa-eval boundary test-context-de-question-de.json de predictions.json
-  mlqa-eval coverage --tokenizer xlmr/tokenizer.json \\
-    --questions dev-context-de-question-de.json --text triples.de.txt
   mlqa-eval compare --table 000-1 --run run/matrix.json
 
 A file may be - for standard input or output, and inputs may be packed by gzip.
@@ -53,6 +52,7 @@ enum Command {
     Matrix(matrix::Args),
     Report(report::Args),
     Boundary(boundary::Args),
+    #[cfg(feature = "windows")]
     Coverage(coverage::Args),
     Tables(tables::Args),
     Compare(tables::CompareArgs),
@@ -79,6 +79,7 @@ fn main() -> ExitCode {
         Command::Matrix(args) => matrix::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Boundary(args) => boundary::run(&args),
+        #[cfg(feature = "windows")]
         Command::Coverage(args) => coverage::run(&args),
         Command::Tables(args) => tables::run(&args),
         Command::Compare(args) => tables::run_compare(&args),
