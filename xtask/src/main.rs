@@ -10,12 +10,14 @@
 //! | `readme` | the pages' tables, from stored summaries of runs |
 //! | `steps` | the checks of `cargo xtask test` |
 //! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
+//! | `package` | the libraries as the registry gets them, built from there |
 //! | `peers` | a Python environment with other people's programs, to compare with |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod doctor;
 mod gpu_bundle;
 mod libtorch;
+mod package;
 mod peers;
 mod process;
 mod progress;
@@ -131,6 +133,8 @@ enum Task {
         #[arg(long, value_name = "RUN")]
         seeds: Option<PathBuf>,
     },
+    /// Pack every library as the registry gets it, and build the packages and the templates
+    Package,
     /// Check that comments keep to 100 columns
     Widths,
     /// Ask the demo's model a question about an English text
@@ -201,6 +205,7 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             readme::readme(root, demo.as_deref(), seeds.as_deref())?;
             Ok(0)
         }
+        Task::Package => package::package(root),
         Task::Widths => Ok(if widths::check(root)? { 0 } else { 1 }),
         Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);
