@@ -12,6 +12,7 @@
 //! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
 //! | `package` | the libraries as the registry gets them, built from there |
 //! | `peers` | a Python environment with other people's programs, to compare with |
+//! | `wheel` | the Python module, built and tested |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod doctor;
@@ -24,6 +25,7 @@ mod progress;
 mod readme;
 mod setup;
 mod steps;
+mod wheel;
 mod wheels;
 mod widths;
 
@@ -87,7 +89,7 @@ enum Task {
     /// Install other people's programs into .peers, at pinned versions, for comparisons
     #[command(
         after_help = "Tests and benches use .peers where it is, and print a skip where it is \
-        not.\n\nExamples:\n  cargo xtask peers            numpy, safetensors, pytest, duckdb\n  \
+        not.\n\nExamples:\n  cargo xtask peers            numpy, safetensors, pytest, maturin, duckdb\n  \
         cargo xtask peers --torch    torch and transformers too (4.5 GB)\n  \
         cargo xtask peers --spark    PySpark too (600 MB; needs Java 17 to run)"
     )]
@@ -135,6 +137,8 @@ enum Task {
     },
     /// Pack every library as the registry gets it, and build the packages and the templates
     Package,
+    /// Build the Python module of bindings/python and run its tests with .peers
+    Wheel,
     /// Check that comments keep to 100 columns
     Widths,
     /// Ask the demo's model a question about an English text
@@ -206,6 +210,7 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             Ok(0)
         }
         Task::Package => package::package(root),
+        Task::Wheel => wheel::wheel(root),
         Task::Widths => Ok(if widths::check(root)? { 0 } else { 1 }),
         Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);

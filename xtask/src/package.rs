@@ -258,6 +258,9 @@ mod tests {
     fn the_workspace_holds_everything_and_prefers_it() {
         let text = workspace(&[package("a"), package("b")], &["b-template".into()]);
         assert!(text.contains("members = [\"a-0.1.0\", \"b-0.1.0\", \"b-template\"]"), "{text}");
-        assert!(text.ends_with("a = { path = \"a-0.1.0\" }\nb = { path = \"b-0.1.0\" }\n"), "{text}");
+        assert!(
+            text.ends_with("a = { path = \"a-0.1.0\" }\nb = { path = \"b-0.1.0\" }\n"),
+            "{text}"
+        );
     }
 }

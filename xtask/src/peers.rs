@@ -83,7 +83,7 @@ pub fn peers(root: &Path, options: Options) -> Result<PathBuf> {
     let size = match options {
         Options { torch: true, .. } => "4.5 GB with torch and its CUDA libraries",
         Options { spark: true, .. } => "600 MB with Spark",
-        Options { .. } => "about 130 MB",
+        Options { .. } => "about 160 MB",
     };
     eprintln!("installing {} packages into {FOLDER} ({size})", wanted.len());
     let stamp = folder.join(STAMP);

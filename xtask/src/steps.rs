@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the checks in the order in which they fail fastest.
 use crate::process::{cargo, output, run};
 use crate::progress::clock;
+use crate::wheel;
 use anyhow::Result;
 use std::path::Path;
 use std::time::Instant;
@@ -14,8 +15,9 @@ struct Step {
     quick: bool,
 }
 
-/// The name by which the licence step is told apart: its tool may not be installed.
+/// The names by which steps are told apart whose tools may not be installed.
 const LICENCES: &str = "licences and bans";
+const WHEEL: &str = "Python module";
 
 /// Tests that run a whole recipe have this in their names.
 const RECIPE: &str = "recipe_";
@@ -28,6 +30,7 @@ const STEPS: &[Step] = &[
     step("format", &["fmt", "--all", "--check"]),
     step("comment width", &["xtask", "widths"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--features", PARQUET, "--", "-D", "warnings"]),
+    step("clippy without tokenizers", &["clippy", "-p", "mlqa-eval", "--no-default-features", "--all-targets", "--", "-D", "warnings"]),
     Step {
         variable: Some(("RUSTDOCFLAGS", "-D warnings")),
         quick: false,
@@ -37,7 +40,15 @@ const STEPS: &[Step] = &[
         quick: false,
         ..step(LICENCES, &["deny", "check", "licenses", "bans", "sources"])
     },
+    Step {
+        quick: false,
+        ..step("packages", &["xtask", "package"])
+    },
     step("libtorch-free tests", &["test", "--features", PARQUET]),
+    Step {
+        quick: false,
+        ..step(WHEEL, &["xtask", "wheel"])
+    },
     // The whole workspace each time: another choice of packages would build libtorch's bindings
     // again. Without the feature, which the crates with libtorch do not pay for.
     step("libtorch tests", &["test", "--workspace", "--", "--skip", RECIPE]),
@@ -69,6 +80,17 @@ impl Step {
         }
         line
     }
+
+    /// Why the step cannot run here, if its tool is not installed.
+    fn lacks(&self, root: &Path) -> Option<String> {
+        match self.title {
+            LICENCES if output(cargo(root).args(["deny", "--version"])).is_none() => {
+                Some("cargo-deny is not installed (`cargo install --locked cargo-deny`)".into())
+            }
+            WHEEL => wheel::lacks(root),
+            _ => None,
+        }
+    }
 }
 
 /// Runs the steps and stops at the first that fails; returns its exit code, or 0.
@@ -79,14 +101,12 @@ pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
     let mut times = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         println!("\n[{}/{}] {}: {}", index + 1, steps.len(), step.title, step.line());
+        if let Some(reason) = step.lacks(root) {
+            println!("skipped: {reason}");
+            times.push((step.title, None));
+            continue;
+        }
         if step.title == LICENCES {
-            if output(cargo(root).args(["deny", "--version"])).is_none() {
-                println!(
-                    "skipped: cargo-deny is not installed (`cargo install --locked cargo-deny`)"
-                );
-                times.push((step.title, None));
-                continue;
-            }
             println!(
                 "(advisories change from day to day and are left out: `cargo deny check advisories`)"
             );
@@ -140,9 +160,12 @@ mod tests {
                 "format",
                 "comment width",
                 "clippy",
+                "clippy without tokenizers",
                 "docs",
                 "licences and bans",
+                "packages",
                 "libtorch-free tests",
+                "Python module",
                 "libtorch tests",
                 "recipes at a few steps each",
                 "the GPU's checks on the CPU"

@@ -12,7 +12,7 @@ const WIDTH: usize = 100;
 const ENFORCED: bool = true;
 
 /// Folders with Rust files of ours.
-const FOLDERS: [&str; 5] = ["crates", "examples", "benches", "tests", "xtask"];
+const FOLDERS: [&str; 6] = ["bindings", "crates", "examples", "benches", "tests", "xtask"];
 
 /// Prints the comment lines that are too wide; true if there are none.
 pub fn check(root: &Path) -> Result<bool> {

@@ -22,6 +22,32 @@ fn tch_and_torch_sys_have_one_pin_everywhere() {
     }
 }
 
+/// The Python module is a workspace of its own, and has what the tests of this one have seen.
+#[test]
+fn the_python_module_has_this_workspaces_versions() {
+    let packages = |file: &str| -> Vec<(String, String)> {
+        let text = read(file);
+        let entries = text.split("[[package]]").skip(1).map(|entry| {
+            let value = |key: &str| {
+                let line = entry.lines().find_map(|line| line.strip_prefix(key));
+                line.unwrap().trim_matches('"').to_owned()
+            };
+            (value("name = "), value("version = "))
+        });
+        entries.collect()
+    };
+    let (ours, theirs) = (packages("Cargo.lock"), packages("bindings/python/Cargo.lock"));
+    let shared: Vec<_> =
+        theirs.iter().filter(|(name, _)| ours.iter().any(|(own, _)| own == name)).collect();
+    assert!(shared.len() > 100, "{} shared packages", shared.len());
+    for package in shared {
+        assert!(ours.contains(package), "{package:?}: run `cargo update` in bindings/python");
+    }
+    let manifest = read("Cargo.toml");
+    let version = manifest.lines().find(|line| line.starts_with("version = ")).unwrap();
+    assert!(read("bindings/python/Cargo.toml").contains(version), "not {version}");
+}
+
 #[test]
 fn the_shipped_base_is_what_its_card_says() {
     let config: serde_json::Value = serde_json::from_str(&read("data/base/config.json")).unwrap();

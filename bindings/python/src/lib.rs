@@ -1,0 +1,37 @@
+//! The Python module `mlqa_eval`: the scorer, the windows and the decoder of the crate `mlqa-eval`,
+//! with numpy arrays in and out.
+//!
+//! Nothing is computed here. Each function turns its arguments into the crate's types, calls the
+//! crate without the interpreter's lock, and turns the result into Python's.
+mod arguments;
+mod score;
+mod windows;
+
+use pyo3::prelude::*;
+
+/// Evaluation of cross-lingual extractive question answering.
+#[pymodule(name = "mlqa_eval")]
+mod module {
+    #[pymodule_export]
+    use crate::score::score;
+    #[pymodule_export]
+    use crate::windows::{Windows, decode, n_best, windows};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// What an error of the crate is in Python: `OSError` and its kinds for files that cannot be read,
+/// `ValueError` for everything else.
+fn py_error(error: mlqa_eval::EvalError) -> PyErr {
+    let message = error.to_string();
+    match error {
+        mlqa_eval::EvalError::Read { source, .. } => {
+            std::io::Error::new(source.kind(), message).into()
+        }
+        _ => pyo3::exceptions::PyValueError::new_err(message),
+    }
+}

@@ -1,0 +1,224 @@
+//! Windows of token ids, and answers from their logits.
+use std::path::PathBuf;
+
+use mlqa_eval::{
+    Candidate, DecodeConfig, NBest, Purpose, Question, Separator, UnanswerableWindow, Window,
+    WindowConfig, load_tokenizer,
+};
+use ndarray::{Array1, Array2, ArrayView1};
+use numpy::{AllowTypeChange, IntoPyArray, PyArray1, PyArray2, PyArrayLike2};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::arguments::DatasetArgument;
+use crate::py_error;
+
+/// Model inputs: one row for each window, padded at the end to the longest.
+#[pyclass(frozen, module = "mlqa_eval")]
+pub struct Windows {
+    questions: Vec<Question>,
+    windows: Vec<Window>,
+    /// Token ids, int64 `[windows, length]`.
+    #[pyo3(get)]
+    input_ids: Py<PyArray2<i64>>,
+    /// 1 for a token, 0 for padding, int64 `[windows, length]`.
+    #[pyo3(get)]
+    attention_mask: Py<PyArray2<i64>>,
+    /// 0 or 1 where segments are told apart, else 0, int64 `[windows, length]`.
+    #[pyo3(get)]
+    token_type_ids: Py<PyArray2<i64>>,
+    /// Index of each window's question in the data set, int64 `[windows]`.
+    #[pyo3(get)]
+    question: Py<PyArray1<i64>>,
+    /// Index of the answer's first token, int64 `[windows]`; None unless train=True.
+    #[pyo3(get)]
+    start_positions: Option<Py<PyArray1<i64>>>,
+    /// Index of the answer's last token, int64 `[windows]`; None unless train=True.
+    #[pyo3(get)]
+    end_positions: Option<Py<PyArray1<i64>>>,
+}
+
+#[pymethods]
+impl Windows {
+    fn __len__(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// The questions' ids, in the order of the data set.
+    #[getter]
+    fn ids(&self) -> Vec<&str> {
+        self.questions.iter().map(|question| question.id.as_str()).collect()
+    }
+}
+
+/// Cuts questions and contexts into windows for a model.
+///
+/// `tokenizer` is a Hugging Face tokenizer.json, or a folder that holds one. `doc_stride` is the
+/// number of context tokens that neighbouring windows share, as in `run_qa`.
+#[pyfunction]
+#[pyo3(signature = (
+    dataset, tokenizer, *, max_length=384, doc_stride=128, max_question_length=64,
+    separator="double", segment_ids=false, train=false, unanswerable_window="cls"
+))]
+#[expect(clippy::too_many_arguments, reason = "keyword arguments")]
+pub fn windows<'py>(
+    py: Python<'py>,
+    dataset: DatasetArgument<'py>,
+    tokenizer: PathBuf,
+    max_length: usize,
+    doc_stride: usize,
+    max_question_length: usize,
+    separator: &str,
+    segment_ids: bool,
+    train: bool,
+    unanswerable_window: &str,
+) -> PyResult<Windows> {
+    let separator = match separator {
+        "double" => Separator::Double,
+        "single" => Separator::Single,
+        other => return Err(not_one_of("separator", other, "\"double\" or \"single\"")),
+    };
+    let unanswerable_window = match unanswerable_window {
+        "cls" => UnanswerableWindow::Cls,
+        "drop" => UnanswerableWindow::Drop,
+        other => return Err(not_one_of("unanswerable_window", other, "\"cls\" or \"drop\"")),
+    };
+    let lengths =
+        WindowConfig { max_length, doc_stride, max_question_length, ..Default::default() };
+    let config = WindowConfig { separator, segment_ids, unanswerable_window, ..lengths };
+    let purpose = if train { Purpose::Train } else { Purpose::Eval };
+    let questions = dataset.read(py)?.questions;
+    let (windows, pad) = py
+        .detach(|| {
+            let tokenizer = load_tokenizer(tokenizer)?;
+            let windows = mlqa_eval::windows(&questions, &tokenizer, &config, purpose)?;
+            Ok((windows, tokenizer.token_to_id("<pad>").unwrap_or_default()))
+        })
+        .map_err(py_error)?;
+    let rows = |value: fn(&Window, usize) -> i64, padding: u32| {
+        py.detach(|| padded(&windows, value, padding)).into_pyarray(py).unbind()
+    };
+    let positions = |of: fn(&Window) -> Option<usize>| {
+        let all: Option<Array1<i64>> = windows.iter().map(|one| of(one).map(index)).collect();
+        all.filter(|_| train).map(|all| all.into_pyarray(py).unbind())
+    };
+    let question: Array1<i64> = windows.iter().map(|window| index(window.question)).collect();
+    Ok(Windows {
+        input_ids: rows(|window, k| window.input_ids.get(k).map_or(0, |&id| id.into()), pad),
+        attention_mask: rows(|_, _| 1, 0),
+        token_type_ids: rows(|one, k| one.token_type_ids.get(k).map_or(0, |&id| id.into()), 0),
+        question: question.into_pyarray(py).unbind(),
+        start_positions: positions(|window| window.start_position),
+        end_positions: positions(|window| window.end_position),
+        questions,
+        windows,
+    })
+}
+
+fn not_one_of(name: &str, value: &str, rule: &str) -> PyErr {
+    PyValueError::new_err(format!("{name}={value:?}: must be {rule}"))
+}
+
+/// A matrix with `value` of each window's tokens, and `padding` after them.
+fn padded(windows: &[Window], value: fn(&Window, usize) -> i64, padding: u32) -> Array2<i64> {
+    let length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
+    Array2::from_shape_fn((windows.len(), length), |(row, column)| {
+        let window = windows.get(row).filter(|window| column < window.input_ids.len());
+        window.map_or(padding.into(), |window| value(window, column))
+    })
+}
+
+/// Numbers of tokens and questions are far below 2⁶³.
+fn index(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The best answer to each question, `{id: answer}`, as `score` takes it.
+///
+/// Logits are `[windows, length]`, float32 or what numpy turns into it; rows may be longer than
+/// `input_ids`. Nothing else may write to them meanwhile.
+#[pyfunction]
+#[pyo3(signature = (
+    windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
+))]
+pub fn decode<'py>(
+    py: Python<'py>,
+    windows: &Windows,
+    start_logits: Logits<'py>,
+    end_logits: Logits<'py>,
+    n_best: usize,
+    max_answer_length: usize,
+    allow_null: Option<f32>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let lengths = DecodeConfig { n_best, max_answer_length, ..DecodeConfig::default() };
+    let config = DecodeConfig { allow_null, ..lengths };
+    let answers = PyDict::new(py);
+    for one in &best(py, windows, &start_logits, &end_logits, &config)? {
+        answers.set_item(&one.id, one.answer())?;
+    }
+    Ok(answers)
+}
+
+/// The best answers to each question, `{id: {"candidates": [...], "null_score": ..., "null": ...}}`,
+/// with the keys that the crate's `write_n_best` has. Arguments as for `decode`.
+#[pyfunction]
+#[pyo3(signature = (
+    windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
+))]
+pub fn n_best<'py>(
+    py: Python<'py>,
+    windows: &Windows,
+    start_logits: Logits<'py>,
+    end_logits: Logits<'py>,
+    n_best: usize,
+    max_answer_length: usize,
+    allow_null: Option<f32>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let lengths = DecodeConfig { n_best, max_answer_length, ..DecodeConfig::default() };
+    let config = DecodeConfig { allow_null, ..lengths };
+    let lists = PyDict::new(py);
+    for one in &best(py, windows, &start_logits, &end_logits, &config)? {
+        let entry = PyDict::new(py);
+        let candidates = one.candidates.iter().map(|candidate| entry_of(py, candidate));
+        entry.set_item("candidates", candidates.collect::<PyResult<Vec<_>>>()?)?;
+        entry.set_item("null_score", one.null_score)?;
+        entry.set_item("null", one.null)?;
+        lists.set_item(&one.id, entry)?;
+    }
+    Ok(lists)
+}
+
+type Logits<'py> = PyArrayLike2<'py, f32, AllowTypeChange>;
+
+/// Decodes without the interpreter's lock.
+fn best(
+    py: Python<'_>,
+    windows: &Windows,
+    start_logits: &Logits<'_>,
+    end_logits: &Logits<'_>,
+    config: &DecodeConfig,
+) -> PyResult<Vec<NBest>> {
+    let [start, end] = [start_logits, end_logits].map(|logits| logits.as_array());
+    let Windows { questions, windows, .. } = windows;
+    py.detach(|| {
+        let start: Vec<ArrayView1<'_, f32>> = start.rows().into_iter().collect();
+        let end: Vec<ArrayView1<'_, f32>> = end.rows().into_iter().collect();
+        mlqa_eval::decode(questions, windows, &start, &end, config)
+    })
+    .map_err(py_error)
+}
+
+fn entry_of<'py>(py: Python<'py>, candidate: &Candidate) -> PyResult<Bound<'py, PyDict>> {
+    let entry = PyDict::new(py);
+    entry.set_item("text", &candidate.text)?;
+    entry.set_item("score", candidate.score)?;
+    entry.set_item("probability", candidate.probability)?;
+    entry.set_item("start_logit", candidate.start_logit)?;
+    entry.set_item("end_logit", candidate.end_logit)?;
+    entry.set_item("window", candidate.window)?;
+    entry.set_item("start", candidate.start)?;
+    entry.set_item("end", candidate.end)?;
+    entry.set_item("answer_start", candidate.answer_start)?;
+    Ok(entry)
+}

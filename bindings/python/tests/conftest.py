@@ -1,0 +1,40 @@
+"""The workspace's files and its command line."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    return ROOT / "crates/testkit/fixtures"
+
+
+@pytest.fixture(scope="session")
+def command_line():
+    """Runs `mlqa-eval` and returns the finished process; MLQA_EVAL names the program."""
+    given = os.environ.get("MLQA_EVAL")
+    program = [given] if given else ["cargo", "run", "--quiet", "--package", "mlqa-eval", "--"]
+
+    def run(*arguments):
+        line = [*program, *map(str, arguments)]
+        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def scored(command_line):
+    """The scores that the command line prints."""
+
+    def run(*arguments):
+        done = command_line("score", *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run

@@ -1,0 +1,66 @@
+"""The stubs, the page and the files beside the module."""
+
+import ast
+import inspect
+import json
+import re
+from pathlib import Path
+
+import mlqa_eval
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+def parameters(function):
+    """Names, kinds and defaults as a stub writes them."""
+    arguments = function.args
+    plain = arguments.args
+    defaults = [None] * (len(plain) - len(arguments.defaults)) + arguments.defaults
+    named = zip(arguments.kwonlyargs, arguments.kw_defaults)
+    every = [(one, default, "plain") for one, default in zip(plain, defaults)]
+    every += [(one, default, "named") for one, default in named]
+    return [(one.arg, ast.literal_eval(d) if d else "none", kind) for one, d, kind in every]
+
+
+def runtime(function):
+    every = []
+    for one in inspect.signature(function).parameters.values():
+        kind = "named" if one.kind is one.KEYWORD_ONLY else "plain"
+        default = "none" if one.default is one.empty else one.default
+        every.append((one.name, default, kind))
+    return every
+
+
+def test_the_stubs_say_what_is_there():
+    folder = Path(mlqa_eval.__file__).parent
+    assert (folder / "py.typed").exists()
+    stub = ast.parse((folder / "__init__.pyi").read_text())
+    functions = {one.name: one for one in stub.body if isinstance(one, ast.FunctionDef)}
+    public = {name for name in mlqa_eval.__all__ if not name.startswith("_")}
+    assert public == functions.keys() | {"Windows"}
+    for name, function in functions.items():
+        assert parameters(function) == runtime(getattr(mlqa_eval, name)), name
+    classes = {one.name: one for one in stub.body if isinstance(one, ast.ClassDef)}
+    stubbed = {one.name for one in classes["Windows"].body if one.name != "__len__"}
+    assert stubbed == {name for name in dir(mlqa_eval.Windows) if not name.startswith("_")}
+
+
+def test_everything_says_what_it_does():
+    for name in ("score", "windows", "decode", "n_best", "Windows"):
+        assert len(getattr(mlqa_eval, name).__doc__) > 60, name
+    assert re.fullmatch(r"\d+\.\d+\.\d+", mlqa_eval.__version__)
+
+
+def test_the_page_runs(capsys, fixtures, monkeypatch, tmp_path):
+    for name in ("scorer/zh/dataset.json", "scorer/zh/predictions.json", "tokenizer.json"):
+        (tmp_path / Path(name).name).write_bytes((fixtures / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    page = (HERE / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    scope = {}
+    for block in blocks:
+        exec(block, scope)
+    printed = capsys.readouterr().out.split()
+    expected = json.loads((fixtures / "scorer/zh/expected.json").read_text())
+    assert [float(one) for one in printed[:2]] == [expected["exact_match"], expected["f1"]]

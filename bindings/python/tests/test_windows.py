@@ -1,0 +1,170 @@
+"""Windows and decoding: what the module hands to numpy and takes from it."""
+
+import json
+import sys
+import threading
+import time
+
+import mlqa_eval
+import numpy as np
+import pytest
+
+PAD = 1  # of the fixture's tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(fixtures):
+    return fixtures / "tokenizer.json"
+
+
+@pytest.fixture(scope="module")
+def xquad(fixtures):
+    return fixtures.parents[2] / "data/xquad/xquad.de.json"
+
+
+@pytest.fixture(scope="module")
+def dataset(xquad, tmp_path_factory):
+    """Two articles."""
+    data = json.loads(xquad.read_text(encoding="utf-8"))
+    data["data"] = data["data"][:2]
+    file = tmp_path_factory.mktemp("data") / "dataset.json"
+    file.write_text(json.dumps(data))
+    return file
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tokenizer):
+    return mlqa_eval.windows(
+        dataset, tokenizer, max_length=64, doc_stride=16, max_question_length=24, train=True
+    )
+
+
+def perfect(inputs):
+    """Logits of a model that knows where each answer is."""
+    start, end = np.zeros((2, *inputs.input_ids.shape), np.float32)
+    rows = np.arange(len(inputs))
+    start[rows, inputs.start_positions] = 9
+    end[rows, inputs.end_positions] = 9
+    return start, end
+
+
+def test_rows_are_padded_to_the_longest(trained):
+    ids, mask, types = trained.input_ids, trained.attention_mask, trained.token_type_ids
+    assert ids.shape == mask.shape == types.shape
+    assert ids.dtype == mask.dtype == types.dtype == np.int64
+    assert len(trained) == len(ids) and 40 < ids.shape[1] <= 64
+    lengths = mask.sum(axis=1)
+    assert lengths.max() == ids.shape[1] and lengths.min() < ids.shape[1]
+    for row, length in zip(ids, lengths):
+        assert row[0] == 0 and row[length - 1] == 2  # <s> … </s>
+        assert (row[length:] == PAD).all() and not (row[:length] == PAD).any()
+    assert (mask[:, 1:] <= mask[:, :-1]).all() and not types.any()
+
+
+def test_windows_name_their_questions(dataset, tokenizer, trained):
+    data = json.loads(dataset.read_text(encoding="utf-8"))
+    paragraphs = [one for article in data["data"] for one in article["paragraphs"]]
+    assert trained.ids == [qa["id"] for one in paragraphs for qa in one["qas"]]
+    assert set(trained.question) == set(range(len(trained.ids)))
+    assert (np.diff(trained.question) >= 0).all()
+    inputs = mlqa_eval.windows(dataset, tokenizer)
+    assert inputs.start_positions is None and inputs.end_positions is None
+    assert len(inputs) < len(trained)
+
+
+def test_perfect_logits_give_the_gold_answers(dataset, scored, tmp_path, trained):
+    predictions = mlqa_eval.decode(trained, *perfect(trained), max_answer_length=64)
+    file = tmp_path / "predictions.json"
+    file.write_text(json.dumps(predictions))
+    result = scored(dataset, file, "de")
+    assert result["f1"] > 95
+    ours = mlqa_eval.score(dataset, predictions, "de")
+    assert {key: ours[key] for key in result} == result
+
+
+def test_the_best_of_n_is_the_answer(trained):
+    random = np.random.default_rng(0)
+    start, end = random.normal(size=(2, *trained.input_ids.shape)).astype(np.float32)
+    lists = mlqa_eval.n_best(trained, start, end, n_best=5)
+    predictions = mlqa_eval.decode(trained, start, end, n_best=5)
+    assert list(lists) == trained.ids
+    assert {id: one["candidates"][0]["text"] for id, one in lists.items()} == predictions
+    for one in lists.values():
+        assert not one["null"] and len(one["candidates"]) <= 5
+        for candidate in one["candidates"]:
+            row = candidate["window"]
+            assert candidate["start_logit"] == start[row, candidate["start"]]
+            assert candidate["end_logit"] == end[row, candidate["end"]]
+            assert candidate["score"] == np.float32(
+                start[row, candidate["start"]] + end[row, candidate["end"]]
+            )
+
+
+def test_other_floats_and_orders_are_taken(trained):
+    start, end = perfect(trained)
+    expected = mlqa_eval.decode(trained, start, end)
+    for other in (np.float16, np.float64):
+        assert mlqa_eval.decode(trained, start.astype(other), end.astype(other)) == expected
+    assert mlqa_eval.decode(trained, np.asfortranarray(start), end) == expected
+    wider = [np.pad(one, ((0, 0), (0, 7)), constant_values=99) for one in (start, end)]
+    assert mlqa_eval.decode(trained, *wider) == expected
+
+
+def test_logits_that_do_not_fit_are_refused(trained):
+    start, end = perfect(trained)
+    with pytest.raises(ValueError, match="rows of start_logits"):
+        mlqa_eval.decode(trained, start[1:], end)
+    with pytest.raises(ValueError, match="end_logits"):
+        mlqa_eval.decode(trained, start, end[:, :5])
+    with pytest.raises(ValueError, match="NaN"):
+        mlqa_eval.decode(trained, start * np.nan, end)
+    with pytest.raises(TypeError):
+        mlqa_eval.decode(trained, start[0], end)
+
+
+def test_options_are_checked(dataset, tokenizer, tmp_path, trained):
+    with pytest.raises(ValueError, match="separator=\"triple\""):
+        mlqa_eval.windows(dataset, tokenizer, separator="triple")
+    with pytest.raises(ValueError, match="max_length"):
+        mlqa_eval.windows(dataset, tokenizer, max_length=0)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        mlqa_eval.windows(dataset, tmp_path / "absent.json")
+    one = mlqa_eval.windows(dataset, tokenizer, separator="single", segment_ids=True)
+    assert [(row == 2).sum() for row in one.input_ids] == [2] * len(one)  # </s>
+    assert one.token_type_ids.any(axis=1).all() and not one.token_type_ids[:, 0].any()
+    some = mlqa_eval.windows(
+        dataset, tokenizer, max_length=64, doc_stride=16, max_question_length=24, train=True,
+        unanswerable_window="drop",
+    )
+    assert len(some) < len(trained) and (some.start_positions > 0).all()
+
+
+def test_no_answer_is_chosen_where_it_is_allowed(trained):
+    start, end = np.zeros((2, *trained.input_ids.shape), np.float32)
+    start[:, 0] = 5
+    assert all(mlqa_eval.decode(trained, start, end).values())
+    assert set(mlqa_eval.decode(trained, start, end, allow_null=0).values()) == {""}
+
+
+def test_other_threads_run_meanwhile(xquad, tokenizer):
+    """Threads take turns only where one lets go of the interpreter's lock: none is made to."""
+    turns, seen = [0], []
+
+    def work():
+        seen.append(turns[0])
+        mlqa_eval.windows(xquad, tokenizer)
+        seen.append(turns[0])
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        worker = threading.Thread(target=work)
+        worker.start()
+        while worker.is_alive():
+            turns[0] += 1
+            time.sleep(0)
+        worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    before, after = seen
+    assert after > before
