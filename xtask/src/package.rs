@@ -3,7 +3,9 @@
 //! The packages are unpacked into a workspace of their own, which takes the members from there and
 //! everything else as the lock file has it. All of them, and the templates that programs of users
 //! start from, are checked there with `doc-only`, as docs.rs builds their pages: without libtorch.
-use crate::process::{cargo, command, output, run, target_folder};
+//! The long form also links the templates with libtorch.
+use crate::process::{cargo, command, output, run, target_folder, user_libtorch};
+use crate::setup::FOLDER as LIBTORCH;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -100,7 +102,11 @@ pub fn package(root: &Path) -> Result<u8> {
     write(&folder.join("Cargo.toml"), &workspace(&packages, &templates))?;
     let (lock, copy) = (root.join("Cargo.lock"), folder.join("Cargo.lock"));
     fs::copy(&lock, &copy).with_context(|| format!("{}", lock.display()))?;
-    for mut step in checks(root, &folder, &target, &packages) {
+    let mut steps = checks(root, &folder, &target, &packages);
+    if std::env::var_os("POLYQA_LONG").is_some() {
+        steps.push(linked(root, &folder, &target, &templates));
+    }
+    for mut step in steps {
         let code = run(&mut step)?;
         if code != 0 {
             return Ok(code);
@@ -204,6 +210,24 @@ fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Ve
     docs.args(["--features", &features.join(",")]).env("RUSTDOCFLAGS", "-D warnings");
     docs.args(with_libtorch.iter().flat_map(|one| ["--package", &one.name]));
     vec![scorer, all, docs]
+}
+
+/// Builds the templates with the libtorch of this workspace.
+fn linked(root: &Path, folder: &Path, target: &Path, templates: &[String]) -> Command {
+    let mut build = cargo(root);
+    build.args(["build", "--quiet", "--offline"]).current_dir(folder);
+    // As in this workspace, so that what it has built is not built again.
+    build.args(["--config", "profile.dev.debug='line-tables-only'"]);
+    build.args(["--config", "profile.dev.package.tokenizers.opt-level=2"]);
+    build.args(templates.iter().flat_map(|name| ["--package", member(name)]));
+    let libtorch = user_libtorch(root).unwrap_or_else(|| root.join(LIBTORCH).join("torch"));
+    build.env("LIBTORCH", libtorch).env("CARGO_TARGET_DIR", target);
+    build
+}
+
+/// The name of a template's package: that of its library without the project's.
+fn member(template: &str) -> &str {
+    template.strip_prefix("polyqa-").unwrap_or(template)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
