@@ -1,5 +1,5 @@
-//! `cargo xtask wheel`: the Python module of `bindings/python`, built, installed into a folder of the
-//! target folder, and tested beside the command line.
+//! `cargo xtask wheel`: the Python module of `bindings/python`, built, installed into a folder of
+//! the target folder, and tested beside the command line.
 use crate::peers::FOLDER as PEERS;
 use crate::process::{cargo, command, run, target_folder};
 use anyhow::{Context, Result, bail};

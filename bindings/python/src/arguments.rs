@@ -53,8 +53,8 @@ impl PredictionsArgument {
     }
 }
 
-/// The rules for `norm` and the language `lang`; a language that is not MLQA's gets a warning, since
-/// it may be a typing error.
+/// The rules for `norm` and the language `lang`; a language that is not MLQA's gets a warning,
+/// since it may be a typing error.
 pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Normalization> {
     match (norm, lang) {
         ("squad", _) => Ok(Normalization::SquadEn),
@@ -66,12 +66,8 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Normali
                 code.parse().map_err(|error| py_error(EvalError::Language(error)))?;
             if !MLQA_LANGUAGES.iter().any(|known| known.as_str() == language.base()) {
                 let known = MLQA_LANGUAGES.map(|known| known.to_string()).join(", ");
-                warn(
-                    py,
-                    &format!(
-                        "{language} is none of MLQA's languages ({known}); its articles are not removed"
-                    ),
-                )?;
+                let note = "its articles are not removed";
+                warn(py, &format!("{language} is none of MLQA's languages ({known}); {note}"))?;
             }
             Ok(Normalization::Mlqa(language))
         }

@@ -160,8 +160,9 @@ pub fn decode<'py>(
     Ok(answers)
 }
 
-/// The best answers to each question, `{id: {"candidates": [...], "null_score": ..., "null": ...}}`,
-/// with the keys that the crate's `write_n_best` has. Arguments as for `decode`.
+/// The best answers to each question, with the keys that the crate's `write_n_best` has.
+///
+/// `{id: {"candidates": [...], "null_score": ..., "null": ...}}`; arguments as for `decode`.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
