@@ -82,21 +82,18 @@ pub fn accumulate<T>(
         }
     }
     seeds.enter(micro_batches.len());
-    if let Some(group) = group {
-        (total, parts) = sum_losses(&group, &total, parts)?;
+    let losses = StepLosses { total, parts, tokens: None, accumulated: true };
+    match group {
+        Some(group) => sum_losses(&group, losses),
+        None => Ok(losses),
     }
-    Ok(StepLosses { total, parts, tokens: None, accumulated: true })
 }
 
 /// The losses of all ranks together. A rank without a micro-batch of a part does not know its name
 /// and leaves it out; the first rank has a part of everything.
-fn sum_losses(
-    group: &ProcessGroup,
-    total: &Tensor,
-    parts: Vec<(&'static str, Tensor)>,
-) -> Result<(Tensor, Vec<(&'static str, Tensor)>), TaskError> {
-    let mut own = vec![(String::new(), total.f_double_value(&[])?)];
-    for (name, part) in &parts {
+fn sum_losses(group: &ProcessGroup, losses: StepLosses) -> Result<StepLosses, TaskError> {
+    let mut own = vec![(String::new(), losses.total.f_double_value(&[])?)];
+    for (name, part) in &losses.parts {
         own.push(((*name).to_owned(), part.f_double_value(&[])?));
     }
     // The bits, since JSON holds no infinity.
@@ -110,6 +107,6 @@ fn sum_losses(
         let values = all.iter().flatten().filter(|(known, _)| known == name);
         Tensor::from(values.map(|(_, bits)| f64::from_bits(*bits)).sum::<f64>())
     };
-    let parts = parts.into_iter().map(|(name, _)| (name, sum(name))).collect();
-    Ok((sum(""), parts))
+    let parts = losses.parts.into_iter().map(|(name, _)| (name, sum(name))).collect();
+    Ok(StepLosses { total: sum(""), parts, ..losses })
 }

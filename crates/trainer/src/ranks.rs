@@ -147,7 +147,7 @@ fn sum_bucket(group: &ProcessGroup, parameters: &[&Tensor]) -> Result<()> {
         let grad = parameter.f_grad()?;
         match grad.defined() && !grad.is_sparse() {
             true => {
-                let _ = tch::no_grad(|| grad.shallow_clone().f_copy_(&part))?;
+                tch::no_grad(|| grad.shallow_clone().f_copy_(&part))?;
             }
             // Memory of its own, laid out as the parameter is.
             false => {
@@ -181,7 +181,7 @@ fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
     let longest = counts.iter().copied().max().unwrap_or(0);
     let padded = |tensor: &Tensor, shape: &[i64]| -> Result<Tensor> {
         let padded = Tensor::f_zeros(shape, (tensor.f_kind()?, Device::Cpu))?;
-        let _ = padded.f_narrow(0, 0, count)?.f_copy_(tensor)?;
+        padded.f_narrow(0, 0, count)?.f_copy_(tensor)?;
         Ok(padded)
     };
     let all_rows = group.all_gather(&padded(&rows, &[longest])?)?;
