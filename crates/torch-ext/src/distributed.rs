@@ -16,7 +16,8 @@ use crate::{Error, Result};
 /// use torch_ext::Rendezvous;
 ///
 /// let variables = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "10.0.0.7")];
-/// let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| v.to_string());
+/// let known = |name| variables.iter().find(|(known, _)| *known == name);
+/// let get = |name: &str| known(name).map(|(_, value)| value.to_string());
 /// let place = Rendezvous::from_variables(get)?.unwrap();
 /// assert_eq!((place.rank, place.size, place.port), (1, 2, 29500));
 /// assert_eq!(Rendezvous::from_variables(|_| None)?, None); // one process alone
@@ -46,8 +47,8 @@ pub struct Rendezvous {
 
 impl Rendezvous {
     /// From the environment, as `torchrun` sets it: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
-    /// `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (29500 where absent), and `GLOO_SOCKET_IFNAME`. `None`
-    /// without `WORLD_SIZE`, or with a size of 1.
+    /// `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (29500 where absent), and
+    /// `GLOO_SOCKET_IFNAME`. `None` without `WORLD_SIZE`, or with a size of 1.
     ///
     /// # Errors
     /// [`Error::Distributed`] naming the variable that is missing or no number.
