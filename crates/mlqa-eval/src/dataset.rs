@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::borrowed::{self, Collect, Record};
+use crate::files::read_text;
 use crate::{EvalError, squad};
 
 /// One gold answer.
@@ -34,6 +36,12 @@ pub struct Question {
 impl From<squad::Answer> for Answer {
     fn from(squad::Answer { text, answer_start, .. }: squad::Answer) -> Self {
         Self { text, answer_start }
+    }
+}
+
+impl From<Record<borrowed::Answer<'_>>> for Answer {
+    fn from(Record(answer): Record<borrowed::Answer<'_>>) -> Self {
+        Self { text: answer.text.into_owned(), answer_start: answer.answer_start }
     }
 }
 
@@ -71,6 +79,26 @@ impl Question {
     }
 }
 
+/// The questions of articles.
+#[derive(Default)]
+struct Questions(Vec<Question>);
+
+impl<'a> Collect<'a> for Questions {
+    fn add(&mut self, article: borrowed::Article<'a>) {
+        let title: Arc<str> = Arc::from(article.title.0);
+        for Record(paragraph) in article.paragraphs {
+            let context: Arc<str> = Arc::from(paragraph.context.0);
+            self.0.extend(paragraph.qas.into_iter().map(|Record(qa)| Question {
+                id: qa.id.into_owned(),
+                question: qa.question.0.into_owned(),
+                context: Arc::clone(&context),
+                answers: qa.answers.into_iter().map(Answer::from).collect(),
+                title: Arc::clone(&title),
+            }));
+        }
+    }
+}
+
 /// A file's questions, flattened, in file order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
@@ -100,7 +128,14 @@ impl Dataset {
     /// [`EvalError::DuplicateQuestion`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
-        Self::from_squad(squad::File::read(path)?, path)
+        let text = read_text(path)?;
+        let Some(file) = borrowed::File::<Questions>::parse(&text) else {
+            return Self::from_squad(squad::File::parse(&text, path)?, path);
+        };
+        let version = file.version.map(|version| version.0.into_owned());
+        let dataset = Self { path: path.to_path_buf(), version, questions: file.data.0.0 };
+        dataset.check_ids()?;
+        Ok(dataset)
     }
 
     /// The questions of a file that was read already; `path` is where it was read from.

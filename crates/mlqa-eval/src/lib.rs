@@ -6,6 +6,7 @@
 )]
 
 mod answer_types;
+mod borrowed;
 mod boundary;
 mod compare;
 #[cfg(feature = "windows")]
@@ -25,15 +26,18 @@ mod metric;
 mod n_best;
 mod normalize;
 mod paired;
+mod passed_over;
 mod predictions;
 mod published;
 mod report;
 mod run_report;
+mod score_files;
 mod set_summary;
 mod set_tables;
 mod spread;
 pub mod squad;
 mod squad2;
+mod token_buffer;
 #[cfg(feature = "windows")]
 mod tokens;
 mod top_k;
@@ -70,6 +74,7 @@ pub use run_report::{
     CoveredTokens, QuestionFiles, QuestionSource, QuestionSources, Report, ReportConfig,
     ReportForm, ReportRun,
 };
+pub use score_files::{ScoredFile, score_files};
 pub use set_summary::{AVERAGE, FileScore, SetScores, SetSummary};
 pub use set_tables::set_tables;
 pub use spread::{ScoreSpread, Spread};

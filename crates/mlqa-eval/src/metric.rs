@@ -6,7 +6,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::predictions::write_json;
-use crate::{Dataset, EvalError, Normalization, Predictions, Question};
+use crate::token_buffer::TokenBuffer;
+use crate::{Dataset, EvalError, Normalization, Predictions};
 
 /// One question's result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,20 +83,42 @@ pub fn score(
     predictions: &Predictions,
     normalization: Normalization,
 ) -> Result<Score, EvalError> {
-    if dataset.questions.is_empty() {
-        return Err(EvalError::NoQuestions { path: dataset.path.clone() });
+    score_by(
+        &dataset.path,
+        &dataset.questions,
+        |question| (&question.id, predictions.get(&question.id)),
+        |question| question.answers.iter().map(|answer| answer.text.as_str()),
+        normalization,
+    )
+}
+
+/// Scores questions of any form: `asked` gives a question's id and its prediction, `golds` its gold
+/// answers.
+pub(crate) fn score_by<'a, Q: Sync, G: Iterator<Item = &'a str>>(
+    path: &Path,
+    questions: &'a [Q],
+    asked: impl Fn(&'a Q) -> (&'a str, Option<&'a str>) + Sync,
+    golds: impl Fn(&'a Q) -> G + Sync,
+    rules: Normalization,
+) -> Result<Score, EvalError> {
+    if questions.is_empty() {
+        return Err(EvalError::NoQuestions { path: path.to_path_buf() });
     }
-    let per_question: Vec<QuestionScore> = dataset
-        .questions
+    let per_question: Vec<QuestionScore> = questions
         .par_iter()
-        .map(|question| {
-            let id = question.id.clone();
-            let Some(prediction) = predictions.get(&question.id) else {
+        .with_min_len(BLOCK)
+        .map_init(Comparison::default, |comparison, question| {
+            let (id, prediction) = asked(question);
+            let id = id.to_owned();
+            let Some(prediction) = prediction else {
                 return Ok(QuestionScore { id, exact_match: false, f1: 0.0, answered: false });
             };
-            let (exact_match, f1) = score_one(question, prediction, normalization)
-                .ok_or_else(|| EvalError::NoGold { path: dataset.path.clone(), id: id.clone() })?;
-            Ok(QuestionScore { id, exact_match, f1, answered: true })
+            match comparison.best(prediction, golds(question), rules) {
+                Some((exact_match, f1)) => {
+                    Ok(QuestionScore { id, exact_match, f1, answered: true })
+                }
+                None => Err(EvalError::NoGold { path: path.to_path_buf(), id }),
+            }
         })
         .collect::<Result<_, EvalError>>()?;
     let questions = per_question.len();
@@ -111,38 +134,76 @@ pub fn score(
     })
 }
 
-/// The best exact match and the best F1 over the gold answers; `None` without gold answers.
-fn score_one(question: &Question, prediction: &str, rules: Normalization) -> Option<(bool, f64)> {
-    let predicted = rules.tokens(prediction);
-    question.answers.iter().fold(None, |best: Option<(bool, f64)>, answer| {
-        let gold = rules.tokens(&answer.text);
-        let (exact_match, f1) = best.unwrap_or((false, 0.0));
-        Some((exact_match || predicted == gold, f1.max(overlap_f1(&predicted, &gold))))
-    })
+/// Questions that one thread takes at a time.
+const BLOCK: usize = 256;
+
+/// A prediction and a gold answer, normalised.
+#[derive(Default)]
+struct Comparison {
+    predicted: TokenBuffer,
+    gold: TokenBuffer,
 }
 
-/// F1 of two token multisets; 0 without a common token, even if both are empty.
-pub(crate) fn overlap_f1(predicted: &[String], gold: &[String]) -> f64 {
-    let mut counts: HashMap<&str, usize> = HashMap::with_capacity(gold.len());
-    for token in gold {
-        *counts.entry(token).or_default() += 1;
-    }
-    let same = predicted
-        .iter()
-        .filter(|token| match counts.get_mut(token.as_str()) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                true
-            }
-            _ => false,
+impl Comparison {
+    /// The best exact match and the best F1 over the gold answers; `None` without gold answers.
+    fn best<'a>(
+        &mut self,
+        prediction: &str,
+        golds: impl Iterator<Item = &'a str>,
+        rules: Normalization,
+    ) -> Option<(bool, f64)> {
+        self.predicted.fill(rules, prediction);
+        golds.fold(None, |best: Option<(bool, f64)>, gold| {
+            self.gold.fill(rules, gold);
+            let (exact_match, f1) = best.unwrap_or((false, 0.0));
+            let same = self.predicted == self.gold;
+            Some((exact_match || same, f1.max(overlap_f1(&self.predicted, &self.gold))))
         })
-        .count();
+    }
+}
+
+/// Pairs of tokens up to which each is compared with each.
+const FEW: usize = 64 * 64;
+
+/// F1 of two token multisets; 0 without a common token, even if both are empty.
+pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
+    let same = match predicted.len() * gold.len() <= FEW && gold.len() <= 64 {
+        true => common_of_few(predicted, gold),
+        false => common_of_many(predicted, gold),
+    };
     if same == 0 {
         return 0.0;
     }
     let precision = same as f64 / predicted.len() as f64;
     let recall = same as f64 / gold.len() as f64;
     (2.0 * precision * recall) / (precision + recall)
+}
+
+/// The size of the multisets' intersection, of at most 64 gold tokens.
+fn common_of_few(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
+    let mut taken = 0_u64;
+    for token in predicted.iter() {
+        let free = |&(k, other): &(usize, &str)| taken >> k & 1 == 0 && other == token;
+        if let Some((k, _)) = gold.iter().enumerate().find(free) {
+            taken |= 1 << k;
+        }
+    }
+    taken.count_ones() as usize
+}
+
+fn common_of_many(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
+    let mut counts: HashMap<&str, usize> = HashMap::with_capacity(gold.len());
+    for token in gold.iter() {
+        *counts.entry(token).or_default() += 1;
+    }
+    let taken = predicted.iter().filter(|token| match counts.get_mut(*token) {
+        Some(left) if *left > 0 => {
+            *left -= 1;
+            true
+        }
+        _ => false,
+    });
+    taken.count()
 }
 
 /// A float as Python's `repr` writes it: shortest digits that read back the same, `60.0` for whole
@@ -175,7 +236,25 @@ fn as_number<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok,
 
 #[cfg(test)]
 mod tests {
-    use super::python_float;
+    use super::*;
+    use crate::Language;
+
+    #[test]
+    fn few_and_many_tokens_are_counted_alike() {
+        let rules = Normalization::Mlqa(Language::HI);
+        let text = |k: usize, n: usize| {
+            let words = (0..n).map(|at| format!("w{}", at * at * k % 7));
+            TokenBuffer::of(rules, &words.collect::<Vec<_>>().join(" "))
+        };
+        for n in 0..64 {
+            let (predicted, gold) = (text(n, n * 3 % 17), text(3, n));
+            let few = common_of_few(&predicted, &gold);
+            assert_eq!(few, common_of_many(&predicted, &gold), "{predicted:?} {gold:?}");
+        }
+        // Beyond the 64 bits of the short way.
+        let long = text(1, 500);
+        assert_eq!(overlap_f1(&long, &long), 1.0);
+    }
 
     #[test]
     fn floats_as_python_writes_them() {

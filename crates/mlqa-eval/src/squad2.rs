@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use crate::files::read_json;
 use crate::metric::{overlap_f1, python_float};
 use crate::predictions::write_json;
+use crate::token_buffer::TokenBuffer;
 use crate::{Dataset, EvalError, NBest, Normalization, Predictions};
 
 /// How sure a model is that a question has no answer, by id, in the order of the file: the larger,
@@ -142,14 +143,14 @@ pub fn score_squad2(
             continue;
         };
         let rules = Normalization::SquadEn;
-        let predicted = rules.tokens(prediction);
-        let mut golds: Vec<Vec<String>> =
-            question.answers.iter().map(|answer| rules.tokens(&answer.text)).collect();
+        let predicted = TokenBuffer::of(rules, prediction);
+        let mut golds: Vec<TokenBuffer> =
+            question.answers.iter().map(|one| TokenBuffer::of(rules, &one.text)).collect();
         golds.retain(|gold| !gold.is_empty());
         if golds.is_empty() {
-            golds.push(Vec::new());
+            golds.push(TokenBuffer::default());
         }
-        let overlap = |gold: &Vec<String>| match gold.is_empty() || predicted.is_empty() {
+        let overlap = |gold: &TokenBuffer| match gold.is_empty() || predicted.is_empty() {
             true => f64::from(u8::from(*gold == predicted)),
             false => overlap_f1(&predicted, gold),
         };

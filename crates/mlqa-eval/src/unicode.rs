@@ -1,4 +1,6 @@
 //! Python 3.11's view of characters (Unicode 14.0.0), on which the official scores depend.
+use std::sync::LazyLock;
+
 use crate::unicode_tables::{CASE_IGNORABLE, CASED, PUNCTUATION, WORD};
 
 /// Characters of later Unicode versions that have a lower case in Rust and none in Python 3.11.
@@ -20,19 +22,70 @@ fn within(table: &[(u32, u32)], c: char) -> bool {
     after.checked_sub(1).and_then(|k| table.get(k)).is_some_and(|&(_, high)| c <= high)
 }
 
+const IS_PUNCTUATION: u8 = 1;
+const IS_WORD: u8 = 2;
+const IS_CASED: u8 = 4;
+
+/// The classes of the first 65,536 code points, where nearly all text is: one look instead of a
+/// search for each character.
+static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut classes = vec![0; 1 << 16];
+    for (table, class) in [
+        (PUNCTUATION.as_slice(), IS_PUNCTUATION),
+        (WORD.as_slice(), IS_WORD),
+        (CASED.as_slice(), IS_CASED),
+    ] {
+        for range in table {
+            let [low, high] = [range.0, range.1].map(|end| usize::try_from(end).unwrap_or(0));
+            let high = high.min(classes.len() - 1);
+            classes
+                .get_mut(low..=high)
+                .unwrap_or_default()
+                .iter_mut()
+                .for_each(|one| *one |= class);
+        }
+    }
+    let symbols = (0..=127_u8).filter(u8::is_ascii_punctuation);
+    for symbol in symbols {
+        if let Some(one) = classes.get_mut(usize::from(symbol)) {
+            *one |= IS_PUNCTUATION;
+        }
+    }
+    classes
+});
+
+/// Whether a character is in a class, which `table` has for the code points beyond [`CLASSES`].
+fn is_of(c: char, class: u8, table: &[(u32, u32)]) -> bool {
+    let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
+    CLASSES.get(index).map_or_else(|| within(table, c), |classes| classes & class != 0)
+}
+
 /// General category P*, or one of the 32 ASCII symbols of Python's `string.punctuation`.
 pub(crate) fn is_punctuation(c: char) -> bool {
-    if c.is_ascii() { c.is_ascii_punctuation() } else { within(&PUNCTUATION, c) }
+    is_of(c, IS_PUNCTUATION, &PUNCTUATION)
 }
 
 /// What `\w` matches in a Python `str` pattern: letters, numbers and `_`, but no combining marks.
 pub(crate) fn is_word(c: char) -> bool {
-    if c.is_ascii() { c.is_ascii_alphanumeric() || c == '_' } else { within(&WORD, c) }
+    is_of(c, IS_WORD, &WORD)
 }
 
 /// Where Python's `str.split()` splits: Unicode white space and the four separators U+001C..U+001F.
 pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
+}
+
+/// Hands over the lower case of one character that is not Σ, whose lower case depends on its
+/// neighbours.
+pub(crate) fn lower_char(c: char, mut take: impl FnMut(char)) {
+    if c.is_ascii() {
+        take(c.to_ascii_lowercase());
+    } else if !is_of(c, IS_CASED, &CASED) || within(&CASED_AFTER_14, c) {
+        // What has no case has no lower case.
+        take(c);
+    } else {
+        c.to_lowercase().for_each(take);
+    }
 }
 
 /// Python's `str.lower()`: full lower-casing with the final sigma rule.
@@ -50,10 +103,8 @@ pub(crate) fn lower(text: &str) -> String {
             let is_final =
                 last.is_some_and(|c| within(&CASED, c)) && !next.is_some_and(|c| within(&CASED, c));
             out.push(if is_final { 'ς' } else { 'σ' });
-        } else if within(&CASED_AFTER_14, c) {
-            out.push(c);
         } else {
-            out.extend(c.to_lowercase());
+            lower_char(c, |lower| out.push(lower));
         }
     }
     out

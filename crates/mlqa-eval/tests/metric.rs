@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mlqa_eval::{
     Answer, Dataset, EvalError, Language, MLQA_LANGUAGES, Normalization, Predictions, Question,
-    score,
+    score, score_files,
 };
 
 fn scorer(language: Language, file: &str) -> PathBuf {
@@ -54,6 +54,50 @@ fn every_question_equals_the_official_script() {
             );
         }
     }
+}
+
+#[test]
+fn a_file_passed_over_scores_as_one_that_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dataset.json");
+    let good = std::fs::read_to_string(scorer(Language::ZH, "dataset.json")).unwrap();
+    let predictions = scorer(Language::ZH, "predictions.json");
+    let rules = Normalization::Mlqa(Language::ZH);
+    for (from, to) in [
+        ("", ""),
+        ("\"version\"", "\"versions\""),
+        // What is wrong is told by the same words.
+        ("\"context\": \"", "\"contexts\": \""),
+        ("\"question\": \"", "\"question\": 3, \"x\": \""),
+        ("\"answers\": [", "\"answers\": [], \"x\": ["),
+        ("\"answer_start\": ", "\"answer_start\": -"),
+        ("\"id\": \"", "\"id\": \"x\", \"ids\": \""),
+        ("\"data\": [", "\"data\": [["),
+    ] {
+        let text = good.replace(from, to);
+        assert!(from.is_empty() || text != good, "{from}");
+        std::fs::write(&path, text).unwrap();
+        let read = || {
+            let dataset = Dataset::read(&path)?;
+            let score = score(&dataset, &Predictions::read(&predictions)?, rules)?;
+            Ok((dataset.version, score))
+        };
+        let read: Result<_, EvalError> = read();
+        let passed = score_files(&path, &predictions, rules);
+        match (read, passed) {
+            (Ok(read), Ok(passed)) => assert_eq!(read, (passed.version, passed.score), "{to}"),
+            (read, passed) => {
+                let words = [read.map(|_| ()), passed.map(|_| ())];
+                let [read, passed] = words.map(|result| result.unwrap_err().to_string());
+                assert_eq!(read, passed, "{to}");
+            }
+        }
+    }
+    // The texts that are passed over may hold what no JSON may.
+    std::fs::write(&path, good.replacen("\"context\": \"", "\"context\": \"\\ud800\\x", 1))
+        .unwrap();
+    assert!(Dataset::read(&path).is_err());
+    assert_eq!(score_files(&path, &predictions, rules).unwrap().score.f1, 64.98532601243599);
 }
 
 fn one_question(gold: &[&str]) -> Dataset {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use mlqa_eval::{
     Dataset, EvalError, Interval, Language, MLQA_LANGUAGES, Normalization, NullOdds, Predictions,
-    QuestionScore, Resampling, bootstrap, score, score_squad2,
+    QuestionScore, Resampling, ScoredFile, bootstrap, score, score_files, score_squad2,
 };
 
 use crate::{Stop, json, print, say};
@@ -144,12 +144,17 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         return squad2(args);
     }
     let rules = args.norm.rules_for(args.language.as_deref())?;
-    let dataset = Dataset::read(&args.dataset)?;
-    let predictions = Predictions::read(&args.predictions)?;
-    if args.check_answers {
-        dataset.check_answers()?;
-    }
-    if let Some(version) = dataset.version.as_deref()
+    let ScoredFile { version, score } = match args.check_answers {
+        false => score_files(&args.dataset, &args.predictions, rules),
+        true => {
+            let dataset = Dataset::read(&args.dataset)?;
+            let predictions = Predictions::read(&args.predictions)?;
+            dataset.check_answers()?;
+            let score = score(&dataset, &predictions, rules)?;
+            Ok(ScoredFile { version: dataset.version, score })
+        }
+    }?;
+    if let Some(version) = version.as_deref()
         && version != rules.expected_version()
     {
         say(&format!(
@@ -157,7 +162,6 @@ pub fn run(args: &Args) -> Result<(), Stop> {
             rules.expected_version()
         ));
     }
-    let score = score(&dataset, &predictions, rules)?;
     for id in &score.unanswered {
         say(&format!("Unanswered question {id} will receive score 0."));
     }

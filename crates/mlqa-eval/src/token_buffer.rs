@@ -1,0 +1,251 @@
+//! The tokens of a normalised text, in buffers that are used for one text after the other.
+use std::ops::Range;
+
+use crate::Normalization;
+use crate::normalize::{ARABIC_ARTICLE, Articles};
+use crate::unicode::{is_space, is_word, lower, lower_char};
+
+/// A normalised text: its tokens, joined by one space.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenBuffer {
+    text: String,
+    tokens: Vec<Range<usize>>,
+    /// The text in lower case, without punctuation.
+    lowered: String,
+}
+
+/// Equal normalised texts.
+impl PartialEq for TokenBuffer {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl TokenBuffer {
+    /// The tokens of `text` under these rules, as [`Normalization::tokens`] describes them.
+    pub fn of(rules: Normalization, text: &str) -> Self {
+        let mut buffer = Self::default();
+        buffer.fill(rules, text);
+        buffer
+    }
+
+    /// Puts the tokens of another text in the place of those that were there.
+    pub fn fill(&mut self, rules: Normalization, text: &str) {
+        self.clear();
+        if !self.fill_plain(rules, text) {
+            self.clear();
+            self.fill_any(rules, text);
+        }
+    }
+
+    /// How many tokens there are.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether nothing is left of the text.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The tokens.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.tokens.iter().map(|range| self.text.get(range.clone()).unwrap_or_default())
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.tokens.clear();
+    }
+
+    /// ASCII without control characters: what is between white space is a word, so that articles
+    /// are whole tokens. `false`, and anything in the buffer, for another text.
+    fn fill_plain(&mut self, rules: Normalization, text: &str) -> bool {
+        let articles = rules.articles().words();
+        for word in text.as_bytes().split(|byte| matches!(byte, 9..=13 | 28..=32)) {
+            let start = self.begin();
+            for &byte in word {
+                match byte {
+                    b'a'..=b'z' | b'0'..=b'9' => self.text.push(char::from(byte)),
+                    b'A'..=b'Z' => self.text.push(char::from(byte.to_ascii_lowercase())),
+                    _ if byte.is_ascii_punctuation() => {}
+                    _ => return false,
+                }
+            }
+            self.end(start, |token| articles.contains(&token));
+        }
+        true
+    }
+
+    /// Where the next token begins; the space before it is there already.
+    fn begin(&mut self) -> usize {
+        if !self.text.is_empty() {
+            self.text.push(' ');
+        }
+        self.text.len()
+    }
+
+    /// Makes what was written since [`TokenBuffer::begin`] a token, unless it is nothing or is to
+    /// be dropped.
+    fn end(&mut self, start: usize, drops: impl Fn(&str) -> bool) {
+        let token = self.text.get(start..).unwrap_or_default();
+        if token.is_empty() || drops(token) {
+            self.text.truncate(start.saturating_sub(1));
+        } else {
+            self.tokens.push(start..self.text.len());
+        }
+    }
+
+    fn push(&mut self, token: &str) {
+        let start = self.begin();
+        self.text.push_str(token);
+        self.end(start, |_| false);
+    }
+
+    fn fill_any(&mut self, rules: Normalization, text: &str) {
+        let mut lowered = std::mem::take(&mut self.lowered);
+        lowered.clear();
+        if text.contains('Σ') {
+            lowered.push_str(&lower(text));
+            lowered.retain(|c| !rules.deletes(c));
+        } else {
+            let mut keep = |c| {
+                if !rules.deletes(c) {
+                    lowered.push(c);
+                }
+            };
+            text.chars().for_each(|c| lower_char(c, &mut keep));
+        }
+        let mixed = rules.language().base() == "zh";
+        for piece in lowered.split(is_space) {
+            match (rules.articles(), mixed) {
+                (Articles::ArabicPrefix, _) => {
+                    piece.split(ARABIC_ARTICLE).for_each(|token| self.push(token));
+                }
+                (_, true) => self.push_mixed(piece),
+                (Articles::Words(articles), _) => self.push_without(articles, piece),
+            }
+        }
+        self.lowered = lowered;
+    }
+
+    /// Every Chinese character is a token, and so is what stands between them.
+    fn push_mixed(&mut self, piece: &str) {
+        let mut rest = piece;
+        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_han(c)) {
+            let (before, from) = rest.split_at(at);
+            let (character, after) = from.split_at(c.len_utf8());
+            self.push(before);
+            self.push(character);
+            rest = after;
+        }
+        self.push(rest);
+    }
+
+    /// Each article that stands between word boundaries becomes a space. A boundary is where
+    /// Python's `\w` begins or ends, so a combining mark ends a word.
+    fn push_without(&mut self, articles: &[&str], piece: &str) {
+        let mut kept = 0;
+        let mut at = 0;
+        while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
+            let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            if articles.contains(&rest.get(..word).unwrap_or_default()) {
+                self.push(piece.get(kept..at).unwrap_or_default());
+                kept = at + word;
+            }
+            let after = rest.get(word..).unwrap_or_default();
+            at += word + after.find(is_word).unwrap_or(after.len());
+        }
+        self.push(piece.get(kept..).unwrap_or_default());
+    }
+}
+
+/// The official script's range; later additions to Unicode's ideographs are not in it.
+fn is_han(c: char) -> bool {
+    matches!(c, '\u{4e00}'..='\u{9fa5}')
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // helpers of tests
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Language, MLQA_LANGUAGES};
+
+    /// The rules step by step, each over the whole text.
+    fn step_by_step(rules: Normalization, text: &str) -> Vec<String> {
+        let mut text = lower(text);
+        text.retain(|c| !rules.deletes(c));
+        let text = match rules.articles() {
+            Articles::ArabicPrefix => text.replace(ARABIC_ARTICLE, " "),
+            Articles::Words(articles) => {
+                let mut out = String::new();
+                let mut word = String::new();
+                for c in text.chars().map(Some).chain([None]) {
+                    match c.filter(|&c| is_word(c)) {
+                        Some(c) => word.push(c),
+                        None => {
+                            out.push_str(if articles.contains(&&*word) { " " } else { &word });
+                            word.clear();
+                            out.extend(c);
+                        }
+                    }
+                }
+                out
+            }
+        };
+        let mut apart = String::new();
+        for c in text.chars() {
+            let alone = rules.language().base() == "zh" && is_han(c);
+            match alone {
+                true => apart.extend([' ', c, ' ']),
+                false => apart.push(c),
+            }
+        }
+        apart.split(is_space).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn all_rules() -> Vec<Normalization> {
+        let other = Language::new("fr").unwrap();
+        let languages = MLQA_LANGUAGES.into_iter().chain([other]);
+        languages.map(Normalization::Mlqa).chain([Normalization::SquadEn]).collect()
+    }
+
+    fn check(buffer: &mut TokenBuffer, text: &str) {
+        for rules in all_rules() {
+            buffer.fill(rules, text);
+            let got: Vec<&str> = buffer.iter().collect();
+            let expected = step_by_step(rules, text);
+            assert_eq!(got, expected, "{rules:?}: {text:?}");
+            assert_eq!(buffer.text, expected.join(" "), "{rules:?}: {text:?}");
+            assert_eq!((buffer.len(), buffer.is_empty()), (got.len(), got.is_empty()));
+        }
+    }
+
+    #[test]
+    fn every_code_point_among_others() {
+        let mut buffer = TokenBuffer::default();
+        // A prime apart, so that neighbours and positions vary.
+        for c in (0..0x3_0000_u32).step_by(if testkit::long() { 1 } else { 11 }) {
+            let Some(c) = char::from_u32(c) else { continue };
+            check(&mut buffer, &format!("the{c}A la{c} \u{e9}{c} {c}der"));
+        }
+        for byte in 0..=127_u8 {
+            check(&mut buffer, &format!("An{0}b {0}a{0} x", char::from(byte)));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
+
+        #[test]
+        fn texts_of_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
+            "the", "A", "an", " ", "  ", "der", "Des", "la", "\u{300}", "\u{627}\u{644}", "\u{644}",
+            "\u{4e2d}", "\u{9fa6}", "-", "\u{2014}", "$", "\u{3002}", "\u{1}", "\u{1c}", "\u{a0}",
+            "c\u{1ee7}a", "\u{3a3}", "\u{130}", "1870", "_", "\u{1f642}", "x", "\n",
+        ]), 0..12)) {
+            check(&mut TokenBuffer::default(), &pieces.concat());
+        }
+    }
+}
