@@ -113,7 +113,9 @@ fn count<S: AsRef<str> + Sync>(
 ) -> Result<BTreeMap<u32, usize>, EvalError> {
     let ids: Vec<Vec<u32>> = texts
         .par_iter()
-        .map(|text| tokenize(tokenizer, text.as_ref(), name).map(|tokens| tokens.ids))
+        .map(|text| {
+            tokenize(tokenizer, text.as_ref(), &|| name.to_owned()).map(|tokens| tokens.ids)
+        })
         .collect::<Result<_, _>>()?;
     let mut counts = BTreeMap::new();
     for id in ids.into_iter().flatten().filter(|id| !ignored.contains(id)) {

@@ -6,7 +6,8 @@ use ndarray::{ArrayBase, ArrayView1, Data, Ix1};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Candidate, EvalError, NBest, Question, Window};
+use crate::compatible::run_qa_answers;
+use crate::{Candidate, Compatible, EvalError, NBest, Question, Window};
 
 /// How spans are chosen. The defaults are those of the scripts that the four papers build on.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -20,11 +21,14 @@ pub struct DecodeConfig {
     /// logit of `<s>`, the lowest of its windows) exceeds the best span's score by more than this.
     /// Off by default: MLQA and XQuAD have an answer to every question.
     pub allow_null: Option<f32>,
+    /// If set, spans are chosen as another program does, from windows that were cut so, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compatible: Option<Compatible>,
 }
 
 impl Default for DecodeConfig {
     fn default() -> Self {
-        Self { n_best: 20, max_answer_length: 30, allow_null: None }
+        Self { n_best: 20, max_answer_length: 30, allow_null: None, compatible: None }
     }
 }
 
@@ -109,16 +113,21 @@ where
     questions
         .par_iter()
         .zip(rows)
-        .map(|(question, rows)| decode_question(question, &rows, config))
+        .map(|(question, rows)| match config.compatible {
+            None => decode_question(question, &rows, config),
+            Some(Compatible::RunQa) => run_qa_answers(question, &rows, config),
+        })
         .collect()
 }
 
+/// The logits of a window.
 #[derive(Clone)]
-struct Row<'a> {
-    index: usize,
-    window: &'a Window,
-    start: ArrayView1<'a, f32>,
-    end: ArrayView1<'a, f32>,
+pub(crate) struct Row<'a> {
+    /// The window's index.
+    pub index: usize,
+    pub window: &'a Window,
+    pub start: ArrayView1<'a, f32>,
+    pub end: ArrayView1<'a, f32>,
 }
 
 /// A pair of positions; the text is looked up only for those that are kept.
@@ -141,11 +150,13 @@ impl Row<'_> {
         EvalError::Logits { id: id.into(), window: self.index, tensor, problem }
     }
 
-    fn check(&self, id: &str) -> Result<(), EvalError> {
-        let length = self.window.input_ids.len();
+    /// Checks the first `length` logits, and that there are as many and no fewer than tokens.
+    pub fn check(&self, id: &str, length: usize) -> Result<(), EvalError> {
+        let tokens = self.window.input_ids.len();
+        let length = length.max(tokens);
         for (tensor, logits) in [("start_logits", &self.start), ("end_logits", &self.end)] {
             if logits.len() < length {
-                let problem = format!("has {} values for {length} tokens", logits.len());
+                let problem = format!("has {} values for {tokens} tokens", logits.len());
                 return Err(self.error(id, tensor, problem));
             }
             let bad = |value: f32| value.is_nan() || value == f32::INFINITY;
@@ -203,24 +214,51 @@ fn decode_question(
     let mut spans = Vec::new();
     let mut null_score: Option<f32> = None;
     for (k, row) in rows.iter().enumerate() {
-        row.check(&question.id)?;
+        row.check(&question.id, 0)?;
         row.spans(k, config, &mut spans);
         if let (Some(start), Some(end)) = (row.start.first(), row.end.first()) {
             let score = start + end;
             null_score = Some(null_score.map_or(score, |lowest| lowest.min(score)));
         }
     }
-    // No two spans compare equal, so the order does not depend on the sort.
-    spans.sort_unstable_by(|a, b| match b.score().total_cmp(&a.score()) {
+    // Nearly always the answers are among the first.
+    let few = spans.len().min(4 * config.n_best);
+    if few < spans.len() {
+        spans.select_nth_unstable_by(few, best_first);
+    }
+    let mut candidates = Vec::new();
+    for count in [few, spans.len()] {
+        let Some(best) = spans.get_mut(..count) else { continue };
+        best.sort_unstable_by(best_first);
+        candidates = distinct(question, rows, best, config.n_best);
+        if candidates.len() == config.n_best {
+            break;
+        }
+    }
+    softmax(&mut candidates);
+    let null = match (config.allow_null, null_score, candidates.first()) {
+        (Some(threshold), Some(null), Some(best)) => null > best.score + threshold,
+        (Some(_), _, None) => true,
+        _ => false,
+    };
+    Ok(NBest { id: question.id.clone(), candidates, null_score, null })
+}
+
+/// No two spans compare equal, so the order does not depend on the sort.
+fn best_first(a: &Span, b: &Span) -> Ordering {
+    match b.score().total_cmp(&a.score()) {
         Ordering::Equal => (a.row, a.start, a.end).cmp(&(b.row, b.start, b.end)),
         other => other,
-    });
+    }
+}
 
+/// The first `n` spans with different texts.
+fn distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
     let bytes = ByteIndex::new(&question.context);
     let mut seen: HashSet<&str> = HashSet::new();
     let mut candidates: Vec<Candidate> = Vec::new();
-    for span in &spans {
-        if candidates.len() == config.n_best {
+    for span in spans {
+        if candidates.len() == n {
             break;
         }
         let Some(row) = rows.get(span.row) else { continue };
@@ -246,13 +284,7 @@ fn decode_question(
             answer_start: from + leading,
         });
     }
-    softmax(&mut candidates);
-    let null = match (config.allow_null, null_score, candidates.first()) {
-        (Some(threshold), Some(null), Some(best)) => null > best.score + threshold,
-        (Some(_), _, None) => true,
-        _ => false,
-    };
-    Ok(NBest { id: question.id.clone(), candidates, null_score, null })
+    candidates
 }
 
 fn softmax(candidates: &mut [Candidate]) {
@@ -265,16 +297,16 @@ fn softmax(candidates: &mut [Candidate]) {
 }
 
 /// Byte positions of a text's code points.
-struct ByteIndex(Vec<usize>);
+pub(crate) struct ByteIndex(Vec<usize>);
 
 impl ByteIndex {
-    fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let starts = text.char_indices().map(|(byte, _)| byte);
         Self(starts.chain(std::iter::once(text.len())).collect())
     }
 
     /// Code points `from..to`; empty if out of range.
-    fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
+    pub fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
         match (self.0.get(from), self.0.get(to)) {
             (Some(&from), Some(&to)) => text.get(from..to).unwrap_or_default(),
             _ => "",

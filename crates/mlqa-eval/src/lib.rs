@@ -10,6 +10,8 @@ mod borrowed;
 mod boundary;
 mod compare;
 #[cfg(feature = "windows")]
+mod compatible;
+#[cfg(feature = "windows")]
 mod coverage;
 mod dataset;
 mod dataset_name;
@@ -51,6 +53,8 @@ pub use boundary::{
     BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class, boundary_table,
 };
 pub use compare::{Compared, compare, compared_markdown};
+#[cfg(feature = "windows")]
+pub use compatible::Compatible;
 #[cfg(feature = "windows")]
 pub use coverage::{Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, coverage};
 pub use dataset::{Answer, Dataset, Question, pair};

@@ -30,6 +30,7 @@ pub struct NBest {
     /// The question's id.
     pub id: String,
     /// At most `n_best` answers with different texts; empty if no window allows any.
+    /// Decoding as `run_qa` does keeps equal and empty texts.
     pub candidates: Vec<Candidate>,
     /// The lowest `<s>` score of the question's windows; `None` without windows.
     pub null_score: Option<f32>,
@@ -40,17 +41,22 @@ pub struct NBest {
 impl NBest {
     /// The answer to score: the best candidate's text, or "" for none.
     pub fn answer(&self) -> &str {
-        match self.candidates.first() {
+        match self.best() {
             Some(best) if !self.null => &best.text,
             _ => "",
         }
+    }
+
+    /// The best candidate that has a text; only decoding as `run_qa` does gives others.
+    fn best(&self) -> Option<&Candidate> {
+        self.candidates.iter().find(|candidate| !candidate.text.is_empty())
     }
 
     /// The null score less that of the best answer, as Hugging Face's `null_odds.json` has it: the
     /// larger, the surer that there is no answer. The null score alone without an answer; `None`
     /// without windows.
     pub fn null_odds(&self) -> Option<f64> {
-        let best = self.candidates.first().map_or(0.0, |best| f64::from(best.score));
+        let best = self.best().map_or(0.0, |best| f64::from(best.score));
         self.null_score.map(|null| f64::from(null) - best)
     }
 }

@@ -1,4 +1,5 @@
 //! Tokens of a text with the code points that each one stands for.
+use std::borrow::Cow;
 use std::path::Path;
 
 use tokenizer_file::TokenizerFileError;
@@ -44,31 +45,50 @@ pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, EvalError> {
     })
 }
 
-/// A copy that neither truncates nor pads, whatever the file configures.
-pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Tokenizer, EvalError> {
+/// One that neither truncates nor pads, whatever the file configures. A copy, which is large and
+/// has no cached words, only where it must be.
+pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Cow<'_, Tokenizer>, EvalError> {
+    if tokenizer.get_padding().is_none() && tokenizer.get_truncation().is_none() {
+        return Ok(Cow::Borrowed(tokenizer));
+    }
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|error| EvalError::Tokenizer {
         name: "truncation".into(),
         message: error.to_string(),
     })?;
-    Ok(tokenizer)
+    Ok(Cow::Owned(tokenizer))
 }
 
-/// Tokenises `text`; errors call it `name`.
-pub(crate) fn tokenize(tokenizer: &Tokenizer, text: &str, name: &str) -> Result<Tokens, EvalError> {
+/// Tokenises `text` and leaves the tokenizer's offsets as they are; errors call it what `name`
+/// says.
+pub(crate) fn tokenize_as_is(
+    tokenizer: &Tokenizer,
+    text: &str,
+    name: &dyn Fn() -> String,
+) -> Result<Tokens, EvalError> {
+    let encoding = tokenizer.encode_char_offsets(text, false).map_err(|error| {
+        EvalError::Tokenizer { name: format!("on {}", name()), message: error.to_string() }
+    })?;
+    Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
+}
+
+/// Tokenises `text`; errors call it what `name` says.
+pub(crate) fn tokenize(
+    tokenizer: &Tokenizer,
+    text: &str,
+    name: &dyn Fn() -> String,
+) -> Result<Tokens, EvalError> {
     // Normalisers drop control characters; where they lead the text, `tokenizers` 0.22 shifts all
     // later offsets, so they are left out beforehand.
     let body = text.trim_start_matches(|c: char| c.is_control() && !is_space(c));
     let skipped = text.chars().count() - body.chars().count();
-    let encoding = tokenizer.encode_char_offsets(body, false).map_err(|error| {
-        EvalError::Tokenizer { name: format!("on {name}"), message: error.to_string() }
-    })?;
-    let offsets =
-        encoding.get_offsets().iter().map(|&(start, end)| (start + skipped, end + skipped));
-    let mut offsets: Vec<(usize, usize)> = offsets.collect();
-    repair(&mut offsets, &text.chars().collect::<Vec<char>>());
-    Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets })
+    let mut tokens = tokenize_as_is(tokenizer, body, name)?;
+    for (start, end) in &mut tokens.offsets {
+        (*start, *end) = (*start + skipped, *end + skipped);
+    }
+    repair(&mut tokens.offsets, &text.chars().collect::<Vec<char>>());
+    Ok(tokens)
 }
 
 /// Makes offsets say which visible text a token stands for:

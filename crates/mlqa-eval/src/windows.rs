@@ -6,9 +6,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use crate::tokens::{Specials, Tokens, tokenize, untruncated};
+use crate::tokens::{Specials, Tokens, tokenize, tokenize_as_is, untruncated};
 use crate::unicode::is_space;
-use crate::{Answer, EvalError, Question};
+use crate::{Answer, Compatible, EvalError, Question};
 
 /// What stands between question and context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -60,6 +60,9 @@ pub struct WindowConfig {
     pub segment_ids: bool,
     /// What a training window without the answer becomes.
     pub unanswerable_window: UnanswerableWindow,
+    /// If set, windows for evaluation are cut as another program does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compatible: Option<Compatible>,
 }
 
 impl Default for WindowConfig {
@@ -71,6 +74,7 @@ impl Default for WindowConfig {
             separator: Separator::default(),
             segment_ids: false,
             unanswerable_window: UnanswerableWindow::default(),
+            compatible: None,
         }
     }
 }
@@ -125,10 +129,18 @@ impl WindowConfig {
             return refuse("max_length", self.max_length.to_string(), rule);
         }
         let specials = 2 + self.separator.count();
-        let taken =
-            self.max_question_length.saturating_add(specials).saturating_add(self.doc_stride);
+        let question = match self.compatible {
+            None => self.max_question_length,
+            // Questions are not cut; one that is too long is named when it comes.
+            Some(Compatible::RunQa) => 0,
+        };
+        let taken = question.saturating_add(specials).saturating_add(self.doc_stride);
         if self.max_length <= taken {
-            let rule = format!("above max_question_length + doc_stride + {specials} = {taken}");
+            let sum = match self.compatible {
+                None => "max_question_length + doc_stride",
+                Some(Compatible::RunQa) => "doc_stride",
+            };
+            let rule = format!("above {sum} + {specials} = {taken}");
             return refuse("max_length", self.max_length.to_string(), rule);
         }
         if self.segment_ids && segments < 2 {
@@ -177,9 +189,11 @@ pub struct Window {
     /// One past the index of the last context token.
     pub context_end: usize,
     /// `[start, end)` in code points of the context for each context token, without surrounding
-    /// white space; empty for a token that is white space alone.
+    /// white space; empty for a token that is white space alone. As the tokenizer has them for
+    /// [`Compatible::RunQa`].
     pub offsets: Vec<(usize, usize)>,
-    /// For each context token, whether no other window shows it with more context on both sides.
+    /// For each context token, whether no other window shows it with more context on both sides;
+    /// always for [`Compatible::RunQa`].
     pub max_context: Vec<bool>,
     /// Index in `input_ids` of the answer's first token; `None` for [`Purpose::Eval`].
     pub start_position: Option<usize>,
@@ -229,6 +243,9 @@ pub fn windows(
     let specials = Specials::of(tokenizer)?;
     let tokenizer = untruncated(tokenizer)?;
 
+    let as_is = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
+    let tokenize = if as_is { tokenize_as_is } else { tokenize };
+
     // Many questions share a context: tokenise each text once.
     let mut index: HashMap<&str, usize> = HashMap::new();
     let mut first: Vec<&Question> = Vec::new();
@@ -243,7 +260,9 @@ pub fn windows(
         .collect();
     let contexts: Vec<Tokens> = first
         .par_iter()
-        .map(|q| tokenize(&tokenizer, &q.context, &format!("the context of question `{}`", q.id)))
+        .map(|q| {
+            tokenize(&tokenizer, &q.context, &|| format!("the context of question `{}`", q.id))
+        })
         .collect::<Result<_, _>>()?;
 
     let cut: Vec<Vec<Window>> = questions
@@ -251,14 +270,19 @@ pub fn windows(
         .zip(&context_of)
         .enumerate()
         .map(|(k, (question, &context))| {
-            let tokens = contexts.get(context).cloned().unwrap_or_default();
-            let question_tokens = tokenize(
-                &tokenizer,
-                &question.question,
-                &format!("the text of question `{}`", question.id),
-            )?;
-            let question_ids = &question_tokens.ids;
-            Cutter { question: k, config, specials, question_ids, context: &tokens }
+            let nothing = Tokens::default();
+            let context = contexts.get(context).unwrap_or(&nothing);
+            let text = match as_is {
+                true => question.question.trim_start_matches(is_space),
+                false => &question.question,
+            };
+            let name = &|| format!("the text of question `{}`", question.id);
+            let question_ids = tokenize(&tokenizer, text, name)?.ids;
+            let question_ids = match question_ids.get(..config.max_question_length) {
+                Some(cut) if !as_is => cut,
+                _ => &question_ids,
+            };
+            Cutter { question: k, config, specials, question_ids, context, as_is }
                 .cut(question, purpose)
         })
         .collect::<Result<_, _>>()?;
@@ -271,16 +295,18 @@ struct Cutter<'a> {
     specials: Specials,
     question_ids: &'a [u32],
     context: &'a Tokens,
+    /// As [`Compatible::RunQa`].
+    as_is: bool,
 }
 
 impl Cutter<'_> {
     fn cut(&self, question: &Question, purpose: Purpose) -> Result<Vec<Window>, EvalError> {
         let config = self.config;
-        let question_ids =
-            self.question_ids.get(..config.max_question_length).unwrap_or(self.question_ids);
+        let question_ids = self.question_ids;
         let specials = 2 + config.separator.count();
         let budget = config.max_length.saturating_sub(question_ids.len() + specials);
-        if budget <= config.doc_stride {
+        let fits = question_ids.len() + specials + self.context.ids.len() <= config.max_length;
+        if budget <= config.doc_stride && !(self.as_is && fits) {
             return Err(EvalError::NoRoom {
                 id: question.id.clone(),
                 question: question_ids.len(),
@@ -300,7 +326,11 @@ impl Cutter<'_> {
         let mut windows = Vec::with_capacity(spans.len());
         for (k, &(from, to)) in spans.iter().enumerate() {
             let mut window = self.assemble(question_ids, from, to);
-            window.max_context = (from..to).map(|token| best_span(&spans, token) == k).collect();
+            window.max_context = match spans.len() {
+                1 => vec![true; to - from],
+                _ if self.as_is => vec![true; to - from],
+                _ => (from..to).map(|token| best_span(&spans, token) == k).collect(),
+            };
             if purpose == Purpose::Train {
                 let inside = answer.filter(|&(start, end)| from <= start && end < to);
                 let (start, end) = match (inside, config.unanswerable_window) {

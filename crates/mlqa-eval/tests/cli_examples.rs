@@ -59,3 +59,16 @@ fn examples_report_run() {
     assert!(folder.path().join("report.html").exists());
     assert!(folder.path().join("arabic-f1.svg").exists());
 }
+
+#[cfg(feature = "windows")]
+#[test]
+fn examples_windows_run() {
+    let folder = run_examples(PROGRAM, &["windows"], 1);
+    assert!(folder.path().join("windows.safetensors").exists());
+}
+
+#[cfg(feature = "windows")]
+#[test]
+fn examples_decode_are_understood() {
+    run_examples(PROGRAM, &["decode"], 0);
+}

@@ -201,7 +201,11 @@ proptest! {
             }
         }
         spans.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-        let config = DecodeConfig { n_best: 100, max_answer_length, allow_null: None };
+        let config = DecodeConfig {
+            n_best: 100,
+            max_answer_length,
+            ..DecodeConfig::default()
+        };
         let all = decode(&q, &w, &[start], &[end], &config).unwrap();
         let got: Vec<_> = all[0].candidates.iter().map(|c| (c.score, c.start, c.end)).collect();
         prop_assert_eq!(got, spans);

@@ -9,12 +9,18 @@ mod boundary;
 mod check;
 #[cfg(feature = "windows")]
 mod coverage;
+#[cfg(feature = "windows")]
+mod decode;
 mod matrix;
 mod report;
 mod runs;
 mod score;
 mod tables;
+#[cfg(feature = "windows")]
+mod tensors;
 mod types;
+#[cfg(feature = "windows")]
+mod windows;
 
 /// Scores cross-lingual extractive question answering: MLQA, XQuAD, SQuAD v1.1.
 #[derive(Parser)]
@@ -53,6 +59,10 @@ enum Command {
     Report(report::Args),
     Boundary(boundary::Args),
     #[cfg(feature = "windows")]
+    Windows(windows::Args),
+    #[cfg(feature = "windows")]
+    Decode(decode::Args),
+    #[cfg(feature = "windows")]
     Coverage(coverage::Args),
     Tables(tables::Args),
     Compare(tables::CompareArgs),
@@ -79,6 +89,10 @@ fn main() -> ExitCode {
         Command::Matrix(args) => matrix::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Boundary(args) => boundary::run(&args),
+        #[cfg(feature = "windows")]
+        Command::Windows(args) => windows::run(&args),
+        #[cfg(feature = "windows")]
+        Command::Decode(args) => decode::run(&args),
         #[cfg(feature = "windows")]
         Command::Coverage(args) => coverage::run(&args),
         Command::Tables(args) => tables::run(&args),

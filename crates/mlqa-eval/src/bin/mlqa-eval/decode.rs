@@ -1,0 +1,161 @@
+//! `mlqa-eval decode`: from a model's logits to answers.
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use mlqa_eval::{Dataset, DecodeConfig, EvalError, NBest, NullOdds, Predictions, decode};
+use rayon::prelude::*;
+use whole_file::WholeFile;
+
+use crate::tensors::Rows;
+use crate::windows::CutArgs;
+use crate::{Stop, print};
+
+/// Choose answers by the logits that a model gave for the rows of `mlqa-eval windows`.
+///
+/// The windows are cut again, so their options have to be those of then.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+After a model has read the windows:
+  mlqa-eval decode xquad.de.json --tokenizer xlmr --logits logits.safetensors \\
+    --out predictions.json --n-best n_best.json
+The numbers of transformers' run_qa.py:
+  mlqa-eval windows xquad.de.json --tokenizer xlmr --out windows.safetensors \\
+    --compatible run_qa
+  xlmr-model run --model xlmr --inputs windows.safetensors --out logits.safetensors
+  mlqa-eval decode xquad.de.json --tokenizer xlmr --logits logits.safetensors \\
+    --out predictions.json --compatible run_qa
+  mlqa-eval score --norm squad xquad.de.json predictions.json")]
+pub struct Args {
+    /// Questions, SQuAD-style JSON
+    dataset: PathBuf,
+    #[command(flatten)]
+    cut: CutArgs,
+    /// start_logits and end_logits [rows, length], float32, a safetensors file
+    #[arg(long, value_name = "FILE")]
+    logits: PathBuf,
+    /// Where the predictions go
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Also write the best answers of every question to this JSON file
+    #[arg(long, value_name = "FILE")]
+    n_best: Option<PathBuf>,
+    /// Also write how sure it is that a question has no answer to this JSON file
+    #[arg(long, value_name = "FILE")]
+    null_odds: Option<PathBuf>,
+    /// Starts and ends looked at in each window, and answers kept for each question
+    #[arg(long, value_name = "N", default_value_t = DecodeConfig::default().n_best)]
+    n_best_size: usize,
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = DecodeConfig::default().max_answer_length)]
+    max_answer_length: usize,
+    /// A question may have no answer: where its null score exceeds the best answer's by more than
+    /// this
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    null_threshold: Option<f32>,
+}
+
+pub fn run(args: &Args) -> Result<(), Stop> {
+    let config = DecodeConfig {
+        n_best: args.n_best_size,
+        max_answer_length: args.max_answer_length,
+        allow_null: args.null_threshold,
+        compatible: args.cut.compatible(),
+    };
+    config.validate()?;
+    let dataset = Dataset::read(&args.dataset)?;
+    let cutter = args.cut.cutter()?;
+    let [mut start, mut end] = [open(args, "start_logits")?, open(args, "end_logits")?];
+    let mut lists = args.n_best.as_deref().map(Lists::create).transpose()?;
+    let (mut answers, mut odds) = (BTreeMap::new(), NullOdds::default());
+    let mut rows = 0;
+    for block in cutter.blocks(&dataset.questions) {
+        let (questions, windows) = block?;
+        let (Some(starts), Some(ends)) = (start.next(windows.len())?, end.next(windows.len())?)
+        else {
+            let needed = rows + windows.len();
+            return Err(other_rows(args, start.shape, &format!("more than {}", needed - 1)));
+        };
+        let [starts, ends] = [&starts, &ends].map(|all| all.rows().into_iter().collect::<Vec<_>>());
+        let mut all = decode(questions, &windows, &starts, &ends, &config)?;
+        for candidate in all.iter_mut().flat_map(|one| &mut one.candidates) {
+            candidate.window += rows;
+        }
+        rows += windows.len();
+        if let Some(lists) = &mut lists {
+            lists.add(&all)?;
+        }
+        odds.0.extend(NullOdds::of(&all).0);
+        answers.extend(Predictions::from(all.as_slice()).0);
+    }
+    if start.left() > 0 || end.left() > 0 {
+        return Err(other_rows(args, start.shape, &rows.to_string()));
+    }
+    lists.map_or(Ok(()), Lists::finish)?;
+    if let Some(path) = &args.null_odds {
+        odds.write(path)?;
+    }
+    Predictions(answers).write(&args.out)?;
+    print(&format!("{} questions, {rows} rows\n", dataset.questions.len()))
+}
+
+fn open(args: &Args, name: &'static str) -> Result<Rows, EvalError> {
+    Rows::open(&args.logits, name)
+}
+
+fn other_rows(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {
+    let message = format!(
+        "has {rows} rows of logits, but {} makes {needed} windows; give the options, tokenizer and \
+         questions that `mlqa-eval windows` had",
+        args.dataset.display()
+    );
+    EvalError::Content { path: args.logits.clone(), message }.into()
+}
+
+/// The file of n-best lists: one object, a question on each line, in file order.
+struct Lists {
+    file: WholeFile,
+    separator: &'static str,
+}
+
+impl Lists {
+    fn create(path: &Path) -> Result<Self, EvalError> {
+        let file = WholeFile::create(path).map_err(|source| unwritable(path, source))?;
+        Ok(Self { file, separator: "{\n" })
+    }
+
+    fn add(&mut self, all: &[NBest]) -> Result<(), EvalError> {
+        let line = |one: &NBest| Ok([serde_json::to_vec(&one.id)?, serde_json::to_vec(one)?]);
+        let lines: Result<Vec<_>, serde_json::Error> = all.par_iter().map(line).collect();
+        let path = self.file.path().to_owned();
+        let mut write = |lines: &[[Vec<u8>; 2]]| {
+            for [id, list] in lines {
+                self.file.write_all(self.separator.as_bytes())?;
+                self.file.write_all(id)?;
+                self.file.write_all(b": ")?;
+                self.file.write_all(list)?;
+                self.separator = ",\n";
+            }
+            Ok(())
+        };
+        lines
+            .map_err(std::io::Error::from)
+            .and_then(|lines| write(&lines))
+            .map_err(|source| unwritable(&path, source))
+    }
+
+    fn finish(mut self) -> Result<(), EvalError> {
+        let path = self.file.path().to_owned();
+        let begin = if self.separator == "{\n" { "{" } else { "" };
+        self.file
+            .write_all(begin.as_bytes())
+            .and_then(|()| self.file.write_all(b"\n}\n"))
+            .and_then(|()| self.file.finish())
+            .map_err(|source| unwritable(&path, source))
+    }
+}
+
+fn unwritable(path: &Path, source: std::io::Error) -> EvalError {
+    EvalError::Write { path: path.to_owned(), source }
+}

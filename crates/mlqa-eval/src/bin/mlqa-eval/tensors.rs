@@ -1,0 +1,131 @@
+//! Safetensors files: integers out, float32 rows in, some at a time.
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use mlqa_eval::EvalError;
+use ndarray::Array2;
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, Metadata, TensorView};
+
+/// A tensor of integers, as it lies in a file.
+pub struct IntTensor {
+    name: &'static str,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl IntTensor {
+    /// 32-bit integers.
+    pub fn list(name: &'static str, values: &[u32]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { name, dtype: Dtype::I32, shape: vec![values.len()], bytes }
+    }
+
+    /// 32-bit integers `[rows, width]`, short rows filled up with `pad`.
+    pub fn rows(name: &'static str, rows: &[Vec<u32>], width: usize, pad: u32) -> Self {
+        let mut bytes = vec![0; 4 * rows.len() * width];
+        bytes.par_chunks_mut(4 * width.max(1)).zip(rows).for_each(|(out, row)| {
+            let values = row.iter().copied().chain(std::iter::repeat(pad));
+            for (four, value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                *four = value.to_le_bytes();
+            }
+        });
+        Self { name, dtype: Dtype::I32, shape: vec![rows.len(), width], bytes }
+    }
+
+    /// One byte for each place `[rows, width]`: 1 where a row has a value.
+    pub fn mask(name: &'static str, rows: &[Vec<u32>], width: usize) -> Self {
+        let mut bytes = vec![0; rows.len() * width];
+        bytes.par_chunks_mut(width.max(1)).zip(rows).for_each(|(out, row)| {
+            out.iter_mut().zip(row).for_each(|(one, _)| *one = 1);
+        });
+        Self { name, dtype: Dtype::U8, shape: vec![rows.len(), width], bytes }
+    }
+}
+
+/// Writes tensors, atomically.
+pub fn write_ints(path: &Path, tensors: &[IntTensor]) -> Result<(), EvalError> {
+    let failed = |message: String| EvalError::Content { path: path.to_owned(), message };
+    let views = tensors.iter().map(|tensor| {
+        TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)
+            .map(|view| (tensor.name, view))
+    });
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| failed(e.to_string()))?;
+    let bytes = safetensors::serialize(views, None).map_err(|e| failed(e.to_string()))?;
+    whole_file::write(path, bytes)
+        .map_err(|source| EvalError::Write { path: path.to_owned(), source })
+}
+
+/// The float32 matrix of a file, read from its first row on.
+pub struct Rows {
+    path: PathBuf,
+    name: &'static str,
+    file: File,
+    begin: u64,
+    read: usize,
+    /// Rows and values in a row.
+    pub shape: [usize; 2],
+}
+
+impl Rows {
+    /// Opens the file's tensor `name`.
+    pub fn open(path: &Path, name: &'static str) -> Result<Self, EvalError> {
+        let unreadable = |source| EvalError::Read { path: path.to_owned(), source };
+        let wrong = |message: String| EvalError::Content { path: path.to_owned(), message };
+        let mut file = File::open(path).map_err(unreadable)?;
+        whole_file::remember_input(path);
+        let size = file.metadata().map_err(unreadable)?.len();
+        let mut length = [0; 8];
+        let header = file.read_exact(&mut length).ok().and_then(|()| {
+            let length = u64::from_le_bytes(length);
+            let mut header = Vec::new();
+            file.by_ref().take(length.min(size)).read_to_end(&mut header).ok()?;
+            serde_json::from_slice::<Metadata>(&header).ok().map(|header| (header, 8 + length))
+        });
+        let Some((header, data)) = header else {
+            return Err(wrong("is no safetensors file".into()));
+        };
+        let Some(info) = header.info(name) else {
+            let message =
+                format!("has no tensor `{name}`; decoding needs start_logits and end_logits");
+            return Err(wrong(message));
+        };
+        let (Dtype::F32, &[rows, columns]) = (info.dtype, info.shape.as_slice()) else {
+            let (dtype, shape) = (info.dtype, &info.shape);
+            return Err(wrong(format!("`{name}` is {dtype:?} {shape:?}, not F32 [rows, length]")));
+        };
+        let (from, to) = info.data_offsets;
+        let [from, to] = [from, to].map(|at| data.saturating_add(at as u64));
+        if to > size {
+            return Err(wrong(format!("the data of `{name}` are cut; copy or make it again")));
+        }
+        Ok(Self { path: path.to_owned(), name, file, begin: from, read: 0, shape: [rows, columns] })
+    }
+
+    /// The next rows; `None` where there are not so many.
+    pub fn next(&mut self, count: usize) -> Result<Option<Array2<f32>>, EvalError> {
+        let [rows, columns] = self.shape;
+        if count > rows - self.read {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; 4 * count * columns];
+        let at = self.begin + 4 * (self.read * columns) as u64;
+        let done =
+            self.file.seek(SeekFrom::Start(at)).and_then(|_| self.file.read_exact(&mut bytes));
+        done.map_err(|source| EvalError::Read { path: self.path.clone(), source })?;
+        self.read += count;
+        let values =
+            bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+        Array2::from_shape_vec([count, columns], values).map(Some).map_err(|error| {
+            let message = format!("`{}`: {error}", self.name);
+            EvalError::Content { path: self.path.clone(), message }
+        })
+    }
+
+    /// Rows that are not read yet.
+    pub fn left(&self) -> usize {
+        self.shape.first().map_or(0, |rows| rows - self.read)
+    }
+}
