@@ -53,9 +53,8 @@ impl TypedDataset {
                 }
                 Self { dataset: Dataset::from_squad(file, path)?, types }
             }
-            Ok(serde_json::Value::Array(_)) => from_rows(parse_json(text, path, EXPECTED)?, path)?,
-            // One row per line; a file of one row is an object.
-            _ => from_rows(lines(text, path)?, path)?,
+            Ok(value) => from_rows(rows(text, Some(&value), path)?, path)?,
+            Err(_) => from_rows(rows(text, None, path)?, path)?,
         };
         typed.check(path)?;
         Ok(typed)
@@ -72,6 +71,19 @@ impl TypedDataset {
             Some((id, _)) => refuse(format!("question `{id}`: its `subtype` is blank")),
             None => Ok(()),
         }
+    }
+}
+
+/// The rows of a text: a JSON array, which `value` is then, or one row per line.
+pub(crate) fn rows(
+    text: &str,
+    value: Option<&serde_json::Value>,
+    path: &Path,
+) -> Result<Vec<Row>, EvalError> {
+    match value {
+        Some(serde_json::Value::Array(_)) => parse_json(text, path, EXPECTED),
+        // A file of one row is an object.
+        _ => lines(text, path),
     }
 }
 
@@ -230,18 +242,19 @@ impl AnswerTypes {
     }
 }
 
+/// A row of MTQA.
 #[derive(Deserialize)]
-struct Row {
-    id: Option<String>,
-    question: String,
-    passage: String,
-    answer: RowAnswer,
-    subtype: Option<String>,
+pub(crate) struct Row {
+    pub id: Option<String>,
+    pub question: String,
+    pub passage: String,
+    pub answer: RowAnswer,
+    pub subtype: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct RowAnswer {
-    start: usize,
-    end: usize,
-    text: String,
+pub(crate) struct RowAnswer {
+    pub start: usize,
+    pub end: usize,
+    pub text: String,
 }

@@ -8,6 +8,7 @@
 mod answer_types;
 mod borrowed;
 mod boundary;
+mod check;
 mod compare;
 #[cfg(feature = "windows")]
 mod compatible;
@@ -21,6 +22,7 @@ mod error;
 mod evidence;
 mod files;
 mod html;
+mod language_guess;
 mod languages;
 mod matrix;
 mod matrix_summary;
@@ -52,6 +54,7 @@ pub use answer_types::{AnswerTypes, MIN_TYPE_QUESTIONS, TypeScore, TypedDataset,
 pub use boundary::{
     BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class, boundary_table,
 };
+pub use check::{FileCheck, Finding, FindingKind, check_file};
 pub use compare::{Compared, compare, compared_markdown};
 #[cfg(feature = "windows")]
 pub use compatible::Compatible;

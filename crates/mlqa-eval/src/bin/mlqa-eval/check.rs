@@ -1,44 +1,66 @@
 //! `mlqa-eval check`: are the files what they should be?
 use std::path::PathBuf;
 
-use mlqa_eval::Dataset;
+use mlqa_eval::{FileCheck, Finding, check_file};
 
-use crate::{Stop, print, say};
+use crate::{Stop, json, print, say};
 
-/// Check question files: JSON, unique ids, every gold answer in its context at its answer_start.
+/// Check question files of MLQA, XQuAD, SQuAD and MTQA.
+///
+/// A line for each finding on standard error: file, question's id, place, kind, and what is wrong.
+/// Looked at are the format, ids, texts, whether every gold answer is in its context at its
+/// answer_start (and if not, whether bytes or UTF-16 were counted), and whether the languages in
+/// the file's name can be those of its texts.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   mlqa-eval check data/xquad/*.json
-  mlqa-eval check --all crates/testkit/fixtures/matrix/data/*.json")]
+  mlqa-eval check --json crates/testkit/fixtures/matrix/data/*.json
+
+Exit code: 0 without findings, otherwise 2.")]
 pub struct Args {
-    /// SQuAD-style JSON files
+    /// SQuAD-style JSON, or MTQA's rows
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Name every faulty question instead of the first
+    /// Print everything as JSON on standard output
     #[arg(long)]
+    json: bool,
+    /// Findings are all named anyway
+    #[arg(long, hide = true)]
     all: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
-    let mut faulty = 0;
+    let mut checks = Vec::new();
     for file in &args.files {
-        let dataset = Dataset::read(file)?;
-        if args.all {
-            let faults = dataset.faulty_answers();
-            faulty += faults.len();
-            for fault in faults {
-                say(&fault.to_string());
-            }
-        } else {
-            dataset.check_answers()?;
+        let check = check_file(file)?;
+        if !args.json {
+            report(&check)?;
         }
-        let answers: usize = dataset.questions.iter().map(|q| q.answers.len()).sum();
-        let questions = dataset.questions.len();
-        print(&format!("{}: {questions} questions, {answers} answers\n", file.display()))?;
+        checks.push(check);
     }
-    match faulty {
-        0 => Ok(()),
-        n => Err(Stop::Usage(format!("{n} questions have an answer that is not in its context"))),
+    if args.json {
+        print(&json(&checks)?)?;
     }
+    let findings: usize = checks.iter().map(|check| check.findings.len()).sum();
+    let faulty = checks.iter().filter(|check| !check.findings.is_empty()).count();
+    match (findings, checks.len()) {
+        (0, _) => Ok(()),
+        (1, 1) => Err(Stop::Usage("1 finding".into())),
+        (n, files) => Err(Stop::Usage(format!("{n} findings in {faulty} of {files} files"))),
+    }
+}
+
+fn report(check: &FileCheck) -> Result<(), Stop> {
+    let path = check.path.display();
+    for Finding { kind, id, place, message } in &check.findings {
+        let id = id.as_ref().map(|id| format!(" `{id}`:")).unwrap_or_default();
+        let kind = serde_json::to_value(kind).ok();
+        let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default();
+        say(&format!("{path}:{id} {place}: {kind}: {message}"));
+    }
+    if !check.findings.is_empty() {
+        return Ok(());
+    }
+    print(&format!("{path}: {} questions, {} answers\n", check.questions, check.answers))
 }

@@ -1,0 +1,344 @@
+//! Are question files what they should be? Every fault with its place.
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::answer_types::{Row, rows};
+use crate::files::{parse_json, read_text};
+use crate::language_guess::{Sample, expected_languages};
+use crate::unicode::is_space;
+use crate::{EvalError, squad};
+
+/// What kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// The file is neither SQuAD-style JSON nor rows as MTQA's.
+    Format,
+    /// There is no question.
+    NoQuestions,
+    /// Another question of the file has this id.
+    DuplicateId,
+    /// A question, its id or its context has no text.
+    Empty,
+    /// The text of an answer is empty or white space.
+    EmptyAnswer,
+    /// A question has no answer, and no `is_impossible` that says so.
+    NoAnswers,
+    /// `is_impossible` is true beside an answer.
+    ImpossibleAnswered,
+    /// An answer begins or ends after its context.
+    AnswerBeyond,
+    /// An answer is at its `answer_start` if bytes of UTF-8 are counted; code points should be.
+    ByteOffset,
+    /// The same with UTF-16, as JavaScript and Java count.
+    Utf16Offset,
+    /// An answer is elsewhere in its context.
+    AnswerElsewhere,
+    /// An answer is nowhere in its context.
+    AnswerMissing,
+    /// A row's `end` is not where its answer ends.
+    AnswerEnd,
+    /// A row's or question's `subtype` is blank or no text.
+    Subtype,
+    /// The file's name gives another language than its texts seem to be in, or none.
+    Language,
+}
+
+/// A fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind.
+    pub kind: FindingKind,
+    /// The question's id, if it is about one.
+    pub id: Option<String>,
+    /// Where: `data[2].paragraphs[0].qas[1].answers[0]`, `row 7`, `line 3 column 9`, or `file`.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What was found in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileCheck {
+    /// The file.
+    pub path: PathBuf,
+    /// Its questions.
+    pub questions: usize,
+    /// Their gold answers.
+    pub answers: usize,
+    /// The faults, in file order; those of the whole file come last.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks a file of MLQA, XQuAD, SQuAD v1.1 or 2.0, or of MTQA's rows: format, ids, texts, answers
+/// and their places, and whether the languages that its name gives (`test-context-de-question-en`,
+/// `xquad.de`) can be those of its texts. That is told by script, and for languages in Latin script
+/// by some frequent words.
+///
+/// ```
+/// let checked = mlqa_eval::check_file("../../data/xquad/xquad.de.json")?;
+/// assert_eq!((checked.questions, checked.answers), (1190, 1190));
+/// assert!(checked.findings.is_empty());
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
+/// # Errors
+/// [`EvalError::Read`] alone; all else is a finding.
+pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, EvalError> {
+    let path = path.as_ref();
+    let text = read_text(path)?;
+    let mut check = Checker::default();
+    match parse_json::<Value>(&text, path, squad::EXPECTED) {
+        Ok(Value::Object(object)) if object.contains_key("data") => {
+            match squad::File::parse(&text, path) {
+                Ok(file) => check.squad(&file),
+                Err(error) => check.format(&error),
+            }
+        }
+        value => match (rows(&text, value.as_ref().ok(), path), value) {
+            (Ok(rows), _) => rows.iter().enumerate().for_each(|(k, row)| check.row(k, row)),
+            (Err(_), Err(error)) if !text.contains("\"passage\"") => check.format(&error),
+            (Err(error), _) => check.format(&error),
+        },
+    }
+    check.whole(path);
+    let Checker { questions, answers, findings, .. } = check;
+    Ok(FileCheck { path: path.to_path_buf(), questions, answers, findings })
+}
+
+#[derive(Default)]
+struct Checker {
+    questions: usize,
+    answers: usize,
+    findings: Vec<Finding>,
+    /// Where an id was first.
+    seen: HashMap<String, String>,
+    contexts: Sample,
+    wordings: Sample,
+}
+
+impl Checker {
+    fn add(&mut self, kind: FindingKind, id: Option<&str>, place: &str, message: String) {
+        let (id, place) = (id.map(str::to_owned), place.to_owned());
+        self.findings.push(Finding { kind, id, place, message });
+    }
+
+    fn format(&mut self, error: &EvalError) {
+        let (place, message) = match error {
+            EvalError::Json { line, column, message, expected, .. } => {
+                (format!("line {line} column {column}"), format!("{message}; expected {expected}"))
+            }
+            other => ("file".to_owned(), other.to_string()),
+        };
+        self.add(FindingKind::Format, None, &place, message);
+    }
+
+    fn squad(&mut self, file: &squad::File) {
+        for (a, article) in file.data.iter().enumerate() {
+            for (p, paragraph) in article.paragraphs.iter().enumerate() {
+                let place = format!("data[{a}].paragraphs[{p}]");
+                let context = Context::new(&paragraph.context);
+                self.contexts.add(&paragraph.context);
+                if context.is_blank() {
+                    let message = "the context has no text".to_owned();
+                    self.add(FindingKind::Empty, None, &place, message);
+                }
+                for (q, qa) in paragraph.qas.iter().enumerate() {
+                    self.question(&context, qa, &format!("{place}.qas[{q}]"));
+                }
+            }
+        }
+    }
+
+    fn question(&mut self, context: &Context<'_>, qa: &squad::Qa, place: &str) {
+        self.wording(&qa.id, &qa.question, place);
+        let impossible = match qa.extra.get("is_impossible") {
+            Some(Value::Bool(impossible)) => Some(*impossible),
+            _ => None,
+        };
+        match (impossible, qa.answers.is_empty()) {
+            (Some(true), false) => {
+                let message = "`is_impossible` is true, but there are answers".to_owned();
+                self.add(FindingKind::ImpossibleAnswered, Some(&qa.id), place, message);
+            }
+            (Some(false) | None, true) => {
+                let message = "no answer, and no `is_impossible` that is true".to_owned();
+                self.add(FindingKind::NoAnswers, Some(&qa.id), place, message);
+            }
+            _ => {}
+        }
+        if let Some(subtype) = qa.extra.get("subtype") {
+            self.subtype(&qa.id, subtype.as_str(), place);
+        }
+        for (k, answer) in qa.answers.iter().enumerate() {
+            let place = format!("{place}.answers[{k}]");
+            self.answer(&qa.id, context, &answer.text, answer.answer_start, &place);
+        }
+    }
+
+    fn row(&mut self, index: usize, row: &Row) {
+        let place = format!("row {}", index + 1);
+        let id = row.id.clone().unwrap_or_else(|| format!("row-{}", index + 1));
+        let context = Context::new(&row.passage);
+        self.contexts.add(&row.passage);
+        self.wording(&id, &row.question, &place);
+        if let Some(subtype) = &row.subtype {
+            self.subtype(&id, Some(subtype), &place);
+        }
+        let answer = &row.answer;
+        self.answer(&id, &context, &answer.text, answer.start, &format!("{place}, answer"));
+        let length = answer.text.chars().count();
+        if answer.start.checked_add(length) != Some(answer.end) {
+            let (start, end) = (answer.start, answer.end);
+            let message = format!(
+                "end {end}, but {length} code points from {start} end elsewhere; `end` is one past \
+                 the last"
+            );
+            self.add(FindingKind::AnswerEnd, Some(&id), &format!("{place}, answer"), message);
+        }
+    }
+
+    fn wording(&mut self, id: &str, question: &str, place: &str) {
+        self.questions += 1;
+        self.wordings.add(question);
+        for (what, text) in [("id", id), ("question", question)] {
+            if is_blank(text) {
+                let message = format!("the {what} has no text");
+                self.add(FindingKind::Empty, Some(id), place, message);
+            }
+        }
+        match self.seen.get(id) {
+            Some(first) => {
+                let message = format!("question id `{id}` occurs twice; first at {first}");
+                self.add(FindingKind::DuplicateId, Some(id), place, message);
+            }
+            None => {
+                self.seen.insert(id.to_owned(), place.to_owned());
+            }
+        }
+    }
+
+    fn subtype(&mut self, id: &str, subtype: Option<&str>, place: &str) {
+        if subtype.is_none_or(is_blank) {
+            let message = "its `subtype` is blank or no text".to_owned();
+            self.add(FindingKind::Subtype, Some(id), place, message);
+        }
+    }
+
+    fn answer(&mut self, id: &str, context: &Context<'_>, text: &str, start: usize, place: &str) {
+        self.answers += 1;
+        if is_blank(text) {
+            let message = "the answer has no text".to_owned();
+            self.add(FindingKind::EmptyAnswer, Some(id), place, message);
+        } else if let Some((kind, message)) = context.fault(text, start) {
+            self.add(kind, Some(id), place, message);
+        }
+    }
+
+    /// What concerns the whole file.
+    fn whole(&mut self, path: &Path) {
+        if self.questions == 0 && self.findings.is_empty() {
+            self.add(FindingKind::NoQuestions, None, "file", "there are no questions".to_owned());
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let (contexts, wordings) = (&self.contexts, &self.wordings);
+        let expected = match expected_languages(name) {
+            Ok(expected) => expected,
+            Err(message) => return self.add(FindingKind::Language, None, "file", message),
+        };
+        let Some((context, question)) = expected else { return };
+        let both = [("contexts", contexts, context), ("questions", wordings, question)];
+        let messages: Vec<String> = both
+            .into_iter()
+            .filter_map(|(what, sample, language)| {
+                let found = sample.contradicts(language)?;
+                Some(format!("the name says that {what} are in `{language}`, but {found}"))
+            })
+            .collect();
+        for message in messages {
+            self.add(FindingKind::Language, None, "file", message);
+        }
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.chars().all(is_space)
+}
+
+/// A context and the byte position of each code point and of its end.
+struct Context<'a> {
+    text: &'a str,
+    bytes: Vec<usize>,
+}
+
+impl<'a> Context<'a> {
+    fn new(text: &'a str) -> Self {
+        let ends = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
+        Self { text, bytes: ends.collect() }
+    }
+
+    fn is_blank(&self) -> bool {
+        is_blank(self.text)
+    }
+
+    /// Whether `text` is at a byte position.
+    fn holds(&self, text: &str, byte: usize) -> bool {
+        self.text.get(byte..).is_some_and(|rest| rest.starts_with(text))
+    }
+
+    /// What is wrong with an answer that should be at code point `start`.
+    fn fault(&self, text: &str, start: usize) -> Option<(FindingKind, String)> {
+        let at = self.bytes.get(start).copied();
+        if at.is_some_and(|byte| self.holds(text, byte)) {
+            return None;
+        }
+        let length = self.bytes.len() - 1;
+        let end = start.saturating_add(text.chars().count());
+        let found = match (at, self.bytes.get(end)) {
+            (Some(from), Some(&to)) => {
+                let found = self.text.get(from..to).unwrap_or_default();
+                format!("the context has `{found}` there; offsets count Unicode code points")
+            }
+            _ => format!("that would end at {end}, and the context has {length} code points"),
+        };
+        let should = format!("answer_start {start} should hold `{text}`, but {found}");
+        if self.holds(text, start) {
+            let hint = "it is there if bytes of UTF-8 are counted";
+            return Some((FindingKind::ByteOffset, format!("{should}; {hint}")));
+        }
+        if self.utf16(start).is_some_and(|byte| self.holds(text, byte)) {
+            let hint = "it is there if units of UTF-16 are counted";
+            return Some((FindingKind::Utf16Offset, format!("{should}; {hint}")));
+        }
+        let nearest = self
+            .text
+            .match_indices(text)
+            .map(|(byte, _)| self.bytes.partition_point(|&known| known < byte))
+            .min_by_key(|at| at.abs_diff(start));
+        let kind = match (nearest, end > length) {
+            (_, true) => FindingKind::AnswerBeyond,
+            (Some(_), false) => FindingKind::AnswerElsewhere,
+            (None, false) => FindingKind::AnswerMissing,
+        };
+        let hint = match nearest {
+            Some(at) => format!("it is at {at}"),
+            None => "it is nowhere in the context".to_owned(),
+        };
+        Some((kind, format!("{should}; {hint}")))
+    }
+
+    /// The byte position of a position in UTF-16.
+    fn utf16(&self, start: usize) -> Option<usize> {
+        let mut units = 0;
+        for (byte, c) in self.text.char_indices() {
+            if units == start {
+                return Some(byte);
+            }
+            units += c.len_utf16();
+        }
+        None
+    }
+}

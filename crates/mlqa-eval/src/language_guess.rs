@@ -1,0 +1,112 @@
+//! Whether a file's texts can be in the language that its name gives: by script, and for languages
+//! in Latin script by their most frequent words. No more than that: it finds mixed-up files.
+use std::collections::BTreeMap;
+
+use crate::{DatasetName, Language};
+
+/// Letters and words below which nothing is said.
+const FEW: usize = 20;
+
+/// How many of a hundred letters have to be of the language's script.
+const SHARE: usize = 30;
+
+/// Scripts by their blocks' first and last code points, the letters that matter here.
+const SCRIPTS: [(&str, &[(char, char)]); 9] = [
+    ("Latin", &[('A', 'Z'), ('a', 'z'), ('\u{c0}', '\u{24f}'), ('\u{1e00}', '\u{1eff}')]),
+    ("Arabic", &[('\u{620}', '\u{64a}'), ('\u{671}', '\u{6d3}'), ('\u{fb50}', '\u{fefc}')]),
+    ("Devanagari", &[('\u{904}', '\u{939}'), ('\u{93e}', '\u{94d}'), ('\u{958}', '\u{961}')]),
+    ("Chinese", &[('\u{3400}', '\u{4dbf}'), ('\u{4e00}', '\u{9fff}')]),
+    ("Greek", &[('\u{370}', '\u{3ff}'), ('\u{1f00}', '\u{1fff}')]),
+    ("Cyrillic", &[('\u{400}', '\u{52f}')]),
+    ("Thai", &[('\u{e01}', '\u{e4e}')]),
+    ("Japanese kana", &[('\u{3041}', '\u{30ff}')]),
+    ("Hangul", &[('\u{1100}', '\u{11ff}'), ('\u{ac00}', '\u{d7a3}')]),
+];
+
+/// Languages whose script is known, with the frequent words of those in Latin script.
+const LANGUAGES: [(&str, &[&str], &[&str]); 16] = [
+    ("en", &["Latin"], &["the", "of", "and", "to", "is", "was", "what", "in", "did"]),
+    ("es", &["Latin"], &["de", "la", "el", "que", "los", "en", "y", "qué", "del", "las"]),
+    ("de", &["Latin"], &["der", "die", "und", "das", "von", "den", "ist", "was", "wie", "des"]),
+    ("fr", &["Latin"], &["le", "les", "des", "et", "est", "dans", "du", "une", "la", "de", "quel"]),
+    ("vi", &["Latin"], &["của", "và", "các", "là", "được", "trong", "những", "cho", "đã", "gì"]),
+    ("tr", &["Latin"], &["ve", "bir", "bu", "için", "ile", "olarak", "ne", "hangi", "kaç"]),
+    ("ro", &["Latin"], &["și", "în", "care", "din", "este", "ce", "pentru", "la", "de", "a"]),
+    ("ar", &["Arabic"], &[]),
+    ("hi", &["Devanagari"], &[]),
+    ("zh", &["Chinese"], &[]),
+    ("el", &["Greek"], &[]),
+    ("ru", &["Cyrillic"], &[]),
+    ("th", &["Thai"], &[]),
+    ("ja", &["Japanese kana", "Chinese"], &[]),
+    ("ko", &["Hangul"], &[]),
+    ("uk", &["Cyrillic"], &[]),
+];
+
+/// The languages of contexts and questions by a file's name; `None` where it gives none.
+///
+/// # Errors
+/// What is wrong with a name that means to give languages.
+pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Language)>, String> {
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    if name.contains("-context-") || name.contains("-question-") {
+        let named: DatasetName = name.parse().map_err(|error| format!("{error}"))?;
+        return Ok(Some((named.context, named.question)));
+    }
+    let code = name.strip_prefix("xquad.").and_then(|rest| rest.split('.').next());
+    match code.map(str::parse::<Language>) {
+        None => Ok(None),
+        Some(Ok(language)) => Ok(Some((language, language))),
+        Some(Err(error)) => Err(format!("`{name}`: {error}")),
+    }
+}
+
+/// Letters by script and frequent words by language of some texts.
+#[derive(Default)]
+pub(crate) struct Sample {
+    letters: BTreeMap<&'static str, usize>,
+    words: BTreeMap<&'static str, usize>,
+}
+
+impl Sample {
+    /// Adds a text.
+    pub fn add(&mut self, text: &str) {
+        for c in text.chars() {
+            let within =
+                |blocks: &[(char, char)]| blocks.iter().any(|&(a, z)| (a..=z).contains(&c));
+            if let Some(&(script, _)) = SCRIPTS.iter().find(|(_, blocks)| within(blocks)) {
+                *self.letters.entry(script).or_default() += 1;
+            }
+        }
+        for word in text.split(|c: char| !c.is_alphanumeric()) {
+            let word = word.to_lowercase();
+            for (language, _, words) in LANGUAGES {
+                if words.contains(&word.as_str()) {
+                    *self.words.entry(language).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// What speaks against a language.
+    pub fn contradicts(&self, language: Language) -> Option<String> {
+        let (known, scripts, words) =
+            LANGUAGES.into_iter().find(|(known, ..)| *known == language.base())?;
+        let letters: usize = self.letters.values().sum();
+        let own: usize = scripts.iter().filter_map(|script| self.letters.get(script)).sum();
+        let (most, count) = self.letters.iter().max_by_key(|&(_, count)| count)?;
+        if letters < FEW {
+            return None;
+        }
+        if 100 * own < SHARE * letters {
+            let percent = 100 * count / letters;
+            return Some(format!("{percent} % of their letters are {most}"));
+        }
+        let own = if words.is_empty() { return None } else { self.words.get(known).unwrap_or(&0) };
+        let (other, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
+        let many = *count >= FEW && *count > 3 * own;
+        many.then(|| {
+            format!("they have {count} frequent words of `{other}` and {own} of `{known}`")
+        })
+    }
+}
