@@ -13,6 +13,7 @@ mod golden;
 mod long;
 mod outside;
 mod peers;
+pub mod process;
 
 pub use compare::{assert_close, max_abs_error};
 #[cfg(unix)]

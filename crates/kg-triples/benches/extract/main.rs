@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 mod generate;
-mod process;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -14,8 +13,8 @@ use std::process::Command;
 
 use clap::Parser;
 use generate::Form;
-use process::{Cost, exists, median, run};
 use testkit::Peers;
+use testkit::process::{Cost, exists, median, run};
 
 const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 /// Facts of the sample.

@@ -8,13 +8,18 @@ use std::time::{Duration, Instant};
 /// What a run took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
+    /// Seconds from start to end.
     pub wall: f64,
-    /// Of all its threads, user and system.
+    /// Seconds of all its threads, user and system.
     pub cpu: f64,
+    /// Peak resident set.
     pub peak_mib: f64,
 }
 
 /// Runs a program to its end; its output goes to a file.
+///
+/// # Errors
+/// If it cannot be started or fails.
 pub fn run(command: &mut Command, output: &Path) -> io::Result<Cost> {
     command.stdin(Stdio::null()).stdout(File::create(output)?);
     let begin = Instant::now();
@@ -39,7 +44,8 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<Cost> {
                 break;
             }
         }
-        std::thread::sleep(Duration::from_millis(2));
+        // Short runs are looked at more often, so that all are timed to some percent.
+        std::thread::sleep((begin.elapsed() / 20).min(Duration::from_millis(2)));
     }
     match child.wait()?.success() {
         true => Ok(cost),

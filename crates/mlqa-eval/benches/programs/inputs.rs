@@ -1,0 +1,127 @@
+//! Question files of MLQA's size out of XQuAD, predictions and logits, always the same.
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use mlqa_eval::{Dataset, Predictions};
+use ndarray::Array2;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+/// Names of files below the bench's folder.
+pub struct Inputs {
+    pub dataset: String,
+    pub predictions: String,
+    pub questions: usize,
+}
+
+/// Draws without a crate: a linear congruence is random enough for this.
+struct Draws(u64);
+
+impl Draws {
+    fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next()).unwrap() % bound.max(1)
+    }
+}
+
+impl Inputs {
+    /// Every question in a paragraph of its own, as nearly all are in MLQA, and every character
+    /// that is not ASCII escaped, as in XQuAD; answers in part right.
+    pub fn make(data: &Path, folder: &Path, language: &str, copies: usize) -> io::Result<Self> {
+        let of =
+            Dataset::read(data.join(format!("xquad.{language}.json"))).map_err(io::Error::other)?;
+        let mut draws = Draws(7);
+        let (mut articles, mut predictions) = (Vec::new(), Predictions::default());
+        for copy in 0..copies {
+            for article in of.articles() {
+                let mut paragraphs = Vec::new();
+                for question in article {
+                    let id = format!("{}-{copy}", question.id);
+                    let gold = question.answers.first().map_or("", |answer| &answer.text);
+                    let words: Vec<&str> = question.context.split_whitespace().collect();
+                    let from = draws.below(words.len());
+                    let said = match draws.below(4) {
+                        0 => gold.to_owned(),
+                        1 => format!("the {gold}."),
+                        2 => gold.split_whitespace().skip(1).collect::<Vec<_>>().join(" "),
+                        _ => words[from..words.len().min(from + 6)].join(" "),
+                    };
+                    predictions.0.insert(id.clone(), said);
+                    paragraphs.push(serde_json::json!({
+                        "context": &*question.context,
+                        "qas": [{"id": id, "question": question.question, "answers": question.answers}],
+                    }));
+                }
+                articles.push(serde_json::json!({"title": "", "paragraphs": paragraphs}));
+            }
+        }
+        let file = serde_json::json!({"version": "1.0", "data": articles});
+        let inputs = Self {
+            dataset: format!("{language}-{copies}.json"),
+            predictions: format!("{language}-{copies}.predictions.json"),
+            questions: of.questions.len() * copies,
+        };
+        fs::write(folder.join(&inputs.dataset), escaped(&file.to_string()))?;
+        let said = serde_json::to_string(&predictions.0)?;
+        fs::write(folder.join(&inputs.predictions), escaped(&said))?;
+        Ok(inputs)
+    }
+}
+
+/// JSON in ASCII.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c.is_ascii() {
+            true => out.push(c),
+            false => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// What [`logits`] wrote: starts and ends, `[rows, 384]`.
+pub fn read_logits(path: &Path) -> [Array2<f32>; 2] {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    ["start_logits", "end_logits"].map(|name| {
+        let tensor = file.tensor(name).unwrap();
+        let values = tensor.data().as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four));
+        let shape = [tensor.shape()[0], tensor.shape()[1]];
+        Array2::from_shape_vec(shape, values.collect()).unwrap()
+    })
+}
+
+/// Logits of `rows` rows of 384: noise and a peak, as a trained model's. No two of a row are equal.
+pub fn logits(path: &Path, rows: usize) -> io::Result<()> {
+    const LENGTH: usize = 384;
+    let mut draws = Draws(11);
+    let mut side = || {
+        let mut bytes = Vec::with_capacity(4 * LENGTH * rows);
+        for _ in 0..rows {
+            let peak = 30 + draws.below(LENGTH - 30);
+            for at in 0..LENGTH {
+                let noise = draws.next() as f32 / 2_f32.powi(29) - 2.0 + at as f32 * 1e-5;
+                let value = if at == peak { noise + 8.0 } else { noise };
+                bytes.extend(value.to_le_bytes());
+            }
+        }
+        bytes
+    };
+    let (start, end) = (side(), side());
+    let view =
+        |bytes| TensorView::new(Dtype::F32, vec![rows, LENGTH], bytes).map_err(io::Error::other);
+    let tensors = [("start_logits", view(&start)?), ("end_logits", view(&end)?)];
+    let bytes = safetensors::serialize(tensors, None).map_err(io::Error::other)?;
+    fs::write(path, bytes)
+}

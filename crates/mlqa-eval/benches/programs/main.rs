@@ -1,0 +1,205 @@
+//! `mlqa-eval` beside the Python programs that it stands in for, each as a whole program.
+//!
+//! Programs run by turns; every row is the middle of the runs. Where the Python program prints what
+//! it found, both have to agree.
+#![allow(clippy::unwrap_used, missing_docs)] // a program for developers
+
+mod inputs;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use clap::Parser;
+use inputs::Inputs;
+use mlqa_eval::{
+    Compatible, Dataset, DecodeConfig, EvalError, Predictions, Purpose, WindowConfig, decode,
+    load_tokenizer, windows, write_n_best,
+};
+use serde_json::Value;
+use testkit::Peers;
+use testkit::process::{Cost, median, run};
+
+/// `mlqa-eval` score, windows and decode beside other programs.
+#[derive(Parser)]
+struct Options {
+    /// The official script, https://github.com/facebookresearch/MLQA [default:
+    /// .peers/mlqa_evaluation_v1.py]
+    #[arg(long, value_name = "FILE")]
+    mlqa: Option<PathBuf>,
+    /// examples/pytorch/question-answering/utils_qa.py of transformers [default:
+    /// .peers/utils_qa.py]
+    #[arg(long, value_name = "FILE")]
+    utils_qa: Option<PathBuf>,
+    /// Languages of XQuAD to score
+    #[arg(long, value_delimiter = ',', default_value = "en,de,ar,zh")]
+    languages: Vec<String>,
+    /// How often XQuAD's 1,190 questions are there; 10 is about as many as MLQA's English test has
+    #[arg(long, default_value_t = 10)]
+    copies: usize,
+    /// Runs of each program, by turns
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+struct Bench {
+    options: Options,
+    folder: PathBuf,
+    root: PathBuf,
+    python: PathBuf,
+}
+
+impl Bench {
+    fn script(&self, given: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
+        let path = given.cloned().unwrap_or_else(|| self.root.join(".peers").join(name));
+        if !path.is_file() {
+            eprintln!("skipped: {} is not there; see benches/README.md", path.display());
+            return None;
+        }
+        Some(path)
+    }
+
+    fn ours(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
+        command.args(arguments).current_dir(&self.folder);
+        command
+    }
+
+    fn python(&self, script: &Path) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg("-B").arg(script).current_dir(&self.folder);
+        command.stderr(std::process::Stdio::null());
+        command
+    }
+
+    /// Runs both by turns; what they print goes to `ours` and `peer`.
+    fn row(&self, name: &str, mut ours: Command, mut peer: Command) -> io::Result<[String; 2]> {
+        let mut costs = [Vec::new(), Vec::new()];
+        let printed = ["ours", "peer"].map(|name| self.folder.join(name));
+        let mut alone = Vec::new();
+        for _ in 0..self.options.rounds {
+            costs[0].push(run(&mut ours, &printed[0])?);
+            costs[1].push(run(&mut peer, &printed[1])?);
+            let report: Value = serde_json::from_slice(&fs::read(&printed[1])?)?;
+            alone.extend(report["seconds"].as_f64());
+        }
+        alone.sort_unstable_by(f64::total_cmp);
+        let [ours, peer] = costs.map(|costs| median(&costs));
+        let ratio = |peer: f64| format!("{:.1}", peer / ours.wall);
+        let alone = alone.get(alone.len() / 2).map_or_else(|| "–".into(), |&alone| ratio(alone));
+        let Cost { wall, cpu, peak_mib } = ours;
+        println!(
+            "| {name} | {:.1} ms | {:.0} ms | **{}** | {alone} | {:.0} ms | {:.0} ms | {peak_mib:.0} | {:.0} |",
+            wall * 1e3,
+            peer.wall * 1e3,
+            ratio(peer.wall),
+            cpu * 1e3,
+            peer.cpu * 1e3,
+            peer.peak_mib
+        );
+        Ok([fs::read_to_string(&printed[0])?, fs::read_to_string(&printed[1])?])
+    }
+
+    fn scoring(&self, inputs: &Inputs, language: &str, script: &Path) -> io::Result<()> {
+        let files = [&*inputs.dataset, &*inputs.predictions, language];
+        let ours = self.ours(&[&["score"], &files[..]].concat());
+        let mut peer = self.python(script);
+        peer.args(files);
+        let name = format!("scoring, {language}, {} questions", inputs.questions);
+        let [ours, peer] = self.row(&name, ours, peer)?;
+        assert_eq!(ours, peer, "the scores differ");
+        Ok(())
+    }
+
+    fn decoding(&self, inputs: &Inputs, utils_qa: Option<&Path>) -> io::Result<()> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/programs/peer.py");
+        let tokenizer = self.root.join("data/base/tokenizer.json");
+        let tokenizer = tokenizer.to_str().unwrap();
+        let same = [&*inputs.dataset, "--tokenizer", tokenizer, "--compatible", "run_qa"];
+        let ours = self.ours(&[&["windows", "--out", "windows.safetensors"], &same[..]].concat());
+        let mut peer = self.python(&script);
+        peer.args(["features", &inputs.dataset, tokenizer]);
+        let name = format!("features, {} questions", inputs.questions);
+        let [ours, peer] = self.row(&name, ours, peer)?;
+        let rows = serde_json::from_str::<Value>(&peer)?["rows"].as_u64().unwrap();
+        assert!(ours.contains(&format!(", {rows} rows of 384")), "{ours}");
+        let Some(utils_qa) = utils_qa else { return Ok(()) };
+        inputs::logits(&self.folder.join("logits.safetensors"), usize::try_from(rows).unwrap())?;
+        let out = ["--logits", "logits.safetensors", "--out", "p.json", "--n-best", "n_best.json"];
+        let ours = self.ours(&[&["decode"], &same[..], &out[..]].concat());
+        let mut peer = self.python(&script);
+        peer.args(["decode", &inputs.dataset, tokenizer, "logits.safetensors"]);
+        peer.arg(utils_qa).arg(&self.folder);
+        let name = format!("features and decoding, {rows} rows");
+        let [_, peer] = self.row(&name, ours, peer)?;
+        let there = serde_json::from_str::<Value>(&peer)?["decoding"].as_f64().unwrap();
+        let here = self.decoding_alone(inputs).map_err(io::Error::other)?;
+        println!(
+            "| decoding alone, within the programs | {:.1} ms | {:.0} ms | **{:.1}** | – | – | – | – | – |",
+            here * 1e3,
+            there * 1e3,
+            there / here
+        );
+        let read = |name: &str| -> io::Result<Value> {
+            Ok(serde_json::from_slice(&fs::read(self.folder.join(name))?)?)
+        };
+        assert_eq!(read("p.json")?, read("predictions.json")?, "the answers differ");
+        Ok(())
+    }
+}
+
+impl Bench {
+    /// Seconds from logits in memory to files.
+    fn decoding_alone(&self, inputs: &Inputs) -> Result<f64, EvalError> {
+        let questions = Dataset::read(self.folder.join(&inputs.dataset))?.questions;
+        let tokenizer = load_tokenizer(self.root.join("data/base/tokenizer.json"))?;
+        let compatible = Some(Compatible::RunQa);
+        let config = WindowConfig { compatible, ..WindowConfig::default() };
+        let windows = windows(&questions, &tokenizer, &config, Purpose::Eval)?;
+        let [start, end] = inputs::read_logits(&self.folder.join("logits.safetensors"));
+        let rows = [&start, &end].map(|all| all.rows().into_iter().collect::<Vec<_>>());
+        let config = DecodeConfig { compatible, ..DecodeConfig::default() };
+        let mut seconds: Vec<f64> = Vec::new();
+        for _ in 0..self.options.rounds {
+            let begin = Instant::now();
+            let all = decode(&questions, &windows, &rows[0], &rows[1], &config)?;
+            Predictions::from(all.as_slice()).write(self.folder.join("p.alone.json"))?;
+            write_n_best(self.folder.join("n_best.alone.json"), &all)?;
+            seconds.push(begin.elapsed().as_secs_f64());
+        }
+        seconds.sort_unstable_by(f64::total_cmp);
+        Ok(seconds[seconds.len() / 2])
+    }
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    if !options.bench {
+        return Ok(());
+    }
+    let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(()) };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs");
+    fs::create_dir_all(&folder)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let bench = Bench { options, folder, root, python };
+    let Options { languages, copies, mlqa, utils_qa, .. } = &bench.options;
+    let data = bench.root.join("data/xquad");
+    println!(
+        "| case | ours | peer | times | without imports | CPU ours | peer | MiB ours | peer |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    );
+    if let Some(script) = bench.script(mlqa.as_ref(), "mlqa_evaluation_v1.py") {
+        for language in languages {
+            let inputs = Inputs::make(&data, &bench.folder, language, *copies)?;
+            bench.scoring(&inputs, language, &script)?;
+        }
+    }
+    let utils_qa = bench.script(utils_qa.as_ref(), "utils_qa.py");
+    let inputs = Inputs::make(&data, &bench.folder, "en", *copies)?;
+    bench.decoding(&inputs, utils_qa.as_deref())
+}
