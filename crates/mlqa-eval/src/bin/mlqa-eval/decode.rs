@@ -23,7 +23,8 @@ After a model has read the windows:
 The numbers of transformers' run_qa.py:
   mlqa-eval windows xquad.de.json --tokenizer xlmr --out windows.safetensors \\
     --compatible run_qa
-  xlmr-model run --model xlmr --inputs windows.safetensors --out logits.safetensors
+  xlmr-model run --model xlmr --inputs windows.safetensors \\
+    --out logits.safetensors
   mlqa-eval decode xquad.de.json --tokenizer xlmr --logits logits.safetensors \\
     --out predictions.json --compatible run_qa
   mlqa-eval score --norm squad xquad.de.json predictions.json")]

@@ -23,7 +23,8 @@ Examples:
     --tokenizer data/base/tokenizer.json --out windows.safetensors
 With a model:
   mlqa-eval windows xquad.de.json --tokenizer xlmr --out windows.safetensors
-  xlmr-model run --model xlmr --inputs windows.safetensors --out logits.safetensors
+  xlmr-model run --model xlmr --inputs windows.safetensors \\
+    --out logits.safetensors
   mlqa-eval decode xquad.de.json --tokenizer xlmr --logits logits.safetensors \\
     --out predictions.json")]
 pub struct Args {
