@@ -1,0 +1,43 @@
+"""Windows and answers beside those of `mlqa-eval windows` and `mlqa-eval decode`."""
+
+import json
+
+import mlqa_eval
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+LENGTHS = {"max_length": 96, "doc_stride": 24, "max_question_length": 32}
+
+
+@pytest.mark.parametrize("lang", ["ar", "zh"])
+def test_rows_and_answers_are_those_of_the_command_line(command_line, fixtures, tmp_path, lang):
+    dataset = fixtures.parents[2] / f"data/xquad/xquad.{lang}.json"
+    tokenizer = fixtures / "tokenizer.json"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in LENGTHS.items()]
+
+    def run(command, *arguments):
+        line = [command, dataset, "--tokenizer", tokenizer, *options, *arguments]
+        done = command_line(*line)
+        assert done.returncode == 0, done.stderr
+
+    inputs = mlqa_eval.windows(dataset, tokenizer, **LENGTHS)
+    run("windows", "--out", tmp_path / "windows.safetensors")
+    rows = load_file(tmp_path / "windows.safetensors")
+    for name in ("input_ids", "attention_mask", "question"):
+        assert np.array_equal(getattr(inputs, name), rows[name]), name
+
+    random = np.random.default_rng(17)
+    start, end = random.normal(size=(2, *inputs.input_ids.shape)).astype(np.float32)
+    logits = {"start_logits": start, "end_logits": end}
+    save_file(logits, tmp_path / "logits.safetensors")
+    files = tmp_path / "predictions.json", tmp_path / "n_best.json"
+    taken = ["--logits", tmp_path / "logits.safetensors"]
+    run("decode", *taken, "--out", files[0], "--n-best", files[1])
+    predictions, lists = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    assert mlqa_eval.decode(inputs, start, end) == predictions
+    ours = mlqa_eval.n_best(inputs, start, end)
+    assert ours.keys() == lists.keys()
+    for id, one in lists.items():
+        texts = [candidate["text"] for candidate in ours[id]["candidates"]]
+        assert texts == [candidate["text"] for candidate in one["candidates"]]
