@@ -314,6 +314,7 @@ fn what_a_task_keeps_comes_back_with_the_checkpoint() {
 
 #[test]
 fn accumulated_gradients_equal_those_of_one_large_batch() {
+    let _alone = alone();
     let rows = Tensor::arange(35, (tch::Kind::Double, Device::Cpu)).sin().view([7, 5]);
     let weight = Tensor::arange(5, (tch::Kind::Double, Device::Cpu)).cos().set_requires_grad(true);
     // Two losses with different numbers of targets: all rows, and those of odd number.
