@@ -1,5 +1,7 @@
 //! Lines of shards in a seeded order that needs bounded memory and can be gone back to.
 use std::ops::Range;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -66,19 +68,42 @@ impl ShuffleConfig {
 /// and each block is shuffled. So a line moves within its block only: many shards of equal size
 /// mix well, a single one only as far as a block reaches. A position names the places of the open
 /// shards where the block began, so going back reads one block again.
+///
+/// While the lines of a block are given, a thread reads, unpacks and shuffles the next one: two
+/// blocks are in memory. What is given does not depend on it.
 pub struct ShuffledLines {
     shards: Shards,
     config: ShuffleConfig,
     /// Numbers of the shards, in the epoch's order.
-    order: Vec<usize>,
+    order: Arc<[usize]>,
     /// Seeds the blocks of the epoch.
+    key: u64,
+    block: Block,
+    /// `None` before the first epoch.
+    ahead: Option<Ahead>,
+}
+
+/// Where the reader is.
+enum Ahead {
+    /// Here, before the next block.
+    Waiting(BlockReader),
+    /// In a thread that reads the next block.
+    Reading(JoinHandle<(BlockReader, Result<Block>)>),
+}
+
+/// Reads the blocks of an epoch, one after the other.
+struct BlockReader {
+    shards: Shards,
+    config: ShuffleConfig,
+    order: Arc<[usize]>,
     key: u64,
     readers: Vec<Reader>,
     /// Shards of `order` that were opened.
     opened: usize,
     /// The reader that gives the next line.
     turn: usize,
-    block: Block,
+    /// The number of the next block.
+    block: u64,
     line: Vec<u8>,
 }
 
@@ -140,17 +165,8 @@ impl ShuffledLines {
     /// As [`ShuffleConfig::validate`].
     pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
         config.validate()?;
-        Ok(Self {
-            shards,
-            config,
-            order: Vec::new(),
-            key: 0,
-            readers: Vec::new(),
-            opened: 0,
-            turn: 0,
-            block: Block::default(),
-            line: Vec::new(),
-        })
+        let (order, block) = (Arc::default(), Block::default());
+        Ok(Self { shards, config, order, key: 0, block, ahead: None })
     }
 
     /// Where the lines come from.
@@ -161,11 +177,26 @@ impl ShuffledLines {
     /// Goes to the first line of an epoch whose order `rng` decides.
     pub fn start_epoch(&mut self, mut rng: ChaCha8Rng) {
         self.key = rng.random();
-        self.order = (0..self.shards.files().len()).collect();
-        self.order.shuffle(&mut rng);
-        self.readers.clear();
-        (self.opened, self.turn) = (0, 0);
+        let mut order: Vec<usize> = (0..self.shards.files().len()).collect();
+        order.shuffle(&mut rng);
+        self.order = order.into();
+        self.ahead = Some(Ahead::Waiting(self.reader()));
         self.block = Block::default();
+    }
+
+    /// A reader before the first line of the epoch.
+    fn reader(&self) -> BlockReader {
+        BlockReader {
+            shards: self.shards.clone(),
+            config: self.config.clone(),
+            order: Arc::clone(&self.order),
+            key: self.key,
+            readers: Vec::new(),
+            opened: 0,
+            turn: 0,
+            block: 0,
+            line: Vec::new(),
+        }
     }
 
     /// The next line of the epoch, without its end; `None` after the last one. Blank lines are
@@ -174,12 +205,8 @@ impl ShuffledLines {
     /// # Errors
     /// [`TrainError::File`] naming a file that cannot be read, or that changed.
     pub fn next_line(&mut self) -> Result<Option<ShardLine<'_>>> {
-        if self.block.read && self.block.start.given >= self.block.lines.len() {
-            self.block.start = self.here(self.block.start.block + 1);
-            self.block.read = false;
-        }
-        if !self.block.read {
-            self.read_block()?;
+        if !self.block.read || self.block.start.given >= self.block.lines.len() {
+            self.next_block()?;
         }
         let Some(line) = self.block.lines.get(self.block.start.given) else { return Ok(None) };
         self.block.start.given += 1;
@@ -204,23 +231,55 @@ impl ShuffledLines {
                 format!("no such place in {} shards: {position:?}", self.order.len()).into()
             );
         }
-        self.readers.clear();
+        let mut reader = BlockReader { opened, turn, block: position.block, ..self.reader() };
         for place in &position.readers {
             let file = self.shards.files().get(place.shard);
             let file = file.ok_or_else(|| format!("no shard number {}", place.shard))?;
             let lines = file.reader_at(place.byte, place.line)?;
-            self.readers.push(Reader { shard: place.shard, lines });
+            reader.readers.push(Reader { shard: place.shard, lines });
         }
-        (self.opened, self.turn) = (opened, turn);
+        self.ahead = Some(Ahead::Waiting(reader));
         self.block = Block { start: position, ..Block::default() };
         if given > 0 {
-            self.read_block()?;
+            self.next_block()?;
             let lines = self.block.lines.len();
             if given > lines {
                 return Err(format!("line {given} of a block that has {lines}").into());
             }
+            self.block.start.given = given;
         }
         Ok(())
+    }
+
+    /// Takes the next block, and has the one after it read meanwhile.
+    fn next_block(&mut self) -> Result<()> {
+        let (mut reader, block) = match self.ahead.take() {
+            None => return Ok(()),
+            Some(Ahead::Waiting(mut reader)) => {
+                let block = reader.read_block();
+                (reader, block)
+            }
+            Some(Ahead::Reading(thread)) => match thread.join() {
+                Ok(read) => read,
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+        };
+        match block {
+            Ok(block) if !block.lines.is_empty() => {
+                self.block = block;
+                let read = move || {
+                    let block = reader.read_block();
+                    (reader, block)
+                };
+                self.ahead = Some(Ahead::Reading(thread::spawn(read)));
+                Ok(())
+            }
+            last => {
+                self.ahead = Some(Ahead::Waiting(reader));
+                self.block = last?;
+                Ok(())
+            }
+        }
     }
 
     /// Adds the content of the shards and what decides the order.
@@ -228,36 +287,35 @@ impl ShuffledLines {
         fingerprint.serialize("shuffle", &self.config);
         self.shards.fingerprint(fingerprint);
     }
+}
 
-    /// The start of a block here.
-    fn here(&self, block: u64) -> ShardPosition {
+impl BlockReader {
+    /// The start of the next block.
+    fn here(&self) -> ShardPosition {
         let readers = self.readers.iter().map(|Reader { shard, lines }| ReadingPlace {
             shard: *shard,
             byte: lines.byte,
             line: lines.line,
         });
-        let (opened, turn) = (self.opened, self.turn);
+        let (opened, turn, block) = (self.opened, self.turn, self.block);
         ShardPosition { block, given: 0, readers: readers.collect(), opened, turn }
     }
 
-    fn read_block(&mut self) -> Result<()> {
-        self.block.text.clear();
-        self.block.lines.clear();
-        while self.block.lines.len() < self.config.lines
-            && self.block.text.len() < self.config.bytes
-        {
+    fn read_block(&mut self) -> Result<Block> {
+        let mut block = Block { start: self.here(), read: true, ..Block::default() };
+        while block.lines.len() < self.config.lines && block.text.len() < self.config.bytes {
             let Some((shard, number)) = self.read_line()? else { break };
             if is_blank(&self.line) {
                 continue;
             }
-            let start = self.block.text.len();
-            self.block.text.extend_from_slice(without_end(&self.line));
-            let text = start..self.block.text.len();
-            self.block.lines.push(BlockLine { shard, number, text });
+            let start = block.text.len();
+            block.text.extend_from_slice(without_end(&self.line));
+            let text = start..block.text.len();
+            block.lines.push(BlockLine { shard, number, text });
         }
-        self.block.lines.shuffle(&mut rng_for(self.key, "block", self.block.start.block));
-        self.block.read = true;
-        Ok(())
+        block.lines.shuffle(&mut rng_for(self.key, "block", block.start.block));
+        self.block += 1;
+        Ok(block)
     }
 
     /// Reads the line whose turn it is; its shard and its number there.
