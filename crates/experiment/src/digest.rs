@@ -45,6 +45,10 @@ impl Digests {
         if let Some(digest) = self.known.get(&target) {
             return Ok(digest.clone());
         }
+        // A damaged header is told before the file, however long, is read to its end.
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            torch_ext::TensorFile::open(path)?;
+        }
         let digest = of_file(path)?;
         self.known.insert(target, digest.clone());
         Ok(digest)
@@ -107,6 +111,16 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(of_file(file.path()).unwrap(), expected);
         assert_eq!(of_bytes(b"abc"), expected);
+    }
+
+    #[test]
+    fn weights_without_a_header_are_refused_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        // A hole: nothing on the disk, and minutes to read.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let error = Digests::default().of(&path).unwrap_err().to_string();
+        assert!(error.contains("model.safetensors") && error.contains("header"), "{error}");
     }
 
     #[test]
