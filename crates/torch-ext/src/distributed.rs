@@ -13,11 +13,12 @@ use crate::{Error, Result};
 /// Where the processes of a run meet, and which of them this one is.
 ///
 /// ```
+/// use std::collections::BTreeMap;
 /// use torch_ext::Rendezvous;
 ///
 /// let variables = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "10.0.0.7")];
-/// let known = |name| variables.iter().find(|(known, _)| *known == name);
-/// let get = |name: &str| known(name).map(|(_, value)| value.to_string());
+/// let variables = BTreeMap::from(variables);
+/// let get = |name: &str| variables.get(name).map(|value| value.to_string());
 /// let place = Rendezvous::from_variables(get)?.unwrap();
 /// assert_eq!((place.rank, place.size, place.port), (1, 2, 29500));
 /// assert_eq!(Rendezvous::from_variables(|_| None)?, None); // one process alone
