@@ -70,6 +70,11 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// The sentence alone.
+    pub(crate) fn say(&self, head: &str, tail: &str) -> String {
+        self.render(head, tail).text
+    }
+
     pub(super) fn render(&self, head: &str, tail: &str) -> Rendered {
         let mut rendered = Rendered { text: String::new(), head: 0..0, tail: 0..0 };
         let mut length = 0;

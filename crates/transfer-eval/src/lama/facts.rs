@@ -149,7 +149,7 @@ pub fn read_relations(path: impl AsRef<Path>) -> Result<Vec<Relation>> {
 }
 
 /// The template before and behind its `[Y]`.
-fn holes(template: &str) -> Result<(&str, &str), String> {
+pub(crate) fn holes(template: &str) -> Result<(&str, &str), String> {
     match template.split_once("[Y]") {
         Some((before, after)) if !after.contains("[Y]") && template.contains("[X]") => {
             Ok((before, after))

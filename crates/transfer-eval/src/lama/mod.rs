@@ -2,9 +2,13 @@
 mod cloze;
 mod facts;
 mod score;
+mod typed;
 mod vocabulary;
 
 pub use cloze::{Cloze, ClozeConfig, Clozes, MultiPiece, SpaceBeforeMask, build_clozes};
 pub use facts::{Corpus, Fact, Facts, Relation, read_corpus, read_facts, read_relations};
 pub use score::{LamaScore, Precision, RelationScore, rank_golds, ranks_of_best, score_lama};
+pub use typed::{
+    TypedCloze, TypedClozes, TypedFact, TypedFacts, TypedRelation, build_typed_clozes, read_mlama,
+};
 pub use vocabulary::{Candidates, CommonVocabulary};

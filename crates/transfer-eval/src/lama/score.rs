@@ -168,21 +168,35 @@ pub fn score_lama(
     ranks: &[Option<usize>],
 ) -> Result<LamaScore> {
     expect_count(clozes, ranks.len())?;
-    if clozes.is_empty() {
-        return Err(Error::Nothing { what: "cloze" });
-    }
     let index: BTreeMap<&str, usize> =
         relations.iter().enumerate().map(|(k, relation)| (relation.id.as_str(), k)).collect();
+    let row = |(k, (cloze, &rank)): (usize, (&Cloze, &Option<usize>))| {
+        let known = index.get(cloze.relation.as_str());
+        let known = known.copied().ok_or_else(|| {
+            let message = format!("relation `{}` is not among the relations", cloze.relation);
+            Error::Mismatch { what: "cloze", index: k + 1, line: None, message }
+        })?;
+        Ok((known, rank))
+    };
+    let rows = clozes.iter().zip(ranks).enumerate().map(row).collect::<Result<Vec<_>>>()?;
+    score_ranks(&relations.iter().collect::<Vec<_>>(), rows)
+}
+
+/// Scores ranks, each with the index of its relation; `None` is wrong.
+pub(crate) fn score_ranks(
+    relations: &[&Relation],
+    rows: impl IntoIterator<Item = (usize, Option<usize>)>,
+) -> Result<LamaScore> {
     let mut hits = vec![Hits::default(); relations.len()];
     let mut all = Hits::default();
-    for (k, (cloze, &rank)) in clozes.iter().zip(ranks).enumerate() {
-        let known = index.get(cloze.relation.as_str()).and_then(|&k| hits.get_mut(k));
-        let Some(known) = known else {
-            let message = format!("relation `{}` is not among the relations", cloze.relation);
-            return Err(Error::Mismatch { what: "cloze", index: k + 1, line: None, message });
-        };
-        known.add(rank);
-        all.add(rank);
+    for (relation, rank) in rows {
+        if let Some(known) = hits.get_mut(relation) {
+            known.add(rank);
+            all.add(rank);
+        }
+    }
+    if all.facts == 0 {
+        return Err(Error::Nothing { what: "cloze" });
     }
     let scored = relations.iter().zip(&hits).filter(|(_, hits)| hits.facts > 0);
     let relations: Vec<RelationScore> = scored

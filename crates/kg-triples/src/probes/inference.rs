@@ -1,0 +1,188 @@
+//! Inference between verbalised facts: which sentence follows from some facts, contradicts them, or
+//! says something else. A stand-in for XNLI where no such data is at hand, and no paper's.
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use rand::Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use serde::{Deserialize, Serialize};
+
+use super::verbalised::Verbalised;
+use crate::questions::TemplateSet;
+use crate::{KgError, KnowledgeGraph, Language, Triple, output, seed};
+
+/// How pairs are made.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InferenceConfig {
+    /// Facts about one head in a premise.
+    pub premise_facts: usize,
+    /// Premises about each head, each with one hypothesis of each label.
+    pub premises: usize,
+    /// Seed of all draws.
+    pub seed: u64,
+}
+
+impl Default for InferenceConfig {
+    fn default() -> Self {
+        Self { premise_facts: 2, premises: 40, seed: 42 }
+    }
+}
+
+/// What became of the heads and facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InferenceReport {
+    /// Heads with pairs.
+    pub heads: usize,
+    /// Heads about which there is too little to say.
+    pub left_out: usize,
+    /// Facts that lack a label or a statement in one of the languages.
+    pub without_words: usize,
+    /// Pairs in each language.
+    pub pairs: usize,
+}
+
+/// The label of a pair, as XNLI writes it.
+const LABELS: [&str; 3] = ["entailment", "neutral", "contradiction"];
+
+/// A premise about a head, and a hypothesis of each of [`LABELS`].
+struct Item<'a> {
+    premise: Vec<Triple<'a>>,
+    hypotheses: [Triple<'a>; 3],
+}
+
+/// Writes `<split>.<language>.tsv` for each language into `folder`, with XNLI's columns `language`,
+/// `gold_label`, `sentence1`, `sentence2`, and returns the paths. The pairs are the same in every
+/// language, about the facts whose head is in `heads`.
+///
+/// A premise is [`premise_facts`](InferenceConfig::premise_facts) facts about one head, in random
+/// order. What it entails is one of them. What contradicts it is one of them with another tail of
+/// the same relation, which the head does not have; only relations of which the head has one tail
+/// are changed so. What is neutral is a fact about the head by a relation that the premise does not
+/// hold. No knowledge of the world decides the label: the premise does.
+///
+/// # Errors
+/// [`KgError::Config`] if a count is 0; [`KgError::Empty`] if no pair can be made;
+/// [`KgError::Io`] if a file cannot be written.
+pub fn write_inference(
+    graph: &KnowledgeGraph,
+    templates: &TemplateSet,
+    (split, heads): (&str, &BTreeSet<String>),
+    languages: &[Language],
+    config: &InferenceConfig,
+    folder: impl AsRef<Path>,
+) -> Result<(InferenceReport, Vec<PathBuf>), KgError> {
+    for (key, value) in
+        [("premise_facts", config.premise_facts), ("premises", config.premises)]
+    {
+        if !(1..=10_000).contains(&value) {
+            let rule = "from 1 to 10000";
+            return Err(KgError::Config { key, value: value.to_string(), rule });
+        }
+    }
+    let said = Verbalised::new(graph, templates, heads, languages);
+    let (items, report) = items(&said, config);
+    if items.is_empty() {
+        let hint = format!(
+            "of {} heads none has {} facts, one more by another relation, and a relation with one \
+             tail; {} facts lack labels or statements",
+            report.left_out, config.premise_facts, report.without_words
+        );
+        return Err(KgError::Empty { what: format!("pairs of split {split:?}"), hint });
+    }
+    let (mut files, mut paths) = (Vec::new(), Vec::new());
+    for &language in languages {
+        let path = folder.as_ref().join(format!("{split}.{language}.tsv"));
+        files.push(write(&path, &said, &items, language)?);
+        paths.push(path);
+    }
+    output::publish(files)?;
+    Ok((report, paths))
+}
+
+fn items<'a>(said: &Verbalised<'a>, config: &InferenceConfig) -> (Vec<Item<'a>>, InferenceReport) {
+    let (tails, answers) = (said.tails(), said.answers());
+    let mut report =
+        InferenceReport { without_words: said.without_words, ..InferenceReport::default() };
+    let mut items = Vec::new();
+    for facts in said.facts.chunk_by(|one, next| one.head == next.head) {
+        let Some(head) = facts.first().map(|fact| fact.head) else { continue };
+        let mut rng = seed::use_rng("inference", config.seed, seed::hash(&[head]));
+        let one_tail = |fact: &&Triple<'_>| {
+            answers.get(&(head, fact.relation)).is_some_and(|tails| tails.len() == 1)
+        };
+        let before = items.len();
+        for _ in 0..config.premises {
+            // The fact that is contradicted comes first; then others, and one of another relation.
+            let changeable: Vec<&Triple<'_>> = facts.iter().filter(one_tail).collect();
+            let Some(&&changed) = changeable.choose(&mut rng) else { break };
+            let mut others: Vec<Triple<'_>> =
+                facts.iter().filter(|fact| **fact != changed).copied().collect();
+            others.shuffle(&mut rng);
+            let mut premise = vec![changed];
+            premise.extend(others.iter().take(config.premise_facts - 1));
+            let new = |fact: &&Triple<'_>| premise.iter().all(|one| one.relation != fact.relation);
+            let neutral = others.iter().find(new).copied();
+            let wrong: Vec<&str> = tails
+                .get(changed.relation)
+                .into_iter()
+                .flatten()
+                .copied()
+                .filter(|&tail| tail != changed.tail)
+                .filter(|&tail| sayable(said, changed, tail))
+                .collect();
+            let (Some(neutral), Some(&tail)) = (neutral, wrong.choose(&mut rng)) else { continue };
+            if premise.len() < config.premise_facts {
+                continue;
+            }
+            let entailed = premise.get(rng.random_range(0..premise.len())).copied();
+            let contradicted = Triple { tail, ..changed };
+            premise.shuffle(&mut rng);
+            let hypotheses = [entailed.unwrap_or(changed), neutral, contradicted];
+            items.push(Item { premise, hypotheses });
+        }
+        match items.len() > before {
+            true => report.heads += 1,
+            false => report.left_out += 1,
+        }
+    }
+    report.pairs = items.len() * LABELS.len();
+    (items, report)
+}
+
+/// Whether a wrong tail has a label wherever the right one has, and another one than it.
+fn sayable(said: &Verbalised<'_>, changed: Triple<'_>, tail: &str) -> bool {
+    said.languages.iter().all(|&language| {
+        let (right, wrong) = (said.label(changed.tail, language), said.label(tail, language));
+        wrong.is_some() && wrong != right
+    })
+}
+
+fn write(
+    path: &Path,
+    said: &Verbalised<'_>,
+    items: &[Item<'_>],
+    language: Language,
+) -> Result<whole_file::Synced, KgError> {
+    let mut text = String::from("language\tgold_label\tsentence1\tsentence2\n");
+    for item in items {
+        let sentences: Vec<String> =
+            item.premise.iter().filter_map(|&fact| said.sentence(fact, language)).collect();
+        let premise = sentences.join(" ");
+        for (label, &fact) in LABELS.iter().zip(&item.hypotheses) {
+            let hypothesis = said.sentence(fact, language).unwrap_or_default();
+            for sentence in [&premise, &hypothesis] {
+                if sentence.contains(['\t', '\n', '\r']) {
+                    let (expected, got) = ("no tab and no line end".to_owned(), format!("{sentence:?}"));
+                    return Err(KgError::Value { field: "sentence", expected, got });
+                }
+            }
+            text.push_str(&[language.as_str(), label, &premise, &hypothesis].join("\t"));
+            text.push('\n');
+        }
+    }
+    let mut file = output::create(path)?;
+    file.write_all(text.as_bytes()).map_err(KgError::io(path, "write the file"))?;
+    output::sync(file)
+}

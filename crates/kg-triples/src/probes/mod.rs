@@ -1,0 +1,8 @@
+//! Tests of what a model knows, made from the facts of a graph by sentence templates: clozes in
+//! mLAMA's layout, and pairs of sentences in XNLI's.
+mod cloze;
+mod inference;
+mod verbalised;
+
+pub use cloze::{ClozeReport, write_clozes};
+pub use inference::{InferenceConfig, InferenceReport, write_inference};

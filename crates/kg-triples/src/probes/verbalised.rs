@@ -1,0 +1,70 @@
+//! Facts that can be said in every language of a probe.
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::questions::{Template, TemplateKind, TemplateSet};
+use crate::{KnowledgeGraph, Language, Triple};
+
+/// The facts whose head is in `heads` and that have labels and a statement in all of `languages`,
+/// so that every language is asked the same; and how many have not.
+pub(super) struct Verbalised<'a> {
+    graph: &'a KnowledgeGraph,
+    templates: &'a TemplateSet,
+    pub(super) languages: &'a [Language],
+    /// In the order of their fact numbers.
+    pub(super) facts: Vec<Triple<'a>>,
+    /// Facts of these heads that lack a label or a template.
+    pub(super) without_words: usize,
+}
+
+impl<'a> Verbalised<'a> {
+    pub(super) fn new(
+        graph: &'a KnowledgeGraph,
+        templates: &'a TemplateSet,
+        heads: &BTreeSet<String>,
+        languages: &'a [Language],
+    ) -> Self {
+        let all: Vec<_> = graph.triples().filter(|triple| heads.contains(triple.head)).collect();
+        let mut found = Self { graph, templates, languages, facts: Vec::new(), without_words: 0 };
+        let sayable = |triple: &&Triple<'a>| {
+            languages.iter().all(|&language| found.sentence(**triple, language).is_some())
+        };
+        let facts: Vec<_> = all.iter().filter(sayable).copied().collect();
+        found.without_words = all.len() - facts.len();
+        found.facts = facts;
+        found
+    }
+
+    /// The first wording of a relation's statement.
+    pub(super) fn template(&self, relation: &str, language: Language) -> Option<&'a Template> {
+        self.templates.get(relation, language, TemplateKind::Statement).first()
+    }
+
+    pub(super) fn label(&self, id: &str, language: Language) -> Option<&'a str> {
+        self.graph.label(id, language.as_str())
+    }
+
+    /// A fact as a sentence.
+    pub(super) fn sentence(&self, triple: Triple<'_>, language: Language) -> Option<String> {
+        let (head, tail) =
+            (self.label(triple.head, language)?, self.label(triple.tail, language)?);
+        Some(self.template(triple.relation, language)?.say(head, tail))
+    }
+
+    /// The tails of each relation over all facts of the graph.
+    pub(super) fn tails(&self) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+        let mut tails: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for triple in self.graph.triples() {
+            tails.entry(triple.relation).or_default().insert(triple.tail);
+        }
+        tails
+    }
+
+    /// The tails of each head and relation over all facts of the graph.
+    pub(super) fn answers(&self) -> BTreeMap<(&'a str, &'a str), BTreeSet<&'a str>> {
+        let mut answers: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+        for triple in self.graph.triples() {
+            answers.entry((triple.head, triple.relation)).or_default().insert(triple.tail);
+        }
+        answers
+    }
+}

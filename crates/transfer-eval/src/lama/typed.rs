@@ -1,0 +1,249 @@
+//! Facts completed from the objects of their relation, as mLAMA asks them: objects of any number of
+//! pieces, in any language.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+use tokenizers::Tokenizer;
+
+use crate::files::{json_lines, read_text};
+use crate::lama::facts::{Relation, holes, read_relations};
+use crate::lama::score::{LamaScore, score_ranks};
+use crate::tokens::{Specials, special, text_pieces, untruncated};
+use crate::{Error, Result};
+
+/// One fact of mLAMA.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TypedFact {
+    /// `uuid`; the line in its file where there is none.
+    #[serde(default, rename = "uuid")]
+    pub id: String,
+    /// Id of the subject.
+    pub sub_uri: String,
+    /// Id of the object.
+    pub obj_uri: String,
+    /// The subject's name.
+    pub sub_label: String,
+    /// The object's name.
+    pub obj_label: String,
+}
+
+/// The facts of one relation in one language, in file order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedFacts {
+    /// The relation with its template.
+    pub relation: Relation,
+    /// Its facts.
+    pub facts: Vec<TypedFact>,
+}
+
+/// Reads one language of mLAMA: `templates.jsonl` and, for each relation, `<relation>.jsonl`.
+/// Relations without a file are left out.
+///
+/// # Errors
+/// As for [`read_relations`]; [`Error::Line`] naming a line that is no fact; [`Error::Content`] if
+/// no relation has a fact.
+pub fn read_mlama(folder: impl AsRef<Path>) -> Result<Vec<TypedFacts>> {
+    let folder = folder.as_ref();
+    let expected = "a fact of mLAMA, with sub_uri, obj_uri, sub_label and obj_label";
+    let mut all = Vec::new();
+    for relation in read_relations(folder.join("templates.jsonl"))? {
+        let path = folder.join(format!("{}.jsonl", relation.id));
+        if !path.exists() {
+            continue;
+        }
+        let rows: Vec<(usize, TypedFact)> = json_lines(&read_text(&path)?, &path, expected)?;
+        let named = |(line, mut fact): (usize, TypedFact)| {
+            if fact.id.is_empty() {
+                fact.id = line.to_string();
+            }
+            fact
+        };
+        all.push(TypedFacts { relation, facts: rows.into_iter().map(named).collect() });
+    }
+    if all.iter().all(|one| one.facts.is_empty()) {
+        return Err(Error::content(folder, "no fact of any relation"));
+    }
+    Ok(all)
+}
+
+/// One input with a place for an object: `<s> before … after </s>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedCloze {
+    /// The fact's id.
+    pub id: String,
+    /// Index of its relation in [`TypedClozes::relations`].
+    pub relation: usize,
+    /// Piece ids before the object, with `<s>`.
+    pub before: Vec<u32>,
+    /// Piece ids behind it, with `</s>`.
+    pub after: Vec<u32>,
+    /// Index of the object among the relation's candidates.
+    pub gold: usize,
+    /// Indices of other right answers: further objects that the file gives this subject. They take
+    /// no rank.
+    pub also_right: BTreeSet<usize>,
+}
+
+/// A relation's objects: what a fact of it can be completed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedRelation {
+    /// The relation.
+    pub relation: Relation,
+    /// Piece ids of each object, none twice, in ascending order.
+    pub candidates: Vec<Vec<u32>>,
+}
+
+/// Clozes with the candidates of their relations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedClozes {
+    /// In the order of the files.
+    pub relations: Vec<TypedRelation>,
+    /// In the order of the relations and their facts.
+    pub clozes: Vec<TypedCloze>,
+    /// What fills an object's place: `<mask>`, as often as the object has pieces.
+    pub mask: u32,
+}
+
+/// Turns facts into clozes. The candidates of a relation are the objects of all its facts.
+///
+/// Reading: an object is tokenised as a text of its own, so its first piece has a space; so is what
+/// stands before and behind it.
+///
+/// # Errors
+/// [`Error::Tokenizer`] if a special token is missing; [`Error::Mismatch`] naming a fact that gives
+/// an input of more than `max_length` pieces with the longest candidate, or whose object has no
+/// piece.
+///
+/// # Example
+/// ```
+/// use transfer_eval::lama::{Relation, TypedFact, TypedFacts, build_typed_clozes};
+///
+/// let fact = |country: &str, city: &str| TypedFact {
+///     id: country.into(),
+///     sub_uri: country.into(),
+///     obj_uri: city.into(),
+///     sub_label: country.into(),
+///     obj_label: city.into(),
+/// };
+/// let template = Some("The capital of [X] is [Y] .".to_owned());
+/// let relation = Relation { id: "P36".into(), template, kind: None };
+/// let facts = vec![fact("France", "Paris"), fact("Germany", "Berlin")];
+/// let tokenizer = tokenizers::Tokenizer::from_file("../testkit/fixtures/tokenizer.json").unwrap();
+/// let built = build_typed_clozes(&[TypedFacts { relation, facts }], &tokenizer, 64)?;
+/// assert_eq!((built.clozes.len(), built.relations[0].candidates.len()), (2, 2));
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
+pub fn build_typed_clozes(
+    facts: &[TypedFacts],
+    tokenizer: &Tokenizer,
+    max_length: usize,
+) -> Result<TypedClozes> {
+    let Specials { bos, eos } = Specials::of(tokenizer)?;
+    let mask = special(tokenizer, "<mask>")?;
+    let tokenizer = untruncated(tokenizer)?;
+    let mut built = TypedClozes { relations: Vec::new(), clozes: Vec::new(), mask };
+    for TypedFacts { relation, facts } in facts {
+        let template = relation.template.as_deref().unwrap_or_default();
+        let (before, after) = holes(template).map_err(|rule| Error::Config {
+            key: "template",
+            value: format!("{template:?}"),
+            rule,
+        })?;
+        let pieces = |fact: &TypedFact| text_pieces(&tokenizer, &fact.obj_label);
+        let objects = facts.iter().map(pieces).collect::<Result<Vec<_>>>()?;
+        let candidates: Vec<Vec<u32>> =
+            objects.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        let longest = candidates.iter().map(Vec::len).max().unwrap_or_default();
+        let index = |object: &Vec<u32>| candidates.binary_search(object).unwrap_or_default();
+        let mut of_subject: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        for (fact, object) in facts.iter().zip(&objects) {
+            of_subject.entry(&fact.sub_uri).or_default().insert(index(object));
+        }
+        for (number, (fact, object)) in facts.iter().zip(&objects).enumerate() {
+            let wrong = |message: String| {
+                let message = format!("{} of {}: {message}", fact.id, relation.id);
+                Error::Mismatch { what: "fact", index: number + 1, line: None, message }
+            };
+            if object.is_empty() {
+                return Err(wrong(format!("its object {:?} has no piece", fact.obj_label)));
+            }
+            let text = |part: &str| text_pieces(&tokenizer, &part.replace("[X]", &fact.sub_label));
+            let before: Vec<u32> = std::iter::once(bos).chain(text(before)?).collect();
+            let after: Vec<u32> = text(after)?.into_iter().chain([eos]).collect();
+            let length = before.len() + longest + after.len();
+            if length > max_length {
+                return Err(wrong(format!("{length} pieces, but the limit is {max_length}")));
+            }
+            let gold = index(object);
+            let mut also_right = of_subject.get(fact.sub_uri.as_str()).cloned().unwrap_or_default();
+            also_right.remove(&gold);
+            let (id, relation) = (fact.id.clone(), built.relations.len());
+            built.clozes.push(TypedCloze { id, relation, before, after, gold, also_right });
+        }
+        built.relations.push(TypedRelation { relation: relation.clone(), candidates });
+    }
+    Ok(built)
+}
+
+impl TypedClozes {
+    /// The candidates of a cloze.
+    pub fn candidates(&self, cloze: &TypedCloze) -> &[Vec<u32>] {
+        self.relations.get(cloze.relation).map_or(&[], |one| one.candidates.as_slice())
+    }
+
+    /// The rank of a cloze's object, from 1, by the scores of its candidates; of equal scores the
+    /// object's counts last, so that a model that tells nothing apart gets nothing for it.
+    ///
+    /// # Errors
+    /// [`Error::Array`] if there is not one score for each candidate, or one is NaN.
+    pub fn rank(&self, cloze: &TypedCloze, scores: &[f32]) -> Result<usize> {
+        let expected = self.candidates(cloze).len();
+        let wrong = |message: String| Error::array("scores", format!("{}: {message}", cloze.id));
+        if scores.len() != expected {
+            return Err(wrong(format!("{} for {expected} candidates", scores.len())));
+        }
+        if let Some(number) = scores.iter().position(|score| score.is_nan()) {
+            return Err(wrong(format!("candidate {number} has NaN")));
+        }
+        let gold = scores.get(cloze.gold).copied().unwrap_or(f32::NEG_INFINITY);
+        let ahead = scores.iter().enumerate().filter(|(number, score)| {
+            *number != cloze.gold && !cloze.also_right.contains(number) && **score >= gold
+        });
+        Ok(1 + ahead.count())
+    }
+
+    /// P@1 and P@10 by relation, from one rank for each cloze.
+    ///
+    /// # Errors
+    /// [`Error::Count`] unless there is one rank for each cloze; [`Error::Nothing`] without any.
+    pub fn score(&self, ranks: &[usize]) -> Result<LamaScore> {
+        if ranks.len() != self.clozes.len() {
+            let (expected, got) = (self.clozes.len(), ranks.len());
+            let hint = "give one rank for each".to_owned();
+            return Err(Error::Count { what: "clozes", expected, got, hint });
+        }
+        let relations: Vec<&Relation> = self.relations.iter().map(|one| &one.relation).collect();
+        let rows = self.clozes.iter().zip(ranks).map(|(cloze, &rank)| (cloze.relation, Some(rank)));
+        score_ranks(&relations, rows)
+    }
+
+    /// What guessing among a cloze's candidates gets, in percent: the mean over relations of one in
+    /// so many, right answers that are not asked for left out.
+    pub fn guessing(&self) -> f64 {
+        let mut sums = vec![(0.0, 0usize); self.relations.len()];
+        for cloze in &self.clozes {
+            let choices = self.candidates(cloze).len() - cloze.also_right.len();
+            if let Some((sum, count)) = sums.get_mut(cloze.relation) {
+                *sum += 100.0 / choices.max(1) as f64;
+                *count += 1;
+            }
+        }
+        let means: Vec<f64> = sums
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(sum, count)| sum / count as f64)
+            .collect();
+        means.iter().sum::<f64>() / means.len().max(1) as f64
+    }
+}
