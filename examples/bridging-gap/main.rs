@@ -46,6 +46,9 @@ fn train(cell: &Cell<Recipe>, graph: &KnowledgeGraph, input: &Input) -> Result<T
         let (sequences, config) = data::injection(cell, graph, &input.sequences, tokenizer)?;
         let mut task = EntityCompletionTask::of(model, sequences, &recipe.injection_loss)?;
         cell.fit("inject", &config, &model.named_parameters(), &mut task)?;
+        if recipe.keep_injected {
+            base.save(cell.dir("injected"), Head::MaskedLm)?;
+        }
     }
     let injected_tokens = cell.tokens();
     let retrieval = label_retrieval(model, tokenizer, graph, &recipe.languages_of(cell))?;

@@ -32,6 +32,9 @@ pub struct Recipe {
     pub qa: QaConfig,
     /// Centres the word vectors and gives all of them their earlier mean norm before fine-tuning.
     pub center_word_embeddings: bool,
+    /// Leaves the model after injection, with its masked-LM head, in the cell's `injected`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_injected: bool,
     pub windows: WindowConfig,
     pub evaluation: EvaluationConfig,
 }

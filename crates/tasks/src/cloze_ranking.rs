@@ -1,6 +1,9 @@
 //! LAMA with a model: the rank of the right piece at a mask.
+use std::collections::BTreeSet;
+
+use tch::{Device, Kind, Tensor};
 use transfer_eval::Ties;
-use transfer_eval::lama::{Candidates, Cloze, rank_golds};
+use transfer_eval::lama::{Candidates, Cloze, TypedClozes, rank_golds};
 
 use crate::pooling::{at_positions, to_array};
 use crate::{Encoder, Error, Result, inference};
@@ -62,6 +65,121 @@ pub fn rank_clozes(
     })
 }
 
+/// The rank of each cloze's object among its relation's candidates, from 1, in the order of the
+/// clozes, for [`TypedClozes::score`]. A candidate of n pieces is scored in an input with n masks:
+/// the mean of its pieces' log-probabilities, each over the whole vocabulary, as in mLAMA (Kassner,
+/// Dufter and Schütze 2021, section 3.2). So objects of any number of pieces can be compared.
+///
+/// # Errors
+/// If the model has no masked-LM head or refuses an input; [`Error::Config`] if `batch_size` is 0;
+/// [`Error::Data`] if a piece is beyond the model's vocabulary; [`Error::Transfer`] for a score that
+/// is NaN.
+///
+/// # Example
+/// ```
+/// use tasks::cloze_ranking::rank_typed;
+/// use transfer_eval::lama::{Relation, TypedCloze, TypedClozes, TypedRelation};
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
+/// let relation = Relation { id: "P36".into(), ..Relation::default() };
+/// // <s> The capital of France is … </s>, with an object of one piece and one of two
+/// let clozes = TypedClozes {
+///     relations: vec![TypedRelation { relation, candidates: vec![vec![14], vec![15, 16]] }],
+///     clozes: vec![TypedCloze {
+///         id: "Q142-P36-Q90".into(),
+///         relation: 0,
+///         before: vec![0, 11, 12, 13],
+///         after: vec![2],
+///         gold: 1,
+///         also_right: Default::default(),
+///     }],
+///     mask: 49,
+/// };
+/// assert!((1..=2).contains(&rank_typed(&model, &clozes, 32)?[0]));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn rank_typed(
+    model: &dyn Encoder,
+    clozes: &TypedClozes,
+    batch_size: usize,
+) -> Result<Vec<usize>> {
+    // A row for each cloze and each length that a candidate of its relation has.
+    let mut rows: Vec<(usize, usize, Vec<u32>)> = Vec::new();
+    for (number, cloze) in clozes.clozes.iter().enumerate() {
+        let lengths: BTreeSet<usize> = clozes.candidates(cloze).iter().map(Vec::len).collect();
+        rows.extend(lengths.into_iter().filter(|&pieces| pieces > 0).map(|pieces| {
+            let masks = std::iter::repeat_n(clozes.mask, pieces);
+            let ids = cloze.before.iter().copied().chain(masks).chain(cloze.after.iter().copied());
+            (number, pieces, ids.collect())
+        }));
+    }
+    let ids: Vec<&[u32]> = rows.iter().map(|(_, _, ids)| ids.as_slice()).collect();
+    let scored = inference::by_length(model, &ids, batch_size, |indices, hidden| {
+        let batch: Vec<&(usize, usize, Vec<u32>)> =
+            indices.iter().filter_map(|&k| rows.get(k)).collect();
+        score_rows(model, clozes, &batch, hidden)
+    })?;
+    let mut all: Vec<Vec<f32>> = clozes
+        .clozes
+        .iter()
+        .map(|cloze| vec![f32::NEG_INFINITY; clozes.candidates(cloze).len()])
+        .collect();
+    for ((number, ..), scores) in rows.iter().zip(scored) {
+        for (candidate, score) in scores {
+            let slot = all.get_mut(*number).and_then(|scores| scores.get_mut(candidate));
+            if let Some(slot) = slot {
+                *slot = score;
+            }
+        }
+    }
+    let ranks = clozes.clozes.iter().zip(&all).map(|(cloze, scores)| clozes.rank(cloze, scores));
+    Ok(ranks.collect::<Result<_, _>>()?)
+}
+
+/// For each row of a batch, the scores of the candidates that have as many pieces as it has masks.
+fn score_rows(
+    model: &dyn Encoder,
+    clozes: &TypedClozes,
+    batch: &[&(usize, usize, Vec<u32>)],
+    hidden: &Tensor,
+) -> Result<Vec<Vec<(usize, f32)>>> {
+    let (_, length, _) = hidden.size3()?;
+    let mut positions = Vec::new();
+    for (row, (number, pieces, _)) in (0i64..).zip(batch) {
+        let first = clozes.clozes.get(*number).map_or(0, |cloze| cloze.before.len());
+        positions.extend((first..first + pieces).map(|at| row * length + index(at)));
+    }
+    let positions = Tensor::f_from_slice(&positions)?.f_to_device(hidden.device())?;
+    let states = hidden.f_flatten(0, 1)?.f_index_select(0, &positions)?;
+    let log_probabilities = model.mlm_logits(&states)?.f_log_softmax(-1, Kind::Float)?; // [P, V]
+    let mut scores = Vec::with_capacity(batch.len());
+    let mut first = 0;
+    for (number, pieces, _) in batch {
+        let masks = log_probabilities.f_narrow(0, first, index(*pieces))?; // [n, V]
+        first += index(*pieces);
+        let candidates = clozes.clozes.get(*number).map_or(&[][..], |one| clozes.candidates(one));
+        let fitting = candidates.iter().enumerate().filter(|(_, ids)| ids.len() == *pieces);
+        let (numbers, ids): (Vec<usize>, Vec<&Vec<u32>>) = fitting.unzip();
+        let flat: Vec<i64> = ids.iter().flat_map(|ids| ids.iter().copied().map(i64::from)).collect();
+        if let Some(beyond) = flat.iter().find(|&&id| id >= model.vocab_size()) {
+            let rule = format!("below the vocabulary's {}", model.vocab_size());
+            return Err(Error::data("candidate's piece", rule, beyond));
+        }
+        let ids = Tensor::f_from_slice(&flat)?.f_view([-1, index(*pieces)])?; // [C, n]
+        let ids = ids.f_transpose(0, 1)?.f_contiguous()?.f_to_device(masks.device())?;
+        let means = masks.f_gather(1, &ids, false)?.f_mean_dim([0i64].as_slice(), false, None)?;
+        let means = Vec::<f32>::try_from(means.f_to_device(Device::Cpu)?)?;
+        scores.push(numbers.into_iter().zip(means).collect());
+    }
+    Ok(scores)
+}
+
+/// An index or a length as libtorch counts.
+fn index(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 /// An error that counts in its batch, counting in all clozes.
 fn counted_in_all(error: transfer_eval::Error, indices: &[usize]) -> transfer_eval::Error {
     match error {
@@ -71,5 +189,110 @@ fn counted_in_all(error: transfer_eval::Error, indices: &[usize]) -> transfer_ev
             transfer_eval::Error::Mismatch { what, index, line, message }
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use transfer_eval::lama::{Relation, TypedCloze, TypedRelation};
+    use xlmr_model::{Config, Head, Inputs, Model};
+
+    use super::*;
+
+    fn model() -> Model {
+        let config = Config { initializer_range: 0.5, ..Config::tiny(60) };
+        Model::new(&config, &[Head::MaskedLm], Device::Cpu, 3).unwrap()
+    }
+
+    fn clozes() -> TypedClozes {
+        let relation = |id: &str, candidates: Vec<Vec<u32>>| TypedRelation {
+            relation: Relation { id: id.into(), ..Relation::default() },
+            candidates,
+        };
+        let cloze = |relation, before: &[u32], after: &[u32], gold| TypedCloze {
+            id: format!("{relation}-{gold}"),
+            relation,
+            before: before.to_vec(),
+            after: after.to_vec(),
+            gold,
+            also_right: BTreeSet::new(),
+        };
+        TypedClozes {
+            relations: vec![
+                relation("P1", vec![vec![14], vec![15, 16], vec![17, 18, 19], vec![20]]),
+                relation("P2", vec![vec![21, 22], vec![23, 24]]),
+            ],
+            clozes: vec![
+                cloze(0, &[0, 5, 6, 7], &[8, 2], 1),
+                cloze(0, &[0, 9], &[10, 11, 12, 2], 3),
+                cloze(1, &[0], &[30, 31, 32, 33, 34, 2], 0),
+                cloze(0, &[0, 40, 41], &[2], 2),
+            ],
+            mask: 4,
+        }
+    }
+
+    /// One input at a time, probabilities by exponentials in float64.
+    fn by_loop(model: &Model, clozes: &TypedClozes) -> Vec<Vec<f64>> {
+        let score = |cloze: &TypedCloze, ids: &Vec<u32>| {
+            let masks = vec![clozes.mask; ids.len()];
+            let input = [cloze.before.clone(), masks, cloze.after.clone()].concat();
+            let inputs = Inputs::from_rows(&[&input], 1).unwrap();
+            let hidden = model.encode(&inputs, false).unwrap();
+            let logits = model.mlm_logits(&hidden).unwrap().to_kind(Kind::Double).squeeze_dim(0);
+            let log_probability = |(at, &id): (usize, &u32)| {
+                let row = Vec::<f64>::try_from(logits.get((cloze.before.len() + at) as i64));
+                let row = row.unwrap();
+                row[id as usize] - row.iter().map(|logit| logit.exp()).sum::<f64>().ln()
+            };
+            ids.iter().enumerate().map(log_probability).sum::<f64>() / ids.len() as f64
+        };
+        let of = |cloze| clozes.candidates(cloze).iter().map(|ids| score(cloze, ids)).collect();
+        tch::no_grad(|| clozes.clozes.iter().map(of).collect())
+    }
+
+    #[test]
+    fn ranks_are_those_of_a_loop_for_any_batch_size() {
+        let (model, clozes) = (model(), clozes());
+        let scores = by_loop(&model, &clozes);
+        let want: Vec<usize> = clozes
+            .clozes
+            .iter()
+            .zip(&scores)
+            .map(|(cloze, scores)| {
+                1 + scores.iter().filter(|score| **score > scores[cloze.gold]).count()
+            })
+            .collect();
+        for batch_size in [1, 2, 3, 64] {
+            assert_eq!(rank_typed(&model, &clozes, batch_size).unwrap(), want);
+        }
+        assert!(want.iter().any(|&rank| rank > 1), "an order that says nothing: {want:?}");
+    }
+
+    #[test]
+    fn scores_are_those_of_a_loop() {
+        let (model, clozes) = (model(), clozes());
+        let want = by_loop(&model, &clozes);
+        let ids = [clozes.clozes[0].before.clone(), vec![4, 4], clozes.clozes[0].after.clone()];
+        let row = (0, 2, ids.concat());
+        let inputs = Inputs::from_rows(&[&row.2], 1).unwrap();
+        let hidden = tch::no_grad(|| model.encode(&inputs, false)).unwrap();
+        let got = tch::no_grad(|| score_rows(&model, &clozes, &[&row], &hidden)).unwrap();
+        let [(candidate, score)] = got[0][..] else { panic!("{got:?}") };
+        assert_eq!(candidate, 1);
+        assert!((f64::from(score) - want[0][1]).abs() < 1e-5);
+    }
+
+    #[test]
+    fn what_the_model_cannot_say_is_an_error() {
+        let mut clozes = clozes();
+        clozes.relations[1].candidates[0][1] = 60;
+        let error = rank_typed(&model(), &clozes, 8).unwrap_err().to_string();
+        assert!(error.contains("below the vocabulary's 60"), "{error}");
+        assert!(rank_typed(&model(), &self::clozes(), 0).is_err());
+        let no_head = Model::new(&Config::tiny(60), &[Head::Span], Device::Cpu, 1).unwrap();
+        assert!(rank_typed(&no_head, &self::clozes(), 8).is_err());
+        let none = TypedClozes { clozes: Vec::new(), ..self::clozes() };
+        assert!(rank_typed(&model(), &none, 8).unwrap().is_empty());
     }
 }

@@ -1,0 +1,212 @@
+//! The keys of `recipe.toml`: models, and tasks with their data and protocols. Every model with every
+//! task that has data is an arm, `<task>.<model>`.
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use experiment::{ModelArg, ModelFolder, RunConfig, named_models};
+use serde::{Deserialize, Serialize};
+use tch::Device;
+use xlmr_model::{Head, LoadOptions, Pretrained};
+
+use crate::SuiteTask;
+use crate::facts::Facts;
+use crate::lama::Lama;
+use crate::mlqa::Mlqa;
+use crate::ner::Ner;
+use crate::xnli::Xnli;
+
+/// Everything that decides a run.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// The model that others are compared with, item by item; empty: none.
+    pub baseline: String,
+    pub run: RunConfig,
+    /// Hugging Face folders by name. They become arms.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, ModelFolder>,
+    /// What they are judged by. Tasks with data become arms.
+    #[serde(skip_serializing_if = "Tasks::is_empty")]
+    pub tasks: Tasks,
+    /// One model and one task each.
+    pub arms: BTreeMap<String, Arm>,
+    /// Tasks of the recipe that have no data.
+    #[serde(skip)]
+    pub skipped: Vec<String>,
+}
+
+/// One model and one task.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Arm {
+    pub model: ModelFolder,
+    pub tasks: Tasks,
+}
+
+/// The tasks; those that are absent are not run.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tasks {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mlqa: Option<Mlqa>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ner: Option<Ner>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xnli: Option<Xnli>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lama: Option<Lama>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+}
+
+impl Tasks {
+    fn all(&self) -> Vec<(&'static str, &dyn SuiteTask)> {
+        let Self { mlqa, ner, xnli, lama, facts } = self;
+        let mut all: Vec<(&'static str, &dyn SuiteTask)> = Vec::new();
+        all.extend(mlqa.as_ref().map(|task| ("mlqa", task as &dyn SuiteTask)));
+        all.extend(ner.as_ref().map(|task| ("ner", task as &dyn SuiteTask)));
+        all.extend(xnli.as_ref().map(|task| ("xnli", task as &dyn SuiteTask)));
+        all.extend(lama.as_ref().map(|task| ("lama", task as &dyn SuiteTask)));
+        all.extend(facts.as_ref().map(|task| ("facts", task as &dyn SuiteTask)));
+        all
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
+    /// The task of an arm, and its name.
+    pub fn only(&self) -> Result<(&'static str, &dyn SuiteTask)> {
+        match self.all()[..] {
+            [one] => Ok(one),
+            ref all => bail!("an arm has one task, this one has {}", all.len()),
+        }
+    }
+
+    /// What tables call an arm's data set, where it has a name.
+    pub fn data_name(&self) -> Option<&str> {
+        let Self { mlqa, ner, xnli, facts, .. } = self;
+        let names = [
+            mlqa.as_ref().map(|task| task.data.name.as_str()),
+            ner.as_ref().map(|task| task.data.name.as_str()),
+            xnli.as_ref().map(|task| task.data.name.as_str()),
+            facts.as_ref().map(|task| task.data.name.as_str()),
+        ];
+        names.into_iter().flatten().find(|name| !name.is_empty())
+    }
+
+    /// Each task by itself.
+    fn apart(self) -> [Self; 5] {
+        let Self { mlqa, ner, xnli, lama, facts } = self;
+        [
+            Self { mlqa, ..Self::default() },
+            Self { ner, ..Self::default() },
+            Self { xnli, ..Self::default() },
+            Self { lama, ..Self::default() },
+            Self { facts, ..Self::default() },
+        ]
+    }
+}
+
+impl experiment::Recipe for Recipe {
+    const NAME: &'static str = "transfer-suite";
+    const ABOUT: &'static str = "Judges models as the papers do: fine-tuned on English and tested in \
+        other languages on MLQA, named entities and XNLI, and asked for facts as they are.";
+    const EXAMPLES: &'static str = "\
+transfer-suite examples/transfer-suite/small.toml --model base=data/base --out runs/suite
+transfer-suite examples/transfer-suite/small.toml --model base=data/base \\
+    --model xlm-k=runs/xlm-k/seed-0/xlm-k/model --arms 'facts.*,xnli.*'
+transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
+    --set tasks.xnli.data.train=multinli_1.0_train.txt --set tasks.xnli.data.dev=xnli.dev.tsv \\
+    --set tasks.xnli.data.test=xnli.test.tsv";
+    const EVALUATION: &'static [&'static str] = &[
+        "baseline",
+        "arms.*.tasks.*.data.name",
+        "arms.*.tasks.*.data.test",
+        "arms.*.tasks.mlqa.decoding",
+    ];
+
+    type Arm = Arm;
+
+    fn run(&self) -> &RunConfig {
+        &self.run
+    }
+
+    fn run_mut(&mut self) -> &mut RunConfig {
+        &mut self.run
+    }
+
+    fn arms(&self) -> &BTreeMap<String, Arm> {
+        &self.arms
+    }
+
+    fn set_models(&mut self, models: &[ModelArg]) -> Result<()> {
+        self.models = named_models(models)?;
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<()> {
+        let models = std::mem::take(&mut self.models);
+        for tasks in std::mem::take(&mut self.tasks).apart() {
+            let Ok((kind, task)) = tasks.only() else { continue };
+            if !task.is_given() {
+                self.skipped.push(kind.to_owned());
+                continue;
+            }
+            for (name, model) in &models {
+                let arm = Arm { model: model.clone(), tasks: tasks.clone() };
+                self.arms.entry(format!("{kind}.{name}")).or_insert(arm);
+            }
+        }
+        let given = "give --model NAME=DIR, and data for a task";
+        ensure!(!self.arms.is_empty(), "there is nothing to run: {given}");
+        for arm in self.arms.values_mut() {
+            if let Some(lama) = &mut arm.tasks.lama {
+                lama.find_parts();
+            }
+        }
+        Ok(())
+    }
+
+    fn validate(&self) -> Result<()> {
+        for (name, arm) in &self.arms {
+            arm.model.required(&format!("arms.{name}.model"), "a Hugging Face folder")?;
+            let (kind, task) = arm.tasks.only().with_context(|| format!("arms.{name}"))?;
+            task.validate().with_context(|| format!("tasks.{kind}"))?;
+        }
+        let known = |baseline: &str| self.arms.keys().any(|arm| model_of(arm) == baseline);
+        if !self.baseline.is_empty() && !known(&self.baseline) {
+            bail!("baseline = {:?}: no model is called so", self.baseline);
+        }
+        Ok(())
+    }
+
+    fn check_inputs(&self) -> Result<()> {
+        for name in self.run.selected() {
+            let Some(arm) = self.arms.get(name) else { continue };
+            let (kind, task) = arm.tasks.only()?;
+            let (head, options) = (task.head(), LoadOptions::default());
+            let (model, report) = Pretrained::load(&arm.model, &[head], Device::Cpu, options)?;
+            if head == Head::MaskedLm && !report.missing.is_empty() {
+                bail!(
+                    "{}: it has no {}, which {kind} asks for as it was pre-trained; leave it out \
+                     (--arms), or give a model with a masked-LM head",
+                    arm.model.display(),
+                    report.missing.join(", ")
+                );
+            }
+            task.check(&model).with_context(|| format!("{name}: tasks.{kind}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The model's name in that of an arm.
+pub fn model_of(arm: &str) -> &str {
+    arm.split_once('.').map_or(arm, |(_, model)| model)
+}
+
+/// The task's name in that of an arm.
+pub fn task_of(arm: &str) -> &str {
+    arm.split_once('.').map_or(arm, |(task, _)| task)
+}

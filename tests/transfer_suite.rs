@@ -1,0 +1,388 @@
+//! The suite of tasks at a few steps each: models side by side, an interrupted run, and what a user
+//! meets with bad input.
+#![allow(clippy::unwrap_used)] // helpers of tests
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use transfer_eval::Protocol;
+
+use crate::common::{kill_at, program, refuse, root, succeed, summary};
+
+/// A few sentences of three documents in English, and test files in three languages.
+fn write_data(folder: &Path) {
+    let sentence = |document: usize, number: usize, words: &[(&str, &str)]| {
+        let mut text = format!("# sent_id = d-{document}-{number:04}\n");
+        for (k, (word, tag)) in words.iter().enumerate() {
+            text.push_str(&format!("{}\t{word}\t{tag}\t-\t-\n", k + 1));
+        }
+        text + "\n"
+    };
+    let names = ["Lima", "Paris", "Tokyo", "Berlin"];
+    let train: String = (0..24)
+        .map(|k| {
+            let words = [("Anna", "B-PER"), ("lives", "O"), ("in", "O"), (names[k % 4], "B-LOC")];
+            sentence(k / 8, k, &words[k % 2..])
+        })
+        .collect();
+    std::fs::write(folder.join("train.iob2"), train).unwrap();
+    for (language, verb) in [("en", "lives"), ("de", "wohnt"), ("zh", "住")] {
+        let words = [("Paula", "B-PER"), (verb, "O"), ("Lima", "B-LOC"), ("UNESCO", "B-ORG")];
+        let text: String = (0..3).map(|k| sentence(9, k, &words[k..])).collect();
+        std::fs::write(folder.join(format!("{language}.iob2")), text).unwrap();
+    }
+}
+
+/// The suite with two names for one model.
+fn suite(folder: &Path, out: &str) -> Command {
+    let mut command = program("transfer-suite");
+    command.arg("examples/transfer-suite/small.toml").arg("--out").arg(folder.join(out));
+    command.args(["--model", "data/base", "--model", "other=data/base"]);
+    command.args(["--set", "baseline=base"]);
+    command
+}
+
+/// Named entities alone, on those sentences: six epochs of four steps.
+fn small(folder: &Path, out: &str) -> Command {
+    if !folder.join("train.iob2").exists() {
+        write_data(folder);
+    }
+    let mut command = suite(folder, out);
+    command.args(["--arms", "ner.*"]);
+    let path = |name: &str| folder.join(format!("{name}.iob2")).display().to_string();
+    for set in [
+        "run.seeds=[0,1]".into(),
+        format!("tasks.ner.data.train={}", path("train")),
+        format!("tasks.ner.data.test.en={}", path("en")),
+        format!("tasks.ner.data.test.de={}", path("de")),
+        format!("tasks.ner.data.test.zh={}", path("zh")),
+        "tasks.ner.fine_tuning.batch_size=4".into(),
+        "tasks.ner.fine_tuning.epochs=6".into(),
+        "tasks.ner.fine_tuning.checkpoint_steps=2".into(),
+    ] {
+        command.args(["--set", &set]);
+    }
+    command
+}
+
+/// Every task of the small recipe, with little data and one epoch each.
+fn every_task(folder: &Path, out: &str) -> Command {
+    if !folder.join("train.iob2").exists() {
+        write_data(folder);
+    }
+    let mut command = suite(folder, out);
+    let path = |name: &str| folder.join(format!("{name}.iob2")).display().to_string();
+    let two = "[\"en\",\"de\"]";
+    for set in [
+        format!("tasks.ner.data.train={}", path("train")),
+        format!("tasks.ner.data.test.en={}", path("en")),
+        format!("tasks.ner.data.test.de={}", path("de")),
+        format!("tasks.ner.data.test.zh={}", path("zh")),
+        "tasks.ner.fine_tuning.epochs=1".into(),
+        format!("tasks.xnli.data.facts.languages={two}"),
+        "tasks.xnli.data.inference.premises=2".into(),
+        "tasks.xnli.fine_tuning.epochs=1".into(),
+        format!("tasks.facts.data.facts.languages={two}"),
+        format!("tasks.mlqa.data.divided.languages={two}"),
+        "tasks.mlqa.data.divided.train=0.04".into(),
+        "tasks.mlqa.data.divided.dev=0.9".into(),
+        "tasks.mlqa.fine_tuning.epochs=1".into(),
+    ] {
+        command.args(["--set", &set]);
+    }
+    command
+}
+
+#[test]
+fn recipe_suite_judges_models_on_every_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let text = succeed(every_task(folder.path(), "run"));
+    let overview = "| mean over languages | MLQA f1 | NER f1 | XNLI accuracy | facts p@1 |";
+    assert!(text.contains(overview), "{text}");
+    let found = summary(&out);
+    let tasks = found["tasks"].as_object().unwrap();
+    assert_eq!(tasks.keys().collect::<Vec<_>>(), ["facts", "mlqa", "ner", "xnli"]);
+    for (task, models) in tasks {
+        // The two models are one.
+        let strip = |model: &str| {
+            let mut judged = models[model].clone();
+            judged.as_object_mut().unwrap().remove("seconds");
+            judged
+        };
+        assert_eq!(strip("base"), strip("other"), "{task}");
+    }
+    let facts = &tasks["facts"]["base"];
+    for metric in ["p@1 train", "p@1 test", "p@1 train, guessing", "p@1 test, guessing"] {
+        let value = facts[metric]["de"]["mean"].as_f64().unwrap();
+        assert!((0.0..=100.0).contains(&value), "{metric}: {value}");
+    }
+    for comparison in found["comparisons"].as_array().unwrap() {
+        assert_eq!(comparison["baseline"], "base");
+        assert_eq!(comparison["difference"]["mean"], 0.0);
+        assert_eq!(comparison["p_randomisation"], 1.0);
+    }
+    assert_eq!(found["comparisons"].as_array().unwrap().len(), 4);
+    let table = std::fs::read_to_string(out.join("table.md")).unwrap();
+    for piece in
+        ["(001-1)", "(001-2)", "(001-3)", "XLM-R", "| NER, precision |", "less base, item by item"]
+    {
+        assert!(table.contains(piece), "no {piece:?} in:\n{table}");
+    }
+    assert!(out.join("report.html").exists());
+    // No article is on both sides, in any language.
+    let ids = |name: &str| -> Vec<String> {
+        let data = mlqa_eval::Dataset::read(out.join("made/mlqa").join(name)).unwrap();
+        data.questions.into_iter().map(|question| question.id).collect()
+    };
+    let (train, test) = (ids("train.json"), ids("test-context-de-question-de.json"));
+    assert!(!train.is_empty() && !test.is_empty());
+    assert!(train.iter().all(|id| !test.contains(id)));
+    // Asked again, nothing is computed.
+    let again = succeed(every_task(folder.path(), "run"));
+    assert!(again.contains(overview) && !again.contains("seed 0, "), "{again}");
+}
+
+#[test]
+fn recipe_suite_compares_models_over_languages_and_seeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    succeed(small(folder.path(), "run"));
+    let table = std::fs::read_to_string(out.join("table.md")).unwrap();
+    for row in ["| NER, f1 | en | de | zh | average |", "| base (max) |", "| other (max) |"] {
+        assert!(table.contains(row), "no {row} in:\n{table}");
+    }
+    let found = summary(&out);
+    assert_eq!(found["seeds"], json!([0, 1]));
+    for model in ["base", "other"] {
+        let own = &found["tasks"]["ner"][model];
+        for language in ["en", "de", "zh", "average"] {
+            for metric in ["f1", "precision", "recall"] {
+                let one = &own[metric][language];
+                assert!(one["mean"].is_f64() && one["sd"].is_f64(), "{model} {language}: {one}");
+            }
+        }
+        for epoch in own["epochs"].as_array().unwrap() {
+            assert!((1..=6).contains(&epoch.as_u64().unwrap()));
+        }
+    }
+
+    let place = out.join("seed-1/ner.other");
+    let config = std::fs::read_to_string(place.join("model/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["architectures"], json!(["XLMRobertaForTokenClassification"]));
+    assert_eq!(config["id2label"]["1"], "B-LOC");
+    assert!(!place.join("fine-tune/checkpoints").exists());
+    // The predictions, scored again from their file.
+    let value = |name: &str| -> Value {
+        let text = std::fs::read_to_string(place.join(name)).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["value"].clone()
+    };
+    assert_eq!(value("trained.json")["dev"].as_array().unwrap().len(), 6);
+    let tags = |path: &Path| -> Vec<Vec<String>> {
+        let sentences = transfer_eval::ner::read_ner(path, None).unwrap();
+        sentences.into_iter().map(|sentence| sentence.tags).collect()
+    };
+    let gold = tags(&folder.path().join("de.iob2"));
+    let predicted = tags(&place.join("predictions/de.conll"));
+    let score = transfer_eval::ner::score_tags(&gold, &predicted, Default::default()).unwrap();
+    let stored = value("result.json")["metrics"]["f1"]["de"].as_f64().unwrap();
+    assert!((100.0 * score.micro.f1 - stored).abs() < 1e-9);
+
+    // With one more seed, that one alone is computed.
+    let mut more = small(folder.path(), "run");
+    more.args(["--seeds", "3"]);
+    let more = succeed(more);
+    assert_eq!(more.matches("\nseed 2, ").count(), 2, "{more}");
+    assert!(!more.contains("seed 1, "), "{more}");
+}
+
+#[test]
+fn recipe_suite_tests_a_mended_file_and_a_further_model_without_training_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |arms: &str| {
+        let mut command = small(folder.path(), "run");
+        command.args(["--set", "tasks.ner.fine_tuning.epochs=1", "--seeds", "1"]);
+        // Given again, the last one counts.
+        let sets = command.get_args().map(|arg| arg.to_owned()).collect::<Vec<_>>();
+        let mut again = program("transfer-suite");
+        let mut replaced = false;
+        for arg in sets {
+            let name = if replaced { arms.into() } else { arg.clone() };
+            replaced = arg == "--arms";
+            again.arg(name);
+        }
+        succeed(again)
+    };
+    let model = folder.path().join("run/seed-0/ner.base/model/model.safetensors");
+    start("ner.base");
+    let trained = std::fs::metadata(&model).unwrap().modified().unwrap();
+    let german = folder.path().join("de.iob2");
+    let text = std::fs::read_to_string(&german).unwrap();
+    std::fs::write(&german, text.replacen("wohnt", "lebt", 1)).unwrap();
+    let mended = start("ner.base");
+    assert!(mended.contains("seed 0, ner.base: "), "{mended}");
+    assert_eq!(std::fs::metadata(&model).unwrap().modified().unwrap(), trained);
+    let predictions = folder.path().join("run/seed-0/ner.base/predictions/de.conll");
+    assert!(std::fs::read_to_string(predictions).unwrap().contains("lebt"));
+    let both = start("ner.*");
+    assert!(both.contains("seed 0, ner.other: ") && !both.contains("seed 0, ner.base"), "{both}");
+    // A tag that no label stands for is found before anything is trained.
+    std::fs::write(&german, text.replacen("B-LOC", "B-GPE", 1)).unwrap();
+    let mut damaged = small(folder.path(), "damaged");
+    let error = refuse(&damaged.output().unwrap());
+    assert!(error.contains("sentences in de") && error.contains("B-GPE"), "{error}");
+    assert!(!folder.path().join("damaged/seed-0/ner.base/fine-tune").exists());
+}
+
+#[test]
+fn recipe_suite_killed_and_resumed_equals_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    succeed(small(folder.path(), "whole"));
+    // After the second epoch's scores, in the middle of the third.
+    let sign = broken.join("seed-0/ner.other/fine-tune/checkpoints/step-00000010");
+    kill_at(small(folder.path(), "broken"), &sign);
+    assert!(!broken.join("summary.json").exists());
+    let mut resumed = program("transfer-suite");
+    resumed.arg(broken.join("recipe.toml")).arg("--resume").arg(&broken);
+    succeed(resumed);
+    assert_eq!(summary(&whole), summary(&broken));
+    let parts = ["seed-0/ner.other/model/model.safetensors", "seed-1/ner.base/predictions/zh.conll"];
+    for part in parts {
+        let read = |run: &Path| std::fs::read(run.join(part)).unwrap();
+        assert!(read(&whole) == read(&broken), "{part}");
+    }
+}
+
+/// One part of LAMA, and one language of mLAMA.
+fn write_lama(folder: &Path) {
+    std::fs::create_dir_all(folder.join("lama/TREx")).unwrap();
+    std::fs::create_dir_all(folder.join("mlama/de")).unwrap();
+    let relation = "{\"relation\":\"P36\",\"template\":\"The capital of [X] is [Y] .\",\"type\":\"1-1\"}\n";
+    std::fs::write(folder.join("lama/relations.jsonl"), relation).unwrap();
+    std::fs::write(folder.join("mlama/de/templates.jsonl"), relation).unwrap();
+    let fact = |subject: &str, object: &str| {
+        format!(
+            "{{\"uuid\":\"{subject}\",\"sub_uri\":\"{subject}\",\"obj_uri\":\"{object}\",\
+             \"sub_label\":\"{subject}\",\"obj_label\":\"{object}\"}}\n"
+        )
+    };
+    let facts = fact("France", "Paris") + &fact("Peru", "Lima") + &fact("India", "New Delhi");
+    std::fs::write(folder.join("lama/TREx/P36.jsonl"), &facts).unwrap();
+    std::fs::write(folder.join("mlama/de/P36.jsonl"), &facts).unwrap();
+}
+
+#[test]
+fn recipe_suite_asks_lama_and_mlama() {
+    let folder = tempfile::tempdir().unwrap();
+    write_lama(folder.path());
+    let ask = |model: &str| {
+        let mut command = program("transfer-suite");
+        command.arg("examples/transfer-suite/recipe.toml").args(["--model", model]);
+        command.arg("--out").arg(folder.path().join("run")).args(["--seeds", "1"]);
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for set in [
+            format!("tasks.lama.data.test={}", path("lama")),
+            format!("tasks.facts.data.test.de={}", path("mlama/de")),
+            "tasks.lama.clozes.max_length=158".into(),
+            "run.threads=1".into(),
+            "run.float32_matmul=highest".into(),
+        ] {
+            command.args(["--set", &set]);
+        }
+        command
+    };
+    let text = succeed(ask("data/base"));
+    for task in ["mlqa", "ner", "xnli"] {
+        assert!(text.contains(&format!("{task}: no data is given, so it is left out")), "{text}");
+    }
+    let found = summary(&folder.path().join("run"));
+    assert!(found["tasks"]["facts"]["base"]["p@1"]["de"]["mean"].is_f64());
+    let table = std::fs::read_to_string(folder.path().join("run/table.md")).unwrap();
+    assert!(table.contains("(001-5)") && table.contains("T-REx 1-1"), "{table}");
+    // A model whose masked-LM head was not kept cannot be asked.
+    let tagger = folder.path().join("tagger");
+    let mut train = small(folder.path(), "ner");
+    train.args(["--seeds", "1", "--set", "tasks.ner.fine_tuning.epochs=1"]);
+    succeed(train);
+    std::fs::rename(folder.path().join("ner/seed-0/ner.base/model"), &tagger).unwrap();
+    let mut command = ask(&tagger.display().to_string());
+    let error = refuse(&command.output().unwrap());
+    assert!(error.contains("masked-LM head") && error.contains("--arms"), "{error}");
+}
+
+#[test]
+fn the_recipe_is_the_papers_protocol() {
+    let path = root().join("examples/transfer-suite/recipe.toml");
+    let recipe: toml::Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    for (task, protocol, lengths) in [
+        ("mlqa", Protocol::mlqa(), "windows"),
+        ("ner", Protocol::ner(), "encoding"),
+        ("xnli", Protocol::xnli(), "encoding"),
+    ] {
+        let protocol = toml::Value::try_from(protocol).unwrap();
+        let own = &recipe["tasks"][task];
+        assert_eq!(recipe["run"]["seeds"], protocol["seeds"]);
+        assert_eq!(own["selection"], protocol["selection"]);
+        for key in ["epochs", "learning_rate", "batch_size", "warmup_ratio"] {
+            assert_eq!(own["fine_tuning"][key], protocol[key], "{task}: {key}");
+        }
+        assert_eq!(own[lengths]["max_length"], protocol["max_length"]);
+    }
+}
+
+#[test]
+fn a_setting_that_cannot_be_used_is_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for (set, piece) in [
+        ("ner.fine_tuning.lerning_rate=1", "lerning_rate"),
+        ("ner.fine_tuning.learning_rate=-1", "learning_rate"),
+        ("ner.fine_tuning.batch_size=0", "batch_size"),
+        ("ner.fine_tuning.steps=9", "fine_tuning.steps"),
+        ("ner.evaluation_batch_size=0", "evaluation_batch_size"),
+        ("ner.types=[]", "types = []"),
+        ("ner.types=[\"PER\"]", "B-LOC"),
+        ("ner.selection=best", "best"),
+        ("ner.encoding.max_length=159", "158 positions"),
+        ("ner.data.train=nowhere.iob2", "nowhere.iob2"),
+        ("ner.data.test.nl=nowhere.iob2", "data.test.nl"),
+        ("ner.data.dev.en=data/uner/en_ewt.dev.iob2.gz", "data.held_out"),
+        ("ner.data.held_out.share=1.5", "held_out.share = 1.5"),
+        ("ner.data.held_out.share=0.99", "nothing is left"),
+        ("xnli.data.facts.languages=[]", "languages = []"),
+        ("mlqa.data.divided.train=1.0", "together below 1"),
+        ("mlqa.windows.max_length=400", "windows"),
+    ] {
+        let mut command = small(folder.path(), "run");
+        if !set.starts_with("ner.") {
+            command = suite(folder.path(), "run");
+        }
+        command.args(["--set", &format!("tasks.{set}")]);
+        let error = refuse(&command.output().unwrap());
+        assert!(error.contains(piece), "{set}: {error}");
+        assert!(!folder.path().join("run/summary.json").exists());
+        std::fs::remove_dir_all(folder.path().join("run")).ok();
+    }
+    for (model, piece) in [
+        ("data/base", "NAME=DIR"),
+        ("new=nowhere", "nowhere"),
+        ("a/b=data/base", "a/b"),
+    ] {
+        let error = refuse(&small(folder.path(), "run").args(["--model", model]).output().unwrap());
+        assert!(error.contains(piece), "{model}: {error}");
+    }
+    let refused = |more: &[&str]| {
+        let mut plain = program("transfer-suite");
+        plain.arg("examples/transfer-suite/recipe.toml").args(more);
+        plain.arg("--out").arg(folder.path().join("run"));
+        refuse(&plain.output().unwrap())
+    };
+    assert!(refused(&[]).contains("give --model NAME=DIR"));
+    assert!(refused(&["--model", "data/base"]).contains("and data for a task"));
+    let mut other = small(folder.path(), "run");
+    other.args(["--set", "baseline=nobody"]);
+    assert!(refuse(&other.output().unwrap()).contains("no model is called so"));
+}
