@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 /// A text, borrowed where it has no escapes.
@@ -40,28 +41,34 @@ pub(crate) trait Collect<'a> {
     fn add(&mut self, article: Article<'a>);
 }
 
-/// The articles of a file.
-pub(crate) struct Articles<C>(pub C);
+/// The articles of a file; and whether `null` stands for those that another part of it has.
+pub(crate) struct Articles<C>(pub C, bool);
 
 impl<'de, C: Collect<'de> + Default> Deserialize<'de> for Articles<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct List<C>(PhantomData<C>);
         impl<'de, C: Collect<'de> + Default> Visitor<'de> for List<C> {
-            type Value = C;
+            type Value = Articles<C>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of articles")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut articles: A) -> Result<C, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Articles<C>, A::Error> {
                 let mut all = C::default();
-                while let Some(Record(article)) = articles.next_element()? {
+                while let Some(article) = list.next_element()? {
+                    let Some(Record(article)) = article else {
+                        return match list.next_element::<IgnoredAny>()? {
+                            None => Ok(Articles(all, true)),
+                            Some(_) => Err(A::Error::custom("an article is null")),
+                        };
+                    };
                     all.add(article);
                 }
-                Ok(all)
+                Ok(Articles(all, false))
             }
         }
-        deserializer.deserialize_seq(List(PhantomData)).map(Self)
+        deserializer.deserialize_seq(List(PhantomData))
     }
 }
 
@@ -128,17 +135,32 @@ pub(crate) struct Answer<'a> {
 impl<'a, C: Collect<'a> + Default> File<'a, C> {
     /// A file's text; `None` where it is no question file.
     pub fn parse(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok().map(|Record(file)| file)
+        Self::parse_part(text, true)
+    }
+
+    /// A part of one, whose articles end in `null` if it is not the `last`.
+    pub fn parse_part(text: &'a str, last: bool) -> Option<Self> {
+        let Record(file) = serde_json::from_str::<Record<Self>>(text).ok()?;
+        (file.data.1 != last).then_some(file)
     }
 }
 
 /// Predictions by id.
-pub(crate) type ById<'a> = HashMap<Cow<'a, str>, Cow<'a, str>, ahash::RandomState>;
+pub(crate) type ById<'a> = HashMap<Cow<'a, str>, Said<'a>, ahash::RandomState>;
+
+/// A prediction.
+pub(crate) struct Said<'a> {
+    pub answer: Cow<'a, str>,
+    /// Whether a question asked for it.
+    pub asked: AtomicBool,
+}
 
 /// Predictions by id, of a text; `None` where it holds something else.
 pub(crate) fn predictions(text: &str) -> Option<ById<'_>> {
-    struct All;
-    impl<'de> Visitor<'de> for All {
+    /// What an entry may have; less memory is filled twice.
+    const BYTES: usize = 96;
+    struct All<'a>(ById<'a>);
+    impl<'de> Visitor<'de> for All<'de> {
         type Value = ById<'de>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,15 +168,17 @@ pub(crate) fn predictions(text: &str) -> Option<ById<'_>> {
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut all = ById::default();
+            let mut all = self.0;
             while let Some((Text(id), Text(answer))) = map.next_entry()? {
-                all.insert(id, answer);
+                all.insert(id, Said { answer, asked: AtomicBool::new(false) });
             }
             Ok(all)
         }
     }
+    let mut by_id = ById::default();
+    by_id.reserve(text.len() / BYTES);
     let mut parser = serde_json::Deserializer::from_str(text);
-    let all = parser.deserialize_map(All).ok()?;
+    let all = parser.deserialize_map(All(by_id)).ok()?;
     parser.end().ok().map(|()| all)
 }
 
@@ -204,7 +228,7 @@ mod tests {
 
     #[test]
     fn texts_are_borrowed_and_escapes_decoded() {
-        let File::<Kept<'_>> { version, data: Articles(Kept(articles)) } =
+        let File::<Kept<'_>> { version, data: Articles(Kept(articles), _) } =
             File::parse(FILE).unwrap();
         assert_eq!(version.unwrap().0, "1.0");
         assert_eq!(articles[0].title.0, "");
@@ -218,7 +242,7 @@ mod tests {
 
     #[test]
     fn golds_are_ids_and_answers() {
-        let File::<Golds<'_>> { data: Articles(golds), .. } = File::parse(FILE).unwrap();
+        let File::<Golds<'_>> { data: Articles(golds, _), .. } = File::parse(FILE).unwrap();
         let all: Vec<(&str, Vec<&str>)> =
             golds.questions.iter().map(|(id, range)| (&**id, golds.of(range).collect())).collect();
         assert_eq!(all, [("q\u{e9}", vec!["a"]), ("r", vec![])]);
@@ -244,7 +268,7 @@ mod tests {
     #[test]
     fn the_last_of_two_predictions_counts() {
         let all = predictions(r#"{"a": "x", "b\n": "\u00e9", "a": "y"}"#).unwrap();
-        assert_eq!((all.len(), &*all["a"], &*all["b\n"]), (2, "y", "\u{e9}"));
+        assert_eq!((all.len(), &*all["a"].answer, &*all["b\n"].answer), (2, "y", "\u{e9}"));
         for text in [r#"{"a": "x"} 1"#, r#"{"a": 1}"#, "[]", r#"{"a": "x""#] {
             assert!(predictions(text).is_none(), "{text}");
         }

@@ -24,12 +24,17 @@ enum Place {
 ///
 /// # Errors
 /// If `reader` cannot be read.
-pub(crate) fn without_texts(mut reader: impl BufRead) -> io::Result<Vec<u8>> {
-    let mut squeezed = Squeezed::default();
+pub(crate) fn without_texts(reader: impl BufRead) -> io::Result<Vec<u8>> {
+    squeeze(reader, &[]).map(|(json, _)| json)
+}
+
+/// The same after what is there `before` it; and whether it ends outside of strings.
+pub(crate) fn squeeze(mut reader: impl BufRead, before: &[u8]) -> io::Result<(Vec<u8>, bool)> {
+    let mut squeezed = Squeezed { out: before.to_vec(), ..Squeezed::default() };
     loop {
         let block = reader.fill_buf()?;
         if block.is_empty() {
-            return Ok(squeezed.out);
+            return Ok((squeezed.out, matches!(squeezed.place, Place::Between)));
         }
         let mut rest = block;
         while !rest.is_empty() {

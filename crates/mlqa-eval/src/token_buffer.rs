@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use crate::Normalization;
-use crate::normalize::{ARABIC_ARTICLE, Articles};
+use crate::normalize::{ARABIC_ARTICLE, Articles, Steps};
 use crate::unicode::{is_space, is_word, lower, lower_char};
 
 /// A normalised text: its tokens, joined by one space.
@@ -25,16 +25,16 @@ impl TokenBuffer {
     /// The tokens of `text` under these rules, as [`Normalization::tokens`] describes them.
     pub fn of(rules: Normalization, text: &str) -> Self {
         let mut buffer = Self::default();
-        buffer.fill(rules, text);
+        buffer.fill(rules.steps(), text);
         buffer
     }
 
     /// Puts the tokens of another text in the place of those that were there.
-    pub fn fill(&mut self, rules: Normalization, text: &str) {
+    pub fn fill(&mut self, steps: Steps, text: &str) {
         self.clear();
-        if !self.fill_plain(rules, text) {
+        if !self.fill_plain(steps, text) {
             self.clear();
-            self.fill_any(rules, text);
+            self.fill_any(steps, text);
         }
     }
 
@@ -60,8 +60,8 @@ impl TokenBuffer {
 
     /// ASCII without control characters: what is between white space is a word, so that articles
     /// are whole tokens. `false`, and anything in the buffer, for another text.
-    fn fill_plain(&mut self, rules: Normalization, text: &str) -> bool {
-        let articles = rules.articles().words();
+    fn fill_plain(&mut self, steps: Steps, text: &str) -> bool {
+        let articles = steps.articles.words();
         for word in text.as_bytes().split(|byte| matches!(byte, 9..=13 | 28..=32)) {
             let start = self.begin();
             for &byte in word {
@@ -102,7 +102,7 @@ impl TokenBuffer {
         self.end(start, |_| false);
     }
 
-    fn fill_any(&mut self, rules: Normalization, text: &str) {
+    fn fill_any(&mut self, Steps { rules, articles, mixed }: Steps, text: &str) {
         let mut lowered = std::mem::take(&mut self.lowered);
         lowered.clear();
         if text.contains('Σ') {
@@ -116,9 +116,8 @@ impl TokenBuffer {
             };
             text.chars().for_each(|c| lower_char(c, &mut keep));
         }
-        let mixed = rules.language().base() == "zh";
         for piece in lowered.split(is_space) {
-            match (rules.articles(), mixed) {
+            match (articles, mixed) {
                 (Articles::ArabicPrefix, _) => {
                     piece.split(ARABIC_ARTICLE).for_each(|token| self.push(token));
                 }
@@ -214,7 +213,7 @@ mod tests {
 
     fn check(buffer: &mut TokenBuffer, text: &str) {
         for rules in all_rules() {
-            buffer.fill(rules, text);
+            buffer.fill(rules.steps(), text);
             let got: Vec<&str> = buffer.iter().collect();
             let expected = step_by_step(rules, text);
             assert_eq!(got, expected, "{rules:?}: {text:?}");

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use mlqa_eval::{
-    Compatible, Dataset, EvalError, Purpose, Question, Window, WindowConfig, load_tokenizer,
-    windows,
+    Compatible, Dataset, EvalError, Purpose, Question, Window, WindowConfig, WindowCutter,
+    load_tokenizer,
 };
 use tokenizers::Tokenizer;
 
@@ -85,6 +85,12 @@ impl CutArgs {
 /// Questions whose windows are in memory at once.
 const BLOCK: usize = 256;
 
+/// Some questions and their windows, which count these questions from 0.
+pub struct Block<'a> {
+    pub questions: &'a [Question],
+    pub windows: Vec<Window>,
+}
+
 /// A tokenizer and how windows are cut with it.
 pub struct Cutter {
     config: WindowConfig,
@@ -96,10 +102,12 @@ impl Cutter {
     pub fn blocks<'a>(
         &'a self,
         questions: &'a [Question],
-    ) -> impl Iterator<Item = Result<(&'a [Question], Vec<Window>), EvalError>> {
-        questions.chunks(BLOCK).map(|block| {
-            windows(block, &self.tokenizer, &self.config, Purpose::Eval).map(|cut| (block, cut))
-        })
+    ) -> Result<impl Iterator<Item = Result<Block<'a>, EvalError>> + Send, EvalError> {
+        let cutter = WindowCutter::new(&self.tokenizer, &self.config)?;
+        Ok(questions.chunks(BLOCK).map(move |questions| {
+            let windows = cutter.windows(questions, Purpose::Eval)?;
+            Ok(Block { questions, windows })
+        }))
     }
 
     /// Rows are as long as the longest; those of run_qa have the full length.
@@ -116,8 +124,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;
     let (mut rows, mut of) = (Vec::new(), Vec::new());
-    for (k, block) in cutter.blocks(&dataset.questions).enumerate() {
-        for window in block?.1 {
+    for (k, block) in cutter.blocks(&dataset.questions)?.enumerate() {
+        for window in block?.windows {
             of.push(u32::try_from(k * BLOCK + window.question).unwrap_or(u32::MAX));
             rows.push(window.input_ids);
         }
