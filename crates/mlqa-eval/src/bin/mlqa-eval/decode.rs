@@ -9,11 +9,13 @@ use whole_file::WholeFile;
 
 use crate::tensors::Rows;
 use crate::windows::{Block, CutArgs};
-use crate::{Stop, print};
+use crate::{Stop, print, say};
 
 /// Choose answers by the logits that a model gave for the rows of `mlqa-eval windows`.
 ///
-/// The windows are cut again, so their options have to be those of then.
+/// The windows are cut again, so their options have to be those of then. Where the logits have the
+/// metadata `windows` of the file that `mlqa-eval windows` wrote, another --compatible gets a
+/// warning.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -68,6 +70,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;
     let [mut start, mut end] = [open(args, "start_logits")?, open(args, "end_logits")?];
+    warn_of_other_windows(args, start.windows.as_deref());
     let mut lists = args.n_best.as_deref().map(Lists::create).transpose()?;
     let (mut answers, mut odds) = (BTreeMap::new(), NullOdds::default());
     let mut rows = 0;
@@ -114,6 +117,18 @@ pub fn run(args: &Args) -> Result<(), Stop> {
 
 fn open(args: &Args, name: &'static str) -> Result<Rows, EvalError> {
     Rows::open(&args.logits, name)
+}
+
+/// Windows and decoding of different programs give answers that nobody's numbers have.
+fn warn_of_other_windows(args: &Args, made: Option<&str>) {
+    let chosen = args.cut.program();
+    if let Some(made) = made.filter(|&made| made != chosen) {
+        say(&format!(
+            "warning: {} belongs to windows cut as {made} does, but answers are chosen as {chosen} \
+             does; give `windows` and `decode` the same --compatible",
+            args.logits.display()
+        ));
+    }
 }
 
 fn other_rows(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {

@@ -14,7 +14,8 @@ use crate::{Stop, print};
 /// Cut questions and contexts into the rows of token ids that a model reads.
 ///
 /// The file holds input_ids [rows, length], 32-bit integers, attention_mask of the same shape,
-/// bytes, and question [rows], which counts questions from 0 in file order, as safetensors.
+/// bytes, and question [rows], which counts questions from 0 in file order, as safetensors, with
+/// the metadata `windows`: `mlqa-eval`, or `run_qa` with --compatible.
 /// `mlqa-eval decode` reads the logits that come of it.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -67,6 +68,14 @@ enum Program {
 impl CutArgs {
     pub fn compatible(&self) -> Option<Compatible> {
         self.compatible.map(|Program::RunQa| Compatible::RunQa)
+    }
+
+    /// The program whose windows these are, as files name it.
+    pub fn program(&self) -> &'static str {
+        match self.compatible {
+            None => "mlqa-eval",
+            Some(Program::RunQa) => "run_qa",
+        }
     }
 
     pub fn cutter(&self) -> Result<Cutter, Stop> {
@@ -137,7 +146,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         IntTensor::mask("attention_mask", &rows, width),
         IntTensor::list("question", &of),
     ];
-    write_ints(&args.out, &tensors)?;
+    write_ints(&args.out, &tensors, args.cut.program())?;
     let (rows, questions) = (rows.len(), dataset.questions.len());
     print(&format!("{questions} questions, {rows} rows of {width} tokens\n"))
 }
