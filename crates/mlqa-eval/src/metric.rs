@@ -176,15 +176,18 @@ impl Comparison {
         steps: Steps,
     ) -> Option<(bool, f64)> {
         self.predicted.fill(steps, prediction);
+        // The F1 of equals.
+        let all = if self.predicted.is_empty() { 0.0 } else { 1.0 };
         golds.fold(None, |best: Option<(bool, f64)>, gold| {
             let (exact_match, f1) = best.unwrap_or((false, 0.0));
             if gold == prediction {
-                let all = if self.predicted.is_empty() { 0.0 } else { 1.0 };
                 return Some((true, f1.max(all)));
             }
             self.gold.fill(steps, gold);
-            let same = self.predicted == self.gold;
-            Some((exact_match || same, f1.max(overlap_f1(&self.predicted, &self.gold))))
+            if self.predicted == self.gold {
+                return Some((true, f1.max(all)));
+            }
+            Some((exact_match, f1.max(overlap_f1(&self.predicted, &self.gold))))
         })
     }
 }

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use crate::Normalization;
-use crate::normalize::{ARABIC_ARTICLE, Articles, Steps};
+use crate::normalize::{Articles, Steps};
 use crate::unicode::{is_space, is_word, lower, lower_char};
 
 /// A normalised text: its tokens, joined by one space.
@@ -103,42 +103,25 @@ impl TokenBuffer {
     }
 
     fn fill_any(&mut self, Steps { rules, articles, mixed }: Steps, text: &str) {
+        let words = match articles {
+            Articles::Words(words) if !mixed => words,
+            _ => &[],
+        };
+        if words.is_empty() {
+            let prefix = articles == Articles::ArabicPrefix;
+            let mut writer =
+                Writer { start: self.begin(), buffer: self, prefix, mixed, alef: false };
+            kept_chars(rules, text, |c| writer.take(c));
+            writer.end();
+            return;
+        }
         let mut lowered = std::mem::take(&mut self.lowered);
         lowered.clear();
-        if text.contains('Σ') {
-            lowered.push_str(&lower(text));
-            lowered.retain(|c| !rules.deletes(c));
-        } else {
-            let mut keep = |c| {
-                if !rules.deletes(c) {
-                    lowered.push(c);
-                }
-            };
-            text.chars().for_each(|c| lower_char(c, &mut keep));
-        }
+        kept_chars(rules, text, |c| lowered.push(c));
         for piece in lowered.split(is_space) {
-            match (articles, mixed) {
-                (Articles::ArabicPrefix, _) => {
-                    piece.split(ARABIC_ARTICLE).for_each(|token| self.push(token));
-                }
-                (_, true) => self.push_mixed(piece),
-                (Articles::Words(articles), _) => self.push_without(articles, piece),
-            }
+            self.push_without(words, piece);
         }
         self.lowered = lowered;
-    }
-
-    /// Every Chinese character is a token, and so is what stands between them.
-    fn push_mixed(&mut self, piece: &str) {
-        let mut rest = piece;
-        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_han(c)) {
-            let (before, from) = rest.split_at(at);
-            let (character, after) = from.split_at(c.len_utf8());
-            self.push(before);
-            self.push(character);
-            rest = after;
-        }
-        self.push(rest);
     }
 
     /// Each article that stands between word boundaries becomes a space. A boundary is where
@@ -159,6 +142,73 @@ impl TokenBuffer {
     }
 }
 
+/// The characters of a text in lower case that are not deleted.
+fn kept_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
+    let mut keep = |c| {
+        if !rules.deletes(c) {
+            take(c);
+        }
+    };
+    match text.contains('Σ') {
+        true => lower(text).chars().for_each(keep),
+        false => text.chars().for_each(|c| lower_char(c, &mut keep)),
+    }
+}
+
+/// Makes tokens of characters, one after the other.
+struct Writer<'a> {
+    buffer: &'a mut TokenBuffer,
+    /// Where the token begins.
+    start: usize,
+    /// The Arabic article becomes a space.
+    prefix: bool,
+    /// Every Chinese character is a token, and so is what stands between them.
+    mixed: bool,
+    /// The first letter of the article was taken, and is not written yet.
+    alef: bool,
+}
+
+impl Writer<'_> {
+    fn take(&mut self, c: char) {
+        if self.prefix {
+            match (std::mem::replace(&mut self.alef, c == ALEF), c) {
+                (true, LAM) => return self.split(),
+                (true, _) => self.buffer.text.push(ALEF),
+                (false, _) => {}
+            }
+            if c == ALEF {
+                return;
+            }
+        }
+        if is_space(c) {
+            self.split();
+        } else if self.mixed && is_han(c) {
+            self.split();
+            self.buffer.text.push(c);
+            self.split();
+        } else {
+            self.buffer.text.push(c);
+        }
+    }
+
+    /// Ends a token and begins the next.
+    fn split(&mut self) {
+        self.buffer.end(self.start, |_| false);
+        self.start = self.buffer.begin();
+    }
+
+    fn end(self) {
+        if self.alef {
+            self.buffer.text.push(ALEF);
+        }
+        self.buffer.end(self.start, |_| false);
+    }
+}
+
+/// The letters of [`ARABIC_ARTICLE`](crate::normalize::ARABIC_ARTICLE).
+const ALEF: char = '\u{627}';
+const LAM: char = '\u{644}';
+
 /// The official script's range; later additions to Unicode's ideographs are not in it.
 fn is_han(c: char) -> bool {
     matches!(c, '\u{4e00}'..='\u{9fa5}')
@@ -170,6 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::normalize::ARABIC_ARTICLE;
     use crate::{Language, MLQA_LANGUAGES};
 
     /// The rules step by step, each over the whole text.
@@ -240,7 +291,7 @@ mod tests {
 
         #[test]
         fn texts_of_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
-            "the", "A", "an", " ", "  ", "der", "Des", "la", "\u{300}", "\u{627}\u{644}", "\u{644}",
+            "the", "A", "an", " ", "  ", "der", "Des", "la", "\u{300}", "\u{627}\u{644}", "\u{627}", "\u{644}",
             "\u{4e2d}", "\u{9fa6}", "-", "\u{2014}", "$", "\u{3002}", "\u{1}", "\u{1c}", "\u{a0}",
             "c\u{1ee7}a", "\u{3a3}", "\u{130}", "1870", "_", "\u{1f642}", "x", "\n",
         ]), 0..12)) {
