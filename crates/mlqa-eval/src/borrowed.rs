@@ -8,10 +8,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
-use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 /// A text, borrowed where it has no escapes.
@@ -41,61 +40,28 @@ pub(crate) trait Collect<'a> {
     fn add(&mut self, article: Article<'a>);
 }
 
-/// The articles of a file; and whether `null` stands for those that another part of it has.
-pub(crate) struct Articles<C>(pub C, bool);
+/// The articles of a file.
+pub(crate) struct Articles<C>(pub C);
 
 impl<'de, C: Collect<'de> + Default> Deserialize<'de> for Articles<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct List<C>(PhantomData<C>);
         impl<'de, C: Collect<'de> + Default> Visitor<'de> for List<C> {
-            type Value = Articles<C>;
+            type Value = C;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of articles")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Articles<C>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut articles: A) -> Result<C, A::Error> {
                 let mut all = C::default();
-                while let Some(article) = list.next_element()? {
-                    let Some(Record(article)) = article else {
-                        return match list.next_element::<IgnoredAny>()? {
-                            None => Ok(Articles(all, true)),
-                            Some(_) => Err(A::Error::custom("an article is null")),
-                        };
-                    };
+                while let Some(Record(article)) = articles.next_element()? {
                     all.add(article);
                 }
-                Ok(Articles(all, false))
+                Ok(all)
             }
         }
-        deserializer.deserialize_seq(List(PhantomData))
-    }
-}
-
-/// Ids and gold answers alone.
-#[derive(Default)]
-pub(crate) struct Golds<'a> {
-    /// Id and the range of its answers.
-    pub questions: Vec<(Cow<'a, str>, Range<usize>)>,
-    answers: Vec<Cow<'a, str>>,
-}
-
-impl<'a> Collect<'a> for Golds<'a> {
-    fn add(&mut self, article: Article<'a>) {
-        for Record(paragraph) in article.paragraphs {
-            for Record(qa) in paragraph.qas {
-                let from = self.answers.len();
-                self.answers.extend(qa.answers.into_iter().map(|Record(answer)| answer.text));
-                self.questions.push((qa.id, from..self.answers.len()));
-            }
-        }
-    }
-}
-
-impl Golds<'_> {
-    /// The gold answers of a question.
-    pub fn of(&self, range: &Range<usize>) -> impl Iterator<Item = &str> {
-        self.answers.get(range.clone()).unwrap_or_default().iter().map(|answer| &**answer)
+        deserializer.deserialize_seq(List(PhantomData)).map(Self)
     }
 }
 
@@ -135,13 +101,7 @@ pub(crate) struct Answer<'a> {
 impl<'a, C: Collect<'a> + Default> File<'a, C> {
     /// A file's text; `None` where it is no question file.
     pub fn parse(text: &'a str) -> Option<Self> {
-        Self::parse_part(text, true)
-    }
-
-    /// A part of one, whose articles end in `null` if it is not the `last`.
-    pub fn parse_part(text: &'a str, last: bool) -> Option<Self> {
-        let Record(file) = serde_json::from_str::<Record<Self>>(text).ok()?;
-        (file.data.1 != last).then_some(file)
+        serde_json::from_str(text).ok().map(|Record(file)| file)
     }
 }
 
@@ -228,7 +188,7 @@ mod tests {
 
     #[test]
     fn texts_are_borrowed_and_escapes_decoded() {
-        let File::<Kept<'_>> { version, data: Articles(Kept(articles), _) } =
+        let File::<Kept<'_>> { version, data: Articles(Kept(articles)) } =
             File::parse(FILE).unwrap();
         assert_eq!(version.unwrap().0, "1.0");
         assert_eq!(articles[0].title.0, "");
@@ -238,14 +198,6 @@ mod tests {
         assert_eq!((&*one.id, &*one.question.0), ("q\u{e9}", "What?"));
         assert!(matches!(&one.answers[0].0.text, Cow::Borrowed("a")));
         assert_eq!((&*other.id, other.answers.len()), ("r", 0));
-    }
-
-    #[test]
-    fn golds_are_ids_and_answers() {
-        let File::<Golds<'_>> { data: Articles(golds, _), .. } = File::parse(FILE).unwrap();
-        let all: Vec<(&str, Vec<&str>)> =
-            golds.questions.iter().map(|(id, range)| (&**id, golds.of(range).collect())).collect();
-        assert_eq!(all, [("q\u{e9}", vec!["a"]), ("r", vec![])]);
     }
 
     #[test]
@@ -260,7 +212,7 @@ mod tests {
         ] {
             let text = FILE.replace(from, to);
             assert_ne!(text, FILE, "{from}");
-            assert!(File::<Golds<'_>>::parse(&text).is_none(), "{to}");
+            assert!(File::<Kept<'_>>::parse(&text).is_none(), "{to}");
             assert!(crate::squad::File::parse(&text, "x").is_err(), "{to}");
         }
     }

@@ -21,6 +21,7 @@ mod decode;
 mod error;
 mod evidence;
 mod files;
+mod golds;
 #[cfg(feature = "windows")]
 mod highest;
 mod html;

@@ -102,7 +102,7 @@ pub(crate) fn read(path: &Path, range: &Range<u64>, length: u64) -> io::Result<O
 #[allow(clippy::unwrap_used)] // helpers of tests
 mod tests {
     use super::*;
-    use crate::borrowed::{File, Golds};
+    use crate::golds::Golds;
 
     type Found = Vec<(String, Vec<String>)>;
 
@@ -121,15 +121,14 @@ mod tests {
         let mut found = Found::new();
         for range in &ranges {
             let json = String::from_utf8(read(&path, range, length).unwrap()?).unwrap();
-            add(&mut found, &File::<Golds<'_>>::parse_part(&json, range.end == length)?.data.0);
+            add(&mut found, &Golds::parse_part(&json, range.end == length)?);
         }
         Some((found, ranges.len()))
     }
 
     fn whole(text: &str) -> Option<Found> {
-        let file = File::<Golds<'_>>::parse(text)?;
         let mut found = Found::new();
-        add(&mut found, &file.data.0);
+        add(&mut found, &Golds::parse(text)?);
         Some(found)
     }
 

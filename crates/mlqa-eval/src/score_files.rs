@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-use crate::borrowed::{File, Golds, predictions as predictions_of};
+use crate::borrowed::predictions as predictions_of;
 use crate::files::{parse_json, read_text, read_without_texts};
+use crate::golds::Golds;
 use crate::metric::{Outcome, add_up, outcomes};
 use crate::parts;
 use crate::passed_over::without_texts;
@@ -87,8 +88,7 @@ fn scored(
         return score_slowly(&text, path, said, predictions, rules);
     };
     let twice = AtomicBool::new(false);
-    let of_part = |file: &File<'_, Golds<'_>>| {
-        let golds = &file.data.0;
+    let of_part = |golds: &Golds<'_>| {
         let said = |(id, _): &(Cow<'_, str>, _)| {
             let said = by_id.get(&**id)?;
             if said.asked.swap(true, Relaxed) {
@@ -99,14 +99,14 @@ fn scored(
         outcomes(&golds.questions, said, |(_, answers)| golds.of(answers), rules)
     };
     let outcomes: Vec<Vec<Outcome>> = files.par_iter().map(of_part).collect();
-    let ids = || files.iter().flat_map(|file| &file.data.0.questions).map(|(id, _)| &**id);
+    let ids = || files.iter().flat_map(|golds| &golds.questions).map(|(id, _)| &**id);
     let score = add_up(path, ids().zip(outcomes.into_iter().flatten()), keep);
     let unanswered = score.as_ref().map_or(0, |score| score.unanswered.len());
     // Two questions of one id ask for one prediction, or for none.
     if twice.into_inner() || unanswered > 1 || score.is_err() {
         check_ids(ids(), path)?;
     }
-    let version = files.into_iter().find_map(|file| file.version);
+    let version = files.into_iter().find_map(|golds| golds.version);
     Ok(ScoredFile { version: version.map(|text| text.0.into_owned()), score: score? })
 }
 
@@ -119,7 +119,7 @@ fn parse<'a>(
     path: &Path,
     whole: Option<&str>,
     texts: &'a [OnceLock<String>],
-) -> Result<Option<Vec<File<'a, Golds<'a>>>>, EvalError> {
+) -> Result<Option<Vec<Golds<'a>>>, EvalError> {
     let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
     let count = texts.len().min(2 * rayon::current_num_threads());
     let ranges = match whole {
@@ -138,14 +138,20 @@ fn parse<'a>(
                 };
                 let Ok(json) = String::from_utf8(json) else { return Ok(None) };
                 let json = place.get_or_init(|| json);
-                Ok(File::parse_part(json, range.end == length))
+                Ok(Golds::parse_part(json, range.end == length))
             };
-            return ranges.par_iter().zip(texts).map(part).collect();
+            let parts: Option<Vec<Golds<'a>>> =
+                ranges.par_iter().zip(texts).map(part).collect::<Result<_, EvalError>>()?;
+            // A key that comes twice is an error.
+            let named = |parts: &Vec<Golds<'_>>| {
+                parts.iter().filter(|part| part.version.is_some()).count() < 2
+            };
+            return Ok(parts.filter(named));
         }
     };
     let text = String::from_utf8(squeezed).ok();
     let text = text.zip(texts.first()).map(|(text, place)| place.get_or_init(|| text));
-    Ok(text.and_then(|text| File::parse(text)).map(|file| vec![file]))
+    Ok(text.and_then(|text| Golds::parse(text)).map(|golds| vec![golds]))
 }
 
 fn check_ids<'a>(ids: impl Iterator<Item = &'a str>, path: &Path) -> Result<(), EvalError> {
