@@ -9,9 +9,30 @@ use crate::unicode::{is_space, is_word, lower, lower_char};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenBuffer {
     text: String,
-    tokens: Vec<Range<usize>>,
+    tokens: Vec<Token>,
     /// The text in lower case, without punctuation.
     lowered: String,
+}
+
+/// Where a token stands in the text.
+#[derive(Clone, Debug)]
+struct Token {
+    range: Range<usize>,
+    /// Its length up to 8, and its first 7 bytes: all of it, for most.
+    head: u64,
+}
+
+impl Token {
+    fn of(text: &str, range: Range<usize>) -> Self {
+        let bytes = text.as_bytes().get(range.clone()).unwrap_or_default();
+        let head = bytes.iter().take(7).fold(0, |head, &byte| head << 8 | u64::from(byte));
+        let length = u64::try_from(bytes.len()).map_or(8, |length| length.min(8));
+        Self { range, head: length << 56 | head }
+    }
+
+    fn is_short(&self) -> bool {
+        self.head >> 56 < 8
+    }
 }
 
 /// Equal normalised texts.
@@ -50,7 +71,27 @@ impl TokenBuffer {
 
     /// The tokens.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.tokens.iter().map(|range| self.text.get(range.clone()).unwrap_or_default())
+        self.tokens.iter().map(|token| self.text_of(token))
+    }
+
+    fn text_of(&self, token: &Token) -> &str {
+        self.text.get(token.range.clone()).unwrap_or_default()
+    }
+
+    /// The size of the intersection with another multiset of at most 64 tokens.
+    pub fn common_with_few(&self, few: &Self) -> usize {
+        let mut taken = 0_u64;
+        for token in &self.tokens {
+            let same = |other: &Token| {
+                let alike = other.head == token.head;
+                alike && (token.is_short() || few.text_of(other) == self.text_of(token))
+            };
+            let free = |&(k, other): &(usize, &Token)| taken >> k & 1 == 0 && same(other);
+            if let Some((k, _)) = few.tokens.iter().enumerate().take(64).find(free) {
+                taken |= 1 << k;
+            }
+        }
+        taken.count_ones() as usize
     }
 
     fn clear(&mut self) {
@@ -92,7 +133,7 @@ impl TokenBuffer {
         if token.is_empty() || drops(token) {
             self.text.truncate(start.saturating_sub(1));
         } else {
-            self.tokens.push(start..self.text.len());
+            self.tokens.push(Token::of(&self.text, start..self.text.len()));
         }
     }
 
