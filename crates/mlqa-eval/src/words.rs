@@ -27,12 +27,14 @@ const MAX_ADDED: usize = 64;
 
 /// A token and the code points of the word that it stands for.
 type Piece = (u32, u8, u8);
+/// The tokens of words.
+type Pieces = HashMap<Box<str>, Box<[Piece]>, RandomState>;
 
 /// Tokens of words, for one tokenizer.
 #[derive(Debug)]
 pub(crate) struct Words {
     hasher: RandomState,
-    parts: Vec<RwLock<HashMap<Box<str>, Box<[Piece]>, RandomState>>>,
+    parts: Vec<RwLock<Pieces>>,
     /// Texts that hold one of these are not taken apart.
     added: Vec<Finder<'static>>,
     added_ids: AHashSet<u32>,
@@ -101,7 +103,7 @@ impl Words {
         Ok(Some(tokens))
     }
 
-    fn part(&self, word: &str) -> Option<&RwLock<HashMap<Box<str>, Box<[Piece]>, RandomState>>> {
+    fn part(&self, word: &str) -> Option<&RwLock<Pieces>> {
         // The low bits choose the place within a map.
         let hash = self.hasher.hash_one(word) >> 32;
         self.parts.get(usize::try_from(hash).unwrap_or(0) % PARTS)
