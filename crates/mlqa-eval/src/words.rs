@@ -182,8 +182,8 @@ fn sees_characters(model: &ModelWrapper) -> bool {
     }
 }
 
-/// Characters that no normalisation joins to a space, makes one of or drops: letters and digits of alphabets
-/// without marks of their own, ideographs, and common punctuation.
+/// Characters that no normalisation joins to a space, makes one of or drops: letters and digits of
+/// alphabets without marks of their own, ideographs, and common punctuation.
 fn stands_alone(c: char) -> bool {
     match c {
         '!'..='~' => true,
