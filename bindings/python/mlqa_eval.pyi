@@ -78,6 +78,7 @@ def windows(
     segment_ids: bool = False,
     train: bool = False,
     unanswerable_window: Literal["cls", "drop"] = "cls",
+    compatible: Optional[Literal["run_qa"]] = None,
 ) -> Windows: ...
 def decode(
     windows: Windows,

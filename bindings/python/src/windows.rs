@@ -2,8 +2,8 @@
 use std::path::PathBuf;
 
 use mlqa_eval::{
-    Candidate, DecodeConfig, NBest, Purpose, Question, Separator, UnanswerableWindow, Window,
-    WindowConfig, load_tokenizer,
+    Candidate, Compatible, DecodeConfig, NBest, Purpose, Question, Separator, UnanswerableWindow,
+    Window, WindowConfig, load_tokenizer,
 };
 use ndarray::{Array1, Array2, ArrayView1};
 use numpy::{AllowTypeChange, IntoPyArray, PyArray1, PyArray2, PyArrayLike2};
@@ -14,11 +14,13 @@ use pyo3::types::PyDict;
 use crate::arguments::DatasetArgument;
 use crate::py_error;
 
-/// Model inputs: one row for each window, padded at the end to the longest.
+/// Model inputs: one row for each window, padded at the end to the longest; to `max_length` with
+/// `compatible`, which decoding then follows, too.
 #[pyclass(frozen, module = "mlqa_eval")]
 pub struct Windows {
     questions: Vec<Question>,
     windows: Vec<Window>,
+    compatible: Option<Compatible>,
     /// Token ids, int64 `[windows, length]`.
     #[pyo3(get)]
     input_ids: Py<PyArray2<i64>>,
@@ -55,11 +57,14 @@ impl Windows {
 /// Cuts questions and contexts into windows for a model.
 ///
 /// `tokenizer` is a Hugging Face tokenizer.json, or a folder that holds one. `doc_stride` is the
-/// number of context tokens that neighbouring windows share, as in `run_qa`.
+/// number of context tokens that neighbouring windows share, as in `run_qa`. With
+/// `compatible="run_qa"` windows and their decoding follow transformers' `run_qa.py` step by step,
+/// as `--compatible run_qa` of the command line.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, tokenizer, *, max_length=384, doc_stride=128, max_question_length=64,
-    separator="double", segment_ids=false, train=false, unanswerable_window="cls"
+    separator="double", segment_ids=false, train=false, unanswerable_window="cls",
+    compatible=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
 pub fn windows<'py>(
@@ -73,6 +78,7 @@ pub fn windows<'py>(
     segment_ids: bool,
     train: bool,
     unanswerable_window: &str,
+    compatible: Option<&str>,
 ) -> PyResult<Windows> {
     let separator = match separator {
         "double" => Separator::Double,
@@ -84,9 +90,19 @@ pub fn windows<'py>(
         "drop" => UnanswerableWindow::Drop,
         other => return Err(not_one_of("unanswerable_window", other, "\"cls\" or \"drop\"")),
     };
+    let compatible = match compatible {
+        None => None,
+        Some("run_qa") if train => {
+            let rule = "None with train=True: training windows are our own";
+            return Err(not_one_of("compatible", "run_qa", rule));
+        }
+        Some("run_qa") => Some(Compatible::RunQa),
+        Some(other) => return Err(not_one_of("compatible", other, "None or \"run_qa\"")),
+    };
     let lengths =
         WindowConfig { max_length, doc_stride, max_question_length, ..Default::default() };
-    let config = WindowConfig { separator, segment_ids, unanswerable_window, ..lengths };
+    let config =
+        WindowConfig { separator, segment_ids, unanswerable_window, compatible, ..lengths };
     let purpose = if train { Purpose::Train } else { Purpose::Eval };
     let questions = dataset.read(py)?.questions;
     let (windows, pad) = py
@@ -96,8 +112,11 @@ pub fn windows<'py>(
             Ok((windows, tokenizer.token_to_id("<pad>").unwrap_or_default()))
         })
         .map_err(py_error)?;
+    // run_qa pads every row to the full length, and its decoding looks at padding, too.
+    let longest = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
+    let length = if compatible.is_some() { max_length } else { longest };
     let rows = |value: fn(&Window, usize) -> i64, padding: u32| {
-        py.detach(|| padded(&windows, value, padding)).into_pyarray(py).unbind()
+        py.detach(|| padded(&windows, length, value, padding)).into_pyarray(py).unbind()
     };
     let positions = |of: fn(&Window) -> Option<usize>| {
         let all: Option<Array1<i64>> = windows.iter().map(|one| of(one).map(index)).collect();
@@ -113,6 +132,7 @@ pub fn windows<'py>(
         end_positions: positions(|window| window.end_position),
         questions,
         windows,
+        compatible,
     })
 }
 
@@ -120,9 +140,13 @@ fn not_one_of(name: &str, value: &str, rule: &str) -> PyErr {
     PyValueError::new_err(format!("{name}={value:?}: must be {rule}"))
 }
 
-/// A matrix with `value` of each window's tokens, and `padding` after them.
-fn padded(windows: &[Window], value: fn(&Window, usize) -> i64, padding: u32) -> Array2<i64> {
-    let length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
+/// A matrix of `length` columns with `value` of each window's tokens, and `padding` after them.
+fn padded(
+    windows: &[Window],
+    length: usize,
+    value: fn(&Window, usize) -> i64,
+    padding: u32,
+) -> Array2<i64> {
     Array2::from_shape_fn((windows.len(), length), |(row, column)| {
         let window = windows.get(row).filter(|window| column < window.input_ids.len());
         window.map_or(padding.into(), |window| value(window, column))
@@ -152,7 +176,7 @@ pub fn decode<'py>(
     allow_null: Option<f32>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let lengths = DecodeConfig { n_best, max_answer_length, ..DecodeConfig::default() };
-    let config = DecodeConfig { allow_null, ..lengths };
+    let config = DecodeConfig { allow_null, compatible: windows.compatible, ..lengths };
     let answers = PyDict::new(py);
     for one in &best(py, windows, &start_logits, &end_logits, &config)? {
         answers.set_item(&one.id, one.answer())?;
@@ -177,7 +201,7 @@ pub fn n_best<'py>(
     allow_null: Option<f32>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let lengths = DecodeConfig { n_best, max_answer_length, ..DecodeConfig::default() };
-    let config = DecodeConfig { allow_null, ..lengths };
+    let config = DecodeConfig { allow_null, compatible: windows.compatible, ..lengths };
     let lists = PyDict::new(py);
     for one in &best(py, windows, &start_logits, &end_logits, &config)? {
         let entry = PyDict::new(py);

@@ -125,6 +125,10 @@ def test_logits_that_do_not_fit_are_refused(trained):
 def test_options_are_checked(dataset, tokenizer, tmp_path, trained):
     with pytest.raises(ValueError, match="separator=\"triple\""):
         mlqa_eval.windows(dataset, tokenizer, separator="triple")
+    with pytest.raises(ValueError, match='compatible="squad": must be None or "run_qa"'):
+        mlqa_eval.windows(dataset, tokenizer, compatible="squad")
+    with pytest.raises(ValueError, match="train=True"):
+        mlqa_eval.windows(dataset, tokenizer, train=True, compatible="run_qa")
     with pytest.raises(ValueError, match="max_length"):
         mlqa_eval.windows(dataset, tokenizer, max_length=0)
     with pytest.raises(FileNotFoundError, match="absent"):

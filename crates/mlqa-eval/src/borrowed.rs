@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
@@ -65,33 +65,6 @@ impl<'de, C: Collect<'de> + Default> Deserialize<'de> for Articles<C> {
     }
 }
 
-/// Ids and gold answers alone.
-#[derive(Default)]
-pub(crate) struct Golds<'a> {
-    /// Id and the range of its answers.
-    pub questions: Vec<(Cow<'a, str>, Range<usize>)>,
-    answers: Vec<Cow<'a, str>>,
-}
-
-impl<'a> Collect<'a> for Golds<'a> {
-    fn add(&mut self, article: Article<'a>) {
-        for Record(paragraph) in article.paragraphs {
-            for Record(qa) in paragraph.qas {
-                let from = self.answers.len();
-                self.answers.extend(qa.answers.into_iter().map(|Record(answer)| answer.text));
-                self.questions.push((qa.id, from..self.answers.len()));
-            }
-        }
-    }
-}
-
-impl Golds<'_> {
-    /// The gold answers of a question.
-    pub fn of(&self, range: &Range<usize>) -> impl Iterator<Item = &str> {
-        self.answers.get(range.clone()).unwrap_or_default().iter().map(|answer| &**answer)
-    }
-}
-
 #[derive(Deserialize)]
 pub(crate) struct Article<'a> {
     #[serde(borrow, default)]
@@ -133,12 +106,21 @@ impl<'a, C: Collect<'a> + Default> File<'a, C> {
 }
 
 /// Predictions by id.
-pub(crate) type ById<'a> = HashMap<Cow<'a, str>, Cow<'a, str>, ahash::RandomState>;
+pub(crate) type ById<'a> = HashMap<Cow<'a, str>, Said<'a>, ahash::RandomState>;
+
+/// A prediction.
+pub(crate) struct Said<'a> {
+    pub answer: Cow<'a, str>,
+    /// Whether a question asked for it.
+    pub asked: AtomicBool,
+}
 
 /// Predictions by id, of a text; `None` where it holds something else.
 pub(crate) fn predictions(text: &str) -> Option<ById<'_>> {
-    struct All;
-    impl<'de> Visitor<'de> for All {
+    /// What an entry may have; less memory is filled twice.
+    const BYTES: usize = 96;
+    struct All<'a>(ById<'a>);
+    impl<'de> Visitor<'de> for All<'de> {
         type Value = ById<'de>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,15 +128,17 @@ pub(crate) fn predictions(text: &str) -> Option<ById<'_>> {
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut all = ById::default();
+            let mut all = self.0;
             while let Some((Text(id), Text(answer))) = map.next_entry()? {
-                all.insert(id, answer);
+                all.insert(id, Said { answer, asked: AtomicBool::new(false) });
             }
             Ok(all)
         }
     }
+    let mut by_id = ById::default();
+    by_id.reserve(text.len() / BYTES);
     let mut parser = serde_json::Deserializer::from_str(text);
-    let all = parser.deserialize_map(All).ok()?;
+    let all = parser.deserialize_map(All(by_id)).ok()?;
     parser.end().ok().map(|()| all)
 }
 
@@ -217,14 +201,6 @@ mod tests {
     }
 
     #[test]
-    fn golds_are_ids_and_answers() {
-        let File::<Golds<'_>> { data: Articles(golds), .. } = File::parse(FILE).unwrap();
-        let all: Vec<(&str, Vec<&str>)> =
-            golds.questions.iter().map(|(id, range)| (&**id, golds.of(range).collect())).collect();
-        assert_eq!(all, [("q\u{e9}", vec!["a"]), ("r", vec![])]);
-    }
-
-    #[test]
     fn what_is_no_question_file_is_not_taken() {
         for (from, to) in [
             ("\"a \\\"b\\\"\"", "3"),
@@ -236,7 +212,7 @@ mod tests {
         ] {
             let text = FILE.replace(from, to);
             assert_ne!(text, FILE, "{from}");
-            assert!(File::<Golds<'_>>::parse(&text).is_none(), "{to}");
+            assert!(File::<Kept<'_>>::parse(&text).is_none(), "{to}");
             assert!(crate::squad::File::parse(&text, "x").is_err(), "{to}");
         }
     }
@@ -244,7 +220,7 @@ mod tests {
     #[test]
     fn the_last_of_two_predictions_counts() {
         let all = predictions(r#"{"a": "x", "b\n": "\u00e9", "a": "y"}"#).unwrap();
-        assert_eq!((all.len(), &*all["a"], &*all["b\n"]), (2, "y", "\u{e9}"));
+        assert_eq!((all.len(), &*all["a"].answer, &*all["b\n"].answer), (2, "y", "\u{e9}"));
         for text in [r#"{"a": "x"} 1"#, r#"{"a": 1}"#, "[]", r#"{"a": "x""#] {
             assert!(predictions(text).is_none(), "{text}");
         }

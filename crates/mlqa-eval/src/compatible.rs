@@ -1,9 +1,9 @@
 //! Windows and decoding as another program has them, so that its numbers can be reproduced.
-use std::cmp::Ordering;
-
+use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{ByteIndex, Row};
+use crate::highest::highest;
 use crate::{Candidate, DecodeConfig, EvalError, NBest, Question};
 
 /// A program whose windows and decoding are followed step by step.
@@ -86,50 +86,33 @@ pub(crate) fn run_qa_answers(
 /// The `n` highest scores, the highest first; of equals the pair that was made first, as Python's
 /// stable sort has it.
 fn keep_best(spans: &mut Vec<Span>, n: usize) {
-    let mut order: Vec<(f32, usize)> = spans.iter().map(Span::score).zip(0..).collect();
-    let by_score = |a: &(f32, usize), b: &(f32, usize)| match b.0.partial_cmp(&a.0) {
-        None | Some(Ordering::Equal) => a.1.cmp(&b.1),
-        Some(order) => order,
-    };
-    if order.len() > n {
-        order.select_nth_unstable_by(n - 1, by_score);
-        order.truncate(n);
-    }
-    order.sort_unstable_by(by_score);
-    *spans = order.iter().filter_map(|&(_, k)| spans.get(k).copied()).collect();
+    let scores = spans.iter().map(Span::score).enumerate();
+    let best = highest(scores, n, |later, earlier| later > earlier);
+    *spans = best.iter().filter_map(|&(k, _)| spans.get(k).copied()).collect();
 }
 
 fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Span>) {
-    let starts = highest(row.start.iter().copied(), config.n_best);
-    let ends = highest(row.end.iter().copied(), config.n_best);
-    let offsets = |at: usize| {
-        let within = at.checked_sub(row.window.context_start)?;
-        row.window.offsets.get(within).copied()
+    // Of equals the last comes first.
+    let best = |logits: &ArrayView1<'_, f32>| {
+        highest(logits.iter().copied().enumerate(), config.n_best, |later, earlier| {
+            later >= earlier
+        })
+        .into_iter()
+        .filter_map(|(at, logit)| {
+            let within = at.checked_sub(row.window.context_start)?;
+            Some((at, logit, *row.window.offsets.get(within)?))
+        })
+        .collect::<Vec<_>>()
     };
-    for &(start, start_logit) in &starts {
-        for &(end, end_logit) in &ends {
-            let (Some((from, _)), Some((_, to))) = (offsets(start), offsets(end)) else { continue };
+    let ends = best(&row.end);
+    for (start, start_logit, (from, _)) in best(&row.start) {
+        for &(end, end_logit, (_, to)) in &ends {
             if start <= end && end - start < config.max_answer_length {
                 let offsets = Some((from, to));
                 spans.push(Span { row: k, start, end, start_logit, end_logit, offsets });
             }
         }
     }
-}
-
-/// The `n` highest values and where they stand, the highest first, of equals the last.
-fn highest(values: impl Iterator<Item = f32>, n: usize) -> Vec<(usize, f32)> {
-    let mut all: Vec<(usize, f32)> = values.enumerate().collect();
-    let order = |a: &(usize, f32), b: &(usize, f32)| match b.1.partial_cmp(&a.1) {
-        None | Some(Ordering::Equal) => b.0.cmp(&a.0),
-        Some(order) => order,
-    };
-    if all.len() > n {
-        all.select_nth_unstable_by(n - 1, order);
-        all.truncate(n);
-    }
-    all.sort_unstable_by(order);
-    all
 }
 
 fn candidates(question: &Question, rows: &[Row<'_>], spans: &[Span]) -> Vec<Candidate> {

@@ -114,7 +114,7 @@ fn count<S: AsRef<str> + Sync>(
     let ids: Vec<Vec<u32>> = texts
         .par_iter()
         .map(|text| {
-            tokenize(tokenizer, text.as_ref(), &|| name.to_owned()).map(|tokens| tokens.ids)
+            tokenize(tokenizer, None, text.as_ref(), &|| name.to_owned()).map(|tokens| tokens.ids)
         })
         .collect::<Result<_, _>>()?;
     let mut counts = BTreeMap::new();

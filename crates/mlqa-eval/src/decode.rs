@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::compatible::run_qa_answers;
+use crate::highest::highest;
 use crate::{Candidate, Compatible, EvalError, NBest, Question, Window};
 
 /// How spans are chosen. The defaults are those of the scripts that the four papers build on.
@@ -160,6 +161,10 @@ impl Row<'_> {
                 return Err(self.error(id, tensor, problem));
             }
             let bad = |value: f32| value.is_nan() || value == f32::INFINITY;
+            // All of them, which takes less time than to stop at the first.
+            if !logits.iter().take(length).fold(false, |any, &value| any | bad(value)) {
+                continue;
+            }
             if let Some(at) = logits.iter().take(length).position(|&value| bad(value)) {
                 let value = logits.get(at).copied().unwrap_or(f32::NAN);
                 let problem = format!("is {value} at token {at}; the model's output is not usable");
@@ -177,17 +182,11 @@ impl Row<'_> {
         allowed: impl Fn(usize) -> bool,
     ) -> Vec<(usize, f32)> {
         let context = self.window.context_start..self.window.context_end;
-        let mut found: Vec<(usize, f32)> = context
+        let found = context
             .filter(|&at| allowed(at))
             .filter_map(|at| Some((at, *logits.get(at)?)))
-            .filter(|&(_, logit)| logit > f32::NEG_INFINITY)
-            .collect();
-        let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if found.len() > n {
-            found.select_nth_unstable_by(n - 1, order);
-            found.truncate(n);
-        }
-        found
+            .filter(|&(_, logit)| logit > f32::NEG_INFINITY);
+        highest(found, n, |later, earlier| later.total_cmp(&earlier) == Ordering::Greater)
     }
 
     fn spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
@@ -255,7 +254,7 @@ fn best_first(a: &Span, b: &Span) -> Ordering {
 /// The first `n` spans with different texts.
 fn distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
     let bytes = ByteIndex::new(&question.context);
-    let mut seen: HashSet<&str> = HashSet::new();
+    let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
     let mut candidates: Vec<Candidate> = Vec::new();
     for span in spans {
         if candidates.len() == n {
@@ -296,19 +295,23 @@ fn softmax(candidates: &mut [Candidate]) {
     }
 }
 
-/// Byte positions of a text's code points.
-pub(crate) struct ByteIndex(Vec<usize>);
+/// Byte positions of a text's code points; none where they are bytes.
+pub(crate) struct ByteIndex(Option<Vec<usize>>);
 
 impl ByteIndex {
     pub fn new(text: &str) -> Self {
-        let starts = text.char_indices().map(|(byte, _)| byte);
-        Self(starts.chain(std::iter::once(text.len())).collect())
+        let starts = || text.char_indices().map(|(byte, _)| byte);
+        Self((!text.is_ascii()).then(|| starts().chain(std::iter::once(text.len())).collect()))
     }
 
     /// Code points `from..to`; empty if out of range.
     pub fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
-        match (self.0.get(from), self.0.get(to)) {
-            (Some(&from), Some(&to)) => text.get(from..to).unwrap_or_default(),
+        let byte = |at: usize| match &self.0 {
+            Some(starts) => starts.get(at).copied(),
+            None => Some(at),
+        };
+        match (byte(from), byte(to)) {
+            (Some(from), Some(to)) => text.get(from..to).unwrap_or_default(),
             _ => "",
         }
     }

@@ -13,12 +13,10 @@ pub(crate) fn read_text(path: &Path) -> Result<String, EvalError> {
         .map_err(|source| EvalError::Read { path: path.to_path_buf(), source })
 }
 
-/// Reads JSON without the texts that scoring does not look at; `None` where what is left is no
-/// UTF-8.
-pub(crate) fn read_without_texts(path: &Path) -> Result<Option<String>, EvalError> {
+/// Reads JSON without the texts that scoring does not look at.
+pub(crate) fn read_without_texts(path: &Path) -> Result<Vec<u8>, EvalError> {
     let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
-    let bytes = whole_file::open(path).and_then(without_texts).map_err(failed)?;
-    Ok(String::from_utf8(bytes).ok())
+    whole_file::open(path).and_then(without_texts).map_err(failed)
 }
 
 /// Reads JSON; `expected` completes the sentence "expected …" of the error.

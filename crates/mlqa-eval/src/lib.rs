@@ -21,6 +21,9 @@ mod decode;
 mod error;
 mod evidence;
 mod files;
+mod golds;
+#[cfg(feature = "windows")]
+mod highest;
 mod html;
 mod language_guess;
 mod languages;
@@ -30,6 +33,7 @@ mod metric;
 mod n_best;
 mod normalize;
 mod paired;
+mod parts;
 mod passed_over;
 mod predictions;
 mod published;
@@ -49,6 +53,8 @@ mod unicode;
 mod unicode_tables;
 #[cfg(feature = "windows")]
 mod windows;
+#[cfg(feature = "windows")]
+mod words;
 
 pub use answer_types::{AnswerTypes, MIN_TYPE_QUESTIONS, TypeScore, TypedDataset, answer_types};
 pub use boundary::{
@@ -81,7 +87,7 @@ pub use run_report::{
     CoveredTokens, QuestionFiles, QuestionSource, QuestionSources, Report, ReportConfig,
     ReportForm, ReportRun,
 };
-pub use score_files::{ScoredFile, score_files};
+pub use score_files::{ScoredFile, score_files, score_files_in_total};
 pub use set_summary::{AVERAGE, FileScore, SetScores, SetSummary};
 pub use set_tables::set_tables;
 pub use spread::{ScoreSpread, Spread};
@@ -90,4 +96,6 @@ pub use squad2::{BestThreshold, NullOdds, Squad2Score, SquadPart, score_squad2};
 pub use tokens::load_tokenizer;
 pub use top_k::{TopKUnique, top_k_exact_match};
 #[cfg(feature = "windows")]
-pub use windows::{Purpose, Separator, UnanswerableWindow, Window, WindowConfig, windows};
+pub use windows::{
+    Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, windows,
+};

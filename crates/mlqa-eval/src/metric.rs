@@ -5,6 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::normalize::Steps;
 use crate::predictions::write_json;
 use crate::token_buffer::TokenBuffer;
 use crate::{Dataset, EvalError, Normalization, Predictions};
@@ -83,53 +84,75 @@ pub fn score(
     predictions: &Predictions,
     normalization: Normalization,
 ) -> Result<Score, EvalError> {
-    score_by(
-        &dataset.path,
+    let outcomes = outcomes(
         &dataset.questions,
-        |question| (&question.id, predictions.get(&question.id)),
+        |question| predictions.get(&question.id),
         |question| question.answers.iter().map(|answer| answer.text.as_str()),
         normalization,
-    )
+    );
+    let ids = || dataset.questions.iter().map(|question| question.id.as_str());
+    add_up(&dataset.path, ids().zip(outcomes), true)
 }
 
-/// Scores questions of any form: `asked` gives a question's id and its prediction, `golds` its gold
-/// answers.
-pub(crate) fn score_by<'a, Q: Sync, G: Iterator<Item = &'a str>>(
-    path: &Path,
+/// What became of a question. Answered without a gold answer, it has no F1.
+pub(crate) struct Outcome {
+    pub exact_match: bool,
+    pub answered: bool,
+    f1: Option<f64>,
+}
+
+/// Scores questions of any form: `said` gives a question's prediction, `golds` its gold answers.
+pub(crate) fn outcomes<'a, Q: Sync, G: Iterator<Item = &'a str>>(
     questions: &'a [Q],
-    asked: impl Fn(&'a Q) -> (&'a str, Option<&'a str>) + Sync,
+    said: impl Fn(&'a Q) -> Option<&'a str> + Sync,
     golds: impl Fn(&'a Q) -> G + Sync,
     rules: Normalization,
-) -> Result<Score, EvalError> {
-    if questions.is_empty() {
-        return Err(EvalError::NoQuestions { path: path.to_path_buf() });
-    }
-    let per_question: Vec<QuestionScore> = questions
+) -> Vec<Outcome> {
+    let steps = rules.steps();
+    questions
         .par_iter()
         .with_min_len(BLOCK)
         .map_init(Comparison::default, |comparison, question| {
-            let (id, prediction) = asked(question);
-            let id = id.to_owned();
-            let Some(prediction) = prediction else {
-                return Ok(QuestionScore { id, exact_match: false, f1: 0.0, answered: false });
+            let Some(said) = said(question) else {
+                return Outcome { exact_match: false, answered: false, f1: Some(0.0) };
             };
-            match comparison.best(prediction, golds(question), rules) {
-                Some((exact_match, f1)) => {
-                    Ok(QuestionScore { id, exact_match, f1, answered: true })
-                }
-                None => Err(EvalError::NoGold { path: path.to_path_buf(), id }),
-            }
+            let (exact_match, f1) = comparison.best(said, golds(question), steps).unzip();
+            Outcome { exact_match: exact_match.unwrap_or(false), answered: true, f1 }
         })
-        .collect::<Result<_, EvalError>>()?;
-    let questions = per_question.len();
-    let matches = per_question.iter().filter(|one| one.exact_match).count();
-    // `Iterator::sum` for f64 starts at -0.0.
-    let overlap = per_question.iter().fold(0.0, |sum, one| sum + one.f1);
+        .collect()
+}
+
+/// The score of questions by id, in file order; `path` is for errors. Results of single questions
+/// are kept if asked for.
+pub(crate) fn add_up<'a>(
+    path: &Path,
+    results: impl Iterator<Item = (&'a str, Outcome)>,
+    keep: bool,
+) -> Result<Score, EvalError> {
+    let (mut questions, mut matches, mut overlap) = (0_usize, 0_usize, 0.0);
+    let (mut unanswered, mut per_question) = (Vec::new(), Vec::new());
+    for (id, Outcome { exact_match, answered, f1 }) in results {
+        let Some(f1) = f1 else {
+            return Err(EvalError::NoGold { path: path.to_path_buf(), id: id.to_owned() });
+        };
+        questions += 1;
+        matches += usize::from(exact_match);
+        overlap += f1;
+        if !answered {
+            unanswered.push(id.to_owned());
+        }
+        if keep {
+            per_question.push(QuestionScore { id: id.to_owned(), exact_match, f1, answered });
+        }
+    }
+    if questions == 0 {
+        return Err(EvalError::NoQuestions { path: path.to_path_buf() });
+    }
     Ok(Score {
         exact_match: 100.0 * matches as f64 / questions as f64,
         f1: 100.0 * overlap / questions as f64,
         questions,
-        unanswered: per_question.iter().filter(|q| !q.answered).map(|q| q.id.clone()).collect(),
+        unanswered,
         per_question,
     })
 }
@@ -150,14 +173,21 @@ impl Comparison {
         &mut self,
         prediction: &str,
         golds: impl Iterator<Item = &'a str>,
-        rules: Normalization,
+        steps: Steps,
     ) -> Option<(bool, f64)> {
-        self.predicted.fill(rules, prediction);
+        self.predicted.fill(steps, prediction);
+        // The F1 of equals.
+        let all = if self.predicted.is_empty() { 0.0 } else { 1.0 };
         golds.fold(None, |best: Option<(bool, f64)>, gold| {
-            self.gold.fill(rules, gold);
             let (exact_match, f1) = best.unwrap_or((false, 0.0));
-            let same = self.predicted == self.gold;
-            Some((exact_match || same, f1.max(overlap_f1(&self.predicted, &self.gold))))
+            if gold == prediction {
+                return Some((true, f1.max(all)));
+            }
+            self.gold.fill(steps, gold);
+            if self.predicted == self.gold {
+                return Some((true, f1.max(all)));
+            }
+            Some((exact_match, f1.max(overlap_f1(&self.predicted, &self.gold))))
         })
     }
 }
@@ -168,7 +198,7 @@ const FEW: usize = 64 * 64;
 /// F1 of two token multisets; 0 without a common token, even if both are empty.
 pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
     let same = match predicted.len() * gold.len() <= FEW && gold.len() <= 64 {
-        true => common_of_few(predicted, gold),
+        true => predicted.common_with_few(gold),
         false => common_of_many(predicted, gold),
     };
     if same == 0 {
@@ -177,18 +207,6 @@ pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
     let precision = same as f64 / predicted.len() as f64;
     let recall = same as f64 / gold.len() as f64;
     (2.0 * precision * recall) / (precision + recall)
-}
-
-/// The size of the multisets' intersection, of at most 64 gold tokens.
-fn common_of_few(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
-    let mut taken = 0_u64;
-    for token in predicted.iter() {
-        let free = |&(k, other): &(usize, &str)| taken >> k & 1 == 0 && other == token;
-        if let Some((k, _)) = gold.iter().enumerate().find(free) {
-            taken |= 1 << k;
-        }
-    }
-    taken.count_ones() as usize
 }
 
 fn common_of_many(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
@@ -243,12 +261,16 @@ mod tests {
     fn few_and_many_tokens_are_counted_alike() {
         let rules = Normalization::Mlqa(Language::HI);
         let text = |k: usize, n: usize| {
-            let words = (0..n).map(|at| format!("w{}", at * at * k % 7));
+            // Short ones, and some that differ at their end alone.
+            let words = (0..n).map(|at| match at * at * k % 7 {
+                few @ 0..4 => format!("w{few}"),
+                more => format!("wordword{more}"),
+            });
             TokenBuffer::of(rules, &words.collect::<Vec<_>>().join(" "))
         };
         for n in 0..64 {
             let (predicted, gold) = (text(n, n * 3 % 17), text(3, n));
-            let few = common_of_few(&predicted, &gold);
+            let few = predicted.common_with_few(&gold);
             assert_eq!(few, common_of_many(&predicted, &gold), "{predicted:?} {gold:?}");
         }
         // Beyond the 64 bits of the short way.

@@ -41,7 +41,7 @@ impl Normalization {
     /// Chinese also around every character of U+4E00..U+9FA5.
     pub fn tokens(self, text: &str) -> Vec<String> {
         let mut buffer = TokenBuffer::default();
-        buffer.fill(self, text);
+        buffer.fill(self.steps(), text);
         buffer.iter().map(str::to_owned).collect()
     }
 
@@ -121,6 +121,21 @@ impl Normalization {
     pub(crate) fn articles(self) -> Articles {
         articles(self.language().base())
     }
+
+    /// What the language decides, looked up once for many texts.
+    pub(crate) fn steps(self) -> Steps {
+        let mixed = self.language().base() == "zh";
+        Steps { rules: self, articles: self.articles(), mixed }
+    }
+}
+
+/// The steps of a [`Normalization`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steps {
+    pub rules: Normalization,
+    pub articles: Articles,
+    /// Every Chinese character is a token.
+    pub mixed: bool,
 }
 
 pub(crate) const ARABIC_ARTICLE: &str = "\u{627}\u{644}";

@@ -7,16 +7,14 @@ use memchr::{memchr, memchr2};
 const PASSED_OVER: [&[u8]; 3] = [b"context", b"question", b"title"];
 
 /// Where in the JSON the next byte stands.
+#[derive(Default)]
 enum Place {
+    #[default]
     Between,
     /// In a string; after a backslash that takes the next byte with it?
-    Kept {
-        escaped: bool,
-    },
+    Kept { escaped: bool },
     /// In a text that is passed over; after an odd number of backslashes?
-    Passed {
-        escaped: bool,
-    },
+    Passed { escaped: bool },
 }
 
 /// The JSON of `reader` with `""` for the strings of these keys. What is in them is not checked;
@@ -24,98 +22,134 @@ enum Place {
 ///
 /// # Errors
 /// If `reader` cannot be read.
-pub(crate) fn without_texts(mut reader: impl BufRead) -> io::Result<Vec<u8>> {
-    let mut squeezed = Squeezed::default();
+pub(crate) fn without_texts(reader: impl BufRead) -> io::Result<Vec<u8>> {
+    squeeze(reader, &[]).map(|(json, _)| json)
+}
+
+/// The same after what is there `before` it; and whether it ends outside of strings.
+pub(crate) fn squeeze(mut reader: impl BufRead, before: &[u8]) -> io::Result<(Vec<u8>, bool)> {
+    let mut squeezed = Squeezed { out: before.to_vec(), ..Squeezed::default() };
     loop {
         let block = reader.fill_buf()?;
         if block.is_empty() {
-            return Ok(squeezed.out);
+            return Ok((squeezed.out, matches!(squeezed.place, Place::Between)));
         }
-        let mut rest = block;
-        while !rest.is_empty() {
-            let taken = squeezed.take(rest);
-            rest = rest.get(taken..).unwrap_or_default();
-        }
+        squeezed.take(block);
         let length = block.len();
         reader.consume(length);
     }
 }
 
+#[derive(Default)]
 struct Squeezed {
     out: Vec<u8>,
     place: Place,
-    /// The last string in `out`, without its quotes.
+    /// The last string, without its quotes: places in `out`, or where they will be in it.
     start: usize,
     end: usize,
 }
 
-impl Default for Squeezed {
-    fn default() -> Self {
-        Self { out: Vec::new(), place: Place::Between, start: 0, end: 0 }
+/// Bytes of a block that are kept and not copied yet.
+struct Waiting<'a> {
+    block: &'a [u8],
+    from: usize,
+}
+
+impl Waiting<'_> {
+    /// Copies what stands before `to`.
+    fn copy(&mut self, out: &mut Vec<u8>, to: usize) {
+        out.extend_from_slice(self.block.get(self.from..to).unwrap_or_default());
+        self.from = to;
     }
 }
 
 impl Squeezed {
-    /// Takes the next bytes, up to a change of place; says how many.
-    fn take(&mut self, bytes: &[u8]) -> usize {
+    /// Takes the next block.
+    fn take(&mut self, block: &[u8]) {
+        let mut waiting = Waiting { block, from: 0 };
+        let mut at = 0;
+        while let Some(rest) = block.get(at..).filter(|rest| !rest.is_empty()) {
+            at += match self.place {
+                Place::Between => self.between(rest, at, &mut waiting),
+                Place::Kept { escaped } => self.kept(rest, escaped, at, &waiting),
+                Place::Passed { escaped } => self.passed(rest, escaped, at, &mut waiting),
+            };
+        }
         match self.place {
-            Place::Between => self.between(bytes),
-            Place::Kept { escaped } => self.kept(bytes, escaped),
-            Place::Passed { escaped } => self.passed(bytes, escaped),
+            Place::Passed { .. } => {}
+            _ => waiting.copy(&mut self.out, block.len()),
         }
     }
 
-    fn copy(&mut self, bytes: &[u8], count: usize) -> usize {
-        self.out.extend_from_slice(bytes.get(..count).unwrap_or(bytes));
-        count.min(bytes.len())
-    }
-
-    fn between(&mut self, bytes: &[u8]) -> usize {
-        let Some(quote) = memchr(b'"', bytes) else { return self.copy(bytes, bytes.len()) };
-        self.copy(bytes, quote);
-        let since = self.out.get(self.end..).unwrap_or_default();
-        let is_value = since.strip_prefix(b"\"").is_some_and(|since| since.trim_ascii() == b":");
-        let key = self.out.get(self.start..self.end).unwrap_or_default();
-        self.place = match is_value && PASSED_OVER.contains(&key) {
+    /// Goes to the next string; says how many bytes that takes.
+    fn between(&mut self, rest: &[u8], at: usize, waiting: &mut Waiting<'_>) -> usize {
+        let Some(quote) = memchr(b'"', rest) else { return rest.len() };
+        let end = at + quote + 1;
+        let passed = self.begins_passed_over(at + quote, waiting);
+        self.start = self.out.len() + end - waiting.from;
+        self.end = self.start;
+        self.place = match passed {
             true => Place::Passed { escaped: false },
             false => Place::Kept { escaped: false },
         };
-        self.out.push(b'"');
-        self.start = self.out.len();
-        self.end = self.start;
+        if passed {
+            waiting.copy(&mut self.out, end);
+        }
         quote + 1
     }
 
-    fn kept(&mut self, bytes: &[u8], escaped: bool) -> usize {
+    /// Whether the string whose quote is at `quote` is the value of a key that is passed over.
+    fn begins_passed_over(&mut self, quote: usize, waiting: &mut Waiting<'_>) -> bool {
+        // The key may have come with the block before.
+        let (bytes, first) = match self.start.checked_sub(self.out.len()) {
+            Some(_) => (waiting.block.get(waiting.from..quote).unwrap_or_default(), self.out.len()),
+            None => {
+                waiting.copy(&mut self.out, quote);
+                (self.out.as_slice(), 0)
+            }
+        };
+        let since = bytes.get(self.end - first..).unwrap_or_default();
+        let is_value = since.strip_prefix(b"\"").is_some_and(|since| since.trim_ascii() == b":");
+        let key = || bytes.get(self.start - first..self.end - first).unwrap_or_default();
+        is_value && PASSED_OVER.contains(&key())
+    }
+
+    fn kept(&mut self, rest: &[u8], escaped: bool, at: usize, waiting: &Waiting<'_>) -> usize {
         if escaped {
             self.place = Place::Kept { escaped: false };
-            return self.copy(bytes, 1);
+            return 1;
         }
-        let Some(at) = memchr2(b'"', b'\\', bytes) else { return self.copy(bytes, bytes.len()) };
-        self.place = match bytes.get(at) {
+        let Some(found) = memchr2(b'"', b'\\', rest) else { return rest.len() };
+        self.place = match rest.get(found) {
             Some(b'"') => {
-                self.end = self.out.len() + at;
+                self.end = self.out.len() + at + found - waiting.from;
                 Place::Between
             }
             _ => Place::Kept { escaped: true },
         };
-        self.copy(bytes, at + 1)
+        found + 1
     }
 
-    fn passed(&mut self, bytes: &[u8], escaped: bool) -> usize {
-        let quote = memchr(b'"', bytes);
-        let text = quote.and_then(|quote| bytes.get(..quote)).unwrap_or(bytes);
+    fn passed(
+        &mut self,
+        rest: &[u8],
+        escaped: bool,
+        at: usize,
+        waiting: &mut Waiting<'_>,
+    ) -> usize {
+        let quote = memchr(b'"', rest);
+        let text = quote.and_then(|quote| rest.get(..quote)).unwrap_or(rest);
         let slashes = text.iter().rev().take_while(|&&byte| byte == b'\\').count();
         let carried = usize::from(escaped && slashes == text.len());
         let escaped = (slashes + carried) % 2 == 1;
         let Some(quote) = quote else {
             self.place = Place::Passed { escaped };
-            return bytes.len();
+            return rest.len();
         };
         self.place = match escaped {
             true => Place::Passed { escaped: false },
             false => {
-                self.out.push(b'"');
+                waiting.from = at + quote;
                 Place::Between
             }
         };

@@ -2,16 +2,37 @@
 use std::ops::Range;
 
 use crate::Normalization;
-use crate::normalize::{ARABIC_ARTICLE, Articles};
+use crate::normalize::{Articles, Steps};
 use crate::unicode::{is_space, is_word, lower, lower_char};
 
 /// A normalised text: its tokens, joined by one space.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenBuffer {
     text: String,
-    tokens: Vec<Range<usize>>,
+    tokens: Vec<Token>,
     /// The text in lower case, without punctuation.
     lowered: String,
+}
+
+/// Where a token stands in the text.
+#[derive(Clone, Debug)]
+struct Token {
+    range: Range<usize>,
+    /// Its length up to 8, and its first 7 bytes: all of it, for most.
+    head: u64,
+}
+
+impl Token {
+    fn of(text: &str, range: Range<usize>) -> Self {
+        let bytes = text.as_bytes().get(range.clone()).unwrap_or_default();
+        let head = bytes.iter().take(7).fold(0, |head, &byte| head << 8 | u64::from(byte));
+        let length = u64::try_from(bytes.len()).map_or(8, |length| length.min(8));
+        Self { range, head: length << 56 | head }
+    }
+
+    fn is_short(&self) -> bool {
+        self.head >> 56 < 8
+    }
 }
 
 /// Equal normalised texts.
@@ -25,16 +46,16 @@ impl TokenBuffer {
     /// The tokens of `text` under these rules, as [`Normalization::tokens`] describes them.
     pub fn of(rules: Normalization, text: &str) -> Self {
         let mut buffer = Self::default();
-        buffer.fill(rules, text);
+        buffer.fill(rules.steps(), text);
         buffer
     }
 
     /// Puts the tokens of another text in the place of those that were there.
-    pub fn fill(&mut self, rules: Normalization, text: &str) {
+    pub fn fill(&mut self, steps: Steps, text: &str) {
         self.clear();
-        if !self.fill_plain(rules, text) {
+        if !self.fill_plain(steps, text) {
             self.clear();
-            self.fill_any(rules, text);
+            self.fill_any(steps, text);
         }
     }
 
@@ -50,7 +71,27 @@ impl TokenBuffer {
 
     /// The tokens.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.tokens.iter().map(|range| self.text.get(range.clone()).unwrap_or_default())
+        self.tokens.iter().map(|token| self.text_of(token))
+    }
+
+    fn text_of(&self, token: &Token) -> &str {
+        self.text.get(token.range.clone()).unwrap_or_default()
+    }
+
+    /// The size of the intersection with another multiset of at most 64 tokens.
+    pub fn common_with_few(&self, few: &Self) -> usize {
+        let mut taken = 0_u64;
+        for token in &self.tokens {
+            let same = |other: &Token| {
+                let alike = other.head == token.head;
+                alike && (token.is_short() || few.text_of(other) == self.text_of(token))
+            };
+            let free = |&(k, other): &(usize, &Token)| taken >> k & 1 == 0 && same(other);
+            if let Some((k, _)) = few.tokens.iter().enumerate().take(64).find(free) {
+                taken |= 1 << k;
+            }
+        }
+        taken.count_ones() as usize
     }
 
     fn clear(&mut self) {
@@ -60,8 +101,8 @@ impl TokenBuffer {
 
     /// ASCII without control characters: what is between white space is a word, so that articles
     /// are whole tokens. `false`, and anything in the buffer, for another text.
-    fn fill_plain(&mut self, rules: Normalization, text: &str) -> bool {
-        let articles = rules.articles().words();
+    fn fill_plain(&mut self, steps: Steps, text: &str) -> bool {
+        let articles = steps.articles.words();
         for word in text.as_bytes().split(|byte| matches!(byte, 9..=13 | 28..=32)) {
             let start = self.begin();
             for &byte in word {
@@ -92,7 +133,7 @@ impl TokenBuffer {
         if token.is_empty() || drops(token) {
             self.text.truncate(start.saturating_sub(1));
         } else {
-            self.tokens.push(start..self.text.len());
+            self.tokens.push(Token::of(&self.text, start..self.text.len()));
         }
     }
 
@@ -102,44 +143,26 @@ impl TokenBuffer {
         self.end(start, |_| false);
     }
 
-    fn fill_any(&mut self, rules: Normalization, text: &str) {
+    fn fill_any(&mut self, Steps { rules, articles, mixed }: Steps, text: &str) {
+        let words = match articles {
+            Articles::Words(words) if !mixed => words,
+            _ => &[],
+        };
+        if words.is_empty() {
+            let prefix = articles == Articles::ArabicPrefix;
+            let mut writer =
+                Writer { start: self.begin(), buffer: self, prefix, mixed, alef: false };
+            kept_chars(rules, text, |c| writer.take(c));
+            writer.end();
+            return;
+        }
         let mut lowered = std::mem::take(&mut self.lowered);
         lowered.clear();
-        if text.contains('Σ') {
-            lowered.push_str(&lower(text));
-            lowered.retain(|c| !rules.deletes(c));
-        } else {
-            let mut keep = |c| {
-                if !rules.deletes(c) {
-                    lowered.push(c);
-                }
-            };
-            text.chars().for_each(|c| lower_char(c, &mut keep));
-        }
-        let mixed = rules.language().base() == "zh";
+        kept_chars(rules, text, |c| lowered.push(c));
         for piece in lowered.split(is_space) {
-            match (rules.articles(), mixed) {
-                (Articles::ArabicPrefix, _) => {
-                    piece.split(ARABIC_ARTICLE).for_each(|token| self.push(token));
-                }
-                (_, true) => self.push_mixed(piece),
-                (Articles::Words(articles), _) => self.push_without(articles, piece),
-            }
+            self.push_without(words, piece);
         }
         self.lowered = lowered;
-    }
-
-    /// Every Chinese character is a token, and so is what stands between them.
-    fn push_mixed(&mut self, piece: &str) {
-        let mut rest = piece;
-        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_han(c)) {
-            let (before, from) = rest.split_at(at);
-            let (character, after) = from.split_at(c.len_utf8());
-            self.push(before);
-            self.push(character);
-            rest = after;
-        }
-        self.push(rest);
     }
 
     /// Each article that stands between word boundaries becomes a space. A boundary is where
@@ -160,6 +183,73 @@ impl TokenBuffer {
     }
 }
 
+/// The characters of a text in lower case that are not deleted.
+fn kept_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
+    let mut keep = |c| {
+        if !rules.deletes(c) {
+            take(c);
+        }
+    };
+    match text.contains('Σ') {
+        true => lower(text).chars().for_each(keep),
+        false => text.chars().for_each(|c| lower_char(c, &mut keep)),
+    }
+}
+
+/// Makes tokens of characters, one after the other.
+struct Writer<'a> {
+    buffer: &'a mut TokenBuffer,
+    /// Where the token begins.
+    start: usize,
+    /// The Arabic article becomes a space.
+    prefix: bool,
+    /// Every Chinese character is a token, and so is what stands between them.
+    mixed: bool,
+    /// The first letter of the article was taken, and is not written yet.
+    alef: bool,
+}
+
+impl Writer<'_> {
+    fn take(&mut self, c: char) {
+        if self.prefix {
+            match (std::mem::replace(&mut self.alef, c == ALEF), c) {
+                (true, LAM) => return self.split(),
+                (true, _) => self.buffer.text.push(ALEF),
+                (false, _) => {}
+            }
+            if c == ALEF {
+                return;
+            }
+        }
+        if is_space(c) {
+            self.split();
+        } else if self.mixed && is_han(c) {
+            self.split();
+            self.buffer.text.push(c);
+            self.split();
+        } else {
+            self.buffer.text.push(c);
+        }
+    }
+
+    /// Ends a token and begins the next.
+    fn split(&mut self) {
+        self.buffer.end(self.start, |_| false);
+        self.start = self.buffer.begin();
+    }
+
+    fn end(self) {
+        if self.alef {
+            self.buffer.text.push(ALEF);
+        }
+        self.buffer.end(self.start, |_| false);
+    }
+}
+
+/// The letters of [`ARABIC_ARTICLE`](crate::normalize::ARABIC_ARTICLE).
+const ALEF: char = '\u{627}';
+const LAM: char = '\u{644}';
+
 /// The official script's range; later additions to Unicode's ideographs are not in it.
 fn is_han(c: char) -> bool {
     matches!(c, '\u{4e00}'..='\u{9fa5}')
@@ -171,6 +261,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::normalize::ARABIC_ARTICLE;
     use crate::{Language, MLQA_LANGUAGES};
 
     /// The rules step by step, each over the whole text.
@@ -214,7 +305,7 @@ mod tests {
 
     fn check(buffer: &mut TokenBuffer, text: &str) {
         for rules in all_rules() {
-            buffer.fill(rules, text);
+            buffer.fill(rules.steps(), text);
             let got: Vec<&str> = buffer.iter().collect();
             let expected = step_by_step(rules, text);
             assert_eq!(got, expected, "{rules:?}: {text:?}");
@@ -241,7 +332,7 @@ mod tests {
 
         #[test]
         fn texts_of_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
-            "the", "A", "an", " ", "  ", "der", "Des", "la", "\u{300}", "\u{627}\u{644}", "\u{644}",
+            "the", "A", "an", " ", "  ", "der", "Des", "la", "\u{300}", "\u{627}\u{644}", "\u{627}", "\u{644}",
             "\u{4e2d}", "\u{9fa6}", "-", "\u{2014}", "$", "\u{3002}", "\u{1}", "\u{1c}", "\u{a0}",
             "c\u{1ee7}a", "\u{3a3}", "\u{130}", "1870", "_", "\u{1f642}", "x", "\n",
         ]), 0..12)) {

@@ -7,6 +7,7 @@ use tokenizers::Tokenizer;
 
 use crate::EvalError;
 use crate::unicode::is_space;
+use crate::words::Words;
 
 /// Token ids without special tokens, and `[start, end)` in code points for each.
 #[derive(Clone, Debug, Default)]
@@ -60,9 +61,22 @@ pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Cow<'_, Tokenizer>, E
     Ok(Cow::Owned(tokenizer))
 }
 
-/// Tokenises `text` and leaves the tokenizer's offsets as they are; errors call it what `name`
-/// says.
+/// Tokenises `text`, by words where these are given, and leaves the tokenizer's offsets as they
+/// are; errors call it what `name` says.
 pub(crate) fn tokenize_as_is(
+    tokenizer: &Tokenizer,
+    words: Option<&Words>,
+    text: &str,
+    name: &dyn Fn() -> String,
+) -> Result<Tokens, EvalError> {
+    let by_words = words.map(|words| words.tokenize(text, |word| whole(tokenizer, word, name)));
+    match by_words.transpose()?.flatten() {
+        Some(tokens) => Ok(tokens),
+        None => whole(tokenizer, text, name),
+    }
+}
+
+fn whole(
     tokenizer: &Tokenizer,
     text: &str,
     name: &dyn Fn() -> String,
@@ -76,6 +90,7 @@ pub(crate) fn tokenize_as_is(
 /// Tokenises `text`; errors call it what `name` says.
 pub(crate) fn tokenize(
     tokenizer: &Tokenizer,
+    words: Option<&Words>,
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, EvalError> {
@@ -83,7 +98,7 @@ pub(crate) fn tokenize(
     // later offsets, so they are left out beforehand.
     let body = text.trim_start_matches(|c: char| c.is_control() && !is_space(c));
     let skipped = text.chars().count() - body.chars().count();
-    let mut tokens = tokenize_as_is(tokenizer, body, name)?;
+    let mut tokens = tokenize_as_is(tokenizer, words, body, name)?;
     for (start, end) in &mut tokens.offsets {
         (*start, *end) = (*start + skipped, *end + skipped);
     }

@@ -1,4 +1,5 @@
 //! Questions and contexts as windows of token ids.
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use tokenizers::Tokenizer;
 
 use crate::tokens::{Specials, Tokens, tokenize, tokenize_as_is, untruncated};
 use crate::unicode::is_space;
+use crate::words::Words;
 use crate::{Answer, Compatible, EvalError, Question};
 
 /// What stands between question and context.
@@ -239,54 +241,89 @@ pub fn windows(
     config: &WindowConfig,
     purpose: Purpose,
 ) -> Result<Vec<Window>, EvalError> {
-    config.expect_lengths()?;
-    let specials = Specials::of(tokenizer)?;
-    let tokenizer = untruncated(tokenizer)?;
+    WindowCutter::new(tokenizer, config)?.windows(questions, purpose)
+}
 
-    let as_is = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
-    let tokenize = if as_is { tokenize_as_is } else { tokenize };
+/// Cuts windows for some questions after the other, as [`windows`] does for all of them at once,
+/// and remembers how words were tokenised.
+#[derive(Debug)]
+pub struct WindowCutter<'a> {
+    tokenizer: Cow<'a, Tokenizer>,
+    words: Option<Words>,
+    specials: Specials,
+    config: &'a WindowConfig,
+}
 
-    // Many questions share a context: tokenise each text once.
-    let mut index: HashMap<&str, usize> = HashMap::new();
-    let mut first: Vec<&Question> = Vec::new();
-    let context_of: Vec<usize> = questions
-        .iter()
-        .map(|question| {
-            *index.entry(&*question.context).or_insert_with(|| {
-                first.push(question);
-                first.len() - 1
+impl<'a> WindowCutter<'a> {
+    /// For one tokenizer.
+    ///
+    /// # Errors
+    /// As [`windows`], as far as tokenizer and lengths go.
+    pub fn new(tokenizer: &'a Tokenizer, config: &'a WindowConfig) -> Result<Self, EvalError> {
+        config.expect_lengths()?;
+        let specials = Specials::of(tokenizer)?;
+        let tokenizer = untruncated(tokenizer)?;
+        let words = Words::of(&tokenizer);
+        Ok(Self { tokenizer, words, specials, config })
+    }
+
+    /// Windows of these questions, which [`Window::question`] counts from 0.
+    ///
+    /// # Errors
+    /// As [`windows`].
+    pub fn windows(
+        &self,
+        questions: &[Question],
+        purpose: Purpose,
+    ) -> Result<Vec<Window>, EvalError> {
+        let Self { ref tokenizer, specials, config, .. } = *self;
+        let words = self.words.as_ref();
+        let as_is = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
+        let tokenize = if as_is { tokenize_as_is } else { tokenize };
+
+        // Many questions share a context: tokenise each text once.
+        let mut index: HashMap<&str, usize> = HashMap::new();
+        let mut first: Vec<&Question> = Vec::new();
+        let context_of: Vec<usize> = questions
+            .iter()
+            .map(|question| {
+                *index.entry(&*question.context).or_insert_with(|| {
+                    first.push(question);
+                    first.len() - 1
+                })
             })
-        })
-        .collect();
-    let contexts: Vec<Tokens> = first
-        .par_iter()
-        .map(|q| {
-            tokenize(&tokenizer, &q.context, &|| format!("the context of question `{}`", q.id))
-        })
-        .collect::<Result<_, _>>()?;
+            .collect();
+        let contexts: Vec<Tokens> = first
+            .par_iter()
+            .map(|q| {
+                let name = || format!("the context of question `{}`", q.id);
+                tokenize(tokenizer, words, &q.context, &name)
+            })
+            .collect::<Result<_, _>>()?;
 
-    let cut: Vec<Vec<Window>> = questions
-        .par_iter()
-        .zip(&context_of)
-        .enumerate()
-        .map(|(k, (question, &context))| {
-            let nothing = Tokens::default();
-            let context = contexts.get(context).unwrap_or(&nothing);
-            let text = match as_is {
-                true => question.question.trim_start_matches(is_space),
-                false => &question.question,
-            };
-            let name = &|| format!("the text of question `{}`", question.id);
-            let question_ids = tokenize(&tokenizer, text, name)?.ids;
-            let question_ids = match question_ids.get(..config.max_question_length) {
-                Some(cut) if !as_is => cut,
-                _ => &question_ids,
-            };
-            Cutter { question: k, config, specials, question_ids, context, as_is }
-                .cut(question, purpose)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(cut.into_iter().flatten().collect())
+        let cut: Vec<Vec<Window>> = questions
+            .par_iter()
+            .zip(&context_of)
+            .enumerate()
+            .map(|(k, (question, &context))| {
+                let nothing = Tokens::default();
+                let context = contexts.get(context).unwrap_or(&nothing);
+                let text = match as_is {
+                    true => question.question.trim_start_matches(is_space),
+                    false => &question.question,
+                };
+                let name = &|| format!("the text of question `{}`", question.id);
+                let question_ids = tokenize(tokenizer, words, text, name)?.ids;
+                let question_ids = match question_ids.get(..config.max_question_length) {
+                    Some(cut) if !as_is => cut,
+                    _ => &question_ids,
+                };
+                Cutter { question: k, config, specials, question_ids, context, as_is }
+                    .cut(question, purpose)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(cut.into_iter().flatten().collect())
+    }
 }
 
 struct Cutter<'a> {

@@ -60,6 +60,17 @@ fn logits(side: u64, rows: usize) -> Vec<u8> {
 }
 
 fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype) {
+    write_logits_of(path, rows, names, dtype, None);
+}
+
+/// The same for windows of a program.
+fn write_logits_of(
+    path: &Path,
+    rows: usize,
+    names: [&str; 2],
+    dtype: Dtype,
+    windows: Option<&str>,
+) {
     let bytes = [0, 1].map(|side| logits(side, rows));
     let shape = match dtype {
         Dtype::F32 => vec![rows, 128],
@@ -71,7 +82,43 @@ fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype) {
     let first = TensorView::new(Dtype::F32, vec![3], &other).unwrap();
     let all =
         [("last_hidden_state", first), (names[0], view(&bytes[0])), (names[1], view(&bytes[1]))];
-    std::fs::write(path, safetensors::serialize(all, None).unwrap()).unwrap();
+    let metadata = windows.map(|program| [("windows".to_owned(), program.to_owned())].into());
+    std::fs::write(path, safetensors::serialize(all, metadata).unwrap()).unwrap();
+}
+
+#[test]
+fn windows_of_one_program_are_not_silently_decoded_as_those_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_questions(folder, &golden());
+    let run_qa: [&[&str]; 2] = [&[], &["--compatible", "run_qa"]];
+    let programs = ["mlqa-eval", "run_qa"];
+    for (cut, made) in run_qa.into_iter().zip(programs) {
+        good(&run(folder, "windows", &[&["--out", "w"], cut].concat()));
+        let bytes = std::fs::read(folder.join("w")).unwrap();
+        let header = SafeTensors::read_metadata(&bytes).unwrap().1;
+        assert_eq!(header.metadata().as_ref().unwrap()["windows"], made);
+        for (chosen, name) in run_qa.into_iter().zip(programs) {
+            good(&run(folder, "windows", &[&["--out", "x"], chosen].concat()));
+            let bytes = std::fs::read(folder.join("x")).unwrap();
+            let rows =
+                SafeTensors::deserialize(&bytes).unwrap().tensor("question").unwrap().shape()[0];
+            for windows in [Some(made), None] {
+                let names = ["start_logits", "end_logits"];
+                write_logits_of(&folder.join("l"), rows, names, Dtype::F32, windows);
+                let options = [&["--logits", "l", "--out", "p"], chosen].concat();
+                let output = run(folder, "decode", &options);
+                good(&output);
+                let said = String::from_utf8(output.stderr).unwrap();
+                let expected = match windows.filter(|&made| made != name) {
+                    Some(made) => format!("warning: l belongs to windows cut as {made} does"),
+                    None => String::new(),
+                };
+                assert!(said.starts_with(&expected), "{said}");
+                assert_eq!(said.is_empty(), expected.is_empty(), "{said}");
+            }
+        }
+    }
 }
 
 #[test]

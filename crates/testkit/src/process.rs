@@ -44,8 +44,10 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<Cost> {
                 break;
             }
         }
-        // Short runs are looked at more often, so that all are timed to some percent.
-        std::thread::sleep((begin.elapsed() / 20).min(Duration::from_millis(2)));
+        // Short runs are looked at more often, so that all are timed to some percent; not so often
+        // that it takes a core from them.
+        let pause = begin.elapsed() / 20;
+        std::thread::sleep(pause.clamp(Duration::from_micros(200), Duration::from_millis(2)));
     }
     match child.wait()?.success() {
         true => Ok(cost),

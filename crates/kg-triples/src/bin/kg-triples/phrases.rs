@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
@@ -128,7 +129,11 @@ pub fn run(args: Args) -> Done {
     }
     writer.finish()?;
     bar.finish_and_clear();
+    print_table(&reports);
+    Ok(())
+}
 
+fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
     let mut table = Table::default();
     table.row(std::iter::once("".to_owned()).chain(reports.keys().map(ToString::to_string)));
     let mut row = |name: &str, field: fn(&PhraseReport) -> String| {
@@ -151,7 +156,6 @@ pub fn run(args: Args) -> Done {
     row("words per phrase", |report| decimal(report.words_per_phrase()));
     row("phrases per passage", |report| decimal(report.phrases_per_passage()));
     table.print();
-    Ok(())
 }
 
 fn decimal(value: Option<f64>) -> String {

@@ -8,12 +8,14 @@ use rayon::prelude::*;
 use whole_file::WholeFile;
 
 use crate::tensors::Rows;
-use crate::windows::CutArgs;
-use crate::{Stop, print};
+use crate::windows::{Block, CutArgs};
+use crate::{Stop, print, say};
 
 /// Choose answers by the logits that a model gave for the rows of `mlqa-eval windows`.
 ///
-/// The windows are cut again, so their options have to be those of then.
+/// The windows are cut again, so their options have to be those of then. Where the logits have the
+/// metadata `windows` of the file that `mlqa-eval windows` wrote, another --compatible gets a
+/// warning.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -68,15 +70,15 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;
     let [mut start, mut end] = [open(args, "start_logits")?, open(args, "end_logits")?];
+    warn_of_other_windows(args, start.windows.as_deref());
     let mut lists = args.n_best.as_deref().map(Lists::create).transpose()?;
     let (mut answers, mut odds) = (BTreeMap::new(), NullOdds::default());
     let mut rows = 0;
-    for block in cutter.blocks(&dataset.questions) {
-        let (questions, windows) = block?;
+    let mut choose = |Block { questions, windows }: Block<'_>| {
         let (Some(starts), Some(ends)) = (start.next(windows.len())?, end.next(windows.len())?)
         else {
-            let needed = rows + windows.len();
-            return Err(other_rows(args, start.shape, &format!("more than {}", needed - 1)));
+            let needed = format!("more than {}", rows + windows.len() - 1);
+            return Err(other_rows(args, start.shape, &needed));
         };
         let [starts, ends] = [&starts, &ends].map(|all| all.rows().into_iter().collect::<Vec<_>>());
         let mut all = decode(questions, &windows, &starts, &ends, &config)?;
@@ -87,8 +89,20 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         if let Some(lists) = &mut lists {
             lists.add(&all)?;
         }
-        odds.0.extend(NullOdds::of(&all).0);
+        if args.null_odds.is_some() {
+            odds.0.extend(NullOdds::of(&all).0);
+        }
         answers.extend(Predictions::from(all.as_slice()).0);
+        Ok(())
+    };
+    // The next windows are cut while answers are chosen, so that no thread waits for what one
+    // thread does alone.
+    let mut blocks = cutter.blocks(&dataset.questions)?;
+    let mut block = blocks.next().transpose()?;
+    while let Some(now) = block {
+        let (next, chosen) = rayon::join(|| blocks.next().transpose(), || choose(now));
+        chosen?;
+        block = next?;
     }
     if start.left() > 0 || end.left() > 0 {
         return Err(other_rows(args, start.shape, &rows.to_string()));
@@ -105,6 +119,18 @@ fn open(args: &Args, name: &'static str) -> Result<Rows, EvalError> {
     Rows::open(&args.logits, name)
 }
 
+/// Windows and decoding of different programs give answers that nobody's numbers have.
+fn warn_of_other_windows(args: &Args, made: Option<&str>) {
+    let chosen = args.cut.program();
+    if let Some(made) = made.filter(|&made| made != chosen) {
+        say(&format!(
+            "warning: {} belongs to windows cut as {made} does, but answers are chosen as {chosen} \
+             does; give `windows` and `decode` the same --compatible",
+            args.logits.display()
+        ));
+    }
+}
+
 fn other_rows(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {
     let message = format!(
         "has {rows} rows of logits, but {} makes {needed} windows; give the options, tokenizer and \
@@ -113,6 +139,12 @@ fn other_rows(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {
     );
     EvalError::Content { path: args.logits.clone(), message }.into()
 }
+
+/// Questions whose lines one thread makes.
+const PART: usize = 32;
+/// What a line usually has.
+const BYTES: usize = 4096;
+const BETWEEN: &str = ",\n";
 
 /// The file of n-best lists: one object, a question on each line, in file order.
 struct Lists {
@@ -127,23 +159,34 @@ impl Lists {
     }
 
     fn add(&mut self, all: &[NBest]) -> Result<(), EvalError> {
-        let line = |one: &NBest| Ok([serde_json::to_vec(&one.id)?, serde_json::to_vec(one)?]);
-        let lines: Result<Vec<_>, serde_json::Error> = all.par_iter().map(line).collect();
+        let parts: Result<Vec<_>, serde_json::Error> =
+            all.par_chunks(PART).map(Self::lines).collect();
         let path = self.file.path().to_owned();
-        let mut write = |lines: &[[Vec<u8>; 2]]| {
-            for [id, list] in lines {
+        let mut write = |parts: &[Vec<u8>]| {
+            for part in parts {
                 self.file.write_all(self.separator.as_bytes())?;
-                self.file.write_all(id)?;
-                self.file.write_all(b": ")?;
-                self.file.write_all(list)?;
-                self.separator = ",\n";
+                self.file.write_all(part)?;
+                self.separator = BETWEEN;
             }
             Ok(())
         };
-        lines
+        parts
             .map_err(std::io::Error::from)
-            .and_then(|lines| write(&lines))
+            .and_then(|parts| write(&parts))
             .map_err(|source| unwritable(&path, source))
+    }
+
+    fn lines(part: &[NBest]) -> Result<Vec<u8>, serde_json::Error> {
+        let mut lines = Vec::with_capacity(PART * BYTES);
+        for one in part {
+            if !lines.is_empty() {
+                lines.extend_from_slice(BETWEEN.as_bytes());
+            }
+            serde_json::to_writer(&mut lines, &one.id)?;
+            lines.extend_from_slice(b": ");
+            serde_json::to_writer(&mut lines, one)?;
+        }
+        Ok(lines)
     }
 
     fn finish(mut self) -> Result<(), EvalError> {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use mlqa_eval::{
     Dataset, EvalError, Interval, Language, MLQA_LANGUAGES, Normalization, NullOdds, Predictions,
-    QuestionScore, Resampling, ScoredFile, bootstrap, score, score_files, score_squad2,
+    QuestionScore, Resampling, ScoredFile, bootstrap, score, score_files, score_files_in_total,
+    score_squad2,
 };
 
 use crate::{Stop, json, print, say};
@@ -145,7 +146,10 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     }
     let rules = args.norm.rules_for(args.language.as_deref())?;
     let ScoredFile { version, score } = match args.check_answers {
-        false => score_files(&args.dataset, &args.predictions, rules),
+        false if args.per_question.is_some() || args.intervals => {
+            score_files(&args.dataset, &args.predictions, rules)
+        }
+        false => score_files_in_total(&args.dataset, &args.predictions, rules),
         true => {
             let dataset = Dataset::read(&args.dataset)?;
             let predictions = Predictions::read(&args.predictions)?;

@@ -45,15 +45,19 @@ impl IntTensor {
     }
 }
 
-/// Writes tensors, atomically.
-pub fn write_ints(path: &Path, tensors: &[IntTensor]) -> Result<(), EvalError> {
+/// Key of a file's metadata that names the program whose windows it holds, or logits of.
+const WINDOWS: &str = "windows";
+
+/// Writes the tensors of windows that were cut as `program` does, atomically.
+pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), EvalError> {
     let failed = |message: String| EvalError::Content { path: path.to_owned(), message };
     let views = tensors.iter().map(|tensor| {
         TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)
             .map(|view| (tensor.name, view))
     });
     let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| failed(e.to_string()))?;
-    let bytes = safetensors::serialize(views, None).map_err(|e| failed(e.to_string()))?;
+    let metadata = [(WINDOWS.to_owned(), program.to_owned())].into();
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
     whole_file::write(path, bytes)
         .map_err(|source| EvalError::Write { path: path.to_owned(), source })
 }
@@ -67,6 +71,8 @@ pub struct Rows {
     read: usize,
     /// Rows and values in a row.
     pub shape: [usize; 2],
+    /// The program as which the windows were cut, where the file says so.
+    pub windows: Option<String>,
 }
 
 impl Rows {
@@ -101,7 +107,9 @@ impl Rows {
         if to > size {
             return Err(wrong(format!("the data of `{name}` are cut; copy or make it again")));
         }
-        Ok(Self { path: path.to_owned(), name, file, begin: from, read: 0, shape: [rows, columns] })
+        let windows = header.metadata().as_ref().and_then(|all| all.get(WINDOWS)).cloned();
+        let (path, shape) = (path.to_owned(), [rows, columns]);
+        Ok(Self { path, name, file, begin: from, read: 0, shape, windows })
     }
 
     /// The next rows; `None` where there are not so many.

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use mlqa_eval::{
-    Compatible, Dataset, EvalError, Purpose, Question, Window, WindowConfig, load_tokenizer,
-    windows,
+    Compatible, Dataset, EvalError, Purpose, Question, Window, WindowConfig, WindowCutter,
+    load_tokenizer,
 };
 use tokenizers::Tokenizer;
 
@@ -14,7 +14,8 @@ use crate::{Stop, print};
 /// Cut questions and contexts into the rows of token ids that a model reads.
 ///
 /// The file holds input_ids [rows, length], 32-bit integers, attention_mask of the same shape,
-/// bytes, and question [rows], which counts questions from 0 in file order, as safetensors.
+/// bytes, and question [rows], which counts questions from 0 in file order, as safetensors, with
+/// the metadata `windows`: `mlqa-eval`, or `run_qa` with --compatible.
 /// `mlqa-eval decode` reads the logits that come of it.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -69,6 +70,14 @@ impl CutArgs {
         self.compatible.map(|Program::RunQa| Compatible::RunQa)
     }
 
+    /// The program whose windows these are, as files name it.
+    pub fn program(&self) -> &'static str {
+        match self.compatible {
+            None => "mlqa-eval",
+            Some(Program::RunQa) => "run_qa",
+        }
+    }
+
     pub fn cutter(&self) -> Result<Cutter, Stop> {
         let config = WindowConfig {
             max_length: self.max_length,
@@ -85,6 +94,12 @@ impl CutArgs {
 /// Questions whose windows are in memory at once.
 const BLOCK: usize = 256;
 
+/// Some questions and their windows, which count these questions from 0.
+pub struct Block<'a> {
+    pub questions: &'a [Question],
+    pub windows: Vec<Window>,
+}
+
 /// A tokenizer and how windows are cut with it.
 pub struct Cutter {
     config: WindowConfig,
@@ -96,10 +111,12 @@ impl Cutter {
     pub fn blocks<'a>(
         &'a self,
         questions: &'a [Question],
-    ) -> impl Iterator<Item = Result<(&'a [Question], Vec<Window>), EvalError>> {
-        questions.chunks(BLOCK).map(|block| {
-            windows(block, &self.tokenizer, &self.config, Purpose::Eval).map(|cut| (block, cut))
-        })
+    ) -> Result<impl Iterator<Item = Result<Block<'a>, EvalError>> + Send, EvalError> {
+        let cutter = WindowCutter::new(&self.tokenizer, &self.config)?;
+        Ok(questions.chunks(BLOCK).map(move |questions| {
+            let windows = cutter.windows(questions, Purpose::Eval)?;
+            Ok(Block { questions, windows })
+        }))
     }
 
     /// Rows are as long as the longest; those of run_qa have the full length.
@@ -116,8 +133,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;
     let (mut rows, mut of) = (Vec::new(), Vec::new());
-    for (k, block) in cutter.blocks(&dataset.questions).enumerate() {
-        for window in block?.1 {
+    for (k, block) in cutter.blocks(&dataset.questions)?.enumerate() {
+        for window in block?.windows {
             of.push(u32::try_from(k * BLOCK + window.question).unwrap_or(u32::MAX));
             rows.push(window.input_ids);
         }
@@ -129,7 +146,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         IntTensor::mask("attention_mask", &rows, width),
         IntTensor::list("question", &of),
     ];
-    write_ints(&args.out, &tensors)?;
+    write_ints(&args.out, &tensors, args.cut.program())?;
     let (rows, questions) = (rows.len(), dataset.questions.len());
     print(&format!("{questions} questions, {rows} rows of {width} tokens\n"))
 }

@@ -41,7 +41,7 @@ pub struct Args {
 /// Runs the model over all rows.
 pub fn run(args: &Args) -> Result<()> {
     let head = Config::from_file(args.model.join("config.json"))?.head()?;
-    let inputs = read_inputs(args)?;
+    let (inputs, windows) = read_inputs(args)?;
     let device = resolve_device(args.device)?;
     let (model, report) = Model::load(&args.model, &[head], device, LoadOptions::default())?;
     if let Some(name) = report.missing.first() {
@@ -78,19 +78,26 @@ pub fn run(args: &Args) -> Result<()> {
         results.insert(name, Tensor::f_cat(&parts, 0)?);
     }
     let named = results.iter().map(|(&name, tensor)| (name, tensor));
-    Ok(write_tensors(&args.out, named, &[("format", "pt")])?)
+    let mut metadata = vec![("format", "pt")];
+    // Whose windows these are, so that `mlqa-eval decode` can tell.
+    metadata.extend(windows.as_deref().map(|program| (WINDOWS, program)));
+    Ok(write_tensors(&args.out, named, &metadata)?)
 }
 
-fn read_inputs(args: &Args) -> Result<Inputs> {
+/// Metadata of windows that goes with their logits.
+const WINDOWS: &str = "windows";
+
+fn read_inputs(args: &Args) -> Result<(Inputs, Option<String>)> {
     let file = TensorFile::open(&args.inputs)?;
     let optional = |name: &str| file.contains(name).then(|| file.read(name)).transpose();
-    Ok(Inputs {
+    let inputs = Inputs {
         input_ids: file.read("input_ids")?,
         attention_mask: optional("attention_mask")?,
         token_type_ids: optional("token_type_ids")?,
         position_ids: optional("position_ids")?,
         inputs_embeds: None,
-    })
+    };
+    Ok((inputs, file.metadata(WINDOWS)))
 }
 
 /// Rows `first` to `first + count` of a batch.

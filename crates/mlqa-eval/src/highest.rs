@@ -1,0 +1,84 @@
+//! The few highest of many values.
+use std::cmp::Ordering;
+
+/// Up to so many values are kept in order while the others pass by.
+const FEW: usize = 64;
+
+/// The `n` highest values (`n` ≥ 1) and where they stand, the highest first. `outranks(later,
+/// earlier)` says whether a value comes before one that stands before it, and so what becomes of
+/// equals.
+pub(crate) fn highest(
+    values: impl Iterator<Item = (usize, f32)>,
+    n: usize,
+    outranks: impl Fn(f32, f32) -> bool,
+) -> Vec<(usize, f32)> {
+    if n > FEW {
+        return sorted(values.collect(), n, outranks);
+    }
+    let mut best: Vec<(usize, f32)> = Vec::with_capacity(n);
+    for (at, value) in values {
+        if best.len() == n {
+            if best.last().is_none_or(|&(_, lowest)| !outranks(value, lowest)) {
+                continue;
+            }
+            best.pop();
+        }
+        let before = best.iter().rposition(|&(_, other)| !outranks(value, other));
+        best.insert(before.map_or(0, |before| before + 1), (at, value));
+    }
+    best
+}
+
+/// The same of values in any order.
+fn sorted(
+    mut all: Vec<(usize, f32)>,
+    n: usize,
+    outranks: impl Fn(f32, f32) -> bool,
+) -> Vec<(usize, f32)> {
+    // Only one that stands at the same place is equal, so the order does not depend on the sort.
+    let order = |a: &(usize, f32), b: &(usize, f32)| match a.0.cmp(&b.0) {
+        Ordering::Greater if outranks(a.1, b.1) => Ordering::Less,
+        Ordering::Less if outranks(b.1, a.1) => Ordering::Greater,
+        other => other,
+    };
+    if all.len() > n {
+        all.select_nth_unstable_by(n.saturating_sub(1), order);
+        all.truncate(n);
+    }
+    all.sort_unstable_by(order);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn equals_come_as_they_stand_or_the_other_way_round() {
+        let values = || [1.0, 3.0, 3.0, 2.0, 3.0_f32].into_iter().enumerate();
+        assert_eq!(highest(values(), 2, |new, old| new > old), [(1, 3.0), (2, 3.0)]);
+        assert_eq!(highest(values(), 2, |new, old| new >= old), [(4, 3.0), (2, 3.0)]);
+        assert_eq!(highest(values(), 9, |new, old| new > old).len(), 5);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
+
+        #[test]
+        fn equals_the_front_of_a_stable_sort(values in prop::collection::vec(-4..4_i8, 0..150), n in 1_usize..100) {
+            let values: Vec<(usize, f32)> = values.into_iter().map(f32::from).enumerate().collect();
+            let mut expected = values.clone();
+            expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+            expected.truncate(n);
+            prop_assert_eq!(highest(values.iter().copied(), n, |new, old| new > old), &*expected);
+            prop_assert_eq!(sorted(values.clone(), n, |new, old| new > old), expected);
+            let mut expected: Vec<(usize, f32)> = values.iter().rev().copied().collect();
+            expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+            expected.truncate(n);
+            prop_assert_eq!(highest(values.iter().copied(), n, |new, old| new >= old), &*expected);
+            prop_assert_eq!(sorted(values, n, |new, old| new >= old), expected);
+        }
+    }
+}

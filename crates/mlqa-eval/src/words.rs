@@ -1,0 +1,324 @@
+//! Words that were tokenised before, for tokenizers that see each word for itself.
+//!
+//! Nearly all words of a text are among those of the texts before it. Where a tokenizer gives every
+//! word between two spaces the same tokens whatever stands beside it, looking them up takes a
+//! fraction of the time.
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use ahash::{AHashSet, RandomState};
+use memchr::memmem::Finder;
+use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::metaspace::PrependScheme;
+use tokenizers::{PostProcessorWrapper, Tokenizer};
+
+use crate::tokens::Tokens;
+
+/// Longer words are rare, and not kept; their places fit into a byte.
+const MAX_BYTES: usize = 64;
+/// Words kept by one part, about 150 bytes each.
+const MAX_WORDS: usize = 4096;
+/// Parts with a lock of their own, so that threads seldom wait for each other.
+const PARTS: usize = 16;
+/// More added tokens than that are not looked for in each text.
+const MAX_ADDED: usize = 64;
+
+/// A token and the code points of the word that it stands for.
+type Piece = (u32, u8, u8);
+/// The tokens of words.
+type Pieces = HashMap<Box<str>, Box<[Piece]>, RandomState>;
+
+/// Tokens of words, for one tokenizer.
+#[derive(Debug)]
+pub(crate) struct Words {
+    hasher: RandomState,
+    parts: Vec<RwLock<Pieces>>,
+    /// Texts that hold one of these are not taken apart.
+    added: Vec<Finder<'static>>,
+    added_ids: AHashSet<u32>,
+}
+
+impl Words {
+    /// For a tokenizer whose steps are known to see a word between two spaces for itself; that of
+    /// XLM-R is one.
+    pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
+        let added = tokenizer.get_added_tokens_decoder();
+        let one_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+        let local = added.len() <= MAX_ADDED
+            && added.values().all(|token| one_word(&token.content))
+            && normalizes_words(tokenizer.get_normalizer())
+            && splits_words(tokenizer.get_pre_tokenizer())
+            && sees_characters(tokenizer.get_model())
+            && matches!(
+                tokenizer.get_post_processor(),
+                None | Some(PostProcessorWrapper::Template(_))
+            );
+        let unknown = tokenizer.token_to_id("<unk>");
+        local.then(|| {
+            let hasher = RandomState::new();
+            let part = || RwLock::new(HashMap::with_hasher(hasher.clone()));
+            let finder = |text: &str| Finder::new(text).into_owned();
+            Self {
+                parts: std::iter::repeat_with(part).take(PARTS).collect(),
+                added: added.values().map(|token| finder(&token.content)).collect(),
+                added_ids: added.into_keys().filter(|&id| Some(id) != unknown).collect(),
+                hasher,
+            }
+        })
+    }
+
+    /// The tokens of `text` as the whole of it has them, of which `tokenize` gives those of a word.
+    /// `None` where words are not known to stand for themselves.
+    pub fn tokenize<E>(
+        &self,
+        text: &str,
+        tokenize: impl Fn(&str) -> Result<Tokens, E>,
+    ) -> Result<Option<Tokens>, E> {
+        if self.added.iter().any(|token| token.find(text.as_bytes()).is_some()) {
+            return Ok(None);
+        }
+        let mut tokens = Tokens::default();
+        let mut at = 0;
+        for word in text.split(' ') {
+            // Two spaces are few, and some normalisations make one of them.
+            let (Some(first), Some(last)) = (word.chars().next(), word.chars().next_back()) else {
+                return Ok(None);
+            };
+            if !stands_alone(first) || !stands_alone(last) && !is_devanagari(last) {
+                return Ok(None);
+            }
+            if !self.look_up(word, at, &mut tokens) {
+                let found = tokenize(word)?;
+                if found.ids.iter().any(|id| self.added_ids.contains(id)) {
+                    return Ok(None);
+                }
+                self.keep(word, &found);
+                tokens.ids.extend(found.ids);
+                tokens.offsets.extend(found.offsets.iter().map(|&(s, e)| (at + s, at + e)));
+            }
+            at += word.chars().count() + 1;
+        }
+        Ok(Some(tokens))
+    }
+
+    fn part(&self, word: &str) -> Option<&RwLock<Pieces>> {
+        // The low bits choose the place within a map.
+        let hash = self.hasher.hash_one(word) >> 32;
+        self.parts.get(usize::try_from(hash).unwrap_or(0) % PARTS)
+    }
+
+    fn look_up(&self, word: &str, at: usize, tokens: &mut Tokens) -> bool {
+        let Some(part) = self.part(word).filter(|_| word.len() <= MAX_BYTES) else { return false };
+        let part = part.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(pieces) = part.get(word) else { return false };
+        for &(id, start, end) in pieces {
+            tokens.ids.push(id);
+            tokens.offsets.push((at + usize::from(start), at + usize::from(end)));
+        }
+        true
+    }
+
+    fn keep(&self, word: &str, tokens: &Tokens) {
+        let Some(part) = self.part(word).filter(|_| word.len() <= MAX_BYTES) else { return };
+        let pieces = tokens.ids.iter().zip(&tokens.offsets).map(|(&id, &(start, end))| {
+            Some((id, u8::try_from(start).ok()?, u8::try_from(end).ok()?))
+        });
+        let Some(pieces) = pieces.collect::<Option<Box<[Piece]>>>() else { return };
+        let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
+        if part.len() < MAX_WORDS {
+            part.insert(word.into(), pieces);
+        }
+    }
+}
+
+/// Composition and SentencePiece's tables go from one starter or grapheme to the next and never
+/// across a space between characters that [`stands_alone`] takes.
+fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
+    use NormalizerWrapper::{NFC, NFKC, Precompiled, Replace, Sequence};
+    match normalizer {
+        None | Some(NFC(_) | NFKC(_) | Precompiled(_)) => true,
+        Some(Sequence(steps)) => {
+            let steps: &[NormalizerWrapper] = steps.as_ref();
+            steps.iter().all(|step| normalizes_words(Some(step)))
+        }
+        // Texts with two spaces are not taken apart.
+        Some(Replace(step)) => {
+            let several = serde_json::json!({
+                "type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " ",
+            });
+            serde_json::to_value(step).is_ok_and(|step| step == several)
+        }
+        _ => false,
+    }
+}
+
+/// Split at white space first, and nothing after it that asks where in the text a word is.
+fn splits_words(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
+    use PreTokenizerWrapper::{Digits, Metaspace, Punctuation, Sequence, WhitespaceSplit};
+    let of_word = |step: &PreTokenizerWrapper| match step {
+        WhitespaceSplit(_) | Punctuation(_) | Digits(_) => true,
+        Metaspace(step) => step.prepend_scheme != PrependScheme::First,
+        _ => false,
+    };
+    match pre_tokenizer {
+        Some(WhitespaceSplit(_)) => true,
+        Some(Sequence(steps)) => {
+            let steps: &[PreTokenizerWrapper] = steps.as_ref();
+            matches!(steps.first(), Some(WhitespaceSplit(_))) && steps.iter().all(of_word)
+        }
+        _ => false,
+    }
+}
+
+/// Draws nothing, and gives no part of a character, whose place would be counted in bytes of the
+/// text.
+fn sees_characters(model: &ModelWrapper) -> bool {
+    match model {
+        ModelWrapper::BPE(model) => model.dropout.is_none() && !model.byte_fallback,
+        ModelWrapper::Unigram(model) => !model.byte_fallback(),
+        _ => false,
+    }
+}
+
+/// Characters that no normalisation joins to a space, makes one of or drops: letters and digits of
+/// alphabets without marks of their own, ideographs, and common punctuation.
+fn stands_alone(c: char) -> bool {
+    match c {
+        '!'..='~' => true,
+        '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{52f}' | '\u{1e00}'..='\u{1eff}' => {
+            c.is_alphanumeric() && c != '\u{37a}'
+        }
+        '\u{621}'..='\u{63a}' | '\u{641}'..='\u{64a}' | '\u{660}'..='\u{669}' => true,
+        '\u{904}'..='\u{939}' | '\u{966}'..='\u{96f}' => true,
+        '\u{4e00}'..='\u{9fa5}' => true,
+        '\u{2018}'..='\u{201e}' | '\u{2013}' | '\u{2014}' => true,
+        '\u{a1}' | '\u{ab}' | '\u{bb}' | '\u{bf}' => true,
+        '\u{60c}' | '\u{61b}' | '\u{61f}' | '\u{964}' | '\u{3001}' | '\u{3002}' => true,
+        _ => false,
+    }
+}
+
+/// Words end in these marks; a space after one is a grapheme of its own.
+fn is_devanagari(c: char) -> bool {
+    matches!(c, '\u{900}'..='\u{963}')
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // helpers of tests
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Dataset, load_tokenizer};
+
+    /// NFKC and BPE; SentencePiece's table and Unigram, as XLM-R.
+    fn tokenizers() -> [Tokenizer; 2] {
+        ["../../data/base/tokenizer.json", "../testkit/fixtures/tokenizer.json"]
+            .map(|path| load_tokenizer(path).unwrap())
+    }
+
+    fn whole(tokenizer: &Tokenizer, text: &str) -> Result<Tokens, tokenizers::Error> {
+        let encoding = tokenizer.encode_char_offsets(text, false)?;
+        Ok(Tokens { ids: encoding.get_ids().into(), offsets: encoding.get_offsets().into() })
+    }
+
+    /// Whether the text was taken word by word; then its tokens are those of the whole, twice.
+    fn by_words(words: &Words, tokenizer: &Tokenizer, text: &str) -> bool {
+        let taken = || words.tokenize(text, |word| whole(tokenizer, word)).unwrap();
+        let Some(first) = taken() else { return false };
+        let expected = whole(tokenizer, text).unwrap();
+        for tokens in [first, taken().unwrap()] {
+            assert_eq!(tokens.ids, expected.ids, "{text:?}");
+            assert_eq!(tokens.offsets, expected.offsets, "{text:?}");
+        }
+        true
+    }
+
+    #[test]
+    fn words_of_xquad_have_the_tokens_of_the_whole_text() {
+        for tokenizer in tokenizers() {
+            let words = Words::of(&tokenizer).unwrap();
+            for (language, least) in [
+                ("en", 0.7),
+                ("de", 0.7),
+                ("es", 0.7),
+                ("vi", 0.7),
+                ("ar", 0.4),
+                ("hi", 0.6),
+                ("zh", 0.2),
+            ] {
+                let path = format!("../../data/xquad/xquad.{language}.json");
+                let mut questions = Dataset::read(path).unwrap().questions;
+                questions.truncate(if testkit::long() { 1190 } else { 60 });
+                let texts = questions.iter().flat_map(|one| [&*one.question, &*one.context]);
+                let taken = texts.filter(|text| by_words(&words, &tokenizer, text)).count();
+                let share = taken as f64 / (2 * questions.len()) as f64;
+                assert!(share >= least, "{language}: {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_that_are_more_than_their_words_are_not_taken_apart() {
+        for tokenizer in tokenizers() {
+            let words = Words::of(&tokenizer).unwrap();
+            assert!(!by_words(&words, &tokenizer, "Who a\tb \u{bd}, x?"));
+            assert!(by_words(&words, &tokenizer, "Who a\tb x\u{bd}y, x?"));
+            for text in
+                ["a  b", " a", "a <mask> b", "a<s> b", "a \u{301}b", "a\u{200b} b", "a \u{600} b"]
+            {
+                assert!(!by_words(&words, &tokenizer, text), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tokenizers_that_see_more_than_words_are_refused() {
+        let [tokenizer, _] = tokenizers();
+        let json = serde_json::to_value(&tokenizer).unwrap();
+        let changed = |pointer: &str, value: serde_json::Value| {
+            let mut json = json.clone();
+            *json.pointer_mut(pointer).unwrap() = value;
+            Words::of(&json.to_string().parse().unwrap()).is_none()
+        };
+        let metaspace = serde_json::json!({
+            "type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "first", "split": true,
+        });
+        assert!(!changed("/version", "1.0".into()));
+        assert!(changed("/normalizer", serde_json::json!({"type": "StripAccents"})));
+        assert!(changed("/pre_tokenizer", metaspace.clone()));
+        assert!(changed("/pre_tokenizer/pretokenizers/2", metaspace));
+        assert!(changed("/model/dropout", 0.1.into()));
+        assert!(changed("/model/byte_fallback", true.into()));
+        assert!(changed("/added_tokens/0/content", "<s> <s>".into()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
+
+        #[test]
+        fn texts_of_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
+            "the", "House", " ", " ", " ", "e\u{301}", "\u{e9}", "\u{fc}ber", "\u{301}", "\u{bd}", "\u{fb01}",
+            "\u{627}\u{644}\u{628}", "\u{64b}", "\u{4e2d}\u{6587}", "\u{ff0c}", "\u{939}\u{93f}\u{928}", "\u{94d}",
+            "\u{200d}", "\t", "\u{a0}", "\u{1}", "\u{2581}", "<s>", "\u{130}", "\u{37a}", "\u{b4}", "\u{1100}",
+            "1,870", "?", "\u{201c}", "\u{2014}", "\u{3002}", "\u{1f642}", "\u{fe0f}",
+        ]), 0..16)) {
+            let text = pieces.concat();
+            for (tokenizer, words) in TOKENIZERS.iter() {
+                by_words(words, tokenizer, &text);
+            }
+        }
+    }
+
+    static TOKENIZERS: std::sync::LazyLock<Vec<(Tokenizer, Words)>> =
+        std::sync::LazyLock::new(|| {
+            tokenizers()
+                .map(|one| {
+                    let words = Words::of(&one).unwrap();
+                    (one, words)
+                })
+                .into()
+        });
+}
