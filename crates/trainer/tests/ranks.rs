@@ -273,6 +273,7 @@ fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut 
     let start = Instant::now();
     while logged() < lines && processes.iter_mut().all(|one| one.try_wait().unwrap().is_none()) {
         assert!(start.elapsed() < Duration::from_secs(300), "{} of {lines} steps", logged());
+        std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(Duration::from_micros(rng.random_range(0..8_000)));
     // One of the two, or both: bit k says whether process k goes.
