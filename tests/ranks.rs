@@ -37,7 +37,11 @@ fn xlm_k(out: &Path) -> Command {
         "mentions.languages=[\"de\", \"zh\"]",
         "mentions.held_out.queries=20",
         "losses.queue.size=16",
-        "pretraining.steps=4",
+        "pretraining.steps=20",
+        // The demo's own rate makes of a rounding a difference of a hundredth within ten steps, as
+        // another number of threads does too.
+        "pretraining.learning_rate=1e-4",
+        "pretraining.groups=[]",
         "pretraining.batch_size=6",
         "pretraining.log_steps=1",
         "micro_batch=3",
@@ -66,5 +70,5 @@ fn recipe_bridging_gap_on_two_processes_loses_as_on_one() {
 
 #[test]
 fn recipe_xlm_k_on_two_processes_loses_as_on_one() {
-    expect_alike(xlm_k, 4);
+    expect_alike(xlm_k, 20);
 }
