@@ -7,7 +7,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary, tool};
+use crate::common::{
+    kill_at, kill_child_at, losses, on_two, program, refuse, root, start_two, succeed, summary,
+    tool,
+};
 
 /// Mentions, triples and text of the embedded data, each in files of its own, in `folder`.
 fn write_examples(folder: &Path) {
@@ -137,6 +140,43 @@ fn recipe_xlm_k_streamed_killed_and_resumed_equals_a_whole_run() {
         assert!(["loss/mlm", "loss/mep", "loss/oe"].iter().all(|part| metrics.contains(part)));
         let scores = &summary(&whole)["arms"]["xlm-k"];
         assert!(scores["xep_seen"].is_null() && scores["xor"].is_null(), "{scores}");
+    }
+}
+
+/// One process reads every document itself, two share them: the places in the streams are the same,
+/// and so are the losses.
+#[test]
+fn recipe_xlm_k_streamed_on_two_processes_killed_and_resumed_loses_as_on_one() {
+    let folder = tempfile::tempdir().unwrap();
+    write_examples(folder.path());
+    let files = Files(folder.path().into());
+    let command = |out: &Path| {
+        let mut command = files.all(out);
+        for set in ["pretraining.log_steps=1", "micro_batch=3", "mlm.packed=true"] {
+            command.args(["--set", set]);
+        }
+        command
+    };
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+    let checkpoint = |out: &Path| out.join("seed-0/xlm-k/pretrain/checkpoints/step-00000004");
+    kill_at(command(&one), &checkpoint(&one));
+    let mut ranks = start_two(|| command(&two));
+    let mut follower = ranks.pop().unwrap();
+    kill_child_at(ranks.pop().unwrap(), &checkpoint(&two));
+    // The other one ends by itself.
+    assert!(!follower.wait().unwrap().success());
+    let places = |out: &Path| {
+        let state = std::fs::read_to_string(checkpoint(out).join("state.json")).unwrap();
+        serde_json::from_str::<Value>(&state).unwrap()["streams"].take()
+    };
+    assert_eq!(places(&one), places(&two));
+    assert_eq!(places(&two)[0]["position"][0]["position"]["given"], json!(24));
+    succeed(command(&one));
+    on_two(|| command(&two));
+    let (one, two) = (losses(&one), losses(&two));
+    assert_eq!((one.len(), two.len()), (8, 8));
+    for (a, b) in one.iter().zip(&two) {
+        assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{one:?}\n{two:?}");
     }
 }
 

@@ -6,12 +6,14 @@ mod compare;
 mod contrast;
 mod entities;
 mod lm;
+mod masked_rows;
 mod spans;
 mod summary;
 mod top_k;
 
 pub use case::{Case, Spec, Step};
 pub use compare::{is_quick, run};
+pub use masked_rows::every_seventh;
 pub use summary::{Line, Timed, folder};
 
 /// The seed of every random input.

@@ -26,7 +26,21 @@ fn main() {
     let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
     let root: PathBuf = Path::new(&lib).parent().map(Path::to_path_buf).unwrap_or_default();
     let include = root.join("include");
-    cc::Build::new()
+    let mut build = cc::Build::new();
+    if std::env::var_os("CARGO_FEATURE_NCCL").is_some() {
+        match nccl(&root) {
+            Ok(folders) => {
+                build.define("USE_C10D_NCCL", None).includes(folders);
+                // NCCL's process group is there; programs then start with libtorch's CUDA alone.
+                println!("cargo:rustc-link-lib=torch_cuda");
+                println!("cargo:rustc-link-lib=c10_cuda");
+            }
+            Err(missing) => println!(
+                "cargo:warning=feature `nccl`: {missing}; built without it, with Gloo alone"
+            ),
+        }
+    }
+    build
         .cpp(true)
         .std("c++17")
         .warnings(false)
@@ -44,4 +58,42 @@ fn main() {
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+}
+
+/// The folders with the headers that NCCL's process group needs beside libtorch's own; else what is
+/// missing, in one line.
+fn nccl(root: &Path) -> Result<Vec<PathBuf>, String> {
+    println!("cargo:rerun-if-env-changed=CUDA_HOME");
+    println!("cargo:rerun-if-env-changed=NCCL_HOME");
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+    let home = |name| std::env::var_os(name).map(|path| PathBuf::from(path).join("include"));
+    let wheels = root.parent().map(|folder| folder.join("nvidia")).unwrap_or_default();
+    let places: Vec<PathBuf> = [home("NCCL_HOME"), home("CUDA_HOME")]
+        .into_iter()
+        .flatten()
+        .chain(["nccl/include", "cu13/include", "cu13/include/cccl"].map(|name| wheels.join(name)))
+        .collect();
+    let mut missing = Vec::new();
+    // With the package of the wheels that has it.
+    for (header, package) in [
+        ("nccl.h", "nvidia-nccl-cu13"),
+        ("cuda_runtime.h", "nvidia-cuda-runtime"),
+        ("crt/host_config.h", "nvidia-cuda-crt"),
+        ("nv/target", "nvidia-cuda-cccl"),
+    ] {
+        if !places.iter().any(|place| place.join(header).exists()) {
+            missing.push(format!("{header} ({package})"));
+        }
+    }
+    if !root.join("lib/libtorch_cuda.so").exists() {
+        missing.push("libtorch_cuda.so (libtorch with CUDA)".to_owned());
+    }
+    match missing.is_empty() {
+        true => Ok(places.into_iter().filter(|place| place.exists()).collect()),
+        false => Err(format!(
+            "{} not found below {}, NCCL_HOME or CUDA_HOME",
+            missing.join(", "),
+            wheels.display()
+        )),
+    }
 }

@@ -1,8 +1,9 @@
 //! Running the programs of this package.
 #![allow(dead_code)] // each test uses a part
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -55,7 +56,12 @@ pub fn refuse(output: &Output) -> String {
 
 /// Kills the program as soon as `sign` exists.
 pub fn kill_at(mut command: Command, sign: &Path) {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    kill_child_at(child, sign);
+}
+
+/// The same for a program that was started.
+pub fn kill_child_at(mut child: Child, sign: &Path) {
     let start = Instant::now();
     while !sign.exists() && child.try_wait().unwrap().is_none() {
         assert!(start.elapsed() < Duration::from_secs(600), "{} did not appear", sign.display());
@@ -64,6 +70,54 @@ pub fn kill_at(mut command: Command, sign: &Path) {
     let _ = child.kill();
     let status = child.wait().unwrap();
     assert_eq!(status.signal(), Some(9), "the run ended before it was interrupted");
+}
+
+/// Starts `command` as each of two ranks.
+pub fn start_two(command: impl Fn() -> Command) -> Vec<Child> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let start = |rank: usize| {
+        let mut command = command();
+        command.env("WORLD_SIZE", "2").env("RANK", rank.to_string());
+        command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    (0..2).map(start).collect()
+}
+
+/// Runs `command` as each of two ranks; the second one writes and says nothing.
+pub fn on_two(command: impl Fn() -> Command) {
+    for (rank, child) in start_two(command).into_iter().enumerate() {
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rank {rank}: {errors}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said.is_empty(), rank == 1, "rank {rank}: {said}");
+    }
+}
+
+/// Every `loss` of every stage in `folder`, in the order of paths.
+pub fn losses(folder: &Path) -> Vec<f64> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.ends_with("metrics.jsonl") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let mut losses = Vec::new();
+    for file in files {
+        for line in std::fs::read_to_string(file).unwrap().lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            losses.push(line["loss"].as_f64().unwrap());
+        }
+    }
+    losses
 }
 
 /// A run's `summary.json` without its times, which differ from run to run; everything else must

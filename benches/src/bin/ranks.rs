@@ -1,5 +1,5 @@
 //! Times training by two processes of one thread each beside one process of two threads, by turns:
-//! what the exchange of gradients costs where nothing else is gained.
+//! what the exchange of gradients costs where nothing else is gained; and the exchange alone.
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use objectives::{MaskedLmConfig, MaskedLmReduction, masked_lm, masked_positions};
 use tch::{Device, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous};
 use trainer::{
     Environment, Examples, Fingerprint, Share, Stage, Step, StepLosses, Task, TaskError,
     TrainConfig, accumulate, fit,
 };
-use xlmr_model::{Config, Head, Inputs, Model};
+use xlmr_model::{Config, Head, Model};
 
 /// The size of the model and of a step.
 #[derive(Parser)]
@@ -71,15 +70,17 @@ fn main() -> ExitCode {
 
 fn compare(options: &Options) -> Result<()> {
     ensure!(options.steps > 0 && options.rounds > 0, "--steps and --rounds must be at least 1");
-    let (mut alone, mut together) = (Vec::new(), Vec::new());
+    let (mut alone, mut together, mut exchange) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.rounds {
-        alone.push(seconds(start(options, 2, None)?)?);
+        alone.push(seconds(start(options, 2, None)?)?.0);
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let second = start(options, 1, Some((1, port)))?;
-        together.push(seconds(start(options, 1, Some((0, port)))?)?);
+        let (step, sum) = seconds(start(options, 1, Some((0, port)))?)?;
+        together.push(step);
+        exchange.push(sum);
         seconds(second)?;
     }
-    let (alone, together) = (median(alone), median(together));
+    let (alone, together, exchange) = (median(alone), median(together), median(exchange));
     println!(
         "{} layers of {}, vocabulary {}, {} rows of {} tokens a step, {} threads in all\n",
         options.layers, options.hidden, options.vocab, options.batch, options.length, 2
@@ -88,6 +89,7 @@ fn compare(options: &Options) -> Result<()> {
     println!("|---|---:|---:|");
     println!("| one process, two threads | {alone:.3} | 1 |");
     println!("| two processes, one thread each | {together:.3} | {:.2} |", alone / together);
+    println!("| of which sums of gradients, by themselves | {exchange:.3} | |");
     Ok(())
 }
 
@@ -112,13 +114,14 @@ fn start(options: &Options, threads: i32, rank: Option<(usize, u16)>) -> Result<
     Ok(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
 }
 
-/// What a process printed: its seconds a step.
-fn seconds(child: Child) -> Result<f64> {
+/// What a process printed: its seconds a step, and those of summing gradients.
+fn seconds(child: Child) -> Result<(f64, f64)> {
     let output = child.wait_with_output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "a process ended with {}: {errors}", output.status);
     let text = String::from_utf8(output.stdout)?;
-    text.trim().parse().with_context(|| text.clone())
+    let (step, sum) = text.trim().split_once(' ').with_context(|| text.clone())?;
+    Ok((step.parse()?, sum.parse()?))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -165,14 +168,7 @@ impl MaskedRows<'_> {
     fn loss(&self, rows: &[&[i64]]) -> Result<Tensor, TaskError> {
         let width = i64::try_from(rows.first().map_or(0, |row| row.len()))?;
         let ids = Tensor::f_from_slice(&rows.concat())?.f_view([-1, width])?;
-        let places = Tensor::f_arange(ids.numel() as i64, (tch::Kind::Int64, Device::Cpu))?;
-        let masked = places.f_view_as(&ids)?.f_remainder(width)?.f_remainder(7)?.f_eq(0)?;
-        let labels = ids.f_masked_fill(&masked.f_logical_not()?, -100)?;
-        let hidden = self.model.encode(&Inputs::new(ids.f_masked_fill(&masked, 4)?), true)?;
-        let masked = masked_positions(&labels)?;
-        let logits = self.model.mlm_logits(&masked.gather(&hidden)?)?;
-        let config = MaskedLmConfig { reduction: MaskedLmReduction::Sum, ..Default::default() };
-        Ok(masked_lm(&logits, &masked.targets, &config)?)
+        Ok(benches::every_seventh(self.model, &ids)?)
     }
 }
 
@@ -213,14 +209,35 @@ fn train(options: &Options, threads: i32) -> Result<()> {
     let rank = group.as_ref().map_or(0, |group| group.rank());
     let folder = benches::folder().join(format!("ranks-{threads}-{rank}"));
     fresh(&folder)?;
-    let stage = Stage::new("ranks", folder.clone(), environment).with_group(group);
+    let stage = Stage::new("ranks", folder.clone(), environment).with_group(group.clone());
     // The last checkpoint is no part of a step: the last step's begin is the end.
     fit(&stage, &train, &model.named_parameters(), &mut task)?;
     fresh(&folder)?;
     let (first, last) = (task.begun.get(1), task.begun.last());
     let (first, last) = first.zip(last).context("no steps")?;
-    println!("{}", last.duration_since(*first).as_secs_f64() / (options.steps - 1).max(1) as f64);
+    let step = last.duration_since(*first).as_secs_f64() / (options.steps - 1).max(1) as f64;
+    let numbers = model.named_parameters().iter().map(|(_, tensor)| tensor.numel()).sum();
+    let exchange = group.map_or(Ok(0.0), |group| exchange(&group, numbers))?;
+    println!("{step} {exchange}");
     Ok(())
+}
+
+/// Seconds of summing so many numbers in parts of 25 MB, as a step does, and no more.
+fn exchange(group: &ProcessGroup, numbers: usize) -> Result<f64> {
+    const PART: usize = 25 * 1024 * 1024 / 4;
+    const ROUNDS: u32 = 5;
+    let length = i64::try_from(PART.min(numbers))?;
+    let part = Tensor::f_zeros([length], (tch::Kind::Float, Device::Cpu))?;
+    // The first one waits for the other process.
+    group.all_reduce(&part)?;
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        for first in (0..numbers).step_by(PART) {
+            let length = i64::try_from(PART.min(numbers - first))?;
+            group.all_reduce(&part.f_narrow(0, 0, length)?)?;
+        }
+    }
+    Ok((start.elapsed() / ROUNDS).as_secs_f64())
 }
 
 fn fresh(folder: &Path) -> Result<()> {

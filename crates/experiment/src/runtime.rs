@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tch::Device;
 use torch_ext::{
-    DeviceChoice, MatmulPrecision, Precision, ProcessGroup, Rendezvous, resolve_device,
-    set_float32_matmul_precision, tune_float32_matmul,
+    DeviceChoice, MatmulPrecision, Precision, ProcessGroup, Rendezvous, nccl_is_built,
+    resolve_device, set_float32_matmul_precision, tune_float32_matmul,
 };
 use trainer::Environment;
 
@@ -81,9 +81,18 @@ impl Runtime {
         let precision = precision(run, device)?;
         let group = match &place {
             None => None,
-            Some(place) => Some(Rc::new(ProcessGroup::connect(place, MEETING, PATIENCE)?)),
+            Some(place) => Some(Rc::new(connect(place, device)?)),
         };
         Ok(Self { device, precision, environment, group })
+    }
+}
+
+/// Meets the other processes; tensors of a GPU are exchanged there where the program can.
+fn connect(place: &Rendezvous, device: Device) -> Result<ProcessGroup> {
+    let group = ProcessGroup::connect(place, MEETING, PATIENCE)?;
+    match device {
+        Device::Cuda(number) if nccl_is_built() => Ok(group.with_nccl(place, number, PATIENCE)?),
+        _ => Ok(group),
     }
 }
 

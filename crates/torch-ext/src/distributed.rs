@@ -1,4 +1,4 @@
-//! Processes that compute together, over c10d's Gloo backend.
+//! Processes that compute together, over c10d's Gloo backend, and NCCL for tensors of a GPU.
 use std::cell::RefCell;
 use std::ffi::{CString, c_int};
 use std::fmt;
@@ -99,12 +99,28 @@ impl Rendezvous {
     }
 }
 
-/// Processes that exchange tensors on the CPU. All of them must call the same operations in the
-/// same order.
+/// Processes that exchange tensors on the CPU, and on a GPU after
+/// [`with_nccl`](ProcessGroup::with_nccl). All of them must call the same operations in the same
+/// order.
 pub struct ProcessGroup {
     raw: *mut RawGroup,
     rank: usize,
     size: usize,
+    /// The GPU whose tensors NCCL takes.
+    gpu: Option<usize>,
+}
+
+/// Whether this program has NCCL: built with the feature `nccl`, where its headers and libtorch
+/// with CUDA were found.
+///
+/// ```
+/// if !torch_ext::nccl_is_built() {
+///     println!("gradients of a GPU go through the memory of its host");
+/// }
+/// ```
+pub fn nccl_is_built() -> bool {
+    // SAFETY: takes and returns nothing but a bool.
+    unsafe { ffi::polyqa_nccl_is_built() }
 }
 
 impl fmt::Debug for ProcessGroup {
@@ -158,7 +174,40 @@ impl ProcessGroup {
                 "rank {rank} of {size} did not meet the others at {host}:{port}: {error}"
             ))
         })?;
-        Ok(Self { raw, rank: place.rank, size: place.size })
+        Ok(Self { raw, rank: place.rank, size: place.size, gpu: None })
+    }
+
+    /// Lets NCCL take tensors of GPU number `device`, each rank's own. All ranks call it, with the
+    /// place and the timeout of [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// [`Error::Distributed`] if the program was built without it, see [`nccl_is_built`].
+    pub fn with_nccl(
+        mut self,
+        place: &Rendezvous,
+        device: usize,
+        timeout: Duration,
+    ) -> Result<Self> {
+        let number = c_int::try_from(device)
+            .map_err(|_| Error::Distributed(format!("there is no GPU {device}")))?;
+        let prefix = CString::new(place.prefix.as_str())
+            .map_err(|_| Error::Distributed(format!("{:?} holds a character 0", place.prefix)))?;
+        let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        // SAFETY: a live group, and a text that ends in 0 and outlives the call.
+        call(|error| unsafe {
+            ffi::polyqa_group_add_nccl(self.raw, number, timeout, prefix.as_ptr(), error)
+        })
+        .map_err(|error| Error::Distributed(format!("rank {}: NCCL: {error}", self.rank)))?;
+        self.gpu = Some(device);
+        Ok(self)
+    }
+
+    /// Where tensors of `device` are exchanged: there, if NCCL takes them, else on the CPU.
+    pub fn exchange_device(&self, device: Device) -> Device {
+        match (device, self.gpu) {
+            (Device::Cuda(own), Some(gpu)) if own == gpu => device,
+            _ => Device::Cpu,
+        }
     }
 
     /// The number of this process, from 0.
@@ -178,7 +227,8 @@ impl ProcessGroup {
         ))
     }
 
-    /// Replaces a contiguous tensor on the CPU by its sum over all ranks.
+    /// Replaces a contiguous tensor by its sum over all ranks; it lies on the CPU, or where
+    /// [`exchange_device`](Self::exchange_device) says.
     ///
     /// # Errors
     /// [`Error::Distributed`] if a rank is gone, or nothing comes within the timeout.
@@ -238,6 +288,36 @@ impl ProcessGroup {
 }
 
 impl ProcessGroup {
+    /// Rows of numbers of which rank r made every size-th, from the r-th on: all of them, on every
+    /// rank. `rows` holds a rank's own ones, and anything for those of the others.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::all_reduce`]; [`Error::Distributed`] if another rank has fewer rows.
+    pub fn gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
+        let mut own = Vec::new();
+        for row in rows.iter().skip(self.rank).step_by(self.size) {
+            own.extend((row.len() as u64).to_le_bytes());
+            own.extend(row.iter().flat_map(|number| number.to_le_bytes()));
+        }
+        let all = self.all_gather_bytes(&own)?;
+        let mut rest: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+        let take = |number: usize| -> Option<Vec<u32>> {
+            let bytes = rest.get_mut(number % self.size)?;
+            let (length, after) = bytes.split_first_chunk::<8>()?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?.checked_mul(4)?;
+            let (numbers, after) = after.split_at_checked(length)?;
+            *bytes = after;
+            Some(
+                numbers
+                    .chunks_exact(4)
+                    .map(|four| four.iter().rev().fold(0, |n, &byte| n << 8 | u32::from(byte)))
+                    .collect(),
+            )
+        };
+        let whole: Option<Vec<_>> = (0..rows.len()).map(take).collect();
+        whole.ok_or_else(|| Error::Distributed("ranks gathered unlike numbers of rows".into()))
+    }
+
     /// The bytes of `root`; the others give none.
     ///
     /// # Errors

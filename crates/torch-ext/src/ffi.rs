@@ -29,6 +29,14 @@ unsafe extern "C" {
         out: *mut *mut RawGroup,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_nccl_is_built() -> bool;
+    pub(crate) fn polyqa_group_add_nccl(
+        group: *mut RawGroup,
+        device: c_int,
+        timeout_ms: i64,
+        prefix: *const c_char,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_group_all_reduce(
         group: *mut RawGroup,
         tensor: RawTensor,

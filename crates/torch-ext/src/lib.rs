@@ -23,7 +23,7 @@ pub use autocast::{
     Precision, autocast, autocast_kind, backward, with_loss_scale, without_autocast,
 };
 pub use device::{DeviceChoice, resolve_device};
-pub use distributed::{ProcessGroup, Rendezvous, current_group, with_group};
+pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, with_group};
 pub use error::{Error, Result};
 pub use flash_attention::{flash_attention, flash_attention_fits};
 pub use linear_cross_entropy::{

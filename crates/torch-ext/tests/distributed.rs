@@ -52,6 +52,15 @@ fn exchange() {
         let own = pair[group.rank()];
         assert_eq!(group.all_gather_bytes(own).unwrap(), pair);
     }
+    let rows = [vec![7, u32::MAX], vec![], vec![1 << 24, 0, 5], vec![9], vec![]];
+    let own = |(number, row): (usize, &Vec<u32>)| {
+        if number % 2 == group.rank() { row.clone() } else { vec![3] }
+    };
+    let own: Vec<_> = rows.iter().enumerate().map(own).collect();
+    assert_eq!(group.gather_rows(&own).unwrap(), rows);
+    // The second rank, of one row, has none of its own.
+    let mine = own.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
+    assert_eq!(group.gather_rows(mine).is_err(), group.rank() == 0);
 }
 
 #[test]
@@ -117,4 +126,49 @@ fn variables_that_do_not_fit_are_named() {
     assert!(error(&[("WORLD_SIZE", "2"), ("RANK", "0")]).contains("MASTER_ADDR is not set"));
     let far = [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "70000")];
     assert!(error(&far).contains("MASTER_PORT = 70000"));
+}
+
+/// A group of one, which NCCL takes too.
+#[test]
+#[ignore = "started by another test"]
+fn one_gpu() {
+    let place = Rendezvous {
+        rank: 0,
+        size: 1,
+        local_rank: 0,
+        local_size: 1,
+        host: "127.0.0.1".into(),
+        port: free_port(),
+        rank_0_serves: true,
+        prefix: "one".into(),
+        interface: None,
+    };
+    let minute = Duration::from_secs(60);
+    let group = ProcessGroup::connect(&place, minute, minute).unwrap();
+    let gpu = torch_ext::resolve_device(torch_ext::DeviceChoice::Auto).unwrap();
+    let group = match group.with_nccl(&place, 0, minute) {
+        Ok(group) => group,
+        Err(error) if torch_ext::nccl_is_built() => {
+            assert_eq!(gpu, Device::Cpu, "{error}");
+            assert!(error.to_string().contains("GPU"), "{error}");
+            return;
+        }
+        Err(error) => {
+            assert!(error.to_string().contains("without the feature `nccl`"), "{error}");
+            return;
+        }
+    };
+    assert_eq!(group.exchange_device(Device::Cpu), Device::Cpu);
+    assert_eq!(group.exchange_device(gpu), gpu);
+    let tensor = Tensor::arange(1000, (Kind::Float, gpu));
+    group.all_reduce(&tensor).unwrap();
+    assert_eq!(tensor, Tensor::arange(1000, (Kind::Float, gpu)));
+}
+
+#[test]
+fn nccl_takes_tensors_of_a_gpu_or_says_that_it_is_not_built() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", "one_gpu", "--ignored"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

@@ -137,7 +137,8 @@ fn sum_bucket(group: &ProcessGroup, parameters: &[&Tensor]) -> Result<()> {
         };
         parts.push(grad.f_contiguous()?.f_view([-1])?);
     }
-    let sum = Tensor::f_cat(&parts, 0)?.f_to_device(Device::Cpu)?;
+    let sum = Tensor::f_cat(&parts, 0)?;
+    let sum = sum.f_to_device(group.exchange_device(sum.device()))?;
     group.all_reduce(&sum)?;
     let mut first = 0;
     for parameter in parameters {

@@ -8,6 +8,10 @@ use crate::{Fingerprint, TaskError};
 /// Gives examples one by one, in the same order whenever an epoch starts with the same generator.
 /// [`ExampleStream`] makes batches of them.
 ///
+/// Of several processes, each reads all examples: position and batch are those of one process. A
+/// source whose examples cost much may share that cost within `start_epoch` and `next_example`,
+/// where [`torch_ext::current_group`] gives the processes; not within `seek`.
+///
 /// # Example
 /// ```
 /// use rand_chacha::ChaCha8Rng;

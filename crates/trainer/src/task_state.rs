@@ -150,7 +150,7 @@ impl<'s, 't> TaskState<'s, 't> {
 
     /// Chooses or reads the examples of batch `number`.
     fn next_batch(&mut self, step: u64, number: u64) -> Result<Batch> {
-        let fail = self.fail(step);
+        let (fail, group) = (self.fail(step), self.group.as_ref());
         match &mut self.order {
             Order::Indexed(batches, present) => {
                 let per_epoch = batches.per_epoch().max(1);
@@ -172,10 +172,11 @@ impl<'s, 't> TaskState<'s, 't> {
                 };
                 if place.position.is_none() {
                     let rng = rng_for(self.seed, "order", place.epoch);
-                    stream.start_epoch(place.epoch, rng).map_err(&fail)?;
+                    with_group(group, || stream.start_epoch(place.epoch, rng)).map_err(&fail)?;
                 }
                 let epoch = Some(place.epoch);
-                let batch = stream.next_batch(self.batch_size).map_err(&fail)?;
+                let batch = with_group(group, || stream.next_batch(self.batch_size));
+                let batch = batch.map_err(&fail)?;
                 if batch.lengths.is_empty() {
                     return Err(TrainError::NoExamples { stage: self.label.clone() });
                 }

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use objectives::{MaskedLmConfig, MaskedLmReduction, masked_lm, masked_positions};
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous, TensorMap, read_tensors, write_tensors};
 use trainer::{
-    Environment, Examples, Fingerprint, Share, Stage, Step, StepLosses, Task, TaskError,
-    TrainConfig, accumulate, fit, pad_mask, pad_rows,
+    Environment, ExampleStream, Examples, Fingerprint, ShardedJsonl, Shards, Share, ShuffleConfig,
+    Stage, Step, StepLosses, Task, TaskError, TrainConfig, accumulate, fit, pad_mask, pad_rows,
 };
 use xlmr_model::{Config, Head, Inputs, Model};
 
@@ -22,15 +22,29 @@ struct Guess<'a> {
     model: &'a Model,
     rows: Vec<Vec<i64>>,
     lengths: Vec<usize>,
+    /// In place of `rows`.
+    stream: Option<ExampleStream<ShardedJsonl<Vec<i64>>>>,
+}
+
+/// Rows of 4 to 10 tokens.
+fn rows(count: usize) -> Vec<Vec<i64>> {
+    let mut rng = trainer::rng_for(5, "rows", 0);
+    (0..count).map(|k| (0..4 + k % 7).map(|_| rng.random_range(5..40)).collect()).collect()
 }
 
 impl<'a> Guess<'a> {
     fn new(model: &'a Model) -> Self {
-        let mut rng = trainer::rng_for(5, "rows", 0);
-        let rows: Vec<Vec<i64>> =
-            (0..30).map(|k| (0..4 + k % 7).map(|_| rng.random_range(5..40)).collect()).collect();
+        let rows = rows(30);
         let lengths = rows.iter().map(Vec::len).collect();
-        Self { model, rows, lengths }
+        Self { model, rows, lengths, stream: None }
+    }
+
+    /// The same from the shards in `folder`, in blocks of seven lines.
+    fn streamed(model: &'a Model, folder: &Path) -> Self {
+        let shuffle = ShuffleConfig { lines: 7, open_shards: 1, ..ShuffleConfig::default() };
+        let source = ShardedJsonl::new(Shards::open([folder]).unwrap(), shuffle).unwrap();
+        let stream = Some(ExampleStream::new(source, Vec::len));
+        Self { model, rows: Vec::new(), lengths: Vec::new(), stream }
     }
 
     fn sum(&self, rows: &[(Vec<i64>, Vec<i64>)]) -> Result<Tensor, TaskError> {
@@ -50,7 +64,10 @@ impl<'a> Guess<'a> {
 
 impl Task for Guess<'_> {
     fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&self.lengths)
+        match &mut self.stream {
+            Some(stream) => Examples::Streamed(stream),
+            None => Examples::Indexed(&self.lengths),
+        }
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
@@ -58,8 +75,9 @@ impl Task for Guess<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let all = self.stream.as_ref().map_or(self.rows.as_slice(), ExampleStream::batch);
         let mut mask = |k: &usize| {
-            let mut row = self.rows[*k].clone();
+            let mut row = all[*k].clone();
             let mut labels = vec![-100; row.len()];
             let at = step.rng.random_range(0..row.len());
             (labels[at], row[at]) = (row[at], 4);
@@ -111,7 +129,12 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
     let stage = Stage::new("guess", own, environment)
         .with_group(group.map(Rc::new))
         .interrupt_after(interrupt_after);
-    fit(&stage, &config, &parameters, &mut Guess::new(&model)).unwrap();
+    let shards = folder.join("shards");
+    let mut task = match shards.exists() {
+        true => Guess::streamed(&model, &shards),
+        false => Guess::new(&model),
+    };
+    fit(&stage, &config, &parameters, &mut task).unwrap();
     let tensors: Vec<(String, Tensor)> =
         parameters.into_iter().map(|(name, tensor)| (name, tensor.detach())).collect();
     let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
@@ -128,26 +151,27 @@ fn alone() -> MutexGuard<'static, ()> {
 #[test]
 #[ignore = "started by another test"]
 fn rank() {
-    let place = Rendezvous::from_env().unwrap().unwrap();
     let seconds = std::env::var("TEST_SECONDS").map_or(60, |seconds| seconds.parse().unwrap());
     let patience = Duration::from_secs(seconds);
-    let group = ProcessGroup::connect(&place, patience, patience).unwrap();
+    let connect = |place| ProcessGroup::connect(&place, patience, patience).unwrap();
+    let group = Rendezvous::from_env().unwrap().map(connect);
     let steps = std::env::var("TEST_STEPS").ok().map(|steps| steps.parse().unwrap());
-    train(Path::new(&std::env::var("TEST_FOLDER").unwrap()), Some(group), steps);
+    train(Path::new(&std::env::var("TEST_FOLDER").unwrap()), group, steps);
 }
 
-fn start_ranks(folder: &Path, steps: Option<u64>, seconds: u64) -> Vec<Child> {
+/// Starts training in `folder` as `size` processes.
+fn start_ranks(folder: &Path, size: usize, steps: Option<u64>, seconds: u64) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "rank", "--ignored", "--nocapture"]);
-        command.env("WORLD_SIZE", "2").env("RANK", rank.to_string());
+        command.env("WORLD_SIZE", size.to_string()).env("RANK", rank.to_string());
         command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
         command.env("TEST_FOLDER", folder).env("TEST_SECONDS", seconds.to_string());
         command.envs(steps.map(|steps| ("TEST_STEPS", steps.to_string())));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    (0..2).map(start).collect()
+    (0..size).map(start).collect()
 }
 
 fn text(output: &Output) -> String {
@@ -156,7 +180,7 @@ fn text(output: &Output) -> String {
 
 /// Trains on two ranks; both end with the same parameters, which are returned.
 fn train_on_two(folder: &Path, steps: Option<u64>) -> TensorMap {
-    for child in start_ranks(folder, steps, 60) {
+    for child in start_ranks(folder, 2, steps, 60) {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
     }
@@ -229,7 +253,7 @@ fn two_processes_go_on_from_their_checkpoint_and_so_does_one() {
 #[test]
 fn a_rank_that_is_killed_ends_the_other_with_an_error_that_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let mut ranks = start_ranks(folder.path(), None, 5);
+    let mut ranks = start_ranks(folder.path(), 2, None, 5);
     let mut follower = ranks.pop().unwrap();
     follower.kill().unwrap();
     follower.wait().unwrap();
@@ -237,4 +261,95 @@ fn a_rank_that_is_killed_ends_the_other_with_an_error_that_says_so() {
     let text = text(&output);
     assert!(!output.status.success(), "{text}");
     assert!(text.contains("rank 0 of 2"), "{text}");
+}
+
+/// Waits until training logged `lines` steps and a little longer, and kills some of the processes;
+/// the others end by themselves. Whether the kill came before the end.
+fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut impl Rng) -> bool {
+    let logged = || {
+        let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+        text.lines().count()
+    };
+    let start = Instant::now();
+    while logged() < lines && processes.iter_mut().all(|one| one.try_wait().unwrap().is_none()) {
+        assert!(start.elapsed() < Duration::from_secs(300), "{} of {lines} steps", logged());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_micros(rng.random_range(0..8_000)));
+    // One of the two, or both: bit k says whether process k goes.
+    let which = rng.random_range(1..1 << processes.len());
+    for (number, process) in processes.iter_mut().enumerate() {
+        if which >> number & 1 == 1 {
+            process.kill().unwrap();
+        }
+    }
+    let ends = processes.iter_mut().map(|process| process.wait().unwrap());
+    ends.collect::<Vec<_>>().iter().any(|status| !status.success())
+}
+
+/// Kills training at random moments, three times at most until it is through, and again from the
+/// start, until it was killed so often. Every run that gets through equals one that was not
+/// killed.
+fn killed_at_random_moments(size: usize, streamed: bool) {
+    let _alone = alone();
+    let kills = if testkit::long() { 50 } else { 3 };
+    let folder = || {
+        let folder = tempfile::tempdir().unwrap();
+        if streamed {
+            let shards = folder.path().join("shards");
+            std::fs::create_dir(&shards).unwrap();
+            for (number, rows) in rows(33).chunks(20).enumerate() {
+                let line = |row: &Vec<i64>| serde_json::to_string(row).unwrap() + "\n";
+                let text: String = rows.iter().map(line).collect();
+                std::fs::write(shards.join(format!("{number}.jsonl")), text).unwrap();
+            }
+        }
+        folder
+    };
+    let finish = |folder: &Path| {
+        for child in start_ranks(folder, size, None, 60) {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", text(&output));
+        }
+        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+        (read("rank-0.safetensors"), read("metrics.jsonl"))
+    };
+    let whole = folder();
+    let want = finish(whole.path());
+    if streamed {
+        // Checkpoints are of the middle of a shard and of a block: here, after 24 of 33 rows.
+        let state = whole.path().join("checkpoints/step-00000015/state.json");
+        let state = std::fs::read_to_string(state).unwrap();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        let place = &state["streams"][0]["position"];
+        assert_eq!((&place["block"], &place["given"]), (&3.into(), &3.into()), "{place}");
+    }
+    let mut rng = rand::rng();
+    let mut killed = 0;
+    while killed < kills {
+        let broken = folder();
+        // The seventh step comes after the checkpoint of the fifth, and before that of the tenth.
+        let mut steps = vec![7, rng.random_range(1..20), rng.random_range(1..20)];
+        steps.sort_unstable();
+        for lines in steps {
+            let processes = start_ranks(broken.path(), size, None, 5);
+            killed += usize::from(kill_after(processes, broken.path(), lines, &mut rng));
+        }
+        assert!(finish(broken.path()) == want, "another result after {killed} kills");
+    }
+}
+
+#[test]
+fn two_processes_killed_at_random_moments_end_as_ones_that_were_not() {
+    killed_at_random_moments(2, false);
+}
+
+#[test]
+fn two_processes_killed_in_the_middle_of_a_shard_end_as_ones_that_were_not() {
+    killed_at_random_moments(2, true);
+}
+
+#[test]
+fn a_process_killed_in_the_middle_of_a_shard_ends_as_one_that_was_not() {
+    killed_at_random_moments(1, true);
 }

@@ -1,7 +1,10 @@
 //! Passages of running text, cut and encoded as they stream.
+use std::collections::VecDeque;
+
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
+use torch_ext::current_group;
 use trainer::{
     ExampleSource, Fingerprint, ShardLine, ShardPosition, Shards, ShuffleConfig, ShuffledLines,
     TaskError,
@@ -100,6 +103,10 @@ fn text_of(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>
 /// }
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
+///
+/// Processes that share the work ([`torch_ext::with_group`]) read all lines, since where a passage
+/// ends depends on every token before it, but encode every size-th document each, and gather the
+/// token ids: so passages and positions are those of one process.
 pub struct TextPassages {
     lines: ShuffledLines,
     tokenizer: Tokenizer,
@@ -107,12 +114,18 @@ pub struct TextPassages {
     /// Tokens of a passage without `<s>` and `</s>`.
     budget: usize,
     packed: bool,
+    /// Documents that are encoded and not yet cut, each with the place before it.
+    encoded: VecDeque<(ShardPosition, Vec<u32>)>,
     /// The place before the document that is cut.
     before: ShardPosition,
     /// Its token ids, without special tokens, and how many of them were given.
     ids: Vec<u32>,
     given: usize,
 }
+
+/// Documents that each of several processes encodes before they exchange token ids. One process
+/// reads no further than it must.
+const DOCUMENTS: usize = 64;
 
 /// A place between two passages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -148,28 +161,56 @@ impl TextPassages {
             specials,
             budget: source.max_tokens - 2,
             packed: source.packed,
+            encoded: VecDeque::new(),
             before: ShardPosition::default(),
             ids: Vec::new(),
             given: 0,
         })
     }
 
-    /// Reads the next document that has tokens; `false` at the end of the epoch.
+    /// Goes to the next document that has tokens; `false` at the end of the epoch.
     fn next_document(&mut self) -> Result<bool, TaskError> {
-        loop {
-            let before = self.lines.position();
-            self.given = 0;
-            self.ids.clear();
-            let Some(line) = self.lines.next_line()? else { return Ok(false) };
-            let text = text_of(line).map_err(|reason| line.refuse(reason))?;
-            let encoding = self.tokenizer.encode_fast(text.trim(), false);
-            let encoding = encoding.map_err(|error| line.refuse(error))?;
-            if !encoding.get_ids().is_empty() {
-                self.ids.extend_from_slice(encoding.get_ids());
-                self.before = before;
-                return Ok(true);
+        self.given = 0;
+        self.ids.clear();
+        while self.ids.is_empty() {
+            if self.encoded.is_empty() {
+                self.encode_documents()?;
             }
+            let Some((before, ids)) = self.encoded.pop_front() else { return Ok(false) };
+            (self.before, self.ids) = (before, ids);
         }
+        Ok(true)
+    }
+
+    /// Reads and encodes the next document, or those that all processes encode together.
+    fn encode_documents(&mut self) -> Result<(), TaskError> {
+        let group = current_group();
+        let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
+        let most = if size == 1 { 1 } else { size * DOCUMENTS };
+        let (mut places, mut rows) = (Vec::new(), Vec::new());
+        while rows.len() < most {
+            let before = self.lines.position();
+            let Some(line) = self.lines.next_line()? else { break };
+            let mut ids = Vec::new();
+            if rows.len() % size == rank {
+                let text = text_of(line).map_err(|reason| line.refuse(reason))?;
+                let encoding = self.tokenizer.encode_fast(text.trim(), false);
+                ids.extend_from_slice(encoding.map_err(|error| line.refuse(error))?.get_ids());
+            }
+            places.push(before);
+            rows.push(ids);
+        }
+        if let Some(group) = group {
+            rows = group.gather_rows(&rows)?;
+        }
+        self.encoded.extend(places.into_iter().zip(rows));
+        Ok(())
+    }
+
+    /// The place before the next document.
+    fn next_place(&self) -> ShardPosition {
+        let first = self.encoded.front();
+        first.map_or_else(|| self.lines.position(), |(before, _)| before.clone())
     }
 
     /// Adds tokens of the present document, up to the budget.
@@ -188,6 +229,7 @@ impl ExampleSource for TextPassages {
 
     fn start_epoch(&mut self, _: u64, rng: ChaCha8Rng) -> Result<(), TaskError> {
         self.lines.start_epoch(rng);
+        self.encoded.clear();
         self.ids.clear();
         self.given = 0;
         Ok(())
@@ -210,13 +252,14 @@ impl ExampleSource for TextPassages {
 
     fn position(&self) -> TextPosition {
         if self.given >= self.ids.len() {
-            return TextPosition { document: self.lines.position(), token: 0 };
+            return TextPosition { document: self.next_place(), token: 0 };
         }
         TextPosition { document: self.before.clone(), token: self.given }
     }
 
     fn seek(&mut self, position: TextPosition) -> Result<(), TaskError> {
         self.lines.seek(position.document)?;
+        self.encoded.clear();
         self.ids.clear();
         self.given = 0;
         if position.token > 0 {

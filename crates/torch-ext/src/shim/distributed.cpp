@@ -1,7 +1,13 @@
-// Collective operations between processes: c10d's Gloo backend with a TCP store, without Python or a dispatcher.
+// Collective operations between processes: c10d's Gloo backend with a TCP store, without Python or a dispatcher; NCCL
+// beside it for tensors of a GPU, where it is built.
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#ifdef USE_C10D_NCCL
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <stdexcept>
 
 #include "guard.h"
 
@@ -9,6 +15,11 @@ namespace {
 struct Group {
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::Backend> backend;
+  // Empty without NCCL.
+  c10::intrusive_ptr<c10d::Backend> gpu;
+
+  // The backend that takes tensors of this one's device.
+  c10d::Backend& of(const at::Tensor& tensor) { return tensor.is_cuda() && gpu ? *gpu : *backend; }
 };
 
 bool is_loopback(const std::string& host) { return host == "localhost" || host.rfind("127.", 0) == 0 || host == "::1"; }
@@ -40,7 +51,33 @@ int polyqa_group_connect(const char* host, uint16_t port, bool serves, bool agen
     auto meeting = c10::make_intrusive<c10d::PrefixStore>(std::string(prefix), store);
     c10::intrusive_ptr<c10d::Backend> backend =
         c10::make_intrusive<c10d::ProcessGroupGloo>(std::move(meeting), rank, size, std::move(settings));
-    *out = new Group{std::move(store), std::move(backend)};
+    *out = new Group{std::move(store), std::move(backend), {}};
+  });
+}
+
+// Whether polyqa_group_add_nccl can succeed.
+bool polyqa_nccl_is_built() {
+#ifdef USE_C10D_NCCL
+  return true;
+#else
+  return false;
+#endif
+}
+
+// Lets the group sum and send tensors of this rank's GPU `device` by NCCL. All ranks call it, each with a GPU of its own.
+int polyqa_group_add_nccl(Group* group, int device, int64_t timeout_ms, const char* prefix, char** error) {
+  return guarded(error, [&] {
+#ifdef USE_C10D_NCCL
+    auto settings = c10d::ProcessGroupNCCL::Options::create();
+    settings->timeout = std::chrono::milliseconds(timeout_ms);
+    auto meeting = c10::make_intrusive<c10d::PrefixStore>(std::string(prefix) + "-nccl", group->store);
+    auto nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(std::move(meeting), group->backend->getRank(),
+                                                            group->backend->getSize(), std::move(settings));
+    nccl->setBoundDeviceId(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device)));
+    group->gpu = std::move(nccl);
+#else
+    throw std::runtime_error("this program was built without the feature `nccl`, or where its headers were missing");
+#endif
   });
 }
 
@@ -48,7 +85,7 @@ int polyqa_group_connect(const char* host, uint16_t port, bool serves, bool agen
 int polyqa_group_all_reduce(Group* group, const at::Tensor* tensor, char** error) {
   return guarded(error, [&] {
     std::vector<at::Tensor> tensors{*tensor};
-    group->backend->allreduce(tensors, c10d::AllreduceOptions{})->wait();
+    group->of(*tensor).allreduce(tensors, c10d::AllreduceOptions{})->wait();
   });
 }
 
@@ -57,7 +94,7 @@ int polyqa_group_broadcast(Group* group, const at::Tensor* tensor, int root, cha
     std::vector<at::Tensor> tensors{*tensor};
     c10d::BroadcastOptions options;
     options.rootRank = root;
-    group->backend->broadcast(tensors, options)->wait();
+    group->of(*tensor).broadcast(tensors, options)->wait();
   });
 }
 
