@@ -250,7 +250,8 @@ fn recipe_suite_killed_and_resumed_equals_a_whole_run() {
     resumed.arg(broken.join("recipe.toml")).arg("--resume").arg(&broken);
     succeed(resumed);
     assert_eq!(summary(&whole), summary(&broken));
-    let parts = ["seed-0/ner.other/model/model.safetensors", "seed-1/ner.base/predictions/zh.conll"];
+    let parts =
+        ["seed-0/ner.other/model/model.safetensors", "seed-1/ner.base/predictions/zh.conll"];
     for part in parts {
         let read = |run: &Path| std::fs::read(run.join(part)).unwrap();
         assert!(read(&whole) == read(&broken), "{part}");
@@ -261,7 +262,8 @@ fn recipe_suite_killed_and_resumed_equals_a_whole_run() {
 fn write_lama(folder: &Path) {
     std::fs::create_dir_all(folder.join("lama/TREx")).unwrap();
     std::fs::create_dir_all(folder.join("mlama/de")).unwrap();
-    let relation = "{\"relation\":\"P36\",\"template\":\"The capital of [X] is [Y] .\",\"type\":\"1-1\"}\n";
+    let relation =
+        "{\"relation\":\"P36\",\"template\":\"The capital of [X] is [Y] .\",\"type\":\"1-1\"}\n";
     std::fs::write(folder.join("lama/relations.jsonl"), relation).unwrap();
     std::fs::write(folder.join("mlama/de/templates.jsonl"), relation).unwrap();
     let fact = |subject: &str, object: &str| {
@@ -366,11 +368,9 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
         assert!(!folder.path().join("run/summary.json").exists());
         std::fs::remove_dir_all(folder.path().join("run")).ok();
     }
-    for (model, piece) in [
-        ("data/base", "NAME=DIR"),
-        ("new=nowhere", "nowhere"),
-        ("a/b=data/base", "a/b"),
-    ] {
+    for (model, piece) in
+        [("data/base", "NAME=DIR"), ("new=nowhere", "nowhere"), ("a/b=data/base", "a/b")]
+    {
         let error = refuse(&small(folder.path(), "run").args(["--model", model]).output().unwrap());
         assert!(error.contains(piece), "{model}: {error}");
     }

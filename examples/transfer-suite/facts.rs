@@ -90,8 +90,7 @@ impl SuiteTask for Facts {
         let (graph, templates, split) = facts.read()?;
         for name in SPLITS {
             let (heads, languages) = (split.get(name)?, &facts.languages);
-            let report =
-                write_clozes(&graph, &templates, heads, languages, folder.join(name))?;
+            let report = write_clozes(&graph, &templates, heads, languages, folder.join(name))?;
             let (asked, out) = (report.facts, report.without_words);
             experiment::log(format!(
                 "facts of split {name}: {asked} asked in each language, {out} without words"
@@ -122,7 +121,11 @@ impl SuiteTask for Facts {
                 let score = clozes.score(&ranks)?.macro_average.p_at_1;
                 tested.metrics.entry(of(&metric)).or_default().insert(language.clone(), score);
                 let guess = format!("{metric}, guessing");
-                tested.metrics.entry(guess).or_default().insert(language.clone(), clozes.guessing());
+                tested
+                    .metrics
+                    .entry(guess)
+                    .or_default()
+                    .insert(language.clone(), clozes.guessing());
                 let right = ranks.iter().map(|&rank| if rank == 1 { 100.0 } else { 0.0 });
                 items.entry(language).or_default().extend(right);
             }

@@ -117,8 +117,7 @@ impl SuiteTask for Lama {
             let built = build_clozes(&facts, &model.tokenizer, words.as_ref(), &self.clozes)
                 .with_context(|| corpus.name())?;
             let (batch, ties) = (self.evaluation_batch_size, Ties::Pessimistic);
-            let ranks =
-                rank_clozes(&model.model, &built.clozes, candidates.as_ref(), ties, batch)?;
+            let ranks = rank_clozes(&model.model, &built.clozes, candidates.as_ref(), ties, batch)?;
             let score = score_lama(&relations, &built.clozes, &ranks)?;
             for row in Measured::lama("", corpus, &score) {
                 if row.setting.ends_with(" Total") {

@@ -96,7 +96,8 @@ impl DividedQuestions {
         order.shuffle(&mut trainer::rng_for(self.seed, "divided questions", 0));
         let share = |share: f64| (articles.len() as f64 * share).round() as usize;
         let (train, rest) = order.split_at(share(self.train).clamp(1, articles.len()));
-        let (dev, test) = rest.split_at(share(self.dev).clamp(1, rest.len().max(1)).min(rest.len()));
+        let (dev, test) =
+            rest.split_at(share(self.dev).clamp(1, rest.len().max(1)).min(rest.len()));
         let ids = |chosen: &[usize]| -> BTreeSet<&String> {
             chosen.iter().filter_map(|&number| articles.get(number)).flatten().collect()
         };

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use experiment::{Cell, InputPath, JsonFolder};
-use mlqa_eval::{
-    Dataset, DecodeConfig, Language, Normalization, Predictions, WindowConfig, score,
-};
+use mlqa_eval::{Dataset, DecodeConfig, Language, Normalization, Predictions, WindowConfig, score};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::{
     EvaluationConfig, QaConfig, QaData, QaPredictor, QaTask, QuestionFile, QuestionLanguages,

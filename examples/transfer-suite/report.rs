@@ -9,9 +9,7 @@ use mlqa_eval::{
     Matrix, PairedTest, Resampling, SetSummary, holm, paired_test, set_tables, table_one,
 };
 use serde::Serialize;
-use transfer_eval::{
-    Measured, ResultTable, SeedRun, SeedSummary, Spread, mean, summarize_seeds,
-};
+use transfer_eval::{Measured, ResultTable, SeedRun, SeedSummary, Spread, mean, summarize_seeds};
 
 use crate::recipe::{Recipe, model_of, task_of};
 use crate::{ITEMS, Items, Tested, Trained};
@@ -131,9 +129,8 @@ fn judged(results: &Cells, arm: &str, kind: &Kind) -> Result<(SeedSummary, Judge
 fn main_metric(runs: &[SeedRun], kind: &Kind) -> String {
     let metrics = runs.first().map(|run| &run.metrics);
     let exact = metrics.is_some_and(|metrics| metrics.contains_key(kind.metric));
-    let first = metrics.and_then(|metrics| {
-        metrics.keys().find(|name| name.starts_with(kind.metric)).cloned()
-    });
+    let first = metrics
+        .and_then(|metrics| metrics.keys().find(|name| name.starts_with(kind.metric)).cloned());
     if exact { kind.metric.to_owned() } else { first.unwrap_or_else(|| kind.metric.to_owned()) }
 }
 

@@ -157,7 +157,10 @@ impl SuiteTask for Xnli {
         let inputs = self.encode(&pairs, &trained.tokenizer)?;
         let labels = classify(&trained.model, &inputs, self.evaluation_batch_size)?;
         let names: Vec<&str> = labels.iter().map(|label: &NliLabel| label.name()).collect();
-        experiment::write_text(cell.dir("predictions").join("test.txt"), &(names.join("\n") + "\n"))?;
+        experiment::write_text(
+            cell.dir("predictions").join("test.txt"),
+            &(names.join("\n") + "\n"),
+        )?;
         let mut items = Items::new();
         for (pair, label) in pairs.iter().zip(&labels) {
             let right = if pair.label == *label { 100.0 } else { 0.0 };

@@ -161,7 +161,8 @@ fn score_rows(
         let candidates = clozes.clozes.get(*number).map_or(&[][..], |one| clozes.candidates(one));
         let fitting = candidates.iter().enumerate().filter(|(_, ids)| ids.len() == *pieces);
         let (numbers, ids): (Vec<usize>, Vec<&Vec<u32>>) = fitting.unzip();
-        let flat: Vec<i64> = ids.iter().flat_map(|ids| ids.iter().copied().map(i64::from)).collect();
+        let flat: Vec<i64> =
+            ids.iter().flat_map(|ids| ids.iter().copied().map(i64::from)).collect();
         if let Some(beyond) = flat.iter().find(|&&id| id >= model.vocab_size()) {
             let rule = format!("below the vocabulary's {}", model.vocab_size());
             return Err(Error::data("candidate's piece", rule, beyond));

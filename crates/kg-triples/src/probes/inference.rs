@@ -73,9 +73,7 @@ pub fn write_inference(
     config: &InferenceConfig,
     folder: impl AsRef<Path>,
 ) -> Result<(InferenceReport, Vec<PathBuf>), KgError> {
-    for (key, value) in
-        [("premise_facts", config.premise_facts), ("premises", config.premises)]
-    {
+    for (key, value) in [("premise_facts", config.premise_facts), ("premises", config.premises)] {
         if !(1..=10_000).contains(&value) {
             let rule = "from 1 to 10000";
             return Err(KgError::Config { key, value: value.to_string(), rule });
@@ -174,7 +172,8 @@ fn write(
             let hypothesis = said.sentence(fact, language).unwrap_or_default();
             for sentence in [&premise, &hypothesis] {
                 if sentence.contains(['\t', '\n', '\r']) {
-                    let (expected, got) = ("no tab and no line end".to_owned(), format!("{sentence:?}"));
+                    let (expected, got) =
+                        ("no tab and no line end".to_owned(), format!("{sentence:?}"));
                     return Err(KgError::Value { field: "sentence", expected, got });
                 }
             }

@@ -45,8 +45,7 @@ impl<'a> Verbalised<'a> {
 
     /// A fact as a sentence.
     pub(super) fn sentence(&self, triple: Triple<'_>, language: Language) -> Option<String> {
-        let (head, tail) =
-            (self.label(triple.head, language)?, self.label(triple.tail, language)?);
+        let (head, tail) = (self.label(triple.head, language)?, self.label(triple.tail, language)?);
         Some(self.template(triple.relation, language)?.say(head, tail))
     }
 
