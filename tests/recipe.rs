@@ -241,6 +241,8 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         ("injection.learning_rate=fast", "learning_rate"),
         ("run.arms=[\"inject\"]", "inject"),
         ("languages=[\"en\", \"xx\"]", "xx"),
+        ("data.facts.items=0", "data.facts: items = 0: must be 1 or more"),
+        ("data.facts.items=1000000000000", "items = 1000000000000"),
         ("data.kg=nowhere", "nowhere"),
         ("data.templates=nowhere.tsv", "nowhere.tsv"),
         ("run.device=tpu", "tpu"),

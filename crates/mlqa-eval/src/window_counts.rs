@@ -67,7 +67,7 @@ impl WindowCounts {
             // Few are as long as the limit; of these the text says whether anything is lost.
             if window.context_start == full {
                 let name = &|| format!("the text of question `{}`", question.id);
-                let tokens = tokenize(&tokenizer, &question.question, name)?.ids.len();
+                let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();
                 counts.cut_question += usize::from(tokens > config.max_question_length);
             }
         }
