@@ -414,7 +414,9 @@ mod tests {
         let without = Question { answers: Vec::new(), ..question() };
         let long = Question { question: "What ? ".repeat(60), ..question() };
         let questions = [question(), without.clone(), without, long];
-        let windows = WindowConfig { max_length: 120, doc_stride: 10, ..WindowConfig::default() };
+        let windows = WindowConfig::default();
+        let windows =
+            WindowConfig { max_length: 90, doc_stride: 10, max_question_length: 40, ..windows };
         let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
         let task = QaTask::new(&model, &tokenizer, &data, &QaConfig::default()).unwrap();
         let said: Vec<String> = task.left_out().iter().map(LeftOut::to_string).collect();
