@@ -102,9 +102,9 @@ pub enum QuestionVector {
 /// has no question token; [`LossError::Domain`] unless `temperature` is above 0 and at most 1000,
 /// or if `count` is 0; [`LossError::Range`] if a candidate leaves the window;
 /// [`LossError::Reversed`] if a span ends before it starts; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`LossError::NotFinite`] for hidden states of tokens that are used, those of all candidates
-/// included.
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// fit; under [`Checks::Full`] [`LossError::NotFinite`] for hidden states of tokens that are used,
+/// those of all candidates included.
 ///
 /// # Example
 /// ```
