@@ -268,6 +268,11 @@ fn recipe_mixmrc_names_what_is_wrong() {
         ("data.kg=nowhere", "data.kg = nowhere"),
         ("data.facts.kg=nowhere", "is now data.kg"),
         ("run.arms=[\"nobody\"]", "nobody"),
+        ("data.facts.items=0", "data.facts: items = 0: must be 1 or more"),
+        (
+            "data.search.mining.max_words=1000000000000",
+            "data.search.mining: max_words = 1000000000000",
+        ),
         ("evaluation.split=train", "evaluation.split = \"train\""),
         ("training.learning_rat=1", "learning_rat"),
     ] {

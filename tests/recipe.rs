@@ -64,6 +64,20 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     let again = succeed(small(&out));
     assert!(again.contains("| injected |"));
 
+    // Predictions that were removed are made again; a model that was cut is named.
+    let lost = out.join("seed-0/base/all/predictions/test-context-en-question-de.json");
+    let answers = std::fs::read(&lost).unwrap();
+    std::fs::remove_file(&lost).unwrap();
+    let again = succeed(small(&out));
+    assert!(again.contains("question-de.json: was removed since it was written"), "{again}");
+    assert_eq!(std::fs::read(&lost).unwrap(), answers);
+    let model = out.join("seed-0/control/all/model/model.safetensors");
+    let whole = std::fs::read(&model).unwrap();
+    std::fs::write(&model, &whole[..1000]).unwrap();
+    let error = refuse(&small(&out).output().unwrap());
+    assert!(error.contains("model.safetensors: has 1000 bytes, but"), "{error}");
+    std::fs::write(&model, whole).unwrap();
+
     // Its model answers a question.
     let mut ask = program("ask");
     ask.args(["--question", "Was ist die Amtssprache von Peru ?", "--model"]);
@@ -241,6 +255,8 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         ("injection.learning_rate=fast", "learning_rate"),
         ("run.arms=[\"inject\"]", "inject"),
         ("languages=[\"en\", \"xx\"]", "xx"),
+        ("data.facts.items=0", "data.facts: items = 0: must be 1 or more"),
+        ("data.facts.items=1000000000000", "items = 1000000000000"),
         ("data.kg=nowhere", "nowhere"),
         ("data.templates=nowhere.tsv", "nowhere.tsv"),
         ("run.device=tpu", "tpu"),

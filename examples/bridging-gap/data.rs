@@ -25,7 +25,7 @@ pub fn input(recipe: &Recipe, graph: &KnowledgeGraph, folder: &Path) -> Result<I
     let (mut train, mut evaluation) = (data.train.to_path_buf(), data.evaluation.to_path_buf());
     if data.templates.is_set() {
         let templates = TemplateSet::read(&data.templates)?;
-        data.facts.write(graph, &templates, &recipe.languages, folder)?;
+        experiment::log(data.facts.write(graph, &templates, &recipe.languages, folder)?);
         (train, evaluation) = (folder.join("train-context-en-question-en.json"), folder.to_owned());
     }
     check_files(&recipe.evaluation.files(&evaluation, &recipe.languages))?;

@@ -83,7 +83,6 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
         ("reading.question_replacement", "qa.augmentation.question_replacement"),
         ("span_loss", "qa.span_loss"),
     ];
-
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {
@@ -96,6 +95,7 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
             self.data.train.required("data.train", "a SQuAD-style training file")?;
             self.data.evaluation.required("data.evaluation", "a folder with MLQA's files")?;
         }
+        self.data.facts.validate().context("data.facts")?;
         self.injection.validate().context("injection")?;
         self.fine_tuning.validate().context("fine_tuning")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;

@@ -36,7 +36,7 @@ impl TrainingData {
         if data.templates.is_set() {
             let graph = KnowledgeGraph::read_dir(&data.kg)?;
             let templates = TemplateSet::read(&data.templates)?;
-            data.facts.write_parallel(&graph, &templates, languages, made)?;
+            experiment::log(data.facts.write_parallel(&graph, &templates, languages, made)?);
             train = question_file(made, "train", source, source);
             (folder, evaluation) = (made, made.to_owned());
         }

@@ -77,8 +77,7 @@ pub struct Arm {
     pub lakm: Option<PhraseMasking>,
 }
 
-/// Batches of each task in a round: question and passage in one language, in two, and passages with
-/// masked phrases. Absent: 1.
+/// Batches in a round: questions in the passage's language, in another, masked phrases. Absent: 1.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rounds {
@@ -125,8 +124,10 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         }
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         limits.expect_length("lakm_max_length", self.lakm_max_length)?;
+        data.search.iter().try_for_each(PhraseSearch::validate)?;
         self.training.validate().context("training")?;
         self.evaluation.validate()?;
+        data.facts.validate().context("data.facts")?;
         let (source, languages) = (self.mix.source_language, &self.languages);
         let known = languages.first() == Some(&source) && languages.len() > 1;
         ensure!(known, "languages = {languages:?}: must be mix.source_language and others");
@@ -153,8 +154,7 @@ impl Recipe {
         tasks.map(|(trained, count)| if trained { count.map_or(1, NonZeroU32::get) } else { 0 })
     }
 
-    /// The training stage of an arm with this many rows of unmixed questions: as many updates on
-    /// questions with `mixed` as without, those on phrases on top.
+    /// The stage of an arm with this many rows of unmixed questions, see [`Recipe::training`].
     pub fn training(&self, arm: &Arm, rows: usize) -> TrainConfig {
         let [mrc, mixed, lakm] = self.batches(arm);
         self.training.for_counted_tasks(rows, mrc + mixed, lakm)

@@ -66,6 +66,11 @@ pub struct PhraseSearch {
 }
 
 impl PhraseSearch {
+    /// Checks what is a phrase; the error names the key.
+    pub fn validate(&self) -> Result<()> {
+        self.mining.validate().context("data.search.mining")
+    }
+
     /// The passages.
     ///
     /// # Errors
@@ -73,8 +78,7 @@ impl PhraseSearch {
     pub fn passages(&self) -> Result<Vec<PhrasePassage>> {
         let miner = PhraseMiner::new(self.mining.clone())?;
         let (passages, _) = mine_passages(search(&self.documents)?.into_iter().map(Ok), &miner)?;
-        let advice = "search: no passage with a phrase; lower mining.title_fraction";
-        ensure!(!passages.is_empty(), advice);
+        ensure!(!passages.is_empty(), "search: no passage with a phrase; lower title_fraction");
         Ok(passages)
     }
 }
@@ -107,11 +111,8 @@ impl Tokenizer for Terms {
 /// Naming the file or key that cannot be used.
 pub fn search(config: &SearchConfig) -> Result<Vec<QueryDocuments>> {
     ensure!(config.results > 0, "search.results = 0: must be 1 or more");
-    ensure!(
-        config.k1.is_finite() && config.k1 >= 0.0,
-        "search.k1 = {}: must be 0 or more",
-        config.k1
-    );
+    let k1 = config.k1;
+    ensure!(k1.is_finite() && k1 >= 0.0, "search.k1 = {k1}: must be 0 or more");
     ensure!((0.0..=1.0).contains(&config.b), "search.b = {}: must be from 0 to 1", config.b);
     ensure!(!config.languages.is_empty(), "search.languages = []: must name one or more");
     let files = page_files(&config.pages)?;
@@ -201,7 +202,6 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kg_triples::phrases::{PhraseConfig, PhraseMiner, mine_passages};
 
     fn document(title: &str, text: &str) -> Document {
         Document { title: title.into(), text: text.into() }

@@ -1,7 +1,7 @@
 //! The keys of `recipe.toml` and what they mean.
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use experiment::{
     BaseModel, InputPath, JsonlFolder, RunConfig, ShardFiles, ShardPaths, TsvFolder, WithExamples,
 };
@@ -132,9 +132,8 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set mentions.example
             );
         }
         self.pretraining.validate().context("pretraining")?;
-        if self.micro_batch == 0 {
-            bail!("micro_batch = 0: must be 1 or more");
-        }
+        ensure!(self.micro_batch > 0, "micro_batch = 0: must be 1 or more");
+        self.losses.validate()?;
         for (name, arm) in &self.arms {
             arm.weights.validate().map_err(|error| anyhow!("arms.{name}.{error}"))?;
         }

@@ -10,7 +10,8 @@ use trainer::Environment;
 use crate::folder::remove_checkpoints;
 use crate::identity::{Identity, Part};
 use crate::kept_models::write_kept_models;
-use crate::{Cell, CellResult, Error, Recipe, Result, digest, read_json, write_json};
+use crate::left_files::{FileSizes, first_fault, of_evaluation, of_model};
+use crate::{Cell, CellResult, Error, Recipe, Result, digest, log, read_json, write_json};
 
 /// What a cell that was begun is trained from.
 const BEGUN: &str = "identity.json";
@@ -28,7 +29,10 @@ struct Record {
     tokens: u64,
     /// What it was computed on.
     environment: Environment,
-    /// SHA-256 of all above, so that a record that was changed by hand is noticed.
+    /// Bytes of the files that were left: those of the model, or those of the evaluation.
+    #[serde(default, skip_serializing_if = "FileSizes::is_empty")]
+    files: FileSizes,
+    /// SHA-256 of value, seconds and tokens, so that a record that was changed by hand is noticed.
     sha256: String,
     /// What decided it.
     training: Identity,
@@ -113,6 +117,16 @@ impl Records {
         Ok(record)
     }
 
+    /// The evaluation's record, if it holds still: it is computed again where a file that it left
+    /// was removed or cut.
+    fn read_complete(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
+        let record = self.read_evaluated(trained)?;
+        let fault = record.as_ref().and_then(|record| first_fault(run, &record.files));
+        let Some((path, what)) = fault else { return Ok(record) };
+        log(format!("{}: {what}; evaluating again", path.display()));
+        Ok(None)
+    }
+
     /// The evaluation's record, if it was made from this training and these inputs.
     fn read_evaluated(&self, trained: &Record) -> Result<Option<Record>> {
         let Some(record) = Record::read(&self.evaluated)? else { return Ok(None) };
@@ -123,16 +137,23 @@ impl Records {
     }
 }
 
-/// Refuses a cell whose folder comes from another recipe; nothing is computed yet.
+/// Refuses a cell whose folder comes from another recipe, or whose trained model was removed or
+/// cut; nothing is computed yet.
 pub(crate) fn expect_fit<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Result<()> {
     let records = Records::of(cell);
     if records.begun.exists() {
         records.expect_training(&records.begun, &read_json(&records.begun)?)?;
     }
-    if let Some(trained) = records.read_trained()? {
-        records.read_evaluated(&trained)?;
+    let Some(trained) = records.read_trained()? else { return Ok(()) };
+    records.read_evaluated(&trained)?;
+    match first_fault(&cell.experiment.folder, &trained.files) {
+        None => Ok(()),
+        Some((path, what)) => {
+            let record = records.trained.display();
+            let advice = format!("restore it, or remove {record} to train again");
+            Err(Error::content(path, format!("{what}; {advice}")))
+        }
     }
-    Ok(())
 }
 
 /// Both parts of a cell, each computed unless its record is there.
@@ -158,7 +179,8 @@ where
             write_json(&records.begun, &records.training)?;
             let value = train(cell).map_err(failed)?;
             let record = record(cell, &records.trained, &value, cell.seconds(), cell.tokens())?;
-            let record = Record { training: records.training.clone(), ..record };
+            let (training, run) = (records.training.clone(), &cell.experiment.folder);
+            let record = Record { training, files: of_model(run, &cell.folder)?, ..record };
             write_json(&records.trained, &record)?;
             (value, record)
         }
@@ -168,7 +190,8 @@ where
         write_kept_models(&cell.folder, &[cell.dir("model"), cell.run_dir("model")])?;
     }
     // The first rank alone evaluates.
-    let evaluated = ranks.of_lead(|| match records.read_evaluated(&trained)? {
+    let run = &cell.experiment.folder;
+    let evaluated = ranks.of_lead(|| match records.read_complete(&trained, run)? {
         Some(record) => Ok(record),
         None => {
             cell.experiment.check_inputs()?;
@@ -179,6 +202,7 @@ where
                 training: records.training.clone(),
                 evaluation: Some(records.evaluation.clone()),
                 trained: Some(trained.sha256.clone()),
+                files: of_evaluation(run, &cell.folder)?,
                 ..record(cell, &records.evaluated, &value, seconds, 0)?
             };
             write_json(&records.evaluated, &record)?;
@@ -212,6 +236,7 @@ fn record<R: Recipe, A, T: Serialize + DeserializeOwned>(
         seconds,
         tokens,
         environment: cell.experiment.runtime.environment.clone(),
+        files: FileSizes::new(),
         training: Identity::default(),
         evaluation: None,
         trained: None,

@@ -12,6 +12,7 @@ mod identity;
 mod input;
 mod kept_models;
 mod keys;
+mod left_files;
 mod names;
 mod output;
 mod ranks;

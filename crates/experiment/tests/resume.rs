@@ -117,6 +117,50 @@ fn a_run_killed_before_its_evaluation_ends_does_not_train_again() {
 }
 
 #[test]
+fn a_model_that_was_removed_or_cut_is_named_and_trained_again_when_asked() {
+    let workshop = Workshop::new();
+    workshop.start(&[]).unwrap();
+    let cell = workshop.out().join("seed-0/plain");
+    let (model, whole) = (cell.join("model/model.json"), workshop.summary());
+    let written = fs::read(&model).unwrap();
+    calls();
+    fs::write(&model, &written[..1]).unwrap();
+    let error = workshop.start(&[]).unwrap_err();
+    let want = format!("has 1 bytes, but {} were written; restore it", written.len());
+    assert!(error.contains("plain/model/model.json: ") && error.contains(&want), "{error}");
+    fs::remove_dir_all(cell.join("model")).unwrap();
+    let error = workshop.start(&[]).unwrap_err();
+    assert!(error.contains("was removed since it was written; restore it, or remove"), "{error}");
+    assert!(error.contains("plain/trained.json to train again"), "{error}");
+    assert!(calls().is_empty());
+    fs::remove_file(cell.join("trained.json")).unwrap();
+    workshop.start(&[]).unwrap();
+    assert_eq!(calls(), ALL[..3]);
+    assert_eq!((fs::read(&model).unwrap(), workshop.summary()), (written, whole));
+}
+
+#[test]
+fn what_an_evaluation_left_is_made_again_where_it_was_removed_or_cut() {
+    let workshop = Workshop::new();
+    workshop.start(&[]).unwrap();
+    let answers = workshop.out().join("seed-0/far/answers/numbers.json");
+    let written = fs::read(&answers).unwrap();
+    calls();
+    for damage in [
+        (|path| fs::write(path, "[")) as fn(&Path) -> std::io::Result<()>,
+        |path| fs::remove_file(path),
+        |path| fs::remove_dir_all(path.parent().unwrap()),
+    ] {
+        damage(&answers).unwrap();
+        workshop.start(&[]).unwrap();
+        assert_eq!(calls(), ["check", "evaluate seed 0, far"]);
+        assert_eq!(fs::read(&answers).unwrap(), written);
+        workshop.start(&[]).unwrap();
+        assert!(calls().is_empty());
+    }
+}
+
+#[test]
 fn kept_parameters_become_models_of_the_trained_one() {
     let workshop = Workshop::new();
     let arm = workshop.out().join("seed-0/plain");

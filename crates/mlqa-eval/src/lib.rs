@@ -52,6 +52,8 @@ mod top_k;
 mod unicode;
 mod unicode_tables;
 #[cfg(feature = "windows")]
+mod window_counts;
+#[cfg(feature = "windows")]
 mod windows;
 #[cfg(feature = "windows")]
 mod words;
@@ -95,6 +97,8 @@ pub use squad2::{BestThreshold, NullOdds, Squad2Score, SquadPart, score_squad2};
 #[cfg(feature = "windows")]
 pub use tokens::load_tokenizer;
 pub use top_k::{TopKUnique, top_k_exact_match};
+#[cfg(feature = "windows")]
+pub use window_counts::WindowCounts;
 #[cfg(feature = "windows")]
 pub use windows::{
     Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, windows,

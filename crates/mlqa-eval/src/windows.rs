@@ -24,7 +24,7 @@ pub enum Separator {
 }
 
 impl Separator {
-    fn count(self) -> usize {
+    pub(crate) fn count(self) -> usize {
         match self {
             Self::Double => 2,
             Self::Single => 1,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mlqa_eval::{
     Answer, Dataset, EvalError, MLQA_LANGUAGES, Purpose, Question, Separator, UnanswerableWindow,
-    Window, WindowConfig, load_tokenizer, windows,
+    Window, WindowConfig, WindowCounts, load_tokenizer, windows,
 };
 use proptest::prelude::*;
 use tokenizers::Tokenizer;
@@ -352,4 +352,49 @@ proptest! {
 
 thread_local! {
     static TOKENIZER: Tokenizer = tokenizer();
+}
+
+#[test]
+fn what_cannot_be_learned_from_is_counted() {
+    let tokenizer = tokenizer();
+    let question = |id: &str, text: &str, context: &str, answer: Option<(&str, usize)>| Question {
+        id: id.into(),
+        question: text.into(),
+        context: context.into(),
+        answers: answer
+            .map(|(text, answer_start)| Answer { text: text.into(), answer_start })
+            .into_iter()
+            .collect(),
+        title: "".into(),
+    };
+    let long = "house ".repeat(40);
+    let words = "red ".repeat(30);
+    let questions = [
+        question("plain", "What?", "A red house.", Some(("red", 2))),
+        question("none", "What?", "A red house.", None),
+        question("blank answer", "What?", "A red house.", Some((" ", 1))),
+        question("blank context", "What?", " ", None),
+        question("cut", &long, "A red house.", Some(("red", 2))),
+        question("outside", "What?", &words, Some((words.trim_end(), 0))),
+    ];
+    let config = WindowConfig {
+        max_length: 30,
+        doc_stride: 4,
+        max_question_length: 10,
+        ..WindowConfig::default()
+    };
+    let want = WindowCounts {
+        questions: 6,
+        without_answer: 2,
+        blank_answer: 1,
+        blank_context: 1,
+        answer_outside: 1,
+        cut_question: 1,
+    };
+    for unanswerable_window in [UnanswerableWindow::Cls, UnanswerableWindow::Drop] {
+        let config = WindowConfig { unanswerable_window, ..config.clone() };
+        let all = windows(&questions, &tokenizer, &config, Purpose::Train).unwrap();
+        let counts = WindowCounts::of(&questions, &all, &tokenizer, &config).unwrap();
+        assert_eq!(counts, want, "{unanswerable_window:?}");
+    }
 }

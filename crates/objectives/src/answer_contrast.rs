@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 
-use crate::checks::first_true;
+use crate::checks::{expect_temperature, first_true};
 use crate::hard_negatives::unit;
 use crate::span_checks::{Gold, expect_mask};
 use crate::span_vectors::{expect_hidden, mean_of_members, members};
@@ -17,7 +17,7 @@ use crate::{
 pub struct AnswerContrastConfig {
     /// τ, no unit; cosines are divided by it. The paper's 10 keeps every logit within ±0.1, so that
     /// the loss stays close to the logarithm of the number of terms. If the paper means a factor of
-    /// 10, set 0.1 here.
+    /// 10, set 0.1 here. Above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE).
     pub temperature: f64,
     /// Which wrong answers are used.
     pub selection: NegativeSelection,
@@ -99,12 +99,12 @@ pub enum QuestionVector {
 ///
 /// # Errors
 /// [`LossError::Empty`] if no row carries loss; [`LossError::EmptyRow`] if a row with a gold span
-/// has no question token; [`LossError::Domain`] unless `temperature` is finite and above 0, or if
-/// `count` is 0; [`LossError::Range`] if a candidate leaves the window; [`LossError::Reversed`] if
-/// a span ends before it starts; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`]
-/// or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`LossError::NotFinite`] for hidden states of tokens that are used, those of all candidates
-/// included.
+/// has no question token; [`LossError::Domain`] unless `temperature` is above 0 and at most 1000,
+/// or if `count` is 0; [`LossError::Range`] if a candidate leaves the window;
+/// [`LossError::Reversed`] if a span ends before it starts; [`LossError::Shape`],
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// fit; under [`Checks::Full`] [`LossError::NotFinite`] for hidden states of tokens that are used,
+/// those of all candidates included.
 ///
 /// # Example
 /// ```
@@ -133,10 +133,7 @@ pub fn answer_contrast(
 ) -> Result<Tensor, LossError> {
     let [batch, length, _] = expect_hidden(hidden)?;
     let device = hidden.device();
-    let (option, value) = ("temperature", config.temperature);
-    if !value.is_finite() || value <= 0.0 {
-        return Err(LossError::Domain { option, value, rule: "finite and above 0" });
-    }
+    expect_temperature(config.temperature)?;
     expect_mask("question_mask", question_mask, &[batch, length], "[B, L]", "hidden", device)?;
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
     let kept = gold.present.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows

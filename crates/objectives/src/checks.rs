@@ -18,6 +18,22 @@ pub enum Checks {
     Full,
 }
 
+/// The highest temperature: a contrast of cosines has logits within ±0.001 then, so what is above
+/// is a slip.
+pub const MAX_TEMPERATURE: f64 = 1000.0;
+
+/// Refuses a temperature that no contrast can use.
+pub(crate) fn expect_temperature(value: f64) -> Result<(), LossError> {
+    let option = "temperature";
+    if !value.is_finite() || value <= 0.0 {
+        return Err(LossError::Domain { option, value, rule: "finite and above 0" });
+    }
+    if value > MAX_TEMPERATURE {
+        return Err(LossError::Domain { option, value, rule: "at most 1000" });
+    }
+    Ok(())
+}
+
 /// The shape, after making sure that there is one.
 pub(crate) fn shape_of(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>, LossError> {
     if tensor.defined() { Ok(tensor.size()) } else { Err(LossError::Undefined { tensor: name }) }

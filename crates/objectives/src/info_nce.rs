@@ -3,7 +3,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{KeyBlocks, streamed_logsumexp};
 
-use crate::checks::{expect_device, expect_float, expect_kind, expect_matrix, expect_shape};
+use crate::checks::{
+    expect_device, expect_float, expect_kind, expect_matrix, expect_shape, expect_temperature,
+};
 use crate::linear_cross_entropy::expect_finite;
 use crate::{Checks, LossError, NegativeQueue};
 
@@ -26,7 +28,8 @@ fn block(anchors: &Tensor) -> Result<i64, LossError> {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InfoNceConfig {
-    /// τ, above 0: similarities are divided by it. *XLM-K*, Eq. 5 has none, so 1.
+    /// τ, above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE): similarities are divided
+    /// by it. *XLM-K*, Eq. 5 has none, so 1.
     pub temperature: f64,
     /// Whether queries, keys and queued keys are divided by their L2 norm first.
     pub l2_norm: bool,
@@ -56,6 +59,29 @@ impl Default for InfoNceConfig {
             mask_same_entity: false,
             reduction: InfoNceReduction::Mean,
             checks: Checks::Shapes,
+        }
+    }
+}
+
+impl InfoNceConfig {
+    /// Checks the numbers, as [`info_nce`](info_nce()) does.
+    ///
+    /// # Errors
+    /// [`LossError::Domain`] naming the first that is out of range.
+    ///
+    /// ```
+    /// use objectives::InfoNceConfig;
+    ///
+    /// let hot = InfoNceConfig { temperature: 1e30, ..InfoNceConfig::default() };
+    /// let error = hot.validate().unwrap_err().to_string();
+    /// assert!(error.ends_with("must be at most 1000"));
+    /// ```
+    pub fn validate(&self) -> Result<(), LossError> {
+        expect_temperature(self.temperature)?;
+        let (option, value) = ("l2_eps", self.l2_eps);
+        match value.is_finite() && value > 0.0 {
+            true => Ok(()),
+            false => Err(LossError::Domain { option, value, rule: "finite and above 0" }),
         }
     }
 }
@@ -233,11 +259,7 @@ fn expect(
     rows: &ContrastRows<'_>,
     config: &InfoNceConfig,
 ) -> Result<(), LossError> {
-    for (option, value) in [("temperature", config.temperature), ("l2_eps", config.l2_eps)] {
-        if !(value.is_finite() && value > 0.0) {
-            return Err(LossError::Domain { option, value, rule: "finite and above 0" });
-        }
-    }
+    config.validate()?;
     let (batch, width) = expect_matrix("query", query, "[B, D]")?;
     expect_float("query", query)?;
     expect_shape("key", key, &[batch, width], "[B, D]")?;

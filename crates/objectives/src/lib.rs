@@ -36,7 +36,7 @@ pub use answer_contrast::{
     AnswerContrastConfig, ContrastDenominator, QuestionVector, answer_contrast,
 };
 pub use cached_step::cached_step;
-pub use checks::Checks;
+pub use checks::{Checks, MAX_TEMPERATURE};
 pub use combine::{Combined, Term, combine, mix_by_alpha};
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::LossError;

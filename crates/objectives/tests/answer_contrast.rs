@@ -377,6 +377,8 @@ fn what_does_not_fit_is_named() {
     let refused = |batch: &Batch, config: &AnswerContrastConfig| {
         refusal(batch.run(&tensor3(&batch.hidden), config))
     };
+    let hot = AnswerContrastConfig { temperature: 1000.5, ..default.clone() };
+    assert_eq!(refused(&batch, &hot), "temperature = 1000.5: must be at most 1000");
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let config = AnswerContrastConfig { temperature, ..default.clone() };
         let want = format!("temperature = {temperature}: must be finite and above 0");

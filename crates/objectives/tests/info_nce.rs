@@ -373,6 +373,8 @@ fn what_does_not_fit_is_named() {
     assert!(refuse(&q, &k, &rows, &default).starts_with("valid: expected shape"));
     let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
     assert!(refuse(&q, &k, &none, &masked).starts_with("ids: mask_same_entity"));
+    let hot = InfoNceConfig { temperature: 1e30, ..Default::default() };
+    assert!(refuse(&q, &k, &none, &hot).ends_with("must be at most 1000"));
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let config = InfoNceConfig { temperature, ..Default::default() };
         assert!(refuse(&q, &k, &none, &config).starts_with("temperature = "));

@@ -68,7 +68,7 @@ pub fn read_translations(
 /// ```
 ///
 /// # Errors
-/// As [`read_translations`] and [`mix`](crate::mix()).
+/// As [`read_translations`], [`Dataset::check_answers`] and [`mix`](crate::mix()).
 pub fn read_and_mix(
     folder: &Path,
     split: &str,
@@ -78,6 +78,7 @@ pub fn read_and_mix(
 ) -> Result<[Vec<Question>; 2], TranslateError> {
     let reworded = !config.require_pair;
     let all = read_translations(folder, split, config.source_language, languages, reworded)?;
+    all.iter().try_for_each(|own| own.dataset.check_answers())?;
     let mixed = mix(source, &all, config)?.rows.into_iter().map(|row| row.question).collect();
     Ok([all.into_iter().flat_map(|own| own.dataset.questions).collect(), mixed])
 }

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use common::{dataset, question};
 use mlqa_eval::{Dataset, DatasetName, EvalError, Language};
 use proptest::prelude::*;
-use qa_translate::{MixConfig, Pairs, TranslateError, TranslateReport, Translated, mix};
+use qa_translate::{
+    MixConfig, Pairs, TranslateError, TranslateReport, Translated, mix, read_and_mix,
+};
 
 const DE: Language = Language::DE;
 const EN: Language = Language::EN;
@@ -117,6 +119,20 @@ fn languages_that_clash_and_answers_that_are_elsewhere_are_refused() {
     wrong.dataset.questions[0].answers[0].answer_start += 1;
     let error = mix(&source, &[wrong], &config).unwrap_err();
     assert!(matches!(error, TranslateError::Eval(EvalError::AnswerMismatch { .. })), "{error}");
+}
+
+#[test]
+fn a_translation_whose_answer_is_elsewhere_is_named_with_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    // No question of the source has this id, so mixing does not look at it.
+    let mut wrong = translated(DE, &[1, 7], &[]).dataset;
+    wrong.questions[1].answers[0].answer_start += 1;
+    let path = folder.path().join("train-context-de-question-de.json");
+    std::fs::write(&path, wrong.to_json(&path).unwrap()).unwrap();
+    let config = MixConfig::default();
+    let source = in_language(EN, &[1]);
+    let error = read_and_mix(folder.path(), "train", &source, &[DE], &config).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Training one task, or several in turn.
 use tch::Tensor;
 
+use crate::left_out::tell;
 use crate::training::Training;
 use crate::{Result, Stage, Task, TaskSlot, TrainConfig};
 
@@ -84,5 +85,6 @@ pub fn fit_tasks(
     parameters: &[(String, Tensor)],
     slots: &mut [TaskSlot<'_>],
 ) -> Result<FitReport> {
+    tell(stage, slots)?;
     Training::start(stage, config, parameters, slots)?.run()
 }

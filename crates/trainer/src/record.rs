@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::curves;
 use crate::event_file::EventFile;
-use crate::metrics::{METRICS, SPEED, StepSpeed, append_line, open_lines};
+use crate::metrics::{METRICS, SPEED, StepSpeed, append_line, open_lines, read_lines};
 use crate::{MetricsWriter, Result, Stage, StepMetrics};
 
 /// The files of a stage that grow with its steps.
@@ -18,15 +18,16 @@ pub(crate) struct Record {
 
 impl Record {
     /// Opens the files and drops what is beyond `step`; `last` is the tokens and seconds up to it,
-    /// and `lines` the lines of metrics, where they were counted.
+    /// and `lines` the lines of metrics, where they were counted; one is due every `log_steps`.
     pub(crate) fn open(
         stage: &Stage,
         step: u64,
         last: (u64, f64),
         lines: Option<u64>,
+        log_steps: u64,
     ) -> Result<Self> {
         let metrics = MetricsWriter::open(&stage.folder.join(METRICS), step)?;
-        if let Some(text) = lost_lines(&metrics, lines) {
+        if let Some(text) = lost_lines(&metrics, lines, (step, log_steps))? {
             // Nobody may be listening; training goes on.
             let _ = writeln!(std::io::stderr(), "{}: {text}", stage.name);
         }
@@ -61,13 +62,32 @@ impl Record {
     }
 }
 
-/// What is said where lines that the checkpoint counted are gone.
-fn lost_lines(metrics: &MetricsWriter, counted: Option<u64>) -> Option<String> {
+/// What is said where lines up to `step` that the checkpoint counted are gone: how many, and which
+/// steps they were of, as far as lines that are left tell.
+fn lost_lines(
+    metrics: &MetricsWriter,
+    counted: Option<u64>,
+    (step, log_steps): (u64, u64),
+) -> Result<Option<String>> {
     let (left, counted) = (metrics.lines(), counted.unwrap_or(0));
-    let path = metrics.path().display();
-    (left < counted).then(|| {
-        format!("{path}: {} of its {counted} lines of earlier parts are missing", counted - left)
-    })
+    if left >= counted {
+        return Ok(None);
+    }
+    let kept: Vec<StepMetrics> = read_lines(metrics.path())?;
+    let mut gaps = Vec::new();
+    let mut last = 0;
+    for line in &kept {
+        if line.step.saturating_sub(last) > log_steps {
+            gaps.push(format!("between steps {last} and {}", line.step));
+        }
+        last = line.step;
+    }
+    if step.saturating_sub(last) >= log_steps {
+        gaps.push(format!("after step {last}"));
+    }
+    let steps = if gaps.is_empty() { String::new() } else { format!(", {}", gaps.join(", ")) };
+    let (path, lost) = (metrics.path().display(), counted - left);
+    Ok(Some(format!("{path}: {lost} of its {counted} lines of earlier parts are missing{steps}")))
 }
 
 /// Draws the curves of a stage's folder. They are a view of other files, so a failure ends nothing.
@@ -102,7 +122,7 @@ mod tests {
     }
 
     fn written(folder: &std::path::Path, lines: u64) -> Record {
-        let mut record = Record::open(&stage(folder), 0, (0, 0.0), None).unwrap();
+        let mut record = Record::open(&stage(folder), 0, (0, 0.0), None, 1).unwrap();
         for step in 1..=lines {
             record.write(&line(step), 0.5 * step as f64).unwrap();
         }
@@ -115,21 +135,35 @@ mod tests {
         let path = folder.path().join(METRICS);
         assert_eq!(written(folder.path(), 4).metrics().lines(), 4);
         let open = || MetricsWriter::open(&path, 3).unwrap();
-        assert_eq!(lost_lines(&open(), Some(3)), None);
-        assert_eq!(lost_lines(&open(), None), None);
+        let lost = |counted| lost_lines(&open(), counted, (3, 1)).unwrap();
+        assert_eq!((lost(Some(3)), lost(None)), (None, None));
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.lines().next().unwrap().to_owned() + "\n").unwrap();
-        let text = lost_lines(&open(), Some(3)).unwrap();
-        assert!(text.ends_with("2 of its 3 lines of earlier parts are missing"), "{text}");
+        let lines: Vec<&str> = text.lines().take(3).collect();
+        for (kept, missing) in [
+            (vec![0], "2 of its 3 lines of earlier parts are missing, after step 1"),
+            (vec![2], "2 of its 3 lines of earlier parts are missing, between steps 0 and 3"),
+            (vec![0, 2], "1 of its 3 lines of earlier parts are missing, between steps 1 and 3"),
+            (vec![], "3 of its 3 lines of earlier parts are missing, after step 0"),
+        ] {
+            let kept: String =
+                kept.into_iter().map(|k: usize| lines[k].to_owned() + "\n").collect();
+            std::fs::write(&path, kept).unwrap();
+            let text = lost(Some(3)).unwrap();
+            assert!(text.ends_with(missing), "{text}");
+        }
         std::fs::remove_file(&path).unwrap();
-        assert!(lost_lines(&open(), Some(3)).unwrap().contains("3 of its 3"));
+        assert!(
+            lost(Some(3))
+                .unwrap()
+                .ends_with("3 of its 3 lines of earlier parts are missing, after step 0")
+        );
     }
 
     #[test]
     fn speeds_are_those_between_lines_and_go_on() {
         let folder = tempfile::tempdir().unwrap();
         drop(written(folder.path(), 4));
-        let mut record = Record::open(&stage(folder.path()), 2, (200, 1.0), Some(2)).unwrap();
+        let mut record = Record::open(&stage(folder.path()), 2, (200, 1.0), Some(2), 1).unwrap();
         record.write(&line(3), 1.25).unwrap();
         let speeds: Vec<StepSpeed> =
             crate::metrics::read_lines(&folder.path().join(SPEED)).unwrap();

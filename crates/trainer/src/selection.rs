@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::{
-    ExampleRecord, Examples, Fingerprint, Result, Step, StepLosses, Task, TaskError, TensorMap,
-    TrainError,
+    ExampleRecord, Examples, Fingerprint, LeftOut, Result, Step, StepLosses, Task, TaskError,
+    TensorMap, TrainError,
 };
 
 const SCORES: &str = "best_epoch.scores";
@@ -226,6 +226,10 @@ impl<T: Task> Task for BestEpoch<'_, T> {
 
     fn example(&self, index: usize) -> ExampleRecord {
         self.task.example(index)
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.task.left_out()
     }
 
     fn evaluations_since_best(&self) -> Option<u64> {

@@ -3,7 +3,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 use torch_ext::TensorMap;
 
-use crate::{BatchStream, ExampleRecord, Fingerprint};
+use crate::{BatchStream, ExampleRecord, Fingerprint, LeftOut};
 
 /// The loss of one batch: what is minimised, and its named parts for the log.
 pub struct StepLosses {
@@ -108,6 +108,12 @@ pub trait Task {
     fn example(&self, index: usize) -> ExampleRecord {
         let _ = index;
         ExampleRecord::default()
+    }
+
+    /// What of its data the task leaves out, cuts or cannot use. A stage says it at its start, a
+    /// line for each count above 0, and writes all counts to `left-out.json` in its folder.
+    fn left_out(&self) -> Vec<LeftOut> {
+        Vec::new()
     }
 
     /// Called after the last step of each epoch of this task, counted from 0, once the parameters

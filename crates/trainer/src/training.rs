@@ -115,7 +115,7 @@ impl<'a, 't> Training<'a, 't> {
         let lines = lines.filter(|_| stage.leads());
         let state = LoopState::new(resumed, stage.scaler);
         let last = (state.tokens, state.seconds_before);
-        let record = Record::open(stage, state.step, last, lines)?;
+        let record = Record::open(stage, state.step, last, lines, config.log_steps)?;
         let progress = match stage.leads() {
             true => Progress::new(&stage.name, total, state.step, state.tokens),
             false => Progress::silent(),

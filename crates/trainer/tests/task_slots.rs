@@ -10,8 +10,9 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::read_tensors;
 use trainer::{
-    AdamW, Environment, Examples, Fingerprint, FitReport, Stage, Step, StepLosses, StepMetrics,
-    Task, TaskError, TaskSlot, TensorMap, TrainConfig, TrainError, Updates, fit, fit_tasks,
+    AdamW, Environment, Examples, Fingerprint, FitReport, LeftOut, Stage, Step, StepLosses,
+    StepMetrics, Task, TaskError, TaskSlot, TensorMap, TrainConfig, TrainError, Updates, fit,
+    fit_tasks,
 };
 
 /// Keeps the tests of this file apart: libtorch has one generator for all threads.
@@ -78,6 +79,11 @@ impl Task for Line {
         let loss = gap.square().mean(Kind::Double);
         self.sum += loss.double_value(&[]);
         Ok(StepLosses::single("square", loss))
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        let count = if self.name == "a" { 0 } else { 2 };
+        vec![LeftOut::new("points without a line", count, self.points.len())]
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
@@ -388,4 +394,29 @@ fn slots_that_cannot_train_are_named() {
     let error = fit_tasks(&stage, &config(), &parameters, &mut []).unwrap_err().to_string();
     assert_eq!(error, "tasks = []: must hold at least one task");
     assert!(calls.borrow().is_empty());
+}
+
+#[test]
+fn what_tasks_leave_out_is_written_down() {
+    let _alone = alone();
+    let (several, one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let once = TrainConfig { steps: Some(3), ..config() };
+    run(several.path(), &once, [1, 1, 1], 0.5, None).unwrap();
+    let counts = |folder: &Path| -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(folder.join("left-out.json")).unwrap())
+            .unwrap()
+    };
+    let what = "points without a line";
+    let want = serde_json::json!([
+        {"task": "a", "what": what, "count": 0, "of": 6},
+        {"task": "b", "what": what, "count": 2, "of": 10},
+        {"task": "c", "what": what, "count": 2, "of": 4},
+    ]);
+    assert_eq!(counts(several.path()), want);
+    // A single task has no name of its own.
+    let (weight, calls) = (weight(), Calls::default());
+    let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+    let mut task = Line::new("b", &weight, &calls, 10, 1.0);
+    fit(&stage(one.path(), None), &once, &parameters, &mut task).unwrap();
+    assert_eq!(counts(one.path()), serde_json::json!([{"what": what, "count": 2, "of": 10}]));
 }

@@ -164,6 +164,7 @@ pub fn evaluate(cell: &Cell<Toy>, _loss: &f64) -> Result<f64> {
     called(format!("evaluate {}", cell.label()));
     let parameter: f64 = read_json(cell.dir("model").join("model.json"))?;
     let numbers = numbers(&cell.recipe.data.evaluation)?;
+    write_json(cell.dir("answers").join("numbers.json"), &numbers)?;
     let distance: f64 = numbers.iter().map(|x| (x - parameter).abs()).sum();
     Ok(cell.recipe.evaluation.scale * distance / numbers.len() as f64)
 }

@@ -88,7 +88,19 @@ impl Default for PhraseConfig {
 const MOST_WORDS: usize = 1000;
 
 impl PhraseConfig {
-    pub(super) fn validate(&self) -> Result<(), KgError> {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] naming the first value out of range.
+    ///
+    /// ```
+    /// use kg_triples::phrases::PhraseConfig;
+    ///
+    /// let endless = PhraseConfig { max_words: 1_000_000_000_000, ..PhraseConfig::default() };
+    /// let error = endless.validate().unwrap_err().to_string();
+    /// assert_eq!(error, "max_words = 1000000000000: must be 1000 or less");
+    /// ```
+    pub fn validate(&self) -> Result<(), KgError> {
         let refuse =
             |key, value: usize, rule| Err(KgError::Config { key, value: value.to_string(), rule });
         if self.min_words == 0 {

@@ -35,7 +35,7 @@ pub struct QuestionConfig {
 }
 
 /// Most items of a split: all are in memory.
-const MOST_ITEMS: usize = 100_000_000;
+pub(super) const MOST_ITEMS: usize = 100_000_000;
 
 impl Default for QuestionConfig {
     fn default() -> Self {

@@ -8,7 +8,7 @@ mod split;
 mod squad;
 mod template;
 
-pub use fact_questions::FactQuestions;
+pub use fact_questions::{FactQuestions, FactReport};
 pub use item::{
     Question, QuestionConfig, QuestionItem, QuestionReport, QuestionSet, build_questions,
 };

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use kg_triples::Language;
 use objectives::masking::{MlmMaskingConfig, SpanMask};
-use objectives::{ContrastConfig, QueueConfig};
+use objectives::{ContrastConfig, LossError, QueueConfig};
 use serde::{Deserialize, Serialize};
 use transfer_eval::retrieval::Similarity;
 use xlmr_model::KnowledgeConfig;
@@ -103,6 +103,33 @@ pub struct KnowledgeLossConfig {
     pub oe: ContrastConfig,
     /// The queue of each contrast.
     pub queue: QueueConfig,
+}
+
+impl KnowledgeLossConfig {
+    /// Checks what the losses themselves would find only in training.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    ///
+    /// ```
+    /// use tasks::knowledge::KnowledgeLossConfig;
+    ///
+    /// let mut losses = KnowledgeLossConfig::default();
+    /// losses.oe.loss.temperature = 1e30;
+    /// let error = losses.validate().unwrap_err().to_string();
+    /// assert!(error.starts_with("losses.oe.loss.temperature = 1"));
+    /// ```
+    pub fn validate(&self) -> Result<()> {
+        for (contrast, config) in [("mep", &self.mep), ("oe", &self.oe)] {
+            config.loss.validate().map_err(|error| match error {
+                LossError::Domain { option, value, rule } => {
+                    Error::config(format!("losses.{contrast}.loss.{option}"), value, rule)
+                }
+                error => error.into(),
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// The mentions whose descriptions are each other's wrong candidates.

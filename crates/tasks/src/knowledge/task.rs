@@ -109,6 +109,7 @@ impl<'a> KnowledgeTask<'a> {
         config: KnowledgeTaskConfig,
     ) -> Result<Self> {
         config.weights.validate()?;
+        config.losses.validate()?;
         Ok(Self {
             model,
             heads,

@@ -2,10 +2,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use kg_triples::Sequence;
+use kg_triples::{DropReport, Sequence};
 use objectives::{EntityCompletionConfig, EntityNormalization, IGNORE_INDEX, entity_completion};
 use tch::{Device, Tensor};
-use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, Task, TaskError};
 use xlmr_model::Inputs;
 
 use super::sequences::{ChosenSequences, SequenceStream};
@@ -56,6 +56,8 @@ pub struct EntityCompletionTask<'a> {
     model: &'a dyn Encoder,
     config: EntityCompletionConfig,
     rows: Rows,
+    /// Sequences that were not built.
+    dropped: DropReport,
 }
 
 enum Rows {
@@ -91,7 +93,8 @@ impl<'a> EntityCompletionTask<'a> {
         let rows = sequences.iter().enumerate().map(|(number, sequence)| row(number, sequence));
         let rows = rows.collect::<Result<Vec<Row>>>()?;
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
-        Ok(Self { model, config: config.clone(), rows: Rows::Built(rows, lengths) })
+        let (rows, dropped) = (Rows::Built(rows, lengths), DropReport::default());
+        Ok(Self { model, config: config.clone(), rows, dropped })
     }
 
     /// The same for sequences that may be streamed: then memory does not grow with them, and
@@ -106,7 +109,9 @@ impl<'a> EntityCompletionTask<'a> {
         config: &EntityCompletionConfig,
     ) -> Result<Self> {
         let chosen = match sequences {
-            Sequences::Built(sequences) => return Self::new(model, &sequences, config),
+            Sequences::Built(sequences, dropped) => {
+                return Ok(Self { dropped, ..Self::new(model, &sequences, config)? });
+            }
             Sequences::Streamed(chosen) => chosen,
         };
         let (longest, most) = (chosen.longest(), model.max_length());
@@ -115,7 +120,8 @@ impl<'a> EntityCompletionTask<'a> {
             return Err(Error::data("longest streamed sequence", expected, longest));
         }
         let stream = Box::new(chosen.stream()?);
-        Ok(Self { model, config: config.clone(), rows: Rows::Streamed(chosen, stream) })
+        let (rows, dropped) = (Rows::Streamed(chosen, stream), DropReport::default());
+        Ok(Self { model, config: config.clone(), rows, dropped })
     }
 
     /// The rows of a batch.
@@ -190,6 +196,21 @@ impl Task for EntityCompletionTask<'_> {
 
     fn takes_micro_batches(&self) -> bool {
         true
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        let Rows::Built(rows, _) = &self.rows else { return Vec::new() };
+        let (dropped, all) = (&self.dropped, rows.len() + self.dropped.total());
+        [
+            ("sequences left out, as a label is missing", dropped.missing_label),
+            ("sequences left out, as a label cannot be used", dropped.unusable_label),
+            ("sequences left out, as the masking allows shorter entities", dropped.entity_too_long),
+            ("sequences left out, longer than max_length", dropped.sequence_too_long),
+            ("sequences left out for mix_weights", dropped.mix_weights),
+        ]
+        .into_iter()
+        .map(|(what, count)| LeftOut::new(what, count, all))
+        .collect()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -299,6 +320,25 @@ mod tests {
         let want = per_entity.iter().sum::<f64>() / per_entity.len() as f64;
         assert!(per_entity.len() > batch.len(), "no pair of entities in the batch");
         assert!((got - want).abs() < 1e-4, "got {got}, want {want}");
+    }
+
+    #[test]
+    fn sequences_that_were_not_built_are_counted() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let graph = KnowledgeGraph::read_dir(root.join("data/demo/kg")).unwrap();
+        let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
+        let languages = ["en", "de"].map(|code| kg_triples::Language::new(code).unwrap());
+        let short = SequenceConfig { max_length: 16, ..SequenceConfig::default() };
+        let (sequences, report) =
+            Sequences::choose_or_build(None, &graph, &languages, &short, &tokenizer).unwrap();
+        let model = model(4000);
+        let config = EntityCompletionConfig::default();
+        let task = EntityCompletionTask::of(&model, sequences, &config).unwrap();
+        let all = report.sequences() + report.dropped.total();
+        let too_long = report.dropped.sequence_too_long;
+        assert!(too_long > 0 && too_long < all);
+        let what = "sequences left out, longer than max_length";
+        assert!(task.left_out().contains(&LeftOut::new(what, too_long, all)));
     }
 
     #[test]

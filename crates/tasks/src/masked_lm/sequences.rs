@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kg_triples::{
-    BuildReport, KnowledgeGraph, Language, Sequence, SequenceConfig, SequenceKind,
+    BuildReport, DropReport, KnowledgeGraph, Language, Sequence, SequenceConfig, SequenceKind,
     build_sequences_for_pairs,
 };
 use tokenizers::Tokenizer;
@@ -14,8 +14,8 @@ use crate::{Error, Result};
 
 /// Masked triples of an [`EntityCompletionTask`](super::EntityCompletionTask).
 pub enum Sequences {
-    /// In memory, in batches of like length.
-    Built(Vec<Sequence>),
+    /// In memory, in batches of like length, and those that could not be built.
+    Built(Vec<Sequence>, DropReport),
     /// From files, in the order of [`trainer::ShuffledLines`].
     Streamed(ChosenSequences),
 }
@@ -155,7 +155,7 @@ impl Sequences {
         let pairs = others.iter().map(|other| (first.to_string(), other.to_string()));
         let pairs: Vec<_> = pairs.collect();
         let (built, report) = build_sequences_for_pairs(graph, &pairs, config, tokenizer)?;
-        Ok((Self::Built(built), report))
+        Ok((Self::Built(built, report.dropped), report))
     }
 }
 

@@ -2,14 +2,14 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
+use mlqa_eval::{Purpose, Question, Window, WindowConfig, WindowCounts, windows};
 use objectives::{SpanConfig, span};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tokenizers::Tokenizer;
-use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, Task, TaskError};
 
 use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
@@ -92,6 +92,7 @@ pub struct QaTask<'a> {
     lengths: Vec<usize>,
     /// Ids that may replace a question token.
     replacements: Vec<u32>,
+    counts: WindowCounts,
 }
 
 struct Row {
@@ -126,7 +127,9 @@ impl<'a> QaTask<'a> {
     ) -> Result<Self> {
         config.augmentation.validate()?;
         check_window_length(model, data.windows)?;
-        let rows = windows(data.questions, tokenizer, data.windows, Purpose::Train)?
+        let windows = windows(data.questions, tokenizer, data.windows, Purpose::Train)?;
+        let counts = WindowCounts::of(data.questions, &windows, tokenizer, data.windows)?;
+        let rows = windows
             .into_iter()
             .map(|window| {
                 let entity = question_entity(tokenizer, data, window.question)?;
@@ -137,7 +140,7 @@ impl<'a> QaTask<'a> {
             .collect::<Result<Vec<Row>>>()?;
         let lengths = window_lengths(rows.iter().map(|row| &row.window));
         let replacements = ordinary_tokens(tokenizer)?;
-        Ok(Self { model, config: config.clone(), rows, lengths, replacements })
+        Ok(Self { model, config: config.clone(), rows, lengths, replacements, counts })
     }
 
     /// The window's token ids, with some of its question's replaced.
@@ -261,6 +264,20 @@ impl Task for QaTask<'_> {
 
     fn takes_micro_batches(&self) -> bool {
         true
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        let counts = &self.counts;
+        [
+            ("questions without an answer", counts.without_answer),
+            ("questions whose answer is blank", counts.blank_answer),
+            ("questions whose context is blank", counts.blank_context),
+            ("questions whose answer no window holds whole", counts.answer_outside),
+            ("questions cut at max_question_length", counts.cut_question),
+        ]
+        .into_iter()
+        .map(|(what, count)| LeftOut::new(what, count, counts.questions))
+        .collect()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -389,6 +406,28 @@ mod tests {
         let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
         let loss = task.losses(&mut step).unwrap().total.double_value(&[]);
         assert!(loss.is_finite() && loss > 0.0);
+    }
+
+    #[test]
+    fn questions_that_teach_no_answer_are_counted() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let without = Question { answers: Vec::new(), ..question() };
+        let long = Question { question: "What ? ".repeat(60), ..question() };
+        let questions = [question(), without.clone(), without, long];
+        let windows = WindowConfig::default();
+        let windows =
+            WindowConfig { max_length: 90, doc_stride: 10, max_question_length: 40, ..windows };
+        let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
+        let task = QaTask::new(&model, &tokenizer, &data, &QaConfig::default()).unwrap();
+        let said: Vec<String> = task.left_out().iter().map(LeftOut::to_string).collect();
+        let want = [
+            "questions without an answer: 2 of 4",
+            "questions whose answer is blank: 0 of 4",
+            "questions whose context is blank: 0 of 4",
+            "questions whose answer no window holds whole: 0 of 4",
+            "questions cut at max_question_length: 1 of 4",
+        ];
+        assert_eq!(said, want);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 use objectives::IGNORE_INDEX;
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::upload;
-use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, Task, TaskError};
 use transfer_eval::ner::NerInput;
 use xlmr_model::Inputs;
 
@@ -44,6 +44,8 @@ pub struct TokenClassificationTask<'a> {
     rows: Vec<Row>,
     /// One for each of `rows`: its tokens.
     lengths: Vec<usize>,
+    /// Inputs without a labelled token.
+    unlabelled: usize,
 }
 
 struct Row {
@@ -68,7 +70,8 @@ impl<'a> TokenClassificationTask<'a> {
             return Err(Error::empty("labelled sentences to train on"));
         }
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
-        Ok(Self { model, rows, lengths })
+        let unlabelled = inputs.len() - rows.len();
+        Ok(Self { model, rows, lengths, unlabelled })
     }
 }
 
@@ -97,6 +100,11 @@ impl Task for TokenClassificationTask<'_> {
 
     fn takes_micro_batches(&self) -> bool {
         true
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        let all = self.rows.len() + self.unlabelled;
+        vec![LeftOut::new("sentences without a labelled token", self.unlabelled, all)]
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -234,6 +242,7 @@ mod tests {
         inputs[1].labels.fill(IGNORE_INDEX);
         let mut task = TokenClassificationTask::new(&model, &inputs).unwrap();
         assert_eq!(task.examples().lengths(), Some([9, 20].as_slice()));
+        assert_eq!(task.left_out(), [LeftOut::new("sentences without a labelled token", 1, 3)]);
         let got = loss(&model, &inputs, &[0, 1]).double_value(&[]);
         assert!((got - by_loop(&model, &inputs, &[0, 2])).abs() < 1e-5);
     }

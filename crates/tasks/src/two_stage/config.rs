@@ -1,5 +1,7 @@
 //! Options of the second stage.
-use objectives::{AnswerContrastConfig, GoldSlot, HardLearningConfig, InitialWeights, TopKConfig};
+use objectives::{
+    AnswerContrastConfig, GoldSlot, HardLearningConfig, InitialWeights, MAX_TEMPERATURE, TopKConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -153,8 +155,9 @@ impl BoundaryConfig {
         let weight = self.hard.gold_loss_weight;
         check("boundary.hard.gold_loss_weight", weight, positive_or_zero(weight), "0 or more")?;
         let temperature = self.contrast.temperature;
-        let above_zero = temperature.is_finite() && temperature > 0.0;
-        check("boundary.contrast.temperature", temperature, above_zero, "above 0")?;
+        let fits = temperature > 0.0 && temperature <= MAX_TEMPERATURE;
+        let rule = format!("above 0 and at most {MAX_TEMPERATURE}");
+        check("boundary.contrast.temperature", temperature, fits, &rule)?;
         check("boundary.answers.k", self.answers.k, self.answers.k > 0, "1 or more")
     }
 }
@@ -191,6 +194,9 @@ mod tests {
         let mut cold = with(0.5);
         cold.contrast.temperature = 0.0;
         assert!(refuse(cold).contains("boundary.contrast.temperature = 0"));
+        let mut hot = with(0.5);
+        hot.contrast.temperature = 1e30;
+        assert!(refuse(hot).ends_with("must be above 0 and at most 1000"));
         let fast = BoundaryConfig { weights_learning_rate: Some(1e30), ..Default::default() };
         assert!(refuse(fast).contains("boundary.weights_learning_rate"));
         let none = CandidateConfig { count: 0, ..Default::default() };

@@ -1,0 +1,106 @@
+//! The files that a part of a cell leaves. Its record keeps their sizes, so that a later start
+//! notices one that was removed or cut.
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Bytes of each file, by its path in the run folder.
+pub(crate) type FileSizes = BTreeMap<String, u64>;
+
+/// What marks a stage's folder, whose files belong to training.
+const METRICS: &str = "metrics.jsonl";
+
+/// The files of the model that training left: in the cell's folder, or else in the run's.
+pub(crate) fn of_model(run: &Path, cell: &Path) -> Result<FileSizes> {
+    let mut sizes = FileSizes::new();
+    let folders = [cell.join("model"), run.join("model")];
+    if let Some(folder) = folders.iter().find(|folder| folder.is_dir()) {
+        add(run, folder, &mut sizes)?;
+    }
+    Ok(sizes)
+}
+
+/// The files in the cell's folders but for the model and the stages of training.
+pub(crate) fn of_evaluation(run: &Path, cell: &Path) -> Result<FileSizes> {
+    let mut sizes = FileSizes::new();
+    for entry in fs::read_dir(cell).map_err(Error::file(cell))? {
+        let folder = entry.map_err(Error::file(cell))?.path();
+        let of_training = folder.ends_with("model") || folder.join(METRICS).exists();
+        if folder.is_dir() && !of_training {
+            add(run, &folder, &mut sizes)?;
+        }
+    }
+    Ok(sizes)
+}
+
+/// Adds the files below a folder, hidden ones and links to folders aside.
+fn add(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
+        let entry = entry.map_err(Error::file(folder))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
+        let name = path.strip_prefix(run).ok().and_then(Path::to_str);
+        let Some(name) = name.filter(|_| !entry.file_name().as_encoded_bytes().starts_with(b"."))
+        else {
+            continue;
+        };
+        if kind.is_dir() {
+            add(run, &path, sizes)?;
+        } else if let Ok(metadata) = fs::metadata(&path)
+            && metadata.is_file()
+        {
+            sizes.insert(name.to_owned(), metadata.len());
+        }
+    }
+    Ok(())
+}
+
+/// The first file that is not there as it was left, and what is wrong with it.
+pub(crate) fn first_fault(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, String)> {
+    sizes.iter().find_map(|(name, &size)| {
+        let path = run.join(name);
+        let what = match fs::metadata(&path) {
+            Err(_) => "was removed since it was written".to_owned(),
+            Ok(metadata) if metadata.len() == size => return None,
+            Ok(metadata) => format!("has {} bytes, but {size} were written", metadata.len()),
+        };
+        Some((path, what))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: PathBuf, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn files_of_the_two_parts_are_told_apart_and_looked_at_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, cell) = (folder.path(), folder.path().join("seed-0/base"));
+        for name in ["model/model.safetensors", "fit/metrics.jsonl", "predictions/de/test.json"] {
+            write(cell.join(name), "1234");
+        }
+        for name in ["trained.json", "predictions/.writing-x"] {
+            write(cell.join(name), "{}");
+        }
+        let (model, rest) = (of_model(run, &cell).unwrap(), of_evaluation(run, &cell).unwrap());
+        assert_eq!(model, [("seed-0/base/model/model.safetensors".to_owned(), 4)].into());
+        assert_eq!(rest, [("seed-0/base/predictions/de/test.json".to_owned(), 4)].into());
+        assert_eq!(first_fault(run, &rest), None);
+        write(cell.join("predictions/de/test.json"), "12");
+        let (path, what) = first_fault(run, &rest).unwrap();
+        assert!(path.ends_with("predictions/de/test.json"), "{}", path.display());
+        assert_eq!(what, "has 2 bytes, but 4 were written");
+        fs::remove_dir_all(cell.join("model")).unwrap();
+        let (_, what) = first_fault(run, &model).unwrap();
+        assert_eq!(what, "was removed since it was written");
+        // A model that all cells of a run share.
+        write(run.join("model/config.json"), "{}");
+        assert_eq!(of_model(run, &cell).unwrap(), [("model/config.json".to_owned(), 2)].into());
+    }
+}

@@ -1,0 +1,84 @@
+//! What training on windows cannot learn from, counted.
+use tokenizers::Tokenizer;
+
+use crate::tokens::{tokenize, untruncated};
+use crate::{EvalError, Question, Window, WindowConfig};
+
+/// Training questions that [`windows`](crate::windows()) cuts, leaves out or labels as having no
+/// answer. A question may be in several counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowCounts {
+    /// All questions.
+    pub questions: usize,
+    /// Without an answer.
+    pub without_answer: usize,
+    /// Whose first answer, the one that is trained, is blank.
+    pub blank_answer: usize,
+    /// Whose context is blank.
+    pub blank_context: usize,
+    /// With an answer that no window holds whole.
+    pub answer_outside: usize,
+    /// Cut at [`WindowConfig::max_question_length`].
+    pub cut_question: usize,
+}
+
+impl WindowCounts {
+    /// Counts `questions` and the `windows` that were cut from them under `config`.
+    ///
+    /// ```
+    /// use mlqa_eval::{
+    ///     Purpose, Question, WindowConfig, WindowCounts, load_tokenizer, windows,
+    /// };
+    ///
+    /// let question = Question {
+    ///     id: "q1".into(),
+    ///     question: "What?".into(),
+    ///     context: "It is a red house.".into(),
+    ///     answers: Vec::new(),
+    ///     title: "".into(),
+    /// };
+    /// let tokenizer = load_tokenizer("../testkit/fixtures/tokenizer.json")?;
+    /// let (questions, config) = ([question], WindowConfig::default());
+    /// let all = windows(&questions, &tokenizer, &config, Purpose::Train)?;
+    /// let counts = WindowCounts::of(&questions, &all, &tokenizer, &config)?;
+    /// assert_eq!((counts.questions, counts.without_answer), (1, 1));
+    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`EvalError::Tokenizer`].
+    pub fn of(
+        questions: &[Question],
+        windows: &[Window],
+        tokenizer: &Tokenizer,
+        config: &WindowConfig,
+    ) -> Result<Self, EvalError> {
+        let mut counts = Self { questions: questions.len(), ..Self::default() };
+        let mut reached = vec![false; questions.len()];
+        let tokenizer = untruncated(tokenizer)?;
+        let full = 1 + config.max_question_length + config.separator.count();
+        for of_question in windows.chunk_by(|one, next| one.question == next.question) {
+            let Some(window) = of_question.first() else { continue };
+            let Some(question) = questions.get(window.question) else { continue };
+            let holds = |window: &Window| window.start_position.is_some_and(|start| start > 0);
+            if let Some(reached) = reached.get_mut(window.question) {
+                *reached = of_question.iter().any(holds);
+            }
+            // Few are as long as the limit; of these the text says whether anything is lost.
+            if window.context_start == full {
+                let name = &|| format!("the text of question `{}`", question.id);
+                let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();
+                counts.cut_question += usize::from(tokens > config.max_question_length);
+            }
+        }
+        for (question, reached) in questions.iter().zip(reached) {
+            counts.blank_context += usize::from(question.context.trim().is_empty());
+            match question.answers.first() {
+                None => counts.without_answer += 1,
+                Some(answer) if answer.text.trim().is_empty() => counts.blank_answer += 1,
+                Some(_) => counts.answer_outside += usize::from(!reached),
+            }
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,78 @@
+//! What tasks leave out of their data: said at the start of a stage, and kept beside its metrics.
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::task_slot::label;
+use crate::{Result, Stage, TaskSlot, TrainError};
+
+/// The file in the stage's folder.
+const FILE: &str = "left-out.json";
+
+/// How many of a task's data are left out, cut or of no use, see
+/// [`Task::left_out`](crate::Task::left_out).
+///
+/// ```
+/// let left_out = trainer::LeftOut::new("questions without an answer", 3, 40);
+/// assert_eq!(left_out.to_string(), "questions without an answer: 3 of 40");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Which ones, in the plural.
+    pub what: String,
+    /// How many.
+    pub count: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl LeftOut {
+    /// `count` of `of`.
+    pub fn new(what: impl Into<String>, count: usize, of: usize) -> Self {
+        Self { what: what.into(), count, of }
+    }
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { what, count, of } = self;
+        write!(f, "{what}: {count} of {of}")
+    }
+}
+
+/// A line of `left-out.json`.
+#[derive(Serialize)]
+struct Counted {
+    /// The slot, of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<String>,
+    #[serde(flatten)]
+    left_out: LeftOut,
+}
+
+/// Says what the tasks leave out, a line for each count above 0, and writes all counts.
+pub(crate) fn tell(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
+    if !stage.leads() {
+        return Ok(());
+    }
+    let mut all = Vec::new();
+    for slot in slots {
+        let name = label(&stage.name, slots.len(), &slot.name);
+        for left_out in slot.task.left_out() {
+            if left_out.count > 0 {
+                // Nobody may be listening; training goes on.
+                let _ = writeln!(std::io::stderr(), "{name}: {left_out}");
+            }
+            all.push(Counted { task: (slots.len() > 1).then(|| slot.name.clone()), left_out });
+        }
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    let path = stage.folder.join(FILE);
+    let text =
+        serde_json::to_string_pretty(&all).map_err(|error| TrainError::file(&path, error))?;
+    std::fs::create_dir_all(&stage.folder)
+        .and_then(|()| whole_file::write(&path, text + "\n"))
+        .map_err(|error| TrainError::file(&path, error))
+}
