@@ -1,4 +1,5 @@
 //! Clozes and pairs for inference, made from facts.
+#![allow(clippy::unwrap_used)] // helpers of tests
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
