@@ -1,4 +1,5 @@
 //! Facts completed from the objects of their relation.
+#![allow(clippy::unwrap_used)] // helpers of tests
 use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
