@@ -1,5 +1,5 @@
-//! LAMA: how often the pre-trained model completes an English fact in a single piece (XLM-K, section
-//! 4.4, Table 5). Nothing is trained.
+//! LAMA: how often the pre-trained model completes an English fact in a single piece (XLM-K,
+//! section 4.4, Table 5). Nothing is trained.
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The keys of `recipe.toml`: models, and tasks with their data and protocols. Every model with every
-//! task that has data is an arm, `<task>.<model>`.
+//! The keys of `recipe.toml`: models, and tasks with their data and protocols. Every model with
+//! every task that has data is an arm, `<task>.<model>`.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};

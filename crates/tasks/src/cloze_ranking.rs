@@ -72,8 +72,8 @@ pub fn rank_clozes(
 ///
 /// # Errors
 /// If the model has no masked-LM head or refuses an input; [`Error::Config`] if `batch_size` is 0;
-/// [`Error::Data`] if a piece is beyond the model's vocabulary; [`Error::Transfer`] for a score that
-/// is NaN.
+/// [`Error::Data`] if a piece is beyond the model's vocabulary; [`Error::Transfer`] for a score
+/// that is NaN.
 ///
 /// # Example
 /// ```
