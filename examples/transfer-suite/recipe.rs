@@ -124,6 +124,8 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
         "arms.*.tasks.*.data.name",
         "arms.*.tasks.*.data.test",
         "arms.*.tasks.mlqa.decoding",
+        "arms.*.tasks.lama.data",
+        "arms.*.tasks.facts.data",
     ];
 
     type Arm = Arm;
