@@ -95,7 +95,8 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
         |cell| cell.arm.tasks.only()?.1.train(cell),
         |cell, _| {
             let tested = cell.arm.tasks.only()?.1.test(cell)?;
-            let scores = tested.metrics.values().next().into_iter().flatten();
+            let metrics = &tested.metrics;
+            let scores = metrics.get("f1").or(metrics.values().next()).into_iter().flatten();
             let text = scores.map(|(language, score)| format!("{language} {score:.1}"));
             let list = text.collect::<Vec<_>>().join(", ");
             experiment::log(format!("{}: {list}", cell.label()));
