@@ -4,7 +4,11 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -42,8 +46,8 @@ fn write_examples(folder: &Path) {
     );
     let pages = kg_triples::entity_linking::page_files(root().join("data/codex")).unwrap();
     std::fs::create_dir_all(folder.join("text")).unwrap();
-    for (language, format) in [("en", "txt"), ("de", "jsonl")] {
-        let mut text = String::new();
+    for (language, format) in [("en", "txt"), ("de", "jsonl"), ("zh", "parquet")] {
+        let (mut text, mut rows) = (String::new(), Vec::new());
         let (_, path) = pages.iter().find(|(own, _)| own.as_str() == language).unwrap();
         let pages =
             kg_triples::jsonl::JsonlReader::<kg_triples::entity_linking::EntityPage>::open(path);
@@ -51,11 +55,31 @@ fn write_examples(folder: &Path) {
             let extract = page.unwrap().extract.unwrap_or_default();
             match format {
                 "txt" => text.extend([extract.replace('\n', " ").as_str(), "\n"]),
+                "parquet" => rows.push(ByteArray::from(extract.as_str())),
                 _ => text.extend([json!({ "url": "", "text": extract }).to_string(), "\n".into()]),
             }
         }
-        std::fs::write(folder.join(format!("text/{language}.{format}")), text).unwrap();
+        let path = folder.join(format!("text/{language}.{format}"));
+        match format {
+            "parquet" => write_parquet(&path, &rows),
+            _ => std::fs::write(path, text).unwrap(),
+        }
     }
+}
+
+/// A Parquet file with a column `text`, 20 rows to a group.
+fn write_parquet(path: &Path, text: &[ByteArray]) {
+    let schema = parse_message_type("message rows { required binary text (UTF8); }").unwrap();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::default()).unwrap();
+    for text in text.chunks(20) {
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(text, None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+    }
+    writer.close().unwrap();
 }
 
 struct Files(PathBuf);
@@ -226,6 +250,8 @@ fn recipe_xlm_k_streamed_names_what_is_wrong() {
         ("mlm.max_tokens=2".into(), "mlm.max_tokens = 2"),
         ("mlm.max_tokens=4000".into(), "mlm.max_tokens: 4000 tokens"),
         ("shuffle.lines=0".into(), "shuffle.lines = 0"),
+        ("losses.queue.size=1000000000000".into(), "losses.queue.size = 1000000000000"),
+        ("pretraining.batch_size=1000000000000".into(), "batch_size = 1000000000000"),
         ("arms.xlm-k.multilingual=false".into(), "mentions.examples = set: must be from mentions"),
         (
             format!("mentions.examples={}", at("triples.jsonl.gz")),

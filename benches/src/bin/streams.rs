@@ -4,10 +4,17 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::data_type::Int64Type;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use trainer::{
     Environment, ExampleStream, Examples, Fingerprint, ShardedJsonl, Shards, ShuffleConfig, Stage,
@@ -67,17 +74,18 @@ fn main() -> ExitCode {
 }
 
 /// Where the rows of a run come from.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Source {
     Memory,
-    Jsonl,
-    Packed,
+    /// A folder of files.
+    Files(&'static str),
 }
 
-const SOURCES: [(Source, &str); 3] = [
+const SOURCES: [(Source, &str); 4] = [
     (Source::Memory, "tensors in memory"),
-    (Source::Jsonl, "JSONL shards"),
-    (Source::Packed, "JSONL shards, gzip"),
+    (Source::Files("plain"), "JSONL shards"),
+    (Source::Files("packed"), "JSONL shards, gzip"),
+    (Source::Files("parquet"), "Parquet shards, zstd"),
 ];
 
 /// Time of a step: on the clock, and of all threads of the process.
@@ -138,7 +146,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// As many rows as a run trains on, `[N, L]`; the same as lines of eight files, plain and packed.
+/// As many rows as a run trains on, `[N, L]`; the same as lines of eight files, plain and packed,
+/// and as rows of eight Parquet files.
 fn write_rows(options: &Options, folder: &Path) -> Result<Tensor> {
     let count = options.batch * usize::try_from(options.steps + 1)?;
     let vocab = usize::try_from(options.vocab)?;
@@ -146,7 +155,7 @@ fn write_rows(options: &Options, folder: &Path) -> Result<Tensor> {
     let numbers = 0..count * options.length;
     let flat: Vec<i64> = numbers.map(token).collect::<Result<_, _>>()?;
     let rows: Vec<&[i64]> = flat.chunks(options.length).collect();
-    for name in ["plain", "packed"] {
+    for name in ["plain", "packed", "parquet"] {
         std::fs::create_dir(folder.join(name))?;
     }
     for (number, rows) in rows.chunks(count.div_ceil(8)).enumerate() {
@@ -155,15 +164,44 @@ fn write_rows(options: &Options, folder: &Path) -> Result<Tensor> {
         let mut plain = BufWriter::new(plain);
         let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::default());
         for row in rows {
-            let line = serde_json::to_string(row)?;
+            let line = serde_json::to_string(&Row { input_ids: row.to_vec() })?;
             writeln!(plain, "{line}")?;
             writeln!(packed, "{line}")?;
         }
         plain.flush()?;
         packed.finish()?;
+        write_parquet(&folder.join(format!("parquet/{number}.parquet")), rows)?;
     }
     let shape = [i64::try_from(count)?, i64::try_from(options.length)?];
     Ok(Tensor::f_from_slice(&flat)?.f_view(shape)?)
+}
+
+/// The rows as lists in a column `input_ids`.
+fn write_parquet(path: &Path, rows: &[&[i64]]) -> Result<()> {
+    let schema = "message rows {
+        required group input_ids (LIST) { repeated group list { required int64 element; } }
+    }";
+    let schema = Arc::new(parse_message_type(schema)?);
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let properties = Arc::new(WriterProperties::builder().set_compression(zstd).build());
+    let mut writer = SerializedFileWriter::new(File::create(path)?, schema, properties)?;
+    let mut group = writer.next_row_group()?;
+    let mut column = group.next_column()?.context("no column")?;
+    let within = |row: &&[i64]| (0..row.len()).map(|k| i16::from(k > 0)).collect::<Vec<_>>();
+    let repetition: Vec<i16> = rows.iter().flat_map(within).collect();
+    let definition = vec![1; repetition.len()];
+    let typed = column.typed::<Int64Type>();
+    typed.write_batch(&rows.concat(), Some(&definition), Some(&repetition))?;
+    column.close()?;
+    group.close()?;
+    writer.close()?;
+    Ok(())
+}
+
+/// A row of token ids, as a line or as a row of Parquet.
+#[derive(Deserialize, Serialize)]
+struct Row {
+    input_ids: Vec<i64>,
 }
 
 /// Predicts every seventh token.
@@ -172,7 +210,7 @@ struct MaskedRows<'a> {
     rows: &'a Tensor,
     lengths: Vec<usize>,
     /// In place of `rows`.
-    stream: Option<ExampleStream<ShardedJsonl<Vec<i64>>>>,
+    stream: Option<ExampleStream<ShardedJsonl<Row>>>,
     /// When each step began.
     begun: Vec<Cost>,
     start: Instant,
@@ -195,7 +233,9 @@ impl Task for MaskedRows<'_> {
         self.begun.push(Cost { seconds, processor: processor_seconds()? });
         let ids = match &self.stream {
             Some(stream) => {
-                let flat = stream.batch().concat();
+                let rows: Vec<&[i64]> =
+                    stream.batch().iter().map(|row| &row.input_ids[..]).collect();
+                let flat = rows.concat();
                 let width = flat.len() / stream.batch().len().max(1);
                 Tensor::f_from_slice(&flat)?.f_view([-1, i64::try_from(width)?])?
             }
@@ -223,11 +263,10 @@ fn train(options: &Options, source: Source, rows: &Tensor, folder: &Path) -> Res
     let model = Model::new(&config, &[Head::MaskedLm], Device::Cpu, 1)?;
     let stream = match source {
         Source::Memory => None,
-        Source::Jsonl | Source::Packed => {
-            let name = if source == Source::Jsonl { "plain" } else { "packed" };
+        Source::Files(name) => {
             let shuffle = ShuffleConfig { lines: options.lines, ..ShuffleConfig::default() };
             let source = ShardedJsonl::new(Shards::open([folder.join(name)])?, shuffle)?;
-            Some(ExampleStream::new(source, Vec::len))
+            Some(ExampleStream::new(source, |row: &Row| row.input_ids.len()))
         }
     };
     let count = usize::try_from(options.steps + 1)? * options.batch;

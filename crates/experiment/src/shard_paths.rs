@@ -13,7 +13,7 @@ use crate::{Error, InputFiles, InputPath, Result};
 pub enum ShardFiles {}
 
 impl InputFiles for ShardFiles {
-    const EXPECTED: &'static str = "*.jsonl or *.txt, plain or packed as .gz or .zst";
+    const EXPECTED: &'static str = "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet";
 
     fn reads(name: &str) -> bool {
         trainer::is_shard(name)

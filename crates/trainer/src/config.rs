@@ -164,6 +164,8 @@ impl TrainConfig {
         let is_share = (0.0..=1.0).contains(&warmup_ratio);
         expect(is_share, "warmup_ratio", warmup_ratio, "must be from 0 to 1")?;
         expect(batch_size > 0, "batch_size", batch_size, AT_LEAST_ONE)?;
+        // A stream without end would fill memory with one batch.
+        expect(batch_size <= 1_000_000, "batch_size", batch_size, "must be 1 million or less")?;
         expect(self.micro_batch != Some(0), "micro_batch", 0, AT_LEAST_ONE)?;
         expect(epochs > 0, "epochs", epochs, AT_LEAST_ONE)?;
         expect(self.steps != Some(0), "steps", 0, AT_LEAST_ONE)
@@ -288,6 +290,13 @@ impl GroupConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_that_no_memory_holds_is_refused() {
+        let config = TrainConfig { batch_size: 1_000_000_000_000, ..TrainConfig::default() };
+        let error = config.validate().unwrap_err().to_string();
+        assert_eq!(error, "batch_size = 1000000000000: must be 1 million or less");
+    }
 
     #[test]
     fn no_epochs_are_refused_beside_steps_too() {

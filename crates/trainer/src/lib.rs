@@ -18,6 +18,8 @@ mod memory_source;
 mod metrics;
 mod not_finite;
 mod optimizer;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
 mod progress;
 mod ranks;
 mod record;

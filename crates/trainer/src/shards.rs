@@ -10,39 +10,62 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::jsonl_source::{in_line, is_blank};
+#[cfg(feature = "parquet")]
+use crate::parquet_rows::ParquetRows;
 use crate::{Fingerprint, Result, TrainError};
 
 /// What a folder of shards holds, in words.
-const EXPECTED: &str = "*.jsonl or *.txt, plain or packed as .gz or .zst";
+const EXPECTED: &str = "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet";
 
 /// Bytes of the longest line that is read: a file without line ends would otherwise fill memory.
 const LONGEST_LINE: u64 = 1 << 26;
 
 /// Whether a file of this name in a folder is a shard: `*.jsonl` or `*.txt`, plain or packed as
-/// `.gz` or `.zst`, and not hidden.
+/// `.gz` or `.zst`, or `*.parquet`, and not hidden.
 ///
 /// ```
 /// assert!(trainer::is_shard("part-0007.jsonl.gz") && trainer::is_shard("en.txt"));
+/// assert!(trainer::is_shard("train-00000-of-00041.parquet"));
 /// assert!(!trainer::is_shard(".part.jsonl") && !trainer::is_shard("counts.tsv"));
 /// ```
 pub fn is_shard(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-    !name.starts_with('.') && (plain.ends_with(".jsonl") || plain.ends_with(".txt"))
+    let lines = plain.ends_with(".jsonl") || plain.ends_with(".txt");
+    !name.starts_with('.') && (lines || name.ends_with(".parquet"))
 }
 
-/// One line of a shard, as it is read.
+/// Whether the shard holds rows in place of lines.
+fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
+}
+
+/// What its examples are called in messages.
+fn unit(path: &Path) -> &'static str {
+    if is_parquet(path) { "row" } else { "line" }
+}
+
+/// One line of a shard, as it is read. A row of a Parquet file is the line of a JSON object, with a
+/// member for each column.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardLine<'a> {
     /// The file.
     pub path: &'a Path,
-    /// The line's number in it, from 1.
+    /// The line's or row's number in it, from 1.
     pub number: u64,
     /// The line, without its end.
     pub text: &'a [u8],
 }
 
 impl ShardLine<'_> {
+    /// Whether the line is JSON by the name of its file: `*.jsonl`, plain or packed, or `*.parquet`.
+    pub fn is_json(&self) -> bool {
+        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = name.to_ascii_lowercase();
+        let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
+        plain.unwrap_or(&name).ends_with(".jsonl") || is_parquet(self.path)
+    }
+
     /// The JSON value of the line.
     ///
     /// # Errors
@@ -53,7 +76,8 @@ impl ShardLine<'_> {
 
     /// An error that names file and line.
     pub fn refuse(&self, reason: impl std::fmt::Display) -> TrainError {
-        TrainError::file(self.path, format!("line {}, {reason}", self.number))
+        let unit = unit(self.path);
+        TrainError::file(self.path, format!("{unit} {}, {reason}", self.number))
     }
 }
 
@@ -85,7 +109,7 @@ impl ShardFile {
         self.lines
     }
 
-    /// Bytes, unpacked.
+    /// Bytes, unpacked; of a Parquet file, those of its rows as JSON.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -273,11 +297,16 @@ pub(crate) struct LineReader {
 enum Input {
     Plain(BufReader<File>),
     Packed(Box<dyn BufRead + Send>),
+    #[cfg(feature = "parquet")]
+    Rows(Box<ParquetRows>),
 }
 
 impl LineReader {
     fn open(path: &Path) -> Result<Self> {
         let refuse = |error: std::io::Error| TrainError::file(path, error);
+        if is_parquet(path) {
+            return Self::open_parquet(path);
+        }
         let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(refuse)?);
         let packed = |ending: &str| {
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
@@ -293,21 +322,33 @@ impl LineReader {
         Ok(Self { path: path.to_owned(), input, byte: 0, line: 0 })
     }
 
-    fn input(&mut self) -> &mut dyn BufRead {
-        match &mut self.input {
-            Input::Plain(file) => file,
-            Input::Packed(unpacked) => unpacked,
-        }
+    #[cfg(feature = "parquet")]
+    fn open_parquet(path: &Path) -> Result<Self> {
+        let rows = ParquetRows::open(path).map_err(|reason| TrainError::file(path, reason))?;
+        Ok(Self { path: path.to_owned(), input: Input::Rows(Box::new(rows)), byte: 0, line: 0 })
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn open_parquet(path: &Path) -> Result<Self> {
+        let reason = "this build does not read Parquet: build with the feature `parquet`";
+        Err(TrainError::file(path, reason))
     }
 
     /// Reads a line with its end; `false` where there is none.
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool> {
         line.clear();
-        let read = self.input().take(LONGEST_LINE + 1).read_until(b'\n', line);
+        let most = LONGEST_LINE + 1;
+        let read = match &mut self.input {
+            Input::Plain(file) => file.take(most).read_until(b'\n', line),
+            Input::Packed(unpacked) => unpacked.take(most).read_until(b'\n', line),
+            #[cfg(feature = "parquet")]
+            Input::Rows(rows) => rows.read(line).map(|_| line.len()).map_err(std::io::Error::other),
+        };
         let read = read.map_err(|error| self.unreadable(&error))? as u64;
         if read > LONGEST_LINE {
+            let unit = unit(&self.path);
             let reason = format!(
-                "line {}, longer than {LONGEST_LINE} bytes: one example a line is expected",
+                "{unit} {}, longer than {LONGEST_LINE} bytes: one example a line is expected",
                 self.line + 1
             );
             return Err(TrainError::file(&self.path, reason));
@@ -324,6 +365,11 @@ impl LineReader {
             Input::Packed(unpacked) => {
                 std::io::copy(&mut unpacked.take(byte), &mut std::io::sink())
             }
+            #[cfg(feature = "parquet")]
+            Input::Rows(rows) => match rows.skip(line) {
+                Ok(found) => Ok(if found { byte } else { 0 }),
+                Err(reason) => Err(std::io::Error::other(reason)),
+            },
         };
         if skipped.map_err(|error| self.unreadable(&error))? < byte {
             let reason = format!("ends before byte {byte}, where line {line} ended");
@@ -338,6 +384,7 @@ impl LineReader {
             (ErrorKind::UnexpectedEof, Input::Packed(_)) => "the packed file is cut off".into(),
             _ => error.to_string(),
         };
-        TrainError::file(&self.path, format!("after line {}: {reason}", self.line))
+        let unit = unit(&self.path);
+        TrainError::file(&self.path, format!("after {unit} {}: {reason}", self.line))
     }
 }

@@ -118,6 +118,11 @@ impl KnowledgeLossConfig {
     /// losses.oe.loss.temperature = 1e30;
     /// let error = losses.validate().unwrap_err().to_string();
     /// assert!(error.starts_with("losses.oe.loss.temperature = 1"));
+    ///
+    /// let mut losses = KnowledgeLossConfig::default();
+    /// losses.queue.size = 1_000_000_000_000;
+    /// let error = losses.validate().unwrap_err().to_string();
+    /// assert!(error.starts_with("losses.queue.size = 1000000000000"));
     /// ```
     pub fn validate(&self) -> Result<()> {
         for (contrast, config) in [("mep", &self.mep), ("oe", &self.oe)] {
@@ -127,6 +132,10 @@ impl KnowledgeLossConfig {
                 }
                 error => error.into(),
             })?;
+        }
+        let size = self.queue.size;
+        if !(1..=100_000_000).contains(&size) {
+            return Err(Error::config("losses.queue.size", size, "from 1 to 100 million"));
         }
         Ok(())
     }

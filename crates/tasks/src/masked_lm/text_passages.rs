@@ -27,7 +27,8 @@ use crate::{Error, Result};
 #[serde(default, deny_unknown_fields)]
 pub struct TextSource<P = Vec<std::path::PathBuf>> {
     /// Files with a document on each line, or folders of them: the line itself, or, where the name
-    /// says `.jsonl`, the member `text` of its JSON object, as Common Crawl is shipped.
+    /// says `.jsonl`, the member `text` of its JSON object, as Common Crawl is shipped; of
+    /// `*.parquet` the column `text`, with the feature `parquet` of the trainer.
     pub text: P,
     /// Longest passage in tokens, special tokens counted.
     pub max_tokens: usize,
@@ -69,9 +70,7 @@ fn text_of(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>
     struct Document {
         text: String,
     }
-    let name = line.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let name = name.to_ascii_lowercase();
-    if [".jsonl", ".jsonl.gz", ".jsonl.zst"].iter().any(|ending| name.ends_with(ending)) {
+    if line.is_json() {
         return Ok(line.parse::<Document>()?.text.into());
     }
     let text = std::str::from_utf8(line.text);

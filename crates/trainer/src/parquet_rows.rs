@@ -1,0 +1,82 @@
+//! The rows of a Parquet file as JSON objects, one after the other.
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::reader::{ReaderIter, TreeBuilder};
+
+/// Reads rows in their order, some pages of each column in memory at a time.
+pub(crate) struct ParquetRows {
+    file: SerializedFileReader<File>,
+    /// The next group of the file.
+    group: usize,
+    /// The rest of the group before it.
+    rows: Option<ReaderIter>,
+}
+
+impl ParquetRows {
+    /// Before the first row.
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        let file = guarded(|| SerializedFileReader::new(file))?;
+        Ok(Self { file, group: 0, rows: None })
+    }
+
+    /// Appends the next row to `line`, its columns as members in their order by name, and a line
+    /// end; `false` where there is no row.
+    pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool, String> {
+        let Some(row) = guarded(|| self.next())? else { return Ok(false) };
+        let row = guarded(|| Ok(row.to_json_value()))?;
+        serde_json::to_writer(&mut *line, &row).map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        Ok(true)
+    }
+
+    /// Goes to the place after `rows` rows; `false` where the file ends before it. Groups before
+    /// it are not read.
+    pub(crate) fn skip(&mut self, mut rows: u64) -> Result<bool, String> {
+        (self.group, self.rows) = (0, None);
+        let groups = self.file.metadata().row_groups();
+        for held in groups.iter().map(RowGroupMetaData::num_rows) {
+            match rows.checked_sub(u64::try_from(held).unwrap_or(0)) {
+                Some(rest) => rows = rest,
+                None => break,
+            }
+            self.group += 1;
+        }
+        for _ in 0..rows {
+            if guarded(|| self.next())?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn next(&mut self) -> Result<Option<parquet::record::Row>, ParquetError> {
+        loop {
+            if let Some(row) = self.rows.as_mut().and_then(Iterator::next) {
+                return row.map(Some);
+            }
+            if self.group >= self.file.num_row_groups() {
+                self.rows = None;
+                return Ok(None);
+            }
+            let group = self.file.get_row_group(self.group)?;
+            let schema = self.file.metadata().file_metadata().schema_descr_ptr();
+            self.rows = Some(TreeBuilder::new().as_iter(schema, group.as_ref())?);
+            self.group += 1;
+        }
+    }
+}
+
+/// What `read` gives. The reader panics on some files that are damaged, and on types of columns
+/// that have no form as JSON.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err("it is damaged, or a column has a type that JSON does not know".into()),
+    }
+}
