@@ -58,7 +58,8 @@ pub struct ShardLine<'a> {
 }
 
 impl ShardLine<'_> {
-    /// Whether the line is JSON by the name of its file: `*.jsonl`, plain or packed, or `*.parquet`.
+    /// Whether the line is JSON by the name of its file: `*.jsonl`, plain or packed, or
+    /// `*.parquet`.
     pub fn is_json(&self) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = name.to_ascii_lowercase();
