@@ -348,3 +348,38 @@ fn tables_and_help() {
         assert!(text.contains("Example") && text.contains("transfer-eval "), "{args:?}: {text}");
     }
 }
+
+#[test]
+fn maps_of_word_vectors() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| write(folder.path(), name, text);
+    let en = file("en.vec", "4 2\none 1 0\ntwo 0 1\nthree -1 0.1\nfour 0.1 -1\n");
+    let de = file("de.vec", "4 2\neins 0 1\nzwei -1 0\ndrei -0.1 -1\nvier 1 0.1\n");
+    let train = file("train.txt", "one eins\ntwo zwei\nsix sechs\n");
+    let test = file("test.txt", "three drei\nfour vier\nfive eins\n");
+    let map = folder.path().join("map.safetensors").display().to_string();
+    let sides = ["--source", &en, "--target", &de, "--dictionary"];
+    let fitted = json(&[&["map", "fit"], &sides[..], &[&train, "--out", &map]].concat());
+    assert_eq!((fitted["pairs"].as_u64(), fitted["without_source"].as_u64()), (Some(2), Some(1)));
+    let score = |extra: &[&str]| json(&[&["map", "score"], &sides[..], extra].concat());
+    let found = score(&[&test, "--map", &map, "--oov", "skip"]);
+    assert_eq!(found["cosine"]["p_at_1"].as_f64(), Some(100.0));
+    assert_eq!(found["without_vector"].as_u64(), Some(1));
+    let missed = score(&[&test, "--map", &map])["cosine"]["p_at_1"].as_f64();
+    assert_eq!(missed, Some(100.0 * 2.0 / 3.0));
+    assert_eq!(score(&[&test, "--oov", "skip"])["cosine"]["p_at_1"].as_f64(), Some(0.0));
+
+    let out = folder.path().join("mapped.vec").display().to_string();
+    let apply = ["map", "apply", "--map", &map, "--source", &en, "--out"];
+    assert!(run(&[&apply[..], &[&out]].concat()).status.success());
+    assert!(std::fs::read_to_string(&out).unwrap().starts_with("4 2\none "));
+    refused(&[&apply[..], &[&en]].concat(), &["en.vec", "one of the inputs"]);
+    let bad = file("bad.vec", "eins 1 0\nzwei NaN 0\n");
+    let with = |target: &str| {
+        run(&["map", "score", "--source", &en, "--target", target, "--dictionary", &test])
+    };
+    assert!(err(&with(&bad)).contains("bad.vec:2: `zwei`"));
+    let wide = file("wide.vec", "eins 1 0 0\n");
+    assert!(err(&with(&wide)).contains("wide.vec: 3 dimensions"));
+    refused(&["map", "apply", "--map", &map, "--target", &wide, "--out", &out], &["wide.vec"]);
+}

@@ -6,7 +6,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_transfer-eval");
 
 #[test]
 fn examples_of_the_program_run() {
-    let folder = run_examples(PROGRAM, &[], 7);
+    let folder = run_examples(PROGRAM, &[], 11);
     assert!(folder.path().join("xep.json").exists());
 }
 
@@ -40,6 +40,29 @@ fn examples_retrieval_list_run() {
 #[test]
 fn examples_retrieval_score_run() {
     run_examples(PROGRAM, &["retrieval", "score"], 2);
+}
+
+#[test]
+fn examples_map_vectors_run() {
+    let folder = run_examples(PROGRAM, &["map", "vectors"], 2);
+    assert!(folder.path().join("pud-de.vec").exists());
+}
+
+#[test]
+fn examples_map_fit_run() {
+    let folder = run_examples(PROGRAM, &["map", "fit"], 3);
+    assert!(folder.path().join("en-de.safetensors").exists());
+}
+
+#[test]
+fn examples_map_apply_run() {
+    let folder = run_examples(PROGRAM, &["map", "apply"], 5);
+    assert!(folder.path().join("mapped-en.vec").exists());
+}
+
+#[test]
+fn examples_map_score_run() {
+    run_examples(PROGRAM, &["map", "score"], 4);
 }
 
 #[test]

@@ -196,7 +196,7 @@ impl Row<'_> {
 
 /// How far a float32 sum of `terms` products can lie from the true one, relative to the norms'
 /// product, in any order of summing.
-fn rounding(terms: usize) -> f64 {
+pub(super) fn rounding(terms: usize) -> f64 {
     let unit = f64::from(f32::EPSILON) / 2.0;
     1.01 * (terms + 2) as f64 * unit
 }

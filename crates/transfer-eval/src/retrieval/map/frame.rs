@@ -1,0 +1,156 @@
+//! Length and mean of vectors before they are compared.
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Rows that one thread takes at once. Sums are over such blocks in their order, so that they do
+/// not depend on the number of threads.
+const BLOCK: usize = 4096;
+
+/// One step of normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Each vector gets length 1; a vector of zeros stays as it is.
+    Unit,
+    /// The mean of all vectors is taken off each.
+    Center,
+}
+
+/// Reads steps from their names, such as `unit,center,unit`.
+///
+/// # Errors
+/// [`Error::Config`] for another name, or if the last step is not `unit`: neighbours are compared
+/// by cosine.
+pub fn read_steps(text: &str) -> Result<Vec<Step>> {
+    let wrong = || Error::Config {
+        key: "normalize",
+        value: text.to_owned(),
+        rule: "a list of `unit` and `center` that ends with `unit`".into(),
+    };
+    let step = |name: &str| match name.trim() {
+        "unit" => Ok(Step::Unit),
+        "center" => Ok(Step::Center),
+        _ => Err(wrong()),
+    };
+    let steps: Vec<Step> = text.split(',').map(step).collect::<Result<_>>()?;
+    match steps.last() {
+        Some(Step::Unit) => Ok(steps),
+        _ => Err(wrong()),
+    }
+}
+
+/// How the vectors of one language are normalised: the steps, with the means of the vocabulary they
+/// were taken from, so that vectors that come later are treated alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    pub(super) steps: Vec<Step>,
+    /// `[centers, D]`: a mean for each step that centers.
+    pub(super) means: Array2<f64>,
+}
+
+impl Frame {
+    /// Takes the means of `vectors`, `[N, D]`, for `steps`; sums are in float64.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the last step is not [`Step::Unit`]; [`Error::Array`] without a vector.
+    pub fn fit(vectors: ArrayView2<'_, f32>, steps: &[Step]) -> Result<Self> {
+        if vectors.is_empty() {
+            return Err(Error::array("vectors", format!("shape {:?}", vectors.dim())));
+        }
+        let mut frame = Self { steps: Vec::new(), means: Array2::zeros((0, vectors.ncols())) };
+        for &step in steps {
+            if step == Step::Center {
+                let mean = frame.mean(vectors);
+                frame
+                    .means
+                    .push_row(mean.view())
+                    .map_err(|error| Error::array("vectors", error.to_string()))?;
+            }
+            frame.steps.push(step);
+        }
+        frame.checked()
+    }
+
+    /// The same frame, if its parts agree.
+    pub(super) fn checked(self) -> Result<Self> {
+        let centers = self.steps.iter().filter(|step| **step == Step::Center).count();
+        let names: Vec<String> =
+            self.steps.iter().map(|step| format!("{step:?}").to_lowercase()).collect();
+        read_steps(&names.join(","))?;
+        if self.means.nrows() != centers || self.means.iter().any(|value| !value.is_finite()) {
+            let message = format!("{} finite means for {centers} steps", self.means.nrows());
+            return Err(Error::array("means", message));
+        }
+        Ok(self)
+    }
+
+    /// The number of dimensions.
+    pub fn width(&self) -> usize {
+        self.means.ncols()
+    }
+
+    /// Normalises vectors, `[N, D]`, in place: computed in float64, rounded to float32 once. Rows
+    /// have length 1 then, or are zero.
+    ///
+    /// # Errors
+    /// [`Error::Array`] if D differs.
+    pub fn apply(&self, vectors: &mut Array2<f32>) -> Result<()> {
+        if vectors.ncols() != self.width() {
+            let message = format!("{} dimensions; expected {}", vectors.ncols(), self.width());
+            return Err(Error::array("vectors", message));
+        }
+        let blocks: Vec<_> = vectors.axis_chunks_iter_mut(Axis(0), BLOCK).collect();
+        blocks.into_par_iter().for_each(|mut block| {
+            let mut values = Vec::with_capacity(self.width());
+            for mut row in block.outer_iter_mut() {
+                self.normalize(row.view(), &mut values);
+                row.iter_mut().zip(&values).for_each(|(slot, value)| *slot = *value as f32);
+            }
+        });
+        Ok(())
+    }
+
+    /// The mean after the steps so far.
+    fn mean(&self, vectors: ArrayView2<'_, f32>) -> Array1<f64> {
+        let blocks: Vec<_> = vectors.axis_chunks_iter(Axis(0), BLOCK).collect();
+        let sums: Vec<Array1<f64>> = blocks
+            .into_par_iter()
+            .map(|block| {
+                let mut sum = Array1::zeros(self.width());
+                let mut values = Vec::with_capacity(self.width());
+                for row in block.outer_iter() {
+                    self.normalize(row, &mut values);
+                    sum.iter_mut().zip(&values).for_each(|(sum, value)| *sum += value);
+                }
+                sum
+            })
+            .collect();
+        let sum = sums.iter().fold(Array1::zeros(self.width()), |sum, part| sum + part);
+        sum / vectors.nrows() as f64
+    }
+
+    /// `row` after all steps, into `values`.
+    fn normalize(&self, row: ArrayView1<'_, f32>, values: &mut Vec<f64>) {
+        values.clear();
+        values.extend(row.iter().map(|&value| f64::from(value)));
+        let mut means = self.means.outer_iter();
+        for step in &self.steps {
+            match step {
+                Step::Unit => {
+                    let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+                    if norm > 0.0 {
+                        values.iter_mut().for_each(|value| *value /= norm);
+                    }
+                }
+                Step::Center => {
+                    if let Some(mean) = means.next() {
+                        values.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
+                    }
+                }
+            }
+        }
+    }
+}

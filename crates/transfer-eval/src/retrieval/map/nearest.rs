@@ -1,0 +1,260 @@
+//! Exact nearest neighbours among a whole vocabulary, without the matrix of similarities.
+use std::cmp::Ordering;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, linalg::general_mat_mul, s};
+use rayon::prelude::*;
+
+use crate::retrieval::rank::rounding;
+use crate::{Error, Result};
+
+/// Queries multiplied at once; each thread takes such a block.
+const QUERY_BLOCK: usize = 256;
+/// Candidates multiplied at once. With the block above, similarities take 1 MiB a thread.
+const CANDIDATE_BLOCK: usize = 1024;
+/// How far a length may be from 1.
+const LENGTH_SLACK: f64 = 1e-3;
+
+/// A candidate and its score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// The candidate's row.
+    pub index: usize,
+    /// Its score: the cosine, or by CSLS twice the cosine less the candidate's mean similarity.
+    pub score: f64,
+}
+
+/// The `count` nearest candidates of each query, the best first; of equal scores the earlier row
+/// first. Vectors have length 1 (or are zero), so that products are cosines.
+///
+/// With `mean_similarities`, a number r for each candidate y, scores are 2 cos(x, y) − r(y): CSLS
+/// (Conneau et al. 2018, "Word Translation Without Parallel Data") without its term of the query,
+/// which is the same for all candidates. [`mean_similarity`] makes r.
+///
+/// **Exact:** scores are float64 sums in order of the dimensions, and the result does not depend on
+/// blocks, threads or processor. A float32 product leaves out what cannot be among the best; the
+/// rest is summed again.
+///
+/// # Shapes
+/// - `queries`: `[Q, D]` float32
+/// - `candidates`: `[N, D]` float32
+/// - result: Q lists of `count` neighbours, or of N where there are fewer
+///
+/// # Errors
+/// [`Error::Array`] if shapes do not fit, a row has another length, or r is not finite.
+///
+/// ```
+/// use ndarray::array;
+/// use transfer_eval::retrieval::map::nearest;
+///
+/// let queries = array![[1.0, 0.0]];
+/// let candidates = array![[0.0, 1.0], [0.6, 0.8], [0.8, 0.6]];
+/// let found = nearest(queries.view(), candidates.view(), 2, None)?;
+/// assert_eq!((found[0][0].index, found[0][1].index), (2, 1));
+/// // The third is near to everything else.
+/// let found = nearest(queries.view(), candidates.view(), 1, Some(&[0.0, 0.1, 0.9]))?;
+/// assert_eq!(found[0][0].index, 1);
+/// # Ok::<(), transfer_eval::Error>(())
+/// ```
+pub fn nearest(
+    queries: ArrayView2<'_, f32>,
+    candidates: ArrayView2<'_, f32>,
+    count: usize,
+    mean_similarities: Option<&[f64]>,
+) -> Result<Vec<Vec<Neighbour>>> {
+    let search = Search::new(queries.reborrow(), candidates.reborrow(), mean_similarities)?;
+    Ok(search.best(count, |_, _| false, |best| best))
+}
+
+/// The mean score of the `count` nearest `candidates` of each row of `queries`: the r of CSLS, with
+/// `count` = 10 there. Shapes and errors as for [`nearest`]; 0 where there is no candidate.
+///
+/// # Errors
+/// As [`nearest`].
+pub fn mean_similarity(
+    queries: ArrayView2<'_, f32>,
+    candidates: ArrayView2<'_, f32>,
+    count: usize,
+) -> Result<Vec<f64>> {
+    let mean = |best: Vec<Neighbour>| {
+        best.iter().map(|one| one.score).sum::<f64>() / best.len().max(1) as f64
+    };
+    let search = Search::new(queries.reborrow(), candidates.reborrow(), None)?;
+    Ok(search.best(count, |_, _| false, mean))
+}
+
+/// Queries and candidates that fit each other.
+pub(super) struct Search<'a> {
+    queries: ArrayView2<'a, f32>,
+    candidates: ArrayView2<'a, f32>,
+    mean_similarities: Option<&'a [f64]>,
+    /// How far a float32 score can lie from the exact one.
+    slack: f64,
+}
+
+impl<'a> Search<'a> {
+    pub fn new(
+        queries: ArrayView2<'a, f32>,
+        candidates: ArrayView2<'a, f32>,
+        mean_similarities: Option<&'a [f64]>,
+    ) -> Result<Self> {
+        let width = queries.ncols();
+        if candidates.ncols() != width {
+            let message = format!("{} dimensions; queries have {width}", candidates.ncols());
+            return Err(Error::array("candidates", message));
+        }
+        check_lengths("queries", queries)?;
+        check_lengths("candidates", candidates)?;
+        if let Some(means) = mean_similarities
+            && (means.len() != candidates.nrows() || means.iter().any(|mean| !mean.is_finite()))
+        {
+            let message = format!("{} for {} candidates", means.len(), candidates.nrows());
+            return Err(Error::array("mean_similarities", message + "; expected finite numbers"));
+        }
+        let length = 1.0 + LENGTH_SLACK;
+        let tiny = width as f64 * f64::from(f32::MIN_POSITIVE);
+        let slack = 2.0 * (rounding(width) * length * length + tiny);
+        Ok(Self { queries, candidates, mean_similarities, slack })
+    }
+
+    /// What `take` makes of the best `count` candidates of each query. Of equal scores, those for
+    /// which `behind(query, candidate)` holds come last.
+    pub fn best<T: Send>(
+        &self,
+        count: usize,
+        behind: impl Fn(usize, usize) -> bool + Sync,
+        take: impl Fn(Vec<Neighbour>) -> T + Sync,
+    ) -> Vec<T> {
+        let starts: Vec<usize> = (0..self.queries.nrows()).step_by(QUERY_BLOCK).collect();
+        let blocks: Vec<Vec<T>> = starts
+            .into_par_iter()
+            .map(|start| {
+                let lists = self.block(start, count, &behind);
+                lists.into_iter().map(|list| take(list.best)).collect()
+            })
+            .collect();
+        blocks.into_iter().flatten().collect()
+    }
+
+    fn block(
+        &self,
+        start: usize,
+        count: usize,
+        behind: &(impl Fn(usize, usize) -> bool + Sync),
+    ) -> Vec<Best> {
+        let end = (start + QUERY_BLOCK).min(self.queries.nrows());
+        let queries = self.queries.slice(s![start..end, ..]);
+        let mut lists: Vec<Best> = (start..end).map(|_| Best::new(count)).collect();
+        let mut products = Array2::<f32>::zeros((queries.nrows(), CANDIDATE_BLOCK));
+        let mut first = 0;
+        for part in self.candidates.axis_chunks_iter(Axis(0), CANDIDATE_BLOCK) {
+            let mut products = products.slice_mut(s![.., ..part.nrows()]);
+            general_mat_mul(1.0, &queries, &part.t(), 0.0, &mut products);
+            let means = self.mean_similarities.and_then(|means| means.get(first..));
+            let rows = products.outer_iter().zip(queries.outer_iter()).zip(&mut lists);
+            for (number, ((products, query), list)) in rows.enumerate() {
+                let row = Row { query, part, means, first, slack: self.slack };
+                row.scan(products, list, |candidate| behind(start + number, candidate));
+            }
+            first += part.nrows();
+        }
+        lists
+    }
+}
+
+/// One query against one block of candidates.
+struct Row<'a> {
+    query: ArrayView1<'a, f32>,
+    part: ArrayView2<'a, f32>,
+    means: Option<&'a [f64]>,
+    first: usize,
+    slack: f64,
+}
+
+impl Row<'_> {
+    fn scan(&self, products: ArrayView1<'_, f32>, list: &mut Best, behind: impl Fn(usize) -> bool) {
+        match self.means {
+            None => {
+                for (column, &product) in products.iter().enumerate() {
+                    if f64::from(product) >= list.limit - self.slack {
+                        self.offer(column, None, list, &behind);
+                    }
+                }
+            }
+            Some(means) => {
+                for (column, (&product, &mean)) in products.iter().zip(means).enumerate() {
+                    if 2.0 * f64::from(product) - mean >= list.limit - self.slack {
+                        self.offer(column, Some(mean), list, &behind);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sums the product again, in float64.
+    fn offer(
+        &self,
+        column: usize,
+        mean: Option<f64>,
+        list: &mut Best,
+        behind: &impl Fn(usize) -> bool,
+    ) {
+        let pairs = self.query.iter().zip(self.part.row(column));
+        let cosine: f64 = pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+        let score = mean.map_or(cosine, |mean| 2.0 * cosine - mean);
+        let index = self.first + column;
+        list.offer(Neighbour { index, score }, behind(index));
+    }
+}
+
+/// The best candidates so far, the best first.
+struct Best {
+    count: usize,
+    best: Vec<Neighbour>,
+    behind: Vec<bool>,
+    /// What a further candidate must reach.
+    limit: f64,
+}
+
+impl Best {
+    fn new(count: usize) -> Self {
+        let limit = if count == 0 { f64::INFINITY } else { f64::NEG_INFINITY };
+        Self { count, best: Vec::new(), behind: Vec::new(), limit }
+    }
+
+    fn offer(&mut self, one: Neighbour, behind: bool) {
+        let comes_before = |(other, other_behind): (&Neighbour, &bool)| {
+            let order = other.score.total_cmp(&one.score).reverse();
+            let order = order.then(other_behind.cmp(&behind));
+            order.then(other.index.cmp(&one.index)) == Ordering::Less
+        };
+        let place = self.best.iter().zip(&self.behind).take_while(|pair| comes_before(*pair));
+        let place = place.count();
+        if place >= self.count {
+            return;
+        }
+        self.best.insert(place, one);
+        self.behind.insert(place, behind);
+        self.best.truncate(self.count);
+        self.behind.truncate(self.count);
+        if self.best.len() == self.count
+            && let Some(last) = self.best.last()
+        {
+            self.limit = last.score;
+        }
+    }
+}
+
+/// Rows have length 1 or are zero.
+fn check_lengths(name: &'static str, rows: ArrayView2<'_, f32>) -> Result<()> {
+    let wrong = rows.outer_iter().position(|row| {
+        let square: f64 = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        let fits = square == 0.0 || (square.sqrt() - 1.0).abs() <= LENGTH_SLACK;
+        !fits
+    });
+    match wrong {
+        Some(row) => {
+            Err(Error::array(name, format!("row {row} has not length 1; normalise vectors first")))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,94 @@
+//! The orthogonal map that brings pairs of vectors closest together.
+use nalgebra::{DMatrix, linalg::SVD};
+use ndarray::{Array2, ArrayView2, Axis, linalg::general_mat_mul};
+use rayon::prelude::*;
+
+use crate::{Error, Result};
+
+/// Rows that one thread multiplies at once.
+const BLOCK: usize = 1024;
+/// Steps of the iteration for singular values, per dimension; it takes one or two.
+const STEPS_PER_DIMENSION: usize = 100;
+
+/// The orthogonal W, `[D, D]`, for which the sum of ‖x W − y‖² over the pairs is smallest
+/// (orthogonal Procrustes, Schönemann 1966): with the singular value decomposition XᵀY = U S Vᵀ, W
+/// is U Vᵀ. Rows of X and Y are those of the pairs; all in float64.
+///
+/// With fewer pairs than dimensions, W is one of several maps that are equally good.
+///
+/// # Shapes
+/// - `source`: `[N, D]` float32
+/// - `target`: `[M, D]` float32
+/// - `pairs`: rows of source and target
+///
+/// # Errors
+/// [`Error::Array`] if the numbers of dimensions differ, a row does not exist, or a value is not
+/// finite; [`Error::Nothing`] without a pair.
+pub fn procrustes(
+    source: ArrayView2<'_, f32>,
+    target: ArrayView2<'_, f32>,
+    pairs: &[(usize, usize)],
+) -> Result<Array2<f64>> {
+    let width = source.ncols();
+    if target.ncols() != width || width == 0 {
+        let message = format!("{} dimensions, but the source has {width}", target.ncols());
+        return Err(Error::array("target", message));
+    }
+    if pairs.is_empty() {
+        return Err(Error::Nothing { what: "pair of words that both have a vector" });
+    }
+    let missing = pairs.iter().find(|(s, t)| *s >= source.nrows() || *t >= target.nrows());
+    if let Some((s, t)) = missing {
+        let message =
+            format!("rows {s} and {t} of {} and {} vectors", source.nrows(), target.nrows());
+        return Err(Error::array("pairs", message));
+    }
+    let mut product = Array2::<f64>::zeros((width, width));
+    for block in pairs.chunks(BLOCK) {
+        let rows = |vectors: ArrayView2<'_, f32>, side: fn(&(usize, usize)) -> usize| {
+            let rows: Vec<usize> = block.iter().map(side).collect();
+            vectors.select(Axis(0), &rows).mapv(f64::from)
+        };
+        let (x, y) = (rows(source, |pair| pair.0), rows(target, |pair| pair.1));
+        general_mat_mul(1.0, &x.t(), &y, 1.0, &mut product);
+    }
+    if product.iter().any(|value| !value.is_finite()) {
+        return Err(Error::array("pairs", "a vector has a value that is not finite"));
+    }
+    let matrix = DMatrix::from_iterator(width, width, product.t().iter().copied());
+    let steps = STEPS_PER_DIMENSION * width;
+    let SVD { u: Some(u), v_t: Some(v_t), .. } =
+        SVD::try_new(matrix, true, true, f64::EPSILON, steps)
+            .ok_or_else(|| Error::array("pairs", "the singular values do not converge"))?
+    else {
+        return Err(Error::array("pairs", "no singular vectors"));
+    };
+    let turn = u * v_t;
+    Ok(Array2::from_shape_fn((width, width), |(row, column)| turn[(row, column)]))
+}
+
+/// Each row times `map`, summed in float64 and rounded to float32.
+///
+/// # Shapes
+/// - `vectors`: `[N, D]` float32
+/// - `map`: `[D, E]` float64
+/// - result: `[N, E]` float32
+///
+/// # Errors
+/// [`Error::Array`] if D differs.
+pub fn turned(vectors: ArrayView2<'_, f32>, map: ArrayView2<'_, f64>) -> Result<Array2<f32>> {
+    if vectors.ncols() != map.nrows() {
+        let message = format!("{} dimensions; the map takes {}", vectors.ncols(), map.nrows());
+        return Err(Error::array("vectors", message));
+    }
+    let mut result = Array2::zeros((vectors.nrows(), map.ncols()));
+    let blocks: Vec<_> = result
+        .axis_chunks_iter_mut(Axis(0), BLOCK)
+        .zip(vectors.axis_chunks_iter(Axis(0), BLOCK))
+        .collect();
+    blocks.into_par_iter().for_each(|(mut out, block)| {
+        let product = block.mapv(f64::from).dot(&map);
+        out.zip_mut_with(&product, |slot, value| *slot = *value as f32);
+    });
+    Ok(result)
+}
