@@ -8,7 +8,7 @@ use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, output};
 
 pub(crate) const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
 pub(crate) const LABELS: &[&str] = &["id", "lang", "label", "kind"];
-const ENTITY_LABELS: &[&str] = &["id", "lang", "label"];
+pub(crate) const ENTITY_LABELS: &[&str] = &["id", "lang", "label"];
 pub(crate) const REDIRECTS: &[&str] = &["id", "target_id"];
 const RELATION_LABELS: &[&str] = &["relation_id", "lang", "label"];
 

@@ -22,6 +22,7 @@ pub mod probes;
 pub mod questions;
 pub mod sample;
 pub mod sequence;
+pub mod switch;
 
 pub use error::KgError;
 pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};

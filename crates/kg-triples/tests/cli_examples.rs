@@ -10,7 +10,7 @@ fn run(subcommand: &str, expected: usize) -> TempDir {
 
 #[test]
 fn examples_of_the_program_run() {
-    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_kg-triples"), &[], 10);
+    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_kg-triples"), &[], 11);
     assert!(folder.path().join("passages.jsonl.gz").exists());
 }
 
@@ -39,6 +39,8 @@ fn examples_on_texts_run() {
     assert!(folder.path().join("passages.jsonl.gz").exists());
     let folder = run("link", 1);
     assert!(folder.path().join("linked.jsonl.gz").exists());
+    let folder = run("switch", 4);
+    assert!(folder.path().join("again.jsonl").exists());
     let folder = run("entailment", 1);
     assert!(folder.path().join("entailment.jsonl.gz").exists());
     let folder = run("mentions", 1);

@@ -63,7 +63,14 @@ impl EntityPage {
     pub fn into_text(self, language: Language, which: PageText) -> Option<LinkedText> {
         let text = self.text(which)?.to_owned();
         let entity = Some(self.id.clone());
-        Some(LinkedText { id: self.id, language, entity, text, mentions: Vec::new() })
+        Some(LinkedText {
+            id: self.id,
+            language,
+            entity,
+            text,
+            mentions: Vec::new(),
+            switched_from: None,
+        })
     }
 }
 

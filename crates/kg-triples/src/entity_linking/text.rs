@@ -41,6 +41,10 @@ pub struct LinkedText {
     /// Mentions, in any order; they may overlap.
     #[serde(default)]
     pub mentions: Vec<Mention>,
+    /// The id of the text of which this is a form with labels of another language in it
+    /// ([`switch`](crate::switch)); `language` is the language of the labels then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched_from: Option<String>,
 }
 
 impl Record for LinkedText {

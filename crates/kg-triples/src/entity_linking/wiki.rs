@@ -210,7 +210,7 @@ impl<'s> WikiReader<'s> {
         }
         self.report.mentions += mentions.len();
         let id = format!("{}:{}", self.language, page.id);
-        LinkedText { id, language: self.language, entity, text, mentions }
+        LinkedText { id, language: self.language, entity, text, mentions, switched_from: None }
     }
 }
 

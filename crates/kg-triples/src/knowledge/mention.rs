@@ -152,6 +152,7 @@ pub struct MentionReport {
 ///     entity: None,
 ///     text: "Die Aare fließt durch Bern.".into(),
 ///     mentions: vec![Mention { start: 22, end: 26, entity: "Q70".into() }],
+///     switched_from: None,
 /// };
 /// let texts = [Ok(text)].into_iter(); // or a JsonlReader, or a WikiReader
 /// let examples = MentionExamples::new(texts, &encoded, &tokenizer, MentionConfig::default())?;

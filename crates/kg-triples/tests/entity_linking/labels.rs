@@ -119,6 +119,7 @@ fn an_entity_is_not_linked_on_its_own_page() {
         entity: Some("Q515".into()),
         text: "A city is larger than a town, says the city.".into(),
         mentions: Vec::new(),
+        switched_from: None,
     };
     for (own_page, expected) in [(false, 1), (true, 3)] {
         let config = LabelConfig { own_page, ..LabelConfig::default() };

@@ -17,6 +17,7 @@ fn text(text: &str, mentions: Vec<Mention>) -> LinkedText {
         entity: None,
         text: text.into(),
         mentions,
+        switched_from: None,
     }
 }
 

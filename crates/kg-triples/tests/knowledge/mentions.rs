@@ -22,7 +22,14 @@ fn text(code: &str, body: &str, mentions: &[(&str, &str)]) -> LinkedText {
         Mention { start, end, entity: (*entity).to_owned() }
     });
     let (id, mentions) = (body.chars().take(5).collect(), mentions.collect());
-    LinkedText { id, language: language(code), entity: None, text: body.to_owned(), mentions }
+    LinkedText {
+        id,
+        language: language(code),
+        entity: None,
+        text: body.to_owned(),
+        mentions,
+        switched_from: None,
+    }
 }
 
 fn encode(descriptions: &Descriptions) -> EncodedDescriptions {

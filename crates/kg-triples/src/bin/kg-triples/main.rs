@@ -10,6 +10,7 @@ mod questions;
 mod sample;
 mod sources;
 mod stats;
+mod switch;
 mod table;
 mod texts;
 
@@ -44,6 +45,8 @@ Examples:
   kg-triples questions --kg data/demo/kg --templates data/demo/templates.tsv \\
     --split test --out qa
   kg-triples link --entities data/codex --languages de,en --out linked.jsonl.gz
+  kg-triples switch --texts linked.jsonl.gz --source de \\
+    --entities data/codex --languages en,es --out switched.jsonl
   kg-triples mentions --entities data/codex --languages en,de --count 100 \\
     --tokenizer data/base --out mentions.jsonl.gz
   kg-triples entailment --kg data/mini-kg --labels --tokenizer data/base \\
@@ -75,6 +78,8 @@ enum Command {
     Entailment(entailment::Args),
     /// Mine knowledge phrases of queries, and the passages that hold them
     Phrases(phrases::Args),
+    /// Put labels of other languages into sentences with linked mentions
+    Switch(switch::Args),
     /// Count triples and labels by language and relation
     Stats(stats::Args),
 }
@@ -91,6 +96,7 @@ fn main() -> ExitCode {
         Command::Mentions(args) => mentions::run(args),
         Command::Entailment(args) => entailment::run(args),
         Command::Phrases(args) => phrases::run(args),
+        Command::Switch(args) => switch::run(args),
         Command::Stats(args) => stats::run(args),
     };
     for note in whole_file::take_notes() {

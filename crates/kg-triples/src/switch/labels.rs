@@ -1,0 +1,111 @@
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use crate::entity_linking::{page_files, read_pages};
+use crate::folder::{ENTITY_LABELS, LABELS, at_line};
+use crate::table::TableReader;
+use crate::{KgError, Language};
+
+/// Labels of entities in some languages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntityLabels {
+    labels: HashMap<Box<str>, Vec<(Language, Box<str>)>>,
+}
+
+impl EntityLabels {
+    /// Reads the labels of entities in `languages` (all, if `None`) from a `labels.tsv` with the
+    /// header `id lang label kind` or `id lang label`, also compressed, or a folder of Parquet
+    /// files (feature `parquet`). Only they are held in memory.
+    ///
+    /// # Errors
+    /// [`KgError::Io`]; [`KgError::Header`]; [`KgError::Row`] with file, line and column for a
+    /// wrong number of cells, a wrong language, or an entity with two labels in one language.
+    pub fn read(path: impl AsRef<Path>, languages: Option<&[Language]>) -> Result<Self, KgError> {
+        let mut labels = Self::default();
+        let (mut file, _) = TableReader::open(path.as_ref(), &[LABELS, ENTITY_LABELS])?;
+        while let Some(row) = file.row()? {
+            let (id, code, label) = match row[..] {
+                [id, code, label] | [id, code, label, "entity"] => (id, code, label),
+                _ => continue,
+            };
+            let added = Language::new(code).map_err(KgError::from).and_then(|language| {
+                match languages.is_none_or(|wanted| wanted.contains(&language)) {
+                    true => labels.add_once(id, language, label),
+                    false => Ok(()),
+                }
+            });
+            at_line(|| file.position(), added)?;
+        }
+        Ok(labels)
+    }
+
+    /// Reads the labels of the pages `entities.<lang>.jsonl[.gz]` in `folder`.
+    ///
+    /// # Errors
+    /// As [`page_files`] and [`read_pages`]; [`KgError::Value`] for an entity with two labels in
+    /// one language.
+    pub fn read_pages(
+        folder: impl AsRef<Path>,
+        languages: Option<&[Language]>,
+    ) -> Result<Self, KgError> {
+        let mut labels = Self::default();
+        let mut files = page_files(folder.as_ref())?;
+        files.retain(|(language, _)| languages.is_none_or(|wanted| wanted.contains(language)));
+        read_pages(&files, |language, page| match page.label {
+            Some(label) => labels.add_once(&page.id, language, &label),
+            None => Ok(()),
+        })?;
+        Ok(labels)
+    }
+
+    fn add_once(&mut self, id: &str, language: Language, label: &str) -> Result<(), KgError> {
+        match self.label(id, language) {
+            Some(known) if known != label.trim() => Err(KgError::Value {
+                field: "label",
+                expected: format!("one label of {id:?} in {language:?}, which is {known:?}"),
+                got: format!("{label:?}"),
+            }),
+            _ => {
+                self.add(id, language, label);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a label, or replaces that of the language; a blank one, or one with a line break, is
+    /// none.
+    pub fn add(&mut self, id: &str, language: Language, label: &str) {
+        let label = label.trim();
+        if label.is_empty() || label.contains(char::is_control) {
+            return;
+        }
+        let labels = match self.labels.get_mut(id) {
+            Some(labels) => labels,
+            None => self.labels.entry(id.into()).or_default(),
+        };
+        match labels.binary_search_by_key(&language, |(language, _)| *language) {
+            Ok(at) => {
+                if let Some(known) = labels.get_mut(at) {
+                    known.1 = label.into();
+                }
+            }
+            Err(at) => labels.insert(at, (language, label.into())),
+        }
+    }
+
+    /// The label of an entity in a language.
+    pub fn label(&self, id: &str, language: Language) -> Option<&str> {
+        let labels = self.labels.get(id)?;
+        let at = labels.binary_search_by_key(&language, |(language, _)| *language).ok()?;
+        labels.get(at).map(|(_, label)| &**label)
+    }
+
+    /// How many entities have a label in each language.
+    pub fn languages(&self) -> BTreeMap<Language, usize> {
+        let mut counts = BTreeMap::new();
+        for (language, _) in self.labels.values().flatten() {
+            *counts.entry(*language).or_default() += 1;
+        }
+        counts
+    }
+}

@@ -1,0 +1,46 @@
+//! Code-switched text: sentences whose mentions carry their entities' labels in another language.
+//!
+//! The corpus of EntityCS (huawei-noah/noah-research, `NLP/EntityCS/wiki_cs_corpus`) from any text
+//! with linked mentions and any labels:
+//!
+//! 1. a text is cut into sentences; those of more than 128 words are left out;
+//! 2. a mention can be switched if its entity has a label in a language that is asked for; others
+//!    keep their text;
+//! 3. a sentence is switched into languages in which all of these mentions have a label
+//!    ([`LanguageRule::Shared`]), at most five of them, drawn evenly;
+//! 4. in each of these languages, all of these mentions are switched. No inflection is adapted.
+//!
+//! Draws depend on the seed and the sentence's number, so that the result does not depend on
+//! threads.
+//!
+//! ```
+//! use kg_triples::Language;
+//! use kg_triples::entity_linking::LinkedText;
+//! use kg_triples::switch::{EntityLabels, SwitchConfig, switch_sentence};
+//!
+//! let sentence: LinkedText = serde_json::from_str(
+//!     r#"{"id": "7", "lang": "en", "text": "Munich is a city.",
+//!         "mentions": [{"start": 0, "end": 6, "entity": "Q1726"}]}"#,
+//! )?;
+//! let mut labels = EntityLabels::default();
+//! labels.add("Q1726", Language::DE, "München");
+//! let config = SwitchConfig::for_languages([Language::DE]);
+//! let switched = switch_sentence(&sentence, 0, &labels, &config);
+//! assert_eq!(switched[0].text.text, "München is a city.");
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+mod build;
+mod config;
+mod labels;
+mod marked;
+mod sentence;
+mod stream;
+mod tagged;
+
+pub use build::{SwitchedText, switch_sentence};
+pub use config::{LanguageRule, SwitchConfig, TextUnit};
+pub use labels::EntityLabels;
+pub use marked::MarkedReader;
+pub use sentence::sentences;
+pub use stream::{SwitchReport, switch_texts};
+pub use tagged::{TaggedPair, TaggedReader, tagged_pair};

@@ -1,0 +1,81 @@
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::TextUnit;
+use crate::entity_linking::{LinkedText, Mention, Passage, passages};
+
+/// The sentences or lines of a text with their mentions, which do not overlap: of two that do, the
+/// longer of those that begin first is kept. Also returns how many mentions were left out: these,
+/// and those across lines. Ids are the text's with a number, as in `en:25#0`.
+pub fn sentences(text: &LinkedText, unit: TextUnit) -> (Vec<LinkedText>, usize) {
+    let mut sentences = Vec::new();
+    for mut passage in passages(text) {
+        keep_apart(&mut passage.mentions);
+        let pieces = match unit {
+            TextUnit::Line => vec![passage],
+            TextUnit::Sentence => split(&passage),
+        };
+        for Passage { text: body, mentions } in pieces {
+            sentences.push(LinkedText {
+                id: format!("{}#{}", text.id, sentences.len()),
+                language: text.language,
+                entity: text.entity.clone(),
+                text: body.to_owned(),
+                mentions,
+                switched_from: None,
+            });
+        }
+    }
+    let kept: usize = sentences.iter().map(|sentence| sentence.mentions.len()).sum();
+    (sentences, text.mentions.len() - kept)
+}
+
+/// Leaves out mentions that overlap one before them.
+fn keep_apart(mentions: &mut Vec<Mention>) {
+    mentions.sort_by_key(|mention| (mention.start, std::cmp::Reverse(mention.end)));
+    let mut end = 0;
+    mentions.retain(|mention| {
+        let free = mention.start >= end;
+        if free {
+            end = mention.end;
+        }
+        free
+    });
+}
+
+/// The sentences of a passage; where a bound lies inside a mention, there is none.
+fn split<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
+    let mut sentences = Vec::new();
+    let mut mentions = passage.mentions.iter().peekable();
+    // In bytes and in code points, the beginning of the sentence.
+    let (mut begin, mut begin_chars) = (0, 0);
+    let (mut end, mut end_chars) = (0, 0);
+    for part in passage.text.split_sentence_bounds() {
+        end += part.len();
+        end_chars += part.chars().count();
+        let inside = |m: &&Mention| m.start < end_chars && m.end > end_chars;
+        if passage.mentions.iter().any(|mention| inside(&mention)) {
+            continue;
+        }
+        let body = passage.text.get(begin..end).unwrap_or_default();
+        let solid = body.trim_start();
+        let start = begin_chars + (body.chars().count() - solid.chars().count());
+        let mut own = Vec::new();
+        while let Some(mention) = mentions.next_if(|mention| mention.end <= end_chars) {
+            own.push(Mention {
+                start: mention.start.saturating_sub(start),
+                end: mention.end.saturating_sub(start),
+                entity: mention.entity.clone(),
+            });
+        }
+        let solid = match own.last() {
+            // Space at a mention's end is the mention's.
+            Some(last) if last.end > solid.trim_end().chars().count() => solid,
+            _ => solid.trim_end(),
+        };
+        if !solid.is_empty() {
+            sentences.push(Passage { text: solid, mentions: own });
+        }
+        (begin, begin_chars) = (end, end_chars);
+    }
+    sentences
+}

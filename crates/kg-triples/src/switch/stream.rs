@@ -1,0 +1,101 @@
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{EntityLabels, SwitchConfig, SwitchedText, sentences, switch_sentence};
+use crate::entity_linking::LinkedText;
+use crate::{KgError, Language};
+
+/// Texts that are held at once.
+const BLOCK: usize = 1024;
+
+/// What became of texts and sentences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SwitchReport {
+    /// Texts in the source language.
+    pub texts: usize,
+    /// Texts in other languages, which are left out.
+    pub other_language: usize,
+    /// Their sentences.
+    pub sentences: usize,
+    /// Mentions that were left out because they overlap others or lie across lines.
+    pub overlapping: usize,
+    /// Of these sentences, those with too many words.
+    pub too_long: usize,
+    /// Of the others, those without a mention.
+    pub without_mention: usize,
+    /// Of the others, those that are switched into no language.
+    pub unswitched: usize,
+    /// The others, which are switched.
+    pub switched: usize,
+    /// Texts that are written, by language, and the mentions in them that carry a label.
+    pub by_language: BTreeMap<Language, (usize, usize)>,
+}
+
+/// Switches all texts and hands each sentence that has a mention to `write`, in order, with its
+/// number and its switched forms, of which there may be none. Texts come in blocks; threads share
+/// the work on a block, and the result does not depend on their number.
+///
+/// # Errors
+/// As [`SwitchConfig::validate`]; what `texts` and `write` return.
+pub fn switch_texts(
+    texts: impl IntoIterator<Item = Result<LinkedText, KgError>>,
+    labels: &EntityLabels,
+    config: &SwitchConfig,
+    mut write: impl FnMut(u64, &LinkedText, &[SwitchedText]) -> Result<(), KgError>,
+) -> Result<SwitchReport, KgError> {
+    config.validate()?;
+    let mut report = SwitchReport::default();
+    let mut texts = texts.into_iter();
+    let mut number = 0;
+    loop {
+        let block: Vec<LinkedText> = texts.by_ref().take(BLOCK).collect::<Result<_, _>>()?;
+        if block.is_empty() {
+            return Ok(report);
+        }
+        let own = |text: &LinkedText| text.language == config.source;
+        let wanted: Vec<&LinkedText> = block.iter().filter(|text| own(text)).collect();
+        report.texts += wanted.len();
+        report.other_language += block.len() - wanted.len();
+        let cut: Vec<(Vec<LinkedText>, usize)> =
+            wanted.par_iter().map(|text| sentences(text, config.unit)).collect();
+        report.overlapping += cut.iter().map(|(_, overlapping)| overlapping).sum::<usize>();
+        let mut numbered = Vec::new();
+        for sentence in cut.into_iter().flat_map(|(sentences, _)| sentences) {
+            if report.takes(&sentence, config) {
+                numbered.push((number, sentence));
+            }
+            number += 1;
+        }
+        let forms: Vec<Vec<SwitchedText>> = numbered
+            .par_iter()
+            .map(|(number, sentence)| switch_sentence(sentence, *number, labels, config))
+            .collect();
+        for ((number, sentence), forms) in numbered.iter().zip(&forms) {
+            report.count(forms);
+            write(*number, sentence, forms)?;
+        }
+    }
+}
+
+impl SwitchReport {
+    /// Counts a sentence; whether it can be switched.
+    fn takes(&mut self, sentence: &LinkedText, config: &SwitchConfig) -> bool {
+        self.sentences += 1;
+        let too_long = sentence.text.split_whitespace().count() > config.max_words;
+        let bare = !too_long && sentence.mentions.is_empty();
+        self.too_long += usize::from(too_long);
+        self.without_mention += usize::from(bare);
+        !too_long && !bare
+    }
+
+    fn count(&mut self, forms: &[SwitchedText]) {
+        self.unswitched += usize::from(forms.is_empty());
+        self.switched += usize::from(!forms.is_empty());
+        for form in forms {
+            let (texts, mentions) = self.by_language.entry(form.text.language).or_default();
+            *texts += 1;
+            *mentions += form.switched.iter().filter(|switched| **switched).count();
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The released form of EntityCS's corpus: sentences with `<en>…</en>` around their mentions.
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::SwitchedText;
+use crate::entity_linking::{LinkedText, Mention};
+use crate::jsonl::{JsonlReader, Record};
+use crate::{KgError, Language};
+
+/// A sentence and its switched form, or the sentence alone: a line of the released corpus.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TaggedPair {
+    /// The sentence's number; read from a text, too.
+    #[serde(deserialize_with = "number_or_text")]
+    pub id: u64,
+    /// The language of the labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// The English sentence, mentions in `<en>…</en>`.
+    pub en_sentence: String,
+    /// The switched sentence: labels in `<xx>…</xx>`, other mentions in `<en>…</en>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cs_sentence: Option<String>,
+}
+
+fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Number(u64),
+        Text(String),
+    }
+    match Id::deserialize(deserializer)? {
+        Id::Number(number) => Ok(number),
+        Id::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    }
+}
+
+impl Record for TaggedPair {
+    const NAME: &'static str = "sentence of EntityCS";
+
+    fn fault(&self) -> Option<String> {
+        self.texts().err()
+    }
+}
+
+impl TaggedPair {
+    /// The English sentence and its switched form, if there is one, without tags.
+    ///
+    /// The corpus names no entities: a mention's entity is its English text here.
+    ///
+    /// # Errors
+    /// What is wrong: a tag that is not closed, or other numbers of mentions in the two.
+    ///
+    /// ```
+    /// use kg_triples::switch::TaggedPair;
+    /// let line = r#"{"id": 19, "language": "de",
+    ///     "en_sentence": "They enter a <en>coral reef</en>.",
+    ///     "cs_sentence": "They enter a <de>Korallenriff</de>."}"#;
+    /// let pair: TaggedPair = serde_json::from_str(line)?;
+    /// let (english, switched) = pair.texts().expect("tags that fit");
+    /// let switched = switched.expect("a switched form");
+    /// assert_eq!(switched.text, "They enter a Korallenriff.");
+    /// assert_eq!(switched.mentions[0].entity, "coral reef");
+    /// assert_eq!(switched.switched_from, Some(english.id));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn texts(&self) -> Result<(LinkedText, Option<LinkedText>), String> {
+        let (text, spans) = untagged(&self.en_sentence, &[Language::EN])?;
+        let names: Vec<String> = spans
+            .iter()
+            .map(|(start, end)| text.chars().skip(*start).take(end - start).collect())
+            .collect();
+        let mentions = |spans: Vec<(usize, usize)>| {
+            let named = spans.into_iter().zip(names.iter().cloned());
+            named.map(|((start, end), entity)| Mention { start, end, entity }).collect()
+        };
+        let id = self.id.to_string();
+        let linked = |id: String, language, text, spans, switched_from| LinkedText {
+            id,
+            language,
+            entity: None,
+            text,
+            mentions: mentions(spans),
+            switched_from,
+        };
+        let english = linked(id.clone(), Language::EN, text, spans, None);
+        let (language, switched) = match (self.language, &self.cs_sentence) {
+            (Some(language), Some(switched)) => (language, switched),
+            (None | Some(Language::EN), None) => return Ok((english, None)),
+            (None, _) => return Err("`cs_sentence` without `language`".into()),
+            (_, None) => return Err("`language` without `cs_sentence`".into()),
+        };
+        let (text, spans) = untagged(switched, &[language, Language::EN])?;
+        if spans.len() != names.len() {
+            let (here, there) = (spans.len(), names.len());
+            return Err(format!("{here} mentions in cs_sentence, {there} in en_sentence"));
+        }
+        let switched = linked(format!("{id}@{language}"), language, text, spans, Some(id));
+        Ok((english, Some(switched)))
+    }
+}
+
+/// The text without the tags of `languages`, and what was in them, in code points.
+fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize, usize)>), String> {
+    let mut text = String::with_capacity(tagged.len());
+    let (mut spans, mut chars) = (Vec::new(), 0);
+    let mut rest = tagged;
+    let next = |rest: &str| {
+        let opened = languages.iter().filter_map(|language| {
+            let tag = format!("<{language}>");
+            rest.find(&tag).map(|at| (at, tag.len(), format!("</{language}>")))
+        });
+        opened.min_by_key(|(at, ..)| *at)
+    };
+    let mut push = |text: &mut String, part: &str| {
+        text.push_str(part);
+        let start = chars;
+        chars += part.chars().count();
+        (start, chars)
+    };
+    while let Some((at, length, close)) = next(rest) {
+        let (before, after) = rest.split_at(at);
+        let after = after.get(length..).unwrap_or_default();
+        let Some((mention, after)) = after.split_once(&close) else {
+            return Err(format!(
+                "no {close} after {:?}",
+                before.chars().take(20).collect::<String>()
+            ));
+        };
+        push(&mut text, before);
+        let span = push(&mut text, mention);
+        if span.0 == span.1 {
+            return Err(format!("an empty mention before {close}"));
+        }
+        spans.push(span);
+        rest = after;
+    }
+    push(&mut text, rest);
+    Ok((text, spans))
+}
+
+/// A sentence of English text with its switched form, or alone, in the released form; `None` if the
+/// text holds such a tag itself.
+pub fn tagged_pair(
+    number: u64,
+    sentence: &LinkedText,
+    form: Option<&SwitchedText>,
+) -> Option<TaggedPair> {
+    let plain = vec![false; sentence.mentions.len()];
+    let pair = TaggedPair {
+        id: number,
+        language: form.map(|form| form.text.language),
+        en_sentence: tagged(sentence, &plain),
+        cs_sentence: form.map(|form| tagged(&form.text, &form.switched)),
+    };
+    // What is read back must be what was written.
+    let (english, switched) = pair.texts().ok()?;
+    let same = |read: &LinkedText, written: &LinkedText| {
+        let spans = |text: &LinkedText| {
+            text.mentions.iter().map(|mention| (mention.start, mention.end)).collect::<Vec<_>>()
+        };
+        read.text == written.text && spans(read) == spans(written)
+    };
+    let fits = match (&switched, form) {
+        (Some(read), Some(written)) => same(read, &written.text),
+        (read, written) => read.is_none() && written.is_none(),
+    };
+    (fits && same(&english, sentence)).then_some(pair)
+}
+
+/// The text with tags around its mentions: those of its language around labels.
+fn tagged(text: &LinkedText, switched: &[bool]) -> String {
+    let mut tagged = String::with_capacity(text.text.len() + 9 * text.mentions.len());
+    let mut chars = text.text.chars();
+    let mut at = 0;
+    for (mention, switched) in text.mentions.iter().zip(switched) {
+        let language = if *switched { text.language } else { Language::EN };
+        tagged.extend(chars.by_ref().take(mention.start.saturating_sub(at)));
+        tagged.push_str(&format!("<{language}>"));
+        tagged.extend(chars.by_ref().take(mention.end.saturating_sub(mention.start)));
+        tagged.push_str(&format!("</{language}>"));
+        at = mention.end;
+    }
+    tagged.extend(chars);
+    tagged
+}
+
+/// Reads a file of the released form as linked texts: each sentence that follows another of its
+/// number only in its switched form, and the English sentence before them if `english` is set.
+pub struct TaggedReader {
+    pairs: JsonlReader<TaggedPair>,
+    english: bool,
+    last: Option<u64>,
+    waiting: Option<LinkedText>,
+}
+
+impl TaggedReader {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// [`KgError::Io`] if it cannot be opened.
+    pub fn open(path: impl AsRef<Path>, english: bool) -> Result<Self, KgError> {
+        Ok(Self { pairs: JsonlReader::open(path)?, english, last: None, waiting: None })
+    }
+}
+
+impl Iterator for TaggedReader {
+    type Item = Result<LinkedText, KgError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(text) = self.waiting.take() {
+                return Some(Ok(text));
+            }
+            let pair = match self.pairs.next()? {
+                Ok(pair) => pair,
+                Err(error) => return Some(Err(error)),
+            };
+            let (english, switched) = match pair.texts() {
+                Ok(texts) => texts,
+                Err(got) => return Some(Err(self.pairs.refuse(got))),
+            };
+            let new = self.last.replace(pair.id) != Some(pair.id);
+            self.waiting = switched;
+            if self.english && new {
+                return Some(Ok(english));
+            }
+        }
+    }
+}
