@@ -1,5 +1,5 @@
-//! Entity retrieval (XLM-K's XEP and XOR): candidate lists, exact ranks, scores; and [`map`], linear
-//! maps between the vectors of two languages.
+//! Entity retrieval (XLM-K's XEP and XOR): candidate lists, exact ranks, scores; and [`map`],
+//! linear maps between the vectors of two languages.
 mod list;
 pub mod map;
 mod rank;

@@ -12,7 +12,8 @@ mod retrieval;
 mod table;
 mod xnli;
 
-/// Scores cross-lingual transfer: named entities, XNLI, LAMA, entity retrieval, maps of word vectors.
+/// Scores cross-lingual transfer: named entities, XNLI, LAMA, entity retrieval, maps of word
+/// vectors.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {

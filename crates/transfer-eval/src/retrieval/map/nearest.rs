@@ -8,9 +8,11 @@ use crate::retrieval::rank::rounding;
 use crate::{Error, Result};
 
 /// Queries multiplied at once; each thread takes such a block.
-const QUERY_BLOCK: usize = 256;
-/// Candidates multiplied at once. With the block above, similarities take 1 MiB a thread.
+const QUERY_BLOCK: usize = 512;
+/// Candidates multiplied at once. With the block above, similarities take 2 MiB a thread.
 const CANDIDATE_BLOCK: usize = 1024;
+/// Candidates whose scores are compared with the limit at once.
+const GROUP: usize = 32;
 /// How far a length may be from 1.
 const LENGTH_SLACK: f64 = 1e-3;
 
@@ -87,6 +89,8 @@ pub(super) struct Search<'a> {
     queries: ArrayView2<'a, f32>,
     candidates: ArrayView2<'a, f32>,
     mean_similarities: Option<&'a [f64]>,
+    /// The same in float32.
+    rough_means: Vec<f32>,
     /// How far a float32 score can lie from the exact one.
     slack: f64,
 }
@@ -112,8 +116,15 @@ impl<'a> Search<'a> {
         }
         let length = 1.0 + LENGTH_SLACK;
         let tiny = width as f64 * f64::from(f32::MIN_POSITIVE);
-        let slack = 2.0 * (rounding(width) * length * length + tiny);
-        Ok(Self { queries, candidates, mean_similarities, slack })
+        let mut slack = 2.0 * (rounding(width) * length * length + tiny);
+        let means = mean_similarities.unwrap_or_default();
+        let largest = means.iter().fold(0.0_f64, |most, mean| most.max(mean.abs()));
+        if mean_similarities.is_some() {
+            // The mean is rounded, and so is what it is taken off from.
+            slack += 2.0 * f64::from(f32::EPSILON) * (2.0 * length * length + largest);
+        }
+        let rough_means = means.iter().map(|&mean| mean as f32).collect();
+        Ok(Self { queries, candidates, mean_similarities, rough_means, slack })
     }
 
     /// What `take` makes of the best `count` candidates of each query. Of equal scores, those for
@@ -149,10 +160,13 @@ impl<'a> Search<'a> {
         for part in self.candidates.axis_chunks_iter(Axis(0), CANDIDATE_BLOCK) {
             let mut products = products.slice_mut(s![.., ..part.nrows()]);
             general_mat_mul(1.0, &queries, &part.t(), 0.0, &mut products);
-            let means = self.mean_similarities.and_then(|means| means.get(first..));
+            let means = self
+                .mean_similarities
+                .and_then(|means| Some((means.get(first..)?, self.rough_means.get(first..)?)));
             let rows = products.outer_iter().zip(queries.outer_iter()).zip(&mut lists);
             for (number, ((products, query), list)) in rows.enumerate() {
                 let row = Row { query, part, means, first, slack: self.slack };
+                let products = products.to_slice().unwrap_or_default();
                 row.scan(products, list, |candidate| behind(start + number, candidate));
             }
             first += part.nrows();
@@ -165,25 +179,41 @@ impl<'a> Search<'a> {
 struct Row<'a> {
     query: ArrayView1<'a, f32>,
     part: ArrayView2<'a, f32>,
-    means: Option<&'a [f64]>,
+    /// The candidates' mean similarities, also in float32.
+    means: Option<(&'a [f64], &'a [f32])>,
     first: usize,
     slack: f64,
 }
 
 impl Row<'_> {
-    fn scan(&self, products: ArrayView1<'_, f32>, list: &mut Best, behind: impl Fn(usize) -> bool) {
-        match self.means {
-            None => {
-                for (column, &product) in products.iter().enumerate() {
-                    if f64::from(product) >= list.limit - self.slack {
-                        self.offer(column, None, list, &behind);
+    /// Offers the candidates that may be among the best; groups without one are passed over.
+    fn scan(&self, products: &[f32], list: &mut Best, behind: impl Fn(usize) -> bool) {
+        for (group, products) in products.chunks(GROUP).enumerate() {
+            let start = group * GROUP;
+            let limit = list.limit - self.slack;
+            match self
+                .means
+                .and_then(|(exact, rough)| Some((exact.get(start..)?, rough.get(start..)?)))
+            {
+                None => {
+                    if f64::from(largest(products.iter().copied())) < limit {
+                        continue;
+                    }
+                    for (at, &product) in products.iter().enumerate() {
+                        if f64::from(product) >= list.limit - self.slack {
+                            self.offer(start + at, None, list, &behind);
+                        }
                     }
                 }
-            }
-            Some(means) => {
-                for (column, (&product, &mean)) in products.iter().zip(means).enumerate() {
-                    if 2.0 * f64::from(product) - mean >= list.limit - self.slack {
-                        self.offer(column, Some(mean), list, &behind);
+                Some((exact, rough)) => {
+                    let score = |(product, mean): (&f32, &f32)| 2.0 * product - mean;
+                    if f64::from(largest(products.iter().zip(rough).map(score))) < limit {
+                        continue;
+                    }
+                    for (at, (pair, &mean)) in products.iter().zip(rough).zip(exact).enumerate() {
+                        if f64::from(score(pair)) >= list.limit - self.slack {
+                            self.offer(start + at, Some(mean), list, &behind);
+                        }
                     }
                 }
             }
@@ -198,8 +228,7 @@ impl Row<'_> {
         list: &mut Best,
         behind: &impl Fn(usize) -> bool,
     ) {
-        let pairs = self.query.iter().zip(self.part.row(column));
-        let cosine: f64 = pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+        let cosine = dot(self.query, self.part.row(column));
         let score = mean.map_or(cosine, |mean| 2.0 * cosine - mean);
         let index = self.first + column;
         list.offer(Neighbour { index, score }, behind(index));
@@ -242,6 +271,20 @@ impl Best {
             self.limit = last.score;
         }
     }
+}
+
+/// The product in float64, summed in order of the dimensions.
+fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+    let product = |(&a, &b): (&f32, &f32)| f64::from(a) * f64::from(b);
+    match (a.to_slice(), b.to_slice()) {
+        (Some(a), Some(b)) => a.iter().zip(b).map(product).sum(),
+        _ => a.iter().zip(b.iter()).map(product).sum(),
+    }
+}
+
+/// The largest score.
+fn largest(scores: impl Iterator<Item = f32>) -> f32 {
+    scores.fold(f32::NEG_INFINITY, |most, score| if score > most { score } else { most })
 }
 
 /// Rows have length 1 or are zero.

@@ -52,11 +52,11 @@ impl WordVectors {
         Ok(Self { words: kept.collect(), vectors, repeated })
     }
 
-    /// Reads the first `first` words of a file (all, if `None`), which are the most frequent ones in
-    /// published files.
+    /// Reads the first `first` words of a file (all, if `None`), which are the most frequent ones
+    /// in published files.
     ///
-    /// - `.npy` (float32 or float64, `[N, D]`, C order) and `.safetensors` (one tensor of that kind,
-    ///   or one called `vectors`) need `words`, a file with one word a line;
+    /// - `.npy` (float32 or float64, `[N, D]`, C order) and `.safetensors` (one tensor of that
+    ///   kind, or one called `vectors`) need `words`, a file with one word a line;
     /// - anything else is text as fastText writes it, plain or gzip-compressed: a word and its D
     ///   values a line, spaces between; a first line `N D` may say how many. The last D fields of a
     ///   line are its values, so that words may hold spaces.
@@ -65,7 +65,8 @@ impl WordVectors {
     /// first vector is kept.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming file and line, or [`Error::Content`] naming the file,
+    /// [`Error::Read`]; [`Error::Line`] naming file and line, or [`Error::Content`] naming the
+    /// file,
     /// for a wrong number of values or rows, a value that is no finite float32, a file that ends
     /// early, or no vector at all.
     ///
