@@ -164,6 +164,7 @@ enum Task {
         cargo xtask bench info_nce\n  \
         cargo xtask bench extract        kg-triples alone, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval beside Python programs, without libtorch\n  \
+        cargo xtask bench maps           transfer-eval map beside numpy, without libtorch\n  \
         cargo xtask bench encoder        a training step beside transformers; takes 18 GB of memory\n  \
         cargo xtask bench encoder --quick\n  \
         cargo xtask bench ranks          two processes of a thread beside one of two\n  \
@@ -228,6 +229,11 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "extract") => {
             let mut bench = cargo(root);
             bench.args(["bench", "-p", "kg-triples", "--bench", "extract", "--"]);
+            run(bench.args(arguments.iter().skip(1)))
+        }
+        Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "maps") => {
+            let mut bench = cargo(root);
+            bench.args(["bench", "-p", "transfer-eval", "--bench", "maps", "--"]);
             run(bench.args(arguments.iter().skip(1)))
         }
         Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "programs") => {

@@ -18,7 +18,8 @@ pub fn sentences(text: &LinkedText, unit: TextUnit) -> (Vec<LinkedText>, usize) 
             sentences.push(LinkedText {
                 id: format!("{}#{}", text.id, sentences.len()),
                 language: text.language,
-                entity: text.entity.clone(),
+                // A sentence describes no entity, though its page may.
+                entity: None,
                 text: body.to_owned(),
                 mentions,
                 switched_from: None,

@@ -187,8 +187,8 @@ fn tagged(text: &LinkedText, switched: &[bool]) -> String {
     tagged
 }
 
-/// Reads a file of the released form as linked texts: each sentence that follows another of its
-/// number only in its switched form, and the English sentence before them if `english` is set.
+/// Reads a file of the released form as linked texts: the switched form of each line and, if
+/// `english` is set, the English sentence before the first line of its number.
 pub struct TaggedReader {
     pairs: JsonlReader<TaggedPair>,
     english: bool,

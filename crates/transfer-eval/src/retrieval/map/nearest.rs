@@ -29,7 +29,7 @@ pub struct Neighbour {
 /// first. Vectors have length 1 (or are zero), so that products are cosines.
 ///
 /// With `mean_similarities`, a number r for each candidate y, scores are 2 cos(x, y) − r(y): CSLS
-/// (Conneau et al. 2018, "Word Translation Without Parallel Data") without its term of the query,
+/// ("Word Translation without Parallel Data", arXiv 1710.04087) without its term of the query,
 /// which is the same for all candidates. [`mean_similarity`] makes r.
 ///
 /// **Exact:** scores are float64 sums in order of the dimensions, and the result does not depend on

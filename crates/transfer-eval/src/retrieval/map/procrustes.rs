@@ -7,12 +7,12 @@ use crate::{Error, Result};
 
 /// Rows that one thread multiplies at once.
 const BLOCK: usize = 1024;
-/// Steps of the iteration for singular values, per dimension; it takes one or two.
+/// Steps of the iteration for singular values, per dimension, before it is given up.
 const STEPS_PER_DIMENSION: usize = 100;
 
 /// The orthogonal W, `[D, D]`, for which the sum of ‖x W − y‖² over the pairs is smallest
-/// (orthogonal Procrustes, Schönemann 1966): with the singular value decomposition XᵀY = U S Vᵀ, W
-/// is U Vᵀ. Rows of X and Y are those of the pairs; all in float64.
+/// (orthogonal Procrustes): with the singular value decomposition XᵀY = U S Vᵀ, W is U Vᵀ. Rows of
+/// X and Y are those of the pairs; all in float64.
 ///
 /// With fewer pairs than dimensions, W is one of several maps that are equally good.
 ///

@@ -227,8 +227,10 @@ fn read_text(path: &Path, first: usize) -> Result<WordVectors> {
             (expected, rows.width) = (Some(count), width);
             let bytes = std::fs::metadata(path).map_or(0, |data| data.len());
             let values = count.min(first).saturating_mul(width);
-            // A value takes two bytes at least, so that a wrong header reserves no more than that.
-            if u64::try_from(values).is_ok_and(|values| values <= bytes / 2) {
+            // A value takes two bytes at least, of text that may be packed to an eighth, so that a
+            // wrong header reserves no more than that.
+            let most = if lines.is_packed() { bytes.saturating_mul(4) } else { bytes / 2 };
+            if u64::try_from(values).is_ok_and(|values| values <= most) {
                 rows.values.reserve_exact(values);
             }
             continue;
