@@ -5,7 +5,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use experiment::read_json;
 use serde_json::{Value, json};
+use trainer::selection::Best;
 
 use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
@@ -145,6 +147,46 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
     }
 }
 
+#[test]
+fn recipe_mixmrc_stops_when_reading_converges() {
+    let folder = tempfile::tempdir().unwrap();
+    let questions = questions(folder.path());
+    let run = |name: &str, sets: &[&str]| {
+        let out = folder.path().join(name);
+        let mut own = files(&questions, "[\"en\", \"de\"]");
+        // A rate that changes no answer: reading has converged at the first evaluation.
+        own.extend(["run.arms=[\"mixmrc\"]", "training.steps=20"].map(String::from));
+        own.extend(["training.learning_rate=1e-12", "training.patience=2"].map(String::from));
+        own.extend(["training.evaluation_steps=2", "selection.metric=f1"].map(String::from));
+        own.extend(sets.iter().map(|set| (*set).to_owned()));
+        let text = succeed(paper(&out, &own));
+        let stage = out.join("seed-42/mixmrc/train");
+        let best = stage.join("selection.json");
+        let best: Option<Best> = best.exists().then(|| read_json(best).unwrap());
+        (summary(&out)["arms"]["mixmrc"]["steps"].as_u64().unwrap(), best, text)
+    };
+    let dev = format!("data.dev={}", questions.display());
+    let (steps, best, _) = run("files", &[&dev]);
+    let best = best.unwrap();
+    assert_eq!((steps, best.evaluation, best.scores.len()), (6, 0, 3));
+    let names: Vec<&String> = best.scores[0].keys().collect();
+    assert_eq!(names, ["dev-context-de-question-de.json", "dev-context-en-question-en.json"]);
+    // All steps, where the last model is asked for.
+    let (steps, best, whole) = run("last", &[&dev, "selection.keep=last"]);
+    assert_eq!((steps, best), (20, None));
+    // Without files, passages of the English questions are held out, with their translations.
+    let (steps, best, text) = run("held-out", &["selection.held_out=0.3"]);
+    assert!(steps == 6 && best.unwrap().scores[0].contains_key("held out"));
+    let counts = |text: &str| -> Vec<usize> {
+        let (_, counts) = text.split_once("questions: ").unwrap();
+        let numbers = counts.lines().next().unwrap().split(|c: char| !c.is_ascii_digit());
+        numbers.filter_map(|number| number.parse().ok()).collect()
+    };
+    let (all, rest) = (counts(&whole), counts(&text));
+    assert!(all[0] > rest[0] && rest[0] > 0, "{all:?} {rest:?}");
+    assert_eq!(rest, [rest[0], rest[0], 2 * rest[0]]);
+}
+
 /// A copy of the questions with French, no language of MLQA, in place of German, and no question
 /// about a passage in another language to be answered.
 fn in_french(questions: &Path, folder: &Path) -> PathBuf {
@@ -182,6 +224,7 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
     let mut own = files(&questions, "[\"en\", \"fr\"]");
     own.push(format!("data.phrases={}", phrases.display()));
     own.extend(["training.epochs=2".into(), "training.log_steps=1".into()]);
+    own.push("selection.keep=last".into());
     let out = folder.path().join("run");
     let error = refuse(&paper(&out, &own).output().unwrap());
     assert!(error.contains("test-context-en-question-fr.json"), "{error}");
@@ -263,6 +306,7 @@ fn recipe_mixmrc_names_what_is_wrong() {
     for (set, names) in [
         ("languages=[\"de\", \"en\"]", "languages = [\"de\", \"en\"]"),
         ("rounds.mixed=0", "rounds.mixed=0"),
+        ("selection.held_out=-1.0", "selection.held_out = -1"),
         ("lakm_max_length=4000", "lakm_max_length: 4000"),
         ("windows.max_length=40", "max_length = 40"),
         ("data.kg=nowhere", "data.kg = nowhere"),
