@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use experiment::read_json;
+use mlqa_eval::{
+    Matrix, Normalization, Predictions, TypedDataset, answer_types, compare_on,
+    exact_match_by_type, score,
+};
 use serde_json::{Value, json};
 use trainer::selection::Best;
 
@@ -272,6 +276,69 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
         assert!(summary["arms"][arm]["languages"]["fr"]["f1"].is_f64(), "{arm}");
         assert!(summary["arms"][arm].get("off_diagonal").is_none(), "{arm}");
     }
+}
+
+/// The rows in MTQA's form, a few steps, on those of `data/mtqa-synthetic` or of another folder.
+fn mtqa(out: &Path, arms: &str, folder: Option<&Path>) -> Command {
+    let mut command = program("mixmrc-lakm");
+    command.args(["examples/mixmrc-lakm/mtqa.toml", "--arms", arms, "--out"]).arg(out);
+    for set in ["training.steps=4", "training.batch_size=4"] {
+        command.args(["--set", set]);
+    }
+    if let Some(folder) = folder {
+        let train = folder.join("train-context-en-question-en.json");
+        command.arg("--set").arg(format!("data.train={}", train.display()));
+        for key in ["translated", "dev", "evaluation"] {
+            command.arg("--set").arg(format!("data.{key}={}", folder.display()));
+        }
+    }
+    command
+}
+
+#[test]
+fn recipe_mixmrc_trains_and_answers_in_the_form_of_mtqa() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let text = succeed(mtqa(&out, "lakm,mixmrc", None));
+    assert!(text.contains("questions: 160, translated: 320, mixed: 640"), "{text}");
+    let found = summary(&out);
+    let french = "test-context-fr-question-fr.json";
+    let typed = TypedDataset::read(root().join("data/mtqa-synthetic").join(french)).unwrap();
+    let mut types = Vec::new();
+    for arm in ["lakm", "mixmrc"] {
+        // The MTQA columns of Table 7, beside the paper's.
+        let matrix = out.join("matrix").join(arm).join("matrix.json");
+        let rows = compare_on("002-7", &["MTQA"], &Matrix::read_json(matrix).unwrap()).unwrap();
+        for row in &rows {
+            let of = &found["arms"][arm]["languages"][&row.published.language];
+            let same = of[&row.published.metric].as_f64();
+            assert!(same.is_some() && row.run == same, "{arm}: {row:?}");
+        }
+        assert!(rows.iter().any(|row| row.published.language == "fr"));
+        // Fig. 5: exact match by type.
+        let answers = out.join("seed-0").join(arm).join("predictions").join(french);
+        let rules = Normalization::Mlqa("fr".parse().unwrap());
+        let scored = score(&typed.dataset, &Predictions::read(answers).unwrap(), rules).unwrap();
+        assert_eq!(found["arms"][arm]["languages"]["fr"]["em"], json!(scored.exact_match));
+        types.push(answer_types(&scored, &typed.types));
+    }
+    let table = exact_match_by_type(&[("LAKM", &types[0]), ("mixMRC", &types[1])], true);
+    assert!(table.lines().any(|row| row.starts_with("| animal | 14 |")), "{table}");
+    assert!(table.contains("| +9.1 |") && table.contains("| food * | 3 |"), "{table}");
+    // A user's own rows, one a line, go the same way to the same result.
+    let own = folder.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    for entry in std::fs::read_dir(root().join("data/mtqa-synthetic")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            let rows: Vec<Value> = read_json(&path).unwrap();
+            let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+            std::fs::write(own.join(path.file_name().unwrap()), lines).unwrap();
+        }
+    }
+    let again = folder.path().join("again");
+    succeed(mtqa(&again, "mixmrc", Some(&own)));
+    assert_eq!(summary(&again)["arms"]["mixmrc"], found["arms"]["mixmrc"]);
 }
 
 #[test]
