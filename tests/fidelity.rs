@@ -127,7 +127,7 @@ fn recipe_results_of_xlm_k() {
 
 #[test]
 fn recipe_results_of_mixmrc_and_lakm() {
-    run_all("002", 9);
+    run_all("002", 19);
 }
 
 #[test]

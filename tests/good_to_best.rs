@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use experiment::read_json;
 use mlqa_eval::{Dataset, Language, Matrix};
 use serde_json::json;
+use trainer::selection::Best;
 
 use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
@@ -112,6 +114,47 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
 }
 
 #[test]
+fn recipe_good_to_best_tests_the_model_that_is_best_on_development_questions() {
+    let folder = tempfile::tempdir().unwrap();
+    // A rate that destroys the reader which the second stage starts from.
+    let run = |name: &str, sets: &[&str]| {
+        let out = folder.path().join(name);
+        let mut command = small(&out);
+        command.args(["--arms", "plain", "--set", "stage_two.learning_rate=0.1"]);
+        for set in sets {
+            command.args(["--set", set]);
+        }
+        let text = succeed(command);
+        (out, text)
+    };
+    let model = |out: &Path, name: &str| {
+        std::fs::read(out.join("seed-0").join(name).join("model/model.safetensors")).unwrap()
+    };
+    let scores = |out: &Path, name: &str| -> Best {
+        read_json(out.join("seed-0").join(name).join("train/selection.json")).unwrap()
+    };
+    let every = "stage_two.evaluation_steps=2";
+    let (best, text) = run("best", &[every]);
+    assert!(text.contains("seed 0, plain: train: evaluation 1 of 4 is the best: "), "{text}");
+    let found = scores(&best, "plain");
+    // The start, after 2 and 4 steps, and at the end.
+    assert_eq!((found.evaluation, found.scores.len()), (0, 4));
+    let f1 = |index: usize| found.scores[index]["dev-context-en-question-en.json"];
+    assert!((1..4).all(|index| f1(index) < f1(0)), "{found:?}");
+    assert!(model(&best, "plain") == model(&best, "stage-one"), "the reader stays as it was");
+    // Without the start, the best of the others; without a selection, the last.
+    let (trained, _) = run("trained", &[every, "selection.from_start=false"]);
+    let later = scores(&trained, "plain");
+    assert_eq!(later.scores, found.scores[1..]);
+    assert!(model(&trained, "plain") != model(&trained, "stage-one"));
+    let (last, _) = run("last", &[every, "selection.keep=last"]);
+    assert!(!last.join("seed-0/plain/train/selection.json").exists());
+    let is_last = later.evaluation + 1 == later.scores.len();
+    assert_eq!(model(&last, "plain") == model(&trained, "plain"), is_last);
+    assert_eq!(scores(&best, "stage-one").scores.len(), 2, "both stages select");
+}
+
+#[test]
 fn recipe_good_to_best_takes_more_seeds_and_arms_and_a_mended_evaluation() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
@@ -162,6 +205,7 @@ fn recipe_good_to_best_killed_and_resumed_equals_a_whole_run() {
         "stage-one/candidates-20.safetensors",
         "hl+aa-cl/model/model.safetensors",
         "hl+aa-cl/train/metrics.jsonl",
+        "hl+aa-cl/train/selection.json",
     ] {
         let read = |out: &Path| std::fs::read(out.join("seed-0").join(file)).unwrap();
         assert!(read(&whole) == read(&broken), "{file} differs");
@@ -175,6 +219,7 @@ fn recipe_good_to_best_keeps_the_models_of_its_checkpoints() {
     let keeping = |out: &Path| {
         let mut command = small(out);
         command.args(["--arms", "hl+aa-cl", "--set", "stage_two.keep_models=true"]);
+        command.args(["--set", "selection.keep=last"]);
         command
     };
     succeed(keeping(&whole));
@@ -311,6 +356,10 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     std::fs::write(&path, whole).unwrap();
     let text = succeed(command);
     assert!(text.contains("| F1 / EM, mean over languages | mlqa | xquad |"), "{text}");
+    // No development file: a passage is held out.
+    assert!(text.contains("39 training questions"), "{text}");
+    let held_out: Best = read_json(paper.join("seed-42/hl+aa-cl/train/selection.json")).unwrap();
+    assert!(held_out.scores[0].contains_key("held out"), "{held_out:?}");
     let text = tables(&paper);
     assert!(text.contains("xquad, F1 / EM under SQuAD's English normalisation"), "{text}");
     let page = std::fs::read_to_string(paper.join("report.html")).unwrap();
@@ -364,6 +413,10 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         ("evaluation.top_k=[30]", "evaluation.top_k"),
         ("data.cloze.dropped=1.0", "cloze.dropped = 1"),
         ("data.split=train", "data.split"),
+        ("data.dev=[\"data/xquad/xquad.en.json\"]", "data.dev, data.mlqa: not with data.cloze"),
+        ("selection.held_out=1.0", "selection.held_out = 1"),
+        ("selection.decoding.n_best=0", "selection.decoding.n_best = 0"),
+        ("selection.keep=first", "first"),
         ("languages=[\"en\", \"hi\"]", "hi is not among"),
     ] {
         let mut command = small(&out);

@@ -5,7 +5,13 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use experiment::read_json;
+use mlqa_eval::{
+    Matrix, Normalization, Predictions, TypedDataset, answer_types, compare_on,
+    exact_match_by_type, score,
+};
 use serde_json::{Value, json};
+use trainer::selection::Best;
 
 use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
@@ -145,6 +151,46 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
     }
 }
 
+#[test]
+fn recipe_mixmrc_stops_when_reading_converges() {
+    let folder = tempfile::tempdir().unwrap();
+    let questions = questions(folder.path());
+    let run = |name: &str, sets: &[&str]| {
+        let out = folder.path().join(name);
+        let mut own = files(&questions, "[\"en\", \"de\"]");
+        // A rate that changes no answer: reading has converged at the first evaluation.
+        own.extend(["run.arms=[\"mixmrc\"]", "training.steps=20"].map(String::from));
+        own.extend(["training.learning_rate=1e-12", "training.patience=2"].map(String::from));
+        own.extend(["training.evaluation_steps=2", "selection.metric=f1"].map(String::from));
+        own.extend(sets.iter().map(|set| (*set).to_owned()));
+        let text = succeed(paper(&out, &own));
+        let stage = out.join("seed-42/mixmrc/train");
+        let best = stage.join("selection.json");
+        let best: Option<Best> = best.exists().then(|| read_json(best).unwrap());
+        (summary(&out)["arms"]["mixmrc"]["steps"].as_u64().unwrap(), best, text)
+    };
+    let dev = format!("data.dev={}", questions.display());
+    let (steps, best, _) = run("files", &[&dev]);
+    let best = best.unwrap();
+    assert_eq!((steps, best.evaluation, best.scores.len()), (6, 0, 3));
+    let names: Vec<&String> = best.scores[0].keys().collect();
+    assert_eq!(names, ["dev-context-de-question-de.json", "dev-context-en-question-en.json"]);
+    // All steps, where the last model is asked for.
+    let (steps, best, whole) = run("last", &[&dev, "selection.keep=last"]);
+    assert_eq!((steps, best), (20, None));
+    // Without files, passages of the English questions are held out, with their translations.
+    let (steps, best, text) = run("held-out", &["selection.held_out=0.3"]);
+    assert!(steps == 6 && best.unwrap().scores[0].contains_key("held out"));
+    let counts = |text: &str| -> Vec<usize> {
+        let (_, counts) = text.split_once("questions: ").unwrap();
+        let numbers = counts.lines().next().unwrap().split(|c: char| !c.is_ascii_digit());
+        numbers.filter_map(|number| number.parse().ok()).collect()
+    };
+    let (all, rest) = (counts(&whole), counts(&text));
+    assert!(all[0] > rest[0] && rest[0] > 0, "{all:?} {rest:?}");
+    assert_eq!(rest, [rest[0], rest[0], 2 * rest[0]]);
+}
+
 /// A copy of the questions with French, no language of MLQA, in place of German, and no question
 /// about a passage in another language to be answered.
 fn in_french(questions: &Path, folder: &Path) -> PathBuf {
@@ -182,6 +228,7 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
     let mut own = files(&questions, "[\"en\", \"fr\"]");
     own.push(format!("data.phrases={}", phrases.display()));
     own.extend(["training.epochs=2".into(), "training.log_steps=1".into()]);
+    own.push("selection.keep=last".into());
     let out = folder.path().join("run");
     let error = refuse(&paper(&out, &own).output().unwrap());
     assert!(error.contains("test-context-en-question-fr.json"), "{error}");
@@ -231,6 +278,69 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
     }
 }
 
+/// The rows in MTQA's form, a few steps, on those of `data/mtqa-synthetic` or of another folder.
+fn mtqa(out: &Path, arms: &str, folder: Option<&Path>) -> Command {
+    let mut command = program("mixmrc-lakm");
+    command.args(["examples/mixmrc-lakm/mtqa.toml", "--arms", arms, "--out"]).arg(out);
+    for set in ["training.steps=4", "training.batch_size=4"] {
+        command.args(["--set", set]);
+    }
+    if let Some(folder) = folder {
+        let train = folder.join("train-context-en-question-en.json");
+        command.arg("--set").arg(format!("data.train={}", train.display()));
+        for key in ["translated", "dev", "evaluation"] {
+            command.arg("--set").arg(format!("data.{key}={}", folder.display()));
+        }
+    }
+    command
+}
+
+#[test]
+fn recipe_mixmrc_trains_and_answers_in_the_form_of_mtqa() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let text = succeed(mtqa(&out, "lakm,mixmrc", None));
+    assert!(text.contains("questions: 160, translated: 320, mixed: 640"), "{text}");
+    let found = summary(&out);
+    let french = "test-context-fr-question-fr.json";
+    let typed = TypedDataset::read(root().join("data/mtqa-synthetic").join(french)).unwrap();
+    let mut types = Vec::new();
+    for arm in ["lakm", "mixmrc"] {
+        // The MTQA columns of Table 7, beside the paper's.
+        let matrix = out.join("matrix").join(arm).join("matrix.json");
+        let rows = compare_on("002-7", &["MTQA"], &Matrix::read_json(matrix).unwrap()).unwrap();
+        for row in &rows {
+            let of = &found["arms"][arm]["languages"][&row.published.language];
+            let same = of[&row.published.metric].as_f64();
+            assert!(same.is_some() && row.run == same, "{arm}: {row:?}");
+        }
+        assert!(rows.iter().any(|row| row.published.language == "fr"));
+        // Fig. 5: exact match by type.
+        let answers = out.join("seed-0").join(arm).join("predictions").join(french);
+        let rules = Normalization::Mlqa("fr".parse().unwrap());
+        let scored = score(&typed.dataset, &Predictions::read(answers).unwrap(), rules).unwrap();
+        assert_eq!(found["arms"][arm]["languages"]["fr"]["em"], json!(scored.exact_match));
+        types.push(answer_types(&scored, &typed.types));
+    }
+    let table = exact_match_by_type(&[("LAKM", &types[0]), ("mixMRC", &types[1])], true);
+    assert!(table.lines().any(|row| row.starts_with("| animal | 14 |")), "{table}");
+    assert!(table.contains("| +9.1 |") && table.contains("| food * | 3 |"), "{table}");
+    // A user's own rows, one a line, go the same way to the same result.
+    let own = folder.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    for entry in std::fs::read_dir(root().join("data/mtqa-synthetic")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            let rows: Vec<Value> = read_json(&path).unwrap();
+            let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+            std::fs::write(own.join(path.file_name().unwrap()), lines).unwrap();
+        }
+    }
+    let again = folder.path().join("again");
+    succeed(mtqa(&again, "mixmrc", Some(&own)));
+    assert_eq!(summary(&again)["arms"]["mixmrc"], found["arms"]["mixmrc"]);
+}
+
 #[test]
 fn recipe_mixmrc_takes_more_arms_and_another_evaluation() {
     let folder = tempfile::tempdir().unwrap();
@@ -263,6 +373,7 @@ fn recipe_mixmrc_names_what_is_wrong() {
     for (set, names) in [
         ("languages=[\"de\", \"en\"]", "languages = [\"de\", \"en\"]"),
         ("rounds.mixed=0", "rounds.mixed=0"),
+        ("selection.held_out=-1.0", "selection.held_out = -1"),
         ("lakm_max_length=4000", "lakm_max_length: 4000"),
         ("windows.max_length=40", "max_length = 40"),
         ("data.kg=nowhere", "data.kg = nowhere"),

@@ -7,7 +7,7 @@ use experiment::{BaseModel, RunConfig, Sweeps};
 use mlqa_eval::{Language, WindowConfig};
 use objectives::{HardLearningWeighting, NegativeSelection};
 use serde::{Deserialize, Serialize};
-use tasks::question_answering::{QaConfig, ScoreConfig};
+use tasks::question_answering::{DevSelection, QaConfig, ScoreConfig};
 use tasks::two_stage::{BoundaryConfig, BoundaryTerms, CandidateConfig};
 use trainer::TrainConfig;
 
@@ -32,6 +32,9 @@ pub struct Recipe {
     pub candidates: CandidateConfig,
     pub boundary: BoundaryConfig,
     pub stage_two: TrainConfig,
+    /// Which model of each stage goes on and is tested.
+    #[serde(skip_serializing_if = "DevSelection::is_default")]
+    pub selection: DevSelection,
     pub evaluation: ScoreConfig,
 }
 
@@ -78,7 +81,9 @@ impl experiment::Recipe for Recipe {
 good-to-best examples/good-to-best/small.toml --seeds 3
 good-to-best examples/good-to-best/small.toml --arms 'weighting-*'
 good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
---set 'data.train=[\"train-v1.1.json\"]' --set data.mlqa=MLQA_V1/test --set data.xquad=xquad";
+--set 'data.train=[\"train-v1.1.json\"]' \
+--set 'data.dev=[\"MLQA_V1/dev/dev-context-en-question-en.json\"]' \
+--set data.mlqa=MLQA_V1/test --set data.xquad=xquad";
     const EVALUATION: &'static [&'static str] = &[
         "languages",
         "data.mlqa",
@@ -107,6 +112,7 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.stage_one.validate().context("stage_one")?;
         self.stage_two.validate().context("stage_two")?;
+        self.selection.validate()?;
         self.evaluation.validate()?;
         for (name, arm) in &self.arms {
             if [BEFORE, STAGE_ONE].contains(&name.as_str()) {

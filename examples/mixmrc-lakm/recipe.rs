@@ -11,7 +11,7 @@ use objectives::masking::NgramMaskingConfig;
 use qa_translate::MixConfig;
 use serde::{Deserialize, Serialize};
 use tasks::masked_lm::{PhraseMasking, PhraseTaskConfig};
-use tasks::question_answering::{EvaluationConfig, QaConfig};
+use tasks::question_answering::{DevSelection, EvaluationConfig, QaConfig};
 use trainer::TrainConfig;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -33,6 +33,9 @@ pub struct Recipe {
     /// `steps`, and `epochs` of the unmixed questions, count the updates on questions, the same
     /// number in every arm that reads the same ones; those on phrases come on top.
     pub training: TrainConfig,
+    /// Which model is tested, and by what `training.patience` ends training.
+    #[serde(skip_serializing_if = "DevSelection::is_default")]
+    pub selection: DevSelection,
     pub qa: QaConfig,
     pub windows: WindowConfig,
     pub lakm: PhraseTaskConfig,
@@ -49,6 +52,9 @@ pub struct Data {
     pub train: InputPath,
     /// Folder that `qa-translate translate` wrote from them; not with `templates`.
     pub translated: JsonFolder,
+    /// Folder with `dev-context-en-question-en.json` and so on; not with `templates`.
+    #[serde(skip_serializing_if = "JsonFolder::is_unset")]
+    pub dev: JsonFolder,
     /// Folder with MLQA-named question files; not with `templates`.
     pub evaluation: JsonFolder,
     /// Passages with knowledge phrases that `kg-triples phrases` wrote; not with `search`.
@@ -93,7 +99,7 @@ impl experiment::Recipe for Recipe {
     const EXAMPLES: &'static str = "\
 mixmrc-lakm examples/mixmrc-lakm/small.toml --arms 'baseline,lakm*' --seeds 3
 mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
---set data.train=train-v1.1.json --set data.translated=translated \
+--set data.train=train-v1.1.json --set data.translated=translated --set data.dev=MLQA_V1/dev \
 --set data.phrases=phrases.jsonl --set data.evaluation=MLQA_V1/test";
     const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation", "arms.*.title"];
     const RENAMED: &'static [(&'static str, &'static str)] = &[
@@ -126,12 +132,10 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         limits.expect_length("lakm_max_length", self.lakm_max_length)?;
         data.search.iter().try_for_each(PhraseSearch::validate)?;
         self.training.validate().context("training")?;
+        self.selection.validate()?;
         self.evaluation.validate()?;
         data.facts.validate().context("data.facts")?;
-        let (source, languages) = (self.mix.source_language, &self.languages);
-        let known = languages.first() == Some(&source) && languages.len() > 1;
-        ensure!(known, "languages = {languages:?}: must be mix.source_language and others");
-        Ok(())
+        Ok(self.mix.check_languages(&self.languages)?)
     }
 }
 

@@ -4,16 +4,25 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use experiment::InputPath;
+use experiment::{EntityPages, InputFiles, InputPath, XquadFiles};
 use kg_triples::entity_linking::EntityPage;
 use kg_triples::jsonl::JsonlReader;
 use mlqa_eval::{Dataset, Question};
 use serde::{Deserialize, Serialize};
 
-use crate::inputs::{EntityPages, Sentences, XquadFiles};
-
 /// The seven languages of MLQA.
 pub const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
+
+/// Parallel sentences by language, and the Vietnamese treebank's.
+pub enum Sentences {}
+
+impl InputFiles for Sentences {
+    const EXPECTED: &'static str = "<lang>.tsv";
+
+    fn reads(name: &str) -> bool {
+        name.ends_with(".tsv") || name.starts_with("vi-vtb.")
+    }
+}
 
 /// Where the text lies.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

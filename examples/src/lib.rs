@@ -5,6 +5,5 @@
 
 pub mod cloze_questions;
 pub mod corpus;
-pub mod inputs;
 pub mod questions;
 pub mod search;

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
-use experiment::InputPath;
+use experiment::{EntityPages, InputPath, XquadFiles};
 use kg_triples::Language;
 use kg_triples::entity_linking::{EntityPage, PageText, page_files};
 use kg_triples::jsonl::JsonlReader;
@@ -13,8 +13,6 @@ use kg_triples::phrases::{
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-
-use crate::inputs::{EntityPages, XquadFiles};
 
 /// Where queries and documents lie, and how documents are ranked.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

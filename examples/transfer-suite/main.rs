@@ -135,6 +135,7 @@ fn selection<'a>(
         names: languages.into_iter().collect(),
         score: Box::new(move || Ok(score()?)),
         choose: Box::new(move |epochs| Ok(select_epoch(epochs, rule)?)),
+        from_start: false,
     }
 }
 

@@ -3,10 +3,11 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use tch::Tensor;
+use trainer::selection::{Best, BestEpoch, Selection};
 use trainer::{FitReport, Stage, Task, TaskSlot, TrainConfig};
 use xlmr_model::{Head, LoadOptions, Pretrained, Segments};
 
-use crate::{Error, Experiment, Recipe, Result, log};
+use crate::{Error, Experiment, Recipe, Result, log, write_json};
 
 /// One model of an experiment, and its folder `seed-<seed>/<name>` or
 /// `seed-<seed>/<name>/<variant>`.
@@ -123,6 +124,64 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         let config = TrainConfig { seed: self.seed, ..config.clone() };
         let report = trainer::fit_tasks(&self.stage(stage), &config, parameters, slots)?;
         Ok(self.add(report))
+    }
+
+    /// Trains as [`fit`](Self::fit) does, and leaves the parameters of the evaluation that
+    /// `selection` chooses. `selection.json` in the stage's folder is the [`Best`] one with the
+    /// scores of all, and a line says it.
+    ///
+    /// Without a selection the parameters are those of the last step, and `evaluation_steps` and
+    /// `patience` are not asked.
+    ///
+    /// # Errors
+    /// As [`trainer::fit`], and if a score fails; [`Error::File`] naming `selection.json`.
+    pub fn fit_best(
+        &self,
+        stage: &str,
+        config: &TrainConfig,
+        parameters: &[(String, Tensor)],
+        task: &mut dyn Task,
+        selection: Option<Selection<'_>>,
+    ) -> Result<FitReport> {
+        self.fit_best_of(
+            stage,
+            config,
+            parameters,
+            (TaskSlot::new(stage, task), &mut []),
+            selection,
+        )
+    }
+
+    /// The same for several tasks in turn; the model is scored after the epochs of the first.
+    ///
+    /// # Errors
+    /// As [`fit_best`](Self::fit_best) and [`trainer::fit_tasks`].
+    pub fn fit_best_of(
+        &self,
+        stage: &str,
+        config: &TrainConfig,
+        parameters: &[(String, Tensor)],
+        (mut first, others): (TaskSlot<'_>, &mut [TaskSlot<'_>]),
+        selection: Option<Selection<'_>>,
+    ) -> Result<FitReport> {
+        let others = others.iter_mut().map(TaskSlot::reborrow);
+        let Some(selection) = selection else {
+            let config = TrainConfig { evaluation_steps: None, patience: None, ..config.clone() };
+            let mut slots = vec![first.reborrow()];
+            slots.extend(others);
+            return self.fit_tasks(stage, &config, parameters, &mut slots);
+        };
+        let TaskSlot { name, task, batch_size, batches_per_round } = first;
+        let mut task = BestEpoch::new(task, parameters, selection);
+        let mut slots = vec![TaskSlot { name, task: &mut task, batch_size, batches_per_round }];
+        slots.extend(others);
+        let report = self.fit_tasks(stage, config, parameters, &mut slots)?;
+        drop(slots);
+        let (evaluation, scores) = task.finish()?;
+        let best = Best { evaluation, scores };
+        write_json(self.dir(stage).join("selection.json"), &best)?;
+        log(format!("{}: {stage}: {best}", self.label()));
+        Ok(report)
     }
 
     fn add(&self, report: FitReport) -> FitReport {

@@ -76,6 +76,28 @@ impl InputFiles for JsonlFiles {
     }
 }
 
+/// Pages of entities by language, as `kg-triples extract` writes them.
+pub enum EntityPages {}
+
+impl InputFiles for EntityPages {
+    const EXPECTED: &'static str = "entities.<lang>.jsonl[.gz]";
+
+    fn reads(name: &str) -> bool {
+        name.starts_with("entities.")
+    }
+}
+
+/// XQuAD's question files.
+pub enum XquadFiles {}
+
+impl InputFiles for XquadFiles {
+    const EXPECTED: &'static str = "xquad.<lang>.json";
+
+    fn reads(name: &str) -> bool {
+        name.starts_with("xquad.")
+    }
+}
+
 /// A model's folder.
 pub type ModelFolder = InputPath<ModelFiles>;
 
@@ -130,6 +152,11 @@ impl<F> InputPath<F> {
     /// Whether there is a path.
     pub fn is_set(&self) -> bool {
         !self.path.as_os_str().is_empty()
+    }
+
+    /// Whether there is none, for keys that are left out where they are written.
+    pub fn is_unset(&self) -> bool {
+        !self.is_set()
     }
 
     /// The path, or an error that says what `key` needs.

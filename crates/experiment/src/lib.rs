@@ -34,8 +34,8 @@ pub use cell::Cell;
 pub use error::{Error, Result};
 pub use identity::first_difference;
 pub use input::{
-    AllFiles, InputFiles, InputPath, JsonFiles, JsonFolder, JsonlFiles, JsonlFolder, ModelFiles,
-    ModelFolder, TsvFiles, TsvFolder,
+    AllFiles, EntityPages, InputFiles, InputPath, JsonFiles, JsonFolder, JsonlFiles, JsonlFolder,
+    ModelFiles, ModelFolder, TsvFiles, TsvFolder, XquadFiles,
 };
 pub use output::{exit, log, main, run_with};
 pub use read::{read_recipe, with_overrides};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{parse_json, read_text};
 use crate::predictions::write_json;
+use crate::published::select;
 use crate::{Answer, Dataset, EvalError, Question, QuestionScore, Score, squad};
 
 const EXPECTED: &str = "SQuAD-style JSON with `subtype` beside each question, or rows (a JSON array, or one a line) as \
@@ -85,6 +86,16 @@ pub(crate) fn rows(
         // A file of one row is an object.
         _ => lines(text, path),
     }
+}
+
+/// The questions of MTQA's rows; `None` where the text has none.
+pub(crate) fn dataset_of_rows(text: &str, path: &Path) -> Option<Result<Dataset, EvalError>> {
+    let is_array = text.trim_start().starts_with('[');
+    let read = || {
+        let all = if is_array { parse_json(text, path, EXPECTED)? } else { lines(text, path)? };
+        Ok(from_rows(all, path)?.dataset)
+    };
+    text.contains("\"passage\"").then(read)
 }
 
 fn lines(text: &str, path: &Path) -> Result<Vec<Row>, EvalError> {
@@ -199,23 +210,37 @@ fn type_score(name: &str, scores: &[&QuestionScore]) -> TypeScore {
     }
 }
 
+impl TypeScore {
+    /// The name in a table, with its flag.
+    fn shown(&self) -> String {
+        let name = match self.subtype.as_str() {
+            "" => "(none)".to_owned(),
+            name => name.replace('|', "\\|"),
+        };
+        let flag = if self.few { " *" } else { "" };
+        name + flag
+    }
+}
+
 impl AnswerTypes {
     /// A table, a row for each type and one for all; types that are [`TypeScore::few`] have a `*`.
     pub fn to_markdown(&self) -> String {
         let mut out = String::from("| subtype | questions | EM | F1 |\n|---|---:|---:|---:|\n");
         for one in self.types.iter().chain([&self.all]) {
-            let name = match one.subtype.as_str() {
-                "" => "(none)".to_owned(),
-                name => name.replace('|', "\\|"),
-            };
-            let flag = if one.few { " *" } else { "" };
             let TypeScore { questions, exact_match, f1, .. } = one;
-            let _ = writeln!(out, "| {name}{flag} | {questions} | {exact_match:.2} | {f1:.2} |");
+            let name = one.shown();
+            let _ = writeln!(out, "| {name} | {questions} | {exact_match:.2} | {f1:.2} |");
         }
-        if self.types.iter().any(|one| one.few) {
-            let _ = writeln!(out, "\n\\* fewer than {MIN_TYPE_QUESTIONS} questions");
-        }
+        out.push_str(&self.note());
         out
+    }
+
+    /// What the flag means, where a type has it.
+    fn note(&self) -> String {
+        match self.types.iter().any(|one| one.few) {
+            true => format!("\n\\* fewer than {MIN_TYPE_QUESTIONS} questions\n"),
+            false => String::new(),
+        }
     }
 
     /// `subtype,questions,exact_match,f1,few`, a line for each type and one for all.
@@ -240,6 +265,63 @@ impl AnswerTypes {
     pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
         write_json(path.as_ref(), self)
     }
+}
+
+/// The exact match of runs by type of answer, side by side: the shape of Fig. 5 of mixMRC + LAKM.
+/// Two runs have their difference, the second less the first.
+///
+/// `paper` adds what the paper says of such a difference, of LAKM less mixMRC, French, multilingual
+/// BERT: two types, since the bars of the figure have no numbers.
+///
+/// ```
+/// use mlqa_eval::{AnswerTypes, TypeScore, exact_match_by_type};
+///
+/// let score = |subtype: &str, exact_match| {
+///     let (subtype, f1) = (subtype.to_owned(), exact_match);
+///     TypeScore { subtype, questions: 20, exact_match, f1, few: false }
+/// };
+/// let run = |em| AnswerTypes { types: vec![score("animal", em)], all: score("all", em) };
+/// let (mixed, lakm) = (run(40.0), run(55.0));
+/// let table = exact_match_by_type(&[("mixMRC", &mixed), ("LAKM", &lakm)], true);
+/// assert!(table.contains("| animal | 20 | 40.00 | 55.00 | +15.00 | +9.1 |"));
+/// ```
+pub fn exact_match_by_type(runs: &[(&str, &AnswerTypes)], paper: bool) -> String {
+    let Some((_, first)) = runs.first() else { return String::new() };
+    let mut head = String::from("| EM by subtype | questions |");
+    let mut rule = String::from("|---|---:|");
+    let differs = runs.len() == 2;
+    let names = runs.iter().map(|(name, _)| name.replace('|', "\\|"));
+    let further = [(differs, "difference"), (paper, "paper: LAKM less mixMRC, fr")];
+    let further = further.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name.into());
+    for name in names.chain(further) {
+        let _ = write!(head, " {name} |");
+        rule.push_str("---:|");
+    }
+    let mut out = format!("{head}\n{rule}\n");
+    for one in first.types.iter().chain([&first.all]) {
+        let _ = write!(out, "| {} | {} |", one.shown(), one.questions);
+        let of = |types: &AnswerTypes| {
+            let mut all = types.types.iter().chain([&types.all]);
+            all.find(|own| own.subtype == one.subtype).map(|own| own.exact_match)
+        };
+        let values: Vec<Option<f64>> = runs.iter().map(|(_, types)| of(types)).collect();
+        for value in &values {
+            let _ = write!(out, " {} |", value.map_or_else(|| "–".into(), |em| format!("{em:.2}")));
+        }
+        if let (true, [Some(before), Some(after)]) = (differs, values.as_slice()) {
+            let _ = write!(out, " {:+.2} |", after - before);
+        }
+        if paper {
+            let metric = format!("em {}", one.subtype);
+            let rows = select(Some("002-f5"), None, Some("fr"));
+            let value = rows.iter().find(|row| row.metric == metric).map(|row| row.value);
+            let value = value.map_or_else(|| "–".into(), |value| format!("{value:+}"));
+            let _ = write!(out, " {value} |");
+        }
+        out.push('\n');
+    }
+    out.push_str(&first.note());
+    out
 }
 
 /// A row of MTQA.

@@ -44,6 +44,15 @@ impl Compared {
 /// # Errors
 /// [`EvalError::Table`] if there is no such table, or it has no F1 or EM on MLQA or XQuAD.
 pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, EvalError> {
+    compare_on(table, &["MLQA", "XQuAD"], run)
+}
+
+/// The same for the table's numbers on other data, as `MTQA` of `002-7` to `002-9`: those whose
+/// setting begins with one of `data`, in any case.
+///
+/// # Errors
+/// [`EvalError::Table`] if there is no such table, or it has no F1 or EM on this data.
+pub fn compare_on(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>, EvalError> {
     let wrong = |message: String| EvalError::Table { given: table.to_owned(), message };
     let rows = select(Some(table), None, None);
     if rows.is_empty() {
@@ -51,7 +60,10 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, EvalError> {
     }
     let compared: Vec<Compared> = rows
         .into_iter()
-        .filter(|row| row.setting.starts_with("MLQA") || row.setting.starts_with("XQuAD"))
+        .filter(|row| {
+            let name = row.setting.split(' ').next().unwrap_or_default();
+            data.iter().any(|own| own.eq_ignore_ascii_case(name))
+        })
         .filter(|row| row.metric == "f1" || row.metric == "em")
         .filter(|row| row.language != AVERAGE)
         .filter_map(|row| {
@@ -63,7 +75,8 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, EvalError> {
         })
         .collect();
     if compared.is_empty() {
-        return Err(wrong("it has no F1 or EM per language on MLQA or XQuAD".into()));
+        let data = data.join(" or ");
+        return Err(wrong(format!("it has no F1 or EM per language on {data}")));
     }
     Ok(compared)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::answer_types::dataset_of_rows;
 use crate::borrowed::{self, Collect, Record};
 use crate::files::read_text;
 use crate::{EvalError, squad};
@@ -111,8 +112,10 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a file. Keys that SQuAD v1.1 does not have are ignored; [`squad::File`] keeps them,
-    /// and for `subtype` see [`TypedDataset`](crate::TypedDataset).
+    /// Reads a file: SQuAD-style JSON, or MTQA's rows (a JSON array or one a line, see
+    /// [`TypedDataset::read`](crate::TypedDataset::read)). Keys that SQuAD v1.1 does not have are
+    /// ignored; [`squad::File`] keeps them, and for `subtype` see
+    /// [`TypedDataset`](crate::TypedDataset).
     ///
     /// ```
     /// use mlqa_eval::Dataset;
@@ -124,13 +127,16 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is not a SQuAD file;
-    /// [`EvalError::DuplicateQuestion`].
+    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is neither;
+    /// [`EvalError::DuplicateQuestion`]; for rows as `TypedDataset::read`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
         let text = read_text(path)?;
         let Some(file) = borrowed::File::<Questions>::parse(&text) else {
-            return Self::from_squad(squad::File::parse(&text, path)?, path);
+            return match squad::File::parse(&text, path) {
+                Ok(file) => Self::from_squad(file, path),
+                Err(error) => dataset_of_rows(&text, path).unwrap_or(Err(error)),
+            };
         };
         let version = file.version.map(|version| version.0.into_owned());
         let dataset = Self { path: path.to_path_buf(), version, questions: file.data.0.0 };

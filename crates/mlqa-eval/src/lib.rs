@@ -58,12 +58,14 @@ mod windows;
 #[cfg(feature = "windows")]
 mod words;
 
-pub use answer_types::{AnswerTypes, MIN_TYPE_QUESTIONS, TypeScore, TypedDataset, answer_types};
+pub use answer_types::{
+    AnswerTypes, MIN_TYPE_QUESTIONS, TypeScore, TypedDataset, answer_types, exact_match_by_type,
+};
 pub use boundary::{
     BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class, boundary_table,
 };
 pub use check::{FileCheck, Finding, FindingKind, check_file};
-pub use compare::{Compared, compare, compared_markdown};
+pub use compare::{Compared, compare, compare_on, compared_markdown};
 #[cfg(feature = "windows")]
 pub use compatible::Compatible;
 #[cfg(feature = "windows")]

@@ -1,10 +1,13 @@
 //! Scores by type of answer.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use mlqa_eval::{
-    EvalError, Language, Normalization, Predictions, TypedDataset, answer_types, score,
+    Dataset, EvalError, Language, MIN_TYPE_QUESTIONS, Normalization, Predictions, TypedDataset,
+    answer_types, check_file, score,
 };
 use serde_json::{Value, json};
 
@@ -143,6 +146,72 @@ fn rows_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn rows_are_questions_wherever_questions_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test-context-fr-question-fr.json");
+    let array = Value::Array(rows()).to_string();
+    for text in [lines(&rows()), array] {
+        fs::write(&path, &text).unwrap();
+        let dataset = Dataset::read(&path).unwrap();
+        assert_eq!(dataset.questions, TypedDataset::read(&path).unwrap().dataset.questions);
+        // A type may be absent, and a fault is told as rows'.
+        fs::write(&path, text.replace("subtype", "kind")).unwrap();
+        assert_eq!(Dataset::read(&path).unwrap().questions, dataset.questions);
+        fs::write(&path, text.replacen("\"start\"", "\"begin\"", 1)).unwrap();
+        let error = Dataset::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("missing field `start`") && error.contains("\"passage\""),
+            "{error}"
+        );
+    }
+    fs::write(&path, "[]").unwrap();
+    let error = Dataset::read(&path).unwrap_err().to_string();
+    assert!(error.contains("a SQuAD-style file"), "{error}");
+}
+
+/// The rows of `data/mtqa-synthetic` by split and language.
+fn made(split: &str, language: &str) -> TypedDataset {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/mtqa-synthetic");
+    let name = format!("{split}-context-{language}-question-{language}.json");
+    TypedDataset::read(folder.join(name)).unwrap()
+}
+
+#[test]
+fn the_made_rows_are_parallel_and_whole() {
+    let mut passages = BTreeSet::new();
+    for (split, count) in [("train", 160), ("dev", 50), ("test", 120)] {
+        let [english, french, german] = ["en", "fr", "de"].map(|language| made(split, language));
+        assert_eq!(english.dataset.questions.len(), count);
+        // One id, one type, in all languages; another text.
+        for other in [&french, &german] {
+            assert_eq!(other.types, english.types);
+            for (own, told) in english.dataset.questions.iter().zip(&other.dataset.questions) {
+                assert_eq!(own.id, told.id);
+                assert_ne!(own.context, told.context);
+            }
+        }
+        for (data, language) in [(&english, "en"), (&french, "fr"), (&german, "de")] {
+            let checked = check_file(&data.dataset.path).unwrap();
+            assert!(checked.findings.is_empty(), "{language}: {:?}", checked.findings);
+            for question in &data.dataset.questions {
+                assert!(
+                    passages.insert(question.context.to_string()),
+                    "{} occurs twice",
+                    question.id
+                );
+            }
+        }
+    }
+    // Fig. 5's types, and one with too few questions.
+    let test = made("test", "fr");
+    let count = |kind: &str| test.types.values().filter(|own| *own == kind).count();
+    for kind in ["animal", "color", "description", "full name", "length", "money", "numeric"] {
+        assert!(count(kind) >= MIN_TYPE_QUESTIONS, "{kind}: {}", count(kind));
+    }
+    assert!((1..MIN_TYPE_QUESTIONS).contains(&count("food")));
+}
+
+#[test]
 fn the_command_prints_what_it_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -164,6 +233,20 @@ fn the_command_prints_what_it_is_asked_for() {
     assert_eq!(written["types"][0]["exact_match"], 10.0);
     let (_, csv, _) = run(&["types", &data, &p, "en", "--format", "csv"]);
     assert!(csv.contains("\nanimal,10,10,10,false\n"), "{csv}");
+    // Beside another run, in the shape of Fig. 5.
+    fs::write(path("q.json"), "{\"row-1\": \"thing 0\", \"row-2\": \"thing 1\"}").unwrap();
+    let (code, none, said) = run(&["types", &data, &p, "en", "--paper"]);
+    assert!(code == Some(2) && none.is_empty() && said.contains("--beside"), "{said}");
+    let other = format!("LAKM={}", path("q.json"));
+    let names = ["--name", "mixMRC", "--beside", &other];
+    let (code, table, said) = run(&[&["types", &data, &p, "en", "--paper"], &names[..]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    let head = "| EM by subtype | questions | mixMRC | LAKM | difference |";
+    assert!(table.starts_with(head), "{table}");
+    assert!(table.contains("| animal | 10 | 10.00 | 20.00 | +10.00 | +9.1 |"), "{table}");
+    assert!(table.contains("| date * | 9 | 0.00 | 0.00 | +0.00 | – |"), "{table}");
+    let (_, table, _) = run(&["types", &data, &p, "en", "--beside", &other, "--beside", &other]);
+    assert!(table.contains("| animal | 10 | 10.00 | 20.00 | 20.00 |\n"), "{table}");
     fs::write(&data, "[]").unwrap();
     let (code, _, said) = run(&["types", &data, &p, "en"]);
     assert_eq!(code, Some(2));

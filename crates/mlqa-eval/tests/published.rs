@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mlqa_eval::{
-    Cell, EvalError, Language, Matrix, PUBLISHED_CSV, compare, compared_markdown, published,
-    select, tables,
+    Cell, EvalError, Language, Matrix, PUBLISHED_CSV, compare, compare_on, compared_markdown,
+    published, select, tables,
 };
 
 #[test]
@@ -14,8 +14,8 @@ fn every_line_of_the_file_is_a_number() {
         tables(),
         [
             "000-1", "001-1", "001-2", "001-3", "001-4", "001-5", "001-7", "002-1", "002-3",
-            "002-4", "002-6", "002-7", "002-8", "002-9", "003-1", "003-2", "003-4", "003-5",
-            "003-6", "003-7", "003-A1", "003-A2"
+            "002-4", "002-6", "002-7", "002-8", "002-9", "002-f5", "003-1", "003-2", "003-4",
+            "003-5", "003-6", "003-7", "003-A1", "003-A2"
         ]
     );
     let keys: BTreeSet<_> = published()
@@ -119,6 +119,30 @@ fn selection_narrows() {
     let sd = select(Some("001-1"), Some("xlm-k (avg)"), Some("avg"));
     assert!(sd.iter().all(|row| row.note == "sd 0.3/0.2"), "{sd:?}");
     assert!(select(Some("009-9"), None, None).is_empty());
+}
+
+#[test]
+fn a_run_beside_the_numbers_on_other_data() {
+    let mut run = Matrix::new("run");
+    let cell = Cell { f1: 80.0, em: 60.0, questions: 120, f1_sd: None, em_sd: None };
+    let french = "fr".parse::<Language>().unwrap();
+    run.insert(french, french, cell.clone());
+    run.insert(Language::DE, Language::DE, cell);
+    // Of table 7, 8 models with EM and F1 in three languages; of table 8, EM alone.
+    let count = |table: &str, data: &str| compare_on(table, &[data], &run).unwrap().len();
+    assert_eq!((count("002-7", "MTQA"), count("002-7", "mlqa")), (48, 60));
+    assert_eq!((count("002-8", "MTQA"), count("002-9", "mtqa")), (6, 12));
+    let rows = compare_on("002-8", &["MTQA"], &run).unwrap();
+    let of_french: Vec<_> = rows.iter().filter(|row| row.published.language == "fr").collect();
+    assert_eq!(of_french.len(), 2);
+    assert!((of_french[1].difference().unwrap() - 7.5).abs() < 1e-9, "{of_french:?}");
+    assert!(rows.iter().all(|row| row.published.setting.starts_with("MTQA")));
+    // Without it, the tables are those of MLQA and XQuAD.
+    let rows = compare("002-7", &run).unwrap();
+    assert!(rows.len() == 60 && rows.iter().all(|row| row.published.setting.starts_with("MLQA")));
+    let error = compare("002-8", &run).unwrap_err().to_string();
+    assert!(error.ends_with("no F1 or EM per language on MLQA or XQuAD"), "{error}");
+    assert!(compare_on("002-7", &["TyDi"], &run).is_err());
 }
 
 #[test]

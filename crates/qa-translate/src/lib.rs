@@ -20,6 +20,6 @@ pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use parallel::parallel;
 pub use project::{Links, ProjectConfig, project};
 pub use provider::{Cached, FileTranslator, HttpConfig, HttpTranslator, Identity, Translator};
-pub use read::{read_and_mix, read_translations};
+pub use read::{MixedTraining, read_and_mix, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchFault, search};
 pub use translate::{Discarded, Stage, TranslateConfig, TranslateReport, Translated, translate};

@@ -45,6 +45,31 @@ impl Default for MixConfig {
     }
 }
 
+impl MixConfig {
+    /// Checks the languages of a run: the source's first, and at least one other.
+    ///
+    /// ```
+    /// use mlqa_eval::Language;
+    /// use qa_translate::MixConfig;
+    ///
+    /// let error = MixConfig::default().check_languages(&[Language::DE]).unwrap_err();
+    /// assert!(error.to_string().starts_with("languages = [\"de\"]: must be"));
+    /// ```
+    ///
+    /// # Errors
+    /// [`TranslateError::Config`].
+    pub fn check_languages(&self, languages: &[Language]) -> Result<(), TranslateError> {
+        match languages.first() == Some(&self.source_language) && languages.len() > 1 {
+            true => Ok(()),
+            false => Err(TranslateError::Config {
+                key: "languages",
+                value: format!("{languages:?}"),
+                rule: "mix.source_language and others",
+            }),
+        }
+    }
+}
+
 /// One question about a passage in another language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MixedRow {

@@ -1,4 +1,5 @@
 //! Reading what `qa-translate translate` wrote.
+use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use mlqa_eval::{Dataset, DatasetName, Language, Question};
@@ -81,4 +82,61 @@ pub fn read_and_mix(
     all.iter().try_for_each(|own| own.dataset.check_answers())?;
     let mixed = mix(source, &all, config)?.rows.into_iter().map(|row| row.question).collect();
     Ok([all.into_iter().flat_map(|own| own.dataset.questions).collect(), mixed])
+}
+
+/// The questions that mixMRC trains on (section 3.1).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MixedTraining {
+    /// D: the source language's questions.
+    pub source: Vec<Question>,
+    /// D': their translations, question and passage in one language.
+    pub translated: Vec<Question>,
+    /// D'': question and passage in two languages.
+    pub mixed: Vec<Question>,
+}
+
+impl Display for MixedTraining {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let [source, translated, mixed] = [&self.source, &self.translated, &self.mixed];
+        write!(
+            f,
+            "questions: {}, translated: {}, mixed: {}",
+            source.len(),
+            translated.len(),
+            mixed.len()
+        )
+    }
+}
+
+impl MixedTraining {
+    /// Reads D from the file `source`, and D' and D'' as [`read_and_mix`] does, where there is a
+    /// `folder` of translations.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use qa_translate::{MixConfig, MixedTraining};
+    ///
+    /// let english = Path::new("../../data/xquad/xquad.en.json");
+    /// let data = MixedTraining::read(english, None, "train", &[], &MixConfig::default())?;
+    /// assert_eq!(data.to_string(), "questions: 1190, translated: 0, mixed: 0");
+    /// # Ok::<(), qa_translate::TranslateError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`read_and_mix`], also for an answer of the source that is not where its file says.
+    pub fn read(
+        source: &Path,
+        folder: Option<&Path>,
+        split: &str,
+        languages: &[Language],
+        config: &MixConfig,
+    ) -> Result<Self, TranslateError> {
+        let source = Dataset::read(source)?;
+        source.check_answers()?;
+        let [translated, mixed] = match folder {
+            Some(folder) => read_and_mix(folder, split, &source, languages, config)?,
+            None => Default::default(),
+        };
+        Ok(Self { source: source.questions, translated, mixed })
+    }
 }

@@ -220,10 +220,11 @@ impl TrainConfig {
     /// The stage for several tasks in turn (see [`fit_tasks`](crate::fit_tasks)) of which some are
     /// counted together and the others come on top: `steps`, or passes over `examples`, is the
     /// number of batches of the counted tasks, of which a round has `counted`, beside `others` of
-    /// the others. The last round is complete.
+    /// the others. The last round is complete. `evaluation_steps` counts batches of the counted
+    /// tasks too, to the end of a round.
     ///
     /// So stages that divide the counted batches between tasks in different ways make equally many
-    /// of them.
+    /// of them, with as many evaluations.
     ///
     /// ```
     /// use trainer::TrainConfig;
@@ -235,12 +236,15 @@ impl TrainConfig {
     /// ```
     #[must_use]
     pub fn for_counted_tasks(&self, examples: usize, counted: u32, others: u32) -> Self {
-        let rounds = self.total_steps(examples).div_ceil(u64::from(counted.max(1)));
-        let steps = match self.updates {
-            Updates::Sequential => rounds * (u64::from(counted) + u64::from(others)),
-            Updates::Summed => rounds,
+        let steps_for = |batches: u64| {
+            let rounds = batches.div_ceil(u64::from(counted.max(1)));
+            match self.updates {
+                Updates::Sequential => rounds * (u64::from(counted) + u64::from(others)),
+                Updates::Summed => rounds,
+            }
         };
-        Self { steps: Some(steps), ..self.clone() }
+        let steps = Some(steps_for(self.total_steps(examples)));
+        Self { steps, evaluation_steps: self.evaluation_steps.map(steps_for), ..self.clone() }
     }
 }
 
@@ -328,6 +332,21 @@ mod tests {
                 assert_eq!(TrainConfig { steps: config.steps, ..stage }, config);
             }
         }
+    }
+
+    #[test]
+    fn evaluations_come_after_as_many_counted_batches_in_every_stage() {
+        let config =
+            TrainConfig { evaluation_steps: Some(6), steps: Some(60), ..TrainConfig::default() };
+        let after = |updates: Updates, counted, others| {
+            let config = TrainConfig { updates, ..config.clone() };
+            config.for_counted_tasks(100, counted, others).evaluation_steps
+        };
+        let [one, two, three] = [(1, 0), (2, 0), (2, 1)].map(|(counted, others)| {
+            [Updates::Sequential, Updates::Summed].map(|all| after(all, counted, others))
+        });
+        assert_eq!([one, two, three], [[Some(6), Some(6)], [Some(6), Some(3)], [Some(9), Some(3)]]);
+        assert_eq!(after(Updates::Sequential, 4, 0), Some(8), "the end of a round");
     }
 
     #[test]

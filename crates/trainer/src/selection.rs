@@ -1,6 +1,8 @@
 //! Scores the model after every epoch and keeps the parameters of the best one.
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::{
@@ -31,6 +33,9 @@ pub struct Selection<'a> {
     /// The index of the best of all epochs so far. With one more epoch at the end, it may choose
     /// that one or stay with its choice.
     pub choose: Choose<'a>,
+    /// Whether the model is scored before the first step too, so that training may leave it as it
+    /// was. The scores then begin with that one.
+    pub from_start: bool,
 }
 
 impl<'a> Selection<'a> {
@@ -51,10 +56,30 @@ impl<'a> Selection<'a> {
     ) -> Self {
         let name = name.into();
         let key = name.clone();
+        let score = move || Ok(Scores::from([(key.clone(), score()?)]));
+        Self { rule: "highest".into(), ..Self::highest_mean([name], score) }
+    }
+
+    /// Keeps the epoch with the highest mean of these scores, the first of equals.
+    ///
+    /// # Example
+    /// ```
+    /// use trainer::selection::{Scores, Selection};
+    ///
+    /// let scores = |en, de| Scores::from([("en".into(), en), ("de".into(), de)]);
+    /// let languages = ["de", "en"].map(String::from);
+    /// let selection = Selection::highest_mean(languages, move || Ok(scores(1.0, 2.0)));
+    /// assert_eq!((selection.choose)(&[scores(70.0, 40.0), scores(62.0, 50.0)])?, 1);
+    /// # Ok::<(), trainer::TaskError>(())
+    /// ```
+    pub fn highest_mean(
+        names: impl IntoIterator<Item = String>,
+        score: impl Fn() -> std::result::Result<Scores, TaskError> + 'a,
+    ) -> Self {
         let choose = |epochs: &[Scores]| -> std::result::Result<usize, TaskError> {
             let mut best: Option<(usize, f64)> = None;
             for (epoch, scores) in epochs.iter().enumerate() {
-                let score = scores.values().next().copied().unwrap_or(f64::NAN);
+                let score = mean(scores);
                 if !score.is_finite() {
                     return Err(format!("epoch {epoch}: the score is {score}").into());
                 }
@@ -65,11 +90,43 @@ impl<'a> Selection<'a> {
             Ok(best.ok_or("no epoch")?.0)
         };
         Self {
-            rule: "highest".into(),
-            names: vec![name],
-            score: Box::new(move || Ok(Scores::from([(key.clone(), score()?)]))),
+            rule: "highest mean".into(),
+            names: names.into_iter().collect(),
+            score: Box::new(score),
             choose: Box::new(choose),
+            from_start: false,
         }
+    }
+}
+
+/// The mean of scores; NaN of none.
+fn mean(scores: &Scores) -> f64 {
+    scores.values().sum::<f64>() / scores.len() as f64
+}
+
+/// The evaluation whose parameters were kept, and the scores of all.
+///
+/// # Example
+/// ```
+/// use trainer::selection::{Best, Scores};
+///
+/// let scores = [40.0, 52.5].map(|f1| Scores::from([("dev".to_owned(), f1)]));
+/// let best = Best { evaluation: 1, scores: scores.into() };
+/// assert_eq!(best.to_string(), "evaluation 2 of 2 is the best: 52.50");
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Best {
+    /// Its index in `scores`.
+    pub evaluation: usize,
+    /// Of every evaluation, in their order.
+    pub scores: Vec<Scores>,
+}
+
+impl Display for Best {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mean = self.scores.get(self.evaluation).map_or(f64::NAN, mean);
+        let (number, all) = (self.evaluation + 1, self.scores.len());
+        write!(f, "evaluation {number} of {all} is the best: {mean:.2}")
     }
 }
 
@@ -214,9 +271,15 @@ impl<T: Task> Task for BestEpoch<'_, T> {
         fingerprint
             .add("selection", &self.selection.rule)
             .serialize("scores", &self.selection.names);
+        if self.selection.from_start {
+            fingerprint.add("scored from", "the start");
+        }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> std::result::Result<StepLosses, TaskError> {
+        if self.selection.from_start && self.epochs.is_empty() {
+            self.score()?;
+        }
         self.task.losses(step)
     }
 
@@ -336,6 +399,7 @@ mod tests {
                 names: ["en", "de"].map(String::from).into(),
                 score: Box::new(score),
                 choose: Box::new(by_english),
+                from_start: false,
             };
             let shrink = Shrink(weight.shallow_clone(), vec![1; 5]);
             let mut task = BestEpoch::new(shrink, &parameters, selection);

@@ -164,3 +164,51 @@ pub trait Task {
         }
     }
 }
+
+/// A borrowed task, so that a wrapper such as [`BestEpoch`](crate::selection::BestEpoch) may give
+/// it back.
+impl<T: Task + ?Sized> Task for &mut T {
+    fn examples(&mut self) -> Examples<'_> {
+        (**self).examples()
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        (**self).fingerprint(fingerprint);
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        (**self).losses(step)
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        (**self).takes_micro_batches()
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        (**self).example(index)
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        (**self).left_out()
+    }
+
+    fn epoch_ended(&mut self, epoch: u64) -> Result<(), TaskError> {
+        (**self).epoch_ended(epoch)
+    }
+
+    fn evaluations_since_best(&self) -> Option<u64> {
+        (**self).evaluations_since_best()
+    }
+
+    fn evaluate(&mut self) -> Result<(), TaskError> {
+        (**self).evaluate()
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        (**self).state()
+    }
+
+    fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
+        (**self).restore(state)
+    }
+}

@@ -30,6 +30,16 @@ impl<'a> TaskSlot<'a> {
         Self { batches_per_round, ..self }
     }
 
+    /// The same slot, for as long as it is borrowed.
+    pub fn reborrow(&mut self) -> TaskSlot<'_> {
+        TaskSlot {
+            name: self.name.clone(),
+            task: &mut *self.task,
+            batch_size: self.batch_size,
+            batches_per_round: self.batches_per_round,
+        }
+    }
+
     /// Examples in a batch of this slot.
     pub(crate) fn size(&self, config: &TrainConfig) -> usize {
         self.batch_size.unwrap_or(config.batch_size)

@@ -33,12 +33,25 @@ type Left = (FitReport, usize, Vec<Scores>, f64);
 
 /// Trains on a score that is highest where the weight is 0.46; three batches an epoch.
 fn train(folder: &Path, interrupt: Option<u64>, config: &TrainConfig) -> Option<Left> {
+    train_to(0.46, false, folder, interrupt, config)
+}
+
+/// The same with another weight, perhaps with the one before training among the candidates.
+fn train_to(
+    best: f64,
+    from_start: bool,
+    folder: &Path,
+    interrupt: Option<u64>,
+    config: &TrainConfig,
+) -> Option<Left> {
     let weight = weight();
     let watched = weight.shallow_clone();
-    let score = || Ok(-(watched.double_value(&[]) - 0.46).abs());
-    let selection = Selection::highest("dev", score);
+    let score = || Ok(-(watched.double_value(&[]) - best).abs());
+    let selection = Selection { from_start, ..Selection::highest("dev", score) };
     let parameters = parameters(&weight);
-    let mut task = BestEpoch::new(Shrink(weight.shallow_clone()), &parameters, selection);
+    // Borrowed: the task is its owner's again after training.
+    let mut shrink = Shrink(weight.shallow_clone());
+    let mut task = BestEpoch::new(&mut shrink, &parameters, selection);
     let report = fit(&stage(folder, interrupt), config, &parameters, &mut task).unwrap();
     if !report.finished {
         return None;
@@ -109,4 +122,28 @@ fn a_task_without_scores_refuses_them() {
     let error = fit(&stage(folder.path(), None), &patient(), &parameters(&weight), &mut task);
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("evaluation_steps = 2: must be absent, since no task"), "{error}");
+}
+
+#[test]
+fn training_that_only_harms_leaves_the_model_as_it_was() {
+    let _alone = alone();
+    let patient = TrainConfig { checkpoint_steps: Some(1), ..patient() };
+    let config = TrainConfig { evaluation_steps: None, patience: None, ..patient.clone() };
+    let run = |from_start, interrupt, config: &TrainConfig| {
+        let folder = tempfile::tempdir().unwrap();
+        (0..60).find_map(|_| train_to(0.5, from_start, folder.path(), interrupt, config)).unwrap()
+    };
+    let start = weight().double_value(&[]);
+    assert_eq!(start, 0.5);
+    let (report, best, scores, left) = run(true, None, &config);
+    assert_eq!((report.steps, best, scores.len(), left), (60, 0, 21, start));
+    let (_, best, scores, left) = run(false, None, &config);
+    assert!((best, scores.len()) == (0, 20) && left < start, "the first epoch is the best");
+    // Stopped before and after the first epoch, the start is scored once.
+    for steps in [1, 2, 4] {
+        assert_eq!(run(true, Some(steps), &config), run(true, None, &config), "{steps}");
+    }
+    // The start counts for patience.
+    let (report, best, scores, _) = run(true, None, &patient);
+    assert_eq!((report.steps, best, scores.len()), (3, 0, 3));
 }

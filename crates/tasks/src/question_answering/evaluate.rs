@@ -3,12 +3,14 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
     Dataset, DatasetName, DecodeConfig, FileScore, Language, Normalization, Predictions,
-    QuestionSource, QuestionSources, Score, TopKUnique, boundaries, score, top_k_exact_match,
+    QuestionSource, QuestionSources, Score, TopKUnique, WindowConfig, boundaries, score,
+    top_k_exact_match,
 };
 use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
 
 use super::QaPredictor;
-use crate::{Error, Result};
+use crate::{Encoder, Error, Result};
 
 /// Which languages of questions a context is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -75,8 +77,19 @@ impl EvaluationConfig {
     /// # Errors
     /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
-        at_least_one("batch_size", self.batch_size)?;
-        check_decoding(&self.decoding)
+        check_decoding("evaluation", &self.decoding, self.batch_size)
+    }
+
+    /// A predictor that answers in this way.
+    pub fn predictor<'a>(
+        &self,
+        model: &'a dyn Encoder,
+        tokenizer: &'a Tokenizer,
+        windows: &WindowConfig,
+    ) -> QaPredictor<'a> {
+        QaPredictor::new(model, tokenizer, windows)
+            .with_decoding(&self.decoding)
+            .with_batch_size(self.batch_size)
     }
 
     /// MLQA's files in `folder`: those of `contexts` that are among `languages`, each with
@@ -129,8 +142,7 @@ impl ScoreConfig {
     /// # Errors
     /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
-        at_least_one("batch_size", self.batch_size)?;
-        check_decoding(&self.decoding)?;
+        check_decoding("evaluation", &self.decoding, self.batch_size)?;
         let n_best = self.decoding.n_best;
         if self.top_k.iter().all(|k| (1..=n_best).contains(k)) {
             return Ok(());
@@ -140,15 +152,20 @@ impl ScoreConfig {
     }
 }
 
-fn check_decoding(decoding: &DecodeConfig) -> Result<()> {
-    at_least_one("decoding.n_best", decoding.n_best)?;
-    at_least_one("decoding.max_answer_length", decoding.max_answer_length)
-}
-
-fn at_least_one(key: &str, value: usize) -> Result<()> {
-    match value {
-        0 => Err(Error::config(format!("evaluation.{key}"), value, "1 or more")),
-        _ => Ok(()),
+/// Checks how answers are sought; `section` is the recipe's.
+pub(super) fn check_decoding(
+    section: &str,
+    decoding: &DecodeConfig,
+    batch_size: usize,
+) -> Result<()> {
+    let values = [
+        ("batch_size", batch_size),
+        ("decoding.n_best", decoding.n_best),
+        ("decoding.max_answer_length", decoding.max_answer_length),
+    ];
+    match values.into_iter().find(|(_, value)| *value == 0) {
+        None => Ok(()),
+        Some((key, value)) => Err(Error::config(format!("{section}.{key}"), value, "1 or more")),
     }
 }
 
@@ -315,8 +332,7 @@ pub fn evaluate_file(
 
 #[cfg(test)]
 mod tests {
-    use mlqa_eval::{WindowConfig, squad};
-    use tokenizers::Tokenizer;
+    use mlqa_eval::squad;
     use xlmr_model::read_tokenizer;
 
     use super::*;

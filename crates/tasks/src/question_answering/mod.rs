@@ -3,9 +3,11 @@
 //! 1. [`QaTask`]: questions with gold answers, cut to windows, as a training task for a span head,
 //!    with or without [augmentation](QaAugmentation);
 //! 2. [`QaPredictor`]: a trained model's best answers;
-//! 3. [`evaluate()`] and [`evaluate_file`]: answers to question files, written and scored.
+//! 3. [`DevSelection`]: which model of a stage is tested, by development questions;
+//! 4. [`evaluate()`] and [`evaluate_file`]: answers to question files, written and scored.
 mod augmentation;
 mod benchmarks;
+mod development;
 mod entity_spans;
 mod evaluate;
 mod predictor;
@@ -15,6 +17,7 @@ mod window_batch;
 
 pub use augmentation::{QaAugmentation, noisy_embeddings, replace_question_tokens};
 pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
+pub use development::{DevMetric, DevSelection, DevSet, Keep};
 pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};
 pub use evaluate::{
     EvaluationConfig, QuestionFile, QuestionLanguages, ScoreConfig, evaluate, evaluate_file,

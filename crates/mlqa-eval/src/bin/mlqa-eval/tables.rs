@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use mlqa_eval::{
-    Compared, EvalError, Matrix, Published, compare, compared_markdown, select, tables,
+    Compared, EvalError, Matrix, Published, compare, compare_on, compared_markdown, select, tables,
 };
 use serde::Serialize;
 
@@ -114,6 +114,9 @@ pub struct CompareArgs {
     /// A part of the model's name
     #[arg(long, requires = "table")]
     model: Option<String>,
+    /// The numbers of the table on this data, as MTQA (MLQA and XQuAD if not given)
+    #[arg(long, value_name = "NAME", requires = "table")]
+    on: Option<String>,
     #[command(flatten)]
     runs: RunsArgs,
     /// How to print
@@ -130,7 +133,11 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
             Format::Csv => csv(&rows)?,
         });
     };
-    let mut rows = compare(table, &Matrix::read_json(run)?)?;
+    let run = Matrix::read_json(run)?;
+    let mut rows = match &args.on {
+        Some(data) => compare_on(table, &[data], &run)?,
+        None => compare(table, &run)?,
+    };
     if let Some(model) = &args.model {
         let model = model.to_lowercase();
         rows.retain(|row| row.published.model.to_lowercase().contains(&model));

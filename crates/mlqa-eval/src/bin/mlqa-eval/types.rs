@@ -1,8 +1,8 @@
 //! `mlqa-eval types`: scores by type of answer.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use mlqa_eval::{Predictions, TypedDataset, answer_types, score};
+use mlqa_eval::{AnswerTypes, Predictions, TypedDataset, answer_types, exact_match_by_type, score};
 
 use crate::score::NormArg;
 use crate::{Stop, json, print, say};
@@ -20,6 +20,9 @@ Examples:
 With MTQA:
   mlqa-eval types mtqa-test.en.jsonl predictions.json en
   mlqa-eval types --norm squad --format csv mtqa-test.fr.jsonl predictions.json
+Two runs side by side, and the paper's numbers beside them:
+  mlqa-eval types mtqa-test.fr.jsonl mixmrc.json fr --name mixMRC \\
+    --beside LAKM=lakm.json --paper
 
 Rows without an id are called row-1, row-2 and so on, in predictions too.")]
 pub struct Args {
@@ -33,8 +36,17 @@ pub struct Args {
     language: Option<String>,
     #[command(flatten)]
     norm: NormArg,
+    /// Another run's predictions: prints exact match of all, side by side
+    #[arg(long, value_name = "NAME=FILE", value_parser = named)]
+    beside: Vec<(String, PathBuf)>,
+    /// What the first run is called beside others
+    #[arg(long, default_value = "first", requires = "beside")]
+    name: String,
+    /// Add what Fig. 5 of mixMRC + LAKM says of the types
+    #[arg(long, requires = "beside")]
+    paper: bool,
     /// What to print
-    #[arg(long, default_value = "markdown")]
+    #[arg(long, default_value = "markdown", conflicts_with = "beside")]
     format: Format,
     /// Also write the scores to this JSON file
     #[arg(long, value_name = "FILE")]
@@ -48,16 +60,31 @@ enum Format {
     Json,
 }
 
+fn named(given: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = given.split_once('=').ok_or("expected NAME=FILE")?;
+    Ok((name.to_owned(), file.into()))
+}
+
 pub fn run(args: &Args) -> Result<(), Stop> {
     let rules = args.norm.rules_for(args.language.as_deref())?;
     let typed = TypedDataset::read(&args.data)?;
-    let score = score(&typed.dataset, &Predictions::read(&args.predictions)?, rules)?;
-    for id in &score.unanswered {
-        say(&format!("Unanswered question {id} will receive score 0."));
-    }
-    let types = answer_types(&score, &typed.types);
+    let of = |predictions: &Path| -> Result<AnswerTypes, Stop> {
+        let score = score(&typed.dataset, &Predictions::read(predictions)?, rules)?;
+        for id in &score.unanswered {
+            say(&format!("Unanswered question {id} will receive score 0."));
+        }
+        Ok(answer_types(&score, &typed.types))
+    };
+    let types = of(&args.predictions)?;
     if let Some(path) = &args.out {
         types.write_json(path)?;
+    }
+    if !args.beside.is_empty() {
+        let others = args.beside.iter().map(|(name, file)| Ok((name.as_str(), of(file)?)));
+        let others: Vec<(&str, AnswerTypes)> = others.collect::<Result<_, Stop>>()?;
+        let mut runs = vec![(args.name.as_str(), &types)];
+        runs.extend(others.iter().map(|(name, types)| (*name, types)));
+        return print(&exact_match_by_type(&runs, args.paper));
     }
     match args.format {
         Format::Markdown => print(&types.to_markdown()),

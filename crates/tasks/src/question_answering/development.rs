@@ -1,0 +1,361 @@
+//! Which model of a training stage is tested: the last, or the best on development questions.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use mlqa_eval::{
+    Dataset, DatasetName, DecodeConfig, Language, Normalization, Predictions, Question, score,
+};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+use trainer::selection::{Scores, Selection};
+use trainer::{TaskError, rng_for};
+
+use super::evaluate::check_decoding;
+use super::{QaPredictor, mlqa_files};
+use crate::{Encoder, Error, Result};
+
+/// Which model of a stage is tested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The one after the last step.
+    #[default]
+    Last,
+    /// The one with the highest mean score on the development sets, the first of equals.
+    Best,
+}
+
+/// What is measured on a development set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DevMetric {
+    /// Mean F1.
+    #[default]
+    F1,
+    /// Exact match.
+    ExactMatch,
+}
+
+/// Which model of a stage is tested, and the questions that decide it.
+///
+/// Models are scored after each epoch, and every `evaluation_steps` of the stage
+/// ([`TrainConfig`](trainer::TrainConfig)), which `patience` may end early.
+///
+/// # Example
+/// ```
+/// use tasks::question_answering::{DevSelection, TrainingQuestions};
+///
+/// let selection: DevSelection = toml::from_str("keep = \"best\"\nheld_out = 0.1").unwrap();
+/// let mut train = TrainingQuestions::read("../../data/xquad/xquad.en.json")?.questions;
+/// let sets = selection.sets::<&str>(&[], &mut train)?;
+/// assert_eq!((sets.len(), sets[0].dataset.questions.len() + train.len()), (1, 1190));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DevSelection {
+    /// Which model is tested.
+    pub keep: Keep,
+    /// What decides.
+    pub metric: DevMetric,
+    /// Whether the model that training starts from is a candidate too.
+    pub from_start: bool,
+    /// At least this share of the training questions is kept from training as the development set,
+    /// where no file is given; from 0, none, to below 1.
+    pub held_out: f64,
+    /// Chooses the passages that are held out.
+    pub seed: u64,
+    /// Windows in a batch.
+    pub batch_size: usize,
+    /// Span decoding.
+    pub decoding: DecodeConfig,
+}
+
+impl Default for DevSelection {
+    fn default() -> Self {
+        Self {
+            keep: Keep::Last,
+            metric: DevMetric::F1,
+            from_start: false,
+            held_out: 0.0,
+            seed: 1234,
+            batch_size: 64,
+            decoding: DecodeConfig::default(),
+        }
+    }
+}
+
+/// What a development set taken from the training questions is called.
+const HELD_OUT: &str = "held out";
+
+/// Development questions under one name, and the rules under which answers to them are scored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DevSet {
+    /// The file's name, or `held out` for what was taken from the training questions.
+    pub name: String,
+    /// The questions.
+    pub dataset: Dataset,
+    /// MLQA's of the context's language for files with MLQA's names, otherwise SQuAD's.
+    pub rules: Normalization,
+}
+
+impl DevSelection {
+    /// Whether this is the default, which recipes leave out where they are written.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn validate(&self) -> Result<()> {
+        check_decoding("selection", &self.decoding, self.batch_size)?;
+        match (0.0..1.0).contains(&self.held_out) {
+            true => Ok(()),
+            false => Err(Error::config("selection.held_out", self.held_out, "from 0 to below 1")),
+        }
+    }
+
+    /// The development sets: those of `files`, or, without files, passages that are taken from
+    /// `train` with all their questions; none where the last model is kept.
+    ///
+    /// # Errors
+    /// [`Error::Eval`] naming a file that cannot be read or scored; [`Error::Config`] if two files
+    /// have one name, there is neither a file nor a held-out part, or nothing is left to train on.
+    pub fn sets<P: AsRef<Path>>(
+        &self,
+        files: &[P],
+        train: &mut Vec<Question>,
+    ) -> Result<Vec<DevSet>> {
+        if self.keep == Keep::Last {
+            return Ok(Vec::new());
+        }
+        if files.is_empty() {
+            return Ok(vec![self.hold_out(train)?]);
+        }
+        let sets: Vec<DevSet> =
+            files.iter().map(|file| DevSet::read(file.as_ref())).collect::<Result<_>>()?;
+        let mut names = BTreeSet::new();
+        match sets.iter().find(|set| !names.insert(&set.name)) {
+            None => Ok(sets),
+            Some(twice) => Err(Error::config("data.dev", &twice.name, "one file of each name")),
+        }
+    }
+
+    /// The same for MLQA's `dev` files in `folder`, question and context in one of `languages`
+    /// each. Without a folder (an empty path), what is held out from `train` leaves `others`, such
+    /// as its translations, by id.
+    ///
+    /// # Errors
+    /// As [`sets`](Self::sets).
+    pub fn sets_in(
+        &self,
+        folder: &Path,
+        languages: &[Language],
+        train: &mut Vec<Question>,
+        others: [&mut Vec<Question>; 2],
+    ) -> Result<Vec<DevSet>> {
+        if !folder.as_os_str().is_empty() {
+            let files = mlqa_files(folder, "dev", languages);
+            let files: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
+            return self.sets(&files, train);
+        }
+        let sets = self.sets::<&Path>(&[], train)?;
+        let held_out = sets.iter().flat_map(|set| &set.dataset.questions);
+        let ids: BTreeSet<&str> = held_out.map(|question| question.id.as_str()).collect();
+        for questions in others {
+            questions.retain(|question| !ids.contains(question.id.as_str()));
+        }
+        Ok(sets)
+    }
+
+    fn hold_out(&self, train: &mut Vec<Question>) -> Result<DevSet> {
+        if self.held_out == 0.0 {
+            let rule = "above 0 where data.dev is not set, or selection.keep = \"last\"";
+            return Err(Error::config("selection.held_out", self.held_out, rule));
+        }
+        let mut passages: BTreeMap<&str, usize> = BTreeMap::new();
+        for question in train.iter() {
+            *passages.entry(&question.context).or_default() += 1;
+        }
+        let mut order: Vec<(&str, usize)> = passages.into_iter().collect();
+        order.shuffle(&mut rng_for(self.seed, HELD_OUT, 0));
+        let wanted = self.held_out * train.len() as f64;
+        let (mut chosen, mut count): (BTreeSet<Arc<str>>, usize) = (BTreeSet::new(), 0);
+        for (passage, questions) in order {
+            if count as f64 >= wanted {
+                break;
+            }
+            chosen.insert(passage.into());
+            count += questions;
+        }
+        if count == train.len() {
+            let rule = "smaller: nothing is left to train on";
+            return Err(Error::config("selection.held_out", self.held_out, rule));
+        }
+        let (held_out, rest) = std::mem::take(train)
+            .into_iter()
+            .partition(|question| chosen.contains(&question.context));
+        *train = rest;
+        let (name, path) = (HELD_OUT.to_owned(), HELD_OUT.into());
+        let dataset = Dataset { path, version: None, questions: held_out };
+        Ok(DevSet { name, dataset, rules: Normalization::SquadEn })
+    }
+
+    /// The rule by which a stage chooses its model: `model` as it is answers every set, and the
+    /// mean decides. Nothing where there is no set.
+    pub fn rule<'a>(
+        &'a self,
+        sets: &'a [DevSet],
+        model: &'a dyn Encoder,
+        tokenizer: &'a Tokenizer,
+        windows: &mlqa_eval::WindowConfig,
+    ) -> Option<Selection<'a>> {
+        let predictor = QaPredictor::new(model, tokenizer, windows)
+            .with_decoding(&self.decoding)
+            .with_batch_size(self.batch_size);
+        let scores = move || -> std::result::Result<Scores, TaskError> {
+            let of_set = |set: &DevSet| Ok((set.name.clone(), set.score(&predictor, self.metric)?));
+            sets.iter().map(of_set).collect()
+        };
+        let names = sets.iter().map(|set| set.name.clone());
+        let rule = Selection {
+            rule: format!("highest mean of {:?}", self.metric),
+            from_start: self.from_start,
+            ..Selection::highest_mean(names, scores)
+        };
+        (!sets.is_empty()).then_some(rule)
+    }
+}
+
+impl DevSet {
+    /// Reads a SQuAD-style file.
+    fn read(path: &Path) -> Result<Self> {
+        let dataset = Dataset::read(path)?;
+        dataset.check_scorable()?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let rules = match name.parse::<DatasetName>() {
+            Ok(name) => Normalization::Mlqa(name.context),
+            Err(_) => Normalization::SquadEn,
+        };
+        Ok(Self { name, dataset, rules })
+    }
+
+    /// In percent.
+    fn score(&self, predictor: &QaPredictor<'_>, metric: DevMetric) -> Result<f64> {
+        let answers = predictor.predict(&self.dataset.questions)?;
+        let answers = Predictions::from(answers.as_slice());
+        let score = score(&self.dataset, &answers, self.rules)?;
+        Ok(match metric {
+            DevMetric::F1 => score.f1,
+            DevMetric::ExactMatch => score.exact_match,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mlqa_eval::{Answer, WindowConfig};
+    use xlmr_model::read_tokenizer;
+
+    use super::*;
+    use crate::testing::model;
+
+    /// `count` questions, two about each passage.
+    fn questions(count: usize) -> Vec<Question> {
+        let question = |k: usize| Question {
+            id: format!("q{k}"),
+            question: "Which colour?".into(),
+            context: format!("House {} is red.", k / 2).into(),
+            answers: vec![Answer { text: "House".into(), answer_start: 0 }],
+            title: "".into(),
+        };
+        (0..count).map(question).collect()
+    }
+
+    fn best(held_out: f64) -> DevSelection {
+        DevSelection { keep: Keep::Best, held_out, ..DevSelection::default() }
+    }
+
+    #[test]
+    fn passages_are_held_out_with_all_their_questions() {
+        let all = questions(40);
+        for seed in 0..10 {
+            let selection = DevSelection { seed, ..best(0.24) };
+            let mut train = all.clone();
+            let sets = selection.sets::<&str>(&[], &mut train).unwrap();
+            let held_out = &sets[0].dataset.questions;
+            assert_eq!((sets.len(), held_out.len(), train.len()), (1, 10, 30));
+            let passages = |of: &[Question]| -> BTreeSet<Arc<str>> {
+                of.iter().map(|question| Arc::clone(&question.context)).collect()
+            };
+            assert!(passages(held_out).is_disjoint(&passages(&train)));
+            // Their translations go with them.
+            let [mut source, mut translated, mut mixed] = [(); 3].map(|()| all.clone());
+            mixed.reverse();
+            let others = [&mut translated, &mut mixed];
+            let of_three = selection.sets_in(Path::new(""), &[], &mut source, others).unwrap();
+            assert_eq!((&of_three, &source, &translated), (&sets, &train, &train));
+            assert_eq!(mixed.len(), train.len());
+            // In the order of the file, and the same again.
+            assert!(train.is_sorted_by_key(|question| question.id[1..].parse::<usize>().unwrap()));
+            let mut again = all.clone();
+            assert_eq!(selection.sets::<&str>(&[], &mut again).unwrap(), sets);
+        }
+        let mut train = all.clone();
+        let last = DevSelection { keep: Keep::Last, ..best(0.2) };
+        assert_eq!(last.sets::<&str>(&[], &mut train).unwrap(), []);
+        assert_eq!(train, all, "the last model needs no development questions");
+        for (share, rule) in [(0.0, "above 0 where data.dev"), (0.99, "nothing is left")] {
+            let error = best(share).sets::<&str>(&[], &mut all.clone()).unwrap_err().to_string();
+            assert!(error.contains(rule), "{error}");
+        }
+        assert!(best(1.0).validate().unwrap_err().to_string().contains("selection.held_out = 1"));
+    }
+
+    #[test]
+    fn files_are_scored_by_the_rules_of_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, count: usize| {
+            let path = folder.path().join(name);
+            let (version, questions) = (None, questions(count));
+            Dataset { path: path.clone(), version, questions }.write(&path).unwrap();
+            path
+        };
+        let (german, squad) =
+            (write("dev-context-de-question-de.json", 2), write("dev-v1.1.json", 6));
+        let mut train = questions(4);
+        let selection = best(0.5);
+        let sets = selection.sets(&[&german, &squad], &mut train).unwrap();
+        let (languages, mut other) = ([Language::DE], train.clone());
+        let none = &mut Vec::new();
+        let of_folder =
+            selection.sets_in(folder.path(), &languages, &mut other, [&mut train, none]).unwrap();
+        assert_eq!(of_folder, sets[..1]);
+        assert_eq!((train.len(), &other), (4, &train), "nothing is held out of a file's ids");
+        let rules: Vec<_> = sets.iter().map(|set| set.rules).collect();
+        assert_eq!(rules, [Normalization::Mlqa(Language::DE), Normalization::SquadEn]);
+        let error = selection.sets(&[&german, &german], &mut train).unwrap_err().to_string();
+        assert!(error.contains("data.dev = dev-context-de"), "{error}");
+
+        // The sets count alike, however many questions they have.
+        let (model, root) = (model(4000), Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+        let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
+        let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
+        let rule = selection.rule(&sets, &model, &tokenizer, &windows).unwrap();
+        let scores = (rule.score)().unwrap();
+        let predictor = QaPredictor::new(&model, &tokenizer, &windows);
+        for set in &sets {
+            let answers = predictor.predict(&set.dataset.questions).unwrap();
+            let answers = Predictions::from(answers.as_slice());
+            let want = score(&set.dataset, &answers, set.rules).unwrap();
+            assert_eq!(scores[&set.name], want.f1);
+            assert_eq!(set.score(&predictor, DevMetric::ExactMatch).unwrap(), want.exact_match);
+        }
+        assert_eq!(rule.names.len(), 2);
+        assert!(selection.rule(&[], &model, &tokenizer, &windows).is_none());
+    }
+}
