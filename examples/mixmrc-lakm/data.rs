@@ -46,7 +46,7 @@ impl TrainingData {
         let mut phrases = Vec::new();
         if recipe.selected().any(|arm| arm.lakm.is_some()) {
             phrases = match &data.search {
-                Some(stand_in) => stand_in.passages()?,
+                Some(stand_in) => stand_in.passages(&train, folder, languages)?,
                 None => PhrasePassage::read_all(&data.phrases)?,
             };
             ensure!(!phrases.is_empty(), "data.phrases: no passage");

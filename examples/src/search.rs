@@ -13,6 +13,7 @@ use kg_triples::phrases::{
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use tasks::question_answering::question_file;
 
 /// Where queries and documents lie, and how documents are ranked.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -59,6 +60,10 @@ impl Default for SearchConfig {
 pub struct PhraseSearch {
     /// Queries and documents.
     pub documents: SearchConfig,
+    /// The training questions are the queries in place of `documents`, each with its own passage
+    /// for its only result, so that phrases are what question and passage share.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
     /// What is a phrase.
     pub mining: PhraseConfig,
 }
@@ -69,16 +74,48 @@ impl PhraseSearch {
         self.mining.validate().context("data.search.mining")
     }
 
-    /// The passages.
+    /// The passages. `train` are the training questions in the first of the languages, `translated`
+    /// the folder of those in the others; empty: there are none.
     ///
     /// # Errors
-    /// As [`search`], and if there is no passage with a phrase.
-    pub fn passages(&self) -> Result<Vec<PhrasePassage>> {
+    /// As [`search`], naming a file that cannot be read, and if there is no passage with a phrase.
+    pub fn passages(
+        &self,
+        train: &Path,
+        translated: &Path,
+        languages: &[Language],
+    ) -> Result<Vec<PhrasePassage>> {
         let miner = PhraseMiner::new(self.mining.clone())?;
-        let (passages, _) = mine_passages(search(&self.documents)?.into_iter().map(Ok), &miner)?;
+        let found = match self.own {
+            true => own_passages(train, translated, languages)?,
+            false => search(&self.documents)?,
+        };
+        let (passages, _) = mine_passages(found.into_iter().map(Ok), &miner)?;
         ensure!(!passages.is_empty(), "search: no passage with a phrase; lower title_fraction");
         Ok(passages)
     }
+}
+
+/// Each question with its passage, which is its title too.
+fn own_passages(
+    train: &Path,
+    translated: &Path,
+    languages: &[Language],
+) -> Result<Vec<QueryDocuments>> {
+    let mut all = Vec::new();
+    for (number, &language) in languages.iter().enumerate() {
+        let path = match number {
+            0 => train.to_path_buf(),
+            _ if translated.as_os_str().is_empty() => break,
+            _ => question_file(translated, "train", language, language),
+        };
+        for question in mlqa_eval::Dataset::read(path)?.questions {
+            let text = question.context.to_string();
+            let documents = vec![Document { title: text.clone(), text }];
+            all.push(QueryDocuments { query: question.question, language, documents });
+        }
+    }
+    Ok(all)
 }
 
 /// Words as phrase mining sees them.
@@ -275,6 +312,26 @@ mod tests {
         };
         let (few, some) = (mined("0.7"), mined("1/10"));
         assert!(few.len() < some.len(), "{} {}", few.len(), some.len());
+    }
+
+    #[test]
+    fn own_questions_give_the_words_that_they_share_with_their_passage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.json");
+        let file = serde_json::json!({"data": [{"paragraphs": [{
+            "context": "The old town of Bern lies in a loop of the river Aare.",
+            "qas": [{"id": "1", "question": "Where is the old town of Bern?",
+                "answers": [{"text": "Aare", "answer_start": 49}]}],
+        }]}]});
+        std::fs::write(&path, file.to_string()).unwrap();
+        let mining = PhraseConfig { min_chars: 0, ..PhraseConfig::default() };
+        let search = PhraseSearch { own: true, mining, ..PhraseSearch::default() };
+        let passages =
+            search.passages(&path, Path::new(""), &[Language::EN, Language::DE]).unwrap();
+        let [passage] = passages.as_slice() else { panic!("{passages:?}") };
+        let masked: Vec<&str> = passage.phrases.iter().map(|own| own.phrase.as_str()).collect();
+        assert!(masked.contains(&"old town of bern"), "{masked:?}");
+        assert!(!masked.iter().any(|phrase| phrase.contains("loop")), "{masked:?}");
     }
 
     #[test]
