@@ -131,6 +131,9 @@ fn recipe_suite_judges_models_on_every_task() {
     {
         assert!(table.contains(piece), "no {piece:?} in:\n{table}");
     }
+    assert!(table.contains("\n### XQuAD, divided, F1 / EM\n"), "{table}");
+    // No pairs of two languages were asked, and no answers but the best.
+    assert!(!table.contains("| F1 / EM | DE |") && !table.contains("best answers"), "{table}");
     assert!(out.join("report.html").exists());
     // No article is on both sides, in any language.
     let ids = |name: &str| -> Vec<String> {

@@ -13,7 +13,7 @@ use recipe::Recipe;
 use report::Trained;
 use tasks::label_retrieval::label_retrieval;
 use tasks::masked_lm::EntityCompletionTask;
-use tasks::question_answering::{FileScore, QaData, QaPredictor, QaTask, evaluate};
+use tasks::question_answering::{FileScore, QaData, QaTask, evaluate};
 use tasks::word_embeddings;
 use xlmr_model::Head;
 
@@ -72,9 +72,7 @@ fn train(cell: &Cell<Recipe>, graph: &KnowledgeGraph, input: &Input) -> Result<T
 fn answer(cell: &Cell<Recipe>, input: &Input) -> Result<Vec<FileScore>> {
     let evaluation = &cell.recipe.evaluation;
     let trained = cell.load(cell.dir("model"), &[Head::Span], cell.recipe.model.segments)?;
-    let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &cell.recipe.windows)
-        .with_decoding(&evaluation.decoding)
-        .with_batch_size(evaluation.batch_size);
+    let predictor = evaluation.predictor(&trained.model, &trained.tokenizer, &cell.recipe.windows);
     let files = evaluation.files(&input.evaluation, &cell.recipe.languages_of(cell));
     Ok(evaluate(&predictor, &files, &evaluation.split, &[], &cell.dir("predictions"))?)
 }

@@ -330,8 +330,8 @@ mod tests {
             search.passages(&path, Path::new(""), &[Language::EN, Language::DE]).unwrap();
         let [passage] = passages.as_slice() else { panic!("{passages:?}") };
         let masked: Vec<&str> = passage.phrases.iter().map(|own| own.phrase.as_str()).collect();
-        assert!(masked.contains(&"old town of bern"), "{masked:?}");
-        assert!(!masked.iter().any(|phrase| phrase.contains("loop")), "{masked:?}");
+        // Stop words at either end are left out; "old" is one.
+        assert_eq!(masked, ["town of bern"]);
     }
 
     #[test]

@@ -244,12 +244,14 @@ fn question_tables(experiment: &Experiment<Recipe>, results: &Cells, arms: &[&St
         let files: Vec<_> = results.of_arm(arm).map(|one| one.evaluated.files.clone()).collect();
         sets.push((model_of(arm), SetSummary::over_seeds(&files)));
     }
-    if matrices.iter().any(|(_, matrix)| matrix.gxlt().is_some()) {
+    let first = arms.first().and_then(|arm| experiment.recipe.arms.get(*arm));
+    let task = first.and_then(|arm| arm.tasks.mlqa.as_ref());
+    if task.is_some_and(|task| task.data.all_pairs) {
         let matrices: Vec<(&str, Matrix)> = matrices;
         text.push_str(&format!("\n{}", table_one(&matrices)));
     }
     let sets: Vec<(&str, &SetSummary)> = sets.iter().map(|(name, set)| (*name, set)).collect();
-    text.push_str(&set_tables("mlqa", &sets));
+    text.push_str(&set_tables(task.map_or("MLQA", |task| task.data.name.as_str()), &sets));
     text
 }
 

@@ -16,6 +16,8 @@ use crate::{
 /// let summary = SetSummary::over_seeds(&[Vec::<FileScore>::new()]);
 /// let text = set_tables("mlqa", &[("base", &summary)]);
 /// assert!(text.starts_with("\n### mlqa, F1 / EM\n"));
+/// // What was not counted has no table.
+/// assert!(!text.contains("best answers"));
 /// ```
 pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
     let mut text = score_table(&format!("{set}, F1 / EM"), runs, |run| &run.scores);
@@ -29,7 +31,9 @@ pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
             let _ = writeln!(text, "\n{set}: {title} {what}: {}.", difference.text(2));
         }
     }
-    text.push_str(&top_k_table(&format!("{set}, EM within the k best answers"), runs));
+    if runs.iter().any(|(_, run)| !run.top_k.is_empty()) {
+        text.push_str(&top_k_table(&format!("{set}, EM within the k best answers"), runs));
+    }
     let counts: Vec<(&str, BTreeMap<Language, BoundaryCounts>)> = runs
         .iter()
         .map(|(title, run)| {
