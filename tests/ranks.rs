@@ -15,11 +15,9 @@ fn bridging_gap(out: &Path) -> Command {
         "run.arms=[\"injected\"]",
         "injection.steps=6",
         "injection.batch_size=8",
-        "injection.micro_batch=4",
         "injection.log_steps=1",
         "fine_tuning.steps=4",
         "fine_tuning.batch_size=4",
-        "fine_tuning.micro_batch=2",
         "fine_tuning.log_steps=1",
         "data.facts.items=40",
     ] {
@@ -40,11 +38,10 @@ fn xlm_k(out: &Path) -> Command {
         "pretraining.steps=20",
         // The demo's own rate makes of a rounding a difference of a hundredth within ten steps, as
         // another number of threads does too.
-        "pretraining.learning_rate=1e-4",
+        "pretraining.learning_rate=5e-5",
         "pretraining.groups=[]",
         "pretraining.batch_size=6",
         "pretraining.log_steps=1",
-        "micro_batch=3",
     ] {
         command.args(["--set", set]);
     }

@@ -1,10 +1,11 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 16] = [
     "attention_rows",
     "autocast",
     "distributed",
+    "dropout",
     "dropout_add_norm",
     "flash_attention",
     "linear_cross_entropy",

@@ -11,7 +11,7 @@ use clap::Parser;
 use tch::{Device, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous};
 use trainer::{
-    Environment, Examples, Fingerprint, Share, Stage, Step, StepLosses, Task, TaskError,
+    Environment, Examples, Fingerprint, Part, Share, Stage, Step, StepLosses, Task, TaskError,
     TrainConfig, accumulate, fit,
 };
 use xlmr_model::{Config, Head, Model};
@@ -151,8 +151,7 @@ impl Task for MaskedRows<'_> {
         let rows: Vec<&[i64]> =
             step.batch.iter().filter_map(|&k| self.rows.get(k)).map(Vec::as_slice).collect();
         let targets: usize = rows.iter().map(|row| row.len().div_ceil(7)).sum();
-        let size = step.micro_batch.unwrap_or(rows.len()).max(1);
-        let parts: Vec<&[&[i64]]> = rows.chunks(size).collect();
+        let parts = Part::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
         accumulate(&parts, |rows| {
             let loss = self.loss(rows)? / targets as f64;
             Ok(vec![Share { name: "mlm", weight: 1.0, loss }])

@@ -1,6 +1,6 @@
 //! A large contrastive batch in the memory of a small one.
 use tch::{Device, Kind, Tensor, no_grad};
-use torch_ext::{PartSeeds, current_group};
+use torch_ext::{Part, PartSeeds, current_group};
 
 use crate::LossError;
 
@@ -25,8 +25,9 @@ use crate::LossError;
 /// - `loss` gets each of them over the whole batch, `[B, …]`, and is called once: push into a queue
 ///   there. Parameters that it uses itself receive their gradient too.
 ///
-/// Before each micro-batch libtorch's generator is seeded by its number. Processes that share the
-/// step ([`torch_ext::with_group`]) embed every size-th micro-batch each; all of them see all
+/// Each micro-batch begins with the draws that the whole batch would begin with, and with the
+/// number of its first row ([`PartSeeds`]). Processes that share the step
+/// ([`torch_ext::with_group`]) embed every size-th micro-batch each; all of them see all
 /// embeddings and call `loss`, whose own parameters receive an equal share of their gradient from
 /// each, so that the sum over processes is the whole.
 ///
@@ -39,11 +40,12 @@ use crate::LossError;
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastRows, InfoNceConfig, LossError, cached_step, info_nce};
+/// use objectives::{ContrastRows, InfoNceConfig, LossError, Part, cached_step, info_nce};
 ///
 /// let weight = Tensor::eye(8, (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let rows = || Tensor::ones([16, 8], (Kind::Float, Device::Cpu));
-/// let micro_batches: Vec<Tensor> = (0..4).map(|_| rows()).collect();
+/// let part = |number: usize| Part { first: 16 * number, rows: rows() };
+/// let micro_batches: Vec<Part<Tensor>> = (0..4).map(part).collect();
 /// let embed = |rows: &Tensor| -> Result<Vec<Tensor>, LossError> {
 ///     Ok(vec![rows.f_matmul(&weight)?, rows.f_mul_scalar(0.5)?])
 /// };
@@ -56,22 +58,22 @@ use crate::LossError;
 /// # Ok::<(), LossError>(())
 /// ```
 pub fn cached_step<T, E: From<LossError>>(
-    micro_batches: &[T],
+    micro_batches: &[Part<T>],
     device: Device,
     mut embed: impl FnMut(&T) -> Result<Vec<Tensor>, E>,
     loss: impl FnOnce(&[Tensor]) -> Result<Tensor, E>,
 ) -> Result<Tensor, E> {
-    let (group, seeds) = (current_group(), PartSeeds::draw().map_err(LossError::from)?);
+    let (group, seeds) = (current_group(), PartSeeds::new().map_err(LossError::from)?);
     let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
     let own = |number: &usize| number % size == rank;
     let mut cached: Vec<Option<Vec<Tensor>>> = Vec::with_capacity(micro_batches.len());
-    for (number, micro_batch) in micro_batches.iter().enumerate() {
+    for (number, Part { first, rows }) in micro_batches.iter().enumerate() {
         if !own(&number) {
             cached.push(None);
             continue;
         }
-        seeds.enter(number);
-        let embeddings = no_grad(|| embed(micro_batch))?;
+        seeds.enter(*first).map_err(LossError::from)?;
+        let embeddings = no_grad(|| embed(rows))?;
         let first = cached.iter().flatten().next();
         expect_count(first.map(Vec::len), embeddings.len())?;
         cached.push(Some(embeddings));
@@ -81,7 +83,7 @@ pub fn cached_step<T, E: From<LossError>>(
         None => cached.into_iter().flatten().collect(),
     };
     let leaves = concatenate(&cached)?;
-    seeds.enter(micro_batches.len());
+    seeds.enter(0).map_err(LossError::from)?;
     let total = loss(&leaves)?;
     let share = match size {
         1 => total.shallow_clone(),
@@ -90,15 +92,15 @@ pub fn cached_step<T, E: From<LossError>>(
     torch_ext::backward(&share).map_err(LossError::from)?;
 
     let mut first = vec![0; leaves.len()];
-    for (number, (micro_batch, before)) in micro_batches.iter().zip(&cached).enumerate() {
+    for (number, (part, before)) in micro_batches.iter().zip(&cached).enumerate() {
         if !own(&number) {
             for (first, embedding) in first.iter_mut().zip(before) {
                 *first += embedding.size().first().copied().unwrap_or(0);
             }
             continue;
         }
-        seeds.enter(number);
-        let embeddings = embed(micro_batch)?;
+        seeds.enter(part.first).map_err(LossError::from)?;
+        let embeddings = embed(&part.rows)?;
         expect_count(Some(before.len()), embeddings.len())?;
         if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first, size as f64)? {
             // The cached gradients carry the scale of the loss already.
@@ -106,7 +108,7 @@ pub fn cached_step<T, E: From<LossError>>(
             passed_on.map_err(LossError::from)?.map_err(LossError::from)?;
         }
     }
-    seeds.enter(micro_batches.len() + 1);
+    seeds.enter(0).map_err(LossError::from)?;
     Ok(total.f_detach().map_err(LossError::from)?)
 }
 

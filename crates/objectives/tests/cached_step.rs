@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use common::{assert_near, ramp, scalar, tensor};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
-    ContrastConfig, ContrastRows, InfoNceConfig, LossError, NegativeQueue, QueueConfig,
-    cached_step, info_nce, masked_entity_prediction,
+    ContrastConfig, ContrastRows, InfoNceConfig, LossError, NegativeQueue, Part, PartSeeds,
+    QueueConfig, cached_step, info_nce, masked_entity_prediction,
 };
+use torch_ext::{dropout_factors_like, token_places};
 
 /// Dropout draws from the process's generator.
 static GENERATOR: Mutex<()> = Mutex::new(());
@@ -29,9 +30,13 @@ impl Encoder {
     }
 
     fn embed(&self, rows: &Tensor, dropout: f64) -> Result<Vec<Tensor>, LossError> {
-        let hidden = rows.f_matmul(&self.first)?.f_tanh()?.f_dropout(dropout, true)?;
+        let drop = |x: Tensor| -> Result<Tensor, LossError> {
+            let places = token_places(x.size()[0], 1)?;
+            Ok(x.f_mul(&dropout_factors_like(&x, &places, dropout)?)?)
+        };
+        let hidden = drop(rows.f_matmul(&self.first)?.f_tanh()?)?;
         let query = hidden.f_matmul(&self.second)?;
-        let key = hidden.f_mul_scalar(0.5)?.f_dropout(dropout, true)?.f_matmul(&self.second)?;
+        let key = drop(hidden.f_mul_scalar(0.5)?)?.f_matmul(&self.second)?;
         Ok(vec![query, key])
     }
 
@@ -54,16 +59,23 @@ impl Encoder {
     }
 }
 
-fn micro_batches() -> Vec<Tensor> {
-    let rows = tensor(&ramp(11, 6, 0.417, 1.5));
-    [(0, 4), (4, 4), (8, 3)].map(|(first, count)| rows.narrow(0, first, count)).into()
+fn rows() -> Tensor {
+    tensor(&ramp(11, 6, 0.417, 1.5))
+}
+
+fn micro_batches() -> Vec<Part<Tensor>> {
+    let part = |(first, count): (usize, i64)| Part {
+        first,
+        rows: rows().narrow(0, i64::try_from(first).unwrap(), count),
+    };
+    [(0, 4), (4, 4), (8, 3)].map(part).into()
 }
 
 #[test]
 fn gradients_equal_those_of_one_large_batch() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
-    let full = encoder.embed(&Tensor::cat(&parts, 0), 0.0).unwrap();
+    let full = encoder.embed(&rows(), 0.0).unwrap();
     let want = encoder.loss(&full).unwrap();
     want.backward();
     let want_grads = encoder.take_gradients();
@@ -78,28 +90,18 @@ fn gradients_equal_those_of_one_large_batch() {
     // Accumulating micro-batches is another loss: each sees itself alone.
     let alone: f64 = parts
         .iter()
-        .map(|rows| scalar(&encoder.loss(&encoder.embed(rows, 0.0).unwrap()).unwrap()))
+        .map(|part| scalar(&encoder.loss(&encoder.embed(&part.rows, 0.0).unwrap()).unwrap()))
         .sum();
     assert!((alone / 3.0 - scalar(&want)).abs() > 0.1);
 }
 
 #[test]
-fn the_second_pass_drops_what_the_first_dropped() {
+fn both_passes_drop_what_the_whole_batch_drops() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
     objectives::tch::manual_seed(5);
-    // All micro-batches with their graphs at once, each with the generator that its number has.
-    let seeds = torch_ext::PartSeeds::draw().unwrap();
-    let embed = |(number, rows): (usize, &Tensor)| {
-        seeds.enter(number);
-        encoder.embed(rows, 0.4).unwrap()
-    };
-    let embedded: Vec<Vec<Tensor>> = parts.iter().enumerate().map(embed).collect();
-    let side = |which: usize| {
-        let parts: Vec<&Tensor> = embedded.iter().map(|pair| &pair[which]).collect();
-        Tensor::cat(&parts, 0)
-    };
-    let want = encoder.loss(&[side(0), side(1)]).unwrap();
+    let seeds = PartSeeds::new().unwrap();
+    let want = encoder.loss(&encoder.embed(&rows(), 0.4).unwrap()).unwrap();
     want.backward();
     let want_grads = encoder.take_gradients();
     objectives::tch::manual_seed(5);
@@ -113,7 +115,7 @@ fn the_second_pass_drops_what_the_first_dropped() {
     // Whichever parts a process embedded, its generator goes on from one place.
     let draw = || Tensor::randn([4], (Kind::Double, Device::Cpu));
     let next = draw();
-    seeds.enter(parts.len() + 1);
+    seeds.enter(0).unwrap();
     assert_eq!(next, draw());
 }
 
@@ -124,19 +126,19 @@ fn a_queue_is_pushed_to_once() {
     let config = QueueConfig { size: 20, ..Default::default() };
     let mut queue = NegativeQueue::new(8, (Kind::Double, Device::Cpu), &config).unwrap();
     let before = queue.keys().unwrap();
-    let rows = ContrastRows::default();
+    let plain = ContrastRows::default();
     let _ = cached_step(
         &parts,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),
         |all| {
-            masked_entity_prediction(&all[0], &all[1], &mut queue, &rows, &ContrastConfig::paper())
+            masked_entity_prediction(&all[0], &all[1], &mut queue, &plain, &ContrastConfig::paper())
         },
     )
     .unwrap();
     let after = queue.keys().unwrap();
     assert_eq!(after.narrow(0, 0, 9), before.narrow(0, 11, 9));
-    let keys = encoder.embed(&Tensor::cat(&parts, 0), 0.0).unwrap().remove(1);
+    let keys = encoder.embed(&rows(), 0.0).unwrap().remove(1);
     testkit::assert_close("pushed", &after.narrow(0, 9, 11), &keys.detach(), 1e-12);
 }
 
@@ -144,7 +146,7 @@ fn a_queue_is_pushed_to_once() {
 fn what_goes_wrong_is_named() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
-    let none: [Tensor; 0] = [];
+    let none: [Part<Tensor>; 0] = [];
     let empty =
         cached_step(&none, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all));
     assert!(matches!(empty, Err(LossError::Empty { tensor: "micro_batches", .. })));

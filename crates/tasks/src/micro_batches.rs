@@ -1,5 +1,6 @@
 //! A batch that does not fit memory, cut into parts whose losses add up to the batch's.
 use tch::Tensor;
+use torch_ext::Part;
 use trainer::{Share, StepLosses, TaskError, accumulate};
 
 use crate::Result;
@@ -24,7 +25,8 @@ pub(crate) fn in_parts<T>(
 ) -> Result<StepLosses, TaskError> {
     let count = |rows: &[T]| rows.iter().map(&targets).sum::<usize>();
     let all = count(rows) as f64;
-    let parts: Vec<&[T]> = rows.chunks(size.max(1)).filter(|rows| count(rows) > 0).collect();
+    let mut parts = Part::cut(rows, size);
+    parts.retain(|part| count(part.rows) > 0);
     accumulate(&parts, |rows| {
         let Some(loss) = loss(rows)? else { return Ok(Vec::new()) };
         let loss = match reduction {

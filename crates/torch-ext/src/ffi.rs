@@ -127,6 +127,7 @@ unsafe extern "C" {
         value: RawTensor,
         lengths: *const i64,
         rows: usize,
+        places: RawTensor,
         heads: i64,
         dropout: f64,
         out: *mut *mut C_tensor,
@@ -143,11 +144,19 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_dropout_factors(
+        places: RawTensor,
+        width: i64,
+        p: f64,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_dropout_add_norm(
         x: RawTensor,
         residual: RawTensor,
         weight: RawTensor,
         bias: RawTensor,
+        places: RawTensor,
         eps: f64,
         dropout: f64,
         out: *mut *mut C_tensor,

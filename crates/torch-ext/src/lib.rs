@@ -4,6 +4,7 @@ mod allocator;
 mod autocast;
 mod device;
 mod distributed;
+mod dropout;
 mod error;
 mod ffi;
 mod flash_attention;
@@ -24,6 +25,7 @@ pub use autocast::{
 };
 pub use device::{DeviceChoice, resolve_device};
 pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, with_group};
+pub use dropout::{dropout_factors, dropout_factors_like, token_places};
 pub use error::{Error, Result};
 pub use flash_attention::{flash_attention, flash_attention_fits};
 pub use linear_cross_entropy::{
@@ -38,7 +40,7 @@ pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };
 pub use recompute::recompute;
-pub use rng::{PartSeeds, rng_state, seeded_randn, set_rng_state};
+pub use rng::{Part, PartSeeds, first_row, rng_state, seeded_randn, set_rng_state};
 pub use row_adamw::{Gradient, LiveRows};
 pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};

@@ -1,9 +1,10 @@
 //! Parts of an encoder layer over packed tokens: rows of a batch one after the other, without
 //! padding, on the CPU.
 //!
-//! Dropout masks are functions of a seed, which each call draws from libtorch's CPU generator, and
-//! of a position. Nothing of them is kept: backward makes them again. The generator's state decides
-//! all masks, so the same state gives the same step, whatever the number of threads.
+//! Dropout masks are functions of a seed, which each call draws from libtorch's CPU generator, of a
+//! token's place ([`token_places`](crate::token_places)), and of the position within the row of
+//! numbers. Nothing of them is kept: backward makes them again. The generator's state decides all
+//! masks, so the same state gives the same step, whatever the number of threads.
 use tch::Tensor;
 
 use crate::ffi::{self, call};
@@ -17,6 +18,7 @@ use crate::{Error, Result};
 /// # Shapes
 /// - `query`, `key`, `value`: `[N, heads * D]`, float32 or bfloat16 on the CPU, with the tokens of
 ///   row 0 first, then those of row 1, and so on; `lengths`: the rows' numbers of tokens, N in all
+/// - `places`: `[N]` i64 on the CPU
 /// - returns `[N, heads * D]`, of the same dtype
 ///
 /// # Errors
@@ -27,9 +29,10 @@ use crate::{Error, Result};
 /// ```
 /// use tch::{Device, Kind, Tensor};
 ///
+/// let places = torch_ext::token_places(1, 3)?;
 /// let value = Tensor::from_slice(&[2f32, 4.0, 7.0]).view([3, 1]);
 /// let flat = value.zeros_like(); // without a preference: the row's mean
-/// let out = torch_ext::packed_attention(&flat, &flat, &value, &[2, 1], 1, 0.0)?;
+/// let out = torch_ext::packed_attention(&flat, &flat, &value, &[2, 1], &places, 1, 0.0)?;
 /// assert_eq!(Vec::<f32>::try_from(out.view(-1)).unwrap(), [3.0, 3.0, 7.0]);
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
@@ -38,6 +41,7 @@ pub fn packed_attention(
     key: &Tensor,
     value: &Tensor,
     lengths: &[i64],
+    places: &Tensor,
     heads: i64,
     dropout: f64,
 ) -> Result<Tensor> {
@@ -51,6 +55,7 @@ pub fn packed_attention(
             value.as_ptr(),
             lengths.as_ptr(),
             lengths.len(),
+            places.as_ptr(),
             heads,
             dropout,
             &mut out,
@@ -63,8 +68,8 @@ pub fn packed_attention(
 /// `LayerNorm(dropout(x) + residual)` over the last dimension, in float32.
 ///
 /// # Shapes
-/// - `x`: `[N, H]` float; `residual`: `[N, H]` float32; `weight`, `bias`: `[H]` float32; all on the
-///   CPU
+/// - `x`: `[N, H]` float; `residual`: `[N, H]` float32; `weight`, `bias`: `[H]` float32; `places`:
+///   `[N]` i64; all on the CPU
 /// - returns `[N, H]` float32
 ///
 /// # Errors
@@ -77,7 +82,8 @@ pub fn packed_attention(
 /// let options = (Kind::Float, Device::Cpu);
 /// let (x, weight, bias) =
 ///     (Tensor::randn([5, 8], options), Tensor::ones([8], options), Tensor::zeros([8], options));
-/// let out = torch_ext::dropout_add_norm(&x, &x, &weight, &bias, 1e-5, 0.0)?;
+/// let places = torch_ext::token_places(1, 5)?;
+/// let out = torch_ext::dropout_add_norm(&x, &x, &weight, &bias, &places, 1e-5, 0.0)?;
 /// let want = (&x + &x).layer_norm([8], Some(&weight), Some(&bias), 1e-5, false);
 /// assert!((out - want).abs().max().double_value(&[]) < 1e-5);
 /// # Ok::<(), torch_ext::Error>(())
@@ -87,6 +93,7 @@ pub fn dropout_add_norm(
     residual: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
+    places: &Tensor,
     eps: f64,
     dropout: f64,
 ) -> Result<Tensor> {
@@ -99,6 +106,7 @@ pub fn dropout_add_norm(
             residual.as_ptr(),
             weight.as_ptr(),
             bias.as_ptr(),
+            places.as_ptr(),
             eps,
             dropout,
             &mut out,
@@ -108,7 +116,7 @@ pub fn dropout_add_norm(
     owned(out)
 }
 
-fn owned(out: *mut torch_sys::C_tensor) -> Result<Tensor> {
+pub(crate) fn owned(out: *mut torch_sys::C_tensor) -> Result<Tensor> {
     if out.is_null() {
         return Err(Error::Libtorch("no tensor came back".into()));
     }

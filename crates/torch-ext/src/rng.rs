@@ -1,4 +1,6 @@
 //! The state of a device's random generator: the same dropout can be drawn again.
+use std::cell::Cell;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
@@ -47,42 +49,104 @@ pub fn set_rng_state(device: Device, state: &Tensor) -> Result<()> {
     call(|error| unsafe { ffi::polyqa_set_rng_state(index, state.as_ptr(), error) })
 }
 
-/// Seeds for the parts of a step: what is drawn in a part depends on its number, not on the parts
-/// that ran before it in this process.
+thread_local! {
+    /// See [`first_row`].
+    static FIRST_ROW: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Where the batch that this thread computes begins within the step's: 0, but in a [`PartSeeds`]'s
+/// part.
+pub fn first_row() -> usize {
+    FIRST_ROW.get()
+}
+
+/// What is drawn in the parts of a step that its batch is cut into.
+///
+/// On the CPU dropout is drawn for each row by its number in the batch ([`token_places`]), so where
+/// the batch is cut, and which process computes which part, changes nothing: every part begins with
+/// the generator as it was, and with the number of its first row. A GPU's generator knows no rows
+/// and is seeded for each part, by that number.
 ///
 /// ```
-/// use tch::{Device, Kind, Tensor};
+/// use tch::Device;
+/// use torch_ext::{PartSeeds, dropout_factors, token_places};
 ///
-/// let draw = || Tensor::rand([4], (Kind::Float, Device::Cpu));
-/// let seeds = torch_ext::PartSeeds::draw()?;
-/// seeds.enter(1);
-/// let first = draw();
+/// tch::manual_seed(3);
+/// let seeds = PartSeeds::new()?;
+/// let draw = |rows| dropout_factors(&token_places(rows, 5)?, 8, 0.1);
+/// let whole = draw(3)?;
+/// seeds.enter(2);
+/// assert_eq!(draw(1)?, whole.narrow(0, 10, 5));
 /// seeds.enter(0);
-/// assert_ne!(draw(), first);
-/// seeds.enter(1);
-/// assert_eq!(draw(), first);
+/// assert_eq!(draw(2)?, whole.narrow(0, 0, 10));
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+///
+/// [`token_places`]: crate::token_places
+#[derive(Debug)]
 pub struct PartSeeds {
-    base: i64,
+    cpu: Tensor,
+    gpu: u64,
 }
 
 impl PartSeeds {
-    /// New ones, by one draw from the CPU's generator.
+    /// Those of the generators as they are.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch refuses.
-    pub fn draw() -> Result<Self> {
+    pub fn new() -> Result<Self> {
+        let cpu = rng_state(Device::Cpu)?;
         let drawn = Tensor::f_randint(1 << 62, [1], (Kind::Int64, Device::Cpu))?;
-        Ok(Self { base: drawn.f_int64_value(&[0])? })
+        let gpu = drawn.f_int64_value(&[0])?.unsigned_abs();
+        set_rng_state(Device::Cpu, &cpu)?;
+        Ok(Self { cpu, gpu })
     }
 
-    /// Seeds the generators of all devices for part `number`.
-    pub fn enter(self, number: usize) {
-        // An odd factor: no two parts of a step have one seed.
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        tch::manual_seed(self.base.wrapping_add(number.wrapping_mul(0x5851_F42D_4C95_7F2D)));
+    /// Begins the part whose first row has number `first` in the batch.
+    ///
+    /// # Errors
+    /// [`Error::Libtorch`] if libtorch refuses.
+    pub fn enter(&self, first: usize) -> Result<()> {
+        set_rng_state(Device::Cpu, &self.cpu)?;
+        FIRST_ROW.set(first);
+        if tch::Cuda::is_available() {
+            // An odd factor: no two parts of a step have one seed.
+            let number = u64::try_from(first).unwrap_or(u64::MAX);
+            let seed = self.gpu.wrapping_add(number.wrapping_mul(0x5851_F42D_4C95_7F2D));
+            tch::Cuda::manual_seed_all(seed);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PartSeeds {
+    fn drop(&mut self) {
+        FIRST_ROW.set(0);
+    }
+}
+
+/// Rows of a batch that are computed at once, and where they are in it.
+///
+/// # Example
+/// ```
+/// let rows = ["a", "b", "c"];
+/// let firsts: Vec<usize> = torch_ext::Part::cut(&rows, 2).iter().map(|part| part.first).collect();
+/// assert_eq!(firsts, [0, 2]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Part<T> {
+    /// The number of its first row in the batch.
+    pub first: usize,
+    /// The rows.
+    pub rows: T,
+}
+
+impl<'a, T> Part<&'a [T]> {
+    /// Cuts a batch into parts of `size` rows; the last may be shorter. A size of 0 counts as 1.
+    pub fn cut(rows: &'a [T], size: usize) -> Vec<Self> {
+        let size = size.max(1);
+        let parts = rows.chunks(size).enumerate();
+        parts.map(|(number, rows)| Self { first: number * size, rows }).collect()
     }
 }
 

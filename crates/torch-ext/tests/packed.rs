@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{dropout_add_norm, packed_attention, rng_state, set_rng_state};
+use torch_ext::{PartSeeds, rng_state, set_rng_state, token_places};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -72,6 +72,32 @@ fn attention_and_its_gradients_are_those_of_each_row_alone() {
             assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
         }
     }
+}
+
+/// With the places of one long row.
+fn packed_attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    lengths: &[i64],
+    heads: i64,
+    p: f64,
+) -> torch_ext::Result<Tensor> {
+    let places = token_places(1, query.size()[0])?;
+    torch_ext::packed_attention(query, key, value, lengths, &places, heads, p)
+}
+
+/// The same.
+fn dropout_add_norm(
+    x: &Tensor,
+    residual: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    p: f64,
+) -> torch_ext::Result<Tensor> {
+    let places = token_places(1, x.size()[0])?;
+    torch_ext::dropout_add_norm(x, residual, weight, bias, &places, eps, p)
 }
 
 /// With values that are the identity, the output is the dropped probability itself.
@@ -217,4 +243,38 @@ fn what_does_not_fit_is_refused() {
     let one = Tensor::ones([6], FLOAT);
     assert!(dropout_add_norm(&x, &y, &one, &one, 1e-5, 0.0).is_err());
     assert!(dropout_add_norm(&y, &y, &one, &one, 1e-5, 0.0).is_err());
+}
+
+#[test]
+fn a_row_has_the_same_masks_wherever_the_batch_is_cut() {
+    let _alone = alone();
+    tch::manual_seed(8);
+    let (tokens, width) = (12i64, 24i64);
+    let draw = || Tensor::randn([tokens, width], FLOAT);
+    let (q, k, v, weight) = (draw(), draw(), draw(), Tensor::ones([width], FLOAT));
+    // Rows of 5, 3 and 4 tokens, in a batch of length 5 and, without the first, of length 4.
+    let places = |rows: &[i64], length: i64| {
+        let all = token_places(rows.len() as i64, length).unwrap().view([-1, length]);
+        let rows = (0i64..).zip(rows).map(|(row, &n)| all.get(row).narrow(0, 0, n));
+        Tensor::cat(&rows.collect::<Vec<_>>(), 0)
+    };
+    let run = |first: i64, lengths: &[i64], places: &Tensor| {
+        let part = |t: &Tensor| t.narrow(0, first, places.size()[0]);
+        let (q, k, v) = (leaf(&part(&q)), leaf(&part(&k)), leaf(&part(&v)));
+        let out = torch_ext::packed_attention(&q, &k, &v, lengths, places, 3, 0.3).unwrap();
+        let bias = weight.zeros_like();
+        let out = torch_ext::dropout_add_norm(&out, &q, &weight, &bias, places, 1e-5, 0.3).unwrap();
+        out.square().sum(Kind::Float).backward();
+        [out.detach(), q.grad(), k.grad(), v.grad()]
+    };
+    let seeds = PartSeeds::new().unwrap();
+    let whole = run(0, &[5, 3, 4], &places(&[5, 3, 4], 5));
+    seeds.enter(1).unwrap();
+    let part = run(5, &[3, 4], &places(&[3, 4], 4));
+    for (whole, part) in whole.iter().zip(&part) {
+        assert_eq!(&whole.narrow(0, 5, 7), part);
+    }
+    seeds.enter(0).unwrap();
+    let moved = run(5, &[3, 4], &places(&[3, 4], 4));
+    assert_ne!(moved[0], part[0], "other rows draw otherwise");
 }

@@ -1,6 +1,6 @@
 //! One step over a batch too large for memory, or for one process.
 use tch::{Kind, Tensor};
-use torch_ext::{ProcessGroup, current_group};
+use torch_ext::{Part, PartSeeds, ProcessGroup, current_group};
 
 use crate::{StepLosses, TaskError};
 
@@ -25,10 +25,10 @@ pub struct Share {
 /// Each backward pass goes through [`torch_ext::backward`], so float16's scale of the loss holds
 /// here too.
 ///
-/// Before each micro-batch libtorch's generator is seeded by its number, so dropout depends on
-/// where the batch is cut and not on what ran before. Processes that share a step
-/// ([`torch_ext::with_group`]) run every size-th micro-batch each, and all of them get the losses
-/// of all; their gradients remain to be summed.
+/// Each micro-batch begins with the draws that the whole batch would begin with, and with the
+/// number of its first row ([`PartSeeds`]): on the CPU, dropout does not depend on where the batch
+/// is cut. Processes that share a step ([`torch_ext::with_group`]) run every size-th micro-batch
+/// each, and all of them get the losses of all; their gradients remain to be summed.
 ///
 /// A contrast whose negatives come from the batch cannot be cut like this; see
 /// `objectives::cached_step`.
@@ -39,11 +39,11 @@ pub struct Share {
 /// # Example
 /// ```
 /// use tch::{Kind, Tensor};
-/// use trainer::{Share, accumulate};
+/// use trainer::{Part, Share, accumulate};
 ///
 /// let weight = Tensor::from(2f64).set_requires_grad(true);
-/// let parts = [vec![1.0, 2.0, 3.0], vec![6.0]];
-/// let losses = accumulate(&parts, |part: &Vec<f64>| {
+/// let rows = [1.0, 2.0, 3.0, 6.0];
+/// let losses = accumulate(&Part::cut(&rows, 3), |part: &&[f64]| {
 ///     let sum = (Tensor::from_slice(part) * &weight).sum(Kind::Double);
 ///     Ok(vec![Share { name: "mean", weight: 1.0, loss: sum / 4.0 }])
 /// })?;
@@ -51,20 +51,20 @@ pub struct Share {
 /// # Ok::<(), trainer::TaskError>(())
 /// ```
 pub fn accumulate<T>(
-    micro_batches: &[T],
+    micro_batches: &[Part<T>],
     mut shares: impl FnMut(&T) -> Result<Vec<Share>, TaskError>,
 ) -> Result<StepLosses, TaskError> {
     let mut total = Tensor::f_zeros([], (Kind::Double, tch::Device::Cpu))?;
     let mut parts: Vec<(&'static str, Tensor)> = Vec::new();
-    let (group, seeds) = (current_group(), torch_ext::PartSeeds::draw()?);
+    let (group, seeds) = (current_group(), PartSeeds::new()?);
     let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
-    for (number, micro_batch) in micro_batches.iter().enumerate() {
+    for (number, Part { first, rows }) in micro_batches.iter().enumerate() {
         if number % size != rank {
             continue;
         }
-        seeds.enter(number);
+        seeds.enter(*first)?;
         let mut sum: Option<Tensor> = None;
-        for Share { name, weight, loss } in shares(micro_batch)? {
+        for Share { name, weight, loss } in shares(rows)? {
             let value = loss.f_detach()?.f_to_kind(Kind::Double)?;
             total = total.f_add(&value.f_mul_scalar(weight)?)?;
             match parts.iter_mut().find(|(known, _)| *known == name) {
@@ -81,7 +81,7 @@ pub fn accumulate<T>(
             torch_ext::backward(&sum)?;
         }
     }
-    seeds.enter(micro_batches.len());
+    seeds.enter(0)?;
     let losses = StepLosses { total, parts, tokens: None, accumulated: true };
     match group {
         Some(group) => sum_losses(&group, losses),

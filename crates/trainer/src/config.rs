@@ -81,8 +81,8 @@ pub struct TrainConfig {
     /// Decides the order of examples, dropout and the task's own draws.
     pub seed: u64,
     /// Examples that go through the model at once, where a batch does not fit memory: the gradients
-    /// of the parts are added up. The result is that of the whole batch, up to rounding and other
-    /// dropout; absent: a batch is one part.
+    /// of the parts are added up. The result is that of the whole batch, up to rounding and, on a
+    /// GPU, other dropout; absent: a batch is one part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
     /// Steps between two evaluations of a task that scores its model, beside those after each

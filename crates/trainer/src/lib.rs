@@ -70,5 +70,5 @@ pub use stream::{BatchStream, ExampleSource, ExampleStream, StreamedBatch};
 pub use task::{Examples, Step, StepLosses, Task, TaskError};
 pub use task_slot::TaskSlot;
 pub use task_state::StreamPlace;
-pub use torch_ext::{Precision, TensorMap};
+pub use torch_ext::{Part, Precision, TensorMap};
 pub use zipped::Zipped;

@@ -81,9 +81,10 @@ impl Stage {
     ///
     /// The first rank's checkpoint and parameters are everybody's beginning, and it alone writes
     /// checkpoints and shows progress. A task whose batches cannot be cut
-    /// ([`Task::takes_micro_batches`](crate::Task::takes_micro_batches)) is refused. Where batches
-    /// are cut decides dropout's masks: with the same `micro_batch`, at most the batch divided by
-    /// the number of processes, that number changes sums' rounding alone.
+    /// ([`Task::takes_micro_batches`](crate::Task::takes_micro_batches)) is refused. On the CPU
+    /// the number of processes changes sums' rounding alone; on a GPU, where dropout is drawn for
+    /// each part of a batch, that holds with the same `micro_batch`, at most the batch divided by
+    /// the number of processes.
     #[must_use]
     pub fn with_group(self, group: Option<Rc<ProcessGroup>>) -> Self {
         Self { group, ..self }

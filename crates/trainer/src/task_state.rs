@@ -228,7 +228,8 @@ impl<'s, 't> TaskState<'s, 't> {
     }
 
     /// The examples that batches are cut into: so many that memory holds them, and of a full batch
-    /// every rank has some. A shorter one is cut alike, so that dropout does not depend on ranks.
+    /// every rank has some. A shorter one is cut alike, so that a GPU's dropout does not depend on
+    /// ranks.
     fn part_size(&self) -> Option<usize> {
         let Some(group) = &self.group else { return self.micro_batch };
         let share = self.batch_size.div_ceil(group.size()).max(1);

@@ -8,8 +8,8 @@ use common::{alone, config, metrics, stage};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use trainer::{
-    ExampleRecord, Examples, Fingerprint, LossScaler, Precision, Share, Stage, Step, StepLosses,
-    Task, TaskError, TrainConfig, TrainError, accumulate, fit,
+    ExampleRecord, Examples, Fingerprint, LossScaler, Part, Precision, Share, Stage, Step,
+    StepLosses, Task, TaskError, TrainConfig, TrainError, accumulate, fit,
 };
 
 /// What goes wrong in a step.
@@ -75,8 +75,9 @@ impl Task for Line {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let share = 1.0 / step.batch.len() as f64;
         if self.micro_batches {
-            return accumulate(step.batch, |&example| {
-                let loss = self.loss(example, step.number) * share;
+            return accumulate(&Part::cut(step.batch, 1), |examples| {
+                let losses = examples.iter().map(|&example| self.loss(example, step.number));
+                let loss = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")? * share;
                 Ok(vec![Share { name: "line", weight: 1.0, loss }])
             });
         }

@@ -12,8 +12,9 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous, TensorMap, read_tensors, write_tensors};
 use trainer::{
-    Environment, ExampleStream, Examples, Fingerprint, ShardedJsonl, Shards, Share, ShuffleConfig,
-    Stage, Step, StepLosses, Task, TaskError, TrainConfig, accumulate, fit, pad_mask, pad_rows,
+    Environment, ExampleStream, Examples, Fingerprint, Part, ShardedJsonl, Shards, Share,
+    ShuffleConfig, Stage, Step, StepLosses, Task, TaskError, TrainConfig, accumulate, fit,
+    pad_mask, pad_rows,
 };
 use xlmr_model::{Config, Head, Inputs, Model};
 
@@ -85,7 +86,7 @@ impl Task for Guess<'_> {
         };
         let rows: Vec<(Vec<i64>, Vec<i64>)> = step.batch.iter().map(&mut mask).collect();
         let count = rows.len() as f64;
-        let parts: Vec<_> = rows.chunks(step.micro_batch.unwrap_or(rows.len())).collect();
+        let parts = Part::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
         accumulate(&parts, |rows| {
             let loss = self.sum(rows)? / count;
             Ok(vec![Share { name: "mlm", weight: 1.0, loss }])
@@ -117,7 +118,6 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
     let config = TrainConfig {
         learning_rate: 1e-3,
         batch_size: 4,
-        micro_batch: Some(2),
         steps: Some(20),
         checkpoint_steps: Some(5),
         log_steps: 1,

@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use tch::Tensor;
 
+use crate::dropout::Draws;
 use crate::inputs::Prepared;
-use crate::layers::{LayerNorm, Linear, Lookup, dropout};
+use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::packing::{FlashRows, Packing};
 use crate::parameters::{TYPES, WORDS, layer_name};
 use crate::{Activation, Config, Result};
@@ -15,6 +16,7 @@ pub(crate) struct Batch {
     pub(crate) inputs: Prepared,
     /// Absent where it stays padded.
     pub(crate) packing: Option<Packing>,
+    pub(crate) draws: Draws,
 }
 
 /// Word, position and token type embeddings, summed and normalised.
@@ -50,12 +52,7 @@ impl Embeddings {
 
     /// `[B, L, H]`, or `[N, H]` where the batch is packed. The rows of `<pad>` receive no gradient
     /// from here.
-    pub(crate) fn apply(
-        &self,
-        batch: &Batch,
-        embeds: Option<&Tensor>,
-        train: bool,
-    ) -> Result<Tensor> {
+    pub(crate) fn apply(&self, batch: &Batch, embeds: Option<&Tensor>) -> Result<Tensor> {
         let (inputs, packing) = (&batch.inputs, batch.packing.as_ref());
         let laid_out = |padded: &Tensor| match packing {
             None => Ok(padded.shallow_clone()),
@@ -77,7 +74,7 @@ impl Embeddings {
         let positions = laid_out(&inputs.positions)?;
         let positions = Tensor::f_embedding(&self.positions, &positions, self.pad, false, false)?;
         let sum = words.f_add(&types)?.f_add(&positions)?;
-        dropout(self.norm.apply(&sum)?, self.dropout, train)
+        batch.draws.dropout(self.norm.apply(&sum)?, self.dropout)
     }
 }
 
@@ -138,70 +135,62 @@ impl Layer {
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.
-    pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch, train: bool) -> Result<Tensor> {
+    pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match &batch.packing {
-            None => self.apply(hidden, &batch.inputs, train),
-            Some(packing) => self.apply_packed(hidden, packing),
+            None => self.apply(hidden, &batch.inputs, &batch.draws),
+            Some(packing) => self.apply_packed(hidden, packing, &batch.draws),
         }
     }
 
     /// [`step`](Self::step) of which only `hidden` is kept for the way back.
-    pub(crate) fn recomputed_step(
-        &self,
-        hidden: &Tensor,
-        batch: &Rc<Batch>,
-        train: bool,
-    ) -> Result<Tensor> {
+    pub(crate) fn recomputed_step(&self, hidden: &Tensor, batch: &Rc<Batch>) -> Result<Tensor> {
         let (layer, batch) = (self.share(), Rc::clone(batch));
         Ok(torch_ext::recompute(hidden, move |hidden| {
-            layer.step(hidden, &batch, train).map_err(|error| error.to_string())
+            layer.step(hidden, &batch).map_err(|error| error.to_string())
         })?)
     }
 
     /// `[B, L, H]` to `[B, L, H]`.
-    fn apply(&self, hidden: &Tensor, inputs: &Prepared, train: bool) -> Result<Tensor> {
+    fn apply(&self, hidden: &Tensor, inputs: &Prepared, draws: &Draws) -> Result<Tensor> {
         let split = [inputs.batch, inputs.length, self.heads, -1];
         let project = |linear: &Linear| -> Result<Tensor> {
             Ok(linear.apply(hidden)?.f_view(split)?.f_transpose(1, 2)?)
         };
-        let attended = Tensor::f_scaled_dot_product_attention(
-            &project(&self.query)?,
-            &project(&self.key)?,
-            &project(&self.value)?,
-            inputs.mask.as_ref(),
-            if train { self.attention_dropout } else { 0.0 },
-            false,
-            None,
-            false,
-        )?;
+        let (query, key, value) =
+            (project(&self.query)?, project(&self.key)?, project(&self.value)?);
+        let attended =
+            draws.attention(&query, &key, &value, inputs.mask.as_ref(), self.attention_dropout)?;
         let attended = attended.f_transpose(1, 2)?.f_reshape([inputs.batch, inputs.length, -1])?;
-        let attended = dropout(self.attention_dense.apply(&attended)?, self.hidden_dropout, train)?;
+        let attended =
+            draws.dropout(self.attention_dense.apply(&attended)?, self.hidden_dropout)?;
         let hidden = self.attention_norm.apply(&attended.f_add(hidden)?)?;
         let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
-        let output = dropout(self.output_dense.apply(&wide)?, self.hidden_dropout, train)?;
+        let output = draws.dropout(self.output_dense.apply(&wide)?, self.hidden_dropout)?;
         self.output_norm.apply(&output.f_add(&hidden)?)
     }
 
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
-    fn apply_packed(&self, hidden: &Tensor, packing: &Packing) -> Result<Tensor> {
+    fn apply_packed(&self, hidden: &Tensor, packing: &Packing, draws: &Draws) -> Result<Tensor> {
         let (query, key) = (self.query.apply(hidden)?, self.key.apply(hidden)?);
         let (value, heads, dropout) =
             (self.value.apply(hidden)?, self.heads, self.attention_dropout);
+        let (lengths, places) = (&packing.lengths, &draws.places);
         let attended = match &packing.flash {
             None => {
-                let lengths = &packing.lengths;
-                torch_ext::packed_attention(&query, &key, &value, lengths, heads, dropout)?
+                torch_ext::packed_attention(&query, &key, &value, lengths, places, heads, dropout)?
             }
             Some(FlashRows { cumulative, longest }) => torch_ext::flash_attention(
                 &query, &key, &value, cumulative, *longest, heads, dropout,
             )?,
         };
         let attended = self.attention_dense.apply(&attended)?;
-        let hidden = self.attention_norm.apply_to_sum(&attended, hidden, self.hidden_dropout)?;
+        let hidden =
+            self.attention_norm.apply_to_sum(&attended, hidden, draws, self.hidden_dropout)?;
         let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
         self.output_norm.apply_to_sum(
             &self.output_dense.apply(&wide)?,
             &hidden,
+            draws,
             self.hidden_dropout,
         )
     }

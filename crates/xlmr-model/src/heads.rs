@@ -1,7 +1,8 @@
 //! The heads on top of the encoder.
 use tch::Tensor;
 
-use crate::layers::{LayerNorm, Linear, Lookup, dropout};
+use crate::dropout::Draws;
+use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::parameters::{DECODER, LM_BIAS, WORDS};
 use crate::{Config, Result};
 
@@ -48,7 +49,8 @@ impl TokenHead {
     }
 
     pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        self.classifier.apply(&dropout(hidden.shallow_clone(), self.dropout, train)?)
+        let draws = Draws::for_states(hidden, train)?;
+        self.classifier.apply(&draws.dropout(hidden.shallow_clone(), self.dropout)?)
     }
 }
 
@@ -70,8 +72,10 @@ impl SequenceHead {
     }
 
     pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        let first = dropout(hidden.f_select(1, 0)?, self.dropout, train)?;
-        let inner = dropout(self.dense.apply(&first)?.f_tanh()?, self.dropout, train)?;
+        let first = hidden.f_select(1, 0)?;
+        let draws = Draws::for_states(&first, train)?;
+        let first = draws.dropout(first, self.dropout)?;
+        let inner = draws.dropout(self.dense.apply(&first)?.f_tanh()?, self.dropout)?;
         self.output.apply(&inner)
     }
 }

@@ -1,7 +1,8 @@
-//! The two layers everything is made of, and dropout.
+//! The two layers everything is made of.
 use tch::{Device, Tensor};
 
 use crate::Result;
+use crate::dropout::Draws;
 
 /// Where the parts of a model take their parameters from: a shallow clone by full name.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
@@ -54,16 +55,17 @@ impl LayerNorm {
     }
 
     /// Of `x`, after dropout, plus `residual`: `[N, H]` each, while training.
-    pub(crate) fn apply_to_sum(&self, x: &Tensor, residual: &Tensor, p: f64) -> Result<Tensor> {
+    pub(crate) fn apply_to_sum(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        draws: &Draws,
+        p: f64,
+    ) -> Result<Tensor> {
         if x.device() != Device::Cpu {
-            return self.apply(&dropout(x.shallow_clone(), p, true)?.f_add(residual)?);
+            return self.apply(&draws.dropout(x.shallow_clone(), p)?.f_add(residual)?);
         }
         let (weight, bias) = (&self.weight, &self.bias);
-        Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, self.eps, p)?)
+        Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, &draws.places, self.eps, p)?)
     }
-}
-
-/// Dropout while training, from libtorch's generator; else `x` itself.
-pub(crate) fn dropout(x: Tensor, p: f64, train: bool) -> Result<Tensor> {
-    if train && p > 0.0 { Ok(x.f_dropout(p, true)?) } else { Ok(x) }
 }

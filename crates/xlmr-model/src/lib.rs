@@ -3,6 +3,7 @@
 mod activation;
 mod checkpoint;
 mod config;
+mod dropout;
 mod encoder;
 mod error;
 mod fields;

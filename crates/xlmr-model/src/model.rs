@@ -6,6 +6,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 
+use crate::dropout::Draws;
 use crate::encoder::{Batch, Embeddings, Layer};
 use crate::heads::{LmHead, SequenceHead, TokenHead};
 use crate::inputs::Prepared;
@@ -19,7 +20,8 @@ use crate::{Config, Error, Head, Inputs, Result};
 /// Parameters are float32 leaves that require gradient, named as in transformers
 /// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`). Where a method takes
 /// `train`, `true` switches dropout on, drawn from libtorch's global generator
-/// (`tch::manual_seed`).
+/// (`tch::manual_seed`), on the CPU for each row of the batch by its number (see
+/// `torch_ext::PartSeeds`): neither the rows beside it nor their padding change what a row draws.
 #[derive(Debug)]
 pub struct Model {
     config: Config,
@@ -150,17 +152,18 @@ impl Model {
         let prepared = Prepared::new(inputs, &self.config, self.device())?;
         let kind = self.embeddings.words.f_kind()?;
         let packing = if train { Packing::of(&prepared, &self.config, kind)? } else { None };
-        let batch = Rc::new(Batch { inputs: prepared, packing });
+        let draws = Draws::for_batch(&prepared, packing.as_ref(), train)?;
+        let batch = Rc::new(Batch { inputs: prepared, packing, draws });
         let padded = |hidden: &Tensor| match &batch.packing {
             None => Ok(hidden.shallow_clone()),
             Some(packing) => packing.unpack(hidden),
         };
-        let mut hidden = self.embeddings.apply(&batch, inputs.inputs_embeds.as_ref(), train)?;
+        let mut hidden = self.embeddings.apply(&batch, inputs.inputs_embeds.as_ref())?;
         for layer in &self.layers {
             before(&|| padded(&hidden))?;
             hidden = match train && self.recompute {
-                true => layer.recomputed_step(&hidden, &batch, train)?,
-                false => layer.step(&hidden, &batch, train)?,
+                true => layer.recomputed_step(&hidden, &batch)?,
+                false => layer.step(&hidden, &batch)?,
             };
         }
         padded(&hidden)

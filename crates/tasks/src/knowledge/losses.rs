@@ -6,7 +6,7 @@ use objectives::{
     combine, masked_entity_prediction, object_entailment, relation_classification,
 };
 use tch::{Kind, Tensor};
-use torch_ext::upload;
+use torch_ext::{Part, PartSeeds, upload};
 use trainer::{Share, StepLosses, accumulate};
 use xlmr_model::Inputs;
 
@@ -14,29 +14,61 @@ use super::batch::{Batch, MentionPair, mention_states, object_states, one_domain
 use super::{KnowledgeTask, ObjectEntailment};
 use crate::{Error, Result, masked_lm};
 
-/// Rows to mask, with the name and the weight of their loss.
-type MaskedRows<'b> = (&'static str, f64, &'b [Masked]);
+/// Rows of a masked-LM loss.
+#[derive(Clone, Copy)]
+struct MaskedRows<'b> {
+    name: &'static str,
+    weight: f64,
+    rows: &'b [Masked],
+    /// Of the whole batch.
+    targets: f64,
+}
+
+/// The number of each loss's first row among all the rows of a batch, by which dropout is drawn.
+struct FirstRows {
+    descriptions: usize,
+    mentions: usize,
+    triples: usize,
+}
+
+impl FirstRows {
+    fn of(batch: &Batch) -> Self {
+        let descriptions = batch.mlm.len();
+        let mentions = descriptions + batch.description_mlm.len();
+        Self { descriptions, mentions, triples: mentions + batch.mentions.len() }
+    }
+}
+
+/// Parts of `size` of rows that come after `first` others.
+fn parts_from<T>(first: usize, rows: &[T], size: usize) -> Vec<Part<&[T]>> {
+    let parts = Part::cut(rows, size).into_iter();
+    parts.map(|part| Part { first: first + part.first, ..part }).collect()
+}
 
 impl KnowledgeTask<'_> {
     /// All losses in one graph.
     pub(super) fn losses_at_once(&mut self, batch: &Batch) -> Result<StepLosses> {
         let (weights, pooling) = (self.config.weights.clone(), self.config.losses.pooling);
         let mut terms: Vec<(&'static str, f64, Tensor)> = Vec::new();
-        for (name, weight, rows) in self.masked_rows(batch) {
-            let loss = self.mlm_share(rows, target_count(rows))?;
-            terms.extend(loss.map(|loss| (name, weight, loss)));
+        let (firsts, seeds) = (FirstRows::of(batch), PartSeeds::new()?);
+        for Part { first, rows } in self.masked_rows(batch) {
+            seeds.enter(first)?;
+            let loss = self.mlm_share(&rows)?;
+            terms.extend(loss.map(|loss| (rows.name, rows.weight, loss)));
         }
         if !batch.mentions.is_empty() {
+            seeds.enter(firsts.mentions)?;
             let states = mention_states(self.model, &batch.mentions, pooling)?;
             terms.push(("mep", weights.mep, self.mep_loss(&states, batch)?));
         }
         if !batch.triples.is_empty() {
+            seeds.enter(firsts.triples)?;
             let states = object_states(self.model, &batch.triples, pooling)?;
             terms.push(("oe", weights.oe, self.oe_loss(&states, batch)?));
         }
         if terms.is_empty() {
             // No token was masked, and nothing else is trained: a step that changes nothing.
-            return accumulate(&[] as &[()], |()| Ok(Vec::new())).map_err(Error::from);
+            return accumulate(&[] as &[Part<()>], |()| Ok(Vec::new())).map_err(Error::from);
         }
         let terms: Vec<Term<'_>> =
             terms.iter().map(|(name, weight, loss)| Term { name, weight: *weight, loss }).collect();
@@ -53,14 +85,19 @@ impl KnowledgeTask<'_> {
     ) -> Result<StepLosses> {
         let (weights, pooling) = (self.config.weights.clone(), self.config.losses.pooling);
         let (model, device) = (self.model, self.model.device());
-        let mut chunks: Vec<(MaskedRows<'_>, f64)> = Vec::new();
-        for (name, weight, rows) in self.masked_rows(batch) {
-            let targets = target_count(rows);
-            chunks.extend(rows.chunks(size).map(|rows| ((name, weight, rows), targets)));
+        let firsts = FirstRows::of(batch);
+        let mut parts: Vec<Part<MaskedRows<'_>>> = Vec::new();
+        for whole in self.masked_rows(batch) {
+            let cut = parts_from(whole.first, whole.rows.rows, size).into_iter();
+            parts.extend(cut.map(|Part { first, rows }| Part {
+                first,
+                rows: MaskedRows { rows, ..whole.rows },
+            }));
         }
-        let mut losses = accumulate(&chunks, |&((name, weight, rows), targets)| {
-            let loss = self.mlm_share(rows, targets)?;
-            Ok(loss.map(|loss| Share { name, weight, loss }).into_iter().collect())
+        let mut losses = accumulate(&parts, |rows| {
+            let loss = self.mlm_share(rows)?;
+            let share = |loss| Share { name: rows.name, weight: rows.weight, loss };
+            Ok(loss.map(share).into_iter().collect())
         })?;
         let mut add = |name: &'static str, weight: f64, loss: Tensor| -> Result<()> {
             let loss = loss.f_to_kind(Kind::Double)?;
@@ -69,7 +106,7 @@ impl KnowledgeTask<'_> {
             Ok(())
         };
         if !batch.mentions.is_empty() {
-            let micro_batches: Vec<&[MentionPair]> = batch.mentions.chunks(size).collect();
+            let micro_batches = parts_from(firsts.mentions, &batch.mentions, size);
             let embed = |rows: &&[MentionPair]| mention_states(model, rows, pooling);
             let loss = cached_step(&micro_batches, device, embed, |states| -> Result<Tensor> {
                 Ok(self.mep_loss(states, batch)?.f_mul_scalar(weights.mep)?)
@@ -77,7 +114,7 @@ impl KnowledgeTask<'_> {
             add("mep", weights.mep, loss)?;
         }
         if !batch.triples.is_empty() {
-            let micro_batches: Vec<&[EntailmentExample]> = batch.triples.chunks(size).collect();
+            let micro_batches = parts_from(firsts.triples, &batch.triples, size);
             let embed = |rows: &&[EntailmentExample]| object_states(model, rows, pooling);
             let loss = cached_step(&micro_batches, device, embed, |states| -> Result<Tensor> {
                 Ok(self.oe_loss(states, batch)?.f_mul_scalar(weights.oe)?)
@@ -88,19 +125,25 @@ impl KnowledgeTask<'_> {
     }
 
     /// The rows of the masked-LM losses that are trained.
-    fn masked_rows<'b>(&self, batch: &'b Batch) -> Vec<MaskedRows<'b>> {
-        let weights = &self.config.weights;
-        let mut all: Vec<MaskedRows<'b>> = vec![
-            ("mlm", weights.mlm, &batch.mlm),
-            ("description_mlm", weights.description_mlm, &batch.description_mlm),
+    fn masked_rows<'b>(&self, batch: &'b Batch) -> Vec<Part<MaskedRows<'b>>> {
+        let (weights, firsts) = (&self.config.weights, FirstRows::of(batch));
+        let part = |name, first, weight, rows: &'b [Masked]| Part {
+            first,
+            rows: MaskedRows { name, weight, rows, targets: target_count(rows) },
+        };
+        let descriptions = &batch.description_mlm;
+        let mut all = vec![
+            part("mlm", 0, weights.mlm, &batch.mlm),
+            part("description_mlm", firsts.descriptions, weights.description_mlm, descriptions),
         ];
-        all.retain(|(_, _, rows)| !rows.is_empty());
+        all.retain(|part| !part.rows.rows.is_empty());
         all
     }
 
-    /// The sum of the rows' masked-LM losses over `targets`, the number of targets of the whole
-    /// batch; `None` without a target.
-    fn mlm_share(&self, rows: &[Masked], targets: f64) -> Result<Option<Tensor>> {
+    /// The sum of the rows' masked-LM losses over the targets of the whole batch; `None` without a
+    /// target.
+    fn mlm_share(&self, masked: &MaskedRows<'_>) -> Result<Option<Tensor>> {
+        let MaskedRows { rows, targets, .. } = *masked;
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;

@@ -103,20 +103,36 @@ pub fn replace_question_tokens(
     [&before, kept, &after].concat()
 }
 
+/// The noise on one row's question.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EmbeddingNoise {
+    /// r: of noise to embedding.
+    pub ratio: f64,
+    /// Of the directions of the noise: the row's own, so that they depend on no other row.
+    pub seed: i64,
+}
+
+impl EmbeddingNoise {
+    /// With a ratio from 0 to `max_ratio` ([`QaAugmentation::embedding_noise`]).
+    pub fn draw(max_ratio: f64, rng: &mut ChaCha8Rng) -> Self {
+        Self { ratio: rng.random::<f64>() * max_ratio, seed: rng.random() }
+    }
+}
+
 /// Word embeddings `[B, L, H]` of a batch, with Gaussian noise on those of the question.
 ///
-/// `ratios` has one number r for each row, drawn from 0 to
-/// [`QaAugmentation::embedding_noise`]; the noise on a vector e of the row's question
+/// `noise` has one entry for each row. The noise on a vector e of the row's question
 /// ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)². In the manner of NEFTune
-/// (Jain et al. 2024). The result carries gradient to the word embeddings, the noise none.
+/// (Jain et al. 2024). The result carries gradient to the word embeddings, the noise none. It is
+/// drawn on the CPU from the rows' own seeds, libtorch's generator stays as it is.
 ///
 /// # Errors
-/// [`Error::Torch`] if libtorch fails, or if there are not as many ratios as rows.
+/// [`Error::Torch`] if libtorch fails, or if there is not one entry for each row.
 ///
 /// # Example
 /// ```
 /// use mlqa_eval::{Purpose, Question, WindowConfig, windows};
-/// use tasks::question_answering::{WindowBatch, noisy_embeddings};
+/// use tasks::question_answering::{EmbeddingNoise, WindowBatch, noisy_embeddings};
 /// use xlmr_model::{Config, Head, Model, read_tokenizer};
 ///
 /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
@@ -130,7 +146,7 @@ pub fn replace_question_tokens(
 /// };
 /// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Eval)?;
 /// let mut batch = WindowBatch::new(&[&windows[0]], true, &model)?;
-/// let noisy = noisy_embeddings(&model, &batch, &[0.5])?;
+/// let noisy = noisy_embeddings(&model, &batch, &[EmbeddingNoise { ratio: 0.5, seed: 7 }])?;
 /// let length = windows[0].input_ids.len() as i64;
 /// assert_eq!(noisy.size(), [1, length, model.config().hidden_size]);
 /// batch.inputs.inputs_embeds = Some(noisy);
@@ -139,21 +155,29 @@ pub fn replace_question_tokens(
 pub fn noisy_embeddings(
     model: &dyn Encoder,
     batch: &WindowBatch,
-    ratios: &[f64],
+    noise: &[EmbeddingNoise],
 ) -> Result<Tensor> {
-    let device = model.device();
+    let (device, width) = (model.device(), model.hidden_size());
     let ids = batch.inputs.input_ids.f_to_device(device)?;
-    let words = model.word_embeddings();
-    let embedded = Tensor::f_embedding(words, &ids, -1, false, false)?; // [B, L, H]
-    let rows = batch.question.size().first().copied().unwrap_or(0);
-    let ratio = Tensor::f_from_slice(ratios)?
-        .f_to_kind(Kind::Float)?
-        .f_view([rows, 1, 1])?
-        .f_to_device(device)?;
-    let width = model.hidden_size() as f64;
+    let embedded = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?; // [B, L, H]
+    let question = batch.question.f_to_kind(Kind::Bool)?; // [B, L]
+    let (rows, length) = question.size2()?;
+    if i64::try_from(noise.len()).ok() != Some(rows) {
+        return Err(Error::data("noise", format!("{rows} entries, one a row"), noise.len()));
+    }
+    let counts = question.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Int64)?;
+    let mut drawn = Vec::with_capacity(noise.len());
+    for (noise, count) in noise.iter().zip(Vec::<i64>::try_from(counts)?) {
+        let scale = noise.ratio / (width as f64).sqrt();
+        drawn.push(torch_ext::seeded_randn(&[count, width], noise.seed)?.f_mul_scalar(scale)?);
+    }
+    let drawn = torch_ext::upload(&Tensor::f_cat(&drawn, 0)?, device)?; // of the questions' tokens
+    let places = question.f_flatten(0, 1)?.f_nonzero()?.f_squeeze_dim(1)?;
+    let places = torch_ext::upload(&places, device)?;
     let norms = embedded.f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], true)?; // [B, L, 1]
-    let question = batch.question.f_unsqueeze(-1)?.f_to_device(device)?;
-    let scale = norms.f_mul_scalar(1.0 / width.sqrt())?.f_mul(&ratio)?.f_mul(&question)?;
-    let noise = embedded.f_detach()?.f_randn_like()?.f_mul(&scale)?;
+    let noise = Tensor::f_zeros([rows * length, width], (drawn.f_kind()?, device))?
+        .f_index_copy(0, &places, &drawn)?
+        .f_view([rows, length, width])?
+        .f_mul(&norms)?;
     Ok(embedded.f_add(&noise)?)
 }

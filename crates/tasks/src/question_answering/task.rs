@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, WindowCounts, windows};
 use objectives::{SpanConfig, span};
-use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -15,7 +14,8 @@ use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
 use super::window_batch::{fingerprint_windows, question_end, window_lengths};
 use super::{
-    QaAugmentation, QuestionEntitySpans, WindowBatch, noisy_embeddings, replace_question_tokens,
+    EmbeddingNoise, QaAugmentation, QuestionEntitySpans, WindowBatch, noisy_embeddings,
+    replace_question_tokens,
 };
 use crate::micro_batches::{Reduction, in_parts};
 use crate::{Encoder, Error, Result};
@@ -108,8 +108,8 @@ struct AugmentedRow<'r> {
     row: &'r Row,
     /// The window's token ids, some of its question's replaced.
     ids: Cow<'r, [u32]>,
-    /// Of noise to embedding, in the question.
-    noise_ratio: f64,
+    /// On its question's embeddings.
+    noise: EmbeddingNoise,
 }
 
 impl<'a> QaTask<'a> {
@@ -164,11 +164,15 @@ impl<'a> QaTask<'a> {
     fn augmented<'r>(&'r self, batch: &[usize], rng: &mut ChaCha8Rng) -> Vec<AugmentedRow<'r>> {
         let rows = batch.iter().filter_map(|&k| self.rows.get(k));
         let mut rows: Vec<AugmentedRow<'r>> = rows
-            .map(|row| AugmentedRow { row, ids: self.augmented_ids(row, rng), noise_ratio: 0.0 })
+            .map(|row| AugmentedRow {
+                row,
+                ids: self.augmented_ids(row, rng),
+                noise: EmbeddingNoise::default(),
+            })
             .collect();
         let max_ratio = self.config.augmentation.embedding_noise;
         if max_ratio > 0.0 {
-            rows.iter_mut().for_each(|row| row.noise_ratio = rng.random::<f64>() * max_ratio);
+            rows.iter_mut().for_each(|row| row.noise = EmbeddingNoise::draw(max_ratio, rng));
         }
         rows
     }
@@ -180,8 +184,8 @@ impl<'a> QaTask<'a> {
         let mut batch =
             WindowBatch::with_ids(&ids, &windows, self.config.context_only, self.model)?;
         if self.config.augmentation.embedding_noise > 0.0 {
-            let ratios: Vec<f64> = rows.iter().map(|row| row.noise_ratio).collect();
-            let noisy = noisy_embeddings(self.model, &batch, &ratios)?;
+            let noise: Vec<EmbeddingNoise> = rows.iter().map(|row| row.noise).collect();
+            let noisy = noisy_embeddings(self.model, &batch, &noise)?;
             batch.inputs.inputs_embeds = Some(noisy);
         }
         let hidden = self.model.encode(&batch.inputs, true)?;
@@ -377,9 +381,8 @@ mod tests {
         let split = window.context_start as i64 - 1;
         let mut largest: f64 = 0.0;
         for k in 0..50 {
-            tch::manual_seed(k);
-            let ratio = 1.2 * k as f64 / 49.0;
-            let noise = noisy_embeddings(&model, &batch, &[ratio]).unwrap() - &plain;
+            let noise = EmbeddingNoise { ratio: 1.2 * k as f64 / 49.0, seed: k };
+            let noise = noisy_embeddings(&model, &batch, &[noise]).unwrap() - &plain;
             let after = noise.slice(1, split, None, 1).abs().max().double_value(&[]);
             assert_eq!(after, 0.0);
             let ratio = noise.slice(1, 0, split, 1).norm() / plain.slice(1, 0, split, 1).norm();

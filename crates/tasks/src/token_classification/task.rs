@@ -128,8 +128,9 @@ impl TokenClassificationTask<'_> {
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
         let labelled = target_positions(&labels, self.model.device())?;
-        let hidden = labelled.gather(&self.model.encode(&inputs, true)?)?; // [N, H]
-        let logits = self.model.token_logits(&hidden, true)?.f_to_kind(Kind::Float)?; // [N, C]
+        // Dropout is drawn for each token by its place, so they are gathered after it.
+        let logits = self.model.token_logits(&self.model.encode(&inputs, true)?, true)?; // [B, L, C]
+        let logits = labelled.gather(&logits)?.f_to_kind(Kind::Float)?; // [N, C]
         let targets = upload(&labelled.targets, logits.device())?;
         let none = None::<&Tensor>;
         Ok(logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)

@@ -1,6 +1,7 @@
 // Dropout whose mask is a function of a seed and a position: made again on the way back instead of kept.
 #pragma once
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <mutex>
@@ -64,4 +65,10 @@ inline uint64_t draw_seed() {
   auto generator = at::detail::getDefaultCPUGenerator();
   std::lock_guard<std::mutex> lock(generator.mutex());
   return at::check_generator<at::CPUGeneratorImpl>(generator)->random64();
+}
+
+// The places of rows: a number for each, of which its draws are a function.
+inline void check_places(const at::Tensor& places, int64_t rows) {
+  TORCH_CHECK(places.dim() == 1 && places.size(0) == rows && places.scalar_type() == at::kLong && places.is_cpu(),
+              "places must be [", rows, "] int64 on the CPU");
 }

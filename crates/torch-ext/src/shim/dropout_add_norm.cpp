@@ -18,7 +18,7 @@ constexpr int64_t kBlock = 64;
 
 struct DropoutAddNorm : torch::autograd::Function<DropoutAddNorm> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& residual, const Tensor& weight,
-                        const Tensor& bias, double eps, const Dropout& dropout) {
+                        const Tensor& bias, const Tensor& places, double eps, const Dropout& dropout) {
     const auto rows = x.size(0), width = x.size(1);
     const auto from = x.to(at::kFloat).contiguous();
     auto sum = at::empty_like(residual), out = at::empty_like(residual);
@@ -26,14 +26,15 @@ struct DropoutAddNorm : torch::autograd::Function<DropoutAddNorm> {
     const auto *px = from.data_ptr<float>(), *pr = residual.data_ptr<float>(), *pw = weight.data_ptr<float>(),
                *pb = bias.data_ptr<float>();
     auto *ps = sum.data_ptr<float>(), *po = out.data_ptr<float>(), *pst = statistics.data_ptr<float>();
+    const auto* place = places.data_ptr<int64_t>();
     parallel_rows(rows, 16, [&](int64_t row) {
       const auto at = row * width;
       const auto found = dropout_add_norm(px + at, pr + at, pw, pb, ps + at, po + at, width, static_cast<float>(eps),
-                                          dropout, RowKey(dropout.seed, row));
+                                          dropout, RowKey(dropout.seed, static_cast<uint64_t>(place[row])));
       pst[2 * row] = found.mean;
       pst[2 * row + 1] = found.inverse_deviation;
     });
-    ctx->save_for_backward({sum, weight, statistics});
+    ctx->save_for_backward({sum, weight, statistics, places});
     ctx->saved_data["dtype"] = static_cast<int64_t>(x.scalar_type());
     ctx->saved_data["seed"] = static_cast<int64_t>(dropout.seed);
     ctx->saved_data["below"] = static_cast<int64_t>(dropout.below);
@@ -43,9 +44,10 @@ struct DropoutAddNorm : torch::autograd::Function<DropoutAddNorm> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grad_outputs) {
     TORCH_CHECK(!at::GradMode::is_enabled(), "this norm has no second derivative");
-    if (!grad_outputs[0].defined()) return variable_list(6);
+    if (!grad_outputs[0].defined()) return variable_list(7);
     const auto saved = ctx->get_saved_variables();
     const auto &sum = saved[0], &weight = saved[1], &statistics = saved[2];
+    const auto* place = saved[3].data_ptr<int64_t>();
     const Dropout dropout{static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
                           static_cast<uint32_t>(ctx->saved_data["below"].toInt()),
                           static_cast<float>(ctx->saved_data["scale"].toDouble())};
@@ -61,19 +63,20 @@ struct DropoutAddNorm : torch::autograd::Function<DropoutAddNorm> {
       for (int64_t row = block * kBlock; row < std::min(rows, (block + 1) * kBlock); ++row) {
         const auto at = row * width;
         dropout_add_norm_backward(pg + at, ps + at, pw, {pst[2 * row], pst[2 * row + 1]}, px + at, pr + at, weights,
-                                  biases, width, dropout, RowKey(dropout.seed, row));
+                                  biases, width, dropout, RowKey(dropout.seed, static_cast<uint64_t>(place[row])));
       }
     });
     const auto sums = parts.sum(1);
     const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt());
-    return {grad_x.to(dtype), grad_residual, sums.select(0, 0), sums.select(0, 1), Tensor(), Tensor()};
+    return {grad_x.to(dtype), grad_residual, sums.select(0, 0), sums.select(0, 1), Tensor(), Tensor(), Tensor()};
   }
 };
 }  // namespace
 
 extern "C" {
 int polyqa_dropout_add_norm(const at::Tensor* x, const at::Tensor* residual, const at::Tensor* weight,
-                            const at::Tensor* bias, double eps, double dropout, at::Tensor** out, char** error) {
+                            const at::Tensor* bias, const at::Tensor* places, double eps, double dropout,
+                            at::Tensor** out, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(x->dim() == 2 && x->sizes() == residual->sizes(), "x is ", x->sizes(), ", residual ", residual->sizes());
     for (const auto* t : {weight, bias}) {
@@ -83,9 +86,11 @@ int polyqa_dropout_add_norm(const at::Tensor* x, const at::Tensor* residual, con
     TORCH_CHECK(x->is_cpu() && residual->is_cpu() && residual->scalar_type() == at::kFloat && x->is_floating_point(),
                 "x must be float, residual float32, both on the CPU");
     TORCH_CHECK(dropout >= 0 && dropout < 1, "dropout is ", dropout);
+    check_places(*places, x->size(0));
     const auto drops = dropout > 0 ? Dropout::of(dropout, draw_seed()) : Dropout();
     *out = new Tensor(
-        DropoutAddNorm::apply(*x, residual->contiguous(), weight->contiguous(), bias->contiguous(), eps, drops));
+        DropoutAddNorm::apply(*x, residual->contiguous(), weight->contiguous(), bias->contiguous(), places->contiguous(), eps,
+                              drops));
   });
 }
 }

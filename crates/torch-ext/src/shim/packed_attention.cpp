@@ -23,6 +23,11 @@ struct Shape {
   int64_t longest() const { return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end()); }
 };
 
+// Where the draws of one token's scores in one head begin.
+RowKey key_of(const Shape& shape, int64_t place, int64_t head) {
+  return {shape.dropout.seed, static_cast<uint64_t>(place) * static_cast<uint64_t>(shape.heads) + static_cast<uint64_t>(head)};
+}
+
 // Tokens first..first + count of [N, heads * D] as [heads, count, D], without a copy.
 Tensor by_head(const Tensor& t, int64_t first, int64_t count, int64_t heads) {
   return t.narrow(0, first, count).view({count, heads, -1}).transpose(0, 1);
@@ -61,13 +66,14 @@ void each_row(const std::array<Tensor, kCount>& tensors, int64_t rows, int64_t c
 
 struct PackedAttention : torch::autograd::Function<PackedAttention> {
   static Tensor forward(AutogradContext* ctx, const Tensor& query, const Tensor& key, const Tensor& value,
-                        const Shape& shape) {
+                        const Tensor& places, const Shape& shape) {
     const auto heads = shape.heads, width = query.size(1), depth = width / heads, longest = shape.longest();
     const float scale = 1.0F / std::sqrt(static_cast<float>(depth));
     auto out = at::empty_like(query);
     auto log_sums = at::empty({query.size(0), heads}, query.options().dtype(at::kFloat));
     const auto score_memory = at::empty({heads * longest * longest}, query.options());
     const auto out_memory = at::empty({heads * longest * depth}, query.options());
+    const auto* place = places.data_ptr<int64_t>();
     int64_t first = 0;
     for (const auto count : shape.lengths) {
       auto scores = part(score_memory, heads, count, count), result = part(out_memory, heads, count, depth);
@@ -75,13 +81,13 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
       each_row<1>({scores}, heads * count, count, [&](int64_t row, const std::array<float*, 1>& pointers) {
         const int64_t head = row / count, token = first + row % count;
         log_sums.data_ptr<float>()[token * heads + head] = softmax_dropout(
-            pointers[0], count, scale, shape.dropout, RowKey(shape.dropout.seed, token * heads + head));
+            pointers[0], count, scale, shape.dropout, key_of(shape, place[token], head));
       });
       at::bmm_out(result, scores, by_head(value, first, count, heads));
       by_head(out, first, count, heads).copy_(result);
       first += count;
     }
-    ctx->save_for_backward({query, key, value, log_sums});
+    ctx->save_for_backward({query, key, value, log_sums, places});
     ctx->saved_data["lengths"] = shape.lengths;
     ctx->saved_data["heads"] = heads;
     ctx->saved_data["seed"] = static_cast<int64_t>(shape.dropout.seed);
@@ -92,9 +98,10 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grad_outputs) {
     TORCH_CHECK(!at::GradMode::is_enabled(), "packed attention has no second derivative");
-    if (!grad_outputs[0].defined()) return variable_list(4);
+    if (!grad_outputs[0].defined()) return variable_list(5);
     const auto saved = ctx->get_saved_variables();
     const auto &query = saved[0], &key = saved[1], &value = saved[2], &log_sums = saved[3];
+    const auto* place = saved[4].data_ptr<int64_t>();
     Shape shape{ctx->saved_data["lengths"].toIntVector(), ctx->saved_data["heads"].toInt(), {}};
     shape.dropout = {static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
                      static_cast<uint32_t>(ctx->saved_data["below"].toInt()),
@@ -118,7 +125,7 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
         const int64_t head = row / count, token = first + row % count;
         softmax_dropout_backward(pointers[0], pointers[1], count, scale,
                                  log_sums.data_ptr<float>()[token * heads + head], shape.dropout,
-                                 RowKey(shape.dropout.seed, token * heads + head));
+                                 key_of(shape, place[token], head));
       });
       const auto write = [&](const Tensor& into, const Tensor& a, const Tensor& b) {
         at::bmm_out(result, a, b);
@@ -129,15 +136,15 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
       write(grads[2], scores.transpose(1, 2), d);
       first += count;
     }
-    return {grads[0], grads[1], grads[2], Tensor()};
+    return {grads[0], grads[1], grads[2], Tensor(), Tensor()};
   }
 };
 }  // namespace
 
 extern "C" {
 int polyqa_packed_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
-                            const int64_t* lengths, size_t rows, int64_t heads, double dropout, at::Tensor** out,
-                            char** error) {
+                            const int64_t* lengths, size_t rows, const at::Tensor* places, int64_t heads, double dropout,
+                            at::Tensor** out, char** error) {
   return guarded(error, [&] {
     Shape shape{{lengths, lengths + rows}, heads, {}};
     int64_t tokens = 0;
@@ -155,8 +162,10 @@ int polyqa_packed_attention(const at::Tensor* query, const at::Tensor* key, cons
                   "query, key and value differ in shape, dtype or device");
     }
     TORCH_CHECK(dropout >= 0 && dropout < 1, "dropout is ", dropout);
+    check_places(*places, tokens);
     if (dropout > 0) shape.dropout = Dropout::of(dropout, draw_seed());
-    *out = new Tensor(PackedAttention::apply(query->contiguous(), key->contiguous(), value->contiguous(), shape));
+    *out = new Tensor(PackedAttention::apply(query->contiguous(), key->contiguous(), value->contiguous(),
+                                                places->contiguous(), shape));
   });
 }
 }

@@ -1,0 +1,78 @@
+//! Dropout on the CPU that is drawn for each token from its place: in which row of the batch it is,
+//! and where in that row.
+use tch::{Kind, Tensor};
+
+use crate::ffi::{self, call};
+use crate::packed::owned;
+use crate::{Result, first_row};
+
+/// The places of the tokens of a batch `[rows, length]` that is being computed, `[rows * length]`
+/// i64 on the CPU: of each its row, counted from [`first_row`], and its position there.
+///
+/// What is drawn at a place changes neither with the rows beside it, nor with their padding.
+///
+/// # Errors
+/// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+///
+/// # Example
+/// ```
+/// let places = torch_ext::token_places(2, 3)?;
+/// let row = 1 << 32;
+/// assert_eq!(Vec::<i64>::try_from(places).unwrap(), [0, 1, 2, row, row + 1, row + 2]);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn token_places(rows: i64, length: i64) -> Result<Tensor> {
+    let first = i64::try_from(first_row()).unwrap_or(i64::MAX);
+    let row = |row: i64| first.wrapping_add(row).wrapping_mul(1 << 32);
+    let places: Vec<i64> =
+        (0..rows).flat_map(|b| (0..length).map(move |k| row(b).wrapping_add(k))).collect();
+    Ok(Tensor::f_from_slice(&places)?)
+}
+
+/// What dropout multiplies N rows of `width` numbers by: 0 with probability `p`, else 1 / (1 - p).
+///
+/// A function of a seed, which is drawn from libtorch's CPU generator, of the row's place and of
+/// the position in the row: the same for any number of threads.
+///
+/// # Shapes
+/// - `places`: `[N]` i64 on the CPU
+/// - returns `[N, width]` float32
+///
+/// # Errors
+/// [`Error::Libtorch`](crate::Error::Libtorch) if `p` is outside `0..1`, or `places` are not as
+/// said.
+///
+/// # Example
+/// ```
+/// use torch_ext::{dropout_factors, token_places};
+///
+/// tch::manual_seed(1);
+/// let all = dropout_factors(&token_places(4, 1)?, 8, 0.5)?;
+/// tch::manual_seed(1);
+/// let first = dropout_factors(&token_places(2, 1)?, 8, 0.5)?;
+/// assert_eq!(all.narrow(0, 0, 2), first);
+/// assert!(Vec::<f32>::try_from(all.view(-1)).unwrap().iter().all(|&x| x == 0.0 || x == 2.0));
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn dropout_factors(places: &Tensor, width: i64, p: f64) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor; the shim checks its shape, dtype and device and, on success, hands
+    // over a tensor that we own.
+    call(|error| unsafe {
+        ffi::polyqa_dropout_factors(places.as_ptr(), width, p, &mut out, error)
+    })?;
+    owned(out)
+}
+
+/// [`dropout_factors`] for `x`, `[.., W]`, whose rows have `places`: of its shape and dtype.
+///
+/// # Errors
+/// As there.
+pub fn dropout_factors_like(x: &Tensor, places: &Tensor, p: f64) -> Result<Tensor> {
+    let width = x.size().last().copied().unwrap_or(0);
+    let factors = dropout_factors(places, width, p)?.f_view(x.size().as_slice())?;
+    Ok(match x.f_kind()? {
+        Kind::Float => factors,
+        kind => factors.f_to_kind(kind)?,
+    })
+}

@@ -1,0 +1,93 @@
+//! Dropout, on the CPU drawn for each row of the batch by its number.
+use tch::{Device, Kind, Tensor};
+use torch_ext::{dropout_factors_like, token_places};
+
+use crate::Result;
+use crate::inputs::Prepared;
+use crate::packing::Packing;
+
+/// What dropout is drawn from in one pass.
+pub(crate) struct Draws {
+    train: bool,
+    /// Of each token ([`token_places`]), padded or packed as the batch is; empty where nothing is
+    /// drawn, and on a GPU, whose generator knows no places.
+    pub(crate) places: Tensor,
+}
+
+impl Draws {
+    /// For a batch `[rows, length]` on `device`.
+    pub(crate) fn new(rows: i64, length: i64, device: Device, train: bool) -> Result<Self> {
+        let by_place = train && device == Device::Cpu;
+        let places = if by_place { token_places(rows, length)? } else { token_places(0, 0)? };
+        Ok(Self { train, places })
+    }
+
+    /// For a batch that an encoder reads.
+    pub(crate) fn for_batch(
+        inputs: &Prepared,
+        packing: Option<&Packing>,
+        train: bool,
+    ) -> Result<Self> {
+        let padded = Self::new(inputs.batch, inputs.length, inputs.ids.device(), train)?;
+        match packing {
+            Some(packing) if !padded.places.size().contains(&0) => {
+                let places = packing.pack(&padded.places.f_view([inputs.batch, inputs.length])?)?;
+                Ok(Self { places, ..padded })
+            }
+            _ => Ok(padded),
+        }
+    }
+
+    /// For states `[B, H]` or `[B, L, H]` that a head reads.
+    pub(crate) fn for_states(states: &Tensor, train: bool) -> Result<Self> {
+        let size = states.size();
+        let (rows, length) = match size.as_slice() {
+            [rows, between @ .., _] => (*rows, between.iter().product()),
+            [] | [_] => (1, 1),
+        };
+        Self::new(rows, length, states.device(), train)
+    }
+
+    /// Dropout while training; else `x` itself. `x` is `[.., H]`, one row of H for each token.
+    pub(crate) fn dropout(&self, x: Tensor, p: f64) -> Result<Tensor> {
+        if !self.train || p == 0.0 {
+            return Ok(x);
+        }
+        match x.device() {
+            Device::Cpu => Ok(x.f_mul(&dropout_factors_like(&x, &self.places, p)?)?),
+            _ => Ok(x.f_dropout(p, true)?),
+        }
+    }
+
+    /// `dropout(softmax(Q Kᵀ / √D + mask)) V`, for `[B, heads, L, D]`; `mask` is true where a key
+    /// may be attended to.
+    pub(crate) fn attention(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        mask: Option<&Tensor>,
+        p: f64,
+    ) -> Result<Tensor> {
+        let p = if self.train { p } else { 0.0 };
+        if p == 0.0 || query.device() != Device::Cpu {
+            return Ok(Tensor::f_scaled_dot_product_attention(
+                query, key, value, mask, p, false, None, false,
+            )?);
+        }
+        let (_, heads, _, depth) = query.size4()?;
+        let query = query.f_mul_scalar((depth as f64).sqrt().recip())?;
+        let mut scores = query.f_matmul(&key.f_transpose(2, 3)?)?; // [B, heads, L, L]
+        if let Some(mask) = mask {
+            scores = scores.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?;
+        }
+        let probabilities = scores.f_softmax(-1, None::<Kind>)?;
+        let (batch, _, length, _) = probabilities.size4()?;
+        // A place of its own for each head: [B, heads, L].
+        let head = Tensor::f_arange(heads, (Kind::Int64, Device::Cpu))?.f_view([1, heads, 1])?;
+        let places = self.places.f_view([batch, 1, length])?.f_mul_scalar(heads)?.f_add(&head)?;
+        let factors = dropout_factors_like(&probabilities, &places.f_flatten(0, 2)?, p)?;
+        let dropped = probabilities.f_mul(&factors)?;
+        Ok(dropped.f_matmul(&value.f_to_kind(dropped.f_kind()?)?)?)
+    }
+}
