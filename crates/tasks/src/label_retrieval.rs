@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kg_triples::{KnowledgeGraph, Language};
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 use tokenizers::Tokenizer;
 use xlmr_model::Inputs;
@@ -48,43 +49,96 @@ pub fn label_retrieval(
     let mut heads: Vec<&str> = graph.triples().map(|triple| triple.head).collect();
     heads.sort_unstable();
     heads.dedup();
-    let english = label_vectors(model, tokenizer, graph, &heads, Language::EN)?.f_tr()?;
+    let labels = |language: Language| -> Result<Vec<&str>> {
+        let absent = |id: &str| Error::data(id, format!("a label in {language}"), "none");
+        let label = |&id: &&str| graph.label(id, language.as_str()).ok_or_else(|| absent(id));
+        heads.iter().map(label).collect()
+    };
+    let english = labels(Language::EN)?;
     let mut result = BTreeMap::new();
     for &language in languages.iter().filter(|&&language| language != Language::EN) {
-        let labels = label_vectors(model, tokenizer, graph, &heads, language)?;
-        let mut right = 0;
-        let mut first = 0;
-        for part in labels.f_split(i64::from(CHUNK), 0)? {
-            let best = part.f_matmul(&english)?.f_argmax(1, false)?;
-            let next = first + best.size1()?;
-            let expected = Tensor::f_arange_start(first, next, (Kind::Int64, best.device()))?;
-            right += best.f_eq_tensor(&expected)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
-            first = next;
-        }
+        let found = found_labels(model, tokenizer, &labels(language)?, &english)?;
+        let right = found.iter().filter(|found| **found).count();
         result.insert(language, 100.0 * right as f64 / heads.len().max(1) as f64);
     }
     Ok(result)
+}
+
+/// Of each of `labels`, whether the nearest of `english` is that at the same place, vectors being
+/// those of [`label_retrieval`]. Nothing is found where the two are not as many.
+///
+/// # Errors
+/// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.
+///
+/// # Example
+/// ```
+/// use tasks::label_retrieval::found_labels;
+/// use xlmr_model::{Config, Model, read_tokenizer};
+///
+/// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let found = found_labels(&model, &tokenizer, &["Peru", "Japan"], &["Peru", "Japan"])?;
+/// assert_eq!(found, [true, true]);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn found_labels(
+    model: &dyn Encoder,
+    tokenizer: &Tokenizer,
+    labels: &[&str],
+    english: &[&str],
+) -> Result<Vec<bool>> {
+    if labels.is_empty() || labels.len() != english.len() {
+        return Ok(Vec::new());
+    }
+    let english = label_vectors(model, tokenizer, english)?.f_tr()?;
+    let labels = label_vectors(model, tokenizer, labels)?;
+    let mut nearest: Vec<i64> = Vec::new();
+    for part in labels.f_split(i64::from(CHUNK), 0)? {
+        let best = part.f_matmul(&english)?.f_argmax(1, false)?;
+        nearest.extend(Vec::<i64>::try_from(best.f_to_device(tch::Device::Cpu)?)?);
+    }
+    Ok((0i64..).zip(nearest).map(|(own, nearest)| own == nearest).collect())
+}
+
+/// Labels of a group that were found, in percent, of how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct FoundShare {
+    /// P@1 in percent.
+    pub percent: f64,
+    /// Labels that were asked for.
+    pub labels: usize,
+}
+
+impl FoundShare {
+    /// Of those of `found` whose `group` is `wanted`.
+    ///
+    /// ```
+    /// use tasks::label_retrieval::FoundShare;
+    ///
+    /// let share = FoundShare::of(&[true, false, true], &[true, true, false], true);
+    /// assert_eq!((share.percent, share.labels), (50.0, 2));
+    /// ```
+    pub fn of(found: &[bool], group: &[bool], wanted: bool) -> Self {
+        let of_group = found.iter().zip(group).filter(|(_, group)| **group == wanted);
+        let (mut right, mut labels) = (0u32, 0);
+        for (found, _) in of_group {
+            right += u32::from(*found);
+            labels += 1;
+        }
+        Self { percent: 100.0 * f64::from(right) / (labels as f64).max(1.0), labels }
+    }
 }
 
 /// Labels at a time: the similarities of all at once would not fit for large graphs.
 const CHUNK: u16 = 1024;
 
 /// `[E, H]`: one unit vector for each label.
-fn label_vectors(
-    model: &dyn Encoder,
-    tokenizer: &Tokenizer,
-    graph: &KnowledgeGraph,
-    ids: &[&str],
-    language: Language,
-) -> Result<Tensor> {
-    let mut rows: Vec<Vec<u32>> = Vec::with_capacity(ids.len());
-    for id in ids {
-        let label = graph
-            .label(id, language.as_str())
-            .ok_or_else(|| Error::data(*id, format!("a label in {language}"), "none"))?;
+fn label_vectors(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
+    let mut rows: Vec<Vec<u32>> = Vec::with_capacity(labels.len());
+    for label in labels {
         let encoding = tokenizer
-            .encode_fast(label, false)
-            .map_err(|error| Error::Tokenizer(format!("{id} in {language}: {error}")))?;
+            .encode_fast(*label, false)
+            .map_err(|error| Error::Tokenizer(format!("{label:?}: {error}")))?;
         rows.push(encoding.get_ids().to_vec());
     }
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();

@@ -1,11 +1,12 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use aho_corasick::AhoCorasick;
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{LinkedText, Mention};
+use super::{LinkedText, Mention, PageText, page_files, read_pages};
 use crate::{KgError, Language};
 
 /// Which spellings of a label count.
@@ -126,6 +127,31 @@ impl LabelMatcher {
             reports.insert(language, report);
         }
         Ok((Self { languages, config }, reports))
+    }
+
+    /// The texts of the pages `entities.<lang>.jsonl[.gz]` of one language in `folder`, with the
+    /// labels of all pages as mentions.
+    ///
+    /// # Errors
+    /// As [`page_files`], [`read_pages`] and [`LabelMatcher::new`].
+    pub fn link_pages(
+        folder: impl AsRef<Path>,
+        language: Language,
+        page_text: PageText,
+        config: LabelConfig,
+    ) -> Result<Vec<LinkedText>, KgError> {
+        let mut files = page_files(folder.as_ref())?;
+        files.retain(|(other, _)| *other == language);
+        let (mut labels, mut texts) = (Vec::new(), Vec::new());
+        read_pages(&files, |language, page| {
+            labels.extend(page.label.clone().map(|label| (language, label, page.id.clone())));
+            texts.extend(page.into_text(language, page_text));
+            Ok(())
+        })?;
+        let (matcher, _) = Self::new(labels, config)?;
+        let mut reports = BTreeMap::new();
+        texts.iter_mut().for_each(|text| matcher.link(text, &mut reports));
+        Ok(texts)
     }
 
     /// The mentions in a text, which do not overlap, in order of position; none in a language

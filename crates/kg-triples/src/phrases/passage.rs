@@ -2,6 +2,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::entity_linking::{LinkedText, Mention};
 use crate::jsonl::{JsonlReader, Record};
 use crate::{KgError, Language};
 
@@ -68,6 +69,34 @@ pub struct PhrasePassage {
     pub text: String,
     /// Its phrases in order of the text, each once; their occurrences may overlap.
     pub phrases: Vec<PhraseOccurrences>,
+}
+
+/// A linked text, each of its mentions a phrase that is called as its entity.
+///
+/// ```
+/// use kg_triples::entity_linking::LinkedText;
+/// use kg_triples::phrases::PhrasePassage;
+///
+/// let line = r#"{"id": "7", "lang": "de", "text": "in Bern",
+///     "mentions": [{"start": 3, "end": 7, "entity": "Q70"}]}"#;
+/// let text: LinkedText = serde_json::from_str(line)?;
+/// let passage = PhrasePassage::from(&text);
+/// let phrase = &passage.phrases[0];
+/// assert_eq!((phrase.phrase.as_str(), phrase.occurrences[0].end), ("Q70", 7));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+impl From<&LinkedText> for PhrasePassage {
+    fn from(text: &LinkedText) -> Self {
+        let phrase = |mention: &Mention| PhraseOccurrences {
+            phrase: mention.entity.clone(),
+            occurrences: vec![TextSpan { start: mention.start, end: mention.end }],
+        };
+        Self {
+            language: text.language,
+            text: text.text.clone(),
+            phrases: text.mentions.iter().map(phrase).collect(),
+        }
+    }
 }
 
 impl PhrasePassage {

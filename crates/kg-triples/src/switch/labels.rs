@@ -1,10 +1,10 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::entity_linking::{page_files, read_pages};
 use crate::folder::{ENTITY_LABELS, LABELS, at_line};
 use crate::table::TableReader;
-use crate::{KgError, Language};
+use crate::{KgError, Language, seed};
 
 /// Labels of entities in some languages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,6 +98,17 @@ impl EntityLabels {
         let labels = self.labels.get(id)?;
         let at = labels.binary_search_by_key(&language, |(language, _)| *language).ok()?;
         labels.get(at).map(|(_, label)| &**label)
+    }
+
+    /// The share of the entities that `seed` draws, each by its id alone.
+    pub fn draw(&self, share: f64, seed: u64) -> BTreeSet<String> {
+        let ids = self.labels.keys().map(|id| String::from(&**id));
+        ids.filter(|id| seed::hash_to_unit(seed, id) < share).collect()
+    }
+
+    /// Removes all labels of an entity: its mentions keep their text.
+    pub fn remove(&mut self, id: &str) {
+        self.labels.remove(id);
     }
 
     /// How many entities have a label in each language.

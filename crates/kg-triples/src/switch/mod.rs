@@ -31,6 +31,7 @@
 //! ```
 mod build;
 mod config;
+mod corpus;
 mod labels;
 mod marked;
 mod sentence;
@@ -39,6 +40,7 @@ mod tagged;
 
 pub use build::{SwitchedText, switch_sentence};
 pub use config::{LanguageRule, SwitchConfig, TextUnit};
+pub use corpus::SwitchedCorpus;
 pub use labels::EntityLabels;
 pub use marked::MarkedReader;
 pub use sentence::sentences;

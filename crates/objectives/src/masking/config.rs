@@ -132,6 +132,101 @@ impl Default for EntityMaskingConfig {
     }
 }
 
+/// What is drawn and predicted together in [`entity_prediction_masking`].
+///
+/// [`entity_prediction_masking`]: super::entity_prediction_masking
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PredictionUnit {
+    /// A mention with all its tokens (WEP).
+    Mention,
+    /// A token of a mention (PEP).
+    #[default]
+    Token,
+}
+
+/// What becomes of candidates that are neither hidden nor replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unchanged {
+    /// All are predicted; as the released code.
+    #[default]
+    Predicted,
+    /// Half of them are; as the paper's text on PEP_MS, 80 % hidden and 10 % the same.
+    Half,
+    /// None is (PEP_M).
+    Ignored,
+}
+
+/// Options of [`entity_prediction_masking`](super::entity_prediction_masking); the default is
+/// PEP_MS (EntityCS, Whitehouse et al. 2022).
+///
+/// | paper | here |
+/// |---|---|
+/// | WEP | [`whole`](Self::whole) |
+/// | PEP_MRS | [`partial_random`](Self::partial_random) |
+/// | PEP_MS | [`partial_same`](Self::partial_same) |
+/// | PEP_M | [`partial_mask`](Self::partial_mask) |
+/// | …+MLM | [`with_mlm`](Self::with_mlm) of these |
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EntityPredictionConfig {
+    /// What is drawn and predicted together.
+    pub unit: PredictionUnit,
+    /// Of a unit to be a candidate, from 0 to 1.
+    pub probability: f64,
+    /// What happens to a candidate: one draw for all its tokens.
+    pub corruption: Corruption,
+    /// Whether those that the corruption leaves as they are carry loss.
+    pub unchanged: Unchanged,
+    /// Ordinary masking of the tokens outside mentions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<MlmMaskingConfig>,
+    /// Seed of all draws but those of `rest`.
+    pub seed: u64,
+}
+
+impl Default for EntityPredictionConfig {
+    fn default() -> Self {
+        Self::partial_same()
+    }
+}
+
+impl EntityPredictionConfig {
+    fn of(unit: PredictionUnit, random: f64, unchanged: Unchanged) -> Self {
+        let corruption = Corruption { mask: 0.8, random };
+        Self { unit, probability: 1.0, corruption, unchanged, rest: None, seed: 42 }
+    }
+
+    /// WEP: every mention, 80 % hidden, all predicted.
+    pub fn whole() -> Self {
+        Self::of(PredictionUnit::Mention, 0.0, Unchanged::Predicted)
+    }
+
+    /// PEP_MRS: every token of mentions, 80 % hidden, 10 % random, all predicted.
+    pub fn partial_random() -> Self {
+        Self::of(PredictionUnit::Token, 0.1, Unchanged::Predicted)
+    }
+
+    /// PEP_MS: every token of mentions, 80 % hidden, all predicted.
+    pub fn partial_same() -> Self {
+        Self::of(PredictionUnit::Token, 0.0, Unchanged::Predicted)
+    }
+
+    /// PEP_M: every token of mentions, 80 % hidden, these predicted.
+    pub fn partial_mask() -> Self {
+        Self::of(PredictionUnit::Token, 0.0, Unchanged::Ignored)
+    }
+
+    /// With masked language modelling around the mentions: half of the units are candidates, and
+    /// 15 % of the other tokens, each by a draw of its own, as in the released code.
+    #[must_use]
+    pub fn with_mlm(self) -> Self {
+        let rest = MlmMaskingConfig { selection: Selection::Independent, ..Default::default() };
+        Self { probability: 0.5, rest: Some(rest), ..self }
+    }
+}
+
 /// Options of [`phrase_masking`](super::phrase_masking); the defaults are those of LAKM (Yuan et
 /// al. 2020, §3.2).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

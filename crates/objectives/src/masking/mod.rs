@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | text | [`mlm_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | text with linked mentions, or a triple | [`entity_masking`] | a contrast with descriptions, or [`entity_completion`](crate::entity_completion()) |
+//! | code-switched text with its mentions | [`entity_prediction_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | a passage with knowledge phrases | [`phrase_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | a passage, to compare with phrases | [`ngram_masking`] | [`masked_lm`](crate::masked_lm) |
 //!
@@ -33,16 +34,18 @@ mod error;
 mod mlm;
 mod ngram;
 mod phrase;
+mod prediction;
 mod spans;
 mod vocab;
 
 pub use config::{
-    Corruption, EntityMaskingConfig, MentionChoice, MlmMaskingConfig, NgramMaskingConfig,
-    PhraseMaskingConfig, Selection, SpanMask,
+    Corruption, EntityMaskingConfig, EntityPredictionConfig, MentionChoice, MlmMaskingConfig,
+    NgramMaskingConfig, PhraseMaskingConfig, PredictionUnit, Selection, SpanMask, Unchanged,
 };
 pub use entity::{EntityMasked, MentionQuery, entity_masking};
 pub use error::MaskingError;
 pub use mlm::mlm_masking;
 pub use ngram::ngram_masking;
 pub use phrase::phrase_masking;
+pub use prediction::entity_prediction_masking;
 pub use vocab::{Masked, MaskingVocab, Tokens};

@@ -5,6 +5,7 @@ mod entity;
 mod mlm;
 mod ngram;
 mod phrase;
+mod prediction;
 
 use std::fmt::Debug;
 

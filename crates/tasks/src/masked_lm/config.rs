@@ -1,6 +1,8 @@
 //! How passages with phrases are trained.
 use objectives::MaskedLmConfig;
-use objectives::masking::{MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig};
+use objectives::masking::{
+    EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
+};
 use serde::{Deserialize, Serialize};
 
 /// Which tokens of a passage are masked.
@@ -13,6 +15,8 @@ pub enum PassageMasking {
     Ngrams(NgramMaskingConfig),
     /// Single tokens: plain masked language modelling on the same passages.
     Tokens(MlmMaskingConfig),
+    /// Mentions of entities, whole or in parts: EntityCS. Of two that share a token, the first.
+    Mentions(EntityPredictionConfig),
 }
 
 impl Default for PassageMasking {

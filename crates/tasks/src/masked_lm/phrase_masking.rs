@@ -1,7 +1,10 @@
-//! LAKM: passages whose knowledge phrases are masked first.
+//! LAKM: passages whose knowledge phrases are masked first; EntityCS: those whose mentions are.
+use std::ops::Range;
+
 use kg_triples::phrases::{PassageExample, PhrasePassage, SpecialIds, encode_passages};
 use objectives::masking::{
-    Masked, MaskingVocab, Tokens, mlm_masking, ngram_masking, phrase_masking,
+    Masked, MaskingVocab, Tokens, entity_prediction_masking, mlm_masking, ngram_masking,
+    phrase_masking,
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -19,6 +22,9 @@ use crate::{Encoder, Error, Result};
 /// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages
 /// with phrases that queries and result titles share, as a training task for a model with a
 /// masked-LM head, so that a reader learns where such phrases begin and end.
+///
+/// With [`PassageMasking::Mentions`] it is EntityCS's (Whitehouse et al. 2022): code-switched
+/// sentences ([`kg_triples::switch`]) whose mentions are predicted.
 ///
 /// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` says
 /// otherwise; it is logged as `mlm`. A batch without a selected token has a loss of 0.
@@ -101,6 +107,10 @@ impl<'a> PhraseMaskingTask<'a> {
             }
             PassageMasking::Ngrams(config) => ngram_masking(tokens, &self.vocab, draw, config),
             PassageMasking::Tokens(config) => mlm_masking(tokens, &self.vocab, draw, config),
+            PassageMasking::Mentions(config) => {
+                let mentions = apart(&example.phrases);
+                entity_prediction_masking(tokens, &mentions, &self.vocab, draw, config)
+            }
         }?;
         if self.config.positions == LossPositions::All {
             for (label, &id) in masked.labels.iter_mut().zip(&example.input_ids) {
@@ -130,6 +140,17 @@ impl<'a> PhraseMaskingTask<'a> {
         let hidden = self.model.encode(&inputs, true)?;
         Ok((loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?, hidden))
     }
+}
+
+/// Without those that share a token with one before.
+fn apart(spans: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut kept: Vec<Range<usize>> = Vec::new();
+    for span in spans {
+        if kept.last().is_none_or(|last| last.end <= span.start) {
+            kept.push(span.clone());
+        }
+    }
+    kept
 }
 
 impl Task for PhraseMaskingTask<'_> {
@@ -171,7 +192,9 @@ mod tests {
     use super::*;
     use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model, specials};
     use kg_triples::Language;
-    use objectives::masking::{MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig};
+    use objectives::masking::{
+        EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
+    };
     use objectives::{IGNORE_INDEX, MaskedLmConfig, MaskedLmReduction};
     use tch::Kind;
     use xlmr_model::Model;
@@ -341,6 +364,16 @@ mod tests {
         let other = PhraseMaskingTask::new(&model, specials(), other, &Default::default()).unwrap();
         assert_ne!(first, hash(&other));
         assert!(PhraseMaskingTask::new(&model, specials(), vec![], &Default::default()).is_err());
+    }
+
+    #[test]
+    fn mentions_are_predicted_and_of_two_that_share_a_token_the_first() {
+        let model = model(80);
+        let whole = PassageMasking::Mentions(EntityPredictionConfig::whole());
+        let mut task = task(&model, with(whole));
+        task.examples[0].phrases = vec![2..4, 3..5, 5..6];
+        let masked = task.mask(&task.examples[0], 1).unwrap();
+        assert_eq!(masked.selected().collect::<Vec<_>>(), [2, 3, 5]);
     }
 
     #[test]

@@ -1,0 +1,137 @@
+//! Predicted entities: mentions of a code-switched text, some or all of their tokens hidden.
+use std::ops::Range;
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::draw::generator;
+use super::error::expect_share;
+use super::spans::{expect_disjoint, expect_spans};
+use super::{
+    EntityPredictionConfig, Masked, MaskingError, MaskingVocab, PredictionUnit, Tokens, Unchanged,
+    mlm_masking,
+};
+use crate::IGNORE_INDEX;
+
+/// Selects mentions, or tokens of mentions, as what the model must predict (whole and partial
+/// entity prediction, WEP and PEP, of EntityCS, Whitehouse et al. 2022).
+///
+/// Each unit is a candidate with [`probability`](EntityPredictionConfig::probability), by a draw of
+/// its own. One more draw decides for all tokens of a candidate: hidden, random, or unchanged. The
+/// length is kept. Unlike [`entity_masking`](super::entity_masking()), which hides whole mentions
+/// for a contrast, this one samples and labels.
+///
+/// Readings: the paper's text and the released code differ on unchanged candidates
+/// ([`Unchanged`]); the code's behaviour is the default. `rest` sees mentions as special tokens and
+/// touches none of theirs.
+///
+/// # Errors
+/// [`MaskingError::Span`] for a span that is empty or reaches past the tokens;
+/// [`MaskingError::Overlap`]; [`MaskingError::SpecialInSpan`]; [`MaskingError::Domain`] for a
+/// probability or share outside 0 to 1; those of [`mlm_masking`] for `rest`.
+///
+/// # Example
+/// ```
+/// use objectives::masking::{EntityPredictionConfig, MaskingVocab, entity_prediction_masking};
+///
+/// let vocab = MaskingVocab::new([0, 1, 2, 3], 99, 0..100)?;
+/// let input_ids = [0, 11, 12, 13, 14, 2]; // <s> Nueva York never sleeps </s>
+/// let config = EntityPredictionConfig::whole(); // WEP
+/// let masked = entity_prediction_masking((&input_ids).into(), &[1..3], &vocab, 0, &config)?;
+/// assert_eq!(masked.labels, [-100, 11, 12, -100, -100, -100]);
+/// # Ok::<(), objectives::masking::MaskingError>(())
+/// ```
+pub fn entity_prediction_masking(
+    tokens: Tokens<'_>,
+    spans: &[Range<usize>],
+    vocab: &MaskingVocab,
+    example: u64,
+    config: &EntityPredictionConfig,
+) -> Result<Masked, MaskingError> {
+    expect_share("probability", config.probability)?;
+    config.corruption.check()?;
+    tokens.units(vocab, false)?; // its check of the word ids
+    expect_spans(spans, tokens.input_ids, vocab)?;
+    let order = expect_disjoint(spans)?;
+    let mentions: Vec<Range<usize>> =
+        order.into_iter().filter_map(|number| spans.get(number).cloned()).collect();
+
+    let mut masked = match &config.rest {
+        Some(rest) => around(tokens, &mentions, vocab, example, rest)?,
+        None => Masked {
+            input_ids: tokens.input_ids.to_vec(),
+            labels: vec![IGNORE_INDEX; tokens.input_ids.len()],
+        },
+    };
+    let mut rng = generator("entity prediction", config.seed, example);
+    for mention in mentions {
+        let size = match config.unit {
+            PredictionUnit::Mention => mention.len(),
+            PredictionUnit::Token => 1,
+        };
+        for first in mention.clone().step_by(size.max(1)) {
+            if rng.random::<f64>() < config.probability {
+                predict(&mut masked, first..first + size, vocab, config, &mut rng);
+            }
+        }
+    }
+    Ok(masked)
+}
+
+/// Corrupts and labels one candidate.
+fn predict(
+    masked: &mut Masked,
+    unit: Range<usize>,
+    vocab: &MaskingVocab,
+    config: &EntityPredictionConfig,
+    rng: &mut ChaCha8Rng,
+) {
+    let draw: f64 = rng.random();
+    let (hidden, replaced) =
+        (config.corruption.mask, config.corruption.mask + config.corruption.random);
+    let labelled = match config.unchanged {
+        _ if draw < replaced => true,
+        Unchanged::Predicted => true,
+        Unchanged::Half => draw < replaced + (1.0 - replaced) / 2.0,
+        Unchanged::Ignored => false,
+    };
+    for at in unit {
+        let (Some(input), Some(label)) = (masked.input_ids.get_mut(at), masked.labels.get_mut(at))
+        else {
+            continue;
+        };
+        if labelled {
+            *label = i64::from(*input);
+        }
+        if draw < hidden {
+            *input = vocab.mask_id();
+        } else if draw < replaced {
+            *input = vocab.random_id(rng.random_range(0..vocab.random_count()));
+        }
+    }
+}
+
+/// Ordinary masking of the tokens outside mentions.
+fn around(
+    tokens: Tokens<'_>,
+    mentions: &[Range<usize>],
+    vocab: &MaskingVocab,
+    example: u64,
+    config: &super::MlmMaskingConfig,
+) -> Result<Masked, MaskingError> {
+    // What is special is never selected.
+    let mut covered = tokens.input_ids.to_vec();
+    for at in mentions.iter().cloned().flatten() {
+        if let Some(id) = covered.get_mut(at) {
+            *id = vocab.mask_id();
+        }
+    }
+    let covered = Tokens { input_ids: &covered, word_ids: tokens.word_ids };
+    let mut masked = mlm_masking(covered, vocab, example, config)?;
+    for at in mentions.iter().cloned().flatten() {
+        if let (Some(id), Some(own)) = (masked.input_ids.get_mut(at), tokens.input_ids.get(at)) {
+            *id = *own;
+        }
+    }
+    Ok(masked)
+}

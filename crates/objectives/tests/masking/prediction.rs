@@ -1,0 +1,177 @@
+use std::ops::Range;
+
+use objectives::IGNORE_INDEX;
+use objectives::masking::{
+    EntityPredictionConfig, Masked, MaskingError, MlmMaskingConfig, Unchanged,
+    entity_prediction_masking,
+};
+use proptest::prelude::*;
+
+use super::{MASK, assert_depends_on_example_alone, example, vocab};
+
+/// Mentions of two tokens, of one, and of three, not in order of position; four tokens besides.
+const INPUT: [u32; 12] = [0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 2];
+const SPANS: [Range<usize>; 3] = [6..7, 1..3, 8..11];
+
+fn masked(example: u64, config: &EntityPredictionConfig) -> Masked {
+    entity_prediction_masking((&INPUT).into(), &SPANS, &vocab(), example, config).unwrap()
+}
+
+fn in_mention(at: usize) -> bool {
+    SPANS.iter().any(|span| span.contains(&at))
+}
+
+/// Of the positions that `takes` names: the shares that are hidden, replaced by another token, and
+/// labelled, and how many there were.
+fn shares(config: &EntityPredictionConfig, takes: impl Fn(usize) -> bool) -> ([f64; 3], f64) {
+    let (mut counts, mut total) = ([0.0; 3], 0.0);
+    for example in 0..20_000 {
+        let Masked { input_ids, labels } = masked(example, config);
+        for at in (1..11).filter(|&at| takes(at)) {
+            total += 1.0;
+            let other = input_ids[at] != MASK && input_ids[at] != INPUT[at];
+            let labelled = labels[at] != IGNORE_INDEX;
+            for (count, holds) in counts.iter_mut().zip([input_ids[at] == MASK, other, labelled]) {
+                *count += f64::from(u8::from(holds));
+            }
+            assert!(!labelled || labels[at] == i64::from(INPUT[at]));
+            assert!(labelled || input_ids[at] != MASK, "what is hidden is predicted");
+        }
+    }
+    (counts.map(|count| count / total), total)
+}
+
+/// Within four standard errors; tokens of a mention may share a draw, three of them at most.
+fn assert_near(got: [f64; 3], want: [f64; 3], total: f64, name: &str) {
+    for (got, want) in got.into_iter().zip(want) {
+        let error = (want * (1.0 - want) * 3.0 / total).sqrt();
+        assert!((got - want).abs() <= 4.0 * error, "{name}: {got} for {want}");
+    }
+}
+
+#[test]
+fn every_mask_has_the_shares_of_the_paper() {
+    type Make = fn() -> EntityPredictionConfig;
+    let rows: [(&str, Make, [f64; 3]); 4] = [
+        ("WEP", EntityPredictionConfig::whole, [0.8, 0.0, 1.0]),
+        ("PEP_MRS", EntityPredictionConfig::partial_random, [0.8, 0.1, 1.0]),
+        ("PEP_MS", EntityPredictionConfig::partial_same, [0.8, 0.0, 1.0]),
+        ("PEP_M", EntityPredictionConfig::partial_mask, [0.8, 0.0, 0.8]),
+    ];
+    for (name, make, want) in rows {
+        let (got, total) = shares(&make(), in_mention);
+        assert_near(got, want, total, name);
+        let (outside, _) = shares(&make(), |at| !in_mention(at));
+        assert_eq!(outside, [0.0; 3], "{name}");
+        // Half the candidates, and ordinary masking of the rest.
+        let both = make().with_mlm();
+        let (got, total) = shares(&both, in_mention);
+        assert_near(got, want.map(|share| share / 2.0), total, name);
+        let (outside, total) = shares(&both, |at| !in_mention(at));
+        assert_near(outside, [0.12, 0.015, 0.15], total, name);
+    }
+    let half = EntityPredictionConfig {
+        unchanged: Unchanged::Half,
+        ..EntityPredictionConfig::partial_same()
+    };
+    let (got, total) = shares(&half, in_mention);
+    assert_near(got, [0.8, 0.0, 0.9], total, "half");
+}
+
+#[test]
+fn a_whole_mention_is_hidden_or_not_at_all() {
+    let mut hidden = [0; 3];
+    for example in 0..2_000 {
+        let config = EntityPredictionConfig { probability: 0.5, ..EntityPredictionConfig::whole() };
+        let masked = masked(example, &config);
+        for (count, span) in hidden.iter_mut().zip(SPANS) {
+            let all = |holds: &dyn Fn(usize) -> bool| {
+                let number = span.clone().filter(|&at| holds(at)).count();
+                assert!(number == 0 || number == span.len());
+                number > 0
+            };
+            *count += usize::from(all(&|at| masked.input_ids[at] == MASK));
+            all(&|at| masked.labels[at] != IGNORE_INDEX);
+        }
+    }
+    hidden.iter().for_each(|&count| assert!(count.abs_diff(800) < 100, "{hidden:?}"));
+}
+
+#[test]
+fn mentions_of_one_token_are_the_same_whole_or_in_parts() {
+    let spans = [1..2, 4..5, 9..10];
+    for example in 0..100 {
+        let run = |config| {
+            entity_prediction_masking((&INPUT).into(), &spans, &vocab(), example, &config).unwrap()
+        };
+        let whole = run(EntityPredictionConfig::whole());
+        assert_eq!(whole, run(EntityPredictionConfig::partial_same()));
+    }
+}
+
+#[test]
+fn the_default_is_partial_prediction_and_reads_from_a_recipe() {
+    let read: EntityPredictionConfig = toml::from_str("unit = \"token\"").unwrap();
+    assert_eq!(read, EntityPredictionConfig::partial_same());
+    let toml = "probability = 0.5\nrest = { selection = \"independent\" }";
+    let read: EntityPredictionConfig = toml::from_str(toml).unwrap();
+    assert_eq!(read, EntityPredictionConfig::partial_same().with_mlm());
+    let read: EntityPredictionConfig =
+        toml::from_str("unchanged = \"half\"\nprobability = 1.0").unwrap();
+    assert_eq!((read.unchanged, read.probability), (Unchanged::Half, 1.0));
+    assert!(toml::from_str::<EntityPredictionConfig>("unchanged = \"all\"").is_err());
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let refuse = |spans: &[Range<usize>], config: &EntityPredictionConfig| {
+        entity_prediction_masking((&INPUT).into(), spans, &vocab(), 0, config).unwrap_err()
+    };
+    let whole = EntityPredictionConfig::whole();
+    let late = Range { start: 4, end: 13 };
+    assert!(matches!(refuse(&[late], &whole), MaskingError::Span { span: 0, .. }));
+    assert!(matches!(refuse(&[1..4, 3..5], &whole), MaskingError::Overlap { .. }));
+    let special = Range { start: 0, end: 2 };
+    assert!(matches!(refuse(&[special], &whole), MaskingError::SpecialInSpan { .. }));
+    let beyond = EntityPredictionConfig { probability: 1.5, ..whole.clone() };
+    assert!(matches!(refuse(&[], &beyond), MaskingError::Domain { option: "probability", .. }));
+    let rest = MlmMaskingConfig { probability: f64::NAN, ..Default::default() };
+    let rest = EntityPredictionConfig { rest: Some(rest), ..whole };
+    assert!(matches!(refuse(&[], &rest), MaskingError::Domain { .. }));
+}
+
+proptest! {
+    #[test]
+    fn labels_are_the_tokens_and_the_rest_stays(
+        seed: u64,
+        example: u64,
+        probability in 0.0..=1.0,
+        with_mlm: bool,
+    ) {
+        let mut config = EntityPredictionConfig { seed, ..EntityPredictionConfig::partial_random() };
+        if with_mlm {
+            config = config.with_mlm();
+        }
+        config.probability = probability;
+        let Masked { input_ids, labels } = masked(example, &config);
+        prop_assert_eq!((input_ids.len(), labels.len()), (INPUT.len(), INPUT.len()));
+        for (at, &id) in INPUT.iter().enumerate() {
+            if labels[at] == IGNORE_INDEX {
+                prop_assert_eq!(input_ids[at], id);
+            } else {
+                prop_assert_eq!(labels[at], i64::from(id));
+                prop_assert!(with_mlm || in_mention(at));
+            }
+        }
+        prop_assert_eq!((labels[0], labels[11]), (IGNORE_INDEX, IGNORE_INDEX));
+    }
+}
+
+#[test]
+fn draws_depend_on_the_example_alone() {
+    let (config, input_ids) = (EntityPredictionConfig::default().with_mlm(), example(80, 3));
+    let spans: Vec<Range<usize>> = (0..16).map(|k| 5 * k + 2..5 * k + 5).collect();
+    assert_depends_on_example_alone(|number| {
+        entity_prediction_masking((&input_ids).into(), &spans, &vocab(), number, &config).unwrap()
+    });
+}
