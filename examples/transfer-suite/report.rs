@@ -25,15 +25,24 @@ struct Kind {
     title: &'static str,
     metric: &'static str,
     table: Option<&'static str>,
+    /// Whether a model is trained for it; else every seed gives the same, and the first counts.
+    trains: bool,
 }
 
 const KINDS: [Kind; 5] = [
-    Kind { task: "mlqa", title: "MLQA", metric: "f1", table: Some("001-1") },
-    Kind { task: "ner", title: "NER", metric: "f1", table: Some("001-2") },
-    Kind { task: "xnli", title: "XNLI", metric: "accuracy", table: Some("001-3") },
-    Kind { task: "lama", title: "LAMA", metric: "p@1", table: Some("001-5") },
-    Kind { task: "facts", title: "facts", metric: "p@1", table: None },
+    Kind { task: "mlqa", title: "MLQA", metric: "f1", table: Some("001-1"), trains: true },
+    Kind { task: "ner", title: "NER", metric: "f1", table: Some("001-2"), trains: true },
+    Kind { task: "xnli", title: "XNLI", metric: "accuracy", table: Some("001-3"), trains: true },
+    Kind { task: "lama", title: "LAMA", metric: "p@1", table: Some("001-5"), trains: false },
+    Kind { task: "facts", title: "facts", metric: "p@1", table: None, trains: false },
 ];
+
+impl Kind {
+    /// How many seeds count at most.
+    fn seeds(&self) -> usize {
+        if self.trains { usize::MAX } else { 1 }
+    }
+}
 
 /// `summary.json`.
 #[derive(Serialize)]
@@ -108,6 +117,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Cells) -> Result<()> {
 fn judged(results: &Cells, arm: &str, kind: &Kind) -> Result<(SeedSummary, Judged)> {
     let runs: Vec<SeedRun> = results
         .of_arm(arm)
+        .take(kind.seeds())
         .map(|one| SeedRun { seed: one.seed, metrics: one.evaluated.metrics.clone() })
         .collect();
     let metric = main_metric(&runs, kind);
@@ -167,7 +177,7 @@ fn languages(
     kind: &Kind,
     models: &[(&str, SeedSummary)],
 ) -> String {
-    let several = experiment.seeds().len() > 1;
+    let several = experiment.seeds().len().min(kind.seeds()) > 1;
     let mut text = String::new();
     let metrics = models.iter().take(1).flat_map(|(_, one)| one.languages.keys());
     for metric in metrics {
@@ -209,7 +219,8 @@ fn measured(
             names.sort();
             names.dedup();
             for name in names {
-                let values = results.of_arm(&arm).filter_map(|one| one.evaluated.parts.get(name));
+                let cells = results.of_arm(&arm).take(kind.seeds());
+                let values = cells.filter_map(|one| one.evaluated.parts.get(name));
                 let spread = Spread::of(values.copied());
                 let number = Measured::new(model, name, "en", kind.metric, spread.mean);
                 numbers.push(Measured { sd: spread.sd, ..number });
@@ -263,8 +274,10 @@ fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
         if !experiment.arms().contains(&other) {
             continue;
         }
+        let kind = KINDS.iter().find(|kind| kind.task == task_of(arm));
+        let seeds = kind.map_or(usize::MAX, Kind::seeds);
         let mut pairs = Vec::new();
-        for seed in experiment.seeds() {
+        for seed in experiment.seeds().iter().take(seeds) {
             let items = |arm: &str| -> Result<Items> {
                 let path = experiment.dir(format!("seed-{seed}")).join(arm).join(ITEMS);
                 Ok(read_json(path)?)

@@ -126,7 +126,7 @@ enum Task {
     },
     /// Write the pages' result tables from the stored summaries
     #[command(after_help = "Example, after the runs that the pages name:\n  \
-        cargo xtask readme --demo runs/demo --seeds runs/demo3")]
+        cargo xtask readme --demo runs/demo --seeds runs/demo3 --table xlm-k/small=runs/xlm-k")]
     Readme {
         /// Store this run's summary first: the demo as it is
         #[arg(long, value_name = "RUN")]
@@ -134,6 +134,9 @@ enum Task {
         /// Store this run's summary first: the demo with several seeds and the arm `unseen`
         #[arg(long, value_name = "RUN")]
         seeds: Option<PathBuf>,
+        /// Store this run's table.md first, for the recipe's own page
+        #[arg(long = "table", value_name = "RECIPE/NAME=RUN")]
+        tables: Vec<String>,
     },
     /// Pack every library as the registry gets it, and build the packages and the templates
     Package,
@@ -208,8 +211,8 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             ensure(root, Options::default())?;
             gpu_bundle::gpu_bundle(root, &gpu_bundle::Options { out, cpu, dev })
         }
-        Task::Readme { demo, seeds } => {
-            readme::readme(root, demo.as_deref(), seeds.as_deref())?;
+        Task::Readme { demo, seeds, tables } => {
+            readme::readme(root, demo.as_deref(), seeds.as_deref(), &tables)?;
             Ok(0)
         }
         Task::Package => package::package(root),

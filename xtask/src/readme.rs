@@ -2,7 +2,10 @@
 //!
 //! A page holds `<!-- results: NAME -->` … `<!-- end -->`; what lies between is written here. The
 //! summaries are stored in the repository, so that a test can compare page and summary, and whoever
-//! reads a table can look up all digits.
+//! reads a table can look up all digits. What a recipe's page takes from a run's `table.md` as it
+//! is stands in [`tables`].
+mod tables;
+
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
@@ -44,7 +47,15 @@ const BLOCKS: [Block; 3] = [
 ];
 
 /// Fills all blocks; before that, stores the summaries of the runs that are named.
-pub fn readme(root: &Path, demo: Option<&Path>, seeds: Option<&Path>) -> Result<()> {
+pub fn readme(
+    root: &Path,
+    demo: Option<&Path>,
+    seeds: Option<&Path>,
+    stored: &[String],
+) -> Result<()> {
+    for assignment in stored {
+        tables::store(root, assignment)?;
+    }
     for (run, stored) in [(demo, DEMO), (seeds, DEMO_SEEDS)] {
         if let Some(run) = run {
             let mut summary = read(&run.join("summary.json"))?;
@@ -66,6 +77,14 @@ pub fn readme(root: &Path, demo: Option<&Path>, seeds: Option<&Path>) -> Result<
         if filled != page {
             fs::write(&path, filled).with_context(|| format!("{}", path.display()))?;
             println!("{}: {} written", block.page, block.name);
+        }
+    }
+    for path in tables::pages(root)? {
+        let page = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let filled = tables::fill(&path, &page).with_context(|| format!("{}", path.display()))?;
+        if filled != page {
+            fs::write(&path, filled).with_context(|| format!("{}", path.display()))?;
+            println!("{}: written", path.display());
         }
     }
     Ok(())
@@ -208,6 +227,15 @@ mod tests {
                 block.name,
                 block.summary
             );
+        }
+    }
+
+    #[test]
+    fn every_page_shows_the_stored_tables() {
+        for path in tables::pages(root()).unwrap() {
+            let page = fs::read_to_string(&path).unwrap();
+            let filled = tables::fill(&path, &page).unwrap();
+            assert!(filled == page, "{}: `cargo xtask readme` writes it", path.display());
         }
     }
 

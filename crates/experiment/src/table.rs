@@ -2,6 +2,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter, Write};
 
+use serde::Serialize;
+
 /// What stands where a number is missing.
 pub const MISSING: &str = "–";
 
@@ -18,7 +20,7 @@ pub const MISSING: &str = "–";
 /// assert_eq!(MeanSd::of([21.0]).to_string(), "21.0");
 /// assert_eq!(MeanSd::from((20.0, None)), MeanSd::from(20.0));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct MeanSd {
     /// The mean.
     pub mean: f64,
