@@ -47,6 +47,8 @@ fn main() {
         .warnings(false)
         // The loops over rows are ours, and not worth debugging at a tenth of their speed.
         .opt_level(3)
+        // Types of libtorch's headers would be most of the bytes of every program and test.
+        .debug(false)
         .flag_if_supported("-fopenmp-simd")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .define("USE_DISTRIBUTED", None)
