@@ -38,7 +38,7 @@ fn xlm_k(out: &Path) -> Command {
         "pretraining.steps=20",
         // The demo's own rate makes of a rounding a difference of a hundredth within ten steps, as
         // another number of threads does too.
-        "pretraining.learning_rate=5e-5",
+        "pretraining.learning_rate=1e-4",
         "pretraining.groups=[]",
         "pretraining.batch_size=6",
         "pretraining.log_steps=1",
@@ -48,10 +48,13 @@ fn xlm_k(out: &Path) -> Command {
     command
 }
 
-fn expect_alike(command: fn(&Path) -> Command, count: usize) {
+/// `cut` is what one process is told beside.
+fn expect_alike(command: fn(&Path) -> Command, cut: &[&str], count: usize) {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-    common::succeed(command(&one));
+    let mut alone = command(&one);
+    alone.args(cut);
+    common::succeed(alone);
     on_two(|| command(&two));
     let (one, two) = (losses(&one), losses(&two));
     assert_eq!((one.len(), two.len()), (count, count));
@@ -62,10 +65,12 @@ fn expect_alike(command: fn(&Path) -> Command, count: usize) {
 
 #[test]
 fn recipe_bridging_gap_on_two_processes_loses_as_on_one() {
-    expect_alike(bridging_gap, 10);
+    expect_alike(bridging_gap, &[], 10);
 }
 
+/// The whole batch in one graph would round otherwise than parts of it, which two processes are as
+/// well: 4e-5 after these steps, and 4e-6 where one process computes the same parts.
 #[test]
 fn recipe_xlm_k_on_two_processes_loses_as_on_one() {
-    expect_alike(xlm_k, 20);
+    expect_alike(xlm_k, &["--set", "micro_batch=3"], 20);
 }

@@ -181,7 +181,7 @@ fn recipe_xlm_k_streamed_on_two_processes_killed_and_resumed_loses_as_on_one() {
             "micro_batch=3",
             "mlm.packed=true",
             // At the demo's own rate a rounding is a thousandth of the loss within four steps.
-            "pretraining.learning_rate=5e-5",
+            "pretraining.learning_rate=1e-4",
             "pretraining.groups=[]",
         ] {
             command.args(["--set", set]);
