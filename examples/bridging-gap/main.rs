@@ -11,9 +11,9 @@ use experiment::{Cell, Experiment};
 use kg_triples::{KnowledgeGraph, sample};
 use recipe::Recipe;
 use report::Trained;
-use tasks::label_retrieval::label_retrieval;
+use tasks::label_retrieval::{label_retrieval, mapped_label_retrieval};
 use tasks::masked_lm::EntityCompletionTask;
-use tasks::question_answering::{FileScore, QaData, QaTask, evaluate};
+use tasks::question_answering::{FileScore, QaTask, evaluate};
 use tasks::word_embeddings;
 use xlmr_model::Head;
 
@@ -51,21 +51,19 @@ fn train(cell: &Cell<Recipe>, graph: &KnowledgeGraph, input: &Input) -> Result<T
         }
     }
     let injected_tokens = cell.tokens();
-    let retrieval = label_retrieval(model, tokenizer, graph, &recipe.languages_of(cell))?;
+    let languages = recipe.languages_of(cell);
+    let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;
+    let mapped = mapped_label_retrieval(model, tokenizer, graph, &languages, &recipe.label_map)?;
 
     // III-C: extractive question answering, in English alone.
     if recipe.center_word_embeddings {
         word_embeddings::center(model, norm)?;
     }
-    let data = QaData {
-        questions: &input.train.questions,
-        question_entity_spans: Some(&input.train.entity_spans),
-        windows: &recipe.windows,
-    };
+    let data = input.train.data(&recipe.windows);
     let mut task = QaTask::new(model, tokenizer, &data, &recipe.qa)?;
     cell.fit("fine-tune", &recipe.fine_tuning, &model.named_parameters(), &mut task)?;
     base.save(cell.dir("model"), Head::Span)?;
-    Ok(Trained { retrieval, injected_tokens })
+    Ok(Trained { retrieval, mapped, injected_tokens })
 }
 
 /// IV: English contexts, questions in every language (G-XLT), scored as MLQA is.

@@ -9,6 +9,7 @@ use mlqa_eval::{Language, WindowConfig};
 use objectives::EntityCompletionConfig;
 use serde::{Deserialize, Serialize};
 use tasks::LanguageGroups;
+use tasks::label_retrieval::MappedRetrieval;
 use tasks::question_answering::{EvaluationConfig, QaConfig};
 use trainer::TrainConfig;
 
@@ -28,9 +29,11 @@ pub struct Recipe {
     pub sequences: SequenceConfig,
     pub injection: TrainConfig,
     pub injection_loss: EntityCompletionConfig,
+    /// The control of label retrieval: word vectors that a dictionary aligns.
+    pub label_map: MappedRetrieval,
     pub fine_tuning: TrainConfig,
     pub qa: QaConfig,
-    /// Centres the word vectors and gives all of them their earlier mean norm before fine-tuning.
+    /// Centres the word vectors before fine-tuning, with their earlier mean norm.
     pub center_word_embeddings: bool,
     /// Leaves the model after injection, with its masked-LM head, in the cell's `injected`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -1,9 +1,9 @@
 //! Questions to train on, checked as they are read.
 use std::path::Path;
 
-use mlqa_eval::{Dataset, Question, squad};
+use mlqa_eval::{Dataset, Question, WindowConfig, squad};
 
-use super::{QuestionEntitySpans, entity_spans};
+use super::{QaData, QuestionEntitySpans, entity_spans};
 use crate::{Error, Result};
 
 /// Questions of SQuAD-style files whose answers stand where the files say.
@@ -27,6 +27,12 @@ pub struct TrainingQuestions {
 }
 
 impl TrainingQuestions {
+    /// The questions and their entities, with contexts cut by `windows`.
+    pub fn data<'a>(&'a self, windows: &'a WindowConfig) -> QaData<'a> {
+        let question_entity_spans = Some(&self.entity_spans);
+        QaData { questions: &self.questions, question_entity_spans, windows }
+    }
+
     /// Reads a file; for `head_start` and `head_length` see
     /// [`read_question_entity_spans`](super::read_question_entity_spans).
     ///
