@@ -2,8 +2,14 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+
+use kg_triples::Language;
+use kg_triples::entity_linking::{LabelConfig, LabelMatcher, LinkedText, PageText};
+use kg_triples::jsonl::JsonlWriter;
+use kg_triples::switch::{EntityLabels, LanguageRule, SwitchConfig, switch_texts};
 
 use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
@@ -58,6 +64,72 @@ fn recipe_entity_cs_killed_and_resumed_equals_a_whole_run() {
     assert!(frozen > 10 && trained > 5, "{frozen} frozen, {trained} trained");
 }
 
+/// Switched sentences and their sources, a file for each language, in `folder`.
+fn write_switched(folder: &Path) {
+    let (pages, text) = (root().join("data/codex"), PageText::Extract);
+    let texts = LabelMatcher::link_pages(&pages, Language::EN, text, LabelConfig::default());
+    let config = SwitchConfig {
+        rule: LanguageRule::PerMention,
+        ..SwitchConfig::for_languages([Language::DE, Language::new("zh").unwrap()])
+    };
+    let wanted = [config.languages.clone(), vec![Language::EN]].concat();
+    let labels = EntityLabels::read_pages(&pages, Some(&wanted)).unwrap();
+    let mut writers: BTreeMap<Language, JsonlWriter<LinkedText>> = BTreeMap::new();
+    let texts = texts.unwrap().into_iter().take(60).map(Ok);
+    switch_texts(texts, &labels, &config, |_, sentence, forms| {
+        for text in [sentence].into_iter().chain(forms.iter().map(|form| &form.text)) {
+            let path = folder.join(format!("switched.{}.jsonl.gz", text.language));
+            let writer = writers.entry(text.language);
+            writer.or_insert_with(|| JsonlWriter::create(path).unwrap()).write(text)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    JsonlWriter::finish_all(writers.into_values()).unwrap();
+}
+
+#[test]
+fn recipe_entity_cs_streams_and_keeps_the_model_of_lowest_perplexity() {
+    let folder = tempfile::tempdir().unwrap();
+    let switched = folder.path().join("switched");
+    write_switched(&switched);
+    let run = |out: &str| {
+        let mut command = entity_cs(folder.path(), out);
+        command.args(["--arms", "pep-ms-mlm", "--set"]);
+        command.arg(format!("data.switched={:?}", switched.display().to_string()));
+        for set in [
+            "validation={texts=6,seed=1}",
+            "pretraining.evaluation_steps=3",
+            "pretraining.learning_rate=0.05",
+            "shuffle={lines=7}",
+        ] {
+            command.args(["--set", set]);
+        }
+        command
+    };
+    let cell = |out: &str| folder.path().join(out).join("seed-0/pep-ms-mlm");
+    succeed(run("whole"));
+    kill_at(run("broken"), &cell("broken").join("pretrain/checkpoints/step-00000004"));
+    succeed(run("broken"));
+    let read = |out: &str, name: &str| std::fs::read(cell(out).join(name)).unwrap();
+    for name in ["model/model.safetensors", "pretrain/selection.json", "pretrain/metrics.jsonl"] {
+        assert!(read("whole", name) == read("broken", name), "{name}");
+    }
+    let best: serde_json::Value =
+        serde_json::from_slice(&read("whole", "pretrain/selection.json")).unwrap();
+    let scores = best["scores"].as_array().unwrap();
+    let mean = |scores: &serde_json::Value| {
+        let scores = scores.as_object().unwrap();
+        assert_eq!(scores.keys().collect::<Vec<_>>(), ["de", "en", "zh"]);
+        scores.values().map(|value| value.as_f64().unwrap()).sum::<f64>()
+    };
+    let means: Vec<f64> = scores.iter().map(mean).collect();
+    assert!(means.len() >= 2, "{means:?}");
+    let lowest = means.iter().copied().fold(f64::INFINITY, f64::min);
+    let evaluation = usize::try_from(best["evaluation"].as_u64().unwrap()).unwrap();
+    assert_eq!(means[evaluation], lowest, "{means:?}");
+}
+
 #[test]
 fn recipe_entity_cs_names_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
@@ -69,6 +141,8 @@ fn recipe_entity_cs_names_what_is_wrong() {
     assert!(held_out.contains("data.held_out = 1: must be from 0 to 1"), "{held_out}");
     let texts = refuse("data.texts=nowhere.jsonl");
     assert!(texts.contains("nowhere.jsonl"), "{texts}");
+    let switched = refuse("data.switched=nowhere.jsonl");
+    assert!(switched.contains("nowhere.jsonl"), "{switched}");
     let languages = refuse("switch.languages=[\"en\"]");
     assert!(languages.contains("languages"), "{languages}");
     assert!(!folder.path().join("refused/seed-0").exists());

@@ -1,26 +1,41 @@
-//! Linked English text, switched to other languages.
-use std::collections::BTreeMap;
+//! Linked English text, switched to other languages: in memory, or from files.
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use experiment::Experiment;
 use kg_triples::Language;
 use kg_triples::entity_linking::{LabelConfig, LabelMatcher, LinkedText, PageText};
 use kg_triples::jsonl::JsonlReader;
-use kg_triples::phrases::PhrasePassage;
 use kg_triples::switch::{EntityLabels, SwitchedCorpus};
+use tasks::masked_lm::{LinkedTextFiles, SwitchedSentences};
 
-use crate::recipe::{Recipe, SourceText};
+use crate::recipe::Recipe;
 
 /// What a run trains on and asks for.
 pub struct Input {
-    pub corpus: SwitchedCorpus,
+    pub sentences: SwitchedSentences,
+    pub asked: Option<Asked>,
+}
+
+/// Entities whose labels are asked for.
+pub struct Asked {
     pub labels: EntityLabels,
-    source: Language,
+    /// Those that were switched, by language.
+    pub switched: BTreeMap<Language, BTreeSet<String>>,
+    /// Those that the texts mention and that never were.
+    pub held_out: BTreeSet<String>,
 }
 
 impl Input {
-    /// Reads texts and labels, and switches.
-    pub fn read(recipe: &Recipe) -> Result<Self> {
+    /// Opens the files of `data.switched`, or reads texts and labels, and switches.
+    pub fn read(experiment: &Experiment<Recipe>) -> Result<Self> {
+        let recipe = &experiment.recipe;
         let (data, switch) = (&recipe.data, &recipe.switch);
+        if data.switched.is_set() {
+            let files = LinkedTextFiles::open(&data.switched, &recipe.shuffle, recipe.validation)?;
+            experiment.log(format!("streams sentences: {:?}", files.texts()));
+            return Ok(Self { sentences: SwitchedSentences::Streamed(files), asked: None });
+        }
         let mut wanted = switch.languages.clone();
         wanted.push(switch.source);
         let labels = match data.labels.is_set() {
@@ -36,16 +51,9 @@ impl Input {
             let texts = LabelMatcher::link_pages(&data.pages, switch.source, text, config)?;
             SwitchedCorpus::of(texts.into_iter().map(Ok), &labels, &held_out, switch)?
         };
-        Ok(Self { corpus, labels, source: switch.source })
-    }
-
-    /// The sentences of an arm, by language.
-    pub fn passages(&self, text: SourceText) -> BTreeMap<Language, &[PhrasePassage]> {
-        let mut passages = BTreeMap::from([(self.source, self.corpus.source.as_slice())]);
-        if text == SourceText::Switched {
-            let switched = self.corpus.switched.iter();
-            passages.extend(switched.map(|(language, all)| (*language, all.as_slice())));
-        }
-        passages
+        experiment.log(&corpus);
+        let (switched, held_out) = (corpus.seen.clone(), corpus.held_out.clone());
+        let sentences = SwitchedSentences::held(corpus, recipe.validation);
+        Ok(Self { sentences, asked: Some(Asked { labels, switched, held_out }) })
     }
 }

@@ -2,11 +2,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{BaseModel, InputPath, RunConfig};
+use experiment::{BaseModel, InputPath, RunConfig, ShardPaths};
 use kg_triples::switch::SwitchConfig;
 use serde::{Deserialize, Serialize};
-use tasks::masked_lm::{PassageMasking, PhraseTaskConfig};
-use trainer::TrainConfig;
+use tasks::masked_lm::{HeldBack, LanguageShares, PassageMasking, PhraseTaskConfig};
+use trainer::{ShuffleConfig, TrainConfig};
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -21,13 +21,22 @@ pub struct Recipe {
     pub max_length: usize,
     pub pretraining: TrainConfig,
     pub task: PhraseTaskConfig,
-    pub languages: Languages,
+    pub languages: LanguageShares,
+    /// Sentences that are kept from training; the model with the lowest mean perplexity on them is
+    /// kept. Without them it is the last one.
+    pub validation: HeldBack,
+    #[serde(skip_serializing_if = "ShuffleConfig::is_default")]
+    pub shuffle: ShuffleConfig,
 }
 
 /// Where the data lies.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
+    /// Switched texts and their sources in files, which are streamed, as `kg-triples switch` writes
+    /// them; in place of all the others. Then labels are not asked for.
+    #[serde(skip_serializing_if = "ShardPaths::is_unset")]
+    pub switched: ShardPaths,
     /// Linked English texts, JSONL, as `kg-triples link` writes them; absent: the extracts of
     /// `pages`, in which labels are looked for.
     #[serde(skip_serializing_if = "InputPath::is_unset")]
@@ -42,22 +51,6 @@ pub struct Data {
     pub held_out: f64,
     /// Seed of their choice.
     pub held_out_seed: u64,
-}
-
-/// How languages share the batches, each of one language.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Languages {
-    /// Exponent of their numbers of sentences.
-    pub smoothing: f64,
-    /// Batches in a round, in which each language has its share, at least one.
-    pub batches_per_round: u32,
-}
-
-impl Default for Languages {
-    fn default() -> Self {
-        Self { smoothing: 0.5, batches_per_round: 100 }
-    }
 }
 
 /// Which sentences an arm trains on.
@@ -91,14 +84,14 @@ impl experiment::Recipe for Recipe {
     const EXAMPLES: &'static str = "\
 entity-cs examples/entity-cs/small.toml --seeds 3
 entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
-    --set data.texts=linked.jsonl.gz --set data.labels=kg/labels.tsv --out runs/entity-cs";
+    --set data.switched=switched --out runs/entity-cs";
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {
         let data = &self.data;
-        if !data.texts.is_set() || !data.labels.is_set() {
-            data.pages
-                .required("data.pages", "a folder of pages, or data.texts and data.labels")?;
+        if data.switched.is_unset() && !(data.texts.is_set() && data.labels.is_set()) {
+            let what = "a folder of pages, or data.switched, or data.texts and data.labels";
+            data.pages.required("data.pages", what)?;
         }
         ensure!(
             (0.0..1.0).contains(&data.held_out),
@@ -108,12 +101,7 @@ entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
         self.switch.validate().context("switch")?;
         self.model.path.expect_length("max_length", self.max_length)?;
         self.pretraining.validate().context("pretraining")?;
-        let Languages { smoothing, batches_per_round } = self.languages;
-        ensure!(
-            (0.0..=1.0).contains(&smoothing),
-            "languages.smoothing = {smoothing}: must be from 0 to 1"
-        );
-        ensure!(batches_per_round > 0, "languages.batches_per_round = 0: must be 1 or more");
+        self.languages.validate().context("languages")?;
         Ok(())
     }
 }
@@ -123,14 +111,5 @@ impl Recipe {
     pub fn task(&self, arm: &Arm) -> PhraseTaskConfig {
         let masking = arm.masking.clone().unwrap_or_else(|| self.task.masking.clone());
         PhraseTaskConfig { masking, ..self.task.clone() }
-    }
-
-    /// Batches of each language in a round: n^smoothing of its n sentences, in whole numbers.
-    pub fn batches_per_round(&self, sizes: &[usize]) -> Vec<u32> {
-        let weight = |size: usize| (size as f64).powf(self.languages.smoothing);
-        let total: f64 = sizes.iter().map(|&size| weight(size)).sum();
-        let share =
-            |size: usize| f64::from(self.languages.batches_per_round) * weight(size) / total;
-        sizes.iter().map(|&size| (share(size).round() as u32).max(1)).collect()
     }
 }

@@ -10,7 +10,7 @@ use tasks::Encoder;
 use tasks::label_retrieval::{FoundShare, found_labels};
 use tokenizers::Tokenizer;
 
-use crate::data::Input;
+use crate::data::Asked;
 use crate::recipe::Recipe;
 
 /// P@1 among the English labels of both kinds of entities, by language.
@@ -22,13 +22,13 @@ pub struct Retrieval {
 
 impl Retrieval {
     /// Of a model's word embeddings.
-    pub fn of(model: &dyn Encoder, tokenizer: &Tokenizer, input: &Input) -> Result<Self> {
+    pub fn of(model: &dyn Encoder, tokenizer: &Tokenizer, asked: &Asked) -> Result<Self> {
         let mut retrieval = Self::default();
-        for (language, seen) in &input.corpus.seen {
-            let held_out = input.corpus.held_out.iter().map(|id| (id, false));
+        for (language, seen) in &asked.switched {
+            let held_out = asked.held_out.iter().map(|id| (id, false));
             let (mut labels, mut english, mut group) = (Vec::new(), Vec::new(), Vec::new());
             for (id, switched) in seen.iter().map(|id| (id, true)).chain(held_out) {
-                let label = |language| input.labels.label(id, language);
+                let label = |language| asked.labels.label(id, language);
                 if let (Some(own), Some(other)) = (label(*language), label(Language::EN)) {
                     labels.push(own);
                     english.push(other);

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use whole_file::WholeFile;
+use whole_file::{Synced, WholeFile};
 
 use crate::input::{Lines, compressed};
 use crate::{KgError, Sequence, output};
@@ -85,13 +85,26 @@ impl<T: Serialize> JsonlWriter<T> {
     /// # Errors
     /// [`KgError::Io`] if that fails; then there is no file.
     pub fn finish(self) -> Result<(), KgError> {
+        Self::finish_all([self])
+    }
+
+    /// The same for files that belong together: they appear when all are complete.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish); then there is none of them.
+    pub fn finish_all(writers: impl IntoIterator<Item = Self>) -> Result<(), KgError> {
+        let synced = writers.into_iter().map(Self::sync).collect::<Result<Vec<_>, _>>()?;
+        output::publish(synced)
+    }
+
+    fn sync(self) -> Result<Synced, KgError> {
         let file = match self.output {
             Output::Plain(file) => file,
             Output::Gzip(file) => {
                 file.finish().map_err(KgError::io(&self.path, "write the file"))?
             }
         };
-        output::publish([output::sync(file)?])
+        output::sync(file)
     }
 }
 

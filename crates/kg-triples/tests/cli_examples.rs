@@ -39,8 +39,11 @@ fn examples_on_texts_run() {
     assert!(folder.path().join("passages.jsonl.gz").exists());
     let folder = run("link", 1);
     assert!(folder.path().join("linked.jsonl.gz").exists());
-    let folder = run("switch", 4);
+    let folder = run("switch", 5);
     assert!(folder.path().join("again.jsonl").exists());
+    for code in ["de", "en", "zh"] {
+        assert!(folder.path().join(format!("switched/switched.{code}.jsonl.gz")).exists());
+    }
     let folder = run("entailment", 1);
     assert!(folder.path().join("entailment.jsonl.gz").exists());
     let folder = run("mentions", 1);

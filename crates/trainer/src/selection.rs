@@ -76,21 +76,50 @@ impl<'a> Selection<'a> {
         names: impl IntoIterator<Item = String>,
         score: impl Fn() -> std::result::Result<Scores, TaskError> + 'a,
     ) -> Self {
-        let choose = |epochs: &[Scores]| -> std::result::Result<usize, TaskError> {
+        Self::by_mean("highest mean", |score, best| score > best, names, score)
+    }
+
+    /// Keeps the epoch with the lowest mean of these scores, such as perplexities, the first of
+    /// equals.
+    ///
+    /// # Example
+    /// ```
+    /// use trainer::selection::{Scores, Selection};
+    ///
+    /// let scores = |en, de| Scores::from([("en".into(), en), ("de".into(), de)]);
+    /// let languages = ["de", "en"].map(String::from);
+    /// let selection = Selection::lowest_mean(languages, move || Ok(scores(9.0, 8.0)));
+    /// assert_eq!((selection.choose)(&[scores(7.0, 12.0), scores(8.0, 10.0)])?, 1);
+    /// # Ok::<(), trainer::TaskError>(())
+    /// ```
+    pub fn lowest_mean(
+        names: impl IntoIterator<Item = String>,
+        score: impl Fn() -> std::result::Result<Scores, TaskError> + 'a,
+    ) -> Self {
+        Self::by_mean("lowest mean", |score, best| score < best, names, score)
+    }
+
+    fn by_mean(
+        rule: &str,
+        better: fn(f64, f64) -> bool,
+        names: impl IntoIterator<Item = String>,
+        score: impl Fn() -> std::result::Result<Scores, TaskError> + 'a,
+    ) -> Self {
+        let choose = move |epochs: &[Scores]| -> std::result::Result<usize, TaskError> {
             let mut best: Option<(usize, f64)> = None;
             for (epoch, scores) in epochs.iter().enumerate() {
                 let score = mean(scores);
                 if !score.is_finite() {
                     return Err(format!("epoch {epoch}: the score is {score}").into());
                 }
-                if best.is_none_or(|(_, highest)| score > highest) {
+                if best.is_none_or(|(_, mean)| better(score, mean)) {
                     best = Some((epoch, score));
                 }
             }
             Ok(best.ok_or("no epoch")?.0)
         };
         Self {
-            rule: "highest mean".into(),
+            rule: rule.into(),
             names: names.into_iter().collect(),
             score: Box::new(score),
             choose: Box::new(choose),

@@ -250,6 +250,11 @@ impl Shards {
         &self.files
     }
 
+    /// Those files that `keep` is true for, in their order; they are not read again.
+    pub fn only(&self, keep: impl Fn(&ShardFile) -> bool) -> Self {
+        Self { files: self.files.iter().filter(|file| keep(file)).cloned().collect() }
+    }
+
     /// Lines that are not blank, of all files.
     pub fn lines(&self) -> u64 {
         self.files.iter().map(|file| file.lines).sum()

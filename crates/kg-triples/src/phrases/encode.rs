@@ -71,19 +71,66 @@ pub fn encode_passages(
     specials: SpecialIds,
     max_length: usize,
 ) -> Result<Vec<PassageExample>, KgError> {
-    if max_length < 3 {
-        return Err(KgError::Config {
-            key: "max_length",
-            value: max_length.to_string(),
-            rule: "3 or more, for <s>, a token and </s>",
-        });
-    }
-    let tokenizer = unlimited(tokenizer)?;
-    let examples: Vec<Vec<PassageExample>> = passages
-        .par_iter()
-        .map(|passage| windows(passage, &tokenizer, specials, max_length - 2))
-        .collect::<Result<_, KgError>>()?;
+    let encoder = PassageEncoder::new(tokenizer, specials, max_length)?;
+    let encode = |passage: &PhrasePassage| encoder.encode(passage);
+    let examples: Vec<_> = passages.par_iter().map(encode).collect::<Result<_, KgError>>()?;
     Ok(examples.concat())
+}
+
+/// Encodes passages as they come, as [`encode_passages`] does all of them.
+///
+/// ```
+/// use kg_triples::phrases::{PassageEncoder, PhrasePassage, SpecialIds};
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+/// let specials = SpecialIds { bos: 0, eos: 2, unk: 3 };
+/// let encoder = PassageEncoder::new(&tokenizer, specials, 256)?;
+/// let line = r#"{"lang": "de", "text": "in Bern", "phrases": [{"phrase": "bern",
+///     "occurrences": [{"start": 3, "end": 7}]}]}"#;
+/// let passage: PhrasePassage = serde_json::from_str(line)?;
+/// assert_eq!(encoder.encode(&passage)?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct PassageEncoder {
+    /// Without truncation or padding.
+    tokenizer: Tokenizer,
+    specials: SpecialIds,
+    /// Tokens of a window, special ones not counted.
+    size: usize,
+}
+
+impl PassageEncoder {
+    /// For windows of at most `max_length` tokens, special ones counted.
+    ///
+    /// # Errors
+    /// As [`encode_passages`].
+    pub fn new(
+        tokenizer: &Tokenizer,
+        specials: SpecialIds,
+        max_length: usize,
+    ) -> Result<Self, KgError> {
+        if max_length < 3 {
+            return Err(KgError::Config {
+                key: "max_length",
+                value: max_length.to_string(),
+                rule: "3 or more, for <s>, a token and </s>",
+            });
+        }
+        Ok(Self { tokenizer: unlimited(tokenizer)?, specials, size: max_length - 2 })
+    }
+
+    /// The windows of one passage that have a phrase.
+    ///
+    /// # Errors
+    /// [`KgError::Tokenizer`] naming the text.
+    pub fn encode(&self, passage: &PhrasePassage) -> Result<Vec<PassageExample>, KgError> {
+        windows(passage, &self.tokenizer, self.specials, self.size)
+    }
+
+    /// The tokenizer that encodes.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
 }
 
 fn windows(

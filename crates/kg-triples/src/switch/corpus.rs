@@ -4,7 +4,7 @@ use std::fmt;
 use super::{EntityLabels, SwitchConfig, SwitchReport, switch_texts};
 use crate::entity_linking::LinkedText;
 use crate::phrases::PhrasePassage;
-use crate::{KgError, Language};
+use crate::{KgError, Language, seed};
 
 /// Switched sentences in memory, and which of their entities were switched.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +82,48 @@ impl SwitchedCorpus {
             });
         }
         Ok(Self { report, ..corpus })
+    }
+}
+
+impl SwitchedCorpus {
+    /// Takes `count` sentences of each language out of the corpus, of the source language too,
+    /// drawn from `seed`: to score a model with. No more than half of a language's.
+    ///
+    /// ```
+    /// # use std::collections::BTreeSet;
+    /// # use kg_triples::Language;
+    /// # use kg_triples::entity_linking::LinkedText;
+    /// # use kg_triples::switch::{EntityLabels, SwitchConfig, SwitchedCorpus};
+    /// # let text = |number: u32| serde_json::from_str::<LinkedText>(&format!(
+    /// #     r#"{{"id": "{number}", "lang": "en", "text": "Munich {number}", "mentions":
+    /// #         [{{"start": 0, "end": 6, "entity": "Q1726"}}]}}"#));
+    /// # let texts = (0..10).map(|number| Ok(text(number).unwrap()));
+    /// # let mut labels = EntityLabels::default();
+    /// # labels.add("Q1726", Language::DE, "München");
+    /// # let config = SwitchConfig::for_languages([Language::DE]);
+    /// let mut corpus = SwitchedCorpus::of(texts, &labels, &BTreeSet::new(), &config)?;
+    /// let held_back = corpus.hold_back(3, 42);
+    /// assert_eq!(held_back[&Language::DE].len(), 3);
+    /// assert_eq!((corpus.switched[&Language::DE].len(), corpus.source.len()), (7, 7));
+    /// # Ok::<(), kg_triples::KgError>(())
+    /// ```
+    pub fn hold_back(&mut self, count: usize, seed: u64) -> BTreeMap<Language, Vec<PhrasePassage>> {
+        let switched = self.switched.iter_mut().map(|(language, all)| (*language, all));
+        let source = self.source.first().map(|passage| passage.language);
+        let all = switched.chain(source.map(|language| (language, &mut self.source)));
+        let mut held_back = BTreeMap::new();
+        for (number, (language, passages)) in all.enumerate() {
+            let mut rng = seed::use_rng("hold back", seed, number as u64);
+            let count = count.min(passages.len() / 2);
+            let drawn: BTreeSet<usize> =
+                rand::seq::index::sample(&mut rng, passages.len(), count).into_iter().collect();
+            let mut numbers = 0..;
+            let taken = |_: &mut PhrasePassage| {
+                numbers.next().is_some_and(|number| drawn.contains(&number))
+            };
+            held_back.insert(language, passages.extract_if(.., taken).collect());
+        }
+        held_back
     }
 }
 

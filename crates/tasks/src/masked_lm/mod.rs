@@ -4,13 +4,15 @@
 //! |---|---|---|
 //! | rows of token ids | [`MlmTask`] | BERT, RoBERTa |
 //! | masked triples | [`EntityCompletionTask`] | *Bridging the Language Gap*, Eq. 2 |
-//! | passages with knowledge phrases | [`PhraseMaskingTask`] | mixMRC + LAKM, Eq. 2 |
+//! | passages with knowledge phrases, or linked texts | [`PhraseMaskingTask`] | mixMRC + LAKM, Eq. 2; EntityCS |
 mod config;
 mod entity_completion;
+mod linked_texts;
 mod loss;
 mod phrase_masking;
 mod plain;
 mod sequences;
+mod switched;
 mod text_passages;
 
 use objectives::masking::{Masked, MaskingVocab};
@@ -20,10 +22,12 @@ use xlmr_model::SpecialTokens;
 
 pub use config::{LossPositions, PassageMasking, PhraseMasking, PhraseTaskConfig};
 pub use entity_completion::EntityCompletionTask;
+pub use linked_texts::{HeldBack, LinkedPassages, LinkedPosition, LinkedTextFiles};
 pub use loss::{loss, loss_from_hidden, target_positions, with_scores};
 pub use phrase_masking::PhraseMaskingTask;
 pub use plain::{MlmConfig, MlmTask};
 pub use sequences::{ChosenSequences, SequenceFiles, Sequences};
+pub use switched::{LanguageShares, LanguageTask, SwitchedSentences, lowest_perplexity};
 pub use text_passages::{TextPassages, TextPosition, TextSource, open_text};
 
 use crate::micro_batches::Reduction;

@@ -6,15 +6,18 @@ use objectives::masking::{
     Masked, MaskingVocab, Tokens, entity_prediction_masking, mlm_masking, ngram_masking,
     phrase_masking,
 };
+use objectives::{MaskedLmConfig, MaskedLmReduction};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use tch::Tensor;
-use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use tch::{Tensor, no_grad};
+use trainer::{
+    ExampleRecord, ExampleStream, Examples, Fingerprint, Step, StepLosses, Task, TaskError, rng_for,
+};
 use xlmr_model::{Inputs, Pretrained, SpecialTokens};
 
 use super::{
-    LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab, step_losses,
-    target_count,
+    LinkedPassages, LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden,
+    masking_vocab, step_losses, target_count,
 };
 use crate::micro_batches::in_parts;
 use crate::{Encoder, Error, Result};
@@ -54,11 +57,24 @@ use crate::{Encoder, Error, Result};
 /// ```
 pub struct PhraseMaskingTask<'a> {
     model: &'a dyn Encoder,
-    examples: Vec<PassageExample>,
+    passages: Passages,
     config: PhraseTaskConfig,
     vocab: MaskingVocab,
-    /// One for each of `examples`: its tokens.
-    lengths: Vec<usize>,
+}
+
+enum Passages {
+    /// In memory, and the tokens of each.
+    Held(Vec<PassageExample>, Vec<usize>),
+    Streamed(Box<ExampleStream<LinkedPassages>>),
+}
+
+impl Passages {
+    fn get(&self, number: usize) -> Option<&PassageExample> {
+        match self {
+            Self::Held(examples, _) => examples.get(number),
+            Self::Streamed(stream) => stream.batch().get(number),
+        }
+    }
 }
 
 impl<'a> PhraseMaskingTask<'a> {
@@ -78,7 +94,8 @@ impl<'a> PhraseMaskingTask<'a> {
         }
         let vocab = masking_vocab(model, specials)?;
         let lengths = examples.iter().map(|example| example.input_ids.len()).collect();
-        Ok(Self { model, examples, config: config.clone(), vocab, lengths })
+        let passages = Passages::Held(examples, lengths);
+        Ok(Self { model, passages, config: config.clone(), vocab })
     }
 
     /// A task on passages of at most `max_length` tokens, special ones included; longer ones are
@@ -96,6 +113,72 @@ impl<'a> PhraseMaskingTask<'a> {
         let ids = SpecialIds { bos, eos, unk };
         let examples = encode_passages(passages, &base.tokenizer, ids, max_length)?;
         Self::new(&base.model, base.specials, examples, config)
+    }
+
+    /// A task on passages from files: memory does not grow with them, and batches are not of like
+    /// length.
+    ///
+    /// # Errors
+    /// As [`masking_vocab`].
+    pub fn streamed(
+        base: &'a Pretrained,
+        passages: LinkedPassages,
+        config: &PhraseTaskConfig,
+    ) -> Result<Self> {
+        let stream = ExampleStream::new(passages, |one: &PassageExample| one.input_ids.len());
+        let vocab = masking_vocab(&base.model, base.specials)?;
+        let passages = Passages::Streamed(Box::new(stream));
+        Ok(Self { model: &base.model, passages, config: config.clone(), vocab })
+    }
+
+    /// Passages in memory, windows counted each; 0 where they are streamed.
+    pub fn len(&self) -> usize {
+        match &self.passages {
+            Passages::Held(examples, _) => examples.len(),
+            Passages::Streamed(_) => 0,
+        }
+    }
+
+    /// Whether no passage is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The model's perplexity on the passages, which are in memory: e to the mean loss of the
+    /// tokens that one draw of masks from `seed` selects, with dropout off.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] if no token is selected, as for streamed passages.
+    pub fn perplexity(&self, seed: u64, batch_size: usize) -> Result<f64> {
+        let Passages::Held(examples, lengths) = &self.passages else {
+            return Err(Error::empty("passage in memory to score"));
+        };
+        let mut order: Vec<usize> = (0..examples.len()).collect();
+        order.sort_by_key(|&number| lengths.get(number));
+        let (mut sum, mut count) = (0.0, 0);
+        for batch in order.chunks(batch_size.max(1)) {
+            let numbered = batch.iter().filter_map(|&number| Some((number, examples.get(number)?)));
+            let masked = numbered.map(|(number, example)| {
+                let draw = rng_for(seed, "validation", number as u64).random();
+                self.mask(example, draw)
+            });
+            let rows = masked.collect::<Result<Vec<Masked>>>()?;
+            let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+            let summed =
+                MaskedLmConfig { reduction: MaskedLmReduction::Sum, ..self.config.loss.clone() };
+            let loss = no_grad(|| {
+                let hidden = self.model.encode(&self.inputs(&rows)?, false)?;
+                loss_from_hidden(self.model, &hidden, &labels, &summed)
+            })?;
+            if let Some(loss) = loss {
+                sum += loss.f_double_value(&[])?;
+                count += rows.iter().map(target_count).sum::<usize>();
+            }
+        }
+        if count == 0 {
+            return Err(Error::empty("masked token to score"));
+        }
+        Ok((sum / count as f64).exp())
     }
 
     /// Masks one example; `draw` decides how.
@@ -124,20 +207,24 @@ impl<'a> PhraseMaskingTask<'a> {
 
     /// The masked examples of a batch: a function of the batch and the generator's state alone.
     fn batch(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>> {
-        let examples = batch.iter().filter_map(|&number| self.examples.get(number));
+        let examples = batch.iter().filter_map(|&number| self.passages.get(number));
         examples.map(|example| self.mask(example, rng.random())).collect()
     }
 
-    /// The loss of masked rows, and their hidden states.
-    fn loss(&self, rows: &[Masked]) -> Result<(Option<Tensor>, Tensor)> {
+    fn inputs(&self, rows: &[Masked]) -> Result<Inputs> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let mut inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
         if self.config.segment != 0 {
             let segments = inputs.input_ids.f_full_like(i64::from(self.config.segment))?;
             inputs.token_type_ids = Some(segments);
         }
-        let hidden = self.model.encode(&inputs, true)?;
+        Ok(inputs)
+    }
+
+    /// The loss of masked rows, and their hidden states.
+    fn loss(&self, rows: &[Masked]) -> Result<(Option<Tensor>, Tensor)> {
+        let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
+        let hidden = self.model.encode(&self.inputs(rows)?, true)?;
         Ok((loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?, hidden))
     }
 }
@@ -155,13 +242,21 @@ fn apart(spans: &[Range<usize>]) -> Vec<Range<usize>> {
 
 impl Task for PhraseMaskingTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&self.lengths)
+        match &mut self.passages {
+            Passages::Held(_, lengths) => Examples::Indexed(lengths),
+            Passages::Streamed(stream) => Examples::Streamed(stream.as_mut()),
+        }
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config);
-        for example in &self.examples {
-            fingerprint.ids("input_ids", &example.input_ids).serialize("phrases", &example.phrases);
+        match &self.passages {
+            Passages::Held(examples, _) => {
+                for PassageExample { input_ids, phrases, .. } in examples {
+                    fingerprint.ids("input_ids", input_ids).serialize("phrases", phrases);
+                }
+            }
+            Passages::Streamed(stream) => stream.fingerprint(fingerprint),
         }
     }
 
@@ -182,7 +277,7 @@ impl Task for PhraseMaskingTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let ids = self.examples.get(index).map(|example| example.input_ids.clone());
+        let ids = self.passages.get(index).map(|example| example.input_ids.clone());
         ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
     }
 }
@@ -192,10 +287,10 @@ mod tests {
     use super::*;
     use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model, specials};
     use kg_triples::Language;
+    use objectives::IGNORE_INDEX;
     use objectives::masking::{
         EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
     };
-    use objectives::{IGNORE_INDEX, MaskedLmConfig, MaskedLmReduction};
     use tch::Kind;
     use xlmr_model::Model;
 
@@ -233,7 +328,7 @@ mod tests {
         for number in 0..20 {
             let rows = task.batch(&all, &mut trainer::rng_for(2, "task", number)).unwrap();
             assert_eq!(rows.len(), 40);
-            for (row, example) in rows.iter().zip(&task.examples) {
+            for (row, example) in rows.iter().zip(&examples()) {
                 let selected: Vec<usize> = row.selected().collect();
                 assert!(example.phrases.iter().cloned().flatten().all(|at| selected.contains(&at)));
                 let m = example.input_ids.len() - 2;
@@ -260,7 +355,7 @@ mod tests {
             let task = task(&model, with(masking));
             let rows = task.batch(&all, &mut trainer::rng_for(2, "task", 0)).unwrap();
             let (mut hit, mut selected) = (0, 0);
-            for (row, example) in rows.iter().zip(&task.examples) {
+            for (row, example) in rows.iter().zip(&examples()) {
                 let budget = 0.15 * (example.input_ids.len() - 2) as f64;
                 assert!((row.selected().count() as f64 - budget).abs() < 1.0);
                 selected += row.selected().count();
@@ -324,7 +419,7 @@ mod tests {
         let model = model(80);
         let config = PhraseTaskConfig { positions: LossPositions::All, ..Default::default() };
         let task = task(&model, config);
-        let example = &task.examples[5];
+        let example = &examples()[5];
         let masked = task.mask(example, 1).unwrap();
         let last = example.input_ids.len() - 1;
         let passage: Vec<i64> = example.input_ids[1..last].iter().map(|&id| id.into()).collect();
@@ -370,10 +465,38 @@ mod tests {
     fn mentions_are_predicted_and_of_two_that_share_a_token_the_first() {
         let model = model(80);
         let whole = PassageMasking::Mentions(EntityPredictionConfig::whole());
-        let mut task = task(&model, with(whole));
-        task.examples[0].phrases = vec![2..4, 3..5, 5..6];
-        let masked = task.mask(&task.examples[0], 1).unwrap();
+        let task = task(&model, with(whole));
+        let mut example = examples().swap_remove(0);
+        example.phrases = vec![2..4, 3..5, 5..6];
+        let masked = task.mask(&example, 1).unwrap();
         assert_eq!(masked.selected().collect::<Vec<_>>(), [2, 3, 5]);
+    }
+
+    #[test]
+    fn perplexity_is_that_of_a_loop_over_passages() {
+        let model = model(80);
+        let task = task(&model, PhraseTaskConfig { segment: 1, ..Default::default() });
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (number, example) in examples().iter().enumerate() {
+            let draw = rng_for(7, "validation", number as u64).random();
+            let masked = task.mask(example, draw).unwrap();
+            let hidden = model.encode(&task.inputs(&[masked.clone()]).unwrap(), false).unwrap();
+            let log_p = model.mlm_logits(&hidden.squeeze_dim(0)).unwrap();
+            let log_p = log_p.to_kind(Kind::Double).log_softmax(-1, None);
+            for at in masked.selected() {
+                sum -= log_p.double_value(&[at as i64, masked.labels[at]]);
+                count += 1.0;
+            }
+        }
+        let want = (sum / count).exp();
+        for batch_size in [0, 1, 7, 100] {
+            let got = task.perplexity(7, batch_size).unwrap();
+            assert!((got / want - 1.0).abs() < 1e-5, "{batch_size}: {got} {want}");
+        }
+        assert_ne!(task.perplexity(8, 7).unwrap(), task.perplexity(7, 7).unwrap());
+        let none = MlmMaskingConfig { probability: 0.0, ..Default::default() };
+        let none = super::tests::task(&model, with(PassageMasking::Tokens(none)));
+        assert!(matches!(none.perplexity(7, 7), Err(Error::Empty { .. })));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use kg_triples::entity_linking::{LinkedText, Sitelinks};
@@ -20,6 +22,8 @@ use crate::{Done, choice, spinner};
   kg-triples switch --texts linked.jsonl.gz --entities data/codex \\
     --languages de,zh --format entitycs --with-source --out corpus.jsonl
   kg-triples switch --tagged corpus.jsonl --out again.jsonl
+  kg-triples switch --texts linked.jsonl.gz --entities data/codex \\
+    --languages de,zh --with-source --by-language --out switched
 With pages of Wikipedia and an extract of Wikidata:
   kg-triples switch --texts linked.jsonl.gz --labels kg/labels.tsv \\
     --count 5 --seed 1 --out switched.jsonl.gz
@@ -73,11 +77,14 @@ pub struct Args {
     /// linked (texts with mentions) or entitycs (as the released corpus, of English texts)
     #[arg(long, default_value = "linked", value_parser = choice::<Form>, conflicts_with = "tagged")]
     format: Form,
+    /// Write a file for each language, switched.<lang>.jsonl.gz, into the folder --out
+    #[arg(long, conflicts_with_all = ["format", "tagged"])]
+    by_language: bool,
     /// Seed of all draws
     #[arg(long, default_value_t = SwitchConfig::default().seed)]
     seed: u64,
     /// JSONL file to write; compressed if it ends in .gz
-    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    #[arg(long, value_name = "FILE.jsonl[.gz]|DIR")]
     out: PathBuf,
 }
 
@@ -150,14 +157,13 @@ fn write(
     let mut left_out = 0;
     let report = match args.format {
         Form::Linked => {
-            let mut writer = JsonlWriter::create(&args.out)?;
+            let mut files = Files::new(args);
             let report = switch_texts(texts, labels, config, |_, sentence, forms| {
-                if args.with_source {
-                    writer.write(sentence)?;
-                }
-                forms.iter().try_for_each(|form| writer.write(&form.text))
+                let source = args.with_source.then_some(sentence);
+                let forms = forms.iter().map(|form| &form.text);
+                source.into_iter().chain(forms).try_for_each(|text| files.write(text))
             })?;
-            finish(writer, &report)?;
+            finish(files.writers.into_values(), &report)?;
             report
         }
         Form::EntityCs => {
@@ -174,7 +180,7 @@ fn write(
                 }
                 Ok(())
             })?;
-            finish(writer, &report)?;
+            finish([writer], &report)?;
             report
         }
     };
@@ -182,7 +188,10 @@ fn write(
 }
 
 /// Names the file, if something was switched.
-fn finish<T: Serialize>(writer: JsonlWriter<T>, report: &SwitchReport) -> Done {
+fn finish<T: Serialize>(
+    writers: impl IntoIterator<Item = JsonlWriter<T>>,
+    report: &SwitchReport,
+) -> Done {
     if report.switched == 0 {
         return Err(KgError::Empty {
             what: format!("switched forms of {} sentences", report.sentences),
@@ -193,7 +202,32 @@ fn finish<T: Serialize>(writer: JsonlWriter<T>, report: &SwitchReport) -> Done {
             ),
         });
     }
-    writer.finish()
+    JsonlWriter::finish_all(writers)
+}
+
+/// One file, or one for each language.
+struct Files<'a> {
+    args: &'a Args,
+    writers: BTreeMap<Option<Language>, JsonlWriter<LinkedText>>,
+}
+
+impl<'a> Files<'a> {
+    fn new(args: &'a Args) -> Self {
+        Self { args, writers: BTreeMap::new() }
+    }
+
+    fn write(&mut self, text: &LinkedText) -> Done {
+        let language = self.args.by_language.then_some(text.language);
+        let writer = match self.writers.entry(language) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let out = &self.args.out;
+                let path = language.map(|code| out.join(format!("switched.{code}.jsonl.gz")));
+                entry.insert(JsonlWriter::create(path.as_ref().unwrap_or(out))?)
+            }
+        };
+        writer.write(text)
+    }
 }
 
 /// Writes the released corpus as linked texts.
