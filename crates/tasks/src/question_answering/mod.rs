@@ -25,6 +25,7 @@ pub use evaluate::{
 };
 pub use mlqa_eval::FileScore;
 pub use predictor::QaPredictor;
+pub(crate) use predictor::check_window_length;
 pub use task::{QaConfig, QaData, QaTask};
 pub use training_questions::TrainingQuestions;
 pub use window_batch::WindowBatch;
