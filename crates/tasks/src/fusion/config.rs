@@ -33,6 +33,17 @@ pub enum SecondText {
     None,
 }
 
+impl SecondText {
+    /// What tables and folders call a reading with it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Translation => "translation",
+            Self::Own => "itself",
+            Self::None => "alone",
+        }
+    }
+}
+
 /// Which positions of the target half a question's soft labels are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -31,6 +31,20 @@ pub fn by_id(questions: impl IntoIterator<Item = Question>) -> BTreeMap<String, 
     questions.into_iter().map(|question| (question.id.clone(), question)).collect()
 }
 
+/// The translation of each question, in their order.
+pub(super) fn translations_of(
+    questions: &[Question],
+    translations: &BTreeMap<String, Question>,
+) -> Result<Vec<Question>> {
+    let translation = |question: &Question| {
+        translations.get(&question.id).cloned().ok_or_else(|| {
+            let what = format!("translation of question {}", question.id);
+            Error::data(what, "a question of this id", "none")
+        })
+    };
+    questions.iter().map(translation).collect()
+}
+
 /// Windows with the logits of their starts and of their ends, one row a window.
 pub(crate) type WindowLogits = (Vec<Window>, Vec<(Vec<f32>, Vec<f32>)>);
 
@@ -48,15 +62,7 @@ impl SecondReading<'_> {
         let seconds = match self.text {
             SecondText::None => return Ok(None),
             SecondText::Own => questions.to_vec(),
-            SecondText::Translation => {
-                let translation = |question: &Question| {
-                    self.translations.get(&question.id).cloned().ok_or_else(|| {
-                        let what = format!("translation of question {}", question.id);
-                        Error::data(what, "a question of this id", "none")
-                    })
-                };
-                questions.iter().map(translation).collect::<Result<_>>()?
-            }
+            SecondText::Translation => translations_of(questions, self.translations)?,
         };
         let (pairing, purpose) = (self.pairing, Purpose::Eval);
         let pairs = WindowPairs::new(questions, &seconds, tokenizer, windows, pairing, purpose)?;

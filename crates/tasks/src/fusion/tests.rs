@@ -401,6 +401,29 @@ fn answers_read_a_translation_the_text_itself_or_nothing() {
     assert!(with(own, 1, number).predict(&unknown).is_ok());
 }
 
+#[test]
+fn answers_are_carried_back_from_the_translation() {
+    let (model, tokenizer) = (seeded(4), tokenizer());
+    let (german, english) = questions();
+    let reader = QaPredictor::new(&model, &tokenizer, &windows());
+    let config = crate::alignment::AlignmentConfig::default();
+    let specials = crate::testing::specials();
+    let aligner =
+        crate::alignment::AnswerAligner::new(&model, &tokenizer, specials, config).unwrap();
+    // A text that is its own translation keeps the reader's answers.
+    let own = answer_by_projection(&reader, &aligner, &german, &by_id(german.clone())).unwrap();
+    for answer in reader.predict(&german).unwrap() {
+        assert_eq!(own.0[&answer.id], answer.answer());
+    }
+    let carried = answer_by_projection(&reader, &aligner, &german, &by_id(english)).unwrap();
+    assert_eq!(carried.0.len(), 3);
+    for question in &german {
+        assert!(question.context.contains(&carried.0[&question.id]));
+    }
+    let error = answer_by_projection(&reader, &aligner, &german, &by_id([])).unwrap_err();
+    assert!(error.to_string().starts_with("translation of question a"), "{error}");
+}
+
 fn classifier(seed: u64) -> Model {
     let config = Config {
         hidden_dropout_prob: 0.0,

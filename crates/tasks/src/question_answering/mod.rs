@@ -19,6 +19,7 @@ pub use augmentation::{EmbeddingNoise, QaAugmentation, noisy_embeddings, replace
 pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
 pub use development::{DevMetric, DevSelection, DevSet, Keep};
 pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};
+pub(crate) use evaluate::check_decoding;
 pub use evaluate::{
     EvaluationConfig, QuestionFile, QuestionLanguages, ScoreConfig, evaluate, evaluate_file,
     question_file,
