@@ -80,6 +80,7 @@ fn recipe_filter_compares_readings_with_the_control() {
     let arms = "run.arms=[\"translate-train\", \"filter\", \"filter-unrelated\"]";
     let text = succeed({
         command.args(["--set", arms]);
+        command.args(["--set", "evaluation.second=[\"translation\", \"self\", \"none\"]"]);
         command
     });
     for piece in [

@@ -51,8 +51,8 @@ pub enum SoftmaxOver {
 /// - `student`: `[B, C]` Float, BFloat16, Half or Double, scores of classes or of positions;
 ///   receives gradient
 /// - `teacher`: `[B, C]` float of any of these; detached here
-/// - `mask`: `[B, C]` bool; positions that are false leave both softmaxes, and receive a gradient of
-///   exactly 0, whatever they hold. A row without a position leaves the mean
+/// - `mask`: `[B, C]` bool; positions that are false leave both softmaxes, and receive a gradient
+///   of exactly 0, whatever they hold. A row without a position leaves the mean
 /// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
@@ -114,7 +114,7 @@ pub fn soft_labels(
         (SoftmaxOver::Batch, _) => (student.f_view([1, -1])?, teacher.f_view([1, -1])?, positions),
         (SoftmaxOver::Row, None) => (student, teacher, batch),
         (SoftmaxOver::Row, Some(mask)) => {
-            let kept = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
+            let kept = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n] of B rows
             let rows = |logits: Tensor| logits.f_index_select(0, &kept);
             (rows(student)?, rows(teacher)?, kept.size1()?)
         }

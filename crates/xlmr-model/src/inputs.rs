@@ -147,7 +147,7 @@ impl Rows {
         kept: Option<Vec<i64>>,
     ) -> Result<Self> {
         let whole = Self { batch, length, device, mask: None, kept: None, empty: Vec::new() };
-        let padded = |kept: &Vec<i64>| kept.iter().any(|&keep| keep == 0);
+        let padded = |kept: &Vec<i64>| kept.contains(&0);
         let Some(mut kept) = kept.filter(padded) else { return Ok(whole) };
         let mut empty = Vec::new();
         for (row, kept) in kept.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate() {
