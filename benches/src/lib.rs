@@ -7,6 +7,7 @@ mod contrast;
 mod entities;
 mod lm;
 mod masked_rows;
+mod soft;
 mod spans;
 mod summary;
 mod top_k;
@@ -26,6 +27,7 @@ pub fn specs(quick: bool) -> Vec<Spec> {
         entities::specs(),
         contrast::specs(quick),
         spans::specs(),
+        soft::specs(),
         top_k::specs(),
         answers::specs(),
     ]

@@ -22,6 +22,7 @@ mod linear_cross_entropy;
 mod masked_lm;
 mod masked_positions;
 mod negative_queue;
+mod soft_labels;
 mod span;
 mod span_checks;
 mod span_log_probs;
@@ -55,6 +56,7 @@ pub use linear_cross_entropy::{
 pub use masked_lm::{MaskedLmConfig, MaskedLmReduction, masked_lm};
 pub use masked_positions::{MaskedPositions, masked_positions};
 pub use negative_queue::{NegativeQueue, QueueConfig, QueueStart};
+pub use soft_labels::{SoftLabelConfig, SoftmaxOver, soft_labels};
 pub use span::{OutOfWindow, SpanConfig, SpanReduction, span};
 pub use span_log_probs::span_log_probs;
 pub use span_vectors::span_vectors;

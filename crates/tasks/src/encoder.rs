@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use trainer::Fingerprint;
-use xlmr_model::{Inputs, Model};
+use xlmr_model::{FusionConfig, Inputs, Model, fused};
 
 use crate::Result;
 
@@ -54,6 +54,19 @@ pub trait Encoder {
     /// # Errors
     /// If an input does not fit the model.
     fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor>;
+
+    /// Hidden states of the last layer of two texts that read each other in some of the layers,
+    /// `[B, L_t, H]` and `[B, L_s, H]` float, see [`xlmr_model::fused`].
+    ///
+    /// # Errors
+    /// If an input does not fit the model, or the two are not as many.
+    fn encode_pair(
+        &self,
+        target: &Inputs,
+        source: &Inputs,
+        fusion: &FusionConfig,
+        train: bool,
+    ) -> Result<(Tensor, Tensor)>;
 
     /// Hidden states of the embeddings and of every layer, `[B, L, H]` float each.
     ///
@@ -139,6 +152,16 @@ impl Encoder for Model {
 
     fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
         Ok(self.in_precision(|| Model::encode(self, inputs, train))??)
+    }
+
+    fn encode_pair(
+        &self,
+        target: &Inputs,
+        source: &Inputs,
+        fusion: &FusionConfig,
+        train: bool,
+    ) -> Result<(Tensor, Tensor)> {
+        Ok(self.in_precision(|| fused(self, target, source, fusion, train))??)
     }
 
     fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {

@@ -5,6 +5,7 @@ pub mod batch;
 pub mod cloze_ranking;
 mod encoder;
 mod error;
+pub mod fusion;
 mod inference;
 pub mod knowledge;
 pub mod label_retrieval;

@@ -3,7 +3,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::{dropout_factors_like, token_places};
 
 use crate::Result;
-use crate::inputs::Prepared;
+use crate::inputs::Rows;
 use crate::packing::Packing;
 
 /// What dropout is drawn from in one pass.
@@ -23,15 +23,11 @@ impl Draws {
     }
 
     /// For a batch that an encoder reads.
-    pub(crate) fn for_batch(
-        inputs: &Prepared,
-        packing: Option<&Packing>,
-        train: bool,
-    ) -> Result<Self> {
-        let padded = Self::new(inputs.batch, inputs.length, inputs.ids.device(), train)?;
+    pub(crate) fn for_batch(rows: &Rows, packing: Option<&Packing>, train: bool) -> Result<Self> {
+        let padded = Self::new(rows.batch, rows.length, rows.device, train)?;
         match packing {
             Some(packing) if !padded.places.size().contains(&0) => {
-                let places = packing.pack(&padded.places.f_view([inputs.batch, inputs.length])?)?;
+                let places = packing.pack(&padded.places.f_view([rows.batch, rows.length])?)?;
                 Ok(Self { places, ..padded })
             }
             _ => Ok(padded),

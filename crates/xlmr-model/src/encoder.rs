@@ -2,21 +2,38 @@
 //! `XLMRobertaModel`).
 use std::rc::Rc;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::dropout::Draws;
-use crate::inputs::Prepared;
+use crate::inputs::Rows;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::packing::{FlashRows, Packing};
 use crate::parameters::{TYPES, WORDS, layer_name};
 use crate::{Activation, Config, Result};
 
-/// A checked batch and how it lies in memory.
+/// How a checked batch lies in memory, and what its dropout is drawn from.
 pub(crate) struct Batch {
-    pub(crate) inputs: Prepared,
+    pub(crate) rows: Rows,
     /// Absent where it stays padded.
     pub(crate) packing: Option<Packing>,
     pub(crate) draws: Draws,
+}
+
+impl Batch {
+    /// For a model of this configuration whose parameters are of `kind`.
+    pub(crate) fn new(rows: Rows, config: &Config, kind: Kind, train: bool) -> Result<Self> {
+        let packing = if train { Packing::of(&rows, config, kind)? } else { None };
+        let draws = Draws::for_batch(&rows, packing.as_ref(), train)?;
+        Ok(Self { rows, packing, draws })
+    }
+}
+
+/// What the embeddings look up, each integer `[B, L]`.
+pub(crate) struct Ids {
+    pub(crate) words: Tensor,
+    pub(crate) positions: Tensor,
+    /// Absent where all are 0.
+    pub(crate) types: Option<Tensor>,
 }
 
 /// Word, position and token type embeddings, summed and normalised.
@@ -52,8 +69,13 @@ impl Embeddings {
 
     /// `[B, L, H]`, or `[N, H]` where the batch is packed. The rows of `<pad>` receive no gradient
     /// from here.
-    pub(crate) fn apply(&self, batch: &Batch, embeds: Option<&Tensor>) -> Result<Tensor> {
-        let (inputs, packing) = (&batch.inputs, batch.packing.as_ref());
+    pub(crate) fn apply(
+        &self,
+        inputs: &Ids,
+        embeds: Option<&Tensor>,
+        batch: &Batch,
+    ) -> Result<Tensor> {
+        let packing = batch.packing.as_ref();
         let laid_out = |padded: &Tensor| match packing {
             None => Ok(padded.shallow_clone()),
             Some(packing) => packing.pack(padded),
@@ -67,7 +89,7 @@ impl Embeddings {
             Some(embeds) => laid_out(&embeds.f_to_device(self.words.device())?)?,
             None => {
                 let on_cpu = packing.is_some_and(|packing| packing.flash.is_none());
-                let (ids, sparse) = (laid_out(&inputs.ids)?, on_cpu && self.many_words);
+                let (ids, sparse) = (laid_out(&inputs.words)?, on_cpu && self.many_words);
                 Tensor::f_embedding(&self.words, &ids, self.pad, false, sparse)?
             }
         };
@@ -137,7 +159,7 @@ impl Layer {
     /// Hidden states to hidden states, packed or padded as `batch` says.
     pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match &batch.packing {
-            None => self.apply(hidden, &batch.inputs, &batch.draws),
+            None => self.apply(hidden, &batch.rows, &batch.draws),
             Some(packing) => self.apply_packed(hidden, packing, &batch.draws),
         }
     }
@@ -151,16 +173,16 @@ impl Layer {
     }
 
     /// `[B, L, H]` to `[B, L, H]`.
-    fn apply(&self, hidden: &Tensor, inputs: &Prepared, draws: &Draws) -> Result<Tensor> {
-        let split = [inputs.batch, inputs.length, self.heads, -1];
+    fn apply(&self, hidden: &Tensor, rows: &Rows, draws: &Draws) -> Result<Tensor> {
+        let split = [rows.batch, rows.length, self.heads, -1];
         let project = |linear: &Linear| -> Result<Tensor> {
             Ok(linear.apply(hidden)?.f_view(split)?.f_transpose(1, 2)?)
         };
         let (query, key, value) =
             (project(&self.query)?, project(&self.key)?, project(&self.value)?);
         let attended =
-            draws.attention(&query, &key, &value, inputs.mask.as_ref(), self.attention_dropout)?;
-        let attended = attended.f_transpose(1, 2)?.f_reshape([inputs.batch, inputs.length, -1])?;
+            draws.attention(&query, &key, &value, rows.mask.as_ref(), self.attention_dropout)?;
+        let attended = attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?;
         let attended =
             draws.dropout(self.attention_dense.apply(&attended)?, self.hidden_dropout)?;
         let hidden = self.attention_norm.apply(&attended.f_add(hidden)?)?;

@@ -1,6 +1,7 @@
 //! What a forward pass reads, and its checks.
 use tch::{Device, Kind, Tensor};
 
+use crate::encoder::Ids;
 use crate::{Config, Error, Result};
 
 /// A batch of B sequences padded to L tokens.
@@ -120,16 +121,45 @@ fn padded(rows: &[&[u32]], length: usize, value: fn(u32) -> i64, pad: i64) -> Re
 
 /// Checked inputs on the model's device.
 pub(crate) struct Prepared {
-    pub(crate) ids: Tensor,
-    pub(crate) positions: Tensor,
-    /// Absent where all are 0.
-    pub(crate) types: Option<Tensor>,
+    pub(crate) ids: Ids,
+    pub(crate) rows: Rows,
+}
+
+/// The rows of a batch and which of their positions hold tokens.
+pub(crate) struct Rows {
+    pub(crate) batch: i64,
+    pub(crate) length: i64,
+    pub(crate) device: Device,
     /// `[B, 1, 1, L]` bool, true where a position may be attended to; absent where all may.
     pub(crate) mask: Option<Tensor>,
     /// The same in memory, row by row: 1 or 0.
     pub(crate) kept: Option<Vec<i64>>,
-    pub(crate) batch: i64,
-    pub(crate) length: i64,
+    /// Rows without any token, all of whose positions are kept.
+    pub(crate) empty: Vec<usize>,
+}
+
+impl Rows {
+    /// `kept` is 1 for a token and 0 for padding, row by row; absent: tokens alone.
+    pub(crate) fn new(
+        batch: i64,
+        length: i64,
+        device: Device,
+        kept: Option<Vec<i64>>,
+    ) -> Result<Self> {
+        let whole = Self { batch, length, device, mask: None, kept: None, empty: Vec::new() };
+        let padded = |kept: &Vec<i64>| kept.contains(&0);
+        let Some(mut kept) = kept.filter(padded) else { return Ok(whole) };
+        let mut empty = Vec::new();
+        for (row, kept) in kept.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate() {
+            if kept.iter().all(|&keep| keep == 0) {
+                kept.fill(1);
+                empty.push(row);
+            }
+        }
+        let mask = Tensor::f_from_slice(&kept)?.f_view([batch, 1, 1, length])?;
+        let mask = torch_ext::upload(&mask, device)?.f_to_kind(Kind::Bool)?;
+        Ok(Self { mask: Some(mask), kept: Some(kept), empty, ..whole })
+    }
 }
 
 /// Position ids of transformers: tokens other than `<pad>` count up from `pad_token_id + 1` in
@@ -202,25 +232,12 @@ impl Prepared {
         };
 
         let mut kept = None;
-        let mask = match &inputs.attention_mask {
-            None => None,
-            Some(tensor) => {
-                let mut mask = read("attention_mask", tensor)?;
-                in_range("attention_mask", &mask, length, 2, "1 for a token, 0 for padding")?;
-                if mask.iter().all(|&keep| keep == 1) {
-                    None
-                } else {
-                    for row in mask.chunks_mut(usize::try_from(length).unwrap_or(1)) {
-                        if row.iter().all(|&keep| keep == 0) {
-                            row.fill(1);
-                        }
-                    }
-                    let uploaded = upload(&mask)?.f_to_kind(Kind::Bool)?;
-                    kept = Some(mask);
-                    Some(uploaded.f_view([batch, 1, 1, length])?)
-                }
-            }
-        };
+        if let Some(tensor) = &inputs.attention_mask {
+            let mask = read("attention_mask", tensor)?;
+            in_range("attention_mask", &mask, length, 2, "1 for a token, 0 for padding")?;
+            kept = Some(mask);
+        }
+        let rows = Rows::new(batch, length, device, kept)?;
         if let Some(embeds) = &inputs.inputs_embeds {
             let (expected, got) = (vec![batch, length, config.hidden_size], embeds.size());
             if got != expected || !embeds.is_floating_point() {
@@ -228,8 +245,8 @@ impl Prepared {
                 return Err(Error::input("inputs_embeds", format!("{expected:?} float"), got));
             }
         }
-        let (ids, positions) = (upload(&ids)?, upload(&positions)?);
-        Ok(Self { ids, positions, types, mask, kept, batch, length })
+        let (words, positions) = (upload(&ids)?, upload(&positions)?);
+        Ok(Self { ids: Ids { words, positions, types }, rows })
     }
 }
 

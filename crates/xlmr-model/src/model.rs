@@ -1,19 +1,18 @@
 //! A model: parameters under Hugging Face's names, and the forward passes over them.
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 
-use crate::dropout::Draws;
 use crate::encoder::{Batch, Embeddings, Layer};
 use crate::heads::{LmHead, SequenceHead, TokenHead};
-use crate::inputs::Prepared;
+use crate::inputs::{Prepared, Rows};
 use crate::layers::Linear;
-use crate::packing::Packing;
 use crate::parameters::{encoder_specs, head_specs};
-use crate::{Config, Error, Head, Inputs, Result};
+use crate::{Config, Error, Head, Inputs, Result, States};
 
 /// An XLM-R encoder with any number of heads over it.
 ///
@@ -115,7 +114,8 @@ impl Model {
         Ok(model)
     }
 
-    /// The last hidden state, `[B, L, H]`.
+    /// The last hidden state, `[B, L, H]`: [`embed`](Self::embed), then all
+    /// [layers](Self::run_layers).
     ///
     /// Where `train` is set, on the CPU and from a hidden size of 256 on, nothing is computed for
     /// padding: its positions hold zeros. Otherwise they hold numbers that mean nothing.
@@ -124,7 +124,7 @@ impl Model {
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position does not fit;
     /// [`Error::Torch`].
     pub fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
-        self.pass(inputs, train, |_| Ok(()))
+        self.run_layers(self.embed(inputs, train)?, 0..self.layers.len())?.padded()
     }
 
     /// The output of the embeddings and of each layer: `num_hidden_layers + 1` tensors `[B, L, H]`,
@@ -133,40 +133,64 @@ impl Model {
     /// # Errors
     /// As for [`Model::encode`].
     pub fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {
-        let mut states = Vec::with_capacity(self.layers.len() + 1);
-        let last = self.pass(inputs, train, |state| {
-            states.push(state()?);
-            Ok(())
-        })?;
-        states.push(last);
-        Ok(states)
+        let mut states = self.embed(inputs, train)?;
+        let mut all = vec![states.padded()?];
+        for layer in 0..self.layers.len() {
+            states = self.run_layers(states, layer..layer + 1)?;
+            all.push(states.padded()?);
+        }
+        Ok(all)
     }
 
-    /// The last hidden state, `[B, L, H]`; `before` is offered what goes into each layer.
-    fn pass(
-        &self,
-        inputs: &Inputs,
-        train: bool,
-        mut before: impl FnMut(&dyn Fn() -> Result<Tensor>) -> Result<()>,
-    ) -> Result<Tensor> {
-        let prepared = Prepared::new(inputs, &self.config, self.device())?;
-        let kind = self.embeddings.words.f_kind()?;
-        let packing = if train { Packing::of(&prepared, &self.config, kind)? } else { None };
-        let draws = Draws::for_batch(&prepared, packing.as_ref(), train)?;
-        let batch = Rc::new(Batch { inputs: prepared, packing, draws });
-        let padded = |hidden: &Tensor| match &batch.packing {
-            None => Ok(hidden.shallow_clone()),
-            Some(packing) => packing.unpack(hidden),
+    /// The states that go into the first layer.
+    ///
+    /// # Errors
+    /// As for [`Model::encode`].
+    pub fn embed(&self, inputs: &Inputs, train: bool) -> Result<States> {
+        let Prepared { ids, rows } = Prepared::new(inputs, &self.config, self.device())?;
+        let batch = self.batch(rows, train)?;
+        let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
+        Ok(States { hidden, batch: Rc::new(batch), train })
+    }
+
+    /// States after the layers of a range, counted from 0: an empty range gives `states` back.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the range ends beyond the last layer; [`Error::Torch`].
+    ///
+    /// # Example
+    /// ```
+    /// use xlmr_model::{Config, Inputs, Model};
+    ///
+    /// let model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?; // of 3 layers
+    /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2], &[0, 9, 2]], 1)?;
+    /// let first = model.run_layers(model.embed(&inputs, false)?, 0..1)?;
+    /// let last = model.run_layers(first, 1..3)?;
+    /// assert_eq!(last.padded()?, model.encode(&inputs, false)?);
+    /// # Ok::<(), xlmr_model::Error>(())
+    /// ```
+    pub fn run_layers(&self, states: States, layers: Range<usize>) -> Result<States> {
+        let Some(layers) = self.layers.get(layers.clone()) else {
+            let expected = format!("a range within 0..{}", self.layers.len());
+            return Err(Error::input("layers", expected, format!("{layers:?}")));
         };
-        let mut hidden = self.embeddings.apply(&batch, inputs.inputs_embeds.as_ref())?;
-        for layer in &self.layers {
-            before(&|| padded(&hidden))?;
+        let States { mut hidden, batch, train } = states;
+        for layer in layers {
             hidden = match train && self.recompute {
                 true => layer.recomputed_step(&hidden, &batch)?,
                 false => layer.step(&hidden, &batch)?,
             };
         }
-        padded(&hidden)
+        Ok(States { hidden, batch, train })
+    }
+
+    pub(crate) fn layer_count(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// How rows of a batch lie in memory for this model.
+    pub(crate) fn batch(&self, rows: Rows, train: bool) -> Result<Batch> {
+        Batch::new(rows, &self.config, self.embeddings.words.f_kind()?, train)
     }
 
     /// Scores over the vocabulary, `[.., V]`, for hidden states `[.., H]`: all of them, or gathered

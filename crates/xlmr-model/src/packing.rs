@@ -1,7 +1,7 @@
 //! Rows of a training batch one after the other, without their padding.
 use tch::{Device, Kind, Tensor};
 
-use crate::inputs::Prepared;
+use crate::inputs::Rows;
 use crate::{Config, Result};
 
 /// The narrowest model whose training batches are packed on the CPU: below, a step is so short that
@@ -32,8 +32,8 @@ impl Packing {
     /// [`SMALLEST_WIDTH`] in float32, whose products may be in bfloat16; on a GPU where products
     /// are in half precision and its attention of packed rows was found right. Shapes and that
     /// check alone decide, never a measured time.
-    pub(crate) fn of(inputs: &Prepared, config: &Config, kind: Kind) -> Result<Option<Self>> {
-        let device = inputs.ids.device();
+    pub(crate) fn of(rows: &Rows, config: &Config, kind: Kind) -> Result<Option<Self>> {
+        let device = rows.device;
         let (flash, fits) = match device {
             Device::Cpu => (false, config.hidden_size >= SMALLEST_WIDTH),
             _ => match torch_ext::autocast_kind(device)? {
@@ -44,8 +44,8 @@ impl Packing {
         if !fits || kind != Kind::Float {
             return Ok(None);
         }
-        let (batch, length) = (inputs.batch, inputs.length);
-        let (lengths, places) = match &inputs.kept {
+        let (batch, length) = (rows.batch, rows.length);
+        let (lengths, places) = match &rows.kept {
             None => ((0..batch).map(|_| length).collect(), None),
             Some(kept) => {
                 let rows = kept.chunks(usize::try_from(length).unwrap_or(1));

@@ -153,7 +153,7 @@ impl ScoreConfig {
 }
 
 /// Checks how answers are sought; `section` is the recipe's.
-pub(super) fn check_decoding(
+pub(crate) fn check_decoding(
     section: &str,
     decoding: &DecodeConfig,
     batch_size: usize,

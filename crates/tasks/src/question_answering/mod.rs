@@ -19,12 +19,14 @@ pub use augmentation::{EmbeddingNoise, QaAugmentation, noisy_embeddings, replace
 pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
 pub use development::{DevMetric, DevSelection, DevSet, Keep};
 pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};
+pub(crate) use evaluate::check_decoding;
 pub use evaluate::{
     EvaluationConfig, QuestionFile, QuestionLanguages, ScoreConfig, evaluate, evaluate_file,
     question_file,
 };
 pub use mlqa_eval::FileScore;
 pub use predictor::QaPredictor;
+pub(crate) use predictor::check_window_length;
 pub use task::{QaConfig, QaData, QaTask};
 pub use training_questions::TrainingQuestions;
 pub use window_batch::WindowBatch;

@@ -9,6 +9,7 @@ use tokenizers::Tokenizer;
 
 use super::WindowBatch;
 use super::window_batch::window_lengths;
+use crate::fusion::{SecondReading, WindowLogits};
 use crate::number::to_i64;
 use crate::{Encoder, Error, Result, batch};
 
@@ -49,6 +50,7 @@ pub struct QaPredictor<'a> {
     windows: WindowConfig,
     decoding: DecodeConfig,
     batch_size: usize,
+    second: Option<SecondReading<'a>>,
 }
 
 impl<'a> QaPredictor<'a> {
@@ -56,7 +58,7 @@ impl<'a> QaPredictor<'a> {
     /// are cut, as in training.
     pub fn new(model: &'a dyn Encoder, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
         let (windows, decoding) = (windows.clone(), DecodeConfig::default());
-        Self { model, tokenizer, windows, decoding, batch_size: 64 }
+        Self { model, tokenizer, windows, decoding, batch_size: 64, second: None }
     }
 
     /// Sets how answers are chosen.
@@ -71,14 +73,29 @@ impl<'a> QaPredictor<'a> {
         Self { batch_size, ..self }
     }
 
+    /// Reads a second text beside each question, as a model was trained with
+    /// [`FusedQaTask`](crate::fusion::FusedQaTask).
+    #[must_use]
+    pub fn with_second_text(self, second: SecondReading<'a>) -> Self {
+        Self { second: Some(second), ..self }
+    }
+
     /// The best answers to each question, in the order of the questions.
     ///
     /// # Errors
     /// [`Error::Config`] if the batch size is 0 or windows may be longer than the model's rows;
     /// [`Error::Eval`] if a question leaves no space for its context or a logit is not finite;
-    /// [`Error::Model`] if the model has no span head or refuses an input.
+    /// [`Error::Model`] if the model has no span head or refuses an input; [`Error::Data`] naming a
+    /// question whose translation is to be read and missing.
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
         check_window_length(self.model, &self.windows)?;
+        if let Some((all, logits)) = self.read_with_second(questions)? {
+            let (starts, ends): (Vec<_>, Vec<_>) = logits
+                .into_iter()
+                .map(|(start, end)| (Array1::from(start), Array1::from(end)))
+                .unzip();
+            return Ok(decode(questions, &all, &starts, &ends, &self.decoding)?);
+        }
         let all = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
         let logits = batch::by_length(&window_lengths(&all), self.batch_size, |rows| {
             let windows: Vec<&Window> = rows.iter().filter_map(|&row| all.get(row)).collect();
@@ -119,6 +136,15 @@ impl<'a> QaPredictor<'a> {
         self.predict(&Dataset::read(path)?.questions)
     }
 
+    /// Windows and logits where a second text is read.
+    fn read_with_second(&self, questions: &[Question]) -> Result<Option<WindowLogits>> {
+        let Self { model, tokenizer, windows, batch_size, .. } = self;
+        match &self.second {
+            None => Ok(None),
+            Some(second) => second.logits(*model, tokenizer, questions, windows, *batch_size),
+        }
+    }
+
     /// Start and end logits of each window, `[L]` each, padding included.
     fn logits(&self, windows: &[&Window]) -> Result<Vec<(Array1<f32>, Array1<f32>)>> {
         let batch = WindowBatch::new(windows, true, self.model)?;
@@ -135,7 +161,7 @@ impl<'a> QaPredictor<'a> {
 }
 
 /// Windows must fit the model.
-pub(super) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -> Result<()> {
+pub(crate) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -> Result<()> {
     let (length, most) = (to_i64("windows.max_length", windows.max_length)?, model.max_length());
     match length <= most {
         true => Ok(()),

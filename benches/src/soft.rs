@@ -1,0 +1,86 @@
+//! The divergence from a teacher beside the usual formulation of it.
+use std::rc::Rc;
+
+use anyhow::Result;
+use objectives::{SoftLabelConfig, soft_labels};
+use tch::{Device, Kind, Reduction, Tensor};
+
+use crate::{Case, SEED, Spec, Step};
+
+/// The comparisons of `soft_labels`: positions of windows, with padding and without, and classes.
+pub(crate) fn specs() -> Vec<Spec> {
+    [(16, 384, false), (16, 384, true), (128, 384, true), (128, 3, false)]
+        .map(|(batch, classes, masked)| {
+            let size = format!("B={batch},C={classes},mask={masked}");
+            Spec::new("soft_labels", size, move || case(batch, classes, masked))
+        })
+        .into()
+}
+
+fn case(batch: i64, classes: i64, masked: bool) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(batch, classes)?);
+    let step = |name, run: fn(&Inputs, bool) -> Result<f64>| {
+        let inputs = Rc::clone(&inputs);
+        Step::new(name, move || run(&inputs, masked))
+    };
+    Ok(Case {
+        ours: step("checked", Inputs::checked),
+        peers: vec![step("kl_div", Inputs::kl_div)],
+        unit: None,
+        tolerance: 1e-4,
+    })
+}
+
+/// Random logits; the mask leaves out the last eighth of every second row.
+struct Inputs {
+    student: Tensor,
+    teacher: Tensor,
+    mask: Tensor,
+    config: SoftLabelConfig,
+}
+
+impl Inputs {
+    fn random(batch: i64, classes: i64) -> Result<Self> {
+        tch::manual_seed(SEED);
+        let logits = || Tensor::f_randn([batch, classes], (Kind::Float, Device::Cpu));
+        let ids = (Kind::Int64, Device::Cpu);
+        let short = Tensor::f_arange(batch, ids)?.f_remainder(2)?.f_eq(1)?.f_unsqueeze(1)?;
+        let late = Tensor::f_arange(classes, ids)?.f_ge(classes - classes / 8)?.f_unsqueeze(0)?;
+        Ok(Self {
+            student: logits()?.set_requires_grad(true),
+            teacher: logits()?,
+            mask: short.f_logical_and(&late)?.f_logical_not()?,
+            config: SoftLabelConfig::default(),
+        })
+    }
+
+    /// Ours. Forward and backward; the loss.
+    fn checked(&self, masked: bool) -> Result<f64> {
+        let mask = masked.then_some(&self.mask);
+        self.backward(soft_labels(&self.student, &self.teacher, mask, &self.config)?)
+    }
+
+    /// `kl_div(log_softmax(s / T), softmax(t / T), "batchmean") * T²`, with -1e4 where the mask is
+    /// false; no check.
+    fn kl_div(&self, masked: bool) -> Result<f64> {
+        let t = self.config.temperature;
+        let scores = |logits: &Tensor| -> Result<Tensor> {
+            let logits = match masked {
+                true => logits.f_masked_fill(&self.mask.f_logical_not()?, -1e4)?,
+                false => logits.shallow_clone(),
+            };
+            Ok(logits.f_div_scalar(t)?)
+        };
+        let student = scores(&self.student)?.f_log_softmax(1, None::<Kind>)?;
+        let teacher = scores(&self.teacher)?.f_softmax(1, None::<Kind>)?;
+        let (batch, _) = student.size2()?;
+        let sum = student.f_kl_div(&teacher, Reduction::Sum, false)?;
+        self.backward(sum.f_mul_scalar(t * t / batch as f64)?)
+    }
+
+    fn backward(&self, loss: Tensor) -> Result<f64> {
+        let value = loss.f_double_value(&[])?;
+        drop(Tensor::f_run_backward(&[loss], &[&self.student], false, false)?);
+        Ok(value)
+    }
+}

@@ -1,0 +1,136 @@
+//! Learning from another model's distribution.
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::checks::{expect_device, expect_float, expect_matrix, expect_shape, expect_temperature};
+use crate::span_checks::{expect_logit_values, expect_mask, reduction_kind};
+use crate::{Checks, LossError};
+
+/// Options of [`soft_labels`].
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SoftLabelConfig {
+    /// T, by which both logits are divided, above 0, no unit. FILTER's paper states none; 6 is the
+    /// default of its released question-answering program.
+    pub temperature: f64,
+    /// What shares one softmax.
+    pub over: SoftmaxOver,
+    /// How much is checked before computing.
+    pub checks: Checks,
+}
+
+impl Default for SoftLabelConfig {
+    fn default() -> Self {
+        Self { temperature: 6.0, over: SoftmaxOver::Row, checks: Checks::default() }
+    }
+}
+
+/// What shares one softmax in [`soft_labels`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SoftmaxOver {
+    /// Each row has a distribution of its own; the loss is the mean over rows.
+    #[default]
+    Row,
+    /// The positions of all rows have one, and the loss is divided by their number: what FILTER's
+    /// released question-answering code computes. A row's loss then depends on the rows beside it,
+    /// and falls with the batch's size.
+    Batch,
+}
+
+/// Distillation (Hinton et al. 2015), FILTER's self-teaching loss (Fang et al. 2021, section 3):
+/// `T² KL(softmax(teacher / T) || softmax(student / T))`, in nats.
+///
+/// Reading: the paper takes the divergence of each example's distribution; its released
+/// question-answering code that of one distribution over the whole batch, which is
+/// [`SoftmaxOver::Batch`]. The factor T² keeps the gradient's size as T grows.
+///
+/// Of a span head take the mean of both losses, of starts and of ends.
+///
+/// # Shapes
+/// - `student`: `[B, C]` Float, BFloat16, Half or Double, scores of classes or of positions;
+///   receives gradient
+/// - `teacher`: `[B, C]` float of any of these; detached here
+/// - `mask`: `[B, C]` bool; positions that are false leave both softmaxes, and receive a gradient
+///   of exactly 0, whatever they hold. A row without a position leaves the mean
+/// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)
+///
+/// # Errors
+/// [`LossError::Empty`] if no row has a position; [`LossError::Domain`] unless `temperature` is
+/// above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`LossError::Shape`],
+/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// fit; under [`Checks::Full`] [`LossError::NotFinite`].
+///
+/// # Example
+/// ```
+/// use objectives::tch::Tensor;
+/// use objectives::{SoftLabelConfig, soft_labels};
+///
+/// let teacher = Tensor::from_slice(&[3.0_f64, 1.0]).log().view([1, 2]); // 3/4 and 1/4
+/// let student = Tensor::from_slice(&[1.0_f64, 1.0]).log().view([1, 2]); // 1/2 each
+/// let config = SoftLabelConfig { temperature: 1.0, ..Default::default() };
+/// let loss = soft_labels(&student, &teacher, None, &config)?;
+/// let want = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
+/// assert!((loss.double_value(&[]) - want).abs() < 1e-12);
+/// # Ok::<(), objectives::LossError>(())
+/// ```
+pub fn soft_labels(
+    student: &Tensor,
+    teacher: &Tensor,
+    mask: Option<&Tensor>,
+    config: &SoftLabelConfig,
+) -> Result<Tensor, LossError> {
+    expect_temperature(config.temperature)?;
+    let (batch, classes) = expect_matrix("student", student, "[B, C]")?;
+    expect_float("student", student)?;
+    let (kind, device) = (reduction_kind(student)?, student.device());
+    expect_shape("teacher", teacher, &[batch, classes], "[B, C]")?;
+    expect_float("teacher", teacher)?;
+    expect_device("teacher", teacher, "student", device)?;
+    if let Some(mask) = mask {
+        expect_mask("mask", mask, &[batch, classes], "[B, C]", "student", device)?;
+    }
+    // Of each argument, what has left the softmax is -∞.
+    let scores = |name, logits: &Tensor| -> Result<Tensor, LossError> {
+        let logits = logits.f_to_kind(kind)?;
+        let logits = match mask {
+            Some(mask) => logits.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?,
+            None => logits,
+        };
+        expect_logit_values(name, &logits, config.checks)?;
+        Ok(logits.f_div_scalar(config.temperature)?)
+    };
+    let (student, teacher) =
+        (scores("student", student)?, scores("teacher", &teacher.f_detach()?)?);
+    let positions = match mask {
+        Some(mask) => mask.f_sum(Kind::Int64)?.f_int64_value(&[])?,
+        None => batch * classes,
+    };
+    if positions == 0 {
+        let reason = "no row has a position that the mask keeps";
+        return Err(LossError::Empty { tensor: "student", reason });
+    }
+    let (student, teacher, count) = match (config.over, mask) {
+        (SoftmaxOver::Batch, _) => (student.f_view([1, -1])?, teacher.f_view([1, -1])?, positions),
+        (SoftmaxOver::Row, None) => (student, teacher, batch),
+        (SoftmaxOver::Row, Some(mask)) => {
+            let kept = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n] of B rows
+            let rows = |logits: Tensor| logits.f_index_select(0, &kept);
+            (rows(student)?, rows(teacher)?, kept.size1()?)
+        }
+    };
+    let (log_p, log_q) =
+        (teacher.f_log_softmax(1, None::<Kind>)?, student.f_log_softmax(1, None::<Kind>)?);
+    let p = log_p.f_exp()?;
+    // Where p = 0 the term is 0, and -∞ - (-∞) is none.
+    let ratio = log_p.f_sub(&log_q)?.f_masked_fill(&p.f_eq(0.0)?, 0.0)?;
+    let divergence = p.f_mul(&ratio)?.f_sum(None::<Kind>)?;
+    let loss = divergence.f_mul_scalar(config.temperature.powi(2) / count as f64)?;
+    if config.checks == Checks::Full && !loss.f_double_value(&[])?.is_finite() {
+        let rule = "the loss is not finite; a position that the teacher holds possible needs a \
+                    finite score";
+        let value = loss.f_double_value(&[])?;
+        return Err(LossError::NotFinite { tensor: "student", index: Vec::new(), value, rule });
+    }
+    Ok(loss)
+}

@@ -1,0 +1,261 @@
+//! Texts with a class, read together with their translations (FILTER, section 3).
+use std::path::Path;
+
+use objectives::{IGNORE_INDEX, SoftmaxOver, soft_labels};
+use tch::{Reduction, Tensor, no_grad};
+use torch_ext::{Part, upload};
+use trainer::{
+    ExampleRecord, Examples, Fingerprint, Share, Step, StepLosses, Task, TaskError, accumulate,
+};
+use xlmr_model::{FusionConfig, Inputs};
+
+use super::question_answering::sum;
+use super::teacher::lists;
+use super::{SecondText, SoftTeaching, TeacherLogits};
+use crate::{Encoder, Error, Result, batch, inference};
+
+/// A text and its translation, both with special tokens and not padded, and their class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassPair {
+    /// Token ids of the text.
+    pub target: Vec<u32>,
+    /// Token ids of its translation.
+    pub source: Vec<u32>,
+    /// The class of both, in `0..C` of the model's head.
+    pub class: i64,
+}
+
+/// Pairs of texts as a training task for a sequence classification head: cross-entropy of both
+/// halves, `source + target`, in phase two `source + (1 - α) target + α soft`, see
+/// [`FusedQaTask`](super::FusedQaTask).
+///
+/// # Example
+/// ```
+/// use tasks::fusion::{ClassPair, FusedClassificationTask, SoftTeaching};
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, FusionConfig, Head, Model};
+///
+/// let head = Head::SequenceClassification { labels: 3 };
+/// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+/// let pair = ClassPair { target: vec![0, 11, 12, 2], source: vec![0, 21, 2], class: 1 };
+/// let fusion = FusionConfig { local: 1, cross: 1 };
+/// let mut task =
+///     FusedClassificationTask::new(&model, vec![pair], fusion, &SoftTeaching::default())?;
+/// let rng = trainer::rng_for(0, "xnli", 0);
+/// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
+/// let losses = task.losses(&mut step)?;
+/// assert!((losses.total.double_value(&[]) - 2.0 * 3f64.ln()).abs() < 2.0);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub struct FusedClassificationTask<'a> {
+    model: &'a dyn Encoder,
+    rows: Vec<ClassPair>,
+    fusion: FusionConfig,
+    soft: SoftTeaching,
+    lengths: Vec<usize>,
+    teacher: Option<TeacherLogits>,
+}
+
+/// The part of a teacher's file.
+const PARTS: [&str; 1] = ["classes"];
+
+impl<'a> FusedClassificationTask<'a> {
+    /// # Errors
+    /// [`Error::Empty`] without a row; [`Error::Data`] naming a row whose class is negative;
+    /// [`Error::Config`] or [`Error::Model`] naming the key of a value that is out of range.
+    pub fn new(
+        model: &'a dyn Encoder,
+        rows: Vec<ClassPair>,
+        fusion: FusionConfig,
+        soft: &SoftTeaching,
+    ) -> Result<Self> {
+        soft.validate()?;
+        fusion.validate(model.layers())?;
+        if rows.is_empty() {
+            return Err(Error::empty("pairs to train on"));
+        }
+        if let Some((number, row)) = rows.iter().enumerate().find(|(_, row)| row.class < 0) {
+            return Err(Error::data(format!("class of row {number}"), "0 or more", row.class));
+        }
+        let lengths = rows.iter().map(|row| row.target.len() + row.source.len()).collect();
+        Ok(Self { model, rows, fusion, soft: soft.clone(), lengths, teacher: None })
+    }
+
+    /// The scores that `teacher` gives the target half of every pair, read beside its source half:
+    /// from `path`, where it is there, else computed and written to it. The second value says
+    /// whether they were read.
+    ///
+    /// # Errors
+    /// As [`FusedQaTask::teacher_logits`](super::FusedQaTask::teacher_logits).
+    pub fn teacher_logits(
+        &self,
+        path: &Path,
+        teacher: &dyn Encoder,
+        batch_size: usize,
+    ) -> Result<(TeacherLogits, bool)> {
+        let mut fingerprint = Fingerprint::new();
+        teacher.fingerprint(&mut fingerprint);
+        fingerprint.serialize("fusion", &self.fusion);
+        self.fingerprint_rows(&mut fingerprint);
+        TeacherLogits::read_or_compute(path, &PARTS, &fingerprint.finish()?, || {
+            let rows = batch::by_length(&self.lengths, batch_size, |examples| {
+                let [logits, _] = no_grad(|| self.logits(teacher, examples, false))?;
+                let (_, classes) = logits.size2()?;
+                let all = vec![usize::try_from(classes).unwrap_or(0); examples.len()];
+                Ok(lists(&logits, &all)?.into_iter().map(|list| vec![list]).collect())
+            })?;
+            TeacherLogits::of_rows(&rows, PARTS.len())
+        })
+    }
+
+    /// Trains phase two: on these scores too.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if there is not one for each pair.
+    pub fn with_teacher(self, teacher: TeacherLogits) -> Result<Self> {
+        let classes = teacher.row(0, 0).len();
+        teacher.expect_lengths(&vec![classes; self.rows.len()])?;
+        Ok(Self { teacher: Some(teacher), ..self })
+    }
+
+    /// `[B, C]` of both halves, target first.
+    fn logits(&self, model: &dyn Encoder, examples: &[usize], train: bool) -> Result<[Tensor; 2]> {
+        let rows: Vec<&ClassPair> =
+            examples.iter().filter_map(|&example| self.rows.get(example)).collect();
+        let inputs = |ids: fn(&ClassPair) -> &[u32]| -> Result<Inputs> {
+            let ids: Vec<&[u32]> = rows.iter().map(|row| ids(row)).collect();
+            Ok(Inputs::from_rows(&ids, model.pad_token_id())?)
+        };
+        let (target, source) = (inputs(|row| &row.target)?, inputs(|row| &row.source)?);
+        let (own, other) = model.encode_pair(&target, &source, &self.fusion, train)?;
+        Ok([model.sequence_logits(&own, train)?, model.sequence_logits(&other, train)?])
+    }
+
+    /// What some pairs add to the losses of a batch of `all`.
+    fn shares(&self, examples: &[usize], all: usize) -> Result<Vec<Share>> {
+        let [own, other] = self.logits(self.model, examples, true)?;
+        let (_, count) = own.size2()?;
+        let rows = examples.iter().filter_map(|&example| self.rows.get(example));
+        let classes: Vec<i64> = rows.map(|row| row.class).collect();
+        if let Some(class) = classes.iter().find(|&&class| class >= count) {
+            return Err(Error::data("class", format!("below {count}, the head's labels"), class));
+        }
+        let classes = upload(&Tensor::f_from_slice(&classes)?, own.device())?;
+        let loss = |logits: &Tensor| {
+            let none = None::<&Tensor>;
+            logits.f_cross_entropy_loss(&classes, none, Reduction::Mean, IGNORE_INDEX, 0.0)
+        };
+        let share = examples.len() as f64 / all.max(1) as f64;
+        let of_batch = |loss: Tensor| -> Result<Tensor> {
+            match examples.len() == all {
+                true => Ok(loss),
+                false => Ok(loss.f_mul_scalar(share)?),
+            }
+        };
+        let alpha = if self.teacher.is_some() { self.soft.alpha } else { 0.0 };
+        let mut shares = vec![
+            Share { name: "source", weight: 1.0, loss: of_batch(loss(&other)?)? },
+            Share { name: "target", weight: 1.0 - alpha, loss: of_batch(loss(&own)?)? },
+        ];
+        if let Some(teacher) = &self.teacher {
+            if teacher.row(0, 0).len() != usize::try_from(count).unwrap_or(0) {
+                let (expected, got) = (format!("{count} classes"), teacher.row(0, 0).len());
+                return Err(Error::data("teacher's scores", expected, got));
+            }
+            let teacher = upload(&teacher.padded(0, examples, count)?, own.device())?;
+            let loss = soft_labels(&own, &teacher, None, &self.soft.loss)?;
+            shares.push(Share { name: "soft", weight: alpha, loss: of_batch(loss)? });
+        }
+        Ok(shares)
+    }
+
+    fn fingerprint_rows(&self, fingerprint: &mut Fingerprint) {
+        for ClassPair { target, source, class } in &self.rows {
+            fingerprint.ids("target", target).ids("source", source).ids("class", &[*class]);
+        }
+    }
+}
+
+impl Task for FusedClassificationTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("fusion", &self.fusion).serialize("soft", &self.soft);
+        self.fingerprint_rows(fingerprint);
+        if let Some(teacher) = &self.teacher {
+            teacher.fingerprint(fingerprint);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let all = step.batch.len();
+        match step.micro_batch {
+            Some(size) if size < all => {
+                accumulate(&Part::cut(step.batch, size), |part| Ok(self.shares(part, all)?))
+            }
+            _ => sum(self.shares(step.batch, all)?),
+        }
+    }
+
+    /// One softmax over the batch cannot be cut.
+    fn takes_micro_batches(&self) -> bool {
+        self.teacher.is_none() || self.soft.loss.over == SoftmaxOver::Row
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let ids = self.rows.get(index).map(|row| row.target.clone());
+        ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
+    }
+}
+
+/// The best class of each text, in order, each in `0..C`: `rows` are texts with their translations,
+/// of which `second` says what is read.
+///
+/// # Errors
+/// If the model has no sequence classification head or refuses an input; [`Error::Data`] if a logit
+/// is not finite; [`Error::Config`] if `batch_size` is 0.
+///
+/// # Example
+/// ```
+/// use tasks::fusion::{SecondText, best_fused_classes};
+/// use xlmr_model::{Config, FusionConfig, Head, Model};
+///
+/// let head = Head::SequenceClassification { labels: 5 };
+/// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
+/// let fusion = FusionConfig { local: 1, cross: 1 };
+/// let rows: [(&[u32], &[u32]); 1] = [(&[0, 11, 2], &[0, 21, 22, 2])];
+/// for second in [SecondText::Translation, SecondText::Own, SecondText::None] {
+///     assert!(best_fused_classes(&model, &rows, &fusion, second, 32)?[0] < 5);
+/// }
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn best_fused_classes(
+    model: &dyn Encoder,
+    rows: &[(&[u32], &[u32])],
+    fusion: &FusionConfig,
+    second: SecondText,
+    batch_size: usize,
+) -> Result<Vec<usize>> {
+    let lengths: Vec<usize> =
+        rows.iter().map(|(target, source)| target.len() + source.len()).collect();
+    batch::by_length(&lengths, batch_size, |indices| {
+        let pairs = indices.iter().filter_map(|&k| rows.get(k).copied());
+        let (targets, sources): (Vec<&[u32]>, Vec<&[u32]>) = pairs.unzip();
+        let inputs = |ids: &[&[u32]]| Inputs::from_rows(ids, model.pad_token_id());
+        let target = inputs(&targets)?;
+        let source = match second {
+            SecondText::Translation => Some(inputs(&sources)?),
+            SecondText::Own => Some(inputs(&targets)?),
+            SecondText::None => None,
+        };
+        no_grad(|| {
+            let hidden = match &source {
+                Some(source) => model.encode_pair(&target, source, fusion, false)?.0,
+                None => model.encode(&target, false)?,
+            };
+            inference::best(model.sequence_logits(&hidden, false)?)
+        })
+    })
+}

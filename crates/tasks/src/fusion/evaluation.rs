@@ -1,0 +1,104 @@
+//! Question files answered beside a translation, beside the text itself, alone, and by projection.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mlqa_eval::{Dataset, DecodeConfig, Normalization, Predictions, Score, WindowConfig, score};
+use serde::{Deserialize, Serialize};
+use xlmr_model::Pretrained;
+
+use super::{FusedQaConfig, PairedFile, SecondReading, SecondText, answer_by_projection};
+use crate::alignment::{AlignmentConfig, AnswerAligner};
+use crate::question_answering::{QaPredictor, check_decoding};
+use crate::{Error, Result};
+
+/// How question files are answered.
+///
+/// # Example
+/// ```
+/// use tasks::fusion::{FusedEvaluation, SecondText};
+///
+/// let config: FusedEvaluation = toml::from_str("second = [\"translation\", \"none\"]").unwrap();
+/// config.validate()?;
+/// assert_eq!(config.second[1], SecondText::None);
+/// # Ok::<(), tasks::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FusedEvaluation {
+    /// What is read beside each text, one after the other.
+    pub second: Vec<SecondText>,
+    /// Pairs of windows in a batch.
+    pub batch_size: usize,
+    /// Span decoding.
+    pub decoding: DecodeConfig,
+    /// How answers to translations are carried back, where they are.
+    pub alignment: AlignmentConfig,
+}
+
+impl Default for FusedEvaluation {
+    fn default() -> Self {
+        let (decoding, alignment) = (DecodeConfig::default(), AlignmentConfig::default());
+        Self { second: vec![SecondText::Translation], batch_size: 64, decoding, alignment }
+    }
+}
+
+/// What answers that were found in the translation alone are called.
+const PROJECTED: &str = "projected";
+
+impl FusedEvaluation {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn validate(&self) -> Result<()> {
+        if self.second.is_empty() {
+            return Err(Error::config("evaluation.second", "[]", "one reading or more"));
+        }
+        check_decoding("evaluation", &self.decoding, self.batch_size)
+    }
+
+    /// The scores of a file's answers under its language's rules, by what was
+    /// [read](SecondText::name) beside each question. A reader whose texts never meet reads each
+    /// alone. With `aligner` also the scores of what [`answer_by_projection`] gives, as
+    /// `projected`. Predictions go to `out/<reading>/` under the file's name.
+    ///
+    /// # Errors
+    /// [`Error::Eval`] naming a file that cannot be read or written, or has no gold answers;
+    /// [`Error::File`] for a folder that cannot be made; as [`QaPredictor::predict`].
+    pub fn scores(
+        &self,
+        reader: &Pretrained,
+        (windows, config): (&WindowConfig, &FusedQaConfig),
+        file: &PairedFile,
+        aligner: Option<&AnswerAligner<'_>>,
+        out: &Path,
+    ) -> Result<BTreeMap<String, Score>> {
+        let PairedFile { language, path, translations } = file;
+        let plain = QaPredictor::new(&reader.model, &reader.tokenizer, windows)
+            .with_decoding(&self.decoding)
+            .with_batch_size(self.batch_size);
+        let dataset = Dataset::read(path)?;
+        let questions = &dataset.questions;
+        let mut answers: Vec<(&str, Predictions)> = Vec::new();
+        let alone = [SecondText::None];
+        let (fusion, pairing) = (config.fusion, config.pairing);
+        for &text in if fusion.cross == 0 { &alone } else { self.second.as_slice() } {
+            let second = SecondReading { fusion, pairing, text, translations };
+            let found = plain.clone().with_second_text(second).predict(questions)?;
+            answers.push((text.name(), Predictions::from(found.as_slice())));
+        }
+        if let Some(aligner) = aligner {
+            let found = answer_by_projection(&plain, aligner, questions, translations)?;
+            answers.push((PROJECTED, found));
+        }
+        let mut scores = BTreeMap::new();
+        for (reading, answers) in answers {
+            let folder = out.join(reading);
+            std::fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
+            answers.write(folder.join(path.file_name().unwrap_or_default()))?;
+            let score = score(&dataset, &answers, Normalization::Mlqa(*language))?;
+            scores.insert(reading.to_owned(), score);
+        }
+        Ok(scores)
+    }
+}

@@ -1,0 +1,83 @@
+//! The two halves of a batch of windows, and the losses of each.
+use mlqa_eval::Window;
+use objectives::{SpanConfig, span};
+use tch::{Kind, Tensor};
+use xlmr_model::FusionConfig;
+
+use crate::question_answering::{WindowBatch, context_mask};
+use crate::{Encoder, Result};
+
+use super::SoftPositions;
+use super::pairs::holds_answer;
+
+/// Windows of one side of some pairs.
+pub(super) struct Half<'w> {
+    windows: Vec<&'w Window>,
+    batch: WindowBatch,
+}
+
+/// Start and end logits of a half, `[B, L]` each.
+pub(super) type SpanLogits = (Tensor, Tensor);
+
+impl<'w> Half<'w> {
+    pub(super) fn new(
+        windows: Vec<&'w Window>,
+        context_only: bool,
+        model: &dyn Encoder,
+    ) -> Result<Self> {
+        let batch = WindowBatch::new(&windows, context_only, model)?;
+        Ok(Self { windows, batch })
+    }
+
+    /// The mean over the windows that carry a label; `None` where none does. Without
+    /// `unanswerable` a window that lacks the answer carries none, else `<s>` is its label.
+    pub(super) fn loss(
+        &self,
+        (starts, ends): &SpanLogits,
+        unanswerable: bool,
+        config: &SpanConfig,
+    ) -> Result<Option<Tensor>> {
+        if !self.windows.iter().any(|window| is_labelled(window, unanswerable)) {
+            return Ok(None);
+        }
+        let labels = |position: fn(&Window) -> Option<usize>| -> Result<Tensor> {
+            let label = |window: &&Window| match is_labelled(window, unanswerable) {
+                true => position(window).and_then(|k| i64::try_from(k).ok()).unwrap_or(-1),
+                false => -1,
+            };
+            Ok(Tensor::f_from_slice(&self.windows.iter().map(label).collect::<Vec<i64>>())?)
+        };
+        let (first, last) =
+            (labels(|window| window.start_position)?, labels(|window| window.end_position)?);
+        Ok(Some(span(starts, ends, &first, &last, Some(&self.batch.answerable), config)?))
+    }
+
+    /// `[B, L]` bool on the CPU: where soft labels are.
+    pub(super) fn soft_mask(&self, positions: SoftPositions) -> Result<Tensor> {
+        match positions {
+            SoftPositions::Context => context_mask(&self.windows),
+            SoftPositions::Tokens => Ok(match &self.batch.inputs.attention_mask {
+                Some(mask) => mask.f_to_kind(Kind::Bool)?,
+                None => self.batch.inputs.input_ids.f_ones_like()?.f_to_kind(Kind::Bool)?,
+            }),
+        }
+    }
+}
+
+/// Whether a training window has a label.
+pub(super) fn is_labelled(window: &Window, unanswerable: bool) -> bool {
+    holds_answer(window) || (unanswerable && window.start_position.is_some())
+}
+
+/// The logits of both halves, target first.
+pub(super) fn logits(
+    model: &dyn Encoder,
+    target: &Half<'_>,
+    source: &Half<'_>,
+    fusion: &FusionConfig,
+    train: bool,
+) -> Result<[SpanLogits; 2]> {
+    let (own, other) =
+        model.encode_pair(&target.batch.inputs, &source.batch.inputs, fusion, train)?;
+    Ok([model.span_logits(&own)?, model.span_logits(&other)?])
+}

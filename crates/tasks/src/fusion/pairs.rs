@@ -1,0 +1,160 @@
+//! Windows of questions beside those of their translations.
+use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
+
+use mlqa_eval::{Purpose, Question, UnanswerableWindow, Window, WindowConfig, windows};
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use super::WindowPairing;
+use crate::{Error, Result};
+
+/// Windows of questions, those of their translations, and which are read together.
+#[derive(Clone, Debug)]
+pub struct WindowPairs {
+    /// Of the questions.
+    pub target: Vec<Window>,
+    /// Of their translations.
+    pub source: Vec<Window>,
+    /// Indices into both, in the order of the questions.
+    pub pairs: Vec<(usize, usize)>,
+}
+
+/// Pairs of windows counted, for a training set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct PairCounts {
+    /// All pairs.
+    pub pairs: usize,
+    /// Pairs both of whose halves hold the answer.
+    pub both: usize,
+    /// Pairs whose target half alone holds it: the source half was cut elsewhere.
+    pub target_alone: usize,
+    /// Pairs whose source half alone holds it.
+    pub source_alone: usize,
+}
+
+impl Display for PairCounts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { pairs, both, target_alone, source_alone } = self;
+        let with_target = (both + target_alone).max(1);
+        write!(
+            f,
+            "{pairs} pairs of windows; the answer is in both halves of {both}, in the target half \
+             alone of {target_alone} ({:.0} % of those that have it there), in the source half \
+             alone of {source_alone}",
+            100.0 * *target_alone as f64 / with_target as f64
+        )
+    }
+}
+
+impl WindowPairs {
+    /// Cuts `target` and `source`, whose questions of one number belong together, under `config`,
+    /// whose [`unanswerable_window`](WindowConfig::unanswerable_window) leaves no window out here.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the two are not as many; [`Error::Eval`] as
+    /// [`windows`](mlqa_eval::windows()).
+    ///
+    /// # Example
+    /// ```
+    /// use mlqa_eval::{Answer, Purpose, Question, WindowConfig};
+    /// use tasks::fusion::{WindowPairing, WindowPairs};
+    /// use xlmr_model::read_tokenizer;
+    ///
+    /// let question = |context: &str| Question {
+    ///     id: "q1".into(),
+    ///     question: "Which?".into(),
+    ///     context: context.into(),
+    ///     answers: vec![Answer { text: "red".into(), answer_start: 2 }],
+    ///     title: "".into(),
+    /// };
+    /// let (long, short) = (question(&"A red house. ".repeat(9)), question("A red house."));
+    /// let tokenizer = read_tokenizer("../../data/base")?;
+    /// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
+    /// let (pairing, train) = (WindowPairing::ByNumber, Purpose::Train);
+    /// let pairs = WindowPairs::new(&[long], &[short], &tokenizer, &windows, pairing, train)?;
+    /// assert!(pairs.target.len() > 1 && pairs.source.len() == 1);
+    /// assert_eq!(pairs.pairs.last(), Some(&(pairs.target.len() - 1, 0))); // the last repeats
+    /// assert_eq!((pairs.counts().both, pairs.counts().source_alone), (1, pairs.pairs.len() - 1));
+    /// # Ok::<(), tasks::Error>(())
+    /// ```
+    pub fn new(
+        target: &[Question],
+        source: &[Question],
+        tokenizer: &Tokenizer,
+        config: &WindowConfig,
+        pairing: WindowPairing,
+        purpose: Purpose,
+    ) -> Result<Self> {
+        if target.len() != source.len() {
+            let expected = format!("{}, one for each question", target.len());
+            return Err(Error::data("translations", expected, source.len()));
+        }
+        let config =
+            WindowConfig { unanswerable_window: UnanswerableWindow::Cls, ..config.clone() };
+        let cut = |questions: &[Question]| windows(questions, tokenizer, &config, purpose);
+        let count = target.len();
+        let (target, source) = (cut(target)?, cut(source)?);
+        let mut pairs = Vec::new();
+        for (own, other) in of_questions(&target, count).zip(of_questions(&source, count)) {
+            match pairing {
+                WindowPairing::ByNumber => {
+                    let last =
+                        |range: &Range<usize>, k| range.clone().nth(k).or(range.clone().last());
+                    let longer = own.len().max(other.len());
+                    pairs.extend((0..longer).filter_map(|k| last(&own, k).zip(last(&other, k))));
+                }
+                WindowPairing::AllPairs => {
+                    pairs.extend(own.flat_map(|own| other.clone().map(move |other| (own, other))))
+                }
+            }
+        }
+        Ok(Self { target, source, pairs })
+    }
+
+    /// The halves of a pair.
+    pub fn get(&self, pair: usize) -> Option<(&Window, &Window)> {
+        let &(target, source) = self.pairs.get(pair)?;
+        self.target.get(target).zip(self.source.get(source))
+    }
+
+    /// All pairs in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Window, &Window)> {
+        (0..self.pairs.len()).filter_map(|pair| self.get(pair))
+    }
+
+    /// The number of tokens of each pair, both halves together.
+    pub fn lengths(&self) -> Vec<usize> {
+        self.iter().map(|(own, other)| own.input_ids.len() + other.input_ids.len()).collect()
+    }
+
+    /// In which halves the answers are, of windows for training.
+    pub fn counts(&self) -> PairCounts {
+        let mut counts = PairCounts { pairs: self.pairs.len(), ..PairCounts::default() };
+        for (target, source) in self.iter() {
+            match (holds_answer(target), holds_answer(source)) {
+                (true, true) => counts.both += 1,
+                (true, false) => counts.target_alone += 1,
+                (false, true) => counts.source_alone += 1,
+                (false, false) => {}
+            }
+        }
+        counts
+    }
+}
+
+/// Whether a training window has its answer whole; others are labelled with `<s>`.
+pub(super) fn holds_answer(window: &Window) -> bool {
+    window.start_position.is_some_and(|start| start > 0)
+}
+
+/// The windows of each of `count` questions; they follow each other.
+fn of_questions(windows: &[Window], count: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut next = 0;
+    (0..count).map(move |question| {
+        let rest = windows.get(next..).unwrap_or_default();
+        let own = rest.iter().take_while(|window| window.question == question).count();
+        next += own;
+        next - own..next
+    })
+}

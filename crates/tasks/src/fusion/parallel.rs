@@ -1,0 +1,142 @@
+//! Questions beside their translations: to train on, and to be answered.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+
+use mlqa_eval::{Dataset, Language, Question};
+use qa_translate::parallel;
+
+use super::by_id;
+use crate::question_answering::{check_files, xquad_files};
+use crate::{Error, Result};
+
+/// Training questions, each with what it is a translation of; both have one answer.
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{Dataset, Language};
+/// use tasks::fusion::{PairedQuestions, split_articles};
+///
+/// let read = |code| Dataset::read(format!("../../data/xquad/xquad.{code}.json"));
+/// let (english, _) = split_articles(read("en")?, 36)?;
+/// let (german, _) = split_articles(read("de")?, 36)?;
+/// let pairs = PairedQuestions::of(&[(Language::EN, english), (Language::DE, german)])?;
+/// assert_eq!((pairs.target.len(), pairs.source.len()), (2 * 925, 2 * 925));
+/// assert_eq!(pairs.target[925].id, pairs.source[925].id);
+/// let others = pairs.unrelated()?;
+/// assert!(others.iter().zip(&pairs.source).all(|(other, own)| other.title != own.title));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PairedQuestions {
+    /// Questions of all languages, the source language's own among them.
+    pub target: Vec<Question>,
+    /// For each of them its question in the source language.
+    pub source: Vec<Question>,
+}
+
+impl Display for PairedQuestions {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} training questions beside their translations", self.target.len())
+    }
+}
+
+impl PairedQuestions {
+    /// Of datasets with ids in common, that of the source language first. Questions without an
+    /// answer in both languages are left out, see [`qa_translate::parallel()`].
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without a dataset; [`Error::Eval`] for an answer of the source that is not
+    /// where its file says; [`Error::Translate`] if a language has no id of the source.
+    pub fn of(all: &[(Language, Dataset)]) -> Result<Self> {
+        let Some((_, source)) = all.first() else {
+            return Err(Error::empty("questions in the source language"));
+        };
+        source.check_answers()?;
+        let known = by_id(source.questions.iter().cloned());
+        let mut pairs = Self::default();
+        for (language, own) in all {
+            for question in parallel(source, own, *language)?.dataset.questions {
+                let Some(source) = known.get(&question.id).cloned() else { continue };
+                pairs.source.push(source);
+                pairs.target.push(question);
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// For each pair a question in the source language about another article: half the list away,
+    /// or the next such.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming a question to which there is none.
+    pub fn unrelated(&self) -> Result<Vec<Question>> {
+        let count = self.source.len();
+        let other = |(number, own): (usize, &Question)| {
+            let differs = |other: &&Question| {
+                other.context != own.context && (other.title != own.title || own.title.is_empty())
+            };
+            let mut others = self.source.iter().cycle().skip(number + count / 2).take(count);
+            others.find(differs).cloned().ok_or_else(|| {
+                let expected = "a question about another article in the data";
+                Error::data(format!("question {}", own.id), expected, "none")
+            })
+        };
+        self.source.iter().enumerate().map(other).collect()
+    }
+}
+
+/// The questions of the first `count` articles, and those of the others.
+///
+/// # Errors
+/// [`Error::Config`] unless both have one.
+pub fn split_articles(all: Dataset, count: usize) -> Result<(Dataset, Dataset)> {
+    let mut titles = BTreeSet::new();
+    let beyond = |question: &Question| {
+        titles.insert(question.title.clone());
+        titles.len() > count
+    };
+    let at = all.questions.iter().position(beyond).filter(|&at| at > 0);
+    let at = at.ok_or_else(|| {
+        let rule = format!("1 or more, and fewer than {} has", all.path.display());
+        Error::config("train_articles", count, rule)
+    })?;
+    let mut first = all.clone();
+    let questions = first.questions.split_off(at);
+    Ok((first, Dataset { questions, ..all }))
+}
+
+/// A question file to be answered, and its questions in the source language.
+#[derive(Clone, Debug)]
+pub struct PairedFile {
+    /// Of contexts, questions and answers.
+    pub language: Language,
+    /// SQuAD-style JSON.
+    pub path: PathBuf,
+    /// The same questions in the source language, by id.
+    pub translations: BTreeMap<String, Question>,
+}
+
+impl PairedFile {
+    /// `xquad.<lang>.json` of `folder` for each of `languages`, the source language first. Those of
+    /// `second` have the questions of the file of the same name in the source language; without it,
+    /// `folder`'s own file of that language has them.
+    ///
+    /// # Errors
+    /// [`Error::Eval`] naming a file that cannot be read, or a question without gold answer.
+    pub fn all(folder: &Path, second: Option<&Path>, languages: &[Language]) -> Result<Vec<Self>> {
+        let files = xquad_files(folder, languages);
+        check_files(&files)?;
+        let own = files.first().map(|file| file.path.clone());
+        let translations = |name: &Path| match second.filter(|_| Some(name) != own.as_deref()) {
+            Some(second) => name.file_name().map(|name| second.join(name)),
+            None => own.clone(),
+        };
+        let paired = |file: &crate::question_answering::QuestionFile| {
+            let second = translations(&file.path).unwrap_or_default();
+            let translations = by_id(Dataset::read(second)?.questions);
+            Ok(Self { language: file.context, path: file.path.clone(), translations })
+        };
+        files.iter().map(paired).collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! Answering in the translation alone, and carrying the answer back.
+use std::collections::BTreeMap;
+
+use mlqa_eval::{Predictions, Question};
+use ndarray::Array2;
+
+use super::second::translations_of;
+use crate::Result;
+use crate::alignment::{AnswerAligner, EncodedText};
+use crate::question_answering::QaPredictor;
+
+/// Answers to `questions`, found in their translations by `reader` and carried over to the
+/// questions' own contexts by `aligner`: what can be done with a translation without fusion. Where
+/// nothing is aligned, or the reader gives no answer, the answer is empty.
+///
+/// # Errors
+/// [`Error::Data`](crate::Error::Data) naming a question without a translation; as
+/// [`QaPredictor::predict`] and [`AnswerAligner::encode`].
+///
+/// # Example
+/// ```
+/// use mlqa_eval::{Question, WindowConfig};
+/// use tasks::alignment::{AlignmentConfig, AnswerAligner};
+/// use tasks::fusion::{answer_by_projection, by_id};
+/// use tasks::question_answering::QaPredictor;
+/// use xlmr_model::{Head, LoadOptions, Pretrained};
+///
+/// let heads = [Head::Span];
+/// let (base, _) =
+///     Pretrained::load("../../data/base", &heads, tch::Device::Cpu, LoadOptions::default())?;
+/// let question = |context: &str| Question {
+///     id: "q1".into(),
+///     question: "Which?".into(),
+///     context: context.into(),
+///     answers: Vec::new(),
+///     title: "".into(),
+/// };
+/// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
+/// let reader = QaPredictor::new(&base.model, &base.tokenizer, &windows);
+/// let config = AlignmentConfig::default();
+/// let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config)?;
+/// let german = [question("Ein rotes Haus.")];
+/// let english = by_id([question("A red house.")]);
+/// let answers = answer_by_projection(&reader, &aligner, &german, &english)?;
+/// assert!("Ein rotes Haus.".contains(&answers.0["q1"]));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn answer_by_projection(
+    reader: &QaPredictor<'_>,
+    aligner: &AnswerAligner<'_>,
+    questions: &[Question],
+    translations: &BTreeMap<String, Question>,
+) -> Result<Predictions> {
+    let translated = translations_of(questions, translations)?;
+    let answers = reader.predict(&translated)?;
+    let mut found = BTreeMap::new();
+    // Questions of a context follow each other and share its similarities.
+    let mut known: Option<Aligned<'_>> = None;
+    for ((question, source), answer) in questions.iter().zip(&translated).zip(&answers) {
+        let best = answer.candidates.first().filter(|best| !answer.null && !best.text.is_empty());
+        let mut text = String::new();
+        if let Some(best) = best {
+            let aligned = match known.take() {
+                Some(aligned) if aligned.is_of(source, question) => aligned,
+                _ => Aligned::new(aligner, source, question)?,
+            };
+            let span = best.answer_start..best.answer_start + best.text.chars().count();
+            let Aligned { source, target, similarity, .. } = &aligned;
+            if let Some(span) = aligner.project(similarity, source, span, target)? {
+                text = question.context.chars().skip(span.start).take(span.len()).collect();
+            }
+            known = Some(aligned);
+        }
+        found.insert(question.id.clone(), text);
+    }
+    Ok(Predictions(found))
+}
+
+/// Two contexts after the encoder.
+struct Aligned<'q> {
+    contexts: (&'q str, &'q str),
+    source: EncodedText,
+    target: EncodedText,
+    similarity: Array2<f32>,
+}
+
+impl<'q> Aligned<'q> {
+    fn new(
+        aligner: &AnswerAligner<'_>,
+        source: &'q Question,
+        target: &'q Question,
+    ) -> Result<Self> {
+        let contexts = (&*source.context, &*target.context);
+        let (source, target) = (aligner.encode(contexts.0)?, aligner.encode(contexts.1)?);
+        let similarity = aligner.similarity(&source, &target)?;
+        Ok(Self { contexts, source, target, similarity })
+    }
+
+    fn is_of(&self, source: &Question, target: &Question) -> bool {
+        self.contexts == (&*source.context, &*target.context)
+    }
+}

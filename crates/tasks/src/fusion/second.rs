@@ -1,0 +1,83 @@
+//! What a trained model reads beside a question.
+use std::collections::BTreeMap;
+
+use mlqa_eval::{Purpose, Question, Window, WindowConfig};
+use tch::no_grad;
+use tokenizers::Tokenizer;
+use xlmr_model::FusionConfig;
+
+use super::halves::{Half, logits};
+use super::teacher::lists;
+use super::{SecondText, WindowPairing, WindowPairs};
+use crate::{Encoder, Error, Result, batch};
+
+/// How answers are given with a second text beside each question.
+///
+/// With several pairs for one window of the question, the best answer of all counts.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondReading<'a> {
+    /// Which layers read both texts, as in training.
+    pub fusion: FusionConfig,
+    /// Which windows meet.
+    pub pairing: WindowPairing,
+    /// What is read.
+    pub text: SecondText,
+    /// Translations by question id, for [`SecondText::Translation`], see [`by_id`].
+    pub translations: &'a BTreeMap<String, Question>,
+}
+
+/// Questions by their id, which is that of the question that they translate.
+pub fn by_id(questions: impl IntoIterator<Item = Question>) -> BTreeMap<String, Question> {
+    questions.into_iter().map(|question| (question.id.clone(), question)).collect()
+}
+
+/// The translation of each question, in their order.
+pub(super) fn translations_of(
+    questions: &[Question],
+    translations: &BTreeMap<String, Question>,
+) -> Result<Vec<Question>> {
+    let translation = |question: &Question| {
+        translations.get(&question.id).cloned().ok_or_else(|| {
+            let what = format!("translation of question {}", question.id);
+            Error::data(what, "a question of this id", "none")
+        })
+    };
+    questions.iter().map(translation).collect()
+}
+
+/// Windows with the logits of their starts and of their ends, one row a window.
+pub(crate) type WindowLogits = (Vec<Window>, Vec<(Vec<f32>, Vec<f32>)>);
+
+impl SecondReading<'_> {
+    /// The windows of `questions`, one for each pair, with start and end logits; `None` where
+    /// nothing is read beside them.
+    pub(crate) fn logits(
+        &self,
+        model: &dyn Encoder,
+        tokenizer: &Tokenizer,
+        questions: &[Question],
+        windows: &WindowConfig,
+        batch_size: usize,
+    ) -> Result<Option<WindowLogits>> {
+        let seconds = match self.text {
+            SecondText::None => return Ok(None),
+            SecondText::Own => questions.to_vec(),
+            SecondText::Translation => translations_of(questions, self.translations)?,
+        };
+        let (pairing, purpose) = (self.pairing, Purpose::Eval);
+        let pairs = WindowPairs::new(questions, &seconds, tokenizer, windows, pairing, purpose)?;
+        let rows = batch::by_length(&pairs.lengths(), batch_size, |rows| {
+            let halves: Vec<_> = rows.iter().filter_map(|&row| pairs.get(row)).collect();
+            let (target, source): (Vec<&Window>, Vec<&Window>) = halves.into_iter().unzip();
+            let lengths: Vec<usize> = target.iter().map(|window| window.input_ids.len()).collect();
+            let (target, source) =
+                (Half::new(target, true, model)?, Half::new(source, true, model)?);
+            let [(starts, ends), _] =
+                no_grad(|| logits(model, &target, &source, &self.fusion, false))?;
+            let rows = lists(&starts, &lengths)?.into_iter().zip(lists(&ends, &lengths)?);
+            Ok(rows.collect())
+        })?;
+        let windows = pairs.iter().map(|(target, _)| target.clone()).collect();
+        Ok(Some((windows, rows)))
+    }
+}

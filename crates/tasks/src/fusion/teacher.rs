@@ -1,0 +1,200 @@
+//! A first model's scores of training examples, computed once and kept.
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::{TensorFile, write_tensors};
+use trainer::Fingerprint;
+
+use crate::number::to_i64;
+use crate::{Error, Result};
+
+/// The scores that a teacher gave N training examples: one list for each example and part, such as
+/// starts and ends.
+///
+/// They lie in one safetensors file: every part's lists one after the other, float32, `offsets`
+/// `[N + 1]` i64 with where each begins, and in its metadata `fingerprint`, the SHA-256 of the
+/// teacher's weights, the examples and the options.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TeacherLogits {
+    parts: Vec<Vec<f32>>,
+    offsets: Vec<usize>,
+}
+
+/// What the file's metadata calls the fingerprint.
+const FINGERPRINT: &str = "fingerprint";
+const OFFSETS: &str = "offsets";
+
+impl TeacherLogits {
+    /// Of `rows`, each with `parts` lists of one length.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the first row whose lists are not as many, or not of one length.
+    pub(super) fn of_rows(rows: &[Vec<Vec<f32>>], parts: usize) -> Result<Self> {
+        let mut all = Self { parts: vec![Vec::new(); parts], offsets: vec![0] };
+        for (number, row) in rows.iter().enumerate() {
+            let length = row.first().map_or(0, Vec::len);
+            if row.len() != parts || row.iter().any(|list| list.len() != length) {
+                let got = format!("{:?}", row.iter().map(Vec::len).collect::<Vec<_>>());
+                let expected = format!("{parts} lists of one length");
+                return Err(Error::data(format!("logits of example {number}"), expected, got));
+            }
+            for (part, list) in all.parts.iter_mut().zip(row) {
+                part.extend(list);
+            }
+            all.offsets.push(all.offsets.last().copied().unwrap_or(0) + length);
+        }
+        Ok(all)
+    }
+
+    /// The mean of several teachers' scores of the same examples, as FILTER's released code takes
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without a teacher; [`Error::Data`] if their examples differ in number or
+    /// length.
+    pub fn mean(teachers: &[Self]) -> Result<Self> {
+        let Some((first, others)) = teachers.split_first() else {
+            return Err(Error::empty("teacher's logits to take the mean of"));
+        };
+        let shape = |one: &Self| (one.parts.len(), one.offsets.clone());
+        if let Some(k) = others.iter().position(|one| shape(one) != shape(first)) {
+            let what = format!("logits of teacher {}", k + 2);
+            return Err(Error::data(what, "the examples of the first", "others"));
+        }
+        let mut mean = first.clone();
+        for (k, part) in mean.parts.iter_mut().enumerate() {
+            for (at, value) in part.iter_mut().enumerate() {
+                let of = |one: &Self| {
+                    let score = one.parts.get(k).and_then(|part| part.get(at));
+                    f64::from(score.copied().unwrap_or(f32::NAN))
+                };
+                let sum: f64 = teachers.iter().map(of).sum();
+                // Rounded once.
+                #[allow(clippy::cast_possible_truncation)]
+                let rounded = (sum / teachers.len() as f64) as f32;
+                *value = rounded;
+            }
+        }
+        Ok(mean)
+    }
+
+    /// Reads `path` if it is there, else computes the scores and writes it, whole or not at all.
+    /// The second value says whether they were read. `names` are the parts' in the file.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming a file whose fingerprint is another: its teacher, examples or options
+    /// are not these; [`Error::TorchExt`] naming a file that cannot be read or written; whatever
+    /// `compute` returns.
+    pub(super) fn read_or_compute(
+        path: &Path,
+        names: &[&str],
+        fingerprint: &str,
+        compute: impl FnOnce() -> Result<Self>,
+    ) -> Result<(Self, bool)> {
+        if path.exists() {
+            return Ok((Self::read(path, names, fingerprint)?, true));
+        }
+        let computed = compute()?;
+        let tensors: Vec<Tensor> = computed
+            .parts
+            .iter()
+            .map(|part| Ok(Tensor::f_from_slice(part)?))
+            .collect::<Result<_>>()?;
+        let offsets = computed.offsets.iter().map(|&at| to_i64("offset", at));
+        let offsets = Tensor::f_from_slice(&offsets.collect::<Result<Vec<i64>>>()?)?;
+        let named = names.iter().copied().zip(&tensors).chain([(OFFSETS, &offsets)]);
+        write_tensors(path, named, &[(FINGERPRINT, fingerprint)])?;
+        Ok((computed, false))
+    }
+
+    fn read(path: &Path, names: &[&str], fingerprint: &str) -> Result<Self> {
+        let file = TensorFile::open(path)?;
+        match file.metadata(FINGERPRINT) {
+            Some(stored) if stored == fingerprint => {}
+            stored => {
+                let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
+                let stored = stored.map_or_else(|| "none".into(), |hash| short(hash.as_ref()));
+                let reason = format!(
+                    "the scores of another teacher, other examples or other options (fingerprint \
+                     {stored}, expected {}); remove the file to compute them again",
+                    short(fingerprint)
+                );
+                return Err(Error::file(path, reason));
+            }
+        }
+        let offsets = Vec::<i64>::try_from(file.read(OFFSETS)?)?;
+        let offsets: Vec<usize> =
+            offsets.into_iter().map(|at| usize::try_from(at).unwrap_or(usize::MAX)).collect();
+        let mut parts = Vec::with_capacity(names.len());
+        for name in names {
+            let values = Vec::<f32>::try_from(file.read(name)?)?;
+            if Some(&values.len()) != offsets.last() || !offsets.is_sorted() {
+                let reason =
+                    format!("{name}: {} scores, which {OFFSETS} does not fit", values.len());
+                return Err(Error::file(path, reason));
+            }
+            parts.push(values);
+        }
+        Ok(Self { parts, offsets })
+    }
+
+    /// N.
+    pub fn len(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Whether there is no example.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One part's scores of an example; none where there is no such part or example.
+    pub fn row(&self, part: usize, example: usize) -> &[f32] {
+        let range = self.offsets.get(example).zip(self.offsets.get(example + 1));
+        let part = self.parts.get(part).zip(range);
+        part.and_then(|(part, (&start, &end))| part.get(start..end)).unwrap_or_default()
+    }
+
+    /// Adds all scores.
+    pub(super) fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        for part in &self.parts {
+            let bytes: Vec<u8> = part.iter().flat_map(|score| score.to_le_bytes()).collect();
+            fingerprint.add("teacher", bytes);
+        }
+    }
+
+    /// Refuses scores of other examples: `lengths` has one entry for each example.
+    pub(super) fn expect_lengths(&self, lengths: &[usize]) -> Result<()> {
+        if self.len() != lengths.len() {
+            return Err(Error::data("teacher's examples", lengths.len().to_string(), self.len()));
+        }
+        for (example, &length) in lengths.iter().enumerate() {
+            let got = self.row(0, example).len();
+            if got != length {
+                let what = format!("teacher's scores of example {example}");
+                return Err(Error::data(what, length.to_string(), got));
+            }
+        }
+        Ok(())
+    }
+
+    /// `[B, length]` f32 on the CPU: one part's scores of some examples, 0 behind them.
+    pub(super) fn padded(&self, part: usize, examples: &[usize], length: i64) -> Result<Tensor> {
+        let width = usize::try_from(length).unwrap_or(0);
+        let mut flat = Vec::with_capacity(examples.len() * width);
+        for &example in examples {
+            let row = self.row(part, example);
+            flat.extend(row.iter().take(width));
+            flat.resize(flat.len() + width.saturating_sub(row.len()), 0.0);
+        }
+        Ok(Tensor::f_from_slice(&flat)?.f_view([to_i64("examples", examples.len())?, length])?)
+    }
+}
+
+/// `[B, L]` of any device as one list for each row, cut to `lengths`.
+pub(super) fn lists(logits: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
+    let logits = logits.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
+    let mut rows = Vec::<Vec<f32>>::try_from(&logits)?;
+    rows.iter_mut().zip(lengths).for_each(|(row, &length)| row.truncate(length));
+    Ok(rows)
+}

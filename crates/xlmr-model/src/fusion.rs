@@ -1,0 +1,233 @@
+//! Two texts read together in some of the layers (FILTER, Fang et al. 2021, section 3).
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::encoder::Batch;
+use crate::inputs::Rows;
+use crate::{Error, Inputs, Model, Result, States};
+
+/// Which layers read two texts together: the first `local` read each alone, the next `cross` both,
+/// the rest each alone again.
+///
+/// The default is FILTER's for question answering with XLM-R large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FusionConfig {
+    /// m, at most the number of layers.
+    pub local: usize,
+    /// k; 0: the texts never meet. At most the layers that are left count.
+    pub cross: usize,
+}
+
+impl Default for FusionConfig {
+    fn default() -> Self {
+        Self { local: 1, cross: 20 }
+    }
+}
+
+impl FusionConfig {
+    /// Refuses more local layers than there are.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming `local`.
+    pub fn validate(&self, layers: usize) -> Result<()> {
+        if self.local <= layers {
+            return Ok(());
+        }
+        let expected = format!("at most {layers}, the number of layers");
+        Err(Error::input("local", expected, self.local.to_string()))
+    }
+}
+
+/// The last hidden states of two texts, `[B, L_t, H]` and `[B, L_s, H]`, of which row b of `target`
+/// and row b of `source` attend to each other in the layers that `config` names.
+///
+/// With `f` the layers of `model`: `h = f_{1..m}` of each text, `[g_t ; g_s] =
+/// f_{m+1..m+k}([h_t ; h_s])` under both masks, `z = f_{m+k+1..N}` of each. Positions of each text
+/// start anew, and nothing marks which is which. Without a layer in common, `target`'s states are
+/// those of [`Model::encode`], bit by bit, in training too.
+///
+/// Where `train` is set, dropout of a row depends neither on the rows beside it nor on padding.
+///
+/// # Errors
+/// [`Error::Input`] if the two differ in their number of rows, a tensor does not fit the model, or
+/// there are fewer layers than `config.local`; [`Error::Torch`].
+///
+/// # Example
+/// ```
+/// use xlmr_model::{Config, FusionConfig, Inputs, Model, fused};
+///
+/// let model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?; // of 3 layers
+/// let german = Inputs::from_rows(&[&[0, 7, 8, 9, 2], &[0, 9, 2]], 1)?;
+/// let english = Inputs::from_rows(&[&[0, 17, 2], &[0, 19, 18, 2]], 1)?;
+/// let config = FusionConfig { local: 1, cross: 1 };
+/// let (target, source) = fused(&model, &german, &english, &config, false)?;
+/// assert_eq!((target.size(), source.size()), (vec![2, 5, 128], vec![2, 4, 128]));
+/// assert_ne!(target, model.encode(&german, false)?);
+/// # Ok::<(), xlmr_model::Error>(())
+/// ```
+pub fn fused(
+    model: &Model,
+    target: &Inputs,
+    source: &Inputs,
+    config: &FusionConfig,
+    train: bool,
+) -> Result<(Tensor, Tensor)> {
+    let layers = model.layer_count();
+    config.validate(layers)?;
+    let rows = |inputs: &Inputs| inputs.input_ids.size().first().copied();
+    if rows(target) != rows(source) {
+        let expected = format!("as many rows as target, {:?}", target.input_ids.size());
+        return Err(Error::input("source", expected, format!("{:?}", source.input_ids.size())));
+    }
+    let apart = config.local + config.cross.min(layers - config.local);
+    if apart == config.local {
+        return Ok((model.encode(target, train)?, model.encode(source, train)?));
+    }
+    let alone = |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
+    let (target, source) = (alone(target)?, alone(source)?);
+    let seam = Seam::new(model, &target, &source)?;
+    let joined = seam.join(&target, &source)?;
+    let joined = model.run_layers(joined, config.local..apart)?;
+    let [target, source] = seam.split(&joined, [&target, &source])?;
+    let end = |states| model.run_layers(states, apart..layers)?.padded();
+    Ok((end(target)?, end(source)?))
+}
+
+/// Where the tokens of two batches lie in the joined one: those of a row of the first, then those
+/// of the second, then padding.
+struct Seam {
+    batch: Rc<Batch>,
+    /// For each slot of the joined batch, where it is in both halves' states one after the other;
+    /// beyond them where it holds padding.
+    join: Tensor,
+    /// For each slot of a half, where it is in the joined batch.
+    split: [Tensor; 2],
+}
+
+impl Seam {
+    fn new(model: &Model, target: &States, source: &States) -> Result<Self> {
+        let halves = [Slots::of(&target.batch), Slots::of(&source.batch)];
+        let [first, second] = &halves;
+        let lengths = first.of_row.iter().zip(&second.of_row).map(|(t, s)| t.len() + s.len());
+        let lengths: Vec<usize> = lengths.collect();
+        // A row without a token in either half still takes a place.
+        let longest = lengths.iter().copied().max().unwrap_or(0).max(1);
+        let kept = lengths.iter().flat_map(|&length| {
+            std::iter::repeat_n(1, length).chain(std::iter::repeat_n(0, longest - length))
+        });
+        let (size, device) = (target.batch.rows.batch, target.batch.rows.device);
+        let length = i64::try_from(longest).unwrap_or(i64::MAX);
+        let rows = Rows::new(size, length, device, Some(kept.collect()))?;
+        let batch = model.batch(rows, target.train)?;
+
+        let joined = Slots::of(&batch);
+        let mut join = vec![first.count + second.count; joined.count];
+        let mut split = halves.each_ref().map(|half| vec![joined.count; half.count]);
+        for ((targets, sources), slots) in
+            first.of_row.iter().zip(&second.of_row).zip(&joined.of_row)
+        {
+            let (to_target, to_source) = slots.split_at(targets.len().min(slots.len()));
+            let [split_target, split_source] = &mut split;
+            connect(to_target, targets, 0, &mut join, split_target);
+            connect(to_source, sources, first.count, &mut join, split_source);
+        }
+        let upload = |index: &[usize]| -> Result<Tensor> {
+            let index: Vec<i64> =
+                index.iter().map(|&slot| i64::try_from(slot).unwrap_or(i64::MAX)).collect();
+            Ok(torch_ext::upload(&Tensor::f_from_slice(&index)?, device)?)
+        };
+        let [target_slots, source_slots] = &split;
+        let split = [upload(target_slots)?, upload(source_slots)?];
+        Ok(Self { batch: Rc::new(batch), join: upload(&join)?, split })
+    }
+
+    /// `[h_t ; h_s]`.
+    fn join(&self, target: &States, source: &States) -> Result<States> {
+        let (first, second) = (flat(target)?, flat(source)?);
+        let hidden = laid_out(&first, Some(&second), &self.join, &self.batch)?;
+        Ok(States { hidden, batch: Rc::clone(&self.batch), train: target.train })
+    }
+
+    /// `g_t` and `g_s`, laid out as `halves` are.
+    fn split(&self, joined: &States, halves: [&States; 2]) -> Result<[States; 2]> {
+        let hidden = flat(joined)?;
+        let part = |index: &Tensor, half: &States| -> Result<States> {
+            let hidden = laid_out(&hidden, None, index, &half.batch)?;
+            Ok(States { hidden, batch: Rc::clone(&half.batch), train: half.train })
+        };
+        let ([first, second], [target, source]) = (&self.split, halves);
+        Ok([part(first, target)?, part(second, source)?])
+    }
+}
+
+/// Notes for the tokens of one row that `joined[n]` is what `half[n]` is, counted from `offset`.
+fn connect(
+    joined: &[usize],
+    half: &[usize],
+    offset: usize,
+    join: &mut [usize],
+    split: &mut [usize],
+) {
+    for (&slot, &from) in joined.iter().zip(half) {
+        if let (Some(join), Some(split)) = (join.get_mut(slot), split.get_mut(from)) {
+            (*join, *split) = (offset + from, slot);
+        }
+    }
+}
+
+/// `[slots, H]`.
+fn flat(states: &States) -> Result<Tensor> {
+    match states.batch.packing {
+        Some(_) => Ok(states.hidden.shallow_clone()),
+        None => Ok(states.hidden.f_flatten(0, 1)?),
+    }
+}
+
+/// The rows that `index` names of `first` and then `second`, laid out as `batch` is; an index
+/// beyond them gives zeros.
+fn laid_out(
+    first: &Tensor,
+    second: Option<&Tensor>,
+    index: &Tensor,
+    batch: &Batch,
+) -> Result<Tensor> {
+    let zeros = first.f_narrow(0, 0, 1)?.f_zeros_like()?;
+    let parts: Vec<&Tensor> = [Some(first), second, Some(&zeros)].into_iter().flatten().collect();
+    let rows = Tensor::f_cat(&parts, 0)?.f_index_select(0, index)?;
+    match batch.packing {
+        Some(_) => Ok(rows),
+        None => Ok(rows.f_view([batch.rows.batch, batch.rows.length, -1])?),
+    }
+}
+
+/// Where the tokens of a batch lie in memory.
+struct Slots {
+    /// Of each row, in order.
+    of_row: Vec<Vec<usize>>,
+    /// In all, padding included where the batch is not packed.
+    count: usize,
+}
+
+impl Slots {
+    fn of(batch: &Batch) -> Self {
+        let (rows, packed) = (&batch.rows, batch.packing.is_some());
+        let length = usize::try_from(rows.length).unwrap_or(1);
+        let (mut of_row, mut count) = (Vec::new(), 0);
+        for row in 0..usize::try_from(rows.batch).unwrap_or(0) {
+            let mut slots = Vec::with_capacity(length);
+            for at in row * length..(row + 1) * length {
+                let kept =
+                    rows.kept.as_ref().is_none_or(|kept| kept.get(at).is_some_and(|&k| k == 1));
+                if kept && !rows.empty.contains(&row) {
+                    slots.push(count);
+                }
+                count += usize::from(kept || !packed);
+            }
+            of_row.push(slots);
+        }
+        Self { of_row, count }
+    }
+}

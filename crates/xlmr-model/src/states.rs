@@ -1,0 +1,44 @@
+//! A batch between two layers.
+use std::rc::Rc;
+
+use tch::Tensor;
+
+use crate::Result;
+use crate::encoder::Batch;
+
+/// Hidden states of a batch between two layers, of
+/// [`Model::embed`](crate::Model::embed) and [`Model::run_layers`](crate::Model::run_layers).
+///
+/// They keep their batch's padding, how they lie in memory, and whether the pass trains.
+pub struct States {
+    /// `[B, L, H]`, or `[N, H]` where the batch is packed.
+    pub(crate) hidden: Tensor,
+    pub(crate) batch: Rc<Batch>,
+    pub(crate) train: bool,
+}
+
+impl States {
+    /// `[B, L, H]` float. In a packed batch, see [`Model::encode`](crate::Model::encode), padding
+    /// holds zeros.
+    ///
+    /// # Errors
+    /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+    pub fn padded(&self) -> Result<Tensor> {
+        match &self.batch.packing {
+            None => Ok(self.hidden.shallow_clone()),
+            Some(packing) => packing.unpack(&self.hidden),
+        }
+    }
+}
+
+impl std::fmt::Debug for States {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (rows, packed) = (&self.batch.rows, self.batch.packing.is_some());
+        f.debug_struct("States")
+            .field("rows", &rows.batch)
+            .field("length", &rows.length)
+            .field("packed", &packed)
+            .field("train", &self.train)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,84 @@
+//! *FILTER* (Fang et al. 2021): a reader that reads each question beside its translation, from
+//! pairs of texts to its table.
+mod data;
+mod recipe;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use data::Input;
+use experiment::{Cell, Experiment};
+use recipe::{Recipe, Source, StudentStart};
+use report::Scores;
+use tasks::alignment::AnswerAligner;
+use tasks::fusion::{FusedQaTask, PairCounts};
+use xlmr_model::{Head, Pretrained};
+
+fn main() -> ExitCode {
+    experiment::main::<Recipe>(run)
+}
+
+fn run(experiment: &Experiment<Recipe>) -> Result<()> {
+    let input = Input::read(&experiment.recipe, &experiment.dir("questions"))?;
+    experiment.log(&input.pairs);
+    let results = experiment.each(|cell| train(cell, &input), |cell, _| answer(cell, &input))?;
+    report::write(experiment, &results)
+}
+
+/// Trains a reader on the arm's pairs.
+fn train(cell: &Cell<Recipe>, input: &Input) -> Result<PairCounts> {
+    let (recipe, arm, config) = (cell.recipe, cell.arm, cell.recipe.qa(cell.arm));
+    let source = match arm.source {
+        Source::Translation => &input.pairs.source,
+        Source::Unrelated => &input.unrelated,
+    };
+    let texts = (input.pairs.target.as_slice(), source.as_slice());
+    let load = || cell.load(&recipe.model.path, &[Head::Span], recipe.model.segments);
+    let mut reader = load()?;
+
+    // Section 3, self-teaching: a first model, and its scores of the target texts.
+    let mut scores = None;
+    if arm.soft {
+        let Pretrained { model, tokenizer, .. } = &reader;
+        let mut first = FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?;
+        cell.fit("teacher", &recipe.teacher, &model.named_parameters(), &mut first)?;
+        reader.save(cell.dir("teacher-model"), Head::Span)?;
+        let (path, size) = (cell.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
+        scores = Some(first.teacher_logits(&path, model, size)?.0);
+        if recipe.student == StudentStart::Base {
+            reader = load()?;
+        }
+    }
+
+    // The loss of both halves, and the divergence from these scores.
+    let Pretrained { model, tokenizer, .. } = &reader;
+    let mut task = FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?;
+    if let Some(scores) = scores {
+        task = task.with_teacher(scores)?;
+    }
+    cell.fit("train", &recipe.training(arm), &model.named_parameters(), &mut task)?;
+    reader.save(cell.dir("model"), Head::Span)?;
+    Ok(*task.counts())
+}
+
+/// Answers in every language, beside the translation, beside the text itself, and alone.
+fn answer(cell: &Cell<Recipe>, input: &Input) -> Result<Scores> {
+    let Recipe { model, windows, evaluation, .. } = cell.recipe;
+    let config = cell.recipe.qa(cell.arm);
+    let reader = cell.load(cell.dir("model"), &[Head::Span], model.segments)?;
+    // With a translation at hand: answer there, and carry the answer back.
+    let base = cell.load(&model.path, &[], model.segments)?;
+    let alignment = evaluation.alignment.clone();
+    let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, alignment)?;
+    let aligner = cell.arm.projected.then_some(&aligner);
+    let (reading, out) = ((windows, &config), cell.dir("predictions"));
+    let mut scores = Scores::new();
+    for file in &input.files {
+        for (name, score) in evaluation.scores(&reader, reading, file, aligner, &out)? {
+            let of_reading = scores.entry(name).or_default();
+            of_reading.insert(file.language, (score.f1, score.exact_match));
+        }
+    }
+    Ok(scores)
+}

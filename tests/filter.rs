@@ -1,0 +1,160 @@
+//! FILTER at a few steps: an interrupted run, phase two, what a reader is saved as, and bad input.
+#![allow(clippy::unwrap_used)] // helpers of tests
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use experiment::read_json;
+use serde_json::Value;
+use xlmr_model::{Head, Pretrained};
+
+use crate::common::{kill_at, program, refuse, succeed, summary};
+
+/// The small recipe, six steps of a few rows in two languages.
+fn filter(out: &Path) -> Command {
+    let mut command = program("filter");
+    command.arg("examples/filter/small.toml").arg("--out").arg(out);
+    for set in [
+        "run.threads=1",
+        "languages=[\"en\", \"de\"]",
+        "data.train_articles=46",
+        "training.steps=6",
+        "training.batch_size=4",
+        "training.checkpoint_steps=2",
+        "training.log_steps=1",
+        "teacher.steps=4",
+        "teacher.batch_size=4",
+        "teacher.checkpoint_steps=2",
+        "teacher.log_steps=1",
+        "arms.filter-soft.steps=4",
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+fn weights(run: &Path, model: &str) -> torch_ext::TensorMap {
+    torch_ext::read_tensors(run.join("seed-0").join(model).join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn recipe_filter_killed_in_either_phase_and_resumed_equals_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let arm = |out: &str| {
+        let mut command = filter(&folder.path().join(out));
+        command.args(["--set", "run.arms=[\"filter-soft\"]"]);
+        command.args(["--set", "evaluation.second=[\"translation\"]"]);
+        command
+    };
+    succeed(arm("whole"));
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let stage = |stage: &str| broken.join("seed-0/filter-soft").join(stage).join("checkpoints");
+    kill_at(arm("broken"), &stage("teacher").join("step-00000002"));
+    kill_at(arm("broken"), &stage("train").join("step-00000002"));
+    succeed(arm("broken"));
+    assert_eq!(summary(&whole), summary(&broken));
+    for model in ["filter-soft/model", "filter-soft/teacher-model"] {
+        assert_eq!(weights(&whole, model), weights(&broken, model), "{model}");
+    }
+    let scores = |run: &Path| {
+        std::fs::read(run.join("seed-0/filter-soft/teacher-scores.safetensors")).unwrap()
+    };
+    assert_eq!(scores(&whole), scores(&broken));
+    // Phase one has two losses, phase two a third.
+    let parts = |stage: &str| -> Vec<String> {
+        let path = whole.join("seed-0/filter-soft").join(stage).join("metrics.jsonl");
+        let text = std::fs::read_to_string(path).unwrap();
+        let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        line["parts"].as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(parts("teacher"), ["loss/source", "loss/target"]);
+    assert_eq!(parts("train"), ["loss/soft", "loss/source", "loss/target"]);
+}
+
+#[test]
+fn recipe_filter_compares_readings_with_the_control() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = filter(&out);
+    let arms = "run.arms=[\"translate-train\", \"filter\", \"filter-unrelated\"]";
+    let text = succeed({
+        command.args(["--set", arms]);
+        command.args(["--set", "evaluation.second=[\"translation\", \"self\", \"none\"]"]);
+        command
+    });
+    for piece in [
+        "training questions beside their translations",
+        "| translate-train (control), alone |",
+        "| translate-train (control), projected |",
+        "| FILTER, translation |",
+        "| FILTER, unrelated text, alone |",
+    ] {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    let table = std::fs::read_to_string(out.join("table.md")).unwrap();
+    assert!(table.contains("FILTER: ") && table.contains("pairs of windows"), "{table}");
+    let found = summary(&out);
+    let reading = |arm: &str, reading: &str| found["arms"][arm]["readings"][reading].clone();
+    assert_eq!(reading("translate-train", "translation"), Value::Null);
+    assert_eq!(reading("translate-train", "alone")["against_control"], Value::Null);
+    assert!(reading("filter", "translation")["against_control"]["mean"].is_f64());
+    // The text beside itself is the text alone.
+    for language in ["en", "de"] {
+        let f1 = |name| reading("filter", name)["f1"][language]["mean"].as_f64().unwrap();
+        assert!((f1("itself") - f1("alone")).abs() < 1.0);
+    }
+    // As many rows in each arm; an unrelated text never lacks the answer to its own question alone.
+    let pairs = |arm: &str| found["arms"][arm]["pairs"].clone();
+    assert_eq!(pairs("translate-train"), pairs("filter"));
+    assert_ne!(weights(&out, "filter/model"), weights(&out, "translate-train/model"));
+    assert!(out.join("seed-0/filter/predictions/translation/xquad.de.json").exists());
+
+    // A plain reader's folder, which transformers opens as the class that it names.
+    let model = out.join("seed-0/filter/model");
+    let config: Value = read_json(model.join("config.json")).unwrap();
+    assert_eq!(config["architectures"], serde_json::json!(["XLMRobertaForQuestionAnswering"]));
+    assert_eq!(config["model_type"], "xlm-roberta");
+    let loaded = Pretrained::load_trained(&model, Head::Span, tch::Device::Cpu).unwrap();
+    let base = torch_ext::read_tensors("../data/base/model.safetensors").unwrap();
+    let stored = weights(&out, "filter/model");
+    assert!(stored.contains_key("qa_outputs.weight"));
+    for name in stored.keys().filter(|name| !name.starts_with("qa_outputs.")) {
+        assert!(base.contains_key(name), "{name} is no parameter of the base");
+    }
+    assert_eq!(loaded.model.named_parameters().len(), stored.len());
+}
+
+#[test]
+fn recipe_filter_names_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("refused");
+    let refuse = |sets: &[&str]| {
+        let mut command = filter(&out);
+        for set in sets {
+            command.args(["--set", set]);
+        }
+        refuse(&command.output().unwrap())
+    };
+    for (sets, message) in [
+        (&["qa.fusion.local=4"][..], "local: expected at most 3, the number of layers"),
+        (&["qa.soft.alpha=2.0"], "soft.alpha = 2"),
+        (&["data.train_articles=48"], "train_articles = 48: must be 1 or more, and fewer than"),
+        (&["data.train_articles=0"], "train_articles = 0"),
+        (&["languages=[\"en\"]"], "languages: name the source language and others"),
+        (&["evaluation.second=[]"], "evaluation.second = []"),
+        (&["data.parallel="], "data.train"),
+        (&["data.train=data/xquad/xquad.en.json"], "data.parallel: not with data.train"),
+        (&["languages=[\"en\", \"fr\"]"], "xquad.fr.json"),
+    ] {
+        let error = refuse(sets);
+        assert!(error.contains(message), "{sets:?}: {error}");
+    }
+    assert!(!out.join("seed-0").exists());
+    let help = succeed({
+        let mut command = program("filter");
+        command.arg("--help");
+        command
+    });
+    assert!(help.contains("filter examples/filter/small.toml --seeds 3"), "{help}");
+}
