@@ -480,7 +480,8 @@ mod tests {
         for (number, example) in examples().iter().enumerate() {
             let draw = rng_for(7, "validation", number as u64).random();
             let masked = task.mask(example, draw).unwrap();
-            let hidden = model.encode(&task.inputs(&[masked.clone()]).unwrap(), false).unwrap();
+            let hidden =
+                model.encode(&task.inputs(std::slice::from_ref(&masked)).unwrap(), false).unwrap();
             let log_p = model.mlm_logits(&hidden.squeeze_dim(0)).unwrap();
             let log_p = log_p.to_kind(Kind::Double).log_softmax(-1, None);
             for at in masked.selected() {
