@@ -42,7 +42,8 @@ pub struct HeldBack {
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("switched.jsonl");
 /// # let lines = ["Bern", "Lima"].map(|name| format!(
-/// #     r#"{{"id":"{name}","lang":"de","text":"in {name}","mentions":[{{"start":3,"end":7,"entity":"Q"}}]}}"#));
+/// #     r#"{{"id":"{name}","lang":"de","text":"in {name}",
+/// #         "mentions":[{{"start":3,"end":7,"entity":"Q"}}]}}"#).replace('\n', ""));
 /// # std::fs::write(&path, lines.join("\n"))?;
 /// // let (root, path) = ("xlm-roberta-base", "switched.de.jsonl.gz");
 /// let tokenizer = xlmr_model::read_tokenizer(root)?;
