@@ -7,9 +7,10 @@ use std::process::Command;
 
 use experiment::read_json;
 use serde_json::Value;
+use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
-use crate::common::{kill_at, program, refuse, succeed, summary};
+use crate::common::{kill_at, program, refuse, root, succeed, summary, tool};
 
 /// The small recipe, six steps of a few rows in two languages.
 fn filter(out: &Path) -> Command {
@@ -101,11 +102,11 @@ fn recipe_filter_compares_readings_with_the_control() {
     assert!(reading("filter", "translation")["against_control"]["mean"].is_f64());
     // The text beside itself is the text alone.
     for language in ["en", "de"] {
-        let f1 = |name| reading("filter", name)["f1"][language]["mean"].as_f64().unwrap();
+        let f1 = |name| reading("filter", name)["scores"]["f1"][language]["mean"].as_f64().unwrap();
         assert!((f1("itself") - f1("alone")).abs() < 1.0);
     }
     // As many rows in each arm; an unrelated text never lacks the answer to its own question alone.
-    let pairs = |arm: &str| found["arms"][arm]["pairs"].clone();
+    let pairs = |arm: &str| found["arms"][arm]["trained"].clone();
     assert_eq!(pairs("translate-train"), pairs("filter"));
     assert_ne!(weights(&out, "filter/model"), weights(&out, "translate-train/model"));
     assert!(out.join("seed-0/filter/predictions/translation/xquad.de.json").exists());
@@ -123,6 +124,114 @@ fn recipe_filter_compares_readings_with_the_control() {
         assert!(base.contains_key(name), "{name} is no parameter of the base");
     }
     assert_eq!(loaded.model.named_parameters().len(), stored.len());
+    if let Some(python) = peers_python(Peers::Torch) {
+        let mut check = Command::new(python);
+        check.arg(root().join("crates/xlmr-model/scripts/check_with_transformers.py"));
+        check.arg("--program").arg(tool("xlmr-model").get_program()).arg(&model);
+        assert!(succeed(check).contains("model: ok, largest difference"));
+    }
+}
+
+/// The small recipe of classification, six steps of a few rows in two languages.
+fn filter_xnli(out: &Path) -> Command {
+    let mut command = program("filter-xnli");
+    command.arg("examples/filter-xnli/small.toml").arg("--out").arg(out);
+    for set in [
+        "run.threads=1",
+        "languages=[\"en\", \"de\"]",
+        "data.facts.languages=[\"en\", \"de\"]",
+        "data.inference.premises=2",
+        "training.steps=6",
+        "training.batch_size=4",
+        "training.checkpoint_steps=2",
+        "teacher.steps=4",
+        "teacher.batch_size=4",
+        "teacher.checkpoint_steps=2",
+        "arms.filter-soft.steps=4",
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+#[test]
+fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let text = succeed(filter_xnli(&whole));
+    for piece in [
+        "| translate-train (control), alone |",
+        "| FILTER, translation |",
+        "| FILTER, unrelated text, alone |",
+        "| FILTER, soft labels, translation |",
+    ] {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    let stage = |stage: &str| broken.join("seed-0/filter-soft").join(stage).join("checkpoints");
+    let soft = || {
+        let mut command = filter_xnli(&broken);
+        command.args(["--arms", "filter-soft"]);
+        command
+    };
+    kill_at(soft(), &stage("teacher").join("step-00000002"));
+    kill_at(soft(), &stage("train").join("step-00000002"));
+    succeed(filter_xnli(&broken));
+    assert_eq!(summary(&whole), summary(&broken));
+    let path = |arm: &str| format!("{arm}/model");
+    assert_eq!(weights(&whole, &path("filter-soft")), weights(&broken, &path("filter-soft")));
+    assert_ne!(weights(&whole, &path("filter")), weights(&whole, &path("filter-unrelated")));
+    let predicted = whole.join("seed-0/filter/predictions/translation.txt");
+    let predicted = std::fs::read_to_string(predicted).unwrap();
+    let arms = &summary(&whole)["arms"];
+    assert!(predicted.lines().count() > 10);
+    assert!(arms["filter"]["readings"]["alone"]["scores"]["accuracy"]["de"]["mean"].is_f64());
+}
+
+#[test]
+fn recipe_filter_classifies_what_is_given_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("made");
+    let mut command = filter_xnli(&out);
+    succeed({
+        command.args(["--arms", "filter"]);
+        command
+    });
+    let made = out.join("pairs");
+    // Both languages in one file, and the English rows twice beside it.
+    let [english, german] = ["en", "de"]
+        .map(|code| std::fs::read_to_string(made.join(format!("xnli.test.{code}.tsv"))).unwrap());
+    let rows = |text: &str| text.split_once('\n').unwrap().1.to_owned();
+    let (test, second) = (folder.path().join("xnli.test.tsv"), folder.path().join("second.tsv"));
+    std::fs::write(&test, format!("{english}{}", rows(&german))).unwrap();
+    std::fs::write(&second, format!("{english}{}", rows(&english))).unwrap();
+    let recipe = folder.path().join("recipe.toml");
+    let text = std::fs::read_to_string(root().join("examples/filter-xnli/small.toml")).unwrap();
+    let (before, rest) = text.split_once("[data.facts]").unwrap();
+    let (_, after) = rest.split_once("[data.inference]").unwrap();
+    std::fs::write(&recipe, format!("{before}[data.inference]{after}")).unwrap();
+    let run = |second: &Path| {
+        let mut command = program("filter-xnli");
+        command
+            .arg(&recipe)
+            .arg("--out")
+            .arg(folder.path().join("files"))
+            .args(["--arms", "filter"]);
+        for set in filter_xnli(&out).get_args().filter_map(|arg| arg.to_str()) {
+            if set.contains('=') && !set.starts_with("data.") && !set.contains("soft") {
+                command.args(["--set", set]);
+            }
+        }
+        command.args(["--set", &format!("data.train={}", made.display())]);
+        command.args(["--set", &format!("data.evaluation={}", test.display())]);
+        command.args(["--set", &format!("data.second={}", second.display())]);
+        command
+    };
+    succeed(run(&second));
+    let scores = |run: &Path| summary(run)["arms"]["filter"]["readings"].clone();
+    assert_eq!(scores(&out), scores(&folder.path().join("files")));
+    // Rows that are no translations.
+    let error = refuse(&run(&made.join("xnli.test.de.tsv")).output().unwrap());
+    assert!(error.contains("data.evaluation beside data.second: expected"), "{error}");
 }
 
 #[test]

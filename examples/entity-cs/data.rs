@@ -2,10 +2,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use examples::corpus::plain_passages;
 use experiment::Experiment;
 use kg_triples::Language;
 use kg_triples::entity_linking::{LabelConfig, LabelMatcher, LinkedText, PageText};
 use kg_triples::jsonl::JsonlReader;
+use kg_triples::phrases::PhrasePassage;
 use kg_triples::switch::{EntityLabels, SwitchedCorpus};
 use tasks::masked_lm::{LinkedTextFiles, SwitchedSentences};
 
@@ -15,6 +17,8 @@ use crate::recipe::Recipe;
 pub struct Input {
     pub sentences: SwitchedSentences,
     pub asked: Option<Asked>,
+    /// Sentences as people write them, by language.
+    pub plain: BTreeMap<Language, Vec<PhrasePassage>>,
 }
 
 /// Entities whose labels are asked for.
@@ -31,13 +35,14 @@ impl Input {
     pub fn read(experiment: &Experiment<Recipe>) -> Result<Self> {
         let recipe = &experiment.recipe;
         let (data, switch) = (&recipe.data, &recipe.switch);
+        let mut wanted = switch.languages.clone();
+        wanted.push(switch.source);
+        let plain = plain_passages(&data.sentences, &wanted)?;
         if data.switched.is_set() {
             let files = LinkedTextFiles::open(&data.switched, &recipe.shuffle, recipe.validation)?;
             experiment.log(format!("streams sentences: {:?}", files.texts()));
-            return Ok(Self { sentences: SwitchedSentences::Streamed(files), asked: None });
+            return Ok(Self { sentences: SwitchedSentences::Streamed(files), asked: None, plain });
         }
-        let mut wanted = switch.languages.clone();
-        wanted.push(switch.source);
         let labels = match data.labels.is_set() {
             true => EntityLabels::read(&data.labels, Some(&wanted))?,
             false => EntityLabels::read_pages(&data.pages, Some(&wanted))?,
@@ -54,6 +59,6 @@ impl Input {
         experiment.log(&corpus);
         let (switched, held_out) = (corpus.seen.clone(), corpus.held_out.clone());
         let sentences = SwitchedSentences::held(corpus, recipe.validation);
-        Ok(Self { sentences, asked: Some(Asked { labels, switched, held_out }) })
+        Ok(Self { sentences, asked: Some(Asked { labels, switched, held_out }), plain })
     }
 }

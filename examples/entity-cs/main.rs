@@ -7,11 +7,12 @@ mod report;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use data::Input;
+use data::{Asked, Input};
 use experiment::{Cell, Experiment};
 use recipe::{Recipe, SourceText};
-use report::Retrieval;
-use tasks::masked_lm::lowest_perplexity;
+use report::Scores;
+use tasks::label_retrieval::found_in_groups;
+use tasks::masked_lm::{HeldBack, PhraseMaskingTask, lowest_perplexity};
 use trainer::TaskSlot;
 use xlmr_model::Head;
 
@@ -50,9 +51,26 @@ fn train(cell: &Cell<Recipe>, input: &Input) -> Result<u64> {
     Ok(cell.tokens())
 }
 
-/// How often the nearest English label of an entity's label in another language is its own.
-fn ask(cell: &Cell<Recipe>, input: &Input) -> Result<Retrieval> {
-    let Some(asked) = &input.asked else { return Ok(Retrieval::default()) };
-    let trained = cell.load(cell.dir("model"), &[Head::MaskedLm], cell.recipe.model.segments)?;
-    Retrieval::of(&trained.model, &trained.tokenizer, asked)
+/// How often the nearest English label of an entity's label in another language is its own, and how
+/// well the tokens of sentences that nothing switched are predicted.
+fn ask(cell: &Cell<Recipe>, input: &Input) -> Result<Scores> {
+    let recipe = cell.recipe;
+    let trained = cell.load(cell.dir("model"), &[Head::MaskedLm], recipe.model.segments)?;
+    let mut scores = Scores::default();
+    if let Some(Asked { labels, switched, held_out }) = &input.asked {
+        for (&language, seen) in switched {
+            let (model, tokenizer, groups) = (&trained.model, &trained.tokenizer, [seen, held_out]);
+            let [seen, unseen] = found_in_groups(model, tokenizer, labels, language, groups)?;
+            scores.switched.insert(language, seen);
+            scores.held_out.insert(language, unseen);
+        }
+    }
+    for (&language, sentences) in &input.plain {
+        let (length, config) = (recipe.max_length, recipe.plain());
+        let task = PhraseMaskingTask::from_passages(&trained, sentences, length, &config)?;
+        let HeldBack { seed, .. } = recipe.validation;
+        let perplexity = task.perplexity(seed, recipe.pretraining.batch_size)?;
+        scores.loss.insert(language.to_string(), perplexity.ln());
+    }
+    Ok(scores)
 }

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{BaseModel, InputPath, RunConfig, ShardPaths};
+use experiment::{BaseModel, InputPath, RunConfig, ShardPaths, TsvFolder};
 use kg_triples::switch::SwitchConfig;
 use serde::{Deserialize, Serialize};
 use tasks::masked_lm::{HeldBack, LanguageShares, PassageMasking, PhraseTaskConfig};
@@ -51,6 +51,10 @@ pub struct Data {
     pub held_out: f64,
     /// Seed of their choice.
     pub held_out_seed: u64,
+    /// Folder with `<lang>.tsv`, sentences that nothing switches: how well each model still
+    /// predicts their tokens.
+    #[serde(skip_serializing_if = "InputPath::is_unset")]
+    pub sentences: TsvFolder,
 }
 
 /// Which sentences an arm trains on.
@@ -85,6 +89,7 @@ impl experiment::Recipe for Recipe {
 entity-cs examples/entity-cs/small.toml --seeds 3
 entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
     --set data.switched=switched --out runs/entity-cs";
+    const EVALUATION: &'static [&'static str] = &["data.sentences", "arms.*.title"];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {
@@ -111,5 +116,10 @@ impl Recipe {
     pub fn task(&self, arm: &Arm) -> PhraseTaskConfig {
         let masking = arm.masking.clone().unwrap_or_else(|| self.task.masking.clone());
         PhraseTaskConfig { masking, ..self.task.clone() }
+    }
+
+    /// How sentences are scored: plain masked language modelling.
+    pub fn plain(&self) -> PhraseTaskConfig {
+        PhraseTaskConfig { segment: self.task.segment, ..PhraseTaskConfig::default() }
     }
 }

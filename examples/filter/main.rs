@@ -2,17 +2,16 @@
 //! pairs of texts to its table.
 mod data;
 mod recipe;
-mod report;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use data::Input;
+use examples::readings::{Readings, Scores};
 use experiment::{Cell, Experiment};
 use recipe::{Recipe, Source, StudentStart};
-use report::Scores;
 use tasks::alignment::AnswerAligner;
-use tasks::fusion::{FusedQaTask, PairCounts};
+use tasks::fusion::{FusedQaTask, PairCounts, SecondText};
 use xlmr_model::{Head, Pretrained};
 
 fn main() -> ExitCode {
@@ -23,7 +22,15 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let input = Input::read(&experiment.recipe, &experiment.dir("questions"))?;
     experiment.log(&input.pairs);
     let results = experiment.each(|cell| train(cell, &input), |cell, _| answer(cell, &input))?;
-    report::write(experiment, &results)
+    let recipe = &experiment.recipe;
+    let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
+    let readings = Readings {
+        measure: ("f1", "F1"),
+        languages: &recipe.languages,
+        control: ("translate-train", SecondText::None.name()),
+        titles: titles.collect(),
+    };
+    readings.write(experiment, &results, |pairs| Some(pairs.to_string()))
 }
 
 /// Trains a reader on the arm's pairs.
@@ -77,7 +84,10 @@ fn answer(cell: &Cell<Recipe>, input: &Input) -> Result<Scores> {
     for file in &input.files {
         for (name, score) in evaluation.scores(&reader, reading, file, aligner, &out)? {
             let of_reading = scores.entry(name).or_default();
-            of_reading.insert(file.language, (score.f1, score.exact_match));
+            for (measure, value) in [("f1", score.f1), ("exact_match", score.exact_match)] {
+                let of_measure = of_reading.entry(measure.to_owned()).or_default();
+                of_measure.insert(file.language, value);
+            }
         }
     }
     Ok(scores)

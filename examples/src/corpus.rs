@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use experiment::{EntityPages, InputFiles, InputPath, XquadFiles};
+use experiment::{EntityPages, InputFiles, InputPath, TsvFolder, XquadFiles};
+use kg_triples::Language;
 use kg_triples::entity_linking::EntityPage;
 use kg_triples::jsonl::JsonlReader;
+use kg_triples::phrases::PhrasePassage;
 use mlqa_eval::{Dataset, Question};
 use serde::{Deserialize, Serialize};
 
@@ -67,11 +69,7 @@ impl CorpusConfig {
             }
             let sentences = self.sentences.join(format!("{language}.tsv"));
             if sentences.exists() {
-                for (number, line) in lines(&sentences)?.iter().enumerate() {
-                    let (file, number) = (sentences.display(), number + 1);
-                    let fault = || format!("{file}, line {number}: expected id, tab, text");
-                    text.push(line.split_once('\t').with_context(fault)?.1.to_owned());
-                }
+                text.extend(numbered_sentences(&sentences)?);
             }
             if language == "vi" {
                 for part in ["train", "dev", "test"] {
@@ -89,6 +87,29 @@ impl CorpusConfig {
         }
         Ok(corpus)
     }
+}
+
+/// The sentences of a file with lines of a number, a tab and a text.
+fn numbered_sentences(path: &Path) -> Result<Vec<String>> {
+    let text = |(number, line): (usize, &String)| {
+        let fault = || format!("{}, line {}: expected id, tab, text", path.display(), number + 1);
+        Ok(line.split_once('\t').with_context(fault)?.1.to_owned())
+    };
+    lines(path)?.iter().enumerate().map(text).collect()
+}
+
+/// The sentences of `<lang>.tsv` in a folder, each a passage to mask tokens of, by language; none
+/// without a folder.
+pub fn plain_passages(
+    folder: &TsvFolder,
+    languages: &[Language],
+) -> Result<BTreeMap<Language, Vec<PhrasePassage>>> {
+    let read = |&language: &Language| {
+        let sentences = numbered_sentences(&folder.join(format!("{language}.tsv")))?;
+        let passage = |text| PhrasePassage::whole(language, text);
+        Ok((language, sentences.into_iter().map(passage).collect()))
+    };
+    languages.iter().filter(|_| folder.is_set()).map(read).collect()
 }
 
 fn lines(path: &Path) -> Result<Vec<String>> {

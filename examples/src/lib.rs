@@ -5,5 +5,7 @@
 
 pub mod cloze_questions;
 pub mod corpus;
+pub mod fact_source;
 pub mod questions;
+pub mod readings;
 pub mod search;

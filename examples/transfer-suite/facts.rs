@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use examples::fact_source::FactSource;
 use experiment::{Cell, JsonlFolder};
 use kg_triples::probes::write_clozes;
 use mlqa_eval::Language;
@@ -12,7 +13,6 @@ use tasks::cloze_ranking::rank_typed;
 use transfer_eval::lama::{build_typed_clozes, read_mlama};
 use xlmr_model::{Head, Pretrained};
 
-use crate::made::FactSource;
 use crate::recipe::Recipe;
 use crate::{Items, SuiteTask, Tested, Trained, made, start, write_items};
 

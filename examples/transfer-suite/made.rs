@@ -1,49 +1,12 @@
-//! Data that a recipe makes where the benchmarks' are not at hand: from the facts of a graph, and
-//! from questions that are divided into some to train on and others to test.
+//! Questions that are divided into some to train on and others to test.
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use experiment::{InputPath, JsonFolder, TsvFolder};
-use kg_triples::KnowledgeGraph;
-use kg_triples::questions::{EntitySplit, SplitHeads, TemplateSet};
+use experiment::JsonFolder;
 use mlqa_eval::{Dataset, Language};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-
-/// Facts that can be said in several languages.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FactSource {
-    /// A folder with `triples.tsv` and `labels.tsv`.
-    pub kg: TsvFolder,
-    /// Statements for its relations in each language.
-    pub templates: InputPath,
-    /// The language that is trained on, then those that are tested too.
-    pub languages: Vec<Language>,
-    /// Head entities by split.
-    pub split: EntitySplit,
-}
-
-impl FactSource {
-    pub fn validate(&self) -> Result<()> {
-        self.kg.required("kg", "a folder with triples.tsv and labels.tsv")?;
-        self.templates.required("templates", "sentence templates")?;
-        ensure!(!self.languages.is_empty(), "languages = []: give at least one");
-        self.read().map(drop)
-    }
-
-    /// The language that is trained on.
-    pub fn first(&self) -> Language {
-        self.languages.first().copied().unwrap_or(Language::EN)
-    }
-
-    pub fn read(&self) -> Result<(KnowledgeGraph, TemplateSet, SplitHeads)> {
-        let graph = KnowledgeGraph::read_dir(&self.kg)?;
-        let split = self.split.divide(&graph)?;
-        Ok((graph, TemplateSet::read(&self.templates)?, split))
-    }
-}
 
 /// XQuAD's questions, divided by article: no text that is tested was trained on in any language.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use examples::fact_source::FactSource;
 use experiment::{Cell, InputPath};
 use kg_triples::probes::{InferenceConfig, write_inference};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,6 @@ use transfer_eval::xnli::{
 use transfer_eval::{Scores, Selection};
 use xlmr_model::{Head, Pretrained, Segments};
 
-use crate::made::FactSource;
 use crate::recipe::Recipe;
 use crate::{
     Items, SuiteTask, Tested, Trained, expect_length, made, selection, start, write_items,

@@ -17,6 +17,7 @@ pub const MISSING: &str = "–";
 /// let f1 = MeanSd::of([21.0, 23.0]);
 /// assert_eq!(f1.to_string(), "22.0 ± 1.4");
 /// assert_eq!(format!("{f1:.2}"), "22.00 ± 1.41");
+/// assert_eq!(format!("{f1:+}"), "+22.0 ± 1.4");
 /// assert_eq!(MeanSd::of([21.0]).to_string(), "21.0");
 /// assert_eq!(MeanSd::from((20.0, None)), MeanSd::from(20.0));
 /// ```
@@ -57,7 +58,10 @@ impl From<f64> for MeanSd {
 impl Display for MeanSd {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(1);
-        write!(f, "{:.digits$}", self.mean)?;
+        match f.sign_plus() {
+            true => write!(f, "{:+.digits$}", self.mean)?,
+            false => write!(f, "{:.digits$}", self.mean)?,
+        }
         match self.sd {
             Some(sd) => write!(f, " ± {sd:.digits$}"),
             None => Ok(()),

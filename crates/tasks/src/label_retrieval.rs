@@ -1,7 +1,8 @@
 //! Label retrieval: how often the nearest English label of an entity's label in another language is
 //! its own.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use kg_triples::switch::EntityLabels;
 use kg_triples::{KnowledgeGraph, Language};
 use ndarray::{Array2, Axis};
 use rand::seq::SliceRandom;
@@ -232,23 +233,70 @@ pub struct FoundShare {
 }
 
 impl FoundShare {
-    /// Of those of `found` whose `group` is `wanted`.
-    ///
-    /// ```
-    /// use tasks::label_retrieval::FoundShare;
-    ///
-    /// let share = FoundShare::of(&[true, false, true], &[true, true, false], true);
-    /// assert_eq!((share.percent, share.labels), (50.0, 2));
-    /// ```
-    pub fn of(found: &[bool], group: &[bool], wanted: bool) -> Self {
-        let of_group = found.iter().zip(group).filter(|(_, group)| **group == wanted);
+    fn of(found: impl IntoIterator<Item = bool>) -> Self {
         let (mut right, mut labels) = (0u32, 0);
-        for (found, _) in of_group {
-            right += u32::from(*found);
+        for found in found {
+            right += u32::from(found);
             labels += 1;
         }
         Self { percent: 100.0 * f64::from(right) / (labels as f64).max(1.0), labels }
     }
+}
+
+/// Of two groups of entities, how often the nearest English label of an entity's label in
+/// `language` is its own, among the English labels of both; vectors are those of
+/// [`label_retrieval`]. Entities without either label are left out.
+///
+/// # Errors
+/// As [`found_labels`].
+///
+/// # Example
+/// ```
+/// use std::collections::BTreeSet;
+///
+/// use kg_triples::Language;
+/// use kg_triples::switch::EntityLabels;
+/// use tasks::label_retrieval::found_in_groups;
+/// use xlmr_model::{Config, Model, read_tokenizer};
+///
+/// let mut labels = EntityLabels::default();
+/// for (id, en, de) in [("Q1", "Peru", "Peru"), ("Q2", "Japan", "Japan"), ("Q3", "Iran", "Iran")] {
+///     labels.add(id, Language::EN, en);
+///     labels.add(id, Language::DE, de);
+/// }
+/// let group = |ids: &[&str]| -> BTreeSet<String> { ids.iter().map(|&id| id.to_owned()).collect() };
+/// let (seen, unseen) = (group(&["Q1", "Q2"]), group(&["Q3", "Q4"]));
+/// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let groups = [&seen, &unseen];
+/// let [first, second] = found_in_groups(&model, &tokenizer, &labels, Language::DE, groups)?;
+/// assert_eq!((first.labels, second.labels, second.percent), (2, 1, 100.0));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn found_in_groups(
+    model: &dyn Encoder,
+    tokenizer: &Tokenizer,
+    labels: &EntityLabels,
+    language: Language,
+    groups: [&BTreeSet<String>; 2],
+) -> Result<[FoundShare; 2]> {
+    let (mut own, mut english, mut group) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, ids) in groups.iter().enumerate() {
+        for id in *ids {
+            let label = |language| labels.label(id, language);
+            if let (Some(label), Some(of_english)) = (label(language), label(Language::EN)) {
+                own.push(label);
+                english.push(of_english);
+                group.push(number);
+            }
+        }
+    }
+    let found = found_labels(model, tokenizer, &own, &english)?;
+    let share = |wanted| {
+        let of_group = found.iter().zip(&group).filter(|(_, number)| **number == wanted);
+        FoundShare::of(of_group.map(|(found, _)| *found))
+    };
+    Ok([share(0), share(1)])
 }
 
 /// Labels at a time: the similarities of all at once would not fit for large graphs.

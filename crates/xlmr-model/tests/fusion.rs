@@ -5,9 +5,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::small_config;
+use common::{batch, case, load, logits, small_config};
 use tch::{Device, Kind, Tensor};
-use testkit::assert_close;
+use testkit::{Golden, assert_close};
 use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, Model, fused};
 
 /// The tests of this file draw from one generator: one at a time.
@@ -225,6 +225,38 @@ fn recomputed_layers_give_the_same() {
             (t, s, model.word_embeddings().grad().copy())
         };
         assert_eq!(pass(true), pass(false));
+    }
+}
+
+#[test]
+fn layers_of_transformers_put_together_give_the_same() {
+    let _alone = alone();
+    let folder = case("fused");
+    let stored = |file: &str| Golden::load(&folder.join(file), Tensor::read_safetensors);
+    let (inputs, want) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
+    let model = load("fused", Head::Span);
+    let (target, source) = (batch(&inputs, "target"), batch(&inputs, "source"));
+    let (own, other) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
+    let mut loss = Tensor::zeros([], (Kind::Float, Device::Cpu));
+    for (name, states, texts) in [("target", &own, &target), ("source", &other, &source)] {
+        let (mask, width) = (mask(texts), states.size()[2]);
+        let real = |values: &Tensor| values * mask.unsqueeze(-1).expand([-1, -1, width], false);
+        let title = format!("{name}.hidden");
+        assert_close(&title, &real(states), &real(&want[title.as_str()]), 1e-5);
+        for ((part, logits), at) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
+            let title = format!("{name}.{part}");
+            assert_close(&title, &(&logits * &mask), &(&want[title.as_str()] * &mask), 1e-5);
+            let scores = logits.masked_fill(&mask.eq(0), f64::from(f32::MIN));
+            loss += scores.cross_entropy_for_logits(&Tensor::from_slice(&[at; 3])) / 2.0;
+        }
+    }
+    assert_close("loss", &loss.view([1]), &want["loss"].view([1]), 1e-5);
+    loss.backward();
+    let gradients = stored("grads.safetensors");
+    let parameters = model.named_parameters();
+    assert_eq!(parameters.len(), gradients.names().count());
+    for (name, parameter) in parameters {
+        assert_close(&name, &parameter.grad(), &gradients[name.as_str()], 1e-4);
     }
 }
 

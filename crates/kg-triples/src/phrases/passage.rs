@@ -100,6 +100,22 @@ impl From<&LinkedText> for PhrasePassage {
 }
 
 impl PhrasePassage {
+    /// A text that is one phrase as a whole, for what masks any of its tokens.
+    ///
+    /// ```
+    /// use kg_triples::Language;
+    /// use kg_triples::phrases::PhrasePassage;
+    ///
+    /// let passage = PhrasePassage::whole(Language::DE, "grüne Aare");
+    /// assert_eq!(passage.phrases[0].occurrences[0].end, 10); // code points
+    /// ```
+    pub fn whole(language: Language, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let all = TextSpan { start: 0, end: text.chars().count() };
+        let phrase = PhraseOccurrences { phrase: text.clone(), occurrences: vec![all] };
+        Self { language, text, phrases: vec![phrase] }
+    }
+
     /// Reads what `kg-triples phrases` wrote.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
 //! Texts with a class, read together with their translations (FILTER, section 3).
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use objectives::{IGNORE_INDEX, SoftmaxOver, soft_labels};
@@ -7,6 +8,7 @@ use torch_ext::{Part, upload};
 use trainer::{
     ExampleRecord, Examples, Fingerprint, Share, Step, StepLosses, Task, TaskError, accumulate,
 };
+use transfer_eval::xnli::NliInput;
 use xlmr_model::{FusionConfig, Inputs};
 
 use super::question_answering::sum;
@@ -23,6 +25,74 @@ pub struct ClassPair {
     pub source: Vec<u32>,
     /// The class of both, in `0..C` of the model's head.
     pub class: i64,
+}
+
+impl ClassPair {
+    /// Texts beside their translations, which are as many and have the same classes, row by row.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming `what` and the first row whose classes differ, or the numbers of rows.
+    ///
+    /// # Example
+    /// ```
+    /// use tasks::fusion::ClassPair;
+    /// use transfer_eval::xnli::NliInput;
+    ///
+    /// let row = |id, label| NliInput { input_ids: vec![0, id, 2], label };
+    /// let pairs = ClassPair::all(&[row(11, 1)], &[row(21, 1)], "train.de.tsv")?;
+    /// assert_eq!((pairs[0].source[1], pairs[0].class), (21, 1));
+    /// let error = ClassPair::all(&[row(11, 1)], &[row(21, 0)], "train.de.tsv").unwrap_err();
+    /// assert_eq!(error.to_string(), "train.de.tsv, row 1: expected the class of its translation, 0, got 1");
+    /// # Ok::<(), tasks::Error>(())
+    /// ```
+    pub fn all(target: &[NliInput], source: &[NliInput], what: &str) -> Result<Vec<Self>> {
+        if target.len() != source.len() {
+            let expected = format!("{} rows, as its translation", source.len());
+            return Err(Error::data(what, expected, target.len()));
+        }
+        let pair = |(number, (own, other)): (usize, (&NliInput, &NliInput))| {
+            if own.label != other.label {
+                let expected = format!("the class of its translation, {}", other.label);
+                return Err(Error::data(
+                    format!("{what}, row {}", number + 1),
+                    expected,
+                    own.label,
+                ));
+            }
+            let (target, source) = (own.input_ids.clone(), other.input_ids.clone());
+            Ok(Self { target, source, class: own.label })
+        };
+        target.iter().zip(source).enumerate().map(pair).collect()
+    }
+
+    /// The same texts, each beside what belongs to another one of its class: half the list of that
+    /// class away.
+    ///
+    /// # Example
+    /// ```
+    /// use tasks::fusion::ClassPair;
+    ///
+    /// let pair = |id, class| ClassPair { target: vec![0, id, 2], source: vec![0, id + 10, 2], class };
+    /// let others = ClassPair::unrelated(&[pair(11, 0), pair(12, 1), pair(13, 0), pair(14, 1)]);
+    /// assert_eq!(others[0], ClassPair { target: vec![0, 11, 2], source: vec![0, 23, 2], class: 0 });
+    /// assert_eq!(others[3].source[1], 22);
+    /// ```
+    pub fn unrelated(pairs: &[Self]) -> Vec<Self> {
+        let mut of_class: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (number, pair) in pairs.iter().enumerate() {
+            of_class.entry(pair.class).or_default().push(number);
+        }
+        let mut others = pairs.to_vec();
+        for numbers in of_class.values() {
+            let away = numbers.iter().cycle().skip(numbers.len() / 2);
+            for (&own, &other) in numbers.iter().zip(away) {
+                if let (Some(own), Some(other)) = (others.get_mut(own), pairs.get(other)) {
+                    own.source.clone_from(&other.source);
+                }
+            }
+        }
+        others
+    }
 }
 
 /// Pairs of texts as a training task for a sequence classification head: cross-entropy of both

@@ -1,0 +1,99 @@
+//! *FILTER* (Fang et al. 2021) for classification: pairs of sentences read beside their
+//! translations, from XNLI's files to its table.
+mod data;
+mod recipe;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use data::Input;
+use examples::readings::{Readings, Scores};
+use experiment::{Cell, Experiment};
+use recipe::{Recipe, Source, StudentStart};
+use tasks::fusion::{ClassPair, FusedClassificationTask, SecondText, best_fused_classes};
+use transfer_eval::xnli::{NliLabel, score_nli};
+use xlmr_model::{Head, Pretrained};
+
+/// Entailment, neutral, contradiction.
+const HEAD: Head = Head::SequenceClassification { labels: 3 };
+
+fn main() -> ExitCode {
+    experiment::main::<Recipe>(run)
+}
+
+fn run(experiment: &Experiment<Recipe>) -> Result<()> {
+    let (recipe, input) =
+        (&experiment.recipe, Input::read(&experiment.recipe, &experiment.dir("pairs"))?);
+    let results = experiment.each(|cell| train(cell, &input), |cell, _| test(cell, &input))?;
+    let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
+    let readings = Readings {
+        measure: ("accuracy", "accuracy"),
+        languages: &recipe.languages,
+        control: ("translate-train", SecondText::None.name()),
+        titles: titles.collect(),
+    };
+    readings.write(experiment, &results, |_| None)
+}
+
+/// Trains a classifier on the arm's pairs; returns how many.
+fn train(cell: &Cell<Recipe>, input: &Input) -> Result<usize> {
+    let (recipe, arm) = (cell.recipe, cell.arm);
+    let load = || cell.load(&recipe.model.path, &[HEAD], recipe.model.segments);
+    let mut classifier = load()?;
+    let mut pairs = input.pairs(&classifier.tokenizer, &recipe.encoding)?;
+    if arm.source == Source::Unrelated {
+        pairs = ClassPair::unrelated(&pairs);
+    }
+    let fusion = recipe.fusion(arm);
+
+    // Section 3, self-teaching: a first model, and its scores of the target texts.
+    let mut scores = None;
+    if arm.soft {
+        let Pretrained { model, .. } = &classifier;
+        let mut first = FusedClassificationTask::new(model, pairs.clone(), fusion, &recipe.soft)?;
+        cell.fit("teacher", &recipe.teacher, &model.named_parameters(), &mut first)?;
+        classifier.save(cell.dir("teacher-model"), HEAD)?;
+        let (path, size) = (cell.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
+        scores = Some(first.teacher_logits(&path, model, size)?.0);
+        if recipe.student == StudentStart::Base {
+            classifier = load()?;
+        }
+    }
+
+    // The loss of both halves, and the divergence from these scores.
+    let (Pretrained { model, .. }, count) = (&classifier, pairs.len());
+    let mut task = FusedClassificationTask::new(model, pairs, fusion, &recipe.soft)?;
+    if let Some(scores) = scores {
+        task = task.with_teacher(scores)?;
+    }
+    cell.fit("train", &recipe.training(arm), &model.named_parameters(), &mut task)?;
+    classifier.save(cell.dir("model"), HEAD)?;
+    Ok(count)
+}
+
+/// Classifies in every language, beside the translation, beside the text itself, and alone.
+fn test(cell: &Cell<Recipe>, input: &Input) -> Result<Scores> {
+    let (recipe, fusion) = (cell.recipe, cell.recipe.fusion(cell.arm));
+    let Pretrained { model, tokenizer, .. } =
+        cell.load(cell.dir("model"), &[HEAD], recipe.model.segments)?;
+    let pairs = input.test(&tokenizer, &recipe.encoding)?;
+    let rows: Vec<(&[u32], &[u32])> =
+        pairs.iter().map(|pair| (&*pair.target, &*pair.source)).collect();
+    let (alone, size) = ([SecondText::None], recipe.evaluation.batch_size);
+    let mut scores = Scores::new();
+    for &second in if fusion.cross == 0 { &alone } else { recipe.evaluation.second.as_slice() } {
+        let classes = best_fused_classes(&model, &rows, &fusion, second, size)?;
+        let labels: Vec<NliLabel> = classes.into_iter().filter_map(NliLabel::from_class).collect();
+        let names: Vec<&str> = labels.iter().map(|label| label.name()).collect();
+        let path = cell.dir("predictions").join(format!("{}.txt", second.name()));
+        experiment::write_text(path, &(names.join("\n") + "\n"))?;
+        let accuracy = score_nli(&input.test, &labels)?.by_language();
+        let accuracy = accuracy.into_iter().map(|(code, value)| Ok((code.parse()?, value)));
+        let of_measure = accuracy.collect::<Result<_>>()?;
+        scores
+            .entry(second.name().to_owned())
+            .or_default()
+            .insert("accuracy".to_owned(), of_measure);
+    }
+    Ok(scores)
+}
