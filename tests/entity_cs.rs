@@ -13,9 +13,19 @@ use kg_triples::switch::{EntityLabels, LanguageRule, SwitchConfig, switch_texts}
 
 use crate::common::{kill_at, program, refuse, root, succeed, summary};
 
+/// The small recipe, eight steps of a few sentences; the first of the real ones are asked.
 fn entity_cs(folder: &Path, out: &str) -> Command {
+    let sentences = folder.join("sentences");
+    std::fs::create_dir_all(&sentences).unwrap();
+    for language in ["ar", "de", "en", "es", "zh"] {
+        let name = format!("{language}.tsv");
+        let all = std::fs::read_to_string(root().join("data/pud").join(&name)).unwrap();
+        let first: Vec<&str> = all.lines().take(4).collect();
+        std::fs::write(sentences.join(name), first.join("\n") + "\n").unwrap();
+    }
     let mut command = program("entity-cs");
     command.arg("examples/entity-cs/small.toml").arg("--out").arg(folder.join(out));
+    command.args(["--set", &format!("data.sentences={:?}", sentences.display().to_string())]);
     for set in [
         "run.arms=[\"base\",\"wep\",\"pep-ms-mlm\"]",
         "pretraining.steps=8",
@@ -36,6 +46,7 @@ fn recipe_entity_cs_killed_and_resumed_equals_a_whole_run() {
     succeed(entity_cs(folder.path(), "whole"));
     let table = std::fs::read_to_string(folder.path().join("whole/table.md")).unwrap();
     assert!(table.contains("label retrieval P@1, held out"), "{table}");
+    assert!(table.contains("| masked-LM loss, sentences | ar | de | en | es | zh |"), "{table}");
     let broken = folder.path().join("broken/seed-0/pep-ms-mlm/pretrain/checkpoints");
     kill_at(entity_cs(folder.path(), "broken"), &broken.join("step-00000004"));
     succeed(entity_cs(folder.path(), "broken"));

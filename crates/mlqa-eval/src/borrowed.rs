@@ -1,16 +1,14 @@
-//! Question files and predictions as they lie in their text: nothing is copied that has no escapes,
+//! Question files as they lie in their text: nothing is copied that has no escapes,
 //! and further keys are passed over. For what only looks at a file; [`squad::File`](crate::squad)
 //! keeps everything.
 //!
 //! Whatever these readers do not take is given to the others, whose errors say what is wrong, so
 //! that there is one wording.
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::AtomicBool;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 /// A text, borrowed where it has no escapes.
@@ -105,43 +103,6 @@ impl<'a, C: Collect<'a> + Default> File<'a, C> {
     }
 }
 
-/// Predictions by id.
-pub(crate) type ById<'a> = HashMap<Cow<'a, str>, Said<'a>, ahash::RandomState>;
-
-/// A prediction.
-pub(crate) struct Said<'a> {
-    pub answer: Cow<'a, str>,
-    /// Whether a question asked for it.
-    pub asked: AtomicBool,
-}
-
-/// Predictions by id, of a text; `None` where it holds something else.
-pub(crate) fn predictions(text: &str) -> Option<ById<'_>> {
-    /// What an entry may have; less memory is filled twice.
-    const BYTES: usize = 96;
-    struct All<'a>(ById<'a>);
-    impl<'de> Visitor<'de> for All<'de> {
-        type Value = ById<'de>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut all = self.0;
-            while let Some((Text(id), Text(answer))) = map.next_entry()? {
-                all.insert(id, Said { answer, asked: AtomicBool::new(false) });
-            }
-            Ok(all)
-        }
-    }
-    let mut by_id = ById::default();
-    by_id.reserve(text.len() / BYTES);
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let all = parser.deserialize_map(All(by_id)).ok()?;
-    parser.end().ok().map(|()| all)
-}
-
 /// An object. The derived reader of a struct would also take a list of its fields.
 pub(crate) struct Record<T>(pub T);
 
@@ -214,15 +175,6 @@ mod tests {
             assert_ne!(text, FILE, "{from}");
             assert!(File::<Kept<'_>>::parse(&text).is_none(), "{to}");
             assert!(crate::squad::File::parse(&text, "x").is_err(), "{to}");
-        }
-    }
-
-    #[test]
-    fn the_last_of_two_predictions_counts() {
-        let all = predictions(r#"{"a": "x", "b\n": "\u00e9", "a": "y"}"#).unwrap();
-        assert_eq!((all.len(), &*all["a"].answer, &*all["b\n"].answer), (2, "y", "\u{e9}"));
-        for text in [r#"{"a": "x"} 1"#, r#"{"a": 1}"#, "[]", r#"{"a": "x""#] {
-            assert!(predictions(text).is_none(), "{text}");
         }
     }
 }

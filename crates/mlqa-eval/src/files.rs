@@ -6,17 +6,10 @@ use serde::de::DeserializeOwned;
 use whole_file::{PublishError, Together};
 
 use crate::EvalError;
-use crate::passed_over::without_texts;
 
 pub(crate) fn read_text(path: &Path) -> Result<String, EvalError> {
     whole_file::read_to_string(path)
         .map_err(|source| EvalError::Read { path: path.to_path_buf(), source })
-}
-
-/// Reads JSON without the texts that scoring does not look at.
-pub(crate) fn read_without_texts(path: &Path) -> Result<Vec<u8>, EvalError> {
-    let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
-    whole_file::open(path).and_then(without_texts).map_err(failed)
 }
 
 /// Reads JSON; `expected` completes the sentence "expected …" of the error.

@@ -1,53 +1,47 @@
-//! Ids and gold answers of a question file, as they lie in its text: all that scoring looks at.
+//! Ids and gold answers of a question file: all that scoring looks at.
 //!
-//! Objects are written down as they come, so that nothing is allocated for each question. Whatever
-//! this does not take is given to [`squad::File`](crate::squad), whose errors say what is wrong.
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
+//! They are written down as the file is read, in one text for all. Whatever this does not take is
+//! given to [`squad::File`](crate::squad), whose errors say what is wrong.
+use std::io::{self, Read};
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-
-use crate::borrowed::Text;
+use crate::json_tokens::{Refused, Taken, Tokens};
 
 /// Ids and gold answers alone.
 #[derive(Default)]
-pub(crate) struct Golds<'a> {
+pub(crate) struct Golds {
     /// The file's version, if it has one.
-    pub version: Option<Text<'a>>,
-    /// Id and the range of its answers.
-    pub questions: Vec<(Cow<'a, str>, Range<usize>)>,
-    answers: Vec<Cow<'a, str>>,
-    /// Whether `null` stands for articles that another part of the file has.
-    cut: bool,
+    pub version: Option<String>,
+    pub questions: Vec<Question>,
+    /// Ids and answers, one after the other.
+    text: String,
+    answers: Vec<Range<usize>>,
+    scratch: String,
 }
 
-impl<'a> Golds<'a> {
-    /// Of a file's text; `None` where it is no question file.
-    pub fn parse(text: &'a str) -> Option<Self> {
-        Self::parse_part(text, true)
-    }
+/// A question: what [`Golds::id`] and [`Golds::answers`] find it by.
+#[derive(Default)]
+pub(crate) struct Question {
+    id: Range<usize>,
+    answers: Range<usize>,
+}
 
-    /// Of a part of one, whose articles end in `null` if it is not the `last`.
-    pub fn parse_part(text: &'a str, last: bool) -> Option<Self> {
-        let mut golds = Self::default();
-        let mut parser = serde_json::Deserializer::from_str(text);
-        object::<File, _>(&mut golds, &mut parser).ok()?;
-        parser.end().ok()?;
-        (golds.cut != last).then_some(golds)
-    }
+/// Which part of a file is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// It begins with the file; else with an article of the list `data`.
+    pub first: bool,
+    /// It ends with the file; else between two articles of that list.
+    pub last: bool,
+}
 
-    /// The gold answers of a question.
-    pub fn of(&self, range: &Range<usize>) -> impl Iterator<Item = &str> {
-        self.answers.get(range.clone()).unwrap_or_default().iter().map(|answer| &**answer)
-    }
+impl Part {
+    /// The whole file.
+    pub const WHOLE: Self = Self { first: true, last: true };
 }
 
 /// Keys that are looked at, at any place.
-#[derive(Clone, Copy, PartialEq, Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
+#[derive(Clone, Copy, PartialEq)]
 enum Key {
     Version,
     Data,
@@ -60,261 +54,244 @@ enum Key {
     Answers,
     Text,
     AnswerStart,
-    #[serde(other)]
     Other,
 }
 
-/// An object that is written down.
-trait Record<'a>: Default {
-    /// Keys that may come once, and whether they must come.
-    const KEYS: &'static [(Key, bool)];
-    /// Whether `null` may be the last of a list of them.
-    const NULL: bool = false;
-
-    /// Takes the value of one of these keys.
-    fn value<A: MapAccess<'a>>(
-        &mut self,
-        key: Key,
-        golds: &mut Golds<'a>,
-        map: &mut A,
-    ) -> Result<(), A::Error>;
-
-    /// The object is complete.
-    fn end(self, _: &mut Golds<'a>) {}
-}
-
-#[derive(Default)]
-struct File;
-
-impl<'a> Record<'a> for File {
-    const KEYS: &'static [(Key, bool)] = &[(Key::Version, false), (Key::Data, true)];
-
-    fn value<A: MapAccess<'a>>(
-        &mut self,
-        key: Key,
-        golds: &mut Golds<'a>,
-        map: &mut A,
-    ) -> Result<(), A::Error> {
-        match key {
-            Key::Version => golds.version = map.next_value()?,
-            _ => map.next_value_seed(List::<Article>::of(golds))?,
-        }
-        Ok(())
+fn key(name: &[u8]) -> Key {
+    match name {
+        b"version" => Key::Version,
+        b"data" => Key::Data,
+        b"title" => Key::Title,
+        b"paragraphs" => Key::Paragraphs,
+        b"context" => Key::Context,
+        b"qas" => Key::Qas,
+        b"id" => Key::Id,
+        b"question" => Key::Question,
+        b"answers" => Key::Answers,
+        b"text" => Key::Text,
+        b"answer_start" => Key::AnswerStart,
+        _ => Key::Other,
     }
 }
 
+/// Keys of an object that came, each once.
 #[derive(Default)]
-struct Article;
+struct Came(u16);
 
-impl<'a> Record<'a> for Article {
-    const KEYS: &'static [(Key, bool)] = &[(Key::Title, false), (Key::Paragraphs, true)];
-    const NULL: bool = true;
+impl Came {
+    fn add(&mut self, key: Key) -> Taken<()> {
+        let bit = 1 << key as u16;
+        let first = self.0 & bit == 0;
+        self.0 |= bit;
+        if first { Ok(()) } else { Err(Refused) }
+    }
 
-    fn value<A: MapAccess<'a>>(
-        &mut self,
-        key: Key,
-        golds: &mut Golds<'a>,
-        map: &mut A,
-    ) -> Result<(), A::Error> {
-        match key {
-            Key::Title => map.next_value().map(|Text(_)| ()),
-            _ => map.next_value_seed(List::<Paragraph>::of(golds)),
-        }
+    fn expect(&self, keys: &[Key]) -> Taken<()> {
+        let came = |key: &Key| self.0 >> *key as u16 & 1 == 1;
+        if keys.iter().all(came) { Ok(()) } else { Err(Refused) }
     }
 }
 
-#[derive(Default)]
-struct Paragraph;
-
-impl<'a> Record<'a> for Paragraph {
-    const KEYS: &'static [(Key, bool)] = &[(Key::Context, true), (Key::Qas, true)];
-
-    fn value<A: MapAccess<'a>>(
-        &mut self,
-        key: Key,
-        golds: &mut Golds<'a>,
-        map: &mut A,
-    ) -> Result<(), A::Error> {
-        match key {
-            Key::Context => map.next_value().map(|Text(_)| ()),
-            _ => map.next_value_seed(List::<Qa<'a>>::of(golds)),
+impl Golds {
+    /// Of a part of a file; `None` where that is no plain question file, or was not cut between two
+    /// articles.
+    ///
+    /// # Errors
+    /// If `source` cannot be read.
+    pub fn read(source: impl Read, part: Part) -> io::Result<Option<Self>> {
+        let (mut golds, mut tokens) = (Self::default(), Tokens::new(source));
+        match (golds.file(&mut tokens, part), tokens.failed) {
+            (Ok(()), _) => Ok(Some(golds)),
+            (Err(Refused), None) => Ok(None),
+            (Err(Refused), Some(error)) => Err(error),
         }
     }
-}
 
-#[derive(Default)]
-struct Qa<'a> {
-    id: Cow<'a, str>,
-    answers: Range<usize>,
-}
+    /// A question's id.
+    pub fn id(&self, question: &Question) -> &str {
+        self.text.get(question.id.clone()).unwrap_or_default()
+    }
 
-impl<'a> Record<'a> for Qa<'a> {
-    const KEYS: &'static [(Key, bool)] =
-        &[(Key::Id, true), (Key::Question, true), (Key::Answers, false)];
+    /// The ids of all questions.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.questions.iter().map(|question| self.id(question))
+    }
 
-    fn value<A: MapAccess<'a>>(
-        &mut self,
-        key: Key,
-        golds: &mut Golds<'a>,
-        map: &mut A,
-    ) -> Result<(), A::Error> {
-        match key {
-            Key::Id => self.id = map.next_value::<Text<'a>>()?.0,
-            Key::Question => map.next_value().map(|Text(_)| ())?,
-            _ => {
-                let from = golds.answers.len();
-                map.next_value_seed(List::<Answer>::of(golds))?;
-                self.answers = from..golds.answers.len();
+    /// The gold answers of a question.
+    pub fn answers(&self, question: &Question) -> impl Iterator<Item = &str> {
+        let answers = self.answers.get(question.answers.clone()).unwrap_or_default();
+        answers.iter().map(|answer| self.text.get(answer.clone()).unwrap_or_default())
+    }
+
+    fn file(&mut self, tokens: &mut Tokens<impl Read>, part: Part) -> Taken<()> {
+        let mut came = Came::default();
+        if part.first {
+            tokens.expect(b'{')?;
+        } else {
+            came.add(Key::Data)?;
+            if self.articles(tokens, part.last)? {
+                return Ok(());
             }
         }
-        Ok(())
-    }
-
-    fn end(self, golds: &mut Golds<'a>) {
-        golds.questions.push((self.id, self.answers));
-    }
-}
-
-#[derive(Default)]
-struct Answer;
-
-impl<'a> Record<'a> for Answer {
-    const KEYS: &'static [(Key, bool)] = &[(Key::Text, true), (Key::AnswerStart, true)];
-
-    fn value<A: MapAccess<'a>>(
-        &mut self,
-        key: Key,
-        golds: &mut Golds<'a>,
-        map: &mut A,
-    ) -> Result<(), A::Error> {
-        match key {
-            Key::Text => golds.answers.push(map.next_value::<Text<'a>>()?.0),
-            _ => map.next_value::<usize>().map(|_| ())?,
-        }
-        Ok(())
-    }
-}
-
-fn object<'a, T: Record<'a>, D: Deserializer<'a>>(
-    golds: &mut Golds<'a>,
-    deserializer: D,
-) -> Result<(), D::Error> {
-    struct Object<'g, 'a, T>(&'g mut Golds<'a>, PhantomData<T>);
-    impl<'a, T: Record<'a>> Visitor<'a> for Object<'_, 'a, T> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-            let (mut record, mut seen) = (T::default(), 0_u8);
-            while let Some(key) = map.next_key::<Key>()? {
-                let Some(k) = T::KEYS.iter().position(|&(known, _)| known == key) else {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                };
-                if seen >> k & 1 == 1 {
-                    return Err(A::Error::custom("a key comes twice"));
+        let mut more = part.first || tokens.takes(b',')?;
+        while more {
+            let key = tokens.key(key)?;
+            if matches!(key, Key::Version | Key::Data) {
+                came.add(key)?;
+            }
+            match key {
+                Key::Version => {
+                    let mut version = String::new();
+                    tokens.text(&mut version)?;
+                    self.version = Some(version);
                 }
-                seen |= 1 << k;
-                record.value(key, self.0, &mut map)?;
+                Key::Data => {
+                    tokens.expect(b'[')?;
+                    if !tokens.takes(b']')? && self.articles(tokens, part.last)? {
+                        return Ok(());
+                    }
+                }
+                _ => tokens.pass_value(&mut self.scratch)?,
             }
-            let missing = |(k, &(_, needed)): (usize, &(Key, bool))| needed && seen >> k & 1 == 0;
-            if T::KEYS.iter().enumerate().any(missing) {
-                return Err(A::Error::custom("a key is missing"));
-            }
-            record.end(self.0);
-            Ok(())
+            more = tokens.takes(b',')?;
+        }
+        tokens.expect(b'}')?;
+        came.expect(&[Key::Data])?;
+        // The end of the file is that of the last part.
+        match tokens.peek()? {
+            None if part.last => Ok(()),
+            _ => Err(Refused),
         }
     }
-    deserializer.deserialize_map(Object::<T>(golds, PhantomData))
-}
 
-/// A list of objects.
-struct List<'g, 'a, T>(&'g mut Golds<'a>, PhantomData<T>);
-
-impl<'g, 'a, T> List<'g, 'a, T> {
-    fn of(golds: &'g mut Golds<'a>) -> Self {
-        Self(golds, PhantomData)
-    }
-}
-
-impl<'a, T: Record<'a>> DeserializeSeed<'a> for List<'_, 'a, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'a, T: Record<'a>> Visitor<'a> for List<'_, 'a, T> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(Element::<T>(&mut *self.0, PhantomData))?.is_some() {
-            if T::NULL && self.0.cut {
-                return match list.next_element::<IgnoredAny>()? {
-                    None => Ok(()),
-                    Some(_) => Err(A::Error::custom("an element is null")),
-                };
+    /// Articles to the end of their list; true if a part that is not the last ends before that.
+    fn articles(&mut self, tokens: &mut Tokens<impl Read>, last: bool) -> Taken<bool> {
+        loop {
+            self.article(tokens)?;
+            if !tokens.takes(b',')? {
+                tokens.expect(b']')?;
+                return Ok(false);
+            }
+            if !last && tokens.peek()?.is_none() {
+                return Ok(true);
             }
         }
+    }
+
+    fn article(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
+        let mut came = Came::default();
+        tokens.object(key, |tokens, key| match key {
+            Key::Title => {
+                came.add(key)?;
+                tokens.pass_text()
+            }
+            Key::Paragraphs => {
+                came.add(key)?;
+                tokens.list(|tokens| self.paragraph(tokens))
+            }
+            _ => tokens.pass_value(&mut self.scratch),
+        })?;
+        came.expect(&[Key::Paragraphs])
+    }
+
+    fn paragraph(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
+        let mut came = Came::default();
+        tokens.object(key, |tokens, key| match key {
+            Key::Context => {
+                came.add(key)?;
+                tokens.pass_text()
+            }
+            Key::Qas => {
+                came.add(key)?;
+                tokens.list(|tokens| self.question(tokens))
+            }
+            _ => tokens.pass_value(&mut self.scratch),
+        })?;
+        came.expect(&[Key::Context, Key::Qas])
+    }
+
+    fn question(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
+        let (mut came, mut question) = (Came::default(), Question::default());
+        tokens.object(key, |tokens, key| match key {
+            Key::Id => {
+                came.add(key)?;
+                question.id = tokens.text(&mut self.text)?;
+                Ok(())
+            }
+            Key::Question => {
+                came.add(key)?;
+                tokens.pass_text()
+            }
+            Key::Answers => {
+                came.add(key)?;
+                let from = self.answers.len();
+                tokens.list(|tokens| self.answer(tokens))?;
+                question.answers = from..self.answers.len();
+                Ok(())
+            }
+            _ => tokens.pass_value(&mut self.scratch),
+        })?;
+        came.expect(&[Key::Id, Key::Question])?;
+        self.questions.push(question);
         Ok(())
     }
-}
 
-/// An object or, where it may be, `null`.
-struct Element<'g, 'a, T>(&'g mut Golds<'a>, PhantomData<T>);
-
-impl<'a, T: Record<'a>> DeserializeSeed<'a> for Element<'_, 'a, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        match T::NULL {
-            true => deserializer.deserialize_option(self),
-            false => object::<T, D>(self.0, deserializer),
-        }
-    }
-}
-
-impl<'a, T: Record<'a>> Visitor<'a> for Element<'_, 'a, T> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_none<E: Error>(self) -> Result<(), E> {
-        self.0.cut = true;
-        Ok(())
-    }
-
-    fn visit_some<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        object::<T, D>(self.0, deserializer)
+    fn answer(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
+        let mut came = Came::default();
+        tokens.object(key, |tokens, key| match key {
+            Key::Text => {
+                came.add(key)?;
+                let answer = tokens.text(&mut self.text)?;
+                self.answers.push(answer);
+                Ok(())
+            }
+            Key::AnswerStart => {
+                came.add(key)?;
+                tokens.whole_number()
+            }
+            _ => tokens.pass_value(&mut self.scratch),
+        })?;
+        came.expect(&[Key::Text, Key::AnswerStart])
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // helpers of tests
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::squad;
 
     const FILE: &str = r#"{"x": [1], "data": [{"paragraphs": [{"qas": [{"id": "q\u00e9", "more": {},
         "question": "What\u003f", "answers": [{"text": "a", "answer_start": 0, "n": 1.5}]},
         {"id": "r", "question": ""}], "context": "a \"b\""}]}], "version": "1.0"}"#;
 
+    type Found = Vec<(String, Vec<String>)>;
+
+    fn golds(text: &str) -> Option<Found> {
+        let golds = Golds::read(text.as_bytes(), Part::WHOLE).unwrap()?;
+        let answers = |question| golds.answers(question).map(str::to_owned).collect();
+        let questions = golds.questions.iter();
+        Some(questions.map(|question| (golds.id(question).to_owned(), answers(question))).collect())
+    }
+
+    /// The same by the reader that keeps everything.
+    fn everything(text: &str) -> Option<Found> {
+        let file = squad::File::parse(text, "x").ok()?;
+        let paragraphs = file.data.iter().flat_map(|article| &article.paragraphs);
+        let questions = paragraphs.flat_map(|paragraph| &paragraph.qas);
+        let answers =
+            |qa: &squad::Qa| qa.answers.iter().map(|answer| answer.text.clone()).collect();
+        Some(questions.map(|qa| (qa.id.clone(), answers(qa))).collect())
+    }
+
     #[test]
     fn golds_are_ids_and_answers() {
-        let golds = Golds::parse(FILE).unwrap();
-        let all: Vec<(&str, Vec<&str>)> =
-            golds.questions.iter().map(|(id, range)| (&**id, golds.of(range).collect())).collect();
-        assert_eq!(all, [("q\u{e9}", vec!["a"]), ("r", vec![])]);
-        assert_eq!(golds.version.unwrap().0, "1.0");
+        let found = golds(FILE).unwrap();
+        assert_eq!(found, [("q\u{e9}".to_owned(), vec!["a".to_owned()]), ("r".to_owned(), vec![])]);
+        let golds = Golds::read(FILE.as_bytes(), Part::WHOLE).unwrap().unwrap();
+        assert_eq!(golds.version.as_deref(), Some("1.0"));
     }
 
     #[test]
@@ -323,6 +300,7 @@ mod tests {
             ("\"a \\\"b\\\"\"", "3"),
             ("{\"text\": \"a\", \"answer_start\": 0, \"n\": 1.5}", "[\"a\", 0]"),
             ("\"answer_start\": 0, ", ""),
+            ("\"answer_start\": 0, ", "\"answer_start\": -1, "),
             ("\"question\": \"\"", "\"question\": null"),
             ("{\"x\"", "[{\"x\""),
             ("\"1.0\"}", "\"1.0\"} x"),
@@ -331,11 +309,40 @@ mod tests {
             ("\"question\": \"\"", "\"question\": \"\", \"answers\": [null]"),
             ("\"question\": \"\"", "\"question\": \"\", \"answers\": null"),
             ("]}], \"version\"", "]}, null], \"version\""),
+            ("\"version\": \"1.0\"", "\"data\": []"),
         ] {
             let text = FILE.replace(from, to);
             assert_ne!(text, FILE, "{from}");
-            assert!(Golds::parse(&text).is_none(), "{to}");
-            assert!(crate::squad::File::parse(&text, "x").is_err(), "{to}");
+            assert_eq!(golds(&text), None, "{to}");
+            assert_eq!(everything(&text), None, "{to}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(2048)) })]
+
+        /// A byte taken out, put in or changed: what is taken has the same ids and answers, and is
+        /// taken by the other reader too, unless the fault lies in a text that is passed over.
+        #[test]
+        fn what_is_taken_is_what_the_file_holds(
+            at in 0..FILE.len(),
+            with in prop::sample::select(vec![
+                "", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "\\u0061", "x", " ", "\n", "\u{e9}",
+            ]),
+            drop in 0..2_usize,
+        ) {
+            let text = format!("{}{with}{}", &FILE[..at], &FILE[(at + drop).min(FILE.len())..]);
+            match (golds(&text), everything(&text)) {
+                (Some(found), Some(wanted)) => prop_assert_eq!(found, wanted),
+                (None, None) | (None, Some(_)) => {}
+                (Some(_), None) => {
+                    let passed = ["What\\u003f", "a \\\"b\\\""].map(|text| {
+                        let from = FILE.find(text).unwrap();
+                        from..from + text.len() + 1
+                    });
+                    prop_assert!(passed.iter().any(|range| range.contains(&at)), "{}", text);
+                }
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ mod golds;
 #[cfg(feature = "windows")]
 mod highest;
 mod html;
+mod json_tokens;
 mod language_guess;
 mod languages;
 mod matrix;
@@ -34,7 +35,6 @@ mod n_best;
 mod normalize;
 mod paired;
 mod parts;
-mod passed_over;
 mod predictions;
 mod published;
 mod report;

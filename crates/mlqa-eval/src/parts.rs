@@ -1,29 +1,22 @@
-//! A question file in parts that threads read and parse at once.
+//! A question file in parts that threads read at once.
 //!
 //! Articles are one after the other in a list, so a file can be cut between two of them. Where that
 //! is, is guessed by a look at some bytes; that each part is whole articles of the list `data`, and
-//! nothing else, shows when it is parsed, since what is cut off is put back:
-//!
-//! ```text
-//! {"version": "1.0", "data": [{…}, {…},   →   {"version": "1.0", "data": [{…}, {…}, null]}
-//! {…}, {…}]}                              →   {"data": [{…}, {…}]}
-//! ```
+//! nothing else, shows when it is read.
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Take};
 use std::ops::Range;
 use std::path::Path;
 
 use memchr::memmem;
 
-use crate::passed_over::squeeze;
+use crate::golds::Part;
 
 /// Files below this are read as one.
 const LEAST: u64 = 1 << 20;
 /// How far an article may be from where a part should begin.
 const NEAR: u64 = 1 << 19;
 const BUFFER: usize = 1 << 16;
-const BEFORE: &[u8] = b"{\"data\": [";
-const AFTER: &[u8] = b"null]}";
 
 /// Where a file is cut into about `count` parts of equal size; one part where no place to cut is
 /// found, nothing where the file is not plain JSON.
@@ -82,20 +75,16 @@ fn object_of(before: &[u8]) -> Option<usize> {
     (first && list.ends_with(b",")).then_some(brace)
 }
 
-/// Reads a part without the texts that scoring does not look at, as JSON of its own; `None` where
-/// it was not cut between two articles.
-pub(crate) fn read(path: &Path, range: &Range<u64>, length: u64) -> io::Result<Option<Vec<u8>>> {
+/// The bytes of a part.
+pub(crate) fn open(path: &Path, range: &Range<u64>) -> io::Result<Take<File>> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(range.start))?;
-    let part = BufReader::with_capacity(BUFFER, file.take(range.end - range.start));
-    let before = if range.start == 0 { &[] } else { BEFORE };
-    let (mut json, complete) = squeeze(part, before)?;
-    if range.end == length {
-        return Ok(Some(json));
-    }
-    let between = complete && json.trim_ascii_end().ends_with(b",");
-    json.extend_from_slice(AFTER);
-    Ok(between.then_some(json))
+    Ok(file.take(range.end - range.start))
+}
+
+/// Which part of a file of `length` bytes a range is.
+pub(crate) fn part(range: &Range<u64>, length: u64) -> Part {
+    Part { first: range.start == 0, last: range.end == length }
 }
 
 #[cfg(test)]
@@ -106,9 +95,10 @@ mod tests {
 
     type Found = Vec<(String, Vec<String>)>;
 
-    fn add(found: &mut Found, golds: &Golds<'_>) {
-        let texts = |range| golds.of(range).map(str::to_owned).collect();
-        found.extend(golds.questions.iter().map(|(id, range)| (id.to_string(), texts(range))));
+    fn add(found: &mut Found, golds: &Golds) {
+        let answers = |question| golds.answers(question).map(str::to_owned).collect();
+        let questions = golds.questions.iter();
+        found.extend(questions.map(|question| (golds.id(question).to_owned(), answers(question))));
     }
 
     /// What the parts of a text hold, and how many there are; `None` where they are not taken.
@@ -120,15 +110,15 @@ mod tests {
         let length = text.len() as u64;
         let mut found = Found::new();
         for range in &ranges {
-            let json = String::from_utf8(read(&path, range, length).unwrap()?).unwrap();
-            add(&mut found, &Golds::parse_part(&json, range.end == length)?);
+            let golds = Golds::read(open(&path, range).unwrap(), part(range, length)).unwrap()?;
+            add(&mut found, &golds);
         }
         Some((found, ranges.len()))
     }
 
     fn whole(text: &str) -> Option<Found> {
         let mut found = Found::new();
-        add(&mut found, &Golds::parse(text)?);
+        add(&mut found, &Golds::read(text.as_bytes(), Part::WHOLE).unwrap()?);
         Some(found)
     }
 

@@ -1,6 +1,6 @@
 //! The official scripts' whole work: two files in, a score out.
-use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-use crate::borrowed::predictions as predictions_of;
-use crate::files::{parse_json, read_text, read_without_texts};
-use crate::golds::Golds;
+use crate::files::{parse_json, read_text};
+use crate::golds::{Golds, Part, Question};
+use crate::json_tokens::Tokens;
 use crate::metric::{Outcome, add_up, outcomes};
 use crate::parts;
-use crate::passed_over::without_texts;
 use crate::predictions::EXPECTED;
 use crate::{Dataset, EvalError, Normalization, Predictions, Score, score, squad};
 
@@ -75,83 +74,111 @@ fn scored(
     };
     // Both from standard input cannot be, but then the question file is what is there.
     let said: OnceLock<Result<String, EvalError>> = OnceLock::new();
-    let texts: Vec<OnceLock<String>> = std::iter::repeat_with(OnceLock::new).take(MOST).collect();
-    let parse_said = || {
-        let said = said.get_or_init(|| read_text(predictions));
-        said.as_deref().ok().and_then(predictions_of)
+    let given: OnceLock<Option<Given>> = OnceLock::new();
+    let by_id = || {
+        let text = said.get_or_init(|| read_text(predictions)).as_deref();
+        let read = || text.ok().and_then(|text| Given::read(text.as_bytes()));
+        given.get_or_init(read).as_ref().map(Given::by_id)
     };
-    let (files, by_id) = rayon::join(|| parse(path, whole.as_deref(), &texts), parse_said);
-    let files = files?;
-    let (Some(files), Some(by_id)) = (files, by_id) else {
+    let (parts, by_id) = rayon::join(|| parse(path, whole.as_deref()), by_id);
+    let parts = parts?;
+    let (Some(parts), Some(by_id)) = (parts, by_id) else {
         let text = whole.map_or_else(|| read_text(path), Ok)?;
         let said = said.into_inner().unwrap_or_else(|| read_text(predictions));
         return score_slowly(&text, path, said, predictions, rules);
     };
     let twice = AtomicBool::new(false);
-    let of_part = |golds: &Golds<'_>| {
-        let said = |(id, _): &(Cow<'_, str>, _)| {
-            let said = by_id.get(&**id)?;
+    let of_part = |golds: &Golds| {
+        let said = |question: &Question| {
+            let said = by_id.get(golds.id(question))?;
             if said.asked.swap(true, Relaxed) {
                 twice.store(true, Relaxed);
             }
-            Some(&*said.answer)
+            Some(said.answer)
         };
-        outcomes(&golds.questions, said, |(_, answers)| golds.of(answers), rules)
+        outcomes(&golds.questions, said, |question| golds.answers(question), rules)
     };
-    let outcomes: Vec<Vec<Outcome>> = files.par_iter().map(of_part).collect();
-    let ids = || files.iter().flat_map(|golds| &golds.questions).map(|(id, _)| &**id);
+    let outcomes: Vec<Vec<Outcome>> = parts.par_iter().map(of_part).collect();
+    let ids = || parts.iter().flat_map(Golds::ids);
     let score = add_up(path, ids().zip(outcomes.into_iter().flatten()), keep);
     let unanswered = score.as_ref().map_or(0, |score| score.unanswered.len());
     // Two questions of one id ask for one prediction, or for none.
     if twice.into_inner() || unanswered > 1 || score.is_err() {
         check_ids(ids(), path)?;
     }
-    let version = files.into_iter().find_map(|golds| golds.version);
-    Ok(ScoredFile { version: version.map(|text| text.0.into_owned()), score: score? })
+    let version = parts.into_iter().find_map(|golds| golds.version);
+    Ok(ScoredFile { version, score: score? })
 }
 
 /// Parts of a file that are read at once; more than threads, since predictions are read beside.
 const MOST: usize = 16;
 
-/// The question file, in parts that lie in `texts`; `None` where a look at everything has to say
-/// what is wrong.
-fn parse<'a>(
-    path: &Path,
-    whole: Option<&str>,
-    texts: &'a [OnceLock<String>],
-) -> Result<Option<Vec<Golds<'a>>>, EvalError> {
+/// The question file in parts; `None` where a look at everything has to say what is wrong.
+fn parse(path: &Path, whole: Option<&str>) -> Result<Option<Vec<Golds>>, EvalError> {
     let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
-    let count = texts.len().min(2 * rayon::current_num_threads());
-    let ranges = match whole {
-        None => parts::ranges(path, count as u64).map_err(failed)?,
-        Some(_) => Vec::new(),
+    if let Some(text) = whole {
+        let golds = Golds::read(text.as_bytes(), Part::WHOLE).map_err(failed)?;
+        return Ok(golds.map(|golds| vec![golds]));
+    }
+    let count = MOST.min(2 * rayon::current_num_threads());
+    let ranges = parts::ranges(path, count as u64).map_err(failed)?;
+    let Some(length) = ranges.last().map(|last| last.end) else {
+        let golds = whole_file::open(path).and_then(|file| Golds::read(file, Part::WHOLE));
+        return Ok(golds.map_err(failed)?.map(|golds| vec![golds]));
     };
-    let squeezed = match (whole, ranges.last()) {
-        (Some(text), _) => without_texts(text.as_bytes()).map_err(failed)?,
-        (None, None) => read_without_texts(path)?,
-        (None, Some(last)) => {
-            whole_file::remember_input(path);
-            let length = last.end;
-            let part = |(range, place): (&Range<u64>, &'a OnceLock<String>)| {
-                let Some(json) = parts::read(path, range, length).map_err(failed)? else {
-                    return Ok(None);
-                };
-                let Ok(json) = String::from_utf8(json) else { return Ok(None) };
-                let json = place.get_or_init(|| json);
-                Ok(Golds::parse_part(json, range.end == length))
-            };
-            let parts: Option<Vec<Golds<'a>>> =
-                ranges.par_iter().zip(texts).map(part).collect::<Result<_, EvalError>>()?;
-            // A key that comes twice is an error.
-            let named = |parts: &Vec<Golds<'_>>| {
-                parts.iter().filter(|part| part.version.is_some()).count() < 2
-            };
-            return Ok(parts.filter(named));
+    whole_file::remember_input(path);
+    let read = |range| {
+        let source = parts::open(path, range)?;
+        Golds::read(source, parts::part(range, length))
+    };
+    let all: Option<Vec<Golds>> =
+        ranges.par_iter().map(read).collect::<io::Result<_>>().map_err(failed)?;
+    // A key that comes twice is an error.
+    let named = |all: &Vec<Golds>| all.iter().filter(|part| part.version.is_some()).count() < 2;
+    Ok(all.filter(named))
+}
+
+/// Predictions as they were given.
+#[derive(Default)]
+struct Given {
+    /// Ids and answers, one after the other.
+    text: String,
+    /// Of each an id and an answer.
+    entries: Vec<[Range<usize>; 2]>,
+}
+
+/// A prediction.
+struct Said<'a> {
+    answer: &'a str,
+    /// Whether a question asked for it.
+    asked: AtomicBool,
+}
+
+impl Given {
+    /// Of a text; `None` where it holds something else.
+    fn read(source: impl Read) -> Option<Self> {
+        let (mut given, mut tokens) = (Self::default(), Tokens::new(source));
+        let Self { text, entries } = &mut given;
+        tokens.expect(b'{').ok()?;
+        let mut more = !tokens.takes(b'}').ok()?;
+        while more {
+            let id = tokens.text(text).ok()?;
+            tokens.expect(b':').ok()?;
+            entries.push([id, tokens.text(text).ok()?]);
+            more = tokens.takes(b',').ok()?;
+            if !more {
+                tokens.expect(b'}').ok()?;
+            }
         }
-    };
-    let text = String::from_utf8(squeezed).ok();
-    let text = text.zip(texts.first()).map(|(text, place)| place.get_or_init(|| text));
-    Ok(text.and_then(|text| Golds::parse(text)).map(|golds| vec![golds]))
+        tokens.peek().ok()?.is_none().then_some(given)
+    }
+
+    /// By their ids; of two for one, the last.
+    fn by_id(&self) -> HashMap<&str, Said<'_>, ahash::RandomState> {
+        let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
+        let said = |answer| Said { answer: text(answer), asked: AtomicBool::new(false) };
+        self.entries.iter().map(|[id, answer]| (text(id), said(answer))).collect()
+    }
 }
 
 fn check_ids<'a>(ids: impl Iterator<Item = &'a str>, path: &Path) -> Result<(), EvalError> {
@@ -177,4 +204,22 @@ fn score_slowly(
     let said = Predictions(parse_json(&said?, predictions, EXPECTED)?);
     let score = score(&dataset, &said, rules)?;
     Ok(ScoredFile { version: dataset.version, score })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // helpers of tests
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_two_predictions_counts() {
+        let text = r#"{"a": "x", "b\n": "\u00e9", "a": "y"}"#;
+        let given = Given::read(text.as_bytes()).unwrap();
+        let all = given.by_id();
+        assert_eq!((all.len(), all["a"].answer, all["b\n"].answer), (2, "y", "\u{e9}"));
+        assert!(Given::read("{ }".as_bytes()).unwrap().by_id().is_empty());
+        for text in [r#"{"a": "x"} 1"#, r#"{"a": 1}"#, "[]", r#"{"a": "x""#, r#"{"a": "x",}"#] {
+            assert!(Given::read(text.as_bytes()).is_none(), "{text}");
+        }
+    }
 }
