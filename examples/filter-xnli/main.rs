@@ -42,7 +42,7 @@ fn train(cell: &Cell<Recipe>, input: &Input) -> Result<usize> {
     let mut classifier = load()?;
     let mut pairs = input.pairs(&classifier.tokenizer, &recipe.encoding)?;
     if arm.source == Source::Unrelated {
-        pairs = ClassPair::unrelated(&pairs);
+        pairs = ClassPair::unrelated(&pairs)?;
     }
     let fusion = recipe.fusion(arm);
 

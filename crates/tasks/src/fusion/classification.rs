@@ -65,33 +65,44 @@ impl ClassPair {
         target.iter().zip(source).enumerate().map(pair).collect()
     }
 
-    /// The same texts, each beside what belongs to another one of its class: half the list of that
-    /// class away.
+    /// The same texts, each beside the translation of another text of its class: half the list of
+    /// that class away, or the next that differs.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming a row to which there is none.
     ///
     /// # Example
     /// ```
     /// use tasks::fusion::ClassPair;
     ///
-    /// let pair = |id, class| ClassPair { target: vec![0, id, 2], source: vec![0, id + 10, 2], class };
-    /// let others = ClassPair::unrelated(&[pair(11, 0), pair(12, 1), pair(13, 0), pair(14, 1)]);
-    /// assert_eq!(others[0], ClassPair { target: vec![0, 11, 2], source: vec![0, 23, 2], class: 0 });
-    /// assert_eq!(others[3].source[1], 22);
+    /// let pair = |id, source, class| {
+    ///     ClassPair { target: vec![0, id, 2], source: vec![0, source, 2], class }
+    /// };
+    /// let pairs = [pair(11, 21, 0), pair(12, 22, 0), pair(31, 21, 0), pair(32, 22, 0)];
+    /// let others = ClassPair::unrelated(&pairs)?;
+    /// assert_eq!(others[0], pair(11, 22, 0)); // two further stands its own
+    /// assert_eq!(others[3].source[1], 21);
+    /// assert!(ClassPair::unrelated(&[pair(11, 21, 0), pair(12, 22, 1)]).is_err());
+    /// # Ok::<(), tasks::Error>(())
     /// ```
-    pub fn unrelated(pairs: &[Self]) -> Vec<Self> {
-        let mut of_class: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-        for (number, pair) in pairs.iter().enumerate() {
-            of_class.entry(pair.class).or_default().push(number);
+    pub fn unrelated(pairs: &[Self]) -> Result<Vec<Self>> {
+        let mut of_class: BTreeMap<i64, Vec<&Self>> = BTreeMap::new();
+        let mut places = Vec::new();
+        for pair in pairs {
+            let all = of_class.entry(pair.class).or_default();
+            places.push(all.len());
+            all.push(pair);
         }
-        let mut others = pairs.to_vec();
-        for numbers in of_class.values() {
-            let away = numbers.iter().cycle().skip(numbers.len() / 2);
-            for (&own, &other) in numbers.iter().zip(away) {
-                if let (Some(own), Some(other)) = (others.get_mut(own), pairs.get(other)) {
-                    own.source.clone_from(&other.source);
-                }
-            }
-        }
-        others
+        let other = |(number, (own, place)): (usize, (&Self, usize))| {
+            let all = of_class.get(&own.class).map_or(&[] as &[_], Vec::as_slice);
+            let mut away = all.iter().cycle().skip(place + all.len() / 2).take(all.len());
+            let other = away.find(|other| other.source != own.source).ok_or_else(|| {
+                let expected = "another text of its class";
+                Error::data(format!("row {}", number + 1), expected, "none")
+            })?;
+            Ok(Self { source: other.source.clone(), ..own.clone() })
+        };
+        pairs.iter().zip(places).enumerate().map(other).collect()
     }
 }
 
