@@ -436,7 +436,7 @@ mod tests {
         Tokens { block: vec![0; 4], ..Tokens::new(Drops(Cursor::new(text), size)) }
     }
 
-    /// The text that is the whole of `json`, where it is taken; also passed over, it must end there.
+    /// The text that is all of `json`, where it is taken; passed over, it must end there too.
     fn text(json: &[u8], size: usize) -> Option<String> {
         let mut out = "x".to_owned();
         let mut kept = tokens(json, size);

@@ -260,12 +260,12 @@ impl FoundShare {
 /// use xlmr_model::{Config, Model, read_tokenizer};
 ///
 /// let mut labels = EntityLabels::default();
-/// for (id, en, de) in [("Q1", "Peru", "Peru"), ("Q2", "Japan", "Japan"), ("Q3", "Iran", "Iran")] {
-///     labels.add(id, Language::EN, en);
-///     labels.add(id, Language::DE, de);
+/// for (id, name) in [("Q1", "Peru"), ("Q2", "Japan"), ("Q3", "Iran")] {
+///     labels.add(id, Language::EN, name);
+///     labels.add(id, Language::DE, name);
 /// }
-/// let group = |ids: &[&str]| -> BTreeSet<String> { ids.iter().map(|&id| id.to_owned()).collect() };
-/// let (seen, unseen) = (group(&["Q1", "Q2"]), group(&["Q3", "Q4"]));
+/// let seen = BTreeSet::from(["Q1".to_owned(), "Q2".to_owned()]);
+/// let unseen = BTreeSet::from(["Q3".to_owned(), "Q4".to_owned()]);
 /// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
 /// let tokenizer = read_tokenizer("../../data/base")?;
 /// let groups = [&seen, &unseen];
