@@ -17,6 +17,8 @@ pub(crate) type Taken<T> = Result<T, Refused>;
 
 /// What is read at once; a longer text that is kept makes it larger.
 const BLOCK: usize = 1 << 16;
+/// The bytes of a character beyond 16 bits, which is two escapes.
+const LONGEST_ESCAPE: usize = 12;
 /// Values within each other that are passed over.
 const DEPTH: u8 = 100;
 
@@ -30,13 +32,6 @@ pub(crate) struct Tokens<R> {
     end: usize,
     /// Why the source could not be read.
     pub failed: Option<io::Error>,
-}
-
-/// A text in the block, without its quotes.
-struct Raw {
-    range: Range<usize>,
-    /// Whether there is a backslash in it; if not, no control character either.
-    escapes: bool,
 }
 
 impl<R: Read> Tokens<R> {
@@ -151,60 +146,60 @@ impl<R: Read> Tokens<R> {
         }
     }
 
-    /// A key, as `name` tells it, and the colon after it.
+    /// A key, as `name` tells it, and the colon after it; escapes are not looked into.
     pub fn key<K>(&mut self, name: impl Fn(&[u8]) -> K) -> Taken<K> {
-        let Raw { range, escapes } = self.raw()?;
-        if escapes {
+        self.expect(b'"')?;
+        let mut length = plain_length(self.rest());
+        while length == self.rest().len() {
+            if !self.refill()? {
+                return Err(Refused);
+            }
+            length = plain_length(self.rest());
+        }
+        let (text, end) = self.rest().split_at(length);
+        if end.first() != Some(&b'"') {
             return Err(Refused);
         }
-        let key = name(self.block.get(range).unwrap_or_default());
+        let key = name(text);
+        self.at += length + 1;
         self.expect(b':')?;
         Ok(key)
     }
 
     /// Adds a text to `out`; says where it lies there.
     pub fn text(&mut self, out: &mut String) -> Taken<Range<usize>> {
-        let from = out.len();
-        let Raw { range, escapes } = self.raw()?;
-        let raw = self.block.get(range).unwrap_or_default();
-        match escapes {
-            true => decode(raw, out)?,
-            false => out.push_str(std::str::from_utf8(raw).map_err(|_| Refused)?),
-        }
-        Ok(from..out.len())
-    }
-
-    /// Takes a text as it lies in the block.
-    fn raw(&mut self) -> Taken<Raw> {
         self.expect(b'"')?;
-        let (mut searched, mut escapes) = (0, false);
+        let from = out.len();
         loop {
             let rest = self.rest();
-            searched += plain_length(rest.get(searched..).unwrap_or_default());
-            match rest.get(searched) {
-                Some(b'"') => {
-                    let range = self.at..self.at + searched;
-                    self.at += searched + 1;
-                    return Ok(Raw { range, escapes });
+            let (plain, mut rest) = rest.split_at(plain_length(rest));
+            // A character may be cut at the end of what was read.
+            if !rest.is_empty() {
+                out.push_str(std::str::from_utf8(plain).map_err(|_| Refused)?);
+                let mut taken = plain.len();
+                // Escapes come in rows where a file is ASCII alone.
+                while let [b'\\', after @ ..] = rest {
+                    let Some((decoded, behind)) = escaped(after) else { break };
+                    out.push(decoded);
+                    taken += rest.len() - behind.len();
+                    rest = behind;
                 }
-                // What comes after it is no end, and is looked at when the escape is.
-                Some(b'\\') if searched + 6 <= rest.len() => {
-                    escapes = true;
-                    while let Some([b'\\', kind, ..]) = rest.get(searched..searched + 6) {
-                        searched += if *kind == b'u' { 6 } else { 2 };
+                let next = rest.first().copied();
+                let cut = rest.len() < LONGEST_ESCAPE;
+                self.at += taken;
+                match next {
+                    Some(b'"') => {
+                        self.at += 1;
+                        return Ok(from..out.len());
                     }
+                    Some(b' '..) if next != Some(b'\\') => continue,
+                    None => {}
+                    Some(b'\\') if cut => {}
+                    Some(_) => return Err(Refused),
                 }
-                None | Some(b'\\') => {
-                    let last = rest.len() > searched + 1;
-                    if !self.refill()? {
-                        if !last {
-                            return Err(Refused);
-                        }
-                        escapes = true;
-                        searched += 2;
-                    }
-                }
-                Some(_) => return Err(Refused),
+            }
+            if !self.refill()? {
+                return Err(Refused);
             }
         }
     }
@@ -340,26 +335,6 @@ fn plain_length(text: &[u8]) -> usize {
     }
     let plain = |byte: &&u8| !matches!(byte, b'"' | b'\\' | 0..b' ');
     8 * words.len() + rest.iter().take_while(plain).count()
-}
-
-/// Adds what a text between quotes stands for.
-fn decode(mut raw: &[u8], out: &mut String) -> Taken<()> {
-    loop {
-        let (plain, rest) = raw.split_at(plain_length(raw));
-        out.push_str(std::str::from_utf8(plain).map_err(|_| Refused)?);
-        raw = rest;
-        // Escapes come in rows where a file is ASCII alone.
-        while let [b'\\', after @ ..] = raw {
-            let (decoded, rest) = escaped(after).ok_or(Refused)?;
-            out.push(decoded);
-            raw = rest;
-        }
-        match raw.first() {
-            None => return Ok(()),
-            Some(0..b' ' | b'"') => return Err(Refused),
-            Some(_) => {}
-        }
-    }
 }
 
 /// The character of an escape, after its backslash, and what comes behind.
