@@ -338,7 +338,19 @@ fn plain_length(text: &[u8]) -> usize {
 }
 
 /// The character of an escape, after its backslash, and what comes behind.
+#[inline]
 fn escaped(text: &[u8]) -> Option<(char, &[u8])> {
+    if let [b'u', digits @ ..] = text {
+        let (unit, rest) = hex(digits)?;
+        if let Some(decoded) = char::from_u32(unit) {
+            return Some((decoded, rest));
+        }
+        // A character beyond 16 bits is two of them.
+        let (second, rest) = hex(rest.strip_prefix(b"\\u")?)?;
+        let pair = (0xd800..0xdc00).contains(&unit) && (0xdc00..0xe000).contains(&second);
+        let point = 0x10000 + (unit.checked_sub(0xd800)? << 10) + second.checked_sub(0xdc00)?;
+        return char::from_u32(point).filter(|_| pair).map(|decoded| (decoded, rest));
+    }
     let (&kind, rest) = text.split_first()?;
     let decoded = match kind {
         b'"' | b'\\' | b'/' => char::from(kind),
@@ -347,22 +359,13 @@ fn escaped(text: &[u8]) -> Option<(char, &[u8])> {
         b'n' => '\n',
         b'r' => '\r',
         b't' => '\t',
-        b'u' => {
-            let (unit, rest) = hex(rest)?;
-            if let Some(decoded) = char::from_u32(unit) {
-                return Some((decoded, rest));
-            }
-            let (second, rest) = hex(rest.strip_prefix(b"\\u")?)?;
-            let pair = (0xd800..0xdc00).contains(&unit) && (0xdc00..0xe000).contains(&second);
-            let point = 0x10000 + (unit.checked_sub(0xd800)? << 10) + second.checked_sub(0xdc00)?;
-            return char::from_u32(point).filter(|_| pair).map(|decoded| (decoded, rest));
-        }
         _ => return None,
     };
     Some((decoded, rest))
 }
 
 /// Four digits of base 16.
+#[inline]
 fn hex(text: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = text.split_first_chunk::<4>()?;
     let (mut unit, mut all) = (0, 0);

@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use crate::Normalization;
 use crate::normalize::{Articles, Steps};
-use crate::unicode::{is_space, is_word, lower, lower_char};
+use crate::unicode::{is_space, is_word, lower, lower_char, stays};
 
 /// A normalised text: its tokens, joined by one space.
 #[derive(Clone, Debug, Default)]
@@ -185,14 +185,21 @@ impl TokenBuffer {
 
 /// The characters of a text in lower case that are not deleted.
 fn kept_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
-    let mut keep = |c| {
-        if !rules.deletes(c) {
+    let mut keep = |c, stays: bool| {
+        if stays || !rules.deletes(c) {
             take(c);
         }
     };
-    match text.contains('Σ') {
-        true => lower(text).chars().for_each(keep),
-        false => text.chars().for_each(|c| lower_char(c, &mut keep)),
+    if text.contains('Σ') {
+        return lower(text).chars().for_each(|c| keep(c, false));
+    }
+    let stays = stays();
+    for c in text.chars() {
+        // What has no case has no lower case, and only punctuation is deleted.
+        match stays(c) {
+            true => keep(c, true),
+            false => lower_char(c, |c| keep(c, false)),
+        }
     }
 }
 

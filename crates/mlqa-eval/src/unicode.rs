@@ -60,6 +60,16 @@ fn is_of(c: char, class: u8, table: &[(u32, u32)]) -> bool {
     CLASSES.get(index).map_or_else(|| within(table, c), |classes| classes & class != 0)
 }
 
+/// Says of a character that it has no case and is no punctuation, so that normalising leaves it as
+/// it is; of some such characters it does not.
+pub(crate) fn stays() -> impl Fn(char) -> bool {
+    let classes = CLASSES.as_slice();
+    move |c| {
+        let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
+        classes.get(index).is_some_and(|class| class & (IS_PUNCTUATION | IS_CASED) == 0)
+    }
+}
+
 /// General category P*, or one of the 32 ASCII symbols of Python's `string.punctuation`.
 pub(crate) fn is_punctuation(c: char) -> bool {
     is_of(c, IS_PUNCTUATION, &PUNCTUATION)
