@@ -146,7 +146,7 @@ impl<R: Read> Tokens<R> {
         }
     }
 
-    /// A key, as `name` tells it, and the colon after it; escapes are not looked into.
+    /// A key in ASCII, as `name` tells it, and the colon after it; escapes are not looked into.
     pub fn key<K>(&mut self, name: impl Fn(&[u8]) -> K) -> Taken<K> {
         self.expect(b'"')?;
         let mut length = plain_length(self.rest());
@@ -157,7 +157,7 @@ impl<R: Read> Tokens<R> {
             length = plain_length(self.rest());
         }
         let (text, end) = self.rest().split_at(length);
-        if end.first() != Some(&b'"') {
+        if end.first() != Some(&b'"') || !text.is_ascii() {
             return Err(Refused);
         }
         let key = name(text);
@@ -378,7 +378,7 @@ fn hex(text: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// The value of each byte as a digit of base 16; 255 of others.
-const DIGITS: [u8; 256] = {
+static DIGITS: [u8; 256] = {
     let mut values = [255; 256];
     let mut value = 0;
     while value < 16 {
