@@ -9,8 +9,10 @@ use anyhow::Result;
 use data::Input;
 use examples::readings::{Readings, Scores};
 use experiment::{Cell, Experiment};
-use recipe::{Recipe, Source, StudentStart};
-use tasks::fusion::{ClassPair, FusedClassificationTask, SecondText, best_fused_classes};
+use recipe::{Recipe, Source};
+use tasks::fusion::{
+    ClassPair, FusedClassificationTask, SecondText, StudentStart, best_fused_classes,
+};
 use transfer_eval::xnli::{NliLabel, score_nli};
 use xlmr_model::{Head, Pretrained};
 

@@ -7,7 +7,7 @@ use experiment::{BaseModel, InputPath, RunConfig, TsvFolder};
 use kg_triples::probes::InferenceConfig;
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
-use tasks::fusion::{SecondText, SoftTeaching};
+use tasks::fusion::{SecondText, SoftTeaching, StudentStart};
 use trainer::TrainConfig;
 use transfer_eval::xnli::NliConfig;
 use xlmr_model::{Config, FusionConfig};
@@ -31,16 +31,6 @@ pub struct Recipe {
     pub teacher: TrainConfig,
     pub training: TrainConfig,
     pub evaluation: Evaluation,
-}
-
-/// Where the second model starts; the paper does not say it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StudentStart {
-    #[default]
-    Base,
-    /// The first model goes on.
-    Teacher,
 }
 
 /// Where the pairs lie.

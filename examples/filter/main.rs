@@ -9,9 +9,9 @@ use anyhow::Result;
 use data::Input;
 use examples::readings::{Readings, Scores};
 use experiment::{Cell, Experiment};
-use recipe::{Recipe, Source, StudentStart};
+use recipe::{Recipe, Source};
 use tasks::alignment::AnswerAligner;
-use tasks::fusion::{FusedQaTask, PairCounts, SecondText};
+use tasks::fusion::{FusedQaTask, PairCounts, SecondText, StudentStart};
 use xlmr_model::{Head, Pretrained};
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 use serde::{Deserialize, Serialize};
-use tasks::fusion::{FusedEvaluation, FusedQaConfig};
+use tasks::fusion::{FusedEvaluation, FusedQaConfig, StudentStart};
 use trainer::TrainConfig;
 use xlmr_model::Config;
 
@@ -26,16 +26,6 @@ pub struct Recipe {
     pub teacher: TrainConfig,
     pub training: TrainConfig,
     pub evaluation: FusedEvaluation,
-}
-
-/// Where the second model starts; the paper does not say it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StudentStart {
-    #[default]
-    Base,
-    /// The first model goes on.
-    Teacher,
 }
 
 /// Where the questions lie.

@@ -86,7 +86,7 @@ impl Came {
         if first { Ok(()) } else { Err(Refused) }
     }
 
-    fn expect(&self, keys: &[Key]) -> Taken<()> {
+    fn needs(&self, keys: &[Key]) -> Taken<()> {
         let came = |key: &Key| self.0 >> *key as u16 & 1 == 1;
         if keys.iter().all(came) { Ok(()) } else { Err(Refused) }
     }
@@ -126,7 +126,7 @@ impl Golds {
     fn file(&mut self, tokens: &mut Tokens<impl Read>, part: Part) -> Taken<()> {
         let mut came = Came::default();
         if part.first {
-            tokens.expect(b'{')?;
+            tokens.needs(b'{')?;
         } else {
             came.add(Key::Data)?;
             if self.articles(tokens, part.last)? {
@@ -146,7 +146,7 @@ impl Golds {
                     self.version = Some(version);
                 }
                 Key::Data => {
-                    tokens.expect(b'[')?;
+                    tokens.needs(b'[')?;
                     if !tokens.takes(b']')? && self.articles(tokens, part.last)? {
                         return Ok(());
                     }
@@ -155,8 +155,8 @@ impl Golds {
             }
             more = tokens.takes(b',')?;
         }
-        tokens.expect(b'}')?;
-        came.expect(&[Key::Data])?;
+        tokens.needs(b'}')?;
+        came.needs(&[Key::Data])?;
         // The end of the file is that of the last part.
         match tokens.peek()? {
             None if part.last => Ok(()),
@@ -169,7 +169,7 @@ impl Golds {
         loop {
             self.article(tokens)?;
             if !tokens.takes(b',')? {
-                tokens.expect(b']')?;
+                tokens.needs(b']')?;
                 return Ok(false);
             }
             if !last && tokens.peek()?.is_none() {
@@ -191,7 +191,7 @@ impl Golds {
             }
             _ => tokens.pass_value(&mut self.scratch),
         })?;
-        came.expect(&[Key::Paragraphs])
+        came.needs(&[Key::Paragraphs])
     }
 
     fn paragraph(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
@@ -207,7 +207,7 @@ impl Golds {
             }
             _ => tokens.pass_value(&mut self.scratch),
         })?;
-        came.expect(&[Key::Context, Key::Qas])
+        came.needs(&[Key::Context, Key::Qas])
     }
 
     fn question(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
@@ -231,7 +231,7 @@ impl Golds {
             }
             _ => tokens.pass_value(&mut self.scratch),
         })?;
-        came.expect(&[Key::Id, Key::Question])?;
+        came.needs(&[Key::Id, Key::Question])?;
         self.questions.push(question);
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Golds {
             }
             _ => tokens.pass_value(&mut self.scratch),
         })?;
-        came.expect(&[Key::Text, Key::AnswerStart])
+        came.needs(&[Key::Text, Key::AnswerStart])
     }
 }
 

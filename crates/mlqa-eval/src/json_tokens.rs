@@ -106,7 +106,7 @@ impl<R: Read> Tokens<R> {
 
     /// Takes a token of one byte, which has to be the next.
     #[inline]
-    pub fn expect(&mut self, byte: u8) -> Taken<()> {
+    pub fn needs(&mut self, byte: u8) -> Taken<()> {
         match self.takes(byte)? {
             true => Ok(()),
             false => Err(Refused),
@@ -115,14 +115,14 @@ impl<R: Read> Tokens<R> {
 
     /// A list, whose elements `element` takes.
     pub fn list(&mut self, mut element: impl FnMut(&mut Self) -> Taken<()>) -> Taken<()> {
-        self.expect(b'[')?;
+        self.needs(b'[')?;
         if self.takes(b']')? {
             return Ok(());
         }
         loop {
             element(self)?;
             if !self.takes(b',')? {
-                return self.expect(b']');
+                return self.needs(b']');
             }
         }
     }
@@ -133,7 +133,7 @@ impl<R: Read> Tokens<R> {
         name: impl Fn(&[u8]) -> K,
         mut value: impl FnMut(&mut Self, K) -> Taken<()>,
     ) -> Taken<()> {
-        self.expect(b'{')?;
+        self.needs(b'{')?;
         if self.takes(b'}')? {
             return Ok(());
         }
@@ -141,14 +141,14 @@ impl<R: Read> Tokens<R> {
             let key = self.key(&name)?;
             value(self, key)?;
             if !self.takes(b',')? {
-                return self.expect(b'}');
+                return self.needs(b'}');
             }
         }
     }
 
     /// A key in ASCII, as `name` tells it, and the colon after it; escapes are not looked into.
     pub fn key<K>(&mut self, name: impl Fn(&[u8]) -> K) -> Taken<K> {
-        self.expect(b'"')?;
+        self.needs(b'"')?;
         let mut length = plain_length(self.rest());
         while length == self.rest().len() {
             if !self.refill()? {
@@ -162,13 +162,13 @@ impl<R: Read> Tokens<R> {
         }
         let key = name(text);
         self.at += length + 1;
-        self.expect(b':')?;
+        self.needs(b':')?;
         Ok(key)
     }
 
     /// Adds a text to `out`; says where it lies there.
     pub fn text(&mut self, out: &mut String) -> Taken<Range<usize>> {
-        self.expect(b'"')?;
+        self.needs(b'"')?;
         let from = out.len();
         loop {
             let rest = self.rest();
@@ -206,7 +206,7 @@ impl<R: Read> Tokens<R> {
 
     /// Passes over a text; what is in it is not looked at.
     pub fn pass_text(&mut self) -> Taken<()> {
-        self.expect(b'"')?;
+        self.needs(b'"')?;
         // Whether an odd number of backslashes came at the end of what was read before.
         let mut odd = false;
         loop {

@@ -159,15 +159,15 @@ impl Given {
     fn read(source: impl Read) -> Option<Self> {
         let (mut given, mut tokens) = (Self::default(), Tokens::new(source));
         let Self { text, entries } = &mut given;
-        tokens.expect(b'{').ok()?;
+        tokens.needs(b'{').ok()?;
         let mut more = !tokens.takes(b'}').ok()?;
         while more {
             let id = tokens.text(text).ok()?;
-            tokens.expect(b':').ok()?;
+            tokens.needs(b':').ok()?;
             entries.push([id, tokens.text(text).ok()?]);
             more = tokens.takes(b',').ok()?;
             if !more {
-                tokens.expect(b'}').ok()?;
+                tokens.needs(b'}').ok()?;
             }
         }
         tokens.peek().ok()?.is_none().then_some(given)

@@ -98,6 +98,17 @@ impl SoftTeaching {
     }
 }
 
+/// Where the second model starts; the paper does not say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudentStart {
+    /// As the first model did.
+    #[default]
+    Base,
+    /// The first model goes on.
+    Teacher,
+}
+
 /// Options of [`FusedQaTask`](super::FusedQaTask).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

@@ -25,7 +25,9 @@ mod teacher;
 mod tests;
 
 pub use classification::{ClassPair, FusedClassificationTask, best_fused_classes};
-pub use config::{FusedQaConfig, SecondText, SoftPositions, SoftTeaching, WindowPairing};
+pub use config::{
+    FusedQaConfig, SecondText, SoftPositions, SoftTeaching, StudentStart, WindowPairing,
+};
 pub use evaluation::FusedEvaluation;
 pub use pairs::{PairCounts, WindowPairs};
 pub use parallel::{PairedFile, PairedQuestions, split_articles};
