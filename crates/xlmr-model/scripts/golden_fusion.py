@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes crates/testkit/fixtures/hf/fused: two texts read together by layers of transformers.
+"""Writes crates/testkit/fixtures/fused: two texts read together by layers of transformers.
 
 A random XLM-RoBERTa of three layers in float64: the first layer reads each text alone, the second both, the third each alone again
 (FILTER, section 3, with m = 1 and k = 1); `qa_outputs` reads the logits of both.
@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import save_file
 from transformers import XLMRobertaConfig, XLMRobertaForQuestionAnswering
 
-OUT = Path(__file__).parents[2] / "testkit/fixtures/hf/fused"
+OUT = Path(__file__).parents[2] / "testkit/fixtures/fused"
 ROWS = 3
 
 

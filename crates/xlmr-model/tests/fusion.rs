@@ -5,10 +5,10 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{batch, case, load, logits, small_config};
+use common::{batch, logits, small_config};
 use tch::{Device, Kind, Tensor};
-use testkit::{Golden, assert_close};
-use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, Model, fused};
+use testkit::{Golden, assert_close, fixture};
+use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, LoadOptions, Model, fused};
 
 /// The tests of this file draw from one generator: one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -231,10 +231,11 @@ fn recomputed_layers_give_the_same() {
 #[test]
 fn layers_of_transformers_put_together_give_the_same() {
     let _alone = alone();
-    let folder = case("fused");
+    let folder = fixture("fused");
     let stored = |file: &str| Golden::load(&folder.join(file), Tensor::read_safetensors);
     let (inputs, want) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
-    let model = load("fused", Head::Span);
+    let (model, _) =
+        Model::load(&folder, &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
     let (target, source) = (batch(&inputs, "target"), batch(&inputs, "source"));
     let (own, other) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
     let mut loss = Tensor::zeros([], (Kind::Float, Device::Cpu));
