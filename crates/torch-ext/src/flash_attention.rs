@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
-use crate::{Error, Result, seeded_randn};
+use crate::{Attention, Error, Result, seeded_randn};
 
 /// Self-attention of packed rows, as [`packed_attention`](crate::packed_attention), on a GPU.
 ///
@@ -24,9 +24,9 @@ pub fn flash_attention(
     value: &Tensor,
     cumulative: &Tensor,
     longest: i64,
-    heads: i64,
-    dropout: f64,
+    attention: &Attention,
 ) -> Result<Tensor> {
+    let reach = attention.raw_reach()?;
     let mut out = std::ptr::null_mut();
     // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, hands over
     // a tensor that we own.
@@ -37,8 +37,9 @@ pub fn flash_attention(
             value.as_ptr(),
             cumulative.as_ptr(),
             longest,
-            heads,
-            dropout,
+            attention.heads,
+            reach,
+            attention.dropout,
             &mut out,
             error,
         )
@@ -51,7 +52,8 @@ pub fn flash_attention(
 }
 
 /// Whether [`flash_attention`] gives what attention is on this device, in this dtype: measured once
-/// for each on two short rows, forward and back, against float32 in plain operations.
+/// for each on two short rows, forward and back, with and without a window, against float32 in
+/// plain operations.
 ///
 /// Draws from no generator.
 pub fn flash_attention_fits(device: Device, kind: Kind) -> bool {
@@ -63,9 +65,11 @@ pub fn flash_attention_fits(device: Device, kind: Kind) -> bool {
     if let Some((_, _, fits)) = known.iter().find(|(at, of, _)| (*at, *of) == (device, kind)) {
         return *fits;
     }
-    let fits = tch::with_grad(|| crate::without_autocast(|| worst_error(device, kind)))
-        .and_then(|worst| worst)
-        .is_ok_and(|worst| worst < TOLERANCE);
+    let fits = [None, Some(8)].into_iter().all(|reach| {
+        tch::with_grad(|| crate::without_autocast(|| worst_error(device, kind, reach)))
+            .and_then(|worst| worst)
+            .is_ok_and(|worst| worst < TOLERANCE)
+    });
     known.push((device, kind, fits));
     fits
 }
@@ -74,8 +78,9 @@ pub fn flash_attention_fits(device: Device, kind: Kind) -> bool {
 const TOLERANCE: f64 = 0.05;
 
 /// The largest difference of outputs and gradients.
-fn worst_error(device: Device, kind: Kind) -> Result<f64> {
+fn worst_error(device: Device, kind: Kind, reach: Option<i64>) -> Result<f64> {
     let (lengths, heads, depth) = ([3i64, 40], 2i64, 64i64);
+    let attention = Attention { heads, reach, dropout: 0.0 };
     let total: i64 = lengths.iter().sum();
     let draw = |seed: i64| -> Result<Tensor> {
         Ok(seeded_randn(&[total, heads * depth], seed)?.f_to_device(device)?.f_to_kind(kind)?)
@@ -91,7 +96,7 @@ fn worst_error(device: Device, kind: Kind) -> Result<f64> {
         let [query, key, value] = leaves.as_slice() else { return Ok(f64::INFINITY) };
         let out = if flash {
             let cumulative = Tensor::f_from_slice(&[0i32, 3, 43])?.f_to_device(device)?;
-            flash_attention(query, key, value, &cumulative, 40, heads, 0.0)?
+            flash_attention(query, key, value, &cumulative, 40, &attention)?
         } else {
             let (mut first, mut rows) = (0, Vec::new());
             for length in lengths {
@@ -99,7 +104,12 @@ fn worst_error(device: Device, kind: Kind) -> Result<f64> {
                     t.f_narrow(0, first, length)?.f_view([length, heads, depth])?.f_transpose(0, 1)
                 };
                 let scores = part(query)?.f_matmul(&part(key)?.f_transpose(1, 2)?)?;
-                let scores = scores.f_div_scalar((depth as f64).sqrt())?;
+                let mut scores = scores.f_div_scalar((depth as f64).sqrt())?;
+                if let Some(reach) = reach {
+                    let ones = Tensor::f_ones([length, length], (Kind::Bool, device))?;
+                    let far = ones.f_triu(reach + 1)?.f_logical_or(&ones.f_tril(-reach - 1)?)?;
+                    scores = scores.f_masked_fill(&far, f64::NEG_INFINITY)?;
+                }
                 let row = scores.f_softmax(-1, Kind::Float)?.f_matmul(&part(value)?)?;
                 rows.push(row.f_transpose(0, 1)?.f_reshape([length, heads * depth])?);
                 first += length;
@@ -131,7 +141,9 @@ mod tests {
         assert!(!flash_attention_fits(Device::Cpu, Kind::BFloat16));
         let x = Tensor::ones([3, 64], (Kind::BFloat16, Device::Cpu));
         let cumulative = Tensor::from_slice(&[0i32, 3]);
-        let error = flash_attention(&x, &x, &x, &cumulative, 3, 1, 0.0).unwrap_err().to_string();
+        let attention = Attention { heads: 1, reach: None, dropout: 0.0 };
+        let error = flash_attention(&x, &x, &x, &cumulative, 3, &attention).unwrap_err();
+        let error = error.to_string();
         assert!(error.contains("CUDA device"), "{error}");
     }
 
@@ -139,7 +151,10 @@ mod tests {
     #[test]
     fn on_a_gpu_it_is_attention() {
         if crate::resolve_device(crate::DeviceChoice::Cuda(0)).is_ok() {
-            assert!(worst_error(Device::Cuda(0), Kind::BFloat16).unwrap() < TOLERANCE);
+            for reach in [None, Some(8)] {
+                let worst = worst_error(Device::Cuda(0), Kind::BFloat16, reach).unwrap();
+                assert!(worst < TOLERANCE, "{reach:?}: {worst}");
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ pub use optim::{
     AdamWStep, clear_grads, clip_grad_norm, fused_adamw, norm_of_all, scale_all, set_grad,
     total_norm,
 };
-pub use packed::{dropout_add_norm, packed_attention};
+pub use packed::{Attention, dropout_add_norm, packed_attention};
 pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };

@@ -10,10 +10,33 @@ use tch::Tensor;
 use crate::ffi::{self, call};
 use crate::{Error, Result};
 
+/// How a layer attends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// The number of heads.
+    pub heads: i64,
+    /// How many tokens to either side a token sees; absent: all of its row.
+    pub reach: Option<i64>,
+    /// Dropout of attention weights, in `0..1`.
+    pub dropout: f64,
+}
+
+impl Attention {
+    /// As the shim has it: below 0 where there is no window.
+    pub(crate) fn raw_reach(&self) -> Result<i64> {
+        match self.reach {
+            None => Ok(-1),
+            Some(reach) if reach >= 0 => Ok(reach),
+            Some(reach) => Err(Error::Libtorch(format!("reach is {reach}; it must be 0 or more"))),
+        }
+    }
+}
+
 /// Self-attention of packed rows, `dropout(softmax(Q Kᵀ / √D)) V` for each row and head.
 ///
 /// One row's scores exist at a time, and backward makes them again from the query and the key, so
-/// memory does not grow with the number of rows.
+/// memory does not grow with the number of rows. Of windows ([`Attention::reach`]) only the scores
+/// of some neighbouring queries exist at a time, and none far outside.
 ///
 /// # Shapes
 /// - `query`, `key`, `value`: `[N, heads * D]`, float32 or bfloat16 on the CPU, with the tokens of
@@ -22,18 +45,23 @@ use crate::{Error, Result};
 /// - returns `[N, heads * D]`, of the same dtype
 ///
 /// # Errors
-/// [`Error::Libtorch`] if shapes, dtypes or devices do not fit, a row is empty, or `dropout` is
-/// outside `0..1`.
+/// [`Error::Libtorch`] if shapes, dtypes or devices do not fit, a row is empty, `reach` is below 0,
+/// or `dropout` is outside `0..1`.
 ///
 /// # Example
 /// ```
 /// use tch::{Device, Kind, Tensor};
+/// use torch_ext::{Attention, packed_attention, token_places};
 ///
-/// let places = torch_ext::token_places(1, 3)?;
+/// let places = token_places(1, 3)?;
 /// let value = Tensor::from_slice(&[2f32, 4.0, 7.0]).view([3, 1]);
-/// let flat = value.zeros_like(); // without a preference: the row's mean
-/// let out = torch_ext::packed_attention(&flat, &flat, &value, &[2, 1], &places, 1, 0.0)?;
+/// let flat = value.zeros_like(); // without a preference: the mean of what is seen
+/// let all = Attention { heads: 1, reach: None, dropout: 0.0 };
+/// let out = packed_attention(&flat, &flat, &value, &[2, 1], &places, &all)?;
 /// assert_eq!(Vec::<f32>::try_from(out.view(-1)).unwrap(), [3.0, 3.0, 7.0]);
+/// let near = Attention { reach: Some(1), ..all };
+/// let out = packed_attention(&flat, &flat, &value, &[3], &places, &near)?;
+/// assert_eq!(Vec::<f32>::try_from(out.view(-1)).unwrap(), [3.0, 13.0 / 3.0, 5.5]);
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn packed_attention(
@@ -42,9 +70,9 @@ pub fn packed_attention(
     value: &Tensor,
     lengths: &[i64],
     places: &Tensor,
-    heads: i64,
-    dropout: f64,
+    attention: &Attention,
 ) -> Result<Tensor> {
+    let reach = attention.raw_reach()?;
     let mut out = std::ptr::null_mut();
     // SAFETY: live tensors and lengths; the shim checks shapes, dtypes and devices and, on success,
     // hands over a tensor that we own.
@@ -56,8 +84,9 @@ pub fn packed_attention(
             lengths.as_ptr(),
             lengths.len(),
             places.as_ptr(),
-            heads,
-            dropout,
+            attention.heads,
+            reach,
+            attention.dropout,
             &mut out,
             error,
         )

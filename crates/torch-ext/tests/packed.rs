@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{PartSeeds, rng_state, set_rng_state, token_places};
+use torch_ext::{Attention, PartSeeds, rng_state, set_rng_state, token_places};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -22,7 +22,7 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
     (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
 }
 
-/// The same written out, row by row, with a mask for each row and head.
+/// The same written out, row by row, with factors for each row and head.
 fn explicit(
     q: &Tensor,
     k: &Tensor,
@@ -84,7 +84,8 @@ fn packed_attention(
     p: f64,
 ) -> torch_ext::Result<Tensor> {
     let places = token_places(1, query.size()[0])?;
-    torch_ext::packed_attention(query, key, value, lengths, &places, heads, p)
+    let attention = Attention { heads, reach: None, dropout: p };
+    torch_ext::packed_attention(query, key, value, lengths, &places, &attention)
 }
 
 /// The same.
@@ -117,6 +118,72 @@ fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
             kept.to_kind(Kind::Float).unsqueeze(0) / (1.0 - p)
         })
         .collect()
+}
+
+/// Attention within windows, written out: scores further away than `reach` are cut off.
+fn windowed(qkv: &[Tensor; 3], lengths: &[i64], heads: i64, reach: i64) -> Tensor {
+    let mut first = 0;
+    let rows: Vec<Tensor> = lengths
+        .iter()
+        .map(|&length| {
+            let [q, k, v] = qkv.each_ref().map(|t| {
+                let part = t.narrow(0, first, length);
+                part.view([length, heads, -1]).transpose(0, 1).to_kind(Kind::Double)
+            });
+            first += length;
+            let at = Tensor::arange(length, (Kind::Int64, Device::Cpu));
+            let far = (at.unsqueeze(0) - at.unsqueeze(1)).abs().gt(reach);
+            let scores = q.matmul(&k.transpose(1, 2)) / (q.size()[2] as f64).sqrt();
+            let p = scores.masked_fill(&far, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
+            p.matmul(&v).transpose(0, 1).reshape([length, -1])
+        })
+        .collect();
+    Tensor::cat(&rows, 0)
+}
+
+#[test]
+fn a_window_is_the_same_as_scores_cut_off_beyond_it() {
+    let _alone = alone();
+    for (heads, reach, lengths) in
+        [(1, 0, &[1i64, 7][..]), (2, 1, &[90, 3]), (3, 5, &[64, 5, 40]), (2, 40, &[130, 41, 9])]
+    {
+        tch::manual_seed(heads + reach);
+        let tokens: i64 = lengths.iter().sum();
+        let draw = || Tensor::randn([tokens, heads * 16], FLOAT);
+        let (qkv, weight) = ([draw() * 2.0, draw(), draw()], draw());
+        let (ours, theirs) = (qkv.each_ref().map(leaf), qkv.each_ref().map(leaf));
+        let [q, k, v] = &ours;
+        let attention = Attention { heads, reach: Some(reach), dropout: 0.0 };
+        let places = token_places(1, tokens).unwrap();
+        let got = torch_ext::packed_attention(q, k, v, lengths, &places, &attention).unwrap();
+        let want = windowed(&theirs, lengths, heads, reach);
+        assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
+        (got * &weight).sum(Kind::Float).backward();
+        (want * &weight).sum(Kind::Double).backward();
+        for (a, b) in ours.iter().zip(&theirs) {
+            assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
+        }
+    }
+}
+
+#[test]
+fn a_window_over_the_whole_row_drops_what_no_window_drops() {
+    let _alone = alone();
+    tch::manual_seed(6);
+    let qkv = [(); 3].map(|()| Tensor::randn([70, 32], FLOAT));
+    let run = |reach: Option<i64>| {
+        let _ = tch::manual_seed(7);
+        let [q, k, v] = qkv.each_ref().map(leaf);
+        let attention = Attention { heads: 2, reach, dropout: 0.4 };
+        let places = token_places(1, 70).unwrap();
+        let out = torch_ext::packed_attention(&q, &k, &v, &[50, 20], &places, &attention).unwrap();
+        out.square().sum(Kind::Float).backward();
+        [out.detach(), q.grad(), k.grad(), v.grad()]
+    };
+    for (all, far) in run(None).iter().zip(&run(Some(60))) {
+        assert!(worst(all, far) < 2e-6, "{}", worst(all, far));
+    }
+    assert!(worst(&run(None)[0], &run(Some(10))[0]) > 0.1);
 }
 
 #[test]
@@ -240,6 +307,10 @@ fn what_does_not_fit_is_refused() {
     assert!(error(&[4], 4, 0.0).contains("4 heads"));
     assert!(error(&[4], 2, 1.0).contains("dropout is 1"));
     assert!(packed_attention(&x, &x, &y, &[4], 1, 0.0).is_err());
+    let attention = Attention { heads: 2, reach: Some(-1), dropout: 0.0 };
+    let places = token_places(1, 4).unwrap();
+    let error = torch_ext::packed_attention(&x, &x, &x, &[4], &places, &attention).unwrap_err();
+    assert!(error.to_string().contains("reach is -1"), "{error}");
     let one = Tensor::ones([6], FLOAT);
     assert!(dropout_add_norm(&x, &y, &one, &one, 1e-5, 0.0).is_err());
     assert!(dropout_add_norm(&y, &y, &one, &one, 1e-5, 0.0).is_err());
@@ -261,7 +332,8 @@ fn a_row_has_the_same_masks_wherever_the_batch_is_cut() {
     let run = |first: i64, lengths: &[i64], places: &Tensor| {
         let part = |t: &Tensor| t.narrow(0, first, places.size()[0]);
         let (q, k, v) = (leaf(&part(&q)), leaf(&part(&k)), leaf(&part(&v)));
-        let out = torch_ext::packed_attention(&q, &k, &v, lengths, places, 3, 0.3).unwrap();
+        let attention = Attention { heads: 3, reach: None, dropout: 0.3 };
+        let out = torch_ext::packed_attention(&q, &k, &v, lengths, places, &attention).unwrap();
         let bias = weight.zeros_like();
         let out = torch_ext::dropout_add_norm(&out, &q, &weight, &bias, places, 1e-5, 0.3).unwrap();
         out.square().sum(Kind::Float).backward();

@@ -6,10 +6,10 @@
 
 extern "C" {
 // Query, key and value are [N, heads * D] in half precision on one CUDA device; cumulative is int32 [rows + 1] there,
-// from 0 to N. Autograd records libtorch's own backward.
+// from 0 to N. A token sees `reach` tokens to either side, or all of its row where that is below 0. Autograd records libtorch's own backward.
 int polyqa_flash_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
-                           const at::Tensor* cumulative, int64_t longest, int64_t heads, double dropout,
-                           at::Tensor** out, char** error) {
+                           const at::Tensor* cumulative, int64_t longest, int64_t heads, int64_t reach,
+                           double dropout, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(query->dim() == 2 && heads > 0 && query->size(1) > 0 && query->size(1) % heads == 0, "query is ",
                 query->sizes(), " and there are ", heads, " heads");
@@ -25,8 +25,10 @@ int polyqa_flash_attention(const at::Tensor* query, const at::Tensor* key, const
                 "cumulative is ", cumulative->sizes(), " ", cumulative->scalar_type());
     TORCH_CHECK(longest > 0 && dropout >= 0 && dropout < 1, "longest is ", longest, ", dropout ", dropout);
     const auto by_head = [&](const at::Tensor& t) { return t.view({t.size(0), heads, -1}); };
-    const auto result = at::_flash_attention_forward(by_head(*query), by_head(*key), by_head(*value), *cumulative,
-                                                     *cumulative, longest, longest, dropout, false, false);
+    const auto window = reach < 0 ? std::optional<int64_t>() : reach;
+    const auto result =
+        at::_flash_attention_forward(by_head(*query), by_head(*key), by_head(*value), *cumulative, *cumulative, longest,
+                                     longest, dropout, false, false, std::nullopt, window, window);
     *out = new at::Tensor(std::get<0>(result).reshape(query->sizes()));
   });
 }

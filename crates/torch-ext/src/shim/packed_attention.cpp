@@ -1,9 +1,13 @@
-// Self-attention over rows that lie one after the other without padding, with dropout, as an autograd function on the CPU.
+// Self-attention over rows that lie one after the other without padding, of all of a row or of windows, with dropout, as an
+// autograd function on the CPU.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "attention_rows.h"
@@ -15,17 +19,60 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// Queries whose scores are made at once, and the keys that at least one of them sees.
+struct Tile {
+  int64_t query, queries, key, keys;
+  int64_t row;  // its row's first token
+};
+
 struct Shape {
   std::vector<int64_t> lengths;
   int64_t heads;
+  int64_t reach;  // how far a token sees to either side; below 0: to the ends of its row
   Dropout dropout;
 
-  int64_t longest() const { return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end()); }
+  bool windowed() const { return reach >= 0; }
+
+  std::vector<Tile> tiles() const {
+    std::vector<Tile> tiles;
+    int64_t first = 0;
+    for (const auto count : lengths) {
+      // As many queries as a window reaches: two thirds of the scores are of use.
+      const auto step = windowed() ? std::min(count, std::max<int64_t>(reach, 32)) : count;
+      for (int64_t at = 0; at < count; at += step) {
+        const auto queries = std::min(step, count - at);
+        const auto from = windowed() ? std::max<int64_t>(0, at - reach) : 0;
+        const auto to = windowed() ? std::min(count, at + queries + reach) : count;
+        tiles.push_back({first + at, queries, first + from, to - from, first});
+      }
+      first += count;
+    }
+    return tiles;
+  }
+
+  // The keys that token `token` of a tile sees, counted from the tile's first.
+  std::pair<int64_t, int64_t> seen(const Tile& tile, int64_t token) const {
+    if (!windowed()) return {0, tile.keys};
+    const auto from = std::max<int64_t>(0, token - reach - tile.key);
+    return {from, std::min(tile.keys, token + reach + 1 - tile.key)};
+  }
 };
 
-// Where the draws of one token's scores in one head begin.
-RowKey key_of(const Shape& shape, int64_t place, int64_t head) {
-  return {shape.dropout.seed, static_cast<uint64_t>(place) * static_cast<uint64_t>(shape.heads) + static_cast<uint64_t>(head)};
+// The scores that the largest tile has in one head, and its queries or keys.
+std::pair<int64_t, int64_t> largest(const std::vector<Tile>& tiles) {
+  int64_t scores = 0, tokens = 0;
+  for (const auto& tile : tiles) {
+    scores = std::max(scores, tile.queries * tile.keys);
+    tokens = std::max(tokens, tile.keys);
+  }
+  return {scores, tokens};
+}
+
+// Where the draws of one token's scores in one head begin, from its key number `first` in the row on.
+RowKey key_of(const Shape& shape, int64_t place, int64_t head, int64_t first) {
+  RowKey key{shape.dropout.seed, static_cast<uint64_t>(place) * static_cast<uint64_t>(shape.heads) + static_cast<uint64_t>(head)};
+  key.first += static_cast<uint32_t>(first);
+  return key;
 }
 
 // Tokens first..first + count of [N, heads * D] as [heads, count, D], without a copy.
@@ -38,7 +85,7 @@ Tensor part(const Tensor& buffer, int64_t heads, int64_t rows, int64_t columns) 
   return buffer.narrow(0, 0, heads * rows * columns).view({heads, rows, columns});
 }
 
-// Runs body(index, float rows...) on each row of [heads, count, count] tensors; numbers of lower precision pass through
+// Runs body(index, float rows...) on each row of [heads, queries, count] tensors; numbers of lower precision pass through
 // memory of the thread's own.
 template <size_t kCount, class Body>
 void each_row(const std::array<Tensor, kCount>& tensors, int64_t rows, int64_t count, const Body& body) {
@@ -67,29 +114,35 @@ void each_row(const std::array<Tensor, kCount>& tensors, int64_t rows, int64_t c
 struct PackedAttention : torch::autograd::Function<PackedAttention> {
   static Tensor forward(AutogradContext* ctx, const Tensor& query, const Tensor& key, const Tensor& value,
                         const Tensor& places, const Shape& shape) {
-    const auto heads = shape.heads, width = query.size(1), depth = width / heads, longest = shape.longest();
+    const auto heads = shape.heads, depth = query.size(1) / heads;
+    const auto tiles = shape.tiles();
+    const auto [most_scores, most_tokens] = largest(tiles);
     const float scale = 1.0F / std::sqrt(static_cast<float>(depth));
     auto out = at::empty_like(query);
     auto log_sums = at::empty({query.size(0), heads}, query.options().dtype(at::kFloat));
-    const auto score_memory = at::empty({heads * longest * longest}, query.options());
-    const auto out_memory = at::empty({heads * longest * depth}, query.options());
+    const auto score_memory = at::empty({heads * most_scores}, query.options());
+    const auto out_memory = at::empty({heads * most_tokens * depth}, query.options());
     const auto* place = places.data_ptr<int64_t>();
-    int64_t first = 0;
-    for (const auto count : shape.lengths) {
-      auto scores = part(score_memory, heads, count, count), result = part(out_memory, heads, count, depth);
-      at::bmm_out(scores, by_head(query, first, count, heads), by_head(key, first, count, heads).transpose(1, 2));
-      each_row<1>({scores}, heads * count, count, [&](int64_t row, const std::array<float*, 1>& pointers) {
-        const int64_t head = row / count, token = first + row % count;
-        log_sums.data_ptr<float>()[token * heads + head] = softmax_dropout(
-            pointers[0], count, scale, shape.dropout, key_of(shape, place[token], head));
+    for (const auto& tile : tiles) {
+      auto scores = part(score_memory, heads, tile.queries, tile.keys), result = part(out_memory, heads, tile.queries, depth);
+      at::bmm_out(scores, by_head(query, tile.query, tile.queries, heads),
+                  by_head(key, tile.key, tile.keys, heads).transpose(1, 2));
+      each_row<1>({scores}, heads * tile.queries, tile.keys, [&](int64_t row, const std::array<float*, 1>& pointers) {
+        const int64_t head = row / tile.queries, token = tile.query + row % tile.queries;
+        const auto [from, to] = shape.seen(tile, token);
+        std::fill(pointers[0], pointers[0] + from, 0.0F);
+        std::fill(pointers[0] + to, pointers[0] + tile.keys, 0.0F);
+        log_sums.data_ptr<float>()[token * heads + head] =
+            softmax_dropout(pointers[0] + from, to - from, scale, shape.dropout,
+                            key_of(shape, place[token], head, tile.key + from - tile.row));
       });
-      at::bmm_out(result, scores, by_head(value, first, count, heads));
-      by_head(out, first, count, heads).copy_(result);
-      first += count;
+      at::bmm_out(result, scores, by_head(value, tile.key, tile.keys, heads));
+      by_head(out, tile.query, tile.queries, heads).copy_(result);
     }
     ctx->save_for_backward({query, key, value, log_sums, places});
     ctx->saved_data["lengths"] = shape.lengths;
     ctx->saved_data["heads"] = heads;
+    ctx->saved_data["reach"] = shape.reach;
     ctx->saved_data["seed"] = static_cast<int64_t>(shape.dropout.seed);
     ctx->saved_data["below"] = static_cast<int64_t>(shape.dropout.below);
     ctx->saved_data["scale"] = static_cast<double>(shape.dropout.scale);
@@ -102,39 +155,60 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
     const auto saved = ctx->get_saved_variables();
     const auto &query = saved[0], &key = saved[1], &value = saved[2], &log_sums = saved[3];
     const auto* place = saved[4].data_ptr<int64_t>();
-    Shape shape{ctx->saved_data["lengths"].toIntVector(), ctx->saved_data["heads"].toInt(), {}};
+    Shape shape{ctx->saved_data["lengths"].toIntVector(), ctx->saved_data["heads"].toInt(),
+                ctx->saved_data["reach"].toInt(), {}};
     shape.dropout = {static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
                      static_cast<uint32_t>(ctx->saved_data["below"].toInt()),
                      static_cast<float>(ctx->saved_data["scale"].toDouble())};
-    const auto heads = shape.heads, depth = query.size(1) / heads, longest = shape.longest();
+    const auto heads = shape.heads, depth = query.size(1) / heads;
+    const auto tiles = shape.tiles();
+    const auto [most_scores, most_tokens] = largest(tiles);
     const float scale = 1.0F / std::sqrt(static_cast<float>(depth));
     const auto grad = grad_outputs[0].to(query.scalar_type()).contiguous();
     const std::array<Tensor, 3> grads{at::empty_like(query), at::empty_like(query), at::empty_like(query)};
-    const auto score_memory = at::empty({heads * longest * longest}, query.options());
+    // A key that several tiles see has the sum of what they say, in float32 for lower precision too.
+    std::array<Tensor, 2> sums;
+    if (shape.windowed()) {
+      for (auto& sum : sums) sum = at::zeros(query.sizes(), query.options().dtype(at::kFloat));
+    }
+    const auto score_memory = at::empty({heads * most_scores}, query.options());
     const auto grad_memory = at::empty_like(score_memory);
-    const auto out_memory = at::empty({heads * longest * depth}, query.options());
-    int64_t first = 0;
-    for (const auto count : shape.lengths) {
-      auto scores = part(score_memory, heads, count, count), dscores = part(grad_memory, heads, count, count);
-      auto result = part(out_memory, heads, count, depth);
-      const auto q = by_head(query, first, count, heads), k = by_head(key, first, count, heads);
-      const auto v = by_head(value, first, count, heads), d = by_head(grad, first, count, heads);
+    const auto out_memory = at::empty({heads * most_tokens * depth}, query.options());
+    for (const auto& tile : tiles) {
+      auto scores = part(score_memory, heads, tile.queries, tile.keys);
+      auto dscores = part(grad_memory, heads, tile.queries, tile.keys);
+      const auto q = by_head(query, tile.query, tile.queries, heads), d = by_head(grad, tile.query, tile.queries, heads);
+      const auto k = by_head(key, tile.key, tile.keys, heads), v = by_head(value, tile.key, tile.keys, heads);
       at::bmm_out(scores, q, k.transpose(1, 2));
       at::bmm_out(dscores, d, v.transpose(1, 2));
-      each_row<2>({scores, dscores}, heads * count, count, [&](int64_t row, const std::array<float*, 2>& pointers) {
-        const int64_t head = row / count, token = first + row % count;
-        softmax_dropout_backward(pointers[0], pointers[1], count, scale,
+      each_row<2>({scores, dscores}, heads * tile.queries, tile.keys, [&](int64_t row, const std::array<float*, 2>& pointers) {
+        const int64_t head = row / tile.queries, token = tile.query + row % tile.queries;
+        const auto [from, to] = shape.seen(tile, token);
+        for (auto* pointer : pointers) {
+          std::fill(pointer, pointer + from, 0.0F);
+          std::fill(pointer + to, pointer + tile.keys, 0.0F);
+        }
+        softmax_dropout_backward(pointers[0] + from, pointers[1] + from, to - from, scale,
                                  log_sums.data_ptr<float>()[token * heads + head], shape.dropout,
-                                 key_of(shape, place[token], head));
+                                 key_of(shape, place[token], head, tile.key + from - tile.row));
       });
-      const auto write = [&](const Tensor& into, const Tensor& a, const Tensor& b) {
+      auto result = part(out_memory, heads, tile.queries, depth);
+      at::bmm_out(result, dscores, k);
+      by_head(grads[0], tile.query, tile.queries, heads).copy_(result);
+      result = part(out_memory, heads, tile.keys, depth);
+      const auto write = [&](int64_t which, const Tensor& a, const Tensor& b) {
         at::bmm_out(result, a, b);
-        by_head(into, first, count, heads).copy_(result);
+        if (shape.windowed()) {
+          by_head(sums[which - 1], tile.key, tile.keys, heads).add_(result);
+        } else {
+          by_head(grads[which], tile.key, tile.keys, heads).copy_(result);
+        }
       };
-      write(grads[0], dscores, k);
-      write(grads[1], dscores.transpose(1, 2), q);
-      write(grads[2], scores.transpose(1, 2), d);
-      first += count;
+      write(1, dscores.transpose(1, 2), q);
+      write(2, scores.transpose(1, 2), d);
+    }
+    if (shape.windowed()) {
+      for (size_t which : {0, 1}) grads[which + 1].copy_(sums[which]);
     }
     return {grads[0], grads[1], grads[2], Tensor(), Tensor()};
   }
@@ -143,10 +217,10 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
 
 extern "C" {
 int polyqa_packed_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
-                            const int64_t* lengths, size_t rows, const at::Tensor* places, int64_t heads, double dropout,
-                            at::Tensor** out, char** error) {
+                            const int64_t* lengths, size_t rows, const at::Tensor* places, int64_t heads,
+                            int64_t reach, double dropout, at::Tensor** out, char** error) {
   return guarded(error, [&] {
-    Shape shape{{lengths, lengths + rows}, heads, {}};
+    Shape shape{{lengths, lengths + rows}, heads, reach, {}};
     int64_t tokens = 0;
     for (const auto length : shape.lengths) {
       TORCH_CHECK(length > 0, "a row of ", length, " tokens");
