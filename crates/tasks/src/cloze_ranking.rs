@@ -55,7 +55,7 @@ pub fn rank_clozes(
         return Err(transfer_eval::Error::Mismatch { what, index, line: None, message }.into());
     }
     let rows: Vec<&[u32]> = clozes.iter().map(|cloze| cloze.input_ids.as_slice()).collect();
-    inference::by_length(model, &rows, batch_size, |indices, hidden| {
+    inference::by_length(model, &rows, batch_size, |indices, _, hidden| {
         let batch: Vec<Cloze> = indices.iter().filter_map(|&k| clozes.get(k)).cloned().collect();
         let masks: Vec<usize> = batch.iter().map(|cloze| cloze.mask).collect();
         let logits = model.mlm_logits(&at_positions(hidden, &masks)?)?; // [B, V]
@@ -115,7 +115,7 @@ pub fn rank_typed(
         }));
     }
     let ids: Vec<&[u32]> = rows.iter().map(|(_, _, ids)| ids.as_slice()).collect();
-    let scored = inference::by_length(model, &ids, batch_size, |indices, hidden| {
+    let scored = inference::by_length(model, &ids, batch_size, |indices, _, hidden| {
         let batch: Vec<&(usize, usize, Vec<u32>)> =
             indices.iter().filter_map(|&k| rows.get(k)).collect();
         score_rows(model, clozes, &batch, hidden)

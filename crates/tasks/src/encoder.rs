@@ -104,11 +104,17 @@ pub trait Encoder {
     /// If the model holds no such head.
     fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor>;
 
-    /// Scores of a label for every row, `[B, C]`, from hidden states `[B, L, H]`.
+    /// Scores of a label for every row, `[B, C]`, from hidden states `[B, L, H]` of inputs with
+    /// this mask, which an average over tokens needs.
     ///
     /// # Errors
     /// If the model holds no such head.
-    fn sequence_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor>;
+    fn sequence_logits(
+        &self,
+        hidden: &Tensor,
+        attention_mask: Option<&Tensor>,
+        train: bool,
+    ) -> Result<Tensor>;
 
     /// The word embeddings, `[V, H]`: the parameter itself.
     fn word_embeddings(&self) -> &Tensor;
@@ -189,8 +195,14 @@ impl Encoder for Model {
         float(self.in_precision(|| Model::token_logits(self, hidden, train))??)
     }
 
-    fn sequence_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        float(self.in_precision(|| Model::sequence_logits(self, hidden, train))??)
+    fn sequence_logits(
+        &self,
+        hidden: &Tensor,
+        attention_mask: Option<&Tensor>,
+        train: bool,
+    ) -> Result<Tensor> {
+        let logits = || Model::sequence_logits(self, hidden, attention_mask, train);
+        float(self.in_precision(logits)??)
     }
 
     fn word_embeddings(&self) -> &Tensor {

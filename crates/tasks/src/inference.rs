@@ -10,13 +10,13 @@ pub(crate) fn by_length<T>(
     model: &dyn Encoder,
     rows: &[&[u32]],
     batch_size: usize,
-    read: impl Fn(&[usize], &Tensor) -> Result<Vec<T>>,
+    read: impl Fn(&[usize], &Inputs, &Tensor) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     batch::by_length(&lengths, batch_size, |indices| {
         let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
         let inputs = Inputs::from_rows(&rows, model.pad_token_id())?;
-        no_grad(|| read(indices, &model.encode(&inputs, false)?))
+        no_grad(|| read(indices, &inputs, &model.encode(&inputs, false)?))
     })
 }
 

@@ -100,7 +100,8 @@ impl SequenceClassificationTask<'_> {
         let classes: Vec<i64> = rows.iter().map(|(_, class)| *class).collect();
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
         let hidden = self.model.encode(&inputs, true)?;
-        let logits = self.model.sequence_logits(&hidden, true)?; // [B, C]
+        let mask = inputs.attention_mask.as_ref();
+        let logits = self.model.sequence_logits(&hidden, mask, true)?; // [B, C]
         let (_, count) = logits.size2()?;
         if let Some(class) = classes.iter().find(|&&class| class >= count) {
             let error = Error::data("class", format!("below {count}, the head's labels"), class);
@@ -134,8 +135,9 @@ impl SequenceClassificationTask<'_> {
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> Result<Vec<usize>> {
-    inference::by_length(model, rows, batch_size, |_, hidden| {
-        inference::best(model.sequence_logits(hidden, false)?)
+    inference::by_length(model, rows, batch_size, |_, inputs, hidden| {
+        let mask = inputs.attention_mask.as_ref();
+        inference::best(model.sequence_logits(hidden, mask, false)?)
     })
 }
 
@@ -163,8 +165,9 @@ pub fn classify(
     batch_size: usize,
 ) -> Result<Vec<NliLabel>> {
     let rows: Vec<&[u32]> = inputs.iter().map(|input| input.input_ids.as_slice()).collect();
-    inference::by_length(model, &rows, batch_size, |_, hidden| {
-        let logits = model.sequence_logits(hidden, false)?;
+    inference::by_length(model, &rows, batch_size, |_, inputs, hidden| {
+        let mask = inputs.attention_mask.as_ref();
+        let logits = model.sequence_logits(hidden, mask, false)?;
         if logits.size().last() != Some(&3) {
             return Err(Error::data("logits", "[B, 3]", format!("shape {:?}", logits.size())));
         }
@@ -213,7 +216,7 @@ mod tests {
         let losses = batch.iter().map(|&k| {
             let (ids, class) = &rows()[k];
             let hidden = model.encode(&Inputs::from_rows(&[ids], 1).unwrap(), false).unwrap();
-            let logits = model.sequence_logits(&hidden, false).unwrap().to_kind(Kind::Double);
+            let logits = model.sequence_logits(&hidden, None, false).unwrap().to_kind(Kind::Double);
             let logits = Vec::<f64>::try_from(logits.squeeze_dim(0)).unwrap();
             let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
             sum.ln() - logits[*class as usize]

@@ -62,7 +62,8 @@ fn classes_of_pairs() {
     let expected: Vec<i64> = inputs
         .iter()
         .map(|input| {
-            let logits = model.sequence_logits(&alone(&model, &input.input_ids), false).unwrap();
+            let logits =
+                model.sequence_logits(&alone(&model, &input.input_ids), None, false).unwrap();
             logits.argmax(-1, false).int64_value(&[0])
         })
         .collect();

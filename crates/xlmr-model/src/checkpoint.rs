@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use torch_ext::TensorFile;
 
+use crate::architecture::Names;
 use crate::{Error, Result};
 
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -28,6 +29,7 @@ pub(crate) struct Checkpoint {
     tensors: BTreeMap<String, StoredTensor>,
     /// Names that only `heads.safetensors` holds.
     pub(crate) spare: BTreeSet<String>,
+    names: Names,
 }
 
 #[derive(Deserialize)]
@@ -36,10 +38,11 @@ struct ShardIndex {
 }
 
 impl Checkpoint {
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
+    /// Opens the files of a folder whose architecture has these names.
+    pub(crate) fn open(folder: &Path, names: Names) -> Result<Self> {
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
-        let mut checkpoint =
-            Self { files: Vec::new(), tensors: BTreeMap::new(), spare: BTreeSet::new() };
+        let (files, tensors, spare) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let mut checkpoint = Self { files, tensors, spare, names };
         if single.is_file() {
             checkpoint.add(TensorFile::open(&single)?, None)?;
         } else if index.is_file() {
@@ -70,8 +73,9 @@ impl Checkpoint {
                 continue;
             }
             let stored = StoredTensor { file: number, name: name.clone() };
-            if self.tensors.insert(prefixed(&name), stored).is_some() {
-                let reason = format!("tensor {name} is there twice, with and without `roberta.`");
+            if self.tensors.insert(self.names.prefixed(&name), stored).is_some() {
+                let prefix = self.names.prefix;
+                let reason = format!("tensor {name} is there twice, with and without `{prefix}`");
                 return Err(Error::damaged(file.path(), reason));
             }
         }
@@ -178,12 +182,6 @@ fn read_weight(file: &TensorFile, name: &str, shape: &[i64], device: Device) -> 
         return Err(refuse("dtype F32, F16 or BF16".into(), dtype));
     }
     Ok(file.read(name)?.f_to_device(device)?.f_to_kind(Kind::Float)?)
-}
-
-/// The name with `roberta.`, which a checkpoint of the bare encoder leaves out.
-fn prefixed(name: &str) -> String {
-    let bare = ["embeddings.", "encoder.", "pooler."].iter().any(|part| name.starts_with(part));
-    if bare { format!("roberta.{name}") } else { name.to_owned() }
 }
 
 fn no_weights(folder: &Path) -> Error {

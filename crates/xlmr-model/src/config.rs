@@ -1,18 +1,23 @@
-//! The configuration of a model: `config.json` of Hugging Face with `model_type` "xlm-roberta".
+//! The configuration of a model: `config.json` of Hugging Face.
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::architecture::MODEL_TYPES;
 use crate::fields::Fields;
-use crate::{Activation, Error, Head, Result};
+use crate::{Activation, Architecture, Error, Head, ModernBert, Result};
 
-/// Sizes, rates and ids of a model; the fields carry the names of `config.json`.
+/// Sizes, rates and ids of a model; the fields carry the names of `config.json` as XLM-R and BERT
+/// have it ([`ModernBert`] says how its own map to them).
 ///
-/// Absent keys take the defaults of transformers' `XLMRobertaConfig`. Keys that this crate does not
-/// use stay in [`Config::extra`] and are written back.
+/// Absent keys take the defaults of transformers' `XLMRobertaConfig`, `BertConfig` or
+/// `ModernBertConfig`. Keys that this crate does not use stay in [`Config::extra`] and are written
+/// back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// The kind of encoder.
+    pub architecture: Architecture,
     /// V, rows of the word embeddings.
     pub vocab_size: i64,
     /// H, width of a hidden state.
@@ -31,19 +36,20 @@ pub struct Config {
     pub attention_probs_dropout_prob: f64,
     /// Dropout in the classification heads; `hidden_dropout_prob` where absent.
     pub classifier_dropout: Option<f64>,
-    /// Rows of the position embeddings: the longest input plus `pad_token_id + 1`.
+    /// Rows of the position embeddings, of which XLM-R leaves `pad_token_id + 1` unused; of
+    /// ModernBERT, which has none, the longest input.
     pub max_position_embeddings: i64,
-    /// Rows of the token type embeddings.
+    /// Rows of the token type embeddings; 1 where there are none.
     pub type_vocab_size: i64,
     /// Standard deviation of new weights.
     pub initializer_range: f64,
     /// ε of every LayerNorm.
     pub layer_norm_eps: f64,
-    /// Id of `<pad>`; position ids start at the next number.
+    /// Id of the token that fills short rows; XLM-R's position ids start at the next number.
     pub pad_token_id: i64,
-    /// Id of `<s>`.
+    /// Id of the token before a text, where the file says it.
     pub bos_token_id: Option<i64>,
-    /// Id of `</s>`.
+    /// Id of the token after a text, where the file says it.
     pub eos_token_id: Option<i64>,
     /// Whether the masked-language-model decoder shares the word embeddings.
     pub tie_word_embeddings: bool,
@@ -63,12 +69,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The value of `model_type` that this crate reads and writes.
-    pub const MODEL_TYPE: &'static str = "xlm-roberta";
-
     /// `xlm-roberta-base`: 12 layers of 768, 250,002 pieces.
     pub fn base() -> Self {
         Self {
+            architecture: Architecture::XlmRoberta,
             vocab_size: 250_002,
             hidden_size: 768,
             num_hidden_layers: 12,
@@ -99,6 +103,41 @@ impl Config {
             num_hidden_layers: 24,
             num_attention_heads: 16,
             intermediate_size: 4096,
+            ..Self::base()
+        }
+    }
+
+    /// `bert-base-multilingual-cased` (mBERT): 12 layers of 768, 119,547 pieces.
+    pub fn bert_base_multilingual() -> Self {
+        Self {
+            architecture: Architecture::Bert,
+            vocab_size: 119_547,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            layer_norm_eps: 1e-12,
+            pad_token_id: 0,
+            bos_token_id: None,
+            eos_token_id: None,
+            ..Self::base()
+        }
+    }
+
+    /// mmBERT base (Marone et al. 2025): 22 layers of 768, ModernBERT's architecture, 256,000
+    /// pieces.
+    pub fn mmbert_base() -> Self {
+        let modern = ModernBert { local_rope_theta: 160_000.0, ..ModernBert::new(22) };
+        Self {
+            architecture: Architecture::ModernBert(modern),
+            vocab_size: 256_000,
+            num_hidden_layers: 22,
+            intermediate_size: 1152,
+            hidden_dropout_prob: 0.0,
+            attention_probs_dropout_prob: 0.0,
+            classifier_dropout: Some(0.0),
+            max_position_embeddings: 8192,
+            pad_token_id: 0,
+            bos_token_id: Some(2),
+            eos_token_id: Some(1),
             ..Self::base()
         }
     }
@@ -139,19 +178,40 @@ impl Config {
     /// [`Error::Config`] as for [`Config::from_file`].
     pub fn from_json(value: Value, file: &str) -> Result<Self> {
         let mut fields = Fields::new(value, file)?;
-        let model_type: String = fields.take("model_type", "\"xlm-roberta\"", String::new())?;
-        if model_type != Self::MODEL_TYPE {
-            let got = if model_type.is_empty() { "none".into() } else { format!("{model_type:?}") };
-            return Err(fields.refuse(
-                "model_type",
-                "\"xlm-roberta\", the only architecture of this crate",
-                got,
-            ));
-        }
-        let (count, rate) = ("an integer", "a number");
+        let known = || format!("one of {}", MODEL_TYPES.map(|name| format!("{name:?}")).join(", "));
+        let model_type: Option<String> = fields.take("model_type", &known(), None)?;
+        let config = match model_type.as_deref() {
+            Some("xlm-roberta") => Self::with_positions(&mut fields, Architecture::XlmRoberta)?,
+            Some("bert") => Self::with_positions(&mut fields, Architecture::Bert)?,
+            Some("modernbert") => Self::with_rotary_positions(&mut fields)?,
+            other => {
+                let got = other.map_or("none".to_owned(), |name| format!("{name:?}"));
+                return Err(fields.refuse("model_type", &known(), got));
+            }
+        };
         let labels: Option<BTreeMap<String, String>> =
             fields.take("id2label", "an object of label names by id, or null", None)?;
         let config = Self {
+            tie_word_embeddings: fields.take("tie_word_embeddings", "true or false", true)?,
+            architectures: fields
+                .take::<Option<Vec<String>>>("architectures", "a list of class names", None)?
+                .unwrap_or_default(),
+            id2label: fields.labels(labels)?,
+            extra: fields.rest(),
+            ..config
+        };
+        config.check(file)?;
+        Ok(config)
+    }
+
+    /// What XLM-R's and BERT's files say, with their defaults.
+    fn with_positions(fields: &mut Fields, architecture: Architecture) -> Result<Self> {
+        let (count, rate, id) = ("an integer", "a number", "an integer or null");
+        let (pad, bos, eos) = match architecture {
+            Architecture::XlmRoberta => (1, Some(0), Some(2)),
+            _ => (0, None, None),
+        };
+        Ok(Self {
             vocab_size: fields.take("vocab_size", count, 30_522)?,
             hidden_size: fields.take("hidden_size", count, 768)?,
             num_hidden_layers: fields.take("num_hidden_layers", count, 12)?,
@@ -165,18 +225,38 @@ impl Config {
             type_vocab_size: fields.take("type_vocab_size", count, 2)?,
             initializer_range: fields.take("initializer_range", rate, 0.02)?,
             layer_norm_eps: fields.take("layer_norm_eps", rate, 1e-12)?,
-            pad_token_id: fields.take("pad_token_id", count, 1)?,
-            bos_token_id: fields.take("bos_token_id", "an integer or null", Some(0))?,
-            eos_token_id: fields.take("eos_token_id", "an integer or null", Some(2))?,
-            tie_word_embeddings: fields.take("tie_word_embeddings", "true or false", true)?,
-            architectures: fields
-                .take::<Option<Vec<String>>>("architectures", "a list of class names", None)?
-                .unwrap_or_default(),
-            id2label: fields.labels(labels)?,
-            extra: fields.rest(),
-        };
-        config.check(file)?;
-        Ok(config)
+            pad_token_id: fields.take("pad_token_id", count, pad)?,
+            bos_token_id: fields.take("bos_token_id", id, bos)?,
+            eos_token_id: fields.take("eos_token_id", id, eos)?,
+            architecture,
+            ..Self::base()
+        })
+    }
+
+    /// What ModernBERT's files say, with their defaults.
+    fn with_rotary_positions(fields: &mut Fields) -> Result<Self> {
+        let (count, rate, id) = ("an integer", "a number", "an integer or null");
+        let layers = fields.take("num_hidden_layers", count, 22)?;
+        Ok(Self {
+            vocab_size: fields.take("vocab_size", count, 50_368)?,
+            hidden_size: fields.take("hidden_size", count, 768)?,
+            num_hidden_layers: layers,
+            num_attention_heads: fields.take("num_attention_heads", count, 12)?,
+            intermediate_size: fields.take("intermediate_size", count, 1152)?,
+            hidden_act: fields.activation("hidden_activation")?,
+            hidden_dropout_prob: fields.take("mlp_dropout", rate, 0.0)?,
+            attention_probs_dropout_prob: fields.take("attention_dropout", rate, 0.0)?,
+            classifier_dropout: Some(fields.take("classifier_dropout", rate, 0.0)?),
+            max_position_embeddings: fields.take("max_position_embeddings", count, 8192)?,
+            type_vocab_size: 1,
+            initializer_range: fields.take("initializer_range", rate, 0.02)?,
+            layer_norm_eps: fields.take("norm_eps", rate, 1e-5)?,
+            pad_token_id: fields.take("pad_token_id", count, 50_283)?,
+            bos_token_id: fields.take("bos_token_id", id, Some(50_281))?,
+            eos_token_id: fields.take("eos_token_id", id, Some(50_282))?,
+            architecture: Architecture::ModernBert(ModernBert::read(fields, layers)?),
+            ..Self::base()
+        })
     }
 
     /// Checks every value against its range and against the others.
@@ -242,10 +322,22 @@ impl Config {
                 return Err(refuse(key, &expected, id.to_string()));
             }
         }
-        if self.max_position_embeddings <= self.pad_token_id + 1 {
+        if self.architecture == Architecture::XlmRoberta
+            && self.max_position_embeddings <= self.pad_token_id + 1
+        {
             let expected = format!("more than pad_token_id + 1 = {}", self.pad_token_id + 1);
             let got = self.max_position_embeddings.to_string();
             return Err(refuse("max_position_embeddings", &expected, got));
+        }
+        if let Architecture::ModernBert(modern) = &self.architecture {
+            let depth = self.hidden_size / self.num_attention_heads;
+            if let Some((key, expected, got)) = modern.check(self.num_hidden_layers, depth) {
+                return Err(refuse(key, &expected, got));
+            }
+            if self.type_vocab_size != 1 {
+                let got = self.type_vocab_size.to_string();
+                return Err(refuse("type_vocab_size", "1; ModernBERT has no segments", got));
+            }
         }
         for (key, fine) in [("is_decoder", false), ("add_cross_attention", false)] {
             if self.extra.get(key).is_some_and(|value| value != &json!(fine)) {
@@ -262,7 +354,10 @@ impl Config {
 
     /// The longest input, in tokens without padding.
     pub fn max_length(&self) -> i64 {
-        self.max_position_embeddings - self.pad_token_id - 1
+        match self.architecture {
+            Architecture::XlmRoberta => self.max_position_embeddings - self.pad_token_id - 1,
+            Architecture::Bert | Architecture::ModernBert(_) => self.max_position_embeddings,
+        }
     }
 
     /// Number of labels of the classification heads; 2 where no label is named, as in transformers.
@@ -281,13 +376,13 @@ impl Config {
         match self.architectures.first() {
             None => Ok(Head::None),
             Some(name) => {
-                Head::from_architecture(name, self.num_labels()).ok_or_else(|| Error::Config {
+                let heads = Head::all(self.num_labels());
+                let class = |head: &Head| head.class(&self.architecture);
+                let found = heads.into_iter().find(|head| class(head) == *name);
+                found.ok_or_else(|| Error::Config {
                     file: "config.json".into(),
                     key: "architectures".into(),
-                    expected: "one of XLMRobertaModel, XLMRobertaForMaskedLM, \
-                               XLMRobertaForQuestionAnswering, XLMRobertaForTokenClassification, \
-                               XLMRobertaForSequenceClassification"
-                        .into(),
+                    expected: format!("one of {}", heads.each_ref().map(class).join(", ")),
                     got: format!("{name:?}"),
                 })
             }
@@ -298,7 +393,7 @@ impl Config {
     /// weights.
     pub(crate) fn for_head(&self, head: Head) -> Self {
         let mut config = self.clone();
-        config.architectures = vec![head.architecture().to_owned()];
+        config.architectures = vec![head.class(&self.architecture)];
         if let Some(labels) = head.labels()
             && labels != config.num_labels()
         {
@@ -322,20 +417,14 @@ impl Config {
             all.insert("label2id".into(), Value::Object(by_name));
         }
         for (key, value) in [
-            ("model_type", json!(Self::MODEL_TYPE)),
+            ("model_type", json!(self.architecture.model_type())),
             ("vocab_size", json!(self.vocab_size)),
             ("hidden_size", json!(self.hidden_size)),
             ("num_hidden_layers", json!(self.num_hidden_layers)),
             ("num_attention_heads", json!(self.num_attention_heads)),
             ("intermediate_size", json!(self.intermediate_size)),
-            ("hidden_act", json!(self.hidden_act.name())),
-            ("hidden_dropout_prob", json!(self.hidden_dropout_prob)),
-            ("attention_probs_dropout_prob", json!(self.attention_probs_dropout_prob)),
-            ("classifier_dropout", json!(self.classifier_dropout)),
             ("max_position_embeddings", json!(self.max_position_embeddings)),
-            ("type_vocab_size", json!(self.type_vocab_size)),
             ("initializer_range", json!(self.initializer_range)),
-            ("layer_norm_eps", json!(self.layer_norm_eps)),
             ("pad_token_id", json!(self.pad_token_id)),
             ("bos_token_id", json!(self.bos_token_id)),
             ("eos_token_id", json!(self.eos_token_id)),
@@ -344,6 +433,28 @@ impl Config {
         ] {
             all.insert(key.into(), value);
         }
+        let own = match &self.architecture {
+            Architecture::XlmRoberta | Architecture::Bert => vec![
+                ("hidden_act", json!(self.hidden_act.name())),
+                ("hidden_dropout_prob", json!(self.hidden_dropout_prob)),
+                ("attention_probs_dropout_prob", json!(self.attention_probs_dropout_prob)),
+                ("classifier_dropout", json!(self.classifier_dropout)),
+                ("type_vocab_size", json!(self.type_vocab_size)),
+                ("layer_norm_eps", json!(self.layer_norm_eps)),
+            ],
+            Architecture::ModernBert(modern) => {
+                let mut own = modern.to_json();
+                own.extend([
+                    ("hidden_activation", json!(self.hidden_act.name())),
+                    ("mlp_dropout", json!(self.hidden_dropout_prob)),
+                    ("attention_dropout", json!(self.attention_probs_dropout_prob)),
+                    ("classifier_dropout", json!(self.classifier_dropout.unwrap_or(0.0))),
+                    ("norm_eps", json!(self.layer_norm_eps)),
+                ]);
+                own
+            }
+        };
+        all.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value)));
         Value::Object(all.into_iter().collect())
     }
 

@@ -8,7 +8,7 @@ use crate::packing::Packing;
 
 /// What dropout is drawn from in one pass.
 pub(crate) struct Draws {
-    train: bool,
+    pub(crate) train: bool,
     /// Of each token ([`token_places`]), padded or packed as the batch is; empty where nothing is
     /// drawn, and on a GPU, whose generator knows no places.
     pub(crate) places: Tensor,
@@ -28,6 +28,11 @@ impl Draws {
         match packing {
             Some(packing) if !padded.places.size().contains(&0) => {
                 let places = packing.pack(&padded.places.f_view([rows.batch, rows.length])?)?;
+                Ok(Self { places, ..padded })
+            }
+            // Packed attention wants places also where it draws nothing.
+            Some(packing) if rows.device == Device::Cpu => {
+                let places = Tensor::f_zeros(packing.tokens(), (Kind::Int64, Device::Cpu))?;
                 Ok(Self { places, ..padded })
             }
             _ => Ok(padded),

@@ -1,15 +1,16 @@
-//! Embeddings and encoder layers (Conneau et al. 2020; the layout of transformers'
-//! `XLMRobertaModel`).
+//! Embeddings and the layers of XLM-R and BERT (Conneau et al. 2020; the layout of transformers'
+//! `XLMRobertaModel` and `BertModel`).
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
+use torch_ext::Attention;
 
 use crate::dropout::Draws;
 use crate::inputs::Rows;
 use crate::layers::{LayerNorm, Linear, Lookup};
-use crate::packing::{FlashRows, Packing};
-use crate::parameters::{TYPES, WORDS, layer_name};
-use crate::{Activation, Config, Result};
+use crate::modernbert::{ModernLayer, Positions, packs};
+use crate::packing::Packing;
+use crate::{Activation, Architecture, Config, Error, Result};
 
 /// How a checked batch lies in memory, and what its dropout is drawn from.
 pub(crate) struct Batch {
@@ -17,14 +18,55 @@ pub(crate) struct Batch {
     /// Absent where it stays padded.
     pub(crate) packing: Option<Packing>,
     pub(crate) draws: Draws,
+    /// Of rotary positions; absent where positions are embedded.
+    pub(crate) positions: Option<Positions>,
 }
 
 impl Batch {
-    /// For a model of this configuration whose parameters are of `kind`.
-    pub(crate) fn new(rows: Rows, config: &Config, kind: Kind, train: bool) -> Result<Self> {
-        let packing = if train { Packing::of(&rows, config, kind)? } else { None };
+    /// For a model of this configuration whose parameters are of `kind`, without rotary positions.
+    /// `joined`: rows are made of two texts each.
+    pub(crate) fn new(
+        rows: Rows,
+        config: &Config,
+        kind: Kind,
+        train: bool,
+        joined: bool,
+    ) -> Result<Self> {
+        let pack = match config.architecture {
+            Architecture::XlmRoberta | Architecture::Bert => train,
+            Architecture::ModernBert(_) => !joined && packs(&rows, train),
+        };
+        let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
         let draws = Draws::for_batch(&rows, packing.as_ref(), train)?;
-        Ok(Self { rows, packing, draws })
+        Ok(Self { rows, packing, draws, positions: None })
+    }
+
+    /// With the positions of its tokens, `[N]` i64 laid out as the batch is, where the architecture
+    /// has rotary ones.
+    pub(crate) fn with_positions(
+        self,
+        of_tokens: impl FnOnce(&Self) -> Result<Tensor>,
+        joined: bool,
+        config: &Config,
+        kind: Kind,
+    ) -> Result<Self> {
+        let Architecture::ModernBert(modern) = &config.architecture else { return Ok(self) };
+        let (tokens, packed) = (of_tokens(&self)?, self.packing.is_some());
+        let positions = Positions::new(tokens, joined, &self.rows, packed, config, modern, kind)?;
+        Ok(Self { positions: Some(positions), ..self })
+    }
+
+    pub(crate) fn positions(&self) -> Result<&Positions> {
+        let absent = || Error::input("states", "of a model with rotary positions", "of another");
+        self.positions.as_ref().ok_or_else(absent)
+    }
+
+    /// `[B, L, …]` as the batch lies in memory.
+    pub(crate) fn laid_out(&self, padded: &Tensor) -> Result<Tensor> {
+        match &self.packing {
+            None => Ok(padded.shallow_clone()),
+            Some(packing) => packing.pack(padded),
+        }
     }
 }
 
@@ -36,14 +78,17 @@ pub(crate) struct Ids {
     pub(crate) types: Option<Tensor>,
 }
 
-/// Word, position and token type embeddings, summed and normalised.
+/// Word embeddings with those of positions and token types where there are any, summed and
+/// normalised.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
     pub(crate) words: Tensor,
-    positions: Tensor,
-    types: Tensor,
+    positions: Option<Tensor>,
+    types: Option<Tensor>,
     norm: LayerNorm,
     pad: i64,
+    /// The position that learns nothing; below 0: none.
+    unused_position: i64,
     dropout: f64,
     /// Whether the gradient of packed words is kept by rows.
     many_words: bool,
@@ -56,13 +101,29 @@ const MANY_WORDS: i64 = 1 << 24;
 impl Embeddings {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let names = config.architecture.names();
+        let (norm, dropout, positions) = match &config.architecture {
+            Architecture::XlmRoberta | Architecture::Bert => {
+                let name = |part: &str| format!("{}embeddings.{part}", names.prefix);
+                let norm = LayerNorm::new(get, &name("LayerNorm"), width, eps)?;
+                let positions = get(&name("position_embeddings.weight"))?;
+                (norm, config.hidden_dropout_prob, Some(positions))
+            }
+            Architecture::ModernBert(modern) => {
+                let (name, bias) = ("model.embeddings.norm", modern.norm_bias);
+                let norm = LayerNorm::with_bias(get, name, width, eps, bias)?;
+                (norm, modern.embedding_dropout, None)
+            }
+        };
+        let leaves_out = config.architecture == Architecture::XlmRoberta;
         Ok(Self {
-            words: get(WORDS)?,
-            positions: get("roberta.embeddings.position_embeddings.weight")?,
-            types: get(TYPES)?,
-            norm: LayerNorm::new(get, "roberta.embeddings.LayerNorm", width, eps)?,
+            words: get(names.words)?,
+            positions,
+            types: names.types.map(get).transpose()?,
+            norm,
             pad: config.pad_token_id,
-            dropout: config.hidden_dropout_prob,
+            unused_position: if leaves_out { config.pad_token_id } else { -1 },
+            dropout,
             many_words: config.vocab_size.saturating_mul(width) >= MANY_WORDS,
         })
     }
@@ -76,33 +137,79 @@ impl Embeddings {
         batch: &Batch,
     ) -> Result<Tensor> {
         let packing = batch.packing.as_ref();
-        let laid_out = |padded: &Tensor| match packing {
-            None => Ok(padded.shallow_clone()),
-            Some(packing) => packing.pack(padded),
-        };
-        let types = match &inputs.types {
-            // One row for all: its gradient is a plain sum, not a scatter.
-            None => self.types.f_select(0, 0)?,
-            Some(ids) => Tensor::f_embedding(&self.types, &laid_out(ids)?, -1, false, false)?,
-        };
-        let words = match embeds {
-            Some(embeds) => laid_out(&embeds.f_to_device(self.words.device())?)?,
+        let mut sum = match embeds {
+            Some(embeds) => batch.laid_out(&embeds.f_to_device(self.words.device())?)?,
             None => {
                 let on_cpu = packing.is_some_and(|packing| packing.flash.is_none());
-                let (ids, sparse) = (laid_out(&inputs.words)?, on_cpu && self.many_words);
+                let ids = batch.laid_out(&inputs.words)?;
+                // The sparse form is for training: nothing else asks for a gradient of packed rows.
+                let sparse = on_cpu && self.many_words;
                 Tensor::f_embedding(&self.words, &ids, self.pad, false, sparse)?
             }
         };
-        let positions = laid_out(&inputs.positions)?;
-        let positions = Tensor::f_embedding(&self.positions, &positions, self.pad, false, false)?;
-        let sum = words.f_add(&types)?.f_add(&positions)?;
+        if let Some(types) = &self.types {
+            sum = sum.f_add(&match &inputs.types {
+                // One row for all: its gradient is a plain sum, not a scatter.
+                None => types.f_select(0, 0)?,
+                Some(ids) => Tensor::f_embedding(types, &batch.laid_out(ids)?, -1, false, false)?,
+            })?;
+        }
+        if let Some(table) = &self.positions {
+            let ids = batch.laid_out(&inputs.positions)?;
+            let unused = self.unused_position;
+            sum = sum.f_add(&Tensor::f_embedding(table, &ids, unused, false, false)?)?;
+        }
         batch.draws.dropout(self.norm.apply(&sum)?, self.dropout)
+    }
+}
+
+/// A layer of any architecture.
+#[derive(Debug)]
+pub(crate) enum Layer {
+    PostNorm(PostNormLayer),
+    Modern(ModernLayer),
+}
+
+impl Layer {
+    pub(crate) fn new(get: Lookup, config: &Config, index: i64) -> Result<Self> {
+        Ok(match &config.architecture {
+            Architecture::XlmRoberta | Architecture::Bert => {
+                Self::PostNorm(PostNormLayer::new(get, config, index)?)
+            }
+            Architecture::ModernBert(modern) => {
+                Self::Modern(ModernLayer::new(get, config, modern, index)?)
+            }
+        })
+    }
+
+    /// Another handle to the same parameters.
+    fn share(&self) -> Self {
+        match self {
+            Self::PostNorm(layer) => Self::PostNorm(layer.share()),
+            Self::Modern(layer) => Self::Modern(layer.share()),
+        }
+    }
+
+    /// Hidden states to hidden states, packed or padded as `batch` says.
+    pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+        match self {
+            Self::PostNorm(layer) => layer.step(hidden, batch),
+            Self::Modern(layer) => layer.step(hidden, batch),
+        }
+    }
+
+    /// [`step`](Self::step) of which only `hidden` is kept for the way back.
+    pub(crate) fn recomputed_step(&self, hidden: &Tensor, batch: &Rc<Batch>) -> Result<Tensor> {
+        let (layer, batch) = (self.share(), Rc::clone(batch));
+        Ok(torch_ext::recompute(hidden, move |hidden| {
+            layer.step(hidden, &batch).map_err(|error| error.to_string())
+        })?)
     }
 }
 
 /// Self-attention and feed-forward layer, each with residual and LayerNorm after it.
 #[derive(Debug)]
-pub(crate) struct Layer {
+pub(crate) struct PostNormLayer {
     query: Linear,
     key: Linear,
     value: Linear,
@@ -117,9 +224,9 @@ pub(crate) struct Layer {
     hidden_dropout: f64,
 }
 
-impl Layer {
-    pub(crate) fn new(get: Lookup, config: &Config, index: i64) -> Result<Self> {
-        let name = layer_name(index);
+impl PostNormLayer {
+    fn new(get: Lookup, config: &Config, index: i64) -> Result<Self> {
+        let name = config.architecture.names().layer(index);
         let linear = |part: &str| Linear::new(get, &format!("{name}.{part}"));
         let norm = |part: &str| {
             let name = format!("{name}.{part}.LayerNorm");
@@ -142,7 +249,7 @@ impl Layer {
     }
 
     /// Another handle to the same parameters.
-    pub(crate) fn share(&self) -> Self {
+    fn share(&self) -> Self {
         Self {
             query: self.query.share(),
             key: self.key.share(),
@@ -156,20 +263,11 @@ impl Layer {
         }
     }
 
-    /// Hidden states to hidden states, packed or padded as `batch` says.
-    pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match &batch.packing {
             None => self.apply(hidden, &batch.rows, &batch.draws),
             Some(packing) => self.apply_packed(hidden, packing, &batch.draws),
         }
-    }
-
-    /// [`step`](Self::step) of which only `hidden` is kept for the way back.
-    pub(crate) fn recomputed_step(&self, hidden: &Tensor, batch: &Rc<Batch>) -> Result<Tensor> {
-        let (layer, batch) = (self.share(), Rc::clone(batch));
-        Ok(torch_ext::recompute(hidden, move |hidden| {
-            layer.step(hidden, &batch).map_err(|error| error.to_string())
-        })?)
     }
 
     /// `[B, L, H]` to `[B, L, H]`.
@@ -194,17 +292,10 @@ impl Layer {
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
     fn apply_packed(&self, hidden: &Tensor, packing: &Packing, draws: &Draws) -> Result<Tensor> {
         let (query, key) = (self.query.apply(hidden)?, self.key.apply(hidden)?);
-        let (value, heads, dropout) =
-            (self.value.apply(hidden)?, self.heads, self.attention_dropout);
-        let (lengths, places) = (&packing.lengths, &draws.places);
-        let attended = match &packing.flash {
-            None => {
-                torch_ext::packed_attention(&query, &key, &value, lengths, places, heads, dropout)?
-            }
-            Some(FlashRows { cumulative, longest }) => torch_ext::flash_attention(
-                &query, &key, &value, cumulative, *longest, heads, dropout,
-            )?,
-        };
+        let value = self.value.apply(hidden)?;
+        let (heads, dropout) = (self.heads, self.attention_dropout);
+        let attention = Attention { heads, reach: None, dropout };
+        let attended = packing.attend(&query, &key, &value, draws, &attention)?;
         let attended = self.attention_dense.apply(&attended)?;
         let hidden =
             self.attention_norm.apply_to_sum(&attended, hidden, draws, self.hidden_dropout)?;

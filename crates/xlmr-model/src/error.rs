@@ -114,7 +114,7 @@ pub enum Error {
         /// The head.
         head: &'static str,
         /// The class of a model with this head.
-        class: &'static str,
+        class: String,
         /// What is there instead.
         reason: String,
     },

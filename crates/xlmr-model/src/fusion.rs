@@ -2,7 +2,7 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::encoder::Batch;
 use crate::inputs::Rows;
@@ -46,7 +46,8 @@ impl FusionConfig {
 ///
 /// With `f` the layers of `model`: `h = f_{1..m}` of each text, `[g_t ; g_s] =
 /// f_{m+1..m+k}([h_t ; h_s])` under both masks, `z = f_{m+k+1..N}` of each. Positions of each text
-/// start anew, and nothing marks which is which. Without a layer in common, `target`'s states are
+/// start anew, and nothing marks which is which; a local layer of ModernBERT sees what is near by
+/// these positions in both texts. Without a layer in common, `target`'s states are
 /// those of [`Model::encode`], bit by bit, in training too.
 ///
 /// Where `train` is set, dropout of a row depends neither on the rows beside it nor on padding.
@@ -121,7 +122,8 @@ impl Seam {
         let (size, device) = (target.batch.rows.batch, target.batch.rows.device);
         let length = i64::try_from(longest).unwrap_or(i64::MAX);
         let rows = Rows::new(size, length, device, Some(kept.collect()))?;
-        let batch = model.batch(rows, target.train)?;
+        let (config, kind) = (model.config(), model.kind()?);
+        let batch = Batch::new(rows, config, kind, target.train, true)?;
 
         let joined = Slots::of(&batch);
         let mut join = vec![first.count + second.count; joined.count];
@@ -141,7 +143,16 @@ impl Seam {
         };
         let [target_slots, source_slots] = &split;
         let split = [upload(target_slots)?, upload(source_slots)?];
-        Ok(Self { batch: Rc::new(batch), join: upload(&join)?, split })
+        let join = upload(&join)?;
+        // Of padding, as if it stood first.
+        let of_tokens = |_: &Batch| -> Result<Tensor> {
+            let (first, second) = (target.batch.positions()?, source.batch.positions()?);
+            let zero = Tensor::f_zeros(1, (Kind::Int64, device))?;
+            let halves = [&first.of_tokens, &second.of_tokens, &zero];
+            Ok(Tensor::f_cat(&halves, 0)?.f_index_select(0, &join)?)
+        };
+        let batch = batch.with_positions(of_tokens, true, config, kind)?;
+        Ok(Self { batch: Rc::new(batch), join, split })
     }
 
     /// `[h_t ; h_s]`.

@@ -1,21 +1,22 @@
 //! The kinds of head that a model may hold.
+use crate::Architecture;
 
 /// What sits on top of the encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Head {
-    /// Nothing: the encoder alone (`XLMRobertaModel`).
+    /// Nothing: the encoder alone (`XLMRobertaModel`, `BertModel`, `ModernBertModel`).
     #[default]
     None,
-    /// Masked language model (`XLMRobertaForMaskedLM`).
+    /// Masked language model (`…ForMaskedLM`).
     MaskedLm,
-    /// Start and end of an answer span (`XLMRobertaForQuestionAnswering`).
+    /// Start and end of an answer span (`…ForQuestionAnswering`).
     Span,
-    /// One label per token (`XLMRobertaForTokenClassification`).
+    /// One label per token (`…ForTokenClassification`).
     TokenClassification {
         /// Number of labels.
         labels: i64,
     },
-    /// One label per sequence (`XLMRobertaForSequenceClassification`).
+    /// One label per sequence (`…ForSequenceClassification`).
     SequenceClassification {
         /// Number of labels.
         labels: i64,
@@ -23,20 +24,27 @@ pub enum Head {
 }
 
 impl Head {
-    /// The transformers class with this head.
-    pub fn architecture(self) -> &'static str {
-        match self {
-            Self::None => "XLMRobertaModel",
-            Self::MaskedLm => "XLMRobertaForMaskedLM",
-            Self::Span => "XLMRobertaForQuestionAnswering",
-            Self::TokenClassification { .. } => "XLMRobertaForTokenClassification",
-            Self::SequenceClassification { .. } => "XLMRobertaForSequenceClassification",
-        }
+    /// The transformers class of an architecture with this head.
+    ///
+    /// ```
+    /// use xlmr_model::{Architecture, Head};
+    ///
+    /// assert_eq!(Head::Span.class(&Architecture::XlmRoberta), "XLMRobertaForQuestionAnswering");
+    /// assert_eq!(Head::MaskedLm.class(&Architecture::Bert), "BertForMaskedLM");
+    /// ```
+    pub fn class(self, architecture: &Architecture) -> String {
+        let rest = match self {
+            Self::None => "Model",
+            Self::MaskedLm => "ForMaskedLM",
+            Self::Span => "ForQuestionAnswering",
+            Self::TokenClassification { .. } => "ForTokenClassification",
+            Self::SequenceClassification { .. } => "ForSequenceClassification",
+        };
+        format!("{}{rest}", architecture.class_prefix())
     }
 
-    /// The head of a transformers class, with `labels` labels where it classifies; nothing for an
-    /// unknown class.
-    pub fn from_architecture(name: &str, labels: i64) -> Option<Self> {
+    /// Every kind, with `labels` labels where it classifies.
+    pub(crate) fn all(labels: i64) -> [Self; 5] {
         [
             Self::None,
             Self::MaskedLm,
@@ -44,8 +52,6 @@ impl Head {
             Self::TokenClassification { labels },
             Self::SequenceClassification { labels },
         ]
-        .into_iter()
-        .find(|head| head.architecture() == name)
     }
 
     /// A word for messages.

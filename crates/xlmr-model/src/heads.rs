@@ -1,33 +1,77 @@
 //! The heads on top of the encoder.
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::dropout::Draws;
 use crate::layers::{LayerNorm, Linear, Lookup};
-use crate::parameters::{DECODER, LM_BIAS, WORDS};
-use crate::{Config, Result};
+use crate::{Activation, Architecture, Config, ModernBert, Pooling, Result};
 
-/// `Linear -> GELU -> LayerNorm`, then the decoder `[V, H]` with its bias `[V]`.
+/// A dense layer, an activation and a LayerNorm: before the decoder of every masked-LM head, and in
+/// every head of ModernBERT.
+#[derive(Debug)]
+struct PredictionHead {
+    dense: Linear,
+    activation: Activation,
+    norm: LayerNorm,
+}
+
+impl PredictionHead {
+    fn of_lm(get: Lookup, config: &Config) -> Result<Self> {
+        let (dense, norm, activation) = match &config.architecture {
+            Architecture::XlmRoberta => ("lm_head.dense", "lm_head.layer_norm", Activation::Gelu),
+            Architecture::Bert => (
+                "cls.predictions.transform.dense",
+                "cls.predictions.transform.LayerNorm",
+                config.hidden_act,
+            ),
+            Architecture::ModernBert(modern) => {
+                return Self::modern(get, config, modern, "lm_head");
+            }
+        };
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let norm = LayerNorm::new(get, norm, width, eps)?;
+        Ok(Self { dense: Linear::new(get, dense)?, activation, norm })
+    }
+
+    fn modern(get: Lookup, config: &Config, modern: &ModernBert, name: &str) -> Result<Self> {
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let norm = format!("{name}.norm");
+        Ok(Self {
+            dense: Linear::with_bias(get, &format!("{name}.dense"), modern.classifier_bias)?,
+            activation: modern.classifier_activation,
+            norm: LayerNorm::with_bias(get, &norm, width, eps, modern.norm_bias)?,
+        })
+    }
+
+    fn apply(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.norm.apply(&self.activation.apply(&self.dense.apply(hidden)?)?)
+    }
+}
+
+/// A prediction head, then the decoder `[V, H]` with its bias `[V]`.
 #[derive(Debug)]
 pub(crate) struct LmHead {
-    dense: Linear,
-    norm: LayerNorm,
+    head: PredictionHead,
     pub(crate) decoder: Tensor,
+    /// Zeros that learn nothing where the configuration wants none.
     pub(crate) bias: Tensor,
 }
 
 impl LmHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
-        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
-        Ok(Self {
-            dense: Linear::new(get, "lm_head.dense")?,
-            norm: LayerNorm::new(get, "lm_head.layer_norm", width, eps)?,
-            decoder: get(if config.tie_word_embeddings { WORDS } else { DECODER })?,
-            bias: get(LM_BIAS)?,
-        })
+        let names = config.architecture.names();
+        let decoder = get(if config.tie_word_embeddings { names.words } else { names.decoder })?;
+        let bias = match &config.architecture {
+            Architecture::ModernBert(ModernBert { decoder_bias: false, .. }) => {
+                let options = (decoder.f_kind()?, decoder.device());
+                Tensor::f_zeros(config.vocab_size, options)?
+            }
+            _ => get(names.lm_bias)?,
+        };
+        Ok(Self { head: PredictionHead::of_lm(get, config)?, decoder, bias })
     }
 
     pub(crate) fn transform(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.norm.apply(&self.dense.apply(hidden)?.f_gelu("none")?)
+        self.head.apply(hidden)
     }
 
     pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
@@ -35,49 +79,140 @@ impl LmHead {
     }
 }
 
+/// Start and end of a span for each token.
+#[derive(Debug)]
+pub(crate) struct SpanHead {
+    /// Of ModernBERT alone.
+    head: Option<PredictionHead>,
+    output: Linear,
+}
+
+impl SpanHead {
+    pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
+        Ok(match &config.architecture {
+            Architecture::XlmRoberta | Architecture::Bert => {
+                Self { head: None, output: Linear::new(get, "qa_outputs")? }
+            }
+            Architecture::ModernBert(modern) => Self {
+                head: Some(PredictionHead::modern(get, config, modern, "qa_head")?),
+                output: Linear::new(get, "qa_head.classifier")?,
+            },
+        })
+    }
+
+    /// `[.., 2]`.
+    pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        match &self.head {
+            None => self.output.apply(hidden),
+            Some(head) => self.output.apply(&head.apply(hidden)?),
+        }
+    }
+}
+
 /// Dropout, then one linear layer for each token.
 #[derive(Debug)]
 pub(crate) struct TokenHead {
+    /// Of ModernBERT alone.
+    head: Option<PredictionHead>,
     classifier: Linear,
     dropout: f64,
 }
 
 impl TokenHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
-        let classifier = Linear::new(get, "classifier")?;
-        Ok(Self { classifier, dropout: head_dropout(config) })
+        let (head, classifier) = match &config.architecture {
+            Architecture::XlmRoberta => (None, "classifier"),
+            Architecture::Bert => (None, "token_head.classifier"),
+            Architecture::ModernBert(modern) => {
+                let head = PredictionHead::modern(get, config, modern, "token_head")?;
+                (Some(head), "token_head.classifier")
+            }
+        };
+        let classifier = Linear::new(get, classifier)?;
+        Ok(Self { head, classifier, dropout: head_dropout(config) })
     }
 
     pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
         let draws = Draws::for_states(hidden, train)?;
-        self.classifier.apply(&draws.dropout(hidden.shallow_clone(), self.dropout)?)
+        let hidden = match &self.head {
+            None => hidden.shallow_clone(),
+            Some(head) => head.apply(hidden)?,
+        };
+        self.classifier.apply(&draws.dropout(hidden, self.dropout)?)
     }
 }
 
-/// The state of `<s>` through a tanh layer, with dropout before and after it.
+/// A row's state through one more layer, then labels.
 #[derive(Debug)]
 pub(crate) struct SequenceHead {
-    dense: Linear,
+    inner: SequenceInner,
     output: Linear,
     dropout: f64,
 }
 
+/// What is between a row's state and its labels.
+#[derive(Debug)]
+enum SequenceInner {
+    /// A tanh layer of the first token's state, with dropout before it too.
+    XlmRoberta(Linear),
+    /// BERT's pooler: a tanh layer of the first token's state.
+    Pooler(Linear),
+    /// A prediction head of the first token's state, or of the mean.
+    Modern(PredictionHead, Pooling),
+}
+
 impl SequenceHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
-        Ok(Self {
-            dense: Linear::new(get, "classifier.dense")?,
-            output: Linear::new(get, "classifier.out_proj")?,
-            dropout: head_dropout(config),
-        })
+        let (inner, output) = match &config.architecture {
+            Architecture::XlmRoberta => {
+                let dense = Linear::new(get, "classifier.dense")?;
+                (SequenceInner::XlmRoberta(dense), "classifier.out_proj")
+            }
+            Architecture::Bert => {
+                let dense = Linear::new(get, "sequence_head.pooler.dense")?;
+                (SequenceInner::Pooler(dense), "sequence_head.classifier")
+            }
+            Architecture::ModernBert(modern) => {
+                let head = PredictionHead::modern(get, config, modern, "sequence_head")?;
+                let inner = SequenceInner::Modern(head, modern.classifier_pooling);
+                (inner, "sequence_head.classifier")
+            }
+        };
+        Ok(Self { inner, output: Linear::new(get, output)?, dropout: head_dropout(config) })
     }
 
-    pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        let first = hidden.f_select(1, 0)?;
-        let draws = Draws::for_states(&first, train)?;
-        let first = draws.dropout(first, self.dropout)?;
-        let inner = draws.dropout(self.dense.apply(&first)?.f_tanh()?, self.dropout)?;
-        self.output.apply(&inner)
+    /// Of `[B, L, H]`; `mask`, `[B, L]`, is 1 for a token.
+    pub(crate) fn logits(
+        &self,
+        hidden: &Tensor,
+        mask: Option<&Tensor>,
+        train: bool,
+    ) -> Result<Tensor> {
+        let row = match &self.inner {
+            SequenceInner::Modern(_, Pooling::Mean) => mean(hidden, mask)?,
+            _ => hidden.f_select(1, 0)?,
+        };
+        let draws = Draws::for_states(&row, train)?;
+        let inner = match &self.inner {
+            SequenceInner::XlmRoberta(dense) => {
+                dense.apply(&draws.dropout(row, self.dropout)?)?.f_tanh()?
+            }
+            SequenceInner::Pooler(dense) => dense.apply(&row)?.f_tanh()?,
+            SequenceInner::Modern(head, _) => head.apply(&row)?,
+        };
+        self.output.apply(&draws.dropout(inner, self.dropout)?)
     }
+}
+
+/// The mean of a row's tokens, `[B, H]`; zeros where it has none.
+fn mean(hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    let Some(mask) = mask else {
+        return Ok(hidden.f_mean_dim(1, false, None::<Kind>)?);
+    };
+    let mask = mask.f_to_device(hidden.device())?.f_ne(0)?.f_unsqueeze(-1)?;
+    let kept = hidden.f_masked_fill(&mask.f_logical_not()?, 0.0)?;
+    let counts = mask.f_sum_dim_intlist(1, false, Kind::Int64)?.f_clamp_min(1)?;
+    Ok(kept.f_sum_dim_intlist(1, false, None::<Kind>)?.f_div(&counts)?)
 }
 
 fn head_dropout(config: &Config) -> f64 {

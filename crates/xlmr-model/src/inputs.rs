@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::Ids;
-use crate::{Config, Error, Result};
+use crate::{Architecture, Config, Error, Result};
 
 /// A batch of B sequences padded to L tokens.
 ///
@@ -19,8 +19,8 @@ pub struct Inputs {
     pub attention_mask: Option<Tensor>,
     /// `[B, L]` integer, below `type_vocab_size`. Absent: zeros.
     pub token_type_ids: Option<Tensor>,
-    /// `[B, L]` integer, below `max_position_embeddings`. Absent: counted from `input_ids`, see
-    /// [`position_ids`].
+    /// `[B, L]` integer, below `max_position_embeddings`. Absent: 0, 1, 2, …; of XLM-R counted from
+    /// `input_ids`, see [`position_ids`].
     pub position_ids: Option<Tensor>,
     /// `[B, L, H]` float, instead of the rows that `input_ids` selects from the word embeddings.
     /// Positions still come from `input_ids` (transformers would number them one after the other).
@@ -162,7 +162,7 @@ impl Rows {
     }
 }
 
-/// Position ids of transformers: tokens other than `<pad>` count up from `pad_token_id + 1` in
+/// Position ids of XLM-R in transformers: tokens other than `<pad>` count up from `pad_token_id + 1` in
 /// their row, `<pad>` has `pad_token_id`.
 ///
 /// `ids` holds rows of `length`; the result has the same layout.
@@ -203,7 +203,15 @@ impl Prepared {
 
         let positions = match &inputs.position_ids {
             Some(tensor) => read("position_ids", tensor)?,
-            None => position_ids(&ids, usize::try_from(length).unwrap_or(1), config.pad_token_id),
+            None => match config.architecture {
+                Architecture::XlmRoberta => {
+                    let length = usize::try_from(length).unwrap_or(1);
+                    position_ids(&ids, length, config.pad_token_id)
+                }
+                Architecture::Bert | Architecture::ModernBert(_) => {
+                    (0..length).cycle().take(ids.len()).collect()
+                }
+            },
         };
         let limit = format!(
             "positions below max_position_embeddings = {} (at most {} tokens in a row; cut \
@@ -217,15 +225,13 @@ impl Prepared {
             None => None,
             Some(tensor) => {
                 let types = read("token_type_ids", tensor)?;
-                let expected = format!(
-                    "ids from 0 to type_vocab_size - 1 = {}{}",
-                    config.type_vocab_size - 1,
-                    if config.type_vocab_size == 1 {
-                        " (load with `Segments::Learned2` for a second segment)"
-                    } else {
-                        ""
-                    }
-                );
+                let hint = match (&config.architecture, config.type_vocab_size) {
+                    (Architecture::ModernBert(_), _) => " (ModernBERT has no segments)",
+                    (_, 1) => " (load with `Segments::Learned2` for a second segment)",
+                    _ => "",
+                };
+                let last = config.type_vocab_size - 1;
+                let expected = format!("ids from 0 to type_vocab_size - 1 = {last}{hint}");
                 in_range("token_type_ids", &types, length, config.type_vocab_size, &expected)?;
                 if types.iter().all(|&id| id == 0) { None } else { Some(upload(&types)?) }
             }

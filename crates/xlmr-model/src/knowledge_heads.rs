@@ -319,7 +319,7 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
         (weight, vec![rows, 2 * hidden], Init::Normal),
         (bias, vec![rows], Init::Zeros),
     ] {
-        specs.push((Spec { name: name.into(), shape, init }, true));
+        specs.push((Spec::new(name, &shape, init), true));
     }
     Ok(specs)
 }

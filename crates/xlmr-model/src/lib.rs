@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod architecture;
 mod checkpoint;
 mod config;
 mod dropout;
@@ -15,15 +16,19 @@ mod knowledge_heads;
 mod layers;
 mod load;
 mod model;
+mod modernbert;
+mod modernbert_config;
 mod packing;
 mod parameters;
 mod pretrained;
 mod projection;
+mod role;
 mod save;
 mod states;
 mod tokenizer;
 
 pub use activation::Activation;
+pub use architecture::Architecture;
 pub use config::Config;
 pub use error::{Error, Result};
 pub use fusion::{FusionConfig, fused};
@@ -32,7 +37,9 @@ pub use inputs::{Inputs, position_ids};
 pub use knowledge_heads::{KnowledgeConfig, KnowledgeHeads};
 pub use load::{LoadOptions, LoadReport, Segments};
 pub use model::Model;
+pub use modernbert_config::{LayerType, ModernBert, Pooling};
 pub use pretrained::{Pretrained, read_tokenizer};
 pub use projection::{Projection, ProjectionKind};
+pub use role::Role;
 pub use states::States;
 pub use tokenizer::{SpecialTokens, check_tokenizer};

@@ -5,11 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
+use crate::architecture::Names;
 use crate::checkpoint::Checkpoint;
 use crate::model::distinct;
-use crate::parameters::{
-    DECODER, DECODER_BIAS, LM_BIAS, Spec, TYPES, WORDS, encoder_specs, head_specs,
-};
+use crate::parameters::{Spec, encoder_specs, head_specs};
 use crate::{Config, Error, Head, Model, Result};
 
 /// What to do with token type ("segment") embeddings.
@@ -34,7 +33,7 @@ pub struct LoadOptions {
 }
 
 /// How a checkpoint differed from what [`Model::load`] needed; all names sorted and with the
-/// `roberta.` prefix.
+/// encoder's prefix (`roberta.`, `bert.`, `model.`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Parameters of the requested heads that the checkpoint lacks; newly initialised.
@@ -42,23 +41,27 @@ pub struct LoadReport {
     /// Tensors of the checkpoint that the model does not know.
     pub unexpected: Vec<String>,
     /// Tensors that are known and not used: the pooler, heads in `heads.safetensors` that were not
-    /// requested, and a `lm_head.bias` that an untied `lm_head.decoder.bias` overrules.
+    /// requested, and a bias of the masked-LM head that its decoder's own (`lm_head.decoder.bias`)
+    /// overrules.
     pub ignored: Vec<String>,
     /// Parameters stored in another dtype than F32, with that dtype.
     pub converted: Vec<(String, String)>,
 }
 
-/// Buffers that older versions of transformers wrote.
-const BUFFERS: [&str; 2] = ["roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids"];
+/// Buffers that older versions of transformers wrote, after the encoder's prefix.
+const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
 
 impl Model {
     /// Loads a Hugging Face folder: `config.json` with `model.safetensors`, or with shards under
     /// `model.safetensors.index.json`, and the other heads from `heads.safetensors` where
     /// [`Model::save`] left any.
     ///
-    /// Weights stored as F32, F16 or BF16 become float32. Keys may carry the `roberta.` prefix or,
-    /// as from `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: what it lacks
-    /// is initialised and reported.
+    /// `model_type` of `config.json` decides the [`Architecture`](crate::Architecture). Weights
+    /// stored as F32, F16 or BF16 become float32. Keys may carry the encoder's prefix (`roberta.`)
+    /// or, as from `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: what it
+    /// lacks is initialised and reported. Where heads of several classes share a name, as
+    /// `head.dense` of ModernBERT's, each starts from what is stored, but for labels (`classifier`)
+    /// of another class.
     ///
     /// # Errors
     /// Every cause names the file, and the tensor where there is one: [`Error::Io`],
@@ -79,9 +82,11 @@ impl Model {
         }
         let config = Config::from_file(folder.join("config.json"))?;
         let heads = distinct(heads)?;
-        let checkpoint = Checkpoint::open(folder)?;
+        let names = config.architecture.names();
+        let checkpoint = Checkpoint::open(folder, names)?;
         let mut loader = Loader {
             folder,
+            names,
             config,
             checkpoint,
             device,
@@ -101,6 +106,7 @@ impl Model {
 
 struct Loader<'a> {
     folder: &'a Path,
+    names: Names,
     config: Config,
     checkpoint: Checkpoint,
     device: Device,
@@ -125,12 +131,13 @@ impl Loader<'_> {
 
     fn encoder(&mut self) -> Result<()> {
         // A tied pair may be stored under either name.
-        let tied_only = self.config.tie_word_embeddings && !self.checkpoint.contains(WORDS);
-        let words = if tied_only { DECODER } else { WORDS };
+        let Names { words: usual, decoder, .. } = self.names;
+        let tied_only = self.config.tie_word_embeddings && !self.checkpoint.contains(usual);
+        let words = if tied_only { decoder } else { usual };
         self.check_vocabulary(words)?;
         let specs = encoder_specs(&self.config);
         let stored =
-            |spec: &Spec| if spec.name == WORDS { words.to_owned() } else { spec.name.clone() };
+            |spec: &Spec| if spec.name == usual { words.to_owned() } else { spec.name.clone() };
         let missing: Vec<&str> = specs
             .iter()
             .filter(|spec| !self.checkpoint.contains(&stored(spec)))
@@ -164,25 +171,35 @@ impl Loader<'_> {
 
     fn segments(&mut self, segments: Segments) -> Result<()> {
         if segments == Segments::Learned2 && self.config.type_vocab_size == 1 {
-            if let Some(row) = self.tensors.get(TYPES) {
-                let both = row.f_repeat([2, 1])?;
-                self.tensors.insert(TYPES.into(), both);
-            }
+            let Some((types, row)) =
+                self.names.types.and_then(|name| Some((name, self.tensors.get(name)?)))
+            else {
+                let expected = "as_saved: this architecture tells no segments apart";
+                return Err(Error::input("segments", expected, "learned2"));
+            };
+            let both = row.f_repeat([2, 1])?;
+            self.tensors.insert(types.into(), both);
             self.config.type_vocab_size = 2;
         }
         Ok(())
     }
 
     fn head(&mut self, head: Head, seed: u64) -> Result<()> {
+        let names = self.names;
+        // Labels of another class mean something else.
+        let class = head.class(&self.config.architecture);
+        let trained = self.config.architectures.first().is_none_or(|name| *name == class);
         for spec in head_specs(&self.config, head) {
-            let found = if spec.name == LM_BIAS {
+            let found = if spec.name == names.lm_bias {
                 self.lm_bias(&spec)?
             } else {
-                if spec.name == DECODER {
-                    self.check_vocabulary(DECODER)?;
+                if spec.name == names.decoder {
+                    self.check_vocabulary(names.decoder)?;
                 }
-                let name = spec.name.clone();
-                self.read_as(&spec, &name)?
+                let spare = self.checkpoint.spare.contains(&spec.name);
+                let stored = if spare { &spec.name } else { spec.stored() }.to_owned();
+                let shared = !spare && spec.stored.is_some() && stored.starts_with("classifier.");
+                (trained || !shared) && self.read_as(&spec, &stored)?
             };
             if !found {
                 let fresh = spec.fresh(self.config.initializer_range, seed, self.device)?;
@@ -196,16 +213,17 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// The decoder's bias has two names; if both are there, `lm_head.decoder.bias` is used.
+    /// The decoder's bias may have two names; if both are there, the decoder's own is used.
     fn lm_bias(&mut self, spec: &Spec) -> Result<bool> {
-        if !self.read_as(spec, DECODER_BIAS)? {
-            return self.read_as(spec, LM_BIAS);
+        let Names { lm_bias, decoder_bias, .. } = self.names;
+        if !self.read_as(spec, decoder_bias)? {
+            return self.read_as(spec, lm_bias);
         }
-        if let Some(other) = self.checkpoint.weight(LM_BIAS, &spec.shape, self.device)? {
-            self.used.insert(LM_BIAS.into());
-            let same = self.tensors.get(LM_BIAS).is_some_and(|bias| bias.equal(&other));
+        if let Some(other) = self.checkpoint.weight(lm_bias, &spec.shape, self.device)? {
+            self.used.insert(lm_bias.into());
+            let same = self.tensors.get(lm_bias).is_some_and(|bias| bias.equal(&other));
             if !same {
-                self.report.ignored.push(LM_BIAS.into());
+                self.report.ignored.push(lm_bias.into());
             }
         }
         Ok(true)
@@ -213,21 +231,22 @@ impl Loader<'_> {
 
     /// A stored decoder must equal the word embeddings that the configuration ties it to.
     fn check_tie(&mut self) -> Result<()> {
-        if self.used.contains(DECODER) {
+        let Names { words, decoder: name, .. } = self.names;
+        if self.used.contains(name) {
             return Ok(());
         }
         let shape = [self.config.vocab_size, self.config.hidden_size];
-        let Some(decoder) = self.checkpoint.weight(DECODER, &shape, self.device)? else {
+        let Some(decoder) = self.checkpoint.weight(name, &shape, self.device)? else {
             return Ok(());
         };
-        self.used.insert(DECODER.into());
-        if self.tensors.get(WORDS).is_some_and(|words| words.equal(&decoder)) {
+        self.used.insert(name.into());
+        if self.tensors.get(words).is_some_and(|words| words.equal(&decoder)) {
             return Ok(());
         }
         Err(Error::Stored {
-            path: self.checkpoint.path(DECODER),
-            tensor: DECODER.into(),
-            expected: format!("the values of {WORDS}, to which tie_word_embeddings binds it"),
+            path: self.checkpoint.path(name),
+            tensor: name.into(),
+            expected: format!("the values of {words}, to which tie_word_embeddings binds it"),
             got: "others; set \"tie_word_embeddings\": false in config.json if they are meant to \
                   differ"
                 .into(),
@@ -235,11 +254,14 @@ impl Loader<'_> {
     }
 
     fn finish(mut self) -> (Config, BTreeMap<String, Tensor>, LoadReport) {
+        let Names { prefix, unused, .. } = self.names;
         for name in self.checkpoint.names() {
-            if self.used.contains(name) || BUFFERS.contains(&name) {
+            let buffer = name.strip_prefix(prefix).is_some_and(|name| BUFFERS.contains(&name));
+            if buffer || self.used.contains(name) {
                 continue;
             }
-            let known = name.starts_with("roberta.pooler.") || self.checkpoint.spare.contains(name);
+            let known = unused.iter().any(|begin| name.starts_with(begin))
+                || self.checkpoint.spare.contains(name);
             if known {
                 self.report.ignored.push(name.to_owned());
             } else {

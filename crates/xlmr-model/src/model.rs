@@ -8,16 +8,17 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 
 use crate::encoder::{Batch, Embeddings, Layer};
-use crate::heads::{LmHead, SequenceHead, TokenHead};
-use crate::inputs::{Prepared, Rows};
-use crate::layers::Linear;
+use crate::heads::{LmHead, SequenceHead, SpanHead, TokenHead};
+use crate::inputs::Prepared;
+use crate::layers::LayerNorm;
 use crate::parameters::{encoder_specs, head_specs};
-use crate::{Config, Error, Head, Inputs, Result, States};
+use crate::{Architecture, Config, Error, Head, Inputs, Result, States};
 
-/// An XLM-R encoder with any number of heads over it.
+/// An encoder of one of the [architectures](Architecture) with any number of heads over it.
 ///
 /// Parameters are float32 leaves that require gradient, named as in transformers
-/// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`). Where a method takes
+/// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`), but that heads which
+/// share names there are told apart here (`token_head.classifier.…`). Where a method takes
 /// `train`, `true` switches dropout on, drawn from libtorch's global generator
 /// (`tch::manual_seed`), on the CPU for each row of the batch by its number (see
 /// `torch_ext::PartSeeds`): neither the rows beside it nor their padding change what a row draws.
@@ -29,8 +30,10 @@ pub struct Model {
     precision: Precision,
     embeddings: Embeddings,
     layers: Vec<Layer>,
+    /// After the last layer, of ModernBERT alone.
+    final_norm: Option<LayerNorm>,
     lm: Option<LmHead>,
-    span: Option<Linear>,
+    span: Option<SpanHead>,
     token: Option<TokenHead>,
     sequence: Option<SequenceHead>,
     recompute: bool,
@@ -38,7 +41,9 @@ pub struct Model {
 
 impl Model {
     /// A new model with transformers' initialisation: weights from N(0, `initializer_range`),
-    /// biases and the `<pad>` rows zero, LayerNorm one and zero.
+    /// biases and the `<pad>` rows zero, LayerNorm one and zero; ModernBERT's weights within
+    /// `initializer_cutoff_factor` standard deviations, those that are added to the hidden states
+    /// smaller the more layers there are.
     ///
     /// The values depend on `seed` and each parameter's name alone: adding a head changes no other
     /// parameter, and libtorch's generator is left as it was.
@@ -88,6 +93,14 @@ impl Model {
             layers: (0..config.num_hidden_layers)
                 .map(|index| Layer::new(&get, &config, index))
                 .collect::<Result<_>>()?,
+            final_norm: match &config.architecture {
+                Architecture::XlmRoberta | Architecture::Bert => None,
+                Architecture::ModernBert(modern) => {
+                    let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+                    let (name, bias) = ("model.final_norm", modern.norm_bias);
+                    Some(LayerNorm::with_bias(&get, name, width, eps, bias)?)
+                }
+            },
             lm: None,
             span: None,
             token: None,
@@ -102,7 +115,7 @@ impl Model {
             match head {
                 Head::None => {}
                 Head::MaskedLm => model.lm = Some(LmHead::new(&get, &model.config)?),
-                Head::Span => model.span = Some(Linear::new(&get, "qa_outputs")?),
+                Head::Span => model.span = Some(SpanHead::new(&get, &model.config)?),
                 Head::TokenClassification { .. } => {
                     model.token = Some(TokenHead::new(&get, &model.config)?);
                 }
@@ -118,7 +131,8 @@ impl Model {
     /// [layers](Self::run_layers).
     ///
     /// Where `train` is set, on the CPU and from a hidden size of 256 on, nothing is computed for
-    /// padding: its positions hold zeros. Otherwise they hold numbers that mean nothing.
+    /// padding: its positions hold zeros. So it is with ModernBERT without `train` too. Otherwise
+    /// they hold numbers that mean nothing.
     ///
     /// # Errors
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position does not fit;
@@ -148,12 +162,18 @@ impl Model {
     /// As for [`Model::encode`].
     pub fn embed(&self, inputs: &Inputs, train: bool) -> Result<States> {
         let Prepared { ids, rows } = Prepared::new(inputs, &self.config, self.device())?;
-        let batch = self.batch(rows, train)?;
+        let kind = self.kind()?;
+        let of_tokens = |batch: &Batch| -> Result<Tensor> {
+            Ok(batch.laid_out(&ids.positions)?.f_flatten(0, -1)?)
+        };
+        let batch = Batch::new(rows, &self.config, kind, train, false)?;
+        let batch = batch.with_positions(of_tokens, false, &self.config, kind)?;
         let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
         Ok(States { hidden, batch: Rc::new(batch), train })
     }
 
     /// States after the layers of a range, counted from 0: an empty range gives `states` back.
+    /// ModernBERT's last norm belongs to its last layer.
     ///
     /// # Errors
     /// [`Error::Input`] if the range ends beyond the last layer; [`Error::Torch`].
@@ -170,16 +190,21 @@ impl Model {
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
     pub fn run_layers(&self, states: States, layers: Range<usize>) -> Result<States> {
-        let Some(layers) = self.layers.get(layers.clone()) else {
+        let Some(some) = self.layers.get(layers.clone()) else {
             let expected = format!("a range within 0..{}", self.layers.len());
             return Err(Error::input("layers", expected, format!("{layers:?}")));
         };
         let States { mut hidden, batch, train } = states;
-        for layer in layers {
+        for layer in some {
             hidden = match train && self.recompute {
                 true => layer.recomputed_step(&hidden, &batch)?,
                 false => layer.step(&hidden, &batch)?,
             };
+        }
+        if let (Some(norm), false) = (&self.final_norm, some.is_empty())
+            && layers.end == self.layers.len()
+        {
+            hidden = norm.apply(&hidden)?;
         }
         Ok(States { hidden, batch, train })
     }
@@ -188,9 +213,9 @@ impl Model {
         self.layers.len()
     }
 
-    /// How rows of a batch lie in memory for this model.
-    pub(crate) fn batch(&self, rows: Rows, train: bool) -> Result<Batch> {
-        Batch::new(rows, &self.config, self.embeddings.words.f_kind()?, train)
+    /// The dtype of the parameters.
+    pub(crate) fn kind(&self) -> Result<Kind> {
+        Ok(self.embeddings.words.f_kind()?)
     }
 
     /// Scores over the vocabulary, `[.., V]`, for hidden states `[.., H]`: all of them, or gathered
@@ -230,7 +255,7 @@ impl Model {
     /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
     pub fn span_logits(&self, hidden: &Tensor) -> Result<(Tensor, Tensor)> {
         self.expect_width(hidden)?;
-        let logits = self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.apply(hidden)?;
+        let logits = self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.logits(hidden)?;
         Ok((logits.f_select(-1, 0)?, logits.f_select(-1, 1)?))
     }
 
@@ -245,19 +270,34 @@ impl Model {
         self.token.as_ref().ok_or_else(absent)?.logits(hidden, train)
     }
 
-    /// Scores of each label for each sequence, `[B, labels]`, from the first position of
-    /// `[B, L, H]`.
+    /// Scores of each label for each sequence, `[B, labels]`, from hidden states `[B, L, H]`.
+    ///
+    /// XLM-R and BERT read the first position; so does ModernBERT, or the mean of all tokens
+    /// ([`Pooling`](crate::Pooling)). For the mean, `attention_mask`, `[B, L]` integer or bool, says
+    /// what is a token; absent: everything.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is
     /// not `[B, L, H]`.
-    pub fn sequence_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn sequence_logits(
+        &self,
+        hidden: &Tensor,
+        attention_mask: Option<&Tensor>,
+        train: bool,
+    ) -> Result<Tensor> {
         self.expect_width(hidden)?;
         if hidden.dim() != 3 {
             return Err(Error::input("hidden", "[B, L, H]", format!("{:?}", hidden.size())));
         }
+        let rows = hidden.size().get(..2).map(<[i64]>::to_vec);
+        if let Some(mask) = attention_mask
+            && Some(mask.size()) != rows
+        {
+            let expected = format!("[B, L] of hidden, {rows:?}");
+            return Err(Error::input("attention_mask", expected, format!("{:?}", mask.size())));
+        }
         let absent = || no_head(Head::SequenceClassification { labels: 0 });
-        self.sequence.as_ref().ok_or_else(absent)?.logits(hidden, train)
+        self.sequence.as_ref().ok_or_else(absent)?.logits(hidden, attention_mask, train)
     }
 
     /// The word embeddings, the parameter itself: `[V, H]`.

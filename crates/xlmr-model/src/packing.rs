@@ -1,6 +1,8 @@
 //! Rows of a training batch one after the other, without their padding.
 use tch::{Device, Kind, Tensor};
+use torch_ext::Attention;
 
+use crate::dropout::Draws;
 use crate::inputs::Rows;
 use crate::{Config, Result};
 
@@ -28,7 +30,7 @@ pub(crate) struct FlashRows {
 }
 
 impl Packing {
-    /// Of a batch that is to be trained, where that pays: on the CPU for a model of at least
+    /// Of a batch that is to be packed, where that pays: on the CPU for a model of at least
     /// [`SMALLEST_WIDTH`] in float32, whose products may be in bfloat16; on a GPU where products
     /// are in half precision and its attention of packed rows was found right. Shapes and that
     /// check alone decide, never a measured time.
@@ -57,6 +59,31 @@ impl Packing {
         };
         let flash = if flash { Some(FlashRows::new(&lengths, device)?) } else { None };
         Ok(Some(Self { lengths, flash, places, batch, length }))
+    }
+
+    /// Attention within each row: query, key and value `[N, H]` to `[N, H]`.
+    pub(crate) fn attend(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        draws: &Draws,
+        attention: &Attention,
+    ) -> Result<Tensor> {
+        Ok(match &self.flash {
+            None => {
+                let (lengths, places) = (&self.lengths, &draws.places);
+                torch_ext::packed_attention(query, key, value, lengths, places, attention)?
+            }
+            Some(FlashRows { cumulative, longest }) => {
+                torch_ext::flash_attention(query, key, value, cumulative, *longest, attention)?
+            }
+        })
+    }
+
+    /// The number of tokens.
+    pub(crate) fn tokens(&self) -> i64 {
+        self.lengths.iter().sum()
     }
 
     /// `[B, L, …]` to `[N, …]`.

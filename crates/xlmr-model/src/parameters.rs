@@ -4,16 +4,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
 
-use crate::{Config, Head, Result};
-
-pub(crate) const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
-pub(crate) const TYPES: &str = "roberta.embeddings.token_type_embeddings.weight";
-pub(crate) const DECODER: &str = "lm_head.decoder.weight";
-pub(crate) const DECODER_BIAS: &str = "lm_head.decoder.bias";
-pub(crate) const LM_BIAS: &str = "lm_head.bias";
+use crate::architecture::Names;
+use crate::{Architecture, Config, Head, ModernBert, Result};
 
 /// How a parameter starts where no checkpoint holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Init {
     Zeros,
     Ones,
@@ -21,83 +16,243 @@ pub(crate) enum Init {
     Normal,
     /// The same with one row at zero: that of `<pad>`.
     NormalButRow(i64),
+    /// N(0, std) within `cutoff` standard deviations.
+    Truncated {
+        std: f64,
+        cutoff: f64,
+    },
 }
 
 /// One parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spec {
+    /// As the model calls it: once in all its heads.
     pub(crate) name: String,
     pub(crate) shape: Vec<i64>,
     pub(crate) init: Init,
+    /// As the folder of its class calls it, where that is another name: heads of one model may
+    /// share it.
+    pub(crate) stored: Option<String>,
 }
 
-fn linear(specs: &mut Vec<Spec>, name: &str, outputs: i64, inputs: i64) {
-    let weight = format!("{name}.weight");
-    specs.push(Spec { name: weight, shape: vec![outputs, inputs], init: Init::Normal });
-    specs.push(Spec { name: format!("{name}.bias"), shape: vec![outputs], init: Init::Zeros });
+impl Spec {
+    pub(crate) fn new(name: impl Into<String>, shape: &[i64], init: Init) -> Self {
+        Self { name: name.into(), shape: shape.to_vec(), init, stored: None }
+    }
+
+    /// Its name in the folder of its class.
+    pub(crate) fn stored(&self) -> &str {
+        self.stored.as_deref().unwrap_or(&self.name)
+    }
 }
 
-fn norm(specs: &mut Vec<Spec>, name: &str, width: i64) {
-    specs.push(Spec { name: format!("{name}.weight"), shape: vec![width], init: Init::Ones });
-    specs.push(Spec { name: format!("{name}.bias"), shape: vec![width], init: Init::Zeros });
+/// Collects parameters of one head or of the encoder.
+#[derive(Default)]
+struct Specs {
+    all: Vec<Spec>,
+    /// What names begin with here, and in a folder; absent: the same.
+    renamed: Option<(&'static str, &'static str)>,
 }
 
-/// The encoder's parameters, under `roberta.`.
+impl Specs {
+    /// Names that begin with `here` begin with `stored` in a folder.
+    fn renamed(here: &'static str, stored: &'static str) -> Self {
+        Self { renamed: Some((here, stored)), ..Self::default() }
+    }
+
+    fn add(&mut self, name: &str, shape: &[i64], init: Init) {
+        let stored = self.renamed.and_then(|(here, stored)| {
+            name.strip_prefix(here).map(|rest| format!("{stored}{rest}"))
+        });
+        self.all.push(Spec { stored, ..Spec::new(name, shape, init) });
+    }
+
+    fn linear(&mut self, name: &str, outputs: i64, inputs: i64) {
+        self.dense(name, [outputs, inputs], Init::Normal, true);
+    }
+
+    fn dense(&mut self, name: &str, shape: [i64; 2], init: Init, bias: bool) {
+        self.add(&format!("{name}.weight"), &shape, init);
+        if bias {
+            self.add(&format!("{name}.bias"), &shape[..1], Init::Zeros);
+        }
+    }
+
+    fn norm(&mut self, name: &str, width: i64, bias: bool) {
+        self.add(&format!("{name}.weight"), &[width], Init::Ones);
+        if bias {
+            self.add(&format!("{name}.bias"), &[width], Init::Zeros);
+        }
+    }
+}
+
+/// The encoder's parameters.
 pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
+    let names = config.architecture.names();
+    match &config.architecture {
+        Architecture::XlmRoberta => post_norm_specs(config, names, true),
+        Architecture::Bert => post_norm_specs(config, names, false),
+        Architecture::ModernBert(modern) => modern_specs(config, modern, names),
+    }
+}
+
+/// Of XLM-R and of BERT. `unused_position`: the position of `<pad>` is one of its own.
+fn post_norm_specs(config: &Config, names: Names, unused_position: bool) -> Vec<Spec> {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-    let mut specs = Vec::new();
+    let embeddings = format!("{}embeddings", names.prefix);
+    let mut specs = Specs::default();
     let pad = Init::NormalButRow(config.pad_token_id);
+    let positions = if unused_position { pad } else { Init::Normal };
     for (name, rows, init) in [
         ("word_embeddings", config.vocab_size, pad),
-        ("position_embeddings", config.max_position_embeddings, pad),
+        ("position_embeddings", config.max_position_embeddings, positions),
         ("token_type_embeddings", config.type_vocab_size, Init::Normal),
     ] {
-        let name = format!("roberta.embeddings.{name}.weight");
-        specs.push(Spec { name, shape: vec![rows, hidden], init });
+        specs.add(&format!("{embeddings}.{name}.weight"), &[rows, hidden], init);
     }
-    norm(&mut specs, "roberta.embeddings.LayerNorm", hidden);
+    specs.norm(&format!("{embeddings}.LayerNorm"), hidden, true);
     for index in 0..config.num_hidden_layers {
-        let layer = layer_name(index);
+        let layer = names.layer(index);
         for part in ["query", "key", "value"] {
-            linear(&mut specs, &format!("{layer}.attention.self.{part}"), hidden, hidden);
+            specs.linear(&format!("{layer}.attention.self.{part}"), hidden, hidden);
         }
-        linear(&mut specs, &format!("{layer}.attention.output.dense"), hidden, hidden);
-        norm(&mut specs, &format!("{layer}.attention.output.LayerNorm"), hidden);
-        linear(&mut specs, &format!("{layer}.intermediate.dense"), intermediate, hidden);
-        linear(&mut specs, &format!("{layer}.output.dense"), hidden, intermediate);
-        norm(&mut specs, &format!("{layer}.output.LayerNorm"), hidden);
+        specs.linear(&format!("{layer}.attention.output.dense"), hidden, hidden);
+        specs.norm(&format!("{layer}.attention.output.LayerNorm"), hidden, true);
+        specs.linear(&format!("{layer}.intermediate.dense"), intermediate, hidden);
+        specs.linear(&format!("{layer}.output.dense"), hidden, intermediate);
+        specs.norm(&format!("{layer}.output.LayerNorm"), hidden, true);
     }
-    specs
+    specs.all
 }
 
-pub(crate) fn layer_name(index: i64) -> String {
-    format!("roberta.encoder.layer.{index}")
+fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec> {
+    let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+    let (into, out) = (modern.inwards(config), modern.outwards(config));
+    let mut specs = Specs::default();
+    specs.add(names.words, &[config.vocab_size, hidden], into);
+    specs.norm("model.embeddings.norm", hidden, modern.norm_bias);
+    for index in 0..config.num_hidden_layers {
+        let layer = names.layer(index);
+        // The embeddings are normalised already.
+        if index > 0 {
+            specs.norm(&format!("{layer}.attn_norm"), hidden, modern.norm_bias);
+        }
+        let bias = modern.attention_bias;
+        specs.dense(&format!("{layer}.attn.Wqkv"), [3 * hidden, hidden], into, bias);
+        specs.dense(&format!("{layer}.attn.Wo"), [hidden, hidden], out, bias);
+        specs.norm(&format!("{layer}.mlp_norm"), hidden, modern.norm_bias);
+        let bias = modern.mlp_bias;
+        specs.dense(&format!("{layer}.mlp.Wi"), [2 * intermediate, hidden], into, bias);
+        specs.dense(&format!("{layer}.mlp.Wo"), [hidden, intermediate], out, bias);
+    }
+    specs.norm("model.final_norm", hidden, modern.norm_bias);
+    specs.all
 }
 
 /// The parameters of one head.
 pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
+    match &config.architecture {
+        Architecture::XlmRoberta => xlm_roberta_head(config, head),
+        Architecture::Bert => bert_head(config, head),
+        Architecture::ModernBert(modern) => modern_head(config, modern, head),
+    }
+}
+
+fn xlm_roberta_head(config: &Config, head: Head) -> Vec<Spec> {
     let hidden = config.hidden_size;
-    let mut specs = Vec::new();
+    let mut specs = Specs::default();
     match head {
         Head::None => {}
         Head::MaskedLm => {
-            linear(&mut specs, "lm_head.dense", hidden, hidden);
-            norm(&mut specs, "lm_head.layer_norm", hidden);
-            let shape = vec![config.vocab_size];
-            specs.push(Spec { name: LM_BIAS.into(), shape, init: Init::Zeros });
-            if !config.tie_word_embeddings {
-                let shape = vec![config.vocab_size, hidden];
-                specs.push(Spec { name: DECODER.into(), shape, init: Init::Normal });
-            }
+            specs.linear("lm_head.dense", hidden, hidden);
+            specs.norm("lm_head.layer_norm", hidden, true);
+            decoder(&mut specs, config, true, Init::Normal);
         }
-        Head::Span => linear(&mut specs, "qa_outputs", 2, hidden),
-        Head::TokenClassification { labels } => linear(&mut specs, "classifier", labels, hidden),
+        Head::Span => specs.linear("qa_outputs", 2, hidden),
+        Head::TokenClassification { labels } => specs.linear("classifier", labels, hidden),
         Head::SequenceClassification { labels } => {
-            linear(&mut specs, "classifier.dense", hidden, hidden);
-            linear(&mut specs, "classifier.out_proj", labels, hidden);
+            specs.linear("classifier.dense", hidden, hidden);
+            specs.linear("classifier.out_proj", labels, hidden);
         }
     }
-    specs
+    specs.all
+}
+
+fn bert_head(config: &Config, head: Head) -> Vec<Spec> {
+    let hidden = config.hidden_size;
+    let mut specs = Specs::default();
+    match head {
+        Head::None => {}
+        Head::MaskedLm => {
+            specs.linear("cls.predictions.transform.dense", hidden, hidden);
+            specs.norm("cls.predictions.transform.LayerNorm", hidden, true);
+            decoder(&mut specs, config, true, Init::Normal);
+        }
+        Head::Span => specs.linear("qa_outputs", 2, hidden),
+        Head::TokenClassification { labels } => {
+            specs = Specs::renamed("token_head.", "");
+            specs.linear("token_head.classifier", labels, hidden);
+        }
+        Head::SequenceClassification { labels } => {
+            let mut pooler = Specs::renamed("sequence_head.", "bert.");
+            pooler.linear("sequence_head.pooler.dense", hidden, hidden);
+            specs = Specs::renamed("sequence_head.", "");
+            specs.linear("sequence_head.classifier", labels, hidden);
+            specs.all.extend(pooler.all);
+        }
+    }
+    specs.all
+}
+
+/// Every head of ModernBERT has a dense layer and a norm of its own.
+fn modern_head(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
+    let hidden = config.hidden_size;
+    let (here, labels) = match head {
+        Head::None => return Vec::new(),
+        Head::MaskedLm => ("lm_head.", None),
+        Head::Span => ("qa_head.", Some(2)),
+        Head::TokenClassification { labels } => ("token_head.", Some(labels)),
+        Head::SequenceClassification { labels } => ("sequence_head.", Some(labels)),
+    };
+    let mut specs = Specs::renamed(here, "head.");
+    let bias = modern.classifier_bias;
+    specs.dense(&format!("{here}dense"), [hidden, hidden], modern.outwards(config), bias);
+    specs.norm(&format!("{here}norm"), hidden, modern.norm_bias);
+    match labels {
+        None => decoder(&mut specs, config, modern.decoder_bias, modern.outwards(config)),
+        Some(labels) => {
+            let mut last = Specs::renamed(here, "");
+            let std = (hidden as f64).sqrt().recip();
+            let init = Init::Truncated { std, cutoff: modern.initializer_cutoff_factor };
+            last.dense(&format!("{here}classifier"), [labels, hidden], init, true);
+            specs.all.extend(last.all);
+        }
+    }
+    specs.all
+}
+
+/// The decoder of a masked-LM head, without its weight where that is tied to the word embeddings.
+fn decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
+    let names = config.architecture.names();
+    if bias {
+        specs.add(names.lm_bias, &[config.vocab_size], Init::Zeros);
+    }
+    if !config.tie_word_embeddings {
+        specs.add(names.decoder, &[config.vocab_size, config.hidden_size], init);
+    }
+}
+
+impl ModernBert {
+    /// Fresh weights of embeddings and of what reads the hidden states.
+    fn inwards(&self, config: &Config) -> Init {
+        Init::Truncated { std: config.initializer_range, cutoff: self.initializer_cutoff_factor }
+    }
+
+    /// Fresh weights of what is added to the hidden states: smaller, the more layers add.
+    fn outwards(&self, config: &Config) -> Init {
+        let std = config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt();
+        Init::Truncated { std, cutoff: self.initializer_cutoff_factor }
+    }
 }
 
 impl Spec {
@@ -107,21 +262,25 @@ impl Spec {
         let tensor = match self.init {
             Init::Zeros => Tensor::f_zeros(&self.shape, options)?,
             Init::Ones => Tensor::f_ones(&self.shape, options)?,
-            Init::Normal | Init::NormalButRow(_) => {
-                let count: i64 = self.shape.iter().product();
-                let values = normals(usize::try_from(count).unwrap_or(0), std, seed, &self.name);
-                Tensor::f_from_slice(&values)?.f_view(&self.shape[..])?.f_to_device(device)?
-            }
+            Init::Normal | Init::NormalButRow(_) => self.drawn(std, f64::INFINITY, seed, device)?,
+            Init::Truncated { std, cutoff } => self.drawn(std, cutoff * std, seed, device)?,
         };
         if let Init::NormalButRow(row) = self.init {
             let _ = tensor.f_select(0, row)?.f_zero_()?;
         }
         Ok(tensor)
     }
+
+    fn drawn(&self, std: f64, limit: f64, seed: u64, device: Device) -> Result<Tensor> {
+        let count: i64 = self.shape.iter().product();
+        let values = normals(usize::try_from(count).unwrap_or(0), std, limit, seed, &self.name);
+        Ok(Tensor::f_from_slice(&values)?.f_view(&self.shape[..])?.f_to_device(device)?)
+    }
 }
 
-/// `count` draws of N(0, std) by Box and Muller's transform, from a separate stream for each name.
-fn normals(count: usize, std: f64, seed: u64, name: &str) -> Vec<f32> {
+/// `count` draws of N(0, std) between `-limit` and `limit` by Box and Muller's transform, from a
+/// separate stream for each name.
+fn normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(fnv1a(name));
     let step = 1.0 / (f64::from(u32::MAX) + 1.0);
@@ -129,8 +288,8 @@ fn normals(count: usize, std: f64, seed: u64, name: &str) -> Vec<f32> {
     while values.len() < count {
         let radius = std * (-2.0 * ((f64::from(rng.next_u32()) + 1.0) * step).ln()).sqrt();
         let angle = std::f64::consts::TAU * f64::from(rng.next_u32()) * step;
-        values.push((radius * angle.cos()) as f32);
-        values.push((radius * angle.sin()) as f32);
+        let pair = [radius * angle.cos(), radius * angle.sin()];
+        values.extend(pair.iter().filter(|x| x.abs() <= limit).map(|&x| x as f32));
     }
     values.truncate(count);
     values

@@ -58,9 +58,9 @@ impl Pretrained {
     pub fn load_trained(folder: impl AsRef<Path>, head: Head, device: Device) -> Result<Self> {
         let folder = folder.as_ref();
         let (loaded, report) = Self::load(folder, &[head], device, LoadOptions::default())?;
-        let class = head.architecture();
+        let class = head.class(&loaded.model.config().architecture);
         let named = loaded.model.config().architectures.first();
-        let reason = if named.map(String::as_str) != Some(class) {
+        let reason = if named != Some(&class) {
             format!("config.json names {}", named.map_or("no class", String::as_str))
         } else if !report.missing.is_empty() {
             format!("the weights lack {}", report.missing.join(", "))

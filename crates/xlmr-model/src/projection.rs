@@ -116,7 +116,7 @@ impl Projection {
         domains: Option<i64>,
     ) -> Vec<(Spec, bool)> {
         let spec = |part: &str, shape: &[i64], init, trains| {
-            (Spec { name: format!("{name}.{part}"), shape: shape.to_vec(), init }, trains)
+            (Spec::new(format!("{name}.{part}"), shape, init), trains)
         };
         let mut specs = vec![
             spec("0.weight", &[inner, hidden], Init::Normal, true),

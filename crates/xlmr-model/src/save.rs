@@ -5,7 +5,7 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 use crate::checkpoint::{HEADS, SINGLE};
-use crate::parameters::{DECODER_BIAS, LM_BIAS, encoder_specs, head_specs};
+use crate::parameters::{encoder_specs, head_specs};
 use crate::{Error, Head, Model, Result};
 
 impl Model {
@@ -14,8 +14,8 @@ impl Model {
     /// `heads.safetensors` beside it, where [`Model::load`] finds them. Creates the folder if it is
     /// missing, leaves all other files in it alone, and writes each file whole or not at all.
     ///
-    /// [`Head::None`] writes the keys of `XLMRobertaModel` without its pooler
-    /// (`add_pooling_layer=False`).
+    /// [`Head::None`] writes the keys of the bare encoder, without the pooler that XLM-R's and
+    /// BERT's classes may have (`add_pooling_layer=False`).
     ///
     /// # Errors
     /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`];
@@ -28,24 +28,30 @@ impl Model {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let encoder: BTreeSet<String> =
             encoder_specs(self.config()).into_iter().map(|spec| spec.name).collect();
-        let in_class: BTreeSet<String> =
-            head_specs(self.config(), architecture).into_iter().map(|spec| spec.name).collect();
+        let names = self.config().architecture.names();
+        let in_class: BTreeMap<String, String> = head_specs(self.config(), architecture)
+            .into_iter()
+            .map(|spec| (spec.name.clone(), spec.stored().to_owned()))
+            .collect();
         let (mut main, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in self.named_parameters() {
             if encoder.contains(&name) {
                 let stored = match architecture {
-                    Head::None => name.strip_prefix("roberta.").unwrap_or(&name).to_owned(),
+                    Head::None => name.strip_prefix(names.prefix).unwrap_or(&name).to_owned(),
                     _ => name,
                 };
                 main.insert(stored, tensor);
                 continue;
             }
-            let file = if in_class.contains(&name) { &mut main } else { &mut others };
+            let (file, stored) = match in_class.get(&name) {
+                Some(stored) => (&mut main, stored.clone()),
+                None => (&mut others, name),
+            };
             // In transformers an untied decoder has a separate bias, which is the one in use.
-            if name == LM_BIAS && !self.config().tie_word_embeddings {
-                file.insert(DECODER_BIAS.to_owned(), tensor.shallow_clone());
+            if stored == names.lm_bias && !self.config().tie_word_embeddings {
+                file.insert(names.decoder_bias.to_owned(), tensor.shallow_clone());
             }
-            file.insert(name, tensor);
+            file.insert(stored, tensor);
         }
         write_weights(&folder.join(SINGLE), &mut main)?;
         let heads = folder.join(HEADS);

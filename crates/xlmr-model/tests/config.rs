@@ -55,8 +55,9 @@ fn presets_are_valid_and_have_the_published_sizes() {
 
 #[test]
 fn other_architectures_are_refused_by_name() {
-    let message = with("model_type", json!("bert")).unwrap_err();
-    for part in ["m/config.json", "`model_type`", "\"xlm-roberta\"", "\"bert\""] {
+    let message = with("model_type", json!("gpt2")).unwrap_err();
+    let known = "one of \"xlm-roberta\", \"bert\", \"modernbert\"";
+    for part in ["m/config.json", "`model_type`", known, "\"gpt2\""] {
         assert!(message.contains(part), "{message}");
     }
     assert!(Config::from_json(json!({}), "c").unwrap_err().to_string().contains("model_type"));

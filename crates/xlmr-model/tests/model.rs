@@ -254,7 +254,7 @@ fn a_head_that_is_not_there_is_named() {
         (model.mlm_logits(&hidden).err(), "masked-language-model"),
         (model.span_logits(&hidden).err(), "span"),
         (model.token_logits(&hidden, false).err(), "token classification"),
-        (model.sequence_logits(&hidden, false).err(), "sequence classification"),
+        (model.sequence_logits(&hidden, None, false).err(), "sequence classification"),
         (model.decoder().err(), "masked-language-model"),
     ] {
         assert!(result.unwrap().to_string().contains(&format!("no {head} head")));

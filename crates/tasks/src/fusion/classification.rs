@@ -209,7 +209,10 @@ impl<'a> FusedClassificationTask<'a> {
         };
         let (target, source) = (inputs(|row| &row.target)?, inputs(|row| &row.source)?);
         let (own, other) = model.encode_pair(&target, &source, &self.fusion, train)?;
-        Ok([model.sequence_logits(&own, train)?, model.sequence_logits(&other, train)?])
+        let logits = |hidden, inputs: &Inputs| {
+            model.sequence_logits(hidden, inputs.attention_mask.as_ref(), train)
+        };
+        Ok([logits(&own, &target)?, logits(&other, &source)?])
     }
 
     /// What some pairs add to the losses of a batch of `all`.
@@ -336,7 +339,8 @@ pub fn best_fused_classes(
                 Some(source) => model.encode_pair(&target, source, fusion, false)?.0,
                 None => model.encode(&target, false)?,
             };
-            inference::best(model.sequence_logits(&hidden, false)?)
+            let mask = target.attention_mask.as_ref();
+            inference::best(model.sequence_logits(&hidden, mask, false)?)
         })
     })
 }

@@ -471,7 +471,7 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
             let (target, source) = (inputs(&target), inputs(&source));
             let (t, s) = model.encode_pair(&target, &source, &fusion, false).unwrap();
             [t, s].map(|hidden| {
-                let logits = model.sequence_logits(&hidden, false).unwrap();
+                let logits = model.sequence_logits(&hidden, None, false).unwrap();
                 Vec::<f32>::try_from(&logits.get(0)).unwrap()
             })
         };

@@ -161,6 +161,7 @@ impl<'a> BoundaryTask<'a> {
         if self.weights.is_some() {
             let weights = GroupConfig {
                 prefixes: vec![WEIGHTS.into()],
+                roles: Vec::new(),
                 learning_rate: self.config.weights_learning_rate,
                 weight_decay: Some(0.0),
                 frozen: false,

@@ -51,7 +51,7 @@ pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, 
             vec![("logits", model.token_logits(hidden, false).unwrap())]
         }
         Head::SequenceClassification { .. } => {
-            vec![("logits", model.sequence_logits(hidden, false).unwrap())]
+            vec![("logits", model.sequence_logits(hidden, None, false).unwrap())]
         }
     }
 }

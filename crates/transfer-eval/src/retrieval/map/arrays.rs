@@ -71,11 +71,11 @@ const HEADER: u64 = 100_000_000;
 
 /// The first rows of the tensor `vectors`, or of the only one, `[N, D]` float32 or float64.
 pub(super) fn read(path: &Path, first: usize) -> Result<Array2<f32>> {
-    read_tensor(path, None, first)
+    read_tensor(path, &[], first)
 }
 
-/// The same of the tensor `name`.
-pub(super) fn read_tensor(path: &Path, name: Option<&str>, first: usize) -> Result<Array2<f32>> {
+/// The same of the first of these tensors that is there.
+pub(super) fn read_tensor(path: &Path, names: &[&str], first: usize) -> Result<Array2<f32>> {
     let failed = |source| Error::Read { path: path.to_path_buf(), source };
     let damaged = |error: String| Error::content(path, format!("not a safetensors file: {error}"));
     let file = File::open(path).map_err(failed)?;
@@ -94,7 +94,8 @@ pub(super) fn read_tensor(path: &Path, name: Option<&str>, first: usize) -> Resu
         serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
     let tensors = metadata.tensors();
     let only = (tensors.len() == 1).then(|| tensors.keys().next().map(String::as_str)).flatten();
-    let name = name.or(only).unwrap_or("vectors");
+    let there = names.iter().copied().find(|name| tensors.contains_key(*name));
+    let name = there.or(names.first().copied()).or(only).unwrap_or("vectors");
     let Some(info) = tensors.get(name) else {
         let mut names: Vec<String> = tensors.keys().map(|name| format!("`{name}`")).collect();
         names.sort_unstable();

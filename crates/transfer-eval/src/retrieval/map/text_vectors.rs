@@ -8,8 +8,12 @@ use super::{WordVectors, arrays};
 use crate::files::{numbered, read_rows};
 use crate::{Error, Result};
 
-/// The tensor of XLM-R's word embeddings.
-const EMBEDDINGS: &str = "roberta.embeddings.word_embeddings.weight";
+/// The tensor of the word embeddings in XLM-R, BERT and ModernBERT.
+const EMBEDDINGS: [&str; 3] = [
+    "roberta.embeddings.word_embeddings.weight",
+    "bert.embeddings.word_embeddings.weight",
+    "model.embeddings.tok_embeddings.weight",
+];
 
 /// The word embeddings of the model in `folder`, `[V, H]`.
 ///
@@ -17,7 +21,7 @@ const EMBEDDINGS: &str = "roberta.embeddings.word_embeddings.weight";
 /// [`Error::Read`]; [`Error::Content`] naming file and tensor.
 pub fn read_word_embeddings(folder: impl AsRef<Path>) -> Result<Array2<f32>> {
     let path = folder.as_ref().join("model.safetensors");
-    arrays::read_tensor(&path, Some(EMBEDDINGS), usize::MAX)
+    arrays::read_tensor(&path, &EMBEDDINGS, usize::MAX)
 }
 
 /// Texts with their names: `name<TAB>text` a line.

@@ -19,7 +19,7 @@ pub fn info(args: &Args) -> Result<()> {
     let head = Config::from_file(args.model.join("config.json"))?.head()?;
     let (model, report) = Model::load(&args.model, &[head], Device::Cpu, LoadOptions::default())?;
     let config = model.config();
-    println!("class            {}", head.architecture());
+    println!("class            {}", head.class(&config.architecture));
     println!("layers           {}", config.num_hidden_layers);
     println!(
         "hidden size      {} ({} attention heads)",
@@ -58,9 +58,10 @@ pub fn info(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The block that a parameter belongs to: `embeddings`, `encoder`, or a head.
+/// The block that a parameter belongs to: `embeddings`, `encoder` or `layers`, or a head.
 fn block(name: &str) -> &str {
-    let inner = name.strip_prefix("roberta.").unwrap_or(name);
+    let prefixes = ["roberta.", "bert.", "model."];
+    let inner = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     inner.split('.').next().unwrap_or(inner)
 }
 

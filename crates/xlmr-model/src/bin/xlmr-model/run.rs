@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
         let reason = format!(
             "config.json names {}, but {} of its tensors are missing, {name} first; \
              logits would be random",
-            head.architecture(),
+            head.class(&model.config().architecture),
             report.missing.len()
         );
         return Err(Error::NoWeights { path: args.model.clone(), reason });
@@ -127,7 +127,10 @@ fn forward(model: &Model, head: Head, inputs: &Inputs) -> Result<Vec<(&'static s
             results.push(("logits", model.token_logits(&hidden, false)?));
         }
         Head::SequenceClassification { .. } => {
-            results.push(("logits", model.sequence_logits(&hidden, false)?));
+            results.push((
+                "logits",
+                model.sequence_logits(&hidden, inputs.attention_mask.as_ref(), false)?,
+            ));
         }
     }
     results.push(("last_hidden_state", hidden));

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Writes crates/testkit/fixtures/hf/{bert,modernbert}_*: small random models of transformers with what they compute.
+
+    .peers/bin/python crates/xlmr-model/scripts/golden_architectures.py
+
+Each case is a folder as `save_pretrained` writes it, two padded batches, outputs and losses, for some the gradients.
+Computed in float64 from the stored weights, with torch's fused attention (the plain one gives NaN there where padding
+finds no token in its window); stored as float32. Needs torch, transformers and safetensors.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import save_file
+
+OUT = Path(__file__).parents[2] / "testkit/fixtures/hf"
+VOCABULARY, BATCHES = 120, {"b0": (4, 21), "b1": (2, 37)}
+
+SIZES = dict(
+    vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4, max_position_embeddings=40, initializer_range=0.3,
+)  # fmt: skip
+BERT = dict(SIZES, num_hidden_layers=2, intermediate_size=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+MODERN = dict(
+    SIZES, num_hidden_layers=4, intermediate_size=48, pad_token_id=0, bos_token_id=2, eos_token_id=1, cls_token_id=2,
+    sep_token_id=1,
+)  # fmt: skip
+BIASES = dict(norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True)
+ROTARY = {
+    "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
+}
+
+# Name: class, configuration, stored dtype, whether gradients are stored, keys of config.json that stand in an older form.
+CASES = {
+    "bert_mlm": ("BertForMaskedLM", BERT, "float32", True, {}),
+    "bert_qa": ("BertForQuestionAnswering", BERT, "float32", True, {}),
+    "bert_seqcls": ("BertForSequenceClassification", dict(BERT, num_labels=3), "float32", True, {}),
+    "bert_tokcls": ("BertForTokenClassification", dict(BERT, num_labels=5), "bfloat16", False, {}),
+    "modernbert_mlm": ("ModernBertForMaskedLM", dict(MODERN, local_attention=8), "float32", True, {}),
+    "modernbert_qa": (
+        "ModernBertForQuestionAnswering",
+        dict(MODERN, local_attention=16, rope_parameters=ROTARY),
+        "float32",
+        True,
+        {},
+    ),
+    "modernbert_seqcls": (
+        "ModernBertForSequenceClassification",
+        dict(MODERN, local_attention=6, num_labels=3, classifier_pooling="mean"),
+        "float32",
+        True,
+        {},
+    ),
+    "modernbert_tokcls": (
+        "ModernBertForTokenClassification",
+        dict(MODERN, **BIASES, local_attention=4, num_labels=5, num_hidden_layers=3),
+        "bfloat16",
+        False,
+        # As models of 2024 have it.
+        {"global_attn_every_n_layers": 2, "global_rope_theta": 900.0, "local_rope_theta": 70.0},
+    ),
+}
+
+
+def batch(which, kind, config, rows, columns, generator):
+    lengths = torch.randint(2, columns + 1, (rows,), generator=generator)
+    lengths[0] = columns
+    if kind.endswith("QuestionAnswering") and which == "b0":
+        lengths[:] = columns  # the loss is over padding too, whose states mean nothing
+    mask = (torch.arange(columns)[None] < lengths[:, None]).long()
+    ids = torch.randint(5, VOCABULARY, (rows, columns), generator=generator)
+    inputs = {"input_ids": torch.where(mask == 1, ids, config.pad_token_id), "attention_mask": mask}
+    if config.model_type == "bert":
+        switch = (lengths * 0.4).long()
+        inputs["token_type_ids"] = ((torch.arange(columns)[None] >= switch[:, None]) & (mask == 1)).long()
+    if kind.endswith("QuestionAnswering"):
+        for name in ("start_positions", "end_positions"):
+            inputs[name] = (torch.rand(rows, generator=generator) * lengths).long()
+    elif kind.endswith("SequenceClassification"):
+        inputs["labels"] = torch.randint(0, config.num_labels, (rows,), generator=generator)
+    else:
+        classes = VOCABULARY if kind.endswith("MaskedLM") else config.num_labels
+        labels = torch.randint(0, classes, (rows, columns), generator=generator)
+        keep = (torch.rand(rows, columns, generator=generator) < 0.3) & (mask == 1)
+        keep[:, 0] = True
+        inputs["labels"] = torch.where(keep, labels, -100)
+    return inputs
+
+
+def real(states, mask):
+    """Zero where there is padding, whose states mean nothing."""
+    return states * mask[(...,) + (None,) * (states.dim() - mask.dim())]
+
+
+def write(name, number):
+    kind, keys, dtype, gradients, older = CASES[name]
+    torch.manual_seed(100 + number)
+    generator = torch.Generator().manual_seed(200 + number)
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    config_class = transformers.BertConfig if name.startswith("bert") else transformers.ModernBertConfig
+    model_class = getattr(transformers, kind)
+    model = model_class(config_class(**keys))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            near = 1.0 if parameter.dim() == 1 and bool((parameter == 1).all()) else 0.0
+            # What layers add is not normalised in ModernBERT: rounding grows with it.
+            spread = 0.08 if parameter.dim() == 2 and name.startswith("modern") else 0.3
+            parameter.copy_(near + torch.randn(parameter.shape) * spread)
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
+    path = folder / "config.json"
+    if older:
+        stored = json.loads(path.read_text())
+        for key in ("layer_types", "rope_parameters"):
+            stored.pop(key)
+        path.write_text(json.dumps({**stored, **older}, indent=2) + "\n")
+    model, report = model_class.from_pretrained(
+        folder, dtype=torch.float64, attn_implementation="sdpa", output_loading_info=True
+    )
+    assert not any(report.values()), report
+    model.eval()
+    inputs, outputs = {}, {}
+    plainly, off = model_class.from_pretrained(folder, dtype=torch.float32).eval(), 0.0
+    for which, (rows, columns) in BATCHES.items():
+        given = batch(which, kind, model.config, rows, columns, generator)
+        result = model(**given, output_hidden_states=True)
+        mask = given["attention_mask"]
+        with torch.no_grad():
+            same = plainly(**given, output_hidden_states=True)
+        for ours, theirs in zip(result.hidden_states, same.hidden_states):
+            off = max(off, float(real(ours - theirs, mask).abs().max()))
+        inputs |= {f"{which}.{key}": value for key, value in given.items()}
+        outputs[f"{which}.loss"] = result.loss
+        for key in ("logits", "start_logits", "end_logits"):
+            if key in result:
+                logits = result[key]
+                outputs[f"{which}.{key}"] = logits if "SequenceC" in kind else real(logits, mask)
+        states = torch.stack([real(state, mask) for state in result.hidden_states])
+        outputs[f"{which}.hidden_states" if which == "b0" else f"{which}.last_hidden_state"] = (
+            states if which == "b0" else states[-1]
+        )
+        if which == "b0" and gradients:
+            result.loss.backward()
+    plain = lambda tensors: {key: value.detach().contiguous() for key, value in tensors.items()}  # noqa: E731
+    single = lambda tensors: {key: value.float() for key, value in plain(tensors).items()}  # noqa: E731
+    save_file(plain(inputs), folder / "inputs.safetensors")
+    save_file(single(outputs), folder / "outputs.safetensors")
+    if gradients:
+        grads = {key: value.grad for key, value in model.named_parameters() if value.grad is not None}
+        save_file(single(grads), folder / "grads.safetensors")
+    meta = {
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+        "stored_dtype": dtype,
+        "computed_in": "float64, stored as float32",
+        "gradients_of": "b0.loss" if gradients else None,
+        "hf_float32_max_abs_err": off,
+        "padding": "hidden states and logits of padding are stored as 0",
+    }
+    (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+    print(name, off, {which: round(float(outputs[f"{which}.loss"]), 4) for which in BATCHES})
+
+
+if __name__ == "__main__":
+    for number, name in enumerate(CASES):
+        write(name, number)

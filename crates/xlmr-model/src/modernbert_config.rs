@@ -1,0 +1,243 @@
+//! What only ModernBERT's configuration says.
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::fields::Fields;
+use crate::{Activation, Error, Result};
+
+/// Layers, positions and heads of ModernBERT (Warner et al. 2024, section 2), beside what
+/// [`Config`](crate::Config) says of every architecture.
+///
+/// There, `hidden_act` is `hidden_activation` of the file, `layer_norm_eps` is `norm_eps`,
+/// `hidden_dropout_prob` is `mlp_dropout` and `attention_probs_dropout_prob` is
+/// `attention_dropout`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModernBert {
+    /// What each layer attends to, one for each.
+    pub layer_types: Vec<LayerType>,
+    /// Size of the window of local layers: a token sees half of it on either side.
+    pub local_attention: i64,
+    /// θ of the rotary positions in global layers.
+    pub global_rope_theta: f64,
+    /// θ of the rotary positions in local layers.
+    pub local_rope_theta: f64,
+    /// Dropout after the embeddings, in `[0, 1]`.
+    pub embedding_dropout: f64,
+    /// Whether the linear layers of attention have biases.
+    pub attention_bias: bool,
+    /// Whether the feed-forward layers have biases.
+    pub mlp_bias: bool,
+    /// Whether the LayerNorms have biases.
+    pub norm_bias: bool,
+    /// Whether the dense layer of the heads has a bias.
+    pub classifier_bias: bool,
+    /// Whether the decoder of the masked-LM head has a bias.
+    pub decoder_bias: bool,
+    /// Activation of the heads.
+    pub classifier_activation: Activation,
+    /// Which states the sequence classification head reads.
+    pub classifier_pooling: Pooling,
+    /// New weights are drawn within so many standard deviations.
+    pub initializer_cutoff_factor: f64,
+}
+
+/// What a layer of ModernBERT attends to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerType {
+    /// Every token of the row.
+    #[serde(rename = "full_attention")]
+    Global,
+    /// Tokens at most half a window away.
+    #[serde(rename = "sliding_attention")]
+    Local,
+}
+
+/// What a sequence classification head reads of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The first token's state.
+    #[default]
+    Cls,
+    /// The mean of all tokens' states.
+    Mean,
+}
+
+impl LayerType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Global => "full_attention",
+            Self::Local => "sliding_attention",
+        }
+    }
+
+    /// Global attention in the first layer and every `every`th from there, local in the others.
+    ///
+    /// ```
+    /// use xlmr_model::LayerType::{self, Global, Local};
+    ///
+    /// assert_eq!(LayerType::pattern(5, 3), [Global, Local, Local, Global, Local]);
+    /// ```
+    pub fn pattern(layers: i64, every: i64) -> Vec<Self> {
+        let kind = |index: i64| if index % every.max(1) == 0 { Self::Global } else { Self::Local };
+        (0..layers).map(kind).collect()
+    }
+}
+
+impl ModernBert {
+    /// As ModernBERT and mmBERT have it: global attention in every third layer, windows of 128.
+    pub fn new(layers: i64) -> Self {
+        Self {
+            layer_types: LayerType::pattern(layers, 3),
+            local_attention: 128,
+            global_rope_theta: 160_000.0,
+            local_rope_theta: 10_000.0,
+            embedding_dropout: 0.0,
+            attention_bias: false,
+            mlp_bias: false,
+            norm_bias: false,
+            classifier_bias: false,
+            decoder_bias: true,
+            classifier_activation: Activation::Gelu,
+            classifier_pooling: Pooling::Cls,
+            initializer_cutoff_factor: 2.0,
+        }
+    }
+
+    /// How far a token sees to either side in a layer; absent: to the ends of its row.
+    pub(crate) fn reach(&self, layer: usize) -> Option<i64> {
+        let local = self.layer_types.get(layer) == Some(&LayerType::Local);
+        local.then_some(self.local_attention / 2)
+    }
+
+    /// Takes its keys out of a `config.json`, those of models of 2024 too.
+    pub(crate) fn read(fields: &mut Fields, layers: i64) -> Result<Self> {
+        let (rate, flag) = ("a number", "true or false");
+        let every: i64 = fields.take("global_attn_every_n_layers", "an integer", 3)?;
+        if every < 1 {
+            let got = every.to_string();
+            return Err(fields.refuse("global_attn_every_n_layers", "1 or more", got));
+        }
+        // A pattern for a damaged number of layers would take all memory; that number is refused
+        // later.
+        let usual = LayerType::pattern(layers.clamp(0, 1 << 12), every);
+        let kinds = "a list of \"full_attention\" and \"sliding_attention\"";
+        let layer_types: Option<Vec<LayerType>> = fields.take("layer_types", kinds, None)?;
+        let usual = Self { layer_types: layer_types.unwrap_or(usual), ..Self::new(0) };
+        let global: f64 = fields.take("global_rope_theta", rate, usual.global_rope_theta)?;
+        let local = Some(usual.local_rope_theta);
+        let local = fields.take("local_rope_theta", "a number or null", local)?.unwrap_or(global);
+        let rotary: Option<Map<String, Value>> =
+            fields.take("rope_parameters", "an object by layer type", None)?;
+        let rotary = rotary.unwrap_or_default();
+        let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
+        if let Some(scaling) = scaling {
+            return Err(fields.refuse("rope_scaling", "null", scaling.to_string()));
+        }
+        Ok(Self {
+            local_attention: fields.take("local_attention", "an integer", usual.local_attention)?,
+            global_rope_theta: theta(fields, &rotary, LayerType::Global, global)?,
+            local_rope_theta: theta(fields, &rotary, LayerType::Local, local)?,
+            embedding_dropout: fields.take("embedding_dropout", rate, 0.0)?,
+            attention_bias: fields.take("attention_bias", flag, false)?,
+            mlp_bias: fields.take("mlp_bias", flag, false)?,
+            norm_bias: fields.take("norm_bias", flag, false)?,
+            classifier_bias: fields.take("classifier_bias", flag, false)?,
+            decoder_bias: fields.take("decoder_bias", flag, true)?,
+            classifier_activation: fields.activation("classifier_activation")?,
+            classifier_pooling: fields.take(
+                "classifier_pooling",
+                "\"cls\" or \"mean\"",
+                Pooling::Cls,
+            )?,
+            initializer_cutoff_factor: fields
+                .take::<Option<f64>>("initializer_cutoff_factor", rate, Some(2.0))?
+                .unwrap_or(3.0),
+            ..usual
+        })
+    }
+
+    /// Refuses the first value out of its range: the key, what was expected and what came.
+    pub(crate) fn check(&self, layers: i64, depth: i64) -> Option<(&'static str, String, String)> {
+        let refuse = |key, expected: &str, got: String| Some((key, expected.to_owned(), got));
+        let count = i64::try_from(self.layer_types.len()).unwrap_or(i64::MAX);
+        if count != layers {
+            let expected = format!("num_hidden_layers = {layers} of them");
+            return Some(("layer_types", expected, count.to_string()));
+        }
+        if !(2..=1 << 24).contains(&self.local_attention) {
+            let got = self.local_attention.to_string();
+            return refuse("local_attention", "an integer of at least 2", got);
+        }
+        if depth % 2 != 0 {
+            let expected = "heads of even size, for rotary positions";
+            return refuse("num_attention_heads", expected, format!("heads of {depth}"));
+        }
+        for (key, theta) in [
+            ("rope_parameters.full_attention.rope_theta", self.global_rope_theta),
+            ("rope_parameters.sliding_attention.rope_theta", self.local_rope_theta),
+        ] {
+            if !(theta > 0.0 && theta.is_finite()) {
+                return refuse(key, "a number above 0", theta.to_string());
+            }
+        }
+        if !(0.0..=1.0).contains(&self.embedding_dropout) {
+            let got = self.embedding_dropout.to_string();
+            return refuse("embedding_dropout", "a probability from 0 to 1", got);
+        }
+        if !(self.initializer_cutoff_factor > 0.1 && self.initializer_cutoff_factor.is_finite()) {
+            let got = self.initializer_cutoff_factor.to_string();
+            return refuse("initializer_cutoff_factor", "a number above 0.1", got);
+        }
+        None
+    }
+
+    /// The keys of `config.json`.
+    pub(crate) fn to_json(&self) -> Vec<(&'static str, Value)> {
+        let kinds: Vec<&str> = self.layer_types.iter().map(|kind| kind.name()).collect();
+        let rotary = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});
+        let pooling = match self.classifier_pooling {
+            Pooling::Cls => "cls",
+            Pooling::Mean => "mean",
+        };
+        vec![
+            ("layer_types", json!(kinds)),
+            (
+                "rope_parameters",
+                json!({
+                    LayerType::Global.name(): rotary(self.global_rope_theta),
+                    LayerType::Local.name(): rotary(self.local_rope_theta),
+                }),
+            ),
+            ("local_attention", json!(self.local_attention)),
+            ("embedding_dropout", json!(self.embedding_dropout)),
+            ("attention_bias", json!(self.attention_bias)),
+            ("mlp_bias", json!(self.mlp_bias)),
+            ("norm_bias", json!(self.norm_bias)),
+            ("classifier_bias", json!(self.classifier_bias)),
+            ("decoder_bias", json!(self.decoder_bias)),
+            ("classifier_activation", json!(self.classifier_activation.name())),
+            ("classifier_pooling", json!(pooling)),
+            ("initializer_cutoff_factor", json!(self.initializer_cutoff_factor)),
+        ]
+    }
+}
+
+/// θ of a layer type: `rope_parameters` where it says one, else `usual`. No scaling is known.
+fn theta(fields: &Fields, rotary: &Map<String, Value>, kind: LayerType, usual: f64) -> Result<f64> {
+    let refuse = |part: &str, expected: &str, got: &Value| -> Error {
+        let key = format!("rope_parameters.{}.{part}", kind.name());
+        fields.refuse(&key, expected, got.to_string())
+    };
+    let Some(Value::Object(rotary)) = rotary.get(kind.name()) else { return Ok(usual) };
+    match rotary.get("rope_type") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(name)) if name == "default" => {}
+        Some(other) => return Err(refuse("rope_type", "\"default\"", other)),
+    }
+    match rotary.get("rope_theta") {
+        None | Some(Value::Null) => Ok(usual),
+        Some(value) => value.as_f64().ok_or_else(|| refuse("rope_theta", "a number", value)),
+    }
+}

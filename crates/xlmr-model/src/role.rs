@@ -1,0 +1,146 @@
+//! Parameters by what they do in a model, whatever the architecture calls them.
+use std::ops::Range;
+use std::str::FromStr;
+
+use crate::architecture::NAMES;
+use crate::{Error, Result};
+
+/// What some parameters do, for learning rates and frozen parts that do not depend on the
+/// architecture.
+///
+/// | text | parameters |
+/// |---|---|
+/// | `word_embeddings` | the word embeddings, which a tied decoder shares |
+/// | `embeddings` | all embeddings with their norm |
+/// | `layers` | every layer |
+/// | `layers.3` | one layer, counted from 0 |
+/// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be left out |
+/// | `encoder` | embeddings, layers and what norms the last one |
+/// | `head` | everything else: heads, and what a task trains beside the model |
+///
+/// ```
+/// use xlmr_model::Role;
+///
+/// let role: Role = "layers.0..4".parse()?;
+/// assert!(role.holds("roberta.encoder.layer.3.output.dense.weight"));
+/// assert!(role.holds("model.layers.0.mlp.Wi.weight") && !role.holds("bert.encoder.layer.4.x"));
+/// # Ok::<(), xlmr_model::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `word_embeddings`
+    WordEmbeddings,
+    /// `embeddings`
+    Embeddings,
+    /// `layers`, `layers.3`, `layers.0..4`
+    Layers(Range<usize>),
+    /// `encoder`
+    Encoder,
+    /// `head`
+    Head,
+}
+
+impl FromStr for Role {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Input`] naming what is understood.
+    fn from_str(text: &str) -> Result<Self> {
+        let refuse = || {
+            let expected = "word_embeddings, embeddings, layers, layers.3, layers.0..4, encoder or \
+                            head";
+            Error::input("role", expected, format!("{text:?}"))
+        };
+        let number = |text: &str| text.parse::<usize>().map_err(|_| refuse());
+        match text {
+            "word_embeddings" => return Ok(Self::WordEmbeddings),
+            "embeddings" => return Ok(Self::Embeddings),
+            "layers" => return Ok(Self::Layers(0..usize::MAX)),
+            "encoder" => return Ok(Self::Encoder),
+            "head" => return Ok(Self::Head),
+            _ => {}
+        }
+        let layers = text.strip_prefix("layers.").ok_or_else(refuse)?;
+        let range = match layers.split_once("..") {
+            None => {
+                let layer = number(layers)?;
+                layer..layer.checked_add(1).ok_or_else(refuse)?
+            }
+            Some((from, to)) => {
+                let from = if from.is_empty() { 0 } else { number(from)? };
+                from..if to.is_empty() { usize::MAX } else { number(to)? }
+            }
+        };
+        if range.is_empty() { Err(refuse()) } else { Ok(Self::Layers(range)) }
+    }
+}
+
+impl Role {
+    /// Whether a parameter of any architecture has this role.
+    pub fn holds(&self, name: &str) -> bool {
+        let encoder = NAMES.iter().find(|names| name.starts_with(names.prefix));
+        let Some(names) = encoder else { return *self == Self::Head };
+        match self {
+            Self::WordEmbeddings => name == names.words,
+            Self::Embeddings => {
+                name.strip_prefix(names.prefix).is_some_and(|rest| rest.starts_with("embeddings."))
+            }
+            Self::Layers(layers) => name
+                .strip_prefix(names.layer)
+                .and_then(|rest| rest.split('.').next()?.parse().ok())
+                .is_some_and(|layer| layers.contains(&layer)),
+            Self::Encoder => true,
+            Self::Head => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::{encoder_specs, head_specs};
+    use crate::{Config, Head};
+
+    #[test]
+    fn every_parameter_of_every_architecture_has_its_roles() {
+        for config in [Config::base(), Config::bert_base_multilingual(), Config::mmbert_base()] {
+            let layers = usize::try_from(config.num_hidden_layers).unwrap();
+            let encoder: Vec<String> =
+                encoder_specs(&config).into_iter().map(|spec| spec.name).collect();
+            let heads = [
+                Head::MaskedLm,
+                Head::Span,
+                Head::TokenClassification { labels: 3 },
+                Head::SequenceClassification { labels: 3 },
+            ];
+            let heads: Vec<String> = heads
+                .into_iter()
+                .flat_map(|head| head_specs(&config, head))
+                .map(|spec| spec.name)
+                .collect();
+            let count = |role: &str, names: &[String]| {
+                let role: Role = role.parse().unwrap();
+                names.iter().filter(|name| role.holds(name)).count()
+            };
+            assert_eq!(count("word_embeddings", &encoder), 1);
+            assert_eq!(count("encoder", &encoder), encoder.len());
+            assert_eq!((count("head", &encoder), count("head", &heads)), (0, heads.len()));
+            for role in ["word_embeddings", "embeddings", "layers", "encoder"] {
+                assert_eq!(count(role, &heads), 0, "{role}");
+            }
+            let each: usize = (0..layers).map(|k| count(&format!("layers.{k}"), &encoder)).sum();
+            assert_eq!(each, count("layers", &encoder));
+            assert_eq!(count("layers.0..4", &encoder) + count("layers.4..", &encoder), each);
+            assert_eq!(count("layers...4", &encoder), count("layers.0..4", &encoder));
+        }
+        assert!(Role::Head.holds("knowledge.relations.weight"));
+    }
+
+    #[test]
+    fn other_words_are_refused() {
+        for text in ["", "layer", "layers.", "layers.x", "layers.4..2", "layers.-1", "heads"] {
+            let error = text.parse::<Role>().unwrap_err().to_string();
+            assert!(error.contains("layers.0..4") && error.contains(text), "{error}");
+        }
+    }
+}
