@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tch::Tensor;
 use trainer::selection::{Best, BestEpoch, Selection};
 use trainer::{FitReport, Stage, Task, TaskSlot, TrainConfig};
-use xlmr_model::{Head, LoadOptions, Pretrained, Segments};
+use xlmr_model::{Head, LoadOptions, Pretrained, Role, Segments};
 
 use crate::{Error, Experiment, Recipe, Result, log, write_json};
 
@@ -104,9 +104,21 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         parameters: &[(String, Tensor)],
         task: &mut dyn Task,
     ) -> Result<FitReport> {
-        let config = TrainConfig { seed: self.seed, ..config.clone() };
+        let config = self.resolved(config, parameters)?;
         let report = trainer::fit(&self.stage(stage), &config, parameters, task)?;
         Ok(self.add(report))
+    }
+
+    /// With the cell's seed, and names in place of the roles of [`xlmr_model::Role`].
+    fn resolved(
+        &self,
+        config: &TrainConfig,
+        parameters: &[(String, Tensor)],
+    ) -> Result<TrainConfig> {
+        let names = parameters.iter().map(|(name, _)| name.as_str());
+        let holds = |role: &str, name: &str| Ok(role.parse::<Role>()?.holds(name));
+        let config = config.resolve_roles::<xlmr_model::Error>(names, holds)?;
+        Ok(TrainConfig { seed: self.seed, ..config })
     }
 
     /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the cell's
@@ -121,7 +133,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         parameters: &[(String, Tensor)],
         slots: &mut [TaskSlot<'_>],
     ) -> Result<FitReport> {
-        let config = TrainConfig { seed: self.seed, ..config.clone() };
+        let config = self.resolved(config, parameters)?;
         let report = trainer::fit_tasks(&self.stage(stage), &config, parameters, slots)?;
         Ok(self.add(report))
     }

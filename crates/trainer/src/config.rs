@@ -19,7 +19,7 @@ pub enum Decay {
 /// ```
 /// use trainer::{GroupConfig, TrainConfig};
 ///
-/// let json = r#"{"groups": [{"prefixes": ["roberta.embeddings"], "frozen": true}]}"#;
+/// let json = r#"{"groups": [{"roles": ["word_embeddings"], "frozen": true}]}"#;
 /// let config: TrainConfig = serde_json::from_str(json)?;
 /// assert!(config.groups[0].frozen && config.batch_size == 16);
 /// # Ok::<(), serde_json::Error>(())
@@ -29,7 +29,13 @@ pub enum Decay {
 pub struct GroupConfig {
     /// The group holds the parameters whose names start with one of these; the first group that
     /// fits wins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<String>,
+    /// The group also holds the parameters with one of these roles in their model, such as
+    /// `word_embeddings` or `layers.0..4`, which
+    /// [`TrainConfig::resolve_roles`] turns into names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
     /// Peak learning rate of the group; absent: the stage's.
     pub learning_rate: Option<f64>,
     /// Weight decay of the group; absent: the stage's.
@@ -132,6 +138,51 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl TrainConfig {
+    /// The same with names of parameters in place of [`GroupConfig::roles`]; `holds` says whether
+    /// one of a role has this name, or what is wrong with the role.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] naming a role that is not known or that no parameter has.
+    ///
+    /// ```
+    /// use trainer::{GroupConfig, TrainConfig};
+    ///
+    /// let group = GroupConfig { roles: vec!["head".into()], ..GroupConfig::default() };
+    /// let config = TrainConfig { groups: vec![group], ..TrainConfig::default() };
+    /// let names = ["encoder.weight", "head.weight", "head.bias"];
+    /// let begins = |role: &str, name: &str| Ok::<bool, String>(name.starts_with(role));
+    /// let resolved = config.resolve_roles(names, begins)?;
+    /// assert_eq!(resolved.groups[0].prefixes, ["head.weight", "head.bias"]);
+    /// # Ok::<(), trainer::TrainError>(())
+    /// ```
+    pub fn resolve_roles<'a, E: std::fmt::Display>(
+        &self,
+        names: impl IntoIterator<Item = &'a str> + Clone,
+        holds: impl Fn(&str, &str) -> std::result::Result<bool, E>,
+    ) -> Result<Self> {
+        let mut resolved = self.clone();
+        for group in &mut resolved.groups {
+            for role in std::mem::take(&mut group.roles) {
+                let key = "groups.roles";
+                let value = format!("{role:?}");
+                let before = group.prefixes.len();
+                for name in names.clone() {
+                    match holds(&role, name) {
+                        Ok(true) => group.prefixes.push(name.to_owned()),
+                        Ok(false) => {}
+                        Err(error) => {
+                            let rule = error.to_string();
+                            return Err(TrainError::Config { key: key.into(), value, rule });
+                        }
+                    }
+                }
+                let any = group.prefixes.len() > before;
+                expect(any, key, value, "must be the role of a parameter of this stage")?;
+            }
+        }
+        Ok(resolved)
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -279,8 +330,8 @@ fn expect(ok: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Res
 
 impl GroupConfig {
     fn validate(&self) -> Result<()> {
-        let named = !self.prefixes.is_empty();
-        expect(named, "groups.prefixes", "[]", "must name at least one prefix")?;
+        let named = !self.prefixes.is_empty() || !self.roles.is_empty();
+        expect(named, "groups", "one without roles", "must name at least one role or prefix")?;
         if let Some(decay) = self.weight_decay {
             expect(is_not_negative(decay), "groups.weight_decay", decay, NOT_NEGATIVE)?;
         }

@@ -82,9 +82,17 @@ impl AdamW {
     /// Sorts the parameters into groups and freezes those that are to keep their values.
     ///
     /// # Errors
-    /// [`TrainError::Config`] if a group's prefix fits no parameter, or everything is frozen.
+    /// [`TrainError::Config`] if a group's prefix fits no parameter, roles are not resolved, or
+    /// everything is frozen.
     pub fn new(parameters: &[(String, Tensor)], config: &TrainConfig) -> Result<Self> {
         for group in &config.groups {
+            if let Some(role) = group.roles.first() {
+                return Err(TrainError::Config {
+                    key: "groups.roles".into(),
+                    value: format!("{role:?}"),
+                    rule: "must be resolved first, by TrainConfig::resolve_roles".into(),
+                });
+            }
             for prefix in &group.prefixes {
                 if !parameters.iter().any(|(name, _)| name.starts_with(prefix)) {
                     let known: Vec<&str> =
