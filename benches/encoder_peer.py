@@ -9,19 +9,25 @@ import resource
 import time
 
 import torch
-from transformers import XLMRobertaConfig, XLMRobertaForQuestionAnswering
+from transformers import (
+    ModernBertConfig,
+    ModernBertForQuestionAnswering,
+    XLMRobertaConfig,
+    XLMRobertaForQuestionAnswering,
+)
 
 
 def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("batches")
+    parser.add_argument("--architecture", choices=["xlm-roberta", "modernbert"], required=True)
     for name in ["layers", "hidden", "vocab", "threads", "length"]:
         parser.add_argument(f"--{name}", type=int, required=True)
     return parser.parse_args()
 
 
-def padded(batch, length):
-    ids = torch.full((len(batch), length), 1)
+def padded(batch, length, pad):
+    ids = torch.full((len(batch), length), pad)
     mask = torch.zeros((len(batch), length), dtype=torch.long)
     for number, row in enumerate(batch):
         ids[number, : len(row["ids"])] = torch.tensor(row["ids"])
@@ -35,12 +41,22 @@ def main():
     given = arguments()
     torch.set_num_threads(given.threads)
     torch.manual_seed(1)
-    config = XLMRobertaConfig(
+    sizes = dict(
         vocab_size=given.vocab, hidden_size=given.hidden, num_hidden_layers=given.layers,
-        num_attention_heads=given.hidden // 64, intermediate_size=4 * given.hidden, max_position_embeddings=514,
-        type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0, eos_token_id=2,
+        num_attention_heads=given.hidden // 64, attn_implementation="sdpa",
     )
-    model = XLMRobertaForQuestionAnswering(config).train()
+    if given.architecture == "modernbert":
+        config = ModernBertConfig(
+            **sizes, intermediate_size=given.hidden * 3 // 2, pad_token_id=0, bos_token_id=2, eos_token_id=1,
+            cls_token_id=2, sep_token_id=1,
+        )
+        model = ModernBertForQuestionAnswering(config).train()
+    else:
+        config = XLMRobertaConfig(
+            **sizes, intermediate_size=4 * given.hidden, max_position_embeddings=514, type_vocab_size=1,
+            layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0, eos_token_id=2,
+        )
+        model = XLMRobertaForQuestionAnswering(config).train()
     # run_qa's optimiser: fused AdamW without weight decay, gradients clipped to 1.
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-5, weight_decay=0.0, fused=True)
     with open(given.batches, encoding="utf-8") as file:
@@ -48,7 +64,7 @@ def main():
     for step, batch in enumerate(batches):
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         optimizer.zero_grad()
-        loss = model(**padded(batch, given.length)).loss
+        loss = model(**padded(batch, given.length, config.pad_token_id)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

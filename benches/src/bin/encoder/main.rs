@@ -1,4 +1,4 @@
-//! Times the fine-tuning step of a span model at the size of XLM-R base beside `transformers`:
+//! Times the fine-tuning step of a span model at the size of XLM-R base, or of mmBERT base, beside `transformers`:
 //! forward, backward and update on the same windows of XQuAD, each program in processes of its own,
 //! by turns.
 mod batches;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 /// The geometry and the lengths of a run.
@@ -19,15 +19,18 @@ pub struct Options {
     /// Two layers of 256 and two windows a batch: the program, not a measurement
     #[arg(long)]
     quick: bool,
-    /// Encoder layers
-    #[arg(long, default_value_t = 12)]
-    layers: i64,
+    /// xlm-roberta, or modernbert with mmBERT's proportions
+    #[arg(long, value_enum, default_value_t = Architecture::XlmRoberta)]
+    architecture: Architecture,
+    /// Encoder layers; absent: 12, or 22 of modernbert
+    #[arg(long)]
+    layers: Option<i64>,
     /// Hidden size; a head for each 64
     #[arg(long, default_value_t = 768)]
     hidden: i64,
-    /// Rows of the word embeddings
-    #[arg(long, default_value_t = 250_002)]
-    vocab: i64,
+    /// Rows of the word embeddings; absent: 250002, or 256000 of modernbert
+    #[arg(long)]
+    vocab: Option<i64>,
     /// Windows in a batch
     #[arg(long, default_value_t = 16)]
     batch: usize,
@@ -57,11 +60,44 @@ pub struct Options {
     program: String,
 }
 
+/// Whose layers they are.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+pub enum Architecture {
+    /// 12 layers, feed-forward layers four times as wide
+    XlmRoberta,
+    /// 22 layers, two of three local, gated feed-forward layers one and a half times as wide
+    Modernbert,
+}
+
+impl Architecture {
+    /// As `--architecture` names it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::XlmRoberta => "xlm-roberta",
+            Self::Modernbert => "modernbert",
+        }
+    }
+}
+
+impl Options {
+    /// Encoder layers.
+    fn layers(&self) -> i64 {
+        let usual = if self.architecture == Architecture::XlmRoberta { 12 } else { 22 };
+        self.layers.unwrap_or(usual)
+    }
+
+    /// Rows of the word embeddings.
+    fn vocab(&self) -> i64 {
+        let xlm_roberta = self.architecture == Architecture::XlmRoberta;
+        self.vocab.unwrap_or(if xlm_roberta { 250_002 } else { 256_000 })
+    }
+}
+
 fn main() -> ExitCode {
     let mut options = Options::parse();
     torch_ext::passive_omp_wait();
     if options.quick {
-        (options.layers, options.hidden, options.vocab) = (2, 256, 8000);
+        (options.layers, options.hidden, options.vocab) = (Some(2), 256, Some(8000));
         (options.batch, options.steps, options.rounds) = (2, 1, 1);
     }
     let done = match &options.child {
@@ -93,7 +129,10 @@ fn compare(options: &Options) -> Result<()> {
     }
     let lines = table::lines(&runs, &batches);
     print!("{}", table::markdown(&lines, &batches));
-    let out = folder.join("encoder.json");
+    let out = folder.join(match options.architecture {
+        Architecture::XlmRoberta => "encoder.json",
+        Architecture::Modernbert => "encoder_modernbert.json",
+    });
     whole_file::write(&out, serde_json::to_vec_pretty(&lines)?)?;
     println!("\n{}", out.display());
     Ok(())

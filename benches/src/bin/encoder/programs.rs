@@ -77,9 +77,10 @@ impl Program {
             }
         };
         for (name, value) in [
-            ("--layers", options.layers.to_string()),
+            ("--architecture", options.architecture.name().to_owned()),
+            ("--layers", options.layers().to_string()),
             ("--hidden", options.hidden.to_string()),
-            ("--vocab", options.vocab.to_string()),
+            ("--vocab", options.vocab().to_string()),
             ("--threads", options.threads.to_string()),
         ] {
             command.args([name, &value]);

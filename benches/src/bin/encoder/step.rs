@@ -7,11 +7,11 @@ use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Tensor};
 use torch_ext::autocast;
 use trainer::{AdamW, TrainConfig};
-use xlmr_model::{Config, Head, Inputs, Model};
+use xlmr_model::{Config, Head, Inputs, Model, ModernBert};
 
-use crate::Options;
 use crate::batches::{Batches, Row};
 use crate::programs::Report;
+use crate::{Architecture, Options};
 
 /// Trains on all batches and prints a report for each.
 pub fn run(options: &Options, batches: &Path) -> Result<()> {
@@ -49,16 +49,25 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     Ok(())
 }
 
-/// XLM-R's geometry, with a head of attention for each 64 dimensions.
+/// The architecture's geometry, with a head of attention for each 64 dimensions.
 fn config(options: &Options) -> Config {
+    let (layers, hidden) = (options.layers(), options.hidden);
+    let usual = match options.architecture {
+        Architecture::XlmRoberta => {
+            Config { intermediate_size: 4 * hidden, max_position_embeddings: 514, ..Config::base() }
+        }
+        Architecture::Modernbert => Config {
+            architecture: xlmr_model::Architecture::ModernBert(ModernBert::new(layers)),
+            intermediate_size: hidden * 3 / 2,
+            ..Config::mmbert_base()
+        },
+    };
     Config {
-        num_hidden_layers: options.layers,
-        hidden_size: options.hidden,
-        num_attention_heads: options.hidden / 64,
-        intermediate_size: 4 * options.hidden,
-        max_position_embeddings: 514,
-        vocab_size: options.vocab,
-        ..Config::base()
+        num_hidden_layers: layers,
+        hidden_size: hidden,
+        num_attention_heads: hidden / 64,
+        vocab_size: options.vocab(),
+        ..usual
     }
 }
 
