@@ -8,6 +8,12 @@ use std::sync::Once;
 use serde::de::IgnoredAny;
 use tokenizers::Tokenizer;
 
+mod layout;
+mod spacing;
+
+pub use layout::{Layout, LayoutError};
+pub use spacing::Spacing;
+
 /// A file that is no tokenizer.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerFileError {
