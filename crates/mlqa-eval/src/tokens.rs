@@ -2,8 +2,8 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use tokenizer_file::TokenizerFileError;
-use tokenizers::Tokenizer;
+use tokenizer_file::{Layout, TokenizerFileError};
+use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 
 use crate::EvalError;
 use crate::unicode::is_space;
@@ -16,20 +16,13 @@ pub(crate) struct Tokens {
     pub offsets: Vec<(usize, usize)>,
 }
 
-/// The special tokens of a pair, looked up by name.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Specials {
-    pub cls: u32,
-    pub sep: u32,
+/// What the tokenizer puts around texts.
+pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout, EvalError> {
+    Layout::of(tokenizer).map_err(special_token)
 }
 
-impl Specials {
-    pub fn of(tokenizer: &Tokenizer) -> Result<Self, EvalError> {
-        let id = |token| tokenizer.token_to_id(token).ok_or(EvalError::SpecialToken { token });
-        let specials = Self { cls: id("<s>")?, sep: id("</s>")? };
-        id("<pad>")?;
-        Ok(specials)
-    }
+pub(crate) fn special_token(error: tokenizer_file::LayoutError) -> EvalError {
+    EvalError::SpecialToken { message: error.to_string() }
 }
 
 /// Loads a `tokenizer.json`, or that of a folder.
@@ -94,9 +87,9 @@ pub(crate) fn tokenize(
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, EvalError> {
-    // Normalisers drop control characters; where they lead the text, `tokenizers` 0.22 shifts all
+    // Normalisers drop some characters; where they lead the text, `tokenizers` 0.22 shifts all
     // later offsets, so they are left out beforehand.
-    let body = text.trim_start_matches(|c: char| c.is_control() && !is_space(c));
+    let body = text.trim_start_matches(|c: char| is_dropped(tokenizer, c));
     let skipped = text.chars().count() - body.chars().count();
     let mut tokens = tokenize_as_is(tokenizer, words, body, name)?;
     for (start, end) in &mut tokens.offsets {
@@ -104,6 +97,15 @@ pub(crate) fn tokenize(
     }
     repair(&mut tokens.offsets, &text.chars().collect::<Vec<char>>());
     Ok(tokens)
+}
+
+/// Whether nothing is left of `c` once the text is normalised.
+fn is_dropped(tokenizer: &Tokenizer, c: char) -> bool {
+    let Some(normalizer) = tokenizer.get_normalizer().filter(|_| !c.is_alphanumeric()) else {
+        return false;
+    };
+    let mut text = NormalizedString::from(c.to_string());
+    normalizer.normalize(&mut text).is_ok() && text.get().is_empty()
 }
 
 /// Makes offsets say which visible text a token stands for:
@@ -129,7 +131,8 @@ fn repair(offsets: &mut [(usize, usize)], text: &[char]) {
     }
 }
 
-/// Format and control characters, which SentencePiece's NFKC drops or takes for a space.
+/// Format and control characters, which SentencePiece's NFKC drops or takes for a space, and BERT's
+/// normaliser drops.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}')
