@@ -1,7 +1,7 @@
 //! Texts as token ids.
 use std::ops::Range;
 
-use tokenizer_file::{Layout, LayoutError};
+use tokenizer_file::{Layout, LayoutError, kept_text};
 use tokenizers::Tokenizer;
 
 use crate::KgError;
@@ -72,10 +72,14 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Encodes `text`, which neither begins nor ends with white space or control characters.
+    /// Encodes `text`, which neither begins nor ends with white space.
     pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Self, KgError> {
-        let encoding = tokenizer.encode_char_offsets(text, false).map_err(refuse(text))?;
-        Ok(Self { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
+        let body = kept_text(tokenizer, text);
+        let encoding = tokenizer.encode_char_offsets(body, false).map_err(refuse(text))?;
+        let skipped = text.chars().count() - body.chars().count();
+        let offsets = encoding.get_offsets().iter();
+        let offsets = offsets.map(|(start, end)| (start + skipped, end + skipped)).collect();
+        Ok(Self { ids: encoding.get_ids().to_vec(), offsets })
     }
 
     /// The tokens that touch the code points `start..end`; `None` if there is none.

@@ -155,6 +155,28 @@ fn phrases_are_where_their_tokens_are() {
 }
 
 #[test]
+fn what_a_normaliser_drops_moves_no_phrase() {
+    for (family, [start, end], _, [_, _, unknown]) in FAMILIES {
+        let tokenizer = tokenizer(family);
+        let id = |token: &str| tokenizer.token_to_id(token).unwrap();
+        let specials = SpecialIds { bos: id(start), eos: id(end), unk: id(unknown) };
+        // Marks of direction, which BERT's normaliser drops.
+        let passage = PhrasePassage {
+            language: Language::new("en").unwrap(),
+            text: "\u{200f}\u{200e}a federal city \u{200f}lies here".into(),
+            phrases: vec![PhraseOccurrences {
+                phrase: "federal city".into(),
+                occurrences: vec![TextSpan { start: 4, end: 16 }],
+            }],
+        };
+        let made = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
+        let [span] = made[0].phrases.as_slice() else { panic!("{family}: {made:?}") };
+        let decoded = tokenizer.decode(&made[0].input_ids[span.clone()], false).unwrap();
+        assert_eq!(decoded.trim(), "federal city", "{family}");
+    }
+}
+
+#[test]
 fn descriptions_stand_between_the_tokens_of_their_tokenizer() {
     for (family, [start, end], _, [mask, ..]) in FAMILIES {
         let tokenizer = tokenizer(family);

@@ -2,8 +2,8 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use tokenizer_file::{Layout, TokenizerFileError};
-use tokenizers::{NormalizedString, Normalizer, Tokenizer};
+use tokenizer_file::{Layout, TokenizerFileError, kept_text};
+use tokenizers::Tokenizer;
 
 use crate::EvalError;
 use crate::unicode::is_space;
@@ -87,9 +87,7 @@ pub(crate) fn tokenize(
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, EvalError> {
-    // Normalisers drop some characters; where they lead the text, `tokenizers` 0.22 shifts all
-    // later offsets, so they are left out beforehand.
-    let body = text.trim_start_matches(|c: char| is_dropped(tokenizer, c));
+    let body = kept_text(tokenizer, text);
     let skipped = text.chars().count() - body.chars().count();
     let mut tokens = tokenize_as_is(tokenizer, words, body, name)?;
     for (start, end) in &mut tokens.offsets {
@@ -97,15 +95,6 @@ pub(crate) fn tokenize(
     }
     repair(&mut tokens.offsets, &text.chars().collect::<Vec<char>>());
     Ok(tokens)
-}
-
-/// Whether nothing is left of `c` once the text is normalised.
-fn is_dropped(tokenizer: &Tokenizer, c: char) -> bool {
-    let Some(normalizer) = tokenizer.get_normalizer().filter(|_| !c.is_alphanumeric()) else {
-        return false;
-    };
-    let mut text = NormalizedString::from(c.to_string());
-    normalizer.normalize(&mut text).is_ok() && text.get().is_empty()
 }
 
 /// Makes offsets say which visible text a token stands for:

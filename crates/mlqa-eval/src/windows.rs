@@ -249,8 +249,8 @@ pub struct Window {
 /// ```
 ///
 /// # Errors
-/// [`EvalError::SpecialToken`] if it is not known what the tokenizer puts around texts, or it has no
-/// padding token;
+/// [`EvalError::SpecialToken`] if it is not known what the tokenizer puts around texts, or it has
+/// no padding token;
 /// [`EvalError::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
 /// [`EvalError::Config`] if a length is 0; [`EvalError::AnswerMismatch`] if a training answer is
 /// not at its `answer_start`; [`EvalError::Tokenizer`].

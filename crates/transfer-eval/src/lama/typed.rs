@@ -109,8 +109,8 @@ pub struct TypedClozes {
 /// Turns facts into clozes. The candidates of a relation are the objects of all its facts.
 ///
 /// Reading: what stands before and behind the object is tokenised as a text of its own, and so is
-/// the object, so its first piece has a space for XLM-R. A tokenizer that marks only the spaces that
-/// are there is given one before the object where the template has it.
+/// the object, so its first piece has a space for XLM-R. A tokenizer that marks only the spaces
+/// that are there is given one before the object where the template has it.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] if a special token is missing; [`Error::Mismatch`] naming a fact that gives

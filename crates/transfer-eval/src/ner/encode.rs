@@ -32,8 +32,8 @@ pub enum Overflow {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NerConfig {
-    /// Pieces of an input, the two special tokens included. Reading: 256, from the fine-tuning scripts
-    /// that the authors point to.
+    /// Pieces of an input, the two special tokens included. Reading: 256, from the fine-tuning
+    /// scripts that the authors point to.
     pub max_length: usize,
     /// What becomes of longer sentences.
     pub overflow: Overflow,
