@@ -74,7 +74,7 @@ def windows(
     max_length: int = 384,
     doc_stride: int = 128,
     max_question_length: int = 64,
-    separator: Literal["double", "single"] = "double",
+    separator: Literal["template", "double", "single"] = "template",
     segment_ids: bool = False,
     train: bool = False,
     unanswerable_window: Literal["cls", "drop"] = "cls",

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use mlqa_eval::{
     Candidate, Compatible, DecodeConfig, NBest, Purpose, Question, Separator, UnanswerableWindow,
-    Window, WindowConfig, load_tokenizer,
+    Window, WindowConfig, WindowCutter, load_tokenizer,
 };
 use ndarray::{Array1, Array2, ArrayView1};
 use numpy::{AllowTypeChange, IntoPyArray, PyArray1, PyArray2, PyArrayLike2};
@@ -63,7 +63,7 @@ impl Windows {
 #[pyfunction]
 #[pyo3(signature = (
     dataset, tokenizer, *, max_length=384, doc_stride=128, max_question_length=64,
-    separator="double", segment_ids=false, train=false, unanswerable_window="cls",
+    separator="template", segment_ids=false, train=false, unanswerable_window="cls",
     compatible=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
@@ -81,9 +81,10 @@ pub fn windows<'py>(
     compatible: Option<&str>,
 ) -> PyResult<Windows> {
     let separator = match separator {
+        "template" => Separator::Template,
         "double" => Separator::Double,
         "single" => Separator::Single,
-        other => return Err(not_one_of("separator", other, "\"double\" or \"single\"")),
+        other => return Err(not_one_of("separator", other, SEPARATORS)),
     };
     let unanswerable_window = match unanswerable_window {
         "cls" => UnanswerableWindow::Cls,
@@ -108,8 +109,8 @@ pub fn windows<'py>(
     let (windows, pad) = py
         .detach(|| {
             let tokenizer = load_tokenizer(tokenizer)?;
-            let windows = mlqa_eval::windows(&questions, &tokenizer, &config, purpose)?;
-            Ok((windows, tokenizer.token_to_id("<pad>").unwrap_or_default()))
+            let cutter = WindowCutter::new(&tokenizer, &config)?;
+            Ok((cutter.windows(&questions, purpose)?, cutter.pad_id()))
         })
         .map_err(py_error)?;
     // run_qa pads every row to the full length, and its decoding looks at padding, too.
@@ -135,6 +136,8 @@ pub fn windows<'py>(
         compatible,
     })
 }
+
+const SEPARATORS: &str = "\"template\", \"double\" or \"single\"";
 
 fn not_one_of(name: &str, value: &str, rule: &str) -> PyErr {
     PyValueError::new_err(format!("{name}={value:?}: must be {rule}"))

@@ -123,7 +123,7 @@ def test_logits_that_do_not_fit_are_refused(trained):
 
 
 def test_options_are_checked(dataset, tokenizer, tmp_path, trained):
-    with pytest.raises(ValueError, match="separator=\"triple\""):
+    with pytest.raises(ValueError, match='separator="triple": must be "template", "double" or'):
         mlqa_eval.windows(dataset, tokenizer, separator="triple")
     with pytest.raises(ValueError, match='compatible="squad": must be None or "run_qa"'):
         mlqa_eval.windows(dataset, tokenizer, compatible="squad")
@@ -135,6 +135,9 @@ def test_options_are_checked(dataset, tokenizer, tmp_path, trained):
         mlqa_eval.windows(dataset, tmp_path / "absent.json")
     one = mlqa_eval.windows(dataset, tokenizer, separator="single", segment_ids=True)
     assert [(row == 2).sum() for row in one.input_ids] == [2] * len(one)  # </s>
+    own = mlqa_eval.windows(dataset, tokenizer)
+    two = mlqa_eval.windows(dataset, tokenizer, separator="double")
+    assert (own.input_ids == two.input_ids).all()
     assert one.token_type_ids.any(axis=1).all() and not one.token_type_ids[:, 0].any()
     some = mlqa_eval.windows(
         dataset, tokenizer, max_length=64, doc_stride=16, max_question_length=24, train=True,

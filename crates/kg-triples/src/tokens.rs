@@ -1,65 +1,61 @@
 //! Texts as token ids.
 use std::ops::Range;
 
+use tokenizer_file::{Layout, LayoutError, kept_text};
 use tokenizers::Tokenizer;
 
 use crate::KgError;
 
-/// The ids of the special tokens, by the names that XLM-R or BERT have for them.
-#[derive(Clone, Copy, Debug)]
+/// The special tokens that every input here needs.
+#[derive(Clone, Debug)]
 pub(crate) struct Specials {
     pub(crate) start: u32,
     pub(crate) end: u32,
     pub(crate) mask: u32,
     pub(crate) pad: u32,
     pub(crate) unknown: Option<u32>,
+    layout: Layout,
 }
 
 impl Specials {
     /// # Errors
-    /// [`KgError::Tokenizer`] if it has none for the beginning, the end, a mask or padding.
+    /// [`KgError::Tokenizer`] if it has none for a mask or padding, or it is not known what it puts
+    /// around a text.
     pub(crate) fn find(tokenizer: &Tokenizer) -> Result<Self, KgError> {
-        let find = |[roberta, bert]: [&str; 2]| {
-            tokenizer.token_to_id(roberta).or_else(|| tokenizer.token_to_id(bert))
-        };
-        let need = |names: [&str; 2]| {
-            find(names).ok_or_else(|| {
-                let [roberta, bert] = names;
-                KgError::Tokenizer(format!(
-                    "has neither {roberta} nor {bert}; use the tokenizer.json of a masked \
-                     language model"
-                ))
-            })
-        };
+        let layout = Layout::of(tokenizer).map_err(not_understood)?;
         Ok(Self {
-            start: need(["<s>", "[CLS]"])?,
-            end: need(["</s>", "[SEP]"])?,
-            mask: need(["<mask>", "[MASK]"])?,
-            pad: need(["<pad>", "[PAD]"])?,
-            unknown: find(["<unk>", "[UNK]"]),
+            start: layout.before(),
+            end: layout.after(),
+            mask: layout.mask().map_err(not_understood)?,
+            pad: layout.pad().map_err(not_understood)?,
+            unknown: layout.unknown().ok(),
+            layout,
         })
     }
 
-    /// `<s>`, the ids, `</s>`.
+    /// The ids between the two special tokens, `<s>` and `</s>` for XLM-R.
     pub(crate) fn around(&self, ids: &[u32]) -> Vec<u32> {
-        [&[self.start], ids, &[self.end]].concat()
+        self.layout.single(ids)
     }
 
-    /// Whether `id` is one of the four that no text holds.
-    pub(crate) fn control(&self, id: u32) -> bool {
-        [self.start, self.end, self.mask, self.pad].contains(&id)
+    /// What stands between two texts.
+    pub(crate) fn between(&self) -> Result<&[u32], KgError> {
+        self.layout.between().map_err(not_understood)
     }
+
+    /// Whether `id` is one that no text holds: around or between texts, a mask or padding.
+    pub(crate) fn control(&self, id: u32) -> bool {
+        self.layout.is_control(id)
+    }
+}
+
+fn not_understood(error: LayoutError) -> KgError {
+    KgError::Tokenizer(error.to_string())
 }
 
 /// The token ids of `text`, without special tokens.
 pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, KgError> {
     let encoding = tokenizer.encode_fast(text, false).map_err(refuse(text))?;
-    Ok(encoding.get_ids().to_vec())
-}
-
-/// The token ids of `text`, with the special tokens that the tokenizer adds.
-pub(crate) fn encode_with_specials(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, KgError> {
-    let encoding = tokenizer.encode_fast(text, true).map_err(refuse(text))?;
     Ok(encoding.get_ids().to_vec())
 }
 
@@ -76,10 +72,14 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Encodes `text`, which neither begins nor ends with white space or control characters.
+    /// Encodes `text`, which neither begins nor ends with white space.
     pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Self, KgError> {
-        let encoding = tokenizer.encode_char_offsets(text, false).map_err(refuse(text))?;
-        Ok(Self { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
+        let body = kept_text(tokenizer, text);
+        let encoding = tokenizer.encode_char_offsets(body, false).map_err(refuse(text))?;
+        let skipped = text.chars().count() - body.chars().count();
+        let offsets = encoding.get_offsets().iter();
+        let offsets = offsets.map(|(start, end)| (start + skipped, end + skipped)).collect();
+        Ok(Self { ids: encoding.get_ids().to_vec(), offsets })
     }
 
     /// The tokens that touch the code points `start..end`; `None` if there is none.

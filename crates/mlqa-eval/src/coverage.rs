@@ -52,7 +52,7 @@ pub struct Coverage {
 }
 
 /// Coverage of `questions` by `text`, both given as separate strings. Special tokens and the bare
-/// word boundary `▁` do not count.
+/// word boundary `▁`, or several of them, do not count.
 ///
 /// ```
 /// use mlqa_eval::{CoverageConfig, coverage, load_tokenizer};
@@ -99,10 +99,14 @@ where
     Ok(Coverage { covered, total, ratio: covered as f64 / total as f64 })
 }
 
+/// Gemma's vocabulary has pieces of up to 31 spaces.
+const MAX_SPACES: usize = 32;
+
 fn ignored(tokenizer: &Tokenizer) -> BTreeSet<u32> {
     let added = tokenizer.get_added_tokens_decoder();
     let special = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id);
-    special.chain(tokenizer.token_to_id("▁")).collect()
+    let spaces = (1..=MAX_SPACES).filter_map(|count| tokenizer.token_to_id(&"▁".repeat(count)));
+    special.chain(spaces).collect()
 }
 
 fn count<S: AsRef<str> + Sync>(

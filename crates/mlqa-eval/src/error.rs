@@ -99,14 +99,11 @@ pub enum EvalError {
         /// The cause.
         message: String,
     },
-    /// The tokenizer's vocabulary lacks a special token.
-    #[error(
-        "the tokenizer has no token `{token}`; an XLM-R tokenizer with `<s>`, `</s>` and `<pad>` is \
-         needed"
-    )]
+    /// The tokenizer lacks a special token, or lays texts out in a way that is not understood.
+    #[error("tokenizer: {message}")]
     SpecialToken {
-        /// The token.
-        token: &'static str,
+        /// What it lacks, or how it lays texts out, and what is understood.
+        message: String,
     },
     /// A question leaves too few tokens for its context.
     #[error(

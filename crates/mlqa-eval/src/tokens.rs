@@ -2,7 +2,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use tokenizer_file::TokenizerFileError;
+use tokenizer_file::{Layout, TokenizerFileError, kept_text};
 use tokenizers::Tokenizer;
 
 use crate::EvalError;
@@ -16,20 +16,13 @@ pub(crate) struct Tokens {
     pub offsets: Vec<(usize, usize)>,
 }
 
-/// The special tokens of a pair, looked up by name.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Specials {
-    pub cls: u32,
-    pub sep: u32,
+/// What the tokenizer puts around texts.
+pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout, EvalError> {
+    Layout::of(tokenizer).map_err(special_token)
 }
 
-impl Specials {
-    pub fn of(tokenizer: &Tokenizer) -> Result<Self, EvalError> {
-        let id = |token| tokenizer.token_to_id(token).ok_or(EvalError::SpecialToken { token });
-        let specials = Self { cls: id("<s>")?, sep: id("</s>")? };
-        id("<pad>")?;
-        Ok(specials)
-    }
+pub(crate) fn special_token(error: tokenizer_file::LayoutError) -> EvalError {
+    EvalError::SpecialToken { message: error.to_string() }
 }
 
 /// Loads a `tokenizer.json`, or that of a folder.
@@ -94,9 +87,7 @@ pub(crate) fn tokenize(
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, EvalError> {
-    // Normalisers drop control characters; where they lead the text, `tokenizers` 0.22 shifts all
-    // later offsets, so they are left out beforehand.
-    let body = text.trim_start_matches(|c: char| c.is_control() && !is_space(c));
+    let body = kept_text(tokenizer, text);
     let skipped = text.chars().count() - body.chars().count();
     let mut tokens = tokenize_as_is(tokenizer, words, body, name)?;
     for (start, end) in &mut tokens.offsets {
@@ -129,7 +120,8 @@ fn repair(offsets: &mut [(usize, usize)], text: &[char]) {
     }
 }
 
-/// Format and control characters, which SentencePiece's NFKC drops or takes for a space.
+/// Format and control characters, which SentencePiece's NFKC drops or takes for a space, and BERT's
+/// normaliser drops.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}')

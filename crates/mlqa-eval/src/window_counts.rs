@@ -56,7 +56,7 @@ impl WindowCounts {
         let mut counts = Self { questions: questions.len(), ..Self::default() };
         let mut reached = vec![false; questions.len()];
         let tokenizer = untruncated(tokenizer)?;
-        let full = 1 + config.max_question_length + config.separator.count();
+        let full = 1 + config.max_question_length;
         for of_question in windows.chunk_by(|one, next| one.question == next.question) {
             let Some(window) = of_question.first() else { continue };
             let Some(question) = questions.get(window.question) else { continue };
@@ -65,7 +65,7 @@ impl WindowCounts {
                 *reached = of_question.iter().any(holds);
             }
             // Few are as long as the limit; of these the text says whether anything is lost.
-            if window.context_start == full {
+            if window.question_end == full {
                 let name = &|| format!("the text of question `{}`", question.id);
                 let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();
                 counts.cut_question += usize::from(tokens > config.max_question_length);

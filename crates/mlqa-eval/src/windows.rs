@@ -5,9 +5,10 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
-use crate::tokens::{Specials, Tokens, tokenize, tokenize_as_is, untruncated};
+use crate::tokens::{Tokens, layout, special_token, tokenize, tokenize_as_is, untruncated};
 use crate::unicode::is_space;
 use crate::words::Words;
 use crate::{Answer, Compatible, EvalError, Question};
@@ -16,18 +17,30 @@ use crate::{Answer, Compatible, EvalError, Question};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Separator {
-    /// `<s> question </s></s> context </s>`, the pair layout of XLM-R.
+    /// What the tokenizer puts between two texts: `<s> question </s></s> context </s>` of XLM-R,
+    /// `[CLS] question [SEP] context [SEP]` of BERT.
     #[default]
+    Template,
+    /// The token that ends a text twice, as XLM-R has it: `<s> question </s></s> context </s>`.
     Double,
-    /// `<s> question </s> context </s>`.
+    /// The token that ends a text once: `<s> question </s> context </s>`.
     Single,
 }
 
 impl Separator {
-    pub(crate) fn count(self) -> usize {
+    /// How many tokens it is, or may be before a tokenizer is known.
+    fn count(self) -> usize {
         match self {
-            Self::Double => 2,
+            Self::Template | Self::Double => 2,
             Self::Single => 1,
+        }
+    }
+
+    fn ids(self, layout: &Layout) -> Result<Vec<u32>, EvalError> {
+        match self {
+            Self::Template => Ok(layout.between().map_err(special_token)?.to_vec()),
+            Self::Double => Ok(vec![layout.after(); 2]),
+            Self::Single => Ok(vec![layout.after()]),
         }
     }
 }
@@ -36,7 +49,7 @@ impl Separator {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnanswerableWindow {
-    /// Start and end point at `<s>`, position 0.
+    /// Start and end point at the first token, `<s>` or `[CLS]`, position 0.
     #[default]
     Cls,
     /// It is left out.
@@ -57,8 +70,8 @@ pub struct WindowConfig {
     /// What stands between question and context.
     pub separator: Separator,
     /// Whether `token_type_ids` tell question (0) and context (1) apart; all 0 if not. The ones
-    /// begin at the second `</s>` of [`Separator::Double`], at the context of
-    /// [`Separator::Single`].
+    /// begin at the last of two or more separators (the second `</s>` of XLM-R), at the context
+    /// where there is one.
     pub segment_ids: bool,
     /// What a training window without the answer becomes.
     pub unanswerable_window: UnanswerableWindow,
@@ -110,7 +123,8 @@ impl WindowConfig {
     /// Checks the lengths against each other and against a model, before anything is tokenised.
     ///
     /// `max_positions` is the most tokens that a row of the model may have, `segments` how many
-    /// segments its embeddings tell apart.
+    /// segments its embeddings tell apart. For [`Separator::Template`] two separators are reckoned
+    /// with; a question that leaves no room under a tokenizer that has more is named when it comes.
     ///
     /// # Errors
     /// [`EvalError::Config`] naming the key that does not fit.
@@ -177,7 +191,7 @@ pub enum Purpose {
     Eval,
 }
 
-/// One model input. Token indices count from the `<s>` at 0; there is no padding.
+/// One model input. Token indices count from the first special token at 0; there is no padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Index of the question in the input slice.
@@ -186,12 +200,15 @@ pub struct Window {
     pub input_ids: Vec<u32>,
     /// 0 or 1 for each token, `[length]`.
     pub token_type_ids: Vec<u8>,
+    /// One past the index of the last question token; questions begin at 1.
+    pub question_end: usize,
     /// Index of the first context token.
     pub context_start: usize,
     /// One past the index of the last context token.
     pub context_end: usize,
     /// `[start, end)` in code points of the context for each context token, without surrounding
-    /// white space; empty for a token that is white space alone. As the tokenizer has them for
+    /// white space; empty for a token that is white space alone. Where a character is several
+    /// tokens, as one that is written in bytes, each has all of it. As the tokenizer has them for
     /// [`Compatible::RunQa`].
     pub offsets: Vec<(usize, usize)>,
     /// For each context token, whether no other window shows it with more context on both sides;
@@ -206,7 +223,8 @@ pub struct Window {
 
 /// Cuts questions into windows, in the order of the questions and of their contexts.
 ///
-/// A window holds `<s>`, the question, the separator, as much context as fits, `</s>`. The answer's
+/// A window holds the question, the separator and as much context as fits, between the tokens that
+/// the tokenizer puts around texts: `<s> question </s></s> context </s>` for XLM-R. The answer's
 /// tokens are the smallest span that covers its characters; a window that lacks one of them counts
 /// as unanswerable, as does a question without answers.
 ///
@@ -231,7 +249,8 @@ pub struct Window {
 /// ```
 ///
 /// # Errors
-/// [`EvalError::SpecialToken`] if the tokenizer lacks `<s>`, `</s>` or `<pad>`;
+/// [`EvalError::SpecialToken`] if it is not known what the tokenizer puts around texts, or it has
+/// no padding token;
 /// [`EvalError::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
 /// [`EvalError::Config`] if a length is 0; [`EvalError::AnswerMismatch`] if a training answer is
 /// not at its `answer_start`; [`EvalError::Tokenizer`].
@@ -251,6 +270,7 @@ pub struct WindowCutter<'a> {
     tokenizer: Cow<'a, Tokenizer>,
     words: Option<Words>,
     specials: Specials,
+    pad: u32,
     config: &'a WindowConfig,
 }
 
@@ -261,10 +281,18 @@ impl<'a> WindowCutter<'a> {
     /// As [`windows`], as far as tokenizer and lengths go.
     pub fn new(tokenizer: &'a Tokenizer, config: &'a WindowConfig) -> Result<Self, EvalError> {
         config.expect_lengths()?;
-        let specials = Specials::of(tokenizer)?;
+        let layout = layout(tokenizer)?;
+        let between = config.separator.ids(&layout)?;
+        let specials = Specials { before: layout.before(), between, after: layout.after() };
+        let pad = layout.pad().map_err(special_token)?;
         let tokenizer = untruncated(tokenizer)?;
         let words = Words::of(&tokenizer);
-        Ok(Self { tokenizer, words, specials, config })
+        Ok(Self { tokenizer, words, specials, pad, config })
+    }
+
+    /// The tokenizer's padding token, for windows of different lengths in one array.
+    pub fn pad_id(&self) -> u32 {
+        self.pad
     }
 
     /// Windows of these questions, which [`Window::question`] counts from 0.
@@ -276,7 +304,7 @@ impl<'a> WindowCutter<'a> {
         questions: &[Question],
         purpose: Purpose,
     ) -> Result<Vec<Window>, EvalError> {
-        let Self { ref tokenizer, specials, config, .. } = *self;
+        let Self { tokenizer, specials, config, .. } = self;
         let words = self.words.as_ref();
         let as_is = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
         let tokenize = if as_is { tokenize_as_is } else { tokenize };
@@ -326,10 +354,18 @@ impl<'a> WindowCutter<'a> {
     }
 }
 
+/// What stands around question and context.
+#[derive(Clone, Debug)]
+struct Specials {
+    before: u32,
+    between: Vec<u32>,
+    after: u32,
+}
+
 struct Cutter<'a> {
     question: usize,
     config: &'a WindowConfig,
-    specials: Specials,
+    specials: &'a Specials,
     question_ids: &'a [u32],
     context: &'a Tokens,
     /// As [`Compatible::RunQa`].
@@ -340,7 +376,7 @@ impl Cutter<'_> {
     fn cut(&self, question: &Question, purpose: Purpose) -> Result<Vec<Window>, EvalError> {
         let config = self.config;
         let question_ids = self.question_ids;
-        let specials = 2 + config.separator.count();
+        let specials = 2 + self.specials.between.len();
         let budget = config.max_length.saturating_sub(question_ids.len() + specials);
         let fits = question_ids.len() + specials + self.context.ids.len() <= config.max_length;
         if budget <= config.doc_stride && !(self.as_is && fits) {
@@ -385,23 +421,20 @@ impl Cutter<'_> {
     }
 
     fn assemble(&self, question_ids: &[u32], from: usize, to: usize) -> Window {
-        let separators = self.config.separator.count();
+        let Specials { before, between, after } = self.specials;
         let context = self.context.ids.get(from..to).unwrap_or_default();
-        let context_start = 1 + question_ids.len() + separators;
-        let mut input_ids = Vec::with_capacity(context_start + context.len() + 1);
-        input_ids.push(self.specials.cls);
-        input_ids.extend_from_slice(question_ids);
-        input_ids.extend(std::iter::repeat_n(self.specials.sep, separators));
-        input_ids.extend_from_slice(context);
-        input_ids.push(self.specials.sep);
+        let question_end = 1 + question_ids.len();
+        let context_start = question_end + between.len();
+        let input_ids = [&[*before], question_ids, between, context, &[*after]].concat();
         let second = if self.config.segment_ids {
-            context_start - usize::from(self.config.separator == Separator::Double)
+            context_start - usize::from(between.len() > 1)
         } else {
             input_ids.len()
         };
         Window {
             question: self.question,
             token_type_ids: (0..input_ids.len()).map(|k| u8::from(k >= second)).collect(),
+            question_end,
             context_start,
             context_end: context_start + context.len(),
             offsets: self.context.offsets.get(from..to).unwrap_or_default().to_vec(),

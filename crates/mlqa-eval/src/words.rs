@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use ahash::{AHashSet, RandomState};
 use memchr::memmem::Finder;
+use tokenizer_file::Layout;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -55,7 +56,7 @@ impl Words {
                 tokenizer.get_post_processor(),
                 None | Some(PostProcessorWrapper::Template(_))
             );
-        let unknown = tokenizer.token_to_id("<unk>");
+        let unknown = Layout::of(tokenizer).and_then(|layout| layout.unknown()).ok();
         local.then(|| {
             let hasher = RandomState::new();
             let part = || RwLock::new(HashMap::with_hasher(hasher.clone()));

@@ -25,6 +25,7 @@ fn window(question: usize, from: usize, to: usize) -> Window {
         question,
         input_ids: vec![0; n + 3],
         token_type_ids: vec![0; n + 3],
+        question_end: 1,
         context_start: 2,
         context_end: 2 + n,
         offsets: (from..to).map(|k| (3 * k, 3 * k + 2)).collect(),

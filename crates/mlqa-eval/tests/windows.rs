@@ -71,18 +71,20 @@ fn check_minimal(window: &Window, question: &Question) {
 }
 
 #[test]
-fn layout_of_both_separators() {
+fn layout_of_all_separators() {
     let tokenizer = tokenizer();
     let q = question("A red house stands here.", "red house");
     let question_ids = tokenizer.encode(q.question.as_str(), false).unwrap().get_ids().to_vec();
     let context = tokenizer.encode(&*q.context, false).unwrap().get_ids().to_vec();
-    for (separator, separators) in [(Separator::Double, 2), (Separator::Single, 1)] {
+    let all = [(Separator::Template, 2), (Separator::Double, 2), (Separator::Single, 1)];
+    for (separator, separators) in all {
         let config = WindowConfig { separator, segment_ids: true, ..WindowConfig::default() };
         let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
         let [window] = all.as_slice() else { panic!("one window") };
         let expected =
             [&[CLS][..], &question_ids, &[SEP, SEP][..separators], &context, &[SEP]].concat();
         assert_eq!(window.input_ids, expected);
+        assert_eq!(window.question_end, 1 + question_ids.len());
         assert_eq!(window.context_start, 1 + question_ids.len() + separators);
         assert_eq!(window.context_end, expected.len() - 1);
         assert_eq!(window.offsets.len(), context.len());
@@ -296,7 +298,8 @@ fn another_vocabulary_is_refused_by_name() {
         "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "<s>": 1}, "unk_token": "[UNK]"}}"#;
     let other: Tokenizer = json.parse().unwrap();
     let error = windows(&[], &other, &WindowConfig::default(), Purpose::Eval).unwrap_err();
-    assert!(matches!(error, EvalError::SpecialToken { token: "</s>" }), "{error}");
+    assert!(matches!(error, EvalError::SpecialToken { .. }), "{error}");
+    assert!(error.to_string().contains("neither <s> and </s>"), "{error}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use ndarray::Array2;
 use qa_translate::{ProjectConfig, project};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
+use tokenizer_file::kept_text;
 use tokenizers::Tokenizer;
 use xlmr_model::{Inputs, SpecialTokens};
 
@@ -145,10 +146,14 @@ impl<'a> AnswerAligner<'a> {
     /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the
     /// model refuses an input.
     pub fn encode(&self, text: &str) -> Result<EncodedText> {
-        let encoding = self.tokenizer.encode_char_offsets(text, false);
+        let body = kept_text(self.tokenizer, text);
+        let encoding = self.tokenizer.encode_char_offsets(body, false);
         let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
         let characters: Vec<char> = text.chars().collect();
-        let offsets = encoding.get_offsets().iter().map(|&span| visible(&characters, span));
+        let skipped = characters.len() - body.chars().count();
+        let spans = encoding.get_offsets().iter();
+        let offsets =
+            spans.map(|(start, end)| visible(&characters, (start + skipped, end + skipped)));
         let offsets: Vec<Option<(usize, usize)>> = offsets.collect();
         if offsets.iter().all(Option::is_none) {
             return Err(Error::empty("token in a text to align"));
@@ -171,11 +176,11 @@ impl<'a> AnswerAligner<'a> {
     /// `[tokens, H]` f32 on the CPU: the state of each token, from overlapping windows.
     fn token_states(&self, ids: &[u32]) -> Result<Tensor> {
         let longest = usize::try_from(self.model.max_length()).unwrap_or(0);
-        let cuts = cuts(ids.len(), longest.saturating_sub(2)); // <s> and </s>
+        let cuts = cuts(ids.len(), longest.saturating_sub(2)); // the special tokens around it
         let windows = self.window_states(ids, &cuts)?; // [windows, L, H]
         let mut parts = Vec::with_capacity(cuts.len());
         for ((cut, kept), row) in cuts.iter().zip(kept(&cuts)).zip(0..) {
-            // <s> stands before the window's first token.
+            // A special token stands before the window's first token.
             let first = to_i64("token", kept.start - cut.start)? + 1;
             let length = to_i64("tokens", kept.len())?;
             parts.push(windows.f_select(0, row)?.f_narrow(0, first, length)?);

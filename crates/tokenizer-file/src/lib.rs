@@ -8,6 +8,14 @@ use std::sync::Once;
 use serde::de::IgnoredAny;
 use tokenizers::Tokenizer;
 
+mod kept_text;
+mod layout;
+mod spacing;
+
+pub use kept_text::kept_text;
+pub use layout::{Layout, LayoutError};
+pub use spacing::Spacing;
+
 /// A file that is no tokenizer.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerFileError {

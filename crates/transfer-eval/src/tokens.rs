@@ -1,47 +1,89 @@
 //! Pieces of words and texts, with the truncation and padding of the tokenizer's file switched off.
+use tokenizer_file::{Layout, LayoutError, Spacing};
 use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
 
-/// The special tokens of an input, looked up by name.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Specials {
-    pub bos: u32,
-    pub eos: u32,
+/// What the tokenizer puts around texts.
+pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout> {
+    Layout::of(tokenizer).map_err(not_understood)
 }
 
-impl Specials {
+pub(crate) fn not_understood(error: LayoutError) -> Error {
+    Error::Tokenizer(error.to_string())
+}
+
+/// A tokenizer that neither truncates nor pads, whatever its file configures, and how it marks
+/// spaces.
+pub(crate) struct Pieces {
+    tokenizer: Tokenizer,
+    spacing: Spacing,
+    unknown: Option<u32>,
+}
+
+impl Pieces {
     pub fn of(tokenizer: &Tokenizer) -> Result<Self> {
-        Ok(Self { bos: special(tokenizer, "<s>")?, eos: special(tokenizer, "</s>")? })
+        let failed = |error: tokenizers::Error| Error::Tokenizer(error.to_string());
+        let mut tokenizer = tokenizer.clone();
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(failed)?;
+        let spacing = Spacing::of(&tokenizer).map_err(failed)?;
+        let unknown = Layout::of(&tokenizer).and_then(|layout| layout.unknown()).ok();
+        Ok(Self { tokenizer, spacing, unknown })
     }
-}
 
-/// The id of a special token.
-pub(crate) fn special(tokenizer: &Tokenizer, token: &str) -> Result<u32> {
-    tokenizer.token_to_id(token).ok_or_else(|| {
-        Error::Tokenizer(format!(
-            "it has no token {token}; an XLM-R tokenizer with <s>, </s> and <mask> is needed"
-        ))
-    })
-}
-
-/// A copy that neither truncates nor pads, whatever its file configures.
-pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Tokenizer> {
-    let mut tokenizer = tokenizer.clone();
-    tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(|error| Error::Tokenizer(error.to_string()))?;
-    Ok(tokenizer)
-}
-
-/// The pieces of a text, without special tokens.
-pub(crate) fn text_pieces(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
-    match tokenizer.encode_fast(text, false) {
-        Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-        Err(error) => Err(Error::Tokenizer(format!("on {text:?}: {error}"))),
+    /// The pieces of a text, without special tokens.
+    pub fn text(&self, text: &str) -> Result<Vec<u32>> {
+        match self.tokenizer.encode_fast(text, false) {
+            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+            Err(error) => Err(Error::Tokenizer(format!("on {text:?}: {error}"))),
+        }
     }
-}
 
-/// The pieces of each word, each tokenised by itself.
-pub(crate) fn word_pieces(tokenizer: &Tokenizer, words: &[String]) -> Result<Vec<Vec<u32>>> {
-    words.iter().map(|word| text_pieces(tokenizer, word)).collect()
+    /// The pieces of a word, or of several, as one that follows a space.
+    pub fn inside(&self, word: &str) -> Result<Vec<u32>> {
+        self.text(&self.spacing.inside(word))
+    }
+
+    /// The pieces of each word, each tokenised by itself.
+    pub fn words(&self, words: &[String]) -> Result<Vec<Vec<u32>>> {
+        words.iter().map(|word| self.inside(word)).collect()
+    }
+
+    /// The one piece of a word that follows a space, or that follows other text directly; `None` if
+    /// there is none such.
+    pub fn single(&self, word: &str, spaced: bool) -> Result<Option<u32>> {
+        let id = if spaced {
+            match self.inside(word)?.as_slice() {
+                [id] => Some(*id),
+                _ => None,
+            }
+        } else {
+            self.tokenizer.token_to_id(&self.spacing.continuing(word))
+        };
+        Ok(id.filter(|&id| Some(id) != self.unknown))
+    }
+
+    /// Whether what follows `before` has the pieces of a word that follows a space.
+    pub fn spaced_after(&self, before: &str) -> Result<bool> {
+        match before.chars().next_back() {
+            // The beginning of a text, where some tokenizers mark a space all the same.
+            None => Ok(!self.spacing.marks_spaces()),
+            Some(last) if last.is_whitespace() => Ok(true),
+            Some(_) => self
+                .spacing
+                .begins_after(&self.tokenizer, before)
+                .map_err(|error| Error::Tokenizer(format!("on {before:?}: {error}"))),
+        }
+    }
+
+    /// The id of a piece.
+    pub fn id(&self, piece: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(piece)
+    }
+
+    /// The name of a token.
+    pub fn name(&self, id: u32) -> String {
+        self.tokenizer.id_to_token(id).unwrap_or_default()
+    }
 }

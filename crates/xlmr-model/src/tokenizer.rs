@@ -1,20 +1,25 @@
 //! Whether a tokenizer belongs to a model.
+use tokenizer_file::{Layout, LayoutError};
 use tokenizers::Tokenizer;
 
 use crate::{Config, Error, Result};
 
-/// The ids of XLM-R's special tokens.
+/// The ids of a tokenizer's special tokens, under the names that XLM-R gives them. For BERT the
+/// first and the last are `[CLS]` and `[SEP]`.
+///
+/// What stands between two texts is no single token for all tokenizers:
+/// [`Layout::between`] has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialTokens {
-    /// `<s>`, begin of a sequence.
+    /// Before a text: `<s>`, `[CLS]`, `<bos>`.
     pub bos: u32,
-    /// `<pad>`.
+    /// Padding: `<pad>`, `[PAD]`.
     pub pad: u32,
-    /// `</s>`, end of a sequence and separator.
+    /// After a text: `</s>`, `[SEP]`, `<eos>`.
     pub eos: u32,
-    /// `<unk>`.
+    /// What the vocabulary lacks: `<unk>`, `[UNK]`.
     pub unk: u32,
-    /// `<mask>`.
+    /// A hidden token: `<mask>`, `[MASK]`.
     pub mask: u32,
 }
 
@@ -25,27 +30,24 @@ impl SpecialTokens {
     }
 }
 
-/// Checks that a tokenizer fits a model and returns its special tokens.
+/// Checks that a tokenizer fits a model and returns its special tokens, as its own
+/// [`Layout`] has them.
 ///
-/// All ids must lie below `vocab_size`, and `<s>`, `<pad>`, `</s>` must be the ids that the
-/// configuration names.
+/// All ids must lie below `vocab_size`, and the tokens before and after a text and of padding must
+/// be the ids that the configuration names, where it names them: BERT's has none for the first two.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] naming the token, both ids and what to do.
+/// [`Error::Tokenizer`] naming the token, both ids and what to do; also where it lacks one of the
+/// five, or what it puts around a text is not understood.
 pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
-    let id_of = |token: &str| {
-        tokenizer.token_to_id(token).ok_or_else(|| {
-            Error::Tokenizer(format!(
-                "it has no token {token}; XLM-R needs <s>, <pad>, </s>, <unk> and <mask>"
-            ))
-        })
-    };
+    let refuse = |error: LayoutError| Error::Tokenizer(error.to_string());
+    let layout = Layout::of(tokenizer).map_err(refuse)?;
     let special = SpecialTokens {
-        bos: id_of("<s>")?,
-        pad: id_of("<pad>")?,
-        eos: id_of("</s>")?,
-        unk: id_of("<unk>")?,
-        mask: id_of("<mask>")?,
+        bos: layout.before(),
+        pad: layout.pad().map_err(refuse)?,
+        eos: layout.after(),
+        unk: layout.unknown().map_err(refuse)?,
+        mask: layout.mask().map_err(refuse)?,
     };
     let vocabulary = tokenizer.get_vocab(true);
     if let Some((token, id)) = vocabulary.into_iter().max_by_key(|&(_, id)| id)
@@ -57,12 +59,13 @@ pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<Special
             config.vocab_size
         )));
     }
-    for (token, id, key, expected) in [
-        ("<s>", special.bos, "bos_token_id", config.bos_token_id),
-        ("<pad>", special.pad, "pad_token_id", Some(config.pad_token_id)),
-        ("</s>", special.eos, "eos_token_id", config.eos_token_id),
+    for (id, key, expected) in [
+        (special.bos, "bos_token_id", config.bos_token_id),
+        (special.pad, "pad_token_id", Some(config.pad_token_id)),
+        (special.eos, "eos_token_id", config.eos_token_id),
     ] {
         if let Some(expected) = expected.filter(|&expected| expected != i64::from(id)) {
+            let token = tokenizer.id_to_token(id).unwrap_or_default();
             return Err(Error::Tokenizer(format!(
                 "{token} has id {id}, but config.json says {key} = {expected}; tokenizer and model \
                  do not belong together"

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use tokenizers::Tokenizer;
 
 use super::EncodedDescriptions;
-use crate::tokens::encode_with_specials;
+use crate::tokens::{Specials, encode};
 use crate::{KgError, KnowledgeGraph, Language};
 
 /// Descriptions of the entities of a graph, as token ids.
@@ -62,7 +62,8 @@ impl Described {
 /// Descriptions made of the training triples.
 pub(super) struct Verbalised {
     pub(super) tokenizer: Tokenizer,
-    /// Tokens of a description without `<s>` and `</s>`.
+    pub(super) specials: Specials,
+    /// Tokens of a description without the two special tokens.
     pub(super) text_budget: usize,
     /// The training triples about each entity, by fact number.
     pub(super) facts_about: BTreeMap<String, Vec<u32>>,
@@ -94,14 +95,9 @@ impl Verbalised {
         for (relation, other) in told.take(self.text_budget / 2) {
             text.push_str(&format!(" . {relation} {other}"));
         }
-        let mut ids = encode_with_specials(&self.tokenizer, &text)?;
-        if ids.len() > self.text_budget + 2
-            && let Some(&end) = ids.last()
-        {
-            ids.truncate(self.text_budget + 1);
-            ids.push(end);
-        }
-        Ok(ids)
+        let mut ids = encode(&self.tokenizer, &text)?;
+        ids.truncate(self.text_budget);
+        Ok(self.specials.around(&ids))
     }
 }
 

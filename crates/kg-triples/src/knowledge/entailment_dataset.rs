@@ -14,7 +14,7 @@ use super::{
     DescribedBy, Descriptions, EncodedDescriptions, EntailmentExample, EntailmentReport,
     EntailmentSource, RelationIds, SameLanguage,
 };
-use crate::tokens::unlimited;
+use crate::tokens::{Specials, unlimited};
 use crate::{KgError, KnowledgeGraph, Language, seed};
 
 /// The triples of a graph for object entailment (XLM-K, §3.3), divided into training triples and
@@ -172,6 +172,7 @@ impl EntailmentDataset {
         source: &EntailmentSource<P, Q>,
     ) -> Result<Self, KgError> {
         let described = Described::Triples(Box::new(Verbalised {
+            specials: Specials::find(tokenizer)?,
             tokenizer: unlimited(tokenizer)?,
             text_budget: text_budget(source.description_tokens, "description_tokens")?,
             facts_about: BTreeMap::new(),

@@ -10,11 +10,11 @@ use crate::{KgError, Language};
 /// Ids of the special tokens that [`encode_passages`] puts around a passage or looks for in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialIds {
-    /// `<s>`, before the passage.
+    /// Before the passage: `<s>`, `[CLS]`.
     pub bos: u32,
-    /// `</s>`, after the passage.
+    /// After the passage: `</s>`, `[SEP]`.
     pub eos: u32,
-    /// `<unk>`, which belongs to no phrase.
+    /// `<unk>`, `[UNK]`, which belongs to no phrase.
     pub unk: u32,
 }
 
@@ -113,7 +113,7 @@ impl PassageEncoder {
             return Err(KgError::Config {
                 key: "max_length",
                 value: max_length.to_string(),
-                rule: "3 or more, for <s>, a token and </s>",
+                rule: "3 or more: two special tokens and one of text",
             });
         }
         Ok(Self { tokenizer: unlimited(tokenizer)?, specials, size: max_length - 2 })

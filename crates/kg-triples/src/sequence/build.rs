@@ -21,8 +21,8 @@ use crate::{KgError, KnowledgeGraph, Language, Sequence};
 pub struct DropReport {
     /// An element has no label in its language.
     pub missing_label: usize,
-    /// A label has no tokens or holds a special token such as `<mask>`, or a masked one holds
-    /// `<unk>`.
+    /// A label has no tokens or holds a special token such as `<mask>`, or a masked one holds the
+    /// unknown token.
     pub unusable_label: usize,
     /// A masked entity has more sub-tokens than [`Masking::Single`] or [`Masking::FixedLength`]
     /// allow.
@@ -189,8 +189,12 @@ pub fn build_sequences_for_pairs(
     languages.dedup();
     let specials = Specials::find(tokenizer)?;
     let assembly = Assembly {
-        pieces: PieceTable::encode(graph, &languages, tokenizer, specials)?,
+        pieces: PieceTable::encode(graph, &languages, tokenizer, &specials)?,
         between: separator(config.triple_style, tokenizer)?,
+        between_triples: match config.concat_separator {
+            ConcatSeparator::None => separator(config.triple_style, tokenizer)?,
+            ConcatSeparator::SepToken => specials.between()?.to_vec(),
+        },
         specials,
         config,
     };
@@ -255,7 +259,9 @@ fn known_pairs(
 /// Everything that is the same for all sequences of a call.
 struct Assembly<'c> {
     pieces: PieceTable,
+    /// Between head, relation and tail.
     between: Vec<u32>,
+    between_triples: Vec<u32>,
     specials: Specials,
     config: &'c SequenceConfig,
 }
@@ -298,10 +304,7 @@ impl Assembly<'_> {
         draft.show(&[self.specials.start]);
         for (number, copy) in form.copies.iter().enumerate() {
             if number > 0 {
-                match self.config.concat_separator {
-                    ConcatSeparator::None => draft.show(&self.between),
-                    ConcatSeparator::SepToken => draft.show(&[self.specials.end; 2]),
-                }
+                draft.show(&self.between_triples);
             }
             self.copy(&mut draft, triple, pair, copy)?;
         }
@@ -347,7 +350,7 @@ impl Assembly<'_> {
             }
             match masked {
                 Some(role) => {
-                    draft.hide(pieces, self.slots(pieces)?, role, language, self.specials)
+                    draft.hide(pieces, self.slots(pieces)?, role, language, &self.specials)
                 }
                 None => draft.show(&pieces.ids),
             }
@@ -384,14 +387,14 @@ impl Draft {
         self.labels.resize(self.input_ids.len(), IGNORE_INDEX);
     }
 
-    /// Appends `slots` masks; those that are left after the entity predict `<pad>`.
+    /// Appends `slots` masks; those that are left after the entity predict padding.
     fn hide(
         &mut self,
         entity: &Pieces,
         slots: usize,
         role: Role,
         language: Language,
-        specials: Specials,
+        specials: &Specials,
     ) {
         let start = self.input_ids.len();
         let end = start + slots;

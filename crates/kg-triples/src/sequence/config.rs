@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::SequenceKind;
 use crate::KgError;
 
-/// How many `<mask>` tokens stand for an entity.
+/// How many masks stand for an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Masking {
@@ -11,7 +11,7 @@ pub enum Masking {
     GoldLength,
     /// One; sequences that mask an entity of several sub-tokens are dropped.
     Single,
-    /// Always `masks`; spare slots predict `<pad>`, sequences that mask a longer entity are
+    /// Always `masks`; spare slots predict padding, sequences that mask a longer entity are
     /// dropped.
     FixedLength {
         /// Slots per entity, 1 to 512; at most `max_length` − 4.
@@ -52,7 +52,7 @@ pub enum TripleStyle {
 pub enum ConcatSeparator {
     /// The same as between the elements of a triple.
     None,
-    /// The separator of a text pair, `</s></s>`.
+    /// What the tokenizer puts between two texts: `</s></s>` of XLM-R, `[SEP]` of BERT.
     SepToken,
 }
 
@@ -73,7 +73,7 @@ pub enum Extent {
 pub struct SequenceConfig {
     /// The kinds to build.
     pub kinds: Vec<SequenceKind>,
-    /// How many `<mask>` tokens stand for an entity; the paper says several (section II-B).
+    /// How many masks stand for an entity; the paper says several (section II-B).
     pub masking: Masking,
     /// Which entity of a mixed triple is masked; the paper's text can be read in two ways (section
     /// III-B).

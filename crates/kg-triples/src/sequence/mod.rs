@@ -50,7 +50,7 @@ pub enum Role {
     Tail,
 }
 
-/// A masked entity: the positions `start..end` of `input_ids` are `<mask>`.
+/// A masked entity: the positions `start..end` of `input_ids` are masks.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaskedEntity {
@@ -58,7 +58,7 @@ pub struct MaskedEntity {
     pub start: usize,
     /// One past the last masked position.
     pub end: usize,
-    /// Sub-tokens of the entity; positions from `start + pieces` on predict `<pad>`
+    /// Sub-tokens of the entity; positions from `start + pieces` on predict padding
     /// ([`Masking::FixedLength`] only).
     pub pieces: usize,
     /// Head or tail.
@@ -89,7 +89,7 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The token ids with every masked entity filled in; `<pad>` slots of [`Masking::FixedLength`]
+    /// The token ids with every masked entity filled in; padding slots of [`Masking::FixedLength`]
     /// are left out.
     pub fn unmasked_ids(&self) -> Vec<u32> {
         let filler = |at: usize| {

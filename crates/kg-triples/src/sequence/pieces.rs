@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 
 use rayon::prelude::*;
+use tokenizer_file::Spacing;
 use tokenizers::Tokenizer;
 
 use super::TripleStyle;
@@ -11,9 +12,10 @@ use crate::{KgError, KnowledgeGraph, Language};
 /// The token ids of a label.
 pub(super) struct Pieces {
     pub(super) ids: Vec<u32>,
-    /// Can stand in a sequence: it has tokens, none of them `<s>`, `</s>`, `<mask>` or `<pad>`.
+    /// Can stand in a sequence: it has tokens, none of them one that no text holds, such as
+    /// `<s>` or `<mask>`.
     pub(super) usable: bool,
-    /// Can be a target too: no `<unk>` either.
+    /// Can be a target too: no unknown token either.
     pub(super) predictable: bool,
 }
 
@@ -27,7 +29,7 @@ impl PieceTable {
         graph: &KnowledgeGraph,
         languages: &[Language],
         tokenizer: &Tokenizer,
-        specials: Specials,
+        specials: &Specials,
     ) -> Result<Self, KgError> {
         let encoder = Encoder::new(tokenizer)?;
         let mut used: Vec<u32> = graph.triples.iter().flatten().copied().collect();
@@ -74,24 +76,17 @@ pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec
 /// Encodes texts as they are inside a sentence: beginning a word.
 struct Encoder<'t> {
     tokenizer: &'t Tokenizer,
-    /// The tokenizer marks word starts by the space before them, so one has to be there.
-    space: bool,
+    spacing: Spacing,
 }
 
 impl<'t> Encoder<'t> {
-    /// Tries out on `a b` which form of `b` is the one inside a sentence.
     fn new(tokenizer: &'t Tokenizer) -> Result<Self, KgError> {
-        let inside = encode(tokenizer, "a b")?;
-        let bare = [encode(tokenizer, "a")?, encode(tokenizer, "b")?].concat();
-        Ok(Self { tokenizer, space: inside != bare })
+        let spacing = Spacing::of(tokenizer);
+        let spacing = spacing.map_err(|error| KgError::Tokenizer(error.to_string()))?;
+        Ok(Self { tokenizer, spacing })
     }
 
     fn word(&self, text: &str) -> Result<Vec<u32>, KgError> {
-        let text = text.trim();
-        if self.space {
-            encode(self.tokenizer, &format!(" {text}"))
-        } else {
-            encode(self.tokenizer, text)
-        }
+        encode(self.tokenizer, &self.spacing.inside(text.trim()))
     }
 }

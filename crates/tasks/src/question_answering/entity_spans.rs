@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use mlqa_eval::squad;
+use tokenizer_file::kept_text;
 use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
@@ -53,10 +54,13 @@ pub(super) fn entity_tokens(
     question: &str,
     span: &Range<usize>,
 ) -> Result<Option<Range<usize>>> {
+    let body = kept_text(tokenizer, question);
     let encoding = tokenizer
-        .encode_char_offsets(question, false)
+        .encode_char_offsets(body, false)
         .map_err(|error| Error::Tokenizer(format!("question {question:?}: {error}")))?;
-    let covers = |&(start, end): &(usize, usize)| start < span.end && end > span.start;
+    let skipped = question.chars().count() - body.chars().count();
+    let covers =
+        |&(start, end): &(usize, usize)| start + skipped < span.end && end + skipped > span.start;
     let offsets = encoding.get_offsets();
     let first = offsets.iter().position(covers);
     let last = offsets.iter().rposition(covers);

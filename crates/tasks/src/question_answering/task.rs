@@ -12,7 +12,7 @@ use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, T
 
 use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
-use super::window_batch::{fingerprint_windows, question_end, window_lengths};
+use super::window_batch::{fingerprint_windows, window_lengths};
 use super::{
     EmbeddingNoise, QaAugmentation, QuestionEntitySpans, WindowBatch, noisy_embeddings,
     replace_question_tokens,
@@ -148,7 +148,7 @@ impl<'a> QaTask<'a> {
         let max_rate = self.config.augmentation.question_replacement;
         let mut ids = Cow::Borrowed(row.window.input_ids.as_slice());
         if max_rate > 0.0 {
-            let question = 1..question_end(&row.window);
+            let question = 1..row.window.question_end;
             if let Some(question) = ids.to_mut().get_mut(question) {
                 let entity = row.entity.clone();
                 let replaced =
@@ -343,7 +343,7 @@ mod tests {
         let augmentation = QaAugmentation { question_replacement: 1.0, ..Default::default() };
         let task = task(&model, &tokenizer, augmentation);
         let row = &task.rows[0];
-        let end = question_end(&row.window);
+        let end = row.window.question_end;
         let question = &row.window.input_ids[1..end];
         let peru = tokenizer.encode_fast("Peru", false).unwrap();
         let peru = peru.get_ids();

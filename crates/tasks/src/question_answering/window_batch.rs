@@ -14,7 +14,8 @@ pub struct WindowBatch {
     pub inputs: Inputs,
     /// `[B, L]` bool: where an answer may start or end; false for padding.
     pub answerable: Tensor,
-    /// `[B, L]` float: 1 for `<s>`, the question and the first of two separators after it, else 0.
+    /// `[B, L]` float: 1 for the first token, the question and all separators after it but the
+    /// last, else 0.
     pub question: Tensor,
 }
 
@@ -122,15 +123,7 @@ pub(crate) fn context_mask(windows: &[&Window]) -> Result<Tensor> {
 
 /// `[B, L]` bool on the CPU: the question's tokens.
 pub(crate) fn question_mask(windows: &[&Window]) -> Result<Tensor> {
-    position_mask(windows, |window, k| (1..question_end(window)).contains(&k))
-}
-
-/// One past the question's last token. The question stands between `<s>` and the separators.
-pub(super) fn question_end(window: &Window) -> usize {
-    let before_context = window.input_ids.get(..window.context_start).unwrap_or_default();
-    let separator = before_context.last();
-    let separators = before_context.iter().rev().take_while(|&id| Some(id) == separator).count();
-    window.context_start.saturating_sub(separators)
+    position_mask(windows, |window, k| (1..window.question_end).contains(&k))
 }
 
 /// Adds all that a training step reads of windows.

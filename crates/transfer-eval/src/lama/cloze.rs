@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use crate::files::{json_lines, read_text, write_json_lines};
 use crate::lama::{CommonVocabulary, Fact};
-use crate::tokens::{Specials, special, text_pieces, untruncated};
+use crate::tokens::{Pieces, layout, not_understood};
 use crate::{Error, Result};
 
 /// What becomes of a fact whose object is more than one piece, so that a single mask cannot hold
@@ -22,14 +22,16 @@ pub enum MultiPiece {
 }
 
 /// Where the space before the object goes. SentencePiece writes it into the piece that follows:
-/// `▁Paris`.
+/// `▁Paris`. BERT's pieces hold no space: `Paris` begins a word, `##Paris` goes on with one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpaceBeforeMask {
-    /// Into the mask: it stands for `▁Paris`, as in pre-training, where whole pieces are masked.
+    /// Into the mask: it stands for `▁Paris` (BERT's `Paris`), as in pre-training, where whole
+    /// pieces are masked.
     #[default]
     InMask,
-    /// Into a separate piece: `▁`, then a mask that stands for `Paris`.
+    /// Into a separate piece: `▁`, then a mask that stands for `Paris`. Only for tokenizers with
+    /// such a piece.
     OwnPiece,
 }
 
@@ -59,7 +61,8 @@ impl Default for ClozeConfig {
     }
 }
 
-/// One input with one hole: `<s> before <mask> after </s>`, L pieces.
+/// One input with one hole: `<s> before <mask> after </s>` with the special tokens of its
+/// tokenizer, L pieces.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cloze {
@@ -73,7 +76,7 @@ pub struct Cloze {
     pub mask: usize,
     /// The piece it should be; `None` if the object is not one piece.
     pub gold: Option<u32>,
-    /// Whether the mask stands for a piece with its space.
+    /// Whether the mask stands for a piece with its space, or that begins a word.
     pub spaced: bool,
 }
 
@@ -126,7 +129,8 @@ pub struct Clozes {
 /// left out, as in the released scorer.
 ///
 /// Reading: what follows the mask is tokenised as a separate text, as `tokenizers` does
-/// around a special token.
+/// around a special token. So is what stands before it, without the space at its end, which belongs
+/// to the mask.
 ///
 /// ```
 /// use transfer_eval::lama::{ClozeConfig, Fact, build_clozes};
@@ -156,12 +160,16 @@ pub fn build_clozes(
     vocabulary: Option<&CommonVocabulary>,
     config: &ClozeConfig,
 ) -> Result<Clozes> {
-    let Specials { bos, eos } = Specials::of(tokenizer)?;
-    let mask = special(tokenizer, "<mask>")?;
-    let tokenizer = untruncated(tokenizer)?;
+    let layout = layout(tokenizer)?;
+    let mask = layout.mask().map_err(not_understood)?;
+    let pieces = Pieces::of(tokenizer)?;
+    let mask_token = pieces.name(mask);
     let space = match config.space_before_mask {
         SpaceBeforeMask::InMask => None,
-        SpaceBeforeMask::OwnPiece => Some(special(&tokenizer, "▁")?),
+        SpaceBeforeMask::OwnPiece => Some(pieces.id("▁").ok_or_else(|| {
+            let rule = "it has no piece ▁ for a space; take space_before_mask = \"in_mask\"";
+            Error::Tokenizer(rule.into())
+        })?),
     };
     let mut out = Clozes::default();
     for (k, fact) in facts.iter().enumerate() {
@@ -174,21 +182,21 @@ pub fn build_clozes(
             out.outside_vocabulary += 1;
             continue;
         }
-        let follows_space = fact.before.chars().next_back().is_none_or(char::is_whitespace);
+        let follows_space = pieces.spaced_after(&fact.before)?;
         let spaced = follows_space && space.is_none();
-        let gold = single_piece(&tokenizer, &fact.object, spaced)?;
+        let gold = pieces.single(&fact.object, spaced)?;
         if gold.is_none() && config.multi_piece_gold == MultiPiece::Skip {
             out.multi_piece += 1;
             continue;
         }
-        let mut input_ids = vec![bos];
-        input_ids.extend(text_pieces(&tokenizer, &fact.before)?);
+        let mut input_ids = vec![layout.before()];
+        input_ids.extend(pieces.text(fact.before.trim_end())?);
         input_ids.extend(space.filter(|_| follows_space));
         let at = input_ids.len();
         input_ids.push(mask);
-        let after = fact.after.replace("[MASK]", "<mask>");
-        input_ids.extend(text_pieces(&tokenizer, &after)?);
-        input_ids.push(eos);
+        let after = fact.after.replace("[MASK]", &mask_token);
+        input_ids.extend(pieces.text(&after)?);
+        input_ids.push(layout.after());
         if input_ids.len() > config.max_length {
             let (got, most) = (input_ids.len(), config.max_length);
             let message = format!("{got} pieces, but max_length = {most}; lower max_words");
@@ -199,19 +207,4 @@ pub fn build_clozes(
         out.clozes.push(Cloze { id, relation, input_ids, mask: at, gold, spaced });
     }
     Ok(out)
-}
-
-/// The one piece of a word that follows a space, or that follows other text directly; `None` if
-/// there is none such.
-pub(crate) fn single_piece(tokenizer: &Tokenizer, word: &str, spaced: bool) -> Result<Option<u32>> {
-    let unknown = tokenizer.token_to_id("<unk>");
-    let id = if spaced {
-        match text_pieces(tokenizer, word)?.as_slice() {
-            [id] => Some(*id),
-            _ => None,
-        }
-    } else {
-        tokenizer.token_to_id(word)
-    };
-    Ok(id.filter(|&id| Some(id) != unknown))
 }

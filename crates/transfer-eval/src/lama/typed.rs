@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 use crate::files::{json_lines, read_text};
 use crate::lama::facts::{Relation, holes, read_relations};
 use crate::lama::score::{LamaScore, score_ranks};
-use crate::tokens::{Specials, special, text_pieces, untruncated};
+use crate::tokens::{Pieces, layout, not_understood};
 use crate::{Error, Result};
 
 /// One fact of mLAMA.
@@ -67,16 +67,17 @@ pub fn read_mlama(folder: impl AsRef<Path>) -> Result<Vec<TypedFacts>> {
     Ok(all)
 }
 
-/// One input with a place for an object: `<s> before … after </s>`.
+/// One input with a place for an object: `<s> before … after </s>`, with the special tokens of its
+/// tokenizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedCloze {
     /// The fact's id.
     pub id: String,
     /// Index of its relation in [`TypedClozes::relations`].
     pub relation: usize,
-    /// Piece ids before the object, with `<s>`.
+    /// Piece ids before the object, with the token before a text.
     pub before: Vec<u32>,
-    /// Piece ids behind it, with `</s>`.
+    /// Piece ids behind it, with the token after a text.
     pub after: Vec<u32>,
     /// Index of the object among the relation's candidates.
     pub gold: usize,
@@ -101,14 +102,15 @@ pub struct TypedClozes {
     pub relations: Vec<TypedRelation>,
     /// In the order of the relations and their facts.
     pub clozes: Vec<TypedCloze>,
-    /// What fills an object's place: `<mask>`, as often as the object has pieces.
+    /// What fills an object's place: the mask, as often as the object has pieces.
     pub mask: u32,
 }
 
 /// Turns facts into clozes. The candidates of a relation are the objects of all its facts.
 ///
-/// Reading: an object is tokenised as a text of its own, so its first piece has a space; so is what
-/// stands before and behind it.
+/// Reading: what stands before and behind the object is tokenised as a text of its own, and so is
+/// the object, so its first piece has a space for XLM-R. A tokenizer that marks only the spaces
+/// that are there is given one before the object where the template has it.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] if a special token is missing; [`Error::Mismatch`] naming a fact that gives
@@ -139,9 +141,9 @@ pub fn build_typed_clozes(
     tokenizer: &Tokenizer,
     max_length: usize,
 ) -> Result<TypedClozes> {
-    let Specials { bos, eos } = Specials::of(tokenizer)?;
-    let mask = special(tokenizer, "<mask>")?;
-    let tokenizer = untruncated(tokenizer)?;
+    let layout = layout(tokenizer)?;
+    let mask = layout.mask().map_err(not_understood)?;
+    let pieces = Pieces::of(tokenizer)?;
     let mut built = TypedClozes { relations: Vec::new(), clozes: Vec::new(), mask };
     for TypedFacts { relation, facts } in facts {
         let template = relation.template.as_deref().unwrap_or_default();
@@ -150,8 +152,12 @@ pub fn build_typed_clozes(
             value: format!("{template:?}"),
             rule,
         })?;
-        let pieces = |fact: &TypedFact| text_pieces(&tokenizer, &fact.obj_label);
-        let objects = facts.iter().map(pieces).collect::<Result<Vec<_>>>()?;
+        let spaced = before.ends_with(char::is_whitespace);
+        let object = |fact: &TypedFact| match spaced {
+            true => pieces.inside(fact.obj_label.trim_start()),
+            false => pieces.text(&fact.obj_label),
+        };
+        let objects = facts.iter().map(object).collect::<Result<Vec<_>>>()?;
         let candidates: Vec<Vec<u32>> =
             objects.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let longest = candidates.iter().map(Vec::len).max().unwrap_or_default();
@@ -168,9 +174,9 @@ pub fn build_typed_clozes(
             if object.is_empty() {
                 return Err(wrong(format!("its object {:?} has no piece", fact.obj_label)));
             }
-            let text = |part: &str| text_pieces(&tokenizer, &part.replace("[X]", &fact.sub_label));
-            let before: Vec<u32> = std::iter::once(bos).chain(text(before)?).collect();
-            let after: Vec<u32> = text(after)?.into_iter().chain([eos]).collect();
+            let text = |part: &str| pieces.text(&part.replace("[X]", &fact.sub_label));
+            let before = [vec![layout.before()], text(before.trim_end())?].concat();
+            let after = [text(after)?, vec![layout.after()]].concat();
             let length = before.len() + longest + after.len();
             if length > max_length {
                 return Err(wrong(format!("{length} pieces, but the limit is {max_length}")));

@@ -5,7 +5,7 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 
 use crate::files::{numbered, read_rows};
-use crate::lama::cloze::single_piece;
+use crate::tokens::Pieces;
 use crate::{Error, Result};
 
 /// The words that the models of a comparison have in common, as LAMA's `common_vocab_cased.txt`.
@@ -45,10 +45,11 @@ impl CommonVocabulary {
     /// # Errors
     /// [`Error::Tokenizer`], also if no word is one piece.
     pub fn candidates(&self, tokenizer: &Tokenizer) -> Result<Candidates> {
+        let pieces = Pieces::of(tokenizer)?;
         let ids = |spaced: bool| -> Result<Vec<u32>> {
             let mut ids = BTreeSet::new();
             for word in &self.words {
-                ids.extend(single_piece(tokenizer, word, spaced)?);
+                ids.extend(pieces.single(word, spaced)?);
             }
             Ok(ids.into_iter().collect())
         };
@@ -63,9 +64,9 @@ impl CommonVocabulary {
 /// Piece ids from which a prediction is chosen, ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidates {
-    /// For masks that stand for a piece with its space.
+    /// For masks that stand for a piece with its space, or that begins a word.
     pub spaced: Vec<u32>,
-    /// For masks that stand for a piece without one.
+    /// For masks that stand for a piece without one, or that goes on with a word.
     pub joined: Vec<u32>,
 }
 

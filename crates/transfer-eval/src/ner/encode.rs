@@ -1,10 +1,11 @@
 //! Sentences as a tagger's inputs, and its labels back as tags.
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
 use crate::ner::{Labels, Sentence};
-use crate::tokens::{Specials, untruncated, word_pieces};
+use crate::tokens::{Pieces, layout};
 use crate::{Error, Result};
 
 /// The label of positions that carry no loss, the same in all of the workspace.
@@ -31,8 +32,8 @@ pub enum Overflow {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NerConfig {
-    /// Pieces of an input, `<s>` and `</s>` included. Reading: 256, from the fine-tuning scripts
-    /// that the authors point to.
+    /// Pieces of an input, the two special tokens included. Reading: 256, from the fine-tuning
+    /// scripts that the authors point to.
     pub max_length: usize,
     /// What becomes of longer sentences.
     pub overflow: Overflow,
@@ -44,7 +45,8 @@ impl Default for NerConfig {
     }
 }
 
-/// One input of a tagger: `<s> pieces </s>`, without padding, L pieces.
+/// One input of a tagger: `<s> pieces </s>` with the special tokens of its tokenizer, without
+/// padding, L pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NerInput {
     /// Index of the sentence in the input slice.
@@ -100,17 +102,17 @@ pub fn encode_ner(
             rule,
         });
     }
-    let specials = Specials::of(tokenizer)?;
-    let tokenizer = untruncated(tokenizer)?;
+    let layout = layout(tokenizer)?;
+    let tokenizer = Pieces::of(tokenizer)?;
     let encode = |(k, sentence): (usize, &Sentence)| {
         let gold = gold_labels(k, sentence, labels)?;
-        let pieces = word_pieces(&tokenizer, &sentence.words)?;
+        let pieces = tokenizer.words(&sentence.words)?;
         let sizes: Vec<usize> = pieces.iter().map(Vec::len).collect();
         let ranges = match config.overflow {
             Overflow::Truncate => std::iter::once(0..sizes.len()).collect(),
             Overflow::Windows { overlap } => windows(&sizes, budget, overlap),
         };
-        let input = |range| assemble(k, range, &pieces, &gold, budget, specials);
+        let input = |range| assemble(k, range, &pieces, &gold, budget, &layout);
         Ok(ranges.into_iter().map(input).collect())
     };
     let inputs: Vec<Vec<NerInput>> =
@@ -118,18 +120,18 @@ pub fn encode_ner(
     Ok(inputs.into_iter().flatten().collect())
 }
 
-/// `<s>`, the pieces of a range of words as far as they fit, `</s>`.
+/// The pieces of a range of words as far as they fit, between the two special tokens.
 fn assemble(
     sentence: usize,
     range: std::ops::Range<usize>,
     pieces: &[Vec<u32>],
     gold: &[i64],
     budget: usize,
-    specials: Specials,
+    layout: &Layout,
 ) -> NerInput {
     let mut input = NerInput {
         sentence,
-        input_ids: vec![specials.bos],
+        input_ids: vec![layout.before()],
         labels: vec![IGNORE_INDEX],
         words: Vec::new(),
     };
@@ -143,7 +145,7 @@ fn assemble(
             input.labels.extend(std::iter::repeat_n(IGNORE_INDEX, fits - 1));
         }
     }
-    input.input_ids.push(specials.eos);
+    input.input_ids.push(layout.after());
     input.labels.push(IGNORE_INDEX);
     input
 }

@@ -3,7 +3,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use crate::tokens::{Specials, text_pieces, untruncated};
+use crate::tokens::{Pieces, layout, not_understood};
 use crate::xnli::NliExample;
 use crate::{Error, Result};
 
@@ -22,7 +22,7 @@ impl Default for NliConfig {
     }
 }
 
-/// `<s> premise </s></s> hypothesis </s>`, without padding.
+/// `<s> premise </s></s> hypothesis </s>`, or as the tokenizer lays two texts out, without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NliInput {
     /// Piece ids, `[L]`.
@@ -52,24 +52,23 @@ pub fn encode_nli(
     tokenizer: &Tokenizer,
     config: &NliConfig,
 ) -> Result<Vec<NliInput>> {
-    let Some(budget) = config.max_length.checked_sub(4).filter(|&budget| budget >= 2) else {
-        let (value, rule) = (config.max_length.to_string(), "at least 6".to_owned());
+    let layout = layout(tokenizer)?;
+    let between = layout.between().map_err(not_understood)?;
+    let specials = 2 + between.len();
+    let Some(budget) = config.max_length.checked_sub(specials).filter(|&budget| budget >= 2) else {
+        let (value, rule) = (config.max_length.to_string(), format!("at least {}", specials + 2));
         return Err(Error::Config { key: "max_length", value, rule });
     };
-    let Specials { bos, eos } = Specials::of(tokenizer)?;
-    let tokenizer = untruncated(tokenizer)?;
+    let pieces = Pieces::of(tokenizer)?;
     examples
         .par_iter()
         .map(|example| {
-            let premise = text_pieces(&tokenizer, &example.premise)?;
-            let hypothesis = text_pieces(&tokenizer, &example.hypothesis)?;
+            let mut premise = pieces.text(&example.premise)?;
+            let mut hypothesis = pieces.text(&example.hypothesis)?;
             let (first, second) = longest_first(premise.len(), hypothesis.len(), budget);
-            let mut input_ids = Vec::with_capacity(first + second + 4);
-            input_ids.push(bos);
-            input_ids.extend(premise.iter().take(first));
-            input_ids.extend([eos, eos]);
-            input_ids.extend(hypothesis.iter().take(second));
-            input_ids.push(eos);
+            premise.truncate(first);
+            hypothesis.truncate(second);
+            let input_ids = layout.pair(&premise, &hypothesis).map_err(not_understood)?;
             Ok(NliInput { input_ids, label: example.label.class() })
         })
         .collect()

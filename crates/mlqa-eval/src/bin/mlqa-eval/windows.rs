@@ -140,7 +140,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         }
     }
     let width = cutter.width(rows.iter().map(Vec::len).max().unwrap_or(0));
-    let pad = cutter.tokenizer.token_to_id("<pad>").unwrap_or(0);
+    let pad = WindowCutter::new(&cutter.tokenizer, &cutter.config)?.pad_id();
     let tensors = [
         IntTensor::rows("input_ids", &rows, width, pad),
         IntTensor::mask("attention_mask", &rows, width),

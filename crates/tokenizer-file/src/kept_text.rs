@@ -1,0 +1,30 @@
+//! Characters that a normaliser drops.
+use tokenizers::{NormalizedString, Normalizer, Tokenizer};
+
+/// `text` without the characters at its beginning that the tokenizer's normaliser drops, such as
+/// control characters and, for BERT's, marks of direction.
+///
+/// Where such characters lead a text, `tokenizers` 0.22 shifts the offsets of all later tokens;
+/// inside a text they do no harm. The tokens are the same without them.
+///
+/// ```
+/// use tokenizer_file::{kept_text, read};
+///
+/// let bert = read("../testkit/fixtures/wordpiece.json")?;
+/// assert_eq!(kept_text(&bert, "\u{200f}Bern"), "Bern");
+/// // Gemma's normaliser drops nothing.
+/// let gemma = read("../testkit/fixtures/byte_fallback.json")?;
+/// assert_eq!(kept_text(&gemma, "\u{200f}Bern"), "\u{200f}Bern");
+/// # Ok::<(), tokenizer_file::TokenizerFileError>(())
+/// ```
+pub fn kept_text<'t>(tokenizer: &Tokenizer, text: &'t str) -> &'t str {
+    text.trim_start_matches(|c: char| is_dropped(tokenizer, c))
+}
+
+fn is_dropped(tokenizer: &Tokenizer, c: char) -> bool {
+    let Some(normalizer) = tokenizer.get_normalizer().filter(|_| !c.is_alphanumeric()) else {
+        return false;
+    };
+    let mut text = NormalizedString::from(c.to_string());
+    normalizer.normalize(&mut text).is_ok() && text.get().is_empty()
+}
