@@ -294,6 +294,11 @@ mod tests {
         assert!(changed("/model/dropout", 0.1.into()));
         assert!(changed("/model/byte_fallback", true.into()));
         assert!(changed("/added_tokens/0/content", "<s> <s>".into()));
+        // Bytes of characters, and spaces that the model sees; words of BERT's own rules.
+        for other in ["byte_fallback", "wordpiece"] {
+            let path = format!("../testkit/fixtures/{other}.json");
+            assert!(Words::of(&load_tokenizer(path).unwrap()).is_none(), "{other}");
+        }
     }
 
     proptest! {

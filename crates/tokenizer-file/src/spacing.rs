@@ -34,7 +34,7 @@ impl Spacing {
     /// truncate nor pad.
     ///
     /// # Errors
-    /// Those of [`Tokenizer::encode_fast`].
+    /// Those of `Tokenizer::encode_fast`.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self> {
         let alone = [ids(tokenizer, "a")?, ids(tokenizer, "b")?].concat();
         let inside = ids(tokenizer, "a b")?;
@@ -65,7 +65,7 @@ impl Spacing {
     /// BERT's tokenizer, which tells words by its own rules and marks the pieces that go on.
     ///
     /// # Errors
-    /// Those of [`Tokenizer::encode_fast`].
+    /// Those of `Tokenizer::encode_fast`.
     pub fn begins_after(&self, tokenizer: &Tokenizer, before: &str) -> Result<bool> {
         let Some(last) = before.chars().next_back().filter(|_| !self.continuing.is_empty()) else {
             return Ok(false);
