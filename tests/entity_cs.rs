@@ -32,7 +32,7 @@ fn entity_cs(folder: &Path, out: &str) -> Command {
         "pretraining.batch_size=4",
         "pretraining.checkpoint_steps=2",
         "pretraining.log_steps=1",
-        "pretraining.groups=[{prefixes=[\"roberta.encoder.layer.0.\"],frozen=true}]",
+        "pretraining.groups=[{roles=[\"layers.0\"],frozen=true}]",
         "languages.batches_per_round=5",
     ] {
         command.args(["--set", set]);

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use transfer_eval::Protocol;
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary};
+use crate::common::{kill_at, program, refuse, root, succeed, summary, write_encoder};
 
 /// A few sentences of three documents in English, and test files in three languages.
 fn write_data(folder: &Path) {
@@ -93,6 +93,25 @@ fn every_task(folder: &Path, out: &str) -> Command {
         command.args(["--set", &set]);
     }
     command
+}
+
+#[test]
+fn recipe_suite_judges_architectures_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = every_task(folder.path(), "run");
+    for architecture in ["bert", "modernbert"] {
+        let model = folder.path().join(architecture);
+        write_encoder(architecture, &model);
+        command.arg("--model").arg(model);
+    }
+    command.args(["--seeds", "1", "--set", "tasks.mlqa.windows.segment_ids=false"]);
+    succeed(command);
+    let found = summary(&folder.path().join("run"));
+    for task in ["facts", "mlqa", "ner", "xnli"] {
+        for model in ["base", "bert", "modernbert"] {
+            assert!(found["tasks"][task][model].is_object(), "{task}: {model}");
+        }
+    }
 }
 
 #[test]

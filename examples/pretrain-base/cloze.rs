@@ -266,13 +266,16 @@ impl Task for ClozeTask<'_> {
         let labels: Vec<&[i64]> = batch.iter().map(|cloze| cloze.labels.as_slice()).collect();
         let segments: Vec<Vec<u32>> = batch.iter().map(segments).collect();
         let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
-        let inputs = Inputs::from_rows(&ids, i64::from(self.specials.pad))?
+        let mut inputs = Inputs::from_rows(&ids, i64::from(self.specials.pad))?
             .with_token_type_ids(&segments)?;
         let passage = inputs
             .token_type_ids
             .as_ref()
             .map(|segments| segments.f_to_kind(Kind::Bool)?.f_to_device(device))
             .transpose()?;
+        if self.model.segments() < 2 {
+            inputs.token_type_ids = None;
+        }
         let hidden = self.model.encode(&inputs, true)?;
 
         let positions = |position: fn(&Cloze) -> usize| -> Result<Tensor, TaskError> {

@@ -2,12 +2,13 @@
 //!
 //! In the manner of mimetic initialisation (Trockman and Kolter 2023): the first layer's keys begin
 //! equal to its queries, so a token attends to equal tokens; positions begin as small sinusoids,
-//! segments as opposite directions that the keys leave out.
+//! segments as opposite directions that the keys leave out. Rotary positions need no start: equal
+//! queries and keys agree most where the positions are near.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor, no_grad};
-use xlmr_model::Model;
+use xlmr_model::{Architecture, Model};
 
 /// Rewrites position, segment and first-layer query and key weights of a fresh model; `seed`
 /// decides the segments' direction.
@@ -21,6 +22,10 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
         tensor.map(Tensor::shallow_clone)
     };
     let config = model.config();
+    if let Architecture::ModernBert(_) = config.architecture {
+        let rows = named("model.layers.0.attn.Wqkv.weight")?;
+        return no_grad(|| equal_keys(&rows));
+    }
     let (width, range) = (config.hidden_size, config.initializer_range);
     let options = (Kind::Float, Device::Cpu);
     no_grad(|| -> Result<()> {
@@ -52,4 +57,13 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
         key.f_copy_(&query.f_matmul(&without)?)?;
         Ok(())
     })
+}
+
+/// Of queries, keys and values `[3 H, H]`: larger queries, and keys equal to them.
+fn equal_keys(rows: &Tensor) -> Result<()> {
+    let width = rows.size().last().copied().context("a matrix")?;
+    let (mut query, mut key) = (rows.f_narrow(0, 0, width)?, rows.f_narrow(0, width, width)?);
+    query.f_copy_(&query.f_mul_scalar(1.5)?)?;
+    key.f_copy_(&query)?;
+    Ok(())
 }

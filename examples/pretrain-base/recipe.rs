@@ -6,7 +6,7 @@ use examples::corpus::CorpusConfig;
 use experiment::{RunConfig, Runtime, first_difference, read_recipe, write_text};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
-use xlmr_model::Config;
+use xlmr_model::{Architecture, Config, ModernBert};
 
 use crate::cloze::ClozeConfig;
 use crate::vocabulary::VocabularyConfig;
@@ -52,6 +52,7 @@ impl Default for RunKeys {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSize {
+    architecture: ArchitectureName,
     hidden_size: i64,
     num_hidden_layers: i64,
     num_attention_heads: i64,
@@ -60,17 +61,37 @@ pub struct ModelSize {
     initializer_range: f64,
 }
 
+/// Whose layers they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum ArchitectureName {
+    /// With two segments.
+    #[default]
+    XlmRoberta,
+    /// With the first layer global and the others local, in windows of 64 tokens.
+    Modernbert,
+}
+
 impl ModelSize {
-    /// An encoder with two segments and without dropout.
+    /// An encoder without dropout.
     pub fn config(&self, vocabulary: i64) -> Config {
+        let layers = self.num_hidden_layers;
+        let (architecture, segments) = match self.architecture {
+            ArchitectureName::XlmRoberta => (Architecture::XlmRoberta, 2),
+            ArchitectureName::Modernbert => {
+                let modern = ModernBert { local_attention: 64, ..ModernBert::new(layers) };
+                (Architecture::ModernBert(modern), 1)
+            }
+        };
         Config {
+            architecture,
             hidden_size: self.hidden_size,
-            num_hidden_layers: self.num_hidden_layers,
+            num_hidden_layers: layers,
             num_attention_heads: self.num_attention_heads,
             intermediate_size: self.intermediate_size,
             max_position_embeddings: self.max_position_embeddings,
             initializer_range: self.initializer_range,
-            type_vocab_size: 2,
+            type_vocab_size: segments,
             hidden_dropout_prob: 0.0,
             attention_probs_dropout_prob: 0.0,
             ..Config::tiny(vocabulary)

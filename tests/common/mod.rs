@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tch::Device;
+use xlmr_model::{Architecture, Config, Head, LayerType, Model, ModernBert};
 
 /// A program of this package, which cargo builds before the tests.
 pub fn program(name: &str) -> Command {
@@ -137,4 +139,31 @@ pub fn summary(folder: &Path) -> Value {
     let mut summary: Value = serde_json::from_str(&text).unwrap();
     assert!(take_times(&mut summary) > 0, "no times in:\n{text}");
     summary
+}
+
+/// Writes a random model of two layers in another architecture than XLM-R's, with a tokenizer as
+/// such models have it: `bert` with pieces of words, `modernbert` with bytes for what is rare.
+pub fn write_encoder(architecture: &str, folder: &Path) {
+    let (tokenizer, usual, layers) = match architecture {
+        "bert" => ("wordpiece", Config::bert_base_multilingual(), Architecture::Bert),
+        _ => {
+            let layer_types = vec![LayerType::Global, LayerType::Local];
+            let modern = ModernBert { layer_types, local_attention: 16, ..ModernBert::new(2) };
+            ("byte_fallback", Config::mmbert_base(), Architecture::ModernBert(modern))
+        }
+    };
+    let config = Config {
+        architecture: layers,
+        vocab_size: 3000,
+        hidden_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        intermediate_size: 48,
+        max_position_embeddings: 384,
+        ..usual
+    };
+    let model = Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 1).unwrap();
+    model.save(folder, Head::MaskedLm).unwrap();
+    let tokenizer = root().join(format!("crates/testkit/fixtures/{tokenizer}.json"));
+    std::fs::copy(tokenizer, folder.join("tokenizer.json")).unwrap();
 }

@@ -1,5 +1,7 @@
 //! Rows in batches: like lengths together, results in the order of the rows.
-use crate::{Error, Result};
+use xlmr_model::Inputs;
+
+use crate::{Encoder, Error, Result};
 
 /// Calls `read` with batches of row indices, rows of like length together so that little is padded,
 /// and gives back one result per row in the order of the rows.
@@ -45,9 +47,38 @@ pub fn by_length<T>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
+/// Rows of a text or of a pair as one batch, with the segments of pairs where the model has learned
+/// them ([`Encoder::pairs_have_segments`]): what follows the first separator, which is the token
+/// that ends the row, is segment 1.
+///
+/// # Errors
+/// [`Error::Torch`] if libtorch fails.
+pub(crate) fn pair_inputs(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Inputs> {
+    let inputs = Inputs::from_rows(rows, model.pad_token_id())?;
+    if !model.pairs_have_segments() {
+        return Ok(inputs);
+    }
+    let segments: Vec<Vec<u32>> = rows.iter().map(|row| pair_segments(row)).collect();
+    let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
+    Ok(inputs.with_token_type_ids(&segments)?)
+}
+
+/// 1 for each token after the first one like the last.
+fn pair_segments(row: &[u32]) -> Vec<u32> {
+    let first = row.iter().position(|id| Some(id) == row.last()).unwrap_or(row.len());
+    (0..row.len()).map(|at| u32::from(at > first)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_the_first_separator_is_segment_1() {
+        assert_eq!(pair_segments(&[2, 7, 8, 3, 9, 3]), [0, 0, 0, 0, 1, 1]);
+        assert_eq!(pair_segments(&[2, 7, 8, 3]), [0; 4]);
+        assert!(pair_segments(&[]).is_empty());
+    }
 
     #[test]
     fn a_batch_of_nothing_and_missing_results_are_errors() {

@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use trainer::Fingerprint;
-use xlmr_model::{FusionConfig, Inputs, Model, fused};
+use xlmr_model::{Architecture, FusionConfig, Inputs, Model, fused};
 
 use crate::Result;
 
@@ -45,6 +45,12 @@ pub trait Encoder {
 
     /// How many segments the embeddings tell apart; 1: segment ids say nothing.
     fn segments(&self) -> i64;
+
+    /// Whether the second text of a pair is segment 1 whatever a task says, as BERT has learned it
+    /// in pre-training.
+    fn pairs_have_segments(&self) -> bool {
+        false
+    }
 
     /// How many layers there are behind the embeddings.
     fn layers(&self) -> usize;
@@ -150,6 +156,10 @@ impl Encoder for Model {
 
     fn segments(&self) -> i64 {
         self.config().type_vocab_size
+    }
+
+    fn pairs_have_segments(&self) -> bool {
+        self.config().architecture == Architecture::Bert && self.segments() > 1
     }
 
     fn layers(&self) -> usize {

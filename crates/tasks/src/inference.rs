@@ -15,7 +15,7 @@ pub(crate) fn by_length<T>(
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     batch::by_length(&lengths, batch_size, |indices| {
         let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
-        let inputs = Inputs::from_rows(&rows, model.pad_token_id())?;
+        let inputs = batch::pair_inputs(model, &rows)?;
         no_grad(|| read(indices, &inputs, &model.encode(&inputs, false)?))
     })
 }

@@ -4,10 +4,9 @@ use tch::{Kind, Reduction, Tensor};
 use torch_ext::upload;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use transfer_eval::xnli::{NliInput, NliLabel};
-use xlmr_model::Inputs;
 
 use crate::micro_batches::{self, in_parts};
-use crate::{Encoder, Error, Result, inference};
+use crate::{Encoder, Error, Result, batch, inference};
 
 /// Rows with a class each as a training task for a model with a sequence classification head:
 /// cross-entropy in nats, `-ln softmax(logits)[class]`, the mean over the batch's rows, in float32
@@ -98,7 +97,7 @@ impl SequenceClassificationTask<'_> {
     fn loss(&self, rows: &[&(Vec<u32>, i64)]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|(input_ids, _)| input_ids.as_slice()).collect();
         let classes: Vec<i64> = rows.iter().map(|(_, class)| *class).collect();
-        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
+        let inputs = batch::pair_inputs(self.model, &ids)?;
         let hidden = self.model.encode(&inputs, true)?;
         let mask = inputs.attention_mask.as_ref();
         let logits = self.model.sequence_logits(&hidden, mask, true)?; // [B, C]

@@ -205,7 +205,7 @@ impl<'a> FusedClassificationTask<'a> {
             examples.iter().filter_map(|&example| self.rows.get(example)).collect();
         let inputs = |ids: fn(&ClassPair) -> &[u32]| -> Result<Inputs> {
             let ids: Vec<&[u32]> = rows.iter().map(|row| ids(row)).collect();
-            Ok(Inputs::from_rows(&ids, model.pad_token_id())?)
+            batch::pair_inputs(model, &ids)
         };
         let (target, source) = (inputs(|row| &row.target)?, inputs(|row| &row.source)?);
         let (own, other) = model.encode_pair(&target, &source, &self.fusion, train)?;
@@ -327,7 +327,7 @@ pub fn best_fused_classes(
     batch::by_length(&lengths, batch_size, |indices| {
         let pairs = indices.iter().filter_map(|&k| rows.get(k).copied());
         let (targets, sources): (Vec<&[u32]>, Vec<&[u32]>) = pairs.unzip();
-        let inputs = |ids: &[&[u32]]| Inputs::from_rows(ids, model.pad_token_id());
+        let inputs = |ids: &[&[u32]]| batch::pair_inputs(model, ids);
         let target = inputs(&targets)?;
         let source = match second {
             SecondText::Translation => Some(inputs(&sources)?),

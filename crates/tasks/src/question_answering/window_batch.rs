@@ -82,7 +82,7 @@ impl WindowBatch {
         if model.segments() > 1 {
             let segments: Vec<Vec<u32>> = windows
                 .iter()
-                .map(|window| window.token_type_ids.iter().map(|&id| u32::from(id)).collect())
+                .map(|window| segments(window, model.pairs_have_segments()))
                 .collect();
             let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
             inputs = inputs.with_token_type_ids(&segments)?;
@@ -94,6 +94,15 @@ impl WindowBatch {
         })?;
         let question = position_mask(windows, |window, k| k + 1 < window.context_start)?;
         Ok(Self { inputs, answerable, question: question.f_to_kind(Kind::Float)? })
+    }
+}
+
+/// The segment of each token: those of the window or, in a model that has learned them, 0 up to the
+/// separator after the question and 1 from there.
+fn segments(window: &Window, learned: bool) -> Vec<u32> {
+    match learned {
+        true => (0..window.input_ids.len()).map(|k| u32::from(k >= window.context_start)).collect(),
+        false => window.token_type_ids.iter().map(|&id| u32::from(id)).collect(),
     }
 }
 

@@ -1,0 +1,195 @@
+//! Every recipe on BERT and on ModernBERT, a few steps each.
+#![allow(clippy::unwrap_used)] // helpers of tests
+mod common;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::common::{program, refuse, root, succeed, summary, write_encoder};
+
+/// A recipe with what makes it short.
+struct Short {
+    recipe: &'static str,
+    arms: &'static str,
+    settings: &'static [&'static str],
+    /// What says that passages are segment 1, which ModernBERT does not tell apart.
+    segments: &'static [&'static str],
+}
+
+const FACTS: [&str; 2] = ["data.facts.items=40", "data.facts.languages=[\"en\",\"de\"]"];
+const WINDOWS: &[&str] = &["windows.segment_ids=false"];
+
+const RECIPES: [Short; 7] = [
+    Short {
+        recipe: "bridging-gap",
+        arms: "[\"injected\"]",
+        settings: &[
+            "injection.steps=3",
+            "injection.batch_size=8",
+            "fine_tuning.steps=2",
+            "fine_tuning.batch_size=4",
+            FACTS[0],
+        ],
+        segments: WINDOWS,
+    },
+    Short {
+        recipe: "xlm-k",
+        arms: "[\"xlm-k\"]",
+        settings: &[
+            "mentions.languages=[\"de\",\"zh\"]",
+            "mentions.held_out.queries=20",
+            "losses.queue.size=16",
+            "pretraining.steps=2",
+            "pretraining.batch_size=6",
+        ],
+        segments: &[],
+    },
+    Short {
+        recipe: "mixmrc-lakm",
+        arms: "[\"mixmrc-lakm\"]",
+        settings: &[
+            "languages=[\"en\",\"de\"]",
+            "evaluation.contexts=[\"en\",\"de\"]",
+            FACTS[0],
+            "data.search.documents.languages=[\"de\"]",
+            "training.steps=2",
+            "training.batch_size=4",
+        ],
+        segments: &["windows.segment_ids=false", "lakm.segment=0"],
+    },
+    Short {
+        recipe: "good-to-best",
+        arms: "[\"hl+aa-cl\"]",
+        settings: &[
+            "languages=[\"en\",\"zh\"]",
+            "data.cloze.languages=[\"en\",\"zh\"]",
+            "data.cloze.train_items=40",
+            "data.cloze.items_per_paragraph=1",
+            "stage_one.steps=2",
+            "stage_one.batch_size=6",
+            "stage_two.steps=2",
+            "stage_two.batch_size=6",
+        ],
+        segments: WINDOWS,
+    },
+    Short {
+        recipe: "entity-cs",
+        arms: "[\"wep\"]",
+        settings: &["pretraining.steps=3", "pretraining.batch_size=4"],
+        segments: &["task.segment=0"],
+    },
+    Short {
+        recipe: "filter",
+        arms: "[\"filter-soft\"]",
+        settings: &[
+            "languages=[\"en\",\"de\"]",
+            "data.train_articles=46",
+            "training.steps=2",
+            "training.batch_size=4",
+            "teacher.steps=2",
+            "teacher.batch_size=4",
+            "evaluation.second=[\"translation\"]",
+        ],
+        segments: WINDOWS,
+    },
+    Short {
+        recipe: "filter-xnli",
+        arms: "[\"filter-soft\"]",
+        settings: &[
+            "languages=[\"en\",\"de\"]",
+            FACTS[1],
+            "data.inference.premises=2",
+            "training.steps=2",
+            "training.batch_size=4",
+            "teacher.steps=2",
+            "teacher.batch_size=4",
+        ],
+        segments: &[],
+    },
+];
+
+/// The class of the model in a folder of a run.
+fn classes(run: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(run).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(classes(&path));
+        } else if path.ends_with("config.json") {
+            let config: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            found.push(config["architectures"][0].as_str().unwrap().to_owned());
+        }
+    }
+    found
+}
+
+fn run_all(architecture: &str, class: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join(architecture);
+    write_encoder(architecture, &model);
+    for Short { recipe, arms, settings, segments } in RECIPES {
+        let out = folder.path().join(recipe);
+        let mut command = program(recipe);
+        command.arg(format!("examples/{recipe}/small.toml")).arg("--model").arg(&model);
+        command.arg("--out").arg(&out).args(["--seeds", "1", "--set", "run.threads=1"]);
+        command.args(["--set", &format!("run.arms={arms}")]);
+        let without: &[&str] = if architecture == "bert" { &[] } else { segments };
+        for set in settings.iter().chain(without) {
+            command.args(["--set", set]);
+        }
+        succeed(command);
+        assert!(summary(&out).is_object(), "{recipe}");
+        let classes = classes(&out);
+        assert!(!classes.is_empty(), "{recipe} keeps no model");
+        for found in classes {
+            assert!(found.starts_with(class), "{recipe}: {found}");
+        }
+    }
+}
+
+#[test]
+fn recipe_every_recipe_runs_on_bert() {
+    run_all("bert", "Bert");
+}
+
+#[test]
+fn recipe_every_recipe_runs_on_modernbert() {
+    run_all("modernbert", "ModernBert");
+}
+
+#[test]
+fn recipe_questions_are_answered_by_either() {
+    let folder = tempfile::tempdir().unwrap();
+    for architecture in ["bert", "modernbert"] {
+        let model = folder.path().join(architecture);
+        write_encoder(architecture, &model);
+        let out = folder.path().join(format!("{architecture}-run"));
+        let mut command = program("question-answering");
+        command.arg("--model").arg(&model).arg("--out").arg(&out);
+        command.args(["--train", "data/xquad/xquad.en.json", "--batch-size", "2"]);
+        command.args(["--dev", "data/xquad/xquad.zh.json"]);
+        for set in ["run.threads=1", "training.steps=2", "run.device=cpu"] {
+            command.args(["--set", set]);
+        }
+        let text = succeed(command);
+        assert!(text.contains("zh"), "{text}");
+    }
+}
+
+#[test]
+fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    write_encoder("bert", &model);
+    let config = std::fs::read_to_string(model.join("config.json")).unwrap();
+    std::fs::write(model.join("config.json"), config.replace("\"bert\"", "\"gpt2\"")).unwrap();
+    for recipe in ["bridging-gap", "xlm-k", "transfer-suite"] {
+        let mut command = program(recipe);
+        command.arg(format!("examples/{recipe}/small.toml")).arg("--model").arg(&model);
+        command.arg("--out").arg(folder.path().join(recipe)).current_dir(root());
+        let error = refuse(&command.output().unwrap());
+        let known = "one of \"xlm-roberta\", \"bert\", \"modernbert\", got \"gpt2\"";
+        assert!(error.contains(known) && error.contains("config.json"), "{recipe}: {error}");
+    }
+}
