@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
-use xlmr_model::{Config, Head, Model, Result};
+use xlmr_model::{Architecture, Config, Head, Model, ModernBert, Pooling, Result};
 
 fn main() -> Result<()> {
     let Some(out) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -28,14 +28,56 @@ pub fn write(out: &Path) -> Result<()> {
     };
     let untied = Config { tie_word_embeddings: false, ..tied.clone() };
     let two_segments = Config { type_vocab_size: 2, ..tied.clone() };
+    let bert = Config {
+        architecture: Architecture::Bert,
+        pad_token_id: 0,
+        bos_token_id: None,
+        eos_token_id: None,
+        ..two_segments.clone()
+    };
+    let modern = ModernBert { local_attention: 10, ..ModernBert::new(4) };
+    let rich = ModernBert {
+        attention_bias: true,
+        mlp_bias: true,
+        norm_bias: true,
+        classifier_bias: true,
+        decoder_bias: false,
+        classifier_pooling: Pooling::Mean,
+        ..modern.clone()
+    };
+    let of_modern = |modern| Config {
+        architecture: Architecture::ModernBert(modern),
+        num_hidden_layers: 4,
+        initializer_range: 0.2,
+        ..tied.clone()
+    };
+    let (modern, rich) = (of_modern(modern), of_modern(rich));
+    let bert_untied = Config { tie_word_embeddings: false, ..bert.clone() };
+    let modern_untied = Config { tie_word_embeddings: false, ..modern.clone() };
+    let (token, sequence) =
+        (Head::TokenClassification { labels: 5 }, Head::SequenceClassification { labels: 3 });
     for (seed, name, config, head) in [
         (1, "encoder", &tied, Head::None),
         (2, "mlm_tied", &tied, Head::MaskedLm),
         (3, "mlm_untied", &untied, Head::MaskedLm),
         (4, "qa", &tied, Head::Span),
         (5, "qa_two_segments", &two_segments, Head::Span),
-        (6, "token_classification", &tied, Head::TokenClassification { labels: 5 }),
-        (7, "sequence_classification", &tied, Head::SequenceClassification { labels: 3 }),
+        (6, "token_classification", &tied, token),
+        (7, "sequence_classification", &tied, sequence),
+        (8, "bert_encoder", &bert, Head::None),
+        (9, "bert_mlm", &bert, Head::MaskedLm),
+        (10, "bert_mlm_untied", &bert_untied, Head::MaskedLm),
+        (11, "bert_qa", &bert, Head::Span),
+        (12, "bert_token_classification", &bert, token),
+        (13, "bert_sequence_classification", &bert, sequence),
+        (14, "modernbert_encoder", &modern, Head::None),
+        (15, "modernbert_mlm", &modern, Head::MaskedLm),
+        (16, "modernbert_mlm_untied", &modern_untied, Head::MaskedLm),
+        (17, "modernbert_mlm_rich", &rich, Head::MaskedLm),
+        (18, "modernbert_qa", &modern, Head::Span),
+        (19, "modernbert_token_classification", &rich, token),
+        (20, "modernbert_sequence_classification", &modern, sequence),
+        (21, "modernbert_sequence_mean", &rich, sequence),
     ] {
         let model = Model::new(config, &[head], Device::Cpu, seed)?;
         for (_, parameter) in model.named_parameters() {

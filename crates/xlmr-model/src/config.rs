@@ -444,6 +444,12 @@ impl Config {
             ],
             Architecture::ModernBert(modern) => {
                 let mut own = modern.to_json();
+                // Where nothing else is said, the tokens around a text are these.
+                let around =
+                    [("cls_token_id", self.bos_token_id), ("sep_token_id", self.eos_token_id)];
+                for (key, id) in around.into_iter().filter(|(key, _)| !all.contains_key(*key)) {
+                    own.push((key, json!(id)));
+                }
                 own.extend([
                     ("hidden_activation", json!(self.hidden_act.name())),
                     ("mlp_dropout", json!(self.hidden_dropout_prob)),
