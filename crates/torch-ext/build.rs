@@ -1,13 +1,14 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 18] = [
     "attention_rows",
     "autocast",
     "distributed",
     "dropout",
     "dropout_add_norm",
     "flash_attention",
+    "gated",
     "linear_cross_entropy",
     "logit_chunks",
     "norm_rows",
@@ -17,6 +18,7 @@ const SOURCES: [&str; 16] = [
     "product",
     "recompute",
     "rng",
+    "rotary",
     "streamed_logsumexp",
 ];
 

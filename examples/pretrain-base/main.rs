@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use cloze::ClozeTask;
 use examples::corpus::{Corpus, LANGUAGES};
-use experiment::log;
+use experiment::{log, resolve_roles};
 use kg_triples::KnowledgeGraph;
 use mimetic::mimetic_start;
 use recipe::Recipe;
@@ -78,7 +78,9 @@ fn run(args: &Args) -> Result<()> {
     let stage = Stage::new("pretrain-base", args.run.clone(), runtime.environment)
         .with_precision(runtime.precision)
         .stop_on_signals();
-    let report = fit(&stage, &training, &model.named_parameters(), &mut task)?;
+    let parameters = model.named_parameters();
+    let training = resolve_roles(&training, &parameters)?;
+    let report = fit(&stage, &training, &parameters, &mut task)?;
 
     model.save(&args.out, Head::MaskedLm)?;
     let vocabulary = std::fs::read(args.run.join(TOKENIZER)).context(TOKENIZER)?;

@@ -2,13 +2,13 @@
 //!
 //! In the manner of mimetic initialisation (Trockman and Kolter 2023): the first layer's keys begin
 //! equal to its queries, so a token attends to equal tokens; positions begin as small sinusoids,
-//! segments as opposite directions that the keys leave out. Rotary positions need no start: equal
-//! queries and keys agree most where the positions are near.
+//! segments as opposite directions that the keys leave out. Rotary positions need no start; of
+//! their layers each global one begins so.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor, no_grad};
-use xlmr_model::{Architecture, Model};
+use xlmr_model::{Architecture, LayerType, Model};
 
 /// Rewrites position, segment and first-layer query and key weights of a fresh model; `seed`
 /// decides the segments' direction.
@@ -22,9 +22,12 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
         tensor.map(Tensor::shallow_clone)
     };
     let config = model.config();
-    if let Architecture::ModernBert(_) = config.architecture {
-        let rows = named("model.layers.0.attn.Wqkv.weight")?;
-        return no_grad(|| equal_keys(&rows));
+    if let Architecture::ModernBert(modern) = &config.architecture {
+        let kinds = modern.layer_types.iter().enumerate();
+        let global = kinds.filter(|(_, kind)| **kind == LayerType::Global);
+        return global
+            .map(|(layer, _)| named(&format!("model.layers.{layer}.attn.Wqkv.weight")))
+            .try_for_each(|rows| no_grad(|| equal_keys(&rows?)));
     }
     let (width, range) = (config.hidden_size, config.initializer_range);
     let options = (Kind::Float, Device::Cpu);

@@ -6,7 +6,7 @@ use examples::corpus::CorpusConfig;
 use experiment::{RunConfig, Runtime, first_difference, read_recipe, write_text};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
-use xlmr_model::{Architecture, Config, ModernBert};
+use xlmr_model::{Architecture, Config, LayerType, ModernBert};
 
 use crate::cloze::ClozeConfig;
 use crate::vocabulary::VocabularyConfig;
@@ -59,6 +59,10 @@ pub struct ModelSize {
     intermediate_size: i64,
     max_position_embeddings: i64,
     initializer_range: f64,
+    /// Of ModernBERT: every how many layers one is global, from the first on.
+    global_attn_every_n_layers: i64,
+    /// Of ModernBERT: the window of the others.
+    local_attention: i64,
 }
 
 /// Whose layers they are.
@@ -68,7 +72,7 @@ enum ArchitectureName {
     /// With two segments.
     #[default]
     XlmRoberta,
-    /// With the first layer global and the others local, in windows of 64 tokens.
+    /// Without segments.
     Modernbert,
 }
 
@@ -79,7 +83,11 @@ impl ModelSize {
         let (architecture, segments) = match self.architecture {
             ArchitectureName::XlmRoberta => (Architecture::XlmRoberta, 2),
             ArchitectureName::Modernbert => {
-                let modern = ModernBert { local_attention: 64, ..ModernBert::new(layers) };
+                let modern = ModernBert {
+                    layer_types: LayerType::pattern(layers, self.global_attn_every_n_layers),
+                    local_attention: self.local_attention,
+                    ..ModernBert::new(layers)
+                };
                 (Architecture::ModernBert(modern), 1)
             }
         };

@@ -109,16 +109,13 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         Ok(self.add(report))
     }
 
-    /// With the cell's seed, and names in place of the roles of [`xlmr_model::Role`].
+    /// With the cell's seed and names in place of roles.
     fn resolved(
         &self,
         config: &TrainConfig,
         parameters: &[(String, Tensor)],
     ) -> Result<TrainConfig> {
-        let names = parameters.iter().map(|(name, _)| name.as_str());
-        let holds = |role: &str, name: &str| Ok(role.parse::<Role>()?.holds(name));
-        let config = config.resolve_roles::<xlmr_model::Error>(names, holds)?;
-        Ok(TrainConfig { seed: self.seed, ..config })
+        Ok(TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? })
     }
 
     /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the cell's
@@ -241,11 +238,21 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
     }
 }
 
+/// `config` with names in place of the roles of its groups, which are those of [`Role`].
+///
+/// # Errors
+/// [`Error::Train`] naming a role that is not known or that no parameter has.
+pub fn resolve_roles(config: &TrainConfig, parameters: &[(String, Tensor)]) -> Result<TrainConfig> {
+    let names = parameters.iter().map(|(name, _)| name.as_str());
+    let holds = |role: &str, name: &str| Ok(role.parse::<Role>()?.holds(name));
+    Ok(config.resolve_roles::<xlmr_model::Error>(names, holds)?)
+}
+
 /// Tensors that a line names.
 const NAMED: usize = 8;
 
-/// Heads of another use, which fine-tuning leaves behind as a matter of course.
-const HEADS: [&str; 3] = ["lm_head.", "qa_outputs.", "classifier."];
+/// Heads of another use in any architecture, which fine-tuning leaves behind as a matter of course.
+const HEADS: [&str; 6] = ["lm_head.", "qa_outputs.", "classifier.", "cls.", "head.", "decoder."];
 
 /// What is said of stored tensors that the model has no place for.
 fn unused(folder: &Path, names: &[String]) -> Option<String> {

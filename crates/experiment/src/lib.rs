@@ -30,7 +30,7 @@ pub mod table;
 pub use anyhow::Error as AnyError;
 pub use args::{ModelArg, named_models, one_model};
 pub use base_model::{BaseModel, ModelLimits};
-pub use cell::Cell;
+pub use cell::{Cell, resolve_roles};
 pub use error::{Error, Result};
 pub use identity::first_difference;
 pub use input::{

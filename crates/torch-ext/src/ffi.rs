@@ -134,6 +134,19 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_rotary(
+        projected: RawTensor,
+        cos: RawTensor,
+        sin: RawTensor,
+        heads: i64,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_gated_gelu(
+        wide: RawTensor,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_flash_attention(
         query: RawTensor,
         key: RawTensor,

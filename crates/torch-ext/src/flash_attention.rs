@@ -52,25 +52,27 @@ pub fn flash_attention(
 }
 
 /// Whether [`flash_attention`] gives what attention is on this device, in this dtype: measured once
-/// for each on two short rows, forward and back, with and without a window, against float32 in
-/// plain operations.
+/// for each on two short rows, forward and back, against float32 in plain operations; with
+/// `windows`, within a window too.
 ///
 /// Draws from no generator.
-pub fn flash_attention_fits(device: Device, kind: Kind) -> bool {
-    static KNOWN: Mutex<Vec<(Device, Kind, bool)>> = Mutex::new(Vec::new());
+pub fn flash_attention_fits(device: Device, kind: Kind, windows: bool) -> bool {
+    static KNOWN: Mutex<Vec<(Device, Kind, bool, bool)>> = Mutex::new(Vec::new());
     if !matches!(device, Device::Cuda(_)) || !matches!(kind, Kind::Half | Kind::BFloat16) {
         return false;
     }
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, _, fits)) = known.iter().find(|(at, of, _)| (*at, *of) == (device, kind)) {
+    let asked = (device, kind, windows);
+    if let Some((.., fits)) = known.iter().find(|(at, of, some, _)| (*at, *of, *some) == asked) {
         return *fits;
     }
-    let fits = [None, Some(8)].into_iter().all(|reach| {
+    let reaches = if windows { vec![None, Some(8)] } else { vec![None] };
+    let fits = reaches.into_iter().all(|reach| {
         tch::with_grad(|| crate::without_autocast(|| worst_error(device, kind, reach)))
             .and_then(|worst| worst)
             .is_ok_and(|worst| worst < TOLERANCE)
     });
-    known.push((device, kind, fits));
+    known.push((device, kind, windows, fits));
     fits
 }
 
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_cpu_has_no_such_kernel() {
-        assert!(!flash_attention_fits(Device::Cpu, Kind::BFloat16));
+        assert!(!flash_attention_fits(Device::Cpu, Kind::BFloat16, false));
         let x = Tensor::ones([3, 64], (Kind::BFloat16, Device::Cpu));
         let cumulative = Tensor::from_slice(&[0i32, 3]);
         let attention = Attention { heads: 1, reach: None, dropout: 0.0 };

@@ -11,6 +11,7 @@ mod flash_attention;
 mod linear_cross_entropy;
 mod optim;
 mod packed;
+mod pre_norm;
 mod precision;
 mod recompute;
 mod rng;
@@ -36,6 +37,7 @@ pub use optim::{
     total_norm,
 };
 pub use packed::{Attention, dropout_add_norm, packed_attention};
+pub use pre_norm::{gated_gelu, rotary};
 pub use precision::{
     MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };

@@ -13,7 +13,8 @@ pub enum Architecture {
     /// BERT (Devlin et al. 2019), also multilingual: `model_type` "bert", two segments, positions
     /// from 0.
     Bert,
-    /// ModernBERT (Warner et al. 2024), also mmBERT (Marone et al. 2025): `model_type` "modernbert".
+    /// ModernBERT (Warner et al. 2024), also mmBERT (Marone et al. 2025): `model_type`
+    /// "modernbert".
     ModernBert(ModernBert),
 }
 

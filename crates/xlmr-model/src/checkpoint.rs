@@ -73,9 +73,12 @@ impl Checkpoint {
                 continue;
             }
             let stored = StoredTensor { file: number, name: name.clone() };
-            if self.tensors.insert(self.names.prefixed(&name), stored).is_some() {
+            if self.tensors.insert(self.names.prefixed(&today(&name)), stored).is_some() {
                 let prefix = self.names.prefix;
-                let reason = format!("tensor {name} is there twice, with and without `{prefix}`");
+                let reason = format!(
+                    "tensor {name} is there twice, with and without `{prefix}`, or under an older \
+                     name"
+                );
                 return Err(Error::damaged(file.path(), reason));
             }
         }
@@ -182,6 +185,16 @@ fn read_weight(file: &TensorFile, name: &str, shape: &[i64], device: Device) -> 
         return Err(refuse("dtype F32, F16 or BF16".into(), dtype));
     }
     Ok(file.read(name)?.f_to_device(device)?.f_to_kind(Kind::Float)?)
+}
+
+/// The name that a tensor has today: norms of checkpoints of 2018 and 2019 have `gamma` and `beta`.
+fn today(name: &str) -> String {
+    for (older, today) in [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")] {
+        if let Some(norm) = name.strip_suffix(older) {
+            return format!("{norm}LayerNorm.{today}");
+        }
+    }
+    name.to_owned()
 }
 
 fn no_weights(folder: &Path) -> Error {

@@ -344,7 +344,10 @@ impl Config {
                 return Err(refuse(key, "false; this crate is an encoder", "true".into()));
             }
         }
+        // ModernBERT's files may say so too (mmBERT's: "sans_pos"), where nothing reads it.
+        let embeds = !matches!(self.architecture, Architecture::ModernBert(_));
         if let Some(value) = self.extra.get("position_embedding_type")
+            && embeds
             && value != "absolute"
         {
             return Err(refuse("position_embedding_type", "\"absolute\"", value.to_string()));
@@ -394,7 +397,9 @@ impl Config {
     pub(crate) fn for_head(&self, head: Head) -> Self {
         let mut config = self.clone();
         config.architectures = vec![head.class(&self.architecture)];
-        if let Some(labels) = head.labels()
+        // The classes for spans have as many outputs as labels, which must be two.
+        let labels = if head == Head::Span { Some(2) } else { head.labels() };
+        if let Some(labels) = labels
             && labels != config.num_labels()
         {
             config.id2label = Some((0..labels).map(|id| (id, format!("LABEL_{id}"))).collect());

@@ -3,7 +3,7 @@ use tch::{Kind, Tensor};
 
 use crate::dropout::Draws;
 use crate::layers::{LayerNorm, Linear, Lookup};
-use crate::{Activation, Architecture, Config, ModernBert, Pooling, Result};
+use crate::{Activation, Architecture, Config, Error, ModernBert, Pooling, Result};
 
 /// A dense layer, an activation and a LayerNorm: before the decoder of every masked-LM head, and in
 /// every head of ModernBERT.
@@ -93,10 +93,20 @@ impl SpanHead {
             Architecture::XlmRoberta | Architecture::Bert => {
                 Self { head: None, output: Linear::new(get, "qa_outputs")? }
             }
-            Architecture::ModernBert(modern) => Self {
-                head: Some(PredictionHead::modern(get, config, modern, "qa_head")?),
-                output: Linear::new(get, "qa_head.classifier")?,
-            },
+            Architecture::ModernBert(modern) => {
+                if config.classifier_dropout.is_some_and(|p| p != 0.0) {
+                    return Err(Error::Config {
+                        file: "config.json".into(),
+                        key: "classifier_dropout".into(),
+                        expected: "0 for answer spans, which are trained without it".into(),
+                        got: head_dropout(config).to_string(),
+                    });
+                }
+                Self {
+                    head: Some(PredictionHead::modern(get, config, modern, "qa_head")?),
+                    output: Linear::new(get, "qa_head.classifier")?,
+                }
+            }
         })
     }
 

@@ -162,8 +162,8 @@ impl Rows {
     }
 }
 
-/// Position ids of XLM-R in transformers: tokens other than `<pad>` count up from `pad_token_id + 1` in
-/// their row, `<pad>` has `pad_token_id`.
+/// Position ids of XLM-R in transformers: tokens other than `<pad>` count up from
+/// `pad_token_id + 1` in their row, `<pad>` has `pad_token_id`.
 ///
 /// `ids` holds rows of `length`; the result has the same layout.
 pub fn position_ids(ids: &[i64], length: usize, pad_token_id: i64) -> Vec<i64> {

@@ -273,8 +273,8 @@ impl Model {
     /// Scores of each label for each sequence, `[B, labels]`, from hidden states `[B, L, H]`.
     ///
     /// XLM-R and BERT read the first position; so does ModernBERT, or the mean of all tokens
-    /// ([`Pooling`](crate::Pooling)). For the mean, `attention_mask`, `[B, L]` integer or bool, says
-    /// what is a token; absent: everything.
+    /// ([`Pooling`](crate::Pooling)). For the mean, `attention_mask`, `[B, L]` integer or bool,
+    /// says what is a token; absent: everything.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is

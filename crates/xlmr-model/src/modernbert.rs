@@ -21,7 +21,7 @@ pub(crate) struct Positions {
     window: Option<Tensor>,
 }
 
-/// Cosines and sines of rotary positions (Su et al. 2021), `[N, 1, D / 2]` each.
+/// Cosines and sines of rotary positions (Su et al. 2021), `[N, D / 2]` each.
 struct Rotation {
     cos: Tensor,
     sin: Tensor,
@@ -34,19 +34,31 @@ impl Rotation {
         let options = (Kind::Float, positions.device());
         let steps = Tensor::f_arange_start_step(0, depth, 2, options)?;
         let powers = Tensor::f_pow_scalar(theta, &steps.f_div_scalar(depth)?)?;
-        let angles = positions.f_to_kind(Kind::Float)?.f_view([-1, 1, 1])?;
+        let angles = positions.f_to_kind(Kind::Float)?.f_view([-1, 1])?;
         let angles = angles.f_mul(&powers.f_reciprocal()?)?;
         Ok(Self { cos: angles.f_cos()?.f_to_kind(kind)?, sin: angles.f_sin()?.f_to_kind(kind)? })
     }
 
-    /// Queries or keys `[.., heads * D]`, rotated in float32 and given back as they came.
-    fn apply(&self, x: &Tensor, heads: i64) -> Result<Tensor> {
+    /// Queries and keys, rotated, and values, `[N, heads * D]` each, of `[.., 3 * heads * D]`.
+    fn apply(&self, projected: &Tensor, heads: i64) -> Result<[Tensor; 3]> {
+        let width = projected.size().last().copied().unwrap_or(0);
+        let (rows, kind) = (projected.f_reshape([-1, width])?, projected.f_kind()?);
+        if rows.device() == Device::Cpu && matches!(kind, Kind::Float | Kind::BFloat16) {
+            return Ok(torch_ext::rotary(&rows, &self.cos, &self.sin, heads)?);
+        }
+        let part = |index: i64| rows.f_narrow(-1, index * width / 3, width / 3);
+        Ok([self.turn(&part(0)?, heads)?, self.turn(&part(1)?, heads)?, part(2)?])
+    }
+
+    /// The same of queries or keys `[N, heads * D]` in plain operations, in float32 at least.
+    fn turn(&self, x: &Tensor, heads: i64) -> Result<Tensor> {
         let kind = x.f_kind()?;
-        let split = x.f_to_kind(self.cos.f_kind()?)?.f_reshape([-1, heads, 2, self.depth()])?;
+        let (cos, sin) = (self.cos.f_unsqueeze(1)?, self.sin.f_unsqueeze(1)?);
+        let split = x.f_to_kind(cos.f_kind()?)?.f_reshape([-1, heads, 2, self.depth()])?;
         let (first, second) = (split.f_select(2, 0)?, split.f_select(2, 1)?);
         let turned = [
-            first.f_mul(&self.cos)?.f_sub(&second.f_mul(&self.sin)?)?,
-            second.f_mul(&self.cos)?.f_add(&first.f_mul(&self.sin)?)?,
+            first.f_mul(&cos)?.f_sub(&second.f_mul(&sin)?)?,
+            second.f_mul(&cos)?.f_add(&first.f_mul(&sin)?)?,
         ];
         Ok(Tensor::f_cat(&turned, -1)?.f_view(x.size().as_slice())?.f_to_kind(kind)?)
     }
@@ -172,22 +184,26 @@ impl ModernLayer {
             draws.dropout(self.attention_out.apply(&attended)?, self.attention_dropout)?;
         let hidden = attended.f_add(hidden)?;
         let wide = self.mlp_in.apply(&self.mlp_norm.apply(&hidden)?)?;
+        let gated = draws.dropout(self.gated(&wide)?, self.mlp_dropout)?;
+        Ok(self.mlp_out.apply(&gated)?.f_add(&hidden)?)
+    }
+
+    /// The activation of the first half times the second.
+    fn gated(&self, wide: &Tensor) -> Result<Tensor> {
+        if self.activation == Activation::Gelu {
+            return Ok(torch_ext::gated_gelu(wide)?);
+        }
         let half = wide.size().last().copied().unwrap_or(0) / 2;
         let (input, gate) = (wide.f_narrow(-1, 0, half)?, wide.f_narrow(-1, half, half)?);
-        let gated = self.activation.apply(&input)?.f_mul(&gate)?;
-        let gated = draws.dropout(gated, self.mlp_dropout)?;
-        Ok(self.mlp_out.apply(&gated)?.f_add(&hidden)?)
+        Ok(self.activation.apply(&input)?.f_mul(&gate)?)
     }
 
     /// `[.., 3 H]` to `[.., H]`.
     fn attend(&self, query_key_value: &Tensor, batch: &Batch) -> Result<Tensor> {
         let positions = batch.positions()?;
         let rotation = if self.reach.is_some() { &positions.local } else { &positions.global };
-        let width = query_key_value.size().last().copied().unwrap_or(0) / 3;
-        let part = |index: i64| query_key_value.f_narrow(-1, index * width, width);
-        let query = rotation.apply(&part(0)?, self.heads)?;
-        let key = rotation.apply(&part(1)?, self.heads)?;
-        let (value, rows) = (part(2)?, &batch.rows);
+        let [query, key, value] = rotation.apply(query_key_value, self.heads)?;
+        let rows = &batch.rows;
         if let Some(packing) = &batch.packing {
             return self.attend_packed([&query, &key, &value], packing, &batch.draws);
         }

@@ -131,6 +131,11 @@ impl ModernBert {
         let rotary: Option<Map<String, Value>> =
             fields.take("rope_parameters", "an object by layer type", None)?;
         let rotary = rotary.unwrap_or_default();
+        let known = [LayerType::Global, LayerType::Local].map(LayerType::name);
+        if let Some((key, value)) = rotary.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            let expected = format!("{} alone", known.join(" and "));
+            return Err(fields.refuse("rope_parameters", &expected, format!("{key:?}: {value}")));
+        }
         let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
         if let Some(scaling) = scaling {
             return Err(fields.refuse("rope_scaling", "null", scaling.to_string()));
@@ -230,14 +235,25 @@ fn theta(fields: &Fields, rotary: &Map<String, Value>, kind: LayerType, usual: f
         let key = format!("rope_parameters.{}.{part}", kind.name());
         fields.refuse(&key, expected, got.to_string())
     };
-    let Some(Value::Object(rotary)) = rotary.get(kind.name()) else { return Ok(usual) };
-    match rotary.get("rope_type") {
-        None | Some(Value::Null) => {}
-        Some(Value::String(name)) if name == "default" => {}
-        Some(other) => return Err(refuse("rope_type", "\"default\"", other)),
+    let rotary = match rotary.get(kind.name()) {
+        None | Some(Value::Null) => return Ok(usual),
+        Some(Value::Object(rotary)) => rotary,
+        Some(other) => {
+            let key = format!("rope_parameters.{}", kind.name());
+            return Err(fields.refuse(&key, "an object", other.to_string()));
+        }
+    };
+    let mut theta = usual;
+    for (key, value) in rotary {
+        match (key.as_str(), value) {
+            (_, Value::Null) => {}
+            ("rope_type" | "type", Value::String(name)) if name == "default" => {}
+            ("rope_theta", value) => {
+                theta = value.as_f64().ok_or_else(|| refuse(key, "a number", value))?;
+            }
+            ("rope_type" | "type", other) => return Err(refuse(key, "\"default\"", other)),
+            (_, other) => return Err(refuse(key, "nothing but rope_type and rope_theta", other)),
+        }
     }
-    match rotary.get("rope_theta") {
-        None | Some(Value::Null) => Ok(usual),
-        Some(value) => value.as_f64().ok_or_else(|| refuse("rope_theta", "a number", value)),
-    }
+    Ok(theta)
 }

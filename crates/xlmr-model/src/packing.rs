@@ -4,7 +4,7 @@ use torch_ext::Attention;
 
 use crate::dropout::Draws;
 use crate::inputs::Rows;
-use crate::{Config, Result};
+use crate::{Architecture, Config, Result};
 
 /// The narrowest model whose training batches are packed on the CPU: below, a step is so short that
 /// the calls for each row cost more than the padding.
@@ -36,10 +36,11 @@ impl Packing {
     /// check alone decide, never a measured time.
     pub(crate) fn of(rows: &Rows, config: &Config, kind: Kind) -> Result<Option<Self>> {
         let device = rows.device;
+        let windows = matches!(config.architecture, Architecture::ModernBert(_));
         let (flash, fits) = match device {
             Device::Cpu => (false, config.hidden_size >= SMALLEST_WIDTH),
             _ => match torch_ext::autocast_kind(device)? {
-                Some(half) => (true, torch_ext::flash_attention_fits(device, half)),
+                Some(half) => (true, torch_ext::flash_attention_fits(device, half, windows)),
                 None => return Ok(None),
             },
         };

@@ -397,6 +397,12 @@ fn what_does_not_fit_is_named() {
             serde_json::json!({"full_attention": {"rope_type": "yarn"}}),
             "rope_parameters.full_attention.rope_type",
         ),
+        ("rope_parameters", serde_json::json!({"rope_type": "default"}), "full_attention"),
+        (
+            "rope_parameters",
+            serde_json::json!({"sliding_attention": {"type": "linear", "factor": 2}}),
+            "nothing but rope_type",
+        ),
         ("embedding_dropout", 2.into(), "a probability"),
         ("classifier_pooling", "max".into(), "\"cls\" or \"mean\""),
         ("num_attention_heads", 32.into(), "even size"),
@@ -404,6 +410,65 @@ fn what_does_not_fit_is_named() {
         let error = modern(key, value);
         assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
     }
+}
+
+#[test]
+fn a_file_of_2025_is_understood() {
+    // The keys of mmBERT's config.json that later versions of transformers name otherwise.
+    let text = r#"{"model_type": "modernbert", "vocab_size": 256000, "hidden_size": 768,
+        "num_hidden_layers": 22, "intermediate_size": 1152, "num_attention_heads": 12,
+        "global_attn_every_n_layers": 3, "local_attention": 128, "global_rope_theta": 160000.0,
+        "local_rope_theta": 160000.0, "position_embedding_type": "sans_pos", "pad_token_id": 0,
+        "bos_token_id": 2, "eos_token_id": 1, "cls_token_id": 1, "sep_token_id": 1,
+        "architectures": ["ModernBertForMaskedLM"]}"#;
+    let config = Config::from_json(serde_json::from_str(text).unwrap(), "config.json").unwrap();
+    let want = Config::mmbert_base();
+    assert_eq!(config.architecture, want.architecture);
+    assert_eq!(
+        Config { extra: Default::default(), architectures: Vec::new(), ..config.clone() },
+        want
+    );
+    let written = config.to_json();
+    assert_eq!(written["cls_token_id"], 1);
+    assert_eq!(written["rope_parameters"]["sliding_attention"]["rope_theta"], 160_000.0);
+}
+
+#[test]
+fn norms_may_have_their_names_of_2018() {
+    let folder = tempfile::tempdir().unwrap();
+    common::copy_folder(&case("bert_mlm"), folder.path());
+    common::edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
+        let names: Vec<String> =
+            tensors.keys().filter(|name| name.contains("LayerNorm")).cloned().collect();
+        for name in names {
+            let older = name.replace(".weight", ".gamma").replace(".bias", ".beta");
+            let tensor = tensors.remove(&name).unwrap();
+            tensors.insert(older, tensor);
+        }
+    });
+    let options = LoadOptions::default();
+    let (model, report) =
+        Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, options).unwrap();
+    assert_eq!(report, Default::default());
+    for ((name, a), (_, b)) in
+        model.named_parameters().iter().zip(load("bert_mlm", &[Head::MaskedLm]).named_parameters())
+    {
+        assert_eq!(*a, b, "{name}");
+    }
+}
+
+#[test]
+fn a_span_model_names_two_labels_whatever_it_came_from() {
+    for (name, kind) in [("bert_seqcls", "Bert"), ("modernbert_seqcls", "ModernBert")] {
+        let folder = tempfile::tempdir().unwrap();
+        load(name, &[Head::Span]).save(folder.path(), Head::Span).unwrap();
+        let config = Config::from_file(folder.path().join("config.json")).unwrap();
+        assert_eq!((config.num_labels(), config.head().unwrap()), (2, Head::Span), "{kind}");
+    }
+    let mut config = load("modernbert_qa", &[]).config().clone();
+    config.classifier_dropout = Some(0.1);
+    let error = Model::new(&config, &[Head::Span], Device::Cpu, 1).unwrap_err().to_string();
+    assert!(error.contains("classifier_dropout"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Times the fine-tuning step of a span model at the size of XLM-R base, or of mmBERT base, beside `transformers`:
-//! forward, backward and update on the same windows of XQuAD, each program in processes of its own,
-//! by turns.
+//! Times the fine-tuning step of a span model at the size of XLM-R base, or of mmBERT base, beside
+//! `transformers`: forward, backward and update on the same windows of XQuAD, each program in
+//! processes of its own, by turns.
 mod batches;
 mod programs;
 mod step;

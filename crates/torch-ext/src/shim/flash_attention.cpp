@@ -6,7 +6,8 @@
 
 extern "C" {
 // Query, key and value are [N, heads * D] in half precision on one CUDA device; cumulative is int32 [rows + 1] there,
-// from 0 to N. A token sees `reach` tokens to either side, or all of its row where that is below 0. Autograd records libtorch's own backward.
+// from 0 to N. A token sees `reach` tokens to either side, or all of its row where that is below 0.
+// Autograd records libtorch's own backward.
 int polyqa_flash_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
                            const at::Tensor* cumulative, int64_t longest, int64_t heads, int64_t reach,
                            double dropout, at::Tensor** out, char** error) {

@@ -33,6 +33,8 @@ struct Shape {
 
   bool windowed() const { return reach >= 0; }
 
+  int64_t longest() const { return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end()); }
+
   std::vector<Tile> tiles() const {
     std::vector<Tile> tiles;
     int64_t first = 0;
@@ -237,6 +239,7 @@ int polyqa_packed_attention(const at::Tensor* query, const at::Tensor* key, cons
     }
     TORCH_CHECK(dropout >= 0 && dropout < 1, "dropout is ", dropout);
     check_places(*places, tokens);
+    if (shape.reach >= shape.longest()) shape.reach = -1;  // no row is longer than that
     if (dropout > 0) shape.dropout = Dropout::of(dropout, draw_seed());
     *out = new Tensor(PackedAttention::apply(query->contiguous(), key->contiguous(), value->contiguous(),
                                                 places->contiguous(), shape));

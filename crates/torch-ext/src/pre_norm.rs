@@ -1,0 +1,67 @@
+//! Parts of layers with rotary positions and gated feed-forward layers, whose gradients are written
+//! into one tensor each.
+use tch::Tensor;
+
+use crate::Result;
+use crate::ffi::{self, call};
+use crate::packed::owned;
+
+/// Queries and keys turned by their tokens' positions (rotary positions, Su et al. 2021), and the
+/// values as they are.
+///
+/// Of each head `(a, b)` with halves a and b becomes `(a cos - b sin, b cos + a sin)`, in float32.
+///
+/// # Shapes
+/// - `projected`: `[N, 3 * heads * D]`, float32 or bfloat16 on the CPU: queries, keys, values
+/// - `cos`, `sin`: `[N, D / 2]` float32 on the CPU
+/// - returns queries, keys and values, `[N, heads * D]` each, of the same dtype
+///
+/// # Errors
+/// [`Error::Libtorch`](crate::Error::Libtorch) if shapes, dtypes or devices do not fit, or D is
+/// odd.
+///
+/// # Example
+/// ```
+/// use tch::Tensor;
+///
+/// let projected = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([1, 6]);
+/// let (cos, sin) = (Tensor::from_slice(&[0f32]).view([1, 1]), Tensor::from_slice(&[1f32]));
+/// let [query, key, value] = torch_ext::rotary(&projected, &cos, &sin.view([1, 1]), 1)?;
+/// assert_eq!(Vec::<f32>::try_from(query.view(-1)).unwrap(), [-2.0, 1.0]); // a quarter turn
+/// assert_eq!(Vec::<f32>::try_from(key.view(-1)).unwrap(), [-4.0, 3.0]);
+/// assert_eq!(Vec::<f32>::try_from(value.view(-1)).unwrap(), [5.0, 6.0]);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn rotary(projected: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64) -> Result<[Tensor; 3]> {
+    let mut out = [std::ptr::null_mut(); 3];
+    // SAFETY: live tensors and room for three results; the shim checks shapes, dtypes and devices
+    // and, on success, hands over tensors that we own.
+    call(|error| unsafe {
+        let (projected, cos, sin) = (projected.as_ptr(), cos.as_ptr(), sin.as_ptr());
+        ffi::polyqa_rotary(projected, cos, sin, heads, out.as_mut_ptr(), error)
+    })?;
+    let [query, key, value] = out;
+    Ok([owned(query)?, owned(key)?, owned(value)?])
+}
+
+/// `GELU(a) * b` of the halves a and b of the last dimension, by the error function (GeGLU, Shazeer
+/// 2020): `[.., 2 I]` float to `[.., I]`, on any device.
+///
+/// # Errors
+/// [`Error::Libtorch`](crate::Error::Libtorch) if the last dimension is odd or the dtype is no
+/// float.
+///
+/// # Example
+/// ```
+/// use tch::Tensor;
+///
+/// let out = torch_ext::gated_gelu(&Tensor::from_slice(&[0f32, 100.0, 7.0, 0.5]).view([1, 4]))?;
+/// assert_eq!(Vec::<f32>::try_from(out.view(-1)).unwrap(), [0.0, 50.0]);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn gated_gelu(wide: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor; the shim checks it and, on success, hands over a tensor that we own.
+    call(|error| unsafe { ffi::polyqa_gated_gelu(wide.as_ptr(), &mut out, error) })?;
+    owned(out)
+}

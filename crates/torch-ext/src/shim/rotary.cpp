@@ -1,0 +1,108 @@
+// Queries and keys turned by the positions of their tokens, as an autograd function over all of a layer's projections, on
+// the CPU.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "attention_rows.h"
+#include "guard.h"
+#include "parallel.h"
+
+namespace {
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Turns each head's halves: (a, b) to (a cos - b sin, b cos + a sin); `sign` -1 turns back.
+POLYQA_CLONES
+void turn(const float* from, float* to, const float* cos, const float* sin, float sign, int64_t heads, int64_t half) {
+  for (int64_t head = 0; head < heads; ++head, from += 2 * half, to += 2 * half) {
+#pragma omp simd
+    for (int64_t k = 0; k < half; ++k) {
+      const float a = from[k], b = from[k + half], s = sign * sin[k];
+      to[k] = a * cos[k] - b * s;
+      to[k + half] = b * cos[k] + a * s;
+    }
+  }
+}
+
+// The same of one row in its own precision; `memory` holds two rows.
+void turn_row(const Tensor& from, const Tensor& to, int64_t from_at, int64_t to_at, const float* cos, const float* sin,
+              float sign, int64_t heads, int64_t half) {
+  if (from.scalar_type() == at::kFloat) {
+    turn(from.data_ptr<float>() + from_at, to.data_ptr<float>() + to_at, cos, sin, sign, heads, half);
+    return;
+  }
+  const auto width = 2 * half * heads;
+  static thread_local std::vector<float> memory;
+  memory.resize(2 * width);
+  widen(reinterpret_cast<const uint16_t*>(from.data_ptr<at::BFloat16>() + from_at), memory.data(), width);
+  turn(memory.data(), memory.data() + width, cos, sin, sign, heads, half);
+  narrow(memory.data() + width, reinterpret_cast<uint16_t*>(to.data_ptr<at::BFloat16>() + to_at), width);
+}
+
+// Rows that one thread turns at a time.
+int64_t grain(int64_t width) { return std::max<int64_t>(1, 16384 / width); }
+
+struct Rotary : torch::autograd::Function<Rotary> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& projected, const Tensor& cos, const Tensor& sin,
+                               int64_t heads) {
+    const auto rows = projected.size(0), width = projected.size(1) / 3, half = width / heads / 2;
+    variable_list out;
+    for (int part = 0; part < 3; ++part) out.push_back(at::empty({rows, width}, projected.options()));
+    const auto *c = cos.data_ptr<float>(), *s = sin.data_ptr<float>();
+    parallel_rows(rows, grain(width), [&](int64_t row) {
+      for (int part = 0; part < 2; ++part) {
+        turn_row(projected, out[part], (3 * row + part) * width, row * width, c + row * half, s + row * half, 1.0F, heads, half);
+      }
+    });
+    out[2].copy_(projected.narrow(1, 2 * width, width));
+    ctx->save_for_backward({cos, sin});
+    ctx->saved_data["heads"] = heads;
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    TORCH_CHECK(!at::GradMode::is_enabled(), "rotary positions have no second derivative");
+    const auto saved = ctx->get_saved_variables();
+    const auto heads = ctx->saved_data["heads"].toInt();
+    Tensor some;
+    for (const auto& grad : grads) {
+      if (grad.defined()) some = grad;
+    }
+    if (!some.defined()) return variable_list(4);
+    const auto rows = some.size(0), width = some.size(1), half = width / heads / 2;
+    for (auto& grad : grads) grad = grad.defined() ? grad.contiguous() : some.new_zeros({rows, width});
+    auto out = at::empty({rows, 3 * width}, some.options());
+    const auto *c = saved[0].data_ptr<float>(), *s = saved[1].data_ptr<float>();
+    parallel_rows(rows, grain(width), [&](int64_t row) {
+      for (int part = 0; part < 2; ++part) {
+        turn_row(grads[part], out, row * width, (3 * row + part) * width, c + row * half, s + row * half, -1.0F, heads, half);
+      }
+    });
+    out.narrow(1, 2 * width, width).copy_(grads[2]);
+    return {out, Tensor(), Tensor(), Tensor()};
+  }
+};
+}  // namespace
+
+extern "C" {
+// projected is [N, 3 * heads * D]: queries, keys, values; cos and sin are [N, D / 2] float32. out receives three tensors
+// [N, heads * D].
+int polyqa_rotary(const at::Tensor* projected, const at::Tensor* cos, const at::Tensor* sin, int64_t heads,
+                  at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    TORCH_CHECK(projected->dim() == 2 && heads > 0 && projected->size(1) > 0 && projected->size(1) % (6 * heads) == 0,
+                "projections are ", projected->sizes(), " and there are ", heads, " heads, of even size each");
+    TORCH_CHECK(projected->is_cpu() && (projected->scalar_type() == at::kFloat || projected->scalar_type() == at::kBFloat16),
+                "rotary positions are of float32 or bfloat16 on the CPU");
+    const auto rows = projected->size(0), half = projected->size(1) / (6 * heads);
+    for (const auto* t : {cos, sin}) {
+      TORCH_CHECK(t->dim() == 2 && t->size(0) == rows && t->size(1) == half && t->scalar_type() == at::kFloat && t->is_cpu(),
+                  "cosines and sines must be [", rows, ", ", half, "] float32 on the CPU, got ", t->sizes());
+    }
+    const auto parts = Rotary::apply(projected->contiguous(), cos->contiguous(), sin->contiguous(), heads);
+    for (size_t part = 0; part < 3; ++part) out[part] = new at::Tensor(parts[part]);
+  });
+}
+}
