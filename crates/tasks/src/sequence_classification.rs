@@ -178,7 +178,7 @@ pub fn classify(
 #[cfg(test)]
 mod tests {
     use tch::Device;
-    use xlmr_model::{Config, Head, Model};
+    use xlmr_model::{Config, Head, Inputs, Model};
 
     use super::*;
     use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole};
