@@ -59,9 +59,9 @@ pub struct ModelSize {
     intermediate_size: i64,
     max_position_embeddings: i64,
     initializer_range: f64,
-    /// Of ModernBERT: every how many layers one is global, from the first on.
-    global_attn_every_n_layers: i64,
-    /// Of ModernBERT: the window of the others.
+    /// Of ModernBERT: what each layer attends to.
+    layer_types: Vec<LayerType>,
+    /// Of ModernBERT: the window of local layers.
     local_attention: i64,
 }
 
@@ -84,7 +84,7 @@ impl ModelSize {
             ArchitectureName::XlmRoberta => (Architecture::XlmRoberta, 2),
             ArchitectureName::Modernbert => {
                 let modern = ModernBert {
-                    layer_types: LayerType::pattern(layers, self.global_attn_every_n_layers),
+                    layer_types: self.layer_types.clone(),
                     local_attention: self.local_attention,
                     ..ModernBert::new(layers)
                 };

@@ -1,5 +1,5 @@
 //! What only ModernBERT's configuration says.
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
@@ -42,8 +42,7 @@ pub struct ModernBert {
 }
 
 /// What a layer of ModernBERT attends to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum LayerType {
     /// Every token of the row.
     #[serde(rename = "full_attention")]
