@@ -19,8 +19,8 @@ pub struct Inputs {
     pub attention_mask: Option<Tensor>,
     /// `[B, L]` integer, below `type_vocab_size`. Absent: zeros.
     pub token_type_ids: Option<Tensor>,
-    /// `[B, L]` integer, below `max_position_embeddings`. Absent: 0, 1, 2, …; of XLM-R counted from
-    /// `input_ids`, see [`position_ids`].
+    /// `[B, L]` integer, below `max_position_embeddings`. Absent: 0, 1, 2, …; of XLM-R counted
+    /// from `input_ids`, see [`position_ids`].
     pub position_ids: Option<Tensor>,
     /// `[B, L, H]` float, instead of the rows that `input_ids` selects from the word embeddings.
     /// Positions still come from `input_ids` (transformers would number them one after the other).
