@@ -1,7 +1,8 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 18] = [
+const SOURCES: [&str; 20] = [
+    "amx_tiles",
     "attention_rows",
     "autocast",
     "distributed",
@@ -9,6 +10,7 @@ const SOURCES: [&str; 18] = [
     "dropout_add_norm",
     "flash_attention",
     "gated",
+    "linear",
     "linear_cross_entropy",
     "logit_chunks",
     "norm_rows",

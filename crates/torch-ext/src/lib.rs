@@ -8,6 +8,7 @@ mod dropout;
 mod error;
 mod ffi;
 mod flash_attention;
+mod linear;
 mod linear_cross_entropy;
 mod optim;
 mod packed;
@@ -29,6 +30,7 @@ pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, wi
 pub use dropout::{dropout_factors, dropout_factors_like, token_places};
 pub use error::{Error, Result};
 pub use flash_attention::{flash_attention, flash_attention_fits};
+pub use linear::linear;
 pub use linear_cross_entropy::{
     LinearCrossEntropy, LossReduction, TokenLosses, linear_cross_entropy,
 };
@@ -39,7 +41,7 @@ pub use optim::{
 pub use packed::{Attention, dropout_add_norm, packed_attention};
 pub use pre_norm::{gated_gelu, rotary};
 pub use precision::{
-    MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
+    MatmulPrecision, PrecisionReport, has_bf16x3, set_float32_matmul_precision, tune_float32_matmul,
 };
 pub use recompute::recompute;
 pub use rng::{Part, PartSeeds, first_row, rng_state, seeded_randn, set_rng_state};

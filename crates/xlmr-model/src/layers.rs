@@ -32,7 +32,7 @@ impl Linear {
     }
 
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_linear(&self.weight, self.bias.as_ref())?)
+        Ok(torch_ext::linear(x, &self.weight, self.bias.as_ref())?)
     }
 }
 

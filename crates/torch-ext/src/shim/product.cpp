@@ -2,7 +2,13 @@
 
 #include <ATen/Context.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+
+#include <atomic>
+
+#include "amx_tiles.h"
+#include "parallel.h"
 
 namespace at::native {
 // Exported by libtorch_cpu, declared in a header that the wheel does not ship.
@@ -12,16 +18,55 @@ void mkldnn_matmul(const Tensor& mat1, const Tensor& mat2, const Tensor& result,
 namespace {
 // Products of fewer multiplications are left to the default kernel.
 constexpr double kLarge = 1 << 22;
+// Of the result's rows and of the inner dimension and columns: below, cutting numbers into parts costs what it saves.
+constexpr int64_t kSplitRows = 64, kSplitSide = 128;
+
+std::atomic<bool> splitting{false};
+
+bool on_cpu(const at::Tensor& result) {
+  return result.is_cpu() && result.scalar_type() == at::kFloat && result.is_contiguous();
+}
 
 bool onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) {
-  if (!result.is_cpu() || result.scalar_type() != at::kFloat || !result.is_contiguous()) return false;
-  if (!at::hasMKLDNN() || !at::globalContext().userEnabledMkldnn()) return false;
+  if (!on_cpu(result) || !at::hasMKLDNN() || !at::globalContext().userEnabledMkldnn()) return false;
   return static_cast<double>(a.size(0)) * a.size(1) * b.size(1) >= kLarge;
+}
+
+bool has_unit_stride(const at::Tensor& t) { return t.stride(0) == 1 || t.stride(1) == 1; }
+
+void split(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, AmxStart start, const float* bias) {
+  const AmxOperand left{a.data_ptr<float>(), a.size(0), a.size(1), a.stride(0), a.stride(1)};
+  const AmxOperand right{b.data_ptr<float>(), b.size(1), b.size(0), b.stride(1), b.stride(0)};
+  constexpr int64_t kAlignment = 64;
+  const auto memory = at::empty({amx_bytes(right.rows, right.inner) + kAlignment}, at::TensorOptions(at::kByte));
+  auto* packed = memory.data_ptr<uint8_t>();
+  packed += (kAlignment - reinterpret_cast<uintptr_t>(packed) % kAlignment) % kAlignment;
+  auto* out = result.data_ptr<float>();
+  parallel_rows(amx_panels(right.rows), 1, [&](int64_t panel) { amx_pack(right, panel, packed); });
+  parallel_rows(amx_blocks(left.rows), 1,
+                [&](int64_t block) { amx_multiply(left, block, packed, right.rows, start, bias, out); });
 }
 }  // namespace
 
+void split_products(bool on) {
+  TORCH_CHECK(!on || amx_is_there(), "products of bfloat16 parts need a processor with AMX, and Linux");
+  splitting = on;
+}
+
+bool splits(int64_t rows, int64_t inner, int64_t columns) {
+  return splitting && rows >= kSplitRows && inner >= kSplitSide && columns >= kSplitSide;
+}
+
+void split_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
+  const auto row = bias.defined() ? bias.contiguous() : bias;
+  const auto start = row.defined() ? AmxStart::Bias : AmxStart::Zero;
+  split(result, a, b, start, row.defined() ? row.data_ptr<float>() : nullptr);
+}
+
 void polyqa_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, bool accumulate) {
-  if (onednn(result, a, b)) {
+  if (on_cpu(result) && splits(a.size(0), a.size(1), b.size(1)) && has_unit_stride(a) && has_unit_stride(b)) {
+    split(result, a, b, accumulate ? AmxStart::Result : AmxStart::Zero, nullptr);
+  } else if (onednn(result, a, b)) {
     at::native::mkldnn_matmul(a, b, result, accumulate ? 1.0F : 0.0F, 1.0F);
   } else if (accumulate) {
     at::addmm_out(result, result, a, b);

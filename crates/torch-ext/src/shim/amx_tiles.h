@@ -1,0 +1,32 @@
+// float32 matrix products on processors with AMX, to float32's accuracy. Each number is the sum of three of bfloat16, so a
+// product of two numbers is that of nine parts, of which the three smallest are below float32's rounding. The tiles add the
+// other six in float32. Infinite numbers, and those that bfloat16 rounds to infinity (from 3.3962e38), give NaN.
+#pragma once
+#include <cstdint>
+
+// Whether this processor and this kernel have what it takes.
+bool amx_is_there();
+
+// A matrix of float32; `inner` is the dimension that a product sums over. One of the strides is 1.
+struct AmxOperand {
+  const float* data;
+  int64_t rows, inner;
+  int64_t row_stride, inner_stride;
+};
+
+// What a product starts from.
+enum class AmxStart { Zero, Bias, Result };
+
+// The right operand is cut into parts first, panel by panel; then blocks of the left one's rows are multiplied. Panels and
+// blocks may each be done by any thread, in any order: the result is the same.
+int64_t amx_panels(int64_t rows);
+int64_t amx_blocks(int64_t rows);
+// Of the right operand's parts.
+int64_t amx_bytes(int64_t rows, int64_t inner);
+
+// `packed` is aligned to 64 bytes and has room for all panels.
+void amx_pack(const AmxOperand& right, int64_t panel, uint8_t* packed);
+
+// Rows of `block` of left * rightᵀ to `result`, [left.rows, columns] without gaps; `bias` has a number for each column.
+void amx_multiply(const AmxOperand& left, int64_t block, const uint8_t* packed, int64_t columns, AmxStart start,
+                  const float* bias, float* result);

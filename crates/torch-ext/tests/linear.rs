@@ -1,0 +1,168 @@
+//! Linear layers, and products of bfloat16 parts against float64.
+//!
+//! The level is the process's, so the tests that set it take turns.
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::{
+    MatmulPrecision, autocast, has_bf16x3, linear, seeded_randn, set_float32_matmul_precision,
+};
+
+static LEVEL: Mutex<()> = Mutex::new(());
+
+/// Ends as it began.
+struct Level {
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        set_float32_matmul_precision(MatmulPrecision::Highest).unwrap();
+    }
+}
+
+/// Products of bfloat16 parts; `None`, with a line, where the processor has none.
+fn bf16x3() -> Option<Level> {
+    let level = Level { _turn: LEVEL.lock().unwrap_or_else(PoisonError::into_inner) };
+    match has_bf16x3() {
+        true => set_float32_matmul_precision(MatmulPrecision::Bf16x3).unwrap(),
+        false => {
+            eprintln!("not tested: no AMX here");
+            let refused = set_float32_matmul_precision(MatmulPrecision::Bf16x3).unwrap_err();
+            assert!(refused.to_string().contains("AMX"), "{refused}");
+            return None;
+        }
+    }
+    Some(level)
+}
+
+fn random(seed: i64, size: &[i64]) -> Tensor {
+    seeded_randn(size, seed).unwrap()
+}
+
+/// The largest error of `got`, and that of one product of float32 by libtorch, against float64.
+fn errors(got: &Tensor, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> (f64, f64) {
+    let double = |t: &Tensor| t.to_kind(Kind::Double);
+    let exact = double(x).linear(&double(weight), bias.map(double).as_ref());
+    let error = |t: &Tensor| (double(t) - &exact).abs().max().double_value(&[]);
+    (error(got), error(&x.linear(weight, bias)))
+}
+
+#[test]
+fn other_layers_are_libtorchs() {
+    let (x, weight, bias) = (random(1, &[2, 3, 5]), random(2, &[7, 5]), random(3, &[7]));
+    assert_eq!(linear(&x, &weight, Some(&bias)).unwrap(), x.linear(&weight, Some(&bias)));
+    assert!(linear(&x, &random(4, &[7, 6]), None).is_err());
+    let Some(_level) = bf16x3() else { return };
+    // Few rows, inputs or outputs; another dtype; autocast.
+    for (rows, inputs, outputs) in [(63, 256, 256), (256, 127, 256), (256, 256, 127)] {
+        let (x, weight) = (random(1, &[rows, inputs]), random(2, &[outputs, inputs]));
+        assert_eq!(linear(&x, &weight, None).unwrap(), x.linear(&weight, None::<&Tensor>));
+    }
+    let (x, weight) = (random(1, &[256, 256]), random(2, &[256, 256]));
+    let [x64, weight64] = [&x, &weight].map(|t| t.to_kind(Kind::Double));
+    assert_eq!(linear(&x64, &weight64, None).unwrap(), x64.linear(&weight64, None::<&Tensor>));
+    let [low, plain] = autocast(Device::Cpu, Kind::BFloat16, || {
+        [linear(&x, &weight, None).unwrap(), x.linear(&weight, None::<&Tensor>)]
+    })
+    .unwrap();
+    assert_eq!(low.kind(), Kind::BFloat16);
+    assert_eq!(low, plain);
+}
+
+#[test]
+fn parts_add_up_to_float32() {
+    let Some(_level) = bf16x3() else { return };
+    // Whole and broken panels, and inner dimensions of several blocks.
+    for (rows, inputs, outputs) in [
+        (64, 128, 128),
+        (65, 129, 130),
+        (127, 160, 255),
+        (300, 768, 512),
+        (200, 1700, 161),
+        (95, 800, 2304),
+    ] {
+        let (x, weight) = (random(1, &[rows, inputs]), random(2, &[outputs, inputs]));
+        let bias = random(3, &[outputs]);
+        for bias in [None, Some(&bias)] {
+            let got = linear(&x, &weight, bias).unwrap();
+            let (ours, float32) = errors(&got, &x, &weight, bias);
+            assert!(
+                ours <= 2.0 * float32,
+                "{rows} {inputs} {outputs}: {ours:.2e}, float32 {float32:.2e}"
+            );
+        }
+    }
+    // Far from 1 in size, and with what a difference of large numbers leaves.
+    for scale in [1e-12, 1e15] {
+        let (x, weight) = (random(1, &[128, 512]) * scale, random(2, &[128, 512]));
+        let got = linear(&x, &weight, None).unwrap();
+        let (ours, float32) = errors(&got, &x, &weight, None);
+        assert!(ours <= 2.0 * float32, "{scale}: {ours:.2e}, float32 {float32:.2e}");
+    }
+    let (x, weight) = (random(1, &[128, 128]), random(2, &[128, 128]));
+    let [x, weight] = [Tensor::cat(&[&x, &x], 1), Tensor::cat(&[&weight, &(-&weight)], 1)];
+    let got = linear(&x, &weight, None).unwrap();
+    let (ours, float32) = errors(&got, &x, &weight, None);
+    assert!(ours <= 2.0 * float32 + 1e-6, "{ours:.2e}, float32 {float32:.2e}");
+}
+
+#[test]
+fn gradients_are_those_of_float64() {
+    let Some(_level) = bf16x3() else { return };
+    let leaf = |t: Tensor| t.set_requires_grad(true);
+    let (x, weight) = (leaf(random(1, &[3, 70, 192])), leaf(random(2, &[160, 192])));
+    let (bias, ahead) = (leaf(random(3, &[160])), random(4, &[3, 70, 160]));
+    // A gradient that is not contiguous, too.
+    for turned in [false, true] {
+        let out = linear(&x, &weight, Some(&bias)).unwrap();
+        assert_eq!(out.size(), [3, 70, 160]);
+        let out = if turned {
+            (out.transpose(0, 2) * ahead.transpose(0, 2)).sum(Kind::Float)
+        } else {
+            (out * &ahead).sum(Kind::Float)
+        };
+        let got = Tensor::run_backward(&[out], &[&x, &weight, &bias], false, false);
+        let double = [&x, &weight, &bias].map(|t| leaf(t.detach().to_kind(Kind::Double)));
+        let [x64, weight64, bias64] = &double;
+        let out =
+            (x64.linear(weight64, Some(bias64)) * ahead.to_kind(Kind::Double)).sum(Kind::Double);
+        let expected = Tensor::run_backward(&[out], &[x64, weight64, bias64], false, false);
+        for (got, expected) in got.iter().zip(&expected) {
+            let error = (got.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
+            let size = expected.abs().max().double_value(&[]);
+            assert!(error <= 1e-6 * size, "{:?}: {error:.2e} of {size:.2e}", got.size());
+        }
+    }
+    // What is not asked for is not computed.
+    let out = linear(&x.detach(), &weight, None).unwrap();
+    out.sum(Kind::Float).backward();
+    assert!(weight.grad().defined() && !x.grad().defined());
+}
+
+#[test]
+fn rows_do_not_depend_on_threads_or_on_each_other() {
+    let Some(_level) = bf16x3() else { return };
+    let (x, weight, bias) = (random(1, &[500, 900]), random(2, &[300, 900]), random(3, &[300]));
+    let all = linear(&x, &weight, Some(&bias)).unwrap();
+    let threads = tch::get_num_threads();
+    for count in [1, 2, 3] {
+        tch::set_num_threads(count);
+        assert_eq!(linear(&x, &weight, Some(&bias)).unwrap(), all);
+    }
+    tch::set_num_threads(threads);
+    let some = linear(&x.narrow(0, 77, 100), &weight, Some(&bias)).unwrap();
+    assert_eq!(some, all.narrow(0, 77, 100));
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    let Some(_level) = bf16x3() else { return };
+    for value in [f64::NAN, f64::INFINITY, 3.4e38] {
+        let (x, weight) = (random(1, &[64, 128]), random(2, &[128, 128]));
+        let _ = x.get(5).get(7).fill_(value);
+        let finite = linear(&x, &weight, None).unwrap().isfinite();
+        assert!(!bool::try_from(finite.get(5).any()).unwrap());
+        assert!(bool::try_from(finite.narrow(0, 6, 58).all()).unwrap());
+    }
+}
