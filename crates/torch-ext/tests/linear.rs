@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::{
-    MatmulPrecision, autocast, has_bf16x3, linear, seeded_randn, set_float32_matmul_precision,
+    Attention, MatmulPrecision, autocast, has_bf16x3, linear, packed_attention, seeded_randn,
+    set_float32_matmul_precision, token_places,
 };
 
 static LEVEL: Mutex<()> = Mutex::new(());
@@ -55,7 +56,7 @@ fn other_layers_are_libtorchs() {
     assert!(linear(&x, &random(4, &[7, 6]), None).is_err());
     let Some(_level) = bf16x3() else { return };
     // Few rows, inputs or outputs; another dtype; autocast.
-    for (rows, inputs, outputs) in [(63, 256, 256), (256, 127, 256), (256, 256, 127)] {
+    for (rows, inputs, outputs) in [(63, 256, 256), (256, 255, 256), (256, 256, 255)] {
         let (x, weight) = (random(1, &[rows, inputs]), random(2, &[outputs, inputs]));
         assert_eq!(linear(&x, &weight, None).unwrap(), x.linear(&weight, None::<&Tensor>));
     }
@@ -75,11 +76,11 @@ fn parts_add_up_to_float32() {
     let Some(_level) = bf16x3() else { return };
     // Whole and broken panels, and inner dimensions of several blocks.
     for (rows, inputs, outputs) in [
-        (64, 128, 128),
-        (65, 129, 130),
-        (127, 160, 255),
+        (64, 256, 256),
+        (65, 257, 258),
+        (127, 300, 287),
         (300, 768, 512),
-        (200, 1700, 161),
+        (200, 1700, 261),
         (95, 800, 2304),
     ] {
         let (x, weight) = (random(1, &[rows, inputs]), random(2, &[outputs, inputs]));
@@ -95,12 +96,12 @@ fn parts_add_up_to_float32() {
     }
     // Far from 1 in size, and with what a difference of large numbers leaves.
     for scale in [1e-12, 1e15] {
-        let (x, weight) = (random(1, &[128, 512]) * scale, random(2, &[128, 512]));
+        let (x, weight) = (random(1, &[128, 512]) * scale, random(2, &[256, 512]));
         let got = linear(&x, &weight, None).unwrap();
         let (ours, float32) = errors(&got, &x, &weight, None);
         assert!(ours <= 2.0 * float32, "{scale}: {ours:.2e}, float32 {float32:.2e}");
     }
-    let (x, weight) = (random(1, &[128, 128]), random(2, &[128, 128]));
+    let (x, weight) = (random(1, &[128, 128]), random(2, &[256, 128]));
     let [x, weight] = [Tensor::cat(&[&x, &x], 1), Tensor::cat(&[&weight, &(-&weight)], 1)];
     let got = linear(&x, &weight, None).unwrap();
     let (ours, float32) = errors(&got, &x, &weight, None);
@@ -111,12 +112,12 @@ fn parts_add_up_to_float32() {
 fn gradients_are_those_of_float64() {
     let Some(_level) = bf16x3() else { return };
     let leaf = |t: Tensor| t.set_requires_grad(true);
-    let (x, weight) = (leaf(random(1, &[3, 70, 192])), leaf(random(2, &[160, 192])));
-    let (bias, ahead) = (leaf(random(3, &[160])), random(4, &[3, 70, 160]));
+    let (x, weight) = (leaf(random(1, &[3, 70, 320])), leaf(random(2, &[288, 320])));
+    let (bias, ahead) = (leaf(random(3, &[288])), random(4, &[3, 70, 288]));
     // A gradient that is not contiguous, too.
     for turned in [false, true] {
         let out = linear(&x, &weight, Some(&bias)).unwrap();
-        assert_eq!(out.size(), [3, 70, 160]);
+        assert_eq!(out.size(), [3, 70, 288]);
         let out = if turned {
             (out.transpose(0, 2) * ahead.transpose(0, 2)).sum(Kind::Float)
         } else {
@@ -141,6 +142,36 @@ fn gradients_are_those_of_float64() {
 }
 
 #[test]
+fn attention_of_parts_is_attention() {
+    let Some(_level) = bf16x3() else { return };
+    let places = token_places(3, 140).unwrap();
+    let places = Tensor::cat(
+        &[places.narrow(0, 0, 140), places.narrow(0, 140, 41), places.narrow(0, 280, 1)],
+        0,
+    );
+    let leaf = |seed| random(seed, &[182, 128]).set_requires_grad(true);
+    let (query, key, value, ahead) = (leaf(1), leaf(2), leaf(3), random(4, &[182, 128]));
+    for (reach, dropout) in [(None, 0.0), (Some(16), 0.0), (None, 0.2), (Some(40), 0.2)] {
+        let attention = Attention { heads: 2, reach, dropout };
+        let [got, expected] = [MatmulPrecision::Bf16x3, MatmulPrecision::Highest].map(|level| {
+            set_float32_matmul_precision(level).unwrap();
+            tch::manual_seed(7);
+            let out =
+                packed_attention(&query, &key, &value, &[140, 41, 1], &places, &attention).unwrap();
+            let loss = (&out * &ahead).sum(Kind::Float);
+            let mut all = Tensor::run_backward(&[loss], &[&query, &key, &value], false, false);
+            all.push(out.detach());
+            all
+        });
+        for (got, expected) in got.iter().zip(&expected) {
+            let error = (got - expected).abs().max().double_value(&[]);
+            let size = expected.abs().max().double_value(&[]);
+            assert!(error <= 2e-6 * size, "{attention:?}: {error:.2e} of {size:.2e}");
+        }
+    }
+}
+
+#[test]
 fn rows_do_not_depend_on_threads_or_on_each_other() {
     let Some(_level) = bf16x3() else { return };
     let (x, weight, bias) = (random(1, &[500, 900]), random(2, &[300, 900]), random(3, &[300]));
@@ -159,7 +190,7 @@ fn rows_do_not_depend_on_threads_or_on_each_other() {
 fn what_is_no_number_stays_none() {
     let Some(_level) = bf16x3() else { return };
     for value in [f64::NAN, f64::INFINITY, 3.4e38] {
-        let (x, weight) = (random(1, &[64, 128]), random(2, &[128, 128]));
+        let (x, weight) = (random(1, &[64, 256]), random(2, &[256, 256]));
         let _ = x.get(5).get(7).fill_(value);
         let finite = linear(&x, &weight, None).unwrap().isfinite();
         assert!(!bool::try_from(finite.get(5).any()).unwrap());

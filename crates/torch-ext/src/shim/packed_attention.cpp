@@ -1,7 +1,6 @@
 // Self-attention over rows that lie one after the other without padding, of all of a row or of windows, with dropout, as an
 // autograd function on the CPU.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -13,6 +12,7 @@
 #include "attention_rows.h"
 #include "guard.h"
 #include "parallel.h"
+#include "product.h"
 
 namespace {
 using at::Tensor;
@@ -127,8 +127,8 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
     const auto* place = places.data_ptr<int64_t>();
     for (const auto& tile : tiles) {
       auto scores = part(score_memory, heads, tile.queries, tile.keys), result = part(out_memory, heads, tile.queries, depth);
-      at::bmm_out(scores, by_head(query, tile.query, tile.queries, heads),
-                  by_head(key, tile.key, tile.keys, heads).transpose(1, 2));
+      product_of_heads(scores, by_head(query, tile.query, tile.queries, heads),
+                       by_head(key, tile.key, tile.keys, heads).transpose(1, 2), depth);
       each_row<1>({scores}, heads * tile.queries, tile.keys, [&](int64_t row, const std::array<float*, 1>& pointers) {
         const int64_t head = row / tile.queries, token = tile.query + row % tile.queries;
         const auto [from, to] = shape.seen(tile, token);
@@ -138,7 +138,7 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
             softmax_dropout(pointers[0] + from, to - from, scale, shape.dropout,
                             key_of(shape, place[token], head, tile.key + from - tile.row));
       });
-      at::bmm_out(result, scores, by_head(value, tile.key, tile.keys, heads));
+      product_of_heads(result, scores, by_head(value, tile.key, tile.keys, heads), depth);
       by_head(out, tile.query, tile.queries, heads).copy_(result);
     }
     ctx->save_for_backward({query, key, value, log_sums, places});
@@ -181,8 +181,8 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
       auto dscores = part(grad_memory, heads, tile.queries, tile.keys);
       const auto q = by_head(query, tile.query, tile.queries, heads), d = by_head(grad, tile.query, tile.queries, heads);
       const auto k = by_head(key, tile.key, tile.keys, heads), v = by_head(value, tile.key, tile.keys, heads);
-      at::bmm_out(scores, q, k.transpose(1, 2));
-      at::bmm_out(dscores, d, v.transpose(1, 2));
+      product_of_heads(scores, q, k.transpose(1, 2), depth);
+      product_of_heads(dscores, d, v.transpose(1, 2), depth);
       each_row<2>({scores, dscores}, heads * tile.queries, tile.keys, [&](int64_t row, const std::array<float*, 2>& pointers) {
         const int64_t head = row / tile.queries, token = tile.query + row % tile.queries;
         const auto [from, to] = shape.seen(tile, token);
@@ -195,11 +195,11 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
                                  key_of(shape, place[token], head, tile.key + from - tile.row));
       });
       auto result = part(out_memory, heads, tile.queries, depth);
-      at::bmm_out(result, dscores, k);
+      product_of_heads(result, dscores, k, depth);
       by_head(grads[0], tile.query, tile.queries, heads).copy_(result);
       result = part(out_memory, heads, tile.keys, depth);
       const auto write = [&](int64_t which, const Tensor& a, const Tensor& b) {
-        at::bmm_out(result, a, b);
+        product_of_heads(result, a, b, depth);
         if (shape.windowed()) {
           by_head(sums[which - 1], tile.key, tile.keys, heads).add_(result);
         } else {

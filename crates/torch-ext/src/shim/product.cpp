@@ -2,10 +2,13 @@
 
 #include <ATen/Context.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 
+#include <algorithm>
 #include <atomic>
+#include <vector>
 
 #include "amx_tiles.h"
 #include "parallel.h"
@@ -19,7 +22,10 @@ namespace {
 // Products of fewer multiplications are left to the default kernel.
 constexpr double kLarge = 1 << 22;
 // Of the result's rows and of the inner dimension and columns: below, cutting numbers into parts costs what it saves.
-constexpr int64_t kSplitRows = 64, kSplitSide = 128;
+constexpr int64_t kSplitRows = 64, kSplitSide = 256;
+// Of heads, whose products are smaller and many.
+constexpr int64_t kSplitDepth = 64;
+constexpr int64_t kAlignment = 64;
 
 std::atomic<bool> splitting{false};
 
@@ -34,13 +40,15 @@ bool onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) 
 
 bool has_unit_stride(const at::Tensor& t) { return t.stride(0) == 1 || t.stride(1) == 1; }
 
+uint8_t* aligned(uint8_t* memory) {
+  return memory + (kAlignment - reinterpret_cast<uintptr_t>(memory) % kAlignment) % kAlignment;
+}
+
 void split(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, AmxStart start, const float* bias) {
   const AmxOperand left{a.data_ptr<float>(), a.size(0), a.size(1), a.stride(0), a.stride(1)};
   const AmxOperand right{b.data_ptr<float>(), b.size(1), b.size(0), b.stride(1), b.stride(0)};
-  constexpr int64_t kAlignment = 64;
   const auto memory = at::empty({amx_bytes(right.rows, right.inner) + kAlignment}, at::TensorOptions(at::kByte));
-  auto* packed = memory.data_ptr<uint8_t>();
-  packed += (kAlignment - reinterpret_cast<uintptr_t>(packed) % kAlignment) % kAlignment;
+  auto* packed = aligned(memory.data_ptr<uint8_t>());
   auto* out = result.data_ptr<float>();
   parallel_rows(amx_panels(right.rows), 1, [&](int64_t panel) { amx_pack(right, panel, packed); });
   parallel_rows(amx_blocks(left.rows), 1,
@@ -61,6 +69,28 @@ void split_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b,
   const auto row = bias.defined() ? bias.contiguous() : bias;
   const auto start = row.defined() ? AmxStart::Bias : AmxStart::Zero;
   split(result, a, b, start, row.defined() ? row.data_ptr<float>() : nullptr);
+}
+
+void product_of_heads(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, int64_t depth) {
+  const auto unit = [](const at::Tensor& t) { return t.scalar_type() == at::kFloat && (t.stride(1) == 1 || t.stride(2) == 1); };
+  if (!splitting || !on_cpu(result) || depth < kSplitDepth || !unit(a) || !unit(b)) {
+    at::bmm_out(result, a, b);
+    return;
+  }
+  const auto rows = a.size(1), inner = a.size(2), columns = b.size(2);
+  const auto *left = a.data_ptr<float>(), *right = b.data_ptr<float>();
+  auto* out = result.data_ptr<float>();
+  parallel_rows(a.size(0), 1, [&](int64_t head) {
+    const AmxOperand of_left{left + head * a.stride(0), rows, inner, a.stride(1), a.stride(2)};
+    const AmxOperand of_right{right + head * b.stride(0), columns, inner, b.stride(2), b.stride(1)};
+    static thread_local std::vector<uint8_t> memory;
+    memory.resize(std::max<size_t>(memory.size(), amx_bytes(columns, inner) + kAlignment));
+    auto* packed = aligned(memory.data());
+    for (int64_t panel = 0; panel < amx_panels(columns); ++panel) amx_pack(of_right, panel, packed);
+    for (int64_t block = 0; block < amx_blocks(rows); ++block) {
+      amx_multiply(of_left, block, packed, columns, AmxStart::Zero, nullptr, out + head * rows * columns);
+    }
+  });
 }
 
 void polyqa_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, bool accumulate) {
