@@ -44,22 +44,27 @@ enum Kind {
     Peer,
 }
 
-/// All of them, or those that `--only` names. The peer is left out, with a line, where it is not
-/// installed.
+/// All of them, or those that `--only` names, that this processor has the kernels for. The peer is
+/// left out, with a line, where it is not installed.
 pub fn all(options: &Options) -> Vec<Program> {
     let ours = |name, program| Program { name, kind: Kind::Ours(program) };
     let mut programs = vec![
         ours("float32", "f32"),
+        ours("float32 of bfloat16 parts", "f32-bf16x3"),
         ours("bfloat16", "bf16"),
         ours("float32, layers recomputed", "f32-recompute"),
         ours("bfloat16, layers recomputed", "bf16-recompute"),
         Program { name: "transformers, float32, padded", kind: Kind::Peer },
     ];
-    programs.retain(|program| program.name.contains(&options.only));
+    programs.retain(|program| program.name.contains(&options.only) && program.runs_here());
     programs
 }
 
 impl Program {
+    fn runs_here(&self) -> bool {
+        !matches!(self.kind, Kind::Ours("f32-bf16x3")) || torch_ext::has_bf16x3()
+    }
+
     /// Runs it on all batches; the first step is not among the reports.
     pub fn run(&self, options: &Options, batches: &Path) -> Result<Vec<Run>> {
         let mut command = match &self.kind {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Tensor};
-use torch_ext::autocast;
+use torch_ext::{MatmulPrecision, autocast, set_float32_matmul_precision, tune_float32_matmul};
 use trainer::{AdamW, TrainConfig};
 use xlmr_model::{Config, Head, Inputs, Model, ModernBert};
 
@@ -16,7 +16,11 @@ use crate::{Architecture, Options};
 /// Trains on all batches and prints a report for each.
 pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::set_num_threads(options.threads);
-    torch_ext::tune_float32_matmul()?;
+    if options.program.ends_with("bf16x3") {
+        set_float32_matmul_precision(MatmulPrecision::Bf16x3)?;
+    } else {
+        tune_float32_matmul()?;
+    }
     let batches: Batches = serde_json::from_slice(&std::fs::read(batches)?)?;
     let config = config(options);
     let mut model = Model::new(&config, &[Head::Span], Device::Cpu, 1)?;

@@ -20,7 +20,7 @@ constexpr int64_t kPanel = 2 * kSide;
 constexpr int64_t kTile = kSide * kDepth;
 constexpr int64_t kStep = kParts * 2 * kTile;  // numbers of a panel for kDepth of the inner dimension: [part][half][tile]
 constexpr int64_t kInner = 768;   // of the inner dimension at a time: a panel of it is 144 KiB
-constexpr int64_t kBlock = 128;   // rows of a block: 576 KiB of parts, which stay in the second cache
+constexpr int64_t kBlock = kAmxMostRows;  // 576 KiB of parts, which stay in the second cache
 constexpr int64_t kLine = 64;
 // Lines of the right operand's next panel that are asked for in each step of each of a block's panels.
 constexpr int64_t kAhead = kStep * 2 / kLine * kPanel / kBlock;
@@ -205,7 +205,6 @@ bool amx_is_there() {
 }
 
 int64_t amx_panels(int64_t rows) { return up(rows, kPanel); }
-int64_t amx_blocks(int64_t rows) { return up(rows, kBlock); }
 int64_t amx_bytes(int64_t rows, int64_t inner) {
   return amx_panels(rows) * up(inner, kDepth) * kStep * static_cast<int64_t>(sizeof(uint16_t));
 }
@@ -220,9 +219,9 @@ void amx_pack(const AmxOperand& right, int64_t panel, uint8_t* packed) {
   }
 }
 
-POLYQA_AMX void amx_multiply(const AmxOperand& left, int64_t block, const uint8_t* packed, int64_t columns, AmxStart start,
-                             const float* bias, float* result) {
-  const auto first_row = block * kBlock, rows = std::min(kBlock, left.rows - first_row), panels = amx_panels(columns);
+POLYQA_AMX void amx_multiply(const AmxOperand& left, int64_t first_row, int64_t rows, const uint8_t* packed, int64_t columns,
+                             AmxStart start, const float* bias, float* result) {
+  const auto panels = amx_panels(columns);
   static thread_local std::vector<uint16_t> memory(kBlock / kPanel * up(kInner, kDepth) * kStep + kLine);
   auto* own = reinterpret_cast<uint16_t*>((reinterpret_cast<uintptr_t>(memory.data()) + kLine - 1) & ~uintptr_t{kLine - 1});
   const auto* right = reinterpret_cast<const uint16_t*>(packed);
@@ -264,8 +263,7 @@ POLYQA_AMX void amx_multiply(const AmxOperand& left, int64_t block, const uint8_
 #else
 bool amx_is_there() { return false; }
 int64_t amx_panels(int64_t) { return 0; }
-int64_t amx_blocks(int64_t) { return 0; }
 int64_t amx_bytes(int64_t, int64_t) { return 0; }
 void amx_pack(const AmxOperand&, int64_t, uint8_t*) {}
-void amx_multiply(const AmxOperand&, int64_t, const uint8_t*, int64_t, AmxStart, const float*, float*) {}
+void amx_multiply(const AmxOperand&, int64_t, int64_t, const uint8_t*, int64_t, AmxStart, const float*, float*) {}
 #endif

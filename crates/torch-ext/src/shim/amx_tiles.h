@@ -18,15 +18,17 @@ struct AmxOperand {
 enum class AmxStart { Zero, Bias, Result };
 
 // The right operand is cut into parts first, panel by panel; then blocks of the left one's rows are multiplied. Panels and
-// blocks may each be done by any thread, in any order: the result is the same.
+// blocks may each be done by any thread, in any order, and be of any size: the result is the same.
 int64_t amx_panels(int64_t rows);
-int64_t amx_blocks(int64_t rows);
+// Rows of a block: the most, and the least but for the last one.
+constexpr int64_t kAmxMostRows = 128, kAmxLeastRows = 32;
 // Of the right operand's parts.
 int64_t amx_bytes(int64_t rows, int64_t inner);
 
 // `packed` is aligned to 64 bytes and has room for all panels.
 void amx_pack(const AmxOperand& right, int64_t panel, uint8_t* packed);
 
-// Rows of `block` of left * rightᵀ to `result`, [left.rows, columns] without gaps; `bias` has a number for each column.
-void amx_multiply(const AmxOperand& left, int64_t block, const uint8_t* packed, int64_t columns, AmxStart start,
+// Rows first_row..first_row + rows of left * rightᵀ to `result`, [left.rows, columns] without gaps; `bias` has a number for
+// each column.
+void amx_multiply(const AmxOperand& left, int64_t first_row, int64_t rows, const uint8_t* packed, int64_t columns, AmxStart start,
                   const float* bias, float* result);

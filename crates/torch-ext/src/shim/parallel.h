@@ -1,7 +1,11 @@
 // Rows spread over libtorch's own threads.
 #pragma once
+#include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <ATen/ops/arange.h>
+
+#include <algorithm>
+#include <atomic>
 
 // Calls body(row) for every row in 0..rows, ranges of at least `grain` rows to a thread. libtorch's own loop does it: a
 // second OpenMP runtime beside the one that it brings would not know its threads.
@@ -15,4 +19,14 @@ void parallel_rows(int64_t rows, int64_t grain, const Body& body) {
         for (int64_t i = 0; i < count; ++i) body(*reinterpret_cast<const int64_t*>(data[0] + i * strides[0]));
       },
       std::max<int64_t>(grain, 1));
+}
+
+// Calls body(task) for every task in 0..tasks, each on the thread that is free next: for large ones, so that a thread whose
+// core has other work to do holds up no other.
+template <class Body>
+void parallel_tasks(int64_t tasks, const Body& body) {
+  std::atomic<int64_t> next{0};
+  parallel_rows(std::min<int64_t>(tasks, at::get_num_threads()), 1, [&](int64_t) {
+    for (auto task = next++; task < tasks; task = next++) body(task);
+  });
 }

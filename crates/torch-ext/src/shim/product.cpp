@@ -23,6 +23,8 @@ namespace {
 constexpr double kLarge = 1 << 22;
 // Of the result's rows and of the inner dimension and columns: below, cutting numbers into parts costs what it saves.
 constexpr int64_t kSplitRows = 64, kSplitSide = 256;
+// Blocks for each thread, where there are rows enough.
+constexpr int64_t kBlocks = 8;
 // Of heads, whose products are smaller and many.
 constexpr int64_t kSplitDepth = 64;
 constexpr int64_t kAlignment = 64;
@@ -50,9 +52,14 @@ void split(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, AmxStar
   const auto memory = at::empty({amx_bytes(right.rows, right.inner) + kAlignment}, at::TensorOptions(at::kByte));
   auto* packed = aligned(memory.data_ptr<uint8_t>());
   auto* out = result.data_ptr<float>();
-  parallel_rows(amx_panels(right.rows), 1, [&](int64_t panel) { amx_pack(right, panel, packed); });
-  parallel_rows(amx_blocks(left.rows), 1,
-                [&](int64_t block) { amx_multiply(left, block, packed, right.rows, start, bias, out); });
+  parallel_tasks(amx_panels(right.rows), [&](int64_t panel) { amx_pack(right, panel, packed); });
+  // Large blocks read the right operand seldom, many keep all threads busy to the end.
+  const auto share = left.rows / (kBlocks * at::get_num_threads()) / kAmxLeastRows * kAmxLeastRows;
+  const auto rows = std::clamp(share, kAmxLeastRows, kAmxMostRows);
+  parallel_tasks((left.rows + rows - 1) / rows, [&](int64_t block) {
+    const auto first = block * rows;
+    amx_multiply(left, first, std::min(rows, left.rows - first), packed, right.rows, start, bias, out);
+  });
 }
 }  // namespace
 
@@ -80,15 +87,16 @@ void product_of_heads(at::Tensor& result, const at::Tensor& a, const at::Tensor&
   const auto rows = a.size(1), inner = a.size(2), columns = b.size(2);
   const auto *left = a.data_ptr<float>(), *right = b.data_ptr<float>();
   auto* out = result.data_ptr<float>();
-  parallel_rows(a.size(0), 1, [&](int64_t head) {
+  parallel_tasks(a.size(0), [&](int64_t head) {
     const AmxOperand of_left{left + head * a.stride(0), rows, inner, a.stride(1), a.stride(2)};
     const AmxOperand of_right{right + head * b.stride(0), columns, inner, b.stride(2), b.stride(1)};
     static thread_local std::vector<uint8_t> memory;
     memory.resize(std::max<size_t>(memory.size(), amx_bytes(columns, inner) + kAlignment));
     auto* packed = aligned(memory.data());
     for (int64_t panel = 0; panel < amx_panels(columns); ++panel) amx_pack(of_right, panel, packed);
-    for (int64_t block = 0; block < amx_blocks(rows); ++block) {
-      amx_multiply(of_left, block, packed, columns, AmxStart::Zero, nullptr, out + head * rows * columns);
+    for (int64_t first = 0; first < rows; first += kAmxMostRows) {
+      const auto block = std::min(kAmxMostRows, rows - first);
+      amx_multiply(of_left, first, block, packed, columns, AmxStart::Zero, nullptr, out + head * rows * columns);
     }
   });
 }
