@@ -23,15 +23,15 @@ use crate::packed::owned;
 /// use tch::Tensor;
 ///
 /// let x = Tensor::from_slice(&[1f32, 2.0]).view([1, 2]);
-/// let (weight, bias) = (Tensor::from_slice(&[3f32, 4.0]).view([1, 2]), Tensor::from_slice(&[0.5f32]));
-/// let out = torch_ext::linear(&x, &weight, Some(&bias))?;
+/// let weight = Tensor::from_slice(&[3f32, 4.0]).view([1, 2]);
+/// let out = torch_ext::linear(&x, &weight, Some(&Tensor::from_slice(&[0.5f32])))?;
 /// assert_eq!(Vec::<f32>::try_from(out.view(-1)).unwrap(), [11.5]);
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
-    // SAFETY: live tensors, or none for the bias; the shim checks them and, on success, hands over a
-    // tensor that we own.
+    // SAFETY: live tensors, or none for the bias; the shim checks them and, on success, hands over
+    // a tensor that we own.
     call(|error| unsafe {
         let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr());
         ffi::polyqa_linear(x.as_ptr(), weight.as_ptr(), bias, &mut out, error)

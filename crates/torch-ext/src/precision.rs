@@ -87,9 +87,9 @@ pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
 /// Takes `Medium` if its products on the CPU stay within eight times the default's rounding error,
 /// else `Highest`.
 ///
-/// `Bf16x3` keeps that bound too, and is left to be asked for: it is faster than `Highest` where a
-/// core has its tiles for itself, and slower where another machine shares them. bfloat16 products miss that bound by two orders of magnitude. Does not draw from the random
-/// generator. The setting holds for all devices, and on a GPU `Medium` allows TF32: tune for runs
+/// bfloat16 products miss that bound by two orders of magnitude. `Bf16x3` keeps it, and is left to
+/// be asked for: it is faster than `Highest` where a core is this process's alone, and can be slower
+/// where others share it. Does not draw from the random generator. The setting holds for all devices, and on a GPU `Medium` allows TF32: tune for runs
 /// on the CPU alone.
 ///
 /// # Errors
