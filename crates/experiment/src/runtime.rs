@@ -69,8 +69,12 @@ impl Runtime {
             set_float32_matmul_precision(MatmulPrecision::Highest)?;
             MatmulPrecision::Highest
         } else {
-            let level = run.float32_matmul.parse::<MatmulPrecision>()?;
-            set_float32_matmul_precision(level)?;
+            let refused = |error: torch_ext::Error| {
+                let key = format!("run.float32_matmul = {:?}", run.float32_matmul);
+                Error::setting(key, error.to_string())
+            };
+            let level = run.float32_matmul.parse::<MatmulPrecision>().map_err(refused)?;
+            set_float32_matmul_precision(level).map_err(refused)?;
             level
         };
         let environment = Environment {
@@ -115,6 +119,25 @@ fn precision(run: &RunConfig, device: Device) -> Result<Precision> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernels_that_are_not_there_are_named_by_their_key() {
+        let set_up = |name: &str| {
+            let run = RunConfig {
+                float32_matmul: name.into(),
+                device: "cpu".into(),
+                ..Default::default()
+            };
+            Runtime::set_up(&run).map_err(|error| error.to_string())
+        };
+        let unknown = set_up("fast").unwrap_err();
+        assert!(unknown.contains("run.float32_matmul = \"fast\""), "{unknown}");
+        match set_up("bf16x3") {
+            Ok(runtime) => assert_eq!(runtime.environment.float32_matmul, "bf16x3"),
+            Err(error) => assert!(error.contains("run.float32_matmul") && error.contains("AMX")),
+        }
+        assert_eq!(set_up("highest").unwrap().environment.float32_matmul, "highest");
+    }
 
     #[test]
     fn float16_needs_a_gpu() {

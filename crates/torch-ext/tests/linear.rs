@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::{
-    Attention, MatmulPrecision, autocast, has_bf16x3, linear, packed_attention, seeded_randn,
+    Attention, MatmulPrecision, autocast, has_bf16x3, linear, packed_attention,
     set_float32_matmul_precision, token_places,
 };
 
@@ -16,29 +16,35 @@ struct Level {
     _turn: MutexGuard<'static, ()>,
 }
 
+impl Level {
+    fn highest() -> Self {
+        Self { _turn: LEVEL.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+}
+
 impl Drop for Level {
     fn drop(&mut self) {
-        set_float32_matmul_precision(MatmulPrecision::Highest).unwrap();
+        assert!(set_float32_matmul_precision(MatmulPrecision::Highest).is_ok());
     }
 }
 
 /// Products of bfloat16 parts; `None`, with a line, where the processor has none.
 fn bf16x3() -> Option<Level> {
-    let level = Level { _turn: LEVEL.lock().unwrap_or_else(PoisonError::into_inner) };
-    match has_bf16x3() {
-        true => set_float32_matmul_precision(MatmulPrecision::Bf16x3).unwrap(),
-        false => {
-            eprintln!("not tested: no AMX here");
-            let refused = set_float32_matmul_precision(MatmulPrecision::Bf16x3).unwrap_err();
-            assert!(refused.to_string().contains("AMX"), "{refused}");
-            return None;
-        }
+    let level = Level::highest();
+    let set = set_float32_matmul_precision(MatmulPrecision::Bf16x3);
+    if has_bf16x3() {
+        assert!(set.is_ok(), "{set:?}");
+        return Some(level);
     }
-    Some(level)
+    eprintln!("not tested: no AMX here");
+    let refused = set.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("AMX"), "{refused:?}");
+    None
 }
 
 fn random(seed: i64, size: &[i64]) -> Tensor {
-    seeded_randn(size, seed).unwrap()
+    tch::manual_seed(seed);
+    Tensor::randn(size, (Kind::Float, Device::Cpu))
 }
 
 /// The largest error of `got`, and that of one product of float32 by libtorch, against float64.
@@ -51,9 +57,11 @@ fn errors(got: &Tensor, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> (
 
 #[test]
 fn other_layers_are_libtorchs() {
+    let level = Level::highest();
     let (x, weight, bias) = (random(1, &[2, 3, 5]), random(2, &[7, 5]), random(3, &[7]));
     assert_eq!(linear(&x, &weight, Some(&bias)).unwrap(), x.linear(&weight, Some(&bias)));
     assert!(linear(&x, &random(4, &[7, 6]), None).is_err());
+    drop(level);
     let Some(_level) = bf16x3() else { return };
     // Few rows, inputs or outputs; another dtype; autocast.
     for (rows, inputs, outputs) in [(63, 256, 256), (256, 255, 256), (256, 256, 255)] {

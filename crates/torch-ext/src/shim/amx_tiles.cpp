@@ -1,6 +1,6 @@
 #include "amx_tiles.h"
 
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__) && defined(__linux__) && __has_include(<amxbf16intrin.h>)
 #include <cpuid.h>
 #include <immintrin.h>
 #include <sys/syscall.h>
