@@ -21,8 +21,9 @@ pub enum MatmulPrecision {
     /// Each number as the sum of three of bfloat16, and of a product's nine parts the six that
     /// float32 would see (the others are below 2^-24 of it), on the tiles of processors with AMX.
     ///
-    /// For [`linear`](crate::linear) and the losses' products on the CPU; others are as at `Highest`. Infinite
-    /// numbers, and those from 3.3962e38 on, which bfloat16 rounds to infinity, give NaN.
+    /// For [`linear`](crate::linear) and the losses' products on the CPU; others are as at
+    /// `Highest`. Infinite numbers, and those from 3.3962e38 on, which bfloat16 rounds to infinity,
+    /// give NaN.
     Bf16x3,
 }
 
