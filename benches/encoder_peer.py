@@ -1,4 +1,4 @@
-"""The fine-tuning step of run_qa in transformers, float32, padded to one length, for `cargo xtask bench encoder`.
+"""The fine-tuning step of run_qa in transformers, padded to one length, for `cargo xtask bench encoder`.
 
 It reads the batches that the bench wrote and prints a line of JSON for each step.
 """
@@ -23,6 +23,7 @@ def arguments():
     parser.add_argument("--architecture", choices=["xlm-roberta", "modernbert"], required=True)
     for name in ["layers", "hidden", "vocab", "threads", "length"]:
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--bf16", action="store_true", help="autocast, as run_qa does with --bf16")
     return parser.parse_args()
 
 
@@ -64,7 +65,8 @@ def main():
     for step, batch in enumerate(batches):
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         optimizer.zero_grad()
-        loss = model(**padded(batch, given.length, config.pad_token_id)).loss
+        with torch.autocast("cpu", torch.bfloat16, enabled=given.bf16):
+            loss = model(**padded(batch, given.length, config.pad_token_id)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

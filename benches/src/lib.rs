@@ -5,6 +5,7 @@ mod case;
 mod compare;
 mod contrast;
 mod entities;
+mod linear;
 mod lm;
 mod masked_rows;
 mod soft;
@@ -30,6 +31,7 @@ pub fn specs(quick: bool) -> Vec<Spec> {
         soft::specs(),
         top_k::specs(),
         answers::specs(),
+        linear::specs(),
     ]
     .into_iter()
     .flatten()

@@ -89,9 +89,10 @@ pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
 /// else `Highest`.
 ///
 /// bfloat16 products miss that bound by two orders of magnitude. `Bf16x3` keeps it, and is left to
-/// be asked for: it is faster than `Highest` where a core is this process's alone, and can be
-/// slower where others share it. Does not draw from the random generator. The setting holds for all
-/// devices, and on a GPU `Medium` allows TF32: tune for runs on the CPU alone.
+/// be asked for: on the processors it was measured on it is faster than `Highest` for some layers
+/// and slower for others (`cargo xtask bench linear`). Does not draw from the random generator. The
+/// setting holds for all devices, and on a GPU `Medium` allows TF32: tune for runs on the CPU
+/// alone.
 ///
 /// # Errors
 /// [`Error::Libtorch`] or [`Error::Torch`] if libtorch refuses an operation.

@@ -49,9 +49,12 @@ pub struct Options {
     /// A tokenizer.json; its ids must lie below --vocab
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/base"))]
     tokenizer: PathBuf,
-    /// Only programs whose name contains this
-    #[arg(long, default_value = "")]
-    only: String,
+    /// Only programs whose name contains this; may be given several times
+    #[arg(long)]
+    only: Vec<String>,
+    /// Each program a second time, while so many other threads keep cores busy
+    #[arg(long, default_value_t = 0)]
+    busy: usize,
     /// Internal: run one program here on the batches of this file
     #[arg(long, hide = true)]
     child: Option<PathBuf>,

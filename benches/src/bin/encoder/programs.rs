@@ -1,6 +1,7 @@
 //! The programs that are compared, each as a process of its own.
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -28,56 +29,71 @@ pub struct Report {
 
 /// A report with the program's name.
 pub struct Run {
-    pub program: &'static str,
+    pub program: String,
     pub report: Report,
 }
 
 /// One way to make the step.
 pub struct Program {
     /// As the table names it.
-    pub name: &'static str,
+    pub name: String,
     kind: Kind,
+    /// Threads of this process that keep a core busy meanwhile.
+    busy: usize,
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
     Ours(&'static str),
-    Peer,
+    Peer(&'static [&'static str]),
 }
 
-/// All of them, or those that `--only` names, that this processor has the kernels for. The peer is
-/// left out, with a line, where it is not installed.
+/// The program that the others are compared with.
+pub const PEER: &str = "transformers, float32, padded";
+
+/// All of them, or those that `--only` names, that this processor has the kernels for; with
+/// `--busy` each a second time beside busy threads. The peer is left out where it is not installed.
 pub fn all(options: &Options) -> Vec<Program> {
-    let ours = |name, program| Program { name, kind: Kind::Ours(program) };
-    let mut programs = vec![
-        ours("float32", "f32"),
-        ours("float32 of bfloat16 parts", "f32-bf16x3"),
-        ours("bfloat16", "bf16"),
-        ours("float32, layers recomputed", "f32-recompute"),
-        ours("bfloat16, layers recomputed", "bf16-recompute"),
-        Program { name: "transformers, float32, padded", kind: Kind::Peer },
+    let programs = [
+        ("float32", Kind::Ours("f32")),
+        ("float32 of bfloat16 parts", Kind::Ours("f32-bf16x3")),
+        ("bfloat16", Kind::Ours("bf16")),
+        ("float32, layers recomputed", Kind::Ours("f32-recompute")),
+        ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
+        ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
+        (PEER, Kind::Peer(&[])),
     ];
-    programs.retain(|program| program.name.contains(&options.only) && program.runs_here());
-    programs
+    let wanted = |name: &str| {
+        options.only.is_empty() || options.only.iter().any(|only| name.contains(only.as_str()))
+    };
+    let mut all = Vec::new();
+    for (name, kind) in programs {
+        if !wanted(name) || matches!(kind, Kind::Ours("f32-bf16x3")) && !torch_ext::has_bf16x3() {
+            continue;
+        }
+        all.push(Program { name: name.to_owned(), kind, busy: 0 });
+        if options.busy > 0 {
+            let name = format!("{name}, beside busy threads");
+            all.push(Program { name, kind, busy: options.busy });
+        }
+    }
+    all
 }
 
 impl Program {
-    fn runs_here(&self) -> bool {
-        !matches!(self.kind, Kind::Ours("f32-bf16x3")) || torch_ext::has_bf16x3()
-    }
-
     /// Runs it on all batches; the first step is not among the reports.
     pub fn run(&self, options: &Options, batches: &Path) -> Result<Vec<Run>> {
-        let mut command = match &self.kind {
+        let mut command = match self.kind {
             Kind::Ours(program) => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("--child").arg(batches).args(["--program", program]);
                 command
             }
-            Kind::Peer => {
+            Kind::Peer(arguments) => {
                 let Some(python) = peers_python(Peers::Torch) else { return Ok(Vec::new()) };
                 let mut command = Command::new(python);
                 command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/encoder_peer.py")).arg(batches);
-                command.args(["--length", &MAX_LENGTH.to_string()]);
+                command.args(["--length", &MAX_LENGTH.to_string()]).args(arguments);
                 command
             }
         };
@@ -90,7 +106,7 @@ impl Program {
         ] {
             command.args([name, &value]);
         }
-        let output = command.stderr(Stdio::inherit()).output()?;
+        let output = beside(self.busy, || command.stderr(Stdio::inherit()).output())?;
         ensure!(output.status.success(), "{} ended with {}", self.name, output.status);
         let text = String::from_utf8(output.stdout)?;
         let reports = text
@@ -98,6 +114,23 @@ impl Program {
             .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
             .collect::<Result<Vec<Report>>>()?;
         let measured = reports.into_iter().filter(|report| report.step > 0);
-        Ok(measured.map(|report| Run { program: self.name, report }).collect())
+        Ok(measured.map(|report| Run { program: self.name.clone(), report }).collect())
     }
+}
+
+/// Calls `run` while so many threads do nothing useful.
+fn beside<T>(busy: usize, run: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..busy {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let out = run();
+        done.store(true, Ordering::Relaxed);
+        out
+    })
 }

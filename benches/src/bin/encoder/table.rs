@@ -2,12 +2,12 @@
 use serde::Serialize;
 
 use crate::batches::{Batches, MAX_LENGTH, real_tokens};
-use crate::programs::Run;
+use crate::programs::{PEER, Run};
 
 /// One program's figures.
 #[derive(Debug, Serialize)]
 pub struct Line {
-    pub program: &'static str,
+    pub program: String,
     pub steps: usize,
     /// Tokens that are not padding, in a second of wall time; the median of the steps.
     pub real_tokens_per_second: f64,
@@ -22,16 +22,16 @@ pub struct Line {
 
 /// A line for each program, in the order of their first run.
 pub fn lines(runs: &[Run], batches: &Batches) -> Vec<Line> {
-    let mut names: Vec<&'static str> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
     for run in runs {
-        if !names.contains(&run.program) {
-            names.push(run.program);
+        if !names.contains(&run.program.as_str()) {
+            names.push(&run.program);
         }
     }
     names.into_iter().map(|name| line(name, runs, batches)).collect()
 }
 
-fn line(program: &'static str, runs: &[Run], batches: &Batches) -> Line {
+fn line(program: &str, runs: &[Run], batches: &Batches) -> Line {
     let reports: Vec<_> =
         runs.iter().filter(|run| run.program == program).map(|run| &run.report).collect();
     let tokens = |step: usize| batches.get(step).map_or(0.0, |batch| real_tokens(batch) as f64);
@@ -39,7 +39,7 @@ fn line(program: &'static str, runs: &[Run], batches: &Batches) -> Line {
         median(reports.iter().map(|report| tokens(report.step) / seconds(report)).collect())
     };
     Line {
-        program,
+        program: program.to_owned(),
         steps: reports.len(),
         real_tokens_per_second: rate(|report| report.seconds),
         real_tokens_per_cpu_second: rate(|report| report.cpu_seconds),
@@ -56,7 +56,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The table, with ratios over the last line where that is the peer's.
+/// The table, with ratios over the peer's line where there is one.
 pub fn markdown(lines: &[Line], batches: &Batches) -> String {
     let tokens: usize = batches.iter().skip(1).map(|batch| real_tokens(batch)).sum();
     let places: usize = batches.iter().skip(1).map(|batch| batch.len() * MAX_LENGTH).sum();
@@ -66,7 +66,7 @@ pub fn markdown(lines: &[Line], batches: &Batches) -> String {
          | program | real tokens/s | × | tokens/CPU s | × | kernel's share | peak MiB | × |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|\n"
     );
-    let peer = lines.last().filter(|line| line.program.contains("transformers"));
+    let peer = lines.iter().find(|line| line.program == PEER);
     let ratio = |of: fn(&Line) -> f64, line: &Line| {
         peer.map_or_else(|| "–".to_owned(), |peer| format!("{:.2}", of(line) / of(peer)))
     };
