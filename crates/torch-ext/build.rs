@@ -54,6 +54,8 @@ fn main() {
         // Types of libtorch's headers would be most of the bytes of every program and test.
         .debug(false)
         .flag_if_supported("-fopenmp-simd")
+        // Nothing here reads floating-point flags; to keep them, choices would stay out of vectors.
+        .flag_if_supported("-fno-trapping-math")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .define("USE_DISTRIBUTED", None)
         .define("USE_C10D_GLOO", None)

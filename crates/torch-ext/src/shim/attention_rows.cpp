@@ -26,6 +26,27 @@ POLYQA_INLINE float exponential(float x) {
   std::memcpy(&two_to_n, &power, 4);
   return p * two_to_n;
 }
+
+template <bool kDrops>
+POLYQA_INLINE void way_back(float* scores, float* grads, int64_t count, float scale, float log_sum, Dropout dropout, RowKey key) {
+  float dot = 0;
+  // The sign of a probability keeps the mask for the second loop.
+#pragma omp simd reduction(+ : dot)
+  for (int64_t k = 0; k < count; ++k) {
+    const float probability = exponential(scores[k] * scale - log_sum);
+    const float factor = kDrops ? kept(dropout, key, static_cast<uint32_t>(k)) : 1.0F;
+    scores[k] = factor > 0.0F ? probability : -probability;
+    grads[k] *= factor;
+    dot += probability * grads[k];
+  }
+  const float kept_scale = kDrops ? dropout.scale : 1.0F;
+#pragma omp simd
+  for (int64_t k = 0; k < count; ++k) {
+    const float probability = std::fabs(scores[k]);
+    grads[k] = probability * (grads[k] - dot) * scale;
+    scores[k] = std::signbit(scores[k]) ? 0.0F : probability * kept_scale;
+  }
+}
 }  // namespace
 
 POLYQA_CLONES
@@ -49,7 +70,7 @@ void narrow(const float* from, uint16_t* to, int64_t count) {
 }
 
 POLYQA_CLONES
-float softmax_dropout(float* scores, int64_t count, float scale, const Dropout& dropout, RowKey key) {
+float softmax_dropout(float* scores, int64_t count, float scale, Dropout dropout, RowKey key) {
   float largest = -INFINITY;
 #pragma omp simd reduction(max : largest)
   for (int64_t k = 0; k < count; ++k) largest = scores[k] > largest ? scores[k] : largest;
@@ -75,23 +96,10 @@ float softmax_dropout(float* scores, int64_t count, float scale, const Dropout& 
 
 POLYQA_CLONES
 void softmax_dropout_backward(float* scores, float* grads, int64_t count, float scale, float log_sum,
-                              const Dropout& dropout, RowKey key) {
-  const bool drops = dropout.below != 0;
-  float dot = 0;
-  // The sign of a probability keeps the mask for the second loop.
-#pragma omp simd reduction(+ : dot)
-  for (int64_t k = 0; k < count; ++k) {
-    const float factor = drops ? kept(dropout, key, static_cast<uint32_t>(k)) : 1.0F;
-    const float probability = exponential(scores[k] * scale - log_sum);
-    scores[k] = factor > 0.0F ? probability : -probability;
-    grads[k] *= factor;
-    dot += probability * grads[k];
-  }
-  const float kept_scale = drops ? dropout.scale : 1.0F;
-#pragma omp simd
-  for (int64_t k = 0; k < count; ++k) {
-    const float probability = std::fabs(scores[k]);
-    grads[k] = probability * (grads[k] - dot) * scale;
-    scores[k] = std::signbit(scores[k]) ? 0.0F : probability * kept_scale;
+                              Dropout dropout, RowKey key) {
+  if (dropout.below != 0) {
+    way_back<true>(scores, grads, count, scale, log_sum, dropout, key);
+  } else {
+    way_back<false>(scores, grads, count, scale, log_sum, dropout, key);
   }
 }

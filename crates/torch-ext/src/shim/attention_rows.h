@@ -7,9 +7,9 @@ void widen(const uint16_t* from, float* to, int64_t count);
 void narrow(const float* from, uint16_t* to, int64_t count);
 
 // scores[k] becomes the dropped probability; returns the logarithm of the sum of exponentials.
-float softmax_dropout(float* scores, int64_t count, float scale, const Dropout& dropout, RowKey key);
+float softmax_dropout(float* scores, int64_t count, float scale, Dropout dropout, RowKey key);
 
 // The way back. scores[k] holds the raw score and grads[k] the gradient of the dropped probability; they become the dropped
 // probability and the gradient of the raw score.
 void softmax_dropout_backward(float* scores, float* grads, int64_t count, float scale, float log_sum,
-                              const Dropout& dropout, RowKey key);
+                              Dropout dropout, RowKey key);

@@ -8,7 +8,7 @@
 
 namespace {
 POLYQA_CLONES
-void fill_kept(float* factors, int64_t width, const Dropout& dropout, RowKey key) {
+void fill_kept(float* factors, int64_t width, Dropout dropout, RowKey key) {
 #pragma omp simd
   for (int64_t k = 0; k < width; ++k) factors[k] = kept(dropout, key, static_cast<uint32_t>(k));
 }

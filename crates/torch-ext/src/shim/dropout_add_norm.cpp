@@ -4,6 +4,10 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+#include <vector>
+
+#include "attention_rows.h"
 #include "guard.h"
 #include "norm_rows.h"
 #include "parallel.h"
@@ -16,20 +20,42 @@ using torch::autograd::variable_list;
 // Rows whose gradients of weight and bias are summed together: fixed, so that the number of threads changes no sum.
 constexpr int64_t kBlock = 64;
 
+bool is_low(const Tensor& t) { return t.scalar_type() == at::kBFloat16; }
+
+// A tensor that rows are read from, without gaps, in float32 or bfloat16.
+Tensor readable(const Tensor& t) { return (is_low(t) ? t : t.to(at::kFloat)).contiguous(); }
+
+uint16_t* low_numbers(const Tensor& t) { return reinterpret_cast<uint16_t*>(t.data_ptr<at::BFloat16>()); }
+
+// Memory of the thread's own for a row.
+float* row_memory(int64_t width) {
+  static thread_local std::vector<float> memory;
+  memory.resize(std::max(memory.size(), static_cast<size_t>(width)));
+  return memory.data();
+}
+
 struct DropoutAddNorm : torch::autograd::Function<DropoutAddNorm> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& residual, const Tensor& weight,
                         const Tensor& bias, const Tensor& places, double eps, const Dropout& dropout) {
     const auto rows = x.size(0), width = x.size(1);
-    const auto from = x.to(at::kFloat).contiguous();
+    const auto from = readable(x);
+    const bool low = is_low(from);
     auto sum = at::empty_like(residual), out = at::empty_like(residual);
     auto statistics = at::empty({rows, 2}, residual.options());
-    const auto *px = from.data_ptr<float>(), *pr = residual.data_ptr<float>(), *pw = weight.data_ptr<float>(),
-               *pb = bias.data_ptr<float>();
+    const auto *pr = residual.data_ptr<float>(), *pw = weight.data_ptr<float>(), *pb = bias.data_ptr<float>();
     auto *ps = sum.data_ptr<float>(), *po = out.data_ptr<float>(), *pst = statistics.data_ptr<float>();
     const auto* place = places.data_ptr<int64_t>();
     parallel_rows(rows, 16, [&](int64_t row) {
       const auto at = row * width;
-      const auto found = dropout_add_norm(px + at, pr + at, pw, pb, ps + at, po + at, width, static_cast<float>(eps),
+      const float* px;
+      if (low) {
+        auto* memory = row_memory(width);
+        widen(low_numbers(from) + at, memory, width);
+        px = memory;
+      } else {
+        px = from.data_ptr<float>() + at;
+      }
+      const auto found = dropout_add_norm(px, pr + at, pw, pb, ps + at, po + at, width, static_cast<float>(eps),
                                           dropout, RowKey(dropout.seed, static_cast<uint64_t>(place[row])));
       pst[2 * row] = found.mean;
       pst[2 * row + 1] = found.inverse_deviation;
@@ -53,21 +79,24 @@ struct DropoutAddNorm : torch::autograd::Function<DropoutAddNorm> {
                           static_cast<float>(ctx->saved_data["scale"].toDouble())};
     const auto rows = sum.size(0), width = sum.size(1), blocks = (rows + kBlock - 1) / kBlock;
     const auto grad = grad_outputs[0].to(at::kFloat).contiguous();
-    auto grad_x = at::empty_like(sum), grad_residual = at::empty_like(sum);
+    const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt());
+    const bool low = dtype == at::kBFloat16;
+    auto grad_x = at::empty(sum.sizes(), sum.options().dtype(low ? dtype : at::kFloat)), grad_residual = at::empty_like(sum);
     auto parts = at::zeros({2, blocks, width}, sum.options());
     const auto *pg = grad.data_ptr<float>(), *ps = sum.data_ptr<float>(), *pw = weight.data_ptr<float>(),
                *pst = statistics.data_ptr<float>();
-    auto *px = grad_x.data_ptr<float>(), *pr = grad_residual.data_ptr<float>(), *pp = parts.data_ptr<float>();
+    auto *pr = grad_residual.data_ptr<float>(), *pp = parts.data_ptr<float>();
     parallel_rows(blocks, 1, [&](int64_t block) {
       auto *weights = pp + block * width, *biases = pp + (blocks + block) * width;
       for (int64_t row = block * kBlock; row < std::min(rows, (block + 1) * kBlock); ++row) {
         const auto at = row * width;
-        dropout_add_norm_backward(pg + at, ps + at, pw, {pst[2 * row], pst[2 * row + 1]}, px + at, pr + at, weights,
-                                  biases, width, dropout, RowKey(dropout.seed, static_cast<uint64_t>(place[row])));
+        auto* px = low ? row_memory(width) : grad_x.data_ptr<float>() + at;
+        dropout_add_norm_backward(pg + at, ps + at, pw, {pst[2 * row], pst[2 * row + 1]}, px, pr + at, weights, biases, width,
+                                  dropout, RowKey(dropout.seed, static_cast<uint64_t>(place[row])));
+        if (low) narrow(px, low_numbers(grad_x) + at, width);
       }
     });
     const auto sums = parts.sum(1);
-    const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt());
     return {grad_x.to(dtype), grad_residual, sums.select(0, 0), sums.select(0, 1), Tensor(), Tensor(), Tensor()};
   }
 };

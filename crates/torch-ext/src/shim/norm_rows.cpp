@@ -4,7 +4,7 @@
 
 POLYQA_CLONES
 NormStatistics dropout_add_norm(const float* x, const float* residual, const float* weight, const float* bias, float* sum,
-                                float* out, int64_t width, float eps, const Dropout& dropout, RowKey key) {
+                                float* out, int64_t width, float eps, Dropout dropout, RowKey key) {
   float total = 0;
   if (dropout.below == 0) {
 #pragma omp simd reduction(+ : total)
@@ -32,7 +32,7 @@ NormStatistics dropout_add_norm(const float* x, const float* residual, const flo
 POLYQA_CLONES
 void dropout_add_norm_backward(const float* grad, const float* sum, const float* weight, NormStatistics statistics,
                                float* grad_x, float* grad_residual, float* grad_weight, float* grad_bias, int64_t width,
-                               const Dropout& dropout, RowKey key) {
+                               Dropout dropout, RowKey key) {
   const float mean = statistics.mean, inverse = statistics.inverse_deviation;
   float along = 0, total = 0;
 #pragma omp simd reduction(+ : along, total)

@@ -8,9 +8,9 @@ struct NormStatistics {
 
 // sum = x * mask + residual; out = (sum - mean) / deviation * weight + bias.
 NormStatistics dropout_add_norm(const float* x, const float* residual, const float* weight, const float* bias, float* sum,
-                                float* out, int64_t width, float eps, const Dropout& dropout, RowKey key);
+                                float* out, int64_t width, float eps, Dropout dropout, RowKey key);
 
 // The way back from `grad`, the gradient of `out`: those of x and residual are written, those of weight and bias added.
 void dropout_add_norm_backward(const float* grad, const float* sum, const float* weight, NormStatistics statistics,
                                float* grad_x, float* grad_residual, float* grad_weight, float* grad_bias, int64_t width,
-                               const Dropout& dropout, RowKey key);
+                               Dropout dropout, RowKey key);
