@@ -10,29 +10,40 @@ use crate::{Case, SEED, Spec, Step};
 /// The comparisons of `linear`: the layers of an encoder of base size, on a batch's tokens. None
 /// where the processor has no AMX.
 pub(crate) fn specs() -> Vec<Spec> {
-    if !torch_ext::has_bf16x3() {
+    if !torch_ext::has_bf16_parts() {
         return Vec::new();
     }
     let rows = 4096;
     [(768, 768), (768, 3072), (3072, 768)]
-        .map(|(inputs, outputs)| {
-            let size = format!("rows={rows},I={inputs},O={outputs}");
-            Spec::new("linear", size, move || case(rows, inputs, outputs))
+        .into_iter()
+        .flat_map(|(inputs, outputs)| {
+            [(MatmulPrecision::Bf16x3, 1e-5), (MatmulPrecision::Bf16x2, 1e-3)].map(
+                |(level, tolerance)| {
+                    let size = format!("{},rows={rows},I={inputs},O={outputs}", level.name());
+                    Spec::new("linear", size, move || case(rows, inputs, outputs, level, tolerance))
+                },
+            )
         })
-        .into()
+        .collect()
 }
 
-fn case(rows: i64, inputs: i64, outputs: i64) -> Result<Case> {
+fn case(
+    rows: i64,
+    inputs: i64,
+    outputs: i64,
+    level: MatmulPrecision,
+    tolerance: f64,
+) -> Result<Case> {
     let layer = Rc::new(Layer::random(rows, inputs, outputs)?);
     let step = |name, level| {
         let layer = Rc::clone(&layer);
         Step::new(name, move || layer.step(level))
     };
     Ok(Case {
-        ours: step("bf16x3", MatmulPrecision::Bf16x3),
+        ours: step(level.name(), level),
         peers: vec![step("highest", MatmulPrecision::Highest)],
         unit: None,
-        tolerance: 1e-5,
+        tolerance,
     })
 }
 

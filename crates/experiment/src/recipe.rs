@@ -110,8 +110,8 @@ pub struct RunConfig {
     pub device: String,
     /// Threads inside an operation; 0: one per core.
     pub threads: usize,
-    /// `auto`, `highest`, `high`, `medium` or `bf16x3`; `high` and `medium` allow TF32 on a GPU,
-    /// `bf16x3` is for processors with AMX.
+    /// `auto`, `highest`, `high`, `medium`, `bf16x3` or `bf16x2`; `high` and `medium` allow TF32 on
+    /// a GPU, the last two are for processors with AMX.
     pub float32_matmul: String,
     /// What models compute in: `f32`, `bf16`, or on a GPU `f16`. Parameters and optimiser stay
     /// float32.

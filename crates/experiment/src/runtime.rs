@@ -132,9 +132,13 @@ mod tests {
         };
         let unknown = set_up("fast").unwrap_err();
         assert!(unknown.contains("run.float32_matmul = \"fast\""), "{unknown}");
-        match set_up("bf16x3") {
-            Ok(runtime) => assert_eq!(runtime.environment.float32_matmul, "bf16x3"),
-            Err(error) => assert!(error.contains("run.float32_matmul") && error.contains("AMX")),
+        for parts in ["bf16x3", "bf16x2"] {
+            match set_up(parts) {
+                Ok(runtime) => assert_eq!(runtime.environment.float32_matmul, parts),
+                Err(error) => {
+                    assert!(error.contains("run.float32_matmul") && error.contains("AMX"));
+                }
+            }
         }
         assert_eq!(set_up("highest").unwrap().environment.float32_matmul, "highest");
     }

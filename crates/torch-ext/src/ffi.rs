@@ -91,7 +91,7 @@ unsafe extern "C" {
         count: usize,
         error: *mut *mut c_char,
     ) -> c_int;
-    pub(crate) fn polyqa_has_bf16x3() -> bool;
+    pub(crate) fn polyqa_has_bf16_parts() -> bool;
     pub(crate) fn polyqa_linear(
         x: RawTensor,
         weight: RawTensor,

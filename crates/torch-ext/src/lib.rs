@@ -41,7 +41,8 @@ pub use optim::{
 pub use packed::{Attention, dropout_add_norm, packed_attention};
 pub use pre_norm::{gated_gelu, rotary};
 pub use precision::{
-    MatmulPrecision, PrecisionReport, has_bf16x3, set_float32_matmul_precision, tune_float32_matmul,
+    MatmulPrecision, PrecisionReport, has_bf16_parts, set_float32_matmul_precision,
+    tune_float32_matmul,
 };
 pub use recompute::recompute;
 pub use rng::{Part, PartSeeds, first_row, rng_state, seeded_randn, set_rng_state};

@@ -6,9 +6,9 @@ use crate::ffi::{self, call};
 use crate::packed::owned;
 
 /// `x Wᵀ + b`, as libtorch has it, except where
-/// [`MatmulPrecision::Bf16x3`](crate::MatmulPrecision::Bf16x3) is in force: there float32 layers on
-/// the CPU with 64 rows, 256 inputs and 256 outputs or more take its products, on the way back too,
-/// and have no second derivative.
+/// [`MatmulPrecision::Bf16x3`](crate::MatmulPrecision::Bf16x3) or `Bf16x2` is in force: there
+/// float32 layers on the CPU with 64 rows, 256 inputs and 256 outputs or more take its products, on
+/// the way back too, and have no second derivative.
 ///
 /// Under autocast it is libtorch's layer, which computes in autocast's dtype.
 ///

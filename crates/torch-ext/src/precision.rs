@@ -2,14 +2,15 @@
 //!
 //! On AMD processors libtorch's default float32 product reaches half the speed of the oneDNN kernel
 //! inside the same library, which the setting `Medium` unlocks. On processors with AMX the same
-//! setting may mean bfloat16, so the choice is made by a measured error, not by a name. `Bf16x3` is
-//! for those: its products are made of bfloat16 ones that add up to float32's accuracy.
+//! setting may mean bfloat16, so the choice is made by a measured error, not by a name. `Bf16x3`
+//! and `Bf16x2` are for those: their products are made of bfloat16 ones that add up to float32's
+//! accuracy, or to two thirds of its bits.
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
 use crate::{Error, Result};
 
-/// libtorch's three levels for float32 matrix products, and one of our own.
+/// libtorch's three levels for float32 matrix products, and two of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatmulPrecision {
     /// Plain float32; libtorch's default.
@@ -25,13 +26,19 @@ pub enum MatmulPrecision {
     /// `Highest`. Infinite numbers, and those from 3.3962e38 on, which bfloat16 rounds to infinity,
     /// give NaN.
     Bf16x3,
+    /// The same with two parts of each number, 16 bits of its 24, and three products of parts.
+    ///
+    /// Between float32 and TF32's 11 bits, as libtorch describes `High`. Errors of a sum are up to
+    /// 3 · 2^-16 of what it adds up without signs; of random numbers a twentieth of that.
+    Bf16x2,
 }
 
 impl MatmulPrecision {
-    /// The name libtorch gives the level; `bf16x3` for ours.
+    /// The name libtorch gives the level; `bf16x3` and `bf16x2` for ours.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bf16x3 => "bf16x3",
+            Self::Bf16x2 => "bf16x2",
             Self::Highest => "highest",
             Self::High => "high",
             Self::Medium => "medium",
@@ -43,11 +50,11 @@ impl std::str::FromStr for MatmulPrecision {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        [Self::Highest, Self::High, Self::Medium, Self::Bf16x3]
+        [Self::Highest, Self::High, Self::Medium, Self::Bf16x3, Self::Bf16x2]
             .into_iter()
             .find(|level| level.name() == text)
             .ok_or_else(|| {
-                let known = "highest, high, medium or bf16x3";
+                let known = "highest, high, medium, bf16x3 or bf16x2";
                 Error::Libtorch(format!("unknown precision {text:?}: {known}"))
             })
     }
@@ -64,22 +71,24 @@ pub struct PrecisionReport {
     pub medium_error: f64,
 }
 
-/// Whether [`MatmulPrecision::Bf16x3`] can be set: on Linux, with AMX and AVX-512.
-pub fn has_bf16x3() -> bool {
+/// Whether [`MatmulPrecision::Bf16x3`] and `Bf16x2` can be set: on Linux, with AMX and AVX-512.
+pub fn has_bf16_parts() -> bool {
     // SAFETY: no arguments.
-    unsafe { ffi::polyqa_has_bf16x3() }
+    unsafe { ffi::polyqa_has_bf16_parts() }
 }
 
 /// Sets the level for the whole process.
 ///
 /// # Errors
-/// [`Error::Libtorch`] if libtorch refuses, or the processor has no `Bf16x3` ([`has_bf16x3`]).
+/// [`Error::Libtorch`] if libtorch refuses, or the processor has none of the level's kernels
+/// ([`has_bf16_parts`]).
 pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
     let level = match level {
         MatmulPrecision::Highest => 0,
         MatmulPrecision::High => 1,
         MatmulPrecision::Medium => 2,
         MatmulPrecision::Bf16x3 => 3,
+        MatmulPrecision::Bf16x2 => 4,
     };
     // SAFETY: plain values only.
     call(|error| unsafe { ffi::polyqa_set_float32_matmul_precision(level, error) })
@@ -139,7 +148,7 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for level in [MatmulPrecision::Medium, MatmulPrecision::Bf16x3] {
+        for level in [MatmulPrecision::Medium, MatmulPrecision::Bf16x3, MatmulPrecision::Bf16x2] {
             assert_eq!(level.name().parse::<MatmulPrecision>().unwrap(), level);
         }
         assert!("fast".parse::<MatmulPrecision>().is_err());

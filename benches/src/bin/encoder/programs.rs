@@ -56,7 +56,8 @@ pub const PEER: &str = "transformers, float32, padded";
 pub fn all(options: &Options) -> Vec<Program> {
     let programs = [
         ("float32", Kind::Ours("f32")),
-        ("float32 of bfloat16 parts", Kind::Ours("f32-bf16x3")),
+        ("float32 of three bfloat16 parts", Kind::Ours("f32-bf16x3")),
+        ("float32 of two bfloat16 parts", Kind::Ours("f32-bf16x2")),
         ("bfloat16", Kind::Ours("bf16")),
         ("float32, layers recomputed", Kind::Ours("f32-recompute")),
         ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
@@ -66,9 +67,13 @@ pub fn all(options: &Options) -> Vec<Program> {
     let wanted = |name: &str| {
         options.only.is_empty() || options.only.iter().any(|only| name.contains(only.as_str()))
     };
+    let is_there = |kind| match kind {
+        Kind::Ours("f32-bf16x3" | "f32-bf16x2") => torch_ext::has_bf16_parts(),
+        _ => true,
+    };
     let mut all = Vec::new();
     for (name, kind) in programs {
-        if !wanted(name) || matches!(kind, Kind::Ours("f32-bf16x3")) && !torch_ext::has_bf16x3() {
+        if !wanted(name) || !is_there(kind) {
             continue;
         }
         all.push(Program { name: name.to_owned(), kind, busy: 0 });

@@ -16,10 +16,10 @@ use crate::{Architecture, Options};
 /// Trains on all batches and prints a report for each.
 pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::set_num_threads(options.threads);
-    if options.program.ends_with("bf16x3") {
-        set_float32_matmul_precision(MatmulPrecision::Bf16x3)?;
-    } else {
-        tune_float32_matmul()?;
+    match options.program.strip_prefix("f32-") {
+        Some("bf16x3") => set_float32_matmul_precision(MatmulPrecision::Bf16x3)?,
+        Some("bf16x2") => set_float32_matmul_precision(MatmulPrecision::Bf16x2)?,
+        _ => drop(tune_float32_matmul()?),
     }
     let batches: Batches = serde_json::from_slice(&std::fs::read(batches)?)?;
     let config = config(options);

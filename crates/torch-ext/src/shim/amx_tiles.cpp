@@ -13,17 +13,18 @@
 #define POLYQA_AMX __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16")))
 
 namespace {
-constexpr int64_t kParts = 3;
 constexpr int64_t kSide = 16;     // rows of a tile
 constexpr int64_t kDepth = 32;    // numbers of bfloat16 in a tile's row
 constexpr int64_t kPanel = 2 * kSide;
 constexpr int64_t kTile = kSide * kDepth;
-constexpr int64_t kStep = kParts * 2 * kTile;  // numbers of a panel for kDepth of the inner dimension: [part][half][tile]
-constexpr int64_t kInner = 768;   // of the inner dimension at a time: a panel of it is 144 KiB
-constexpr int64_t kBlock = kAmxMostRows;  // 576 KiB of parts, which stay in the second cache
+constexpr int64_t kInner = 768;   // of the inner dimension at a time: a panel of it is 144 KiB in three parts
+constexpr int64_t kBlock = kAmxMostRows;  // 576 KiB of three parts, which stay in the second cache
 constexpr int64_t kLine = 64;
+
+// Numbers of a panel for kDepth of the inner dimension: [part][half][tile].
+constexpr int64_t step_size(int64_t parts) { return parts * 2 * kTile; }
 // Lines of the right operand's next panel that are asked for in each step of each of a block's panels.
-constexpr int64_t kAhead = kStep * 2 / kLine * kPanel / kBlock;
+constexpr int64_t lines_ahead(int64_t parts) { return step_size(parts) * 2 / kLine * kPanel / kBlock; }
 
 int64_t up(int64_t count, int64_t by) { return (count + by - 1) / by; }
 
@@ -70,6 +71,7 @@ POLYQA_AMX inline __mmask16 first(int64_t count) {
 
 // The parts of 16 rows by kDepth from (row, inner) on, zeros beyond the matrix, as tiles two halves of a panel apart: of 16
 // rows, or, where `pairs_first`, of 16 pairs of inner numbers.
+template <int64_t kParts>
 POLYQA_AMX void cut(const AmxOperand& of, int64_t row, int64_t inner, bool pairs_first, uint16_t* out) {
   const auto rows = std::min(kSide, of.rows - row), depth = std::min(kDepth, of.inner - inner);
   alignas(kLine) __m512i parts[kParts][kSide];
@@ -106,10 +108,11 @@ POLYQA_AMX void cut(const AmxOperand& of, int64_t row, int64_t inner, bool pairs
 }
 
 // A panel's parts for `steps` times kDepth of the inner dimension.
+template <int64_t kParts>
 POLYQA_AMX void cut_panel(const AmxOperand& of, int64_t row, int64_t inner, int64_t steps, bool pairs_first, uint16_t* out) {
-  for (int64_t step = 0; step < steps; ++step, inner += kDepth, out += kStep) {
-    cut(of, row, inner, pairs_first, out);
-    cut(of, row + kSide, inner, pairs_first, out + kTile);
+  for (int64_t step = 0; step < steps; ++step, inner += kDepth, out += step_size(kParts)) {
+    cut<kParts>(of, row, inner, pairs_first, out);
+    cut<kParts>(of, row + kSide, inner, pairs_first, out + kTile);
   }
 }
 
@@ -125,21 +128,32 @@ POLYQA_AMX void cut_panel(const AmxOperand& of, int64_t row, int64_t inner, int6
 
 // Adds two panels' products to the sums. From one pair of parts to the next one side changes, and a tile is loaded as soon as
 // nothing waits for what it held. `next` is fetched meanwhile.
+template <int64_t kParts>
 POLYQA_AMX inline void add_products(const uint16_t* left, const uint16_t* right, int64_t steps, const char* next) {
-  for (int64_t step = 0; step < steps; ++step, left += kStep, right += kStep) {
-    for (int64_t line = 0; line < kAhead; ++line, next += kLine) _mm_prefetch(next, _MM_HINT_T1);
-    // Parts 0 and 2.
-    LEFT_LOW(0); RIGHT_LOW(2); LOW_LOW; LEFT_HIGH(0); HIGH_LOW; RIGHT_HIGH(2); RIGHT_LOW(1); LOW_HIGH; HIGH_HIGH;
-    // 0 and 1.
-    RIGHT_HIGH(1); LOW_LOW; HIGH_LOW; LOW_HIGH; LEFT_LOW(1); HIGH_HIGH;
-    // 1 and 1.
-    LEFT_HIGH(1); LOW_LOW; LOW_HIGH; HIGH_LOW; RIGHT_LOW(0); HIGH_HIGH;
-    // 1 and 0.
-    RIGHT_HIGH(0); LOW_LOW; HIGH_LOW; LOW_HIGH; LEFT_LOW(2); HIGH_HIGH;
-    // 2 and 0.
-    LEFT_HIGH(2); LOW_LOW; LOW_HIGH; LEFT_LOW(0); HIGH_LOW; HIGH_HIGH;
-    // 0 and 0.
-    LEFT_HIGH(0); LOW_LOW; LOW_HIGH; HIGH_LOW; HIGH_HIGH;
+  static_assert(kParts == 2 || kParts == 3);
+  for (int64_t step = 0; step < steps; ++step, left += step_size(kParts), right += step_size(kParts)) {
+    for (int64_t line = 0; line < lines_ahead(kParts); ++line, next += kLine) _mm_prefetch(next, _MM_HINT_T1);
+    if constexpr (kParts == 2) {
+      // Parts 0 and 1.
+      LEFT_LOW(0); RIGHT_LOW(1); LOW_LOW; LEFT_HIGH(0); HIGH_LOW; RIGHT_HIGH(1); RIGHT_LOW(0); LOW_HIGH; HIGH_HIGH;
+      // 0 and 0.
+      RIGHT_HIGH(0); LOW_LOW; HIGH_LOW; LOW_HIGH; LEFT_LOW(1); HIGH_HIGH;
+      // 1 and 0.
+      LEFT_HIGH(1); LOW_LOW; LOW_HIGH; HIGH_LOW; HIGH_HIGH;
+    } else {
+      // Parts 0 and 2.
+      LEFT_LOW(0); RIGHT_LOW(2); LOW_LOW; LEFT_HIGH(0); HIGH_LOW; RIGHT_HIGH(2); RIGHT_LOW(1); LOW_HIGH; HIGH_HIGH;
+      // 0 and 1.
+      RIGHT_HIGH(1); LOW_LOW; HIGH_LOW; LOW_HIGH; LEFT_LOW(1); HIGH_HIGH;
+      // 1 and 1.
+      LEFT_HIGH(1); LOW_LOW; LOW_HIGH; HIGH_LOW; RIGHT_LOW(0); HIGH_HIGH;
+      // 1 and 0.
+      RIGHT_HIGH(0); LOW_LOW; HIGH_LOW; LOW_HIGH; LEFT_LOW(2); HIGH_HIGH;
+      // 2 and 0.
+      LEFT_HIGH(2); LOW_LOW; LOW_HIGH; LEFT_LOW(0); HIGH_LOW; HIGH_HIGH;
+      // 0 and 0.
+      LEFT_HIGH(0); LOW_LOW; LOW_HIGH; HIGH_LOW; HIGH_HIGH;
+    }
   }
 }
 
@@ -205,22 +219,28 @@ bool amx_is_there() {
 }
 
 int64_t amx_panels(int64_t rows) { return up(rows, kPanel); }
-int64_t amx_bytes(int64_t rows, int64_t inner) {
-  return amx_panels(rows) * up(inner, kDepth) * kStep * static_cast<int64_t>(sizeof(uint16_t));
+int64_t amx_bytes(int64_t rows, int64_t inner, AmxParts parts) {
+  const auto step = step_size(static_cast<int64_t>(parts));
+  return amx_panels(rows) * up(inner, kDepth) * step * static_cast<int64_t>(sizeof(uint16_t));
 }
 
+namespace {
 // For each kInner of the inner dimension all panels: [inner / kInner][panel][step].
-void amx_pack(const AmxOperand& right, int64_t panel, uint8_t* packed) {
+template <int64_t kParts>
+void pack(const AmxOperand& right, int64_t panel, uint8_t* packed) {
+  constexpr auto kStep = step_size(kParts);
   auto* out = reinterpret_cast<uint16_t*>(packed);
   for (int64_t inner = 0; inner < right.inner; inner += kInner) {
     const auto steps = up(std::min(kInner, right.inner - inner), kDepth);
-    cut_panel(right, panel * kPanel, inner, steps, true, out + panel * steps * kStep);
+    cut_panel<kParts>(right, panel * kPanel, inner, steps, true, out + panel * steps * kStep);
     out += amx_panels(right.rows) * steps * kStep;
   }
 }
 
-POLYQA_AMX void amx_multiply(const AmxOperand& left, int64_t first_row, int64_t rows, const uint8_t* packed, int64_t columns,
-                             AmxStart start, const float* bias, float* result) {
+template <int64_t kParts>
+POLYQA_AMX void multiply(const AmxOperand& left, int64_t first_row, int64_t rows, const uint8_t* packed, int64_t columns,
+                         AmxStart start, const float* bias, float* result) {
+  constexpr auto kStep = step_size(kParts);
   const auto panels = amx_panels(columns);
   static thread_local std::vector<uint16_t> memory(kBlock / kPanel * up(kInner, kDepth) * kStep + kLine);
   auto* own = reinterpret_cast<uint16_t*>((reinterpret_cast<uintptr_t>(memory.data()) + kLine - 1) & ~uintptr_t{kLine - 1});
@@ -231,14 +251,14 @@ POLYQA_AMX void amx_multiply(const AmxOperand& left, int64_t first_row, int64_t 
   for (int64_t inner = 0; inner < left.inner; inner += kInner) {
     const auto steps = up(std::min(kInner, left.inner - inner), kDepth);
     for (int64_t row = 0; row < rows; row += kPanel) {
-      cut_panel(left, first_row + row, inner, steps, false, own + row / kPanel * steps * kStep);
+      cut_panel<kParts>(left, first_row + row, inner, steps, false, own + row / kPanel * steps * kStep);
     }
     const bool goes_on = inner > 0 || start == AmxStart::Result;
     for (int64_t panel = 0; panel < panels; ++panel, right += steps * kStep) {
       const auto column = panel * kPanel, wide = std::min(kPanel, columns - column);
       if (!goes_on && start == AmxStart::Bias) std::memcpy(bias_row, bias + column, wide * sizeof(float));
       const auto* next = reinterpret_cast<const char*>(right + steps * kStep);
-      for (int64_t row = 0; row < rows; row += kPanel, next += steps * kAhead * kLine) {
+      for (int64_t row = 0; row < rows; row += kPanel, next += steps * lines_ahead(kParts) * kLine) {
         Place place{result + (first_row + row) * columns + column, columns, std::min(kPanel, rows - row), wide, edge};
         if (goes_on) {
           place.load();
@@ -253,17 +273,28 @@ POLYQA_AMX void amx_multiply(const AmxOperand& left, int64_t first_row, int64_t 
           _tile_zero(2);
           _tile_zero(3);
         }
-        add_products(own + row / kPanel * steps * kStep, right, steps, next);
+        add_products<kParts>(own + row / kPanel * steps * kStep, right, steps, next);
         place.store();
       }
     }
   }
   _tile_release();
 }
+}  // namespace
+
+void amx_pack(const AmxOperand& right, int64_t panel, AmxParts parts, uint8_t* packed) {
+  parts == AmxParts::Two ? pack<2>(right, panel, packed) : pack<3>(right, panel, packed);
+}
+
+void amx_multiply(const AmxOperand& left, int64_t first_row, int64_t rows, const uint8_t* packed, int64_t columns, AmxParts parts,
+                  AmxStart start, const float* bias, float* result) {
+  const auto of_parts = parts == AmxParts::Two ? multiply<2> : multiply<3>;
+  of_parts(left, first_row, rows, packed, columns, start, bias, result);
+}
 #else
 bool amx_is_there() { return false; }
 int64_t amx_panels(int64_t) { return 0; }
-int64_t amx_bytes(int64_t, int64_t) { return 0; }
-void amx_pack(const AmxOperand&, int64_t, uint8_t*) {}
-void amx_multiply(const AmxOperand&, int64_t, int64_t, const uint8_t*, int64_t, AmxStart, const float*, float*) {}
+int64_t amx_bytes(int64_t, int64_t, AmxParts) { return 0; }
+void amx_pack(const AmxOperand&, int64_t, AmxParts, uint8_t*) {}
+void amx_multiply(const AmxOperand&, int64_t, int64_t, const uint8_t*, int64_t, AmxParts, AmxStart, const float*, float*) {}
 #endif

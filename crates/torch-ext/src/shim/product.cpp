@@ -29,7 +29,9 @@ constexpr int64_t kBlocks = 8;
 constexpr int64_t kSplitDepth = 64;
 constexpr int64_t kAlignment = 64;
 
-std::atomic<bool> splitting{false};
+// 0: products are not split.
+std::atomic<int> parts_of_products{0};
+AmxParts parts_now() { return parts_of_products == 2 ? AmxParts::Two : AmxParts::Three; }
 
 bool on_cpu(const at::Tensor& result) {
   return result.is_cpu() && result.scalar_type() == at::kFloat && result.is_contiguous();
@@ -49,27 +51,29 @@ uint8_t* aligned(uint8_t* memory) {
 void split(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, AmxStart start, const float* bias) {
   const AmxOperand left{a.data_ptr<float>(), a.size(0), a.size(1), a.stride(0), a.stride(1)};
   const AmxOperand right{b.data_ptr<float>(), b.size(1), b.size(0), b.stride(1), b.stride(0)};
-  const auto memory = at::empty({amx_bytes(right.rows, right.inner) + kAlignment}, at::TensorOptions(at::kByte));
+  const auto parts = parts_now();
+  const auto memory = at::empty({amx_bytes(right.rows, right.inner, parts) + kAlignment}, at::TensorOptions(at::kByte));
   auto* packed = aligned(memory.data_ptr<uint8_t>());
   auto* out = result.data_ptr<float>();
-  parallel_tasks(amx_panels(right.rows), [&](int64_t panel) { amx_pack(right, panel, packed); });
+  parallel_tasks(amx_panels(right.rows), [&](int64_t panel) { amx_pack(right, panel, parts, packed); });
   // Large blocks read the right operand seldom, many keep all threads busy to the end.
   const auto share = left.rows / (kBlocks * at::get_num_threads()) / kAmxLeastRows * kAmxLeastRows;
   const auto rows = std::clamp(share, kAmxLeastRows, kAmxMostRows);
   parallel_tasks((left.rows + rows - 1) / rows, [&](int64_t block) {
     const auto first = block * rows;
-    amx_multiply(left, first, std::min(rows, left.rows - first), packed, right.rows, start, bias, out);
+    amx_multiply(left, first, std::min(rows, left.rows - first), packed, right.rows, parts, start, bias, out);
   });
 }
 }  // namespace
 
-void split_products(bool on) {
-  TORCH_CHECK(!on || amx_is_there(), "products of bfloat16 parts need a processor with AMX, and Linux");
-  splitting = on;
+void split_products(int parts) {
+  TORCH_CHECK(parts == 0 || amx_is_there(), "products of bfloat16 parts need a processor with AMX, and Linux");
+  TORCH_CHECK(parts == 0 || parts == 2 || parts == 3, "no products of ", parts, " parts");
+  parts_of_products = parts;
 }
 
 bool splits(int64_t rows, int64_t inner, int64_t columns) {
-  return splitting && rows >= kSplitRows && inner >= kSplitSide && columns >= kSplitSide;
+  return parts_of_products != 0 && rows >= kSplitRows && inner >= kSplitSide && columns >= kSplitSide;
 }
 
 void split_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
@@ -80,23 +84,24 @@ void split_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b,
 
 void product_of_heads(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, int64_t depth) {
   const auto unit = [](const at::Tensor& t) { return t.scalar_type() == at::kFloat && (t.stride(1) == 1 || t.stride(2) == 1); };
-  if (!splitting || !on_cpu(result) || depth < kSplitDepth || !unit(a) || !unit(b)) {
+  if (parts_of_products == 0 || !on_cpu(result) || depth < kSplitDepth || !unit(a) || !unit(b)) {
     at::bmm_out(result, a, b);
     return;
   }
   const auto rows = a.size(1), inner = a.size(2), columns = b.size(2);
+  const auto parts = parts_now();
   const auto *left = a.data_ptr<float>(), *right = b.data_ptr<float>();
   auto* out = result.data_ptr<float>();
   parallel_tasks(a.size(0), [&](int64_t head) {
     const AmxOperand of_left{left + head * a.stride(0), rows, inner, a.stride(1), a.stride(2)};
     const AmxOperand of_right{right + head * b.stride(0), columns, inner, b.stride(2), b.stride(1)};
     static thread_local std::vector<uint8_t> memory;
-    memory.resize(std::max<size_t>(memory.size(), amx_bytes(columns, inner) + kAlignment));
+    memory.resize(std::max<size_t>(memory.size(), amx_bytes(columns, inner, parts) + kAlignment));
     auto* packed = aligned(memory.data());
-    for (int64_t panel = 0; panel < amx_panels(columns); ++panel) amx_pack(of_right, panel, packed);
+    for (int64_t panel = 0; panel < amx_panels(columns); ++panel) amx_pack(of_right, panel, parts, packed);
     for (int64_t first = 0; first < rows; first += kAmxMostRows) {
       const auto block = std::min(kAmxMostRows, rows - first);
-      amx_multiply(of_left, first, block, packed, columns, AmxStart::Zero, nullptr, out + head * rows * columns);
+      amx_multiply(of_left, first, block, packed, columns, parts, AmxStart::Zero, nullptr, out + head * rows * columns);
     }
   });
 }

@@ -2,9 +2,9 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-// Whether float32 products on the CPU may be made of bfloat16 parts (see amx_tiles.h), where they are large enough to gain by
-// it. Off at first.
-void split_products(bool on);
+// Of how many bfloat16 parts (see amx_tiles.h) float32 products on the CPU are made, where they are large enough to gain by it:
+// two, three, or 0 for none, as at first.
+void split_products(int parts);
 // Whether one of such matrices on the CPU is: [rows, inner] by [inner, columns].
 bool splits(int64_t rows, int64_t inner, int64_t columns);
 // result = a * b, + bias where it is defined, for a product that is, of matrices with a stride of 1 each.
