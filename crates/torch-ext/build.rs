@@ -1,34 +1,22 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 20] = [
-    "amx_tiles",
-    "attention_rows",
-    "autocast",
-    "distributed",
-    "dropout",
-    "dropout_add_norm",
-    "flash_attention",
-    "gated",
-    "linear",
-    "linear_cross_entropy",
-    "logit_chunks",
-    "norm_rows",
-    "optim",
-    "packed_attention",
-    "precision",
-    "product",
-    "recompute",
-    "rng",
-    "rotary",
-    "streamed_logsumexp",
+/// The files, those of a line compiled as one: libtorch's headers take most of the time, and so are
+/// read once for each line.
+const UNITS: [&[&str]; 6] = [
+    &["amx_tiles", "product"],
+    &["attention_rows", "logit_chunks", "norm_rows", "precision"],
+    &["autocast", "dropout", "flash_attention", "optim", "rng"],
+    &["distributed"],
+    &["dropout_add_norm", "gated", "linear", "linear_cross_entropy"],
+    &["packed_attention", "recompute", "rotary", "streamed_logsumexp"],
 ];
 
-fn main() {
+fn main() -> std::io::Result<()> {
     println!("cargo:rerun-if-changed=src/shim");
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     // torch-sys hands this to its direct dependents; absent under `doc-only`.
-    let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
+    let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return Ok(()) };
     let root: PathBuf = Path::new(&lib).parent().map(Path::to_path_buf).unwrap_or_default();
     let include = root.join("include");
     let mut build = cc::Build::new();
@@ -59,14 +47,29 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .define("USE_DISTRIBUTED", None)
         .define("USE_C10D_GLOO", None)
+        .include("src")
         .include("src/shim")
         .include(include.join("torch/csrc/api/include"))
         .include(&include)
-        .files(SOURCES.map(|name| format!("src/shim/{name}.cpp")))
+        .files(units()?)
         .compile("polyqa_torch_ext");
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    Ok(())
+}
+
+/// Writes a file for each of [`UNITS`] that includes its own.
+fn units() -> std::io::Result<Vec<PathBuf>> {
+    let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let write = |names: &&[&str]| {
+        let file = folder.join(format!("unit_{}.cpp", names.join("_")));
+        let text: String =
+            names.iter().map(|name| format!("#include \"shim/{name}.cpp\"\n")).collect();
+        std::fs::write(&file, text)?;
+        Ok(file)
+    };
+    UNITS.iter().map(write).collect()
 }
 
 /// The folders with the headers that NCCL's process group needs beside libtorch's own; else what is
