@@ -24,11 +24,11 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// A tool of the crates without libtorch, which cargo builds with the workspace's tests.
+/// A program of the crates, which cargo builds with their tests.
 pub fn tool(name: &str) -> Command {
     let examples = program("ask").get_program().to_owned();
     let path = Path::new(&examples).parent().unwrap().parent().unwrap().join(name);
-    assert!(path.exists(), "{} is not built", path.display());
+    assert!(path.exists(), "{} is not built: `cargo test` does", path.display());
     let mut command = Command::new(path);
     command.current_dir(root()).stdin(Stdio::null());
     command

@@ -25,16 +25,33 @@ const RECIPE: &str = "recipe_";
 /// Checked and tested, though no other crate turns it on.
 const PARQUET: &str = "kg-triples/parquet";
 
+/// The same for checks that compile no program: they need neither libtorch nor its bindings.
+const UNLINKED: &str = "kg-triples/parquet,torch-ext/doc-only";
+
+/// `cargo test` with these words after it, of the packages that a bare one leaves out. A choice of
+/// packages with other features would build libtorch's bindings again; this one has the same.
+macro_rules! libtorch_tests {
+    ($($word:expr),*) => {
+        &[
+            "test", "--workspace",
+            "--exclude", "kg-triples", "--exclude", "polyqa-language", "--exclude", "mlqa-eval",
+            "--exclude", "qa-translate", "--exclude", "testkit", "--exclude", "tokenizer-file",
+            "--exclude", "transfer-eval", "--exclude", "whole-file", "--exclude", "xtask",
+            $($word),*
+        ]
+    };
+}
+
 #[rustfmt::skip]
 const STEPS: &[Step] = &[
     step("format", &["fmt", "--all", "--check"]),
     step("comment width", &["xtask", "widths"]),
-    step("clippy", &["clippy", "--workspace", "--all-targets", "--features", PARQUET, "--", "-D", "warnings"]),
+    step("clippy", &["clippy", "--workspace", "--all-targets", "--features", UNLINKED, "--", "-D", "warnings"]),
     step("clippy without tokenizers", &["clippy", "-p", "mlqa-eval", "--no-default-features", "--all-targets", "--", "-D", "warnings"]),
     Step {
         variable: Some(("RUSTDOCFLAGS", "-D warnings")),
         quick: false,
-        ..step("docs", &["doc", "--workspace", "--no-deps", "--features", PARQUET])
+        ..step("docs", &["doc", "--workspace", "--no-deps", "--features", UNLINKED])
     },
     Step {
         quick: false,
@@ -49,12 +66,11 @@ const STEPS: &[Step] = &[
         quick: false,
         ..step(WHEEL, &["xtask", "wheel"])
     },
-    // The whole workspace each time: another choice of packages would build libtorch's bindings
-    // again. Without the feature, which the crates with libtorch do not pay for.
-    step("libtorch tests", &["test", "--workspace", "--", "--skip", RECIPE]),
+    // Without the feature, which the crates with libtorch do not pay for.
+    step("libtorch tests", libtorch_tests!["--", "--skip", RECIPE]),
     Step {
         quick: false,
-        ..step("recipes at a few steps each", &["test", "--workspace", "--", RECIPE])
+        ..step("recipes at a few steps each", libtorch_tests!["--", RECIPE])
     },
     Step {
         quick: false,
@@ -172,20 +188,45 @@ mod tests {
             ]
         );
         let docs = STEPS.iter().find(|step| step.title == "docs").unwrap().line();
-        let line = "cargo doc --workspace --no-deps --features kg-triples/parquet";
+        let line = "cargo doc --workspace --no-deps \
+                    --features kg-triples/parquet,torch-ext/doc-only";
         assert_eq!(docs, format!("RUSTDOCFLAGS=\"-D warnings\" {line}"));
     }
 
     #[test]
-    fn every_test_is_run_by_some_step() {
+    fn every_test_is_run_by_one_step() {
         let tests: Vec<_> = STEPS
             .iter()
             .filter(|step| step.arguments.first() == Some(&"test"))
-            .map(|step| step.arguments.join(" "))
+            .map(|step| step.arguments.to_vec())
             .collect();
-        let recipes = "test --workspace -- recipe_";
-        let light = "test --features kg-triples/parquet";
-        assert_eq!(tests, [light, "test --workspace -- --skip recipe_", recipes]);
+        let [light, rest, recipes] = tests.as_slice() else { panic!("{tests:?}") };
+        assert_eq!(light.join(" "), "test --features kg-triples/parquet");
+        // The same packages, and a name is in one of them.
+        let packages = |words: &[&str]| words.split(|word| *word == "--").next().unwrap().join(" ");
+        assert_eq!(packages(rest), packages(recipes));
+        assert!(rest.join(" ").ends_with(" -- --skip recipe_"));
+        assert!(recipes.join(" ").ends_with(" -- recipe_"));
+        // What a bare `cargo test` takes is what they leave out.
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let metadata = cargo(root)
+            .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+            .output()
+            .unwrap();
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+        let default = metadata["workspace_default_members"].as_array().unwrap();
+        let mut names: Vec<_> = metadata["packages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|package| default.contains(&package["id"]))
+            .map(|package| package["name"].as_str().unwrap())
+            .collect();
+        let mut excluded: Vec<_> =
+            rest.windows(2).filter(|pair| pair[0] == "--exclude").map(|pair| pair[1]).collect();
+        names.sort_unstable();
+        excluded.sort_unstable();
+        assert_eq!(excluded, names);
     }
 
     #[test]

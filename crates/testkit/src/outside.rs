@@ -12,16 +12,15 @@ pub fn run_outside(template: &Path, folder: &Path, arguments: &[&str]) -> String
     let template = template.canonicalize().unwrap();
     copy(&template, folder);
     let manifest = folder.join("Cargo.toml");
-    let text = std::fs::read_to_string(&manifest).unwrap();
-    std::fs::write(&manifest, with_absolute_paths(&text, &template)).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let text = with_absolute_paths(&std::fs::read_to_string(&manifest).unwrap(), &template);
+    // The profile of this workspace, so that what it has built is not built again: libtorch's
+    // bindings take a minute.
+    std::fs::write(&manifest, text + &profile(&root)).unwrap();
     std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     let libtorch = std::env::var_os("LIBTORCH").unwrap_or(root.join(".libtorch/torch").into());
     let output = Command::new(env!("CARGO"))
         .args(["run", "--offline", "--quiet"])
-        // The profile of this workspace, so that what it has built is not built again.
-        .args(["--config", "profile.dev.debug='line-tables-only'"])
-        .args(["--config", "profile.dev.package.tokenizers.opt-level=2"])
         .arg("--")
         .args(arguments)
         .current_dir(folder)
@@ -44,6 +43,24 @@ fn with_absolute_paths(manifest: &str, template: &Path) -> String {
         text.push_str(&format!("path = {path:?}{rest}"));
     }
     assert_ne!(text, manifest, "the template depends on no crate of this workspace");
+    text
+}
+
+/// The tables of the workspace's manifest that say how its tests are compiled.
+fn profile(root: &Path) -> String {
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let mut inside = false;
+    let mut text = String::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.starts_with("[profile.dev");
+        }
+        if inside {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    assert!(!text.is_empty(), "the workspace has no profile");
     text
 }
 
