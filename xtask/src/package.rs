@@ -99,7 +99,12 @@ pub fn package(root: &Path) -> Result<u8> {
         unpack(root, &target, &folder, package)?;
     }
     let templates = copy_templates(&packages, &folder)?;
-    write(&folder.join("Cargo.toml"), &workspace(&packages, &templates))?;
+    let manifest = root.join("Cargo.toml");
+    let own = fs::read_to_string(&manifest).with_context(|| format!("{}", manifest.display()))?;
+    // Compiled as here, so that what this workspace has built is not built again. The profiles are
+    // the last tables of its manifest.
+    let profiles = own.find("\n[profile.").map_or("", |at| own.split_at(at).1);
+    write(&folder.join("Cargo.toml"), &(workspace(&packages, &templates) + profiles))?;
     let (lock, copy) = (root.join("Cargo.lock"), folder.join("Cargo.lock"));
     fs::copy(&lock, &copy).with_context(|| format!("{}", lock.display()))?;
     let mut steps = checks(root, &folder, &target, &packages);
@@ -216,9 +221,6 @@ fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Ve
 fn linked(root: &Path, folder: &Path, target: &Path, templates: &[String]) -> Command {
     let mut build = cargo(root);
     build.args(["build", "--quiet", "--offline"]).current_dir(folder);
-    // As in this workspace, so that what it has built is not built again.
-    build.args(["--config", "profile.dev.debug='line-tables-only'"]);
-    build.args(["--config", "profile.dev.package.tokenizers.opt-level=2"]);
     build.args(templates.iter().flat_map(|name| ["--package", member(name)]));
     let libtorch = user_libtorch(root).unwrap_or_else(|| root.join(LIBTORCH).join("torch"));
     build.env("LIBTORCH", libtorch).env("CARGO_TARGET_DIR", target);

@@ -14,9 +14,9 @@ pub fn run_outside(template: &Path, folder: &Path, arguments: &[&str]) -> String
     let manifest = folder.join("Cargo.toml");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let text = with_absolute_paths(&std::fs::read_to_string(&manifest).unwrap(), &template);
-    // The profile of this workspace, so that what it has built is not built again: libtorch's
-    // bindings take a minute.
-    std::fs::write(&manifest, text + &profile(&root)).unwrap();
+    // As this workspace, so that what it has built is not built again: libtorch's bindings take a
+    // minute.
+    std::fs::write(&manifest, text + &profiles(&root)).unwrap();
     std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     let libtorch = std::env::var_os("LIBTORCH").unwrap_or(root.join(".libtorch/torch").into());
     let output = Command::new(env!("CARGO"))
@@ -46,22 +46,10 @@ fn with_absolute_paths(manifest: &str, template: &Path) -> String {
     text
 }
 
-/// The tables of the workspace's manifest that say how its tests are compiled.
-fn profile(root: &Path) -> String {
+/// How the workspace compiles its tests: the tables that stand last in its manifest.
+fn profiles(root: &Path) -> String {
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    let mut inside = false;
-    let mut text = String::new();
-    for line in manifest.lines() {
-        if line.starts_with('[') {
-            inside = line.starts_with("[profile.dev");
-        }
-        if inside {
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
-    assert!(!text.is_empty(), "the workspace has no profile");
-    text
+    manifest.split_at(manifest.find("\n[profile.").unwrap()).1.to_owned()
 }
 
 /// The folder that holds this build's artefacts.
