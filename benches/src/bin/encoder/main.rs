@@ -127,7 +127,12 @@ fn compare(options: &Options) -> Result<()> {
     for round in 0..options.rounds {
         for program in programs::all(options) {
             eprintln!("round {} of {}: {}", round + 1, options.rounds, program.name);
-            runs.extend(program.run(options, &file)?);
+            let measured = program.run(options, &file)?;
+            // A run of many minutes may be cut short.
+            for line in table::lines(&measured, &batches) {
+                eprintln!("  {:.0} real tokens/s", line.real_tokens_per_second);
+            }
+            runs.extend(measured);
         }
     }
     let lines = table::lines(&runs, &batches);
