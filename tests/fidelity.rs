@@ -10,7 +10,7 @@ use std::process::Command;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::common::{program, root, succeed};
+use crate::common::{program, root, succeed, tool};
 
 /// A row of `paper_values.csv`.
 #[derive(Deserialize)]
@@ -105,6 +105,9 @@ fn run_all(paper: &str, least: usize) {
             .into_iter()
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
     );
+    for name in ["kg-triples", "mlqa-eval", "qa-translate", "transfer-eval"] {
+        drop(tool(name));
+    }
     let commands = commands(paper);
     assert!(commands.len() >= least, "{} commands for {paper}", commands.len());
     for command in commands {

@@ -28,7 +28,7 @@ pub fn program(name: &str) -> Command {
 pub fn tool(name: &str) -> Command {
     let examples = program("ask").get_program().to_owned();
     let path = Path::new(&examples).parent().unwrap().parent().unwrap().join(name);
-    assert!(path.exists(), "{} is not built: `cargo test` does", path.display());
+    assert!(path.exists(), "{} is not built: `cargo test --workspace` does", path.display());
     let mut command = Command::new(path);
     command.current_dir(root()).stdin(Stdio::null());
     command
