@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// read once for each line.
 const UNITS: [&[&str]; 6] = [
     &["amx_tiles", "product"],
-    &["attention_rows", "logit_chunks", "norm_rows", "precision"],
+    &["attention_rows", "head_products", "logit_chunks", "norm_rows", "precision"],
     &["autocast", "dropout", "flash_attention", "optim", "rng"],
     &["distributed"],
     &["dropout_add_norm", "gated", "linear", "linear_cross_entropy"],

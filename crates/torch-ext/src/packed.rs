@@ -34,9 +34,12 @@ impl Attention {
 
 /// Self-attention of packed rows, `dropout(softmax(Q Kᵀ / √D)) V` for each row and head.
 ///
-/// One row's scores exist at a time, and backward makes them again from the query and the key, so
-/// memory does not grow with the number of rows. Of windows ([`Attention::reach`]) only the scores
-/// of some neighbouring queries exist at a time, and none far outside.
+/// A thread takes one head of one row at a time, and of that the scores of 64 queries, which stay
+/// in its core's cache; backward makes them again from the query and the key. So memory grows
+/// neither with the number of rows nor with the square of their lengths. Of windows
+/// ([`Attention::reach`]) no scores far outside are made. Sums run in float32, of products of the
+/// tensors' dtype where the processor has such, and the result does not depend on the number of
+/// threads.
 ///
 /// # Shapes
 /// - `query`, `key`, `value`: `[N, heads * D]`, float32 or bfloat16 on the CPU, with the tokens of

@@ -74,6 +74,42 @@ fn attention_and_its_gradients_are_those_of_each_row_alone() {
     }
 }
 
+#[test]
+fn heads_of_any_size_attend_in_both_precisions_and_with_any_threads() {
+    let _alone = alone();
+    let lengths = [70i64, 1, 131, 16, 64];
+    for (depth, reach) in [(1, None), (5, Some(33)), (24, None), (32, Some(7)), (64, None)] {
+        tch::manual_seed(depth);
+        let heads = 2;
+        let draw = || Tensor::randn([lengths.iter().sum(), heads * depth], FLOAT);
+        let (qkv, weight) = ([draw(), draw(), draw()], draw());
+        let run = |kind: Kind, threads: i32| {
+            tch::set_num_threads(threads);
+            let [q, k, v] = qkv.each_ref().map(|t| leaf(&t.to_kind(kind)));
+            let attention = Attention { heads, reach, dropout: 0.0 };
+            let places = token_places(1, q.size()[0]).unwrap();
+            let out =
+                torch_ext::packed_attention(&q, &k, &v, &lengths, &places, &attention).unwrap();
+            (&out * &weight.to_kind(kind)).sum(Kind::Float).backward();
+            [out.detach(), q.grad(), k.grad(), v.grad()]
+        };
+        let theirs = qkv.each_ref().map(leaf);
+        let want = windowed(&theirs, &lengths, heads, reach.unwrap_or(1000));
+        (&want * &weight).sum(Kind::Double).backward();
+        let [q, k, v] = theirs;
+        let want = [want.detach(), q.grad(), k.grad(), v.grad()];
+        for (kind, bound) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.1)] {
+            let (one, two) = (run(kind, 1), run(kind, 2));
+            for ((one, two), want) in one.iter().zip(&two).zip(&want) {
+                assert_eq!(one.kind(), kind);
+                let off = worst(one, want);
+                assert!(off < bound, "{kind:?}, {depth} numbers a head: {off}");
+                assert_eq!(worst(one, two), 0.0, "{kind:?}, {depth} numbers a head");
+            }
+        }
+    }
+}
+
 /// With the places of one long row.
 fn packed_attention(
     query: &Tensor,

@@ -2,13 +2,11 @@
 
 #include <ATen/Context.h>
 #include <ATen/ops/addmm.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 
 #include <algorithm>
 #include <atomic>
-#include <vector>
 
 #include "amx_tiles.h"
 #include "parallel.h"
@@ -25,8 +23,6 @@ constexpr double kLarge = 1 << 22;
 constexpr int64_t kSplitRows = 64, kSplitSide = 256;
 // Blocks for each thread, where there are rows enough.
 constexpr int64_t kBlocks = 8;
-// Of heads, whose products are smaller and many.
-constexpr int64_t kSplitDepth = 64;
 constexpr int64_t kAlignment = 64;
 
 // 0: products are not split.
@@ -80,30 +76,6 @@ void split_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b,
   const auto row = bias.defined() ? bias.contiguous() : bias;
   const auto start = row.defined() ? AmxStart::Bias : AmxStart::Zero;
   split(result, a, b, start, row.defined() ? row.data_ptr<float>() : nullptr);
-}
-
-void product_of_heads(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, int64_t depth) {
-  const auto unit = [](const at::Tensor& t) { return t.scalar_type() == at::kFloat && (t.stride(1) == 1 || t.stride(2) == 1); };
-  if (parts_of_products == 0 || !on_cpu(result) || depth < kSplitDepth || !unit(a) || !unit(b)) {
-    at::bmm_out(result, a, b);
-    return;
-  }
-  const auto rows = a.size(1), inner = a.size(2), columns = b.size(2);
-  const auto parts = parts_now();
-  const auto *left = a.data_ptr<float>(), *right = b.data_ptr<float>();
-  auto* out = result.data_ptr<float>();
-  parallel_tasks(a.size(0), [&](int64_t head) {
-    const AmxOperand of_left{left + head * a.stride(0), rows, inner, a.stride(1), a.stride(2)};
-    const AmxOperand of_right{right + head * b.stride(0), columns, inner, b.stride(2), b.stride(1)};
-    static thread_local std::vector<uint8_t> memory;
-    memory.resize(std::max<size_t>(memory.size(), amx_bytes(columns, inner, parts) + kAlignment));
-    auto* packed = aligned(memory.data());
-    for (int64_t panel = 0; panel < amx_panels(columns); ++panel) amx_pack(of_right, panel, parts, packed);
-    for (int64_t first = 0; first < rows; first += kAmxMostRows) {
-      const auto block = std::min(kAmxMostRows, rows - first);
-      amx_multiply(of_left, first, block, packed, columns, parts, AmxStart::Zero, nullptr, out + head * rows * columns);
-    }
-  });
 }
 
 void polyqa_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, bool accumulate) {

@@ -10,10 +10,6 @@ bool splits(int64_t rows, int64_t inner, int64_t columns);
 // result = a * b, + bias where it is defined, for a product that is, of matrices with a stride of 1 each.
 void split_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias);
 
-// result[h] = a[h] * b[h] for all heads, of [heads, rows, inner] and [heads, inner, columns] on the CPU; `result` has no gaps.
-// Heads of 64 numbers and more, as `depth` says, are split where products are.
-void product_of_heads(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, int64_t depth);
-
 // result (+)= a * b, for matrices of one dtype. Large float32 products on a CPU that are not split take oneDNN's kernel, which
 // computes in float32 and on AMD processors twice as fast as the default.
 void polyqa_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, bool accumulate);
