@@ -283,7 +283,7 @@ impl Task for ClozeTask<'_> {
             let positions: Vec<i64> = positions.collect::<Result<_, _>>()?;
             Ok(Tensor::f_from_slice(&positions)?.f_to_device(device)?)
         };
-        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
         let reading = span(
             &start_logits,
             &end_logits,

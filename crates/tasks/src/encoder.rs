@@ -22,7 +22,7 @@ use crate::Result;
 /// let model = Model::new(&Config::tiny(50), &[Head::Span], tch::Device::Cpu, 1)?;
 /// let encoder: &dyn Encoder = &model;
 /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2], &[0, 9, 2]], encoder.pad_token_id())?;
-/// let (start_logits, _) = encoder.span_logits(&encoder.encode(&inputs, false)?)?;
+/// let (start_logits, _) = encoder.span_logits(&encoder.encode(&inputs, false)?, false)?;
 /// assert_eq!(start_logits.size(), [2, 4]);
 /// assert!(encoder.mlm_decoder().is_err()); // a head that this model does not hold
 /// # Ok::<(), tasks::Error>(())
@@ -84,7 +84,7 @@ pub trait Encoder {
     ///
     /// # Errors
     /// If the model holds no such head.
-    fn span_logits(&self, hidden: &Tensor) -> Result<(Tensor, Tensor)>;
+    fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)>;
 
     /// What the masked-LM head's decoder reads, `[N, H]`, from hidden states `[N, H]`.
     ///
@@ -184,8 +184,8 @@ impl Encoder for Model {
         Ok(self.in_precision(|| Model::encode_all(self, inputs, train))??)
     }
 
-    fn span_logits(&self, hidden: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (starts, ends) = self.in_precision(|| Model::span_logits(self, hidden))??;
+    fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)> {
+        let (starts, ends) = self.in_precision(|| Model::span_logits(self, hidden, train))??;
         Ok((float(starts)?, float(ends)?))
     }
 

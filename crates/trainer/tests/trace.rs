@@ -87,7 +87,7 @@ fn masked_language_model() {
 #[test]
 fn question_answering() {
     follows_the_trace("qa", Head::Span, |model, batch, hidden| {
-        let (start_logits, end_logits) = model.span_logits(hidden).unwrap();
+        let (start_logits, end_logits) = model.span_logits(hidden, true).unwrap();
         span(
             &start_logits,
             &end_logits,

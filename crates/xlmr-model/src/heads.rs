@@ -3,7 +3,7 @@ use tch::{Kind, Tensor};
 
 use crate::dropout::Draws;
 use crate::layers::{LayerNorm, Linear, Lookup};
-use crate::{Activation, Architecture, Config, Error, ModernBert, Pooling, Result};
+use crate::{Activation, Architecture, Config, ModernBert, Pooling, Result};
 
 /// A dense layer, an activation and a LayerNorm: before the decoder of every masked-LM head, and in
 /// every head of ModernBERT.
@@ -82,8 +82,8 @@ impl LmHead {
 /// Start and end of a span for each token.
 #[derive(Debug)]
 pub(crate) struct SpanHead {
-    /// Of ModernBERT alone.
-    head: Option<PredictionHead>,
+    /// Of ModernBERT alone, with dropout after it.
+    head: Option<(PredictionHead, f64)>,
     output: Linear,
 }
 
@@ -94,16 +94,9 @@ impl SpanHead {
                 Self { head: None, output: Linear::new(get, "qa_outputs")? }
             }
             Architecture::ModernBert(modern) => {
-                if config.classifier_dropout.is_some_and(|p| p != 0.0) {
-                    return Err(Error::Config {
-                        file: "config.json".into(),
-                        key: "classifier_dropout".into(),
-                        expected: "0 for answer spans, which are trained without it".into(),
-                        got: head_dropout(config).to_string(),
-                    });
-                }
+                let head = PredictionHead::modern(get, config, modern, "qa_head")?;
                 Self {
-                    head: Some(PredictionHead::modern(get, config, modern, "qa_head")?),
+                    head: Some((head, head_dropout(config))),
                     output: Linear::new(get, "qa_head.classifier")?,
                 }
             }
@@ -111,11 +104,10 @@ impl SpanHead {
     }
 
     /// `[.., 2]`.
-    pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        match &self.head {
-            None => self.output.apply(hidden),
-            Some(head) => self.output.apply(&head.apply(hidden)?),
-        }
+    pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
+        let Some((head, dropout)) = &self.head else { return self.output.apply(hidden) };
+        let draws = Draws::for_states(hidden, train)?;
+        self.output.apply(&draws.dropout(head.apply(hidden)?, *dropout)?)
     }
 }
 

@@ -249,13 +249,15 @@ impl Model {
     }
 
     /// Scores of each position as start and as end of the answer, `[B, L]` each, for hidden states
-    /// `[B, L, H]`. Padding is not masked here.
+    /// `[B, L, H]`. Padding is not masked here. ModernBERT's head has dropout while training
+    /// (`classifier_dropout`), the others have none.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
-    pub fn span_logits(&self, hidden: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)> {
         self.expect_width(hidden)?;
-        let logits = self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.logits(hidden)?;
+        let logits =
+            self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.logits(hidden, train)?;
         Ok((logits.f_select(-1, 0)?, logits.f_select(-1, 1)?))
     }
 

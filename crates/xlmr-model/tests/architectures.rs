@@ -465,10 +465,29 @@ fn a_span_model_names_two_labels_whatever_it_came_from() {
         let config = Config::from_file(folder.path().join("config.json")).unwrap();
         assert_eq!((config.num_labels(), config.head().unwrap()), (2, Head::Span), "{kind}");
     }
-    let mut config = load("modernbert_qa", &[]).config().clone();
-    config.classifier_dropout = Some(0.1);
-    let error = Model::new(&config, &[Head::Span], Device::Cpu, 1).unwrap_err().to_string();
-    assert!(error.contains("classifier_dropout"), "{error}");
+}
+
+#[test]
+fn the_span_head_of_modernbert_drops_out_while_training() {
+    let _alone = alone();
+    let with_dropout = |p: f64| {
+        let mut config = load("modernbert_qa", &[]).config().clone();
+        config.classifier_dropout = Some(p);
+        Model::new(&config, &[Head::Span], Device::Cpu, 1).unwrap()
+    };
+    let (plain, model) = (with_dropout(0.0), with_dropout(0.5));
+    tch::manual_seed(3);
+    let hidden = Tensor::randn([2, 5, model.config().hidden_size], (Kind::Float, Device::Cpu));
+    let starts = |model: &Model, train: bool| model.span_logits(&hidden, train).unwrap().0.detach();
+    let want = starts(&plain, true);
+    assert!(starts(&model, false).equal(&want));
+    let draws: Vec<Tensor> = (0..400).map(|_| starts(&model, true)).collect();
+    assert!(!draws[0].equal(&draws[1]));
+    let draws = Tensor::stack(&draws, 0);
+    let mean = draws.mean_dim(0, false, Kind::Float);
+    let bound = draws.std_dim(0, true, false) * (5.0 / 20.0);
+    let off = (mean - want).abs();
+    assert!(off.le_tensor(&bound).all().int64_value(&[]) == 1, "{off} above {bound}");
 }
 
 #[test]

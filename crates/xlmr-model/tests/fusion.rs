@@ -434,7 +434,7 @@ fn a_fused_reader_is_saved_as_a_plain_one() {
     let model = Model::new(&small_config(), &[Head::Span], Device::Cpu, 3).unwrap();
     let (target, source) = pair();
     let (t, _) = fused(&model, &target, &source, &config(1, 1), false).unwrap();
-    let (start, _) = model.span_logits(&t).unwrap();
+    let (start, _) = model.span_logits(&t, false).unwrap();
     let folder = tempfile::tempdir().unwrap();
     model.save(folder.path(), Head::Span).unwrap();
     let text = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
@@ -444,5 +444,5 @@ fn a_fused_reader_is_saved_as_a_plain_one() {
     let (again, report) = Model::load(folder.path(), &[Head::Span], Device::Cpu, options).unwrap();
     assert!(report.missing.is_empty() && report.unexpected.is_empty());
     let (t, _) = fused(&again, &target, &source, &config(1, 1), false).unwrap();
-    assert!(again.span_logits(&t).unwrap().0.equal(&start));
+    assert!(again.span_logits(&t, false).unwrap().0.equal(&start));
 }

@@ -52,7 +52,7 @@ fn heads_that_the_checkpoint_lacks_are_fresh_seeded_and_reported() {
         let (model, report) = Model::load(case("mlm"), &heads, Device::Cpu, options(seed)).unwrap();
         assert_eq!(report.missing, ["qa_outputs.bias", "qa_outputs.weight"]);
         let hidden = Tensor::ones([1, 1, 32], (Kind::Float, Device::Cpu));
-        model.span_logits(&hidden).unwrap().0.double_value(&[0, 0])
+        model.span_logits(&hidden, false).unwrap().0.double_value(&[0, 0])
     };
     assert_eq!(start(1), start(1));
     assert_ne!(start(1), start(2));

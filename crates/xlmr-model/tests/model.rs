@@ -252,7 +252,7 @@ fn a_head_that_is_not_there_is_named() {
     let hidden = Tensor::zeros([1, 2, 16], (Kind::Float, Device::Cpu));
     for (result, head) in [
         (model.mlm_logits(&hidden).err(), "masked-language-model"),
-        (model.span_logits(&hidden).err(), "span"),
+        (model.span_logits(&hidden, false).err(), "span"),
         (model.token_logits(&hidden, false).err(), "token classification"),
         (model.sequence_logits(&hidden, None, false).err(), "sequence classification"),
         (model.decoder().err(), "masked-language-model"),
@@ -266,7 +266,10 @@ fn a_head_that_is_not_there_is_named() {
     ));
     let narrow = Tensor::zeros([1, 2, 15], (Kind::Float, Device::Cpu));
     let model = Model::new(&small_config(), &[Head::Span], Device::Cpu, 0).unwrap();
-    assert!(matches!(model.span_logits(&narrow), Err(Error::Input { tensor: "hidden", .. })));
+    assert!(matches!(
+        model.span_logits(&narrow, false),
+        Err(Error::Input { tensor: "hidden", .. })
+    ));
     let (model, _) =
         Model::load(case("qa"), &[Head::None], Device::Cpu, LoadOptions::default()).unwrap();
     assert!(model.heads().is_empty());

@@ -55,7 +55,7 @@ fn mask(inputs: &Inputs) -> Tensor {
 /// A number that all heads' outputs at tokens enter, from states of either pass.
 fn loss(model: &Model, hidden: &Tensor, mask: &Tensor) -> Tensor {
     let at_tokens = |logits: &Tensor| (logits * mask.unsqueeze(-1)).square().sum(Kind::Float);
-    let (start, end) = model.span_logits(hidden).unwrap();
+    let (start, end) = model.span_logits(hidden, false).unwrap();
     let span = at_tokens(&Tensor::stack(&[start, end], -1));
     let sequence = model.sequence_logits(hidden, None, false).unwrap().square().sum(Kind::Float);
     let token = at_tokens(&model.token_logits(hidden, false).unwrap());

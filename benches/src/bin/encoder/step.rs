@@ -78,7 +78,7 @@ fn config(options: &Options) -> Config {
 fn loss(model: &Model, batch: &[Row]) -> Result<Tensor> {
     let rows: Vec<&[u32]> = batch.iter().map(|row| row.ids.as_slice()).collect();
     let inputs = Inputs::from_rows(&rows, model.config().pad_token_id)?;
-    let (start, end) = model.span_logits(&model.encode(&inputs, true)?)?;
+    let (start, end) = model.span_logits(&model.encode(&inputs, true)?, true)?;
     let positions =
         |of: fn(&Row) -> i64| Tensor::f_from_slice(&batch.iter().map(of).collect::<Vec<_>>());
     let (starts, ends) = (positions(|row| row.start)?, positions(|row| row.end)?);

@@ -79,5 +79,5 @@ pub(super) fn logits(
 ) -> Result<[SpanLogits; 2]> {
     let (own, other) =
         model.encode_pair(&target.batch.inputs, &source.batch.inputs, fusion, train)?;
-    Ok([model.span_logits(&own)?, model.span_logits(&other)?])
+    Ok([model.span_logits(&own, train)?, model.span_logits(&other, train)?])
 }

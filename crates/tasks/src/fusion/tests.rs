@@ -220,7 +220,7 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
             let logits = |model: &Model| {
                 let (target, source) = (inputs(target), inputs(source));
                 let (own, _) = model.encode_pair(&target, &source, &config.fusion, false).unwrap();
-                let (start, end) = model.span_logits(&own).unwrap();
+                let (start, end) = model.span_logits(&own, false).unwrap();
                 [start, end].map(|side| Vec::<f32>::try_from(&side.get(0)).unwrap())
             };
             let range = match positions {

@@ -150,7 +150,7 @@ impl<'a> QaPredictor<'a> {
         let batch = WindowBatch::new(windows, true, self.model)?;
         let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
             let hidden = self.model.encode(&batch.inputs, false)?;
-            self.model.span_logits(&hidden)
+            self.model.span_logits(&hidden, false)
         })?;
         let rows = |logits: &Tensor| -> Result<Vec<Vec<f32>>> {
             Ok(Vec::<Vec<f32>>::try_from(&logits.f_to_kind(Kind::Float)?.f_to(Device::Cpu)?)?)

@@ -189,7 +189,7 @@ impl<'a> QaTask<'a> {
             batch.inputs.inputs_embeds = Some(noisy);
         }
         let hidden = self.model.encode(&batch.inputs, true)?;
-        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
         // Labels stay on the CPU, where they are checked without waiting for a GPU.
         Ok(span(
             &start_logits,

@@ -202,7 +202,7 @@ impl CandidateMiner<'_> {
         let windows: Vec<&Window> = rows.iter().filter_map(|&k| self.windows.get(k)).collect();
         let batch = WindowBatch::new(&windows, true, self.model)?;
         let hidden = self.model.encode(&batch.inputs, false)?;
-        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let (start_logits, end_logits) = self.model.span_logits(&hidden, false)?;
         let device = start_logits.device();
         let context = context_mask(&windows)?.f_to_device(device)?;
         let top = TopKConfig {

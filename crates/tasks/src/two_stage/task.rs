@@ -183,7 +183,7 @@ impl<'a> BoundaryTask<'a> {
     fn encode<'w>(&self, windows: &'w [&'w Window]) -> Result<Encoded<'w>> {
         let batch = WindowBatch::new(windows, self.context_only, self.model)?;
         let hidden = self.model.encode(&batch.inputs, true)?;
-        let (start_logits, end_logits) = self.model.span_logits(&hidden)?;
+        let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
         let device = hidden.device();
         let (gold_starts, gold_ends) = gold_positions(windows)?;
         Ok(Encoded {

@@ -88,9 +88,10 @@ struct Tile {
   int64_t query, queries, rows, key, keys;
 };
 
-// What a task holds of its row and head: the row's keys and values as operands.
+// One head of a row: where the row's tokens begin in the batch, their number without and with padding, and the columns of what
+// is transposed of them.
 struct Task {
-  int64_t row, head, first, count, tokens, stride;
+  int64_t head, first, count, tokens, stride;
 };
 
 // Numbers of type Stored are read and written, products are made of type Number.
@@ -190,7 +191,7 @@ class Attention {
     std::vector<Task> rows;
     int64_t first = 0;
     for (const auto count : shape_.lengths) {
-      rows.push_back({static_cast<int64_t>(rows.size()), 0, first, count, padded(count, kHeadColumns), stride_of(count)});
+      rows.push_back({0, first, count, padded(count, kHeadColumns), stride_of(count)});
       first += count;
     }
     std::stable_sort(rows.begin(), rows.end(), [](const Task& a, const Task& b) { return a.count > b.count; });

@@ -44,7 +44,7 @@ pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, 
         Head::None => Vec::new(),
         Head::MaskedLm => vec![("logits", model.mlm_logits(hidden).unwrap())],
         Head::Span => {
-            let (start, end) = model.span_logits(hidden).unwrap();
+            let (start, end) = model.span_logits(hidden, false).unwrap();
             vec![("start_logits", start), ("end_logits", end)]
         }
         Head::TokenClassification { .. } => {

@@ -120,7 +120,7 @@ fn forward(model: &Model, head: Head, inputs: &Inputs) -> Result<Vec<(&'static s
         Head::None => {}
         Head::MaskedLm => results.push(("logits", model.mlm_logits(&hidden)?)),
         Head::Span => {
-            let (start, end) = model.span_logits(&hidden)?;
+            let (start, end) = model.span_logits(&hidden, false)?;
             results.extend([("start_logits", start), ("end_logits", end)]);
         }
         Head::TokenClassification { .. } => {
