@@ -18,7 +18,7 @@ at::ScalarType head_dtype(at::ScalarType dtype, int64_t depth);
 // Left operands are [rows, inner] without gaps. Right operands are [inner, columns] with `stride` numbers to a row; those of
 // bfloat16 have the numbers of rows 2 i and 2 i + 1 beside each other, column by column, in row i of twice the length.
 //
-// result (+)= left * right, of [rows, columns] float32 with `result_stride` numbers to a row. An even `inner`.
+// result (+)= left * right, of [rows, columns] float32 with `result_stride` numbers to a row. Of bfloat16 `inner` is even.
 struct HeadShape {
   int64_t rows, columns, inner, stride, result_stride;
 };
