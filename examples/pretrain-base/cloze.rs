@@ -3,6 +3,7 @@
 //!
 //! In the family of cloze and recurring-span pre-training. Masked language modelling runs beside it
 //! on the same passage.
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use objectives::{IGNORE_INDEX, MaskedLmConfig, SpanConfig, span};
@@ -14,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tasks::{Encoder, masked_lm};
 use tch::{Kind, Tensor};
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::{Inputs, SpecialTokens};
 
 /// How passages become questions.
@@ -114,6 +115,8 @@ pub struct ClozeTask<'a> {
     languages: WeightedIndex<f64>,
     /// One entry per example of the run; examples are drawn in the step, so lengths are nominal.
     lengths: Vec<usize>,
+    /// Token ids of the last batch, by their index in it.
+    last: BTreeMap<usize, Vec<u32>>,
 }
 
 /// One cloze question over a passage.
@@ -128,6 +131,14 @@ pub struct Cloze {
     pub start: usize,
     /// The answer's last token.
     pub end: usize,
+}
+
+impl Cloze {
+    /// The token ids as they were.
+    fn unmasked(&self) -> Vec<u32> {
+        let ids = self.input_ids.iter().zip(&self.labels);
+        ids.map(|(id, label)| u32::try_from(*label).unwrap_or(*id)).collect()
+    }
 }
 
 impl<'a> ClozeTask<'a> {
@@ -151,6 +162,7 @@ impl<'a> ClozeTask<'a> {
             languages: WeightedIndex::new(passages.iter().map(weight))?,
             passages,
             lengths: vec![config.last_length; examples],
+            last: BTreeMap::new(),
         })
     }
 
@@ -261,6 +273,7 @@ impl Task for ClozeTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let batch = self.batch(step)?;
+        self.last = step.batch.iter().copied().zip(batch.iter().map(Cloze::unmasked)).collect();
         let device = self.model.device();
         let ids: Vec<&[u32]> = batch.iter().map(|cloze| cloze.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = batch.iter().map(|cloze| cloze.labels.as_slice()).collect();
@@ -281,7 +294,7 @@ impl Task for ClozeTask<'_> {
         let positions = |position: fn(&Cloze) -> usize| -> Result<Tensor, TaskError> {
             let positions = batch.iter().map(|cloze| i64::try_from(position(cloze)));
             let positions: Vec<i64> = positions.collect::<Result<_, _>>()?;
-            Ok(Tensor::f_from_slice(&positions)?.f_to_device(device)?)
+            Ok(Tensor::f_from_slice(&positions)?)
         };
         let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
         let reading = span(
@@ -302,5 +315,11 @@ impl Task for ClozeTask<'_> {
         }
         let tokens = ids.iter().map(|row| row.len() as u64).sum();
         Ok(StepLosses { total, parts, tokens: Some(tokens), accumulated: false })
+    }
+
+    /// Of the last batch, since examples are drawn.
+    fn example(&self, index: usize) -> ExampleRecord {
+        let input_ids = self.last.get(&index).cloned().unwrap_or_default();
+        ExampleRecord { id: None, input_ids }
     }
 }

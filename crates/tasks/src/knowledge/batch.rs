@@ -6,6 +6,7 @@ use kg_triples::knowledge::{EntailmentExample, MentionDataset, MentionExample};
 use objectives::IGNORE_INDEX;
 use objectives::masking::{EntityMaskingConfig, Masked, MaskingVocab, entity_masking};
 use tch::Tensor;
+use trainer::ExampleRecord;
 
 use super::MentionMasking;
 use crate::pooling::{Pooling, at_positions, encode, pooled};
@@ -127,6 +128,8 @@ pub(super) struct Batch {
     pub(super) triples: Vec<EntailmentExample>,
     /// A number for the object of each of `triples`, equal for equal objects.
     pub(super) objects: Vec<i64>,
+    /// Of each of the b examples the mention, or else the triple or the passage.
+    pub(super) records: Vec<ExampleRecord>,
 }
 
 impl Batch {

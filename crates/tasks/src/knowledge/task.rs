@@ -3,11 +3,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::Language;
-use kg_triples::knowledge::{EntailmentDataset, MentionDataset, MentionExample};
+use kg_triples::knowledge::{EntailmentDataset, EntailmentExample, MentionDataset, MentionExample};
 use objectives::masking::{Masked, MaskingVocab, mlm_masking};
 use objectives::{NegativeQueue, QueueConfig};
 use tch::{Kind, Tensor};
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, TensorMap};
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError, TensorMap};
 use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
 use super::batch::{Batch, MentionPair, domain_ids, mask_mention, number_of};
@@ -60,6 +60,8 @@ pub struct KnowledgeTask<'a> {
     pub(super) mep_queues: Vec<NegativeQueue>,
     /// The queue of objects; `None` without triples.
     pub(super) oe_queue: Option<NegativeQueue>,
+    /// What the examples of the last batch were, by their index in it.
+    last: BTreeMap<usize, ExampleRecord>,
 }
 
 struct TrainedMentions<'a> {
@@ -123,6 +125,7 @@ impl<'a> KnowledgeTask<'a> {
             lengths: Vec::new(),
             mep_queues: Vec::new(),
             oe_queue: None,
+            last: BTreeMap::new(),
         })
     }
 
@@ -251,6 +254,18 @@ impl<'a> KnowledgeTask<'a> {
             };
             batch.objects = batch.triples.iter().map(|row| number_of(&row.object)).collect();
         }
+        if batch.records.is_empty() {
+            let triple = |row: &EntailmentExample| ExampleRecord {
+                id: Some(format!("{} {} {}", row.subject, row.relation_id, row.object)),
+                input_ids: row.subject_ids.clone(),
+            };
+            batch.records = batch.triples.iter().map(triple).collect();
+        }
+        if batch.records.is_empty() {
+            let passages = self.streamed().iter().filter_map(|(_, (_, passage))| passage.clone());
+            batch.records =
+                passages.map(|input_ids| ExampleRecord { id: None, input_ids }).collect();
+        }
         Ok(batch)
     }
 
@@ -277,7 +292,12 @@ impl<'a> KnowledgeTask<'a> {
                 mentions.map(Cow::Borrowed).collect()
             }
         };
-        let mut batch = Batch::default();
+        let record = |example: &Cow<'_, MentionExample>| ExampleRecord {
+            id: Some(example.id.clone()),
+            input_ids: example.input_ids.clone(),
+        };
+        let mut batch =
+            Batch { records: examples.iter().map(record).collect(), ..Batch::default() };
         for (number, example) in (first_number(step)..).zip(&examples) {
             if weights.mlm != 0.0 && !self.text {
                 batch.mlm.push(self.masked(&example.input_ids, number)?);
@@ -338,7 +358,9 @@ impl Task for KnowledgeTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let batch = self.batch(step)?;
+        let mut batch = self.batch(step)?;
+        let records = std::mem::take(&mut batch.records);
+        self.last = step.batch.iter().copied().zip(records).collect();
         let size = self.config.micro_batch;
         let size = step.micro_batch.map_or(size, |part| part.min(size));
         let losses = if step.batch.len() <= size {
@@ -351,6 +373,11 @@ impl Task for KnowledgeTask<'_> {
 
     fn takes_micro_batches(&self) -> bool {
         true
+    }
+
+    /// Of the last batch, since examples are drawn.
+    fn example(&self, index: usize) -> ExampleRecord {
+        self.last.get(&index).cloned().unwrap_or_default()
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
