@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 const UNITS: [&[&str]; 6] = [
     &["amx_tiles", "product"],
     &["attention_rows", "head_products", "logit_chunks", "norm_rows", "precision"],
-    &["autocast", "dropout", "flash_attention", "optim", "rng"],
-    &["distributed"],
+    &["autocast", "dropout", "flash_attention", "optim", "rng", "upload"],
+    &["device_memory", "distributed"],
     &["dropout_add_norm", "gated", "linear", "linear_cross_entropy"],
     &["packed_attention", "recompute", "rotary", "streamed_logsumexp"],
 ];

@@ -228,6 +228,9 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         expect_finite(folder, &loaded.model.named_parameters())?;
         loaded.model.set_precision(self.experiment.runtime.precision);
         loaded.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
+        if let Some(fault) = loaded.model.padding_fault() {
+            log(format!("training computes padding as well: {fault}"));
+        }
         if !report.missing.is_empty() {
             log(format!("freshly initialised: {}", report.missing.join(", ")));
         }

@@ -1,6 +1,7 @@
 //! One vector for a row: the state of a position, of the first token, or the mean of all.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use torch_ext::upload;
 use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result};
@@ -62,7 +63,7 @@ pub fn pooled(
         (Pooling::First, _) => Ok(hidden.f_select(1, 0)?),
         (Pooling::Mean, None) => Ok(hidden.f_mean_dim([1i64].as_slice(), false, None::<Kind>)?),
         (Pooling::Mean, Some(mask)) => {
-            let mask = mask.f_to_device(hidden.device())?.f_to_kind(hidden.f_kind()?)?;
+            let mask = upload(&mask, hidden.device())?.f_to_kind(hidden.f_kind()?)?;
             let counts = mask.f_sum_dim_intlist([1i64].as_slice(), true, None::<Kind>)?;
             let sums = hidden.f_mul(&mask.f_unsqueeze(2)?)?;
             let sums = sums.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
@@ -103,7 +104,8 @@ pub fn at_positions(hidden: &Tensor, positions: &[usize]) -> Result<Tensor> {
         ));
     }
     let first = Tensor::f_arange(rows, (Kind::Int64, Device::Cpu))?.f_mul_scalar(length)?;
-    let index = first.f_add(&Tensor::f_from_slice(&positions)?)?.f_to_device(hidden.device())?;
+    let index = first.f_add(&Tensor::f_from_slice(&positions)?)?;
+    let index = upload(&index, hidden.device())?;
     Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &index)?)
 }
 

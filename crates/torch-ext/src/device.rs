@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 use tch::Device;
 
+use crate::ffi::{self, call};
 use crate::{Error, Result};
 
 /// A device by name.
@@ -103,6 +104,22 @@ pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
     }
 }
 
+/// Bytes that tensors on a CUDA device took at most so far in this process, the allocator's own
+/// reserve left out.
+///
+/// # Errors
+/// [`Error::Device`] for the CPU; [`Error::Libtorch`] if the device does not exist.
+pub fn peak_device_memory(device: Device) -> Result<u64> {
+    let Device::Cuda(index) = device else {
+        let reason = "only a CUDA device counts what its tensors take".to_owned();
+        return Err(Error::Device { choice: format!("{device:?}"), reason });
+    };
+    let mut bytes = 0i64;
+    // SAFETY: plain values; the shim writes the number on success.
+    call(|error| unsafe { ffi::polyqa_peak_device_bytes(index, &mut bytes, error) })?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +143,10 @@ mod tests {
 
     #[test]
     fn a_device_that_does_not_exist_is_an_error_and_the_cpu_always_works() {
-        assert!(resolve_device(DeviceChoice::Cuda(99)).is_err());
+        let error = resolve_device(DeviceChoice::Cuda(99)).unwrap_err().to_string();
+        let why = if load_cuda().is_ok() { "CUDA devices" } else { "libtorch_cuda.so" };
+        assert!(error.contains(why), "{error}");
+        assert!(peak_device_memory(Device::Cpu).is_err());
         assert_eq!(resolve_device(DeviceChoice::Cpu).unwrap(), Device::Cpu);
         assert!(resolve_device(DeviceChoice::Auto).is_ok());
     }

@@ -91,6 +91,17 @@ unsafe extern "C" {
         count: usize,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_peak_device_bytes(
+        device: usize,
+        bytes: *mut i64,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_upload(
+        tensor: RawTensor,
+        device: usize,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_has_bf16_parts() -> bool;
     pub(crate) fn polyqa_linear(
         x: RawTensor,

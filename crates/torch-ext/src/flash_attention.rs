@@ -51,37 +51,63 @@ pub fn flash_attention(
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// Whether [`flash_attention`] gives what attention is on this device, in this dtype: measured once
-/// for each on two short rows, forward and back, against float32 in plain operations; with
-/// `windows`, within a window too.
+/// What attention [`flash_attention`] is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlashUse {
+    /// Where.
+    pub device: Device,
+    /// In which dtype.
+    pub kind: Kind,
+    /// The dimensions of a head.
+    pub depth: i64,
+    /// Whether within a window too.
+    pub windows: bool,
+}
+
+/// Why [`flash_attention`] does not give what attention is, if it does not: measured once for each
+/// use on two short rows, forward and back, against float32 in plain operations.
 ///
 /// Draws from no generator.
-pub fn flash_attention_fits(device: Device, kind: Kind, windows: bool) -> bool {
-    static KNOWN: Mutex<Vec<(Device, Kind, bool, bool)>> = Mutex::new(Vec::new());
+///
+/// # Example
+/// ```
+/// use tch::{Device, Kind};
+/// use torch_ext::{FlashUse, flash_attention_fault};
+///
+/// let wanted = FlashUse { device: Device::Cpu, kind: Kind::BFloat16, depth: 64, windows: false };
+/// assert!(flash_attention_fault(wanted).is_some_and(|fault| fault.contains("CUDA device")));
+/// ```
+pub fn flash_attention_fault(wanted: FlashUse) -> Option<String> {
+    static KNOWN: Mutex<Vec<(FlashUse, Option<String>)>> = Mutex::new(Vec::new());
+    let FlashUse { device, kind, depth, windows } = wanted;
     if !matches!(device, Device::Cuda(_)) || !matches!(kind, Kind::Half | Kind::BFloat16) {
-        return false;
+        return Some(format!(
+            "half precision on a CUDA device is needed, not {kind:?} on {device:?}"
+        ));
     }
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let asked = (device, kind, windows);
-    if let Some((.., fits)) = known.iter().find(|(at, of, some, _)| (*at, *of, *some) == asked) {
-        return *fits;
+    if let Some((_, fault)) = known.iter().find(|(known, _)| *known == wanted) {
+        return fault.clone();
     }
     let reaches = if windows { vec![None, Some(8)] } else { vec![None] };
-    let fits = reaches.into_iter().all(|reach| {
-        tch::with_grad(|| crate::without_autocast(|| worst_error(device, kind, reach)))
-            .and_then(|worst| worst)
-            .is_ok_and(|worst| worst < TOLERANCE)
+    let fault = reaches.into_iter().find_map(|reach| {
+        let measure = || worst_error(device, kind, depth, reach);
+        match tch::with_grad(|| crate::without_autocast(measure)).and_then(|worst| worst) {
+            Ok(worst) if worst < TOLERANCE => None,
+            Ok(worst) => Some(format!("libtorch's FlashAttention is off by {worst:.2}")),
+            Err(error) => Some(format!("libtorch's FlashAttention: {error}")),
+        }
     });
-    known.push((device, kind, windows, fits));
-    fits
+    known.push((wanted, fault.clone()));
+    fault
 }
 
 /// What outputs and gradients near 1 may be off by in bfloat16.
 const TOLERANCE: f64 = 0.05;
 
 /// The largest difference of outputs and gradients.
-fn worst_error(device: Device, kind: Kind, reach: Option<i64>) -> Result<f64> {
-    let (lengths, heads, depth) = ([3i64, 40], 2i64, 64i64);
+fn worst_error(device: Device, kind: Kind, depth: i64, reach: Option<i64>) -> Result<f64> {
+    let (lengths, heads) = ([3i64, 40], 2i64);
     let attention = Attention { heads, reach, dropout: 0.0 };
     let total: i64 = lengths.iter().sum();
     let draw = |seed: i64| -> Result<Tensor> {
@@ -140,7 +166,6 @@ mod tests {
 
     #[test]
     fn the_cpu_has_no_such_kernel() {
-        assert!(!flash_attention_fits(Device::Cpu, Kind::BFloat16, false));
         let x = Tensor::ones([3, 64], (Kind::BFloat16, Device::Cpu));
         let cumulative = Tensor::from_slice(&[0i32, 3]);
         let attention = Attention { heads: 1, reach: None, dropout: 0.0 };
@@ -154,7 +179,7 @@ mod tests {
     fn on_a_gpu_it_is_attention() {
         if crate::resolve_device(crate::DeviceChoice::Cuda(0)).is_ok() {
             for reach in [None, Some(8)] {
-                let worst = worst_error(Device::Cuda(0), Kind::BFloat16, reach).unwrap();
+                let worst = worst_error(Device::Cuda(0), Kind::BFloat16, 64, reach).unwrap();
                 assert!(worst < TOLERANCE, "{reach:?}: {worst}");
             }
         }

@@ -25,11 +25,11 @@ mod wait_policy;
 pub use autocast::{
     Precision, autocast, autocast_kind, backward, with_loss_scale, without_autocast,
 };
-pub use device::{DeviceChoice, resolve_device};
+pub use device::{DeviceChoice, peak_device_memory, resolve_device};
 pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, with_group};
 pub use dropout::{dropout_factors, dropout_factors_like, token_places};
 pub use error::{Error, Result};
-pub use flash_attention::{flash_attention, flash_attention_fits};
+pub use flash_attention::{FlashUse, flash_attention, flash_attention_fault};
 pub use linear::linear;
 pub use linear_cross_entropy::{
     LinearCrossEntropy, LossReduction, TokenLosses, linear_cross_entropy,

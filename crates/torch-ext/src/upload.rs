@@ -1,11 +1,16 @@
 //! Tensors from the CPU to where they are computed with.
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Tensor};
+
+use crate::Result;
+use crate::ffi::{self, call};
+use crate::packed::owned;
 
 /// `tensor` on `device`. From the CPU to a GPU it goes through pinned memory and nothing waits for
 /// it: the copy takes its turn before the work that is asked for next.
 ///
 /// # Errors
-/// If libtorch cannot copy there.
+/// [`Error::Libtorch`](crate::Error::Libtorch) or [`Error::Torch`](crate::Error::Torch) if libtorch
+/// cannot copy there.
 ///
 /// # Example
 /// ```
@@ -13,13 +18,15 @@ use tch::{Device, TchError, Tensor};
 ///
 /// let ids = Tensor::from_slice(&[3i64, 4]);
 /// assert_eq!(torch_ext::upload(&ids, Device::Cpu)?, ids);
-/// # Ok::<(), tch::TchError>(())
+/// # Ok::<(), torch_ext::Error>(())
 /// ```
-pub fn upload(tensor: &Tensor, device: Device) -> Result<Tensor, TchError> {
-    if !matches!(device, Device::Cuda(_)) || tensor.device() != Device::Cpu {
-        return tensor.f_to_device(device);
+pub fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
+    let Device::Cuda(index) = device else { return Ok(tensor.f_to_device(device)?) };
+    if tensor.device() != Device::Cpu {
+        return Ok(tensor.f_to_device(device)?);
     }
-    // libtorch's allocator hands pinned memory out again only once the copy from it is done.
-    let pinned = tensor.f_pin_memory(device)?;
-    pinned.f_to_device_(device, tensor.f_kind()?, true, false)
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor; on success the shim hands over one that we own.
+    call(|error| unsafe { ffi::polyqa_upload(tensor.as_ptr(), index, &mut out, error) })?;
+    owned(out)
 }

@@ -18,9 +18,8 @@ pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
         flat.extend_from_slice(row);
         flat.resize(flat.len() + width - row.len(), pad);
     }
-    Ok(Tensor::f_from_slice(&flat)?
-        .f_view([rows.len() as i64, width as i64])?
-        .f_to_device(device)?)
+    let rows = Tensor::f_from_slice(&flat)?.f_view([rows.len() as i64, width as i64])?;
+    Ok(torch_ext::upload(&rows, device)?)
 }
 
 /// `[B, L]` i64: 1 where [`pad_rows`] put a row's value, 0 where it padded. `None` if nothing is
@@ -39,7 +38,7 @@ pub fn pad_mask(rows: &[&[i64]], device: Device) -> Result<Option<Tensor>> {
         flat.resize(flat.len() + width - row.len(), 0);
     }
     let mask = Tensor::f_from_slice(&flat)?.f_view([rows.len() as i64, width as i64])?;
-    Ok(Some(mask.f_to_kind(Kind::Int64)?.f_to_device(device)?))
+    Ok(Some(torch_ext::upload(&mask.f_to_kind(Kind::Int64)?, device)?))
 }
 
 #[cfg(test)]

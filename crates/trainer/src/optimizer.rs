@@ -285,10 +285,8 @@ impl AdamW {
             let mut counts: BTreeMap<u64, Tensor> = BTreeMap::new();
             for (slot, _) in live.iter().filter(|(slot, _)| slot.group == number) {
                 if let Entry::Vacant(entry) = counts.entry(slot.updates) {
-                    let count = Tensor::f_from_slice(&[slot.updates as f32])?
-                        .f_squeeze()?
-                        .f_to_device(slot.parameter.device())?;
-                    entry.insert(count);
+                    let options = (Kind::Float, slot.parameter.device());
+                    entry.insert(Tensor::f_full([0i64; 0], slot.updates as f64, options)?);
                 }
             }
             let mut lists: [Vec<&Tensor>; 5] = Default::default();

@@ -211,7 +211,7 @@ fn mean(hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let Some(mask) = mask else {
         return Ok(hidden.f_mean_dim(1, false, None::<Kind>)?);
     };
-    let mask = mask.f_to_device(hidden.device())?.f_ne(0)?.f_unsqueeze(-1)?;
+    let mask = torch_ext::upload(mask, hidden.device())?.f_ne(0)?.f_unsqueeze(-1)?;
     let kept = hidden.f_masked_fill(&mask.f_logical_not()?, 0.0)?;
     let counts = mask.f_sum_dim_intlist(1, false, Kind::Int64)?.f_clamp_min(1)?;
     Ok(kept.f_sum_dim_intlist(1, false, None::<Kind>)?.f_div(&counts)?)

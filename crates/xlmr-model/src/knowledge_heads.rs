@@ -154,7 +154,8 @@ impl KnowledgeHeads {
     ///
     /// # Shapes
     /// - `subjects`: `[B, H]` float; returns the same
-    /// - `relations`: `[B]` i64, indices into [`relations`](Self::relations)
+    /// - `relations`: `[B]` i64, indices into [`relations`](Self::relations); on the CPU they are
+    ///   looked at without waiting for a GPU
     /// - `domain_ids`: as in [`mep_query`](Self::mep_query)
     ///
     /// # Errors
@@ -175,7 +176,8 @@ impl KnowledgeHeads {
             let got = format!("{:?} {:?}, or one outside", relations.kind(), relations.size());
             return Err(Error::input("relations", format!("[B] Int64 in 0..{count}"), got));
         }
-        let sums = subjects.f_add(&self.table.f_index_select(0, relations)?)?;
+        let relations = torch_ext::upload(relations, self.table.device())?;
+        let sums = subjects.f_add(&self.table.f_index_select(0, &relations)?)?;
         self.heads[2].apply(&sums, domain_ids, train)
     }
 

@@ -343,6 +343,21 @@ impl Model {
         self.precision = precision;
     }
 
+    /// Why training in half precision on a GPU computes padding as well, if it does: libtorch's
+    /// attention of packed rows is absent or was found wrong there.
+    pub fn padding_fault(&self) -> Option<String> {
+        let kind = match self.precision {
+            Precision::F32 => return None,
+            Precision::Bf16 => Kind::BFloat16,
+            Precision::F16 => Kind::Half,
+        };
+        let device = self.device();
+        if device == Device::Cpu {
+            return None;
+        }
+        crate::packing::flash_fault(&self.config, device, kind)
+    }
+
     /// Runs `body` under autocast to the model's precision, as `tasks` does with every pass. The
     /// passes themselves compute in the dtype of the parameters where no autocast is on.
     ///

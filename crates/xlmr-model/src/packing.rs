@@ -1,6 +1,6 @@
 //! Rows of a training batch one after the other, without their padding.
 use tch::{Device, Kind, Tensor};
-use torch_ext::Attention;
+use torch_ext::{Attention, FlashUse};
 
 use crate::dropout::Draws;
 use crate::inputs::Rows;
@@ -22,6 +22,13 @@ pub(crate) struct Packing {
     length: i64,
 }
 
+/// Why a GPU's attention of packed rows cannot be this model's, if it cannot.
+pub(crate) fn flash_fault(config: &Config, device: Device, kind: Kind) -> Option<String> {
+    let depth = config.hidden_size / config.num_attention_heads.max(1);
+    let windows = matches!(config.architecture, Architecture::ModernBert(_));
+    torch_ext::flash_attention_fault(FlashUse { device, kind, depth, windows })
+}
+
 /// Rows as [`torch_ext::flash_attention`] wants them.
 pub(crate) struct FlashRows {
     /// `[B + 1]` int32.
@@ -36,11 +43,10 @@ impl Packing {
     /// check alone decide, never a measured time.
     pub(crate) fn of(rows: &Rows, config: &Config, kind: Kind) -> Result<Option<Self>> {
         let device = rows.device;
-        let windows = matches!(config.architecture, Architecture::ModernBert(_));
         let (flash, fits) = match device {
             Device::Cpu => (false, config.hidden_size >= SMALLEST_WIDTH),
             _ => match torch_ext::autocast_kind(device)? {
-                Some(half) => (true, torch_ext::flash_attention_fits(device, half, windows)),
+                Some(half) => (true, flash_fault(config, device, half).is_none()),
                 None => return Ok(None),
             },
         };

@@ -158,7 +158,7 @@ pub fn noisy_embeddings(
     noise: &[EmbeddingNoise],
 ) -> Result<Tensor> {
     let (device, width) = (model.device(), model.hidden_size());
-    let ids = batch.inputs.input_ids.f_to_device(device)?;
+    let ids = torch_ext::upload(&batch.inputs.input_ids, device)?;
     let embedded = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?; // [B, L, H]
     let question = batch.question.f_to_kind(Kind::Bool)?; // [B, L]
     let (rows, length) = question.size2()?;

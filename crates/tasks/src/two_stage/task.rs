@@ -8,6 +8,7 @@ use objectives::{
 };
 use rand::Rng;
 use tch::{Kind, Tensor};
+use torch_ext::upload;
 use trainer::{
     ExampleRecord, Examples, Fingerprint, GroupConfig, Step, StepLosses, Task, TaskError,
     TrainConfig,
@@ -92,11 +93,11 @@ struct Encoded<'a> {
     start_logits: Tensor,
     /// `[B, L]`.
     end_logits: Tensor,
-    /// `[B, L]` bool: the positions of the softmax.
+    /// `[B, L]` bool on the CPU: the positions of the softmax.
     answerable: Tensor,
-    /// `[B]` i64: the gold span's first token.
+    /// `[B]` i64 on the CPU: the gold span's first token.
     gold_starts: Tensor,
-    /// `[B]` i64: the gold span's last token.
+    /// `[B]` i64 on the CPU: the gold span's last token.
     gold_ends: Tensor,
 }
 
@@ -184,16 +185,16 @@ impl<'a> BoundaryTask<'a> {
         let batch = WindowBatch::new(windows, self.context_only, self.model)?;
         let hidden = self.model.encode(&batch.inputs, true)?;
         let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
-        let device = hidden.device();
         let (gold_starts, gold_ends) = gold_positions(windows)?;
+        let answerable = batch.answerable;
         Ok(Encoded {
             windows,
-            answerable: batch.answerable.f_to_device(device)?,
-            gold_starts: gold_starts.f_to_device(device)?,
-            gold_ends: gold_ends.f_to_device(device)?,
             hidden,
             start_logits,
             end_logits,
+            answerable,
+            gold_starts,
+            gold_ends,
         })
     }
 
@@ -204,7 +205,7 @@ impl<'a> BoundaryTask<'a> {
             step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
         let device = batch.hidden.device();
-        let of_batch = |tensor: &Tensor| tensor.f_index_select(0, &rows)?.f_to_device(device);
+        let of_batch = |tensor: &Tensor| upload(&tensor.f_index_select(0, &rows)?, device);
         let mut config = self.config.hard.clone();
         if config.weighting == HardLearningWeighting::HardEm {
             let chance = hard_em_probability(step.number, self.config.anneal_steps);
@@ -217,7 +218,7 @@ impl<'a> BoundaryTask<'a> {
             &batch.end_logits,
             &of_batch(&all.starts)?,
             &of_batch(&all.ends)?,
-            Some(&batch.answerable),
+            Some(&upload(&batch.answerable, device)?),
             config.checks,
         )?;
         let (valid, gold) = (of_batch(&all.valid)?, of_batch(&all.gold_index)?);
@@ -239,12 +240,12 @@ impl<'a> BoundaryTask<'a> {
     /// L_con (Eq. 8); `None` where the batch holds nothing to contrast with.
     fn contrast(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Option<Tensor>> {
         let device = batch.hidden.device();
-        let context = context_mask(batch.windows)?.f_to_device(device)?;
+        let context = upload(&context_mask(batch.windows)?, device)?;
         let (start, end) = (&batch.start_logits, &batch.end_logits);
         let mut answers = top_k_spans(start, end, Some(&context), &self.config.answers)?;
         if self.config.drop_duplicate_text {
             let duplicates = duplicate_text(batch.windows, &CandidateSpans::from(&answers))?;
-            let others = duplicates.f_logical_not()?.f_to_device(device)?;
+            let others = upload(&duplicates.f_logical_not()?, device)?;
             answers.valid = answers.valid.f_logical_and(&others)?;
         }
         let question = question_mask(batch.windows)?;
@@ -254,9 +255,9 @@ impl<'a> BoundaryTask<'a> {
         }
         let loss = answer_contrast(
             &batch.hidden,
-            &question.f_to_device(device)?,
-            &batch.gold_starts,
-            &batch.gold_ends,
+            &upload(&question, device)?,
+            &upload(&batch.gold_starts, device)?,
+            &upload(&batch.gold_ends, device)?,
             &CandidateSpans::from(&answers),
             &config,
         );
