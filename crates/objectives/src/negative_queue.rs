@@ -129,7 +129,9 @@ impl NegativeQueue {
     /// Appends `keys`, without their gradient, and drops as many of the oldest rows as no longer
     /// fit.
     ///
-    /// Of more than Q rows the last Q stay. Pushing no row changes nothing.
+    /// Of more than Q rows the last Q stay. Pushing no row changes nothing. A key with NaN or
+    /// infinity leaves the row that it would replace: a step in float16 that is skipped, since its
+    /// loss is not finite, must not spoil the following ones.
     ///
     /// # Shapes
     /// - `keys`: `[n, D]` float, on the queue's device; converted to its dtype
@@ -165,8 +167,14 @@ impl NegativeQueue {
             for (from, to, rows) in [(0, self.next, before_end), (before_end, 0, kept - before_end)]
             {
                 if rows > 0 {
-                    self.keys.f_narrow(0, to, rows)?.f_copy_(&keys.f_narrow(0, from, rows)?)?;
-                    self.ids.f_narrow(0, to, rows)?.f_copy_(&ids.f_narrow(0, from, rows)?)?;
+                    let (mut old, mut old_ids) =
+                        (self.keys.f_narrow(0, to, rows)?, self.ids.f_narrow(0, to, rows)?);
+                    let new = keys.f_narrow(0, from, rows)?.f_to_kind(old.f_kind()?)?;
+                    let finite = new.f_isfinite()?.f_all_dim(1, true)?; // [rows, 1]
+                    old.f_copy_(&new.f_where_self(&finite, &old)?)?;
+                    let new_ids = ids.f_narrow(0, from, rows)?;
+                    let finite = finite.f_squeeze_dim(1)?;
+                    old_ids.f_copy_(&new_ids.f_where_self(&finite, &old_ids)?)?;
                 }
             }
             Ok(())

@@ -43,6 +43,28 @@ fn the_last_rows_stay_in_order() {
 }
 
 #[test]
+fn keys_that_are_no_numbers_leave_the_rows_they_would_replace() {
+    let mut queue = queue(3, QueueStart::Empty);
+    let of = |ids: [i64; 3]| Tensor::from_slice(&ids);
+    queue.push(&rows(&[1, 2, 3]), Some(&of([10, 20, 30]))).unwrap();
+    let mut keys = rows(&[4, 5, 6]);
+    let _ = keys.get(1).get(0).fill_(f64::NAN);
+    let _ = keys.get(2).fill_(f64::INFINITY);
+    queue.push(&keys, Some(&of([40, 50, 60]))).unwrap();
+    assert_eq!((numbers(&queue), ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
+    // What float32 holds and the queue's dtype does not.
+    let mut queue = NegativeQueue::new(
+        2,
+        (Kind::Half, Device::Cpu),
+        &QueueConfig { size: 2, start: QueueStart::Empty, seed: 7 },
+    )
+    .unwrap();
+    keys = rows(&[7, 100_000]);
+    queue.push(&keys, None).unwrap();
+    assert_eq!(numbers(&queue), [7, 0]);
+}
+
+#[test]
 fn a_push_takes_no_gradient_and_no_graph_with_it() {
     let mut queue = queue(4, QueueStart::Random);
     let keys = rows(&[1, 2]).set_requires_grad(true);

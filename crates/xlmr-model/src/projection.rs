@@ -68,8 +68,18 @@ impl BatchNorm {
             Some((weight, bias)) => (Some(weight), Some(bias)),
             None => (None, None),
         };
-        let (mean, var) = (Some(mean), Some(var));
-        Ok(x.f_batch_norm(weight, bias, mean, var, train, MOMENTUM, EPS, false)?)
+        // The graph keeps copies, since a later batch changes the statistics.
+        let moved = [mean.f_detach_copy()?, var.f_detach_copy()?];
+        let [new_mean, new_var] = &moved;
+        let (new_mean, new_var) = (Some(new_mean), Some(new_var));
+        let out = x.f_batch_norm(weight, bias, new_mean, new_var, train, MOMENTUM, EPS, false)?;
+        let kept = [mean.shallow_clone(), var.shallow_clone()];
+        for (mut kept, moved) in kept.into_iter().zip(&moved).filter(|_| train) {
+            // A step in float16 that is skipped, since it is not finite, must not spoil the next.
+            let new = moved.f_where_self(&moved.f_isfinite()?, &kept)?;
+            tch::no_grad(|| kept.f_copy_(&new))?;
+        }
+        Ok(out)
     }
 
     /// The rows of each domain by themselves. A single row has no variance, so it is normalised by
@@ -91,7 +101,7 @@ impl BatchNorm {
         let mut order = Vec::with_capacity(domain_ids.len());
         for (domain, domain_rows) in rows_by_domain {
             let train = train && domain_rows.len() > 1;
-            let index = Tensor::f_from_slice(&domain_rows)?.f_to_device(x.device())?;
+            let index = torch_ext::upload(&Tensor::f_from_slice(&domain_rows)?, x.device())?;
             let (mean, var) = (self.mean.f_select(0, domain)?, self.variance.f_select(0, domain)?);
             parts.push(self.normalise(&x.f_index_select(0, &index)?, &mean, &var, train)?);
             order.extend(domain_rows);
@@ -100,7 +110,7 @@ impl BatchNorm {
             return Ok(x.shallow_clone());
         }
         let batch_order =
-            Tensor::f_from_slice(&order)?.f_argsort(0, false)?.f_to_device(x.device())?;
+            torch_ext::upload(&Tensor::f_from_slice(&order)?.f_argsort(0, false)?, x.device())?;
         Ok(Tensor::f_cat(&parts, 0)?.f_index_select(0, &batch_order)?)
     }
 }

@@ -90,6 +90,7 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     let knowledge = knowledge(ProjectionKind::BatchNorm, 3);
     let x = states(8);
     let trained = knowledge.mep_key(&x, &[], true).unwrap();
+    trained.square().sum(Kind::Float).backward();
     // The last layer has no scale and shift: in training each column has mean 0 and variance 1.
     let (mean, variance) = (
         trained.mean_dim([0i64].as_slice(), false, Kind::Float),
@@ -119,6 +120,11 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     testkit::assert_close("alone", &alone, &want, 1e-4);
     let low = knowledge.mep_key(&x.to_kind(Kind::Float), &[], false).unwrap();
     assert_eq!(low.kind(), Kind::Float);
+    // States that are no numbers leave no trace.
+    let spoiled = x.copy();
+    let _ = spoiled.get(2).get(1).fill_(f64::NAN);
+    let _ = knowledge.mep_key(&spoiled, &[], true).unwrap();
+    assert_eq!(knowledge.mep_key(&one, &[], false).unwrap(), alone);
 }
 
 #[test]
@@ -153,6 +159,11 @@ fn domains_are_normalised_each_by_itself() {
     assert_eq!(buffer(&both, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
     let expected = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
     testkit::assert_close("one row", &together.get(7), &expected, 1e-5);
+    // A later pass leaves what an earlier one's way back needs.
+    let heads = new();
+    let first = heads.mep_key(&x, &domain_ids, true).unwrap();
+    let _ = heads.mep_key(&x, &domain_ids, true).unwrap();
+    first.square().sum(Kind::Float).backward();
 
     let folder = tempfile::tempdir().unwrap();
     both.save(folder.path()).unwrap();
