@@ -273,11 +273,9 @@ impl PostNormLayer {
     /// `[B, L, H]` to `[B, L, H]`.
     fn apply(&self, hidden: &Tensor, rows: &Rows, draws: &Draws) -> Result<Tensor> {
         let split = [rows.batch, rows.length, self.heads, -1];
-        let project = |linear: &Linear| -> Result<Tensor> {
-            Ok(linear.apply(hidden)?.f_view(split)?.f_transpose(1, 2)?)
-        };
-        let (query, key, value) =
-            (project(&self.query)?, project(&self.key)?, project(&self.value)?);
+        let by_head = |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(split)?.f_transpose(1, 2)?) };
+        let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
+        let (query, key, value) = (by_head(&query)?, by_head(&key)?, by_head(&value)?);
         let attended =
             draws.attention(&query, &key, &value, rows.mask.as_ref(), self.attention_dropout)?;
         let attended = attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?;
@@ -291,8 +289,7 @@ impl PostNormLayer {
 
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
     fn apply_packed(&self, hidden: &Tensor, packing: &Packing, draws: &Draws) -> Result<Tensor> {
-        let (query, key) = (self.query.apply(hidden)?, self.key.apply(hidden)?);
-        let value = self.value.apply(hidden)?;
+        let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
         let (heads, dropout) = (self.heads, self.attention_dropout);
         let attention = Attention { heads, reach: None, dropout };
         let attended = packing.attend(&query, &key, &value, draws, &attention)?;
