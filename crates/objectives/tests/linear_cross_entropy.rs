@@ -406,14 +406,24 @@ fn large_logits_that_differ_little_keep_the_digits_of_their_loss() {
 #[test]
 fn float16_gradients_bear_many_rows_of_one_target() {
     let options = (Kind::Half, Device::Cpu);
-    let hidden = Tensor::full([600, 4], 20.0, options).set_requires_grad(true);
-    let weight = Tensor::zeros([3, 4], options).set_requires_grad(true);
-    let targets = Tensor::zeros([600], (Kind::Int64, Device::Cpu));
-    let loss = linear_cross_entropy(&hidden, &weight, None, &targets, &Default::default());
-    loss.unwrap().loss.backward();
-    // By hand: each row gives 20 (p - y) / 600.
-    for (row, want) in [(0, -40.0 / 3.0), (1, 20.0 / 3.0), (2, 20.0 / 3.0)] {
-        assert_near(weight.grad().double_value(&[row, 0]), want, 0.02);
+    // Enlarged by more than what a column's sum bears, 512 rows of 20 would be infinite; with the
+    // wider layer all of them are summed in one chunk.
+    for (rows, width) in [(512, 4), (512, 256), (600, 4)] {
+        for reduction in REDUCTIONS {
+            let hidden = Tensor::full([rows, width], 20.0, options).set_requires_grad(true);
+            let weight = Tensor::zeros([200, width], options).set_requires_grad(true);
+            let targets = Tensor::zeros([rows], (Kind::Int64, Device::Cpu));
+            let loss =
+                linear_cross_entropy(&hidden, &weight, None, &targets, &config(reduction, 0.0));
+            let mean = loss.unwrap().loss.sum(Kind::Float)
+                / if reduction == TokenReduction::Mean { 1.0 } else { rows as f64 };
+            mean.backward();
+            // By hand: each row gives 20 (p - y) / rows.
+            for (class, want) in [(0, -20.0 * 199.0 / 200.0), (1, 0.1), (199, 0.1)] {
+                let got = weight.grad().double_value(&[class, width - 1]);
+                assert_near(got, want, 0.002 * want.abs());
+            }
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 //! Gradients through parts that are made again.
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
@@ -38,6 +40,22 @@ fn gradients_and_dropout_are_those_of_the_first_pass() {
         (second, x.grad(), weight.grad().copy(), after)
     };
     assert_eq!(pass(true), pass(false));
+}
+
+#[test]
+fn the_body_runs_again_on_the_way_back() {
+    let _alone = alone();
+    let x = Tensor::ones([2], FLOAT).set_requires_grad(true);
+    let calls = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&calls);
+    let out = recompute(&x, move |x| {
+        counted.set(counted.get() + 1);
+        Ok(x.exp())
+    });
+    assert_eq!(calls.get(), 1);
+    out.unwrap().sum(Kind::Float).backward();
+    assert_eq!(calls.get(), 2);
+    assert!((x.grad() - x.exp()).abs().max().double_value(&[]) < 1e-6);
 }
 
 #[test]

@@ -19,7 +19,8 @@ pub struct LinearSchedule {
 }
 
 impl LinearSchedule {
-    /// Warm-up takes `ceil(warmup_ratio * total_steps)` steps.
+    /// Warm-up takes `ceil(warmup_ratio * total_steps)` steps, of the product as it is written:
+    /// 0.07 of 100 steps is 7, where transformers' rounded 7.000000000000001 makes 8.
     ///
     /// # Errors
     /// [`TrainError::Config`] if `total_steps` is 0 or the ratio is not from 0 to 1.
@@ -68,7 +69,41 @@ impl LinearSchedule {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
+
+    #[derive(Deserialize)]
+    struct Fixture {
+        runs: Vec<Run>,
+    }
+
+    #[derive(Deserialize)]
+    struct Run {
+        steps: u64,
+        ratio: f64,
+        warmup: u64,
+        linear: Vec<f64>,
+        constant: Vec<f64>,
+    }
+
+    /// `scripts/schedules.py` wrote the values with transformers 5.23.0.
+    #[test]
+    fn factors_are_those_of_transformers() {
+        let fixture: Fixture =
+            serde_json::from_str(include_str!("../tests/data/schedules.json")).unwrap();
+        assert!(!fixture.runs.is_empty());
+        for run in &fixture.runs {
+            for (decay, want) in [(Decay::Linear, &run.linear), (Decay::Constant, &run.constant)] {
+                let schedule = LinearSchedule::new(run.steps, run.ratio, decay).unwrap();
+                assert_eq!(schedule.warmup_steps(), run.warmup);
+                for (step, want) in (0u64..).zip(want) {
+                    let got = schedule.factor(step);
+                    assert!((got - want).abs() < 1e-12, "{step} of {}: {got} {want}", run.steps);
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_papers_injection_schedule() {
