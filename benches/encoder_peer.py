@@ -24,6 +24,8 @@ def arguments():
     for name in ["layers", "hidden", "vocab", "threads", "length"]:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--bf16", action="store_true", help="autocast, as run_qa does with --bf16")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, as run_qa does with --torch_compile")
     return parser.parse_args()
 
 
@@ -42,6 +44,7 @@ def main():
     given = arguments()
     torch.set_num_threads(given.threads)
     torch.manual_seed(1)
+    on_gpu = given.device != "cpu"
     sizes = dict(
         vocab_size=given.vocab, hidden_size=given.hidden, num_hidden_layers=given.layers,
         num_attention_heads=given.hidden // 64, attn_implementation="sdpa",
@@ -58,6 +61,8 @@ def main():
             layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0, eos_token_id=2,
         )
         model = XLMRobertaForQuestionAnswering(config).train()
+    model = model.to(given.device)
+    run = torch.compile(model) if given.compile else model
     # run_qa's optimiser: fused AdamW without weight decay, gradients clipped to 1.
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-5, weight_decay=0.0, fused=True)
     with open(given.batches, encoding="utf-8") as file:
@@ -65,17 +70,23 @@ def main():
     for step, batch in enumerate(batches):
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=given.bf16):
-            loss = model(**padded(batch, given.length, config.pad_token_id)).loss
+        inputs = padded(batch, given.length, config.pad_token_id)
+        if on_gpu:
+            inputs = {name: tensor.pin_memory().to(given.device, non_blocking=True) for name, tensor in inputs.items()}
+        with torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=given.bf16):
+            loss = run(**inputs).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        if on_gpu:
+            torch.cuda.synchronize()
         after = resource.getrusage(resource.RUSAGE_SELF)
         seconds, system = time.perf_counter() - start, after.ru_stime - before.ru_stime
         user = after.ru_utime - before.ru_utime
+        peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else after.ru_maxrss / 1024
         print(json.dumps({
             "step": step, "seconds": seconds, "cpu_seconds": user + system, "system_seconds": system,
-            "loss": loss.item(), "peak_mib": after.ru_maxrss / 1024,
+            "loss": loss.item(), "peak_mib": peak,
         }), flush=True)
 
 

@@ -31,6 +31,8 @@ const DATA: [&str; 7] = [
 
 const RUN: &str = include_str!("gpu_bundle/run.sh");
 const CHECKS: &str = include_str!("gpu_bundle/checks.py");
+/// The peer of the encoder's step.
+const PEER: &str = include_str!("../../benches/encoder_peer.py");
 
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +55,7 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
         .collect();
     let mut build = cargo(root);
     // The whole workspace: another choice of packages would build libtorch's bindings again.
-    build.args(["build", "--workspace", "--bin", "xlmr-model"]);
+    build.args(["build", "--workspace", "--bin", "xlmr-model", "--bin", "encoder"]);
     programs.iter().for_each(|name| {
         build.args(["--example", name]);
     });
@@ -96,7 +98,9 @@ fn assemble(
         fs::remove_dir_all(bundle).with_context(|| bundle.display().to_string())?;
     }
     let program = if packed { pack } else { copy };
-    program(&built.join("xlmr-model"), &bundle.join("bin/xlmr-model"))?;
+    for name in ["xlmr-model", "encoder"] {
+        program(&built.join(name), &bundle.join("bin").join(name))?;
+    }
     for name in programs {
         program(&built.join("examples").join(name), &bundle.join("bin").join(name))?;
         let recipe = Path::new("examples").join(name).join("small.toml");
@@ -109,6 +113,7 @@ fn assemble(
         copy(&root.join(data), &bundle.join(to))?;
     }
     write(&bundle.join("checks.py"), CHECKS)?;
+    write(&bundle.join("encoder_peer.py"), PEER)?;
     write(&bundle.join("run.sh"), RUN)?;
     #[cfg(unix)]
     {
@@ -179,7 +184,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (built, bundle) = (folder.path().join("built"), folder.path().join("bundle"));
         fs::create_dir_all(built.join("examples")).unwrap();
-        for file in ["xlmr-model", "examples/xlm-k"] {
+        for file in ["xlmr-model", "encoder", "examples/xlm-k"] {
             fs::write(built.join(file), "program").unwrap();
         }
         for _ in 0..2 {
@@ -188,7 +193,9 @@ mod tests {
         for file in [
             "run.sh",
             "checks.py",
+            "encoder_peer.py",
             "bin/xlmr-model",
+            "bin/encoder",
             "bin/xlm-k",
             "examples/xlm-k/small.toml",
             "data/base/model.safetensors",

@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,6 +84,14 @@ TINY = {
 MICRO_BATCH = {"full": (64, 16), "tiny": (6, 2)}
 # How far losses of equal sums in another order may lie apart, relative.
 LOSS_ROUNDING = 1e-3
+# The same of the first losses in half precision and in float32.
+HALF_ROUNDING = 0.02
+# Steps that are compared with the CPU's, and how many rows a part of a cut batch has.
+COMPARED = {"full": 10, "tiny": 2}
+# What no program may say: libtorch's warnings, and that a GPU computes padding in half precision.
+UNWANTED = ["[W", "training computes padding as well"]
+# Training steps that are timed, beside transformers where python3 has it: tokens of the longest window, windows at once.
+SPEED = [(384, 16), (384, 64), (512, 32)]
 
 
 class Failure(Exception):
@@ -121,6 +130,8 @@ class Bundle:
                 raise Failure(f"not done after {LIMIT} s; {log}.log") from None
         if done.returncode != 0:
             raise Failure(f"exit code {done.returncode}: {last_line(self.out / f'{log}.log')}")
+        for line in (self.out / f"{log}.log").read_text(encoding="utf-8").splitlines():
+            need(not any(word in line for word in UNWANTED), f"{log}.log: {line[:200]}")
 
 
 def last_line(path):
@@ -263,8 +274,31 @@ def check_demo(bundle):
     return f"mean F1: {text}"
 
 
+def with_dropout(bundle):
+    """The embedded model, whose configuration has no dropout, with the usual one."""
+    folder = bundle.out / "base-with-dropout"
+    if not folder.exists():
+        # Another check may make it, too.
+        part = Path(tempfile.mkdtemp(dir=bundle.out))
+        shutil.copytree("data/base", part / "base")
+        config = json.loads((part / "base/config.json").read_text(encoding="utf-8"))
+        for name in ["attention_probs_dropout_prob", "hidden_dropout_prob"]:
+            config[name] = 0.1
+        (part / "base/config.json").write_text(json.dumps(config), encoding="utf-8")
+        try:
+            (part / "base").rename(folder)
+        except OSError:
+            need(folder.exists(), f"{folder} could not be made")
+        shutil.rmtree(part)
+    return folder
+
+
 def check_resume(bundle, precision="f32"):
-    settings = [*bundle.settings["resume"], f'run.precision="{precision}"']
+    settings = [
+        *bundle.settings["resume"],
+        f'run.precision="{precision}"',
+        f'model.path="{with_dropout(bundle).absolute()}"',
+    ]
     whole, broken = bundle.out / f"whole-{precision}", bundle.out / f"broken-{precision}"
     bundle.run(bundle.recipe("bridging-gap", whole, settings), whole.name)
     command = bundle.recipe("bridging-gap", broken, settings)
@@ -291,7 +325,7 @@ def check_resume(bundle, precision="f32"):
         same = path.read_bytes() == found.read_bytes()
         need(same, f"{path.relative_to(whole)} differs; both runs are kept")
     need(without_times(summary(whole)) == without_times(summary(broken)), "summary.json differs")
-    return "killed at a checkpoint and started again: the same summary.json"
+    return "with dropout, killed at a checkpoint and started again: the same summary.json"
 
 
 def check_xlm_k(bundle):
@@ -319,6 +353,43 @@ def check_two_pass(bundle):
     return (
         f"{len(runs[0])} steps in one part and in several: losses differ by {worst:.1e}, relative"
     )
+
+
+def check_half_xlm_k(bundle):
+    """The first losses in half precision beside float32's."""
+    settings, firsts = bundle.settings["xlm-k-losses"], {}
+    for precision in ["f32", "bf16", "f16"][: 3 if bundle.device == "cuda" else 2]:
+        folder = bundle.out / f"xlm-k-{precision}"
+        command = bundle.recipe("xlm-k", folder, settings, [f'run.precision="{precision}"'])
+        bundle.run(command, folder.name)
+        firsts[precision] = series(folder, "xlm-k")[0]
+    text = ", ".join(f"`{name}` {value:.4f}" for name, value in firsts.items())
+    worst = max(abs(value / firsts["f32"] - 1) for value in firsts.values())
+    need(worst <= HALF_ROUNDING, f"first losses: {text}")
+    return f"first losses: {text}"
+
+
+def check_against_cpu(bundle):
+    """Losses and norms of gradients of the same steps on the CPU, and with layers recomputed and batches in parts."""
+    if not bundle.has("question-answering"):
+        return "not in this bundle"
+    steps = COMPARED[bundle.size]
+    more = ["--set", f"training.steps={steps}", "--set", "training.log_steps=1"]
+    parts = ["--set", "run.activation_checkpointing=true", "--set", "training.micro_batch=1"]
+    runs = {
+        "cpu": answer_questions(bundle, "f32", "cpu", more),
+        "device": answer_questions(bundle, "f32", "device", more),
+        "parts": answer_questions(bundle, "f32", "parts", [*more, *parts]),
+    }
+    series = {name: steps_of(folder) for name, folder in runs.items()}
+    need(all(len(lines) == steps for lines in series.values()), "different numbers of steps")
+    worst = 0.0
+    for name in ("device", "parts"):
+        for ours, theirs in zip(series[name], series["cpu"]):
+            for key in ("loss", "grad_norm"):
+                worst = max(worst, abs(ours[key] / theirs[key] - 1))
+    need(worst <= LOSS_ROUNDING, f"losses and norms differ by {worst:.1e}, relative")
+    return f"{steps} steps, losses and norms of gradients differ by {worst:.1e}, relative"
 
 
 def check_mixmrc(bundle):
@@ -360,23 +431,36 @@ def check_precision(bundle):
     if not bundle.has("question-answering"):
         return "not in this bundle"
     texts = []
+    one = ["--set", "training.steps=1"]
+    (whole,) = steps_of(answer_questions(bundle, "f32", "first", one))
     for precision in ["bf16", "f16"][: 2 if bundle.device == "cuda" else 1]:
+        (half,) = steps_of(answer_questions(bundle, precision, "first", one))
+        off = abs(half["loss"] / whole["loss"] - 1)
+        need(off <= HALF_ROUNDING, f"`{precision}`: the first loss is off by {off:.1e}, relative")
         folder = answer_questions(bundle, precision)
-        (path,) = folder.glob("**/metrics.jsonl")
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        need(lines, f"{path}: no steps")
+        lines = steps_of(folder)
         first, last = lines[0]["loss"], lines[-1]["loss"]
         text = f"`{precision}` loss {first:.2f} to {last:.2f}"
         need(("loss_scale" in lines[-1]) == (precision == "f16"), f"{text}: loss_scale")
+        need(lines[-1].get("loss_scale", 2) > 1, f"{text}: the scale sank to 1")
         if bundle.size == "full":
             need(last < first, f"the loss does not fall: {text}")
         texts.append(f"{text}, F1 {summary(folder)['scores']['f1']:.1f}")
     return "; ".join(texts)
 
 
-def answer_questions(bundle, precision):
-    """The folder of a run of `question-answering`."""
-    folder = bundle.out / f"question-answering-{precision}"
+def steps_of(folder):
+    """The lines of the only metrics.jsonl below a folder."""
+    (path,) = folder.glob("**/metrics.jsonl")
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    need(lines, f"{path}: no steps")
+    return lines
+
+
+def answer_questions(bundle, precision, name="", more=()):
+    """The folder of a run of `question-answering`; one with a name only trains, and `cpu` runs there."""
+    answered = [] if name else ["--dev", "data/xquad/xquad.de.json", "--language", "de"]
+    folder = bundle.out / "-".join(filter(None, ["question-answering", name, precision]))
     bundle.run(
         [
             "bin/question-answering",
@@ -384,19 +468,17 @@ def answer_questions(bundle, precision):
             "data/base",
             "--train",
             "data/xquad/xquad.en.json",
-            "--dev",
-            "data/xquad/xquad.de.json",
-            "--language",
-            "de",
+            *answered,
             "--learning-rate",
             "5e-4",
             "--out",
             str(folder),
             "--device",
-            bundle.device,
+            "cpu" if name == "cpu" else bundle.device,
             "--set",
             f'run.precision="{precision}"',
             *bundle.settings["question-answering"],
+            *more,
         ],
         folder.name,
     )
@@ -419,6 +501,27 @@ def series(folder, arm):
     return [json.loads(line)["loss"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def measure_speed(bundle):
+    """A table for each entry of SPEED, alone on the GPU."""
+    command = ["bin/encoder", "--tokenizer", "data/base", "--data", "data/xquad"]
+    command += ["--out", str(bundle.out), "--peer", "encoder_peer.py", "--python", sys.executable]
+    peer = subprocess.run([sys.executable, "-c", "import transformers"], capture_output=True)
+    if peer.returncode != 0:
+        command += ["--except", "transformers"]
+    if bundle.device == "cpu":
+        bundle.run([*command, "--quick"], "speed")
+        return "a step of a tiny model, not a measurement"
+    tables = []
+    for length, batch in SPEED:
+        name = f"speed-{length}-{batch}"
+        size = ["--length", str(length), "--batch", str(batch), "--steps", "20", "--rounds", "1"]
+        bundle.run([*command, "--device", bundle.device, *size], name)
+        text = (bundle.out / f"{name}.log").read_text(encoding="utf-8")
+        table = [line for line in text.splitlines() if line.startswith("|")]
+        tables += ["", f"{batch} windows of up to {length} tokens:", "", *table]
+    return "\n".join(tables)
+
+
 CHECKS = [
     ("driver and CUDA libraries", check_driver),
     ("`xlmr-model run` against transformers' outputs", check_fixtures),
@@ -430,6 +533,8 @@ CHECKS = [
     ),
     ("`xlm-k`", check_xlm_k),
     ("`xlm-k`, a batch in parts", check_two_pass),
+    ("`xlm-k` in half precision", check_half_xlm_k),
+    ("training steps beside the CPU's", check_against_cpu),
     ("`mixmrc-lakm`", check_mixmrc),
     ("`good-to-best`", check_good_to_best),
     ("`question-answering`", check_question_answering),
@@ -489,10 +594,12 @@ def main():
         lines.append(
             f"| {name} | {'passed' if passed else '**FAILED**'} | {seconds:.0f} | {detail} |"
         )
+    passed, detail, _ = timed(bundle, measure_speed)
+    lines += ["", f"Speed: {detail}" if passed else f"**FAILED**: speed: {detail}"]
     report = "\n".join(lines) + "\n"
     (bundle.out / "gpu-report.md").write_text(report, encoding="utf-8")
     print(report, end="")
-    sys.exit(0 if all(passed for passed, _, _ in results) else 1)
+    sys.exit(0 if passed and all(passed for passed, _, _ in results) else 1)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 //! Windows of real questions, the same batches for every program.
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use mlqa_eval::{Dataset, Purpose, Window, WindowConfig, windows};
 use serde::{Deserialize, Serialize};
 use xlmr_model::read_tokenizer;
 
-use crate::Options;
+use crate::{Architecture, Options};
 
-/// Tokens of the longest window, to which the peer pads.
-pub const MAX_LENGTH: usize = 384;
+/// Tokens that one in a local layer of ModernBERT sees, itself among them.
+const WINDOW: f64 = 129.0;
 
 /// One window: token ids, and the first and the last token of its answer.
 #[derive(Debug, Deserialize, Serialize)]
@@ -26,11 +24,10 @@ pub type Batches = Vec<Vec<Row>>;
 /// language's file, as shuffled data would give them.
 pub fn make(options: &Options) -> Result<Batches> {
     let tokenizer = read_tokenizer(&options.tokenizer)?;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/xquad");
-    let config = WindowConfig { max_length: MAX_LENGTH, ..WindowConfig::default() };
+    let config = WindowConfig { max_length: options.length, ..WindowConfig::default() };
     let mut languages = Vec::new();
     for language in options.languages.split(',') {
-        let data = Dataset::read(folder.join(format!("xquad.{language}.json")))?;
+        let data = Dataset::read(options.data.join(format!("xquad.{language}.json")))?;
         languages.push(windows(&data.questions, &tokenizer, &config, Purpose::Train)?);
     }
     let wanted = (options.steps + 1) * options.batch;
@@ -56,6 +53,23 @@ fn pick(languages: &[Vec<Window>], number: usize) -> Result<Row> {
         start: position(window.start_position)?,
         end: position(window.end_position)?,
     })
+}
+
+/// Products of a step in FLOP: forward, and twice as much back, of tokens that are not padding.
+/// Counted are the layers' weights, and attention's two products with the tokens that each sees.
+pub fn flop(batch: &[Row], options: &Options) -> f64 {
+    let (layers, hidden) = (options.layers() as f64, options.hidden as f64);
+    // Weights of a layer in units of hidden²; the share of layers that see all of their row.
+    let (weights, global) = match options.architecture {
+        Architecture::XlmRoberta => (12.0, 1.0),
+        Architecture::Modernbert => (8.5, 1.0 / 3.0),
+    };
+    let of_row = |row: &Row| {
+        let tokens = row.ids.len() as f64;
+        let seen = global * tokens + (1.0 - global) * tokens.min(WINDOW);
+        3.0 * layers * tokens * (2.0 * weights * hidden * hidden + 4.0 * hidden * seen)
+    };
+    batch.iter().map(of_row).sum()
 }
 
 /// Tokens that are not padding.

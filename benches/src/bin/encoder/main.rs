@@ -1,6 +1,6 @@
 //! Times the fine-tuning step of a span model at the size of XLM-R base, or of mmBERT base, beside
 //! `transformers`: forward, backward and update on the same windows of XQuAD, each program in
-//! processes of its own, by turns.
+//! processes of its own, by turns; on a GPU too.
 mod batches;
 mod programs;
 mod step;
@@ -31,6 +31,9 @@ pub struct Options {
     /// Rows of the word embeddings; absent: 250002, or 256000 of modernbert
     #[arg(long)]
     vocab: Option<i64>,
+    /// Tokens of the longest window, to which the peer pads
+    #[arg(long, default_value_t = 384)]
+    length: usize,
     /// Windows in a batch
     #[arg(long, default_value_t = 16)]
     batch: usize,
@@ -43,15 +46,37 @@ pub struct Options {
     /// Threads of libtorch
     #[arg(long, default_value_t = 2)]
     threads: i32,
+    /// cpu, cuda or cuda:N; on a GPU the programs are others, and model FLOP utilisation is shown
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// What the GPU's bfloat16 products reach at most without sparsity, in TFLOP/s; 989 is H100's
+    /// and H200's
+    #[arg(long, default_value_t = 989.0)]
+    peak_tflops: f64,
     /// Languages of XQuAD, by turns
     #[arg(long, default_value = "en,de,es,vi,hi,ar,zh")]
     languages: String,
+    /// The folder of XQuAD's files
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/xquad"))]
+    data: PathBuf,
+    /// The peer's program, and the Python that has torch and transformers; absent: this checkout's
+    #[arg(long, requires = "python")]
+    peer: Option<PathBuf>,
+    /// See --peer
+    #[arg(long, requires = "peer")]
+    python: Option<PathBuf>,
+    /// Gets the batches and the figures; absent: bench/ in the target folder
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// A tokenizer.json; its ids must lie below --vocab
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/base"))]
     tokenizer: PathBuf,
     /// Only programs whose name contains this; may be given several times
     #[arg(long)]
     only: Vec<String>,
+    /// No programs whose name contains this; may be given several times
+    #[arg(long)]
+    except: Vec<String>,
     /// Each program a second time, while so many other threads keep cores busy
     #[arg(long, default_value_t = 0)]
     busy: usize,
@@ -83,6 +108,11 @@ impl Architecture {
 }
 
 impl Options {
+    /// Whether the programs run on a GPU.
+    fn on_gpu(&self) -> bool {
+        self.device != "cpu"
+    }
+
     /// Encoder layers.
     fn layers(&self) -> i64 {
         let usual = if self.architecture == Architecture::XlmRoberta { 12 } else { 22 };
@@ -118,7 +148,7 @@ fn main() -> ExitCode {
 
 fn compare(options: &Options) -> Result<()> {
     ensure!(options.steps > 0 && options.rounds > 0, "--steps and --rounds must be at least 1");
-    let folder = benches::folder();
+    let folder = options.out.clone().unwrap_or_else(benches::folder);
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let file = folder.join("encoder_batches.json");
     let batches = batches::make(options)?;
@@ -129,18 +159,20 @@ fn compare(options: &Options) -> Result<()> {
             eprintln!("round {} of {}: {}", round + 1, options.rounds, program.name);
             let measured = program.run(options, &file)?;
             // A run of many minutes may be cut short.
-            for line in table::lines(&measured, &batches) {
+            for line in table::lines(&measured, &batches, options) {
                 eprintln!("  {:.0} real tokens/s", line.real_tokens_per_second);
             }
             runs.extend(measured);
         }
     }
-    let lines = table::lines(&runs, &batches);
-    print!("{}", table::markdown(&lines, &batches));
-    let out = folder.join(match options.architecture {
-        Architecture::XlmRoberta => "encoder.json",
-        Architecture::Modernbert => "encoder_modernbert.json",
-    });
+    let lines = table::lines(&runs, &batches, options);
+    print!("{}", table::markdown(&lines, &batches, options));
+    let name = match options.architecture {
+        Architecture::XlmRoberta => "encoder",
+        Architecture::Modernbert => "encoder_modernbert",
+    };
+    let device = if options.on_gpu() { "_gpu" } else { "" };
+    let out = folder.join(format!("{name}{device}.json"));
     whole_file::write(&out, serde_json::to_vec_pretty(&lines)?)?;
     println!("\n{}", out.display());
     Ok(())

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use testkit::{Peers, peers_python};
 
 use crate::Options;
-use crate::batches::MAX_LENGTH;
 
 /// What a program reports of one step or, last, of its memory.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -48,31 +47,52 @@ enum Kind {
     Peer(&'static [&'static str]),
 }
 
-/// The program that the others are compared with.
-pub const PEER: &str = "transformers, float32, padded";
+/// On the CPU.
+const PROGRAMS: [(&str, Kind); 8] = [
+    ("float32", Kind::Ours("f32")),
+    ("float32 of three bfloat16 parts", Kind::Ours("f32-bf16x3")),
+    ("float32 of two bfloat16 parts", Kind::Ours("f32-bf16x2")),
+    ("bfloat16", Kind::Ours("bf16")),
+    ("float32, layers recomputed", Kind::Ours("f32-recompute")),
+    ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
+    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
+    ("transformers, float32, padded", Kind::Peer(&[])),
+];
 
-/// All of them, or those that `--only` names, that this processor has the kernels for; with
+const GPU_PROGRAMS: [(&str, Kind); 6] = [
+    ("bfloat16", Kind::Ours("bf16")),
+    ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
+    ("float32", Kind::Ours("f32")),
+    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
+    ("transformers, bfloat16, padded, compiled", Kind::Peer(&["--bf16", "--compile"])),
+    ("transformers, float32, padded", Kind::Peer(&[])),
+];
+
+fn programs(options: &Options) -> &'static [(&'static str, Kind)] {
+    if options.on_gpu() { &GPU_PROGRAMS } else { &PROGRAMS }
+}
+
+/// The program that the others are compared with.
+pub fn peer(options: &Options) -> &'static str {
+    match options.on_gpu() {
+        true => "transformers, bfloat16, padded, compiled",
+        false => "transformers, float32, padded",
+    }
+}
+
+/// All of them, or those that `--only` names and `--except` does not, that this processor has the kernels for; with
 /// `--busy` each a second time beside busy threads. The peer is left out where it is not installed.
 pub fn all(options: &Options) -> Vec<Program> {
-    let programs = [
-        ("float32", Kind::Ours("f32")),
-        ("float32 of three bfloat16 parts", Kind::Ours("f32-bf16x3")),
-        ("float32 of two bfloat16 parts", Kind::Ours("f32-bf16x2")),
-        ("bfloat16", Kind::Ours("bf16")),
-        ("float32, layers recomputed", Kind::Ours("f32-recompute")),
-        ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
-        ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
-        (PEER, Kind::Peer(&[])),
-    ];
+    let named = |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
     let wanted = |name: &str| {
-        options.only.is_empty() || options.only.iter().any(|only| name.contains(only.as_str()))
+        (options.only.is_empty() || named(name, &options.only)) && !named(name, &options.except)
     };
     let is_there = |kind| match kind {
         Kind::Ours("f32-bf16x3" | "f32-bf16x2") => torch_ext::has_bf16_parts(),
         _ => true,
     };
     let mut all = Vec::new();
-    for (name, kind) in programs {
+    for &(name, kind) in programs(options) {
         if !wanted(name) || !is_there(kind) {
             continue;
         }
@@ -95,10 +115,12 @@ impl Program {
                 command
             }
             Kind::Peer(arguments) => {
-                let Some(python) = peers_python(Peers::Torch) else { return Ok(Vec::new()) };
+                let installed = options.python.clone().or_else(|| peers_python(Peers::Torch));
+                let Some(python) = installed else { return Ok(Vec::new()) };
+                let own = concat!(env!("CARGO_MANIFEST_DIR"), "/encoder_peer.py");
                 let mut command = Command::new(python);
-                command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/encoder_peer.py")).arg(batches);
-                command.args(["--length", &MAX_LENGTH.to_string()]).args(arguments);
+                command.arg(options.peer.as_deref().unwrap_or(Path::new(own))).arg(batches);
+                command.args(["--length", &options.length.to_string()]).args(arguments);
                 command
             }
         };
@@ -108,6 +130,7 @@ impl Program {
             ("--hidden", options.hidden.to_string()),
             ("--vocab", options.vocab().to_string()),
             ("--threads", options.threads.to_string()),
+            ("--device", options.device.clone()),
         ] {
             command.args([name, &value]);
         }

@@ -5,7 +5,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Tensor};
-use torch_ext::{MatmulPrecision, autocast, set_float32_matmul_precision, tune_float32_matmul};
+use torch_ext::{
+    MatmulPrecision, autocast, peak_device_memory, resolve_device, set_float32_matmul_precision,
+    tune_float32_matmul,
+};
 use trainer::{AdamW, TrainConfig};
 use xlmr_model::{Config, Head, Inputs, Model, ModernBert};
 
@@ -16,14 +19,17 @@ use crate::{Architecture, Options};
 /// Trains on all batches and prints a report for each.
 pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::set_num_threads(options.threads);
+    let device = resolve_device(options.device.parse()?)?;
     match options.program.strip_prefix("f32-") {
+        // On a GPU the tuned level would mean TF32.
+        _ if options.on_gpu() => set_float32_matmul_precision(MatmulPrecision::Highest)?,
         Some("bf16x3") => set_float32_matmul_precision(MatmulPrecision::Bf16x3)?,
         Some("bf16x2") => set_float32_matmul_precision(MatmulPrecision::Bf16x2)?,
         _ => drop(tune_float32_matmul()?),
     }
     let batches: Batches = serde_json::from_slice(&std::fs::read(batches)?)?;
     let config = config(options);
-    let mut model = Model::new(&config, &[Head::Span], Device::Cpu, 1)?;
+    let mut model = Model::new(&config, &[Head::Span], device, 1)?;
     model.set_recompute(options.program.ends_with("recompute"));
     let train = TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
     let mut optimizer = AdamW::new(&model.named_parameters(), &train)?;
@@ -33,20 +39,24 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
         optimizer.clear_grads()?;
         let losses = || loss(&model, batch);
         let loss = match options.program.starts_with("bf16") {
-            true => autocast(Device::Cpu, Kind::BFloat16, losses)??,
+            true => autocast(device, Kind::BFloat16, losses)??,
             false => losses()?,
         };
         loss.f_backward()?;
         let norm = optimizer.step(1.0)?;
         ensure!(norm.is_finite(), "the gradient's norm is {norm}");
+        if let Device::Cuda(index) = device {
+            tch::Cuda::synchronize(i64::try_from(index)?);
+        }
+        let seconds = start.elapsed().as_secs_f64();
         let after = cpu_seconds()?;
         let report = Report {
             step,
-            seconds: start.elapsed().as_secs_f64(),
+            seconds,
             cpu_seconds: after.0 - before.0,
             system_seconds: after.1 - before.1,
             loss: loss.f_double_value(&[])?,
-            peak_mib: peak_mib()?,
+            peak_mib: peak_mib(device)?,
         };
         println!("{}", serde_json::to_string(&report)?);
     }
@@ -102,7 +112,11 @@ fn cpu_seconds() -> Result<(f64, f64)> {
     Ok(((user + system) / 100.0, system / 100.0))
 }
 
-fn peak_mib() -> Result<f64> {
+/// Of tensors on a GPU, else of the process.
+fn peak_mib(device: Device) -> Result<f64> {
+    if device != Device::Cpu {
+        return Ok(peak_device_memory(device)? as f64 / f64::from(1 << 20));
+    }
     let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next());

@@ -1,8 +1,9 @@
 //! Means over steps and rounds, beside the peer's.
 use serde::Serialize;
 
-use crate::batches::{Batches, MAX_LENGTH, real_tokens};
-use crate::programs::{PEER, Run};
+use crate::Options;
+use crate::batches::{Batches, Row, flop, real_tokens};
+use crate::programs::{Run, peer};
 
 /// One program's figures.
 #[derive(Debug, Serialize)]
@@ -15,28 +16,37 @@ pub struct Line {
     pub real_tokens_per_cpu_second: f64,
     /// Share of processor time that is the kernel's.
     pub system_share: f64,
+    /// Share of the GPU's peak that the products of tokens that are not padding take; 0 on the CPU.
+    pub flop_utilisation: f64,
     pub peak_mib: f64,
     /// Of the last step.
     pub loss: f64,
 }
 
 /// A line for each program, in the order of their first run.
-pub fn lines(runs: &[Run], batches: &Batches) -> Vec<Line> {
+pub fn lines(runs: &[Run], batches: &Batches, options: &Options) -> Vec<Line> {
     let mut names: Vec<&str> = Vec::new();
     for run in runs {
         if !names.contains(&run.program.as_str()) {
             names.push(&run.program);
         }
     }
-    names.into_iter().map(|name| line(name, runs, batches)).collect()
+    names.into_iter().map(|name| line(name, runs, batches, options)).collect()
 }
 
-fn line(program: &str, runs: &[Run], batches: &Batches) -> Line {
+fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Line {
     let reports: Vec<_> =
         runs.iter().filter(|run| run.program == program).map(|run| &run.report).collect();
-    let tokens = |step: usize| batches.get(step).map_or(0.0, |batch| real_tokens(batch) as f64);
+    let of_batch = |step: usize, count: &dyn Fn(&[Row]) -> f64| {
+        batches.get(step).map_or(0.0, |batch| count(batch))
+    };
+    let tokens = |step| of_batch(step, &|batch| real_tokens(batch) as f64);
     let rate = |seconds: fn(&crate::programs::Report) -> f64| {
         median(reports.iter().map(|report| tokens(report.step) / seconds(report)).collect())
+    };
+    let peak = if options.on_gpu() { options.peak_tflops * 1e12 } else { f64::INFINITY };
+    let utilisation = |report: &&crate::programs::Report| {
+        of_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
     };
     Line {
         program: program.to_owned(),
@@ -46,6 +56,7 @@ fn line(program: &str, runs: &[Run], batches: &Batches) -> Line {
         system_share: median(
             reports.iter().map(|report| report.system_seconds / report.cpu_seconds).collect(),
         ),
+        flop_utilisation: median(reports.iter().map(utilisation).collect()),
         peak_mib: reports.iter().map(|report| report.peak_mib).fold(0.0, f64::max),
         loss: reports.last().map_or(f64::NAN, |report| report.loss),
     }
@@ -57,25 +68,30 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// The table, with ratios over the peer's line where there is one.
-pub fn markdown(lines: &[Line], batches: &Batches) -> String {
+pub fn markdown(lines: &[Line], batches: &Batches, options: &Options) -> String {
     let tokens: usize = batches.iter().skip(1).map(|batch| real_tokens(batch)).sum();
-    let places: usize = batches.iter().skip(1).map(|batch| batch.len() * MAX_LENGTH).sum();
+    let places: usize = batches.iter().skip(1).map(|batch| batch.len() * options.length).sum();
     let share = 100.0 * tokens as f64 / places.max(1) as f64;
+    let used = |cell: String| if options.on_gpu() { cell } else { String::new() };
     let mut text = format!(
-        "{tokens} tokens in {places} places of {MAX_LENGTH}: {share:.0} % are not padding\n\n\
-         | program | real tokens/s | × | tokens/CPU s | × | kernel's share | peak MiB | × |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|\n"
+        "{tokens} tokens in {places} places of {}: {share:.0} % are not padding\n\n\
+         | program | real tokens/s | × |{} tokens/CPU s | × | kernel's share | peak MiB | × |\n\
+         |---|---:|---:|{}---:|---:|---:|---:|---:|\n",
+        options.length,
+        used(" MFU |".to_owned()),
+        used("---:|".to_owned()),
     );
-    let peer = lines.iter().find(|line| line.program == PEER);
+    let peer = lines.iter().find(|line| line.program == peer(options));
     let ratio = |of: fn(&Line) -> f64, line: &Line| {
         peer.map_or_else(|| "–".to_owned(), |peer| format!("{:.2}", of(line) / of(peer)))
     };
     for line in lines {
         text += &format!(
-            "| {} | {:.0} | {} | {:.0} | {} | {:.0} % | {:.0} | {} |\n",
+            "| {} | {:.0} | {} |{} {:.0} | {} | {:.0} % | {:.0} | {} |\n",
             line.program,
             line.real_tokens_per_second,
             ratio(|line| line.real_tokens_per_second, line),
+            used(format!(" {:.1} % |", 100.0 * line.flop_utilisation)),
             line.real_tokens_per_cpu_second,
             ratio(|line| line.real_tokens_per_cpu_second, line),
             100.0 * line.system_share,
