@@ -86,8 +86,9 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     }
 }
 
-/// The section `[run]`: what is run and on what. But for `precision` it decides no cell's result,
-/// so a run goes on when it changes.
+/// The section `[run]`: what is run and on what. But for `precision` it decides no cell's result
+/// but in the last digits, so a run goes on when it changes. Levels of `float32_matmul` with fewer
+/// bits than float32 (TF32, `bf16x2`) decide more of them; the folder's records name the level.
 ///
 /// ```
 /// use experiment::RunConfig;
