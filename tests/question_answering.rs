@@ -37,7 +37,11 @@ fn with_model(model: &Path, out: &Path) -> Command {
 
 /// The program on the embedded model, six steps of four windows.
 fn start(folder: &Path, out: &str) -> Command {
-    let mut command = with_model(Path::new("data/base"), &folder.join(out));
+    start_with(Path::new("data/base"), folder, out)
+}
+
+fn start_with(model: &Path, folder: &Path, out: &str) -> Command {
+    let mut command = with_model(model, &folder.join(out));
     command.args(["--batch-size", "4", "--learning-rate", "1e-3"]);
     for set in ["training.steps=6", "training.checkpoint_steps=2", "training.log_steps=2"] {
         command.args(["--set", set]);
@@ -53,12 +57,34 @@ fn predict(folder: &Path, model: &Path, out: &str) -> Command {
 }
 
 fn train(folder: &Path, out: &str) -> Command {
+    train_with(Path::new("data/base"), folder, out)
+}
+
+fn train_with(model: &Path, folder: &Path, out: &str) -> Command {
     let (train, dev) = (folder.join("train.json"), folder.join("test-context-de-question-en.json"));
     write_questions(&train, 12, 2, 6);
     write_questions(&dev, 5, 1, 6);
-    let mut command = start(folder, out);
+    let mut command = start_with(model, folder, out);
     command.arg("--train").arg(train).arg("--dev").arg(dev);
     command
+}
+
+/// A model of random weights with dropout, wide enough to be trained without padding.
+fn write_wide_model(folder: &Path) {
+    let mut config = read(&root().join("data/base/config.json"));
+    for (key, value) in [("hidden_size", 256), ("num_hidden_layers", 2), ("intermediate_size", 512)]
+    {
+        config[key] = json!(value);
+    }
+    for key in ["attention_probs_dropout_prob", "hidden_dropout_prob"] {
+        config[key] = json!(0.1);
+    }
+    let file = folder.with_extension("json");
+    fs::write(&file, config.to_string()).unwrap();
+    let mut command = tool("xlmr-model");
+    command.arg("init").arg("--config").arg(file).args(["--heads", "qa", "--out"]).arg(folder);
+    command.args(["--tokenizer", "data/base/tokenizer.json"]);
+    succeed(command);
 }
 
 fn read(path: &Path) -> Value {
@@ -154,9 +180,12 @@ fn recipe_question_answering_in_bf16_killed_three_times_equals_a_whole_run() {
     let folder = folder.path();
     // Fifty times in the long form.
     let steps: usize = if testkit::long() { 100 } else { 6 };
+    let model = folder.join("wide");
+    write_wide_model(&model);
     let low = |out: &str| {
-        let mut command = train(folder, out);
+        let mut command = train_with(&model, folder, out);
         command.args(["--set", "run.precision=bf16", "--set", "training.checkpoint_steps=1"]);
+        command.args(["--set", "run.threads=2"]);
         command.args(["--set", &format!("training.steps={steps}")]);
         command
     };
@@ -173,7 +202,7 @@ fn recipe_question_answering_in_bf16_killed_three_times_equals_a_whole_run() {
     }
 
     // The precision decides the result, so it is a key of the run.
-    let error = refuse(&train(folder, "whole").output().unwrap());
+    let error = refuse(&train_with(&model, folder, "whole").output().unwrap());
     assert!(error.contains("run.precision = \"bf16\" there, absent now"), "{error}");
     let error =
         refuse(&train(folder, "f16").args(["--set", "run.precision=f16"]).output().unwrap());

@@ -80,8 +80,9 @@ pub fn peer(options: &Options) -> &'static str {
     }
 }
 
-/// All of them, or those that `--only` names and `--except` does not, that this processor has the kernels for; with
-/// `--busy` each a second time beside busy threads. The peer is left out where it is not installed.
+/// All of them, or those that `--only` names and `--except` does not, that this processor has the
+/// kernels for; with `--busy` each a second time beside busy threads. The peer is left out where it
+/// is not installed.
 pub fn all(options: &Options) -> Vec<Program> {
     let named = |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
     let wanted = |name: &str| {
