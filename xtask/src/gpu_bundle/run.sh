@@ -7,12 +7,6 @@
 # LD_LIBRARY_PATH, where it is set, wins over the libtorch that python3 has.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-for packed in bin/*.gz; do
-    if [[ -e "$packed" && ! -x "${packed%.gz}" ]]; then
-        gunzip --keep --force "$packed"
-        chmod +x "${packed%.gz}"
-    fi
-done
 if [[ -z "${LD_LIBRARY_PATH:-}" ]]; then
     torch=$(python3 -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "lib"))') || {
         echo "error: python3 has no torch; install torch==2.11.0, or set LD_LIBRARY_PATH" >&2
