@@ -7,7 +7,7 @@ const UNITS: [&[&str]; 6] = [
     &["amx_tiles", "product"],
     &["attention_rows", "head_products", "logit_chunks", "norm_rows", "precision"],
     &["autocast", "dropout", "flash_attention", "optim", "rng", "upload"],
-    &["device_memory", "distributed"],
+    &["device_memory", "distributed", "profile"],
     &["dropout_add_norm", "gated", "linear", "linear_cross_entropy"],
     &["packed_attention", "recompute", "rotary", "streamed_logsumexp"],
 ];

@@ -89,6 +89,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         Stage::new(label, self.dir(name), runtime.environment.clone())
             .with_precision(runtime.precision)
             .stop_on_signals()
+            .with_profile(self.recipe.run().profile_steps)
             .with_group(runtime.group.clone())
     }
 

@@ -120,6 +120,10 @@ pub struct RunConfig {
     /// Keeps what goes into each encoder layer alone, and computes the layer again on the way back:
     /// less memory for one more forward pass. It changes no digit.
     pub activation_checkpointing: bool,
+    /// Steps of each training stage that libtorch's profiler records, into `profile/` in the
+    /// stage's folder; see [`Stage::with_profile`](trainer::Stage::with_profile).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub profile_steps: u64,
 }
 
 impl Default for RunConfig {
@@ -132,8 +136,14 @@ impl Default for RunConfig {
             float32_matmul: "auto".into(),
             precision: "f32".into(),
             activation_checkpointing: false,
+            profile_steps: 0,
         }
     }
+}
+
+/// Left out where it is written, so that recipes without it are the same as before it came.
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 impl RunConfig {

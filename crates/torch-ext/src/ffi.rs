@@ -14,7 +14,17 @@ pub(crate) struct RawGroup {
     _private: [u8; 0],
 }
 
+/// A named span of time, which only the shim looks into.
+#[repr(C)]
+pub(crate) struct RawRegion {
+    _private: [u8; 0],
+}
+
 unsafe extern "C" {
+    pub(crate) fn polyqa_profile_start(cuda: bool, error: *mut *mut c_char) -> c_int;
+    pub(crate) fn polyqa_profile_stop(path: *const c_char, error: *mut *mut c_char) -> c_int;
+    pub(crate) fn polyqa_profile_region_start(name: *const c_char) -> *mut RawRegion;
+    pub(crate) fn polyqa_profile_region_end(region: *mut RawRegion);
     pub(crate) fn polyqa_group_connect(
         host: *const c_char,
         port: u16,

@@ -14,6 +14,7 @@ mod optim;
 mod packed;
 mod pre_norm;
 mod precision;
+mod profile;
 mod recompute;
 mod rng;
 mod row_adamw;
@@ -44,6 +45,7 @@ pub use precision::{
     MatmulPrecision, PrecisionReport, has_bf16_parts, set_float32_matmul_precision,
     tune_float32_matmul,
 };
+pub use profile::{NamedTime, Profile, Region, TraceSummary, region};
 pub use recompute::recompute;
 pub use rng::{Part, PartSeeds, first_row, rng_state, seeded_randn, set_rng_state};
 pub use row_adamw::{Gradient, LiveRows};

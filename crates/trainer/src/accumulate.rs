@@ -78,6 +78,7 @@ pub fn accumulate<T>(
             });
         }
         if let Some(sum) = sum.filter(Tensor::requires_grad) {
+            let _region = torch_ext::region(c"way back");
             torch_ext::backward(&sum)?;
         }
     }

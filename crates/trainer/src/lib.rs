@@ -20,6 +20,7 @@ mod not_finite;
 mod optimizer;
 #[cfg(feature = "parquet")]
 mod parquet_rows;
+mod profile;
 mod progress;
 mod ranks;
 mod record;

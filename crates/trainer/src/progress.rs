@@ -112,6 +112,14 @@ impl Progress {
         }
     }
 
+    /// Says something above the line.
+    pub(crate) fn say(&self, text: &str) {
+        self.bar.suspend(|| {
+            // Nobody may be listening.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        });
+    }
+
     /// Leaves the line on screen as it is.
     pub(crate) fn abandon(&self) {
         self.bar.abandon();

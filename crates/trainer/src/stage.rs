@@ -12,7 +12,7 @@ pub struct Stage {
     /// Shown in progress and errors.
     pub name: String,
     /// Holds `metrics.jsonl`, `checkpoints/` and, under `keep_models`, `models/`; after a loss that
-    /// is not finite `not-finite.json`.
+    /// is not finite `not-finite.json`, and under [`Stage::with_profile`] `profile/`.
     pub folder: PathBuf,
     /// What bit-for-bit equality depends on beside seed and data.
     pub environment: Environment,
@@ -22,6 +22,7 @@ pub struct Stage {
     pub(crate) scaler: Option<LossScaler>,
     pub(crate) stops_on_signals: bool,
     pub(crate) group: Option<Rc<ProcessGroup>>,
+    pub(crate) profile_steps: u64,
     interrupt_after: Option<u64>,
 }
 
@@ -53,6 +54,7 @@ impl Stage {
             scaler: None,
             stops_on_signals: false,
             group: None,
+            profile_steps: 0,
             interrupt_after: None,
         }
     }
@@ -88,6 +90,15 @@ impl Stage {
     #[must_use]
     pub fn with_group(self, group: Option<Rc<ProcessGroup>>) -> Self {
         Self { group, ..self }
+    }
+
+    /// Records so many steps of each call with libtorch's profiler, from its sixth on where it
+    /// makes so many: `profile/trace.json` in the stage's folder is the trace, for Perfetto, and
+    /// `profile/tables.md` says where the time went: operators, a GPU's kernels, and what the host
+    /// was in while the GPU had nothing to do. Recorded steps compute the same, more slowly.
+    #[must_use]
+    pub fn with_profile(self, steps: u64) -> Self {
+        Self { profile_steps: steps, ..self }
     }
 
     /// Whether this process writes what is kept.

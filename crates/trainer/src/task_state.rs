@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use tch::{Device, Tensor};
 
-use torch_ext::{Precision, ProcessGroup, TensorMap, with_group, with_loss_scale};
+use torch_ext::{Precision, ProcessGroup, TensorMap, region, with_group, with_loss_scale};
 
 use crate::not_finite::{BatchRecord, IndexedExample};
 use crate::seed::{rng_for, seed_for};
@@ -209,11 +209,13 @@ impl<'s, 't> TaskState<'s, 't> {
         let mut context = Step { batch: &examples, number, total, micro_batch, rng };
         let Arithmetic { precision, device, scale } = arithmetic;
         let losses = with_group(group.as_ref(), || {
+            let _region = region(c"losses");
             with_loss_scale(scale, || precision.run(device, || self.slot.task.losses(&mut context)))
         })?
         .map_err(self.fail(step))?;
         // What was not cut is the same on all ranks, and counts once.
         if !losses.accumulated && group.is_none_or(|group| group.rank() == 0) {
+            let _region = region(c"way back");
             with_loss_scale(scale, || torch_ext::backward(&losses.total))?;
         }
         let part = |(name, part): &(&str, Tensor)| {

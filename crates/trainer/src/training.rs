@@ -3,12 +3,13 @@ use std::io::Write;
 use std::time::Instant;
 
 use tch::{Device, Tensor};
-use torch_ext::{Precision, TensorMap};
+use torch_ext::{Precision, TensorMap, region};
 
 use crate::checkpoint::remove_older;
 use crate::error::error_text;
 use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
+use crate::profile::StepProfile;
 use crate::ranks::{share_start, sum_gradients};
 use crate::record::Record;
 use crate::round_robin::RoundRobin;
@@ -142,7 +143,9 @@ impl<'a, 't> Training<'a, 't> {
     pub(crate) fn run(mut self) -> Result<FitReport> {
         let signals = StopSignals::catch(self.stage.stops_on_signals)?;
         let last = self.stage.last_step(self.state.step, self.total);
+        let mut profile = StepProfile::new(self.stage, self.device(), self.state.step, last);
         while self.state.step < last && !self.out_of_patience() {
+            profile.before(self.state.step)?;
             let (factor, grad_norm) = self.run_step(signals.received())?;
             self.end_step()?;
             self.log(factor, grad_norm)?;
@@ -150,6 +153,9 @@ impl<'a, 't> Training<'a, 't> {
                 return self.stopped(signal);
             }
             self.checkpoint()?;
+            if let Some(text) = profile.after(self.state.step)? {
+                self.progress.say(&text);
+            }
         }
         self.writer.wait()?;
         if let Some(signal) = self.stop_signal(&signals) {
@@ -217,11 +223,15 @@ impl<'a, 't> Training<'a, 't> {
             let signal = sum_gradients(group, &self.optimizer.parameters(), signal)?;
             self.agreed_stop = (signal > 0).then_some(signal);
         }
-        let numbers = StepNumbers::read(batches, self.optimizer.grad_norm()?, arithmetic.scale)?;
+        let numbers = {
+            let _region = region(c"losses and norm as numbers");
+            StepNumbers::read(batches, self.optimizer.grad_norm()?, arithmetic.scale)?
+        };
         let (factor, grad_norm) = (self.schedule.factor(step), numbers.grad_norm);
         match (numbers.first_fault(), &mut self.state.scaler) {
             (None, scaler) => {
                 if numbers.has_gradient {
+                    let _region = region(c"update");
                     self.optimizer.update(factor, grad_norm, arithmetic.scale)?;
                 }
                 if let Some(scaler) = scaler {
@@ -286,6 +296,7 @@ impl<'a, 't> Training<'a, 't> {
     /// Tells the tasks of epochs that ended and of evaluations that are due; before the checkpoint,
     /// which holds what that left.
     fn end_step(&mut self) -> Result<()> {
+        let _region = region(c"end of step");
         let (step, stage_ends) = (self.state.step, self.state.step == self.total);
         let due = self.config.evaluation_steps.is_some_and(|every| step.is_multiple_of(every));
         for (number, task) in self.tasks.iter_mut().enumerate() {
@@ -297,6 +308,7 @@ impl<'a, 't> Training<'a, 't> {
 
     /// Writes a line of metrics where one is due.
     fn log(&mut self, factor: f64, grad_norm: f64) -> Result<()> {
+        let _region = region(c"log");
         let step = self.state.step;
         if !step.is_multiple_of(self.config.log_steps) && !self.ends() {
             return Ok(());
@@ -319,6 +331,7 @@ impl<'a, 't> Training<'a, 't> {
 
     /// Writes a checkpoint where one is due: the last one at once, others while training goes on.
     fn checkpoint(&mut self) -> Result<()> {
+        let _region = region(c"checkpoint");
         self.writer.check()?;
         if !self.stage.leads() {
             return Ok(());

@@ -80,12 +80,19 @@ pub struct Options {
     /// Each program a second time, while so many other threads keep cores busy
     #[arg(long, default_value_t = 0)]
     busy: usize,
+    /// Each of our programs also records a further step: encoder_*.md says where its time went,
+    /// encoder_*.trace.json opens in Perfetto
+    #[arg(long)]
+    profile: bool,
     /// Internal: run one program here on the batches of this file
     #[arg(long, hide = true)]
     child: Option<PathBuf>,
     /// Internal: which one
     #[arg(long, hide = true, default_value = "f32")]
     program: String,
+    /// Internal: where the recorded step goes
+    #[arg(long, hide = true)]
+    trace: Option<PathBuf>,
 }
 
 /// Whose layers they are.
@@ -157,7 +164,7 @@ fn compare(options: &Options) -> Result<()> {
     for round in 0..options.rounds {
         for program in programs::all(options) {
             eprintln!("round {} of {}: {}", round + 1, options.rounds, program.name);
-            let measured = program.run(options, &file)?;
+            let measured = program.run(options, &file, &folder)?;
             // A run of many minutes may be cut short.
             for line in table::lines(&measured, &batches, options) {
                 eprintln!("  {:.0} real tokens/s", line.real_tokens_per_second);

@@ -107,12 +107,17 @@ pub fn all(options: &Options) -> Vec<Program> {
 }
 
 impl Program {
-    /// Runs it on all batches; the first step is not among the reports.
-    pub fn run(&self, options: &Options, batches: &Path) -> Result<Vec<Run>> {
+    /// Runs it on all batches; the first step is not among the reports. What it records goes into
+    /// `folder`.
+    pub fn run(&self, options: &Options, batches: &Path, folder: &Path) -> Result<Vec<Run>> {
         let mut command = match self.kind {
             Kind::Ours(program) => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("--child").arg(batches).args(["--program", program]);
+                if options.profile {
+                    let trace = format!("encoder_{program}.trace.json");
+                    command.arg("--trace").arg(folder.join(trace));
+                }
                 command
             }
             Kind::Peer(arguments) => {

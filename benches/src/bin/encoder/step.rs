@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{
-    MatmulPrecision, autocast, peak_device_memory, resolve_device, set_float32_matmul_precision,
-    tune_float32_matmul,
+    MatmulPrecision, Profile, TraceSummary, autocast, peak_device_memory, region, resolve_device,
+    set_float32_matmul_precision, tune_float32_matmul,
 };
 use trainer::{AdamW, TrainConfig};
 use xlmr_model::{Config, Head, Inputs, Model, ModernBert};
@@ -34,17 +34,28 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     let train = TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
     let mut optimizer = AdamW::new(&model.named_parameters(), &train)?;
     tch::manual_seed(1);
-    for (step, batch) in batches.iter().enumerate() {
-        let (start, before) = (Instant::now(), cpu_seconds()?);
+    let mut train_on = |batch: &[Row]| -> Result<Tensor> {
         optimizer.clear_grads()?;
-        let losses = || loss(&model, batch);
+        let losses = || {
+            let _region = region(c"forward");
+            loss(&model, batch)
+        };
         let loss = match options.program.starts_with("bf16") {
             true => autocast(device, Kind::BFloat16, losses)??,
             false => losses()?,
         };
-        loss.f_backward()?;
+        {
+            let _region = region(c"backward");
+            loss.f_backward()?;
+        }
+        let _region = region(c"norm and update");
         let norm = optimizer.step(1.0)?;
         ensure!(norm.is_finite(), "the gradient's norm is {norm}");
+        Ok(loss)
+    };
+    for (step, batch) in batches.iter().enumerate() {
+        let (start, before) = (Instant::now(), cpu_seconds()?);
+        let loss = train_on(batch)?;
         if let Device::Cuda(index) = device {
             tch::Cuda::synchronize(i64::try_from(index)?);
         }
@@ -59,6 +70,15 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
             peak_mib: peak_mib(device)?,
         };
         println!("{}", serde_json::to_string(&report)?);
+    }
+    if let (Some(trace), Some(batch)) = (&options.trace, batches.last()) {
+        let profile = Profile::start(device)?;
+        let _loss = train_on(batch)?;
+        profile.finish(trace)?;
+        let page = format!("# {}\n\n{}", options.program, TraceSummary::read(trace)?.markdown(1));
+        let tables = trace.with_extension("").with_extension("md");
+        whole_file::write(&tables, page)?;
+        eprintln!("  {}", tables.display());
     }
     Ok(())
 }

@@ -1,0 +1,353 @@
+//! What a recording says: where the time went, on the host and on a GPU.
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// Rows of a table.
+const ROWS: usize = 25;
+/// Characters of a name in a table.
+const NAME: usize = 100;
+/// Microseconds from which a GPU without work counts as idle: kernels one after the other lie
+/// some microseconds apart.
+const GAP: f64 = 5.0;
+
+/// Time under one name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTime {
+    /// The operator, kernel or call.
+    pub name: String,
+    /// How often it occurred.
+    pub count: u64,
+    /// Milliseconds in all.
+    pub milliseconds: f64,
+}
+
+/// Where the time of a recording went; every list is sorted, the longest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceSummary {
+    /// From the first event to the end of the last.
+    pub milliseconds: f64,
+    /// During which a GPU was at work; absent where none was.
+    pub gpu_milliseconds: Option<f64>,
+    /// A GPU's kernels and copies.
+    pub kernels: Vec<NamedTime>,
+    /// What the host was in, innermost, in the middle of the times that the GPU had no work.
+    pub gaps: Vec<NamedTime>,
+    /// Calls in which the host waits for a GPU.
+    pub waits: Vec<NamedTime>,
+    /// Operators, CUDA's calls and named regions on the host, without what they call.
+    pub operators: Vec<NamedTime>,
+}
+
+/// An event of the Chrome trace format; times in microseconds.
+#[derive(Deserialize)]
+struct Event {
+    #[serde(default)]
+    ph: String,
+    #[serde(default)]
+    cat: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    pid: serde_json::Value,
+    #[serde(default)]
+    tid: serde_json::Value,
+    #[serde(default)]
+    ts: f64,
+    #[serde(default)]
+    dur: f64,
+}
+
+impl Event {
+    fn end(&self) -> f64 {
+        self.ts + self.dur
+    }
+
+    fn on_gpu(&self) -> bool {
+        matches!(self.cat.as_str(), "kernel" | "gpu_memcpy" | "gpu_memset")
+    }
+
+    fn on_host(&self) -> bool {
+        matches!(
+            self.cat.as_str(),
+            "cpu_op" | "cuda_runtime" | "cuda_driver" | "user_annotation" | "python_function"
+        )
+    }
+
+    /// Calls of CUDA that return when the GPU is done.
+    fn waits(&self) -> bool {
+        self.cat.starts_with("cuda_")
+            && (self.name.contains("Synchronize") || self.name == "cudaMemcpy")
+    }
+}
+
+#[derive(Deserialize)]
+struct Trace {
+    #[serde(rename = "traceEvents")]
+    events: Vec<Event>,
+}
+
+impl TraceSummary {
+    /// Of a file that [`Profile::finish`](crate::Profile::finish) wrote.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Damaged`] naming the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+        let trace: Trace = serde_json::from_slice(&text).map_err(|error| Error::Damaged {
+            path: path.to_path_buf(),
+            reason: format!("no trace: {error}"),
+        })?;
+        Ok(Self::of(trace.events))
+    }
+
+    fn of(events: Vec<Event>) -> Self {
+        let spans = events.into_iter().filter(|event| event.ph == "X");
+        let (gpu, rest): (Vec<Event>, Vec<Event>) = spans.partition(Event::on_gpu);
+        let mut host: Vec<Event> = rest.into_iter().filter(Event::on_host).collect();
+        // What encloses comes before what it encloses.
+        host.sort_by(|a, b| a.ts.total_cmp(&b.ts).then(b.dur.total_cmp(&a.dur)));
+        let all = || gpu.iter().chain(&host);
+        let first = all().map(|event| event.ts).fold(f64::INFINITY, f64::min);
+        let last = all().map(Event::end).fold(f64::NEG_INFINITY, f64::max);
+        let busy = union(&gpu);
+        Self {
+            milliseconds: (last - first).max(0.0) / 1e3,
+            gpu_milliseconds: (!gpu.is_empty())
+                .then(|| busy.iter().map(|(start, end)| end - start).sum::<f64>() / 1e3),
+            kernels: sum(gpu.iter().map(|event| (event.name.as_str(), event.dur))),
+            gaps: sum(gaps(&busy, &host)),
+            waits: sum(host
+                .iter()
+                .filter(|event| event.waits())
+                .map(|event| (&*event.name, event.dur))),
+            operators: sum(own_times(&host)),
+        }
+    }
+
+    /// As a page of tables, times and counts by step of `steps`.
+    pub fn markdown(&self, steps: u64) -> String {
+        let by = |value: f64| value / steps.max(1) as f64;
+        let mut page = format!("{:.2} ms a step.", by(self.milliseconds));
+        if let Some(busy) = self.gpu_milliseconds {
+            let (kernels, waits) = (count(&self.kernels), count(&self.waits));
+            let _ = write!(
+                page,
+                " The GPU is at work for {:.2} ms of it ({:.0} %), in {:.0} kernels and copies; \
+                 the host waits for it {:.1} times.",
+                by(busy),
+                100.0 * busy / self.milliseconds,
+                by(kernels),
+                by(waits),
+            );
+        }
+        page.push('\n');
+        let tables = [
+            ("Kernels and copies on the GPU", &self.kernels),
+            ("What the host does while the GPU has no work", &self.gaps),
+            ("Calls in which the host waits for the GPU", &self.waits),
+            ("On the host, without what is called from there", &self.operators),
+        ];
+        for (title, rows) in tables {
+            if rows.is_empty() {
+                continue;
+            }
+            let total: f64 = rows.iter().map(|row| row.milliseconds).sum();
+            let _ = write!(
+                page,
+                "\n## {title}\n\n| name | times a step | ms a step | share |\n\
+                 |---|---:|---:|---:|\n"
+            );
+            for row in rows.iter().take(ROWS) {
+                let _ = writeln!(
+                    page,
+                    "| `{}` | {:.1} | {:.3} | {:.1} % |",
+                    short(&row.name),
+                    by(row.count as f64),
+                    by(row.milliseconds),
+                    100.0 * row.milliseconds / total.max(f64::MIN_POSITIVE),
+                );
+            }
+            let _ = writeln!(page, "| all | {:.1} | {:.3} | |", by(count(rows)), by(total));
+        }
+        page
+    }
+}
+
+fn count(rows: &[NamedTime]) -> f64 {
+    rows.iter().map(|row| row.count as f64).sum()
+}
+
+/// A name that a table has room for: kernels carry their templates.
+fn short(name: &str) -> String {
+    let mut text = name.replace(['|', '`'], "/");
+    for part in ["void ", "at::native::", "(anonymous namespace)::", "std::", "c10::"] {
+        text = text.replace(part, "");
+    }
+    match text.char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// Microseconds by name, the longest first.
+fn sum<'a>(times: impl IntoIterator<Item = (&'a str, f64)>) -> Vec<NamedTime> {
+    let mut sums: BTreeMap<&str, (u64, f64)> = BTreeMap::new();
+    for (name, time) in times {
+        let sum = sums.entry(name).or_default();
+        *sum = (sum.0 + 1, sum.1 + time);
+    }
+    let mut rows: Vec<NamedTime> = sums
+        .into_iter()
+        .map(|(name, (count, time))| NamedTime {
+            name: name.to_owned(),
+            count,
+            milliseconds: time / 1e3,
+        })
+        .collect();
+    rows.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
+    rows
+}
+
+/// The times at which at least one event runs, in order.
+fn union(events: &[Event]) -> Vec<(f64, f64)> {
+    let mut spans: Vec<(f64, f64)> = events.iter().map(|event| (event.ts, event.end())).collect();
+    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut union: Vec<(f64, f64)> = Vec::new();
+    for (start, end) in spans {
+        match union.last_mut() {
+            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            _ => union.push((start, end)),
+        }
+    }
+    union
+}
+
+/// Each time between two of `busy`, with what the host was in, innermost, halfway through.
+fn gaps<'a>(
+    busy: &'a [(f64, f64)],
+    host: &'a [Event],
+) -> impl Iterator<Item = (&'a str, f64)> + 'a {
+    busy.iter().zip(busy.iter().skip(1)).filter_map(|(before, after)| {
+        let gap = after.0 - before.1;
+        let middle = before.1 + gap / 2.0;
+        let until = host.partition_point(|event| event.ts <= middle);
+        let begun = host.get(..until).unwrap_or_default();
+        let inner = begun.iter().rev().find(|event| event.end() > middle);
+        (gap >= GAP).then(|| (inner.map_or("(nothing recorded)", |event| &event.name), gap))
+    })
+}
+
+/// Each event's time without that of the events that it encloses on its thread.
+fn own_times(host: &[Event]) -> Vec<(&str, f64)> {
+    let mut own: Vec<f64> = host.iter().map(|event| event.dur).collect();
+    let mut stacks: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (at, event) in host.iter().enumerate() {
+        let stack = stacks.entry(format!("{} {}", event.pid, event.tid)).or_default();
+        let ended = |&open: &usize| host.get(open).is_none_or(|open| open.end() <= event.ts);
+        while stack.last().is_some_and(ended) {
+            stack.pop();
+        }
+        if let Some(time) = stack.last().and_then(|&outer| own.get_mut(outer)) {
+            *time = (*time - event.dur).max(0.0);
+        }
+        stack.push(at);
+    }
+    host.iter().map(|event| event.name.as_str()).zip(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(events: &[(&str, &str, u64, f64, f64)]) -> TraceSummary {
+        let events = events.iter().map(|&(cat, name, tid, ts, dur)| Event {
+            ph: "X".into(),
+            cat: cat.into(),
+            name: name.into(),
+            pid: 1.into(),
+            tid: tid.into(),
+            ts,
+            dur,
+        });
+        TraceSummary::of(events.collect())
+    }
+
+    fn row(name: &str, count: u64, milliseconds: f64) -> NamedTime {
+        NamedTime { name: name.into(), count, milliseconds }
+    }
+
+    #[test]
+    fn time_is_counted_once_where_it_is_spent() {
+        let summary = trace(&[
+            ("user_annotation", "forward", 1, 0.0, 1000.0),
+            ("cpu_op", "linear", 1, 100.0, 400.0),
+            ("cpu_op", "addmm", 1, 100.0, 300.0),
+            ("cuda_runtime", "cudaLaunchKernel", 1, 350.0, 50.0),
+            ("cpu_op", "linear", 1, 500.0, 100.0),
+            // Another thread at the same time.
+            ("cpu_op", "mm", 2, 100.0, 200.0),
+            ("ac2g", "an arrow", 1, 0.0, 9e9),
+        ]);
+        assert_eq!(
+            summary.operators,
+            [
+                row("forward", 1, 0.5),
+                row("addmm", 1, 0.25),
+                row("linear", 2, 0.2),
+                row("mm", 1, 0.2),
+                row("cudaLaunchKernel", 1, 0.05),
+            ]
+        );
+        assert_eq!((summary.milliseconds, summary.gpu_milliseconds), (1.0, None));
+        assert!(!summary.markdown(1).contains("GPU"));
+    }
+
+    #[test]
+    fn idle_times_of_the_gpu_go_to_what_the_host_was_in() {
+        let summary = trace(&[
+            ("user_annotation", "read", 1, 0.0, 450.0),
+            ("cuda_runtime", "cudaStreamSynchronize", 1, 150.0, 100.0),
+            ("kernel", "void at::native::gemm<4>(int)", 7, 50.0, 100.0),
+            // On another stream, partly at the same time.
+            ("gpu_memcpy", "Memcpy DtoH", 8, 140.0, 20.0),
+            ("kernel", "void at::native::gemm<4>(int)", 7, 200.0, 50.0),
+            // Too near to be idle.
+            ("kernel", "norm", 7, 252.0, 48.0),
+            ("kernel", "norm", 7, 500.0, 100.0),
+            ("kernel", "norm", 7, 800.0, 100.0),
+        ]);
+        assert_eq!(summary.gpu_milliseconds, Some(0.408));
+        assert_eq!(summary.milliseconds, 0.9);
+        assert_eq!(
+            summary.gaps,
+            [
+                row("(nothing recorded)", 1, 0.2),
+                row("read", 1, 0.2),
+                row("cudaStreamSynchronize", 1, 0.04)
+            ]
+        );
+        assert_eq!(summary.waits, [row("cudaStreamSynchronize", 1, 0.1)]);
+        assert_eq!(summary.kernels.first(), Some(&row("norm", 3, 0.248)));
+        let page = summary.markdown(2);
+        assert!(page.starts_with("0.45 ms a step. The GPU is at work for 0.20 ms of it (45 %)"));
+        assert!(page.contains("| `gemm<4>(int)` | 1.0 | 0.075 | 35.9 % |"), "{page}");
+    }
+
+    #[test]
+    fn nothing_recorded_and_no_trace() {
+        assert_eq!(trace(&[]), TraceSummary::default());
+        assert_eq!(TraceSummary::default().markdown(0), "0.00 ms a step.\n");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace.json");
+        assert!(TraceSummary::read(&path).unwrap_err().to_string().contains("trace.json"));
+        std::fs::write(&path, "{}").unwrap();
+        let error = TraceSummary::read(&path).unwrap_err().to_string();
+        assert!(error.contains("trace.json: no trace"), "{error}");
+    }
+}

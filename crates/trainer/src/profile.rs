@@ -1,0 +1,99 @@
+//! Some steps of a stage as libtorch's profiler sees them: a trace, and tables of it.
+use std::ops::Range;
+use std::path::PathBuf;
+
+use tch::Device;
+use torch_ext::{Profile, TraceSummary};
+
+use crate::{Result, Stage, TrainError};
+
+/// The folder in the stage's folder, and its files.
+const FOLDER: &str = "profile";
+const TRACE: &str = "trace.json";
+const TABLES: &str = "tables.md";
+/// Steps before those that are recorded, where there are so many: the first ones choose kernels and
+/// take memory that the later ones have.
+const BEFORE: u64 = 5;
+
+/// Records what [`Stage::with_profile`] asks for.
+pub(crate) struct StepProfile {
+    stage: String,
+    folder: PathBuf,
+    device: Device,
+    /// Numbers of the steps, counted from 0.
+    steps: Range<u64>,
+    under_way: Option<Profile>,
+}
+
+impl StepProfile {
+    /// For a call that makes the steps from `first` up to `end`.
+    pub(crate) fn new(stage: &Stage, device: Device, first: u64, end: u64) -> Self {
+        let count = stage.profile_steps.min(end.saturating_sub(first));
+        let start = first.saturating_add(BEFORE).min(end.saturating_sub(count));
+        Self {
+            stage: stage.name.clone(),
+            folder: stage.folder.join(FOLDER),
+            device,
+            steps: if stage.leads() { start..start + count } else { 0..0 },
+            under_way: None,
+        }
+    }
+
+    /// Before the step of this number.
+    pub(crate) fn before(&mut self, step: u64) -> Result<()> {
+        if !self.steps.is_empty() && step == self.steps.start {
+            self.under_way = Some(Profile::start(self.device)?);
+        }
+        Ok(())
+    }
+
+    /// After so many steps. Returns what there is to tell.
+    pub(crate) fn after(&mut self, made: u64) -> Result<Option<String>> {
+        let Some(profile) = self.under_way.take_if(|_| made == self.steps.end) else {
+            return Ok(None);
+        };
+        std::fs::create_dir_all(&self.folder)
+            .map_err(|error| TrainError::file(&self.folder, error))?;
+        let (trace, tables) = (self.folder.join(TRACE), self.folder.join(TABLES));
+        profile.finish(&trace)?;
+        let Range { start, end } = self.steps;
+        let summary = TraceSummary::read(&trace)?;
+        let unseen = match self.device.is_cuda() && summary.gpu_milliseconds.is_none() {
+            true => " The driver let nobody see the GPU's kernels.",
+            false => "",
+        };
+        let text = format!(
+            "# {}: steps {} to {end} on {:?}\n\nRecording slows the host. `{TRACE}` opens in \
+             https://ui.perfetto.dev.{unseen}\n\n{}",
+            self.stage,
+            start + 1,
+            self.device,
+            summary.markdown(end - start)
+        );
+        whole_file::write(&tables, text).map_err(|error| TrainError::file(&tables, error))?;
+        Ok(Some(format!("{}: steps {} to {end}: {}", self.stage, start + 1, tables.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Environment;
+
+    #[test]
+    fn steps_lie_in_the_call_and_after_its_first_ones() {
+        let environment =
+            Environment { threads: 1, device: "cpu".into(), float32_matmul: "highest".into() };
+        let stage = Stage::new("test", "none", environment);
+        let steps = |count, first, end| {
+            let stage = stage.clone().with_profile(count);
+            StepProfile::new(&stage, Device::Cpu, first, end).steps
+        };
+        assert_eq!(steps(3, 0, 100), 5..8);
+        assert_eq!(steps(3, 40, 100), 45..48);
+        assert_eq!(steps(3, 40, 46), 43..46);
+        assert_eq!(steps(3, 40, 42), 40..42);
+        assert!(steps(3, 40, 40).is_empty() && steps(0, 0, 100).is_empty());
+        assert!(steps(3, 50, 40).is_empty());
+    }
+}
