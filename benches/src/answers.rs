@@ -9,24 +9,25 @@ use objectives::{
 };
 use tch::{Device, Kind, Reduction, Tensor};
 
+use crate::case::backward;
 use crate::{Case, SEED, Spec, Step};
 
-const IDS: (Kind, Device) = (Kind::Int64, Device::Cpu);
-
 /// The comparisons of `hard_learning` and `answer_contrast`.
-pub(crate) fn specs() -> Vec<Spec> {
+pub(crate) fn specs(device: Device) -> Vec<Spec> {
     let hard = |name: &str, weighting| {
-        Spec::new("hard_learning", format!("{name},B=32,L=384,K=20"), move || hard_case(weighting))
+        Spec::new("hard_learning", format!("{name},B=32,L=384,K=20"), move || {
+            hard_case(weighting, device)
+        })
     };
     vec![
         hard("mml", HardLearningWeighting::Mml),
         hard("learned", HardLearningWeighting::Learned),
-        Spec::new("answer_contrast", "B=32,L=384,H=768,M=50", contrast_case),
+        Spec::new("answer_contrast", "B=32,L=384,H=768,M=50", move || contrast_case(device)),
     ]
 }
 
-fn hard_case(weighting: HardLearningWeighting) -> Result<Case> {
-    let inputs = Rc::new(HardInputs::random(32, 384, 20)?);
+fn hard_case(weighting: HardLearningWeighting, device: Device) -> Result<Case> {
+    let inputs = Rc::new(HardInputs::random(32, 384, 20, device)?);
     let step = |name, run: fn(&HardInputs, HardLearningWeighting) -> Result<f64>| {
         let inputs = Rc::clone(&inputs);
         Step::new(name, move || run(&inputs, weighting))
@@ -39,8 +40,8 @@ fn hard_case(weighting: HardLearningWeighting) -> Result<Case> {
     })
 }
 
-fn contrast_case() -> Result<Case> {
-    let inputs = Rc::new(ContrastInputs::random(32, 384, 768, 50)?);
+fn contrast_case(device: Device) -> Result<Case> {
+    let inputs = Rc::new(ContrastInputs::random([32, 384, 768], 50, device)?);
     let step = |name, run: fn(&ContrastInputs) -> Result<f64>| {
         let inputs = Rc::clone(&inputs);
         Step::new(name, move || run(&inputs))
@@ -57,10 +58,10 @@ fn contrast_case() -> Result<Case> {
 }
 
 /// Different spans of 1 to 30 tokens, `count` per row: their first and last tokens.
-fn random_spans(batch: i64, length: i64, count: i64) -> Result<[Tensor; 2]> {
-    let first = Tensor::f_rand([batch, length - 30], (Kind::Float, Device::Cpu))?;
+fn random_spans(batch: i64, length: i64, count: i64, device: Device) -> Result<[Tensor; 2]> {
+    let first = Tensor::f_rand([batch, length - 30], (Kind::Float, device))?;
     let starts = first.f_argsort(1, false)?.f_narrow(1, 0, count)?.f_contiguous()?;
-    let ends = starts.f_add(&Tensor::f_randint(30, [batch, count], IDS)?)?;
+    let ends = starts.f_add(&Tensor::f_randint(30, [batch, count], (Kind::Int64, device))?)?;
     Ok([starts, ends])
 }
 
@@ -73,15 +74,15 @@ struct HardInputs {
 }
 
 impl HardInputs {
-    fn random(batch: i64, length: i64, candidates: i64) -> Result<Self> {
+    fn random(batch: i64, length: i64, candidates: i64, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
         let numbers = |size: &[i64]| -> Result<Tensor> {
-            Ok(Tensor::f_randn(size, (Kind::Float, Device::Cpu))?.set_requires_grad(true))
+            Ok(Tensor::f_randn(size, (Kind::Float, device))?.set_requires_grad(true))
         };
         Ok(Self {
             logits: [numbers(&[batch, length])?, numbers(&[batch, length])?],
-            spans: random_spans(batch, length, candidates)?,
-            valid: Tensor::f_ones([batch, candidates], (Kind::Bool, Device::Cpu))?,
+            spans: random_spans(batch, length, candidates, device)?,
+            valid: Tensor::f_ones([batch, candidates], (Kind::Bool, device))?,
             theta: numbers(&[candidates])?,
         })
     }
@@ -121,14 +122,12 @@ impl HardInputs {
 
     fn backward(&self, loss: Tensor, weighting: HardLearningWeighting) -> Result<f64> {
         let [start, end] = &self.logits;
-        let value = loss.f_double_value(&[])?;
         let leaves: &[&Tensor] = if weighting == HardLearningWeighting::Learned {
             &[start, end, &self.theta]
         } else {
             &[start, end]
         };
-        drop(Tensor::f_run_backward(&[loss], leaves, false, false)?);
-        Ok(value)
+        backward(loss, leaves)
     }
 }
 
@@ -141,16 +140,16 @@ struct ContrastInputs {
 }
 
 impl ContrastInputs {
-    fn random(batch: i64, length: i64, size: i64, candidates: i64) -> Result<Self> {
+    fn random([batch, length, size]: [i64; 3], candidates: i64, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
-        let column = Tensor::f_arange(length, IDS)?;
+        let column = Tensor::f_arange(length, (Kind::Int64, device))?;
         let question = column.f_ge(1)?.f_logical_and(&column.f_le(16)?)?;
         Ok(Self {
-            hidden: Tensor::f_randn([batch, length, size], (Kind::Float, Device::Cpu))?
+            hidden: Tensor::f_randn([batch, length, size], (Kind::Float, device))?
                 .set_requires_grad(true),
             question_mask: question.f_unsqueeze(0)?.f_repeat([batch, 1])?,
-            spans: random_spans(batch, length, candidates)?,
-            valid: Tensor::f_ones([batch, candidates], (Kind::Bool, Device::Cpu))?,
+            spans: random_spans(batch, length, candidates, device)?,
+            valid: Tensor::f_ones([batch, candidates], (Kind::Bool, device))?,
         })
     }
 
@@ -207,7 +206,7 @@ impl ContrastInputs {
         let (batch, _) = self.valid.size2()?;
         let [starts, ends] = &self.spans;
         let (_, length, size) = self.hidden.size3()?;
-        let column = Tensor::f_arange(length, IDS)?;
+        let column = Tensor::f_arange(length, (Kind::Int64, starts.device()))?;
         let average = |starts: &Tensor, ends: &Tensor| -> Result<Tensor> {
             let after = column.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
             let inside = after.f_logical_and(&column.f_le_tensor(&ends.f_unsqueeze(2)?)?)?;
@@ -235,7 +234,7 @@ impl ContrastInputs {
         let answers = Tensor::f_cat(&[right, wrong], 0)?.f_unsqueeze(0)?;
         let cosines = Tensor::f_cosine_similarity(&questions.f_unsqueeze(1)?, &answers, 2, 1e-8)?;
         let loss = cosines.f_div_scalar(10.0)?.f_cross_entropy_loss::<Tensor>(
-            &Tensor::f_arange(batch, IDS)?,
+            &Tensor::f_arange(batch, (Kind::Int64, answers.device()))?,
             None,
             Reduction::Mean,
             -100,
@@ -245,8 +244,6 @@ impl ContrastInputs {
     }
 
     fn backward(&self, loss: Tensor) -> Result<f64> {
-        let value = loss.f_double_value(&[])?;
-        drop(Tensor::f_run_backward(&[loss], &[&self.hidden], false, false)?);
-        Ok(value)
+        backward(loss, &[&self.hidden])
     }
 }

@@ -1,5 +1,6 @@
 //! What is measured: ways to compute one loss, and the work that none of them can avoid.
 use anyhow::Result;
+use tch::Tensor;
 
 /// One way to compute a loss: forward and backward; the loss.
 pub struct Step {
@@ -14,6 +15,13 @@ impl Step {
     pub fn new(name: &'static str, run: impl Fn() -> Result<f64> + 'static) -> Self {
         Self { name, run: Box::new(run) }
     }
+}
+
+/// The way back to `leaves`, whose gradients are dropped; then the loss, which waits for a GPU.
+pub(crate) fn backward(loss: Tensor, leaves: &[&Tensor]) -> Result<f64> {
+    let value = loss.f_detach()?;
+    drop(Tensor::f_run_backward(&[loss], leaves, false, false)?);
+    Ok(value.f_double_value(&[])?)
 }
 
 /// The built inputs of one comparison.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
+use tch::Device;
 
 use crate::case::{Spec, Step};
 use crate::summary::{Timed, folder};
@@ -27,7 +28,8 @@ pub fn run(bench: &str) -> Result<()> {
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     let mut timed = Vec::new();
-    for spec in crate::specs(is_quick()).into_iter().filter(|spec| spec.bench == bench) {
+    for spec in crate::specs(is_quick(), Device::Cpu).into_iter().filter(|spec| spec.bench == bench)
+    {
         timed.extend(compare(&mut criterion, &spec)?);
     }
     criterion.final_summary();

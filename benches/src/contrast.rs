@@ -7,6 +7,7 @@ use anyhow::Result;
 use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, info_nce};
 use tch::{Device, Kind, Reduction, Tensor};
 
+use crate::case::backward;
 use crate::{Case, SEED, Spec, Step};
 
 const BATCH: i64 = 256;
@@ -14,9 +15,9 @@ const WIDTH: i64 = 768;
 const TEMPERATURE: f64 = 0.1;
 
 /// The comparisons of `info_nce`.
-pub(crate) fn specs(quick: bool) -> Vec<Spec> {
+pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
     let spec = |size: i64| {
-        Spec::new("info_nce", format!("B={BATCH},Q={size},D={WIDTH}"), move || case(size))
+        Spec::new("info_nce", format!("B={BATCH},Q={size},D={WIDTH}"), move || case(size, device))
             .goal(0.65)
     };
     let mut specs = vec![spec(32_768).goal_mib(40.0)];
@@ -26,8 +27,8 @@ pub(crate) fn specs(quick: bool) -> Vec<Spec> {
     specs
 }
 
-fn case(size: i64) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(size)?);
+fn case(size: i64, device: Device) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(size, device)?);
     let step = |name, run: fn(&Inputs) -> Result<f64>| {
         let inputs = Rc::clone(&inputs);
         Step::new(name, move || run(&inputs))
@@ -35,17 +36,17 @@ fn case(size: i64) -> Result<Case> {
     Ok(Case {
         ours: step("streamed", Inputs::streamed),
         peers: vec![step("released code", Inputs::released), step("ring in place", Inputs::ring)],
-        unit: Some(products(size)),
+        unit: Some(products(size, device)),
         tolerance: 1e-4,
     })
 }
 
 /// Both directions' products with the queue, forward and backward, by torch's default kernel, into
 /// allocated memory.
-fn products(size: i64) -> Step {
+fn products(size: i64, device: Device) -> Step {
     let memory = std::cell::OnceCell::new();
     Step::new("products with the queue", move || {
-        let matrix = |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, Device::Cpu));
+        let matrix = |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, device));
         if memory.get().is_none() {
             let _ = memory.set([
                 matrix(2 * BATCH, WIDTH)?,
@@ -74,9 +75,9 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn random(size: i64) -> Result<Self> {
+    fn random(size: i64, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
-        let options = (Kind::Float, Device::Cpu);
+        let options = (Kind::Float, device);
         let leaf = || -> Result<Tensor> {
             Ok(Tensor::f_randn([BATCH, WIDTH], options)?.f_set_requires_grad(true)?)
         };
@@ -107,15 +108,15 @@ impl Inputs {
     fn released(&self) -> Result<f64> {
         let queue = normalise(&self.rows)?;
         let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
+        let device = query.device();
         let one = |anchors: &Tensor, others: &Tensor| -> Result<Tensor> {
             let candidates = Tensor::f_cat(&[anchors, others, &queue], 0)?;
             let logits = anchors.f_matmul(&candidates.f_tr()?)?.f_div_scalar(TEMPERATURE)?;
-            let diagonal = Tensor::f_eye(BATCH, (Kind::Bool, Device::Cpu))?;
-            let rest =
-                Tensor::f_zeros([BATCH, logits.size2()?.1 - BATCH], (Kind::Bool, Device::Cpu))?;
+            let diagonal = Tensor::f_eye(BATCH, (Kind::Bool, device))?;
+            let rest = Tensor::f_zeros([BATCH, logits.size2()?.1 - BATCH], (Kind::Bool, device))?;
             let logits =
                 logits.f_masked_fill(&Tensor::f_cat(&[diagonal, rest], 1)?, f64::NEG_INFINITY)?;
-            let labels = Tensor::f_arange_start(BATCH, 2 * BATCH, (Kind::Int64, Device::Cpu))?;
+            let labels = Tensor::f_arange_start(BATCH, 2 * BATCH, (Kind::Int64, device))?;
             let log_p = logits.f_log_softmax(1, Kind::Float)?;
             Ok(log_p.f_nll_loss::<Tensor>(&labels, None, Reduction::Sum, -100)?)
         };
@@ -131,11 +132,12 @@ impl Inputs {
         let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
         let anchors = Tensor::f_cat(&[&query, &key], 0)?;
         let in_batch = anchors.f_matmul(&anchors.f_tr()?)?;
-        let itself = Tensor::f_eye(2 * BATCH, (Kind::Bool, Device::Cpu))?;
+        let device = anchors.device();
+        let itself = Tensor::f_eye(2 * BATCH, (Kind::Bool, device))?;
         let in_batch = in_batch.f_masked_fill(&itself, f64::NEG_INFINITY)?;
         let queued = anchors.f_matmul(&self.normalised.f_tr()?)?;
         let logits = Tensor::f_cat(&[in_batch, queued], 1)?.f_div_scalar(TEMPERATURE)?;
-        let rows = Tensor::f_arange(2 * BATCH, (Kind::Int64, Device::Cpu))?;
+        let rows = Tensor::f_arange(2 * BATCH, (Kind::Int64, device))?;
         let labels = rows.f_add_scalar(BATCH)?.f_remainder(2 * BATCH)?;
         let loss =
             logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
@@ -144,9 +146,7 @@ impl Inputs {
     }
 
     fn backward(&self, loss: Tensor) -> Result<f64> {
-        let value = loss.f_double_value(&[])?;
-        drop(Tensor::f_run_backward(&[loss], &[&self.query, &self.key], false, false)?);
-        Ok(value)
+        backward(loss, &[&self.query, &self.key])
     }
 }
 

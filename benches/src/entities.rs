@@ -5,20 +5,21 @@ use anyhow::Result;
 use objectives::{EntityCompletionConfig, EntityNormalization, entity_completion};
 use tch::{Device, Kind, Reduction, Tensor};
 
+use crate::case::backward;
 use crate::{Case, SEED, Spec, Step};
 
 /// The comparisons of `entity_completion`.
-pub(crate) fn specs() -> Vec<Spec> {
+pub(crate) fn specs(device: Device) -> Vec<Spec> {
     [(4_000, 48), (250_002, 24)]
-        .map(|(vocabulary, entities)| {
+        .map(move |(vocabulary, entities)| {
             let name = format!("V={vocabulary},E={entities}");
-            Spec::new("entity_completion", name, move || case(entities, vocabulary))
+            Spec::new("entity_completion", name, move || case(entities, vocabulary, device))
         })
         .into()
 }
 
-fn case(entities: i64, vocabulary: i64) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(entities, vocabulary)?);
+fn case(entities: i64, vocabulary: i64, device: Device) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(entities, vocabulary, device)?);
     let step = |name, run: fn(&Inputs) -> Result<f64>| {
         let inputs = Rc::clone(&inputs);
         Step::new(name, move || run(&inputs))
@@ -43,15 +44,15 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn random(count: i64, vocabulary: i64) -> Result<Self> {
+    fn random(count: i64, vocabulary: i64, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
-        let sizes = Tensor::f_arange(count, (Kind::Int64, Device::Cpu))?.f_remainder(4)?;
+        let sizes = Tensor::f_arange(count, (Kind::Int64, device))?.f_remainder(4)?;
         let entities = Tensor::f_repeat_interleave(&sizes.f_add_scalar(1)?, None)?;
         let positions = entities.size1()?;
         Ok(Self {
-            logits: Tensor::f_randn([positions, vocabulary], (Kind::Float, Device::Cpu))?
+            logits: Tensor::f_randn([positions, vocabulary], (Kind::Float, device))?
                 .set_requires_grad(true),
-            targets: Tensor::f_randint(vocabulary, [positions], (Kind::Int64, Device::Cpu))?,
+            targets: Tensor::f_randint(vocabulary, [positions], (Kind::Int64, device))?,
             entities,
             count,
         })
@@ -89,9 +90,7 @@ impl Inputs {
     }
 
     fn backward(&self, loss: Tensor) -> Result<f64> {
-        let value = loss.f_double_value(&[])?;
-        drop(Tensor::f_run_backward(&[loss], &[&self.logits], false, false)?);
-        Ok(value)
+        backward(loss, &[&self.logits])
     }
 }
 

@@ -13,25 +13,27 @@ mod spans;
 mod summary;
 mod top_k;
 
+use tch::Device;
+
 pub use case::{Case, Spec, Step};
 pub use compare::{is_quick, run};
 pub use masked_rows::every_seventh;
-pub use summary::{Line, Timed, folder};
+pub use summary::{Line, Timed, folder, print};
 
 /// The seed of every random input.
 pub const SEED: i64 = 20;
 
-/// All comparisons; the short list leaves out what takes minutes.
-pub fn specs(quick: bool) -> Vec<Spec> {
+/// All comparisons, with inputs on `device`; the short list leaves out what takes minutes.
+pub fn specs(quick: bool, device: Device) -> Vec<Spec> {
     [
-        lm::specs(quick),
-        entities::specs(),
-        contrast::specs(quick),
-        spans::specs(),
-        soft::specs(),
-        top_k::specs(),
-        answers::specs(),
-        linear::specs(),
+        lm::specs(quick, device),
+        entities::specs(device),
+        contrast::specs(quick, device),
+        spans::specs(device),
+        soft::specs(device),
+        top_k::specs(device),
+        answers::specs(device),
+        linear::specs(device),
     ]
     .into_iter()
     .flatten()

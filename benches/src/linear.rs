@@ -5,12 +5,13 @@ use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{MatmulPrecision, linear, set_float32_matmul_precision};
 
+use crate::case::backward;
 use crate::{Case, SEED, Spec, Step};
 
 /// The comparisons of `linear`: the layers of an encoder of base size, on a batch's tokens. None
-/// where the processor has no AMX.
-pub(crate) fn specs() -> Vec<Spec> {
-    if !torch_ext::has_bf16_parts() {
+/// on a GPU, nor where the processor has no AMX.
+pub(crate) fn specs(device: Device) -> Vec<Spec> {
+    if device != Device::Cpu || !torch_ext::has_bf16_parts() {
         return Vec::new();
     }
     let rows = 4096;
@@ -71,9 +72,6 @@ impl Layer {
         set_float32_matmul_precision(level)?;
         let out = linear(&self.x, &self.weight, Some(&self.bias))?;
         let loss = out.f_mul(&self.weights_of_outputs)?.f_mean(None::<Kind>)?;
-        let value = loss.f_double_value(&[])?;
-        let inputs = [&self.x, &self.weight, &self.bias];
-        drop(Tensor::f_run_backward(&[loss], &inputs, false, false)?);
-        Ok(value)
+        backward(loss, &[&self.x, &self.weight, &self.bias])
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use objectives::{IGNORE_INDEX, MaskedLmConfig, TokenScores, masked_lm, masked_positions};
 use tch::{Device, Kind, Reduction, Tensor};
 
+use crate::case::backward;
 use crate::{Case, SEED, Spec, Step};
 
 /// The sizes of a step; 15 % of the tokens are masked.
@@ -22,12 +23,12 @@ struct LmSize {
 }
 
 /// The comparisons of `masked_lm`.
-pub(crate) fn specs(quick: bool) -> Vec<Spec> {
+pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
     let size = |batch, vocabulary| LmSize { batch, length: 256, hidden: 768, vocabulary };
     let spec = |size: LmSize, kind: Kind, all: bool| {
         let dtype = if kind == Kind::Float { "" } else { ",bf16" };
         let name = format!("V={},{}x{}{dtype}", size.vocabulary, size.batch, size.length);
-        Spec::new("masked_lm", name, move || case(size, kind, all))
+        Spec::new("masked_lm", name, move || case(size, (kind, device), all))
     };
     let mut specs = vec![
         spec(size(4, 250_002), Kind::Float, !quick).goal(0.70).goal_mib(0.80 * 1024.0),
@@ -40,8 +41,8 @@ pub(crate) fn specs(quick: bool) -> Vec<Spec> {
     specs
 }
 
-fn case(size: LmSize, kind: Kind, all: bool) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(size, kind)?);
+fn case(size: LmSize, options: (Kind, Device), all: bool) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(size, options)?);
     let step = |name, run: fn(&Inputs) -> Result<f64>| {
         let inputs = Rc::clone(&inputs);
         Step::new(name, move || run(&inputs))
@@ -53,16 +54,16 @@ fn case(size: LmSize, kind: Kind, all: bool) -> Result<Case> {
     Ok(Case {
         ours: step("chunked", Inputs::chunked),
         peers,
-        unit: Some(products(size)?),
-        tolerance: if kind == Kind::Float { 1e-3 } else { 0.1 },
+        unit: Some(products(size, options.1)?),
+        tolerance: if options.0 == Kind::Float { 1e-3 } else { 0.1 },
     })
 }
 
 /// The three products that no formulation avoids, by torch's default kernel for float32, into
 /// allocated memory.
-fn products(size: LmSize) -> Result<Step> {
+fn products(size: LmSize, device: Device) -> Result<Step> {
     let rows = size.batch * size.length * 15 / 100;
-    let matrix = |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, Device::Cpu));
+    let matrix = move |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, device));
     let outputs = std::cell::OnceCell::new();
     let inputs = std::cell::OnceCell::new();
     Ok(Step::new("three products", move || {
@@ -96,10 +97,10 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn random(size: LmSize, kind: Kind) -> Result<Self> {
+    fn random(size: LmSize, options: (Kind, Device)) -> Result<Self> {
         tch::manual_seed(SEED);
         let LmSize { batch, length, hidden, vocabulary } = size;
-        let options = (kind, Device::Cpu);
+        let ids = (Kind::Int64, options.1);
         let weight = |rows, columns| -> Result<Tensor> {
             let mut weight = Tensor::f_empty([rows, columns], options)?;
             let _ = weight.f_normal_(0.0, 0.02)?; // in place, so that the peak memory is the step's
@@ -108,9 +109,12 @@ impl Inputs {
         let zeros =
             |n| -> Result<Tensor> { Ok(Tensor::f_zeros([n], options)?.set_requires_grad(true)) };
         let tokens = batch * length;
-        let masked = Tensor::f_randperm(tokens, (Kind::Int64, Device::Cpu))?
-            .f_lt_tensor(&Tensor::f_full([1], tokens * 15 / 100, (Kind::Int64, Device::Cpu))?)?;
-        let labels = Tensor::f_randint(vocabulary, [tokens], (Kind::Int64, Device::Cpu))?
+        let masked = Tensor::f_randperm(tokens, ids)?.f_lt_tensor(&Tensor::f_full(
+            [1],
+            tokens * 15 / 100,
+            ids,
+        )?)?;
+        let labels = Tensor::f_randint(vocabulary, [tokens], ids)?
             .f_masked_fill(&masked.f_logical_not()?, IGNORE_INDEX)?
             .f_view([batch, length])?;
         Ok(Self {
@@ -181,8 +185,6 @@ impl Inputs {
             .chain(&self.norm)
             .chain(&self.decoder)
             .collect();
-        let value = loss.f_double_value(&[])?;
-        drop(Tensor::f_run_backward(&[loss], &leaves, false, false)?);
-        Ok(value)
+        backward(loss, &leaves)
     }
 }

@@ -5,20 +5,21 @@ use anyhow::Result;
 use objectives::{SoftLabelConfig, soft_labels};
 use tch::{Device, Kind, Reduction, Tensor};
 
+use crate::case::backward;
 use crate::{Case, SEED, Spec, Step};
 
 /// The comparisons of `soft_labels`: positions of windows, with padding and without, and classes.
-pub(crate) fn specs() -> Vec<Spec> {
+pub(crate) fn specs(device: Device) -> Vec<Spec> {
     [(16, 384, false), (16, 384, true), (128, 384, true), (128, 3, false)]
-        .map(|(batch, classes, masked)| {
+        .map(move |(batch, classes, masked)| {
             let size = format!("B={batch},C={classes},mask={masked}");
-            Spec::new("soft_labels", size, move || case(batch, classes, masked))
+            Spec::new("soft_labels", size, move || case(batch, classes, masked, device))
         })
         .into()
 }
 
-fn case(batch: i64, classes: i64, masked: bool) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(batch, classes)?);
+fn case(batch: i64, classes: i64, masked: bool, device: Device) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(batch, classes, device)?);
     let step = |name, run: fn(&Inputs, bool) -> Result<f64>| {
         let inputs = Rc::clone(&inputs);
         Step::new(name, move || run(&inputs, masked))
@@ -40,10 +41,10 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn random(batch: i64, classes: i64) -> Result<Self> {
+    fn random(batch: i64, classes: i64, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
-        let logits = || Tensor::f_randn([batch, classes], (Kind::Float, Device::Cpu));
-        let ids = (Kind::Int64, Device::Cpu);
+        let logits = || Tensor::f_randn([batch, classes], (Kind::Float, device));
+        let ids = (Kind::Int64, device);
         let short = Tensor::f_arange(batch, ids)?.f_remainder(2)?.f_eq(1)?.f_unsqueeze(1)?;
         let late = Tensor::f_arange(classes, ids)?.f_ge(classes - classes / 8)?.f_unsqueeze(0)?;
         Ok(Self {
@@ -79,8 +80,6 @@ impl Inputs {
     }
 
     fn backward(&self, loss: Tensor) -> Result<f64> {
-        let value = loss.f_double_value(&[])?;
-        drop(Tensor::f_run_backward(&[loss], &[&self.student], false, false)?);
-        Ok(value)
+        backward(loss, &[&self.student])
     }
 }

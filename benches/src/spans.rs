@@ -5,19 +5,21 @@ use anyhow::Result;
 use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Reduction, Tensor};
 
+use crate::case::backward;
 use crate::{Case, SEED, Spec, Step};
 
 /// The comparisons of `span`.
-pub(crate) fn specs() -> Vec<Spec> {
+pub(crate) fn specs(device: Device) -> Vec<Spec> {
     [(16, false), (16, true), (128, false), (128, true)]
-        .map(|(batch, masked)| {
-            Spec::new("span", format!("B={batch},L=384,mask={masked}"), move || case(batch, masked))
+        .map(move |(batch, masked)| {
+            let size = format!("B={batch},L=384,mask={masked}");
+            Spec::new("span", size, move || case(batch, masked, device))
         })
         .into()
 }
 
-fn case(batch: i64, masked: bool) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(batch, 384)?);
+fn case(batch: i64, masked: bool, device: Device) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(batch, 384, device)?);
     let step = |name, run: fn(&Inputs, bool) -> Result<f64>| {
         let inputs = Rc::clone(&inputs);
         Step::new(name, move || run(&inputs, masked))
@@ -39,12 +41,11 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn random(batch: i64, length: i64) -> Result<Self> {
+    fn random(batch: i64, length: i64, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
-        let ids = (Kind::Int64, Device::Cpu);
+        let ids = (Kind::Int64, device);
         let logits = || -> Result<Tensor> {
-            Ok(Tensor::f_randn([batch, length], (Kind::Float, Device::Cpu))?
-                .set_requires_grad(true))
+            Ok(Tensor::f_randn([batch, length], (Kind::Float, device))?.set_requires_grad(true))
         };
         let beyond = Tensor::f_arange(batch, ids)?.f_remainder(8)?.f_eq(7)?;
         let positions = || -> Result<Tensor> {
@@ -91,8 +92,7 @@ impl Inputs {
     }
 
     fn backward(&self, loss: Tensor) -> Result<f64> {
-        let value = loss.f_double_value(&[])?;
-        drop(Tensor::f_run_backward(&[loss], &self.logits, false, false)?);
-        Ok(value)
+        let [start, end] = &self.logits;
+        backward(loss, &[start, end])
     }
 }

@@ -52,3 +52,45 @@ pub fn folder() -> PathBuf {
     }
     path.join("bench")
 }
+
+/// Prints the table; whether every goal is met.
+pub fn print(lines: &[Line]) -> bool {
+    println!("| case | peer | ours | peer | unit | ratio | goal | MiB ours | MiB peer | goal |");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let mut met = true;
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+    };
+    for Line { timed, ours_mib, peer_mib, goal_mib } in lines {
+        println!(
+            "| `{}` | {} | {} | {} | {}, {} | {:.3} | {} | {} | {} | {} |",
+            timed.name,
+            timed.peer,
+            time(timed.ours_seconds),
+            time(timed.peer_seconds),
+            timed.unit,
+            time(timed.unit_seconds),
+            timed.ratio,
+            number(timed.goal, 2),
+            number(*ours_mib, 0),
+            number(*peer_mib, 0),
+            number(*goal_mib, 0),
+        );
+        if timed.goal.is_some_and(|goal| timed.ratio > goal) {
+            println!("\nmissed: {} takes {:.3} of its unit\n", timed.name, timed.ratio);
+            met = false;
+        }
+        if let (Some(mib), Some(goal)) = (ours_mib, goal_mib)
+            && mib > goal
+        {
+            println!("\nmissed: {} takes {mib:.0} MiB\n", timed.name);
+            met = false;
+        }
+    }
+    met
+}
+
+/// In seconds, or milliseconds where there are few.
+fn time(seconds: f64) -> String {
+    if seconds < 0.1 { format!("{:.3} ms", seconds * 1e3) } else { format!("{seconds:.3} s") }
+}

@@ -11,14 +11,15 @@ use crate::{Case, SEED, Spec, Step};
 const MAX_ANSWER_LEN: i64 = 30;
 
 /// The comparisons of `top_k_spans`.
-pub(crate) fn specs() -> Vec<Spec> {
-    [20, 50]
-        .map(|k| Spec::new("top_k_spans", format!("B=32,L=384,k={k}"), move || case(k)).goal(0.05))
-        .into()
+pub(crate) fn specs(device: Device) -> Vec<Spec> {
+    let spec = |k| {
+        Spec::new("top_k_spans", format!("B=32,L=384,k={k}"), move || case(k, device)).goal(0.05)
+    };
+    [20, 50].map(spec).into()
 }
 
-fn case(k: i64) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(32, 384, k)?);
+fn case(k: i64, device: Device) -> Result<Case> {
+    let inputs = Rc::new(Inputs::random(32, 384, k, device)?);
     let step = |name, run: fn(&Inputs) -> Result<f64>| {
         let inputs = Rc::clone(&inputs);
         Step::new(name, move || run(&inputs))
@@ -41,15 +42,15 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn random(batch: i64, length: i64, k: i64) -> Result<Self> {
+    fn random(batch: i64, length: i64, k: i64, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
-        let logits = || Tensor::f_randn([batch, length], (Kind::Float, Device::Cpu));
-        let columns = Tensor::f_arange(length, (Kind::Int64, Device::Cpu))?;
+        let logits = || Tensor::f_randn([batch, length], (Kind::Float, device));
+        let columns = Tensor::f_arange(length, (Kind::Int64, device))?;
         let context_mask = columns.f_ge(16)?.f_unsqueeze(0)?.f_repeat([batch, 1])?;
         let mut case = Self {
             logits: [logits()?, logits()?],
             context_mask,
-            matrix: Tensor::f_zeros([0], (Kind::Float, Device::Cpu))?,
+            matrix: Tensor::f_zeros([0], (Kind::Float, device))?,
             k,
         };
         case.matrix = case.all_pairs()?;
@@ -79,7 +80,7 @@ impl Inputs {
     fn all_pairs(&self) -> Result<Tensor> {
         let [start, end] = &self.logits;
         let (batch, length) = start.size2()?;
-        let pairs = Tensor::f_ones([length, length], (Kind::Bool, Device::Cpu))?;
+        let pairs = Tensor::f_ones([length, length], (Kind::Bool, start.device()))?;
         let band = pairs.f_triu(0)?.f_logical_and(&pairs.f_tril(MAX_ANSWER_LEN - 1)?)?;
         let mask = &self.context_mask;
         let allowed = mask

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// What the packed bundle may weigh: with the files under version control it stays below 64 MiB.
 const LIMIT: u64 = 30 << 20;
 
+/// Programs of other packages that the checks start.
+const BINARIES: [&str; 3] = ["xlmr-model", "encoder", "losses"];
+
 /// Programs of `examples` that the checks start, where the workspace has them.
 const PROGRAMS: [&str; 5] =
     ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best", "question-answering"];
@@ -55,7 +58,10 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
         .collect();
     let mut build = cargo(root);
     // The whole workspace: another choice of packages would build libtorch's bindings again.
-    build.args(["build", "--workspace", "--bin", "xlmr-model", "--bin", "encoder"]);
+    build.args(["build", "--workspace"]);
+    BINARIES.iter().for_each(|name| {
+        build.args(["--bin", name]);
+    });
     programs.iter().for_each(|name| {
         build.args(["--example", name]);
     });
@@ -110,7 +116,7 @@ fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Resu
         }
         fs::remove_dir_all(bundle).with_context(|| bundle.display().to_string())?;
     }
-    for name in ["xlmr-model", "encoder"] {
+    for name in BINARIES {
         copy(&built.join(name), &bundle.join("bin").join(name))?;
     }
     for name in programs {
@@ -182,7 +188,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (built, bundle) = (folder.path().join("built"), folder.path().join("bundle"));
         fs::create_dir_all(built.join("examples")).unwrap();
-        for file in ["xlmr-model", "encoder", "examples/xlm-k"] {
+        for file in ["xlmr-model", "encoder", "losses", "examples/xlm-k"] {
             fs::write(built.join(file), "program").unwrap();
         }
         for _ in 0..2 {

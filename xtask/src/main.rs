@@ -170,6 +170,7 @@ enum Task {
         cargo xtask bench maps           transfer-eval map beside numpy, without libtorch\n  \
         cargo xtask bench encoder        a training step beside transformers; takes 18 GB of memory\n  \
         cargo xtask bench encoder --quick\n  \
+        cargo xtask bench losses --device cuda\n  \
         cargo xtask bench ranks          two processes of a thread beside one of two\n  \
         cargo xtask bench streams        training from files beside training from memory"
     )]
@@ -245,9 +246,9 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             run(bench.args(arguments.iter().skip(1)))
         }
         Task::Bench { arguments }
-            if arguments
-                .first()
-                .is_some_and(|name| ["encoder", "ranks", "streams"].contains(&&**name)) =>
+            if arguments.first().is_some_and(|name| {
+                ["encoder", "losses", "ranks", "streams"].contains(&&**name)
+            }) =>
         {
             ensure(root, Options::default())?;
             let mut bench = cargo(root);

@@ -3,8 +3,9 @@
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use benches::{Case, Line, Spec, Timed, folder, specs};
+use benches::{Case, Line, Spec, Timed, folder, print, specs};
 use clap::Parser;
+use tch::Device;
 
 /// Writes `bench/summary.json` in the target folder: times of the last bench run, ratios, goals,
 /// peak memory.
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
 /// Whether every goal is met, or `--strict` is not set.
 fn summarise(args: &Args) -> Result<bool> {
     let mut lines = Vec::new();
-    for spec in specs(args.quick) {
+    for spec in specs(args.quick, Device::Cpu) {
         let name = spec.name();
         let timed: Vec<Timed> = times(&spec)?.into_iter().filter(|one| one.name == name).collect();
         for timed in timed {
@@ -83,43 +84,6 @@ fn times(spec: &Spec) -> Result<Vec<Timed>> {
     }
 }
 
-/// Prints the table; whether every goal is met.
-fn print(lines: &[Line]) -> bool {
-    println!("| case | peer | ours | peer | unit | ratio | goal | MiB ours | MiB peer | goal |");
-    println!("|---|---|---|---|---|---|---|---|---|---|");
-    let mut met = true;
-    let number = |value: Option<f64>, digits: usize| {
-        value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
-    };
-    for Line { timed, ours_mib, peer_mib, goal_mib } in lines {
-        println!(
-            "| `{}` | {} | {:.4} s | {:.4} s | {}, {:.4} s | {:.3} | {} | {} | {} | {} |",
-            timed.name,
-            timed.peer,
-            timed.ours_seconds,
-            timed.peer_seconds,
-            timed.unit,
-            timed.unit_seconds,
-            timed.ratio,
-            number(timed.goal, 2),
-            number(*ours_mib, 0),
-            number(*peer_mib, 0),
-            number(*goal_mib, 0),
-        );
-        if timed.goal.is_some_and(|goal| timed.ratio > goal) {
-            println!("\nmissed: {} takes {:.3} of its unit\n", timed.name, timed.ratio);
-            met = false;
-        }
-        if let (Some(mib), Some(goal)) = (ours_mib, goal_mib)
-            && mib > goal
-        {
-            println!("\nmissed: {} takes {mib:.0} MiB\n", timed.name);
-            met = false;
-        }
-    }
-    met
-}
-
 /// The peak of one step in a fresh process.
 fn measure(case: &str, step: &str) -> Result<f64> {
     let output = Command::new(std::env::current_exe()?)
@@ -133,7 +97,7 @@ fn measure(case: &str, step: &str) -> Result<f64> {
 
 fn measure_here(name: &str, step: &str) -> Result<f64> {
     tch::set_num_threads(1);
-    let all = specs(false).into_iter().chain(specs(true));
+    let all = [false, true].into_iter().flat_map(|quick| specs(quick, Device::Cpu));
     let Some(spec) = all.into_iter().find(|spec| spec.name() == name) else {
         bail!("no comparison {name}");
     };

@@ -110,14 +110,30 @@ pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
 /// # Errors
 /// [`Error::Device`] for the CPU; [`Error::Libtorch`] if the device does not exist.
 pub fn peak_device_memory(device: Device) -> Result<u64> {
+    let (index, mut bytes) = (counted(device)?, 0i64);
+    // SAFETY: plain values; the shim writes the number on success.
+    call(|error| unsafe { ffi::polyqa_peak_device_bytes(index, &mut bytes, error) })?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// Lets [`peak_device_memory`] begin anew with the bytes that tensors take now, and returns these.
+///
+/// # Errors
+/// As [`peak_device_memory`].
+pub fn reset_peak_device_memory(device: Device) -> Result<u64> {
+    let (index, mut bytes) = (counted(device)?, 0i64);
+    // SAFETY: plain values; the shim writes the number on success.
+    call(|error| unsafe { ffi::polyqa_reset_peak_device_bytes(index, &mut bytes, error) })?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// The index of a device that counts what its tensors take.
+fn counted(device: Device) -> Result<usize> {
     let Device::Cuda(index) = device else {
         let reason = "only a CUDA device counts what its tensors take".to_owned();
         return Err(Error::Device { choice: format!("{device:?}"), reason });
     };
-    let mut bytes = 0i64;
-    // SAFETY: plain values; the shim writes the number on success.
-    call(|error| unsafe { ffi::polyqa_peak_device_bytes(index, &mut bytes, error) })?;
-    Ok(u64::try_from(bytes).unwrap_or(0))
+    Ok(index)
 }
 
 #[cfg(test)]
@@ -146,7 +162,9 @@ mod tests {
         let error = resolve_device(DeviceChoice::Cuda(99)).unwrap_err().to_string();
         let why = if load_cuda().is_ok() { "CUDA devices" } else { "libtorch_cuda.so" };
         assert!(error.contains(why), "{error}");
-        assert!(peak_device_memory(Device::Cpu).is_err());
+        for asked in [peak_device_memory(Device::Cpu), reset_peak_device_memory(Device::Cpu)] {
+            assert!(asked.is_err());
+        }
         assert_eq!(resolve_device(DeviceChoice::Cpu).unwrap(), Device::Cpu);
         assert!(resolve_device(DeviceChoice::Auto).is_ok());
     }

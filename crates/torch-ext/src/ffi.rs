@@ -106,6 +106,11 @@ unsafe extern "C" {
         bytes: *mut i64,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_reset_peak_device_bytes(
+        device: usize,
+        bytes: *mut i64,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_upload(
         tensor: RawTensor,
         device: usize,

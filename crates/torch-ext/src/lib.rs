@@ -26,7 +26,7 @@ mod wait_policy;
 pub use autocast::{
     Precision, autocast, autocast_kind, backward, with_loss_scale, without_autocast,
 };
-pub use device::{DeviceChoice, peak_device_memory, resolve_device};
+pub use device::{DeviceChoice, peak_device_memory, reset_peak_device_memory, resolve_device};
 pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, with_group};
 pub use dropout::{dropout_factors, dropout_factors_like, token_places};
 pub use error::{Error, Result};

@@ -527,6 +527,19 @@ def measure_speed(bundle):
     return "\n".join(tables)
 
 
+def measure_losses(bundle):
+    """Every loss beside its peers, alone on the GPU."""
+    command = ["bin/losses", "--device", bundle.device, "--out", str(bundle.out)]
+    if bundle.device == "cpu":
+        small = ["--only", "span", "--only", "hard_learning", "--rounds", "2"]
+        bundle.run([*command, *small], "losses")
+        return "two of them, not a measurement"
+    bundle.run(command, "losses")
+    text = (bundle.out / "losses.log").read_text(encoding="utf-8")
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    return "\n".join(["forward and backward beside peers, times and peak memory of a step:", "", *table])
+
+
 def keep_profiles(bundle, names):
     """One page of where the time of the steps in these folders went."""
     pages = []
@@ -559,6 +572,10 @@ CHECKS = [
 
 def wanted(name, only):
     return only is None or any(words in name for words in only)
+
+
+# What is measured after all checks, one thing at a time.
+MEASURED = [("speed", measure_speed), ("losses", measure_losses)]
 
 
 def timed(bundle, check):
@@ -598,11 +615,11 @@ def main():
         action="append",
         metavar="WORDS",
         help="only checks whose name in the table contains this, and those of the driver; "
-        "`speed` for the measurement; may be given several times",
+        "`speed` and `losses` for the measurements; may be given several times",
     )
     arguments = parser.parse_args()
     checks = [*CHECKS[:1], *(entry for entry in CHECKS[1:] if wanted(entry[0], arguments.only))]
-    measured = wanted("speed", arguments.only)
+    measured = [entry for entry in MEASURED if wanted(entry[0], arguments.only)]
     if len(checks) == 1 and not measured:
         parser.error(f"--only {' '.join(arguments.only)}: no such check")
     shutil.rmtree(arguments.out, ignore_errors=True)
@@ -627,14 +644,14 @@ def main():
         lines.append(
             f"| {name} | {'passed' if passed else '**FAILED**'} | {seconds:.0f} | {detail} |"
         )
-    passed = True
-    if measured:
-        passed, detail, _ = timed(bundle, measure_speed)
-        lines += ["", f"Speed: {detail}" if passed else f"**FAILED**: speed: {detail}"]
+    for name, measure in measured:
+        passed, detail, seconds = timed(bundle, measure)
+        results.append((passed, detail, seconds))
+        lines += ["", f"{name.capitalize()}: {detail}" if passed else f"**FAILED**: {name}: {detail}"]
     report = "\n".join(lines) + "\n"
     (bundle.out / "gpu-report.md").write_text(report, encoding="utf-8")
     print(report, end="")
-    sys.exit(0 if passed and all(passed for passed, _, _ in results) else 1)
+    sys.exit(0 if all(passed for passed, _, _ in results) else 1)
 
 
 if __name__ == "__main__":

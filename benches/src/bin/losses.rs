@@ -1,0 +1,164 @@
+//! Times every loss beside its peers on one device, by turns: for a GPU, and for machines without
+//! cargo. On the CPU the criterion benches are the measurement.
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use benches::{Case, Line, Spec, Step, Timed, folder, print, specs};
+use clap::Parser;
+use tch::Device;
+use torch_ext::{
+    MatmulPrecision, peak_device_memory, reset_peak_device_memory, resolve_device,
+    set_float32_matmul_precision,
+};
+
+/// Prints a table of all losses beside their peers: forward and backward on the same numbers. A
+/// case whose losses differ is an error.
+#[derive(Parser)]
+#[command(after_help = "\
+Examples:
+  losses --device cuda
+  losses --device cuda --only info_nce --only masked_lm")]
+struct Args {
+    /// cpu, cuda or cuda:N; on a GPU the peak memory of tensors is measured too
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// The short list of comparisons
+    #[arg(long)]
+    quick: bool,
+    /// Only comparisons whose name contains this; may be given several times
+    #[arg(long)]
+    only: Vec<String>,
+    /// Rounds in which each formulation runs once, after three that are not measured
+    #[arg(long, default_value_t = 30)]
+    rounds: usize,
+    /// Gets losses_<device>.json; absent: bench/ in the target folder
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Rounds that are not measured: kernels are chosen and memory is taken in them.
+const WARM_UP: usize = 3;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    ensure!(args.rounds > 0, "--rounds must be at least 1");
+    let device = resolve_device(args.device.parse()?)?;
+    tch::set_num_threads(1);
+    set_float32_matmul_precision(MatmulPrecision::Highest)?;
+    let wanted = |spec: &Spec| {
+        args.only.is_empty() || args.only.iter().any(|part| spec.name().contains(part.as_str()))
+    };
+    let mut lines = Vec::new();
+    for spec in specs(args.quick, device).into_iter().filter(wanted) {
+        eprintln!("{}", spec.name());
+        let measured = measure(&spec, device, args.rounds).with_context(|| spec.name())?;
+        lines.extend(measured);
+    }
+    ensure!(!lines.is_empty(), "--only {}: no such comparison", args.only.join(" "));
+    print(&lines);
+    let out = args.out.clone().unwrap_or_else(folder);
+    std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    let path = out.join(format!("losses_{}.json", args.device.replace(':', "_")));
+    whole_file::write(&path, serde_json::to_vec_pretty(&lines)?)
+        .with_context(|| path.display().to_string())?;
+    println!("\n{}", path.display());
+    Ok(())
+}
+
+/// What is known of a formulation.
+#[derive(Default)]
+struct Measured {
+    seconds: Vec<f64>,
+    loss: f64,
+    mib: Option<f64>,
+}
+
+impl Measured {
+    fn once(&mut self, step: &Step, device: Device, counts: bool) -> Result<()> {
+        let before = match device {
+            Device::Cuda(_) => Some(reset_peak_device_memory(device)?),
+            _ => None,
+        };
+        let start = Instant::now();
+        self.loss = (step.run)().with_context(|| step.name)?;
+        if let Device::Cuda(index) = device {
+            tch::Cuda::synchronize(i64::try_from(index)?);
+        }
+        if counts {
+            self.seconds.push(start.elapsed().as_secs_f64());
+        }
+        if let Some(before) = before {
+            let above = peak_device_memory(device)?.saturating_sub(before);
+            self.mib = Some(above as f64 / f64::from(1 << 20));
+        }
+        Ok(())
+    }
+
+    /// The middle one.
+    fn median(&mut self) -> f64 {
+        self.seconds.sort_by(f64::total_cmp);
+        self.seconds.get(self.seconds.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// A line for each peer.
+fn measure(spec: &Spec, device: Device, rounds: usize) -> Result<Vec<Line>> {
+    let Case { ours, peers, unit, tolerance } = (spec.build)()?;
+    let steps: Vec<&Step> = std::iter::once(&ours).chain(&peers).chain(&unit).collect();
+    let mut measured: Vec<Measured> = steps.iter().map(|_| Measured::default()).collect();
+    for round in 0..WARM_UP + rounds {
+        for (step, measured) in steps.iter().zip(&mut measured) {
+            measured.once(step, device, round >= WARM_UP)?;
+        }
+    }
+    let unit_seconds = unit.is_some().then(|| measured.last_mut().map(Measured::median)).flatten();
+    let mut all = measured.into_iter();
+    let mut first = all.next().context("no formulation of ours")?;
+    let ours_seconds = first.median();
+    peers
+        .iter()
+        .zip(all)
+        .map(|(peer, mut theirs)| {
+            ensure!(
+                (first.loss - theirs.loss).abs() <= tolerance,
+                "{} gives {} and {} {}",
+                ours.name,
+                first.loss,
+                peer.name,
+                theirs.loss
+            );
+            let peer_seconds = theirs.median();
+            let (unit, unit_seconds) = match (&unit, unit_seconds) {
+                (Some(unit), Some(seconds)) => (unit.name, seconds),
+                _ => (peer.name, peer_seconds),
+            };
+            Ok(Line {
+                timed: Timed {
+                    name: spec.name(),
+                    ours: ours.name.to_owned(),
+                    ours_seconds,
+                    peer: peer.name.to_owned(),
+                    peer_seconds,
+                    unit: unit.to_owned(),
+                    unit_seconds,
+                    ratio: ours_seconds / unit_seconds,
+                    goal: spec.goal.filter(|_| device == Device::Cpu),
+                },
+                ours_mib: first.mib,
+                peer_mib: theirs.mib,
+                goal_mib: spec.goal_mib.filter(|_| device == Device::Cpu),
+            })
+        })
+        .collect()
+}
