@@ -1,8 +1,9 @@
 //! Lists of candidate spans, and the candidate set with the gold span in it.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use torch_ext::upload;
 
-use crate::checks::{expect_ids, expect_matrix};
+use crate::checks::{common_place, expect_ids, expect_matrix};
 use crate::span_checks::{Gold, expect_mask, expect_order, expect_positions};
 use crate::{IGNORE_INDEX, LossError, TopKSpans};
 
@@ -31,39 +32,50 @@ impl<'a> From<&'a AnswerCandidates> for CandidateSpans<'a> {
     }
 }
 
+/// A checked list of M spans for each row, on the device that needs it; 0 in empty slots.
+pub(crate) struct Listed {
+    pub slots: i64,
+    pub starts: Tensor,
+    pub ends: Tensor,
+    pub valid: Tensor,
+}
+
 impl CandidateSpans<'_> {
-    /// Checks the list against windows of `length` tokens, on the device of `like`; gives M and the
-    /// positions, with 0 in empty slots.
+    /// Checks the list against windows of `length` tokens where it lies, on the device of `like` or
+    /// on the CPU, and moves it to that device.
     pub(crate) fn expect_batch(
         &self,
         batch: i64,
         length: i64,
         like: &'static str,
         device: Device,
-    ) -> Result<(i64, [Tensor; 2]), LossError> {
+    ) -> Result<Listed, LossError> {
         let (_, slots) = expect_matrix("candidates.starts", self.starts, "[B, M]")?;
         let shape = [batch, slots];
         expect_positions("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
         expect_positions("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
         expect_mask("candidates.valid", self.valid, &shape, "[B, M]", like, device)?;
-        let empty = self.valid.f_logical_not()?;
-        let filled = |name, positions: &Tensor| -> Result<Tensor, LossError> {
-            let positions = positions.f_masked_fill(&empty, 0)?;
-            if positions.numel() > 0 {
-                // In a window without tokens position 0, the filler, is still allowed.
-                expect_ids(
-                    name,
-                    &positions,
-                    length.max(1),
-                    " (L of the window) where valid holds",
-                )?;
-            }
-            Ok(positions)
+        let place = common_place([self.starts, self.ends, self.valid], device);
+        let valid = upload(self.valid, place)?;
+        let empty = valid.f_logical_not()?;
+        let filled = |positions: &Tensor| -> Result<Tensor, LossError> {
+            Ok(upload(positions, place)?.f_masked_fill(&empty, 0)?)
         };
-        let starts = filled("candidates.starts", self.starts)?;
-        let ends = filled("candidates.ends", self.ends)?;
-        expect_order("candidates.ends", &starts, &ends, self.valid)?;
-        Ok((slots, [starts, ends]))
+        let (starts, ends) = (filled(self.starts)?, filled(self.ends)?);
+        // In a window without tokens position 0, the filler, is still allowed.
+        let upper = length.max(1);
+        let sound = starts
+            .f_ge(0)?
+            .f_logical_and(&ends.f_lt(upper)?)?
+            .f_logical_and(&starts.f_le_tensor(&ends)?)?;
+        if sound.f_all()?.f_int64_value(&[])? == 0 {
+            for (name, positions) in [("candidates.starts", &starts), ("candidates.ends", &ends)] {
+                expect_ids(name, positions, upper, " (L of the window) where valid holds")?;
+            }
+            expect_order("candidates.ends", &starts, &ends, &valid)?;
+        }
+        let there = |tensor: &Tensor| upload(tensor, device);
+        Ok(Listed { slots, starts: there(&starts)?, ends: there(&ends)?, valid: there(&valid)? })
     }
 }
 
@@ -140,7 +152,7 @@ pub fn answer_candidates(
     const LIKE: &str = "candidates.starts";
     let (batch, _) = expect_matrix(LIKE, spans.starts, "[B, M]")?;
     let device = spans.starts.device();
-    let (slots, [starts, ends]) = spans.expect_batch(batch, length, LIKE, device)?;
+    let Listed { slots, starts, ends, valid } = spans.expect_batch(batch, length, LIKE, device)?;
     if slots == 0 {
         return Err(LossError::Empty { tensor: LIKE, reason: "no slot for the gold span (K = 0)" });
     }
@@ -158,14 +170,14 @@ pub fn answer_candidates(
         Ok(same.f_logical_and(&present)?)
     };
 
-    let found = is_gold(&starts, &ends)?.f_logical_and(spans.valid)?; // [B, K]
+    let found = is_gold(&starts, &ends)?.f_logical_and(&valid)?; // [B, K]
     let listed = found.f_any_dim(1, true)?; // [B, 1]
     let (target, [starts, ends, valid]) = match slot {
         GoldSlot::InRank => {
-            let full = spans.valid.f_all_dim(1, true)?;
-            let free = first(&spans.valid.f_logical_not()?)?.f_masked_fill(&full, slots - 1)?;
+            let full = valid.f_all_dim(1, true)?;
+            let free = first(&valid.f_logical_not()?)?.f_masked_fill(&full, slots - 1)?;
             let target = first(&found)?.f_where_self(&listed, &free)?; // [B, 1]
-            (target, [starts, ends, spans.valid.shallow_clone()])
+            (target, [starts, ends, valid])
         }
         GoldSlot::Last => {
             // If the gold span is in the list, all spans after it move up by one.
@@ -174,7 +186,7 @@ pub fn answer_candidates(
             let source = column.f_add(&after)?.f_clamp_max(slots - 1)?; // [B, K]
             let moved = |tensor: &Tensor| tensor.f_gather(1, &source, false);
             let target = Tensor::f_full([batch, 1], slots - 1, (Kind::Int64, device))?;
-            (target, [moved(&starts)?, moved(&ends)?, moved(spans.valid)?])
+            (target, [moved(&starts)?, moved(&ends)?, moved(&valid)?])
         }
     };
     // One slot per row with a gold span.

@@ -1,8 +1,9 @@
 //! Answer-aware contrastive learning: the question against right and wrong answers.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
+use torch_ext::{upload, without_autocast};
 
-use crate::checks::{expect_temperature, first_true};
+use crate::checks::{common_place, expect_temperature, first_true};
 use crate::hard_negatives::unit;
 use crate::span_checks::{Gold, expect_mask};
 use crate::span_vectors::{expect_hidden, mean_of_members, members};
@@ -94,6 +95,8 @@ pub enum QuestionVector {
 ///   `0..L` has no gold span
 /// - `candidates`: tensors `[B, M]`, the best first, with or without the gold span;
 ///   [`top_k_spans`](crate::top_k_spans())
+/// - mask, gold spans and candidates may lie on the CPU, where they are looked at without waiting
+///   for a GPU
 /// - returns `[]`: f64 for f64 hidden states, f32 for all others (everything after the encoder runs
 ///   in it)
 ///
@@ -131,17 +134,33 @@ pub fn answer_contrast(
     candidates: &CandidateSpans<'_>,
     config: &AnswerContrastConfig,
 ) -> Result<Tensor, LossError> {
+    let arguments = (hidden, question_mask, [gold_starts, gold_ends], candidates);
+    // Cosines of bfloat16 would have three digits.
+    without_autocast(|| in_full(arguments, config))?
+}
+
+/// [`answer_contrast`] in the dtype of its reduction.
+fn in_full(
+    (hidden, question_mask, [gold_starts, gold_ends], candidates): (
+        &Tensor,
+        &Tensor,
+        [&Tensor; 2],
+        &CandidateSpans<'_>,
+    ),
+    config: &AnswerContrastConfig,
+) -> Result<Tensor, LossError> {
     let [batch, length, _] = expect_hidden(hidden)?;
     let device = hidden.device();
     expect_temperature(config.temperature)?;
     expect_mask("question_mask", question_mask, &[batch, length], "[B, L]", "hidden", device)?;
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
-    let kept = gold.present.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
+    let kept = gold.rows()?; // [n] of the B rows
     if kept.size1()? == 0 {
         let reason = "no row has its gold span inside the window";
         return Err(LossError::Empty { tensor: "gold_starts", reason });
     }
-    let question = question_tokens(question_mask, &gold.present, config.question)?; // [B, 1, L]
+    let kept = upload(&kept, device)?;
+    let question = question_tokens(question_mask, &gold, config.question)?; // [B, 1, L]
     if config.checks == Checks::Full {
         expect_finite(hidden, &question, &gold, candidates)?;
     }
@@ -165,11 +184,14 @@ pub fn answer_contrast(
 /// `[B, 1, L]` bool: the tokens whose mean represents the question, in rows with a gold span.
 fn question_tokens(
     question_mask: &Tensor,
-    present: &Tensor,
+    gold: &Gold,
     question: QuestionVector,
 ) -> Result<Tensor, LossError> {
     let (_, length) = question_mask.size2()?;
-    let present = present.f_unsqueeze(1)?;
+    let device = gold.present.device();
+    let place = common_place([question_mask, &gold.looked_at], device);
+    let question_mask = upload(question_mask, place)?;
+    let present = upload(&gold.looked_at, place)?.f_unsqueeze(1)?;
     let tokens = match question {
         QuestionVector::Mean => {
             let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
@@ -180,11 +202,11 @@ fn question_tokens(
             question_mask.f_logical_and(&present)?
         }
         QuestionVector::FirstToken => {
-            let position = Tensor::f_arange(length, (Kind::Int64, question_mask.device()))?;
+            let position = Tensor::f_arange(length, (Kind::Int64, place))?;
             position.f_eq(0)?.f_logical_and(&present)?
         }
     };
-    Ok(tokens.f_unsqueeze(1)?)
+    Ok(upload(&tokens, device)?.f_unsqueeze(1)?)
 }
 
 /// Refuses hidden states that are not finite, at the tokens of questions, gold spans and
@@ -196,12 +218,12 @@ fn expect_finite(
     candidates: &CandidateSpans<'_>,
 ) -> Result<(), LossError> {
     let [batch, length, _] = expect_hidden(hidden)?;
-    let (_, [starts, ends]) = candidates.expect_batch(batch, length, "hidden", hidden.device())?;
+    let list = candidates.expect_batch(batch, length, "hidden", hidden.device())?;
     let present = gold.present.f_unsqueeze(1)?;
     let right =
         members(&gold.starts.f_unsqueeze(1)?, &gold.ends.f_unsqueeze(1)?, &present, length)?;
-    let valid = candidates.valid.f_logical_and(&present)?;
-    let listed = members(&starts, &ends, &valid, length)?;
+    let valid = list.valid.f_logical_and(&present)?;
+    let listed = members(&list.starts, &list.ends, &valid, length)?;
     let used = Tensor::f_cat(&[question, &right, &listed], 1)?.f_any_dim(1, false)?; // [B, L]
     let bad = hidden.f_isfinite()?.f_logical_not()?.f_logical_and(&used.f_unsqueeze(2)?)?;
     if let Some(index) = first_true(&bad)? {

@@ -113,6 +113,16 @@ pub(crate) fn expect_here_or_on_cpu(
     if tensor.device() == Device::Cpu { Ok(()) } else { expect_device(name, tensor, like, device) }
 }
 
+/// Where the values of several tensors are looked at: on the CPU if all lie there, else on
+/// `device`.
+pub(crate) fn common_place<'a>(
+    tensors: impl IntoIterator<Item = &'a Tensor>,
+    device: Device,
+) -> Device {
+    let here = tensors.into_iter().all(|tensor| tensor.device() == Device::Cpu);
+    if here { Device::Cpu } else { device }
+}
+
 /// The smallest and the largest of at least one integer, in one transfer from the device.
 pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), LossError> {
     let (min, max) = ids.f_aminmax(None, false)?;

@@ -1,8 +1,11 @@
 //! Learning from a set of candidate answers of which one is right.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+use torch_ext::upload;
 
-use crate::checks::{expect_device, expect_float, expect_matrix, expect_shape, extent, first_true};
+use crate::checks::{
+    common_place, expect_device, expect_float, expect_matrix, expect_shape, extent, first_true,
+};
 use crate::span_checks::{expect_mask, expect_positions, reduction_kind};
 use crate::{Checks, IGNORE_INDEX, LossError};
 
@@ -65,6 +68,7 @@ pub enum HardLearningWeighting {
 /// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient;
 ///   [`initial_weights`](crate::initial_weights()) starts it. Needed by `Learned` and `Literal`,
 ///   ignored by the others
+/// - `valid` and `gold_index` may lie on the CPU, where they are looked at without waiting for a GPU
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
 /// # Errors
@@ -102,8 +106,12 @@ pub fn hard_learning(
     let theta = expect_theta(weights, slots, span_log_probs, config)?;
     expect_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
+    // Looked at where they lie, moved afterwards.
+    let place = common_place([valid].into_iter().chain(gold_index), device);
+    let valid = upload(valid, place)?;
+    let gold = gold_index.map(|gold| upload(gold, place)).transpose()?;
     let mut carries = valid.f_any_dim(1, false)?; // [B]
-    if let Some(gold) = gold_index {
+    if let Some(gold) = &gold {
         carries = carries.f_logical_and(&gold.f_ge(0)?)?;
     }
     let kept = carries.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
@@ -111,16 +119,19 @@ pub fn hard_learning(
         let reason = "no row has a candidate (and a gold one, where gold_index is given)";
         return Err(LossError::Empty { tensor: "valid", reason });
     }
+    let empty = valid.f_index_select(0, &kept)?.f_logical_not()?; // [n, K]
+    let mut gold = gold.map(|gold| gold.f_index_select(0, &kept)).transpose()?;
+    if let Some(gold) = &mut gold {
+        expect_gold_slot(gold, &empty, &kept)?;
+        *gold = upload(gold, device)?;
+    }
+    let there = upload(&kept, device)?;
     let rows = CandidateRows {
-        log_probs: span_log_probs.f_index_select(0, &kept)?.f_to_kind(kind)?,
-        empty: valid.f_index_select(0, &kept)?.f_logical_not()?,
+        log_probs: span_log_probs.f_index_select(0, &there)?.f_to_kind(kind)?,
+        empty: upload(&empty, device)?,
         kept,
         checks: config.checks,
     };
-    let gold = gold_index.map(|gold| gold.f_index_select(0, &rows.kept)).transpose()?;
-    if let Some(gold) = &gold {
-        rows.expect_gold_slot(gold)?;
-    }
     rows.expect_log_probs()?;
     let mut losses = rows.losses(config.weighting, theta.as_ref())?; // [n]
     if let Some(gold) = gold.filter(|_| config.gold_loss_weight > 0.0) {
@@ -202,13 +213,23 @@ fn expect_gold_options(
     Ok(())
 }
 
+/// Refuses a gold slot `[n]` where `empty` `[n, K]` says that there is no candidate.
+fn expect_gold_slot(gold: &Tensor, empty: &Tensor, kept: &Tensor) -> Result<(), LossError> {
+    let lost = empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
+    if let Some([row]) = first_true(&lost)?.as_deref() {
+        let (row, slot) = (kept.f_int64_value(&[*row])?, gold.f_int64_value(&[*row])?);
+        return Err(LossError::GoldSlot { row, slot });
+    }
+    Ok(())
+}
+
 /// The rows that carry loss.
 struct CandidateRows {
     /// `[n, K]`, in the dtype of the reduction.
     log_probs: Tensor,
     /// `[n, K]` bool: no candidate here.
     empty: Tensor,
-    /// `[n]` i64: the row of the batch each one is.
+    /// `[n]` i64: the row of the batch each one is; where `valid` lies.
     kept: Tensor,
     checks: Checks,
 }
@@ -247,17 +268,6 @@ impl CandidateRows {
             }
         };
         Ok(log_likelihood.f_neg()?)
-    }
-
-    fn expect_gold_slot(&self, gold: &Tensor) -> Result<(), LossError> {
-        let lost = self.empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
-        if let Some([row]) = first_true(&lost)?.as_deref() {
-            return Err(LossError::GoldSlot {
-                row: self.kept.f_int64_value(&[*row])?,
-                slot: gold.f_int64_value(&[*row])?,
-            });
-        }
-        Ok(())
     }
 
     /// Under [`Checks::Full`], refuses candidates with NaN or +∞.

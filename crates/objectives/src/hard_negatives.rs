@@ -1,7 +1,9 @@
 //! Which wrong answers to contrast the right one with.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use torch_ext::without_autocast;
 
+use crate::answer_candidates::Listed;
 use crate::span_checks::Gold;
 use crate::span_vectors::{expect_hidden, mean_of_members, members};
 use crate::{CandidateSpans, LossError};
@@ -61,6 +63,8 @@ pub struct HardNegatives {
 /// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside
 ///   `0..L` has no gold span, and gets no negatives
 /// - `candidates`: tensors `[B, M]`, the best first; [`top_k_spans`](crate::top_k_spans())
+/// - gold spans and candidates may lie on the CPU, where they are looked at without waiting for a
+///   GPU
 /// - returns `[B, Θ]` tensors, Θ at most M; a row with fewer candidates leaves slots empty, the
 ///   last ones
 ///
@@ -94,7 +98,8 @@ pub fn hard_negatives(
     let [batch, length, _] = expect_hidden(hidden)?;
     let device = hidden.device();
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
-    let (slots, [starts, ends]) = candidates.expect_batch(batch, length, "hidden", device)?;
+    let Listed { slots, starts, ends, valid } =
+        candidates.expect_batch(batch, length, "hidden", device)?;
     let count = match selection {
         NegativeSelection::Hardest { count: 0 } => {
             return Err(LossError::Domain { option: "count", value: 0.0, rule: "at least 1" });
@@ -105,8 +110,7 @@ pub fn hard_negatives(
     let same = starts
         .f_eq_tensor(&gold.starts.f_unsqueeze(1)?)?
         .f_logical_and(&ends.f_eq_tensor(&gold.ends.f_unsqueeze(1)?)?)?;
-    let other = candidates
-        .valid
+    let other = valid
         .f_logical_and(&same.f_logical_not()?)?
         .f_logical_and(&gold.present.f_unsqueeze(1)?)?; // [B, M]
     let ranks = match selection {
@@ -115,9 +119,7 @@ pub fn hard_negatives(
             let starts = Tensor::f_cat(&[&gold.starts.f_unsqueeze(1)?, &starts], 1)?;
             let ends = Tensor::f_cat(&[&gold.ends.f_unsqueeze(1)?, &ends], 1)?;
             let spans = members(&starts, &ends, &valid, length)?;
-            let vectors = unit(&mean_of_members(&hidden.f_detach()?, &spans)?)?; // [B, 1 + M, H]
-            let gold_vector = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
-            vectors.f_narrow(1, 1, slots)?.f_bmm(&gold_vector)?.f_squeeze_dim(2)?
+            without_autocast(|| cosines_with_first(&hidden.f_detach()?, &spans))??
         }
         NegativeSelection::TopPrediction => Tensor::f_zeros([batch, slots], (Kind::Float, device))?,
         NegativeSelection::Random { seed } => random_ranks(seed, batch, slots)?.f_to(device)?,
@@ -133,6 +135,14 @@ pub fn hard_negatives(
         ends: chosen(&ends)?,
         valid,
     })
+}
+
+/// The cosine of each span but the first with the first, `[B, S - 1]`, for tokens `[B, S, L]`.
+fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, LossError> {
+    let vectors = unit(&mean_of_members(hidden, spans)?)?; // [B, S, H]
+    let (_, slots, _) = vectors.size3()?;
+    let first = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
+    Ok(vectors.f_narrow(1, 1, slots - 1)?.f_bmm(&first)?.f_squeeze_dim(2)?)
 }
 
 impl HardNegatives {

@@ -1,6 +1,7 @@
 //! Learning from another model's distribution.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+use torch_ext::upload;
 
 use crate::checks::{expect_device, expect_float, expect_matrix, expect_shape, expect_temperature};
 use crate::span_checks::{expect_logit_values, expect_mask, reduction_kind};
@@ -51,8 +52,9 @@ pub enum SoftmaxOver {
 /// - `student`: `[B, C]` Float, BFloat16, Half or Double, scores of classes or of positions;
 ///   receives gradient
 /// - `teacher`: `[B, C]` float of any of these; detached here
-/// - `mask`: `[B, C]` bool; positions that are false leave both softmaxes, and receive a gradient
-///   of exactly 0, whatever they hold. A row without a position leaves the mean
+/// - `mask`: `[B, C]` bool, also on the CPU, where it is looked at without waiting for a GPU;
+///   positions that are false leave both softmaxes, and receive a gradient of exactly 0, whatever
+///   they hold. A row without a position leaves the mean
 /// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
@@ -90,11 +92,15 @@ pub fn soft_labels(
     if let Some(mask) = mask {
         expect_mask("mask", mask, &[batch, classes], "[B, C]", "student", device)?;
     }
+    let outside = match mask {
+        Some(mask) => Some(upload(&mask.f_logical_not()?, device)?),
+        None => None,
+    };
     // Of each argument, what has left the softmax is -∞.
     let scores = |name, logits: &Tensor| -> Result<Tensor, LossError> {
         let logits = logits.f_to_kind(kind)?;
-        let logits = match mask {
-            Some(mask) => logits.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?,
+        let logits = match &outside {
+            Some(outside) => logits.f_masked_fill(outside, f64::NEG_INFINITY)?,
             None => logits,
         };
         expect_logit_values(name, &logits, config.checks)?;
@@ -115,7 +121,8 @@ pub fn soft_labels(
         (SoftmaxOver::Row, None) => (student, teacher, batch),
         (SoftmaxOver::Row, Some(mask)) => {
             let kept = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n] of B rows
-            let rows = |logits: Tensor| logits.f_index_select(0, &kept);
+            let there = upload(&kept, device)?;
+            let rows = |logits: Tensor| logits.f_index_select(0, &there);
             (rows(student)?, rows(teacher)?, kept.size1()?)
         }
     };

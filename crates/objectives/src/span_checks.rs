@@ -1,8 +1,10 @@
 //! The checks that the functions over answer spans share.
 use tch::{Device, Kind, Tensor};
+use torch_ext::upload;
 
 use crate::checks::{
-    expect_device, expect_float, expect_kind, expect_matrix, expect_shape, first_true,
+    common_place, expect_device, expect_float, expect_here_or_on_cpu, expect_kind, expect_matrix,
+    expect_shape, first_true,
 };
 use crate::{Checks, LossError};
 
@@ -24,7 +26,7 @@ pub(crate) fn expect_span_logits(
     Ok((batch, length))
 }
 
-/// Refuses all but a bool mask of this shape on `device`, the device of `like`.
+/// Refuses all but a bool mask of this shape on `device`, the device of `like`, or on the CPU.
 pub(crate) fn expect_mask(
     name: &'static str,
     mask: &Tensor,
@@ -35,10 +37,10 @@ pub(crate) fn expect_mask(
 ) -> Result<(), LossError> {
     expect_shape(name, mask, shape, letters)?;
     expect_kind(name, mask, Kind::Bool, "Bool")?;
-    expect_device(name, mask, like, device)
+    expect_here_or_on_cpu(name, mask, like, device)
 }
 
-/// Refuses all but i64 positions of this shape on `device`, the device of `like`.
+/// Refuses all but i64 positions of this shape on `device`, the device of `like`, or on the CPU.
 pub(crate) fn expect_positions(
     name: &'static str,
     positions: &Tensor,
@@ -49,7 +51,7 @@ pub(crate) fn expect_positions(
 ) -> Result<(), LossError> {
     expect_shape(name, positions, shape, letters)?;
     expect_kind(name, positions, Kind::Int64, "Int64")?;
-    expect_device(name, positions, like, device)
+    expect_here_or_on_cpu(name, positions, like, device)
 }
 
 /// The dtype of softmax and reductions: float64 for float64, float32 for all others.
@@ -93,7 +95,7 @@ pub(crate) fn expect_order(
     Ok(())
 }
 
-/// The gold spans of a batch, checked.
+/// The gold spans of a batch, checked where they lie, and moved to the device that needs them.
 pub(crate) struct Gold {
     /// `[B]` i64, 0 where the row has none.
     pub starts: Tensor,
@@ -101,6 +103,8 @@ pub(crate) struct Gold {
     pub ends: Tensor,
     /// `[B]` bool: both ends lie in `0..L`.
     pub present: Tensor,
+    /// The same where it was looked at.
+    pub looked_at: Tensor,
 }
 
 impl Gold {
@@ -120,13 +124,21 @@ impl Gold {
         for (name, positions) in [("gold_starts", gold_starts), ("gold_ends", gold_ends)] {
             expect_positions(name, positions, &[batch], "[B]", like, device)?;
         }
-        let present = inside(gold_starts)?.f_logical_and(&inside(gold_ends)?)?;
-        expect_order("gold_ends", gold_starts, gold_ends, &present)?;
+        let place = common_place([gold_starts, gold_ends], device);
+        let (starts, ends) = (upload(gold_starts, place)?, upload(gold_ends, place)?);
+        let present = inside(&starts)?.f_logical_and(&inside(&ends)?)?;
+        expect_order("gold_ends", &starts, &ends, &present)?;
         let absent = present.f_logical_not()?;
         Ok(Self {
-            starts: gold_starts.f_masked_fill(&absent, 0)?,
-            ends: gold_ends.f_masked_fill(&absent, 0)?,
-            present,
+            starts: upload(&starts.f_masked_fill(&absent, 0)?, device)?,
+            ends: upload(&ends.f_masked_fill(&absent, 0)?, device)?,
+            present: upload(&present, device)?,
+            looked_at: present,
         })
+    }
+
+    /// The rows with a gold span, `[n]` i64, where the spans were looked at.
+    pub fn rows(&self) -> Result<Tensor, LossError> {
+        Ok(self.looked_at.f_nonzero()?.f_squeeze_dim(1)?)
     }
 }

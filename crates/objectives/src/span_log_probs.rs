@@ -1,5 +1,6 @@
 //! The log-probability of answer spans.
 use tch::Tensor;
+use torch_ext::upload;
 
 use crate::checks::expect_ids;
 use crate::span_checks::{
@@ -26,6 +27,8 @@ use crate::{Checks, LossError};
 ///   out, as [`hard_learning`] does by `valid`
 ///
 /// [`hard_learning`]: crate::hard_learning()
+///
+/// Positions and mask may lie on the CPU, where they are looked at without waiting for a GPU.
 ///
 /// # Errors
 /// [`LossError::Range`] if a position is outside `0..L`; [`LossError::Shape`],
@@ -62,7 +65,11 @@ pub fn span_log_probs(
         }
     }
     let kind = reduction_kind(start_logits)?;
-    let outside = context_mask.map(|mask| mask.f_logical_not()).transpose()?;
+    let (starts, ends) = (upload(starts, device)?, upload(ends, device)?);
+    let outside = match context_mask {
+        Some(mask) => Some(upload(mask, device)?.f_logical_not()?),
+        None => None,
+    };
     let side = |name, logits: &Tensor, positions: &Tensor| -> Result<Tensor, LossError> {
         let mut logits = logits.f_to_kind(kind)?;
         if let Some(outside) = &outside {
@@ -71,6 +78,6 @@ pub fn span_log_probs(
         expect_logit_values(name, &logits, checks)?;
         Ok(logits.f_log_softmax(1, None)?.f_gather(1, positions, false)?)
     };
-    let start = side("start_logits", start_logits, starts)?;
-    Ok(start.f_add(&side("end_logits", end_logits, ends)?)?)
+    let start = side("start_logits", start_logits, &starts)?;
+    Ok(start.f_add(&side("end_logits", end_logits, &ends)?)?)
 }

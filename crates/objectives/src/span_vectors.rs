@@ -1,5 +1,6 @@
 //! One vector per span: the mean of its tokens.
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+use torch_ext::without_autocast;
 
 use crate::checks::{expect_float, shape_of};
 use crate::span_checks::reduction_kind;
@@ -39,8 +40,9 @@ use crate::{CandidateSpans, LossError};
 /// ```
 pub fn span_vectors(hidden: &Tensor, spans: &CandidateSpans<'_>) -> Result<Tensor, LossError> {
     let [batch, length, _] = expect_hidden(hidden)?;
-    let (_, [starts, ends]) = spans.expect_batch(batch, length, "hidden", hidden.device())?;
-    mean_of_members(hidden, &members(&starts, &ends, spans.valid, length)?)
+    let spans = spans.expect_batch(batch, length, "hidden", hidden.device())?;
+    let members = members(&spans.starts, &spans.ends, &spans.valid, length)?;
+    without_autocast(|| mean_of_members(hidden, &members))?
 }
 
 /// The sizes of hidden states `[B, L, H]`.
@@ -71,6 +73,24 @@ pub(crate) fn members(
 
 /// The mean over the tokens that `members` `[B, S, L]` marks, `[B, S, H]`; 0 where it marks none.
 pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossError> {
+    match hidden.device() {
+        Device::Cpu => gathered_means(hidden, members),
+        _ => means_by_product(hidden, members),
+    }
+}
+
+/// As a product with a matrix of shares: on a GPU little work, and nothing waits for the number of
+/// tokens that are marked.
+fn means_by_product(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossError> {
+    let kind = reduction_kind(hidden)?;
+    let unused = members.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
+    let table = hidden.f_to_kind(kind)?.f_masked_fill(&unused, 0.0)?;
+    let counts = members.f_sum_dim_intlist(2, true, kind)?.f_clamp_min(1.0)?;
+    Ok(members.f_to_kind(kind)?.f_bmm(&table)?.f_div(&counts)?)
+}
+
+/// From the marked tokens alone.
+fn gathered_means(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossError> {
     let (batch, slots, length) = members.size3()?;
     let size = expect_hidden(hidden)?[2];
     let kind = reduction_kind(hidden)?;
@@ -87,4 +107,38 @@ pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tenso
         &table, &tokens, &offsets, false, MEAN, false, None, false,
     )?;
     Ok(means.f_view([batch, slots, size])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_by_product_are_those_of_the_tokens_alone() {
+        tch::manual_seed(5);
+        let ids = |values: &[i64]| Tensor::from_slice(values).view([2, 3]);
+        let (starts, ends) = (ids(&[0, 2, 3, 1, 0, 0]), ids(&[0, 4, 3, 4, 0, 0]));
+        let valid = ids(&[1, 1, 0, 1, 0, 0]).to_kind(Kind::Bool);
+        let members = members(&starts, &ends, &valid, 6).unwrap();
+        for kind in [Kind::Double, Kind::BFloat16] {
+            let numbers = Tensor::randn([2, 6, 5], (kind, Device::Cpu));
+            // No span holds the last token of either row, nor the first of the second.
+            let _ = numbers.select(1, 5).fill_(f64::NAN);
+            let _ = numbers.get(1).get(0).fill_(f64::INFINITY);
+            let run = |means: fn(&Tensor, &Tensor) -> Result<Tensor, LossError>| {
+                let hidden = numbers.detach().copy().set_requires_grad(true);
+                let out = means(&hidden, &members).unwrap();
+                (&out * Tensor::arange(5, (Kind::Double, Device::Cpu)))
+                    .sum(Kind::Double)
+                    .backward();
+                (out, hidden.grad())
+            };
+            let ((ours, ours_grad), (theirs, theirs_grad)) =
+                (run(means_by_product), run(gathered_means));
+            assert_eq!(ours.kind(), theirs.kind());
+            assert!(ours.allclose(&theirs, 1e-5, 1e-6, false), "{kind:?}");
+            assert!(ours_grad.allclose(&theirs_grad, 1e-2, 1e-6, false), "{kind:?}");
+            assert_eq!(ours_grad.select(1, 5).abs().sum(Kind::Double).double_value(&[]), 0.0);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The best answer spans of each row, by the logits of their ends.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use torch_ext::upload;
 
 use crate::span_checks::{expect_logit_values, expect_span_logits, reduction_kind};
 use crate::{Checks, LossError};
@@ -58,7 +59,7 @@ pub struct TopKSpans {
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike
-/// - `context_mask`: `[B, L]` bool; no span starts or ends where it is false, whatever the logits
+/// - `context_mask`: `[B, L]` bool, also on the CPU; no span starts or ends where it is false, whatever the logits
 ///   hold there. Without one every position counts, padding included
 /// - returns `[B, k]` tensors on the device of the logits
 ///
@@ -100,7 +101,7 @@ pub fn top_k_spans(
         return padded(&TopKSpans::empty(batch, kind, device)?, k);
     }
     let outside = match context_mask {
-        Some(mask) => mask.f_logical_not()?,
+        Some(mask) => upload(mask, device)?.f_logical_not()?,
         None => Tensor::f_zeros([1, length], (Kind::Bool, device))?,
     };
     let inside = |name, logits: &Tensor| -> Result<Tensor, LossError> {
@@ -140,9 +141,21 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, LossError> {
     let ties = above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
     let early = equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&ties)?;
     let kept = above.f_logical_or(&equal.f_logical_and(&early)?)?; // k per row
-    let columns = kept.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?;
+    let columns = match kept.device() {
+        Device::Cpu => kept.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?,
+        _ => columns_of(&kept, k)?,
+    };
     let order = keys.f_gather(1, &columns, false)?.f_argsort_stable(true, 1, true)?;
     Ok(columns.f_gather(1, &order, false)?)
+}
+
+/// The columns of the `k` true entries that each row has, rising: `nonzero` without the wait for a
+/// GPU's count of them.
+fn columns_of(kept: &Tensor, k: i64) -> Result<Tensor, LossError> {
+    let (_, width) = kept.size2()?;
+    let column = Tensor::f_arange(width, (Kind::Int64, kept.device()))?.f_expand_as(kept)?;
+    let behind = column.f_masked_fill(&kept.f_logical_not()?, width)?;
+    Ok(behind.f_topk(k, 1, false, true)?.0)
 }
 
 impl TopKSpans {
@@ -176,4 +189,21 @@ fn at_least_one(option: &'static str, count: usize) -> Result<i64, LossError> {
         return Err(LossError::Domain { option, value: 0.0, rule: "at least 1" });
     }
     Ok(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_without_counting_are_those_of_nonzero() {
+        tch::manual_seed(4);
+        for (batch, width, k) in [(5, 23, 7), (1, 4, 4), (3, 9, 1)] {
+            let scores = Tensor::rand([batch, width], (Kind::Float, Device::Cpu));
+            let (_, best) = scores.topk(k, 1, true, false);
+            let kept = scores.zeros_like().scatter_value(1, &best, 1.0).to_kind(Kind::Bool);
+            let found = kept.nonzero().select(1, 1).view([batch, k]);
+            assert_eq!(columns_of(&kept, k).unwrap(), found);
+        }
+    }
 }

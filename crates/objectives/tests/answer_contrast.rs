@@ -496,3 +496,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn autocast_leaves_the_loss_in_float32() {
+    let batch = Batch::sample();
+    let numbers = tensor3(&batch.hidden).to_kind(Kind::Float);
+    for denominator in ALL {
+        let run = |kind: Option<Kind>| {
+            let hidden = numbers.detach().copy().set_requires_grad(true);
+            let loss = || batch.run(&hidden, &config(denominator, 2)).unwrap();
+            let loss = match kind {
+                Some(kind) => torch_ext::autocast(Device::Cpu, kind, loss).unwrap(),
+                None => loss(),
+            };
+            torch_ext::backward(&loss).unwrap();
+            (loss, hidden.grad())
+        };
+        assert_eq!(run(Some(Kind::BFloat16)), run(None), "{denominator:?}");
+    }
+}

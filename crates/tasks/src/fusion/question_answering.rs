@@ -237,7 +237,7 @@ impl<'a> FusedQaTask<'a> {
     ) -> Result<Tensor> {
         let soft = &self.config.soft;
         let device = starts.device();
-        let mask = upload(&target.soft_mask(soft.positions)?, device)?;
+        let mask = target.soft_mask(soft.positions)?;
         let (_, length) = starts.size2()?;
         let side = |part, logits: &Tensor| -> Result<Tensor> {
             let teacher = upload(&teacher.padded(part, examples, length)?, device)?;

@@ -272,11 +272,12 @@ pub(super) fn gold_positions(windows: &[&Window]) -> Result<(Tensor, Tensor)> {
 
 /// `[B, M]` bool, on the CPU: candidates with the gold span's tokens at another position.
 pub(super) fn duplicate_text(windows: &[&Window], spans: &CandidateSpans<'_>) -> Result<Tensor> {
-    let rows = |tensor: &Tensor| -> Result<Vec<Vec<i64>>> {
-        let tensor = tensor.f_to_kind(Kind::Int64)?.f_to_device(Device::Cpu)?;
-        Ok(Vec::<Vec<i64>>::try_from(tensor)?)
-    };
-    let (starts, ends, valid) = (rows(spans.starts)?, rows(spans.ends)?, rows(spans.valid)?);
+    // One transfer for all.
+    let valid = spans.valid.f_to_kind(Kind::Int64)?;
+    let all = Tensor::f_stack(&[spans.starts, spans.ends, &valid], 0)?.f_to_device(Device::Cpu)?;
+    let rows =
+        |part| -> Result<Vec<Vec<i64>>> { Ok(Vec::<Vec<i64>>::try_from(all.f_select(0, part)?)?) };
+    let (starts, ends, valid) = (rows(0)?, rows(1)?, rows(2)?);
     if starts.len() != windows.len() {
         let expected = format!("one row for each of {} windows", windows.len());
         return Err(Error::data("spans", expected, format!("{} rows", starts.len())));

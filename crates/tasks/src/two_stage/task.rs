@@ -204,8 +204,8 @@ impl<'a> BoundaryTask<'a> {
         let rows: Vec<i64> =
             step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
-        let device = batch.hidden.device();
-        let of_batch = |tensor: &Tensor| upload(&tensor.f_index_select(0, &rows)?, device);
+        // On the CPU, where the losses look at them without waiting for a GPU.
+        let of_batch = |tensor: &Tensor| tensor.f_index_select(0, &rows);
         let mut config = self.config.hard.clone();
         if config.weighting == HardLearningWeighting::HardEm {
             let chance = hard_em_probability(step.number, self.config.anneal_steps);
@@ -218,7 +218,7 @@ impl<'a> BoundaryTask<'a> {
             &batch.end_logits,
             &of_batch(&all.starts)?,
             &of_batch(&all.ends)?,
-            Some(&upload(&batch.answerable, device)?),
+            Some(&batch.answerable),
             config.checks,
         )?;
         let (valid, gold) = (of_batch(&all.valid)?, of_batch(&all.gold_index)?);
@@ -240,7 +240,7 @@ impl<'a> BoundaryTask<'a> {
     /// L_con (Eq. 8); `None` where the batch holds nothing to contrast with.
     fn contrast(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Option<Tensor>> {
         let device = batch.hidden.device();
-        let context = upload(&context_mask(batch.windows)?, device)?;
+        let context = context_mask(batch.windows)?;
         let (start, end) = (&batch.start_logits, &batch.end_logits);
         let mut answers = top_k_spans(start, end, Some(&context), &self.config.answers)?;
         if self.config.drop_duplicate_text {
@@ -255,9 +255,9 @@ impl<'a> BoundaryTask<'a> {
         }
         let loss = answer_contrast(
             &batch.hidden,
-            &upload(&question, device)?,
-            &upload(&batch.gold_starts, device)?,
-            &upload(&batch.gold_ends, device)?,
+            &question,
+            &batch.gold_starts,
+            &batch.gold_ends,
             &CandidateSpans::from(&answers),
             &config,
         );
