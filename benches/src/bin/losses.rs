@@ -33,7 +33,7 @@ struct Args {
     /// Rounds in which each formulation runs once, after three that are not measured
     #[arg(long, default_value_t = 30)]
     rounds: usize,
-    /// Gets losses_<device>.json; absent: bench/ in the target folder
+    /// Gets losses_cpu.json or losses_cuda.json; absent: bench/ in the target folder
     #[arg(long)]
     out: Option<PathBuf>,
 }

@@ -68,7 +68,8 @@ pub enum HardLearningWeighting {
 /// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient;
 ///   [`initial_weights`](crate::initial_weights()) starts it. Needed by `Learned` and `Literal`,
 ///   ignored by the others
-/// - `valid` and `gold_index` may lie on the CPU, where they are looked at without waiting for a GPU
+/// - `valid` and `gold_index` may lie on the CPU, where they are looked at without waiting for a
+///   GPU
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
 /// # Errors

@@ -59,8 +59,8 @@ pub struct TopKSpans {
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike
-/// - `context_mask`: `[B, L]` bool, also on the CPU; no span starts or ends where it is false, whatever the logits
-///   hold there. Without one every position counts, padding included
+/// - `context_mask`: `[B, L]` bool, also on the CPU; no span starts or ends where it is false,
+///   whatever the logits hold there. Without one every position counts, padding included
 /// - returns `[B, k]` tensors on the device of the logits
 ///
 /// # Errors
