@@ -116,7 +116,7 @@ class Bundle:
             command += ["--set", setting]
         return [str(word) for word in command]
 
-    def run(self, command, log):
+    def run(self, command, log, unwanted=UNWANTED):
         with open(self.out / f"{log}.log", "w", encoding="utf-8") as file:
             try:
                 done = subprocess.run(
@@ -131,7 +131,7 @@ class Bundle:
         if done.returncode != 0:
             raise Failure(f"exit code {done.returncode}: {last_line(self.out / f'{log}.log')}")
         for line in (self.out / f"{log}.log").read_text(encoding="utf-8").splitlines():
-            need(not any(word in line for word in UNWANTED), f"{log}.log: {line[:200]}")
+            need(not any(word in line for word in unwanted), f"{log}.log: {line[:200]}")
 
 
 def last_line(path):
@@ -501,30 +501,51 @@ def series(folder, arm):
     return [json.loads(line)["loss"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def encoder(bundle, name, more):
+    command = ["bin/encoder", "--tokenizer", "data/base", "--data", "data/xquad"]
+    return [*command, "--out", str(bundle.out / name), *more]
+
+
 def measure_speed(bundle):
     """A table for each entry of SPEED, alone on the GPU."""
-    command = ["bin/encoder", "--tokenizer", "data/base", "--data", "data/xquad"]
-    command += ["--peer", "encoder_peer.py", "--python", sys.executable]
-    peer = subprocess.run([sys.executable, "-c", "import transformers"], capture_output=True)
-    if peer.returncode != 0:
-        command += ["--except", "transformers"]
-    command.append("--profile")
+    peer = ["--peer", "encoder_peer.py", "--python", sys.executable]
+    there = subprocess.run([sys.executable, "-c", "import transformers"], capture_output=True)
+    if there.returncode != 0:
+        peer = ["--except", "transformers"]
     if bundle.device == "cpu":
-        bundle.run([*command, "--out", str(bundle.out / "speed"), "--quick"], "speed")
-        keep_profiles(bundle, ["speed"])
+        bundle.run(encoder(bundle, "speed", [*peer, "--quick"]), "speed")
         return "a step of a tiny model, not a measurement"
-    tables, names = [], []
+    tables = []
     for length, batch in SPEED:
         name = f"speed-{length}-{batch}"
         size = ["--length", str(length), "--batch", str(batch), "--steps", "20", "--rounds", "1"]
-        names.append(name)
-        out = ["--out", str(bundle.out / name)]
-        bundle.run([*command, *out, "--device", bundle.device, *size], name)
-        keep_profiles(bundle, names)
+        bundle.run(encoder(bundle, name, [*peer, *size, "--device", bundle.device]), name)
         text = (bundle.out / f"{name}.log").read_text(encoding="utf-8")
         table = [line for line in text.splitlines() if line.startswith("|")]
         tables += ["", f"{batch} windows of up to {length} tokens:", "", *table]
     return "\n".join(tables)
+
+
+def measure_profile(bundle):
+    """One page of where the time of our steps goes; libtorch's profiler may warn."""
+    pages = []
+    for length, batch in SPEED:
+        name = f"profile-{length}-{batch}"
+        size = ["--length", str(length), "--batch", str(batch), "--steps", "5", "--rounds", "1"]
+        more = [*size, "--device", bundle.device]
+        if bundle.device == "cpu":
+            more = ["--quick", "--only", "bfloat16"]
+        command = encoder(bundle, name, ["--profile", "--except", "transformers", *more])
+        bundle.run(command, name, unwanted=[])
+        for path in sorted((bundle.out / name).glob("encoder_*.md")):
+            page = path.read_text(encoding="utf-8").removeprefix("# ")
+            what = f"{batch} windows of up to {length} tokens"
+            pages.append(f"# {what if bundle.device == 'cuda' else 'A tiny model'}, {page}")
+        if bundle.device == "cpu":
+            break
+    need(pages, "no profiles")
+    (bundle.out / "gpu-profile.md").write_text("\n".join(pages), encoding="utf-8")
+    return f"gpu-profile.md, {len(pages)} steps"
 
 
 def measure_losses(bundle):
@@ -538,16 +559,6 @@ def measure_losses(bundle):
     text = (bundle.out / "losses.log").read_text(encoding="utf-8")
     table = [line for line in text.splitlines() if line.startswith("|")]
     return "\n".join(["forward and backward beside peers, times and peak memory of a step:", "", *table])
-
-
-def keep_profiles(bundle, names):
-    """One page of where the time of the steps in these folders went."""
-    pages = []
-    for name in names:
-        for path in sorted((bundle.out / name).glob("encoder_*.md")):
-            pages.append(path.read_text(encoding="utf-8").replace("# ", f"# {name}, ", 1))
-    need(pages, "no profiles")
-    (bundle.out / "gpu-profile.md").write_text("\n".join(pages), encoding="utf-8")
 
 
 CHECKS = [
@@ -575,7 +586,11 @@ def wanted(name, only):
 
 
 # What is measured after all checks, one thing at a time.
-MEASURED = [("speed", measure_speed), ("losses", measure_losses)]
+MEASURED = [
+    ("speed", measure_speed),
+    ("losses", measure_losses),
+    ("profile", measure_profile),
+]
 
 
 def timed(bundle, check):
@@ -615,7 +630,7 @@ def main():
         action="append",
         metavar="WORDS",
         help="only checks whose name in the table contains this, and those of the driver; "
-        "`speed` and `losses` for the measurements; may be given several times",
+        "`speed`, `losses` and `profile` for the measurements; may be given several times",
     )
     arguments = parser.parse_args()
     checks = [*CHECKS[:1], *(entry for entry in CHECKS[1:] if wanted(entry[0], arguments.only))]
