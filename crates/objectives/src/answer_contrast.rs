@@ -134,19 +134,17 @@ pub fn answer_contrast(
     candidates: &CandidateSpans<'_>,
     config: &AnswerContrastConfig,
 ) -> Result<Tensor, LossError> {
-    let arguments = (hidden, question_mask, [gold_starts, gold_ends], candidates);
     // Cosines of bfloat16 would have three digits.
-    without_autocast(|| in_full(arguments, config))?
+    without_autocast(|| in_full(hidden, question_mask, gold_starts, gold_ends, candidates, config))?
 }
 
 /// [`answer_contrast`] in the dtype of its reduction.
 fn in_full(
-    (hidden, question_mask, [gold_starts, gold_ends], candidates): (
-        &Tensor,
-        &Tensor,
-        [&Tensor; 2],
-        &CandidateSpans<'_>,
-    ),
+    hidden: &Tensor,
+    question_mask: &Tensor,
+    gold_starts: &Tensor,
+    gold_ends: &Tensor,
+    candidates: &CandidateSpans<'_>,
     config: &AnswerContrastConfig,
 ) -> Result<Tensor, LossError> {
     let [batch, length, _] = expect_hidden(hidden)?;

@@ -1,7 +1,7 @@
 //! Which wrong answers to contrast the right one with.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use torch_ext::without_autocast;
+use torch_ext::{upload, without_autocast};
 
 use crate::answer_candidates::Listed;
 use crate::span_checks::Gold;
@@ -122,7 +122,7 @@ pub fn hard_negatives(
             without_autocast(|| cosines_with_first(&hidden.f_detach()?, &spans))??
         }
         NegativeSelection::TopPrediction => Tensor::f_zeros([batch, slots], (Kind::Float, device))?,
-        NegativeSelection::Random { seed } => random_ranks(seed, batch, slots)?.f_to(device)?,
+        NegativeSelection::Random { seed } => upload(&random_ranks(seed, batch, slots)?, device)?,
     };
     let ranks = ranks.f_masked_fill(&other.f_logical_not()?, f64::NEG_INFINITY)?;
     let order = ranks.f_argsort_stable(true, 1, true)?.f_narrow(1, 0, count)?; // [B, Θ]

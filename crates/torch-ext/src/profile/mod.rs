@@ -140,9 +140,9 @@ impl Drop for Region {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Kind, Tensor};
-
     use std::sync::{Mutex, MutexGuard};
+
+    use tch::{Kind, Tensor};
 
     use super::*;
 

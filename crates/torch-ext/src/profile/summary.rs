@@ -72,10 +72,7 @@ impl Event {
     }
 
     fn on_host(&self) -> bool {
-        matches!(
-            self.cat.as_str(),
-            "cpu_op" | "cuda_runtime" | "cuda_driver" | "user_annotation" | "python_function"
-        )
+        matches!(self.cat.as_str(), "cpu_op" | "cuda_runtime" | "cuda_driver" | "user_annotation")
     }
 
     /// Calls of CUDA that return when the GPU is done.
