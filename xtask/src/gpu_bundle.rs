@@ -85,8 +85,7 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
         return Ok(0);
     }
     let mut script = command(bundle.join("run.sh"), root);
-    // Cargo sets the variable for what it starts, so that a user's own cannot be told apart.
-    script.env("LD_LIBRARY_PATH", root.join(LIBTORCH).join("torch/lib"));
+    script.env("LIBTORCH", root.join(LIBTORCH).join("torch"));
     run(script.arg("--cpu"))
 }
 
@@ -224,6 +223,29 @@ mod tests {
         // A folder that holds something else is left alone.
         fs::remove_file(bundle.join("checks.py")).unwrap();
         assert!(assemble(&root(), &built, &["xlm-k"], &bundle).is_err());
+    }
+
+    /// Beside a `checks.py` that prints where libraries are looked for.
+    #[test]
+    fn libtorch_goes_before_the_machines_own_libraries() {
+        let folder = tempfile::tempdir().unwrap();
+        let (script, libtorch) = (folder.path().join("run.sh"), folder.path().join("libtorch"));
+        fs::create_dir_all(libtorch.join("lib")).unwrap();
+        fs::write(&script, RUN).unwrap();
+        let checks = "import os; print(os.environ['LD_LIBRARY_PATH'])";
+        fs::write(folder.path().join("checks.py"), checks).unwrap();
+        let start = |own: &str| {
+            let mut bash = std::process::Command::new("bash");
+            bash.arg(&script).env("LIBTORCH", &libtorch).env("LD_LIBRARY_PATH", own);
+            bash.output().unwrap()
+        };
+        assert!(!start("/unrelated").status.success(), "no libtorch.so yet");
+        let lib = libtorch.join("lib");
+        fs::write(lib.join("libtorch.so"), "").unwrap();
+        for (own, more) in [("", ""), ("/unrelated", ":/unrelated")] {
+            let printed = String::from_utf8(start(own).stdout).unwrap();
+            assert_eq!(printed.trim(), format!("{}{more}", lib.display()));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! cargo. On the CPU the criterion benches are the measurement.
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use benches::{Case, Line, Spec, Step, Timed, folder, print, specs};
@@ -19,6 +19,7 @@ use torch_ext::{
 #[command(after_help = "\
 Examples:
   losses --device cuda
+  losses --device cuda --seconds 300
   losses --device cuda --only info_nce --only masked_lm")]
 struct Args {
     /// cpu, cuda or cuda:N; on a GPU the peak memory of tensors is measured too
@@ -33,6 +34,10 @@ struct Args {
     /// Rounds in which each formulation runs once, after three that are not measured
     #[arg(long, default_value_t = 30)]
     rounds: usize,
+    /// After these seconds no comparison begins, and one that runs ends with its next round; what
+    /// is left out is named
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Gets losses_cpu.json or losses_cuda.json; absent: bench/ in the target folder
     #[arg(long)]
     out: Option<PathBuf>,
@@ -59,14 +64,26 @@ fn run(args: &Args) -> Result<()> {
     let wanted = |spec: &Spec| {
         args.only.is_empty() || args.only.iter().any(|part| spec.name().contains(part.as_str()))
     };
-    let mut lines = Vec::new();
+    let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let (mut lines, mut left_out) = (Vec::new(), Vec::new());
     for spec in specs(args.quick, device).into_iter().filter(wanted) {
+        if is_over(end) {
+            left_out.push(spec.name());
+            continue;
+        }
         eprintln!("{}", spec.name());
-        let measured = measure(&spec, device, args.rounds).with_context(|| spec.name())?;
+        let measured = measure(&spec, device, args.rounds, end).with_context(|| spec.name())?;
         lines.extend(measured);
     }
-    ensure!(!lines.is_empty(), "--only {}: no such comparison", args.only.join(" "));
+    ensure!(
+        !lines.is_empty() || !left_out.is_empty(),
+        "--only {}: no such comparison",
+        args.only.join(" ")
+    );
     print(&lines);
+    if !left_out.is_empty() {
+        println!("left out for lack of time: {}", left_out.join(", "));
+    }
     let out = args.out.clone().unwrap_or_else(folder);
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let path = out.join(format!("losses_{}.json", args.device.replace(':', "_")));
@@ -74,6 +91,10 @@ fn run(args: &Args) -> Result<()> {
         .with_context(|| path.display().to_string())?;
     println!("\n{}", path.display());
     Ok(())
+}
+
+fn is_over(end: Option<Instant>) -> bool {
+    end.is_some_and(|end| Instant::now() >= end)
 }
 
 /// What is known of a formulation.
@@ -112,12 +133,15 @@ impl Measured {
     }
 }
 
-/// A line for each peer.
-fn measure(spec: &Spec, device: Device, rounds: usize) -> Result<Vec<Line>> {
+/// A line for each peer. After `end` one more round is measured at most.
+fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> Result<Vec<Line>> {
     let Case { ours, peers, unit, tolerance } = (spec.build)()?;
     let steps: Vec<&Step> = std::iter::once(&ours).chain(&peers).chain(&unit).collect();
     let mut measured: Vec<Measured> = steps.iter().map(|_| Measured::default()).collect();
     for round in 0..WARM_UP + rounds {
+        if round > WARM_UP && is_over(end) {
+            break;
+        }
         for (step, measured) in steps.iter().zip(&mut measured) {
             measured.once(step, device, round >= WARM_UP)?;
         }

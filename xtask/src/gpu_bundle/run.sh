@@ -4,15 +4,22 @@
 #     ./run.sh            on a GPU; needs python3 with torch 2.11.0
 #     ./run.sh --cpu      the same checks at a few steps each, without a GPU
 #
-# LD_LIBRARY_PATH, where it is set, wins over the libtorch that python3 has.
+# libtorch is that of python3, or LIBTORCH's where it is set; its folder goes in front of
+# LD_LIBRARY_PATH, which many such machines set for programs of their own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-if [[ -z "${LD_LIBRARY_PATH:-}" ]]; then
+if [[ -n "${LIBTORCH:-}" ]]; then
+    torch="$LIBTORCH/lib"
+else
     torch=$(python3 -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "lib"))') || {
-        echo "error: python3 has no torch; install torch==2.11.0, or set LD_LIBRARY_PATH" >&2
+        echo "error: python3 has no torch; install torch==2.11.0, or set LIBTORCH to its folder" >&2
         exit 2
     }
-    export LD_LIBRARY_PATH="$torch"
 fi
+if [[ ! -e "$torch/libtorch.so" ]]; then
+    echo "error: $torch holds no libtorch.so; set LIBTORCH to the folder of libtorch 2.11.0" >&2
+    exit 2
+fi
+export LD_LIBRARY_PATH="$torch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 exec python3 checks.py "$@"
