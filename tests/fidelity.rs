@@ -76,27 +76,76 @@ fn recipe_values_are_those_that_the_papers_print() {
     assert_eq!(papers.into_keys().collect::<Vec<_>>(), ["000", "001", "002", "003"]);
 }
 
-/// The commands of the column "smallest form" in the table of one paper, in their order.
-fn commands(paper: &str) -> Vec<String> {
+const RECIPES: [&str; 5] =
+    ["bridging-gap", "xlm-k", "transfer-suite", "mixmrc-lakm", "good-to-best"];
+const TOOLS: [&str; 5] =
+    ["question-answering", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
+
+/// The lines about one paper.
+fn section(paper: &str) -> String {
     let text = std::fs::read_to_string(root().join("docs/results.md")).unwrap();
     let (_, section) = text.split_once(&format!("\n## {paper} ")).unwrap();
-    let section = section.split("\n## ").next().unwrap();
+    section.split("\n## ").next().unwrap().to_owned()
+}
+
+/// What stands between backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The program of `names` that a command starts.
+fn starts<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
+    names.iter().find(|name| command.starts_with(&format!("{name} "))).copied()
+}
+
+/// The commands of the column "smallest form" in the table of one paper, in their order.
+fn commands(paper: &str) -> Vec<String> {
+    let section = section(paper);
     let rows = section.lines().filter(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit_once(" | ")?.1.into());
-    let programs = ["bridging-gap", "xlm-k", "transfer-suite", "mixmrc-lakm", "good-to-best"];
-    let tools = ["question-answering", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
-    let known = |command: &&str| {
-        programs.iter().chain(&tools).any(|name| command.starts_with(&format!("{name} ")))
-    };
-    cells
-        .flat_map(|cell: &str| cell.split('`').skip(1).step_by(2).filter(known))
-        .map(str::to_owned)
-        .collect()
+    let known = |command: &&str| starts(command, &[RECIPES, TOOLS].concat()).is_some();
+    cells.flat_map(|cell: &str| code(cell).filter(known)).map(str::to_owned).collect()
+}
+
+/// The recipes' commands at the paper's scale: outside the last column, with options that stand by
+/// themselves after the command before them, and `…` filled in.
+fn large_commands(paper: &str) -> Vec<String> {
+    let (section, mut commands, mut whole) = (section(paper), Vec::new(), String::new());
+    for line in section.lines() {
+        let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
+        let mut options_are_a_tools = false;
+        for span in code(row.map_or(line, |(row, _)| row)) {
+            options_are_a_tools |= starts(span, &TOOLS).is_some();
+            if let Some(name) = starts(span, &RECIPES) {
+                let recipe = format!("{name} examples/{name}/recipe.toml");
+                let filled = span.replace(&format!("{name} …"), &recipe).replace(" …", "");
+                let command = filled.replace("[…]", "[\"file\"]").replace("=…", "=file");
+                if !span.starts_with(&format!("{name} …")) {
+                    whole.clone_from(&command);
+                }
+                commands.push(command);
+            } else if span.starts_with("--") && !whole.is_empty() && !options_are_a_tools {
+                commands.push(format!("{whole} {}", span.trim_end_matches('…')));
+            }
+        }
+    }
+    commands
 }
 
 /// Runs the commands one after the other, as a shell would, with `$OUT` an empty folder.
 fn run_all(paper: &str, least: usize) {
+    let commands = commands(paper);
+    assert!(commands.len() >= least, "{} commands for {paper}", commands.len());
     let folder = tempfile::tempdir().unwrap();
+    for command in commands {
+        let mut shell = shell(&command);
+        shell.env("OUT", folder.path());
+        succeed(shell);
+    }
+}
+
+/// A shell for one command, with the programs on its path.
+fn shell(command: &str) -> Command {
     let examples = program("ask").get_program().to_owned();
     let examples = Path::new(&examples).parent().unwrap().to_owned();
     let binaries = examples.parent().unwrap().to_owned();
@@ -108,13 +157,19 @@ fn run_all(paper: &str, least: usize) {
     for name in ["kg-triples", "mlqa-eval", "qa-translate", "transfer-eval"] {
         drop(tool(name));
     }
-    let commands = commands(paper);
-    assert!(commands.len() >= least, "{} commands for {paper}", commands.len());
-    for command in commands {
-        let mut shell = Command::new("sh");
-        shell.args(["-ec", &command]).current_dir(root());
-        shell.env("OUT", folder.path()).env("PATH", path.as_ref().unwrap());
-        succeed(shell);
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", command]).current_dir(root()).env("PATH", path.unwrap());
+    shell
+}
+
+#[test]
+fn recipe_commands_at_the_papers_scale_are_understood() {
+    for (paper, least) in [("000", 3), ("001", 4), ("002", 6), ("003", 8)] {
+        let commands = large_commands(paper);
+        assert!(commands.len() >= least, "{} commands for {paper}", commands.len());
+        for command in commands {
+            succeed(shell(&format!("{command} --show")));
+        }
     }
 }
 
