@@ -5,9 +5,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use serde::de::IgnoredAny;
+use serde::Deserialize;
+use serde_json::Value;
 use tokenizers::Tokenizer;
 
+mod growth;
 mod kept_text;
 mod layout;
 mod spacing;
@@ -53,24 +55,37 @@ impl TokenizerFileError {
 /// truncation and padding that it sets.
 ///
 /// # Errors
-/// [`TokenizerFileError`] naming the file.
+/// [`TokenizerFileError`] naming the file; also for a normaliser that can make more than 1,000
+/// characters of one, or puts more than so many before a text.
 pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, TokenizerFileError> {
     let path = path.as_ref();
     let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
-    let text = match whole_file::read_to_string(&path) {
-        Ok(text) => text,
-        Err(source) => return Err(TokenizerFileError::Read { path, source }),
-    };
-    parse(&text).map_err(|problem| TokenizerFileError::Content { path, problem })
+    match whole_file::read_to_string(&path) {
+        Ok(text) => parse(&text, &path),
+        Err(source) => Err(TokenizerFileError::Read { path, source }),
+    }
 }
 
-fn parse(text: &str) -> Result<Tokenizer, String> {
+/// The tokenizer of a `tokenizer.json` that was read; `path` is its name in errors.
+///
+/// # Errors
+/// [`TokenizerFileError::Content`] as for [`read`].
+pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, TokenizerFileError> {
+    let content = |problem| TokenizerFileError::Content { path: path.to_owned(), problem };
     // A file that was cut is no JSON, which says where it ends.
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
+    let parts: Parts = serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
+    growth::check(&parts.normalizer).map_err(content)?;
     match quietly(|| text.parse::<Tokenizer>()) {
-        Some(parsed) => parsed.map_err(|error| error.to_string()),
-        None => Err("it is damaged".into()),
+        Some(parsed) => parsed.map_err(|error| content(error.to_string())),
+        None => Err(content("it is damaged".into())),
     }
+}
+
+/// What is looked at before `tokenizers` reads the file.
+#[derive(Deserialize)]
+struct Parts {
+    #[serde(default)]
+    normalizer: Value,
 }
 
 thread_local! {
