@@ -1,11 +1,13 @@
 //! Reading, one tensor at a time, after the header was checked against the file's size.
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use tch::{Device, Tensor};
 
 use super::dtype::kind_of;
@@ -13,6 +15,9 @@ use crate::{Error, Result};
 
 /// Longest header that is read, as in the safetensors crate.
 const MAX_HEADER: u64 = 100_000_000;
+
+/// Most entries of a header that is read; each takes a kilobyte of memory while it is checked.
+const MAX_ENTRIES: usize = 100_000;
 
 /// Tensors by name.
 pub type TensorMap = BTreeMap<String, Tensor>;
@@ -54,8 +59,13 @@ impl TensorFile {
         }
         let mut header = vec![0u8; usize::try_from(size).unwrap_or(0)];
         file.read_exact(&mut header).map_err(io)?;
-        let metadata: Metadata = serde_json::from_slice(&header)
-            .map_err(|error| Error::damaged(path, format!("header: {error}")))?;
+        let broken = |error| Error::damaged(path, format!("header: {error}"));
+        let Entries(entries) = serde_json::from_slice(&header).map_err(broken)?;
+        if entries > MAX_ENTRIES {
+            let reason = format!("header: {entries} entries, expected at most {MAX_ENTRIES}");
+            return Err(Error::damaged(path, reason));
+        }
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(broken)?;
         let start = size + 8;
         let body = u64::try_from(metadata.data_len()).unwrap_or(u64::MAX);
         if start.checked_add(body) != Some(length) {
@@ -141,6 +151,36 @@ impl TensorFile {
         let bytes = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), length) };
         self.file.read_exact_at(bytes, at).map_err(|error| Error::io(&self.path, error))?;
         Ok(tensor)
+    }
+}
+
+/// How many entries a JSON object has, without keeping any.
+struct Entries(usize);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Counter;
+
+        impl<'de> Visitor<'de> for Counter {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors by name")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(
+                self,
+                mut map: M,
+            ) -> std::result::Result<Entries, M::Error> {
+                let mut count = 0;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Entries(count))
+            }
+        }
+
+        deserializer.deserialize_map(Counter)
     }
 }
 

@@ -110,7 +110,12 @@ fn a_damaged_file_is_an_error_that_names_it() {
         format!(r#"{{"x":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
     };
     let none: &[u8] = &[];
+    let empties = |count: usize| {
+        let one = |k| format!(r#""x{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
+        format!("{{{}}}", (0..count).map(one).collect::<Vec<_>>().join(","))
+    };
     let cases = [
+        (with_header(&empties(100_001), none), "100001 entries, expected at most 100000"),
         (bytes[..bytes.len() - 1].to_vec(), "truncated"),
         (longer, "truncated or padded"),
         (bytes[..20].to_vec(), "truncated"),
