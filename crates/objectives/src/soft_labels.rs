@@ -117,7 +117,9 @@ pub fn soft_labels(
         return Err(LossError::Empty { tensor: "student", reason });
     }
     let (student, teacher, count) = match (config.over, mask) {
-        (SoftmaxOver::Batch, _) => (student.f_view([1, -1])?, teacher.f_view([1, -1])?, positions),
+        (SoftmaxOver::Batch, _) => {
+            (student.f_reshape([1, -1])?, teacher.f_reshape([1, -1])?, positions)
+        }
         (SoftmaxOver::Row, None) => (student, teacher, batch),
         (SoftmaxOver::Row, Some(mask)) => {
             let kept = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n] of B rows

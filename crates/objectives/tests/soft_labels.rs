@@ -185,6 +185,26 @@ fn the_released_reading_mixes_rows_and_falls_with_the_batch() {
 }
 
 #[test]
+fn a_transposed_batch_is_its_values() {
+    let scores = |seed| {
+        objectives::tch::manual_seed(seed);
+        Tensor::randn([9, 16], (Kind::Double, Device::Cpu)).tr()
+    };
+    let (student, teacher) = (scores(1), scores(2));
+    let mask = student.lt(1.0);
+    for mask in [None, Some(&mask)] {
+        for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+            let run = |student: &Tensor, teacher: &Tensor| {
+                scalar(&soft_labels(student, teacher, mask, &config(2.0, over)).unwrap())
+            };
+            let want = run(&student.contiguous(), &teacher.contiguous());
+            assert_near(run(&student, &teacher), want, 1e-14);
+            assert_near(run(&student.contiguous(), &teacher), want, 1e-14);
+        }
+    }
+}
+
+#[test]
 fn masked_positions_receive_exactly_zero_whatever_they_hold() {
     let mask = holes();
     let mut hostile = ramp(4, 6, 0.417, 2.0);
