@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::architecture::MODEL_TYPES;
-use crate::fields::Fields;
+use crate::fields::{Fields, brief};
 use crate::{Activation, Architecture, Error, Head, ModernBert, Result};
 
 /// Sizes, rates and ids of a model; the fields carry the names of `config.json` as XLM-R and BERT
@@ -338,6 +338,21 @@ impl Config {
                 let got = self.type_vocab_size.to_string();
                 return Err(refuse("type_vocab_size", "1; ModernBERT has no segments", got));
             }
+            if let Some(value) = self.said("head_dim").filter(|&value| value != &json!(depth)) {
+                let expected = format!("hidden_size / num_attention_heads = {depth}");
+                return Err(refuse("head_dim", &expected, brief(value)));
+            }
+        }
+        if let (Some(labels), Some(value)) = (&self.id2label, self.said("num_labels"))
+            && value != &json!(labels.len())
+        {
+            let expected = format!("{}, the labels of id2label", labels.len());
+            return Err(refuse("num_labels", &expected, brief(value)));
+        }
+        if let Some(value) = self.said("quantization_config") {
+            let expected = "null; weights are read as plain floats, so save the model without \
+                            quantisation first";
+            return Err(refuse("quantization_config", expected, brief(value)));
         }
         for (key, fine) in [("is_decoder", false), ("add_cross_attention", false)] {
             if self.extra.get(key).is_some_and(|value| value != &json!(fine)) {
@@ -353,6 +368,11 @@ impl Config {
             return Err(refuse("position_embedding_type", "\"absolute\"", value.to_string()));
         }
         Ok(())
+    }
+
+    /// The value of a key that stays in `extra`, where it has one.
+    fn said(&self, key: &str) -> Option<&Value> {
+        self.extra.get(key).filter(|value| !value.is_null())
     }
 
     /// The longest input, in tokens without padding.

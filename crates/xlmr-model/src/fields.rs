@@ -86,7 +86,7 @@ impl<'a> Fields<'a> {
 }
 
 /// A value for a message, cut to 60 characters.
-fn brief(value: &Value) -> String {
+pub(crate) fn brief(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= 60 {
         return text;

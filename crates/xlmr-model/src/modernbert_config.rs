@@ -139,8 +139,11 @@ impl ModernBert {
         if let Some(scaling) = scaling {
             return Err(fields.refuse("rope_scaling", "null", scaling.to_string()));
         }
+        let window = fields.take("local_attention", "an integer", usual.local_attention)?;
+        // Half a window, which in transformers sets the whole one.
+        let half: Option<i64> = fields.take("sliding_window", "an integer or null", None)?;
         Ok(Self {
-            local_attention: fields.take("local_attention", "an integer", usual.local_attention)?,
+            local_attention: half.map_or(window, |half| half.saturating_mul(2)),
             global_rope_theta: theta(fields, &rotary, LayerType::Global, global)?,
             local_rope_theta: theta(fields, &rotary, LayerType::Local, local)?,
             embedding_dropout: fields.take("embedding_dropout", rate, 0.0)?,

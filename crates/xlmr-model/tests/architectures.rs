@@ -391,6 +391,9 @@ fn what_does_not_fit_is_named() {
         ("layer_types", serde_json::json!(["full_attention"]), "num_hidden_layers = 4"),
         ("layer_types", serde_json::json!(["causal"]), "full_attention"),
         ("local_attention", 1.into(), "at least 2"),
+        ("sliding_window", 0.into(), "at least 2"),
+        ("sliding_window", i64::MAX.into(), "at least 2"),
+        ("head_dim", 5.into(), "hidden_size / num_attention_heads = 8"),
         ("rope_scaling", serde_json::json!({"type": "yarn"}), "null"),
         (
             "rope_parameters",
@@ -410,6 +413,20 @@ fn what_does_not_fit_is_named() {
         let error = modern(key, value);
         assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
     }
+}
+
+#[test]
+fn half_a_window_sets_the_whole_one() {
+    // As ModernBertConfig of transformers 5.23.0 does, whatever local_attention says.
+    let path = case("modernbert_qa").join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    config["local_attention"] = 8.into();
+    config["sliding_window"] = 2.into();
+    config["head_dim"] = 8.into();
+    let written = Config::from_json(config, "config.json").unwrap().to_json();
+    assert_eq!(written["local_attention"], 4);
+    assert!(written.get("sliding_window").is_none());
 }
 
 #[test]

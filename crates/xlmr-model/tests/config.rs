@@ -87,6 +87,7 @@ fn values_out_of_range_name_their_key() {
         ("id2label", json!({"x": "A"}), "ids 0, 1, 2"),
         ("architectures", json!("XLMRobertaModel"), "a list"),
         ("is_decoder", json!(true), "encoder"),
+        ("quantization_config", json!({"quant_method": "fp8"}), "without quantisation"),
         ("position_embedding_type", json!("relative_key"), "absolute"),
     ] {
         let message = with(key, value.clone()).unwrap_err();
@@ -94,6 +95,24 @@ fn values_out_of_range_name_their_key() {
             assert!(message.contains(part), "{key} = {value}: {message}");
         }
     }
+}
+
+#[test]
+fn numbers_of_labels_agree() {
+    let with_labels = |number: Value| {
+        let mut config = Config::base().to_json();
+        config["id2label"] = json!({"0": "A", "1": "B", "2": "C"});
+        config["num_labels"] = number;
+        Config::from_json(config, "c").map_err(|error| error.to_string())
+    };
+    for same in [json!(3), json!(null)] {
+        assert_eq!(with_labels(same).unwrap().num_labels(), 3);
+    }
+    for other in [json!(2), json!("3")] {
+        let message = with_labels(other).unwrap_err();
+        assert!(message.contains("`num_labels`: expected 3, the labels of id2label"), "{message}");
+    }
+    assert_eq!(with("num_labels", json!(7)).unwrap().num_labels(), 7);
 }
 
 #[test]
