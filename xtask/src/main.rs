@@ -89,9 +89,9 @@ enum Task {
     /// Install other people's programs into .peers, at pinned versions, for comparisons
     #[command(
         after_help = "Tests and benches use .peers where it is, and print a skip where it is \
-        not.\n\nExamples:\n  cargo xtask peers            numpy, safetensors, pytest, maturin, duckdb\n  \
-        cargo xtask peers --torch    torch and transformers too (4.5 GB)\n  \
-        cargo xtask peers --spark    PySpark too (600 MB; needs Java 17 to run)"
+        not.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
+        cargo xtask peers --torch    torch too (4.5 GB)\n  \
+        cargo xtask peers --spark    PySpark too (800 MB; needs Java 17 to run)"
     )]
     Peers {
         /// torch, torchrun and transformers too

@@ -27,7 +27,7 @@ const SPARK: &str = include_str!("peers/spark.txt");
 /// What is installed besides the packages that are there in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// torch, torchrun and transformers.
+    /// torch and torchrun, and what the models of transformers need.
     pub torch: bool,
     /// PySpark, which needs Java to run.
     pub spark: bool,
@@ -82,8 +82,8 @@ pub fn peers(root: &Path, options: Options) -> Result<PathBuf> {
     check_python(root)?;
     let size = match options {
         Options { torch: true, .. } => "4.5 GB with torch and its CUDA libraries",
-        Options { spark: true, .. } => "600 MB with Spark",
-        Options { .. } => "about 160 MB",
+        Options { spark: true, .. } => "800 MB with Spark",
+        Options { .. } => "about 360 MB",
     };
     eprintln!("installing {} packages into {FOLDER} ({size})", wanted.len());
     let stamp = folder.join(STAMP);
@@ -153,7 +153,9 @@ mod tests {
         }
         let all = pinned(TORCH);
         assert!(all.contains(&format!("torch=={}", crate::libtorch::VERSION)));
-        assert!(all.contains(&"transformers==5.23.0".to_owned()));
+        for line in ["transformers==5.23.0", "tokenizers==0.23.3"] {
+            assert!(pinned(LIGHT).contains(&line.to_owned()), "{line}");
+        }
     }
 
     #[test]

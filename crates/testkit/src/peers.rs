@@ -9,9 +9,11 @@ pub enum Peers {
     Light,
     /// duckdb, which `cargo xtask peers` installs, too.
     DuckDb,
+    /// transformers and tokenizers without torch, which `cargo xtask peers` installs, too.
+    Tokenizers,
     /// pyspark besides: `cargo xtask peers --spark`.
     Spark,
-    /// torch and transformers besides: `cargo xtask peers --torch`.
+    /// torch besides, for the models of transformers: `cargo xtask peers --torch`.
     Torch,
 }
 
@@ -21,7 +23,7 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
     let found = python_in(&folder, needed);
     if found.is_none() {
         let option = match needed {
-            Peers::Light | Peers::DuckDb => "",
+            Peers::Light | Peers::DuckDb | Peers::Tokenizers => "",
             Peers::Spark => " --spark",
             Peers::Torch => " --torch",
         };
@@ -40,6 +42,7 @@ fn python_in(folder: &Path, needed: Peers) -> Option<PathBuf> {
     let name = match needed {
         Peers::Light => "numpy==",
         Peers::DuckDb => "duckdb==",
+        Peers::Tokenizers => "transformers==",
         Peers::Spark => "pyspark==",
         Peers::Torch => "torch==",
     };
@@ -59,11 +62,15 @@ mod tests {
         assert_eq!(python_in(folder.path(), Peers::Light), None);
         std::fs::write(folder.path().join("pinned.txt"), "numpy==2.2.6\n").unwrap();
         assert!(python_in(folder.path(), Peers::Light).is_some());
-        for more in [Peers::DuckDb, Peers::Spark, Peers::Torch] {
+        for more in [Peers::DuckDb, Peers::Tokenizers, Peers::Spark, Peers::Torch] {
             assert_eq!(python_in(folder.path(), more), None);
         }
-        std::fs::write(folder.path().join("pinned.txt"), "duckdb==1\npyspark==1\n").unwrap();
-        for there in [Peers::DuckDb, Peers::Spark] {
+        let pinned = std::fs::write(
+            folder.path().join("pinned.txt"),
+            "duckdb==1\npyspark==1\ntransformers==1\n",
+        );
+        pinned.unwrap();
+        for there in [Peers::DuckDb, Peers::Spark, Peers::Tokenizers] {
             assert!(python_in(folder.path(), there).is_some());
         }
     }
