@@ -1,6 +1,8 @@
 //! Every recipe on BERT and on ModernBERT, a few steps each.
 #![allow(clippy::unwrap_used)] // helpers of tests
 mod common;
+#[path = "../crates/xlmr-model/tests/common/opened.rs"]
+mod opened;
 
 use std::path::Path;
 
@@ -161,6 +163,7 @@ fn recipe_every_recipe_runs_on_modernbert() {
 #[test]
 fn recipe_questions_are_answered_by_either() {
     let folder = tempfile::tempdir().unwrap();
+    let mut trained = Vec::new();
     for architecture in ["bert", "modernbert"] {
         let model = folder.path().join(architecture);
         write_encoder(architecture, &model);
@@ -174,7 +177,9 @@ fn recipe_questions_are_answered_by_either() {
         }
         let text = succeed(command);
         assert!(text.contains("zh"), "{text}");
+        trained.push(out.join("model"));
     }
+    opened::transformers_encodes_as_we_do(&trained);
 }
 
 #[test]

@@ -169,6 +169,11 @@ fn recipe_pretrain_base_gives_the_same_bytes_twice() {
             folders.each_ref().map(|folder| std::fs::read(folder.path().join("base").join(file)));
         assert!(first.unwrap() == again.unwrap(), "two runs of one seed differ in {file}");
     }
+    for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+        let [ours, theirs] = [folders[0].path().join("base"), common::root().join("data/base")]
+            .map(|folder| std::fs::read_to_string(folder.join(file)).unwrap());
+        assert_eq!(ours, theirs, "{file} of the embedded base");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod vocabulary;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Parser;
 use cloze::ClozeTask;
 use examples::corpus::{Corpus, LANGUAGES};
@@ -17,7 +17,7 @@ use mimetic::mimetic_start;
 use recipe::Recipe;
 use tokenizers::Tokenizer;
 use trainer::{Stage, fit};
-use xlmr_model::{Head, Model, check_tokenizer, read_tokenizer};
+use xlmr_model::{Head, Model, TokenizerFiles, check_tokenizer};
 
 /// Trains the small multilingual base that the demo starts from: self-supervised question answering
 /// and masked language modelling.
@@ -42,7 +42,7 @@ struct Args {
     out: PathBuf,
 }
 
-/// The vocabulary's file, in the run folder and beside the model.
+/// The vocabulary's file in the run folder.
 const TOKENIZER: &str = "tokenizer.json";
 
 /// Tokens of the shortest paragraph that is a passage.
@@ -60,7 +60,7 @@ fn run(args: &Args) -> Result<()> {
     recipe.claim(&args.run)?;
 
     let corpus = recipe.corpus.read()?;
-    let tokenizer = vocabulary_of_run(&recipe, &corpus, &args.run)?;
+    let (tokenizer, files) = vocabulary_of_run(&recipe, &corpus, &args.run)?;
     let passages = passages(&tokenizer, &corpus)?;
     for (language, passages) in LANGUAGES.iter().zip(&passages) {
         let tokens: usize = passages.iter().map(Vec::len).sum();
@@ -83,8 +83,7 @@ fn run(args: &Args) -> Result<()> {
     let report = fit(&stage, &training, &parameters, &mut task)?;
 
     model.save(&args.out, Head::MaskedLm)?;
-    let vocabulary = std::fs::read(args.run.join(TOKENIZER)).context(TOKENIZER)?;
-    whole_file::write(args.out.join(TOKENIZER), vocabulary).context(TOKENIZER)?;
+    files.write(&args.out, &tokenizer, &config)?;
     log(format!(
         "{} steps in {:.0} s, loss {:.3}; the model is in {}",
         report.steps,
@@ -96,7 +95,11 @@ fn run(args: &Args) -> Result<()> {
 }
 
 /// The vocabulary in the run folder, trained where there is none.
-fn vocabulary_of_run(recipe: &Recipe, corpus: &Corpus, folder: &Path) -> Result<Tokenizer> {
+fn vocabulary_of_run(
+    recipe: &Recipe,
+    corpus: &Corpus,
+    folder: &Path,
+) -> Result<(Tokenizer, TokenizerFiles)> {
     let path = folder.join(TOKENIZER);
     if !path.exists() {
         let graph = KnowledgeGraph::read_dir(&recipe.kg)?;
@@ -104,7 +107,7 @@ fn vocabulary_of_run(recipe: &Recipe, corpus: &Corpus, folder: &Path) -> Result<
         let text = tokenizer.to_string(true).map_err(|error| anyhow!("{TOKENIZER}: {error}"))?;
         experiment::write_text(&path, &text)?;
     }
-    Ok(read_tokenizer(folder)?)
+    Ok(TokenizerFiles::of_file(&path)?)
 }
 
 /// Token ids of every long enough paragraph, by language.

@@ -26,6 +26,7 @@ mod role;
 mod save;
 mod states;
 mod tokenizer;
+mod tokenizer_files;
 
 pub use activation::Activation;
 pub use architecture::Architecture;
@@ -43,3 +44,4 @@ pub use projection::{Projection, ProjectionKind};
 pub use role::Role;
 pub use states::States;
 pub use tokenizer::{SpecialTokens, check_tokenizer};
+pub use tokenizer_files::TokenizerFiles;

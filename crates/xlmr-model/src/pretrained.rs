@@ -1,12 +1,14 @@
 //! A model with the tokenizer that belongs to it.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tch::Device;
 use tokenizers::Tokenizer;
 
-use crate::{Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, check_tokenizer};
-
-const TOKENIZER: &str = "tokenizer.json";
+use crate::tokenizer_files::TOKENIZER;
+use crate::{
+    Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
+    check_tokenizer,
+};
 
 /// A Hugging Face folder in memory: a model and its tokenizer, checked against each other.
 #[derive(Debug)]
@@ -17,15 +19,14 @@ pub struct Pretrained {
     pub tokenizer: Tokenizer,
     /// The tokenizer's special tokens.
     pub specials: SpecialTokens,
-    folder: PathBuf,
+    files: TokenizerFiles,
 }
 
 impl Pretrained {
-    /// Loads `config.json`, weights and `tokenizer.json` of `folder`, see [`Model::load`].
+    /// Loads `config.json`, weights and the tokenizer's files of `folder`, see [`Model::load`].
     ///
     /// # Errors
-    /// As [`Model::load`] and [`check_tokenizer`]; [`Error::Tokenizer`] naming a tokenizer file
-    /// that cannot be read.
+    /// As [`Model::load`], [`check_tokenizer`] and [`TokenizerFiles::of_folder`].
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -33,10 +34,10 @@ impl Pretrained {
         options: LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let folder = folder.as_ref();
-        let tokenizer = read_tokenizer(folder)?;
+        let (tokenizer, files) = TokenizerFiles::of_folder(folder)?;
         let (model, report) = Model::load(folder, heads, device, options)?;
         let specials = check_tokenizer(&tokenizer, model.config())?;
-        Ok((Self { model, tokenizer, specials, folder: folder.to_owned() }, report))
+        Ok((Self { model, tokenizer, specials, files }, report))
     }
 
     /// Loads a model that was trained with `head`, to use it without further training: one whose
@@ -70,22 +71,15 @@ impl Pretrained {
         Err(Error::Untrained { path: folder.to_owned(), head: head.name(), class, reason })
     }
 
-    /// The folder it was loaded from.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// Writes the model as [`Model::save`] does, with its `tokenizer.json` as it was read, byte for
-    /// byte.
+    /// Writes the model as [`Model::save`] does, with its tokenizer's files as they were read, see
+    /// [`TokenizerFiles::write`].
     ///
     /// # Errors
-    /// As [`Model::save`]; [`Error::Io`] if the tokenizer cannot be copied.
+    /// As [`Model::save`] and [`TokenizerFiles::write`].
     pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
         let folder = folder.as_ref();
         self.model.save(folder, architecture)?;
-        let (from, to) = (self.folder.join(TOKENIZER), folder.join(TOKENIZER));
-        let text = std::fs::read(&from).map_err(|error| Error::io(&from, error))?;
-        whole_file::write(&to, text).map_err(|error| Error::io(&to, error))
+        self.files.write(folder, &self.tokenizer, self.model.config())
     }
 }
 
@@ -94,12 +88,5 @@ impl Pretrained {
 /// # Errors
 /// [`Error::Tokenizer`] naming the file.
 pub fn read_tokenizer(folder: impl AsRef<Path>) -> Result<Tokenizer> {
-    let path = folder.as_ref().join(TOKENIZER);
-    let mut tokenizer =
-        tokenizer_file::read(&path).map_err(|error| Error::Tokenizer(error.to_string()))?;
-    tokenizer.with_padding(None);
-    let _ = tokenizer
-        .with_truncation(None)
-        .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))?;
-    Ok(tokenizer)
+    Ok(TokenizerFiles::of_file(folder.as_ref().join(TOKENIZER))?.0)
 }

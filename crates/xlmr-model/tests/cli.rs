@@ -119,6 +119,14 @@ fn init_writes_the_keys_of_transformers_with_its_initialisation() {
         let bytes = |name: &str| std::fs::read(out.join(name)).unwrap();
         assert_eq!(bytes("tokenizer.json"), std::fs::read(&tokenizer).unwrap());
         assert_eq!(out.join("heads.safetensors").exists(), name == "mlm");
+        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+            let known = tokenizer.with_file_name(file);
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            // The fixture has room for 64 tokens and one segment.
+            let known = text(std::fs::read(known).unwrap()).replace(": 158", ": 64");
+            let known = known.replace("\"input_ids\",\n    \"token_type_ids\"", "\"input_ids\"");
+            assert_eq!(text(bytes(file)), known);
+        }
 
         // What is there stays, unless it is to go; the seed decides the weights.
         let before = bytes("model.safetensors");

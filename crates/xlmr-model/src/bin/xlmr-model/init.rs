@@ -2,8 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use tch::Device;
-use tokenizers::Tokenizer;
-use xlmr_model::{Config, Error, Head, Model, Result, check_tokenizer};
+use xlmr_model::{Config, Error, Head, Model, Result, TokenizerFiles, check_tokenizer};
 
 /// The architecture, the tokenizer, and where the folder goes.
 #[derive(clap::Args)]
@@ -16,7 +15,8 @@ pub struct Args {
     /// The tokenizer.json that belongs to it; copied as it is
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Gets config.json, model.safetensors and tokenizer.json
+    /// Gets config.json, model.safetensors, tokenizer.json, tokenizer_config.json and
+    /// special_tokens_map.json
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Decides the weights: N(0, initializer_range); biases and <pad> 0, norms 1 and 0
@@ -49,21 +49,24 @@ impl From<HeadName> for Head {
 }
 
 /// The files that make a model, whoever wrote them.
-const MODEL_FILES: [&str; 6] = [
+const MODEL_FILES: [&str; 11] = [
     "config.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "heads.safetensors",
     "knowledge.safetensors",
     "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
 ];
 
 /// Checks everything, then writes the folder.
 pub fn init(args: &Args) -> Result<()> {
     let config = Config::from_file(&args.config)?;
-    let bytes = std::fs::read(&args.tokenizer).map_err(|error| io(&args.tokenizer, error))?;
-    let tokenizer = Tokenizer::from_bytes(&bytes)
-        .map_err(|error| Error::Tokenizer(format!("{}: {error}", args.tokenizer.display())))?;
+    let (tokenizer, files) = TokenizerFiles::of_file(&args.tokenizer)?;
     check_tokenizer(&tokenizer, &config)?;
     let present: Vec<PathBuf> =
         MODEL_FILES.map(|name| args.out.join(name)).into_iter().filter(|p| p.exists()).collect();
@@ -78,8 +81,7 @@ pub fn init(args: &Args) -> Result<()> {
         std::fs::remove_file(path).map_err(|error| io(path, error))?;
     }
     model.save(&args.out, heads.first().copied().unwrap_or_default())?;
-    let path = args.out.join("tokenizer.json");
-    whole_file::write(&path, bytes).map_err(|error| io(&path, error))
+    files.write(&args.out, &tokenizer, &config)
 }
 
 fn io(path: &Path, source: std::io::Error) -> Error {

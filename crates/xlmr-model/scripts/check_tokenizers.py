@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Checks that transformers opens the tokenizers of model folders and encodes as this project does.
+
+Reads from standard input what is expected, a JSON list of objects with these keys:
+
+    folder            a model folder
+    max_length        its model_max_length
+    inputs            its model_input_names, sorted
+    pad               the id of its padding token
+    texts, pairs      lists of {"text": ..., "ids": ...}; a pair's text is a list of two
+    limit             a number of tokens
+    long_text         {"text": ..., "ids": ...}, cut to that limit
+    long_pair         the same for a pair whose second text is cut
+
+Needs transformers; torch is not used.
+"""
+
+import json
+import sys
+
+import transformers
+from transformers import AutoTokenizer
+
+
+def faults_of(expected):
+    tokenizer = AutoTokenizer.from_pretrained(expected["folder"])
+    faults = []
+
+    def compare(what, got, want):
+        if got != want:
+            faults.append(f"{what}: {got} instead of {want}")
+
+    def ids(case, **options):
+        texts = case["text"] if isinstance(case["text"], list) else [case["text"]]
+        return tokenizer(*texts, **options)["input_ids"]
+
+    for case in expected["texts"] + expected["pairs"]:
+        compare(repr(case["text"]), ids(case), case["ids"])
+    limit = expected["limit"]
+    text, pair = expected["long_text"], expected["long_pair"]
+    compare("a long text", ids(text, truncation=True, max_length=limit), text["ids"])
+    compare("a long pair", ids(pair, truncation="only_second", max_length=limit), pair["ids"])
+    compare("model_max_length", tokenizer.model_max_length, expected["max_length"])
+    cut = len(ids({"text": "a " * 2 * expected["max_length"]}, truncation=True))
+    compare("tokens of a text as long as can be", cut, expected["max_length"])
+    compare("model_input_names", sorted(tokenizer.model_input_names), expected["inputs"])
+    compare("pad_token_id", tokenizer.pad_token_id, expected["pad"])
+    batch = tokenizer([case["text"] for case in expected["texts"]], padding=True)
+    rows = [case["ids"] for case in expected["texts"]]
+    width = max(map(len, rows))
+    padded = [row + [expected["pad"]] * (width - len(row)) for row in rows]
+    compare("padded texts", batch["input_ids"], padded)
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+    compare("attention_mask", batch["attention_mask"], mask)
+    compare("keys of a batch", sorted(batch), expected["inputs"])
+    for name in ("cls", "sep", "unk", "mask"):
+        if getattr(tokenizer, f"{name}_token") is None:
+            faults.append(f"no {name} token")
+    return type(tokenizer).__name__, faults
+
+
+def main():
+    print(f"transformers {transformers.__version__}")
+    failed = 0
+    for expected in json.load(sys.stdin):
+        name, faults = faults_of(expected)
+        print(f"{expected['folder']}: {name}: {'FAILED' if faults else 'ok'}")
+        for fault in faults:
+            print(f"  {fault}")
+        failed += bool(faults)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

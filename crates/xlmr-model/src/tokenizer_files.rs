@@ -1,0 +1,213 @@
+//! The files of a tokenizer in a model folder, as transformers opens them.
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use tokenizers::Tokenizer;
+use tokenizers::normalizers::NormalizerWrapper;
+
+use crate::{Config, Error, Result, SpecialTokens};
+
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+const CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+
+/// What stands beside `tokenizer.json` and belongs to it.
+const BESIDE: [&str; 5] =
+    [CONFIG, SPECIAL_TOKENS, "added_tokens.json", "vocab.txt", "sentencepiece.bpe.model"];
+
+/// Bytes of the longest of them that is read.
+const LONGEST: u64 = 32 << 20;
+
+/// The key of classes that transformers loads as code of somebody else.
+const CODE: &str = "auto_map";
+
+/// A tokenizer's files in memory: `tokenizer.json` and, from a model folder,
+/// `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`, `vocab.txt` and
+/// `sentencepiece.bpe.model`, those that there are.
+#[derive(Clone, Debug)]
+pub struct TokenizerFiles {
+    json: String,
+    beside: BTreeMap<&'static str, Vec<u8>>,
+}
+
+impl TokenizerFiles {
+    /// Reads a single `tokenizer.json`, whatever its name, and its tokenizer, without truncation or
+    /// padding.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] naming the file.
+    pub fn of_file(path: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
+        let path = path.as_ref();
+        let unread =
+            |source| tokenizer_file::TokenizerFileError::Read { path: path.to_owned(), source };
+        let refuse =
+            |error: tokenizer_file::TokenizerFileError| Error::Tokenizer(error.to_string());
+        let json = whole_file::read_to_string(path).map_err(unread).map_err(refuse)?;
+        let mut tokenizer = tokenizer_file::parse(&json, path).map_err(refuse)?;
+        tokenizer.with_padding(None);
+        let _ = tokenizer
+            .with_truncation(None)
+            .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))?;
+        Ok((tokenizer, Self { json, beside: BTreeMap::new() }))
+    }
+
+    /// Reads the files of a model folder. A link to a file counts as a file, as in a snapshot of
+    /// the hub. `auto_map` is left out of `tokenizer_config.json`: it names code.
+    ///
+    /// # Errors
+    /// As [`of_file`](Self::of_file); [`Error::Io`], [`Error::Json`] or [`Error::Damaged`] for one
+    /// of the other files that cannot be read, is no file, or is longer than 32 MB.
+    pub fn of_folder(folder: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
+        let folder = folder.as_ref();
+        let (tokenizer, mut files) = Self::of_file(folder.join(TOKENIZER))?;
+        for name in BESIDE {
+            let path = folder.join(name);
+            if let Some(mut bytes) = read(&path)? {
+                if name == CONFIG {
+                    bytes = without_code(bytes, &path)?;
+                }
+                files.beside.insert(name, bytes);
+            }
+        }
+        Ok((tokenizer, files))
+    }
+
+    /// Writes the files into a model's folder, each whole or not at all, and removes what an
+    /// earlier model left of them.
+    ///
+    /// `tokenizer_config.json` and `special_tokens_map.json` are made where they were not read:
+    /// with the class that takes `tokenizer.json` as it is, the special tokens, the model's longest
+    /// input and the names of its inputs.
+    ///
+    /// # Errors
+    /// As [`check_tokenizer`](crate::check_tokenizer); [`Error::Io`].
+    pub fn write(
+        &self,
+        folder: impl AsRef<Path>,
+        tokenizer: &Tokenizer,
+        config: &Config,
+    ) -> Result<()> {
+        let folder = folder.as_ref();
+        let special = crate::check_tokenizer(tokenizer, config)?;
+        let mut special = special_tokens(tokenizer, special);
+        let mut files = self.beside.clone();
+        match files.get(CONFIG) {
+            // What the folder says itself comes first.
+            Some(bytes) => {
+                let own: Value = serde_json::from_slice(bytes).unwrap_or_default();
+                special.retain(|key, token| match &own[*key] {
+                    Value::Null => own.get(*key).is_none(),
+                    named => {
+                        let name = named.as_str().or_else(|| named["content"].as_str());
+                        name.inspect(|name| *token = (*name).to_owned()).is_some()
+                    }
+                });
+            }
+            None => {
+                files.insert(CONFIG, pretty(&made_config(tokenizer, config, &special)));
+            }
+        }
+        files.entry(SPECIAL_TOKENS).or_insert_with(|| pretty(&json!(special)));
+        whole(&folder.join(TOKENIZER), self.json.as_bytes())?;
+        for name in BESIDE {
+            let path = folder.join(name);
+            match files.get(name) {
+                Some(bytes) => whole(&path, bytes)?,
+                None => remove(&path)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Special tokens by the keys of transformers.
+fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'static str, String> {
+    let name = |id: u32| tokenizer.id_to_token(id).unwrap_or_default();
+    let mut tokens = BTreeMap::from([
+        ("cls_token", name(special.bos)),
+        ("sep_token", name(special.eos)),
+        ("pad_token", name(special.pad)),
+        ("unk_token", name(special.unk)),
+        ("mask_token", name(special.mask)),
+    ]);
+    if name(special.bos) != "[CLS]" {
+        // BERT's have no other names.
+        tokens.extend([("bos_token", name(special.bos)), ("eos_token", name(special.eos))]);
+    }
+    tokens
+}
+
+/// `tokenizer_config.json` for a folder that has none.
+fn made_config(
+    tokenizer: &Tokenizer,
+    config: &Config,
+    special: &BTreeMap<&'static str, String>,
+) -> Value {
+    let mut inputs = vec!["input_ids", "attention_mask"];
+    if config.type_vocab_size > 1 {
+        inputs.insert(1, "token_type_ids");
+    }
+    let mut all: Map<String, Value> =
+        special.iter().map(|(key, token)| ((*key).to_owned(), json!(token))).collect();
+    all.insert("model_input_names".into(), json!(inputs));
+    all.insert("model_max_length".into(), json!(config.max_length()));
+    if tokenizer.get_post_processor().is_some() {
+        // The class of an architecture builds its own parts in place of the file's. It is right
+        // only where the file does not say what stands around a text, as the class does.
+        all.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
+    }
+    if let Some(NormalizerWrapper::BertNormalizer(bert)) = tokenizer.get_normalizer() {
+        // For BERT's own class, where somebody names it.
+        all.insert("do_lower_case".into(), json!(bert.lowercase));
+        all.insert("strip_accents".into(), json!(bert.strip_accents));
+        all.insert("tokenize_chinese_chars".into(), json!(bert.handle_chinese_chars));
+    }
+    Value::Object(all)
+}
+
+fn pretty(value: &Value) -> Vec<u8> {
+    format!("{value:#}\n").into_bytes()
+}
+
+/// The content of a file; nothing where there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    let io = |error| Error::io(path, error);
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(io)?,
+    };
+    if !fs::metadata(path).map_err(io)?.is_file() {
+        return Err(Error::damaged(path, "expected a file; move what has its name"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).map_err(io)?.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > LONGEST {
+        let reason = format!("longer than {} MB, which no tokenizer's is", LONGEST >> 20);
+        return Err(Error::damaged(path, reason));
+    }
+    Ok(Some(bytes))
+}
+
+/// The bytes of a `tokenizer_config.json`, as they are where they name no code.
+fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
+    let mut config: Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+    Ok(match config.remove(CODE) {
+        Some(_) => pretty(&Value::Object(config)),
+        None => bytes,
+    })
+}
+
+fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    whole_file::write(path, bytes).map_err(|error| Error::io(path, error))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, error)),
+        _ => Ok(()),
+    }
+}
