@@ -133,7 +133,7 @@ impl Default for TrainConfig {
 }
 
 /// Left out where it is written, so that what was written before the key came is the same.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

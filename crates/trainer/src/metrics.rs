@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::config::is_default;
 use crate::{Result, TrainError};
 
 /// The files in a stage's folder.
@@ -42,7 +43,8 @@ pub struct StepMetrics {
     pub step: u64,
     /// Passes over the data, as a fraction; of several tasks, over the first one's.
     pub epoch: f64,
-    /// Mean of the total loss since the last line.
+    /// Mean of the total loss over the steps since the last line, those that were left out
+    /// included; where no step had a finite one, not a number, which JSON writes as null.
     #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
     /// Means of the named parts since the last line, each over the batches that had it:
@@ -55,10 +57,13 @@ pub struct StepMetrics {
     pub grad_norm: f64,
     /// Tokens seen so far, padding left out.
     pub tokens: u64,
-    /// The scale of a float16 loss. A step whose gradients it made too large changed nothing: its
-    /// `grad_norm` is not finite, which JSON writes as null.
+    /// The scale of a float16 loss after this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f64>,
+    /// Whether this step changed no parameter, because the scale made its gradients too large: its
+    /// `grad_norm` is not finite, which JSON writes as null. Not written where it is false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub skipped: bool,
 }
 
 /// A number, or null, which JSON has in place of one that is not finite.
@@ -183,6 +188,7 @@ pub(crate) fn last_loss(path: &Path) -> Option<f64> {
 ///     grad_norm: 1.0,
 ///     tokens: 512,
 ///     loss_scale: None,
+///     skipped: false,
 /// };
 /// let mut metrics = MetricsWriter::open(&path, 0)?;
 /// metrics.write(&line(10))?;

@@ -118,6 +118,7 @@ mod tests {
             grad_norm: if step == 2 { f64::NAN } else { 2.0 },
             tokens: 100 * step,
             loss_scale: None,
+            skipped: false,
         }
     }
 

@@ -47,13 +47,22 @@ impl StepNumbers {
         Ok(Self { batches, grad_norm, has_gradient })
     }
 
-    /// The first number that is not finite, and its name.
-    pub(crate) fn first_fault(&self) -> Option<(String, f64)> {
-        let losses = self.batches.iter().flat_map(|batch| {
+    /// The losses and their parts.
+    fn all_losses(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.batches.iter().flat_map(|batch| {
             let parts = batch.parts.iter().map(|(name, value)| (name.as_str(), *value));
             parts.chain([("loss", batch.loss)])
-        });
-        let mut all = losses.chain([("gradient norm", self.grad_norm)]);
+        })
+    }
+
+    /// Whether every loss can stand in a mean.
+    pub(crate) fn has_finite_losses(&self) -> bool {
+        self.all_losses().all(|(_, value)| value.is_finite())
+    }
+
+    /// The first number that is not finite, and its name.
+    pub(crate) fn first_fault(&self) -> Option<(String, f64)> {
+        let mut all = self.all_losses().chain([("gradient norm", self.grad_norm)]);
         all.find(|(_, value)| !value.is_finite()).map(|(name, value)| (name.to_owned(), value))
     }
 

@@ -43,6 +43,16 @@ pub(crate) struct Training<'a, 't> {
     agreed_stop: Option<i32>,
 }
 
+/// A step, as a line of metrics tells of it.
+struct StepMade {
+    /// On the learning rate.
+    factor: f64,
+    /// Of the gradients, before clipping.
+    grad_norm: f64,
+    /// Whether the scale of the loss was too large, so that no parameter changed.
+    skipped: bool,
+}
+
 /// What changes from step to step, beside parameters, moments and tasks.
 struct LoopState {
     step: u64,
@@ -146,9 +156,9 @@ impl<'a, 't> Training<'a, 't> {
         let mut profile = StepProfile::new(self.stage, self.device(), self.state.step, last);
         while self.state.step < last && !self.out_of_patience() {
             profile.before(self.state.step)?;
-            let (factor, grad_norm) = self.run_step(signals.received())?;
+            let made = self.run_step(signals.received())?;
             self.end_step()?;
-            self.log(factor, grad_norm)?;
+            self.log(&made)?;
             if let Some(signal) = self.stop_signal(&signals) {
                 return self.stopped(signal);
             }
@@ -201,9 +211,9 @@ impl<'a, 't> Training<'a, 't> {
         self.state.step == self.total || self.out_of_patience()
     }
 
-    /// One update. Returns the factor on the learning rate and the gradients' norm. Where the
-    /// scale of a float16 loss was too large, the scale is halved and nothing else changes.
-    fn run_step(&mut self, signal: Option<i32>) -> Result<(f64, f64)> {
+    /// One update. Where the scale of a float16 loss was too large, the scale is halved and no
+    /// parameter changes.
+    fn run_step(&mut self, signal: Option<i32>) -> Result<StepMade> {
         let step = self.state.step;
         self.optimizer.clear_grads()?;
         let arithmetic = Arithmetic {
@@ -228,7 +238,9 @@ impl<'a, 't> Training<'a, 't> {
             StepNumbers::read(batches, self.optimizer.grad_norm()?, arithmetic.scale)?
         };
         let (factor, grad_norm) = (self.schedule.factor(step), numbers.grad_norm);
-        match (numbers.first_fault(), &mut self.state.scaler) {
+        let fault = numbers.first_fault();
+        let skipped = fault.is_some();
+        match (fault, &mut self.state.scaler) {
             (None, scaler) => {
                 if numbers.has_gradient {
                     let _region = region(c"update");
@@ -237,16 +249,18 @@ impl<'a, 't> Training<'a, 't> {
                 if let Some(scaler) = scaler {
                     scaler.good();
                 }
-                for batch in numbers.batches {
-                    self.state.pending.add_batch(batch.loss, batch.parts);
-                }
-                self.state.pending.end_step();
             }
             (Some(fault), scaler) => {
                 if !scaler.as_mut().is_some_and(LossScaler::overflowed) {
                     return Err(self.not_finite(&numbers, fault)?);
                 }
             }
+        }
+        if numbers.has_finite_losses() {
+            for batch in numbers.batches {
+                self.state.pending.add_batch(batch.loss, batch.parts);
+            }
+            self.state.pending.end_step();
         }
         self.state.step += 1;
         self.progress.update(Position {
@@ -255,7 +269,7 @@ impl<'a, 't> Training<'a, 't> {
             learning_rate: self.config.learning_rate * factor,
             tokens: self.state.tokens,
         });
-        Ok((factor, grad_norm))
+        Ok(StepMade { factor, grad_norm, skipped })
     }
 
     fn device(&self) -> Device {
@@ -307,7 +321,7 @@ impl<'a, 't> Training<'a, 't> {
     }
 
     /// Writes a line of metrics where one is due.
-    fn log(&mut self, factor: f64, grad_norm: f64) -> Result<()> {
+    fn log(&mut self, made: &StepMade) -> Result<()> {
         let _region = region(c"log");
         let step = self.state.step;
         if !step.is_multiple_of(self.config.log_steps) && !self.ends() {
@@ -321,10 +335,11 @@ impl<'a, 't> Training<'a, 't> {
             epoch: self.tasks.first().map_or(0.0, |task| task.epochs(batches)),
             loss: pending.loss(),
             parts: pending.means(),
-            learning_rate: self.config.learning_rate * factor,
-            grad_norm,
+            learning_rate: self.config.learning_rate * made.factor,
+            grad_norm: made.grad_norm,
             tokens: self.state.tokens,
             loss_scale: self.state.scaler.map(|scaler| scaler.scale()),
+            skipped: made.skipped,
         };
         self.record.write(&metrics, self.state.seconds())
     }

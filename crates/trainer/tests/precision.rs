@@ -21,6 +21,8 @@ enum Fault {
     Large(f64),
     /// The gradient of `second` is NaN, from this step on.
     NanGradient(u64),
+    /// The loss is infinite, before this step.
+    InfiniteLoss(u64),
 }
 
 /// A line through points: `first` times x plus `second`, with products that autocast sees.
@@ -58,6 +60,7 @@ impl Line {
             Fault::NanGradient(first) if number >= first => {
                 loss + (&self.second * 0.0).sqrt().sum(Kind::Float)
             }
+            Fault::InfiniteLoss(first) if number < first => loss / 0.0,
             _ => loss,
         }
     }
@@ -142,7 +145,30 @@ fn a_step_with_too_large_a_scale_is_left_out_also_when_resumed() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["loss_scale"].as_f64().unwrap())
         .collect();
     assert!(scales.first() > scales.last() && scales.last() > Some(&1.0), "{scales:?}");
-    assert!(lines.lines().next().unwrap().contains("\"grad_norm\":null"), "{lines}");
+    // The first line is of steps that were all left out, the last of one that was not.
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["loss"].as_f64() > Some(0.0) && !line["parts"]["loss/line"].is_null());
+        assert_eq!(line["grad_norm"].is_null(), line.get("skipped") == Some(&true.into()));
+    }
+    assert!(lines.lines().next().unwrap().contains("\"skipped\":true"), "{lines}");
+    assert!(!lines.lines().last().unwrap().contains("skipped"), "{lines}");
+}
+
+#[test]
+fn a_loss_of_a_step_left_out_counts_only_where_it_is_finite() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let scaled = stage(folder.path(), None).with_loss_scaler(LossScaler::default());
+    // A line tells of two steps: both infinite, one of them, none.
+    train(&scaled, Line::new(Fault::InfiniteLoss(3))).unwrap();
+    let lines = metrics(folder.path());
+    let lines: Vec<Value> =
+        lines.lines().take(3).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let skipped = |line: &Value| line.get("skipped").is_some();
+    assert_eq!(lines.iter().map(skipped).collect::<Vec<_>>(), [true, false, false]);
+    assert!(lines[0]["loss"].is_null(), "{}", lines[0]);
+    assert!(lines[1]["loss"].is_f64() && lines[2]["loss"].is_f64(), "{lines:?}");
 }
 
 #[test]
