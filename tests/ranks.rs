@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use crate::common::{losses, on_two, program};
+use crate::common::{losses, on_two, program, start_two};
 
 fn bridging_gap(out: &Path) -> Command {
     let mut command = program("bridging-gap");
@@ -73,4 +76,53 @@ fn recipe_bridging_gap_on_two_processes_loses_as_on_one() {
 #[test]
 fn recipe_xlm_k_on_two_processes_loses_as_on_one() {
     expect_alike(xlm_k, &["--set", "micro_batch=3"], 20);
+}
+
+fn signal(process: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &process.id().to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// Waits until `done`, and ends the processes where that takes too long.
+fn wait_until(ranks: &mut [Child], what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        let ended = ranks.iter_mut().any(|rank| rank.try_wait().unwrap().is_some());
+        if ended || start.elapsed() > Duration::from_secs(300) {
+            ranks.iter_mut().for_each(|rank| drop(rank.kill()));
+            panic!("{what} did not come");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn recipe_on_two_processes_says_for_whom_it_waits_and_how_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut ranks = start_two(|| {
+        let mut command = bridging_gap(&out);
+        command.args(["--set", "injection.steps=100000"]);
+        command
+    });
+    let (tell, told) = mpsc::channel();
+    let stderr = BufReader::new(ranks[0].stderr.take().unwrap());
+    std::thread::spawn(move || {
+        stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+    });
+    wait_until(&mut ranks, "a step", || out.exists() && !losses(&out).is_empty());
+    signal(&ranks[1], "STOP");
+    signal(&ranks[0], "INT");
+    let other = format!("rank 1 (process {} at 127.0.0.1)", ranks[1].id());
+    for said in [
+        format!("rank 0 of 2 waits for {other} and stops after the step"),
+        format!(" s for {other}: busy, "),
+    ] {
+        let says = |line: String| line.contains(&said);
+        wait_until(&mut ranks, &said, || told.try_iter().any(says));
+    }
+    signal(&ranks[1], "CONT");
+    for mut rank in ranks {
+        assert_eq!(rank.wait().unwrap().code(), Some(130));
+    }
 }

@@ -2,13 +2,22 @@
 use std::cell::RefCell;
 use std::ffi::{CString, c_int};
 use std::fmt;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, RawGroup, call};
+use crate::roll_call::{Notes, Peers, roll_call};
+use crate::waiting::{FIRST, Watch, say};
 use crate::{Error, Result};
+
+/// Most processes that a run has; more are a slip.
+const MOST_RANKS: usize = 65_536;
+
+/// How long a process whose exchange failed looks for the one that ended.
+const LOOK_FOR_THE_GONE: Duration = Duration::from_secs(2);
 
 /// Where the processes of a run meet, and which of them this one is.
 ///
@@ -52,7 +61,7 @@ impl Rendezvous {
     /// `GLOO_SOCKET_IFNAME`. `None` without `WORLD_SIZE`, or with a size of 1.
     ///
     /// # Errors
-    /// [`Error::Distributed`] naming the variable that is missing or no number.
+    /// [`Error::Distributed`] naming the variable that is missing, no number or out of range.
     pub fn from_env() -> Result<Option<Self>> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -75,13 +84,18 @@ impl Rendezvous {
             return Ok(None);
         }
         let rank = number("RANK", None)?;
-        if size == 0 || rank >= size || c_int::try_from(size).is_err() {
+        if size > MOST_RANKS {
+            let message = format!("WORLD_SIZE = {size} is more than {MOST_RANKS} processes");
+            return Err(Error::Distributed(message));
+        }
+        if rank >= size {
             let message = format!("RANK = {rank} is not below WORLD_SIZE = {size}");
             return Err(Error::Distributed(message));
         }
         let port = number("MASTER_PORT", Some(29500))?;
-        let port = u16::try_from(port)
-            .map_err(|_| Error::Distributed(format!("MASTER_PORT = {port} is not a port")))?;
+        let port = u16::try_from(port).ok().filter(|port| *port > 0).ok_or_else(|| {
+            Error::Distributed(format!("MASTER_PORT = {port} is not a port from 1 to 65535"))
+        })?;
         let Some(host) = get("MASTER_ADDR").filter(|host| !host.is_empty()) else {
             return Err(Error::Distributed("MASTER_ADDR is not set, though WORLD_SIZE is".into()));
         };
@@ -108,6 +122,8 @@ pub struct ProcessGroup {
     size: usize,
     /// The GPU whose tensors NCCL takes.
     gpu: Option<usize>,
+    peers: Peers,
+    watch: Watch,
 }
 
 /// Whether this program has NCCL: built with the feature `nccl`, where its headers and libtorch
@@ -131,11 +147,28 @@ impl fmt::Debug for ProcessGroup {
 
 impl ProcessGroup {
     /// Meets the other processes, for which it waits at most `meeting`; each operation after that
-    /// waits at most `timeout`. A rank whose process ends is noticed at once.
+    /// waits at most `timeout`. A rank whose process ends is noticed at once. One that waits longer
+    /// than 10 seconds says on standard error for whom, and then rarely.
     ///
     /// # Errors
-    /// [`Error::Distributed`] if the others do not come, or an address cannot be used.
+    /// [`Error::Distributed`] if the others do not come, an address cannot be used, or two
+    /// processes have one number.
     pub fn connect(place: &Rendezvous, meeting: Duration, timeout: Duration) -> Result<Self> {
+        expect_interface(place.interface.as_deref().unwrap_or_default())?;
+        let not_met = |reason: &dyn fmt::Display| {
+            let Rendezvous { rank, size, host, port, .. } = place;
+            Error::Distributed(format!(
+                "rank {rank} of {size} did not meet the others at {host}:{port}: {reason}"
+            ))
+        };
+        // A launcher that answers in place of rank 0 watches over its processes itself.
+        let peers = match place.rank_0_serves {
+            false => Peers::default(),
+            true => roll_call(place, meeting, Notes::new(FIRST), &mut |text| say(&text))
+                .map_err(|reason| not_met(&reason))?,
+        };
+        let who = format!("rank {} of {}", place.rank, place.size);
+        let watch = Watch::start(who, peers.others());
         let text = |text: &str| {
             CString::new(text)
                 .map_err(|_| Error::Distributed(format!("{text:?} holds a character 0")))
@@ -152,7 +185,7 @@ impl ProcessGroup {
         let mut raw = std::ptr::null_mut();
         // SAFETY: texts that end in 0 and outlive the call; on success `raw` is a group that we
         // own.
-        call(|error| unsafe {
+        let connect = |error: *mut _| unsafe {
             ffi::polyqa_group_connect(
                 host.as_ptr(),
                 place.port,
@@ -167,14 +200,10 @@ impl ProcessGroup {
                 &mut raw,
                 error,
             )
-        })
-        .map_err(|error| {
-            let Rendezvous { rank, size, host, port, .. } = place;
-            Error::Distributed(format!(
-                "rank {rank} of {size} did not meet the others at {host}:{port}: {error}"
-            ))
-        })?;
-        Ok(Self { raw, rank: place.rank, size: place.size, gpu: None })
+        };
+        let met = watch.waiting(|| call(connect));
+        met.map_err(|error| not_met(&error))?;
+        Ok(Self { raw, rank: place.rank, size: place.size, gpu: None, peers, watch })
     }
 
     /// Lets NCCL take tensors of GPU number `device`, each rank's own. All ranks call it, with the
@@ -220,11 +249,15 @@ impl ProcessGroup {
         self.size
     }
 
-    fn named(&self, operation: &str, error: Error) -> Error {
-        Error::Distributed(format!(
-            "rank {} of {}: {operation}: {error}; another rank ended, or does something else",
-            self.rank, self.size
-        ))
+    /// An operation of all ranks, whose error names it, and the rank that ended.
+    fn together(&self, operation: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.watch.waiting(body).map_err(|error| {
+            let here = format!("rank {} of {}: {operation}", self.rank, self.size);
+            Error::Distributed(match self.peers.gone(LOOK_FOR_THE_GONE) {
+                Some(gone) => format!("{here}: {gone}: {error}"),
+                None => format!("{here}: {error}; another rank ended, or does something else"),
+            })
+        })
     }
 
     /// Replaces a contiguous tensor by its sum over all ranks; it lies on the CPU, or where
@@ -233,9 +266,10 @@ impl ProcessGroup {
     /// # Errors
     /// [`Error::Distributed`] if a rank is gone, or nothing comes within the timeout.
     pub fn all_reduce(&self, tensor: &Tensor) -> Result<()> {
-        // SAFETY: a live group and tensor.
-        call(|error| unsafe { ffi::polyqa_group_all_reduce(self.raw, tensor.as_ptr(), error) })
-            .map_err(|error| self.named("all-reduce", error))
+        self.together("all-reduce", || {
+            // SAFETY: a live group and tensor.
+            call(|error| unsafe { ffi::polyqa_group_all_reduce(self.raw, tensor.as_ptr(), error) })
+        })
     }
 
     /// Replaces a contiguous tensor on the CPU by that of `root`.
@@ -245,9 +279,12 @@ impl ProcessGroup {
     pub fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {
         let root = c_int::try_from(root)
             .map_err(|_| Error::Distributed(format!("there is no rank {root}")))?;
-        // SAFETY: as above.
-        call(|error| unsafe { ffi::polyqa_group_broadcast(self.raw, tensor.as_ptr(), root, error) })
-            .map_err(|error| self.named("broadcast", error))
+        self.together("broadcast", || {
+            // SAFETY: as above.
+            call(|error| unsafe {
+                ffi::polyqa_group_broadcast(self.raw, tensor.as_ptr(), root, error)
+            })
+        })
     }
 
     /// `tensor` of every rank, `[size, …]`, on the CPU; all have one shape and dtype.
@@ -256,11 +293,12 @@ impl ProcessGroup {
     /// As [`ProcessGroup::all_reduce`].
     pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
         let mut out = std::ptr::null_mut();
-        // SAFETY: as above; on success `out` is a new tensor that we own.
-        call(|error| unsafe {
-            ffi::polyqa_group_all_gather(self.raw, tensor.as_ptr(), &mut out, error)
-        })
-        .map_err(|error| self.named("all-gather", error))?;
+        self.together("all-gather", || {
+            // SAFETY: as above; on success `out` is a new tensor that we own.
+            call(|error| unsafe {
+                ffi::polyqa_group_all_gather(self.raw, tensor.as_ptr(), &mut out, error)
+            })
+        })?;
         if out.is_null() {
             return Err(Error::Libtorch("no tensor came back".into()));
         }
@@ -414,6 +452,16 @@ impl ProcessGroup {
         }
         Ok(())
     }
+}
+
+/// Refuses an interface that this machine does not have, where its system lists them.
+fn expect_interface(name: &str) -> Result<()> {
+    let listed = Path::new("/sys/class/net");
+    if name.is_empty() || !listed.is_dir() || listed.join(name).exists() {
+        return Ok(());
+    }
+    let reason = format!("GLOO_SOCKET_IFNAME = {name:?}: this machine has no such interface");
+    Err(Error::Distributed(reason))
 }
 
 thread_local! {

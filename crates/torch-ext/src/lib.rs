@@ -17,11 +17,13 @@ mod precision;
 mod profile;
 mod recompute;
 mod rng;
+mod roll_call;
 mod row_adamw;
 mod streamed_logsumexp;
 mod tensor_file;
 mod upload;
 mod wait_policy;
+mod waiting;
 
 pub use autocast::{
     Precision, autocast, autocast_kind, backward, with_loss_scale, without_autocast,
@@ -53,3 +55,4 @@ pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};
 pub use upload::upload;
 pub use wait_policy::passive_omp_wait;
+pub use waiting::tell_of_stop;

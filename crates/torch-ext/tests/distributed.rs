@@ -71,7 +71,8 @@ fn leave_early() {
         return;
     }
     let error = group.all_reduce(&Tensor::from_slice(&[1f32])).unwrap_err().to_string();
-    assert!(error.contains("rank 0 of 2: all-reduce"), "{error}");
+    assert!(error.contains("rank 0 of 2: all-reduce: rank 1 of 2 (process "), "{error}");
+    assert!(error.contains(" at 127.0.0.1) ended: "), "{error}");
 }
 
 fn succeed(name: &str) {
@@ -90,7 +91,7 @@ fn two_processes_exchange_tensors() {
 }
 
 #[test]
-fn a_rank_that_is_gone_is_an_error_that_names_the_operation() {
+fn a_rank_that_is_gone_is_an_error_that_names_it_and_the_operation() {
     succeed("leave_early");
 }
 
@@ -113,6 +114,18 @@ fn a_rank_that_does_not_come_is_an_error_within_the_timeout() {
 }
 
 #[test]
+fn an_interface_that_is_not_there_is_named() {
+    if !std::path::Path::new("/sys/class/net").is_dir() {
+        println!("skipped: this system does not list its interfaces");
+        return;
+    }
+    let place = Rendezvous { interface: Some("nope0".into()), ..one_alone() };
+    let second = Duration::from_secs(1);
+    let error = ProcessGroup::connect(&place, second, second).unwrap_err().to_string();
+    assert!(error.contains("GLOO_SOCKET_IFNAME = \"nope0\""), "{error}");
+}
+
+#[test]
 fn variables_that_do_not_fit_are_named() {
     let error = |set: &[(&str, &str)]| {
         let get = |name: &str| {
@@ -126,13 +139,15 @@ fn variables_that_do_not_fit_are_named() {
     assert!(error(&[("WORLD_SIZE", "2"), ("RANK", "0")]).contains("MASTER_ADDR is not set"));
     let far = [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "70000")];
     assert!(error(&far).contains("MASTER_PORT = 70000"));
+    let none = [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "0")];
+    assert!(error(&none).contains("MASTER_PORT = 0 is not a port from 1 to 65535"));
+    let many = [("WORLD_SIZE", "2147483647"), ("RANK", "0"), ("MASTER_ADDR", "a")];
+    assert!(error(&many).contains("WORLD_SIZE = 2147483647 is more than 65536"));
 }
 
-/// A group of one, which NCCL takes too.
-#[test]
-#[ignore = "started by another test"]
-fn one_gpu() {
-    let place = Rendezvous {
+/// A group of one.
+fn one_alone() -> Rendezvous {
+    Rendezvous {
         rank: 0,
         size: 1,
         local_rank: 0,
@@ -142,7 +157,14 @@ fn one_gpu() {
         rank_0_serves: true,
         prefix: "one".into(),
         interface: None,
-    };
+    }
+}
+
+/// One that NCCL takes too.
+#[test]
+#[ignore = "started by another test"]
+fn one_gpu() {
+    let place = one_alone();
     let minute = Duration::from_secs(60);
     let group = ProcessGroup::connect(&place, minute, minute).unwrap();
     let gpu = torch_ext::resolve_device(torch_ext::DeviceChoice::Auto).unwrap();

@@ -29,6 +29,7 @@ impl Handlers {
             flag::register_usize(signal, Arc::clone(&received), number)?;
             flag::register(signal, Arc::clone(&at_once))?;
         }
+        torch_ext::tell_of_stop(Arc::clone(&received));
         Ok(Self { at_once, received })
     }
 }
