@@ -105,7 +105,7 @@ pub fn first_difference<T: Serialize>(stored: &T, current: &T) -> Result<Option<
 }
 
 /// A value in a message, cut where it is long.
-fn shown(value: &Option<Value>) -> String {
+pub(crate) fn shown(value: &Option<Value>) -> String {
     let text = value.as_ref().map_or_else(|| "absent".into(), Value::to_string);
     match text.char_indices().nth(120) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -170,6 +170,18 @@ impl Resolved {
     /// What decides the training of every cell.
     pub(crate) fn shared(&self) -> Identity {
         self.identity(Part::Training, &BTreeSet::new())
+    }
+
+    /// All of it, of every arm and part, with the keys of `run` that say what is run: what
+    /// processes that train together must have alike.
+    pub(crate) fn everything(&self, run: &RunConfig) -> Identity {
+        let mut all = self.identity(Part::Training, &self.arms);
+        let evaluation = self.identity(Part::Evaluation, &self.arms);
+        all.keys.extend(evaluation.keys);
+        all.files.extend(evaluation.files);
+        all.keys.insert("run.seeds".into(), run.seeds.clone().into());
+        all.keys.insert("run.arms".into(), run.selected().to_vec().into());
+        all
     }
 
     /// What decides one part of a cell; without an arm, of what all arms share.

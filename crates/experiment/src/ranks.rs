@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use torch_ext::ProcessGroup;
 
+use crate::identity::{Difference, Identity, shown};
 use crate::{Error, Result};
 
 static SILENT: AtomicBool = AtomicBool::new(false);
@@ -57,6 +58,24 @@ impl Ranks {
         self.own.is_none()
     }
 
+    /// Refuses ranks of unlike recipes or data, by the first key or file in which one differs from
+    /// the first.
+    pub(crate) fn expect_alike(&self, own: &Identity) -> Result<()> {
+        let Some(group) = &self.group else { return Ok(()) };
+        let unreadable = |error: serde_json::Error| Error::setting("recipe", error.to_string());
+        let mut all: Vec<Identity> = Vec::with_capacity(group.size());
+        for bytes in group.all_gather_bytes(&serde_json::to_vec(own).map_err(unreadable)?)? {
+            all.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
+        }
+        let Some((lead, others)) = all.split_first() else { return Ok(()) };
+        for (rank, other) in (1..).zip(others) {
+            if let Some(difference) = lead.difference(other) {
+                return Err(Error::setting(unlike(rank, &difference), "give all ranks the same"));
+            }
+        }
+        Ok(())
+    }
+
     /// What the first rank computes, on all of them.
     pub(crate) fn of_lead<T: Serialize + DeserializeOwned>(
         &self,
@@ -91,5 +110,21 @@ impl Ranks {
             std::os::unix::fs::symlink(&real, &link).map_err(Error::file(&link))?;
         }
         Ok(())
+    }
+}
+
+/// In what a rank differs from the first.
+fn unlike(rank: usize, difference: &Difference) -> String {
+    match difference {
+        Difference::Key { key, stored, current } => {
+            format!("{key} is {} on rank 0 and {} on rank {rank}", shown(stored), shown(current))
+        }
+        Difference::File { file, stored: true, current: true } => {
+            format!("the input file {file} is another on rank {rank} than on rank 0")
+        }
+        Difference::File { file, stored, .. } => {
+            let has = if *stored { 0 } else { rank };
+            format!("rank {has} alone of 0 and {rank} has the input file {file}")
+        }
     }
 }

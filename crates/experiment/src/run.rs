@@ -55,6 +55,7 @@ impl<R: Recipe> Experiment<R> {
         let folder = ranks.folder(folder);
         let run_folder = RunFolder::lock(&folder)?;
         let resolved = Resolved::new(&recipe)?;
+        ranks.expect_alike(&resolved.everything(recipe.run()))?;
         run_folder.enter(R::NAME, &resolved.shared())?;
         let inputs_checked = Flag::new(false);
         let experiment =

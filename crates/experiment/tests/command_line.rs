@@ -3,7 +3,8 @@
 mod toy;
 
 use std::fs::{self, File};
-use std::process::{Command, Stdio};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
 
 use toy::{Workshop, calls};
 
@@ -151,4 +152,41 @@ fn help_says_what_the_program_does_and_how() {
         assert!(text.contains(piece), "no {piece:?} in {text}");
     }
     assert!(text.contains("\n  toy toy.toml --seeds 3\n  toy toy.toml --arms 'a*'"), "{text}");
+}
+
+/// The one line of an error.
+fn error_of(output: &Output) -> String {
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.starts_with("error: ") && error.matches('\n').count() == 1, "{error}");
+    error
+}
+
+#[test]
+fn ranks_of_unlike_recipes_or_data_are_told_the_first_key_that_differs() {
+    let workshop = Workshop::new();
+    workshop.write("other.json", "[1.0, 2.0, 3.0, 5.0]");
+    let data = format!("data.train={}", workshop.path("other.json").display());
+    for (set, piece) in [
+        ("training.steps=9", "training.steps is 6 on rank 0 and 9 on rank 1"),
+        ("run.seeds=[0, 1]", "run.seeds is [0] on rank 0 and [0,1] on rank 1"),
+        ("arms.further.shift=6.0", "arms.further.shift is 5.0 on rank 0 and 6.0 on rank 1"),
+        (data.as_str(), "the input file data.train is another on rank 1 than on rank 0"),
+    ] {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let start = |rank: usize| {
+            let mut command = program(&workshop);
+            command.env("WORLD_SIZE", "2").env("RANK", rank.to_string());
+            command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
+            if rank == 1 {
+                command.args(["--set", set]);
+            }
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        for rank in [start(0), start(1)] {
+            let error = error_of(&rank.wait_with_output().unwrap());
+            assert!(error.contains(piece), "{set}: {error}");
+        }
+        assert!(!workshop.out().join("seed-0").exists(), "{set}");
+    }
 }

@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Gradient, ProcessGroup, TensorMap, set_grad};
 
-use crate::{Checkpoint, Result, TrainError};
+use crate::{Checkpoint, Result, TrainConfig, TrainError};
 
 /// Numbers summed in one exchange: 25 MB in float32, as PyTorch's DistributedDataParallel has it.
 const BUCKET: usize = 25 * 1024 * 1024 / 4;
@@ -27,6 +27,40 @@ const KINDS: [Kind; 9] = [
     Kind::Uint8,
     Kind::Bool,
 ];
+
+/// What `rank` of the others has otherwise than the first, where there is one: a setting of the
+/// stage by its key, or else its data.
+pub(crate) fn first_unlike(
+    group: &ProcessGroup,
+    config: &TrainConfig,
+    fingerprint: &str,
+) -> Result<Option<String>> {
+    type Own = (serde_json::Map<String, serde_json::Value>, String);
+    let unreadable = |error: serde_json::Error| {
+        TrainError::from(torch_ext::Error::Distributed(format!("settings of a stage: {error}")))
+    };
+    let own = serde_json::to_vec(&(config.identity(), fingerprint)).map_err(unreadable)?;
+    let mut all: Vec<Own> = Vec::with_capacity(group.size());
+    for bytes in group.all_gather_bytes(&own)? {
+        all.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
+    }
+    let Some(((lead, lead_fingerprint), others)) = all.split_first() else { return Ok(None) };
+    for (rank, (settings, fingerprint)) in (1..).zip(others) {
+        let keys = lead.keys().chain(settings.keys());
+        let key = keys.into_iter().find(|key| lead.get(*key) != settings.get(*key));
+        if let Some(key) = key {
+            let shown = |settings: &serde_json::Map<String, serde_json::Value>| {
+                settings.get(key).map_or_else(|| "absent".into(), serde_json::Value::to_string)
+            };
+            let (first, other) = (shown(lead), shown(settings));
+            return Ok(Some(format!("{key} is {first} on rank 0 and {other} on rank {rank}")));
+        }
+        if fingerprint != lead_fingerprint {
+            return Ok(Some(format!("rank {rank} has another task or other data than rank 0")));
+        }
+    }
+    Ok(None)
+}
 
 /// Gives every rank the first one's parameters, and what that read of a checkpoint: the checkpoint,
 /// the moments and what tasks kept. On the first rank the three are its own.

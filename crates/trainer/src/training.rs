@@ -10,7 +10,8 @@ use crate::error::error_text;
 use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
 use crate::profile::StepProfile;
-use crate::ranks::{share_start, sum_gradients};
+use crate::progress::note;
+use crate::ranks::{first_unlike, share_start, sum_gradients};
 use crate::record::Record;
 use crate::round_robin::RoundRobin;
 use crate::step_numbers::StepNumbers;
@@ -451,9 +452,8 @@ fn begin(
         let text = format!("{}: rank {rank}: {what}", stage.name);
         TrainError::from(torch_ext::Error::Distributed(text))
     };
-    if group.all_gather_bytes(fingerprint.as_bytes())?.iter().any(|of| of != fingerprint.as_bytes())
-    {
-        return Err(refuse("another rank has another configuration or other data"));
+    if let Some(what) = first_unlike(group, config, fingerprint)? {
+        return Err(refuse(&what));
     }
     let (mut checkpoint, mut moments, mut kept) = (None, TensorMap::new(), TensorMap::new());
     if stage.leads() {
