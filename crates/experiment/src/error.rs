@@ -121,6 +121,8 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     }
     let text = text.split('\n').map(str::trim).filter(|line| !line.is_empty());
     let text = text.collect::<Vec<_>>().join(" ");
+    // What messages quote of data may hold what a terminal obeys.
+    let text = whole_file::one_line(&text).into_owned();
     if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
         return format!("{text} (out of memory: lower batch_size, or set micro_batch)");
     }
@@ -128,8 +130,12 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
 }
 
 /// What libtorch says where memory ends: oneDNN, the CPU's allocator, CUDA's.
-const OUT_OF_MEMORY: [&str; 3] =
-    ["could not create a primitive", "can't allocate memory", "CUDA out of memory"];
+const OUT_OF_MEMORY: [&str; 4] = [
+    "could not create a primitive",
+    "could not execute a primitive",
+    "can't allocate memory",
+    "CUDA out of memory",
+];
 
 #[cfg(test)]
 mod tests {
@@ -142,10 +148,12 @@ mod tests {
         let error = anyhow!("no space").context("a.json: no space").context("saving");
         assert_eq!(one_line(&error), "saving: a.json: no space");
         assert_eq!(one_line(&anyhow!("two\n  lines\n")), "two lines");
-        let memory = anyhow!("Internal torch error: could not create a primitive");
-        assert!(
-            one_line(&memory).ends_with("(out of memory: lower batch_size, or set micro_batch)")
-        );
+        for what in ["create", "execute"] {
+            let memory = one_line(&anyhow!("libtorch: could not {what} a primitive"));
+            let advice = "(out of memory: lower batch_size, or set micro_batch)";
+            assert!(memory.ends_with(advice), "{memory}");
+        }
+        assert_eq!(one_line(&anyhow!("id `\u{1b}[2J\ta`")), r"id `\u{1b}[2J\ta`");
         let io = std::io::Error::other("full");
         let error = anyhow::Error::from(Error::file(Path::new("x"))(io));
         assert_eq!(one_line(&error), "x: full");

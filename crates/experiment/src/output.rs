@@ -95,7 +95,7 @@ fn start<R: Recipe>(
     run(&Experiment::open(recipe, args.folder::<R>())?)
 }
 
-/// Prints a line on standard output. A reader that has gone, a closed terminal or a full disk never
+/// Prints text on standard output, with control characters escaped but for line ends. A reader that has gone, a closed terminal or a full disk never
 /// ends a run: the first failure is told on standard error, and the run goes on in silence.
 ///
 /// ```
@@ -107,6 +107,8 @@ pub fn log(line: impl Display) {
     }
     static FAILED: AtomicBool = AtomicBool::new(false);
     let mut out = std::io::stdout().lock();
+    let line = line.to_string();
+    let line = whole_file::lines(&line);
     let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) else { return };
     if error.kind() != ErrorKind::BrokenPipe && !FAILED.swap(true, Ordering::Relaxed) {
         let text = format!("standard output cannot be written ({error}); the run goes on");

@@ -163,6 +163,22 @@ fn error_of(output: &Output) -> String {
 }
 
 #[test]
+fn what_a_terminal_obeys_is_escaped_in_tables_and_errors() {
+    let workshop = Workshop::new();
+    let title = "arms.far.title=\"\\u001b[31mred\"";
+    let output = program(&workshop).args(["--set", title]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let table = fs::read_to_string(workshop.out().join("table.md")).unwrap();
+    for text in [String::from_utf8(output.stdout).unwrap(), table] {
+        assert!(text.contains("| \\u{1b}[31mred |") && !text.contains('\u{1b}'), "{text:?}");
+        assert!(text.lines().count() > 3, "{text:?}");
+    }
+    let file = "data.train=\u{1b}[2J.json";
+    let error = error_of(&program(&workshop).args(["--set", file]).output().unwrap());
+    assert!(error.contains("data.train = \\u{1b}[2J.json"), "{error:?}");
+}
+
+#[test]
 fn ranks_of_unlike_recipes_or_data_are_told_the_first_key_that_differs() {
     let workshop = Workshop::new();
     workshop.write("other.json", "[1.0, 2.0, 3.0, 5.0]");

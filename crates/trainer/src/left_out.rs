@@ -1,8 +1,8 @@
 //! What tasks leave out of their data: said at the start of a stage, and kept beside its metrics.
-use std::io::Write;
 
 use serde::Serialize;
 
+use crate::progress::note;
 use crate::task_slot::label;
 use crate::{Result, Stage, TaskSlot, TrainError};
 
@@ -60,8 +60,7 @@ pub(crate) fn tell(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
         let name = label(&stage.name, slots.len(), &slot.name);
         for left_out in slot.task.left_out() {
             if left_out.count > 0 {
-                // Nobody may be listening; training goes on.
-                let _ = writeln!(std::io::stderr(), "{name}: {left_out}");
+                note(&format!("{name}: {left_out}"));
             }
             all.push(Counted { task: (slots.len() > 1).then(|| slot.name.clone()), left_out });
         }

@@ -5,6 +5,11 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+/// Says something on standard error, on one line. Nobody may be listening; training goes on.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", whole_file::one_line(text));
+}
+
 /// Steps a second, or, below one step a second, seconds a step.
 fn rate_text(steps_per_second: f64) -> String {
     if steps_per_second >= 1.0 {
@@ -74,6 +79,7 @@ impl Progress {
             };
             bar.set_style(style.with_key("rate", rate));
         }
+        let name = &*whole_file::one_line(name);
         bar.set_prefix(name.to_owned());
         bar.set_position(done);
         bar.reset_eta();
@@ -104,19 +110,14 @@ impl Progress {
             let rate = step.saturating_sub(self.first.0) as f64 / seconds;
             let left = time_text(total.saturating_sub(step) as f64 / rate.max(1e-9));
             let rate = rate_text(rate);
-            // Nobody may be listening any more; training goes on.
-            let _ = writeln!(
-                std::io::stderr(),
-                "{name}: step {step}/{total}  {state}  {rate}  {left} left"
-            );
+            note(&format!("{name}: step {step}/{total}  {state}  {rate}  {left} left"));
         }
     }
 
     /// Says something above the line.
     pub(crate) fn say(&self, text: &str) {
         self.bar.suspend(|| {
-            // Nobody may be listening.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", whole_file::lines(text));
         });
     }
 

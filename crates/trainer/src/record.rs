@@ -1,10 +1,10 @@
 //! What a stage leaves of its steps: lines of metrics and speed, TensorBoard's events, curves.
-use std::io::Write;
 use std::path::PathBuf;
 
 use crate::curves;
 use crate::event_file::EventFile;
 use crate::metrics::{METRICS, SPEED, StepSpeed, append_line, open_lines, read_lines};
+use crate::progress::note;
 use crate::{MetricsWriter, Result, Stage, StepMetrics};
 
 /// The files of a stage that grow with its steps.
@@ -28,8 +28,7 @@ impl Record {
     ) -> Result<Self> {
         let metrics = MetricsWriter::open(&stage.folder.join(METRICS), step)?;
         if let Some(text) = lost_lines(&metrics, lines, (step, log_steps))? {
-            // Nobody may be listening; training goes on.
-            let _ = writeln!(std::io::stderr(), "{}: {text}", stage.name);
+            note(&format!("{}: {text}", stage.name));
         }
         let path = stage.folder.join(SPEED);
         let (file, _) = open_lines(&path, step > 0, |line: &StepSpeed| line.step <= step)?;
@@ -93,7 +92,7 @@ fn lost_lines(
 /// Draws the curves of a stage's folder. They are a view of other files, so a failure ends nothing.
 pub(crate) fn draw_curves(stage: &str, folder: &std::path::Path) {
     if let Err(error) = curves::draw(folder, stage) {
-        let _ = writeln!(std::io::stderr(), "{stage}: {error}");
+        note(&format!("{stage}: {error}"));
     }
 }
 

@@ -1,5 +1,4 @@
 //! The training loop.
-use std::io::Write;
 use std::time::Instant;
 
 use tch::{Device, Tensor};
@@ -498,14 +497,10 @@ fn resume(
     }
     remove_older(&folder, config.keep_checkpoints)?;
     if checkpoint.environment != stage.environment {
-        // Nobody may be listening; training goes on.
-        let _ = writeln!(
-            std::io::stderr(),
+        note(&format!(
             "{}: resumed under {:?}, begun under {:?}; results may differ in the last digits",
-            stage.name,
-            stage.environment,
-            checkpoint.environment
-        );
+            stage.name, stage.environment, checkpoint.environment
+        ));
     }
     Ok(Some(checkpoint))
 }

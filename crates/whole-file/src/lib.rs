@@ -17,7 +17,7 @@ use tempfile::TempPath;
 use crate::target::Target;
 
 pub use inputs::{check_output, protect_inputs, remember_input, same_file};
-pub use notes::{note_unended, one_line, take_notes};
+pub use notes::{lines, note_unended, one_line, take_notes};
 pub use read::{Lines, TextReader, open, read, read_to_string};
 pub use together::{PublishError, Together, publish_all};
 

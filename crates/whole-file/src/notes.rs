@@ -35,8 +35,22 @@ pub fn note_unended(path: &Path, bytes: &[u8]) {
 /// assert_eq!(whole_file::one_line("मानक हिन्दी"), "मानक हिन्दी");
 /// ```
 pub fn one_line(text: &str) -> Cow<'_, str> {
+    escaped(text, |_| false)
+}
+
+/// The same for text of several lines, whose line ends stay.
+///
+/// ```
+/// assert_eq!(whole_file::lines("| a |\n| \u{1b}[31m |\n"), "| a |\n| \\u{1b}[31m |\n");
+/// ```
+pub fn lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c == '\n')
+}
+
+/// The text with what a terminal obeys escaped, but for what is `kept`.
+fn escaped(text: &str, kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     let harmful = |c: char| {
-        c.is_control()
+        !kept(c) && c.is_control()
             || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     if !text.contains(harmful) {

@@ -179,7 +179,8 @@ fn report(experiment: &Experiment<Toy>, results: &Results<f64, f64>) -> Result<(
     let mut summary = BTreeMap::new();
     for arm in experiment.arms() {
         let values: Vec<f64> = results.of_arm(arm).map(|result| result.evaluated).collect();
-        table.row(arm, [cell(Some(MeanSd::of(values.iter().copied())))]);
+        let title = experiment.recipe.arms.get(arm).and_then(|arm| arm.title.as_ref());
+        table.row(title.unwrap_or(arm), [cell(Some(MeanSd::of(values.iter().copied())))]);
         summary.insert(arm, values);
     }
     experiment.finish(&summary, &table.to_string(), "")?;
