@@ -1,4 +1,5 @@
 //! The device, the threads and the kernels of a run.
+use std::error::Error as _;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ impl Runtime {
     /// # Errors
     /// [`Error::Setting`] or [`Error::TorchExt`] if the device is not there or a name is unknown.
     pub fn set_up(run: &RunConfig) -> Result<Self> {
+        expect_threads()?;
         let place = Rendezvous::from_env()?;
         let mut device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
         if let (Some(place), "auto" | "cuda", Device::Cuda(_)) =
@@ -88,6 +90,19 @@ impl Runtime {
             Some(place) => Some(Rc::new(connect(place, device)?)),
         };
         Ok(Self { device, precision, environment, group })
+    }
+}
+
+/// Makes the threads that read and evaluate data, which would end the process later on if they
+/// could not be made.
+fn expect_threads() -> Result<()> {
+    match rayon::ThreadPoolBuilder::new().build_global() {
+        Err(error) if error.source().is_some() => {
+            let reason = format!("{error}; allow more processes (ulimit -u)");
+            Err(Error::setting("threads", reason))
+        }
+        // There already, where it is no fault of the system's.
+        _ => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ mod toy;
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
 use toy::{Workshop, calls};
@@ -205,4 +206,23 @@ fn ranks_of_unlike_recipes_or_data_are_told_the_first_key_that_differs() {
         }
         assert!(!workshop.out().join("seed-0").exists(), "{set}");
     }
+}
+
+#[test]
+fn a_system_that_gives_no_threads_is_one_error() {
+    let workshop = Workshop::new();
+    fs::set_permissions(workshop.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let toy = program(&workshop);
+    let as_nobody = |limit: &str, more: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--clear-groups", "bash", "-c"]);
+        command.arg(format!("ulimit -u {limit}; exec \"$0\" \"$@\""));
+        command.arg(toy.get_program()).args(toy.get_args()).args(more).output()
+    };
+    if !as_nobody("unlimited", &["--show"]).is_ok_and(|output| output.status.success()) {
+        println!("skipped: only root can become a user whose processes are limited");
+        return;
+    }
+    let error = error_of(&as_nobody("1", &[]).unwrap());
+    assert!(error.contains("threads: ") && error.contains("ulimit -u"), "{error}");
 }
