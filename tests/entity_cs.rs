@@ -158,3 +158,24 @@ fn recipe_entity_cs_names_what_is_wrong() {
     assert!(languages.contains("languages"), "{languages}");
     assert!(!folder.path().join("refused/seed-0").exists());
 }
+
+#[test]
+fn recipe_entity_cs_names_what_is_wrong_before_it_reads_data() {
+    let folder = tempfile::tempdir().unwrap();
+    for (set, names) in [
+        (
+            "task.masking.mentions.rest.probability=-1",
+            "task.masking.mentions.rest.probability = -1: must be from 0 to 1",
+        ),
+        ("task.masking.mentions.probability=nan", "task.masking.mentions.probability = NaN"),
+        (
+            "arms.wep.masking={mentions={corruption={mask=1e30}}}",
+            "arms.wep.masking.mentions.corruption.mask = 1",
+        ),
+    ] {
+        let output = entity_cs(folder.path(), "run").args(["--set", set]).output().unwrap();
+        let error = refuse(&output);
+        assert!(error.contains(names), "{set}: {error}");
+        assert!(!folder.path().join("run").exists(), "{set}");
+    }
+}

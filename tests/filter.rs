@@ -267,3 +267,15 @@ fn recipe_filter_names_what_is_wrong() {
     });
     assert!(help.contains("filter examples/filter/small.toml --seeds 3"), "{help}");
 }
+
+#[test]
+fn recipe_filter_refuses_a_temperature_before_a_teacher_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    for value in ["0.0", "-1.0", "nan", "inf", "1e30"] {
+        let set = format!("qa.soft.loss.temperature={value}");
+        let error = refuse(&filter(&out).args(["--set", &set]).output().unwrap());
+        assert!(error.contains("qa.soft.loss.temperature = "), "{set}: {error}");
+        assert!(!out.exists(), "{set}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The keys of `recipe.toml` and what they mean.
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use experiment::{BaseModel, InputPath, RunConfig, ShardPaths, TsvFolder};
 use kg_triples::switch::SwitchConfig;
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,11 @@ entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
             "data.held_out = {}: must be from 0 to 1",
             data.held_out
         );
+        self.task.masking.validate().map_err(|error| anyhow!("task.{error}"))?;
+        for (name, arm) in &self.arms {
+            let masking = arm.masking.iter().try_for_each(PassageMasking::validate);
+            masking.map_err(|error| anyhow!("arms.{name}.{error}"))?;
+        }
         self.switch.validate().context("switch")?;
         self.model.path.expect_length("max_length", self.max_length)?;
         self.pretraining.validate().context("pretraining")?;

@@ -1,7 +1,7 @@
 //! The keys of `recipe.toml` and what they mean.
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=tr
         let config = Config::from_file(self.model.path.join("config.json"))?;
         let layers = usize::try_from(config.num_hidden_layers).unwrap_or(0);
         self.qa.fusion.validate(layers).context("qa.fusion")?;
-        self.qa.soft.validate()?;
+        self.qa.soft.validate().map_err(|error| anyhow!("qa.{error}"))?;
         self.teacher.validate().context("teacher")?;
         self.training.validate().context("training")?;
         Ok(self.evaluation.validate()?)

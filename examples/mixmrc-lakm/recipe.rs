@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use examples::search::PhraseSearch;
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, TsvFolder};
 use kg_triples::questions::FactQuestions;
@@ -129,7 +129,12 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
             data.phrases.required("data.phrases", "what `kg-triples phrases` wrote")?;
         }
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
-        limits.expect_length("lakm_max_length", self.lakm_max_length)?;
+        // `<s>`, `</s>` and one token.
+        let length = self.lakm_max_length;
+        ensure!(length >= 3, "lakm_max_length = {length}: must be 3 or more");
+        limits.expect_length("lakm_max_length", length)?;
+        self.lakm.masking.validate().map_err(|error| anyhow!("lakm.{error}"))?;
+        self.ngrams.validate().map_err(|error| anyhow!("ngrams.{error}"))?;
         data.search.iter().try_for_each(PhraseSearch::validate)?;
         self.training.validate().context("training")?;
         self.selection.validate()?;

@@ -26,6 +26,16 @@ impl Default for SoftLabelConfig {
     }
 }
 
+impl SoftLabelConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`LossError::Domain`] naming the first that is out of range.
+    pub fn validate(&self) -> Result<(), LossError> {
+        expect_temperature(self.temperature)
+    }
+}
+
 /// What shares one softmax in [`soft_labels`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,7 +92,7 @@ pub fn soft_labels(
     mask: Option<&Tensor>,
     config: &SoftLabelConfig,
 ) -> Result<Tensor, LossError> {
-    expect_temperature(config.temperature)?;
+    config.validate()?;
     let (batch, classes) = expect_matrix("student", student, "[B, C]")?;
     expect_float("student", student)?;
     let (kind, device) = (reduction_kind(student)?, student.device());

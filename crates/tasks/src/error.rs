@@ -1,6 +1,9 @@
 //! The crate's error.
 use std::path::PathBuf;
 
+use objectives::LossError;
+use objectives::masking::MaskingError;
+
 /// What goes wrong between data, task and predictor.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -86,6 +89,26 @@ impl Error {
         rule: impl Into<String>,
     ) -> Self {
         Self::Config { key: key.into(), value: value.to_string(), rule: rule.into() }
+    }
+
+    /// The loss's error, with an option out of range as a key of `section`.
+    pub(crate) fn of_option(section: &str, error: LossError) -> Self {
+        match error {
+            LossError::Domain { option, value, rule } => {
+                Self::config(format!("{section}.{option}"), value, rule)
+            }
+            error => error.into(),
+        }
+    }
+
+    /// The policy's error, likewise.
+    pub(crate) fn of_masking(section: &str, error: MaskingError) -> Self {
+        match error {
+            MaskingError::Domain { option, value, rule } => {
+                Self::config(format!("{section}.{option}"), value, rule)
+            }
+            error => error.into(),
+        }
     }
 
     pub(crate) fn data(

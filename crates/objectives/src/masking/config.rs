@@ -120,6 +120,25 @@ pub struct EntityMaskingConfig {
     pub seed: u64,
 }
 
+impl MlmMaskingConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`MaskingError::Domain`] naming the first that is out of range.
+    ///
+    /// ```
+    /// use objectives::masking::MlmMaskingConfig;
+    ///
+    /// let wrong = MlmMaskingConfig { probability: -1.0, ..Default::default() };
+    /// let error = wrong.validate().unwrap_err().to_string();
+    /// assert_eq!(error, "probability = -1: must be from 0 to 1");
+    /// ```
+    pub fn validate(&self) -> Result<(), MaskingError> {
+        expect_share("probability", self.probability)?;
+        self.corruption.check()
+    }
+}
+
 impl Default for EntityMaskingConfig {
     fn default() -> Self {
         Self {
@@ -193,6 +212,15 @@ impl Default for EntityPredictionConfig {
 }
 
 impl EntityPredictionConfig {
+    /// Checks every value but those of `rest`, which [`MlmMaskingConfig::validate`] checks.
+    ///
+    /// # Errors
+    /// [`MaskingError::Domain`] naming the first that is out of range.
+    pub fn validate(&self) -> Result<(), MaskingError> {
+        expect_share("probability", self.probability)?;
+        self.corruption.check()
+    }
+
     fn of(unit: PredictionUnit, random: f64, unchanged: Unchanged) -> Self {
         let corruption = Corruption { mask: 0.8, random };
         Self { unit, probability: 1.0, corruption, unchanged, rest: None, seed: 42 }
@@ -243,6 +271,18 @@ pub struct PhraseMaskingConfig {
     pub seed: u64,
 }
 
+impl PhraseMaskingConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`MaskingError::Domain`] naming the first that is out of range.
+    pub fn validate(&self) -> Result<(), MaskingError> {
+        expect_share("probability", self.probability)?;
+        self.cap.map_or(Ok(()), |cap| expect_share("cap", cap))?;
+        self.corruption.check()
+    }
+}
+
 impl Default for PhraseMaskingConfig {
     fn default() -> Self {
         Self { probability: 0.15, cap: None, corruption: Corruption::default(), seed: 42 }
@@ -262,6 +302,21 @@ pub struct NgramMaskingConfig {
     pub corruption: Corruption,
     /// Seed of all draws.
     pub seed: u64,
+}
+
+impl NgramMaskingConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`MaskingError::Domain`] naming the first that is out of range.
+    pub fn validate(&self) -> Result<(), MaskingError> {
+        expect_share("probability", self.probability)?;
+        if self.max_tokens == 0 {
+            let rule = "at least 1";
+            return Err(MaskingError::Domain { option: "max_tokens", value: 0.0, rule });
+        }
+        self.corruption.check()
+    }
 }
 
 impl Default for NgramMaskingConfig {

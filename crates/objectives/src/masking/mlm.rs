@@ -3,7 +3,6 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::draw::{corrupt, generator, random_budget};
-use super::error::expect_share;
 use super::{Masked, MaskingError, MaskingVocab, MlmMaskingConfig, Selection, Tokens};
 
 /// Selects 15 % of the tokens of an example at random, of which 80 % become the mask token, 10 % a
@@ -39,8 +38,7 @@ pub fn mlm_masking(
     example: u64,
     config: &MlmMaskingConfig,
 ) -> Result<Masked, MaskingError> {
-    expect_share("probability", config.probability)?;
-    config.corruption.check()?;
+    config.validate()?;
     let mut units = tokens.units(vocab, config.whole_words)?;
     let mut rng = generator("mlm", config.seed, example);
     match config.selection {

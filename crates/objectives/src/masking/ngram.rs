@@ -3,7 +3,6 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::{budget, corrupt, generator};
-use super::error::expect_share;
 use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig, Tokens};
 
 /// Selects spans of 1 to 4 tokens at random positions until 15 % of the tokens are selected
@@ -39,12 +38,7 @@ pub fn ngram_masking(
     example: u64,
     config: &NgramMaskingConfig,
 ) -> Result<Masked, MaskingError> {
-    expect_share("probability", config.probability)?;
-    config.corruption.check()?;
-    if config.max_tokens == 0 {
-        let rule = "at least 1";
-        return Err(MaskingError::Domain { option: "max_tokens", value: 0.0, rule });
-    }
+    config.validate()?;
     let candidates = tokens.units(vocab, false)?;
     let mut free: Vec<bool> = tokens.input_ids.iter().map(|id| !vocab.is_special(*id)).collect();
     let mut left = budget(config.probability, candidates.len());

@@ -5,7 +5,6 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::{budget, corrupt, generator};
-use super::error::expect_share;
 use super::spans::{expect_spans, united};
 use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig, Tokens};
 
@@ -46,11 +45,7 @@ pub fn phrase_masking(
     example: u64,
     config: &PhraseMaskingConfig,
 ) -> Result<Masked, MaskingError> {
-    expect_share("probability", config.probability)?;
-    if let Some(cap) = config.cap {
-        expect_share("cap", cap)?;
-    }
-    config.corruption.check()?;
+    config.validate()?;
     expect_spans(phrases, tokens.input_ids, vocab)?;
     let candidates: Vec<usize> = tokens.units(vocab, false)?.into_iter().flatten().collect();
     let phrases = united(phrases);

@@ -5,7 +5,6 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::generator;
-use super::error::expect_share;
 use super::spans::{expect_disjoint, expect_spans};
 use super::{
     EntityPredictionConfig, Masked, MaskingError, MaskingVocab, PredictionUnit, Tokens, Unchanged,
@@ -48,8 +47,7 @@ pub fn entity_prediction_masking(
     example: u64,
     config: &EntityPredictionConfig,
 ) -> Result<Masked, MaskingError> {
-    expect_share("probability", config.probability)?;
-    config.corruption.check()?;
+    config.validate()?;
     tokens.units(vocab, false)?; // its check of the word ids
     expect_spans(spans, tokens.input_ids, vocab)?;
     let order = expect_disjoint(spans)?;

@@ -64,7 +64,11 @@ pub enum SoftPositions {
 ///
 /// let soft: SoftTeaching = toml::from_str("alpha = 0.3\n[loss]\ntemperature = 2.0").unwrap();
 /// assert!(soft.validate().is_ok());
-/// assert!(SoftTeaching { alpha: 1.5, ..soft }.validate().is_err());
+/// assert!(SoftTeaching { alpha: 1.5, ..soft.clone() }.validate().is_err());
+/// let mut cold = soft;
+/// cold.loss.temperature = 0.0;
+/// let error = cold.validate().unwrap_err().to_string();
+/// assert_eq!(error, "soft.loss.temperature = 0: must be finite and above 0");
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -86,15 +90,15 @@ impl Default for SoftTeaching {
 }
 
 impl SoftTeaching {
-    /// Checks every value; the temperature is the loss's to check.
+    /// Checks every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
-        match (0.0..=1.0).contains(&self.alpha) {
-            true => Ok(()),
-            false => Err(Error::config("soft.alpha", self.alpha, "from 0 to 1")),
+        if !(0.0..=1.0).contains(&self.alpha) {
+            return Err(Error::config("soft.alpha", self.alpha, "from 0 to 1"));
         }
+        self.loss.validate().map_err(|error| Error::of_option("soft.loss", error))
     }
 }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use kg_triples::Language;
 use objectives::masking::{MlmMaskingConfig, SpanMask};
-use objectives::{ContrastConfig, LossError, QueueConfig};
+use objectives::{ContrastConfig, QueueConfig};
 use serde::{Deserialize, Serialize};
 use transfer_eval::retrieval::Similarity;
 use xlmr_model::KnowledgeConfig;
@@ -124,16 +124,19 @@ impl KnowledgeLossConfig {
     /// let error = losses.validate().unwrap_err().to_string();
     /// assert!(error.starts_with("losses.queue.size = 1000000000000"));
     /// ```
+    ///
+    /// let mut losses = KnowledgeLossConfig::default();
+    /// losses.masking.corruption.mask = f64::INFINITY;
+    /// let error = losses.validate().unwrap_err().to_string();
+    /// assert_eq!(error, "losses.masking.corruption.mask = inf: must be from 0 to 1");
     pub fn validate(&self) -> Result<()> {
         for (contrast, config) in [("mep", &self.mep), ("oe", &self.oe)] {
-            config.loss.validate().map_err(|error| match error {
-                LossError::Domain { option, value, rule } => {
-                    Error::config(format!("losses.{contrast}.loss.{option}"), value, rule)
-                }
-                error => error.into(),
-            })?;
+            let section = format!("losses.{contrast}.loss");
+            config.loss.validate().map_err(|error| Error::of_option(&section, error))?;
         }
         let size = self.queue.size;
+        let masking = self.masking.validate();
+        masking.map_err(|error| Error::of_masking("losses.masking", error))?;
         if !(1..=100_000_000).contains(&size) {
             return Err(Error::config("losses.queue.size", size, "from 1 to 100 million"));
         }

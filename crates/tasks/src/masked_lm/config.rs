@@ -5,6 +5,8 @@ use objectives::masking::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// Which tokens of a passage are masked.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +24,38 @@ pub enum PassageMasking {
 impl Default for PassageMasking {
     fn default() -> Self {
         Self::Phrases(PhraseMaskingConfig::default())
+    }
+}
+
+impl PassageMasking {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key below `masking`.
+    ///
+    /// ```
+    /// use tasks::masked_lm::PassageMasking;
+    ///
+    /// let toml = "mentions = { rest = { probability = -1.0 } }";
+    /// let masking: PassageMasking = toml::from_str(toml)?;
+    /// let error = masking.validate().unwrap_err().to_string();
+    /// assert_eq!(error, "masking.mentions.rest.probability = -1: must be from 0 to 1");
+    /// # Ok::<(), toml::de::Error>(())
+    /// ```
+    pub fn validate(&self) -> Result<()> {
+        let (policy, checked) = match self {
+            Self::Phrases(config) => ("phrases", config.validate()),
+            Self::Ngrams(config) => ("ngrams", config.validate()),
+            Self::Tokens(config) => ("tokens", config.validate()),
+            Self::Mentions(config) => ("mentions", config.validate()),
+        };
+        checked.map_err(|error| Error::of_masking(&format!("masking.{policy}"), error))?;
+        match self {
+            Self::Mentions(EntityPredictionConfig { rest: Some(rest), .. }) => {
+                rest.validate().map_err(|error| Error::of_masking("masking.mentions.rest", error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
