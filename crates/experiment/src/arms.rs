@@ -88,7 +88,7 @@ fn per_pattern<'a, 'b>(
     Ok(all)
 }
 
-fn repeated(key: &str, value: &str) -> Error {
+pub(crate) fn repeated(key: &str, value: &str) -> Error {
     Error::setting(key, format!("{value} is listed twice"))
 }
 

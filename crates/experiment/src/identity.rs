@@ -282,12 +282,18 @@ fn recorded<R: Recipe>(recipe: &R) -> Result<(Value, Vec<Input>)> {
     Ok((json, inputs))
 }
 
-/// Refuses, before anything is written, inputs that are not there.
+/// Refuses, before anything is written, inputs that are not there and languages that are listed
+/// twice, which would count double.
 pub(crate) fn expect_inputs<R: Recipe>(recipe: &R) -> Result<()> {
     let (json, inputs) = recorded(recipe)?;
     let mut found = Vec::new();
     walk(&Key::default(), json, &mut found);
     for (key, found) in found {
+        if let Found::Value(Value::Array(values)) = &found
+            && key.parts().last().is_some_and(|part| part.ends_with("languages"))
+        {
+            expect_once(&key, values)?;
+        }
         if let Found::Input(number) = found
             && let Some(input) = inputs.get(number)
         {
@@ -301,6 +307,16 @@ pub(crate) fn expect_inputs<R: Recipe>(recipe: &R) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn expect_once(key: &Key, values: &[Value]) -> Result<()> {
+    let again = values
+        .iter()
+        .enumerate()
+        .find(|(at, value)| values.iter().take(*at).any(|earlier| earlier == *value));
+    let Some((_, value)) = again else { return Ok(()) };
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Err(crate::arms::repeated(&key.to_string(), &value))
 }
 
 fn hashed(key: &Key, input: &Input, digests: &mut Digests) -> Result<Leaf> {

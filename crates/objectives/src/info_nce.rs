@@ -79,9 +79,10 @@ impl InfoNceConfig {
     pub fn validate(&self) -> Result<(), LossError> {
         expect_temperature(self.temperature)?;
         let (option, value) = ("l2_eps", self.l2_eps);
-        match value.is_finite() && value > 0.0 {
+        // Norms of hidden states are of the order of 1 to 100.
+        match value > 0.0 && value <= 1e6 {
             true => Ok(()),
-            false => Err(LossError::Domain { option, value, rule: "finite and above 0" }),
+            false => Err(LossError::Domain { option, value, rule: "above 0 and at most 1e6" }),
         }
     }
 }

@@ -57,17 +57,17 @@ pub struct TrainConfig {
     pub decay: Decay,
     /// Examples in a step.
     pub batch_size: usize,
-    /// Passes over the examples, unless `steps` says otherwise.
+    /// Passes over the examples, unless `steps` says otherwise; at most 1 million.
     pub epochs: u64,
-    /// Number of steps; takes the place of `epochs`.
+    /// Number of steps, at most 10 billion; takes the place of `epochs`.
     pub steps: Option<u64>,
-    /// Decoupled weight decay; vectors, such as biases, and normalisations have none.
+    /// Decoupled weight decay, at most 1000; vectors, such as biases, and normalisations have none.
     pub weight_decay: f64,
     /// Decay of the first and second moment.
     pub betas: (f64, f64),
     /// Added to the root of the second moment.
     pub eps: f64,
-    /// Gradients are scaled to this total norm at most; absent: no clipping.
+    /// Gradients are scaled to this total norm at most, up to 1 million; absent: no clipping.
     pub max_grad_norm: Option<f64>,
     /// Groups of parameters with their own rate, or frozen.
     pub groups: Vec<GroupConfig>,
@@ -219,19 +219,25 @@ impl TrainConfig {
         expect(batch_size <= 1_000_000, "batch_size", batch_size, "must be 1 million or less")?;
         expect(self.micro_batch != Some(0), "micro_batch", 0, AT_LEAST_ONE)?;
         expect(epochs > 0, "epochs", epochs, AT_LEAST_ONE)?;
-        expect(self.steps != Some(0), "steps", 0, AT_LEAST_ONE)
+        expect(epochs <= 1_000_000, "epochs", epochs, "must be 1 million or less")?;
+        let steps = self.steps.unwrap_or(1);
+        expect(steps > 0, "steps", steps, AT_LEAST_ONE)?;
+        // At a thousand a second they would take four months.
+        expect(steps <= 10_000_000_000, "steps", steps, "must be 10 billion or less")
     }
 
     fn validate_optimizer(&self) -> Result<()> {
-        let decay = self.weight_decay;
-        expect(is_not_negative(decay), "weight_decay", decay, NOT_NEGATIVE)?;
+        expect_decay("weight_decay", self.weight_decay)?;
         for beta in [self.betas.0, self.betas.1] {
             expect((0.0..1.0).contains(&beta), "betas", beta, "must be from 0 to below 1")?;
         }
         let is_small = is_positive(self.eps) && self.eps <= 1.0;
         expect(is_small, "eps", self.eps, "must be above 0 and at most 1")?;
         match self.max_grad_norm {
-            Some(norm) => expect(is_positive(norm), "max_grad_norm", norm, ABOVE_ZERO),
+            Some(norm) => {
+                let is_norm = is_positive(norm) && norm <= 1e6;
+                expect(is_norm, "max_grad_norm", norm, "must be above 0 and at most 1 million")
+            }
             None => Ok(()),
         }
     }
@@ -320,6 +326,11 @@ fn expect_rate(ok: bool, key: &str, rate: f64, rule: &str) -> Result<()> {
     expect(rate <= MOST_RATE, key, rate, &format!("must be at most {MOST_RATE}"))
 }
 
+/// [`expect`] for a weight decay: with a rate of 0.001, one of 1000 takes all of a weight at once.
+fn expect_decay(key: &str, decay: f64) -> Result<()> {
+    expect((0.0..=1000.0).contains(&decay), key, decay, "must be from 0 to 1000")
+}
+
 /// Refuses a value that breaks the rule for its key.
 fn expect(ok: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Result<()> {
     if ok {
@@ -333,7 +344,7 @@ impl GroupConfig {
         let named = !self.prefixes.is_empty() || !self.roles.is_empty();
         expect(named, "groups", "one without roles", "must name at least one role or prefix")?;
         if let Some(decay) = self.weight_decay {
-            expect(is_not_negative(decay), "groups.weight_decay", decay, NOT_NEGATIVE)?;
+            expect_decay("groups.weight_decay", decay)?;
         }
         if let Some(rate) = self.learning_rate {
             expect_rate(is_not_negative(rate), "groups.learning_rate", rate, NOT_NEGATIVE)?;
@@ -407,6 +418,16 @@ mod tests {
         let fast = TrainConfig { learning_rate: 1e30, ..default() };
         assert!(refuse(fast).starts_with("learning_rate = 1"));
         assert!(refuse(TrainConfig { eps: 1e30, ..default() }).ends_with("above 0 and at most 1"));
+        let decay = refuse(TrainConfig { weight_decay: 1e30, ..default() });
+        assert!(decay.starts_with("weight_decay = 1") && decay.ends_with("from 0 to 1000"));
+        let norm = refuse(TrainConfig { max_grad_norm: Some(1e30), ..default() });
+        assert!(norm.starts_with("max_grad_norm = 1") && norm.ends_with("at most 1 million"));
+        for most in [1_000_000_000_000, i64::MAX as u64] {
+            let steps = refuse(TrainConfig { steps: Some(most), ..default() });
+            assert_eq!(steps, format!("steps = {most}: must be 10 billion or less"));
+            let epochs = refuse(TrainConfig { epochs: most, ..default() });
+            assert_eq!(epochs, format!("epochs = {most}: must be 1 million or less"));
+        }
         let group = GroupConfig {
             prefixes: vec!["roberta".into()],
             learning_rate: Some(1e30),

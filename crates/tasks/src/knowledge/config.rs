@@ -36,7 +36,7 @@ impl LossWeights {
     /// Refuses weights that leave nothing to train.
     ///
     /// # Errors
-    /// [`Error::Config`] naming a weight that is not finite, or `weights` if all are 0.
+    /// [`Error::Config`] naming a weight that is not from 0 to 1 million, or `weights` if all are 0.
     ///
     /// # Example
     /// ```
@@ -50,9 +50,10 @@ impl LossWeights {
         let Self { mlm, mep, oe, description_mlm } = *self;
         let weights =
             [("mlm", mlm), ("mep", mep), ("oe", oe), ("description_mlm", description_mlm)];
-        let is_weight = |weight: f64| weight.is_finite() && weight >= 0.0;
+        // Gradients are clipped, so what is above is a slip.
+        let is_weight = |weight: f64| (0.0..=1e6).contains(&weight);
         if let Some((name, weight)) = weights.iter().find(|(_, weight)| !is_weight(*weight)) {
-            return Err(Error::config(format!("weights.{name}"), weight, "0 or more"));
+            return Err(Error::config(format!("weights.{name}"), weight, "from 0 to 1 million"));
         }
         if weights.iter().all(|(_, weight)| *weight == 0.0) {
             return Err(Error::config("weights", "0 for all losses", "other than 0 for one"));
@@ -123,20 +124,20 @@ impl KnowledgeLossConfig {
     /// losses.queue.size = 1_000_000_000_000;
     /// let error = losses.validate().unwrap_err().to_string();
     /// assert!(error.starts_with("losses.queue.size = 1000000000000"));
-    /// ```
     ///
     /// let mut losses = KnowledgeLossConfig::default();
     /// losses.masking.corruption.mask = f64::INFINITY;
     /// let error = losses.validate().unwrap_err().to_string();
     /// assert_eq!(error, "losses.masking.corruption.mask = inf: must be from 0 to 1");
+    /// ```
     pub fn validate(&self) -> Result<()> {
         for (contrast, config) in [("mep", &self.mep), ("oe", &self.oe)] {
             let section = format!("losses.{contrast}.loss");
             config.loss.validate().map_err(|error| Error::of_option(&section, error))?;
         }
-        let size = self.queue.size;
         let masking = self.masking.validate();
         masking.map_err(|error| Error::of_masking("losses.masking", error))?;
+        let size = self.queue.size;
         if !(1..=100_000_000).contains(&size) {
             return Err(Error::config("losses.queue.size", size, "from 1 to 100 million"));
         }
@@ -311,6 +312,8 @@ mod tests {
         let error = zero.validate().unwrap_err().to_string();
         assert_eq!(error, "weights = 0 for all losses: must be other than 0 for one");
         let nan = LossWeights { oe: f64::NAN, ..zero };
-        assert_eq!(nan.validate().unwrap_err().to_string(), "weights.oe = NaN: must be 0 or more");
+        let error = nan.validate().unwrap_err().to_string();
+        assert_eq!(error, "weights.oe = NaN: must be from 0 to 1 million");
+        assert!(LossWeights { mep: 1e30, ..LossWeights::default() }.validate().is_err());
     }
 }
