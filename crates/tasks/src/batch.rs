@@ -1,10 +1,15 @@
 //! Rows in batches: like lengths together, results in the order of the rows.
+use std::io::Write;
+use std::time::{Duration, Instant};
+
 use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result};
 
 /// Calls `read` with batches of row indices, rows of like length together so that little is padded,
 /// and gives back one result per row in the order of the rows.
+///
+/// Reading that takes longer than some seconds says on standard error how far it is.
 ///
 /// `lengths` has one entry for each row, in tokens; `read` returns one result for each index that
 /// it is given. Rows of equal length keep their order, so the batches depend on nothing else.
@@ -36,15 +41,55 @@ pub fn by_length<T>(
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&row| lengths.get(row));
     let mut results: Vec<(usize, T)> = Vec::with_capacity(lengths.len());
+    let mut progress = ReadingProgress::new(lengths);
     for batch in order.chunks(batch_size) {
         let read = read(batch)?;
         if read.len() != batch.len() {
             return Err(Error::data("batch", format!("{} results", batch.len()), read.len()));
         }
         results.extend(batch.iter().copied().zip(read));
+        if let Some(text) = progress.add(batch, lengths, FIRST_NOTE) {
+            // Nobody may be listening.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
     }
     results.sort_by_key(|&(row, _)| row);
     Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+/// How long reading is silent; then it says how far it is whenever twice the time has passed.
+const FIRST_NOTE: Duration = Duration::from_secs(10);
+
+/// How far a model has read.
+struct ReadingProgress {
+    start: Instant,
+    /// When something was said last.
+    said: Duration,
+    rows: usize,
+    /// Of these rows, and of all.
+    tokens: (usize, usize),
+}
+
+impl ReadingProgress {
+    fn new(lengths: &[usize]) -> Self {
+        let tokens = (0, lengths.iter().sum());
+        Self { start: Instant::now(), said: Duration::ZERO, rows: 0, tokens }
+    }
+
+    /// Counts a batch, and says how far reading is where it is time to.
+    fn add(&mut self, batch: &[usize], lengths: &[usize], first: Duration) -> Option<String> {
+        self.rows += batch.len();
+        self.tokens.0 += batch.iter().filter_map(|&row| lengths.get(row)).sum::<usize>();
+        let waited = self.start.elapsed();
+        let (read, all) = self.tokens;
+        if waited < first.max(2 * self.said) || self.rows == lengths.len() {
+            return None;
+        }
+        self.said = waited;
+        let left = waited.as_secs_f64() * (all as f64 / read.max(1) as f64 - 1.0);
+        let (rows, of) = (self.rows, lengths.len());
+        Some(format!("the model has read {rows} of {of} rows; about {left:.0} s left"))
+    }
 }
 
 /// Rows of a text or of a pair as one batch, with the segments of pairs where the model has learned
@@ -78,6 +123,20 @@ mod tests {
         assert_eq!(pair_segments(&[2, 7, 8, 3, 9, 3]), [0, 0, 0, 0, 1, 1]);
         assert_eq!(pair_segments(&[2, 7, 8, 3]), [0; 4]);
         assert!(pair_segments(&[]).is_empty());
+    }
+
+    #[test]
+    fn long_reading_says_how_far_it_is_ever_more_rarely() {
+        let lengths = [3, 1, 4];
+        let mut progress = ReadingProgress::new(&lengths);
+        assert_eq!(progress.add(&[1], &lengths, FIRST_NOTE), None);
+        let text = progress.add(&[0], &lengths, Duration::ZERO).unwrap();
+        assert!(text.starts_with("the model has read 2 of 3 rows; about 0 s left"), "{text}");
+        // Nothing is said at the end.
+        assert_eq!(progress.add(&[2], &lengths, Duration::ZERO), None);
+        let mut progress = ReadingProgress::new(&lengths);
+        progress.said = Duration::from_secs(60);
+        assert_eq!(progress.add(&[1], &lengths, Duration::ZERO), None);
     }
 
     #[test]
