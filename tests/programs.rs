@@ -48,6 +48,22 @@ fn ask_refuses_a_model_without_a_trained_head_and_empty_text() {
 }
 
 #[test]
+fn ask_goes_on_after_a_line_that_is_not_utf8() {
+    let folder = tempfile::tempdir().unwrap();
+    save_reader(folder.path());
+    let questions = folder.path().join("questions");
+    std::fs::write(&questions, b"\xff\nWas ist die Amtssprache von Peru ?\n").unwrap();
+    let mut ask = program("ask");
+    ask.arg("--model").arg(folder.path()).stdin(std::fs::File::open(&questions).unwrap());
+    let output = ask.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("this line is not UTF-8"), "{said}");
+    let answers = String::from_utf8(output.stdout).unwrap();
+    assert!(answers.contains('[') && answers.contains('%'), "{answers}");
+}
+
+#[test]
 fn answer_alignment_measures_alignment_and_search() {
     let folder = tempfile::tempdir().unwrap();
     for language in ["en", "de"] {

@@ -268,6 +268,12 @@ fn recipe_question_answering_refuses_bad_input_before_it_writes() {
     let error = refuse(&command.arg(&good).output().unwrap());
     assert!(error.contains("headless: has no trained"), "{error}");
     assert!(!folder.join("untrained/predictions.json").exists());
+    // A seed that no recipe can hold.
+    let seed = ["--train", &good, "--seed", "18446744073709551615"];
+    let output = start(folder, "run").args(seed).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("--seed") && error.contains("9223372036854775807"), "{error}");
     // Without a file there is nothing to do.
     let output = start(folder, "run").output().unwrap();
     assert_eq!(output.status.code(), Some(2));

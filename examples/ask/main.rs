@@ -97,12 +97,14 @@ fn converse(predictor: &QaPredictor<'_>, text: &Arc<str>) -> Result<()> {
             print!("question> ");
             std::io::stdout().flush()?;
         }
-        let mut line = String::new();
-        if std::io::stdin().lock().read_line(&mut line)? == 0 {
+        let mut line = Vec::new();
+        if std::io::stdin().lock().read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
-        if !line.trim().is_empty() {
-            answer(predictor, text, line.trim())?;
+        match std::str::from_utf8(&line).map(str::trim) {
+            Ok("") => {}
+            Ok(question) => answer(predictor, text, question)?,
+            Err(_) => eprintln!("this line is not UTF-8 and has no answer; convert it first"),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, value_parser};
 use experiment::{BaseModel, InputPath, RunConfig};
 use mlqa_eval::{DatasetName, DecodeConfig, Language, WindowConfig};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, default_value_t = 12)]
     batch_size: usize,
     /// Decides the fresh head, the order of questions and dropout
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MOST_SEED))]
     seed: u64,
     /// Language of the contexts of --dev, whose rules the score follows; else that of a file named
     /// as MLQA's (test-context-de-question-en.json), else en
@@ -50,6 +50,9 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
+
+/// The largest number that a recipe's file can hold.
+const MOST_SEED: u64 = i64::MAX.unsigned_abs();
 
 const EXAMPLES: &str = "Examples:
   question-answering --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
