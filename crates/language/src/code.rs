@@ -11,7 +11,9 @@ const CAPACITY: usize = 23;
 /// A language code such as `en`, `zh` or `nan-latn-pehoeji`: 1 to 23 ASCII letters, digits, `-` or
 /// `_`, stored inline so that millions of sequences can carry it without an allocation.
 ///
-/// Upper and lower case differ. The order is that of the codes as text.
+/// Codes are read without regard to case and kept in lower case, as Wikidata has them: `EN` is `en`,
+/// `zh-Hans` is `zh-hans`. Nothing else of a script or region is unified: `pt-br` is not `pt_BR`, and
+/// [`Language::base`] is `pt` for both. The order is that of the codes as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Language {
     // Unused bytes are zero, so the derived order is that of the text.
@@ -42,7 +44,7 @@ impl Language {
         Self { bytes, length: 2 }
     }
 
-    /// Takes `code` as it stands.
+    /// Takes `code`, in lower case.
     ///
     /// # Errors
     /// [`LanguageError`] if it is empty, longer than 23 bytes, or holds another character.
@@ -51,6 +53,7 @@ impl Language {
     /// use language::Language;
     ///
     /// assert_eq!(Language::new("en")?, Language::EN);
+    /// assert_eq!(Language::new("EN")?, Language::EN);
     /// assert!(Language::new("not a code").is_err());
     /// # Ok::<(), language::LanguageError>(())
     /// ```
@@ -61,6 +64,7 @@ impl Language {
         match bytes.get_mut(..code.len()) {
             Some(target) if !code.is_empty() && code.bytes().all(allowed) => {
                 target.copy_from_slice(code.as_bytes());
+                target.make_ascii_lowercase();
                 Ok(Self { bytes, length })
             }
             _ => Err(LanguageError { code: code.to_owned() }),

@@ -27,13 +27,28 @@ fn names_and_bases() {
     for (code, base, name) in [
         ("af", "af", "Afrikaans"),
         ("fr", "fr", "French"),
-        ("zh-Hans", "zh", "zh-Hans"),
-        ("pt_BR", "pt", "pt_BR"),
+        ("zh-Hans", "zh", "zh-hans"),
+        ("pt_BR", "pt", "pt_br"),
+        ("VI", "vi", "Vietnamese"),
         ("-", "", "-"),
     ] {
         let language = language(code);
         assert_eq!((language.base(), language.name()), (base, name), "{code}");
     }
+}
+
+#[test]
+fn case_makes_no_other_language() {
+    for (code, other) in
+        [("EN", "en"), ("zh-Hans", "ZH-hans"), ("Nan-Latn-Pehoeji", "nan-latn-pehoeji")]
+    {
+        assert_eq!(language(code), language(other));
+        assert_eq!(
+            serde_json::from_str::<Language>(&format!("{code:?}")).unwrap(),
+            language(other)
+        );
+    }
+    assert_ne!(language("pt-br"), language("pt_BR"));
 }
 
 #[test]
@@ -58,7 +73,7 @@ proptest! {
     #[test]
     fn text_and_json_give_the_same_value_back(code in "[A-Za-z0-9_-]{1,23}") {
         let value = language(&code);
-        prop_assert_eq!(value.to_string(), code.clone());
+        prop_assert_eq!(value.to_string(), code.to_ascii_lowercase());
         prop_assert_eq!(code.parse::<Language>().unwrap(), value);
         let json = serde_json::to_string(&value).unwrap();
         prop_assert_eq!(serde_json::from_str::<Language>(&json).unwrap(), value);
@@ -66,6 +81,7 @@ proptest! {
 
     #[test]
     fn values_sort_as_their_codes(a in "[A-Za-z0-9_-]{1,23}", b in "[A-Za-z0-9_-]{1,23}") {
-        prop_assert_eq!(language(&a).cmp(&language(&b)), a.cmp(&b));
+        let texts = [&a, &b].map(|code| code.to_ascii_lowercase());
+        prop_assert_eq!(language(&a).cmp(&language(&b)), texts[0].cmp(&texts[1]));
     }
 }

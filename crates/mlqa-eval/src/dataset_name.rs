@@ -1,6 +1,7 @@
 //! MLQA's file names.
 use std::cmp::Ordering;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::{EvalError, Language, LanguageError, TableOrder};
@@ -16,6 +17,26 @@ pub struct DatasetName {
     pub context: Language,
     /// Language of the question.
     pub question: Language,
+}
+
+/// Where a file whose name has language codes lies in a folder: under `name`, or, where there is none,
+/// under a name that differs in case alone, since codes are read without regard to it.
+///
+/// ```
+/// use std::path::Path;
+///
+/// let folder = Path::new("../../data/xquad");
+/// assert_eq!(mlqa_eval::language_file(folder, "xquad.DE.json"), folder.join("xquad.de.json"));
+/// assert_eq!(mlqa_eval::language_file(folder, "absent.json"), folder.join("absent.json"));
+/// ```
+pub fn language_file(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    if path.exists() {
+        return path;
+    }
+    let files = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let same = files.filter(|file| file.eq_ignore_ascii_case(name)).min();
+    same.map_or(path, |file| folder.join(file))
 }
 
 impl Ord for DatasetName {

@@ -71,7 +71,7 @@ pub use compatible::Compatible;
 #[cfg(feature = "windows")]
 pub use coverage::{Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, coverage};
 pub use dataset::{Answer, Dataset, Question, pair};
-pub use dataset_name::DatasetName;
+pub use dataset_name::{DatasetName, language_file};
 #[cfg(feature = "windows")]
 pub use decode::{DecodeConfig, decode};
 pub use error::EvalError;

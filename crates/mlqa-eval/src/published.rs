@@ -60,6 +60,6 @@ pub fn select(
         .iter()
         .filter(|row| table.is_none_or(|table| row.table == table))
         .filter(|row| model.as_ref().is_none_or(|part| row.model.to_lowercase().contains(part)))
-        .filter(|row| language.is_none_or(|language| row.language == language))
+        .filter(|row| language.is_none_or(|code| row.language.eq_ignore_ascii_case(code)))
         .collect()
 }

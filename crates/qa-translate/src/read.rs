@@ -2,7 +2,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
-use mlqa_eval::{Dataset, DatasetName, Language, Question};
+use mlqa_eval::{Dataset, DatasetName, Language, Question, language_file};
 
 use crate::{MixConfig, TranslateError, TranslateReport, Translated, mix};
 
@@ -34,7 +34,7 @@ pub fn read_translations(
 ) -> Result<Vec<Translated>, TranslateError> {
     let path = |context, question| {
         let name = DatasetName { split: split.to_owned(), context, question };
-        folder.join(name.to_string())
+        language_file(folder, &name.to_string())
     };
     let read = |&language: &Language| {
         let dataset = Dataset::read(path(language, language))?;

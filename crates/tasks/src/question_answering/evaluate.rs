@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
     Dataset, DatasetName, DecodeConfig, FileScore, Language, Normalization, Predictions,
-    QuestionSource, QuestionSources, Score, TopKUnique, WindowConfig, boundaries, score,
-    top_k_exact_match,
+    QuestionSource, QuestionSources, Score, TopKUnique, WindowConfig, boundaries, language_file,
+    score, top_k_exact_match,
 };
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
@@ -182,7 +182,8 @@ pub struct QuestionFile {
     pub squad_rules: bool,
 }
 
-/// The path below `folder` under MLQA's name, such as `test-context-en-question-de.json`.
+/// The path below `folder` under MLQA's name, such as `test-context-en-question-de.json`, or that of a
+/// file there whose name differs in case alone.
 ///
 /// # Example
 /// ```
@@ -196,7 +197,7 @@ pub struct QuestionFile {
 /// ```
 pub fn question_file(folder: &Path, split: &str, context: Language, question: Language) -> PathBuf {
     let name = DatasetName { split: split.to_owned(), context, question };
-    folder.join(name.to_string())
+    language_file(folder, &name.to_string())
 }
 
 /// Answers question files, writes the predictions and scores them with the context language's

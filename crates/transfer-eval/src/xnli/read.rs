@@ -167,6 +167,7 @@ impl NliData {
             return Ok(());
         }
         let label = label.parse().map_err(|message: String| Error::line(path, line, message))?;
+        let language = language.to_ascii_lowercase();
         self.examples.push(NliExample { language, premise, hypothesis, label, line });
         Ok(())
     }

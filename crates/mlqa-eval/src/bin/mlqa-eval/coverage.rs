@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
     Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, Dataset, DatasetName, EvalError,
-    Language, TableOrder, coverage, load_tokenizer,
+    Language, TableOrder, coverage, language_file, load_tokenizer,
 };
 
 use crate::matrix::names;
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     }
     let mut shares: BTreeMap<TableOrder, Coverage> = BTreeMap::new();
     for (name, text) in pairs(args)? {
-        let share = share(&args.questions.join(name.to_string()), &text)?;
+        let share = share(&language_file(&args.questions, &name.to_string()), &text)?;
         shares.insert(TableOrder(name.question), share);
     }
     print(&json(&shares)?)
@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
 fn pairs(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Stop> {
     let of_context = |name: &DatasetName| name.context == args.context;
     let with_text = |name: DatasetName| {
-        let text = args.text.join(format!("triples.{}.txt", name.question));
+        let text = language_file(&args.text, &format!("triples.{}.txt", name.question));
         text.exists().then_some((name, text))
     };
     let names = names(&args.questions, &args.split)?.into_iter().filter(of_context);

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use mlqa_eval::{Cell, Dataset, DatasetName, EvalError, Matrix, Predictions, score};
+use mlqa_eval::{Cell, Dataset, DatasetName, EvalError, Matrix, Predictions, language_file, score};
 
 use crate::score::NormArg;
 use crate::{Stop, print};
@@ -48,9 +48,9 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     for name in &names {
         let file = name.to_string();
         bar.set_message(file.clone());
-        let predictions = args.predictions.join(&file);
+        let predictions = language_file(&args.predictions, &file);
         if predictions.exists() {
-            let dataset = Dataset::read(args.data.join(&file))?;
+            let dataset = Dataset::read(language_file(&args.data, &file))?;
             let rules = args.norm.rules(name.context);
             let result = score(&dataset, &Predictions::read(predictions)?, rules)?;
             matrix.insert(name.context, name.question, Cell::from(&result));
@@ -75,6 +75,10 @@ pub fn names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Stop> {
         names.extend(name.filter(|name| name.split == split));
     }
     names.sort();
+    if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
+        let message = format!("{twice} is there twice, in upper and in lower case; remove one");
+        return Err(EvalError::Content { path: folder.to_path_buf(), message }.into());
+    }
     if names.is_empty() {
         let what = format!("{split}-context-…-question-….json");
         return Err(EvalError::NothingFound { what, path: folder.to_path_buf() }.into());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
     Dataset, EvalError, PairedTest, Predictions, QuestionScore, Resampling, Spread, holm,
-    paired_test, score,
+    language_file, paired_test, score,
 };
 use serde::Serialize;
 
@@ -70,12 +70,12 @@ impl RunsArgs {
             for name in names(data, &self.split)? {
                 let file = name.to_string();
                 let of = |run: &[PathBuf]| -> Vec<PathBuf> {
-                    run.iter().map(|folder| folder.join(&file)).collect()
+                    run.iter().map(|folder| language_file(folder, &file)).collect()
                 };
                 let (baseline, predictions) = (of(&self.baseline), of(&self.predictions));
                 if baseline.iter().chain(&predictions).all(|path| path.exists()) {
                     let rules = self.norm.rules(name.context);
-                    let dataset = Dataset::read(data.join(&file))?;
+                    let dataset = Dataset::read(language_file(data, &file))?;
                     let label = format!("context {}, question {}", name.context, name.question);
                     rows.extend(compare(
                         &label,
