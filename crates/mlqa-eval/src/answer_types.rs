@@ -1,20 +1,16 @@
 //! Scores by the type of the answer, for data that gives it (`subtype`; mixMRC + LAKM, section 4.1
 //! and Fig. 5).
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::files::{parse_json, read_text};
+use crate::files::read_text;
 use crate::predictions::write_json;
 use crate::published::select;
-use crate::{Answer, Dataset, EvalError, Question, QuestionScore, Score, squad};
-
-const EXPECTED: &str = "SQuAD-style JSON with `subtype` beside each question, or rows (a JSON array, or one a line) as \
-    {\"question\": \"…\", \"passage\": \"…\", \"answer\": {\"start\": 0, \"end\": 1, \"text\": \"…\"}, \
-    \"subtype\": \"…\"}";
+use crate::rows::{from_rows, rows};
+use crate::{Dataset, EvalError, QuestionScore, Score, squad};
 
 /// Types with fewer questions than this are marked as too small.
 pub const MIN_TYPE_QUESTIONS: usize = 10;
@@ -44,9 +40,8 @@ impl TypedDataset {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
         let text = &read_text(path)?;
-        let typed = match parse_json::<serde_json::Value>(text, path, EXPECTED) {
-            Ok(serde_json::Value::Object(object)) if object.contains_key("data") => {
-                let file = squad::File::parse(text, path)?;
+        let typed = match squad::File::parse(text, path) {
+            Ok(file) => {
                 let mut types = BTreeMap::new();
                 for question in file.questions() {
                     let subtype: Option<String> = question.field("subtype", path)?;
@@ -54,8 +49,7 @@ impl TypedDataset {
                 }
                 Self { dataset: Dataset::from_squad(file, path)?, types }
             }
-            Ok(value) => from_rows(rows(text, Some(&value), path)?, path)?,
-            Err(_) => from_rows(rows(text, None, path)?, path)?,
+            Err(error) => from_rows(rows(text, path)?.ok_or(error)?, path)?,
         };
         typed.check(path)?;
         Ok(typed)
@@ -73,72 +67,6 @@ impl TypedDataset {
             None => Ok(()),
         }
     }
-}
-
-/// The rows of a text: a JSON array, which `value` is then, or one row per line.
-pub(crate) fn rows(
-    text: &str,
-    value: Option<&serde_json::Value>,
-    path: &Path,
-) -> Result<Vec<Row>, EvalError> {
-    match value {
-        Some(serde_json::Value::Array(_)) => parse_json(text, path, EXPECTED),
-        // A file of one row is an object.
-        _ => lines(text, path),
-    }
-}
-
-/// The questions of MTQA's rows; `None` where the text has none.
-pub(crate) fn dataset_of_rows(text: &str, path: &Path) -> Option<Result<Dataset, EvalError>> {
-    let is_array = text.trim_start().starts_with('[');
-    let read = || {
-        let all = if is_array { parse_json(text, path, EXPECTED)? } else { lines(text, path)? };
-        Ok(from_rows(all, path)?.dataset)
-    };
-    text.contains("\"passage\"").then(read)
-}
-
-fn lines(text: &str, path: &Path) -> Result<Vec<Row>, EvalError> {
-    let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    numbered
-        .map(|(index, line)| {
-            parse_json(line, path, EXPECTED).map_err(|error| match error {
-                EvalError::Json { path, column, message, expected, .. } => {
-                    EvalError::Json { path, line: index + 1, column, message, expected }
-                }
-                other => other,
-            })
-        })
-        .collect()
-}
-
-fn from_rows(rows: Vec<Row>, path: &Path) -> Result<TypedDataset, EvalError> {
-    let mut types = BTreeMap::new();
-    let mut questions = Vec::with_capacity(rows.len());
-    let mut passages: HashMap<String, Arc<str>> = HashMap::new();
-    for (index, row) in rows.into_iter().enumerate() {
-        let id = row.id.unwrap_or_else(|| format!("row-{}", index + 1));
-        let RowAnswer { start, end, text } = row.answer;
-        let length = text.chars().count();
-        let context =
-            passages.entry(row.passage).or_insert_with_key(|passage| Arc::from(passage.as_str()));
-        let answers = vec![Answer { text, answer_start: start }];
-        let (context, title) = (Arc::clone(context), Arc::from(""));
-        let question = Question { id: id.clone(), question: row.question, context, answers, title };
-        question.check_answers(path)?;
-        if start.checked_add(length) != Some(end) {
-            let message = format!(
-                "question `{id}`: answer.end is {end}, but {length} code points from {start} end \
-                 elsewhere; `end` is one past the answer's last"
-            );
-            return Err(EvalError::Content { path: path.to_path_buf(), message });
-        }
-        questions.push(question);
-        types.extend(row.subtype.map(|subtype| (id, subtype)));
-    }
-    let dataset = Dataset { path: path.to_path_buf(), version: None, questions };
-    dataset.check_ids()?;
-    Ok(TypedDataset { dataset, types })
 }
 
 /// The scores of one type of answer, in percent.
@@ -322,21 +250,4 @@ pub fn exact_match_by_type(runs: &[(&str, &AnswerTypes)], paper: bool) -> String
     }
     out.push_str(&first.note());
     out
-}
-
-/// A row of MTQA.
-#[derive(Deserialize)]
-pub(crate) struct Row {
-    pub id: Option<String>,
-    pub question: String,
-    pub passage: String,
-    pub answer: RowAnswer,
-    pub subtype: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct RowAnswer {
-    pub start: usize,
-    pub end: usize,
-    pub text: String,
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::answer_types::{Row, rows};
-use crate::files::{parse_json, read_text};
+use crate::files::read_text;
 use crate::language_guess::{Sample, expected_languages};
+use crate::rows::{Row, rows};
 use crate::unicode::is_space;
 use crate::{EvalError, squad};
 
@@ -91,17 +91,11 @@ pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, EvalError> {
     let path = path.as_ref();
     let text = read_text(path)?;
     let mut check = Checker::default();
-    match parse_json::<Value>(&text, path, squad::EXPECTED) {
-        Ok(Value::Object(object)) if object.contains_key("data") => {
-            match squad::File::parse(&text, path) {
-                Ok(file) => check.squad(&file),
-                Err(error) => check.format(&error),
-            }
-        }
-        value => match (rows(&text, value.as_ref().ok(), path), value) {
-            (Ok(rows), _) => rows.iter().enumerate().for_each(|(k, row)| check.row(k, row)),
-            (Err(_), Err(error)) if !text.contains("\"passage\"") => check.format(&error),
-            (Err(error), _) => check.format(&error),
+    match squad::File::parse(&text, path) {
+        Ok(file) => check.squad(&file),
+        Err(error) => match rows(&text, path).and_then(|rows| rows.ok_or(error)) {
+            Ok(rows) => rows.iter().enumerate().for_each(|(k, row)| check.row(k, row)),
+            Err(error) => check.format(&error),
         },
     }
     check.whole(path);
@@ -131,6 +125,7 @@ impl Checker {
             EvalError::Json { line, column, message, expected, .. } => {
                 (format!("line {line} column {column}"), format!("{message}; expected {expected}"))
             }
+            EvalError::Content { message, .. } => ("file".to_owned(), message.clone()),
             other => ("file".to_owned(), other.to_string()),
         };
         self.add(FindingKind::Format, None, &place, message);

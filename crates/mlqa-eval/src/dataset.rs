@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::answer_types::dataset_of_rows;
 use crate::borrowed::{self, Collect, Record};
 use crate::files::read_text;
+use crate::rows::{from_rows, rows};
 use crate::{EvalError, squad};
 
 /// One gold answer.
@@ -128,14 +128,26 @@ impl Dataset {
     ///
     /// # Errors
     /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is neither;
+    /// [`EvalError::Content`] where it is rows of another form, which are not read;
     /// [`EvalError::DuplicateQuestion`]; for rows as `TypedDataset::read`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
-        let text = read_text(path)?;
-        let Some(file) = borrowed::File::<Questions>::parse(&text) else {
-            return match squad::File::parse(&text, path) {
+        Self::parse(&read_text(path)?, path)
+    }
+
+    /// The same of a file's text; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`] without [`EvalError::Read`].
+    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, EvalError> {
+        let path = path.as_ref();
+        let Some(file) = borrowed::File::<Questions>::parse(text) else {
+            return match squad::File::parse(text, path) {
                 Ok(file) => Self::from_squad(file, path),
-                Err(error) => dataset_of_rows(&text, path).unwrap_or(Err(error)),
+                Err(error) => match rows(text, path)? {
+                    Some(rows) if !rows.is_empty() => Ok(from_rows(rows, path)?.dataset),
+                    _ => Err(error),
+                },
             };
         };
         let version = file.version.map(|version| version.0.into_owned());

@@ -150,7 +150,11 @@ pub enum EvalError {
         path: PathBuf,
     },
     /// A question cannot be scored because it has no gold answer.
-    #[error("{}: question `{id}` has no gold answer, so it cannot be scored", path.display())]
+    #[error(
+        "{}: question `{id}` has no gold answer, so it cannot be scored; where questions may have \
+         none, as in SQuAD 2.0, `mlqa-eval score --squad2` does",
+        path.display()
+    )]
     NoGold {
         /// The file.
         path: PathBuf,

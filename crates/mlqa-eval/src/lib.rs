@@ -38,6 +38,7 @@ mod parts;
 mod predictions;
 mod published;
 mod report;
+mod rows;
 mod run_report;
 mod score_files;
 mod set_summary;

@@ -8,10 +8,11 @@ use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 use whole_file::WholeFile;
 
-use crate::files::{read_json, write_whole};
+use crate::files::{parse_json, read_text, write_whole};
+use crate::rows::first_row;
 use crate::{EvalError, NBest};
 
-pub(crate) const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}";
+const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}";
 
 /// Answers by question id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,9 +22,23 @@ impl Predictions {
     /// Reads `{"<id>": "<answer>", …}`.
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is anything else.
+    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is anything else;
+    /// [`EvalError::Content`] where it is rows with a `prediction_text`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
-        read_json(path.as_ref(), EXPECTED).map(Self)
+        let path = path.as_ref();
+        Self::parse(&read_text(path)?, path)
+    }
+
+    /// The same of a file's text; `path` is for messages.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, EvalError> {
+        let rows = || first_row(text).filter(|(row, _)| row.contains_key("prediction_text"));
+        parse_json(text, path, EXPECTED).map(Self).map_err(|error| match rows() {
+            None => error,
+            Some((_, form)) => {
+                let message = format!("holds predictions as rows, {form}; expected {EXPECTED}");
+                EvalError::Content { path: path.to_path_buf(), message }
+            }
+        })
     }
 
     /// Writes the same form, ids sorted, atomically.

@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-use crate::files::{parse_json, read_text};
+use crate::files::read_text;
 use crate::golds::{Golds, Part, Question};
 use crate::json_tokens::Tokens;
 use crate::metric::{Outcome, add_up, outcomes};
 use crate::parts;
-use crate::predictions::EXPECTED;
-use crate::{Dataset, EvalError, Normalization, Predictions, Score, score, squad};
+use crate::{Dataset, EvalError, Normalization, Predictions, Score, score};
 
 /// The score of a question file, read as far as scoring needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,7 +191,7 @@ fn check_ids<'a>(ids: impl Iterator<Item = &'a str>, path: &Path) -> Result<(), 
     Ok(())
 }
 
-/// The same by way of everything that the files hold, for the errors.
+/// The same by way of everything that the files hold, for rows and the errors.
 fn score_slowly(
     text: &str,
     path: &Path,
@@ -200,8 +199,8 @@ fn score_slowly(
     predictions: &Path,
     rules: Normalization,
 ) -> Result<ScoredFile, EvalError> {
-    let dataset = Dataset::from_squad(squad::File::parse(text, path)?, path)?;
-    let said = Predictions(parse_json(&said?, predictions, EXPECTED)?);
+    let dataset = Dataset::parse(text, path)?;
+    let said = Predictions::parse(&said?, predictions)?;
     let score = score(&dataset, &said, rules)?;
     Ok(ScoredFile { version: dataset.version, score })
 }
