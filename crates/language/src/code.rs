@@ -82,6 +82,18 @@ impl Language {
         self.as_str().split(['-', '_']).next().unwrap_or_default()
     }
 
+    /// The language of an English name, in any case; `None` where [`Language::name`] knows none.
+    ///
+    /// ```
+    /// use language::Language;
+    ///
+    /// assert_eq!(Language::by_name("arabic"), Some(Language::AR));
+    /// ```
+    pub fn by_name(name: &str) -> Option<Self> {
+        let known = NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
+        known.and_then(|(code, _)| Self::new(code).ok())
+    }
+
     /// The English name where it is known (the languages of XLM-R, by two letters), else the code.
     ///
     /// ```

@@ -161,6 +161,16 @@ pub enum EvalError {
         /// The question's id.
         id: String,
     },
+    /// Questions were to be scored by the rules of their own languages, which their ids do not tell.
+    #[error(
+        "{}: LANGUAGE is missing: give that of contexts and answers, such as en (only ids such as \
+         `arabic-2387335860751143628-1`, TyDi's, tell it, and these do not)",
+        path.display()
+    )]
+    NoLanguage {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder holds no file that could be scored.
     #[error("no {what} in {}", path.display())]
     NothingFound {

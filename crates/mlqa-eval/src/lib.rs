@@ -8,6 +8,7 @@
 mod answer_types;
 mod borrowed;
 mod boundary;
+mod by_language;
 mod check;
 mod compare;
 #[cfg(feature = "windows")]
@@ -65,6 +66,7 @@ pub use answer_types::{
 pub use boundary::{
     BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class, boundary_table,
 };
+pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_language};
 pub use check::{FileCheck, Finding, FindingKind, check_file};
 pub use compare::{Compared, compare, compare_on, compared_markdown};
 #[cfg(feature = "windows")]

@@ -5,6 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::by_language::steps_of;
 use crate::normalize::Steps;
 use crate::predictions::write_json;
 use crate::token_buffer::TokenBuffer;
@@ -84,12 +85,23 @@ pub fn score(
     predictions: &Predictions,
     normalization: Normalization,
 ) -> Result<Score, EvalError> {
+    score_with(dataset, predictions, Some(normalization))
+}
+
+/// The same; without rules by those of the languages that ids tell.
+pub(crate) fn score_with(
+    dataset: &Dataset,
+    predictions: &Predictions,
+    rules: Option<Normalization>,
+) -> Result<Score, EvalError> {
+    let steps = rules.map(Normalization::steps);
     let outcomes = outcomes(
         &dataset.questions,
         |question| predictions.get(&question.id),
         |question| question.answers.iter().map(|answer| answer.text.as_str()),
-        normalization,
+        |question| steps_of(steps, &question.id),
     );
+    let outcomes = outcomes.ok_or_else(|| EvalError::NoLanguage { path: dataset.path.clone() })?;
     let ids = || dataset.questions.iter().map(|question| question.id.as_str());
     add_up(&dataset.path, ids().zip(outcomes), true)
 }
@@ -101,23 +113,24 @@ pub(crate) struct Outcome {
     f1: Option<f64>,
 }
 
-/// Scores questions of any form: `said` gives a question's prediction, `golds` its gold answers.
+/// Scores questions of any form: `said` gives a question's prediction, `golds` its gold answers,
+/// `steps` how they are compared; `None` where it does not know.
 pub(crate) fn outcomes<'a, Q: Sync, G: Iterator<Item = &'a str>>(
     questions: &'a [Q],
     said: impl Fn(&'a Q) -> Option<&'a str> + Sync,
     golds: impl Fn(&'a Q) -> G + Sync,
-    rules: Normalization,
-) -> Vec<Outcome> {
-    let steps = rules.steps();
+    steps: impl Fn(&'a Q) -> Option<Steps> + Sync,
+) -> Option<Vec<Outcome>> {
     questions
         .par_iter()
         .with_min_len(BLOCK)
         .map_init(Comparison::default, |comparison, question| {
+            let steps = steps(question)?;
             let Some(said) = said(question) else {
-                return Outcome { exact_match: false, answered: false, f1: Some(0.0) };
+                return Some(Outcome { exact_match: false, answered: false, f1: Some(0.0) });
             };
             let (exact_match, f1) = comparison.best(said, golds(question), steps).unzip();
-            Outcome { exact_match: exact_match.unwrap_or(false), answered: true, f1 }
+            Some(Outcome { exact_match: exact_match.unwrap_or(false), answered: true, f1 })
         })
         .collect()
 }

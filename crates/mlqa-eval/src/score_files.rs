@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
+use crate::by_language::{split, steps_of, tell_languages};
 use crate::files::read_text;
 use crate::golds::{Golds, Part, Question};
 use crate::json_tokens::Tokens;
 use crate::metric::{Outcome, add_up, outcomes};
 use crate::parts;
-use crate::{Dataset, EvalError, Normalization, Predictions, Score, score};
+use crate::{
+    Dataset, EvalError, LanguageScores, Normalization, Predictions, Score, score_by_language,
+};
 
 /// The score of a question file, read as far as scoring needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,11 +25,14 @@ pub struct ScoredFile {
     pub version: Option<String>,
     /// The score.
     pub score: Score,
+    /// That of each language, where the ids of the questions tell it as TyDi's do.
+    pub languages: Option<LanguageScores>,
 }
 
 /// Scores a file of predictions, as [`score`](crate::score) does after [`Dataset::read`] and
 /// [`Predictions::read`], in a fraction of the time: contexts and questions are passed over, so
-/// that neither bad escapes in them nor misplaced answers are noticed.
+/// that neither bad escapes in them nor misplaced answers are noticed. Without rules each question is
+/// scored by those of its own language, see [`score_by_language`].
 ///
 /// ```
 /// use mlqa_eval::{Language, Normalization, score_files};
@@ -39,13 +45,13 @@ pub struct ScoredFile {
 /// ```
 ///
 /// # Errors
-/// As of the three.
+/// As of the three, and of [`score_by_language`].
 pub fn score_files(
     dataset: impl AsRef<Path>,
     predictions: impl AsRef<Path>,
-    rules: Normalization,
+    rules: impl Into<Option<Normalization>>,
 ) -> Result<ScoredFile, EvalError> {
-    scored(dataset.as_ref(), predictions.as_ref(), rules, true)
+    scored(dataset.as_ref(), predictions.as_ref(), rules.into(), true)
 }
 
 /// The same without the results of single questions: [`Score::per_question`] is empty.
@@ -55,15 +61,15 @@ pub fn score_files(
 pub fn score_files_in_total(
     dataset: impl AsRef<Path>,
     predictions: impl AsRef<Path>,
-    rules: Normalization,
+    rules: impl Into<Option<Normalization>>,
 ) -> Result<ScoredFile, EvalError> {
-    scored(dataset.as_ref(), predictions.as_ref(), rules, false)
+    scored(dataset.as_ref(), predictions.as_ref(), rules.into(), false)
 }
 
 fn scored(
     path: &Path,
     predictions: &Path,
-    rules: Normalization,
+    rules: Option<Normalization>,
     keep: bool,
 ) -> Result<ScoredFile, EvalError> {
     // What can be read twice is read again where something is wrong, for the error.
@@ -86,6 +92,7 @@ fn scored(
         let said = said.into_inner().unwrap_or_else(|| read_text(predictions));
         return score_slowly(&text, path, said, predictions, rules);
     };
+    let steps = rules.map(Normalization::steps);
     let twice = AtomicBool::new(false);
     let of_part = |golds: &Golds| {
         let said = |question: &Question| {
@@ -95,18 +102,27 @@ fn scored(
             }
             Some(said.answer)
         };
-        outcomes(&golds.questions, said, |question| golds.answers(question), rules)
+        let steps = |question: &Question| steps_of(steps, golds.id(question));
+        outcomes(&golds.questions, said, |question| golds.answers(question), steps)
     };
-    let outcomes: Vec<Vec<Outcome>> = parts.par_iter().map(of_part).collect();
+    let outcomes: Option<Vec<Vec<Outcome>>> = parts.par_iter().map(of_part).collect();
     let ids = || parts.iter().flat_map(Golds::ids);
-    let score = add_up(path, ids().zip(outcomes.into_iter().flatten()), keep);
+    let told = tell_languages(ids());
+    let score = outcomes
+        .ok_or_else(|| EvalError::NoLanguage { path: path.to_path_buf() })
+        .and_then(|all| add_up(path, ids().zip(all.into_iter().flatten()), keep || told));
     let unanswered = score.as_ref().map_or(0, |score| score.unanswered.len());
     // Two questions of one id ask for one prediction, or for none.
     if twice.into_inner() || unanswered > 1 || score.is_err() {
         check_ids(ids(), path)?;
     }
     let version = parts.into_iter().find_map(|golds| golds.version);
-    Ok(ScoredFile { version, score: score? })
+    let mut score = score?;
+    let languages = told.then(|| split(&score.per_question)).flatten();
+    if !keep {
+        score.per_question.clear();
+    }
+    Ok(ScoredFile { version, score, languages })
 }
 
 /// Parts of a file that are read at once; more than threads, since predictions are read beside.
@@ -197,12 +213,12 @@ fn score_slowly(
     path: &Path,
     said: Result<String, EvalError>,
     predictions: &Path,
-    rules: Normalization,
+    rules: Option<Normalization>,
 ) -> Result<ScoredFile, EvalError> {
     let dataset = Dataset::parse(text, path)?;
     let said = Predictions::parse(&said?, predictions)?;
-    let score = score(&dataset, &said, rules)?;
-    Ok(ScoredFile { version: dataset.version, score })
+    let (score, languages) = score_by_language(&dataset, &said, rules)?;
+    Ok(ScoredFile { version: dataset.version, score, languages })
 }
 
 #[cfg(test)]

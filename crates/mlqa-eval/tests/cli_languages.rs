@@ -94,3 +94,77 @@ fn case_in_the_names_of_files_makes_no_other_language() {
     fs::copy(scorer("en/dataset.json"), data.join("test-context-en-question-de.json")).unwrap();
     refused(&args, &["test-context-en-question-de.json is there twice"]);
 }
+
+/// Articles, each with the questions of one language as TyDi's ids have it.
+fn tydi(golds: &[(&str, &str)]) -> Value {
+    let article = |(id, answer): &(&str, &str)| {
+        let qa =
+            json!({"id": id, "question": "?", "answers": [{"text": answer, "answer_start": 0}]});
+        json!({"paragraphs": [{"context": answer, "qas": [qa]}]})
+    };
+    let data: Vec<Value> = golds.iter().map(article).collect();
+    json!({"version": "TyDiQA-GoldP-1.1-for-SQuAD-1.1", "data": data})
+}
+
+const GOLDS: [(&str, &str); 5] = [
+    ("english-11-1", "the house"),
+    ("arabic-2387335860751143628-1", "الكتاب"),
+    ("finnish-3-0", "the talo"),
+    ("english-12-0", "a red house"),
+    ("finnish-4-2", "vene"),
+];
+
+#[test]
+fn each_language_of_a_file_has_its_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str, value: &Value| write(folder.path(), name, value);
+    let data = at("tydi.json", &tydi(&GOLDS));
+    let said = at(
+        "said.json",
+        &json!({"english-11-1": "house", "arabic-2387335860751143628-1": "كتاب",
+            "finnish-3-0": "talo", "english-12-0": "house", "finnish-4-2": "vene"}),
+    );
+    let read = |args: &[&str]| -> Value { serde_json::from_str(&done(args)[0]).unwrap() };
+    let own = read(&["score", &data, &said]);
+    let mut exact = Vec::new();
+    for (code, name) in [("en", "english"), ("ar", "arabic"), ("fi", "finnish")] {
+        let golds = GOLDS.into_iter().filter(|(id, _)| id.starts_with(name));
+        let alone = at("alone.json", &tydi(&golds.collect::<Vec<_>>()));
+        let alone = read(&["score", &alone, &said, code]);
+        let part = &own["languages"][code];
+        assert_eq!([&part["exact_match"], &part["f1"]], [&alone["exact_match"], &alone["f1"]]);
+        exact.push(part["exact_match"].as_f64().unwrap());
+    }
+    // Articles count where nobody knows them, and not in English and Arabic.
+    assert_eq!(exact, [50.0, 100.0, 50.0]);
+    assert_eq!(own["mean"]["exact_match"], 200.0 / 3.0);
+    assert_eq!(own["mean_without_en"]["exact_match"], 75.0);
+    assert_eq!((own["exact_match"].as_f64(), own["questions"].as_u64()), (Some(60.0), Some(5)));
+    assert_eq!(own["languages"]["fi"]["questions"], 2);
+    // One set of rules for all, where it is asked for; the same with all that is looked at.
+    let squad = read(&["score", "--norm", "squad", &data, &said]);
+    assert_eq!(squad["languages"]["ar"]["exact_match"], 0.0);
+    assert_eq!(squad["languages"]["en"], own["languages"]["en"]);
+    assert_eq!(read(&["score", "--check-answers", &data, &said]), own);
+    let more = read(&["score", "--intervals", &data, &said]);
+    assert_eq!(more["languages"], own["languages"]);
+    assert!(more["f1_interval"].is_array());
+    // Not one language's rules for all.
+    refused(
+        &["score", &data, &said, "en"],
+        &["tydi.json", "several languages", "leave LANGUAGE out"],
+    );
+}
+
+#[test]
+fn ids_that_tell_no_language_need_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str, value: &Value| write(folder.path(), name, value);
+    let said = at("said.json", &json!({}));
+    for id in ["row-1", "5733be284776f41900661182", "finnish-house", "klingon-1"] {
+        let data = at("data.json", &tydi(&[("finnish-3-0", "talo"), (id, "vene")]));
+        refused(&["score", &data, &said], &["data.json: LANGUAGE is missing", "such as en"]);
+        let [line, _] = done(&["score", &data, &said, "fi"]);
+        assert_eq!(line, "{\"exact_match\": 0.0, \"f1\": 0.0}\n");
+    }
+}

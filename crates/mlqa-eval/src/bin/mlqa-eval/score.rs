@@ -3,16 +3,16 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use mlqa_eval::{
-    Dataset, EvalError, Interval, Language, MLQA_LANGUAGES, Normalization, NullOdds, Predictions,
-    QuestionScore, Resampling, ScoredFile, bootstrap, score, score_files, score_files_in_total,
-    score_squad2,
+    Dataset, EvalError, Interval, Language, LanguageScores, MLQA_LANGUAGES, Normalization,
+    NullOdds, Predictions, QuestionScore, Resampling, Score, ScoredFile, bootstrap,
+    score_by_language, score_files, score_files_in_total, score_squad2,
 };
 
 use crate::{Stop, json, print, say};
 
 /// Print exact match and F1 as the official script does.
 ///
-/// One JSON line on standard output; on standard error a line for each unanswered question.
+/// One JSON line on standard output (more with --intervals or for several languages); on standard error a line for each unanswered question.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,10 +25,14 @@ Examples:
 With data of your own:
   mlqa-eval score test-context-zh-question-en.json predictions.json zh
   mlqa-eval score --norm squad xquad.ru.json predictions.json
+  mlqa-eval score --norm squad tydiqa-goldp-v1.1-dev.json predictions.json
   mlqa-eval score --squad2 dev-v2.0.json predictions.json \\
     --null-odds null_odds.json --null-threshold 0
 
---norm squad scores as SQuAD v1.1 and XQuAD prescribe. Intervals are
+--norm squad scores as SQuAD v1.1, XQuAD and TyDi's gold passages prescribe.
+Several languages in one file, which ids tell as TyDi's do (arabic-23873-1),
+have a score each, and means over languages, the second without English, as
+TyDi's are reported; exact_match and f1 are those of all questions. Intervals are
 percentiles of samples of the questions, with replacement.")]
 pub struct Args {
     /// Questions with gold answers, SQuAD-style JSON
@@ -36,8 +40,8 @@ pub struct Args {
     /// {"<question id>": "<answer>", …}
     predictions: PathBuf,
     /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
-    /// code (not used by --norm squad)
-    #[arg(required_unless_present_any = ["norm", "squad2"])]
+    /// code (not used by --norm squad). Where the ids of the questions tell languages as TyDi's do,
+    /// it is left out, and each language is scored by its own rules
     language: Option<String>,
     #[command(flatten)]
     norm: NormArg,
@@ -144,8 +148,11 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     if args.squad2 {
         return squad2(args);
     }
-    let rules = args.norm.rules_for(args.language.as_deref())?;
-    let ScoredFile { version, score } = match args.check_answers {
+    let rules = match (&args.language, args.norm.squad()) {
+        (None, None) => None,
+        (code, _) => Some(args.norm.rules_for(code.as_deref())?),
+    };
+    let ScoredFile { version, score, languages } = match args.check_answers {
         false if args.per_question.is_some() || args.intervals => {
             score_files(&args.dataset, &args.predictions, rules)
         }
@@ -154,11 +161,20 @@ pub fn run(args: &Args) -> Result<(), Stop> {
             let dataset = Dataset::read(&args.dataset)?;
             let predictions = Predictions::read(&args.predictions)?;
             dataset.check_answers()?;
-            let score = score(&dataset, &predictions, rules)?;
-            Ok(ScoredFile { version: dataset.version, score })
+            let (score, languages) = score_by_language(&dataset, &predictions, rules)?;
+            Ok(ScoredFile { version: dataset.version, score, languages })
         }
     }?;
-    if let Some(version) = version.as_deref()
+    let several = languages.as_ref().map_or(0, |by| by.languages.len()) > 1;
+    if let (true, Some(Normalization::Mlqa(language))) = (several, rules) {
+        let message = format!(
+            "{}: its questions are in several languages, and not all in `{language}`; leave LANGUAGE \
+             out, and each language is scored by its own rules",
+            args.dataset.display()
+        );
+        return Err(Stop::Usage(message));
+    }
+    if let (Some(version), Some(rules)) = (version.as_deref(), rules)
         && version != rules.expected_version()
     {
         say(&format!(
@@ -172,33 +188,46 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     if let Some(path) = &args.per_question {
         score.write_per_question(path)?;
     }
-    if !args.intervals {
+    let languages = languages.filter(|_| several || rules.is_none());
+    if !args.intervals && languages.is_none() {
         return print(&format!("{}\n", score.official_json()));
     }
-    let config = args.resampling.config();
-    let interval = |value: fn(&QuestionScore) -> f64| {
-        bootstrap(&score.per_question.iter().map(value).collect::<Vec<_>>(), &config)
-    };
-    let scores = Scores {
-        exact_match: score.exact_match,
-        f1: score.f1,
-        questions: score.questions,
-        level: config.level,
-        exact_match_interval: ends(interval(|one| f64::from(u8::from(one.exact_match)) * 100.0)?),
-        f1_interval: ends(interval(|one| one.f1 * 100.0)?),
-    };
-    print(&json(&scores)?)
+    let intervals = args.intervals.then(|| Intervals::of(&score, &args.resampling.config()));
+    let (exact_match, f1, questions) = (score.exact_match, score.f1, score.questions);
+    let intervals = intervals.transpose()?;
+    print(&json(&Scores { exact_match, f1, questions, intervals, languages })?)
 }
 
-/// Scores with their intervals.
+/// Scores with what was asked for beside them.
 #[derive(serde::Serialize)]
 struct Scores {
     exact_match: f64,
     f1: f64,
     questions: usize,
+    #[serde(flatten)]
+    intervals: Option<Intervals>,
+    #[serde(flatten)]
+    languages: Option<LanguageScores>,
+}
+
+#[derive(serde::Serialize)]
+struct Intervals {
     level: f64,
     exact_match_interval: [f64; 2],
     f1_interval: [f64; 2],
+}
+
+impl Intervals {
+    fn of(score: &Score, config: &Resampling) -> Result<Self, EvalError> {
+        let interval = |value: fn(&QuestionScore) -> f64| {
+            bootstrap(&score.per_question.iter().map(value).collect::<Vec<_>>(), config).map(ends)
+        };
+        Ok(Self {
+            level: config.level,
+            exact_match_interval: interval(|one| f64::from(u8::from(one.exact_match)) * 100.0)?,
+            f1_interval: interval(|one| one.f1 * 100.0)?,
+        })
+    }
 }
 
 fn ends(interval: Interval) -> [f64; 2] {

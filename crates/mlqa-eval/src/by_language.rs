@@ -1,0 +1,125 @@
+//! Scores of questions in several languages in one file, as TyDi's gold passages have them.
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::metric::score_with;
+use crate::normalize::Steps;
+use crate::{
+    Dataset, EvalError, Language, Normalization, Predictions, QuestionScore, Score, Spread,
+    TableOrder,
+};
+
+/// Scores in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct MeanScore {
+    /// Exact match.
+    pub exact_match: f64,
+    /// F1.
+    pub f1: f64,
+}
+
+/// The scores of the questions in one language, in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LanguageScore {
+    /// Exact match.
+    pub exact_match: f64,
+    /// Mean F1.
+    pub f1: f64,
+    /// Questions.
+    pub questions: usize,
+}
+
+/// The scores of a file by the languages that the ids of its questions tell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LanguageScores {
+    /// The mean over languages, each counting once whatever its number of questions.
+    pub mean: MeanScore,
+    /// The same without English, as TyDi's gold passages are reported; absent where there is no
+    /// other language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_without_en: Option<MeanScore>,
+    /// Each language.
+    pub languages: BTreeMap<TableOrder, LanguageScore>,
+}
+
+/// The language that an id tells in TyDi's way: `arabic-2387335860751143628-1`.
+fn language_of(id: &str) -> Option<Language> {
+    let (name, number) = id.split_once('-')?;
+    number.starts_with(|c: char| c.is_ascii_digit()).then(|| Language::by_name(name))?
+}
+
+/// What a question is scored by: given rules, or those of the language that its id tells.
+pub(crate) fn steps_of(given: Option<Steps>, id: &str) -> Option<Steps> {
+    given.or_else(|| language_of(id).map(|language| Normalization::Mlqa(language).steps()))
+}
+
+/// Whether all ids tell a language.
+pub(crate) fn tell_languages<'a>(mut ids: impl Iterator<Item = &'a str>) -> bool {
+    ids.all(|id| language_of(id).is_some())
+}
+
+/// The scores of each language; `None` where an id tells none.
+pub(crate) fn split(all: &[QuestionScore]) -> Option<LanguageScores> {
+    let mut by: BTreeMap<TableOrder, Vec<&QuestionScore>> = BTreeMap::new();
+    for one in all {
+        by.entry(TableOrder(language_of(&one.id)?)).or_default().push(one);
+    }
+    // Divided as the official scripts do.
+    let score = |own: Vec<&QuestionScore>| {
+        let (questions, total) = (own.len(), own.len() as f64);
+        let matches = own.iter().filter(|one| one.exact_match).count() as f64;
+        let overlap = own.iter().fold(0.0, |sum, one| sum + one.f1);
+        let (exact_match, f1) = (100.0 * matches / total, 100.0 * overlap / total);
+        LanguageScore { exact_match, f1, questions }
+    };
+    let languages: BTreeMap<TableOrder, LanguageScore> =
+        by.into_iter().map(|(language, own)| (language, score(own))).collect();
+    let mean = |keep: fn(Language) -> bool| {
+        let kept = || languages.iter().filter(|(language, _)| keep(language.0));
+        (kept().count() > 0).then(|| MeanScore {
+            exact_match: Spread::of(kept().map(|(_, own)| own.exact_match)).mean,
+            f1: Spread::of(kept().map(|(_, own)| own.f1)).mean,
+        })
+    };
+    let without_en = mean(|language| language != Language::EN);
+    Some(LanguageScores { mean: mean(|_| true)?, mean_without_en: without_en, languages })
+}
+
+/// Scores predictions for questions whose ids tell their languages as TyDi's do
+/// (`arabic-2387335860751143628-1`), each language for itself too: by `rules`, or without by those
+/// of the question's own language. `None` in place of languages where not every id tells one.
+///
+/// ```
+/// use mlqa_eval::{Dataset, Language, Predictions, score_by_language, squad};
+///
+/// let qa = |id: &str| {
+///     let answers = r#"[{"text": "the house", "answer_start": 0}]"#;
+///     format!(r#"{{"id": "{id}", "question": "?", "answers": {answers}}}"#)
+/// };
+/// let (one, other) = (qa("english-1-0"), qa("finnish-2-0"));
+/// let text = format!(
+///     r#"{{"data": [{{"paragraphs": [{{"context": "the house", "qas": [{one}, {other}]}}]}}]}}"#
+/// );
+/// let dataset = Dataset::parse(&text, "tydi.json")?;
+/// let said = ["english-1-0", "finnish-2-0"].map(|id| (id.to_owned(), "house".to_owned()));
+/// let (all, languages) = score_by_language(&dataset, &Predictions(said.into()), None)?;
+/// let languages = languages.unwrap();
+/// // English articles do not count; of Finnish ones nothing is known.
+/// assert_eq!(languages.languages[&Language::EN.into()].exact_match, 100.0);
+/// assert_eq!((all.exact_match, languages.mean_without_en.unwrap().exact_match), (50.0, 0.0));
+/// # Ok::<(), mlqa_eval::EvalError>(())
+/// ```
+///
+/// # Errors
+/// As [`score`](crate::score()); [`EvalError::NoLanguage`] if there are no rules and an id tells no
+/// language.
+pub fn score_by_language(
+    dataset: &Dataset,
+    predictions: &Predictions,
+    rules: Option<Normalization>,
+) -> Result<(Score, Option<LanguageScores>), EvalError> {
+    let score = score_with(dataset, predictions, rules)?;
+    let languages = split(&score.per_question);
+    Ok((score, languages))
+}
