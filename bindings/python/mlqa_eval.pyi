@@ -1,20 +1,27 @@
 """Evaluation of cross-lingual extractive question answering."""
 
 from os import PathLike
-from typing import Any, Dict, List, Literal, Optional, TypedDict, Union
+from typing import Any, Dict, List, Literal, Optional, Tuple, TypedDict, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __version__: str
 
-_Dataset = Union[str, PathLike[str], Dict[str, Any]]
+_Dataset = Union[str, PathLike[str], Dict[str, Any], List[Dict[str, Any]]]
 _Predictions = Union[str, PathLike[str], Dict[str, str]]
 
 class QuestionScore(TypedDict):
     exact_match: int
     f1: float
     answered: bool
+
+class MeanScore(TypedDict):
+    exact_match: float
+    f1: float
+
+class LanguageScore(MeanScore):
+    questions: int
 
 class _Score(TypedDict):
     exact_match: float
@@ -23,6 +30,9 @@ class _Score(TypedDict):
     unanswered: List[str]
 
 class Score(_Score, total=False):
+    languages: Dict[str, LanguageScore]
+    mean: MeanScore
+    mean_without_en: Optional[MeanScore]
     per_question: Dict[str, QuestionScore]
 
 class Candidate(TypedDict):
@@ -66,6 +76,8 @@ class Windows:
     @property
     def end_positions(self) -> Optional[NDArray[np.int64]]: ...
     def __len__(self) -> int: ...
+    def __repr__(self) -> str: ...
+    def __reduce__(self) -> Tuple[Any, ...]: ...
 
 def windows(
     dataset: _Dataset,

@@ -27,7 +27,7 @@ mod module {
 /// What an error of the crate is in Python: `OSError` and its kinds for files that cannot be read,
 /// `ValueError` for everything else.
 fn py_error(error: mlqa_eval::EvalError) -> PyErr {
-    let message = error.to_string();
+    let message = whole_file::one_line(&error.to_string()).into_owned();
     match error {
         mlqa_eval::EvalError::Read { source, .. } => {
             std::io::Error::new(source.kind(), message).into()

@@ -2,16 +2,16 @@
 use std::path::PathBuf;
 
 use mlqa_eval::{
-    Candidate, Compatible, DecodeConfig, NBest, Purpose, Question, Separator, UnanswerableWindow,
-    Window, WindowConfig, WindowCutter, load_tokenizer,
+    Candidate, Compatible, Dataset, DecodeConfig, NBest, Purpose, Question, Separator,
+    UnanswerableWindow, Window, WindowConfig, WindowCutter, load_tokenizer,
 };
 use ndarray::{Array1, Array2, ArrayView1};
-use numpy::{AllowTypeChange, IntoPyArray, PyArray1, PyArray2, PyArrayLike2};
+use numpy::{AllowTypeChange, IntoPyArray, PyArray1, PyArray2, PyArrayLike2, PyArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
-use crate::arguments::DatasetArgument;
+use crate::arguments;
 use crate::py_error;
 
 /// Model inputs: one row for each window, padded at the end to the longest; to `max_length` with
@@ -47,12 +47,86 @@ impl Windows {
         self.windows.len()
     }
 
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let (rows, length) = (self.windows.len(), self.input_ids.bind(py).dims()[1]);
+        format!("<Windows: {} questions, {rows} rows of {length} tokens>", self.questions.len())
+    }
+
+    /// For `pickle` and `copy`: questions and windows as JSON, and the arrays.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, State<'py>)> {
+        let (py, own) = (slf.py(), slf.get());
+        let questions = own.questions.clone();
+        let questions = Dataset { path: SAVED.into(), version: None, questions };
+        let windows = serde_json::to_vec(&own.windows);
+        let positions = |of: &Positions| of.as_ref().map(|all| all.clone_ref(py));
+        let state = (
+            PyBytes::new(py, &questions.to_json(SAVED).map_err(py_error)?),
+            PyBytes::new(py, &windows.map_err(|error| PyValueError::new_err(error.to_string()))?),
+            own.compatible.is_some(),
+            own.input_ids.clone_ref(py),
+            own.attention_mask.clone_ref(py),
+            own.token_type_ids.clone_ref(py),
+            own.question.clone_ref(py),
+            positions(&own.start_positions),
+            positions(&own.end_positions),
+        );
+        Ok((slf.get_type().getattr("_restore")?, state))
+    }
+
+    /// What `__reduce__` took apart.
+    #[staticmethod]
+    #[expect(clippy::too_many_arguments, reason = "what is kept")]
+    fn _restore(
+        questions: &[u8],
+        windows: &[u8],
+        compatible: bool,
+        input_ids: Py<PyArray2<i64>>,
+        attention_mask: Py<PyArray2<i64>>,
+        token_type_ids: Py<PyArray2<i64>>,
+        question: Py<PyArray1<i64>>,
+        start_positions: Positions,
+        end_positions: Positions,
+    ) -> PyResult<Self> {
+        let damaged = |error: &dyn std::fmt::Display| {
+            PyValueError::new_err(format!("{SAVED}: damaged: {error}"))
+        };
+        let text = str::from_utf8(questions).map_err(|error| damaged(&error))?;
+        let windows = serde_json::from_slice(windows).map_err(|error| damaged(&error))?;
+        Ok(Self {
+            questions: Dataset::parse(text, SAVED).map_err(py_error)?.questions,
+            windows,
+            compatible: compatible.then_some(Compatible::RunQa),
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            question,
+            start_positions,
+            end_positions,
+        })
+    }
+
     /// The questions' ids, in the order of the data set.
     #[getter]
     fn ids(&self) -> Vec<&str> {
         self.questions.iter().map(|question| question.id.as_str()).collect()
     }
 }
+
+/// What messages call the questions of saved windows.
+const SAVED: &str = "saved windows";
+
+type Positions = Option<Py<PyArray1<i64>>>;
+type State<'py> = (
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    bool,
+    Py<PyArray2<i64>>,
+    Py<PyArray2<i64>>,
+    Py<PyArray2<i64>>,
+    Py<PyArray1<i64>>,
+    Positions,
+    Positions,
+);
 
 /// Cuts questions and contexts into windows for a model.
 ///
@@ -69,11 +143,11 @@ impl Windows {
 #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
 pub fn windows<'py>(
     py: Python<'py>,
-    dataset: DatasetArgument<'py>,
+    dataset: &Bound<'py, PyAny>,
     tokenizer: PathBuf,
-    max_length: usize,
-    doc_stride: usize,
-    max_question_length: usize,
+    #[pyo3(from_py_with = arguments::max_length)] max_length: usize,
+    #[pyo3(from_py_with = arguments::doc_stride)] doc_stride: usize,
+    #[pyo3(from_py_with = arguments::max_question_length)] max_question_length: usize,
     separator: &str,
     segment_ids: bool,
     train: bool,
@@ -105,7 +179,7 @@ pub fn windows<'py>(
     let config =
         WindowConfig { separator, segment_ids, unanswerable_window, compatible, ..lengths };
     let purpose = if train { Purpose::Train } else { Purpose::Eval };
-    let questions = dataset.read(py)?.questions;
+    let questions = arguments::dataset(dataset)?.questions;
     let (windows, pad) = py
         .detach(|| {
             let tokenizer = load_tokenizer(tokenizer)?;
@@ -174,8 +248,8 @@ pub fn decode<'py>(
     windows: &Windows,
     start_logits: Logits<'py>,
     end_logits: Logits<'py>,
-    n_best: usize,
-    max_answer_length: usize,
+    #[pyo3(from_py_with = arguments::n_best)] n_best: usize,
+    #[pyo3(from_py_with = arguments::max_answer_length)] max_answer_length: usize,
     allow_null: Option<f32>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let lengths = DecodeConfig { n_best, max_answer_length, ..DecodeConfig::default() };
@@ -199,8 +273,8 @@ pub fn n_best<'py>(
     windows: &Windows,
     start_logits: Logits<'py>,
     end_logits: Logits<'py>,
-    n_best: usize,
-    max_answer_length: usize,
+    #[pyo3(from_py_with = arguments::n_best)] n_best: usize,
+    #[pyo3(from_py_with = arguments::max_answer_length)] max_answer_length: usize,
     allow_null: Option<f32>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let lengths = DecodeConfig { n_best, max_answer_length, ..DecodeConfig::default() };

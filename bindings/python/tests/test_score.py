@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import warnings
 
 import mlqa_eval
+import numpy as np
 import pytest
 
 LANGUAGES = ["ar", "de", "en", "es", "hi", "vi", "zh"]
@@ -61,11 +63,102 @@ def test_errors_are_those_of_the_command_line(command_line, fixtures, tmp_path):
         assert done.stderr == f"error: {raised.value}\n"
     with pytest.raises(ValueError, match="deutsch"):
         mlqa_eval.score(dataset, {}, "deutsch!")
-    with pytest.raises(TypeError):
-        mlqa_eval.score(dataset, {"q1": 1}, "de")
+    bad.write_text(json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": []}, {"\x1b[2J": 1}]}]}))
+    with pytest.raises(ValueError) as raised:
+        mlqa_eval.score(bad, {}, "de")
+    assert str(raised.value).isprintable()
 
 
 def test_what_the_command_line_notes_is_a_warning(fixtures, tmp_path):
     folder = fixtures / "scorer/de"
     with pytest.warns(UserWarning, match="none of MLQA's"):
         mlqa_eval.score(folder / "dataset.json", folder / "predictions.json", "fr")
+
+
+@pytest.mark.parametrize("given, words", [
+    ({"q1": "a", "q2": None}, "question `q2`: expected its answer, a str, got None"),
+    ({"q1": 3}, "question `q1`: expected its answer, a str, got int"),
+    ({"q1": ["a"]}, "question `q1`: expected its answer, a str, got list"),
+    ({"q\n1": float("nan")}, r"question `q\n1`: expected its answer, a str, got float"),
+    ({"q1": "\ud800"}, "question `q1`"),
+    ({3: "a"}, "predictions: 3: expected a question's id, a str"),
+    ([{"id": "q7", "prediction_text": "a"}], "got list, the first for question `q7`"),
+    ([], "got list"),
+    (3, "got int"),
+    (None, "got NoneType"),
+])
+def test_predictions_of_another_form_are_named(fixtures, given, words):
+    with pytest.raises(ValueError) as raised:
+        mlqa_eval.score(fixtures / "scorer/de/dataset.json", given, "de")
+    message = str(raised.value)
+    assert words in message and message.startswith("predictions: ") and "\n" not in message
+
+
+def loaded(**more):
+    qa = {"id": "q", "question": "?", "answers": [{"text": "a", "answer_start": 0}], **more}
+    return {"data": [{"paragraphs": [{"context": "a", "qas": [qa]}]}]}
+
+
+def nested(depth):
+    data = loaded()
+    for _ in range(depth):
+        data = [data]
+    return data
+
+
+@pytest.mark.parametrize("given, words", [
+    (loaded(odds=float("nan")), "dataset: data[0].paragraphs[0].qas[0].odds: nan"),
+    (loaded(odds=(1, float("inf"))), "qas[0].odds[1]: inf"),
+    (loaded(question="\udc00"), "qas[0].question: half of a surrogate pair"),
+    (loaded(array=np.zeros(2)), "qas[0].array: ndarray"),
+    (nested(100_000), "more than 127 levels"),
+    (loaded(answers=None), "invalid type: null"),
+    ({"data": [{"id": "q", "context": "a", "question": "?"}]}, "data hubs have SQuAD"),
+    (3, "dataset: expected a file or what json.load makes of one, got int"),
+])
+def test_data_of_another_form_is_named(given, words):
+    with pytest.raises(ValueError) as raised:
+        mlqa_eval.score(given, {}, "de")
+    assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_data_in_itself_is_refused():
+    given = loaded()
+    given["data"].append(given)
+    with pytest.raises(ValueError, match="dataset: "):
+        mlqa_eval.score(given, {}, "de")
+
+
+def test_rows_are_questions_in_a_file_and_loaded(fixtures):
+    folder = fixtures / "typed"
+    predictions = json.loads((folder / "predictions.json").read_text())
+    rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
+    result = mlqa_eval.score(folder / "questions.jsonl", predictions, "en")
+    assert result["questions"] == len(rows)
+    assert mlqa_eval.score(rows, predictions, "en") == result
+
+
+def test_upper_case_is_no_other_language(fixtures):
+    folder = fixtures / "scorer/en"
+    files = folder / "dataset.json", folder / "predictions.json"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert mlqa_eval.score(*files, "EN") == mlqa_eval.score(*files, "en")
+
+
+def test_each_language_has_its_score(scored, tmp_path):
+    ids = ["english-11-1", "arabic-23-0", "finnish-3-0", "finnish-4-1"]
+    answers = [{"text": "the house", "answer_start": 0}]
+    qas = [{"id": id, "question": "?", "answers": answers} for id in ids]
+    data = {"data": [{"paragraphs": [{"context": "the house", "qas": qas}]}]}
+    predictions = dict.fromkeys(ids, "house")
+    files = tmp_path / "tydi.json", tmp_path / "said.json"
+    for file, content in zip(files, (data, predictions)):
+        file.write_text(json.dumps(content))
+    for options, line in [({}, []), ({"norm": "squad"}, ["--norm", "squad"])]:
+        result = mlqa_eval.score(data, predictions, **options)
+        del result["unanswered"]
+        assert result == scored(*files, *line)
+    assert mlqa_eval.score(data, predictions)["languages"]["en"]["exact_match"] == 100
+    with pytest.raises(ValueError, match="several languages"):
+        mlqa_eval.score(data, predictions, "en")

@@ -1,6 +1,9 @@
 """Windows and decoding: what the module hands to numpy and takes from it."""
 
+import copy
 import json
+import multiprocessing
+import pickle
 import sys
 import threading
 import time
@@ -144,6 +147,70 @@ def test_options_are_checked(dataset, tokenizer, tmp_path, trained):
         unanswerable_window="drop",
     )
     assert len(some) < len(trained) and (some.start_positions > 0).all()
+
+
+@pytest.mark.parametrize("count", [-1, 2**32, 2**70])
+@pytest.mark.parametrize("name", ["max_length", "doc_stride", "max_question_length"])
+def test_counts_of_windows_are_checked(dataset, tokenizer, name, count):
+    with pytest.raises(ValueError, match=f"{name}={count}: must be from 0 to"):
+        mlqa_eval.windows(dataset, tokenizer, **{name: count})
+
+
+@pytest.mark.parametrize("count", [-1, 2**32, 2**70])
+@pytest.mark.parametrize("name", ["n_best", "max_answer_length"])
+def test_counts_of_answers_are_checked(trained, name, count):
+    for function in (mlqa_eval.decode, mlqa_eval.n_best):
+        with pytest.raises(ValueError, match=f"{name}={count}: must be from 0 to"):
+            function(trained, *perfect(trained), **{name: count})
+
+
+ARRAYS = ["input_ids", "attention_mask", "token_type_ids", "question"]
+POSITIONS = ["start_positions", "end_positions"]
+
+
+def answers(inputs):
+    """In another process, too."""
+    random = np.random.default_rng(5)
+    return mlqa_eval.n_best(inputs, *random.normal(size=(2, *inputs.input_ids.shape)))
+
+
+@pytest.mark.parametrize("options", [{"train": True}, {}, {"compatible": "run_qa"}])
+@pytest.mark.parametrize("again", [
+    copy.copy,
+    copy.deepcopy,
+    *(lambda inputs, p=p: pickle.loads(pickle.dumps(inputs, p)) for p in range(6)),
+])
+def test_windows_are_the_same_after_pickle_and_copy(dataset, tokenizer, options, again):
+    inputs = mlqa_eval.windows(dataset, tokenizer, **options)
+    same = again(inputs)
+    assert same is not inputs and len(same) == len(inputs) and same.ids == inputs.ids
+    for name in ARRAYS + POSITIONS * ("train" in options):
+        assert (getattr(same, name) == getattr(inputs, name)).all(), name
+        shared = getattr(same, name) is getattr(inputs, name)
+        assert shared == (again is copy.copy), name
+    assert answers(same) == answers(inputs)
+    assert (same.start_positions is None) == (not options.get("train"))
+    assert repr(same) == repr(inputs)
+
+
+def test_windows_go_to_other_processes(trained):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(answers, [trained]) == [answers(trained)]
+
+
+def test_damaged_windows_are_refused(trained):
+    restore, (questions, *rest) = trained.__reduce__()
+    with pytest.raises(ValueError, match="saved windows"):
+        restore(questions[:-1], *rest)
+    with pytest.raises(ValueError, match="saved windows: damaged"):
+        restore(questions, b"[", *rest[1:])
+
+
+def test_windows_show_their_size(trained):
+    rows, length = trained.input_ids.shape
+    assert repr(trained) == (
+        f"<Windows: {len(trained.ids)} questions, {rows} rows of {length} tokens>"
+    )
 
 
 def test_no_answer_is_chosen_where_it_is_allowed(trained):

@@ -1,5 +1,6 @@
 //! Scores of questions in several languages in one file, as TyDi's gold passages have them.
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -60,7 +61,24 @@ pub(crate) fn tell_languages<'a>(mut ids: impl Iterator<Item = &'a str>) -> bool
 }
 
 /// The scores of each language; `None` where an id tells none.
-pub(crate) fn split(all: &[QuestionScore]) -> Option<LanguageScores> {
+///
+/// # Errors
+/// [`EvalError::SeveralLanguages`] if `rules` are those of one of several languages.
+pub(crate) fn split(
+    path: &Path,
+    all: &[QuestionScore],
+    rules: Option<Normalization>,
+) -> Result<Option<LanguageScores>, EvalError> {
+    let languages = by_language(all);
+    match (rules, &languages) {
+        (Some(Normalization::Mlqa(language)), Some(by)) if by.languages.len() > 1 => {
+            Err(EvalError::SeveralLanguages { path: path.to_path_buf(), language })
+        }
+        _ => Ok(languages),
+    }
+}
+
+fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
     let mut by: BTreeMap<TableOrder, Vec<&QuestionScore>> = BTreeMap::new();
     for one in all {
         by.entry(TableOrder(language_of(&one.id)?)).or_default().push(one);
@@ -113,13 +131,13 @@ pub(crate) fn split(all: &[QuestionScore]) -> Option<LanguageScores> {
 ///
 /// # Errors
 /// As [`score`](crate::score()); [`EvalError::NoLanguage`] if there are no rules and an id tells no
-/// language.
+/// language; [`EvalError::SeveralLanguages`] if rules are those of one of several languages.
 pub fn score_by_language(
     dataset: &Dataset,
     predictions: &Predictions,
     rules: Option<Normalization>,
 ) -> Result<(Score, Option<LanguageScores>), EvalError> {
     let score = score_with(dataset, predictions, rules)?;
-    let languages = split(&score.per_question);
+    let languages = split(&dataset.path, &score.per_question, rules)?;
     Ok((score, languages))
 }

@@ -171,6 +171,18 @@ pub enum EvalError {
         /// The file.
         path: PathBuf,
     },
+    /// One language's rules were to score several languages.
+    #[error(
+        "{}: its questions are in several languages, and not all in `{language}`; leave the language \
+         out, and each is scored by its own rules",
+        path.display()
+    )]
+    SeveralLanguages {
+        /// The file.
+        path: PathBuf,
+        /// The language that was given.
+        language: language::Language,
+    },
     /// A folder holds no file that could be scored.
     #[error("no {what} in {}", path.display())]
     NothingFound {

@@ -118,7 +118,7 @@ fn scored(
     }
     let version = parts.into_iter().find_map(|golds| golds.version);
     let mut score = score?;
-    let languages = told.then(|| split(&score.per_question)).flatten();
+    let languages = if told { split(path, &score.per_question, rules)? } else { None };
     if !keep {
         score.per_question.clear();
     }

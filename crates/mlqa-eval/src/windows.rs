@@ -192,7 +192,7 @@ pub enum Purpose {
 }
 
 /// One model input. Token indices count from the first special token at 0; there is no padding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Window {
     /// Index of the question in the input slice.
     pub question: usize,

@@ -152,7 +152,7 @@ fn each_language_of_a_file_has_its_score() {
     // Not one language's rules for all.
     refused(
         &["score", &data, &said, "en"],
-        &["tydi.json", "several languages", "leave LANGUAGE out"],
+        &["tydi.json", "several languages", "leave the language out"],
     );
 }
 

@@ -166,14 +166,6 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         }
     }?;
     let several = languages.as_ref().map_or(0, |by| by.languages.len()) > 1;
-    if let (true, Some(Normalization::Mlqa(language))) = (several, rules) {
-        let message = format!(
-            "{}: its questions are in several languages, and not all in `{language}`; leave LANGUAGE \
-             out, and each language is scored by its own rules",
-            args.dataset.display()
-        );
-        return Err(Stop::Usage(message));
-    }
     if let (Some(version), Some(rules)) = (version.as_deref(), rules)
         && version != rules.expected_version()
     {
