@@ -56,6 +56,10 @@ impl DecodeConfig {
                 });
             }
         }
+        if self.allow_null.is_some_and(f32::is_nan) {
+            let (value, rule) = ("NaN".into(), "a number".into());
+            return Err(EvalError::Config { key: "allow_null", value, rule });
+        }
         Ok(())
     }
 }
@@ -75,7 +79,7 @@ impl DecodeConfig {
 /// # Errors
 /// [`EvalError::LogitsCount`]; [`EvalError::Logits`], naming the question, if a row is too short or
 /// holds NaN or +∞ (−∞ marks a forbidden position), or a window's question does not exist;
-/// [`EvalError::Config`] if `n_best` or `max_answer_length` is 0.
+/// [`EvalError::Config`] if `n_best` or `max_answer_length` is 0 or `allow_null` NaN.
 pub fn decode<S, E>(
     questions: &[Question],
     windows: &[Window],
@@ -221,7 +225,7 @@ fn decode_question(
         }
     }
     // Nearly always the answers are among the first.
-    let few = spans.len().min(4 * config.n_best);
+    let few = spans.len().min(config.n_best.saturating_mul(4));
     if few < spans.len() {
         spans.select_nth_unstable_by(few, best_first);
     }

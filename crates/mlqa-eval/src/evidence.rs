@@ -26,6 +26,9 @@ impl Default for Resampling {
     }
 }
 
+/// Means of as many samples are kept.
+const MOST: usize = 10_000_000;
+
 impl Resampling {
     fn check(&self) -> Result<(), EvalError> {
         let refuse = |key, value: String, rule: &str| {
@@ -33,6 +36,9 @@ impl Resampling {
         };
         if self.samples == 0 {
             return refuse("samples", "0".into(), "1 or more");
+        }
+        if self.samples > MOST {
+            return refuse("samples", self.samples.to_string(), "at most 10000000");
         }
         if !(self.level > 0.0 && self.level < 1.0) {
             return refuse("level", self.level.to_string(), "between 0 and 1, such as 0.95");

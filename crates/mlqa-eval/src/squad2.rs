@@ -128,13 +128,17 @@ struct Scored<'a> {
 ///
 /// # Errors
 /// [`EvalError::NoQuestions`] if no question has a prediction; [`EvalError::Config`] if odds are
-/// given, but none for a question that has a prediction.
+/// given, but none for a question that has a prediction, or `threshold` is NaN.
 pub fn score_squad2(
     dataset: &Dataset,
     predictions: &Predictions,
     odds: Option<&NullOdds>,
     threshold: f64,
 ) -> Result<Squad2Score, EvalError> {
+    if threshold.is_nan() {
+        let (value, rule) = ("NaN".into(), "a number".into());
+        return Err(EvalError::Config { key: "null threshold", value, rule });
+    }
     let mut scored = Vec::with_capacity(dataset.questions.len());
     let mut unanswered = Vec::new();
     for question in &dataset.questions {

@@ -94,6 +94,9 @@ impl Default for WindowConfig {
     }
 }
 
+/// Tokens of a row of [`Compatible::RunQa`], at most.
+const LONGEST: usize = 1 << 20;
+
 impl WindowConfig {
     /// The default lengths, or less where a model has fewer positions; segments where it has two.
     ///
@@ -167,6 +170,16 @@ impl WindowConfig {
     }
 
     fn expect_lengths(&self) -> Result<(), EvalError> {
+        // Its rows all have the full length.
+        if self.compatible == Some(Compatible::RunQa) && self.max_length > LONGEST {
+            return Err(EvalError::Config {
+                key: "max_length",
+                value: self.max_length.to_string(),
+                rule: format!(
+                    "at most {LONGEST} with compatible = \"run_qa\", whose rows all have it"
+                ),
+            });
+        }
         for (key, value) in
             [("max_length", self.max_length), ("max_question_length", self.max_question_length)]
         {

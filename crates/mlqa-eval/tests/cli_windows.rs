@@ -230,3 +230,17 @@ fn other_logits_are_refused() {
         &["max_length"],
     );
 }
+
+#[test]
+fn a_row_is_not_as_long_as_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = testkit::fixture("scorer/de/dataset.json");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
+    program.arg("windows").arg(data).arg("--tokenizer").arg(testkit::fixture("tokenizer.json"));
+    program.arg("--out").arg(folder.path().join("windows.safetensors"));
+    let long = ["--max-length", "1000000000000", "--compatible", "run_qa"];
+    let output = program.args(long).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("max_length = 1000000000000: must be at most 1048576"), "{error}");
+}

@@ -243,3 +243,15 @@ proptest! {
         prop_assert_eq!(got, spans);
     }
 }
+
+#[test]
+fn numbers_of_nonsense_do_no_harm() {
+    let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
+    let logits = [arr1(&[0.0, 1.0, 5.0, 3.0, 2.0, 4.0, 0.0])];
+    let config = |n_best| DecodeConfig { n_best, ..DecodeConfig::default() };
+    let most = decode(&q, &w, &logits, &logits, &config(usize::MAX)).unwrap();
+    assert_eq!(most, decode(&q, &w, &logits, &logits, &config(1000)).unwrap());
+    let null = DecodeConfig { allow_null: Some(f32::NAN), ..config(1) };
+    let error = decode(&q, &w, &logits, &logits, &null).unwrap_err();
+    assert!(error.to_string().contains("allow_null = NaN"), "{error}");
+}
