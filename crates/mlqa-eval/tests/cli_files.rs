@@ -124,3 +124,77 @@ fn an_error_is_one_line_whatever_the_input_holds() {
     // Two questions without an answer, an id that is there twice, two texts of nothing; how many.
     assert_eq!(text(&output.stderr).lines().count(), 6);
 }
+
+#[test]
+fn wrong_arguments_are_one_line() {
+    for (args, words) in [
+        (&["score", "a"][..], "<PREDICTIONS>"),
+        (&["scor"], "; tip: some similar subcommands exist:"),
+        (&["windows", "x", "--out", "y"], "--tokenizer <FILE>"),
+        (&["score", "a", "b", "en", "--level", "x"], "invalid value 'x' for '--level <SHARE>'"),
+        (&["score", "a\n\u{1b}[2J", "b", "en", "f"], "unexpected argument 'f'"),
+    ] {
+        if args.contains(&"windows") && !cfg!(feature = "windows") {
+            continue;
+        }
+        let output = run(args, None);
+        refused(&output, words);
+        let error = text(&output.stderr);
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.starts_with("error: ") && error.ends_with("(--help says more)\n"), "{error}");
+    }
+    // Without any, the help.
+    assert!(text(&run(&[], None).stderr).contains("Commands:"));
+    assert!(text(&run(&["score", "--help"], None).stdout).contains("Usage:"));
+}
+
+/// Nothing that a terminal would obey goes to standard output, whatever files and names hold.
+#[test]
+fn tables_hold_no_control_characters() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = |end: &str| folder.path().join(format!("\u{1b}]0;owned\u{7}\u{9b}{end}"));
+    let bad = "\u{1b}[31m\u{202e}";
+    let row = serde_json::json!({"id": "q", "question": "?", "passage": "a", "subtype": bad,
+        "answer": {"start": 0, "end": 1, "text": "a"}});
+    let [data, said] = [name("data.json"), name("said.json")];
+    fs::write(&data, format!("[{row}]")).unwrap();
+    fs::write(&said, r#"{"q": "a"}"#).unwrap();
+    let [data, said] = [&data, &said].map(|path| path.to_str().unwrap());
+    let to = folder.path().join("to").display().to_string();
+    let beside = format!("{bad}={said}");
+    let fixture = |name: &str| testkit::fixture(name).display().to_string();
+    let (matrix, predictions) = (fixture("matrix/data"), fixture("matrix/predictions"));
+    for args in [
+        &["check", data][..],
+        &["check", "--json", data],
+        &["types", data, said, "en"],
+        &["types", data, said, "en", "--format", "csv"],
+        &["types", data, said, "en", "--format", "json"],
+        &["types", data, said, "en", "--beside", &beside],
+        &["boundary", data, "en", said],
+        &["compare", "--data", data, "--language", "en", "--baseline", said, "--predictions", said],
+        &["matrix", "--data", &matrix, "--predictions", &predictions, "--out", &to, "--title", bad],
+    ] {
+        let output = run(args, None);
+        let out = text(&output.stdout);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(out.contains("\\u001b"), "{args:?}: {out}");
+        let obeyed = |c: char| c.is_control() && !"\n\t".contains(c) || c == '\u{202e}';
+        assert!(!out.contains(obeyed), "{args:?}: {out:?}");
+        if args.contains(&"--json") || args.contains(&"json") {
+            let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert!(value.to_string().contains("\\u001b"));
+        }
+    }
+}
+
+#[test]
+fn numbers_of_nonsense_are_refused() {
+    let (data, said) = (scorer("de/dataset.json"), scorer("de/predictions.json"));
+    for (samples, words) in [("0", "1 or more"), ("1000000000000000000", "at most 10000000")] {
+        let args = ["score", &data, &said, "de", "--intervals", "--samples", samples];
+        let error = text(&run(&args, None).stderr);
+        assert!(error.contains(&format!("samples = {samples}: must be {words}")), "{error}");
+    }
+    refused(&run(&["score", "--squad2", &data, &said, "--null-threshold", "nan"], None), "NaN");
+}

@@ -1,4 +1,5 @@
 //! Scores cross-lingual extractive QA from the command line; see `mlqa-eval --help`.
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -82,7 +83,15 @@ impl From<EvalError> for Stop {
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let done = match Args::parse().command {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(help) if !help.use_stderr() || help.kind() == NO_COMMAND => help.exit(),
+        Err(error) => {
+            say(&usage(&error.to_string()));
+            return ExitCode::from(2);
+        }
+    };
+    let done = match args.command {
         Command::Score(args) => score::run(&args),
         Command::Types(args) => types::run(&args),
         Command::Check(args) => check::run(&args),
@@ -110,6 +119,36 @@ fn main() -> ExitCode {
     ExitCode::from(2)
 }
 
+/// What clap says to no arguments at all: the help.
+const NO_COMMAND: clap::error::ErrorKind =
+    clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+
+/// What is wrong with the arguments, in one line.
+fn usage(error: &str) -> String {
+    let telling = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
+    let line = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+    let parts: Vec<String> = error.split("\n\n").filter(telling).map(line).collect();
+    format!("{} (--help says more)", parts.join("; "))
+}
+
+/// A text whose control characters, other than line ends and tabs, a terminal shows and does not
+/// obey. They become `\u001b`, which is JSON, too.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            _ if c.is_control()
+                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
+                let _ = write!(shown, "\\u{:04x}", u32::from(c));
+            }
+            _ => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// Prints to standard output, or to standard error where a file goes to standard output; a reader
 /// that has gone (`| head`) is no error.
 fn print(text: &str) -> Result<(), Stop> {
@@ -117,7 +156,7 @@ fn print(text: &str) -> Result<(), Stop> {
         false => Box::new(std::io::stdout().lock()),
         true => Box::new(std::io::stderr().lock()),
     };
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(visible(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Stop::Usage(format!("cannot write to standard output: {error}")))
         }
