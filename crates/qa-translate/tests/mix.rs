@@ -221,3 +221,14 @@ proptest! {
         prop_assert_eq!(got, expected.into_iter().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn case_in_the_names_of_translations_makes_no_other_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let german = Dataset::read("../../data/xquad/xquad.de.json").unwrap();
+    german.write(folder.path().join("train-context-DE-question-De.json")).unwrap();
+    let languages = [Language::DE];
+    let read =
+        qa_translate::read_translations(folder.path(), "train", Language::EN, &languages, false);
+    assert_eq!(read.unwrap()[0].dataset.questions, german.questions);
+}

@@ -48,6 +48,8 @@ fn json_lines_of_both_corpora() {
     assert_eq!((data.examples.len(), data.unlabelled), (2, 1));
     assert_eq!(data.examples[0].hypothesis, "b\tc");
     assert_eq!(data.examples[1].language, "en");
+    let upper = parse_nli(&xnli.replace("\"th\"", "\"TH\""), "x").unwrap();
+    assert_eq!(upper.examples, data.examples[..1]);
     let cut = format!("{xnli}\n{}", &multinli[..60]);
     refused(&cut, 2, &["EOF", "gold_label, sentence1, sentence2"]);
     refused(r#"{"gold_label": "neutral", "sentence1": "a"}"#, 1, &["sentence2"]);
