@@ -10,8 +10,8 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::py_error;
 
-/// Reads the questions of a file, or of what `json.load` makes of one; what the file has that is odd
-/// becomes a warning.
+/// Reads the questions of a file, or of what `json.load` makes of one; what the file has that is
+/// odd becomes a warning.
 pub fn dataset(given: &Bound<'_, PyAny>) -> PyResult<Dataset> {
     let py = given.py();
     if given.is_instance_of::<PyDict>() || given.is_instance_of::<PyList>() {
@@ -128,8 +128,8 @@ macro_rules! counts {
 
 counts!(n_best, max_answer_length, max_length, doc_stride, max_question_length);
 
-/// The rules for `norm` and the language `lang`, `None` for those of each question's own; a language
-/// that is not MLQA's gets a warning, since it may be a typing error.
+/// The rules for `norm` and the language `lang`, `None` for those of each question's own; a
+/// language that is not MLQA's gets a warning, since it may be a typing error.
 pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<Normalization>> {
     match (norm, lang) {
         ("squad", _) => Ok(Some(Normalization::SquadEn)),

@@ -11,9 +11,9 @@ const CAPACITY: usize = 23;
 /// A language code such as `en`, `zh` or `nan-latn-pehoeji`: 1 to 23 ASCII letters, digits, `-` or
 /// `_`, stored inline so that millions of sequences can carry it without an allocation.
 ///
-/// Codes are read without regard to case and kept in lower case, as Wikidata has them: `EN` is `en`,
-/// `zh-Hans` is `zh-hans`. Nothing else of a script or region is unified: `pt-br` is not `pt_BR`, and
-/// [`Language::base`] is `pt` for both. The order is that of the codes as text.
+/// Codes are read without regard to case and kept in lower case, as Wikidata has them: `EN` is
+/// `en`, `zh-Hans` is `zh-hans`. Nothing else of a script or region is unified: `pt-br` is not
+/// `pt_BR`, and [`Language::base`] is `pt` for both. The order is that of the codes as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Language {
     // Unused bytes are zero, so the derived order is that of the text.

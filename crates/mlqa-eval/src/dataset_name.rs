@@ -19,8 +19,8 @@ pub struct DatasetName {
     pub question: Language,
 }
 
-/// Where a file whose name has language codes lies in a folder: under `name`, or, where there is none,
-/// under a name that differs in case alone, since codes are read without regard to it.
+/// Where a file whose name has language codes lies in a folder: under `name`, or, where there is
+/// none, under a name that differs in case alone, since codes are read without regard to it.
 ///
 /// ```
 /// use std::path::Path;

@@ -161,7 +161,7 @@ pub enum EvalError {
         /// The question's id.
         id: String,
     },
-    /// Questions were to be scored by the rules of their own languages, which their ids do not tell.
+    /// Questions were to be scored by the rules of their own languages, which ids do not tell.
     #[error(
         "{}: LANGUAGE is missing: give that of contexts and answers, such as en (only ids such as \
          `arabic-2387335860751143628-1`, TyDi's, tell it, and these do not)",

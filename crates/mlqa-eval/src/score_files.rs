@@ -31,8 +31,8 @@ pub struct ScoredFile {
 
 /// Scores a file of predictions, as [`score`](crate::score) does after [`Dataset::read`] and
 /// [`Predictions::read`], in a fraction of the time: contexts and questions are passed over, so
-/// that neither bad escapes in them nor misplaced answers are noticed. Without rules each question is
-/// scored by those of its own language, see [`score_by_language`].
+/// that neither bad escapes in them nor misplaced answers are noticed. Without rules each question
+/// is scored by those of its own language, see [`score_by_language`].
 ///
 /// ```
 /// use mlqa_eval::{Language, Normalization, score_files};

@@ -182,8 +182,8 @@ pub struct QuestionFile {
     pub squad_rules: bool,
 }
 
-/// The path below `folder` under MLQA's name, such as `test-context-en-question-de.json`, or that of a
-/// file there whose name differs in case alone.
+/// The path below `folder` under MLQA's name, such as `test-context-en-question-de.json`, or that
+/// of a file there whose name differs in case alone.
 ///
 /// # Example
 /// ```

@@ -12,7 +12,8 @@ use crate::{Stop, json, print, say};
 
 /// Print exact match and F1 as the official script does.
 ///
-/// One JSON line on standard output (more with --intervals or for several languages); on standard error a line for each unanswered question.
+/// One JSON line on standard output (more with --intervals or for several languages); on standard
+/// error a line for each unanswered question.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
