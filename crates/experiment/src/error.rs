@@ -121,8 +121,10 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     }
     let text = text.split('\n').map(str::trim).filter(|line| !line.is_empty());
     let text = text.collect::<Vec<_>>().join(" ");
+    // The calls inside libtorch say nothing to a user.
+    let text = text.split(" frame #0: ").next().unwrap_or_default();
     // What messages quote of data may hold what a terminal obeys.
-    let text = whole_file::one_line(&text).into_owned();
+    let text = whole_file::one_line(text).into_owned();
     if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
         return format!("{text} (out of memory: lower batch_size, or set micro_batch)");
     }
@@ -153,6 +155,11 @@ mod tests {
             let advice = "(out of memory: lower batch_size, or set micro_batch)";
             assert!(memory.ends_with(advice), "{memory}");
         }
+        let memory = one_line(&anyhow!("can't allocate memory\nframe #0: c10::Error + 0x6a\n"));
+        assert_eq!(
+            memory,
+            "can't allocate memory (out of memory: lower batch_size, or set micro_batch)"
+        );
         assert_eq!(one_line(&anyhow!("id `\u{1b}[2J\ta`")), r"id `\u{1b}[2J\ta`");
         let io = std::io::Error::other("full");
         let error = anyhow::Error::from(Error::file(Path::new("x"))(io));

@@ -33,7 +33,7 @@ pub struct InfoNceConfig {
     pub temperature: f64,
     /// Whether queries, keys and queued keys are divided by their L2 norm first.
     pub l2_norm: bool,
-    /// The smallest norm to divide by.
+    /// The smallest norm to divide by, at most 1e6.
     pub l2_eps: f64,
     /// Which rows are anchors: the queries, or the keys too.
     pub direction: Direction,
@@ -153,8 +153,7 @@ pub struct ContrastRows<'a> {
 /// the batch's other losses still train.
 ///
 /// # Errors
-/// [`LossError::Empty`] if B = 0; [`LossError::Domain`] unless τ and `l2_eps` are finite and above
-/// 0; [`LossError::Missing`] if `mask_same_entity` is set and there are no ids;
+/// [`LossError::Empty`] if B = 0; as [`InfoNceConfig::validate`]; [`LossError::Missing`] if `mask_same_entity` is set and there are no ids;
 /// [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`]
 /// for tensors that do not fit; under [`Checks::Full`] [`LossError::NotFinite`].
 ///

@@ -73,6 +73,9 @@ impl Task for Guess<'_> {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.add("name", "guess");
+        if std::env::var("TEST_UNLIKE").is_ok_and(|unlike| unlike == "data") {
+            fingerprint.add("rank", std::env::var("RANK").unwrap());
+        }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -123,6 +126,11 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
         log_steps: 1,
         ..TrainConfig::default()
     };
+    let unlike = std::env::var("TEST_UNLIKE").unwrap_or_default();
+    let config = match unlike.as_str() {
+        "seed" => TrainConfig { seed: 42 + u64::try_from(rank).unwrap(), ..config },
+        _ => config,
+    };
     let environment =
         Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
     let own = if rank == 0 { folder.to_owned() } else { folder.join("follower") };
@@ -161,6 +169,17 @@ fn rank() {
 
 /// Starts training in `folder` as `size` processes.
 fn start_ranks(folder: &Path, size: usize, steps: Option<u64>, seconds: u64) -> Vec<Child> {
+    start_ranks_with(folder, size, steps, seconds, "")
+}
+
+/// The same where `unlike` is a setting that each rank has otherwise.
+fn start_ranks_with(
+    folder: &Path,
+    size: usize,
+    steps: Option<u64>,
+    seconds: u64,
+    unlike: &str,
+) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -168,6 +187,7 @@ fn start_ranks(folder: &Path, size: usize, steps: Option<u64>, seconds: u64) -> 
         command.env("WORLD_SIZE", size.to_string()).env("RANK", rank.to_string());
         command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
         command.env("TEST_FOLDER", folder).env("TEST_SECONDS", seconds.to_string());
+        command.env("TEST_UNLIKE", unlike);
         command.envs(steps.map(|steps| ("TEST_STEPS", steps.to_string())));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
@@ -248,6 +268,20 @@ fn two_processes_go_on_from_their_checkpoint_and_so_does_one() {
     train(alone, None, None);
     let alone = read_tensors(alone.join("rank-0.safetensors")).unwrap();
     assert!(worst(&alone, &want) < 1e-3, "{}", worst(&alone, &want));
+}
+
+#[test]
+fn ranks_with_unlike_settings_or_data_are_told_which() {
+    for (unlike, says) in [
+        ("seed", "seed is 42 on rank 0 and 43 on rank 1"),
+        ("data", "rank 1 has another task or other data than rank 0"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for rank in start_ranks_with(folder.path(), 2, None, 60, unlike) {
+            let output = rank.wait_with_output().unwrap();
+            assert!(!output.status.success() && text(&output).contains(says), "{}", text(&output));
+        }
+    }
 }
 
 #[test]

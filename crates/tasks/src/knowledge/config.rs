@@ -11,7 +11,7 @@ use xlmr_model::KnowledgeConfig;
 use crate::pooling::Pooling;
 use crate::{Error, Result};
 
-/// Weights of the losses in the sum of Eq. 6; 0 leaves one out.
+/// Weights of the losses in the sum of Eq. 6, at most 1 million; 0 leaves one out.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossWeights {
