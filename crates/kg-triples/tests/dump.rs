@@ -9,6 +9,7 @@ use flate2::write::GzEncoder;
 use kg_triples::dump::{ExtractConfig, ExtractReport, Progress, extract};
 use kg_triples::{KgError, KnowledgeGraph, Language};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::Value;
 
 fn fixture() -> PathBuf {
@@ -49,7 +50,8 @@ const TABLES: [&str; 3] = ["labels.tsv", "redirects.tsv", "triples.tsv"];
 type Tables = [String; 3];
 
 /// The same by the rules, slowly: a whole line as a JSON value, tables as sorted sets. Also how
-/// many lines cannot be used; `None` where the array has no end.
+/// many lines cannot be used; `None` where the array has no end, and where no line is an entity or
+/// more cannot be used than can.
 fn slowly(bytes: &[u8]) -> Option<(Tables, u64)> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut lines: Vec<&[u8]> =
@@ -60,7 +62,7 @@ fn slowly(bytes: &[u8]) -> Option<(Tables, u64)> {
         lines.remove(0);
     }
     let (mut labels, mut redirects, mut triples) = (Vec::new(), BTreeMap::new(), Vec::new());
-    let (mut seen, mut bad, mut closed) = (BTreeSet::new(), 0, false);
+    let (mut seen, mut bad, mut good, mut closed) = (BTreeSet::new(), 0, 0, false);
     for line in lines {
         if array && !closed && line == b"]" {
             closed = true;
@@ -71,6 +73,7 @@ fn slowly(bytes: &[u8]) -> Option<(Tables, u64)> {
             bad += 1;
             continue;
         };
+        good += 1;
         match rows {
             Rows::Redirect(from, to) => {
                 redirects.entry(from).or_insert(to);
@@ -84,7 +87,7 @@ fn slowly(bytes: &[u8]) -> Option<(Tables, u64)> {
             Rows::Other => (),
         }
     }
-    if array && !closed {
+    if array && !closed || good == 0 || bad > good {
         return None;
     }
     // Sorted by id as text, then as the cells are.
@@ -419,7 +422,13 @@ fn ntriples_give_the_tables_that_they_tell_in_any_order() {
         }
         // Cut anywhere, it loses facts and never invents any.
         for cut in (0..text.len()).step_by(97) {
-            let (found, report) = tables(&text.as_bytes()[..cut], &config()).unwrap();
+            let found = tables(&text.as_bytes()[..cut], &config());
+            let whole = text[..cut].lines().filter(|line| line.ends_with(" .")).count();
+            if whole == 0 {
+                assert!(matches!(found, Err(KgError::Dump { .. })), "byte {cut}");
+                continue;
+            }
+            let (found, report) = found.unwrap();
             let all: BTreeSet<&str> = expected[2].lines().collect();
             assert!(found[2].lines().all(|line| all.contains(line)), "{}", found[2]);
             assert!(report.bad_lines <= 1);
@@ -427,8 +436,120 @@ fn ntriples_give_the_tables_that_they_tell_in_any_order() {
     }
     let broken =
         "<http://www.wikidata.org/entity/Q1> <http://www.wikidata.org/prop/direct/P1> <x .\n";
-    let (_, report) = tables(format!("{broken}nonsense\n").as_bytes(), &config()).unwrap();
+    let good = ntriples(&expected, |lines| lines.truncate(2));
+    let (_, report) = tables(format!("{good}{broken}nonsense\n").as_bytes(), &config()).unwrap();
     assert_eq!(report.bad_lines, 2);
+}
+
+/// The files of a folder.
+fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    entries.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
+}
+
+/// What extracting a file of this name into a folder with a good extract says, which must fail and
+/// leave the extract as it is.
+fn refused(name: &str, bytes: &[u8], config: &ExtractConfig) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (dump, out) = (folder.path().join(name), folder.path().join("out"));
+    extract(&fixture(), config, &out, &Progress::default()).unwrap();
+    let before = content(&out);
+    std::fs::write(&dump, bytes).unwrap();
+    let error = extract(&dump, config, &out, &Progress::default()).err();
+    assert_eq!(content(&out), before, "{name}");
+    let error = error.unwrap_or_else(|| panic!("{name} is taken")).to_string();
+    assert!(error.contains(name), "{error}");
+    error
+}
+
+/// What files begin with, those that are understood cut or damaged.
+const STARTS: [&[u8]; 14] = [
+    b"",
+    PAGE.as_bytes(),
+    b"\xFD7zXZ\0",
+    b"\x04\x22\x4D\x18",
+    b"PK\x03\x04",
+    b"PAR1",
+    b"\x1F\x8B",
+    b"\x1F\x8B\x08",
+    b"\x1F\x8C",
+    b"BZh",
+    b"BZh91AY&SY",
+    b"\x28\xB5\x2F\xFD",
+    b"\x28\xB5\x2F\xFC",
+    b"\xEF\xBB\xBF[",
+];
+
+const PAGE: &str = "<!DOCTYPE html>\n<html>\n<h1>503 Service Unavailable</h1>\n</html>\n";
+
+#[test]
+fn what_is_no_dump_leaves_the_extract_as_it_is() {
+    let bytes = std::fs::read(fixture()).unwrap();
+    for name in ["page.json.gz", "page.json.BZ2", "page.json.zst"] {
+        let error = refused(name, PAGE.as_bytes(), &config());
+        assert!(error.contains("its name says that it is packed by"), "{error}");
+    }
+    // Packed, and not as it is named; damaged in the first bytes; cut to nothing.
+    assert!(refused("d.gz", &bzip2(&bytes), &config()).contains("packed by Gzip"));
+    let mut damaged = zstandard(&bytes);
+    damaged[0] ^= 1;
+    assert!(refused("d.zst", &damaged, &config()).contains("packed by Zstd"));
+    refused("d.bz2", b"", &config());
+    refused("d", &damaged, &config());
+    for (start, what) in [
+        (b"\xFD7zXZ\0\0\x04".as_slice(), "it is packed by xz"),
+        (b"\x04\x22\x4D\x18d", "it is packed by lz4"),
+        (b"PK\x03\x04\x14\0", "it is a zip archive"),
+    ] {
+        for name in ["dump.json", "dump.json.gz", "dump.json.xz"] {
+            let error = refused(name, &[start, &bytes].concat(), &config());
+            assert!(error.contains(what), "{error}");
+        }
+    }
+    let texts = ["", "\n", "[\n]\n", "[]", "{}", "# nothing\n", "Some text.\nMore.\n", PAGE];
+    for text in texts {
+        let error = refused("dump", text.as_bytes(), &config());
+        assert!(error.contains("no dump of Wikidata: of "), "{error}");
+    }
+    // A text of which all was stored on the way leaves nothing to go on with.
+    let config = ExtractConfig { memory: 1, ..config() };
+    refused("dump", "{\"id\":\"Q1\",\"type\":\"item\"}\nx\ny\n".as_bytes(), &config);
+}
+
+#[test]
+fn more_bad_lines_than_entities_are_no_dump_and_as_many_are_one() {
+    let item = "{\"id\":\"Q1\",\"type\":\"item\"}\n";
+    let error = refused("dump", format!("{item}x\ny\n").as_bytes(), &config());
+    assert!(error.contains("of 3 lines 1 hold an entity, 2 cannot be used; line 2"), "{error}");
+    for good in [item, "{\"entity\":\"Q1\",\"redirect\":\"Q2\"}\n", "{\"id\":\"L1\"}\n"] {
+        let (_, report) = tables(format!("{good}x\n").as_bytes(), &config()).unwrap();
+        assert_eq!(report.bad_lines, 1);
+    }
+    // Entities without a wanted language are entities.
+    let fact = "<http://www.w3.org/2000/01/rdf-schema#label> \"un\"@fr .\n";
+    let subject = "<http://www.wikidata.org/entity/Q1>";
+    let (found, _) = tables(format!("{subject} {fact}").as_bytes(), &config()).unwrap();
+    assert_eq!(found[0], "id\tlang\tlabel\tkind\n");
+    let error = refused("dump.nt", format!("<http://dbpedia.org/a> {fact}").as_bytes(), &config());
+    assert!(error.contains("of 1 lines 0 hold an entity, 0 cannot be used"), "{error}");
+    refused("dump.nt", format!("{subject} {fact}<a>\n<b>\n").as_bytes(), &config());
+}
+
+#[test]
+fn a_byte_order_mark_may_stand_before_any_line() {
+    let text = std::fs::read_to_string(fixture()).unwrap();
+    let (expected, _) = tables(text.as_bytes(), &config()).unwrap();
+    let facts = ntriples(&expected, |_| ());
+    for text in [text, facts] {
+        let marked = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
+        let (found, report) = tables(marked.as_bytes(), &config()).unwrap();
+        assert_eq!((&found, report.bad_lines), (&expected, 0));
+        // Also where another line is no UTF-8.
+        let marked = [marked.as_bytes(), b"\n\"\xFF\"\n"].concat();
+        let (found, report) = tables(&marked, &config()).unwrap();
+        assert_eq!((&found, report.bad_lines), (&expected, 1));
+    }
 }
 
 proptest! {
@@ -481,5 +602,25 @@ proptest! {
                 prop_assert_eq!(&found, &expected);
             }
         }
+    }
+}
+
+proptest! {
+    // Seeded, so that what fails here fails everywhere.
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(7),
+        ..ProptestConfig::with_cases(testkit::cases(48))
+    })]
+
+    #[test]
+    fn nothing_that_is_no_dump_replaces_a_good_extract(
+        start in prop::sample::select(STARTS.to_vec()),
+        rest in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "([a-z<>\\[\\]{}\":,.# ]{0,12}\n){0,8}".prop_map(String::into_bytes),
+        ],
+        name in prop::sample::select(vec!["d", "d.json", "d.nt", "d.gz", "d.bz2", "d.zst", "d.xz"]),
+    ) {
+        refused(name, &[start, &rest].concat(), &config());
     }
 }

@@ -5,6 +5,7 @@ use super::counts::EntityCounts;
 use super::entity::{self, Entity, Line};
 use super::ntriples::Facts;
 use super::sort::Entry;
+use super::source::BYTE_ORDER_MARK;
 use super::table::DumpTable;
 use super::wanted::Wanted;
 use crate::{LabelKind, Language};
@@ -145,12 +146,14 @@ impl Record {
 /// A parsed chunk.
 pub(super) struct Parsed {
     pub(super) lines: u64,
+    /// Of N-Triples: lines that say something of an entity.
+    pub(super) statements: u64,
     pub(super) found: Vec<Found>,
 }
 
 /// Parses every line of a chunk.
 pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
-    let mut parsed = Parsed { lines: 0, found: Vec::new() };
+    let mut parsed = Parsed { lines: 0, statements: 0, found: Vec::new() };
     let mut offset = chunk.offset;
     let mut lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n').peekable();
     while let Some(line) = lines.next() {
@@ -159,7 +162,7 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
         if chunk.cut && lines.peek().is_none() {
             push(Event::Bad(format!("a line above {} bytes", line.len())));
         } else {
-            events(line, chunk.offset == 0 && number == 0, wanted, &mut push);
+            events(line, wanted, &mut push);
         }
         parsed.lines += 1;
         offset += line.len() as u64;
@@ -168,12 +171,9 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
 }
 
 /// The events of one line.
-fn events(line: &[u8], first: bool, wanted: &Wanted, push: &mut impl FnMut(Event)) {
-    let mut line = line;
-    if first {
-        line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
-    }
-    line = line.trim_ascii();
+fn events(line: &[u8], wanted: &Wanted, push: &mut impl FnMut(Event)) {
+    // Also in the middle, where files were put together.
+    let mut line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii();
     if let Some(rest) = line.strip_prefix(b"[") {
         push(Event::Open);
         line = rest.trim_ascii_start();

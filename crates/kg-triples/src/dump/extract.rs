@@ -123,7 +123,7 @@ pub struct ExtractReport {
 /// Reads a Wikidata dump once and writes the folder that [`KnowledgeGraph::read_dir`] reads.
 ///
 /// The dump is a JSON array with an entity in each line, as Wikidata ships it, or JSON lines; plain
-/// or packed by gzip, bzip2 or zstd; `-` is standard input. It may also be N-Triples, such as
+/// or packed by gzip, bzip2 or zstd, as its first bytes say; `-` is standard input. It may also be N-Triples, such as
 /// `latest-truthy.nt.bz2`, whose labels and direct statements are read. Blank lines, CRLF, a
 /// byte-order mark and spaces between tokens are accepted, and of a repeated key the last one wins.
 /// Into `folder` go [`ExtractConfig::tables`], each complete or not at all and sorted by id as
@@ -158,9 +158,10 @@ pub struct ExtractReport {
 /// # Errors
 /// [`KgError::Config`] without a language, table or kind of tail, and for Parquet without the
 /// feature `parquet`; [`KgError::Io`] naming the file, and the place in the dump where a packed one
-/// is damaged; [`KgError::Dump`] if an array has no end, too many lines are unusable, another
-/// process works on the folder, or an extract of another dump or with other options is unfinished
-/// there.
+/// is damaged, is not packed as its name says, or in a way that is not understood;
+/// [`KgError::Dump`] if an array has no end, no line is an entity, too many lines are unusable or
+/// more than are entities, another process works on the folder, or an extract of another dump or
+/// with other options is unfinished there. Then the folder's tables are as they were.
 ///
 /// ```
 /// use kg_triples::dump::{ExtractConfig, Progress, extract};
@@ -262,6 +263,12 @@ fn tables(config: &ExtractConfig) -> Vec<DumpTable> {
     DumpTable::ALL.into_iter().filter(|table| config.tables.contains(table)).collect()
 }
 
+/// The first bad lines, to be put behind how many there are.
+fn told(bad_lines: &[BadLine]) -> String {
+    let told = bad_lines.iter();
+    told.map(|bad| format!("; line {}, byte {}: {}", bad.line, bad.offset, bad.reason)).collect()
+}
+
 /// What kind of file the lines are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) enum Shape {
@@ -284,6 +291,8 @@ pub(super) struct Reading<'a> {
     /// Entities and redirects so far.
     pub(super) number: u64,
     pub(super) lines: u64,
+    /// Of N-Triples: lines that say something of an entity.
+    pub(super) statements: u64,
     pub(super) last_bad: Option<u64>,
     pub(super) report: ExtractReport,
     /// Something was stored, so all must be before it counts as read.
@@ -313,6 +322,7 @@ impl<'a> Reading<'a> {
             shape: Shape::Unknown,
             number: 0,
             lines: 0,
+            statements: 0,
             last_bad: None,
             report: empty_report(config),
             stored: false,
@@ -379,20 +389,37 @@ impl<'a> Reading<'a> {
         if self.report.bad_lines <= self.config.bad_lines {
             return Ok(());
         }
-        let told = self.report.first_bad_lines.iter();
-        let told =
-            told.map(|bad| format!("line {}, byte {}: {}", bad.line, bad.offset, bad.reason));
         let reason = format!(
-            "{} lines cannot be used, {} may; {}",
+            "{} lines cannot be used, {} may{}",
             self.report.bad_lines,
             self.config.bad_lines,
-            told.collect::<Vec<_>>().join("; ")
+            told(&self.report.first_bad_lines)
         );
         Err(KgError::Dump { path: self.dump.to_owned(), reason })
     }
 
+    /// What is wrong with a file that is no dump: no line of it is an entity, or fewer than those
+    /// that cannot be used.
+    fn fault(&self) -> Option<String> {
+        let report = &self.report;
+        let entities = match report.format {
+            DumpFormat::Json => self.number + report.others.values().sum::<u64>(),
+            DumpFormat::NTriples => self.statements,
+        };
+        (entities == 0 || entities < report.bad_lines).then(|| {
+            format!(
+                "no dump of Wikidata: of {} lines {entities} hold an entity, {} cannot be used{}; \
+                 give JSON or N-Triples of https://dumps.wikimedia.org/wikidatawiki/entities",
+                self.lines,
+                report.bad_lines,
+                told(&report.first_bad_lines)
+            )
+        })
+    }
+
     /// Writes the tables.
     fn finish(self) -> Result<ExtractReport, KgError> {
+        let fault = self.fault();
         let mut report = self.report;
         report.lines = self.lines;
         if self.shape == Shape::Array {
@@ -400,6 +427,11 @@ impl<'a> Reading<'a> {
                 "the array has no end after {} bytes: the dump is cut; make or copy it again",
                 report.bytes
             );
+            return Err(KgError::Dump { path: self.dump.to_owned(), reason });
+        }
+        if let Some(reason) = fault {
+            // Nothing of it is worth going on with.
+            self.state.remove()?;
             return Err(KgError::Dump { path: self.dump.to_owned(), reason });
         }
         let refuse = || KgError::io(self.folder, "write to the folder");

@@ -5,6 +5,7 @@ use memchr::memchr;
 
 use super::chunk::{Chunk, Event, Found, Parsed};
 use super::counts::EntityCounts;
+use super::source::BYTE_ORDER_MARK;
 use super::statement::{self, Object};
 use super::table::{DumpTable, TailKind};
 use super::text::{Clean, clean};
@@ -12,6 +13,8 @@ use super::wanted::Wanted;
 
 /// IRIs of entities begin so.
 const ENTITY: &str = "http://www.wikidata.org/entity/";
+/// What is said of an entity begins so.
+const SUBJECT: &[u8] = b"<http://www.wikidata.org/entity/";
 /// Truthy statements have predicates that begin so.
 const DIRECT: &str = "http://www.wikidata.org/prop/direct/";
 const LABEL: &str = "http://www.w3.org/2000/01/rdf-schema#label";
@@ -33,7 +36,7 @@ pub(super) struct Facts {
 
 /// Parses every line of a chunk.
 pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
-    let mut parsed = Parsed { lines: 0, found: Vec::new() };
+    let mut parsed = Parsed { lines: 0, statements: 0, found: Vec::new() };
     let mut offset = chunk.offset;
     let mut facts: Option<(u64, u64, Facts)> = None;
     // Checked for all lines at once, which is quick; where it fails, each is checked alone.
@@ -42,14 +45,20 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
     while start < all {
         let rest = chunk.bytes.get(start..).unwrap_or_default();
         let end = start + memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-        let line = chunk.bytes.get(start..end).unwrap_or_default();
+        let whole = chunk.bytes.get(start..end).unwrap_or_default();
+        // Also in the middle, where files were put together.
+        let line = whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(whole).trim_ascii();
         let checked = text.and_then(|text| text.get(start..end));
         let number = parsed.lines;
         let read = match (chunk.cut && end == all, checked) {
-            (true, _) => Err(format!("a line above {} bytes", line.len())),
-            (false, Some(text)) => statement(text.trim_ascii(), wanted),
-            (false, None) => unchecked(line.trim_ascii(), wanted),
+            (true, _) => Err(format!("a line above {} bytes", whole.len())),
+            (false, Some(text)) => {
+                statement(text.trim_start_matches('\u{feff}').trim_ascii(), wanted)
+            }
+            (false, None) => unchecked(line, wanted),
         };
+        let says = read.is_ok() && line.starts_with(SUBJECT);
+        parsed.statements += u64::from(says || matches!(read, Ok(Some(_))));
         match read {
             Ok(None) => (),
             Ok(Some(Statement::Redirect { from, to })) => {
@@ -71,7 +80,7 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
             }
         }
         parsed.lines += 1;
-        offset += line.len() as u64;
+        offset += whole.len() as u64;
         start = end;
     }
     parsed.found.extend(facts.map(found));

@@ -24,11 +24,13 @@ type Parse = fn(&Chunk, &Wanted) -> Parsed;
 impl Reading<'_> {
     /// Takes up what an unfinished extract left.
     pub(super) fn go_on(&mut self, found: State) {
-        let State { shape, number, lines, last_bad, report, entities, redirects, .. } = found;
+        let State { shape, number, lines, statements, last_bad, report, .. } = found;
+        let State { entities, redirects, .. } = found;
         let (path, memory) = (self.state.path(), self.config.memory);
         self.entities = Sorter::new(path, "entities", memory).with_runs(entities);
         self.redirects = Sorter::new(path, "redirects", memory / 8).with_runs(redirects);
-        (self.shape, self.number, self.lines, self.last_bad) = (shape, number, lines, last_bad);
+        (self.shape, self.number, self.last_bad) = (shape, number, last_bad);
+        (self.lines, self.statements) = (lines, statements);
         (self.report, self.stored) = (report, true);
     }
 
@@ -101,11 +103,12 @@ impl Reading<'_> {
             let parsed: Vec<(Parsed, Option<Place>)> =
                 waiting.par_iter().map(|(chunk, end)| (parse(chunk, wanted), *end)).collect();
             waiting.clear();
-            for (Parsed { lines, found }, end) in parsed {
+            for (Parsed { lines, statements, found }, end) in parsed {
                 for found in found {
                     self.take(found)?;
                 }
                 self.lines += lines;
+                self.statements += statements;
                 if let Some(end) = end
                     && (self.entities.is_full() || self.redirects.is_full())
                 {
@@ -129,6 +132,7 @@ impl Reading<'_> {
             shape: self.shape,
             number: self.number,
             lines: self.lines,
+            statements: self.statements,
             last_bad: self.last_bad,
             report: self.report.clone(),
             entities: self.entities.runs(),

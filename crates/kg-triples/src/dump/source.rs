@@ -36,6 +36,46 @@ impl Compression {
             _ => Self::None,
         }
     }
+
+    /// What a file of this name is packed by, if the name says so.
+    fn named(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "gz" => Some(Self::Gzip),
+            "bz2" => Some(Self::Bzip2),
+            "zst" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// First bytes of files that are no dump, and what they are.
+const OTHER_FILES: [(&[u8], &str); 6] = [
+    (b"\xFD7zXZ\0", "packed by xz"),
+    (b"\x04\x22\x4D\x18", "packed by lz4"),
+    (b"LZIP", "packed by lzip"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"7z\xBC\xAF\x27\x1C", "a 7z archive"),
+    (b"PAR1", "a Parquet file"),
+];
+
+/// How a file that begins like this is packed.
+///
+/// # Errors
+/// If it is not what its name says, or packed in a way that is not understood.
+fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
+    let refuse = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    let found = Compression::of(start);
+    if let Some((_, what)) = OTHER_FILES.iter().find(|(magic, _)| start.starts_with(magic)) {
+        return refuse(format!("it is {what}; unpack it, or pack it by gzip, bzip2 or zstd"));
+    }
+    match Compression::named(path) {
+        Some(named) if named != found => refuse(format!(
+            "its name says that it is packed by {named:?}, but its first bytes do not; download or \
+             copy it again, or rename it"
+        )),
+        _ => Ok(found),
+    }
 }
 
 /// What the lines of a dump are; found out by its first character.
@@ -48,10 +88,12 @@ pub enum DumpFormat {
     NTriples,
 }
 
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 impl DumpFormat {
     /// The format of a dump that begins like this.
     pub(super) fn of(start: &[u8]) -> Self {
-        let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start);
+        let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
         match start.trim_ascii_start().first() {
             Some(b'<' | b'_' | b'#') => Self::NTriples,
             _ => Self::Json,
@@ -240,8 +282,8 @@ impl Source {
             packed: Arc::clone(&packed),
         };
         let mut start = Vec::new();
-        counted.by_ref().take(4).read_to_end(&mut start)?;
-        let compression = Compression::of(&start);
+        counted.by_ref().take(6).read_to_end(&mut start)?;
+        let compression = compression(path, &start)?;
         let input = BufReader::with_capacity(1 << 20, Cursor::new(start).chain(counted));
         let marks = Marks::default();
         let unpacked: Box<dyn Read + Send> = match compression {

@@ -23,7 +23,7 @@ const LEFT_OVER: [&str; 3] = [".extract-", ".table-", ".writing-"];
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// Counted up whenever the files of entries change, or what a chunk of a dump gives.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// What must be the same to go on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -83,6 +83,7 @@ pub(super) struct State {
     pub(super) shape: Shape,
     pub(super) number: u64,
     pub(super) lines: u64,
+    pub(super) statements: u64,
     pub(super) last_bad: Option<u64>,
     pub(super) report: ExtractReport,
     pub(super) entities: (u64, Vec<RunFile>),

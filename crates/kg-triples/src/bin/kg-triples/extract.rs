@@ -31,7 +31,8 @@ With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
     --format parquet --out kg
   kg-triples extract --dump latest-truthy.nt.bz2 --languages en,de --out kg
 
-The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd.
+The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd. A file in
+which no line is an entity, or fewer than cannot be used, is an error and replaces nothing.
 The folder gets the tables and extract.json, which counts all that was left out. Of N-Triples, only
 triples, labels and redirects are read. An extract that was killed goes on when the same command is
 given again.")]
