@@ -6,6 +6,7 @@ mod read;
 mod target;
 mod temporary;
 mod together;
+mod usage;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Stdout, Write};
@@ -20,6 +21,7 @@ pub use inputs::{check_output, protect_inputs, remember_input, same_file};
 pub use notes::{lines, note_unended, one_line, take_notes};
 pub use read::{Lines, TextReader, open, read, read_to_string};
 pub use together::{PublishError, Together, publish_all};
+pub use usage::usage_error;
 
 /// Whether a file was written to standard output.
 static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);

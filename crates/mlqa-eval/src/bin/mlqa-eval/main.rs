@@ -83,15 +83,15 @@ impl From<EvalError> for Stop {
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(help) if !help.use_stderr() || help.kind() == NO_COMMAND => help.exit(),
-        Err(error) => {
-            say(&usage(&error.to_string()));
+    let command = match Args::try_parse() {
+        Ok(args) => args.command,
+        Err(error) if error.use_stderr() => {
+            say(&format!("error: {}", whole_file::usage_error(&error.to_string())));
             return ExitCode::from(2);
         }
+        Err(help) => help.exit(),
     };
-    let done = match args.command {
+    let done = match command {
         Command::Score(args) => score::run(&args),
         Command::Types(args) => types::run(&args),
         Command::Check(args) => check::run(&args),
@@ -117,18 +117,6 @@ fn main() -> ExitCode {
     };
     say(&format!("error: {message}"));
     ExitCode::from(2)
-}
-
-/// What clap says to no arguments at all: the help.
-const NO_COMMAND: clap::error::ErrorKind =
-    clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-
-/// What is wrong with the arguments, in one line.
-fn usage(error: &str) -> String {
-    let telling = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
-    let line = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
-    let parts: Vec<String> = error.split("\n\n").filter(telling).map(line).collect();
-    format!("{} (--help says more)", parts.join("; "))
 }
 
 /// A text whose control characters, other than line ends and tabs, a terminal shows and does not

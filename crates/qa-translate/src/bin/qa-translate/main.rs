@@ -47,7 +47,15 @@ type Done = Result<(), TranslateError>;
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let done = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) if error.use_stderr() => {
+            warn(&format!("error: {}", whole_file::usage_error(&error.to_string())));
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    let done = match command {
         Command::Translate(args) => translate::run(&args),
         Command::Mix(args) => mix::run(&args),
     };

@@ -75,7 +75,15 @@ impl From<Error> for Stop {
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let done = match Args::parse().command {
+    let command = match Args::try_parse() {
+        Ok(args) => args.command,
+        Err(error) if error.use_stderr() => {
+            say(&format!("error: {}", whole_file::usage_error(&error.to_string())));
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    let done = match command {
         Command::Ner(args) => ner::run(&args),
         Command::Xnli(args) => xnli::run(&args),
         Command::Lama(command) => lama::run(&command),

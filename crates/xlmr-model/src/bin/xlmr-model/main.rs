@@ -36,7 +36,14 @@ Examples:
       --device cuda:0 --batch-size 64";
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) if error.use_stderr() => {
+            eprintln!("error: {}", whole_file::usage_error(&error.to_string()));
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
     torch_ext::passive_omp_wait();
     let outcome = match command {
         Command::Run(args) => run::run(&args),
