@@ -321,3 +321,72 @@ fn bad_input_is_one_line() {
         &["--file", "--server", "--parallel"],
     );
 }
+
+#[test]
+fn a_wrong_input_leaves_the_output_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (source, german, out) = (english(folder.path(), 3), at("de.json"), at("out"));
+    fs::copy(&source, &german).unwrap();
+    let (parallel, mixed) = (format!("de={german}"), at("mixed"));
+    let translate = ["translate", "--in", &source, "--parallel", &parallel, "--out", &out];
+    let mix = ["mix", "--in", &source, "--translated", &out, "--out", &mixed];
+    done(&translate);
+    done(&mix);
+    let files = |folder: &str| -> Vec<_> {
+        let mut files: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect()
+    };
+    let before = [files(&out), files(&mixed)];
+    let wrong = ["<html>\n503\n</html>\n", "", "{}", "[]", "{\"version\": \"1.1\", \"data\": []}"];
+    let translated = at("out/train-context-de-question-de.json");
+    let cases = [
+        (&translate[..], &source),
+        (&translate[..], &german),
+        (&mix[..], &source),
+        (&mix[..], &translated),
+    ];
+    for (args, path) in cases {
+        let good = fs::read(path).unwrap();
+        for bytes in wrong {
+            fs::write(path, bytes).unwrap();
+            refused(args, &[]);
+            fs::write(path, &good).unwrap();
+            let (report, data): (Vec<_>, Vec<_>) =
+                files(&out).into_iter().partition(|(_, path)| path.ends_with("report.json"));
+            // The report says why nothing was kept.
+            assert!(data.iter().all(|file| before[0].contains(file)), "{bytes}");
+            assert_eq!((report.len(), data.len()), (1, before[0].len() - 1));
+            assert_eq!(files(&mixed), before[1], "{bytes}");
+        }
+    }
+}
+
+#[test]
+fn a_language_that_is_named_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (source, out) = (english(folder.path(), 3), at("out"));
+    let twice = format!("de={source},de={source}");
+    let once = format!("de={source}");
+    let translate = ["translate", "--in", &source, "--out", &out];
+    let with = |rest: &[&str], words: &[&str]| {
+        refused(&[&translate[..], rest].concat(), words);
+        assert!(!Path::new(&out).exists());
+    };
+    with(&["--to", "fr,de,fr", "--server", "http://localhost:1"], &["language fr: is named twice"]);
+    with(&["--parallel", &twice], &["language de: is named twice"]);
+    with(&["--parallel", &once, "--to", "fr"], &["no file in a language of --to"]);
+    let mix = ["mix", "--in", &source, "--translated", &at("t"), "--to", "de,de", "--out", &out];
+    fs::create_dir(at("t")).unwrap();
+    fs::copy(&source, at("t/train-context-de-question-de.json")).unwrap();
+    refused(&mix, &["language de: ", "twice"]);
+    let output = run(&["translate", "--in", "x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("--out <DIR>") && text(&output.stderr).contains("--help")
+    );
+}

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{Dataset, DatasetName, Language, LanguageError};
@@ -105,8 +106,15 @@ struct Provider {
 }
 
 pub fn run(args: &Args) -> Done {
-    let source = Dataset::read(&args.source)?;
     let parallel_languages = args.provider.parallel.iter().map(|(to, _)| to);
+    each_once(&args.to)?;
+    each_once(parallel_languages.clone())?;
+    let wanted = |language| args.to.is_empty() || args.to.contains(language);
+    if !args.provider.parallel.is_empty() && !parallel_languages.clone().any(wanted) {
+        let hint = "--parallel has no file in a language of --to".to_owned();
+        return Err(TranslateError::Empty { hint });
+    }
+    let source = Dataset::read(&args.source)?;
     for &to in args.to.iter().chain(parallel_languages) {
         // Said before hours of work.
         for path in args.paths(to) {
@@ -139,7 +147,6 @@ pub fn run(args: &Args) -> Done {
             finish(translated)?;
         }
     } else {
-        let wanted = |language| args.to.is_empty() || args.to.contains(language);
         for (to, path) in args.provider.parallel.iter().filter(|(to, _)| wanted(to)) {
             finish(parallel(&source, &Dataset::read(path)?, *to)?)?;
         }
@@ -155,6 +162,18 @@ pub fn run(args: &Args) -> Done {
         report.display()
     );
     Err(TranslateError::Empty { hint })
+}
+
+/// Refuses a list that names a language twice.
+fn each_once<'l>(languages: impl IntoIterator<Item = &'l Language>) -> Done {
+    let mut seen = BTreeSet::new();
+    match languages.into_iter().find(|language| !seen.insert(**language)) {
+        Some(&language) => {
+            let problem = "is named twice; name each once".into();
+            Err(TranslateError::Language { language, problem })
+        }
+        None => Ok(()),
+    }
 }
 
 impl Args {
