@@ -383,3 +383,85 @@ fn maps_of_word_vectors() {
     assert!(err(&with(&wide)).contains("wide.vec: 3 dimensions"));
     refused(&["map", "apply", "--map", &map, "--target", &wide, "--out", &out], &["wide.vec"]);
 }
+
+#[test]
+fn a_wrong_input_leaves_the_output_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
+    let (base, out) = (data.join("base").display().to_string(), at("out"));
+    let tokenizer = data.join("base/tokenizer.json").display().to_string();
+    let texts = write(folder.path(), "texts.tsv", "a\tone house\nb\ttwo\nc\tthree trees\n");
+    let vectors = write(folder.path(), "v.vec", "3 2\na 1 0\nb 0.5 1\nc -1 0.2\n");
+    let pairs = write(folder.path(), "pairs.txt", "a a\nb b\nc c\n");
+    let map = at("map.safetensors");
+    let fixture = |name: &str| testkit::fixture(&format!("transfer/{name}"));
+    for name in ["descriptions.jsonl", "queries.jsonl", "best.jsonl"] {
+        std::fs::copy(fixture(name), at(name)).unwrap();
+    }
+    let (descriptions, queries, best) =
+        (at("descriptions.jsonl"), at("queries.jsonl"), at("best.jsonl"));
+    let (lama, clozes, measured) = (at("lama"), at("clozes.jsonl"), at("measured.jsonl"));
+    for name in ["relations.jsonl", "TREx/P19.jsonl"] {
+        let text = std::fs::read_to_string(fixture("lama").join(name)).unwrap();
+        write(folder.path(), &format!("lama/{name}"), &text);
+    }
+    let trex = at("lama/TREx/P19.jsonl");
+    let fit = ["map", "fit", "--source", &vectors, "--target", &vectors, "--dictionary", &pairs];
+    let cloze = ["lama", "clozes", "--data", &lama, "--corpus", "t-rex", "--tokenizer", &tokenizer];
+    let score = ["lama", "score", &clozes, &best, "--corpus", "t-rex", "--model", "m"];
+    let list = ["retrieval", "list", "--size", "5", "--descriptions", &descriptions];
+    let commands: [(Vec<&str>, &str, &[&str]); 6] = [
+        (
+            vec!["map", "vectors", "--model", &base, "--texts", &texts, "--out", &out],
+            &out,
+            &[&texts],
+        ),
+        ([&fit[..], &["--out", &map]].concat(), &map, &[&vectors, &pairs]),
+        (
+            vec!["map", "apply", "--map", &map, "--source", &vectors, "--out", &out],
+            &out,
+            &[&vectors, &map],
+        ),
+        ([&cloze[..], &["--out", &clozes]].concat(), &clozes, &[&trex]),
+        ([&score[..], &["--measured", &measured]].concat(), &measured, &[&clozes, &best]),
+        (
+            [&list[..], &["--queries", &queries, "--out", &out]].concat(),
+            &out,
+            &[&descriptions, &queries],
+        ),
+    ];
+    for (args, out, inputs) in commands {
+        let output = run(&args);
+        assert!(output.status.success(), "{args:?}: {}", err(&output));
+        let before = std::fs::read(out).unwrap();
+        for (input, bytes) in inputs.iter().flat_map(|input| {
+            ["<html>\n503\n</html>\n", "", "\n", "{}\n", "[]"].map(|bytes| (input, bytes))
+        }) {
+            let good = std::fs::read(input).unwrap();
+            std::fs::write(input, bytes).unwrap();
+            refused(&args, &[]);
+            std::fs::write(input, good).unwrap();
+            assert_eq!(std::fs::read(out).unwrap(), before, "{args:?}: {bytes}");
+        }
+    }
+    // A filter that drops everything is named.
+    let none = write(folder.path(), "none.txt", "nothing\n");
+    let args = [&cloze[..], &["--vocabulary", &none, "--out", &clozes]].concat();
+    let before = std::fs::read(&clozes).unwrap();
+    refused(&args, &["clozes.jsonl, it stays as it was: 0 clozes", "outside the vocabulary"]);
+    assert_eq!(std::fs::read(&clozes).unwrap(), before);
+}
+
+#[test]
+fn arguments_that_cannot_be_taken_are_one_line() {
+    for (args, word) in [
+        (&[][..], "no command is given"),
+        (&["map"], "no command is given"),
+        (&["map", "fit", "--source", "x"], "--target <FILE> --dictionary <FILE> --out"),
+        (&["table", "001-1", "--format", "x"], "[possible values: md, json]"),
+    ] {
+        refused(args, &[word, "; try '--help'"]);
+        assert_eq!(err(&run(args)).lines().count(), 1);
+    }
+}

@@ -135,12 +135,19 @@ fn clozes(args: &ClozeArgs) -> Result<(), Stop> {
         rows.extend(built.clozes);
     }
     let wrong = rows.iter().filter(|cloze| cloze.gold.is_none()).count();
-    Cloze::write(&args.out, &rows)?;
-    say(&format!(
-        "{} clozes of {facts} facts; left out: {outside} outside the vocabulary, {multi_piece} of several pieces, {long} too \
-         long; {wrong} objects are several pieces and count as wrong",
+    let counts = format!(
+        "{} clozes of {facts} facts; left out: {outside} outside the vocabulary, {multi_piece} of \
+         several pieces, {long} too long",
         rows.len()
-    ));
+    );
+    if rows.is_empty() {
+        let out = args.out.display();
+        return Err(Stop::Usage(format!(
+            "nothing to write to {out}, it stays as it was: {counts}"
+        )));
+    }
+    Cloze::write(&args.out, &rows)?;
+    say(&format!("{counts}; {wrong} objects are several pieces and count as wrong"));
     Ok(())
 }
 

@@ -55,7 +55,7 @@ pub fn read_labels(path: impl AsRef<Path>, language: &str) -> Result<Vec<(String
                 return Err(Error::line(path, 1, message));
             }
             (_, &[_, _, _, "relation"]) => {}
-            (_, &[id, lang, label, ..]) if lang == language => {
+            (_, &[id, lang, label, ..]) if lang.eq_ignore_ascii_case(language) => {
                 texts.push((id.to_owned(), label.to_owned()));
             }
             (_, [_, _, _, ..]) => {}
