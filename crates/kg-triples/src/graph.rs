@@ -132,7 +132,8 @@ impl KnowledgeGraph {
 
     /// `language` if it has a label here.
     pub(crate) fn known_language(&self, language: &str) -> Result<Language, KgError> {
-        let known = self.languages.iter().copied().find(|known| *known == language);
+        let same = |known: &Language| known.as_str().eq_ignore_ascii_case(language);
+        let known = self.languages.iter().copied().find(same);
         known.ok_or_else(|| KgError::unknown_language(language, &self.languages))
     }
 

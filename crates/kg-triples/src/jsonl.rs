@@ -40,6 +40,7 @@ pub struct JsonlWriter<T> {
     path: PathBuf,
     output: Output,
     line: Vec<u8>,
+    is_empty: bool,
     holds: PhantomData<fn(T)>,
 }
 
@@ -61,7 +62,8 @@ impl<T: Serialize> JsonlWriter<T> {
         } else {
             Output::Plain(file)
         };
-        Ok(Self { path: path.to_owned(), output, line: Vec::new(), holds: PhantomData })
+        let (path, line) = (path.to_owned(), Vec::new());
+        Ok(Self { path, output, line, is_empty: true, holds: PhantomData })
     }
 
     /// Appends one line.
@@ -73,6 +75,7 @@ impl<T: Serialize> JsonlWriter<T> {
         serde_json::to_writer(&mut self.line, record)
             .map_err(|error| KgError::io(&self.path, "write the file")(error.into()))?;
         self.line.push(b'\n');
+        self.is_empty = false;
         match &mut self.output {
             Output::Plain(file) => file.write_all(&self.line),
             Output::Gzip(file) => file.write_all(&self.line),
@@ -83,7 +86,8 @@ impl<T: Serialize> JsonlWriter<T> {
     /// Writes everything through to the disk and gives the file its name.
     ///
     /// # Errors
-    /// [`KgError::Io`] if that fails; then there is no file.
+    /// [`KgError::Io`] if that fails; [`KgError::Empty`] if nothing was written. Then the file is as
+    /// it was.
     pub fn finish(self) -> Result<(), KgError> {
         Self::finish_all([self])
     }
@@ -91,13 +95,19 @@ impl<T: Serialize> JsonlWriter<T> {
     /// The same for files that belong together: they appear when all are complete.
     ///
     /// # Errors
-    /// As [`finish`](Self::finish); then there is none of them.
+    /// As [`finish`](Self::finish), for any of them; then all are as they were.
     pub fn finish_all(writers: impl IntoIterator<Item = Self>) -> Result<(), KgError> {
         let synced = writers.into_iter().map(Self::sync).collect::<Result<Vec<_>, _>>()?;
         output::publish(synced)
     }
 
     fn sync(self) -> Result<Synced, KgError> {
+        if self.is_empty {
+            return Err(KgError::Empty {
+                what: self.path.display().to_string(),
+                hint: "the inputs gave no line for it, and it stays as it was".into(),
+            });
+        }
         let file = match self.output {
             Output::Plain(file) => file,
             Output::Gzip(file) => {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod each_once;
 mod error;
 mod folder;
 mod graph;
@@ -24,6 +25,7 @@ pub mod sample;
 pub mod sequence;
 pub mod switch;
 
+pub use each_once::each_once;
 pub use error::KgError;
 pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};
 pub use language::Language;

@@ -14,7 +14,7 @@ pub use folder::sample_folder;
 pub use rules::Coverage;
 use rules::{MOST_FOR_PAIRS, Rules, Verdict};
 
-use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, seed};
+use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, each_once, seed};
 
 /// What to do with a relation that has no label in one of the languages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -96,6 +96,7 @@ impl SampleConfig {
             let rule = "one language or more";
             return Err(KgError::Config { key: "languages", value: "[]".into(), rule });
         }
+        each_once("languages", &self.languages)?;
         if self.count == 0 {
             return Err(KgError::Config { key: "count", value: "0".into(), rule: "1 or more" });
         }
@@ -211,7 +212,8 @@ pub fn sample(
 
 /// The languages asked for, all of which must have a label.
 fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Language>, KgError> {
-    let known = |code: &String| all.iter().copied().find(|known| *known == **code);
+    let same = |known: &Language, code: &str| known.as_str().eq_ignore_ascii_case(code);
+    let known = |code: &String| all.iter().copied().find(|known| same(known, code));
     let languages = config.languages.iter();
     languages.map(|code| known(code).ok_or_else(|| KgError::unknown_language(code, all))).collect()
 }

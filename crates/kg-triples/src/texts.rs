@@ -2,7 +2,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::{KgError, KnowledgeGraph, Language, output};
+use crate::{KgError, KnowledgeGraph, Language, each_once, output};
 
 impl KnowledgeGraph {
     /// The triples in `language`, one text each: the labels of head, relation and tail with spaces
@@ -60,12 +60,13 @@ impl KnowledgeGraph {
     /// gets its name.
     ///
     /// # Errors
-    /// As [`KnowledgeGraph::write_texts`].
+    /// As [`KnowledgeGraph::write_texts`]; [`KgError::Config`] for a language that is named twice.
     pub fn write_all_texts(
         &self,
         languages: &[Language],
         dir: impl AsRef<Path>,
     ) -> Result<Vec<(PathBuf, usize)>, KgError> {
+        each_once("languages", languages)?;
         let mut files = Vec::with_capacity(languages.len());
         let mut written = Vec::with_capacity(languages.len());
         for &language in languages {

@@ -74,6 +74,23 @@ fn nothing_appears_before_the_end() {
 }
 
 #[test]
+fn a_file_without_a_line_replaces_nothing() {
+    let dir = tempdir().unwrap();
+    let [full, empty] = ["full.jsonl", "empty.jsonl"].map(|name| dir.path().join(name));
+    fs::write(&full, "old\n").unwrap();
+    let error = jsonl::write(&full, []).unwrap_err().to_string();
+    assert!(error.contains("full.jsonl: nothing is left"), "{error}");
+    // Of files that belong together, neither appears.
+    let mut writer = SequenceWriter::create(&full).unwrap();
+    writer.write(&sequences()[0]).unwrap();
+    let writers = [writer, SequenceWriter::create(&empty).unwrap()];
+    let error = SequenceWriter::finish_all(writers).unwrap_err().to_string();
+    assert!(error.contains("empty.jsonl"), "{error}");
+    assert_eq!(fs::read_to_string(&full).unwrap(), "old\n");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_truncated_gzip_file_is_one_error() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("s.jsonl.gz");

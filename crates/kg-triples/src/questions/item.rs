@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::FactPool;
 use super::template::{Rendered, Template, TemplateKind, TemplateSet};
-use crate::{KgError, KnowledgeGraph, Language, seed};
+use crate::{KgError, KnowledgeGraph, Language, each_once, seed};
 
 /// How reading items are made. Our own choice, no paper's: a small-scale stand-in for SQuAD and
 /// MLQA.
@@ -258,6 +258,7 @@ impl<'b> Builder<'b> {
         if config.question_languages.is_empty() {
             return fault("question_languages", "[]".into(), "one language or more");
         }
+        each_once("question_languages", &config.question_languages)?;
         let context_language = graph.known_language(&config.context_language)?;
         let known = config.question_languages.iter().map(|language| graph.known_language(language));
         let question_languages = known.collect::<Result<Vec<_>, _>>()?;

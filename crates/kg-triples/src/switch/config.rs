@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{KgError, Language};
+use crate::{KgError, Language, each_once};
 
 /// The languages into which a sentence can be switched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -77,6 +77,7 @@ impl SwitchConfig {
         if self.max_words == 0 {
             return wrong("max_words", "0".into(), "at least 1");
         }
+        each_once("languages", &self.languages)?;
         if self.languages.iter().all(|language| *language == self.source) {
             let languages: Vec<&str> = self.languages.iter().map(Language::as_str).collect();
             let rule = "at least one language that is not the texts' own";

@@ -5,10 +5,10 @@ use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
     Descriptions, EntailmentDataset, EntailmentExample, EntailmentSource, SameLanguage,
 };
-use kg_triples::{KgError, KnowledgeGraph, Language};
+use kg_triples::{KgError, KnowledgeGraph, Language, each_once};
 
 use crate::table::Table;
-use crate::{Done, choice, load_tokenizer, spinner};
+use crate::{Done, at_least_one, choice, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -77,6 +77,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Done {
+    each_once("languages", args.languages.iter().flatten())?;
+    at_least_one(args.count)?;
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
     let graph = KnowledgeGraph::read_dir(&args.kg)?;
@@ -116,13 +118,23 @@ pub fn run(args: Args) -> Done {
             ),
         });
     }
-    let mut held_out = 0;
+    let (mut held_out, mut writers) = (0, vec![writer]);
     if let Some(path) = &args.held_out {
         let mut second = JsonlWriter::<EntailmentExample>::create(path)?;
         held_out = write(&mut second, data.held_out(multilingual, args.seed))?;
-        second.finish()?;
+        if held_out == 0 {
+            return Err(KgError::Empty {
+                what: format!("held-out examples for {}", path.display()),
+                hint: format!(
+                    "of {} triples none was left out whose subject and relation have one object, \
+                     {} with several; raise --held-out-fraction",
+                    report.triples, report.ambiguous
+                ),
+            });
+        }
+        writers.push(second);
     }
-    writer.finish()?;
+    JsonlWriter::finish_all(writers)?;
     bar.finish_and_clear();
 
     let mut table = Table::default();

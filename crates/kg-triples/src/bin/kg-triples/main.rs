@@ -86,7 +86,15 @@ enum Command {
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) if error.use_stderr() => {
+            eprintln!("error: {}", whole_file::usage_error(&error.to_string()));
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    let result = match command {
         Command::Extract(args) => extract::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Mix(args) => mix::run(args),
@@ -120,6 +128,14 @@ fn load_tokenizer(path: &Path) -> Result<Tokenizer, KgError> {
 /// A value as serde writes it in a configuration file, for enums on the command line.
 fn choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.replace('-', "_").into()).map_err(|error| error.to_string())
+}
+
+/// Refuses a number of examples that would leave an output empty.
+fn at_least_one<N: From<u8> + PartialEq>(count: Option<N>) -> Done {
+    match count == Some(N::from(0)) {
+        true => Err(KgError::Config { key: "count", value: "0".into(), rule: "1 or more" }),
+        false => Ok(()),
+    }
 }
 
 /// `en=enwiki.jsonl.gz`

@@ -12,7 +12,7 @@ use tokenizers::Tokenizer;
 
 use crate::sources::{self, Links, SourceArgs, Sources};
 use crate::table::{Table, blank_line};
-use crate::{Done, choice, load_tokenizer, spinner};
+use crate::{Done, at_least_one, choice, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -71,6 +71,7 @@ pub fn run(args: Args) -> Done {
         boundary: args.boundary,
         seed: args.seed,
     };
+    at_least_one(args.count)?;
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
     let (out, count, smoothing) = (args.out.clone(), args.count, args.smoothing);

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use kg_triples::jsonl::SequenceWriter;
 use kg_triples::sequence::{ConcatSeparator, Extent, Masking, MixedTarget, TripleStyle};
 use kg_triples::{
-    KgError, KnowledgeGraph, SequenceConfig, SequenceKind, build_sequences_for_pairs,
+    KgError, KnowledgeGraph, SequenceConfig, SequenceKind, build_sequences_for_pairs, each_once,
 };
 
 use crate::table::Table;
@@ -87,6 +87,7 @@ pub fn run(args: Args) -> Done {
         seed: args.seed,
     };
     let tokenizer = args.tokenizer.unwrap_or_else(|| args.input.clone());
+    each_once("pairs", args.pairs.iter().flatten().map(|(i, j)| format!("{i}-{j}")))?;
     let bar = spinner("reading");
     let graph = KnowledgeGraph::read_dir(&args.input)?;
     let tokenizer = load_tokenizer(&tokenizer)?;

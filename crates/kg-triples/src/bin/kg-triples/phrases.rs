@@ -6,7 +6,7 @@ use kg_triples::phrases::{
     Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, StopRule,
     StopWords, mine_passages,
 };
-use kg_triples::{KgError, Language};
+use kg_triples::{KgError, Language, each_once};
 
 use crate::table::Table;
 use crate::{Done, choice, language_file, progress, spinner};
@@ -74,6 +74,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Done {
+    each_once("characters", &args.characters)?;
     let config = PhraseConfig {
         min_words: args.min_words,
         max_words: args.max_words,

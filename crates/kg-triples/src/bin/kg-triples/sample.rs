@@ -71,8 +71,9 @@ fn extract_beside(dump: &Path, args: &Args) -> Result<TempDir, KgError> {
     let folder = folder.map_err(refuse())?;
     let mut languages: Vec<Language> =
         args.languages.iter().map(|code| Language::new(code)).collect::<Result<_, _>>()?;
+    let english = |code: &Language| code.as_str().eq_ignore_ascii_case("en");
     // Relations may take the English label.
-    if args.missing_relation == MissingRelation::English && !languages.contains(&Language::EN) {
+    if args.missing_relation == MissingRelation::English && !languages.iter().any(english) {
         languages.push(Language::EN);
     }
     let config = ExtractConfig { languages, ..ExtractConfig::default() };

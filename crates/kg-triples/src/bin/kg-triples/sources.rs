@@ -9,7 +9,7 @@ use kg_triples::entity_linking::{
 };
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::Descriptions;
-use kg_triples::{KgError, Language};
+use kg_triples::{KgError, Language, each_once};
 
 use crate::{choice, language_file};
 
@@ -108,6 +108,7 @@ pub type LabelReports = BTreeMap<Language, LabelReport>;
 
 /// Where texts come from, the descriptions of --entities, and what became of its labels.
 pub fn read(args: SourceArgs) -> Result<(Sources, Descriptions, LabelReports), KgError> {
+    each_once("languages", args.languages.iter().flatten())?;
     let mut descriptions = Descriptions::default();
     let mut labels = Vec::new();
     let mut pages = Vec::new();

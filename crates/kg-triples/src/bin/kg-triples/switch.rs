@@ -154,7 +154,7 @@ fn write(
     config: &SwitchConfig,
     args: &Args,
 ) -> Result<(SwitchReport, usize), KgError> {
-    let mut left_out = 0;
+    let (mut left_out, mut written) = (0, 0);
     let report = match args.format {
         Form::Linked => {
             let mut files = Files::new(args);
@@ -174,12 +174,21 @@ fn write(
                 for form in source.into_iter().chain(forms) {
                     let form: Option<&SwitchedText> = form;
                     match tagged_pair(number, sentence, form) {
-                        Some(pair) => writer.write(&pair)?,
+                        Some(pair) => {
+                            writer.write(&pair)?;
+                            written += 1;
+                        }
                         None => left_out += 1,
                     }
                 }
                 Ok(())
             })?;
+            if written == 0 && left_out > 0 {
+                return Err(KgError::Empty {
+                    what: format!("switched forms of {} sentences", report.sentences),
+                    hint: format!("{left_out} have tags in their text; --format linked holds them"),
+                });
+            }
             finish([writer], &report)?;
             report
         }

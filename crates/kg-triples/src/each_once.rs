@@ -1,0 +1,30 @@
+//! Lists that name each language once.
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use crate::KgError;
+
+/// Refuses a list of languages that names one twice, in whatever case: it would count double.
+///
+/// # Errors
+/// [`KgError::Config`] naming `key` and the list.
+///
+/// ```
+/// use kg_triples::each_once;
+///
+/// assert!(each_once("languages", ["en", "de"]).is_ok());
+/// let error = each_once("languages", ["en", "de", "DE"]).unwrap_err().to_string();
+/// assert_eq!(error, "languages = en,de,DE: must be a list that names each language once");
+/// ```
+pub fn each_once(
+    key: &'static str,
+    languages: impl IntoIterator<Item = impl Display>,
+) -> Result<(), KgError> {
+    let codes: Vec<String> = languages.into_iter().map(|code| code.to_string()).collect();
+    let mut seen = BTreeSet::new();
+    if codes.iter().all(|code| seen.insert(code.to_ascii_lowercase())) {
+        return Ok(());
+    }
+    let rule = "a list that names each language once";
+    Err(KgError::Config { key, value: codes.join(","), rule })
+}
