@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -149,4 +150,175 @@ fn a_cut_tokenizer_is_an_error() {
     fs::write(dir.path().join("cut.json"), &whole[..whole.len() / 2]).unwrap();
     let error = failure(&run(dir.path(), "mix --in kg --tokenizer cut.json --out out.jsonl"));
     assert!(error.contains("cut.json") && error.contains("--tokenizer"), "{error}");
+}
+
+/// Every file below `path`, or it alone.
+fn content(path: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    if path.is_file() {
+        return BTreeMap::from([(path.to_owned(), fs::read(path).unwrap())]);
+    }
+    fs::read_dir(path).unwrap().flat_map(|entry| content(&entry.unwrap().path())).collect()
+}
+
+/// A folder with an input of each kind.
+fn inputs() -> tempfile::TempDir {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    fs::create_dir(dir.path().join("pages")).unwrap();
+    for (code, country, text) in [
+        ("en", "Germany", "Berlin lies in Germany."),
+        ("de", "Deutschland", "Berlin liegt in Deutschland."),
+    ] {
+        write(
+            &format!("pages/entities.{code}.jsonl"),
+            &format!(
+                "{{\"id\":\"Q64\",\"label\":\"Berlin\",\"extract\":\"{text}\"}}\n\
+                 {{\"id\":\"Q183\",\"label\":\"{country}\",\"extract\":\"{country}: Berlin\"}}\n"
+            ),
+        );
+    }
+    fs::copy(testkit::fixture("dump.json"), dir.path().join("dump.json")).unwrap();
+    fs::copy(testkit::fixture("queries.jsonl"), dir.path().join("queries.jsonl")).unwrap();
+    let templates = "P36\ten\tstatement\t{head} : {tail}\nP36\ten\tquestion\t{head} ?\n";
+    write("templates.tsv", &format!("relation_id\tlang\tkind\ttemplate\n{templates}"));
+    write(
+        "linked.jsonl",
+        r#"{"id":"1","lang":"en","text":"Germany.","mentions":[{"start":0,"end":7,"entity":"Q183"}]}"#,
+    );
+    let switch = "switch --texts linked.jsonl --labels kg/labels.tsv --languages de";
+    let output = run(dir.path(), &format!("{switch} --format entitycs --out corpus.jsonl"));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    dir
+}
+
+#[test]
+fn a_wrong_input_leaves_the_output_as_it_is() {
+    let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
+    let tables: &[&[&str]] = &[&["kg/triples.tsv"], &["kg/labels.tsv"]];
+    let pages: &[&[&str]] = &[&["pages/entities.en.jsonl", "pages/entities.de.jsonl"]];
+    let commands: [(&str, &[&[&str]]); 12] = [
+        ("extract --dump dump.json --languages en,de", &[&["dump.json"]]),
+        ("sample --dump dump.json --languages en,de --count 2", &[&["dump.json"]]),
+        ("sample --kg kg --languages en,de --count 2", tables),
+        ("texts --in kg", tables),
+        (
+            "questions --kg kg --templates templates.tsv --split all --facts-per-context 2 \
+             --same-relation 1 --question-languages en",
+            &[tables[0], tables[1], &["templates.tsv"]],
+        ),
+        ("mix --in kg --tokenizer T --pairs en-de", tables),
+        ("link --entities pages", pages),
+        ("mentions --entities pages --tokenizer T", pages),
+        ("entailment --kg kg --labels --tokenizer T", tables),
+        (
+            "switch --texts linked.jsonl --labels kg/labels.tsv --languages de",
+            &[tables[1], &["linked.jsonl"]],
+        ),
+        ("switch --tagged corpus.jsonl", &[&["corpus.jsonl"]]),
+        ("phrases --queries queries.jsonl --min-chars 0 --unequal", &[&["queries.jsonl"]]),
+    ];
+    let wrong: [&[u8]; 5] = [
+        b"<!DOCTYPE html>\n<html>503 Service Unavailable</html>\n",
+        b"",
+        b"\n\n",
+        b"{}\n",
+        b"\x1f\x8b\x08",
+    ];
+    let dir = inputs();
+    for (command, files) in commands {
+        let command = format!("{} --out out", command.replace('T', &tokenizer));
+        let output = run(dir.path(), &command);
+        assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+        let before = content(&dir.path().join("out"));
+        for (files, bytes) in files.iter().flat_map(|files| wrong.map(|bytes| (files, bytes))) {
+            let files = files.iter().map(|name| dir.path().join(name));
+            let files: Vec<_> = files.map(|path| (fs::read(&path).unwrap(), path)).collect();
+            files.iter().for_each(|(_, path)| fs::write(path, bytes).unwrap());
+            let error = failure(&run(dir.path(), &command));
+            assert!(error.starts_with("error: "), "{error}");
+            assert_eq!(content(&dir.path().join("out")), before, "{command}: {error}");
+            files.iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
+        }
+        match dir.path().join("out") {
+            out if out.is_dir() => fs::remove_dir_all(out).unwrap(),
+            out => fs::remove_file(out).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn what_leaves_nothing_to_write_is_named() {
+    let dir = inputs();
+    let tokenizer = format!("--tokenizer {}", testkit::fixture("tokenizer.json").display());
+    fs::write(dir.path().join("out"), "old").unwrap();
+    let refused = |command: &str, what: &str| {
+        let error = failure(&run(dir.path(), &format!("{command} --out out")));
+        assert!(error.contains(what), "{error}");
+        assert_eq!(fs::read_to_string(dir.path().join("out")).unwrap(), "old");
+    };
+    let mentions = format!("mentions --entities pages {tokenizer}");
+    refused(&format!("{mentions} --count 0"), "count = 0: must be 1 or more");
+    let entailment = format!("entailment --kg kg --labels {tokenizer}");
+    refused(&format!("{entailment} --count 0"), "count = 0: must be 1 or more");
+    refused(
+        &format!("{entailment} --held-out-fraction 1e-9 --held-out asked"),
+        "none was left out whose subject and relation have one object",
+    );
+    assert!(!dir.path().join("asked").exists());
+    let tagged = r#"{"id":"1","lang":"en","text":"Germany <a>.","mentions":[{"start":0,"end":7,"entity":"Q183"}]}"#;
+    fs::write(dir.path().join("tagged.jsonl"), tagged.replace("<a>", "<en>")).unwrap();
+    refused(
+        "switch --texts tagged.jsonl --labels kg/labels.tsv --languages de --format entitycs",
+        "have tags in their text",
+    );
+}
+
+#[test]
+fn a_language_that_is_named_twice_is_refused() {
+    let dir = inputs();
+    let tokenizer = format!("--tokenizer {}", testkit::fixture("tokenizer.json").display());
+    for command in [
+        "extract --dump dump.json --languages en,de,EN".to_owned(),
+        "extract --dump dump.json --languages en --fallback en=de,de".to_owned(),
+        "sample --dump dump.json --languages en,de,de".to_owned(),
+        "sample --kg kg --languages en,de,de".to_owned(),
+        "texts --in kg --languages en,en".to_owned(),
+        "questions --kg kg --templates templates.tsv --split all --question-languages en,en".into(),
+        format!("mix --in kg {tokenizer} --pairs en-de,en-de"),
+        "link --entities pages --languages en,en".to_owned(),
+        format!("mentions --entities pages {tokenizer} --languages en,en"),
+        format!("entailment --kg kg --labels {tokenizer} --languages en,en"),
+        "switch --texts linked.jsonl --labels kg/labels.tsv --languages de,de".to_owned(),
+        "phrases --queries queries.jsonl --characters zh,zh".to_owned(),
+    ] {
+        let error = failure(&run(dir.path(), &format!("{command} --out out")));
+        assert!(error.contains("must be a list that names each language once"), "{error}");
+    }
+    let questions = "questions --kg kg --templates templates.tsv --split all --facts-per-context 2 \
+                     --same-relation 1 --context-language EN --question-languages En --out out";
+    let output = run(dir.path(), questions);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn arguments_that_cannot_be_taken_are_one_line() {
+    let dir = tempdir().unwrap();
+    for (arguments, said) in [
+        ("", "error: no command is given; try '--help'\n"),
+        (
+            "texts",
+            "error: the following required arguments were not provided: --in <DIR> --out <DIR>; \
+             try '--help'\n",
+        ),
+        (
+            "texts --ou x",
+            "error: unexpected argument '--ou' found; tip: a similar argument exists: '--out'; \
+             try '--help'\n",
+        ),
+    ] {
+        assert_eq!(failure(&run(dir.path(), arguments)), said);
+    }
+    let help = run(dir.path(), "texts --help");
+    assert!(help.status.success() && text(&help.stdout).contains("Usage:"));
 }

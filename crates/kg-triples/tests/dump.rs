@@ -491,10 +491,10 @@ fn what_is_no_dump_leaves_the_extract_as_it_is() {
         assert!(error.contains("its name says that it is packed by"), "{error}");
     }
     // Packed, and not as it is named; damaged in the first bytes; cut to nothing.
-    assert!(refused("d.gz", &bzip2(&bytes), &config()).contains("packed by Gzip"));
+    assert!(refused("d.gz", &bzip2(&bytes), &config()).contains("packed by gzip"));
     let mut damaged = zstandard(&bytes);
     damaged[0] ^= 1;
-    assert!(refused("d.zst", &damaged, &config()).contains("packed by Zstd"));
+    assert!(refused("d.zst", &damaged, &config()).contains("packed by zstd"));
     refused("d.bz2", b"", &config());
     refused("d", &damaged, &config());
     for (start, what) in [
@@ -534,6 +534,28 @@ fn more_bad_lines_than_entities_are_no_dump_and_as_many_are_one() {
     let error = refused("dump.nt", format!("<http://dbpedia.org/a> {fact}").as_bytes(), &config());
     assert!(error.contains("of 1 lines 0 hold an entity, 0 cannot be used"), "{error}");
     refused("dump.nt", format!("{subject} {fact}<a>\n<b>\n").as_bytes(), &config());
+}
+
+#[test]
+fn languages_are_read_in_any_case_and_each_once() {
+    let bytes = std::fs::read(fixture()).unwrap();
+    let mut other = config();
+    let upper = |code: &mut Language| *code = Language::new(&code.as_str().to_uppercase()).unwrap();
+    other.languages.iter_mut().for_each(upper);
+    for (language, others) in &mut other.fallback {
+        upper(language);
+        others.iter_mut().for_each(upper);
+    }
+    let (found, report) = tables(&bytes, &other).unwrap();
+    assert_eq!(found, tables(&bytes, &config()).unwrap().0);
+    assert_eq!(report.languages, config().languages);
+    // Those of N-Triples and of texts within them, too.
+    let facts = ntriples(&found, |_| ()).replace("@en", "@EN");
+    assert_eq!(tables(facts.as_bytes(), &config()).unwrap().0, found);
+    other.languages.push(config().languages[1]);
+    let folder = tempfile::tempdir().unwrap();
+    let error = extract(&fixture(), &other, folder.path(), &Progress::default()).err().unwrap();
+    assert!(error.to_string().contains("each language once"), "{error}");
 }
 
 #[test]

@@ -86,9 +86,12 @@ fn packed(bytes: &[u8], packing: &str) -> Vec<u8> {
 
 /// Starts an extract that holds 1 MiB and stores the rest.
 fn start(dir: &Path, dump: &str, languages: &str) -> Child {
+    start_with(dir, dump, &["--memory", "1", "--languages", languages])
+}
+
+fn start_with(dir: &Path, dump: &str, options: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
-    command.current_dir(dir).args(["extract", "--memory", "1", "--threads", "2", "--out", OUT]);
-    command.args(["--languages", languages]);
+    command.current_dir(dir).args(["extract", "--threads", "2", "--out", OUT]).args(options);
     match dump.strip_prefix("< ") {
         Some(input) => {
             command.args(["--dump", "-"]).stdin(File::open(dir.join(input)).unwrap());
@@ -121,7 +124,11 @@ fn stored(dir: &Path) -> Option<Vec<u8>> {
 
 /// Kills a run once `when` holds, looked at all the time; whether it came to that.
 fn kill_when(dir: &Path, dump: &str, when: impl Fn() -> bool) -> bool {
-    let mut child = start(dir, dump, "en,de");
+    kill(start(dir, dump, "en,de"), when)
+}
+
+/// The same of a run that was started.
+fn kill(mut child: Child, when: impl Fn() -> bool) -> bool {
     let begin = Instant::now();
     loop {
         if when() {
@@ -213,6 +220,44 @@ fn a_merge_that_is_killed_begins_again() {
     // Folders that earlier versions left go, too.
     fs::create_dir(dir.path().join(OUT).join(".extract-abc")).unwrap();
     end(start(dir.path(), "dump.bz2", "en,de"), 0);
+    assert!(files(dir.path()) == expected);
+}
+
+#[test]
+fn with_memory_for_all_a_killed_extract_loses_64_mib_at_most() {
+    // 160 MiB, most of which is passed over.
+    let mut bytes = Vec::new();
+    for id in 0..40 {
+        let label = format!("{{\"en\":{{\"language\":\"en\",\"value\":\"label {id}\"}}}}");
+        write!(bytes, "{{\"type\":\"item\",\"id\":\"Q{id}\",\"labels\":{label},\"x\":\"").unwrap();
+        bytes.resize(bytes.len() + (4 << 20), b'x');
+        bytes.extend(b"\"}\n");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("dump"), &bytes).unwrap();
+    let start = || start_with(dir.path(), "dump", &["--languages", "en"]);
+    assert_eq!(end(start(), 0), "");
+    let expected = files(dir.path());
+
+    let lock = dir.path().join(OUT).join(".extract/lock");
+    while !kill(start(), || lock.exists()) {}
+    // Killed before it stored anything, and after.
+    let begins = stored(dir.path()).is_none();
+    let mut child = start();
+    while stored(dir.path()).is_none() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    child.kill().unwrap();
+    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert_eq!(said.contains("note: begins anew; "), begins, "{said}");
+    let state = stored(dir.path()).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    let offset = state["place"]["offset"].as_u64().unwrap();
+    // What waits to be parsed when 64 MiB were read is read again.
+    assert!((1..=96 << 20).contains(&offset), "{offset}");
+    let said = end(start(), 0);
+    let goes_on = format!("note: goes on with the unfinished extract in {OUT}, behind {offset} ");
+    assert!(said.contains(&goes_on), "{said}");
     assert!(files(dir.path()) == expected);
 }
 

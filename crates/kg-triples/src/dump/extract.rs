@@ -2,18 +2,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use language::LanguageError;
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{Event, Found};
 use super::counts::EntityCounts;
 use super::merge;
 use super::sort::{Entry, Sorter};
-use super::source::{Compression, DumpFormat, Place, Progress, Source, is_stream};
+use super::source::{Beginning, Compression, DumpFormat, Place, Progress, Source, is_stream};
 use super::state::{StateFolder, Task};
 use super::table::{DumpTable, TableFormat, TailKind};
 use super::tables::Tables;
 use super::wanted::Wanted;
-use crate::{KgError, Language};
+use crate::{KgError, Language, each_once};
 
 /// Bad lines that are told one by one.
 const TOLD: usize = 5;
@@ -21,7 +22,7 @@ const TOLD: usize = 5;
 /// What is read of a Wikidata dump, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExtractConfig {
-    /// Languages of texts, one or more; codes are compared exactly, so `zh` is not `zh-hans`.
+    /// Languages of texts, one or more, each once; case does not matter, but `zh` is not `zh-hans`.
     pub languages: Vec<Language>,
     /// Languages whose label or description takes the place of a missing one, the first that is
     /// there.
@@ -145,8 +146,9 @@ pub struct ExtractReport {
 /// how the dump is packed.
 ///
 /// # Going on
-/// Whenever `config.memory` is full, all that was read so far is stored in `folder/.extract`, which
-/// goes when the files are there. A process that was killed, or stopped by an error, goes on from
+/// After every 64 MiB of the packed dump, and whenever `config.memory` is full, all that was read so
+/// far is stored in `folder/.extract`, which goes when the files are there. [`Progress::beginning`]
+/// says whether an extract goes on. A process that was killed, or stopped by an error, goes on from
 /// there when it is called again with the same dump and configuration, and writes the same bytes.
 /// A plain dump is read on at that place, and bzip2 is unpacked from the block there; of gzip, zstd
 /// and standard input, what comes before is unpacked again but not parsed. The packed bytes before
@@ -156,8 +158,8 @@ pub struct ExtractReport {
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
 /// # Errors
-/// [`KgError::Config`] without a language, table or kind of tail, and for Parquet without the
-/// feature `parquet`; [`KgError::Io`] naming the file, and the place in the dump where a packed one
+/// [`KgError::Config`] without a language, table or kind of tail, for a language that is named
+/// twice, and for Parquet without the feature `parquet`; [`KgError::Io`] naming the file, and the place in the dump where a packed one
 /// is damaged, is not packed as its name says, or in a way that is not understood;
 /// [`KgError::Dump`] if an array has no end, no line is an entity, too many lines are unusable or
 /// more than are entities, another process works on the folder, or an extract of another dump or
@@ -188,9 +190,15 @@ pub fn extract(
     folder: &Path,
     progress: &Progress,
 ) -> Result<ExtractReport, KgError> {
+    let config = &lower_case(config)?;
     check(config)?;
     let task = Task::new(dump, config)?;
     let (state, found) = StateFolder::open(folder, &task, config.restart)?;
+    progress.begin(match &found {
+        Some(found) => Beginning::GoesOn(found.place.offset),
+        None if state.is_left() => Beginning::Anew,
+        None => Beginning::First,
+    });
     let mut reading = Reading::new(dump, config, folder, (state, task));
     let threads = rayon::current_num_threads();
     match found {
@@ -216,7 +224,20 @@ pub fn extract(
     reading.finish()
 }
 
+/// The same with languages as Wikidata writes them.
+fn lower_case(config: &ExtractConfig) -> Result<ExtractConfig, KgError> {
+    let lower = |code: &Language| Language::new(&code.as_str().to_ascii_lowercase());
+    let all = |codes: &[Language]| codes.iter().map(lower).collect::<Result<Vec<_>, _>>();
+    let fallback = config.fallback.iter();
+    let fallback = fallback.map(|(code, others)| Ok((lower(code)?, all(others)?)));
+    let fallback = fallback.collect::<Result<Vec<_>, LanguageError>>()?;
+    Ok(ExtractConfig { languages: all(&config.languages)?, fallback, ..config.clone() })
+}
+
 fn check(config: &ExtractConfig) -> Result<(), KgError> {
+    each_once("languages", &config.languages)?;
+    each_once("fallback", config.fallback.iter().map(|(code, _)| code))?;
+    config.fallback.iter().try_for_each(|(_, others)| each_once("fallback", others))?;
     for (key, empty, rule) in [
         ("languages", config.languages.is_empty(), "one language or more"),
         ("tables", config.tables.is_empty(), "one table or more"),
@@ -297,6 +318,8 @@ pub(super) struct Reading<'a> {
     pub(super) report: ExtractReport,
     /// Something was stored, so all must be before it counts as read.
     pub(super) stored: bool,
+    /// Packed bytes that were read when something was stored last.
+    pub(super) stored_at: u64,
 }
 
 impl<'a> Reading<'a> {
@@ -326,6 +349,7 @@ impl<'a> Reading<'a> {
             last_bad: None,
             report: empty_report(config),
             stored: false,
+            stored_at: 0,
             state,
             task,
         }

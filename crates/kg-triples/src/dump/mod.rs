@@ -26,5 +26,5 @@ mod tests;
 
 pub use counts::EntityCounts;
 pub use extract::{BadLine, ExtractConfig, ExtractReport, extract};
-pub use source::{Compression, DumpFormat, Progress};
+pub use source::{Beginning, Compression, DumpFormat, Progress};
 pub use table::{DumpTable, TableFormat, TailKind};

@@ -16,6 +16,8 @@ use crate::KgError;
 /// Bytes of the dump read at a time, a sixteenth of the memory within these bounds.
 const SMALLEST_CHUNK: usize = 1 << 12;
 const LARGEST_CHUNK: usize = 4 << 20;
+/// Packed bytes of the dump behind which what was read is stored, whatever the memory.
+const STORED_EVERY: u64 = 64 << 20;
 /// Chunks that wait for a worker, so that memory stays bounded.
 const WAITING: usize = 4;
 
@@ -25,13 +27,13 @@ impl Reading<'_> {
     /// Takes up what an unfinished extract left.
     pub(super) fn go_on(&mut self, found: State) {
         let State { shape, number, lines, statements, last_bad, report, .. } = found;
-        let State { entities, redirects, .. } = found;
+        let State { passed, entities, redirects, .. } = found;
         let (path, memory) = (self.state.path(), self.config.memory);
         self.entities = Sorter::new(path, "entities", memory).with_runs(entities);
         self.redirects = Sorter::new(path, "redirects", memory / 8).with_runs(redirects);
         (self.shape, self.number, self.last_bad) = (shape, number, last_bad);
         (self.lines, self.statements) = (lines, statements);
-        (self.report, self.stored) = (report, true);
+        (self.report, self.stored, self.stored_at) = (report, true, passed.bytes);
     }
 
     /// Reads everything from `place` on. One thread unpacks while others parse.
@@ -110,7 +112,9 @@ impl Reading<'_> {
                 self.lines += lines;
                 self.statements += statements;
                 if let Some(end) = end
-                    && (self.entities.is_full() || self.redirects.is_full())
+                    && (self.entities.is_full()
+                        || self.redirects.is_full()
+                        || watch.bytes() >= self.stored_at.saturating_add(STORED_EVERY))
                 {
                     self.store(end, watch.passed(), false)?;
                 }
@@ -124,6 +128,7 @@ impl Reading<'_> {
         let refuse = || KgError::io(self.folder, "write to the folder");
         self.entities.spill().map_err(refuse())?;
         self.redirects.spill().map_err(refuse())?;
+        let passed_bytes = passed.bytes;
         self.state.store(&State {
             task: self.task.clone(),
             place,
@@ -138,7 +143,7 @@ impl Reading<'_> {
             entities: self.entities.runs(),
             redirects: self.redirects.runs(),
         })?;
-        self.stored = true;
+        (self.stored, self.stored_at) = (true, passed_bytes);
         self.entities.remove_merged().map_err(refuse())?;
         self.redirects.remove_merged().map_err(refuse())
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
@@ -70,10 +70,13 @@ fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
         return refuse(format!("it is {what}; unpack it, or pack it by gzip, bzip2 or zstd"));
     }
     match Compression::named(path) {
-        Some(named) if named != found => refuse(format!(
-            "its name says that it is packed by {named:?}, but its first bytes do not; download or \
-             copy it again, or rename it"
-        )),
+        Some(named) if named != found => {
+            let named = format!("{named:?}").to_ascii_lowercase();
+            refuse(format!(
+                "its name says that it is packed by {named}, but its first bytes do not; download \
+                 or copy it again, or rename it"
+            ))
+        }
         _ => Ok(found),
     }
 }
@@ -101,20 +104,39 @@ impl DumpFormat {
     }
 }
 
-/// What was read of the packed bytes so far: their number, for a progress bar.
+/// Where an extract begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// At the beginning of the dump; no extract is unfinished in the folder.
+    First,
+    /// At the beginning, though one is unfinished: it had stored nothing, or is not to be gone on
+    /// with.
+    Anew,
+    /// Behind as many unpacked bytes, which an unfinished extract had stored.
+    GoesOn(u64),
+}
+
+/// How far an extract is, for whoever waits: where it began, and the packed bytes that were read.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<AtomicU64>);
+pub struct Progress(Arc<(AtomicU64, OnceLock<Beginning>)>);
 
 impl Progress {
     /// Packed bytes read.
     pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.0.load(Ordering::Relaxed)
     }
-}
 
-impl Progress {
+    /// Where it began; `None` before.
+    pub fn beginning(&self) -> Option<Beginning> {
+        self.0.1.get().copied()
+    }
+
     fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+        self.0.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn begin(&self, beginning: Beginning) {
+        let _ = self.0.1.set(beginning);
     }
 }
 
@@ -249,6 +271,11 @@ impl Watch {
     /// What was read of the packed bytes so far.
     pub(super) fn passed(&self) -> Passed {
         locked(&self.packed).passed()
+    }
+
+    /// How many these are.
+    pub(super) fn bytes(&self) -> u64 {
+        locked(&self.packed).bytes
     }
 
     /// The place behind this many unpacked bytes, all of which were read. Later calls may only name

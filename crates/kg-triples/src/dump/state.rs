@@ -95,6 +95,8 @@ pub(super) struct StateFolder {
     path: PathBuf,
     out: PathBuf,
     has_state: bool,
+    /// An earlier extract did not come to its end.
+    is_left: bool,
     _lock: File,
 }
 
@@ -111,6 +113,7 @@ impl StateFolder {
     ) -> Result<(Self, Option<State>), KgError> {
         let path = out.join(FOLDER);
         let refuse = || KgError::io(&path, "write to the folder");
+        let is_left = path.is_dir();
         fs::create_dir_all(&path).map_err(refuse())?;
         let lock = File::create(path.join(LOCK)).map_err(refuse())?;
         let fault = |reason: String| Err(KgError::Dump { path: path.clone(), reason });
@@ -131,13 +134,19 @@ impl StateFolder {
                  --restart begins anew"
             ));
         }
-        let mut folder = Self { path, out: out.to_owned(), has_state: false, _lock: lock };
+        let out = out.to_owned();
+        let mut folder = Self { path, out, has_state: false, is_left, _lock: lock };
         match &found {
             None => folder.clear()?,
             Some(_) => folder.has_state = true,
         }
         folder.remove_left_over()?;
         Ok((folder, found))
+    }
+
+    /// Whether an earlier extract did not come to its end here.
+    pub(super) fn is_left(&self) -> bool {
+        self.is_left
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -50,7 +50,8 @@ enum Cleaned {
 
 impl Text {
     fn cleaned(&self, language: &str, counts: &mut EntityCounts) -> Result<Cleaned, String> {
-        if self.language.as_deref() != Some(language.as_bytes()) {
+        let own = self.language.as_deref();
+        if !own.is_some_and(|own| own.eq_ignore_ascii_case(language.as_bytes())) {
             return Ok(Cleaned::Foreign);
         }
         let Some(value) = &self.value else { return Ok(Cleaned::Missing) };

@@ -26,7 +26,7 @@ const OTHER_WIKIS: [&str; 14] = [
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     /// The languages of texts, each with those whose labels and descriptions take the place of
-    /// missing ones, best first. Codes are compared exactly.
+    /// missing ones, best first. Case does not matter.
     pub(super) languages: Vec<(Language, Vec<Language>)>,
     /// The tables that are written, sorted, each once.
     pub(super) tables: Vec<DumpTable>,
@@ -40,6 +40,11 @@ pub(super) struct Chosen {
     pub(super) texts: Vec<(Language, String)>,
     /// How many are another language's.
     pub(super) fallbacks: u64,
+}
+
+/// Whether a code is that of a language.
+fn is(language: &Language, code: &str) -> bool {
+    language.as_str().eq_ignore_ascii_case(code)
 }
 
 impl Wanted {
@@ -56,13 +61,13 @@ impl Wanted {
     /// Whether labels in the language of this code are read.
     pub(super) fn reads(&self, code: &str) -> bool {
         self.languages.iter().any(|(language, others)| {
-            *language == *code || others.iter().any(|other| *other == *code)
+            is(language, code) || others.iter().any(|other| is(other, code))
         })
     }
 
     /// The language of this code, if it is asked for.
     pub(super) fn language(&self, code: &str) -> Option<Language> {
-        self.languages.iter().map(|(language, _)| *language).find(|language| *language == *code)
+        self.languages.iter().map(|(language, _)| *language).find(|language| is(language, code))
     }
 
     /// The language of a site such as `dewiki` or `zh_yuewiki`, if it is a Wikipedia in a language
@@ -79,8 +84,11 @@ impl Wanted {
     pub(super) fn choose(&self, usable: &BTreeMap<&str, String>) -> Chosen {
         let mut chosen = Chosen { texts: Vec::new(), fallbacks: 0 };
         for (language, others) in &self.languages {
-            let own = usable.get(language.as_str());
-            let other = || others.iter().find_map(|other| usable.get(other.as_str()));
+            let text = |wanted: &Language| {
+                usable.iter().find(|(code, _)| is(wanted, code)).map(|(_, text)| text)
+            };
+            let own = text(language);
+            let other = || others.iter().find_map(text);
             let Some(text) = own.or_else(other) else { continue };
             chosen.fallbacks += u64::from(own.is_none());
             chosen.texts.push((*language, text.clone()));

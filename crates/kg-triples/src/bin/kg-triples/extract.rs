@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use kg_triples::dump::{
-    DumpTable, ExtractConfig, ExtractReport, Progress, TableFormat, TailKind, extract,
+    Beginning, DumpTable, ExtractConfig, ExtractReport, Progress, TableFormat, TailKind, extract,
 };
 use kg_triples::{KgError, Language};
 
@@ -34,13 +34,13 @@ With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
 The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd. A file in
 which no line is an entity, or fewer than cannot be used, is an error and replaces nothing.
 The folder gets the tables and extract.json, which counts all that was left out. Of N-Triples, only
-triples, labels and redirects are read. An extract that was killed goes on when the same command is
-given again.")]
+triples, labels and redirects are read. What was read is stored after every 64 MiB of the packed
+dump; an extract that was killed goes on from there when the same command is given again.")]
 pub struct Args {
     /// Wikidata's dump; - for standard input
     #[arg(long, value_name = "FILE")]
     dump: PathBuf,
-    /// Languages of labels and other texts; codes are compared exactly
+    /// Languages of labels and other texts, each once; case does not matter, zh is not zh-hans
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<Language>,
     /// Languages whose label or description takes the place of a missing one, best first; once for
@@ -130,7 +130,16 @@ pub fn with_progress(
         let (bar, shown) = (&bar, progress.clone());
         scope.spawn(move || {
             let tick = Duration::from_millis(200);
-            while ended.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+            let mut said = false;
+            loop {
+                let over = ended.recv_timeout(tick) != Err(RecvTimeoutError::Timeout);
+                if let (false, Some(beginning)) = (said, shown.beginning()) {
+                    bar.suspend(|| say(beginning, out));
+                    said = true;
+                }
+                if over {
+                    break;
+                }
                 bar.set_position(shown.bytes());
             }
         });
@@ -139,6 +148,21 @@ pub fn with_progress(
         bar.finish_and_clear();
         report
     })
+}
+
+/// Whether an extract goes on, where one is unfinished.
+fn say(beginning: Beginning, out: &Path) {
+    let out = out.display().to_string();
+    let out = whole_file::one_line(&out);
+    match beginning {
+        Beginning::First => (),
+        Beginning::Anew => {
+            eprintln!("note: begins anew; of the unfinished extract in {out} nothing is kept");
+        }
+        Beginning::GoesOn(bytes) => eprintln!(
+            "note: goes on with the unfinished extract in {out}, behind {bytes} unpacked bytes"
+        ),
+    }
 }
 
 /// Bytes, rate and, for a file, the time left; hidden where stderr is no terminal.
