@@ -141,10 +141,10 @@ fn wrong_arguments_are_one_line() {
         refused(&output, words);
         let error = text(&output.stderr);
         assert_eq!(error.lines().count(), 1, "{error}");
-        assert!(error.starts_with("error: ") && error.ends_with("(--help says more)\n"), "{error}");
+        assert!(error.starts_with("error: ") && error.ends_with("; try '--help'\n"), "{error}");
     }
-    // Without any, the help.
-    assert!(text(&run(&[], None).stderr).contains("Commands:"));
+    // Without any, where to find them.
+    refused(&run(&[], None), "no command is given; try '--help'");
     assert!(text(&run(&["score", "--help"], None).stdout).contains("Usage:"));
 }
 
