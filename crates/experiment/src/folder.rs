@@ -1,9 +1,9 @@
 //! The run folder: whose it is, who works in it, and what a killed process left there.
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -37,13 +37,15 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Takes the folder for this process. Nothing in it is changed yet, but for the lock.
+    /// Takes the folder for this process; it may be a link, but holds none. Nothing in it is
+    /// changed yet, but for the lock.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
         expect_ours(path)?;
         fs::create_dir_all(path).map_err(Error::file(path))?;
         let lock = lock(path)?;
         // Another process may have come first.
         expect_ours(path)?;
+        expect_no_links(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -147,37 +149,70 @@ fn begun(folder: &Path) -> Result<bool> {
     Ok(false)
 }
 
+/// Locks the folder for this process. A lock that is no file of ours is left as it is.
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
-    let mut options = File::options();
-    let mut file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(Error::file(&path))?;
+    let foreign = |what: &str| {
+        let reason = format!("{what}, so nothing is written there; move it away");
+        Error::content(&path, reason + ", or give another --out")
+    };
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = match rustix::fs::open(&path, flags, Mode::from_raw_mode(0o666)) {
+        Err(Errno::LOOP) => return Err(foreign("is a symbolic link")),
+        opened => File::from(opened.map_err(|error| Error::file(&path)(error.into()))?),
+    };
+    if !file.metadata().map_err(Error::file(&path))?.is_file() {
+        return Err(foreign("is no regular file"));
+    }
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
             // Only said in the message.
-            let _ = file.read_to_string(&mut holder);
-            let (folder, holder) = (folder.to_owned(), holder.trim().to_owned());
-            return Err(Error::Locked { folder, holder });
+            let holder = holder(&mut file).ok().flatten().unwrap_or_default();
+            return Err(Error::Locked { folder: folder.to_owned(), holder });
         }
         Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => {
             let folder = folder.display();
             let text = format!("{folder}: this file system has no locks; start one process only");
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{text}");
         }
         Err(error) => return Err(Error::file(&path)(error.into())),
+    }
+    if holder(&mut file).map_err(Error::file(&path))?.is_none() {
+        return Err(foreign("holds something that no run wrote"));
     }
     // For the message of another process; the lock holds without it.
     let holder = format!("process {}\n", std::process::id());
     let _ = file.set_len(0).and_then(|()| file.rewind());
     let _ = file.write_all(holder.as_bytes());
     Ok(file)
+}
+
+/// What a process wrote into its lock: `process` and its id, or nothing yet; `None` where the
+/// content is another.
+fn holder(file: &mut File) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    file.take(64).read_to_end(&mut bytes)?;
+    let text = String::from_utf8(bytes).unwrap_or_else(|_| "not ours".into());
+    let id = text.strip_prefix("process ").and_then(|id| id.trim_end().parse::<u32>().ok());
+    Ok((text.is_empty() || id.is_some()).then(|| text.trim_end().to_owned()))
+}
+
+/// Refuses symbolic links in the folder: what a run wrote through one would land elsewhere.
+fn expect_no_links(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
+        let entry = entry.map_err(Error::file(folder))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
+        if kind.is_symlink() {
+            let reason = "is a symbolic link, and a run writes into its own folder alone; put what \
+                          it leads to in its place, or give another --out";
+            return Err(Error::content(path, reason));
+        }
+        if kind.is_dir() {
+            expect_no_links(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes files that a killed process was writing, here and below.
@@ -243,6 +278,67 @@ mod tests {
         let run = RunFolder::lock(folder.path()).unwrap();
         run.enter("toy", &Identity::default()).unwrap();
         assert!(!folder.path().join(".writing-abc").exists());
+    }
+
+    #[test]
+    fn a_lock_of_somebody_else_is_refused_and_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, run) = (folder.path().join("mine"), folder.path().join("run"));
+        fs::create_dir(&run).unwrap();
+        let refused = || {
+            let error = RunFolder::lock(&run).unwrap_err().to_string();
+            assert!(error.contains(".lock: ") && error.contains("--out"), "{error}");
+            error
+        };
+        fs::write(&mine, "mine").unwrap();
+        std::os::unix::fs::symlink(&mine, run.join(LOCK)).unwrap();
+        assert!(refused().contains("symbolic link"));
+        assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+        fs::remove_file(run.join(LOCK)).unwrap();
+        let long = "process 1".repeat(9);
+        for text in ["notes", "process", "process 1\nand notes", "\n", "process x", &long] {
+            fs::write(run.join(LOCK), text).unwrap();
+            refused();
+            assert_eq!(fs::read_to_string(run.join(LOCK)).unwrap(), text);
+        }
+        fs::write(run.join(LOCK), b"\xff\xfe").unwrap();
+        refused();
+        fs::remove_file(run.join(LOCK)).unwrap();
+        // One that is not answered would hold the process for ever.
+        let made = rustix::fs::mkfifoat(rustix::fs::CWD, run.join(LOCK), Mode::RUSR | Mode::WUSR);
+        made.unwrap();
+        assert!(refused().contains("no regular file"));
+        fs::remove_file(run.join(LOCK)).unwrap();
+        for text in ["", "process 4194304\n", "process 1"] {
+            fs::write(run.join(LOCK), text).unwrap();
+            drop(RunFolder::lock(&run).unwrap());
+            let own = format!("process {}\n", std::process::id());
+            assert_eq!(fs::read_to_string(run.join(LOCK)).unwrap(), own);
+        }
+    }
+
+    #[test]
+    fn links_in_a_run_folder_are_refused_by_name_and_the_folder_may_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        drop(RunFolder::lock(&at("run")).unwrap());
+        fs::create_dir_all(at("run/seed-0/base")).unwrap();
+        fs::write(at("run/run.json"), "{}").unwrap();
+        fs::write(at("mine"), "mine").unwrap();
+        fs::create_dir(at("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(at("run"), at("link")).unwrap();
+        for path in [at("run"), at("link")] {
+            drop(RunFolder::lock(&path).unwrap());
+            let names = ["table.md", "matrix", "seed-0/base/metrics.jsonl", "seed-0/base/fit"];
+            for (name, target) in names.iter().zip(["mine", "elsewhere", "mine", "nowhere"]) {
+                std::os::unix::fs::symlink(at(target), path.join(name)).unwrap();
+                let error = RunFolder::lock(&path).unwrap_err().to_string();
+                let said = format!("{}: is a symbolic link", path.join(name).display());
+                assert!(error.starts_with(&said) && error.contains("--out"), "{error}");
+                fs::remove_file(path.join(name)).unwrap();
+            }
+        }
+        assert_eq!(fs::read_to_string(at("mine")).unwrap(), "mine");
     }
 
     #[test]
