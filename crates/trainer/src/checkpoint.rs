@@ -64,6 +64,12 @@ const TASK: &str = "task.safetensors";
 const PREFIX: &str = "step-";
 const PARTIAL: &str = ".partial-";
 
+/// The files of a checkpoint, with what tasks keep or without.
+fn files(with_task: bool) -> Vec<&'static str> {
+    let task = with_task.then_some(TASK);
+    [PARAMETERS, MOMENTS, STATE].into_iter().chain(task).collect()
+}
+
 fn folder_of(root: &Path, step: u64) -> PathBuf {
     root.join(format!("{PREFIX}{step:08}"))
 }
@@ -165,16 +171,14 @@ impl Checkpoint {
             .map_err(|error| TrainError::file(root, error))?;
         write_named(&partial.path().join(PARAMETERS), parameters)?;
         write_named(&partial.path().join(MOMENTS), moments)?;
-        let mut names = vec![PARAMETERS, MOMENTS, STATE];
         if !task_state.is_empty() {
             write_named(&partial.path().join(TASK), task_state)?;
-            names.push(TASK);
         }
         let json =
             serde_json::to_vec_pretty(self).map_err(|error| TrainError::file(&target, error))?;
         whole_file::write(partial.path().join(STATE), json)
             .map_err(|error| TrainError::file(target.join(STATE), error))?;
-        sums::write(partial.path(), &names)?;
+        sums::write(partial.path(), &files(!task_state.is_empty()))?;
         if target.exists() {
             remove(&target)?;
         }
@@ -206,7 +210,7 @@ impl Checkpoint {
         let checkpoint = Self::read(root, step).map_err(damaged)?;
         let folder = folder_of(root, step);
         if checkpoint.checksums || folder.join(SUMS).exists() {
-            sums::verify(&folder).map_err(damaged)?;
+            sums::verify(&folder, &files(folder.join(TASK).exists())).map_err(damaged)?;
         }
         if checkpoint.fingerprint != fingerprint {
             let reason = "written with another configuration or other data, or by another version \

@@ -1,4 +1,5 @@
 //! `SHA256SUMS` of a checkpoint: the form that `sha256sum --check` reads.
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -25,18 +26,29 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
     written.map_err(|error| TrainError::file(&path, error))
 }
 
-/// Refuses a folder in which a file is not the one that was written with the others.
-pub(crate) fn verify(folder: &Path) -> Result<()> {
+/// Refuses a folder in which one of these files is not the one that was written with the others, or
+/// has no sum.
+pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     let path = folder.join(SUMS);
     let text = std::fs::read_to_string(&path).map_err(|error| TrainError::file(&path, error))?;
+    let mut sums = BTreeMap::new();
     for line in text.lines() {
-        let Some((sum, name)) = line.split_once("  ").filter(|(_, name)| !name.contains('/'))
-        else {
+        let Some((sum, name)) = line.split_once("  ") else {
             return Err(TrainError::file(path, format!("{line:?}: expected a sum and a name")));
+        };
+        if !names.contains(&name) {
+            return Err(TrainError::file(path, format!("{name:?} is no file of this checkpoint")));
+        }
+        sums.insert(name, sum);
+    }
+    for name in names {
+        let Some(sum) = sums.get(name) else {
+            let reason = "has no sum, so nothing says that it was written with the others";
+            return Err(TrainError::file(path, format!("{name} {reason}")));
         };
         let file = folder.join(name);
         let found = of_file(&file)?;
-        if found != sum {
+        if found != *sum {
             let reason = format!(
                 "not what was written with this checkpoint: its SHA-256 is {}…, {SUMS} has {}…",
                 start(&found),
@@ -81,9 +93,9 @@ mod tests {
         // FIPS 180-2, appendix B.1.
         let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(text, format!("{sum}  a\n"));
-        verify(folder.path()).unwrap();
+        verify(folder.path(), &["a"]).unwrap();
         std::fs::write(folder.path().join(SUMS), "x").unwrap();
-        let error = verify(folder.path()).unwrap_err().to_string();
+        let error = verify(folder.path(), &["a"]).unwrap_err().to_string();
         assert!(error.contains("SHA256SUMS: \"x\": expected a sum and a name"), "{error}");
     }
 }

@@ -74,6 +74,40 @@ fn a_damaged_checkpoint_says_the_way_out_and_the_way_works() {
 }
 
 #[test]
+fn sums_that_leave_out_a_file_verify_nothing() {
+    let _alone = alone();
+    let way = "; to go on from step 3, delete RUN/checkpoints/step-00000004";
+    let rewritten = |keep: &dyn Fn(&str) -> bool| {
+        let (_, error) = after(|root| {
+            let path = root.join("step-00000004/SHA256SUMS");
+            let text = fs::read_to_string(&path).unwrap();
+            let kept: Vec<&str> = text.lines().filter(|line| keep(line)).collect();
+            fs::write(path, kept.join("\n")).unwrap();
+        });
+        let sums = "RUN/checkpoints/step-00000004/SHA256SUMS: ";
+        assert!(error.starts_with(sums) && error.ends_with(way), "{error}");
+        error
+    };
+    for name in ["parameters.safetensors", "optimizer.safetensors", "state.json"] {
+        let error = rewritten(&|line| !line.ends_with(name));
+        assert!(error.contains(&format!("{name} has no sum")), "{error}");
+    }
+    let error = rewritten(&|_| false);
+    assert!(error.contains("has no sum"), "{error}");
+    let (_, error) = after(|root| {
+        let path = root.join("step-00000004/SHA256SUMS");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text + "0  /dev/zero\n").unwrap();
+    });
+    assert!(error.contains("SHA256SUMS: \"/dev/zero\" is no file of this"), "{error}");
+    let (_, error) = after(|root| {
+        let path = root.join("step-00000004/task.safetensors");
+        torch_ext::write_tensors(path, [("queue", &Tensor::from(1.0))], &[]).unwrap();
+    });
+    assert!(error.contains("SHA256SUMS: task.safetensors has no sum"), "{error}");
+}
+
+#[test]
 fn the_only_checkpoint_leaves_the_start() {
     let _alone = alone();
     let (_, error) = after(|root| {
@@ -99,7 +133,13 @@ fn a_state_that_the_task_refuses_names_the_file() {
     let _alone = alone();
     let (_, error) = after(|root| {
         let path = root.join("step-00000004/task.safetensors");
-        torch_ext::write_tensors(path, [("queue", &Tensor::from(1.0))], &[]).unwrap();
+        torch_ext::write_tensors(&path, [("queue", &Tensor::from(1.0))], &[]).unwrap();
+        // As an earlier version left it, without sums.
+        let state = root.join("step-00000004/state.json");
+        let text = fs::read_to_string(&state).unwrap();
+        let text = text.replace("\"checksums\": true", "\"checksums\": false");
+        fs::write(state, text).unwrap();
+        fs::remove_file(root.join("step-00000004/SHA256SUMS")).unwrap();
     });
     let text = "RUN/checkpoints/step-00000004/task.safetensors: queue: this task keeps no state;";
     assert!(error.starts_with(text), "{error}");
