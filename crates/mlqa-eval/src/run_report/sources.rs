@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::files::read_json;
 use crate::predictions::write_json;
@@ -14,7 +14,9 @@ const FILE: &str = "questions.json";
 /// The questions of one prediction file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct QuestionSource {
-    /// The question file: SQuAD-style JSON.
+    /// The question file: SQuAD-style JSON. What of it is not UTF-8 is lost where it is written;
+    /// a file in a run folder is found all the same, by the names below that.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// Language of context and answer.
     pub context: Language,
@@ -47,6 +49,11 @@ pub struct QuestionSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct QuestionSources(pub BTreeMap<String, QuestionSource>);
+
+/// The path, with U+FFFD for what is not UTF-8.
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
 
 /// The path from the root, so that it can be followed from any folder.
 fn absolute(path: &Path) -> PathBuf {
@@ -91,5 +98,40 @@ impl QuestionSources {
         let expected = "{\"<prediction file>\": {\"path\": \"…\", \"context\": \"en\", \
                         \"question\": \"de\"}, …}";
         read_json(&path, expected).map(Some)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+    use crate::{QuestionFiles, ReportRun};
+
+    #[test]
+    fn a_run_whose_name_is_not_utf_8_finds_its_questions() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "test-context-en-question-de.json";
+        let run = folder.path().join(OsStr::from_bytes(b"n\xff"));
+        let (questions, predictions) = (run.join("questions"), run.join("seed-0/a/predictions"));
+        fs::create_dir_all(&questions).unwrap();
+        fs::create_dir_all(&predictions).unwrap();
+        fs::write(questions.join(name), "{}").unwrap();
+        fs::write(predictions.join(name), "{}").unwrap();
+        let mut sources = QuestionSources::of(name, &questions.join(name), Language::DE);
+        sources.write(&predictions).unwrap();
+        let found = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
+        assert_eq!(found.unwrap()[0].pairs(), 1);
+        // Elsewhere it is missed, and not another file taken for it.
+        fs::remove_dir_all(&questions).unwrap();
+        let error = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
+        assert!(error.unwrap_err().to_string().contains("--data DIR"));
+        // A path that is UTF-8 is written as it is.
+        let source = QuestionSource { path: "/data/ü.json".into(), ..sources.0[name].clone() };
+        sources.insert(name, source);
+        sources.write(&predictions).unwrap();
+        assert_eq!(QuestionSources::read(&predictions).unwrap(), Some(sources));
     }
 }
