@@ -81,10 +81,23 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
         let path = entry.map_err(Error::file(folder))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
-        // A link to a file counts as a file.
-        if !name.starts_with('.') && (input.reads)(&name) && path.is_file() {
-            found.push((Some(name), path));
+        if name.starts_with('.') || !(input.reads)(&name) {
+            continue;
         }
+        // A link to a file counts as a file.
+        let fault = match fs::metadata(&path) {
+            Err(error) => format!("{error}, though it is called like a file of {key}"),
+            Ok(of) if of.is_dir() => continue,
+            Ok(of) if !of.is_file() => "neither a file nor a folder".to_owned(),
+            Ok(_) if path.file_name().is_some_and(|name| name.to_str().is_none()) => {
+                return Err(Error::content(path, "its name is not UTF-8; rename it"));
+            }
+            Ok(_) => {
+                found.push((Some(name), path));
+                continue;
+            }
+        };
+        return Err(Error::content(path, fault + "; restore it, or move it away"));
     }
     if found.is_empty() {
         let key = format!("{key} = {}", folder.display());
@@ -140,6 +153,34 @@ mod tests {
         let below = folder.path().join("below.tsv");
         let error = files("data.kg", &input(TsvFolder::from(below))).unwrap_err();
         assert!(error.to_string().contains("holds no *.tsv"), "{error}");
+    }
+
+    #[test]
+    fn what_a_folder_holds_and_nobody_can_read_is_named() {
+        use std::os::unix::ffi::OsStrExt;
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let other = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff.tsv"));
+        std::fs::write(at("a.tsv"), "a").unwrap();
+        let input = input::<crate::TsvFiles>(folder.path().into());
+        let refused = |path: &Path, said: &str| {
+            let error = files("data.kg", &input).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
+            assert!(error.contains(said), "{error}");
+            std::fs::remove_file(path).unwrap();
+        };
+        symlink("/nowhere", at("z.tsv")).unwrap();
+        refused(&at("z.tsv"), "No such file");
+        symlink("z.tsv", at("z.tsv")).unwrap();
+        refused(&at("z.tsv"), "symbolic links");
+        symlink("/dev/zero", at("z.tsv")).unwrap();
+        refused(&at("z.tsv"), "neither a file nor a folder");
+        std::fs::write(&other, "b").unwrap();
+        refused(&other, "not UTF-8; rename it");
+        symlink("/nowhere", at("z.txt")).unwrap();
+        assert_eq!(files("data.kg", &input).unwrap().len(), 1);
     }
 
     #[test]

@@ -52,6 +52,11 @@ pub struct JsonlPosition {
     pub line: u64,
 }
 
+/// The line without a byte order mark.
+pub(crate) fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+}
+
 pub(crate) fn is_blank(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
 }
@@ -115,7 +120,7 @@ impl<T: DeserializeOwned> ExampleSource for JsonlSource<T> {
             }
             self.place.line += 1;
             if !is_blank(&self.line) {
-                let example = serde_json::from_slice(&self.line);
+                let example = serde_json::from_slice(without_mark(&self.line));
                 return example.map(Some).map_err(|error| {
                     self.refuse(format!("line {}, {}", self.place.line, in_line(&error)))
                 });
@@ -192,6 +197,11 @@ mod tests {
         assert_eq!(rest(&mut source), all);
         let error = source.seek(JsonlPosition { byte: 19, line: 5 }).unwrap_err().to_string();
         assert!(error.ends_with("line 5 ends at byte 19, but the file has 18 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        assert_eq!(rest(&mut source("\u{feff}[1]\n[2]\n").1), [[1], [2]]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! Files of lines, perhaps packed, that together are one dataset.
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::jsonl_source::{in_line, is_blank};
+use crate::jsonl_source::{in_line, is_blank, without_mark};
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
 use crate::{Fingerprint, Result, TrainError};
@@ -67,12 +68,12 @@ impl ShardLine<'_> {
         plain.unwrap_or(&name).ends_with(".jsonl") || is_parquet(self.path)
     }
 
-    /// The JSON value of the line.
+    /// The JSON value of the line, whatever byte order mark is before it.
     ///
     /// # Errors
     /// What is wrong, with the column.
     pub fn parse<T: DeserializeOwned>(&self) -> std::result::Result<T, String> {
-        serde_json::from_slice(self.text).map_err(|error| in_line(&error))
+        serde_json::from_slice(without_mark(self.text)).map_err(|error| in_line(&error))
     }
 
     /// An error that names file and line.
@@ -206,8 +207,9 @@ impl Shards {
     ///
     /// # Errors
     /// [`TrainError::Config`] without a path; [`TrainError::File`] naming the file that cannot be
-    /// read, with the line where it is damaged, a folder without shards, or the first file if none
-    /// has a line.
+    /// read, with the line where it is damaged, what is called like a shard in a folder and is no
+    /// file, a file that comes twice, a folder without shards, or the first file if none has a
+    /// line.
     pub fn open<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self> {
         Self::open_with(paths, |_| Ok(()))
     }
@@ -226,6 +228,7 @@ impl Shards {
         for path in paths {
             add_files(path.as_ref(), &mut found)?;
         }
+        expect_each_once(&found)?;
         let Some(first) = found.first() else {
             return Err(TrainError::Config {
                 key: "shards".into(),
@@ -277,8 +280,8 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let mut inside = Vec::new();
     for entry in fs::read_dir(path).map_err(refuse)? {
         let file = entry.map_err(refuse)?.path();
-        let name = file.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(is_shard) && file.is_file() {
+        if is_shard(&file.file_name().unwrap_or_default().to_string_lossy()) {
+            expect_file(&file)?;
             inside.push(file);
         }
     }
@@ -287,6 +290,35 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     }
     inside.sort();
     files.append(&mut inside);
+    Ok(())
+}
+
+/// Refuses what is called like a shard and would be passed over.
+fn expect_file(file: &Path) -> Result<()> {
+    let called = "though it is called like a shard; restore it, or move it away";
+    let fault = match fs::metadata(file) {
+        Err(error) => format!("{error}, {called}"),
+        Ok(found) if !found.is_file() => format!("no file, {called}"),
+        Ok(_) if file.file_name().is_some_and(|name| name.to_str().is_none()) => {
+            "its name is not UTF-8; rename it".to_owned()
+        }
+        Ok(_) => return Ok(()),
+    };
+    Err(TrainError::file(file, fault))
+}
+
+/// Refuses a file that comes twice: by its name, or by that of a folder that it lies in. Links of
+/// one folder that lead to one file are two, as stores have them that keep equal files once.
+fn expect_each_once(files: &[PathBuf]) -> Result<()> {
+    let mut places = BTreeSet::new();
+    for file in files {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")));
+        let folder = folder.map_err(|error| TrainError::file(file, error))?;
+        if !places.insert((folder, file.file_name())) {
+            return Err(TrainError::file(file, "is named twice among the shards; name it once"));
+        }
+    }
     Ok(())
 }
 

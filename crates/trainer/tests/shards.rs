@@ -213,6 +213,67 @@ fn files_that_cannot_be_read_are_named() {
 }
 
 #[test]
+fn what_is_called_like_a_shard_and_cannot_be_read_is_named() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("a.jsonl"), "[1]\n").unwrap();
+    let other = folder.path().join(OsStr::from_bytes(b"\xff.txt"));
+    let make: [(&Path, &str, &dyn Fn(&Path)); 4] = [
+        (&at("z.txt"), "No such file", &|path| symlink("/nowhere", path).unwrap()),
+        (&at("z.jsonl.gz"), "symbolic links", &|path| symlink(path, path).unwrap()),
+        (&at("z.parquet"), "no file, though", &|path| std::fs::create_dir(path).unwrap()),
+        (&other, "not UTF-8; rename it", &|path| std::fs::write(path, "[2]\n").unwrap()),
+    ];
+    for (path, said, make) in make {
+        make(path);
+        let error = refused(&[folder.path().into()]);
+        assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
+        assert!(error.contains(said), "{error}");
+        let removed = if path.is_dir() { std::fs::remove_dir } else { std::fs::remove_file };
+        removed(path).unwrap();
+    }
+    // Hidden ones are nobody's shards; others are not called like one.
+    symlink("/nowhere", at(".z.txt")).unwrap();
+    std::fs::create_dir(at("notes")).unwrap();
+    assert_eq!(Shards::open([folder.path()]).unwrap().files().len(), 1);
+}
+
+#[test]
+fn a_file_that_comes_twice_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("t")).unwrap();
+    std::fs::write(at("t/a.jsonl"), "[1]\n").unwrap();
+    for twice in [[at("t/a.jsonl"), at("t/a.jsonl")], [at("t"), at("t/../t/a.jsonl")]] {
+        let error = refused(&twice);
+        assert!(
+            error.ends_with("a.jsonl: is named twice among the shards; name it once"),
+            "{error}"
+        );
+    }
+    // A store of equal files has one for two names.
+    std::os::unix::fs::symlink("a.jsonl", at("t/b.jsonl")).unwrap();
+    assert_eq!(Shards::open([at("t")]).unwrap().lines(), 2);
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over_however_a_shard_is_packed() {
+    for ending in ENDINGS {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(format!("marked.{ending}"));
+        pack(&path, "\u{feff}[0]\n[1]\n");
+        let mut numbers = source(&[path], &ShuffleConfig::default());
+        let mut all = epoch(&mut numbers, 0);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1], "{ending}");
+    }
+}
+
+#[test]
 fn errors_in_lines_name_file_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.jsonl");
