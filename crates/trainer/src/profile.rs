@@ -47,16 +47,20 @@ impl StepProfile {
         Ok(())
     }
 
-    /// After so many steps. Returns what there is to tell.
-    pub(crate) fn after(&mut self, made: u64) -> Result<Option<String>> {
-        let Some(profile) = self.under_way.take_if(|_| made == self.steps.end) else {
-            return Ok(None);
-        };
+    /// After so many steps. Returns what there is to tell: what keeps a trace from being written
+    /// does not keep the stage from its steps.
+    pub(crate) fn after(&mut self, made: u64) -> Option<String> {
+        let profile = self.under_way.take_if(|_| made == self.steps.end)?;
+        let told = self.write(profile);
+        Some(told.unwrap_or_else(|error| format!("no profile: {error}; training goes on")))
+    }
+
+    fn write(&self, profile: Profile) -> Result<String> {
         std::fs::create_dir_all(&self.folder)
             .map_err(|error| TrainError::file(&self.folder, error))?;
         let (trace, tables) = (self.folder.join(TRACE), self.folder.join(TABLES));
         profile.finish(&trace)?;
-        let Range { start, end } = self.steps;
+        let Range { start, end } = self.steps.clone();
         let summary = TraceSummary::read(&trace)?;
         let unseen = match self.device.is_cuda() && summary.gpu_milliseconds.is_none() {
             true => " The driver let nobody see the GPU's kernels.",
@@ -71,7 +75,7 @@ impl StepProfile {
             summary.markdown(end - start)
         );
         whole_file::write(&tables, text).map_err(|error| TrainError::file(&tables, error))?;
-        Ok(Some(format!("{}: steps {} to {end}: {}", self.stage, start + 1, tables.display())))
+        Ok(format!("{}: steps {} to {end}: {}", self.stage, start + 1, tables.display()))
     }
 }
 

@@ -95,7 +95,8 @@ impl Stage {
     /// Records so many steps of each call with libtorch's profiler, from its sixth on where it
     /// makes so many: `profile/trace.json` in the stage's folder is the trace, for Perfetto, and
     /// `profile/tables.md` says where the time went: operators, a GPU's kernels, and what the host
-    /// was in while the GPU had nothing to do. Recorded steps compute the same, more slowly.
+    /// was in while the GPU had nothing to do. Recorded steps compute the same, more slowly. What
+    /// keeps the files from being written is told, and training goes on.
     #[must_use]
     pub fn with_profile(self, steps: u64) -> Self {
         Self { profile_steps: steps, ..self }

@@ -163,7 +163,7 @@ impl<'a, 't> Training<'a, 't> {
                 return self.stopped(signal);
             }
             self.checkpoint()?;
-            if let Some(text) = profile.after(self.state.step)? {
+            if let Some(text) = profile.after(self.state.step) {
                 self.progress.say(&text);
             }
         }

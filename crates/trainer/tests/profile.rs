@@ -63,6 +63,19 @@ fn recorded_steps_compute_the_same_and_leave_a_trace_with_tables() {
 }
 
 #[test]
+fn what_cannot_be_written_of_a_recording_does_not_end_training() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, recorded) = (folder.path().join("plain"), folder.path().join("recorded"));
+    let weight = train(&plain, 0, None).unwrap();
+    std::fs::create_dir(&recorded).unwrap();
+    std::fs::write(recorded.join("profile"), "mine").unwrap();
+    assert_eq!(train(&recorded, 2, None).unwrap(), weight);
+    assert_eq!(metrics(&plain), metrics(&recorded));
+    assert_eq!(std::fs::read_to_string(recorded.join("profile")).unwrap(), "mine");
+}
+
+#[test]
 fn a_recorded_step_that_fails_leaves_nothing_and_the_next_stage_can_record() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();

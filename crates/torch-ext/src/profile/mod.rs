@@ -3,6 +3,7 @@ mod summary;
 
 use std::ffi::{CStr, CString, c_char};
 use std::fs;
+use std::io::Write;
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -70,7 +71,8 @@ impl Profile {
     }
 
     /// Ends the recording once the GPU is done, and writes it in the Chrome trace format, which
-    /// Perfetto and `chrome://tracing` show. `path` is whole or as it was before.
+    /// Perfetto and `chrome://tracing` show. `path` is whole or as it was before, and nothing else
+    /// stays.
     ///
     /// # Errors
     /// [`Error::Libtorch`] if libtorch refuses; [`Error::Io`] naming `path` if it cannot be
@@ -88,9 +90,27 @@ impl Profile {
         settle(self.device);
         std::mem::forget(self);
         stop(target.as_ptr())?;
-        // Kineto only logs what keeps it from writing.
-        fs::rename(&writing, path).map_err(io)
+        let Err(error) = fs::rename(&writing, path) else { return Ok(()) };
+        // Kineto only logs what keeps it from writing, and leaves what it wrote under this name.
+        let mut begun = writing.clone().into_os_string();
+        begun.push(".tmp");
+        let reason = reason_against(Path::new(&begun)).unwrap_or(error);
+        for left in [begun.as_os_str(), writing.as_os_str()] {
+            // There may be none, and the error to report is another.
+            let _ = fs::remove_file(left);
+        }
+        Err(io(reason))
     }
+}
+
+/// What keeps a file from being written on: what the system says to another part of it.
+fn reason_against(begun: &Path) -> Option<std::io::Error> {
+    let more = fs::File::options().append(true).create(true).open(begun);
+    let written = more.and_then(|mut file| {
+        file.write_all(&[b' '; 1 << 20])?;
+        file.sync_all()
+    });
+    written.err()
 }
 
 impl Drop for Profile {
@@ -175,6 +195,19 @@ mod tests {
         }
         assert!(!names.contains(&"after the end"));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_is_named_and_nothing_stays() {
+        let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
+        // Whatever is written there meets a full disk.
+        let begun = folder.path().join(".writing-trace.json.tmp");
+        std::os::unix::fs::symlink("/dev/full", begun).unwrap();
+        let profile = Profile::start(Device::Cpu).unwrap();
+        product().backward();
+        let error = profile.finish(&folder.path().join("trace.json")).unwrap_err().to_string();
+        assert!(error.contains("trace.json: No space left"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
