@@ -1,4 +1,5 @@
 //! The table, and the summary that a program can read.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -29,7 +30,8 @@ pub struct Scores {
 /// What `summary.json` holds.
 #[derive(Serialize)]
 pub struct Summary<'a> {
-    model: &'a Path,
+    /// With U+FFFD for what is not UTF-8.
+    model: Cow<'a, str>,
     config: &'a AlignmentConfig,
     /// By language and method.
     languages: BTreeMap<TableOrder, BTreeMap<&'static str, Scores>>,
@@ -38,7 +40,7 @@ pub struct Summary<'a> {
 impl<'a> Summary<'a> {
     /// A summary without languages.
     pub fn new(model: &'a Path, config: &'a AlignmentConfig) -> Self {
-        Self { model, config, languages: BTreeMap::new() }
+        Self { model: model.to_string_lossy(), config, languages: BTreeMap::new() }
     }
 
     /// Adds a language's scores by method.

@@ -64,6 +64,7 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileCheck {
     /// The file.
+    #[serde(serialize_with = "crate::files::path_as_text")]
     pub path: PathBuf,
     /// Its questions.
     pub questions: usize,

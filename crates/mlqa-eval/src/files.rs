@@ -2,6 +2,7 @@
 //! writing.
 use std::path::{Path, PathBuf};
 
+use serde::Serializer;
 use serde::de::DeserializeOwned;
 use whole_file::{PublishError, Together};
 
@@ -36,6 +37,11 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
             expected,
         }
     })
+}
+
+/// A path in JSON, with U+FFFD for what is not UTF-8.
+pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&path.display())
 }
 
 /// Writes files that belong together: all are complete before the first gets its name; missing

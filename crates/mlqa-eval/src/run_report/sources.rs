@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::files::read_json;
+use crate::files::{path_as_text, read_json};
 use crate::predictions::write_json;
 use crate::{EvalError, Language};
 
@@ -16,7 +16,7 @@ const FILE: &str = "questions.json";
 pub struct QuestionSource {
     /// The question file: SQuAD-style JSON. What of it is not UTF-8 is lost where it is written;
     /// a file in a run folder is found all the same, by the names below that.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// Language of context and answer.
     pub context: Language,
@@ -49,11 +49,6 @@ pub struct QuestionSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct QuestionSources(pub BTreeMap<String, QuestionSource>);
-
-/// The path, with U+FFFD for what is not UTF-8.
-fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&path.display())
-}
 
 /// The path from the root, so that it can be followed from any folder.
 fn absolute(path: &Path) -> PathBuf {
