@@ -35,6 +35,9 @@ struct Args {
     max_answer_length: usize,
 }
 
+/// Bytes of the longest text that is answered about.
+const LONGEST_TEXT: u64 = 64 << 20;
+
 const TEXT: &str = "The official language of Peru is Spanish . The official language of Germany is German . \
     The official language of Japan is Japanese . The official language of Egypt is Arabic .";
 
@@ -55,7 +58,8 @@ fn run(args: &Args) -> Result<()> {
         ensure!(!question.trim().is_empty(), "--question is empty: give a question");
     }
     let text = match &args.text {
-        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+        Some(path) => whole_file::read_to_string_limited(path, LONGEST_TEXT)
+            .with_context(|| path.display().to_string())?,
         None => TEXT.to_owned(),
     };
     let text: Arc<str> = text.trim().into();

@@ -1,6 +1,5 @@
 //! Real text in seven languages, from the files of `data/`.
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -113,7 +112,7 @@ pub fn plain_passages(
 }
 
 fn lines(path: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = whole_file::read_to_string(path).with_context(|| path.display().to_string())?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 

@@ -18,6 +18,9 @@ pub(crate) const RUN_RENAMED: [(&str, &str); 5] = [
     ("float32_matmul", "run.float32_matmul"),
 ];
 
+/// Bytes of the longest recipe that is read.
+const LONGEST: u64 = 16 << 20;
+
 /// Reads a TOML file and applies `key.path=value` overrides; values are TOML, other words count as
 /// strings. Keys in `renamed` (old, new; `*` stands for one part) are refused with the new name.
 ///
@@ -50,7 +53,7 @@ pub fn read_recipe<T: DeserializeOwned>(
     renamed: &[(&str, &str)],
 ) -> Result<T> {
     let path = path.as_ref();
-    let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
+    let text = whole_file::read_to_string_limited(path, LONGEST).map_err(Error::file(path))?;
     let table: Table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
     expect_current(&table, renamed)
         .map_err(|reason| Error::content(path, format!("{reason}; rename it in the file")))?;
@@ -318,6 +321,12 @@ mod tests {
         assert!(error.contains("the key inner.file is now inner.path"), "{error}");
         let error = read("", &["seeds=[1]"]).unwrap_err();
         assert_eq!(error, "--set seeds=[1]: the key seeds is now run.seeds");
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let error = read_recipe::<Outer>("/dev/zero", &[], &[]).unwrap_err().to_string();
+        assert!(error.starts_with("/dev/zero: it holds more than 16 MiB"), "{error}");
     }
 
     #[test]

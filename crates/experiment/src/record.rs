@@ -50,6 +50,6 @@ pub fn write_json<T: Serialize + ?Sized>(path: impl AsRef<Path>, value: &T) -> R
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column.
 pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T> {
     let path = path.as_ref();
-    let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
+    let text = whole_file::read_to_string(path).map_err(Error::file(path))?;
     serde_json::from_str(&text).map_err(|error| Error::content(path, error))
 }

@@ -138,7 +138,8 @@ fn parse(path: &Path, whole: Option<&str>) -> Result<Option<Vec<Golds>>, EvalErr
     let count = MOST.min(2 * rayon::current_num_threads());
     let ranges = parts::ranges(path, count as u64).map_err(failed)?;
     let Some(length) = ranges.last().map(|last| last.end) else {
-        let golds = whole_file::open(path).and_then(|file| Golds::read(file, Part::WHOLE));
+        let golds = whole_file::open(path)
+            .and_then(|file| Golds::read(file.take(whole_file::LONGEST_FILE), Part::WHOLE));
         return Ok(golds.map_err(failed)?.map(|golds| vec![golds]));
     };
     whole_file::remember_input(path);

@@ -158,3 +158,13 @@ fn names_sort_as_the_tables_do() {
     shuffled.sort();
     assert_eq!(shuffled, sorted);
 }
+
+#[test]
+fn a_file_that_memory_cannot_hold_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "long.json", "");
+    // A hole: nothing on the disk, and an hour to read.
+    std::fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
+    let error = Dataset::read(path).unwrap_err().to_string();
+    assert!(error.contains("long.json") && error.contains("more than 4 GiB"), "{error}");
+}

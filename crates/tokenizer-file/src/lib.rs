@@ -51,6 +51,10 @@ impl TokenizerFileError {
     }
 }
 
+/// Bytes of the longest `tokenizer.json` that is read: seven times the longest in use (Gemma and
+/// mmBERT, 35 MB).
+const LONGEST: u64 = 256 << 20;
+
 /// Reads a `tokenizer.json`, or that of a model folder, plain or gzip-compressed, with the
 /// truncation and padding that it sets.
 ///
@@ -60,10 +64,16 @@ impl TokenizerFileError {
 pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, TokenizerFileError> {
     let path = path.as_ref();
     let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
-    match whole_file::read_to_string(&path) {
-        Ok(text) => parse(&text, &path),
-        Err(source) => Err(TokenizerFileError::Read { path, source }),
-    }
+    parse(&read_text(&path)?, &path)
+}
+
+/// The text of a `tokenizer.json`, plain or gzip-compressed, of at most 256 MiB.
+///
+/// # Errors
+/// [`TokenizerFileError::Read`] naming the file.
+pub fn read_text(path: &Path) -> Result<String, TokenizerFileError> {
+    whole_file::read_to_string_limited(path, LONGEST)
+        .map_err(|source| TokenizerFileError::Read { path: path.to_owned(), source })
 }
 
 /// The tokenizer of a `tokenizer.json` that was read; `path` is its name in errors.

@@ -79,3 +79,12 @@ fn normalisers_that_make_texts_far_longer_are_refused() {
         assert!(read_with(right.clone()).is_ok(), "{right}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("tokenizer.json")).unwrap();
+    let error = read(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("tokenizer.json: it holds more than 256 MiB"), "{error}");
+}

@@ -19,7 +19,10 @@ use crate::target::Target;
 
 pub use inputs::{check_output, protect_inputs, remember_input, same_file};
 pub use notes::{lines, note_unended, one_line, take_notes};
-pub use read::{Lines, TextReader, open, read, read_to_string};
+pub use read::{
+    LONGEST_FILE, Lines, TextReader, open, read, read_limited, read_to_string,
+    read_to_string_limited,
+};
 pub use together::{PublishError, Together, publish_all};
 pub use usage::usage_error;
 

@@ -112,26 +112,68 @@ impl BufRead for TextReader {
     }
 }
 
+/// Bytes of the longest file that [`read`] and [`read_to_string`] give, unpacked: more than any set
+/// of questions, and less than what ends a machine's memory. What may be longer is read in lines.
+pub const LONGEST_FILE: u64 = 4 << 30;
+
 /// The whole content of a text file, as [`open`] gives it.
 ///
 /// # Errors
-/// As [`open`], and if it cannot be read to its end.
+/// As [`open`]; if it cannot be read to its end; [`ErrorKind::FileTooLarge`] for one that is longer
+/// than [`LONGEST_FILE`].
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    read_limited(path, LONGEST_FILE)
+}
+
+/// The same of a file of at most `limit` bytes, unpacked. No more of a longer one is read.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     let path = path.as_ref();
     let mut bytes = Vec::new();
-    if let Ok(data) = std::fs::metadata(path) {
-        bytes.reserve(usize::try_from(data.len()).unwrap_or(0).saturating_add(1));
+    let data = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+    let length = data.map_or(0, |data| data.len());
+    // Packing makes nothing twice as long, but for what is short.
+    if length > limit.saturating_mul(2).max(1 << 20) {
+        return Err(too_long(limit));
     }
-    open(path)?.read_to_end(&mut bytes)?;
+    let reserved = usize::try_from(length.min(limit)).unwrap_or(usize::MAX).saturating_add(1);
+    bytes.try_reserve_exact(reserved).map_err(|_| ErrorKind::OutOfMemory)?;
+    open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(too_long(limit));
+    }
     Ok(bytes)
 }
 
-/// The same as UTF-8.
+fn too_long(limit: u64) -> io::Error {
+    let limit = match (limit >> 30, limit >> 20) {
+        (gib, _) if gib << 30 == limit && gib > 0 => format!("{gib} GiB"),
+        (_, mib) if mib << 20 == limit && mib > 0 => format!("{mib} MiB"),
+        _ => format!("{limit} bytes"),
+    };
+    let reason = format!(
+        "it holds more than {limit}, unpacked, the most that is read at once of such a file; give \
+         the right file, or a part of it"
+    );
+    io::Error::new(ErrorKind::FileTooLarge, reason)
+}
+
+/// The content of [`read`] as UTF-8.
 ///
 /// # Errors
 /// As [`read`]; [`ErrorKind::InvalidData`] naming the first line that is no UTF-8.
 pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
-    String::from_utf8(read(path)?).map_err(|error| {
+    read_to_string_limited(path, LONGEST_FILE)
+}
+
+/// The content of [`read_limited`] as UTF-8.
+///
+/// # Errors
+/// As [`read_to_string`].
+pub fn read_to_string_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
+    String::from_utf8(read_limited(path, limit)?).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).unwrap_or_default();
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();

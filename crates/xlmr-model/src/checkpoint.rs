@@ -87,7 +87,9 @@ impl Checkpoint {
     }
 
     fn add_shards(&mut self, folder: &Path, index: &Path) -> Result<()> {
-        let text = std::fs::read(index).map_err(|error| Error::io(index, error))?;
+        // The largest in use name 100,000 tensors in 10 MB.
+        let text = whole_file::read_limited(index, 256 << 20);
+        let text = text.map_err(|error| Error::io(index, error))?;
         let parsed: ShardIndex = serde_json::from_slice(&text)
             .map_err(|source| Error::Json { path: index.to_owned(), source })?;
         if parsed.weight_map.is_empty() {

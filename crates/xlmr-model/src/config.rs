@@ -155,14 +155,14 @@ impl Config {
         }
     }
 
-    /// Reads and validates a `config.json`.
+    /// Reads and validates a `config.json` of at most 16 MiB.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming file and key: another
     /// `model_type`, a value of the wrong type, or one that [`Config::validate`] refuses.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read(path).map_err(|source| Error::Io {
+        let text = whole_file::read_limited(path, 16 << 20).map_err(|source| Error::Io {
             path: path.to_owned(),
             hint: "; a model folder needs a config.json beside its weights",
             source,

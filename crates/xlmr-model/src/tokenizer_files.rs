@@ -41,11 +41,9 @@ impl TokenizerFiles {
     /// [`Error::Tokenizer`] naming the file.
     pub fn of_file(path: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let path = path.as_ref();
-        let unread =
-            |source| tokenizer_file::TokenizerFileError::Read { path: path.to_owned(), source };
         let refuse =
             |error: tokenizer_file::TokenizerFileError| Error::Tokenizer(error.to_string());
-        let json = whole_file::read_to_string(path).map_err(unread).map_err(refuse)?;
+        let json = tokenizer_file::read_text(path).map_err(refuse)?;
         let mut tokenizer = tokenizer_file::parse(&json, path).map_err(refuse)?;
         tokenizer.with_padding(None);
         let _ = tokenizer

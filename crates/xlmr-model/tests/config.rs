@@ -136,3 +136,12 @@ fn activations_by_name() {
         assert_eq!(activation.name(), name);
     }
 }
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    let error = Config::from_file(path).unwrap_err().to_string();
+    assert!(error.contains("config.json: it holds more than 16 MiB"), "{error}");
+}
