@@ -4,8 +4,8 @@ use serde_json::Value;
 /// How many characters a normaliser may make of one, and put before a text.
 pub(crate) const MOST: usize = 1000;
 
-/// Refuses a `normalizer` of `tokenizer.json` whose replacements, one after the other, can make more
-/// than [`MOST`] characters of one, or that puts more than so many before a text.
+/// Refuses a `normalizer` of `tokenizer.json` whose replacements, one after the other, can make
+/// more than [`MOST`] characters of one, or that puts more than so many before a text.
 pub(crate) fn check(normalizer: &Value) -> Result<(), String> {
     let mut growth = Growth { factor: 1, before: 0 };
     growth.add(normalizer);
