@@ -270,6 +270,77 @@ fn runs_on_other_questions_are_not_compared() {
 }
 
 #[test]
+fn what_answers_nothing_leaves_the_page_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let [data, said] =
+        ["dataset", "predictions"].map(|name| fixture(&format!("scorer/es/{name}.json")));
+    let page = at("report.html");
+    let given = ["--data", &data, "--language", "es", "--out", &page];
+    report(&[&[said.as_str()], &given[..]].concat());
+    let good = fs::read(&page).unwrap();
+    fs::create_dir(at("empty")).unwrap();
+    write(Path::new(&at("run/run.json")), &json!({}));
+    fs::write(at("page.json"), "<!doctype html><title>Sign in</title>").unwrap();
+    write(Path::new(&at("nothing.json")), &json!({}));
+    write(Path::new(&at("others.json")), &json!({ "of another file": "x" }));
+    write(Path::new(&at("matrix.json")), &json!({ "title": "", "cells": [] }));
+    write(Path::new(&at("summary.json")), &json!({ "arms": {} }));
+    for (wrong, word) in [
+        ("empty", "no predictions"),
+        ("run", "no predictions"),
+        ("page.json", "page.json:1:1"),
+        ("nothing.json", "nothing.json: answers no question of"),
+        ("others.json", "others.json: answers no question of"),
+        ("matrix.json", "no scores in"),
+        ("summary.json", "no scores"),
+    ] {
+        // Alone, and beside a run that is one.
+        for before in [&[][..], &[said.as_str()]] {
+            refused(&[before, &[&at(wrong)], &given].concat(), word);
+            assert_eq!(fs::read(&page).unwrap(), good, "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_said_is_asked_for() {
+    let said = fixture("scorer/es/predictions.json");
+    let data = fixture("scorer/es/dataset.json");
+    for (args, error) in [
+        (["--data", &data], "the language of its answers is not known; give --language LANG"),
+        (["--language", "es"], "its questions are not known; give them as --data FILE"),
+    ] {
+        let output = run(&[&["report", &said, "--out", "/dev/null"], &args[..]].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(text, format!("error: {said}: {error}\n"));
+    }
+}
+
+#[test]
+fn a_page_has_as_many_questions_as_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for (language, ids) in [("de", 0..3), ("en", 0..3), ("es", 0..1)] {
+        let name = format!("test-context-{language}-question-{language}.json");
+        let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+        let rows = ids.iter().map(|id| (id.as_str(), "?", "one two", "two"));
+        write(&folder.path().join("data").join(&name), &questions(&rows.collect::<Vec<_>>()));
+        write(&folder.path().join("said").join(&name), &json!({ "0": "two" }));
+    }
+    for (asked, shown) in [("0", 0), ("1", 1), ("4", 4), ("6", 6), ("100", 7)] {
+        let (said, data, page) = (at("said"), at("data"), at("report.html"));
+        report(&[&said, "--data", &data, "--out", &page, "--questions", asked]);
+        let page = fs::read_to_string(&page).unwrap();
+        let items = match shown {
+            0 => 0,
+            _ => data_of(&page)["items"].as_array().unwrap().len(),
+        };
+        assert_eq!(items, shown, "--questions {asked}");
+    }
+}
+
+#[test]
 fn scores_of_questions_do_without_the_answers() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();

@@ -48,14 +48,19 @@ impl Answers {
                 }
             }
         }
+        if let (false, Some(id)) = (scores.is_empty(), texts.keys().next()) {
+            let message = format!("question `{id}` has an answer, others have scores; keep one");
+            return Err(EvalError::Content { path: path.to_path_buf(), message });
+        }
+        let is_known = |id: &String| texts.contains_key(id) || scores.contains_key(id);
+        if !dataset.questions.iter().any(|question| is_known(&question.id)) {
+            let message = format!("answers no question of {}", dataset.path.display());
+            return Err(EvalError::Content { path: path.to_path_buf(), message });
+        }
         if scores.is_empty() {
             let texts = Predictions(texts);
             let classes = classes_of_texts(dataset, &texts, rules)?;
             return Ok(Self { score: score(dataset, &texts, rules)?, classes, texts: Some(texts) });
-        }
-        if let Some(id) = texts.keys().next() {
-            let message = format!("question `{id}` has an answer, others have scores; keep one");
-            return Err(EvalError::Content { path: path.to_path_buf(), message });
         }
         Ok(Self { score: of_scores(dataset, &mut scores), classes: Vec::new(), texts: None })
     }

@@ -120,7 +120,8 @@ fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, OfPair<'_>> {
 /// Scores every answer of every run.
 pub(super) fn collect(runs: &[ReportRun], config: &ReportConfig) -> Result<Collected, EvalError> {
     let pairs = by_pair(runs);
-    let quota = config.examples.div_ceil(pairs.len().max(1));
+    let sizes = pairs.values().map(|files| Ok(questions(files)?.dataset.questions.len()));
+    let quotas = shares(&sizes.collect::<Result<Vec<_>, EvalError>>()?, config.examples);
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     let mut all = Collected {
         names,
@@ -132,7 +133,7 @@ pub(super) fn collect(runs: &[ReportRun], config: &ReportConfig) -> Result<Colle
         browser: Browser::default(),
     };
     let (mut ids, mut kinds) = (HashMap::new(), BTreeMap::new());
-    for (pair, files) in pairs {
+    for ((pair, files), quota) in pairs.into_iter().zip(quotas) {
         let data = questions(&files)?;
         add_pair(&mut all, pair, &data, &files, config, quota, (&mut ids, &mut kinds))?;
     }
@@ -144,6 +145,21 @@ pub(super) fn collect(runs: &[ReportRun], config: &ReportConfig) -> Result<Colle
     all.ids = ids.len();
     all.browser.kinds.clone_from(&all.kinds);
     Ok(all)
+}
+
+/// `all` shared out among parts of these sizes: as evenly as they allow, and nothing is left over.
+fn shares(sizes: &[usize], mut all: usize) -> Vec<usize> {
+    let mut by_size: Vec<(usize, &usize)> = sizes.iter().enumerate().collect();
+    by_size.sort_by_key(|(_, size)| **size);
+    let mut shares = vec![0; sizes.len()];
+    for (taken, (at, size)) in by_size.into_iter().enumerate() {
+        let share = (all / (sizes.len() - taken)).min(*size);
+        all -= share;
+        if let Some(own) = shares.get_mut(at) {
+            *own = share;
+        }
+    }
+    shares
 }
 
 /// A cell of a run of which nothing but scores is known.
@@ -315,4 +331,17 @@ fn features(question: &crate::Question, rules: Normalization) -> [f64; 4] {
     let start = first.map_or(0, |answer| answer.answer_start) as f64;
     let asked = question.question.chars().count() as f64;
     [context, asked, answer as f64, if context > 0.0 { (start / context).min(1.0) } else { 0.0 }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_even_and_nothing_is_left_over() {
+        assert_eq!(shares(&[1190, 1190, 1190], 2000), [666, 667, 667]);
+        assert_eq!(shares(&[1190, 10, 1190], 2000), [995, 10, 995]);
+        assert_eq!(shares(&[3, 2], 100), [3, 2]);
+        assert_eq!((shares(&[5, 5, 5], 2), shares(&[], 7)), (vec![0, 1, 1], vec![]));
+    }
 }

@@ -144,6 +144,10 @@ fn nothing(what: &str, path: &Path) -> EvalError {
     EvalError::NothingFound { what: what.to_owned(), path: path.to_path_buf() }
 }
 
+fn unknown(path: &Path, message: &str) -> EvalError {
+    EvalError::Content { path: path.to_path_buf(), message: message.to_owned() }
+}
+
 /// The names in a folder, sorted; numbers by value, so that `seed-10` comes after `seed-9`.
 fn names(folder: &Path) -> Result<Vec<String>, EvalError> {
     let failed = |source| EvalError::Read { path: folder.to_path_buf(), source };
@@ -266,7 +270,7 @@ fn of_predictions(
             if files.data.is_some() {
                 continue;
             }
-            let what = format!("the questions of {name} (give them as --data DIR)");
+            let what = format!("questions for {name} (give them as --data DIR)");
             return Err(nothing(&what, folder));
         };
         let n_best = [folder.join("n-best").join(&name), folder.join("n-best.json")];
@@ -297,6 +301,9 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, EvalError> {
     let file: Json = read_json(path, "predictions, a matrix.json or a summary.json")?;
     if file.get("cells").is_some_and(Json::is_array) {
         let matrix = Matrix::read_json(path)?;
+        if matrix.is_empty() {
+            return Err(nothing("scores", path));
+        }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = if matrix.title.is_empty() { stem } else { matrix.title.clone() };
         return Ok(Some(vec![run(name, matrix)]));
@@ -351,14 +358,16 @@ fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, EvalError> 
     };
     let given = files.language.map(|language| (language, named.map_or(language, |named| named.1)));
     let Some((context, question)) = given.or(named) else {
-        return Err(nothing("a language for the answers (give it as --language LANG)", path));
+        return Err(unknown(path, "the language of its answers is not known; give --language LANG"));
     };
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
     let questions = match (&files.data, source) {
         (Some(data), _) if data.is_dir() => data.join(name.as_ref()),
         (Some(data), _) => data.clone(),
         (None, Some(source)) => source.path.clone(),
-        (None, None) => return Err(nothing("the questions (give them as --data FILE)", path)),
+        (None, None) => {
+            return Err(unknown(path, "its questions are not known; give them as --data FILE"));
+        }
     };
     Ok(AnswerFile {
         pair,
