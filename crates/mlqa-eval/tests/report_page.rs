@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Debian's name, and others'.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
@@ -41,6 +41,37 @@ fn dom(browser: &Path, page: &Path, hash: &str, width: u32) -> String {
 const HOSTILE: &str = "</script><script>document.title='taken'</script><img src=x \
                        onerror=\"document.title='taken'\">\u{202e}";
 
+/// Id, question, context, answer and where it begins.
+type Row<'a> = (&'a str, &'a str, &'a str, &'a str, usize);
+
+/// A page about these questions, answered by these runs.
+fn made(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
+    let paragraph = |(id, question, context, answer, start): &Row<'_>| {
+        let answers = json!([{ "text": answer, "answer_start": start }]);
+        json!({ "context": context, "qas": [{ "id": id, "question": question, "answers": answers }] })
+    };
+    let paragraphs: Vec<_> = rows.iter().map(paragraph).collect();
+    let data = json!({ "version": "1.0", "data": [{ "title": "", "paragraphs": paragraphs }] });
+    let write = |name: &str, value: &Value| {
+        let path = folder.join(name);
+        fs::write(&path, value.to_string()).unwrap();
+        path.display().to_string()
+    };
+    let data = write("data.json", &data);
+    let said = |(at, run)| write(&format!("{}.json", ["first", "second"][at]), run);
+    let out = folder.join("report.html");
+    let program = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"))
+        .arg("report")
+        .args(runs.iter().enumerate().map(said))
+        .args(["--data", &data, "--language", "ar", "--samples", "50"])
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+    out
+}
+
 /// A page with Arabic, Chinese and hostile questions, answered by two runs.
 fn page(folder: &Path) -> PathBuf {
     let rows = [
@@ -49,29 +80,36 @@ fn page(folder: &Path) -> PathBuf {
         (HOSTILE, HOSTILE, HOSTILE, "taken", 33),
         ("long", "Where?", "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch", "Llan", 0),
     ];
-    let paragraph = |(id, question, context, answer, start): (&str, &str, &str, &str, usize)| {
-        let answers = json!([{ "text": answer, "answer_start": start }]);
-        json!({ "context": context, "qas": [{ "id": id, "question": question, "answers": answers }] })
-    };
-    let paragraphs: Vec<_> = rows.into_iter().map(paragraph).collect();
-    let data = json!({ "version": "1.0", "data": [{ "title": "", "paragraphs": paragraphs }] });
-    let write = |name: &str, value: serde_json::Value| {
-        let path = folder.join(name);
-        fs::write(&path, value.to_string()).unwrap();
-        path.display().to_string()
-    };
-    let data = write("data.json", data);
-    let first = write("first.json", json!({ "ar": "البيت", "zh": "北京市", "long": "Llan" }));
-    let second = write("second.json", json!({ "ar": "أربعة", "zh": "市", HOSTILE: HOSTILE }));
-    let out = folder.join("report.html");
-    let program = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"))
-        .args(["report", &first, &second, "--data", &data, "--language", "ar", "--samples", "50"])
-        .arg("--out")
-        .arg(&out)
-        .output()
-        .unwrap();
-    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
-    out
+    let first = json!({ "ar": "البيت", "zh": "北京市", "long": "Llan" });
+    let second = json!({ "ar": "أربعة", "zh": "市", HOSTILE: HOSTILE });
+    made(folder, &rows, &[first, second])
+}
+
+/// What an expression is in a frame of this width that shows the page, once it stands.
+fn measured(browser: &Path, page: &Path, width: u32, expression: &str) -> Value {
+    // A copy without the policy, which would let nothing else run.
+    let html = fs::read_to_string(page).unwrap();
+    let (before, rest) = html.split_once("<meta http-equiv").unwrap();
+    let (_, rest) = rest.split_once('>').unwrap();
+    let measure = format!(
+        "<script>setTimeout(()=>parent.postMessage(JSON.stringify({expression}),'*'),500)</script>"
+    );
+    let copy = format!("{before}{}", rest.replace("</body>", &format!("{measure}</body>")));
+    let folder = page.parent().unwrap();
+    fs::write(folder.join("copy.html"), copy).unwrap();
+    let frame = format!(
+        "<!doctype html><body><script>addEventListener('message',(event)=>{{\
+         document.body.append('measured:'+event.data+':end')}})</script>\
+         <iframe style=\"width:{width}px;height:800px;border:0\" \
+         src=\"copy.html#browse?outcome=all\"></iframe>"
+    );
+    let outer = folder.join("frame.html");
+    fs::write(&outer, frame).unwrap();
+    let dom = dom(browser, &outer, "", 1600);
+    let (_, rest) = dom.split_once("</script>").unwrap();
+    let found = rest.split_once("measured:").and_then(|(_, rest)| rest.split_once(":end"));
+    assert!(found.is_some(), "nothing measured:\n{dom}");
+    serde_json::from_str(found.unwrap().0).unwrap()
 }
 
 #[test]
@@ -108,21 +146,50 @@ fn a_phone_need_not_scroll_sideways() {
     let Some(browser) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path());
-    // A copy in a frame of a phone's width, without the policy, that says by how much it is too
-    // wide.
-    let html = fs::read_to_string(&page).unwrap();
-    let (before, rest) = html.split_once("<meta http-equiv").unwrap();
-    let (_, rest) = rest.split_once('>').unwrap();
-    let measure = "<script>{const page=document.documentElement;\
-                   parent.postMessage(page.scrollWidth-page.clientWidth,'*')}</script>";
-    let copy = format!("{before}{}", rest.replace("</body>", &format!("{measure}</body>")));
-    fs::write(folder.path().join("copy.html"), copy).unwrap();
-    let frame = "<!doctype html><body><script>addEventListener('message',(event)=>{\
-                 document.body.dataset.wide=event.data})</script>\
-                 <iframe style=\"width:390px;height:800px;border:0\" \
-                 src=\"copy.html#browse?outcome=all\"></iframe>";
-    let outer = folder.path().join("frame.html");
-    fs::write(&outer, frame).unwrap();
-    let dom = dom(&browser, &outer, "", 1280);
-    assert!(dom.contains("data-wide=\"0\""), "{dom}");
+    let page_is = "document.documentElement";
+    let wide = format!("{page_is}.scrollWidth-{page_is}.clientWidth");
+    assert_eq!(measured(&browser, &page, 390, &wide), 0);
+}
+
+#[test]
+fn an_answer_reads_as_in_its_context() {
+    let Some(browser) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // A foreign name begins the text, which is Arabic all the same.
+    let context = "BBC قالت إن بين 18–20 كتابا في البيت.";
+    let rows = [("years", "كم؟", context, "18–20", 16)];
+    let page = made(folder.path(), &rows, &[json!({ "years": "18–20" })]);
+    // Whether 18 stands left of 20: in the context, in the gold answer, in the run's.
+    let order = "[...document.querySelectorAll('.context mark,td.said bdi')].map((one)=>{\
+                 const text=one.firstChild,left=(from,to)=>{const range=document.createRange();\
+                 range.setStart(text,from);range.setEnd(text,to);\
+                 return range.getBoundingClientRect().left};return left(0,2)<left(3,5)})";
+    assert_eq!(measured(&browser, &page, 1000, order), json!([false, false, false]));
+    let sides = "getComputedStyle(document.querySelector('.context')).direction";
+    assert_eq!(measured(&browser, &page, 1000, sides), "rtl");
+}
+
+#[test]
+fn a_context_shows_the_answer_and_that_more_follows() {
+    let Some(browser) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let filler = "Nothing of this is asked for here. ".repeat(80);
+    let context = format!("{filler}It is in Lima. {filler}");
+    let start = filler.len() + 9;
+    let rows = [("late", "Where?", context.as_str(), "Lima", start), ("short", "?", "Here.", "Here", 0)];
+    let page = made(folder.path(), &rows, &[json!({ "late": "Lima", "short": "Here" })]);
+    let seen = "[...document.querySelectorAll('.context')].map((box)=>{\
+                const [outer,mark]=[box,box.querySelector('mark')].map((one)=>\
+                one.getBoundingClientRect());\
+                const button=box.nextElementSibling;\
+                const middle=(mark.top+mark.bottom)/2;\
+                const state=[middle>outer.top&&middle<outer.bottom,box.className,\
+                button.matches('button')];\
+                if(state[2]){button.click();state.push(box.clientHeight>=box.scrollHeight)}\
+                return state})";
+    for width in [390, 1400] {
+        let found = measured(&browser, &page, width, seen);
+        let late = json!([true, "context above below", true, true]);
+        assert_eq!(found, json!([late, [true, "context", false]]), "{width} pixels");
+    }
 }

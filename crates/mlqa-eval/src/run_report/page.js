@@ -24,6 +24,35 @@
     });
     svg.closest("figure").append(button);
   }
+  // What does not fit says so: it fades where more follows.
+  const fade = (box) => {
+    box.classList.toggle("above", box.scrollTop > 1);
+    box.classList.toggle("below", box.scrollTop + box.clientHeight < box.scrollHeight - 1);
+    box.classList.toggle("right", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  };
+  // A context shows the lines around the answer, and the others where they are asked for.
+  const fit = (box) => {
+    const mark = box.querySelector("mark.gold") || box.querySelector("mark");
+    const line = parseFloat(getComputedStyle(box).lineHeight);
+    if (mark) box.scrollTop = Math.max(0, Math.floor(mark.offsetTop / line) - 2) * line;
+    if (box.scrollHeight > box.clientHeight + 1 && !box.nextElementSibling.matches("button")) {
+      const button = make("button", { class: "save", type: "button" }, "Whole text");
+      button.addEventListener("click", () => {
+        button.textContent = box.classList.toggle("open") ? "Less of the text" : "Whole text";
+      });
+      box.after(button);
+    }
+  };
+  const sizes = new ResizeObserver((changed) => {
+    for (const { target } of changed) {
+      if (target.matches(".context")) fit(target);
+      fade(target);
+    }
+  });
+  for (const box of document.querySelectorAll(".wide")) {
+    sizes.observe(box);
+    box.addEventListener("scroll", () => fade(box));
+  }
   if (!place) return;
   const data = JSON.parse(document.getElementById("data").textContent);
   const PAGE = 20;
@@ -33,7 +62,13 @@
     UNSEEN.test(part) && part.length === 1
       ? make("span", { class: "unseen" }, "U+" + part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0"))
       : part);
-  const bdi = (text, lang) => make("bdi", { dir: "auto", lang }, ...texts(text));
+  // Most letters decide: a foreign name at a text's start turns nothing round.
+  const RIGHT_TO_LEFT = /[\p{sc=Adlm}\p{sc=Arab}\p{sc=Hebr}\p{sc=Nkoo}\p{sc=Syrc}\p{sc=Thaa}]/gu;
+  const count = (text, letters) => (text.match(letters) || []).length;
+  const direction = (text) =>
+    2 * count(text, RIGHT_TO_LEFT) > count(text, /\p{L}/gu) ? "rtl" : "ltr";
+  // An answer reads as in its context, so that a lone number keeps its digits' order.
+  const bdi = (text, lang, dir) => make("bdi", { dir, lang }, ...texts(text));
 
   // The context with the places of the gold answers and of the run's answer marked.
   const marked = (text, gold, answer) => {
@@ -123,35 +158,38 @@
     const header = make("header", {}, make("span", {}, pair.label), make("span", {}, ...texts(item.id)));
     if (item.kind !== null) header.append(make("span", {}, ...texts(data.kinds[item.kind])));
     const places = item.gold.map(([at]) => at).filter((at) => at !== null);
-    const context = marked(data.contexts[item.context], places, own && own.at);
+    const whole = data.contexts[item.context];
+    const dir = direction(whole);
+    const context = make("p", { class: "context", dir, lang: pair.context },
+      ...marked(whole, places, own && own.at));
+    sizes.observe(context);
     const rows = make("tbody");
     const golds = item.gold.flatMap(([, text], at) =>
-      at ? [" · ", bdi(text, pair.context)] : [bdi(text, pair.context)]);
+      at ? [" · ", bdi(text, pair.context, dir)] : [bdi(text, pair.context, dir)]);
     rows.append(make("tr", {}, make("th", { scope: "row" }, "gold"), make("td", { class: "said", colspan: "3" }, ...golds)));
     item.answers.forEach((answer, run) => {
       if (answer === null) return;
       const text = answer.text === null
         ? (answer.answered ? "answer not kept" : "no prediction") : answer.text === "" ? "no answer" : null;
-      const said = text ? make("span", { class: "soft" }, text) : bdi(answer.text, pair.context);
+      const said = text ? make("span", { class: "soft" }, text) : bdi(answer.text, pair.context, dir);
       const cell = make("td", { class: "said" }, said);
       const same = (form) => item.gold.some(([, gold]) => form(gold) === form(answer.text || ""));
       if (!answer.em && same((form) => form.normalize("NFC")) && !same((form) => form))
         cell.append(make("span", { class: "soft" }, " (the same letters in another Unicode form)"));
       if (answer.n_best) {
         const others = answer.n_best.map(([other, p]) =>
-          make("li", {}, bdi(other, pair.context), ` ${(100 * p).toFixed(1)}\u00a0%`));
+          make("li", {}, bdi(other, pair.context, dir), ` ${(100 * p).toFixed(1)}\u00a0%`));
         cell.append(make("details", {},
           make("summary", {}, "n-best"), make("ol", {}, ...others)));
       }
       rows.append(make("tr", {},
         make("th", { scope: "row" }, make("bdi", {}, ...texts(data.runs[run]))), cell,
         make("td", { class: "class" }, answer.class === null ? "" : data.classes[answer.class]),
-        make("td", { class: "number " + (answer.em ? "right" : "wrong") }, "F1 " + answer.f1.toFixed(1))));
+        make("td", { class: "number " + (answer.em ? "exact" : "wrong") }, "F1 " + answer.f1.toFixed(1))));
     });
     return make("article", { "data-id": item.id }, header,
       make("p", { class: "asked", dir: "auto", lang: pair.question }, ...texts(item.question)),
-      make("p", { class: "context", dir: "auto", lang: pair.context }, ...context),
-      make("div", { class: "wide" }, make("table", {}, rows)));
+      context, make("div", { class: "wide" }, make("table", {}, rows)));
   };
 
   const show = (remember) => {
