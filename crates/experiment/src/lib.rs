@@ -13,6 +13,7 @@ mod input;
 mod kept_models;
 mod keys;
 mod left_files;
+mod machine;
 mod names;
 mod output;
 mod ranks;

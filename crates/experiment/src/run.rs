@@ -13,7 +13,8 @@ use crate::ranks::Ranks;
 use crate::recipe::{expect_runnable, select_arms};
 use crate::table::first_table;
 use crate::{
-    Cell, Error, Recipe, Result, Results, Runtime, log, names, report, write_json, write_text,
+    Cell, Error, Recipe, Result, Results, Runtime, log, machine, names, report, write_json,
+    write_text,
 };
 
 /// The resolved recipe in the run folder.
@@ -64,6 +65,7 @@ impl<R: Recipe> Experiment<R> {
         let path = experiment.dir(RECIPE);
         let text = toml::to_string_pretty(&experiment.recipe);
         write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
+        machine::note(&experiment)?;
         Ok(experiment)
     }
 
@@ -204,6 +206,7 @@ impl<R: Recipe> Experiment<R> {
         if !remarks.is_empty() {
             self.log(format!("\n{}", remarks.trim_end()));
         }
+        machine::note(self)?;
         let arms = self.recipe.arms();
         let keep = |seed, arm: &str| {
             let selected = !arms.contains_key(arm) || self.arms().iter().any(|one| one == arm);

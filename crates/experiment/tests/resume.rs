@@ -59,6 +59,31 @@ fn a_finished_run_is_read_back() {
 }
 
 #[test]
+fn what_a_folder_was_made_by_is_noted() {
+    let workshop = Workshop::new();
+    let noted = || {
+        let text = fs::read_to_string(workshop.out().join("machine.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    workshop.start(&[]).unwrap();
+    let first = noted();
+    assert_eq!(first["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(first["commands"][0][0], "toy");
+    let peak = |noted: &serde_json::Value| noted["peak_memory_bytes"].as_u64();
+    assert!(cfg!(not(target_os = "linux")) || peak(&first) > Some(1 << 20), "{first}");
+    // One that goes on writes the same command once, and a peak is never forgotten.
+    workshop.start(&[]).unwrap();
+    assert_eq!(noted()["commands"], first["commands"]);
+    assert!(peak(&noted()) >= peak(&first));
+    // It decides nothing: a run goes on without it, and where it cannot be read.
+    for text in ["", "{"] {
+        fs::write(workshop.out().join("machine.json"), text).unwrap();
+        workshop.start(&[]).unwrap();
+        assert_eq!(noted()["commands"], first["commands"]);
+    }
+}
+
+#[test]
 fn seeds_and_arms_can_be_added() {
     let workshop = Workshop::new();
     workshop.start(&[]).unwrap();
