@@ -40,7 +40,9 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
     assert!(tables.contains("label retrieval") && !text.contains("label retrieval"), "{text}");
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
-    for piece in [r#""runs":["base","control","injected"]"#, "3 runs · 7 pairs", "base64,"] {
+    for piece in
+        [r#""runs":["base","control","injected"]"#, "3 runs · 7 pairs", "data-name=\"loss-"]
+    {
         assert!(page.contains(piece), "no {piece:?} in the page");
     }
     let summary = summary(&out);

@@ -13,7 +13,6 @@ const SAMPLES_PER_COMPARISON: usize = 100;
 /// parts that they share; `false` where nothing was answered.
 pub(crate) fn write(
     folder: &Path,
-    recipe: &str,
     arms: &[String],
     keep: impl Fn(u64, &str) -> bool,
 ) -> Result<bool, EvalError> {
@@ -25,7 +24,6 @@ pub(crate) fn write(
     let comparisons: usize = runs.iter().skip(1).map(ReportRun::pairs).sum();
     let samples = SAMPLES.max(SAMPLES_PER_COMPARISON * comparisons);
     let config = ReportConfig {
-        title: recipe.to_owned(),
         resampling: Resampling { samples, ..Resampling::default() },
         ..ReportConfig::default()
     };
@@ -61,15 +59,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let arms = ["z".to_owned(), "a".to_owned()];
-        assert!(!write(path, "toy", &arms, |_, _| true).unwrap());
+        assert!(!write(path, &arms, |_, _| true).unwrap());
         for cell in ["seed-1/a", "seed-1/z", "seed-1/reader", "seed-1/other", "seed-2/a"] {
             answer(path, cell, "Lima");
         }
         let keep = |seed, arm: &str| seed == 1 && arm != "other";
-        assert!(write(path, "toy", &arms, keep).unwrap());
+        assert!(write(path, &arms, keep).unwrap());
         let page = fs::read_to_string(path.join("report.html")).unwrap();
-        assert!(page.contains(r#""runs":["reader","z","a"]"#) && page.contains("<h1>toy</h1>"));
+        assert!(
+            page.contains(r#""runs":["reader","z","a"]"#)
+                && page.contains("<h1>Answers to German questions about English texts</h1>")
+        );
         fs::remove_dir_all(path.join("questions")).unwrap();
-        assert!(write(path, "toy", &arms, keep).unwrap_err().to_string().contains("questions"));
+        assert!(write(path, &arms, keep).unwrap_err().to_string().contains("questions"));
     }
 }

@@ -212,7 +212,7 @@ impl<R: Recipe> Experiment<R> {
             let selected = !arms.contains_key(arm) || self.arms().iter().any(|one| one == arm);
             selected && self.seeds().contains(&seed)
         };
-        match report::write(&self.folder, R::NAME, self.arms(), keep) {
+        match report::write(&self.folder, self.arms(), keep) {
             Ok(true) => self.log("report.html shows the answers: open it in a browser."),
             Ok(false) => {}
             Err(error) => self.log(format!("report.html was not written: {error}")),

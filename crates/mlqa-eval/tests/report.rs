@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mlqa-eval")).args(args).output().unwrap()
@@ -140,7 +141,7 @@ fn numbers_are_those_of_score_and_compare() {
         "json,md,csv",
     ]);
     assert!(
-        printed.contains("| before | 1 | 2 |") && printed.contains("| after | 1 | 2 |"),
+        printed.contains("| before | ") && printed.contains(" | 4 | 2 | 1 |\n| after | "),
         "{printed}"
     );
     let written: Value = serde_json::from_slice(&fs::read(at("report.json")).unwrap()).unwrap();
@@ -192,7 +193,14 @@ fn run_folder(folder: &Path) {
         ("a", "Wo?", "It is in Lima, far away.", "Lima"),
         ("b", "Wer?", "It was Ada who wrote it.", "Ada"),
     ];
-    write(&folder.join("run.json"), &json!({}));
+    write(&folder.join("run.json"), &json!({ "recipe": "toy", "identity": {} }));
+    let commands = [["toy", "toy.toml", "--set", "a='</dd>'"]];
+    write(
+        &folder.join("machine.json"),
+        &json!({ "about": "Plays.", "version": "1.2", "commands": commands,
+                 "processor": "P 9000", "peak_memory_bytes": 3_u64 << 29 }),
+    );
+    fs::write(folder.join("recipe.toml"), "title = \"<b>\"\n").unwrap();
     let name = "test-context-en-question-de.json";
     write(&folder.join("questions").join(name), &questions(&all));
     for (seed, arm, said) in [
@@ -205,6 +213,17 @@ fn run_folder(folder: &Path) {
         write(&cell.join("predictions").join(name), &json!({ "a": said[0], "b": said[1] }));
         fs::create_dir(cell.join("fine-tune")).unwrap();
         fs::write(cell.join("fine-tune/curves.svg"), "<svg onload='x()'/>").unwrap();
+        let lines = "{\"step\": 10, \"loss\": 2.5}\n{\"step\": 20, \"loss\": 1.5}\n{\"st";
+        fs::write(cell.join("fine-tune/metrics.jsonl"), lines).unwrap();
+        let mut keys = json!({ "cell.arm": arm, "cell.seed": seed, "steps": 20 });
+        keys[format!("arms.{arm}.facts")] = json!(if arm == "base" { 0 } else { 7 });
+        let files = json!({ "model.safetensors of model": "00ff" });
+        let environment = json!({ "threads": 2, "device": "Cpu", "float32_matmul": "high" });
+        write(
+            &cell.join("trained.json"),
+            &json!({ "seconds": 30.5, "tokens": 250, "environment": environment,
+                     "training": { "keys": keys, "files": files } }),
+        );
     }
 }
 
@@ -215,7 +234,7 @@ fn a_run_folder_has_a_run_for_each_arm() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let place = folder.path().display().to_string();
     let printed = report(&[&place, "--out", &at("report.html")]);
-    let row = "| base | 2 | 1 | 2 | 75.00 | 35.36 |";
+    let row = "| base | 75.00 | 75.00 | 35.36 |";
     assert!(printed.contains(row), "{printed}");
     let html = fs::read_to_string(at("report.html")).unwrap();
     let data = data_of(&html);
@@ -223,8 +242,12 @@ fn a_run_folder_has_a_run_for_each_arm() {
     // The answers of the first seed, 9, not of 10.
     assert_eq!(data["items"][0]["answers"][0]["text"], "far");
     assert_eq!(data["items"][0]["answers"][0]["at"], json!([15, 3]));
-    assert_eq!(html.matches("data:image/svg+xml;base64,").count(), 4);
-    assert!(!html.contains("onload") && html.contains("base, seed 9, fine-tune"));
+    // Two runs with two seeds each in one pair of axes, of which the page draws every line itself.
+    let (_, drawing) = html.split_once("data-name=\"loss-fine-tune\"").unwrap();
+    let drawing = drawing.split_once("</svg>").unwrap().0;
+    assert_eq!(drawing.matches("<polyline").count(), 4, "{drawing}");
+    assert!(drawing.contains("base: loss 1.5000 at step 20"));
+    assert!(!html.contains("onload") && !html.contains("data:image") && !html.contains("<img"));
 
     let other = report(&[&place, "--arms", "injected,base", "--out", &at("other.html")]);
     let position = |name: &str| other.find(&format!("| {name} |")).unwrap();
@@ -254,6 +277,61 @@ fn a_run_folder_has_a_run_for_each_arm() {
     }
     refused(&[&place, "--out", &at("none.html")], "--data DIR");
     assert!(!folder.path().join("none.html").exists());
+}
+
+#[test]
+fn a_page_begins_with_what_was_found_and_what_was_run() {
+    let folder = tempfile::tempdir().unwrap();
+    run_folder(folder.path());
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let place = folder.path().display().to_string();
+    let page = at("report.html");
+    report(&[&place, "--out", &page, "--beside", "json,md"]);
+    let html = fs::read_to_string(&page).unwrap();
+    let questions = fs::read(folder.path().join("questions/test-context-en-question-de.json"));
+    let digest: String =
+        Sha256::digest(questions.unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+    for piece in [
+        "<h1>Answers to German questions about English texts</h1>\n<p class=\"finding\">injected has \
+         the highest F1, 100.00; 25.00 points above base (95 % interval +0.00 to +50.00, which \
+         holds 0: these questions do not tell the two apart), over 2 questions, 2 seeds.</p>",
+        "<dt>Recipe</dt><dd>toy: Plays.</dd>",
+        "<dt>Command</dt><dd>toy toy.toml --set &#39;a=&#39;\\&#39;&#39;&lt;/dd&gt;&#39;\\&#39;&#39;&#39;</dd>",
+        "<dt>Seeds</dt><dd>9, 10</dd>",
+        "<dt>Programs</dt><dd>polyqa 1.2, scored by mlqa-eval ",
+        "<dt>Hardware</dt><dd>P 9000, device cpu, 2 threads, float32 products: high</dd>",
+        "<dt>Time</dt><dd>2 min 2 s in training and evaluation, 1,000 tokens trained on</dd>",
+        "<dt>Peak memory</dt><dd>1.50 GiB</dd>",
+        "<bdi>facts</bdi></th><td class=\"text\"><bdi>0</bdi></td><td class=\"text\"><bdi>7</bdi>",
+        "<bdi>model.safetensors of model</bdi></th><td class=\"text\"><bdi>00ff</bdi>",
+        "<pre>title = &quot;&lt;b&gt;&quot;</pre>",
+        &digest,
+    ] {
+        assert!(html.contains(piece), "no {piece} in {}", &html[..9000]);
+    }
+    // What is the same in all runs does not differ.
+    assert!(!html.contains("<bdi>steps</bdi>"));
+    let markdown = fs::read_to_string(at("report.md")).unwrap();
+    assert!(markdown.contains("\ninjected has the highest F1, 100.00;"), "{markdown}");
+    let written: Value = serde_json::from_slice(&fs::read(at("report.json")).unwrap()).unwrap();
+    assert_eq!(written["run"]["seeds"], "9, 10");
+
+    // The first run is the best one here; of a file alone nothing is known but the file.
+    report(&[&place, "--arms", "injected,base", "--out", &page]);
+    let html = fs::read_to_string(&page).unwrap();
+    let piece =
+        "No run has a higher F1 than injected, 100.00; base comes next, 25.00 points below it";
+    assert!(html.contains(piece));
+    let [data, said] =
+        ["dataset", "predictions"].map(|name| fixture(&format!("scorer/es/{name}.json")));
+    report(&[&said, "--data", &data, "--language", "es", "--out", &page]);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<h1>Answers to Spanish questions about Spanish texts</h1>"));
+    assert!(
+        html.contains("<p class=\"finding\">predictions: F1 ")
+            && html.contains(", over 40 questions.</p>")
+    );
+    assert_eq!(html.matches("<dt>").count(), 1, "programs alone");
 }
 
 #[test]

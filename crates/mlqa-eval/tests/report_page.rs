@@ -48,7 +48,10 @@ type Row<'a> = (&'a str, &'a str, &'a str, &'a str, usize);
 fn made(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
     let paragraph = |(id, question, context, answer, start): &Row<'_>| {
         let answers = json!([{ "text": answer, "answer_start": start }]);
-        json!({ "context": context, "qas": [{ "id": id, "question": question, "answers": answers }] })
+        let subtype = if *id == "typed" { "t".repeat(3000) } else { (*id).to_owned() };
+        let asked =
+            json!([{ "id": id, "question": question, "answers": answers, "subtype": subtype }]);
+        json!({ "context": context, "qas": asked })
     };
     let paragraphs: Vec<_> = rows.iter().map(paragraph).collect();
     let data = json!({ "version": "1.0", "data": [{ "title": "", "paragraphs": paragraphs }] });
@@ -58,7 +61,11 @@ fn made(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
         path.display().to_string()
     };
     let data = write("data.json", &data);
-    let said = |(at, run)| write(&format!("{}.json", ["first", "second"][at]), run);
+    let said = |(at, run)| {
+        let name = ["first", "second"][at];
+        let path = write(&format!("{name}.json"), run);
+        format!("the-{name}-of-the-runs-in-this-test={path}")
+    };
     let out = folder.join("report.html");
     let program = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"))
         .arg("report")
@@ -127,7 +134,7 @@ fn the_questions_are_found_and_marked() {
     assert!(all.contains("<mark class=\"gold pred\">أربعة</mark>"));
     assert!(all.contains("<p class=\"asked\" dir=\"auto\" lang=\"ar\">"));
     // Hostile text is text, and what acts unseen is written out.
-    assert!(all.contains("<title>Cross-lingual question answering</title>"));
+    assert!(all.contains("<title>Answers to Arabic questions about Arabic texts</title>"));
     assert!(!all.contains("<img") && all.contains("<span class=\"unseen\">U+202E</span>"));
 
     let found = |hash: &str| {
@@ -176,7 +183,8 @@ fn a_context_shows_the_answer_and_that_more_follows() {
     let filler = "Nothing of this is asked for here. ".repeat(80);
     let context = format!("{filler}It is in Lima. {filler}");
     let start = filler.len() + 9;
-    let rows = [("late", "Where?", context.as_str(), "Lima", start), ("short", "?", "Here.", "Here", 0)];
+    let rows =
+        [("late", "Where?", context.as_str(), "Lima", start), ("short", "?", "Here.", "Here", 0)];
     let page = made(folder.path(), &rows, &[json!({ "late": "Lima", "short": "Here" })]);
     let seen = "[...document.querySelectorAll('.context')].map((box)=>{\
                 const [outer,mark]=[box,box.querySelector('mark')].map((one)=>\
@@ -192,4 +200,47 @@ fn a_context_shows_the_answer_and_that_more_follows() {
         let late = json!([true, "context above below", true, true]);
         assert_eq!(found, json!([late, [true, "context", false]]), "{width} pixels");
     }
+}
+
+#[test]
+fn long_names_and_types_do_not_widen_what_holds_them() {
+    let Some(browser) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [("typed", "Where?", "It is in Lima.", "Lima", 9)];
+    let page = made(folder.path(), &rows, &[json!({ "typed": "Lima" }), json!({ "typed": "It" })]);
+    let wide = "document.querySelector('#types table').offsetWidth";
+    let found = measured(&browser, &page, 1400, wide);
+    assert!(found.as_f64().unwrap() < 900.0, "{found} pixels");
+    // The names of runs beside the answers: how many lines each takes.
+    let lines = "[...document.querySelectorAll('article th bdi')].map((one)=>\
+                 Math.round(one.offsetHeight/parseFloat(getComputedStyle(one).lineHeight)))";
+    let two = format!("{lines}.every((one)=>one<=2)");
+    assert_eq!(measured(&browser, &page, 1400, &two), true);
+    assert_eq!(measured(&browser, &page, 390, lines), json!([1, 1]));
+}
+
+#[test]
+fn what_scrolls_on_a_phone_says_so_and_what_matters_is_seen() {
+    let Some(browser) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let page = page(folder.path());
+    let boxes = "[...document.querySelectorAll('.wide')].filter((one)=>one.checkVisibility())";
+    let unsaid = format!(
+        "{boxes}.filter((one)=>(one.scrollWidth>one.clientWidth+1)!==one.matches('.right')).length"
+    );
+    let scrolling = format!("{boxes}.filter((one)=>one.matches('.right')).length>0");
+    let at_the_end = format!(
+        "(()=>{{const one={boxes}.find((one)=>one.matches('.right'));one.scrollLeft=1e6;\
+         one.dispatchEvent(new Event('scroll'));return one.matches('.right')}})()"
+    );
+    let scores = "[...document.querySelectorAll('#runs thead th')].filter((one)=>\
+                  one.getBoundingClientRect().right<=innerWidth).map((one)=>one.textContent)";
+    let cut = "[...document.querySelectorAll('svg[data-name^=means],svg[data-name^=difference],\
+               svg[data-name=boundaries]')].map((one)=>one.parentElement.clientWidth-\
+               Math.max(...[...one.querySelectorAll('text')].map((text)=>\
+               text.getBoundingClientRect().right-one.getBoundingClientRect().left)))\
+               .filter((room)=>room<0).length";
+    let all = format!("[{unsaid},{scrolling},{scores},{cut},{at_the_end}]");
+    let found = measured(&browser, &page, 390, &all);
+    assert_eq!(found, json!([0, true, ["run", "F1", "EM"], 0, false]));
 }

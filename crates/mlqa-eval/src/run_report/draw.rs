@@ -6,8 +6,9 @@ use super::svg::{Anchor, Style, Svg, colour, fitted, label, text_width, ticks};
 use super::text::thousands;
 use crate::Interval;
 
+/// Of drawings that a phone shows whole.
+const WIDTH: f64 = 346.0;
 const CELL: (f64, f64) = (62.0, 40.0);
-const TITLE: Style = Style::of(15.0, Anchor::Start).bold();
 const SOFT: Style = Style::of(12.0, Anchor::Start).soft();
 const HEAT: &str = "#0969da";
 
@@ -19,7 +20,7 @@ fn heat(score: f64, (low, high): (f64, f64)) -> f64 {
 /// A heat map with its means.
 pub(super) fn heat_map(map: &HeatMap) -> Svg {
     let longest = map.rows.iter().map(|row| text_width(row, 13.0)).fold(46.0, f64::max);
-    let left = 24.0 + longest.min(180.0);
+    let left = 24.0 + longest.min(130.0);
     let (top, gap) = (78.0, 8.0);
     let (columns, means) = (map.columns.len() as f64, map.row_means.len() as f64);
     let body = (left + columns * CELL.0, top + map.rows.len() as f64 * CELL.1);
@@ -35,15 +36,9 @@ pub(super) fn heat_map(map: &HeatMap) -> Svg {
     let width =
         width.max(text_width(&legend, 12.0) + 16.0).max(text_width(&map.title, 15.0) + 16.0);
     let mut svg = Svg::new(&map.name, &map.title, width, body.1 + bottom + 30.0);
-    svg.text(8.0, 22.0, TITLE, &map.title);
     let header = Style::of(13.0, Anchor::Middle).soft();
-    svg.text(8.0, top - 10.0, SOFT, map.row_title);
-    svg.text(
-        left + columns * CELL.0 / 2.0,
-        top - 28.0,
-        Style::of(12.0, Anchor::Middle).soft(),
-        map.column_title,
-    );
+    svg.text(8.0, top - 10.0, SOFT, &format!("{} ↓", map.row_title));
+    svg.text(8.0, top - 28.0, SOFT, &format!("{} →", map.column_title));
     for (at, column) in map.columns.iter().enumerate() {
         svg.text(left + (at as f64 + 0.5) * CELL.0, top - 10.0, header, column);
     }
@@ -118,11 +113,11 @@ struct Line {
     tip: String,
 }
 
-/// Points with intervals, one below the other, with numbers beside them.
+/// Points with intervals, one below the other, with name and numbers above each; as narrow as a
+/// phone.
 fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> Svg {
-    let (row_height, plot) = (24.0, 300.0);
-    let longest = lines.iter().map(|line| text_width(&line.name, 13.0)).fold(40.0, f64::max);
-    let (left, top) = (20.0 + longest.min(200.0), 44.0);
+    let (row_height, left, top) = (40.0, 22.0, 40.0);
+    let plot = WIDTH - 2.0 * left;
     let ends = || {
         lines.iter().flat_map(|line| match line.interval {
             Some(Interval { low, high, .. }) => [low, high],
@@ -137,20 +132,20 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
         (ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(1.0));
     let at = |value: f64| left + plot * (value - first) / (last - first);
     let bottom = top + lines.len() as f64 * row_height;
-    let wide = (left + plot + 190.0).max(text_width(title, 15.0) + 20.0);
-    let mut svg = Svg::new(name, title, wide, bottom + 48.0);
-    svg.text(8.0, 22.0, TITLE, title);
+    let mut svg = Svg::new(name, title, WIDTH, bottom + 48.0);
     for &tick in &ticks {
-        let opacity = if signed && tick == 0.0 { 0.7 } else { 0.15 };
-        svg.line((at(tick), top - 6.0), (at(tick), bottom), "currentColor", 1.0, opacity);
         svg.text(at(tick), bottom + 16.0, Style::of(12.0, Anchor::Middle).soft(), &label(tick));
     }
-    svg.text(left + plot / 2.0, bottom + 36.0, Style::of(12.0, Anchor::Middle).soft(), axis);
+    svg.text(left + plot / 2.0, bottom + 36.0, Style::of(11.0, Anchor::Middle).soft(), axis);
     for (row, line) in lines.iter().enumerate() {
-        let y = top + (row as f64 + 0.5) * row_height;
-        let style = Style { bold: line.bold, ..Style::of(13.0, Anchor::Start) };
-        svg.text(8.0, y + 4.5, style, &fitted(&line.name, 13.0, left - 16.0));
+        let above = top + row as f64 * row_height + 13.0;
+        let y = above + 13.0;
+        let style = |anchor| Style { bold: line.bold, ..Style::of(13.0, anchor) };
         let sign = |value: f64| if signed { format!("{value:+.2}") } else { format!("{value:.2}") };
+        for &tick in &ticks {
+            let opacity = if signed && tick == 0.0 { 0.7 } else { 0.15 };
+            svg.line((at(tick), y - 8.0), (at(tick), y + 10.0), "currentColor", 1.0, opacity);
+        }
         let mut numbers = sign(line.value);
         if let Some(Interval { low, high, .. }) = line.interval {
             // A hollow mark stays hollow.
@@ -161,7 +156,10 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
             numbers.push_str(&format!("  [{}, {}]", sign(low), sign(high)));
         }
         svg.mark((at(line.value), y), line.run, line.hollow, &line.tip);
-        svg.text(left + plot + 14.0, y + 4.5, style, &numbers.replace('-', "−"));
+        let numbers = numbers.replace('-', "−");
+        let room = plot + left - text_width(&numbers, 13.0);
+        svg.text(8.0, above, style(Anchor::Start), &fitted(&line.name, 13.0, room));
+        svg.text(left + plot + 14.0, above, style(Anchor::End), &numbers);
     }
     svg
 }
@@ -211,9 +209,14 @@ pub(super) fn differences(
         let lines: Vec<Line> = own.map(line).collect();
         let part = super::text::file_name(name_of(run));
         let name = format!("difference-{}-{part}-{run}{}", metric_name.to_lowercase(), suffix(set));
-        let title = format!("{}{metric_name}, {} − {}", prefix(set), name_of(run), name_of(0));
+        let (before, after) = (
+            format!("{}{metric_name}, ", prefix(set)),
+            format!(" − {}", fitted(name_of(0), 15.0, 110.0)),
+        );
+        let room = WIDTH - 16.0 - text_width(&before, 15.0) - text_width(&after, 15.0);
+        let title = format!("{before}{}{after}", fitted(name_of(run), 15.0, room));
         let axis = format!(
-            "points, with {:.0} % interval; filled: p (Holm) below {:.2}",
+            "points, {:.0} % interval; filled: p (Holm) < {:.2}",
             100.0 * level,
             1.0 - level
         );
@@ -230,43 +233,36 @@ fn suffix(set: &str) -> String {
     if set.is_empty() { String::new() } else { format!("-{}", super::text::file_name(set)) }
 }
 
-/// Parts of a whole, run by run: names of runs with percentages of `parts`.
+/// Parts of a whole, run by run: names of runs with percentages of `parts`; as narrow as a phone.
 pub(super) fn shares(title: &str, parts: &[&str], runs: &[(String, Vec<f64>)]) -> Svg {
-    let (row_height, plot) = (34.0, 520.0);
+    let (row_height, left, top) = (46.0, 8.0, 80.0);
+    let plot = WIDTH - 2.0 * left;
     let colours = ["#009e73", "#3b8ec9", "#8cc9f0", "#f0c33c", "#d55e00", "#8c8c8c"];
-    let longest = runs.iter().map(|(name, _)| text_width(name, 13.0)).fold(40.0, f64::max);
-    let (left, top) = (20.0 + longest.min(200.0), 62.0);
-    let mut svg = Svg::new(
-        "boundaries",
-        title,
-        left + plot + 16.0,
-        top + runs.len() as f64 * row_height + 30.0,
-    );
-    svg.text(8.0, 22.0, TITLE, title);
-    let mut at = left;
-    for (part, colour) in parts.iter().zip(colours) {
-        svg.rect([at, 40.0, 11.0, 11.0], colour, 0.85, "");
-        svg.text(at + 15.0, 50.0, Style::of(12.0, Anchor::Start), part);
-        at += 28.0 + text_width(part, 12.0);
+    let bottom = top + runs.len() as f64 * row_height;
+    let mut svg = Svg::new("boundaries", title, WIDTH, bottom + 26.0);
+    for (at, (part, colour)) in parts.iter().zip(colours).enumerate() {
+        let (x, y) = (left + (at % 3) as f64 * plot / 3.0, 40.0 + (at / 3) as f64 * 18.0);
+        svg.rect([x, y, 11.0, 11.0], colour, 0.85, "");
+        svg.text(x + 15.0, y + 10.0, Style::of(12.0, Anchor::Start), part);
     }
     for (row, (name, values)) in runs.iter().enumerate() {
         let y = top + row as f64 * row_height;
-        svg.text(8.0, y + 20.0, Style::of(13.0, Anchor::Start), &fitted(name, 13.0, left - 16.0));
+        svg.text(left, y + 13.0, Style::of(13.0, Anchor::Start), &fitted(name, 13.0, plot));
         let mut x = left;
         for ((part, value), colour) in parts.iter().zip(values).zip(colours) {
             let width = plot * value / 100.0;
             if width > 0.05 {
                 let tip = format!("{name}: {part} {value:.1} %");
-                svg.rect([x, y + 3.0, (width - 1.0).max(0.3), row_height - 8.0], colour, 0.7, &tip);
+                svg.rect([x, y + 18.0, (width - 1.0).max(0.3), 24.0], colour, 0.7, &tip);
             }
             if width > 34.0 {
                 let style = Style::of(12.0, Anchor::Middle);
-                svg.text(x + width / 2.0, y + 20.0, style, &format!("{value:.1}"));
+                svg.text(x + width / 2.0, y + 34.0, style, &format!("{value:.1}"));
             }
             x += width;
         }
     }
-    svg.text(left, top + runs.len() as f64 * row_height + 18.0, SOFT, "percent of the questions");
+    svg.text(left, bottom + 16.0, SOFT, "percent of the questions");
     svg
 }
 
@@ -279,7 +275,6 @@ pub(super) fn effect(effect: &Effect, names: &[String]) -> Svg {
         left + width + 12.0,
         top + height + 56.0 + 18.0 * ((names.len().max(1) - 1) as f64 / 4.0).floor(),
     );
-    svg.text(8.0, 22.0, TITLE, &format!("F1 by {}", effect.name));
     let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
     for tick in [0.0, 25.0, 50.0, 75.0, 100.0] {
         svg.line((left, y(tick)), (left + width, y(tick)), "currentColor", 1.0, 0.15);
@@ -320,7 +315,6 @@ pub(super) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[Stri
     let [left, top, width, height] = [44.0, 40.0, 420.0, 240.0];
     let title = "F1 by coverage of the questions' tokens";
     let mut svg = Svg::new("coverage", title, left + width + 24.0, top + height + 84.0);
-    svg.text(8.0, 22.0, TITLE, title);
     let x = |value: f64| left + width * value.clamp(0.0, 100.0) / 100.0;
     let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
     for tick in [0.0, 25.0, 50.0, 75.0, 100.0] {

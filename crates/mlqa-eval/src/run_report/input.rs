@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::QuestionSources;
+use super::curves::{CurveFile, METRICS};
 use crate::files::read_json;
 use crate::{AVERAGE, Cell, DatasetName, EvalError, Language, Matrix, Normalization, TableOrder};
 
@@ -46,8 +47,27 @@ pub struct ReportRun {
     pub(super) seeds: Vec<Vec<AnswerFile>>,
     /// Scores without answers.
     pub(super) scores: Option<Matrix>,
-    /// Titles and `curves.svg` files of its stages of training.
-    pub(super) curves: Vec<(String, PathBuf)>,
+    pub(super) about: RunFiles,
+}
+
+/// What a run folder holds of a run beside its answers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RunFiles {
+    pub folder: Option<PathBuf>,
+    /// Where its records are: `trained.json` and `result.json`.
+    pub cells: Vec<PathBuf>,
+    /// What its seeds are called.
+    pub seeds: Vec<String>,
+    pub curves: Vec<CurveFile>,
+}
+
+impl RunFiles {
+    fn extend(&mut self, other: Self) {
+        self.folder = self.folder.take().or(other.folder);
+        self.cells.extend(other.cells);
+        self.seeds.extend(other.seeds);
+        self.curves.extend(other.curves);
+    }
 }
 
 /// Where questions are, for predictions that do not say so themselves.
@@ -98,7 +118,13 @@ impl ReportRun {
         {
             return Ok(runs);
         }
-        let stem = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        // Of MLQA's names the folder tells which run it is.
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let stem = match file.parse::<DatasetName>() {
+            _ if path.is_dir() => path.file_name(),
+            Ok(_) => path.parent().and_then(Path::file_name).or(path.file_stem()),
+            Err(_) => path.file_stem(),
+        };
         let name = stem.map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
         let answers = match path.is_dir() {
             true => of_predictions(path, "", None, files)?,
@@ -107,7 +133,8 @@ impl ReportRun {
         if answers.is_empty() {
             return Err(nothing("predictions (….json)", path));
         }
-        Ok(vec![Self { name, seeds: vec![answers], scores: None, curves: Vec::new() }])
+        let about = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
+        Ok(vec![Self { name, seeds: vec![answers], scores: None, about }])
     }
 
     /// The runs of a recipe's run folder: those parts that `keep(seed, arm)`; none where no
@@ -134,7 +161,7 @@ impl ReportRun {
     pub fn with_seeds_of(mut self, others: impl IntoIterator<Item = Self>) -> Self {
         for other in others {
             self.seeds.extend(other.seeds);
-            self.curves.extend(other.curves);
+            self.about.extend(other.about);
         }
         self
     }
@@ -175,23 +202,29 @@ fn of_run_folder(
     keep: &dyn Fn(u64, &str) -> bool,
 ) -> Result<Vec<ReportRun>, EvalError> {
     let mut runs: BTreeMap<String, ReportRun> = BTreeMap::new();
-    let mut all_curves = Vec::new();
+    let mut all_about = RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
     for (seed, seed_folder) in seeds(folder)? {
         let mut arms = names(&seed_folder)?;
         arms.retain(|arm| keep(seed, arm) && seed_folder.join(arm).is_dir());
         arms.sort();
         for arm in arms {
-            let (mut answers, mut curves) = (Vec::new(), Vec::new());
-            let (cell, title) = (seed_folder.join(&arm), format!("seed {seed}"));
-            walk_cell(&cell, &title, folder, files, &mut answers, &mut curves)?;
-            all_curves.extend(curves.iter().cloned());
-            let empty =
-                || ReportRun { name: arm.clone(), seeds: vec![], scores: None, curves: vec![] };
+            let mut answers = Vec::new();
+            let seeds = vec![seed.to_string()];
+            let mut about =
+                RunFiles { seeds, folder: Some(folder.to_owned()), ..RunFiles::default() };
+            walk_cell(&seed_folder.join(&arm), "", folder, files, &mut answers, &mut about)?;
+            all_about.extend(about.clone());
+            let empty = || ReportRun {
+                name: arm.clone(),
+                seeds: vec![],
+                scores: None,
+                about: RunFiles::default(),
+            };
             let run = runs.entry(arm.clone()).or_insert_with(empty);
             if !answers.is_empty() {
                 run.seeds.push(answers);
             }
-            run.curves.extend(curves);
+            run.about.extend(about);
         }
     }
     let mut runs: Vec<ReportRun> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
@@ -200,25 +233,28 @@ fn of_run_folder(
         let answers = of_predictions(folder, "", Some(folder), files)?;
         if !answers.is_empty() {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            runs.push(ReportRun { name, seeds: vec![answers], scores: None, curves: all_curves });
+            runs.push(ReportRun { name, seeds: vec![answers], scores: None, about: all_about });
         }
     }
     Ok(runs)
 }
 
-/// The predictions and curves of a cell and of its variants.
+/// The predictions, curves and records of a cell and of its variants; `stage` is the folder's path
+/// below the cell.
 fn walk_cell(
     folder: &Path,
-    title: &str,
+    stage: &str,
     run: &Path,
     files: &QuestionFiles,
     answers: &mut Vec<AnswerFile>,
-    curves: &mut Vec<(String, PathBuf)>,
+    about: &mut RunFiles,
 ) -> Result<(), EvalError> {
     for name in names(folder)? {
         let path = folder.join(&name);
-        if name == "curves.svg" {
-            curves.push((title.to_owned(), path));
+        if name == METRICS {
+            about.curves.push(CurveFile { stage: stage.to_owned(), path });
+        } else if name == "trained.json" {
+            about.cells.push(folder.to_owned());
         } else if name == "predictions" && path.is_dir() {
             answers.extend(of_predictions(&path, "", Some(run), files)?);
             for set in names(&path)? {
@@ -228,7 +264,8 @@ fn walk_cell(
                 }
             }
         } else if path.is_dir() && name != "checkpoints" && name != "model" {
-            walk_cell(&path, &format!("{title}, {name}"), run, files, answers, curves)?;
+            let below = if stage.is_empty() { name } else { format!("{stage}, {name}") };
+            walk_cell(&path, &below, run, files, answers, about)?;
         }
     }
     Ok(())
@@ -296,7 +333,7 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, EvalError> {
         name,
         seeds: Vec::new(),
         scores: Some(scores),
-        curves: Vec::new(),
+        about: RunFiles::default(),
     };
     let file: Json = read_json(path, "predictions, a matrix.json or a summary.json")?;
     if file.get("cells").is_some_and(Json::is_array) {
@@ -358,7 +395,10 @@ fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, EvalError> 
     };
     let given = files.language.map(|language| (language, named.map_or(language, |named| named.1)));
     let Some((context, question)) = given.or(named) else {
-        return Err(unknown(path, "the language of its answers is not known; give --language LANG"));
+        return Err(unknown(
+            path,
+            "the language of its answers is not known; give --language LANG",
+        ));
     };
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
     let questions = match (&files.data, source) {

@@ -1,11 +1,14 @@
 //! One page about one or several runs: tables, drawings and the questions themselves.
+mod about;
 mod answers;
 mod browser;
 mod collect;
+mod curves;
 mod date;
 mod draw;
 mod effects;
 mod evidence;
+mod finding;
 mod heat;
 mod input;
 mod page;
@@ -18,7 +21,9 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use self::about::About;
 use self::collect::{Collected, collect};
+use self::curves::Curve;
 use self::effects::Effect;
 use self::evidence::{Difference, RunMean};
 use self::heat::HeatMap;
@@ -34,7 +39,7 @@ use crate::{EvalError, Language, Resampling};
 /// What a report says and shows.
 #[derive(Clone, Debug)]
 pub struct ReportConfig {
-    /// At the top of the page.
+    /// At the top of the page; empty: what the questions and texts are.
     pub title: String,
     /// The day of the runs; `None`: the newest day on which a file of predictions was written.
     pub date: Option<String>,
@@ -52,7 +57,7 @@ pub struct ReportConfig {
 impl Default for ReportConfig {
     fn default() -> Self {
         Self {
-            title: "Cross-lingual question answering".into(),
+            title: String::new(),
             date: None,
             resampling: Resampling::default(),
             squad: None,
@@ -74,9 +79,6 @@ pub enum ReportForm {
     /// A `.svg` for each drawing.
     Svg,
 }
-
-/// A training curve: its title and its picture, an SVG file's bytes.
-type Curve = (String, Vec<u8>);
 
 /// Everything about one or several runs, scored and compared. The first run is the one that the
 /// others are compared with.
@@ -104,6 +106,7 @@ pub struct Report {
     heat_maps: Vec<HeatMap>,
     coverage: BTreeMap<Language, CoveredTokens>,
     curves: Vec<Curve>,
+    about: About,
 }
 
 /// Numbers names that occur before, so that none replaces another's file.
@@ -135,16 +138,10 @@ impl Report {
         }
         let answers = || runs.iter().flat_map(|run| run.seeds.iter().flatten());
         let newest = || date::newest(answers().map(|file| file.predictions.as_path()));
-        let mut curves = Vec::new();
-        for run in &runs {
-            for (title, path) in &run.curves {
-                let failed = |source| EvalError::Read { path: path.clone(), source };
-                let picture = whole_file::read(path).map_err(failed)?;
-                curves.push((format!("{}, {title}", run.name), picture));
-            }
-        }
+        let title =
+            if config.title.is_empty() { finding::title(&all) } else { config.title.clone() };
         Ok(Self {
-            title: config.title.clone(),
+            title,
             date: config.date.clone().or_else(newest),
             resampling: config.resampling,
             means: evidence::run_means(&all, &config.resampling)?,
@@ -152,12 +149,13 @@ impl Report {
             effects: if all.rows.is_empty() { vec![] } else { effects::effects(&all) },
             heat_maps: all.sets().iter().flat_map(|set| heat::heat_maps(&all, set)).collect(),
             coverage: config.coverage.clone(),
-            curves,
+            curves: curves::read(&runs)?,
+            about: about::read(&runs, &all)?,
             all,
         })
     }
 
-    /// All tables, in the order of the page.
+    /// All tables: scores in the order of the page, then what was run.
     fn tables(&self) -> Vec<Table> {
         let of = &self.resampling;
         let mut tables = vec![tables::summary(&self.all, &self.means, of)];
@@ -168,12 +166,13 @@ impl Report {
         tables.push(tables::boundaries(&self.all));
         tables.push(tables::effects(&self.all, &self.effects));
         tables.push(tables::coverage(&self.all, &self.coverage));
+        tables.extend(self.about.tables().into_iter().cloned());
         tables.retain(|table| !table.rows.is_empty());
         make_unique(tables.iter_mut().map(|table| &mut table.name));
         tables
     }
 
-    /// All drawings but for the curves, in the order of the page.
+    /// All drawings, in the order of the page.
     fn drawings(&self) -> Vec<Svg> {
         let parts = [
             self.mean_drawings(),
@@ -182,6 +181,7 @@ impl Report {
             self.boundary_drawing().into_iter().collect(),
             self.effect_drawings(),
             self.coverage_drawing().into_iter().collect(),
+            self.curve_drawings(),
         ];
         let mut drawings: Vec<Svg> = parts.into_iter().flatten().collect();
         make_unique(drawings.iter_mut().map(|drawing| &mut drawing.name));
@@ -225,6 +225,10 @@ impl Report {
         (!points.is_empty()).then(|| draw::coverage(&points, &self.all.names))
     }
 
+    fn curve_drawings(&self) -> Vec<Svg> {
+        self.curves.iter().map(|curve| curves::draw(curve, &self.all.names)).collect()
+    }
+
     /// The page: one file that needs nothing else, readable in light and dark and on a phone. The
     /// same runs give the same bytes.
     pub fn to_html(&self) -> String {
@@ -236,6 +240,9 @@ impl Report {
         let mut out = format!("# {}\n", text::markdown(&self.title));
         if let Some(date) = &self.date {
             out.push_str(&format!("\n{}\n", text::markdown(date)));
+        }
+        for finding in self.findings() {
+            out.push_str(&format!("\n{}\n", text::markdown(&finding)));
         }
         for table in self.tables() {
             out.push('\n');
@@ -290,7 +297,8 @@ impl Report {
         let Resampling { samples, level, seed } = self.resampling;
         let resampling = serde_json::json!({ "samples": samples, "level": level, "seed": seed });
         let report = serde_json::json!({
-            "title": self.title, "date": self.date, "resampling": resampling, "tables": tables
+            "title": self.title, "date": self.date, "findings": self.findings(),
+            "run": self.about.json(), "resampling": resampling, "tables": tables
         });
         json_bytes(path, &report)
     }

@@ -1,8 +1,6 @@
 //! The page of a report.
 use std::fmt::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
 use super::browser::Browser;
@@ -30,12 +28,13 @@ pub(super) fn html(report: &Report) -> String {
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
          http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
-         'unsafe-inline'; img-src data:; script-src 'sha256-{SCRIPT_HASH}'\">\n<meta \
+         'unsafe-inline'; script-src 'sha256-{SCRIPT_HASH}'\">\n<meta \
          name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<meta \
          name=\"generator\" content=\"mlqa-eval {}\">\n<title>{title}</title>\n<style>\n{STYLE}\
-         </style>\n</head>\n<body>\n<h1>{title}</h1>\n<p class=\"facts\">{}</p>\n<nav \
+         </style>\n</head>\n<body>\n<h1>{title}</h1>\n{}<p class=\"facts\">{}</p>\n<nav \
          aria-label=\"Sections\">",
         env!("CARGO_PKG_VERSION"),
+        findings(report),
         facts(report)
     );
     for Section { anchor, title, .. } in &sections {
@@ -53,6 +52,34 @@ pub(super) fn html(report: &Report) -> String {
         );
     }
     let _ = writeln!(out, "<script>{SCRIPT}</script>\n</body>\n</html>");
+    out
+}
+
+fn findings(report: &Report) -> String {
+    let paragraph = |text: String| format!("<p class=\"finding\">{}</p>\n", escape(&text));
+    report.findings().into_iter().map(paragraph).collect()
+}
+
+/// What was run, on what and by what.
+fn about(report: &Report) -> String {
+    let about = &report.about;
+    let mut out = String::from("<dl>");
+    for (name, fact) in &about.facts {
+        let lines: Vec<String> = fact.lines().map(escape).collect();
+        let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", lines.join("<br>"));
+    }
+    out.push_str("</dl>\n");
+    let tables: String = about.tables().into_iter().map(folded).collect();
+    // The first says what the runs are.
+    out.push_str(&tables.replacen("<details>", "<details open>", 1));
+    for recipe in &about.recipes {
+        let lines: Vec<String> = recipe.lines().map(escape).collect();
+        let recipe = lines.join("\n");
+        let _ = writeln!(
+            out,
+            "<details><summary>The recipe, every key in force</summary>\n<pre>{recipe}</pre></details>"
+        );
+    }
     out
 }
 
@@ -94,6 +121,7 @@ fn sections(report: &Report) -> Vec<Section> {
             sections.push(Section { anchor, title, body });
         }
     };
+    add("run", "What was run", about(report));
     let summary = tables::summary(all, &report.means, of);
     add("runs", "Runs", summary.html() + &figures(&report.mean_drawings()));
     add("scores", "Scores by language", scores(report));
@@ -210,26 +238,22 @@ fn browser_json(report: &Report) -> String {
     in_script(&serde_json::to_string(&data).unwrap_or_else(|_| "null".into()))
 }
 
-/// The runs' training curves, as pictures: what they hold cannot act.
+/// The losses of all runs, stage by stage.
 fn curves(report: &Report) -> String {
-    let mut out = String::new();
-    for (title, svg) in &report.curves {
-        let title = escape(title);
-        let _ = writeln!(
-            out,
-            "<figure class=\"curves\"><img alt=\"Training curves of {title}\" loading=\"lazy\" \
-             src=\"data:image/svg+xml;base64,{}\"><figcaption>{title}</figcaption></figure>",
-            BASE64.encode(svg)
-        );
-    }
-    match out.is_empty() {
-        true => out,
-        false => format!("<div class=\"figures\">\n{out}</div>\n"),
+    let drawings = figures(&report.curve_drawings());
+    match drawings.is_empty() {
+        true => drawings,
+        false => format!(
+            "<p class=\"soft\">A line for each seed of a run. Rates, gradient norms and speeds are in \
+             the folder of each stage.</p>\n{drawings}"
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD as BASE64;
     use sha2::{Digest, Sha256};
 
     use super::*;

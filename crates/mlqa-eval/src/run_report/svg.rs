@@ -57,9 +57,13 @@ pub(super) struct Svg {
 }
 
 impl Svg {
+    /// A drawing with its title.
     pub fn new(name: impl Into<String>, title: impl Into<String>, width: f64, height: f64) -> Self {
         let (name, title, body) = (name.into(), title.into(), String::new());
-        Self { name, title, width, height, body }
+        let mut svg = Self { name, title, width, height, body };
+        let shown = fitted(&svg.title, 15.0, width - 16.0);
+        svg.text(8.0, 22.0, Style::of(15.0, Anchor::Start).bold(), &shown);
+        svg
     }
 
     pub fn text(&mut self, x: f64, y: f64, style: Style, text: &str) {

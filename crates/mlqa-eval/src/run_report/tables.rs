@@ -22,39 +22,35 @@ fn count(number: usize) -> Value {
 
 /// Every run on every set.
 pub(super) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Table {
+    // What a narrow screen shows comes first.
     let columns = [
         "run",
         "set",
-        "seeds",
-        "language pairs",
-        "questions",
         "F1",
+        "EM",
         "F1 ±",
         "F1 low",
         "F1 high",
-        "EM",
         "EM ±",
         "EM low",
         "EM high",
+        "questions",
+        "language pairs",
+        "seeds",
         "unanswered",
     ];
     let mut table = Table::new("summary", "Runs", &columns);
     for mean in means {
         let seeds = all.seeds.get(mean.run).copied().unwrap_or_default();
-        let mut row = vec![
-            name(all, mean.run),
-            set_cell(&mean.set),
-            count(seeds),
-            Value::Count(mean.pairs),
-            count(mean.questions),
-        ];
+        let mut row = vec![name(all, mean.run), set_cell(&mean.set)];
+        row.extend(mean.scores.iter().map(|score| Value::Number(score.mean)));
         for score in mean.scores {
-            row.push(Value::Number(score.mean));
             row.push(score.sd.into());
             row.push(score.interval.map(|interval| interval.low).into());
             row.push(score.interval.map(|interval| interval.high).into());
         }
-        row.push(count(mean.unanswered));
+        let counts = [mean.questions, mean.pairs, seeds, mean.unanswered];
+        row.extend(counts.map(count));
         table.rows.push(row);
     }
     table.note = "Means over pairs of languages, each counting once.".into();

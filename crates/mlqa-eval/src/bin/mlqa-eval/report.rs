@@ -59,7 +59,7 @@ pub struct Args {
     /// Also write the tables, or drawings, beside the page
     #[arg(long, value_enum, value_name = "FORM,…", value_delimiter = ',')]
     beside: Vec<Form>,
-    /// At the top of the page
+    /// At the top of the page [default: what the questions and texts are]
     #[arg(long)]
     title: Option<String>,
     /// The day of the runs [default: the newest day of a file of predictions]
@@ -112,9 +112,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         Some(path) => read_coverage(path)?,
         None => BTreeMap::new(),
     };
-    let default = ReportConfig::default();
     let config = ReportConfig {
-        title: args.title.clone().unwrap_or(default.title),
+        title: args.title.clone().unwrap_or_default(),
         date: args.date.clone(),
         resampling: args.resampling.config(),
         squad: args.norm.squad(),

@@ -1,0 +1,331 @@
+//! What was run: what run folders and files say of it. What they do not say is left out.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
+use super::ReportRun;
+use super::collect::Collected;
+use super::table::{Table, Value};
+use super::text::thousands;
+use crate::EvalError;
+
+/// A run folder: what all of its runs share.
+#[derive(Debug, Default)]
+struct Folder {
+    marker: Json,
+    machine: Json,
+    recipe: String,
+}
+
+/// A run's records: of each cell `trained.json` and `result.json`.
+struct Records(Vec<Json>);
+
+/// What a page says of the runs beside their scores.
+pub(super) struct About {
+    /// Names with what is known, in the order of the page.
+    pub facts: Vec<(&'static str, String)>,
+    /// Run folders' recipes with every key in force.
+    pub recipes: Vec<String>,
+    /// What differs between the runs.
+    pub differing: Table,
+    /// Question files.
+    pub data: Table,
+    /// What the runs read: models, texts, questions.
+    pub inputs: Table,
+}
+
+impl About {
+    /// In the order of the page.
+    pub fn tables(&self) -> [&Table; 3] {
+        [&self.differing, &self.data, &self.inputs]
+    }
+
+    /// The facts by name.
+    pub fn json(&self) -> Json {
+        let fact = |(name, fact): &(&str, String)| (name.to_lowercase(), Json::from(fact.as_str()));
+        Json::Object(self.facts.iter().map(fact).collect())
+    }
+}
+
+/// The JSON of a file; null where there is none that can be read.
+fn json(path: &Path) -> Json {
+    let text = whole_file::read_to_string(path).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+impl Folder {
+    fn read(path: &Path) -> Self {
+        let recipe = whole_file::read_to_string(path.join("recipe.toml")).unwrap_or_default();
+        Self {
+            marker: json(&path.join("run.json")),
+            machine: json(&path.join("machine.json")),
+            recipe,
+        }
+    }
+}
+
+impl Records {
+    fn of(run: &ReportRun) -> Self {
+        let files =
+            |cell: &PathBuf| ["trained.json", "result.json"].map(|name| json(&cell.join(name)));
+        Self(run.about.cells.iter().flat_map(files).collect())
+    }
+
+    /// A part of what decides the run: `keys`, or `files` with their digests.
+    fn decided_by(&self, part: &str) -> BTreeMap<String, Json> {
+        let both = self.0.iter().flat_map(|one| [&one["training"], &one["evaluation"]]);
+        let all = both.filter_map(|one| one[part].as_object()).flatten();
+        all.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// The keys that decide the run: its own arm's without their prefix, and no other arm's.
+    fn keys(&self) -> BTreeMap<String, Json> {
+        let mut keys = self.decided_by("keys");
+        let arm = keys.get("cell.arm").map_or_else(String::new, text);
+        let middle = format!(".{arm}.");
+        let own = |key: &str| {
+            let (section, rest) = key.split_once(&middle)?;
+            (!section.contains('.')).then(|| (format!("{section}."), rest.to_owned()))
+        };
+        let section = keys.keys().find_map(|key| own(key)).map(|(section, _)| section);
+        let mut found = BTreeMap::new();
+        keys.retain(|key, _| !key.starts_with("cell."));
+        for (key, value) in keys {
+            let of_arms = section.as_ref().is_some_and(|section| key.starts_with(section));
+            match own(&key) {
+                Some((_, short)) => found.insert(short, value),
+                None if of_arms => None,
+                None => found.insert(key, value),
+            };
+        }
+        found
+    }
+
+    fn seconds(&self) -> f64 {
+        self.0.iter().filter_map(|record| record["seconds"].as_f64()).sum()
+    }
+
+    fn environment<'a>(&'a self, key: &'a str) -> impl Iterator<Item = String> + 'a {
+        self.0
+            .iter()
+            .map(move |record| text(&record["environment"][key]))
+            .filter(|text| !text.is_empty())
+    }
+}
+
+/// A value as people read it; empty for null.
+fn text(value: &Json) -> String {
+    match value {
+        Json::Null => String::new(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Each text once, in order.
+fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    texts.filter(|text| !text.is_empty() && seen.insert(text.clone())).collect()
+}
+
+/// `3 h 20 min`, `1 min 5 s`, `12 s`.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, _) => format!("{seconds:.1} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+fn gib(bytes: &Json) -> Option<String> {
+    Some(format!("{:.2} GiB", bytes.as_f64()? / f64::from(1 << 30)))
+}
+
+/// Words of a command line as a shell takes them.
+fn command(words: &Json) -> String {
+    let safe = |c: char| c.is_alphanumeric() || "-_=./,:+@%".contains(c);
+    let quoted = |word: &str| match !word.is_empty() && word.chars().all(safe) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    let words = words.as_array().into_iter().flatten().filter_map(Json::as_str);
+    words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// Reads what is known of the runs.
+pub(super) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, EvalError> {
+    let places: BTreeSet<&PathBuf> =
+        runs.iter().filter_map(|run| run.about.folder.as_ref()).collect();
+    let folders: Vec<Folder> = places.into_iter().map(|path| Folder::read(path)).collect();
+    let records: Vec<Records> = runs.iter().map(Records::of).collect();
+    Ok(About {
+        facts: facts(runs, &folders, &records),
+        recipes: distinct(folders.iter().map(|folder| folder.recipe.clone())),
+        differing: differing(runs, &records)?,
+        data: data(runs, all)?,
+        inputs: inputs(&records),
+    })
+}
+
+fn facts(
+    runs: &[ReportRun],
+    folders: &[Folder],
+    records: &[Records],
+) -> Vec<(&'static str, String)> {
+    let machine = |key: &'static str| folders.iter().map(move |folder| &folder.machine[key]);
+    let environment = |key: &'static str| records.iter().flat_map(move |one| one.environment(key));
+    let recipe = |folder: &Folder| match text(&folder.machine["about"]) {
+        about if about.is_empty() => text(&folder.marker["recipe"]),
+        about => format!("{}: {about}", text(&folder.marker["recipe"])),
+    };
+    let commands = || machine("commands").filter_map(Json::as_array).flatten();
+    let seeds = |run: &ReportRun| match run.about.seeds.as_slice() {
+        [_] if run.about.folder.is_none() => String::new(),
+        seeds => seeds.join(", "),
+    };
+    let all_seeds = distinct(runs.iter().map(seeds));
+    let seeds = match all_seeds.as_slice() {
+        [one] => one.clone(),
+        _ => {
+            let of_run = |run: &ReportRun| format!("{}: {}", run.name, seeds(run));
+            let known = runs.iter().filter(|run| !seeds(run).is_empty());
+            known.map(of_run).collect::<Vec<_>>().join("; ")
+        }
+    };
+    let joined = |texts: Vec<String>, between: &str| distinct(texts.into_iter()).join(between);
+    let mut hardware: Vec<String> = machine("processor").map(text).collect();
+    hardware.extend(machine("gpus").flat_map(|all| all.as_array().into_iter().flatten()).map(text));
+    hardware
+        .extend(environment("device").map(|device| format!("device {}", device.to_lowercase())));
+    hardware.extend(
+        environment("threads")
+            .map(|threads| format!("{threads} thread{}", if threads == "1" { "" } else { "s" })),
+    );
+    hardware.extend(environment("float32_matmul").map(|name| format!("float32 products: {name}")));
+    let seconds: f64 = records.iter().map(|one| one.seconds()).sum();
+    let tokens = records.iter().flat_map(|one| &one.0).filter_map(|one| one["tokens"].as_u64());
+    let tokens = usize::try_from(tokens.fold(0, u64::saturating_add)).unwrap_or(usize::MAX);
+    let mut time = Vec::new();
+    if seconds > 0.0 {
+        time.push(format!("{} in training and evaluation", duration(seconds)));
+    }
+    if tokens > 0 {
+        time.push(format!("{} tokens trained on", thousands(tokens)));
+    }
+    let mut memory: Vec<String> = machine("peak_memory_bytes").filter_map(gib).collect();
+    memory.extend(
+        machine("peak_device_bytes").filter_map(|bytes| Some(gib(bytes)? + " on the device")),
+    );
+    let mut programs: Vec<String> =
+        machine("version").map(text).filter(|one| !one.is_empty()).collect();
+    programs.iter_mut().for_each(|version| version.insert_str(0, "polyqa "));
+    programs.push(format!("scored by mlqa-eval {}", env!("CARGO_PKG_VERSION")));
+    let facts = [
+        ("Recipe", joined(folders.iter().map(recipe).collect(), "; ")),
+        ("Command", joined(commands().map(command).collect(), "\n")),
+        ("Seeds", seeds),
+        ("Programs", joined(programs, ", ")),
+        ("Hardware", joined(hardware, ", ")),
+        ("Time", time.join(", ")),
+        ("Peak memory", joined(memory, ", ")),
+    ];
+    facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect()
+}
+
+/// What differs: keys of recipes, and the files of answers that came without one.
+fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, EvalError> {
+    let mut columns = vec!["key"];
+    columns.extend(runs.iter().map(|run| run.name.as_str()));
+    let title = if runs.len() == 1 { "Answers" } else { "What differs between the runs" };
+    let mut table = Table::new("differing", title, &columns);
+    let keys: Vec<BTreeMap<String, Json>> = records.iter().map(Records::keys).collect();
+    let names: BTreeSet<&String> = keys.iter().flat_map(BTreeMap::keys).collect();
+    for name in names {
+        let values: Vec<Option<&Json>> = keys.iter().map(|own| own.get(name)).collect();
+        if values.windows(2).any(|two| two.first() != two.get(1)) {
+            let cells = values.into_iter().map(|value| match value {
+                None => Value::Missing,
+                Some(value) => Value::Text(text(value)),
+            });
+            table.rows.push([Value::from(name.as_str())].into_iter().chain(cells).collect());
+        }
+    }
+    let mut row = vec![Value::from("answers")];
+    for run in runs {
+        let files: Vec<&Path> =
+            run.seeds.iter().flatten().map(|file| file.predictions.as_path()).collect();
+        row.push(match files.as_slice() {
+            _ if !run.about.cells.is_empty() => Value::Missing,
+            [] => Value::Missing,
+            [file] => Value::Text(format!("{}, SHA-256 {}", file_name(file), digest(file)?)),
+            files => Value::Text(format!("{} files", files.len())),
+        });
+    }
+    table.rows.push(row);
+    table.rows.retain(|row| row.iter().skip(1).any(|cell| *cell != Value::Missing));
+    Ok(table)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn digest(path: &Path) -> Result<String, EvalError> {
+    let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
+    let bytes = whole_file::read(path).map_err(failed)?;
+    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The question files of all pairs.
+fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, EvalError> {
+    let columns = ["questions", "file", "count", "SHA-256"];
+    let mut table = Table::new("data", "Question files", &columns);
+    let files = runs.iter().flat_map(|run| run.seeds.iter().flatten());
+    let files: BTreeSet<_> = files.map(|file| (&file.pair, &file.questions)).collect();
+    for (pair, path) in files {
+        let found = all.pairs.iter().find(|one| one.pair == *pair);
+        table.rows.push(vec![
+            Value::Text(pair.label()),
+            Value::Text(file_name(path)),
+            found.map_or(Value::Missing, |one| Value::Count(one.questions + one.without_gold)),
+            Value::Text(digest(path)?),
+        ]);
+    }
+    Ok(table)
+}
+
+/// The files that recipes name, by key.
+fn inputs(records: &[Records]) -> Table {
+    let mut table = Table::new("inputs", "Models and other input files", &["file", "SHA-256"]);
+    let files: BTreeMap<String, Json> =
+        records.iter().flat_map(|one| one.decided_by("files")).collect();
+    let row = |(name, digest): (String, Json)| vec![Value::Text(name), Value::Text(text(&digest))];
+    table.rows = files.into_iter().map(row).collect();
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn commands_and_times_are_as_people_write_them() {
+        let words = json!(["toy", "a.toml", "--set", "run.arms=[\"a\"]", "it's", ""]);
+        assert_eq!(command(&words), "toy a.toml --set 'run.arms=[\"a\"]' 'it'\\''s' ''");
+        assert_eq!([0.25, 65.0, 12_000.0].map(duration), ["0.2 s", "1 min 5 s", "3 h 20 min"]);
+    }
+
+    #[test]
+    fn an_arms_own_keys_lose_their_prefix() {
+        let keys = json!({ "arms.a.kinds": ["x"], "arms.b.kinds": 1, "steps": 2, "cell.arm": "a" });
+        let records = Records(vec![json!({ "training": { "keys": keys } }), Json::Null]);
+        let keys = records.keys();
+        let names: Vec<&str> = keys.keys().map(String::as_str).collect();
+        assert_eq!(names, ["kinds", "steps"]);
+    }
+}

@@ -1,0 +1,138 @@
+//! Training curves: the loss of all runs over the steps of a stage.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::ReportRun;
+use super::svg::{Anchor, Style, Svg, colour, label, text_width, ticks};
+use crate::EvalError;
+
+/// The file of a stage's folder.
+pub(super) const METRICS: &str = "metrics.jsonl";
+/// Most points of a line; more are drawn as means of their neighbours.
+const MOST_POINTS: usize = 400;
+
+/// One stage of one seed of a run.
+#[derive(Clone, Debug)]
+pub(super) struct CurveFile {
+    /// The stage's folder below the cell's, such as `fine-tune`; a variant comes before it.
+    pub stage: String,
+    pub path: PathBuf,
+}
+
+/// Steps and losses.
+type Points = Vec<(f64, f64)>;
+
+/// The losses of a stage: a line for each run and seed.
+pub(super) struct Curve {
+    pub stage: String,
+    /// Runs with (step, loss).
+    pub lines: Vec<(usize, Points)>,
+}
+
+/// Reads the curves of all runs, those of one stage together, stages in order of their names.
+pub(super) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, EvalError> {
+    let mut stages: BTreeMap<&str, Vec<(usize, Points)>> = BTreeMap::new();
+    for (number, run) in runs.iter().enumerate() {
+        for file in &run.about.curves {
+            let points = losses(&file.path)?;
+            if !points.is_empty() {
+                stages.entry(&file.stage).or_default().push((number, points));
+            }
+        }
+    }
+    let curve = |(stage, lines): (&str, _)| Curve { stage: stage.to_owned(), lines };
+    Ok(stages.into_iter().map(curve).collect())
+}
+
+/// The finite losses of a file; a line that was cut short ends them.
+fn losses(path: &Path) -> Result<Points, EvalError> {
+    #[derive(Deserialize)]
+    struct Line {
+        step: u64,
+        loss: Option<f64>,
+    }
+    let text = crate::files::read_text(path)?;
+    let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
+    let points = lines.filter_map(|line| Some((line.step as f64, line.loss?)));
+    Ok(thinned(&points.collect::<Vec<_>>()))
+}
+
+fn thinned(points: &[(f64, f64)]) -> Points {
+    let mean = |part: &[(f64, f64)]| {
+        let sum = part.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        (sum.0 / part.len() as f64, sum.1 / part.len() as f64)
+    };
+    points.chunks(points.len().div_ceil(MOST_POINTS).max(1)).map(mean).collect()
+}
+
+/// A stage's drawing.
+pub(super) fn draw(curve: &Curve, names: &[String]) -> Svg {
+    let [left, top, width, height] = [46.0, 40.0, 290.0, 190.0];
+    let points = || curve.lines.iter().flat_map(|(_, points)| points);
+    let range = |value: fn(&(f64, f64)) -> f64| {
+        let ends = |(low, high): (f64, f64), one| (low.min(value(one)), high.max(value(one)));
+        points().fold((f64::INFINITY, f64::NEG_INFINITY), ends)
+    };
+    let (steps, losses) = (range(|one| one.0), range(|one| one.1));
+    let (steps, losses) = (ticks(0.0, steps.1), ticks(losses.0.min(0.0), losses.1));
+    let scaled = |ticks: &[f64], value: f64| {
+        let (first, last) = (ticks.first().copied(), ticks.last().copied());
+        let (first, last) = (first.unwrap_or(0.0), last.unwrap_or(1.0));
+        (value - first) / (last - first)
+    };
+    let x = |step: f64| left + width * scaled(&steps, step);
+    let y = |loss: f64| top + height * (1.0 - scaled(&losses, loss));
+    let mut shown: Vec<(usize, &str)> = curve
+        .lines
+        .iter()
+        .map(|(run, _)| (*run, names.get(*run).map_or("", String::as_str)))
+        .collect();
+    shown.dedup();
+    let rows: f64 =
+        shown.iter().map(|(_, name)| 26.0 + text_width(name, 12.0)).sum::<f64>() / width;
+    let title = format!("Loss, {}", curve.stage);
+    let name = format!("loss-{}", super::text::file_name(&curve.stage));
+    let below = top + height;
+    let mut svg = Svg::new(name, &title, left + width + 14.0, below + 66.0 + 18.0 * rows.floor());
+    let soft = |anchor| Style::of(12.0, anchor).soft();
+    for &tick in &losses {
+        svg.line((left, y(tick)), (left + width, y(tick)), "currentColor", 1.0, 0.15);
+        svg.text(left - 6.0, y(tick) + 4.0, soft(Anchor::End), &label(tick));
+    }
+    for &tick in &steps {
+        svg.line((x(tick), below), (x(tick), below + 4.0), "currentColor", 1.0, 0.4);
+        svg.text(x(tick), below + 18.0, soft(Anchor::Middle), &label(tick));
+    }
+    svg.text(left + width / 2.0, below + 36.0, soft(Anchor::Middle), "step");
+    for (run, points) in &curve.lines {
+        let line: Points = points.iter().map(|one| (x(one.0), y(one.1))).collect();
+        svg.path(&line, colour(*run));
+        if let Some(last) = points.last() {
+            let name = names.get(*run).map_or("", String::as_str);
+            let tip = format!("{name}: loss {:.4} at step {:.0}", last.1, last.0);
+            svg.mark((x(last.0), y(last.1)), *run, false, &tip);
+        }
+    }
+    svg.legend((left, below + 58.0), &shown);
+    svg
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_end_where_a_line_is_cut_and_long_curves_are_means() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(METRICS);
+        let lines = "{\"step\": 1, \"loss\": 2.5, \"tokens\": 9}\n{\"step\": 2, \"loss\": null}\n\
+                     {\"step\": 3, \"loss\": 1.5}\n{\"step\": 4, \"lo";
+        std::fs::write(&path, lines).unwrap();
+        assert_eq!(losses(&path).unwrap(), [(1.0, 2.5), (3.0, 1.5)]);
+        let long: Points = (0..1000).map(|at| (f64::from(at), 2.0)).collect();
+        let drawn = thinned(&long);
+        assert_eq!((drawn.len(), drawn[0]), (334, (1.0, 2.0)));
+    }
+}
