@@ -335,6 +335,35 @@ fn a_page_begins_with_what_was_found_and_what_was_run() {
 }
 
 #[test]
+fn a_finding_compares_what_both_runs_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for language in ["de", "en"] {
+        let name = format!("test-context-{language}-question-{language}.json");
+        let rows = [("a", "?", "one two", "two"), ("b", "?", "one two", "one")];
+        write(&folder.path().join("data").join(&name), &questions(&rows));
+        let right = json!({ "a": "two", "b": if language == "en" { "one" } else { "x" } });
+        write(&folder.path().join("both").join(&name), &right);
+    }
+    let english = folder.path().join("english/test-context-en-question-en.json");
+    write(&english, &json!({ "a": "two", "b": "x" }));
+    let page = at("report.html");
+    report(&[&at("both"), &at("english"), "--data", &at("data"), "--out", &page]);
+    // The mean of the first is 75, that of its English answers 100.
+    let html = fs::read_to_string(&page).unwrap();
+    let (_, rest) = html.split_once("<p class=\"finding\">").unwrap();
+    let (finding, _) = rest.split_once("</p>").unwrap();
+    assert!(
+        finding.starts_with(
+            "No run has a higher F1 than both, 100.00; english comes next, 50.00 \
+                                 points below it (95 % interval −100.00 to +0.00"
+        ),
+        "{finding}"
+    );
+    assert!(finding.ends_with(", over the 2 questions that both answer."), "{finding}");
+}
+
+#[test]
 fn runs_on_other_questions_are_not_compared() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
@@ -475,7 +504,7 @@ fn n_best_lists_types_and_coverage_are_shown() {
     let data = data_of(&fs::read_to_string(at("report.html")).unwrap());
     assert_eq!(data["items"][0]["answers"][0]["n_best"], json!([["ten", 0.75]]));
     let types = fs::read_to_string(at("report-types.csv")).unwrap();
-    assert!(types.starts_with("type,run,questions,F1,EM\nanimal *,predictions,"), "{types}");
+    assert!(types.starts_with("type,run,F1,EM,questions\nanimal *,predictions,"), "{types}");
     let coverage = fs::read_to_string(at("report-coverage.csv")).unwrap();
     assert!(coverage.contains("\nen,4,3,75,"), "{coverage}");
 }

@@ -234,7 +234,7 @@ fn what_scrolls_on_a_phone_says_so_and_what_matters_is_seen() {
          one.dispatchEvent(new Event('scroll'));return one.matches('.right')}})()"
     );
     let scores = "[...document.querySelectorAll('#runs thead th')].filter((one)=>\
-                  one.getBoundingClientRect().right<=innerWidth).map((one)=>one.textContent)";
+                  one.getBoundingClientRect().right<=innerWidth).map((one)=>one.textContent).slice(0,3)";
     let cut = "[...document.querySelectorAll('svg[data-name^=means],svg[data-name^=difference],\
                svg[data-name=boundaries]')].map((one)=>one.parentElement.clientWidth-\
                Math.max(...[...one.querySelectorAll('text')].map((text)=>\

@@ -28,9 +28,13 @@ fn f1(mean: &RunMean) -> f64 {
     mean.scores[0].mean
 }
 
-/// The run with the highest F1; of equal ones the first.
-fn highest<'a>(means: impl DoubleEndedIterator<Item = &'a RunMean>) -> Option<&'a RunMean> {
-    means.rev().max_by(|a, b| f1(a).total_cmp(&f1(b)))
+/// A run's F1 beside that of the first one.
+struct Gap<'a> {
+    of: &'a RunMean,
+    f1: f64,
+    points: f64,
+    interval: Option<Interval>,
+    questions: usize,
 }
 
 impl Report {
@@ -47,44 +51,59 @@ impl Report {
     }
 
     fn finding(&self, means: &[&RunMean]) -> Option<String> {
-        let best = highest(means.iter().copied())?;
         let name = |run: usize| self.all.names.get(run).map_or("", String::as_str);
         let level = self.resampling.level;
-        let over = self.over(best);
         let first = means.iter().find(|mean| mean.run == 0);
-        let (Some(first), true) = (first, means.len() > 1) else {
-            let sure = best.scores[0].interval.map(|found| interval(level, found, false));
+        let gaps = first.map(|first| self.gaps(first, means)).unwrap_or_default();
+        let best = gaps.iter().rev().max_by(|a, b| a.points.total_cmp(&b.points));
+        let (Some(first), Some(best)) = (first, best) else {
+            let one = means.iter().rev().max_by(|a, b| f1(a).total_cmp(&f1(b)))?;
+            let sure = one.scores[0].interval.map(|found| interval(level, found, false));
             let sure = sure.map(|sure| format!(" ({sure})")).unwrap_or_default();
-            let (f1, em) = (f1(best), best.scores[1].mean);
-            return Some(format!("{}: F1 {f1:.2}{sure}, EM {em:.2}{over}.", name(best.run)));
+            let (f1, em, over) = (f1(one), one.scores[1].mean, self.over(one));
+            return Some(format!("{}: F1 {f1:.2}{sure}, EM {em:.2}{over}.", name(one.run)));
         };
-        let next = highest(means.iter().copied().filter(|mean| mean.run != 0))?;
-        let is_first = best.run == 0;
-        let other = if is_first { next } else { best };
-        let claim = match is_first {
-            true => format!("No run has a higher F1 than {}, {:.2}", name(0), f1(first)),
-            false => format!("{} has the highest F1, {:.2}", name(best.run), f1(best)),
-        };
-        let difference = self.differences.iter().find(|one| self.is_whole(one, other));
-        let points = difference.map_or(f1(other) - f1(first), |one| one.test.difference.mean);
-        let (shown, side) =
-            (format!("{:.2} points", points.abs()), if points < 0.0 { "below" } else { "above" });
-        let gap = match is_first {
-            true => format!("{} comes next, {shown} {side} it", name(other.run)),
-            false => format!("{shown} {side} {}", name(0)),
-        };
-        let sure = match difference.map(|one| one.test.difference) {
-            None => String::new(),
-            Some(found) => {
-                let doubt = if found.low <= 0.0 && found.high >= 0.0 {
-                    ", which holds 0: these questions do not tell the two apart"
-                } else {
-                    ""
-                };
-                format!(" ({}{doubt})", interval(level, found, true))
+        let points = format!("{:.2} points", best.points.abs());
+        let (first_name, other) = (name(0), name(best.of.run));
+        let claim = match best.points > 0.0 {
+            true => {
+                format!("{other} has the highest F1, {:.2}; {points} above {first_name}", best.f1)
             }
+            false => format!(
+                "No run has a higher F1 than {first_name}, {:.2}; {other} comes next, {points} below it",
+                best.f1 - best.points
+            ),
         };
-        Some(format!("{claim}; {gap}{sure}{over}."))
+        let sure = best.interval.map(|found| {
+            let doubt = match found.low <= 0.0 && found.high >= 0.0 {
+                true => ", which holds 0: these questions do not tell the two apart",
+                false => "",
+            };
+            format!(" ({}{doubt})", interval(level, found, true))
+        });
+        let over = match best.of.pairs == first.pairs {
+            true => self.over(best.of),
+            false => format!(", over the {} questions that both answer", thousands(best.questions)),
+        };
+        Some(format!("{claim}{}{over}.", sure.unwrap_or_default()))
+    }
+
+    /// What sets the other runs apart from the first one, on the questions that both answer.
+    fn gaps<'a>(&self, first: &RunMean, means: &[&'a RunMean]) -> Vec<Gap<'a>> {
+        let gap = |of: &&'a RunMean| {
+            let found = self.differences.iter().find(|one| self.is_whole(one, of));
+            let (f1, points, interval, questions) = match found {
+                Some(one) => {
+                    let difference = one.test.difference;
+                    (one.value, difference.mean, Some(difference), one.questions)
+                }
+                // Scores alone.
+                None if of.pairs == first.pairs => (f1(of), f1(of) - f1(first), None, of.questions),
+                None => return None,
+            };
+            Some(Gap { of, f1, points, interval, questions })
+        };
+        means.iter().filter(|mean| mean.run != 0).filter_map(gap).collect()
     }
 
     /// Whether a difference is that of a run's F1 on all that it shares with the first.

@@ -142,7 +142,7 @@ pub(super) fn differences(all: &Collected, found: &[Difference], of: &Resampling
 
 /// Scores by type of answer; no rows where the questions have no types.
 pub(super) fn answer_types(all: &Collected) -> Table {
-    let columns = ["type", "run", "questions", "F1", "EM"];
+    let columns = ["type", "run", "F1", "EM", "questions"];
     let mut table = Table::new("types", "Answer types", &columns);
     let mut by_kind: BTreeMap<Option<usize>, Vec<Vec<[f64; 2]>>> = BTreeMap::new();
     for row in &all.rows {
@@ -166,9 +166,9 @@ pub(super) fn answer_types(all: &Collected) -> Table {
             table.rows.push(vec![
                 Value::Text(if is_few { format!("{title} *") } else { title.to_owned() }),
                 name(all, run),
-                Value::Count(values.len()),
                 Value::Number(mean(0)),
                 Value::Number(mean(1)),
+                Value::Count(values.len()),
             ]);
         }
     }
