@@ -95,8 +95,9 @@ fn start<R: Recipe>(
     run(&Experiment::open(recipe, args.folder::<R>())?)
 }
 
-/// Prints text on standard output, with control characters escaped but for line ends. A reader that has gone, a closed terminal or a full disk never
-/// ends a run: the first failure is told on standard error, and the run goes on in silence.
+/// Prints text on standard output, with control characters escaped but for line ends. A reader that
+/// has gone, a closed terminal or a full disk never ends a run: the first failure is told on
+/// standard error, and the run goes on in silence.
 ///
 /// ```
 /// experiment::log(format!("{} facts in {} languages", 627, 7));

@@ -153,9 +153,10 @@ pub struct ContrastRows<'a> {
 /// the batch's other losses still train.
 ///
 /// # Errors
-/// [`LossError::Empty`] if B = 0; as [`InfoNceConfig::validate`]; [`LossError::Missing`] if `mask_same_entity` is set and there are no ids;
-/// [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`]
-/// for tensors that do not fit; under [`Checks::Full`] [`LossError::NotFinite`].
+/// [`LossError::Empty`] if B = 0; as [`InfoNceConfig::validate`]; [`LossError::Missing`] if
+/// `mask_same_entity` is set and there are no ids; [`LossError::Shape`], [`LossError::Dtype`],
+/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
+/// [`Checks::Full`] [`LossError::NotFinite`].
 ///
 /// # Example
 /// ```

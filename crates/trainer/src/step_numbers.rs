@@ -6,6 +6,16 @@ use tch::{Device, Kind, Tensor};
 use crate::Result;
 use crate::task_state::{BatchLosses, Origin};
 
+/// A step, as a line of metrics tells of it.
+pub(crate) struct StepMade {
+    /// On the learning rate.
+    pub(crate) factor: f64,
+    /// Of the gradients, before clipping.
+    pub(crate) grad_norm: f64,
+    /// Whether the scale of the loss was too large, so that no parameter changed.
+    pub(crate) skipped: bool,
+}
+
 /// A batch's losses.
 pub(crate) struct BatchNumbers {
     pub(crate) loss: f64,

@@ -13,7 +13,7 @@ use crate::progress::note;
 use crate::ranks::{first_unlike, share_start, sum_gradients};
 use crate::record::Record;
 use crate::round_robin::RoundRobin;
-use crate::step_numbers::StepNumbers;
+use crate::step_numbers::{StepMade, StepNumbers};
 use crate::stop::StopSignals;
 use crate::task_slot::{expect_evaluation, expect_micro_batches, expect_slots, stage_fingerprint};
 use crate::task_state::{Arithmetic, TaskState};
@@ -41,16 +41,6 @@ pub(crate) struct Training<'a, 't> {
     writer: CheckpointWriter,
     /// A signal that some rank received before this step.
     agreed_stop: Option<i32>,
-}
-
-/// A step, as a line of metrics tells of it.
-struct StepMade {
-    /// On the learning rate.
-    factor: f64,
-    /// Of the gradients, before clipping.
-    grad_norm: f64,
-    /// Whether the scale of the loss was too large, so that no parameter changed.
-    skipped: bool,
 }
 
 /// What changes from step to step, beside parameters, moments and tasks.

@@ -36,7 +36,8 @@ impl LossWeights {
     /// Refuses weights that leave nothing to train.
     ///
     /// # Errors
-    /// [`Error::Config`] naming a weight that is not from 0 to 1 million, or `weights` if all are 0.
+    /// [`Error::Config`] naming a weight that is not from 0 to 1 million, or `weights` if all are
+    /// 0.
     ///
     /// # Example
     /// ```
