@@ -1,5 +1,5 @@
 //! Recipes on two processes, as a launcher starts them.
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod common;
 
 use std::io::{BufRead, BufReader};
