@@ -103,7 +103,7 @@ impl KnowledgeData {
         };
         let text = match files.text_files {
             [] => None,
-            paths => Some((open_text(paths)?, files.text.clone())),
+            paths => Some((open_text(paths, tokenizer)?, files.text.clone())),
         };
         let (shuffle, tokenizer) = (files.shuffle.clone(), tokenizer.clone());
         Ok(Self { mentions, within_language, triples, text, shuffle, tokenizer })

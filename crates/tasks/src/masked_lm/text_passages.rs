@@ -59,9 +59,28 @@ impl<P> TextSource<P> {
 /// Opens the files of a [`TextSource`], and reads each once to count its documents.
 ///
 /// # Errors
-/// As [`Shards::open_with`]; a line without text is named.
-pub fn open_text<P: AsRef<std::path::Path>>(paths: &[P]) -> Result<Shards> {
-    Ok(Shards::open_with(paths, |line| text_of(line).map(|_| ()))?)
+/// As [`Shards::open_with`]; a line without text is named. [`Error::Data`] naming the first file,
+/// if no document has a token that can be masked: control characters have none, nor has a script
+/// that the tokenizer does not know.
+pub fn open_text<P: AsRef<std::path::Path>>(paths: &[P], tokenizer: &Tokenizer) -> Result<Shards> {
+    let special = tokenizer.get_added_vocabulary();
+    let mut found = false;
+    let shards = Shards::open_with(paths, |line| {
+        let text = text_of(line)?;
+        if !found {
+            let encoding = tokenizer.encode(text.trim(), false);
+            let encoding = encoding.map_err(|error| error.to_string())?;
+            found = encoding.get_tokens().iter().any(|token| !special.is_special_token(token));
+        }
+        Ok(())
+    })?;
+    match shards.files().first() {
+        Some(first) if !found => {
+            let what = "text with a token that the tokenizer knows, in one document at least";
+            Err(Error::data(first.path().display().to_string(), what, "none"))
+        }
+        _ => Ok(shards),
+    }
 }
 
 /// The text of a line.
@@ -93,7 +112,7 @@ fn text_of(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>
 /// let tokenizer = xlmr_model::read_tokenizer(root)?;
 /// let specials = xlmr_model::SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
 /// let source = TextSource { text: vec![path], max_tokens: 8, packed: false };
-/// let shards = open_text(&source.text)?;
+/// let shards = open_text(&source.text, &tokenizer)?;
 /// let shuffle = ShuffleConfig::default();
 /// let mut passages = TextPassages::new(shards, &shuffle, &source, &tokenizer, specials)?;
 /// passages.start_epoch(0, rng_for(1, "order", 0))?;
@@ -316,7 +335,7 @@ mod tests {
     fn passages(paths: &[PathBuf], max_tokens: usize, packed: bool) -> TextPassages {
         let source = TextSource { text: (), max_tokens, packed };
         let shuffle = ShuffleConfig { lines: 2, ..ShuffleConfig::default() };
-        let shards = open_text(paths).unwrap();
+        let shards = open_text(paths, &tokenizer()).unwrap();
         let mut passages =
             TextPassages::new(shards, &shuffle, &source, &tokenizer(), specials()).unwrap();
         passages.start_epoch(0, rng_for(4, "order", 0)).unwrap();
@@ -385,11 +404,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         std::fs::write(&path, "{\"text\": \"a\"}\n{\"txt\": \"a\"}\n").unwrap();
-        let error = open_text(&[&path]).unwrap_err().to_string();
+        let error = open_text(&[&path], &tokenizer()).unwrap_err().to_string();
         assert!(error.contains("a.jsonl: line 2, column") && error.contains("`text`"), "{error}");
         let path = folder.path().join("a.txt");
         std::fs::write(&path, b"a\nb\xff\n").unwrap();
-        let error = open_text(&[&path]).unwrap_err().to_string();
+        let error = open_text(&[&path], &tokenizer()).unwrap_err().to_string();
         assert!(error.ends_with("a.txt: line 2, byte 2: not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn text_without_a_token_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, "\u{1}\u{2}\u{3}\n".repeat(20)).unwrap();
+        let error = open_text(&[&path], &tokenizer()).unwrap_err().to_string();
+        assert!(error.contains("a.txt") && error.contains("with a token"), "{error}");
+        std::fs::write(&path, "\u{1}\u{2}\nLima\n").unwrap();
+        assert_eq!(open_text(&[&path], &tokenizer()).unwrap().lines(), 2);
     }
 }
