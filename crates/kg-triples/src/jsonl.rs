@@ -86,8 +86,8 @@ impl<T: Serialize> JsonlWriter<T> {
     /// Writes everything through to the disk and gives the file its name.
     ///
     /// # Errors
-    /// [`KgError::Io`] if that fails; [`KgError::Empty`] if nothing was written. Then the file is as
-    /// it was.
+    /// [`KgError::Io`] if that fails; [`KgError::Empty`] if nothing was written. Then the file is
+    /// as it was.
     pub fn finish(self) -> Result<(), KgError> {
         Self::finish_all([self])
     }

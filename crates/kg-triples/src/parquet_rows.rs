@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
 use crate::KgError;
@@ -138,6 +139,7 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parqu
 fn cells(group: &dyn RowGroupReader, place: usize) -> Result<Vec<ByteArray>, ParquetError> {
     let rows = usize::try_from(group.metadata().num_rows())
         .map_err(|_| ParquetError::General("a negative number of rows".into()))?;
+    expect_bounded(group.metadata().column(place))?;
     let ColumnReader::ByteArrayColumnReader(mut reader) = group.get_column_reader(place)? else {
         return Err(ParquetError::General(format!("column {} holds no text", place + 1)));
     };
@@ -157,7 +159,67 @@ fn cells(group: &dyn RowGroupReader, place: usize) -> Result<Vec<ByteArray>, Par
     Ok(cells)
 }
 
+/// Refuses a column that says it unpacks to cells longer than 64 MiB, or to more than a thousand
+/// times what it takes packed: a page of it would be in memory before a cell is seen.
+fn expect_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
+    const LONGEST: i64 = 1 << 26;
+    let (unpacked, packed) = (column.uncompressed_size(), column.compressed_size());
+    let per_cell = unpacked / column.num_values().max(1);
+    if unpacked <= LONGEST || (per_cell <= LONGEST && unpacked / 1000 <= packed) {
+        return Ok(());
+    }
+    let (name, cells) = (column.column_path().string(), column.num_values());
+    Err(ParquetError::General(format!(
+        "column {name}: {packed} bytes unpack to {unpacked} for {cells} cells; read are cells of at \
+         most {LONGEST} bytes that take a thousandth of that packed"
+    )))
+}
+
 fn refuse(path: &Path) -> impl FnOnce(ParquetError) -> KgError + use<> {
     let path = path.to_owned();
     move |error| KgError::Parquet { path, reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parquet::basic::{Compression, ZstdLevel};
+    use parquet::data_type::ByteArrayType;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    #[test]
+    fn a_small_file_of_huge_cells_is_refused_before_they_are_unpacked() {
+        let folder = tempfile::tempdir().unwrap();
+        let schema =
+            Arc::new(parse_message_type("message m { required binary id (UTF8); }").unwrap());
+        let zstd = Compression::ZSTD(ZstdLevel::default());
+        let properties = WriterProperties::builder().set_compression(zstd);
+        let properties = Arc::new(properties.set_dictionary_enabled(false).build());
+        let cell = |bytes: usize| ByteArray::from(vec![b'a'; bytes]);
+        let read = |cells: &[ByteArray]| {
+            let file = File::create(folder.path().join("a.parquet")).unwrap();
+            let (schema, properties) = (Arc::clone(&schema), Arc::clone(&properties));
+            let mut writer = SerializedFileWriter::new(file, schema, properties).unwrap();
+            let mut part = writer.next_row_group().unwrap();
+            let mut column = part.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(cells, None, None).unwrap();
+            column.close().unwrap();
+            part.close().unwrap();
+            writer.close().unwrap();
+            let mut rows = ParquetRows::open(folder.path(), &["id"]).unwrap();
+            rows.row().map(|row| row.map_or(0, |cells| cells[0].len())).map_err(|e| e.to_string())
+        };
+        for cells in [vec![cell((1 << 26) + 1)], [vec![cell(1 << 26)], vec![cell(1); 99]].concat()]
+        {
+            let error = read(&cells).unwrap_err();
+            assert!(error.contains("a.parquet") && error.contains("column id: "), "{error}");
+            assert!(error.contains(&format!("for {} cells", cells.len())), "{error}");
+        }
+        assert_eq!(read(&[cell(1 << 20)]), Ok(1 << 20));
+    }
 }

@@ -175,7 +175,7 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_sequences_read_back(sequences in prop::collection::vec(any_sequence(), 0..8), gzip: bool) {
+    fn any_sequences_read_back(sequences in prop::collection::vec(any_sequence(), 1..8), gzip: bool) {
         let dir = tempdir().unwrap();
         let path = dir.path().join(if gzip { "s.jsonl.gz" } else { "s.jsonl" });
         jsonl::write(&path, &sequences).unwrap();

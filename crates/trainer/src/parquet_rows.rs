@@ -4,9 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::{ReaderIter, TreeBuilder};
+
+use crate::shards::LONGEST_LINE;
 
 /// Reads rows in their order, some pages of each column in memory at a time.
 pub(crate) struct ParquetRows {
@@ -65,11 +67,28 @@ impl ParquetRows {
                 return Ok(None);
             }
             let group = self.file.get_row_group(self.group)?;
+            group.metadata().columns().iter().try_for_each(expect_bounded)?;
             let schema = self.file.metadata().file_metadata().schema_descr_ptr();
             self.rows = Some(TreeBuilder::new().as_iter(schema, group.as_ref())?);
             self.group += 1;
         }
     }
+}
+
+/// Refuses a column that says it unpacks to values longer than a line may be, or to more than a
+/// thousand times what it takes packed: a page of it would be in memory before a value is seen.
+fn expect_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
+    let (unpacked, packed) = (column.uncompressed_size(), column.compressed_size());
+    let longest = i64::try_from(LONGEST_LINE).unwrap_or(i64::MAX);
+    let per_value = unpacked / column.num_values().max(1);
+    if unpacked <= longest || (per_value <= longest && unpacked / 1000 <= packed) {
+        return Ok(());
+    }
+    let (name, values) = (column.column_path().string(), column.num_values());
+    Err(ParquetError::General(format!(
+        "column {name}: {packed} bytes unpack to {unpacked} for {values} values; read are values of \
+         at most {longest} bytes that take a thousandth of that packed"
+    )))
 }
 
 /// What `read` gives. The reader panics on some files that are damaged, and on types of columns

@@ -19,7 +19,7 @@ use crate::{Fingerprint, Result, TrainError};
 const EXPECTED: &str = "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet";
 
 /// Bytes of the longest line that is read: a file without line ends would otherwise fill memory.
-const LONGEST_LINE: u64 = 1 << 26;
+pub(crate) const LONGEST_LINE: u64 = 1 << 26;
 
 /// Whether a file of this name in a folder is a shard: `*.jsonl` or `*.txt`, plain or packed as
 /// `.gz` or `.zst`, or `*.parquet`, and not hidden.

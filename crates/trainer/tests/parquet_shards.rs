@@ -200,3 +200,41 @@ fn a_column_that_json_does_not_know_is_an_error() {
     let error = Shards::open([&path]).unwrap_err().to_string();
     assert!(error.contains("a.parquet: after row 0: it is damaged, or a column has"), "{error}");
 }
+
+/// Writes one column of text, packed.
+fn write_texts(path: &Path, texts: &[ByteArray]) {
+    let schema =
+        Arc::new(parse_message_type("message m { required binary text (UTF8); }").unwrap());
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let properties = WriterProperties::builder().set_compression(zstd);
+    let properties = Arc::new(properties.set_dictionary_enabled(false).build());
+    let mut writer =
+        SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap();
+    let mut part = writer.next_row_group().unwrap();
+    let mut column = part.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(texts, None, None).unwrap();
+    column.close().unwrap();
+    part.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_small_file_of_huge_values_is_refused_before_they_are_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let long = |bytes: usize| ByteArray::from(vec![b'a'; bytes]);
+    let one = vec![long((1 << 26) + 1)];
+    let many = [vec![long(1 << 26)], vec![long(1); 99]].concat();
+    for texts in [one, many] {
+        write_texts(&path, &texts);
+        assert!(std::fs::metadata(&path).unwrap().len() < 100_000);
+        let error = Shards::open([&path]).unwrap_err().to_string();
+        assert!(
+            error.contains("a.parquet: after row 0: ") && error.contains("column text: "),
+            "{error}"
+        );
+        assert!(error.contains(&format!("for {} values", texts.len())), "{error}");
+    }
+    write_texts(&path, &[long(1 << 20)]);
+    Shards::open([&path]).unwrap();
+}

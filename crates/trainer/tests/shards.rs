@@ -222,7 +222,8 @@ fn what_is_called_like_a_shard_and_cannot_be_read_is_named() {
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("a.jsonl"), "[1]\n").unwrap();
     let other = folder.path().join(OsStr::from_bytes(b"\xff.txt"));
-    let make: [(&Path, &str, &dyn Fn(&Path)); 4] = [
+    type Made<'a> = (&'a Path, &'a str, &'a dyn Fn(&Path));
+    let make: [Made<'_>; 4] = [
         (&at("z.txt"), "No such file", &|path| symlink("/nowhere", path).unwrap()),
         (&at("z.jsonl.gz"), "symbolic links", &|path| symlink(path, path).unwrap()),
         (&at("z.parquet"), "no file, though", &|path| std::fs::create_dir(path).unwrap()),

@@ -35,34 +35,37 @@ pub fn note_unended(path: &Path, bytes: &[u8]) {
 /// assert_eq!(whole_file::one_line("मानक हिन्दी"), "मानक हिन्दी");
 /// ```
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    escaped(text, |_| false)
+    escaped(text, &[], |c| match c {
+        '\n' | '\r' | '\t' => c.escape_default().collect(),
+        _ => c.escape_unicode().collect(),
+    })
 }
 
-/// The same for text of several lines, whose line ends stay.
+/// The same for text of several lines, whose line ends and tabs stay; the others are escaped as in
+/// JSON, so that what is JSON stays it.
 ///
 /// ```
-/// assert_eq!(whole_file::lines("| a |\n| \u{1b}[31m |\n"), "| a |\n| \\u{1b}[31m |\n");
+/// assert_eq!(whole_file::lines("| a |\n| \u{1b}[31m |\n"), "| a |\n| \\u001b[31m |\n");
 /// ```
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| c == '\n')
+    escaped(text, &['\n', '\t'], |c| format!("\\u{:04x}", u32::from(c)))
 }
 
 /// The text with what a terminal obeys escaped, but for what is `kept`.
-fn escaped(text: &str, kept: impl Fn(char) -> bool) -> Cow<'_, str> {
+fn escaped<'a>(text: &'a str, kept: &[char], escape: impl Fn(char) -> String) -> Cow<'a, str> {
     let harmful = |c: char| {
-        !kept(c) && c.is_control()
+        !kept.contains(&c) && c.is_control()
             || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }
-    let mut line = String::with_capacity(text.len() + 16);
+    let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        match c {
-            _ if !harmful(c) => line.push(c),
-            '\n' | '\r' | '\t' => line.extend(c.escape_default()),
-            _ => line.extend(c.escape_unicode()),
+        match harmful(c) {
+            true => shown.push_str(&escape(c)),
+            false => shown.push(c),
         }
     }
-    Cow::Owned(line)
+    Cow::Owned(shown)
 }

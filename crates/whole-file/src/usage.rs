@@ -8,9 +8,8 @@
 ///     Usage: program --out <DIR>\n\nFor more information, try '--help'.\n";
 /// let line = "the following required arguments were not provided: --out <DIR>; try '--help'";
 /// assert_eq!(whole_file::usage_error(message), line);
-/// let tip = "error: unexpected argument '--ou' found\n\n  tip: a similar argument exists: '--out'\n\n\
-///     Usage: program --out <DIR>\n";
-/// let line = "unexpected argument '--ou' found; tip: a similar argument exists: '--out'; try '--help'";
+/// let tip = "error: unexpected argument '--ou'\n\n  tip: say '--out'\n\nUsage: program\n";
+/// let line = "unexpected argument '--ou'; tip: say '--out'; try '--help'";
 /// assert_eq!(whole_file::usage_error(tip), line);
 /// // Without a subcommand it is the help.
 /// let help = "What it does\n\nUsage: program <COMMAND>\n\nCommands:\n";

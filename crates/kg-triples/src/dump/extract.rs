@@ -2,7 +2,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use language::LanguageError;
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{Event, Found};
@@ -124,9 +123,10 @@ pub struct ExtractReport {
 /// Reads a Wikidata dump once and writes the folder that [`KnowledgeGraph::read_dir`] reads.
 ///
 /// The dump is a JSON array with an entity in each line, as Wikidata ships it, or JSON lines; plain
-/// or packed by gzip, bzip2 or zstd, as its first bytes say; `-` is standard input. It may also be N-Triples, such as
-/// `latest-truthy.nt.bz2`, whose labels and direct statements are read. Blank lines, CRLF, a
-/// byte-order mark and spaces between tokens are accepted, and of a repeated key the last one wins.
+/// or packed by gzip, bzip2 or zstd, as its first bytes say; `-` is standard input. It may also be
+/// N-Triples, such as `latest-truthy.nt.bz2`, whose labels and direct statements are read. Blank
+/// lines, CRLF, byte-order marks before lines and spaces between tokens are accepted, and of a
+/// repeated key the last one wins.
 /// Into `folder` go [`ExtractConfig::tables`], each complete or not at all and sorted by id as
 /// text, and last `extract.json`, an [`ExtractReport`] with counts of all that was left out:
 ///
@@ -146,10 +146,11 @@ pub struct ExtractReport {
 /// how the dump is packed.
 ///
 /// # Going on
-/// After every 64 MiB of the packed dump, and whenever `config.memory` is full, all that was read so
-/// far is stored in `folder/.extract`, which goes when the files are there. [`Progress::beginning`]
-/// says whether an extract goes on. A process that was killed, or stopped by an error, goes on from
-/// there when it is called again with the same dump and configuration, and writes the same bytes.
+/// After every 64 MiB of the packed dump, and whenever `config.memory` is full, all that was read
+/// so far is stored in `folder/.extract`, which goes when the files are there.
+/// [`Progress::beginning`] says whether an extract goes on. A process that was killed, or stopped
+/// by an error, goes on from there when it is called again with the same dump and configuration,
+/// and writes the same bytes.
 /// A plain dump is read on at that place, and bzip2 is unpacked from the block there; of gzip, zstd
 /// and standard input, what comes before is unpacked again but not parsed. The packed bytes before
 /// the place are read again to hash them; bytes that differ from those of the unfinished run are an
@@ -159,8 +160,9 @@ pub struct ExtractReport {
 ///
 /// # Errors
 /// [`KgError::Config`] without a language, table or kind of tail, for a language that is named
-/// twice, and for Parquet without the feature `parquet`; [`KgError::Io`] naming the file, and the place in the dump where a packed one
-/// is damaged, is not packed as its name says, or in a way that is not understood;
+/// twice, and for Parquet without the feature `parquet`; [`KgError::Io`] naming the file, and the
+/// place in the dump where a packed one is damaged, is not packed as its name says, or in a way
+/// that is not understood;
 /// [`KgError::Dump`] if an array has no end, no line is an entity, too many lines are unusable or
 /// more than are entities, another process works on the folder, or an extract of another dump or
 /// with other options is unfinished there. Then the folder's tables are as they were.
@@ -190,7 +192,6 @@ pub fn extract(
     folder: &Path,
     progress: &Progress,
 ) -> Result<ExtractReport, KgError> {
-    let config = &lower_case(config)?;
     check(config)?;
     let task = Task::new(dump, config)?;
     let (state, found) = StateFolder::open(folder, &task, config.restart)?;
@@ -222,16 +223,6 @@ pub fn extract(
         }
     }
     reading.finish()
-}
-
-/// The same with languages as Wikidata writes them.
-fn lower_case(config: &ExtractConfig) -> Result<ExtractConfig, KgError> {
-    let lower = |code: &Language| Language::new(&code.as_str().to_ascii_lowercase());
-    let all = |codes: &[Language]| codes.iter().map(lower).collect::<Result<Vec<_>, _>>();
-    let fallback = config.fallback.iter();
-    let fallback = fallback.map(|(code, others)| Ok((lower(code)?, all(others)?)));
-    let fallback = fallback.collect::<Result<Vec<_>, LanguageError>>()?;
-    Ok(ExtractConfig { languages: all(&config.languages)?, fallback, ..config.clone() })
 }
 
 fn check(config: &ExtractConfig) -> Result<(), KgError> {

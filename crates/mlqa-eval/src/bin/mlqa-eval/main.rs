@@ -1,5 +1,4 @@
 //! Scores cross-lingual extractive QA from the command line; see `mlqa-eval --help`.
-use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -119,24 +118,6 @@ fn main() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A text whose control characters, other than line ends and tabs, a terminal shows and does not
-/// obey. They become `\u001b`, which is JSON, too.
-fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => shown.push(c),
-            _ if c.is_control()
-                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                let _ = write!(shown, "\\u{:04x}", u32::from(c));
-            }
-            _ => shown.push(c),
-        }
-    }
-    shown
-}
-
 /// Prints to standard output, or to standard error where a file goes to standard output; a reader
 /// that has gone (`| head`) is no error.
 fn print(text: &str) -> Result<(), Stop> {
@@ -144,7 +125,7 @@ fn print(text: &str) -> Result<(), Stop> {
         false => Box::new(std::io::stdout().lock()),
         true => Box::new(std::io::stderr().lock()),
     };
-    match out.write_all(visible(text).as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(whole_file::lines(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Stop::Usage(format!("cannot write to standard output: {error}")))
         }

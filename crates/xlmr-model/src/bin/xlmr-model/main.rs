@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", whole_file::one_line(&error.to_string()));
             ExitCode::from(2)
         }
     }
