@@ -59,14 +59,18 @@ impl<P> TextSource<P> {
 /// Opens the files of a [`TextSource`], and reads each once to count its documents.
 ///
 /// # Errors
-/// As [`Shards::open_with`]; a line without text is named. [`Error::Data`] naming the first file,
-/// if no document has a token that can be masked: control characters have none, nor has a script
-/// that the tokenizer does not know.
+/// As [`Shards::open_with`]; a line without text is named, and one of more than 16 MiB.
+/// [`Error::Data`] naming the first file, if no document has a token that can be masked: control
+/// characters have none, nor has a script that the tokenizer does not know.
 pub fn open_text<P: AsRef<std::path::Path>>(paths: &[P], tokenizer: &Tokenizer) -> Result<Shards> {
     let special = tokenizer.get_added_vocabulary();
     let mut found = false;
     let shards = Shards::open_with(paths, |line| {
         let text = text_of(line)?;
+        if text.len() > LONGEST_TEXT {
+            let (bytes, most) = (text.len(), LONGEST_TEXT);
+            return Err(format!("a document of {bytes} bytes, and {most} at most; cut it up"));
+        }
         if !found {
             let encoding = tokenizer.encode(text.trim(), false);
             let encoding = encoding.map_err(|error| error.to_string())?;
@@ -82,6 +86,10 @@ pub fn open_text<P: AsRef<std::path::Path>>(paths: &[P], tokenizer: &Tokenizer) 
         _ => Ok(shards),
     }
 }
+
+/// Most bytes of a document, ten times the longest pages of Wikipedia: one is encoded at once, so a
+/// whole corpus on a line would hold up a step for seconds and take its memory.
+const LONGEST_TEXT: usize = 1 << 24;
 
 /// The text of a line.
 fn text_of(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>, String> {
@@ -410,6 +418,9 @@ mod tests {
         std::fs::write(&path, b"a\nb\xff\n").unwrap();
         let error = open_text(&[&path], &tokenizer()).unwrap_err().to_string();
         assert!(error.ends_with("a.txt: line 2, byte 2: not UTF-8"), "{error}");
+        std::fs::write(&path, format!("a\n{}\n", "word ".repeat(LONGEST_TEXT / 5 + 1))).unwrap();
+        let error = open_text(&[&path], &tokenizer()).unwrap_err().to_string();
+        assert!(error.contains("a.txt: line 2") && error.ends_with("cut it up"), "{error}");
     }
 
     #[test]
