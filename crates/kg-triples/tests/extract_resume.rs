@@ -302,3 +302,22 @@ fn a_pipe_is_read_like_a_file() {
     piped.retain(|name, bytes| files(dir.path()).get(name) != Some(bytes));
     assert!(piped.is_empty(), "{:?}", piped.keys());
 }
+
+#[test]
+fn links_in_the_place_of_the_unfinished_extract_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("dump"), dump(20)).unwrap();
+    fs::create_dir_all(at(OUT).join(".extract")).unwrap();
+    fs::write(at("mine"), "mine").unwrap();
+    std::os::unix::fs::symlink(at("mine"), at(OUT).join(".extract/lock")).unwrap();
+    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    assert!(error.contains(".extract/lock"), "{error}");
+    fs::remove_dir_all(at(OUT).join(".extract")).unwrap();
+    fs::create_dir(at("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(at("elsewhere"), at(OUT).join(".extract")).unwrap();
+    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    assert!(error.contains("symbolic link"), "{error}");
+    assert_eq!(fs::read_to_string(at("mine")).unwrap(), "mine");
+    assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
+}

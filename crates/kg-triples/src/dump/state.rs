@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::extract::{ExtractConfig, ExtractReport, Shape};
@@ -113,10 +113,17 @@ impl StateFolder {
     ) -> Result<(Self, Option<State>), KgError> {
         let path = out.join(FOLDER);
         let refuse = || KgError::io(&path, "write to the folder");
+        let fault = |reason: String| Err(KgError::Dump { path: path.clone(), reason });
+        if path.is_symlink() {
+            return fault("is a symbolic link, and its content is replaced; move it away".into());
+        }
         let is_left = path.is_dir();
         fs::create_dir_all(&path).map_err(refuse())?;
-        let lock = File::create(path.join(LOCK)).map_err(refuse())?;
-        let fault = |reason: String| Err(KgError::Dump { path: path.clone(), reason });
+        let lock = path.join(LOCK);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&lock, flags, Mode::from_raw_mode(0o666));
+        let opened = opened.map_err(io::Error::from).map_err(KgError::io(&lock, "lock the file"));
+        let lock = File::from(opened?);
         match flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return fault("another extract is at work here; give another folder".into());
