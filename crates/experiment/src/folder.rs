@@ -174,7 +174,7 @@ fn lock(folder: &Path) -> Result<File> {
         Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => {
             let folder = folder.display();
             let text = format!("{folder}: this file system has no locks; start one process only");
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", whole_file::one_line(&text));
         }
         Err(error) => return Err(Error::file(&path)(error.into())),
     }
