@@ -1,7 +1,4 @@
 //! EntityCS at a few steps: an interrupted run, the layers that stay, and bad input.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

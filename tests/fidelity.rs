@@ -1,8 +1,5 @@
 //! The papers' printed values against what the recipes hold, and the commands of the papers' tables
 //! and figures at their smallest.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

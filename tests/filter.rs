@@ -1,7 +1,4 @@
 //! FILTER at a few steps: an interrupted run, phase two, what a reader is saved as, and bad input.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 

@@ -1,7 +1,4 @@
 //! From Good to Best at a few steps, an interrupted run, and what a user meets with bad input.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,4 @@
 //! mixMRC + LAKM at a few steps, an interrupted run, a user's own files, and what is refused.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,7 +1,5 @@
 //! Every recipe on BERT and on ModernBERT, a few steps each.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-#[path = "../crates/xlmr-model/tests/common/opened.rs"]
+#[path = "../crates/xlmr-model/tests/it/common/opened.rs"]
 mod opened;
 
 use std::path::Path;

@@ -1,7 +1,4 @@
 //! The demo's base: its task, its start, and the same model from the same recipe.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 #[path = "../examples/pretrain-base/cloze.rs"]
 mod cloze;
 #[path = "../examples/pretrain-base/mimetic.rs"]
@@ -15,9 +12,9 @@ use tch::{Device, Tensor};
 use trainer::{Step, Task};
 use xlmr_model::{Config, Head, Model, SpecialTokens};
 
-use crate::cloze::{ClozeConfig, ClozeTask};
+use self::cloze::{ClozeConfig, ClozeTask};
+use self::mimetic::mimetic_start;
 use crate::common::{program, refuse, succeed};
-use crate::mimetic::mimetic_start;
 
 const SPECIALS: SpecialTokens = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
 
@@ -170,8 +167,9 @@ fn recipe_pretrain_base_gives_the_same_bytes_twice() {
         assert!(first.unwrap() == again.unwrap(), "two runs of one seed differ in {file}");
     }
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-        let [ours, theirs] = [folders[0].path().join("base"), common::root().join("data/base")]
-            .map(|folder| std::fs::read_to_string(folder.join(file)).unwrap());
+        let [ours, theirs] =
+            [folders[0].path().join("base"), crate::common::root().join("data/base")]
+                .map(|folder| std::fs::read_to_string(folder.join(file)).unwrap());
         assert_eq!(ours, theirs, "{file} of the embedded base");
     }
 }

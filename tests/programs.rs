@@ -1,7 +1,4 @@
 //! The programs beside the recipes: what a user meets.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::path::Path;
 
 use serde_json::Value;

@@ -1,7 +1,4 @@
 //! A user's own questions at a few steps, an interrupted run, and what a user meets with bad input.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;

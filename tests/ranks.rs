@@ -1,7 +1,4 @@
 //! Recipes on two processes, as a launcher starts them.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
-mod common;
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -57,7 +54,7 @@ fn expect_alike(command: fn(&Path) -> Command, cut: &[&str], count: usize) {
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
     let mut alone = command(&one);
     alone.args(cut);
-    common::succeed(alone);
+    crate::common::succeed(alone);
     on_two(|| command(&two));
     let (one, two) = (losses(&one), losses(&two));
     assert_eq!((one.len(), two.len()), (count, count));

@@ -1,7 +1,4 @@
 //! Recipes at a few steps each, an interrupted run, and what a user meets with bad input.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

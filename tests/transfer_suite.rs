@@ -1,8 +1,5 @@
 //! The suite of tasks at a few steps each: models side by side, an interrupted run, and what a user
 //! meets with bad input.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 

@@ -1,7 +1,4 @@
 //! XLM-K at a few steps, an interrupted run, and what a user meets with bad input.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

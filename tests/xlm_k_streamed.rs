@@ -1,7 +1,4 @@
 //! XLM-K on files that the tools wrote: streamed, interrupted, and refused where they are wrong.
-#![allow(clippy::unwrap_used)] // helpers of tests
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

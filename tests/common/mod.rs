@@ -1,5 +1,5 @@
 //! Running the programs of this package.
-#![allow(dead_code)] // each test uses a part
+
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};

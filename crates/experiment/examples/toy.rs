@@ -1,5 +1,5 @@
 //! The toy recipe of the tests as a program.
-#[path = "../tests/toy/mod.rs"]
+#[path = "../tests/it/toy/mod.rs"]
 mod toy;
 
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::Tensor;
 use trainer::{Environment, Stage, TrainConfig};
 
-/// Keeps the tests of a file apart: libtorch has one generator for all threads.
+/// libtorch has one generator for all threads: tests that draw from it take turns.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,321 @@
+//! The program's files: inputs that are kept, outputs that are pipes, text files as they come.
+#![cfg(unix)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::common::countries;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use kg_triples::{KnowledgeGraph, jsonl};
+use tempfile::tempdir;
+
+fn run(dir: &Path, arguments: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+    command.current_dir(dir).args(arguments.split_whitespace()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The one line on stderr of a run that must fail with exit code 2 and print nothing else.
+#[track_caller]
+fn failure(output: &Output) -> String {
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(output.stdout.is_empty() && error.trim_end().lines().count() == 1, "{error}");
+    error
+}
+
+fn mix_arguments(rest: &str) -> String {
+    format!("mix --in kg --tokenizer {} {rest}", testkit::fixture("tokenizer.json").display())
+}
+
+#[test]
+fn an_output_that_is_an_input_is_refused() {
+    let dir = tempdir().unwrap();
+    let kg = dir.path().join("kg");
+    countries().write_dir(&kg).unwrap();
+    let before = fs::read(kg.join("triples.tsv")).unwrap();
+    let error = failure(&run(dir.path(), "sample --kg kg --languages en,de --count 2 --out kg"));
+    assert!(error.contains("kg/triples.tsv") && error.contains("one of the inputs"), "{error}");
+    // By another name.
+    std::os::unix::fs::symlink("kg", dir.path().join("link")).unwrap();
+    failure(&run(dir.path(), "sample --kg kg --languages en,de --count 2 --out link"));
+    let error = failure(&run(dir.path(), &mix_arguments("--out kg/labels.tsv")));
+    assert!(error.contains("kg/labels.tsv"), "{error}");
+    assert_eq!(fs::read(kg.join("triples.tsv")).unwrap(), before);
+    assert_eq!(KnowledgeGraph::read_dir(&kg).unwrap(), countries());
+    assert_eq!(fs::read_dir(&kg).unwrap().count(), 2);
+}
+
+#[test]
+fn standard_output_takes_the_file_and_the_counts_go_elsewhere() {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    run(dir.path(), &mix_arguments("--pairs en-de --out file.jsonl"));
+    let file = fs::read(dir.path().join("file.jsonl")).unwrap();
+    assert_eq!(jsonl::read(dir.path().join("file.jsonl")).unwrap().len(), 60);
+    for out in ["-", "/dev/stdout", "/proc/self/fd/1"] {
+        let output = run(dir.path(), &mix_arguments(&format!("--pairs en-de --out {out}")));
+        assert!(output.status.success(), "{out}: {}", text(&output.stderr));
+        assert_eq!(output.stdout, file, "{out}");
+        assert!(text(&output.stderr).contains("masked tokens"), "{out}");
+    }
+    assert!(!dir.path().join("-").exists());
+    // A link stays, and what it names gets the file.
+    std::os::unix::fs::symlink("target.jsonl", dir.path().join("link.jsonl")).unwrap();
+    assert!(run(dir.path(), &mix_arguments("--pairs en-de --out link.jsonl")).status.success());
+    assert!(fs::symlink_metadata(dir.path().join("link.jsonl")).unwrap().is_symlink());
+    assert_eq!(fs::read(dir.path().join("target.jsonl")).unwrap(), file);
+}
+
+#[test]
+fn texts_of_all_languages_appear_or_none() {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    let error = failure(&run(dir.path(), "texts --in kg --languages de,fr --out texts"));
+    assert!(error.contains("all labels in fr"), "{error}");
+    assert!(!dir.path().join("texts/triples.de.txt").exists());
+}
+
+#[test]
+fn tables_are_read_with_a_mark_compressed_and_with_blank_lines() {
+    let dir = tempdir().unwrap();
+    let kg = dir.path().join("kg");
+    countries().write_dir(&kg).unwrap();
+    for name in ["triples.tsv", "labels.tsv"] {
+        let plain = fs::read(kg.join(name)).unwrap();
+        let marked = [b"\xef\xbb\xbf", &plain[..], b"  \n\n"].concat();
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(&marked).unwrap();
+        for bytes in [marked.clone(), packer.finish().unwrap()] {
+            fs::write(kg.join(name), bytes).unwrap();
+            assert_eq!(KnowledgeGraph::read_dir(&kg).unwrap(), countries(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_last_line_is_noted_and_control_characters_are_escaped() {
+    let dir = tempdir().unwrap();
+    let kg = dir.path().join("kg");
+    countries().write_dir(&kg).unwrap();
+    assert!(!text(&run(dir.path(), "stats --in kg").stderr).contains("note:"));
+    let labels = fs::read_to_string(kg.join("labels.tsv")).unwrap();
+    fs::write(kg.join("labels.tsv"), labels.trim_end()).unwrap();
+    let output = run(dir.path(), "stats --in kg");
+    let note = text(&output.stderr);
+    assert!(output.status.success());
+    assert!(note.starts_with("note: kg/labels.tsv: the last line has no line end"), "{note}");
+    // Tables that are read in blocks are noted, too.
+    let sampled = run(dir.path(), "sample --kg kg --languages en,de --count 2 --out s");
+    assert!(text(&sampled.stderr).contains("note: kg/labels.tsv"));
+
+    fs::write(kg.join("labels.tsv"), format!("{labels}Q1\u{1b}[2J\ten\tBern\tplace\n")).unwrap();
+    fs::write(kg.join("triples.tsv"), "head_id\u{1b}[2J\n").unwrap();
+    let error = failure(&run(dir.path(), "stats --in kg"));
+    assert!(!error.contains('\u{1b}') && error.contains("u{1b}"), "{error}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+    let error =
+        failure(&command.args(["stats", "--in", "no\nsuch\u{202e}folder"]).output().unwrap());
+    assert!(error.contains("no\\nsuch\\u{202e}folder"), "{error}");
+}
+
+#[test]
+fn masks_without_end_are_refused() {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    for masks in ["18446744073709551615", "1000000000", "61"] {
+        let arguments = mix_arguments(&format!("--masking fixed:{masks} --out out.jsonl"));
+        let error = failure(&run(dir.path(), &arguments));
+        assert!(error.contains("max_length - 4"), "{error}");
+    }
+    let output = run(dir.path(), &mix_arguments("--masking fixed:60 --out out.jsonl"));
+    assert!(output.status.code() != Some(101), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_cut_tokenizer_is_an_error() {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    let whole = fs::read(testkit::fixture("tokenizer.json")).unwrap();
+    fs::write(dir.path().join("cut.json"), &whole[..whole.len() / 2]).unwrap();
+    let error = failure(&run(dir.path(), "mix --in kg --tokenizer cut.json --out out.jsonl"));
+    assert!(error.contains("cut.json") && error.contains("--tokenizer"), "{error}");
+}
+
+/// Every file below `path`, or it alone.
+fn content(path: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    if path.is_file() {
+        return BTreeMap::from([(path.to_owned(), fs::read(path).unwrap())]);
+    }
+    fs::read_dir(path).unwrap().flat_map(|entry| content(&entry.unwrap().path())).collect()
+}
+
+/// A folder with an input of each kind.
+fn inputs() -> tempfile::TempDir {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    fs::create_dir(dir.path().join("pages")).unwrap();
+    for (code, country, text) in [
+        ("en", "Germany", "Berlin lies in Germany."),
+        ("de", "Deutschland", "Berlin liegt in Deutschland."),
+    ] {
+        write(
+            &format!("pages/entities.{code}.jsonl"),
+            &format!(
+                "{{\"id\":\"Q64\",\"label\":\"Berlin\",\"extract\":\"{text}\"}}\n\
+                 {{\"id\":\"Q183\",\"label\":\"{country}\",\"extract\":\"{country}: Berlin\"}}\n"
+            ),
+        );
+    }
+    fs::copy(testkit::fixture("dump.json"), dir.path().join("dump.json")).unwrap();
+    fs::copy(testkit::fixture("queries.jsonl"), dir.path().join("queries.jsonl")).unwrap();
+    let templates = "P36\ten\tstatement\t{head} : {tail}\nP36\ten\tquestion\t{head} ?\n";
+    write("templates.tsv", &format!("relation_id\tlang\tkind\ttemplate\n{templates}"));
+    write(
+        "linked.jsonl",
+        r#"{"id":"1","lang":"en","text":"Germany.","mentions":[{"start":0,"end":7,"entity":"Q183"}]}"#,
+    );
+    let switch = "switch --texts linked.jsonl --labels kg/labels.tsv --languages de";
+    let output = run(dir.path(), &format!("{switch} --format entitycs --out corpus.jsonl"));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    dir
+}
+
+#[test]
+fn a_wrong_input_leaves_the_output_as_it_is() {
+    let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
+    let tables: &[&[&str]] = &[&["kg/triples.tsv"], &["kg/labels.tsv"]];
+    let pages: &[&[&str]] = &[&["pages/entities.en.jsonl", "pages/entities.de.jsonl"]];
+    let commands: [(&str, &[&[&str]]); 12] = [
+        ("extract --dump dump.json --languages en,de", &[&["dump.json"]]),
+        ("sample --dump dump.json --languages en,de --count 2", &[&["dump.json"]]),
+        ("sample --kg kg --languages en,de --count 2", tables),
+        ("texts --in kg", tables),
+        (
+            "questions --kg kg --templates templates.tsv --split all --facts-per-context 2 \
+             --same-relation 1 --question-languages en",
+            &[tables[0], tables[1], &["templates.tsv"]],
+        ),
+        ("mix --in kg --tokenizer T --pairs en-de", tables),
+        ("link --entities pages", pages),
+        ("mentions --entities pages --tokenizer T", pages),
+        ("entailment --kg kg --labels --tokenizer T", tables),
+        (
+            "switch --texts linked.jsonl --labels kg/labels.tsv --languages de",
+            &[tables[1], &["linked.jsonl"]],
+        ),
+        ("switch --tagged corpus.jsonl", &[&["corpus.jsonl"]]),
+        ("phrases --queries queries.jsonl --min-chars 0 --unequal", &[&["queries.jsonl"]]),
+    ];
+    let wrong: [&[u8]; 5] = [
+        b"<!DOCTYPE html>\n<html>503 Service Unavailable</html>\n",
+        b"",
+        b"\n\n",
+        b"{}\n",
+        b"\x1f\x8b\x08",
+    ];
+    let dir = inputs();
+    for (command, files) in commands {
+        let command = format!("{} --out out", command.replace('T', &tokenizer));
+        let output = run(dir.path(), &command);
+        assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+        let before = content(&dir.path().join("out"));
+        for (files, bytes) in files.iter().flat_map(|files| wrong.map(|bytes| (files, bytes))) {
+            let files = files.iter().map(|name| dir.path().join(name));
+            let files: Vec<_> = files.map(|path| (fs::read(&path).unwrap(), path)).collect();
+            files.iter().for_each(|(_, path)| fs::write(path, bytes).unwrap());
+            let error = failure(&run(dir.path(), &command));
+            assert!(error.starts_with("error: "), "{error}");
+            assert_eq!(content(&dir.path().join("out")), before, "{command}: {error}");
+            files.iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
+        }
+        match dir.path().join("out") {
+            out if out.is_dir() => fs::remove_dir_all(out).unwrap(),
+            out => fs::remove_file(out).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn what_leaves_nothing_to_write_is_named() {
+    let dir = inputs();
+    let tokenizer = format!("--tokenizer {}", testkit::fixture("tokenizer.json").display());
+    fs::write(dir.path().join("out"), "old").unwrap();
+    let refused = |command: &str, what: &str| {
+        let error = failure(&run(dir.path(), &format!("{command} --out out")));
+        assert!(error.contains(what), "{error}");
+        assert_eq!(fs::read_to_string(dir.path().join("out")).unwrap(), "old");
+    };
+    let mentions = format!("mentions --entities pages {tokenizer}");
+    refused(&format!("{mentions} --count 0"), "count = 0: must be 1 or more");
+    let entailment = format!("entailment --kg kg --labels {tokenizer}");
+    refused(&format!("{entailment} --count 0"), "count = 0: must be 1 or more");
+    refused(
+        &format!("{entailment} --held-out-fraction 1e-9 --held-out asked"),
+        "none was left out whose subject and relation have one object",
+    );
+    assert!(!dir.path().join("asked").exists());
+    let tagged = r#"{"id":"1","lang":"en","text":"Germany <a>.","mentions":[{"start":0,"end":7,"entity":"Q183"}]}"#;
+    fs::write(dir.path().join("tagged.jsonl"), tagged.replace("<a>", "<en>")).unwrap();
+    refused(
+        "switch --texts tagged.jsonl --labels kg/labels.tsv --languages de --format entitycs",
+        "have tags in their text",
+    );
+}
+
+#[test]
+fn a_language_that_is_named_twice_is_refused() {
+    let dir = inputs();
+    let tokenizer = format!("--tokenizer {}", testkit::fixture("tokenizer.json").display());
+    for command in [
+        "extract --dump dump.json --languages en,de,EN".to_owned(),
+        "extract --dump dump.json --languages en --fallback en=de,de".to_owned(),
+        "sample --dump dump.json --languages en,de,de".to_owned(),
+        "sample --kg kg --languages en,de,de".to_owned(),
+        "texts --in kg --languages en,en".to_owned(),
+        "questions --kg kg --templates templates.tsv --split all --question-languages en,en".into(),
+        format!("mix --in kg {tokenizer} --pairs en-de,en-de"),
+        "link --entities pages --languages en,en".to_owned(),
+        format!("mentions --entities pages {tokenizer} --languages en,en"),
+        format!("entailment --kg kg --labels {tokenizer} --languages en,en"),
+        "switch --texts linked.jsonl --labels kg/labels.tsv --languages de,de".to_owned(),
+        "phrases --queries queries.jsonl --characters zh,zh".to_owned(),
+    ] {
+        let error = failure(&run(dir.path(), &format!("{command} --out out")));
+        assert!(error.contains("must be a list that names each language once"), "{error}");
+    }
+    let questions = "questions --kg kg --templates templates.tsv --split all --facts-per-context 2 \
+                     --same-relation 1 --context-language EN --question-languages En --out out";
+    let output = run(dir.path(), questions);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn arguments_that_cannot_be_taken_are_one_line() {
+    let dir = tempdir().unwrap();
+    for (arguments, said) in [
+        ("", "error: no command is given; try '--help'\n"),
+        (
+            "texts",
+            "error: the following required arguments were not provided: --in <DIR> --out <DIR>; \
+             try '--help'\n",
+        ),
+        (
+            "texts --ou x",
+            "error: unexpected argument '--ou' found; tip: a similar argument exists: '--out'; \
+             try '--help'\n",
+        ),
+    ] {
+        assert_eq!(failure(&run(dir.path(), arguments)), said);
+    }
+    let help = run(dir.path(), "texts --help");
+    assert!(help.status.success() && text(&help.stdout).contains("Usage:"));
+}

@@ -1,0 +1,112 @@
+//! The subcommand `phrases`: its table, its file, and what it refuses.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::common::write;
+use kg_triples::jsonl::JsonlReader;
+use kg_triples::phrases::PhrasePassage;
+use tempfile::tempdir;
+
+fn run(dir: &Path, arguments: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+    command.current_dir(dir).arg("phrases").args(arguments.split_whitespace());
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn failure(output: &Output) -> String {
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(output.stdout.is_empty() && error.starts_with("error: "), "{error}");
+    error
+}
+
+fn has_row(table: &str, row: &str) -> bool {
+    table.lines().any(|line| line.split_whitespace().eq(row.split_whitespace()))
+}
+
+const EN: &str = r#"{"query":"who felled the cherry tree","lang":"en","documents":[{"title":"Cherry Tree","text":"He cut the cherry tree.\nA cherry tree stood.\nNothing."},{"title":"The cherry tree"}]}
+{"query":"who","lang":"en","documents":[{"title":"Who","text":"Who is who."}]}
+"#;
+const DE: &str = r#"{"query":"wer ist George Washington","lang":"de","documents":[{"title":"George Washington","text":"George Washington lebte in Virginia."}]}"#;
+
+#[test]
+fn passages_and_their_counts_are_written() {
+    let dir = tempdir().unwrap();
+    write(dir.path(), "en.jsonl", EN);
+    write(dir.path(), "de.jsonl", DE);
+    let output = run(dir.path(), "--queries en.jsonl,de.jsonl --min-chars 0 --out made/p.jsonl.gz");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    // Columns: de, en. "felled the cherry tree" has 4 + 3 + 2 n-grams with "who".
+    for row in [
+        "de en",
+        "queries 1 2",
+        "titles 1 3",
+        "candidates 6 9",
+        "knowledge phrases 1 1",
+        "queries with phrases 1 1",
+        "their paragraphs 1 3",
+        "with a phrase 1 2",
+        "different 1 2",
+        "passages 1 1",
+        "words per phrase 2.00 2.00",
+    ] {
+        assert!(has_row(&table, row), "{row}\n{table}");
+    }
+    let read = |name: &str| -> Vec<PhrasePassage> {
+        JsonlReader::open(dir.path().join(name)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let made = read("made/p.jsonl.gz");
+    assert_eq!(made.len(), 2);
+    let all =
+        run(dir.path(), "--queries en.jsonl,de.jsonl --min-chars 0 --unequal --out all.jsonl");
+    assert!(all.status.success());
+    assert_eq!(read("all.jsonl").len(), 3);
+    let line = std::fs::read_to_string(dir.path().join("all.jsonl")).unwrap();
+    assert_eq!(
+        line.lines().next().unwrap(),
+        r#"{"lang":"de","text":"George Washington lebte in Virginia.","phrases":[{"phrase":"george washington","occurrences":[{"start":0,"end":17}]}]}"#
+    );
+}
+
+#[test]
+fn stop_words_may_be_ones_own() {
+    let dir = tempdir().unwrap();
+    write(dir.path(), "q.jsonl", EN);
+    write(dir.path(), "stop.txt", "# fruit\ncherry\n\n");
+    write(dir.path(), "none.txt", "# nothing\n");
+    let run = |options: &str| {
+        run(dir.path(), &format!("--queries q.jsonl --min-chars 0 {options} --out out.jsonl"))
+    };
+    assert!(failure(&run("--stop-words en=stop.txt")).contains("nothing is left"));
+    assert!(failure(&run("--stop-words en=none.txt")).contains("none.txt"));
+    assert!(failure(&run("--stop-words en=missing.txt")).contains("missing.txt"));
+    assert!(run("--stop-words en=stop.txt --stop-rule keep").status.success());
+}
+
+#[test]
+fn bad_input_is_named_and_leaves_no_file() {
+    let dir = tempdir().unwrap();
+    write(dir.path(), "q.jsonl", EN);
+    write(
+        dir.path(),
+        "bad.jsonl",
+        format!("{EN}{{\"query\":\" \",\"lang\":\"en\",\"documents\":[]}}\n"),
+    );
+    write(dir.path(), "xx.jsonl", DE.replace("\"de\"", "\"xx\""));
+    for (arguments, why) in [
+        ("--queries bad.jsonl", "bad.jsonl:3: expected one query with its documents"),
+        ("--queries q.jsonl,none.jsonl", "none.jsonl"),
+        ("--queries xx.jsonl", "\"xx\""),
+        ("--queries q.jsonl", "1 queries have a phrase; of their 3 paragraphs 3 are shorter"),
+        ("--queries q.jsonl --title-share 1.5", "1.5"),
+        ("--queries q.jsonl --max-words 1", "max_words = 1"),
+        ("--queries q.jsonl --stop-rule sometimes", "sometimes"),
+    ] {
+        let error = failure(&run(dir.path(), &format!("{arguments} --out out.jsonl")));
+        assert!(error.contains(why), "{arguments}: {error}");
+        assert!(!dir.path().join("out.jsonl").exists(), "{arguments}");
+    }
+}

@@ -1,0 +1,83 @@
+//! A small graph and a tokenizer for the tests.
+
+use std::path::Path;
+
+use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind};
+use tokenizers::Tokenizer;
+
+pub const TRIPLES: &[[&str; 3]] = &[
+    ["Q183", "P36", "Q64"],
+    ["Q142", "P36", "Q90"],
+    ["Q148", "P36", "Q956"],
+    ["Q183", "P37", "Q188"],
+    ["Q142", "P37", "Q150"],
+    ["Q148", "P37", "Q7850"],
+];
+
+/// id, English, German, Chinese
+pub const LABELS: &[[&str; 4]] = &[
+    ["Q183", "Germany", "Deutschland", "德国"],
+    ["Q142", "France", "Frankreich", "法国"],
+    ["Q148", "China", "Volksrepublik China", "中国"],
+    ["Q64", "Berlin", "Berlin", "伯林"],
+    ["Q90", "Paris", "Paris", "巴黎"],
+    ["Q956", "Beijing", "Peking", "北京"],
+    ["Q188", "German", "Deutsch", "德语"],
+    ["Q150", "French", "Französisch", "法语"],
+    ["Q7850", "Chinese", "Chinesisch", "中文"],
+    ["P36", "capital", "Hauptstadt", "首都"],
+    ["P37", "official language", "Amtssprache", "官方语言"],
+];
+
+/// Three countries with capital and official language, labelled in en, de and zh.
+pub fn countries() -> KnowledgeGraph {
+    let mut builder = GraphBuilder::default();
+    for [head, relation, tail] in TRIPLES {
+        builder.add_triple(head, relation, tail).unwrap();
+    }
+    for [id, en, de, zh] in LABELS {
+        let kind = if id.starts_with('P') { LabelKind::Relation } else { LabelKind::Entity };
+        for (language, label) in [("en", en), ("de", de), ("zh", zh)] {
+            builder.add_label(id, language, label, kind).unwrap();
+        }
+    }
+    builder.build()
+}
+
+/// The label that [`countries`] has.
+pub fn label(id: &str, language: &str) -> &'static str {
+    let row = LABELS.iter().find(|row| row[0] == id).unwrap();
+    row[1 + ["en", "de", "zh"].iter().position(|known| *known == language).unwrap()]
+}
+
+/// `heads` × `tails` facts of one relation, labelled in en and de.
+pub fn grid(heads: usize, tails: usize) -> KnowledgeGraph {
+    let mut builder = GraphBuilder::default();
+    for head in 0..heads {
+        for tail in 0..tails {
+            builder.add_triple(&format!("H{head}"), "P1", &format!("T{tail}")).unwrap();
+        }
+    }
+    for language in ["en", "de"] {
+        builder.add_label("P1", language, "rel", LabelKind::Relation).unwrap();
+        for (letter, count) in [("H", heads), ("T", tails)] {
+            for at in 0..count {
+                let label = format!("{language} {letter}{at}");
+                builder
+                    .add_label(&format!("{letter}{at}"), language, &label, LabelKind::Entity)
+                    .unwrap();
+            }
+        }
+    }
+    builder.build()
+}
+
+/// The XLM-R-like tokenizer of the fixtures: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>`
+/// last.
+pub fn tokenizer() -> Tokenizer {
+    Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap()
+}
+
+pub fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
+    std::fs::write(dir.join(name), text).unwrap();
+}

@@ -1,0 +1,647 @@
+//! Dumps of every packing and form against a slow reader, and damaged ones.
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use kg_triples::dump::{ExtractConfig, ExtractReport, Progress, extract};
+use kg_triples::{KgError, KnowledgeGraph, Language};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use serde_json::Value;
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/fixtures/dump.json")
+}
+
+fn config() -> ExtractConfig {
+    let [en, de, zh] = ["en", "de", "zh"].map(|code| Language::new(code).unwrap());
+    let hans = Language::new("zh-hans").unwrap();
+    ExtractConfig {
+        languages: vec![en, de, zh],
+        fallback: vec![(zh, vec![hans])],
+        ..ExtractConfig::default()
+    }
+}
+
+/// The tables of a dump, and its report.
+fn tables(bytes: &[u8], config: &ExtractConfig) -> Result<(Tables, ExtractReport), KgError> {
+    let folder = tempfile::tempdir().unwrap();
+    let (dump, out) = (folder.path().join("dump"), folder.path().join("out"));
+    std::fs::write(&dump, bytes).unwrap();
+    let found = extract(&dump, config, &out, &Progress::default());
+    let names = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: BTreeSet<String> = names.map(|name| name.into_string().unwrap()).collect();
+    if found.is_err() {
+        assert!(names.is_empty(), "nothing is left behind: {names:?}");
+    }
+    let report = found?;
+    assert_eq!(names, TABLES.into_iter().chain(["extract.json"]).map(str::to_owned).collect());
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let written: ExtractReport = serde_json::from_str(&read("extract.json")).unwrap();
+    assert_eq!(written, report);
+    Ok((TABLES.map(read), report))
+}
+
+const TABLES: [&str; 3] = ["labels.tsv", "redirects.tsv", "triples.tsv"];
+
+type Tables = [String; 3];
+
+/// The same by the rules, slowly: a whole line as a JSON value, tables as sorted sets. Also how
+/// many lines cannot be used; `None` where the array has no end, and where no line is an entity or
+/// more cannot be used than can.
+fn slowly(bytes: &[u8]) -> Option<(Tables, u64)> {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let mut lines: Vec<&[u8]> =
+        bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    lines.retain(|line| !line.is_empty());
+    let array = lines.first() == Some(&b"[".as_slice());
+    if array {
+        lines.remove(0);
+    }
+    let (mut labels, mut redirects, mut triples) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let (mut seen, mut bad, mut good, mut closed) = (BTreeSet::new(), 0, 0, false);
+    for line in lines {
+        if array && !closed && line == b"]" {
+            closed = true;
+            continue;
+        }
+        let line = line.strip_suffix(b",").unwrap_or(line).trim_ascii_end();
+        let Some(rows) = (!closed).then(|| rows(line)).flatten() else {
+            bad += 1;
+            continue;
+        };
+        good += 1;
+        match rows {
+            Rows::Redirect(from, to) => {
+                redirects.entry(from).or_insert(to);
+            }
+            Rows::Entity(id, own_labels, own_triples) => {
+                if seen.insert(id) {
+                    labels.extend(own_labels);
+                    triples.extend(own_triples);
+                }
+            }
+            Rows::Other => (),
+        }
+    }
+    if array && !closed || good == 0 || bad > good {
+        return None;
+    }
+    // Sorted by id as text, then as the cells are.
+    let table = |header: &str, mut rows: Vec<Vec<String>>| {
+        rows.sort();
+        let lines = rows.into_iter().map(|row| row.join("\t") + "\n");
+        format!("{header}\n{}", lines.collect::<String>())
+    };
+    let redirects = redirects.into_iter().map(|(from, to)| vec![from, to]).collect();
+    let tables = [
+        table("id\tlang\tlabel\tkind", labels),
+        table("id\ttarget_id", redirects),
+        table("head_id\trelation_id\ttail_id", triples),
+    ];
+    Some((tables, bad))
+}
+
+enum Rows {
+    Redirect(String, String),
+    Entity(String, Vec<Vec<String>>, Vec<Vec<String>>),
+    Other,
+}
+
+/// What a line gives; `None` if it cannot be used.
+fn rows(line: &[u8]) -> Option<Rows> {
+    let value: Value = serde_json::from_slice(line).ok()?;
+    let object = value.as_object()?;
+    let id_like =
+        |text: &str| !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    let mut texts = BTreeMap::new();
+    for key in ["id", "type", "entity", "redirect"] {
+        if let Some(value) = object.get(key) {
+            texts.insert(key, value.as_str()?.to_owned());
+        }
+    }
+    // A map may be missing, null, or an empty array.
+    let map = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => Some(serde_json::Map::new()),
+        Some(Value::Array(array)) if array.is_empty() => Some(serde_json::Map::new()),
+        Some(value) => value.as_object().cloned(),
+    };
+    let mut known = BTreeMap::new();
+    for (code, label) in map(object.get("labels"))? {
+        if !["en", "de", "zh", "zh-hans"].contains(&code.as_str()) {
+            continue;
+        }
+        let label = map(Some(&label))?;
+        let field = |key: &str| match label.get(key) {
+            None => Some(None),
+            Some(value) => Some(Some(value.as_str()?.to_owned())),
+        };
+        let (language, value) = (field("language")?, field("value")?);
+        let Some(value) = value else { continue };
+        let text: String = value.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        if language.as_deref() == Some(&code) && !text.is_empty() {
+            known.insert(code, text);
+        }
+    }
+    let mut pairs = Vec::new();
+    for (property, statements) in map(object.get("claims"))? {
+        let statements = match &statements {
+            Value::Null => Vec::new(),
+            other => other.as_array()?.clone(),
+        };
+        let mut ranked = Vec::new();
+        for statement in &statements {
+            let statement = map(Some(statement))?;
+            let rank = statement.get("rank").map(Value::as_str);
+            let rank = rank.map_or(Some("normal"), |rank| rank)?.to_owned();
+            let snak = map(statement.get("mainsnak"))?;
+            let kind =
+                snak.get("snaktype").map(Value::as_str).map_or(Some("value"), |kind| kind)?;
+            let data = map(snak.get("datavalue"))?;
+            let value = data.get("value").cloned().unwrap_or_default();
+            let item = value.get("entity-type").and_then(Value::as_str) == Some("item");
+            let number = || Some(format!("Q{}", value.get("numeric-id")?.as_u64()?));
+            let id = value.get("id").and_then(Value::as_str).map(str::to_owned).or_else(number);
+            let unknown = ["somevalue", "novalue"].contains(&kind);
+            let tail = id.filter(|id| item && !unknown && id_like(id));
+            ranked.push((rank, tail));
+        }
+        let preferred = ranked.iter().any(|(rank, _)| rank == "preferred");
+        for (rank, tail) in ranked {
+            let counts = rank == "preferred" || (rank != "deprecated" && !preferred);
+            if let (true, Some(tail), true) = (counts, tail, id_like(&property)) {
+                pairs.push((property.clone(), tail));
+            }
+        }
+    }
+    if let (Some(from), Some(to)) = (texts.get("entity"), texts.get("redirect")) {
+        let fits = id_like(from) && id_like(to);
+        return fits.then(|| Rows::Redirect(from.clone(), to.clone()));
+    }
+    let id = texts.get("id").filter(|id| id_like(id))?.clone();
+    let kind = match texts.get("type").map(String::as_str) {
+        Some("item") => "entity",
+        Some("property") => "relation",
+        _ => return Some(Rows::Other),
+    };
+    if kind == "relation" {
+        pairs.clear();
+    }
+    let mut labels = Vec::new();
+    for (code, other) in [("en", ""), ("de", ""), ("zh", "zh-hans")] {
+        let text = known.get(code).or_else(|| known.get(other));
+        labels.extend(text.map(|text| [&id, code, text, kind].map(str::to_owned).to_vec()));
+    }
+    pairs.sort();
+    pairs.dedup();
+    let triples = pairs.into_iter().map(|(property, tail)| vec![id.clone(), property, tail]);
+    Some(Rows::Entity(id.clone(), labels, triples.collect()))
+}
+
+fn agree(bytes: &[u8], config: &ExtractConfig) {
+    let found = tables(bytes, config);
+    match (slowly(bytes), found) {
+        (Some((expected, bad)), Ok((found, report))) => {
+            assert_eq!(found, expected, "{}", String::from_utf8_lossy(bytes));
+            let told = &report.first_bad_lines;
+            assert_eq!(report.bad_lines, bad, "{told:?}: {}", String::from_utf8_lossy(bytes));
+        }
+        (None, Err(KgError::Dump { .. })) => (),
+        (expected, found) => panic!(
+            "{} {:?} for {}",
+            expected.is_some(),
+            found.err().map(|error| error.to_string()),
+            String::from_utf8_lossy(bytes)
+        ),
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(bytes).unwrap();
+    bzip2.finish().unwrap()
+}
+
+/// With a checksum, as the program `zstd` writes it.
+fn zstandard(bytes: &[u8]) -> Vec<u8> {
+    let mut zstd = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    zstd.include_checksum(true).unwrap();
+    zstd.write_all(bytes).unwrap();
+    zstd.finish().unwrap()
+}
+
+#[test]
+fn the_fixture_becomes_the_graph_that_it_is() {
+    let bytes = std::fs::read(fixture()).unwrap();
+    let (found, report) = tables(&bytes, &config()).unwrap();
+    let head = "Q39\tP30\tQ46\nQ39\tP36\tQ70\nQ39\tP37\tQ150\nQ39\tP37\tQ188\n";
+    assert!(found[2].contains(head), "{}", found[2]);
+    assert!(found[0].contains("Q11911\tde\tKanton Bern\tentity\n"), "{}", found[0]);
+    assert_eq!(found[1], "id\ttarget_id\nQ40000\tQ39\n");
+    assert_eq!((report.items, report.properties, report.redirects), (7, 6, 1));
+    assert_eq!(report.others, BTreeMap::from([("lexeme".to_owned(), 1)]));
+    let counts = &report.counts;
+    assert_eq!((counts.triples, counts.deprecated, counts.not_preferred), (9, 1, 1));
+    assert_eq!((report.lines, report.bad_lines), (17, 0));
+    agree(&bytes, &config());
+
+    // The tables are a graph, and redirects lead to their targets.
+    let folder = tempfile::tempdir().unwrap();
+    extract(&fixture(), &config(), folder.path(), &Progress::default()).unwrap();
+    let graph = KnowledgeGraph::read_dir(folder.path()).unwrap();
+    let graph = graph.with_redirects(&folder.path().join("redirects.tsv")).unwrap();
+    let country = graph.triples().find(|triple| triple.head == "Q11911").unwrap();
+    assert_eq!((country.relation, country.tail), ("P17", "Q39"));
+}
+
+#[test]
+fn packing_form_threads_and_memory_change_nothing() {
+    let bytes = std::fs::read(fixture()).unwrap();
+    let (expected, plain) = tables(&bytes, &config()).unwrap();
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches(',')).collect();
+    let jsonl = lines[1..lines.len() - 1].join("\n");
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    let forms = [
+        jsonl.clone().into_bytes(),
+        jsonl.replace('\n', "\r\n\r\n").into_bytes(),
+        [b"\xEF\xBB\xBF".as_slice(), &bytes].concat(),
+        text.replace("{\"type\"", "  {  \"type\"").replace(",\n", " , \n").into_bytes(),
+        gzip(&bytes),
+        [gzip(first), gzip(second)].concat(),
+        bzip2(&bytes),
+        [bzip2(first), bzip2(second)].concat(),
+        zstandard(&bytes),
+        [zstandard(first), zstandard(second)].concat(),
+    ];
+    for (number, form) in forms.iter().enumerate() {
+        for (threads, memory) in [(1, 1), (3, 1 << 20)] {
+            let config = ExtractConfig { memory, ..config() };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let (found, report) = pool.install(|| tables(form, &config)).unwrap();
+            assert_eq!(found, expected, "form {number}");
+            assert_eq!(report.counts, plain.counts, "form {number}");
+            assert_eq!(report.packed_bytes, form.len() as u64, "form {number}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_or_damaged_archive_is_an_error_that_names_the_place() {
+    let bytes = std::fs::read(fixture()).unwrap();
+    for packed in [gzip(&bytes), bzip2(&bytes), zstandard(&bytes)] {
+        for cut in (4..packed.len()).step_by(7) {
+            let error = tables(&packed[..cut], &config()).err().unwrap().to_string();
+            assert!(error.contains("unpacked bytes") || error.contains("no end"), "{error}");
+        }
+        let mut damaged = packed.clone();
+        let middle = packed.len() / 2;
+        damaged[middle] ^= 0x10;
+        assert!(tables(&damaged, &config()).is_err(), "a flipped bit");
+    }
+    for cut in (2..bytes.len() - 2).step_by(11) {
+        agree(&bytes[..cut], &config());
+    }
+}
+
+#[test]
+fn too_many_bad_lines_stop_and_few_are_told() {
+    let text = std::fs::read_to_string(fixture()).unwrap();
+    let bad = text.replacen("\n{", "\nnothing\n{\"id\":3}\n{", 1);
+    let (_, report) = tables(bad.as_bytes(), &config()).unwrap();
+    assert_eq!(report.bad_lines, 2);
+    let told = &report.first_bad_lines[0];
+    assert_eq!((told.line, told.offset, told.reason.as_str()), (2, 2, "not a JSON object"));
+    let strict = ExtractConfig { bad_lines: 1, ..config() };
+    let error = tables(bad.as_bytes(), &strict).err().unwrap().to_string();
+    assert!(error.contains("2 lines cannot be used, 1 may; line 2, byte 2: not a"), "{error}");
+    // A line that is too long is skipped without being held.
+    let long = ExtractConfig { longest_line: 4000, ..config() };
+    let line =
+        format!("\n{{\"id\":\"Q1\",\"type\":\"item\",\"x\":\"{}\"}},\n{{", "y".repeat(9 << 20));
+    let (found, report) = tables(text.replacen("\n{", &line, 1).as_bytes(), &long).unwrap();
+    assert_eq!((report.bad_lines, report.items), (1, 7));
+    assert_eq!(found, tables(text.as_bytes(), &config()).unwrap().0);
+}
+
+/// A line of a dump: an entity with random labels and statements.
+fn line() -> impl Strategy<Value = String> {
+    let text = prop_oneof!["[a-zé \\t\u{2028}\u{a0}]{0,6}", "\\PC{0,5}", "[\u{0}-\u{1f}a]{0,3}"];
+    let codes = prop::sample::select(vec!["en", "de", "zh", "zh-hans", "fr"]);
+    let label = (codes.clone(), text, prop::option::weighted(0.1, codes));
+    let rank = prop::sample::select(vec!["normal", "preferred", "deprecated"]);
+    let kind = prop::sample::select(vec!["value", "value", "value", "somevalue", "novalue"]);
+    let statement = (1u32..4, rank, kind, 0u32..12);
+    let kinds = prop::sample::select(vec!["item", "item", "item", "property", "lexeme"]);
+    let labels = prop::collection::vec(label, 0..4);
+    (0u32..40, kinds, labels, prop::collection::vec(statement, 0..6)).prop_map(
+        |(id, kind, labels, statements)| {
+            let labels = labels.into_iter().map(|(code, text, language)| {
+                let label =
+                    serde_json::json!({"language": language.unwrap_or(code), "value": text});
+                (code.to_owned(), label)
+            });
+            let mut claims: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+            for (property, rank, kind, tail) in statements {
+                let value = match tail % 4 {
+                    0 => serde_json::json!({"entity-type": "item", "numeric-id": tail}),
+                    1 => serde_json::json!("Q5"),
+                    _ => serde_json::json!({"entity-type": "item", "id": format!("Q{tail}")}),
+                };
+                let snak = serde_json::json!({"snaktype": kind, "datavalue": {"value": value}});
+                let statement = serde_json::json!({"rank": rank, "mainsnak": snak});
+                claims.entry(format!("P{property}")).or_default().push(statement);
+            }
+            let labels: serde_json::Map<String, Value> = labels.collect();
+            let entity = serde_json::json!({
+                "id": format!("Q{id}"), "type": kind, "labels": labels, "claims": claims,
+            });
+            entity.to_string()
+        },
+    )
+}
+
+/// Tables as N-Triples, in the order of `order`, with what else stands in such a dump.
+fn ntriples(tables: &Tables, order: impl Fn(&mut Vec<String>)) -> String {
+    let iri = |kind: &str, id: &str| format!("<http://www.wikidata.org/{kind}/{id}>");
+    let rows = |table: &str| -> Vec<Vec<String>> {
+        let rows = table.lines().skip(1);
+        rows.map(|row| row.split('\t').map(str::to_owned).collect()).collect()
+    };
+    let mut lines = Vec::new();
+    for row in rows(&tables[0]) {
+        let (id, text) =
+            (iri("entity", &row[0]), row[2].replace('\\', "\\\\").replace('"', "\\\""));
+        let label = "<http://www.w3.org/2000/01/rdf-schema#label>";
+        lines.push(format!("{id} {label} \"{text}\"@{} .", row[1]));
+        lines.push(format!("{id} <http://schema.org/name> \"{text}\"@{} .", row[1]));
+        lines.push(format!("{id} {label} \"not asked for\"@fr ."));
+    }
+    for row in rows(&tables[1]) {
+        let same = "<http://www.w3.org/2002/07/owl#sameAs>";
+        lines.push(format!("{} {same} {} .", iri("entity", &row[0]), iri("entity", &row[1])));
+    }
+    for row in rows(&tables[2]) {
+        let (head, direct) = (iri("entity", &row[0]), iri("prop/direct", &row[1]));
+        lines.push(format!("{head} {direct} {} .", iri("entity", &row[2])));
+        lines.push(format!("{head} {direct} \"5\" ."));
+        lines.push(format!("{head} {direct} <http://www.wikidata.org/.well-known/genid/9> ."));
+        lines.push(format!("{} {direct} {head} .", iri("entity", "P5")));
+    }
+    order(&mut lines);
+    lines.insert(0, "# a comment".into());
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn ntriples_give_the_tables_that_they_tell_in_any_order() {
+    let bytes = std::fs::read(fixture()).unwrap();
+    let (expected, _) = tables(&bytes, &config()).unwrap();
+    let orders: [fn(&mut Vec<String>); 2] = [|_| (), |lines| lines.reverse()];
+    for order in orders {
+        let text = ntriples(&expected, order);
+        for form in [text.clone().into_bytes(), gzip(text.replace('\n', "\r\n").as_bytes())] {
+            for memory in [1, 1 << 20] {
+                let config = ExtractConfig { memory, ..config() };
+                let (found, report) = tables(&form, &config).unwrap();
+                assert_eq!(found, expected);
+                assert_eq!(report.counts.triples, 9);
+                assert_eq!((report.counts.without_value, report.counts.other_values), (9, 9));
+                assert_eq!((report.bad_lines, report.redirects), (0, 1));
+            }
+        }
+        // Cut anywhere, it loses facts and never invents any.
+        for cut in (0..text.len()).step_by(97) {
+            let found = tables(&text.as_bytes()[..cut], &config());
+            let whole = text[..cut].lines().filter(|line| line.ends_with(" .")).count();
+            if whole == 0 {
+                assert!(matches!(found, Err(KgError::Dump { .. })), "byte {cut}");
+                continue;
+            }
+            let (found, report) = found.unwrap();
+            let all: BTreeSet<&str> = expected[2].lines().collect();
+            assert!(found[2].lines().all(|line| all.contains(line)), "{}", found[2]);
+            assert!(report.bad_lines <= 1);
+        }
+    }
+    let broken =
+        "<http://www.wikidata.org/entity/Q1> <http://www.wikidata.org/prop/direct/P1> <x .\n";
+    let good = ntriples(&expected, |lines| lines.truncate(2));
+    let (_, report) = tables(format!("{good}{broken}nonsense\n").as_bytes(), &config()).unwrap();
+    assert_eq!(report.bad_lines, 2);
+}
+
+/// The files of a folder.
+fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    entries.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
+}
+
+/// What extracting a file of this name into a folder with a good extract says, which must fail and
+/// leave the extract as it is.
+fn refused(name: &str, bytes: &[u8], config: &ExtractConfig) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (dump, out) = (folder.path().join(name), folder.path().join("out"));
+    extract(&fixture(), config, &out, &Progress::default()).unwrap();
+    let before = content(&out);
+    std::fs::write(&dump, bytes).unwrap();
+    let error = extract(&dump, config, &out, &Progress::default()).err();
+    assert_eq!(content(&out), before, "{name}");
+    let error = error.unwrap_or_else(|| panic!("{name} is taken")).to_string();
+    assert!(error.contains(name), "{error}");
+    error
+}
+
+/// What files begin with, those that are understood cut or damaged.
+const STARTS: [&[u8]; 14] = [
+    b"",
+    PAGE.as_bytes(),
+    b"\xFD7zXZ\0",
+    b"\x04\x22\x4D\x18",
+    b"PK\x03\x04",
+    b"PAR1",
+    b"\x1F\x8B",
+    b"\x1F\x8B\x08",
+    b"\x1F\x8C",
+    b"BZh",
+    b"BZh91AY&SY",
+    b"\x28\xB5\x2F\xFD",
+    b"\x28\xB5\x2F\xFC",
+    b"\xEF\xBB\xBF[",
+];
+
+const PAGE: &str = "<!DOCTYPE html>\n<html>\n<h1>503 Service Unavailable</h1>\n</html>\n";
+
+#[test]
+fn what_is_no_dump_leaves_the_extract_as_it_is() {
+    let bytes = std::fs::read(fixture()).unwrap();
+    for name in ["page.json.gz", "page.json.BZ2", "page.json.zst"] {
+        let error = refused(name, PAGE.as_bytes(), &config());
+        assert!(error.contains("its name says that it is packed by"), "{error}");
+    }
+    // Packed, and not as it is named; damaged in the first bytes; cut to nothing.
+    assert!(refused("d.gz", &bzip2(&bytes), &config()).contains("packed by gzip"));
+    let mut damaged = zstandard(&bytes);
+    damaged[0] ^= 1;
+    assert!(refused("d.zst", &damaged, &config()).contains("packed by zstd"));
+    refused("d.bz2", b"", &config());
+    refused("d", &damaged, &config());
+    for (start, what) in [
+        (b"\xFD7zXZ\0\0\x04".as_slice(), "it is packed by xz"),
+        (b"\x04\x22\x4D\x18d", "it is packed by lz4"),
+        (b"PK\x03\x04\x14\0", "it is a zip archive"),
+    ] {
+        for name in ["dump.json", "dump.json.gz", "dump.json.xz"] {
+            let error = refused(name, &[start, &bytes].concat(), &config());
+            assert!(error.contains(what), "{error}");
+        }
+    }
+    let texts = ["", "\n", "[\n]\n", "[]", "{}", "# nothing\n", "Some text.\nMore.\n", PAGE];
+    for text in texts {
+        let error = refused("dump", text.as_bytes(), &config());
+        assert!(error.contains("no dump of Wikidata: of "), "{error}");
+    }
+    // A text of which all was stored on the way leaves nothing to go on with.
+    let config = ExtractConfig { memory: 1, ..config() };
+    refused("dump", "{\"id\":\"Q1\",\"type\":\"item\"}\nx\ny\n".as_bytes(), &config);
+}
+
+#[test]
+fn more_bad_lines_than_entities_are_no_dump_and_as_many_are_one() {
+    let item = "{\"id\":\"Q1\",\"type\":\"item\"}\n";
+    let error = refused("dump", format!("{item}x\ny\n").as_bytes(), &config());
+    assert!(error.contains("of 3 lines 1 hold an entity, 2 cannot be used; line 2"), "{error}");
+    for good in [item, "{\"entity\":\"Q1\",\"redirect\":\"Q2\"}\n", "{\"id\":\"L1\"}\n"] {
+        let (_, report) = tables(format!("{good}x\n").as_bytes(), &config()).unwrap();
+        assert_eq!(report.bad_lines, 1);
+    }
+    // Entities without a wanted language are entities.
+    let fact = "<http://www.w3.org/2000/01/rdf-schema#label> \"un\"@fr .\n";
+    let subject = "<http://www.wikidata.org/entity/Q1>";
+    let (found, _) = tables(format!("{subject} {fact}").as_bytes(), &config()).unwrap();
+    assert_eq!(found[0], "id\tlang\tlabel\tkind\n");
+    let error = refused("dump.nt", format!("<http://dbpedia.org/a> {fact}").as_bytes(), &config());
+    assert!(error.contains("of 1 lines 0 hold an entity, 0 cannot be used"), "{error}");
+    refused("dump.nt", format!("{subject} {fact}<a>\n<b>\n").as_bytes(), &config());
+}
+
+#[test]
+fn languages_are_read_in_any_case_and_each_once() {
+    let bytes = std::fs::read(fixture()).unwrap();
+    let mut other = config();
+    let upper = |code: &mut Language| *code = Language::new(&code.as_str().to_uppercase()).unwrap();
+    other.languages.iter_mut().for_each(upper);
+    for (language, others) in &mut other.fallback {
+        upper(language);
+        others.iter_mut().for_each(upper);
+    }
+    let (found, report) = tables(&bytes, &other).unwrap();
+    assert_eq!(found, tables(&bytes, &config()).unwrap().0);
+    assert_eq!(report.languages, config().languages);
+    // Those of N-Triples and of texts within them, too.
+    let facts = ntriples(&found, |_| ()).replace("@en", "@EN");
+    assert_eq!(tables(facts.as_bytes(), &config()).unwrap().0, found);
+    other.languages.push(config().languages[1]);
+    let folder = tempfile::tempdir().unwrap();
+    let error = extract(&fixture(), &other, folder.path(), &Progress::default()).err().unwrap();
+    assert!(error.to_string().contains("each language once"), "{error}");
+}
+
+#[test]
+fn a_byte_order_mark_may_stand_before_any_line() {
+    let text = std::fs::read_to_string(fixture()).unwrap();
+    let (expected, _) = tables(text.as_bytes(), &config()).unwrap();
+    let facts = ntriples(&expected, |_| ());
+    for text in [text, facts] {
+        let marked = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
+        let (found, report) = tables(marked.as_bytes(), &config()).unwrap();
+        assert_eq!((&found, report.bad_lines), (&expected, 0));
+        // Also where another line is no UTF-8.
+        let marked = [marked.as_bytes(), b"\n\"\xFF\"\n"].concat();
+        let (found, report) = tables(&marked, &config()).unwrap();
+        assert_eq!((&found, report.bad_lines), (&expected, 1));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(testkit::cases(48)))]
+
+    #[test]
+    fn random_dumps_agree_with_the_slow_reader(
+        lines in prop::collection::vec(line(), 0..30),
+        array: bool,
+    ) {
+        let text = match array {
+            true => format!("[\n{}\n]\n", lines.join(",\n")),
+            false => lines.join("\n"),
+        };
+        agree(text.as_bytes(), &config());
+    }
+
+    #[test]
+    fn changed_bytes_agree_with_the_slow_reader(
+        lines in prop::collection::vec(line(), 1..6),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = lines.join("\n").into_bytes();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            // Brackets and surrogates have tests of their own.
+            if ![b'[', b']', b'u', b'\\'].contains(&byte) {
+                bytes[at] = byte;
+            }
+        }
+        agree(&bytes, &config());
+    }
+
+    #[test]
+    fn a_changed_archive_is_an_error_or_the_same(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+    ) {
+        let bytes = std::fs::read(fixture()).unwrap();
+        let (expected, _) = tables(&bytes, &config()).unwrap();
+        for mut packed in [gzip(&bytes), bzip2(&bytes), zstandard(&bytes)] {
+            // By the first bytes, an archive is known as one.
+            for (at, byte) in &changes {
+                *at.get_mut(&mut packed[4..]) = *byte;
+            }
+            if let Some(cut) = cut {
+                packed.truncate(4 + cut.index(packed.len() - 4));
+            }
+            if let Ok((found, _)) = tables(&packed, &config()) {
+                prop_assert_eq!(&found, &expected);
+            }
+        }
+    }
+}
+
+proptest! {
+    // Seeded, so that what fails here fails everywhere.
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(7),
+        ..ProptestConfig::with_cases(testkit::cases(48))
+    })]
+
+    #[test]
+    fn nothing_that_is_no_dump_replaces_a_good_extract(
+        start in prop::sample::select(STARTS.to_vec()),
+        rest in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "([a-z<>\\[\\]{}\":,.# ]{0,12}\n){0,8}".prop_map(String::into_bytes),
+        ],
+        name in prop::sample::select(vec!["d", "d.json", "d.nt", "d.gz", "d.bz2", "d.zst", "d.xz"]),
+    ) {
+        refused(name, &[start, &rest].concat(), &config());
+    }
+}

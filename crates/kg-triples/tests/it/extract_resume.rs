@@ -1,0 +1,322 @@
+//! An extract that is killed and started again writes what one that was left alone writes.
+#![cfg(unix)]
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const OUT: &str = "out";
+
+/// JSON lines: some of these cannot be used, some are redirects, some come twice.
+fn dump(entities: usize) -> Vec<u8> {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut lines = Vec::new();
+    for _ in 0..entities {
+        let id = rng.random_range(0..entities * 2);
+        match rng.random_range(0..40) {
+            0 => writeln!(lines, "{{\"id\":{id}}}").unwrap(),
+            1 => writeln!(lines, "{{\"entity\":\"Q{id}\",\"redirect\":\"Q1\"}}").unwrap(),
+            _ => {
+                let label = |code: &str| {
+                    let text = format!("label {id} in {code} ").repeat(12);
+                    format!("\"{code}\":{{\"language\":\"{code}\",\"value\":\"{text}\"}}")
+                };
+                let labels = ["en", "de", "zh"].map(label).join(",");
+                let value = format!("{{\"entity-type\":\"item\",\"id\":\"Q{}\"}}", id / 2);
+                let snak =
+                    format!("{{\"snaktype\":\"value\",\"datavalue\":{{\"value\":{value}}}}}");
+                let claims = format!("{{\"P1\":[{{\"mainsnak\":{snak}}}]}}");
+                let unused = "x".repeat(rng.random_range(0..3000));
+                writeln!(
+                    lines,
+                    "{{\"type\":\"item\",\"id\":\"Q{id}\",\"labels\":{{{labels}}},\
+                     \"claims\":{claims},\"x\":\"{unused}\"}}"
+                )
+                .unwrap();
+            }
+        }
+    }
+    lines
+}
+
+/// N-Triples whose facts of an entity stand apart.
+fn ntriples(entities: usize) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for at in 0..entities * 4 {
+        let id = at * 7 % entities;
+        let subject = format!("<http://www.wikidata.org/entity/Q{id}>");
+        let label = "http://www.w3.org/2000/01/rdf-schema#label";
+        let direct = "http://www.wikidata.org/prop/direct/P1";
+        writeln!(lines, "{subject} <{label}> \"label {at} of {id}\"@en .").unwrap();
+        writeln!(lines, "{subject} <{direct}> <http://www.wikidata.org/entity/Q{at}> .").unwrap();
+        if at % 50 == 0 {
+            writeln!(lines, "{subject} is broken").unwrap();
+        }
+    }
+    lines
+}
+
+fn packed(bytes: &[u8], packing: &str) -> Vec<u8> {
+    match packing {
+        "gz" => {
+            let level = flate2::Compression::fast();
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), level);
+            gzip.write_all(bytes).unwrap();
+            gzip.finish().unwrap()
+        }
+        "bz2" => {
+            // Blocks of 100 kB, so that there are many.
+            let level = bzip2::Compression::fast();
+            let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), level);
+            bzip2.write_all(bytes).unwrap();
+            bzip2.finish().unwrap()
+        }
+        "zst" => zstd::encode_all(bytes, 1).unwrap(),
+        _ => bytes.to_owned(),
+    }
+}
+
+/// Starts an extract that holds 1 MiB and stores the rest.
+fn start(dir: &Path, dump: &str, languages: &str) -> Child {
+    start_with(dir, dump, &["--memory", "1", "--languages", languages])
+}
+
+fn start_with(dir: &Path, dump: &str, options: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+    command.current_dir(dir).args(["extract", "--threads", "2", "--out", OUT]).args(options);
+    match dump.strip_prefix("< ") {
+        Some(input) => {
+            command.args(["--dump", "-"]).stdin(File::open(dir.join(input)).unwrap());
+        }
+        None => {
+            command.args(["--dump", dump]);
+        }
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// What stands on standard error, of a run that must end with this code.
+fn end(child: Child, code: i32) -> String {
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    error
+}
+
+/// All files below the output, by name.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir.join(OUT)).unwrap().map(|entry| entry.unwrap());
+    let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
+    entries.map(|entry| (name(&entry), fs::read(entry.path()).unwrap())).collect()
+}
+
+fn stored(dir: &Path) -> Option<Vec<u8>> {
+    fs::read(dir.join(OUT).join(".extract/state.json")).ok()
+}
+
+/// Kills a run once `when` holds, looked at all the time; whether it came to that.
+fn kill_when(dir: &Path, dump: &str, when: impl Fn() -> bool) -> bool {
+    kill(start(dir, dump, "en,de"), when)
+}
+
+/// The same of a run that was started.
+fn kill(mut child: Child, when: impl Fn() -> bool) -> bool {
+    let begin = Instant::now();
+    loop {
+        if when() {
+            child.kill().unwrap();
+            let status = child.wait().unwrap();
+            return !status.success();
+        }
+        if child.try_wait().unwrap().is_some() || begin.elapsed() > Duration::from_secs(60) {
+            end(child, 0);
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Kills runs, each a little after it stored something, until one comes to its end; how many.
+fn kill_often(dir: &Path, dump: &str, rng: &mut ChaCha8Rng) -> usize {
+    let mut kills = 0;
+    loop {
+        let (before, begin) = (stored(dir), Instant::now());
+        let later = Duration::from_millis(rng.random_range(0..15));
+        let since = Cell::new(None);
+        let killed = kill_when(dir, dump, || {
+            if since.get().is_none() && stored(dir) != before {
+                since.set(Some(begin.elapsed()));
+            }
+            since.get().is_some_and(|at| begin.elapsed() > at + later)
+        });
+        if !killed {
+            return kills;
+        }
+        kills += 1;
+    }
+}
+
+#[test]
+fn a_killed_extract_goes_on_and_writes_the_same_bytes() {
+    let (json, ntriples) = (dump(4000), ntriples(4000));
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for packing in ["bz2", "gz", "json", "nt", "< zst"] {
+        let bytes = if packing == "nt" { &ntriples } else { &json };
+        let dir = tempfile::tempdir().unwrap();
+        let name = format!("dump.{}", packing.trim_start_matches("< "));
+        fs::write(dir.path().join(&name), packed(bytes, packing.trim_start_matches("< "))).unwrap();
+        let dump = if packing.starts_with('<') { format!("< {name}") } else { name };
+        end(start(dir.path(), &dump, "en,de"), 0);
+        let expected = files(dir.path());
+        let names: Vec<&str> = expected.keys().map(String::as_str).collect();
+        assert_eq!(names, ["extract.json", "labels.tsv", "redirects.tsv", "triples.tsv"]);
+
+        let mut kills = 0;
+        // On a busy machine a run may be at its end before one looks.
+        for _ in 0..20 {
+            fs::remove_dir_all(dir.path().join(OUT)).unwrap();
+            let (begin, early) = (Instant::now(), rng.random_range(0..20));
+            kill_when(dir.path(), &dump, || begin.elapsed() > Duration::from_millis(early));
+            kills = kill_often(dir.path(), &dump, &mut rng);
+            if kills > 1 {
+                break;
+            }
+        }
+        assert!(kills > 1, "{packing}: killed {kills} times");
+        assert!(files(dir.path()) == expected, "{packing}");
+    }
+}
+
+#[test]
+fn a_merge_that_is_killed_begins_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("dump.bz2"), packed(&dump(5000), "bz2")).unwrap();
+    end(start(dir.path(), "dump.bz2", "en,de"), 0);
+    let expected = files(dir.path());
+    let writes = || {
+        let entries = fs::read_dir(dir.path().join(OUT)).into_iter().flatten().flatten();
+        entries
+            .into_iter()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with(".writing-"))
+    };
+    fs::remove_dir_all(dir.path().join(OUT)).unwrap();
+    let mut tries = 0;
+    while !kill_when(dir.path(), "dump.bz2", writes) {
+        tries += 1;
+        assert!(tries < 20, "never killed while it wrote tables");
+    }
+    let state = String::from_utf8(stored(dir.path()).unwrap()).unwrap();
+    assert!(state.contains("\"read\":true"), "{state}");
+    // To go on at a block of bzip2, it must know which.
+    assert!(state.contains("\"bzip2\":{\"block\":{\"bit_offset\":"), "{state}");
+    // Folders that earlier versions left go, too.
+    fs::create_dir(dir.path().join(OUT).join(".extract-abc")).unwrap();
+    end(start(dir.path(), "dump.bz2", "en,de"), 0);
+    assert!(files(dir.path()) == expected);
+}
+
+#[test]
+fn with_memory_for_all_a_killed_extract_loses_64_mib_at_most() {
+    // 160 MiB, most of which is passed over.
+    let mut bytes = Vec::new();
+    for id in 0..40 {
+        let label = format!("{{\"en\":{{\"language\":\"en\",\"value\":\"label {id}\"}}}}");
+        write!(bytes, "{{\"type\":\"item\",\"id\":\"Q{id}\",\"labels\":{label},\"x\":\"").unwrap();
+        bytes.resize(bytes.len() + (4 << 20), b'x');
+        bytes.extend(b"\"}\n");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("dump"), &bytes).unwrap();
+    let start = || start_with(dir.path(), "dump", &["--languages", "en"]);
+    assert_eq!(end(start(), 0), "");
+    let expected = files(dir.path());
+
+    let lock = dir.path().join(OUT).join(".extract/lock");
+    while !kill(start(), || lock.exists()) {}
+    // Killed before it stored anything, and after.
+    let begins = stored(dir.path()).is_none();
+    let mut child = start();
+    while stored(dir.path()).is_none() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    child.kill().unwrap();
+    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert_eq!(said.contains("note: begins anew; "), begins, "{said}");
+    let state = stored(dir.path()).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    let offset = state["place"]["offset"].as_u64().unwrap();
+    // What waits to be parsed when 64 MiB were read is read again.
+    assert!((1..=96 << 20).contains(&offset), "{offset}");
+    let said = end(start(), 0);
+    let goes_on = format!("note: goes on with the unfinished extract in {OUT}, behind {offset} ");
+    assert!(said.contains(&goes_on), "{said}");
+    assert!(files(dir.path()) == expected);
+}
+
+#[test]
+fn another_dump_or_other_options_do_not_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = dump(5000);
+    fs::write(dir.path().join("dump"), &bytes).unwrap();
+    fs::write(dir.path().join("other"), &bytes[1..]).unwrap();
+    let is_stored = || stored(dir.path()).is_some();
+    assert!(kill_when(dir.path(), "dump", is_stored));
+    let error = end(start(dir.path(), "dump", "en,zh"), 2);
+    assert!(error.contains("unfinished extract with other options"), "{error}");
+    let error = end(start(dir.path(), "other", "en,de"), 2);
+    assert!(error.contains("of another dump") && error.contains("--restart"), "{error}");
+    fs::write(dir.path().join("dump"), &bytes[1..]).unwrap();
+    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    assert!(error.contains("of this dump before it changed"), "{error}");
+
+    // A stream has no name; its bytes tell.
+    fs::remove_dir_all(dir.path().join(OUT)).unwrap();
+    assert!(kill_when(dir.path(), "< other", is_stored));
+    fs::write(dir.path().join("dump"), &bytes).unwrap();
+    let error = end(start(dir.path(), "< dump", "en,de"), 2);
+    assert!(error.contains("not those that the unfinished extract read"), "{error}");
+    end(start(dir.path(), "< other", "en,de"), 0);
+}
+
+#[test]
+fn a_pipe_is_read_like_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("dump"), dump(20)).unwrap();
+    let program = env!("CARGO_BIN_EXE_kg-triples");
+    let mut shell = Command::new("sh");
+    let line =
+        format!("cat dump | {program} extract --dump /dev/fd/0 --languages en,de --out {OUT}");
+    shell.args(["-c", &line]).current_dir(dir.path());
+    end(shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap(), 0);
+    let mut piped = files(dir.path());
+    end(start(dir.path(), "dump", "en,de"), 0);
+    // How much memory there is changes nothing.
+    piped.retain(|name, bytes| files(dir.path()).get(name) != Some(bytes));
+    assert!(piped.is_empty(), "{:?}", piped.keys());
+}
+
+#[test]
+fn links_in_the_place_of_the_unfinished_extract_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("dump"), dump(20)).unwrap();
+    fs::create_dir_all(at(OUT).join(".extract")).unwrap();
+    fs::write(at("mine"), "mine").unwrap();
+    std::os::unix::fs::symlink(at("mine"), at(OUT).join(".extract/lock")).unwrap();
+    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    assert!(error.contains(".extract/lock"), "{error}");
+    fs::remove_dir_all(at(OUT).join(".extract")).unwrap();
+    fs::create_dir(at("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(at("elsewhere"), at(OUT).join(".extract")).unwrap();
+    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    assert!(error.contains("symbolic link"), "{error}");
+    assert_eq!(fs::read_to_string(at("mine")).unwrap(), "mine");
+    assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
+}

@@ -1,0 +1,199 @@
+//! Inputs for tokenizers of several families: XLM-R's, BERT's, and Gemma's with its bytes.
+
+use crate::common::{countries, label};
+use kg_triples::knowledge::Descriptions;
+use kg_triples::phrases::{
+    PhraseOccurrences, PhrasePassage, SpecialIds, TextSpan, encode_passages,
+};
+use kg_triples::sequence::{ConcatSeparator, Masking, TripleStyle};
+use kg_triples::{Language, SequenceConfig, SequenceKind, build_sequences};
+use testkit::fixture;
+use tokenizers::Tokenizer;
+
+/// The tokens around a text, those between two, the mask, padding, and the unknown one.
+type Family = (&'static str, [&'static str; 2], &'static [&'static str], [&'static str; 3]);
+
+const FAMILIES: [Family; 3] = [
+    ("tokenizer", ["<s>", "</s>"], &["</s>", "</s>"], ["<mask>", "<pad>", "<unk>"]),
+    ("wordpiece", ["[CLS]", "[SEP]"], &["[SEP]"], ["[MASK]", "[PAD]", "[UNK]"]),
+    ("byte_fallback", ["<bos>", "<eos>"], &["<eos>"], ["<mask>", "<pad>", "<unk>"]),
+];
+
+fn tokenizer(family: &str) -> Tokenizer {
+    Tokenizer::from_file(fixture(&format!("{family}.json"))).unwrap()
+}
+
+fn without_spaces(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+fn variants() -> Vec<SequenceConfig> {
+    let mut all = Vec::new();
+    for triple_style in [TripleStyle::Space, TripleStyle::Comma] {
+        for concat_separator in [ConcatSeparator::None, ConcatSeparator::SepToken] {
+            for masking in [Masking::GoldLength, Masking::FixedLength { masks: 20 }] {
+                let max_length = 128;
+                let config = SequenceConfig {
+                    triple_style,
+                    concat_separator,
+                    masking,
+                    ..SequenceConfig::default()
+                };
+                all.push(SequenceConfig { max_length, ..config });
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn filled_in_sequences_decode_to_their_triples() {
+    let graph = countries();
+    for (family, [start, end], between, [mask, pad, unknown]) in FAMILIES {
+        let tokenizer = tokenizer(family);
+        let id = |token: &str| tokenizer.token_to_id(token).unwrap();
+        let separator: Vec<u32> = between.iter().map(|token| id(token)).collect();
+        for (config, other) in variants().into_iter().zip(["de", "zh"].into_iter().cycle()) {
+            let (sequences, report) =
+                build_sequences(&graph, ("en", other), &config, &tokenizer).unwrap();
+            assert_eq!((report.facts, report.dropped.missing_label), (6, 0));
+            // Chinese that is no piece is unknown to the WordPiece tokenizer alone.
+            let lost = report.dropped.total();
+            assert!(lost == 0 || (family == "wordpiece" && other == "zh"), "{family}: {report:?}");
+            for s in &sequences {
+                assert_eq!((s.input_ids[0], s.input_ids.last()), (id(start), Some(&id(end))));
+                for entity in &s.entities {
+                    assert!(s.input_ids[entity.start..entity.end].iter().all(|&i| i == id(mask)));
+                    let rest = &s.labels[entity.start + entity.pieces..entity.end];
+                    assert!(rest.iter().all(|&label| label == i64::from(id(pad))));
+                }
+                let triple = graph.triple(s.fact).unwrap();
+                let say = |language: &str| {
+                    let words = [triple.head, triple.relation, triple.tail];
+                    words.map(|id| label(id, language))
+                };
+                let comma = config.triple_style == TripleStyle::Comma;
+                let style = if comma { ", " } else { " " };
+                let (i, j) = (s.languages.0.as_str(), s.languages.1.as_str());
+                let filled = s.unmasked_ids();
+                assert!(!filled.contains(&id(mask)) && !filled.contains(&id(pad)));
+                let body = &filled[1..filled.len() - 1];
+                let text = match s.kind {
+                    SequenceKind::Monolingual => say(i).join(style),
+                    SequenceKind::Concatenated => {
+                        let separated = config.concat_separator == ConcatSeparator::SepToken;
+                        let count = body.windows(separator.len()).filter(|w| **w == separator);
+                        assert_eq!(count.count(), usize::from(separated), "{family}");
+                        let middle = if separated { " " } else { style };
+                        [say(i).join(style), say(j).join(style)].join(middle)
+                    }
+                    SequenceKind::Mixed => continue,
+                };
+                let body: Vec<u32> =
+                    body.iter().copied().filter(|&id| !separator.contains(&id)).collect();
+                if family == "wordpiece" && body.contains(&id(unknown)) {
+                    continue;
+                }
+                let decoded = tokenizer.decode(&body, false).unwrap();
+                if family == "wordpiece" {
+                    assert_eq!(without_spaces(&decoded), without_spaces(&text));
+                } else {
+                    assert_eq!(decoded.trim(), text, "{family}");
+                }
+            }
+        }
+    }
+}
+
+/// A phrase and what stands around it, in the seven languages of MLQA.
+const PHRASES: [[&str; 4]; 7] = [
+    ["en", "The ", "federal city", " lies on the Aare ."],
+    ["es", "El Aare pasa por la ", "ciudad federal", ", en el oeste."],
+    ["de", "An der Aare liegt die ", "schöne Bundesstadt", "."],
+    ["ar", "تقع ", "المدينة الاتحادية", " على نهر آره."],
+    ["hi", "आरे नदी पर ", "संघीय शहर", " बसा है।"],
+    ["vi", "Sông Aare chảy qua ", "thành phố liên bang", "."],
+    ["zh", "阿勒河流经", "联邦城市", "伯尔尼。"],
+];
+
+#[test]
+fn phrases_are_where_their_tokens_are() {
+    for (family, [start, end], _, [_, _, unknown]) in FAMILIES {
+        let tokenizer = tokenizer(family);
+        let id = |token: &str| tokenizer.token_to_id(token).unwrap();
+        let specials = SpecialIds { bos: id(start), eos: id(end), unk: id(unknown) };
+        for [language, before, phrase, after] in PHRASES {
+            let from = before.chars().count();
+            let occurrence = TextSpan { start: from, end: from + phrase.chars().count() };
+            let passage = PhrasePassage {
+                language: Language::new(language).unwrap(),
+                text: [before, phrase, after].concat(),
+                phrases: vec![PhraseOccurrences {
+                    phrase: phrase.to_lowercase(),
+                    occurrences: vec![occurrence],
+                }],
+            };
+            let whole = tokenizer.encode(passage.text.as_str(), true).unwrap();
+            let made = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
+            if family == "wordpiece" && language == "zh" {
+                // Each character is a token; those that are no piece belong to no phrase.
+                let unknown = |&at: &usize| made[0].input_ids[at] == specials.unk;
+                assert!(!made[0].phrases.iter().flat_map(Clone::clone).any(|at| unknown(&at)));
+                continue;
+            }
+            assert_eq!(made[0].input_ids, whole.get_ids(), "{family} {language}");
+            let [span] = made[0].phrases.as_slice() else {
+                panic!("{family} {language}: {made:?}")
+            };
+            let decoded = tokenizer.decode(&made[0].input_ids[span.clone()], false).unwrap();
+            assert_eq!(decoded.trim(), phrase, "{family} {language}");
+        }
+    }
+}
+
+#[test]
+fn what_a_normaliser_drops_moves_no_phrase() {
+    for (family, [start, end], _, [_, _, unknown]) in FAMILIES {
+        let tokenizer = tokenizer(family);
+        let id = |token: &str| tokenizer.token_to_id(token).unwrap();
+        let specials = SpecialIds { bos: id(start), eos: id(end), unk: id(unknown) };
+        // Marks of direction, which BERT's normaliser drops.
+        let passage = PhrasePassage {
+            language: Language::new("en").unwrap(),
+            text: "\u{200f}\u{200e}a federal city \u{200f}lies here".into(),
+            phrases: vec![PhraseOccurrences {
+                phrase: "federal city".into(),
+                occurrences: vec![TextSpan { start: 4, end: 16 }],
+            }],
+        };
+        let made = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
+        let [span] = made[0].phrases.as_slice() else { panic!("{family}: {made:?}") };
+        let decoded = tokenizer.decode(&made[0].input_ids[span.clone()], false).unwrap();
+        assert_eq!(decoded.trim(), "federal city", "{family}");
+    }
+}
+
+#[test]
+fn descriptions_stand_between_the_tokens_of_their_tokenizer() {
+    for (family, [start, end], _, [mask, ..]) in FAMILIES {
+        let tokenizer = tokenizer(family);
+        let id = |token: &str| tokenizer.token_to_id(token).unwrap();
+        let mut descriptions = Descriptions::default();
+        for [language, before, phrase, after] in PHRASES {
+            let language = Language::new(language).unwrap();
+            // A special token in a text is left out.
+            let text = [before, phrase, " ", mask, after].concat();
+            descriptions.add("Q70", language, &text).unwrap();
+        }
+        for max_tokens in [256, 9] {
+            let encoded = descriptions.encode(&tokenizer, max_tokens).unwrap();
+            assert_eq!(encoded.get("Q70").len(), PHRASES.len());
+            for (_, ids) in encoded.get("Q70") {
+                assert_eq!((ids[0], ids.last()), (id(start), Some(&id(end))), "{family}");
+                assert!(ids.len() <= max_tokens && !ids.contains(&id(mask)));
+                let inner = &ids[1..ids.len() - 1];
+                assert!(!inner.contains(&id(start)) && !inner.contains(&id(end)));
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+use std::collections::BTreeMap;
+
+use kg_triples::jsonl::{JsonlReader, JsonlWriter};
+use kg_triples::knowledge::{
+    Descriptions, EntailmentDataset, EntailmentExample, EntailmentReport, EntailmentSource,
+    RelationIds, SameLanguage,
+};
+use kg_triples::{GraphBuilder, KgError, KnowledgeGraph};
+use tempfile::tempdir;
+
+use super::{decode, described, tokenizer};
+
+fn graph(triples: &[[&str; 3]]) -> KnowledgeGraph {
+    let mut builder = GraphBuilder::default();
+    for [subject, relation, object] in triples {
+        builder.add_triple(subject, relation, object).unwrap();
+    }
+    builder.build()
+}
+
+/// All triples to train on, described by these texts.
+fn dataset(
+    graph: &KnowledgeGraph,
+    descriptions: &Descriptions,
+    same_language: SameLanguage,
+) -> EntailmentDataset {
+    let held_out_fraction = 0.0;
+    let source =
+        EntailmentSource::<()> { held_out_fraction, same_language, ..EntailmentSource::default() };
+    let texts = descriptions.encode(tokenizer(), 32).unwrap();
+    EntailmentDataset::with_texts(graph.clone(), texts, &source).unwrap()
+}
+
+fn all(
+    examples: impl Iterator<Item = Result<EntailmentExample, KgError>>,
+) -> Vec<EntailmentExample> {
+    examples.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn relations_are_numbered_densely() {
+    let relations = RelationIds::new(&crate::common::countries());
+    assert_eq!(relations.ids(), ["P36", "P37"]);
+    assert_eq!((relations.len(), relations.is_empty()), (2, false));
+    assert_eq!(["P36", "P37", "P1"].map(|id| relations.number(id)), [Some(0), Some(1), None]);
+    assert!(RelationIds::new(&graph(&[])).is_empty());
+}
+
+#[test]
+fn languages_differ_whenever_possible_and_all_pairs_are_drawn() {
+    let graph = graph(&[["A", "P1", "B"]]);
+    // The subject's own language would leave the object without another: only (de, en) is left.
+    for (subject, object, pairs) in [
+        (&["en", "de"][..], &["en"][..], &[("de", "en")][..]),
+        (&["en"], &["de"], &[("en", "de")]),
+        (&["en", "de"], &["de", "en"], &[("de", "en"), ("en", "de")]),
+        (&["en", "zh"], &["de", "en"], &[("en", "de"), ("zh", "de"), ("zh", "en")]),
+    ] {
+        let descriptions = described(&[("A", subject), ("B", object)]);
+        let data = dataset(&graph, &descriptions, SameLanguage::Skip);
+        let mut drawn = BTreeMap::new();
+        for seed in 0..900 {
+            let [example] = <[_; 1]>::try_from(all(data.once(true, seed))).unwrap();
+            assert_ne!(example.subject_language, example.object_language);
+            for (entity, code, ids) in [
+                ("A", example.subject_language, &example.subject_ids),
+                ("B", example.object_language, &example.object_ids),
+            ] {
+                assert!(decode(ids).contains(&format!("{entity}inthewordsof{code}")));
+                assert!(ids.len() <= 32 && ids[0] == 0 && *ids.last().unwrap() == 2);
+            }
+            let pair = (example.subject_language.to_string(), example.object_language.to_string());
+            *drawn.entry(pair).or_insert(0_usize) += 1;
+        }
+        let expected: Vec<_> =
+            pairs.iter().map(|(u, t)| ((*u).to_owned(), (*t).to_owned())).collect();
+        assert_eq!(drawn.keys().cloned().collect::<Vec<_>>(), expected);
+        drawn
+            .values()
+            .for_each(|count| assert!(count.abs_diff(900 / pairs.len()) < 80, "{drawn:?}"));
+    }
+}
+
+#[test]
+fn triples_left_out_are_counted_by_reason() {
+    let graph = graph(&[
+        ["A", "P1", "B"],
+        ["A", "P2", "C"],
+        ["A", "P3", "X"],
+        ["X", "P3", "A"],
+        ["C", "P1", "A"],
+        ["X", "P9", "Y"],
+    ]);
+    let descriptions = described(&[("A", &["en"]), ("B", &["en"]), ("C", &["de"])]);
+    let expected = EntailmentReport {
+        triples: 6,
+        without_subject: 2,
+        without_object: 1,
+        without_language: 1,
+        train: 2,
+        relations: 4,
+        ..EntailmentReport::default()
+    };
+    let data = dataset(&graph, &descriptions, SameLanguage::Skip);
+    assert_eq!(data.report(), expected);
+    // Numbers come from the graph, whatever is described.
+    let once = all(data.once(true, 0));
+    let facts: Vec<_> = once.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
+    assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
+    assert!(once.iter().all(|example| (example.relation as usize) < data.relations().len()));
+    assert_eq!(data.once(false, 0).count(), 0);
+
+    let data = dataset(&graph, &descriptions, SameLanguage::Allow);
+    let allowed = EntailmentReport { without_language: 0, one_language: 1, train: 3, ..expected };
+    assert_eq!(data.report(), allowed);
+    assert_eq!(data.once(true, 0).count(), 3);
+    let alone = all(data.once(false, 0));
+    assert_eq!(alone.len(), 1);
+    assert!(alone.iter().all(|example| example.subject_language == example.object_language));
+    // Drawn at random, the triple of one language comes too, in that language.
+    let drawn: Vec<_> = (0..100).map(|index| data.drawn(true, 1, index).unwrap()).collect();
+    let same = drawn.iter().filter(|example| example.subject_language == example.object_language);
+    let same: Vec<u32> = same.map(|example| example.fact).collect();
+    assert!(!same.is_empty() && same.iter().all(|fact| *fact == alone[0].fact));
+
+    let data = dataset(&graph, &described(&[]), SameLanguage::Allow);
+    assert_eq!(data.report().train, 0);
+    assert!(data.drawn(true, 0, 0).is_err() && data.once(true, 0).count() == 0);
+}
+
+#[test]
+fn only_the_seed_and_the_number_decide() {
+    let graph = crate::common::countries();
+    let mut descriptions = described(&[]);
+    descriptions.add_labels(&graph, |_| true);
+    let data = dataset(&graph, &descriptions, SameLanguage::Skip);
+    let make = |seed| {
+        let example = |index| data.drawn(true, seed, index).unwrap();
+        let backwards: Vec<_> = (0..300).rev().map(example).collect();
+        let drawn: Vec<_> = (0..300).map(example).collect();
+        assert!(drawn.iter().eq(backwards.iter().rev()));
+        (drawn, all(data.once(true, seed)))
+    };
+    let (drawn, once) = make(1);
+    assert_eq!((drawn.clone(), once.clone()), make(1));
+    let other = make(2);
+    assert!(drawn != other.0 && once != other.1);
+    assert_eq!(once.iter().map(|example| example.fact).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    // Six facts and six pairs of three languages: all of them come.
+    let mut kinds: Vec<_> =
+        drawn.iter().map(|e| (e.fact, e.subject_language, e.object_language)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds.len(), 36);
+}
+
+#[test]
+fn examples_read_back_and_broken_ones_are_named() {
+    let graph = crate::common::countries();
+    let mut descriptions = described(&[]);
+    descriptions.add_labels(&graph, |_| true);
+    let examples = all(dataset(&graph, &descriptions, SameLanguage::Skip).once(true, 3));
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("e.jsonl");
+    let mut writer = JsonlWriter::create(&path).unwrap();
+    examples.iter().for_each(|example| writer.write(example).unwrap());
+    writer.finish().unwrap();
+    let read: Vec<EntailmentExample> =
+        JsonlReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(read, examples);
+    let first = std::fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
+    let broken = serde_json::to_value(&examples[0]).map(|mut value| {
+        value["object_ids"] = serde_json::json!([]);
+        value.to_string()
+    });
+    std::fs::write(&path, format!("{first}\n{}\n", broken.unwrap())).unwrap();
+    let error = JsonlReader::<EntailmentExample>::open(&path).unwrap().last().unwrap().unwrap_err();
+    assert!(error.to_string().contains("e.jsonl:2: expected one entailment example"), "{error}");
+}

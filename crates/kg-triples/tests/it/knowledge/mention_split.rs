@@ -1,0 +1,282 @@
+//! What is held out: nothing of it may be trained.
+use std::collections::{BTreeMap, BTreeSet};
+
+use kg_triples::KgError;
+use kg_triples::knowledge::{HeldOut, MentionExample, MentionSplits, Split, TokenSpan};
+use proptest::prelude::*;
+
+use crate::knowledge::language;
+
+const LANGUAGES: [&str; 4] = ["de", "en", "sw", "zh"];
+
+/// A passage of text `T{text}` that mentions `Q{entity}`; the languages by their numbers.
+fn example(
+    passage: usize,
+    text: usize,
+    entity: usize,
+    from: usize,
+    other: usize,
+) -> MentionExample {
+    MentionExample {
+        passage: passage as u64,
+        id: format!("T{text}"),
+        language: language(LANGUAGES[from % 4]),
+        input_ids: vec![0, 10 + passage as u32, 2],
+        mention: TokenSpan { start: 1, end: 2 },
+        entity: format!("Q{entity}"),
+        description_language: language(LANGUAGES[(from + other) % 4]),
+        description_ids: vec![0, 10 + entity as u32, 2],
+    }
+}
+
+/// Up to 300 examples of 40 texts about 15 entities, each with a description in another language.
+fn examples() -> impl Strategy<Value = Vec<MentionExample>> {
+    let one = (0usize..40, 0usize..15, 0usize..4, 1usize..4);
+    prop::collection::vec(one, 1..300).prop_map(|all| {
+        let numbered = all.into_iter().enumerate();
+        // Two draws of each passage.
+        numbered
+            .map(|(at, (text, entity, from, other))| example(at / 2, text, entity, from, other))
+            .collect()
+    })
+}
+
+fn held_out() -> impl Strategy<Value = HeldOut> {
+    (0.05f64..0.6, 0.0f64..0.6, 0.0f64..0.6, 1usize..40, prop::option::of(1usize..5), any::<u64>())
+        .prop_map(|(texts, pairs, entities, queries, per_entity, seed)| HeldOut {
+            texts,
+            pairs,
+            entities,
+            queries,
+            per_entity,
+            seed,
+        })
+}
+
+fn test_sets(splits: &MentionSplits) -> [&[MentionExample]; 3] {
+    [&splits.test_seen_pairs, &splits.test_unseen_pairs, &splits.test_unseen_entities]
+}
+
+type Triple<'e> = (&'e str, &'e str, &'e str);
+
+fn triple(example: &MentionExample) -> Triple<'_> {
+    (&example.entity, example.language.as_str(), example.description_language.as_str())
+}
+
+/// Nothing that a test set counts as new may be in the training set.
+fn assert_no_leak(splits: &MentionSplits) {
+    let texts: BTreeSet<&str> = splits.train.iter().map(|example| &*example.id).collect();
+    let entities: BTreeSet<&str> = splits.train.iter().map(|example| &*example.entity).collect();
+    let triples: BTreeSet<Triple<'_>> = splits.train.iter().map(triple).collect();
+    for queries in test_sets(splits) {
+        assert!(queries.iter().all(|query| !texts.contains(&*query.id)), "a text leaks");
+    }
+    for query in &splits.test_unseen_pairs {
+        assert!(!triples.contains(&triple(query)), "the pair of {query:?} leaks");
+    }
+    for query in &splits.test_unseen_entities {
+        assert!(!entities.contains(&*query.entity), "the entity of {query:?} leaks");
+    }
+    for query in splits.test_seen_pairs.iter().chain(&splits.test_unseen_pairs) {
+        assert!(entities.contains(&*query.entity), "the entity of {query:?} is not trained");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_held_out_text_pair_or_entity_is_trained(examples in examples(), held_out in held_out()) {
+        match held_out.divide(&examples, &examples) {
+            Ok(splits) => assert_no_leak(&splits),
+            Err(error) => prop_assert!(matches!(error, KgError::Empty { .. }), "{error}"),
+        }
+    }
+
+    #[test]
+    fn an_example_is_trained_if_nothing_of_it_is_held_out(
+        examples in examples(),
+        held_out in held_out(),
+    ) {
+        let only_texts = HeldOut { pairs: 0.0, entities: 0.0, ..held_out.clone() };
+        let only_pairs = HeldOut { texts: 1.0, entities: 0.0, ..held_out.clone() };
+        let only_entities = HeldOut { texts: 1.0, pairs: 0.0, ..held_out.clone() };
+        for example in &examples {
+            let text = only_texts.split_of(example) != Split::Train;
+            let pair = only_pairs.split_of(example) == Split::TestUnseenPairs;
+            let entity = only_entities.split_of(example) == Split::TestUnseenEntities;
+            let expected = match (text, pair, entity) {
+                (false, false, false) => Split::Train,
+                (false, _, _) => Split::Unused,
+                (true, _, true) => Split::TestUnseenEntities,
+                (true, true, false) => Split::TestUnseenPairs,
+                (true, false, false) => Split::TestSeenPairs,
+            };
+            prop_assert_eq!(held_out.split_of(example), expected);
+        }
+    }
+
+    #[test]
+    fn training_in_one_language_leaks_nothing_either(
+        examples in examples(),
+        held_out in held_out(),
+    ) {
+        let within: Vec<MentionExample> = examples
+            .iter()
+            .cloned()
+            .map(|example| MentionExample { description_language: example.language, ..example })
+            .collect();
+        if let Ok(splits) = held_out.divide(&within, &examples) {
+            assert_no_leak(&splits);
+            prop_assert!(splits.train.iter().all(|e| e.language == e.description_language));
+            for queries in test_sets(&splits) {
+                prop_assert!(queries.iter().all(|e| e.language != e.description_language));
+            }
+        }
+    }
+
+    #[test]
+    fn quotas_of_queries_are_kept(examples in examples(), held_out in held_out()) {
+        let Ok(splits) = held_out.divide(&examples, &examples) else { return Ok(()) };
+        let all = HeldOut { queries: usize::MAX, per_entity: None, ..held_out.clone() };
+        let all = all.divide(&examples, &examples).unwrap();
+        prop_assert_eq!(&splits.train, &all.train);
+        for (queries, all) in test_sets(&splits).into_iter().zip(test_sets(&all)) {
+            let passages: BTreeSet<u64> = queries.iter().map(|query| query.passage).collect();
+            prop_assert_eq!(passages.len(), queries.len(), "two queries of one passage");
+            prop_assert!(queries.iter().all(|query| all.contains(query)));
+            let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+            for query in all {
+                *counts.entry(&query.entity).or_default() += 1;
+            }
+            let most = held_out.per_entity.unwrap_or(usize::MAX);
+            let possible: usize = counts.values().map(|count| *count.min(&most)).sum();
+            prop_assert_eq!(queries.len(), possible.min(held_out.queries), "as many as allowed");
+            for query in queries {
+                prop_assert!(queries.iter().filter(|q| q.entity == query.entity).count() <= most);
+            }
+        }
+    }
+
+    #[test]
+    fn every_example_has_one_split_whatever_else_there_is(
+        examples in examples(),
+        held_out in held_out(),
+    ) {
+        let Ok(splits) = held_out.divide(&examples, &examples) else { return Ok(()) };
+        let trained: Vec<MentionExample> = examples
+            .iter()
+            .filter(|example| held_out.split_of(example) == Split::Train)
+            .cloned()
+            .collect();
+        prop_assert_eq!(&splits.train, &trained, "all of them, in their order");
+        prop_assert_eq!(&splits, &held_out.divide(&examples, &examples).unwrap(), "the same again");
+        // What is left of the examples is divided as before.
+        let half: Vec<MentionExample> = examples.iter().step_by(2).cloned().collect();
+        if let Ok(splits) = held_out.divide(&half, &half) {
+            prop_assert!(splits.train.iter().all(|example| trained.contains(example)));
+        }
+    }
+}
+
+/// 2,000 texts in four languages, about 50 entities.
+fn many() -> Vec<MentionExample> {
+    (0..2000).map(|at| example(at, at / 4, (at * 7) % 50, at, 1 + at % 3)).collect()
+}
+
+#[test]
+fn fractions_are_those_of_texts_pairs_and_entities() {
+    let examples = many();
+    let fraction = |held_out: &HeldOut, split: Split, key: fn(&MentionExample) -> String| {
+        let names: BTreeSet<String> = examples.iter().map(key).collect();
+        let held: BTreeSet<String> = examples
+            .iter()
+            .filter(|example| held_out.split_of(example) == split)
+            .map(key)
+            .collect();
+        held.len() as f64 / names.len() as f64
+    };
+    let none = HeldOut { texts: 0.0, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
+    let texts = HeldOut { texts: 0.3, ..none.clone() };
+    let found = fraction(&texts, Split::TestSeenPairs, |example| example.id.clone());
+    assert!((found - 0.3).abs() < 0.08, "{found} of the texts");
+    let pairs = HeldOut { texts: 1.0, pairs: 0.3, ..none.clone() };
+    let found =
+        fraction(&pairs, Split::TestUnseenPairs, |example| format!("{:?}", triple(example)));
+    assert!((found - 0.3).abs() < 0.12, "{found} of the pairs");
+    let entities = HeldOut { texts: 1.0, entities: 0.3, ..none };
+    let found = fraction(&entities, Split::TestUnseenEntities, |example| example.entity.clone());
+    assert!((found - 0.3).abs() < 0.2, "{found} of the entities");
+}
+
+#[test]
+fn all_languages_of_a_text_are_held_out_together() {
+    let held_out = HeldOut { texts: 0.5, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
+    for text in many().chunks(4) {
+        let splits: BTreeSet<Split> = text.iter().map(|one| held_out.split_of(one)).collect();
+        assert_eq!(splits.len(), 1, "{}: {splits:?}", text[0].id);
+    }
+}
+
+#[test]
+fn another_seed_holds_out_something_else() {
+    let texts = |seed| {
+        let held_out = HeldOut { seed, ..HeldOut::default() };
+        let splits = held_out.divide(&many(), &many()).unwrap();
+        splits.test_seen_pairs.into_iter().map(|query| query.id).collect::<BTreeSet<String>>()
+    };
+    assert_eq!(texts(1), texts(1));
+    assert_ne!(texts(1), texts(2));
+}
+
+#[test]
+fn wrong_values_are_refused_by_their_key() {
+    let all = [
+        ("held_out.texts = 0", HeldOut { texts: 0.0, ..HeldOut::default() }),
+        ("held_out.texts = 1", HeldOut { texts: 1.0, ..HeldOut::default() }),
+        ("held_out.texts = NaN", HeldOut { texts: f64::NAN, ..HeldOut::default() }),
+        ("held_out.pairs = -0.1", HeldOut { pairs: -0.1, ..HeldOut::default() }),
+        ("held_out.entities = 1", HeldOut { entities: 1.0, ..HeldOut::default() }),
+        ("held_out.entities = NaN", HeldOut { entities: f64::NAN, ..HeldOut::default() }),
+        ("held_out.queries = 0", HeldOut { queries: 0, ..HeldOut::default() }),
+        ("held_out.per_entity = 0", HeldOut { per_entity: Some(0), ..HeldOut::default() }),
+    ];
+    for (beginning, held_out) in all {
+        for result in [held_out.validate(), held_out.divide(&many(), &many()).map(|_| ())] {
+            let error = result.unwrap_err();
+            assert!(matches!(error, KgError::Config { .. }), "{error}");
+            assert!(error.to_string().starts_with(beginning), "{beginning}: {error}");
+        }
+    }
+    HeldOut { pairs: 0.0, entities: 0.0, ..HeldOut::default() }.validate().unwrap();
+}
+
+#[test]
+fn nothing_left_is_an_error_that_names_the_keys() {
+    let held_out = HeldOut::default();
+    let refuse = |held_out: &HeldOut, train: &[MentionExample], queries: &[MentionExample]| {
+        let error = held_out.divide(train, queries).unwrap_err();
+        assert!(matches!(error, KgError::Empty { .. }), "{error}");
+        error.to_string()
+    };
+    let error = refuse(&held_out, &[], &[]);
+    assert!(error.starts_with("mentions of described entities") && error.contains("`pages`"));
+    // One text, and a seed that holds it out.
+    let one: Vec<MentionExample> = (0..5).map(|at| example(at, 0, at, at, 1)).collect();
+    let seed = |wanted: bool| {
+        (0..1_000)
+            .find(|&seed| {
+                let held_out = HeldOut { pairs: 0.0, entities: 0.0, seed, ..HeldOut::default() };
+                (held_out.split_of(&one[0]) != Split::Train) == wanted
+            })
+            .unwrap()
+    };
+    let all = HeldOut { pairs: 0.0, entities: 0.0, seed: seed(true), ..HeldOut::default() };
+    let error = refuse(&all, &one, &one);
+    assert!(error.starts_with("mentions to train on") && error.contains("held_out.texts = 0.1"));
+    assert!(error.contains("all 5 examples"), "{error}");
+    let none = HeldOut { pairs: 0.0, entities: 0.0, seed: seed(false), ..HeldOut::default() };
+    let error = refuse(&none, &one, &one);
+    assert!(error.starts_with("queries for the probes") && error.contains("held_out.texts = 0.1"));
+    // Queries may be missing altogether where passages have one language.
+    let error = refuse(&none, &one, &[]);
+    assert!(error.starts_with("queries for the probes"), "{error}");
+}

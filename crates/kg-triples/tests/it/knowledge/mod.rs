@@ -1,0 +1,43 @@
+//! Examples of XLM-K: mentions with descriptions, triples with descriptions, and the mix of
+//! languages.
+
+mod descriptions;
+mod entailment;
+mod entailment_dataset;
+mod mention_dataset;
+mod mention_split;
+mod mentions;
+mod mix;
+
+use std::sync::LazyLock;
+
+use kg_triples::Language;
+use kg_triples::knowledge::Descriptions;
+use tokenizers::Tokenizer;
+
+fn language(code: &str) -> Language {
+    Language::new(code).unwrap()
+}
+
+/// The tokenizer of the fixtures, read once.
+fn tokenizer() -> &'static Tokenizer {
+    static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(crate::common::tokenizer);
+    &TOKENIZER
+}
+
+/// The text of ids, without the spaces that the tokenizer's pieces bring.
+fn decode(ids: &[u32]) -> String {
+    tokenizer().decode(ids, false).unwrap().replace(' ', "")
+}
+
+/// Descriptions given as (entity, languages); the text names both.
+fn described(entities: &[(&str, &[&str])]) -> Descriptions {
+    let mut descriptions = Descriptions::default();
+    for (entity, languages) in entities {
+        for code in *languages {
+            let text = format!("{entity} in the words of {code}, one two three four five six");
+            descriptions.add(entity, language(code), &text).unwrap();
+        }
+    }
+    descriptions
+}

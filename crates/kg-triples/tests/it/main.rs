@@ -1,0 +1,25 @@
+//! The tests of the crate from outside, in one program.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
+mod cli;
+mod cli_examples;
+mod cli_files;
+mod cli_knowledge;
+mod cli_phrases;
+mod common;
+mod dump;
+mod entity_linking;
+mod extract_resume;
+mod families;
+mod graph;
+mod jsonl;
+mod knowledge;
+mod parallel_questions;
+mod phrases;
+mod pieces;
+mod probes;
+mod questions;
+mod sample;
+mod sequence;
+mod sql;
+mod switch;

@@ -1,0 +1,387 @@
+//! Knowledge phrases: the paper's example to the letter, thresholds, stop words, occurrences, equal
+//! numbers.
+use kg_triples::phrases::{
+    Document, Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments,
+    StopRule, StopWords, Units, mine_passages, words,
+};
+use kg_triples::{KgError, Language};
+use proptest::prelude::*;
+
+const QUERY: &str = "when is the myth of George Washington cutting down cherry tree made";
+
+/// Figure 3 of the paper.
+const TITLES: [&str; 8] = [
+    "Cherry Tree Myth of George Washington's Mount Vernon",
+    "George Washington and the Cherry Tree Myth",
+    "George Washington Never Cutted Down A Cherry Tree",
+    "Revisiting the myth of George Washington and the cherry tree",
+    "The Myth of George Washington and the Cherry Tree",
+    "The Legend of the Cherry Tree | George Washington Inn",
+    "Fight erupts over George Washington cherry tree 'myth’",
+    "George Washington: Childhood & the Myth of Cherry Tree",
+];
+
+fn language(code: &str) -> Language {
+    Language::new(code).unwrap()
+}
+
+fn record(code: &str, query: &str, documents: &[(&str, &str)]) -> QueryDocuments {
+    let document =
+        |(title, text): &(&str, &str)| Document { title: (*title).into(), text: (*text).into() };
+    QueryDocuments {
+        query: query.into(),
+        language: language(code),
+        documents: documents.iter().map(document).collect(),
+    }
+}
+
+fn titled(query: &str, titles: &[&str]) -> QueryDocuments {
+    record("en", query, &titles.iter().map(|title| (*title, "")).collect::<Vec<_>>())
+}
+
+fn mined(config: &PhraseConfig, record: &QueryDocuments) -> Vec<String> {
+    let phrases = PhraseMiner::new(config.clone()).unwrap().mine(record).unwrap().phrases;
+    phrases.iter().map(|phrase| phrase.join(" ")).collect()
+}
+
+#[test]
+fn the_papers_example() {
+    let record = titled(QUERY, &TITLES);
+    let config = PhraseConfig::default();
+    assert_eq!(mined(&config, &record), ["george washington", "cherry tree"]);
+    let report = PhraseMiner::new(config.clone()).unwrap().mine(&record).unwrap().report;
+    // 12 words: 11 + 10 + 9 n-grams.
+    assert_eq!((report.queries, report.titles, report.candidates), (1, 8, 30));
+    assert_eq!((report.frequent, report.phrases, report.queries_with_phrases), (2, 2, 1));
+    // Both stand in all eight titles, "myth of" and "the myth" in fewer than 0.7.
+    let config = |fraction: &str, stop_rule| PhraseConfig {
+        title_fraction: fraction.parse().unwrap(),
+        stop_rule,
+        ..config.clone()
+    };
+    let all = ["george washington", "cherry tree"];
+    assert_eq!(mined(&config("1", StopRule::Keep), &record), all);
+    assert_eq!(mined(&config("0.7", StopRule::Keep), &record), all);
+    assert!(mined(&config("1/2", StopRule::Keep), &record).contains(&"myth of".to_owned()));
+    assert!(!mined(&config("1/2", StopRule::Ends), &record).contains(&"myth of".to_owned()));
+}
+
+#[test]
+fn the_threshold_is_exact() {
+    let titles = |with: usize| -> Vec<&str> {
+        (0..10).map(|k| if k < with { "a Cherry  tree, cut" } else { "cherry and tree" }).collect()
+    };
+    let config = PhraseConfig::default();
+    assert_eq!(mined(&config, &titled("cherry tree", &titles(7))), ["cherry tree"]);
+    assert!(mined(&config, &titled("cherry tree", &titles(6))).is_empty());
+    assert!(mined(&config, &titled("cherry tree", &[])).is_empty());
+    // Only the first ten titles count, and all there are where there are fewer.
+    let eleven: Vec<&str> = titles(6).into_iter().chain(["cherry tree"; 5]).collect();
+    assert!(mined(&config, &titled("cherry tree", &eleven)).is_empty());
+    let more = PhraseConfig { titles: 15, ..config.clone() };
+    assert_eq!(mined(&more, &titled("cherry tree", &eleven)), ["cherry tree"]); // 11 of 15
+    assert!(mined(&config, &titled("cherry tree", &["tree cherry", "cherrytree"])).is_empty());
+
+    for (text, parts, whole) in [("0.7", 7, 10), ("7/10", 7, 10), ("1", 1, 1), ("0", 0, 1)] {
+        assert_eq!(text.parse::<Fraction>().unwrap(), Fraction::new(parts, whole).unwrap());
+    }
+    for wrong in
+        ["1.1", "-0.1", "8/7", "1/0", "", ".", "a", "0.7x", "1/-2", "0.00000000000000000001"]
+    {
+        assert!(wrong.parse::<Fraction>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn stop_words_by_every_rule() {
+    let titles = ["the bank of england of the north"];
+    let query = "is the bank of england of the north";
+    let config = |stop_rule| PhraseConfig { stop_rule, ..PhraseConfig::default() };
+    let with = |rule| {
+        let mut miner = PhraseMiner::new(config(rule)).unwrap();
+        let list = StopWords::new(["is", "the", "of", "of the"], Units::Words);
+        miner.set_stop_words(language("en"), list);
+        let phrases = miner.mine(&titled(query, &titles)).unwrap().phrases;
+        phrases.iter().map(|phrase| phrase.join(" ")).collect::<Vec<_>>()
+    };
+    assert_eq!(with(StopRule::Ends), ["bank of england", "england of the north"]);
+    assert!(with(StopRule::Any).is_empty());
+    let all = with(StopRule::All);
+    assert!(all.contains(&"the bank".to_owned()) && !all.contains(&"of the".to_owned()));
+    let kept = with(StopRule::Keep);
+    assert_eq!(kept.len(), all.len() + 1); // "of the"; "is" stands in no title
+    // The built-in lists, also by what stands before a hyphen.
+    for code in ["en", "de", "es", "fr", "ar", "hi", "vi", "zh", "zh-hant"] {
+        assert!(StopWords::built_in(language(code), Units::Words).is_ok(), "{code}");
+    }
+    let english = StopWords::built_in(language("en"), Units::Words).unwrap();
+    assert!(english.contains("the") && !english.contains("tree") && !english.contains("of the"));
+    let error = StopWords::built_in(language("xx"), Units::Words).unwrap_err();
+    assert!(error.to_string().contains("\"xx\""), "{error}");
+    let unknown = record("xx", "a b", &[]);
+    assert!(PhraseMiner::new(config(StopRule::Keep)).unwrap().mine(&unknown).is_ok());
+    assert!(PhraseMiner::new(config(StopRule::Ends)).unwrap().mine(&unknown).is_err());
+}
+
+#[test]
+fn phrases_inside_longer_ones() {
+    let record = titled("new york city marathon", &["New York City Marathon"]);
+    let config = |nested| PhraseConfig { nested, stop_rule: StopRule::Keep, ..Default::default() };
+    assert_eq!(mined(&config(NestedPhrases::All), &record).len(), 3 + 2 + 1);
+    assert_eq!(mined(&config(NestedPhrases::Longest), &record), ["new york city marathon"]);
+}
+
+fn small() -> PhraseConfig {
+    PhraseConfig { min_chars: 0, equalise: false, ..PhraseConfig::default() }
+}
+
+fn passages(config: PhraseConfig, records: &[QueryDocuments]) -> Vec<PhrasePassage> {
+    let miner = PhraseMiner::new(config).unwrap();
+    mine_passages(records.iter().cloned().map(Ok), &miner).unwrap().0
+}
+
+/// What stands at the spans, in the passage's own spelling.
+fn at(passage: &PhrasePassage) -> Vec<Vec<String>> {
+    let slice = |start: usize, end: usize| passage.text.chars().skip(start).take(end - start);
+    let occurrences = passage.phrases.iter().map(|phrase| {
+        phrase.occurrences.iter().map(|span| slice(span.start, span.end).collect()).collect()
+    });
+    occurrences.collect()
+}
+
+#[test]
+fn every_occurrence_is_found_in_code_points() {
+    let text = "Ärzte: Łódź Film School 🎬 and the ŁÓDŹ film-school; Łódź.\n\n \u{7}no phrase here \n\
+                film school of Łódź";
+    let made = passages(
+        small(),
+        &[record(
+            "en",
+            "łódź film school",
+            &[("Łódź Film School", text), ("Łódź Film School", "")],
+        )],
+    );
+    assert_eq!(made.len(), 2);
+    let names: Vec<&str> = made[0].phrases.iter().map(|phrase| phrase.phrase.as_str()).collect();
+    assert_eq!(names, ["łódź film school", "łódź film", "film school"]);
+    assert_eq!(
+        at(&made[0]),
+        [
+            vec!["Łódź Film School", "ŁÓDŹ film-school"],
+            vec!["Łódź Film", "ŁÓDŹ film"],
+            vec!["Film School", "film-school"]
+        ]
+    );
+    assert_eq!(at(&made[1]), [["film school"]]);
+}
+
+#[test]
+fn characters_are_an_option_for_chinese() {
+    let documents = [("乔治·华盛顿与樱桃树", "华盛顿 砍了樱桃树。"), ("华盛顿的樱桃树", "")];
+    let record = record("zh", "华盛顿砍樱桃树", &documents);
+    let config = PhraseConfig {
+        character_languages: [language("zh")].into(),
+        nested: NestedPhrases::Longest,
+        ..small()
+    };
+    let made = passages(config, std::slice::from_ref(&record));
+    let names: Vec<&str> = made[0].phrases.iter().map(|phrase| phrase.phrase.as_str()).collect();
+    assert_eq!(names, ["华盛顿", "樱桃树"]);
+    assert_eq!(at(&made[0]), [["华盛顿"], ["樱桃树"]]);
+    // Annex 29 keeps katakana together; characters do not, but for ASCII.
+    assert_eq!(words("アメリカ abc 1990年代", Units::Words).len(), 2 + 3);
+    assert_eq!(words("アメリカ abc 1990年代", Units::Characters).len(), 4 + 1 + 3);
+    assert_eq!(words("नमस्ते", Units::Characters).len(), 4 - 1);
+}
+
+#[test]
+fn passages_of_several_queries_are_one() {
+    let text = "George Washington and the cherry tree.";
+    let records = [
+        record("en", "george washington", &[("George Washington", text)]),
+        record(
+            "en",
+            "cherry tree",
+            &[("cherry tree", text), ("cherry tree", "Another cherry tree")],
+        ),
+    ];
+    let made = passages(small(), &records);
+    assert_eq!(made.len(), 2);
+    assert_eq!(at(&made[0]), [["George Washington"], ["cherry tree"]]);
+    let short = PhraseConfig { min_chars: 20, ..small() };
+    assert_eq!(passages(short, &records).len(), 1);
+    let miner = PhraseMiner::new(small()).unwrap();
+    let reports = mine_passages(records.into_iter().map(Ok), &miner).unwrap().1;
+    let report = reports[&language("en")];
+    assert_eq!((report.found, report.different, report.passages), (3, 2, 2));
+    assert_eq!((report.passage_phrases, report.occurrences, report.phrase_words), (3, 3, 6));
+    assert_eq!(report.phrases_per_passage(), Some(1.5));
+}
+
+/// As many queries with a passage each.
+fn many(code: &str, count: usize) -> Vec<QueryDocuments> {
+    let one = |k: usize| {
+        record(
+            code,
+            "cherry tree",
+            &[("cherry tree", &format!("Cherry tree number {k} of {code}"))],
+        )
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn languages_get_as_many_passages_whatever_the_order() {
+    let mut records = [many("en", 1200), many("de", 30), many("fr", 70)].concat();
+    records.push(record("es", "cherry tree", &[])); // a language without a passage
+    let config = PhraseConfig { equalise: true, ..small() };
+    let made = passages(config.clone(), &records);
+    let of = |made: &[PhrasePassage], code: &str| -> Vec<String> {
+        let own = made.iter().filter(|passage| passage.language == code);
+        own.map(|passage| passage.text.clone()).collect()
+    };
+    assert_eq!(["en", "de", "fr", "es"].map(|code| of(&made, code).len()), [30, 30, 30, 0]);
+    let mut english = of(&made, "en");
+    // Not simply the first ones, and another seed takes others.
+    assert_ne!(english[..], of(&passages(small(), &records), "en")[..30]);
+    let other = passages(PhraseConfig { seed: 1, ..config.clone() }, &records);
+    assert_ne!(english, of(&other, "en"));
+    // The other way round: the same passages.
+    records.reverse();
+    let mut reversed = of(&passages(config.clone(), &records), "en");
+    english.sort_unstable();
+    reversed.sort_unstable();
+    assert_eq!(english, reversed);
+    let most = PhraseConfig { most: Some(7), ..config };
+    assert_eq!(passages(most, &records).len(), 21);
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let records = [many("en", 700), many("de", 40)].concat();
+    let config = PhraseConfig { equalise: true, ..small() };
+    let [one, four] = [1, 4].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| passages(config.clone(), &records))
+    });
+    assert_eq!(one, four);
+}
+
+#[test]
+fn configurations() {
+    assert_eq!(toml::from_str::<PhraseConfig>("").unwrap(), PhraseConfig::default());
+    for fraction in ["0.7", "\"0.7\"", "\"7/10\"", "0.70"] {
+        let config: PhraseConfig = toml::from_str(&format!("title_fraction = {fraction}")).unwrap();
+        assert_eq!(config, PhraseConfig::default(), "{fraction}");
+    }
+    assert!(toml::from_str::<PhraseConfig>("title_fraction = 1.5").is_err());
+    assert!(toml::from_str::<PhraseConfig>("titel_fraction = 0.5").is_err());
+    let written = toml::to_string(&PhraseConfig::default()).unwrap();
+    assert_eq!(toml::from_str::<PhraseConfig>(&written).unwrap(), PhraseConfig::default());
+    for (wrong, why) in [
+        (PhraseConfig { min_words: 0, ..small() }, "min_words = 0"),
+        (PhraseConfig { max_words: 1, ..small() }, "max_words = 1"),
+        (PhraseConfig { max_words: 1001, ..small() }, "max_words = 1001"),
+        (PhraseConfig { titles: 0, ..small() }, "titles = 0"),
+        (PhraseConfig { most: Some(0), ..small() }, "most = 0"),
+    ] {
+        let error = PhraseMiner::new(wrong).unwrap_err();
+        assert!(matches!(error, KgError::Config { .. }) && error.to_string().starts_with(why));
+    }
+}
+
+/// Words of a small alphabet, so that n-grams repeat.
+fn text(most: usize) -> impl Strategy<Value = Vec<&'static str>> {
+    proptest::collection::vec(
+        proptest::sample::select(vec!["ab", "Cd", "éf", "the", "42", "櫻"]),
+        0..most,
+    )
+}
+
+proptest! {
+    #[test]
+    fn mining_is_what_counting_says(
+        query in text(9),
+        titles in proptest::collection::vec(text(12), 0..6),
+        parts in 0u64..=10,
+    ) {
+        let lower = |words: &[&str]| words.iter().map(|word| word.to_lowercase()).collect::<Vec<_>>();
+        let joined: Vec<String> = titles.iter().map(|title| title.join(" - ")).collect();
+        let joined: Vec<&str> = joined.iter().map(String::as_str).collect();
+        let record = titled(&query.join(", "), &joined);
+        let config = PhraseConfig {
+            stop_rule: StopRule::Keep,
+            title_fraction: Fraction::new(parts, 10).unwrap(),
+            ..PhraseConfig::default()
+        };
+        let got = PhraseMiner::new(config).unwrap().mine(&record).unwrap();
+        let query = lower(&query);
+        let mut grams: Vec<Vec<String>> = Vec::new();
+        let mut total = 0;
+        for n in 2..=4 {
+            for start in 0..query.len() {
+                if start + n <= query.len() {
+                    total += 1;
+                    let gram = query[start..start + n].to_vec();
+                    if !grams.contains(&gram) {
+                        grams.push(gram);
+                    }
+                }
+            }
+        }
+        let by_formula: usize = (2..=4).map(|n| (query.len() + 1).saturating_sub(n)).sum();
+        prop_assert_eq!(total, by_formula);
+        prop_assert_eq!(got.report.candidates, grams.len());
+        let in_title = |title: &Vec<&str>, gram: &Vec<String>| {
+            let title = lower(title);
+            (0..title.len()).any(|at| title[at..].starts_with(gram))
+        };
+        grams.retain(|gram| {
+            let count = titles.iter().filter(|title| in_title(title, gram)).count();
+            !titles.is_empty() && count as u64 * 10 >= parts * titles.len() as u64
+        });
+        let mut phrases = got.phrases;
+        phrases.sort_unstable();
+        grams.sort_unstable();
+        prop_assert_eq!(phrases, grams);
+    }
+
+    #[test]
+    fn occurrences_are_all_the_places_of_a_phrase(words_of in text(30), query in text(5)) {
+        let passage = words_of.join("; ");
+        let record = record("en", &query.join(" "), &[(&query.join(" "), &passage)]);
+        let config = PhraseConfig { stop_rule: StopRule::Keep, ..small() };
+        let made = PhraseMiner::new(config).unwrap().mine(&record);
+        if query.is_empty() {
+            return Ok(());
+        }
+        let made = made.unwrap();
+        let count = |phrase: &[String]| {
+            let own: Vec<String> = words_of.iter().map(|word| word.to_lowercase()).collect();
+            own.windows(phrase.len()).filter(|window| *window == phrase).count()
+        };
+        let want: usize = made.phrases.iter().map(|phrase| count(phrase)).sum();
+        let got: usize = made.passages.iter().flat_map(|p| &p.phrases).map(|p| p.occurrences.len()).sum();
+        prop_assert_eq!(got, want);
+        for passage in &made.passages {
+            for (phrase, found) in passage.phrases.iter().zip(at(passage)) {
+                for found in found {
+                    prop_assert_eq!(found.replace("; ", " ").to_lowercase(), phrase.phrase.clone());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_has_words_in_order_and_in_place(text in any::<String>(), characters in any::<bool>()) {
+        let units = if characters { Units::Characters } else { Units::Words };
+        let mut end = 0;
+        for word in words(&text, units) {
+            prop_assert!(word.start >= end && word.end > word.start);
+            end = word.end;
+            let slice: String = text.chars().skip(word.start).take(word.end - word.start).collect();
+            prop_assert_eq!(slice.to_lowercase(), word.text);
+        }
+        prop_assert!(end <= text.chars().count());
+    }
+}

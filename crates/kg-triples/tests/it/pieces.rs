@@ -1,0 +1,72 @@
+//! How labels become tokens: word starts, special tokens, unknown ones.
+
+use std::str::FromStr;
+
+use crate::common::{countries, tokenizer};
+use kg_triples::sequence::Role;
+use kg_triples::{GraphBuilder, LabelKind, SequenceConfig, SequenceKind, build_sequences};
+use tokenizers::Tokenizer;
+
+const UNK: u32 = 3;
+
+fn only(kind: SequenceKind) -> SequenceConfig {
+    SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
+}
+
+#[test]
+fn labels_that_cannot_be_targets_are_dropped_and_counted() {
+    let (t, mut builder) = (tokenizer(), GraphBuilder::default());
+    let labels = [("A", "Berlin"), ("B", "a <mask> here"), ("C", "\u{10ffff}"), ("P", "capital")];
+    for (id, text) in labels {
+        let kind = if id == "P" { LabelKind::Relation } else { LabelKind::Entity };
+        builder.add_label(id, "en", text, kind).unwrap();
+        builder.add_label(id, "de", text, kind).unwrap();
+    }
+    builder.add_triple("A", "P", "B").unwrap();
+    builder.add_triple("A", "P", "C").unwrap();
+    builder.add_triple("A", "P", "D").unwrap();
+    assert!(t.encode("\u{10ffff}", false).unwrap().get_ids().contains(&UNK));
+    let config = only(SequenceKind::Monolingual);
+    let (sequences, report) = build_sequences(&builder.build(), ("en", "de"), &config, &t).unwrap();
+    // B (a mask in the text) cannot stand anywhere, C (unknown) can be seen but not predicted, D
+    // has no label.
+    assert_eq!(sequences.len(), 2);
+    assert!(sequences.iter().all(|s| s.entities[0].role == Role::Head));
+    assert_eq!((report.dropped.unusable_label, report.dropped.missing_label), (6, 4));
+}
+
+/// Words are marked by the space before them, and nothing is added at the start of a text.
+const SPACE_MARKS: &str = r#"{
+  "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null, "decoder": null,
+  "added_tokens": [],
+  "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": true},
+  "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": {
+    "<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4, "a": 5, "▁a": 6, "b": 7, "▁b": 8,
+    "▁Berlin": 9, "Berlin": 10, "▁capital": 11, "capital": 12, "▁Germany": 13, "Germany": 14, "▁of": 15}}
+}"#;
+
+#[test]
+fn every_element_begins_a_word() {
+    let t = Tokenizer::from_str(SPACE_MARKS).unwrap();
+    let mut builder = GraphBuilder::default();
+    builder.add_triple("A", "P", "B").unwrap();
+    for language in ["en", "de"] {
+        builder.add_label("A", language, "Berlin", LabelKind::Entity).unwrap();
+        builder.add_label("P", language, "capital of", LabelKind::Relation).unwrap();
+        builder.add_label("B", language, "Germany", LabelKind::Entity).unwrap();
+    }
+    let config = only(SequenceKind::Monolingual);
+    let (sequences, _) = build_sequences(&builder.build(), ("en", "de"), &config, &t).unwrap();
+    assert_eq!(sequences.len(), 4);
+    for s in sequences {
+        assert_eq!(s.unmasked_ids(), [0, 9, 11, 15, 13, 2]);
+    }
+}
+
+#[test]
+fn a_tokenizer_without_a_mask_is_an_error() {
+    let bare = Tokenizer::from_str(&SPACE_MARKS.replace("<mask>", "mask")).unwrap();
+    let config = SequenceConfig::default();
+    let error = build_sequences(&countries(), ("en", "de"), &config, &bare).unwrap_err();
+    assert!(error.to_string().contains("<mask>"), "{error}");
+}

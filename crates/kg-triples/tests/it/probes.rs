@@ -1,0 +1,140 @@
+//! Clozes and pairs for inference, made from facts.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use kg_triples::probes::{InferenceConfig, write_clozes, write_inference};
+use kg_triples::questions::{EntitySplit, TemplateSet};
+use kg_triples::{KnowledgeGraph, Language};
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/demo").join(name)
+}
+
+fn demo() -> (KnowledgeGraph, TemplateSet, Vec<Language>) {
+    let graph = KnowledgeGraph::read_dir(data("kg")).unwrap();
+    let templates = TemplateSet::read(data("templates-all.tsv")).unwrap();
+    let languages = ["en", "de", "zh"].map(|code| Language::new(code).unwrap()).to_vec();
+    (graph, templates, languages)
+}
+
+fn heads(graph: &KnowledgeGraph) -> BTreeSet<String> {
+    graph.triples().map(|triple| triple.head.to_owned()).collect()
+}
+
+/// Rows of a table without its header, as columns.
+fn rows(path: &Path) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().skip(1);
+    rows.map(|row| row.split('\t').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn every_language_is_asked_the_same_facts() {
+    let (graph, templates, languages) = demo();
+    let folder = tempfile::tempdir().unwrap();
+    let all = heads(&graph);
+    let report = write_clozes(&graph, &templates, &all, &languages, folder.path()).unwrap();
+    assert_eq!(report.facts + report.without_words, graph.len());
+    let mut seen: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for code in ["en", "de", "zh"] {
+        let templates = folder.path().join(code).join("templates.jsonl");
+        for line in std::fs::read_to_string(templates).unwrap().lines() {
+            let relation: serde_json::Value = serde_json::from_str(line).unwrap();
+            let template = relation["template"].as_str().unwrap();
+            assert!(template.contains("[X]") && template.contains("[Y]"), "{template}");
+            let name = relation["relation"].as_str().unwrap();
+            let facts = folder.path().join(code).join(format!("{name}.jsonl"));
+            for line in std::fs::read_to_string(facts).unwrap().lines() {
+                let fact: serde_json::Value = serde_json::from_str(line).unwrap();
+                let (head, tail) =
+                    (fact["sub_uri"].as_str().unwrap(), fact["obj_uri"].as_str().unwrap());
+                assert_eq!(fact["sub_label"].as_str(), graph.label(head, code));
+                assert_eq!(fact["obj_label"].as_str(), graph.label(tail, code));
+                seen.entry(code).or_default().insert(format!("{head}-{name}-{tail}"));
+            }
+        }
+    }
+    assert_eq!(seen["en"].len(), report.facts);
+    assert!(seen["en"] == seen["de"] && seen["de"] == seen["zh"]);
+}
+
+#[test]
+fn labels_follow_from_the_premise() {
+    let (graph, templates, languages) = demo();
+    let folder = tempfile::tempdir().unwrap();
+    let split = EntitySplit::default().divide(&graph).unwrap();
+    let config = InferenceConfig { premises: 3, ..InferenceConfig::default() };
+    let test = ("test", &split.test);
+    let (report, paths) =
+        write_inference(&graph, &templates, test, &languages, &config, folder.path()).unwrap();
+    assert_eq!(paths.len(), 3);
+    let by_language: Vec<Vec<Vec<String>>> = paths.iter().map(|path| rows(path)).collect();
+    for rows in &by_language {
+        assert_eq!(rows.len(), report.pairs);
+    }
+    let facts: BTreeSet<String> = graph
+        .triples()
+        .filter_map(|triple| {
+            let label = |id: &str| graph.label(id, "en").map(str::to_owned);
+            Some(format!("{} {} {}", label(triple.head)?, triple.relation, label(triple.tail)?))
+        })
+        .collect();
+    assert!(!facts.is_empty());
+    for row in &by_language[0] {
+        let [language, label, premise, hypothesis] = row.as_slice() else { panic!("{row:?}") };
+        assert_eq!(language, "en");
+        let sentences: Vec<String> =
+            premise.split_inclusive(" .").map(|text| text.trim().to_owned()).collect();
+        assert_eq!(sentences.len(), config.premise_facts, "{premise}");
+        // "The continent of X is Y .": what stands before "is" names relation and head.
+        let asked = |text: &str| text.split(" is ").next().unwrap().to_owned();
+        let same_subject = sentences.iter().any(|text| asked(text) == asked(hypothesis));
+        let stated = sentences.iter().any(|text| text == hypothesis);
+        match label.as_str() {
+            "entailment" => assert!(stated),
+            "contradiction" => assert!(same_subject && !stated),
+            "neutral" => assert!(!same_subject),
+            other => panic!("{other}"),
+        }
+    }
+    let labels = |rows: &[Vec<String>]| rows.iter().map(|row| row[1].clone()).collect::<Vec<_>>();
+    assert_eq!(labels(&by_language[0]), labels(&by_language[2]));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_pairs() {
+    let (graph, templates, languages) = demo();
+    let all = heads(&graph);
+    let text = |seed| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = InferenceConfig { premises: 2, seed, ..InferenceConfig::default() };
+        let made = ("x", &all);
+        write_inference(&graph, &templates, made, &languages, &config, folder.path()).unwrap();
+        std::fs::read_to_string(folder.path().join("x.de.tsv")).unwrap()
+    };
+    assert_eq!(text(1), text(1));
+    assert_ne!(text(1), text(2));
+}
+
+#[test]
+fn nothing_to_ask_is_an_error() {
+    let (graph, templates, languages) = demo();
+    let folder = tempfile::tempdir().unwrap();
+    let none = BTreeSet::new();
+    let error = write_clozes(&graph, &templates, &none, &languages, folder.path()).unwrap_err();
+    assert!(error.to_string().starts_with("clozes: nothing is left"), "{error}");
+    let config = InferenceConfig { premise_facts: 0, ..InferenceConfig::default() };
+    let all = heads(&graph);
+    let made = ("x", &all);
+    let error = write_inference(&graph, &templates, made, &languages, &config, folder.path());
+    assert_eq!(error.unwrap_err().to_string(), "premise_facts = 0: must be from 1 to 10000");
+    let error = write_inference(
+        &graph,
+        &templates,
+        ("x", &none),
+        &languages,
+        &InferenceConfig::default(),
+        folder.path(),
+    );
+    assert!(error.unwrap_err().to_string().contains("pairs of split \"x\""));
+}

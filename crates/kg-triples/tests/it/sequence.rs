@@ -1,0 +1,490 @@
+//! Layouts, masks, counts and options of the three kinds of sequences.
+
+use std::collections::BTreeSet;
+
+use crate::common::{TRIPLES, countries, grid, label, tokenizer};
+use kg_triples::sequence::{
+    ConcatSeparator, Extent, IGNORE_INDEX, Masking, MixedTarget, Role, TripleStyle,
+};
+use kg_triples::{
+    BuildReport, KgError, SampleConfig, Sequence, SequenceConfig, SequenceKind, build_sequences,
+    build_sequences_for_pairs, sample,
+};
+use tokenizers::Tokenizer;
+
+const BOS: u32 = 0;
+const PAD: u32 = 1;
+const EOS: u32 = 2;
+const UNK: u32 = 3;
+
+fn mask(tokenizer: &Tokenizer) -> u32 {
+    tokenizer.token_to_id("<mask>").unwrap()
+}
+
+fn build(config: &SequenceConfig) -> (Vec<Sequence>, BuildReport) {
+    build_sequences(&countries(), ("en", "de"), config, &tokenizer()).unwrap()
+}
+
+fn only(kind: SequenceKind) -> SequenceConfig {
+    SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
+}
+
+/// Input and labels written down element by element: (id, language, masked); `|` is the pair
+/// separator.
+fn by_hand(tokenizer: &Tokenizer, elements: &[(&str, &str, bool)]) -> (Vec<u32>, Vec<i64>) {
+    let (mut input, mut labels) = (vec![BOS], vec![IGNORE_INDEX]);
+    for (id, language, masked) in elements {
+        let ids = if *id == "|" {
+            vec![EOS, EOS]
+        } else {
+            tokenizer.encode(label(id, language), false).unwrap().get_ids().to_vec()
+        };
+        for id in ids {
+            input.push(if *masked { mask(tokenizer) } else { id });
+            labels.push(if *masked { i64::from(id) } else { IGNORE_INDEX });
+        }
+    }
+    input.push(EOS);
+    labels.push(IGNORE_INDEX);
+    (input, labels)
+}
+
+type Example = (Vec<u32>, Vec<i64>);
+
+fn of_fact(sequences: &[Sequence], head: &str, relation: &str) -> Vec<Example> {
+    let graph = countries();
+    let mut found: Vec<_> = sequences
+        .iter()
+        .filter(|s| {
+            let triple = graph.triple(s.fact).unwrap();
+            triple.head == head && triple.relation == relation
+        })
+        .map(|s| (s.input_ids.clone(), s.labels.clone()))
+        .collect();
+    found.sort();
+    found
+}
+
+fn sorted(mut examples: Vec<Example>) -> Vec<Example> {
+    examples.sort();
+    examples
+}
+
+const H: &str = "Q183";
+const R: &str = "P37";
+const T: &str = "Q188";
+
+#[test]
+fn defaults_are_those_of_an_empty_file() {
+    assert_eq!(toml::from_str::<SequenceConfig>("").unwrap(), SequenceConfig::default());
+    assert!(toml::from_str::<SequenceConfig>("max_len = 3").is_err());
+    let fixed: SequenceConfig =
+        toml::from_str("masking = { fixed_length = { masks = 4 } }").unwrap();
+    assert_eq!(fixed.masking, Masking::FixedLength { masks: 4 });
+}
+
+#[test]
+fn the_ten_sequences_of_a_triple_are_those_of_the_paper() {
+    let t = tokenizer();
+    let (sequences, _) = build(&SequenceConfig::default());
+    let expected = vec![
+        // monolingual: (h, r, ?) and (?, r, t) in each language
+        by_hand(&t, &[(H, "en", false), (R, "en", false), (T, "en", true)]),
+        by_hand(&t, &[(H, "en", true), (R, "en", false), (T, "en", false)]),
+        by_hand(&t, &[(H, "de", false), (R, "de", false), (T, "de", true)]),
+        by_hand(&t, &[(H, "de", true), (R, "de", false), (T, "de", false)]),
+        // mixed: the foreign entity is restored, in both directions
+        by_hand(&t, &[(H, "de", true), (R, "en", false), (T, "en", false)]),
+        by_hand(&t, &[(H, "en", false), (R, "en", false), (T, "de", true)]),
+        by_hand(&t, &[(H, "en", true), (R, "de", false), (T, "de", false)]),
+        by_hand(&t, &[(H, "de", false), (R, "de", false), (T, "en", true)]),
+        // concatenated: both heads, or both tails
+        by_hand(
+            &t,
+            &[
+                (H, "en", true),
+                (R, "en", false),
+                (T, "en", false),
+                (H, "de", true),
+                (R, "de", false),
+                (T, "de", false),
+            ],
+        ),
+        by_hand(
+            &t,
+            &[
+                (H, "en", false),
+                (R, "en", false),
+                (T, "en", true),
+                (H, "de", false),
+                (R, "de", false),
+                (T, "de", true),
+            ],
+        ),
+    ];
+    assert_eq!(of_fact(&sequences, H, R), sorted(expected));
+}
+
+#[test]
+fn native_targets_leave_mixed_inputs() {
+    let t = tokenizer();
+    let config =
+        SequenceConfig { mixed_target: MixedTarget::NativeEntity, ..only(SequenceKind::Mixed) };
+    let (native, _) = build(&config);
+    let expected = vec![
+        by_hand(&t, &[(H, "de", false), (R, "en", false), (T, "en", true)]),
+        by_hand(&t, &[(H, "en", true), (R, "en", false), (T, "de", false)]),
+        by_hand(&t, &[(H, "en", false), (R, "de", false), (T, "de", true)]),
+        by_hand(&t, &[(H, "de", true), (R, "de", false), (T, "en", false)]),
+    ];
+    assert_eq!(of_fact(&native, H, R), sorted(expected.clone()));
+
+    let (foreign, _) = build(&only(SequenceKind::Mixed));
+    let examples = |s: &[Sequence]| -> BTreeSet<Example> {
+        s.iter().map(|s| (s.input_ids.clone(), s.labels.clone())).collect()
+    };
+    let both = SequenceConfig { mixed_target: MixedTarget::Both, ..only(SequenceKind::Mixed) };
+    let all = [foreign.clone(), native.clone()].concat();
+    assert_eq!(examples(&build(&both).0), examples(&all));
+
+    let forward = SequenceConfig { mixed_directions: Extent::Forward, ..config };
+    assert_eq!(of_fact(&build(&forward).0, H, R), sorted(expected[..2].to_vec()));
+}
+
+#[test]
+fn no_mixed_example_equals_a_monolingual_one_where_labels_differ() {
+    // Every entity but Berlin and Paris has another name in German.
+    let same = ["Q64", "Q90"];
+    for target in [MixedTarget::ForeignEntity, MixedTarget::NativeEntity] {
+        let config = SequenceConfig { mixed_target: target, ..SequenceConfig::default() };
+        let (sequences, _) = build(&config);
+        let graph = countries();
+        let of = |kind| -> BTreeSet<(Vec<u32>, Vec<i64>)> {
+            sequences
+                .iter()
+                .filter(|s| s.kind == kind && !same.contains(&graph.triple(s.fact).unwrap().tail))
+                .map(|s| (s.input_ids.clone(), s.labels.clone()))
+                .collect()
+        };
+        let (mono, mixed) = (of(SequenceKind::Monolingual), of(SequenceKind::Mixed));
+        assert_eq!((mono.len(), mixed.len()), (16, 16));
+        assert!(mono.is_disjoint(&mixed), "{target:?}");
+    }
+}
+
+/// Every combination of the options that change layouts.
+fn variants() -> Vec<SequenceConfig> {
+    let mut variants = Vec::new();
+    for masking in [Masking::GoldLength, Masking::Single, Masking::FixedLength { masks: 5 }] {
+        for mixed_target in
+            [MixedTarget::ForeignEntity, MixedTarget::NativeEntity, MixedTarget::Both]
+        {
+            for triple_style in [TripleStyle::Space, TripleStyle::Comma] {
+                for concat_separator in [ConcatSeparator::None, ConcatSeparator::SepToken] {
+                    for extent in [Extent::Forward, Extent::Both] {
+                        variants.push(SequenceConfig {
+                            masking,
+                            mixed_target,
+                            triple_style,
+                            concat_separator,
+                            mixed_directions: extent,
+                            concatenated_orders: extent,
+                            ..SequenceConfig::default()
+                        });
+                    }
+                }
+            }
+        }
+    }
+    variants
+}
+
+#[test]
+fn masks_labels_and_spans_agree_under_every_option() {
+    let (t, graph) = (tokenizer(), countries());
+    let mask = mask(&t);
+    for config in variants() {
+        let (sequences, report) = build_sequences(&graph, ("en", "zh"), &config, &t).unwrap();
+        assert!(!sequences.is_empty());
+        let asked = report.facts * report.pairs * report.forms;
+        assert_eq!(report.sequences() + report.dropped.total(), asked, "{config:?}");
+        assert_eq!(report.sequences(), sequences.len());
+        assert_eq!(report.tokens, sequences.iter().map(|s| s.input_ids.len()).sum::<usize>());
+        let mut masked_tokens = 0;
+        for s in &sequences {
+            let masks: Vec<usize> =
+                (0..s.input_ids.len()).filter(|at| s.input_ids[*at] == mask).collect();
+            let targets: Vec<usize> =
+                (0..s.labels.len()).filter(|at| s.labels[*at] != IGNORE_INDEX).collect();
+            let spans: Vec<usize> = s.entities.iter().flat_map(|e| e.start..e.end).collect();
+            assert_eq!(masks, targets);
+            assert_eq!(masks, spans);
+            masked_tokens += masks.len();
+            assert_eq!((s.input_ids.len(), s.input_ids[0]), (s.labels.len(), BOS));
+            assert_eq!(*s.input_ids.last().unwrap(), EOS);
+
+            let triple = graph.triple(s.fact).unwrap();
+            for entity in &s.entities {
+                let id = if entity.role == Role::Head { triple.head } else { triple.tail };
+                let text = label(id, entity.language.as_str());
+                let gold = t.encode(text, false).unwrap().get_ids().to_vec();
+                let target: Vec<u32> =
+                    s.labels[entity.start..entity.end].iter().map(|l| *l as u32).collect();
+                assert_eq!(entity.pieces, gold.len());
+                assert_eq!(target[..gold.len()], gold);
+                assert!(gold.iter().all(|id| ![BOS, PAD, EOS, UNK, mask].contains(id)));
+                let slots = match config.masking {
+                    Masking::GoldLength => gold.len(),
+                    Masking::Single => 1,
+                    Masking::FixedLength { masks } => masks,
+                };
+                assert_eq!(target.len(), slots);
+                assert!(target[gold.len()..].iter().all(|id| *id == PAD));
+            }
+            let roles: BTreeSet<Role> = s.entities.iter().map(|e| e.role).collect();
+            let entities = if s.kind == SequenceKind::Concatenated { 2 } else { 1 };
+            assert_eq!((s.entities.len(), roles.len()), (entities, 1), "one role per sequence");
+            if entities == 2 {
+                assert_ne!(s.entities[0].language, s.entities[1].language);
+            }
+        }
+        assert_eq!(report.masked_tokens, masked_tokens);
+    }
+}
+
+#[test]
+fn filled_in_sequences_decode_to_the_triple() {
+    let (t, graph) = (tokenizer(), countries());
+    for config in variants() {
+        let (sequences, _) = build_sequences(&graph, ("en", "de"), &config, &t).unwrap();
+        for s in &sequences {
+            let triple = graph.triple(s.fact).unwrap();
+            let (i, j) = (s.languages.0.as_str(), s.languages.1.as_str());
+            let say = |head, relation, tail| {
+                [
+                    label(triple.head, head),
+                    label(triple.relation, relation),
+                    label(triple.tail, tail),
+                ]
+            };
+            let comma = config.triple_style == TripleStyle::Comma;
+            let between = if comma { ", " } else { " " };
+            // The decoder leaves the separator out, and no comma stands beside it.
+            let separator = config.concat_separator == ConcatSeparator::SepToken;
+            let middle = if separator { " " } else { between };
+            let text = match s.kind {
+                SequenceKind::Monolingual => say(i, i, i).join(between),
+                SequenceKind::Concatenated => {
+                    [say(i, i, i).join(between), say(j, j, j).join(between)].join(middle)
+                }
+                SequenceKind::Mixed => {
+                    let native = s.entities[0].language == *i;
+                    let foreign_head = (s.entities[0].role == Role::Head) != native;
+                    if foreign_head { say(j, i, i) } else { say(i, i, j) }.join(between)
+                }
+            };
+            assert_eq!(decode(&t, s), text, "{config:?}");
+            let separators = s.input_ids.windows(2).filter(|w| w == &[EOS, EOS]).count();
+            let expected = usize::from(separator && s.kind == SequenceKind::Concatenated);
+            assert_eq!(separators, expected);
+        }
+    }
+}
+
+fn decode(tokenizer: &Tokenizer, sequence: &Sequence) -> String {
+    let ids: Vec<u32> =
+        sequence.unmasked_ids().into_iter().filter(|id| ![BOS, EOS].contains(id)).collect();
+    assert!(!ids.contains(&mask(tokenizer)) && !ids.contains(&PAD));
+    tokenizer.decode(&ids, false).unwrap()
+}
+
+#[test]
+fn a_separator_stands_between_concatenated_triples() {
+    let t = tokenizer();
+    let config = SequenceConfig {
+        concat_separator: ConcatSeparator::SepToken,
+        concatenated_orders: Extent::Both,
+        ..only(SequenceKind::Concatenated)
+    };
+    let both = |first: &'static str, second: &'static str, head: bool| {
+        by_hand(
+            &t,
+            &[
+                (H, first, head),
+                (R, first, false),
+                (T, first, !head),
+                ("|", "", false),
+                (H, second, head),
+                (R, second, false),
+                (T, second, !head),
+            ],
+        )
+    };
+    let expected = vec![
+        both("en", "de", true),
+        both("en", "de", false),
+        both("de", "en", true),
+        both("de", "en", false),
+    ];
+    assert_eq!(of_fact(&build(&config).0, H, R), sorted(expected));
+}
+
+#[test]
+fn a_single_mask_keeps_single_pieces_only() {
+    let t = tokenizer();
+    let pieces = |id, language| t.encode(label(id, language), false).unwrap().len();
+    let mut expected = 0;
+    for [head, _, tail] in TRIPLES {
+        expected += [(head, "en"), (head, "de"), (tail, "en"), (tail, "de")]
+            .iter()
+            .filter(|(id, language)| pieces(id, language) == 1)
+            .count();
+    }
+    let config = SequenceConfig { masking: Masking::Single, ..only(SequenceKind::Monolingual) };
+    let (sequences, report) = build(&config);
+    assert!(expected > 0 && expected < 24, "the labels do not test this: {expected}");
+    assert_eq!(sequences.len(), expected);
+    assert_eq!(report.dropped.entity_too_long, 24 - expected);
+}
+
+#[test]
+fn overlong_sequences_are_dropped_not_cut() {
+    let whole = build(&SequenceConfig::default()).0;
+    let lengths: Vec<usize> = whole.iter().map(|s| s.input_ids.len()).collect();
+    let limit = lengths.iter().min().unwrap() + 2;
+    let kept = lengths.iter().filter(|length| **length <= limit).count();
+    let (sequences, report) =
+        build(&SequenceConfig { max_length: limit, ..SequenceConfig::default() });
+    assert!(kept > 0 && kept < whole.len());
+    assert_eq!((sequences.len(), report.dropped.sequence_too_long), (kept, whole.len() - kept));
+    assert!(sequences.iter().all(|s| whole.contains(s)));
+}
+
+#[test]
+fn ten_per_triple_and_pair_shuffled_by_the_seed() {
+    let (t, graph) = (tokenizer(), countries());
+    let config = SequenceConfig::default();
+    let pairs = [("en", "de"), ("en", "zh")].map(|(i, j)| (i.to_owned(), j.to_owned()));
+    let (sequences, report) = build_sequences_for_pairs(&graph, &pairs, &config, &t).unwrap();
+    assert_eq!((report.facts, report.pairs, report.forms), (6, 2, 10));
+    assert_eq!(report.kept.values().copied().collect::<Vec<_>>(), [48, 48, 24]);
+    assert_eq!(sequences.len(), 120);
+    let again = build_sequences_for_pairs(&graph, &pairs, &config, &t).unwrap().0;
+    assert_eq!(sequences, again);
+    let other = SequenceConfig { seed: 43, ..config };
+    let other = build_sequences_for_pairs(&graph, &pairs, &other, &t).unwrap().0;
+    assert_ne!(sequences, other);
+    let key = |s: &Sequence| format!("{s:?}");
+    let (mut a, mut b): (Vec<_>, Vec<_>) =
+        (sequences.iter().map(key).collect(), other.iter().map(key).collect());
+    a.sort();
+    b.sort();
+    assert_eq!(a, b, "another order of the same sequences");
+    // Shuffled over kinds and pairs: neither comes in blocks.
+    let changes = sequences.windows(2).filter(|w| w[0].kind != w[1].kind).count();
+    assert!(changes > 40, "{changes}");
+}
+
+#[test]
+fn twenty_thousand_facts_are_the_same_for_every_pair() {
+    let t = tokenizer();
+    let config =
+        SampleConfig { languages: vec!["en".into(), "de".into()], ..SampleConfig::default() };
+    let (sampled, _) = sample(&grid(250, 100), &config).unwrap();
+    assert_eq!(sampled.len(), 20_000);
+    let config = SequenceConfig::default();
+    for pair in [("en", "de"), ("de", "en")] {
+        let (sequences, _) = build_sequences(&sampled, pair, &config, &t).unwrap();
+        assert_eq!(sequences.len(), 200_000);
+        let mut per_fact = vec![0; 20_000];
+        sequences.iter().for_each(|s| per_fact[s.fact as usize] += 1);
+        assert!(per_fact.iter().all(|count| *count == 10));
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same() {
+    let (t, graph) = (tokenizer(), grid(40, 20));
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let config =
+            SequenceConfig { mix_weights: Some([1.0, 2.0, 1.0]), ..SequenceConfig::default() };
+        pool.install(|| build_sequences(&graph, ("en", "de"), &config, &t).unwrap())
+    };
+    assert_eq!(run(1), run(3));
+}
+
+#[test]
+fn mix_weights_set_the_proportions() {
+    let weights =
+        |weights| SequenceConfig { mix_weights: Some(weights), ..SequenceConfig::default() };
+    // 24 monolingual, 24 mixed, 12 concatenated without weights.
+    for (given, kept) in [
+        ([1.0, 1.0, 1.0], [12, 12, 12]),
+        ([4.0, 2.0, 1.0], [24, 12, 6]),
+        ([0.0, 0.5, 0.25], [0, 24, 12]),
+        ([0.1, 0.1, 0.05], [24, 24, 12]),
+    ] {
+        let (sequences, report) = build(&weights(given));
+        assert_eq!(report.kept.values().copied().collect::<Vec<_>>(), kept, "{given:?}");
+        assert_eq!(report.dropped.mix_weights, 60 - sequences.len());
+    }
+}
+
+#[test]
+fn kinds_are_spread_over_the_whole_list_after_weights() {
+    let graph = grid(40, 20);
+    let config = SequenceConfig { mix_weights: Some([1.0, 2.0, 1.0]), ..SequenceConfig::default() };
+    let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &tokenizer()).unwrap();
+    assert!(report.dropped.mix_weights > 0);
+    for (kind, share) in SequenceKind::ALL.into_iter().zip([0.25, 0.5, 0.25]) {
+        for quarter in sequences.chunks(sequences.len().div_ceil(4)) {
+            let of_kind = quarter.iter().filter(|sequence| sequence.kind == kind).count();
+            let found = of_kind as f64 / quarter.len() as f64;
+            assert!((found - share).abs() < 0.05, "{}: {found} of a quarter", kind.name());
+        }
+    }
+    // The same sequences as ever, in another order.
+    let (all, _) =
+        build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer()).unwrap();
+    let first = |kind| all.iter().find(|sequence| sequence.kind == kind).unwrap();
+    assert!(SequenceKind::ALL.into_iter().all(|kind| sequences.contains(first(kind))));
+}
+
+#[test]
+fn what_cannot_be_built_is_an_error() {
+    let (t, graph) = (tokenizer(), countries());
+    let default = SequenceConfig::default();
+    let attempt =
+        |i, j, config: &SequenceConfig| build_sequences(&graph, (i, j), config, &t).unwrap_err();
+    assert!(
+        matches!(attempt("en", "fr", &default), KgError::UnknownLanguage { language, .. } if language == "fr")
+    );
+    assert!(matches!(attempt("en", "en", &default), KgError::Config { key: "pairs", .. }));
+    for (key, config) in [
+        ("kinds", SequenceConfig { kinds: vec![], ..default.clone() }),
+        ("kinds", SequenceConfig { kinds: vec![SequenceKind::Mixed; 2], ..default.clone() }),
+        ("max_length", SequenceConfig { max_length: 4, ..default.clone() }),
+        ("mix_weights", SequenceConfig { mix_weights: Some([0.0; 3]), ..default.clone() }),
+        ("mix_weights", SequenceConfig { mix_weights: Some([1.0, -1.0, 1.0]), ..default.clone() }),
+        (
+            "masking.fixed_length.masks",
+            SequenceConfig { masking: Masking::FixedLength { masks: 0 }, ..default.clone() },
+        ),
+        (
+            "masking.fixed_length.masks",
+            SequenceConfig { masking: Masking::FixedLength { masks: 61 }, ..default.clone() },
+        ),
+        (
+            "masking.fixed_length.masks",
+            SequenceConfig {
+                masking: Masking::FixedLength { masks: usize::MAX },
+                max_length: usize::MAX,
+                ..default.clone()
+            },
+        ),
+    ] {
+        let error = attempt("en", "de", &config);
+        assert!(matches!(&error, KgError::Config { key: found, .. } if *found == key), "{error}");
+    }
+}

@@ -1,0 +1,391 @@
+//! Code-switched text: which sentences, which languages, what is written, what is read back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::common::write;
+use kg_triples::entity_linking::{LinkedText, Mention, Sitelinks};
+use kg_triples::jsonl::JsonlReader;
+use kg_triples::switch::{
+    EntityLabels, LanguageRule, MarkedReader, SwitchConfig, SwitchReport, SwitchedText, TaggedPair,
+    TaggedReader, TextUnit, sentences, switch_sentence, switch_texts, tagged_pair,
+};
+use kg_triples::{KgError, Language};
+use proptest::prelude::*;
+use tempfile::tempdir;
+
+fn language(code: &str) -> Language {
+    Language::new(code).unwrap()
+}
+
+/// A text whose mentions are the places of `names`, which are their entities as well.
+fn text(body: &str, names: &[&str]) -> LinkedText {
+    let mention = |name: &&str| {
+        let start = body[..body.find(name).unwrap()].chars().count();
+        Mention { start, end: start + name.chars().count(), entity: (*name).to_owned() }
+    };
+    LinkedText {
+        id: "t".into(),
+        language: Language::EN,
+        entity: None,
+        text: body.to_owned(),
+        mentions: names.iter().map(mention).collect(),
+        switched_from: None,
+    }
+}
+
+/// Three entities: Bern in seven languages, Aare in six of them, Rome in two.
+fn labels() -> EntityLabels {
+    let mut labels = EntityLabels::default();
+    for code in ["aa", "bb", "cc", "dd", "ee", "ff", "gg"] {
+        labels.add("Bern", language(code), &format!("Bärn {code}"));
+        if code != "aa" {
+            labels.add("Aare", language(code), &format!("阿勒 {code}"));
+        }
+    }
+    labels.add("Rome", language("aa"), "Roma");
+    labels.add("Rome", language("bb"), "Rooma");
+    for name in ["Bern", "Aare", "Rome"] {
+        labels.add(name, Language::EN, name);
+    }
+    labels
+}
+
+fn config(codes: &[&str]) -> SwitchConfig {
+    SwitchConfig::for_languages(codes.iter().map(|code| language(code)))
+}
+
+const ALL: [&str; 7] = ["aa", "bb", "cc", "dd", "ee", "ff", "gg"];
+
+fn codes(forms: &[SwitchedText]) -> Vec<String> {
+    forms.iter().map(|form| form.text.language.to_string()).collect()
+}
+
+#[test]
+fn languages_are_those_of_all_mentions() {
+    let labels = labels();
+    let forms = |names: &[&str], config: &SwitchConfig| {
+        let sentence = text("Bern, Aare, Rome and Nowhere.", names);
+        switch_sentence(&sentence, 0, &labels, config)
+    };
+    let all = SwitchConfig { count: 9, ..config(&ALL) };
+    assert_eq!(codes(&forms(&["Bern", "Aare"], &all)), ALL[1..]);
+    assert_eq!(codes(&forms(&["Bern", "Aare", "Rome"], &all)), ["bb"]);
+    // What has no label at all does not count, and keeps its text.
+    let kept = forms(&["Bern", "Rome", "Nowhere"], &all);
+    assert_eq!(codes(&kept), ["aa", "bb"]);
+    assert_eq!(kept[1].text.text, "Bärn bb, Aare, Rooma and Nowhere.");
+    assert_eq!(kept[1].switched, [true, true, false]);
+    assert_eq!(kept[1].text.id, "t@bb");
+    assert_eq!(kept[1].text.switched_from.as_deref(), Some("t"));
+    assert!(forms(&["Nowhere"], &all).is_empty() && forms(&[], &all).is_empty());
+    // An entity with labels in other languages alone is not switchable either.
+    assert_eq!(codes(&forms(&["Aare", "Rome"], &config(&["cc", "dd"]))), ["cc", "dd"]);
+    assert!(forms(&["Aare", "Rome"], &config(&["aa", "cc"])).is_empty());
+    // The source is never a target.
+    assert_eq!(codes(&forms(&["Rome"], &config(&["en", "aa"]))), ["aa"]);
+
+    let each = SwitchConfig { rule: LanguageRule::PerMention, count: 9, ..config(&["aa", "cc"]) };
+    let each = forms(&["Aare", "Rome"], &each);
+    assert_eq!(codes(&each), ["aa", "cc"]);
+    assert_eq!(each[0].text.text, "Bern, Aare, Roma and Nowhere.");
+    assert_eq!((&each[0].switched, &each[1].switched), (&vec![false, true], &vec![true, false]));
+}
+
+#[test]
+fn five_languages_are_drawn_evenly_and_again_the_same() {
+    let labels = labels();
+    let sentence = text("Bern.", &["Bern"]);
+    let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+    let draws = 10_000;
+    for seed in 0..draws {
+        let config = SwitchConfig { seed, ..config(&ALL) };
+        let forms = switch_sentence(&sentence, 3, &labels, &config);
+        assert_eq!(forms.len(), 5);
+        assert!(forms.is_sorted_by_key(|form| form.text.language));
+        if seed < 50 {
+            assert_eq!(forms, switch_sentence(&sentence, 3, &labels, &config));
+        }
+        for code in codes(&forms) {
+            *counts.entry(code).or_default() += 1.0;
+        }
+    }
+    // Each language is in 5 of 7 draws; the statistic has 6 degrees of freedom once it is divided
+    // by the share of languages that are left out, and is below 22.5 but once in a thousand times.
+    let expected = draws as f64 * 5.0 / 7.0;
+    let sum: f64 = counts.values().map(|count| (count - expected).powi(2) / expected).sum();
+    assert!(counts.len() == 7 && sum * 6.0 / 2.0 < 22.5, "{counts:?}");
+
+    let drawn = |number: u64, seed: u64| {
+        let config = SwitchConfig { seed, ..config(&ALL) };
+        codes(&switch_sentence(&sentence, number, &labels, &config))
+    };
+    assert!((0..20).any(|number| drawn(number, 1) != drawn(0, 1)));
+    assert!((0..20).any(|seed| drawn(0, seed) != drawn(0, 1)));
+}
+
+#[test]
+fn sentences_are_cut_but_not_in_mentions() {
+    let body = "In St. Petersburg it rains. Bern is dry!  Aare?\nRome.";
+    let mut one = text(body, &["St. Petersburg", "Bern", "Aare", "Rome"]);
+    one.mentions.push(Mention { start: 46, end: 50, entity: "across lines".into() });
+    one.mentions.push(Mention { start: 6, end: 9, entity: "inside".into() });
+    let (cut, left_out) = sentences(&one, TextUnit::Sentence);
+    let found: Vec<(&str, &str)> =
+        cut.iter().map(|sentence| (sentence.id.as_str(), sentence.text.as_str())).collect();
+    let expected = [
+        ("t#0", "In St. Petersburg it rains."),
+        ("t#1", "Bern is dry!"),
+        ("t#2", "Aare?"),
+        ("t#3", "Rome."),
+    ];
+    assert_eq!((found.as_slice(), left_out), (&expected[..], 2));
+    for sentence in &cut {
+        let [mention] = &sentence.mentions[..] else { panic!("{sentence:?}") };
+        let shown: String = sentence.text.chars().take(mention.end).skip(mention.start).collect();
+        assert_eq!(shown, mention.entity);
+    }
+    assert_eq!(sentences(&one, TextUnit::Line).0.len(), 2);
+}
+
+fn all_forms(
+    texts: Vec<LinkedText>,
+    config: &SwitchConfig,
+) -> (Vec<(LinkedText, Vec<SwitchedText>)>, SwitchReport) {
+    let mut forms = Vec::new();
+    let texts = texts.into_iter().map(Ok);
+    let report = switch_texts(texts, &labels(), config, |number, sentence, switched| {
+        assert!(forms.len() as u64 <= number);
+        forms.push((sentence.clone(), switched.to_vec()));
+        Ok(())
+    });
+    (forms, report.unwrap())
+}
+
+#[test]
+fn everything_left_out_is_counted_on_any_number_of_threads() {
+    let mut texts = vec![
+        text("Bern. No mention. Nowhere here.", &["Bern", "Nowhere"]),
+        text("One two three four Bern.", &["Bern"]),
+    ];
+    texts.push(LinkedText { language: Language::DE, ..text("Bern.", &["Bern"]) });
+    // More than a block.
+    texts.extend((0..2000).map(|_| text("Aare and Bern.", &["Aare", "Bern"])));
+    let config = SwitchConfig { max_words: 4, ..config(&ALL) };
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| all_forms(texts.clone(), &config))
+    };
+    let (forms, report) = run(1);
+    assert_eq!((&forms, &report), (&run(3).0, &run(4).1));
+    assert_eq!((report.texts, report.other_language, report.sentences), (2002, 1, 2004));
+    assert_eq!((report.too_long, report.without_mention), (1, 1));
+    assert_eq!((report.unswitched, report.switched), (1, 2001));
+    let written: usize = report.by_language.values().map(|(texts, _)| texts).sum();
+    assert_eq!(written, 2001 * 5);
+    // Sentences that are alike are drawn for apart.
+    assert!(forms.windows(2).any(|two| codes(&two[0].1) != codes(&two[1].1)));
+}
+
+proptest! {
+    #[test]
+    fn switching_back_gives_the_sentence_and_offsets_cut_out_labels(
+        parts in proptest::collection::vec("[ a-zß漢]{0,6}", 4),
+        which in proptest::collection::vec(0usize..3, 3),
+    ) {
+        let names = ["Bern", "Aare", "Rome"];
+        let mut body = parts[0].clone();
+        let mut mentions = Vec::new();
+        for (part, which) in parts[1..].iter().zip(&which) {
+            let start = body.chars().count();
+            body.push_str(names[*which]);
+            let end = body.chars().count();
+            mentions.push(Mention { start, end, entity: names[*which].into() });
+            body.push_str(part);
+        }
+        let sentence = LinkedText { text: body, mentions, ..text("", &[]) };
+        let labels = labels();
+        let each = SwitchConfig { rule: LanguageRule::PerMention, count: 9, ..config(&ALL) };
+        let forms = switch_sentence(&sentence, 0, &labels, &each);
+        prop_assert!(!forms.is_empty());
+        for form in forms {
+            for (mention, switched) in form.text.mentions.iter().zip(&form.switched) {
+                let SwitchedText { text, .. } = &form;
+                let shown: String =
+                    text.text.chars().take(mention.end).skip(mention.start).collect();
+                let label = labels.label(&mention.entity, text.language);
+                prop_assert_eq!(*switched, label.is_some());
+                prop_assert_eq!(shown, label.unwrap_or(&mention.entity));
+            }
+            let back = SwitchConfig { source: form.text.language, ..config(&["en"]) };
+            let back = switch_sentence(&form.text, 0, &labels, &back);
+            prop_assert_eq!(&back[0].text.text, &sentence.text);
+            prop_assert_eq!(&back[0].text.mentions, &sentence.mentions);
+
+            // The released form is read back as it was written.
+            let pair = tagged_pair(7, &sentence, Some(&form)).unwrap();
+            let (english, switched) = pair.texts().unwrap();
+            prop_assert_eq!(&english.text, &sentence.text);
+            prop_assert_eq!(switched.unwrap().text, form.text.text);
+        }
+    }
+}
+
+#[test]
+fn the_released_form_is_written_and_read() {
+    let sentence = text("Bern, a town by Nowhere.", &["Bern", "Nowhere"]);
+    let forms = switch_sentence(&sentence, 0, &labels(), &config(&["aa"]));
+    let pair = tagged_pair(19, &sentence, forms.first()).unwrap();
+    let expected = r#"{"id":19,"language":"aa","en_sentence":"<en>Bern</en>, a town by <en>Nowhere</en>.","cs_sentence":"<aa>Bärn aa</aa>, a town by <en>Nowhere</en>."}"#;
+    assert_eq!(serde_json::to_string(&pair).unwrap(), expected);
+    let alone = tagged_pair(19, &sentence, None).unwrap();
+    assert_eq!((alone.language, alone.cs_sentence), (None, None));
+    // A text that holds a tag itself has no such form.
+    let tricky = text("Bern <en>x</en>", &["Bern"]);
+    assert_eq!(tagged_pair(1, &tricky, None), None);
+
+    let folder = tempdir().unwrap();
+    let other = r#"{"id": "20", "en_sentence": "No <b>mention</b>.", "other": 1}"#;
+    let again = expected.replace("aa", "bb");
+    write(folder.path(), "c.jsonl", format!("{expected}\n{again}\n{other}\n"));
+    let path = folder.path().join("c.jsonl");
+    let read = |english: bool| -> Vec<LinkedText> {
+        TaggedReader::open(&path, english).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let ids = |texts: Vec<LinkedText>| texts.into_iter().map(|text| text.id).collect::<Vec<_>>();
+    assert_eq!(ids(read(true)), ["19", "19@aa", "19@bb", "20"]);
+    assert_eq!(ids(read(false)), ["19@aa", "19@bb"]);
+    let first = &read(false)[0];
+    assert_eq!(
+        (first.text.as_str(), first.language),
+        ("Bärn aa, a town by Nowhere.", language("aa"))
+    );
+    let entities: Vec<&str> =
+        first.mentions.iter().map(|mention| mention.entity.as_str()).collect();
+    assert_eq!(entities, ["Bern", "Nowhere"]);
+}
+
+#[test]
+fn damaged_pairs_are_refused_with_their_line() {
+    let folder = tempdir().unwrap();
+    let pair = |en: &str, cs: &str| TaggedPair {
+        id: 1,
+        language: Some(Language::DE),
+        en_sentence: en.into(),
+        cs_sentence: Some(cs.into()),
+    };
+    for (pair, why) in [
+        (pair("<en>a</en>", "a"), "0 mentions in cs_sentence, 1 in en_sentence"),
+        (pair("<en>a", "<de>a</de>"), "no </en> after"),
+        (pair("<en></en>", "<de>a</de>"), "an empty mention"),
+        (TaggedPair { language: None, ..pair("a", "a") }, "without `language`"),
+        (TaggedPair { cs_sentence: None, ..pair("a", "a") }, "without `cs_sentence`"),
+    ] {
+        write(folder.path(), "c.jsonl", format!("\n{}\n", serde_json::to_string(&pair).unwrap()));
+        let mut reader = TaggedReader::open(folder.path().join("c.jsonl"), true).unwrap();
+        let error = reader.next().unwrap().unwrap_err();
+        assert!(matches!(error, KgError::Json { line: 2, .. }), "{error}");
+        assert!(error.to_string().contains(why), "{why}: {error}");
+    }
+}
+
+#[test]
+fn titles_in_brackets_become_entities() {
+    let folder = tempdir().unwrap();
+    let sentence =
+        "In [[bern|the city]], on [[lake geneva]], by [[Nowhere]].\n{| a table\n[[]]\n[[Bern|]]\n";
+    write(folder.path(), "m.txt", sentence);
+    write(folder.path(), "s.tsv", "id\tlang\ttitle\nQ70\ten\tBern\nQ6\ten\tLake Geneva\n");
+    let sitelinks = Sitelinks::read(folder.path().join("s.tsv")).unwrap();
+    let path = folder.path().join("m.txt");
+    let mut reader = MarkedReader::open(path, Language::EN, &sitelinks).unwrap();
+    let texts: Vec<LinkedText> = reader.by_ref().collect::<Result<_, _>>().unwrap();
+    assert_eq!(reader.tables(), 1);
+    assert_eq!(texts.len(), 2);
+    assert_eq!(texts[0].text, "In the city, on lake geneva, by Nowhere.");
+    let entities: Vec<&str> =
+        texts[0].mentions.iter().map(|mention| mention.entity.as_str()).collect();
+    assert_eq!(entities, ["Q70", "Q6", "title:Nowhere"]);
+    assert_eq!((texts[1].id.as_str(), texts[1].text.as_str()), ("en:4", "Bern"));
+}
+
+#[test]
+fn labels_are_read_from_tables_and_pages() {
+    let folder = tempdir().unwrap();
+    let table = "id\tlang\tlabel\tkind\nQ1\tde\tBern\tentity\nP1\tde\tin\trelation\nQ1\tzh\t伯尔尼\tentity\n";
+    write(folder.path(), "labels.tsv", table);
+    let path = folder.path().join("labels.tsv");
+    let labels = EntityLabels::read(&path, None).unwrap();
+    assert_eq!(labels.languages(), BTreeMap::from([(Language::DE, 1), (Language::ZH, 1)]));
+    let german = EntityLabels::read(&path, Some(&[Language::DE])).unwrap();
+    assert_eq!(
+        (german.label("Q1", Language::DE), german.label("Q1", Language::ZH)),
+        (Some("Bern"), None)
+    );
+    write(folder.path(), "labels.tsv", format!("{table}Q1\tde\tBerne\tentity\n"));
+    let error = EntityLabels::read(&path, None).unwrap_err().to_string();
+    assert!(error.contains("labels.tsv:5: label: expected one label of \"Q1\""), "{error}");
+    let codex = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/codex");
+    let labels = EntityLabels::read_pages(codex, Some(&[Language::DE, Language::EN])).unwrap();
+    assert_eq!(labels.label("Q4", Language::EN), Some("death"));
+    assert_eq!(labels.languages().len(), 2);
+}
+
+fn run(dir: &Path, arguments: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+    command.current_dir(dir).args(arguments.split_whitespace()).output().unwrap()
+}
+
+#[test]
+fn the_program_writes_whole_files_and_refuses_its_inputs() {
+    let folder = tempdir().unwrap();
+    let dir = folder.path();
+    let line =
+        r#"{"id":"1","lang":"en","text":"Bern.","mentions":[{"start":0,"end":4,"entity":"Q70"}]}"#;
+    write(dir, "t.jsonl", format!("{line}\n"));
+    write(dir, "l.tsv", "id\tlang\tlabel\nQ70\tde\tBärn\nQ70\tzh\t伯尔尼\n");
+    let output = run(dir, "switch --texts t.jsonl --labels l.tsv --with-source --out new/s.jsonl");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    let row =
+        |row: &str| table.lines().any(|line| line.split_whitespace().eq(row.split_whitespace()));
+    assert!(row("de 1 1") && row("sentences 1") && row("switched 1"), "{table}");
+    let read: Vec<LinkedText> =
+        JsonlReader::open(dir.join("new/s.jsonl")).unwrap().collect::<Result<_, _>>().unwrap();
+    let texts: Vec<&str> = read.iter().map(|text| text.text.as_str()).collect();
+    assert_eq!(texts, ["Bern.", "Bärn.", "伯尔尼."]);
+
+    let piped = run(dir, "switch --texts t.jsonl --labels l.tsv --format entitycs --out -");
+    let piped = String::from_utf8(piped.stdout).unwrap();
+    assert_eq!(piped.lines().count(), 2);
+    assert!(piped.starts_with(r#"{"id":0,"language":"de","en_sentence":"<en>Bern</en>."#));
+
+    for (arguments, why) in [
+        ("switch --texts t.jsonl --labels l.tsv --out t.jsonl", "one of the inputs"),
+        ("switch --texts t.jsonl --labels l.tsv --languages fr --out o.jsonl", "nothing is left"),
+        ("switch --texts t.jsonl --labels l.tsv --languages en --out o.jsonl", "languages = en"),
+        ("switch --texts t.jsonl --labels l.tsv --count 0 --out o.jsonl", "count = 0"),
+        (
+            "switch --texts t.jsonl --labels l.tsv --source de --out o.jsonl",
+            "1 texts are in another",
+        ),
+        (
+            "switch --texts t.jsonl --labels l.tsv --source de --format entitycs --out o.jsonl",
+            "source = de",
+        ),
+        ("switch --texts l.tsv --labels l.tsv --out o.jsonl", "l.tsv:1"),
+        ("switch --texts t.jsonl --labels t.jsonl --out o.jsonl", "t.jsonl:1"),
+        ("switch --marked t.jsonl --labels l.tsv --out o.jsonl", "--sitelinks"),
+        ("switch --tagged t.jsonl --out o.jsonl", "t.jsonl:1"),
+        ("switch --out o.jsonl", "--texts"),
+    ] {
+        let output = run(dir, arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
+        assert!(error.contains(why), "{arguments}: {error}");
+        assert!(!dir.join("o.jsonl").exists(), "{arguments}");
+    }
+    assert_eq!(std::fs::read_to_string(dir.join("t.jsonl")).unwrap(), format!("{line}\n"));
+}

@@ -1,0 +1,253 @@
+//! Scores by type of answer.
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use mlqa_eval::{
+    Dataset, EvalError, Language, MIN_TYPE_QUESTIONS, Normalization, Predictions, TypedDataset,
+    answer_types, check_file, score,
+};
+use serde_json::{Value, json};
+
+/// Rows of ten animals, nine dates and one without a type; the passage begins with two code points
+/// above U+FFFF.
+fn rows() -> Vec<Value> {
+    let row = |k: usize, subtype: Option<&str>| {
+        let mut row = json!({
+            "question": format!("q{k}"),
+            "passage": format!("𝒳𝒴 it was thing {k}!"),
+            "answer": {"start": 10, "end": 10 + format!("thing {k}").len(), "text": format!("thing {k}")},
+            "url": "ignored",
+        });
+        if let Some(subtype) = subtype {
+            row["subtype"] = subtype.into();
+        }
+        row
+    };
+    (0..20)
+        .map(|k| row(k, [Some("animal"), Some("date"), None][k / 10 + usize::from(k == 19)]))
+        .collect()
+}
+
+fn lines(rows: &[Value]) -> String {
+    rows.iter().map(|row| format!("{row}\n")).collect()
+}
+
+fn read(text: &str) -> Result<TypedDataset, EvalError> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, text).unwrap();
+    TypedDataset::read(file.path())
+}
+
+#[test]
+fn rows_a_line_and_an_array_are_the_same() {
+    let mut one = read(&lines(&rows())).unwrap();
+    let mut other = read(&serde_json::to_string_pretty(&rows()).unwrap()).unwrap();
+    one.dataset.path.clear();
+    other.dataset.path.clear();
+    assert_eq!(one, other);
+    assert_eq!(one.dataset.questions.len(), 20);
+    assert_eq!((one.types.len(), one.types["row-11"].as_str()), (19, "date"));
+    one.dataset.check_answers().unwrap();
+    // One row alone is an object.
+    assert_eq!(read(&lines(&rows()[..1])).unwrap().types["row-1"], "animal");
+}
+
+#[test]
+fn a_split_by_hand() {
+    let typed = read(&lines(&rows())).unwrap();
+    // Animals: half exact, half one token of two (F1 2/3). Dates: five exact, four unanswered. The
+    // last: wrong.
+    let mut predictions = serde_json::Map::new();
+    for k in 0..20 {
+        let answer = match k {
+            0..5 | 10..15 => format!("Thing {k}."),
+            5..10 => format!("{k}"),
+            19 => "no".into(),
+            _ => continue,
+        };
+        predictions.insert(format!("row-{}", k + 1), answer.into());
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, Value::from(predictions).to_string()).unwrap();
+    let predictions = Predictions::read(file.path()).unwrap();
+    let rules = Normalization::Mlqa(Language::EN);
+    let split = answer_types(&score(&typed.dataset, &predictions, rules).unwrap(), &typed.types);
+    let got: Vec<(&str, usize, bool)> =
+        split.types.iter().map(|t| (t.subtype.as_str(), t.questions, t.few)).collect();
+    assert_eq!(got, [("animal", 10, false), ("date", 9, true), ("", 1, true)]);
+    let close =
+        |got: f64, expected: f64| assert!((got - expected).abs() < 1e-9, "{got} {expected}");
+    close(split.types[0].exact_match, 50.0);
+    close(split.types[0].f1, 100.0 * (5.0 + 5.0 * 2.0 / 3.0) / 10.0);
+    close(split.types[1].exact_match, 500.0 / 9.0);
+    close(split.types[1].f1, 500.0 / 9.0);
+    close(split.types[2].f1, 0.0);
+    close(split.all.exact_match, 50.0);
+    assert_eq!(
+        split.to_markdown(),
+        "| subtype | questions | EM | F1 |\n|---|---:|---:|---:|\n| animal | 10 | 50.00 | 83.33 |\n\
+         | date * | 9 | 55.56 | 55.56 |\n| (none) * | 1 | 0.00 | 0.00 |\n| all | 20 | 50.00 | \
+         66.67 |\n\n\\* fewer than 10 questions\n"
+    );
+    let mut csv = split.clone();
+    csv.types[1].subtype = "date, \"exact\"".into();
+    let csv = csv.to_csv();
+    assert!(csv.starts_with("subtype,questions,exact_match,f1,few\nanimal,10,50,"), "{csv}");
+    assert!(csv.contains("\n\"date, \"\"exact\"\"\",9,"), "{csv}");
+}
+
+#[test]
+fn squad_files_with_types() {
+    let qa = |id: &str, subtype: Value| json!({"id": id, "question": "q", "answers": [{"text": "b", "answer_start": 2}], "subtype": subtype});
+    let file = |qas: Vec<Value>| {
+        json!({"data": [{"paragraphs": [{"context": "a b", "qas": qas}]}]}).to_string()
+    };
+    let typed = read(&file(vec![qa("1", "color".into()), qa("2", Value::Null)])).unwrap();
+    assert_eq!(typed.types, [("1".to_owned(), "color".to_owned())].into());
+    assert_eq!(typed.dataset.questions.len(), 2);
+    for (bad, words) in [
+        (file(vec![qa("1", Value::Null)]), "no question has a `subtype`"),
+        (file(vec![qa("1", " ".into())]), "question `1`: its `subtype` is blank"),
+        (file(vec![qa("1", 3.into())]), "question `1`: its `subtype` is 3: invalid type"),
+    ] {
+        let error = read(&bad).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn rows_that_do_not_fit_are_refused() {
+    let change = |key: &str, value: Value| {
+        let mut rows = rows();
+        match key.split_once('.') {
+            Some((outer, inner)) => rows[1][outer][inner] = value,
+            None => rows[1][key] = value,
+        }
+        read(&lines(&rows)).unwrap_err()
+    };
+    assert!(matches!(
+        change("answer.start", 9.into()),
+        EvalError::AnswerMismatch { offset: 9, .. }
+    ));
+    let error = change("answer.end", 16.into());
+    assert!(error.to_string().contains("question `row-2`: answer.end is 16"), "{error}");
+    let huge = change("answer.start", usize::MAX.into());
+    assert!(matches!(huge, EvalError::AnswerMismatch { .. }), "{huge}");
+    assert!(matches!(change("answer", 3.into()), EvalError::Json { line: 2, .. }));
+    assert!(matches!(change("passage", Value::Null), EvalError::Json { line: 2, .. }));
+    let mut twice = rows();
+    twice[3]["id"] = "same".into();
+    twice[4]["id"] = "same".into();
+    assert!(matches!(read(&lines(&twice)), Err(EvalError::DuplicateQuestion { .. })));
+    assert!(matches!(read("not json"), Err(EvalError::Json { line: 1, .. })));
+}
+
+#[test]
+fn rows_are_questions_wherever_questions_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test-context-fr-question-fr.json");
+    let array = Value::Array(rows()).to_string();
+    for text in [lines(&rows()), array] {
+        fs::write(&path, &text).unwrap();
+        let dataset = Dataset::read(&path).unwrap();
+        assert_eq!(dataset.questions, TypedDataset::read(&path).unwrap().dataset.questions);
+        // A type may be absent, and a fault is told as rows'.
+        fs::write(&path, text.replace("subtype", "kind")).unwrap();
+        assert_eq!(Dataset::read(&path).unwrap().questions, dataset.questions);
+        fs::write(&path, text.replacen("\"start\"", "\"begin\"", 1)).unwrap();
+        let error = Dataset::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("missing field `start`") && error.contains("\"passage\""),
+            "{error}"
+        );
+    }
+    fs::write(&path, "[]").unwrap();
+    let error = Dataset::read(&path).unwrap_err().to_string();
+    assert!(error.contains("a SQuAD-style file"), "{error}");
+}
+
+/// The rows of `data/mtqa-synthetic` by split and language.
+fn made(split: &str, language: &str) -> TypedDataset {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/mtqa-synthetic");
+    let name = format!("{split}-context-{language}-question-{language}.json");
+    TypedDataset::read(folder.join(name)).unwrap()
+}
+
+#[test]
+fn the_made_rows_are_parallel_and_whole() {
+    let mut passages = BTreeSet::new();
+    for (split, count) in [("train", 160), ("dev", 50), ("test", 120)] {
+        let [english, french, german] = ["en", "fr", "de"].map(|language| made(split, language));
+        assert_eq!(english.dataset.questions.len(), count);
+        // One id, one type, in all languages; another text.
+        for other in [&french, &german] {
+            assert_eq!(other.types, english.types);
+            for (own, told) in english.dataset.questions.iter().zip(&other.dataset.questions) {
+                assert_eq!(own.id, told.id);
+                assert_ne!(own.context, told.context);
+            }
+        }
+        for (data, language) in [(&english, "en"), (&french, "fr"), (&german, "de")] {
+            let checked = check_file(&data.dataset.path).unwrap();
+            assert!(checked.findings.is_empty(), "{language}: {:?}", checked.findings);
+            for question in &data.dataset.questions {
+                assert!(
+                    passages.insert(question.context.to_string()),
+                    "{} occurs twice",
+                    question.id
+                );
+            }
+        }
+    }
+    // Fig. 5's types, and one with too few questions.
+    let test = made("test", "fr");
+    let count = |kind: &str| test.types.values().filter(|own| *own == kind).count();
+    for kind in ["animal", "color", "description", "full name", "length", "money", "numeric"] {
+        assert!(count(kind) >= MIN_TYPE_QUESTIONS, "{kind}: {}", count(kind));
+    }
+    assert!((1..MIN_TYPE_QUESTIONS).contains(&count("food")));
+}
+
+#[test]
+fn the_command_prints_what_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("data.jsonl"), lines(&rows())).unwrap();
+    fs::write(path("p.json"), "{\"row-1\": \"thing 0\"}").unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_mlqa-eval")).args(args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (data, p, out) = (path("data.jsonl"), path("p.json"), path("out.json"));
+    let (code, table, said) = run(&["types", &data, &p, "en", "--out", &out]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(table.contains("| animal | 10 | 10.00 | 10.00 |"), "{table}");
+    assert_eq!(said.lines().count(), 19);
+    let written: Value = serde_json::from_str(&fs::read_to_string(&out).unwrap()).unwrap();
+    let (_, printed, _) = run(&["types", &data, &p, "--norm", "squad", "--format", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), written);
+    assert_eq!(written["types"][0]["exact_match"], 10.0);
+    let (_, csv, _) = run(&["types", &data, &p, "en", "--format", "csv"]);
+    assert!(csv.contains("\nanimal,10,10,10,false\n"), "{csv}");
+    // Beside another run, in the shape of Fig. 5.
+    fs::write(path("q.json"), "{\"row-1\": \"thing 0\", \"row-2\": \"thing 1\"}").unwrap();
+    let (code, none, said) = run(&["types", &data, &p, "en", "--paper"]);
+    assert!(code == Some(2) && none.is_empty() && said.contains("--beside"), "{said}");
+    let other = format!("LAKM={}", path("q.json"));
+    let names = ["--name", "mixMRC", "--beside", &other];
+    let (code, table, said) = run(&[&["types", &data, &p, "en", "--paper"], &names[..]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    let head = "| EM by subtype | questions | mixMRC | LAKM | difference |";
+    assert!(table.starts_with(head), "{table}");
+    assert!(table.contains("| animal | 10 | 10.00 | 20.00 | +10.00 | +9.1 |"), "{table}");
+    assert!(table.contains("| date * | 9 | 0.00 | 0.00 | +0.00 | – |"), "{table}");
+    let (_, table, _) = run(&["types", &data, &p, "en", "--beside", &other, "--beside", &other]);
+    assert!(table.contains("| animal | 10 | 10.00 | 20.00 | 20.00 |\n"), "{table}");
+    fs::write(&data, "[]").unwrap();
+    let (code, _, said) = run(&["types", &data, &p, "en"]);
+    assert_eq!(code, Some(2));
+    assert!(said.starts_with("error: ") && said.contains("no question has a `subtype`"), "{said}");
+}

@@ -1,0 +1,191 @@
+//! Boundary errors worked by hand.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mlqa_eval::{
+    Answer, BoundaryClass, BoundaryCounts, Candidate, Dataset, EvalError, Language, MLQA_LANGUAGES,
+    NBest, Normalization, Predictions, Question, boundaries, boundaries_of_texts, boundary_class,
+    boundary_table, score,
+};
+use proptest::prelude::*;
+
+const EN: Normalization = Normalization::Mlqa(Language::EN);
+
+fn class(context: &str, predicted: &str, gold: &str, rules: Normalization) -> BoundaryClass {
+    let span = |text: &str| {
+        let byte = context.find(text).unwrap();
+        let start = context[..byte].chars().count();
+        start..start + text.chars().count()
+    };
+    boundary_class(context, span(predicted), span(gold), rules)
+}
+
+fn question(id: &str, context: &str, answers: &[(&str, usize)]) -> Question {
+    Question {
+        id: id.into(),
+        question: String::new(),
+        context: Arc::from(context),
+        answers: answers
+            .iter()
+            .map(|(text, start)| Answer { text: (*text).into(), answer_start: *start })
+            .collect(),
+        title: Arc::from(""),
+    }
+}
+
+fn dataset(questions: Vec<Question>) -> Dataset {
+    Dataset { path: "hand.json".into(), version: None, questions }
+}
+
+fn best(id: &str, text: &str, answer_start: usize) -> NBest {
+    let candidate = Candidate {
+        text: text.into(),
+        score: 0.0,
+        probability: 1.0,
+        start_logit: 0.0,
+        end_logit: 0.0,
+        window: 0,
+        start: 0,
+        end: 0,
+        answer_start,
+    };
+    NBest { id: id.into(), candidates: vec![candidate], null_score: None, null: false }
+}
+
+#[test]
+fn the_five_classes() {
+    let context = "In 1999 the old stone bridge was rebuilt.";
+    let gold = "old stone bridge";
+    for (predicted, expected) in [
+        ("old stone bridge", BoundaryClass::Exact),
+        ("the old stone bridge", BoundaryClass::Exact),
+        ("the old stone bridge was", BoundaryClass::Superset),
+        ("1999 the old stone bridge", BoundaryClass::Superset),
+        ("stone", BoundaryClass::Subset),
+        ("stone bridge was", BoundaryClass::Overlap),
+        ("1999 the old", BoundaryClass::Overlap),
+        ("was rebuilt.", BoundaryClass::Disjoint),
+        ("In 1999 the", BoundaryClass::Disjoint),
+    ] {
+        assert_eq!(class(context, predicted, gold, EN), expected, "{predicted}");
+    }
+}
+
+#[test]
+fn ends_lose_what_normalisation_deletes() {
+    let de = Normalization::Mlqa(Language::DE);
+    assert_eq!(
+        class("Sie lebt (in der Stadt).", "(in der Stadt).", "in der Stadt", de),
+        BoundaryClass::Exact
+    );
+    // A leading article goes, one within the span stays.
+    assert_eq!(
+        class("die in der Stadt", "die in der Stadt", "in der Stadt", de),
+        BoundaryClass::Exact
+    );
+    // "The-old" is one word once the hyphen is deleted, so no article leads it.
+    assert_eq!(class("The-old house", "The-old house", "old house", EN), BoundaryClass::Superset);
+    // Under SQuAD's rules a typographic quotation mark is part of the answer.
+    let quoted = ("“cat” x", "“cat”", "cat");
+    assert_eq!(class(quoted.0, quoted.1, quoted.2, EN), BoundaryClass::Exact);
+    assert_eq!(
+        class(quoted.0, quoted.1, quoted.2, Normalization::SquadEn),
+        BoundaryClass::Superset
+    );
+    // Arabic: "al-" goes, the rest of the word stays.
+    let ar = Normalization::Mlqa(Language::AR);
+    assert_eq!(class("في البيت", "البيت", "بيت", ar), BoundaryClass::Exact);
+    assert_eq!(
+        class("北京，上海", "北京，", "北京", Normalization::Mlqa(Language::ZH)),
+        BoundaryClass::Exact
+    );
+    // Nothing would be left of "the", so it stands as it is.
+    assert_eq!(class("see the end", "the", "end", EN), BoundaryClass::Disjoint);
+    assert_eq!(class("see the end", "the", "the", EN), BoundaryClass::Exact);
+}
+
+#[test]
+fn positions_count_code_points() {
+    let context = "Größe é: 北京市 groß";
+    assert_eq!(class(context, "北京市", "北京市", EN), BoundaryClass::Exact);
+    assert_eq!(boundary_class(context, 9..12, 9..11, EN), BoundaryClass::Superset);
+    // Past the end there is nothing.
+    assert_eq!(boundary_class(context, 13..99, 13..17, EN), BoundaryClass::Exact);
+    assert_eq!(boundary_class(context, 50..60, 9..12, EN), BoundaryClass::Disjoint);
+}
+
+#[test]
+fn the_same_words_elsewhere_are_disjoint_and_counted() {
+    let context = "red fox and red hen";
+    let data = dataset(vec![
+        question("a", context, &[("red", 12)]),
+        question("b", context, &[("red", 12)]),
+        question("c", context, &[("fox", 4), ("red fox", 0)]),
+        question("d", context, &[("hen", 16)]),
+        question("e", context, &[("hen", 16)]),
+    ]);
+    let null = NBest { null: true, ..best("e", "hen", 16) };
+    let lists = [best("a", "red", 0), best("b", "red", 12), best("c", "red fox", 0), null];
+    let counts = boundaries(&data, &lists, EN).unwrap();
+    let expected =
+        BoundaryCounts { exact: 2, disjoint: 1, unanswered: 2, elsewhere: 1, ..Default::default() };
+    assert_eq!(counts, expected);
+    assert_eq!((counts.questions(), counts.share(BoundaryClass::Exact)), (5, 40.0));
+    // Texts alone are placed where they fit best.
+    let texts = [("a", "red"), ("b", "fox"), ("c", "and red"), ("d", "cat"), ("e", "")];
+    let texts = Predictions(texts.map(|(id, text)| (id.to_owned(), text.to_owned())).into());
+    let counts = boundaries_of_texts(&data, &texts, EN).unwrap();
+    assert_eq!((counts.exact, counts.disjoint, counts.unanswered, counts.elsewhere), (1, 3, 1, 0));
+}
+
+#[test]
+fn nothing_to_count_is_an_error() {
+    let none = boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
+    assert!(matches!(none, EvalError::NoQuestions { .. }), "{none}");
+    let data = dataset(vec![question("a", "x y", &[])]);
+    let gold = boundaries(&data, &[best("a", "x", 0)], EN).unwrap_err();
+    assert!(matches!(gold, EvalError::NoGold { .. }), "{gold}");
+}
+
+#[test]
+fn the_table_has_shares_and_a_sum() {
+    let run = |exact, superset| {
+        let counts = BoundaryCounts { exact, superset, ..Default::default() };
+        BTreeMap::from([(Language::EN, counts), (Language::ZH, counts)])
+    };
+    let table = boundary_table(&[("before", &run(1, 3)), ("after|1", &run(3, 1))]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 8);
+    assert_eq!(
+        lines[2],
+        "| en | before | 4 | 1 (25.0) | 3 (75.0) | 0 (0.0) | 0 (0.0) | 0 (0.0) | 0 (0.0) |"
+    );
+    assert!(lines[5].starts_with("| zh | after\\|1 | 4 | 3 (75.0) |"));
+    assert!(lines[7].starts_with("| all | after\\|1 | 8 | 6 (75.0) | 2 (25.0) |"));
+}
+
+proptest! {
+    /// Exact spans are exact matches, and exact matches are exact spans or stand elsewhere.
+    #[test]
+    fn classes_agree_with_exact_match(
+        words in proptest::collection::vec("(the|a|An|der|die|x|y,|\\(z|-|ال|البيت|là|北京)", 1..8),
+        spans in proptest::collection::vec(0usize..60, 4),
+        language in 0usize..7,
+    ) {
+        let context = words.join(" ");
+        let text: Vec<char> = context.chars().collect();
+        let part = |a: usize, b: usize| {
+            let (a, b) = (a % text.len(), b % text.len());
+            let (from, to) = (a.min(b), a.max(b) + 1);
+            (text[from..to].iter().collect::<String>(), from)
+        };
+        let ((gold, gold_start), (predicted, start)) = (part(spans[0], spans[1]), part(spans[2], spans[3]));
+        let rules = Normalization::Mlqa(MLQA_LANGUAGES[language]);
+        let data = dataset(vec![question("q", &context, &[(&gold, gold_start)])]);
+        let counts = boundaries(&data, &[best("q", &predicted, start)], rules).unwrap();
+        let predictions = Predictions([("q".to_owned(), predicted.clone())].into());
+        let matched = score(&data, &predictions, rules).unwrap().exact_match == 100.0;
+        prop_assert_eq!(counts.questions(), 1);
+        prop_assert_eq!(counts.exact + counts.elsewhere, usize::from(matched), "{:?} {:?} in {:?}", predicted, gold, context);
+    }
+}

@@ -1,0 +1,178 @@
+//! `mlqa-eval check`: every kind of fault, its place and its words.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mlqa_eval::{FindingKind, MLQA_LANGUAGES, check_file, squad};
+use serde_json::{Value, json};
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Kind, id and place of each finding of a file with this text.
+fn found(name: &str, text: &str) -> Vec<(FindingKind, String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let check = check_file(write(folder.path(), name, text)).unwrap();
+    let each = check.findings.into_iter();
+    each.map(|one| (one.kind, one.id.unwrap_or_default(), one.place)).collect()
+}
+
+fn squad(qas: &Value) -> String {
+    // 🦙 has four bytes and two units of UTF-16, é two and one.
+    let context = "Das Café hat 🦙🦙 ein Haus und noch ein Haus.";
+    json!({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}).to_string()
+}
+
+fn answered(text: &str, start: usize) -> String {
+    squad(&json!([{"id": "q", "question": "Was?", "answers": [
+        {"text": "Das", "answer_start": 0}, {"text": text, "answer_start": start}]}]))
+}
+
+#[test]
+fn answers_that_are_elsewhere() {
+    assert_eq!(found("x.json", &answered("ein Haus", 16)), []);
+    assert_eq!(found("x.json", &answered("ein Haus", 34)), []);
+    for (text, start, kind) in [
+        ("ein Haus", 23, FindingKind::ByteOffset),
+        ("ein Haus", 18, FindingKind::Utf16Offset),
+        ("ein Haus", 15, FindingKind::AnswerElsewhere),
+        ("Ein Haus", 16, FindingKind::AnswerMissing),
+        ("Haus.", 39, FindingKind::AnswerBeyond),
+        ("Haus.", 400, FindingKind::AnswerBeyond),
+        ("Haus.!", 38, FindingKind::AnswerBeyond),
+        ("x", usize::MAX, FindingKind::AnswerBeyond),
+        (" \u{a0}", 3, FindingKind::EmptyAnswer),
+        ("", 3, FindingKind::EmptyAnswer),
+    ] {
+        let place = "data[0].paragraphs[0].qas[0].answers[1]".to_owned();
+        let got = found("x.json", &answered(text, start));
+        assert_eq!(got, [(kind, "q".into(), place)], "{text} {start}");
+    }
+}
+
+#[test]
+fn questions_and_ids() {
+    let answers = json!([{"text": "Das", "answer_start": 0}]);
+    let text = squad(&json!([
+        {"id": "a", "question": "Was?", "answers": answers},
+        {"id": "a", "question": " ", "answers": answers, "subtype": "animal"},
+        {"id": "b", "question": "Was?", "answers": []},
+        {"id": "c", "question": "Was?", "answers": [], "is_impossible": true},
+        {"id": "d", "question": "Was?", "answers": [], "is_impossible": false},
+        {"id": "e", "question": "Was?", "answers": answers, "is_impossible": true},
+        {"id": "f", "question": "Was?", "answers": answers, "is_impossible": false, "subtype": ""},
+    ]));
+    let got: Vec<_> = found("x.json", &text).into_iter().map(|(kind, id, _)| (kind, id)).collect();
+    let expected = [
+        (FindingKind::Empty, "a"),
+        (FindingKind::DuplicateId, "a"),
+        (FindingKind::NoAnswers, "b"),
+        (FindingKind::NoAnswers, "d"),
+        (FindingKind::ImpossibleAnswered, "e"),
+        (FindingKind::Subtype, "f"),
+    ];
+    assert_eq!(got, expected.map(|(kind, id)| (kind, id.to_owned())));
+}
+
+#[test]
+fn files_as_a_whole() {
+    let whole = |kind, place: &str| vec![(kind, String::new(), place.to_owned())];
+    assert_eq!(found("x.json", r#"{"data": []}"#), whole(FindingKind::NoQuestions, "file"));
+    let blank = r#"{"data": [{"paragraphs": [{"context": " ", "qas": []}]}]}"#;
+    let place = "data[0].paragraphs[0]";
+    assert_eq!(found("x.json", blank), whole(FindingKind::Empty, place));
+    for (text, place) in [
+        ("{\"data\": [\n{\"title\" 3}]}", "line 2 column 10"),
+        ("{\"data\": 3}", "line 1 column 10"),
+        ("{\n\"data\":\n[", "line 3 column 1"),
+        ("[3]", "line 1 column 2"),
+    ] {
+        assert_eq!(found("x.json", text), whole(FindingKind::Format, place), "{text}");
+    }
+}
+
+#[test]
+fn rows_of_mtqa() {
+    let row = |id: Option<&str>, start: usize, end: usize, subtype: &str| {
+        json!({"id": id, "question": "what", "passage": "a é whale", "subtype": subtype,
+            "answer": {"start": start, "end": end, "text": "whale"}})
+        .to_string()
+    };
+    let good = row(Some("a"), 4, 9, "animal");
+    assert_eq!(found("x.jsonl", &good), []);
+    let rows = [good.clone(), row(None, 5, 10, "animal"), row(Some("c"), 4, 8, ""), good];
+    let expected = [
+        (FindingKind::ByteOffset, "row-2", "row 2, answer"),
+        (FindingKind::Subtype, "c", "row 3"),
+        (FindingKind::AnswerEnd, "c", "row 3, answer"),
+        (FindingKind::DuplicateId, "a", "row 4"),
+    ]
+    .map(|(kind, id, place)| (kind, id.to_owned(), place.to_owned()));
+    assert_eq!(found("x.jsonl", &rows.join("\n")), expected);
+    assert_eq!(found("x.json", &format!("[{}]", rows.join(","))), expected);
+    let wrong = found("x.jsonl", &format!("{}\n{{\"passage\": 3}}", rows[0]));
+    assert_eq!(wrong, [(FindingKind::Format, String::new(), "line 2 column 13".into())]);
+}
+
+#[test]
+fn languages_of_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let language = |name: &str, of: &str| -> Vec<String> {
+        let path = folder.path().join(name);
+        let mut file = squad::File::read(format!("../../data/xquad/xquad.{of}.json")).unwrap();
+        file.data.truncate(2);
+        file.write(&path).unwrap();
+        let check = check_file(path).unwrap();
+        assert!(check.findings.iter().all(|one| one.kind == FindingKind::Language));
+        check.findings.into_iter().map(|one| one.message).collect()
+    };
+    for of in MLQA_LANGUAGES.map(|language| language.to_string()) {
+        for named in MLQA_LANGUAGES.map(|language| language.to_string()) {
+            let got = language(&format!("xquad.{named}.json"), &of);
+            // Contexts, and questions.
+            assert_eq!(got.len(), if named == of { 0 } else { 2 }, "{named} {of}: {got:?}");
+        }
+    }
+    let got = language("test-context-de-question-en.json", "de");
+    assert_eq!(got.len(), 1);
+    assert!(got[0].starts_with("the name says that questions are in `en`, but they"), "{got:?}");
+    assert_eq!(language("test-context-d e-question-en.json", "de").len(), 1);
+    assert_eq!(language("xquad.zh-Hans.json", "zh").len(), 0);
+    // A language about which nothing is known, and a name without one.
+    assert_eq!(language("xquad.sw.json", "zh").len(), 0);
+    assert_eq!(language("squad.json", "zh").len(), 0);
+}
+
+#[test]
+fn the_program_prints_lines_or_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = write(folder.path(), "bad.json", &answered("ein Haus", 23));
+    let good = write(folder.path(), "good.json", &answered("ein Haus", 16));
+    let run = |options: &[&str], files: &[&PathBuf]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
+        let output = command.arg("check").args(options).args(files).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = run(&[], &[&bad, &good]);
+    assert_eq!(code, Some(2));
+    assert_eq!(out, format!("{}: 1 questions, 2 answers\n", good.display()));
+    let place = "data[0].paragraphs[0].qas[0].answers[1]";
+    let lines: Vec<&str> = err.lines().collect();
+    let line = format!(
+        "{}: `q`: {place}: byte-offset: answer_start 23 should hold `ein Haus`, but the context has \
+         `s und no` there; offsets count Unicode code points; it is there if bytes of UTF-8 are \
+         counted",
+        bad.display()
+    );
+    assert_eq!(lines, [&*line, "error: 1 findings in 1 of 2 files"]);
+    let (code, out, _) = run(&["--json"], &[&bad, &good]);
+    assert_eq!(code, Some(2));
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value[0]["findings"][0]["kind"], "byte-offset");
+    assert_eq!(value[0]["findings"][0]["place"], place);
+    assert_eq!(value[1], json!({"path": good, "questions": 1, "answers": 2, "findings": []}));
+    assert_eq!(run(&["--json"], &[&good]).0, Some(0));
+}

@@ -1,0 +1,245 @@
+//! `mlqa-eval windows` and `decode`: from questions to a model's rows, from its logits to answers.
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+
+fn run(folder: &Path, command: &str, options: &[&str]) -> Output {
+    let tokenizer = testkit::fixture("tokenizer.json");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
+    program.current_dir(folder).args([command, "data.json", "--tokenizer"]).arg(tokenizer);
+    program.args(["--max-length", "128", "--doc-stride", "32"]).args(options).output().unwrap()
+}
+
+#[track_caller]
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[track_caller]
+fn refused(output: &Output, words: &[&str]) {
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
+}
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("../golden/run_qa.json")).unwrap()
+}
+
+/// The questions of the golden file as a data set.
+fn write_questions(folder: &Path, golden: &Value) {
+    let paragraphs: Vec<Value> = golden["examples"].as_array().unwrap().iter()
+        .map(|row| json!({"context": row[2], "qas": [{"id": row[0], "question": row[1], "answers": []}]}))
+        .collect();
+    let file = json!({"data": [{"paragraphs": paragraphs}]});
+    std::fs::write(folder.join("data.json"), file.to_string()).unwrap();
+}
+
+/// The golden file's peaked logits.
+fn logits(side: u64, rows: usize) -> Vec<u8> {
+    let mix = |value: u64| {
+        let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        value ^ (value >> 31)
+    };
+    let value = |feature: u64, at: u64| {
+        let draw = mix(((2 + side) * 4096 + feature) * 4096 + at);
+        let peak = if draw.is_multiple_of(41) { 8.0 } else { 0.0 };
+        ((draw >> 40) as f32 / 1_048_576.0 - 8.0) / 4.0 + peak
+    };
+    (0..rows as u64)
+        .flat_map(|feature| (0..128).flat_map(move |at| value(feature, at).to_le_bytes()))
+        .collect()
+}
+
+fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype) {
+    write_logits_of(path, rows, names, dtype, None);
+}
+
+/// The same for windows of a program.
+fn write_logits_of(
+    path: &Path,
+    rows: usize,
+    names: [&str; 2],
+    dtype: Dtype,
+    windows: Option<&str>,
+) {
+    let bytes = [0, 1].map(|side| logits(side, rows));
+    let shape = match dtype {
+        Dtype::F32 => vec![rows, 128],
+        _ => vec![rows, 256],
+    };
+    let view = |bytes| TensorView::new(dtype, shape.clone(), bytes).unwrap();
+    // Another tensor before them, as `xlmr-model run` writes one.
+    let other = [0; 12];
+    let first = TensorView::new(Dtype::F32, vec![3], &other).unwrap();
+    let all =
+        [("last_hidden_state", first), (names[0], view(&bytes[0])), (names[1], view(&bytes[1]))];
+    let metadata = windows.map(|program| [("windows".to_owned(), program.to_owned())].into());
+    std::fs::write(path, safetensors::serialize(all, metadata).unwrap()).unwrap();
+}
+
+#[test]
+fn windows_of_one_program_are_not_silently_decoded_as_those_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_questions(folder, &golden());
+    let run_qa: [&[&str]; 2] = [&[], &["--compatible", "run_qa"]];
+    let programs = ["mlqa-eval", "run_qa"];
+    for (cut, made) in run_qa.into_iter().zip(programs) {
+        good(&run(folder, "windows", &[&["--out", "w"], cut].concat()));
+        let bytes = std::fs::read(folder.join("w")).unwrap();
+        let header = SafeTensors::read_metadata(&bytes).unwrap().1;
+        assert_eq!(header.metadata().as_ref().unwrap()["windows"], made);
+        for (chosen, name) in run_qa.into_iter().zip(programs) {
+            good(&run(folder, "windows", &[&["--out", "x"], chosen].concat()));
+            let bytes = std::fs::read(folder.join("x")).unwrap();
+            let rows =
+                SafeTensors::deserialize(&bytes).unwrap().tensor("question").unwrap().shape()[0];
+            for windows in [Some(made), None] {
+                let names = ["start_logits", "end_logits"];
+                write_logits_of(&folder.join("l"), rows, names, Dtype::F32, windows);
+                let options = [&["--logits", "l", "--out", "p"], chosen].concat();
+                let output = run(folder, "decode", &options);
+                good(&output);
+                let said = String::from_utf8(output.stderr).unwrap();
+                let expected = match windows.filter(|&made| made != name) {
+                    Some(made) => format!("warning: l belongs to windows cut as {made} does"),
+                    None => String::new(),
+                };
+                assert!(said.starts_with(&expected), "{said}");
+                assert_eq!(said.is_empty(), expected.is_empty(), "{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_and_answers_of_run_qa() {
+    let golden = golden();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_questions(folder, &golden);
+    let compatible = ["--compatible", "run_qa"];
+    let printed = good(&run(folder, "windows", &[&compatible[..], &["--out", "w"]].concat()));
+    let features = golden["features"].as_array().unwrap();
+    assert_eq!(printed, format!("24 questions, {} rows of 128 tokens\n", features.len()));
+    let bytes = std::fs::read(folder.join("w")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let [ids, mask] = ["input_ids", "attention_mask"].map(|name| file.tensor(name).unwrap());
+    assert_eq!(
+        (ids.shape(), mask.shape()),
+        (&[features.len(), 128][..], &[features.len(), 128][..])
+    );
+    for (k, feature) in features.iter().enumerate() {
+        let tokens = feature["input_ids"].as_array().unwrap();
+        let row = &ids.data()[k * 512..(k + 1) * 512];
+        let row: Vec<i32> = row.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect();
+        assert_eq!(json!(row[..tokens.len()]), feature["input_ids"]);
+        // <pad>
+        assert!(row[tokens.len()..].iter().all(|&id| id == 1));
+        let mask = &mask.data()[k * 128..(k + 1) * 128];
+        assert_eq!(mask.iter().filter(|&&one| one == 1).count(), tokens.len());
+        assert_eq!(mask[0], 1);
+    }
+    let question = file.tensor("question").unwrap();
+    assert_eq!(question.data()[question.data().len() - 4..], 23_i32.to_le_bytes());
+
+    write_logits(&folder.join("l"), features.len(), ["start_logits", "end_logits"], Dtype::F32);
+    let out = ["--logits", "l", "--out", "p.json", "--n-best", "n.json", "--null-odds", "o.json"];
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+    };
+    for (run_of, options) in [
+        (1, vec![]),
+        (2, vec!["--n-best-size", "3", "--max-answer-length", "5"]),
+        (3, vec!["--null-threshold", "0"]),
+    ] {
+        good(&run(folder, "decode", &[&compatible[..], &out, &options].concat()));
+        let expected = &golden["runs"][run_of];
+        assert_eq!(read("p.json"), expected["predictions"]);
+        let lists: BTreeMap<String, Value> = serde_json::from_value(read("n.json")).unwrap();
+        assert_eq!(lists.len(), 24);
+        for (id, list) in lists {
+            let texts: Vec<&Value> =
+                list["candidates"].as_array().unwrap().iter().map(|one| &one["text"]).collect();
+            let best = expected["n_best_predictions"][&id].as_array().unwrap();
+            assert_eq!(texts, best.iter().map(|one| &one[0]).collect::<Vec<_>>(), "{id}");
+        }
+        assert_eq!(read("o.json").as_object().unwrap().len(), 24);
+    }
+}
+
+#[test]
+fn our_own_way_is_the_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_questions(folder, &golden());
+    let printed = good(&run(folder, "windows", &["--max-question-length", "10", "--out", "w"]));
+    let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
+    // Questions are cut, so there is more room and there are fewer rows.
+    assert!(rows < golden()["features"].as_array().unwrap().len(), "{printed}");
+    write_logits(&folder.join("l"), rows, ["start_logits", "end_logits"], Dtype::F32);
+    let options = ["--max-question-length", "10", "--logits", "l", "--out", "p.json"];
+    good(&run(folder, "decode", &options));
+    let predictions: BTreeMap<String, String> =
+        serde_json::from_slice(&std::fs::read(folder.join("p.json")).unwrap()).unwrap();
+    assert_eq!(predictions.len(), 24);
+    assert_eq!(predictions["empty"], "");
+    assert!(predictions.values().all(|text| text.trim() == text));
+}
+
+#[test]
+fn other_logits_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let golden = golden();
+    write_questions(folder, &golden);
+    let rows = golden["features"].as_array().unwrap().len();
+    let decode = || {
+        let options = ["--compatible", "run_qa", "--logits", "l", "--out", "p", "--n-best", "n"];
+        run(folder, "decode", &options)
+    };
+    let usual = ["start_logits", "end_logits"];
+    for rows in [rows - 1, rows + 1, 0] {
+        write_logits(&folder.join("l"), rows, usual, Dtype::F32);
+        refused(&decode(), &["l: ", &format!("has {rows} rows"), "options"]);
+    }
+    write_logits(&folder.join("l"), rows, ["start_logits", "ends"], Dtype::F32);
+    refused(&decode(), &["no tensor `end_logits`"]);
+    write_logits(&folder.join("l"), rows, usual, Dtype::F16);
+    refused(&decode(), &["`start_logits` is F16"]);
+    write_logits(&folder.join("l"), rows, usual, Dtype::F32);
+    let whole = std::fs::read(folder.join("l")).unwrap();
+    std::fs::write(folder.join("l"), &whole[..whole.len() - 1]).unwrap();
+    refused(&decode(), &["_logits` are cut"]);
+    for bytes in [&whole[..9], &b"{}"[..], &[0xff; 64]] {
+        std::fs::write(folder.join("l"), bytes).unwrap();
+        refused(&decode(), &["no safetensors file"]);
+    }
+    assert!(!folder.join("p").exists() && !folder.join("n").exists());
+    refused(
+        &run(folder, "windows", &["--max-question-length", "99", "--out", "w"]),
+        &["max_length"],
+    );
+}
+
+#[test]
+fn a_row_is_not_as_long_as_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = testkit::fixture("scorer/de/dataset.json");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
+    program.arg("windows").arg(data).arg("--tokenizer").arg(testkit::fixture("tokenizer.json"));
+    program.arg("--out").arg(folder.path().join("windows.safetensors"));
+    let long = ["--max-length", "1000000000000", "--compatible", "run_qa"];
+    let output = program.args(long).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("max_length = 1000000000000: must be at most 1048576"), "{error}");
+}

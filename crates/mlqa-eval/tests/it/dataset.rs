@@ -1,0 +1,169 @@
+//! Question files in, out and joined.
+use std::path::Path;
+
+use mlqa_eval::{Dataset, DatasetName, EvalError, Language, MLQA_LANGUAGES, pair};
+
+fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn file(qas: &str) -> String {
+    format!(
+        r#"{{"version": "1.1", "extra": 1, "data": [{{"title": "T", "paragraphs":
+        [{{"context": "Ein 🙂 Haus", "document_id": "x", "qas": [{qas}]}}]}}]}}"#
+    )
+}
+
+const HOUSE: &str = r#"{"id": "a", "subtype": "object", "question": "Was?",
+    "answers": [{"text": "Haus", "answer_start": 6, "extra": true}]}"#;
+
+#[test]
+fn offsets_count_code_points_and_unknown_keys_are_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = Dataset::read(write(folder.path(), "d.json", &file(HOUSE))).unwrap();
+    assert_eq!(dataset.version.as_deref(), Some("1.1"));
+    let [question] = dataset.questions.as_slice() else { panic!("one question") };
+    assert_eq!(
+        (question.id.as_str(), &*question.title, &*question.context),
+        ("a", "T", "Ein 🙂 Haus")
+    );
+    dataset.check_answers().unwrap();
+    assert!(dataset.faulty_answers().is_empty());
+}
+
+#[test]
+fn an_answer_elsewhere_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    // 9 would be the offset in bytes.
+    let text = file(&HOUSE.replace("6", "9"));
+    let dataset = Dataset::read(write(folder.path(), "d.json", &text)).unwrap();
+    let error = dataset.check_answers().unwrap_err();
+    let EvalError::AnswerMismatch { path, id, offset, expected, found } = &error else {
+        panic!("{error}")
+    };
+    assert!(path.ends_with("d.json"));
+    assert_eq!((id.as_str(), *offset, expected.as_str(), found.as_str()), ("a", 9, "Haus", "s"));
+    assert_eq!(dataset.faulty_answers().len(), 1);
+}
+
+#[test]
+fn broken_files_name_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        ("{\n \"data\": [\n  {\"title\" \"T\"}\n ]\n}", 3),
+        ("{\n \"data\": [", 2),
+        ("{\"data\": [{\"paragraphs\": [{\n\"qas\": []}]}]}", 2),
+        ("[]\n", 1),
+        ("", 1),
+    ];
+    for (text, expected_line) in cases {
+        let error = Dataset::read(write(folder.path(), "d.json", text)).unwrap_err();
+        let EvalError::Json { line, .. } = &error else { panic!("{text:?}: {error}") };
+        assert_eq!((*line).max(1), expected_line, "{text:?}: {error}");
+        assert!(error.to_string().contains("d.json:"), "{error}");
+    }
+    let negative = file(&HOUSE.replace("6", "-6"));
+    let error = Dataset::read(write(folder.path(), "d.json", &negative)).unwrap_err();
+    assert!(error.to_string().contains("integer `-6`"), "{error}");
+    let missing = Dataset::read(folder.path().join("none.json")).unwrap_err();
+    assert!(matches!(missing, EvalError::Read { .. }), "{missing}");
+}
+
+#[test]
+fn an_id_that_occurs_twice_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = file(&format!("{HOUSE}, {HOUSE}"));
+    let error = Dataset::read(write(folder.path(), "d.json", &text)).unwrap_err();
+    assert!(matches!(&error, EvalError::DuplicateQuestion { id, .. } if id == "a"), "{error}");
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for language in MLQA_LANGUAGES {
+        let dataset =
+            Dataset::read(testkit::fixture(&format!("scorer/{language}/dataset.json"))).unwrap();
+        let path = folder.path().join("new/copy.json");
+        dataset.write(&path).unwrap();
+        let copy = Dataset::read(&path).unwrap();
+        assert_eq!(copy.questions, dataset.questions);
+        assert_eq!(copy.version, dataset.version);
+        // Nothing but the file itself is left behind.
+        assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn pairing_takes_the_wording_from_the_other_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = r#"{"id": "b", "question": "Wer?", "answers": []}"#;
+    let german =
+        Dataset::read(write(folder.path(), "de.json", &file(&format!("{other}, {HOUSE}"))))
+            .unwrap();
+    let mut english = german.clone();
+    english.questions.retain(|question| question.id == "a");
+    english.questions[0].question = "What?".into();
+    english.questions[0].context = "A house".into();
+    let paired = pair(&german, &english).unwrap();
+    assert_eq!(paired.questions.len(), 1);
+    assert_eq!(paired.questions[0].question, "What?");
+    assert_eq!(&*paired.questions[0].context, "Ein 🙂 Haus");
+    paired.check_answers().unwrap();
+    english.questions[0].id = "c".into();
+    let error = pair(&german, &english).unwrap_err();
+    assert!(matches!(error, EvalError::NothingPaired { .. }), "{error}");
+}
+
+#[test]
+fn names_parse_and_format() {
+    let name: DatasetName = "test-context-en-question-zh.json".parse().unwrap();
+    assert_eq!(
+        (name.split.as_str(), name.context, name.question),
+        ("test", Language::EN, Language::ZH)
+    );
+    assert_eq!(name.to_string(), "test-context-en-question-zh.json");
+    for wrong in [
+        "test-context-en-question-zh.jsonl",
+        "test-context-en.json",
+        "-context-en-question-zh.json",
+        "test-question-en-context-zh.json",
+    ] {
+        assert!(wrong.parse::<DatasetName>().is_err(), "{wrong}");
+    }
+    let error = "dev-context-f r-question-en.json".parse::<DatasetName>().unwrap_err();
+    let words = "(language: expected a language code of 1 to 23 letters, digits or hyphens, such \
+                 as `en`, got \"f r\")";
+    assert!(error.to_string().ends_with(words), "{error}");
+}
+
+#[test]
+fn names_sort_as_the_tables_do() {
+    let name = |text: &str| text.parse::<DatasetName>().unwrap();
+    let sorted = [
+        "dev-context-zh-question-zh.json",
+        "test-context-en-question-es.json",
+        "test-context-en-question-de.json",
+        "test-context-zh-question-en.json",
+        "test-context-bg-question-en.json",
+        "test-context-fr-question-en.json",
+        "test-context-fr-question-bg.json",
+    ]
+    .map(name);
+    let mut shuffled = sorted.clone();
+    shuffled.reverse();
+    shuffled.swap(1, 4);
+    shuffled.sort();
+    assert_eq!(shuffled, sorted);
+}
+
+#[test]
+fn a_file_that_memory_cannot_hold_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "long.json", "");
+    // A hole: nothing on the disk, and an hour to read.
+    std::fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
+    let error = Dataset::read(path).unwrap_err().to_string();
+    assert!(error.contains("long.json") && error.contains("more than 4 GiB"), "{error}");
+}

@@ -1,0 +1,256 @@
+//! Decoding against values worked by hand and against trying every span.
+use std::sync::Arc;
+
+use mlqa_eval::{DecodeConfig, EvalError, Predictions, Question, Window, decode, write_n_best};
+use ndarray::{Array1, arr1};
+use proptest::prelude::*;
+
+/// `w0 w1 w2 …`, two characters and a space each.
+fn question(id: &str, words: usize) -> Question {
+    let context = (0..words).map(|k| format!("w{k}")).collect::<Vec<_>>().join(" ");
+    Question {
+        id: id.into(),
+        question: String::new(),
+        context: Arc::from(context),
+        answers: Vec::new(),
+        title: Arc::from(""),
+    }
+}
+
+/// `<s> </s> words from..to </s>`: context tokens begin at 2.
+fn window(question: usize, from: usize, to: usize) -> Window {
+    let n = to - from;
+    Window {
+        question,
+        input_ids: vec![0; n + 3],
+        token_type_ids: vec![0; n + 3],
+        question_end: 1,
+        context_start: 2,
+        context_end: 2 + n,
+        offsets: (from..to).map(|k| (3 * k, 3 * k + 2)).collect(),
+        max_context: vec![true; n],
+        start_position: None,
+        end_position: None,
+    }
+}
+
+fn texts(
+    questions: &[Question],
+    windows: &[Window],
+    start: &[Array1<f32>],
+    end: &[Array1<f32>],
+    config: &DecodeConfig,
+) -> Vec<String> {
+    let all = decode(questions, windows, start, end, config).unwrap();
+    all[0].candidates.iter().map(|candidate| candidate.text.clone()).collect()
+}
+
+#[test]
+fn worked_by_hand() {
+    let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
+    // `<s>` and `</s>` have the highest logits and are no answer.
+    let start = [arr1(&[9.0, 9.0, 1.0, 3.0, 0.0, 0.0, 9.0])];
+    let end = [arr1(&[9.0, 9.0, 2.0, 0.0, 1.5, 0.0, 9.0])];
+    let all = decode(&q, &w, &start, &end, &DecodeConfig::default()).unwrap();
+    let best = &all[0].candidates[0];
+    assert_eq!((best.text.as_str(), best.score), ("w1 w2", 4.5));
+    assert_eq!((best.start, best.end, best.window, best.answer_start), (3, 4, 0, 3));
+    // 3 + 0 ties 1 + 2 at 3.0: (2, 2), then (3, 3), (3, 5).
+    let order: Vec<(usize, usize)> =
+        all[0].candidates.iter().take(4).map(|c| (c.start, c.end)).collect();
+    assert_eq!(order, [(3, 4), (2, 2), (3, 3), (3, 5)]);
+    let sum: f64 = all[0].candidates.iter().map(|c| c.probability).sum();
+    assert!((sum - 1.0).abs() < 1e-12);
+    assert_eq!(all[0].null_score, Some(18.0));
+    assert_eq!(all[0].answer(), "w1 w2");
+}
+
+#[test]
+fn length_and_order_limit_spans() {
+    let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
+    let start = [arr1(&[0.0, 0.0, 5.0, 0.0, 0.0, 1.0, 0.0])];
+    let end = [arr1(&[0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 0.0])];
+    let config = DecodeConfig { max_answer_length: 3, ..DecodeConfig::default() };
+    // w0 … w3 has four tokens; then (w3, w3) with 6.
+    assert_eq!(texts(&q, &w, &start, &end, &config)[0], "w3");
+    let config = DecodeConfig { max_answer_length: 4, ..config };
+    assert_eq!(texts(&q, &w, &start, &end, &config)[0], "w0 w1 w2 w3");
+    // The one best start lies after the one best end.
+    let config = DecodeConfig { n_best: 1, ..config };
+    assert!(texts(&q, &w, &end, &start, &config).is_empty());
+}
+
+#[test]
+fn windows_are_merged_and_texts_kept_once() {
+    let q = [question("q", 6)];
+    let mut w = [window(0, 0, 4), window(0, 2, 6)];
+    let flat = |at: usize, high: f32| {
+        let mut row = Array1::zeros(7);
+        row[at] = high;
+        row
+    };
+    // w3 is token 5 of the first window and token 3 of the second.
+    let logits = [flat(5, 2.0), flat(3, 4.0)];
+    let all = decode(&q, &w, &logits, &logits, &DecodeConfig::default()).unwrap();
+    let of_w3: Vec<_> = all[0].candidates.iter().filter(|c| c.text == "w3").collect();
+    assert_eq!(of_w3.len(), 1);
+    assert_eq!((of_w3[0].window, of_w3[0].score, of_w3[0].answer_start), (1, 8.0, 9));
+    // Without maximum context in the second window, w3 may begin in the first alone.
+    w[1].max_context[1] = false;
+    let all = decode(&q, &w, &logits, &logits, &DecodeConfig::default()).unwrap();
+    let of_w3 = all[0].candidates.iter().find(|c| c.text == "w3").unwrap();
+    assert_eq!((of_w3.window, of_w3.score), (0, 4.0));
+}
+
+#[test]
+fn ties_go_to_the_earlier_window_and_token() {
+    let q = [question("q", 6)];
+    let w = [window(0, 0, 3), window(0, 3, 6)];
+    let logits = [Array1::zeros(6), Array1::zeros(6)];
+    let all =
+        decode(&q, &w, &logits, &logits, &DecodeConfig { n_best: 3, ..DecodeConfig::default() })
+            .unwrap();
+    let order: Vec<_> = all[0].candidates.iter().map(|c| (c.window, c.start, c.end)).collect();
+    assert_eq!(order, [(0, 2, 2), (0, 2, 3), (0, 2, 4)]);
+}
+
+#[test]
+fn null_only_where_it_is_allowed() {
+    let (q, w) = ([question("q", 2)], [window(0, 0, 2)]);
+    let logits = [arr1(&[2.0, 0.0, 1.0, 0.0, 0.0])];
+    let answer = |allow_null| {
+        let config = DecodeConfig { allow_null, ..DecodeConfig::default() };
+        decode(&q, &w, &logits, &logits, &config).unwrap()[0].answer().to_owned()
+    };
+    assert_eq!(answer(None), "w0");
+    assert_eq!(answer(Some(0.0)), "");
+    // 4 > 2 + 2 is false: a tie keeps the span.
+    assert_eq!(answer(Some(2.0)), "w0");
+}
+
+#[test]
+fn unusable_logits_are_named() {
+    let (q, w) =
+        ([question("first", 2), question("second", 2)], [window(0, 0, 2), window(1, 0, 2)]);
+    let good = Array1::<f32>::zeros(5);
+    let run = |start: &[Array1<f32>], end: &[Array1<f32>]| {
+        decode(&q, &w, start, end, &DecodeConfig::default()).unwrap_err()
+    };
+    for value in [f32::NAN, f32::INFINITY] {
+        let mut bad = good.clone();
+        bad[3] = value;
+        let error = run(&[good.clone(), good.clone()], &[good.clone(), bad]);
+        let EvalError::Logits { id, window, tensor, problem } = &error else { panic!("{error}") };
+        assert_eq!((id.as_str(), *window, *tensor), ("second", 1, "end_logits"));
+        assert!(problem.contains("token 3"), "{problem}");
+    }
+    let error = run(&[good.clone(), Array1::zeros(4)], &[good.clone(), good.clone()]);
+    assert!(matches!(&error, EvalError::Logits { id, .. } if id == "second"), "{error}");
+    let error = run(std::slice::from_ref(&good), &[good.clone(), good.clone()]);
+    assert!(matches!(error, EvalError::LogitsCount { expected: 2, got: 1, .. }), "{error}");
+    // Padding beyond the window and forbidden positions are fine.
+    let mut padded = Array1::<f32>::zeros(9);
+    padded[7] = f32::NAN;
+    padded[2] = f32::NEG_INFINITY;
+    let rows = [padded.clone(), padded];
+    let all = decode(&q, &w, &rows, &rows, &DecodeConfig::default()).unwrap();
+    assert_eq!(all[0].candidates.len(), 1);
+    assert_eq!(all[0].answer(), "w1");
+}
+
+#[test]
+fn views_serve_and_files_are_written() {
+    let (q, w) = (
+        [question("b", 2), question("a", 2), question("none", 2)],
+        [window(0, 0, 2), window(1, 0, 2)],
+    );
+    let logits = [arr1(&[0.0, 0.0, 1.0, 0.0, 0.0]), arr1(&[0.0, 0.0, 0.0, 1.0, 0.0])];
+    let views: Vec<_> = logits.iter().map(Array1::view).collect();
+    let all = decode(&q, &w, &views, &logits, &DecodeConfig::default()).unwrap();
+    assert_eq!(all.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["b", "a", "none"]);
+    let predictions = Predictions::from(all.as_slice());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("predictions.json");
+    predictions.write(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, "{\n \"a\": \"w1\",\n \"b\": \"w0\",\n \"none\": \"\"\n}\n");
+    assert_eq!(Predictions::read(&path).unwrap(), predictions);
+    let path = folder.path().join("n_best.json");
+    write_n_best(&path, &all).unwrap();
+    let value: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(value["b"]["candidates"][0]["text"], "w0");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
+
+    /// With n_best as large as the window the result is that of trying every span.
+    #[test]
+    fn equals_trying_every_span(
+        start in prop::collection::vec(-8_i8..8, 12), end in prop::collection::vec(-8_i8..8, 12),
+        max_answer_length in 1_usize..6,
+    ) {
+        let (q, w) = ([question("q", 9)], [window(0, 0, 9)]);
+        let row = |v: &[i8]| v.iter().map(|&x| f32::from(x)).collect::<Array1<f32>>();
+        let (start, end) = (row(&start), row(&end));
+        let mut spans = Vec::new();
+        for s in 2..11 {
+            for e in s..11.min(s + max_answer_length) {
+                spans.push((start[s] + end[e], s, e));
+            }
+        }
+        spans.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        let config = DecodeConfig {
+            n_best: 100,
+            max_answer_length,
+            ..DecodeConfig::default()
+        };
+        let all = decode(&q, &w, &[start], &[end], &config).unwrap();
+        let got: Vec<_> = all[0].candidates.iter().map(|c| (c.score, c.start, c.end)).collect();
+        prop_assert_eq!(got, spans);
+    }
+
+    /// A smaller n_best looks at the n highest starts and ends, ties to the left.
+    #[test]
+    fn the_beam_is_the_n_highest(
+        start in prop::collection::vec(-3_i8..3, 12), end in prop::collection::vec(-3_i8..3, 12),
+        n_best in 1_usize..6,
+    ) {
+        let (q, w) = ([question("q", 9)], [window(0, 0, 9)]);
+        let row = |v: &[i8]| v.iter().map(|&x| f32::from(x)).collect::<Array1<f32>>();
+        let (start, end) = (row(&start), row(&end));
+        let top = |row: &Array1<f32>| {
+            let mut at: Vec<usize> = (2..11).collect();
+            at.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
+            at.truncate(n_best);
+            at
+        };
+        let mut spans = Vec::new();
+        for s in top(&start) {
+            for e in top(&end) {
+                if s <= e {
+                    spans.push((start[s] + end[e], s, e));
+                }
+            }
+        }
+        spans.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        spans.truncate(n_best);
+        let config = DecodeConfig { n_best, ..DecodeConfig::default() };
+        let all = decode(&q, &w, &[start], &[end], &config).unwrap();
+        let got: Vec<_> = all[0].candidates.iter().map(|c| (c.score, c.start, c.end)).collect();
+        prop_assert_eq!(got, spans);
+    }
+}
+
+#[test]
+fn numbers_of_nonsense_do_no_harm() {
+    let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
+    let logits = [arr1(&[0.0, 1.0, 5.0, 3.0, 2.0, 4.0, 0.0])];
+    let config = |n_best| DecodeConfig { n_best, ..DecodeConfig::default() };
+    let most = decode(&q, &w, &logits, &logits, &config(usize::MAX)).unwrap();
+    assert_eq!(most, decode(&q, &w, &logits, &logits, &config(1000)).unwrap());
+    let null = DecodeConfig { allow_null: Some(f32::NAN), ..config(1) };
+    let error = decode(&q, &w, &logits, &logits, &null).unwrap_err();
+    assert!(error.to_string().contains("allow_null = NaN"), "{error}");
+}

@@ -1,0 +1,112 @@
+//! Resampling beside a count of all samples there are.
+use mlqa_eval::{Resampling, bootstrap, holm, paired_test};
+
+/// Means of all n^n samples with replacement, sorted.
+fn all_means(values: &[f64]) -> Vec<f64> {
+    let count = values.len();
+    let mut means: Vec<f64> = (0..count.pow(count as u32))
+        .map(|mut code| {
+            let mut sum = 0.0;
+            for _ in 0..count {
+                sum += values[code % count];
+                code /= count;
+            }
+            sum / count as f64
+        })
+        .collect();
+    means.sort_by(f64::total_cmp);
+    means
+}
+
+/// The share of all 2^n swaps whose sum is at least as far from zero.
+fn all_swaps(differences: &[f64]) -> f64 {
+    let count = differences.len();
+    let observed: f64 = differences.iter().sum();
+    let far = (0..1u32 << count).filter(|swaps| {
+        let signed = differences.iter().enumerate();
+        let sum: f64 = signed.map(|(k, d)| if swaps >> k & 1 == 1 { -d } else { *d }).sum();
+        sum.abs() >= observed.abs() - 1e-9
+    });
+    far.count() as f64 / f64::from(1u32 << count)
+}
+
+const SAMPLES: Resampling = Resampling { samples: 8_000, level: 0.9, seed: 7 };
+
+#[test]
+fn intervals_are_those_of_all_samples() {
+    for values in [vec![0.0, 1.0, 1.0, 0.0, 1.0], vec![0.1, 0.25, 0.9, 0.4], vec![3.0]] {
+        let interval = bootstrap(&values, &SAMPLES).unwrap();
+        let all = all_means(&values);
+        let share = |end: f64| {
+            let below = all.iter().filter(|&&mean| mean <= end + 1e-9).count();
+            below as f64 / all.len() as f64
+        };
+        let under = |end: f64| share(end - 2e-9);
+        // 5 % lie at or below the lower end, and not below what is under it; so with the upper.
+        for (end, tail) in [(interval.low, 0.05), (interval.high, 0.95)] {
+            assert!(share(end) >= tail - 0.02 && under(end) <= tail + 0.02, "{values:?}: {end}");
+        }
+    }
+}
+
+#[test]
+fn p_values_are_those_of_all_swaps_and_samples() {
+    for differences in [
+        vec![1.0, 1.0, 1.0, 1.0, -1.0, 0.0, 1.0],
+        vec![0.2, -0.4, 0.1, 0.7, 0.3],
+        vec![0.5, -0.5],
+        vec![0.0, 0.0, 0.0],
+    ] {
+        let pairs: Vec<(f64, f64)> = differences.iter().map(|d| (0.25, 0.25 + d)).collect();
+        let test = paired_test(&pairs, &SAMPLES).unwrap();
+        let exact = all_swaps(&differences);
+        assert!((test.p_randomisation - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
+        let mean = differences.iter().sum::<f64>() / differences.len() as f64;
+        let all = all_means(&differences);
+        let far = all.iter().filter(|&&one| (one - mean).abs() >= mean.abs() - 1e-9).count();
+        let exact = far as f64 / all.len() as f64;
+        assert!((test.p_bootstrap - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
+        assert!((test.difference.mean - mean).abs() < 1e-12);
+        // The other way round the same is found, with the other sign.
+        let turned: Vec<(f64, f64)> = pairs.iter().map(|&(a, b)| (b, a)).collect();
+        let other = paired_test(&turned, &SAMPLES).unwrap();
+        assert_eq!(other.p_randomisation, test.p_randomisation);
+        assert_eq!(other.difference.mean, -test.difference.mean);
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same() {
+    let pairs: Vec<(f64, f64)> =
+        (0..300).map(|k| (f64::from(k % 7), f64::from(k * k % 11))).collect();
+    let config = Resampling { samples: 500, ..Resampling::default() };
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| paired_test(&pairs, &config).unwrap())
+    };
+    assert_eq!(run(1), run(3));
+    let other = Resampling { seed: 1, ..config };
+    assert_ne!(run(1), paired_test(&pairs, &other).unwrap());
+}
+
+#[test]
+fn holm_is_the_step_down_rule() {
+    // By hand: 0.01·4, 0.02·3, max(0.06, 0.03·2), max(0.06, 0.9·1).
+    assert_eq!(holm(&[0.02, 0.9, 0.01, 0.03]), [0.06, 0.9, 0.04, 0.06]);
+    assert_eq!(holm(&[0.5, 0.6]), [1.0, 1.0]);
+    assert!(holm(&[]).is_empty());
+}
+
+#[test]
+fn what_cannot_be_resampled_is_an_error() {
+    let default = Resampling::default();
+    for (values, config, key) in [
+        (&[][..], default, "values"),
+        (&[1.0][..], Resampling { samples: 0, ..default }, "samples"),
+        (&[1.0][..], Resampling { level: 1.0, ..default }, "level"),
+        (&[1.0][..], Resampling { level: f64::NAN, ..default }, "level"),
+    ] {
+        let error = bootstrap(values, &config).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{key} = ")), "{error}");
+    }
+}

@@ -1,0 +1,34 @@
+//! The tests of the crate from outside, in one program.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
+mod answer_types;
+mod boundary;
+mod check;
+mod cli;
+mod cli_examples;
+mod cli_files;
+mod cli_languages;
+mod cli_rows;
+#[cfg(feature = "windows")]
+mod cli_windows;
+#[cfg(feature = "windows")]
+mod coverage;
+mod dataset;
+#[cfg(feature = "windows")]
+mod decode;
+mod evidence;
+mod matrix;
+mod metric;
+mod peers;
+mod published;
+mod report;
+mod report_page;
+#[cfg(feature = "windows")]
+mod run_qa;
+mod squad;
+mod squad2;
+mod top_k;
+#[cfg(feature = "windows")]
+mod window_families;
+#[cfg(feature = "windows")]
+mod windows;

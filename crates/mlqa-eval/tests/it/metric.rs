@@ -1,0 +1,164 @@
+//! The official MLQA script's numbers (Python 3.11, Unicode 14.0.0), digit for digit.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mlqa_eval::{
+    Answer, Dataset, EvalError, Language, MLQA_LANGUAGES, Normalization, Predictions, Question,
+    score, score_files,
+};
+
+fn scorer(language: Language, file: &str) -> PathBuf {
+    testkit::fixture(&format!("scorer/{language}/{file}"))
+}
+
+fn read(language: Language) -> (Dataset, Predictions, serde_json::Value) {
+    let expected = std::fs::read_to_string(scorer(language, "expected.json")).unwrap();
+    (
+        Dataset::read(scorer(language, "dataset.json")).unwrap(),
+        Predictions::read(scorer(language, "predictions.json")).unwrap(),
+        serde_json::from_str(&expected).unwrap(),
+    )
+}
+
+#[test]
+fn totals_equal_the_official_script() {
+    for language in MLQA_LANGUAGES {
+        let (dataset, predictions, expected) = read(language);
+        let got = score(&dataset, &predictions, Normalization::Mlqa(language)).unwrap();
+        // Bit for bit, not within a tolerance.
+        assert_eq!(Some(got.f1), expected["f1"].as_f64(), "{language} f1");
+        assert_eq!(Some(got.exact_match), expected["exact_match"].as_f64(), "{language} em");
+        let unanswered = serde_json::to_value(&got.unanswered).unwrap();
+        assert_eq!(unanswered, expected["unanswered"], "{language}");
+        assert_eq!(got.questions, 40);
+    }
+}
+
+#[test]
+fn every_question_equals_the_official_script() {
+    for language in MLQA_LANGUAGES {
+        let (dataset, predictions, expected) = read(language);
+        let got = score(&dataset, &predictions, Normalization::Mlqa(language)).unwrap();
+        let expected = expected["per_question"].as_object().unwrap();
+        assert_eq!(got.per_question.len(), expected.len());
+        for one in &got.per_question {
+            let want = &expected[&one.id];
+            let context = format!("{language} {} ({})", one.id, want["variant"]);
+            assert_eq!(Some(one.f1), want["f1"].as_f64(), "{context} f1");
+            assert_eq!(
+                Some(f64::from(u8::from(one.exact_match))),
+                want["exact_match"].as_f64(),
+                "{context} em"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_passed_over_scores_as_one_that_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dataset.json");
+    let good = std::fs::read_to_string(scorer(Language::ZH, "dataset.json")).unwrap();
+    let predictions = scorer(Language::ZH, "predictions.json");
+    let rules = Normalization::Mlqa(Language::ZH);
+    for (from, to) in [
+        ("", ""),
+        ("\"version\"", "\"versions\""),
+        // What is wrong is told by the same words.
+        ("\"context\": \"", "\"contexts\": \""),
+        ("\"question\": \"", "\"question\": 3, \"x\": \""),
+        ("\"answers\": [", "\"answers\": [], \"x\": ["),
+        ("\"answer_start\": ", "\"answer_start\": -"),
+        ("\"id\": \"", "\"id\": \"x\", \"ids\": \""),
+        ("\"data\": [", "\"data\": [["),
+    ] {
+        let text = good.replace(from, to);
+        assert!(from.is_empty() || text != good, "{from}");
+        std::fs::write(&path, text).unwrap();
+        let read = || {
+            let dataset = Dataset::read(&path)?;
+            let score = score(&dataset, &Predictions::read(&predictions)?, rules)?;
+            Ok((dataset.version, score))
+        };
+        let read: Result<_, EvalError> = read();
+        let passed = score_files(&path, &predictions, rules);
+        match (read, passed) {
+            (Ok(read), Ok(passed)) => assert_eq!(read, (passed.version, passed.score), "{to}"),
+            (read, passed) => {
+                let words = [read.map(|_| ()), passed.map(|_| ())];
+                let [read, passed] = words.map(|result| result.unwrap_err().to_string());
+                assert_eq!(read, passed, "{to}");
+            }
+        }
+    }
+    // The texts that are passed over may hold what no JSON may.
+    std::fs::write(&path, good.replacen("\"context\": \"", "\"context\": \"\\ud800\\x", 1))
+        .unwrap();
+    assert!(Dataset::read(&path).is_err());
+    assert_eq!(score_files(&path, &predictions, rules).unwrap().score.f1, 64.98532601243599);
+}
+
+fn one_question(gold: &[&str]) -> Dataset {
+    let answers =
+        gold.iter().map(|text| Answer { text: (*text).into(), answer_start: 0 }).collect();
+    let question = Question {
+        id: "q".into(),
+        question: String::new(),
+        context: Arc::from(""),
+        answers,
+        title: Arc::from(""),
+    };
+    Dataset { path: "hand.json".into(), version: None, questions: vec![question] }
+}
+
+fn hand(gold: &[&str], prediction: &str, rules: Normalization) -> (f64, f64) {
+    let predictions = Predictions(BTreeMap::from([("q".into(), prediction.into())]));
+    let got = score(&one_question(gold), &predictions, rules).unwrap();
+    (got.exact_match, got.f1)
+}
+
+#[test]
+fn worked_by_hand() {
+    let en = Normalization::Mlqa(Language::EN);
+    // 2 of 3 tokens predicted, 2 of 2 gold found: 2 · (2/3) · 1 / (5/3) = 0.8.
+    let (em, f1) = hand(&["The red house", "x"], "a red house, tall", en);
+    assert_eq!(em, 0.0);
+    assert!((f1 - 80.0).abs() < 1e-12, "{f1}");
+    // Both empty after normalisation: equal, but no token in common.
+    assert_eq!(hand(&["the"], "...", en), (100.0, 0.0));
+    // The multiset counts: one of two `no`s is found.
+    let (_, f1) = hand(&["no no"], "no", en);
+    assert!((f1 - 200.0 / 3.0).abs() < 1e-12, "{f1}");
+    // EM from one gold answer, F1 from the best.
+    assert_eq!(hand(&["x y", "x"], "x", en), (100.0, 100.0));
+    assert_eq!(hand(&["4½ Jahre"], "4½ JAHRE!", Normalization::Mlqa(Language::DE)), (100.0, 100.0));
+}
+
+#[test]
+fn squad_rules_keep_what_is_not_ascii_punctuation() {
+    assert_eq!(hand(&["«x»"], "x", Normalization::Mlqa(Language::ES)), (100.0, 100.0));
+    assert_eq!(hand(&["«x»"], "x", Normalization::SquadEn), (0.0, 0.0));
+    assert_eq!(hand(&["la casa"], "casa", Normalization::SquadEn).0, 0.0);
+    assert_eq!(hand(&["the casa"], "casa", Normalization::SquadEn).0, 100.0);
+}
+
+#[test]
+fn missing_predictions_count_zero_and_are_named() {
+    let got =
+        score(&one_question(&["x"]), &Predictions::default(), Normalization::SquadEn).unwrap();
+    assert_eq!((got.exact_match, got.f1), (0.0, 0.0));
+    assert_eq!(got.unanswered, ["q"]);
+    assert_eq!(got.official_json(), r#"{"exact_match": 0.0, "f1": 0.0}"#);
+}
+
+#[test]
+fn nothing_to_score_is_an_error() {
+    let mut dataset = one_question(&[]);
+    let predictions = Predictions(BTreeMap::from([("q".into(), "x".into())]));
+    let error = score(&dataset, &predictions, Normalization::SquadEn).unwrap_err();
+    assert!(matches!(&error, EvalError::NoGold { id, .. } if id == "q"), "{error}");
+    dataset.questions.clear();
+    let error = score(&dataset, &predictions, Normalization::SquadEn).unwrap_err();
+    assert!(matches!(error, EvalError::NoQuestions { .. }), "{error}");
+}

@@ -1,0 +1,172 @@
+//! The papers' numbers are whole, and their averages are what we say they are.
+use std::collections::{BTreeMap, BTreeSet};
+
+use mlqa_eval::{
+    Cell, EvalError, Language, Matrix, PUBLISHED_CSV, compare, compare_on, compared_markdown,
+    published, select, tables,
+};
+
+#[test]
+fn every_line_of_the_file_is_a_number() {
+    assert_eq!(published().len() + 1, PUBLISHED_CSV.lines().count());
+    assert_eq!(
+        tables(),
+        [
+            "000-1", "001-1", "001-2", "001-3", "001-4", "001-5", "001-7", "002-1", "002-3",
+            "002-4", "002-6", "002-7", "002-8", "002-9", "002-f5", "003-1", "003-2", "003-4",
+            "003-5", "003-6", "003-7", "003-A1", "003-A2"
+        ]
+    );
+    let keys: BTreeSet<_> = published()
+        .iter()
+        .map(|row| (&row.table, &row.model, &row.setting, &row.language, &row.metric))
+        .collect();
+    assert_eq!(keys.len(), published().len(), "a number occurs twice");
+    for row in published() {
+        assert!(row.value.is_finite() && row.value >= 0.0, "{row:?}");
+        if ["f1", "em", "accuracy", "p@1"].contains(&row.metric.as_str()) {
+            assert!(row.value <= 100.0, "{row:?}");
+        }
+    }
+}
+
+/// Mean of the rows of one model, setting and metric, and the printed average if there is one.
+fn means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
+    let mut groups: BTreeMap<[&str; 4], (Vec<f64>, Option<f64>)> = BTreeMap::new();
+    for row in published() {
+        let key = [&*row.table, &*row.model, &*row.setting, &*row.metric];
+        let group = groups.entry(key).or_default();
+        match row.language.as_str() {
+            "avg" => group.1 = Some(row.value),
+            _ => group.0.push(row.value),
+        }
+    }
+    groups.retain(|_, (values, _)| !values.is_empty());
+    groups
+        .into_iter()
+        .map(|(key, (values, printed))| {
+            (key, (values.iter().sum::<f64>() / values.len() as f64, printed))
+        })
+        .collect()
+}
+
+#[test]
+fn the_first_papers_claim_is_its_tables_mean() {
+    let means = means();
+    let mean = |model, metric| means[&["000-1", model, "MLQA context en", metric]].0;
+    let close = |got: f64, want: f64| assert!((got - want).abs() < 0.005 + 1e-9, "{got} {want}");
+    close(mean("xlm-roberta-base", "f1"), 43.58);
+    close(mean("ours", "f1"), 56.77);
+    close(mean("xlm-roberta-base", "em"), 31.78);
+    close(mean("ours", "em"), 43.78);
+    close(mean("ours", "f1") - mean("xlm-roberta-base", "f1"), 13.18);
+    close(mean("ours", "em") - mean("xlm-roberta-base", "em"), 12.00);
+}
+
+#[test]
+fn printed_averages_that_differ_from_their_row_are_these() {
+    // By more than a tenth of a point; all others are within it.
+    let known = [
+        ["001-1", "XLM-K (max)", "MLQA", "f1"],
+        ["001-3", "XLM (w/o TLM)", "XNLI test", "accuracy"],
+        ["003-5", "Info-XLM", "MLQA zero-shot", "f1"],
+        ["003-5", "XLM-R base", "MLQA zero-shot", "em"],
+        ["003-6", "Info-XLM", "XQuAD zero-shot", "f1"],
+        ["003-6", "Ours", "XQuAD zero-shot", "em"],
+        ["003-6", "XLM-R base", "XQuAD zero-shot", "em"],
+        ["003-A2", "Info-XLM", "MLQA zero-shot", "f1"],
+        ["003-A2", "Info-XLM", "XQuAD zero-shot", "f1"],
+        ["003-A2", "Ours", "XQuAD zero-shot", "em"],
+        ["003-A2", "Removing AA-CL", "MLQA zero-shot", "em"],
+        ["003-A2", "Removing HL", "MLQA zero-shot", "em"],
+        ["003-A2", "XLM-A", "XQuAD zero-shot", "em"],
+        ["003-A2", "XLM-R base", "MLQA zero-shot", "em"],
+    ];
+    let different: Vec<[&str; 4]> = means()
+        .into_iter()
+        .filter(|(_, (mean, printed))| printed.is_some_and(|p| (p - mean).abs() > 0.1))
+        .map(|(key, _)| key)
+        .collect();
+    assert_eq!(different, known);
+}
+
+#[test]
+fn a_macro_mean_is_the_total_of_lama_where_it_is_consistent() {
+    let p1 = |model: &str, part: &str| {
+        let found = select(Some("001-5"), Some(model), None);
+        let of_part: Vec<_> = found
+            .iter()
+            .filter(|row| row.model == model && row.setting == format!("LAMA Google-RE {part}"))
+            .collect();
+        assert_eq!(of_part.len(), 1, "{model} {part}");
+        of_part[0].value
+    };
+    for (model, consistent) in
+        [("OE", true), ("XLM-K", true), ("XLM-R base", false), ("XLM-K w/o K", false)]
+    {
+        let parts = ["birth-place", "birth-date", "death-place"];
+        let mean = parts.iter().map(|part| p1(model, part)).sum::<f64>() / 3.0;
+        assert_eq!((mean - p1(model, "Total")).abs() < 0.051, consistent, "{model} {mean}");
+    }
+}
+
+#[test]
+fn selection_narrows() {
+    let rows = select(Some("001-1"), Some("xlm-k (AVG)"), Some("zh"));
+    let values: Vec<_> = rows.iter().map(|row| (row.metric.as_str(), row.value)).collect();
+    assert_eq!(values, [("f1", 63.1), ("em", 38.8)]);
+    let sd = select(Some("001-1"), Some("xlm-k (avg)"), Some("avg"));
+    assert!(sd.iter().all(|row| row.note == "sd 0.3/0.2"), "{sd:?}");
+    assert!(select(Some("009-9"), None, None).is_empty());
+}
+
+#[test]
+fn a_run_beside_the_numbers_on_other_data() {
+    let mut run = Matrix::new("run");
+    let cell = Cell { f1: 80.0, em: 60.0, questions: 120, f1_sd: None, em_sd: None };
+    let french = "fr".parse::<Language>().unwrap();
+    run.insert(french, french, cell.clone());
+    run.insert(Language::DE, Language::DE, cell);
+    // Of table 7, 8 models with EM and F1 in three languages; of table 8, EM alone.
+    let count = |table: &str, data: &str| compare_on(table, &[data], &run).unwrap().len();
+    assert_eq!((count("002-7", "MTQA"), count("002-7", "mlqa")), (48, 60));
+    assert_eq!((count("002-8", "MTQA"), count("002-9", "mtqa")), (6, 12));
+    let rows = compare_on("002-8", &["MTQA"], &run).unwrap();
+    let of_french: Vec<_> = rows.iter().filter(|row| row.published.language == "fr").collect();
+    assert_eq!(of_french.len(), 2);
+    assert!((of_french[1].difference().unwrap() - 7.5).abs() < 1e-9, "{of_french:?}");
+    assert!(rows.iter().all(|row| row.published.setting.starts_with("MTQA")));
+    // Without it, the tables are those of MLQA and XQuAD.
+    let rows = compare("002-7", &run).unwrap();
+    assert!(rows.len() == 60 && rows.iter().all(|row| row.published.setting.starts_with("MLQA")));
+    let error = compare("002-8", &run).unwrap_err().to_string();
+    assert!(error.ends_with("no F1 or EM per language on MLQA or XQuAD"), "{error}");
+    assert!(compare_on("002-7", &["TyDi"], &run).is_err());
+}
+
+#[test]
+fn a_run_beside_table_one() {
+    let mut run = Matrix::new("run");
+    let cell = Cell { f1: 64.1, em: 50.0, questions: 1, f1_sd: None, em_sd: None };
+    run.insert(Language::EN, Language::DE, cell.clone());
+    let rows = compare("000-1", &run).unwrap();
+    assert_eq!(rows.len(), 24);
+    let of_de: Vec<_> = rows.iter().filter(|row| row.run.is_some()).collect();
+    assert_eq!(of_de.len(), 4);
+    assert!((of_de[2].difference().unwrap() - 1.0).abs() < 1e-9);
+    let text = compared_markdown(&rows);
+    assert!(
+        text.contains("| ours | MLQA context en | de | f1 | 63.10 | 64.10 | +1.00 |"),
+        "{text}"
+    );
+    assert!(text.contains("| ours | MLQA context en | zh | em | 46.80 | – | – |"), "{text}");
+    // Other tables read the diagonal.
+    run.insert(Language::DE, Language::DE, Cell { f1: 1.0, ..cell });
+    let rows = compare("003-5", &run).unwrap();
+    assert!(rows.iter().filter_map(|row| row.run).all(|f1| f1 == 1.0 || f1 == 50.0));
+    assert!(rows.iter().any(|row| row.run == Some(1.0)));
+    for table in ["000-9", "001-3"] {
+        let error = compare(table, &run).unwrap_err();
+        assert!(matches!(&error, EvalError::Table { given, .. } if given == table), "{error}");
+    }
+}

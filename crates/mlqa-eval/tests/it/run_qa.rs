@@ -1,0 +1,180 @@
+//! Windows and decoding as transformers' run_qa has them: `golden/run_qa.py` made what is expected
+//! with transformers itself, from the same questions, tokenizer and logits.
+use std::sync::Arc;
+
+use mlqa_eval::{
+    Compatible, DecodeConfig, EvalError, NBest, NullOdds, Purpose, Question, Window, WindowConfig,
+    decode, load_tokenizer, windows,
+};
+use ndarray::Array1;
+use serde_json::Value;
+
+const RUN_QA: Option<Compatible> = Some(Compatible::RunQa);
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("../golden/run_qa.json")).unwrap()
+}
+
+fn number(value: &Value) -> usize {
+    usize::try_from(value.as_u64().unwrap()).unwrap()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn questions(golden: &Value) -> Vec<Question> {
+    let rows = golden["examples"].as_array().unwrap();
+    rows.iter()
+        .map(|row| Question {
+            id: text(&row[0]),
+            question: text(&row[1]),
+            context: Arc::from(text(&row[2])),
+            answers: Vec::new(),
+            title: Arc::from(""),
+        })
+        .collect()
+}
+
+fn config(golden: &Value) -> WindowConfig {
+    let max_length = number(&golden["max_length"]);
+    // As low as it can be: run_qa does not cut questions.
+    let max_question_length = 1;
+    let doc_stride = number(&golden["doc_stride"]);
+    let compatible = RUN_QA;
+    WindowConfig {
+        max_length,
+        doc_stride,
+        max_question_length,
+        compatible,
+        ..WindowConfig::default()
+    }
+}
+
+fn cut(golden: &Value) -> (Vec<Question>, Vec<Window>) {
+    let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
+    let questions = questions(golden);
+    let windows = windows(&questions, &tokenizer, &config(golden), Purpose::Eval).unwrap();
+    (questions, windows)
+}
+
+/// `SplitMix64`, as in the generator.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
+}
+
+fn logits(kind: u64, side: u64, count: usize, length: usize) -> Vec<Array1<f32>> {
+    let row = |feature: u64| {
+        let value = |at: u64| {
+            let draw = mix(((kind * 2 + side) * 4096 + feature) * 4096 + at);
+            let flat = (draw >> 40) as f32 / 1_048_576.0 - 8.0;
+            let peak = if draw.is_multiple_of(41) { 8.0 } else { 0.0 };
+            if kind == 0 { flat } else { flat / 4.0 + peak }
+        };
+        (0..length as u64).map(value).collect()
+    };
+    (0..count as u64).map(row).collect()
+}
+
+#[test]
+fn windows_are_those_of_transformers() {
+    let golden = golden();
+    let (questions, windows) = cut(&golden);
+    let features = golden["features"].as_array().unwrap();
+    assert_eq!(windows.len(), features.len());
+    for (window, feature) in windows.iter().zip(features) {
+        let id = &questions[window.question].id;
+        assert_eq!(id, feature["example_id"].as_str().unwrap());
+        assert_eq!(serde_json::json!(window.input_ids), feature["input_ids"], "{id}");
+        assert_eq!(serde_json::json!(window.offsets), feature["offsets"], "{id}");
+        if let Some(start) = feature["context_start"].as_u64() {
+            assert_eq!(window.context_start as u64, start, "{id}");
+        }
+    }
+}
+
+fn check(got: &NBest, run: &Value, odds: &NullOdds) {
+    let id = got.id.as_str();
+    assert_eq!(got.answer(), run["predictions"][id], "{id}");
+    let expected = run["n_best_predictions"][id].as_array().unwrap();
+    assert_eq!(got.candidates.len(), expected.len(), "{id}");
+    for (one, want) in got.candidates.iter().zip(expected) {
+        assert_eq!(one.text, want[0], "{id}");
+        let numbers = [f64::from(one.start_logit), f64::from(one.end_logit), one.probability];
+        let want = [1, 2, 3].map(|k| want[k].as_f64().unwrap());
+        assert_eq!(numbers[..2], want[..2], "{id}");
+        // There in float32.
+        assert!((numbers[2] - want[2]).abs() < 1e-6, "{id}: {numbers:?} {want:?}");
+    }
+    if let Some(want) = run["null_odds"][id].as_f64() {
+        let got = odds.0.iter().find(|(one, _)| one == id).unwrap().1;
+        assert!((got - want).abs() < 1e-5, "{id}: {got} {want}");
+    }
+}
+
+#[test]
+fn answers_are_those_of_transformers() {
+    let golden = golden();
+    let (questions, windows) = cut(&golden);
+    let mut nothing = 0;
+    for run in golden["runs"].as_array().unwrap() {
+        let kind = run["kind"].as_u64().unwrap();
+        let length = number(&golden["max_length"]);
+        let [start, end] = [0, 1].map(|side| logits(kind, side, windows.len(), length));
+        let config = DecodeConfig {
+            n_best: number(&run["n_best"]),
+            max_answer_length: number(&run["max_answer_length"]),
+            allow_null: run["null_threshold"].as_f64().map(|threshold| threshold as f32),
+            compatible: RUN_QA,
+        };
+        let all = decode(&questions, &windows, &start, &end, &config).unwrap();
+        assert_eq!(all.len(), questions.len());
+        let odds = NullOdds::of(&all);
+        all.iter().for_each(|one| check(one, run, &odds));
+        nothing += all.iter().filter(|one| one.answer().is_empty()).count();
+        // Our own way is another.
+        let own = DecodeConfig { compatible: None, ..config };
+        let own = decode(&questions, &windows, &start, &end, &own).unwrap();
+        assert!(own.iter().zip(&all).any(|(own, one)| own.candidates != one.candidates));
+    }
+    assert!(nothing > 0, "no question without an answer");
+}
+
+#[test]
+fn training_windows_are_our_own() {
+    let golden = golden();
+    let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
+    let compatible = WindowConfig { max_question_length: 20, ..config(&golden) };
+    let own = WindowConfig { compatible: None, ..compatible.clone() };
+    let train = |config| windows(&questions(&golden), &tokenizer, config, Purpose::Train).unwrap();
+    assert_eq!(train(&compatible), train(&own));
+    assert_ne!(train(&compatible).len(), cut(&golden).1.len());
+}
+
+#[test]
+fn settings_are_checked_and_written_where_they_are_set() {
+    let config = WindowConfig { max_question_length: 400, ..WindowConfig::default() };
+    assert!(config.validate(512, 1).is_err());
+    WindowConfig { compatible: RUN_QA, ..config }.validate(512, 1).unwrap();
+    let json = |compatible| {
+        let config = DecodeConfig { compatible, ..DecodeConfig::default() };
+        serde_json::to_string(&config).unwrap()
+    };
+    assert!(!json(None).contains("compatible"));
+    assert!(json(RUN_QA).contains("\"compatible\":\"run_qa\""), "{}", json(RUN_QA));
+    // A question that leaves no room for a context that does not fit.
+    let question = Question {
+        id: "q".into(),
+        question: "why ".repeat(110),
+        context: Arc::from("word ".repeat(40)),
+        answers: Vec::new(),
+        title: Arc::from(""),
+    };
+    let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
+    let error =
+        windows(&[question], &tokenizer, &self::config(&golden()), Purpose::Eval).unwrap_err();
+    assert!(matches!(error, EvalError::NoRoom { .. }), "{error}");
+}

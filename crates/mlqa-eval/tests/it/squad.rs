@@ -1,0 +1,89 @@
+//! The JSON schema of question files.
+use mlqa_eval::squad::{Extra, File};
+use mlqa_eval::{Dataset, EvalError};
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// SQuAD v2.0's keys, a type of answer, the place of an entity, and unknown keys everywhere.
+const ALL_KEYS: &str = r#"{"version":"v2.0","data":[{"title":"T","paragraphs":[{"context":"A house","qas":[{"id":"q1","question":"Where?","answers":[{"text":"house","answer_start":2,"answer_end":7}],"subtype":"place","plausible_answers":[{"answer_start":0,"text":"A"}],"is_impossible":false,"head_start":0,"head_length":5}],"document_id":"d"}],"url":"u"}],"licence":{"name":"n"}}"#;
+
+#[test]
+fn further_keys_survive_in_their_order() {
+    let file = File::parse(ALL_KEYS, "all.json").unwrap();
+    assert_eq!(serde_json::to_string(&file).unwrap(), ALL_KEYS);
+    let question = file.questions().next().unwrap();
+    let keys: Vec<&str> = question.extra.iter().map(|(key, _)| key).collect();
+    let expected = ["subtype", "plausible_answers", "is_impossible", "head_start", "head_length"];
+    assert_eq!(keys, expected);
+    assert_eq!(question.field::<usize>("head_length", "all.json").unwrap(), Some(5));
+    assert_eq!(question.field::<bool>("is_impossible", "all.json").unwrap(), Some(false));
+    assert_eq!(question.field::<bool>("none", "all.json").unwrap(), None);
+}
+
+#[test]
+fn a_field_of_another_type_names_file_question_and_key() {
+    let file = File::parse(&ALL_KEYS.replace("\"head_start\":0", "\"head_start\":-1"), "a.json");
+    let question = file.as_ref().unwrap().questions().next().unwrap();
+    let error = question.field::<usize>("head_start", "a.json").unwrap_err();
+    assert!(matches!(error, EvalError::Content { .. }));
+    let text = error.to_string();
+    assert!(text.starts_with("a.json: question `q1`: its `head_start` is -1: "), "{text}");
+}
+
+#[test]
+fn faults_of_the_schema_name_line_and_column() {
+    for (text, line, word) in [
+        ("{\n\"data\": [{\"paragraphs\": [{\"context\": 3,\n\"qas\": []}]}]}", 2, "integer `3`"),
+        ("{\n\"version\": \"1\"}", 2, "missing field `data`"),
+        ("[]", 1, "expected struct File"),
+    ] {
+        match File::parse(text, "bad.json") {
+            Err(error @ EvalError::Json { line: found, .. }) => {
+                assert_eq!(found, line, "{error}");
+                assert!(error.to_string().contains(word), "{error}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_flat_view_leaves_further_keys_out() {
+    let dataset =
+        Dataset::from_squad(File::parse(ALL_KEYS, "all.json").unwrap(), "all.json").unwrap();
+    assert_eq!(
+        serde_json::to_string(&dataset.to_squad()).unwrap(),
+        r#"{"version":"v2.0","data":[{"title":"T","paragraphs":[{"context":"A house","qas":[{"id":"q1","question":"Where?","answers":[{"text":"house","answer_start":2}]}]}]}]}"#
+    );
+}
+
+#[test]
+fn a_key_is_set_once() {
+    let mut extra: Extra = [("a", 1), ("b", 2)].into_iter().collect();
+    extra.insert("a", 3);
+    extra.insert("c", "x");
+    assert_eq!(serde_json::to_string(&extra).unwrap(), r#"{"a":3,"b":2,"c":"x"}"#);
+    assert_eq!(extra.get("a"), Some(&Value::from(3)));
+}
+
+proptest! {
+    #[test]
+    fn files_read_back_as_they_were(
+        texts in prop::collection::vec((".{0,12}", ".{0,12}", 0..3_usize, any::<bool>()), 0..8),
+    ) {
+        let mut file = Dataset { path: "x".into(), version: None, questions: Vec::new() };
+        for (k, (question, context, start, answered)) in texts.into_iter().enumerate() {
+            let answer = mlqa_eval::Answer { text: question.clone(), answer_start: start };
+            file.questions.push(mlqa_eval::Question {
+                id: k.to_string(),
+                question,
+                context: context.into(),
+                answers: if answered { vec![answer] } else { Vec::new() },
+                title: "".into(),
+            });
+        }
+        let text = serde_json::to_string(&file.to_squad()).unwrap();
+        let parsed = File::parse(&text, "x").unwrap();
+        prop_assert_eq!(&Dataset::from_squad(parsed, "x").unwrap(), &file);
+    }
+}

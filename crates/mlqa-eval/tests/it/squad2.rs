@@ -1,0 +1,90 @@
+//! SQuAD 2.0 beside the definition.
+use mlqa_eval::{Answer, Dataset, NullOdds, Predictions, Question, score_squad2};
+use proptest::prelude::*;
+
+/// Questions whose gold answer is given; blank for none.
+fn dataset(golds: &[&str]) -> Dataset {
+    let question = |(k, gold): (usize, &&str)| Question {
+        id: k.to_string(),
+        question: String::new(),
+        context: (*gold).into(),
+        answers: match gold.is_empty() {
+            true => Vec::new(),
+            false => vec![Answer { text: (*gold).into(), answer_start: 0 }],
+        },
+        title: "".into(),
+    };
+    let questions = golds.iter().enumerate().map(question).collect();
+    Dataset { path: "dev.json".into(), version: Some("v2.0".into()), questions }
+}
+
+fn predictions(texts: &[&str]) -> Predictions {
+    Predictions(texts.iter().enumerate().map(|(k, text)| (k.to_string(), (*text).into())).collect())
+}
+
+fn odds(values: &[f64]) -> NullOdds {
+    NullOdds(values.iter().enumerate().map(|(k, value)| (k.to_string(), *value)).collect())
+}
+
+#[test]
+fn the_scripts_keys_and_numbers() {
+    let dataset = dataset(&["red house", "a dog", "", "", "the"]);
+    // Right, half right, wrongly answered, rightly not, and a gold of nothing but an article.
+    let said = predictions(&["the red house!", "dog house", "cat", "", ""]);
+    let score = score_squad2(&dataset, &said, None, 1.0).unwrap();
+    // Python's 100.0 * (1.0 + (2 * 0.5 * 1.0) / (0.5 + 1.0) + 1.0) / 3, and so on.
+    assert_eq!(
+        score.official_json(),
+        "{\n  \"exact\": 60.0,\n  \"f1\": 73.33333333333333,\n  \"total\": 5,\n  \
+         \"HasAns_exact\": 66.66666666666667,\n  \"HasAns_f1\": 88.88888888888887,\n  \
+         \"HasAns_total\": 3,\n  \"NoAns_exact\": 50.0,\n  \"NoAns_f1\": 50.0,\n  \
+         \"NoAns_total\": 2\n}\n"
+    );
+    let unsure = odds(&[-3.0, 0.5, 2.0, 4.0, -1.0]);
+    let at_zero = score_squad2(&dataset, &said, Some(&unsure), 0.0).unwrap();
+    // The dog is taken for no answer, the cat as well.
+    assert_eq!((at_zero.all.exact, at_zero.all.f1), (80.0, 80.0));
+    let [exact, f1] = at_zero.best.unwrap();
+    assert_eq!((exact.score, exact.threshold), (80.0, -1.0));
+    assert!((f1.score - 100.0 * (4.0 + 2.0 / 3.0) / 5.0).abs() < 1e-12 && f1.threshold == 0.5);
+}
+
+#[test]
+fn missing_predictions_and_odds_are_told() {
+    let dataset = dataset(&["a house", "", "dog"]);
+    let said = predictions(&["house", ""]);
+    let score = score_squad2(&dataset, &said, None, 1.0).unwrap();
+    assert_eq!((score.unanswered, score.all.total), (vec!["2".to_owned()], 2));
+    let error = score_squad2(&dataset, &said, Some(&odds(&[0.0])), 1.0).unwrap_err().to_string();
+    assert!(error.contains("without `1`"), "{error}");
+    assert!(score_squad2(&dataset, &Predictions::default(), None, 1.0).is_err());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odds.json");
+    // The order of the file counts among equals.
+    std::fs::write(&path, "{\"b\": 1, \"a\": -0.5}").unwrap();
+    assert_eq!(NullOdds::read(&path).unwrap().0, [("b".into(), 1.0), ("a".into(), -0.5)]);
+    std::fs::write(&path, "{\"b\": \"x\"}").unwrap();
+    assert!(NullOdds::read(&path).unwrap_err().to_string().contains("null odds"));
+}
+
+proptest! {
+    /// Where all odds differ, the best score is the largest of those at every threshold there is.
+    #[test]
+    fn the_best_threshold_is_the_best_of_all(
+        rows in prop::collection::vec((0usize..3, 0usize..3, 0u32..1000), 1..12),
+    ) {
+        let texts = ["", "red", "red house"];
+        let golds: Vec<&str> = rows.iter().map(|row| texts[row.0]).collect();
+        let said: Vec<&str> = rows.iter().map(|row| texts[row.1]).collect();
+        let values: Vec<f64> =
+            rows.iter().enumerate().map(|(k, row)| f64::from(row.2) + k as f64 / 100.0).collect();
+        let (dataset, said, odds) = (dataset(&golds), predictions(&said), odds(&values));
+        let at = |threshold| score_squad2(&dataset, &said, Some(&odds), threshold).unwrap();
+        let all: Vec<_> = values.iter().map(|value| at(*value)).chain([at(-1.0)]).collect();
+        let [exact, f1] = at(0.0).best.unwrap();
+        let best_exact = all.iter().map(|score| score.all.exact).fold(0.0, f64::max);
+        let best_f1 = all.iter().map(|score| score.all.f1).fold(0.0, f64::max);
+        prop_assert!((exact.score - best_exact).abs() < 1e-9, "{exact:?} {best_exact}");
+        prop_assert!((f1.score - best_f1).abs() < 1e-9, "{f1:?} {best_f1}");
+    }
+}

@@ -1,0 +1,243 @@
+//! Windows of tokenizers of several families: XLM-R's, BERT's, and Gemma's with its bytes.
+use std::sync::Arc;
+
+use mlqa_eval::{
+    Answer, Dataset, MLQA_LANGUAGES, Purpose, Question, Separator, Window, WindowConfig,
+    WindowCounts, load_tokenizer, windows,
+};
+use testkit::fixture;
+use tokenizers::Tokenizer;
+
+const FAMILIES: [&str; 3] = ["tokenizer", "wordpiece", "byte_fallback"];
+
+fn tokenizer(family: &str) -> Tokenizer {
+    load_tokenizer(fixture(&format!("{family}.json"))).unwrap()
+}
+
+/// Questions of XQuAD in all languages, from all over the file.
+fn questions() -> Vec<Question> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/xquad");
+    let of = |language: &mlqa_eval::Language| {
+        let all = Dataset::read(format!("{root}/xquad.{language}.json")).unwrap().questions;
+        let step = if testkit::long() { 1 } else { 37 };
+        all.into_iter().step_by(step)
+    };
+    let all: Vec<Question> = MLQA_LANGUAGES.iter().flat_map(of).collect();
+    assert!(all.len() >= 7 * 32);
+    all
+}
+
+fn whole() -> WindowConfig {
+    WindowConfig {
+        max_length: 8192,
+        max_question_length: 1024,
+        segment_ids: true,
+        ..WindowConfig::default()
+    }
+}
+
+fn small() -> WindowConfig {
+    let separator = Separator::Template;
+    let (max_length, doc_stride, max_question_length) = (128, 32, 40);
+    WindowConfig { max_length, doc_stride, max_question_length, separator, ..whole() }
+}
+
+fn visible(c: char) -> bool {
+    !c.is_whitespace()
+        && !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        && !matches!(c, '\u{feff}' | '\u{fffd}' | '\u{ad}')
+}
+
+/// The tokens of a window's context with their offsets.
+fn tokens<'a>(
+    window: &'a Window,
+    tokenizer: &'a Tokenizer,
+) -> impl Iterator<Item = (String, (usize, usize))> + 'a {
+    let ids = &window.input_ids[window.context_start..window.context_end];
+    let names = ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap());
+    names.zip(window.offsets.iter().copied())
+}
+
+/// The byte of a piece such as `<0xE4>`.
+fn byte(piece: &str) -> Option<u8> {
+    u8::from_str_radix(piece.strip_prefix("<0x")?.strip_suffix('>')?, 16).ok()
+}
+
+#[test]
+fn whole_pairs_are_as_the_tokenizer_has_them() {
+    let questions = questions();
+    for family in FAMILIES {
+        let tokenizer = tokenizer(family);
+        let all = windows(&questions, &tokenizer, &whole(), Purpose::Train).unwrap();
+        assert_eq!(all.len(), questions.len());
+        for (window, question) in all.iter().zip(&questions) {
+            let pair = (&*question.question, &*question.context);
+            let own = tokenizer.encode(pair, true).unwrap();
+            assert_eq!(window.input_ids, own.get_ids(), "{family}: {}", question.id);
+            // XLM-R has one segment, which its template says; ones begin at the second separator.
+            let types: Vec<u32> = window.token_type_ids.iter().map(|&id| id.into()).collect();
+            let ones = match family {
+                "tokenizer" => window.context_start - 1,
+                _ => window.context_start,
+            };
+            assert_eq!(types.iter().position(|&id| id == 1), Some(ones));
+            assert!(family == "tokenizer" || types == own.get_type_ids());
+            let asked = tokenizer.encode(pair.0, false).unwrap();
+            assert_eq!(&window.input_ids[1..window.question_end], asked.get_ids());
+        }
+    }
+}
+
+#[test]
+fn separators_of_our_own_are_the_token_that_ends_a_text() {
+    let questions = &questions()[..1];
+    for (family, after) in [("wordpiece", "[SEP]"), ("byte_fallback", "<eos>")] {
+        let tokenizer = tokenizer(family);
+        let after = tokenizer.token_to_id(after).unwrap();
+        for (separator, count) in [(Separator::Single, 1), (Separator::Double, 2)] {
+            let config = WindowConfig { separator, ..whole() };
+            let all = windows(questions, &tokenizer, &config, Purpose::Eval).unwrap();
+            let between = &all[0].input_ids[all[0].question_end..all[0].context_start];
+            assert_eq!(between, vec![after; count], "{family}");
+        }
+    }
+}
+
+#[test]
+fn tokens_stand_for_their_characters_and_nothing_is_lost() {
+    let questions = questions();
+    for family in FAMILIES {
+        let tokenizer = tokenizer(family);
+        let all = windows(&questions, &tokenizer, &small(), Purpose::Eval).unwrap();
+        let (mut bytes, mut pieces) = (0, 0);
+        for of_question in all.chunk_by(|one, next| one.question == next.question) {
+            let question = &questions[of_question[0].question];
+            let text: Vec<char> = question.context.chars().collect();
+            let mut covered = vec![false; text.len()];
+            for window in of_question {
+                assert!(window.input_ids.len() <= 128);
+                assert!(window.offsets.is_sorted_by_key(|&(start, _)| start), "{}", question.id);
+                for (piece, (start, end)) in tokens(window, &tokenizer) {
+                    covered[start..end].fill(true);
+                    let here: String = text[start..end].iter().copied().collect();
+                    pieces += 1;
+                    if let Some(byte) = byte(&piece).filter(|_| start < end) {
+                        bytes += 1;
+                        // All of the character, and no more.
+                        assert_eq!(here.chars().count(), 1, "{here:?}");
+                        assert!(here.as_bytes().contains(&byte), "{here:?}: {piece}");
+                    } else if family == "byte_fallback" && start < end {
+                        assert_eq!(piece.trim_matches('▁'), here);
+                    } else if family == "wordpiece" && piece != "[UNK]" {
+                        let here: String = here.chars().filter(|&c| visible(c)).collect();
+                        assert_eq!(piece.strip_prefix("##").unwrap_or(&piece), here);
+                    }
+                }
+            }
+            let lost = (0..text.len()).find(|&k| visible(text[k]) && !covered[k]);
+            assert_eq!(lost, None, "{family}: {} at {lost:?}", question.id);
+        }
+        assert!(bytes * 4 > pieces || family != "byte_fallback", "{bytes} of {pieces}");
+    }
+}
+
+#[test]
+fn bytes_of_one_character_share_its_place() {
+    let tokenizer = tokenizer("byte_fallback");
+    // Characters of four, three and two bytes that are no piece, one of them twice, an emoji of
+    // several code points, and marks that nothing composes.
+    let context = "x \u{10348}\u{10348} 龘 ж\u{302}ы \u{1f469}\u{200d}\u{1f52c} e\u{301}.\u{1}\ty";
+    let question = question("?", context, "龘");
+    let all = windows(&[question], &tokenizer, &whole(), Purpose::Train).unwrap();
+    let [window] = all.as_slice() else { panic!("one window") };
+    let text: Vec<char> = context.chars().collect();
+    for (at, c) in text.iter().enumerate().filter(|(_, c)| !c.is_whitespace()) {
+        let of = tokens(window, &tokenizer).filter(|&(_, (start, end))| start <= at && at < end);
+        let of: Vec<_> = of.collect();
+        let own: Vec<u8> = of.iter().filter_map(|(piece, _)| byte(piece)).collect();
+        if own.is_empty() {
+            assert_eq!(of.len(), 1, "{c:?}");
+        } else {
+            assert_eq!(own, c.to_string().as_bytes());
+            assert!(of.iter().all(|(_, offsets)| *offsets == (at, at + 1)));
+        }
+    }
+}
+
+fn question(question: &str, context: &str, answer: &str) -> Question {
+    let byte = context.find(answer).unwrap();
+    let answer_start = context[..byte].chars().count();
+    Question {
+        id: "q".into(),
+        question: question.into(),
+        context: Arc::from(context),
+        answers: vec![Answer { text: answer.into(), answer_start }],
+        title: Arc::from(""),
+    }
+}
+
+#[test]
+fn answers_are_found_where_they_stand() {
+    let questions = questions();
+    for (family, least) in FAMILIES.into_iter().zip([0.95, 0.95, 0.7]) {
+        let tokenizer = tokenizer(family);
+        for (config, every) in [(whole(), true), (small(), false)] {
+            let all = windows(&questions, &tokenizer, &config, Purpose::Train).unwrap();
+            let mut found = std::collections::BTreeSet::new();
+            for window in all.iter().filter(|window| window.start_position != Some(0)) {
+                let question = &questions[window.question];
+                found.insert(window.question);
+                let offsets = |position: Option<usize>| {
+                    window.offsets[position.unwrap() - window.context_start]
+                };
+                let (first, last) = (offsets(window.start_position), offsets(window.end_position));
+                let answer = &question.answers[0];
+                let text: Vec<char> = question.context.chars().collect();
+                let spelled: String = text[first.0..last.1].iter().collect();
+                assert!(spelled.contains(answer.text.trim()), "{family}: {spelled:?}, {answer:?}");
+                // No token more than its characters ask for.
+                let lead = answer.text.chars().take_while(|c| c.is_whitespace()).count();
+                let start = answer.answer_start + lead;
+                let end = start + answer.text.trim().chars().count();
+                assert!(first.0 <= start && start < first.1, "{family}: {answer:?} {first:?}");
+                assert!(last.0 < end && end <= last.1, "{family}: {answer:?} {last:?}");
+            }
+            let share = found.len() as f64 / questions.len() as f64;
+            assert!(share > least && (!every || share == 1.0), "{family}: {share}");
+            let counts = WindowCounts::of(&questions, &all, &tokenizer, &config).unwrap();
+            assert_eq!(counts.answer_outside, questions.len() - found.len(), "{family}");
+            let long = |question: &&Question| {
+                let ids = tokenizer.encode(question.question.as_str(), false).unwrap();
+                ids.len() > config.max_question_length
+            };
+            assert_eq!(counts.cut_question, questions.iter().filter(long).count(), "{family}");
+        }
+    }
+}
+
+#[test]
+fn characters_that_a_normaliser_drops_move_nothing() {
+    // Marks of direction and a byte order mark before the text and in it.
+    let context = "\u{feff}\u{200f}\u{1}Bern \u{200f}lies\u{200d} on\u{ad} the Aare .";
+    for family in FAMILIES {
+        let tokenizer = tokenizer(family);
+        for answer in ["Bern", "lies", "Aare"] {
+            let asked = question("\u{200e}Where?", context, answer);
+            let all = windows(&[asked], &tokenizer, &whole(), Purpose::Train).unwrap();
+            let [window] = all.as_slice() else { panic!("one window") };
+            let at =
+                |position: Option<usize>| window.offsets[position.unwrap() - window.context_start];
+            let (first, last) = (at(window.start_position), at(window.end_position));
+            let text: String = context
+                .chars()
+                .skip(first.0)
+                .take(last.1 - first.0)
+                .filter(|&c| visible(c))
+                .collect();
+            assert!(text.starts_with(answer), "{family}: {text:?}");
+            let pair = ("\u{200e}Where?", context);
+            assert_eq!(window.input_ids, tokenizer.encode(pair, true).unwrap().get_ids());
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Windows over the tokenizer fixture (XLM-R's layout of special tokens).
+use std::sync::Arc;
+
+use mlqa_eval::{
+    Answer, Dataset, EvalError, MLQA_LANGUAGES, Purpose, Question, Separator, UnanswerableWindow,
+    Window, WindowConfig, WindowCounts, load_tokenizer, windows,
+};
+use proptest::prelude::*;
+use tokenizers::Tokenizer;
+
+const CLS: u32 = 0;
+const SEP: u32 = 2;
+
+fn tokenizer() -> Tokenizer {
+    load_tokenizer(testkit::fixture("tokenizer.json")).unwrap()
+}
+
+fn question(context: &str, answer: &str) -> Question {
+    let byte = context.find(answer).unwrap();
+    Question {
+        id: "q".into(),
+        question: "What is the name of it?".into(),
+        context: Arc::from(context),
+        answers: vec![Answer {
+            text: answer.into(),
+            answer_start: context[..byte].chars().count(),
+        }],
+        title: Arc::from(""),
+    }
+}
+
+fn small(max_length: usize, doc_stride: usize) -> WindowConfig {
+    WindowConfig { max_length, doc_stride, ..WindowConfig::default() }
+}
+
+fn slice(text: &str, from: usize, to: usize) -> String {
+    text.chars().skip(from).take(to - from).collect()
+}
+
+/// The text of the window's answer, by its own offsets.
+fn answer_text(window: &Window, context: &str) -> String {
+    let (start, end) = (window.start_position.unwrap(), window.end_position.unwrap());
+    let from = window.offsets[start - window.context_start].0;
+    let to = window.offsets[end - window.context_start].1;
+    slice(context, from, to)
+}
+
+/// Tries all token spans: the fewest tokens whose text covers the answer's characters.
+fn check_minimal(window: &Window, question: &Question) {
+    let answer = &question.answers[0];
+    let lead = answer.text.chars().take_while(|c| c.is_whitespace()).count();
+    let from = answer.answer_start + lead;
+    let to = from + answer.text.trim().chars().count();
+    let n = window.offsets.len();
+    let covers = |s: usize, e: usize| window.offsets[s].0 <= from && window.offsets[e].1 >= to;
+    let fewest = (0..n)
+        .flat_map(|s| (s..n).map(move |e| (s, e)))
+        .filter(|&(s, e)| window.offsets[s].0 < window.offsets[s].1 && covers(s, e))
+        .map(|(s, e)| e - s)
+        .min();
+    let (start, end) = (window.start_position.unwrap(), window.end_position.unwrap());
+    if start == 0 {
+        assert_eq!(fewest, None, "a span covers `{}`, but the window has none", answer.text);
+    } else {
+        assert_eq!(fewest, Some(end - start), "not the smallest span for `{}`", answer.text);
+        let text = answer_text(window, &question.context);
+        assert!(text.contains(answer.text.trim()), "`{text}` lacks `{}`", answer.text);
+        assert_eq!(text, text.trim());
+    }
+}
+
+#[test]
+fn layout_of_all_separators() {
+    let tokenizer = tokenizer();
+    let q = question("A red house stands here.", "red house");
+    let question_ids = tokenizer.encode(q.question.as_str(), false).unwrap().get_ids().to_vec();
+    let context = tokenizer.encode(&*q.context, false).unwrap().get_ids().to_vec();
+    let all = [(Separator::Template, 2), (Separator::Double, 2), (Separator::Single, 1)];
+    for (separator, separators) in all {
+        let config = WindowConfig { separator, segment_ids: true, ..WindowConfig::default() };
+        let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
+        let [window] = all.as_slice() else { panic!("one window") };
+        let expected =
+            [&[CLS][..], &question_ids, &[SEP, SEP][..separators], &context, &[SEP]].concat();
+        assert_eq!(window.input_ids, expected);
+        assert_eq!(window.question_end, 1 + question_ids.len());
+        assert_eq!(window.context_start, 1 + question_ids.len() + separators);
+        assert_eq!(window.context_end, expected.len() - 1);
+        assert_eq!(window.offsets.len(), context.len());
+        assert!(window.max_context.iter().all(|&max| max));
+        // The ones begin at the second `</s>`, or at the context where there is one separator.
+        let zeros = 1 + question_ids.len() + 1;
+        let types: Vec<u8> = (0..expected.len()).map(|k| u8::from(k >= zeros)).collect();
+        assert_eq!(window.token_type_ids, types);
+        assert_eq!(answer_text(window, &q.context), "red house");
+    }
+    let eval = windows(&[q], &tokenizer, &WindowConfig::default(), Purpose::Eval).unwrap();
+    assert!(eval[0].token_type_ids.iter().all(|&id| id == 0));
+    assert_eq!((eval[0].start_position, eval[0].end_position), (None, None));
+}
+
+#[test]
+fn answers_in_scripts_that_normalisation_changes() {
+    let tokenizer = tokenizer();
+    for (context, answer) in [
+        // Decomposed Vietnamese: marks are composed before tokenisation.
+        (
+            "Thu\u{309} \u{111}o\u{302} cu\u{309}a Vie\u{323}\u{302}t Nam la\u{300} Ha\u{300} No\u{323}\u{302}i.",
+            "Ha\u{300} No\u{323}\u{302}i",
+        ),
+        ("Thủ đô của Việt Nam là Hà Nội.", "Hà Nội"),
+        // Full-width letters and digits, half-width katakana with its voicing sign, ligature.
+        ("In １９４５ the ＡＢＣ office closed.", "ＡＢＣ office"),
+        ("They said ｶﾞｷﾞ twice.", "ｶﾞｷﾞ"),
+        ("The oﬃce of ﬁnance.", "ﬁnance"),
+        ("فاز الفريق في عام ١٩٩٠ بالكأس.", "عام ١٩٩٠"),
+        ("الكِتَابُ الجَدِيدُ هنا.", "الجَدِيدُ"),
+        ("黑豹队的防守只丢了 308分，排名第六。", "308分"),
+        ("भारत की राजधानी नई दिल्ली है।", "नई दिल्ली"),
+        ("한국의 수도는 서울 이다.", "서울"),
+        ("It says 👩‍👩‍👧 🙂 family today.", "family"),
+        ("He ran 6½ miles.", "6½ miles"),
+        ("Soft\u{ad}ware and x\u{200b}y plus end.", "end"),
+        ("\u{1}\u{2}Control first, then words.", "then words"),
+        ("Two  spaces\tand\u{a0}more\u{3000}here.", "more\u{3000}here"),
+        ("  Leading spaces.", "Leading"),
+    ] {
+        let q = question(context, answer);
+        let all =
+            windows(std::slice::from_ref(&q), &tokenizer, &WindowConfig::default(), Purpose::Train)
+                .unwrap();
+        assert_ne!(all[0].start_position, Some(0), "{context}");
+        check_minimal(&all[0], &q);
+        let text = answer_text(&all[0], context);
+        assert!(
+            text.chars().count() <= answer.chars().count() + 12,
+            "`{text}` is far more than `{answer}`"
+        );
+    }
+}
+
+#[test]
+fn exact_text_where_tokens_end_at_the_answer() {
+    let tokenizer = tokenizer();
+    for (context, answer) in [
+        ("The capital is Ha\u{300} No\u{323}\u{302}i now.", "Ha\u{300} No\u{323}\u{302}i"),
+        ("The ＡＢＣ office closed.", "ＡＢＣ office"),
+        ("They said ｶﾞｷﾞ twice.", "ｶﾞｷﾞ"),
+        ("The hat \u{1112}\u{1161}\u{11ab} was red.", "\u{1112}\u{1161}\u{11ab}"),
+        ("\u{1}\u{2}Control first, then words.", "then words"),
+        ("It says 👩‍👩‍👧 🙂 family today.", "family today"),
+    ] {
+        let q = question(context, answer);
+        let all =
+            windows(std::slice::from_ref(&q), &tokenizer, &WindowConfig::default(), Purpose::Train)
+                .unwrap();
+        let text = answer_text(&all[0], context);
+        assert_eq!(text.trim_end_matches(['.', ',']), answer, "{context}");
+    }
+}
+
+#[test]
+fn every_fixture_answer_is_covered_by_the_smallest_span() {
+    let tokenizer = tokenizer();
+    let (mut whole, mut total) = (0, 0);
+    for language in MLQA_LANGUAGES {
+        let mut dataset =
+            Dataset::read(testkit::fixture(&format!("scorer/{language}/dataset.json"))).unwrap();
+        // The fixture's crafted answers are not from the context; every other one is checked.
+        for question in &mut dataset.questions {
+            let context: Vec<char> = question.context.chars().collect();
+            question.answers.retain(|answer| {
+                let end = answer.answer_start + answer.text.chars().count();
+                !answer.text.trim().is_empty()
+                    && context.get(answer.answer_start..end)
+                        == Some(&answer.text.chars().collect::<Vec<_>>()[..])
+            });
+        }
+        dataset.questions.retain(|question| !question.answers.is_empty());
+        let all =
+            windows(&dataset.questions, &tokenizer, &small(2000, 10), Purpose::Train).unwrap();
+        assert_eq!(all.len(), dataset.questions.len());
+        for window in &all {
+            let question = &dataset.questions[window.question];
+            assert_ne!(window.start_position, Some(0), "{language} {}", question.id);
+            check_minimal(window, question);
+            total += 1;
+            let text = answer_text(window, &question.context);
+            whole += usize::from(text == question.answers[0].text.trim());
+        }
+        for window in
+            windows(&dataset.questions, &tokenizer, &small(128, 24), Purpose::Train).unwrap()
+        {
+            if window.start_position != Some(0) {
+                check_minimal(&window, &dataset.questions[window.question]);
+            }
+        }
+    }
+    assert!(total > 230, "{total}");
+    // The rest are answers that end inside a token, mostly before punctuation.
+    assert!(whole * 10 > total * 7, "{whole} of {total}");
+}
+
+#[test]
+fn windows_overlap_by_doc_stride_and_choose_maximum_context_once() {
+    let tokenizer = tokenizer();
+    let context = "The old red house stands on a hill near the river. ".repeat(12);
+    let q = Question { context: Arc::from(context.trim_end()), ..question("x", "x") };
+    let n = tokenizer.encode(&*q.context, false).unwrap().len();
+    let config = small(40, 10);
+    let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Eval).unwrap();
+    assert!(all.len() > 3);
+    let mut from = 0;
+    let mut chosen = vec![0; n];
+    for (k, window) in all.iter().enumerate() {
+        let len = window.offsets.len();
+        assert_eq!(window.input_ids.len(), window.context_end + 1);
+        if k + 1 < all.len() {
+            assert_eq!(window.input_ids.len(), 40);
+        }
+        let ids = &window.input_ids[window.context_start..window.context_end];
+        let whole = tokenizer.encode(&*q.context, false).unwrap();
+        assert_eq!(ids, &whole.get_ids()[from..from + len]);
+        for (at, &max) in window.max_context.iter().enumerate() {
+            chosen[from + at] += usize::from(max);
+        }
+        if k + 1 < all.len() {
+            from += len - config.doc_stride;
+        } else {
+            assert_eq!(from + len, n);
+        }
+    }
+    assert!(chosen.iter().all(|&count| count == 1), "{chosen:?}");
+}
+
+#[test]
+fn windows_without_the_answer_point_at_cls_or_go() {
+    let tokenizer = tokenizer();
+    let context = format!("{} Berlin {}", "one two three ".repeat(30), "four five six ".repeat(30));
+    let q = question(&context, "Berlin");
+    let mut config = small(60, 10);
+    let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
+    let with: Vec<&Window> = all.iter().filter(|w| w.start_position != Some(0)).collect();
+    assert!(!with.is_empty() && with.len() < all.len());
+    assert!(all.iter().all(|w| w.start_position.is_some() && w.end_position.is_some()));
+    config.unanswerable_window = UnanswerableWindow::Drop;
+    let kept = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
+    assert_eq!(kept.iter().collect::<Vec<_>>(), with);
+    let none = Question { answers: Vec::new(), ..q };
+    assert!(windows(&[none], &tokenizer, &config, Purpose::Train).unwrap().is_empty());
+}
+
+#[test]
+fn a_tokenizer_that_truncates_or_pads_does_not() {
+    let mut truncating = tokenizer();
+    let _ = truncating
+        .with_truncation(Some(tokenizers::TruncationParams { max_length: 4, ..Default::default() }))
+        .unwrap();
+    truncating.with_padding(Some(tokenizers::PaddingParams {
+        strategy: tokenizers::PaddingStrategy::Fixed(50),
+        ..Default::default()
+    }));
+    let q = question("A red house stands here in the old town.", "old town");
+    let config = WindowConfig::default();
+    let expected =
+        windows(std::slice::from_ref(&q), &tokenizer(), &config, Purpose::Train).unwrap();
+    assert_eq!(windows(&[q], &truncating, &config, Purpose::Train).unwrap(), expected);
+}
+
+#[test]
+fn long_questions_are_cut_and_impossible_settings_refused() {
+    let tokenizer = tokenizer();
+    let q = Question { question: "why ".repeat(300), ..question("A red house.", "red") };
+    let all =
+        windows(std::slice::from_ref(&q), &tokenizer, &WindowConfig::default(), Purpose::Eval)
+            .unwrap();
+    assert_eq!(all[0].context_start, 1 + 64 + 2);
+    let error =
+        windows(std::slice::from_ref(&q), &tokenizer, &small(100, 40), Purpose::Eval).unwrap_err();
+    assert!(matches!(&error, EvalError::NoRoom { id, budget: 32, .. } if id == "q"), "{error}");
+    let error = windows(&[q], &tokenizer, &small(0, 0), Purpose::Eval).unwrap_err();
+    assert!(matches!(error, EvalError::Config { key: "max_length", .. }), "{error}");
+}
+
+#[test]
+fn a_training_answer_elsewhere_is_an_error() {
+    let mut q = question("A red house.", "red");
+    q.answers[0].answer_start = 0;
+    let error = windows(&[q], &tokenizer(), &WindowConfig::default(), Purpose::Train).unwrap_err();
+    assert!(matches!(&error, EvalError::AnswerMismatch { id, .. } if id == "q"), "{error}");
+}
+
+#[test]
+fn another_vocabulary_is_refused_by_name() {
+    let json = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "<s>": 1}, "unk_token": "[UNK]"}}"#;
+    let other: Tokenizer = json.parse().unwrap();
+    let error = windows(&[], &other, &WindowConfig::default(), Purpose::Eval).unwrap_err();
+    assert!(matches!(error, EvalError::SpecialToken { .. }), "{error}");
+    assert!(error.to_string().contains("neither <s> and </s>"), "{error}");
+}
+
+#[test]
+fn an_empty_context_gives_one_empty_window() {
+    let q = Question { context: Arc::from(""), answers: Vec::new(), ..question("x", "x") };
+    let all = windows(&[q], &tokenizer(), &WindowConfig::default(), Purpose::Eval).unwrap();
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].context_start, all[0].context_end);
+}
+
+#[test]
+fn an_empty_config_is_the_default() {
+    assert_eq!(serde_json::from_str::<WindowConfig>("{}").unwrap(), WindowConfig::default());
+    let error = serde_json::from_str::<WindowConfig>(r#"{"stride": 1}"#).unwrap_err();
+    assert!(error.to_string().contains("stride"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
+
+    /// Words of many scripts, any separators, any answer on word boundaries or inside words.
+    #[test]
+    fn any_answer_is_covered_by_the_smallest_span(
+        words in prop::collection::vec(
+            prop::sample::select(vec![
+                "house", "Hà", "No\u{323}\u{302}i", "ＡＢＣ", "ﬁx", "½", "308分", "黑豹队", "دلهي",
+                "الجَدِيدُ", "दिल्ली", "🙂", "👩‍👧", "ｶﾞ", "x\u{200d}y", "U.S.", "1,000", "\u{1112}\u{1161}",
+            ]), 3..24),
+        separators in prop::collection::vec(prop::sample::select(vec![" ", "  ", "\u{a0}", "\n", ""]), 24),
+        from in 0.0..1.0_f64, len in 0.0..1.0_f64,
+    ) {
+        let context: String =
+            words.iter().zip(&separators).flat_map(|(word, gap)| [*word, *gap]).collect();
+        let chars: Vec<char> = context.chars().collect();
+        let start = (from * (chars.len() - 1) as f64) as usize;
+        let end = start + 1 + (len * (chars.len() - start - 1) as f64) as usize;
+        let text: String = chars[start..end].iter().collect();
+        // Characters that belong to no token may lie at the answer's edges; they are another
+        // test's.
+        let edge = |c: Option<char>| c.is_none_or(|c| c == '\u{200d}');
+        prop_assume!(!edge(text.trim().chars().next()) && !edge(text.trim().chars().last()));
+        let q = Question {
+            answers: vec![Answer { text, answer_start: start }],
+            ..question(&context, words[0])
+        };
+        let tokenizer = TOKENIZER.with(Clone::clone);
+        let all = windows(std::slice::from_ref(&q), &tokenizer, &small(400, 10), Purpose::Train).unwrap();
+        prop_assert_eq!(all.len(), 1);
+        check_minimal(&all[0], &q);
+        prop_assert_ne!(all[0].start_position, Some(0));
+    }
+}
+
+thread_local! {
+    static TOKENIZER: Tokenizer = tokenizer();
+}
+
+#[test]
+fn what_cannot_be_learned_from_is_counted() {
+    let tokenizer = tokenizer();
+    let question = |id: &str, text: &str, context: &str, answer: Option<(&str, usize)>| Question {
+        id: id.into(),
+        question: text.into(),
+        context: context.into(),
+        answers: answer
+            .map(|(text, answer_start)| Answer { text: text.into(), answer_start })
+            .into_iter()
+            .collect(),
+        title: "".into(),
+    };
+    let long = "house ".repeat(40);
+    let words = "red ".repeat(30);
+    let questions = [
+        question("plain", "What?", "A red house.", Some(("red", 2))),
+        question("none", "What?", "A red house.", None),
+        question("blank answer", "What?", "A red house.", Some((" ", 1))),
+        question("blank context", "What?", " ", None),
+        question("cut", &long, "A red house.", Some(("red", 2))),
+        question("outside", "What?", &words, Some((words.trim_end(), 0))),
+    ];
+    let config = WindowConfig {
+        max_length: 30,
+        doc_stride: 4,
+        max_question_length: 10,
+        ..WindowConfig::default()
+    };
+    let want = WindowCounts {
+        questions: 6,
+        without_answer: 2,
+        blank_answer: 1,
+        blank_context: 1,
+        answer_outside: 1,
+        cut_question: 1,
+    };
+    for unanswerable_window in [UnanswerableWindow::Cls, UnanswerableWindow::Drop] {
+        let config = WindowConfig { unanswerable_window, ..config.clone() };
+        let all = windows(&questions, &tokenizer, &config, Purpose::Train).unwrap();
+        let counts = WindowCounts::of(&questions, &all, &tokenizer, &config).unwrap();
+        assert_eq!(counts, want, "{unanswerable_window:?}");
+    }
+}

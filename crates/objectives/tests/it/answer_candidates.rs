@@ -1,0 +1,277 @@
+//! `answer_candidates` against lists edited by hand and by loops.
+use crate::common::{ids, ramp, tensor};
+use crate::spans_common::{bools, flags, ints, mask_tensor, table};
+use ndarray::Array2;
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{
+    AnswerCandidates, CandidateSpans, GoldSlot, IGNORE_INDEX, LossError, TopKConfig,
+    answer_candidates, top_k_spans,
+};
+use proptest::prelude::*;
+
+const LENGTH: i64 = 10;
+
+type Pair = (i64, i64);
+
+/// Lists of each row, empty slots last, as tensors.
+struct Lists {
+    starts: Tensor,
+    ends: Tensor,
+    valid: Tensor,
+}
+
+impl Lists {
+    fn new(rows: &[Vec<Pair>], slots: usize) -> Self {
+        let padded = |pick: fn(&Pair) -> i64| -> Tensor {
+            let row = |row: &Vec<Pair>| {
+                let mut values: Vec<i64> = row.iter().map(pick).collect();
+                values.resize(slots, 77); // no position at all: empty slots are not looked at
+                values
+            };
+            table(&rows.iter().map(row).collect::<Vec<_>>())
+        };
+        let valid = |row: &Vec<Pair>| (0..slots).map(|i| i < row.len()).collect();
+        Self {
+            starts: padded(|span| span.0),
+            ends: padded(|span| span.1),
+            valid: flags(&rows.iter().map(valid).collect::<Vec<_>>()),
+        }
+    }
+
+    fn spans(&self) -> CandidateSpans<'_> {
+        CandidateSpans { starts: &self.starts, ends: &self.ends, valid: &self.valid }
+    }
+}
+
+fn run(lists: &Lists, gold: &[Pair], slot: GoldSlot) -> Result<AnswerCandidates, LossError> {
+    let starts = Tensor::from_slice(&gold.iter().map(|span| span.0).collect::<Vec<_>>());
+    let ends = Tensor::from_slice(&gold.iter().map(|span| span.1).collect::<Vec<_>>());
+    answer_candidates(&lists.spans(), &starts, &ends, LENGTH, slot)
+}
+
+/// The slots of each row, empty ones as `None`; checks that empty slots hold 0.
+#[track_caller]
+fn slots(z: &AnswerCandidates) -> Vec<Vec<Option<Pair>>> {
+    let (batch, k) = z.starts.size2().unwrap();
+    let (starts, ends, valid) = (ints(&z.starts), ints(&z.ends), bools(&z.valid));
+    let one = |i: usize| {
+        assert!(valid[i] || (starts[i], ends[i]) == (0, 0), "an empty slot holds a span");
+        valid[i].then_some((starts[i], ends[i]))
+    };
+    let (batch, k) = (batch as usize, k as usize);
+    (0..batch).map(|b| (b * k..(b + 1) * k).map(one).collect()).collect()
+}
+
+#[test]
+fn lists_edited_by_hand() {
+    let rows = [
+        vec![(1, 2), (3, 3), (5, 8)], // full, gold in the middle
+        vec![(1, 2), (3, 3), (5, 8)], // full, gold absent
+        vec![(1, 2)],                 // room for the gold span
+        vec![],                       // nothing but the gold span
+        vec![(1, 2), (3, 3), (5, 8)], // no gold span
+        vec![(0, 0), (3, 3)],         // gold at the first position
+        vec![(9, 9), (3, 3), (4, 4)], // gold at the last position, first in rank
+    ];
+    let gold = [(3, 3), (4, 9), (4, 9), (2, 2), (3, LENGTH), (0, 0), (9, 9)];
+    let lists = Lists::new(&rows, 3);
+    let z = run(&lists, &gold, GoldSlot::InRank).unwrap();
+    let some = |rows: [[Option<Pair>; 3]; 7]| rows.map(Vec::from);
+    let (a, b, c) = (Some((1, 2)), Some((3, 3)), Some((5, 8)));
+    assert_eq!(
+        slots(&z),
+        some([
+            [a, b, c],
+            [a, b, Some((4, 9))],
+            [a, Some((4, 9)), None],
+            [Some((2, 2)), None, None],
+            [a, b, c],
+            [Some((0, 0)), b, None],
+            [Some((9, 9)), b, Some((4, 4))],
+        ])
+    );
+    assert_eq!(ints(&z.gold_index), [1, 2, 1, 0, IGNORE_INDEX, 0, 0]);
+    let z = run(&lists, &gold, GoldSlot::Last).unwrap();
+    assert_eq!(
+        slots(&z),
+        some([
+            [a, c, b],
+            [a, b, Some((4, 9))],
+            [a, None, Some((4, 9))],
+            [None, None, Some((2, 2))],
+            [a, b, c],
+            [b, None, Some((0, 0))],
+            [b, Some((4, 4)), Some((9, 9))],
+        ])
+    );
+    assert_eq!(ints(&z.gold_index), [2, 2, 2, 2, IGNORE_INDEX, 2, 2]);
+}
+
+#[test]
+fn one_slot_is_the_gold_span_alone() {
+    let lists = Lists::new(&[vec![(1, 2)], vec![(3, 3)], vec![(4, 4)]], 1);
+    for slot in [GoldSlot::InRank, GoldSlot::Last] {
+        let z = run(&lists, &[(1, 2), (5, 6), (-1, -1)], slot).unwrap();
+        assert_eq!(slots(&z), [[Some((1, 2))], [Some((5, 6))], [Some((4, 4))]]);
+        assert_eq!(ints(&z.gold_index), [0, 0, IGNORE_INDEX]);
+    }
+}
+
+#[test]
+fn a_gold_span_listed_twice_is_kept_once() {
+    let lists = Lists::new(&[vec![(3, 3), (1, 2), (3, 3)]], 4);
+    let (gold, other) = (Some((3, 3)), Some((1, 2)));
+    let z = run(&lists, &[(3, 3)], GoldSlot::InRank).unwrap();
+    assert_eq!(slots(&z), [[gold, other, None, None]]);
+    let z = run(&lists, &[(3, 3)], GoldSlot::Last).unwrap();
+    assert_eq!(slots(&z), [[other, None, None, gold]]);
+}
+
+#[test]
+fn gold_positions_beyond_the_window_mean_no_gold_span() {
+    let lists = Lists::new(&vec![vec![(1, 2)]; 5], 2);
+    let gold = [(-1, 3), (3, LENGTH), (-100, -100), (LENGTH, LENGTH), (99, 3)];
+    let z = run(&lists, &gold, GoldSlot::Last).unwrap();
+    assert_eq!(ints(&z.gold_index), [IGNORE_INDEX; 5]);
+    assert!(slots(&z).iter().all(|row| row == &[Some((1, 2)), None]));
+}
+
+#[test]
+fn an_empty_batch_stays_empty() {
+    let none = Tensor::zeros([0, 3], (Kind::Int64, Device::Cpu));
+    let valid = none.to_kind(Kind::Bool);
+    let list = CandidateSpans { starts: &none, ends: &none, valid: &valid };
+    let gold = Tensor::zeros([0], (Kind::Int64, Device::Cpu));
+    for slot in [GoldSlot::InRank, GoldSlot::Last] {
+        let z = answer_candidates(&list, &gold, &gold, LENGTH, slot).unwrap();
+        assert_eq!((z.starts.size(), z.gold_index.size()), (vec![0, 3], vec![0]));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
+    let refusal =
+        |lists: &Lists, gold: Pair| run(lists, &[gold], GoldSlot::InRank).unwrap_err().to_string();
+    let reversed = refusal(&lists, (5, 4));
+    assert!(reversed.starts_with("gold_ends[0] = 4: the span starts at 5"), "{reversed}");
+    let reversed = refusal(&Lists::new(&[vec![(1, 2), (3, 1)]], 2), (1, 2));
+    assert!(reversed.starts_with("candidates.ends[0, 1] = 1: the span starts at 3"), "{reversed}");
+    let beyond = refusal(&Lists::new(&[vec![(1, 10), (3, 3)]], 2), (1, 2));
+    assert!(beyond.starts_with("candidates.ends: every value must be in 0..10"), "{beyond}");
+    let none = refusal(&Lists::new(&[vec![]], 0), (1, 2));
+    assert!(none.starts_with("candidates.starts: no slot for the gold span"), "{none}");
+    let error = run(&lists, &[(1, 2), (1, 2)], GoldSlot::InRank).unwrap_err();
+    assert_eq!(error.to_string(), "gold_starts: expected shape [B] = [1], got [2]");
+    let shifted = Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
+    let error = refusal(&shifted, (1, 2));
+    assert_eq!(error, "candidates.valid: expected shape [B, M] = [1, 2], got [1, 1]");
+    let kinds = Lists { valid: lists.starts.shallow_clone(), ..Lists::new(&[vec![(1, 2); 2]], 2) };
+    assert!(refusal(&kinds, (1, 2)).starts_with("candidates.valid: expected dtype Bool"));
+}
+
+#[test]
+fn the_candidates_of_a_step_lie_in_the_context_and_hold_the_gold_span_once() {
+    let (start, end) = (ramp(6, 40, 0.731, 3.0), ramp(6, 40, 1.137, 3.0));
+    let mask = Array2::from_shape_fn((6, 40), |(b, l)| l >= 8 && l < 39 - b);
+    let config = TopKConfig { k: 20, max_answer_len: Some(5), ..Default::default() };
+    let spans =
+        top_k_spans(&tensor(&start), &tensor(&end), Some(&mask_tensor(&mask)), &config).unwrap();
+    // Ranked first, ranked last, absent, absent, outside, absent.
+    let (s, e) = (ints(&spans.starts), ints(&spans.ends));
+    let gold_starts = ids(&[s[0], s[39], 8, 12, 40, 30]);
+    let gold_ends = ids(&[e[0], e[39], 35, 31, 41, 38]);
+    let list = CandidateSpans::from(&spans);
+    for slot in [GoldSlot::InRank, GoldSlot::Last] {
+        let z = answer_candidates(&list, &gold_starts, &gold_ends, 40, slot).unwrap();
+        let index = ints(&z.gold_index);
+        for (b, row) in slots(&z).iter().enumerate() {
+            let gold = (gold_starts.int64_value(&[b as i64]), gold_ends.int64_value(&[b as i64]));
+            let found: Vec<usize> = (0..20).filter(|&i| row[i] == Some(gold)).collect();
+            match index[b] {
+                IGNORE_INDEX => assert!(found.is_empty() && b == 4),
+                slot => assert_eq!(found, [slot as usize]),
+            }
+            for &(start, end) in row.iter().flatten().filter(|&&span| span != gold) {
+                assert!(start <= end && end - start < 5, "({start}, {end})");
+                assert!(mask[[b, start as usize]] && mask[[b, end as usize]]);
+            }
+        }
+        if slot == GoldSlot::InRank {
+            assert_eq!(index, [0, 19, 19, 19, IGNORE_INDEX, 19]);
+        }
+    }
+}
+
+/// The edited list in loops.
+fn naive(list: &[Pair], slots: usize, gold: Pair, slot: GoldSlot) -> Vec<Option<Pair>> {
+    let inside = |position: i64| (0..LENGTH).contains(&position);
+    let mut row: Vec<Option<Pair>> = list.iter().copied().map(Some).collect();
+    if !(inside(gold.0) && inside(gold.1)) {
+        row.resize(slots, None);
+        return row;
+    }
+    let found = list.iter().position(|&span| span == gold);
+    match (slot, found) {
+        (GoldSlot::InRank, Some(_)) => {}
+        (GoldSlot::InRank, None) => {
+            row.truncate(slots - 1);
+            row.push(Some(gold));
+        }
+        (GoldSlot::Last, found) => {
+            if let Some(rank) = found {
+                row.remove(rank);
+            }
+            row.resize(slots - 1, None);
+            row.push(Some(gold));
+        }
+    }
+    row.resize(slots, None);
+    row
+}
+
+/// K, and for each row a list of different spans and a gold one that may be in it or outside the
+/// window.
+fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Pair>, Pair)>)> {
+    let span =
+        |reach: i64| (0..reach, 0..reach).prop_map(|(a, b)| if a <= b { (a, b) } else { (b, a) });
+    (1usize..6).prop_flat_map(move |k| {
+        let list = prop::collection::hash_set(span(4), 0..=k)
+            .prop_map(|set| set.into_iter().collect::<Vec<_>>());
+        let gold = prop_oneof![4 => span(4), 1 => span(LENGTH), 1 => Just((-1, 2))];
+        let row = (list, gold, any::<prop::sample::Index>(), any::<bool>()).prop_map(
+            |(list, gold, pick, inside)| {
+                let gold = if inside && !list.is_empty() { *pick.get(&list) } else { gold };
+                (list, gold)
+            },
+        );
+        (Just(k), prop::collection::vec(row, 1..6))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 256, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_with_the_loops((k, rows) in batches()) {
+        let (lists, gold): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let tensors = Lists::new(&lists, k);
+        for slot in [GoldSlot::InRank, GoldSlot::Last] {
+            let z = run(&tensors, &gold, slot).unwrap();
+            let want: Vec<_> =
+                lists.iter().zip(&gold).map(|(list, &gold)| naive(list, k, gold, slot)).collect();
+            prop_assert_eq!(slots(&z), want.clone());
+            for ((row, &gold), index) in want.iter().zip(&gold).zip(ints(&z.gold_index)) {
+                let count = row.iter().filter(|&&span| span == Some(gold)).count();
+                if index == IGNORE_INDEX {
+                    prop_assert_eq!(count, 0);
+                } else {
+                    prop_assert_eq!(count, 1);
+                    prop_assert_eq!(row[index as usize], Some(gold));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! `answer_contrast` against float64 loops, central differences and values worked by hand.
+use crate::common::{assert_near, assert_zero_row, check_gradient, ids, refusal, scalar};
+use crate::spans_common::{flags, mask_tensor, naive_cosine, naive_mean, states, table, tensor3};
+use ContrastDenominator::{InBatchAndAllHard, InBatchAndOwnHard, InBatchOnly, OwnHardOnly};
+use ndarray::{Array2, Array3};
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{
+    AnswerContrastConfig, CandidateSpans, Checks, ContrastDenominator, LossError,
+    NegativeSelection, QuestionVector, answer_contrast,
+};
+use proptest::prelude::*;
+
+const ALL: [ContrastDenominator; 4] =
+    [InBatchAndAllHard, InBatchAndOwnHard, OwnHardOnly, InBatchOnly];
+
+fn config(denominator: ContrastDenominator, count: usize) -> AnswerContrastConfig {
+    // Not 1: a forgotten division must show.
+    AnswerContrastConfig {
+        temperature: 0.5,
+        selection: NegativeSelection::Hardest { count },
+        denominator,
+        ..Default::default()
+    }
+}
+
+/// A batch in plain arrays; empty slots stand anywhere.
+#[derive(Clone, Debug)]
+struct Batch {
+    hidden: Array3<f64>,
+    question: Array2<bool>,
+    gold: Vec<(i64, i64)>,
+    lists: Vec<Vec<Option<(i64, i64)>>>,
+}
+
+impl Batch {
+    /// Row 1 has no gold span, row 3 no candidate but it; gold spans at the first and at the last
+    /// position.
+    fn sample() -> Self {
+        let lists = vec![
+            vec![Some((3, 4)), Some((6, 6)), None, Some((2, 5))],
+            vec![Some((3, 4)), Some((6, 6)), Some((5, 5)), Some((2, 5))],
+            vec![None, Some((4, 4)), Some((7, 7)), Some((3, 7))],
+            vec![None, None, Some((5, 6)), None],
+            vec![Some((2, 3)), Some((0, 0)), Some((4, 6)), Some((5, 5))],
+        ];
+        Self {
+            hidden: states(5, 8, 3),
+            question: Array2::from_shape_fn((5, 8), |(b, l)| l > 0 && l <= 1 + b % 2 && b != 1),
+            gold: vec![(2, 5), (3, 8), (7, 7), (5, 6), (0, 0)],
+            lists,
+        }
+    }
+
+    fn run(&self, hidden: &Tensor, config: &AnswerContrastConfig) -> Result<Tensor, LossError> {
+        let list = |pick: fn((i64, i64)) -> i64| {
+            let row = |row: &Vec<Option<_>>| row.iter().map(|span| span.map_or(0, pick)).collect();
+            table(&self.lists.iter().map(row).collect::<Vec<_>>())
+        };
+        let (starts, ends) = (list(|span| span.0), list(|span| span.1));
+        let row = |row: &Vec<Option<_>>| row.iter().map(Option::is_some).collect();
+        let valid = flags(&self.lists.iter().map(row).collect::<Vec<_>>());
+        let gold =
+            |pick: fn(&(i64, i64)) -> i64| ids(&self.gold.iter().map(pick).collect::<Vec<_>>());
+        answer_contrast(
+            hidden,
+            &mask_tensor(&self.question),
+            &gold(|span| span.0),
+            &gold(|span| span.1),
+            &CandidateSpans { starts: &starts, ends: &ends, valid: &valid },
+            config,
+        )
+    }
+
+    fn value(&self, config: &AnswerContrastConfig) -> Result<f64, LossError> {
+        self.run(&tensor3(&self.hidden), config).map(|loss| scalar(&loss))
+    }
+
+    /// The loss in loops; `None` where no row carries any.
+    fn naive(&self, config: &AnswerContrastConfig) -> Option<f64> {
+        let length = self.hidden.dim().1 as i64;
+        let inside = |position: i64| (0..length).contains(&position);
+        let mean = |b: usize, (start, end): (i64, i64)| {
+            naive_mean(&self.hidden, b, start as usize, end as usize)
+        };
+        let rows: Vec<usize> = (0..self.gold.len())
+            .filter(|&b| inside(self.gold[b].0) && inside(self.gold[b].1))
+            .collect();
+        let NegativeSelection::Hardest { count } = config.selection else { unreachable!() };
+        let (mut questions, mut right, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        for &b in &rows {
+            let gold = mean(b, self.gold[b]);
+            let mut others: Vec<Vec<f64>> = self.lists[b]
+                .iter()
+                .flatten()
+                .filter(|&&span| span != self.gold[b])
+                .map(|&span| mean(b, span))
+                .collect();
+            others.sort_by(|x, y| naive_cosine(y, &gold).total_cmp(&naive_cosine(x, &gold)));
+            others.truncate(count);
+            wrong.push(others);
+            right.push(gold);
+            let mut question = vec![0.0; self.hidden.dim().2];
+            for l in 0..length as usize {
+                let belongs = match config.question {
+                    QuestionVector::Mean => self.question[[b, l]],
+                    QuestionVector::FirstToken => l == 0,
+                };
+                if belongs {
+                    for (h, sum) in question.iter_mut().enumerate() {
+                        *sum += self.hidden[[b, l, h]]; // the length of a vector does not matter
+                    }
+                }
+            }
+            questions.push(question);
+        }
+        let mut losses = Vec::new();
+        for i in 0..rows.len() {
+            let term = |answer: &Vec<f64>| {
+                (naive_cosine(&questions[i], answer) / config.temperature).exp()
+            };
+            let mut others: Vec<f64> = Vec::new();
+            if config.denominator != OwnHardOnly {
+                others.extend((0..rows.len()).filter(|&j| j != i).map(|j| term(&right[j])));
+            }
+            match config.denominator {
+                InBatchAndAllHard => others.extend(wrong.iter().flatten().map(term)),
+                InBatchAndOwnHard | OwnHardOnly => others.extend(wrong[i].iter().map(term)),
+                InBatchOnly => {}
+            }
+            if !others.is_empty() {
+                let right_term = term(&right[i]);
+                losses.push(((right_term + others.iter().sum::<f64>()) / right_term).ln());
+            }
+        }
+        (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
+    }
+}
+
+#[test]
+fn equals_the_loops_and_its_gradient_equals_central_differences() {
+    let batch = Batch::sample();
+    let flat = batch.hidden.clone().into_shape_with_order((40, 3)).unwrap();
+    for denominator in ALL {
+        for count in [1, 2, 9] {
+            for question in [QuestionVector::Mean, QuestionVector::FirstToken] {
+                let config = AnswerContrastConfig {
+                    question,
+                    checks: Checks::Full,
+                    ..config(denominator, count)
+                };
+                let want = batch.naive(&config).unwrap();
+                assert_near(batch.value(&config).unwrap(), want, 1e-13);
+                if count < 9 {
+                    check_gradient(&flat, |x| batch.run(&x.view([5, 8, 3]), &config).unwrap());
+                }
+            }
+        }
+    }
+}
+
+/// B rows `<s> question gold other`, all tokens alike.
+fn alike(batch: usize, others: usize) -> Batch {
+    let list = (0..=others).map(|i| Some((2 + i as i64, 2 + i as i64))).collect();
+    Batch {
+        hidden: Array3::from_elem((batch, 3 + others, 4), 0.7),
+        question: Array2::from_shape_fn((batch, 3 + others), |(_, l)| l == 1),
+        gold: vec![(2, 2); batch],
+        lists: vec![list; batch],
+    }
+}
+
+#[test]
+fn nothing_known_is_the_logarithm_of_the_number_of_terms() {
+    for rows in [2_usize, 5] {
+        for count in [1_usize, 3] {
+            for (denominator, terms) in [
+                (InBatchAndAllHard, rows + rows * count),
+                (InBatchAndOwnHard, rows + count),
+                (OwnHardOnly, 1 + count),
+                (InBatchOnly, rows),
+            ] {
+                let loss = alike(rows, 3).value(&config(denominator, count)).unwrap();
+                assert_near(loss, (terms as f64).ln(), 1e-14);
+            }
+        }
+    }
+}
+
+#[test]
+fn values_worked_by_hand() {
+    // One row: the question points to the right, the gold span at 60 degrees, the wrong answer
+    // upwards; τ = 1/2.
+    let (half, root) = (0.5, 0.75_f64.sqrt());
+    let batch = Batch {
+        hidden: Array3::from_shape_vec((1, 3, 2), vec![2.0, 0.0, half, root, 0.0, 1.0]).unwrap(),
+        question: Array2::from_shape_fn((1, 3), |(_, l)| l == 0),
+        gold: vec![(1, 1)],
+        lists: vec![vec![Some((2, 2))]],
+    };
+    let want = ((1_f64.exp() + 1.0) / 1_f64.exp()).ln(); // cosines 1/2 and 0
+    for denominator in [InBatchAndAllHard, InBatchAndOwnHard, OwnHardOnly] {
+        assert_near(batch.value(&config(denominator, 1)).unwrap(), want, 1e-14);
+    }
+}
+
+#[test]
+fn the_papers_temperature_keeps_the_loss_near_the_logarithm_of_its_terms() {
+    let mut batch = Batch::sample();
+    batch.hidden = states(5, 8, 3).mapv(|x| 30.0 * x);
+    for (denominator, terms) in [(InBatchAndAllHard, 7.0_f64), (InBatchOnly, 4.0)] {
+        let config = AnswerContrastConfig { denominator, ..Default::default() };
+        assert_eq!(config.temperature, 10.0);
+        let loss = batch.value(&config).unwrap();
+        assert!((loss - terms.ln()).abs() <= 0.2, "{loss}");
+        assert!((loss - terms.ln()).abs() > 1e-4, "{loss}");
+    }
+}
+
+#[test]
+fn rows_and_tokens_without_loss_receive_exactly_zero_whatever_they_hold() {
+    let mut batch = Batch::sample();
+    batch.question.row_mut(1).fill(true);
+    batch.hidden.slice_mut(ndarray::s![1, .., ..]).fill(f64::NAN); // no gold span
+    batch.hidden.slice_mut(ndarray::s![0, 7, ..]).fill(f64::INFINITY); // in no span
+    for denominator in ALL {
+        let config = AnswerContrastConfig { checks: Checks::Full, ..config(denominator, 1) };
+        let x = tensor3(&batch.hidden).set_requires_grad(true);
+        let loss = batch.run(&x, &config).unwrap();
+        assert!(scalar(&loss).is_finite());
+        loss.backward();
+        for index in [&[1][..], &[0, 0], &[0, 7], &[2, 0], &[3, 0]] {
+            assert_zero_row(&x.grad(), index);
+        }
+        assert!(x.grad().isfinite().all().int64_value(&[]) == 1);
+        assert!(x.grad().get(0).get(1).ne(0.0).any().int64_value(&[]) == 1);
+    }
+}
+
+#[test]
+fn a_stopped_gradient_leaves_the_value_and_spares_the_wrong_answers() {
+    // The wrong answer's token belongs to nothing else.
+    let mut batch = alike(3, 1);
+    batch.hidden = states(3, 4, 4);
+    for denominator in [InBatchAndAllHard, InBatchAndOwnHard, OwnHardOnly] {
+        let gradient = |stop_gradient| {
+            let config = AnswerContrastConfig { stop_gradient, ..config(denominator, 1) };
+            let x = tensor3(&batch.hidden).set_requires_grad(true);
+            let loss = batch.run(&x, &config).unwrap();
+            loss.backward();
+            (scalar(&loss), x.grad())
+        };
+        let ((free, through), (stopped, short)) = (gradient(false), gradient(true));
+        assert_eq!(free, stopped);
+        for b in 0..3 {
+            assert!(through.get(b).get(3).ne(0.0).all().int64_value(&[]) == 1);
+            assert_zero_row(&short, &[b, 3]);
+            testkit::assert_close("gold", &short.get(b).get(2), &through.get(b).get(2), 1e-15);
+        }
+    }
+}
+
+#[test]
+fn other_choices_of_negatives_enter_the_same_sum() {
+    // Two wrong answers: the first of the list points away from the gold span, the second is close
+    // to it.
+    // <s>, question, gold, first, second
+    let tokens = [0.0, 0.0, 1.0, 0.0, 1.0, 0.2, 0.0, 1.0, 1.0, 0.3];
+    let batch = Batch {
+        hidden: Array3::from_shape_vec((1, 5, 2), tokens.to_vec()).unwrap(),
+        question: Array2::from_shape_fn((1, 5), |(_, l)| l == 1),
+        gold: vec![(2, 2)],
+        lists: vec![vec![Some((3, 3)), Some((2, 2)), Some((4, 4))]],
+    };
+    let only = |slot: usize| {
+        let mut alone = batch.clone();
+        alone.lists[0] = vec![batch.lists[0][slot]];
+        alone.value(&config(OwnHardOnly, 1)).unwrap()
+    };
+    let run = |selection| {
+        let config = AnswerContrastConfig { selection, ..config(OwnHardOnly, 1) };
+        batch.value(&config).unwrap()
+    };
+    assert_eq!(run(NegativeSelection::default()), only(2));
+    assert_eq!(run(NegativeSelection::TopPrediction), only(0));
+    let drawn: Vec<f64> = (0..32).map(|seed| run(NegativeSelection::Random { seed })).collect();
+    assert!(drawn.iter().all(|&loss| loss == only(0) || loss == only(2)));
+    assert!(drawn.contains(&only(0)) && drawn.contains(&only(2)));
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    // Large enough for libtorch to share the work out.
+    let mut batch = alike(16, 20);
+    batch.hidden = states(16, 23, 256);
+    let run = |threads| {
+        objectives::tch::set_num_threads(threads);
+        let x = tensor3(&batch.hidden).to_kind(Kind::Float).set_requires_grad(true);
+        let loss = batch.run(&x, &config(InBatchAndAllHard, 2)).unwrap();
+        loss.backward();
+        (scalar(&loss), x.grad())
+    };
+    let ((one, grad), (two, other)) = (run(1), run(2));
+    assert_eq!(one, two);
+    assert!(grad.equal(&other));
+}
+
+#[test]
+fn nothing_to_contrast_with_is_an_error() {
+    let mut outside = Batch::sample();
+    outside.gold = vec![(-1, 2), (8, 8), (2, 9), (-100, -100), (99, 3)];
+    let mut lonely = alike(1, 0);
+    for denominator in ALL {
+        let error = outside.value(&config(denominator, 1)).unwrap_err();
+        assert!(matches!(error, LossError::Empty { tensor: "gold_starts", .. }), "{error}");
+        let error = lonely.value(&config(denominator, 1)).unwrap_err();
+        assert!(matches!(error, LossError::Empty { tensor: "candidates.valid", .. }), "{error}");
+        assert!(error.to_string().contains("no row has a wrong answer to contrast with"));
+    }
+    lonely = alike(1, 2);
+    assert!(lonely.value(&config(InBatchOnly, 1)).is_err());
+    assert_near(lonely.value(&config(InBatchAndAllHard, 1)).unwrap(), 2_f64.ln(), 1e-14);
+    let none = Batch {
+        hidden: Array3::zeros((0, 4, 3)),
+        question: Array2::from_elem((0, 4), true),
+        gold: vec![],
+        lists: vec![],
+    };
+    assert!(matches!(none.value(&config(InBatchOnly, 1)), Err(LossError::Empty { .. })));
+}
+
+#[test]
+fn low_precision_is_computed_in_float32() {
+    let batch = Batch::sample();
+    for denominator in ALL {
+        let config = config(denominator, 1);
+        let want = batch.value(&config).unwrap();
+        for kind in [Kind::BFloat16, Kind::Half, Kind::Float] {
+            let x = tensor3(&batch.hidden).to_kind(kind).set_requires_grad(true);
+            let loss = batch.run(&x, &config).unwrap();
+            loss.backward();
+            assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
+            // Rounding turns a vector by at most 2^-8, a cosine has two, τ = 1/2 and the loss
+            // double that again.
+            let tolerance = if kind == Kind::Float { 1e-5 } else { 0.032 };
+            assert!((scalar(&loss) - want).abs() < tolerance, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn bad_states_are_named_or_go_through() {
+    // A question token, a gold token, a token of an unchosen candidate.
+    for (index, enters) in [([4, 1, 2], true), ([4, 0, 0], true), ([4, 5, 1], false)] {
+        for value in [f64::NAN, f64::NEG_INFINITY] {
+            let mut bad = Batch::sample();
+            bad.hidden[index] = value;
+            let full = AnswerContrastConfig { checks: Checks::Full, ..Default::default() };
+            let message = refusal(bad.run(&tensor3(&bad.hidden), &full));
+            let want =
+                format!("hidden{index:?} = {value}: the hidden state of a token that is used");
+            assert!(message.starts_with(&want), "{message}");
+            let loss = bad.value(&AnswerContrastConfig::default()).unwrap();
+            assert!(!(enters && loss.is_finite()), "{index:?}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let batch = Batch::sample();
+    let default = AnswerContrastConfig::default();
+    let hidden = tensor3(&batch.hidden);
+    let refused = |batch: &Batch, config: &AnswerContrastConfig| {
+        refusal(batch.run(&tensor3(&batch.hidden), config))
+    };
+    let hot = AnswerContrastConfig { temperature: 1000.5, ..default.clone() };
+    assert_eq!(refused(&batch, &hot), "temperature = 1000.5: must be at most 1000");
+    for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let config = AnswerContrastConfig { temperature, ..default.clone() };
+        let want = format!("temperature = {temperature}: must be finite and above 0");
+        assert_eq!(refused(&batch, &config), want);
+    }
+    let config = config(InBatchAndAllHard, 0);
+    assert_eq!(refused(&batch, &config), "count = 0: must be at least 1");
+
+    let mut silent = batch.clone();
+    silent.question.row_mut(2).fill(false);
+    let message = refused(&silent, &default);
+    assert_eq!(message, "question_mask[2]: no token of the question is marked");
+    let first = AnswerContrastConfig { question: QuestionVector::FirstToken, ..default.clone() };
+    assert!(silent.value(&first).is_ok());
+
+    let mut reversed = batch.clone();
+    reversed.gold[3] = (6, 5);
+    let message = refused(&reversed, &default);
+    assert!(message.starts_with("gold_ends[3] = 5: the span starts at 6"), "{message}");
+    for denominator in ALL {
+        let mut beyond = batch.clone();
+        beyond.lists[0][1] = Some((6, 8));
+        let config = AnswerContrastConfig { denominator, ..default.clone() };
+        let message = refused(&beyond, &config);
+        assert!(message.starts_with("candidates.ends: every value must be in 0..8"), "{message}");
+    }
+    let message = refusal(batch.run(&hidden.narrow(1, 0, 7), &default));
+    assert_eq!(message, "question_mask: expected shape [B, L] = [5, 7], got [5, 8]");
+    let message = refusal(batch.run(&hidden.view([40, 3]), &default));
+    assert_eq!(message, "hidden: expected shape [B, L, H], got [40, 3]");
+    let message = refusal(batch.run(&Tensor::new(), &default));
+    assert!(message.starts_with("hidden: the tensor is undefined"), "{message}");
+    let message = refusal(batch.run(&hidden.to_kind(Kind::Int64), &default));
+    assert!(message.starts_with("hidden: expected dtype Float"), "{message}");
+    let empty = Tensor::zeros([5, 0, 3], (Kind::Float, Device::Cpu));
+    assert!(refusal(batch.run(&empty, &default)).starts_with("question_mask: expected shape"));
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    let read = |text| toml::from_str::<AnswerContrastConfig>(text);
+    assert_eq!(read("").unwrap(), AnswerContrastConfig::default());
+    let text = "temperature = 0.5\ndenominator = \"own_hard_only\"\n\
+                selection = { hardest = { count = 20 } }";
+    assert_eq!(read(text).unwrap(), config(OwnHardOnly, 20));
+    let text = "selection = \"top_prediction\"\nquestion = \"first_token\"\nstop_gradient = true";
+    let want = AnswerContrastConfig {
+        selection: NegativeSelection::TopPrediction,
+        question: QuestionVector::FirstToken,
+        stop_gradient: true,
+        ..Default::default()
+    };
+    assert_eq!(read(text).unwrap(), want);
+    let random = AnswerContrastConfig {
+        selection: NegativeSelection::Random { seed: 7 },
+        ..Default::default()
+    };
+    assert_eq!(read("selection = { random = { seed = 7 } }").unwrap(), random);
+    assert!(read("tau = 10.0").is_err());
+    assert!(read("selection = { hardest = { theta = 1 } }").is_err());
+}
+
+fn batches() -> impl Strategy<Value = Batch> {
+    const LENGTH: usize = 6;
+    let span = (0..LENGTH as i64, 0..LENGTH as i64).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    (1usize..5, 0usize..5).prop_flat_map(move |(b, m)| {
+        let values = prop::collection::vec(-3.0..3.0_f64, b * LENGTH * 3);
+        let question = prop::collection::vec(any::<bool>(), b * LENGTH);
+        let gold =
+            prop_oneof![4 => span.clone(), 1 => Just((-1, 2)), 1 => Just((3, LENGTH as i64))];
+        let gold = prop::collection::vec(gold, b);
+        // Different spans: with equal ones, which of several equal cosines comes first would depend
+        // on rounding.
+        let list = prop::collection::hash_set(span.clone(), m)
+            .prop_map(|set| set.into_iter().collect::<Vec<_>>())
+            .prop_flat_map(|list| {
+                let keep = prop::collection::vec(any::<bool>(), list.len());
+                (Just(list), keep)
+            })
+            .prop_map(|(list, keep)| {
+                list.into_iter().zip(keep).map(|(span, keep)| keep.then_some(span)).collect()
+            });
+        let lists = prop::collection::vec(list, b);
+        (values, question, gold, lists).prop_map(move |(values, question, gold, lists)| {
+            let mut question = Array2::from_shape_vec((b, LENGTH), question).unwrap();
+            question.column_mut(1).fill(true);
+            let hidden = Array3::from_shape_vec((b, LENGTH, 3), values).unwrap();
+            Batch { hidden, question, gold, lists }
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 96, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_with_the_loops_and_keeps_its_order(batch in batches(), count in 1usize..4) {
+        let mut turned = batch.clone();
+        turned.gold.reverse();
+        turned.lists.reverse();
+        turned.hidden.invert_axis(ndarray::Axis(0));
+        turned.question.invert_axis(ndarray::Axis(0));
+        for denominator in ALL {
+            let config = config(denominator, count);
+            match (batch.naive(&config), batch.value(&config)) {
+                (Some(want), Ok(got)) => {
+                    assert_near(got, want, 1e-10);
+                    assert_near(turned.value(&config).unwrap(), want, 1e-10);
+                }
+                (None, Err(LossError::Empty { .. })) => {}
+                (want, got) => prop_assert!(false, "got {got:?}, want {want:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn autocast_leaves_the_loss_in_float32() {
+    let batch = Batch::sample();
+    let numbers = tensor3(&batch.hidden).to_kind(Kind::Float);
+    for denominator in ALL {
+        let run = |kind: Option<Kind>| {
+            let hidden = numbers.detach().copy().set_requires_grad(true);
+            let loss = || batch.run(&hidden, &config(denominator, 2)).unwrap();
+            let loss = match kind {
+                Some(kind) => torch_ext::autocast(Device::Cpu, kind, loss).unwrap(),
+                None => loss(),
+            };
+            torch_ext::backward(&loss).unwrap();
+            (loss, hidden.grad())
+        };
+        assert_eq!(run(Some(Kind::BFloat16)), run(None), "{denominator:?}");
+    }
+}

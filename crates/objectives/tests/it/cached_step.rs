@@ -1,0 +1,170 @@
+//! `cached_step`: the gradients of one large batch, dropout included.
+use std::sync::Mutex;
+
+use crate::common::{assert_near, ramp, scalar, tensor};
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{
+    ContrastConfig, ContrastRows, InfoNceConfig, LossError, NegativeQueue, Part, PartSeeds,
+    QueueConfig, cached_step, info_nce, masked_entity_prediction,
+};
+use torch_ext::{dropout_factors_like, token_places};
+
+/// Dropout draws from the process's generator.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
+/// Two layers with dropout between them, for queries and keys.
+struct Encoder {
+    first: Tensor,
+    second: Tensor,
+    scale: Tensor,
+}
+
+impl Encoder {
+    fn new() -> Self {
+        let leaf =
+            |rows, columns, step| tensor(&ramp(rows, columns, step, 0.8)).set_requires_grad(true);
+        Self { first: leaf(6, 10, 0.731), second: leaf(10, 8, 1.137), scale: leaf(1, 8, 0.391) }
+    }
+
+    fn embed(&self, rows: &Tensor, dropout: f64) -> Result<Vec<Tensor>, LossError> {
+        let drop = |x: Tensor| -> Result<Tensor, LossError> {
+            let places = token_places(x.size()[0], 1)?;
+            Ok(x.f_mul(&dropout_factors_like(&x, &places, dropout)?)?)
+        };
+        let hidden = drop(rows.f_matmul(&self.first)?.f_tanh()?)?;
+        let query = hidden.f_matmul(&self.second)?;
+        let key = drop(hidden.f_mul_scalar(0.5)?)?.f_matmul(&self.second)?;
+        Ok(vec![query, key])
+    }
+
+    /// Uses a parameter of its own, as a projection head would.
+    fn loss(&self, all: &[Tensor]) -> Result<Tensor, LossError> {
+        let query = all[0].f_mul(&self.scale)?;
+        let config = InfoNceConfig { temperature: 0.5, ..Default::default() };
+        info_nce(&query, &all[1], None, 0, &ContrastRows::default(), &config)
+    }
+
+    fn take_gradients(&self) -> Vec<Tensor> {
+        [&self.first, &self.second, &self.scale]
+            .map(|parameter| {
+                let mut grad = parameter.grad();
+                let taken = grad.copy();
+                let _ = grad.zero_();
+                taken
+            })
+            .into()
+    }
+}
+
+fn rows() -> Tensor {
+    tensor(&ramp(11, 6, 0.417, 1.5))
+}
+
+fn micro_batches() -> Vec<Part<Tensor>> {
+    let part = |(first, count): (usize, i64)| Part {
+        first,
+        rows: rows().narrow(0, i64::try_from(first).unwrap(), count),
+    };
+    [(0, 4), (4, 4), (8, 3)].map(part).into()
+}
+
+#[test]
+fn gradients_equal_those_of_one_large_batch() {
+    let _lock = GENERATOR.lock();
+    let (encoder, parts) = (Encoder::new(), micro_batches());
+    let full = encoder.embed(&rows(), 0.0).unwrap();
+    let want = encoder.loss(&full).unwrap();
+    want.backward();
+    let want_grads = encoder.take_gradients();
+    let got =
+        cached_step(&parts, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all))
+            .unwrap();
+    assert_near(scalar(&got), scalar(&want), 1e-14);
+    assert!(!got.requires_grad());
+    for (got, want) in encoder.take_gradients().iter().zip(&want_grads) {
+        testkit::assert_close("gradient", got, want, 1e-12);
+    }
+    // Accumulating micro-batches is another loss: each sees itself alone.
+    let alone: f64 = parts
+        .iter()
+        .map(|part| scalar(&encoder.loss(&encoder.embed(&part.rows, 0.0).unwrap()).unwrap()))
+        .sum();
+    assert!((alone / 3.0 - scalar(&want)).abs() > 0.1);
+}
+
+#[test]
+fn both_passes_drop_what_the_whole_batch_drops() {
+    let _lock = GENERATOR.lock();
+    let (encoder, parts) = (Encoder::new(), micro_batches());
+    objectives::tch::manual_seed(5);
+    let seeds = PartSeeds::new().unwrap();
+    let want = encoder.loss(&encoder.embed(&rows(), 0.4).unwrap()).unwrap();
+    want.backward();
+    let want_grads = encoder.take_gradients();
+    objectives::tch::manual_seed(5);
+    let got =
+        cached_step(&parts, Device::Cpu, |rows| encoder.embed(rows, 0.4), |all| encoder.loss(all))
+            .unwrap();
+    assert_near(scalar(&got), scalar(&want), 1e-14);
+    for (got, want) in encoder.take_gradients().iter().zip(&want_grads) {
+        testkit::assert_close("gradient", got, want, 1e-12);
+    }
+    // Whichever parts a process embedded, its generator goes on from one place.
+    let draw = || Tensor::randn([4], (Kind::Double, Device::Cpu));
+    let next = draw();
+    seeds.enter(0).unwrap();
+    assert_eq!(next, draw());
+}
+
+#[test]
+fn a_queue_is_pushed_to_once() {
+    let _lock = GENERATOR.lock();
+    let (encoder, parts) = (Encoder::new(), micro_batches());
+    let config = QueueConfig { size: 20, ..Default::default() };
+    let mut queue = NegativeQueue::new(8, (Kind::Double, Device::Cpu), &config).unwrap();
+    let before = queue.keys().unwrap();
+    let plain = ContrastRows::default();
+    let _ = cached_step(
+        &parts,
+        Device::Cpu,
+        |rows| encoder.embed(rows, 0.0),
+        |all| {
+            masked_entity_prediction(&all[0], &all[1], &mut queue, &plain, &ContrastConfig::paper())
+        },
+    )
+    .unwrap();
+    let after = queue.keys().unwrap();
+    assert_eq!(after.narrow(0, 0, 9), before.narrow(0, 11, 9));
+    let keys = encoder.embed(&rows(), 0.0).unwrap().remove(1);
+    testkit::assert_close("pushed", &after.narrow(0, 9, 11), &keys.detach(), 1e-12);
+}
+
+#[test]
+fn what_goes_wrong_is_named() {
+    let _lock = GENERATOR.lock();
+    let (encoder, parts) = (Encoder::new(), micro_batches());
+    let none: [Part<Tensor>; 0] = [];
+    let empty =
+        cached_step(&none, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all));
+    assert!(matches!(empty, Err(LossError::Empty { tensor: "micro_batches", .. })));
+    let mut calls = 0;
+    let uneven = cached_step(
+        &parts,
+        Device::Cpu,
+        |rows| {
+            calls += 1;
+            let mut embedded = encoder.embed(rows, 0.0)?;
+            embedded.truncate(if calls == 2 { 1 } else { 2 });
+            Ok(embedded)
+        },
+        |all| encoder.loss(all),
+    );
+    assert!(matches!(uneven, Err(LossError::Count { expected: 2, got: 1, .. })), "{uneven:?}");
+    let failing = cached_step(
+        &parts,
+        Device::Cpu,
+        |rows| encoder.embed(rows, 0.0),
+        |_| Err(LossError::Missing { argument: "ids", reason: "a test" }),
+    );
+    assert!(matches!(failing, Err(LossError::Missing { argument: "ids", .. })));
+}

@@ -1,0 +1,202 @@
+//! `entity_completion` against float64 loops, central differences and values worked by hand.
+use crate::common::{
+    assert_near, check_gradient, ids, leaf, naive_nll, ramp, refusal, scalar, tensor,
+};
+use ndarray::Array2;
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{
+    Checks, EntityCompletionConfig, EntityNormalization, LossError, MaskedLmConfig,
+    entity_completion, masked_lm, masked_positions,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const BOTH: [EntityNormalization; 2] = [EntityNormalization::Token, EntityNormalization::Entity];
+
+fn config(normalization: EntityNormalization) -> EntityCompletionConfig {
+    EntityCompletionConfig { normalization, ..Default::default() }
+}
+
+fn loss(x: &Tensor, t: &[i64], e: &[i64], normalization: EntityNormalization) -> Tensor {
+    entity_completion(x, &ids(t), &ids(e), &config(normalization)).unwrap()
+}
+
+/// Eq. 2 with a minus sign, entity by entity.
+fn naive(logits: &Array2<f64>, targets: &[i64], entities: &[i64], by: EntityNormalization) -> f64 {
+    let mut of_entity: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+    for (i, &entity) in entities.iter().enumerate() {
+        let nll = naive_nll(logits.row(i), targets[i] as usize, |_| true);
+        of_entity.entry(entity).or_default().push(nll);
+    }
+    match by {
+        EntityNormalization::Token => {
+            let all: Vec<f64> = of_entity.into_values().flatten().collect();
+            all.iter().sum::<f64>() / all.len() as f64
+        }
+        EntityNormalization::Entity => {
+            let count = of_entity.len() as f64;
+            of_entity.values().map(|nll| nll.iter().sum::<f64>() / nll.len() as f64).sum::<f64>()
+                / count
+        }
+    }
+}
+
+#[test]
+fn equals_the_loops_and_its_gradient_equals_central_differences() {
+    let (logits, targets) = (ramp(6, 5, 0.731, 4.0), [3, 0, 4, 3, 2, 2]);
+    // Entities of 3, 1 and 2 sub-tokens, not in order, with a gap in the numbers.
+    let entities = [4, 0, 4, 1, 4, 1];
+    for by in BOTH {
+        let run = |x: &Tensor| loss(x, &targets, &entities, by);
+        assert_near(scalar(&run(&tensor(&logits))), naive(&logits, &targets, &entities, by), 1e-12);
+        check_gradient(&logits, run);
+    }
+}
+
+#[test]
+fn values_worked_by_hand() {
+    for by in BOTH {
+        // Nothing known: ln V however the positions are grouped.
+        let zeros = Tensor::zeros([4, 9], (Kind::Double, Device::Cpu));
+        assert_near(scalar(&loss(&zeros, &[0, 8, 3, 3], &[0, 0, 0, 1], by)), 9_f64.ln(), 1e-14);
+        // V = 1: certain.
+        let one = Tensor::ones([2, 1], (Kind::Double, Device::Cpu));
+        assert_eq!(scalar(&loss(&one, &[0, 0], &[0, 1], by)), 0.0);
+    }
+    // p = 1/2, 1/2 for entity 0 and 3/4 for entity 1.
+    let logits = tensor(&ndarray::array![[0.0, 0.0], [0.0, 0.0], [3_f64.ln(), 0.0]]);
+    let (half, quarter) = (2_f64.ln(), (4.0 / 3_f64).ln());
+    let token = loss(&logits, &[0, 1, 0], &[0, 0, 1], EntityNormalization::Token);
+    assert_near(scalar(&token), (2.0 * half + quarter) / 3.0, 1e-14);
+    let entity = loss(&logits, &[0, 1, 0], &[0, 0, 1], EntityNormalization::Entity);
+    assert_near(scalar(&entity), (half + quarter) / 2.0, 1e-14);
+}
+
+#[test]
+fn by_token_it_is_masked_language_modelling_and_by_entity_too_where_sizes_agree() {
+    let (logits, targets) = (tensor(&ramp(6, 11, 1.137, 3.0)), [1, 10, 4, 0, 0, 7]);
+    let mlm = scalar(&masked_lm(&logits, &ids(&targets), &MaskedLmConfig::default()).unwrap());
+    let [token, entity] = BOTH;
+    assert_eq!(scalar(&loss(&logits, &targets, &[0, 0, 1, 2, 2, 2], token)), mlm);
+    for equal in [[0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], [0; 6]] {
+        assert_near(scalar(&loss(&logits, &targets, &equal, entity)), mlm, 1e-14);
+    }
+    let unequal = scalar(&loss(&logits, &targets, &[0, 0, 0, 0, 0, 1], entity));
+    assert!((unequal - mlm).abs() > 1e-3, "unequal sizes must show: {unequal} and {mlm}");
+}
+
+#[test]
+fn both_slots_of_a_pair_of_triples_count_through_the_gather() {
+    // Row 0 is a pair with two masked entities (numbers 0 and 1), row 1 a single triple (2), row 2
+    // padding.
+    let labels = ids(&[-100, 1, 2, -100, 3, -100, 0, -100, -100, -100, -100, -100]).view([3, 4]);
+    let numbers = ids(&[-1, 0, 0, -1, 1, -1, 2, -1, -1, -1, -1, -1]).view([3, 4]);
+    let masked = masked_positions(&labels).unwrap();
+    let all = ramp(12, 5, 0.417, 3.0);
+    let logits = leaf(&all);
+    let loss = entity_completion(
+        &masked.gather(&logits.view([3, 4, 5])).unwrap(),
+        &masked.targets,
+        &masked.gather(&numbers).unwrap(),
+        &config(EntityNormalization::Entity),
+    )
+    .unwrap();
+    loss.backward();
+    let nll = |position: usize, target| naive_nll(all.row(position), target, |_| true);
+    let want = ((nll(1, 1) + nll(2, 2)) / 2.0 + nll(4, 3) + nll(6, 0)) / 3.0;
+    assert_near(scalar(&loss), want, 1e-12);
+    let grad = logits.grad();
+    for position in [0, 3, 5, 7, 8, 9, 10, 11] {
+        crate::common::assert_zero_row(&grad, &[position]);
+    }
+}
+
+#[test]
+fn low_precision_logits_are_reduced_in_float32() {
+    let logits = ramp(9, 50, 0.417, 6.0);
+    let (targets, entities) = ([3, 1, 49, 0, 7, 7, 20, 21, 22], [0, 0, 0, 0, 1, 1, 2, 3, 3]);
+    for by in BOTH {
+        let low = tensor(&logits).to_kind(Kind::BFloat16);
+        let got = loss(&low, &targets, &entities, by);
+        assert_eq!(got.kind(), Kind::Float);
+        let rounded: Vec<f64> = Vec::try_from(low.to_kind(Kind::Double).view([-1])).unwrap();
+        let rounded = Array2::from_shape_vec((9, 50), rounded).unwrap();
+        assert_near(scalar(&got), naive(&rounded, &targets, &entities, by), 1e-6);
+        assert_near(scalar(&got), naive(&logits, &targets, &entities, by), 0.024);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let logits = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    for by in BOTH {
+        let refuse = |targets: &Tensor, entities: &Tensor| {
+            refusal(entity_completion(&logits, targets, entities, &config(by)))
+        };
+        let negative = refuse(&ids(&[1, 1]), &ids(&[0, -1]));
+        assert!(negative.starts_with("entities: every value"), "{negative}");
+        assert!(negative.contains("from -1 to 0"), "{negative}");
+        let short = refuse(&ids(&[1, 1]), &ids(&[0]));
+        assert_eq!(short, "entities: expected shape [N] = [2], got [1]");
+        assert!(
+            refuse(&ids(&[1, 1]), &Tensor::new()).contains("entities: the tensor is undefined")
+        );
+        assert!(refuse(&ids(&[1, 1]), &ids(&[0, 0]).to_kind(Kind::Float)).contains("got Float"));
+        assert!(refuse(&ids(&[1, 7]), &ids(&[0, 0])).starts_with("targets: every value"));
+        let empty = entity_completion(&logits.narrow(0, 0, 0), &ids(&[]), &ids(&[]), &config(by));
+        assert!(matches!(empty, Err(LossError::Empty { .. })));
+        // A number far beyond the count of entities costs nothing.
+        let huge = entity_completion(&logits, &ids(&[1, 1]), &ids(&[0, i64::MAX - 1]), &config(by));
+        assert_near(scalar(&huge.unwrap()), 4_f64.ln(), 1e-6);
+    }
+    let full = EntityCompletionConfig { checks: Checks::Full, ..Default::default() };
+    let nan = &logits + f64::NAN;
+    let message = refusal(entity_completion(&nan, &ids(&[1, 1]), &ids(&[0, 1]), &full));
+    assert!(message.starts_with("logits[0, 0] = NaN"), "{message}");
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    let read = toml::from_str::<EntityCompletionConfig>;
+    assert_eq!(read("").unwrap(), EntityCompletionConfig::default());
+    let text = "normalization = \"entity\"";
+    assert_eq!(read(text).unwrap(), config(EntityNormalization::Entity));
+    assert!(read("normalisation = \"entity\"").is_err());
+}
+
+/// N rows with target and entity number each; one entity, one token each and gaps occur.
+fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>, Vec<i64>)> {
+    (1usize..8, 1usize..6).prop_flat_map(|(n, v)| {
+        let logits = prop::collection::vec(-20.0..20.0, n * v)
+            .prop_map(move |values| Array2::from_shape_vec((n, v), values).unwrap());
+        (logits, prop::collection::vec(0..v as i64, n), prop::collection::vec(0..5_i64, n))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 96, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_with_the_loops((logits, targets, entities) in batches()) {
+        for by in BOTH {
+            let got = scalar(&loss(&tensor(&logits), &targets, &entities, by));
+            assert_near(got, naive(&logits, &targets, &entities, by), 1e-10);
+        }
+    }
+
+    /// Neither the order of the positions nor the entities' numbers matter.
+    #[test]
+    fn keeps_its_value((logits, targets, entities) in batches()) {
+        let x = tensor(&logits);
+        let reversed = |values: &[i64]| values.iter().rev().copied().collect::<Vec<_>>();
+        let renamed: Vec<i64> = entities.iter().map(|e| (7 - e) * 1000).collect();
+        for by in BOTH {
+            let want = scalar(&loss(&x, &targets, &entities, by));
+            let turned = loss(&x.flip([0]), &reversed(&targets), &reversed(&entities), by);
+            assert_near(scalar(&turned), want, 1e-12);
+            assert_near(scalar(&loss(&x, &targets, &renamed, by)), want, 1e-12);
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! `hard_learning` against float64 loops, central differences, values worked by hand and
+//! identities.
+use crate::common::{
+    assert_near, assert_zero_row, check_gradient, ids, leaf, ramp, refusal, scalar, tensor,
+};
+use crate::spans_common::{flags, floats, mask_tensor, table};
+use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
+use ndarray::Array2;
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{
+    Checks, HardLearningConfig, HardLearningWeighting, InitialWeights, LossError, SpanConfig,
+    SpanReduction, hard_em_probability, hard_learning, initial_weights, span, span_log_probs,
+};
+use proptest::prelude::*;
+
+const ALL: [HardLearningWeighting; 5] = [Learned, HardEm, Mml, Uniform, Literal];
+
+fn config(weighting: HardLearningWeighting) -> HardLearningConfig {
+    HardLearningConfig { weighting, ..Default::default() }
+}
+
+/// Log-probabilities: at most 0.
+fn random_log_probs(rows: usize, slots: usize, step: f64) -> Array2<f64> {
+    ramp(rows, slots, step, 2.0).mapv(|x| x - 2.5)
+}
+
+fn theta(slots: usize) -> Vec<f64> {
+    (0..slots).map(|l| (1.3 * l as f64).cos()).collect()
+}
+
+/// The loss in loops; `None` where no row carries any.
+fn naive(
+    log_probs: &Array2<f64>,
+    valid: &Array2<bool>,
+    gold: Option<&[i64]>,
+    theta: &[f64],
+    config: &HardLearningConfig,
+) -> Option<f64> {
+    let (mut total, mut rows) = (0.0, 0);
+    for b in 0..log_probs.nrows() {
+        let slots: Vec<usize> = (0..log_probs.ncols()).filter(|&l| valid[[b, l]]).collect();
+        let gold = gold.map(|gold| gold[b]);
+        if slots.is_empty() || gold.is_some_and(|gold| gold < 0) {
+            continue;
+        }
+        let probability: f64 = slots.iter().map(|&l| log_probs[[b, l]].exp()).sum();
+        let odds: f64 = slots.iter().map(|&l| theta[l].exp()).sum();
+        let mut loss = 0.0;
+        for &l in &slots {
+            loss -= match config.weighting {
+                Learned => theta[l].exp() / odds * log_probs[[b, l]],
+                Literal => theta[l].exp() / odds * probability.ln(),
+                Mml => probability.ln() / slots.len() as f64,
+                Uniform => log_probs[[b, l]] / slots.len() as f64,
+                HardEm => 0.0,
+            };
+        }
+        if config.weighting == HardEm {
+            loss = slots.iter().map(|&l| -log_probs[[b, l]]).fold(f64::INFINITY, f64::min);
+        }
+        if let Some(gold) = gold {
+            loss -= config.gold_loss_weight * log_probs[[b, gold as usize]];
+        }
+        total += loss;
+        rows += 1;
+    }
+    (rows > 0).then(|| total / rows as f64)
+}
+
+/// Row 1 lacks two candidates, row 2 its gold span, row 3 any candidate.
+fn holes() -> (Array2<bool>, [i64; 5]) {
+    let valid = Array2::from_shape_fn((5, 4), |(b, l)| b != 3 && (b != 1 || l == 0 || l == 2));
+    (valid, [1, 2, -100, -100, 3])
+}
+
+#[test]
+fn equals_the_loops_and_its_gradients_equal_central_differences() {
+    let log_probs = random_log_probs(5, 4, 0.731);
+    let (valid, gold) = holes();
+    let theta = theta(4);
+    let mask = mask_tensor(&valid);
+    for weighting in ALL {
+        for (gold, gold_loss_weight) in [(None, 0.0), (Some(&gold), 0.0), (Some(&gold), 0.7)] {
+            let config = HardLearningConfig { gold_loss_weight, ..config(weighting) };
+            let index = gold.map(|gold| ids(gold));
+            let run = |log_probs: &Tensor, theta: &Tensor| {
+                hard_learning(log_probs, &mask, index.as_ref(), Some(theta), &config).unwrap()
+            };
+            let want =
+                naive(&log_probs, &valid, gold.map(|gold| &gold[..]), &theta, &config).unwrap();
+            let weights = Tensor::from_slice(&theta);
+            assert_near(scalar(&run(&tensor(&log_probs), &weights)), want, 1e-13);
+            check_gradient(&log_probs, |log_probs| run(log_probs, &weights));
+            if matches!(weighting, Learned | Literal) {
+                let theta = Array2::from_shape_vec((1, 4), theta.clone()).unwrap();
+                check_gradient(&theta, |theta| run(&tensor(&log_probs), &theta.view([4])));
+            }
+        }
+    }
+}
+
+#[test]
+fn values_worked_by_hand() {
+    // Candidates of probability 1/2, 1/4 and 1/8; θ gives the weights 1/2, 1/4 and 1/4.
+    let log_probs = Tensor::from_slice(&[0.5_f64, 0.25, 0.125]).log().view([1, 3]);
+    let theta = Tensor::from_slice(&[2_f64, 1.0, 1.0]).log();
+    let valid = flags(&[vec![true; 3]]);
+    let ln2 = 2_f64.ln();
+    let run = |weighting, valid: &Tensor| {
+        scalar(&hard_learning(&log_probs, valid, None, Some(&theta), &config(weighting)).unwrap())
+    };
+    for (weighting, want) in [
+        (Mml, (8.0 / 7.0_f64).ln()),
+        (Literal, (8.0 / 7.0_f64).ln()),
+        (HardEm, ln2),
+        (Uniform, 2.0 * ln2),
+        (Learned, (0.5 + 0.5 + 0.75) * ln2),
+    ] {
+        assert_near(run(weighting, &valid), want, 1e-14);
+    }
+    // Without the second candidate the weights of the others become 2/3 and 1/3.
+    let valid = flags(&[vec![true, false, true]]);
+    assert_near(run(Learned, &valid), (2.0 / 3.0 + 1.0) * ln2, 1e-14);
+    assert_near(run(Mml, &valid), (8.0 / 5.0_f64).ln(), 1e-14);
+    // λ = 2 adds 2 · ln 8 for a gold span in slot 2.
+    let config = HardLearningConfig { gold_loss_weight: 2.0, ..config(HardEm) };
+    let loss = hard_learning(&log_probs, &valid, Some(&ids(&[2])), None, &config).unwrap();
+    assert_near(scalar(&loss), 7.0 * ln2, 1e-14);
+}
+
+#[test]
+fn marginal_likelihood_has_the_gradient_of_its_own_responsibilities() {
+    let log_probs = random_log_probs(3, 6, 0.9);
+    let valid = Tensor::ones([3, 6], (Kind::Bool, Device::Cpu));
+    let x = leaf(&log_probs);
+    hard_learning(&x, &valid, None, None, &config(Mml)).unwrap().backward();
+    let y = leaf(&log_probs);
+    let responsibilities = y.softmax(1, None::<Kind>).detach();
+    (-(responsibilities * &y).sum(Kind::Double) / 3.0).backward();
+    testkit::assert_close("gradient", &x.grad(), &y.grad(), 1e-14);
+}
+
+#[test]
+fn the_printed_equation_is_marginal_likelihood_and_teaches_the_weights_nothing() {
+    let log_probs = random_log_probs(3, 6, 0.9);
+    let valid = Tensor::ones([3, 6], (Kind::Bool, Device::Cpu));
+    let theta = Tensor::from_slice(&theta(6)).set_requires_grad(true);
+    let (x, y) = (leaf(&log_probs), leaf(&log_probs));
+    let literal = hard_learning(&x, &valid, None, Some(&theta), &config(Literal)).unwrap();
+    let mml = hard_learning(&y, &valid, None, None, &config(Mml)).unwrap();
+    assert_near(scalar(&literal), scalar(&mml), 1e-14);
+    literal.backward();
+    mml.backward();
+    testkit::assert_close("gradient", &x.grad(), &y.grad(), 1e-14);
+    testkit::assert_close("of the weights", &theta.grad(), &theta.zeros_like(), 1e-14);
+}
+
+#[test]
+fn learned_weights_alone_run_into_the_slot_that_is_likeliest_on_average() {
+    let log_probs = tensor(&random_log_probs(7, 5, 0.43));
+    let valid = Tensor::ones([7, 5], (Kind::Bool, Device::Cpu));
+    let best = log_probs.mean_dim(0, false, Kind::Double).argmax(0, false).int64_value(&[]);
+    let mut theta = initial_weights(5, InitialWeights::Uniform, Device::Cpu)
+        .unwrap()
+        .to_kind(Kind::Double)
+        .set_requires_grad(true);
+    let mut last = 0.0;
+    for _ in 0..400 {
+        let loss = hard_learning(&log_probs, &valid, None, Some(&theta), &config(Learned)).unwrap();
+        last = scalar(&loss);
+        theta = (&theta - Tensor::run_backward(&[loss], &[&theta], false, false)[0].copy() * 10.0)
+            .detach()
+            .set_requires_grad(true);
+    }
+    let weights = theta.softmax(0, None::<Kind>);
+    assert!(weights.double_value(&[best]) > 0.99, "{:?}", floats(&weights));
+    let vertex = -log_probs.mean_dim(0, false, Kind::Double).double_value(&[best]);
+    assert!((last - vertex).abs() < 0.02, "{last} is not near {vertex}");
+}
+
+#[test]
+fn one_candidate_is_the_span_loss() {
+    let (x, y) = (tensor(&ramp(3, 6, 0.3, 4.0)), tensor(&ramp(3, 6, 0.9, 4.0)));
+    let (s, e) = ([0, 2, 9], [5, 3, 9]); // row 2 has no gold span
+    let sum = SpanConfig { reduction: SpanReduction::Sum, ..Default::default() };
+    let want = scalar(&span(&x, &y, &ids(&s), &ids(&e), None, &sum).unwrap());
+    let (starts, ends) = (table(&[vec![0], vec![2], vec![0]]), table(&[vec![5], vec![3], vec![0]]));
+    let log_probs = span_log_probs(&x, &y, &starts, &ends, None, Checks::Full).unwrap();
+    let valid = flags(&[vec![true], vec![true], vec![true]]);
+    let gold = ids(&[0, 0, -100]);
+    let theta = Tensor::from_slice(&[0.7_f64]);
+    for weighting in ALL {
+        let loss = hard_learning(&log_probs, &valid, Some(&gold), Some(&theta), &config(weighting));
+        assert_near(scalar(&loss.unwrap()), want, 1e-14);
+    }
+}
+
+#[test]
+fn rows_and_slots_without_loss_receive_exactly_zero_whatever_they_hold() {
+    let (valid, gold) = holes();
+    let mut hostile = random_log_probs(5, 4, 0.417);
+    for row in [2, 3] {
+        hostile.row_mut(row).fill(f64::NAN);
+    }
+    (hostile[[1, 1]], hostile[[1, 3]]) = (f64::NAN, f64::NEG_INFINITY);
+    let theta = Tensor::from_slice(&theta(4));
+    for weighting in ALL {
+        let x = leaf(&hostile);
+        let config =
+            HardLearningConfig { gold_loss_weight: 0.5, checks: Checks::Full, ..config(weighting) };
+        let run = hard_learning(&x, &mask_tensor(&valid), Some(&ids(&gold)), Some(&theta), &config);
+        let loss = run.unwrap();
+        assert!(scalar(&loss).is_finite());
+        loss.backward();
+        for index in [&[2][..], &[3], &[1, 1], &[1, 3]] {
+            assert_zero_row(&x.grad(), index);
+        }
+        assert!(x.grad().isfinite().all().int64_value(&[]) == 1);
+    }
+}
+
+#[test]
+fn candidates_that_tie_share_the_gradient_of_hard_em() {
+    let x = Tensor::from_slice(&[-1.0, -0.5, -0.5]).view([1, 3]).set_requires_grad(true);
+    let valid = flags(&[vec![true; 3]]);
+    hard_learning(&x, &valid, None, None, &config(HardEm)).unwrap().backward();
+    assert_eq!(floats(&x.grad()), [0.0, -0.5, -0.5]);
+}
+
+#[test]
+fn nothing_kept_is_an_error() {
+    let log_probs = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+    let all = Tensor::ones([2, 3], (Kind::Bool, Device::Cpu));
+    let none = all.logical_not();
+    let theta = Tensor::zeros([3], (Kind::Float, Device::Cpu));
+    for weighting in ALL {
+        let run = |log_probs: &Tensor, valid: &Tensor, gold: Option<&Tensor>, theta: &Tensor| {
+            hard_learning(log_probs, valid, gold, Some(theta), &config(weighting))
+        };
+        let missing = run(&log_probs, &all, Some(&ids(&[-100, -100])), &theta);
+        for result in [run(&log_probs, &none, None, &theta), missing] {
+            assert!(matches!(result, Err(LossError::Empty { tensor: "valid", .. })));
+        }
+        for (batch, slots) in [(0, 3), (2, 0), (0, 0)] {
+            let log_probs = Tensor::zeros([batch, slots], (Kind::Float, Device::Cpu));
+            let theta = Tensor::zeros([slots], (Kind::Float, Device::Cpu));
+            let result = run(&log_probs, &log_probs.to_kind(Kind::Bool), None, &theta);
+            assert!(matches!(result, Err(LossError::Empty { .. })), "{batch}, {slots}");
+        }
+    }
+}
+
+#[test]
+fn low_precision_is_reduced_in_float32() {
+    let log_probs = random_log_probs(3, 20, 0.731);
+    let valid = Tensor::ones([3, 20], (Kind::Bool, Device::Cpu));
+    let theta = Tensor::from_slice(&theta(20)).to_kind(Kind::Float);
+    for weighting in ALL {
+        let run = |log_probs: &Tensor| {
+            hard_learning(log_probs, &valid, None, Some(&theta), &config(weighting)).unwrap()
+        };
+        let want = scalar(&run(&tensor(&log_probs)));
+        for kind in [Kind::BFloat16, Kind::Half] {
+            let x = tensor(&log_probs).to_kind(kind).set_requires_grad(true);
+            let loss = run(&x);
+            loss.backward();
+            assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
+            // Rounding moves a log-probability above -8 by at most 2^-6; no weighting moves
+            // further.
+            assert!((scalar(&loss) - want).abs() < 0.016);
+        }
+    }
+}
+
+#[test]
+fn bad_values_are_named_or_go_through() {
+    let mut bad = random_log_probs(3, 4, 0.9);
+    let valid = Tensor::ones([3, 4], (Kind::Bool, Device::Cpu));
+    let gold = ids(&[-100, 0, 1]); // row 0 is dropped, so the row must be translated back
+    let run = |log_probs: &Array2<f64>, theta: &[f64], checks, weighting| {
+        let config = HardLearningConfig { checks, ..config(weighting) };
+        let theta = Tensor::from_slice(theta);
+        hard_learning(&tensor(log_probs), &valid, Some(&gold), Some(&theta), &config)
+    };
+    let even = [0.0; 4];
+    for (value, shown) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        bad[[2, 3]] = value;
+        for weighting in ALL {
+            let message = refusal(run(&bad, &even, Checks::Full, weighting));
+            let want = format!("span_log_probs[2, 3] = {shown}: a log-probability must");
+            assert!(message.starts_with(&want), "{message}");
+            let loss = scalar(&run(&bad, &even, Checks::Shapes, weighting).unwrap());
+            assert!(!loss.is_finite(), "{weighting:?}: {loss}");
+        }
+    }
+    // One candidate of probability 0 matters only where every candidate counts.
+    bad[[2, 3]] = f64::NEG_INFINITY;
+    for weighting in [Learned, Uniform] {
+        let message = refusal(run(&bad, &even, Checks::Full, weighting));
+        assert!(
+            message.starts_with("span_log_probs[2, 3] = -inf: the loss of this row"),
+            "{message}"
+        );
+        let loss = scalar(&run(&bad, &even, Checks::Shapes, weighting).unwrap());
+        assert_eq!(loss, f64::INFINITY);
+    }
+    for weighting in [HardEm, Mml, Literal] {
+        assert!(scalar(&run(&bad, &even, Checks::Full, weighting).unwrap()).is_finite());
+    }
+    let good = random_log_probs(3, 4, 0.9);
+    for weighting in [Learned, Literal] {
+        let message = refusal(run(&good, &[0.0, 0.0, f64::NAN, 0.0], Checks::Full, weighting));
+        assert!(message.starts_with("weights[2] = NaN: a learned weight must be"), "{message}");
+        let loss = run(&good, &[0.0, 0.0, f64::NAN, 0.0], Checks::Shapes, weighting);
+        assert!(scalar(&loss.unwrap()).is_nan());
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let log_probs = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+    let valid = flags(&[vec![true; 3], vec![true, true, false]]);
+    let theta = Tensor::zeros([3], (Kind::Float, Device::Cpu));
+    let run = |valid: &Tensor, gold: Option<&[i64]>, theta: Option<&Tensor>, config: &_| {
+        refusal(hard_learning(&log_probs, valid, gold.map(ids).as_ref(), theta, config))
+    };
+    let learned = config(Learned);
+    let missing = run(&valid, None, None, &learned);
+    assert!(missing.starts_with("weights: the weighting learns one number per slot"), "{missing}");
+    let supervised = HardLearningConfig { gold_loss_weight: 1.0, ..config(Mml) };
+    let missing = run(&valid, None, None, &supervised);
+    assert!(missing.starts_with("gold_index: gold_loss_weight is above 0"), "{missing}");
+    for value in [-1.0, f64::NAN, f64::INFINITY] {
+        let config = HardLearningConfig { gold_loss_weight: value, ..config(Mml) };
+        let message = run(&valid, Some(&[0, 0]), None, &config);
+        assert!(message.starts_with("gold_loss_weight = "), "{message}");
+    }
+    let range = run(&valid, Some(&[0, 3]), Some(&theta), &learned);
+    assert!(range.starts_with("gold_index: every value must be in 0..3"), "{range}");
+    let range = run(&valid, Some(&[-1, 0]), Some(&theta), &learned);
+    assert!(range.ends_with("from -1 to 0"), "{range}");
+    let slot = run(&valid, Some(&[0, 2]), Some(&theta), &learned);
+    assert!(slot.starts_with("gold_index[1] = 2: valid[1, 2] is false"), "{slot}");
+    let short = run(&valid, None, Some(&theta.narrow(0, 0, 2)), &learned);
+    assert_eq!(short, "weights: expected shape [K] = [3], got [2]");
+    let mask = run(&valid.to_kind(Kind::Int64), None, Some(&theta), &learned);
+    assert!(mask.starts_with("valid: expected dtype Bool"), "{mask}");
+    let mask = run(&valid.narrow(1, 0, 2), None, Some(&theta), &learned);
+    assert_eq!(mask, "valid: expected shape [B, K] = [2, 3], got [2, 2]");
+    let gold = run(&valid, Some(&[0]), Some(&theta), &learned);
+    assert_eq!(gold, "gold_index: expected shape [B] = [2], got [1]");
+}
+
+#[test]
+fn where_the_weights_start() {
+    let start = |start| floats(&initial_weights(4, start, Device::Cpu).unwrap());
+    assert_eq!(start(InitialWeights::Uniform), [0.0; 4]);
+    assert_eq!(start(InitialWeights::GoldBiased(2.5)), [0.0, 0.0, 0.0, 2.5]);
+    let refused =
+        |slots, start| initial_weights(slots, start, Device::Cpu).unwrap_err().to_string();
+    assert_eq!(refused(0, InitialWeights::Uniform), "slots = 0: must be at least 1");
+    let biased = InitialWeights::GoldBiased(f64::NAN);
+    assert_eq!(refused(2, biased), "gold_biased = NaN: must be finite");
+}
+
+#[test]
+fn the_share_of_hard_em_rises_to_four_fifths() {
+    let at = |step| hard_em_probability(step, Some(1_000));
+    assert_eq!([0, 100, 800, 801, 9_000].map(at), [0.0, 0.1, 0.8, 0.8, 0.8]);
+    assert_eq!([0, 7].map(|step| hard_em_probability(step, Some(0))), [0.8, 0.8]);
+    assert_eq!([0, 7].map(|step| hard_em_probability(step, None)), [1.0, 1.0]);
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    assert_eq!(toml::from_str::<HardLearningConfig>("").unwrap(), HardLearningConfig::default());
+    let text = "weighting = \"hard_em\"\ngold_loss_weight = 1.0";
+    let want = HardLearningConfig { gold_loss_weight: 1.0, ..config(HardEm) };
+    assert_eq!(toml::from_str::<HardLearningConfig>(text).unwrap(), want);
+    assert!(toml::from_str::<HardLearningConfig>("weighting = \"em\"").is_err());
+}
+
+/// Log-probabilities of spans of one distribution (their sum is at most 1), whether each counts,
+/// and the gold slot.
+fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
+    (1usize..5, 1usize..7).prop_flat_map(|(b, k)| {
+        let raw = prop::collection::vec(-20.0..20.0_f64, b * (k + 1));
+        let valid = prop::collection::vec(any::<bool>(), b * k);
+        let gold = prop::collection::vec(prop::option::weighted(0.8, 0..k), b);
+        (raw, valid, gold).prop_map(move |(raw, valid, gold)| {
+            // One slot more than the candidates keeps the rest of the probability.
+            let raw = Array2::from_shape_vec((b, k + 1), raw).unwrap();
+            let log_probs = Array2::from_shape_fn((b, k), |(r, l)| {
+                -crate::common::naive_nll(raw.row(r), l, |_| true)
+            });
+            let mut valid = Array2::from_shape_vec((b, k), valid).unwrap();
+            for (row, slot) in gold.iter().enumerate() {
+                if let Some(slot) = slot {
+                    valid[[row, *slot]] = true;
+                }
+            }
+            let gold = gold.iter().map(|slot| slot.map_or(-100, |slot| slot as i64)).collect();
+            (log_probs, valid, gold)
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_with_the_loops_and_keeps_its_order((log_probs, valid, gold) in batches()) {
+        let theta = theta(log_probs.ncols());
+        let mask = mask_tensor(&valid);
+        let run = |weighting, log_probs: &Tensor, valid: &Tensor, gold: &Tensor| {
+            let theta = Tensor::from_slice(&theta);
+            hard_learning(log_probs, valid, Some(gold), Some(&theta), &config(weighting))
+        };
+        let value = |weighting| {
+            run(weighting, &tensor(&log_probs), &mask, &ids(&gold)).map(|loss| scalar(&loss))
+        };
+        for weighting in ALL {
+            match naive(&log_probs, &valid, Some(&gold), &theta, &config(weighting)) {
+                Some(want) => assert_near(value(weighting).unwrap(), want, 1e-12),
+                None => prop_assert!(value(weighting).is_err()),
+            }
+        }
+        let Ok(mml) = value(Mml) else { return Ok(()) };
+        let kept: Vec<f64> = gold.iter().enumerate().filter(|&(_, &slot)| slot >= 0)
+            .map(|(row, &slot)| -log_probs[[row, slot as usize]]).collect();
+        let gold_loss = kept.iter().sum::<f64>() / kept.len() as f64;
+        let tolerance = 1e-9;
+        prop_assert!(mml >= -tolerance && mml <= gold_loss + tolerance);
+        let (hard, uniform) = (value(HardEm).unwrap(), value(Uniform).unwrap());
+        prop_assert!(hard >= mml - tolerance && uniform >= hard - tolerance);
+        // Neither the order of the rows nor a second copy of each changes the mean.
+        for weighting in ALL {
+            let want = value(weighting).unwrap();
+            let (x, g) = (tensor(&log_probs), ids(&gold));
+            let flipped = run(weighting, &x.flip([0]), &mask.flip([0]), &g.flip([0])).unwrap();
+            assert_near(scalar(&flipped), want, 1e-12);
+            let (x2, mask2, g2) = (x.repeat([2, 1]), mask.repeat([2, 1]), g.repeat([2]));
+            let twice = run(weighting, &x2, &mask2, &g2).unwrap();
+            assert_near(scalar(&twice), want, 1e-12);
+        }
+    }
+}

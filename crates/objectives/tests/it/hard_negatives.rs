@@ -1,0 +1,264 @@
+//! `hard_negatives` against the cosine of every candidate, one by one.
+use crate::common::ids;
+use crate::spans_common::{bools, flags, ints, naive_cosine, naive_mean, states, table, tensor3};
+use ndarray::Array3;
+use objectives::tch::{Kind, Tensor};
+use objectives::{
+    CandidateSpans, HardNegatives, LossError, NegativeSelection, answer_contrast, hard_negatives,
+};
+use proptest::prelude::*;
+
+const LENGTH: i64 = 12;
+
+/// The same M spans for every row, in this order; the gold span of row b is the b-th.
+const SPANS: [(i64, i64); 8] =
+    [(1, 3), (0, 0), (4, 9), (11, 11), (2, 2), (0, 11), (5, 6), (10, 11)];
+
+struct Lists {
+    starts: Tensor,
+    ends: Tensor,
+    valid: Tensor,
+    gold: [Tensor; 2],
+}
+
+impl Lists {
+    fn new(batch: usize) -> Self {
+        let row = |pick: fn(&(i64, i64)) -> i64| SPANS.iter().map(pick).collect::<Vec<_>>();
+        let (starts, ends) = (row(|span| span.0), row(|span| span.1));
+        let gold = |row: &[i64]| ids(&(0..batch).map(|b| row[b % 8]).collect::<Vec<_>>());
+        Self {
+            gold: [gold(&starts), gold(&ends)],
+            starts: table(&vec![starts; batch]),
+            ends: table(&vec![ends; batch]),
+            valid: flags(&vec![vec![true; 8]; batch]),
+        }
+    }
+
+    fn choose(&self, hidden: &Tensor, selection: NegativeSelection) -> HardNegatives {
+        self.try_choose(hidden, selection).unwrap()
+    }
+
+    fn try_choose(
+        &self,
+        hidden: &Tensor,
+        selection: NegativeSelection,
+    ) -> Result<HardNegatives, LossError> {
+        let list = CandidateSpans { starts: &self.starts, ends: &self.ends, valid: &self.valid };
+        hard_negatives(hidden, &self.gold[0], &self.gold[1], &list, selection)
+    }
+}
+
+/// The slots by falling cosine with the gold span, gold and empty slots left out.
+fn naive(hidden: &Array3<f64>, row: usize, gold: usize, valid: &[bool]) -> Vec<i64> {
+    let mean = |(start, end): (i64, i64)| naive_mean(hidden, row, start as usize, end as usize);
+    let cosine = |slot: usize| naive_cosine(&mean(SPANS[slot]), &mean(SPANS[gold]));
+    let mut slots: Vec<usize> = (0..8).filter(|&slot| slot != gold && valid[slot]).collect();
+    slots.sort_by(|&x, &y| cosine(y).total_cmp(&cosine(x)));
+    slots.into_iter().map(|slot| slot as i64).collect()
+}
+
+const fn hardest(count: usize) -> NegativeSelection {
+    NegativeSelection::Hardest { count }
+}
+
+#[test]
+fn equals_the_argmax_of_every_cosine() {
+    let hidden = states(8, 12, 5);
+    let mut lists = Lists::new(8);
+    let mut valid = vec![vec![true; 8]; 8];
+    (valid[2][1], valid[2][5], valid[6]) = (false, false, vec![false; 8]);
+    lists.valid = flags(&valid);
+    for count in [1, 3, 7, 8, 50] {
+        let got = lists.choose(&tensor3(&hidden), hardest(count));
+        let width = count.min(8);
+        assert_eq!(got.starts.size(), [8, width as i64]);
+        for (b, valid) in valid.iter().enumerate() {
+            let mut want = naive(&hidden, b, b, valid);
+            want.truncate(width);
+            let row = |tensor: &Tensor| ints(&tensor.get(b as i64));
+            let found = want.len();
+            assert_eq!(row(&got.slots)[..found], want);
+            for (i, &slot) in want.iter().enumerate() {
+                let span = (row(&got.starts)[i], row(&got.ends)[i]);
+                assert_eq!(span, SPANS[slot as usize]);
+                assert_ne!(slot as usize, b, "the gold span");
+            }
+            assert_eq!(
+                bools(&got.valid.get(b as i64)),
+                (0..width).map(|i| i < found).collect::<Vec<_>>()
+            );
+            assert!(
+                row(&got.starts)[found..].iter().chain(&row(&got.ends)[found..]).all(|&p| p == 0)
+            );
+        }
+    }
+}
+
+#[test]
+fn the_length_of_the_vectors_does_not_matter() {
+    let hidden = tensor3(&states(8, 12, 5));
+    let lists = Lists::new(8);
+    let want = ints(&lists.choose(&hidden, hardest(4)).slots);
+    for factor in [1e-3, 7.0, 1e4] {
+        assert_eq!(ints(&lists.choose(&(&hidden * factor), hardest(4)).slots), want);
+    }
+    let low = lists.choose(&hidden.to_kind(Kind::Float), hardest(4));
+    assert_eq!(ints(&low.slots), want);
+}
+
+#[test]
+fn equal_cosines_go_by_the_earlier_slot() {
+    let lists = Lists::new(3);
+    let got = lists.choose(&tensor3(&states(3, 12, 2)).ones_like(), hardest(3));
+    assert_eq!(ints(&got.slots), [1, 2, 3, 0, 2, 3, 0, 1, 3]);
+}
+
+#[test]
+fn a_step_of_the_model_changes_the_choice() {
+    // Tokens: gold to the right, one a little above it, one further below it. The step drives the
+    // first two apart.
+    let rows = [1.0, 0.0, 0.9, 0.3, 0.8, -0.5];
+    let hidden = Tensor::from_slice(&rows).view([1, 3, 2]).set_requires_grad(true);
+    let tokens = table(&[vec![0, 1, 2]]);
+    let valid = flags(&[vec![true; 3]]);
+    let list = CandidateSpans { starts: &tokens, ends: &tokens, valid: &valid };
+    let gold = ids(&[0]);
+    let chosen = |hidden: &Tensor| {
+        hard_negatives(hidden, &gold, &gold, &list, hardest(1)).unwrap().slots.int64_value(&[0, 0])
+    };
+    assert_eq!(chosen(&hidden), 1);
+    let question = flags(&[vec![true, false, false]]);
+    let loss =
+        answer_contrast(&hidden, &question, &gold, &gold, &list, &Default::default()).unwrap();
+    loss.backward();
+    let moved = hidden.detach() - hidden.grad() * 100.0;
+    assert_eq!(chosen(&moved), 2);
+}
+
+#[test]
+fn the_top_prediction_is_the_first_that_is_not_gold() {
+    let mut lists = Lists::new(4);
+    let mut valid = vec![vec![true; 8]; 4];
+    (valid[2][0], valid[3]) = (false, vec![false; 8]);
+    lists.valid = flags(&valid);
+    let got = lists.choose(&tensor3(&states(4, 12, 2)), NegativeSelection::TopPrediction);
+    assert_eq!(ints(&got.slots), [1, 0, 1, 0]);
+    assert_eq!(bools(&got.valid), [true, true, true, false]);
+}
+
+#[test]
+fn a_random_choice_depends_on_its_seed_and_on_nothing_else() {
+    let hidden = tensor3(&states(64, 12, 2));
+    let lists = Lists::new(64);
+    let choose = |seed| ints(&lists.choose(&hidden, NegativeSelection::Random { seed }).slots);
+    let mut counts = [0; 8];
+    for seed in 0..100 {
+        let first = choose(seed);
+        objectives::tch::manual_seed(seed as i64 + 1);
+        assert_eq!(choose(seed), first);
+        for (b, &slot) in first.iter().enumerate() {
+            assert_ne!(slot as usize, b % 8, "the gold span");
+            counts[slot as usize] += 1;
+        }
+    }
+    assert_ne!(choose(1), choose(2));
+    // 6400 draws, evenly: 800 for each slot, give or take 4.5 standard deviations of 27.
+    assert!(counts.iter().all(|&count| (680..=920).contains(&count)), "{counts:?}");
+    // A row draws the same whatever rows stand behind it.
+    let few = Lists::new(3);
+    let some = few.choose(&hidden.narrow(0, 0, 3), NegativeSelection::Random { seed: 5 });
+    assert_eq!(ints(&some.slots), choose(5)[..3]);
+}
+
+#[test]
+fn rows_without_a_gold_span_get_no_negatives() {
+    let mut lists = Lists::new(3);
+    lists.gold = [ids(&[1, -1, 5]), ids(&[3, 0, LENGTH])];
+    let hidden = tensor3(&states(3, 12, 4));
+    for selection in
+        [hardest(2), NegativeSelection::TopPrediction, NegativeSelection::Random { seed: 3 }]
+    {
+        let got = lists.choose(&hidden, selection);
+        assert!(bools(&got.valid.get(0)).iter().all(|&valid| valid));
+        assert!(bools(&got.valid.narrow(0, 1, 2)).iter().all(|&valid| !valid));
+    }
+}
+
+#[test]
+fn empty_lists_and_batches_give_empty_answers() {
+    for (batch, slots) in [(0, 4), (3, 0)] {
+        let none = Tensor::zeros([batch, slots], (Kind::Int64, objectives::tch::Device::Cpu));
+        let lists = Lists {
+            starts: none.shallow_clone(),
+            ends: none.shallow_clone(),
+            valid: none.to_kind(Kind::Bool),
+            gold: [
+                none.sum_dim_intlist(1, false, Kind::Int64),
+                none.sum_dim_intlist(1, false, Kind::Int64),
+            ],
+        };
+        let hidden = tensor3(&states(3, 12, 4)).narrow(0, 0, batch);
+        for (selection, width) in [
+            (hardest(3), 3.min(slots)),
+            (NegativeSelection::TopPrediction, 1.min(slots)),
+            (NegativeSelection::Random { seed: 3 }, 1.min(slots)),
+        ] {
+            assert_eq!(lists.choose(&hidden, selection).slots.size(), [batch, width]);
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let hidden = tensor3(&states(2, 12, 4));
+    let refused = |lists: &Lists, hidden: &Tensor, selection| {
+        lists.try_choose(hidden, selection).unwrap_err().to_string()
+    };
+    let lists = Lists::new(2);
+    assert_eq!(refused(&lists, &hidden, hardest(0)), "count = 0: must be at least 1");
+    let short = refused(&lists, &hidden.narrow(1, 0, 8), hardest(1));
+    assert!(short.starts_with("candidates.starts: every value must be in 0..8"), "{short}");
+    let gold = Lists { gold: [ids(&[3, 0]), ids(&[2, 0])], ..Lists::new(2) };
+    let order = refused(&gold, &hidden, hardest(1));
+    assert!(order.starts_with("gold_ends[0] = 2: the span starts at 3"), "{order}");
+    let three = refused(&Lists::new(3), &hidden, hardest(1));
+    assert_eq!(three, "gold_starts: expected shape [B] = [2], got [3]");
+    let rows = Lists { gold: Lists::new(2).gold, ..Lists::new(3) };
+    let rows = refused(&rows, &hidden, hardest(1));
+    assert_eq!(rows, "candidates.starts: expected shape [B, M] = [2, 8], got [3, 8]");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_with_the_loops_in_any_order(
+        values in prop::collection::vec(-3.0..3.0_f64, 4 * 12 * 3),
+        valid in prop::collection::vec(any::<bool>(), 4 * 8),
+        count in 1usize..10,
+    ) {
+        let hidden = Array3::from_shape_vec((4, 12, 3), values).unwrap();
+        let valid: Vec<Vec<bool>> = valid.chunks(8).map(Vec::from).collect();
+        let mut lists = Lists::new(4);
+        lists.valid = flags(&valid);
+        let got = lists.choose(&tensor3(&hidden), hardest(count));
+        for (b, valid) in valid.iter().enumerate() {
+            let mut want = naive(&hidden, b, b, valid);
+            want.truncate(count);
+            let slots = ints(&got.slots.get(b as i64));
+            prop_assert_eq!(&slots[..want.len()], &want[..]);
+            let distinct: std::collections::HashSet<_> = slots[..want.len()].iter().collect();
+            prop_assert_eq!(distinct.len(), want.len());
+        }
+        let turned = Lists {
+            starts: lists.starts.flip([0]),
+            ends: lists.ends.flip([0]),
+            valid: lists.valid.flip([0]),
+            gold: [lists.gold[0].flip([0]), lists.gold[1].flip([0])],
+        };
+        let turned = turned.choose(&tensor3(&hidden).flip([0]), hardest(count));
+        prop_assert_eq!(ints(&turned.slots.flip([0])), ints(&got.slots));
+    }
+}

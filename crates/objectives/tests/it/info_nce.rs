@@ -1,0 +1,460 @@
+//! `info_nce` against float64 double loops, central differences and values worked by hand.
+use crate::common::{
+    assert_near, assert_zero_row, check_gradient, ids, leaf, ramp, refusal, scalar, tensor,
+};
+use ndarray::{Array2, ArrayView1};
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{
+    Checks, ContrastRows, Direction, InfoNceConfig, InfoNceReduction, LossError, NegativeQueue,
+    Negatives, QueueConfig, QueueStart, info_nce,
+};
+use proptest::prelude::*;
+
+/// A batch, what is queued (oldest first), and the entities of both.
+#[derive(Clone, Debug)]
+struct Batch {
+    query: Array2<f64>,
+    key: Array2<f64>,
+    queue: Array2<f64>,
+    ids: Vec<i64>,
+    queue_ids: Vec<i64>,
+    valid: Vec<bool>,
+}
+
+impl Batch {
+    fn ramp(n: usize, d: usize, q: usize) -> Self {
+        Self {
+            query: ramp(n, d, 0.731, 1.5),
+            key: ramp(n, d, 1.137, 1.2),
+            queue: ramp(q, d, 0.391, 1.4),
+            ids: (0..n as i64).collect(),
+            queue_ids: vec![-1; q],
+            valid: vec![true; n],
+        }
+    }
+
+    /// A full ring whose first row does not stand in front.
+    fn queue(&self) -> NegativeQueue {
+        let (rows, width) = self.queue.dim();
+        let size = (rows as i64).max(1);
+        let config = QueueConfig { size, start: QueueStart::Empty, seed: 0 };
+        let mut queue =
+            NegativeQueue::new(width as i64, (Kind::Double, Device::Cpu), &config).unwrap();
+        if rows > 0 {
+            let noise =
+                Tensor::ones([(rows as i64 + 1) / 2, width as i64], (Kind::Double, Device::Cpu));
+            queue.push(&noise, None).unwrap();
+            queue.push(&tensor(&self.queue), Some(&ids(&self.queue_ids))).unwrap();
+        }
+        queue
+    }
+
+    fn run(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        skip_oldest: i64,
+        config: &InfoNceConfig,
+    ) -> Result<Tensor, LossError> {
+        let (ids, valid) = (ids(&self.ids), Tensor::from_slice(&self.valid));
+        let rows = ContrastRows { ids: Some(&ids), valid: Some(&valid) };
+        info_nce(query, key, Some(&self.queue()), skip_oldest, &rows, config)
+    }
+
+    fn loss(&self, skip_oldest: i64, config: &InfoNceConfig) -> f64 {
+        scalar(&self.run(&tensor(&self.query), &tensor(&self.key), skip_oldest, config).unwrap())
+    }
+
+    /// Eq. 5 in loops: `(loss, terms of each denominator)`.
+    fn naive(&self, skip_oldest: usize, config: &InfoNceConfig) -> (f64, Vec<usize>) {
+        let scale = |row: ArrayView1<f64>| {
+            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(config.l2_eps);
+            if config.l2_norm { norm } else { 1.0 }
+        };
+        let similarity = |a: ArrayView1<f64>, b: ArrayView1<f64>| {
+            let mut dot = 0.0;
+            for (x, y) in a.iter().zip(b) {
+                dot += x * y;
+            }
+            dot / scale(a) / scale(b) / config.temperature
+        };
+        let rows: Vec<usize> = (0..self.valid.len()).filter(|&i| self.valid[i]).collect();
+        let same = |a: i64, b: i64| config.mask_same_entity && a >= 0 && a == b;
+        let (mut total, mut terms, mut sizes) = (0.0, 0, Vec::new());
+        let directions = if config.direction == Direction::Bidirectional { 2 } else { 1 };
+        for direction in 0..directions {
+            let (from, to) =
+                if direction == 0 { (&self.query, &self.key) } else { (&self.key, &self.query) };
+            for &i in &rows {
+                let positive = similarity(from.row(i), to.row(i));
+                let mut candidates = vec![positive];
+                for &j in &rows {
+                    if j == i || same(self.ids[i], self.ids[j]) {
+                        continue;
+                    }
+                    candidates.push(similarity(from.row(i), to.row(j)));
+                    if config.negatives == Negatives::QueriesKeysAndQueue {
+                        candidates.push(similarity(from.row(i), from.row(j)));
+                    }
+                }
+                for j in skip_oldest..self.queue.nrows() {
+                    if !same(self.ids[i], self.queue_ids[j]) {
+                        candidates.push(similarity(from.row(i), self.queue.row(j)));
+                    }
+                }
+                let largest = candidates.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let sum: f64 = candidates.iter().map(|x| (x - largest).exp()).sum();
+                total += largest + sum.ln() - positive;
+                terms += 1;
+                sizes.push(candidates.len());
+            }
+        }
+        if config.reduction == InfoNceReduction::Mean && terms > 0 {
+            total /= f64::from(terms as u32);
+        }
+        (total, sizes)
+    }
+}
+
+/// Every combination of the options that change the sum.
+fn configs() -> Vec<InfoNceConfig> {
+    let mut all = Vec::new();
+    for direction in [Direction::QueryToKey, Direction::Bidirectional] {
+        for negatives in [Negatives::KeysAndQueue, Negatives::QueriesKeysAndQueue] {
+            for l2_norm in [false, true] {
+                for mask_same_entity in [false, true] {
+                    all.push(InfoNceConfig {
+                        temperature: 0.7,
+                        direction,
+                        negatives,
+                        l2_norm,
+                        mask_same_entity,
+                        ..Default::default()
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn equals_the_loops_and_its_gradients_equal_central_differences() {
+    let mut batch = Batch::ramp(5, 8, 11);
+    batch.ids = vec![3, 9, 3, -1, 4];
+    batch.queue_ids = vec![9, -1, 3, 3, 0, 4, 9, 7, -1, -1, 4];
+    batch.valid[1] = false;
+    for config in configs() {
+        for skip_oldest in [0, 4] {
+            let want = batch.naive(skip_oldest as usize, &config).0;
+            assert_near(batch.loss(skip_oldest, &config), want, 1e-12);
+        }
+        let (query, key) = (tensor(&batch.query), tensor(&batch.key));
+        check_gradient(&batch.query, |x| batch.run(x, &key, 2, &config).unwrap());
+        check_gradient(&batch.key, |x| batch.run(&query, x, 2, &config).unwrap());
+    }
+}
+
+#[test]
+fn the_right_key_stands_once_among_the_candidates() {
+    let batch = Batch::ramp(5, 8, 11);
+    let sizes = |config: &InfoNceConfig, skip_oldest: usize| batch.naive(skip_oldest, config).1;
+    // All similarities equal: the loss is the logarithm of the number of candidates.
+    let mut equal = batch.clone();
+    for rows in [&mut equal.query, &mut equal.key, &mut equal.queue] {
+        rows.fill(0.3);
+    }
+    for config in configs() {
+        if config.mask_same_entity {
+            continue;
+        }
+        let more = if config.negatives == Negatives::KeysAndQueue { 1 } else { 2 };
+        for skip_oldest in [0, 5] {
+            let count = 1 + more * 4 + 11 - skip_oldest;
+            assert!(sizes(&config, skip_oldest).iter().all(|&size| size == count));
+            assert_near(equal.loss(skip_oldest as i64, &config), (count as f64).ln(), 1e-12);
+        }
+    }
+}
+
+#[test]
+fn values_worked_by_hand() {
+    // Two orthogonal pairs and one queued row: the loss of each is ln(e^1 + e^0 + e^1) - 1.
+    let batch = Batch {
+        query: ndarray::array![[1.0, 0.0], [0.0, 1.0]],
+        key: ndarray::array![[1.0, 0.0], [0.0, 1.0]],
+        queue: ndarray::array![[1.0, 1.0]],
+        ids: vec![0, 1],
+        queue_ids: vec![1],
+        valid: vec![true, true],
+    };
+    let e = 1_f64.exp();
+    assert_near(batch.loss(0, &InfoNceConfig::default()), (2.0 * e + 1.0).ln() - 1.0, 1e-14);
+    // At half the temperature, similarities count twice.
+    let sharp = InfoNceConfig { temperature: 0.5, ..Default::default() };
+    assert_near(batch.loss(0, &sharp), (2.0 * e * e + 1.0).ln() - 2.0, 1e-14);
+    // The queued row describes the second row's entity: that row has one candidate less.
+    let masked = InfoNceConfig {
+        mask_same_entity: true,
+        reduction: InfoNceReduction::Sum,
+        ..Default::default()
+    };
+    let want = (2.0 * e + 1.0).ln() - 1.0 + (e + 1.0).ln() - 1.0;
+    assert_near(batch.loss(0, &masked), want, 1e-14);
+    // A row alone, without a queue, has nothing to tell apart: no loss and no gradient.
+    let one = leaf(&ndarray::array![[2.0, 3.0]]);
+    let loss = info_nce(&one, &one, None, 0, &ContrastRows::default(), &InfoNceConfig::default());
+    let loss = loss.unwrap();
+    loss.backward();
+    assert_eq!((scalar(&loss), one.grad().abs().sum(Kind::Double).double_value(&[])), (0.0, 0.0));
+}
+
+#[test]
+fn large_similarities_that_differ_little_keep_the_digits_of_loss_and_gradient() {
+    let options = (Kind::Float, Device::Cpu);
+    for direction in [Direction::QueryToKey, Direction::Bidirectional] {
+        let config = InfoNceConfig { direction, ..Default::default() };
+        let query = Tensor::full([50, 1], 100.0, options).set_requires_grad(true);
+        let key = Tensor::full([50, 1], 100.0, options).set_requires_grad(true);
+        let loss = info_nce(&query, &key, None, 0, &ContrastRows::default(), &config).unwrap();
+        assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
+        loss.backward();
+        // All keys are equal, so no query can do better.
+        let worst = query.grad().abs().max().double_value(&[]);
+        assert!(worst < 1e-5, "{worst}");
+    }
+}
+
+#[test]
+fn the_largest_entity_number_is_a_number_like_any_other() {
+    let mut batch = Batch::ramp(4, 3, 5);
+    let config = InfoNceConfig { mask_same_entity: true, ..Default::default() };
+    batch.ids = vec![7, -1, -1, 7];
+    let want = batch.loss(0, &config);
+    for largest in [i64::MAX, i64::MAX - 2] {
+        batch.ids = vec![largest, -1, -1, largest];
+        assert_near(batch.loss(0, &config), want, 1e-14);
+        assert_near(batch.loss(0, &config), batch.naive(0, &config).0, 1e-12);
+    }
+}
+
+#[test]
+fn normalised_the_lengths_do_not_matter_and_else_they_do() {
+    let batch = Batch::ramp(4, 6, 9);
+    let longer = |factor: f64| Batch {
+        query: &batch.query * factor,
+        key: &batch.key * (factor + 1.0),
+        queue: &batch.queue * (factor * 3.0),
+        ..batch.clone()
+    };
+    for direction in [Direction::QueryToKey, Direction::Bidirectional] {
+        let unit = InfoNceConfig { l2_norm: true, direction, ..Default::default() };
+        assert_near(longer(7.0).loss(0, &unit), batch.loss(0, &unit), 1e-12);
+        let free = InfoNceConfig { l2_norm: false, ..unit };
+        assert!((longer(7.0).loss(0, &free) - batch.loss(0, &free)).abs() > 0.1);
+        // A temperature is a scale of the queries.
+        let scaled = Batch { query: &batch.query / 0.3, ..batch.clone() };
+        if direction == Direction::QueryToKey {
+            let at = InfoNceConfig { temperature: 0.3, ..free.clone() };
+            assert_near(batch.loss(0, &at), scaled.loss(0, &free), 1e-12);
+        }
+    }
+}
+
+#[test]
+fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
+    let mut batch = Batch::ramp(4, 3, 5);
+    batch.valid = vec![true, false, true, false];
+    batch.query.row_mut(1).fill(f64::NAN);
+    batch.key.row_mut(3).fill(f64::INFINITY);
+    for config in configs() {
+        let config = InfoNceConfig { checks: Checks::Full, ..config };
+        let (query, key) = (leaf(&batch.query), leaf(&batch.key));
+        let loss = batch.run(&query, &key, 0, &config).unwrap();
+        loss.backward();
+        assert!(scalar(&loss).is_finite());
+        for grad in [query.grad(), key.grad()] {
+            assert_zero_row(&grad, &[1]);
+            assert_zero_row(&grad, &[3]);
+            assert!(grad.get(0).ne(0.0).all().int64_value(&[]) == 1);
+        }
+        let none = Batch { valid: vec![false; 4], ..batch.clone() };
+        let (query, key) = (leaf(&batch.query), leaf(&batch.key));
+        let loss = none.run(&query, &key, 0, &config).unwrap();
+        loss.backward();
+        assert_eq!(scalar(&loss), 0.0);
+        assert_zero_row(&query.grad(), &[]);
+        assert_zero_row(&key.grad(), &[]);
+    }
+}
+
+#[test]
+fn more_keys_than_a_block_give_what_one_block_gives() {
+    // 3000 queued rows pass by in three blocks; float32 stays with float64.
+    let batch = Batch::ramp(6, 16, 3000);
+    for config in configs() {
+        let want = batch.naive(100, &config).0;
+        assert_near(batch.loss(100, &config), want, 1e-12);
+        let (query, key) = (leaf(&batch.query), tensor(&batch.key));
+        batch.run(&query, &key, 100, &config).unwrap().backward();
+        let exact = query.grad();
+        let low = |t: &Tensor| t.detach().to_kind(Kind::Float).set_requires_grad(true);
+        let (query, key) = (low(&query), low(&key));
+        let loss = batch.run(&query, &key, 100, &config).unwrap();
+        loss.backward();
+        assert_eq!(loss.kind(), Kind::Float);
+        assert_near(scalar(&loss), want, 1e-5);
+        testkit::assert_close("gradient", &query.grad().to_kind(Kind::Double), &exact, 1e-5);
+    }
+}
+
+#[test]
+fn similarities_of_ten_thousand_are_summed_in_float32() {
+    let mut batch = Batch::ramp(4, 8, 12);
+    for rows in [&mut batch.query, &mut batch.key, &mut batch.queue] {
+        *rows *= 50.0;
+    }
+    for kind in [Kind::Half, Kind::BFloat16] {
+        // Rounded first, so that only the arithmetic differs.
+        let low = |rows: &Array2<f64>| tensor(rows).to_kind(kind);
+        let rounded = |rows: &Array2<f64>| {
+            let values: Vec<f64> = low(rows).to_kind(Kind::Double).view([-1]).try_into().unwrap();
+            Array2::from_shape_vec(rows.dim(), values).unwrap()
+        };
+        let exact =
+            Batch { query: rounded(&batch.query), key: rounded(&batch.key), ..batch.clone() };
+        let (query, key) = (low(&batch.query).set_requires_grad(true), low(&batch.key));
+        let loss = batch.run(&query, &key, 0, &InfoNceConfig::default()).unwrap();
+        loss.backward();
+        assert_eq!((loss.kind(), query.grad().kind()), (Kind::Float, kind));
+        assert_near(scalar(&loss), exact.naive(0, &InfoNceConfig::default()).0, 1e-4);
+        assert!(query.grad().isfinite().all().int64_value(&[]) == 1);
+    }
+}
+
+#[test]
+fn low_precision_stays_within_its_rounding() {
+    let batch = Batch::ramp(16, 32, 64);
+    let unit = InfoNceConfig { l2_norm: true, temperature: 0.1, ..Default::default() };
+    let want = batch.naive(0, &unit).0;
+    for (kind, tolerance) in [(Kind::BFloat16, 5e-2), (Kind::Half, 5e-3)] {
+        let low = |rows: &Array2<f64>| tensor(rows).to_kind(kind);
+        let loss = batch.run(&low(&batch.query), &low(&batch.key), 0, &unit).unwrap();
+        assert_near(scalar(&loss), want, tolerance);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let batch = Batch::ramp(2, 3, 4);
+    let (q, k, default) = (tensor(&batch.query), tensor(&batch.key), InfoNceConfig::default());
+    let none = ContrastRows::default();
+    let refuse = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
+        refusal(info_nce(q, k, Some(&batch.queue()), 0, rows, config))
+    };
+    assert_eq!(
+        refuse(&q, &k.narrow(1, 0, 2), &none, &default),
+        "key: expected shape [B, D] = [2, 3], got [2, 2]"
+    );
+    assert!(refuse(&q.view([6]), &k, &none, &default).starts_with("query: expected shape [B, D]"));
+    assert!(
+        refuse(&q, &k.to_kind(Kind::Float), &none, &default).starts_with("key: expected dtype")
+    );
+    assert!(refuse(&Tensor::new(), &k, &none, &default).contains("undefined"));
+    let wide = Tensor::zeros([2, 5], (Kind::Double, Device::Cpu));
+    assert!(refuse(&wide, &wide, &none, &default).starts_with("queue: expected shape"));
+    let one = ids(&[1]);
+    let rows = ContrastRows { ids: Some(&one), valid: None };
+    assert!(refuse(&q, &k, &rows, &default).starts_with("ids: expected shape"));
+    let rows = ContrastRows { ids: None, valid: Some(&one) };
+    assert!(refuse(&q, &k, &rows, &default).starts_with("valid: expected shape"));
+    let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
+    assert!(refuse(&q, &k, &none, &masked).starts_with("ids: mask_same_entity"));
+    let hot = InfoNceConfig { temperature: 1e30, ..Default::default() };
+    assert!(refuse(&q, &k, &none, &hot).ends_with("must be at most 1000"));
+    for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let config = InfoNceConfig { temperature, ..Default::default() };
+        assert!(refuse(&q, &k, &none, &config).starts_with("temperature = "));
+    }
+    let empty = info_nce(&q.narrow(0, 0, 0), &k.narrow(0, 0, 0), None, 0, &none, &default);
+    assert!(matches!(empty, Err(LossError::Empty { tensor: "query", .. })));
+}
+
+#[test]
+fn full_checks_name_the_tensor_and_unchecked_it_goes_through() {
+    for name in ["query", "key"] {
+        for value in [f64::NAN, f64::INFINITY] {
+            let mut batch = Batch::ramp(3, 2, 4);
+            let rows = if name == "query" { &mut batch.query } else { &mut batch.key };
+            rows[[2, 1]] = value;
+            let run = |config: &InfoNceConfig| {
+                batch.run(&tensor(&batch.query), &tensor(&batch.key), 0, config)
+            };
+            let full = InfoNceConfig { checks: Checks::Full, ..Default::default() };
+            let message = refusal(run(&full));
+            assert!(message.starts_with(&format!("{name}[2, 1] = ")), "{message}");
+            assert!(!scalar(&run(&InfoNceConfig::default()).unwrap()).is_finite());
+        }
+    }
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    assert_eq!(toml::from_str::<InfoNceConfig>("").unwrap(), InfoNceConfig::default());
+    let text = "temperature = 0.05\nl2_norm = true\nnegatives = \"queries_keys_and_queue\"";
+    let config = toml::from_str::<InfoNceConfig>(text).unwrap();
+    assert_eq!((config.temperature, config.negatives), (0.05, Negatives::QueriesKeysAndQueue));
+    assert!(toml::from_str::<InfoNceConfig>("tau = 1").is_err());
+}
+
+fn batches() -> impl Strategy<Value = Batch> {
+    (1usize..5, 1usize..4, 0usize..6).prop_flat_map(|(n, d, q)| {
+        let rows = move |count: usize| {
+            prop::collection::vec(prop_oneof![Just(0.0), -3.0..3.0], count * d)
+                .prop_map(move |values| Array2::from_shape_vec((count, d), values).unwrap())
+        };
+        let entities = move |count: usize| prop::collection::vec(-1i64..4, count);
+        let valid = prop::collection::vec(any::<bool>(), n);
+        (rows(n), rows(n), rows(q), entities(n), entities(q), valid).prop_map(
+            |(query, key, queue, ids, queue_ids, valid)| Batch {
+                query,
+                key,
+                queue,
+                ids,
+                queue_ids,
+                valid,
+            },
+        )
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_with_the_loops(batch in batches(), skip_oldest in 0i64..7) {
+        for config in configs() {
+            let skip_oldest = skip_oldest.min(batch.queue.nrows() as i64);
+            let want = batch.naive(skip_oldest as usize, &config).0;
+            assert_near(batch.loss(skip_oldest, &config), want, 1e-9);
+        }
+    }
+
+    /// Neither the order of the rows nor that of the queue changes the loss.
+    #[test]
+    fn keeps_its_value(batch in batches()) {
+        let mut turned = batch.clone();
+        for rows in [&mut turned.query, &mut turned.key, &mut turned.queue] {
+            rows.invert_axis(ndarray::Axis(0));
+            *rows = rows.as_standard_layout().into_owned();
+        }
+        turned.ids.reverse();
+        turned.queue_ids.reverse();
+        turned.valid.reverse();
+        for config in configs() {
+            assert_near(turned.loss(0, &config), batch.loss(0, &config), 1e-12);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! `masked_entity_prediction` and `object_entailment`: the presets, the time of the push, and the
+//! ablation without contrast.
+use crate::common::{
+    assert_near, check_gradient, ids, leaf, naive_nll, ramp, refusal, scalar, tensor,
+};
+use ndarray::{Array2, Axis, concatenate};
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{
+    ContrastConfig, ContrastRows, InfoNceConfig, LinearCrossEntropyConfig, NegativeQueue, Push,
+    QueueConfig, QueueStart, masked_entity_prediction, object_entailment, relation_classification,
+};
+
+fn queue_of(rows: &Array2<f64>) -> NegativeQueue {
+    let (size, width) = rows.dim();
+    let config = QueueConfig { size: size as i64, start: QueueStart::Empty, seed: 0 };
+    let mut queue = NegativeQueue::new(width as i64, (Kind::Double, Device::Cpu), &config).unwrap();
+    queue.push(&tensor(rows), None).unwrap();
+    queue
+}
+
+fn dot(a: &Array2<f64>, i: usize, b: &Array2<f64>, j: usize) -> f64 {
+    a.row(i).iter().zip(b.row(j)).map(|(x, y)| x * y).sum()
+}
+
+fn log_sum_exp(terms: &[f64]) -> f64 {
+    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    largest + terms.iter().map(|term| (term - largest).exp()).sum::<f64>().ln()
+}
+
+/// Q candidates: the batch's keys pushed first, what they left of the queue behind them.
+fn naive_paper(query: &Array2<f64>, key: &Array2<f64>, queue: &Array2<f64>) -> f64 {
+    let (batch, size) = (query.nrows(), queue.nrows());
+    let mut list: Vec<Vec<f64>> = queue.rows().into_iter().map(|row| row.to_vec()).collect();
+    list.extend(key.rows().into_iter().map(|row| row.to_vec()));
+    let list = &list[list.len() - size..];
+    let mut total = 0.0;
+    for i in 0..batch {
+        let similarities: Vec<f64> =
+            list.iter().map(|row| row.iter().zip(query.row(i)).map(|(x, y)| x * y).sum()).collect();
+        total += log_sum_exp(&similarities) - dot(query, i, key, i);
+    }
+    total / batch as f64
+}
+
+/// The loops of the released code: q and k against [the other; itself without its own; queue], and
+/// the same with both swapped.
+fn naive_released(
+    query: &Array2<f64>,
+    key: &Array2<f64>,
+    queue: &Array2<f64>,
+    temperature: f64,
+) -> f64 {
+    let unit = |rows: &Array2<f64>| {
+        let mut rows = rows.clone();
+        for mut row in rows.rows_mut() {
+            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-4);
+            row /= norm;
+        }
+        rows
+    };
+    let (query, key, queue) = (unit(query), unit(key), unit(queue));
+    let batch = query.nrows();
+    let mut total = 0.0;
+    for (a, b) in [(&query, &key), (&key, &query)] {
+        for i in 0..batch {
+            let mut logits = Vec::new();
+            for j in 0..batch {
+                if j != i {
+                    logits.push(dot(a, i, a, j) / temperature);
+                }
+            }
+            for j in 0..batch {
+                logits.push(dot(a, i, b, j) / temperature);
+            }
+            for j in 0..queue.nrows() {
+                logits.push(dot(a, i, &queue, j) / temperature);
+            }
+            assert_eq!(logits.len(), 2 * batch - 1 + queue.nrows());
+            total += log_sum_exp(&logits) - dot(a, i, b, i) / temperature;
+        }
+    }
+    total / (2 * batch) as f64
+}
+
+type Task = fn(
+    &Tensor,
+    &Tensor,
+    &mut NegativeQueue,
+    &ContrastRows<'_>,
+    &ContrastConfig,
+) -> Result<Tensor, objectives::LossError>;
+const TASKS: [Task; 2] = [masked_entity_prediction, object_entailment];
+
+#[test]
+fn each_preset_equals_its_own_loops_with_gradients_for_keys_and_none_for_the_queue() {
+    let (query, key, rows) =
+        (ramp(5, 8, 0.731, 1.0), ramp(5, 8, 1.137, 1.0), ramp(11, 8, 0.391, 1.0));
+    let none = ContrastRows::default();
+    for task in TASKS {
+        for (config, want) in [
+            (ContrastConfig::paper(), naive_paper(&query, &key, &rows)),
+            (ContrastConfig::released(0.3), naive_released(&query, &key, &rows, 0.3)),
+        ] {
+            let run =
+                |q: &Tensor, k: &Tensor| task(q, k, &mut queue_of(&rows), &none, &config).unwrap();
+            assert_near(scalar(&run(&tensor(&query), &tensor(&key))), want, 1e-10);
+            check_gradient(&query, |x| run(x, &tensor(&key)));
+            check_gradient(&key, |x| run(&tensor(&query), x));
+            let (q, k) = (leaf(&query), leaf(&key));
+            run(&q, &k).backward();
+            assert!(k.grad().ne(0.0).any().int64_value(&[]) == 1, "keys receive gradient");
+        }
+    }
+    assert_eq!(ContrastConfig::paper(), ContrastConfig::default());
+}
+
+#[test]
+fn the_queue_holds_the_keys_afterwards_unless_it_is_an_evaluation() {
+    let (query, key, rows) =
+        (ramp(2, 3, 0.731, 1.0), ramp(2, 3, 1.137, 1.0), ramp(4, 3, 0.391, 1.0));
+    for push in [Push::BeforeLoss, Push::AfterLoss, Push::Never] {
+        let mut queue = queue_of(&rows);
+        let config = ContrastConfig { push, ..Default::default() };
+        let entities = ids(&[5, 6]);
+        let about = ContrastRows { ids: Some(&entities), valid: None };
+        let loss =
+            masked_entity_prediction(&tensor(&query), &leaf(&key), &mut queue, &about, &config)
+                .unwrap();
+        assert!(scalar(&loss) > 0.0);
+        let held = queue.keys().unwrap();
+        if push == Push::Never {
+            assert_eq!(held, tensor(&rows));
+        } else {
+            let want = concatenate![Axis(0), rows.slice(ndarray::s![2.., ..]), key];
+            assert_eq!(held, tensor(&want.as_standard_layout().into_owned()));
+            assert_eq!(Vec::<i64>::try_from(queue.ids().unwrap()).unwrap(), [-1, -1, 5, 6]);
+        }
+        assert!(!held.requires_grad());
+    }
+}
+
+#[test]
+fn a_batch_larger_than_the_queue_leaves_only_its_own_keys() {
+    let (query, key, rows) =
+        (ramp(6, 3, 0.731, 1.0), ramp(6, 3, 1.137, 1.0), ramp(4, 3, 0.391, 1.0));
+    let mut queue = queue_of(&rows);
+    let none = ContrastRows::default();
+    let loss = masked_entity_prediction(
+        &tensor(&query),
+        &tensor(&key),
+        &mut queue,
+        &none,
+        &ContrastConfig::paper(),
+    )
+    .unwrap();
+    // All six keys are candidates, though the queue keeps four.
+    let mut want = 0.0;
+    for i in 0..6 {
+        let all: Vec<f64> = (0..6).map(|j| dot(&query, i, &key, j)).collect();
+        want += (log_sum_exp(&all) - dot(&query, i, &key, i)) / 6.0;
+    }
+    assert_near(scalar(&loss), want, 1e-12);
+    assert_eq!(queue.keys().unwrap(), tensor(&key).narrow(0, 2, 4));
+}
+
+#[test]
+fn rows_without_a_mention_stay_out_of_the_queue_or_go_in_as_the_released_code_has_it() {
+    let (query, key, rows) =
+        (ramp(3, 2, 0.731, 1.0), ramp(3, 2, 1.137, 1.0), ramp(5, 2, 0.391, 1.0));
+    let valid = Tensor::from_slice(&[true, false, true]);
+    let about = ContrastRows { ids: None, valid: Some(&valid) };
+    let kept = Tensor::from_slice(&[0i64, 2]);
+    let (two, key_tensor) = (query.select(Axis(0), &[0, 2]), tensor(&key));
+    let mut queue = queue_of(&rows);
+    let loss = masked_entity_prediction(
+        &tensor(&query),
+        &key_tensor,
+        &mut queue,
+        &about,
+        &ContrastConfig::paper(),
+    )
+    .unwrap();
+    assert_near(scalar(&loss), naive_paper(&two, &key.select(Axis(0), &[0, 2]), &rows), 1e-12);
+    assert_eq!(queue.keys().unwrap().narrow(0, 3, 2), key_tensor.index_select(0, &kept));
+    let mut queue = queue_of(&rows);
+    let released = ContrastConfig::released(0.1);
+    let _ = masked_entity_prediction(&tensor(&query), &key_tensor, &mut queue, &about, &released)
+        .unwrap();
+    assert_eq!(queue.keys().unwrap().narrow(0, 2, 3), key_tensor);
+    // No mention at all: no loss, and nothing is pushed by the paper's preset.
+    let nobody = Tensor::from_slice(&[false, false, false]);
+    let about = ContrastRows { ids: None, valid: Some(&nobody) };
+    let mut queue = queue_of(&rows);
+    let loss = masked_entity_prediction(
+        &leaf(&query),
+        &key_tensor,
+        &mut queue,
+        &about,
+        &ContrastConfig::paper(),
+    )
+    .unwrap();
+    loss.backward();
+    assert_eq!((scalar(&loss), queue.keys().unwrap()), (0.0, tensor(&rows)));
+}
+
+#[test]
+fn an_error_leaves_the_queue_as_it_was() {
+    let rows = ramp(4, 3, 0.391, 1.0);
+    let mut queue = queue_of(&rows);
+    let (query, key) = (tensor(&ramp(2, 3, 0.7, 1.0)), tensor(&ramp(2, 3, 0.9, 1.0)));
+    let config = ContrastConfig {
+        loss: InfoNceConfig { temperature: -1.0, ..Default::default() },
+        ..Default::default()
+    };
+    let message =
+        refusal(object_entailment(&query, &key, &mut queue, &ContrastRows::default(), &config));
+    assert!(message.starts_with("temperature"), "{message}");
+    assert_eq!(queue.keys().unwrap(), tensor(&rows));
+}
+
+#[test]
+fn configs_read_from_tables() {
+    assert_eq!(toml::from_str::<ContrastConfig>("").unwrap(), ContrastConfig::default());
+    let text = "push = \"after_loss\"\npush_invalid = true\n[loss]\ntemperature = 0.05\n\
+                l2_norm = true\ndirection = \"bidirectional\"\nnegatives = \"queries_keys_and_queue\"";
+    assert_eq!(toml::from_str::<ContrastConfig>(text).unwrap(), ContrastConfig::released(0.05));
+    assert!(toml::from_str::<ContrastConfig>("temperature = 1").is_err());
+}
+
+#[test]
+fn without_contrast_the_relation_is_read_off_both_states() {
+    let (subject, object) = (ramp(4, 3, 0.731, 1.0), ramp(4, 3, 1.137, 1.0));
+    let (weight, bias) = (ramp(5, 6, 0.391, 1.0), ramp(1, 5, 0.9, 1.0));
+    let relations = [4, 0, -100, 2];
+    let states = concatenate![Axis(1), subject, object];
+    let logits = states.dot(&weight.t()) + &bias;
+    let mut want = 0.0;
+    for (i, &relation) in relations.iter().enumerate() {
+        if relation >= 0 {
+            want += naive_nll(logits.row(i), relation as usize, |_| true) / 3.0;
+        }
+    }
+    let config = LinearCrossEntropyConfig::default();
+    let run = |s: &Tensor, o: &Tensor, w: &Tensor| {
+        let bias = tensor(&bias).view([-1]);
+        relation_classification(s, o, w, Some(&bias), &ids(&relations), &config).unwrap()
+    };
+    let (s, o, w) = (tensor(&subject), tensor(&object), tensor(&weight));
+    assert_near(scalar(&run(&s, &o, &w)), want, 1e-12);
+    check_gradient(&subject, |x| run(x, &o, &w));
+    check_gradient(&object, |x| run(&s, x, &w));
+    check_gradient(&weight, |x| run(&s, &o, x));
+    let message = refusal(relation_classification(
+        &s,
+        &o.narrow(0, 0, 3),
+        &w,
+        None,
+        &ids(&relations),
+        &config,
+    ));
+    assert!(message.starts_with("object: expected shape"), "{message}");
+}

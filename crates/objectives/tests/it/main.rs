@@ -1,0 +1,25 @@
+//! The tests of the crate from outside, in one program.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
+mod answer_candidates;
+mod answer_contrast;
+mod cached_step;
+mod combine;
+mod common;
+mod entity_completion;
+mod hard_learning;
+mod hard_negatives;
+mod info_nce;
+mod knowledge_contrast;
+mod linear_cross_entropy;
+mod masked_lm;
+mod masked_positions;
+mod masking;
+mod negative_queue;
+mod soft_labels;
+mod span;
+mod span_log_probs;
+mod span_vectors;
+mod spans_common;
+mod template;
+mod top_k_spans;

@@ -1,0 +1,216 @@
+//! `masked_lm` against float64 loops, central differences and values worked by hand.
+use crate::common::{
+    assert_near, assert_zero_row, check_gradient, ids, leaf, naive_nll, ramp, refusal, scalar,
+    tensor,
+};
+use ndarray::{Array2, Axis};
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{
+    Checks, LossError, MaskedLmConfig, MaskedLmReduction, masked_lm, masked_positions,
+};
+use proptest::prelude::*;
+
+fn config(reduction: MaskedLmReduction, label_smoothing: f64) -> MaskedLmConfig {
+    MaskedLmConfig { reduction, label_smoothing, ..Default::default() }
+}
+
+/// Eq. 1 with a minus sign, in loops.
+fn naive(logits: &Array2<f64>, targets: &[i64], config: &MaskedLmConfig) -> f64 {
+    let mut sum = 0.0;
+    for (i, row) in logits.axis_iter(Axis(0)).enumerate() {
+        let spread: f64 =
+            (0..row.len()).map(|v| naive_nll(row, v, |_| true)).sum::<f64>() / row.len() as f64;
+        let loss = naive_nll(row, targets[i] as usize, |_| true);
+        sum += (1.0 - config.label_smoothing) * loss + config.label_smoothing * spread;
+    }
+    match config.reduction {
+        MaskedLmReduction::Sum => sum,
+        MaskedLmReduction::Mean => sum / targets.len() as f64,
+    }
+}
+
+#[test]
+fn equals_the_loops_and_its_gradient_equals_central_differences() {
+    let (logits, targets) = (ramp(5, 7, 0.731, 4.0), [3, 0, 6, 3, 2]);
+    for reduction in [MaskedLmReduction::Mean, MaskedLmReduction::Sum] {
+        for label_smoothing in [0.0, 0.1] {
+            let config = config(reduction, label_smoothing);
+            let loss = |x: &Tensor| masked_lm(x, &ids(&targets), &config).unwrap();
+            assert_near(scalar(&loss(&tensor(&logits))), naive(&logits, &targets, &config), 1e-12);
+            check_gradient(&logits, loss);
+        }
+    }
+}
+
+#[test]
+fn values_worked_by_hand() {
+    let default = MaskedLmConfig::default();
+    // Nothing known: ln V, whatever the target.
+    let zeros = Tensor::zeros([3, 5], (Kind::Double, Device::Cpu));
+    assert_near(scalar(&masked_lm(&zeros, &ids(&[0, 4, 2]), &default).unwrap()), 5_f64.ln(), 1e-14);
+    // Odds 1 : 3 give probabilities 1/4 and 3/4.
+    let odds = ndarray::array![[0.0, 3_f64.ln()], [0.0, 3_f64.ln()]];
+    let loss = masked_lm(&tensor(&odds), &ids(&[0, 1]), &default).unwrap();
+    assert_near(scalar(&loss), (4_f64.ln() + (4.0 / 3_f64).ln()) / 2.0, 1e-14);
+    // One candidate is certain; its gradient is 0.
+    let single = leaf(&ndarray::array![[3.0]]);
+    let loss = masked_lm(&single, &ids(&[0]), &default).unwrap();
+    loss.backward();
+    assert_eq!((scalar(&loss), single.grad().double_value(&[0, 0])), (0.0, 0.0));
+}
+
+#[test]
+fn only_masked_positions_matter_and_only_they_receive_gradient() {
+    let labels = ids(&[-100, 2, -100, -100, 0, 1, -100, -100, -100]).view([3, 3]);
+    let masked = masked_positions(&labels).unwrap();
+    let all = ramp(9, 4, 1.137, 2.0);
+    let loss_of = |all: &Array2<f64>| {
+        let logits = leaf(all);
+        let gathered = masked.gather(&logits.view([3, 3, 4])).unwrap();
+        let loss = masked_lm(&gathered, &masked.targets, &MaskedLmConfig::default()).unwrap();
+        loss.backward();
+        (scalar(&loss), logits.grad())
+    };
+    let (loss, grad) = loss_of(&all);
+    let mut other = all.clone();
+    for position in [0, 2, 3, 6, 7, 8] {
+        assert_zero_row(&grad, &[position]);
+        other.row_mut(position as usize).fill(1e6 * (position as f64 - 4.5));
+    }
+    assert_eq!(loss_of(&other).0.to_bits(), loss.to_bits());
+    let kept = all.select(Axis(0), &[1, 4, 5]);
+    assert_near(loss, naive(&kept, &[2, 0, 1], &MaskedLmConfig::default()), 1e-12);
+}
+
+#[test]
+fn low_precision_logits_are_reduced_in_float32() {
+    let logits = ramp(40, 300, 0.417, 6.0);
+    let targets: Vec<i64> = (0..40).map(|i| (i * 7) % 300).collect();
+    for kind in [Kind::BFloat16, Kind::Half] {
+        let low = tensor(&logits).to_kind(kind);
+        let leaf = low.copy().set_requires_grad(true);
+        let loss = masked_lm(&leaf, &ids(&targets), &MaskedLmConfig::default()).unwrap();
+        loss.backward();
+        assert_eq!((loss.kind(), leaf.grad().kind()), (Kind::Float, kind));
+        // The reference reads the same rounded logits, so only the arithmetic can differ:
+        // float32's, not bfloat16's.
+        let rounded: Vec<f64> = Vec::try_from(low.to_kind(Kind::Double).view([-1])).unwrap();
+        let rounded = Array2::from_shape_vec((40, 300), rounded).unwrap();
+        assert_near(scalar(&loss), naive(&rounded, &targets, &MaskedLmConfig::default()), 1e-6);
+        // Rounding the logits themselves moves the loss by no more than twice their rounding: 2 ·
+        // 2^-9 · 6.
+        assert_near(scalar(&loss), naive(&logits, &targets, &MaskedLmConfig::default()), 0.024);
+    }
+    let single = tensor(&logits).to_kind(Kind::Float);
+    let loss = masked_lm(&single, &ids(&targets), &MaskedLmConfig::default()).unwrap();
+    assert_eq!(loss.kind(), Kind::Float);
+}
+
+#[test]
+fn large_logits_neither_overflow_nor_lose_the_loss() {
+    let logits = ndarray::array![[1e4, -1e4, 0.0], [-3e4, -3e4, -3e4]];
+    let loss = masked_lm(&tensor(&logits), &ids(&[1, 0]), &MaskedLmConfig::default()).unwrap();
+    assert_near(scalar(&loss), (2e4 + 3_f64.ln()) / 2.0, 1e-12);
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let logits = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    let default = MaskedLmConfig::default();
+    let refuse = |logits: &Tensor, targets: &Tensor| refusal(masked_lm(logits, targets, &default));
+    assert_eq!(
+        refuse(&logits, &ids(&[1, 4])),
+        "targets: every value must be in 0..4 (V of the logits); masked_positions drops positions \
+         labelled -100; the values run from 1 to 4"
+    );
+    assert!(refuse(&logits, &ids(&[-100, 3])).contains("from -100 to 3"));
+    assert_eq!(refuse(&logits, &ids(&[1])), "targets: expected shape [N] = [2], got [1]");
+    assert!(refuse(&logits.view([2, 2, 2]), &ids(&[1, 1])).starts_with("logits: expected shape"));
+    assert!(refuse(&logits, &ids(&[1, 1]).to_kind(Kind::Int)).contains("Int64, got Int"));
+    assert!(refuse(&logits.to_kind(Kind::Int64), &ids(&[1, 1])).contains("got Int64"));
+    assert!(refuse(&Tensor::new(), &ids(&[1, 1])).contains("undefined"));
+    assert!(refuse(&logits, &Tensor::new()).contains("undefined"));
+    let empty = masked_lm(&logits.narrow(0, 0, 0), &ids(&[]), &default);
+    assert!(matches!(empty, Err(LossError::Empty { tensor: "targets", .. })));
+    // No vocabulary at all: no target can be inside 0..0.
+    assert!(refuse(&logits.narrow(1, 0, 0), &ids(&[0, 0])).contains("in 0..0"));
+    for label_smoothing in [-0.1, 1.0, f64::NAN] {
+        let config = config(MaskedLmReduction::Mean, label_smoothing);
+        assert!(refusal(masked_lm(&logits, &ids(&[1, 1]), &config)).contains("label_smoothing"));
+    }
+}
+
+#[test]
+fn full_checks_name_the_logit_that_is_no_number() {
+    let full = MaskedLmConfig { checks: Checks::Full, ..Default::default() };
+    let with = |value: f64| {
+        let mut logits = ramp(3, 4, 0.9, 1.0);
+        logits[[1, 2]] = value;
+        tensor(&logits)
+    };
+    for (value, name) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        let message = refusal(masked_lm(&with(value), &ids(&[0, 0, 0]), &full));
+        assert!(message.starts_with(&format!("logits[1, 2] = {name}:")), "{message}");
+    }
+    // -inf takes a candidate out; that is an error only where it is the target.
+    let out = with(f64::NEG_INFINITY);
+    assert!(scalar(&masked_lm(&out, &ids(&[0, 0, 0]), &full).unwrap()).is_finite());
+    let message = refusal(masked_lm(&out, &ids(&[0, 2, 0]), &full));
+    assert!(message.starts_with("logits[1, 2] = -inf: the loss of this target"), "{message}");
+    let unchecked = masked_lm(&with(f64::NAN), &ids(&[0, 0, 0]), &MaskedLmConfig::default());
+    assert!(scalar(&unchecked.unwrap()).is_nan());
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    assert_eq!(toml::from_str::<MaskedLmConfig>("").unwrap(), MaskedLmConfig::default());
+    let text = "reduction = \"sum\"\nlabel_smoothing = 0.1\nchecks = \"full\"";
+    let want = MaskedLmConfig {
+        reduction: MaskedLmReduction::Sum,
+        label_smoothing: 0.1,
+        checks: Checks::Full,
+    };
+    assert_eq!(toml::from_str::<MaskedLmConfig>(text).unwrap(), want);
+    assert!(toml::from_str::<MaskedLmConfig>("smoothing = 0.1").is_err());
+}
+
+/// N rows of V logits and a target each; equal rows and equal targets occur.
+fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>)> {
+    (1usize..6, 1usize..8).prop_flat_map(|(n, v)| {
+        let logits = prop::collection::vec(prop_oneof![Just(0.0), -20.0..20.0], n * v)
+            .prop_map(move |values| Array2::from_shape_vec((n, v), values).unwrap());
+        (logits, prop::collection::vec(0..v as i64, n))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 96, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_with_the_loops(
+        (logits, targets) in batches(),
+        smoothing in prop_oneof![Just(0.0), 0.0..0.9],
+    ) {
+        for reduction in [MaskedLmReduction::Mean, MaskedLmReduction::Sum] {
+            let config = config(reduction, smoothing);
+            let loss = masked_lm(&tensor(&logits), &ids(&targets), &config).unwrap();
+            assert_near(scalar(&loss), naive(&logits, &targets, &config), 1e-10);
+        }
+    }
+
+    /// The order of the positions does not matter, nor does a constant added to a row, nor each
+    /// position taken twice.
+    #[test]
+    fn keeps_its_value((logits, targets) in batches(), shift in -50.0..50.0) {
+        let default = MaskedLmConfig::default();
+        let value = |x: &Tensor, t: &Tensor| scalar(&masked_lm(x, t, &default).unwrap());
+        let (x, t) = (tensor(&logits), ids(&targets));
+        let want = value(&x, &t);
+        assert_near(value(&x.flip([0]), &t.flip([0])), want, 1e-12);
+        assert_near(value(&(&x + shift), &t), want, 1e-12);
+        assert_near(value(&Tensor::cat(&[&x, &x], 0), &Tensor::cat(&[&t, &t], 0)), want, 1e-12);
+        prop_assert!(want >= 0.0);
+    }
+}

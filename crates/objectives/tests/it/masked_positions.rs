@@ -1,0 +1,102 @@
+//! Positions that carry loss: found in row-major order, gathered with exact gradients.
+use crate::common::{assert_zero_row, ids};
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{IGNORE_INDEX, LossError, masked_positions};
+use proptest::prelude::*;
+
+#[test]
+fn positions_are_row_major_and_a_padded_row_adds_none() {
+    let labels = ids(&[-100, 7, -100, 7, -100, -100, -100, -100, 0, -100, -100, 2]).view([3, 4]);
+    let masked = masked_positions(&labels).unwrap();
+    assert_eq!(Vec::<i64>::try_from(&masked.indices).unwrap(), [1, 3, 8, 11]);
+    assert_eq!(Vec::<i64>::try_from(&masked.targets).unwrap(), [7, 7, 0, 2]);
+    assert_eq!((masked.len(), masked.is_empty(), masked.shape), (4, false, [3, 4]));
+}
+
+#[test]
+fn nothing_masked_and_nothing_at_all_are_empty_not_errors() {
+    for size in [[2, 3], [0, 3], [2, 0]] {
+        let labels = Tensor::full(size, IGNORE_INDEX, (Kind::Int64, Device::Cpu));
+        let masked = masked_positions(&labels).unwrap();
+        assert!(masked.is_empty());
+        let hidden = Tensor::zeros([size[0], size[1], 5], (Kind::Float, Device::Cpu));
+        assert_eq!(masked.gather(&hidden).unwrap().size(), [0, 5]);
+    }
+}
+
+#[test]
+fn gather_takes_the_rows_of_the_positions_from_any_layout() {
+    let masked = masked_positions(&ids(&[-100, 1, 2, -100]).view([2, 2])).unwrap();
+    let hidden = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([2, 2, 3]);
+    let want = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+    // The second one has other strides: [L, B, H] seen as [B, L, H].
+    for hidden in [hidden.shallow_clone(), hidden.transpose(0, 1).contiguous().transpose(0, 1)] {
+        let rows = masked.gather(&hidden).unwrap();
+        assert_eq!(Vec::<f32>::try_from(rows.view([-1])).unwrap(), want);
+    }
+    // Ids of the same layout as the labels are gathered alike.
+    let entities = ids(&[5, 6, 7, 8]).view([2, 2]);
+    assert_eq!(Vec::<i64>::try_from(masked.gather(&entities).unwrap()).unwrap(), [6, 7]);
+}
+
+#[test]
+fn positions_that_are_not_masked_receive_a_gradient_of_exactly_zero() {
+    let masked = masked_positions(&ids(&[-100, 1, 2, -100, -100, 0]).view([2, 3])).unwrap();
+    let hidden = Tensor::randn([2, 3, 4], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+    masked.gather(&hidden).unwrap().exp().sum(Kind::Double).backward();
+    let grad = hidden.grad();
+    for index in [[0, 0], [1, 0], [1, 1]] {
+        assert_zero_row(&grad, &index);
+    }
+    let moved = grad.ne(0.0).sum(Kind::Int64).int64_value(&[]);
+    assert_eq!(moved, 3 * 4, "every masked position has its gradient");
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let flat = masked_positions(&ids(&[1, 2])).unwrap_err();
+    assert_eq!(flat.to_string(), "labels: expected shape [B, L], got [2]");
+    let float = Tensor::zeros([1, 2], (Kind::Float, Device::Cpu));
+    assert!(matches!(masked_positions(&float), Err(LossError::Dtype { tensor: "labels", .. })));
+    assert!(matches!(masked_positions(&Tensor::new()), Err(LossError::Undefined { .. })));
+    let minus_one = masked_positions(&ids(&[-1, 4, -100]).view([1, 3])).unwrap_err().to_string();
+    assert!(minus_one.contains("labels") && minus_one.contains("from -1 to 4"), "{minus_one}");
+
+    let masked = masked_positions(&ids(&[-100, 1]).view([1, 2])).unwrap();
+    for size in [vec![2, 1, 3], vec![1, 3, 3], vec![2]] {
+        let hidden = Tensor::zeros(size, (Kind::Float, Device::Cpu));
+        let error = masked.gather(&hidden).unwrap_err();
+        assert!(matches!(error, LossError::Shape { tensor: "hidden", .. }), "{error}");
+    }
+    assert!(matches!(masked.gather(&Tensor::new()), Err(LossError::Undefined { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    /// The positions are those a loop finds.
+    #[test]
+    fn agrees_with_a_loop(
+        length in 1usize..6,
+        labels in prop::collection::vec(prop_oneof![Just(-100_i64), 0_i64..9], 0..30),
+    ) {
+        let rows = labels.len() / length;
+        let labels = &labels[..rows * length];
+        let (mut indices, mut targets) = (Vec::new(), Vec::new());
+        for row in 0..rows {
+            for column in 0..length {
+                let at = row * length + column;
+                if labels[at] != -100 {
+                    indices.push(at as i64);
+                    targets.push(labels[at]);
+                }
+            }
+        }
+        let masked = masked_positions(&ids(labels).view([rows as i64, length as i64])).unwrap();
+        prop_assert_eq!(masked.len(), targets.len());
+        prop_assert_eq!(Vec::<i64>::try_from(&masked.indices).unwrap(), indices);
+        prop_assert_eq!(Vec::<i64>::try_from(&masked.targets).unwrap(), targets);
+    }
+}

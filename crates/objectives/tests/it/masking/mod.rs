@@ -1,0 +1,193 @@
+//! Masking policies: what is selected, what becomes of it, and that only (seed, example) decides.
+
+mod entity;
+mod mlm;
+mod ngram;
+mod phrase;
+mod prediction;
+
+use std::fmt::Debug;
+
+use objectives::IGNORE_INDEX;
+use objectives::masking::{Corruption, Masked, MaskingVocab};
+use rayon::prelude::*;
+
+/// XLM-R's layout in small: specials 0 to 3 at the front, the mask token last.
+pub const MASK: u32 = 50_000;
+
+/// Its vocabulary.
+pub fn vocab() -> MaskingVocab {
+    MaskingVocab::new([0, 1, 2, 3], MASK, 0..MASK + 1).unwrap()
+}
+
+/// `<s>`, `text` tokens of rising ids, `</s>`, `padding` times `<pad>`.
+pub fn example(text: usize, padding: usize) -> Vec<u32> {
+    let text = 10..10 + u32::try_from(text).unwrap();
+    [0].into_iter().chain(text).chain([2]).chain(vec![1; padding]).collect()
+}
+
+/// Every token becomes the mask token.
+pub const ALL_MASKED: Corruption = Corruption { mask: 1.0, random: 0.0 };
+
+/// Labels hold the original tokens, unselected tokens are as they were, and no special token is
+/// touched or drawn.
+#[track_caller]
+pub fn assert_sound(input_ids: &[u32], masked: &Masked) {
+    let vocab = vocab();
+    assert_eq!(masked.input_ids.len(), input_ids.len());
+    assert_eq!(masked.labels.len(), input_ids.len());
+    for ((was, is), label) in input_ids.iter().zip(&masked.input_ids).zip(&masked.labels) {
+        if *label == IGNORE_INDEX {
+            assert_eq!(is, was, "not selected, so unchanged");
+        } else {
+            assert_eq!(*label, i64::from(*was));
+            assert!(!vocab.is_special(*was), "special tokens are never selected");
+            assert!(*is == MASK || (4..MASK).contains(is), "{is} is drawn from ordinary tokens");
+        }
+    }
+}
+
+/// Over at least 10⁵ selected tokens, 80 % are masks, 10 % random and 10 % unchanged, each within 1
+/// %.
+#[track_caller]
+pub fn assert_eighty_ten_ten(masked: impl IntoIterator<Item = Masked>) {
+    let (mut masks, mut random, mut unchanged) = (0.0, 0.0, 0.0);
+    for masked in masked {
+        for at in masked.selected() {
+            let slot = match masked.input_ids[at] {
+                MASK => &mut masks,
+                id if i64::from(id) == masked.labels[at] => &mut unchanged,
+                _ => &mut random,
+            };
+            *slot += 1.0;
+        }
+    }
+    let all: f64 = masks + random + unchanged;
+    assert!(all >= 1e5, "{all} tokens are too few to say");
+    for (count, share) in [(masks, 0.8), (random, 0.1), (unchanged, 0.1)] {
+        assert!((count / all - share).abs() < 0.01, "{count} of {all}, expected {share}");
+    }
+}
+
+/// Alone, in another order, or on many threads, an example comes out the same; other examples come
+/// out differently.
+#[track_caller]
+pub fn assert_depends_on_example_alone<T: PartialEq + Debug + Send>(
+    mask: impl Fn(u64) -> T + Send + Sync,
+) {
+    let in_order: Vec<T> = (0..200).map(&mask).collect();
+    let mut backwards: Vec<T> = (0..200).rev().map(&mask).collect();
+    backwards.reverse();
+    assert_eq!(in_order, backwards);
+    assert_eq!(mask(117), in_order[117]);
+    for threads in [1, 7] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let parallel: Vec<T> = pool.install(|| (0..200).into_par_iter().map(&mask).collect());
+        assert_eq!(in_order, parallel);
+    }
+    let same = in_order.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    assert!(same < 10, "{same} of 199 neighbours are the same");
+}
+
+#[test]
+fn policies_draw_apart_under_one_seed() {
+    use objectives::masking::{
+        MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig, mlm_masking, ngram_masking,
+        phrase_masking,
+    };
+    let input_ids = example(40, 0);
+    // Each selects 20 single tokens at random and masks them all.
+    let (probability, corruption) = (0.5, ALL_MASKED);
+    let same = (0..50).filter(|number| {
+        let mlm = MlmMaskingConfig { probability, corruption, ..Default::default() };
+        let mlm = mlm_masking((&input_ids).into(), &vocab(), *number, &mlm).unwrap();
+        let phrase = PhraseMaskingConfig { probability, corruption, ..Default::default() };
+        let phrase = phrase_masking((&input_ids).into(), &[], &vocab(), *number, &phrase).unwrap();
+        let ngram =
+            NgramMaskingConfig { probability, max_tokens: 1, corruption, ..Default::default() };
+        let ngram = ngram_masking((&input_ids).into(), &vocab(), *number, &ngram).unwrap();
+        assert_eq!(mlm.selected().count(), 20);
+        mlm == phrase || mlm == ngram || phrase == ngram
+    });
+    assert_eq!(same.count(), 0);
+}
+
+#[test]
+#[allow(clippy::reversed_empty_ranges)] // one of the ranges to refuse
+fn random_tokens_come_from_the_range_without_its_specials() {
+    use objectives::masking::{MlmMaskingConfig, mlm_masking};
+    // 10 to 19 without 12, 13, 19 and the mask id 10: 11, 14, 15, 16, 17, 18.
+    let vocab = MaskingVocab::new([19, 13, 12, 13, 0], 10, 10..20).unwrap();
+    let corruption = Corruption { mask: 0.0, random: 1.0 };
+    let config = MlmMaskingConfig { probability: 1.0, corruption, ..Default::default() };
+    let masked = mlm_masking((&vec![50; 60_000]).into(), &vocab, 0, &config).unwrap();
+    let count = |id| masked.input_ids.iter().filter(|drawn| **drawn == id).count();
+    for id in [11, 14, 15, 16, 17, 18] {
+        assert!(count(id).abs_diff(10_000) < 500, "{id} came {} times", count(id));
+    }
+    assert_eq!([11, 14, 15, 16, 17, 18].map(count).iter().sum::<usize>(), 60_000);
+
+    for (special, range) in [(vec![1, 2], 1..4), (vec![], 5..5), (vec![], u32::MAX..0)] {
+        let mask = 3;
+        let error = MaskingVocab::new(special, mask, range.clone()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("random_ids = {range:?}")), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    use objectives::masking::{
+        EntityMaskingConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
+    };
+    assert_eq!(toml::from_str::<MlmMaskingConfig>(""), Ok(MlmMaskingConfig::default()));
+    assert_eq!(toml::from_str::<EntityMaskingConfig>(""), Ok(EntityMaskingConfig::default()));
+    assert_eq!(toml::from_str::<PhraseMaskingConfig>(""), Ok(PhraseMaskingConfig::default()));
+    assert_eq!(toml::from_str::<NgramMaskingConfig>(""), Ok(NgramMaskingConfig::default()));
+    assert_eq!(toml::from_str::<Corruption>(""), Ok(Corruption::default()));
+    let text = "span_mask = \"single\"\nmentions = { count = { count = 2 } }\n\
+                rest = { whole_words = true }\n";
+    let config: EntityMaskingConfig = toml::from_str(text).unwrap();
+    assert!(config.rest.as_ref().unwrap().whole_words);
+    let again = toml::from_str(&toml::to_string(&config).unwrap());
+    assert_eq!(again, Ok(config));
+    assert!(toml::from_str::<MlmMaskingConfig>("probabilty = 0.2").is_err());
+    assert!(toml::from_str::<PhraseMaskingConfig>("corruption = { masks = 0.2 }").is_err());
+}
+
+#[test]
+fn shares_outside_their_domain_are_named() {
+    use objectives::masking::{
+        EntityMaskingConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
+        entity_masking, mlm_masking, ngram_masking, phrase_masking,
+    };
+    let (input_ids, vocab) = (example(5, 0), vocab());
+    for bad in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
+        let mlm = MlmMaskingConfig { probability: bad, ..Default::default() };
+        let rest = EntityMaskingConfig { rest: Some(mlm.clone()), ..Default::default() };
+        let phrase = PhraseMaskingConfig { probability: bad, ..Default::default() };
+        let cap = PhraseMaskingConfig { cap: Some(bad), ..Default::default() };
+        let ngram = NgramMaskingConfig { probability: bad, ..Default::default() };
+        let tokens = || (&input_ids).into();
+        let errors = [
+            ("probability", mlm_masking(tokens(), &vocab, 0, &mlm).unwrap_err()),
+            ("probability", entity_masking(tokens(), &[], &vocab, 0, &rest).unwrap_err()),
+            ("probability", phrase_masking(tokens(), &[], &vocab, 0, &phrase).unwrap_err()),
+            ("cap", phrase_masking(tokens(), &[], &vocab, 0, &cap).unwrap_err()),
+            ("probability", ngram_masking(tokens(), &vocab, 0, &ngram).unwrap_err()),
+        ];
+        for (option, error) in errors {
+            assert_eq!(error.to_string(), format!("{option} = {bad}: must be from 0 to 1"));
+        }
+    }
+    for (mask, random, named) in
+        [(1.1, 0.0, "mask"), (0.5, -0.1, "random"), (0.9, 0.2, "mask + random")]
+    {
+        let config =
+            MlmMaskingConfig { corruption: Corruption { mask, random }, ..Default::default() };
+        let error = mlm_masking((&input_ids).into(), &vocab, 0, &config).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("corruption.{named} = ")), "{error}");
+    }
+    let config = NgramMaskingConfig { max_tokens: 0, ..Default::default() };
+    let error = ngram_masking((&input_ids).into(), &vocab, 0, &config).unwrap_err().to_string();
+    assert_eq!(error, "max_tokens = 0: must be at least 1");
+}

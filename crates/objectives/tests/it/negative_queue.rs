@@ -1,0 +1,189 @@
+//! `NegativeQueue`: first in, first out, whatever is pushed; saved and restored.
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{LossError, NegativeQueue, QueueConfig, QueueStart};
+use proptest::prelude::*;
+
+const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+fn queue(size: i64, start: QueueStart) -> NegativeQueue {
+    NegativeQueue::new(2, OPTIONS, &QueueConfig { size, start, seed: 7 }).unwrap()
+}
+
+/// Rows `[k, -k]`.
+fn rows(numbers: &[i64]) -> Tensor {
+    let values: Vec<f32> = numbers.iter().flat_map(|&k| [k as f32, -k as f32]).collect();
+    Tensor::from_slice(&values).view([numbers.len() as i64, 2])
+}
+
+fn numbers(queue: &NegativeQueue) -> Vec<i64> {
+    let keys = queue.keys().unwrap();
+    assert_eq!(keys.select(1, 0), -keys.select(1, 1), "rows were torn apart");
+    keys.select(1, 0).to_kind(Kind::Int64).try_into().unwrap()
+}
+
+fn ids(queue: &NegativeQueue) -> Vec<i64> {
+    queue.ids().unwrap().try_into().unwrap()
+}
+
+#[test]
+fn the_last_rows_stay_in_order() {
+    let mut queue = queue(6, QueueStart::Empty);
+    queue.push(&rows(&[1, 2, 3]), None).unwrap();
+    assert_eq!((queue.len(), numbers(&queue)), (3, vec![1, 2, 3]));
+    queue.push(&rows(&[4, 5, 6, 7]), Some(&Tensor::from_slice(&[40i64, 50, 60, 70]))).unwrap();
+    queue.push(&rows(&[8, 9]), None).unwrap();
+    assert_eq!(numbers(&queue), [4, 5, 6, 7, 8, 9]);
+    assert_eq!(ids(&queue), [40, 50, 60, 70, -1, -1]);
+    queue.push(&rows(&[]), None).unwrap();
+    assert_eq!(numbers(&queue), [4, 5, 6, 7, 8, 9]);
+    // Of more rows than fit, the last ones.
+    queue.push(&rows(&[10, 11, 12, 13, 14, 15, 16, 17]), None).unwrap();
+    assert_eq!(numbers(&queue), [12, 13, 14, 15, 16, 17]);
+}
+
+#[test]
+fn keys_that_are_no_numbers_leave_the_rows_they_would_replace() {
+    let mut queue = queue(3, QueueStart::Empty);
+    let of = |ids: [i64; 3]| Tensor::from_slice(&ids);
+    queue.push(&rows(&[1, 2, 3]), Some(&of([10, 20, 30]))).unwrap();
+    let mut keys = rows(&[4, 5, 6]);
+    let _ = keys.get(1).get(0).fill_(f64::NAN);
+    let _ = keys.get(2).fill_(f64::INFINITY);
+    queue.push(&keys, Some(&of([40, 50, 60]))).unwrap();
+    assert_eq!((numbers(&queue), ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
+    // What float32 holds and the queue's dtype does not.
+    let mut queue = NegativeQueue::new(
+        2,
+        (Kind::Half, Device::Cpu),
+        &QueueConfig { size: 2, start: QueueStart::Empty, seed: 7 },
+    )
+    .unwrap();
+    keys = rows(&[7, 100_000]);
+    queue.push(&keys, None).unwrap();
+    assert_eq!(numbers(&queue), [7, 0]);
+}
+
+#[test]
+fn a_push_takes_no_gradient_and_no_graph_with_it() {
+    let mut queue = queue(4, QueueStart::Random);
+    let keys = rows(&[1, 2]).set_requires_grad(true);
+    queue.push(&(&keys * 3.0), None).unwrap();
+    assert!(!queue.keys().unwrap().requires_grad());
+    assert_eq!(queue.keys().unwrap().narrow(0, 2, 2), rows(&[3, 6]));
+}
+
+#[test]
+fn the_random_start_has_norm_one_and_depends_on_its_seed_alone() {
+    let config = QueueConfig { size: 500, ..Default::default() };
+    let new =
+        |config: &QueueConfig| NegativeQueue::new(768, OPTIONS, config).unwrap().keys().unwrap();
+    let keys = new(&config);
+    let norm = keys.norm_scalaropt_dim(2.0, [1i64], false).mean(Kind::Double).double_value(&[]);
+    assert!((norm - 1.0).abs() < 0.05, "{norm}");
+    let _ = Tensor::randn([3], OPTIONS);
+    assert_eq!(new(&config), keys);
+    assert_ne!(new(&QueueConfig { seed: 43, ..config }), keys);
+}
+
+#[test]
+fn a_saved_queue_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.safetensors");
+    let mut first = queue(5, QueueStart::Empty);
+    first
+        .push(&rows(&[1, 2, 3, 4, 5, 6]), Some(&Tensor::from_slice(&[1i64, 2, 3, 4, 5, 6])))
+        .unwrap();
+    first.push(&rows(&[7]), None).unwrap();
+    first.save(&path).unwrap();
+    let mut second = queue(5, QueueStart::Random);
+    second.load(&path).unwrap();
+    for queue in [&mut first, &mut second] {
+        queue.push(&rows(&[8, 9]), None).unwrap();
+        assert_eq!(numbers(queue), [5, 6, 7, 8, 9]);
+        assert_eq!(ids(queue), [5, 6, -1, -1, -1]);
+    }
+    // Another size does not fit, and leaves the queue alone.
+    let mut small = queue(4, QueueStart::Empty);
+    small.push(&rows(&[1]), None).unwrap();
+    let error = small.load(&path).unwrap_err().to_string();
+    assert_eq!(error, "keys: expected shape [Q, D] = [4, 2], got [5, 2]");
+    assert_eq!(numbers(&small), [1]);
+    // A cut-off file names itself.
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+    let error = second.load(&path).unwrap_err().to_string();
+    assert!(error.contains("queue.safetensors"), "{error}");
+    assert_eq!(numbers(&second), [5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn a_state_that_cannot_be_is_refused() {
+    let mut queue = queue(3, QueueStart::Random);
+    let state = |cursor: &[i64]| {
+        [
+            ("keys", rows(&[1, 2, 3])),
+            ("ids", Tensor::from_slice(&[1i64, 2, 3])),
+            ("cursor", Tensor::from_slice(cursor)),
+        ]
+    };
+    for cursor in [[3, 3], [-1, 3], [0, 4], [0, -1]] {
+        let state = state(&cursor);
+        let find = |name| state.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
+        assert!(matches!(queue.restore(find), Err(LossError::Range { tensor: "cursor", .. })));
+    }
+    let state = state(&[1, 2]);
+    let find = |name| state.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
+    let without = |name| if name == "ids" { None } else { find(name) };
+    assert!(matches!(queue.restore(without), Err(LossError::Missing { argument: "ids", .. })));
+    queue.restore(find).unwrap();
+    assert_eq!(numbers(&queue), [3, 1]);
+}
+
+#[test]
+fn what_does_not_fit_is_named_and_changes_nothing() {
+    let mut queue = queue(3, QueueStart::Empty);
+    queue.push(&rows(&[1]), None).unwrap();
+    let mut refuse =
+        |keys: &Tensor, ids: Option<&Tensor>| queue.push(keys, ids).unwrap_err().to_string();
+    let wide = Tensor::zeros([1, 3], OPTIONS);
+    assert_eq!(refuse(&wide, None), "keys: expected shape [n, D] = [1, 2], got [1, 3]");
+    assert!(refuse(&rows(&[1]).view([2]), None).starts_with("keys: expected shape [n, D]"));
+    assert!(
+        refuse(&rows(&[1]), Some(&Tensor::from_slice(&[1i64, 2]))).starts_with("ids: expected")
+    );
+    assert!(refuse(&rows(&[1]).to_kind(Kind::Int64), None).contains("got Int64"));
+    assert_eq!(numbers(&queue), [1]);
+    for (size, width) in [(0, 2), (2, 0)] {
+        let config = QueueConfig { size, ..Default::default() };
+        assert!(matches!(
+            NegativeQueue::new(width, OPTIONS, &config),
+            Err(LossError::Domain { .. })
+        ));
+    }
+    assert_eq!(toml::from_str::<QueueConfig>("").unwrap(), QueueConfig::default());
+    assert!(toml::from_str::<QueueConfig>("length = 3").is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn equals_a_list_that_is_cut_off_in_front(
+        size in 1i64..7,
+        pushes in prop::collection::vec(0usize..10, 0..12),
+    ) {
+        let mut queue = queue(size, QueueStart::Empty);
+        let mut list = Vec::new();
+        for count in pushes {
+            let first = list.len() as i64;
+            let new: Vec<i64> = (first..first + count as i64).collect();
+            queue.push(&rows(&new), Some(&Tensor::from_slice(&new))).unwrap();
+            list.extend(new);
+            let kept = &list[list.len().saturating_sub(size as usize)..];
+            prop_assert_eq!(numbers(&queue), kept);
+            prop_assert_eq!(ids(&queue), kept);
+        }
+    }
+}

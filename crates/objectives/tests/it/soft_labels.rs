@@ -1,0 +1,377 @@
+//! `soft_labels` against float64 loops, central differences and values worked by hand.
+use crate::common::{
+    assert_near, assert_zero_row, check_gradient, leaf, ramp, refusal, scalar, tensor,
+};
+use ndarray::Array2;
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{Checks, LossError, SoftLabelConfig, SoftmaxOver, soft_labels};
+use proptest::prelude::*;
+
+fn config(temperature: f64, over: SoftmaxOver) -> SoftLabelConfig {
+    SoftLabelConfig { temperature, over, checks: Checks::Full }
+}
+
+fn row(temperature: f64) -> SoftLabelConfig {
+    config(temperature, SoftmaxOver::Row)
+}
+
+fn mask_tensor(mask: &Array2<bool>) -> Tensor {
+    let (rows, columns) = mask.dim();
+    let values: Vec<bool> = mask.iter().copied().collect();
+    Tensor::from_slice(&values).view([rows as i64, columns as i64])
+}
+
+fn naive_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|x| ((x - largest) / temperature).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
+
+/// T² KL of one distribution.
+fn naive_divergence(student: &[f64], teacher: &[f64], temperature: f64) -> f64 {
+    let (q, p) = (naive_softmax(student, temperature), naive_softmax(teacher, temperature));
+    let mut sum = 0.0;
+    for (p, q) in p.iter().zip(&q) {
+        if *p > 0.0 {
+            sum += p * (p / q).ln();
+        }
+    }
+    sum * temperature * temperature
+}
+
+/// The loss in loops, as the released code walks over them where `over` is the batch: the kept
+/// numbers of all rows in one list, divided by its length. `None` where nothing is kept.
+fn naive(
+    student: &Array2<f64>,
+    teacher: &Array2<f64>,
+    mask: Option<&Array2<bool>>,
+    config: &SoftLabelConfig,
+) -> Option<f64> {
+    let kept = |array: &Array2<f64>, b: usize| -> Vec<f64> {
+        let allowed = |c: usize| mask.is_none_or(|mask| mask[[b, c]]);
+        (0..array.ncols()).filter(|&c| allowed(c)).map(|c| array[[b, c]]).collect()
+    };
+    let (mut total, mut rows) = (0.0, 0);
+    let (mut students, mut teachers) = (Vec::new(), Vec::new());
+    for b in 0..student.nrows() {
+        let (s, t) = (kept(student, b), kept(teacher, b));
+        if !s.is_empty() {
+            total += naive_divergence(&s, &t, config.temperature);
+            rows += 1;
+        }
+        students.extend(s);
+        teachers.extend(t);
+    }
+    if rows == 0 {
+        return None;
+    }
+    Some(match config.over {
+        SoftmaxOver::Row => total / rows as f64,
+        SoftmaxOver::Batch => {
+            naive_divergence(&students, &teachers, config.temperature) / students.len() as f64
+        }
+    })
+}
+
+fn holes() -> Array2<bool> {
+    let mut mask = Array2::from_elem((4, 6), true);
+    for index in [[0, 0], [0, 5], [3, 1], [3, 2]] {
+        mask[index] = false;
+    }
+    mask.row_mut(2).fill(false); // a row of padding
+    mask
+}
+
+#[test]
+fn equals_the_loops_and_its_gradient_equals_central_differences() {
+    let (student, teacher) = (ramp(4, 6, 0.731, 3.0), ramp(4, 6, 1.137, 3.0));
+    let mask = holes();
+    for mask in [None, Some(&mask)] {
+        let as_tensor = mask.map(mask_tensor);
+        for temperature in [0.5, 1.0, 6.0] {
+            for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+                let config = config(temperature, over);
+                let run = |x: &Tensor| {
+                    soft_labels(x, &tensor(&teacher), as_tensor.as_ref(), &config).unwrap()
+                };
+                let want = naive(&student, &teacher, mask, &config).unwrap();
+                assert!(want > 0.01);
+                assert_near(scalar(&run(&tensor(&student))), want, 1e-12);
+                check_gradient(&student, run);
+            }
+        }
+    }
+}
+
+#[test]
+fn values_worked_by_hand() {
+    // Odds 3 : 1 against even ones: 3/4 ln 3/2 + 1/4 ln 1/2.
+    let odds = Tensor::from_slice(&[3_f64.ln(), 0.0, 0.0, 0.0]).view([2, 2]);
+    let even = Tensor::zeros([2, 2], (Kind::Double, Device::Cpu));
+    let one = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
+    assert_near(scalar(&soft_labels(&even, &odds, None, &row(1.0)).unwrap()), one / 2.0, 1e-14);
+    // At T = 2 the odds are √3 : 1.
+    let p = 3_f64.sqrt() / (1.0 + 3_f64.sqrt());
+    let two = 4.0 * (p * (2.0 * p).ln() + (1.0 - p) * (2.0 - 2.0 * p).ln());
+    assert_near(scalar(&soft_labels(&even, &odds, None, &row(2.0)).unwrap()), two / 2.0, 1e-14);
+    // All four in one softmax: 3 : 1 : 1 : 1 against even ones, over four positions.
+    let mixed = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
+    let over = config(1.0, SoftmaxOver::Batch);
+    assert_near(scalar(&soft_labels(&even, &odds, None, &over).unwrap()), mixed / 4.0, 1e-14);
+    // One class: certain for both.
+    let single = Tensor::from_slice(&[4.0, -2.0]).view([2, 1]);
+    let other = single.zeros_like().set_requires_grad(true);
+    let loss = soft_labels(&other, &single, None, &row(3.0)).unwrap();
+    loss.backward();
+    assert_eq!((scalar(&loss), other.grad().abs().max().double_value(&[])), (0.0, 0.0));
+}
+
+#[test]
+fn who_agrees_with_the_teacher_learns_nothing() {
+    for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+        let logits = ramp(3, 5, 0.9, 4.0);
+        let x = leaf(&logits);
+        let loss = soft_labels(&x, &tensor(&logits), None, &config(6.0, over)).unwrap();
+        loss.backward();
+        assert_near(scalar(&loss), 0.0, 1e-14);
+        assert!(x.grad().abs().max().double_value(&[]) < 1e-15);
+        // A row may be shifted by any number.
+        let shifted = tensor(&logits) + 7.0;
+        let same = soft_labels(&shifted, &tensor(&logits), None, &config(6.0, over)).unwrap();
+        assert_near(scalar(&same), 0.0, 1e-13);
+    }
+}
+
+#[test]
+fn the_gradient_keeps_its_size_as_the_temperature_grows() {
+    let (student, teacher) = (ramp(3, 8, 0.73, 1.0), ramp(3, 8, 1.31, 1.0));
+    let norm = |temperature: f64| {
+        let x = leaf(&student);
+        soft_labels(&x, &tensor(&teacher), None, &row(temperature)).unwrap().backward();
+        x.grad().norm().double_value(&[])
+    };
+    let far = norm(1000.0);
+    for temperature in [4.0, 16.0, 64.0, 256.0] {
+        assert!((norm(temperature) / far - 1.0).abs() < 0.2, "T = {temperature}");
+    }
+    // Without T² it would fall by four orders of magnitude from 10 to 1000.
+    assert!((norm(10.0) / far - 1.0).abs() < 0.1);
+    // In the limit it is that of half the squared distance of centred logits, over B · C.
+    let centred = |x: &Array2<f64>| {
+        let x = tensor(x);
+        &x - x.mean_dim([1i64].as_slice(), true, Kind::Double)
+    };
+    let limit = (centred(&student) - centred(&teacher)).norm().double_value(&[]) / 24.0;
+    assert!((far / limit - 1.0).abs() < 0.01);
+}
+
+#[test]
+fn the_released_reading_mixes_rows_and_falls_with_the_batch() {
+    let (student, teacher) = (ramp(2, 4, 0.7, 2.0), ramp(2, 4, 1.9, 2.0));
+    let over = config(1.0, SoftmaxOver::Batch);
+    let rows = row(1.0);
+    let run = |x: &Tensor, t: &Tensor, config| scalar(&soft_labels(x, t, None, config).unwrap());
+    let (x, t) = (tensor(&student), tensor(&teacher));
+    // A number added to one row changes nothing by rows, and something here.
+    let raised = &t + Tensor::from_slice(&[3.0, 0.0]).view([2, 1]);
+    assert_near(run(&x, &raised, &rows), run(&x, &t, &rows), 1e-12);
+    assert!((run(&x, &raised, &over) - run(&x, &t, &over)).abs() > 1e-3);
+    // The same rows twice: the divergence stays, the number of positions doubles.
+    let twice = |x: &Tensor| Tensor::cat(&[x, x], 0);
+    assert_near(run(&twice(&x), &twice(&t), &over), run(&x, &t, &over) / 2.0, 1e-12);
+    assert_near(run(&twice(&x), &twice(&t), &rows), run(&x, &t, &rows), 1e-12);
+}
+
+#[test]
+fn a_transposed_batch_is_its_values() {
+    let scores = |seed| {
+        objectives::tch::manual_seed(seed);
+        Tensor::randn([9, 16], (Kind::Double, Device::Cpu)).tr()
+    };
+    let (student, teacher) = (scores(1), scores(2));
+    let mask = student.lt(1.0);
+    for mask in [None, Some(&mask)] {
+        for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+            let run = |student: &Tensor, teacher: &Tensor| {
+                scalar(&soft_labels(student, teacher, mask, &config(2.0, over)).unwrap())
+            };
+            let want = run(&student.contiguous(), &teacher.contiguous());
+            assert_near(run(&student, &teacher), want, 1e-14);
+            assert_near(run(&student.contiguous(), &teacher), want, 1e-14);
+        }
+    }
+}
+
+#[test]
+fn masked_positions_receive_exactly_zero_whatever_they_hold() {
+    let mask = holes();
+    let mut hostile = ramp(4, 6, 0.417, 2.0);
+    for (index, &inside) in mask.indexed_iter() {
+        if !inside {
+            hostile[index] = f64::NAN;
+        }
+    }
+    for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+        let (x, mask) = (leaf(&hostile), mask_tensor(&mask));
+        let teacher = tensor(&hostile) * 0.3;
+        let loss = soft_labels(&x, &teacher, Some(&mask), &config(2.0, over)).unwrap();
+        loss.backward();
+        assert!(scalar(&loss).is_finite() && scalar(&loss) > 0.0);
+        assert_zero_row(&x.grad(), &[2]);
+        assert_eq!(x.grad().masked_select(&mask.logical_not()).abs().max().double_value(&[]), 0.0);
+        assert!(x.grad().masked_select(&mask).ne(0.0).all().int64_value(&[]) == 1);
+    }
+    // What the teacher holds impossible counts for nothing, and the student is pushed down there.
+    let teacher = Tensor::from_slice(&[0.0, f64::NEG_INFINITY, 0.0]).view([1, 3]);
+    let x = teacher.zeros_like().set_requires_grad(true);
+    let loss = soft_labels(&x, &teacher, None, &row(1.0)).unwrap();
+    loss.backward();
+    assert_near(scalar(&loss), 1.5_f64.ln(), 1e-14);
+    assert_near(x.grad().double_value(&[0, 1]), 1.0 / 3.0, 1e-14);
+}
+
+#[test]
+fn the_teacher_receives_no_gradient() {
+    let (x, t) = (leaf(&ramp(2, 3, 0.5, 1.0)), leaf(&ramp(2, 3, 0.9, 1.0)));
+    soft_labels(&x, &t, None, &row(1.0)).unwrap().backward();
+    assert!(x.grad().defined() && !t.grad().defined());
+}
+
+#[test]
+fn nothing_kept_is_an_error() {
+    let zeros = |rows, columns| Tensor::zeros([rows, columns], (Kind::Float, Device::Cpu));
+    let none = zeros(2, 3).to_kind(Kind::Bool);
+    for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+        for (rows, columns, mask) in [(0, 3, None), (2, 0, None), (0, 0, None), (2, 3, Some(&none))]
+        {
+            let x = zeros(rows, columns);
+            let error = soft_labels(&x, &x, mask, &config(1.0, over)).unwrap_err();
+            assert!(matches!(error, LossError::Empty { tensor: "student", .. }), "{error}");
+            assert!(error.to_string().ends_with("skip this batch"));
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let x = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    let default = SoftLabelConfig::default();
+    let run = |s: &Tensor, t: &Tensor| refusal(soft_labels(s, t, None, &default));
+    assert_eq!(run(&x.view([8]), &x), "student: expected shape [B, C], got [8]");
+    let narrow = run(&x, &x.narrow(1, 0, 3));
+    assert_eq!(narrow, "teacher: expected shape [B, C] = [2, 4], got [2, 3]");
+    assert!(run(&x.to_kind(Kind::Int64), &x).starts_with("student: expected dtype"));
+    assert!(run(&x, &x.to_kind(Kind::Int64)).starts_with("teacher: expected dtype"));
+    assert!(run(&x, &Tensor::new()).starts_with("teacher: the tensor is undefined"));
+    let mask = Tensor::ones([2, 4], (Kind::Int64, Device::Cpu));
+    let error = refusal(soft_labels(&x, &x, Some(&mask), &default));
+    assert!(error.starts_with("mask: expected dtype Bool, got Int64"), "{error}");
+    for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e4] {
+        let error = refusal(soft_labels(&x, &x, None, &row(temperature)));
+        assert!(error.starts_with("temperature = "), "{error}");
+    }
+}
+
+#[test]
+fn full_checks_name_bad_logits() {
+    let good = tensor(&ramp(2, 3, 0.9, 1.0));
+    let mut bad = ramp(2, 3, 0.9, 1.0);
+    bad[[1, 2]] = f64::NAN;
+    let bad = tensor(&bad);
+    let error = refusal(soft_labels(&bad, &good, None, &row(1.0)));
+    assert!(error.starts_with("student[1, 2] = NaN"), "{error}");
+    let error = refusal(soft_labels(&good, &bad, None, &row(1.0)));
+    assert!(error.starts_with("teacher[1, 2] = NaN"), "{error}");
+    let infinite = Tensor::from_slice(&[0.0, f64::NEG_INFINITY]).view([1, 2]);
+    let even = infinite.zeros_like();
+    let error = refusal(soft_labels(&infinite, &even, None, &row(1.0)));
+    assert!(error.contains("the loss is not finite"), "{error}");
+    let shapes = SoftLabelConfig { checks: Checks::Shapes, ..row(1.0) };
+    let loss = soft_labels(&infinite, &even, None, &shapes).unwrap();
+    assert_eq!(scalar(&loss), f64::INFINITY);
+}
+
+#[test]
+fn low_precision_logits_are_reduced_in_float32() {
+    let (student, teacher) = (ramp(5, 384, 0.731, 6.0), ramp(5, 384, 1.137, 6.0));
+    let want = naive(&student, &teacher, None, &row(6.0)).unwrap();
+    for kind in [Kind::BFloat16, Kind::Half] {
+        let x = tensor(&student).to_kind(kind).set_requires_grad(true);
+        // The stored teacher may have another dtype than the student.
+        let t = tensor(&teacher).to_kind(Kind::Float);
+        let loss = soft_labels(&x, &t, None, &row(6.0)).unwrap();
+        loss.backward();
+        assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
+        assert!((scalar(&loss) / want - 1.0).abs() < 0.01);
+    }
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    assert_eq!(toml::from_str::<SoftLabelConfig>("").unwrap(), SoftLabelConfig::default());
+    let got: SoftLabelConfig = toml::from_str("temperature = 2.0\nover = \"batch\"").unwrap();
+    assert_eq!((got.temperature, got.over), (2.0, SoftmaxOver::Batch));
+    assert!(toml::from_str::<SoftLabelConfig>("T = 1.0").is_err());
+    assert!(toml::from_str::<SoftLabelConfig>("over = \"rows\"").is_err());
+}
+
+/// Student, teacher and mask of one shape.
+fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> {
+    (1usize..5, 1usize..6).prop_flat_map(|(rows, columns)| {
+        let logits = move || {
+            prop::collection::vec(-20.0..20.0, rows * columns)
+                .prop_map(move |values| Array2::from_shape_vec((rows, columns), values).unwrap())
+        };
+        let mask = prop::collection::vec(any::<bool>(), rows * columns);
+        (logits(), logits(), mask).prop_map(move |(student, teacher, mask)| {
+            (student, teacher, Array2::from_shape_vec((rows, columns), mask).unwrap())
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_with_the_loops((student, teacher, mask) in batches(), temperature in 0.5..8.0) {
+        for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+            let config = config(temperature, over);
+            for mask in [None, Some(&mask)] {
+                let as_tensor = mask.map(mask_tensor);
+                let got =
+                    soft_labels(&tensor(&student), &tensor(&teacher), as_tensor.as_ref(), &config);
+                match naive(&student, &teacher, mask, &config) {
+                    Some(want) => assert_near(scalar(&got.unwrap()), want, 1e-9),
+                    None => prop_assert!(matches!(got, Err(LossError::Empty { .. })), "{:?}", got),
+                }
+            }
+        }
+    }
+
+    /// Never below 0; neither the order of the rows nor rows of padding nor masked columns change
+    /// it.
+    #[test]
+    fn keeps_its_value((student, teacher, mask) in batches()) {
+        let (x, t, mask) = (tensor(&student), tensor(&teacher), mask_tensor(&mask));
+        for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+            let config = config(2.0, over);
+            let run = |x: &Tensor, t: &Tensor, mask: &Tensor| {
+                soft_labels(x, t, Some(mask), &config).map(|loss| scalar(&loss))
+            };
+            let Ok(want) = run(&x, &t, &mask) else { return Ok(()) };
+            prop_assert!(want > -1e-12);
+            let flip = |t: &Tensor| t.flip([0]);
+            assert_near(run(&flip(&x), &flip(&t), &flip(&mask)).unwrap(), want, 1e-10);
+            let (rows, columns) = x.size2().unwrap();
+            for (dim, size) in [(0, [2, columns]), (1, [rows, 3])] {
+                let fill = Tensor::full(size, 9.0, (Kind::Double, Device::Cpu));
+                let more = |t: &Tensor| Tensor::cat(&[t, &fill], dim);
+                let wide = Tensor::cat(&[&mask, &fill.lt(0.0)], dim);
+                assert_near(run(&more(&x), &more(&t), &wide).unwrap(), want, 1e-10);
+            }
+        }
+    }
+}

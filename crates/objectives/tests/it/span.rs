@@ -1,0 +1,286 @@
+//! `span` against float64 loops, central differences and values worked by hand.
+use crate::common::{
+    assert_near, assert_zero_row, check_gradient, ids, leaf, naive_nll, ramp, refusal, scalar,
+    tensor,
+};
+use ndarray::Array2;
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{Checks, LossError, OutOfWindow, SpanConfig, SpanReduction, span};
+use proptest::prelude::*;
+
+fn sum() -> SpanConfig {
+    SpanConfig { reduction: SpanReduction::Sum, ..Default::default() }
+}
+
+fn mask_tensor(mask: &Array2<bool>) -> Tensor {
+    let (rows, columns) = mask.dim();
+    let values: Vec<bool> = mask.iter().copied().collect();
+    Tensor::from_slice(&values).view([rows as i64, columns as i64])
+}
+
+/// One side of the loss in loops; `None` where no row keeps its position.
+fn naive_side(logits: &Array2<f64>, positions: &[i64], mask: Option<&Array2<bool>>) -> Option<f64> {
+    let (mut total, mut kept) = (0.0, 0);
+    for (b, &position) in positions.iter().enumerate() {
+        if position < 0 || position as usize >= logits.ncols() {
+            continue;
+        }
+        let allowed = |l: usize| mask.is_none_or(|mask| mask[[b, l]]);
+        total += naive_nll(logits.row(b), position as usize, allowed);
+        kept += 1;
+    }
+    (kept > 0).then(|| total / kept as f64)
+}
+
+#[test]
+fn equals_the_loops_and_its_gradients_equal_central_differences() {
+    let (starts, ends) = (ramp(4, 6, 0.731, 3.0), ramp(4, 6, 1.137, 3.0));
+    // Row 1 lies outside the window, row 2 only ends outside it.
+    let (s, e) = ([2, 6, 3, 0], [4, 9, -1, 0]);
+    let mut mask = Array2::from_elem((4, 6), true);
+    for index in [[0, 0], [0, 5], [2, 1], [1, 2]] {
+        mask[index] = false;
+    }
+    for mask in [None, Some(&mask)] {
+        let tensor_of_mask = mask.map(mask_tensor);
+        let run = |x: &Tensor, y: &Tensor| {
+            span(x, y, &ids(&s), &ids(&e), tensor_of_mask.as_ref(), &sum()).unwrap()
+        };
+        let want = naive_side(&starts, &s, mask).unwrap() + naive_side(&ends, &e, mask).unwrap();
+        assert_near(scalar(&run(&tensor(&starts), &tensor(&ends))), want, 1e-12);
+        check_gradient(&starts, |x| run(x, &tensor(&ends)));
+        check_gradient(&ends, |y| run(&tensor(&starts), y));
+    }
+}
+
+#[test]
+fn values_worked_by_hand() {
+    let zeros = Tensor::zeros([2, 8], (Kind::Double, Device::Cpu));
+    let run = |mask: Option<&Tensor>, config: &SpanConfig| {
+        scalar(&span(&zeros, &zeros, &ids(&[1, 2]), &ids(&[1, 3]), mask, config).unwrap())
+    };
+    // Nothing known: ln L for the start and for the end.
+    assert_near(run(None, &sum()), 2.0 * 8_f64.ln(), 1e-14);
+    assert_near(run(None, &SpanConfig::default()), 8_f64.ln(), 1e-14);
+    // Four of eight positions belong to the context: ln 4.
+    let mask = ids(&[0, 1, 1, 1, 1, 0, 0, 0]).to_kind(Kind::Bool).repeat([2, 1]);
+    assert_near(run(Some(&mask), &SpanConfig::default()), 4_f64.ln(), 1e-14);
+    // One position in all: certain.
+    let one = Tensor::zeros([1, 1], (Kind::Double, Device::Cpu));
+    let loss = span(&one, &one, &ids(&[0]), &ids(&[0]), None, &sum()).unwrap();
+    assert_eq!(scalar(&loss), 0.0);
+}
+
+#[test]
+fn the_half_sum_is_exactly_half_of_the_sum() {
+    for step in [0.3, 0.7, 1.9] {
+        let (x, y) = (tensor(&ramp(3, 9, step, 5.0)), tensor(&ramp(3, 9, 2.0 * step, 5.0)));
+        let run = |config| span(&x, &y, &ids(&[0, 8, 4]), &ids(&[2, 8, 30]), None, &config);
+        let (full, half) = (run(sum()).unwrap(), run(SpanConfig::default()).unwrap());
+        assert_eq!(scalar(&full) / 2.0, scalar(&half));
+    }
+}
+
+#[test]
+fn rows_and_positions_without_loss_receive_exactly_zero_whatever_they_hold() {
+    let mut hostile = ramp(3, 4, 0.417, 2.0);
+    hostile.row_mut(1).fill(f64::NAN); // its positions lie outside the window
+    hostile[[0, 3]] = f64::NAN; // padding
+    let mut mask = Array2::from_elem((3, 4), true);
+    mask[[0, 3]] = false;
+    mask.row_mut(1).fill(false);
+    let (x, y) = (leaf(&hostile), leaf(&hostile));
+    let (mask, positions) = (mask_tensor(&mask), ids(&[1, 4, 2]));
+    let full = SpanConfig { checks: Checks::Full, ..sum() };
+    let loss = span(&x, &y, &positions, &positions, Some(&mask), &full).unwrap();
+    loss.backward();
+    assert!(scalar(&loss).is_finite());
+    for grad in [x.grad(), y.grad()] {
+        assert_zero_row(&grad, &[1]);
+        assert_eq!(grad.double_value(&[0, 3]), 0.0);
+        assert!(grad.get(2).ne(0.0).all().int64_value(&[]) == 1);
+    }
+}
+
+#[test]
+fn nothing_kept_is_an_error_that_names_the_side() {
+    let x = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    let run = |s: &[i64], e: &[i64]| span(&x, &x, &ids(s), &ids(e), None, &SpanConfig::default());
+    for (s, e, side) in [
+        ([4, -1], [4, 7], "start_positions"),
+        ([4, 4], [0, 0], "start_positions"),
+        ([0, 0], [4, 4], "end_positions"),
+    ] {
+        match run(&s, &e) {
+            Err(LossError::Empty { tensor, .. }) => assert_eq!(tensor, side),
+            other => panic!("{other:?}"),
+        }
+    }
+    for size in [[0, 4], [2, 0]] {
+        let x = Tensor::zeros(size, (Kind::Float, Device::Cpu));
+        let positions = Tensor::zeros([size[0]], (Kind::Int64, Device::Cpu));
+        let empty = span(&x, &x, &positions, &positions, None, &SpanConfig::default());
+        assert!(matches!(empty, Err(LossError::Empty { .. })), "{size:?}");
+    }
+}
+
+#[test]
+fn a_gold_position_outside_the_mask_is_an_error_that_names_the_row() {
+    let x = Tensor::zeros([3, 4], (Kind::Float, Device::Cpu));
+    let mut mask = Array2::from_elem((3, 4), true);
+    mask[[2, 1]] = false;
+    let mask = mask_tensor(&mask);
+    // Row 0 is dropped, so row 2 of the batch is row 1 of those kept.
+    let (s, e) = (ids(&[9, 0, 1]), ids(&[9, 3, 3]));
+    let message = refusal(span(&x, &x, &s, &e, Some(&mask), &sum()));
+    assert!(
+        message.starts_with("start_positions[2] = 1: context_mask[2, 1] is false"),
+        "{message}"
+    );
+    let message = refusal(span(&x, &x, &e, &s, Some(&mask), &sum()));
+    assert!(message.starts_with("end_positions[2] = 1"), "{message}");
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let x = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    let p = ids(&[0, 3]);
+    let default = SpanConfig::default();
+    let flat = refusal(span(&x.view([8]), &x, &p, &p, None, &default));
+    assert_eq!(flat, "start_logits: expected shape [B, L], got [8]");
+    let short = refusal(span(&x, &x.narrow(1, 0, 3), &p, &p, None, &default));
+    assert_eq!(short, "end_logits: expected shape [B, L] = [2, 4], got [2, 3]");
+    let kind = refusal(span(&x, &x.to_kind(Kind::Double), &p, &p, None, &default));
+    assert!(kind.starts_with("end_logits: expected dtype that of start_logits"), "{kind}");
+    assert!(refusal(span(&x, &x, &ids(&[0]), &p, None, &default)).starts_with("start_positions"));
+    assert!(
+        refusal(span(&x, &x, &p, &p.view([2, 1]), None, &default)).starts_with("end_positions")
+    );
+    let mask = Tensor::ones([2, 4], (Kind::Int64, Device::Cpu));
+    let message = refusal(span(&x, &x, &p, &p, Some(&mask), &default));
+    assert!(message.starts_with("context_mask: expected dtype Bool, got Int64"), "{message}");
+    let mask = Tensor::ones([4], (Kind::Bool, Device::Cpu));
+    assert!(refusal(span(&x, &x, &p, &p, Some(&mask), &default)).starts_with("context_mask"));
+    assert!(refusal(span(&x, &Tensor::new(), &p, &p, None, &default)).starts_with("end_logits"));
+
+    let reject = SpanConfig { out_of_window: OutOfWindow::Reject, ..Default::default() };
+    let message = refusal(span(&x, &x, &p, &ids(&[1, 4]), None, &reject));
+    assert!(message.starts_with("end_positions: every value must be in 0..4"), "{message}");
+    assert!(message.ends_with("from 1 to 4"), "{message}");
+    assert!(span(&x, &x, &p, &p, None, &reject).is_ok());
+}
+
+#[test]
+fn full_checks_name_the_row_of_the_batch() {
+    let full = SpanConfig { checks: Checks::Full, ..Default::default() };
+    let good = tensor(&ramp(3, 4, 0.9, 1.0));
+    let mut bad = ramp(3, 4, 0.9, 1.0);
+    bad[[2, 1]] = f64::NAN;
+    // Row 0 is dropped, so the row must be translated back.
+    let p = ids(&[4, 0, 1]);
+    let message = refusal(span(&good, &tensor(&bad), &p, &p, None, &full));
+    assert!(message.starts_with("end_logits[2, 1] = NaN"), "{message}");
+    bad[[2, 1]] = f64::NEG_INFINITY;
+    let message = refusal(span(&tensor(&bad), &good, &p, &p, None, &full));
+    assert!(message.starts_with("start_logits[2, 1] = -inf"), "{message}");
+}
+
+#[test]
+fn low_precision_logits_are_reduced_in_float32() {
+    let (starts, ends) = (ramp(5, 384, 0.731, 6.0), ramp(5, 384, 1.137, 6.0));
+    let (s, e) = ([0, 383, 17, 5, 400], [3, 383, 17, 99, 400]);
+    for kind in [Kind::BFloat16, Kind::Half] {
+        let (x, y) = (tensor(&starts).to_kind(kind), tensor(&ends).to_kind(kind));
+        let x = x.set_requires_grad(true);
+        let loss = span(&x, &y, &ids(&s), &ids(&e), None, &sum()).unwrap();
+        loss.backward();
+        assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
+        // Rounding the logits moves each side by no more than twice their rounding, 2 · 2^-9 · 6.
+        let want = naive_side(&starts, &s, None).unwrap() + naive_side(&ends, &e, None).unwrap();
+        assert!((scalar(&loss) - want).abs() < 0.048);
+    }
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    assert_eq!(toml::from_str::<SpanConfig>("").unwrap(), SpanConfig::default());
+    let text = "reduction = \"sum\"\nout_of_window = \"reject\"";
+    let want = SpanConfig { out_of_window: OutOfWindow::Reject, ..sum() };
+    assert_eq!(toml::from_str::<SpanConfig>(text).unwrap(), want);
+    assert!(toml::from_str::<SpanConfig>("reduction = \"mean\"").is_err());
+}
+
+/// Logits, mask and positions, some outside the window; the mask is true at every gold position.
+type Batch = (Array2<f64>, Array2<f64>, Array2<bool>, Vec<i64>, Vec<i64>);
+
+fn batches() -> impl Strategy<Value = Batch> {
+    (1usize..6, 1usize..7).prop_flat_map(|(b, l)| {
+        let logits = move || {
+            prop::collection::vec(-20.0..20.0, b * l)
+                .prop_map(move |values| Array2::from_shape_vec((b, l), values).unwrap())
+        };
+        let positions = move || prop::collection::vec(-2..l as i64 + 3, b);
+        let mask = prop::collection::vec(any::<bool>(), b * l);
+        (logits(), logits(), mask, positions(), positions()).prop_map(move |(x, y, mask, s, e)| {
+            let mut mask = Array2::from_shape_vec((b, l), mask).unwrap();
+            for positions in [&s, &e] {
+                for (row, &position) in positions.iter().enumerate() {
+                    if (0..l as i64).contains(&position) {
+                        mask[[row, position as usize]] = true;
+                    }
+                }
+            }
+            (x, y, mask, s, e)
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_with_the_loops((x, y, mask, s, e) in batches()) {
+        for mask in [None, Some(&mask)] {
+            let as_tensor = mask.map(mask_tensor);
+            let (x_logits, y_logits) = (tensor(&x), tensor(&y));
+            let got = span(&x_logits, &y_logits, &ids(&s), &ids(&e), as_tensor.as_ref(), &sum());
+            match (naive_side(&x, &s, mask), naive_side(&y, &e, mask)) {
+                (Some(start), Some(end)) => assert_near(scalar(&got.unwrap()), start + end, 1e-10),
+                _ => prop_assert!(matches!(got, Err(LossError::Empty { .. })), "{:?}", got),
+            }
+        }
+    }
+
+    /// Neither the order of the rows nor rows without an answer nor masked padding columns change
+    /// the loss.
+    #[test]
+    fn keeps_its_value((x, y, mask, s, e) in batches()) {
+        let (x, y, mask) = (tensor(&x), tensor(&y), mask_tensor(&mask));
+        let run = |x: &Tensor, y: &Tensor, s: &Tensor, e: &Tensor, mask: &Tensor| {
+            span(x, y, s, e, Some(mask), &SpanConfig::default()).map(|loss| scalar(&loss))
+        };
+        let (s, e) = (ids(&s), ids(&e));
+        let Ok(want) = run(&x, &y, &s, &e, &mask) else { return Ok(()) };
+        let flip = |t: &Tensor| t.flip([0]);
+        let flipped = run(&flip(&x), &flip(&y), &flip(&s), &flip(&e), &flip(&mask));
+        assert_near(flipped.unwrap(), want, 1e-12);
+        let (batch, length) = x.size2().unwrap();
+        let more = |t: &Tensor, fill: &Tensor| Tensor::cat(&[t, fill], 0);
+        let row = Tensor::full([1, length], 9.0, (Kind::Double, Device::Cpu));
+        let none = Tensor::full([1], -100, (Kind::Int64, Device::Cpu));
+        let (x_rows, y_rows) = (more(&x, &row), more(&y, &row));
+        let (s_rows, e_rows) = (more(&s, &none), more(&e, &none));
+        let padded = run(&x_rows, &y_rows, &s_rows, &e_rows, &more(&mask, &row.lt(0.0)));
+        assert_near(padded.unwrap(), want, 1e-12);
+        // Padding columns must be far enough to the right that no position points into them.
+        let inside = |p: &Tensor| p.where_self(&p.lt(length), &none);
+        let column = Tensor::full([batch, 2], 9.0, (Kind::Double, Device::Cpu));
+        let wide = |t: &Tensor, fill: &Tensor| Tensor::cat(&[t, fill], 1);
+        let (x_wide, y_wide) = (wide(&x, &column), wide(&y, &column));
+        let mask_wide = wide(&mask, &column.lt(0.0));
+        let padded = run(&x_wide, &y_wide, &inside(&s), &inside(&e), &mask_wide);
+        assert_near(padded.unwrap(), want, 1e-12);
+    }
+}

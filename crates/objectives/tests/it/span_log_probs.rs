@@ -1,0 +1,158 @@
+//! `span_log_probs` against float64 loops, central differences and values worked by hand.
+use crate::common::{assert_near, check_gradient, leaf, naive_nll, ramp, refusal, scalar, tensor};
+use crate::spans_common::{floats, mask_tensor, table};
+use ndarray::Array2;
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{Checks, SpanConfig, SpanReduction, span, span_log_probs};
+
+const STARTS: [[i64; 3]; 2] = [[0, 2, 5], [1, 1, 4]];
+const ENDS: [[i64; 3]; 2] = [[5, 3, 5], [1, 3, 5]];
+
+fn spans() -> (Tensor, Tensor) {
+    (table(&STARTS.map(Vec::from)), table(&ENDS.map(Vec::from)))
+}
+
+fn holes() -> Array2<bool> {
+    let mut mask = Array2::from_elem((2, 6), true);
+    (mask[[0, 1]], mask[[1, 0]], mask[[1, 2]]) = (false, false, false);
+    mask
+}
+
+#[test]
+fn equals_the_loops_and_its_gradients_equal_central_differences() {
+    let (x, y) = (ramp(2, 6, 0.731, 3.0), ramp(2, 6, 1.137, 3.0));
+    let (s, e) = spans();
+    let mask = holes();
+    for mask in [None, Some(&mask)] {
+        let as_tensor = mask.map(mask_tensor);
+        let run = |x: &Tensor, y: &Tensor| {
+            span_log_probs(x, y, &s, &e, as_tensor.as_ref(), Checks::Full).unwrap()
+        };
+        let got = run(&tensor(&x), &tensor(&y));
+        assert_eq!(got.size(), [2, 3]);
+        for b in 0..2 {
+            let allowed = |l: usize| mask.is_none_or(|mask| mask[[b, l]]);
+            for k in 0..3 {
+                let start = naive_nll(x.row(b), STARTS[b][k] as usize, allowed);
+                let end = naive_nll(y.row(b), ENDS[b][k] as usize, allowed);
+                assert_near(got.double_value(&[b as i64, k as i64]), -start - end, 1e-12);
+            }
+        }
+        // Weighed unevenly, so that no entry hides behind another.
+        let weights = tensor(&ramp(2, 3, 0.4, 1.0));
+        let sum = |log_probs: Tensor| (log_probs * &weights).sum(Kind::Double);
+        check_gradient(&x, |x| sum(run(x, &tensor(&y))));
+        check_gradient(&y, |y| sum(run(&tensor(&x), y)));
+    }
+}
+
+#[test]
+fn minus_that_of_the_gold_span_is_the_span_loss() {
+    let (x, y) = (tensor(&ramp(2, 6, 0.3, 4.0)), tensor(&ramp(2, 6, 0.9, 4.0)));
+    let (s, e) = spans();
+    let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Shapes).unwrap();
+    let sum = SpanConfig { reduction: SpanReduction::Sum, ..Default::default() };
+    for k in 0..3 {
+        let loss = span(&x, &y, &s.select(1, k), &e.select(1, k), None, &sum).unwrap();
+        assert_near(
+            -log_probs.select(1, k).mean(Kind::Double).double_value(&[]),
+            scalar(&loss),
+            1e-14,
+        );
+    }
+}
+
+#[test]
+fn values_worked_by_hand() {
+    // Odds 3 : 1 : 0 for the start, even odds for the end.
+    let x = Tensor::from_slice(&[3_f64.ln(), 0.0, f64::NEG_INFINITY]).view([1, 3]);
+    let y = Tensor::zeros([1, 3], (Kind::Double, Device::Cpu));
+    let (s, e) = (table(&[vec![0, 1, 2]]), table(&[vec![1, 1, 2]]));
+    let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Full).unwrap();
+    assert_near(log_probs.double_value(&[0, 0]), 0.25_f64.ln(), 1e-14); // 3/4 · 1/3
+    assert_near(log_probs.double_value(&[0, 1]), (1.0 / 12.0_f64).ln(), 1e-14);
+    assert_eq!(log_probs.double_value(&[0, 2]), f64::NEG_INFINITY);
+}
+
+#[test]
+fn masked_positions_receive_exactly_zero_whatever_they_hold() {
+    let mut hostile = ramp(2, 6, 0.417, 2.0);
+    let mask = holes();
+    for (index, &inside) in mask.indexed_iter() {
+        if !inside {
+            hostile[index] = f64::NAN;
+        }
+    }
+    let x = leaf(&hostile);
+    let (s, e) = spans();
+    let log_probs =
+        span_log_probs(&x, &x, &s, &e, Some(&mask_tensor(&mask)), Checks::Full).unwrap();
+    assert!(floats(&log_probs).iter().all(|value| value.is_finite()));
+    (&log_probs * tensor(&ramp(2, 3, 0.4, 1.0))).sum(Kind::Double).backward();
+    for (index, &inside) in mask.indexed_iter() {
+        let grad = x.grad().double_value(&[index.0 as i64, index.1 as i64]);
+        assert!(if inside { grad != 0.0 } else { grad == 0.0 }, "{index:?}: {grad}");
+    }
+}
+
+#[test]
+fn sizes_at_the_edge() {
+    let run = |batch: i64, length: i64, slots: i64| {
+        let x = Tensor::zeros([batch, length], (Kind::Float, Device::Cpu));
+        let p = Tensor::zeros([batch, slots], (Kind::Int64, Device::Cpu));
+        span_log_probs(&x, &x, &p, &p, None, Checks::Full).unwrap()
+    };
+    for (batch, length, slots) in [(0, 4, 2), (2, 4, 0), (0, 0, 0), (2, 0, 0)] {
+        assert_eq!(run(batch, length, slots).size(), [batch, slots]);
+    }
+    assert_eq!(floats(&run(1, 1, 1)), [0.0]); // one token: certain
+}
+
+#[test]
+fn low_precision_logits_are_reduced_in_float32() {
+    let (x, y) = (ramp(2, 6, 0.731, 6.0), ramp(2, 6, 1.137, 6.0));
+    let (s, e) = spans();
+    let want = span_log_probs(&tensor(&x), &tensor(&y), &s, &e, None, Checks::Full).unwrap();
+    for kind in [Kind::BFloat16, Kind::Half] {
+        let [x, y] = [&x, &y].map(|logits| tensor(logits).to_kind(kind).set_requires_grad(true));
+        let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Full).unwrap();
+        log_probs.sum(Kind::Float).backward();
+        assert_eq!((log_probs.kind(), x.grad().kind()), (Kind::Float, kind));
+        // Rounding moves a logit below 8 by at most 2^-6, and each side by twice that.
+        testkit::assert_close("log_probs", &log_probs, &want, 0.063);
+    }
+}
+
+#[test]
+fn bad_logits_are_named_or_go_through() {
+    let good = tensor(&ramp(2, 6, 0.9, 1.0));
+    let (s, e) = spans();
+    for value in [f64::NAN, f64::INFINITY] {
+        let mut bad = ramp(2, 6, 0.9, 1.0);
+        bad[[1, 3]] = value;
+        let bad = tensor(&bad);
+        let message = refusal(span_log_probs(&good, &bad, &s, &e, None, Checks::Full));
+        assert!(message.starts_with(&format!("end_logits[1, 3] = {value}")), "{message}");
+        let message = refusal(span_log_probs(&bad, &good, &s, &e, None, Checks::Full));
+        assert!(message.starts_with(&format!("start_logits[1, 3] = {value}")), "{message}");
+        let log_probs = span_log_probs(&good, &bad, &s, &e, None, Checks::Shapes).unwrap();
+        assert!(floats(&log_probs.get(1)).iter().all(|value| value.is_nan()));
+        assert!(floats(&log_probs.get(0)).iter().all(|value| value.is_finite()));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let x = Tensor::zeros([2, 6], (Kind::Float, Device::Cpu));
+    let (s, e) = spans();
+    let run = |s: &Tensor, e: &Tensor| refusal(span_log_probs(&x, &x, s, e, None, Checks::Shapes));
+    assert_eq!(run(&s.view([6]), &e), "starts: expected shape [B, K], got [6]");
+    assert_eq!(run(&s, &e.narrow(1, 0, 2)), "ends: expected shape [B, K] = [2, 3], got [2, 2]");
+    assert_eq!(run(&s.narrow(0, 0, 1), &e), "starts: expected shape [B, K] = [2, 3], got [1, 3]");
+    assert!(run(&s, &e.to_kind(Kind::Int)).starts_with("ends: expected dtype Int64, got Int"));
+    let beyond = run(&s, &(&e + 1));
+    assert!(beyond.starts_with("ends: every value must be in 0..6"), "{beyond}");
+    assert!(beyond.ends_with("from 2 to 6"), "{beyond}");
+    assert!(run(&(&s - 1), &e).starts_with("starts: every value"));
+    assert!(run(&Tensor::new(), &e).starts_with("starts: the tensor is undefined"));
+}

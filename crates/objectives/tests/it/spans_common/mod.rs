@@ -1,0 +1,64 @@
+//! What the tests over answer spans share: small tensors from plain arrays, and the softmax of a
+//! row in loops.
+use ndarray::{Array2, Array3};
+use objectives::tch::{Kind, Tensor};
+
+pub fn mask_tensor(mask: &Array2<bool>) -> Tensor {
+    let (rows, columns) = mask.dim();
+    let values: Vec<bool> = mask.iter().copied().collect();
+    Tensor::from_slice(&values).view([rows as i64, columns as i64])
+}
+
+/// `[B, K]` i64; every row as long as the first.
+pub fn table(rows: &[Vec<i64>]) -> Tensor {
+    let columns = rows.first().map_or(0, Vec::len);
+    Tensor::from_slice(&rows.concat()).view([rows.len() as i64, columns as i64])
+}
+
+/// `[B, K]` bool.
+pub fn flags(rows: &[Vec<bool>]) -> Tensor {
+    let columns = rows.first().map_or(0, Vec::len);
+    Tensor::from_slice(&rows.concat()).view([rows.len() as i64, columns as i64])
+}
+
+pub fn ints(tensor: &Tensor) -> Vec<i64> {
+    Vec::try_from(tensor.to_kind(Kind::Int64).contiguous().view([-1])).unwrap()
+}
+
+pub fn floats(tensor: &Tensor) -> Vec<f64> {
+    Vec::try_from(tensor.to_kind(Kind::Double).contiguous().view([-1])).unwrap()
+}
+
+pub fn bools(tensor: &Tensor) -> Vec<bool> {
+    Vec::try_from(tensor.contiguous().view([-1])).unwrap()
+}
+
+/// Hidden states `[B, L, H]` without pattern.
+pub fn states(batch: usize, length: usize, size: usize) -> Array3<f64> {
+    Array3::from_shape_fn((batch, length, size), |(b, l, h)| {
+        let k = (b * length + l) * size + h + 1;
+        (0.731 * k as f64).sin() + 0.5 * (1.9 * k as f64).cos()
+    })
+}
+
+pub fn tensor3(array: &Array3<f64>) -> Tensor {
+    let (b, l, h) = array.dim();
+    let values: Vec<f64> = array.iter().copied().collect();
+    Tensor::from_slice(&values).view([b as i64, l as i64, h as i64])
+}
+
+/// The mean of tokens `start..=end` of row `b`, token by token.
+pub fn naive_mean(hidden: &Array3<f64>, b: usize, start: usize, end: usize) -> Vec<f64> {
+    let mut mean = vec![0.0; hidden.dim().2];
+    for l in start..=end {
+        for (h, sum) in mean.iter_mut().enumerate() {
+            *sum += hidden[[b, l, h]] / (end - start + 1) as f64;
+        }
+    }
+    mean
+}
+
+pub fn naive_cosine(x: &[f64], y: &[f64]) -> f64 {
+    let dot = |x: &[f64], y: &[f64]| -> f64 { x.iter().zip(y).map(|(a, b)| a * b).sum() };
+    dot(x, y) / (dot(x, x).sqrt() * dot(y, y).sqrt())
+}

@@ -1,0 +1,286 @@
+//! `top_k_spans` against an enumeration of all spans, sorted.
+use crate::common::{ramp, tensor};
+use crate::spans_common::{bools, floats, ints, mask_tensor};
+use ndarray::Array2;
+use objectives::tch::{Device, Kind, Tensor};
+use objectives::{Checks, LossError, TopKConfig, TopKSpans, top_k_spans};
+use proptest::prelude::*;
+
+/// Start, end, score.
+type Span = (i64, i64, f64);
+
+fn config(k: usize, max_answer_len: Option<usize>) -> TopKConfig {
+    TopKConfig { k, max_answer_len, checks: Checks::Shapes }
+}
+
+/// All spans of a row that may be, the best first; ties in the order of the enumeration, by start
+/// and end.
+fn naive(
+    start: &Array2<f64>,
+    end: &Array2<f64>,
+    mask: Option<&Array2<bool>>,
+    row: usize,
+    config: &TopKConfig,
+) -> Vec<Span> {
+    let length = start.ncols();
+    let allowed = |l: usize| mask.is_none_or(|mask| mask[[row, l]]);
+    let mut spans = Vec::new();
+    for s in 0..length {
+        for e in s..length {
+            let score = start[[row, s]] + end[[row, e]];
+            let short = config.max_answer_len.is_none_or(|longest| e - s < longest);
+            if short && allowed(s) && allowed(e) && score > f64::NEG_INFINITY {
+                spans.push((s as i64, e as i64, score));
+            }
+        }
+    }
+    spans.sort_by(|x, y| y.2.total_cmp(&x.2)); // stable
+    spans.truncate(config.k);
+    spans
+}
+
+/// The list of each row; checks the shapes and the fillers on the way.
+#[track_caller]
+fn rows(spans: &TopKSpans, batch: usize, k: usize) -> Vec<Vec<Span>> {
+    let shape = [batch as i64, k as i64];
+    for tensor in [&spans.starts, &spans.ends, &spans.scores, &spans.valid] {
+        assert_eq!(tensor.size(), shape);
+    }
+    assert_eq!((spans.starts.kind(), spans.ends.kind()), (Kind::Int64, Kind::Int64));
+    let (starts, ends) = (ints(&spans.starts), ints(&spans.ends));
+    let (scores, valid) = (floats(&spans.scores), bools(&spans.valid));
+    let mut found = Vec::new();
+    for row in 0..batch {
+        let mut list = Vec::new();
+        for i in row * k..(row + 1) * k {
+            if valid[i] {
+                assert_eq!(list.len(), i - row * k, "an empty slot before a full one");
+                list.push((starts[i], ends[i], scores[i]));
+            } else {
+                assert_eq!((starts[i], ends[i], scores[i]), (0, 0, f64::NEG_INFINITY));
+            }
+        }
+        found.push(list);
+    }
+    found
+}
+
+#[test]
+fn equals_the_enumeration_at_the_size_of_a_training_step() {
+    // Rounded to quarters, so that the cut falls among equal scores.
+    let rounded = |step| ramp(3, 384, step, 3.0).mapv(|x| (x * 4.0).round() / 4.0);
+    let (start, end) = (rounded(0.731), rounded(1.137));
+    let mask = Array2::from_shape_fn((3, 384), |(b, l)| l > 20 && l < 370 - 50 * b);
+    for k in [1, 20, 50] {
+        let config = config(k, Some(30));
+        for kind in [Kind::Double, Kind::Float, Kind::BFloat16, Kind::Half] {
+            let [x, y] = [&start, &end].map(|logits| tensor(logits).to_kind(kind));
+            let spans = top_k_spans(&x, &y, Some(&mask_tensor(&mask)), &config).unwrap();
+            let scores = if kind == Kind::Double { Kind::Double } else { Kind::Float };
+            assert_eq!(spans.scores.kind(), scores);
+            for (b, list) in rows(&spans, 3, k).into_iter().enumerate() {
+                assert_eq!(list, naive(&start, &end, Some(&mask), b, &config), "{kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_scores_go_by_start_then_end() {
+    let zeros = Tensor::zeros([1, 4], (Kind::Float, Device::Cpu));
+    let spans = top_k_spans(&zeros, &zeros, None, &config(6, Some(3))).unwrap();
+    assert_eq!(ints(&spans.starts), [0, 0, 0, 1, 1, 1]);
+    assert_eq!(ints(&spans.ends), [0, 1, 2, 1, 2, 3]);
+}
+
+#[test]
+fn low_precision_logits_are_summed_in_float32() {
+    let (start, end) = (ramp(2, 9, 0.7, 5.0), ramp(2, 9, 1.3, 5.0));
+    for kind in [Kind::BFloat16, Kind::Half] {
+        let [x, y] = [&start, &end].map(|logits| tensor(logits).to_kind(kind));
+        let low = top_k_spans(&x, &y, None, &config(9, None)).unwrap();
+        let [x, y] = [x, y].map(|logits| logits.to_kind(Kind::Float));
+        let full = top_k_spans(&x, &y, None, &config(9, None)).unwrap();
+        assert_eq!(rows(&low, 2, 9), rows(&full, 2, 9));
+        // Rounding moves a logit below 8 by at most 2^-6, a score by twice that, and so each rank's
+        // score.
+        let exact = top_k_spans(&tensor(&start), &tensor(&end), None, &config(9, None)).unwrap();
+        testkit::assert_close("scores", &low.scores, &exact.scores, 0.032);
+    }
+}
+
+#[test]
+fn a_longer_list_begins_with_the_shorter_one_and_never_loses_a_match() {
+    let (start, end) = (ramp(8, 12, 0.731, 3.0), ramp(8, 12, 1.137, 3.0));
+    let (x, y) = (tensor(&start), tensor(&end));
+    let lists = |k| rows(&top_k_spans(&x, &y, None, &config(k, Some(4))).unwrap(), 8, k);
+    let longest = lists(42); // every span of at most 4 tokens
+    assert!(longest.iter().all(|list| list.len() == 42));
+    let gold = |b: usize| ((b % 9) as i64, (b % 9 + b % 4) as i64);
+    let mut before = 0;
+    for k in 1..=42 {
+        let now = lists(k);
+        assert!(now.iter().zip(&longest).all(|(list, all)| list[..] == all[..k]));
+        let matches =
+            |(b, list): (usize, &Vec<Span>)| list.iter().any(|&(s, e, _)| (s, e) == gold(b));
+        let exact_match = now.iter().enumerate().filter(|&row| matches(row)).count();
+        assert!(exact_match >= before);
+        before = exact_match;
+    }
+    assert_eq!(before, 8);
+    // With one span per row, the best of all.
+    for (b, list) in lists(1).iter().enumerate() {
+        let best = naive(&start, &end, None, b, &config(1, Some(4)));
+        assert_eq!(list, &best);
+    }
+}
+
+#[test]
+fn rows_with_too_few_spans_are_filled_up() {
+    let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
+    let mask = Array2::from_shape_fn((3, 3), |(b, l)| b == 2 || (b == 1 && l == 1));
+    let spans = top_k_spans(&x, &x, Some(&mask_tensor(&mask)), &config(20, Some(30))).unwrap();
+    let counts: Vec<usize> = rows(&spans, 3, 20).iter().map(Vec::len).collect();
+    assert_eq!(counts, [0, 1, 6]);
+    let one = x.narrow(1, 0, 1);
+    let spans = top_k_spans(&one, &one, None, &config(2, None)).unwrap();
+    assert_eq!(rows(&spans, 3, 2)[0], [(0, 0, 2.0)]);
+    for (batch, length) in [(0, 5), (4, 0), (0, 0)] {
+        let none = Tensor::zeros([batch, length], (Kind::Double, Device::Cpu));
+        let spans = top_k_spans(&none, &none, None, &config(2, Some(3))).unwrap();
+        assert!(rows(&spans, batch as usize, 2).iter().all(Vec::is_empty));
+        assert_eq!(spans.scores.kind(), Kind::Double);
+    }
+}
+
+#[test]
+fn spans_of_probability_zero_are_no_candidates() {
+    let start = Tensor::from_slice(&[0.0, f64::NEG_INFINITY, 1.0]).view([1, 3]);
+    let end = Tensor::from_slice(&[0.0, 5.0, f64::NEG_INFINITY]).view([1, 3]);
+    let full = TopKConfig { checks: Checks::Full, ..config(4, None) };
+    let spans = top_k_spans(&start, &end, None, &full).unwrap();
+    assert_eq!(rows(&spans, 1, 4)[0], [(0, 1, 5.0), (0, 0, 0.0)]);
+}
+
+#[test]
+fn bad_logits_are_named_or_come_out_first() {
+    let good = tensor(&ramp(2, 5, 0.9, 1.0));
+    let mask = Array2::from_shape_fn((2, 5), |(_, l)| l < 4);
+    let mask = mask_tensor(&mask);
+    let full = TopKConfig { checks: Checks::Full, ..config(3, None) };
+    for (value, shown) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        let mut bad = ramp(2, 5, 0.9, 1.0);
+        bad[[0, 4]] = value; // outside the mask
+        let spans = top_k_spans(&tensor(&bad), &good, Some(&mask), &full).unwrap();
+        let clean = top_k_spans(&good, &good, Some(&mask), &full).unwrap();
+        assert_eq!(rows(&spans, 2, 3), rows(&clean, 2, 3));
+        bad[[1, 2]] = value;
+        let message = top_k_spans(&good, &tensor(&bad), Some(&mask), &full).unwrap_err();
+        let want = format!("end_logits[1, 2] = {shown}: a logit must be a number or -inf");
+        assert!(message.to_string().starts_with(&want), "{message}");
+        // Unchecked, the spans that end there come first, by start, and none touches the masked
+        // column.
+        let spans = top_k_spans(&good, &tensor(&bad), Some(&mask), &config(4, None)).unwrap();
+        assert_eq!(ints(&spans.starts.get(1))[..3], [0, 1, 2]);
+        assert_eq!(ints(&spans.ends.get(1))[..3], [2, 2, 2]);
+        assert!(floats(&spans.scores.get(1))[..3].iter().all(|score| !score.is_finite()));
+        assert!(spans.valid.all().int64_value(&[]) == 1);
+        assert!(spans.scores.get(0).isfinite().all().int64_value(&[]) == 1);
+        // Nothing reaches beyond the last column, whatever starts there.
+        bad[[1, 2]] = 0.0;
+        let spans = top_k_spans(&tensor(&bad), &good, None, &config(20, Some(3)));
+        let spans = spans.unwrap();
+        assert_eq!((ints(&spans.starts.get(0))[0], ints(&spans.ends.get(0))[0]), (4, 4));
+        assert!(ints(&spans.ends).iter().all(|&end| end < 5));
+        assert_eq!(bools(&spans.valid).iter().filter(|&&valid| valid).count(), 2 * (5 + 4 + 3));
+    }
+}
+
+#[test]
+fn nothing_carries_a_gradient() {
+    let x = tensor(&ramp(2, 5, 0.9, 1.0)).set_requires_grad(true);
+    let spans = top_k_spans(&x, &x, None, &TopKConfig::default()).unwrap();
+    assert!(!spans.scores.requires_grad());
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let x = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    let refusal = |x: &Tensor, y: &Tensor, mask: Option<&Tensor>, config: &TopKConfig| {
+        top_k_spans(x, y, mask, config).unwrap_err().to_string()
+    };
+    let default = TopKConfig::default();
+    assert_eq!(
+        refusal(&x.view([8]), &x, None, &default),
+        "start_logits: expected shape [B, L], got [8]"
+    );
+    assert_eq!(
+        refusal(&x, &x.narrow(1, 0, 3), None, &default),
+        "end_logits: expected shape [B, L] = [2, 4], got [2, 3]"
+    );
+    let double = x.to_kind(Kind::Double);
+    assert!(refusal(&x, &double, None, &default).starts_with("end_logits: expected dtype that of"));
+    let ids = x.to_kind(Kind::Int64);
+    assert!(refusal(&ids, &ids, None, &default).starts_with("start_logits: expected dtype Float"));
+    assert!(refusal(&x, &x, Some(&ids), &default).starts_with("context_mask: expected dtype Bool"));
+    assert!(refusal(&Tensor::new(), &x, None, &default).starts_with("start_logits: the tensor is"));
+    assert_eq!(refusal(&x, &x, None, &config(0, None)), "k = 0: must be at least 1");
+    assert_eq!(
+        refusal(&x, &x, None, &config(1, Some(0))),
+        "max_answer_len = 0: must be at least 1"
+    );
+    let error = top_k_spans(&x, &x, None, &config(0, None));
+    assert!(matches!(error, Err(LossError::Domain { option: "k", .. })));
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    assert_eq!(toml::from_str::<TopKConfig>("").unwrap(), TopKConfig::default());
+    let text = "k = 50\nmax_answer_len = 12\nchecks = \"full\"";
+    let want = TopKConfig { k: 50, max_answer_len: Some(12), checks: Checks::Full };
+    assert_eq!(toml::from_str::<TopKConfig>(text).unwrap(), want);
+    assert!(toml::from_str::<TopKConfig>("n_best = 20").is_err());
+}
+
+/// Start and end logits of few different values, and a mask.
+fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> {
+    (1usize..4, 1usize..8).prop_flat_map(|(b, l)| {
+        let logit = prop_oneof![9 => (-2..3i32).prop_map(f64::from), 1 => Just(f64::NEG_INFINITY)];
+        let logits = prop::collection::vec(logit, b * l)
+            .prop_map(move |values| Array2::from_shape_vec((b, l), values).unwrap());
+        let mask = prop::collection::vec(prop::bool::weighted(0.8), b * l)
+            .prop_map(move |values| Array2::from_shape_vec((b, l), values).unwrap());
+        (logits.clone(), logits, mask)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 256, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn equals_the_enumeration(
+        (start, end, mask) in batches(),
+        k in 1usize..40,
+        longest in prop::option::of(1usize..10),
+    ) {
+        let config = config(k, longest);
+        let batch = start.nrows();
+        for mask in [None, Some(&mask)] {
+            let as_tensor = mask.map(mask_tensor);
+            let (x, y) = (tensor(&start), tensor(&end));
+            let got = top_k_spans(&x, &y, as_tensor.as_ref(), &config).unwrap();
+            let got = rows(&got, batch, k);
+            for (b, list) in got.iter().enumerate() {
+                prop_assert_eq!(list, &naive(&start, &end, mask, b, &config));
+            }
+            // The order of the rows does not matter.
+            let flipped = as_tensor.map(|mask| mask.flip([0]));
+            let spans = top_k_spans(&x.flip([0]), &y.flip([0]), flipped.as_ref(), &config).unwrap();
+            let mut turned = rows(&spans, batch, k);
+            turned.reverse();
+            prop_assert_eq!(turned, got);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Data and a translation server for the tests.
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mlqa_eval::{Answer, Dataset, Language, Question};
+use qa_translate::{TranslateError, Translator};
+use serde_json::{Value, json};
+
+/// A question whose answer is the first occurrence of `answer`.
+pub fn question(id: &str, question: &str, context: &str, answer: &str) -> Question {
+    let byte = context.find(answer).unwrap();
+    let answer_start = context[..byte].chars().count();
+    Question {
+        id: id.into(),
+        question: question.into(),
+        context: context.into(),
+        answers: vec![Answer { text: answer.into(), answer_start }],
+        title: "t".into(),
+    }
+}
+
+pub fn dataset(questions: Vec<Question>) -> Dataset {
+    Dataset { path: "test.json".into(), version: Some("1.1".into()), questions }
+}
+
+/// A translator that is a function; `None` is no translation.
+pub struct By<F>(pub F);
+
+impl<F: FnMut(&str) -> Option<String>> Translator for By<F> {
+    fn translate(
+        &mut self,
+        texts: &[&str],
+        _: Language,
+        _: Language,
+    ) -> Result<Vec<Option<String>>, TranslateError> {
+        Ok(texts.iter().map(|text| (self.0)(text)).collect())
+    }
+
+    fn batch_size(&self) -> usize {
+        2
+    }
+}
+
+/// What the server does with a request.
+pub enum Reply {
+    /// Status and body.
+    Say(u16, String),
+    /// The same with a `Retry-After` of seconds.
+    Later(u16, String, u32),
+    /// The connection closed without a word.
+    HangUp,
+    /// Nothing for so long.
+    Stall(Duration),
+}
+
+/// Every text in upper case, as LibreTranslate would put it.
+pub fn upper(request: &Value) -> Reply {
+    let texts = request["q"].as_array().unwrap();
+    let upper: Vec<String> = texts.iter().map(|t| t.as_str().unwrap().to_uppercase()).collect();
+    Reply::Say(200, json!({ "translatedText": upper }).to_string())
+}
+
+/// A server on a free port; it ends with the test.
+pub struct Server {
+    pub url: String,
+    pub requests: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Server {
+    /// `reply` is given the number of the request, from 0, and its body.
+    pub fn start(reply: impl Fn(usize, &Value) -> Reply + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let Some((line, body)) = request(&mut stream) else { continue };
+                let number = {
+                    let mut log = log.lock().unwrap();
+                    log.push((line, body.clone()));
+                    log.len() - 1
+                };
+                let (status, text, header) = match reply(number, &body) {
+                    Reply::Say(status, text) => (status, text, String::new()),
+                    Reply::Later(status, text, seconds) => {
+                        (status, text, format!("retry-after: {seconds}\r\n"))
+                    }
+                    Reply::HangUp => continue,
+                    Reply::Stall(time) => {
+                        std::thread::sleep(time);
+                        continue;
+                    }
+                };
+                let length = text.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} -\r\n{header}content-length: {length}\r\nconnection: \
+                     close\r\n\r\n{text}"
+                );
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Self { url, requests }
+    }
+
+    pub fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+/// The request line and the JSON body.
+fn request(stream: &mut TcpStream) -> Option<(String, Value)> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer).ok()?;
+        if read == 0 {
+            return None;
+        }
+        bytes.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let lower = head.to_lowercase();
+        let length = lower.split("content-length: ").nth(1).unwrap();
+        let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
+        if body.len() >= length {
+            let line = head.lines().next().unwrap().to_owned();
+            return Some((line, serde_json::from_str(body).unwrap()));
+        }
+    }
+}

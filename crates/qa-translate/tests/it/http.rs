@@ -1,0 +1,187 @@
+//! The HTTP translator against a small server.
+use std::time::{Duration, Instant};
+
+use crate::common::{Reply, Server, upper};
+use mlqa_eval::Language;
+use qa_translate::{HttpConfig, HttpTranslator, TranslateError, Translator};
+use serde_json::json;
+
+const DE: Language = Language::DE;
+const EN: Language = Language::EN;
+const ZH: Language = Language::ZH;
+
+fn config(server: &Server) -> HttpConfig {
+    HttpConfig {
+        url: server.url.clone(),
+        batch_size: 2,
+        timeout_seconds: 10.0,
+        attempts: 3,
+        first_wait_seconds: 0.01,
+        longest_wait_seconds: 0.05,
+        ..HttpConfig::default()
+    }
+}
+
+fn translate(config: HttpConfig, texts: &[&str]) -> Result<Vec<Option<String>>, TranslateError> {
+    HttpTranslator::new(config, None).unwrap().translate(texts, EN, DE)
+}
+
+/// The problem and the number of tries of a failure.
+fn failure(config: HttpConfig) -> (String, u32) {
+    match translate(config, &["a"]) {
+        Err(TranslateError::Server { problem, attempts, url }) => {
+            assert!(url.ends_with("/translate"), "{url}");
+            (problem, attempts)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn batches_in_order_in_the_form_of_libretranslate() {
+    let server = Server::start(|_, body| upper(body));
+    let codes = [(ZH, "zh-Hans".to_owned())].into();
+    let config = HttpConfig { url: format!("{}/", server.url), codes, ..config(&server) };
+    let mut http = HttpTranslator::new(config, Some("secret".into())).unwrap();
+    let got = http.translate(&["a \"quoted\"", "é\n北", "c"], EN, ZH).unwrap();
+    let expected = ["A \"QUOTED\"", "É\n北", "C"].map(|text| Some(text.to_owned()));
+    assert_eq!(got, expected);
+    let requests = server.requests.lock().unwrap();
+    assert_eq!(requests[0].0, "POST /translate HTTP/1.1");
+    assert_eq!(
+        requests.iter().map(|(_, body)| body.clone()).collect::<Vec<_>>(),
+        [json!(["a \"quoted\"", "é\n北"]), json!(["c"])].map(|q| json!({
+            "q": q, "source": "en", "target": "zh-Hans", "format": "text", "api_key": "secret"
+        }))
+    );
+}
+
+#[test]
+fn no_key_is_not_sent_and_nothing_is_not_asked() {
+    let server = Server::start(|_, body| upper(body));
+    assert_eq!(translate(config(&server), &[]).unwrap(), Vec::<Option<String>>::new());
+    assert_eq!(server.count(), 0);
+    translate(config(&server), &["a"]).unwrap();
+    assert_eq!(server.requests.lock().unwrap()[0].1.get("api_key"), None);
+}
+
+#[test]
+fn too_many_requests_and_lost_connections_are_tried_again() {
+    let server = Server::start(|number, body| match number {
+        0 => Reply::Later(429, json!({"error": "slow down"}).to_string(), 3600),
+        1 => Reply::HangUp,
+        _ => upper(body),
+    });
+    let start = Instant::now();
+    assert_eq!(translate(config(&server), &["a"]).unwrap(), [Some("A".into())]);
+    assert_eq!(server.count(), 3);
+    // The hour asked for is cut to the longest wait.
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn retry_after_is_waited_for() {
+    let server = Server::start(|number, body| match number {
+        0 => Reply::Later(503, "busy".into(), 1),
+        _ => upper(body),
+    });
+    let start = Instant::now();
+    let patient = HttpConfig { longest_wait_seconds: 60.0, ..config(&server) };
+    translate(patient, &["a"]).unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn a_server_that_stays_broken_is_given_up() {
+    let server = Server::start(|_, _| Reply::Say(500, json!({"error": "no model"}).to_string()));
+    assert_eq!(failure(config(&server)), ("status 500: no model".into(), 3));
+    assert_eq!(server.count(), 3);
+}
+
+#[test]
+fn a_request_that_is_wrong_is_sent_once() {
+    for (status, body, said) in [
+        (
+            400,
+            json!({"error": "xx is not supported"}).to_string(),
+            "status 400: xx is not supported",
+        ),
+        (403, "Invalid key\nmore".to_owned(), "status 403: Invalid key"),
+        (302, String::new(), "status 302: no text"),
+    ] {
+        let server = Server::start(move |_, _| Reply::Say(status, body.clone()));
+        assert_eq!(failure(config(&server)), (said.into(), 1));
+        assert_eq!(server.count(), 1);
+    }
+}
+
+#[test]
+fn a_silent_server_times_out() {
+    let server = Server::start(|_, _| Reply::Stall(Duration::from_secs(2)));
+    let hasty = HttpConfig { timeout_seconds: 0.1, attempts: 2, ..config(&server) };
+    let start = Instant::now();
+    let (problem, attempts) = failure(hasty);
+    assert!(problem.contains("timeout"), "{problem}");
+    assert_eq!(attempts, 2);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn answers_that_are_no_translations_are_refused() {
+    for (body, words) in [
+        ("<html>".to_owned(), "got \"<html>\""),
+        (json!({"translatedText": "A"}).to_string(), "expected {\"translatedText\""),
+        (json!({"translatedText": ["A", "B"]}).to_string(), "2 texts in the answer to 1"),
+    ] {
+        let server = Server::start(move |_, _| Reply::Say(200, body.clone()));
+        let (problem, attempts) = failure(config(&server));
+        assert!(problem.contains(words), "{problem}");
+        assert_eq!(attempts, 1);
+    }
+}
+
+#[test]
+fn nobody_there() {
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let server = Server::start(|_, body| upper(body));
+    let url = format!("http://127.0.0.1:{port}");
+    let (_, attempts) = failure(HttpConfig { url, ..config(&server) });
+    assert_eq!(attempts, 3);
+}
+
+#[test]
+fn settings_are_checked() {
+    let key = |config: HttpConfig| match HttpTranslator::new(config, None).err() {
+        Some(TranslateError::Config { key, .. }) => key,
+        other => panic!("{other:?}"),
+    };
+    let good = HttpConfig::default;
+    assert_eq!(key(HttpConfig { url: "localhost:5000".into(), ..good() }), "url");
+    assert_eq!(key(HttpConfig { url: "ftp://x".into(), ..good() }), "url");
+    if cfg!(not(feature = "https")) {
+        assert_eq!(key(HttpConfig { url: "https://x".into(), ..good() }), "url");
+    }
+    assert_eq!(key(HttpConfig { batch_size: 0, ..good() }), "batch_size");
+    assert_eq!(key(HttpConfig { attempts: 0, ..good() }), "attempts");
+    assert_eq!(key(HttpConfig { timeout_seconds: 0.0, ..good() }), "timeout_seconds");
+    assert_eq!(key(HttpConfig { first_wait_seconds: f64::NAN, ..good() }), "first_wait_seconds");
+    assert_eq!(key(HttpConfig { longest_wait_seconds: -1.0, ..good() }), "longest_wait_seconds");
+}
+
+#[test]
+fn an_answer_that_ends_early_is_asked_for_again() {
+    for part in ["", "{\"translatedText\": [\"A", "{\"translatedText\": [\"A\"]"] {
+        let server = Server::start(move |number, body| match number {
+            0 | 1 => Reply::Say(200, part.to_owned()),
+            _ => upper(body),
+        });
+        let got = translate(config(&server), &["a"]).unwrap();
+        assert_eq!((got, server.count()), (vec![Some("A".into())], 3), "{part}");
+    }
+    let server = Server::start(|_, _| Reply::Say(200, "{\"translatedText\": [".into()));
+    let (problem, tries) = failure(config(&server));
+    assert!(problem.contains("the answer ends early") && tries == 3, "{problem}");
+}

@@ -1,0 +1,14 @@
+//! The tests of the crate from outside, in one program.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
+mod cli;
+mod cli_examples;
+mod common;
+mod config;
+mod http;
+mod markers;
+mod mix;
+mod project;
+mod provider;
+mod search;
+mod translate;

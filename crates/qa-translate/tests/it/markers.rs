@@ -1,0 +1,136 @@
+//! Marking an answer and reading it back.
+use proptest::prelude::*;
+use qa_translate::{MarkerFault, TranslateError, mark, recover};
+
+fn fault(text: &str) -> MarkerFault {
+    recover(text, 1).unwrap_err()
+}
+
+fn recovered(text: &str) -> (String, String, usize) {
+    let recovered = recover(text, 1).unwrap();
+    (recovered.passage, recovered.answer.text, recovered.answer.answer_start)
+}
+
+#[test]
+fn answers_at_the_start_the_end_and_everywhere() {
+    for (passage, start, length, expected) in [
+        ("Rom ist alt", 0, 3, "([Rom]) ist alt"),
+        ("Rom ist alt", 8, 3, "Rom ist ([alt])"),
+        ("Rom", 0, 3, "([Rom])"),
+        ("𝒳 é 北京在中国", 4, 2, "𝒳 é ([北京])在中国"),
+        ("a  b  c", 1, 4, "a  ([b])  c"),
+    ] {
+        let marked = mark(passage, start, length).unwrap();
+        assert_eq!((marked.text.as_str(), marked.level), (expected, 1));
+        assert_eq!(recover(expected, 1).unwrap().passage, passage);
+    }
+}
+
+#[test]
+fn brackets_of_the_passage_stay_apart_from_the_markers() {
+    for (passage, start, length, level, expected) in [
+        ("see ([1]) and x", 14, 1, 2, "see ([1]) and ([[x]])"),
+        ("f(x)", 2, 1, 1, "f(([x]))"),
+        ("[x]", 0, 3, 1, "([[x]])"),
+        ("(x)", 0, 3, 1, "([(x)])"),
+        ("( [ ［ y", 6, 1, 3, "( [ ［ ([[[y]]])"),
+        ("z ] ) ([", 0, 1, 2, "([[z]]) ] ) (["),
+    ] {
+        let marked = mark(passage, start, length).unwrap();
+        assert_eq!((marked.text.as_str(), marked.level), (expected, level), "{passage}");
+        let back = marked.recover(&marked.text).unwrap();
+        assert_eq!((back.passage.as_str(), back.answer.answer_start), (passage, start));
+    }
+}
+
+#[test]
+fn what_translators_make_of_markers() {
+    let plain = ("vor 1492 nach".to_owned(), "1492".to_owned(), 4);
+    for text in [
+        "vor ([1492]) nach",
+        "vor ([ 1492 ]) nach",
+        "vor ( [1492] ) nach",
+        "vor（［1492］）nach".replace('（', " （").replace('）', "） ").as_str(),
+        "vor (【 1492】) nach",
+        "vor([ 1492 ])nach",
+        "vor（ [ 1492 ] ）nach",
+    ] {
+        assert_eq!(recovered(text), plain, "{text}");
+    }
+    assert_eq!(recovered("im Jahr ([ 1492 ])."), ("im Jahr 1492.".into(), "1492".into(), 8));
+    assert_eq!(recovered("([ 北京 ])。"), ("北京。".into(), "北京".into(), 0));
+}
+
+#[test]
+fn faults_are_told_apart() {
+    for text in ["none", "([ open", "close ])", "(x) [y]", "(x[ y ]z)"] {
+        assert_eq!(fault(text), MarkerFault::Missing, "{text}");
+    }
+    for text in ["([a]) ([b])", "([ ([a])", "([a]) b])"] {
+        assert_eq!(fault(text), MarkerFault::Duplicate, "{text}");
+    }
+    assert_eq!(fault("a ]) b ([ c"), MarkerFault::Reordered);
+    for text in ["a ([]) b", "a ([  ]) b", "（［　］）"] {
+        assert_eq!(fault(text), MarkerFault::Empty, "{text}");
+    }
+}
+
+#[test]
+fn a_marker_that_was_doubled_is_no_answer_with_brackets() {
+    let marked = mark("vor 1492 nach", 4, 4).unwrap();
+    for text in ["([[1492]])", "([ [1492] ])", "([[1492])", "([1492]])", "（［【1492】］）"] {
+        assert_eq!(marked.recover(text), Err(MarkerFault::Duplicate), "{text}");
+    }
+    assert_eq!(marked.recover("vor ([1492])").unwrap().answer.text, "1492");
+    // Brackets of the answer's own stay, and may go.
+    let own = mark("vor [1492] nach", 4, 6).unwrap();
+    assert_eq!(own.text, "vor ([[1492]]) nach");
+    assert_eq!(own.recover("vor ([[1492]])").unwrap().answer.text, "[1492]");
+    assert_eq!(own.recover("vor ([1492])").unwrap().answer.text, "1492");
+}
+
+#[test]
+fn spans_outside_the_passage_or_blank_are_refused() {
+    for (start, length) in [(0, 9), (8, 1), (usize::MAX, 2), (3, 0), (3, 1)] {
+        let refused = mark("one two", start, length);
+        assert!(matches!(refused, Err(TranslateError::Span { .. })), "{start} {length}");
+    }
+}
+
+/// Text in which brackets of all kinds and white space are frequent.
+fn passage() -> impl Strategy<Value = Vec<char>> {
+    let bracket = prop::sample::select("()[]（）［］【】 \t　".chars().collect::<Vec<_>>());
+    prop::collection::vec(prop_oneof![bracket, any::<char>()], 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_passage_comes_back(characters in passage(), a in 0usize..40, b in 0usize..40) {
+        let (a, b) = (a % characters.len(), b % characters.len());
+        let (start, end) = (a.min(b), a.max(b) + 1);
+        let answer = &characters[start..end];
+        prop_assume!(answer.iter().any(|c| !c.is_whitespace()));
+        let text: String = characters.iter().collect();
+        let marked = mark(&text, start, end - start).unwrap();
+        let back = marked.recover(&marked.text).unwrap();
+        prop_assert_eq!(&back.passage, &text);
+        let blank = answer.iter().take_while(|c| c.is_whitespace()).count();
+        prop_assert_eq!(back.answer.answer_start, start + blank);
+        let whole: String = answer.iter().collect();
+        prop_assert_eq!(back.answer.text, whole.trim());
+    }
+
+    #[test]
+    fn what_is_recovered_is_in_its_passage(characters in passage(), level in 1usize..3) {
+        let text: String = characters.iter().collect();
+        if let Ok(back) = recover(&text, level) {
+            let slice: String = back.passage.chars().skip(back.answer.answer_start)
+                .take(back.answer.text.chars().count()).collect();
+            prop_assert_eq!(&slice, &back.answer.text);
+            prop_assert_eq!(back.answer.text.trim(), back.answer.text.as_str());
+            prop_assert!(!back.answer.text.is_empty());
+        }
+    }
+}

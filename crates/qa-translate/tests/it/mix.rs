@@ -1,0 +1,231 @@
+//! Questions and passages of different languages.
+use std::collections::BTreeSet;
+
+use crate::common::{dataset, question};
+use mlqa_eval::{Dataset, DatasetName, EvalError, Language};
+use proptest::prelude::*;
+use qa_translate::{
+    MixConfig, Pairs, TranslateError, TranslateReport, Translated, mix, read_and_mix,
+};
+
+const DE: Language = Language::DE;
+const EN: Language = Language::EN;
+const ES: Language = Language::ES;
+const ZH: Language = Language::ZH;
+
+/// A data set whose texts say their language.
+fn in_language(language: Language, ids: &[usize]) -> Dataset {
+    let row = |id: &usize| {
+        let context = format!("{language} context of number {id} é北");
+        question(&id.to_string(), &format!("{language} q{id}"), &context, &format!("number {id}"))
+    };
+    dataset(ids.iter().map(row).collect())
+}
+
+/// Passages of `kept` and wordings of `worded` in `language`.
+fn translated(language: Language, kept: &[usize], worded: &[usize]) -> Translated {
+    let mut questions = in_language(EN, worded);
+    for one in &mut questions.questions {
+        one.question = format!("{language} q{}", one.id);
+    }
+    let report = TranslateReport::default();
+    Translated { language, dataset: in_language(language, kept), questions, report }
+}
+
+/// Id, question language and passage language of all rows, sorted.
+fn rows(
+    config: &MixConfig,
+    source: &Dataset,
+    others: &[Translated],
+) -> Vec<(String, Language, Language)> {
+    let mixed = mix(source, others, config).unwrap();
+    for row in &mixed.rows {
+        assert_ne!(row.question_language, row.context_language);
+        row.question.check_answers("test".as_ref()).unwrap();
+        assert!(row.question.question.starts_with(row.question_language.as_str()));
+        assert!(row.question.context.starts_with(row.context_language.as_str()));
+    }
+    assert_eq!(mixed.report.rows.values().sum::<usize>(), mixed.rows.len());
+    let mut rows: Vec<_> = mixed
+        .rows
+        .into_iter()
+        .map(|row| (row.question.id, row.question_language, row.context_language))
+        .collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn two_rows_for_each_question_and_language() {
+    let source = in_language(EN, &[1, 2, 3]);
+    let others = [translated(DE, &[1, 3], &[1, 2, 3]), translated(ZH, &[2], &[2])];
+    let id = |id: &str| id.to_owned();
+    let default = rows(&MixConfig::default(), &source, &others);
+    assert_eq!(
+        default,
+        [
+            (id("1"), DE, EN),
+            (id("1"), EN, DE),
+            (id("2"), EN, ZH),
+            (id("2"), ZH, EN),
+            (id("3"), DE, EN),
+            (id("3"), EN, DE),
+        ]
+    );
+    // A question whose passage was discarded is asked of the English one.
+    let lax = MixConfig { require_pair: false, ..MixConfig::default() };
+    let more = rows(&lax, &source, &others);
+    assert_eq!(more.len(), 7);
+    assert!(more.contains(&(id("2"), DE, EN)));
+    assert_eq!(mix(&source, &others, &lax).unwrap().report.without_pair, 1);
+}
+
+#[test]
+fn all_pairs_join_other_languages_too() {
+    let source = in_language(EN, &[1, 2]);
+    let others = [translated(DE, &[1], &[1, 2]), translated(ZH, &[1, 2], &[1, 2])];
+    let all = MixConfig { pairs: Pairs::AllPairs, ..MixConfig::default() };
+    let got = rows(&all, &source, &others);
+    assert_eq!(got.iter().filter(|(id, _, _)| id == "1").count(), 6);
+    assert_eq!(got.iter().filter(|(id, _, _)| id == "2").count(), 2);
+    let lax = MixConfig { require_pair: false, ..all };
+    // (de, en) and (de, zh) of question 2 need its wording alone.
+    assert_eq!(rows(&lax, &source, &others).len(), 6 + 4);
+}
+
+#[test]
+fn the_seed_decides_the_order_and_nothing_else() {
+    let ids: Vec<usize> = (0..50).collect();
+    let (source, others) = (in_language(EN, &ids), [translated(DE, &ids, &ids)]);
+    let of = |seed| mix(&source, &others, &MixConfig { seed, ..MixConfig::default() }).unwrap();
+    assert_eq!(of(1), of(1));
+    assert_ne!(of(1).rows, of(2).rows);
+    let sorted = |seed| rows(&MixConfig { seed, ..MixConfig::default() }, &source, &others);
+    assert_eq!(sorted(1), sorted(2));
+}
+
+#[test]
+fn languages_that_clash_and_answers_that_are_elsewhere_are_refused() {
+    let source = in_language(EN, &[1]);
+    let one = || translated(DE, &[1], &[1]);
+    let config = MixConfig::default();
+    for others in [vec![one(), one()], vec![translated(EN, &[1], &[1])]] {
+        assert!(matches!(mix(&source, &others, &config), Err(TranslateError::Language { .. })));
+    }
+    let mut wrong = one();
+    wrong.dataset.questions[0].answers[0].answer_start += 1;
+    let error = mix(&source, &[wrong], &config).unwrap_err();
+    assert!(matches!(error, TranslateError::Eval(EvalError::AnswerMismatch { .. })), "{error}");
+}
+
+#[test]
+fn a_translation_whose_answer_is_elsewhere_is_named_with_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    // No question of the source has this id, so mixing does not look at it.
+    let mut wrong = translated(DE, &[1, 7], &[]).dataset;
+    wrong.questions[1].answers[0].answer_start += 1;
+    let path = folder.path().join("train-context-de-question-de.json");
+    std::fs::write(&path, wrong.to_json(&path).unwrap()).unwrap();
+    let config = MixConfig::default();
+    let source = in_language(EN, &[1]);
+    let error = read_and_mix(folder.path(), "train", &source, &[DE], &config).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
+}
+
+#[test]
+fn files_are_named_as_mlqa_names_them_and_hold_the_same_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = in_language(EN, &[1, 2, 3]);
+    let others = [translated(DE, &[1, 3], &[]), translated(ES, &[2], &[])];
+    let mixed = mix(&source, &others, &MixConfig::default()).unwrap();
+    let paths = mixed.write_pairs(folder.path(), "train").unwrap();
+    assert_eq!(paths.len(), 4);
+    let mut count = 0;
+    for path in &paths {
+        let name: DatasetName = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let read = Dataset::read(path).unwrap();
+        read.check_answers().unwrap();
+        for one in &read.questions {
+            assert!(one.question.starts_with(name.question.as_str()));
+            assert!(one.context.starts_with(name.context.as_str()));
+            count += 1;
+        }
+    }
+    assert_eq!(count, mixed.rows.len());
+
+    let path = folder.path().join("deep/mixed.json");
+    mixed.write_one(&path).unwrap();
+    let read = Dataset::read(&path).unwrap();
+    read.check_answers().unwrap();
+    let ids: Vec<String> = mixed
+        .rows
+        .iter()
+        .map(|row| {
+            let (c, q) = (row.context_language, row.question_language);
+            format!("{}-context-{c}-question-{q}", row.question.id)
+        })
+        .collect();
+    assert_eq!(read.questions.iter().map(|q| q.id.clone()).collect::<Vec<_>>(), ids);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let raw: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (article, row) in raw["data"].as_array().unwrap().iter().zip(&mixed.rows) {
+        let qa = &article["paragraphs"][0]["qas"][0];
+        assert_eq!(qa["question_language"], row.question_language.as_str());
+        assert_eq!(qa["context_language"], row.context_language.as_str());
+        assert_eq!(qa["source_id"], row.question.id.as_str());
+        let keys =
+            ["id", "question", "answers", "source_id", "question_language", "context_language"];
+        assert_eq!(qa.as_object().unwrap().len(), keys.len());
+        // The keys' order in the file.
+        let places = keys.map(|key| text.find(&format!("\"{key}\": ")).unwrap());
+        assert!(places.is_sorted(), "{places:?}");
+    }
+
+    let none = mix(&source, &[translated(DE, &[], &[])], &MixConfig::default()).unwrap();
+    assert!(matches!(none.write_one(&path), Err(TranslateError::Empty { .. })));
+    assert!(matches!(none.write_pairs(folder.path(), "x"), Err(TranslateError::Empty { .. })));
+}
+
+proptest! {
+    #[test]
+    fn counts_follow_from_what_was_kept(
+        source in prop::collection::btree_set(0usize..12, 0..10),
+        kept in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
+        worded in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
+        all_pairs in any::<bool>(),
+        require_pair in any::<bool>(),
+    ) {
+        let list = |set: &BTreeSet<usize>| set.iter().copied().collect::<Vec<_>>();
+        let all = in_language(EN, &list(&source));
+        let languages = [DE, ZH];
+        let others: Vec<Translated> = (0..2)
+            .map(|k| translated(languages[k], &list(&kept[k]), &list(&worded[k]))).collect();
+        let pairs = if all_pairs { Pairs::AllPairs } else { Pairs::Source };
+        let config = MixConfig { pairs, require_pair, ..MixConfig::default() };
+        let got = rows(&config, &all, &others);
+        let mut expected = BTreeSet::new();
+        for id in &source {
+            for x in 0..2 {
+                let has = kept[x].contains(id);
+                let asks = has || (!require_pair && worded[x].contains(id));
+                if has { expected.insert((id.to_string(), EN, languages[x])); }
+                if asks { expected.insert((id.to_string(), languages[x], EN)); }
+                if all_pairs && asks && kept[1 - x].contains(id) {
+                    expected.insert((id.to_string(), languages[x], languages[1 - x]));
+                }
+            }
+        }
+        prop_assert_eq!(got, expected.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn case_in_the_names_of_translations_makes_no_other_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let german = Dataset::read("../../data/xquad/xquad.de.json").unwrap();
+    german.write(folder.path().join("train-context-DE-question-De.json")).unwrap();
+    let languages = [Language::DE];
+    let read =
+        qa_translate::read_translations(folder.path(), "train", Language::EN, &languages, false);
+    assert_eq!(read.unwrap()[0].dataset.questions, german.questions);
+}

@@ -1,0 +1,133 @@
+//! Spans carried over by similarity.
+use ndarray::{Array2, array};
+use proptest::prelude::*;
+use qa_translate::{Links, ProjectConfig, TranslateError, project};
+
+fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
+    project(similarity.view(), span, &ProjectConfig::default()).unwrap()
+}
+
+/// Zeros with ones at the given places.
+fn links(rows: usize, columns: usize, ones: &[(usize, usize)]) -> Array2<f32> {
+    let mut similarity = Array2::from_elem((rows, columns), -0.5);
+    for &place in ones {
+        similarity[place] = 1.0;
+    }
+    similarity
+}
+
+#[test]
+fn reordered_tokens_are_covered() {
+    let similarity = links(4, 5, &[(0, 3), (1, 4), (2, 0), (3, 1)]);
+    assert_eq!(run(&similarity, 0..2), Some(3..5));
+    assert_eq!(run(&similarity, 1..3), Some(0..5));
+    assert_eq!(run(&similarity, 2..4), Some(0..2));
+}
+
+#[test]
+fn only_mutual_best_matches_count() {
+    // Source 1 likes target 0 best, which likes source 0 more.
+    let similarity = array![[0.9, 0.1], [0.8, 0.3]];
+    assert_eq!(run(&similarity, 1..2), None);
+    let lax = ProjectConfig { links: Links::SourceBest, ..ProjectConfig::default() };
+    assert_eq!(project(similarity.view(), 1..2, &lax).unwrap(), Some(0..1));
+}
+
+#[test]
+fn weak_links_do_not_count() {
+    let similarity = array![[-0.1, -0.2], [-0.3, -0.4]];
+    assert_eq!(run(&similarity, 0..1), None);
+    let any = ProjectConfig { min_similarity: -1.0, ..ProjectConfig::default() };
+    assert_eq!(project(similarity.view(), 0..1, &any).unwrap(), Some(0..1));
+    let equal = ProjectConfig { min_similarity: -0.1, ..any };
+    assert_eq!(project(similarity.view(), 0..1, &equal).unwrap(), Some(0..1));
+}
+
+#[test]
+fn outliers_beyond_the_gap_are_dropped() {
+    // Targets 0, 1 and 6: four unlinked ones between 1 and 6.
+    let similarity = links(3, 8, &[(0, 0), (1, 1), (2, 6)]);
+    assert_eq!(run(&similarity, 0..3), Some(0..2));
+    let wide = ProjectConfig { max_gap: 4, ..ProjectConfig::default() };
+    assert_eq!(project(similarity.view(), 0..3, &wide).unwrap(), Some(0..7));
+    let none = ProjectConfig { max_gap: usize::MAX, ..ProjectConfig::default() };
+    assert_eq!(project(similarity.view(), 0..3, &none).unwrap(), Some(0..7));
+    // One link each: the stronger, and of two equal ones the first.
+    let mut pair = links(2, 8, &[(0, 1), (1, 7)]);
+    assert_eq!(run(&pair, 0..2), Some(1..2));
+    pair[(1, 7)] = 2.0;
+    assert_eq!(run(&pair, 0..2), Some(7..8));
+}
+
+#[test]
+fn ties_go_to_the_first_token() {
+    let flat = Array2::from_elem((3, 4), 0.5);
+    assert_eq!(run(&flat, 0..1), Some(0..1));
+    // Target 0 is everybody's best, and its own best is source 0.
+    assert_eq!(run(&flat, 1..3), None);
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let flat = Array2::from_elem((3, 4), 0.5);
+    for span in [1..1, 0..4, 3..4, std::ops::Range { start: 2, end: 1 }] {
+        let refused = project(flat.view(), span.clone(), &ProjectConfig::default());
+        assert!(
+            matches!(refused, Err(TranslateError::Projection { what: "span", .. })),
+            "{span:?}"
+        );
+    }
+    for value in [f32::NAN, f32::INFINITY] {
+        // In the row of the span, and in the column of its best target.
+        for place in [(1, 3), (2, 0)] {
+            let mut bad = flat.clone();
+            bad[place] = value;
+            let error = project(bad.view(), 1..2, &ProjectConfig::default()).unwrap_err();
+            let said = format!("row {}, column {}", place.0, place.1);
+            assert!(error.to_string().contains(&said), "{error}");
+        }
+    }
+    assert_eq!(run(&Array2::zeros((2, 0)), 0..1), None);
+}
+
+proptest! {
+    #[test]
+    fn a_permutation_is_followed(
+        (size, order, a, b) in (2usize..12).prop_flat_map(|size| (
+            Just(size), Just((0..size).collect::<Vec<_>>()).prop_shuffle(), 0..size, 0..size,
+        )),
+    ) {
+        let ones: Vec<(usize, usize)> = order.iter().copied().enumerate().collect();
+        let span = a.min(b)..a.max(b) + 1;
+        let targets: Vec<usize> = span.clone().map(|row| order[row]).collect();
+        let wide = ProjectConfig { max_gap: size, ..ProjectConfig::default() };
+        let got = project(links(size, size, &ones).view(), span, &wide).unwrap();
+        let cover = *targets.iter().min().unwrap()..*targets.iter().max().unwrap() + 1;
+        prop_assert_eq!(got, Some(cover));
+    }
+
+    #[test]
+    fn spans_stay_inside_and_end_on_links(
+        values in prop::collection::vec(-1.0f32..1.0, 42), a in 0usize..6, b in 0usize..6, max_gap in 0usize..8,
+    ) {
+        let similarity = Array2::from_shape_vec((6, 7), values).unwrap();
+        let span = a.min(b)..a.max(b) + 1;
+        let config = ProjectConfig { max_gap, ..ProjectConfig::default() };
+        let got = project(similarity.view(), span.clone(), &config).unwrap();
+        prop_assert_eq!(&got, &project(similarity.view(), span.clone(), &config).unwrap());
+        // Mutual best matches by plain loops.
+        let mutual: Vec<usize> = (0..7).filter(|&j| span.clone().any(|i| {
+            let v = similarity[(i, j)];
+            v >= 0.0 && (0..7).all(|k| similarity[(i, k)] <= v) && (0..6).all(|k| similarity[(k, j)] <= v)
+        })).collect();
+        match got {
+            None => prop_assert!(mutual.is_empty()),
+            Some(got) => {
+                prop_assert!(got.end <= 7);
+                prop_assert!(mutual.contains(&got.start) && mutual.contains(&(got.end - 1)));
+                let inside: Vec<usize> = mutual.into_iter().filter(|j| got.contains(j)).collect();
+                prop_assert!(inside.windows(2).all(|pair| pair[1] - pair[0] <= max_gap + 1));
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Translations from files and the cache.
+use std::fs;
+
+use crate::common::By;
+use mlqa_eval::Language;
+use qa_translate::provider::MissingText;
+use qa_translate::{Cached, FileTranslator, TranslateError, Translator};
+
+const DE: Language = Language::DE;
+const EN: Language = Language::EN;
+const ES: Language = Language::ES;
+
+fn line(to: &str, source: &str, target: &str) -> String {
+    format!("{{\"from\":\"en\",\"to\":\"{to}\",\"source\":\"{source}\",\"target\":\"{target}\"}}\n")
+}
+
+#[test]
+fn a_file_is_looked_up_by_languages_and_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.jsonl");
+    let twice = line("de", "dog", "Hund");
+    fs::write(&path, format!("{twice}\n{}{twice}", line("es", "dog", "perro"))).unwrap();
+    let mut file = FileTranslator::read(&path, MissingText::Skip).unwrap();
+    let got = file.translate(&["dog", "cat", "dog"], EN, DE).unwrap();
+    assert_eq!(got, [Some("Hund".into()), None, Some("Hund".into())]);
+    assert_eq!(file.translate(&["dog"], EN, ES).unwrap(), [Some("perro".into())]);
+    assert_eq!(file.translate(&["dog"], DE, EN).unwrap(), [None]);
+    let mut strict = FileTranslator::read(&path, MissingText::Error).unwrap();
+    let error = strict.translate(&["dog", "cat"], EN, DE).unwrap_err().to_string();
+    assert!(
+        error.contains("t.jsonl") && error.contains("\"cat\"") && error.contains("en to de"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_bad_file_names_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.jsonl");
+    for (second, words) in [
+        (line("de", "dog", "Köter"), "a second translation, \"Köter\" after \"Hund\""),
+        ("{\"from\": \"en\"}\n".to_owned(), "missing field `to`"),
+        (line("x x", "dog", "?"), "expected a language code"),
+        ("\"from\"\n".to_owned(), "invalid type"),
+        ("{\"from\": \"en\", \"x\": 1}\n".to_owned(), "unknown field `x`"),
+    ] {
+        fs::write(&path, line("de", "dog", "Hund") + &second).unwrap();
+        let error = FileTranslator::read(&path, MissingText::Skip).unwrap_err();
+        assert!(matches!(error, TranslateError::Line { line: 2, .. }), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let missing = FileTranslator::read(folder.path().join("none"), MissingText::Skip).unwrap_err();
+    assert!(matches!(missing, TranslateError::Io { .. }));
+}
+
+#[test]
+fn the_cache_asks_once_and_outlives_its_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/cache.jsonl");
+    let mut asked = Vec::new();
+    {
+        let inner = By(|text: &str| {
+            asked.push(text.to_owned());
+            (text != "no").then(|| text.to_uppercase())
+        });
+        let mut cached = Cached::open(inner, &path).unwrap();
+        assert!(cached.is_empty());
+        let got = cached.translate(&["a", "b", "a", "no", "c"], EN, DE).unwrap();
+        let expected = ["A", "B", "A"].map(|t| Some(t.to_owned()));
+        assert_eq!(got[..3], expected);
+        assert_eq!((got[3].as_deref(), got[4].as_deref()), (None, Some("C")));
+        cached.translate(&["a"], EN, DE).unwrap();
+        // Another language is another question.
+        cached.translate(&["a"], EN, ES).unwrap();
+        assert_eq!(cached.len(), 4);
+    }
+    assert_eq!(asked, ["a", "b", "no", "c", "a"]);
+    // The file is a file of translations, and a program that starts later asks nothing.
+    let mut file = FileTranslator::read(&path, MissingText::Error).unwrap();
+    assert_eq!(file.translate(&["c"], EN, DE).unwrap(), [Some("C".into())]);
+    let mut later = Cached::open(By(|_: &str| panic!("asked again")), &path).unwrap();
+    assert_eq!(later.translate(&["b", "a"], EN, DE).unwrap().len(), 2);
+}
+
+#[test]
+fn batches_before_a_failure_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.jsonl");
+    struct FailsThird(usize);
+    impl Translator for FailsThird {
+        fn translate(
+            &mut self,
+            texts: &[&str],
+            _: Language,
+            _: Language,
+        ) -> Result<Vec<Option<String>>, TranslateError> {
+            self.0 += 1;
+            match self.0 {
+                3 => Err(TranslateError::Empty { hint: "broken".into() }),
+                _ => Ok(texts.iter().map(|t| Some(t.to_uppercase())).collect()),
+            }
+        }
+        fn batch_size(&self) -> usize {
+            2
+        }
+    }
+    let mut cached = Cached::open(FailsThird(0), &path).unwrap();
+    assert!(cached.translate(&["a", "b", "c", "d", "e"], EN, DE).is_err());
+    drop(cached);
+    let held = Cached::open(FailsThird(0), &path).unwrap();
+    assert_eq!(held.len(), 4);
+}
+
+#[test]
+fn a_torn_last_line_goes_and_any_other_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.jsonl");
+    let whole = line("de", "a", "A") + &line("de", "b", "B");
+    for cut in 0..=whole.len() {
+        fs::write(&path, &whole.as_bytes()[..cut]).unwrap();
+        let mut cached = Cached::open(By(|text: &str| Some(text.to_uppercase())), &path).unwrap();
+        assert_eq!(cached.len(), whole[..cut].matches('\n').count(), "{cut}");
+        cached.translate(&["a", "b"], EN, DE).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole, "{cut}");
+    }
+    // A line of zeros, as after a power cut.
+    fs::write(&path, [line("de", "a", "A").as_bytes(), b"\0\0\0\n"].concat()).unwrap();
+    assert_eq!(Cached::open(By(|_: &str| None), &path).unwrap().len(), 1);
+    // Lines that were not written here are nobody's to cut.
+    for other in ["{", "{\"data\": []}", "{\"from\": \"en", "{\"from\":\"en\"}\n", "text"] {
+        let torn = "{\"from\":".starts_with(other);
+        fs::write(&path, line("de", "a", "A") + other).unwrap();
+        let opened = Cached::open(By(|_: &str| None), &path);
+        assert_eq!(opened.is_ok(), torn, "{other}");
+        let kept = if torn { "" } else { other };
+        assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A") + kept);
+    }
+    fs::write(&path, format!("{{\"from\n{whole}")).unwrap();
+    let error = Cached::open(By(|_: &str| None), &path).err().unwrap();
+    assert!(matches!(error, TranslateError::Line { line: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_blank_translation_is_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.jsonl");
+    fs::write(&path, line("de", "a", "") + &line("de", "b", "B") + "\n").unwrap();
+    let mut asked = Vec::new();
+    let mut cached = Cached::open(
+        By(|text: &str| {
+            asked.push(text.to_owned());
+            Some(if text == "c" { " ".to_owned() } else { text.to_uppercase() })
+        }),
+        &path,
+    )
+    .unwrap();
+    let got = cached.translate(&["a", "b", "c"], EN, DE).unwrap();
+    assert_eq!(got, [Some("A".into()), Some("B".into()), None]);
+    cached.translate(&["a", "c"], EN, DE).unwrap();
+    drop(cached);
+    assert_eq!(asked, ["a", "c", "c"]);
+    let again = Cached::open(By(|_: &str| None), &path).unwrap();
+    assert_eq!(again.len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_is_locked_while_it_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.jsonl");
+    let first = Cached::open(By(|_: &str| None), &path).unwrap();
+    let error = Cached::open(By(|_: &str| None), &path).err().unwrap().to_string();
+    assert!(error.contains("cache.jsonl") && error.contains("another run has it open"), "{error}");
+    drop(first);
+    Cached::open(By(|_: &str| None), &path).unwrap();
+}

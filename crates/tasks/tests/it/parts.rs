@@ -1,0 +1,112 @@
+//! A batch in parts, with dropout and noise: the loss and the gradients of the whole batch.
+use std::path::Path;
+use std::sync::Arc;
+
+use mlqa_eval::{Answer, Question, WindowConfig};
+use objectives::tch::{Device, Tensor};
+use tasks::masked_lm::{MlmConfig, MlmTask};
+use tasks::question_answering::{QaAugmentation, QaConfig, QaData, QaTask};
+use tasks::sequence_classification::SequenceClassificationTask;
+use tasks::token_classification::TokenClassificationTask;
+use trainer::{Step, Task};
+use transfer_eval::ner::NerInput;
+use xlmr_model::{Config, Head, Model, SpecialTokens, read_tokenizer};
+
+fn model(vocabulary: i64, width: i64) -> Model {
+    let config = Config {
+        hidden_size: width,
+        num_attention_heads: 2,
+        num_hidden_layers: 2,
+        intermediate_size: 32,
+        max_position_embeddings: 100,
+        hidden_dropout_prob: 0.3,
+        attention_probs_dropout_prob: 0.3,
+        ..Config::tiny(vocabulary)
+    };
+    let heads = [Head::MaskedLm, Head::Span, Head::TokenClassification { labels: 5 }];
+    Model::new(&config, &heads, Device::Cpu, 1).unwrap()
+}
+
+/// The loss of a step, and the gradients that it leaves.
+fn step(model: &Model, task: &mut dyn Task, part: Option<usize>) -> (f64, Vec<Tensor>) {
+    let count = task.examples().lengths().unwrap().len();
+    let batch: Vec<usize> = (0..count).collect();
+    tch::manual_seed(6);
+    let rng = trainer::rng_for(1, "step", 0);
+    let losses = task
+        .losses(&mut Step { batch: &batch, number: 3, total: 9, micro_batch: part, rng })
+        .unwrap();
+    if !losses.accumulated {
+        torch_ext::backward(&losses.total).unwrap();
+    }
+    let parameters = model.named_parameters().into_iter().map(|(_, parameter)| parameter);
+    let trained: Vec<Tensor> = parameters.filter(|parameter| parameter.grad().defined()).collect();
+    let gradients = trained.iter().map(|parameter| parameter.grad().copy()).collect();
+    torch_ext::clear_grads(&trained.iter().collect::<Vec<_>>()).unwrap();
+    (losses.total.double_value(&[]), gradients)
+}
+
+fn expect_alike(name: &str, model: &Model, task: &mut dyn Task) {
+    let (want, gradients) = step(model, task, None);
+    for part in [1, 3, 4] {
+        let (got, parts) = step(model, task, Some(part));
+        assert!((got - want).abs() < 1e-5 * want, "{name}: {got} in parts of {part}, {want} whole");
+        assert_eq!(gradients.len(), parts.len());
+        let differences: Vec<Tensor> =
+            gradients.iter().zip(&parts).map(|(want, got)| want - got).collect();
+        let norm = |list: &[Tensor]| torch_ext::total_norm(&list.iter().collect::<Vec<_>>());
+        let distance = norm(&differences).unwrap() / norm(&gradients).unwrap();
+        assert!(distance < 1e-5, "{name}: gradients in parts of {part}: {distance:e}");
+    }
+}
+
+/// Ids of rows of different lengths.
+fn rows() -> Vec<Vec<u32>> {
+    (0..10u32).map(|k| (0..4 + 3 * k).map(|at| 5 + (at * 7 + k) % 30).collect()).collect()
+}
+
+/// libtorch has one generator: all in one test.
+#[test]
+fn where_a_batch_is_cut_changes_no_draw() {
+    for width in [16, 256] {
+        let model = model(40, width);
+        let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
+        let mut mlm = MlmTask::new(&model, specials, rows(), &MlmConfig::default()).unwrap();
+        expect_alike("masked LM", &model, &mut mlm);
+
+        let tagged = |(sentence, input_ids): (usize, Vec<u32>)| {
+            let mut labels: Vec<i64> = vec![-100; input_ids.len()];
+            let words = vec![(0, 1), (1, 2)];
+            (labels[1], labels[2]) = ((sentence % 5) as i64, 3);
+            NerInput { sentence, input_ids, labels, words }
+        };
+        let inputs: Vec<NerInput> = rows().into_iter().enumerate().map(tagged).collect();
+        let mut ner = TokenClassificationTask::new(&model, &inputs).unwrap();
+        expect_alike("tagging", &model, &mut ner);
+    }
+
+    let head = Head::SequenceClassification { labels: 3 };
+    let config = Config { hidden_dropout_prob: 0.3, ..Config::tiny(40) };
+    let classifier = Model::new(&config, &[head], Device::Cpu, 1).unwrap();
+    let pairs = rows().into_iter().zip([0, 1, 2].into_iter().cycle()).collect();
+    let mut classes = SequenceClassificationTask::new(&classifier, pairs).unwrap();
+    expect_alike("classification", &classifier, &mut classes);
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
+    let reader = model(4000, 16);
+    let ask = |k: usize| Question {
+        id: k.to_string(),
+        question: "Which language does Peru speak ?".into(),
+        context: Arc::from(format!("It is Spanish . {}", "It is in Asia . ".repeat(k % 7))),
+        answers: vec![Answer { text: "Spanish".into(), answer_start: 6 }],
+        title: "".into(),
+    };
+    let questions: Vec<Question> = (0..12).map(ask).collect();
+    let windows = WindowConfig { max_length: 60, doc_stride: 10, ..WindowConfig::default() };
+    let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
+    let augmentation = QaAugmentation { embedding_noise: 2.0, question_replacement: 0.5 };
+    let config = QaConfig { augmentation, ..Default::default() };
+    let mut answers = QaTask::new(&reader, &tokenizer, &data, &config).unwrap();
+    expect_alike("span", &reader, &mut answers);
+}

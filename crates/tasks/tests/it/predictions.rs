@@ -1,0 +1,129 @@
+//! Predictions of a model over encoded inputs: batches change nothing, padding is not read.
+use tasks::cloze_ranking::rank_clozes;
+use tasks::pooling::to_array;
+use tasks::sequence_classification::{best_classes, classify};
+use tasks::token_classification::best_labels;
+use tch::{Device, Tensor};
+use transfer_eval::Ties;
+use transfer_eval::lama::Cloze;
+use transfer_eval::xnli::NliInput;
+use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
+
+/// Rows of unlike length with ids from a formula.
+fn rows() -> Vec<Vec<u32>> {
+    (0..11u32)
+        .map(|k| {
+            let body = (0..4 + k * 7 % 13).map(|at| 5 + (k * 31 + at * 17) % 290);
+            std::iter::once(0).chain(body).chain([2]).collect()
+        })
+        .collect()
+}
+
+fn load(name: &str, head: Head) -> Model {
+    let path = testkit::fixture(&format!("hf/{name}"));
+    Model::load(path, &[head], Device::Cpu, LoadOptions::default()).unwrap().0
+}
+
+/// The hidden states of one row by itself, `[1, L, H]`.
+fn alone(model: &Model, row: &[u32]) -> Tensor {
+    let inputs = Inputs::from_rows(&[row], 1).unwrap();
+    tch::no_grad(|| model.encode(&inputs, false).unwrap())
+}
+
+#[test]
+fn labels_of_each_position() {
+    let model = load("tokcls", Head::TokenClassification { labels: 5 });
+    let rows = rows();
+    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+    let expected: Vec<Vec<usize>> = rows
+        .iter()
+        .map(|row| {
+            let logits = model.token_logits(&alone(&model, row), false).unwrap();
+            let labels: Vec<i64> = logits.argmax(-1, false).view([-1]).try_into().unwrap();
+            labels.into_iter().map(|label| usize::try_from(label).unwrap()).collect()
+        })
+        .collect();
+    assert!(expected.concat().iter().any(|&label| label != expected[0][0]), "labels must differ");
+    for batch_size in [1, 4, 100] {
+        assert_eq!(best_labels(&model, &rows, batch_size).unwrap(), expected, "{batch_size}");
+    }
+    assert!(best_labels(&model, &[], 4).unwrap().is_empty());
+    let text = best_labels(&model, &rows, 0).unwrap_err().to_string();
+    assert_eq!(text, "batch_size = 0: must be 1 or more");
+    assert!(classify(&model, &[NliInput { input_ids: vec![0, 5, 2], label: 0 }], 4).is_err());
+}
+
+#[test]
+fn classes_of_pairs() {
+    let model = load("seqcls", Head::SequenceClassification { labels: 3 });
+    let inputs: Vec<NliInput> =
+        rows().into_iter().map(|input_ids| NliInput { input_ids, label: 0 }).collect();
+    let expected: Vec<i64> = inputs
+        .iter()
+        .map(|input| {
+            let logits =
+                model.sequence_logits(&alone(&model, &input.input_ids), None, false).unwrap();
+            logits.argmax(-1, false).int64_value(&[0])
+        })
+        .collect();
+    for batch_size in [1, 4] {
+        let got: Vec<i64> = classify(&model, &inputs, batch_size)
+            .unwrap()
+            .iter()
+            .map(|label| label.class())
+            .collect();
+        assert_eq!(got, expected, "{batch_size}");
+        let rows: Vec<&[u32]> = inputs.iter().map(|input| input.input_ids.as_slice()).collect();
+        let classes = best_classes(&model, &rows, batch_size).unwrap();
+        assert!(classes.iter().zip(&expected).all(|(&got, &want)| got as i64 == want));
+    }
+    let two = Model::new(
+        &Config::tiny(300),
+        &[Head::SequenceClassification { labels: 2 }],
+        Device::Cpu,
+        1,
+    )
+    .unwrap();
+    let text = classify(&two, &inputs, 4).unwrap_err().to_string();
+    assert!(text.contains("expected [B, 3], got shape"), "{text}");
+}
+
+#[test]
+fn ranks_of_clozes() {
+    let model = load("mlm", Head::MaskedLm);
+    let cloze = |(k, input_ids): (usize, Vec<u32>)| {
+        let mask = 1 + k % 3;
+        let gold = (k != 4).then(|| u32::try_from(k * 23 % 300).unwrap());
+        Cloze { id: k.to_string(), relation: "r".into(), input_ids, mask, gold, spaced: true }
+    };
+    let mut clozes: Vec<Cloze> = rows().into_iter().enumerate().map(cloze).collect();
+    let expected: Vec<Option<usize>> = clozes
+        .iter()
+        .map(|cloze| {
+            let gold = usize::try_from(cloze.gold?).unwrap();
+            let logits = model.mlm_logits(&alone(&model, &cloze.input_ids)).unwrap();
+            let row = logits.select(0, 0).select(0, i64::try_from(cloze.mask).unwrap());
+            let scores: Vec<f32> = row.try_into().unwrap();
+            Some(1 + scores.iter().filter(|&&score| score > scores[gold]).count())
+        })
+        .collect();
+    for batch_size in [1, 4] {
+        let got = rank_clozes(&model, &clozes, None, Ties::Pessimistic, batch_size).unwrap();
+        assert_eq!(got, expected, "{batch_size}");
+    }
+    clozes[7].gold = Some(300);
+    let text = rank_clozes(&model, &clozes, None, Ties::Pessimistic, 4).unwrap_err().to_string();
+    assert_eq!(text, "cloze 8: piece 300, but V = 300");
+    clozes[7].mask = 99;
+    let text = rank_clozes(&model, &clozes, None, Ties::Pessimistic, 4).unwrap_err().to_string();
+    assert!(text.starts_with("cloze 8: mask at 99, but the input has"), "{text}");
+}
+
+#[test]
+fn tensors_as_arrays() {
+    let tensor = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([2, 3]);
+    let array = to_array("x", &tensor.transpose(0, 1)).unwrap();
+    assert_eq!(array, ndarray::array![[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
+    let text = to_array("x", &tensor.view([-1])).unwrap_err().to_string();
+    assert_eq!(text, "x: expected shape [rows, D], got [6]");
+}

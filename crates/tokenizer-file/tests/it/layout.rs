@@ -1,0 +1,217 @@
+//! Layouts of the families of tokenizers, and those that are not understood.
+use serde_json::{Value, json};
+use tokenizer_file::{Layout, LayoutError, Spacing, read};
+use tokenizers::Tokenizer;
+
+fn fixture(name: &str) -> Tokenizer {
+    read(testkit::fixture(name)).unwrap()
+}
+
+fn spelled(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
+    ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap()).collect()
+}
+
+/// XLM-R's tokenizer with another post-processor.
+fn with_processor(processor: Value) -> Tokenizer {
+    let mut json = serde_json::to_value(fixture("tokenizer.json")).unwrap();
+    json["post_processor"] = processor;
+    json.to_string().parse().unwrap()
+}
+
+/// A template of pieces such as `<s>`, `$A`.
+fn template(single: &str, pair: &str) -> Value {
+    let parts = |text: &str| -> Vec<Value> {
+        let part = |part: &str| match part {
+            "$A" => json!({"Sequence": {"id": "A", "type_id": 0}}),
+            "$B" => json!({"Sequence": {"id": "B", "type_id": 1}}),
+            token => json!({"SpecialToken": {"id": token, "type_id": 0}}),
+        };
+        text.split_whitespace().map(part).collect()
+    };
+    let token = |name: &str, id: u32| json!({"id": name, "ids": [id], "tokens": [name]});
+    let tokens = json!({"<s>": token("<s>", 0), "</s>": token("</s>", 2)});
+    let (single, pair) = (parts(single), parts(pair));
+    json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens})
+}
+
+#[test]
+fn the_three_families() {
+    for (name, single, pair, others) in [
+        ("tokenizer.json", "<s> A </s>", "<s> A </s> </s> B B </s>", ["<pad>", "<mask>", "<unk>"]),
+        (
+            "wordpiece.json",
+            "[CLS] A [SEP]",
+            "[CLS] A [SEP] B B [SEP]",
+            ["[PAD]", "[MASK]", "[UNK]"],
+        ),
+        (
+            "byte_fallback.json",
+            "<bos> A <eos>",
+            "<bos> A <eos> B B <eos>",
+            ["<pad>", "<mask>", "<unk>"],
+        ),
+    ] {
+        let tokenizer = fixture(name);
+        let layout = Layout::of(&tokenizer).unwrap();
+        let id = |token: &str| tokenizer.token_to_id(token).unwrap();
+        let (a, b) = (id("A"), id("B"));
+        assert_eq!(spelled(&tokenizer, &layout.single(&[a])).join(" "), single);
+        assert_eq!(spelled(&tokenizer, &layout.pair(&[a], &[b, b]).unwrap()).join(" "), pair);
+        let named = [layout.pad(), layout.mask(), layout.unknown()].map(Result::unwrap);
+        assert_eq!(named, others.map(id), "{name}");
+        // As the tokenizer itself has it.
+        let text = ("Who?", "Nobody knows, 12.");
+        let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
+        let own = tokenizer.encode(text, true).unwrap();
+        assert_eq!(layout.pair(&ids(text.0), &ids(text.1)).unwrap(), own.get_ids());
+        let own = tokenizer.encode(text.0, true).unwrap();
+        assert_eq!(layout.single(&ids(text.0)), own.get_ids());
+        let control = [layout.before(), layout.after(), named[0], named[1]];
+        assert!(control.iter().all(|&id| layout.is_control(id)));
+        assert!(!layout.is_control(named[2]) && !layout.is_control(a));
+    }
+}
+
+#[test]
+fn every_kind_of_post_processor() {
+    let bert = json!({"type": "BertProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]});
+    let roberta = json!({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0],
+        "trim_offsets": true, "add_prefix_space": true});
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false,
+        "use_regex": true});
+    let sequence = json!({"type": "Sequence", "processors": [bytes, bert]});
+    let three = template("<s> $A </s>", "<s> $A </s> <s> </s> $B </s>");
+    for (processor, between) in [
+        (bert.clone(), vec![2]),
+        (roberta, vec![2, 2]),
+        (sequence, vec![2]),
+        (three, vec![2, 0, 2]),
+        // Nothing is added: by name.
+        (bytes, vec![2, 2]),
+        (Value::Null, vec![2, 2]),
+    ] {
+        let layout = Layout::of(&with_processor(processor.clone())).unwrap();
+        assert_eq!((layout.before(), layout.after()), (0, 2), "{processor}");
+        assert_eq!(layout.between().unwrap(), between, "{processor}");
+    }
+}
+
+#[test]
+fn a_tokenizer_that_truncates_and_pads() {
+    let mut tokenizer = fixture("wordpiece.json");
+    let expected = Layout::of(&tokenizer).unwrap();
+    tokenizer.with_padding(Some(tokenizers::PaddingParams {
+        strategy: tokenizers::PaddingStrategy::Fixed(64),
+        ..Default::default()
+    }));
+    let truncation = tokenizers::TruncationParams { max_length: 3, ..Default::default() };
+    tokenizer.with_truncation(Some(truncation)).unwrap();
+    assert_eq!(Layout::of(&tokenizer).unwrap(), expected);
+}
+
+#[test]
+fn a_padding_token_of_another_name() {
+    let mut json = serde_json::to_value(fixture("wordpiece.json")).unwrap();
+    json["added_tokens"][0]["content"] = "[FILL]".into();
+    let vocabulary = json["model"]["vocab"].as_object_mut().unwrap();
+    let zero = vocabulary.remove("[PAD]").unwrap();
+    vocabulary.insert("[FILL]".into(), zero);
+    let mut tokenizer: Tokenizer = json.to_string().parse().unwrap();
+    let error = Layout::of(&tokenizer).unwrap().pad().unwrap_err().to_string();
+    assert!(error.contains("no padding token, none of <pad>, [PAD]"), "{error}");
+    let pad_token = "[FILL]".to_owned();
+    let padding = tokenizers::PaddingParams { pad_token, pad_id: 0, ..Default::default() };
+    tokenizer.with_padding(Some(padding));
+    assert_eq!(Layout::of(&tokenizer).unwrap().pad(), Ok(0));
+    // Not the token of that id: an entry that nobody filled in.
+    let padding = tokenizers::PaddingParams { pad_id: 7, ..Default::default() };
+    tokenizer.with_padding(Some(padding));
+    assert!(Layout::of(&tokenizer).unwrap().pad().is_err());
+}
+
+#[test]
+fn the_token_that_is_marked_special_is_taken() {
+    let mut json = serde_json::to_value(fixture("wordpiece.json")).unwrap();
+    json["model"]["vocab"]["<mask>"] = 3000.into();
+    let tokenizer: Tokenizer = json.to_string().parse().unwrap();
+    assert_eq!(tokenizer.token_to_id("<mask>"), Some(3000));
+    assert_eq!(Layout::of(&tokenizer).unwrap().mask(), Ok(4));
+}
+
+#[test]
+fn layouts_that_are_not_understood_are_named() {
+    for (single, spelled) in [
+        ("<s> $A", "`<s> A`"),
+        ("$A </s>", "`A </s>`"),
+        ("<s> <s> $A </s>", "`<s> <s> A </s>`"),
+        ("<s> $A </s> </s>", "`<s> A </s> </s>`"),
+        ("<s> $A $A </s>", "`<s> A A </s>`"),
+    ] {
+        let error = Layout::of(&with_processor(template(single, "$A $B"))).unwrap_err();
+        assert!(matches!(error, LayoutError::Single { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains(spelled) && message.contains("one token before"), "{message}");
+    }
+    for (pair, spelled) in [
+        ("$A $B", "`A B`"),
+        ("<s> $A $B </s>", "`<s> A B </s>`"),
+        ("<s> $B </s> $A </s>", "`<s> B </s> A </s>`"),
+        ("<s> $A </s> $B", "`<s> A </s> B`"),
+        ("<s> $A </s> $B </s> </s>", "`<s> A </s> B </s> </s>`"),
+        ("</s> $A </s> $B </s>", "`</s> A </s> B </s>`"),
+    ] {
+        let layout = Layout::of(&with_processor(template("<s> $A </s>", pair))).unwrap();
+        // One text is laid out all the same.
+        assert_eq!(layout.single(&[7]), [0, 7, 2]);
+        let message = layout.between().unwrap_err().to_string();
+        assert!(message.contains(spelled) && message.contains("<s> A … B </s>"), "{message}");
+        assert_eq!(layout.pair(&[7], &[8]).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn nothing_known_is_an_error_that_says_what_is() {
+    let json = r#"{"version": "1.0", "model": {"type": "WordLevel",
+        "vocab": {"[UNK]": 0, "<s>": 1, "[SEP]": 2}, "unk_token": "[UNK]"}}"#;
+    let error = Layout::of(&json.parse().unwrap()).unwrap_err();
+    assert_eq!(error, LayoutError::Nothing);
+    let message = error.to_string();
+    assert!(message.contains("<s> and </s>") && message.contains("[CLS] and [SEP]"), "{message}");
+
+    let json = r#"{"version": "1.0", "model": {"type": "WordLevel",
+        "vocab": {"?": 0, "[CLS]": 1, "[SEP]": 2}, "unk_token": "?"}}"#;
+    let layout = Layout::of(&json.parse().unwrap()).unwrap();
+    assert_eq!(layout.pair(&[7], &[8]).unwrap(), [1, 7, 2, 8, 2]);
+    assert_eq!(layout.unknown(), Ok(0));
+    let message = layout.mask().unwrap_err().to_string();
+    assert!(message.contains("no mask token, none of <mask>, [MASK]"), "{message}");
+
+    // A template of a token that it does not list, on which `tokenizers` panics.
+    let mut broken = template("<s> $A </s>", "$A $B");
+    broken["special_tokens"].as_object_mut().unwrap().remove("</s>");
+    let error = Layout::of(&with_processor(broken)).unwrap_err();
+    assert!(matches!(error, LayoutError::PostProcessor(_)), "{error}");
+}
+
+#[test]
+fn words_inside_a_text() {
+    for (name, inside, continuing) in [
+        ("tokenizer.json", "house", "house"),
+        ("wordpiece.json", "house", "##house"),
+        ("byte_fallback.json", " house", "house"),
+    ] {
+        let tokenizer = fixture(name);
+        let spacing = Spacing::of(&tokenizer).unwrap();
+        assert_eq!(spacing.inside("house"), inside, "{name}");
+        assert_eq!(spacing.continuing("house"), continuing, "{name}");
+        assert_eq!(spacing.marks_spaces(), inside != "house");
+        // The words of a text are the text, but for a first word that no space precedes.
+        let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
+        let words: Vec<u32> =
+            ["a", "red", "house"].iter().flat_map(|word| ids(&spacing.inside(word))).collect();
+        assert_eq!(words, ids(&spacing.inside("a red house")), "{name}");
+        let begins = |before: &str| spacing.begins_after(&tokenizer, before).unwrap();
+        assert_eq!(begins("("), name == "wordpiece.json");
+        assert!(!begins("") && !begins("b"));
+    }
+}

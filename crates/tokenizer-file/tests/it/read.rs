@@ -1,0 +1,89 @@
+//! Damaged tokenizers are errors.
+use std::fs;
+
+use serde_json::{Value, json};
+use tokenizer_file::{TokenizerFileError, read};
+
+#[test]
+fn damaged_files_are_errors_that_name_the_file() {
+    let whole = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    for part in [0, 1, 10, 50, 90, 99] {
+        fs::write(&path, &whole.as_bytes()[..whole.len() * part / 100]).unwrap();
+        let error = read(&path).unwrap_err();
+        assert!(matches!(error, TokenizerFileError::Content { .. }), "{part} %: {error}");
+        assert!(error.to_string().contains("tokenizer.json: not a"), "{error}");
+    }
+    // The table of characters, which is packed, cut in the middle: `tokenizers` panics.
+    let (before, rest) = whole.split_once("\"precompiled_charsmap\": \"").unwrap();
+    let (packed, after) = rest.split_once('"').unwrap();
+    for kept in [0, 4, 100, packed.len() / 2 / 4 * 4] {
+        let kept = &packed[..kept];
+        fs::write(&path, format!("{before}\"precompiled_charsmap\": \"{kept}\"{after}")).unwrap();
+        let error = read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("tokenizer.json: not a"), "{error}");
+    }
+    fs::write(&path, &whole).unwrap();
+    assert!(read(folder.path()).unwrap().get_vocab_size(true) > 100);
+    assert!(matches!(read(folder.path().join("none")), Err(TokenizerFileError::Read { .. })));
+}
+
+#[test]
+fn normalisers_that_make_texts_far_longer_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let whole = fs::read_to_string(testkit::fixture("byte_fallback.json")).unwrap();
+    let mut json: Value = serde_json::from_str(&whole).unwrap();
+    let mut read_with = |normalizer: Value| {
+        json["normalizer"] = normalizer;
+        fs::write(&path, json.to_string()).unwrap();
+        read(&path).map_err(|error| error.to_string())
+    };
+    let replace = |pattern: Value, content: String| json!({"type": "Replace", "pattern": pattern, "content": content});
+    let text = |text: &str| json!({"String": text});
+    let regex = |text: &str| json!({"Regex": text});
+    let sequence = |parts: Vec<Value>| json!({"type": "Sequence", "normalizers": parts});
+    let (space, long) = ("▁".to_owned(), "e".repeat(1001));
+    let doubling = replace(text("e"), "ee".into());
+    let beside = replace(regex("x*"), "y".into());
+    for wrong in [
+        replace(text("e"), long.clone()),
+        replace(regex("[a-z]"), long.clone()),
+        replace(text(""), "e".repeat(1000)),
+        json!({"type": "Prepend", "prepend": long}),
+        // Each is short.
+        sequence(vec![doubling.clone(); 10]),
+        sequence(vec![sequence(vec![doubling.clone(); 5]), sequence(vec![doubling.clone(); 5])]),
+        sequence(vec![beside; 10]),
+        // As files had it without types.
+        json!({"pattern": text("e"), "content": long}),
+    ] {
+        let error = read_with(wrong.clone()).unwrap_err();
+        assert!(error.contains("tokenizer.json") && error.contains("at most 1000"), "{error}");
+        assert_eq!(error.lines().count(), 1);
+    }
+    let usual = vec![
+        json!({"type": "Prepend", "prepend": space}),
+        replace(text(" "), space.clone()),
+        replace(regex(" {2,}"), " ".into()),
+        replace(regex(r"\s+"), " ".into()),
+        replace(text("``"), "\"".into()),
+        doubling,
+        json!({"type": "NFKC"}),
+    ];
+    for right in
+        [Value::Null, sequence([usual.clone(), usual].concat()), replace(text(&long), long.clone())]
+    {
+        assert!(read_with(right.clone()).is_ok(), "{right}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("tokenizer.json")).unwrap();
+    let error = read(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("tokenizer.json: it holds more than 256 MiB"), "{error}");
+}

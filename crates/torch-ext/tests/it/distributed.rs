@@ -1,0 +1,195 @@
+//! Two processes of this file's program, which meet and exchange tensors.
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::{ProcessGroup, Rendezvous};
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts the ignored test `name` of this file as each of two ranks.
+fn start(name: &str) -> Vec<Child> {
+    let port = free_port().to_string();
+    let rank = |rank: usize| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &format!("distributed::{name}"), "--ignored", "--nocapture"]);
+        command.envs([("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port)]);
+        command.env("RANK", rank.to_string()).env("OMP_NUM_THREADS", "1");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    (0..2).map(rank).collect()
+}
+
+fn group(seconds: u64) -> ProcessGroup {
+    let place = Rendezvous::from_env().unwrap().unwrap();
+    let seconds = Duration::from_secs(seconds);
+    ProcessGroup::connect(&place, seconds, seconds).unwrap()
+}
+
+#[test]
+#[ignore = "started by another test"]
+fn exchange() {
+    let group = group(60);
+    let rank = i64::try_from(group.rank()).unwrap();
+    for round in 0..20 {
+        let tensor = Tensor::arange(1000, (Kind::Float, Device::Cpu)) + rank as f64 + round as f64;
+        group.all_reduce(&tensor).unwrap();
+        let want = Tensor::arange(1000, (Kind::Float, Device::Cpu)) * 2 + 1 + 2 * round;
+        assert_eq!(tensor, want, "round {round}");
+    }
+    let gathered = group.all_gather(&Tensor::from_slice(&[rank, 10 + rank])).unwrap();
+    assert_eq!(gathered, Tensor::from_slice(&[0i64, 10, 1, 11]).view([2, 2]));
+    let sent = Tensor::from_slice(&[rank as f64 + 5.0]);
+    group.broadcast(&sent, 1).unwrap();
+    assert_eq!(sent.double_value(&[0]), 6.0);
+    let words = [&b"one"[..], b"", b"seven"];
+    for pair in words.windows(2) {
+        let own = pair[group.rank()];
+        assert_eq!(group.all_gather_bytes(own).unwrap(), pair);
+    }
+    let rows = [vec![7, u32::MAX], vec![], vec![1 << 24, 0, 5], vec![9], vec![]];
+    let own = |(number, row): (usize, &Vec<u32>)| {
+        if number % 2 == group.rank() { row.clone() } else { vec![3] }
+    };
+    let own: Vec<_> = rows.iter().enumerate().map(own).collect();
+    assert_eq!(group.gather_rows(&own).unwrap(), rows);
+    // The second rank, of one row, has none of its own.
+    let mine = own.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
+    assert_eq!(group.gather_rows(mine).is_err(), group.rank() == 0);
+}
+
+#[test]
+#[ignore = "started by another test"]
+fn leave_early() {
+    let group = group(5);
+    if group.rank() == 1 {
+        return;
+    }
+    let error = group.all_reduce(&Tensor::from_slice(&[1f32])).unwrap_err().to_string();
+    assert!(error.contains("rank 0 of 2: all-reduce: rank 1 of 2 (process "), "{error}");
+    assert!(error.contains(" at 127.0.0.1) ended: "), "{error}");
+}
+
+fn succeed(name: &str) {
+    for (rank, child) in start(name).into_iter().enumerate() {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rank {rank}:\n{text}\n{errors}");
+        assert!(text.contains("1 passed"), "{text}");
+    }
+}
+
+#[test]
+fn two_processes_exchange_tensors() {
+    succeed("exchange");
+}
+
+#[test]
+fn a_rank_that_is_gone_is_an_error_that_names_it_and_the_operation() {
+    succeed("leave_early");
+}
+
+#[test]
+fn a_rank_that_does_not_come_is_an_error_within_the_timeout() {
+    let variables = |name: &str| {
+        let port = free_port().to_string();
+        Some(match name {
+            "WORLD_SIZE" => "2".to_owned(),
+            "RANK" => "0".to_owned(),
+            "MASTER_ADDR" => "127.0.0.1".to_owned(),
+            "MASTER_PORT" => port,
+            _ => return None,
+        })
+    };
+    let place = Rendezvous::from_variables(variables).unwrap().unwrap();
+    let seconds = Duration::from_secs(2);
+    let error = ProcessGroup::connect(&place, seconds, seconds).unwrap_err().to_string();
+    assert!(error.contains("rank 0 of 2 did not meet the others at 127.0.0.1"), "{error}");
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named() {
+    if !std::path::Path::new("/sys/class/net").is_dir() {
+        println!("skipped: this system does not list its interfaces");
+        return;
+    }
+    let place = Rendezvous { interface: Some("nope0".into()), ..one_alone() };
+    let second = Duration::from_secs(1);
+    let error = ProcessGroup::connect(&place, second, second).unwrap_err().to_string();
+    assert!(error.contains("GLOO_SOCKET_IFNAME = \"nope0\""), "{error}");
+}
+
+#[test]
+fn variables_that_do_not_fit_are_named() {
+    let error = |set: &[(&str, &str)]| {
+        let get = |name: &str| {
+            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        Rendezvous::from_variables(get).unwrap_err().to_string()
+    };
+    assert!(error(&[("WORLD_SIZE", "2")]).contains("RANK is not set"));
+    assert!(error(&[("WORLD_SIZE", "two")]).contains("WORLD_SIZE = \"two\""));
+    assert!(error(&[("WORLD_SIZE", "2"), ("RANK", "2")]).contains("RANK = 2 is not below"));
+    assert!(error(&[("WORLD_SIZE", "2"), ("RANK", "0")]).contains("MASTER_ADDR is not set"));
+    let far = [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "70000")];
+    assert!(error(&far).contains("MASTER_PORT = 70000"));
+    let none = [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "0")];
+    assert!(error(&none).contains("MASTER_PORT = 0 is not a port from 1 to 65535"));
+    let many = [("WORLD_SIZE", "2147483647"), ("RANK", "0"), ("MASTER_ADDR", "a")];
+    assert!(error(&many).contains("WORLD_SIZE = 2147483647 is more than 65536"));
+}
+
+/// A group of one.
+fn one_alone() -> Rendezvous {
+    Rendezvous {
+        rank: 0,
+        size: 1,
+        local_rank: 0,
+        local_size: 1,
+        host: "127.0.0.1".into(),
+        port: free_port(),
+        rank_0_serves: true,
+        prefix: "one".into(),
+        interface: None,
+    }
+}
+
+/// One that NCCL takes too.
+#[test]
+#[ignore = "started by another test"]
+fn one_gpu() {
+    let place = one_alone();
+    let minute = Duration::from_secs(60);
+    let group = ProcessGroup::connect(&place, minute, minute).unwrap();
+    let gpu = torch_ext::resolve_device(torch_ext::DeviceChoice::Auto).unwrap();
+    let group = match group.with_nccl(&place, 0, minute) {
+        Ok(group) => group,
+        Err(error) if torch_ext::nccl_is_built() => {
+            assert_eq!(gpu, Device::Cpu, "{error}");
+            assert!(error.to_string().contains("GPU"), "{error}");
+            return;
+        }
+        Err(error) => {
+            assert!(error.to_string().contains("without the feature `nccl`"), "{error}");
+            return;
+        }
+    };
+    assert_eq!(group.exchange_device(Device::Cpu), Device::Cpu);
+    assert_eq!(group.exchange_device(gpu), gpu);
+    let tensor = Tensor::arange(1000, (Kind::Float, gpu));
+    group.all_reduce(&tensor).unwrap();
+    assert_eq!(tensor, Tensor::arange(1000, (Kind::Float, gpu)));
+}
+
+#[test]
+fn nccl_takes_tensors_of_a_gpu_or_says_that_it_is_not_built() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", "distributed::one_gpu", "--ignored"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}

@@ -1,0 +1,382 @@
+//! Packed attention and the fused norm against libtorch's own operations.
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::{Attention, PartSeeds, rng_state, set_rng_state, token_places};
+
+use crate::alone;
+
+const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+fn leaf(tensor: &Tensor) -> Tensor {
+    tensor.detach().copy().set_requires_grad(true)
+}
+
+fn worst(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.size(), b.size());
+    (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
+}
+
+/// The same written out, row by row, with factors for each row and head.
+fn explicit(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    lengths: &[i64],
+    heads: i64,
+    masks: &[Tensor],
+) -> Tensor {
+    let mut first = 0;
+    let rows: Vec<Tensor> = lengths
+        .iter()
+        .enumerate()
+        .map(|(row, &length)| {
+            let part =
+                |t: &Tensor| t.narrow(0, first, length).view([length, heads, -1]).transpose(0, 1);
+            let (q, k, v) = (part(q), part(k), part(v));
+            first += length;
+            let depth = q.size()[2] as f64;
+            let mut p = (q.matmul(&k.transpose(1, 2)) / depth.sqrt()).softmax(-1, None::<Kind>);
+            if let Some(mask) = masks.get(row) {
+                p = p.multiply(mask);
+            }
+            p.matmul(&v).transpose(0, 1).reshape([length, -1])
+        })
+        .collect();
+    Tensor::cat(&rows, 0)
+}
+
+#[test]
+fn attention_and_its_gradients_are_those_of_each_row_alone() {
+    let _alone = alone();
+    for (heads, lengths) in [(1, &[1i64, 7, 33][..]), (3, &[64, 5, 2, 17]), (12, &[9])] {
+        tch::manual_seed(heads);
+        let tokens: i64 = lengths.iter().sum();
+        let draw = || Tensor::randn([tokens, heads * 16], FLOAT);
+        let (q, k, v, weight) = (draw() * 2.0, draw(), draw(), draw());
+        let ours = [leaf(&q), leaf(&k), leaf(&v)];
+        let theirs = [leaf(&q), leaf(&k), leaf(&v)];
+        let [q, k, v] = &ours;
+        let got = packed_attention(q, k, v, lengths, heads, 0.0).unwrap();
+        let [q, k, v] = &theirs;
+        let want = explicit(q, k, v, lengths, heads, &[]);
+        assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
+        (got * &weight).sum(Kind::Float).backward();
+        (want * &weight).sum(Kind::Float).backward();
+        for (a, b) in ours.iter().zip(&theirs) {
+            assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
+        }
+    }
+}
+
+#[test]
+fn heads_of_any_size_attend_in_both_precisions_and_with_any_threads() {
+    let _alone = alone();
+    let lengths = [70i64, 1, 131, 16, 64];
+    for (depth, reach) in [(1, None), (5, Some(33)), (24, None), (32, Some(7)), (64, None)] {
+        tch::manual_seed(depth);
+        let heads = 2;
+        let draw = || Tensor::randn([lengths.iter().sum(), heads * depth], FLOAT);
+        let (qkv, weight) = ([draw(), draw(), draw()], draw());
+        let run = |kind: Kind, threads: i32| {
+            tch::set_num_threads(threads);
+            let [q, k, v] = qkv.each_ref().map(|t| leaf(&t.to_kind(kind)));
+            let attention = Attention { heads, reach, dropout: 0.0 };
+            let places = token_places(1, q.size()[0]).unwrap();
+            let out =
+                torch_ext::packed_attention(&q, &k, &v, &lengths, &places, &attention).unwrap();
+            (&out * &weight.to_kind(kind)).sum(Kind::Float).backward();
+            [out.detach(), q.grad(), k.grad(), v.grad()]
+        };
+        let theirs = qkv.each_ref().map(leaf);
+        let want = windowed(&theirs, &lengths, heads, reach.unwrap_or(1000));
+        (&want * &weight).sum(Kind::Double).backward();
+        let [q, k, v] = theirs;
+        let want = [want.detach(), q.grad(), k.grad(), v.grad()];
+        for (kind, bound) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.1)] {
+            let (one, two) = (run(kind, 1), run(kind, 2));
+            for ((one, two), want) in one.iter().zip(&two).zip(&want) {
+                assert_eq!(one.kind(), kind);
+                let off = worst(one, want);
+                assert!(off < bound, "{kind:?}, {depth} numbers a head: {off}");
+                assert_eq!(worst(one, two), 0.0, "{kind:?}, {depth} numbers a head");
+            }
+        }
+    }
+}
+
+/// With the places of one long row.
+fn packed_attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    lengths: &[i64],
+    heads: i64,
+    p: f64,
+) -> torch_ext::Result<Tensor> {
+    let places = token_places(1, query.size()[0])?;
+    let attention = Attention { heads, reach: None, dropout: p };
+    torch_ext::packed_attention(query, key, value, lengths, &places, &attention)
+}
+
+/// The same.
+fn dropout_add_norm(
+    x: &Tensor,
+    residual: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    p: f64,
+) -> torch_ext::Result<Tensor> {
+    let places = token_places(1, x.size()[0])?;
+    torch_ext::dropout_add_norm(x, residual, weight, bias, &places, eps, p)
+}
+
+/// With values that are the identity, the output is the dropped probability itself.
+fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
+    let state = rng_state(Device::Cpu).unwrap();
+    let longest = *lengths.iter().max().unwrap();
+    assert_eq!(q.size()[1], longest, "one head as deep as the longest row");
+    let eye: Vec<Tensor> = lengths.iter().map(|&n| Tensor::eye_m(n, longest, FLOAT)).collect();
+    let dropped = packed_attention(q, k, &Tensor::cat(&eye, 0), lengths, 1, p).unwrap();
+    set_rng_state(Device::Cpu, &state).unwrap();
+    let mut first = 0;
+    lengths
+        .iter()
+        .map(|&n| {
+            let kept = dropped.narrow(0, first, n).narrow(1, 0, n).ne(0.0);
+            first += n;
+            kept.to_kind(Kind::Float).unsqueeze(0) / (1.0 - p)
+        })
+        .collect()
+}
+
+/// Attention within windows, written out: scores further away than `reach` are cut off.
+fn windowed(qkv: &[Tensor; 3], lengths: &[i64], heads: i64, reach: i64) -> Tensor {
+    let mut first = 0;
+    let rows: Vec<Tensor> = lengths
+        .iter()
+        .map(|&length| {
+            let [q, k, v] = qkv.each_ref().map(|t| {
+                let part = t.narrow(0, first, length);
+                part.view([length, heads, -1]).transpose(0, 1).to_kind(Kind::Double)
+            });
+            first += length;
+            let at = Tensor::arange(length, (Kind::Int64, Device::Cpu));
+            let far = (at.unsqueeze(0) - at.unsqueeze(1)).abs().gt(reach);
+            let scores = q.matmul(&k.transpose(1, 2)) / (q.size()[2] as f64).sqrt();
+            let p = scores.masked_fill(&far, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
+            p.matmul(&v).transpose(0, 1).reshape([length, -1])
+        })
+        .collect();
+    Tensor::cat(&rows, 0)
+}
+
+#[test]
+fn a_window_is_the_same_as_scores_cut_off_beyond_it() {
+    let _alone = alone();
+    for (heads, reach, lengths) in
+        [(1, 0, &[1i64, 7][..]), (2, 1, &[90, 3]), (3, 5, &[64, 5, 40]), (2, 40, &[130, 41, 9])]
+    {
+        tch::manual_seed(heads + reach);
+        let tokens: i64 = lengths.iter().sum();
+        let draw = || Tensor::randn([tokens, heads * 16], FLOAT);
+        let (qkv, weight) = ([draw() * 2.0, draw(), draw()], draw());
+        let (ours, theirs) = (qkv.each_ref().map(leaf), qkv.each_ref().map(leaf));
+        let [q, k, v] = &ours;
+        let attention = Attention { heads, reach: Some(reach), dropout: 0.0 };
+        let places = token_places(1, tokens).unwrap();
+        let got = torch_ext::packed_attention(q, k, v, lengths, &places, &attention).unwrap();
+        let want = windowed(&theirs, lengths, heads, reach);
+        assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
+        (got * &weight).sum(Kind::Float).backward();
+        (want * &weight).sum(Kind::Double).backward();
+        for (a, b) in ours.iter().zip(&theirs) {
+            assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
+        }
+    }
+}
+
+#[test]
+fn a_window_over_the_whole_row_drops_what_no_window_drops() {
+    let _alone = alone();
+    tch::manual_seed(6);
+    let qkv = [(); 3].map(|()| Tensor::randn([70, 32], FLOAT));
+    let run = |reach: Option<i64>| {
+        tch::manual_seed(7);
+        let [q, k, v] = qkv.each_ref().map(leaf);
+        let attention = Attention { heads: 2, reach, dropout: 0.4 };
+        let places = token_places(1, 70).unwrap();
+        let out = torch_ext::packed_attention(&q, &k, &v, &[50, 20], &places, &attention).unwrap();
+        out.square().sum(Kind::Float).backward();
+        [out.detach(), q.grad(), k.grad(), v.grad()]
+    };
+    for (all, far) in run(None).iter().zip(&run(Some(60))) {
+        assert!(worst(all, far) < 2e-6, "{}", worst(all, far));
+    }
+    assert!(worst(&run(None)[0], &run(Some(10))[0]) > 0.1);
+}
+
+#[test]
+fn dropout_has_a_mask_that_backward_makes_again() {
+    let _alone = alone();
+    tch::manual_seed(4);
+    let lengths = [48, 11];
+    let draw = || Tensor::randn([59, 48], FLOAT);
+    let (q, k, v, weight) = (draw(), draw(), draw(), draw());
+    let masks = masks(&q, &k, &lengths, 0.25);
+    let kept = masks[0].ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+    assert!((kept - 0.75).abs() < 0.04, "{kept}");
+    let state = rng_state(Device::Cpu).unwrap();
+    let ours = [leaf(&q), leaf(&k), leaf(&v)];
+    let theirs = [leaf(&q), leaf(&k), leaf(&v)];
+    let got = packed_attention(&ours[0], &ours[1], &ours[2], &lengths, 1, 0.25).unwrap();
+    let want = explicit(&theirs[0], &theirs[1], &theirs[2], &lengths, 1, &masks);
+    assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
+    (&got * &weight).sum(Kind::Float).backward();
+    (want * &weight).sum(Kind::Float).backward();
+    for (a, b) in ours.iter().zip(&theirs) {
+        assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
+    }
+    let next = packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap();
+    assert_ne!(next, got, "the generator went on");
+    set_rng_state(Device::Cpu, &state).unwrap();
+    assert_eq!(packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap(), got);
+}
+
+#[test]
+fn masks_look_independent() {
+    let _alone = alone();
+    tch::manual_seed(5);
+    let (q, k) = (Tensor::zeros([512, 512], FLOAT), Tensor::zeros([512, 512], FLOAT));
+    let mask = masks(&q, &k, &[512], 0.1).remove(0).squeeze().ne(0.0).to_kind(Kind::Double);
+    let centred = &mask - mask.mean(Kind::Double);
+    let kept = mask.mean(Kind::Double).double_value(&[]);
+    assert!((kept - 0.9).abs() < 5.0 * (0.09f64 / 262_144.0).sqrt(), "{kept}");
+    // Neighbours along a row, along a column, and along the diagonal.
+    for (rows, columns) in [(0, 1), (1, 0), (1, 1), (0, 2), (0, 16), (2, 0)] {
+        let a = centred.slice(0, 0, 512 - rows, 1).slice(1, 0, 512 - columns, 1);
+        let b = centred.slice(0, rows, 512, 1).slice(1, columns, 512, 1);
+        let r = (a * b).mean(Kind::Double).double_value(&[]) / 0.09;
+        assert!(r.abs() < 5.0 / 512.0, "{rows} rows and {columns} columns apart: {r}");
+    }
+    // Kept numbers in each row and each column scatter as a binomial would.
+    for dim in [0i64, 1] {
+        let sums = mask.sum_dim_intlist([dim].as_slice(), false, Kind::Double);
+        let variance = sums.var(true).double_value(&[]) / (512.0 * 0.09);
+        assert!((0.7..1.35).contains(&variance), "{variance}");
+    }
+}
+
+#[test]
+fn bfloat16_attention_stays_near_float32() {
+    let _alone = alone();
+    tch::manual_seed(6);
+    let draw = || Tensor::randn([40, 64], FLOAT).to_kind(Kind::BFloat16);
+    let (q, k, v) = (draw(), draw(), draw());
+    let float = |t: &Tensor| t.to_kind(Kind::Float);
+    let low = [leaf(&q), leaf(&k), leaf(&v)];
+    let high = [leaf(&float(&q)), leaf(&float(&k)), leaf(&float(&v))];
+    let got = packed_attention(&low[0], &low[1], &low[2], &[23, 17], 4, 0.0).unwrap();
+    let want = packed_attention(&high[0], &high[1], &high[2], &[23, 17], 4, 0.0).unwrap();
+    assert_eq!(got.kind(), Kind::BFloat16);
+    assert!(worst(&got, &want) < 0.03, "{}", worst(&got, &want));
+    got.sum(Kind::Float).backward();
+    want.sum(Kind::Float).backward();
+    for (a, b) in low.iter().zip(&high) {
+        assert!(worst(&a.grad(), &b.grad()) < 0.06, "{}", worst(&a.grad(), &b.grad()));
+    }
+}
+
+#[test]
+fn the_fused_norm_is_dropout_sum_and_norm() {
+    let _alone = alone();
+    for p in [0.0, 0.4] {
+        tch::manual_seed(7);
+        let (rows, width) = (131, 48);
+        let draw = || Tensor::randn([rows, width], FLOAT);
+        let (x, residual, weight) = (draw(), draw(), draw());
+        let (gain, bias) = (Tensor::rand([width], FLOAT) + 0.5, Tensor::randn([width], FLOAT));
+        let state = rng_state(Device::Cpu).unwrap();
+        // Where only one number is large, the norm shows whether it was kept.
+        let mask = if p == 0.0 {
+            Tensor::ones([rows, width], FLOAT)
+        } else {
+            let zeros = Tensor::zeros([rows, width], FLOAT);
+            let one = Tensor::ones([width], FLOAT);
+            let ones = Tensor::ones([rows, width], FLOAT);
+            let out = dropout_add_norm(&ones, &zeros, &one, &one.zeros_like(), 1e-5, p).unwrap();
+            out.gt(0.0).to_kind(Kind::Float) / (1.0 - p)
+        };
+        let kept = mask.ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!((kept - (1.0 - p)).abs() < 0.03, "{kept}");
+        set_rng_state(Device::Cpu, &state).unwrap();
+        let ours = [leaf(&x), leaf(&residual), leaf(&gain), leaf(&bias)];
+        let theirs = [leaf(&x), leaf(&residual), leaf(&gain), leaf(&bias)];
+        let [x, r, w, b] = &ours;
+        let got = dropout_add_norm(x, r, w, b, 1e-5, p).unwrap();
+        let [x, r, w, b] = &theirs;
+        let want = (x * &mask + r).layer_norm([width], Some(w), Some(b), 1e-5, false);
+        assert!(worst(&got, &want) < 5e-6, "{}", worst(&got, &want));
+        (got * &weight).sum(Kind::Float).backward();
+        (want * &weight).sum(Kind::Float).backward();
+        for (a, b) in ours.iter().zip(&theirs) {
+            assert!(worst(&a.grad(), &b.grad()) < 2e-5, "{}", worst(&a.grad(), &b.grad()));
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let _alone = alone();
+    let (x, y) = (Tensor::zeros([4, 6], FLOAT), Tensor::zeros([4, 5], FLOAT));
+    let error = |lengths: &[i64], heads, p| {
+        packed_attention(&x, &x, &x, lengths, heads, p).unwrap_err().to_string()
+    };
+    assert!(error(&[3], 2, 0.0).contains("rows have 3 tokens"));
+    assert!(error(&[4, 0], 2, 0.0).contains("a row of 0 tokens"));
+    assert!(error(&[4], 4, 0.0).contains("4 heads"));
+    assert!(error(&[4], 2, 1.0).contains("dropout is 1"));
+    assert!(packed_attention(&x, &x, &y, &[4], 1, 0.0).is_err());
+    let attention = Attention { heads: 2, reach: Some(-1), dropout: 0.0 };
+    let places = token_places(1, 4).unwrap();
+    let error = torch_ext::packed_attention(&x, &x, &x, &[4], &places, &attention).unwrap_err();
+    assert!(error.to_string().contains("reach is -1"), "{error}");
+    let one = Tensor::ones([6], FLOAT);
+    assert!(dropout_add_norm(&x, &y, &one, &one, 1e-5, 0.0).is_err());
+    assert!(dropout_add_norm(&y, &y, &one, &one, 1e-5, 0.0).is_err());
+}
+
+#[test]
+fn a_row_has_the_same_masks_wherever_the_batch_is_cut() {
+    let _alone = alone();
+    tch::manual_seed(8);
+    let (tokens, width) = (12i64, 24i64);
+    let draw = || Tensor::randn([tokens, width], FLOAT);
+    let (q, k, v, weight) = (draw(), draw(), draw(), Tensor::ones([width], FLOAT));
+    // Rows of 5, 3 and 4 tokens, in a batch of length 5 and, without the first, of length 4.
+    let places = |rows: &[i64], length: i64| {
+        let all = token_places(rows.len() as i64, length).unwrap().view([-1, length]);
+        let rows = (0i64..).zip(rows).map(|(row, &n)| all.get(row).narrow(0, 0, n));
+        Tensor::cat(&rows.collect::<Vec<_>>(), 0)
+    };
+    let run = |first: i64, lengths: &[i64], places: &Tensor| {
+        let part = |t: &Tensor| t.narrow(0, first, places.size()[0]);
+        let (q, k, v) = (leaf(&part(&q)), leaf(&part(&k)), leaf(&part(&v)));
+        let attention = Attention { heads: 3, reach: None, dropout: 0.3 };
+        let out = torch_ext::packed_attention(&q, &k, &v, lengths, places, &attention).unwrap();
+        let bias = weight.zeros_like();
+        let out = torch_ext::dropout_add_norm(&out, &q, &weight, &bias, places, 1e-5, 0.3).unwrap();
+        out.square().sum(Kind::Float).backward();
+        [out.detach(), q.grad(), k.grad(), v.grad()]
+    };
+    let seeds = PartSeeds::new().unwrap();
+    let whole = run(0, &[5, 3, 4], &places(&[5, 3, 4], 5));
+    seeds.enter(1).unwrap();
+    let part = run(5, &[3, 4], &places(&[3, 4], 4));
+    for (whole, part) in whole.iter().zip(&part) {
+        assert_eq!(&whole.narrow(0, 5, 7), part);
+    }
+    seeds.enter(0).unwrap();
+    let moved = run(5, &[3, 4], &places(&[3, 4], 4));
+    assert_ne!(moved[0], part[0], "other rows draw otherwise");
+}

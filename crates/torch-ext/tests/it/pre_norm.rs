@@ -1,0 +1,114 @@
+//! Rotary positions and gated products against plain operations in float64.
+use tch::{Device, Kind, Tensor};
+use torch_ext::{gated_gelu, rotary};
+
+const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+fn leaf(tensor: &Tensor) -> Tensor {
+    tensor.detach().copy().set_requires_grad(true)
+}
+
+fn worst(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.size(), b.size());
+    (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
+}
+
+/// `[N, heads * D]`, turned.
+fn turned(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
+    let half = angles.size()[1];
+    let x = x.to_kind(Kind::Double).reshape([-1, heads, 2 * half]);
+    let (a, b) = (x.narrow(2, 0, half), x.narrow(2, half, half));
+    let angles = angles.to_kind(Kind::Double).unsqueeze(1);
+    let (cos, sin) = (angles.cos(), angles.sin());
+    let turned = Tensor::cat(&[&a * &cos - &b * &sin, &b * &cos + &a * &sin], 2);
+    turned.reshape([-1, heads * 2 * half])
+}
+
+#[test]
+fn projections_and_their_gradients_are_turned() {
+    for (rows, heads, half) in [(1, 1, 1), (7, 3, 4), (300, 12, 32), (0, 2, 4)] {
+        tch::manual_seed(rows);
+        let width = heads * 2 * half;
+        let projected = Tensor::randn([rows, 3 * width], FLOAT);
+        let angles = Tensor::rand([rows, half], FLOAT) * 40.0;
+        let weights = Tensor::randn([3, rows, width], FLOAT);
+        let (ours, theirs) = (leaf(&projected), leaf(&projected));
+        let got = rotary(&ours, &angles.cos(), &angles.sin(), heads).unwrap();
+        let part = |index: i64| theirs.narrow(1, index * width, width);
+        let value = part(2).to_kind(Kind::Double);
+        let want = [turned(&part(0), &angles, heads), turned(&part(1), &angles, heads), value];
+        if rows == 0 {
+            assert!(got.iter().all(|part| part.size() == [0, width]));
+            continue;
+        }
+        let sum = |parts: &[Tensor; 3]| {
+            let each = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
+            each.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
+        };
+        for (got, want) in got.iter().zip(&want) {
+            assert!(worst(got, want) < 1e-5, "{}", worst(got, want));
+        }
+        sum(&got).backward();
+        sum(&want).backward();
+        let off = worst(&ours.grad(), &theirs.grad());
+        assert!(off < 1e-5, "{off}");
+        // Keys that nobody asks for have no gradient.
+        let alone = leaf(&projected);
+        let [query, ..] = rotary(&alone, &angles.cos(), &angles.sin(), heads).unwrap();
+        query.sum(Kind::Float).backward();
+        assert_eq!(alone.grad().narrow(1, width, 2 * width).abs().max().double_value(&[]), 0.0);
+    }
+}
+
+#[test]
+fn lower_precision_is_turned_in_float32() {
+    tch::manual_seed(3);
+    let projected = Tensor::randn([20, 48], FLOAT).to_kind(Kind::BFloat16);
+    let angles = Tensor::rand([20, 4], FLOAT);
+    let low = leaf(&projected);
+    let got = rotary(&low, &angles.cos(), &angles.sin(), 2).unwrap();
+    let want = turned(&projected.narrow(1, 0, 16), &angles, 2).to_kind(Kind::BFloat16);
+    assert!(worst(&got[0], &want) < 1e-2);
+    assert_eq!(got[2], projected.narrow(1, 32, 16));
+    got[1].sum(Kind::Float).backward();
+    assert_eq!(low.grad().kind(), Kind::BFloat16);
+}
+
+#[test]
+fn a_gated_product_and_its_gradient() {
+    for shape in [vec![1, 2], vec![5, 3, 14], vec![0, 4]] {
+        tch::manual_seed(4);
+        let wide = Tensor::randn(&shape, FLOAT) * 3.0;
+        let (ours, theirs) = (leaf(&wide), leaf(&wide.to_kind(Kind::Double)));
+        let half = shape.last().unwrap() / 2;
+        let got = gated_gelu(&ours).unwrap();
+        let want = theirs.narrow(-1, 0, half).gelu("none") * theirs.narrow(-1, half, half);
+        assert_eq!(got.size(), want.size());
+        if got.numel() == 0 {
+            continue;
+        }
+        assert!(worst(&got, &want) < 1e-5);
+        got.square().sum(Kind::Float).backward();
+        want.square().sum(Kind::Double).backward();
+        assert!(
+            worst(&ours.grad(), &theirs.grad()) < 1e-3,
+            "{}",
+            worst(&ours.grad(), &theirs.grad())
+        );
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let ones = |size: &[i64]| Tensor::ones(size, FLOAT);
+    let error = |projected: &[i64], cos: &[i64], heads| {
+        rotary(&ones(projected), &ones(cos), &ones(cos), heads).unwrap_err().to_string()
+    };
+    assert!(error(&[4, 12], &[4, 1], 4).contains("even size"));
+    assert!(error(&[4, 12], &[3, 2], 1).contains("must be [4, 2]"));
+    assert!(error(&[4, 12, 1], &[4, 2], 1).contains("projections are"));
+    assert!(error(&[4, 12], &[4, 2], 0).contains("0 heads"));
+    assert!(gated_gelu(&ones(&[4, 3])).unwrap_err().to_string().contains("halves"));
+    let whole = Tensor::ones([2, 2], (Kind::Int64, Device::Cpu));
+    assert!(gated_gelu(&whole).is_err());
+}

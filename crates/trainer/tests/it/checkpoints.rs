@@ -1,0 +1,217 @@
+//! What training says of checkpoints that are damaged, left over, or no checkpoints.
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::common::{alone, config, parameters, stage, weight};
+use tch::Tensor;
+use trainer::{
+    Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TrainConfig, TrainError,
+    fit,
+};
+
+/// Pulls a weight to 0.
+struct Shrink(Tensor);
+
+impl Task for Shrink {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&[1; 6])
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("task", "shrink");
+    }
+
+    fn losses(&mut self, _: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        Ok(StepLosses::single("square", self.0.f_square()?))
+    }
+}
+
+fn train(folder: &Path, interrupt: Option<u64>) -> Result<(FitReport, f64), TrainError> {
+    let weight = weight();
+    let mut task = Shrink(weight.shallow_clone());
+    let report = fit(&stage(folder, interrupt), &config(), &parameters(&weight), &mut task)?;
+    Ok((FitReport { seconds: 0.0, ..report }, weight.double_value(&[])))
+}
+
+/// The error of a run after `damage` was done to the checkpoints of steps 3 and 4.
+fn after(damage: impl Fn(&Path)) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    train(folder.path(), Some(4)).unwrap();
+    damage(&folder.path().join("checkpoints"));
+    let error = train(folder.path(), None).unwrap_err();
+    // The causes are in the message, so that a program that prints both says nothing twice.
+    assert!(std::error::Error::source(&error).is_none());
+    let root = folder.path().display().to_string();
+    let error = error.to_string().replace(&root, "RUN");
+    (folder, error)
+}
+
+#[test]
+fn a_damaged_checkpoint_says_the_way_out_and_the_way_works() {
+    let _alone = alone();
+    let complete = train(tempfile::tempdir().unwrap().path(), None).unwrap();
+    let way = "; to go on from step 3, delete RUN/checkpoints/step-00000004";
+    let newest = |root: &Path| root.join("step-00000004");
+    for file in ["parameters.safetensors", "optimizer.safetensors", "state.json"] {
+        let (_, error) = after(|root| fs::remove_file(newest(root).join(file)).unwrap());
+        let text = format!("RUN/checkpoints/step-00000004/{file}: No such file or directory");
+        assert!(error.starts_with(&text) && error.ends_with(way), "{error}");
+        assert_eq!(error.matches("No such file").count(), 1, "{error}");
+        let (folder, error) = after(|root| {
+            let path = newest(root).join(file);
+            let bytes = fs::read(&path).unwrap();
+            fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        });
+        assert!(error.contains(file) && error.ends_with(way), "{error}");
+        assert_eq!(error.matches("EOF").count(), usize::from(file == "state.json"), "{error}");
+        fs::remove_dir_all(folder.path().join("checkpoints/step-00000004")).unwrap();
+        assert_eq!(train(folder.path(), None).unwrap(), complete);
+    }
+}
+
+#[test]
+fn sums_that_leave_out_a_file_verify_nothing() {
+    let _alone = alone();
+    let way = "; to go on from step 3, delete RUN/checkpoints/step-00000004";
+    let rewritten = |keep: &dyn Fn(&str) -> bool| {
+        let (_, error) = after(|root| {
+            let path = root.join("step-00000004/SHA256SUMS");
+            let text = fs::read_to_string(&path).unwrap();
+            let kept: Vec<&str> = text.lines().filter(|line| keep(line)).collect();
+            fs::write(path, kept.join("\n")).unwrap();
+        });
+        let sums = "RUN/checkpoints/step-00000004/SHA256SUMS: ";
+        assert!(error.starts_with(sums) && error.ends_with(way), "{error}");
+        error
+    };
+    for name in ["parameters.safetensors", "optimizer.safetensors", "state.json"] {
+        let error = rewritten(&|line| !line.ends_with(name));
+        assert!(error.contains(&format!("{name} has no sum")), "{error}");
+    }
+    let error = rewritten(&|_| false);
+    assert!(error.contains("has no sum"), "{error}");
+    let (_, error) = after(|root| {
+        let path = root.join("step-00000004/SHA256SUMS");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text + "0  /dev/zero\n").unwrap();
+    });
+    assert!(error.contains("SHA256SUMS: \"/dev/zero\" is no file of this"), "{error}");
+    let (_, error) = after(|root| {
+        let path = root.join("step-00000004/task.safetensors");
+        torch_ext::write_tensors(path, [("queue", &Tensor::from(1.0))], &[]).unwrap();
+    });
+    assert!(error.contains("SHA256SUMS: task.safetensors has no sum"), "{error}");
+}
+
+#[test]
+fn the_only_checkpoint_leaves_the_start() {
+    let _alone = alone();
+    let (_, error) = after(|root| {
+        fs::remove_dir_all(root.join("step-00000003")).unwrap();
+        fs::write(root.join("step-00000004/state.json"), "{").unwrap();
+    });
+    let way = "; to go on from the start, delete RUN/checkpoints/step-00000004";
+    assert!(error.ends_with(way), "{error}");
+}
+
+#[test]
+fn a_checkpoint_under_another_steps_name_is_refused() {
+    let _alone = alone();
+    let (_, error) = after(|root| {
+        fs::rename(root.join("step-00000004"), root.join("step-00000010")).unwrap();
+    });
+    let text = "RUN/checkpoints/step-00000010/state.json: step = 4: expected the folder's, 10;";
+    assert!(error.starts_with(text), "{error}");
+}
+
+#[test]
+fn a_state_that_the_task_refuses_names_the_file() {
+    let _alone = alone();
+    let (_, error) = after(|root| {
+        let path = root.join("step-00000004/task.safetensors");
+        torch_ext::write_tensors(&path, [("queue", &Tensor::from(1.0))], &[]).unwrap();
+        // As an earlier version left it, without sums.
+        let state = root.join("step-00000004/state.json");
+        let text = fs::read_to_string(&state).unwrap();
+        let text = text.replace("\"checksums\": true", "\"checksums\": false");
+        fs::write(state, text).unwrap();
+        fs::remove_file(root.join("step-00000004/SHA256SUMS")).unwrap();
+    });
+    let text = "RUN/checkpoints/step-00000004/task.safetensors: queue: this task keeps no state;";
+    assert!(error.starts_with(text), "{error}");
+}
+
+#[test]
+fn files_called_like_checkpoints_are_named_before_training() {
+    let _alone = alone();
+    for name in [".partial-x", "step-00000050"] {
+        let (folder, error) = after(|root| fs::write(root.join(name), "").unwrap());
+        let text = "no folder, though it is called like a checkpoint; move it away";
+        assert_eq!(error, format!("RUN/checkpoints/{name}: {text}"));
+        fs::remove_file(folder.path().join("checkpoints").join(name)).unwrap();
+        train(folder.path(), None).unwrap();
+    }
+}
+
+#[test]
+fn leftover_folders_are_removed_when_training_goes_on() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let complete = train(folder.path(), None).unwrap();
+    let root = folder.path().join("checkpoints");
+    // Killed while it wrote a checkpoint, and before it removed an older one.
+    fs::create_dir(root.join(".partial-killed")).unwrap();
+    fs::write(root.join(".partial-killed/parameters.safetensors"), "half").unwrap();
+    fs::create_dir(root.join("step-00000001")).unwrap();
+    assert_eq!(train(folder.path(), None).unwrap(), complete);
+    let mut names: Vec<_> = fs::read_dir(&root)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["step-00000008", "step-00000009"]);
+}
+
+#[test]
+fn another_task_or_configuration_is_told_apart_from_damage() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    train(folder.path(), Some(4)).unwrap();
+    let weight = weight();
+    let mut task = Shrink(weight.shallow_clone());
+    let other = TrainConfig { weight_decay: 0.5, ..config() };
+    let stage = stage(folder.path(), None);
+    let error = fit(&stage, &other, &parameters(&weight), &mut task).unwrap_err().to_string();
+    assert!(error.contains("step-00000004: written with another configuration"), "{error}");
+    // What only says how often to save or log may change.
+    let other = TrainConfig { checkpoint_steps: None, log_steps: 7, ..config() };
+    assert!(fit(&stage, &other, &parameters(&weight), &mut task).unwrap().finished);
+}
+
+#[test]
+fn kept_parameters_stay_and_are_the_same_after_an_interruption() {
+    let _alone = alone();
+    let train = |folder: &Path, interrupt| {
+        let weight = weight();
+        let mut task = Shrink(weight.shallow_clone());
+        let config = TrainConfig { keep_models: true, checkpoint_steps: Some(3), ..config() };
+        fit(&stage(folder, interrupt), &config, &parameters(&weight), &mut task).unwrap();
+        weight.double_value(&[])
+    };
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let last = train(whole.path(), None);
+    train(broken.path(), Some(4)); // goes on from step 3
+    train(broken.path(), None);
+    let kept = |folder: &Path| {
+        let files = fs::read_dir(folder.join("models")).unwrap().map(|entry| entry.unwrap().path());
+        let value = |path| torch_ext::read_tensors(path).unwrap()["weight"].double_value(&[]);
+        let name = |path: &Path| path.file_name().unwrap().to_owned().into_string().unwrap();
+        files.map(|path| (name(&path), value(path))).collect::<BTreeMap<_, _>>()
+    };
+    let (names, values): (Vec<_>, Vec<_>) = kept(whole.path()).into_iter().unzip();
+    assert_eq!(names, [3, 6, 9].map(|step| format!("step-{step:08}.safetensors")));
+    assert!(values.is_sorted_by(|earlier, later| earlier > later), "{values:?}");
+    assert_eq!(values.last(), Some(&last));
+    assert_eq!(kept(whole.path()), kept(broken.path()));
+}

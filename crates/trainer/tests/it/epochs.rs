@@ -1,0 +1,156 @@
+//! When a task hears of the end of an epoch, and that an interruption there changes nothing.
+use std::path::Path;
+
+use crate::common::{alone, config, parameters, stage, weight};
+use tch::Tensor;
+use trainer::{
+    Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TaskSlot, TensorMap,
+    TrainConfig, TrainError, Updates, fit_tasks,
+};
+
+/// Pulls a weight to 0; at the end of an epoch notes epoch, batches and weight.
+struct Notes {
+    weight: Tensor,
+    lengths: Vec<usize>,
+    batches: u64,
+    notes: Vec<(u64, u64, f64)>,
+    /// Fails at the end of this epoch.
+    fault: Option<u64>,
+}
+
+impl Notes {
+    fn new(weight: &Tensor, examples: usize) -> Self {
+        let (lengths, notes) = (vec![1; examples], Vec::new());
+        Self { weight: weight.shallow_clone(), lengths, batches: 0, notes, fault: None }
+    }
+}
+
+impl Task for Notes {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("lengths", &self.lengths);
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        assert_eq!(step.number, self.batches);
+        self.batches += 1;
+        Ok(StepLosses::single("square", self.weight.f_square()?))
+    }
+
+    fn epoch_ended(&mut self, epoch: u64) -> Result<(), TaskError> {
+        if self.fault == Some(epoch) {
+            return Err("the disk is full".into());
+        }
+        self.notes.push((epoch, self.batches, self.weight.double_value(&[])));
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        let notes = self.notes.iter().flat_map(|note| [note.0 as f64, note.1 as f64, note.2]);
+        let state: Vec<f64> = [self.batches as f64].into_iter().chain(notes).collect();
+        Ok(vec![("notes".into(), Tensor::from_slice(&state))])
+    }
+
+    fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
+        let state = Vec::<f64>::try_from(&state["notes"])?;
+        self.batches = state[0] as u64;
+        let notes = state[1..].chunks_exact(3);
+        self.notes = notes.map(|note| (note[0] as u64, note[1] as u64, note[2])).collect();
+        Ok(())
+    }
+}
+
+type Left = (FitReport, f64, [Vec<(u64, u64, f64)>; 2]);
+
+/// Two tasks of 3 and 2 batches an epoch, the second twice in each round.
+fn run(folder: &Path, config: &TrainConfig, interrupt: Option<u64>) -> Result<Left, TrainError> {
+    let weight = weight();
+    let mut tasks = [Notes::new(&weight, 5), Notes::new(&weight, 4)];
+    let [first, second] = &mut tasks;
+    let mut slots = [
+        TaskSlot::new("first", first),
+        TaskSlot { batches_per_round: 2, ..TaskSlot::new("second", second) },
+    ];
+    let parameters = parameters(&weight);
+    let report = fit_tasks(&stage(folder, interrupt), config, &parameters, &mut slots)?;
+    let seconds = FitReport { seconds: 0.0, ..report };
+    Ok((seconds, weight.double_value(&[]), tasks.map(|task| task.notes)))
+}
+
+fn epochs(notes: &[(u64, u64, f64)]) -> Vec<(u64, u64)> {
+    notes.iter().map(|&(epoch, batches, _)| (epoch, batches)).collect()
+}
+
+#[test]
+fn every_epoch_ends_once_after_its_last_update() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (report, weight, [first, second]) = run(folder.path(), &config(), None).unwrap();
+    // 9 batches of the first task, 18 of the second.
+    assert_eq!(report.steps, 27);
+    assert_eq!(epochs(&first), [(0, 3), (1, 6), (2, 9)]);
+    assert_eq!(epochs(&second), (0..9).map(|k| (k, 2 * k + 2)).collect::<Vec<_>>());
+    // The second task has the last step, and its last note is of the final weight.
+    assert_eq!(second.last().unwrap().2, weight);
+    assert!(first.last().unwrap().2 > weight);
+}
+
+#[test]
+fn the_end_of_the_stage_ends_an_epoch() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    // Rounds of 3 steps: 4 batches of the first task, 6 of the second.
+    let config = TrainConfig { steps: Some(11), ..config() };
+    let (_, _, [first, second]) = run(folder.path(), &config, None).unwrap();
+    assert_eq!(epochs(&first), [(0, 3), (1, 4)]);
+    assert_eq!(epochs(&second), [(0, 2), (1, 4), (2, 6), (3, 7)]);
+}
+
+#[test]
+fn summed_batches_end_their_epochs_after_the_common_update() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let config = TrainConfig { updates: Updates::Summed, ..config() };
+    let (_, _, [first, second]) = run(folder.path(), &config, None).unwrap();
+    assert_eq!(epochs(&first), [(0, 3), (1, 6), (2, 9)]);
+    assert_eq!(first[2].2, second[8].2);
+}
+
+#[test]
+fn an_interruption_at_any_step_neither_repeats_nor_drops_an_epochs_end() {
+    let _alone = alone();
+    for updates in [Updates::Sequential, Updates::Summed] {
+        for checkpoint_steps in [1, 4] {
+            let config =
+                TrainConfig { updates, checkpoint_steps: Some(checkpoint_steps), ..config() };
+            let folder = tempfile::tempdir().unwrap();
+            let complete = run(folder.path(), &config, None).unwrap();
+            let log = crate::common::metrics(folder.path());
+            for step in 1..=complete.0.steps {
+                let folder = tempfile::tempdir().unwrap();
+                let (report, ..) = run(folder.path(), &config, Some(step)).unwrap();
+                assert_eq!(report.steps, step);
+                assert_eq!(run(folder.path(), &config, None).unwrap(), complete, "at {step}");
+                assert_eq!(crate::common::metrics(folder.path()), log, "at {step}");
+                // Finished: nothing is called again.
+                assert_eq!(run(folder.path(), &config, None).unwrap(), complete, "at {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_at_an_epochs_end_stops_before_the_checkpoint() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let weight = weight();
+    let mut task = Notes { fault: Some(1), ..Notes::new(&weight, 5) };
+    let stage = stage(folder.path(), None);
+    let error = trainer::fit(&stage, &config(), &parameters(&weight), &mut task).unwrap_err();
+    assert_eq!(error.to_string(), "test, step 5: the disk is full");
+    assert!(stage.checkpoints().join("step-00000005").is_dir());
+    assert!(!stage.checkpoints().join("step-00000006").exists());
+}

@@ -1,0 +1,138 @@
+//! Files of a checkpoint that do not belong together, and updates that diverge.
+use std::fs;
+use std::path::Path;
+
+use crate::common::{alone, config, parameters, stage};
+use tch::{Kind, Tensor};
+use trainer::{
+    Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TrainConfig, TrainError,
+    fit,
+};
+
+/// Pulls weights to 0, and keeps a queue.
+struct Shrink {
+    weight: Tensor,
+    queue: Tensor,
+}
+
+impl Task for Shrink {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&[1; 6])
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("task", "shrink");
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        self.queue = Tensor::from(step.number as f64);
+        Ok(StepLosses::single("square", self.weight.f_square()?.f_sum(Kind::Float)?))
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        Ok(vec![("queue".into(), self.queue.shallow_clone())])
+    }
+
+    fn restore(&mut self, state: &trainer::TensorMap) -> Result<(), TaskError> {
+        self.queue = state.get("queue").ok_or("queue is missing")?.copy();
+        Ok(())
+    }
+}
+
+fn train(
+    folder: &Path,
+    interrupt: Option<u64>,
+    config: &TrainConfig,
+) -> Result<(FitReport, Vec<f32>), TrainError> {
+    let weight = Tensor::from_slice(&[0.5_f32, -1.0, 2.0]).set_requires_grad(true);
+    let mut task = Shrink { weight: weight.shallow_clone(), queue: Tensor::from(0.0) };
+    let report = fit(&stage(folder, interrupt), config, &parameters(&weight), &mut task)?;
+    Ok((FitReport { seconds: 0.0, ..report }, Vec::<f32>::try_from(&weight).unwrap()))
+}
+
+/// The error of a run after `damage` was done to the checkpoints of steps 3 and 4.
+fn after(damage: impl Fn(&Path)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    train(folder.path(), Some(4), &config()).unwrap();
+    damage(&folder.path().join("checkpoints"));
+    let error = train(folder.path(), None, &config()).unwrap_err().to_string();
+    error.replace(&folder.path().display().to_string(), "RUN")
+}
+
+const FILES: [&str; 3] = ["parameters.safetensors", "optimizer.safetensors", "task.safetensors"];
+const WAY: &str = "; to go on from step 3, delete RUN/checkpoints/step-00000004";
+
+#[test]
+fn one_changed_bit_is_noticed_and_named() {
+    let _alone = alone();
+    for file in FILES {
+        let error = after(|root| {
+            let path = root.join("step-00000004").join(file);
+            let mut bytes = fs::read(&path).unwrap();
+            // In the values, behind the header.
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(path, bytes).unwrap();
+        });
+        let text = format!("RUN/checkpoints/step-00000004/{file}: not what was written with this");
+        assert!(error.starts_with(&text) && error.ends_with(WAY), "{error}");
+    }
+    // A number of the state that no other check would miss.
+    let error = after(|root| {
+        let path = root.join("step-00000004/state.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = text.replace("\"tokens\": 8", "\"tokens\": 9");
+        assert_ne!(changed, text);
+        fs::write(path, changed).unwrap();
+    });
+    assert!(error.contains("step-00000004/state.json: not what was written"), "{error}");
+}
+
+#[test]
+fn a_file_of_another_step_is_noticed_and_named() {
+    let _alone = alone();
+    for file in FILES {
+        let error = after(|root| {
+            let from = root.join("step-00000003").join(file);
+            fs::copy(from, root.join("step-00000004").join(file)).unwrap();
+        });
+        assert!(error.contains(&format!("{file}: not what was written")), "{error}");
+    }
+    let error = after(|root| {
+        fs::remove_file(root.join("step-00000004/SHA256SUMS")).unwrap();
+    });
+    assert!(error.contains("SHA256SUMS: No such file"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_of_an_earlier_version_has_no_sums_and_is_taken() {
+    let _alone = alone();
+    let want = train(tempfile::tempdir().unwrap().path(), None, &config()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    train(folder.path(), Some(4), &config()).unwrap();
+    let newest = folder.path().join("checkpoints/step-00000004");
+    fs::remove_file(newest.join("SHA256SUMS")).unwrap();
+    let path = newest.join("state.json");
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for key in ["checksums", "metrics_lines"] {
+        assert!(state.as_object_mut().unwrap().remove(key).is_some());
+    }
+    fs::write(path, state.to_string()).unwrap();
+    assert_eq!(train(folder.path(), None, &config()).unwrap(), want);
+}
+
+#[test]
+fn an_update_that_diverges_is_not_saved() {
+    let _alone = alone();
+    // The largest rate and decay: squares beyond float32, of weights whose own are not.
+    let wild = TrainConfig { learning_rate: 1000.0, weight_decay: 1000.0, ..config() };
+    let folder = tempfile::tempdir().unwrap();
+    let weight = Tensor::from_slice(&[5e14_f32, -1e15]).view([1, 2]).set_requires_grad(true);
+    let mut task = Shrink { weight: weight.shallow_clone(), queue: Tensor::from(0.0) };
+    let config = TrainConfig { steps: Some(1), ..wild };
+    let error = fit(&stage(folder.path(), None), &config, &parameters(&weight), &mut task)
+        .unwrap_err()
+        .to_string();
+    let text = "test, step 0: the update left weight without a finite norm, so it is not saved";
+    assert!(error.starts_with(text) && error.contains("lower the learning rate"), "{error}");
+    assert!(!folder.path().join("checkpoints").exists());
+}

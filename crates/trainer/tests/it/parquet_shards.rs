@@ -1,0 +1,239 @@
+//! Shards that are Parquet files: the same examples as from lines, every place can be gone back
+//! to, and what a user meets with files that are damaged or of another kind.
+#![cfg(feature = "parquet")]
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArrayType, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use serde::Deserialize;
+use trainer::{ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+struct Row {
+    text: String,
+    input_ids: Vec<u32>,
+    title: Option<String>,
+}
+
+/// Row `number`: its list has `number % 4` items, and every third has no title.
+fn row(number: usize) -> Row {
+    Row {
+        text: format!("Größe {number}\n\"数\""),
+        input_ids: (0..number % 4).map(|k| u32::try_from(number + k).unwrap()).collect(),
+        title: (!number.is_multiple_of(3)).then(|| format!("title {number}")),
+    }
+}
+
+/// Writes rows with these numbers, `group` to a row group.
+fn write(path: &Path, numbers: std::ops::Range<usize>, group: usize) {
+    let schema = "message rows {
+        required binary text (UTF8);
+        required group input_ids (LIST) { repeated group list { required int64 element; } }
+        optional binary title (UTF8);
+    }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let properties = Arc::new(WriterProperties::builder().set_compression(zstd).build());
+    let file = File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, properties).unwrap();
+    let rows: Vec<Row> = numbers.map(row).collect();
+    for rows in rows.chunks(group) {
+        let mut part = writer.next_row_group().unwrap();
+        let text: Vec<ByteArray> = rows.iter().map(|row| row.text.as_str().into()).collect();
+        let mut column = part.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&text, None, None).unwrap();
+        column.close().unwrap();
+
+        let (mut ids, mut definition, mut repetition) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            if row.input_ids.is_empty() {
+                definition.push(0);
+                repetition.push(0);
+            }
+            for (k, id) in row.input_ids.iter().enumerate() {
+                ids.push(i64::from(*id));
+                definition.push(1);
+                repetition.push(i16::from(k > 0));
+            }
+        }
+        let mut column = part.next_column().unwrap().unwrap();
+        let typed = column.typed::<Int64Type>();
+        typed.write_batch(&ids, Some(&definition), Some(&repetition)).unwrap();
+        column.close().unwrap();
+
+        let titles = rows.iter().filter_map(|row| row.title.as_deref().map(ByteArray::from));
+        let titles: Vec<ByteArray> = titles.collect();
+        let there: Vec<i16> = rows.iter().map(|row| i16::from(row.title.is_some())).collect();
+        let mut column = part.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&titles, Some(&there), None).unwrap();
+        column.close().unwrap();
+        part.close().unwrap();
+    }
+    writer.close().unwrap();
+}
+
+fn source(folder: &Path, config: &ShuffleConfig) -> ShardedJsonl<Row> {
+    ShardedJsonl::new(Shards::open([folder]).unwrap(), config.clone()).unwrap()
+}
+
+fn rest(source: &mut impl ExampleSource<Example = Row>) -> Vec<Row> {
+    std::iter::from_fn(|| source.next_example().unwrap()).collect()
+}
+
+#[test]
+fn rows_are_the_examples_of_lines_and_every_place_can_be_gone_back_to() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("a.parquet"), 0..25, 10);
+    write(&folder.path().join("b.parquet"), 25..31, 100);
+    let line = |number| {
+        let Row { text, input_ids, title } = row(number);
+        let line = serde_json::json!({"text": text, "input_ids": input_ids, "title": title});
+        format!("{line}\n")
+    };
+    let lines: String = (31..40).map(line).collect();
+    std::fs::write(folder.path().join("c.jsonl"), lines).unwrap();
+
+    let config = ShuffleConfig { lines: 8, open_shards: 2, ..ShuffleConfig::default() };
+    let mut rows = source(folder.path(), &config);
+    assert_eq!(rows.examples(), Some(40));
+    rows.start_epoch(0, rng_for(3, "order", 0)).unwrap();
+    let mut places = Vec::new();
+    let mut all = Vec::new();
+    loop {
+        places.push(rows.position());
+        let Some(example) = rows.next_example().unwrap() else { break };
+        all.push(example);
+    }
+    let mut sorted = all.clone();
+    let number = |row: &Row| row.text.split([' ', '\n']).nth(1).unwrap().parse::<usize>().unwrap();
+    sorted.sort_by_key(number);
+    assert_eq!(sorted, (0..40).map(row).collect::<Vec<_>>());
+    assert_ne!(all, sorted, "shuffled");
+
+    let mut resumed = source(folder.path(), &config);
+    for (given, place) in places.into_iter().enumerate() {
+        resumed.start_epoch(0, rng_for(3, "order", 0)).unwrap();
+        resumed.seek(place).unwrap();
+        assert_eq!(rest(&mut resumed), all[given..], "after {given}");
+    }
+}
+
+#[test]
+fn what_a_row_lacks_is_said_with_its_file_and_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    write(&path, 0..3, 2);
+    #[derive(Debug, Deserialize)]
+    struct Url {
+        #[serde(rename = "url")]
+        _url: String,
+    }
+    let error = Shards::open_with([&path], |line| line.parse::<Url>().map(|_| ())).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("a.parquet: row 1, ") && error.contains("missing field `url`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn damage_is_one_error_that_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    write(&path, 0..400, 100);
+    let whole = std::fs::read(&path).unwrap();
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        Shards::open([&path]).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let error = refused(&whole[..whole.len() / 2]).unwrap_err();
+    assert!(error.contains("a.parquet"), "{error}");
+    let error = refused(b"{\"text\": \"\"}\n").unwrap_err();
+    assert!(error.contains("a.parquet"), "{error}");
+    // A byte that is changed is noticed, or the rows are others; nothing panics.
+    let mut noticed = 0;
+    for place in (0..whole.len()).step_by(61) {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x5a;
+        noticed += usize::from(refused(&damaged).is_err());
+    }
+    assert!(noticed > 0);
+}
+
+#[test]
+fn a_file_that_changed_is_refused_where_a_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    write(&path, 0..20, 5);
+    let config = ShuffleConfig { lines: 4, ..ShuffleConfig::default() };
+    let mut rows = source(folder.path(), &config);
+    rows.start_epoch(0, rng_for(1, "order", 0)).unwrap();
+    rows.next_example().unwrap();
+    let place = rows.position();
+    write(&path, 1..21, 5);
+    rows.start_epoch(0, rng_for(1, "order", 0)).unwrap();
+    let error = rows.seek(place).unwrap_err().to_string();
+    assert!(error.contains("a.parquet: the file changed"), "{error}");
+}
+
+#[test]
+fn a_column_that_json_does_not_know_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let schema = "message rows { required fixed_len_byte_array(12) since (INTERVAL); }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let file = File::create(&path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
+    let mut part = writer.next_row_group().unwrap();
+    let mut column = part.next_column().unwrap().unwrap();
+    let since = ByteArray::from(vec![0; 12]).into();
+    column.typed::<FixedLenByteArrayType>().write_batch(&[since], None, None).unwrap();
+    column.close().unwrap();
+    part.close().unwrap();
+    writer.close().unwrap();
+    let error = Shards::open([&path]).unwrap_err().to_string();
+    assert!(error.contains("a.parquet: after row 0: it is damaged, or a column has"), "{error}");
+}
+
+/// Writes one column of text, packed.
+fn write_texts(path: &Path, texts: &[ByteArray]) {
+    let schema =
+        Arc::new(parse_message_type("message m { required binary text (UTF8); }").unwrap());
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let properties = WriterProperties::builder().set_compression(zstd);
+    let properties = Arc::new(properties.set_dictionary_enabled(false).build());
+    let mut writer =
+        SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap();
+    let mut part = writer.next_row_group().unwrap();
+    let mut column = part.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(texts, None, None).unwrap();
+    column.close().unwrap();
+    part.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_small_file_of_huge_values_is_refused_before_they_are_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let long = |bytes: usize| ByteArray::from(vec![b'a'; bytes]);
+    let one = vec![long((1 << 26) + 1)];
+    let many = [vec![long(1 << 26)], vec![long(1); 99]].concat();
+    for texts in [one, many] {
+        write_texts(&path, &texts);
+        assert!(std::fs::metadata(&path).unwrap().len() < 100_000);
+        let error = Shards::open([&path]).unwrap_err().to_string();
+        assert!(
+            error.contains("a.parquet: after row 0: ") && error.contains("column text: "),
+            "{error}"
+        );
+        assert!(error.contains(&format!("for {} values", texts.len())), "{error}");
+    }
+    write_texts(&path, &[long(1 << 20)]);
+    Shards::open([&path]).unwrap();
+}

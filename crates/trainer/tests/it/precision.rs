@@ -1,0 +1,239 @@
+//! bfloat16, the scale of the loss, and steps that are not finite.
+use std::path::Path;
+
+use crate::common::{alone, config, metrics, stage};
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+use trainer::{
+    ExampleRecord, Examples, Fingerprint, LossScaler, Part, Precision, Share, Stage, Step,
+    StepLosses, Task, TaskError, TrainConfig, TrainError, accumulate, fit,
+};
+
+/// What goes wrong in a step.
+#[derive(Clone, Copy, Default)]
+enum Fault {
+    #[default]
+    None,
+    /// Gradients of this size, in every step.
+    Large(f64),
+    /// The gradient of `second` is NaN, from this step on.
+    NanGradient(u64),
+    /// The loss is infinite, before this step.
+    InfiniteLoss(u64),
+}
+
+/// A line through points: `first` times x plus `second`, with products that autocast sees.
+struct Line {
+    first: Tensor,
+    second: Tensor,
+    fault: Fault,
+    micro_batches: bool,
+    lengths: Vec<usize>,
+}
+
+impl Line {
+    fn new(fault: Fault) -> Self {
+        let leaf = |scale: f64| {
+            let tensor = Tensor::arange(64, (Kind::Float, Device::Cpu)).sin() * scale;
+            tensor.view([8, 8]).detach().set_requires_grad(true)
+        };
+        let (first, second) = (leaf(0.3), leaf(0.7));
+        Self { first, second, fault, micro_batches: false, lengths: vec![8; 12] }
+    }
+
+    fn parameters(&self) -> Vec<(String, Tensor)> {
+        let named = [("first", &self.first), ("second", &self.second)];
+        named.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).into()
+    }
+
+    fn loss(&self, example: usize, number: u64) -> Tensor {
+        let x = Tensor::full([1, 8], example as f64 * 0.1, (Kind::Float, Device::Cpu));
+        let x = x + Tensor::rand([1, 8], (Kind::Float, Device::Cpu));
+        let y = x.matmul(&self.first).matmul(&self.second);
+        let loss = (y.to_kind(Kind::Float) - 1.0).square().mean(Kind::Float);
+        match self.fault {
+            Fault::Large(size) => loss * size,
+            // The loss is the same; the gradient is inf * 0.
+            Fault::NanGradient(first) if number >= first => {
+                loss + (&self.second * 0.0).sqrt().sum(Kind::Float)
+            }
+            Fault::InfiniteLoss(first) if number < first => loss / 0.0,
+            _ => loss,
+        }
+    }
+}
+
+impl Task for Line {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", "line");
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let share = 1.0 / step.batch.len() as f64;
+        if self.micro_batches {
+            return accumulate(&Part::cut(step.batch, 1), |examples| {
+                let losses = examples.iter().map(|&example| self.loss(example, step.number));
+                let loss = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")? * share;
+                Ok(vec![Share { name: "line", weight: 1.0, loss }])
+            });
+        }
+        let losses = step.batch.iter().map(|&example| self.loss(example, step.number));
+        let sum = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")?;
+        Ok(StepLosses::single("line", sum * share))
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let id = Some(format!("point {index}"));
+        ExampleRecord { id, input_ids: vec![0, index as u32, 2] }
+    }
+}
+
+/// The parameters after training, or the error.
+fn train(stage: &Stage, mut line: Line) -> Result<Vec<Tensor>, TrainError> {
+    let parameters = line.parameters();
+    fit(stage, &config(), &parameters, &mut line)?;
+    Ok(parameters.iter().map(|(_, tensor)| tensor.copy()).collect())
+}
+
+fn in_folder(change: impl Fn(Stage) -> Stage, line: Line) -> Result<Vec<Tensor>, TrainError> {
+    let folder = tempfile::tempdir().unwrap();
+    train(&change(stage(folder.path(), None)), line)
+}
+
+fn plain() -> Vec<Tensor> {
+    in_folder(|stage| stage, Line::new(Fault::None)).unwrap()
+}
+
+#[test]
+fn a_scaled_loss_changes_no_bit() {
+    let _alone = alone();
+    let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
+    assert_eq!(in_folder(scaled, Line::new(Fault::None)).unwrap(), plain());
+    let cut = || Line { micro_batches: true, ..Line::new(Fault::None) };
+    let whole = in_folder(|stage| stage, cut()).unwrap();
+    assert_eq!(in_folder(scaled, cut()).unwrap(), whole);
+}
+
+#[test]
+fn a_step_with_too_large_a_scale_is_left_out_also_when_resumed() {
+    let _alone = alone();
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let scaled =
+        |folder: &Path, steps| stage(folder, steps).with_loss_scaler(LossScaler::default());
+    // The squares of the gradients leave float32 until the scale is small enough.
+    let line = || Line::new(Fault::Large(1e15));
+    let want = train(&scaled(whole.path(), None), line()).unwrap();
+    let untouched = train(&scaled(broken.path(), 2.into()), line()).unwrap();
+    let start = Line::new(Fault::None);
+    assert_eq!(untouched, [start.first.copy(), start.second.copy()]);
+    for steps in [3, 4] {
+        train(&scaled(broken.path(), steps.into()), line()).unwrap();
+    }
+    assert_eq!(train(&scaled(broken.path(), None), line()).unwrap(), want);
+    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+    assert_ne!(want, untouched);
+    let lines = metrics(whole.path());
+    let scales: Vec<f64> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["loss_scale"].as_f64().unwrap())
+        .collect();
+    assert!(scales.first() > scales.last() && scales.last() > Some(&1.0), "{scales:?}");
+    // The first line is of steps that were all left out, the last of one that was not.
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["loss"].as_f64() > Some(0.0) && !line["parts"]["loss/line"].is_null());
+        assert_eq!(line["grad_norm"].is_null(), line.get("skipped") == Some(&true.into()));
+    }
+    assert!(lines.lines().next().unwrap().contains("\"skipped\":true"), "{lines}");
+    assert!(!lines.lines().last().unwrap().contains("skipped"), "{lines}");
+}
+
+#[test]
+fn a_loss_of_a_step_left_out_counts_only_where_it_is_finite() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let scaled = stage(folder.path(), None).with_loss_scaler(LossScaler::default());
+    // A line tells of two steps: both infinite, one of them, none.
+    train(&scaled, Line::new(Fault::InfiniteLoss(3))).unwrap();
+    let lines = metrics(folder.path());
+    let lines: Vec<Value> =
+        lines.lines().take(3).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let skipped = |line: &Value| line.get("skipped").is_some();
+    assert_eq!(lines.iter().map(skipped).collect::<Vec<_>>(), [true, false, false]);
+    assert!(lines[0]["loss"].is_null(), "{}", lines[0]);
+    assert!(lines[1]["loss"].is_f64() && lines[2]["loss"].is_f64(), "{lines:?}");
+}
+
+#[test]
+fn a_gradient_that_stays_nan_stops_once_the_scale_is_1() {
+    let _alone = alone();
+    let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
+    let error = in_folder(scaled, Line::new(Fault::NanGradient(0))).unwrap_err();
+    assert!(matches!(error, TrainError::NotFinite { step: 16, .. }), "{error}");
+}
+
+#[test]
+fn a_gradient_that_is_nan_is_reported_with_parameter_and_batch() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let error = train(&stage(folder.path(), None), Line::new(Fault::NanGradient(3))).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("test, step 3: gradient norm (of second) is NaN"), "{text}");
+    assert!(text.contains("with examples point ") && text.contains("not-finite.json"), "{text}");
+    let report = std::fs::read_to_string(folder.path().join("not-finite.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["step"], &report["parameters"]), (&3.into(), &vec!["second"].into()));
+    assert!(report["losses"]["loss"].as_str().unwrap().parse::<f64>().unwrap().is_finite());
+    let examples = report["batches"][0]["examples"].as_array().unwrap();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let index = example["index"].as_u64().unwrap();
+        assert_eq!(example["id"], format!("point {index}"));
+        assert_eq!(example["input_ids"], serde_json::json!([0, index, 2]));
+        assert!(text.contains(&format!("point {index}")), "{text}");
+    }
+    assert!(folder.path().join("checkpoints/step-00000003").exists());
+}
+
+#[test]
+fn bfloat16_resumes_bit_for_bit_and_belongs_to_the_checkpoint() {
+    let _alone = alone();
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let low =
+        |folder: &Path, steps: Option<u64>| stage(folder, steps).with_precision(Precision::Bf16);
+    let line = || Line::new(Fault::None);
+    let want = train(&low(whole.path(), None), line()).unwrap();
+    for steps in [2, 1, 5] {
+        train(&low(broken.path(), Some(steps)), line()).unwrap();
+    }
+    assert_eq!(train(&low(broken.path(), None), line()).unwrap(), want);
+    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+    let exact = plain();
+    for (low, exact) in want.iter().zip(&exact) {
+        assert_ne!(low, exact);
+        assert_eq!(low.kind(), Kind::Float);
+        let error = (low - exact).abs().max().double_value(&[]);
+        assert!(error < 0.05, "{error}");
+    }
+    let error = train(&stage(broken.path(), None), line()).unwrap_err().to_string();
+    assert!(error.contains("another configuration"), "{error}");
+}
+
+#[test]
+fn float16_on_a_cpu_and_parts_of_what_cannot_be_cut_are_refused() {
+    let error = in_folder(|stage| stage.with_precision(Precision::F16), Line::new(Fault::None))
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("precision = f16: needs a CUDA device, and the model is on Cpu"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut line = Line::new(Fault::None);
+    let config = TrainConfig { micro_batch: Some(2), ..config() };
+    let error = fit(&stage(folder.path(), None), &config, &line.parameters(), &mut line);
+    let text = error.unwrap_err().to_string();
+    assert!(text.starts_with("micro_batch = 2: must be absent"), "{text}");
+    assert!(TrainConfig { micro_batch: Some(0), ..config }.validate().is_err());
+}

@@ -1,0 +1,84 @@
+//! Recorded steps: the same results, a trace and tables.
+use std::path::Path;
+
+use crate::common::{alone, config, metrics, parameters, stage, weight};
+use tch::{Kind, Tensor};
+use trainer::{
+    Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig, TrainError, fit,
+};
+
+/// Pulls the weight to 1; the step numbered `poison` has no finite loss.
+struct Pull {
+    weight: Tensor,
+    lengths: Vec<usize>,
+    poison: Option<u64>,
+}
+
+impl Task for Pull {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", "pull");
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let rows = Tensor::from_slice(&[step.batch.len() as f64]);
+        let loss = ((&self.weight - 1.0).square() * rows).sum(Kind::Double);
+        let loss = if Some(step.number) == self.poison { loss / 0.0 } else { loss };
+        Ok(StepLosses::single("pull", loss))
+    }
+}
+
+fn train(folder: &Path, profiled: u64, poison: Option<u64>) -> Result<Tensor, TrainError> {
+    let weight = weight();
+    let mut task = Pull { weight: weight.shallow_clone(), lengths: vec![1; 10], poison };
+    let config = TrainConfig { steps: Some(9), log_steps: 1, ..config() };
+    fit(&stage(folder, None).with_profile(profiled), &config, &parameters(&weight), &mut task)?;
+    Ok(weight)
+}
+
+#[test]
+fn recorded_steps_compute_the_same_and_leave_a_trace_with_tables() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, recorded) = (folder.path().join("plain"), folder.path().join("recorded"));
+    assert_eq!(train(&plain, 0, None).unwrap(), train(&recorded, 2, None).unwrap());
+    assert_eq!(metrics(&plain), metrics(&recorded));
+    assert!(!plain.join("profile").exists());
+
+    let tables = std::fs::read_to_string(recorded.join("profile/tables.md")).unwrap();
+    assert!(tables.starts_with("# test: steps 6 to 7 on Cpu\n"), "{tables}");
+    // Once in each of the two steps.
+    let regions = ["losses", "way back", "losses and norm as numbers", "update", "log"];
+    for name in regions.into_iter().chain(["checkpoint", "aten::_fused_adamw_"]) {
+        assert!(tables.contains(&format!("| `{name}` | 1.0 |")), "{name}: {tables}");
+    }
+    let trace = std::fs::read_to_string(recorded.join("profile/trace.json")).unwrap();
+    assert!(trace.contains("\"way back\"") && trace.contains("aten::square"));
+}
+
+#[test]
+fn what_cannot_be_written_of_a_recording_does_not_end_training() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, recorded) = (folder.path().join("plain"), folder.path().join("recorded"));
+    let weight = train(&plain, 0, None).unwrap();
+    std::fs::create_dir(&recorded).unwrap();
+    std::fs::write(recorded.join("profile"), "mine").unwrap();
+    assert_eq!(train(&recorded, 2, None).unwrap(), weight);
+    assert_eq!(metrics(&plain), metrics(&recorded));
+    assert_eq!(std::fs::read_to_string(recorded.join("profile")).unwrap(), "mine");
+}
+
+#[test]
+fn a_recorded_step_that_fails_leaves_nothing_and_the_next_stage_can_record() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let error = train(&folder.path().join("failed"), 3, Some(6)).unwrap_err();
+    assert!(matches!(error, TrainError::NotFinite { step: 6, .. }), "{error}");
+    assert!(!folder.path().join("failed/profile").exists());
+    assert!(train(&folder.path().join("next"), 3, None).is_ok());
+    assert!(folder.path().join("next/profile/tables.md").exists());
+}

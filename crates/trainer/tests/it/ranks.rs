@@ -1,0 +1,383 @@
+//! Two processes that train one model, beside one process that trains it alone.
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use objectives::{MaskedLmConfig, MaskedLmReduction, masked_lm, masked_positions};
+use rand::Rng;
+use tch::{Device, Kind, Tensor};
+use torch_ext::{ProcessGroup, Rendezvous, TensorMap, read_tensors, write_tensors};
+use trainer::{
+    Environment, ExampleStream, Examples, Fingerprint, Part, ShardedJsonl, Shards, Share,
+    ShuffleConfig, Stage, Step, StepLosses, Task, TaskError, TrainConfig, accumulate, fit,
+    pad_mask, pad_rows,
+};
+use xlmr_model::{Config, Head, Inputs, Model};
+
+use crate::common::alone;
+
+/// Predicts masked tokens with a model that has dropout, in parts of a batch.
+struct Guess<'a> {
+    model: &'a Model,
+    rows: Vec<Vec<i64>>,
+    lengths: Vec<usize>,
+    /// In place of `rows`.
+    stream: Option<ExampleStream<ShardedJsonl<Vec<i64>>>>,
+}
+
+/// Rows of 4 to 10 tokens.
+fn rows(count: usize) -> Vec<Vec<i64>> {
+    let mut rng = trainer::rng_for(5, "rows", 0);
+    (0..count).map(|k| (0..4 + k % 7).map(|_| rng.random_range(5..40)).collect()).collect()
+}
+
+impl<'a> Guess<'a> {
+    fn new(model: &'a Model) -> Self {
+        let rows = rows(30);
+        let lengths = rows.iter().map(Vec::len).collect();
+        Self { model, rows, lengths, stream: None }
+    }
+
+    /// The same from the shards in `folder`, in blocks of seven lines.
+    fn streamed(model: &'a Model, folder: &Path) -> Self {
+        let shuffle = ShuffleConfig { lines: 7, open_shards: 1, ..ShuffleConfig::default() };
+        let source = ShardedJsonl::new(Shards::open([folder]).unwrap(), shuffle).unwrap();
+        let stream = Some(ExampleStream::new(source, Vec::len));
+        Self { model, rows: Vec::new(), lengths: Vec::new(), stream }
+    }
+
+    fn sum(&self, rows: &[(Vec<i64>, Vec<i64>)]) -> Result<Tensor, TaskError> {
+        let ids: Vec<&[i64]> = rows.iter().map(|(ids, _)| ids.as_slice()).collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|(_, labels)| labels.as_slice()).collect();
+        let inputs = Inputs {
+            attention_mask: pad_mask(&ids, Device::Cpu)?,
+            ..Inputs::new(pad_rows(&ids, 1, Device::Cpu)?)
+        };
+        let masked = masked_positions(&pad_rows(&labels, -100, Device::Cpu)?)?;
+        let hidden = masked.gather(&self.model.encode(&inputs, true)?)?;
+        let logits = self.model.mlm_logits(&hidden)?;
+        let config = MaskedLmConfig { reduction: MaskedLmReduction::Sum, ..Default::default() };
+        Ok(masked_lm(&logits, &masked.targets, &config)?)
+    }
+}
+
+impl Task for Guess<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        match &mut self.stream {
+            Some(stream) => Examples::Streamed(stream),
+            None => Examples::Indexed(&self.lengths),
+        }
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", "guess");
+        if std::env::var("TEST_UNLIKE").is_ok_and(|unlike| unlike == "data") {
+            fingerprint.add("rank", std::env::var("RANK").unwrap());
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let all = self.stream.as_ref().map_or(self.rows.as_slice(), ExampleStream::batch);
+        let mut mask = |k: &usize| {
+            let mut row = all[*k].clone();
+            let mut labels = vec![-100; row.len()];
+            let at = step.rng.random_range(0..row.len());
+            (labels[at], row[at]) = (row[at], 4);
+            (row, labels)
+        };
+        let rows: Vec<(Vec<i64>, Vec<i64>)> = step.batch.iter().map(&mut mask).collect();
+        let count = rows.len() as f64;
+        let parts = Part::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
+        accumulate(&parts, |rows| {
+            let loss = self.sum(rows)? / count;
+            Ok(vec![Share { name: "mlm", weight: 1.0, loss }])
+        })
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+}
+
+/// Trains in `folder`, and leaves the parameters in a file named after the rank.
+fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64>) {
+    tch::set_num_threads(1);
+    let config = Config {
+        hidden_size: 16,
+        num_attention_heads: 2,
+        num_hidden_layers: 2,
+        intermediate_size: 32,
+        hidden_dropout_prob: 0.1,
+        attention_probs_dropout_prob: 0.1,
+        ..Config::tiny(40)
+    };
+    let rank = group.as_ref().map_or(0, ProcessGroup::rank);
+    // A rank that begins with other weights takes those of the first.
+    let seed = 3 + u64::try_from(rank).unwrap();
+    let model = Model::new(&config, &[Head::MaskedLm], Device::Cpu, seed).unwrap();
+    let parameters = model.named_parameters();
+    let config = TrainConfig {
+        learning_rate: 1e-3,
+        batch_size: 4,
+        steps: Some(20),
+        checkpoint_steps: Some(5),
+        log_steps: 1,
+        ..TrainConfig::default()
+    };
+    let unlike = std::env::var("TEST_UNLIKE").unwrap_or_default();
+    let config = match unlike.as_str() {
+        "seed" => TrainConfig { seed: 42 + u64::try_from(rank).unwrap(), ..config },
+        _ => config,
+    };
+    let environment =
+        Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
+    let own = if rank == 0 { folder.to_owned() } else { folder.join("follower") };
+    let stage = Stage::new("guess", own, environment)
+        .with_group(group.map(Rc::new))
+        .interrupt_after(interrupt_after);
+    let shards = folder.join("shards");
+    let mut task = match shards.exists() {
+        true => Guess::streamed(&model, &shards),
+        false => Guess::new(&model),
+    };
+    fit(&stage, &config, &parameters, &mut task).unwrap();
+    let tensors: Vec<(String, Tensor)> =
+        parameters.into_iter().map(|(name, tensor)| (name, tensor.detach())).collect();
+    let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    write_tensors(folder.join(format!("rank-{rank}.safetensors")), tensors, &[]).unwrap();
+}
+
+/// Not a test by itself: what the tests below start.
+#[test]
+#[ignore = "started by another test"]
+fn rank() {
+    let seconds = std::env::var("TEST_SECONDS").map_or(60, |seconds| seconds.parse().unwrap());
+    let patience = Duration::from_secs(seconds);
+    let connect = |place| ProcessGroup::connect(&place, patience, patience).unwrap();
+    let group = Rendezvous::from_env().unwrap().map(connect);
+    let steps = std::env::var("TEST_STEPS").ok().map(|steps| steps.parse().unwrap());
+    train(Path::new(&std::env::var("TEST_FOLDER").unwrap()), group, steps);
+}
+
+/// Starts training in `folder` as `size` processes.
+fn start_ranks(folder: &Path, size: usize, steps: Option<u64>, seconds: u64) -> Vec<Child> {
+    start_ranks_with(folder, size, steps, seconds, "")
+}
+
+/// The same where `unlike` is a setting that each rank has otherwise.
+fn start_ranks_with(
+    folder: &Path,
+    size: usize,
+    steps: Option<u64>,
+    seconds: u64,
+    unlike: &str,
+) -> Vec<Child> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let start = |rank: usize| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "ranks::rank", "--ignored", "--nocapture"]);
+        command.env("WORLD_SIZE", size.to_string()).env("RANK", rank.to_string());
+        command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
+        command.env("TEST_FOLDER", folder).env("TEST_SECONDS", seconds.to_string());
+        command.env("TEST_UNLIKE", unlike);
+        command.envs(steps.map(|steps| ("TEST_STEPS", steps.to_string())));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    (0..size).map(start).collect()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Trains on two ranks; both end with the same parameters, which are returned.
+fn train_on_two(folder: &Path, steps: Option<u64>) -> TensorMap {
+    for child in start_ranks(folder, 2, steps, 60) {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    let [lead, follower] =
+        [0, 1].map(|rank| read_tensors(folder.join(format!("rank-{rank}.safetensors"))).unwrap());
+    assert_eq!(lead, follower);
+    assert!(!folder.join("follower/checkpoints").exists());
+    lead
+}
+
+fn losses(folder: &Path) -> Vec<f64> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let loss = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["loss"].as_f64().unwrap()
+    };
+    text.lines().map(loss).collect()
+}
+
+fn worst(a: &TensorMap, b: &TensorMap) -> f64 {
+    let off = |(name, tensor): (&String, &Tensor)| {
+        (tensor - &b[name]).abs().max().to_kind(Kind::Double).double_value(&[])
+    };
+    a.iter().map(off).fold(0.0, f64::max)
+}
+
+#[test]
+fn two_processes_train_as_one_and_always_alike() {
+    let _alone = alone();
+    let folders: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let [one, two, again] = folders.each_ref().map(tempfile::TempDir::path);
+    train(one, None, None);
+    let alone = read_tensors(one.join("rank-0.safetensors")).unwrap();
+    let together = train_on_two(two, None);
+    let (a, b) = (losses(one), losses(two));
+    assert_eq!((a.len(), b.len()), (20, 20));
+    assert!((a[0] - b[0]).abs() < 1e-6 * a[0], "{} and {}", a[0], b[0]);
+    for (a, b) in a.iter().zip(&b) {
+        assert!((a - b).abs() < 1e-4, "{a} and {b}");
+    }
+    assert!(worst(&alone, &together) < 1e-3, "{}", worst(&alone, &together));
+    assert!(losses(two)[19] < losses(two)[0]);
+    assert_eq!(train_on_two(again, None), together);
+}
+
+#[test]
+fn two_processes_go_on_from_their_checkpoint_and_so_does_one() {
+    let _alone = alone();
+    let folders: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let [whole, broken, alone] = folders.each_ref().map(tempfile::TempDir::path);
+    let want = train_on_two(whole, None);
+    // Interrupted at step 8: the checkpoint is of step 5.
+    train_on_two(broken, Some(8));
+    let copy = |from: &str| {
+        std::fs::create_dir_all(alone.join(from)).unwrap();
+        for entry in std::fs::read_dir(broken.join(from)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), alone.join(from).join(entry.file_name())).unwrap();
+            }
+        }
+    };
+    copy("");
+    copy("checkpoints/step-00000005");
+    assert_eq!(train_on_two(broken, None), want);
+    train(alone, None, None);
+    let alone = read_tensors(alone.join("rank-0.safetensors")).unwrap();
+    assert!(worst(&alone, &want) < 1e-3, "{}", worst(&alone, &want));
+}
+
+#[test]
+fn ranks_with_unlike_settings_or_data_are_told_which() {
+    for (unlike, says) in [
+        ("seed", "seed is 42 on rank 0 and 43 on rank 1"),
+        ("data", "rank 1 has another task or other data than rank 0"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for rank in start_ranks_with(folder.path(), 2, None, 60, unlike) {
+            let output = rank.wait_with_output().unwrap();
+            assert!(!output.status.success() && text(&output).contains(says), "{}", text(&output));
+        }
+    }
+}
+
+#[test]
+fn a_rank_that_is_killed_ends_the_other_with_an_error_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ranks = start_ranks(folder.path(), 2, None, 5);
+    let mut follower = ranks.pop().unwrap();
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    let output = ranks.pop().unwrap().wait_with_output().unwrap();
+    let text = text(&output);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("rank 0 of 2"), "{text}");
+}
+
+/// Waits until training logged `lines` steps and a little longer, and kills some of the processes;
+/// the others end by themselves. Whether the kill came before the end.
+fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut impl Rng) -> bool {
+    let logged = || {
+        let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+        text.lines().count()
+    };
+    let start = Instant::now();
+    while logged() < lines && processes.iter_mut().all(|one| one.try_wait().unwrap().is_none()) {
+        assert!(start.elapsed() < Duration::from_secs(300), "{} of {lines} steps", logged());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_micros(rng.random_range(0..8_000)));
+    // One of the two, or both: bit k says whether process k goes.
+    let which = rng.random_range(1..1 << processes.len());
+    for (number, process) in processes.iter_mut().enumerate() {
+        if which >> number & 1 == 1 {
+            process.kill().unwrap();
+        }
+    }
+    let ends = processes.iter_mut().map(|process| process.wait().unwrap());
+    ends.collect::<Vec<_>>().iter().any(|status| !status.success())
+}
+
+/// Kills training at random moments, three times at most until it is through, and again from the
+/// start, until it was killed so often. Every run that gets through equals one that was not
+/// killed.
+fn killed_at_random_moments(size: usize, streamed: bool) {
+    let _alone = alone();
+    let kills = if testkit::long() { 50 } else { 3 };
+    let folder = || {
+        let folder = tempfile::tempdir().unwrap();
+        if streamed {
+            let shards = folder.path().join("shards");
+            std::fs::create_dir(&shards).unwrap();
+            for (number, rows) in rows(33).chunks(20).enumerate() {
+                let line = |row: &Vec<i64>| serde_json::to_string(row).unwrap() + "\n";
+                let text: String = rows.iter().map(line).collect();
+                std::fs::write(shards.join(format!("{number}.jsonl")), text).unwrap();
+            }
+        }
+        folder
+    };
+    let finish = |folder: &Path| {
+        for child in start_ranks(folder, size, None, 60) {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", text(&output));
+        }
+        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+        (read("rank-0.safetensors"), read("metrics.jsonl"))
+    };
+    let whole = folder();
+    let want = finish(whole.path());
+    if streamed {
+        // Checkpoints are of the middle of a shard and of a block: here, after 24 of 33 rows.
+        let state = whole.path().join("checkpoints/step-00000015/state.json");
+        let state = std::fs::read_to_string(state).unwrap();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        let place = &state["streams"][0]["position"];
+        assert_eq!((&place["block"], &place["given"]), (&3.into(), &3.into()), "{place}");
+    }
+    let mut rng = rand::rng();
+    let mut killed = 0;
+    while killed < kills {
+        let broken = folder();
+        // The seventh step comes after the checkpoint of the fifth, and before that of the tenth.
+        let mut steps = vec![7, rng.random_range(1..20), rng.random_range(1..20)];
+        steps.sort_unstable();
+        for lines in steps {
+            let processes = start_ranks(broken.path(), size, None, 5);
+            killed += usize::from(kill_after(processes, broken.path(), lines, &mut rng));
+        }
+        assert!(finish(broken.path()) == want, "another result after {killed} kills");
+    }
+}
+
+#[test]
+fn two_processes_killed_at_random_moments_end_as_ones_that_were_not() {
+    killed_at_random_moments(2, false);
+}
+
+#[test]
+fn two_processes_killed_in_the_middle_of_a_shard_end_as_ones_that_were_not() {
+    killed_at_random_moments(2, true);
+}
+
+#[test]
+fn a_process_killed_in_the_middle_of_a_shard_ends_as_one_that_was_not() {
+    killed_at_random_moments(1, true);
+}

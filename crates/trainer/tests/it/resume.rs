@@ -1,0 +1,338 @@
+//! An interrupted run that goes on equals one that was never interrupted, bit for bit.
+use std::path::Path;
+
+use objectives::{MaskedLmConfig, masked_lm, masked_positions};
+use rand::Rng;
+use tch::{Device, Tensor};
+use trainer::{
+    Environment, Examples, Fingerprint, FitReport, Stage, Step, StepLosses, Task, TaskError,
+    TrainConfig, TrainError, fit, pad_mask, pad_rows,
+};
+use xlmr_model::{Config, Head, Inputs, Model};
+
+use crate::common::alone;
+
+const EXAMPLES: usize = 30;
+
+/// Predicts tokens that the step's own generator masks; the model has dropout, so libtorch's
+/// generator counts too.
+struct Guess<'a> {
+    model: &'a Model,
+    rows: Vec<Vec<i64>>,
+    lengths: Vec<usize>,
+    poison: Option<u64>,
+}
+
+impl<'a> Guess<'a> {
+    fn new(model: &'a Model) -> Self {
+        let mut rng = trainer::rng_for(5, "rows", 0);
+        let rows: Vec<Vec<i64>> = (0..EXAMPLES)
+            .map(|k| (0..4 + k % 7).map(|_| rng.random_range(5..40)).collect())
+            .collect();
+        let lengths = rows.iter().map(Vec::len).collect();
+        Self { model, rows, lengths, poison: None }
+    }
+}
+
+impl Task for Guess<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", "guess");
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let mut rows: Vec<Vec<i64>> = step.batch.iter().map(|&k| self.rows[k].clone()).collect();
+        let labels: Vec<Vec<i64>> = rows
+            .iter_mut()
+            .map(|row| {
+                let mut labels = vec![-100; row.len()];
+                let at = step.rng.random_range(0..row.len());
+                labels[at] = row[at];
+                row[at] = 4;
+                labels
+            })
+            .collect();
+        let rows: Vec<&[i64]> = rows.iter().map(Vec::as_slice).collect();
+        let labels: Vec<&[i64]> = labels.iter().map(Vec::as_slice).collect();
+        let inputs = Inputs {
+            attention_mask: pad_mask(&rows, Device::Cpu)?,
+            ..Inputs::new(pad_rows(&rows, 1, Device::Cpu)?)
+        };
+        let masked = masked_positions(&pad_rows(&labels, -100, Device::Cpu)?)?;
+        let hidden = masked.gather(&self.model.encode(&inputs, true)?)?;
+        let logits = self.model.mlm_logits(&hidden)?;
+        let mut loss = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
+        if self.poison == Some(step.number) {
+            loss = loss.f_mul_scalar(f64::NAN)?;
+        }
+        Ok(StepLosses::single("mlm", loss))
+    }
+}
+
+fn model() -> Model {
+    let config = Config {
+        hidden_size: 16,
+        num_attention_heads: 2,
+        num_hidden_layers: 2,
+        intermediate_size: 32,
+        hidden_dropout_prob: 0.1,
+        attention_probs_dropout_prob: 0.1,
+        ..Config::tiny(40)
+    };
+    Model::new(&config, &[Head::MaskedLm], Device::Cpu, 3).unwrap()
+}
+
+fn config() -> TrainConfig {
+    TrainConfig {
+        learning_rate: 1e-2,
+        warmup_ratio: 0.2,
+        batch_size: 4,
+        steps: Some(20),
+        bucket_batches: 3,
+        checkpoint_steps: Some(5),
+        log_steps: 3,
+        ..TrainConfig::default()
+    }
+}
+
+fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
+    let environment =
+        Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
+    Stage::new("guess", folder, environment).interrupt_after(interrupt_after)
+}
+
+fn train(folder: &Path, interrupt_after: Option<u64>) -> (FitReport, Vec<(String, Tensor)>) {
+    let model = model();
+    let parameters = model.named_parameters();
+    let report =
+        fit(&stage(folder, interrupt_after), &config(), &parameters, &mut Guess::new(&model))
+            .unwrap();
+    (report, parameters.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect())
+}
+
+fn metrics(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap()
+}
+
+#[test]
+fn a_resumed_run_equals_an_uninterrupted_one() {
+    let _alone = alone();
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (report, want) = train(whole.path(), None);
+    assert!(report.finished && report.steps == 20);
+    // Interrupted at step 8 (the checkpoint is of step 5), again at 11 (of step 10), then to the
+    // end.
+    assert!(!train(broken.path(), Some(8)).0.finished);
+    // What a killed process was writing is cleared away.
+    std::fs::create_dir(broken.path().join("checkpoints/.partial-killed")).unwrap();
+    assert_eq!(train(broken.path(), Some(6)).0.steps, 11);
+    assert!(!broken.path().join("checkpoints/.partial-killed").exists());
+    let (resumed, got) = train(broken.path(), None);
+    assert!(resumed.finished);
+    assert_eq!(resumed.tokens, report.tokens);
+    for ((name, want), (_, got)) in want.iter().zip(&got) {
+        assert_eq!(want, got, "{name}");
+    }
+    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+
+    // Without its newest checkpoint a run goes on from the one before.
+    std::fs::remove_dir_all(broken.path().join("checkpoints/step-00000020")).unwrap();
+    let (again, got) = train(broken.path(), None);
+    assert_eq!((again.steps, again.tokens), (20, report.tokens));
+    for ((name, want), (_, got)) in want.iter().zip(&got) {
+        assert_eq!(want, got, "{name}");
+    }
+    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+
+    // A finished run is not trained again, and only the newest two checkpoints stay.
+    assert_eq!(train(broken.path(), None).0.final_loss, report.final_loss);
+    assert_eq!(std::fs::read_dir(broken.path().join("checkpoints")).unwrap().count(), 2);
+}
+
+#[test]
+fn another_seed_gives_another_model() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (_, first) = train(folder.path(), None);
+    let folder = tempfile::tempdir().unwrap();
+    let model = model();
+    let other = TrainConfig { seed: 43, ..config() };
+    let parameters = model.named_parameters();
+    fit(&stage(folder.path(), None), &other, &parameters, &mut Guess::new(&model)).unwrap();
+    assert!(first.iter().zip(&parameters).any(|((_, a), (_, b))| a != b));
+}
+
+#[test]
+fn another_configuration_is_refused() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    train(folder.path(), Some(8));
+    let model = model();
+    let other = TrainConfig { learning_rate: 2e-2, ..config() };
+    let error = fit(
+        &stage(folder.path(), None),
+        &other,
+        &model.named_parameters(),
+        &mut Guess::new(&model),
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("another configuration"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let model = model();
+    let mut task = Guess { poison: Some(7), ..Guess::new(&model) };
+    let error = fit(&stage(folder.path(), None), &config(), &model.named_parameters(), &mut task)
+        .unwrap_err();
+    assert!(matches!(error, TrainError::NotFinite { step: 7, .. }), "{error}");
+    let kept = folder.path().join("checkpoints/step-00000005/state.json");
+    assert!(kept.exists());
+}
+
+#[test]
+fn a_damaged_checkpoint_is_an_error_that_names_the_file() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    train(folder.path(), Some(8));
+    let path = folder.path().join("checkpoints/step-00000005/optimizer.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let model = model();
+    let error = fit(
+        &stage(folder.path(), None),
+        &config(),
+        &model.named_parameters(),
+        &mut Guess::new(&model),
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("optimizer.safetensors"), "{error}");
+}
+
+#[test]
+fn frozen_parameters_stay_and_groups_have_their_own_rate() {
+    let _alone = alone();
+    let model = model();
+    let before: Vec<Tensor> = model.named_parameters().iter().map(|(_, t)| t.copy()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let groups = vec![
+        trainer::GroupConfig {
+            prefixes: vec!["roberta.embeddings".into()],
+            frozen: true,
+            ..Default::default()
+        },
+        trainer::GroupConfig {
+            prefixes: vec!["roberta.encoder.layer.0".into()],
+            learning_rate: Some(0.0),
+            ..Default::default()
+        },
+    ];
+    let config = TrainConfig { groups, ..config() };
+    let parameters = model.named_parameters();
+    fit(&stage(folder.path(), None), &config, &parameters, &mut Guess::new(&model)).unwrap();
+    for ((name, after), before) in parameters.iter().zip(&before) {
+        let fixed =
+            name.starts_with("roberta.embeddings") || name.starts_with("roberta.encoder.layer.0");
+        // Keys' biases cancel in the softmax: their gradient is zero but for rounding.
+        if !name.ends_with("key.bias") {
+            assert_eq!(after == before, fixed, "{name}");
+        }
+        assert!(after.requires_grad(), "{name} is trainable again after the stage");
+    }
+    let wrong = TrainConfig {
+        groups: vec![trainer::GroupConfig { prefixes: vec!["bert.".into()], ..Default::default() }],
+        ..config
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let error =
+        fit(&stage(folder.path(), None), &wrong, &parameters, &mut Guess::new(&model)).unwrap_err();
+    assert!(error.to_string().contains("\"bert.\""), "{error}");
+}
+
+/// A task whose loss depends on what earlier steps left: the state must come back with the
+/// checkpoint.
+struct Remembers {
+    weight: Tensor,
+    memory: Tensor,
+    lengths: Vec<usize>,
+}
+
+impl Task for Remembers {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", "remembers");
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let loss = self.weight.f_sub(&self.memory)?.f_square()?.f_sum(tch::Kind::Double)?;
+        self.memory = self.memory.f_mul_scalar(0.5)?.f_add_scalar(step.number as f64)?;
+        Ok(StepLosses::single("distance", loss))
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        Ok(vec![("memory".into(), self.memory.shallow_clone())])
+    }
+
+    fn restore(&mut self, state: &trainer::TensorMap) -> Result<(), TaskError> {
+        self.memory = state.get("memory").ok_or("memory is missing")?.copy();
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_task_keeps_comes_back_with_the_checkpoint() {
+    let _alone = alone();
+    let run = |folder: &Path, interrupt_after| {
+        let weight = Tensor::from_slice(&[3f64, -1.0]).set_requires_grad(true);
+        let memory = Tensor::from_slice(&[1f64, 2.0]);
+        let mut task = Remembers { weight, memory, lengths: vec![1; 8] };
+        let parameters = vec![("weight".to_owned(), task.weight.shallow_clone())];
+        fit(&stage(folder, interrupt_after), &config(), &parameters, &mut task).unwrap();
+        (Vec::<f64>::try_from(&task.weight).unwrap(), Vec::<f64>::try_from(&task.memory).unwrap())
+    };
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let want = run(whole.path(), None);
+    run(broken.path(), Some(7));
+    assert_eq!(run(broken.path(), None), want);
+    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+}
+
+#[test]
+fn accumulated_gradients_equal_those_of_one_large_batch() {
+    let _alone = alone();
+    let rows = Tensor::arange(35, (tch::Kind::Double, Device::Cpu)).sin().view([7, 5]);
+    let weight = Tensor::arange(5, (tch::Kind::Double, Device::Cpu)).cos().set_requires_grad(true);
+    // Two losses with different numbers of targets: all rows, and those of odd number.
+    let losses = |part: &Tensor, odd: &Tensor| {
+        let out = part.matmul(&weight).tanh();
+        (out.square().sum(tch::Kind::Double), (out * odd).sum(tch::Kind::Double))
+    };
+    let odd = Tensor::arange(7, (tch::Kind::Double, Device::Cpu)).remainder(2);
+    let (all, some) = losses(&rows, &odd);
+    let want = all / 7.0 + some / 3.0 * 0.25;
+    want.backward();
+    let want_grad = weight.grad().copy();
+    let _ = weight.grad().zero_();
+    let parts = [(0, 3), (3, 1), (4, 3)]
+        .map(|(first, count)| trainer::Part { first, rows: (first as i64, count) });
+    let got = trainer::accumulate(&parts, |&(first, count)| {
+        let (all, some) = losses(&rows.narrow(0, first, count), &odd.narrow(0, first, count));
+        Ok(vec![
+            trainer::Share { name: "all", weight: 1.0, loss: all / 7.0 },
+            trainer::Share { name: "odd", weight: 0.25, loss: some / 3.0 },
+        ])
+    })
+    .unwrap();
+    let near = |got: &Tensor, want: &Tensor| (got - want).abs().max().double_value(&[]) < 1e-14;
+    assert!(near(&got.total, &want) && got.accumulated);
+    assert!(near(&weight.grad(), &want_grad));
+    assert_eq!(got.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["all", "odd"]);
+}

@@ -1,0 +1,416 @@
+//! Several tasks in one stage: whose turn it is, what a step changes, and that an interrupted run
+//! goes on bit for bit.
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+
+use rand::Rng;
+use tch::{Device, Kind, Tensor};
+use torch_ext::read_tensors;
+use trainer::{
+    AdamW, Environment, Examples, Fingerprint, FitReport, LeftOut, Stage, Step, StepLosses,
+    StepMetrics, Task, TaskError, TaskSlot, TensorMap, TrainConfig, TrainError, Updates, fit,
+    fit_tasks,
+};
+
+use crate::common::alone;
+
+/// What a task was asked for: slot, number, number of batches, examples, a draw of the task's
+/// generator and one of libtorch's.
+type Call = (&'static str, u64, u64, Vec<usize>, u32, f64);
+type Calls = Rc<RefCell<Vec<Call>>>;
+
+/// `mean((w · x − y)²)` over a batch of numbers; keeps a running sum of its losses.
+struct Line {
+    name: &'static str,
+    weight: Tensor,
+    points: Vec<(f64, f64)>,
+    lengths: Vec<usize>,
+    sum: f64,
+    noise: f64,
+    calls: Calls,
+}
+
+impl Line {
+    fn new(name: &'static str, weight: &Tensor, calls: &Calls, count: usize, slope: f64) -> Self {
+        let points = (0..count).map(|k| (1.0 + k as f64 * 0.1, slope * (1.0 + k as f64 * 0.1)));
+        Self {
+            name,
+            weight: weight.shallow_clone(),
+            points: points.collect(),
+            lengths: vec![3; count],
+            sum: 0.0,
+            noise: 0.0,
+            calls: calls.clone(),
+        }
+    }
+}
+
+impl Task for Line {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", self.name);
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let draw = step.rng.random::<u32>();
+        let torch = Tensor::rand([], (Kind::Double, Device::Cpu)).double_value(&[]);
+        self.calls.borrow_mut().push((
+            self.name,
+            step.number,
+            step.total,
+            step.batch.to_vec(),
+            draw,
+            torch,
+        ));
+        let x: Vec<f64> = step.batch.iter().map(|&k| self.points[k].0).collect();
+        let y: Vec<f64> =
+            step.batch.iter().map(|&k| self.points[k].1 + self.noise * torch).collect();
+        let gap = &self.weight * Tensor::from_slice(&x) - Tensor::from_slice(&y);
+        let loss = gap.square().mean(Kind::Double);
+        self.sum += loss.double_value(&[]);
+        Ok(StepLosses::single("square", loss))
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        let count = if self.name == "a" { 0 } else { 2 };
+        vec![LeftOut::new("points without a line", count, self.points.len())]
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        Ok(vec![("sum".into(), Tensor::from(self.sum))])
+    }
+
+    fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
+        assert_eq!(state.len(), 1, "each task gets its own");
+        self.sum = state.get("sum").ok_or("sum is missing")?.double_value(&[]);
+        Ok(())
+    }
+}
+
+fn config() -> TrainConfig {
+    TrainConfig {
+        learning_rate: 1e-2,
+        batch_size: 2,
+        epochs: 1,
+        max_grad_norm: None,
+        bucket_batches: 1,
+        log_steps: 1,
+        ..TrainConfig::default()
+    }
+}
+
+fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
+    let environment =
+        Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
+    Stage::new("lines", folder, environment).interrupt_after(interrupt_after)
+}
+
+fn weight() -> Tensor {
+    Tensor::from(0.5f64).set_requires_grad(true)
+}
+
+/// What a run left: its report, the weight, each task's sum, and the calls.
+type Left = (FitReport, f64, Vec<f64>, Vec<Call>);
+
+/// Three lines of different slopes and numbers of points: 6, 10 and 4.
+fn run(
+    folder: &Path,
+    config: &TrainConfig,
+    per_round: [u32; 3],
+    third_slope: f64,
+    interrupt_after: Option<u64>,
+) -> Result<Left, TrainError> {
+    let (weight, calls) = (weight(), Calls::default());
+    let mut tasks = [
+        Line::new("a", &weight, &calls, 6, 2.0),
+        Line::new("b", &weight, &calls, 10, -1.0),
+        Line::new("c", &weight, &calls, 4, third_slope),
+    ];
+    tasks[1].noise = 0.3;
+    let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+    let mut slots: Vec<TaskSlot<'_>> = tasks
+        .iter_mut()
+        .zip(per_round)
+        .map(|(task, batches_per_round)| TaskSlot {
+            batches_per_round,
+            batch_size: (task.name == "c").then_some(3),
+            ..TaskSlot::new(task.name, task)
+        })
+        .collect();
+    let report = fit_tasks(&stage(folder, interrupt_after), config, &parameters, &mut slots)?;
+    drop(slots);
+    let sums = tasks.iter().map(|task| task.sum).collect();
+    let calls = calls.borrow().clone();
+    Ok((report, weight.double_value(&[]), sums, calls))
+}
+
+fn metrics(folder: &Path) -> Vec<StepMetrics> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn updates_of(folder: &Path, step: u64) -> i64 {
+    let path = folder.join(format!("checkpoints/step-{step:08}/optimizer.safetensors"));
+    read_tensors(path).unwrap()["weight.updates"].int64_value(&[])
+}
+
+#[test]
+fn a_round_makes_an_update_for_each_task_and_the_third_comes_after_the_first() {
+    let _alone = alone();
+    let once = TrainConfig { steps: Some(3), ..config() };
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (report, first, _, calls) = run(one.path(), &once, [1, 1, 1], 0.5, None).unwrap();
+    assert_eq!((report.steps, updates_of(one.path(), 3)), (3, 3));
+    assert_eq!(calls.iter().map(|call| call.0).collect::<Vec<_>>(), ["a", "b", "c"]);
+    // Another third task: the same two first steps, gradients and all, and another third.
+    let (_, second, ..) = run(other.path(), &once, [1, 1, 1], 3.5, None).unwrap();
+    let (one, other) = (metrics(one.path()), metrics(other.path()));
+    assert_eq!(one[..2], other[..2]);
+    assert_ne!(one[2].grad_norm, other[2].grad_norm);
+    assert_ne!(first, second);
+    // The first step's gradient by hand: 2 · mean(x · (w x − y)) with y = 2 x and w = 0.5.
+    let squares: f64 = calls[0].3.iter().map(|&k| (1.0 + k as f64 * 0.1).powi(2)).sum();
+    let want = (2.0 * (0.5 - 2.0) * squares / 2.0).abs();
+    assert!((one[0].grad_norm - want).abs() < 1e-12, "{} {want}", one[0].grad_norm);
+}
+
+#[test]
+fn tasks_take_turns_by_their_ratios() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    // The first task has 3 batches an epoch, 6 in two epochs: three rounds of 2 + 1 + 3.
+    let twice = TrainConfig { epochs: 2, ..config() };
+    let (report, _, _, calls) = run(folder.path(), &twice, [2, 1, 3], 0.5, None).unwrap();
+    assert_eq!(report.steps, 18);
+    let order: String = calls.iter().map(|call| call.0).collect();
+    assert_eq!(order, "aabccc".repeat(3));
+    for (name, count, per_epoch, examples) in [("a", 6, 3, 6), ("b", 3, 5, 10), ("c", 9, 2, 4)] {
+        let own: Vec<&Call> = calls.iter().filter(|call| call.0 == name).collect();
+        let numbers: Vec<u64> = own.iter().map(|call| call.1).collect();
+        assert_eq!(numbers, (0..count).collect::<Vec<u64>>(), "{name}");
+        assert!(own.iter().all(|call| call.2 == count));
+        // Every example once in each whole epoch of the slot.
+        for epoch in own.chunks_exact(per_epoch) {
+            let mut seen: Vec<usize> = epoch.iter().flat_map(|call| call.3.clone()).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..examples).collect::<Vec<_>>(), "{name}");
+        }
+    }
+    // Each task draws for itself: no two batches have the same numbers.
+    for (number, call) in calls.iter().enumerate() {
+        assert!(calls.iter().skip(number + 1).all(|other| call.4 != other.4 && call.5 != other.5));
+    }
+    assert!((metrics(folder.path())[1].epoch - 2.0 / 3.0).abs() < 1e-15);
+    assert_eq!(metrics(folder.path()).last().unwrap().epoch, 2.0);
+    let examples: usize = calls.iter().map(|call| call.3.len()).sum();
+    // c's batches hold 3 and 1 of its examples in turn.
+    assert!(examples == 6 * 2 + 3 * 2 + (9 * 2 + 1) || examples == 6 * 2 + 3 * 2 + (9 * 2 - 1));
+    assert_eq!(report.tokens, 3 * examples as u64);
+}
+
+#[test]
+fn what_a_task_draws_does_not_depend_on_the_others() {
+    let _alone = alone();
+    let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let steps = TrainConfig { steps: Some(12), ..config() };
+    let own = |ratios| {
+        let folder = if ratios == [1, 1, 1] { &one } else { &other };
+        let calls = run(folder.path(), &steps, ratios, 0.5, None).unwrap().3;
+        let own = calls.into_iter().filter(|call| call.0 == "b").take(2);
+        own.map(|call| (call.3, call.4, call.5)).collect::<Vec<_>>()
+    };
+    assert_eq!(own([1, 1, 1]), own([2, 1, 3]));
+}
+
+#[test]
+fn a_summed_step_is_one_update_with_the_sum_of_all_gradients() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let summed =
+        TrainConfig { updates: Updates::Summed, steps: Some(1), learning_rate: 0.1, ..config() };
+    let (report, got, sums, calls) = run(folder.path(), &summed, [2, 1, 3], 0.5, None).unwrap();
+    assert_eq!((report.steps, updates_of(folder.path(), 1), calls.len()), (1, 1, 6));
+    // d/dw mean((w x − y)²) = mean(2 x (w x − y)), added over the six batches in plain numbers.
+    let mut gradient = 0.0;
+    let mut loss = 0.0;
+    for (name, _, _, batch, _, torch) in &calls {
+        let slope = [2.0, -1.0, 0.5][["a", "b", "c"].iter().position(|own| own == name).unwrap()];
+        let noise = if *name == "b" { 0.3 * torch } else { 0.0 };
+        for &k in batch {
+            let x = 1.0 + k as f64 * 0.1;
+            let gap = 0.5 * x - slope * x - noise;
+            gradient += 2.0 * x * gap / batch.len() as f64;
+            loss += gap * gap / batch.len() as f64;
+        }
+    }
+    let line = &metrics(folder.path())[0];
+    assert!((line.grad_norm - gradient.abs()).abs() < 1e-12, "{} {gradient}", line.grad_norm);
+    assert!((line.loss - loss).abs() < 1e-12 && (sums.iter().sum::<f64>() - loss).abs() < 1e-12);
+    // AdamW's first update with that gradient alone.
+    let weight = weight();
+    let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+    let mut optimizer = AdamW::new(&parameters, &summed).unwrap();
+    (&weight * gradient).backward();
+    optimizer.step(1.0).unwrap();
+    assert!((weight.double_value(&[]) - got).abs() < 1e-12);
+}
+
+#[test]
+fn parts_are_means_over_the_batches_that_had_them() {
+    let _alone = alone();
+    let (fine, coarse) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let steps = TrainConfig { steps: Some(8), ..config() };
+    run(fine.path(), &steps, [2, 1, 3], 0.5, None).unwrap();
+    run(coarse.path(), &TrainConfig { log_steps: 4, ..steps }, [2, 1, 3], 0.5, None).unwrap();
+    let fine = metrics(fine.path());
+    let names: Vec<Vec<&str>> =
+        fine.iter().map(|line| line.parts.keys().map(String::as_str).collect()).collect();
+    let (a, b, c) = ("loss/a/square", "loss/b/square", "loss/c/square");
+    assert_eq!(names, [[a], [a], [b], [c], [c], [c], [a], [a]].map(Vec::from));
+    let coarse = metrics(coarse.path());
+    // Steps 1 to 4 are a, a, b, c; steps 5 to 8 are c, c, a, a.
+    let loss = |step: usize| fine[step - 1].loss;
+    let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got} {want}");
+    near(coarse[0].parts[a], (loss(1) + loss(2)) / 2.0);
+    near(coarse[0].parts[b], loss(3));
+    near(coarse[0].parts[c], loss(4));
+    near(coarse[0].loss, (1..5).map(loss).sum::<f64>() / 4.0);
+    near(coarse[1].parts[c], (loss(5) + loss(6)) / 2.0);
+    assert_eq!(coarse[1].parts.len(), 2);
+}
+
+#[test]
+fn an_interrupted_run_goes_on_bit_for_bit() {
+    let _alone = alone();
+    for updates in [Updates::Sequential, Updates::Summed] {
+        let config = TrainConfig {
+            updates,
+            epochs: 4,
+            checkpoint_steps: Some(2),
+            log_steps: 3,
+            warmup_ratio: 0.2,
+            ..config()
+        };
+        let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ratios = [2, 1, 3];
+        let (report, weight, sums, calls) = run(whole.path(), &config, ratios, 0.5, None).unwrap();
+        let total = if updates == Updates::Summed { 6 } else { 36 };
+        assert_eq!((report.steps, calls.len()), (total, 36));
+        // Stops in the middle of a round and between checkpoints, twice.
+        assert!(!run(broken.path(), &config, ratios, 0.5, Some(3)).unwrap().0.finished);
+        assert!(!run(broken.path(), &config, ratios, 0.5, Some(3)).unwrap().0.finished);
+        let (resumed, got, got_sums, _) = run(broken.path(), &config, ratios, 0.5, None).unwrap();
+        assert_eq!((got.to_bits(), got_sums), (weight.to_bits(), sums), "{updates:?}");
+        assert_eq!((resumed.tokens, resumed.final_loss), (report.tokens, report.final_loss));
+        let text = |folder: &Path| std::fs::read(folder.join("metrics.jsonl")).unwrap();
+        assert_eq!(text(whole.path()), text(broken.path()));
+        let of_tasks = |folder: &Path| {
+            let last = folder.join(format!("checkpoints/step-{total:08}/task.safetensors"));
+            read_tensors(last).unwrap().into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(of_tasks(broken.path()), ["a/sum", "b/sum", "c/sum"]);
+
+        // Other ratios or updates are another run.
+        let other = TrainConfig {
+            updates: match updates {
+                Updates::Summed => Updates::Sequential,
+                Updates::Sequential => Updates::Summed,
+            },
+            ..config.clone()
+        };
+        for (config, ratios) in [(&config, [1, 1, 3]), (&other, ratios)] {
+            let error = run(broken.path(), config, ratios, 0.5, None).unwrap_err();
+            assert!(error.to_string().contains("another configuration"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn one_slot_is_fit() {
+    let _alone = alone();
+    let config = TrainConfig { epochs: 3, log_steps: 2, ..config() };
+    let [plain, slot] = [false, true].map(|slots| {
+        let (folder, weight) = (tempfile::tempdir().unwrap(), weight());
+        let calls = Calls::default();
+        let mut task = Line::new("a", &weight, &calls, 7, 2.0);
+        task.noise = 0.2;
+        let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+        let stage = stage(folder.path(), None);
+        let report = if slots {
+            let mut slots = [TaskSlot::new("any name/at all", &mut task)];
+            fit_tasks(&stage, &config, &parameters, &mut slots)
+        } else {
+            fit(&stage, &config, &parameters, &mut task)
+        };
+        assert_eq!(report.unwrap().steps, 12);
+        let last = folder.path().join("checkpoints/step-00000012");
+        let read = |file: &str| std::fs::read(last.join(file)).unwrap();
+        let state: serde_json::Value = serde_json::from_slice(&read("state.json")).unwrap();
+        let files =
+            ["parameters.safetensors", "optimizer.safetensors", "task.safetensors"].map(read);
+        let metrics = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+        assert!(metrics.contains("\"loss/square\""));
+        let calls = calls.borrow().clone();
+        (files, metrics, calls, state["fingerprint"].clone())
+    });
+    assert!(plain == slot);
+}
+
+#[test]
+fn slots_that_cannot_train_are_named() {
+    let _alone = alone();
+    let (folder, weight, calls) = (tempfile::tempdir().unwrap(), weight(), Calls::default());
+    let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+    let stage = stage(folder.path(), None);
+    let refused = |names: [&str; 2], per_round: u32, batch_size: Option<usize>, points: usize| {
+        let mut one = Line::new("one", &weight, &calls, 4, 1.0);
+        let mut other = Line::new("other", &weight, &calls, points, 1.0);
+        let mut slots = [
+            TaskSlot::new(names[0], &mut one),
+            TaskSlot {
+                batches_per_round: per_round,
+                batch_size,
+                ..TaskSlot::new(names[1], &mut other)
+            },
+        ];
+        fit_tasks(&stage, &config(), &parameters, &mut slots).unwrap_err().to_string()
+    };
+    assert_eq!(refused(["one", "other"], 1, None, 0), "lines, other: no examples");
+    assert!(refused(["one", "other"], 0, None, 2).starts_with("tasks[1].batches_per_round = 0"));
+    assert!(refused(["one", "other"], 1, Some(0), 2).starts_with("tasks[1].batch_size = 0"));
+    assert!(refused(["one", "one"], 1, None, 2).starts_with("tasks[1].name = \"one\""));
+    assert!(refused(["", "one"], 1, None, 2).starts_with("tasks[0].name = \"\""));
+    assert!(refused(["one", "o/ther"], 1, None, 2).starts_with("tasks[1].name = \"o/ther\""));
+    let error = fit_tasks(&stage, &config(), &parameters, &mut []).unwrap_err().to_string();
+    assert_eq!(error, "tasks = []: must hold at least one task");
+    assert!(calls.borrow().is_empty());
+}
+
+#[test]
+fn what_tasks_leave_out_is_written_down() {
+    let _alone = alone();
+    let (several, one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let once = TrainConfig { steps: Some(3), ..config() };
+    run(several.path(), &once, [1, 1, 1], 0.5, None).unwrap();
+    let counts = |folder: &Path| -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(folder.join("left-out.json")).unwrap())
+            .unwrap()
+    };
+    let what = "points without a line";
+    let want = serde_json::json!([
+        {"task": "a", "what": what, "count": 0, "of": 6},
+        {"task": "b", "what": what, "count": 2, "of": 10},
+        {"task": "c", "what": what, "count": 2, "of": 4},
+    ]);
+    assert_eq!(counts(several.path()), want);
+    // A single task has no name of its own.
+    let (weight, calls) = (weight(), Calls::default());
+    let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+    let mut task = Line::new("b", &weight, &calls, 10, 1.0);
+    fit(&stage(one.path(), None), &once, &parameters, &mut task).unwrap();
+    assert_eq!(counts(one.path()), serde_json::json!([{"what": what, "count": 2, "of": 10}]));
+}

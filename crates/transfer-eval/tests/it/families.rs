@@ -1,0 +1,214 @@
+//! Inputs for tokenizers of several families: XLM-R's, BERT's, and Gemma's with its bytes.
+use testkit::fixture;
+use tokenizers::{Tokenizer, TruncationParams};
+use transfer_eval::lama::{
+    ClozeConfig, CommonVocabulary, Fact, Relation, SpaceBeforeMask, TypedFact, TypedFacts,
+    build_clozes, build_typed_clozes,
+};
+use transfer_eval::ner::{IGNORE_INDEX, Labels, NerConfig, Sentence, encode_ner};
+use transfer_eval::xnli::{NliConfig, NliExample, NliLabel, encode_nli};
+
+const FAMILIES: [&str; 3] = ["tokenizer", "wordpiece", "byte_fallback"];
+
+/// A sentence and one that follows, in the seven languages of MLQA.
+const PAIRS: [[&str; 3]; 7] = [
+    ["en", "The school is in Newcastle, by the river.", "Was it built before the war?"],
+    ["es", "La escuela está en Newcastle, junto al río.", "¿Se construyó antes de la guerra?"],
+    ["de", "Die Schule liegt in Newcastle am Fluß.", "Wurde sie vor dem Krieg gebaut?"],
+    ["ar", "المدرسة في نيوكاسل، بجانب النهر.", "هل بنيت قبل الحرب؟"],
+    ["hi", "विद्यालय न्यूकैसल में नदी के किनारे है।", "क्या यह युद्ध से पहले बना था?"],
+    ["vi", "Trường học ở Newcastle, bên bờ sông.", "Nó được xây trước chiến tranh phải không?"],
+    ["zh", "学校在纽卡斯尔的河边。", "它是战前建的吗？"],
+];
+
+fn tokenizer(family: &str) -> Tokenizer {
+    Tokenizer::from_file(fixture(&format!("{family}.json"))).unwrap()
+}
+
+fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    tokenizer.encode(text, true).unwrap().get_ids().to_vec()
+}
+
+#[test]
+fn pairs_of_sentences_whole_and_cut() {
+    for family in FAMILIES {
+        let own = tokenizer(family);
+        for [language, premise, hypothesis] in PAIRS {
+            let example = NliExample {
+                language: language.parse().unwrap(),
+                premise: premise.into(),
+                hypothesis: hypothesis.into(),
+                label: NliLabel::Neutral,
+                line: 1,
+            };
+            for max_length in [512, 31, 16, 9] {
+                let config = NliConfig { max_length };
+                let made = encode_nli(std::slice::from_ref(&example), &own, &config).unwrap();
+                let mut peer = own.clone();
+                let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+                peer.with_truncation(Some(truncation)).unwrap();
+                let expected = peer.encode((premise, hypothesis), true).unwrap();
+                assert_eq!(made[0].input_ids, expected.get_ids(), "{family} {language}");
+            }
+        }
+        let least = if family == "tokenizer" { 6 } else { 5 };
+        let config = NliConfig { max_length: least - 1 };
+        let message = encode_nli(&[], &own, &config).unwrap_err().to_string();
+        assert!(message.contains(&format!("at least {least}")), "{message}");
+        assert!(encode_nli(&[], &own, &NliConfig { max_length: least }).is_ok());
+    }
+}
+
+#[test]
+fn words_are_those_of_a_sentence_and_labels_stand_at_their_beginnings() {
+    for family in FAMILIES {
+        let tokenizer = tokenizer(family);
+        for [language, text, _] in PAIRS {
+            let words: Vec<&str> = text.split(' ').collect();
+            let tags = vec!["B-LOC"; words.len()];
+            let sentences = [Sentence::new(&words, &tags)];
+            let labels = Labels::of(&sentences);
+            let made = encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default()).unwrap();
+            // As all of the text is tokenised, after a space where these are marked.
+            let space = if family == "byte_fallback" { " " } else { "" };
+            let whole = tokenizer.encode(format!("{space}{text}"), true).unwrap();
+            assert_eq!(made[0].input_ids, whole.get_ids(), "{family} {language}");
+            assert_eq!(made[0].words.len(), words.len());
+            let mut labelled = 0;
+            for (&id, &label) in made[0].input_ids.iter().zip(&made[0].labels) {
+                if label != IGNORE_INDEX {
+                    let piece = tokenizer.id_to_token(id).unwrap();
+                    assert_eq!(piece.starts_with('▁'), family != "wordpiece", "{piece}");
+                    assert!(!piece.starts_with("##"), "{piece}");
+                    labelled += 1;
+                }
+            }
+            assert_eq!(labelled, words.len());
+        }
+    }
+}
+
+fn fact(before: &str, object: &str, after: &str) -> Fact {
+    Fact {
+        id: "1".into(),
+        relation: "P36".into(),
+        object: object.into(),
+        before: before.into(),
+        after: after.into(),
+        from_template: true,
+        line: 1,
+    }
+}
+
+#[test]
+fn a_cloze_filled_in_is_the_sentence() {
+    for family in FAMILIES {
+        let tokenizer = tokenizer(family);
+        let mut single = 0;
+        for (before, after, spaced) in [
+            ("They went to ", " for years.", [true; 3]),
+            ("", " is a place.", [true, true, false]),
+            // Words begin after punctuation for BERT, and after each Chinese character.
+            ("They went (", " for years.", [false, true, false]),
+            ("他们在", " 的", [false, true, false]),
+        ] {
+            let spaced = spaced[FAMILIES.iter().position(|&one| one == family).unwrap()];
+            for object in ["Newcastle", "Europe", "school", "war", "California"] {
+                let facts = [fact(before, object, after)];
+                let built =
+                    build_clozes(&facts, &tokenizer, None, &ClozeConfig::default()).unwrap();
+                let cloze = &built.clozes[0];
+                assert_eq!(cloze.spaced, spaced, "{family}: {before:?}");
+                let mut filled = cloze.input_ids.clone();
+                let mask = tokenizer.id_to_token(filled[cloze.mask]).unwrap();
+                assert_eq!(mask, if family == "wordpiece" { "[MASK]" } else { "<mask>" });
+                let whole = ids(&tokenizer, &format!("{before}{object}{after}"));
+                if let Some(gold) = cloze.gold {
+                    filled[cloze.mask] = gold;
+                    assert_eq!(filled, whole, "{family}: {before:?} {object}");
+                    single += 1;
+                } else {
+                    assert_ne!(filled.len(), whole.len(), "{family}: {before:?} {object}");
+                }
+            }
+        }
+        assert!(single >= 5, "{family}: {single}");
+    }
+}
+
+#[test]
+fn further_holes_are_masks_of_the_tokenizer() {
+    for family in FAMILIES {
+        let tokenizer = tokenizer(family);
+        let facts = [fact("A ", "school", " is a [MASK].")];
+        let built = build_clozes(&facts, &tokenizer, None, &ClozeConfig::default()).unwrap();
+        let input = &built.clozes[0].input_ids;
+        let mask = input[built.clozes[0].mask];
+        assert_eq!(input.iter().filter(|&&id| id == mask).count(), 2, "{family}");
+    }
+}
+
+#[test]
+fn a_piece_for_the_space_where_there_is_one() {
+    let space_before_mask = SpaceBeforeMask::OwnPiece;
+    let config = ClozeConfig { space_before_mask, ..ClozeConfig::default() };
+    let facts = [fact("They went to ", "school", " for years.")];
+    for family in ["tokenizer", "byte_fallback"] {
+        let tokenizer = tokenizer(family);
+        let built = build_clozes(&facts, &tokenizer, None, &config).unwrap();
+        let cloze = &built.clozes[0];
+        let piece = tokenizer.id_to_token(cloze.input_ids[cloze.mask - 1]);
+        assert_eq!((piece.as_deref(), cloze.spaced), (Some("▁"), false), "{family}");
+        assert_eq!(cloze.gold, tokenizer.token_to_id("school"));
+    }
+    let message = build_clozes(&facts, &tokenizer("wordpiece"), None, &config).unwrap_err();
+    assert!(message.to_string().contains("in_mask"), "{message}");
+}
+
+#[test]
+fn candidates_that_begin_a_word_and_that_go_on() {
+    let words = CommonVocabulary::new(["school", "war", "ing", "nowhere at all"]);
+    for (family, space, on) in
+        [("tokenizer", "▁", ""), ("wordpiece", "", "##"), ("byte_fallback", "▁", "")]
+    {
+        let tokenizer = tokenizer(family);
+        let candidates = words.candidates(&tokenizer).unwrap();
+        let spelled = |ids: &[u32]| -> Vec<String> {
+            ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap()).collect()
+        };
+        let spaced = spelled(candidates.ids(true));
+        assert!(spaced.contains(&format!("{space}school")), "{family}: {spaced:?}");
+        let joined = spelled(candidates.ids(false));
+        assert!(joined.contains(&format!("{on}ing")), "{family}: {joined:?}");
+    }
+}
+
+#[test]
+fn an_object_of_any_number_of_pieces_fills_its_place() {
+    let of = |country: &str, city: &str| TypedFact {
+        id: country.into(),
+        sub_uri: country.into(),
+        obj_uri: city.into(),
+        sub_label: country.into(),
+        obj_label: city.into(),
+    };
+    for family in FAMILIES {
+        let tokenizer = tokenizer(family);
+        for template in ["The capital of [X] is [Y] .", "[Y] is the capital of [X] ."] {
+            let template = Some(template.to_owned());
+            let relation = Relation { id: "P36".into(), template: template.clone(), kind: None };
+            let facts = vec![of("France", "Paris"), of("भारत", "नई दिल्ली"), of("中国", "北京")];
+            let all = [TypedFacts { relation, facts: facts.clone() }];
+            let built = build_typed_clozes(&all, &tokenizer, 128).unwrap();
+            for (cloze, fact) in built.clozes.iter().zip(&facts) {
+                let object = &built.candidates(cloze)[cloze.gold];
+                let filled = [&cloze.before, object, &cloze.after].map(Vec::as_slice).concat();
+                let text = template.clone().unwrap();
+                let text = text.replace("[X]", &fact.sub_label).replace("[Y]", &fact.obj_label);
+                assert_eq!(filled, ids(&tokenizer, &text), "{family}: {text}");
+            }
+            let mask = tokenizer.id_to_token(built.mask).unwrap();
+            assert_eq!(mask, if family == "wordpiece" { "[MASK]" } else { "<mask>" });
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! LAMA's files, clozes and scores.
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+use proptest::prelude::*;
+use tokenizers::Tokenizer;
+use transfer_eval::lama::{
+    Candidates, Cloze, ClozeConfig, CommonVocabulary, Corpus, Fact, MultiPiece, Relation,
+    SpaceBeforeMask, build_clozes, rank_golds, ranks_of_best, read_corpus, read_facts,
+    read_relations, score_lama,
+};
+use transfer_eval::{Error, Ties};
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+const BIRTH: &str = r#"{"pred": "/people/person/place_of_birth", "sub": "/m/1", "sub_label": "Ada", "obj_label": "London", "judgments": [{"rater": "1", "judgment": "yes"}, {"rater": "2", "judgment": "no"}], "uuid": "u1", "masked_sentences": ["x"]}
+{"sub_label": "Ada", "obj_label": "London", "judgments": [], "uuid": "u2"}
+{"sub_label": "Bob", "obj_label": "Paris", "judgments": [{"judgment": "no"}, {"judgment": "yes"}, {"judgment": "no"}], "uuid": "u3"}
+{"sub_label": "Eve", "uuid": "u4"}
+
+{"sub_label": "Eve", "obj_label": "Berlin", "uuid": "u5"}
+"#;
+
+#[test]
+fn google_re_by_the_released_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["place_of_birth", "date_of_birth", "place_of_death"] {
+        write(folder.path(), &format!("Google_RE/{name}_test.jsonl"), BIRTH);
+    }
+    let corpus = read_corpus(folder.path(), Corpus::GoogleRe).unwrap();
+    assert_eq!(corpus.len(), 3);
+    let (relation, facts) = &corpus[1];
+    assert_eq!(relation.id, "date_of_birth");
+    assert_eq!((facts.incomplete, facts.denied, facts.repeated), (1, 1, 1));
+    // As many for as against stays in.
+    let ids: Vec<&str> = facts.facts.iter().map(|fact| fact.id.as_str()).collect();
+    assert_eq!(ids, ["u1", "u5"]);
+    let first = &facts.facts[0];
+    assert_eq!((first.before.as_str(), first.after.as_str()), ("Ada (born ", ")."));
+    assert_eq!((first.object.as_str(), first.line, first.from_template), ("London", 1, true));
+    std::fs::remove_file(folder.path().join("Google_RE/place_of_death_test.jsonl")).unwrap();
+    let message = read_corpus(folder.path(), Corpus::GoogleRe).unwrap_err().to_string();
+    assert!(message.contains("place_of_death_test.jsonl"), "{message}");
+}
+
+#[test]
+fn t_rex_takes_templates_from_relations() {
+    let folder = tempfile::tempdir().unwrap();
+    let relations = r#"{"relation": "P36", "template": "The capital of [X] is [Y] .", "label": "capital", "description": "d", "type": "1-1"}
+{"relation": "P19", "template": "[X] was born in [Y] .", "label": "l", "description": "d", "type": "N-1"}
+{"relation": "P1376", "template": "[Y] has the capital [X] .", "type": "1-1"}
+"#;
+    write(folder.path(), "relations.jsonl", relations);
+    let fact = r#"{"uuid": "a", "obj_uri": "Q90", "obj_label": "Paris", "sub_uri": "Q142", "sub_label": "France", "predicate_id": "P36", "evidences": [{"sub_surface": "x", "obj_surface": "y", "masked_sentence": "z"}]}"#;
+    write(folder.path(), "TREx/P36.jsonl", fact);
+    write(folder.path(), "TREx/P1376.jsonl", fact);
+    let corpus = read_corpus(folder.path(), Corpus::TRex).unwrap();
+    assert_eq!(
+        corpus.iter().map(|(relation, _)| relation.id.as_str()).collect::<Vec<_>>(),
+        ["P36", "P1376"]
+    );
+    assert_eq!(corpus[0].0.kind.as_deref(), Some("1-1"));
+    assert_eq!(corpus[0].1.facts[0].before, "The capital of France is ");
+    let last = &corpus[1].1.facts[0];
+    assert_eq!((last.before.as_str(), last.after.as_str()), ("", " has the capital France ."));
+}
+
+#[test]
+fn sentences_with_masks() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"masked_sentences": ["Joke would make you want to [MASK]."], "obj_label": "laugh", "uuid": "c", "sub_label": "joke", "sub": "joke", "obj": "laugh", "pred": "Causes"}
+{"masked_sentences": ["A [MASK] is a [MASK]."], "obj_label": "dog", "id": "d", "sub_label": "Squad"}
+"#;
+    write(folder.path(), "ConceptNet/test.jsonl", text);
+    write(folder.path(), "Squad/test.jsonl", text);
+    for corpus in [Corpus::ConceptNet, Corpus::Squad] {
+        let read = read_corpus(folder.path(), corpus).unwrap();
+        let facts = &read[0].1.facts;
+        assert_eq!((facts[0].id.as_str(), facts[1].id.as_str()), ("c", "d"));
+        assert_eq!((facts[1].before.as_str(), facts[1].after.as_str()), ("A ", " is a [MASK]."));
+        assert!(!facts[0].from_template);
+    }
+}
+
+#[test]
+fn faults_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let sentences = Relation { id: "test".into(), ..Relation::default() };
+    let message = |text: &str, relation: &Relation| {
+        let path = write(folder.path(), "facts.jsonl", text);
+        read_facts(path, relation).unwrap_err().to_string()
+    };
+    let text = message(
+        "{\"sub_label\": \"a\", \"obj_label\": \"b\", \"masked_sentences\": [\"x\"]}\n",
+        &sentences,
+    );
+    assert!(text.ends_with("facts.jsonl:1: no [MASK] in masked_sentences"), "{text}");
+    let text = message("\n{\"sub_label\": \"a\", \"obj_la", &sentences);
+    assert!(text.contains("facts.jsonl:2: EOF"), "{text}");
+    let text = message("{\"sub_label\": 3}", &sentences);
+    assert!(text.contains("facts.jsonl:1: invalid type"), "{text}");
+    for empty in ["", "{\"sub_label\": \"a\"}"] {
+        assert!(message(empty, &sentences).contains("no fact"));
+    }
+    let bad = Relation { template: Some("[X] or [Y] and [Y]".into()), ..sentences };
+    let text = message(BIRTH, &bad);
+    assert!(text.contains("needs [X] for the subject and one [Y]"), "{text}");
+    for (text, word) in [
+        ("{\"relation\": \"P1\"}", "relations.jsonl:1: template \"\" needs"),
+        ("{\"relation\": \"P1\", \"template\": \"[Y]\"}", "[X] for the subject"),
+        (
+            "{\"relation\": \"P1\", \"template\": \"[X] [Y]\"}\n{\"relation\": \"P1\", \"template\": \"[X] [Y]\"}",
+            "jsonl:2: relation `P1` occurs twice",
+        ),
+        ("", "no relation"),
+        ("[]", "relations.jsonl:1: "),
+    ] {
+        let path = write(folder.path(), "relations.jsonl", text);
+        let got = read_relations(path).unwrap_err().to_string();
+        assert!(got.contains(word), "{got}");
+    }
+    let text = read_corpus(folder.path().join("none"), Corpus::Squad).unwrap_err().to_string();
+    assert!(text.contains("none/Squad/test.jsonl"), "{text}");
+}
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap()
+}
+
+fn fact(before: &str, after: &str, object: &str) -> Fact {
+    let own = str::to_owned;
+    Fact {
+        id: own("id"),
+        relation: own("test"),
+        object: own(object),
+        before: own(before),
+        after: own(after),
+        from_template: true,
+        line: 5,
+    }
+}
+
+#[test]
+fn the_space_goes_into_the_mask_as_in_pre_training() {
+    let tokenizer = tokenizer();
+    let id = |piece: &str| tokenizer.token_to_id(piece);
+    for (before, after) in
+        [("Ada was born in ", " ."), ("Ada (born ", ")."), ("", " is a city"), ("C'est l'", ".")]
+    {
+        let facts = [fact(before, after, "Paris")];
+        let built = build_clozes(&facts, &tokenizer, None, &ClozeConfig::default()).unwrap();
+        let cloze = &built.clozes[0];
+        // What `tokenizers` makes of the text with the mask in it.
+        let whole = tokenizer.encode(format!("{before}<mask>{after}"), true).unwrap();
+        assert_eq!(cloze.input_ids, whole.get_ids(), "{before}");
+        assert_eq!(Some(cloze.input_ids[cloze.mask]), id("<mask>"));
+        let spaced = before != "C'est l'";
+        assert_eq!(cloze.spaced, spaced);
+        assert_eq!(cloze.gold, if spaced { id("▁Paris") } else { id("Paris") });
+        assert!(!spaced || cloze.gold.is_some());
+    }
+    let config =
+        ClozeConfig { space_before_mask: SpaceBeforeMask::OwnPiece, ..ClozeConfig::default() };
+    // A piece of this vocabulary with and without a space before it.
+    let facts = [fact("Ada was born in ", " .", "man")];
+    let cloze = build_clozes(&facts, &tokenizer, None, &config).unwrap().clozes.remove(0);
+    assert_eq!(Some(cloze.input_ids[cloze.mask - 1]), id("▁"));
+    assert_eq!((cloze.gold, cloze.spaced), (id("man"), false));
+    assert!(id("man").is_some() && id("▁man") != id("man"));
+}
+
+#[test]
+fn what_is_left_out() {
+    let tokenizer = tokenizer();
+    let long = Fact { from_template: false, ..fact(&"a ".repeat(100), " .", "Paris") };
+    let facts = [
+        fact("in ", " .", "Paris"),
+        fact("in ", " .", "Tegucigalpa"),
+        fact("in ", " .", "London"),
+        long.clone(),
+    ];
+    let build = |vocabulary: Option<&CommonVocabulary>, config: &ClozeConfig| {
+        build_clozes(&facts, &tokenizer, vocabulary, config).unwrap()
+    };
+    let config = ClozeConfig::default();
+    let all = build(None, &config);
+    assert_eq!((all.clozes.len(), all.too_long, all.multi_piece), (3, 1, 0));
+    assert_eq!(all.clozes[1].gold, None);
+    let skip = ClozeConfig { multi_piece_gold: MultiPiece::Skip, ..config.clone() };
+    let some = build(None, &skip);
+    assert_eq!((some.clozes.len(), some.multi_piece), (2, 1));
+    let words = CommonVocabulary::new(["Paris", "Tegucigalpa"]);
+    let some = build(Some(&words), &config);
+    assert_eq!((some.clozes.len(), some.outside_vocabulary), (2, 1));
+    let short = ClozeConfig { max_length: 4, ..config };
+    let text = build_clozes(&facts, &tokenizer, None, &short).unwrap_err().to_string();
+    assert!(text.starts_with("fact 1 (line 5): 6 pieces, but max_length = 4"), "{text}");
+    assert_eq!(toml::from_str::<ClozeConfig>("").unwrap(), ClozeConfig::default());
+
+    let candidates = words.candidates(&tokenizer).unwrap();
+    assert_eq!(candidates.spaced, [tokenizer.token_to_id("▁Paris").unwrap()]);
+    let text =
+        CommonVocabulary::new(["Tegucigalpa"]).candidates(&tokenizer).unwrap_err().to_string();
+    assert!(text.contains("no word of the common vocabulary is one piece"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "vocabulary.txt", "Paris\r\n\nTegucigalpa\n");
+    assert_eq!(CommonVocabulary::read(path).unwrap(), words);
+    let path = write(folder.path(), "empty.txt", "\n");
+    assert!(CommonVocabulary::read(path).unwrap_err().to_string().contains("no word"));
+}
+
+fn cloze(relation: &str, gold: Option<u32>) -> Cloze {
+    let (id, relation) = (format!("{relation}-{gold:?}"), relation.to_owned());
+    Cloze { id, relation, input_ids: vec![0, 9, 2], mask: 1, gold, spaced: true }
+}
+
+#[test]
+fn ranks_worked_by_hand() {
+    let logits = Array2::from_shape_vec(
+        (3, 5),
+        vec![
+            0.1, 0.9, 0.5, 0.5, 0.0, // gold 2: behind 1, tied with 3
+            0.0, 0.0, 0.0, 0.0, 0.0, // gold 0: tied with all
+            1.0, 2.0, 3.0, 4.0, 5.0, // no single piece
+        ],
+    )
+    .unwrap();
+    let clozes = [cloze("a", Some(2)), cloze("a", Some(0)), cloze("b", None)];
+    let rank = |candidates, ties| rank_golds(logits.view(), &clozes, candidates, ties).unwrap();
+    assert_eq!(rank(None, Ties::Pessimistic), [Some(3), Some(5), None]);
+    assert_eq!(rank(None, Ties::ByIndex), [Some(2), Some(1), None]);
+    let some = Candidates { spaced: vec![0, 2, 4], joined: vec![] };
+    assert_eq!(rank(Some(&some), Ties::Pessimistic), [Some(1), Some(3), None]);
+}
+
+#[test]
+fn macro_and_micro_worked_by_hand() {
+    let relation =
+        |id: &str, kind: &str| Relation { id: id.into(), template: None, kind: Some(kind.into()) };
+    let relations =
+        [relation("a", "1-1"), relation("b", "N-1"), relation("c", "N-1"), relation("d", "N-M")];
+    let clozes: Vec<Cloze> =
+        ["a", "a", "a", "a", "b", "c", "c"].iter().map(|of| cloze(of, Some(3))).collect();
+    let ranks = [Some(1), Some(2), Some(10), Some(11), Some(1), None, Some(4)];
+    let score = score_lama(&relations, &clozes, &ranks).unwrap();
+    // a: 1/4 and 3/4; b: 1 and 1; c: 0 and 1/2; d has no fact.
+    let both = |one: transfer_eval::lama::Precision| (one.p_at_1, one.p_at_10);
+    assert_eq!(
+        score.relations.iter().map(|one| both(one.precision)).collect::<Vec<_>>(),
+        [(25.0, 75.0), (100.0, 100.0), (0.0, 50.0)]
+    );
+    assert_eq!(both(score.macro_average), (125.0 / 3.0, 75.0));
+    assert_eq!(both(score.micro), (200.0 / 7.0, 500.0 / 7.0));
+    assert_eq!(both(score.kinds["N-1"]), (50.0, 75.0));
+    assert_eq!((score.kinds.len(), score.facts), (2, 7));
+    let best = vec![vec![3, 1], vec![1, 3], vec![], vec![9], vec![3], vec![1], vec![1, 2, 4, 3]];
+    let places = ranks_of_best(&clozes, &best).unwrap();
+    assert_eq!(places, [Some(1), Some(2), None, None, Some(1), None, Some(4)]);
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let logits = Array2::<f32>::zeros((1, 4));
+    let ranks = |clozes: &[Cloze], logits: &Array2<f32>, candidates: Option<&Candidates>| {
+        rank_golds(logits.view(), clozes, candidates, Ties::default()).unwrap_err().to_string()
+    };
+    assert_eq!(ranks(&[], &logits, None), "logits: 1 rows for 0 clozes");
+    assert_eq!(ranks(&[cloze("a", Some(4))], &logits, None), "cloze 1: piece 4, but V = 4");
+    let mut bad = logits.clone();
+    bad[[0, 1]] = f32::NAN;
+    assert_eq!(ranks(&[cloze("a", Some(0))], &bad, None), "cloze 1: logit 1 is NaN");
+    let some = Candidates { spaced: vec![1], joined: vec![] };
+    let text = ranks(&[cloze("a", Some(0))], &logits, Some(&some));
+    assert_eq!(text, "cloze 1: gold piece 0 is not among the candidates");
+    let relations = [Relation { id: "a".into(), ..Relation::default() }];
+    let score = |clozes: &[Cloze], ranks: &[Option<usize>]| {
+        score_lama(&relations, clozes, ranks).unwrap_err()
+    };
+    assert!(matches!(score(&[], &[]), Error::Nothing { .. }));
+    let text = score(&[cloze("b", None)], &[None]).to_string();
+    assert_eq!(text, "cloze 1: relation `b` is not among the relations");
+    let text = score(&[cloze("a", None), cloze("a", Some(1))], &[None]).to_string();
+    assert_eq!(text, "1 predictions for 2 clozes; cloze 2 (`a-Some(1)`) has no partner");
+}
+
+proptest! {
+    #[test]
+    fn ranks_agree_with_sorting(scores in prop::collection::vec(-3i8..4, 2..12), gold in 0usize..12) {
+        let gold = gold % scores.len();
+        let values: Vec<f32> = scores.iter().map(|&score| f32::from(score)).collect();
+        let logits = Array2::from_shape_vec((1, values.len()), values).unwrap();
+        let clozes = [cloze("a", u32::try_from(gold).ok())];
+        // A stable sort keeps equals in order of their index.
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by_key(|&k| std::cmp::Reverse(scores[k]));
+        let by_index = 1 + order.iter().position(|&k| k == gold).unwrap();
+        let last = 1 + order.iter().rposition(|&k| scores[k] == scores[gold]).unwrap();
+        let rank = |ties| rank_golds(logits.view(), &clozes, None, ties).unwrap()[0];
+        prop_assert_eq!(rank(Ties::ByIndex), Some(by_index));
+        prop_assert_eq!(rank(Ties::Pessimistic), Some(last));
+    }
+}

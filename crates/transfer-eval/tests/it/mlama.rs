@@ -1,0 +1,99 @@
+//! Facts completed from the objects of their relation.
+use std::path::{Path, PathBuf};
+
+use tokenizers::Tokenizer;
+use transfer_eval::lama::{TypedClozes, build_typed_clozes, read_mlama};
+
+fn tokenizer() -> Tokenizer {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/fixtures/tokenizer.json");
+    Tokenizer::from_file(file).unwrap()
+}
+
+fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let path = folder.path().to_path_buf();
+    (folder, path)
+}
+
+const TEMPLATES: (&str, &str) = (
+    "templates.jsonl",
+    "{\"relation\":\"P37\",\"template\":\"[Y] is spoken in [X] .\"}\n\
+     {\"relation\":\"P36\",\"template\":\"The capital of [X] is [Y] .\"}\n\
+     {\"relation\":\"P99\",\"template\":\"[X] has [Y] .\"}\n",
+);
+
+fn fact(subject: &str, object: &str) -> String {
+    format!(
+        "{{\"sub_uri\":\"{subject}\",\"obj_uri\":\"{object}\",\"sub_label\":\"{subject}\",\
+         \"obj_label\":\"{object}\",\"lineid\":3}}\n"
+    )
+}
+
+fn built() -> TypedClozes {
+    let spoken = fact("India", "Hindi") + &fact("India", "English") + &fact("France", "French");
+    let capitals = fact("France", "Paris") + &fact("India", "New Delhi");
+    let files = [TEMPLATES, ("P37.jsonl", &spoken), ("P36.jsonl", &capitals)];
+    let (_kept, path) = folder(&files);
+    build_typed_clozes(&read_mlama(path).unwrap(), &tokenizer(), 64).unwrap()
+}
+
+#[test]
+fn candidates_are_the_objects_of_the_relation() {
+    let built = built();
+    assert_eq!(built.clozes.len(), 5);
+    assert_eq!(built.relations.len(), 2); // P99 has no file
+    let text = |ids: &[u32]| tokenizer().decode(ids, true).unwrap();
+    let mut words: Vec<String> =
+        built.relations[0].candidates.iter().map(|ids| text(ids)).collect();
+    words.sort();
+    assert_eq!(words, ["English", "French", "Hindi"]);
+    let hindi = &built.clozes[0];
+    assert_eq!(text(&built.relations[0].candidates[hindi.gold]), "Hindi");
+    assert_eq!(hindi.also_right.len(), 1); // English
+    assert_eq!(text(&hindi.after).trim(), "is spoken in India .");
+    assert_eq!(hindi.before.len(), 1); // <s>
+    let delhi = &built.clozes[4];
+    assert!(built.candidates(delhi)[delhi.gold].len() > 1, "an object of several pieces");
+}
+
+#[test]
+fn other_right_answers_take_no_rank_and_equals_count_against_the_model() {
+    let built = built();
+    let hindi = &built.clozes[0];
+    let scores = |of: &dyn Fn(usize) -> f32| (0..3).map(of).collect::<Vec<f32>>();
+    let also = *hindi.also_right.first().unwrap();
+    let best_is_english = scores(&|k| if k == also { 9.0 } else { k as f32 * 0.0 });
+    assert_eq!(built.rank(hindi, &best_is_english).unwrap(), 2); // French is equal
+    let right = scores(&|k| if k == hindi.gold { 1.0 } else { 0.5 });
+    assert_eq!(built.rank(hindi, &right).unwrap(), 1);
+    assert!(built.rank(hindi, &[1.0]).is_err());
+    assert!(built.rank(hindi, &[f32::NAN, 0.0, 0.0]).is_err());
+}
+
+#[test]
+fn scores_are_means_over_relations() {
+    let built = built();
+    let score = built.score(&[1, 1, 2, 1, 1]).unwrap();
+    assert!((score.macro_average.p_at_1 - (200.0 / 3.0 + 100.0) / 2.0).abs() < 1e-9);
+    assert!((score.micro.p_at_1 - 80.0).abs() < 1e-9);
+    // India's languages: one of two each; France's: one of three; capitals: one of two.
+    let expected = ((50.0 + 50.0 + 100.0 / 3.0) / 3.0 + 50.0) / 2.0;
+    assert!((built.guessing() - expected).abs() < 1e-9);
+    assert!(built.score(&[1]).is_err());
+}
+
+#[test]
+fn damaged_files_and_long_inputs_are_named() {
+    let (_kept, path) = folder(&[TEMPLATES, ("P36.jsonl", "{\"sub_uri\":\"x\"}\n")]);
+    let error = read_mlama(&path).unwrap_err().to_string();
+    assert!(error.contains("P36.jsonl:1") && error.contains("obj_uri"), "{error}");
+    let (_kept, path) = folder(&[TEMPLATES]);
+    assert!(read_mlama(&path).unwrap_err().to_string().contains("no fact of any relation"));
+    let (_kept, path) = folder(&[TEMPLATES, ("P36.jsonl", &fact("France", "Paris"))]);
+    let facts = read_mlama(&path).unwrap();
+    let error = build_typed_clozes(&facts, &tokenizer(), 5).unwrap_err().to_string();
+    assert!(error.starts_with("fact 1: 1 of P36: ") && error.contains("limit is 5"), "{error}");
+}

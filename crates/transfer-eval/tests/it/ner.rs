@@ -1,0 +1,328 @@
+//! Entity-level scores: seqeval's digits, real data, and a slow second implementation.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use tokenizers::Tokenizer;
+use transfer_eval::Error;
+use transfer_eval::ner::{
+    EntityScore, Labels, LostWords, NerConfig, NerScore, Overflow, Scheme, Sentence, encode_ner,
+    entities, read_ner, score_ner, score_tags, sentence_tags,
+};
+
+type Row = (f64, f64, f64, usize);
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    gold: Vec<Vec<String>>,
+    predicted: Vec<Vec<String>>,
+    lenient: Expected,
+    strict: Option<Expected>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    types: BTreeMap<String, Row>,
+    micro: Row,
+    #[serde(rename = "macro")]
+    macro_average: Option<Row>,
+    weighted: Option<Row>,
+}
+
+fn row(score: &EntityScore) -> Row {
+    (score.precision, score.recall, score.f1, score.support)
+}
+
+fn same(name: &str, score: &NerScore, expected: &Expected) {
+    assert_eq!(row(&score.micro), expected.micro, "{name}: micro");
+    if let Some(expected) = expected.macro_average {
+        assert_eq!(row(&score.macro_average), expected, "{name}: macro");
+    }
+    if let Some(expected) = expected.weighted {
+        assert_eq!(row(&score.weighted), expected, "{name}: weighted");
+    }
+    let types: BTreeMap<String, Row> =
+        score.types.iter().map(|(kind, score)| (kind.clone(), row(score))).collect();
+    assert_eq!(types, expected.types, "{name}: types");
+}
+
+#[test]
+fn every_digit_of_seqeval() {
+    let text = include_str!("../golden/seqeval.json");
+    let cases: Vec<Case> = serde_json::from_str(text).unwrap();
+    assert_eq!(cases.len(), 26);
+    for case in cases {
+        let score = |scheme| score_tags(&case.gold, &case.predicted, scheme).unwrap();
+        same(&case.name, &score(Scheme::Lenient), &case.lenient);
+        if let Some(expected) = &case.strict {
+            same(&format!("{}, strict", case.name), &score(Scheme::StrictIob2), expected);
+        }
+    }
+}
+
+#[test]
+fn scores_worked_by_hand() {
+    // Gold: 2 PER, 1 LOC. Predicted: 1 PER right, 1 LOC with a wrong end, 1 ORG. Micro 1/3, 1/3,
+    // 1/3.
+    let gold = [vec!["B-PER", "I-PER", "O", "B-PER"], vec!["B-LOC", "I-LOC", "O"]];
+    let predicted = [vec!["B-PER", "I-PER", "O", "B-ORG"], vec!["B-LOC", "O", "O"]];
+    let score = score_tags(&gold, &predicted, Scheme::Lenient).unwrap();
+    assert_eq!(row(&score.micro), (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 3));
+    assert_eq!(row(&score.types["PER"]), (1.0, 0.5, 2.0 / 3.0, 2));
+    assert_eq!(row(&score.types["LOC"]), (0.0, 0.0, 0.0, 1));
+    assert_eq!(row(&score.types["ORG"]), (0.0, 0.0, 0.0, 0));
+    let third = 1.0 / 3.0;
+    assert_eq!(row(&score.macro_average), (third, 0.5 / 3.0, (2.0 / 3.0) / 3.0, 3));
+}
+
+/// The entities as sets of words, found by asking for every span whether it is one.
+fn slow(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
+    // The types of two neighbours, and whether the second word goes on with the first one's entity.
+    let kind = |k: usize| tags[k].split_once('-').map(|(_, kind)| kind.to_owned());
+    let letter = |k: usize| tags[k].chars().next().unwrap();
+    let joined = |k: usize| {
+        kind(k).is_some()
+            && kind(k) == kind(k + 1)
+            && matches!(letter(k), 'B' | 'I')
+            && matches!(letter(k + 1), 'I' | 'E')
+    };
+    let mut found = BTreeSet::new();
+    for start in 0..tags.len() {
+        for end in start..tags.len() {
+            let inside = (start..end).all(joined);
+            let from = start == 0 || !joined(start - 1);
+            let to = end + 1 == tags.len() || !joined(end);
+            if let (Some(kind), true) = (kind(start), inside && from && to) {
+                found.insert((kind, start, end));
+            }
+        }
+    }
+    found
+}
+
+fn tags(letters: &'static str) -> impl Strategy<Value = Vec<String>> {
+    let letters: Vec<char> = letters.chars().collect();
+    let tag = prop_oneof![
+        2 => Just("O".to_owned()),
+        3 => (prop::sample::select(letters), prop::sample::select(vec!["PER", "LOC", "A-B"]))
+            .prop_map(|(letter, kind)| format!("{letter}-{kind}")),
+    ];
+    prop::collection::vec(tag, 0..12)
+}
+
+proptest! {
+    #[test]
+    fn entities_agree_with_a_slow_search(tags in tags("BIES")) {
+        let found: BTreeSet<_> = entities(&tags, Scheme::Lenient)
+            .into_iter()
+            .map(|entity| (entity.kind.to_owned(), entity.start, entity.end))
+            .collect();
+        prop_assert_eq!(found, slow(&tags));
+    }
+
+    #[test]
+    fn strict_entities_start_with_b_and_lenient_ones_contain_them(tags in tags("BI")) {
+        let lenient = entities(&tags, Scheme::Lenient);
+        for entity in entities(&tags, Scheme::StrictIob2) {
+            prop_assert!(tags[entity.start].starts_with("B-"));
+            prop_assert!(lenient.contains(&entity));
+        }
+        let starts = tags.iter().filter(|tag| tag.starts_with("B-")).count();
+        prop_assert_eq!(entities(&tags, Scheme::StrictIob2).len(), starts);
+    }
+
+    #[test]
+    fn a_perfect_prediction_scores_one(gold in prop::collection::vec(tags("BI"), 1..6)) {
+        let score = score_tags(&gold, &gold, Scheme::Lenient).unwrap();
+        let expected = if score.micro.support > 0 { 1.0 } else { 0.0 };
+        prop_assert_eq!(score.micro.f1, expected);
+        prop_assert_eq!(score.types.values().map(|one| one.support).sum::<usize>(), score.micro.support);
+    }
+}
+
+fn uner(name: &str) -> Vec<Sentence> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/uner");
+    read_ner(root.join(format!("{name}.iob2.gz")), None).unwrap()
+}
+
+#[test]
+fn embedded_data_has_the_counts_of_its_readme() {
+    for (name, sentences, expected) in [
+        ("en_ewt.dev", 2001, 966),
+        ("en_ewt.test", 2077, 1088),
+        ("en_pud.test", 1000, 1075),
+        ("de_pud.test", 1000, 1039),
+        ("zh_pud.test", 1000, 1139),
+    ] {
+        let data = uner(name);
+        assert_eq!(data.len(), sentences, "{name}");
+        let gold: Vec<Vec<String>> = data.iter().map(|sentence| sentence.tags.clone()).collect();
+        let score = score_tags(&gold, &gold, Scheme::StrictIob2).unwrap();
+        assert_eq!((score.micro.f1, score.micro.support), (1.0, expected), "{name}");
+        assert_eq!(score.types.keys().collect::<Vec<_>>(), ["LOC", "ORG", "PER"], "{name}");
+        assert!(data.iter().all(|sentence| sentence.id.is_some()), "{name}");
+    }
+}
+
+fn tokenizer() -> &'static Tokenizer {
+    static LOADED: LazyLock<Tokenizer> =
+        LazyLock::new(|| Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap());
+    &LOADED
+}
+
+#[test]
+fn labels_stand_at_first_pieces() {
+    let sentence = Sentence::new(&["Obamas", "Sonderberaterin", "Kori"], &["B-PER", "O", "B-PER"]);
+    let labels = Labels::iob2(&["LOC", "PER"]);
+    assert_eq!(labels.tags(), ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]);
+    let tokenizer = tokenizer();
+    let inputs = encode_ner(&[sentence], tokenizer, &labels, &NerConfig::default()).unwrap();
+    let [input] = inputs.as_slice() else { panic!("{inputs:?}") };
+    assert_eq!(input.labels.len(), input.input_ids.len());
+    assert_eq!((input.input_ids[0], *input.input_ids.last().unwrap()), (0, 2));
+    assert_eq!(input.words.iter().map(|&(word, _)| word).collect::<Vec<_>>(), [0, 1, 2]);
+    for (k, &label) in input.labels.iter().enumerate() {
+        match input.words.iter().find(|&&(_, at)| at == k) {
+            Some(&(word, at)) => {
+                assert_eq!(label, [3, 0, 3][word]);
+                let piece = tokenizer.id_to_token(input.input_ids[at]).unwrap();
+                assert!(piece.starts_with('▁'), "{piece}");
+            }
+            None => assert_eq!(label, -100),
+        }
+    }
+    assert!(input.words[1].1 > 2, "a word of several pieces is needed here");
+}
+
+#[test]
+fn lost_words_are_missed_or_ignored() {
+    let words: Vec<String> = (0..40).map(|_| "Paris".to_owned()).collect();
+    let tags = vec!["B-LOC".to_owned(); 40];
+    let sentences = [Sentence { words, tags, ..Sentence::default() }];
+    let labels = Labels::of(&sentences);
+    let tokenizer = tokenizer();
+    let gold_of = |inputs: &[transfer_eval::ner::NerInput]| -> Vec<Vec<usize>> {
+        let as_label = |&label: &i64| usize::try_from(label).unwrap_or(0);
+        inputs.iter().map(|input| input.labels.iter().map(as_label).collect()).collect()
+    };
+    let score = |config: &NerConfig, lost| {
+        let inputs = encode_ner(&sentences, tokenizer, &labels, config).unwrap();
+        let tags = sentence_tags(&sentences, &inputs, &gold_of(&inputs), &labels).unwrap();
+        let kept = tags[0].iter().flatten().count();
+        (kept, score_ner(&sentences, &tags, lost, Scheme::Lenient).unwrap().micro)
+    };
+    let short = NerConfig { max_length: 12, ..NerConfig::default() };
+    let (kept, missed) = score(&short, LostWords::Missed);
+    assert!(0 < kept && kept <= 10);
+    assert_eq!((missed.precision, missed.recall), (1.0, kept as f64 / 40.0));
+    let (_, ignored) = score(&short, LostWords::Ignored);
+    assert_eq!((ignored.recall, ignored.support), (1.0, kept));
+    let windows = NerConfig { overflow: Overflow::Windows { overlap: 2 }, ..short };
+    let (kept, all) = score(&windows, LostWords::Missed);
+    assert_eq!((kept, all.recall, all.f1), (40, 1.0, 1.0));
+}
+
+#[test]
+fn a_shared_word_takes_its_tag_from_the_window_with_more_context() {
+    let words: Vec<String> = (0..6).map(|_| "Paris".to_owned()).collect();
+    let sentences = [Sentence { words, tags: vec!["O".into(); 6], ..Sentence::default() }];
+    let labels = Labels::iob2(&["LOC"]);
+    let tokenizer = tokenizer();
+    let pieces = encode_ner(&sentences, tokenizer, &labels, &NerConfig::default()).unwrap();
+    let size = (pieces[0].input_ids.len() - 2) / 6;
+    let config = NerConfig { max_length: 4 * size + 2, overflow: Overflow::Windows { overlap: 2 } };
+    let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
+    // Words 0–3 and 2–5: word 2 lies deeper in the first (1 of 0..3), word 3 in the second.
+    let shown = |k: usize| Vec::from_iter(inputs[k].words.iter().map(|&(word, _)| word));
+    assert_eq!((inputs.len(), shown(0), shown(1)), (2, vec![0, 1, 2, 3], vec![2, 3, 4, 5]));
+    let rows: Vec<Vec<usize>> =
+        inputs.iter().zip([1, 2]).map(|(input, label)| vec![label; input.labels.len()]).collect();
+    let tags = sentence_tags(&sentences, &inputs, &rows, &labels).unwrap();
+    let tags: Vec<&str> = tags[0].iter().map(|tag| tag.as_deref().unwrap()).collect();
+    assert_eq!(tags, ["B-LOC", "B-LOC", "B-LOC", "I-LOC", "I-LOC", "I-LOC"]);
+
+    // Words 0–2, 2–4, 4–5: words 2 and 4 stand at an edge of both, so the first of the two decides.
+    let config = NerConfig { max_length: 3 * size + 2, overflow: Overflow::Windows { overlap: 1 } };
+    let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
+    assert_eq!(inputs.len(), 3);
+    let rows: Vec<Vec<usize>> = inputs
+        .iter()
+        .zip([1, 2, 0])
+        .map(|(input, label)| vec![label; input.labels.len()])
+        .collect();
+    let tags = sentence_tags(&sentences, &inputs, &rows, &labels).unwrap();
+    let tags: Vec<&str> = tags[0].iter().map(|tag| tag.as_deref().unwrap()).collect();
+    assert_eq!(tags, ["B-LOC", "B-LOC", "B-LOC", "I-LOC", "I-LOC", "O"]);
+}
+
+#[test]
+fn whole_data_set_survives_encoding_in_windows() {
+    let sentences = uner("zh_pud.test");
+    let labels = Labels::of(&sentences);
+    assert_eq!(labels, Labels::iob2(&["LOC", "ORG", "PER"]));
+    let tokenizer = tokenizer();
+    let config = NerConfig { max_length: 24, overflow: Overflow::Windows { overlap: 4 } };
+    let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
+    assert!(inputs.len() > sentences.len());
+    assert!(inputs.iter().all(|input| input.input_ids.len() <= 24));
+    let rows: Vec<Vec<usize>> = inputs
+        .iter()
+        .map(|input| input.labels.iter().map(|&l| usize::try_from(l).unwrap_or(0)).collect())
+        .collect();
+    let tags = sentence_tags(&sentences, &inputs, &rows, &labels).unwrap();
+    let score = score_ner(&sentences, &tags, LostWords::Missed, Scheme::Lenient).unwrap();
+    assert_eq!(score.micro.f1, 1.0);
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let mut sentence = Sentence::new(&["a", "b"], &["O", "B-GPE"]);
+    sentence.lines = vec![7, 8];
+    let sentences = [sentence];
+    let labels = Labels::conll();
+    let tokenizer = tokenizer();
+    let config = NerConfig::default();
+    let error = encode_ner(&sentences, tokenizer, &labels, &config).unwrap_err().to_string();
+    assert!(
+        error.starts_with("sentence 1 (line 8): tag `B-GPE` of word 2 is none of O, B-LOC"),
+        "{error}"
+    );
+    let small = NerConfig { max_length: 2, ..config };
+    let error = encode_ner(&sentences, tokenizer, &labels, &small).unwrap_err();
+    assert!(matches!(error, Error::Config { key: "max_length", .. }), "{error}");
+
+    let predicted = vec![vec![Some("O".to_owned())]];
+    let error = score_ner(&sentences, &predicted, LostWords::Missed, Scheme::Lenient);
+    let text = error.unwrap_err().to_string();
+    assert_eq!(text, "sentence 1 (line 7): 1 predicted tags for 2 words");
+    let text =
+        score_ner(&sentences, &[], LostWords::Missed, Scheme::Lenient).unwrap_err().to_string();
+    assert_eq!(text, "0 predictions for 1 sentences; sentence 1 (line 7) has no partner");
+    let none: [Vec<String>; 0] = [];
+    assert!(matches!(score_tags(&none, &none, Scheme::Lenient), Err(Error::Nothing { .. })));
+
+    let labels = Labels::iob2(&["GPE"]);
+    let inputs = encode_ner(&sentences, tokenizer, &labels, &NerConfig::default()).unwrap();
+    let rows = |label: usize, count: usize| vec![vec![label; count]];
+    let length = inputs[0].labels.len();
+    let text =
+        sentence_tags(&sentences, &inputs, &rows(9, length), &labels).unwrap_err().to_string();
+    assert!(text.contains("label Some(9) at position 1; there are 3 labels"), "{text}");
+    let text = sentence_tags(&sentences, &inputs, &rows(0, 1), &labels).unwrap_err().to_string();
+    assert!(text.starts_with("input 1: 1 labels for"), "{text}");
+    let error = sentence_tags(&sentences, &inputs, &[], &labels).unwrap_err();
+    assert!(matches!(error, Error::Count { expected: 1, got: 0, .. }), "{error}");
+    assert!(Labels::new(vec!["O".into(), "X-PER".into()]).is_err());
+    assert!(Labels::new(vec!["O".into(), "O".into()]).is_err());
+}
+
+#[test]
+fn defaults_are_the_empty_file() {
+    assert_eq!(toml::from_str::<NerConfig>("").unwrap(), NerConfig::default());
+    assert!(toml::from_str::<NerConfig>("max_len = 3").is_err());
+    let config: NerConfig = toml::from_str("overflow = { windows = { overlap = 8 } }").unwrap();
+    assert_eq!(config.overflow, Overflow::Windows { overlap: 8 });
+}

@@ -1,0 +1,151 @@
+//! NER files as they come, well formed or not.
+use std::io::Write;
+
+use proptest::prelude::*;
+use transfer_eval::Error;
+use transfer_eval::ner::{NerFormat, Sentence, parse_ner, read_ner, write_ner};
+
+fn parse(text: &str) -> Result<Vec<Sentence>, Error> {
+    parse_ner(text, NerFormat::detect(text), "file.txt")
+}
+
+/// The message, which must start with file and line.
+fn refused(text: &str, line: usize, words: &[&str]) {
+    let message = parse(text).unwrap_err().to_string();
+    assert!(message.starts_with(&format!("file.txt:{line}: ")), "{message}");
+    for word in words {
+        assert!(message.contains(word), "`{word}` is not in: {message}");
+    }
+}
+
+#[test]
+fn conll_2003() {
+    let text = "-DOCSTART- -X- -X- O\n\nEU NNP B-NP I-ORG\nrejects VBZ B-VP O\n\n-DOCSTART- -X- -X- O\n\n\nPeter NNP B-NP I-PER\n";
+    let sentences = parse(text).unwrap();
+    assert_eq!(sentences.len(), 2);
+    assert_eq!(sentences[0].words, ["EU", "rejects"]);
+    assert_eq!(sentences[0].tags, ["I-ORG", "O"]);
+    assert_eq!(sentences[0].lines, [3, 4]);
+    assert_eq!(sentences[1].line(), Some(9));
+}
+
+#[test]
+fn conll_2002_and_windows_line_ends() {
+    let sentences = parse("Melbourne B-LOC\r\n( O\r\n\r\n# O\r\n\u{a0} O\r\n").unwrap();
+    assert_eq!(sentences[0].words, ["Melbourne", "("]);
+    assert_eq!(sentences[1].words, ["#", "\u{a0}"]);
+    assert_eq!(NerFormat::detect("# O\nParis B-LOC\n"), NerFormat::Conll);
+    assert_eq!(NerFormat::detect("\n\nDe Art O\n"), NerFormat::Conll);
+    // A tab separates where there is one, so a word may hold a space.
+    assert_eq!(parse("New York\tB-LOC\n").unwrap()[0].words, ["New York"]);
+}
+
+#[test]
+fn wikiann() {
+    let sentences = parse("de:Berlin\tB-LOC\nde::\tO\n\nzh-min-nan:x\tO").unwrap();
+    assert_eq!(sentences[0].words, ["Berlin", ":"]);
+    assert_eq!(sentences[0].id.as_deref(), Some("de"));
+    assert_eq!(sentences[1].id.as_deref(), Some("zh-min-nan"));
+    refused("de:Berlin\tB-LOC\nBerlin\tB-LOC\n", 2, &["`Berlin`", "lang:word"]);
+}
+
+#[test]
+fn universal_ner() {
+    let text = "# newdoc id = d\n# sent_id = s1\n# text = Ein #Haus\n1\tEin\tO\t-\t-\n2\t#Haus\tB-LOC\t-\tx\n\n# newpar\n# sent_id = s2\n1\tJa\tO\t-\t-\n";
+    let sentences = parse(text).unwrap();
+    assert_eq!(
+        sentences.iter().map(|one| one.id.as_deref()).collect::<Vec<_>>(),
+        [Some("s1"), Some("s2")]
+    );
+    assert_eq!(sentences[0].words, ["Ein", "#Haus"]);
+    assert_eq!(NerFormat::detect("# newpar\n1\tJa\tO\t-\t-\n"), NerFormat::UniversalNer);
+    assert_eq!(NerFormat::detect("1\tJa\tO\t-\t-\n"), NerFormat::UniversalNer);
+    refused("# sent_id = s1\n1\tJa\tO\t-\t-\n3\tNein\tO\t-\t-\n", 3, &["`3`", "number 2"]);
+    refused("# a = b\n1\tJa\tO\t-\t-\n2\tNein\tO\n", 3, &["3 columns", "line 2 has 5"]);
+}
+
+#[test]
+fn faults_are_named() {
+    refused("EU NNP B-NP I-ORG\nrejects VBZ O\n", 2, &["3 columns", "line 1 has 4"]);
+    refused("EU\n", 1, &["1 column", "a word and a tag"]);
+    refused("EU X-ORG\n", 1, &["`X-ORG`", "unknown", "B-PER"]);
+    refused("EU B-ORG\nEU b-ORG\n", 2, &["`b-ORG`"]);
+    refused("EU B-\n", 1, &["`B-`", "no type"]);
+    refused("EU BORG\n", 1, &["`BORG`"]);
+    refused("\tB-ORG\n", 1, &["empty"]);
+    // Cut in the middle of a line: the tag is gone.
+    refused("EU B-ORG\nrejects", 2, &["1 columns", "line 1 has 2"]);
+    for text in ["", "\n\n", "# text = x\n", "-DOCSTART- O\n"] {
+        let message = parse(text).unwrap_err().to_string();
+        assert!(message.starts_with("file.txt: no sentence"), "{text:?}: {message}");
+    }
+}
+
+#[test]
+fn compressed_and_damaged_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.gz");
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    writer.write_all("\u{feff}EU B-ORG\n".as_bytes()).unwrap();
+    let bytes = writer.finish().unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(
+        read_ner(&path, None).unwrap(),
+        [Sentence { lines: vec![1], ..Sentence::new(&["EU"], &["B-ORG"]) }]
+    );
+    std::fs::write(&path, &bytes[..bytes.len() - 6]).unwrap();
+    assert!(matches!(read_ner(&path, None), Err(Error::Read { .. })));
+    std::fs::write(&path, b"EU B-ORG\n\xff B-ORG\n").unwrap();
+    assert!(read_ner(&path, None).unwrap_err().to_string().contains("x.gz:2: not UTF-8"));
+    assert!(read_ner(folder.path().join("none"), None).unwrap_err().to_string().contains("none"));
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(
+        sentences in prop::collection::vec(
+            prop::collection::vec(("[a-zé中:#. ]{0,4}[a-z中#:]", prop::sample::select(vec!["O", "B-PER", "I-A-B"])), 1..5),
+            1..5,
+        ),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.txt");
+        let sentences: Vec<Sentence> = sentences
+            .iter()
+            .map(|pairs| {
+                let words: Vec<&str> = pairs.iter().map(|(word, _)| word.as_str()).collect();
+                let tags: Vec<&str> = pairs.iter().map(|&(_, tag)| tag).collect();
+                Sentence::new(&words, &tags)
+            })
+            .collect();
+        write_ner(&path, &sentences).unwrap();
+        let mut got = read_ner(&path, Some(NerFormat::Conll)).unwrap();
+        got.iter_mut().for_each(|sentence| sentence.lines.clear());
+        prop_assert_eq!(got, sentences);
+    }
+
+    #[test]
+    fn no_text_is_a_panic(text in "([a-z#:0-9 -]|\t|\n|B-|O){0,60}") {
+        for format in [NerFormat::Conll, NerFormat::WikiAnn, NerFormat::UniversalNer] {
+            let _ = parse_ner(&text, format, "x");
+        }
+    }
+}
+
+#[test]
+fn a_sentence_without_its_tags_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.txt");
+    let bad = Sentence { tags: Vec::new(), ..Sentence::new(&["EU"], &["O"]) };
+    let message = write_ner(&path, &[Sentence::new(&["a"], &["O"]), bad]).unwrap_err().to_string();
+    assert_eq!(message, "sentence 2: 0 tags for 1 words");
+    for (word, message) in
+        [("a\tb", r#"the word "a\tb" does not fit"#), ("", r#"the word "" does not"#)]
+    {
+        let got = write_ner(&path, &[Sentence::new(&[word], &["O"])]).unwrap_err().to_string();
+        assert!(got.contains(message), "{got}");
+    }
+    let got = write_ner(&path, &[Sentence::default()]).unwrap_err().to_string();
+    assert_eq!(got, "sentence 1: no word");
+    assert!(!path.exists());
+}

@@ -1,0 +1,367 @@
+//! Candidate lists, exact ranks, scores.
+use std::collections::BTreeSet;
+
+use ndarray::{Array2, Axis, array, s};
+use proptest::prelude::*;
+use transfer_eval::retrieval::{
+    CandidateConfig, CandidateList, Description, GoldLanguage, LeftOut, Query, RankConfig, Ranker,
+    Reason, Similarity, rank_candidates, read_descriptions, read_queries, read_vectors,
+    score_retrieval,
+};
+use transfer_eval::{Error, Ties};
+
+fn describe(entity: &str, language: &str) -> Description {
+    Description { entity: entity.into(), language: language.into() }
+}
+
+fn query(id: &str, entity: &str, language: &str) -> Query {
+    Query { id: id.into(), entity: entity.into(), language: language.into() }
+}
+
+/// Q0 to Q99, each in one to three of de, en, zh.
+fn descriptions() -> Vec<Description> {
+    let languages = ["de", "en", "zh"];
+    (0..100)
+        .flat_map(|k| {
+            let first = &languages[k % 3..];
+            first.iter().map(move |language| describe(&format!("Q{k}"), language))
+        })
+        .collect()
+}
+
+fn config(size: usize, seed: u64) -> CandidateConfig {
+    CandidateConfig { size, seed, ..CandidateConfig::default() }
+}
+
+#[test]
+fn a_list_holds_each_gold_once_in_another_language() {
+    let queries = [
+        query("a", "Q0", "de"),
+        query("b", "Q0", "en"),
+        query("c", "Q3", "zh"),
+        query("d", "Q2", "zh"),
+        query("e", "none", "de"),
+        query("f", "Q2", "de"),
+    ];
+    let mut languages = BTreeSet::new();
+    for seed in 0..20 {
+        let list = CandidateList::draw(&descriptions(), &queries, &config(60, seed)).unwrap();
+        let entities: BTreeSet<&str> =
+            list.candidates.iter().map(|one| one.entity.as_str()).collect();
+        assert_eq!((list.candidates.len(), entities.len()), (60, 60));
+        for query in &list.queries {
+            let gold = &list.candidates[query.gold];
+            assert_eq!(gold.entity, query.entity);
+            assert_ne!(gold.language, query.language);
+            languages.insert(gold.language.clone());
+        }
+        // Q0 has de, en, zh, and only zh serves both queries; Q2 has zh alone, which serves f and
+        // not d.
+        assert_eq!(list.candidates[list.queries[0].gold].language, "zh");
+        let ids: Vec<&str> = list.queries.iter().map(|query| query.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "c", "f"]);
+        let out = |id: &str, reason| LeftOut { id: id.into(), reason };
+        assert_eq!(
+            list.left_out,
+            [out("d", Reason::SameLanguage), out("e", Reason::NoDescription)]
+        );
+        assert_eq!(list.golds()[0], list.golds()[1]);
+    }
+    assert_eq!(languages.len(), 3, "the language is drawn");
+    let any = CandidateConfig { gold_language: GoldLanguage::Any, ..config(60, 0) };
+    let list = CandidateList::draw(&descriptions(), &queries, &any).unwrap();
+    assert_eq!((list.queries.len(), list.left_out.len()), (5, 1));
+}
+
+#[test]
+fn the_seed_alone_decides() {
+    let queries = [query("a", "Q0", "de"), query("b", "Q50", "en")];
+    let mut shuffled = descriptions();
+    shuffled.reverse();
+    let draw = |from: &[Description], seed| {
+        CandidateList::draw(from, &queries, &config(40, seed)).unwrap()
+    };
+    assert_eq!(draw(&descriptions(), 7), draw(&shuffled, 7));
+    assert_ne!(draw(&descriptions(), 7).candidates, draw(&descriptions(), 8).candidates);
+}
+
+#[test]
+fn places_and_languages_are_drawn_evenly() {
+    let queries = [query("a", "Q0", "zh")];
+    let (mut first_half, mut german) = (0, 0);
+    for seed in 0..400 {
+        let list = CandidateList::draw(&descriptions(), &queries, &config(100, seed)).unwrap();
+        first_half += usize::from(list.queries[0].gold < 50);
+        german += usize::from(list.candidates[list.queries[0].gold].language == "de");
+    }
+    // Four standard deviations of a fair coin.
+    assert!((160..=240).contains(&first_half), "{first_half}");
+    assert!((160..=240).contains(&german), "{german}");
+}
+
+#[test]
+fn lists_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lists/xep.json");
+    let list =
+        CandidateList::draw(&descriptions(), &[query("a", "Q0", "de")], &config(10, 1)).unwrap();
+    list.write(&path).unwrap();
+    assert_eq!(CandidateList::read(&path).unwrap(), list);
+    let refused = |change: &dyn Fn(&mut CandidateList), word: &str| {
+        let mut list = list.clone();
+        change(&mut list);
+        list.write(&path).unwrap();
+        let text = CandidateList::read(&path).unwrap_err().to_string();
+        assert!(text.contains("xep.json") && text.contains(word), "{text}");
+    };
+    refused(&|list| drop(list.candidates.pop()), "9 candidates, but size = 10");
+    refused(&|list| list.candidates[0] = list.candidates[1].clone(), "occurs twice");
+    refused(&|list| list.queries[0].gold = 99, "query `a`: candidate 99 does not describe `Q0`");
+    refused(&|list| list.queries[0].entity = "Q1".into(), "does not describe `Q1`");
+    std::fs::write(&path, "{\"config\": {},\n\"candidates\": 3}").unwrap();
+    assert!(CandidateList::read(&path).unwrap_err().to_string().contains("xep.json:2: "));
+
+    let rows = folder.path().join("rows.jsonl");
+    std::fs::write(&rows, "{\"entity\": \"Q1\", \"language\": \"de\"}\n\n{\"entity\": \"Q2\"}\n")
+        .unwrap();
+    let text = read_descriptions(&rows).unwrap_err().to_string();
+    assert!(text.contains("rows.jsonl:3: ") && text.contains("language"), "{text}");
+    std::fs::write(&rows, "{\"id\": \"a\", \"entity\": \"Q1\", \"language\": \"de\"}\n").unwrap();
+    assert_eq!(read_queries(&rows).unwrap(), [query("a", "Q1", "de")]);
+    assert_eq!(toml::from_str::<CandidateConfig>("").unwrap(), CandidateConfig::default());
+    assert_eq!(toml::from_str::<RankConfig>("").unwrap(), RankConfig::default());
+}
+
+#[test]
+fn impossible_lists_are_refused() {
+    let refused = |queries: &[Query], size, word: &str| {
+        let error = CandidateList::draw(&descriptions(), queries, &config(size, 0)).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    };
+    refused(&[query("a", "Q0", "de"), query("a", "Q1", "de")], 10, "query id `a` occurs twice");
+    refused(
+        &[query("a", "Q0", "de"), query("b", "Q1", "de")],
+        1,
+        "2 entities are asked for, but size = 1",
+    );
+    refused(&[query("a", "Q0", "de")], 101, "100 entities have a description, but size = 101");
+    refused(
+        &[query("a", "none", "de"), query("b", "Q2", "zh")],
+        10,
+        "1 ask for entities without a description, 1 for",
+    );
+}
+
+/// The rank by all scores at once, in float64.
+fn slow(
+    queries: &Array2<f32>,
+    candidates: &Array2<f32>,
+    gold: &[usize],
+    config: &RankConfig,
+) -> Vec<usize> {
+    let mut ranks = Vec::new();
+    for (query, &gold) in queries.outer_iter().zip(gold) {
+        let mut scores = Vec::new();
+        for candidate in candidates.outer_iter() {
+            let mut dot = 0.0f64;
+            let mut square = 0.0f64;
+            for k in 0..query.len() {
+                dot += f64::from(query[k]) * f64::from(candidate[k]);
+                square += f64::from(candidate[k]) * f64::from(candidate[k]);
+            }
+            let cosine = config.similarity == Similarity::Cosine && square > 0.0;
+            scores.push(if cosine { dot / square.sqrt() } else { dot });
+        }
+        let before = |k: usize| match config.ties {
+            Ties::Pessimistic => k != gold && scores[k] >= scores[gold],
+            Ties::ByIndex => scores[k] > scores[gold] || (scores[k] == scores[gold] && k < gold),
+        };
+        ranks.push(1 + (0..scores.len()).filter(|&k| before(k)).count());
+    }
+    ranks
+}
+
+fn configs() -> [RankConfig; 4] {
+    let both =
+        |similarity| [Ties::Pessimistic, Ties::ByIndex].map(|ties| RankConfig { similarity, ties });
+    let ([a, b], [c, d]) = (both(Similarity::Dot), both(Similarity::Cosine));
+    [a, b, c, d]
+}
+
+/// Numbers without a pattern, from a formula.
+fn noise(rows: usize, width: usize, salt: u32) -> Array2<f32> {
+    let mut state = salt.wrapping_mul(2_654_435_761).wrapping_add(1);
+    Array2::from_shape_fn((rows, width), |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as f32 / 16_777_216.0 - 0.5
+    })
+}
+
+#[test]
+fn ranks_are_those_of_all_scores_at_once() {
+    // More rows than a block of queries and a block of candidates.
+    let (queries, mut candidates) = (noise(70, 12, 1), noise(4300, 12, 2));
+    let gold: Vec<usize> = (0..70).map(|k| k * 61 % 4300).collect();
+    // True ties: copies of gold candidates before and behind them, in both blocks, and some zeros.
+    for (from, to) in [(61, 4299), (0, 4200), (122, 121), (4209, 3)] {
+        let copy = candidates.row(from).to_owned();
+        candidates.row_mut(to).assign(&copy);
+    }
+    candidates.row_mut(17).fill(0.0);
+    for config in configs() {
+        let ranks = rank_candidates(queries.view(), candidates.view(), &gold, &config).unwrap();
+        assert_eq!(ranks, slow(&queries, &candidates, &gold, &config), "{config:?}");
+        // The same from blocks of another size.
+        let vectors = candidates.select(Axis(0), &gold);
+        let mut ranker = Ranker::new(queries.view(), vectors.view(), &gold, &config).unwrap();
+        for (from, to) in [(0, 1), (1, 1700), (1700, 1700), (1700, 4300)] {
+            ranker.push(candidates.slice(s![from..to, ..])).unwrap();
+        }
+        assert_eq!(ranker.finish().unwrap(), ranks, "{config:?}");
+    }
+}
+
+#[test]
+fn scores_closer_than_float32_are_told_apart() {
+    // Vectors that collapsed to almost one point: float32 products are equal or in the wrong order.
+    let base = noise(1, 64, 3);
+    let tiny = noise(300, 64, 4).mapv(|value| value * 1e-6);
+    let candidates = &base.broadcast((300, 64)).unwrap() * 100.0 + &tiny;
+    let queries =
+        &base.broadcast((20, 64)).unwrap() * 100.0 + &noise(20, 64, 5).mapv(|value| value * 1e-6);
+    let gold: Vec<usize> = (0..20).map(|k| k * 15).collect();
+    for config in configs() {
+        let ranks = rank_candidates(queries.view(), candidates.view(), &gold, &config).unwrap();
+        assert_eq!(ranks, slow(&queries, &candidates, &gold, &config), "{config:?}");
+    }
+}
+
+#[test]
+fn large_and_small_numbers() {
+    for scale in [1e30f32, 1e-30] {
+        let (queries, candidates) = (noise(5, 8, 6) * scale, noise(50, 8, 7) * scale);
+        for config in configs() {
+            let gold = [0, 10, 20, 30, 49];
+            let ranks = rank_candidates(queries.view(), candidates.view(), &gold, &config).unwrap();
+            assert_eq!(ranks, slow(&queries, &candidates, &gold, &config), "{scale} {config:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn small_cases_with_many_ties(
+        values in prop::collection::vec(-2i8..3, 3 * 9), golds in prop::collection::vec(0usize..6, 3),
+    ) {
+        let all = Array2::from_shape_vec((9, 3), values.iter().map(|&v| f32::from(v)).collect()).unwrap();
+        let (queries, candidates) = (all.slice(s![..3, ..]).to_owned(), all.slice(s![3.., ..]).to_owned());
+        for config in configs() {
+            let ranks = rank_candidates(queries.view(), candidates.view(), &golds, &config).unwrap();
+            prop_assert_eq!(ranks, slow(&queries, &candidates, &golds, &config));
+        }
+    }
+}
+
+#[test]
+fn one_thread_or_many() {
+    let (queries, candidates) = (noise(200, 16, 8), noise(900, 16, 9));
+    let gold: Vec<usize> = (0..200).collect();
+    let rank = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            rank_candidates(queries.view(), candidates.view(), &gold, &RankConfig::default())
+                .unwrap()
+        })
+    };
+    assert_eq!(rank(1), rank(3));
+}
+
+#[test]
+fn arrays_that_do_not_fit_are_refused() {
+    let (queries, candidates) = (noise(2, 4, 1), noise(3, 4, 2));
+    let config = RankConfig::default();
+    let refused = |queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize], word: &str| {
+        let text = rank_candidates(queries.view(), candidates.view(), gold, &config)
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains(word), "{text}");
+    };
+    refused(&queries, &candidates, &[0, 3], "query 2: gold candidate 3, but there are 3");
+    refused(&queries, &candidates, &[0], "gold: (1, 4) and 1 indices");
+    refused(&queries, &noise(3, 5, 2), &[0, 1], "gold: (2, 5)");
+    refused(&noise(0, 4, 1), &candidates, &[], "no query");
+    let mut bad = candidates.clone();
+    bad[[2, 1]] = f32::INFINITY;
+    refused(&queries, &bad, &[0, 1], "candidates: row 2 has a value that is not finite");
+    bad[[2, 1]] = 0.0;
+    let mut worse = queries.clone();
+    worse[[1, 0]] = f32::NAN;
+    refused(&worse, &bad, &[0, 1], "queries: row 1");
+    let mut ranker = Ranker::new(queries.view(), queries.view(), &[0, 1], &config).unwrap();
+    assert!(ranker.push(noise(1, 3, 1).view()).unwrap_err().to_string().contains("3 dimensions"));
+    ranker.push(noise(1, 4, 1).view()).unwrap();
+    assert!(
+        ranker
+            .finish()
+            .unwrap_err()
+            .to_string()
+            .contains("query 2: gold candidate 1, but there are 1")
+    );
+}
+
+#[test]
+fn scores_worked_by_hand() {
+    let descriptions = ["Q1", "Q2", "Q3"].map(|q| describe(q, if q == "Q3" { "zh" } else { "de" }));
+    let mut all: Vec<Description> = descriptions.to_vec();
+    all.extend((4..24).map(|k| describe(&format!("Q{k}"), "en")));
+    let queries = [
+        query("a", "Q1", "en"),
+        query("b", "Q2", "en"),
+        query("c", "Q3", "en"),
+        query("d", "Q1", "fr"),
+    ];
+    let list = CandidateList::draw(&all, &queries, &config(20, 3)).unwrap();
+    let score = score_retrieval(&list, &[1, 4, 20, 10]).unwrap();
+    assert_eq!((score.all.queries, score.all.accuracy, score.all.hits_at_10), (4, 25.0, 75.0));
+    assert!((score.all.mrr - (1.0 + 0.25 + 0.05 + 0.1) / 4.0).abs() < 1e-12);
+    assert_eq!((score.candidates, score.chance), (20, 5.0));
+    assert_eq!(score.languages["fr"].hits_at_10, 100.0);
+    assert_eq!((score.languages["en"].queries, score.languages["en"].accuracy), (3, 100.0 / 3.0));
+    let pairs: Vec<(&str, &str, usize)> = score
+        .pairs
+        .iter()
+        .map(|pair| (pair.query.as_str(), pair.candidate.as_str(), pair.ranks.queries))
+        .collect();
+    assert_eq!(pairs, [("en", "de", 2), ("en", "zh", 1), ("fr", "de", 1)]);
+    let refused = |ranks: &[usize]| score_retrieval(&list, ranks).unwrap_err().to_string();
+    assert_eq!(refused(&[1]), "1 predictions for 4 queries; query 2 (`b`) has no partner");
+    assert_eq!(refused(&[1, 0, 1, 1]), "query 2: rank 0; expected 1 to 20");
+    assert_eq!(refused(&[1, 21, 1, 1]), "query 2: rank 21; expected 1 to 20");
+}
+
+#[test]
+fn vectors_from_safetensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("v.safetensors");
+    let values = array![[1.0f32, -2.5], [0.0, 3.0]];
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let view = |dtype, shape: Vec<usize>| {
+        safetensors::tensor::TensorView::new(dtype, shape, &bytes).unwrap()
+    };
+    let tensors = [
+        ("queries", view(safetensors::Dtype::F32, vec![2, 2])),
+        ("flat", view(safetensors::Dtype::F32, vec![4])),
+        ("ids", view(safetensors::Dtype::I64, vec![2, 1])),
+    ];
+    std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+    assert_eq!(read_vectors(&path, "queries").unwrap(), values);
+    let refused = |name: &str| read_vectors(&path, name).unwrap_err().to_string();
+    assert!(refused("flat").contains("`flat` is F32 of shape [4]; expected F32 [rows, D]"));
+    assert!(refused("ids").contains("I64"));
+    assert!(refused("none").contains("no tensor `none`; it has"));
+    std::fs::write(&path, b"not a file of tensors").unwrap();
+    assert!(refused("queries").contains("v.safetensors: not a safetensors file"));
+    assert!(matches!(read_vectors("none", "x"), Err(Error::Read { .. })));
+}

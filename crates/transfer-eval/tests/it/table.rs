@@ -1,0 +1,170 @@
+//! A run's numbers in the paper's tables.
+use std::collections::BTreeMap;
+
+use transfer_eval::lama::{Corpus, LamaScore, Precision, RelationScore};
+use transfer_eval::{Measured, ResultTable, TABLES};
+
+fn number(setting: &str, language: &str, metric: &str, value: f64, sd: Option<f64>) -> Measured {
+    Measured { sd, ..Measured::new("ours", setting, language, metric, value) }
+}
+
+/// The table without padding, as lines of cells.
+fn lines(id: &str, run: &[Measured]) -> Vec<String> {
+    ResultTable::new(id, run).unwrap().to_markdown().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn table_2_with_a_run() {
+    let run = [
+        number("NER", "en", "f1", 91.04, Some(0.21)),
+        number("NER", "nl", "f1", 80.0, None),
+        number("NER", "avg", "f1", 85.52, Some(0.1)),
+        number("Universal NER", "zh", "f1", 55.0, None),
+    ];
+    let lines = lines("001-2", &run);
+    assert_eq!(lines[0], "| model (F1) | en | es | de | nl | zh | avg |");
+    assert!(lines.contains(&"| XLM-R base | 90.9 | 75.2 | 70.4 | 79.5 | – | 79.0 |".to_owned()));
+    assert!(
+        lines.contains(&"| XLM-K (avg) | 90.7 | 75.2 | 72.9 | 80.3 | – | 79.8 ± 0.2 |".to_owned())
+    );
+    assert_eq!(lines[8], "| **ours** | 91.0 ± 0.2 | – | – | 80.0 | – | 85.5 ± 0.1 |");
+    assert_eq!(lines[9], "| **ours** (Universal NER) | – | – | – | – | 55.0 | – |");
+}
+
+#[test]
+fn the_other_tables_have_the_papers_shape() {
+    let one = lines("001-1", &[number("MLQA", "en", "f1", 80.0, None)]);
+    assert_eq!(one[0], "| model (F1 / EM) | en | es | de | ar | hi | vi | zh | avg |");
+    assert!(one.iter().any(|line| line.starts_with("| mBERT | 77.7 / 65.2 | 64.3 / 46.6 |")));
+    assert!(one.iter().any(|line| line.starts_with("| Unicoder | 80.6 / – |")));
+    assert!(one.iter().any(|line| line.ends_with("| 67.1 ± 0.3 / 48.9 ± 0.2 |")), "{one:?}");
+    assert!(one.last().unwrap().starts_with("| **ours** | 80.0 / – | – |"));
+
+    let three = lines("001-3", &[]);
+    assert_eq!(three[0].matches('|').count(), 18, "model, 15 languages, average");
+    assert!(three[0].ends_with("| hi | sw | ur | avg |"));
+
+    let four = lines("001-4", &[number("NER", "avg", "f1", 80.0, None)]);
+    assert_eq!(four[0], "| model (F1 / accuracy) | MLQA | NER | XNLI |");
+    assert!(four.contains(&"| OE (avg) | 66.7 | 79.9 | 74.6 |".to_owned()), "{four:?}");
+
+    let five = lines("001-5", &[number("LAMA T-REx N-1", "en", "p@1", 30.0, None)]);
+    assert_eq!(
+        five[0],
+        "| corpus (P@1) | facts | relations | XLM-R base | XLM-K w/o K | MEP | OE | XLM-K | **ours** |"
+    );
+    assert!(
+        five.contains(
+            &"| T-REx N-1 | 20006 | 23 | 22.0 | 25.1 | 27.3 | 21.9 | 29.4 | 30.0 |".to_owned()
+        ),
+        "{five:?}"
+    );
+    assert!(
+        five.contains(&"| SQuAD Total | 305 | – | 5.5 | 6.4 | 10.1 | 9.7 | 11.5 | – |".to_owned())
+    );
+
+    let seven = lines("001-7", &[number("XOR", "all", "accuracy", 0.003, None)]);
+    assert_eq!(seven[0], "| model (accuracy) | XEP | XOR |");
+    assert!(seven.contains(&"| XLM-R | 0.10 | 0.01 |".to_owned()));
+    assert!(seven.contains(&"| **ours** | – | 0.00 |".to_owned()));
+}
+
+#[test]
+fn every_row_has_as_many_cells_as_the_header() {
+    for id in TABLES {
+        let lines = lines(id, &[]);
+        assert!(lines.len() > 4, "{id}");
+        for line in &lines {
+            assert_eq!(line.matches('|').count(), lines[0].matches('|').count(), "{id}: {line}");
+        }
+        // Every printed number is shown.
+        let cells: usize = lines[2..].iter().map(|line| line.matches('.').count()).sum();
+        let printed = mlqa_eval::select(Some(id), None, None)
+            .iter()
+            .filter(|row| !matches!(row.metric.as_str(), "facts" | "relations"))
+            .count();
+        assert!(cells >= printed, "{id}: {cells} of {printed}");
+    }
+}
+
+#[test]
+fn lama_rows() {
+    let precision = |p_at_1| Precision { p_at_1, p_at_10: 100.0 };
+    let relation = |id: &str, p| RelationScore {
+        relation: id.into(),
+        kind: None,
+        facts: 1,
+        precision: precision(p),
+    };
+    let score = LamaScore {
+        macro_average: precision(4.0),
+        micro: precision(5.0),
+        kinds: BTreeMap::from([("N-1".to_owned(), precision(7.0))]),
+        relations: vec![relation("place_of_birth", 1.0), relation("date_of_birth", 2.0)],
+        facts: 2,
+    };
+    let rows = |corpus| -> Vec<(String, f64)> {
+        let rows = Measured::lama("ours", corpus, &score);
+        rows.into_iter().map(|row| (row.setting, row.value)).collect()
+    };
+    let own = |name: &str, value| (name.to_owned(), value);
+    let google = [
+        own("LAMA Google-RE birth-place", 1.0),
+        own("LAMA Google-RE birth-date", 2.0),
+        own("LAMA Google-RE Total", 4.0),
+    ];
+    assert_eq!(rows(Corpus::GoogleRe), google);
+    assert_eq!(rows(Corpus::TRex), [own("LAMA T-REx N-1", 7.0), own("LAMA T-REx Total", 4.0)]);
+    assert_eq!(rows(Corpus::Squad).last(), Some(&own("LAMA SQuAD Total", 5.0)));
+    ResultTable::new("001-5", &Measured::lama("ours", Corpus::TRex, &score)).unwrap();
+    ResultTable::new("001-5", &Measured::lama("ours", Corpus::GoogleRe, &score)).unwrap();
+}
+
+#[test]
+fn json_tells_paper_from_run() {
+    let table = ResultTable::new("001-7", &[number("XEP", "all", "accuracy", 1.5, None)]).unwrap();
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&table.to_json().unwrap()).unwrap();
+    assert_eq!(rows.len(), 7);
+    assert_eq!((rows[0]["source"].as_str(), rows[0]["value"].as_f64()), (Some("paper"), Some(0.1)));
+    assert_eq!(
+        (rows[6]["source"].as_str(), rows[6]["model"].as_str()),
+        (Some("run"), Some("ours"))
+    );
+    let table =
+        ResultTable::new("001-7", &[number("XEP", "all", "accuracy", f64::NAN, None)]).unwrap();
+    assert!(table.to_json().unwrap_err().to_string().contains("`accuracy` of `ours` is NaN"));
+}
+
+#[test]
+fn what_is_in_no_table_is_refused() {
+    let refused = |id: &str, one: Measured| ResultTable::new(id, &[one]).unwrap_err().to_string();
+    let text = ResultTable::new("001-9", &[]).unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "published table `001-9`: there is none; expected one of 001-1, 001-2, 001-3, 001-4, 001-5, 001-7"
+    );
+    let text = refused("001-2", number("NER", "en", "accuracy", 1.0, None));
+    assert_eq!(text, "published table `001-2`: no `accuracy` of `NER`; it has NER");
+    let text = refused("001-5", number("LAMA T-REx 2-2", "en", "p@1", 1.0, None));
+    assert!(
+        text.contains("no `p@1` of `LAMA T-REx 2-2`; it has LAMA Google-RE birth-place"),
+        "{text}"
+    );
+}
+
+#[test]
+fn numbers_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.jsonl");
+    let rows =
+        [number("NER", "en", "f1", 91.04, Some(0.21)), number("NER", "de", "f1", 0.1 + 0.2, None)];
+    Measured::write(&path, &rows).unwrap();
+    assert_eq!(Measured::read(&path).unwrap(), rows);
+    std::fs::write(&path, "{\"model\": \"ours\"}\n").unwrap();
+    assert!(
+        Measured::read(&path)
+            .unwrap_err()
+            .to_string()
+            .contains("run.jsonl:1: missing field `setting`")
+    );
+}

@@ -1,0 +1,164 @@
+//! XNLI and MultiNLI files, pair inputs, accuracy.
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use tokenizers::{Tokenizer, TruncationParams};
+use transfer_eval::Error;
+use transfer_eval::xnli::{
+    NliConfig, NliExample, NliLabel, XNLI_LANGUAGES, encode_nli, parse_nli, read_nli, score_nli,
+};
+
+const HEADER: &str = "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\tsentence2_parse\tsentence1\tsentence2\tpromptID\tpairID\tgenre\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tsentence1_tokenized\tsentence2_tokenized\tmatch";
+
+fn row(language: &str, label: &str, first: &str, second: &str) -> String {
+    format!(
+        "{language}\t{label}\t\t\t\t\t{first}\t{second}\t1\t1\tfacetoface\t{label}\t\t\t\t\t{first}\t{second}\tTrue"
+    )
+}
+
+fn refused(text: &str, line: usize, words: &[&str]) {
+    let message = parse_nli(text, "xnli.tsv").unwrap_err().to_string();
+    assert!(message.starts_with(&format!("xnli.tsv:{line}: ")), "{message}");
+    for word in words {
+        assert!(message.contains(word), "`{word}` is not in: {message}");
+    }
+}
+
+#[test]
+fn the_official_table() {
+    let rows =
+        [row("ar", "neutral", "قال", "نعم"), row("de", "contradiction", "\"Er", "sagte: \"ja\"")];
+    let text = format!("{HEADER}\n{}\n{}\n", rows[0], rows[1]);
+    let data = parse_nli(&text, "x").unwrap();
+    assert_eq!((data.examples.len(), data.unlabelled), (2, 0));
+    let [first, second] = data.examples.as_slice() else { panic!() };
+    assert_eq!((first.language.as_str(), first.label, first.line), ("ar", NliLabel::Neutral, 2));
+    // Quotes are characters like others.
+    assert_eq!((second.premise.as_str(), second.hypothesis.as_str()), ("\"Er", "sagte: \"ja\""));
+    assert_eq!(second.label.class(), 2);
+}
+
+#[test]
+fn json_lines_of_both_corpora() {
+    let xnli = r#"{"annotator_labels": ["neutral"], "genre": "x", "gold_label": "neutral", "language": "th", "match": "True", "sentence1": "a", "sentence2": "b\tc"}"#;
+    let multinli = r#"{"annotator_labels": ["entailment"], "genre": "x", "gold_label": "entailment", "pairID": "1e", "sentence1": "a", "sentence2": "b"}"#;
+    let without = r#"{"gold_label": "-", "sentence1": "a", "sentence2": "b"}"#;
+    let data = parse_nli(&format!("{xnli}\n{multinli}\n\n{without}\n"), "x").unwrap();
+    assert_eq!((data.examples.len(), data.unlabelled), (2, 1));
+    assert_eq!(data.examples[0].hypothesis, "b\tc");
+    assert_eq!(data.examples[1].language, "en");
+    let upper = parse_nli(&xnli.replace("\"th\"", "\"TH\""), "x").unwrap();
+    assert_eq!(upper.examples, data.examples[..1]);
+    let cut = format!("{xnli}\n{}", &multinli[..60]);
+    refused(&cut, 2, &["EOF", "gold_label, sentence1, sentence2"]);
+    refused(r#"{"gold_label": "neutral", "sentence1": "a"}"#, 1, &["sentence2"]);
+    refused(
+        r#"{"gold_label": "maybe", "sentence1": "a", "sentence2": "b"}"#,
+        1,
+        &["`maybe`", "entailment"],
+    );
+}
+
+#[test]
+fn tables_of_multinli_and_of_translated_training_sets() {
+    let text = "gold_label\tsentence1\tsentence2\tpairID\tlabel1\tlabel2\tlabel3\nneutral\ta\tb\t1n\tneutral\n-\ta\tb\t2\tneutral\tentailment\t\n";
+    let data = parse_nli(text, "x").unwrap();
+    assert_eq!((data.examples.len(), data.unlabelled), (1, 1));
+    let text = "premise\thypo\tlabel\nEr sagt\tJa\tcontradictory\n";
+    assert_eq!(parse_nli(text, "x").unwrap().examples[0].label, NliLabel::Contradiction);
+}
+
+#[test]
+fn faults_are_named() {
+    let good = row("ar", "neutral", "a", "b");
+    let cut: String = good.chars().take(20).collect();
+    refused(&format!("{HEADER}\n{good}\n{cut}\n"), 3, &["columns", "header has 19"]);
+    refused(&format!("{HEADER}\n{good}\tmore\n"), 2, &["20 columns"]);
+    refused(&format!("{HEADER}\n{}\n", row("ar", "Neutral", "a", "b")), 2, &["`Neutral`"]);
+    refused("a\tb\nc\td\n", 1, &["gold_label"]);
+    refused("gold_label\tsentence1\nneutral\ta\n", 1, &["sentence2"]);
+    for text in ["", HEADER] {
+        let message = parse_nli(text, "xnli.tsv").unwrap_err().to_string();
+        assert!(message.starts_with("xnli.tsv"), "{message}");
+    }
+    assert!(matches!(read_nli("no-such-file"), Err(Error::Read { .. })));
+}
+
+fn example(language: &str, label: NliLabel) -> NliExample {
+    let (premise, hypothesis) = ("a".to_owned(), "b".to_owned());
+    NliExample { language: language.into(), premise, hypothesis, label, line: 7 }
+}
+
+#[test]
+fn accuracy_worked_by_hand() {
+    use NliLabel::{Contradiction as C, Entailment as E, Neutral as N};
+    let gold = [("en", E), ("en", N), ("en", C), ("en", E), ("sw", N), ("sw", C)];
+    let gold: Vec<NliExample> = gold.map(|(language, label)| example(language, label)).into();
+    let score = score_nli(&gold, &[E, N, C, N, C, C]).unwrap();
+    let en = &score.languages["en"];
+    assert_eq!((en.accuracy, en.correct, en.examples), (75.0, 3, 4));
+    assert_eq!(score.languages["sw"].accuracy, 50.0);
+    assert_eq!(score.mean, 62.5, "each language counts once, not each pair");
+    assert_eq!(score.by_language()["sw"], 50.0);
+    let text = score_nli(&gold, &[E]).unwrap_err().to_string();
+    assert_eq!(text, "1 predictions for 6 pairs; pair 2 (line 7) has no partner");
+    let text = score_nli(&gold, &[E; 7]).unwrap_err().to_string();
+    assert_eq!(text, "7 predictions for 6 pairs; pair 7 has no partner");
+    assert!(matches!(score_nli(&[], &[]), Err(Error::Nothing { .. })));
+}
+
+#[test]
+fn languages_are_those_of_the_published_table() {
+    let mut printed: Vec<&str> = Vec::new();
+    for row in mlqa_eval::select(Some("001-3"), None, None) {
+        if row.language != "avg" && !printed.contains(&row.language.as_str()) {
+            printed.push(&row.language);
+        }
+    }
+    assert_eq!(printed, XNLI_LANGUAGES);
+}
+
+fn tokenizer() -> &'static Tokenizer {
+    static LOADED: LazyLock<Tokenizer> =
+        LazyLock::new(|| Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap());
+    &LOADED
+}
+
+/// Our input and that of `tokenizers`.
+fn both(premise: &str, hypothesis: &str, max_length: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut peer = tokenizer().clone();
+    // max_length counts special tokens; the default strategy is longest first.
+    let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+    peer.with_truncation(Some(truncation)).unwrap();
+    let theirs = peer.encode((premise, hypothesis), true).unwrap().get_ids().to_vec();
+    let (premise, hypothesis) = (premise.to_owned(), hypothesis.to_owned());
+    let example = NliExample { premise, hypothesis, ..example("en", NliLabel::Neutral) };
+    let inputs = encode_nli(&[example], tokenizer(), &NliConfig { max_length }).unwrap();
+    assert_eq!(inputs[0].label, 1);
+    (inputs[0].input_ids.clone(), theirs)
+}
+
+#[test]
+fn an_odd_piece_of_equals_goes_to_the_second() {
+    let (ours, theirs) = both("a b a b a b", "b a b a b a", 9);
+    assert_eq!(ours.len(), 9);
+    assert_eq!(ours, theirs);
+}
+
+proptest! {
+    #[test]
+    fn inputs_are_those_of_tokenizers(
+        premise in "([a-d]{1,3} ){0,20}", hypothesis in "([a-d]{1,3} ){0,20}", max_length in 6usize..40,
+    ) {
+        let (ours, theirs) = both(&premise, &hypothesis, max_length);
+        prop_assert_eq!(ours, theirs);
+    }
+}
+
+#[test]
+fn too_short_inputs_are_refused() {
+    let config = NliConfig { max_length: 5 };
+    let error = encode_nli(&[], tokenizer(), &config).unwrap_err();
+    assert_eq!(error.to_string(), "max_length = 5: must be at least 6");
+    assert_eq!(toml::from_str::<NliConfig>("").unwrap(), NliConfig::default());
+}

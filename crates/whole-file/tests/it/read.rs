@@ -1,0 +1,111 @@
+//! Text files are read in one way.
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tempfile::tempdir;
+use whole_file::{
+    LONGEST_FILE, Lines, read, read_limited, read_to_string, read_to_string_limited, take_notes,
+};
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(text).unwrap();
+    packer.finish().unwrap()
+}
+
+fn lines(path: &Path) -> Vec<(u64, String)> {
+    let mut lines = Lines::open(path).unwrap().noting_cuts();
+    let mut all = Vec::new();
+    while lines.advance().unwrap() {
+        all.push((lines.number(), String::from_utf8(lines.bytes().to_vec()).unwrap()));
+    }
+    all
+}
+
+#[test]
+fn mark_and_compression_are_taken_off_whatever_the_name() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("text.txt");
+    let text = "eins\nzwei\n".as_bytes();
+    let marked = [b"\xef\xbb\xbf", text].concat();
+    for bytes in [text.to_vec(), marked.clone(), gzip(text), gzip(&marked)] {
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(read(&path).unwrap(), text);
+        assert_eq!(lines(&path), [(1, "eins".to_owned()), (2, "zwei".to_owned())]);
+    }
+    // Two members, as concatenated files have.
+    fs::write(&path, [gzip(b"eins\n"), gzip(b"zwei\n")].concat()).unwrap();
+    assert_eq!(read(&path).unwrap(), text);
+    for short in ["", "a", "\u{feff}", "\u{1f}"] {
+        fs::write(&path, short).unwrap();
+        assert_eq!(read_to_string(&path).unwrap(), short.trim_start_matches('\u{feff}'));
+    }
+    fs::write(&path, "\r\n\na\r\nb\rc\r\n").unwrap();
+    let expected = [(1, ""), (2, ""), (3, "a"), (4, "b\rc")];
+    assert_eq!(lines(&path), expected.map(|(number, line)| (number, line.to_owned())));
+}
+
+/// What is said of a file that is longer than `limit`.
+#[track_caller]
+fn too_long(path: &Path, limit: u64) -> String {
+    let error = read_limited(path, limit).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FileTooLarge, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn a_file_is_read_up_to_its_limit_and_no_further() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("text");
+    for bytes in [b"12345".to_vec(), b"\xef\xbb\xbf12345".to_vec(), gzip(b"12345")] {
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(read_to_string_limited(&path, 5).unwrap(), "12345");
+        assert!(too_long(&path, 4).starts_with("it holds more than 4 bytes"));
+        assert!(too_long(&path, 0).starts_with("it holds more than 0 bytes"));
+    }
+    fs::write(&path, "").unwrap();
+    assert_eq!(read_limited(&path, 0).unwrap(), b"");
+    // A bomb: 64 MiB in 64 KiB.
+    fs::write(&path, gzip(&vec![b' '; 64 << 20])).unwrap();
+    assert!(too_long(&path, 1 << 20).starts_with("it holds more than 1 MiB"));
+    assert_eq!(read(&path).unwrap().len(), 64 << 20);
+    // Without an end.
+    #[cfg(unix)]
+    assert!(too_long(Path::new("/dev/zero"), 1 << 20).contains("more than 1 MiB"));
+    // A hole: nothing on the disk, and no memory is asked for.
+    fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
+    assert!(too_long(&path, 16).contains("more than 16 bytes"));
+    let error = read_to_string(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+    assert!(error.to_string().contains("more than 4 GiB"), "{error}");
+    assert_eq!(LONGEST_FILE, 4 << 30);
+}
+
+#[test]
+fn what_is_cut_is_told() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("cut");
+    let packed = gzip("a line\n".repeat(1000).as_bytes());
+    fs::write(&path, &packed[..packed.len() - 9]).unwrap();
+    let error = read(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    assert!(error.to_string().contains("gzip"), "{error}");
+    fs::write(&path, b"a\nb\xff\n").unwrap();
+    let error = read_to_string(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    assert!(error.to_string().contains("line 2"), "{error}");
+
+    let ended = folder.path().join("ended");
+    fs::write(&ended, "a\nb\n").unwrap();
+    fs::write(&path, "a\nb").unwrap();
+    for path in [&ended, &path, &path] {
+        assert_eq!(lines(path).len(), 2);
+    }
+    let notes = take_notes();
+    let [note] = &notes[..] else { unreachable!("{notes:?}") };
+    assert!(note.contains("cut: the last line"), "{note}");
+    assert!(take_notes().is_empty());
+}

@@ -1,0 +1,263 @@
+//! Files appear whole or not at all.
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use tempfile::tempdir;
+use whole_file::{WholeFile, write, write_with};
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_appears_when_it_is_finished() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("file");
+    let mut file = WholeFile::create(&path).unwrap();
+    assert_eq!(file.path(), path);
+    for number in 0..100_000 {
+        writeln!(file, "{number}").unwrap();
+    }
+    file.flush().unwrap();
+    let [temporary] = &names(folder.path())[..] else { panic!("one file, under another name") };
+    assert!(temporary.starts_with('.') && !path.exists(), "{temporary}");
+    file.finish().unwrap();
+    assert_eq!(names(folder.path()), ["file"]);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.lines().map(|line| line.parse::<u32>().unwrap()).eq(0..100_000));
+}
+
+#[test]
+fn what_was_there_is_replaced_and_kept_until_then() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "the old text, which is longer").unwrap();
+    let mut file = WholeFile::create(&path).unwrap();
+    file.write_all(b"new").unwrap();
+    let synced = file.sync().unwrap();
+    assert_eq!(synced.path(), path);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "the old text, which is longer");
+    synced.publish().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    write(&path, "newer").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
+    assert_eq!(names(folder.path()), ["file"]);
+}
+
+#[test]
+fn a_file_that_is_dropped_vanishes() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "old").unwrap();
+    let mut file = WholeFile::create(&path).unwrap();
+    file.write_all(b"half of it").unwrap();
+    drop(file);
+    assert_eq!(names(folder.path()), ["file"]);
+    drop(WholeFile::create(&path).unwrap().sync().unwrap());
+    assert_eq!(names(folder.path()), ["file"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+}
+
+#[test]
+fn a_folder_in_the_way_is_refused_and_stays() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("taken");
+    fs::create_dir(&path).unwrap();
+    assert_eq!(WholeFile::create(&path).unwrap_err().kind(), ErrorKind::IsADirectory);
+    assert_eq!(write(&path, "x").unwrap_err().kind(), ErrorKind::IsADirectory);
+    let untouched = write_with(&path, |_| -> io::Result<()> { panic!("must not be asked") });
+    assert_eq!(untouched.unwrap_err().kind(), ErrorKind::IsADirectory);
+    // One that comes later is an error of the rename.
+    let late = folder.path().join("late");
+    let file = WholeFile::create(&late).unwrap();
+    fs::create_dir(&late).unwrap();
+    assert!(file.finish().is_err());
+    assert_eq!(names(folder.path()), ["late", "taken"]);
+    assert!(path.is_dir() && names(&path).is_empty());
+}
+
+#[test]
+fn a_folder_that_is_missing_is_named_and_not_made() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    for (path, kind) in
+        [("missing/file", ErrorKind::NotFound), ("file/file", ErrorKind::NotADirectory)]
+    {
+        let path = folder.path().join(path);
+        let error = write(&path, "x").unwrap_err();
+        assert_eq!(error.kind(), kind);
+        let parent = path.parent().unwrap().display().to_string();
+        let message = error.to_string();
+        assert!(message.contains(&parent) && !message.contains(".writing"), "{message}");
+    }
+    assert_eq!(names(folder.path()), ["file"]);
+    assert_eq!(write("", "x").unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_writer_may_fill_the_temporary_file_or_replace_it() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("file");
+    write_with(&path, |temporary| fs::write(temporary, "filled")).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "filled");
+    write_with(&path, |temporary| -> io::Result<()> {
+        let mut other = tempfile::NamedTempFile::new_in(folder.path())?;
+        other.write_all(b"replaced")?;
+        other.persist(temporary).map_err(|error| error.error)?;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "replaced");
+    assert_eq!(names(folder.path()), ["file"]);
+}
+
+#[derive(Debug)]
+enum Refusal {
+    Own,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[test]
+fn a_writer_that_fails_leaves_the_old_file() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "old").unwrap();
+    let outcome = write_with(&path, |temporary| {
+        fs::write(temporary, "half of it")?;
+        Err(Refusal::Own)
+    });
+    assert!(matches!(outcome, Err(Refusal::Own)), "{outcome:?}");
+    let outcome = write_with(&path, |temporary| Ok::<_, Refusal>(fs::remove_file(temporary)?));
+    assert!(
+        matches!(&outcome, Err(Refusal::Io(error)) if error.kind() == ErrorKind::NotFound),
+        "{outcome:?}"
+    );
+    assert_eq!(names(folder.path()), ["file"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+}
+
+#[cfg(unix)]
+#[test]
+fn modes_are_those_of_any_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempdir().unwrap();
+    let mode =
+        |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o7777;
+    fs::write(folder.path().join("plain"), "").unwrap();
+    // The mode of a file that is replaced does not count.
+    for name in ["written", "streamed"] {
+        let path = folder.path().join(name);
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    write(folder.path().join("written"), "x").unwrap();
+    WholeFile::create(folder.path().join("streamed")).unwrap().finish().unwrap();
+    write_with(folder.path().join("replaced"), |temporary| -> io::Result<()> {
+        let private = tempfile::NamedTempFile::new_in(folder.path())?;
+        private.persist(temporary).map_err(|error| error.error)?;
+        Ok(())
+    })
+    .unwrap();
+    for name in ["written", "streamed", "replaced"] {
+        assert_eq!(mode(name), mode("plain"), "{name}");
+    }
+}
+
+#[cfg(unix)]
+mod what_is_no_regular_file {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::unix::fs::{FileTypeExt, symlink};
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    use whole_file::{publish_all, write_with};
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_and_stays() {
+        let folder = tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("deep")).unwrap();
+        fs::write(at("deep/file"), "old").unwrap();
+        symlink("deep/file", at("one")).unwrap();
+        symlink("one", at("two")).unwrap();
+        symlink("deep/none", at("dangling")).unwrap();
+        write(at("two"), "new").unwrap();
+        write(at("dangling"), "made").unwrap();
+        write_with(at("one"), |temporary| fs::write(temporary, "newer")).unwrap();
+        assert_eq!(fs::read_to_string(at("deep/file")).unwrap(), "newer");
+        assert_eq!(fs::read_to_string(at("deep/none")).unwrap(), "made");
+        for name in ["one", "two", "dangling"] {
+            assert!(fs::symlink_metadata(at(name)).unwrap().is_symlink(), "{name}");
+        }
+        symlink("circle", at("circle")).unwrap();
+        let error = write(at("circle"), "x").unwrap_err().to_string();
+        assert!(error.contains("links"), "{error}");
+        symlink("deep", at("folder")).unwrap();
+        assert_eq!(write(at("folder"), "x").unwrap_err().kind(), ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn a_pipe_and_a_device_are_written_and_stay() {
+        let folder = tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+        let text = "x".repeat(200_000);
+        for with in [false, true] {
+            let reader = std::thread::spawn({
+                let pipe = pipe.clone();
+                move || {
+                    let mut text = String::new();
+                    File::open(pipe).unwrap().read_to_string(&mut text).unwrap();
+                    text
+                }
+            });
+            match with {
+                false => write(&pipe, &text).unwrap(),
+                true => write_with(&pipe, |path| fs::write(path, &text)).unwrap(),
+            }
+            assert!(reader.join().unwrap() == text);
+        }
+        assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(names(folder.path()), ["pipe"]);
+        write("/dev/null", "x").unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        let full = write("/dev/full", "x").unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn files_that_belong_together_appear_together_or_not_at_all() {
+        let folder = tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let synced = |name: &str| {
+            let mut file = WholeFile::create(at(name)).unwrap();
+            file.write_all(b"new").unwrap();
+            file.sync().unwrap()
+        };
+        let files = ["a", "b"].map(synced);
+        // It comes only after everything was written.
+        fs::create_dir(at("b")).unwrap();
+        assert_eq!(publish_all(files).unwrap_err().path, at("b"));
+        assert_eq!(names(folder.path()), ["b"]);
+        fs::remove_dir(at("b")).unwrap();
+        let mut together = whole_file::Together::default();
+        together.add(at("a"), "1").unwrap();
+        together.add(at("b"), "2").unwrap();
+        assert!(!at("a").exists());
+        together.publish().unwrap();
+        assert_eq!(names(folder.path()), ["a", "b"]);
+    }
+}

@@ -1,0 +1,113 @@
+//! What the tests share: the stored cases and small helpers.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tch::{Device, Kind, Tensor};
+use testkit::{Golden, fixture};
+use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
+
+/// All stored cases with the head that each belongs to.
+pub const CASES: [(&str, Head); 6] = [
+    ("mlm", Head::MaskedLm),
+    ("mlm_sharded_bf16", Head::MaskedLm),
+    ("qa", Head::Span),
+    ("qa_two_segments", Head::Span),
+    ("seqcls", Head::SequenceClassification { labels: 3 }),
+    ("tokcls", Head::TokenClassification { labels: 5 }),
+];
+
+/// libtorch has one generator for all threads: tests that draw from it take turns.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The folder of a stored case.
+pub fn case(name: &str) -> PathBuf {
+    fixture("hf").join(name)
+}
+
+pub fn load(name: &str, head: Head) -> Model {
+    Model::load(case(name), &[head], Device::Cpu, LoadOptions::default()).unwrap().0
+}
+
+/// Batch `b0` or `b1` of a case.
+pub fn batch(stored: &Golden<Tensor>, which: &str) -> Inputs {
+    let get = |name: &str| stored.get(&format!("{which}.{name}")).map(Tensor::shallow_clone);
+    Inputs {
+        input_ids: get("input_ids").unwrap(),
+        attention_mask: get("attention_mask"),
+        token_type_ids: get("token_type_ids"),
+        position_ids: get("position_ids"),
+        inputs_embeds: None,
+    }
+}
+
+/// The logits of a head by the name that transformers gives them.
+pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, Tensor)> {
+    match head {
+        Head::None => Vec::new(),
+        Head::MaskedLm => vec![("logits", model.mlm_logits(hidden).unwrap())],
+        Head::Span => {
+            let (start, end) = model.span_logits(hidden, false).unwrap();
+            vec![("start_logits", start), ("end_logits", end)]
+        }
+        Head::TokenClassification { .. } => {
+            vec![("logits", model.token_logits(hidden, false).unwrap())]
+        }
+        Head::SequenceClassification { .. } => {
+            vec![("logits", model.sequence_logits(hidden, None, false).unwrap())]
+        }
+    }
+}
+
+/// A 2-layer configuration like that of the stored cases.
+pub fn small_config() -> Config {
+    Config {
+        vocab_size: 50,
+        hidden_size: 16,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        intermediate_size: 24,
+        max_position_embeddings: 20,
+        initializer_range: 0.2,
+        ..Config::base()
+    }
+}
+
+/// Ids `[rows, columns]` that step through the vocabulary and never hit `<pad>`.
+pub fn ids(rows: i64, columns: i64) -> Tensor {
+    let ids = Tensor::arange(rows * columns, (Kind::Int64, Device::Cpu));
+    (ids * 7).remainder(40).view([rows, columns]) + 5
+}
+
+/// Reads a safetensors file by tch's own reader.
+pub fn read(path: &Path) -> BTreeMap<String, Tensor> {
+    Tensor::read_safetensors(path).unwrap().into_iter().collect()
+}
+
+/// Copies all files of a folder.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Changes the JSON object in a file.
+pub fn edit_json(path: &Path, edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
+    let mut value: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    edit(value.as_object_mut().unwrap());
+    std::fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
+}
+
+/// Adds, replaces or removes tensors of a safetensors file.
+pub fn edit_tensors(path: &Path, edit: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
+    let mut tensors = read(path);
+    edit(&mut tensors);
+    let tensors: Vec<(&String, &Tensor)> = tensors.iter().collect();
+    Tensor::write_safetensors(&tensors, path).unwrap();
+}

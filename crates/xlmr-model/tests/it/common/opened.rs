@@ -1,0 +1,84 @@
+//! Tokenizers of model folders, opened by transformers where `.peers` holds it.
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use testkit::{Peers, peers_python};
+use tokenizer_file::Layout;
+use xlmr_model::{Config, read_tokenizer};
+
+const TEXTS: [&str; 7] = [
+    "Wie viele Einwohner hat Köln?",
+    "It is red, house 12 of 1.000.",
+    "中文测试 字符。",
+    "مرحبا بالعالم",
+    "  two  spaces\tand\nlines ",
+    "café Ünïcödé İstanbul",
+    "",
+];
+
+/// Cut to this many tokens.
+const LIMIT: usize = 24;
+
+/// What this project makes of the texts, with the tokenizer of a folder.
+fn expected(folder: &Path) -> Value {
+    let tokenizer = read_tokenizer(folder).unwrap();
+    let config = Config::from_file(folder.join("config.json")).unwrap();
+    let layout = Layout::of(&tokenizer).unwrap();
+    let mask = tokenizer.id_to_token(layout.mask().unwrap()).unwrap();
+    let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
+    let mut texts: Vec<String> = TEXTS.map(str::to_owned).into();
+    texts.push(format!("Bern is the {mask} of Switzerland, {mask}."));
+    let single = |text: &String| json!({"text": text, "ids": layout.single(&ids(text))});
+    // An empty second text is none for transformers.
+    let pairs = texts.iter().zip(texts.iter().rev()).filter(|(_, second)| !second.is_empty());
+    let pairs = pairs.map(|(first, second)| {
+        let row = layout.pair(&ids(first), &ids(second)).unwrap();
+        json!({"text": [first, second], "ids": row})
+    });
+    let (question, long) = (TEXTS[0], TEXTS[1].repeat(20));
+    let (asked, told) = (ids(question), ids(&long));
+    let room = LIMIT - 2 - layout.between().unwrap().len() - asked.len();
+    let mut inputs = vec!["attention_mask", "input_ids"];
+    if config.type_vocab_size > 1 {
+        inputs.push("token_type_ids");
+    }
+    json!({
+        "folder": folder,
+        "max_length": config.max_length(),
+        "inputs": inputs,
+        "pad": layout.pad().unwrap(),
+        "texts": texts.iter().map(single).collect::<Vec<_>>(),
+        "pairs": pairs.collect::<Vec<_>>(),
+        "limit": LIMIT,
+        "long_text": {"text": long, "ids": layout.single(&told[..LIMIT - 2])},
+        "long_pair": {
+            "text": [question, long],
+            "ids": layout.pair(&asked, &told[..room]).unwrap(),
+        },
+    })
+}
+
+/// Opens each folder's tokenizer with transformers; false where that is not at hand.
+pub fn transformers_encodes_as_we_do(folders: &[PathBuf]) -> bool {
+    let Some(python) = peers_python(Peers::Tokenizers) else { return false };
+    let script = testkit::fixture("../../xlmr-model/scripts/check_tokenizers.py");
+    let mut child = Command::new(python)
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let all: Vec<Value> = folders.iter().map(|folder| expected(folder)).collect();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(json!(all).to_string().as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    assert_eq!(text.matches(": ok").count(), folders.len(), "{text}");
+    true
+}

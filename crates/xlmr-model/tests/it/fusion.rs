@@ -1,0 +1,438 @@
+//! Layers in parts, and two texts read together, against the same layers made of plain operations.
+use std::collections::BTreeMap;
+
+use crate::common::{alone, batch, logits, small_config};
+use tch::{Device, Kind, Tensor};
+use testkit::{Golden, assert_close, fixture};
+use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, LoadOptions, Model, fused};
+
+/// Three layers; from a width of 256 on, training packs rows.
+fn model(width: i64, dropout: f64) -> Model {
+    let config = Config {
+        num_hidden_layers: 3,
+        hidden_size: width,
+        hidden_dropout_prob: dropout,
+        attention_probs_dropout_prob: dropout,
+        initializer_range: if width < 100 { 0.3 } else { 0.1 },
+        ..small_config()
+    };
+    Model::new(&config, &[], Device::Cpu, 3).unwrap()
+}
+
+fn still(width: i64) -> Model {
+    model(width, 0.0)
+}
+
+fn rows(lengths: &[usize], step: u32) -> Inputs {
+    let row = |(number, &length): (usize, &usize)| -> Vec<u32> {
+        (0..length as u32).map(|k| 5 + (number as u32 * 11 + k * step) % 40).collect()
+    };
+    let rows: Vec<Vec<u32>> = lengths.iter().enumerate().map(row).collect();
+    Inputs::from_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1).unwrap()
+}
+
+/// Batches of like shapes, and their padding: halves of different lengths.
+fn pair() -> (Inputs, Inputs) {
+    (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13))
+}
+
+fn config(local: usize, cross: usize) -> FusionConfig {
+    FusionConfig { local, cross }
+}
+
+fn mask(inputs: &Inputs) -> Tensor {
+    let ones = || inputs.input_ids.ones_like();
+    inputs.attention_mask.as_ref().map_or_else(ones, Tensor::shallow_clone)
+}
+
+/// States at tokens; zeros elsewhere.
+fn at_tokens(states: &Tensor, inputs: &Inputs) -> Tensor {
+    states * mask(inputs).unsqueeze(-1)
+}
+
+fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+#[test]
+fn layers_in_parts_are_the_whole_pass_bit_by_bit() {
+    let _alone = alone();
+    for (width, train) in [(16, false), (16, true), (256, true), (256, false)] {
+        let model = model(width, 0.1);
+        let inputs = pair().0;
+        let run = |cuts: &[usize]| {
+            tch::manual_seed(5);
+            let mut states = model.embed(&inputs, train).unwrap();
+            for range in cuts.windows(2) {
+                states = model.run_layers(states, range[0]..range[1]).unwrap();
+            }
+            states.padded().unwrap()
+        };
+        tch::manual_seed(5);
+        let whole = model.encode(&inputs, train).unwrap();
+        for cuts in [&[0, 3][..], &[0, 1, 3], &[0, 1, 1, 2, 3, 3]] {
+            assert!(run(cuts).equal(&whole), "{cuts:?}");
+        }
+        tch::manual_seed(5);
+        let all = model.encode_all(&inputs, train).unwrap();
+        assert!(all[0].equal(&run(&[0, 0])) && all[2].equal(&run(&[0, 2])));
+        let beyond = model.run_layers(model.embed(&inputs, train).unwrap(), 2..4).unwrap_err();
+        assert_eq!(beyond.to_string(), "layers: expected a range within 0..3, got 2..4");
+        #[allow(clippy::reversed_empty_ranges)] // what is tested
+        let reversed = model.run_layers(model.embed(&inputs, train).unwrap(), 2..1);
+        assert!(reversed.is_err());
+    }
+}
+
+#[test]
+fn texts_that_never_meet_are_encoded_alone_bit_by_bit() {
+    let _alone = alone();
+    let (target, source) = pair();
+    for (width, train) in [(16, false), (16, true), (256, true)] {
+        let model = model(width, 0.1);
+        for config in [config(1, 0), config(0, 0), config(3, 2), config(3, 0)] {
+            tch::manual_seed(9);
+            let (z, of_source) = fused(&model, &target, &source, &config, train).unwrap();
+            tch::manual_seed(9);
+            assert!(z.equal(&model.encode(&target, train).unwrap()), "{width} {config:?}");
+            assert!(of_source.equal(&model.encode(&source, train).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn a_source_of_padding_alone_changes_nothing() {
+    let _alone = alone();
+    for (width, train) in [(16, false), (16, true), (256, true)] {
+        let model = still(width);
+        let (target, source) = pair();
+        let nothing = source.input_ids.zeros_like();
+        let source = Inputs::masked(source.input_ids, nothing);
+        for config in [config(1, 1), config(0, 3), config(0, 1), config(2, 1)] {
+            let (z, of_source) = fused(&model, &target, &source, &config, train).unwrap();
+            let want = model.encode(&target, train).unwrap();
+            let (z, want) = (at_tokens(&z, &target), at_tokens(&want, &target));
+            assert_close("target", &z, &want, if width == 16 { 1e-6 } else { 1e-5 });
+            assert_eq!(of_source.isfinite().all().int64_value(&[]), 1);
+            // A row without a token in either half is finite, too.
+            let empty = Inputs::masked(target.input_ids.copy(), target.input_ids.zeros_like());
+            let (z, _) = fused(&model, &empty, &source, &config, train).unwrap();
+            assert_eq!(z.isfinite().all().int64_value(&[]), 1);
+        }
+    }
+}
+
+#[test]
+fn the_halves_are_told_apart_by_nothing() {
+    let _alone = alone();
+    let (target, source) = pair();
+    for (width, train) in [(16, false), (256, true)] {
+        let mut model = still(width);
+        if width == 16 {
+            model.set_kind(Kind::Double).unwrap();
+        }
+        for config in [config(1, 1), config(0, 3)] {
+            let (t, s) = fused(&model, &target, &source, &config, train).unwrap();
+            let (s_first, t_second) = fused(&model, &source, &target, &config, train).unwrap();
+            let tolerance = if width == 16 { 1e-12 } else { 1e-5 };
+            for (name, a, b, of) in
+                [("target", &t, &t_second, &target), ("source", &s, &s_first, &source)]
+            {
+                assert_close(name, &at_tokens(a, of), &at_tokens(b, of), tolerance);
+            }
+            // They do read each other.
+            let apart = model.encode(&target, train).unwrap();
+            assert!(
+                largest_difference(&at_tokens(&t, &target), &at_tokens(&apart, &target)) > 0.01
+            );
+        }
+    }
+}
+
+#[test]
+fn a_row_depends_on_itself_alone_dropout_included() {
+    let _alone = alone();
+    let model = model(16, 0.2);
+    let pass = |target: &Inputs, source: &Inputs| {
+        tch::manual_seed(4);
+        fused(&model, target, source, &config(1, 1), true).unwrap()
+    };
+    let (target, source) = (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13));
+    let (whole, whole_source) = pass(&target, &source);
+    // The first row beside others that are longer and shorter.
+    let (one, one_source) = pass(&rows(&[7, 9], 7), &rows(&[4, 2], 13));
+    let first = |states: &Tensor, tokens: i64| states.get(0).narrow(0, 0, tokens);
+    assert_close("target", &first(&one, 7), &first(&whole, 7), 1e-6);
+    assert_close("source", &first(&one_source, 4), &first(&whole_source, 4), 1e-6);
+    tch::manual_seed(5);
+    let (other, _) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
+    assert!(largest_difference(&first(&other, 7), &first(&whole, 7)) > 1e-3, "dropout was drawn");
+}
+
+#[test]
+fn packed_pairs_have_the_states_and_gradients_of_padded_ones() {
+    let _alone = alone();
+    let (target, source) = pair();
+    let model = still(256);
+    let run = |train| {
+        let (t, s) = fused(&model, &target, &source, &config(1, 1), train).unwrap();
+        (at_tokens(&t, &target), at_tokens(&s, &source))
+    };
+    let gradients = |(t, s): &(Tensor, Tensor)| -> Vec<(String, Tensor)> {
+        let parameters = model.named_parameters();
+        for (_, parameter) in &parameters {
+            let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
+        }
+        (t.square().sum(Kind::Float) + s.sin().sum(Kind::Float)).backward();
+        parameters.into_iter().map(|(name, p)| (name, p.grad().copy())).collect()
+    };
+    let (padded, packed) = (run(false), run(true));
+    assert_close("target", &packed.0, &padded.0, 1e-5);
+    assert_close("source", &packed.1, &padded.1, 1e-5);
+    for ((name, want), (_, got)) in gradients(&padded).iter().zip(&gradients(&packed)) {
+        let scale = want.abs().max().double_value(&[]).max(1.0);
+        // What is added to all keys moves no score: this gradient is rounding alone.
+        if !name.contains("key.bias") {
+            assert!(largest_difference(want, got) / scale < 1e-4, "{name}");
+        }
+    }
+}
+
+#[test]
+fn recomputed_layers_give_the_same() {
+    let _alone = alone();
+    let (target, source) = pair();
+    for width in [16, 256] {
+        let mut model = model(width, 0.2);
+        let mut pass = |recompute| {
+            model.set_recompute(recompute);
+            tch::manual_seed(6);
+            let (t, s) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
+            for (_, parameter) in model.named_parameters() {
+                let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
+            }
+            (t.sum(Kind::Float) + s.square().sum(Kind::Float)).backward();
+            (t, s, model.word_embeddings().grad().copy())
+        };
+        assert_eq!(pass(true), pass(false));
+    }
+}
+
+#[test]
+fn layers_of_transformers_put_together_give_the_same() {
+    let _alone = alone();
+    let folder = fixture("fused");
+    let stored = |file: &str| Golden::load(&folder.join(file), Tensor::read_safetensors);
+    let (inputs, want) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
+    let (model, _) =
+        Model::load(&folder, &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
+    let (target, source) = (batch(&inputs, "target"), batch(&inputs, "source"));
+    let (own, other) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
+    let mut loss = Tensor::zeros([], (Kind::Float, Device::Cpu));
+    for (name, states, texts) in [("target", &own, &target), ("source", &other, &source)] {
+        let (mask, width) = (mask(texts), states.size()[2]);
+        let real = |values: &Tensor| values * mask.unsqueeze(-1).expand([-1, -1, width], false);
+        let title = format!("{name}.hidden");
+        assert_close(&title, &real(states), &real(&want[title.as_str()]), 1e-5);
+        for ((part, logits), at) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
+            let title = format!("{name}.{part}");
+            assert_close(&title, &(&logits * &mask), &(&want[title.as_str()] * &mask), 1e-5);
+            let scores = logits.masked_fill(&mask.eq(0), f64::from(f32::MIN));
+            loss += scores.cross_entropy_for_logits(&Tensor::from_slice(&[at; 3])) / 2.0;
+        }
+    }
+    assert_close("loss", &loss.view([1]), &want["loss"].view([1]), 1e-5);
+    loss.backward();
+    let gradients = stored("grads.safetensors");
+    let parameters = model.named_parameters();
+    assert_eq!(parameters.len(), gradients.names().count());
+    for (name, parameter) in parameters {
+        assert_close(&name, &parameter.grad(), &gradients[name.as_str()], 1e-4);
+    }
+}
+
+/// One layer as transformers writes it, of float64 tensors and operations that take one row.
+struct Plain {
+    weights: BTreeMap<String, Tensor>,
+    heads: i64,
+}
+
+impl Plain {
+    fn of(model: &Model) -> Self {
+        let weights = model.named_parameters().into_iter().collect();
+        Self { weights, heads: model.config().num_attention_heads }
+    }
+
+    fn linear(&self, name: &str, x: &Tensor) -> Tensor {
+        x.matmul(&self.weights[&format!("{name}.weight")].tr())
+            + &self.weights[&format!("{name}.bias")]
+    }
+
+    fn norm(&self, name: &str, x: &Tensor) -> Tensor {
+        let mean = x.mean_dim([-1i64].as_slice(), true, Kind::Double);
+        let centred = x - mean;
+        let variance = centred.square().mean_dim([-1i64].as_slice(), true, Kind::Double);
+        let scaled = centred / (variance + 1e-5).sqrt();
+        scaled * &self.weights[&format!("{name}.weight")] + &self.weights[&format!("{name}.bias")]
+    }
+
+    /// `[L]` ids to `[L, H]`.
+    fn embed(&self, ids: &Tensor) -> Tensor {
+        let name = |part: &str| format!("roberta.embeddings.{part}.weight");
+        let rows = |part: &str, ids: &Tensor| self.weights[&name(part)].index_select(0, ids);
+        let positions = Tensor::arange(ids.size()[0], (Kind::Int64, Device::Cpu)) + 2;
+        let sum = rows("word_embeddings", ids) + rows("position_embeddings", &positions);
+        let sum = sum + self.weights[&name("token_type_embeddings")].get(0);
+        self.norm("roberta.embeddings.LayerNorm", &sum)
+    }
+
+    /// `[L, H]` to `[L, H]`.
+    fn layer(&self, index: usize, x: &Tensor) -> Tensor {
+        let part = |part: &str| format!("roberta.encoder.layer.{index}.{part}");
+        let (length, width) = x.size2().unwrap();
+        let depth = width / self.heads;
+        let project = |name: &str| self.linear(&part(&format!("attention.self.{name}")), x);
+        let (query, key, value) = (project("query"), project("key"), project("value"));
+        let heads: Vec<Tensor> = (0..self.heads)
+            .map(|head| {
+                let own = |x: &Tensor| x.narrow(1, head * depth, depth);
+                let scores = own(&query).matmul(&own(&key).tr()) / (depth as f64).sqrt();
+                let weights = scores.exp();
+                let weights = &weights / weights.sum_dim_intlist([1i64].as_slice(), true, None);
+                weights.matmul(&own(&value))
+            })
+            .collect();
+        assert_eq!(heads[0].size(), [length, depth]);
+        let attended = self.linear(&part("attention.output.dense"), &Tensor::cat(&heads, 1));
+        let x = self.norm(&part("attention.output.LayerNorm"), &(attended + x));
+        let wide = self.linear(&part("intermediate.dense"), &x);
+        let wide = &wide * 0.5 * ((&wide / 2f64.sqrt()).erf() + 1.0);
+        self.norm(&part("output.LayerNorm"), &(self.linear(&part("output.dense"), &wide) + x))
+    }
+
+    /// m = 1, k = 1 of three layers, for one row without padding.
+    fn fused(&self, target: &Tensor, source: &Tensor) -> (Tensor, Tensor) {
+        let (h_t, h_s) = (self.layer(0, &self.embed(target)), self.layer(0, &self.embed(source)));
+        let joined = self.layer(1, &Tensor::cat(&[&h_t, &h_s], 0));
+        let (g_t, g_s) = (
+            joined.narrow(0, 0, target.size()[0]),
+            joined.narrow(0, target.size()[0], source.size()[0]),
+        );
+        (self.layer(2, &g_t), self.layer(2, &g_s))
+    }
+}
+
+#[test]
+fn states_and_gradients_are_those_of_layers_composed_by_hand() {
+    let _alone = alone();
+    let mut model = still(16);
+    model.set_kind(Kind::Double).unwrap();
+    let plain = Plain::of(&model);
+    let lengths = ([7i64, 3, 5], [4i64, 6, 2]);
+    let (target, source) = pair();
+    let (t, s) = fused(&model, &target, &source, &config(1, 1), false).unwrap();
+    let mut by_hand = Tensor::zeros([], (Kind::Double, Device::Cpu));
+    for row in 0..3 {
+        let ids = |inputs: &Inputs, length| inputs.input_ids.get(row).narrow(0, 0, length);
+        let (of_target, of_source) = (lengths.0[row as usize], lengths.1[row as usize]);
+        let (want_t, want_s) = plain.fused(&ids(&target, of_target), &ids(&source, of_source));
+        assert_close("z_t", &t.get(row).narrow(0, 0, of_target), &want_t, 1e-12);
+        assert_close("z_s", &s.get(row).narrow(0, 0, of_source), &want_s, 1e-12);
+        by_hand += want_t.sin().sum(Kind::Double) + want_s.square().sum(Kind::Double);
+    }
+    let gradients = |loss: &Tensor| -> Vec<(String, Tensor)> {
+        let parameters = model.named_parameters();
+        for (_, parameter) in &parameters {
+            let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
+        }
+        loss.backward();
+        parameters.into_iter().map(|(name, p)| (name, p.grad().copy())).collect()
+    };
+    let ours = at_tokens(&t, &target).sin().sum(Kind::Double)
+        + at_tokens(&s, &source).square().sum(Kind::Double);
+    for ((name, got), (_, want)) in gradients(&ours).iter().zip(&gradients(&by_hand)) {
+        let scale = want.abs().max().double_value(&[]).max(1.0);
+        assert!(largest_difference(got, want) / scale < 1e-10, "{name}");
+    }
+}
+
+/// Each half's word vectors reach the states of both, with the gradient that differences show.
+#[test]
+fn gradients_of_both_halves_equal_central_differences() {
+    let _alone = alone();
+    let mut model = still(16);
+    model.set_kind(Kind::Double).unwrap();
+    let (target, source) = (rows(&[3, 2], 7), rows(&[2, 3], 13));
+    let words = |inputs: &Inputs| {
+        let (batch, length) = inputs.input_ids.size2().unwrap();
+        let flat = model.word_embeddings().index_select(0, &inputs.input_ids.view([-1]));
+        flat.view([batch, length, 16]).detach()
+    };
+    let vectors = [words(&target), words(&source)];
+    let loss = |vectors: &[Tensor; 2], of_source: f64| {
+        let with = |inputs: &Inputs, vectors: &Tensor| Inputs {
+            inputs_embeds: Some(vectors.shallow_clone()),
+            ..Inputs::masked(inputs.input_ids.copy(), mask(inputs))
+        };
+        let (first, second) = (with(&target, &vectors[0]), with(&source, &vectors[1]));
+        let (t, s) = fused(&model, &first, &second, &config(1, 1), false).unwrap();
+        at_tokens(&t, &target).sin().sum(Kind::Double) * (1.0 - of_source)
+            + at_tokens(&s, &source).sin().sum(Kind::Double) * of_source
+    };
+    for of_source in [0.0, 1.0] {
+        let leaves = vectors.each_ref().map(|v| v.copy().set_requires_grad(true));
+        loss(&leaves, of_source).backward();
+        for half in 0..2 {
+            let grad = leaves[half].grad();
+            assert!(grad.abs().max().double_value(&[]) > 1e-3);
+            for (row, token, column) in [(0, 0, 3), (0, 1, 0), (1, 1, 15), (1, 0, 7)] {
+                let moved = |step: f64| {
+                    let vectors = vectors.each_ref().map(Tensor::copy);
+                    let _ = vectors[half].get(row).get(token).get(column).g_add_scalar_(step);
+                    loss(&vectors, of_source).double_value(&[])
+                };
+                let numeric = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                let got = grad.double_value(&[row, token, column]);
+                assert!((numeric - got).abs() < 1e-7, "{half} {row} {token}: {got} {numeric}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let model = still(16);
+    let (target, source) = pair();
+    let two = rows(&[2, 2], 7);
+    let error = fused(&model, &target, &two, &config(1, 1), false).unwrap_err();
+    assert!(error.to_string().starts_with("source: expected as many rows as target"), "{error}");
+    let error = fused(&model, &target, &source, &config(4, 1), false).unwrap_err();
+    assert_eq!(error.to_string(), "local: expected at most 3, the number of layers, got 4");
+    let wrong = Inputs::new(Tensor::from_slice(&[99i64; 3]).view([3, 1]));
+    let error = fused(&model, &target, &wrong, &config(1, 1), false).unwrap_err();
+    assert!(matches!(error, Error::Input { tensor: "input_ids", .. }), "{error}");
+    assert_eq!(toml::from_str::<FusionConfig>("").unwrap(), FusionConfig::default());
+    assert!(toml::from_str::<FusionConfig>("m = 1").is_err());
+    // Of more joined layers than there are, those that are left count.
+    let run = |cross| fused(&model, &target, &source, &config(1, cross), false).unwrap();
+    assert!(run(20).0.equal(&run(2).0) && !run(2).0.equal(&run(1).0));
+}
+
+/// Fusion has no parameter of its own: the folder is a plain reader's.
+#[test]
+fn a_fused_reader_is_saved_as_a_plain_one() {
+    let model = Model::new(&small_config(), &[Head::Span], Device::Cpu, 3).unwrap();
+    let (target, source) = pair();
+    let (t, _) = fused(&model, &target, &source, &config(1, 1), false).unwrap();
+    let (start, _) = model.span_logits(&t, false).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    model.save(folder.path(), Head::Span).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+    let saved: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(saved["architectures"], serde_json::json!(["XLMRobertaForQuestionAnswering"]));
+    let options = xlmr_model::LoadOptions::default();
+    let (again, report) = Model::load(folder.path(), &[Head::Span], Device::Cpu, options).unwrap();
+    assert!(report.missing.is_empty() && report.unexpected.is_empty());
+    let (t, _) = fused(&again, &target, &source, &config(1, 1), false).unwrap();
+    assert!(again.span_logits(&t, false).unwrap().0.equal(&start));
+}

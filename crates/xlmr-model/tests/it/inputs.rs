@@ -1,0 +1,81 @@
+//! Position ids by hand, and every check at the door.
+use crate::common::{ids, small_config};
+use tch::{Device, Kind, Tensor};
+use xlmr_model::{Error, Inputs, Model, position_ids};
+
+#[test]
+fn positions_count_tokens_and_stop_at_padding() {
+    // Worked by hand with pad = 1: tokens count from 2 in their row, padding keeps 1, also inside a
+    // row.
+    let ids = [0, 9, 9, 2, 1, 1, 0, 1, 9, 2, 1, 9];
+    assert_eq!(position_ids(&ids, 6, 1), [2, 3, 4, 5, 1, 1, 2, 1, 3, 4, 1, 5]);
+    assert_eq!(position_ids(&[5, 6, 0], 3, 0), [1, 2, 0]);
+}
+
+fn refusal(inputs: Inputs) -> String {
+    let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
+    match model.encode(&inputs, false) {
+        Err(error @ Error::Input { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn contains(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn ids_outside_the_vocabulary_are_named_with_their_place() {
+    for (bad, shown) in [(50i64, "50"), (-1, "-1"), (i64::MAX, "9223372036854775807")] {
+        let ids = Tensor::from_slice(&[5, 6, 7, 8, bad, 9]).view([2, 3]);
+        let message = refusal(Inputs::new(ids));
+        contains(&message, &["input_ids", "vocab_size - 1 = 49", shown, "row 1, column 1"]);
+    }
+}
+
+#[test]
+fn shapes_and_dtypes_are_checked() {
+    let float = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+    contains(&refusal(Inputs::new(float)), &["input_ids", "integer", "Float"]);
+    let flat = Tensor::zeros([3], (Kind::Int64, Device::Cpu));
+    contains(&refusal(Inputs::new(flat)), &["input_ids", "[B, L]", "[3]"]);
+    let empty = Tensor::zeros([0, 3], (Kind::Int64, Device::Cpu));
+    contains(&refusal(Inputs::new(empty)), &["input_ids", "at least one row", "[0, 3]"]);
+    let mask = Tensor::ones([2, 4], (Kind::Int64, Device::Cpu));
+    contains(&refusal(Inputs::masked(ids(2, 3), mask)), &["attention_mask", "[2, 3]", "[2, 4]"]);
+    let twos = Tensor::full([2, 3], 2, (Kind::Int64, Device::Cpu));
+    contains(&refusal(Inputs::masked(ids(2, 3), twos)), &["attention_mask", "got 2"]);
+    let embeds = Tensor::zeros([2, 3, 8], (Kind::Float, Device::Cpu));
+    let inputs = Inputs { inputs_embeds: Some(embeds), ..Inputs::new(ids(2, 3)) };
+    contains(&refusal(inputs), &["inputs_embeds", "[2, 3, 16]", "[2, 3, 8]"]);
+}
+
+#[test]
+fn positions_and_token_types_beyond_the_model_say_the_limit() {
+    // 20 positions, of which `<pad>` and what lies before it take two.
+    let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
+    assert!(model.encode(&Inputs::new(ids(1, 18)), false).is_ok());
+    contains(&refusal(Inputs::new(ids(1, 19))), &["max_position_embeddings = 20", "at most 18"]);
+    // Padding takes no position, so a longer row with enough of it fits.
+    let padding = Tensor::ones([1, 30], (Kind::Int64, Device::Cpu));
+    let padded = Tensor::cat(&[ids(1, 18), padding], 1);
+    assert!(model.encode(&Inputs::new(padded), false).is_ok());
+    let positions = Tensor::full([1, 3], 20, (Kind::Int64, Device::Cpu));
+    let inputs = Inputs { position_ids: Some(positions), ..Inputs::new(ids(1, 3)) };
+    contains(&refusal(inputs), &["position_ids", "below max_position_embeddings = 20", "got 20"]);
+    let types = Tensor::ones([1, 3], (Kind::Int64, Device::Cpu));
+    let inputs = Inputs { token_type_ids: Some(types), ..Inputs::new(ids(1, 3)) };
+    contains(&refusal(inputs), &["token_type_ids", "type_vocab_size - 1 = 0", "Learned2"]);
+}
+
+#[test]
+fn given_positions_and_narrow_integers_are_taken() {
+    let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
+    let want = model.encode(&Inputs::new(ids(2, 5)), false).unwrap();
+    let positions = Tensor::arange_start(2, 7, (Kind::Int, Device::Cpu)).expand([2, 5], false);
+    let inputs =
+        Inputs { position_ids: Some(positions), ..Inputs::new(ids(2, 5).to_kind(Kind::Int)) };
+    assert!(model.encode(&inputs, false).unwrap().equal(&want));
+}

@@ -1,0 +1,248 @@
+//! Projection heads and relation embeddings: shapes, gradients, files.
+use tch::{Device, Kind, Tensor};
+use xlmr_model::{Config, Error, KnowledgeConfig, KnowledgeHeads, ProjectionKind};
+
+const H: i64 = 16;
+
+fn encoder() -> Config {
+    Config { hidden_size: H, num_attention_heads: 2, ..Config::tiny(40) }
+}
+
+fn relations() -> Vec<String> {
+    ["P36", "P37", "P30"].map(String::from).into()
+}
+
+fn knowledge(projection: ProjectionKind, seed: u64) -> KnowledgeHeads {
+    let config = KnowledgeConfig { projection, ..KnowledgeConfig::default() };
+    KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, seed).unwrap()
+}
+
+fn states(rows: i64) -> Tensor {
+    let count = rows * H;
+    Tensor::arange(count, (Kind::Float, Device::Cpu)).sin().view([rows, H])
+}
+
+fn parameters(heads: &KnowledgeHeads, head: &str) -> i64 {
+    let prefix = format!("knowledge.{head}.");
+    heads
+        .named_parameters()
+        .iter()
+        .filter(|(name, _)| name.starts_with(&prefix))
+        .map(|(_, tensor)| tensor.numel() as i64)
+        .sum()
+}
+
+#[test]
+fn heads_have_the_parameters_of_the_paper_and_share_none() {
+    for (kind, count) in
+        [(ProjectionKind::Plain, 2 * H * H), (ProjectionKind::BatchNorm, 2 * H * H + 2 * H)]
+    {
+        let knowledge = knowledge(kind, 1);
+        for head in ["mep_query", "mep_key", "oe_query", "oe_key"] {
+            assert_eq!(parameters(&knowledge, head), count, "{head}");
+        }
+        let bias = |name: &str| name.ends_with("bias") && !name.contains("norm_0");
+        let biases: Vec<String> = knowledge
+            .named_parameters()
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(|n| bias(n))
+            .collect();
+        assert_eq!(biases, ["knowledge.relation_classifier.bias"]);
+        let addresses: std::collections::BTreeSet<usize> = knowledge
+            .named_parameters()
+            .iter()
+            .map(|(_, tensor)| tensor.data_ptr() as usize)
+            .collect();
+        assert_eq!(addresses.len(), knowledge.named_parameters().len());
+        assert_eq!(knowledge.named_buffers().is_empty(), kind == ProjectionKind::Plain);
+    }
+}
+
+#[test]
+fn plain_heads_compute_the_printed_equations() {
+    let knowledge = knowledge(ProjectionKind::Plain, 2);
+    let find = |name: &str| {
+        let name = format!("knowledge.{name}");
+        knowledge.named_parameters().into_iter().find(|(other, _)| *other == name).unwrap().1
+    };
+    let x = states(5);
+    let by_hand = |head: &str, x: &Tensor| {
+        x.matmul(&find(&format!("{head}.0.weight")).tr())
+            .relu()
+            .matmul(&find(&format!("{head}.1.weight")).tr())
+    };
+    let relation = Tensor::from_slice(&[2i64, 0, 1, 1, 2]);
+    let sums = &x + find("relations.weight").index_select(0, &relation);
+    for (got, want) in [
+        (knowledge.mep_query(&x, &[], true), by_hand("mep_query", &x)),
+        (knowledge.mep_key(&x, &[], false), by_hand("mep_key", &x)),
+        (knowledge.oe_query(&x, &relation, &[], true), by_hand("oe_query", &sums)),
+        (knowledge.oe_key(&x, &[], true), by_hand("oe_key", &x)),
+    ] {
+        testkit::assert_close("projection", &got.unwrap(), &want, 1e-6);
+    }
+}
+
+#[test]
+fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
+    let knowledge = knowledge(ProjectionKind::BatchNorm, 3);
+    let x = states(8);
+    let trained = knowledge.mep_key(&x, &[], true).unwrap();
+    trained.square().sum(Kind::Float).backward();
+    // The last layer has no scale and shift: in training each column has mean 0 and variance 1.
+    let (mean, variance) = (
+        trained.mean_dim([0i64].as_slice(), false, Kind::Float),
+        trained.square().mean_dim([0i64].as_slice(), false, Kind::Float),
+    );
+    assert!(mean.abs().max().double_value(&[]) < 1e-5);
+    testkit::assert_close("variance", &variance, &variance.ones_like(), 1e-3);
+    let one = x.narrow(0, 3, 1);
+    assert!(matches!(knowledge.mep_key(&one, &[], true), Err(Error::Input { .. })));
+    for _ in 0..200 {
+        let _ = knowledge.mep_key(&x, &[], true).unwrap();
+    }
+    // A single row is normalised by the running statistics, as written out here step by step.
+    let all = [knowledge.named_parameters(), knowledge.named_buffers()];
+    let find = |part: &str| {
+        let name = format!("knowledge.mep_key.{part}");
+        all.iter().flatten().find(|(other, _)| *other == name).unwrap().1.shallow_clone()
+    };
+    let norm = |x: Tensor, k: usize| {
+        let deviation = (find(&format!("norm_{k}.running_var")) + 1e-12).sqrt();
+        (x - find(&format!("norm_{k}.running_mean"))) / deviation
+    };
+    let inner = norm(one.matmul(&find("0.weight").tr()), 0);
+    let inner = (inner * find("norm_0.weight") + find("norm_0.bias")).relu();
+    let want = norm(inner.matmul(&find("1.weight").tr()), 1);
+    let alone = knowledge.mep_key(&one, &[], false).unwrap();
+    testkit::assert_close("alone", &alone, &want, 1e-4);
+    let low = knowledge.mep_key(&x.to_kind(Kind::Float), &[], false).unwrap();
+    assert_eq!(low.kind(), Kind::Float);
+    // States that are no numbers leave no trace.
+    let spoiled = x.copy();
+    let _ = spoiled.get(2).get(1).fill_(f64::NAN);
+    let _ = knowledge.mep_key(&spoiled, &[], true).unwrap();
+    assert_eq!(knowledge.mep_key(&one, &[], false).unwrap(), alone);
+}
+
+#[test]
+fn domains_are_normalised_each_by_itself() {
+    let config = KnowledgeConfig {
+        projection: ProjectionKind::BatchNorm,
+        batch_norm_domains: Some(3),
+        ..KnowledgeConfig::default()
+    };
+    let new = || KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, 3).unwrap();
+    let (both, x) = (new(), states(9));
+    let domain_ids = [0usize, 2, 0, 0, 2, 2, 0, 1, 2];
+    let together = both.mep_key(&x, &domain_ids, true).unwrap();
+    let buffer = |heads: &KnowledgeHeads, part: &str| {
+        let name = format!("knowledge.mep_key.{part}");
+        heads.named_buffers().into_iter().find(|(other, _)| *other == name).unwrap().1
+    };
+    for domain in [0usize, 2] {
+        let rows: Vec<i64> = (0..9).filter(|&row| domain_ids[row as usize] == domain).collect();
+        let rows = Tensor::from_slice(&rows);
+        // The same weights with statistics of one domain: the seed and the names decide them.
+        let alone = knowledge(ProjectionKind::BatchNorm, 3);
+        let want = alone.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
+        testkit::assert_close("rows", &together.index_select(0, &rows), &want, 1e-5);
+        for part in ["norm_0.running_mean", "norm_0.running_var", "norm_1.running_mean"] {
+            let (got, want) = (buffer(&both, part), buffer(&alone, part));
+            testkit::assert_close(part, &got.get(domain as i64), &want, 1e-6);
+        }
+    }
+    // Domain 1 had one row, which has no variance: it was normalised by the running statistics and
+    // did not change them.
+    assert_eq!(buffer(&both, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
+    let expected = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
+    testkit::assert_close("one row", &together.get(7), &expected, 1e-5);
+    // A later pass leaves what an earlier one's way back needs.
+    let heads = new();
+    let first = heads.mep_key(&x, &domain_ids, true).unwrap();
+    let _ = heads.mep_key(&x, &domain_ids, true).unwrap();
+    first.square().sum(Kind::Float).backward();
+
+    let folder = tempfile::tempdir().unwrap();
+    both.save(folder.path()).unwrap();
+    let again = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
+    assert!(
+        again.mep_key(&x, &domain_ids, false).unwrap()
+            == both.mep_key(&x, &domain_ids, false).unwrap()
+    );
+    for wrong in [vec![], vec![0; 8], vec![3; 9]] {
+        let error = both.mep_key(&x, &wrong, false).unwrap_err();
+        assert!(error.to_string().contains("9 numbers below 3"), "{error}");
+    }
+}
+
+#[test]
+fn a_saved_folder_comes_back_and_misfits_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in [ProjectionKind::Plain, ProjectionKind::BatchNorm] {
+        let first = knowledge(kind, 4);
+        let _ = first.mep_query(&states(6), &[], true).unwrap();
+        first.save(folder.path()).unwrap();
+        let again = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
+        assert_eq!(again.relations(), relations());
+        for (saved, loaded) in [
+            (first.named_parameters(), again.named_parameters()),
+            (first.named_buffers(), again.named_buffers()),
+        ] {
+            assert_eq!(saved.len(), loaded.len());
+            for (saved, loaded) in saved.iter().zip(&loaded) {
+                assert_eq!(saved, loaded);
+            }
+        }
+        assert!(again.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
+        assert!(again.named_buffers().iter().all(|(_, tensor)| !tensor.requires_grad()));
+    }
+    let other = Config { hidden_size: 32, ..encoder() };
+    let error = KnowledgeHeads::load(folder.path(), &other, Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("knowledge.safetensors") && error.contains("[32"), "{error}");
+    let path = folder.path().join("knowledge.safetensors");
+    std::fs::write(&path, "no tensors").unwrap();
+    let error =
+        KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("knowledge.safetensors"), "{error}");
+}
+
+#[test]
+fn files_keep_their_names_for_the_options() {
+    let folder = tempfile::tempdir().unwrap();
+    for (domains, want) in [
+        (None, r#"{"projection":"batch_norm","inner_size":null}"#),
+        (Some(2), r#"{"projection":"batch_norm","inner_size":null,"norm_sets":2}"#),
+    ] {
+        let config = KnowledgeConfig {
+            projection: ProjectionKind::BatchNorm,
+            batch_norm_domains: domains,
+            ..KnowledgeConfig::default()
+        };
+        let heads = KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, 6).unwrap();
+        heads.save(folder.path()).unwrap();
+        let path = folder.path().join("knowledge.safetensors");
+        let stored = torch_ext::TensorFile::open(path).unwrap().metadata("knowledge").unwrap();
+        assert_eq!(stored, format!(r#"{{"config":{want},"relations":["P36","P37","P30"]}}"#));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let knowledge = knowledge(ProjectionKind::Plain, 5);
+    let x = states(2);
+    for relation in [[0i64, 3], [-1, 0]] {
+        let error = knowledge.oe_query(&x, &Tensor::from_slice(&relation), &[], true);
+        assert!(matches!(error, Err(Error::Input { tensor: "relations", .. })));
+    }
+    assert!(knowledge.oe_query(&x, &Tensor::from_slice(&[0i64]), &[], true).is_err());
+    assert!(knowledge.mep_query(&x.view([4, 8]), &[], true).is_err());
+    for unknown in ["layers = 3", "norm_sets = 2"] {
+        assert!(toml::from_str::<KnowledgeConfig>(unknown).is_err(), "{unknown}");
+    }
+    let twice = vec!["P1".to_owned(), "P1".to_owned()];
+    let config = KnowledgeConfig::default();
+    assert!(KnowledgeHeads::new(&encoder(), &config, &twice, Device::Cpu, 0).is_err());
+    assert!(toml::from_str::<KnowledgeConfig>("projection = \"batch_norm\"").is_ok());
+}

@@ -1,0 +1,300 @@
+//! Folders of every layout, and folders that are damaged.
+use std::path::Path;
+
+use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, load, read, small_config};
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+use testkit::{Golden, assert_close};
+use xlmr_model::{Error, Head, Inputs, LoadOptions, LoadReport, Model, Result, Segments};
+
+const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
+
+fn open(folder: &Path, heads: &[Head]) -> Result<(Model, LoadReport)> {
+    Model::load(folder, heads, Device::Cpu, LoadOptions::default())
+}
+
+/// A copy of a case in a folder that vanishes.
+fn copy(name: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&case(name), folder.path());
+    folder
+}
+
+fn refusal(folder: &Path, heads: &[Head], parts: &[&str]) {
+    let message = match open(folder, heads) {
+        Ok(_) => panic!("was taken"),
+        Err(error) => error.to_string(),
+    };
+    for part in parts {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn a_sound_checkpoint_leaves_nothing_to_report() {
+    let (_, report) = open(&case("mlm"), &[Head::MaskedLm]).unwrap();
+    assert_eq!(report, LoadReport::default());
+    let (_, report) = open(&case("mlm_sharded_bf16"), &[Head::MaskedLm]).unwrap();
+    assert_eq!(report.converted.len(), 42);
+    assert!(report.converted.iter().all(|(_, dtype)| dtype == "BF16"));
+    assert_eq!(LoadReport { converted: Vec::new(), ..report }, LoadReport::default());
+}
+
+#[test]
+fn heads_that_the_checkpoint_lacks_are_fresh_seeded_and_reported() {
+    let options = |seed| LoadOptions { seed, ..LoadOptions::default() };
+    let start = |seed| {
+        let heads = [Head::MaskedLm, Head::Span];
+        let (model, report) = Model::load(case("mlm"), &heads, Device::Cpu, options(seed)).unwrap();
+        assert_eq!(report.missing, ["qa_outputs.bias", "qa_outputs.weight"]);
+        let hidden = Tensor::ones([1, 1, 32], (Kind::Float, Device::Cpu));
+        model.span_logits(&hidden, false).unwrap().0.double_value(&[0, 0])
+    };
+    assert_eq!(start(1), start(1));
+    assert_ne!(start(1), start(2));
+    let (_, report) = open(&case("mlm"), &[]).unwrap();
+    assert_eq!(report.unexpected.len(), 5);
+    assert!(report.unexpected.iter().all(|name| name.starts_with("lm_head.")));
+}
+
+#[test]
+fn bare_keys_and_a_pooler_are_understood() {
+    let folder = copy("qa");
+    edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
+        *tensors = std::mem::take(tensors)
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("roberta."))
+            .map(|(name, tensor)| (name.trim_start_matches("roberta.").to_owned(), tensor))
+            .collect();
+        let zeros = || Tensor::zeros([32], (Kind::Float, Device::Cpu));
+        tensors.insert("pooler.dense.bias".into(), zeros());
+        tensors.insert("stray".into(), zeros());
+        let ids = Tensor::arange(66, (Kind::Int64, Device::Cpu));
+        tensors.insert("embeddings.position_ids".into(), ids);
+    });
+    let (bare, report) = open(folder.path(), &[]).unwrap();
+    assert_eq!(report.ignored, ["roberta.pooler.dense.bias"]);
+    assert_eq!(report.unexpected, ["stray"]);
+    let full = load("qa", Head::Span);
+    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
+    let hidden = |model: &Model| model.encode(&batch(&inputs, "b0"), false).unwrap();
+    assert!(hidden(&bare).equal(&hidden(&full)));
+}
+
+#[test]
+fn half_precision_is_read_exactly() {
+    let folder = copy("qa");
+    let path = folder.path().join("model.safetensors");
+    edit_tensors(&path, |tensors| {
+        tensors.values_mut().for_each(|tensor| *tensor = tensor.to_kind(Kind::Half));
+    });
+    let stored = read(&path);
+    let (model, report) = open(folder.path(), &[Head::Span]).unwrap();
+    assert_eq!(report.converted.len(), stored.len());
+    for (name, tensor) in model.named_parameters() {
+        assert_eq!(tensor.kind(), Kind::Float);
+        assert!(tensor.equal(&stored[&name].to_kind(Kind::Float)), "{name}");
+    }
+}
+
+#[test]
+fn untied_decoders_have_weights_of_their_own() {
+    let folder = copy("mlm");
+    edit_json(&folder.path().join("config.json"), |config| {
+        config.insert("tie_word_embeddings".into(), json!(false));
+    });
+    let options = (Kind::Float, Device::Cpu);
+    tch::manual_seed(5);
+    let (weight, bias) = (Tensor::randn([300, 32], options), Tensor::randn([300], options));
+    edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
+        tensors.insert("lm_head.decoder.weight".into(), weight.copy());
+        tensors.insert("lm_head.decoder.bias".into(), bias.copy());
+    });
+    let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
+    // The decoder's own bias is the one that transformers computes with.
+    assert_eq!(report.ignored, ["lm_head.bias"]);
+    let hidden = Tensor::randn([4, 32], options);
+    let want = model.mlm_transform(&hidden).unwrap().matmul(&weight.tr()) + &bias;
+    assert_close("logits", &model.mlm_logits(&hidden).unwrap(), &want, 1e-5);
+    assert!(model.named_parameters().iter().any(|(name, _)| name == "lm_head.decoder.weight"));
+    model.mlm_logits(&hidden).unwrap().sum(Kind::Float).backward();
+    assert!(!model.word_embeddings().grad().defined());
+}
+
+#[test]
+fn a_tied_pair_may_be_stored_under_either_name_but_not_with_two_values() {
+    let folder = copy("mlm");
+    let path = folder.path().join("model.safetensors");
+    let decoder = "lm_head.decoder.weight";
+    edit_tensors(&path, |tensors| {
+        let words = tensors.remove(WORDS).unwrap();
+        tensors.insert(decoder.into(), words);
+    });
+    let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
+    assert_eq!(report, LoadReport::default());
+    assert!(model.word_embeddings().equal(load("mlm", Head::MaskedLm).word_embeddings()));
+    edit_tensors(&path, |tensors| {
+        let words = tensors[decoder].copy();
+        tensors.insert(WORDS.into(), words);
+    });
+    assert_eq!(open(folder.path(), &[Head::MaskedLm]).unwrap().1, LoadReport::default());
+    edit_tensors(&path, |tensors| {
+        let words = &tensors[decoder] + 1.0;
+        tensors.insert(WORDS.into(), words);
+    });
+    refusal(folder.path(), &[Head::MaskedLm], &[decoder, "\"tie_word_embeddings\": false"]);
+}
+
+#[test]
+fn a_second_segment_starts_without_effect_and_learns() {
+    let options = LoadOptions { segments: Segments::Learned2, ..LoadOptions::default() };
+    let (model, report) = Model::load(case("qa"), &[Head::Span], Device::Cpu, options).unwrap();
+    assert_eq!(report, LoadReport::default());
+    assert_eq!(model.config().type_vocab_size, 2);
+    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
+    let mut both = batch(&inputs, "b0");
+    let want = load("qa", Head::Span).encode(&both, false).unwrap();
+    let types = Tensor::zeros([4, 20], (Kind::Int64, Device::Cpu));
+    let _ = types.narrow(1, 8, 12).fill_(1);
+    both.token_type_ids = Some(types);
+    let got = model.encode(&both, false).unwrap();
+    assert_close("hidden", &got, &want, 1e-6);
+    got.narrow(2, 0, 1).sum(Kind::Float).backward();
+    let rows = model
+        .named_parameters()
+        .into_iter()
+        .find(|(name, _)| name.contains("token_type"))
+        .unwrap()
+        .1
+        .grad();
+    assert!(!rows.get(0).equal(&rows.get(1)));
+    // A checkpoint that has two already keeps them.
+    let (model, _) =
+        Model::load(case("qa_two_segments"), &[Head::Span], Device::Cpu, options).unwrap();
+    let want = load("qa_two_segments", Head::Span);
+    let hidden =
+        |model: &Model| model.encode(&Inputs::new(crate::common::ids(1, 4)), false).unwrap();
+    assert!(hidden(&model).equal(&hidden(&want)));
+}
+
+#[test]
+fn folders_without_what_is_needed_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    refusal(&folder.path().join("none"), &[], &["none", "no such folder"]);
+    refusal(folder.path(), &[], &["config.json", "needs a config.json"]);
+    small_config().write(folder.path().join("config.json")).unwrap();
+    refusal(folder.path(), &[], &["neither model.safetensors nor", "download"]);
+    std::fs::write(folder.path().join("pytorch_model.bin"), b"x").unwrap();
+    refusal(folder.path(), &[], &["pickle", "save_pretrained"]);
+}
+
+#[test]
+fn missing_tensors_and_wrong_shapes_are_named() {
+    let folder = copy("qa");
+    let path = folder.path().join("model.safetensors");
+    edit_tensors(&path, |tensors| {
+        assert!(tensors.remove("roberta.encoder.layer.1.output.dense.bias").is_some());
+    });
+    let parts = ["1 tensors", "roberta.encoder.layer.1.output.dense.bias"];
+    refusal(folder.path(), &[], &parts);
+
+    let folder = copy("qa");
+    edit_json(&folder.path().join("config.json"), |config| {
+        config.insert("vocab_size".into(), json!(301));
+    });
+    refusal(folder.path(), &[], &["vocab_size = 301", WORDS, "300 rows"]);
+
+    let folder = copy("qa");
+    edit_json(&folder.path().join("config.json"), |config| {
+        config.insert("intermediate_size".into(), json!(64));
+    });
+    let parts = ["model.safetensors", "intermediate.dense.weight", "[64, 32]", "[128, 32]"];
+    refusal(folder.path(), &[], &parts);
+
+    let parts = ["classifier.weight", "[4, 32]", "[5, 32]"];
+    refusal(&case("tokcls"), &[Head::TokenClassification { labels: 4 }], &parts);
+
+    let folder = copy("qa");
+    edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
+        let bias = tensors["qa_outputs.bias"].to_kind(Kind::Int64);
+        tensors.insert("qa_outputs.bias".into(), bias);
+    });
+    refusal(folder.path(), &[Head::Span], &["qa_outputs.bias", "F32, F16 or BF16", "I64"]);
+}
+
+#[test]
+fn damaged_files_are_refused_whole() {
+    let folder = copy("qa");
+    let path = folder.path().join("model.safetensors");
+    let sound = std::fs::read(&path).unwrap();
+    let header = usize::try_from(u64::from_le_bytes(sound[..8].try_into().unwrap())).unwrap();
+    let with_header = |text: &str, body: &[u8]| {
+        let mut bytes = u64::try_from(text.len()).unwrap().to_le_bytes().to_vec();
+        bytes.extend(text.as_bytes());
+        bytes.extend(body);
+        bytes
+    };
+    let mut absurd = sound.clone();
+    absurd[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let mut longer = sound.clone();
+    longer.push(0);
+    let mut not_json = sound.clone();
+    not_json[8] = b'!';
+    let entry = |shape: &str, offsets: &str| {
+        format!(
+            "{{\"{WORDS}\":{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":{offsets}}}}}"
+        )
+    };
+    let cases: [(&str, Vec<u8>, &str); 10] = [
+        ("empty", Vec::new(), "at least 8"),
+        ("seven bytes", sound[..7].to_vec(), "at least 8"),
+        ("header cut", sound[..header / 2].to_vec(), "truncated"),
+        ("body cut", sound[..sound.len() - 1].to_vec(), "truncated"),
+        ("one byte more", longer, "truncated or padded"),
+        ("absurd header", absurd, "the header claims 18446744073709551615"),
+        ("header no JSON", not_json, "header:"),
+        ("offsets backwards", with_header(&entry("[1]", "[4,0]"), &[0; 4]), "header:"),
+        ("shape against offsets", with_header(&entry("[2]", "[0,4]"), &[0; 4]), "header:"),
+        (
+            "shape overflows",
+            with_header(&entry("[4294967296,4294967296,16]", "[0,4]"), &[0; 4]),
+            "header:",
+        ),
+    ];
+    for (title, bytes, part) in cases {
+        std::fs::write(&path, bytes).unwrap();
+        match open(folder.path(), &[Head::Span]) {
+            Err(error @ Error::TorchExt(torch_ext::Error::Damaged { .. })) => {
+                let message = error.to_string();
+                assert!(message.contains("model.safetensors"), "{title}: {message}");
+                assert!(message.contains(part), "{title}: {message}");
+            }
+            other => panic!("{title}: {:?}", other.map(|(_, report)| report)),
+        }
+    }
+}
+
+#[test]
+fn an_index_must_name_files_of_its_folder_that_hold_the_tensors() {
+    let shard = "model-00002-of-00003.safetensors";
+    let edit = |edit: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let folder = copy("mlm_sharded_bf16");
+        edit_json(&folder.path().join("model.safetensors.index.json"), |index| edit(index));
+        folder
+    };
+    for outside in ["../x.safetensors", "/etc/passwd", "a/b.safetensors", "..", ""] {
+        let folder = edit(&|index| index["weight_map"][WORDS] = json!(outside));
+        let parts = ["index.json", WORDS, "no file of this folder"];
+        refusal(folder.path(), &[], &parts);
+    }
+    let folder = copy("mlm_sharded_bf16");
+    std::fs::remove_file(folder.path().join(shard)).unwrap();
+    refusal(folder.path(), &[], &["index.json", shard, "missing"]);
+    let folder = edit(&|index| index["weight_map"][WORDS] = json!(shard));
+    refusal(folder.path(), &[], &[shard, WORDS, "lacks it"]);
+    let folder = edit(&|index| index["weight_map"] = json!({}));
+    refusal(folder.path(), &[], &["weight_map is empty"]);
+    let folder = edit(&|index| index["weight_map"] = json!(3));
+    refusal(folder.path(), &[], &["index.json", "not valid JSON"]);
+}

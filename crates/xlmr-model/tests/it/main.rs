@@ -1,0 +1,17 @@
+//! The tests of the crate from outside, in one program.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
+mod architectures;
+mod cli;
+mod common;
+mod config;
+mod fusion;
+mod inputs;
+mod knowledge_heads;
+mod load;
+mod model;
+mod packed;
+mod peers;
+mod pretrained;
+mod save;
+mod tokenizer;

@@ -1,0 +1,273 @@
+//! Outputs and gradients against transformers' (see crates/testkit/fixtures/README.md), and the
+//! model's own promises.
+use crate::common::{CASES, batch, case, ids, load, logits, small_config};
+use tch::{Device, Kind, Reduction, Tensor};
+use testkit::{Golden, assert_close};
+use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model};
+
+const OUTPUT_TOLERANCE: f64 = 1e-5;
+const GRADIENT_TOLERANCE: f64 = 1e-4;
+
+/// Mean cross entropy over labels other than -100.
+fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Tensor {
+    let classes = *logits.size().last().unwrap();
+    logits.reshape([-1, classes]).cross_entropy_loss::<Tensor>(
+        &labels.reshape([-1]),
+        None,
+        Reduction::Mean,
+        -100,
+        0.0,
+    )
+}
+
+/// The loss of a case as transformers defines it.
+fn loss(stored: &Golden<Tensor>, which: &str, outputs: &[(&str, Tensor)]) -> Tensor {
+    let labels = |name: &str| &stored[format!("{which}.{name}").as_str()];
+    match outputs {
+        [("logits", logits)] => cross_entropy(logits, labels("labels")),
+        [(_, start), (_, end)] => {
+            (cross_entropy(start, labels("start_positions"))
+                + cross_entropy(end, labels("end_positions")))
+                / 2.0
+        }
+        _ => panic!("no such outputs"),
+    }
+}
+
+#[test]
+fn outputs_and_losses_match_transformers() {
+    for (name, head) in CASES {
+        let model = load(name, head);
+        let inputs = Golden::load(&case(name).join("inputs.safetensors"), Tensor::read_safetensors);
+        let outputs =
+            Golden::load(&case(name).join("outputs.safetensors"), Tensor::read_safetensors);
+        for which in ["b0", "b1"] {
+            let key = |part: &str| format!("{which}.{part}");
+            let batch = batch(&inputs, which);
+            let hidden = model.encode(&batch, false).unwrap();
+            let mut compared = 0;
+            if let Some(want) = outputs.get(&key("last_hidden_state")) {
+                assert_close(&format!("{name} {which} hidden"), &hidden, want, OUTPUT_TOLERANCE);
+                compared += 1;
+            }
+            if let Some(want) = outputs.get(&key("hidden_states")) {
+                let states = model.encode_all(&batch, false).unwrap();
+                let got = Tensor::stack(&states, 0);
+                assert_close(&format!("{name} {which} states"), &got, want, OUTPUT_TOLERANCE);
+                assert!(states.last().unwrap().equal(&hidden));
+                compared += 1;
+            }
+            assert!(compared > 0, "{name}: no stored hidden state");
+            let got = logits(&model, head, &hidden);
+            for (part, tensor) in &got {
+                let want = &outputs[key(part).as_str()];
+                let title = format!("{name} {which} {part}");
+                assert_close(&title, tensor, want, OUTPUT_TOLERANCE);
+            }
+            let loss = loss(&inputs, which, &got).view([1]);
+            let want = &outputs[key("loss").as_str()];
+            assert_close(&format!("{name} {which} loss"), &loss, want, OUTPUT_TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn gradients_match_transformers() {
+    let mut cases = 0;
+    for (name, head) in CASES {
+        let path = case(name).join("grads.safetensors");
+        if !path.exists() {
+            continue;
+        }
+        cases += 1;
+        let model = load(name, head);
+        let inputs = Golden::load(&case(name).join("inputs.safetensors"), Tensor::read_safetensors);
+        let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
+        loss(&inputs, "b0", &logits(&model, head, &hidden)).backward();
+        let stored = Golden::load(&path, Tensor::read_safetensors);
+        let parameters = model.named_parameters();
+        assert_eq!(parameters.len(), stored.names().count(), "{name}");
+        for (parameter, tensor) in parameters {
+            // The tied pair has one gradient, stored under the decoder's name.
+            let tied = "lm_head.decoder.weight";
+            let words = parameter == "roberta.embeddings.word_embeddings.weight";
+            let key = if words && head == Head::MaskedLm { tied } else { parameter.as_str() };
+            let title = format!("{name} gradient of {parameter}");
+            assert_close(&title, &tensor.grad(), &stored[key], GRADIENT_TOLERANCE);
+        }
+    }
+    assert_eq!(cases, 3);
+}
+
+#[test]
+fn gathered_positions_give_the_same_logits_through_every_route() {
+    let model = load("mlm", Head::MaskedLm);
+    let inputs = Golden::load(&case("mlm").join("inputs.safetensors"), Tensor::read_safetensors);
+    let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
+    let rows = hidden.view([-1, 32]).index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
+    let full = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
+    let want = full.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
+    assert_close("gathered", &model.mlm_logits(&rows).unwrap(), &want, 1e-6);
+    let (weight, bias) = model.decoder().unwrap();
+    let by_hand = model.mlm_transform(&rows).unwrap().matmul(&weight.tr()) + bias;
+    assert_close("decoder", &by_hand, &want, 1e-5);
+}
+
+#[test]
+fn padding_and_batch_companions_do_not_change_a_row() {
+    let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
+    let alone = ids(1, 6);
+    let want = model.encode(&Inputs::new(alone.shallow_clone()), false).unwrap();
+    let padding = Tensor::ones([1, 4], (Kind::Int64, Device::Cpu));
+    let row = Tensor::cat(&[&alone, &padding], 1);
+    let both = Tensor::cat(&[&row, &ids(1, 10)], 0);
+    let mask = both.ne(1);
+    for mask in [mask.shallow_clone(), mask.to_kind(Kind::Int), mask.to_kind(Kind::Uint8)] {
+        let inputs = Inputs::masked(both.shallow_clone(), mask);
+        let got = model.encode(&inputs, false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
+        assert_close("row", &got, &want, 1e-5);
+    }
+    // Without a mask the padding is looked at.
+    let got = model.encode(&Inputs::new(both), false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
+    assert!(testkit::max_abs_error(&got, &want) > 1e-3);
+}
+
+#[test]
+fn rows_without_a_token_stay_finite_with_their_gradients() {
+    let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
+    let mask = Tensor::from_slice(&[1i64, 1, 0, 0, 0, 0]).view([2, 3]);
+    let hidden = model.encode(&Inputs::masked(ids(2, 3), mask), false).unwrap();
+    assert!(bool::try_from(hidden.isfinite().all()).unwrap());
+    // As documented, such a row attends to all its positions.
+    let full = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
+    assert_close("row without a token", &hidden.get(1), &full.get(1), 1e-6);
+    hidden.square().sum(Kind::Float).backward();
+    for (name, parameter) in model.named_parameters() {
+        assert!(bool::try_from(parameter.grad().isfinite().all()).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn embeddings_in_place_of_ids_give_the_same_result_and_take_gradient() {
+    let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
+    let ids = Tensor::from_slice(&[5i64, 6, 7, 8, 1, 1]).view([2, 3]);
+    let want = model.encode(&Inputs::new(ids.shallow_clone()), false).unwrap();
+    let words = model.word_embeddings().index_select(0, &ids.view([-1])).view([2, 3, 16]);
+    let words = words.detach().set_requires_grad(true);
+    let inputs = Inputs { inputs_embeds: Some(words.shallow_clone()), ..Inputs::new(ids) };
+    let got = model.encode(&inputs, false).unwrap();
+    assert_close("hidden", &got, &want, 1e-6);
+    got.narrow(2, 0, 1).sum(Kind::Float).backward();
+    assert!(words.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
+}
+
+#[test]
+fn dropout_acts_in_training_alone_and_follows_libtorchs_seed() {
+    let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
+    let run = |train, seed| {
+        tch::manual_seed(seed);
+        model.encode(&Inputs::new(ids(2, 5)), train).unwrap()
+    };
+    assert!(run(false, 1).equal(&run(false, 2)));
+    assert!(run(true, 1).equal(&run(true, 1)));
+    assert!(!run(true, 1).equal(&run(true, 2)));
+    let still =
+        Config { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..small_config() };
+    let model = Model::new(&still, &[], Device::Cpu, 3).unwrap();
+    let run = |train| model.encode(&Inputs::new(ids(2, 5)), train).unwrap();
+    assert!(run(true).equal(&run(false)));
+}
+
+#[test]
+fn fresh_models_follow_transformers_initialisation_and_the_seed() {
+    let config = Config { initializer_range: 0.3, ..Config::tiny(2000) };
+    let heads = [Head::MaskedLm, Head::Span];
+    let model = Model::new(&config, &heads, Device::Cpu, 7).unwrap();
+    for (name, tensor) in model.named_parameters() {
+        let flat = tensor.to_kind(Kind::Double);
+        if name.ends_with("bias") {
+            assert_eq!(flat.abs().max().double_value(&[]), 0.0, "{name}");
+        } else if name.to_lowercase().contains("norm") {
+            assert_eq!((&flat - 1.0).abs().max().double_value(&[]), 0.0, "{name}");
+        } else if tensor.numel() > 10_000 {
+            assert!(flat.mean(Kind::Double).double_value(&[]).abs() < 0.02, "{name}");
+            assert!((flat.std(true).double_value(&[]) - 0.3).abs() < 0.02, "{name}");
+            // The fourth moment tells a normal distribution (3) from a uniform one (1.8).
+            let fourth = (flat / 0.3).pow_tensor_scalar(4).mean(Kind::Double).double_value(&[]);
+            assert!((fourth - 3.0).abs() < 0.3, "{name}: {fourth}");
+        }
+        if name.contains("word_embeddings") || name.contains("position_embeddings") {
+            assert_eq!(tensor.get(1).abs().max().double_value(&[]), 0.0, "{name}: row of <pad>");
+        }
+    }
+    // No two parameters share their draws.
+    let find = |end: &str| {
+        let all = model.named_parameters();
+        all.into_iter().find(|(name, _)| name.ends_with(end)).unwrap().1
+    };
+    assert!(
+        !find("layer.0.attention.self.query.weight")
+            .equal(&find("layer.0.attention.self.key.weight"))
+    );
+    assert!(!find("layer.0.output.dense.weight").equal(&find("layer.1.output.dense.weight")));
+    let again = Model::new(&config, &heads, Device::Cpu, 7).unwrap();
+    let bare = Model::new(&config, &[], Device::Cpu, 7).unwrap();
+    let other = Model::new(&config, &[], Device::Cpu, 8).unwrap();
+    let words = model.word_embeddings();
+    assert!(words.equal(again.word_embeddings()) && words.equal(bare.word_embeddings()));
+    assert!(!words.equal(other.word_embeddings()));
+}
+
+#[test]
+fn float64_computes_what_float32_approximates() {
+    let mut model = load("qa", Head::Span);
+    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
+    let single = model.encode(&batch(&inputs, "b0"), false).unwrap();
+    model.set_kind(Kind::Double).unwrap();
+    assert!(model.named_parameters().iter().all(|(_, tensor)| tensor.kind() == Kind::Double));
+    let double = model.encode(&batch(&inputs, "b0"), false).unwrap();
+    assert_eq!(double.kind(), Kind::Double);
+    assert_close("hidden", &single, &double, 1e-5);
+    double.sum(Kind::Double).backward();
+    assert_eq!(model.word_embeddings().grad().kind(), Kind::Double);
+    assert!(matches!(model.set_kind(Kind::Int64), Err(Error::Input { tensor: "kind", .. })));
+}
+
+#[test]
+fn parameters_are_sorted_and_tied_ones_are_named_once() {
+    let model = load("mlm", Head::MaskedLm);
+    let names: Vec<String> = model.named_parameters().into_iter().map(|(name, _)| name).collect();
+    assert!(names.is_sorted());
+    assert!(!names.contains(&"lm_head.decoder.weight".to_owned()));
+    let (decoder, _) = model.decoder().unwrap();
+    assert_eq!(decoder.data_ptr(), model.word_embeddings().data_ptr());
+}
+
+#[test]
+fn a_head_that_is_not_there_is_named() {
+    let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
+    let hidden = Tensor::zeros([1, 2, 16], (Kind::Float, Device::Cpu));
+    for (result, head) in [
+        (model.mlm_logits(&hidden).err(), "masked-language-model"),
+        (model.span_logits(&hidden, false).err(), "span"),
+        (model.token_logits(&hidden, false).err(), "token classification"),
+        (model.sequence_logits(&hidden, None, false).err(), "sequence classification"),
+        (model.decoder().err(), "masked-language-model"),
+    ] {
+        assert!(result.unwrap().to_string().contains(&format!("no {head} head")));
+    }
+    let twice = [Head::TokenClassification { labels: 2 }, Head::TokenClassification { labels: 3 }];
+    assert!(matches!(
+        Model::new(&small_config(), &twice, Device::Cpu, 0),
+        Err(Error::Input { tensor: "heads", .. })
+    ));
+    let narrow = Tensor::zeros([1, 2, 15], (Kind::Float, Device::Cpu));
+    let model = Model::new(&small_config(), &[Head::Span], Device::Cpu, 0).unwrap();
+    assert!(matches!(
+        model.span_logits(&narrow, false),
+        Err(Error::Input { tensor: "hidden", .. })
+    ));
+    let (model, _) =
+        Model::load(case("qa"), &[Head::None], Device::Cpu, LoadOptions::default()).unwrap();
+    assert!(model.heads().is_empty());
+}

@@ -1,0 +1,182 @@
+//! Training without padding: the same states and gradients as row by row.
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::Precision;
+use xlmr_model::{Config, Head, Inputs, Model};
+
+use crate::common::alone;
+
+/// Just wide enough to be packed while training.
+fn model(dropout: f64, segments: i64) -> Model {
+    let config = Config {
+        vocab_size: 60,
+        hidden_size: 256,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        intermediate_size: 80,
+        max_position_embeddings: 40,
+        type_vocab_size: segments,
+        hidden_dropout_prob: dropout,
+        attention_probs_dropout_prob: dropout,
+        initializer_range: 0.1,
+        ..Config::base()
+    };
+    Model::new(&config, &HEADS, Device::Cpu, 3).unwrap()
+}
+
+const HEADS: [Head; 4] = [
+    Head::MaskedLm,
+    Head::Span,
+    Head::TokenClassification { labels: 5 },
+    Head::SequenceClassification { labels: 3 },
+];
+
+fn rows(lengths: &[usize]) -> Vec<Vec<u32>> {
+    let id = |row: usize, k: usize| 4 + ((row * 31 + k * 7) % 50) as u32;
+    lengths.iter().enumerate().map(|(row, &n)| (0..n).map(|k| id(row, k)).collect()).collect()
+}
+
+fn inputs(lengths: &[usize]) -> Inputs {
+    let rows = rows(lengths);
+    Inputs::from_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1).unwrap()
+}
+
+fn mask(inputs: &Inputs) -> Tensor {
+    let ones = || inputs.input_ids.ones_like();
+    inputs.attention_mask.as_ref().map_or_else(ones, Tensor::shallow_clone)
+}
+
+/// A number that all heads' outputs at tokens enter, from states of either pass.
+fn loss(model: &Model, hidden: &Tensor, mask: &Tensor) -> Tensor {
+    let at_tokens = |logits: &Tensor| (logits * mask.unsqueeze(-1)).square().sum(Kind::Float);
+    let (start, end) = model.span_logits(hidden, false).unwrap();
+    let span = at_tokens(&Tensor::stack(&[start, end], -1));
+    let sequence = model.sequence_logits(hidden, None, false).unwrap().square().sum(Kind::Float);
+    let token = at_tokens(&model.token_logits(hidden, false).unwrap());
+    span + sequence + token + at_tokens(&model.mlm_logits(hidden).unwrap())
+}
+
+fn gradients(model: &Model, loss: &Tensor) -> Vec<(String, Tensor)> {
+    let parameters = model.named_parameters();
+    for (_, parameter) in &parameters {
+        let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
+    }
+    loss.backward();
+    parameters.into_iter().map(|(name, parameter)| (name, parameter.grad().copy())).collect()
+}
+
+fn worst(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+#[test]
+fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
+    let _alone = alone();
+    let model = model(0.0, 1);
+    for lengths in [&[7usize, 31, 2, 16][..], &[1, 33], &[13], &[9, 9, 9]] {
+        let inputs = inputs(lengths);
+        let mask = mask(&inputs);
+        let padded = model.encode(&inputs, false).unwrap();
+        let packed = model.encode(&inputs, true).unwrap();
+        assert_eq!(packed.size(), padded.size());
+        let tokens = mask.unsqueeze(-1);
+        let off = worst(&(&padded * &tokens), &packed);
+        assert!(off < 1e-5, "{lengths:?}: states {off:e}");
+        let (a, b) = (loss(&model, &padded, &mask), loss(&model, &packed, &mask));
+        let (want, got) = (gradients(&model, &a), gradients(&model, &b));
+        let largest = |name: &str| {
+            let (_, found) = want.iter().find(|(other, _)| other == name).unwrap();
+            found.abs().max().double_value(&[]).max(1.0)
+        };
+        for ((name, want), (_, got)) in want.iter().zip(&got) {
+            // What is added to all keys moves no score: this gradient is rounding alone.
+            let scale = largest(&name.replace("key.bias", "key.weight"));
+            let off = worst(want, got) / scale;
+            assert!(off < 1e-5, "{lengths:?}: {name} {off:e}");
+        }
+    }
+}
+
+#[test]
+fn padding_holds_zeros_while_training_and_every_state_is_padded_alike() {
+    let _alone = alone();
+    let model = model(0.1, 1);
+    let inputs = inputs(&[3, 8]);
+    tch::manual_seed(1);
+    let states = model.encode_all(&inputs, true).unwrap();
+    tch::manual_seed(1);
+    assert_eq!(states.last(), Some(&model.encode(&inputs, true).unwrap()));
+    assert_eq!(states.len(), 3);
+    for state in &states {
+        assert_eq!(state.size(), [2, 8, 256]);
+        assert_eq!(state.get(0).narrow(0, 3, 5).abs().max().double_value(&[]), 0.0);
+        assert!(state.get(1).abs().min_dim(1, false).0.isfinite().all().int64_value(&[]) == 1);
+    }
+    tch::manual_seed(2);
+    assert_ne!(states.last(), Some(&model.encode(&inputs, true).unwrap()), "dropout was drawn");
+}
+
+#[test]
+fn embeddings_segments_and_holes_in_the_mask_are_kept() {
+    let _alone = alone();
+    let model = model(0.0, 2);
+    let ids = inputs(&[6, 6]).input_ids;
+    // Row 0 has a hole, row 1 no token at all: it attends to all its positions.
+    let mask = Tensor::from_slice(&[1i64, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0]).view([2, 6]);
+    let types = Tensor::from_slice(&[0i64, 0, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1]).view([2, 6]);
+    let embeds = Tensor::randn([2, 6, 256], (Kind::Float, Device::Cpu));
+    for embeds in [None, Some(embeds)] {
+        let inputs = Inputs {
+            token_type_ids: Some(types.shallow_clone()),
+            inputs_embeds: embeds,
+            ..Inputs::masked(ids.shallow_clone(), mask.shallow_clone())
+        };
+        let (padded, packed) = (model.encode(&inputs, false), model.encode(&inputs, true));
+        let (padded, packed) = (padded.unwrap(), packed.unwrap());
+        let tokens = Tensor::cat(&[mask.get(0), mask.get(1).ones_like()], 0).view([2, 6, 1]);
+        assert!(worst(&(padded * tokens), &packed) < 1e-5);
+    }
+}
+
+#[test]
+fn bfloat16_packed_is_as_near_to_float32_as_bfloat16_padded() {
+    let _alone = alone();
+    let mut model = model(0.0, 1);
+    model.set_precision(Precision::Bf16);
+    let inputs = inputs(&[7, 31, 2, 16]);
+    let mask = mask(&inputs);
+    let exact = model.encode(&inputs, false).unwrap() * mask.unsqueeze(-1);
+    let states = |train| {
+        let hidden = model.in_precision(|| model.encode(&inputs, train)).unwrap().unwrap();
+        hidden.to_kind(Kind::Float) * mask.unsqueeze(-1)
+    };
+    let (packed, padded) = (worst(&states(true), &exact), worst(&states(false), &exact));
+    assert!(padded > 1e-3, "float32 everywhere: {padded:e}");
+    // States are near 1, and bfloat16 has 8 bits.
+    assert!(packed < 0.06 && packed < 2.0 * padded, "packed {packed:e}, padded {padded:e}");
+}
+
+#[test]
+fn recomputed_layers_train_alike_with_the_same_dropout() {
+    let _alone = alone();
+    let mut model = model(0.2, 1);
+    for precision in [Precision::F32, Precision::Bf16] {
+        model.set_precision(precision);
+        for inputs in [inputs(&[5, 12]), inputs(&[4])] {
+            let mask = mask(&inputs);
+            let mut pass = |recompute| {
+                model.set_recompute(recompute);
+                tch::manual_seed(6);
+                let (hidden, loss) = model
+                    .in_precision(|| {
+                        let hidden = model.encode(&inputs, true).unwrap();
+                        let loss = loss(&model, &hidden, &mask);
+                        (hidden, loss)
+                    })
+                    .unwrap();
+                (hidden, gradients(&model, &loss))
+            };
+            assert_eq!(pass(true), pass(false), "{precision:?}");
+        }
+    }
+}

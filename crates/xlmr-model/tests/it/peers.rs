@@ -1,0 +1,102 @@
+//! Folders that this crate writes, opened by transformers, where `.peers` holds it.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tch::Device;
+use testkit::{Peers, fixture, peers_python};
+use xlmr_model::{Architecture, Config, Head, LoadOptions, Model, ModernBert, Pretrained};
+
+#[path = "common/opened.rs"]
+mod opened;
+
+#[allow(dead_code)] // its `main`
+#[path = "../../examples/fresh.rs"]
+mod fresh;
+
+#[test]
+fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
+    let Some(python) = peers_python(Peers::Torch) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    fresh::write(folder.path()).unwrap();
+    let mut folders: Vec<_> =
+        folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    assert_eq!(folders.len(), 21);
+    let output = Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_with_transformers.py"))
+        .args(["--program", env!("CARGO_BIN_EXE_xlmr-model")])
+        .args(&folders)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    assert_eq!(text.matches(": ok, largest difference").count(), 21, "{text}");
+}
+
+/// A folder in another folder's place: loaded, as before training, and saved, as after it.
+fn saved_again(from: &Path) -> PathBuf {
+    let to = from.with_extension("saved");
+    let head = [Head::MaskedLm];
+    let (model, _) = Pretrained::load(from, &head, Device::Cpu, LoadOptions::default()).unwrap();
+    model.save(&to, Head::MaskedLm).unwrap();
+    to
+}
+
+#[test]
+fn transformers_opens_the_tokenizers_that_are_written() {
+    let root = tempfile::tempdir().unwrap();
+    let small = |config: Config| Config {
+        vocab_size: 8200,
+        hidden_size: 16,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        intermediate_size: 16,
+        ..config
+    };
+    let modern = Architecture::ModernBert(ModernBert::new(2));
+    let modern = Config { architecture: modern, ..small(Config::mmbert_base()) };
+    let bert = small(Config::bert_base_multilingual());
+    let of_gemma = json!({"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>",
+        "cls_token": "<bos>", "sep_token": "<eos>", "unk_token": "<unk>",
+        "mask_token": {"__type": "AddedToken", "content": "<mask>", "lstrip": false,
+            "normalized": false, "rstrip": false, "single_word": false, "special": true},
+        "model_input_names": ["input_ids", "attention_mask"], "model_max_length": 8192,
+        "tokenizer_class": "PreTrainedTokenizerFast"});
+    let of_bert = json!({"do_lower_case": false, "model_max_length": 512});
+    // The folder's tokenizer_config.json as its page has it, or none, as it was saved before.
+    let mut folders = Vec::new();
+    for (name, tokenizer, config, beside) in [
+        ("xlm-r", "tokenizer", &small(Config::base()), Value::Null),
+        ("xlm-r-hub", "tokenizer", &small(Config::base()), json!({"model_max_length": 512})),
+        ("xlm-r-bare", "tokenizer", &small(Config::base()), Value::Null),
+        ("cased", "wordpiece", &bert, Value::Null),
+        ("cased-hub", "wordpiece", &bert, of_bert),
+        ("mmbert", "byte_fallback", &modern, Value::Null),
+        ("mmbert-hub", "byte_fallback", &modern, of_gemma),
+    ] {
+        let folder = root.path().join(name);
+        let model = Model::new(config, &[Head::MaskedLm], Device::Cpu, 1).unwrap();
+        model.save(&folder, Head::MaskedLm).unwrap();
+        let file = fs::read(fixture(&format!("{tokenizer}.json"))).unwrap();
+        let mut tokenizer: Value = serde_json::from_slice(&file).unwrap();
+        if name == "xlm-r-bare" {
+            tokenizer["post_processor"] = Value::Null;
+        }
+        fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        if beside.is_object() {
+            fs::write(folder.join("tokenizer_config.json"), beside.to_string()).unwrap();
+        }
+        folders.push(saved_again(&folder));
+    }
+    let base = fixture("../../../data/base");
+    let copy = root.path().join("base");
+    fs::create_dir(&copy).unwrap();
+    for file in ["config.json", "model.safetensors", "heads.safetensors", "tokenizer.json"] {
+        fs::copy(base.join(file), copy.join(file)).unwrap();
+    }
+    folders.extend([saved_again(&copy), base]);
+    opened::transformers_encodes_as_we_do(&folders);
+}

@@ -1,0 +1,178 @@
+//! Rows of ids as one batch, and a folder with its tokenizer.
+use tch::{Device, Tensor};
+use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model, Pretrained};
+
+fn rows(tensor: &Tensor) -> Vec<Vec<i64>> {
+    Vec::<Vec<i64>>::try_from(tensor).unwrap()
+}
+
+#[test]
+fn segment_ids_are_padded_to_the_batch() {
+    let inputs = Inputs::from_rows(&[&[0, 5, 2, 6, 2], &[0, 2]], 1).unwrap();
+    let inputs = inputs.with_token_type_ids(&[&[0, 0, 0, 1], &[0, 1]]).unwrap();
+    let expected = [[0, 0, 0, 1, 0], [0, 1, 0, 0, 0]];
+    assert_eq!(rows(&inputs.token_type_ids.unwrap()), expected);
+}
+
+#[test]
+fn segment_ids_that_do_not_fit_are_refused() {
+    let inputs = || Inputs::from_rows(&[&[0, 5, 2], &[0, 2]], 1).unwrap();
+    for wrong in [vec![[0u32; 3].as_slice()], vec![&[0; 4], &[0; 2]]] {
+        let error = inputs().with_token_type_ids(&wrong).unwrap_err();
+        assert!(matches!(error, Error::Input { tensor: "token_type_ids", .. }), "{error}");
+    }
+    assert_eq!(Inputs::from_rows(&[], 1).unwrap().input_ids.size(), [0, 0]);
+}
+
+#[test]
+fn a_folder_comes_back_with_its_tokenizer_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json");
+    let vocabulary = tokenizers::Tokenizer::from_file(tokenizer).unwrap().get_vocab_size(true);
+    let config = Config::tiny(i64::try_from(vocabulary).unwrap());
+    let model = Model::new(&config, &[Head::Span], Device::Cpu, 3).unwrap();
+    model.save(&from, Head::Span).unwrap();
+    let load =
+        |folder| Pretrained::load(folder, &[Head::Span], Device::Cpu, LoadOptions::default());
+    let missing = load(&from).unwrap_err();
+    assert!(missing.to_string().contains("tokenizer.json"), "{missing}");
+
+    std::fs::copy(tokenizer, from.join("tokenizer.json")).unwrap();
+    let (loaded, report) = load(&from).unwrap();
+    assert!(report.missing.is_empty());
+    loaded.save(&to, Head::Span).unwrap();
+    for file in ["tokenizer.json", "model.safetensors", "config.json"] {
+        assert_eq!(std::fs::read(from.join(file)).unwrap(), std::fs::read(to.join(file)).unwrap());
+    }
+}
+
+#[test]
+fn only_a_model_of_the_class_is_used_without_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json");
+    std::fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
+    let vocabulary = tokenizers::Tokenizer::from_file(tokenizer).unwrap().get_vocab_size(true);
+    let config = Config::tiny(i64::try_from(vocabulary).unwrap());
+    let model = Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 3).unwrap();
+    let load = || Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu);
+    model.save(folder.path(), Head::Span).unwrap();
+    assert!(load().is_ok());
+    // The weights of the head are there, in heads.safetensors, but the model is of another class.
+    model.save(folder.path(), Head::MaskedLm).unwrap();
+    let error = load().unwrap_err();
+    assert!(matches!(error, Error::Untrained { head: "span", .. }), "{error}");
+    assert!(error.to_string().contains("names XLMRobertaForMaskedLM; fine-tune"), "{error}");
+    // The class is right, the weights are gone.
+    std::fs::remove_file(folder.path().join("heads.safetensors")).unwrap();
+    let path = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("ForMaskedLM", "ForQuestionAnswering")).unwrap();
+    let error = load().unwrap_err().to_string();
+    assert!(error.contains("qa_outputs.weight"), "{error}");
+}
+
+/// A model with a tokenizer of the fixtures; nothing beside them.
+fn write_folder(folder: &std::path::Path) {
+    let tokenizer = testkit::fixture("tokenizer.json");
+    let vocabulary = tokenizers::Tokenizer::from_file(&tokenizer).unwrap().get_vocab_size(true);
+    let config = Config::tiny(i64::try_from(vocabulary).unwrap());
+    let model = Model::new(&config, &[Head::Span], Device::Cpu, 3).unwrap();
+    model.save(folder, Head::Span).unwrap();
+    std::fs::copy(tokenizer, folder.join("tokenizer.json")).unwrap();
+}
+
+fn load(folder: &std::path::Path) -> Result<Pretrained, Error> {
+    Ok(Pretrained::load(folder, &[Head::Span], Device::Cpu, LoadOptions::default())?.0)
+}
+
+fn json_of(path: &std::path::Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_files_beside_a_tokenizer_travel_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().join("from"), root.path().join("to"));
+    write_folder(&from);
+    // As in a snapshot of the hub, one is a link to the file.
+    std::fs::write(root.path().join("blob"), b"pieces\0\xff").unwrap();
+    std::os::unix::fs::symlink("../blob", from.join("sentencepiece.bpe.model")).unwrap();
+    let own = r#"{"model_max_length": 512,  "mask_token": {"content": "<m>"}, "pad_token": null}"#;
+    for (name, text) in
+        [("tokenizer_config.json", own), ("added_tokens.json", "{}"), ("other.txt", "not a part")]
+    {
+        std::fs::write(from.join(name), text).unwrap();
+    }
+    std::fs::create_dir(&to).unwrap();
+    std::fs::write(to.join("vocab.txt"), "of an earlier model").unwrap();
+    std::fs::write(to.join("notes.txt"), "mine").unwrap();
+    load(&from).unwrap().save(&to, Head::Span).unwrap();
+    for name in ["tokenizer_config.json", "added_tokens.json", "sentencepiece.bpe.model"] {
+        let [before, after] = [&from, &to].map(|folder| std::fs::read(folder.join(name)).unwrap());
+        assert_eq!(before, after, "{name}");
+        assert!(to.join(name).symlink_metadata().unwrap().is_file());
+    }
+    let names = ["vocab.txt", "other.txt", "notes.txt"].map(|name| to.join(name).exists());
+    assert_eq!(names, [false, false, true]);
+    // What the folder has not said is made, and what it has said stays.
+    let special = json_of(&to.join("special_tokens_map.json"));
+    assert_eq!(
+        special,
+        serde_json::json!({"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>",
+            "sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<m>"})
+    );
+    // A model of another folder leaves nothing of this one, and saving in place changes nothing.
+    let plain = root.path().join("plain");
+    write_folder(&plain);
+    load(&plain).unwrap().save(&to, Head::Span).unwrap();
+    assert!(!to.join("added_tokens.json").exists());
+    assert!(!to.join("sentencepiece.bpe.model").exists());
+    let made = ["tokenizer_config.json", "special_tokens_map.json"].map(|name| to.join(name));
+    let before = made.each_ref().map(|path| std::fs::read(path).unwrap());
+    load(&to).unwrap().save(&to, Head::Span).unwrap();
+    assert_eq!(before, made.each_ref().map(|path| std::fs::read(path).unwrap()));
+    let config = json_of(&made[0]);
+    assert_eq!(config["tokenizer_class"], "PreTrainedTokenizerFast");
+    assert_eq!(config["model_max_length"], 512);
+    assert_eq!(config["model_input_names"], serde_json::json!(["input_ids", "attention_mask"]));
+    assert_eq!((&config["mask_token"], &config["pad_token"]), (&"<mask>".into(), &"<pad>".into()));
+}
+
+#[test]
+fn code_of_others_is_not_passed_on() {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().join("from"), root.path().join("to"));
+    write_folder(&from);
+    let config = r#"{"auto_map": {"AutoTokenizer": ["a.B", null]}, "do_lower_case": false}"#;
+    std::fs::write(from.join("tokenizer_config.json"), config).unwrap();
+    load(&from).unwrap().save(&to, Head::Span).unwrap();
+    let config = json_of(&to.join("tokenizer_config.json"));
+    assert_eq!(config, serde_json::json!({"do_lower_case": false}));
+}
+
+#[test]
+fn files_beside_a_tokenizer_that_cannot_be_kept_are_found_on_loading() {
+    let root = tempfile::tempdir().unwrap();
+    write_folder(root.path());
+    let refused = |name: &str, part: &str| {
+        let path = root.path().join(name);
+        let error = load(root.path()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(part), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) }.unwrap();
+    };
+    let path = |name: &str| root.path().join(name);
+    std::fs::create_dir(path("vocab.txt")).unwrap();
+    refused("vocab.txt", "expected a file");
+    std::os::unix::fs::symlink("/dev/zero", path("vocab.txt")).unwrap();
+    refused("vocab.txt", "expected a file");
+    std::os::unix::fs::symlink("nowhere", path("added_tokens.json")).unwrap();
+    refused("added_tokens.json", "No such file");
+    let large = std::fs::File::create(path("sentencepiece.bpe.model")).unwrap();
+    large.set_len((32 << 20) + 1).unwrap();
+    refused("sentencepiece.bpe.model", "longer than 32 MB");
+    std::fs::write(path("tokenizer_config.json"), "[]").unwrap();
+    refused("tokenizer_config.json", "expected a map");
+    assert!(load(root.path()).is_ok());
+}

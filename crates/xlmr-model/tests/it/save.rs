@@ -1,0 +1,179 @@
+//! Saved folders against the stored ones, and round trips.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::common::{CASES, batch, case, edit_json, ids, load, read, small_config};
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use tch::{Device, Tensor};
+use testkit::Golden;
+use torch_ext::TensorFile;
+use xlmr_model::{Error, Head, Inputs, LoadOptions, LoadReport, Model};
+
+type Stored = BTreeMap<String, (String, Vec<usize>, Vec<u8>)>;
+
+/// Names with dtype, shape and bytes.
+fn contents(path: &Path) -> Stored {
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    file.iter()
+        .map(|(name, view)| {
+            let value = (view.dtype().to_string(), view.shape().to_vec(), view.data().to_vec());
+            (name.to_owned(), value)
+        })
+        .collect()
+}
+
+fn json_of(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn loading_and_saving_changes_nothing() {
+    for (name, head) in CASES {
+        if name == "mlm_sharded_bf16" {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        load(name, head).save(folder.path(), head).unwrap();
+        let files = |file: &str| (folder.path().join(file), case(name).join(file));
+        let (ours, theirs) = files("model.safetensors");
+        assert!(contents(&ours) == contents(&theirs), "{name}: tensors differ");
+        assert_eq!(std::fs::read(ours).unwrap(), std::fs::read(theirs).unwrap(), "{name}");
+        let (ours, theirs) = files("config.json");
+        assert_eq!(json_of(&ours), json_of(&theirs), "{name}");
+        assert!(!folder.path().join("heads.safetensors").exists());
+    }
+}
+
+#[test]
+fn sharded_bfloat16_becomes_one_float32_file_with_the_same_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = load("mlm_sharded_bf16", Head::MaskedLm);
+    model.save(folder.path(), Head::MaskedLm).unwrap();
+    let (again, report) =
+        Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap();
+    assert_eq!(report, LoadReport::default());
+    for ((name, ours), (_, theirs)) in again.named_parameters().iter().zip(model.named_parameters())
+    {
+        assert!(ours.equal(&theirs), "{name}");
+    }
+    let mut want = json_of(&case("mlm_sharded_bf16").join("config.json"));
+    want["dtype"] = json!("float32");
+    assert_eq!(json_of(&folder.path().join("config.json")), want);
+    let reference = contents(&case("mlm").join("model.safetensors"));
+    let ours = contents(&folder.path().join("model.safetensors"));
+    assert!(ours.keys().eq(reference.keys()));
+}
+
+#[test]
+fn other_heads_travel_beside_the_named_one_and_leave_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let heads = [Head::MaskedLm, Head::Span, Head::TokenClassification { labels: 4 }];
+    let model = Model::new(&small_config(), &heads, Device::Cpu, 1).unwrap();
+    model.save(folder.path(), Head::Span).unwrap();
+    let main = read(&folder.path().join("model.safetensors"));
+    assert!(main.keys().all(|name| name.starts_with("roberta.") || name.starts_with("qa_outputs")));
+    let open = |heads: &[Head]| {
+        Model::load(folder.path(), heads, Device::Cpu, LoadOptions::default()).unwrap()
+    };
+    let (again, report) = open(&heads);
+    assert_eq!(report, LoadReport::default());
+    for ((name, ours), (other, theirs)) in
+        again.named_parameters().iter().zip(model.named_parameters())
+    {
+        assert_eq!(*name, other);
+        assert!(ours.equal(&theirs), "{name}");
+    }
+    let (span, report) = open(&[Head::Span]);
+    assert_eq!(report.ignored.len(), 7);
+    assert!(report.unexpected.is_empty());
+    span.save(folder.path(), Head::Span).unwrap();
+    assert!(!folder.path().join("heads.safetensors").exists());
+    assert!(matches!(span.save(folder.path(), Head::MaskedLm), Err(Error::NoHead { .. })));
+}
+
+#[test]
+fn the_bare_encoder_has_bare_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = load("qa", Head::Span);
+    model.save(folder.path(), Head::None).unwrap();
+    let config = json_of(&folder.path().join("config.json"));
+    assert_eq!(config["architectures"], json!(["XLMRobertaModel"]));
+    let file = TensorFile::open(folder.path().join("model.safetensors")).unwrap();
+    assert!(
+        file.names()
+            .iter()
+            .all(|name| { name.starts_with("embeddings.") || name.starts_with("encoder.") })
+    );
+    let (again, report) =
+        Model::load(folder.path(), &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
+    assert_eq!(report, LoadReport::default());
+    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
+    let hidden = |model: &Model| model.encode(&batch(&inputs, "b1"), false).unwrap();
+    assert!(hidden(&again).equal(&hidden(&model)));
+}
+
+#[test]
+fn untied_decoders_come_back() {
+    let mut config = small_config();
+    config.tie_word_embeddings = false;
+    let folder = tempfile::tempdir().unwrap();
+    let model = Model::new(&config, &[Head::MaskedLm], Device::Cpu, 1).unwrap();
+    model.save(folder.path(), Head::MaskedLm).unwrap();
+    let stored = read(&folder.path().join("model.safetensors"));
+    let heads: Vec<&str> =
+        stored.keys().filter(|name| name.starts_with("lm_head")).map(String::as_str).collect();
+    let want = [
+        "lm_head.bias",
+        "lm_head.decoder.bias",
+        "lm_head.decoder.weight",
+        "lm_head.dense.bias",
+        "lm_head.dense.weight",
+        "lm_head.layer_norm.bias",
+        "lm_head.layer_norm.weight",
+    ];
+    assert_eq!(heads, want);
+    let (again, report) =
+        Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap();
+    assert_eq!(report, LoadReport::default());
+    let logits = |model: &Model| {
+        model.mlm_logits(&model.encode(&Inputs::new(ids(2, 4)), false).unwrap()).unwrap()
+    };
+    assert!(logits(&again).equal(&logits(&model)));
+}
+
+#[test]
+fn files_that_are_not_ours_and_unknown_keys_survive() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), b"{}").unwrap();
+    let model = load("seqcls", Head::SequenceClassification { labels: 3 });
+    model.save(folder.path(), Head::SequenceClassification { labels: 3 }).unwrap();
+    edit_json(&folder.path().join("config.json"), |config| {
+        config.insert("my_note".into(), json!({"seed": 3}));
+    });
+    let (again, _) =
+        Model::load(folder.path(), &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
+    again.save(folder.path(), Head::Span).unwrap();
+    assert_eq!(json_of(&folder.path().join("config.json"))["my_note"], json!({"seed": 3}));
+    let mut names: Vec<String> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["config.json", "model.safetensors", "tokenizer.json"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn saved_files_have_ordinary_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plain"), b"").unwrap();
+    load("qa", Head::Span).save(folder.path(), Head::Span).unwrap();
+    let mode = |name: &str| {
+        std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(mode("model.safetensors"), mode("plain"));
+    assert_eq!(mode("config.json"), mode("plain"));
+}

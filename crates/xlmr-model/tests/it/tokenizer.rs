@@ -1,0 +1,68 @@
+//! Tokenizer against configuration, with the stored tokenizer.
+use testkit::fixture;
+use tokenizers::Tokenizer;
+use xlmr_model::{Config, SpecialTokens, check_tokenizer};
+
+#[test]
+fn a_tokenizer_must_fit_vocabulary_and_special_ids() {
+    let tokenizer = Tokenizer::from_file(fixture("tokenizer.json")).unwrap();
+    let config = Config::tiny(8192);
+    let special = check_tokenizer(&tokenizer, &config).unwrap();
+    assert_eq!(special, SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 8191 });
+    // A larger model is fine: its last rows are never looked up.
+    check_tokenizer(&tokenizer, &Config::base()).unwrap();
+
+    let refusal = |config: &Config| check_tokenizer(&tokenizer, config).unwrap_err().to_string();
+    let message = refusal(&Config::tiny(8191));
+    assert!(message.contains("<mask>") && message.contains("8191"), "{message}");
+    let message = refusal(&Config { pad_token_id: 0, ..config.clone() });
+    assert!(
+        message.contains("<pad> has id 1") && message.contains("pad_token_id = 0"),
+        "{message}"
+    );
+    let message = refusal(&Config { eos_token_id: Some(3), ..config.clone() });
+    assert!(message.contains("</s> has id 2"), "{message}");
+    check_tokenizer(&tokenizer, &Config { eos_token_id: None, ..config }).unwrap();
+}
+
+#[test]
+fn the_tokens_of_other_families_are_their_own() {
+    let base = Config::tiny(3000);
+    let (bos_token_id, eos_token_id, pad_token_id) = (None, None, 0);
+    let bert = Config { bos_token_id, eos_token_id, pad_token_id, ..base.clone() };
+    let wordpiece = Tokenizer::from_file(fixture("wordpiece.json")).unwrap();
+    let special = check_tokenizer(&wordpiece, &bert).unwrap();
+    assert_eq!(special, SpecialTokens { bos: 2, pad: 0, eos: 3, unk: 1, mask: 4 });
+    let message = check_tokenizer(&wordpiece, &Config { pad_token_id: 1, ..bert.clone() });
+    let message = message.unwrap_err().to_string();
+    assert!(
+        message.contains("[PAD] has id 0") && message.contains("pad_token_id = 1"),
+        "{message}"
+    );
+
+    let (bos_token_id, eos_token_id, pad_token_id) = (Some(2), Some(1), 0);
+    let gemma = Config { bos_token_id, eos_token_id, pad_token_id, ..base };
+    let bytes = Tokenizer::from_file(fixture("byte_fallback.json")).unwrap();
+    let special = check_tokenizer(&bytes, &gemma).unwrap();
+    assert_eq!(special, SpecialTokens { bos: 2, pad: 0, eos: 1, unk: 3, mask: 4 });
+    let message = check_tokenizer(&bytes, &Config { eos_token_id: Some(2), ..gemma }).unwrap_err();
+    assert!(message.to_string().contains("<eos> has id 1"), "{message}");
+}
+
+#[test]
+fn a_tokenizer_without_the_special_tokens_is_named() {
+    let refusal = |vocabulary: &str| {
+        let tokenizer: Tokenizer = format!(
+            r#"{{"version":"1.0","model":{{"type":"WordLevel","vocab":{vocabulary},"unk_token":"a"}}}}"#
+        )
+        .parse()
+        .unwrap();
+        check_tokenizer(&tokenizer, &Config::tiny(10)).unwrap_err().to_string()
+    };
+    let message = refusal(r#"{"<s>":0,"a":1}"#);
+    assert!(message.contains("neither <s> and </s>"), "{message}");
+    let message = refusal(r#"{"<s>":0,"a":1,"</s>":2}"#);
+    assert!(message.contains("no padding token, none of <pad>, [PAD]"), "{message}");
+    let message = refusal(r#"{"[CLS]":0,"a":1,"[SEP]":2,"[PAD]":3}"#);
+    assert!(message.contains("no mask token, none of <mask>, [MASK]"), "{message}");
+}

@@ -1,0 +1,18 @@
+//! The recipes and programs from outside, in one program of tests.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
+mod common;
+mod entity_cs;
+mod fidelity;
+mod filter;
+mod good_to_best;
+mod mixmrc_lakm;
+mod other_encoders;
+mod pretrain_base;
+mod programs;
+mod question_answering;
+mod ranks;
+mod recipe;
+mod transfer_suite;
+mod xlm_k;
+mod xlm_k_streamed;
