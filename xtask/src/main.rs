@@ -7,6 +7,7 @@
 //! | `widths` | comments keep to the width of the code |
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
 //! | `doctor` | what is found, what is missing, what to do |
+//! | `lock` | digests of what the recipes make of a few steps |
 //! | `readme` | the pages' tables, from stored summaries of runs |
 //! | `steps` | the checks of `cargo xtask test` |
 //! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
@@ -18,6 +19,7 @@
 mod doctor;
 mod gpu_bundle;
 mod libtorch;
+mod lock;
 mod package;
 mod peers;
 mod process;
@@ -108,6 +110,20 @@ enum Task {
         /// Passed on to the program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Write digests of what each recipe makes of a few steps, to compare two commits on one machine
+    #[command(
+        after_help = "Losses, numbers, predictions, tables and weights, one thread, float32. \
+        Exits with 1 where they differ.\n\nExamples:\n  cargo xtask lock\n  \
+        cargo xtask lock --against target/lock/4234f8b.txt"
+    )]
+    Lock {
+        /// Where they go [default: target/lock/<commit>.txt]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Digests to compare with
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
     },
     /// Make a folder that runs the checks of docs/gpu.md on a machine with a GPU and without Rust
     #[command(after_help = "The machine needs python3 with torch 2.11.0. Start run.sh there; it \
@@ -207,6 +223,10 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             let python = peers::peers(root, peers::Options { torch, spark })?;
             println!("the programs to compare with are there: {}", python.display());
             Ok(0)
+        }
+        Task::Lock { out, against } => {
+            ensure(root, Options::default())?;
+            lock::lock(root, out, against)
         }
         Task::GpuBundle { out, cpu, dev } => {
             ensure(root, Options::default())?;

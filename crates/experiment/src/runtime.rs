@@ -65,7 +65,7 @@ impl Runtime {
         })?;
         tch::set_num_threads(threads);
         // Seeding libtorch's generator would abort where the system gives no random numbers.
-        torch_ext::rng_state(Device::Cpu)?;
+        drop(torch_ext::rng_state(Device::Cpu)?);
         // The setting is one for all devices, and on a GPU it would mean TF32.
         let level = if run.float32_matmul == "auto" && device == Device::Cpu {
             tune_float32_matmul()?.chosen

@@ -1,0 +1,332 @@
+//! `cargo xtask lock`: digests of what the recipes make of a few steps, so that a change that is to
+//! change nothing can show it. Processors round differently: compare on one machine.
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::process::{cargo, command, output, run};
+
+/// A program, and its arguments at a few steps.
+struct Case {
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    set: &'static [&'static str],
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "bridging-gap",
+        program: "bridging-gap",
+        arguments: &["examples/bridging-gap/small.toml", "--arms", "*"],
+        set: &[
+            "injection.steps=6",
+            "injection.batch_size=8",
+            "injection.log_steps=2",
+            "fine_tuning.steps=4",
+            "fine_tuning.batch_size=4",
+            "fine_tuning.log_steps=2",
+            "data.facts.items=40",
+        ],
+    },
+    Case {
+        name: "xlm-k",
+        program: "xlm-k",
+        arguments: &["examples/xlm-k/small.toml", "--arms", "*"],
+        set: &[
+            "pretraining.steps=8",
+            "pretraining.batch_size=6",
+            "pretraining.log_steps=2",
+            "mentions.languages=[\"de\", \"zh\"]",
+            "mentions.held_out.queries=20",
+            "losses.queue.size=16",
+        ],
+    },
+    Case {
+        name: "mixmrc-lakm",
+        program: "mixmrc-lakm",
+        arguments: &["examples/mixmrc-lakm/small.toml", "--arms", "*"],
+        set: &[
+            "languages=[\"en\", \"de\"]",
+            "evaluation.contexts=[\"en\", \"de\"]",
+            "data.facts.items=40",
+            "data.search.documents.languages=[\"de\"]",
+            "training.steps=6",
+            "training.batch_size=4",
+            "training.log_steps=2",
+        ],
+    },
+    Case {
+        name: "good-to-best",
+        program: "good-to-best",
+        arguments: &["examples/good-to-best/small.toml"],
+        set: &[
+            "languages=[\"en\", \"zh\"]",
+            "data.cloze.languages=[\"en\", \"zh\"]",
+            "data.cloze.train_items=40",
+            "data.cloze.items_per_paragraph=1",
+            "stage_one.steps=6",
+            "stage_one.batch_size=6",
+            "stage_one.log_steps=2",
+            "stage_two.steps=6",
+            "stage_two.batch_size=6",
+            "stage_two.log_steps=2",
+        ],
+    },
+    Case {
+        name: "entity-cs",
+        program: "entity-cs",
+        arguments: &["examples/entity-cs/small.toml", "--arms", "*"],
+        set: &[
+            "pretraining.steps=6",
+            "pretraining.batch_size=4",
+            "pretraining.log_steps=2",
+            "data.sentences=\"data/pud\"",
+        ],
+    },
+    Case {
+        name: "filter",
+        program: "filter",
+        arguments: &["examples/filter/small.toml"],
+        set: &[
+            "languages=[\"en\", \"de\"]",
+            "data.train_articles=46",
+            "training.steps=6",
+            "training.batch_size=4",
+            "training.log_steps=2",
+            "teacher.steps=4",
+            "teacher.batch_size=4",
+            "teacher.log_steps=2",
+            "arms.filter-soft.steps=4",
+        ],
+    },
+    Case {
+        name: "filter-xnli",
+        program: "filter-xnli",
+        arguments: &["examples/filter-xnli/small.toml"],
+        set: &[
+            "languages=[\"en\", \"de\"]",
+            "data.facts.languages=[\"en\", \"de\"]",
+            "data.inference.premises=2",
+            "training.steps=6",
+            "training.batch_size=4",
+            "training.log_steps=2",
+            "teacher.steps=4",
+            "teacher.batch_size=4",
+            "teacher.log_steps=2",
+            "arms.filter-soft.steps=4",
+        ],
+    },
+    Case {
+        name: "transfer-suite",
+        program: "transfer-suite",
+        arguments: &["examples/transfer-suite/small.toml", "--model", "data/base"],
+        set: &[
+            "tasks.ner.fine_tuning.epochs=1",
+            "tasks.xnli.data.facts.languages=[\"en\", \"de\"]",
+            "tasks.xnli.data.inference.premises=2",
+            "tasks.xnli.fine_tuning.epochs=1",
+            "tasks.facts.data.facts.languages=[\"en\", \"de\"]",
+            "tasks.mlqa.data.divided.languages=[\"en\", \"de\"]",
+            "tasks.mlqa.data.divided.train=0.04",
+            "tasks.mlqa.data.divided.dev=0.9",
+            "tasks.mlqa.fine_tuning.epochs=1",
+        ],
+    },
+    Case {
+        name: "question-answering",
+        program: "question-answering",
+        arguments: &[
+            "--model",
+            "data/base",
+            "--train",
+            "data/xquad/xquad.en.json",
+            "--dev",
+            "data/xquad/xquad.de.json",
+            "--batch-size",
+            "4",
+            "--device",
+            "cpu",
+        ],
+        set: &[
+            "run.threads=1",
+            "run.float32_matmul=highest",
+            "training.steps=6",
+            "training.log_steps=2",
+        ],
+    },
+];
+
+/// Runs the cases and writes their digests to `out`; compares them with those of `against`.
+/// Returns 1 where they differ.
+pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<u8> {
+    let earlier = against.as_deref().map(read).transpose()?;
+    let build = ["build", "--quiet", "-p", "examples", "--examples"];
+    if run(cargo(root).args(build))? != 0 {
+        bail!("the programs cannot be built");
+    }
+    let folder = root.join("target/lock");
+    let runs = folder.join("runs");
+    if runs.exists() {
+        fs::remove_dir_all(&runs).with_context(|| runs.display().to_string())?;
+    }
+    fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
+    let mut found = BTreeMap::new();
+    for case in CASES {
+        println!("{}", case.name);
+        let out = runs.join(case.name);
+        case.run(root, &out)?;
+        digests(&out, &out, case.name, &mut found)?;
+    }
+    let path = out.unwrap_or_else(|| folder.join(format!("{}.txt", commit(root))));
+    let text: String = found.iter().map(|(name, value)| format!("{name}\t{value}\n")).collect();
+    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    println!("{} digests and numbers are in {}", found.len(), path.display());
+    let Some(earlier) = earlier else { return Ok(0) };
+    let different = differences(&earlier, &found);
+    for line in different.iter().take(MOST_SHOWN) {
+        println!("{line}");
+    }
+    match different.len() {
+        0 => println!("all equal"),
+        count => println!("{count} differ"),
+    }
+    Ok(u8::from(!different.is_empty()))
+}
+
+const MOST_SHOWN: usize = 100;
+
+impl Case {
+    fn run(&self, root: &Path, out: &Path) -> Result<()> {
+        let target = crate::process::target_folder()?;
+        let mut command = command(target.join("debug/examples").join(self.program), root);
+        command.args(self.arguments).arg("--out").arg(out);
+        for set in self.set {
+            command.args(["--set", set]);
+        }
+        command.env("OMP_NUM_THREADS", "1").env("OMP_WAIT_POLICY", "passive");
+        let ended = command.stdin(Stdio::null()).output().context(self.program)?;
+        if !ended.status.success() {
+            bail!("{}: {}", self.name, String::from_utf8_lossy(&ended.stderr).trim());
+        }
+        Ok(())
+    }
+}
+
+/// What is locked in a run folder, by its path.
+fn digests(
+    folder: &Path,
+    run: &Path,
+    name: &str,
+    found: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    for entry in entries {
+        let path = entry.with_context(|| folder.display().to_string())?.path();
+        let shown = path.strip_prefix(run).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let key = format!("{name}/{shown}");
+        let of = |end: &str| shown.ends_with(end);
+        if path.is_dir() {
+            // Checkpoints hold the time.
+            if path.file_name().is_none_or(|name| name != "checkpoints") {
+                digests(&path, run, name, found)?;
+            }
+        } else if shown == "summary.json" {
+            let text = fs::read(&path).with_context(|| key.clone())?;
+            numbers(&serde_json::from_slice(&text).with_context(|| key.clone())?, &key, found);
+        } else if of("metrics.jsonl")
+            || of(".safetensors")
+            || of("table.md")
+            || shown.contains("predictions")
+        {
+            let bytes = fs::read(&path).with_context(|| key.clone())?;
+            let digest: String =
+                Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            found.insert(key, digest);
+        }
+    }
+    Ok(())
+}
+
+/// Every value of a JSON file by its place, times left out.
+fn numbers(value: &Value, key: &str, found: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members.iter().filter(|(name, _)| !name.contains("seconds")) {
+                numbers(value, &format!("{key}/{name}"), found);
+            }
+        }
+        Value::Array(values) => {
+            for (at, value) in values.iter().enumerate() {
+                numbers(value, &format!("{key}/{at}"), found);
+            }
+        }
+        value => {
+            found.insert(key.to_owned(), value.to_string());
+        }
+    }
+}
+
+/// What `read` reads is what [`lock`] writes.
+fn read(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let lines = text.lines().map(|line| line.split_once('\t').context("no lock: a tab is missing"));
+    let pairs: Result<_> = lines.map(|pair| pair.map(|(a, b)| (a.into(), b.into()))).collect();
+    pairs.with_context(|| path.display().to_string())
+}
+
+fn differences(
+    earlier: &BTreeMap<String, String>,
+    found: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, value) in earlier {
+        match found.get(name) {
+            Some(now) if now == value => {}
+            Some(now) => lines.push(format!("changed  {name}: {value} -> {now}")),
+            None => lines.push(format!("gone     {name}: {value}")),
+        }
+    }
+    let new = found.iter().filter(|(name, _)| !earlier.contains_key(*name));
+    lines.extend(new.map(|(name, value)| format!("new      {name}: {value}")));
+    lines
+}
+
+/// The commit's short name, with `-changed` where files differ from it.
+fn commit(root: &Path) -> String {
+    let git = |arguments: &[&str]| output(command("git", root).args(arguments));
+    let Some(name) = git(&["rev-parse", "--short", "HEAD"]) else { return "lock".into() };
+    let changed = git(&["status", "--porcelain", "-uno"]).is_some_and(|text| !text.is_empty());
+    format!("{}{}", name.trim(), if changed { "-changed" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named_and_times_are_left_out() {
+        let of = |text: &str| {
+            let mut found = BTreeMap::new();
+            numbers(&serde_json::from_str(text).unwrap(), "run", &mut found);
+            found
+        };
+        let earlier = of(r#"{"f1": [20.5, 1], "seconds": 3, "em": 7}"#);
+        assert!(differences(&earlier, &of(r#"{"em": 7, "f1": [20.5, 1]}"#)).is_empty());
+        let lines = differences(&earlier, &of(r#"{"f1": [20.6, 1], "loss": null}"#));
+        let expected =
+            ["gone     run/em: 7", "changed  run/f1/0: 20.5 -> 20.6", "new      run/loss: null"];
+        assert_eq!(lines, expected);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock.txt");
+        fs::write(&path, "a\t1\nb\n").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("lock.txt"));
+        fs::write(&path, "a\t1\n").unwrap();
+        assert_eq!(read(&path).unwrap(), BTreeMap::from([("a".into(), "1".into())]));
+    }
+}
