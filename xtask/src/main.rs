@@ -8,6 +8,7 @@
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
 //! | `doctor` | what is found, what is missing, what to do |
 //! | `lock` | digests of what the recipes make of a few steps |
+//! | `public_names` | what the libraries show and nobody outside them uses |
 //! | `readme` | the pages' tables, from stored summaries of runs |
 //! | `steps` | the checks of `cargo xtask test` |
 //! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
@@ -24,6 +25,7 @@ mod package;
 mod peers;
 mod process;
 mod progress;
+mod public_names;
 mod readme;
 mod setup;
 mod steps;
@@ -111,7 +113,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Write digests of what each recipe makes of a few steps, to compare two commits on one machine
+    /// Write digests of what each recipe makes of a few steps, to compare two commits
     #[command(
         after_help = "Losses, numbers, predictions, tables and weights, one thread, float32. \
         Exits with 1 where they differ.\n\nExamples:\n  cargo xtask lock\n  \
@@ -160,6 +162,8 @@ enum Task {
     Wheel,
     /// Check that comments keep to 100 columns
     Widths,
+    /// List public names of the libraries that nothing outside their crate uses
+    PublicNames,
     /// Ask the demo's model a question about an English text
     #[command(after_help = "Options go to the program as they are; `cargo xtask ask -- --help` \
         lists them.\n\nExample:\n  cargo xtask ask")]
@@ -239,6 +243,10 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::Package => package::package(root),
         Task::Wheel => wheel::wheel(root),
         Task::Widths => Ok(if widths::check(root)? { 0 } else { 1 }),
+        Task::PublicNames => {
+            public_names::print(root)?;
+            Ok(0)
+        }
         Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);
             ensure(root, Options::default())?;
