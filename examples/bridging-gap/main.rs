@@ -50,6 +50,8 @@ fn train(cell: &Cell<Recipe>, graph: &KnowledgeGraph, input: &Input) -> Result<T
             base.save(cell.dir("injected"), Head::MaskedLm)?;
         }
     }
+
+    // Beside the paper: which labels lie together before anything is fine-tuned.
     let injected_tokens = cell.tokens();
     let languages = recipe.languages_of(cell);
     let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;

@@ -42,7 +42,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     report::write(experiment, &readers, &results)
 }
 
-/// The reader: Eq. 3 alone.
+/// Section 3, the base model: the reader (Eq. 1, 2) with its span loss alone (Eq. 3).
 fn stage_one(cell: &Cell<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
     let recipe = cell.recipe;
     let base = cell.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
@@ -56,13 +56,13 @@ fn stage_one(cell: &Cell<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
     Ok(Trained::default())
 }
 
-/// Hard learning and answer-aware contrast (Eq. 9), or the parts of it that the arm names.
+/// Section 3, hard learning and answer-aware contrast, or the part that the arm names.
 fn stage_two(cell: &Cell<Recipe>, data: &QuestionData, windows: &[Window]) -> Result<Trained> {
     let (recipe, terms) = (cell.recipe, cell.arm.terms);
     let (boundary, mining) = recipe.boundary(cell.arm);
     let load = |folder: &_| cell.load(folder, &[Head::Span], recipe.model.segments);
 
-    // The candidates Z: the reader's best spans, footnote 1.
+    // Hard learning: the candidates Z, the reader's best spans with gold among them (footnote 1).
     let reader_folder = cell.seed_dir(STAGE_ONE).join("model");
     let mut candidates = None;
     if terms.hard_learning {
@@ -74,10 +74,13 @@ fn stage_two(cell: &Cell<Recipe>, data: &QuestionData, windows: &[Window]) -> Re
         candidates = Some(Candidates::load_or_compute(&path, &miner, &mining)?.0);
     }
 
+    // What the second stage starts from; the paper leaves it open.
     let base = match recipe.start {
         StageTwoStart::Base => load(&recipe.model.path.to_path_buf())?,
         StageTwoStart::StageOne => load(&reader_folder)?,
     };
+
+    // Hard learning (Eq. 4, 5) and answer-aware contrast (Eq. 6 to 8), mixed by alpha (Eq. 9).
     let (model, context_only) = (&base.model, recipe.qa.context_only);
     let mut task =
         BoundaryTask::new(model, windows, candidates.as_ref(), terms, &boundary, context_only)?;
@@ -90,7 +93,7 @@ fn stage_two(cell: &Cell<Recipe>, data: &QuestionData, windows: &[Window]) -> Re
     Ok(Trained { weights: task.slot_weights()?, candidates: candidates.map(|all| all.report) })
 }
 
-/// Answers to every evaluation file, scored.
+/// Section 4: answers to every evaluation file, scored.
 fn answer<A>(cell: &Cell<Recipe, A>, data: &QuestionData) -> Result<SetScores> {
     let Recipe { model, windows, evaluation, .. } = cell.recipe;
     let reader = cell.load(cell.dir("model"), &[Head::Span], model.segments)?;

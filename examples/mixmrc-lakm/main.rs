@@ -36,6 +36,7 @@ fn train(cell: &Cell<Recipe>, data: &TrainingData) -> Result<u64> {
     let heads = [Head::MaskedLm, Head::Span];
     let base = cell.load(&recipe.model.path, &heads, recipe.model.segments)?;
 
+    // 3.1: questions in the language of their passages, and mixed ones.
     let reading = |questions: &[Question]| {
         let data = QaData { questions, question_entity_spans: None, windows: &recipe.windows };
         QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)
@@ -43,6 +44,8 @@ fn train(cell: &Cell<Recipe>, data: &TrainingData) -> Result<u64> {
     let translated = if arm.translated { all.translated.as_slice() } else { &[] };
     let mut same_language = reading(&[&all.source, translated].concat())?;
     let mut mixed = arm.mixed.then(|| reading(&all.mixed)).transpose()?;
+
+    // 3.2: LAKM, phrases of passages that are masked first (Eq. 1, 2).
     let phrases = arm.lakm.map(|masking| {
         let config = masking.of(&recipe.lakm, &recipe.ngrams);
         let (passages, max_length) = (&data.phrases, recipe.lakm_max_length);

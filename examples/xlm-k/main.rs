@@ -21,7 +21,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let tokenizer = read_tokenizer(&recipe.model.path)?;
     let mut arms = experiment.arms().iter().filter_map(|name| recipe.arms.get(name));
     let within_language = arms.any(|arm| !arm.multilingual());
-    // Section 3.1: entities with mentions and descriptions in many languages, the triples between
+    // 3.1: entities with mentions and descriptions in many languages, the triples between
     // them, and text.
     let data = KnowledgeData::load(&recipe.files(), within_language, &tokenizer)?;
     experiment.log(&data);
@@ -37,12 +37,15 @@ fn pretrain(cell: &Cell<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     let base = cell.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
     let heads = config.heads(&recipe.heads, &data.languages());
     let (device, seed) = (cell.device(), cell.seed);
+    // Eq. 1 to 4: projections of mention and description, of subject with relation and object.
     let heads = KnowledgeHeads::new(base.model.config(), &heads, data.relations(), device, seed)?;
 
-    // 3.2 to 3.4, Eq. 6: masked entity prediction and object entailment beside masked language
-    // modelling, each with its weight in this arm.
+    // 3.2, masked entity prediction, and 3.3, object entailment, both by contrast (Eq. 5); 3.4,
+    // their sum with masked language modelling (Eq. 6), each with its weight in this arm.
     let mut task = KnowledgeTask::new(&base.model, base.specials, &heads, config)?
         .with_data(data, arm.multilingual())?;
+
+    // 4.1: training goes on from XLM-R.
     let mut parameters = base.model.named_parameters();
     parameters.extend(heads.named_parameters());
     let fitted = cell.fit("pretrain", &recipe.pretraining(), &parameters, &mut task)?;

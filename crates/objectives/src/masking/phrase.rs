@@ -9,7 +9,7 @@ use super::spans::{expect_spans, united};
 use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig, Tokens};
 
 /// Selects every token of the knowledge phrases of a passage, then random tokens until 15 % are
-/// selected (LAKM, Yuan et al. 2020, §3.2 and §3.3, the loss of Eq. 2); 80 % become the mask token,
+/// selected (LAKM, Yuan et al. 2020, §3.2 and §4.3, the loss of Eq. 2); 80 % become the mask token,
 /// 10 % a random token, 10 % stay.
 ///
 /// With m tokens that are not special, K of them in phrases, and the budget T = m · `probability`
