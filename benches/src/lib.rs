@@ -5,7 +5,6 @@ mod case;
 mod compare;
 mod contrast;
 mod entities;
-mod linear;
 mod lm;
 mod masked_rows;
 mod soft;
@@ -33,7 +32,6 @@ pub fn specs(quick: bool, device: Device) -> Vec<Spec> {
         soft::specs(device),
         top_k::specs(device),
         answers::specs(device),
-        linear::specs(device),
     ]
     .into_iter()
     .flatten()

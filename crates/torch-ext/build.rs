@@ -3,12 +3,11 @@ use std::path::{Path, PathBuf};
 
 /// The files, those of a line compiled as one: libtorch's headers take most of the time, and so are
 /// read once for each line.
-const UNITS: [&[&str]; 6] = [
-    &["amx_tiles", "product"],
-    &["attention_rows", "head_products", "logit_chunks", "norm_rows", "precision"],
+const UNITS: [&[&str]; 5] = [
+    &["attention_rows", "head_products", "logit_chunks", "norm_rows", "precision", "product"],
     &["autocast", "dropout", "flash_attention", "optim", "rng", "upload"],
     &["device_memory", "distributed", "profile"],
-    &["dropout_add_norm", "gated", "linear", "linear_cross_entropy"],
+    &["dropout_add_norm", "gated", "linear_cross_entropy"],
     &["packed_attention", "recompute", "rotary", "streamed_logsumexp"],
 ];
 

@@ -88,7 +88,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
 
 /// The section `[run]`: what is run and on what. But for `precision` it decides no cell's result
 /// but in the last digits, so a run goes on when it changes. Levels of `float32_matmul` with fewer
-/// bits than float32 (TF32, `bf16x2`) decide more of them; the folder's records name the level.
+/// bits than float32 (TF32) decide more of them; the folder's records name the level.
 ///
 /// ```
 /// use experiment::RunConfig;
@@ -111,8 +111,7 @@ pub struct RunConfig {
     pub device: String,
     /// Threads inside an operation; 0: one per core.
     pub threads: usize,
-    /// `auto`, `highest`, `high`, `medium`, `bf16x3` or `bf16x2`; `high` and `medium` allow TF32 on
-    /// a GPU, the last two are for processors with AMX.
+    /// `auto`, `highest`, `high` or `medium`; the last two allow TF32 on a GPU.
     pub float32_matmul: String,
     /// What models compute in: `f32`, `bf16`, or on a GPU `f16`. Parameters and optimiser stay
     /// float32.

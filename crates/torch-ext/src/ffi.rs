@@ -117,14 +117,6 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
-    pub(crate) fn polyqa_has_bf16_parts() -> bool;
-    pub(crate) fn polyqa_linear(
-        x: RawTensor,
-        weight: RawTensor,
-        bias: RawTensor,
-        out: *mut *mut C_tensor,
-        error: *mut *mut c_char,
-    ) -> c_int;
     pub(crate) fn polyqa_set_float32_matmul_precision(
         level: c_int,
         error: *mut *mut c_char,

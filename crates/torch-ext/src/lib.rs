@@ -8,7 +8,6 @@ mod dropout;
 mod error;
 mod ffi;
 mod flash_attention;
-mod linear;
 mod linear_cross_entropy;
 mod optim;
 mod packed;
@@ -33,7 +32,6 @@ pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, wi
 pub use dropout::{dropout_factors, dropout_factors_like, token_places};
 pub use error::{Error, Result};
 pub use flash_attention::{FlashUse, flash_attention, flash_attention_fault};
-pub use linear::linear;
 pub use linear_cross_entropy::{
     LinearCrossEntropy, LossReduction, TokenLosses, linear_cross_entropy,
 };
@@ -44,8 +42,7 @@ pub use optim::{
 pub use packed::{Attention, dropout_add_norm, packed_attention};
 pub use pre_norm::{gated_gelu, rotary};
 pub use precision::{
-    MatmulPrecision, PrecisionReport, has_bf16_parts, set_float32_matmul_precision,
-    tune_float32_matmul,
+    MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
 };
 pub use profile::{NamedTime, Profile, Region, TraceSummary, region};
 pub use recompute::recompute;

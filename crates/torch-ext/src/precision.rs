@@ -2,15 +2,13 @@
 //!
 //! On AMD processors libtorch's default float32 product reaches half the speed of the oneDNN kernel
 //! inside the same library, which the setting `Medium` unlocks. On processors with AMX the same
-//! setting may mean bfloat16, so the choice is made by a measured error, not by a name. `Bf16x3`
-//! and `Bf16x2` are for those: their products are made of bfloat16 ones that add up to float32's
-//! accuracy, or to two thirds of its bits.
+//! setting may mean bfloat16, so the choice is made by a measured error, not by a name.
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
 use crate::{Error, Result};
 
-/// libtorch's three levels for float32 matrix products, and two of our own.
+/// libtorch's three levels for float32 matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatmulPrecision {
     /// Plain float32; libtorch's default.
@@ -19,26 +17,12 @@ pub enum MatmulPrecision {
     High,
     /// bfloat16 with float32 accumulation, where a kernel offers it; else another float32 kernel.
     Medium,
-    /// Each number as the sum of three of bfloat16, and of a product's nine parts the six that
-    /// float32 would see (the others are below 2^-24 of it), on the tiles of processors with AMX.
-    ///
-    /// For [`linear`](crate::linear) and the losses' products on the CPU; others are as at
-    /// `Highest`. Infinite numbers, and those from 3.3962e38 on, which bfloat16 rounds to infinity,
-    /// give NaN.
-    Bf16x3,
-    /// The same with two parts of each number, 16 bits of its 24, and three products of parts.
-    ///
-    /// Between float32 and TF32's 11 bits, as libtorch describes `High`. Errors of a sum are up to
-    /// 3 · 2^-16 of what it adds up without signs; of random numbers a twentieth of that.
-    Bf16x2,
 }
 
 impl MatmulPrecision {
-    /// The name libtorch gives the level; `bf16x3` and `bf16x2` for ours.
+    /// The name libtorch gives the level.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Bf16x3 => "bf16x3",
-            Self::Bf16x2 => "bf16x2",
             Self::Highest => "highest",
             Self::High => "high",
             Self::Medium => "medium",
@@ -50,11 +34,11 @@ impl std::str::FromStr for MatmulPrecision {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        [Self::Highest, Self::High, Self::Medium, Self::Bf16x3, Self::Bf16x2]
+        [Self::Highest, Self::High, Self::Medium]
             .into_iter()
             .find(|level| level.name() == text)
             .ok_or_else(|| {
-                let known = "highest, high, medium, bf16x3 or bf16x2";
+                let known = "highest, high or medium";
                 Error::Libtorch(format!("unknown precision {text:?}: {known}"))
             })
     }
@@ -71,24 +55,15 @@ pub struct PrecisionReport {
     pub medium_error: f64,
 }
 
-/// Whether [`MatmulPrecision::Bf16x3`] and `Bf16x2` can be set: on Linux, with AMX and AVX-512.
-pub fn has_bf16_parts() -> bool {
-    // SAFETY: no arguments.
-    unsafe { ffi::polyqa_has_bf16_parts() }
-}
-
 /// Sets the level for the whole process.
 ///
 /// # Errors
-/// [`Error::Libtorch`] if libtorch refuses, or the processor has none of the level's kernels
-/// ([`has_bf16_parts`]).
+/// [`Error::Libtorch`] if libtorch refuses.
 pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
     let level = match level {
         MatmulPrecision::Highest => 0,
         MatmulPrecision::High => 1,
         MatmulPrecision::Medium => 2,
-        MatmulPrecision::Bf16x3 => 3,
-        MatmulPrecision::Bf16x2 => 4,
     };
     // SAFETY: plain values only.
     call(|error| unsafe { ffi::polyqa_set_float32_matmul_precision(level, error) })
@@ -97,11 +72,9 @@ pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
 /// Takes `Medium` if its products on the CPU stay within eight times the default's rounding error,
 /// else `Highest`.
 ///
-/// bfloat16 products miss that bound by two orders of magnitude. `Bf16x3` keeps it, and is left to
-/// be asked for: on the processors it was measured on it is faster than `Highest` for some layers
-/// and slower for others (`cargo xtask bench linear`). Does not draw from the random generator. The
-/// setting holds for all devices, and on a GPU `Medium` allows TF32: tune for runs on the CPU
-/// alone.
+/// bfloat16 products miss that bound by two orders of magnitude. Does not draw from the random
+/// generator. The setting holds for all devices, and on a GPU `Medium` allows TF32: tune for runs
+/// on the CPU alone.
 ///
 /// # Errors
 /// [`Error::Libtorch`] or [`Error::Torch`] if libtorch refuses an operation.
@@ -148,9 +121,10 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for level in [MatmulPrecision::Medium, MatmulPrecision::Bf16x3, MatmulPrecision::Bf16x2] {
+        for level in [MatmulPrecision::Highest, MatmulPrecision::High, MatmulPrecision::Medium] {
             assert_eq!(level.name().parse::<MatmulPrecision>().unwrap(), level);
         }
-        assert!("fast".parse::<MatmulPrecision>().is_err());
+        let error = "bf16x3".parse::<MatmulPrecision>().unwrap_err().to_string();
+        assert!(error.contains("highest, high or medium"), "{error}");
     }
 }

@@ -32,7 +32,7 @@ impl Linear {
     }
 
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(torch_ext::linear(x, &self.weight, self.bias.as_ref())?)
+        Ok(x.f_linear(&self.weight, self.bias.as_ref())?)
     }
 
     /// Layers of one input. On a GPU they are one product: fewer kernels, and in half precision the
@@ -55,7 +55,7 @@ impl Linear {
         let sizes: Vec<i64> =
             weights.iter().map(|weight| weight.size().first().copied().unwrap_or(0)).collect();
         let bias = biases.map(|biases| Tensor::f_cat(&biases, 0)).transpose()?;
-        let out = torch_ext::linear(x, &Tensor::f_cat(&weights, 0)?, bias.as_ref())?;
+        let out = x.f_linear(&Tensor::f_cat(&weights, 0)?, bias.as_ref())?;
         Ok(out.f_split_with_sizes(sizes, -1)?)
     }
 }

@@ -48,10 +48,8 @@ enum Kind {
 }
 
 /// On the CPU.
-const PROGRAMS: [(&str, Kind); 8] = [
+const PROGRAMS: [(&str, Kind); 6] = [
     ("float32", Kind::Ours("f32")),
-    ("float32 of three bfloat16 parts", Kind::Ours("f32-bf16x3")),
-    ("float32 of two bfloat16 parts", Kind::Ours("f32-bf16x2")),
     ("bfloat16", Kind::Ours("bf16")),
     ("float32, layers recomputed", Kind::Ours("f32-recompute")),
     ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
@@ -80,21 +78,16 @@ pub fn peer(options: &Options) -> &'static str {
     }
 }
 
-/// All of them, or those that `--only` names and `--except` does not, that this processor has the
-/// kernels for; with `--busy` each a second time beside busy threads. The peer is left out where it
-/// is not installed.
+/// All of them, or those that `--only` names and `--except` does not; with `--busy` each a second
+/// time beside busy threads. The peer is left out where it is not installed.
 pub fn all(options: &Options) -> Vec<Program> {
     let named = |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
     let wanted = |name: &str| {
         (options.only.is_empty() || named(name, &options.only)) && !named(name, &options.except)
     };
-    let is_there = |kind| match kind {
-        Kind::Ours("f32-bf16x3" | "f32-bf16x2") => torch_ext::has_bf16_parts(),
-        _ => true,
-    };
     let mut all = Vec::new();
     for &(name, kind) in programs(options) {
-        if !wanted(name) || !is_there(kind) {
+        if !wanted(name) {
             continue;
         }
         all.push(Program { name: name.to_owned(), kind, busy: 0 });

@@ -20,12 +20,11 @@ use crate::{Architecture, Options};
 pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::set_num_threads(options.threads);
     let device = resolve_device(options.device.parse()?)?;
-    match options.program.strip_prefix("f32-") {
-        // On a GPU the tuned level would mean TF32.
-        _ if options.on_gpu() => set_float32_matmul_precision(MatmulPrecision::Highest)?,
-        Some("bf16x3") => set_float32_matmul_precision(MatmulPrecision::Bf16x3)?,
-        Some("bf16x2") => set_float32_matmul_precision(MatmulPrecision::Bf16x2)?,
-        _ => drop(tune_float32_matmul()?),
+    if options.on_gpu() {
+        // The tuned level would mean TF32.
+        set_float32_matmul_precision(MatmulPrecision::Highest)?;
+    } else {
+        tune_float32_matmul()?;
     }
     let batches: Batches = serde_json::from_slice(&std::fs::read(batches)?)?;
     let config = config(options);
