@@ -274,16 +274,6 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         let error = refuse(&output);
         assert!(error.contains(piece), "{set}: {error}");
     }
-    // Keys that were renamed name the new one.
-    for (set, piece) in [
-        ("threads=2", "run.threads"),
-        ("reading.context_only=true", "qa.context_only"),
-        ("reading.embedding_noise=1.0", "qa.augmentation.embedding_noise"),
-    ] {
-        let output = small(&out).args(["--set", set]).output().unwrap();
-        let error = refuse(&output);
-        assert!(error.contains(piece), "{set}: {error}");
-    }
     let missing = program("bridging-gap").arg("nowhere.toml").output().unwrap();
     assert!(refuse(&missing).contains("nowhere.toml"));
 }

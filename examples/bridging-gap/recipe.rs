@@ -79,13 +79,6 @@ bridging-gap examples/bridging-gap/small.toml --seeds 3
 bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set data.kg=kg \\
     --set data.train=train-v1.1.json --set data.evaluation=MLQA_V1/test --out runs/paper";
     const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation"];
-    const RENAMED: &'static [(&'static str, &'static str)] = &[
-        ("reading.context_only", "qa.context_only"),
-        ("reading.recentre_embeddings", "center_word_embeddings"),
-        ("reading.embedding_noise", "qa.augmentation.embedding_noise"),
-        ("reading.question_replacement", "qa.augmentation.question_replacement"),
-        ("span_loss", "qa.span_loss"),
-    ];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {

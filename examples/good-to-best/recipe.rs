@@ -93,13 +93,6 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
         "evaluation.decoding",
         "arms.*.title",
     ];
-    const RENAMED: &'static [(&'static str, &'static str)] = &[
-        ("reading", "qa"),
-        ("span_loss", "qa.span_loss"),
-        ("candidates.drop_text_equal", "candidates.drop_duplicate_text"),
-        ("boundary.drop_text_equal", "boundary.drop_duplicate_text"),
-        ("boundary.hard_share", "boundary.hard_fraction"),
-    ];
     experiment::recipe_fields!(Arm);
 
     fn complete(&mut self) -> Result<()> {

@@ -102,13 +102,6 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
 --set data.train=train-v1.1.json --set data.translated=translated --set data.dev=MLQA_V1/dev \
 --set data.phrases=phrases.jsonl --set data.evaluation=MLQA_V1/test";
     const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation", "arms.*.title"];
-    const RENAMED: &'static [(&'static str, &'static str)] = &[
-        ("reading.context_only", "qa.context_only"),
-        ("reading.*", "qa.augmentation.*"),
-        ("span_loss.*", "qa.span_loss.*"),
-        ("data.facts.kg", "data.kg"),
-        ("data.facts.templates", "data.templates"),
-    ];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {

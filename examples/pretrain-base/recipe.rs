@@ -107,19 +107,13 @@ impl ModelSize {
     }
 }
 
-const RENAMED: [(&str, &str); 3] = [
-    ("device", "run.device"),
-    ("threads", "run.threads"),
-    ("float32_matmul", "run.float32_matmul"),
-];
-
 impl Recipe {
     /// Reads and checks a recipe; `overrides` are those of `--set`.
     ///
     /// # Errors
     /// Naming the key.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let recipe: Self = read_recipe(path, overrides, &RENAMED)?;
+        let recipe: Self = read_recipe(path, overrides)?;
         recipe.cloze.validate()?;
         recipe.training()?.0.validate().context("training")?;
         Ok(recipe)
@@ -156,7 +150,7 @@ impl Recipe {
         if !path.exists() {
             return Ok(write_text(&path, &toml::to_string(self)?)?);
         }
-        let stored = Self { run: self.run.clone(), ..read_recipe(&path, &[], &RENAMED)? };
+        let stored = Self { run: self.run.clone(), ..read_recipe(&path, &[])? };
         match first_difference(&stored, self)? {
             None => Ok(()),
             Some(key) => {

@@ -113,15 +113,6 @@ xlm-k examples/xlm-k/small.toml --out runs/xlm-k-ablations --arms 'table4-*'
 xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set mentions.examples=mentions
     --set triples.examples=triples --set mlm.text=text --set pretraining.steps=9 --out runs/paper";
     const EVALUATION: &'static [&'static str] = &["arms.*.title", "probe"];
-    const RENAMED: &'static [(&'static str, &'static str)] = &[
-        ("facts.held_out", "triples.held_out_fraction"),
-        ("facts", "triples"),
-        ("heads.norm_sets", "heads.batch_norm_domains"),
-        ("arms.*.parts.oe_classifies", "arms.*.object_entailment"),
-        ("arms.*.parts.multilingual", "arms.*.multilingual"),
-        ("arms.*.parts", "arms.*.weights"),
-        ("mentions.examples.*", "mentions.passages.*"),
-    ];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {

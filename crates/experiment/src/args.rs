@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-use crate::read::RUN_RENAMED;
 use crate::recipe::select_arms;
 use crate::{Error, ModelFolder, Recipe, Result, read_recipe};
 
@@ -74,8 +73,7 @@ impl Args {
         }
         let stored = self.resume.as_ref().map(|folder| folder.join(crate::run::RECIPE));
         let path = self.recipe.clone().or(stored).unwrap_or_default();
-        let renamed: Vec<(&str, &str)> = RUN_RENAMED.iter().chain(R::RENAMED).copied().collect();
-        let mut recipe: R = read_recipe(&path, &self.set, &renamed)?;
+        let mut recipe: R = read_recipe(&path, &self.set)?;
         if !self.models.is_empty() {
             let models = self.models.iter().map(|model| ModelArg::parse(model));
             recipe.set_models(&models.collect::<Result<Vec<_>>>()?)?;

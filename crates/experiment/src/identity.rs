@@ -207,8 +207,7 @@ impl Resolved {
     fn identity(&self, part: Part, arms: &BTreeSet<String>) -> Identity {
         let mut identity = Identity::default();
         for (key, leaf) in &self.leaves {
-            let evaluated =
-                self.evaluation.iter().any(|prefix| key.below_pattern(prefix).is_some());
+            let evaluated = self.evaluation.iter().any(|pattern| key.is_below(pattern));
             let of_part = evaluated == (part == Part::Evaluation);
             if !of_part || self.arm_of(key).is_some_and(|arm| !arms.contains(arm)) {
                 continue;

@@ -35,34 +35,12 @@ impl Key {
         Self(parts)
     }
 
-    /// Whether this is the key `pattern` or lies below it; `*` in it stands for one part. The parts
-    /// for which it stands, and those below.
-    pub(crate) fn below_pattern(&self, pattern: &str) -> Option<(Vec<&str>, &[String])> {
-        let mut stars = Vec::new();
-        let mut rest = self.0.as_slice();
-        for expected in pattern.split('.') {
-            let (part, after) = rest.split_first()?;
-            if expected == "*" {
-                stars.push(part.as_str());
-            } else if expected != part {
-                return None;
-            }
-            rest = after;
-        }
-        Some((stars, rest))
-    }
-
-    /// The new key of a renamed one.
-    pub(crate) fn renamed(&self, renamed: &[(&str, &str)]) -> Option<Self> {
-        renamed.iter().find_map(|(old, new)| {
-            let (stars, rest) = self.below_pattern(old)?;
-            let mut stars = stars.into_iter();
-            let parts = new.split('.').map(|part| match part {
-                "*" => stars.next().unwrap_or("*").to_owned(),
-                _ => part.to_owned(),
-            });
-            Some(Self(parts.chain(rest.iter().cloned()).collect()))
-        })
+    /// Whether this is the key `pattern` or lies below it; `*` in it stands for one part.
+    pub(crate) fn is_below(&self, pattern: &str) -> bool {
+        let mut parts = self.0.iter();
+        pattern
+            .split('.')
+            .all(|expected| parts.next().is_some_and(|part| expected == "*" || expected == part))
     }
 }
 
@@ -103,12 +81,10 @@ mod tests {
     }
 
     #[test]
-    fn renamed_keys_keep_what_stands_below() {
-        let renamed = [("reading", "qa"), ("arms.*.parts", "arms.*.losses")];
-        let new = |key: &str| Key::parse(key).renamed(&renamed).map(|key| key.to_string());
-        assert_eq!(new("reading.noise").as_deref(), Some("qa.noise"));
-        assert_eq!(new("arms.base.parts.mlm").as_deref(), Some("arms.base.losses.mlm"));
-        assert_eq!(new("reader"), None);
-        assert_eq!(new("arms.base"), None);
+    fn patterns_hold_what_stands_below() {
+        let is_below = |key: &str, pattern: &str| Key::parse(key).is_below(pattern);
+        assert!(is_below("reading.noise", "reading") && is_below("reading", "reading"));
+        assert!(is_below("arms.base.parts.mlm", "arms.*.parts"));
+        assert!(!is_below("reader", "reading") && !is_below("arms.base", "arms.*.parts"));
     }
 }

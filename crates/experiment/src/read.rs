@@ -9,20 +9,11 @@ use crate::keys::Key;
 use crate::names::nearest;
 use crate::{Error, Result};
 
-/// Keys that every recipe once had at the top.
-pub(crate) const RUN_RENAMED: [(&str, &str); 5] = [
-    ("seeds", "run.seeds"),
-    ("run_arms", "run.arms"),
-    ("device", "run.device"),
-    ("threads", "run.threads"),
-    ("float32_matmul", "run.float32_matmul"),
-];
-
 /// Bytes of the longest recipe that is read.
 const LONGEST: u64 = 16 << 20;
 
 /// Reads a TOML file and applies `key.path=value` overrides; values are TOML, other words count as
-/// strings. Keys in `renamed` (old, new; `*` stands for one part) are refused with the new name.
+/// strings.
 ///
 /// ```
 /// #[derive(serde::Deserialize)]
@@ -34,7 +25,7 @@ const LONGEST: u64 = 16 << 20;
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("settings.toml");
 /// std::fs::write(&path, "steps = 5\n")?;
-/// let read = |set: &str| experiment::read_recipe::<Settings>(&path, &[set.into()], &[]);
+/// let read = |set: &str| experiment::read_recipe::<Settings>(&path, &[set.into()]);
 /// assert_eq!(read("steps=7")?.steps, 7);
 /// let error = read("stps=7").err().map(|error| error.to_string());
 /// assert_eq!(
@@ -47,17 +38,11 @@ const LONGEST: u64 = 16 << 20;
 /// # Errors
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column; [`Error::Setting`]
 /// naming the override; both with the nearest key where one is unknown.
-pub fn read_recipe<T: DeserializeOwned>(
-    path: impl AsRef<Path>,
-    overrides: &[String],
-    renamed: &[(&str, &str)],
-) -> Result<T> {
+pub fn read_recipe<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[String]) -> Result<T> {
     let path = path.as_ref();
     let text = whole_file::read_to_string_limited(path, LONGEST).map_err(Error::file(path))?;
     let table: Table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
-    expect_current(&table, renamed)
-        .map_err(|reason| Error::content(path, format!("{reason}; rename it in the file")))?;
-    let overrides = overrides.iter().map(|item| Override::parse(item, renamed));
+    let overrides = overrides.iter().map(|item| Override::parse(item));
     let overrides: Vec<Override<'_>> = overrides.collect::<Result<_>>()?;
     let error = match resolve(&table, overrides.iter())? {
         Ok(recipe) => return Ok(recipe),
@@ -100,7 +85,7 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
 ) -> Result<T> {
     let table =
         Table::try_from(values).map_err(|error| Error::setting("settings", error.to_string()))?;
-    let overrides = overrides.iter().map(|item| Override::parse(item, &[]));
+    let overrides = overrides.iter().map(|item| Override::parse(item));
     let overrides: Vec<Override<'_>> = overrides.collect::<Result<_>>()?;
     match resolve(&table, overrides.iter())? {
         Ok(changed) => Ok(changed),
@@ -140,15 +125,12 @@ struct Override<'a> {
 }
 
 impl<'a> Override<'a> {
-    fn parse(text: &'a str, renamed: &[(&str, &str)]) -> Result<Self> {
+    fn parse(text: &'a str) -> Result<Self> {
         let refuse = |reason: &str| Error::setting(format!("--set {text}"), reason.to_owned());
         let Some((key, value)) = text.split_once('=') else {
             return Err(refuse("expected KEY=VALUE, such as data.train=PATH"));
         };
         let key = Key::parse(key.trim());
-        if let Some(new) = key.renamed(renamed) {
-            return Err(refuse(&format!("the key {key} is now {new}")));
-        }
         Ok(Self { text, key, value: parse_value(value.trim()) })
     }
 
@@ -188,24 +170,6 @@ fn resolve<'a, T: DeserializeOwned>(
         item.apply(&mut table)?;
     }
     Ok(table.try_into())
-}
-
-/// Refuses renamed keys, all at once.
-fn expect_current(table: &Table, renamed: &[(&str, &str)]) -> Result<(), String> {
-    let mut found = Vec::new();
-    add_renamed(&Key::default(), table, renamed, &mut found);
-    if found.is_empty() { Ok(()) } else { Err(found.join(", ")) }
-}
-
-fn add_renamed(key: &Key, table: &Table, renamed: &[(&str, &str)], found: &mut Vec<String>) {
-    for (part, value) in table {
-        let key = key.below(part);
-        match (key.renamed(renamed), value) {
-            (Some(new), _) => found.push(format!("the key {key} is now {new}")),
-            (None, Value::Table(inner)) => add_renamed(&key, inner, renamed, found),
-            (None, _) => {}
-        }
-    }
 }
 
 /// An error with file, line and column.
@@ -269,13 +233,11 @@ mod tests {
         PerPair,
     }
 
-    const RENAMED: [(&str, &str); 2] = [("seeds", "run.seeds"), ("inner.file", "inner.path")];
-
     fn read(text: &str, set: &[&str]) -> Result<Outer, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let set: Vec<String> = set.iter().copied().map(str::to_owned).collect();
-        read_recipe(file.path(), &set, &RENAMED).map_err(|error| error.to_string())
+        read_recipe(file.path(), &set).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -315,23 +277,14 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_key_names_the_new_one() {
-        let error = read("seeds = [1]\n[inner]\nfile = 'x'\n", &[]).unwrap_err();
-        assert!(error.contains("the key seeds is now run.seeds"), "{error}");
-        assert!(error.contains("the key inner.file is now inner.path"), "{error}");
-        let error = read("", &["seeds=[1]"]).unwrap_err();
-        assert_eq!(error, "--set seeds=[1]: the key seeds is now run.seeds");
-    }
-
-    #[test]
     fn a_file_without_an_end_is_refused() {
-        let error = read_recipe::<Outer>("/dev/zero", &[], &[]).unwrap_err().to_string();
+        let error = read_recipe::<Outer>("/dev/zero", &[]).unwrap_err().to_string();
         assert!(error.starts_with("/dev/zero: it holds more than 16 MiB"), "{error}");
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = read_recipe::<Outer>("/none.toml", &[], &[]).unwrap_err();
+        let error = read_recipe::<Outer>("/none.toml", &[]).unwrap_err();
         assert!(error.to_string().starts_with("/none.toml: "), "{error}");
     }
 }

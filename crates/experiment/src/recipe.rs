@@ -31,9 +31,6 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// is one of training: a change in it is refused.
     const EVALUATION: &'static [&'static str] = &[];
 
-    /// Keys that were renamed: old, new. `*` stands for one part of a key.
-    const RENAMED: &'static [(&'static str, &'static str)] = &[];
-
     /// One arm: what differs between the models that are compared.
     type Arm;
 

@@ -18,7 +18,7 @@ const ALL: [&str; 5] = [
 #[test]
 fn results_come_in_the_order_of_seeds_arms_and_variants() {
     let workshop = Workshop::new();
-    let mut recipe: Toy = read_recipe(workshop.path("toy.toml"), &[], &[]).unwrap();
+    let mut recipe: Toy = read_recipe(workshop.path("toy.toml"), &[]).unwrap();
     recipe.run.seeds = vec![7, 0];
     recipe.arms.get_mut("far").unwrap().languages = vec!["en-zh".into(), "en-de".into()];
     let open = || Experiment::open(recipe.clone(), workshop.out()).unwrap();
@@ -263,7 +263,7 @@ fn a_change_of_the_training_is_refused_by_name() {
 fn before_the_first_cell_another_recipe_may_come() {
     let workshop = Workshop::new();
     let open = |set: &str| {
-        let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[set.into()], &[]).unwrap();
+        let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[set.into()]).unwrap();
         Experiment::open(recipe, workshop.out())
     };
     drop(open("training.steps=3").unwrap());
@@ -323,7 +323,7 @@ fn a_folder_of_somebody_else_stays_as_it_is() {
 #[test]
 fn one_process_at_a_time_works_in_a_folder() {
     let workshop = Workshop::new();
-    let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[], &[]).unwrap();
+    let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[]).unwrap();
     let open = Experiment::open(recipe, workshop.out()).unwrap();
     let error = workshop.start(&[]).unwrap_err();
     assert!(error.contains("another process"), "{error}");
@@ -334,7 +334,7 @@ fn one_process_at_a_time_works_in_a_folder() {
 #[test]
 fn parts_that_arms_share_lie_beside_them() {
     let workshop = Workshop::new();
-    let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[], &[]).unwrap();
+    let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[]).unwrap();
     let experiment = Experiment::open(recipe, workshop.out()).unwrap();
     let shared = || experiment.each_seed("first", |cell| Ok(cell.seed), |_, seed| Ok(seed + 1));
     assert_eq!(shared().unwrap()[0].evaluated, 1);
@@ -349,7 +349,7 @@ fn parts_that_arms_share_lie_beside_them() {
 #[test]
 fn a_result_that_json_cannot_hold_is_refused_before_it_is_written() {
     let workshop = Workshop::new();
-    let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[], &[]).unwrap();
+    let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[]).unwrap();
     let experiment = Experiment::open(recipe, workshop.out()).unwrap();
     let error = experiment.each(|_| Ok(f64::NAN), |_, _| Ok(())).unwrap_err().to_string();
     assert!(error.contains("cannot be read back"), "{error}");

@@ -75,7 +75,6 @@ impl Recipe for Toy {
     const ABOUT: &'static str = "Finds the mean of numbers.";
     const EXAMPLES: &'static str = "toy toy.toml --seeds 3\ntoy toy.toml --arms 'a*'";
     const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation", "arms.*.title"];
-    const RENAMED: &'static [(&'static str, &'static str)] = &[("fitting", "training")];
 
     type Arm = Arm;
 
