@@ -5,7 +5,6 @@ mod batches;
 mod checkpoint;
 mod collate;
 mod config;
-mod curves;
 mod endless;
 mod error;
 mod event_file;

@@ -1,11 +1,12 @@
-//! What a stage leaves of its steps: lines of metrics and speed, TensorBoard's events, curves.
+//! What a stage leaves of its steps: lines of metrics and speed, TensorBoard's events.
 use std::path::PathBuf;
 
-use crate::curves;
 use crate::event_file::EventFile;
-use crate::metrics::{METRICS, SPEED, StepSpeed, append_line, open_lines, read_lines};
+use crate::metrics::{
+    METRICS, MetricsWriter, SPEED, StepSpeed, append_line, open_lines, read_lines,
+};
 use crate::progress::note;
-use crate::{MetricsWriter, Result, Stage, StepMetrics};
+use crate::{Result, Stage, StepMetrics};
 
 /// The files of a stage that grow with its steps.
 pub(crate) struct Record {
@@ -89,13 +90,6 @@ fn lost_lines(
     Ok(Some(format!("{path}: {lost} of its {counted} lines of earlier parts are missing{steps}")))
 }
 
-/// Draws the curves of a stage's folder. They are a view of other files, so a failure ends nothing.
-pub(crate) fn draw_curves(stage: &str, folder: &std::path::Path) {
-    if let Err(error) = curves::draw(folder, stage) {
-        note(&format!("{stage}: {error}"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,27 +164,5 @@ mod tests {
         let speeds: Vec<_> =
             speeds.iter().map(|line| (line.step, line.tokens_per_second)).collect();
         assert_eq!(speeds, [(1, 200.0), (2, 200.0), (3, 400.0)]);
-    }
-
-    #[test]
-    fn the_curves_have_four_panels_and_all_finite_values() {
-        let folder = tempfile::tempdir().unwrap();
-        curves::draw(folder.path(), "test").unwrap();
-        assert!(!folder.path().join("curves.svg").exists());
-        drop(written(folder.path(), 5));
-        curves::draw(folder.path(), "fine-tune <1>").unwrap();
-        let svg = std::fs::read_to_string(folder.path().join("curves.svg")).unwrap();
-        for text in ["fine-tune &lt;1&gt;", "loss", "learning rate", "gradient norm", "per second"]
-        {
-            assert!(svg.contains(text), "{text}");
-        }
-        // One line for each curve: five points, and four where one is not finite.
-        let curves: Vec<usize> = svg
-            .lines()
-            .filter(|line| line.starts_with("<polyline") && line.contains("#1F77B4"))
-            .map(|line| line.split("points=\"").nth(1).unwrap())
-            .map(|points| points.split('"').next().unwrap().split_whitespace().count())
-            .collect();
-        assert_eq!(curves, [5, 5, 4, 5]);
     }
 }

@@ -387,7 +387,6 @@ impl<'a, 't> Training<'a, 't> {
             root: self.stage.checkpoints(),
             keep: self.config.keep_checkpoints,
             models: self.config.keep_models.then(|| self.stage.models()),
-            draws: Some((self.stage.name.clone(), self.stage.folder.clone())),
         })
     }
 }

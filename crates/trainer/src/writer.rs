@@ -1,16 +1,11 @@
 //! Checkpoints written by a thread of their own, from copies of the tensors.
 use std::path::PathBuf;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use tch::{Device, Tensor};
 
 use crate::checkpoint::keep_parameters;
-use crate::record::draw_curves;
 use crate::{Checkpoint, Result, TrainError};
-
-/// Curves are drawn with a checkpoint no more often than this, and at the end.
-const BETWEEN_CURVES: Duration = Duration::from_secs(60);
 
 /// All that a checkpoint holds, and where it goes.
 pub(crate) struct Save {
@@ -25,8 +20,6 @@ pub(crate) struct Save {
     pub(crate) keep: usize,
     /// The folder of parameters that stay for good, where they do.
     pub(crate) models: Option<PathBuf>,
-    /// The stage's name and folder, where its curves are drawn too.
-    pub(crate) draws: Option<(String, PathBuf)>,
 }
 
 impl Save {
@@ -41,16 +34,12 @@ impl Save {
     }
 
     fn write(self) -> Result<()> {
-        let Self { checkpoint, parameters, moments, task, root, keep, models, draws } = self;
+        let Self { checkpoint, parameters, moments, task, root, keep, models } = self;
         // Before the checkpoint: where a process ends between the two, the step is made again.
         if let Some(models) = models {
             keep_parameters(&models, checkpoint.step, &parameters)?;
         }
-        checkpoint.write(&root, &parameters, &moments, &task, keep)?;
-        if let Some((name, folder)) = draws {
-            draw_curves(&name, &folder);
-        }
-        Ok(())
+        checkpoint.write(&root, &parameters, &moments, &task, keep)
     }
 }
 
@@ -67,20 +56,13 @@ fn copy(tensor: &Tensor) -> Result<Tensor> {
 #[derive(Default)]
 pub(crate) struct CheckpointWriter {
     writing: Option<(PathBuf, JoinHandle<Result<()>>)>,
-    /// When the curves were last drawn with a checkpoint.
-    drawn: Option<Instant>,
 }
 
 impl CheckpointWriter {
     /// Copies the tensors and writes them while the caller goes on; waits first for the checkpoint
     /// before this one.
-    pub(crate) fn start(&mut self, mut save: Save) -> Result<()> {
+    pub(crate) fn start(&mut self, save: Save) -> Result<()> {
         self.wait()?;
-        if self.drawn.is_some_and(|drawn| drawn.elapsed() < BETWEEN_CURVES) {
-            save.draws = None;
-        } else {
-            self.drawn = Some(Instant::now());
-        }
         let root = save.root.clone();
         let save = save.copied()?;
         let thread = std::thread::Builder::new().name("checkpoint".into());
@@ -145,7 +127,7 @@ mod tests {
         };
         let (root, parameters) = (root.to_owned(), named("weight"));
         let (moments, task) = (named("weight.exp_avg"), named("queue"));
-        Save { checkpoint, parameters, moments, task, root, keep: 2, models: None, draws: None }
+        Save { checkpoint, parameters, moments, task, root, keep: 2, models: None }
     }
 
     #[test]
