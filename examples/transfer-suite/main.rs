@@ -16,10 +16,10 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use experiment::{Cell, Experiment, write_json};
 use mlqa_eval::FileScore;
-use recipe::Recipe;
+use recipe::{Recipe, Selection};
 use serde::{Deserialize, Serialize};
-use trainer::selection::Selection;
-use transfer_eval::{Scores, select_epoch};
+use trainer::selection::CheckpointSelection;
+use transfer_eval::Scores;
 use xlmr_model::{Head, Pretrained, Segments};
 
 /// What a task is to the suite: data, a protocol, and how a model is judged by them.
@@ -126,16 +126,15 @@ fn start(cell: &Cell<Recipe>, head: Head) -> Result<Pretrained> {
 
 /// The selection of an epoch by development scores of these languages.
 fn selection<'a>(
-    rule: transfer_eval::Selection,
+    rule: Selection,
     languages: impl IntoIterator<Item = String>,
     score: impl Fn() -> Result<Scores> + 'a,
-) -> Selection<'a> {
-    Selection {
+) -> CheckpointSelection<'a> {
+    let english = rule == Selection::EnglishOnly;
+    CheckpointSelection {
         rule: format!("{rule:?}"),
-        names: languages.into_iter().collect(),
-        score: Box::new(move || Ok(score()?)),
-        choose: Box::new(move |epochs| Ok(select_epoch(epochs, rule)?)),
-        from_start: false,
+        decides: english.then(|| "en".to_owned()),
+        ..CheckpointSelection::highest_mean(languages, move || Ok(score()?))
     }
 }
 

@@ -12,11 +12,11 @@ use tasks::question_answering::{
 };
 use trainer::TrainConfig;
 use trainer::selection::BestEpoch;
-use transfer_eval::{Scores, Selection};
+use transfer_eval::Scores;
 use xlmr_model::{Head, Pretrained, Segments};
 
 use crate::made::DividedQuestions;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Selection};
 use crate::{Items, SuiteTask, Tested, Trained, made, selection, start, write_items};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

@@ -10,11 +10,11 @@ use tasks::token_classification::{self, EncodedSentences, HeldOut, TokenClassifi
 use tokenizers::Tokenizer;
 use trainer::TrainConfig;
 use trainer::selection::BestEpoch;
+use transfer_eval::Scores;
 use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner, write_ner};
-use transfer_eval::{Scores, Selection};
 use xlmr_model::{Head, Pretrained, Segments};
 
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Selection};
 use crate::{Items, SuiteTask, Tested, Trained, expect_length, selection, start, write_items};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

@@ -43,6 +43,18 @@ pub struct Arm {
     pub tasks: Tasks,
 }
 
+/// Which development sets choose the epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// The mean over all languages, as the paper: its zero-shot results have seen the other
+    /// languages' development sets.
+    #[default]
+    AllLanguages,
+    /// English alone, which keeps the transfer zero-shot.
+    EnglishOnly,
+}
+
 /// The tasks; those that are absent are not run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

@@ -11,13 +11,13 @@ use tasks::sequence_classification::{SequenceClassificationTask, classify};
 use tokenizers::Tokenizer;
 use trainer::TrainConfig;
 use trainer::selection::BestEpoch;
+use transfer_eval::Scores;
 use transfer_eval::xnli::{
     NliConfig, NliExample, NliInput, NliLabel, encode_nli, read_nli, score_nli,
 };
-use transfer_eval::{Scores, Selection};
 use xlmr_model::{Head, Pretrained, Segments};
 
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Selection};
 use crate::{
     Items, SuiteTask, Tested, Trained, expect_length, made, selection, start, write_items,
 };

@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use tch::Tensor;
-use trainer::selection::{Best, BestEpoch, Selection};
+use trainer::selection::{Best, BestEpoch, CheckpointSelection};
 use trainer::{FitReport, Stage, Task, TaskSlot, TrainConfig};
 use xlmr_model::{Head, LoadOptions, Pretrained, Role, Segments};
 
@@ -151,7 +151,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         config: &TrainConfig,
         parameters: &[(String, Tensor)],
         task: &mut dyn Task,
-        selection: Option<Selection<'_>>,
+        selection: Option<CheckpointSelection<'_>>,
     ) -> Result<FitReport> {
         self.fit_best_of(
             stage,
@@ -172,7 +172,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         config: &TrainConfig,
         parameters: &[(String, Tensor)],
         (mut first, others): (TaskSlot<'_>, &mut [TaskSlot<'_>]),
-        selection: Option<Selection<'_>>,
+        selection: Option<CheckpointSelection<'_>>,
     ) -> Result<FitReport> {
         let others = others.iter_mut().map(TaskSlot::reborrow);
         let Some(selection) = selection else {

@@ -19,35 +19,33 @@ pub type Scores = BTreeMap<String, f64>;
 /// Scores the model as it is.
 pub type Score<'a> = Box<dyn Fn() -> std::result::Result<Scores, TaskError> + 'a>;
 
-/// The index of the best of several epochs' scores.
-pub type Choose<'a> = Box<dyn Fn(&[Scores]) -> std::result::Result<usize, TaskError> + 'a>;
-
-/// How the model is scored after an epoch, and which epoch is the best.
-pub struct Selection<'a> {
-    /// Names `choose`; part of the task's fingerprint.
+/// How the model is scored after an epoch, and which epoch is the best: the first of equals.
+pub struct CheckpointSelection<'a> {
+    /// What the rule is called; part of the task's fingerprint.
     pub rule: String,
     /// The keys of every epoch's scores.
     pub names: Vec<String>,
     /// Scores the model as it is.
     pub score: Score<'a>,
-    /// The index of the best of all epochs so far. With one more epoch at the end, it may choose
-    /// that one or stay with its choice.
-    pub choose: Choose<'a>,
+    /// The name of the score that decides; absent: the mean of all does.
+    pub decides: Option<String>,
+    /// Whether the lowest is the best, as of perplexities.
+    pub lowest: bool,
     /// Whether the model is scored before the first step too, so that training may leave it as it
     /// was. The scores then begin with that one.
     pub from_start: bool,
 }
 
-impl<'a> Selection<'a> {
-    /// Keeps the epoch with the highest score, the first of equals, on one development set.
+impl<'a> CheckpointSelection<'a> {
+    /// Keeps the epoch with the highest score on one development set.
     ///
     /// # Example
     /// ```
-    /// use trainer::selection::{Scores, Selection};
+    /// use trainer::selection::{CheckpointSelection, Scores};
     ///
-    /// let selection = Selection::highest("dev", || Ok(81.5));
+    /// let selection = CheckpointSelection::highest("dev", || Ok(81.5));
     /// let epochs = [70.0, 81.5, 81.5].map(|f1| Scores::from([("dev".into(), f1)]));
-    /// assert_eq!((selection.choose)(&epochs)?, 1);
+    /// assert_eq!(selection.best(&epochs)?, 1);
     /// # Ok::<(), trainer::TaskError>(())
     /// ```
     pub fn highest(
@@ -60,71 +58,78 @@ impl<'a> Selection<'a> {
         Self { rule: "highest".into(), ..Self::highest_mean([name], score) }
     }
 
-    /// Keeps the epoch with the highest mean of these scores, the first of equals.
+    /// Keeps the epoch with the highest mean of these scores.
     ///
     /// # Example
     /// ```
-    /// use trainer::selection::{Scores, Selection};
+    /// use trainer::selection::{CheckpointSelection, Scores};
     ///
     /// let scores = |en, de| Scores::from([("en".into(), en), ("de".into(), de)]);
     /// let languages = ["de", "en"].map(String::from);
-    /// let selection = Selection::highest_mean(languages, move || Ok(scores(1.0, 2.0)));
-    /// assert_eq!((selection.choose)(&[scores(70.0, 40.0), scores(62.0, 50.0)])?, 1);
+    /// let mut selection =
+    ///     CheckpointSelection::highest_mean(languages, move || Ok(scores(1.0, 2.0)));
+    /// let epochs = [scores(80.0, 60.0), scores(82.0, 57.0), scores(79.0, 63.0)];
+    /// assert_eq!(selection.best(&epochs)?, 2);
+    /// selection.decides = Some("en".into());
+    /// assert_eq!(selection.best(&epochs)?, 1);
     /// # Ok::<(), trainer::TaskError>(())
     /// ```
     pub fn highest_mean(
         names: impl IntoIterator<Item = String>,
         score: impl Fn() -> std::result::Result<Scores, TaskError> + 'a,
     ) -> Self {
-        Self::by_mean("highest mean", |score, best| score > best, names, score)
+        Self {
+            rule: "highest mean".into(),
+            names: names.into_iter().collect(),
+            score: Box::new(score),
+            decides: None,
+            lowest: false,
+            from_start: false,
+        }
     }
 
-    /// Keeps the epoch with the lowest mean of these scores, such as perplexities, the first of
-    /// equals.
+    /// Keeps the epoch with the lowest mean of these scores, such as perplexities.
     ///
     /// # Example
     /// ```
-    /// use trainer::selection::{Scores, Selection};
+    /// use trainer::selection::{CheckpointSelection, Scores};
     ///
     /// let scores = |en, de| Scores::from([("en".into(), en), ("de".into(), de)]);
     /// let languages = ["de", "en"].map(String::from);
-    /// let selection = Selection::lowest_mean(languages, move || Ok(scores(9.0, 8.0)));
-    /// assert_eq!((selection.choose)(&[scores(7.0, 12.0), scores(8.0, 10.0)])?, 1);
+    /// let selection = CheckpointSelection::lowest_mean(languages, move || Ok(scores(9.0, 8.0)));
+    /// assert_eq!(selection.best(&[scores(7.0, 12.0), scores(8.0, 10.0)])?, 1);
     /// # Ok::<(), trainer::TaskError>(())
     /// ```
     pub fn lowest_mean(
         names: impl IntoIterator<Item = String>,
         score: impl Fn() -> std::result::Result<Scores, TaskError> + 'a,
     ) -> Self {
-        Self::by_mean("lowest mean", |score, best| score < best, names, score)
+        let rule = "lowest mean".into();
+        Self { rule, lowest: true, ..Self::highest_mean(names, score) }
     }
 
-    fn by_mean(
-        rule: &str,
-        better: fn(f64, f64) -> bool,
-        names: impl IntoIterator<Item = String>,
-        score: impl Fn() -> std::result::Result<Scores, TaskError> + 'a,
-    ) -> Self {
-        let choose = move |epochs: &[Scores]| -> std::result::Result<usize, TaskError> {
-            let mut best: Option<(usize, f64)> = None;
-            for (epoch, scores) in epochs.iter().enumerate() {
-                let score = mean(scores);
-                if !score.is_finite() {
-                    return Err(format!("epoch {epoch}: the score is {score}").into());
-                }
-                if best.is_none_or(|(_, mean)| better(score, mean)) {
-                    best = Some((epoch, score));
-                }
+    /// The index of the best of these epochs' scores.
+    ///
+    /// # Errors
+    /// Without an epoch; naming the epoch whose score is not finite or missing.
+    pub fn best(&self, epochs: &[Scores]) -> std::result::Result<usize, TaskError> {
+        let mut best: Option<(usize, f64)> = None;
+        for (epoch, scores) in epochs.iter().enumerate() {
+            let mean = mean(scores);
+            if !mean.is_finite() {
+                return Err(format!("epoch {epoch}: the score is {mean}").into());
             }
-            Ok(best.ok_or("no epoch")?.0)
-        };
-        Self {
-            rule: rule.into(),
-            names: names.into_iter().collect(),
-            score: Box::new(score),
-            choose: Box::new(choose),
-            from_start: false,
+            let missing = |name| format!("epoch {epoch}: no score for {name:?}");
+            let score = match &self.decides {
+                None => mean,
+                Some(name) => *scores.get(name).ok_or_else(|| missing(name))?,
+            };
+            let better = |best: f64| if self.lowest { score < best } else { score > best };
+            if best.is_none_or(|(_, before)| better(before)) {
+                best = Some((epoch, score));
+            }
         }
+        Ok(best.ok_or("no epoch")?.0)
     }
 }
 
@@ -168,7 +173,7 @@ impl Display for Best {
 /// # Example
 /// ```no_run
 /// use tch::Tensor;
-/// use trainer::selection::{BestEpoch, Selection};
+/// use trainer::selection::{BestEpoch, CheckpointSelection};
 /// use trainer::{Stage, Task, TrainConfig, fit};
 ///
 /// fn train(
@@ -177,7 +182,7 @@ impl Display for Best {
 ///     task: impl Task,
 ///     dev_f1: impl Fn() -> f64,
 /// ) -> trainer::Result<()> {
-///     let selection = Selection::highest("dev", || Ok(dev_f1()));
+///     let selection = CheckpointSelection::highest("dev", || Ok(dev_f1()));
 ///     let mut task = BestEpoch::new(task, parameters, selection);
 ///     fit(stage, &TrainConfig::default(), parameters, &mut task)?;
 ///     let (best, scores) = task.finish()?;
@@ -188,7 +193,7 @@ impl Display for Best {
 pub struct BestEpoch<'a, T> {
     task: T,
     parameters: Vec<(String, Tensor)>,
-    selection: Selection<'a>,
+    selection: CheckpointSelection<'a>,
     epochs: Vec<Scores>,
     /// The chosen epoch and its parameters.
     best: Option<(usize, Vec<(String, Tensor)>)>,
@@ -196,7 +201,11 @@ pub struct BestEpoch<'a, T> {
 
 impl<'a, T: Task> BestEpoch<'a, T> {
     /// Wraps `task`, which trains `parameters`. `selection.score` must not draw random numbers.
-    pub fn new(task: T, parameters: &[(String, Tensor)], mut selection: Selection<'a>) -> Self {
+    pub fn new(
+        task: T,
+        parameters: &[(String, Tensor)],
+        mut selection: CheckpointSelection<'a>,
+    ) -> Self {
         selection.names.sort();
         let copy = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
         let parameters = parameters.iter().map(copy).collect();
@@ -221,15 +230,6 @@ impl<'a, T: Task> BestEpoch<'a, T> {
         Ok((best, self.epochs))
     }
 
-    fn choose(&self) -> std::result::Result<usize, TaskError> {
-        let chosen = (self.selection.choose)(&self.epochs)?;
-        if chosen < self.epochs.len() {
-            return Ok(chosen);
-        }
-        let (expected, got) = (format!("below {}", self.epochs.len()), chosen.to_string());
-        Err(refuse("the chosen epoch", expected, got).into())
-    }
-
     fn score(&mut self) -> std::result::Result<(), TaskError> {
         let scores = (self.selection.score)()?;
         if !scores.keys().eq(&self.selection.names) {
@@ -238,9 +238,8 @@ impl<'a, T: Task> BestEpoch<'a, T> {
             return Err(refuse("names of scores", expected, got).into());
         }
         self.epochs.push(scores);
-        let (chosen, newest) = (self.choose()?, self.epochs.len() - 1);
-        let before = self.best.as_ref().map(|(best, _)| *best);
-        if chosen == newest {
+        let newest = self.epochs.len() - 1;
+        if self.selection.best(&self.epochs)? == newest {
             let copy = |(name, parameter): &(String, Tensor)| {
                 Ok((name.clone(), parameter.f_detach_copy()?))
             };
@@ -248,9 +247,6 @@ impl<'a, T: Task> BestEpoch<'a, T> {
                 self.parameters.iter().map(copy).collect()
             })?;
             self.best = Some((newest, values));
-        } else if before != Some(chosen) {
-            let expected = format!("{newest} or {}", before.unwrap_or(newest));
-            return Err(refuse("the chosen epoch", expected, chosen.to_string()).into());
         }
         Ok(())
     }
@@ -277,7 +273,7 @@ impl<'a, T: Task> BestEpoch<'a, T> {
             }
         };
         let values = self.parameters.iter().map(value).collect::<Result<_>>()?;
-        self.best = Some((self.choose()?, values));
+        self.best = Some((self.selection.best(&self.epochs)?, values));
         Ok(())
     }
 }
@@ -388,13 +384,6 @@ mod tests {
         }
     }
 
-    /// The first epoch whose English score is the highest.
-    fn by_english(epochs: &[Scores]) -> std::result::Result<usize, TaskError> {
-        let english: Vec<f64> = epochs.iter().map(|scores| scores["en"]).collect();
-        let highest = english.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        Ok(english.iter().position(|&score| score == highest).unwrap())
-    }
-
     /// The epoch chosen, the scores, and the value that is left, when training stops every so many
     /// steps.
     fn run(
@@ -423,12 +412,10 @@ mod tests {
                 let value: f64 = watched.double_value(&[0]);
                 Ok(Scores::from([("en".to_owned(), -(value - 1.3).abs()), ("de".into(), value)]))
             };
-            let selection = Selection {
-                rule: "english".into(),
-                names: ["en", "de"].map(String::from).into(),
-                score: Box::new(score),
-                choose: Box::new(by_english),
-                from_start: false,
+            let names = ["en", "de"].map(String::from);
+            let selection = CheckpointSelection {
+                decides: Some("en".into()),
+                ..CheckpointSelection::highest_mean(names, score)
             };
             let shrink = Shrink(weight.shallow_clone(), vec![1; 5]);
             let mut task = BestEpoch::new(shrink, &parameters, selection);
@@ -473,22 +460,32 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_goes_back_is_refused() {
-        let weight = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
-        let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
-        let back = |choices: [usize; 3]| {
-            let selection = Selection {
-                choose: Box::new(move |epochs| Ok(choices[epochs.len() - 1])),
-                ..Selection::highest("dev", || Ok(1.0))
-            };
-            let shrink = Shrink(weight.shallow_clone(), vec![1; 5]);
-            let mut task = BestEpoch::new(shrink, &parameters, selection);
-            let error = (0..3).find_map(|epoch| task.epoch_ended(epoch).err());
-            error.map(|error| error.to_string())
+    fn the_first_of_equal_epochs() {
+        let scores = |pairs: &[(&str, f64)]| -> Scores {
+            pairs.iter().map(|&(language, value)| (language.to_owned(), value)).collect()
         };
-        assert_eq!(back([0, 1, 1]), None);
-        let error = back([0, 1, 0]).unwrap();
-        assert_eq!(error, "best epoch: the chosen epoch: expected 2 or 1, got 0");
-        assert!(back([0, 2, 0]).unwrap().ends_with("expected below 2, got 2"));
+        let epochs = [scores(&[("en", 1.0), ("de", 3.0)]), scores(&[("en", 2.0), ("de", 2.0)])];
+        let mut selection = CheckpointSelection::highest("en", || Ok(1.0));
+        assert_eq!(selection.best(&epochs).unwrap(), 0);
+        let refused = |selection: &CheckpointSelection<'_>, epochs: &[Scores]| {
+            selection.best(epochs).unwrap_err().to_string()
+        };
+        assert_eq!(refused(&selection, &[]), "no epoch");
+        assert_eq!(refused(&selection, &[scores(&[])]), "epoch 0: the score is NaN");
+        let damaged = [epochs[0].clone(), scores(&[("de", f64::NAN)])];
+        assert_eq!(refused(&selection, &damaged), "epoch 1: the score is NaN");
+        selection.decides = Some("en".into());
+        assert_eq!(selection.best(&epochs).unwrap(), 1);
+        assert_eq!(refused(&selection, &damaged), "epoch 1: the score is NaN");
+        let german = [scores(&[("de", 1.0)])];
+        assert_eq!(refused(&selection, &german), "epoch 0: no score for \"en\"");
+        // Other languages than those that are scored.
+        let weight = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
+        let selection = CheckpointSelection::highest_mean(["en".to_owned()], || {
+            Ok(Scores::from([("de".to_owned(), 1.0)]))
+        });
+        let mut task = BestEpoch::new(Shrink(weight, vec![1; 5]), &[], selection);
+        let error = task.epoch_ended(0).unwrap_err().to_string();
+        assert!(error.contains("names of scores: expected [\"en\"], got [\"de\"]"), "{error}");
     }
 }

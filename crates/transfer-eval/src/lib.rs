@@ -14,7 +14,7 @@ pub mod xnli;
 
 pub use error::{Error, Result};
 pub use mlqa_eval::Spread;
-pub use protocol::{Protocol, Scores, Selection, mean, select_epoch};
+pub use protocol::{Scores, mean};
 pub use seeds::{SeedRun, SeedSummary, summarize_seeds};
 pub use table::{Measured, ResultTable, TABLES};
 pub use ties::Ties;

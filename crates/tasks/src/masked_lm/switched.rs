@@ -6,7 +6,7 @@ use kg_triples::phrases::PhrasePassage;
 use kg_triples::switch::SwitchedCorpus;
 use serde::{Deserialize, Serialize};
 use trainer::TaskError;
-use trainer::selection::{Scores, Selection};
+use trainer::selection::{CheckpointSelection, Scores};
 use xlmr_model::Pretrained;
 
 use super::{HeldBack, LinkedTextFiles, PhraseMaskingTask, PhraseTaskConfig};
@@ -126,7 +126,7 @@ pub fn lowest_perplexity<'a>(
     sentences: &'a [LanguageTask<'_>],
     seed: u64,
     batch_size: usize,
-) -> Option<Selection<'a>> {
+) -> Option<CheckpointSelection<'a>> {
     let names = sentences.iter().map(|one| one.language.to_string());
     let score = move || {
         let perplexity = |one: &LanguageTask<'_>| {
@@ -134,7 +134,7 @@ pub fn lowest_perplexity<'a>(
         };
         sentences.iter().map(perplexity).collect::<std::result::Result<Scores, TaskError>>()
     };
-    (!sentences.is_empty()).then(|| Selection::lowest_mean(names, score))
+    (!sentences.is_empty()).then(|| CheckpointSelection::lowest_mean(names, score))
 }
 
 /// How languages share the batches, each of one language.

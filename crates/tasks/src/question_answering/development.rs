@@ -9,7 +9,7 @@ use mlqa_eval::{
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
-use trainer::selection::{Scores, Selection};
+use trainer::selection::{CheckpointSelection, Scores};
 use trainer::{TaskError, rng_for};
 
 use super::evaluate::check_decoding;
@@ -213,7 +213,7 @@ impl DevSelection {
         model: &'a dyn Encoder,
         tokenizer: &'a Tokenizer,
         windows: &mlqa_eval::WindowConfig,
-    ) -> Option<Selection<'a>> {
+    ) -> Option<CheckpointSelection<'a>> {
         let predictor = QaPredictor::new(model, tokenizer, windows)
             .with_decoding(&self.decoding)
             .with_batch_size(self.batch_size);
@@ -222,10 +222,10 @@ impl DevSelection {
             sets.iter().map(of_set).collect()
         };
         let names = sets.iter().map(|set| set.name.clone());
-        let rule = Selection {
+        let rule = CheckpointSelection {
             rule: format!("highest mean of {:?}", self.metric),
             from_start: self.from_start,
-            ..Selection::highest_mean(names, scores)
+            ..CheckpointSelection::highest_mean(names, scores)
         };
         (!sets.is_empty()).then_some(rule)
     }

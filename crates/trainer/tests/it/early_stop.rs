@@ -3,7 +3,7 @@ use std::path::Path;
 
 use crate::common::{alone, config, metrics, parameters, stage, weight};
 use tch::Tensor;
-use trainer::selection::{BestEpoch, Scores, Selection};
+use trainer::selection::{BestEpoch, CheckpointSelection, Scores};
 use trainer::{
     Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TrainConfig, fit,
 };
@@ -44,7 +44,8 @@ fn train_to(
     let weight = weight();
     let watched = weight.shallow_clone();
     let score = || Ok(-(watched.double_value(&[]) - best).abs());
-    let selection = Selection { from_start, ..Selection::highest("dev", score) };
+    let selection =
+        CheckpointSelection { from_start, ..CheckpointSelection::highest("dev", score) };
     let parameters = parameters(&weight);
     // Borrowed: the task is its owner's again after training.
     let mut shrink = Shrink(weight.shallow_clone());
