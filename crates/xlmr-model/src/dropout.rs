@@ -3,8 +3,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::{dropout_factors_like, token_places};
 
 use crate::Result;
-use crate::inputs::Rows;
-use crate::packing::Packing;
+use crate::packing::{Packing, Rows};
 
 /// What dropout is drawn from in one pass.
 pub(crate) struct Draws {

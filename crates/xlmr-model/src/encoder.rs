@@ -6,10 +6,10 @@ use tch::{Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::dropout::Draws;
-use crate::inputs::Rows;
+use crate::inputs::Ids;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::modernbert::{ModernLayer, Positions, packs};
-use crate::packing::Packing;
+use crate::packing::{Packing, Rows};
 use crate::{Activation, Architecture, Config, Error, Result};
 
 /// How a checked batch lies in memory, and what its dropout is drawn from.
@@ -68,14 +68,6 @@ impl Batch {
             Some(packing) => packing.pack(padded),
         }
     }
-}
-
-/// What the embeddings look up, each integer `[B, L]`.
-pub(crate) struct Ids {
-    pub(crate) words: Tensor,
-    pub(crate) positions: Tensor,
-    /// Absent where all are 0.
-    pub(crate) types: Option<Tensor>,
 }
 
 /// Word embeddings with those of positions and token types where there are any, summed and
@@ -292,7 +284,7 @@ impl PostNormLayer {
         let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
         let (heads, dropout) = (self.heads, self.attention_dropout);
         let attention = Attention { heads, reach: None, dropout };
-        let attended = packing.attend(&query, &key, &value, draws, &attention)?;
+        let attended = packing.attend(&query, &key, &value, &draws.places, &attention)?;
         let attended = self.attention_dense.apply(&attended)?;
         let hidden =
             self.attention_norm.apply_to_sum(&attended, hidden, draws, self.hidden_dropout)?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::encoder::Batch;
-use crate::inputs::Rows;
+use crate::packing::Rows;
 use crate::{Error, Inputs, Model, Result, States};
 
 /// Which layers read two texts together: the first `local` read each alone, the next `cross` both,

@@ -1,7 +1,7 @@
 //! What a forward pass reads, and its checks.
 use tch::{Device, Kind, Tensor};
 
-use crate::encoder::Ids;
+use crate::packing::Rows;
 use crate::{Architecture, Config, Error, Result};
 
 /// A batch of B sequences padded to L tokens.
@@ -119,47 +119,18 @@ fn padded(rows: &[&[u32]], length: usize, value: fn(u32) -> i64, pad: i64) -> Re
     Ok(Tensor::f_from_slice(&flat)?.f_view(shape)?)
 }
 
+/// What the embeddings look up, each integer `[B, L]`.
+pub(crate) struct Ids {
+    pub(crate) words: Tensor,
+    pub(crate) positions: Tensor,
+    /// Absent where all are 0.
+    pub(crate) types: Option<Tensor>,
+}
+
 /// Checked inputs on the model's device.
 pub(crate) struct Prepared {
     pub(crate) ids: Ids,
     pub(crate) rows: Rows,
-}
-
-/// The rows of a batch and which of their positions hold tokens.
-pub(crate) struct Rows {
-    pub(crate) batch: i64,
-    pub(crate) length: i64,
-    pub(crate) device: Device,
-    /// `[B, 1, 1, L]` bool, true where a position may be attended to; absent where all may.
-    pub(crate) mask: Option<Tensor>,
-    /// The same in memory, row by row: 1 or 0.
-    pub(crate) kept: Option<Vec<i64>>,
-    /// Rows without any token, all of whose positions are kept.
-    pub(crate) empty: Vec<usize>,
-}
-
-impl Rows {
-    /// `kept` is 1 for a token and 0 for padding, row by row; absent: tokens alone.
-    pub(crate) fn new(
-        batch: i64,
-        length: i64,
-        device: Device,
-        kept: Option<Vec<i64>>,
-    ) -> Result<Self> {
-        let whole = Self { batch, length, device, mask: None, kept: None, empty: Vec::new() };
-        let padded = |kept: &Vec<i64>| kept.contains(&0);
-        let Some(mut kept) = kept.filter(padded) else { return Ok(whole) };
-        let mut empty = Vec::new();
-        for (row, kept) in kept.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate() {
-            if kept.iter().all(|&keep| keep == 0) {
-                kept.fill(1);
-                empty.push(row);
-            }
-        }
-        let mask = Tensor::f_from_slice(&kept)?.f_view([batch, 1, 1, length])?;
-        let mask = torch_ext::upload(&mask, device)?.f_to_kind(Kind::Bool)?;
-        Ok(Self { mask: Some(mask), kept: Some(kept), empty, ..whole })
-    }
 }
 
 /// Position ids of XLM-R in transformers: tokens other than `<pad>` count up from

@@ -5,9 +5,8 @@ use torch_ext::Attention;
 
 use crate::dropout::Draws;
 use crate::encoder::Batch;
-use crate::inputs::Rows;
 use crate::layers::{LayerNorm, Linear, Lookup};
-use crate::packing::Packing;
+use crate::packing::{Packing, Rows};
 use crate::{Activation, Config, ModernBert, Result};
 
 /// Where the tokens of a batch stand, as attention is told.
@@ -226,7 +225,7 @@ impl ModernLayer {
     ) -> Result<Tensor> {
         let dropout = if draws.train { self.attention_dropout } else { 0.0 };
         let attention = Attention { heads: self.heads, reach: self.reach, dropout };
-        packing.attend(query, key, value, draws, &attention)
+        packing.attend(query, key, value, &draws.places, &attention)
     }
 }
 

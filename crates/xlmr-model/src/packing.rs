@@ -1,14 +1,49 @@
-//! Rows of a training batch one after the other, without their padding.
+//! The rows of a batch, and those of a training batch one after the other, without their padding.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Attention, FlashUse};
 
-use crate::dropout::Draws;
-use crate::inputs::Rows;
 use crate::{Architecture, Config, Result};
 
 /// The narrowest model whose training batches are packed on the CPU: below, a step is so short that
 /// the calls for each row cost more than the padding.
 const SMALLEST_WIDTH: i64 = 256;
+
+/// The rows of a batch and which of their positions hold tokens.
+pub(crate) struct Rows {
+    pub(crate) batch: i64,
+    pub(crate) length: i64,
+    pub(crate) device: Device,
+    /// `[B, 1, 1, L]` bool, true where a position may be attended to; absent where all may.
+    pub(crate) mask: Option<Tensor>,
+    /// The same in memory, row by row: 1 or 0.
+    pub(crate) kept: Option<Vec<i64>>,
+    /// Rows without any token, all of whose positions are kept.
+    pub(crate) empty: Vec<usize>,
+}
+
+impl Rows {
+    /// `kept` is 1 for a token and 0 for padding, row by row; absent: tokens alone.
+    pub(crate) fn new(
+        batch: i64,
+        length: i64,
+        device: Device,
+        kept: Option<Vec<i64>>,
+    ) -> Result<Self> {
+        let whole = Self { batch, length, device, mask: None, kept: None, empty: Vec::new() };
+        let padded = |kept: &Vec<i64>| kept.contains(&0);
+        let Some(mut kept) = kept.filter(padded) else { return Ok(whole) };
+        let mut empty = Vec::new();
+        for (row, kept) in kept.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate() {
+            if kept.iter().all(|&keep| keep == 0) {
+                kept.fill(1);
+                empty.push(row);
+            }
+        }
+        let mask = Tensor::f_from_slice(&kept)?.f_view([batch, 1, 1, length])?;
+        let mask = torch_ext::upload(&mask, device)?.f_to_kind(Kind::Bool)?;
+        Ok(Self { mask: Some(mask), kept: Some(kept), empty, ..whole })
+    }
+}
 
 /// How a batch `[B, L]` lies without padding: N tokens, row after row.
 pub(crate) struct Packing {
@@ -68,19 +103,19 @@ impl Packing {
         Ok(Some(Self { lengths, flash, places, batch, length }))
     }
 
-    /// Attention within each row: query, key and value `[N, H]` to `[N, H]`.
+    /// Attention within each row: query, key and value `[N, H]` to `[N, H]`; `places` are those of
+    /// the tokens, which dropout is drawn from.
     pub(crate) fn attend(
         &self,
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
-        draws: &Draws,
+        places: &Tensor,
         attention: &Attention,
     ) -> Result<Tensor> {
         Ok(match &self.flash {
             None => {
-                let (lengths, places) = (&self.lengths, &draws.places);
-                torch_ext::packed_attention(query, key, value, lengths, places, attention)?
+                torch_ext::packed_attention(query, key, value, &self.lengths, places, attention)?
             }
             Some(FlashRows { cumulative, longest }) => {
                 torch_ext::flash_attention(query, key, value, cumulative, *longest, attention)?
