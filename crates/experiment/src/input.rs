@@ -21,81 +21,44 @@ pub trait InputFiles {
     fn reads(name: &str) -> bool;
 }
 
-/// Every file of a folder, but for names that begin with a dot.
-pub enum AllFiles {}
+/// A kind for each line: its documentation, its name, what its folders hold, and which files are
+/// read.
+macro_rules! input_files {
+    ($($(#[$about:meta])* $kind:ident, $expected:literal, $reads:expr;)*) => {$(
+        $(#[$about])*
+        pub enum $kind {}
 
-impl InputFiles for AllFiles {
-    const EXPECTED: &'static str = "file";
+        impl InputFiles for $kind {
+            const EXPECTED: &'static str = $expected;
 
-    fn reads(_name: &str) -> bool {
-        true
-    }
+            fn reads(name: &str) -> bool {
+                let reads: fn(&str) -> bool = $reads;
+                reads(name)
+            }
+        }
+    )*};
 }
 
-/// Weights, configuration and tokenizer of a Hugging Face folder.
-pub enum ModelFiles {}
-
-impl InputFiles for ModelFiles {
-    const EXPECTED: &'static str = "*.safetensors or *.json";
-
-    fn reads(name: &str) -> bool {
-        name.ends_with(".safetensors") || name.ends_with(".json")
-    }
+/// Whether a name ends with one of these.
+fn ends(name: &str, with: &[&str]) -> bool {
+    with.iter().any(|end| name.ends_with(end))
 }
 
-/// The JSON files of a folder, such as question files.
-pub enum JsonFiles {}
-
-impl InputFiles for JsonFiles {
-    const EXPECTED: &'static str = "*.json";
-
-    fn reads(name: &str) -> bool {
-        name.ends_with(".json")
-    }
-}
-
-/// The tables of a folder, such as the triples and labels of a knowledge graph.
-pub enum TsvFiles {}
-
-impl InputFiles for TsvFiles {
-    const EXPECTED: &'static str = "*.tsv";
-
-    fn reads(name: &str) -> bool {
-        name.ends_with(".tsv")
-    }
-}
-
-/// The texts of a folder, one JSON value on each line, perhaps compressed.
-pub enum JsonlFiles {}
-
-impl InputFiles for JsonlFiles {
-    const EXPECTED: &'static str = "*.jsonl or *.jsonl.gz";
-
-    fn reads(name: &str) -> bool {
-        name.ends_with(".jsonl") || name.ends_with(".jsonl.gz")
-    }
-}
-
-/// Pages of entities by language, as `kg-triples extract` writes them.
-pub enum EntityPages {}
-
-impl InputFiles for EntityPages {
-    const EXPECTED: &'static str = "entities.<lang>.jsonl[.gz]";
-
-    fn reads(name: &str) -> bool {
-        name.starts_with("entities.")
-    }
-}
-
-/// XQuAD's question files.
-pub enum XquadFiles {}
-
-impl InputFiles for XquadFiles {
-    const EXPECTED: &'static str = "xquad.<lang>.json";
-
-    fn reads(name: &str) -> bool {
-        name.starts_with("xquad.")
-    }
+input_files! {
+    /// Every file of a folder, but for names that begin with a dot.
+    AllFiles, "file", |_| true;
+    /// Weights, configuration and tokenizer of a Hugging Face folder.
+    ModelFiles, "*.safetensors or *.json", |name| ends(name, &[".safetensors", ".json"]);
+    /// The JSON files of a folder, such as question files.
+    JsonFiles, "*.json", |name| ends(name, &[".json"]);
+    /// The tables of a folder, such as the triples and labels of a knowledge graph.
+    TsvFiles, "*.tsv", |name| ends(name, &[".tsv"]);
+    /// The texts of a folder, one JSON value on each line, perhaps compressed.
+    JsonlFiles, "*.jsonl or *.jsonl.gz", |name| ends(name, &[".jsonl", ".jsonl.gz"]);
+    /// Pages of entities by language, as `kg-triples extract` writes them.
+    EntityPages, "entities.<lang>.jsonl[.gz]", |name| name.starts_with("entities.");
+    /// XQuAD's question files.
+    XquadFiles, "xquad.<lang>.json", |name| name.starts_with("xquad.");
 }
 
 /// A model's folder.
