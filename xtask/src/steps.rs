@@ -34,7 +34,7 @@ macro_rules! libtorch_tests {
     ($($word:expr),*) => {
         &[
             "test", "--workspace",
-            "--exclude", "kg-triples", "--exclude", "polyqa-language", "--exclude", "mlqa-eval",
+            "--exclude", "bzip2-blocks", "--exclude", "kg-triples", "--exclude", "polyqa-language", "--exclude", "mlqa-eval",
             "--exclude", "qa-translate", "--exclude", "testkit", "--exclude", "tokenizer-file",
             "--exclude", "transfer-eval", "--exclude", "whole-file", "--exclude", "xtask",
             $($word),*

@@ -1,5 +1,4 @@
 //! Wikidata's dumps: read once, in bounded memory, to the tables of a knowledge graph.
-pub mod bzip2;
 mod chunk;
 mod counts;
 mod entity;

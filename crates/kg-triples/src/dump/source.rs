@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bzip2_blocks::{BlockStart, ParallelBzip2, ReadPosition};
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::bzip2::{BlockStart, ParallelBzip2, ReadPosition};
 use crate::KgError;
 
 /// How a dump is packed; found out by its first bytes.

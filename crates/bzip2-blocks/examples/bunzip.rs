@@ -1,5 +1,5 @@
 //! Unpacks a bzip2 file to the standard output with several threads, and says how fast:
-//! `cargo run --release -p kg-triples --example bunzip -- FILE [THREADS]`.
+//! `cargo run --release -p bzip2-blocks --example bunzip -- FILE [THREADS]`.
 
 use std::error::Error;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::thread::available_parallelism;
 use std::time::Instant;
 
-use kg_triples::dump::bzip2::Bzip2Blocks;
+use bzip2_blocks::Bzip2Blocks;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);

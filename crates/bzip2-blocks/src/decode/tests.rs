@@ -1,7 +1,7 @@
 use std::io::Write;
 
-use ::bzip2::write::BzEncoder;
-use ::bzip2::{Compression, Decompress};
+use bzip2::write::BzEncoder;
+use bzip2::{Compression, Decompress};
 use proptest::prelude::*;
 
 use super::*;

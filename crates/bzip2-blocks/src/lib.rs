@@ -1,39 +1,5 @@
-//! Unpacking bzip2 on several threads, in the order of the file and with bounded memory.
-//!
-//! A bzip2 file is a row of streams, and a stream a row of blocks of up to 900 kB of data each,
-//! which are packed independently. Nothing says where the next block begins, except that each
-//! begins with the same 48 bits, at any bit. One thread searches for these and cuts the file there;
-//! others unpack the blocks; the caller gets them in order. So a file from plain `bzip2`, with one
-//! stream, is unpacked as fast as those with many streams that `pbzip2` and `lbzip2` write.
-//!
-//! [`Bzip2Blocks`] gives the blocks one by one, [`ParallelBzip2`] the bytes through [`Read`] and
-//! [`BufRead`]. Both can begin in the middle of a file, at a place that an earlier run stored.
-//!
-//! The bytes are those that a sequential decoder gives. The 48 bits may also stand inside of a
-//! block, by chance or by malice. Then the piece before them does not unpack as a block, and the
-//! caller's thread finds the true end and unpacks the block there.
-//!
-//! # Memory
-//!
-//! For each thread two blocks are in flight, and three more between the other two threads. A block
-//! has at most 0.9 MB packed and mostly about 1 MB unpacked; a thread has up to 8 MB more to unpack
-//! it. Nothing grows with the file. The extremes are 4 MiB packed and, for data that consist of
-//! equal bytes, 46 MB unpacked.
-//!
-//! # Errors
-//!
-//! Messages name the place in the compressed file, in bytes. All blocks that were given out before
-//! an error are whole and their CRCs are right.
-//!
-//! - [`UnexpectedEof`](io::ErrorKind::UnexpectedEof): the file was cut short. If it was cut exactly
-//!   between two streams, nobody can know: it is a valid shorter file.
-//! - [`InvalidData`](io::ErrorKind::InvalidData): this is no bzip2 file, an empty one included; a
-//!   block is damaged or does not match its CRC; the blocks of a stream do not match the CRC at its
-//!   end; behind the last stream stand other bytes, which the program `bzip2` skips with a warning.
-//!   Also, a block of more than 4 MiB: the format lets a block's tables grow without limit, but no
-//!   program that packs writes more than 1 MB.
-//! - [`Other`](io::ErrorKind::Other): a thread ended early.
-//! - Those of the input, with their kind.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, Read, Seek};
 
@@ -61,7 +27,7 @@ pub struct ReadPosition {
     pub skip: u64,
 }
 
-/// Reads the unpacked bytes of a bzip2 file; see [the module](self) for errors and memory.
+/// Reads the unpacked bytes of a bzip2 file; see [the crate](crate) for errors and memory.
 ///
 /// It is its own buffer, so [`BufRead`] needs no other around it, and after a line has been read
 /// [`position`](Self::position) is the place behind this line.
@@ -71,7 +37,7 @@ pub struct ReadPosition {
 /// ```
 /// use std::io::BufRead;
 ///
-/// use kg_triples::dump::bzip2::ParallelBzip2;
+/// use bzip2_blocks::ParallelBzip2;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// // printf 'one\ntwo\n' | bzip2

@@ -36,7 +36,7 @@ pub struct DecodedBlock {
     pub bytes: Vec<u8>,
 }
 
-/// The decoded blocks of a bzip2 file, in its order; see [the module](super) for errors and memory.
+/// The decoded blocks of a bzip2 file, in its order; see [the crate](crate) for errors and memory.
 ///
 /// After an error there are no more blocks.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use ::bzip2::Compression;
-use ::bzip2::read::MultiBzDecoder;
-use ::bzip2::write::BzEncoder;
+use bzip2::Compression;
+use bzip2::read::MultiBzDecoder;
+use bzip2::write::BzEncoder;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
