@@ -35,7 +35,7 @@ macro_rules! libtorch_tests {
         &[
             "test", "--workspace",
             "--exclude", "bzip2-blocks", "--exclude", "kg-triples", "--exclude", "polyqa-language", "--exclude", "mlqa-eval",
-            "--exclude", "qa-translate", "--exclude", "testkit", "--exclude", "tokenizer-file",
+            "--exclude", "polyqa-shards", "--exclude", "qa-translate", "--exclude", "testkit", "--exclude", "tokenizer-file",
             "--exclude", "transfer-eval", "--exclude", "whole-file", "--exclude", "xtask",
             $($word),*
         ]

@@ -1,7 +1,7 @@
 //! What a task needs of a model.
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
-use trainer::Fingerprint;
+use trainer::{Fingerprint, TensorField};
 use xlmr_model::{Architecture, FusionConfig, Inputs, Model, fused};
 
 use crate::Result;

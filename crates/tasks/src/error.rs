@@ -59,6 +59,9 @@ pub enum Error {
     /// The model.
     #[error(transparent)]
     Model(#[from] xlmr_model::Error),
+    /// Files of examples cannot be streamed.
+    #[error(transparent)]
+    Shards(#[from] shards::Error),
     /// Training.
     #[error(transparent)]
     Train(#[from] trainer::TrainError),

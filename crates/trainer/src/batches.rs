@@ -1,7 +1,7 @@
 //! The order of examples: seeded, the same for every thread count, with batches of like length.
 use rand::seq::SliceRandom;
 
-use crate::seed::rng_for;
+use crate::rng_for;
 
 /// The batches of every epoch of a stage.
 ///

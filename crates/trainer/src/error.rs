@@ -92,14 +92,9 @@ pub enum TrainError {
         /// Where training goes on without it.
         earlier: String,
     },
-    /// A task's examples or options cannot be hashed.
-    #[error("fingerprint, field {field}: {reason}")]
-    Fingerprint {
-        /// The field.
-        field: String,
-        /// What is wrong.
-        reason: String,
-    },
+    /// Examples cannot be streamed, or what decides them cannot be hashed.
+    #[error(transparent)]
+    Shards(#[from] shards::Error),
     /// The task could not compute its losses, or end an epoch.
     #[error("{stage}, step {step}: {}", error_text(cause.as_ref()))]
     Task {

@@ -1,7 +1,7 @@
 //! The tasks of a stage: name, batch size and turns of each.
 use torch_ext::Precision;
 
-use crate::seed::seed_for;
+use crate::seed_for;
 use crate::{Examples, Fingerprint, Result, Task, TrainConfig, TrainError};
 
 /// One task of a stage that trains several in turn, see [`fit_tasks`](crate::fit_tasks), which has
@@ -156,5 +156,5 @@ pub(crate) fn stage_fingerprint(
             .number("batches_per_round", u64::from(slot.batches_per_round))
             .add("task", task.finish()?);
     }
-    stage.finish()
+    Ok(stage.finish()?)
 }

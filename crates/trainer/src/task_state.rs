@@ -6,11 +6,11 @@ use tch::{Device, Tensor};
 use torch_ext::{Precision, ProcessGroup, TensorMap, region, with_group, with_loss_scale};
 
 use crate::not_finite::{BatchRecord, IndexedExample};
-use crate::seed::{rng_for, seed_for};
 use crate::task_slot::{label, slot_seed};
 use crate::{
     Batches, Epoch, Examples, Result, Stage, Step, TaskError, TaskSlot, TrainConfig, TrainError,
 };
+use crate::{rng_for, seed_for};
 
 pub(crate) struct TaskState<'s, 't> {
     slot: &'s mut TaskSlot<'t>,

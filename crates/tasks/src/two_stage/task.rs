@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 use torch_ext::upload;
 use trainer::{
     ExampleRecord, Examples, Fingerprint, GroupConfig, Step, StepLosses, Task, TaskError,
-    TrainConfig,
+    TensorField, TrainConfig,
 };
 
 use super::candidates::{Candidates, duplicate_text, gold_positions};

@@ -8,12 +8,12 @@ mod common;
 mod early_stop;
 mod epochs;
 mod faults;
-mod parquet_shards;
+#[path = "../../../shards/tests/it/memory_source.rs"]
+mod memory_source;
 mod precision;
 mod profile;
 mod ranks;
 mod resume;
-mod shards;
 mod streams;
 mod task_slots;
 mod trace;

@@ -2,13 +2,14 @@
 use std::path::Path;
 
 use crate::common::{alone, config, metrics, parameters, stage, weight};
+use crate::memory_source::MemorySource;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use trainer::{
-    ExampleSource, ExampleStream, Examples, Fingerprint, FitReport, JsonlSource, MemorySource,
-    Stage, Step, StepLosses, StepMetrics, Task, TaskError, TaskSlot, TensorMap, TrainConfig,
-    TrainError, fit, fit_tasks,
+    ExampleSource, ExampleStream, Examples, Fingerprint, FitReport, ShardedJsonl, Shards,
+    ShuffleConfig, Stage, Step, StepLosses, StepMetrics, Task, TaskError, TaskSlot, TensorMap,
+    TrainConfig, TrainError, fit, fit_tasks,
 };
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -90,6 +91,12 @@ fn write_points(path: &Path, points: &[Point]) {
     std::fs::write(path, lines.collect::<String>()).unwrap();
 }
 
+/// The lines of a file in its own order: blocks of one line cannot be shuffled.
+fn in_order(path: &Path) -> ShardedJsonl<Point> {
+    let config = ShuffleConfig { lines: 1, ..ShuffleConfig::default() };
+    ShardedJsonl::new(Shards::open([path]).unwrap(), config).unwrap()
+}
+
 fn epochs(folder: &Path) -> Vec<f64> {
     let lines = metrics(folder);
     lines.lines().map(|line| serde_json::from_str::<StepMetrics>(line).unwrap().epoch).collect()
@@ -102,7 +109,7 @@ fn a_file_is_read_in_order_and_begun_anew() {
     let path = folder.path().join("points.jsonl");
     write_points(&path, &points(5));
     let config = TrainConfig { log_steps: 1, ..config() };
-    let source = JsonlSource::<Point>::open(&path).unwrap();
+    let source = in_order(&path);
     let (report, _, seen) = train(&stage(folder.path(), None), &config, source).unwrap();
     // Batches of 2, 2 and 1; the lengths are 3 to 7.
     assert_eq!((report.steps, report.tokens), (9, 3 * (3 + 4 + 5 + 6 + 7)));
@@ -138,7 +145,7 @@ fn an_interruption_at_any_step_changes_nothing() {
         let stage = stage(folder, interrupt);
         let left = match memory {
             true => train(&stage, config, MemorySource::new(points(7))),
-            false => train(&stage, config, JsonlSource::open(&path).unwrap()),
+            false => train(&stage, config, in_order(&path)),
         };
         left.unwrap()
     };
@@ -241,7 +248,7 @@ fn other_data_is_another_run() {
     let path = folder.path().join("points.jsonl");
     let start = |points: &[Point], interrupt| {
         write_points(&path, points);
-        let source = JsonlSource::open(&path).unwrap();
+        let source = in_order(&path);
         train(&stage(folder.path(), interrupt), &config(), source)
     };
     start(&points(5), Some(2)).unwrap();
@@ -258,7 +265,7 @@ fn an_unreadable_line_names_file_line_and_step() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("points.jsonl");
     std::fs::write(&path, "{\"x\": 1.0, \"tokens\": 2}\n{\"x\": 1.0}\n").unwrap();
-    let source = JsonlSource::<Point>::open(&path).unwrap();
+    let source = in_order(&path);
     let error = train(&stage(folder.path(), None), &config(), source).unwrap_err().to_string();
     assert!(error.starts_with("test, step 0: "), "{error}");
     assert!(error.contains("points.jsonl: line 2, column 10: missing field"), "{error}");

@@ -10,10 +10,9 @@ use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::jsonl_source::{in_line, is_blank, without_mark};
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
-use crate::{Fingerprint, Result, TrainError};
+use crate::{Error, Fingerprint, Result};
 
 /// What a folder of shards holds, in words.
 const EXPECTED: &str = "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet";
@@ -21,13 +20,29 @@ const EXPECTED: &str = "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.p
 /// Bytes of the longest line that is read: a file without line ends would otherwise fill memory.
 pub(crate) const LONGEST_LINE: u64 = 1 << 26;
 
+/// The line without a byte order mark.
+fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+}
+
+pub(crate) fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(u8::is_ascii_whitespace)
+}
+
+/// `column 5: …` of an error in a text of one line.
+fn in_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = format!(" at line {} column {}", error.line(), error.column());
+    format!("column {}: {}", error.column(), text.strip_suffix(&end).unwrap_or(&text))
+}
+
 /// Whether a file of this name in a folder is a shard: `*.jsonl` or `*.txt`, plain or packed as
 /// `.gz` or `.zst`, or `*.parquet`, and not hidden.
 ///
 /// ```
-/// assert!(trainer::is_shard("part-0007.jsonl.gz") && trainer::is_shard("en.txt"));
-/// assert!(trainer::is_shard("train-00000-of-00041.parquet"));
-/// assert!(!trainer::is_shard(".part.jsonl") && !trainer::is_shard("counts.tsv"));
+/// assert!(shards::is_shard("part-0007.jsonl.gz") && shards::is_shard("en.txt"));
+/// assert!(shards::is_shard("train-00000-of-00041.parquet"));
+/// assert!(!shards::is_shard(".part.jsonl") && !shards::is_shard("counts.tsv"));
 /// ```
 pub fn is_shard(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -77,9 +92,9 @@ impl ShardLine<'_> {
     }
 
     /// An error that names file and line.
-    pub fn refuse(&self, reason: impl std::fmt::Display) -> TrainError {
+    pub fn refuse(&self, reason: impl std::fmt::Display) -> Error {
         let unit = unit(self.path);
-        TrainError::file(self.path, format!("{unit} {}, {reason}", self.number))
+        Error::file(self.path, format!("{unit} {}, {reason}", self.number))
     }
 }
 
@@ -121,7 +136,7 @@ impl ShardFile {
         path: &Path,
         visit: &mut dyn FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
     ) -> Result<Self> {
-        let metadata = fs::metadata(path).map_err(|error| TrainError::file(path, error))?;
+        let metadata = fs::metadata(path).map_err(|error| Error::file(path, error))?;
         let (mut hash, mut lines, mut line) = (Sha256::new(), 0, Vec::new());
         let mut reader = LineReader::open(path)?;
         while reader.read(&mut line)? {
@@ -138,8 +153,7 @@ impl ShardFile {
 
     /// Opens the file at a place between two lines, and makes sure that it is still the same.
     pub(crate) fn reader_at(&self, byte: u64, line: u64) -> Result<LineReader> {
-        let found =
-            fs::metadata(&self.path).map_err(|error| TrainError::file(&self.path, error))?;
+        let found = fs::metadata(&self.path).map_err(|error| Error::file(&self.path, error))?;
         if seen(&found) != self.seen {
             // Its time may be new and its content not.
             let now = Self::scan(&self.path, &mut |_| Ok(()))?;
@@ -157,13 +171,13 @@ impl ShardFile {
         if reader.byte == self.bytes { Ok(()) } else { Err(self.changed(reader.byte)) }
     }
 
-    fn changed(&self, bytes: u64) -> TrainError {
+    fn changed(&self, bytes: u64) -> Error {
         let reason = format!(
             "the file changed: {bytes} bytes unpacked, {} when training began; restore it, or \
              start a new run",
             self.bytes
         );
-        TrainError::file(&self.path, reason)
+        Error::file(&self.path, reason)
     }
 }
 
@@ -179,7 +193,7 @@ pub(crate) fn without_end(line: &[u8]) -> &[u8] {
 /// # Example
 /// ```
 /// use serde::Deserialize;
-/// use trainer::Shards;
+/// use shards::Shards;
 ///
 /// #[derive(Deserialize)]
 /// struct Row {
@@ -206,7 +220,7 @@ impl Shards {
     /// Opens files, and those files of folders that [`is_shard`] names, sorted by name.
     ///
     /// # Errors
-    /// [`TrainError::Config`] without a path; [`TrainError::File`] naming the file that cannot be
+    /// [`Error::Config`] without a path; [`Error::File`] naming the file that cannot be
     /// read, with the line where it is damaged, what is called like a shard in a folder and is no
     /// file, a file that comes twice, a folder without shards, or the first file if none has a
     /// line.
@@ -218,7 +232,7 @@ impl Shards {
     /// check examples before training and to count what they hold.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`TrainError::File`] naming the file and line that `visit` refused,
+    /// As [`open`](Self::open); [`Error::File`] naming the file and line that `visit` refused,
     /// with its reason.
     pub fn open_with<P: AsRef<Path>>(
         paths: impl IntoIterator<Item = P>,
@@ -230,7 +244,7 @@ impl Shards {
         }
         expect_each_once(&found)?;
         let Some(first) = found.first() else {
-            return Err(TrainError::Config {
+            return Err(Error::Config {
                 key: "shards".into(),
                 value: "none".into(),
                 rule: format!("must be one file or more, or a folder of {EXPECTED}"),
@@ -243,7 +257,7 @@ impl Shards {
                 0 => String::new(),
                 others => format!(", nor do the {others} other shards"),
             };
-            return Err(TrainError::file(first, format!("holds no line{others}")));
+            return Err(Error::file(first, format!("holds no line{others}")));
         }
         Ok(Self { files })
     }
@@ -272,7 +286,7 @@ impl Shards {
 }
 
 fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let refuse = |error: std::io::Error| TrainError::file(path, error);
+    let refuse = |error: std::io::Error| Error::file(path, error);
     if !fs::metadata(path).map_err(refuse)?.is_dir() {
         files.push(path.to_owned());
         return Ok(());
@@ -286,7 +300,7 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     if inside.is_empty() {
-        return Err(TrainError::file(path, format!("the folder holds no {EXPECTED}")));
+        return Err(Error::file(path, format!("the folder holds no {EXPECTED}")));
     }
     inside.sort();
     files.append(&mut inside);
@@ -304,7 +318,7 @@ fn expect_file(file: &Path) -> Result<()> {
         }
         Ok(_) => return Ok(()),
     };
-    Err(TrainError::file(file, fault))
+    Err(Error::file(file, fault))
 }
 
 /// Refuses a file that comes twice: by its name, or by that of a folder that it lies in. Links of
@@ -314,9 +328,9 @@ fn expect_each_once(files: &[PathBuf]) -> Result<()> {
     for file in files {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")));
-        let folder = folder.map_err(|error| TrainError::file(file, error))?;
+        let folder = folder.map_err(|error| Error::file(file, error))?;
         if !places.insert((folder, file.file_name())) {
-            return Err(TrainError::file(file, "is named twice among the shards; name it once"));
+            return Err(Error::file(file, "is named twice among the shards; name it once"));
         }
     }
     Ok(())
@@ -341,7 +355,7 @@ enum Input {
 
 impl LineReader {
     fn open(path: &Path) -> Result<Self> {
-        let refuse = |error: std::io::Error| TrainError::file(path, error);
+        let refuse = |error: std::io::Error| Error::file(path, error);
         if is_parquet(path) {
             return Self::open_parquet(path);
         }
@@ -362,14 +376,14 @@ impl LineReader {
 
     #[cfg(feature = "parquet")]
     fn open_parquet(path: &Path) -> Result<Self> {
-        let rows = ParquetRows::open(path).map_err(|reason| TrainError::file(path, reason))?;
+        let rows = ParquetRows::open(path).map_err(|reason| Error::file(path, reason))?;
         Ok(Self { path: path.to_owned(), input: Input::Rows(Box::new(rows)), byte: 0, line: 0 })
     }
 
     #[cfg(not(feature = "parquet"))]
     fn open_parquet(path: &Path) -> Result<Self> {
         let reason = "this build does not read Parquet: build with the feature `parquet`";
-        Err(TrainError::file(path, reason))
+        Err(Error::file(path, reason))
     }
 
     /// Reads a line with its end; `false` where there is none.
@@ -389,7 +403,7 @@ impl LineReader {
                 "{unit} {}, longer than {LONGEST_LINE} bytes: one example a line is expected",
                 self.line + 1
             );
-            return Err(TrainError::file(&self.path, reason));
+            return Err(Error::file(&self.path, reason));
         }
         self.byte += read;
         self.line += u64::from(read > 0);
@@ -411,18 +425,18 @@ impl LineReader {
         };
         if skipped.map_err(|error| self.unreadable(&error))? < byte {
             let reason = format!("ends before byte {byte}, where line {line} ended");
-            return Err(TrainError::file(&self.path, reason));
+            return Err(Error::file(&self.path, reason));
         }
         (self.byte, self.line) = (byte, line);
         Ok(())
     }
 
-    fn unreadable(&self, error: &std::io::Error) -> TrainError {
+    fn unreadable(&self, error: &std::io::Error) -> Error {
         let reason = match (error.kind(), &self.input) {
             (ErrorKind::UnexpectedEof, Input::Packed(_)) => "the packed file is cut off".into(),
             _ => error.to_string(),
         };
         let unit = unit(&self.path);
-        TrainError::file(&self.path, format!("after {unit} {}: {reason}", self.line))
+        Error::file(&self.path, format!("after {unit} {}: {reason}", self.line))
     }
 }

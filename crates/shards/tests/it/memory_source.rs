@@ -2,22 +2,9 @@
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+use shards::{ExampleSource, Fingerprint, SourceError};
 
-use crate::{ExampleSource, Fingerprint, TaskError};
-
-/// Examples in memory as a stream, in a new order each epoch. For tests of streamed tasks;
-/// [`Examples::Indexed`](crate::Examples::Indexed) is the better choice for data that fits.
-///
-/// ```
-/// use trainer::{ExampleSource, MemorySource, rng_for};
-///
-/// let mut source = MemorySource::new(vec![1, 2, 3]);
-/// source.start_epoch(0, rng_for(7, "order", 0))?;
-/// let first = source.next_example()?;
-/// source.seek(0)?;
-/// assert_eq!(source.next_example()?, first);
-/// # Ok::<(), trainer::TaskError>(())
-/// ```
+/// Examples in memory as a stream, in a new order each epoch.
 pub struct MemorySource<T> {
     examples: Vec<T>,
     order: Vec<usize>,
@@ -36,14 +23,14 @@ impl<T: Clone + Serialize> ExampleSource for MemorySource<T> {
     type Example = T;
     type Position = usize;
 
-    fn start_epoch(&mut self, _: u64, mut rng: ChaCha8Rng) -> Result<(), TaskError> {
+    fn start_epoch(&mut self, _: u64, mut rng: ChaCha8Rng) -> Result<(), SourceError> {
         self.order = (0..self.examples.len()).collect();
         self.order.shuffle(&mut rng);
         self.next = 0;
         Ok(())
     }
 
-    fn next_example(&mut self) -> Result<Option<T>, TaskError> {
+    fn next_example(&mut self) -> Result<Option<T>, SourceError> {
         let example = self.order.get(self.next).and_then(|&number| self.examples.get(number));
         self.next += usize::from(example.is_some());
         Ok(example.cloned())
@@ -53,7 +40,7 @@ impl<T: Clone + Serialize> ExampleSource for MemorySource<T> {
         self.next
     }
 
-    fn seek(&mut self, position: usize) -> Result<(), TaskError> {
+    fn seek(&mut self, position: usize) -> Result<(), SourceError> {
         if position > self.order.len() {
             return Err(format!("example {position} of {}", self.order.len()).into());
         }

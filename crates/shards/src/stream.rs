@@ -3,19 +3,22 @@ use rand_chacha::ChaCha8Rng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fingerprint, TaskError};
+use crate::Fingerprint;
+
+/// What a source fails with: its own error.
+pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Gives examples one by one, in the same order whenever an epoch starts with the same generator.
 /// [`ExampleStream`] makes batches of them.
 ///
 /// Of several processes, each reads all examples: position and batch are those of one process. A
 /// source whose examples cost much may share that cost within `start_epoch` and `next_example`,
-/// where [`torch_ext::current_group`] gives the processes; not within `seek`.
+/// where it knows of the others; not within `seek`.
 ///
 /// # Example
 /// ```
 /// use rand_chacha::ChaCha8Rng;
-/// use trainer::{ExampleSource, Fingerprint, TaskError};
+/// use shards::{ExampleSource, Fingerprint, SourceError};
 ///
 /// /// The numbers below `end`.
 /// struct Count {
@@ -27,12 +30,12 @@ use crate::{Fingerprint, TaskError};
 ///     type Example = u32;
 ///     type Position = u32;
 ///
-///     fn start_epoch(&mut self, _: u64, _: ChaCha8Rng) -> Result<(), TaskError> {
+///     fn start_epoch(&mut self, _: u64, _: ChaCha8Rng) -> Result<(), SourceError> {
 ///         self.next = 0;
 ///         Ok(())
 ///     }
 ///
-///     fn next_example(&mut self) -> Result<Option<u32>, TaskError> {
+///     fn next_example(&mut self) -> Result<Option<u32>, SourceError> {
 ///         let number = (self.next < self.end).then_some(self.next);
 ///         self.next += 1;
 ///         Ok(number)
@@ -42,7 +45,7 @@ use crate::{Fingerprint, TaskError};
 ///         self.next
 ///     }
 ///
-///     fn seek(&mut self, position: u32) -> Result<(), TaskError> {
+///     fn seek(&mut self, position: u32) -> Result<(), SourceError> {
 ///         self.next = position;
 ///         Ok(())
 ///     }
@@ -63,13 +66,13 @@ pub trait ExampleSource {
     ///
     /// # Errors
     /// If the source cannot be read.
-    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), TaskError>;
+    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), SourceError>;
 
     /// The next example of the epoch; `None` at its end.
     ///
     /// # Errors
     /// If the example cannot be read.
-    fn next_example(&mut self) -> Result<Option<Self::Example>, TaskError>;
+    fn next_example(&mut self) -> Result<Option<Self::Example>, SourceError>;
 
     /// The place before the next example.
     fn position(&self) -> Self::Position;
@@ -78,10 +81,9 @@ pub trait ExampleSource {
     ///
     /// # Errors
     /// If there is no such place.
-    fn seek(&mut self, position: Self::Position) -> Result<(), TaskError>;
+    fn seek(&mut self, position: Self::Position) -> Result<(), SourceError>;
 
-    /// Examples in an epoch, where known. Otherwise `TrainConfig::steps` must say how long training
-    /// takes.
+    /// Examples in an epoch, where known.
     fn examples(&self) -> Option<u64> {
         None
     }
@@ -90,31 +92,31 @@ pub trait ExampleSource {
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
 
-/// What the trainer asks of streamed examples, whatever their type; see [`ExampleStream`].
+/// What training asks of streamed examples, whatever their type; see [`ExampleStream`].
 pub trait BatchStream {
     /// See [`ExampleSource::start_epoch`].
     ///
     /// # Errors
     /// If the source cannot be read.
-    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), TaskError>;
+    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), SourceError>;
 
     /// Reads the next `size` examples of the epoch, fewer at its end, in place of the last batch.
     ///
     /// # Errors
     /// If an example cannot be read.
-    fn next_batch(&mut self, size: usize) -> Result<StreamedBatch, TaskError>;
+    fn next_batch(&mut self, size: usize) -> Result<StreamedBatch, SourceError>;
 
     /// The place before the next batch, as JSON.
     ///
     /// # Errors
     /// If it has no JSON form.
-    fn position(&self) -> Result<serde_json::Value, TaskError>;
+    fn position(&self) -> Result<serde_json::Value, SourceError>;
 
     /// Goes to a place in the epoch that was started last.
     ///
     /// # Errors
     /// If there is no such place.
-    fn seek(&mut self, position: &serde_json::Value) -> Result<(), TaskError>;
+    fn seek(&mut self, position: &serde_json::Value) -> Result<(), SourceError>;
 
     /// Examples in an epoch, where known.
     fn examples(&self) -> Option<u64>;
@@ -136,16 +138,19 @@ type CountTokens<E> = Box<dyn Fn(&E) -> usize>;
 ///
 /// # Example
 /// ```
-/// use trainer::{BatchStream, ExampleStream, MemorySource, rng_for};
+/// use shards::{BatchStream, ExampleStream, ShardedJsonl, Shards, ShuffleConfig, rng_for};
 ///
-/// let sentences = MemorySource::new(vec!["a b c", "d e", "f"]);
-/// let mut stream = ExampleStream::new(sentences, |text: &&str| text.split(' ').count());
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("sentences.jsonl");
+/// std::fs::write(&path, "\"a b c\"\n\"d e\"\n\"f\"\n")?;
+/// let sentences = ShardedJsonl::new(Shards::open([path])?, ShuffleConfig::default())?;
+/// let mut stream = ExampleStream::new(sentences, |text: &String| text.split(' ').count());
 /// stream.start_epoch(0, rng_for(1, "order", 0))?;
 /// let (first, second) = (stream.next_batch(2)?, stream.next_batch(2)?);
 /// assert!(!first.last && second.last);
 /// assert_eq!(first.lengths.iter().chain(&second.lengths).sum::<usize>(), 6);
 /// assert_eq!(stream.batch().len(), 1);
-/// # Ok::<(), trainer::TaskError>(())
+/// # Ok::<(), shards::SourceError>(())
 /// ```
 pub struct ExampleStream<S: ExampleSource> {
     source: S,
@@ -164,7 +169,7 @@ impl<S: ExampleSource> ExampleStream<S> {
         Self { source, tokens: Box::new(tokens), batch: Vec::new(), ahead: None, position }
     }
 
-    /// The examples of the current step; [`Step::batch`](crate::Step::batch) counts them from 0.
+    /// The examples of the batch that was read last.
     pub fn batch(&self) -> &[S::Example] {
         &self.batch
     }
@@ -179,7 +184,7 @@ impl<S: ExampleSource> ExampleStream<S> {
         self.source.fingerprint(fingerprint);
     }
 
-    fn read_ahead(&mut self) -> Result<(), TaskError> {
+    fn read_ahead(&mut self) -> Result<(), SourceError> {
         self.position = self.source.position();
         self.ahead = self.source.next_example()?;
         Ok(())
@@ -187,13 +192,13 @@ impl<S: ExampleSource> ExampleStream<S> {
 }
 
 impl<S: ExampleSource> BatchStream for ExampleStream<S> {
-    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), TaskError> {
+    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), SourceError> {
         self.batch.clear();
         self.source.start_epoch(epoch, rng)?;
         self.read_ahead()
     }
 
-    fn next_batch(&mut self, size: usize) -> Result<StreamedBatch, TaskError> {
+    fn next_batch(&mut self, size: usize) -> Result<StreamedBatch, SourceError> {
         self.batch.clear();
         while self.batch.len() < size {
             let Some(example) = self.ahead.take() else { break };
@@ -204,11 +209,11 @@ impl<S: ExampleSource> BatchStream for ExampleStream<S> {
         Ok(StreamedBatch { lengths, last: self.ahead.is_none() })
     }
 
-    fn position(&self) -> Result<serde_json::Value, TaskError> {
+    fn position(&self) -> Result<serde_json::Value, SourceError> {
         Ok(serde_json::to_value(&self.position)?)
     }
 
-    fn seek(&mut self, position: &serde_json::Value) -> Result<(), TaskError> {
+    fn seek(&mut self, position: &serde_json::Value) -> Result<(), SourceError> {
         self.batch.clear();
         self.source.seek(S::Position::deserialize(position)?)?;
         self.read_ahead()

@@ -8,15 +8,14 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::jsonl_source::is_blank;
-use crate::shards::{LineReader, without_end};
-use crate::{Fingerprint, Result, ShardLine, Shards, TaskError, TrainError, rng_for};
+use crate::shards::{LineReader, is_blank, without_end};
+use crate::{Error, Fingerprint, Result, ShardLine, Shards, SourceError, rng_for};
 
 /// How lines are shuffled: what is in memory at a time.
 ///
 /// # Example
 /// ```
-/// use trainer::ShuffleConfig;
+/// use shards::ShuffleConfig;
 ///
 /// let config = ShuffleConfig { lines: 1000, ..ShuffleConfig::default() };
 /// assert!(config.validate().is_ok());
@@ -48,13 +47,13 @@ impl ShuffleConfig {
     /// Refuses a block that holds nothing.
     ///
     /// # Errors
-    /// [`TrainError::Config`] naming the key.
+    /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
         let Self { lines, bytes, open_shards } = *self;
         for (key, value) in [("lines", lines), ("bytes", bytes), ("open_shards", open_shards)] {
             if value == 0 {
                 let (value, rule) = (value.to_string(), "must be 1 or more".into());
-                return Err(TrainError::Config { key: format!("shuffle.{key}"), value, rule });
+                return Err(Error::Config { key: format!("shuffle.{key}"), value, rule });
             }
         }
         Ok(())
@@ -203,7 +202,7 @@ impl ShuffledLines {
     /// passed over.
     ///
     /// # Errors
-    /// [`TrainError::File`] naming a file that cannot be read, or that changed.
+    /// [`Error::File`] naming a file that cannot be read, or that changed.
     pub fn next_line(&mut self) -> Result<Option<ShardLine<'_>>> {
         if !self.block.read || self.block.start.given >= self.block.lines.len() {
             self.next_block()?;
@@ -224,7 +223,7 @@ impl ShuffledLines {
     ///
     /// # Errors
     /// If there is no such place; as [`next_line`](Self::next_line).
-    pub fn seek(&mut self, position: ShardPosition) -> std::result::Result<(), TaskError> {
+    pub fn seek(&mut self, position: ShardPosition) -> std::result::Result<(), SourceError> {
         let ShardPosition { opened, turn, given, .. } = position;
         if opened > self.order.len() || turn > position.readers.len() {
             return Err(

@@ -2,26 +2,10 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::{ExampleSource, Fingerprint, TaskError};
+use crate::{ExampleSource, Fingerprint, SourceError};
 
 /// An example of each of two sources at a time; the epoch ends with the shorter one. Give sources
 /// of different lengths as [`Endless`](crate::Endless), and further ones as another `Zipped`.
-///
-/// ```
-/// use trainer::{Endless, ExampleSource, MemorySource, Zipped, rng_for};
-///
-/// let mentions = Endless::new(MemorySource::new(vec!["Bern", "Lima", "Oslo"]));
-/// let triples = Endless::new(MemorySource::new(vec![1, 2]));
-/// let mut source = Zipped::new(Some(mentions), Some(triples));
-/// source.start_epoch(0, rng_for(7, "order", 0))?;
-/// for _ in 0..6 {
-///     assert!(matches!(source.next_example()?, Some((Some(_), Some(_)))));
-/// }
-/// let (mentions, triples) = source.position();
-/// assert_eq!(mentions.map(|place| place.epoch), Some(1));
-/// assert_eq!(triples.map(|place| place.epoch), Some(2));
-/// # Ok::<(), trainer::TaskError>(())
-/// ```
 pub struct Zipped<A, B> {
     first: A,
     second: B,
@@ -38,13 +22,13 @@ impl<A: ExampleSource, B: ExampleSource> ExampleSource for Zipped<A, B> {
     type Example = (A::Example, B::Example);
     type Position = (A::Position, B::Position);
 
-    fn start_epoch(&mut self, epoch: u64, mut rng: ChaCha8Rng) -> Result<(), TaskError> {
+    fn start_epoch(&mut self, epoch: u64, mut rng: ChaCha8Rng) -> Result<(), SourceError> {
         let (first, second) = (ChaCha8Rng::from_rng(&mut rng), ChaCha8Rng::from_rng(&mut rng));
         self.first.start_epoch(epoch, first)?;
         self.second.start_epoch(epoch, second)
     }
 
-    fn next_example(&mut self) -> Result<Option<Self::Example>, TaskError> {
+    fn next_example(&mut self) -> Result<Option<Self::Example>, SourceError> {
         let first = self.first.next_example()?;
         Ok(first.zip(self.second.next_example()?))
     }
@@ -53,7 +37,7 @@ impl<A: ExampleSource, B: ExampleSource> ExampleSource for Zipped<A, B> {
         (self.first.position(), self.second.position())
     }
 
-    fn seek(&mut self, (first, second): Self::Position) -> Result<(), TaskError> {
+    fn seek(&mut self, (first, second): Self::Position) -> Result<(), SourceError> {
         self.first.seek(first)?;
         self.second.seek(second)
     }
@@ -77,11 +61,11 @@ impl<S: ExampleSource> ExampleSource for Option<S> {
     type Example = Option<S::Example>;
     type Position = Option<S::Position>;
 
-    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), TaskError> {
+    fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), SourceError> {
         self.as_mut().map_or(Ok(()), |source| source.start_epoch(epoch, rng))
     }
 
-    fn next_example(&mut self) -> Result<Option<Self::Example>, TaskError> {
+    fn next_example(&mut self) -> Result<Option<Self::Example>, SourceError> {
         match self {
             Some(source) => Ok(source.next_example()?.map(Some)),
             None => Ok(Some(None)),
@@ -92,7 +76,7 @@ impl<S: ExampleSource> ExampleSource for Option<S> {
         self.as_ref().map(ExampleSource::position)
     }
 
-    fn seek(&mut self, position: Self::Position) -> Result<(), TaskError> {
+    fn seek(&mut self, position: Self::Position) -> Result<(), SourceError> {
         match (self, position) {
             (Some(source), Some(position)) => source.seek(position),
             (None, None) => Ok(()),

@@ -15,7 +15,7 @@ fn digest(seed: u64, stream: &str, index: u64) -> [u8; 32] {
 ///
 /// ```
 /// use rand::Rng;
-/// use trainer::rng_for;
+/// use shards::rng_for;
 ///
 /// let draw = |name, index| rng_for(42, name, index).random::<u64>();
 /// assert_eq!(draw("dropout", 3), draw("dropout", 3));
@@ -26,16 +26,14 @@ pub fn rng_for(seed: u64, stream: &str, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(digest(seed, stream, index))
 }
 
-/// A seed for libtorch's generator, from the same family of streams.
+/// A seed for another generator, as libtorch's, from the same family of streams.
 ///
 /// ```
-/// tch::manual_seed(trainer::seed_for(42, "initial weights", 0));
+/// assert_ne!(shards::seed_for(42, "initial weights", 0), shards::seed_for(42, "queue", 0));
 /// ```
 pub fn seed_for(seed: u64, stream: &str, index: u64) -> i64 {
-    let bytes = digest(seed, stream, index);
-    let mut first = [0u8; 8];
-    first.copy_from_slice(&bytes[..8]);
-    i64::from_le_bytes(first)
+    let [a, b, c, d, e, f, g, h, ..] = digest(seed, stream, index);
+    i64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use trainer::{
+use shards::{
     Endless, ExampleSource, Fingerprint, ShardedJsonl, Shards, ShuffleConfig, Zipped, rng_for,
 };
 
@@ -261,15 +261,17 @@ fn a_file_that_comes_twice_is_named() {
 }
 
 #[test]
-fn a_byte_order_mark_is_passed_over_however_a_shard_is_packed() {
+fn marks_and_a_missing_last_line_end_are_passed_over_however_a_shard_is_packed() {
     for ending in ENDINGS {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(format!("marked.{ending}"));
-        pack(&path, "\u{feff}[0]\n[1]\n");
-        let mut numbers = source(&[path], &ShuffleConfig::default());
-        let mut all = epoch(&mut numbers, 0);
-        all.sort_unstable();
-        assert_eq!(all, [0, 1], "{ending}");
+        for text in ["\u{feff}[0]\n[1]\n", "[0]\n[1]"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(format!("marked.{ending}"));
+            pack(&path, text);
+            let mut numbers = source(&[path], &ShuffleConfig::default());
+            let mut all = epoch(&mut numbers, 0);
+            all.sort_unstable();
+            assert_eq!(all, [0, 1], "{ending}, {text:?}");
+        }
     }
 }
 
@@ -288,7 +290,7 @@ fn errors_in_lines_name_file_line_and_column() {
     };
     let want = "rows.jsonl: line 3, column 4: invalid type: string \"x\", expected u64";
     assert!(error.ends_with(want), "{error}");
-    let visit = |line: trainer::ShardLine<'_>| line.parse::<[u64; 1]>().map(|_| ());
+    let visit = |line: shards::ShardLine<'_>| line.parse::<[u64; 1]>().map(|_| ());
     let error = Shards::open_with([&path], visit).unwrap_err().to_string();
     assert!(error.ends_with(want), "{error}");
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     ExampleSource, Fingerprint, Result, ShardPosition, Shards, ShuffleConfig, ShuffledLines,
-    TaskError,
+    SourceError,
 };
 
 /// One JSON object a line, from files that may be packed, in a new order each epoch; see
@@ -15,7 +15,7 @@ use crate::{
 /// # Example
 /// ```
 /// use serde::Deserialize;
-/// use trainer::{ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};
+/// use shards::{ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};
 ///
 /// #[derive(Deserialize)]
 /// struct Row {
@@ -70,12 +70,12 @@ impl<T: DeserializeOwned> ExampleSource for ShardedJsonl<T> {
     type Example = T;
     type Position = ShardPosition;
 
-    fn start_epoch(&mut self, _: u64, rng: ChaCha8Rng) -> std::result::Result<(), TaskError> {
+    fn start_epoch(&mut self, _: u64, rng: ChaCha8Rng) -> std::result::Result<(), SourceError> {
         self.lines.start_epoch(rng);
         Ok(())
     }
 
-    fn next_example(&mut self) -> std::result::Result<Option<T>, TaskError> {
+    fn next_example(&mut self) -> std::result::Result<Option<T>, SourceError> {
         while let Some(line) = self.lines.next_line()? {
             let example = line.parse().map_err(|reason| line.refuse(reason))?;
             if self.keep.as_ref().is_none_or(|keep| keep(&example)) {
@@ -89,7 +89,7 @@ impl<T: DeserializeOwned> ExampleSource for ShardedJsonl<T> {
         self.lines.position()
     }
 
-    fn seek(&mut self, position: ShardPosition) -> std::result::Result<(), TaskError> {
+    fn seek(&mut self, position: ShardPosition) -> std::result::Result<(), SourceError> {
         self.lines.seek(position)
     }
 

@@ -3,9 +3,8 @@ use std::io::Write;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use tch::{Device, Tensor};
 
-use crate::{Result, TrainError};
+use crate::{Error, Result};
 
 /// The SHA-256 of named fields, each written with the lengths of its name and value, so that no two
 /// lists of fields give the same bytes. A field goes into the hash as it comes; nothing is kept.
@@ -15,7 +14,7 @@ use crate::{Result, TrainError};
 ///
 /// # Example
 /// ```
-/// use trainer::Fingerprint;
+/// use shards::Fingerprint;
 ///
 /// let hash = |rows: &[&[u32]]| {
 ///     let mut fingerprint = Fingerprint::new();
@@ -27,7 +26,7 @@ use crate::{Result, TrainError};
 /// };
 /// assert_eq!(hash(&[&[1, 2], &[3]])?, hash(&[&[1, 2], &[3]])?);
 /// assert_ne!(hash(&[&[1, 2], &[3]])?, hash(&[&[1], &[2, 3]])?);
-/// # Ok::<(), trainer::TrainError>(())
+/// # Ok::<(), shards::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Fingerprint {
@@ -95,43 +94,26 @@ impl Fingerprint {
         }
     }
 
-    /// Adds a tensor: type, shape and values.
-    pub fn tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self {
-        match tensor_bytes(tensor) {
-            Ok(bytes) => {
-                self.add(name, format!("{:?} {:?}", tensor.kind(), tensor.size())).add(name, bytes)
-            }
-            Err(error) => self.refuse(name, &error),
-        }
-    }
-
-    fn refuse(&mut self, name: &str, error: &dyn std::error::Error) -> &mut Self {
-        self.fault.get_or_insert_with(|| (name.to_owned(), error.to_string()));
+    /// Notes that a field has no bytes: an error of [`finish`](Self::finish).
+    pub fn refuse(&mut self, name: &str, reason: &dyn std::fmt::Display) -> &mut Self {
+        self.fault.get_or_insert_with(|| (name.to_owned(), reason.to_string()));
         self
     }
 
     /// The hash as 64 hexadecimal digits.
     ///
     /// # Errors
-    /// [`TrainError::Fingerprint`] naming the first field that could not be written.
+    /// [`Error::Fingerprint`] naming the first field that could not be written.
     pub fn finish(self) -> Result<String> {
         match self.fault {
-            Some((field, reason)) => Err(TrainError::Fingerprint { field, reason }),
+            Some((field, reason)) => Err(Error::Fingerprint { field, reason }),
             None => Ok(hexadecimal(&self.hash.finalize())),
         }
     }
 }
 
-fn tensor_bytes(tensor: &Tensor) -> std::result::Result<Vec<u8>, tch::TchError> {
-    let flat = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])?;
-    let count = flat.numel();
-    let mut bytes = vec![0; count * flat.kind().elt_size_in_bytes()];
-    flat.f_copy_data_u8(&mut bytes, count)?;
-    Ok(bytes)
-}
-
 /// Two hexadecimal digits for each byte.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -153,26 +135,6 @@ mod tests {
         assert_eq!(hash(|all| all.add("id", "abc")), hexadecimal(&want));
         // FIPS 180-2: the hash of nothing.
         assert!(hash(|all| all).starts_with("e3b0c44298fc1c14"));
-    }
-
-    #[test]
-    fn no_two_lists_of_fields_are_alike() {
-        let all = [
-            hash(|all| all.add("a", "bc")),
-            hash(|all| all.add("ab", "c")),
-            hash(|all| all.add("a", "b").add("", "c")),
-            hash(|all| all.ids("a", &[1u32, 2])),
-            hash(|all| all.ids("a", &[1u32]).ids("a", &[2u32])),
-            hash(|all| all.number("a", 1)),
-            hash(|all| all.serialize("a", "bc")),
-            hash(|all| all.tensor("a", &Tensor::from_slice(&[1i64, 2]))),
-            hash(|all| all.tensor("a", &Tensor::from_slice(&[1i64, 2]).view([2, 1]))),
-            hash(|all| all.tensor("a", &Tensor::from_slice(&[1f64, 2.0]))),
-        ];
-        for (number, one) in all.iter().enumerate() {
-            assert!(all.iter().skip(number + 1).all(|other| other != one), "{number}");
-        }
-        assert_eq!(hash(|all| all.ids("a", &[1u32, 2])), hash(|all| all.ids("a", &[1i64, 2])));
     }
 
     #[test]

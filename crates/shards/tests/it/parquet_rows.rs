@@ -11,7 +11,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde::Deserialize;
-use trainer::{ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};
+use shards::{ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 struct Row {

@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod endless;
+mod error;
+mod fingerprint;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
+mod seed;
+mod sharded_jsonl;
+mod shards;
+mod shuffled_lines;
+mod stream;
+mod zipped;
+
+pub use endless::{Endless, EndlessPosition};
+pub use error::{Error, Result};
+pub use fingerprint::Fingerprint;
+pub use seed::{rng_for, seed_for};
+pub use sharded_jsonl::ShardedJsonl;
+pub use shards::{ShardFile, ShardLine, Shards, is_shard};
+pub use shuffled_lines::{ReadingPlace, ShardPosition, ShuffleConfig, ShuffledLines};
+pub use stream::{BatchStream, ExampleSource, ExampleStream, SourceError, StreamedBatch};
+pub use zipped::Zipped;

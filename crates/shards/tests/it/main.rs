@@ -1,0 +1,7 @@
+//! The tests of the crate from outside, in one program.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
+mod endless;
+mod memory_source;
+mod parquet_rows;
+mod shards;
