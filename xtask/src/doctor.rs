@@ -262,14 +262,14 @@ fn without_libtorch(rows: &[Row]) -> Row {
     let good = |what| rows.iter().any(|row| row.what == what && row.state == State::Ok);
     let linker = output(Command::new("cc").arg("--version")).is_some();
     if good("rustc") && good("cargo") && linker {
-        let found = "kg-triples, language, mlqa-eval, qa-translate, transfer-eval and xtask build (plain `cargo build|test`)";
+        let found = "kg-triples, language, mlqa-eval, qa-report, qa-translate, transfer-eval and xtask build (plain `cargo build|test`)";
         return row("without libtorch", State::Ok, found, "");
     }
     let advice = if linker { "" } else { "install a C compiler, which Rust links with (`cc`)" };
     row(
         "without libtorch",
         State::Missing,
-        "kg-triples, language, mlqa-eval, qa-translate, transfer-eval and xtask cannot build",
+        "kg-triples, language, mlqa-eval, qa-report, qa-translate, transfer-eval and xtask cannot build",
         advice,
     )
 }

@@ -34,9 +34,11 @@ macro_rules! libtorch_tests {
     ($($word:expr),*) => {
         &[
             "test", "--workspace",
-            "--exclude", "bzip2-blocks", "--exclude", "kg-triples", "--exclude", "polyqa-language", "--exclude", "mlqa-eval",
-            "--exclude", "polyqa-shards", "--exclude", "qa-translate", "--exclude", "testkit", "--exclude", "tokenizer-file",
-            "--exclude", "transfer-eval", "--exclude", "whole-file", "--exclude", "xtask",
+            "--exclude", "bzip2-blocks", "--exclude", "kg-triples",
+            "--exclude", "polyqa-language", "--exclude", "mlqa-eval", "--exclude", "polyqa-shards",
+            "--exclude", "qa-report", "--exclude", "qa-translate", "--exclude", "testkit",
+            "--exclude", "tokenizer-file", "--exclude", "transfer-eval", "--exclude", "whole-file",
+            "--exclude", "xtask",
             $($word),*
         ]
     };

@@ -1,7 +1,8 @@
 //! `report.html`: the answers of a run, as `mlqa-eval report` shows them.
 use std::path::Path;
 
-use mlqa_eval::{EvalError, QuestionFiles, Report, ReportConfig, ReportRun, Resampling};
+use mlqa_eval::{EvalError, Resampling};
+use qa_report::{QuestionFiles, Report, ReportConfig, ReportRun};
 
 /// Samples of the questions: enough for intervals at the end of every run.
 const SAMPLES: usize = 1000;

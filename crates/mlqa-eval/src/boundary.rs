@@ -65,6 +65,16 @@ pub struct BoundaryCounts {
 }
 
 impl BoundaryCounts {
+    /// Counts what [`boundary_classes`] gives.
+    pub fn of(classes: &[(Option<BoundaryClass>, bool)]) -> Self {
+        let mut counts = Self::default();
+        for (class, elsewhere) in classes {
+            counts.add(*class);
+            counts.elsewhere += usize::from(*elsewhere);
+        }
+        counts
+    }
+
     /// Questions counted.
     pub fn questions(&self) -> usize {
         BoundaryClass::ALL.iter().map(|class| self.count(*class)).sum::<usize>() + self.unanswered
@@ -193,7 +203,7 @@ pub fn boundaries(
         let best = list.candidates.first()?;
         Some((best.text.as_str(), vec![best.answer_start]))
     })?;
-    Ok(counted(&classes))
+    Ok(BoundaryCounts::of(&classes))
 }
 
 /// The same from texts alone, as prediction files hold them.
@@ -208,12 +218,15 @@ pub fn boundaries_of_texts(
     predictions: &Predictions,
     rules: Normalization,
 ) -> Result<BoundaryCounts, EvalError> {
-    Ok(counted(&classes_of_texts(dataset, predictions, rules)?))
+    Ok(BoundaryCounts::of(&boundary_classes(dataset, predictions, rules)?))
 }
 
 /// The class of every question, in file order, as [`boundaries_of_texts`] takes it; `None` for a
 /// question without an answer. The second value is whether the words are right, but elsewhere.
-pub(crate) fn classes_of_texts(
+///
+/// # Errors
+/// As [`boundaries`].
+pub fn boundary_classes(
     dataset: &Dataset,
     predictions: &Predictions,
     rules: Normalization,
@@ -226,7 +239,7 @@ pub(crate) fn classes_of_texts(
 }
 
 /// Where `text` begins in `context`, in code points; occurrences may overlap.
-pub(crate) fn occurrences(context: &str, text: &str) -> Vec<usize> {
+fn occurrences(context: &str, text: &str) -> Vec<usize> {
     let positions = context.char_indices().enumerate();
     positions
         .filter(|(_, (byte, _))| context.get(*byte..).is_some_and(|rest| rest.starts_with(text)))
@@ -273,15 +286,6 @@ fn classes<'a>(
             Ok((Some(class), equal && class != BoundaryClass::Exact))
         })
         .collect()
-}
-
-pub(crate) fn counted(classes: &[(Option<BoundaryClass>, bool)]) -> BoundaryCounts {
-    let mut counts = BoundaryCounts::default();
-    for (class, elsewhere) in classes {
-        counts.add(*class);
-        counts.elsewhere += usize::from(*elsewhere);
-    }
-    counts
 }
 
 /// A Markdown table of several runs, such as before and after a training stage: for each language a

@@ -14,10 +14,10 @@ pub(crate) fn read_text(path: &Path) -> Result<String, EvalError> {
 }
 
 /// Reads JSON; `expected` completes the sentence "expected …" of the error.
-pub(crate) fn read_json<T: DeserializeOwned>(
-    path: &Path,
-    expected: &'static str,
-) -> Result<T, EvalError> {
+///
+/// # Errors
+/// [`EvalError::Read`]; [`EvalError::Json`] with line and column.
+pub fn read_json<T: DeserializeOwned>(path: &Path, expected: &'static str) -> Result<T, EvalError> {
     parse_json(&read_text(path)?, path, expected)
 }
 

@@ -38,9 +38,9 @@ mod paired;
 mod parts;
 mod predictions;
 mod published;
+mod question_sources;
 mod report;
 mod rows;
-mod run_report;
 mod score_files;
 mod set_summary;
 mod set_tables;
@@ -64,7 +64,8 @@ pub use answer_types::{
     AnswerTypes, MIN_TYPE_QUESTIONS, TypeScore, TypedDataset, answer_types, exact_match_by_type,
 };
 pub use boundary::{
-    BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class, boundary_table,
+    BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class,
+    boundary_classes, boundary_table,
 };
 pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_language};
 pub use check::{FileCheck, Finding, FindingKind, check_file};
@@ -79,6 +80,7 @@ pub use dataset_name::{DatasetName, language_file};
 pub use decode::{DecodeConfig, decode};
 pub use error::EvalError;
 pub use evidence::{Interval, PairedTest, Resampling, bootstrap, holm, paired_test};
+pub use files::read_json;
 pub use language::{Language, LanguageError};
 pub use languages::{MLQA_LANGUAGES, TableOrder};
 pub use matrix::{Average, Cell, Matrix};
@@ -89,11 +91,8 @@ pub use normalize::Normalization;
 pub use paired::PairedDifference;
 pub use predictions::{Predictions, write_n_best};
 pub use published::{PUBLISHED_CSV, Published, published, select, tables};
+pub use question_sources::{QuestionSource, QuestionSources};
 pub use report::{Metric, TABLE_ONE_LANGUAGES, table_one};
-pub use run_report::{
-    CoveredTokens, QuestionFiles, QuestionSource, QuestionSources, Report, ReportConfig,
-    ReportForm, ReportRun,
-};
 pub use score_files::{ScoredFile, score_files, score_files_in_total};
 pub use set_summary::{AVERAGE, FileScore, SetScores, SetSummary};
 pub use set_tables::set_tables;

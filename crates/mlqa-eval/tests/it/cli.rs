@@ -225,6 +225,17 @@ fn a_matrix_of_what_there_is() {
     refused(&["compare", "--table", "9", "--run", file.to_str().unwrap()], &["`9`", "000-1"]);
 }
 
+/// The page of `qa-report` is tested beside the same file.
+#[test]
+fn two_runs_question_by_question() {
+    let [data, first, second] = ["data", "predictions", "better"]
+        .map(|name| testkit::fixture(&format!("matrix/{name}")).display().to_string());
+    let runs = ["--data", &data, "--baseline", &first, "--predictions", &second];
+    let output = run(&[&["compare", "--samples", "200", "--format", "json"], &runs[..]].concat());
+    let compared = std::fs::read_to_string(testkit::fixture("matrix/compared.json")).unwrap();
+    assert_eq!(out(&output), compared);
+}
+
 #[test]
 fn tables_in_three_forms() {
     let args = ["tables", "--table", "000-1", "--model", "ours", "--language", "zh", "--format"];

@@ -21,8 +21,8 @@ mod matrix;
 mod metric;
 mod peers;
 mod published;
+#[cfg(unix)]
 mod report;
-mod report_page;
 #[cfg(feature = "windows")]
 mod run_qa;
 mod squad;

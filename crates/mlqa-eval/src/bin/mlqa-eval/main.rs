@@ -38,14 +38,12 @@ Examples:
     --predictions crates/testkit/fixtures/matrix/predictions --out run
   mlqa-eval check data/xquad/xquad.*.json
   mlqa-eval tables --table 001-1 --model xlm-k --format csv
-  mlqa-eval report --data crates/testkit/fixtures/matrix/data \\
-    before=crates/testkit/fixtures/matrix/predictions \\
-    after=crates/testkit/fixtures/matrix/better --out report.html
 With data and predictions of your own:
   mlqa-eval score - predictions.json en < test-context-en-question-de.json
   mlqa-eval types mtqa-test.en.jsonl predictions.json en
   mlqa-eval boundary test-context-de-question-de.json de predictions.json
   mlqa-eval compare --table 000-1 --run run/matrix.json
+  mlqa-eval report --data MLQA_V1/test before=a after=b --out report.html
 
 A file may be - for standard input or output, and inputs may be packed by gzip.
 Exit code: 0, or 2 with one line on standard error.";
@@ -95,7 +93,7 @@ fn main() -> ExitCode {
         Command::Types(args) => types::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Matrix(args) => matrix::run(&args),
-        Command::Report(args) => report::run(&args),
+        Command::Report(_) => report::run(),
         Command::Boundary(args) => boundary::run(&args),
         #[cfg(feature = "windows")]
         Command::Windows(args) => windows::run(&args),

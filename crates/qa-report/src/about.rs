@@ -2,14 +2,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use mlqa_eval::EvalError;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::ReportRun;
-use super::collect::Collected;
-use super::table::{Table, Value};
-use super::text::thousands;
-use crate::EvalError;
+use crate::ReportRun;
+use crate::collect::Collected;
+use crate::table::{Table, Value};
+use crate::text::thousands;
 
 /// A run folder: what all of its runs share.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ struct Folder {
 struct Records(Vec<Json>);
 
 /// What a page says of the runs beside their scores.
-pub(super) struct About {
+pub(crate) struct About {
     /// Names with what is known, in the order of the page.
     pub facts: Vec<(&'static str, String)>,
     /// Run folders' recipes with every key in force.
@@ -156,7 +156,7 @@ fn command(words: &Json) -> String {
 }
 
 /// Reads what is known of the runs.
-pub(super) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, EvalError> {
+pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, EvalError> {
     let places: BTreeSet<&PathBuf> =
         runs.iter().filter_map(|run| run.about.folder.as_ref()).collect();
     let folders: Vec<Folder> = places.into_iter().map(|path| Folder::read(path)).collect();

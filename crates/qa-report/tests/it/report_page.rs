@@ -1,4 +1,4 @@
-//! The page of `mlqa-eval report` in Chromium: what its script makes of it, on a wide screen and on
+//! The page of `qa-report` in Chromium: what its script makes of it, on a wide screen and on
 //! a phone.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
@@ -67,8 +67,7 @@ fn made(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
         format!("the-{name}-of-the-runs-in-this-test={path}")
     };
     let out = folder.join("report.html");
-    let program = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"))
-        .arg("report")
+    let program = Command::new(env!("CARGO_BIN_EXE_qa-report"))
         .args(runs.iter().enumerate().map(said))
         .args(["--data", &data, "--language", "ar", "--samples", "50"])
         .arg("--out")

@@ -2,14 +2,14 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use mlqa_eval::EvalError;
 use serde_json::{Map, Value as Json};
 
-use super::text::escape;
-use crate::EvalError;
+use crate::text::escape;
 
 /// What stands in a cell.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Count(usize),
     /// Two decimals.
@@ -70,7 +70,7 @@ impl Value {
 
 /// A table of a report.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Table {
+pub(crate) struct Table {
     /// A part of file names, unique in a report.
     pub name: String,
     pub title: String,
@@ -137,7 +137,7 @@ impl Table {
     }
 
     pub fn markdown(&self) -> String {
-        let safe = super::text::markdown;
+        let safe = crate::text::markdown;
         let mut out = format!("## {}\n\n|", safe(&self.title));
         for column in &self.columns {
             let _ = write!(out, " {} |", safe(column));

@@ -2,20 +2,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use mlqa_eval::EvalError;
 use serde::Deserialize;
 
-use super::ReportRun;
-use super::svg::{Anchor, Style, Svg, colour, label, text_width, ticks};
-use crate::EvalError;
+use crate::ReportRun;
+use crate::svg::{Anchor, Style, Svg, colour, label, text_width, ticks};
 
 /// The file of a stage's folder.
-pub(super) const METRICS: &str = "metrics.jsonl";
+pub(crate) const METRICS: &str = "metrics.jsonl";
 /// Most points of a line; more are drawn as means of their neighbours.
 const MOST_POINTS: usize = 400;
 
 /// One stage of one seed of a run.
 #[derive(Clone, Debug)]
-pub(super) struct CurveFile {
+pub(crate) struct CurveFile {
     /// The stage's folder below the cell's, such as `fine-tune`; a variant comes before it.
     pub stage: String,
     pub path: PathBuf,
@@ -25,14 +25,14 @@ pub(super) struct CurveFile {
 type Points = Vec<(f64, f64)>;
 
 /// The losses of a stage: a line for each run and seed.
-pub(super) struct Curve {
+pub(crate) struct Curve {
     pub stage: String,
     /// Runs with (step, loss).
     pub lines: Vec<(usize, Points)>,
 }
 
 /// Reads the curves of all runs, those of one stage together, stages in order of their names.
-pub(super) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, EvalError> {
+pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, EvalError> {
     let mut stages: BTreeMap<&str, Vec<(usize, Points)>> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {
         for file in &run.about.curves {
@@ -53,7 +53,8 @@ fn losses(path: &Path) -> Result<Points, EvalError> {
         step: u64,
         loss: Option<f64>,
     }
-    let text = crate::files::read_text(path)?;
+    let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
+    let text = whole_file::read_to_string(path).map_err(failed)?;
     let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
     let points = lines.filter_map(|line| Some((line.step as f64, line.loss?)));
     Ok(thinned(&points.collect::<Vec<_>>()))
@@ -68,7 +69,7 @@ fn thinned(points: &[(f64, f64)]) -> Points {
 }
 
 /// A stage's drawing.
-pub(super) fn draw(curve: &Curve, names: &[String]) -> Svg {
+pub(crate) fn draw(curve: &Curve, names: &[String]) -> Svg {
     let [left, top, width, height] = [46.0, 40.0, 290.0, 190.0];
     let points = || curve.lines.iter().flat_map(|(_, points)| points);
     let range = |value: fn(&(f64, f64)) -> f64| {
@@ -93,7 +94,7 @@ pub(super) fn draw(curve: &Curve, names: &[String]) -> Svg {
     let rows: f64 =
         shown.iter().map(|(_, name)| 26.0 + text_width(name, 12.0)).sum::<f64>() / width;
     let title = format!("Loss, {}", curve.stage);
-    let name = format!("loss-{}", super::text::file_name(&curve.stage));
+    let name = format!("loss-{}", crate::text::file_name(&curve.stage));
     let below = top + height;
     let mut svg = Svg::new(name, &title, left + width + 14.0, below + 66.0 + 18.0 * rows.floor());
     let soft = |anchor| Style::of(12.0, anchor).soft();

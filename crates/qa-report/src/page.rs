@@ -3,12 +3,12 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::browser::Browser;
-use super::collect::PairScores;
-use super::svg::Svg;
-use super::table::Table;
-use super::text::{escape, in_script, thousands};
-use super::{Report, draw, tables};
+use crate::browser::Browser;
+use crate::collect::PairScores;
+use crate::svg::Svg;
+use crate::table::Table;
+use crate::text::{escape, in_script, thousands};
+use crate::{Report, draw, tables};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -22,7 +22,7 @@ struct Section {
     body: String,
 }
 
-pub(super) fn html(report: &Report) -> String {
+pub(crate) fn html(report: &Report) -> String {
     let sections = sections(report);
     let title = escape(&report.title);
     let mut out = format!(

@@ -1,10 +1,11 @@
 //! The drawings of a report.
-use super::effects::Effect;
-use super::evidence::{Difference, METRICS, RunMean};
-use super::heat::HeatMap;
-use super::svg::{Anchor, Style, Svg, colour, fitted, label, text_width, ticks};
-use super::text::thousands;
-use crate::Interval;
+use mlqa_eval::Interval;
+
+use crate::effects::Effect;
+use crate::evidence::{Difference, METRICS, RunMean};
+use crate::heat::HeatMap;
+use crate::svg::{Anchor, Style, Svg, colour, fitted, label, text_width, ticks};
+use crate::text::thousands;
 
 /// Of drawings that a phone shows whole.
 const WIDTH: f64 = 346.0;
@@ -18,7 +19,7 @@ fn heat(score: f64, (low, high): (f64, f64)) -> f64 {
 }
 
 /// A heat map with its means.
-pub(super) fn heat_map(map: &HeatMap) -> Svg {
+pub(crate) fn heat_map(map: &HeatMap) -> Svg {
     let longest = map.rows.iter().map(|row| text_width(row, 13.0)).fold(46.0, f64::max);
     let left = 24.0 + longest.min(130.0);
     let (top, gap) = (78.0, 8.0);
@@ -69,7 +70,7 @@ pub(super) fn heat_map(map: &HeatMap) -> Svg {
     svg
 }
 
-fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&super::heat::Heat>) {
+fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&crate::heat::Heat>) {
     let place = [x + 1.0, y + 1.0, CELL.0 - 2.0, CELL.1 - 2.0];
     let middle = x + CELL.0 / 2.0;
     let Some(cell) = cell else {
@@ -165,7 +166,7 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
 }
 
 /// The means of all runs on a set, with their intervals.
-pub(super) fn run_means(set: &str, means: &[&RunMean], names: &[String], level: f64) -> Vec<Svg> {
+pub(crate) fn run_means(set: &str, means: &[&RunMean], names: &[String], level: f64) -> Vec<Svg> {
     let of_metric = |(metric, metric_name): (usize, &&str)| {
         let line = |mean: &&RunMean| {
             let name = names.get(mean.run).cloned().unwrap_or_default();
@@ -184,7 +185,7 @@ pub(super) fn run_means(set: &str, means: &[&RunMean], names: &[String], level: 
 }
 
 /// The differences of a run from the first one, pair by pair.
-pub(super) fn differences(
+pub(crate) fn differences(
     set: &str,
     run: usize,
     all: &[&Difference],
@@ -207,7 +208,7 @@ pub(super) fn differences(
             }
         };
         let lines: Vec<Line> = own.map(line).collect();
-        let part = super::text::file_name(name_of(run));
+        let part = crate::text::file_name(name_of(run));
         let name = format!("difference-{}-{part}-{run}{}", metric_name.to_lowercase(), suffix(set));
         let (before, after) = (
             format!("{}{metric_name}, ", prefix(set)),
@@ -230,11 +231,11 @@ fn prefix(set: &str) -> String {
 }
 
 fn suffix(set: &str) -> String {
-    if set.is_empty() { String::new() } else { format!("-{}", super::text::file_name(set)) }
+    if set.is_empty() { String::new() } else { format!("-{}", crate::text::file_name(set)) }
 }
 
 /// Parts of a whole, run by run: names of runs with percentages of `parts`; as narrow as a phone.
-pub(super) fn shares(title: &str, parts: &[&str], runs: &[(String, Vec<f64>)]) -> Svg {
+pub(crate) fn shares(title: &str, parts: &[&str], runs: &[(String, Vec<f64>)]) -> Svg {
     let (row_height, left, top) = (46.0, 8.0, 80.0);
     let plot = WIDTH - 2.0 * left;
     let colours = ["#009e73", "#3b8ec9", "#8cc9f0", "#f0c33c", "#d55e00", "#8c8c8c"];
@@ -267,7 +268,7 @@ pub(super) fn shares(title: &str, parts: &[&str], runs: &[(String, Vec<f64>)]) -
 }
 
 /// F1 by length or position, a line for each run; the whiskers are 1.96 standard errors.
-pub(super) fn effect(effect: &Effect, names: &[String]) -> Svg {
+pub(crate) fn effect(effect: &Effect, names: &[String]) -> Svg {
     let [left, top, width, height] = [44.0, 40.0, 420.0, 170.0];
     let mut svg = Svg::new(
         format!("effect-{}", effect.name.replace(' ', "-")),
@@ -311,7 +312,7 @@ pub(super) fn effect(effect: &Effect, names: &[String]) -> Svg {
 
 /// F1 against the share of the questions' tokens that a text has shown, a mark for each language
 /// and run: (language, percent, F1 run by run).
-pub(super) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[String]) -> Svg {
+pub(crate) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[String]) -> Svg {
     let [left, top, width, height] = [44.0, 40.0, 420.0, 240.0];
     let title = "F1 by coverage of the questions' tokens";
     let mut svg = Svg::new("coverage", title, left + width + 24.0, top + height + 84.0);

@@ -1,7 +1,7 @@
 //! A canvas for drawings that stand in a page, and alone in a paper.
 use std::fmt::Write;
 
-use super::text::escape;
+use crate::text::escape;
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito 2008), in mid tones that
 /// show on white and on black; each run has a shape of its own as well.
@@ -9,13 +9,13 @@ const COLOURS: [&str; 7] =
     ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c"];
 
 /// The colour of a run.
-pub(super) fn colour(run: usize) -> &'static str {
+pub(crate) fn colour(run: usize) -> &'static str {
     COLOURS.get(run % COLOURS.len()).copied().unwrap_or("#8c8c8c")
 }
 
 /// Where a text stands from its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
@@ -23,7 +23,7 @@ pub(super) enum Anchor {
 
 /// How a text looks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Style {
+pub(crate) struct Style {
     pub size: f64,
     pub bold: bool,
     /// Of titles and axes.
@@ -47,7 +47,7 @@ impl Style {
 
 /// A drawing. Its ink is `currentColor`, so that it is readable on a light and on a dark page.
 #[derive(Clone, Debug)]
-pub(super) struct Svg {
+pub(crate) struct Svg {
     /// A part of file names, unique in a report.
     pub name: String,
     title: String,
@@ -193,14 +193,14 @@ impl Svg {
 }
 
 /// About how wide a text is, in pixels: no font is at hand.
-pub(super) fn text_width(text: &str, size: f64) -> f64 {
+pub(crate) fn text_width(text: &str, size: f64) -> f64 {
     let wide = |c: char| if u32::from(c) >= 0x1100 { 1.0 } else { 0.58 };
-    super::text::visible(text).chars().map(wide).sum::<f64>() * size
+    crate::text::visible(text).chars().map(wide).sum::<f64>() * size
 }
 
 /// The text cut to about this many pixels, with an ellipsis where something is left out.
-pub(super) fn fitted(text: &str, size: f64, width: f64) -> String {
-    let text = super::text::visible(text);
+pub(crate) fn fitted(text: &str, size: f64, width: f64) -> String {
+    let text = crate::text::visible(text);
     if text_width(&text, size) <= width {
         return text;
     }
@@ -215,7 +215,7 @@ pub(super) fn fitted(text: &str, size: f64, width: f64) -> String {
 }
 
 /// Round numbers from at most `low` to at least `high`, some four steps apart.
-pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
+pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let high = if high > low { high } else { low + 1.0 };
     let raw = (high - low) / 4.0;
     let power = 10f64.powf(raw.log10().floor());
@@ -234,7 +234,7 @@ pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// A tick's label.
-pub(super) fn label(tick: f64) -> String {
+pub(crate) fn label(tick: f64) -> String {
     let text = format!("{tick:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".to_owned() } else { text.replace('-', "−") }

@@ -95,38 +95,3 @@ impl QuestionSources {
         read_json(&path, expected).map(Some)
     }
 }
-
-#[cfg(all(test, unix))]
-mod tests {
-    use std::ffi::OsStr;
-    use std::fs;
-    use std::os::unix::ffi::OsStrExt;
-
-    use super::*;
-    use crate::{QuestionFiles, ReportRun};
-
-    #[test]
-    fn a_run_whose_name_is_not_utf_8_finds_its_questions() {
-        let folder = tempfile::tempdir().unwrap();
-        let name = "test-context-en-question-de.json";
-        let run = folder.path().join(OsStr::from_bytes(b"n\xff"));
-        let (questions, predictions) = (run.join("questions"), run.join("seed-0/a/predictions"));
-        fs::create_dir_all(&questions).unwrap();
-        fs::create_dir_all(&predictions).unwrap();
-        fs::write(questions.join(name), "{}").unwrap();
-        fs::write(predictions.join(name), "{}").unwrap();
-        let mut sources = QuestionSources::of(name, &questions.join(name), Language::DE);
-        sources.write(&predictions).unwrap();
-        let found = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
-        assert_eq!(found.unwrap()[0].pairs(), 1);
-        // Elsewhere it is missed, and not another file taken for it.
-        fs::remove_dir_all(&questions).unwrap();
-        let error = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
-        assert!(error.unwrap_err().to_string().contains("--data DIR"));
-        // A path that is UTF-8 is written as it is.
-        let source = QuestionSource { path: "/data/ü.json".into(), ..sources.0[name].clone() };
-        sources.insert(name, source);
-        sources.write(&predictions).unwrap();
-        assert_eq!(QuestionSources::read(&predictions).unwrap(), Some(sources));
-    }
-}

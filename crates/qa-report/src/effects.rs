@@ -1,9 +1,9 @@
 //! Scores by length and position.
-use super::collect::{Collected, FEATURES, Row};
+use crate::collect::{Collected, FEATURES, Row};
 
 /// One run on the questions of one bin.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct BinScore {
+pub(crate) struct BinScore {
     pub questions: usize,
     /// F1 and exact match in percent.
     pub scores: [f64; 2],
@@ -12,7 +12,7 @@ pub(super) struct BinScore {
 }
 
 /// The bins of one feature.
-pub(super) struct Effect {
+pub(crate) struct Effect {
     pub name: &'static str,
     pub bins: Vec<&'static str>,
     /// By run, then bin.
@@ -55,7 +55,7 @@ fn by_rank(all: &Collected, feature: usize) -> Vec<usize> {
 }
 
 /// The scores of all runs by [`FEATURES`].
-pub(super) fn effects(all: &Collected) -> Vec<Effect> {
+pub(crate) fn effects(all: &Collected) -> Vec<Effect> {
     let feature = |row: &Row, at: usize| row.features.get(at).copied().unwrap_or_default();
     let fixed = |at: usize, bin: fn(f64) -> usize| -> Vec<usize> {
         all.rows.iter().map(|row| bin(feature(row, at))).collect()

@@ -2,18 +2,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use super::answers::Answers;
-use super::browser::{Browser, SeenAnswers, read_n_best};
-use super::input::{AnswerFile, Pair};
-use super::{ReportConfig, ReportRun};
-use crate::boundary::counted;
-use crate::{
-    BoundaryCounts, Cell, Dataset, EvalError, Language, Matrix, Normalization, Score, Spread,
-    TypedDataset, squad,
+use mlqa_eval::{
+    BoundaryCounts, Cell, Dataset, EvalError, Language, Matrix, Normalization, Question, Score,
+    Spread, TypedDataset, squad,
 };
 
+use crate::answers::Answers;
+use crate::browser::{Browser, SeenAnswers, read_n_best};
+use crate::input::{AnswerFile, Pair};
+use crate::{ReportConfig, ReportRun};
+
 /// What is looked at of every question.
-pub(super) const FEATURES: [&str; 4] = [
+pub(crate) const FEATURES: [&str; 4] = [
     "length of the context",
     "length of the question",
     "length of the answer",
@@ -21,7 +21,7 @@ pub(super) const FEATURES: [&str; 4] = [
 ];
 
 /// One question of one pair.
-pub(super) struct Row {
+pub(crate) struct Row {
     pub pair: usize,
     /// The same number for one id in all pairs of a set.
     pub id: usize,
@@ -33,7 +33,7 @@ pub(super) struct Row {
 }
 
 /// What a run showed on one pair.
-pub(super) struct PairRun {
+pub(crate) struct PairRun {
     pub cell: Cell,
     /// F1 and exact match of each seed.
     pub by_seed: Vec<[f64; 2]>,
@@ -44,7 +44,7 @@ pub(super) struct PairRun {
 }
 
 /// What all runs showed on one pair.
-pub(super) struct PairScores {
+pub(crate) struct PairScores {
     pub pair: Pair,
     pub questions: usize,
     /// Questions without a gold answer, which are not scored.
@@ -54,7 +54,7 @@ pub(super) struct PairScores {
 }
 
 /// Everything that tables and drawings are made of.
-pub(super) struct Collected {
+pub(crate) struct Collected {
     pub names: Vec<String>,
     pub seeds: Vec<usize>,
     pub pairs: Vec<PairScores>,
@@ -118,7 +118,7 @@ fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, OfPair<'_>> {
 }
 
 /// Scores every answer of every run.
-pub(super) fn collect(runs: &[ReportRun], config: &ReportConfig) -> Result<Collected, EvalError> {
+pub(crate) fn collect(runs: &[ReportRun], config: &ReportConfig) -> Result<Collected, EvalError> {
     let pairs = by_pair(runs);
     let sizes = pairs.values().map(|files| Ok(questions(files)?.dataset.questions.len()));
     let quotas = shares(&sizes.collect::<Result<Vec<_>, EvalError>>()?, config.examples);
@@ -264,7 +264,7 @@ fn add_pair(
         let (mut scores, mut boundary, mut first) = (vec![], BoundaryCounts::default(), None);
         for file in of_run {
             let answers = Answers::read(&file.predictions, dataset, file.rules(config.squad))?;
-            boundary = boundary.plus(&counted(&answers.classes));
+            boundary = boundary.plus(&BoundaryCounts::of(&answers.classes));
             scores.push(answers.score.clone());
             if first.is_none() {
                 let n_best = file.n_best.as_deref().map(read_n_best).transpose()?;
@@ -324,7 +324,7 @@ fn mean_of(seeds: &[Score], at: usize) -> Option<[f64; 2]> {
     })
 }
 
-fn features(question: &crate::Question, rules: Normalization) -> [f64; 4] {
+fn features(question: &Question, rules: Normalization) -> [f64; 4] {
     let context = question.context.chars().count() as f64;
     let first = question.answers.first();
     let answer = first.map_or(0, |answer| rules.tokens(&answer.text).len());

@@ -4,14 +4,14 @@ use std::fmt::Write;
 /// Whether a character acts on the text around it without being seen: control characters, and
 /// those that embed, override or isolate a direction of writing. Marks of direction and joiners are
 /// parts of words in Arabic, Hebrew and Indic scripts.
-pub(super) fn acts_unseen(c: char) -> bool {
+pub(crate) fn acts_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 /// The text on one line: white space is a space, and what acts unseen is written out, as
 /// `\u{202e}`.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -26,7 +26,7 @@ pub(super) fn visible(text: &str) -> String {
 }
 
 /// [`visible`] text for HTML and SVG, in elements and quoted attributes.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in visible(text).chars() {
         match c {
@@ -42,13 +42,13 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// [`visible`] text for Markdown, in lines and cells of tables; no HTML in it.
-pub(super) fn markdown(text: &str) -> String {
+pub(crate) fn markdown(text: &str) -> String {
     visible(text).replace('<', "&lt;").replace('|', "\\|")
 }
 
 /// JSON as the content of a `<script>` element: no character of it can end the element, or begin a
 /// comment in it, or act unseen. For JSON on one line.
-pub(super) fn in_script(json: &str) -> String {
+pub(crate) fn in_script(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
@@ -63,7 +63,7 @@ pub(super) fn in_script(json: &str) -> String {
 }
 
 /// A name that can be a part of a file name: letters, digits, `.`, `_` and `-`; never empty.
-pub(super) fn file_name(text: &str) -> String {
+pub(crate) fn file_name(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c.is_ascii_alphanumeric() || matches!(c, '.' | '_') {
@@ -77,7 +77,7 @@ pub(super) fn file_name(text: &str) -> String {
 }
 
 /// A count with its thousands apart, as `11,590`.
-pub(super) fn thousands(count: usize) -> String {
+pub(crate) fn thousands(count: usize) -> String {
     let digits = count.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

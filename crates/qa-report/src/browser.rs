@@ -3,29 +3,27 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use mlqa_eval::{BoundaryClass, Dataset, EvalError, Question, read_json};
 use serde::{Deserialize, Serialize};
 
-use super::answers::Answers;
-use super::input::Pair;
-use crate::boundary::occurrences;
-use crate::files::read_json;
-use crate::{BoundaryClass, Dataset, EvalError, Question};
+use crate::answers::Answers;
+use crate::input::Pair;
 
 /// Candidates beside the answer that are kept for each question.
 const CANDIDATES: usize = 5;
 
 /// What the first seed of a run answered.
-pub(super) struct SeenAnswers {
+pub(crate) struct SeenAnswers {
     pub answers: Answers,
     pub n_best: Option<NBestFile>,
 }
 
 /// An n-best file: by question, candidates with their probability.
-pub(super) type NBestFile = BTreeMap<String, Vec<(String, f64)>>;
+pub(crate) type NBestFile = BTreeMap<String, Vec<(String, f64)>>;
 
-/// Reads what [`write_n_best`](crate::write_n_best) writes, or `nbest_predictions.json` of Hugging
-/// Face's `run_qa`.
-pub(super) fn read_n_best(path: &Path) -> Result<NBestFile, EvalError> {
+/// Reads what [`mlqa_eval::write_n_best`] writes, or `nbest_predictions.json` of Hugging Face's
+/// `run_qa`.
+pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, EvalError> {
     #[derive(Deserialize)]
     struct One {
         text: String,
@@ -52,7 +50,7 @@ pub(super) fn read_n_best(path: &Path) -> Result<NBestFile, EvalError> {
 /// The questions of a page with all that is shown of them; its JSON is what the page's script
 /// reads. Positions count UTF-16 units, as JavaScript does.
 #[derive(Default, Serialize)]
-pub(super) struct Browser {
+pub(crate) struct Browser {
     pairs: Vec<ShownPair>,
     contexts: Vec<Arc<str>>,
     pub kinds: Vec<String>,
@@ -196,7 +194,10 @@ fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Shown {
     // Of several places the one nearest to the gold answer.
     let near = question.answers.first().map_or(0, |answer| answer.answer_start);
     let place = text.filter(|text| !text.is_empty()).and_then(|text| {
-        let places = occurrences(&question.context, text).into_iter();
+        let places = question.context.char_indices().enumerate();
+        let is_here =
+            |byte| question.context.get(byte..).is_some_and(|rest| rest.starts_with(text));
+        let places = places.filter(|(_, (byte, _))| is_here(*byte)).map(|(start, _)| start);
         let start = places.min_by_key(|start| start.abs_diff(near))?;
         in_utf16(&question.context, start, text)
     });

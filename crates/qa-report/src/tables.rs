@@ -1,11 +1,12 @@
 //! The tables of a report.
 use std::collections::BTreeMap;
 
-use super::collect::Collected;
-use super::effects::Effect;
-use super::evidence::{Difference, METRICS, RunMean};
-use super::table::{Table, Value};
-use crate::{BoundaryClass, BoundaryCounts, Language, MIN_TYPE_QUESTIONS, Resampling, Spread};
+use mlqa_eval::{BoundaryClass, BoundaryCounts, Language, MIN_TYPE_QUESTIONS, Resampling, Spread};
+
+use crate::collect::Collected;
+use crate::effects::Effect;
+use crate::evidence::{Difference, METRICS, RunMean};
+use crate::table::{Table, Value};
 
 /// The column of a set's name, which is left out where no set has one.
 fn set_cell(set: &str) -> Value {
@@ -21,7 +22,7 @@ fn count(number: usize) -> Value {
 }
 
 /// Every run on every set.
-pub(super) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Table {
+pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Table {
     // What a narrow screen shows comes first.
     let columns = [
         "run",
@@ -69,7 +70,7 @@ pub(super) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
 }
 
 /// Every cell with its number of questions.
-pub(super) fn scores(all: &Collected) -> Table {
+pub(crate) fn scores(all: &Collected) -> Table {
     let columns = ["run", "set", "context", "question", "questions", "F1", "F1 ±", "EM", "EM ±"];
     let mut table = Table::new("scores", "Every pair of languages", &columns);
     for run in 0..all.names.len() {
@@ -93,7 +94,7 @@ pub(super) fn scores(all: &Collected) -> Table {
 }
 
 /// The differences from the first run.
-pub(super) fn differences(all: &Collected, found: &[Difference], of: &Resampling) -> Table {
+pub(crate) fn differences(all: &Collected, found: &[Difference], of: &Resampling) -> Table {
     let columns = [
         "run",
         "set",
@@ -141,7 +142,7 @@ pub(super) fn differences(all: &Collected, found: &[Difference], of: &Resampling
 }
 
 /// Scores by type of answer; no rows where the questions have no types.
-pub(super) fn answer_types(all: &Collected) -> Table {
+pub(crate) fn answer_types(all: &Collected) -> Table {
     let columns = ["type", "run", "F1", "EM", "questions"];
     let mut table = Table::new("types", "Answer types", &columns);
     let mut by_kind: BTreeMap<Option<usize>, Vec<Vec<[f64; 2]>>> = BTreeMap::new();
@@ -179,7 +180,7 @@ pub(super) fn answer_types(all: &Collected) -> Table {
 }
 
 /// The parts of the boundaries' drawing.
-pub(super) const PARTS: [&str; 6] =
+pub(crate) const PARTS: [&str; 6] =
     ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
 
 /// The percentages of [`PARTS`].
@@ -190,7 +191,7 @@ fn parts(counts: &BoundaryCounts) -> Vec<f64> {
 }
 
 /// The sums over pairs, run by run; runs without answers have none.
-pub(super) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
+pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
     let sum = |run: usize| {
         let found = all.pairs.iter().filter_map(|one| one.runs.get(run)?.as_ref());
         found.fold(BoundaryCounts::default(), |sum, one| sum.plus(&one.boundary))
@@ -201,7 +202,7 @@ pub(super) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
 }
 
 /// Predictions by where they begin and end.
-pub(super) fn boundaries(all: &Collected) -> Table {
+pub(crate) fn boundaries(all: &Collected) -> Table {
     let mut columns = vec!["run", "set", "languages", "answers"];
     columns.extend(PARTS);
     columns.push("right words elsewhere");
@@ -238,7 +239,7 @@ pub(super) fn boundaries(all: &Collected) -> Table {
 }
 
 /// Scores by length and position.
-pub(super) fn effects(all: &Collected, effects: &[Effect]) -> Table {
+pub(crate) fn effects(all: &Collected, effects: &[Effect]) -> Table {
     let columns = ["by", "bin", "run", "questions", "F1", "F1 error", "EM", "EM error"];
     let mut table = Table::new("effects", "Length and position", &columns);
     for effect in effects {
@@ -283,7 +284,7 @@ pub struct CoveredTokens {
 }
 
 /// Coverage by language of the question: percent, and the F1 of each run, the mean over contexts.
-pub(super) fn covered(
+pub(crate) fn covered(
     all: &Collected,
     coverage: &BTreeMap<Language, CoveredTokens>,
 ) -> Vec<(String, f64, Vec<Option<f64>>)> {
@@ -294,7 +295,7 @@ pub(super) fn covered(
         (!cells.is_empty()).then(|| Spread::of(cells).mean)
     };
     let mut languages: Vec<Language> = coverage.keys().copied().collect();
-    languages.sort_by_key(|language| crate::TableOrder(*language));
+    languages.sort_by_key(|language| mlqa_eval::TableOrder(*language));
     let line = |language: Language| {
         let runs = (0..all.names.len()).map(|run| f1(language, run)).collect();
         Some((language.to_string(), 100.0 * coverage.get(&language)?.ratio, runs))
@@ -303,7 +304,7 @@ pub(super) fn covered(
 }
 
 /// The same as a table.
-pub(super) fn coverage(all: &Collected, coverage: &BTreeMap<Language, CoveredTokens>) -> Table {
+pub(crate) fn coverage(all: &Collected, coverage: &BTreeMap<Language, CoveredTokens>) -> Table {
     let f1_of: Vec<String> = all.names.iter().map(|name| format!("F1, {name}")).collect();
     let mut columns = vec!["question", "tokens", "covered", "percent"];
     columns.extend(f1_of.iter().map(String::as_str));

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The newest day of these files, as `2026-11-20` in UTC; `None` where the file system knows none.
-pub(super) fn newest<'a>(files: impl Iterator<Item = &'a Path>) -> Option<String> {
+pub(crate) fn newest<'a>(files: impl Iterator<Item = &'a Path>) -> Option<String> {
     let changed = |path: &Path| {
         let time = std::fs::metadata(path).and_then(|about| about.modified()).ok()?;
         time.duration_since(UNIX_EPOCH).ok()

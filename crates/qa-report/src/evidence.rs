@@ -1,14 +1,17 @@
 //! How sure the scores of runs and their differences are.
 use std::collections::BTreeSet;
 
-use super::collect::Collected;
-use crate::{EvalError, Interval, PairedTest, Resampling, Spread, bootstrap, holm, paired_test};
+use mlqa_eval::{
+    EvalError, Interval, PairedTest, Resampling, Spread, bootstrap, holm, paired_test,
+};
 
-/// The metrics, as [`Row::values`](super::collect::Row::values) has them.
-pub(super) const METRICS: [&str; 2] = ["F1", "EM"];
+use crate::collect::Collected;
+
+/// The metrics, as [`Row::values`](crate::collect::Row::values) has them.
+pub(crate) const METRICS: [&str; 2] = ["F1", "EM"];
 
 /// A run on a set: the mean over its pairs of languages.
-pub(super) struct RunMean {
+pub(crate) struct RunMean {
     pub set: String,
     pub run: usize,
     pub pairs: usize,
@@ -20,7 +23,7 @@ pub(super) struct RunMean {
 
 /// A mean over pairs of languages.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct MeanScore {
+pub(crate) struct MeanScore {
     pub mean: f64,
     /// Where there are answers, and not scores alone.
     pub interval: Option<Interval>,
@@ -29,7 +32,7 @@ pub(super) struct MeanScore {
 }
 
 /// A run against the first one.
-pub(super) struct Difference {
+pub(crate) struct Difference {
     pub set: String,
     pub run: usize,
     /// Languages; `None` for the mean over pairs.
@@ -75,7 +78,7 @@ fn by_id<const N: usize>(
 }
 
 /// The mean of every run on every set.
-pub(super) fn run_means(
+pub(crate) fn run_means(
     all: &Collected,
     resampling: &Resampling,
 ) -> Result<Vec<RunMean>, EvalError> {
@@ -120,7 +123,7 @@ pub(super) fn run_means(
 }
 
 /// Every other run against the first, pair by pair and in the mean over pairs.
-pub(super) fn differences(
+pub(crate) fn differences(
     all: &Collected,
     resampling: &Resampling,
 ) -> Result<Vec<Difference>, EvalError> {

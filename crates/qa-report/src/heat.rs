@@ -1,12 +1,13 @@
 //! Heat maps: what stands in which row and column, and the means beside them.
-use super::collect::Collected;
-use super::evidence::METRICS;
-use super::table::{Table, Value};
-use crate::{Cell, Language, Matrix, Spread};
+use mlqa_eval::{Cell, Language, Matrix, Spread};
+
+use crate::collect::Collected;
+use crate::evidence::METRICS;
+use crate::table::{Table, Value};
 
 /// A cell of a heat map, in percent.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Heat {
+pub(crate) struct Heat {
     pub score: f64,
     pub sd: Option<f64>,
     pub questions: usize,
@@ -18,7 +19,7 @@ pub(super) struct Heat {
 
 /// A grid of scores.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct HeatMap {
+pub(crate) struct HeatMap {
     /// A part of file names.
     pub name: String,
     pub title: String,
@@ -76,7 +77,7 @@ impl HeatMap {
 
 /// The heat maps of a set, F1 and EM: of every run, or of all runs together where each has one row
 /// (one language of contexts, or only questions in the language of the context).
-pub(super) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
+pub(crate) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
     let runs: Vec<(&str, Matrix)> = all
         .names
         .iter()
@@ -151,7 +152,7 @@ fn of_matrix(run: &str, matrix: &Matrix, metric: usize, name: &str, range: (f64,
     let cells: Vec<Vec<Option<Heat>>> = contexts.iter().map(row).collect();
     let column = |at: usize| mean(cells.iter().filter_map(|row| row.get(at)?.as_ref()));
     HeatMap {
-        name: format!("{}-{}", name.to_lowercase(), super::text::file_name(run)),
+        name: format!("{}-{}", name.to_lowercase(), crate::text::file_name(run)),
         title: format!("{name}, {run}"),
         row_title: "context",
         column_title: "question",
@@ -172,7 +173,7 @@ fn of_runs(runs: &[(&str, Matrix)], metric: usize, name: &str, range: (f64, f64)
         columns.extend(matrix.cells().map(|(context, question, _)| (context, question)));
     }
     columns.sort_by_key(|&(context, question)| {
-        (crate::TableOrder(context), crate::TableOrder(question))
+        (mlqa_eval::TableOrder(context), mlqa_eval::TableOrder(question))
     });
     columns.dedup();
     let row = |(run, matrix): &(&str, Matrix)| -> Vec<Option<Heat>> {

@@ -1,12 +1,13 @@
 //! What the runs showed, in a sentence.
-use super::Report;
-use super::collect::{Collected, PairScores};
-use super::evidence::{Difference, RunMean};
-use super::text::thousands;
-use crate::Interval;
+use mlqa_eval::Interval;
+
+use crate::Report;
+use crate::collect::{Collected, PairScores};
+use crate::evidence::{Difference, RunMean};
+use crate::text::thousands;
 
 /// A title that says what was asked, for a page that was given none.
-pub(super) fn title(all: &Collected) -> String {
+pub(crate) fn title(all: &Collected) -> String {
     match all.pairs.as_slice() {
         [PairScores { pair, .. }] => {
             let (context, question) = (pair.context.0.name(), pair.question.0.name());
@@ -40,7 +41,7 @@ struct Gap<'a> {
 impl Report {
     /// A sentence for each set: the best run by F1 and what sets it apart from the first, or the
     /// first from the one that comes next.
-    pub(super) fn findings(&self) -> Vec<String> {
+    pub(crate) fn findings(&self) -> Vec<String> {
         let sets = self.all.sets();
         let of_set = |set: &&str| {
             let means: Vec<&RunMean> = self.means.iter().filter(|mean| mean.set == **set).collect();

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use mlqa_eval::{
+    BoundaryClass, Dataset, EvalError, Normalization, Predictions, QuestionScore, Score,
+    boundary_classes, read_json, score,
+};
 use serde::Deserialize;
 
-use crate::boundary::classes_of_texts;
-use crate::files::read_json;
-use crate::{
-    BoundaryClass, Dataset, EvalError, Normalization, Predictions, QuestionScore, Score, score,
-};
-
 /// One file, scored.
-pub(super) struct Answers {
+pub(crate) struct Answers {
     pub score: Score,
     /// By question, and whether the words are right but elsewhere; empty without texts.
     pub classes: Vec<(Option<BoundaryClass>, bool)>,
@@ -59,7 +57,7 @@ impl Answers {
         }
         if scores.is_empty() {
             let texts = Predictions(texts);
-            let classes = classes_of_texts(dataset, &texts, rules)?;
+            let classes = boundary_classes(dataset, &texts, rules)?;
             return Ok(Self { score: score(dataset, &texts, rules)?, classes, texts: Some(texts) });
         }
         Ok(Self { score: of_scores(dataset, &mut scores), classes: Vec::new(), texts: None })

@@ -1,4 +1,5 @@
-//! One page about one or several runs: tables, drawings and the questions themselves.
+#![doc = include_str!("../README.md")]
+
 mod about;
 mod answers;
 mod browser;
@@ -12,7 +13,6 @@ mod finding;
 mod heat;
 mod input;
 mod page;
-mod sources;
 mod svg;
 mod table;
 mod tables;
@@ -21,20 +21,21 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use self::about::About;
-use self::collect::{Collected, collect};
-use self::curves::Curve;
-use self::effects::Effect;
-use self::evidence::{Difference, RunMean};
-use self::heat::HeatMap;
-pub use self::input::{QuestionFiles, ReportRun};
-pub use self::sources::{QuestionSource, QuestionSources};
-use self::svg::Svg;
-use self::table::Table;
-pub use self::tables::CoveredTokens;
-use crate::files::write_together;
-use crate::predictions::json_bytes;
-use crate::{EvalError, Language, Resampling};
+use mlqa_eval::{EvalError, Language, Resampling};
+use serde::Serialize;
+use serde_json::ser::PrettyFormatter;
+use whole_file::{PublishError, Together};
+
+use crate::about::About;
+use crate::collect::{Collected, collect};
+use crate::curves::Curve;
+use crate::effects::Effect;
+use crate::evidence::{Difference, RunMean};
+use crate::heat::HeatMap;
+pub use crate::input::{QuestionFiles, ReportRun};
+use crate::svg::Svg;
+use crate::table::Table;
+pub use crate::tables::CoveredTokens;
 
 /// What a report says and shows.
 #[derive(Clone, Debug)]
@@ -84,7 +85,7 @@ pub enum ReportForm {
 /// others are compared with.
 ///
 /// ```
-/// use mlqa_eval::{QuestionFiles, Report, ReportConfig, ReportRun};
+/// use qa_report::{QuestionFiles, Report, ReportConfig, ReportRun};
 ///
 /// let scorer = "../testkit/fixtures/matrix";
 /// let files = QuestionFiles { data: Some(format!("{scorer}/data").into()), ..Default::default() };
@@ -288,7 +289,15 @@ impl Report {
                 }
             }
         }
-        write_together(&files)
+        let mut together = Together::default();
+        for (path, bytes) in files {
+            path.parent()
+                .map_or(Ok(()), std::fs::create_dir_all)
+                .and_then(|()| together.add(&path, bytes))
+                .map_err(|source| EvalError::Write { path, source })?;
+        }
+        let failed = |PublishError { path, source }| EvalError::Write { path, source };
+        together.publish().map_err(failed)
     }
 
     fn json(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
@@ -300,6 +309,15 @@ impl Report {
             "title": self.title, "date": self.date, "findings": self.findings(),
             "run": self.about.json(), "resampling": resampling, "tables": tables
         });
-        json_bytes(path, &report)
+        let mut bytes = Vec::new();
+        let indented = PrettyFormatter::with_indent(b" ");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, indented);
+        let failed = |error: serde_json::Error| EvalError::Write {
+            path: path.to_path_buf(),
+            source: error.into(),
+        };
+        report.serialize(&mut serializer).map_err(failed)?;
+        bytes.push(b'\n');
+        Ok(bytes)
     }
 }

@@ -2,16 +2,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use mlqa_eval::{
+    AVERAGE, Cell, DatasetName, EvalError, Language, Matrix, Normalization, QuestionSources,
+    TableOrder, read_json,
+};
 use serde_json::Value as Json;
 
-use super::QuestionSources;
-use super::curves::{CurveFile, METRICS};
-use crate::files::read_json;
-use crate::{AVERAGE, Cell, DatasetName, EvalError, Language, Matrix, Normalization, TableOrder};
+use crate::curves::{CurveFile, METRICS};
 
 /// A set of questions in a language about texts in a language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Pair {
+pub(crate) struct Pair {
     /// The name of the set, such as `mlqa`; empty where a run has one set.
     pub set: String,
     /// Language of context and answer.
@@ -30,7 +31,7 @@ impl Pair {
 
 /// One file of answers.
 #[derive(Clone, Debug)]
-pub(super) struct AnswerFile {
+pub(crate) struct AnswerFile {
     pub pair: Pair,
     pub predictions: PathBuf,
     pub n_best: Option<PathBuf>,
@@ -44,15 +45,15 @@ pub(super) struct AnswerFile {
 pub struct ReportRun {
     /// Shown in tables and drawings.
     pub name: String,
-    pub(super) seeds: Vec<Vec<AnswerFile>>,
+    pub(crate) seeds: Vec<Vec<AnswerFile>>,
     /// Scores without answers.
-    pub(super) scores: Option<Matrix>,
-    pub(super) about: RunFiles,
+    pub(crate) scores: Option<Matrix>,
+    pub(crate) about: RunFiles,
 }
 
 /// What a run folder holds of a run beside its answers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RunFiles {
+pub(crate) struct RunFiles {
     pub folder: Option<PathBuf>,
     /// Where its records are: `trained.json` and `result.json`.
     pub cells: Vec<PathBuf>,
@@ -425,5 +426,41 @@ impl AnswerFile {
             true => Normalization::SquadEn,
             false => Normalization::Mlqa(self.pair.context.0),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+
+    use mlqa_eval::QuestionSource;
+
+    use super::*;
+
+    #[test]
+    fn a_run_whose_name_is_not_utf_8_finds_its_questions() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "test-context-en-question-de.json";
+        let run = folder.path().join(OsStr::from_bytes(b"n\xff"));
+        let (questions, predictions) = (run.join("questions"), run.join("seed-0/a/predictions"));
+        fs::create_dir_all(&questions).unwrap();
+        fs::create_dir_all(&predictions).unwrap();
+        fs::write(questions.join(name), "{}").unwrap();
+        fs::write(predictions.join(name), "{}").unwrap();
+        let mut sources = QuestionSources::of(name, &questions.join(name), Language::DE);
+        sources.write(&predictions).unwrap();
+        let found = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
+        assert_eq!(found.unwrap()[0].pairs(), 1);
+        // Elsewhere it is missed, and not another file taken for it.
+        fs::remove_dir_all(&questions).unwrap();
+        let error = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
+        assert!(error.unwrap_err().to_string().contains("--data DIR"));
+        // A path that is UTF-8 is written as it is.
+        let source = QuestionSource { path: "/data/ü.json".into(), ..sources.0[name].clone() };
+        sources.insert(name, source);
+        sources.write(&predictions).unwrap();
+        assert_eq!(QuestionSources::read(&predictions).unwrap(), Some(sources));
     }
 }

@@ -1,0 +1,522 @@
+//! `qa-report` as a user meets it.
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use mlqa_eval::{Normalization, score_files};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_qa-report")).args(args).output().unwrap()
+}
+
+/// Runs `report` with few samples, and returns what it printed.
+#[track_caller]
+fn report(args: &[&str]) -> String {
+    let output = run(&[&["--samples", "200"], args].concat());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn refused(args: &[&str], word: &str) {
+    let output = run(args);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains(word), "{error}");
+}
+
+fn fixture(path: &str) -> String {
+    testkit::fixture(path).display().to_string()
+}
+
+fn write(path: &Path, value: &Value) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, value.to_string()).unwrap();
+}
+
+/// A file of questions: (id, question, context, answer).
+fn questions(all: &[(&str, &str, &str, &str)]) -> Value {
+    let paragraph = |(id, question, context, answer): &(&str, &str, &str, &str)| {
+        let start = context.find(answer).map(|byte| context[..byte].chars().count());
+        let answers = json!([{ "text": answer, "answer_start": start.unwrap() }]);
+        json!({ "context": context, "qas": [{ "id": id, "question": question, "answers": answers }] })
+    };
+    let paragraphs: Vec<Value> = all.iter().map(paragraph).collect();
+    json!({ "version": "1.0", "data": [{ "title": "t", "paragraphs": paragraphs }] })
+}
+
+/// What the page's script reads.
+fn data_of(page: &str) -> Value {
+    let (_, rest) = page.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+const HOSTILE: &str = "</script><script>document.title='x'</script><!--<img src=x onerror=alert(1)>\
+                       \"'`&amp;\u{202e}\u{2066}\u{1b}[2J\u{0}\u{2028}";
+
+#[cfg(unix)]
+#[test]
+fn examples_of_the_program_run() {
+    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_qa-report"), &[], 2);
+    assert!(folder.path().join("report.html").exists());
+    assert!(folder.path().join("arabic-f1.svg").exists());
+}
+
+#[test]
+fn what_the_input_holds_is_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let context = format!("a {HOSTILE} b");
+    let mut data =
+        questions(&[(HOSTILE, HOSTILE, &context, HOSTILE), ("b", "?", "one two", "two")]);
+    data["data"][0]["paragraphs"][0]["qas"][0]["subtype"] = HOSTILE.into();
+    write(Path::new(&at("data.json")), &data);
+    write(Path::new(&at("said.json")), &json!({ HOSTILE: HOSTILE, "b": "one" }));
+    let name = format!("{}={}", HOSTILE.replace('\0', ""), at("said.json"));
+    let title = HOSTILE.replace('\0', "");
+    let page = at("report.html");
+    let args = [&name, "--data", &at("data.json"), "--language", "en", "--out", &page];
+    let printed =
+        report(&[&args[..], &["--title", &title, "--beside", "md,csv,json,svg"]].concat());
+    let html = fs::read_to_string(&page).unwrap();
+    assert_eq!(html.matches("</script>").count(), 2);
+    assert_eq!(html.matches("<script").count(), 2);
+    assert!(!html.contains("onerror=alert(1)>"));
+    let markdown = fs::read_to_string(at("report.md")).unwrap();
+    for part in ["<img", "<!--", "\u{202e}", "\u{1b}", "\u{0}", "\u{2028}"] {
+        assert!(![&html, &printed, &markdown].iter().any(|text| text.contains(part)), "{part:?}");
+    }
+    assert!(html.contains("<h1>&lt;/script&gt;&lt;script&gt;document.title=&#39;x&#39;"));
+    let data = data_of(&html);
+    assert_eq!(data["items"][0]["question"], HOSTILE);
+    assert_eq!(data["items"][0]["gold"][0], json!([[2, HOSTILE.chars().count()], HOSTILE]));
+    assert_eq!(data["kinds"], json!([HOSTILE]));
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|end| end == "svg") {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("<script") && !text.contains('\u{202e}'), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_same_runs_give_the_same_bytes_and_the_date_is_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let said = at("said.json");
+    fs::copy(fixture("scorer/zh/predictions.json"), &said).unwrap();
+    let day = std::time::UNIX_EPOCH + std::time::Duration::from_secs(951_782_400);
+    fs::File::options().write(true).open(&said).unwrap().set_modified(day).unwrap();
+    let data = fixture("scorer/zh/dataset.json");
+    let make = |out: &str, more: &[&str]| {
+        let args = [said.as_str(), "--data", &data, "--language", "zh", "--out", out];
+        report(&[&args[..], more].concat());
+        fs::read_to_string(out).unwrap()
+    };
+    let first = make(&at("a.html"), &[]);
+    assert_eq!(first, make(&at("b.html"), &[]));
+    assert!(
+        first
+            .contains("<p class=\"facts\">2000-02-29 · 1 run · 1 pair of languages · 40 questions")
+    );
+    assert!(make(&at("c.html"), &["--date", "2026-11-20"]).contains("\"facts\">2026-11-20 · "));
+    // Nothing is loaded from anywhere.
+    for word in ["http://", "https://", "src=\"/", "url(", "@import"] {
+        let found = first.replace("http://www.w3.org/2000/svg", "");
+        assert!(!found.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn numbers_are_those_of_score_and_compare() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let [data, first, second] =
+        ["data", "predictions", "better"].map(|name| fixture(&format!("matrix/{name}")));
+    let page = at("report.html");
+    let printed = report(&[
+        "--data",
+        &data,
+        &format!("before={first}"),
+        &format!("after={second}"),
+        "--out",
+        &page,
+        "--beside",
+        "json,md,csv",
+    ]);
+    assert!(
+        printed.contains("| before | ") && printed.contains(" | 4 | 2 | 1 |\n| after | "),
+        "{printed}"
+    );
+    let written: Value = serde_json::from_slice(&fs::read(at("report.json")).unwrap()).unwrap();
+    // What `mlqa-eval compare` prints, as its own test has it.
+    let compared = fs::read(testkit::fixture("matrix/compared.json")).unwrap();
+    let compared: Value = serde_json::from_slice(&compared).unwrap();
+    let rows = written["tables"]["differences"]["rows"].as_array().unwrap();
+    // Two pairs, and their mean.
+    assert_eq!((rows.len(), compared.as_array().unwrap().len()), (6, 4));
+    for (ours, theirs) in rows.iter().zip(compared.as_array().unwrap()) {
+        for (key, other) in [
+            ("difference", "difference"),
+            ("low", "low"),
+            ("high", "high"),
+            ("p (randomisation)", "p_randomisation"),
+            ("p (Holm)", "p_holm"),
+        ] {
+            let [a, b] = [&ours[key], &theirs[other]].map(|value| value.as_f64().unwrap());
+            assert!((a - b).abs() < 1e-9, "{key}: {ours} {theirs}");
+        }
+    }
+    let markdown = fs::read_to_string(at("report.md")).unwrap();
+    assert!(
+        markdown.contains("## F1, English") || markdown.contains("## F1, before"),
+        "{markdown}"
+    );
+    assert!(
+        fs::read_to_string(at("report-scores.csv")).unwrap().starts_with("run,context,question,")
+    );
+    // Rows and columns are those that have a value: contexts en and fr, questions in en.
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(!html.contains(">hi</text>") && html.contains(">fr</text>"));
+}
+
+/// A run folder as recipes leave it: two arms, two seeds, curves.
+fn run_folder(folder: &Path) {
+    let all = [
+        ("a", "Wo?", "It is in Lima, far away.", "Lima"),
+        ("b", "Wer?", "It was Ada who wrote it.", "Ada"),
+    ];
+    write(&folder.join("run.json"), &json!({ "recipe": "toy", "identity": {} }));
+    let commands = [["toy", "toy.toml", "--set", "a='</dd>'"]];
+    write(
+        &folder.join("machine.json"),
+        &json!({ "about": "Plays.", "version": "1.2", "commands": commands,
+                 "processor": "P 9000", "peak_memory_bytes": 3_u64 << 29 }),
+    );
+    fs::write(folder.join("recipe.toml"), "title = \"<b>\"\n").unwrap();
+    let name = "test-context-en-question-de.json";
+    write(&folder.join("questions").join(name), &questions(&all));
+    for (seed, arm, said) in [
+        (9, "base", ["far", "Ada"]),
+        (10, "base", ["Lima", "Ada"]),
+        (9, "injected", ["Lima", "Ada"]),
+        (10, "injected", ["Lima", "Ada"]),
+    ] {
+        let cell = folder.join(format!("seed-{seed}/{arm}"));
+        write(&cell.join("predictions").join(name), &json!({ "a": said[0], "b": said[1] }));
+        fs::create_dir(cell.join("fine-tune")).unwrap();
+        fs::write(cell.join("fine-tune/curves.svg"), "<svg onload='x()'/>").unwrap();
+        let lines = "{\"step\": 10, \"loss\": 2.5}\n{\"step\": 20, \"loss\": 1.5}\n{\"st";
+        fs::write(cell.join("fine-tune/metrics.jsonl"), lines).unwrap();
+        let mut keys = json!({ "cell.arm": arm, "cell.seed": seed, "steps": 20 });
+        keys[format!("arms.{arm}.facts")] = json!(if arm == "base" { 0 } else { 7 });
+        let files = json!({ "model.safetensors of model": "00ff" });
+        let environment = json!({ "threads": 2, "device": "Cpu", "float32_matmul": "high" });
+        write(
+            &cell.join("trained.json"),
+            &json!({ "seconds": 30.5, "tokens": 250, "environment": environment,
+                     "training": { "keys": keys, "files": files } }),
+        );
+    }
+}
+
+#[test]
+fn a_run_folder_has_a_run_for_each_arm() {
+    let folder = tempfile::tempdir().unwrap();
+    run_folder(folder.path());
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let place = folder.path().display().to_string();
+    let printed = report(&[&place, "--out", &at("report.html")]);
+    let row = "| base | 75.00 | 75.00 | 35.36 |";
+    assert!(printed.contains(row), "{printed}");
+    let html = fs::read_to_string(at("report.html")).unwrap();
+    let data = data_of(&html);
+    assert_eq!(data["runs"], json!(["base", "injected"]));
+    // The answers of the first seed, 9, not of 10.
+    assert_eq!(data["items"][0]["answers"][0]["text"], "far");
+    assert_eq!(data["items"][0]["answers"][0]["at"], json!([15, 3]));
+    // Two runs with two seeds each in one pair of axes, of which the page draws every line itself.
+    let (_, drawing) = html.split_once("data-name=\"loss-fine-tune\"").unwrap();
+    let drawing = drawing.split_once("</svg>").unwrap().0;
+    assert_eq!(drawing.matches("<polyline").count(), 4, "{drawing}");
+    assert!(drawing.contains("base: loss 1.5000 at step 20"));
+    assert!(!html.contains("onload") && !html.contains("data:image") && !html.contains("<img"));
+
+    let other = report(&[&place, "--arms", "injected,base", "--out", &at("other.html")]);
+    let position = |name: &str| other.find(&format!("| {name} |")).unwrap();
+    assert!(position("injected") < position("base"), "{other}");
+    refused(&[&place, "--arms", "control", "--out", &at("none.html")], "base, injected");
+    // Where the questions are somewhere else, a file says so; a run that was moved has its own.
+    let name = "test-context-en-question-de.json";
+    let elsewhere = folder.path().join("elsewhere");
+    fs::rename(folder.path().join("questions"), &elsewhere).unwrap();
+    let arms = ["seed-9/base", "seed-10/base", "seed-9/injected", "seed-10/injected"];
+    for (path, found) in [
+        (elsewhere.join(name).display().to_string(), true),
+        (format!("/gone/{}/elsewhere/{name}", at("x")), true),
+        ("/gone/other.json".to_owned(), false),
+    ] {
+        let source = json!({ name: { "path": path, "context": "en", "question": "de" } });
+        for arm in arms {
+            write(&folder.path().join(arm).join("predictions/questions.json"), &source);
+        }
+        match found {
+            true => assert!(report(&[&place, "--out", &at("again.html")]).contains(row)),
+            false => refused(&[&place, "--out", &at("none.html")], "--data DIR"),
+        }
+    }
+    for arm in arms {
+        fs::remove_file(folder.path().join(arm).join("predictions/questions.json")).unwrap();
+    }
+    refused(&[&place, "--out", &at("none.html")], "--data DIR");
+    assert!(!folder.path().join("none.html").exists());
+}
+
+#[test]
+fn a_page_begins_with_what_was_found_and_what_was_run() {
+    let folder = tempfile::tempdir().unwrap();
+    run_folder(folder.path());
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let place = folder.path().display().to_string();
+    let page = at("report.html");
+    report(&[&place, "--out", &page, "--beside", "json,md"]);
+    let html = fs::read_to_string(&page).unwrap();
+    let questions = fs::read(folder.path().join("questions/test-context-en-question-de.json"));
+    let digest: String =
+        Sha256::digest(questions.unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+    for piece in [
+        "<h1>Answers to German questions about English texts</h1>\n<p class=\"finding\">injected has \
+         the highest F1, 100.00; 25.00 points above base (95 % interval +0.00 to +50.00, which \
+         holds 0: these questions do not tell the two apart), over 2 questions, 2 seeds.</p>",
+        "<dt>Recipe</dt><dd>toy: Plays.</dd>",
+        "<dt>Command</dt><dd>toy toy.toml --set &#39;a=&#39;\\&#39;&#39;&lt;/dd&gt;&#39;\\&#39;&#39;&#39;</dd>",
+        "<dt>Seeds</dt><dd>9, 10</dd>",
+        "<dt>Programs</dt><dd>polyqa 1.2, scored by mlqa-eval ",
+        "<dt>Hardware</dt><dd>P 9000, device cpu, 2 threads, float32 products: high</dd>",
+        "<dt>Time</dt><dd>2 min 2 s in training and evaluation, 1,000 tokens trained on</dd>",
+        "<dt>Peak memory</dt><dd>1.50 GiB</dd>",
+        "<bdi>facts</bdi></th><td class=\"text\"><bdi>0</bdi></td><td class=\"text\"><bdi>7</bdi>",
+        "<bdi>model.safetensors of model</bdi></th><td class=\"text\"><bdi>00ff</bdi>",
+        "<pre>title = &quot;&lt;b&gt;&quot;</pre>",
+        &digest,
+    ] {
+        assert!(html.contains(piece), "no {piece} in {}", &html[..9000]);
+    }
+    // What is the same in all runs does not differ.
+    assert!(!html.contains("<bdi>steps</bdi>"));
+    let markdown = fs::read_to_string(at("report.md")).unwrap();
+    assert!(markdown.contains("\ninjected has the highest F1, 100.00;"), "{markdown}");
+    let written: Value = serde_json::from_slice(&fs::read(at("report.json")).unwrap()).unwrap();
+    assert_eq!(written["run"]["seeds"], "9, 10");
+
+    // The first run is the best one here; of a file alone nothing is known but the file.
+    report(&[&place, "--arms", "injected,base", "--out", &page]);
+    let html = fs::read_to_string(&page).unwrap();
+    let piece =
+        "No run has a higher F1 than injected, 100.00; base comes next, 25.00 points below it";
+    assert!(html.contains(piece));
+    let [data, said] =
+        ["dataset", "predictions"].map(|name| fixture(&format!("scorer/es/{name}.json")));
+    report(&[&said, "--data", &data, "--language", "es", "--out", &page]);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<h1>Answers to Spanish questions about Spanish texts</h1>"));
+    assert!(
+        html.contains("<p class=\"finding\">predictions: F1 ")
+            && html.contains(", over 40 questions.</p>")
+    );
+    assert_eq!(html.matches("<dt>").count(), 1, "programs alone");
+}
+
+#[test]
+fn a_finding_compares_what_both_runs_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for language in ["de", "en"] {
+        let name = format!("test-context-{language}-question-{language}.json");
+        let rows = [("a", "?", "one two", "two"), ("b", "?", "one two", "one")];
+        write(&folder.path().join("data").join(&name), &questions(&rows));
+        let right = json!({ "a": "two", "b": if language == "en" { "one" } else { "x" } });
+        write(&folder.path().join("both").join(&name), &right);
+    }
+    let english = folder.path().join("english/test-context-en-question-en.json");
+    write(&english, &json!({ "a": "two", "b": "x" }));
+    let page = at("report.html");
+    report(&[&at("both"), &at("english"), "--data", &at("data"), "--out", &page]);
+    // The mean of the first is 75, that of its English answers 100.
+    let html = fs::read_to_string(&page).unwrap();
+    let (_, rest) = html.split_once("<p class=\"finding\">").unwrap();
+    let (finding, _) = rest.split_once("</p>").unwrap();
+    assert!(
+        finding.starts_with(
+            "No run has a higher F1 than both, 100.00; english comes next, 50.00 \
+                                 points below it (95 % interval −100.00 to +0.00"
+        ),
+        "{finding}"
+    );
+    assert!(finding.ends_with(", over the 2 questions that both answer."), "{finding}");
+}
+
+#[test]
+fn runs_on_other_questions_are_not_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    run_folder(&first);
+    run_folder(&second);
+    let other = questions(&[("a", "Wo?", "It is in Rome.", "Rome")]);
+    write(&second.join("questions/test-context-en-question-de.json"), &other);
+    let [first, second] = [first, second].map(|path| path.display().to_string());
+    refused(&[&first, &second, "--out", "/dev/null"], "the same questions");
+    refused(&[&first, "--out", "-", "--beside", "md"], "--beside");
+}
+
+#[test]
+fn what_answers_nothing_leaves_the_page_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let [data, said] =
+        ["dataset", "predictions"].map(|name| fixture(&format!("scorer/es/{name}.json")));
+    let page = at("report.html");
+    let given = ["--data", &data, "--language", "es", "--out", &page];
+    report(&[&[said.as_str()], &given[..]].concat());
+    let good = fs::read(&page).unwrap();
+    fs::create_dir(at("empty")).unwrap();
+    write(Path::new(&at("run/run.json")), &json!({}));
+    fs::write(at("page.json"), "<!doctype html><title>Sign in</title>").unwrap();
+    write(Path::new(&at("nothing.json")), &json!({}));
+    write(Path::new(&at("others.json")), &json!({ "of another file": "x" }));
+    write(Path::new(&at("matrix.json")), &json!({ "title": "", "cells": [] }));
+    write(Path::new(&at("summary.json")), &json!({ "arms": {} }));
+    for (wrong, word) in [
+        ("empty", "no predictions"),
+        ("run", "no predictions"),
+        ("page.json", "page.json:1:1"),
+        ("nothing.json", "nothing.json: answers no question of"),
+        ("others.json", "others.json: answers no question of"),
+        ("matrix.json", "no scores in"),
+        ("summary.json", "no scores"),
+    ] {
+        // Alone, and beside a run that is one.
+        for before in [&[][..], &[said.as_str()]] {
+            refused(&[before, &[&at(wrong)], &given].concat(), word);
+            assert_eq!(fs::read(&page).unwrap(), good, "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_said_is_asked_for() {
+    let said = fixture("scorer/es/predictions.json");
+    let data = fixture("scorer/es/dataset.json");
+    for (args, error) in [
+        (["--data", &data], "the language of its answers is not known; give --language LANG"),
+        (["--language", "es"], "its questions are not known; give them as --data FILE"),
+    ] {
+        let output = run(&[&[&said, "--out", "/dev/null"], &args[..]].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(text, format!("error: {said}: {error}\n"));
+    }
+}
+
+#[test]
+fn a_page_has_as_many_questions_as_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for (language, ids) in [("de", 0..3), ("en", 0..3), ("es", 0..1)] {
+        let name = format!("test-context-{language}-question-{language}.json");
+        let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+        let rows = ids.iter().map(|id| (id.as_str(), "?", "one two", "two"));
+        write(&folder.path().join("data").join(&name), &questions(&rows.collect::<Vec<_>>()));
+        write(&folder.path().join("said").join(&name), &json!({ "0": "two" }));
+    }
+    for (asked, shown) in [("0", 0), ("1", 1), ("4", 4), ("6", 6), ("100", 7)] {
+        let (said, data, page) = (at("said"), at("data"), at("report.html"));
+        report(&[&said, "--data", &data, "--out", &page, "--questions", asked]);
+        let page = fs::read_to_string(&page).unwrap();
+        let items = match shown {
+            0 => 0,
+            _ => data_of(&page)["items"].as_array().unwrap().len(),
+        };
+        assert_eq!(items, shown, "--questions {asked}");
+    }
+}
+
+#[test]
+fn scores_of_questions_do_without_the_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let [data, said] =
+        ["dataset", "predictions"].map(|name| fixture(&format!("scorer/es/{name}.json")));
+    let rules = Normalization::Mlqa("es".parse().unwrap());
+    score_files(&data, &said, rules).unwrap().score.write_per_question(at("kept.json")).unwrap();
+    let args = ["--data", &data, "--language", "es", "--beside", "csv"];
+    report(&[&[&said, "--out", &at("a.html")], &args[..]].concat());
+    report(
+        &[&[&format!("predictions={}", at("kept.json")), "--out", &at("b.html")], &args[..]]
+            .concat(),
+    );
+    for table in ["summary", "scores", "effects"] {
+        let [a, b] = ["a", "b"].map(|page| fs::read_to_string(at(&format!("{page}-{table}.csv"))));
+        assert_eq!(a.unwrap(), b.unwrap());
+    }
+    assert!(Path::new(&at("a-boundaries.csv")).exists());
+    assert!(!Path::new(&at("b-boundaries.csv")).exists());
+    let answer = &data_of(&fs::read_to_string(at("b.html")).unwrap())["items"][0]["answers"][0];
+    assert_eq!((&answer["text"], &answer["answered"]), (&Value::Null, &json!(true)));
+    write(
+        Path::new(&at("both.json")),
+        &json!({ "a": "x", "b": { "exact_match": 1, "f1": 1.0, "answered": true } }),
+    );
+    refused(&[&[&at("both.json")[..]], &args[..4]].concat(), "keep one");
+}
+
+#[test]
+fn n_best_lists_types_and_coverage_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let lists =
+        json!({ "a": { "id": "a", "candidates": [{ "text": "ten", "probability": 0.75 }] } });
+    write(Path::new(&at("n-best.json")), &lists);
+    write(
+        Path::new(&at("coverage.json")),
+        &json!({ "en": { "covered": 3, "total": 4, "ratio": 0.75 } }),
+    );
+    report(&[
+        &fixture("typed/predictions.json"),
+        "--data",
+        &fixture("typed/questions.jsonl"),
+        "--language",
+        "en",
+        "--n-best",
+        &at("n-best.json"),
+        "--coverage",
+        &at("coverage.json"),
+        "--out",
+        &at("report.html"),
+        "--beside",
+        "csv",
+    ]);
+    let data = data_of(&fs::read_to_string(at("report.html")).unwrap());
+    assert_eq!(data["items"][0]["answers"][0]["n_best"], json!([["ten", 0.75]]));
+    let types = fs::read_to_string(at("report-types.csv")).unwrap();
+    assert!(types.starts_with("type,run,F1,EM,questions\nanimal *,predictions,"), "{types}");
+    let coverage = fs::read_to_string(at("report-coverage.csv")).unwrap();
+    assert!(coverage.contains("\nen,4,3,75,"), "{coverage}");
+}
+
+#[test]
+fn the_drawing_of_the_readme_is_what_the_program_draws() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("demo.html").display().to_string();
+    let summary = root.join("examples/bridging-gap/results/demo.json").display().to_string();
+    report(&[&summary, "--out", &page, "--beside", "svg"]);
+    let drawn = fs::read_to_string(folder.path().join("demo-f1.svg")).unwrap();
+    let kept = fs::read_to_string(root.join("docs/demo-f1.svg")).unwrap();
+    assert_eq!(drawn, kept, "qa-report …/results/demo.json --out demo.html --beside svg");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    assert!(readme.contains("](docs/demo-f1.svg)"));
+}
