@@ -40,7 +40,8 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
     command
         .args(["--set", "run.arms=[\"baseline\", \"mixmrc\", \"mixmrc-lakm\", \"lakm-ngrams\"]"]);
     let text = succeed(command);
-    for piece in ["translated: ", "mixed: ", "| mixMRC + LAKM |", "| Random n-grams |"] {
+    let head = "| EM / F1 | en | de | same language | two languages | all pairs |\n";
+    for piece in [head, "translated: ", "mixed: ", "| mixMRC + LAKM |", "| Random n-grams |"] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     let found = summary(&out);
@@ -272,6 +273,13 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
         let summary = summary(&out);
         assert!(summary["arms"][arm]["languages"]["fr"]["f1"].is_f64(), "{arm}");
         assert!(summary["arms"][arm].get("off_diagonal").is_none(), "{arm}");
+        let table = std::fs::read_to_string(out.join("table.md")).unwrap();
+        let row = table.lines().nth(2).unwrap();
+        assert_eq!(row.matches(" – |").count(), 1, "{row}");
+        assert!(
+            table.ends_with("columns of one language: passage and question in it.\n"),
+            "{table}"
+        );
     }
 }
 

@@ -3,8 +3,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use experiment::table::Table;
 use mlqa_eval::{Language, TableOrder};
+use results::{Spread, Table};
 use serde::Serialize;
 use tasks::alignment::AlignmentConfig;
 
@@ -57,9 +57,8 @@ impl<'a> Summary<'a> {
                 self.languages.get(&TableOrder(*language)).and_then(|all| all.get(method))
             };
             let scores: Vec<&Scores> = languages.iter().filter_map(of_language).collect();
-            let mean = |value: fn(&Scores) -> f64| {
-                scores.iter().map(|one| value(one)).sum::<f64>() / scores.len().max(1) as f64
-            };
+            let mean =
+                |value: fn(&Scores) -> f64| Spread::of(scores.iter().map(|one| value(one))).mean;
             let cell = |exact: f64, f1: f64| format!("{exact:.1} / {f1:.1}");
             let cells = scores.iter().map(|one| cell(one.exact_span, one.f1));
             let mean = cell(mean(|one| one.exact_span), mean(|one| one.f1));

@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use experiment::table::{Table, cell, means};
 use experiment::{Experiment, Results};
-use mlqa_eval::{Language, Matrix, ScoreSpread, table_one};
+use mlqa_eval::{Language, Matrix, table_one};
+use results::{ScoreSpread, Table, cell, over_seeds};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::FileScore;
 
@@ -37,7 +37,9 @@ pub fn write(
     experiment: &Experiment<Recipe>,
     results: &Results<Trained, Vec<FileScore>>,
 ) -> Result<()> {
-    let (mut arms, mut retrieval, mut matrices) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    let mut arms = BTreeMap::new();
+    let mut retrieval = BTreeMap::new();
+    let mut matrices = Vec::new();
     let languages = experiment.recipe.languages.get(1..).unwrap_or_default();
     let columns = languages.iter().map(|code| code.as_str().to_uppercase());
     let mut table = Table::new("label retrieval P@1", columns);
@@ -46,17 +48,27 @@ pub fn write(
             Matrix::of_files(arm, results.of_cell(seed, arm).flat_map(|cell| &cell.evaluated))
         };
         let seeds: Vec<Matrix> = experiment.seeds().iter().map(of_seed).collect();
+        let english = |keep: &dyn Fn(Language) -> bool| {
+            Matrix::spread(&seeds, |context, own| context == Language::EN && keep(own))
+                .unwrap_or_default()
+        };
+        let codes = experiment.recipe.languages.iter();
+        let scores = codes.map(|code| (code.to_string(), english(&|own| own == *code)));
+        let average = ("average".to_owned(), english(&|own| own != Language::EN));
         let of_arm = ArmSummary {
-            scores: Matrix::english_context_scores(&seeds, &experiment.recipe.languages),
+            scores: scores.chain([average]).collect(),
             tokens: results.over_seeds(arm, |model| model.trained.injected_tokens as f64).mean
                 as u64,
             seconds: results.over_seeds(arm, |model| model.seconds).mean,
         };
         arms.insert(arm.clone(), of_arm);
-        let plain = means(results.of_arm(arm).map(|model| &model.trained.retrieval));
-        let mapped = means(results.of_arm(arm).map(|model| &model.trained.mapped));
+        let plain = over_seeds(results.of_arm(arm).map(|model| &model.trained.retrieval));
+        let mapped = over_seeds(results.of_arm(arm).map(|model| &model.trained.mapped));
         for (row, found) in [(arm.clone(), plain), (format!("{arm}, mapped"), mapped)] {
-            table.row(&row, languages.iter().map(|code| cell(found.get(code).copied())));
+            let found = found.into_iter().map(|(code, share)| (code, share.mean));
+            let found: BTreeMap<Language, f64> = found.collect();
+            let share = |code| found.get(code).map(|percent| format!("{percent:.1}"));
+            table.row(&row, languages.iter().map(share).map(cell));
             retrieval.insert(row, found);
         }
         let over_seeds = Matrix::over_seeds(arm.as_str(), &seeds);
@@ -65,8 +77,12 @@ pub fn write(
     }
     let text = format!("{}\n{table}", table_one(&matrices));
     let said = conclusion(&arms).unwrap_or_default();
-    let (seeds, seconds) = (experiment.seeds(), results.seconds());
-    let summary = serde_json::json!({"seeds": seeds, "seconds": seconds, "arms": arms, "retrieval": retrieval});
+    let summary = serde_json::json!({
+        "seeds": experiment.seeds(),
+        "seconds": results.seconds(),
+        "arms": arms,
+        "retrieval": retrieval,
+    });
     Ok(experiment.finish(&summary, &text, &said)?)
 }
 

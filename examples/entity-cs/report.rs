@@ -2,10 +2,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use experiment::table::{MeanSd, Table};
 use experiment::{Experiment, Results};
 use kg_triples::Language;
+use results::{Spread, Table, cell, over_seeds};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tasks::label_retrieval::FoundShare;
 
 use crate::recipe::Recipe;
@@ -19,17 +20,6 @@ pub struct Scores {
     pub held_out: BTreeMap<Language, FoundShare>,
     /// Mean loss of masked tokens in sentences that nothing switched, in nats.
     pub loss: BTreeMap<String, f64>,
-}
-
-/// `summary.json`; numbers are means over seeds.
-#[derive(Default, Serialize)]
-struct Summary {
-    seeds: Vec<u64>,
-    /// By what was asked, arm and language.
-    scores: BTreeMap<&'static str, BTreeMap<String, BTreeMap<String, MeanSd>>>,
-    /// Tokens that each arm trained on, padding left out.
-    tokens: BTreeMap<String, f64>,
-    seconds: f64,
 }
 
 /// A table's values of one model, by column.
@@ -47,33 +37,39 @@ const TABLES: [(&str, Columns, usize); 3] = [
 
 /// Writes `table.md` and `summary.json`, and prints the first table.
 pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) -> Result<()> {
-    let (seeds, seconds) = (experiment.seeds().to_vec(), results.seconds());
-    let mut summary = Summary { seeds, seconds, ..Default::default() };
     let mut text = String::new();
+    // By table, arm and column.
+    let mut scores: BTreeMap<&str, BTreeMap<&str, BTreeMap<String, Spread>>> = BTreeMap::new();
     for (name, values, digits) in TABLES {
-        let first = experiment.arms().first().and_then(|arm| results.of_arm(arm).next());
-        let columns = first.map(|cell| values(&cell.evaluated)).unwrap_or_default();
-        if columns.is_empty() {
+        let first = results.first().map(|cell| values(&cell.evaluated)).unwrap_or_default();
+        if first.is_empty() {
             continue;
         }
-        let mut table = Table::new(name, columns.keys().cloned().chain(["average".to_owned()]));
+        let columns: Vec<String> = first.into_keys().chain(["average".to_owned()]).collect();
+        let mut table = Table::new(name, &columns);
         for arm in experiment.arms() {
-            let of_seeds = |value: &dyn Fn(&BTreeMap<String, f64>) -> f64| {
-                results.over_seeds(arm, |cell| value(&values(&cell.evaluated)))
+            let of_seed = |mut all: BTreeMap<String, f64>| {
+                all.insert("average".to_owned(), Spread::of(all.values().copied()).mean);
+                all
             };
-            let one = |column| of_seeds(&|all| all.get(column).copied().unwrap_or(f64::NAN));
-            let all = of_seeds(&|all| all.values().sum::<f64>() / all.len().max(1) as f64);
-            let scores = columns.keys().map(|column| (column.clone(), one(column)));
-            let scores: Vec<_> = scores.chain([("average".to_owned(), all)]).collect();
+            let seeds = results.of_arm(arm).map(|cell| of_seed(values(&cell.evaluated)));
+            let of_arm = over_seeds(&seeds.collect::<Vec<_>>());
             let title = experiment.recipe.arms.get(arm).and_then(|arm| arm.title.as_deref());
-            let cells = scores.iter().map(|(_, score)| format!("{score:.digits$}"));
-            table.row(title.unwrap_or(arm), cells);
-            let of_table = summary.scores.entry(name).or_default();
-            of_table.insert(arm.clone(), scores.into_iter().collect());
-            let tokens = results.over_seeds(arm, |cell| cell.trained as f64);
-            summary.tokens.insert(arm.clone(), tokens.mean);
+            let shown = |column| of_arm.get(column).map(|score| format!("{score:.digits$}"));
+            table.row(title.unwrap_or(arm), columns.iter().map(shown).map(cell));
+            scores.entry(name).or_default().insert(arm, of_arm);
         }
         text += &format!("{table}\n");
     }
+    // Tokens that each arm trained on, padding left out.
+    let tokens = |arm| results.over_seeds(arm, |cell| cell.trained as f64).mean;
+    let tokens = experiment.arms().iter().map(|arm| (arm.as_str(), tokens(arm)));
+    let tokens: BTreeMap<&str, f64> = tokens.collect();
+    let summary = json!({
+        "seeds": experiment.seeds(),
+        "scores": scores,
+        "tokens": tokens,
+        "seconds": results.seconds(),
+    });
     Ok(experiment.finish(&summary, &text, "")?)
 }

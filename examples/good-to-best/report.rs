@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use experiment::table::{MISSING, Table, cell};
 use experiment::{CellResult, Experiment, Results};
-use mlqa_eval::{AVERAGE, Matrix, ScoreSpread, SetScores, SetSummary, Spread, set_tables};
+use mlqa_eval::{AVERAGE, Matrix, SetScores, SetSummary, set_tables};
+use results::{Spread, Table, cell};
 use serde::{Deserialize, Serialize};
 use tasks::two_stage::CandidateReport;
 
@@ -79,11 +79,7 @@ fn table(arms: &[(&str, ArmSummary)]) -> String {
     for (_, ArmSummary { title, sets: of_arm, .. }) in arms {
         // Under the rules that the set prescribes.
         let mean = |set: &SetSummary| set.squad.get(AVERAGE).or(set.scores.get(AVERAGE)).copied();
-        let text = |ScoreSpread { f1, em, f1_sd, em_sd }| {
-            format!("{} / {}", cell(Some((f1, f1_sd))), cell(Some((em, em_sd))))
-        };
-        let of_set = |set| of_arm.get(set).and_then(mean).map_or(MISSING.into(), text);
-        means.row(title, sets.iter().map(|set| of_set(*set)));
+        means.row(title, sets.iter().map(|set| cell(of_arm.get(*set).and_then(mean))));
     }
     let mut text = means.to_string();
     for set in sets {

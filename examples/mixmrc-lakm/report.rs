@@ -1,7 +1,10 @@
 //! Tables 7 to 9 of the paper from the scores of the arms.
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use experiment::{Experiment, Results};
-use mlqa_eval::{FileScore, Matrix, MatrixSummary, Spread};
+use mlqa_eval::{FileScore, Language, Matrix};
+use results::{ScoreSpread, Table, cell};
 use serde::Serialize;
 
 use crate::recipe::Recipe;
@@ -10,8 +13,17 @@ use crate::recipe::Recipe;
 #[derive(Serialize)]
 struct ArmSummary {
     title: String,
-    #[serde(flatten)]
-    scores: MatrixSummary,
+    /// Context and question in this language.
+    languages: BTreeMap<String, ScoreSpread>,
+    /// The mean of those.
+    xlt: Option<ScoreSpread>,
+    /// The mean over pairs of two languages; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    off_diagonal: Option<ScoreSpread>,
+    /// The mean over all pairs.
+    gxlt: Option<ScoreSpread>,
+    /// Questions of the first pair.
+    questions: usize,
     tokens: u64,
     steps: u64,
     seconds: f64,
@@ -23,23 +35,45 @@ pub fn write(
     results: &Results<u64, Vec<FileScore>>,
 ) -> Result<()> {
     let Recipe { arms: all, languages, .. } = &experiment.recipe;
+    let means = ["same language", "two languages", "all pairs"].map(str::to_owned);
+    let mut table = Table::new("EM / F1", languages.iter().map(Language::to_string).chain(means));
     let mut arms = Vec::new();
     for name in experiment.arms() {
-        let models: Vec<_> = results.of_arm(name).collect();
         let title = all.get(name).and_then(|arm| arm.title.as_ref()).unwrap_or(name);
-        let seeds = models.iter().map(|model| Matrix::of_files(title, &model.evaluated));
+        let seeds = results.of_arm(name).map(|model| Matrix::of_files(title, &model.evaluated));
         let seeds: Vec<Matrix> = seeds.collect();
-        Matrix::over_seeds(title, &seeds).write(experiment.dir("matrix").join(name))?;
+        let over_seeds = Matrix::over_seeds(title, &seeds);
+        over_seeds.write(experiment.dir("matrix").join(name))?;
+        let of_language = |code: &Language| {
+            let scores =
+                Matrix::spread(&seeds, |context, question| [context, question] == [*code; 2]);
+            Some((code.to_string(), scores?))
+        };
+        let scored = languages.iter().map(of_language).collect::<Option<Vec<_>>>();
+        let scored = scored.context("no pair was scored")?;
+        let xlt = Matrix::spread(&seeds, |context, question| context == question);
+        let off_diagonal = Matrix::spread(&seeds, |context, question| context != question);
+        let gxlt = Matrix::spread(&seeds, |_, _| true);
+        let plain = |(_, one): &(String, ScoreSpread)| format!("{:.1} / {:.1}", one.em, one.f1);
+        let spread = |mean: Option<ScoreSpread>| {
+            cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
+        };
+        table.row(title, scored.iter().map(plain).chain([xlt, off_diagonal, gxlt].map(spread)));
         let arm = ArmSummary {
             title: title.clone(),
-            scores: MatrixSummary::over_seeds(&seeds, languages).context("no pair was scored")?,
-            tokens: Spread::of(models.iter().map(|model| model.tokens as f64)).mean.round() as u64,
-            steps: models.first().context("no seed was run")?.trained,
-            seconds: Spread::of(models.iter().map(|model| model.seconds)).mean,
+            languages: scored.into_iter().collect(),
+            xlt,
+            off_diagonal,
+            gxlt,
+            questions: over_seeds.cells().next().map_or(0, |(_, _, cell)| cell.questions),
+            tokens: results.over_seeds(name, |model| model.tokens as f64).mean.round() as u64,
+            steps: results.of_arm(name).next().context("no seed was run")?.trained,
+            seconds: results.over_seeds(name, |model| model.seconds).mean,
         };
         arms.push((name.as_str(), arm));
     }
-    let runs: Vec<_> = arms.iter().map(|(_, arm)| (arm.title.as_str(), &arm.scores)).collect();
-    let table = MatrixSummary::table(languages, &runs);
-    Ok(experiment.finish_arms(&arms, &table, "")?)
+    let questions = arms.first().map_or(0, |(_, arm)| arm.questions);
+    let below = "questions in each pair of languages; columns of one language: passage and \
+                 question in it.";
+    Ok(experiment.finish_arms(&arms, &format!("{table}\n{questions} {below}\n"), "")?)
 }

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use experiment::log;
-use experiment::table::Table;
 use mlqa_eval::{Dataset, Language, Normalization, Predictions, WindowConfig, score};
+use results::Table;
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::TrainingQuestions;
 use trainer::FitReport;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use experiment::table::{MISSING, MeanSd, Table};
 use experiment::{Experiment, Recipe, Results};
 use mlqa_eval::Language;
+use results::{Spread, Table, cell, over_seeds};
 use serde::Serialize;
 
 /// Values by what was read, measure and language.
@@ -34,9 +34,9 @@ struct ArmSummary<'a, T> {
 #[derive(Serialize)]
 struct Reading {
     /// By measure and language.
-    scores: BTreeMap<String, BTreeMap<String, MeanSd>>,
+    scores: BTreeMap<String, BTreeMap<Language, Spread>>,
     /// The mean of the measure less that of the control with the same seed.
-    against_control: Option<MeanSd>,
+    against_control: Option<Spread>,
 }
 
 impl Readings<'_> {
@@ -51,12 +51,13 @@ impl Readings<'_> {
         let (measure, corner) = self.measure;
         let columns = self.languages.iter().map(ToString::to_string);
         let mut table = Table::new(corner, columns.chain(["average".into(), "− control".into()]));
-        let (mut arms, mut remarks) = (Vec::new(), String::new());
+        let mut arms = Vec::new();
+        let mut remarks = String::new();
         let seeds = || experiment.seeds().iter().copied();
         let mean = |seed: u64, (arm, reading): (&str, &str)| {
             let cell = results.of_cell(seed, arm).next()?;
             let scores = cell.evaluated.get(reading)?.get(measure)?;
-            Some(scores.values().sum::<f64>() / scores.len().max(1) as f64)
+            Some(Spread::of(scores.values().copied()).mean)
         };
         for arm in experiment.arms() {
             let first = results.of_arm(arm).next();
@@ -64,23 +65,19 @@ impl Readings<'_> {
             let said = first.and_then(|cell| remark(&cell.trained));
             remarks.extend(said.map(|said| format!("\n{title}: {said}.\n")));
             let mut readings = BTreeMap::new();
-            for reading in first.iter().flat_map(|cell| cell.evaluated.keys()) {
-                let own = |seed| mean(seed, (arm, reading));
+            for (reading, scores) in over_seeds(results.of_arm(arm).map(|cell| &cell.evaluated)) {
+                let own = |seed| mean(seed, (arm, &reading));
                 let less = |seed| Some(own(seed)? - mean(seed, self.control)?);
                 let against: Vec<f64> = seeds().filter_map(less).collect();
-                let compared = !against.is_empty() && (arm.as_str(), &**reading) != self.control;
-                let against_control = compared.then(|| MeanSd::of(against));
-                let scores =
-                    over_seeds(results.of_arm(arm).map(|cell| cell.evaluated.get(reading)));
+                let compared = !against.is_empty() && (arm.as_str(), &*reading) != self.control;
+                let against_control = compared.then(|| Spread::of(against));
                 let of_measure = scores.get(measure);
-                let value = |language: &Language| of_measure?.get(language.as_str());
-                let numbers =
-                    self.languages.iter().map(|one| experiment::table::cell(value(one).copied()));
-                let average = MeanSd::of(seeds().filter_map(own)).to_string();
-                let difference = against_control.map(|value| format!("{value:+}"));
-                let difference = difference.unwrap_or_else(|| MISSING.to_owned());
-                table.row(format!("{title}, {reading}"), numbers.chain([average, difference]));
-                readings.insert(reading.clone(), Reading { scores, against_control });
+                let value = |language| cell(of_measure.and_then(|scores| scores.get(language)));
+                let average = Spread::of(seeds().filter_map(own)).to_string();
+                let difference = cell(against_control.map(|value| format!("{value:+}")));
+                let numbers = self.languages.iter().map(value).chain([average, difference]);
+                table.row(format!("{title}, {reading}"), numbers);
+                readings.insert(reading, Reading { scores, against_control });
             }
             let seconds = results.over_seeds(arm, |cell| cell.seconds).mean;
             let trained = first.map(|cell| &cell.trained);
@@ -88,22 +85,4 @@ impl Readings<'_> {
         }
         Ok(experiment.finish_arms(&arms, &format!("{table}{remarks}"), "")?)
     }
-}
-
-type OfReading = BTreeMap<String, BTreeMap<Language, f64>>;
-
-/// By measure and language.
-fn over_seeds<'a>(
-    seeds: impl Iterator<Item = Option<&'a OfReading>>,
-) -> BTreeMap<String, BTreeMap<String, MeanSd>> {
-    let mut values: BTreeMap<String, BTreeMap<String, Vec<f64>>> = BTreeMap::new();
-    for (measure, scores) in seeds.flatten().flatten() {
-        for (language, &score) in scores {
-            let of_measure = values.entry(measure.clone()).or_default();
-            of_measure.entry(language.to_string()).or_default().push(score);
-        }
-    }
-    let mean = |(language, values)| (language, MeanSd::of(values));
-    let means = |of: BTreeMap<String, Vec<f64>>| of.into_iter().map(mean).collect();
-    values.into_iter().map(|(measure, of)| (measure, means(of))).collect()
 }

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use experiment::{Cell, InputPath, JsonlFolder};
 use serde::{Deserialize, Serialize};
 use tasks::cloze_ranking::rank_clozes;
+use transfer_eval::Ties;
 use transfer_eval::lama::{
     ClozeConfig, CommonVocabulary, Corpus, Fact, Relation, build_clozes, read_corpus, score_lama,
 };
-use transfer_eval::{Measured, Ties};
 use xlmr_model::{Head, Pretrained};
 
 use crate::recipe::Recipe;
@@ -119,7 +119,7 @@ impl SuiteTask for Lama {
             let (batch, ties) = (self.evaluation_batch_size, Ties::Pessimistic);
             let ranks = rank_clozes(&model.model, &built.clozes, candidates.as_ref(), ties, batch)?;
             let score = score_lama(&relations, &built.clozes, &ranks)?;
-            for row in Measured::lama("", corpus, &score) {
+            for row in score.measured("", corpus) {
                 if row.setting.ends_with(" Total") {
                     total.push(row.value);
                 }

@@ -1,15 +1,16 @@
 //! What a run leaves behind: tables beside the papers', comparisons with the baseline, and the
 //! numbers of both.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use experiment::table::{Table, cell};
 use experiment::{Experiment, Results, read_json};
 use mlqa_eval::{
     Matrix, PairedTest, Resampling, SetSummary, holm, paired_test, set_tables, table_one,
 };
+use results::{Measured, PrintedTable, Spread, Table, cell, over_seeds};
 use serde::Serialize;
-use transfer_eval::{Measured, ResultTable, SeedRun, SeedSummary, Spread, mean, summarize_seeds};
+use serde_json::json;
+use transfer_eval::{SeedRun, SeedSummary, mean, summarize_seeds};
 
 use crate::recipe::{Recipe, model_of, task_of};
 use crate::{ITEMS, Items, Tested, Trained};
@@ -44,20 +45,18 @@ impl Kind {
     }
 }
 
-/// `summary.json`.
-#[derive(Serialize)]
-struct Summary<'a> {
-    seeds: &'a [u64],
-    /// By task and model.
-    tasks: BTreeMap<&'a str, BTreeMap<&'a str, Judged>>,
-    /// Each model beside the baseline.
-    comparisons: Vec<Comparison>,
-    seconds: f64,
+/// One model on one task over all seeds.
+struct Judged<'a> {
+    model: &'a str,
+    arm: &'a str,
+    /// The metric that counts; of facts in sets, that of the first set.
+    metric: String,
+    summary: SeedSummary,
 }
 
-/// One model on one task over all seeds.
+/// The same in `summary.json`.
 #[derive(Serialize)]
-struct Judged {
+struct JudgedSummary {
     /// By metric and language; `average` is the mean over languages.
     #[serde(flatten)]
     metrics: BTreeMap<String, BTreeMap<String, Spread>>,
@@ -82,120 +81,111 @@ struct Comparison {
 
 /// Writes the report and prints its first table.
 pub fn write(experiment: &Experiment<Recipe>, results: &Cells) -> Result<()> {
-    let mut tasks: BTreeMap<&str, BTreeMap<&str, Judged>> = BTreeMap::new();
-    let (mut text, mut numbers) = (overview(experiment, results)?, Vec::new());
+    let mut tasks = Vec::new();
     for kind in &KINDS {
-        let arms: Vec<&String> =
-            experiment.arms().iter().filter(|arm| task_of(arm) == kind.task).collect();
-        if arms.is_empty() {
-            continue;
+        let arms = experiment.arms().iter().filter(|arm| task_of(arm) == kind.task);
+        let models = arms.map(|arm| judged(results, arm, kind)).collect::<Result<Vec<_>>>()?;
+        if !models.is_empty() {
+            tasks.push((kind, models));
         }
-        let mut summaries = Vec::new();
-        for &arm in &arms {
-            let (summary, judged) = judged(results, arm, kind)?;
-            tasks.entry(kind.task).or_default().insert(model_of(arm), judged);
-            summaries.push((model_of(arm), summary));
-        }
-        text.push_str(&languages(experiment, kind, &summaries));
-        let of_task = measured(experiment, results, kind, &summaries);
+    }
+    let mut text = overview(experiment, &tasks);
+    let mut numbers = Vec::new();
+    for (kind, models) in &tasks {
+        text.push_str(&languages(kind, models));
+        let of_task = measured(experiment, results, kind, models);
         if let Some(id) = kind.table {
-            let table = ResultTable::new(id, &of_task)?.to_markdown();
+            let table = PrintedTable::new(id, &of_task)?.to_markdown();
             text.push_str(&format!("\nBeside the printed table of XLM-K ({id}):\n\n{table}"));
         }
         if kind.task == "mlqa" {
-            text.push_str(&question_tables(experiment, results, &arms));
+            text.push_str(&question_tables(experiment, results, models));
         }
         numbers.extend(of_task);
     }
     let comparisons = comparisons(experiment)?;
     text.push_str(&compared(&comparisons));
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
-    let (seeds, seconds) = (experiment.seeds(), results.seconds());
-    Ok(experiment.finish(&Summary { seeds, tasks, comparisons, seconds }, &text, "")?)
+    // By task and model.
+    let of_task = |models: &[Judged]| -> BTreeMap<String, JudgedSummary> {
+        models.iter().map(|one| (one.model.to_owned(), one.summary(results))).collect()
+    };
+    let tasks: BTreeMap<&str, _> =
+        tasks.iter().map(|(kind, models)| (kind.task, of_task(models))).collect();
+    let summary = json!({
+        "seeds": experiment.seeds(),
+        "tasks": tasks,
+        // Each model beside the baseline.
+        "comparisons": comparisons,
+        "seconds": results.seconds(),
+    });
+    Ok(experiment.finish(&summary, &text, "")?)
 }
 
-fn judged(results: &Cells, arm: &str, kind: &Kind) -> Result<(SeedSummary, Judged)> {
+fn judged<'a>(results: &Cells, arm: &'a str, kind: &Kind) -> Result<Judged<'a>> {
     let runs: Vec<SeedRun> = results
         .of_arm(arm)
         .take(kind.seeds())
         .map(|one| SeedRun { seed: one.seed, metrics: one.evaluated.metrics.clone() })
         .collect();
-    let metric = main_metric(&runs, kind);
+    let mut metrics = runs.iter().flat_map(|run| run.metrics.keys());
+    let metric = metrics.find(|name| name.starts_with(kind.metric));
+    let metric = metric.map_or_else(|| kind.metric.to_owned(), String::clone);
     let summary = summarize_seeds(&runs, &metric)?;
-    let mut metrics = summary.languages.clone();
-    for (metric, spreads) in &mut metrics {
-        spreads.extend(summary.average.get(metric).map(|&one| (AVERAGE.to_owned(), one)));
-    }
-    let judged = Judged {
-        metrics,
-        best_seed: summary.best.seed,
-        epochs: results.of_arm(arm).filter_map(|one| one.trained.epoch).collect(),
-        seconds: Spread::of(results.of_arm(arm).map(|one| one.seconds)).mean,
-    };
-    Ok((summary, judged))
+    Ok(Judged { model: model_of(arm), arm, metric, summary })
 }
 
-/// The metric that counts; of facts in sets, that of the first set.
-fn main_metric(runs: &[SeedRun], kind: &Kind) -> String {
-    let metrics = runs.first().map(|run| &run.metrics);
-    let exact = metrics.is_some_and(|metrics| metrics.contains_key(kind.metric));
-    let first = metrics
-        .and_then(|metrics| metrics.keys().find(|name| name.starts_with(kind.metric)).cloned());
-    if exact { kind.metric.to_owned() } else { first.unwrap_or_else(|| kind.metric.to_owned()) }
+impl Judged<'_> {
+    fn summary(&self, results: &Cells) -> JudgedSummary {
+        let mut metrics = self.summary.languages.clone();
+        for (metric, spreads) in &mut metrics {
+            let average = self.summary.average.get(metric);
+            spreads.extend(average.map(|&one| (AVERAGE.to_owned(), one)));
+        }
+        let cells = || results.of_arm(self.arm);
+        JudgedSummary {
+            metrics,
+            best_seed: self.summary.best.seed,
+            epochs: cells().filter_map(|one| one.trained.epoch).collect(),
+            seconds: Spread::of(cells().map(|one| one.seconds)).mean,
+        }
+    }
 }
 
 /// A row for each model, a column for each task: the mean over languages.
-fn overview(experiment: &Experiment<Recipe>, results: &Cells) -> Result<String> {
-    let there = |kind: &&Kind| experiment.arms().iter().any(|arm| task_of(arm) == kind.task);
-    let kinds: Vec<&Kind> = KINDS.iter().filter(there).collect();
-    let columns = kinds.iter().map(|kind| format!("{} {}", kind.title, kind.metric));
+fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Kind, Vec<Judged>)]) -> String {
+    let columns = tasks.iter().map(|(kind, _)| format!("{} {}", kind.title, kind.metric));
     let mut table = Table::new("mean over languages", columns);
-    let mut models: Vec<&str> = experiment.arms().iter().map(|arm| model_of(arm)).collect();
-    models.sort_unstable();
-    models.dedup();
+    let models: BTreeSet<&str> = experiment.arms().iter().map(|arm| model_of(arm)).collect();
     for model in models {
-        let mut row = Vec::new();
-        for kind in &kinds {
-            let arm = format!("{}.{model}", kind.task);
-            let there = results.of_arm(&arm).next().is_some();
-            let summary = there.then(|| judged(results, &arm, kind)).transpose()?;
-            let spread = summary.and_then(|(summary, _)| {
-                let runs = [SeedRun { seed: 0, metrics: summary.best.metrics.clone() }];
-                summary.average.get(&main_metric(&runs, kind)).map(|one| (one.mean, one.sd))
-            });
-            row.push(cell(spread));
-        }
-        table.row(model, row);
+        let mean = |(_, models): &(&Kind, Vec<Judged>)| {
+            let own = models.iter().find(|one| one.model == model)?;
+            own.summary.average.get(&own.metric).copied()
+        };
+        table.row(model, tasks.iter().map(mean).map(cell));
     }
-    Ok(table.to_string())
+    table.to_string()
 }
 
 /// A table for each metric: a row for each model, one more with its best seed where there are
 /// several; English first.
-fn languages(
-    experiment: &Experiment<Recipe>,
-    kind: &Kind,
-    models: &[(&str, SeedSummary)],
-) -> String {
-    let several = experiment.seeds().len().min(kind.seeds()) > 1;
+fn languages(kind: &Kind, models: &[Judged]) -> String {
     let mut text = String::new();
-    let metrics = models.iter().take(1).flat_map(|(_, one)| one.languages.keys());
-    for metric in metrics {
-        let codes = models.iter().filter_map(|(_, one)| one.languages.get(metric));
+    for metric in models.iter().take(1).flat_map(|one| one.summary.languages.keys()) {
+        let codes = models.iter().filter_map(|one| one.summary.languages.get(metric));
         let mut codes: Vec<&String> = codes.flat_map(BTreeMap::keys).collect();
         codes.sort_by_key(|code| (code.as_str() != "en", code.as_str()));
         codes.dedup();
         let columns = codes.iter().map(|code| code.as_str()).chain([AVERAGE]);
         let mut table = Table::new(format!("{}, {metric}", kind.title), columns);
-        for (name, summary) in models {
+        for Judged { model, summary, .. } in models {
             let spreads = summary.languages.get(metric);
-            let of = |code: &&String| Some(spreads?.get(*code)?).map(|one| (one.mean, one.sd));
-            let average = summary.average.get(metric).map(|one| (one.mean, one.sd));
-            table.row(*name, codes.iter().map(of).chain([average]).map(cell));
-            let best = summary.best.metrics.get(metric).filter(|_| several);
-            if let Some(best) = best {
-                let values = codes.iter().map(|code| best.get(*code).copied());
-                table.row(format!("{name} (max)"), values.chain([mean(best)]).map(cell));
+            let of = |code: &&String| spreads?.get(*code);
+            table.row(*model, codes.iter().map(of).chain([summary.average.get(metric)]).map(cell));
+            if let Some(best) = summary.best.metrics.get(metric).filter(|_| summary.runs > 1) {
+                let values = codes.iter().map(|code| best.get(*code).copied()).chain([mean(best)]);
+                let values = values.map(|value| cell(value.map(Spread::from)));
+                table.row(format!("{model} (max)"), values);
             }
         }
         text.push_str(&format!("\n{table}"));
@@ -208,26 +198,18 @@ fn measured(
     experiment: &Experiment<Recipe>,
     results: &Cells,
     kind: &Kind,
-    models: &[(&str, SeedSummary)],
+    models: &[Judged],
 ) -> Vec<Measured> {
     let mut numbers = Vec::new();
-    for (model, summary) in models {
-        let arm = format!("{}.{model}", kind.task);
+    for Judged { model, arm, summary, .. } in models {
         if kind.task == "lama" {
-            let names = results.of_arm(&arm).flat_map(|one| one.evaluated.parts.keys());
-            let mut names: Vec<&String> = names.collect();
-            names.sort();
-            names.dedup();
-            for name in names {
-                let cells = results.of_arm(&arm).take(kind.seeds());
-                let values = cells.filter_map(|one| one.evaluated.parts.get(name));
-                let spread = Spread::of(values.copied());
-                let number = Measured::new(model, name, "en", kind.metric, spread.mean);
-                numbers.push(Measured { sd: spread.sd, ..number });
-            }
+            let cells = results.of_arm(arm).take(kind.seeds());
+            let parts = over_seeds(cells.map(|one| &one.evaluated.parts));
+            let number = |(name, value)| Measured::new(model, name, "en", kind.metric, value);
+            numbers.extend(parts.iter().map(|(name, value)| number((name, *value))));
             continue;
         }
-        let tasks = experiment.recipe.arms.get(&arm).map(|arm| &arm.tasks);
+        let tasks = experiment.recipe.arms.get(*arm).map(|arm| &arm.tasks);
         let name = tasks.and_then(|tasks| tasks.data_name()).unwrap_or(kind.title);
         let mut rows = summary.measured(model, name);
         // What the papers' tables have.
@@ -239,26 +221,20 @@ fn measured(
 
 /// Table I of *Bridging the Language Gap*, where contexts and questions differ in language, and the
 /// tables of *From Good to Best*.
-fn question_tables(experiment: &Experiment<Recipe>, results: &Cells, arms: &[&String]) -> String {
-    let mut text = String::new();
-    let (mut matrices, mut sets) = (Vec::new(), Vec::new());
-    for &arm in arms {
-        let seeds: Vec<Matrix> = experiment
-            .seeds()
-            .iter()
-            .map(|&seed| {
-                let files = results.of_cell(seed, arm).flat_map(|one| &one.evaluated.files);
-                Matrix::of_files(model_of(arm), files)
-            })
-            .collect();
-        matrices.push((model_of(arm), Matrix::over_seeds(model_of(arm), &seeds)));
-        let files: Vec<_> = results.of_arm(arm).map(|one| one.evaluated.files.clone()).collect();
-        sets.push((model_of(arm), SetSummary::over_seeds(&files)));
+fn question_tables(experiment: &Experiment<Recipe>, results: &Cells, models: &[Judged]) -> String {
+    let mut matrices = Vec::new();
+    let mut sets = Vec::new();
+    for &Judged { model, arm, .. } in models {
+        let files: Vec<_> = results.of_arm(arm).map(|one| one.evaluated.files.as_slice()).collect();
+        let seeds: Vec<Matrix> =
+            files.iter().map(|files| Matrix::of_files(model, *files)).collect();
+        matrices.push((model, Matrix::over_seeds(model, &seeds)));
+        sets.push((model, SetSummary::over_seeds(&files)));
     }
-    let first = arms.first().and_then(|arm| experiment.recipe.arms.get(*arm));
+    let mut text = String::new();
+    let first = models.first().and_then(|one| experiment.recipe.arms.get(one.arm));
     let task = first.and_then(|arm| arm.tasks.mlqa.as_ref());
     if task.is_some_and(|task| task.data.all_pairs) {
-        let matrices: Vec<(&str, Matrix)> = matrices;
         text.push_str(&format!("\n{}", table_one(&matrices)));
     }
     let sets: Vec<(&str, &SetSummary)> = sets.iter().map(|(name, set)| (*name, set)).collect();
@@ -289,10 +265,14 @@ fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
                 pairs.extend(values.iter().copied().zip(own.iter().copied()));
             }
         }
-        let test = paired_test(&pairs, &Resampling::default())?;
-        let (task, model) = (task_of(arm).to_owned(), model_of(arm).to_owned());
-        let (items, baseline) = (pairs.len(), baseline.clone());
-        found.push(Comparison { task, model, baseline, items, test, p_holm: 1.0 });
+        found.push(Comparison {
+            task: task_of(arm).to_owned(),
+            model: model_of(arm).to_owned(),
+            baseline: baseline.clone(),
+            items: pairs.len(),
+            test: paired_test(&pairs, &Resampling::default())?,
+            p_holm: 1.0,
+        });
     }
     let adjusted = holm(&found.iter().map(|one| one.test.p_randomisation).collect::<Vec<_>>());
     for (one, p_holm) in found.iter_mut().zip(adjusted) {

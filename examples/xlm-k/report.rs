@@ -2,43 +2,48 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use experiment::table::{Table, cell};
 use experiment::{Experiment, Results};
-use mlqa_eval::Spread;
+use results::{Measured, Table, cell};
 use serde::Serialize;
 use tasks::knowledge::ProbeScores;
-use transfer_eval::Measured;
 use transfer_eval::retrieval::{RetrievalScore, RetrievalSpread};
 
 use crate::recipe::Recipe;
+
+/// The score of one probe, if it was asked.
+type Probe = fn(&ProbeScores) -> &Option<RetrievalScore>;
+
+/// The probes by their keys in `summary.json`, and what they are.
+const PROBES: [(&str, &str, Probe); 4] = [
+    ("xep_seen", "XEP, mentions in held-out texts", |scores| &scores.xep_seen),
+    ("xep", "New pairs, the same in pairs of languages that were not trained", |scores| {
+        &scores.xep
+    }),
+    ("xep_new", "New entities", |scores| &scores.xep_new),
+    ("xor", "XOR, held-out facts", |scores| &scores.xor),
+];
 
 /// An arm over all seeds, or a baseline.
 #[derive(Serialize)]
 struct Row {
     title: String,
-    xep_seen: Option<RetrievalSpread>,
-    xep: Option<RetrievalSpread>,
-    xep_new: Option<RetrievalSpread>,
-    xor: Option<RetrievalSpread>,
+    #[serde(flatten)]
+    probes: BTreeMap<&'static str, Option<RetrievalSpread>>,
     tokens: u64,
     seconds: f64,
 }
 
 impl Row {
     fn new(title: &str, seeds: &[&ProbeScores], tokens: u64, seconds: f64) -> Self {
-        type Probe = fn(&ProbeScores) -> &Option<RetrievalScore>;
         let over = |probe: Probe| {
             RetrievalSpread::over_seeds(seeds.iter().map(|scores| probe(scores).as_ref()))
         };
-        Self {
-            title: title.to_owned(),
-            xep_seen: over(|scores| &scores.xep_seen),
-            xep: over(|scores| &scores.xep),
-            xep_new: over(|scores| &scores.xep_new),
-            xor: over(|scores| &scores.xor),
-            tokens,
-            seconds,
-        }
+        let probes = PROBES.map(|(key, _, probe)| (key, over(probe))).into();
+        Self { title: title.to_owned(), probes, tokens, seconds }
+    }
+
+    fn probe(&self, key: &str) -> Option<&RetrievalSpread> {
+        self.probes.get(key)?.as_ref()
     }
 }
 
@@ -62,60 +67,47 @@ pub fn write(
     for name in experiment.arms() {
         let arm = experiment.recipe.arms.get(name);
         let title = arm.and_then(|arm| arm.title.as_ref()).unwrap_or(name);
-        let of_arm: Vec<_> = results.of_arm(name).collect();
-        let scores: Vec<&ProbeScores> = of_arm.iter().map(|result| &result.evaluated).collect();
-        let tokens = of_arm.iter().map(|result| result.tokens).sum::<u64>();
-        let seconds = Spread::of(of_arm.iter().map(|result| result.seconds)).mean;
-        let row = Row::new(title, &scores, tokens / of_arm.len().max(1) as u64, seconds);
+        let scores: Vec<&ProbeScores> = results.of_arm(name).map(|cell| &cell.evaluated).collect();
+        let tokens = results.of_arm(name).map(|cell| cell.tokens).sum::<u64>();
+        let seconds = results.over_seeds(name, |cell| cell.seconds).mean;
+        let row = Row::new(title, &scores, tokens / scores.len().max(1) as u64, seconds);
         summary.arms.insert(name, row);
     }
-    let probes = |row: &Row| [("XEP", row.xep_seen.clone()), ("XOR", row.xor.clone())];
-    let measured = summary.arms.values().flat_map(|row| {
-        probes(row).map(|(setting, probe)| {
-            let Spread { mean, sd } = probe?.accuracy;
-            Some(Measured { sd, ..Measured::new(&row.title, setting, "all", "accuracy", mean) })
+    let numbers = summary.arms.values().flat_map(|row| {
+        [("XEP", "xep_seen"), ("XOR", "xor")].map(|(setting, key)| {
+            let accuracy = row.probe(key)?.accuracy;
+            Some(Measured::new(&row.title, setting, "all", "accuracy", accuracy))
         })
     });
-    let numbers: Vec<Measured> = measured.flatten().collect();
-    Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
+    Measured::write(experiment.dir("numbers.jsonl"), &numbers.flatten().collect::<Vec<_>>())?;
     let arms = experiment.arms().iter().filter_map(|name| summary.arms.get(name.as_str()));
     let text = table(&summary.guesses.iter().chain(arms).collect::<Vec<_>>());
     Ok(experiment.finish(&summary, &text, "")?)
 }
 
 fn table(rows: &[&Row]) -> String {
-    let first = rows.iter().find_map(|row| row.xep_seen.as_ref());
+    let first = rows.iter().find_map(|row| row.probe("xep_seen"));
     let languages: Vec<&str> =
         first.into_iter().flat_map(|probe| probe.languages.keys().map(String::as_str)).collect();
     let mut columns = vec!["XEP"];
     columns.extend(&languages);
     columns.extend(["hits@10", "XEP, new pairs", "hits@10", "XEP, new entities", "XOR", "hits@10"]);
     let mut table = Table::new("accuracy, %", columns);
-    let text = |spread: Option<&Spread>| cell(spread.map(|spread| (spread.mean, spread.sd)));
-    let accuracy =
-        |probe: &Option<RetrievalSpread>| text(probe.as_ref().map(|probe| &probe.accuracy));
-    let hits =
-        |probe: &Option<RetrievalSpread>| text(probe.as_ref().map(|probe| &probe.hits_at_10));
     for row in rows {
-        let of_language = |language: &&str| {
-            text(row.xep_seen.as_ref().and_then(|probe| probe.languages.get(*language)))
-        };
-        let mut cells = vec![accuracy(&row.xep_seen)];
+        let accuracy = |key| cell(row.probe(key).map(|probe| probe.accuracy));
+        let hits = |key| cell(row.probe(key).map(|probe| probe.hits_at_10));
+        let of_language =
+            |code: &&str| cell(row.probe("xep_seen").and_then(|probe| probe.languages.get(*code)));
+        let mut cells = vec![accuracy("xep_seen")];
         cells.extend(languages.iter().map(of_language));
-        cells.extend([hits(&row.xep_seen), accuracy(&row.xep), hits(&row.xep)]);
-        cells.extend([accuracy(&row.xep_new), accuracy(&row.xor), hits(&row.xor)]);
+        cells.extend([hits("xep_seen"), accuracy("xep"), hits("xep")]);
+        cells.extend([accuracy("xep_new"), accuracy("xor"), hits("xor")]);
         table.row(&row.title, cells);
     }
-    let note = |name: &str, probe: fn(&Row) -> &Option<RetrievalSpread>| {
-        let probe = rows.iter().find_map(|row| probe(row).as_ref())?;
+    let notes = PROBES.iter().filter_map(|(key, name, _)| {
+        let probe = rows.iter().find_map(|row| row.probe(key))?;
         let RetrievalSpread { queries, candidates, chance, .. } = probe;
         Some(format!("{name}: {queries} queries, {candidates} candidates, chance {chance:.2} %."))
-    };
-    let notes = [
-        note("XEP, mentions in held-out texts", |row| &row.xep_seen),
-        note("New pairs, the same in pairs of languages that were not trained", |row| &row.xep),
-        note("New entities", |row| &row.xep_new),
-        note("XOR, held-out facts", |row| &row.xor),
-    ];
-    format!("{table}\n{}\n", notes.into_iter().flatten().collect::<Vec<_>>().join(" "))
+    });
+    format!("{table}\n{}\n", notes.collect::<Vec<_>>().join(" "))
 }

@@ -35,7 +35,8 @@ macro_rules! libtorch_tests {
         &[
             "test", "--workspace",
             "--exclude", "bzip2-blocks", "--exclude", "kg-triples",
-            "--exclude", "polyqa-language", "--exclude", "mlqa-eval", "--exclude", "polyqa-shards",
+            "--exclude", "polyqa-language", "--exclude", "mlqa-eval",
+            "--exclude", "polyqa-results", "--exclude", "polyqa-shards",
             "--exclude", "qa-report", "--exclude", "qa-translate", "--exclude", "testkit",
             "--exclude", "tokenizer-file", "--exclude", "transfer-eval", "--exclude", "whole-file",
             "--exclude", "xtask",

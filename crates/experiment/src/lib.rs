@@ -26,8 +26,8 @@ mod run;
 mod runtime;
 mod shard_paths;
 mod sweeps;
-pub mod table;
 
+pub use self::results::{CellResult, Results};
 pub use anyhow::Error as AnyError;
 pub use args::{ModelArg, named_models, one_model};
 pub use base_model::{BaseModel, ModelLimits};
@@ -42,7 +42,6 @@ pub use output::{exit, log, main, run_with};
 pub use read::{read_recipe, with_overrides};
 pub use recipe::{Recipe, RunConfig};
 pub use record::{read_json, write_json, write_text};
-pub use results::{CellResult, Results};
 pub use run::Experiment;
 pub use runtime::Runtime;
 pub use shard_paths::{ShardFiles, ShardPaths, WithExamples};

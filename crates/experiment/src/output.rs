@@ -116,3 +116,34 @@ pub fn log(line: impl Display) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 }
+
+/// The Markdown up to its second table or the heading after the first, with what is said about the
+/// first.
+pub(crate) fn first_table(markdown: &str) -> &str {
+    let (mut end, mut begun, mut ended) = (0, false, false);
+    for line in markdown.split_inclusive('\n') {
+        let is_row = line.starts_with('|');
+        ended |= begun && !is_row;
+        begun |= is_row;
+        if ended && (is_row || line.starts_with('#')) {
+            return markdown.get(..end).unwrap_or(markdown);
+        }
+        end += line.len();
+    }
+    markdown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_table_has_its_heading_and_its_notes() {
+        let first = "# F1\n\n| a |\n|---|\n| 1 |\n\nOf nine.\n\n";
+        for more in ["| b |\n|---|\n", "## EM\n\n| b |\n|---|\n"] {
+            assert_eq!(first_table(&format!("{first}{more}")), first);
+        }
+        assert_eq!(first_table(first), first);
+        assert_eq!(first_table("nothing\n"), "nothing\n");
+    }
+}

@@ -1,7 +1,7 @@
 //! What the cells showed, in the order of seeds, arms and variants.
 use std::ops::Deref;
 
-use crate::table::MeanSd;
+use results::Spread;
 
 /// What one cell showed.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,10 +86,10 @@ impl<T, E> Results<T, E> {
     /// ]);
     /// assert_eq!(results.over_seeds("injected", |cell| cell.seconds).mean, 7.0);
     /// ```
-    pub fn over_seeds(&self, arm: &str, value: impl Fn(&CellResult<T, E>) -> f64) -> MeanSd {
+    pub fn over_seeds(&self, arm: &str, value: impl Fn(&CellResult<T, E>) -> f64) -> Spread {
         let cells: Vec<&CellResult<T, E>> = self.of_arm(arm).collect();
         let seeds = cells.chunk_by(|one, next| one.seed == next.seed);
-        MeanSd::of(seeds.map(|cells| cells.iter().map(|cell| value(cell)).sum()))
+        Spread::of(seeds.map(|cells| cells.iter().map(|cell| value(cell)).sum()))
     }
 
     /// Seconds of all cells.

@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use crate::cached::{compute, expect_fit};
 use crate::folder::RunFolder;
 use crate::identity::{Resolved, expect_inputs};
+use crate::output::first_table;
 use crate::ranks::Ranks;
 use crate::recipe::{expect_runnable, select_arms};
-use crate::table::first_table;
 use crate::{
     Cell, Error, Recipe, Result, Results, Runtime, log, machine, names, report, write_json,
     write_text,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use results::{Table, cell, select};
 use serde::Serialize;
 
 use crate::files::read_text;
 use crate::predictions::write_json;
-use crate::published::select;
 use crate::rows::{from_rows, rows};
 use crate::{Dataset, EvalError, QuestionScore, Score, squad};
 
@@ -143,7 +143,7 @@ impl TypeScore {
     fn shown(&self) -> String {
         let name = match self.subtype.as_str() {
             "" => "(none)".to_owned(),
-            name => name.replace('|', "\\|"),
+            name => name.to_owned(),
         };
         let flag = if self.few { " *" } else { "" };
         name + flag
@@ -153,14 +153,12 @@ impl TypeScore {
 impl AnswerTypes {
     /// A table, a row for each type and one for all; types that are [`TypeScore::few`] have a `*`.
     pub fn to_markdown(&self) -> String {
-        let mut out = String::from("| subtype | questions | EM | F1 |\n|---|---:|---:|---:|\n");
+        let mut table = Table::new("subtype", ["questions", "EM", "F1"]);
         for one in self.types.iter().chain([&self.all]) {
-            let TypeScore { questions, exact_match, f1, .. } = one;
-            let name = one.shown();
-            let _ = writeln!(out, "| {name} | {questions} | {exact_match:.2} | {f1:.2} |");
+            let percent = [one.exact_match, one.f1].map(|value| format!("{value:.2}"));
+            table.row(one.shown(), [one.questions.to_string()].into_iter().chain(percent));
         }
-        out.push_str(&self.note());
-        out
+        table.to_string() + &self.note()
     }
 
     /// What the flag means, where a type has it.
@@ -215,39 +213,34 @@ impl AnswerTypes {
 /// ```
 pub fn exact_match_by_type(runs: &[(&str, &AnswerTypes)], paper: bool) -> String {
     let Some((_, first)) = runs.first() else { return String::new() };
-    let mut head = String::from("| EM by subtype | questions |");
-    let mut rule = String::from("|---|---:|");
     let differs = runs.len() == 2;
-    let names = runs.iter().map(|(name, _)| name.replace('|', "\\|"));
     let further = [(differs, "difference"), (paper, "paper: LAKM less mixMRC, fr")];
-    let further = further.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name.into());
-    for name in names.chain(further) {
-        let _ = write!(head, " {name} |");
-        rule.push_str("---:|");
-    }
-    let mut out = format!("{head}\n{rule}\n");
+    let further = further.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name);
+    let names = runs.iter().map(|(name, _)| *name);
+    let mut table =
+        Table::new("EM by subtype", ["questions"].into_iter().chain(names).chain(further));
     for one in first.types.iter().chain([&first.all]) {
-        let _ = write!(out, "| {} | {} |", one.shown(), one.questions);
         let of = |types: &AnswerTypes| {
             let mut all = types.types.iter().chain([&types.all]);
             all.find(|own| own.subtype == one.subtype).map(|own| own.exact_match)
         };
         let values: Vec<Option<f64>> = runs.iter().map(|(_, types)| of(types)).collect();
-        for value in &values {
-            let _ = write!(out, " {} |", value.map_or_else(|| "–".into(), |em| format!("{em:.2}")));
-        }
-        if let (true, [Some(before), Some(after)]) = (differs, values.as_slice()) {
-            let _ = write!(out, " {:+.2} |", after - before);
+        let mut cells = vec![one.questions.to_string()];
+        cells.extend(values.iter().map(|value| cell(value.map(|em| format!("{em:.2}")))));
+        if differs {
+            let points = match values.as_slice() {
+                [Some(before), Some(after)] => Some(format!("{:+.2}", after - before)),
+                _ => None,
+            };
+            cells.push(cell(points));
         }
         if paper {
             let metric = format!("em {}", one.subtype);
             let rows = select(Some("002-f5"), None, Some("fr"));
             let value = rows.iter().find(|row| row.metric == metric).map(|row| row.value);
-            let value = value.map_or_else(|| "–".into(), |value| format!("{value:+}"));
-            let _ = write!(out, " {value} |");
+            cells.push(cell(value.map(|value| format!("{value:+}"))));
         }
-        out.push('\n');
+        table.row(one.shown(), cells);
     }
-    out.push_str(&first.note());
-    out
+    table.to_string() + &first.note()
 }

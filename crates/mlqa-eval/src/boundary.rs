@@ -1,9 +1,9 @@
 //! Where predicted answers begin and end against their gold answers.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write;
 use std::ops::Range;
 
 use rayon::prelude::*;
+use results::Table;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -292,19 +292,16 @@ fn classes<'a>(
 /// row per run with counts and shares (percent) of the five classes, and the sum over languages at
 /// the end. Runs without a language are left out of its rows.
 pub fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
-    let mut out = String::from("| language | run | questions |");
-    for class in BoundaryClass::ALL {
-        let _ = write!(out, " {} |", class.name());
-    }
-    out.push_str(" right words elsewhere |\n|---|---|");
-    out.push_str(&"---:|".repeat(BoundaryClass::ALL.len() + 2));
+    let classes = BoundaryClass::ALL.iter().map(|class| class.name());
+    let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);
+    let mut table = Table::new("language", columns).with_text(&["run"]);
     let mut row = |language: &str, run: &str, counts: &BoundaryCounts| {
-        let run = run.replace('|', "\\|");
-        let _ = write!(out, "\n| {language} | {run} | {} |", counts.questions());
-        for class in BoundaryClass::ALL {
-            let _ = write!(out, " {} ({:.1}) |", counts.count(class), counts.share(class));
-        }
-        let _ = write!(out, " {} ({:.1}) |", counts.elsewhere, counts.percent(counts.elsewhere));
+        let shown = |count: usize, share: f64| format!("{count} ({share:.1})");
+        let of_class = |&class: &BoundaryClass| shown(counts.count(class), counts.share(class));
+        let classes = BoundaryClass::ALL.iter().map(of_class);
+        let elsewhere = shown(counts.elsewhere, counts.percent(counts.elsewhere));
+        let first = [run.to_owned(), counts.questions().to_string()];
+        table.row(language, first.into_iter().chain(classes).chain([elsewhere]));
     };
     let languages: BTreeSet<TableOrder> =
         runs.iter().flat_map(|(_, counts)| counts.keys().copied().map(TableOrder)).collect();
@@ -319,6 +316,5 @@ pub fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> S
         let all = counts.values().fold(BoundaryCounts::default(), |sum, counts| sum.plus(counts));
         row("all", run, &all);
     }
-    out.push('\n');
-    out
+    table.to_string()
 }

@@ -1,10 +1,8 @@
 //! A user's matrix beside a paper's table.
-use std::fmt::Write;
-
+use results::{Published, Table, cell, select, tables};
 use serde::Serialize;
 
-use crate::published::{select, tables};
-use crate::{EvalError, Language, Matrix, Published};
+use crate::{EvalError, Language, Matrix};
 
 /// What [`Published::language`] is for a printed average.
 const AVERAGE: &str = "avg";
@@ -83,18 +81,15 @@ pub fn compare_on(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compar
 
 /// The comparison as a Markdown table, one row per printed number.
 pub fn compared_markdown(rows: &[Compared]) -> String {
-    let mut out = String::from(
-        "| model | setting | language | metric | paper | run | difference |\n\
-         |---|---|---|---|---:|---:|---:|\n",
-    );
+    let columns = ["setting", "language", "metric", "paper", "run", "difference"];
+    let mut table = Table::new("model", columns).with_text(&["setting", "language", "metric"]);
     for row in rows {
         let Published { model, setting, language, metric, value, .. } = &row.published;
-        let run = row.run.map_or_else(|| "–".into(), |run| format!("{run:.2}"));
-        let difference = row.difference().map_or_else(|| "–".into(), |d| format!("{d:+.2}"));
-        let _ = writeln!(
-            out,
-            "| {model} | {setting} | {language} | {metric} | {value:.2} | {run} | {difference} |"
-        );
+        let place = [setting, language, metric].map(String::clone);
+        let run = row.run.map(|run| format!("{run:.2}"));
+        let difference = row.difference().map(|points| format!("{points:+.2}"));
+        let numbers = [format!("{value:.2}"), cell(run), cell(difference)];
+        table.row(model, place.into_iter().chain(numbers));
     }
-    out
+    table.to_string()
 }

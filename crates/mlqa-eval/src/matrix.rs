@@ -2,14 +2,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use results::{ScoreSpread, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::files::read_json;
 use crate::predictions::{json_bytes, write_json};
-use crate::{EvalError, Language, Score, ScoreSpread, Spread, TableOrder};
+use crate::{EvalError, Language, Score, TableOrder};
 
 /// The scores of one pair of languages, in percent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Cell {
     /// Mean F1.
     pub f1: f64,
@@ -18,20 +19,30 @@ pub struct Cell {
     /// Questions scored.
     pub questions: usize,
     /// Standard deviation of `f1` over seeds (n − 1 in the denominator), if there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub f1_sd: Option<f64>,
     /// Standard deviation of `em` over seeds, if there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub em_sd: Option<f64>,
+}
+
+impl Cell {
+    /// F1 and exact match.
+    pub(crate) fn scores(&self) -> ScoreSpread {
+        ScoreSpread { f1: self.f1, em: self.em, f1_sd: self.f1_sd, em_sd: self.em_sd }
+    }
+
+    /// A cell of these scores.
+    pub(crate) fn of(scores: ScoreSpread, questions: usize) -> Self {
+        let ScoreSpread { f1, em, f1_sd, em_sd } = scores;
+        Self { f1, em, questions, f1_sd, em_sd }
+    }
 }
 
 impl From<&Score> for Cell {
     fn from(score: &Score) -> Self {
-        Self {
-            f1: score.f1,
-            em: score.exact_match,
-            questions: score.questions,
-            f1_sd: None,
-            em_sd: None,
-        }
+        let scores = ScoreSpread { f1: score.f1, em: score.exact_match, ..ScoreSpread::default() };
+        Self::of(scores, score.questions)
     }
 }
 
@@ -44,6 +55,13 @@ pub struct Average {
     pub em: f64,
     /// How many cells there were.
     pub cells: usize,
+}
+
+impl Average {
+    /// F1 and exact match.
+    pub(crate) fn scores(&self) -> ScoreSpread {
+        ScoreSpread { f1: self.f1, em: self.em, ..ScoreSpread::default() }
+    }
 }
 
 /// A G-XLT matrix; cells without data are absent.
@@ -83,36 +101,6 @@ impl Matrix {
     /// Sets a cell.
     pub fn insert(&mut self, context: Language, question: Language, cell: Cell) {
         self.cells.insert((context.into(), question.into()), cell);
-    }
-
-    /// F1 and exact match of English contexts over several seeds: by language of the question, and
-    /// their mean but for English as `average`.
-    ///
-    /// ```
-    /// use mlqa_eval::{Cell, Language, Matrix};
-    ///
-    /// let seed = |f1| {
-    ///     let mut matrix = Matrix::new("a seed");
-    ///     let cell = Cell { f1, em: f1, questions: 9, f1_sd: None, em_sd: None };
-    ///     matrix.insert(Language::EN, Language::DE, cell);
-    ///     matrix
-    /// };
-    /// let scores = Matrix::english_context_scores(&[seed(20.0), seed(22.0)], &[Language::DE]);
-    /// assert_eq!((scores["de"].f1, scores["average"].f1), (21.0, 21.0));
-    /// ```
-    pub fn english_context_scores(
-        seeds: &[Self],
-        languages: &[Language],
-    ) -> BTreeMap<String, ScoreSpread> {
-        let spread = |question: &Language| {
-            let cells = seeds.iter().filter_map(|matrix| matrix.get(Language::EN, *question));
-            ScoreSpread::of(cells.map(|cell| (cell.f1, cell.em)))
-        };
-        let mut scores: BTreeMap<String, ScoreSpread> =
-            languages.iter().map(|code| (code.to_string(), spread(code))).collect();
-        let averages = seeds.iter().filter_map(Self::english_context);
-        scores.insert("average".into(), ScoreSpread::of(averages.map(|mean| (mean.f1, mean.em))));
-        scores
     }
 
     /// Number of cells.
@@ -158,20 +146,43 @@ impl Matrix {
 
     /// The mean over the cells that `keep(context, question)` selects; `None` if it selects none.
     pub fn mean(&self, keep: impl Fn(Language, Language) -> bool) -> Option<Average> {
-        let kept: Vec<&Cell> = self
+        let kept: Vec<ScoreSpread> = self
             .cells()
             .filter(|&(context, question, _)| keep(context, question))
-            .map(|(_, _, cell)| cell)
+            .map(|(_, _, cell)| cell.scores())
             .collect();
         if kept.is_empty() {
             return None;
         }
-        let count = kept.len() as f64;
-        Some(Average {
-            f1: kept.iter().map(|cell| cell.f1).sum::<f64>() / count,
-            em: kept.iter().map(|cell| cell.em).sum::<f64>() / count,
-            cells: kept.len(),
-        })
+        let ScoreSpread { f1, em, .. } = over_seeds(&kept);
+        Some(Average { f1, em, cells: kept.len() })
+    }
+
+    /// The same with its spread over the matrices of several seeds; `None` without a seed, or where
+    /// one has no such cell.
+    ///
+    /// ```
+    /// use mlqa_eval::{Cell, Language, Matrix};
+    ///
+    /// let seed = |f1| {
+    ///     let mut matrix = Matrix::new("a seed");
+    ///     let cell = |f1| Cell { f1, em: f1, questions: 9, f1_sd: None, em_sd: None };
+    ///     matrix.insert(Language::EN, Language::EN, cell(f1));
+    ///     matrix.insert(Language::EN, Language::DE, cell(f1 - 10.0));
+    ///     matrix
+    /// };
+    /// let seeds = [seed(30.0), seed(32.0)];
+    /// let scores = Matrix::spread(&seeds, |_, question| question == Language::DE).unwrap();
+    /// assert_eq!(scores.f1().to_string(), "21.0 ± 1.4");
+    /// assert!(Matrix::spread(&seeds, |context, _| context == Language::DE).is_none());
+    /// ```
+    pub fn spread(
+        seeds: &[Self],
+        keep: impl Fn(Language, Language) -> bool,
+    ) -> Option<ScoreSpread> {
+        let means = seeds.iter().map(|seed| Some(seed.mean(&keep)?.scores()));
+        let means: Vec<ScoreSpread> = means.collect::<Option<_>>()?;
+        (!means.is_empty()).then(|| over_seeds(&means))
     }
 
     /// XLT: the mean over the diagonal.
@@ -200,19 +211,10 @@ impl Matrix {
         let mut matrix = Self::new(title);
         let Some(first) = seeds.first() else { return matrix };
         for (&key, cell) in &first.cells {
-            let of_seeds: Vec<&Cell> = seeds.iter().filter_map(|one| one.cells.get(&key)).collect();
-            if of_seeds.len() == seeds.len() {
-                let f1 = Spread::of(of_seeds.iter().map(|cell| cell.f1));
-                let em = Spread::of(of_seeds.iter().map(|cell| cell.em));
-                let over = Cell {
-                    f1: f1.mean,
-                    em: em.mean,
-                    questions: cell.questions,
-                    f1_sd: f1.sd,
-                    em_sd: em.sd,
-                };
-                matrix.cells.insert(key, over);
-            }
+            let scores = seeds.iter().map(|one| one.cells.get(&key).map(Cell::scores));
+            let scores: Option<Vec<ScoreSpread>> = scores.collect();
+            let over = |scores: Vec<_>| Cell::of(over_seeds(&scores), cell.questions);
+            matrix.cells.extend(scores.map(|scores| (key, over(scores))));
         }
         matrix
     }
@@ -252,10 +254,8 @@ fn in_order(languages: impl Iterator<Item = TableOrder>) -> Vec<Language> {
 
 impl From<Matrix> for File {
     fn from(matrix: Matrix) -> Self {
-        let cells = matrix.cells().map(|(context, question, cell)| {
-            let Cell { f1, em, questions, f1_sd, em_sd } = *cell;
-            Entry { context, question, f1, em, questions, f1_sd, em_sd }
-        });
+        let cells = matrix.cells();
+        let cells = cells.map(|(context, question, &cell)| Entry { context, question, cell });
         let averages = Some(Averages {
             xlt: matrix.xlt(),
             gxlt: matrix.gxlt(),
@@ -271,9 +271,7 @@ impl TryFrom<File> for Matrix {
 
     fn try_from(file: File) -> Result<Self, String> {
         let mut matrix = Self::new(file.title);
-        for entry in file.cells {
-            let Entry { context, question, f1, em, questions, f1_sd, em_sd } = entry;
-            let cell = Cell { f1, em, questions, f1_sd, em_sd };
+        for Entry { context, question, cell } in file.cells {
             if matrix.cells.insert((context.into(), question.into()), cell).is_some() {
                 return Err(format!(
                     "the cell of context {context} and question {question} occurs twice; keep one"
@@ -297,13 +295,8 @@ struct File {
 struct Entry {
     context: Language,
     question: Language,
-    f1: f64,
-    em: f64,
-    questions: usize,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    f1_sd: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    em_sd: Option<f64>,
+    #[serde(flatten)]
+    cell: Cell,
 }
 
 #[derive(Serialize)]

@@ -3,8 +3,10 @@ use std::borrow::Borrow;
 use std::fmt::Write;
 use std::path::Path;
 
+use results::{Spread, Table, cell};
+
 use crate::files::write_together;
-use crate::{Average, Cell, EvalError, Language, Matrix, Spread};
+use crate::{Average, Cell, EvalError, Language, Matrix};
 
 /// The question languages of the first paper's Table I, in its order.
 pub const TABLE_ONE_LANGUAGES: [Language; 6] =
@@ -34,8 +36,8 @@ impl Metric {
     /// The metric's value in a cell.
     pub(crate) fn of(self, cell: &Cell) -> Spread {
         match self {
-            Self::F1 => Spread { mean: cell.f1, sd: cell.f1_sd },
-            Self::Em => Spread { mean: cell.em, sd: cell.em_sd },
+            Self::F1 => cell.scores().f1(),
+            Self::Em => cell.scores().em(),
         }
     }
 }
@@ -58,28 +60,23 @@ impl Matrix {
         let mut out = format!("# {}\n", self.title);
         let (contexts, questions) = (self.contexts(), self.questions());
         for metric in Metric::ALL {
-            let _ = write!(out, "\n## {}\n\n| context \\ question |", metric.name());
-            for question in &questions {
-                let _ = write!(out, " {question} |");
-            }
-            out.push_str("\n|---|");
-            out.push_str(&"---:|".repeat(questions.len()));
+            let columns = questions.iter().map(Language::to_string);
+            let mut table = Table::new("context \\ question", columns);
             for &context in &contexts {
-                let _ = write!(out, "\n| {context} |");
-                for &question in &questions {
-                    let text = self.get(context, question).map(|cell| metric.of(cell).text(2));
-                    let _ = write!(out, " {} |", text.as_deref().unwrap_or("–"));
-                }
+                let of = |&question: &Language| {
+                    cell(self.get(context, question).map(|cell| metric.of(cell).text(2)))
+                };
+                table.row(context.to_string(), questions.iter().map(of));
             }
-            out.push('\n');
+            let _ = write!(out, "\n## {}\n\n{table}", metric.name());
         }
-        out.push_str("\n## Averages\n\nEach cell counts once.\n\n| average | cells | F1 | EM |\n");
-        out.push_str("|---|---:|---:|---:|\n");
+        let mut table = Table::new("average", ["cells", "F1", "EM"]);
         for (name, average) in averages(self) {
             if let Some(Average { f1, em, cells }) = average {
-                let _ = writeln!(out, "| {name} | {cells} | {f1:.2} | {em:.2} |");
+                table.row(name, [cells.to_string(), format!("{f1:.2}"), format!("{em:.2}")]);
             }
         }
+        let _ = write!(out, "\n## Averages\n\nEach cell counts once.\n\n{table}");
         out
     }
 }
@@ -116,27 +113,17 @@ impl Matrix {
 /// assert!(table.contains("| ours | 60.00 ± 0.50 / 50.00 ± 0.25 | – |"));
 /// ```
 pub fn table_one(arms: &[(&str, impl Borrow<Matrix>)]) -> String {
-    let mut out = String::from("| F1 / EM |");
-    for language in TABLE_ONE_LANGUAGES {
-        let _ = write!(out, " {} |", language.as_str().to_uppercase());
-    }
-    out.push_str(" mean |\n|---|");
-    out.push_str(&"---:|".repeat(TABLE_ONE_LANGUAGES.len() + 1));
+    let codes = TABLE_ONE_LANGUAGES.map(|language| language.as_str().to_uppercase());
+    let mut table = Table::new("F1 / EM", codes.into_iter().chain(["mean".to_owned()]));
     for (name, matrix) in arms {
         let matrix = matrix.borrow();
-        let _ = write!(out, "\n| {} |", name.replace('|', "\\|"));
-        for language in TABLE_ONE_LANGUAGES {
-            let text = matrix.get(Language::EN, language).map(|cell| {
-                format!("{} / {}", Metric::F1.of(cell).text(2), Metric::Em.of(cell).text(2))
-            });
-            let _ = write!(out, " {} |", text.as_deref().unwrap_or("–"));
-        }
+        let of = |language| matrix.get(Language::EN, language).map(Cell::scores);
         let mean = matrix
             .english_context()
             .filter(|average| average.cells == TABLE_ONE_LANGUAGES.len())
-            .map(|average| format!("{:.2} / {:.2}", average.f1, average.em));
-        let _ = write!(out, " {} |", mean.as_deref().unwrap_or("–"));
+            .map(|average| average.scores());
+        let scores = TABLE_ONE_LANGUAGES.map(of).into_iter().chain([mean]);
+        table.row(*name, scores.map(|scores| cell(scores.map(|scores| format!("{scores:.2}")))));
     }
-    out.push('\n');
-    out
+    table.to_string()
 }

@@ -1,9 +1,10 @@
 //! What one or several seeds scored on the files of an evaluation set, such as MLQA.
 use std::collections::BTreeMap;
 
+use results::{OverSeeds, PairedDifference, ScoreSpread, Spread, over_seeds};
 use serde::{Deserialize, Serialize};
 
-use crate::{BoundaryCounts, Cell, Language, Matrix, PairedDifference, ScoreSpread, Spread};
+use crate::{BoundaryCounts, Cell, Language, Matrix};
 
 /// The key of the mean over a set's files, beside the codes of their languages.
 pub const AVERAGE: &str = "average";
@@ -34,19 +35,16 @@ pub struct FileScore {
 /// The scores of one model: by evaluation set, such as `mlqa`, its files.
 pub type SetScores = BTreeMap<String, Vec<FileScore>>;
 
-impl From<&FileScore> for Cell {
-    /// The scores under MLQA's normalisation.
-    fn from(file: &FileScore) -> Self {
-        let &FileScore { f1, em, questions, .. } = file;
-        Self { f1, em, questions, f1_sd: None, em_sd: None }
-    }
-}
-
 impl FileScore {
+    /// The scores under MLQA's normalisation.
+    fn mlqa(&self) -> Option<ScoreSpread> {
+        Some(ScoreSpread { f1: self.f1, em: self.em, ..ScoreSpread::default() })
+    }
+
     /// The scores under SQuAD's English normalisation, where they are reported.
-    fn squad_cell(&self) -> Option<Cell> {
+    fn squad(&self) -> Option<ScoreSpread> {
         let (f1, em) = self.squad_f1.zip(self.squad_em)?;
-        Some(Cell { f1, em, ..Cell::from(self) })
+        Some(ScoreSpread { f1, em, ..ScoreSpread::default() })
     }
 }
 
@@ -57,18 +55,18 @@ impl Matrix {
         title: impl Into<String>,
         files: impl IntoIterator<Item = &'a FileScore>,
     ) -> Self {
-        Self::of_cells(title, files, |file| Some(Cell::from(file)))
+        Self::of_scores(title, files, FileScore::mlqa)
     }
 
-    fn of_cells<'a>(
+    fn of_scores<'a>(
         title: impl Into<String>,
         files: impl IntoIterator<Item = &'a FileScore>,
-        cell: impl Fn(&FileScore) -> Option<Cell>,
+        scores: impl Fn(&FileScore) -> Option<ScoreSpread>,
     ) -> Self {
         let mut matrix = Self::new(title);
         for file in files {
-            if let (None, Some(cell)) = (matrix.get(file.context, file.question), cell(file)) {
-                matrix.insert(file.context, file.question, cell);
+            if let (None, Some(own)) = (matrix.get(file.context, file.question), scores(file)) {
+                matrix.insert(file.context, file.question, Cell::of(own, file.questions));
             }
         }
         matrix
@@ -101,18 +99,18 @@ impl Matrix {
     /// ```
     pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
         let of_sets = by_set(seeds, |set, files| {
-            let matrix = |rules: &str, cell: fn(&FileScore) -> Option<Cell>| {
-                let seeds = files.iter().map(|files| Self::of_cells("", *files, cell));
+            let matrix = |rules: &str, scores: fn(&FileScore) -> Option<ScoreSpread>| {
+                let seeds = files.iter().map(|files| Self::of_scores("", *files, scores));
                 let seeds: Vec<Self> = seeds.collect();
                 Self::over_seeds(format!("{title}, {set}{rules}"), &seeds)
             };
-            let mlqa: fn(&FileScore) -> Option<Cell> = |file| Some(Cell::from(file));
-            if files.iter().copied().flatten().any(|file| file.squad_cell().is_none()) {
-                return vec![(set.to_owned(), matrix("", mlqa))];
+            if files.iter().copied().flatten().any(|file| file.squad().is_none()) {
+                return vec![(set.to_owned(), matrix("", FileScore::mlqa))];
             }
-            let squad = matrix(", SQuAD's English rules", FileScore::squad_cell);
+            let squad = matrix(", SQuAD's English rules", FileScore::squad);
             let name = format!("{set}-mlqa-rules");
-            vec![(set.to_owned(), squad), (name, matrix(", MLQA's rules", mlqa))]
+            let mlqa = matrix(", MLQA's rules", FileScore::mlqa);
+            vec![(set.to_owned(), squad), (name, mlqa)]
         });
         of_sets.into_values().flatten().collect()
     }
@@ -162,20 +160,17 @@ pub struct SetSummary {
 impl SetSummary {
     /// The summary of each seed's files. A value is kept where every seed has it.
     pub fn over_seeds<F: AsRef<[FileScore]>>(seeds: &[F]) -> Self {
-        let mut summary = Self::default();
-        let first = seeds.first().map(AsRef::as_ref).unwrap_or_default();
-        let languages = first.iter().map(|file| (file.context.to_string(), Some(file.context)));
-        let groups = languages.chain([(AVERAGE.to_owned(), None)]);
-        for (name, language) in groups {
-            let mlqa = pairs(seeds, language, |file| Some((file.f1, file.em)));
-            let squad = pairs(seeds, language, |file| file.squad_f1.zip(file.squad_em));
-            for (scores, pairs) in [(&mut summary.scores, mlqa), (&mut summary.squad, squad)] {
-                scores.extend(pairs.map(|pairs| (name.clone(), ScoreSpread::of(pairs))));
-            }
-            for k in first.iter().flat_map(|file| file.top_k.keys()) {
-                let mean = |files: &F| mean(files, language, |file| file.top_k.get(k).copied());
-                let values = Spread::of(seeds.iter().filter_map(mean));
-                summary.top_k.entry(name.clone()).or_default().insert(k.clone(), values.mean);
+        let scores =
+            |scores: fn(&FileScore) -> Option<ScoreSpread>| over_seeds(&by_language(seeds, scores));
+        let mut summary = Self {
+            scores: scores(FileScore::mlqa),
+            squad: scores(FileScore::squad),
+            ..Self::default()
+        };
+        for k in seeds.iter().take(1).flat_map(AsRef::as_ref).flat_map(|file| file.top_k.keys()) {
+            let em = over_seeds(&by_language(seeds, |file| file.top_k.get(k).copied()));
+            for (name, spread) in em {
+                summary.top_k.entry(name).or_default().insert(k.clone(), spread.mean);
             }
         }
         for file in seeds.iter().flat_map(AsRef::as_ref) {
@@ -195,9 +190,13 @@ impl SetSummary {
     /// order.
     #[must_use]
     pub fn compared<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
-        let em = |files: &F| mean(files, None, |file| Some(file.em));
-        let pairs: Option<Vec<(f64, f64)>> =
-            seeds.iter().zip(control).map(|(files, control)| em(files).zip(em(control))).collect();
+        let em = |seeds: &[F]| by_language(seeds, |file| Some(file.em));
+        let average = |seed: &BTreeMap<String, Spread>| seed.get(AVERAGE).map(|em| em.mean);
+        let pairs: Option<Vec<(f64, f64)>> = em(seeds)
+            .iter()
+            .zip(&em(control))
+            .map(|(own, base)| average(own).zip(average(base)))
+            .collect();
         let pairs = pairs.filter(|pairs| !pairs.is_empty());
         Self { difference: pairs.map(PairedDifference::of), ..self }
     }
@@ -216,30 +215,25 @@ fn of_set<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
     seeds.iter().filter_map(|seed| seed.get(set).map(Vec::as_slice)).collect()
 }
 
-/// The mean over the files of one language, or all: `None` if one lacks the value, or there is
-/// none.
-fn mean<F: AsRef<[FileScore]>>(
-    files: &F,
-    language: Option<Language>,
-    value: impl Fn(&FileScore) -> Option<f64>,
-) -> Option<f64> {
-    let selected = |file: &&FileScore| language.is_none_or(|language| file.context == language);
-    let values: Vec<f64> =
-        files.as_ref().iter().filter(selected).map(value).collect::<Option<_>>()?;
-    (!values.is_empty()).then(|| Spread::of(values).mean)
-}
-
-/// (F1, exact match) of each seed, where all have them.
-fn pairs<F: AsRef<[FileScore]>>(
+/// For each seed the mean over its files of each language, and over all; absent where a file lacks
+/// the value.
+fn by_language<F: AsRef<[FileScore]>, V: OverSeeds>(
     seeds: &[F],
-    language: Option<Language>,
-    scores: impl Fn(&FileScore) -> Option<(f64, f64)>,
-) -> Option<Vec<(f64, f64)>> {
+    value: impl Fn(&FileScore) -> Option<V>,
+) -> Vec<BTreeMap<String, V::Spread>> {
     let of_seed = |files: &F| {
-        let f1 = mean(files, language, |file| scores(file).map(|(f1, _)| f1));
-        f1.zip(mean(files, language, |file| scores(file).map(|(_, em)| em)))
+        let mut groups: BTreeMap<String, Vec<Option<V>>> = BTreeMap::new();
+        for file in files.as_ref() {
+            for name in [file.context.as_str(), AVERAGE] {
+                groups.entry(name.to_owned()).or_default().push(value(file));
+            }
+        }
+        let mean = |(name, values): (String, Vec<Option<V>>)| {
+            Some((name, over_seeds(&values.into_iter().collect::<Option<Vec<V>>>()?)))
+        };
+        groups.into_iter().filter_map(mean).collect()
     };
-    seeds.iter().map(of_seed).collect::<Option<Vec<_>>>().filter(|pairs| !pairs.is_empty())
+    seeds.iter().map(of_seed).collect()
 }
 
 #[cfg(test)]

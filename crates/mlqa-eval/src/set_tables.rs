@@ -2,9 +2,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::{
-    AVERAGE, BoundaryCounts, Language, ScoreSpread, SetSummary, Spread, TableOrder, boundary_table,
-};
+use results::{ScoreSpread, Table, cell};
+
+use crate::{AVERAGE, BoundaryCounts, Language, SetSummary, TableOrder, boundary_table};
 
 /// All tables of one evaluation set, under headings that begin with its name: F1 and exact match
 /// (also under SQuAD's normalisation, where that is reported), differences from the control, exact
@@ -55,35 +55,26 @@ fn score_table(
     scores: fn(&SetSummary) -> &BTreeMap<String, ScoreSpread>,
 ) -> String {
     let columns = columns(runs.iter().flat_map(|(_, run)| scores(run).keys()));
-    let mut text = head(heading, "|", &columns);
+    let mut table = Table::new("", &columns);
     for (title, run) in runs {
-        let cells = columns.iter().map(|column| {
-            scores(run).get(column).map(|&ScoreSpread { f1, em, f1_sd, em_sd }| {
-                let f1 = Spread { mean: f1, sd: f1_sd }.text(1);
-                format!("{f1} / {}", Spread { mean: em, sd: em_sd }.text(1))
-            })
-        });
-        row(&mut text, &escaped(title), cells);
+        table.row(*title, columns.iter().map(|column| cell(scores(run).get(column))));
     }
-    text
+    format!("\n### {heading}\n\n{table}")
 }
 
 fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
     let columns = columns(runs.iter().flat_map(|(_, run)| run.top_k.keys()));
-    let mut text = head(heading, "| k |", &columns);
+    let mut table = Table::new("", std::iter::once("k".to_owned()).chain(columns.iter().cloned()));
     for (title, run) in runs {
         let all: BTreeSet<&String> = run.top_k.values().flat_map(BTreeMap::keys).collect();
         let mut all: Vec<&String> = all.into_iter().collect();
         all.sort_by_key(|k| k.parse::<usize>().ok());
         for k in all {
-            let cells = columns.iter().map(|column| {
-                let em = run.top_k.get(column)?.get(k)?;
-                Some(format!("{em:.1}"))
-            });
-            row(&mut text, &format!("{} | {k}", escaped(title)), cells);
+            let em = |column| run.top_k.get(column)?.get(k).map(|em| format!("{em:.1}"));
+            table.row(*title, std::iter::once(k.clone()).chain(columns.iter().map(em).map(cell)));
         }
     }
-    text
+    format!("\n### {heading}\n\n{table}")
 }
 
 /// The columns of these codes: languages in the order of tables, then the average.
@@ -93,23 +84,6 @@ fn columns<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
         languages.filter_map(|code| code.parse().ok().map(TableOrder)).collect();
     let average = codes.into_iter().find(|code| *code == AVERAGE).cloned();
     languages.into_iter().map(|language| language.0.to_string()).chain(average).collect()
-}
-
-fn head(heading: &str, first: &str, columns: &[String]) -> String {
-    let names: String = columns.iter().map(|column| format!(" {column} |")).collect();
-    let more = first.matches('|').count() - 1;
-    let rule = "---:|".repeat(more + columns.len());
-    format!("\n### {heading}\n\n| {first}{names}\n|---|{rule}\n")
-}
-
-fn row(text: &mut String, first: &str, cells: impl Iterator<Item = Option<String>>) {
-    let cells: String =
-        cells.map(|cell| format!(" {} |", cell.as_deref().unwrap_or("–"))).collect();
-    let _ = writeln!(text, "| {first} |{cells}");
-}
-
-fn escaped(title: &str) -> String {
-    title.replace('|', "\\|")
 }
 
 #[cfg(test)]

@@ -95,14 +95,6 @@ pub enum Error {
     /// A candidate list cannot be built or does not fit its queries.
     #[error("candidate list: {0}")]
     Candidates(String),
-    /// A published table does not exist or cannot take the numbers.
-    #[error("published table `{given}`: {message}")]
-    Table {
-        /// The id.
-        given: String,
-        /// What is wrong.
-        message: String,
-    },
 }
 
 impl Error {

@@ -7,14 +7,11 @@ pub mod ner;
 mod protocol;
 pub mod retrieval;
 mod seeds;
-mod table;
 mod ties;
 mod tokens;
 pub mod xnli;
 
 pub use error::{Error, Result};
-pub use mlqa_eval::Spread;
 pub use protocol::{Scores, mean};
 pub use seeds::{SeedRun, SeedSummary, summarize_seeds};
-pub use table::{Measured, ResultTable, TABLES};
 pub use ties::Ties;

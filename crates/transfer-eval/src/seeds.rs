@@ -1,11 +1,11 @@
 //! Several runs as the one row, or the two, that a paper prints.
 use std::collections::BTreeMap;
 
-use mlqa_eval::Spread;
+use results::{Measured, Spread, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Scores, mean, same_keys};
-use crate::{Error, Measured, Result};
+use crate::{Error, Result};
 
 /// The test scores of one run, by metric and language, in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -43,7 +43,7 @@ pub struct SeedSummary {
 ///     SeedRun { seed, metrics: BTreeMap::from([("f1".to_owned(), scores)]) }
 /// };
 /// let summary = summarize_seeds(&[run(0, 80.0, 60.0), run(1, 82.0, 64.0)], "f1")?;
-/// assert_eq!(summary.languages["f1"]["de"].text(1), "62.0 ± 2.8");
+/// assert_eq!(summary.languages["f1"]["de"].to_string(), "62.0 ± 2.8");
 /// assert_eq!((summary.average["f1"].mean, summary.best.seed), (71.5, 1));
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```
@@ -64,21 +64,13 @@ pub fn summarize_seeds(runs: &[SeedRun], select_by: &str) -> Result<SeedSummary>
             best = Some((mean, run));
         }
     }
-    let mut languages: BTreeMap<String, BTreeMap<String, Spread>> = BTreeMap::new();
-    let mut average = BTreeMap::new();
-    for (metric, scores) in &first.metrics {
-        let run_scores: Vec<&Scores> =
-            runs.iter().filter_map(|run| run.metrics.get(metric)).collect();
-        for language in scores.keys() {
-            // `check` made sure that every run has the language.
-            let spread = Spread::of(run_scores.iter().filter_map(|run| run.get(language).copied()));
-            languages.entry(metric.clone()).or_default().insert(language.clone(), spread);
-        }
-        let means: Vec<f64> = run_scores.iter().filter_map(|scores| mean(scores)).collect();
-        if !means.is_empty() {
-            average.insert(metric.clone(), Spread::of(means));
-        }
-    }
+    // `check` made sure that every run has the metrics and languages of the first.
+    let languages = over_seeds(runs.iter().map(|run| &run.metrics));
+    let averages = runs.iter().map(|run| {
+        let means = run.metrics.iter().map(|(name, scores)| Some((name.clone(), mean(scores)?)));
+        means.flatten().collect()
+    });
+    let average = over_seeds(&averages.collect::<Vec<BTreeMap<String, f64>>>());
     let (_, best) = best.ok_or(Error::Nothing { what: "run" })?;
     Ok(SeedSummary { languages, average, best: best.clone(), runs: runs.len() })
 }
@@ -107,29 +99,21 @@ impl SeedSummary {
     /// The rows of a result table: `model (avg)` with the spread of its averages and, if there are
     /// several runs, `model (max)`. A single run is plain `model`.
     pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
-        let row =
-            |model: &str, language: &str, metric: &str, value: f64, sd: Option<f64>| Measured {
-                model: model.to_owned(),
-                setting: setting.to_owned(),
-                language: language.to_owned(),
-                metric: metric.to_owned(),
-                value,
-                sd,
-            };
         let several = self.runs > 1;
         let name = if several { format!("{model} (avg)") } else { model.to_owned() };
         let mut rows = Vec::new();
         for (metric, languages) in &self.languages {
+            let average = self.average.get(metric).map(|one| ("avg", one));
+            let spreads = languages.iter().map(|(code, one)| (code.as_str(), one)).chain(average);
             rows.extend(
-                languages.iter().map(|(code, one)| row(&name, code, metric, one.mean, one.sd)),
+                spreads.map(|(code, one)| Measured::new(&name, setting, code, metric, *one)),
             );
-            let average = self.average.get(metric);
-            rows.extend(average.map(|one| row(&name, "avg", metric, one.mean, one.sd)));
         }
         let name = format!("{model} (max)");
         for (metric, scores) in self.best.metrics.iter().filter(|_| several) {
-            rows.extend(scores.iter().map(|(code, &value)| row(&name, code, metric, value, None)));
-            rows.extend(mean(scores).map(|value| row(&name, "avg", metric, value, None)));
+            let average = mean(scores).map(|one| ("avg", one));
+            let values = scores.iter().map(|(code, &one)| (code.as_str(), one)).chain(average);
+            rows.extend(values.map(|(code, one)| Measured::new(&name, setting, code, metric, one)));
         }
         rows
     }

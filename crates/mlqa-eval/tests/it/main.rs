@@ -11,6 +11,7 @@ mod cli_languages;
 mod cli_rows;
 #[cfg(feature = "windows")]
 mod cli_windows;
+mod compare;
 #[cfg(feature = "windows")]
 mod coverage;
 mod dataset;
@@ -20,8 +21,6 @@ mod evidence;
 mod matrix;
 mod metric;
 mod peers;
-mod published;
-#[cfg(unix)]
 mod report;
 #[cfg(feature = "windows")]
 mod run_qa;

@@ -138,3 +138,42 @@ fn table_one_has_the_papers_shape() {
     assert!(lines[3].starts_with("| a\\|b | 11.00 ± 0.50 / 1.00 ± 0.25 |"), "{}", lines[3]);
     assert!(lines[4].ends_with("| 60.00 / 50.00 | – | – | – | – | – | – |"), "{}", lines[4]);
 }
+
+#[test]
+fn means_of_several_seeds_have_their_spread() {
+    let seed = |f1: f64| {
+        let mut matrix = Matrix::new("a seed");
+        for context in [Language::EN, Language::DE] {
+            for question in [Language::EN, Language::DE] {
+                let f1 = f1 + if context == question { 10.0 } else { 0.0 };
+                let cell = Cell { f1, em: f1 / 2.0, questions: 9, f1_sd: None, em_sd: None };
+                matrix.insert(context, question, cell);
+            }
+        }
+        matrix
+    };
+    let seeds = [seed(20.0), seed(24.0)];
+    let text = |keep: fn(Language, Language) -> bool| {
+        let scores = Matrix::spread(&seeds, keep)?;
+        Some(format!("{} / {}", scores.em(), scores.f1()))
+    };
+    let english = text(|context, question| context == Language::EN && question == Language::EN);
+    assert_eq!(english.as_deref(), Some("16.0 ± 1.4 / 32.0 ± 2.8"));
+    let same = text(|context, question| context == question);
+    assert_eq!(same.as_deref(), Some("16.0 ± 1.4 / 32.0 ± 2.8"));
+    let two = text(|context, question| context != question);
+    assert_eq!(two.as_deref(), Some("11.0 ± 1.4 / 22.0 ± 2.8"));
+    assert_eq!(text(|_, _| true).as_deref(), Some("13.5 ± 1.4 / 27.0 ± 2.8"));
+    assert!(Matrix::spread(&[], |_, _| true).is_none());
+
+    // Without questions in another language than the text.
+    let mut alone = Matrix::new("alone");
+    for (context, question, cell) in seed(20.0).cells() {
+        if context == question {
+            alone.insert(context, question, *cell);
+        }
+    }
+    let scores = Matrix::spread(&[alone.clone()], |_, _| true).unwrap();
+    assert_eq!((scores.em, scores.f1, scores.f1_sd), (15.0, 30.0, None));
+    assert!(Matrix::spread(&[alone], |context, question| context != question).is_none());
+}

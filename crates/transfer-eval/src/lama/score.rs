@@ -2,9 +2,10 @@
 use std::collections::BTreeMap;
 
 use ndarray::ArrayView2;
+use results::Measured;
 use serde::Serialize;
 
-use crate::lama::{Candidates, Cloze, Relation};
+use crate::lama::{Candidates, Cloze, Corpus, Relation};
 use crate::{Error, Result, Ties};
 
 /// Shares of facts, in percent.
@@ -45,6 +46,36 @@ pub struct LamaScore {
     pub relations: Vec<RelationScore>,
     /// Facts scored.
     pub facts: usize,
+}
+
+impl LamaScore {
+    /// The rows of XLM-K's Table 5 for one part of LAMA: relations of Google-RE, kinds of T-REx, and
+    /// the total, which is the mean over relations for these two and over all facts for the others.
+    pub fn measured(&self, model: &str, corpus: Corpus) -> Vec<Measured> {
+        let row = |part: &str, precision: Precision| {
+            let setting = format!("LAMA {} {part}", corpus.name());
+            Measured::new(model, &setting, "en", "p@1", precision.p_at_1)
+        };
+        let part = |relation: &RelationScore| {
+            let name = match relation.relation.as_str() {
+                "place_of_birth" => "birth-place",
+                "date_of_birth" => "birth-date",
+                "place_of_death" => "death-place",
+                other => other,
+            };
+            row(name, relation.precision)
+        };
+        let mut rows: Vec<Measured> = match corpus {
+            Corpus::GoogleRe => self.relations.iter().map(part).collect(),
+            _ => self.kinds.iter().map(|(kind, precision)| row(kind, *precision)).collect(),
+        };
+        let total = match corpus {
+            Corpus::GoogleRe | Corpus::TRex => self.macro_average,
+            Corpus::ConceptNet | Corpus::Squad => self.micro,
+        };
+        rows.push(row("Total", total));
+        rows
+    }
 }
 
 /// The rank of each cloze's gold piece, from 1, among all pieces or the candidates; `None` where

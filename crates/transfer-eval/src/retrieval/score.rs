@@ -1,6 +1,7 @@
 //! Accuracy and ranks by language.
 use std::collections::BTreeMap;
 
+use results::Measured;
 use serde::{Deserialize, Serialize};
 
 use crate::retrieval::CandidateList;
@@ -64,6 +65,13 @@ pub struct RetrievalScore {
     pub languages: BTreeMap<String, RankSummary>,
     /// By language of the query and of the right candidate, sorted.
     pub pairs: Vec<PairScore>,
+}
+
+impl RetrievalScore {
+    /// The row of XLM-K's Table 7; `task` is `XEP` or `XOR`.
+    pub fn measured(&self, model: &str, task: &str) -> Measured {
+        Measured::new(model, task, "all", "accuracy", self.all.accuracy)
+    }
 }
 
 /// Scores the rank of each query of a list, in the list's order.

@@ -1,7 +1,7 @@
 //! Retrieval over several seeds.
 use std::collections::BTreeMap;
 
-use mlqa_eval::Spread;
+use results::{Spread, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::retrieval::{RankSummary, RetrievalScore};
@@ -56,10 +56,10 @@ impl RetrievalSpread {
         let over = |value: fn(&RankSummary) -> f64| {
             Spread::of(scores.iter().map(|score| value(&score.all)))
         };
-        let languages = first.languages.keys().map(|language| {
-            let ranks = scores.iter().filter_map(|score| score.languages.get(language));
-            (language.clone(), Spread::of(ranks.map(|ranks| ranks.accuracy)))
+        let accuracies = scores.iter().map(|score| {
+            score.languages.iter().map(|(code, ranks)| (code.clone(), ranks.accuracy)).collect()
         });
+        let accuracies: Vec<BTreeMap<String, f64>> = accuracies.collect();
         Some(Self {
             accuracy: over(|ranks| ranks.accuracy),
             hits_at_10: over(|ranks| ranks.hits_at_10),
@@ -67,7 +67,7 @@ impl RetrievalSpread {
             chance: first.chance,
             queries: first.all.queries,
             candidates: first.candidates,
-            languages: languages.collect(),
+            languages: over_seeds(&accuracies),
         })
     }
 }

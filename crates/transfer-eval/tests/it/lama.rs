@@ -1,13 +1,14 @@
 //! LAMA's files, clozes and scores.
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 use proptest::prelude::*;
 use tokenizers::Tokenizer;
 use transfer_eval::lama::{
-    Candidates, Cloze, ClozeConfig, CommonVocabulary, Corpus, Fact, MultiPiece, Relation,
-    SpaceBeforeMask, build_clozes, rank_golds, ranks_of_best, read_corpus, read_facts,
-    read_relations, score_lama,
+    Candidates, Cloze, ClozeConfig, CommonVocabulary, Corpus, Fact, LamaScore, MultiPiece,
+    Precision, Relation, RelationScore, SpaceBeforeMask, build_clozes, rank_golds, ranks_of_best,
+    read_corpus, read_facts, read_relations, score_lama,
 };
 use transfer_eval::{Error, Ties};
 
@@ -303,5 +304,39 @@ proptest! {
         let rank = |ties| rank_golds(logits.view(), &clozes, None, ties).unwrap()[0];
         prop_assert_eq!(rank(Ties::ByIndex), Some(by_index));
         prop_assert_eq!(rank(Ties::Pessimistic), Some(last));
+    }
+}
+
+#[test]
+fn rows_of_the_printed_table() {
+    let precision = |p_at_1| Precision { p_at_1, p_at_10: 100.0 };
+    let relation = |id: &str, p| RelationScore {
+        relation: id.into(),
+        kind: None,
+        facts: 1,
+        precision: precision(p),
+    };
+    let score = LamaScore {
+        macro_average: precision(4.0),
+        micro: precision(5.0),
+        kinds: BTreeMap::from([("N-1".to_owned(), precision(7.0))]),
+        relations: vec![relation("place_of_birth", 1.0), relation("date_of_birth", 2.0)],
+        facts: 2,
+    };
+    let rows = |corpus| -> Vec<(String, f64)> {
+        let rows = score.measured("ours", corpus);
+        rows.into_iter().map(|row| (row.setting, row.value)).collect()
+    };
+    let own = |name: &str, value| (name.to_owned(), value);
+    let google = [
+        own("LAMA Google-RE birth-place", 1.0),
+        own("LAMA Google-RE birth-date", 2.0),
+        own("LAMA Google-RE Total", 4.0),
+    ];
+    assert_eq!(rows(Corpus::GoogleRe), google);
+    assert_eq!(rows(Corpus::TRex), [own("LAMA T-REx N-1", 7.0), own("LAMA T-REx Total", 4.0)]);
+    assert_eq!(rows(Corpus::Squad).last(), Some(&own("LAMA SQuAD Total", 5.0)));
+    for corpus in [Corpus::TRex, Corpus::GoogleRe] {
+        results::PrintedTable::new("001-5", &score.measured("ours", corpus)).unwrap();
     }
 }

@@ -12,5 +12,4 @@ mod ner;
 mod ner_files;
 mod protocol;
 mod retrieval;
-mod table;
 mod xnli;

@@ -348,7 +348,7 @@ fn embedded(
     languages: usize,
 ) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
-    let tokenizer = mlqa_eval::load_tokenizer(root.join("tokenizer.json")).unwrap();
+    let tokenizer = tokenizer_file::read(root.join("tokenizer.json")).unwrap();
     let embeddings = read_word_embeddings(&root).unwrap();
     let vectors =
         |language: &str| text_vectors(&read(language), embeddings.view(), &tokenizer).unwrap();

@@ -1,7 +1,8 @@
 //! The fine-tuning protocol: runs over seeds.
 use std::collections::BTreeMap;
 
-use transfer_eval::{Error, Scores, SeedRun, Spread, mean, summarize_seeds};
+use results::Spread;
+use transfer_eval::{Error, Scores, SeedRun, mean, summarize_seeds};
 
 fn scores(pairs: &[(&str, f64)]) -> Scores {
     pairs.iter().map(|&(language, value)| (language.to_owned(), value)).collect()

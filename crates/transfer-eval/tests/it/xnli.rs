@@ -110,7 +110,7 @@ fn accuracy_worked_by_hand() {
 #[test]
 fn languages_are_those_of_the_published_table() {
     let mut printed: Vec<&str> = Vec::new();
-    for row in mlqa_eval::select(Some("001-3"), None, None) {
+    for row in results::select(Some("001-3"), None, None) {
         if row.language != "avg" && !printed.contains(&row.language.as_str()) {
             printed.push(&row.language);
         }

@@ -3,9 +3,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use mlqa_eval::{
-    Compared, EvalError, Matrix, Published, compare, compare_on, compared_markdown, select, tables,
-};
+use mlqa_eval::{Compared, EvalError, Matrix, compare, compare_on, compared_markdown};
+use results::{Published, select, tables};
 use serde::Serialize;
 
 use crate::runs::{self, RunsArgs};

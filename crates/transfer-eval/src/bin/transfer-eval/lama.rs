@@ -3,12 +3,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use results::Measured;
 use serde::Deserialize;
+use transfer_eval::Error;
 use transfer_eval::lama::{
     Cloze, ClozeConfig, CommonVocabulary, Corpus, MultiPiece, Relation, SpaceBeforeMask,
     build_clozes, ranks_of_best, read_corpus, read_relations, score_lama,
 };
-use transfer_eval::{Error, Measured};
 
 use crate::{Stop, print_json, say};
 
@@ -114,8 +115,8 @@ pub fn run(command: &Command) -> Result<(), Stop> {
 }
 
 fn clozes(args: &ClozeArgs) -> Result<(), Stop> {
-    let tokenizer = mlqa_eval::load_tokenizer(&args.tokenizer)
-        .map_err(|error| Stop::Usage(error.to_string()))?;
+    let tokenizer =
+        tokenizer_file::read(&args.tokenizer).map_err(|error| Stop::Usage(error.to_string()))?;
     let vocabulary = args.vocabulary.as_ref().map(CommonVocabulary::read).transpose()?;
     let mut config = ClozeConfig::default();
     if args.skip_multi_piece {
@@ -174,7 +175,7 @@ fn score(args: &ScoreArgs) -> Result<(), Stop> {
     let ranks = ranks(&args.best, &clozes)?;
     let score = score_lama(&relations, &clozes, &ranks)?;
     if let (Some(path), Some(corpus), Some(model)) = (&args.measured, args.corpus, &args.model) {
-        Measured::write(path, &Measured::lama(model, corpus.into(), &score))?;
+        Measured::write(path, &score.measured(model, corpus.into()))?;
     }
     print_json(&score)
 }

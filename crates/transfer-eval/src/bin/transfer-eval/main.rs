@@ -73,6 +73,12 @@ impl From<Error> for Stop {
     }
 }
 
+impl From<results::Error> for Stop {
+    fn from(error: results::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
 fn main() -> ExitCode {
     whole_file::protect_inputs();
     let command = match Args::try_parse() {

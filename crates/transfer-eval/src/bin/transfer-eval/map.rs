@@ -198,7 +198,7 @@ fn vectors(args: &VectorsArgs) -> Result<(), Stop> {
         (_, _, Some(path)) => read_texts(path)?,
         _ => return Err(Stop::Usage("name --labels with --language, or --texts".into())),
     };
-    let tokenizer = mlqa_eval::load_tokenizer(args.model.join("tokenizer.json"))
+    let tokenizer = tokenizer_file::read(args.model.join("tokenizer.json"))
         .map_err(|error| Stop::Usage(error.to_string()))?;
     let embeddings = read_word_embeddings(&args.model)?;
     let vectors = text_vectors(&texts, embeddings.view(), &tokenizer)?;

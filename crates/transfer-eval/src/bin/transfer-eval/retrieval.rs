@@ -1,11 +1,12 @@
 //! `transfer-eval retrieval`: candidate lists, and vectors ranked over them.
 use std::path::PathBuf;
 
+use results::Measured;
 use transfer_eval::retrieval::{
     CandidateConfig, CandidateList, GoldLanguage, RankConfig, Reason, Similarity, rank_candidates,
     read_descriptions, read_queries, read_vectors, score_retrieval,
 };
-use transfer_eval::{Error, Measured, Ties};
+use transfer_eval::{Error, Ties};
 
 use crate::{Stop, print_json, say};
 
@@ -125,7 +126,7 @@ fn score(args: &ScoreArgs) -> Result<(), Stop> {
     let ranks = rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?;
     let score = score_retrieval(&list, &ranks)?;
     if let (Some(path), Some(model), Some(task)) = (&args.measured, &args.model, &args.task) {
-        Measured::write(path, &[Measured::retrieval(model, task, &score)])?;
+        Measured::write(path, &[score.measured(model, task)])?;
     }
     print_json(&score)
 }

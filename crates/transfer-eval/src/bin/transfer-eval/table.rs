@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use transfer_eval::{Measured, ResultTable};
+use results::{Measured, PrintedTable};
 
 use crate::{Stop, print};
 
@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     for path in &args.run {
         numbers.extend(Measured::read(path)?);
     }
-    let table = ResultTable::new(&args.id, &numbers)?;
+    let table = PrintedTable::new(&args.id, &numbers)?;
     print(&match args.format {
         Format::Md => table.to_markdown(),
         Format::Json => table.to_json()?,

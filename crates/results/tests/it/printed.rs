@@ -1,8 +1,5 @@
 //! A run's numbers in the paper's tables.
-use std::collections::BTreeMap;
-
-use transfer_eval::lama::{Corpus, LamaScore, Precision, RelationScore};
-use transfer_eval::{Measured, ResultTable, TABLES};
+use results::{Measured, PrintedTable};
 
 fn number(setting: &str, language: &str, metric: &str, value: f64, sd: Option<f64>) -> Measured {
     Measured { sd, ..Measured::new("ours", setting, language, metric, value) }
@@ -10,7 +7,7 @@ fn number(setting: &str, language: &str, metric: &str, value: f64, sd: Option<f6
 
 /// The table without padding, as lines of cells.
 fn lines(id: &str, run: &[Measured]) -> Vec<String> {
-    ResultTable::new(id, run).unwrap().to_markdown().lines().map(str::to_owned).collect()
+    PrintedTable::new(id, run).unwrap().to_markdown().lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -71,7 +68,7 @@ fn the_other_tables_have_the_papers_shape() {
 
 #[test]
 fn every_row_has_as_many_cells_as_the_header() {
-    for id in TABLES {
+    for id in PrintedTable::IDS {
         let lines = lines(id, &[]);
         assert!(lines.len() > 4, "{id}");
         for line in &lines {
@@ -79,7 +76,7 @@ fn every_row_has_as_many_cells_as_the_header() {
         }
         // Every printed number is shown.
         let cells: usize = lines[2..].iter().map(|line| line.matches('.').count()).sum();
-        let printed = mlqa_eval::select(Some(id), None, None)
+        let printed = results::select(Some(id), None, None)
             .iter()
             .filter(|row| !matches!(row.metric.as_str(), "facts" | "relations"))
             .count();
@@ -88,41 +85,8 @@ fn every_row_has_as_many_cells_as_the_header() {
 }
 
 #[test]
-fn lama_rows() {
-    let precision = |p_at_1| Precision { p_at_1, p_at_10: 100.0 };
-    let relation = |id: &str, p| RelationScore {
-        relation: id.into(),
-        kind: None,
-        facts: 1,
-        precision: precision(p),
-    };
-    let score = LamaScore {
-        macro_average: precision(4.0),
-        micro: precision(5.0),
-        kinds: BTreeMap::from([("N-1".to_owned(), precision(7.0))]),
-        relations: vec![relation("place_of_birth", 1.0), relation("date_of_birth", 2.0)],
-        facts: 2,
-    };
-    let rows = |corpus| -> Vec<(String, f64)> {
-        let rows = Measured::lama("ours", corpus, &score);
-        rows.into_iter().map(|row| (row.setting, row.value)).collect()
-    };
-    let own = |name: &str, value| (name.to_owned(), value);
-    let google = [
-        own("LAMA Google-RE birth-place", 1.0),
-        own("LAMA Google-RE birth-date", 2.0),
-        own("LAMA Google-RE Total", 4.0),
-    ];
-    assert_eq!(rows(Corpus::GoogleRe), google);
-    assert_eq!(rows(Corpus::TRex), [own("LAMA T-REx N-1", 7.0), own("LAMA T-REx Total", 4.0)]);
-    assert_eq!(rows(Corpus::Squad).last(), Some(&own("LAMA SQuAD Total", 5.0)));
-    ResultTable::new("001-5", &Measured::lama("ours", Corpus::TRex, &score)).unwrap();
-    ResultTable::new("001-5", &Measured::lama("ours", Corpus::GoogleRe, &score)).unwrap();
-}
-
-#[test]
 fn json_tells_paper_from_run() {
-    let table = ResultTable::new("001-7", &[number("XEP", "all", "accuracy", 1.5, None)]).unwrap();
+    let table = PrintedTable::new("001-7", &[number("XEP", "all", "accuracy", 1.5, None)]).unwrap();
     let rows: Vec<serde_json::Value> = serde_json::from_str(&table.to_json().unwrap()).unwrap();
     assert_eq!(rows.len(), 7);
     assert_eq!((rows[0]["source"].as_str(), rows[0]["value"].as_f64()), (Some("paper"), Some(0.1)));
@@ -131,14 +95,14 @@ fn json_tells_paper_from_run() {
         (Some("run"), Some("ours"))
     );
     let table =
-        ResultTable::new("001-7", &[number("XEP", "all", "accuracy", f64::NAN, None)]).unwrap();
+        PrintedTable::new("001-7", &[number("XEP", "all", "accuracy", f64::NAN, None)]).unwrap();
     assert!(table.to_json().unwrap_err().to_string().contains("`accuracy` of `ours` is NaN"));
 }
 
 #[test]
 fn what_is_in_no_table_is_refused() {
-    let refused = |id: &str, one: Measured| ResultTable::new(id, &[one]).unwrap_err().to_string();
-    let text = ResultTable::new("001-9", &[]).unwrap_err().to_string();
+    let refused = |id: &str, one: Measured| PrintedTable::new(id, &[one]).unwrap_err().to_string();
+    let text = PrintedTable::new("001-9", &[]).unwrap_err().to_string();
     assert_eq!(
         text,
         "published table `001-9`: there is none; expected one of 001-1, 001-2, 001-3, 001-4, 001-5, 001-7"

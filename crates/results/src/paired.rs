@@ -13,7 +13,7 @@ const STUDENT: [f64; 30] = [
 /// The mean difference of two methods, paired by seed, with Student's 95 % interval.
 ///
 /// ```
-/// use mlqa_eval::PairedDifference;
+/// use results::PairedDifference;
 ///
 /// // Three seeds: the method, the control.
 /// let gain = PairedDifference::of([(62.0, 60.0), (64.0, 61.0), (63.0, 62.0)]);

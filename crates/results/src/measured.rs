@@ -1,0 +1,101 @@
+//! One measured number, described as the printed ones are.
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use whole_file::Lines;
+
+use crate::{Error, Result, Spread};
+
+const EXPECTED: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \
+                        \"metric\": \"f1\", \"value\": 72.9}";
+
+/// One measured number, described as the printed ones are.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// The row's model.
+    pub model: String,
+    /// Data set, as the table names it: `MLQA`, `NER`, `XNLI test`, `LAMA T-REx N-1`, `XEP`.
+    pub setting: String,
+    /// Language code; `avg` for the mean over languages.
+    pub language: String,
+    /// `f1`, `em`, `accuracy`, `p@1`.
+    pub metric: String,
+    /// In percent.
+    pub value: f64,
+    /// Standard deviation over seeds, if there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sd: Option<f64>,
+}
+
+impl Measured {
+    /// A number with its spread, where it has one.
+    ///
+    /// ```
+    /// use results::{Measured, Spread};
+    ///
+    /// let number = Measured::new("ours", "NER", "de", "f1", Spread::of([72.0, 74.0]));
+    /// assert_eq!((number.value, number.sd), (73.0, Some(2f64.sqrt())));
+    /// assert_eq!(Measured::new("ours", "NER", "de", "f1", 72.9).sd, None);
+    /// ```
+    pub fn new(
+        model: &str,
+        setting: &str,
+        language: &str,
+        metric: &str,
+        value: impl Into<Spread>,
+    ) -> Self {
+        let Spread { mean, sd } = value.into();
+        Self {
+            model: model.to_owned(),
+            setting: setting.to_owned(),
+            language: language.to_owned(),
+            metric: metric.to_owned(),
+            value: mean,
+            sd,
+        }
+    }
+
+    /// Value and standard deviation.
+    pub fn spread(&self) -> Spread {
+        Spread { mean: self.value, sd: self.sd }
+    }
+
+    /// Reads numbers, one JSON object per line; blank lines are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Line`] naming the line.
+    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let path = path.as_ref();
+        let failed = |source| Error::Read { path: path.to_path_buf(), source };
+        let mut lines = Lines::open(path).map_err(failed)?;
+        let mut rows = Vec::new();
+        while lines.advance().map_err(failed)? {
+            if lines.bytes().trim_ascii().is_empty() {
+                continue;
+            }
+            rows.push(serde_json::from_slice(lines.bytes()).map_err(|error| {
+                let full = error.to_string();
+                let place = format!(" at line {} column {}", error.line(), error.column());
+                let message = full.strip_suffix(&place).unwrap_or(&full);
+                let message = format!("{message}; expected {EXPECTED}");
+                Error::Line { path: path.to_path_buf(), line: lines.number(), message }
+            })?);
+        }
+        Ok(rows)
+    }
+
+    /// Writes numbers as [`Measured::read`] reads them, atomically; missing folders are created.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write(path: impl AsRef<Path>, rows: &[Self]) -> Result<()> {
+        let path = path.as_ref();
+        let lines = rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n"));
+        let written = lines.collect::<std::io::Result<String>>().and_then(|text| {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            whole_file::write(path, text)
+        });
+        written.map_err(|source| Error::Write { path: path.to_path_buf(), source })
+    }
+}

@@ -1,0 +1,67 @@
+//! Values of several seeds as one value with its spread.
+use std::collections::BTreeMap;
+
+use crate::{ScoreSpread, Spread};
+
+/// What several seeds have each: a number, or a map of such values.
+///
+/// A value that has a spread already counts with its mean: a mean over languages, taken for each
+/// seed, has its spread over seeds.
+pub trait OverSeeds {
+    /// The same with its spread.
+    type Spread;
+
+    /// The spread over these values; see [`over_seeds`].
+    fn spread(seeds: &[&Self]) -> Self::Spread;
+}
+
+/// The spread of the values of several seeds; of maps, that of each key which every seed has.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use results::{Spread, over_seeds};
+///
+/// let [one, two] = [20.0, 30.0].map(|de| BTreeMap::from([("f1", BTreeMap::from([("de", de)]))]));
+/// assert_eq!(over_seeds([&one, &two])["f1"]["de"], Spread::of([20.0, 30.0]));
+/// ```
+pub fn over_seeds<'a, T: OverSeeds + 'a>(seeds: impl IntoIterator<Item = &'a T>) -> T::Spread {
+    T::spread(&seeds.into_iter().collect::<Vec<_>>())
+}
+
+impl OverSeeds for f64 {
+    type Spread = Spread;
+
+    fn spread(seeds: &[&Self]) -> Spread {
+        Spread::of(seeds.iter().copied().copied())
+    }
+}
+
+impl OverSeeds for Spread {
+    type Spread = Self;
+
+    fn spread(seeds: &[&Self]) -> Self {
+        Self::of(seeds.iter().map(|seed| seed.mean))
+    }
+}
+
+impl OverSeeds for ScoreSpread {
+    type Spread = Self;
+
+    fn spread(seeds: &[&Self]) -> Self {
+        Self::of(seeds.iter().map(|seed| (seed.f1, seed.em)))
+    }
+}
+
+impl<K: Clone + Ord, V: OverSeeds> OverSeeds for BTreeMap<K, V> {
+    type Spread = BTreeMap<K, V::Spread>;
+
+    fn spread(seeds: &[&Self]) -> Self::Spread {
+        let keys = seeds.first().into_iter().flat_map(|first| first.keys());
+        let values = keys.filter_map(|key| {
+            let values: Option<Vec<&V>> = seeds.iter().map(|seed| seed.get(key)).collect();
+            Some((key.clone(), V::spread(&values?)))
+        });
+        values.collect()
+    }
+}

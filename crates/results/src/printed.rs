@@ -1,0 +1,209 @@
+//! XLM-K's result tables with a run's numbers beside the printed ones.
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{Error, MISSING, Measured, Published, Result, Table, select};
+
+/// How a table is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// One row per model, one column per language.
+    Languages,
+    /// One row per model, one column per data set.
+    Settings,
+    /// One row per data set, one column per model.
+    Models,
+}
+
+/// One of the paper's tables with a run's numbers in it.
+#[derive(Clone, Debug)]
+pub struct PrintedTable {
+    id: String,
+    layout: Layout,
+    cells: Vec<Cell>,
+}
+
+/// One number of the table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Cell {
+    table: String,
+    source: Source,
+    #[serde(flatten)]
+    number: Measured,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    Paper,
+    Run,
+}
+
+impl PrintedTable {
+    /// The tables that there are: MLQA, NER, XNLI, ablations, LAMA, XEP and XOR.
+    pub const IDS: [&str; 6] = ["001-1", "001-2", "001-3", "001-4", "001-5", "001-7"];
+
+    /// Puts a run's numbers into a table of XLM-K, one of [`PrintedTable::IDS`].
+    ///
+    /// A language that the paper does not have is a further column, and a data set under another
+    /// name (another test set, so not comparable) follows the model's.
+    ///
+    /// ```
+    /// use results::{Measured, PrintedTable};
+    ///
+    /// let run = [Measured::new("ours", "XEP", "all", "accuracy", 50.0)];
+    /// let table = PrintedTable::new("001-7", &run)?.to_markdown();
+    /// assert!(table.contains("| **ours** | 50.00 | – |"));
+    /// # Ok::<(), results::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Table`] if there is no such table, or a number's metric (for LAMA, XEP and XOR also
+    /// its data set) is not in it.
+    pub fn new(id: &str, run: &[Measured]) -> Result<Self> {
+        let wrong = |message: String| Err(Error::Table { given: id.to_owned(), message });
+        let layout = match id {
+            "001-1" | "001-2" | "001-3" => Layout::Languages,
+            "001-4" | "001-7" => Layout::Settings,
+            "001-5" => Layout::Models,
+            _ => return wrong(format!("there is none; expected one of {}", Self::IDS.join(", "))),
+        };
+        let printed = select(Some(id), None, None);
+        for number in run {
+            let of_setting =
+                |row: &&&Published| layout == Layout::Languages || row.setting == number.setting;
+            if printed.iter().filter(of_setting).all(|row| row.metric != number.metric) {
+                let Measured { setting, metric, .. } = number;
+                let names: Vec<&str> =
+                    printed.iter().map(|row| row.setting.as_str()).fold(Vec::new(), push_new);
+                return wrong(format!("no `{metric}` of `{setting}`; it has {}", names.join(", ")));
+            }
+        }
+        let cell = |source, number| Cell { table: id.to_owned(), source, number };
+        let paper = printed.into_iter().map(|row| cell(Source::Paper, from_paper(row)));
+        let run = run.iter().map(|number| cell(Source::Run, number.clone()));
+        Ok(Self { id: id.to_owned(), layout, cells: paper.chain(run).collect() })
+    }
+
+    /// The table as Markdown; metrics of one cell are joined by ` / `, spreads follow `±`, `–`
+    /// marks what there is not. Rows (in Table 5 columns) of the run are bold.
+    pub fn to_markdown(&self) -> String {
+        let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_new);
+        let columns = self.cells.iter().map(|cell| self.column(cell));
+        let mut columns = columns.fold(Vec::new(), push_new);
+        // The average comes last, behind languages that only the run has.
+        columns.sort_by_key(|column| column == "avg");
+        let metrics = self.cells.iter().map(|cell| cell.number.metric.as_str());
+        let metrics = metrics.fold(Vec::new(), push_new);
+        let place = |cell: &Cell| [cell.number.metric.clone(), self.row(cell), self.column(cell)];
+        let by_place: BTreeMap<[String; 3], String> =
+            self.cells.iter().map(|cell| (place(cell), self.text(cell))).collect();
+        let mut table = Table::new(self.corner(&metrics), &columns);
+        for row in &rows {
+            let text = |column: &String| {
+                let place = |metric: &str| [metric, row, column].map(str::to_owned);
+                let text = |metric: &&str| by_place.get(&place(metric)).map(String::as_str);
+                let texts: Vec<Option<&str>> = metrics.iter().map(text).collect();
+                let shown: Vec<&str> = match self.layout {
+                    Layout::Languages if texts.iter().any(Option::is_some) => {
+                        texts.iter().map(|text| text.unwrap_or(MISSING)).collect()
+                    }
+                    _ => texts.into_iter().flatten().collect(),
+                };
+                if shown.is_empty() { MISSING.to_owned() } else { shown.join(" / ") }
+            };
+            table.row(row, columns.iter().map(text));
+        }
+        table.to_string()
+    }
+
+    /// All numbers as JSON, each with `table`, `source` (`paper` or `run`), `model`, `setting`,
+    /// `language`, `metric`, `value` and, where there is one, `sd`.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if a number is not finite.
+    pub fn to_json(&self) -> Result<String> {
+        if let Some(cell) = self.cells.iter().find(|cell| !cell.number.value.is_finite()) {
+            let Measured { model, metric, value, .. } = &cell.number;
+            let message = format!("`{metric}` of `{model}` is {value}");
+            return Err(Error::Table { given: self.id.clone(), message });
+        }
+        let rows: Result<Vec<String>, _> = self.cells.iter().map(serde_json::to_string).collect();
+        let failed = |error: serde_json::Error| Error::Table {
+            given: self.id.clone(),
+            message: error.to_string(),
+        };
+        Ok(format!("[\n{}\n]\n", rows.map_err(failed)?.join(",\n")))
+    }
+
+    fn corner(&self, metrics: &[&str]) -> String {
+        let first = match self.layout {
+            Layout::Models => "corpus",
+            _ => "model",
+        };
+        let mut names = vec![("f1", "F1"), ("em", "EM"), ("accuracy", "accuracy"), ("p@1", "P@1")];
+        names.retain(|(metric, _)| metrics.contains(metric));
+        let names: Vec<&str> = names.into_iter().map(|(_, name)| name).collect();
+        format!("{first} ({})", names.join(" / "))
+    }
+
+    /// The data set that the table is about, if it is one.
+    fn main_setting(&self) -> &str {
+        self.cells.first().map_or("", |cell| &cell.number.setting)
+    }
+
+    fn row(&self, cell: &Cell) -> String {
+        let Measured { model, setting, .. } = &cell.number;
+        let other = self.layout == Layout::Languages && setting != self.main_setting();
+        match self.layout {
+            Layout::Models => setting.strip_prefix("LAMA ").unwrap_or(setting).to_owned(),
+            _ if cell.source == Source::Paper => model.clone(),
+            _ if other => format!("**{model}** ({setting})"),
+            _ => format!("**{model}**"),
+        }
+    }
+
+    fn column(&self, cell: &Cell) -> String {
+        let Measured { model, setting, language, metric, .. } = &cell.number;
+        match self.layout {
+            Layout::Languages => language.clone(),
+            Layout::Settings => setting.clone(),
+            // Counts of facts and relations are separate columns.
+            Layout::Models if model == "data" => metric.clone(),
+            Layout::Models if cell.source == Source::Paper => model.clone(),
+            Layout::Models => format!("**{model}**"),
+        }
+    }
+
+    fn text(&self, cell: &Cell) -> String {
+        let digits = match cell.number.metric.as_str() {
+            "facts" | "relations" => 0,
+            _ if self.id == "001-7" => 2,
+            _ => 1,
+        };
+        format!("{:.digits$}", cell.number.spread())
+    }
+}
+
+/// A printed number; the spread is in its note, `sd 0.3/0.2` for F1 and EM.
+fn from_paper(row: &Published) -> Measured {
+    let mut spreads =
+        row.note.strip_prefix("sd ").map(|text| text.split('/')).into_iter().flatten();
+    let spread = if row.metric == "em" { spreads.nth(1) } else { spreads.next() };
+    Measured {
+        model: row.model.clone(),
+        setting: row.setting.clone(),
+        language: row.language.clone(),
+        metric: row.metric.clone(),
+        value: row.value,
+        sd: spread.and_then(|text| text.parse().ok()),
+    }
+}
+
+fn push_new<T: PartialEq>(mut all: Vec<T>, one: T) -> Vec<T> {
+    if !all.contains(&one) {
+        all.push(one);
+    }
+    all
+}

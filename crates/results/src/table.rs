@@ -1,0 +1,110 @@
+//! Tables in Markdown.
+use std::fmt::{self, Display, Formatter, Write};
+
+/// What stands where a number is missing.
+pub const MISSING: &str = "–";
+
+/// The text of a cell: what a value prints as, or [`MISSING`].
+///
+/// ```
+/// use results::{Spread, cell};
+///
+/// assert_eq!(cell(Some(Spread { mean: 22.04, sd: Some(0.36) })), "22.0 ± 0.4");
+/// assert_eq!(cell(None::<Spread>), "–");
+/// ```
+pub fn cell(value: Option<impl Display>) -> String {
+    value.map_or_else(|| MISSING.to_owned(), |value| value.to_string())
+}
+
+/// A Markdown table: a column of titles and right-aligned columns of numbers.
+///
+/// ```
+/// use results::{Spread, Table, cell};
+///
+/// let mut table = Table::new("F1", ["en", "de"]);
+/// table.row("base", [cell(Some(Spread::of([22.0]))), cell(None::<Spread>)]);
+/// table.row("injected", [cell(Some(Spread { mean: 25.0, sd: Some(0.5) }))]);
+/// assert_eq!(
+///     table.to_string(),
+///     "| F1 | en | de |\n|---|---:|---:|\n| base | 22.0 | – |\n| injected | 25.0 ± 0.5 | – |\n"
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    title: String,
+    columns: Vec<String>,
+    /// Columns that are aligned as the titles are.
+    text: Vec<&'static str>,
+    rows: Vec<(String, Vec<String>)>,
+}
+
+impl Table {
+    /// A table without rows; `title` stands over the column of titles.
+    pub fn new(
+        title: impl Into<String>,
+        columns: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let columns = columns.into_iter().map(Into::into).collect();
+        Self { title: title.into(), columns, text: Vec::new(), rows: Vec::new() }
+    }
+
+    /// The same with columns that hold text and are aligned as the titles are.
+    #[must_use]
+    pub fn with_text(self, columns: &[&'static str]) -> Self {
+        Self { text: columns.to_vec(), ..self }
+    }
+
+    /// Adds a row; a short one ends with [`MISSING`].
+    pub fn row(
+        &mut self,
+        title: impl Into<String>,
+        cells: impl IntoIterator<Item = impl Into<String>>,
+    ) -> &mut Self {
+        let mut cells: Vec<String> = cells.into_iter().map(Into::into).collect();
+        cells.resize(self.columns.len().max(cells.len()), MISSING.to_owned());
+        self.rows.push((title.into(), cells));
+        self
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        line(f, &self.title, &self.columns)?;
+        f.write_str("|---|")?;
+        for column in &self.columns {
+            f.write_str(if self.text.contains(&column.as_str()) { "---|" } else { "---:|" })?;
+        }
+        f.write_char('\n')?;
+        self.rows.iter().try_for_each(|(title, cells)| line(f, title, cells))
+    }
+}
+
+fn line(f: &mut Formatter<'_>, title: &str, cells: &[String]) -> fmt::Result {
+    f.write_char('|')?;
+    for text in std::iter::once(title).chain(cells.iter().map(String::as_str)) {
+        match text {
+            "" => f.write_str(" |")?,
+            text => write!(f, " {} |", text.replace('|', "\\|").replace('\n', " "))?,
+        }
+    }
+    f.write_char('\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_cannot_break_the_table() {
+        let mut table = Table::new("a|b", ["x"]);
+        table.row("two\nlines", ["1"]);
+        assert_eq!(table.to_string(), "| a\\|b | x |\n|---|---:|\n| two lines | 1 |\n");
+    }
+
+    #[test]
+    fn columns_of_text_are_aligned_as_titles() {
+        let mut table = Table::new("", ["run", "F1"]).with_text(&["run"]);
+        table.row("en", ["a", "1"]);
+        assert_eq!(table.to_string(), "| | run | F1 |\n|---|---|---:|\n| en | a | 1 |\n");
+    }
+}
