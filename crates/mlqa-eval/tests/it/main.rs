@@ -21,6 +21,7 @@ mod evidence;
 mod matrix;
 mod metric;
 mod peers;
+#[cfg(unix)]
 mod report;
 #[cfg(feature = "windows")]
 mod run_qa;
