@@ -1,19 +1,15 @@
 //! Texts with a class, read together with their translations (FILTER, section 3).
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use objectives::{IGNORE_INDEX, SoftmaxOver, soft_labels};
+use objectives::IGNORE_INDEX;
 use tch::{Reduction, Tensor, no_grad};
-use torch_ext::{Part, upload};
-use trainer::{
-    ExampleRecord, Examples, Fingerprint, Share, Step, StepLosses, Task, TaskError, accumulate,
-};
+use torch_ext::upload;
+use trainer::{ExampleRecord, Fingerprint};
 use transfer_eval::xnli::NliInput;
 use xlmr_model::{FusionConfig, Inputs};
 
-use super::question_answering::sum;
-use super::teacher::lists;
-use super::{SecondText, SoftTeaching, TeacherLogits};
+use super::task::{FusedForward, FusedHead};
+use super::{FusedTask, SecondText, SoftTeaching};
 use crate::{Encoder, Error, Result, batch, inference};
 
 /// A text and its translation, both with special tokens and not padded, and their class.
@@ -106,9 +102,8 @@ impl ClassPair {
     }
 }
 
-/// Pairs of texts as a training task for a sequence classification head: cross-entropy of both
-/// halves, `source + target`, in phase two `source + (1 - α) target + α soft`, see
-/// [`FusedQaTask`](super::FusedQaTask).
+/// Pairs of texts as a training task for a sequence classification head: the halves' own losses are
+/// cross-entropy, see [`FusedTask`].
 ///
 /// # Example
 /// ```
@@ -128,19 +123,18 @@ impl ClassPair {
 /// assert!((losses.total.double_value(&[]) - 2.0 * 3f64.ln()).abs() < 2.0);
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub struct FusedClassificationTask<'a> {
-    model: &'a dyn Encoder,
+pub type FusedClassificationTask<'a> = FusedTask<'a, ClassPairs>;
+
+/// Pairs of texts, for a sequence classification head.
+pub struct ClassPairs {
     rows: Vec<ClassPair>,
     fusion: FusionConfig,
     soft: SoftTeaching,
-    lengths: Vec<usize>,
-    teacher: Option<TeacherLogits>,
 }
 
-/// The part of a teacher's file.
-const PARTS: [&str; 1] = ["classes"];
-
-impl<'a> FusedClassificationTask<'a> {
+impl<'a> FusedTask<'a, ClassPairs> {
+    /// Pairs to train on.
+    ///
     /// # Errors
     /// [`Error::Empty`] without a row; [`Error::Data`] naming a row whose class is negative;
     /// [`Error::Config`] or [`Error::Model`] naming the key of a value that is out of range.
@@ -159,139 +153,64 @@ impl<'a> FusedClassificationTask<'a> {
             return Err(Error::data(format!("class of row {number}"), "0 or more", row.class));
         }
         let lengths = rows.iter().map(|row| row.target.len() + row.source.len()).collect();
-        Ok(Self { model, rows, fusion, soft: soft.clone(), lengths, teacher: None })
-    }
-
-    /// The scores that `teacher` gives the target half of every pair, read beside its source half:
-    /// from `path`, where it is there, else computed and written to it. The second value says
-    /// whether they were read.
-    ///
-    /// # Errors
-    /// As [`FusedQaTask::teacher_logits`](super::FusedQaTask::teacher_logits).
-    pub fn teacher_logits(
-        &self,
-        path: &Path,
-        teacher: &dyn Encoder,
-        batch_size: usize,
-    ) -> Result<(TeacherLogits, bool)> {
-        let mut fingerprint = Fingerprint::new();
-        teacher.fingerprint(&mut fingerprint);
-        fingerprint.serialize("fusion", &self.fusion);
-        self.fingerprint_rows(&mut fingerprint);
-        TeacherLogits::read_or_compute(path, &PARTS, &fingerprint.finish()?, || {
-            let rows = batch::by_length(&self.lengths, batch_size, |examples| {
-                let [logits, _] = no_grad(|| self.logits(teacher, examples, false))?;
-                let (_, classes) = logits.size2()?;
-                let all = vec![usize::try_from(classes).unwrap_or(0); examples.len()];
-                Ok(lists(&logits, &all)?.into_iter().map(|list| vec![list]).collect())
-            })?;
-            TeacherLogits::of_rows(&rows, PARTS.len())
-        })
-    }
-
-    /// Trains phase two: on these scores too.
-    ///
-    /// # Errors
-    /// [`Error::Data`] if there is not one for each pair.
-    pub fn with_teacher(self, teacher: TeacherLogits) -> Result<Self> {
-        let classes = teacher.row(0, 0).len();
-        teacher.expect_lengths(&vec![classes; self.rows.len()])?;
-        Ok(Self { teacher: Some(teacher), ..self })
-    }
-
-    /// `[B, C]` of both halves, target first.
-    fn logits(&self, model: &dyn Encoder, examples: &[usize], train: bool) -> Result<[Tensor; 2]> {
-        let rows: Vec<&ClassPair> =
-            examples.iter().filter_map(|&example| self.rows.get(example)).collect();
-        let inputs = |ids: fn(&ClassPair) -> &[u32]| -> Result<Inputs> {
-            let ids: Vec<&[u32]> = rows.iter().map(|row| ids(row)).collect();
-            batch::pair_inputs(model, &ids)
-        };
-        let (target, source) = (inputs(|row| &row.target)?, inputs(|row| &row.source)?);
-        let (own, other) = model.encode_pair(&target, &source, &self.fusion, train)?;
-        let logits = |hidden, inputs: &Inputs| {
-            model.sequence_logits(hidden, inputs.attention_mask.as_ref(), train)
-        };
-        Ok([logits(&own, &target)?, logits(&other, &source)?])
-    }
-
-    /// What some pairs add to the losses of a batch of `all`.
-    fn shares(&self, examples: &[usize], all: usize) -> Result<Vec<Share>> {
-        let [own, other] = self.logits(self.model, examples, true)?;
-        let (_, count) = own.size2()?;
-        let rows = examples.iter().filter_map(|&example| self.rows.get(example));
-        let classes: Vec<i64> = rows.map(|row| row.class).collect();
-        if let Some(class) = classes.iter().find(|&&class| class >= count) {
-            return Err(Error::data("class", format!("below {count}, the head's labels"), class));
-        }
-        let classes = upload(&Tensor::f_from_slice(&classes)?, own.device())?;
-        let loss = |logits: &Tensor| {
-            let none = None::<&Tensor>;
-            logits.f_cross_entropy_loss(&classes, none, Reduction::Mean, IGNORE_INDEX, 0.0)
-        };
-        let share = examples.len() as f64 / all.max(1) as f64;
-        let of_batch = |loss: Tensor| -> Result<Tensor> {
-            match examples.len() == all {
-                true => Ok(loss),
-                false => Ok(loss.f_mul_scalar(share)?),
-            }
-        };
-        let alpha = if self.teacher.is_some() { self.soft.alpha } else { 0.0 };
-        let mut shares = vec![
-            Share { name: "source", weight: 1.0, loss: of_batch(loss(&other)?)? },
-            Share { name: "target", weight: 1.0 - alpha, loss: of_batch(loss(&own)?)? },
-        ];
-        if let Some(teacher) = &self.teacher {
-            if teacher.row(0, 0).len() != usize::try_from(count).unwrap_or(0) {
-                let (expected, got) = (format!("{count} classes"), teacher.row(0, 0).len());
-                return Err(Error::data("teacher's scores", expected, got));
-            }
-            let teacher = upload(&teacher.padded(0, examples, count)?, own.device())?;
-            let loss = soft_labels(&own, &teacher, None, &self.soft.loss)?;
-            shares.push(Share { name: "soft", weight: alpha, loss: of_batch(loss)? });
-        }
-        Ok(shares)
-    }
-
-    fn fingerprint_rows(&self, fingerprint: &mut Fingerprint) {
-        for ClassPair { target, source, class } in &self.rows {
-            fingerprint.ids("target", target).ids("source", source).ids("class", &[*class]);
-        }
+        let soft = soft.clone();
+        let head = ClassPairs { rows, fusion, soft: soft.clone() };
+        Ok(Self { model, head, fusion, soft, lengths, teacher: None })
     }
 }
 
-impl Task for FusedClassificationTask<'_> {
-    fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&self.lengths)
+impl FusedHead for ClassPairs {
+    const PARTS: &'static [&'static str] = &["classes"];
+
+    fn forward(
+        &self,
+        model: &dyn Encoder,
+        fusion: &FusionConfig,
+        examples: &[usize],
+        train: bool,
+    ) -> Result<FusedForward> {
+        let rows = || examples.iter().filter_map(|&example| self.rows.get(example));
+        let target: Vec<&[u32]> = rows().map(|row| &*row.target).collect();
+        let source: Vec<&[u32]> = rows().map(|row| &*row.source).collect();
+        let target = batch::pair_inputs(model, &target)?;
+        let source = batch::pair_inputs(model, &source)?;
+        let (own, other) = model.encode_pair(&target, &source, fusion, train)?;
+        let logits = |hidden, inputs: &Inputs| {
+            model.sequence_logits(hidden, inputs.attention_mask.as_ref(), train)
+        };
+        let own = logits(&own, &target)?;
+        let other = logits(&other, &source)?;
+        let classes: Vec<i64> = rows().map(|row| row.class).collect();
+        let loss = |logits| cross_entropy(logits, &classes).map(Some);
+        let losses = if train { [loss(&other)?, loss(&own)?] } else { [None, None] };
+        Ok(FusedForward { scores: vec![own], soft_mask: None, losses })
     }
 
-    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+    fn fingerprint_options(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("fusion", &self.fusion).serialize("soft", &self.soft);
-        self.fingerprint_rows(fingerprint);
-        if let Some(teacher) = &self.teacher {
-            teacher.fingerprint(fingerprint);
-        }
     }
 
-    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let all = step.batch.len();
-        match step.micro_batch {
-            Some(size) if size < all => {
-                accumulate(&Part::cut(step.batch, size), |part| Ok(self.shares(part, all)?))
-            }
-            _ => sum(self.shares(step.batch, all)?),
+    fn fingerprint_pairs(&self, fingerprint: &mut Fingerprint) {
+        for ClassPair { target, source, class } in &self.rows {
+            fingerprint.ids("target", target).ids("source", source).ids("class", &[*class]);
         }
-    }
-
-    /// One softmax over the batch cannot be cut.
-    fn takes_micro_batches(&self) -> bool {
-        self.teacher.is_none() || self.soft.loss.over == SoftmaxOver::Row
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
         let ids = self.rows.get(index).map(|row| row.target.clone());
         ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
     }
+}
+
+/// The mean over the texts, of logits `[B, C]`.
+fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
+    let (_, count) = logits.size2()?;
+    if let Some(class) = classes.iter().find(|&&class| class >= count) {
+        return Err(Error::data("class", format!("below {count}, the head's labels"), class));
+    }
+    let classes = upload(&Tensor::f_from_slice(classes)?, logits.device())?;
+    let none = None::<&Tensor>;
+    Ok(logits.f_cross_entropy_loss(&classes, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)
 }
 
 /// The best class of each text, in order, each in `0..C`: `rows` are texts with their translations,

@@ -20,6 +20,7 @@ mod parallel;
 mod projected;
 mod question_answering;
 mod second;
+mod task;
 mod teacher;
 #[cfg(test)]
 mod tests;
@@ -35,4 +36,5 @@ pub use projected::answer_by_projection;
 pub use question_answering::FusedQaTask;
 pub(crate) use second::WindowLogits;
 pub use second::{SecondReading, by_id};
+pub use task::FusedTask;
 pub use teacher::TeacherLogits;

@@ -1,0 +1,243 @@
+//! Texts read together with their translations, as a training task (FILTER, section 3).
+use std::path::Path;
+
+use objectives::{SoftmaxOver, soft_labels};
+use tch::{Tensor, no_grad};
+use torch_ext::{Part, upload};
+use trainer::{
+    ExampleRecord, Examples, Fingerprint, LeftOut, Share, Step, StepLosses, Task, TaskError,
+    accumulate,
+};
+use xlmr_model::FusionConfig;
+
+use super::teacher::lists;
+use super::{SoftTeaching, TeacherLogits};
+use crate::{Encoder, Error, Result, batch};
+
+/// What a head makes of some pairs.
+pub struct FusedForward {
+    /// Of the target half: `[B, ..]` for each of [`FusedHead::PARTS`].
+    pub(super) scores: Vec<Tensor>,
+    /// `[B, L]` bool on the CPU: where soft labels are; `None`: everywhere.
+    pub(super) soft_mask: Option<Tensor>,
+    /// The mean losses over the labels of the source half and of the target half; `None` where a
+    /// half has no label.
+    pub(super) losses: [Option<Tensor>; 2],
+}
+
+/// Pairs of texts, and what a head makes of them.
+pub trait FusedHead {
+    /// The parts of a teacher's file, one for each list of scores of an example.
+    const PARTS: &'static [&'static str];
+
+    /// Reads some pairs, in training with losses.
+    ///
+    /// # Errors
+    /// If the model has no such head or refuses the ids, or a label is none of the head's.
+    fn forward(
+        &self,
+        model: &dyn Encoder,
+        fusion: &FusionConfig,
+        examples: &[usize],
+        train: bool,
+    ) -> Result<FusedForward>;
+
+    /// How many scores a part has of an example; `None`: one for each class.
+    fn score_count(&self, _example: usize) -> Option<usize> {
+        None
+    }
+
+    /// How many of some pairs carry a label in their source half and in their target half.
+    fn labels(&self, examples: &[usize]) -> [usize; 2] {
+        [examples.len(); 2]
+    }
+
+    /// Adds the options.
+    fn fingerprint_options(&self, fingerprint: &mut Fingerprint);
+
+    /// Adds the pairs.
+    fn fingerprint_pairs(&self, fingerprint: &mut Fingerprint);
+
+    /// What was left out of the data.
+    fn left_out(&self) -> Vec<LeftOut> {
+        Vec::new()
+    }
+
+    /// The target half of a pair.
+    fn example(&self, index: usize) -> ExampleRecord;
+}
+
+/// Pairs of texts as a training task: [`FusedQaTask`](super::FusedQaTask) and
+/// [`FusedClassificationTask`](super::FusedClassificationTask).
+///
+/// In phase one the loss is `source + target`, the halves' own losses; with a
+/// [teacher](Self::with_teacher) it is `source + (1 - α) target + α soft`, where `soft` is
+/// [`objectives::soft_labels`] on the target half, the mean over the head's parts.
+///
+/// Reading: a mean is over the half's examples that have a label in the batch.
+pub struct FusedTask<'a, H> {
+    pub(super) model: &'a dyn Encoder,
+    pub(super) head: H,
+    pub(super) fusion: FusionConfig,
+    pub(super) soft: SoftTeaching,
+    /// Tokens of each pair.
+    pub(super) lengths: Vec<usize>,
+    pub(super) teacher: Option<TeacherLogits>,
+}
+
+impl<'a, H: FusedHead> FusedTask<'a, H> {
+    /// The scores that `teacher` gives the target half of every pair, read beside its source half:
+    /// from `path`, where it is there, else computed and written to it. The second value says
+    /// whether they were read.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file's scores are those of another teacher, other examples or other
+    /// options; [`Error::TorchExt`] naming a file that cannot be read or written; [`Error::Model`]
+    /// if the teacher lacks the head or refuses an input; [`Error::Config`] if `batch_size` is 0.
+    pub fn teacher_logits(
+        &self,
+        path: &Path,
+        teacher: &dyn Encoder,
+        batch_size: usize,
+    ) -> Result<(TeacherLogits, bool)> {
+        let mut fingerprint = Fingerprint::new();
+        teacher.fingerprint(&mut fingerprint);
+        fingerprint.serialize("fusion", &self.fusion);
+        self.head.fingerprint_pairs(&mut fingerprint);
+        TeacherLogits::read_or_compute(path, H::PARTS, &fingerprint.finish()?, || {
+            let rows = batch::by_length(&self.lengths, batch_size, |examples| {
+                let read = no_grad(|| self.head.forward(teacher, &self.fusion, examples, false))?;
+                let all = |&example| self.head.score_count(example).unwrap_or(usize::MAX);
+                let counts: Vec<usize> = examples.iter().map(all).collect();
+                let mut rows = vec![Vec::new(); examples.len()];
+                for scores in &read.scores {
+                    for (row, list) in rows.iter_mut().zip(lists(scores, &counts)?) {
+                        row.push(list);
+                    }
+                }
+                Ok(rows)
+            })?;
+            TeacherLogits::of_rows(&rows, H::PARTS.len())
+        })
+    }
+
+    /// Trains phase two: on these scores too, which [`teacher_logits`](Self::teacher_logits) of
+    /// this task, or the [mean](TeacherLogits::mean) of several, gave.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if they are not of this task's pairs.
+    pub fn with_teacher(self, teacher: TeacherLogits) -> Result<Self> {
+        let classes = teacher.row(0, 0).len();
+        let count = |example| self.head.score_count(example).unwrap_or(classes);
+        teacher.expect_lengths(&(0..self.lengths.len()).map(count).collect::<Vec<_>>())?;
+        Ok(Self { teacher: Some(teacher), ..self })
+    }
+
+    /// Of some examples: labels of the source half, of the target half, and soft labels.
+    fn labels(&self, examples: &[usize]) -> [usize; 3] {
+        let [source, target] = self.head.labels(examples);
+        [source, target, examples.len()]
+    }
+
+    /// What some examples add to the losses of a batch with `all` labels.
+    fn shares(&self, examples: &[usize], all: [usize; 3]) -> Result<Vec<Share>> {
+        let read = self.head.forward(self.model, &self.fusion, examples, true)?;
+        let teacher = self.teacher.as_ref();
+        let soft = teacher.map(|teacher| self.soft_loss(teacher, examples, &read)).transpose()?;
+        let alpha = if soft.is_some() { self.soft.alpha } else { 0.0 };
+        let [source, target] = read.losses;
+        let losses =
+            [("source", 1.0, source), ("target", 1.0 - alpha, target), ("soft", alpha, soft)];
+        let mut shares = Vec::new();
+        for ((name, weight, loss), (count, all)) in
+            losses.into_iter().zip(self.labels(examples).into_iter().zip(all))
+        {
+            if let Some(loss) = loss {
+                let loss = match count == all {
+                    true => loss,
+                    false => loss.f_mul_scalar(count as f64 / all.max(1) as f64)?,
+                };
+                shares.push(Share { name, weight, loss });
+            }
+        }
+        Ok(shares)
+    }
+
+    /// The mean of the parts' divergences from the teacher.
+    fn soft_loss(
+        &self,
+        teacher: &TeacherLogits,
+        examples: &[usize],
+        read: &FusedForward,
+    ) -> Result<Tensor> {
+        let mut sum: Option<Tensor> = None;
+        for (part, scores) in read.scores.iter().enumerate() {
+            let (_, count) = scores.size2()?;
+            let known = teacher.row(0, 0).len();
+            if self.head.score_count(0).is_none() && i64::try_from(known) != Ok(count) {
+                return Err(Error::data("teacher's scores", format!("{count} classes"), known));
+            }
+            let teacher = upload(&teacher.padded(part, examples, count)?, scores.device())?;
+            let loss = soft_labels(scores, &teacher, read.soft_mask.as_ref(), &self.soft.loss)?;
+            sum = Some(match sum {
+                Some(sum) => sum.f_add(&loss)?,
+                None => loss,
+            });
+        }
+        let sum = sum.ok_or_else(|| Error::empty("score in a batch"))?;
+        Ok(sum.f_mul_scalar(1.0 / H::PARTS.len() as f64)?)
+    }
+}
+
+/// The sum of shares that are a batch's own losses.
+fn sum(shares: Vec<Share>) -> Result<StepLosses, TaskError> {
+    let mut total: Option<Tensor> = None;
+    let mut parts = Vec::with_capacity(shares.len());
+    for Share { name, weight, loss } in shares {
+        parts.push((name, loss.f_detach()?));
+        let weighted = loss.f_mul_scalar(weight)?;
+        total = Some(match total {
+            Some(total) => total.f_add(&weighted)?,
+            None => weighted,
+        });
+    }
+    let total = total.ok_or_else(|| Error::empty("example in a batch"))?;
+    Ok(StepLosses { total, parts, tokens: None, accumulated: false })
+}
+
+impl<H: FusedHead> Task for FusedTask<'_, H> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        self.head.fingerprint_options(fingerprint);
+        self.head.fingerprint_pairs(fingerprint);
+        if let Some(teacher) = &self.teacher {
+            teacher.fingerprint(fingerprint);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let all = self.labels(step.batch);
+        match step.micro_batch {
+            Some(size) if size < step.batch.len() => {
+                accumulate(&Part::cut(step.batch, size), |part| Ok(self.shares(part, all)?))
+            }
+            _ => sum(self.shares(step.batch, all)?),
+        }
+    }
+
+    /// One softmax over the batch cannot be cut.
+    fn takes_micro_batches(&self) -> bool {
+        self.teacher.is_none() || self.soft.loss.over == SoftmaxOver::Row
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        self.head.left_out()
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        self.head.example(index)
+    }
+}
