@@ -40,18 +40,7 @@ pub fn encode(model: &dyn Encoder, rows: &[&[u32]], train: bool) -> Result<Tenso
 ///
 /// # Errors
 /// If a row does not fit the model.
-///
-/// # Example
-/// ```
-/// use tasks::pooling::{Pooling, pooled};
-/// use xlmr_model::{Config, Head, Model};
-///
-/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
-/// let vectors = pooled(&model, &[&[0, 7, 8, 2], &[0, 9, 2]], Pooling::Mean, false)?;
-/// assert_eq!(vectors.size(), [2, model.config().hidden_size]);
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn pooled(
+pub(crate) fn pooled(
     model: &dyn Encoder,
     rows: &[&[u32]],
     pooling: Pooling,
@@ -76,18 +65,7 @@ pub fn pooled(
 ///
 /// # Errors
 /// [`Error::Data`] if there is not one position for each row, or a position is not below L.
-///
-/// # Example
-/// ```
-/// use tch::{Kind, Tensor};
-///
-/// let hidden = Tensor::arange(12, (Kind::Float, tch::Device::Cpu)).view([2, 3, 2]);
-/// let states = tasks::pooling::at_positions(&hidden, &[2, 0])?;
-/// assert_eq!(Vec::<Vec<f32>>::try_from(&states).unwrap(), [[4.0, 5.0], [6.0, 7.0]]);
-/// assert!(tasks::pooling::at_positions(&hidden, &[3, 0]).is_err());
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn at_positions(hidden: &Tensor, positions: &[usize]) -> Result<Tensor> {
+pub(crate) fn at_positions(hidden: &Tensor, positions: &[usize]) -> Result<Tensor> {
     let (rows, length, _) = hidden.size3()?;
     let positions: Vec<i64> = positions
         .iter()
@@ -131,4 +109,22 @@ pub fn to_array(name: &str, tensor: &Tensor) -> Result<ndarray::Array2<f32>> {
     let values = Vec::<f32>::try_from(flat.f_to_device(Device::Cpu)?)?;
     ndarray::Array2::from_shape_vec((rows, width), values)
         .map_err(|error| Error::data(name, "a full array", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use xlmr_model::{Config, Head, Model};
+
+    use super::*;
+
+    #[test]
+    fn each_row_has_one_vector() {
+        let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], Device::Cpu, 1).unwrap();
+        let vectors = pooled(&model, &[&[0, 7, 8, 2], &[0, 9, 2]], Pooling::Mean, false).unwrap();
+        assert_eq!(vectors.size(), [2, model.config().hidden_size]);
+        let hidden = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([2, 3, 2]);
+        let states = at_positions(&hidden, &[2, 0]).unwrap();
+        assert_eq!(Vec::<Vec<f32>>::try_from(&states).unwrap(), [[4.0, 5.0], [6.0, 7.0]]);
+        assert!(at_positions(&hidden, &[3, 0]).is_err());
+    }
 }

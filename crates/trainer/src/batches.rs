@@ -24,7 +24,7 @@ pub struct Batches {
 }
 
 /// The batches of one epoch: each example once, the last batch possibly short.
-pub type Epoch = Vec<Vec<usize>>;
+pub(crate) type Epoch = Vec<Vec<usize>>;
 
 impl Batches {
     /// `lengths` in tokens, one per example; `bucket_batches` batches at a time are sorted by
@@ -44,7 +44,7 @@ impl Batches {
     }
 
     /// The batches of epoch `epoch`.
-    pub fn epoch(&self, epoch: u64) -> Epoch {
+    pub fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
         let mut rng = rng_for(self.seed, "order", epoch);
         let mut order: Vec<usize> = (0..self.lengths.len()).collect();
         order.shuffle(&mut rng);

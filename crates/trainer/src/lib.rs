@@ -32,7 +32,7 @@ mod training;
 mod writer;
 
 pub use accumulate::{Share, accumulate};
-pub use batches::{Batches, Epoch};
+pub use batches::Batches;
 pub use checkpoint::{Checkpoint, Environment};
 pub use collate::{pad_mask, pad_rows};
 pub use config::{Decay, GroupConfig, TrainConfig};
@@ -40,12 +40,11 @@ pub use error::{Result, TrainError};
 pub use fit::{FitReport, fit, fit_tasks};
 pub use left_out::LeftOut;
 pub use loss_scaler::LossScaler;
-pub use metrics::{MetricsWriter, StepMetrics};
+pub use metrics::StepMetrics;
 pub use not_finite::ExampleRecord;
 pub use optimizer::{AdamW, ParameterGroup};
 pub use progress::{Position, Progress};
 pub use round_robin::Updates;
-pub use schedule::LinearSchedule;
 pub use shards::{
     BatchStream, Endless, ExampleSource, ExampleStream, Fingerprint, ShardFile, ShardLine,
     ShardPosition, ShardedJsonl, Shards, ShuffleConfig, ShuffledLines, StreamedBatch, Zipped,

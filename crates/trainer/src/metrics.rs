@@ -172,33 +172,7 @@ pub(crate) fn last_loss(path: &Path) -> Option<f64> {
 }
 
 /// Appends lines; on resume, lines after the checkpoint are dropped first.
-///
-/// # Example
-/// ```
-/// use trainer::{MetricsWriter, StepMetrics};
-///
-/// let folder = tempfile::tempdir()?;
-/// let path = folder.path().join("metrics.jsonl");
-/// let line = |step| StepMetrics {
-///     step,
-///     epoch: 0.5,
-///     loss: 2.0,
-///     parts: [("loss/span".into(), 2.0)].into(),
-///     learning_rate: 3e-5,
-///     grad_norm: 1.0,
-///     tokens: 512,
-///     loss_scale: None,
-///     skipped: false,
-/// };
-/// let mut metrics = MetricsWriter::open(&path, 0)?;
-/// metrics.write(&line(10))?;
-/// metrics.write(&line(20))?;
-/// // Resumed at step 10.
-/// MetricsWriter::open(&path, 10)?;
-/// assert_eq!(std::fs::read_to_string(&path)?.lines().count(), 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub struct MetricsWriter {
+pub(crate) struct MetricsWriter {
     path: PathBuf,
     file: File,
     lines: u64,
@@ -209,18 +183,18 @@ impl MetricsWriter {
     ///
     /// # Errors
     /// [`TrainError::File`] if the file cannot be read or written, or a kept line is not valid.
-    pub fn open(path: &Path, step: u64) -> Result<Self> {
+    pub(crate) fn open(path: &Path, step: u64) -> Result<Self> {
         let (file, lines) = open_lines(path, step > 0, |line: &StepMetrics| line.step <= step)?;
         Ok(Self { path: path.to_owned(), file, lines })
     }
 
     /// The file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// How many lines the file has.
-    pub fn lines(&self) -> u64 {
+    pub(crate) fn lines(&self) -> u64 {
         self.lines
     }
 
@@ -228,7 +202,7 @@ impl MetricsWriter {
     ///
     /// # Errors
     /// [`TrainError::File`] if it cannot be written.
-    pub fn write(&mut self, metrics: &StepMetrics) -> Result<()> {
+    pub(crate) fn write(&mut self, metrics: &StepMetrics) -> Result<()> {
         append_line(&self.path, &mut self.file, metrics)?;
         self.lines += 1;
         Ok(())

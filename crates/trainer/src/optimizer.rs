@@ -332,7 +332,7 @@ impl AdamW {
     ///
     /// # Errors
     /// A message naming the entry that is missing, left over or of another shape.
-    pub fn load_state(&mut self, state: &TensorMap) -> std::result::Result<(), String> {
+    pub(crate) fn load_state(&mut self, state: &TensorMap) -> std::result::Result<(), String> {
         let mut used = 0;
         for (name, slot) in &mut self.slots {
             let parts = ["exp_avg", "exp_avg_sq", "updates"].map(|part| format!("{name}.{part}"));

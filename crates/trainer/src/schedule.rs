@@ -2,17 +2,8 @@
 use crate::{Decay, Result, TrainError};
 
 /// Learning-rate factors of a run of known length.
-///
-/// ```
-/// use trainer::{Decay, LinearSchedule};
-///
-/// let schedule = LinearSchedule::new(100, 0.1, Decay::Linear)?;
-/// assert_eq!(schedule.warmup_steps(), 10);
-/// assert_eq!([5, 10, 55].map(|step| schedule.factor(step)), [0.5, 1.0, 0.5]);
-/// # Ok::<(), trainer::TrainError>(())
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LinearSchedule {
+pub(crate) struct LinearSchedule {
     warmup_steps: u64,
     total_steps: u64,
     decay: Decay,
@@ -24,7 +15,7 @@ impl LinearSchedule {
     ///
     /// # Errors
     /// [`TrainError::Config`] if `total_steps` is 0 or the ratio is not from 0 to 1.
-    pub fn new(total_steps: u64, warmup_ratio: f64, decay: Decay) -> Result<Self> {
+    pub(crate) fn new(total_steps: u64, warmup_ratio: f64, decay: Decay) -> Result<Self> {
         if total_steps == 0 {
             return Err(TrainError::Config {
                 key: "steps".into(),
@@ -45,14 +36,9 @@ impl LinearSchedule {
         Ok(Self { warmup_steps: warmup as u64, total_steps, decay })
     }
 
-    /// Steps of warm-up.
-    pub fn warmup_steps(&self) -> u64 {
-        self.warmup_steps
-    }
-
     /// The factor on the peak rate at `step`, counted from 0: 0 at step 0 of a warm-up, 1 at its
     /// end, 0 at `total_steps`.
-    pub fn factor(&self, step: u64) -> f64 {
+    pub(crate) fn factor(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return step as f64 / self.warmup_steps as f64;
         }
@@ -96,7 +82,7 @@ mod tests {
         for run in &fixture.runs {
             for (decay, want) in [(Decay::Linear, &run.linear), (Decay::Constant, &run.constant)] {
                 let schedule = LinearSchedule::new(run.steps, run.ratio, decay).unwrap();
-                assert_eq!(schedule.warmup_steps(), run.warmup);
+                assert_eq!(schedule.warmup_steps, run.warmup);
                 for (step, want) in (0u64..).zip(want) {
                     let got = schedule.factor(step);
                     assert!((got - want).abs() < 1e-12, "{step} of {}: {got} {want}", run.steps);
@@ -106,10 +92,17 @@ mod tests {
     }
 
     #[test]
+    fn half_way_up_and_down_is_half() {
+        let schedule = LinearSchedule::new(100, 0.1, Decay::Linear).unwrap();
+        assert_eq!(schedule.warmup_steps, 10);
+        assert_eq!([5, 10, 55].map(|step| schedule.factor(step)), [0.5, 1.0, 0.5]);
+    }
+
+    #[test]
     fn the_papers_injection_schedule() {
         // Bridging the Language Gap: 2e-5, 6 % of 8,334 steps.
         let schedule = LinearSchedule::new(8_334, 0.06, Decay::Linear).unwrap();
-        assert_eq!(schedule.warmup_steps(), 501); // ceil(500.04)
+        assert_eq!(schedule.warmup_steps, 501); // ceil(500.04)
         assert_eq!(schedule.factor(0), 0.0);
         assert_eq!(2e-5 * schedule.factor(501), 2e-5);
         assert_eq!(schedule.factor(8_334), 0.0);
@@ -122,7 +115,7 @@ mod tests {
         assert_eq!(schedule.factor(0), 1.0);
         assert_eq!(schedule.factor(5), 0.5);
         assert_eq!(LinearSchedule::new(10, 0.2, Decay::Constant).unwrap().factor(10), 1.0);
-        assert_eq!(LinearSchedule::new(100, 0.07, Decay::Linear).unwrap().warmup_steps(), 7);
+        assert_eq!(LinearSchedule::new(100, 0.07, Decay::Linear).unwrap().warmup_steps, 7);
     }
 
     #[test]

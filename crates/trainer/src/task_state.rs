@@ -5,11 +5,10 @@ use tch::{Device, Tensor};
 
 use torch_ext::{Precision, ProcessGroup, TensorMap, region, with_group, with_loss_scale};
 
+use crate::batches::Epoch;
 use crate::not_finite::{BatchRecord, IndexedExample};
 use crate::task_slot::{label, slot_seed};
-use crate::{
-    Batches, Epoch, Examples, Result, Stage, Step, TaskError, TaskSlot, TrainConfig, TrainError,
-};
+use crate::{Batches, Examples, Result, Stage, Step, TaskError, TaskSlot, TrainConfig, TrainError};
 use crate::{rng_for, seed_for};
 
 pub(crate) struct TaskState<'s, 't> {

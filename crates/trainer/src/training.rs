@@ -13,14 +13,15 @@ use crate::progress::note;
 use crate::ranks::{first_unlike, share_start, sum_gradients};
 use crate::record::Record;
 use crate::round_robin::RoundRobin;
+use crate::schedule::LinearSchedule;
 use crate::step_numbers::{StepMade, StepNumbers};
 use crate::stop::StopSignals;
 use crate::task_slot::{expect_evaluation, expect_micro_batches, expect_slots, stage_fingerprint};
 use crate::task_state::{Arithmetic, TaskState};
 use crate::writer::{CheckpointWriter, Save};
 use crate::{
-    AdamW, Checkpoint, FitReport, LinearSchedule, LossScaler, Position, Progress, Result, Stage,
-    TaskSlot, TrainConfig, TrainError,
+    AdamW, Checkpoint, FitReport, LossScaler, Position, Progress, Result, Stage, TaskSlot,
+    TrainConfig, TrainError,
 };
 
 /// A stage under way.

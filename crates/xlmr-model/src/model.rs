@@ -312,11 +312,6 @@ impl Model {
         self.store.variables().into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
-    /// The store that owns the parameters, for tch's own optimisers.
-    pub fn var_store(&self) -> &VarStore {
-        &self.store
-    }
-
     /// Where the parameters lie.
     pub fn device(&self) -> Device {
         self.store.device()

@@ -23,10 +23,11 @@ use crate::{Encoder, Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QaAugmentation {
-    /// Highest ratio of noise to embedding, see [`noisy_embeddings`].
+    /// Highest ratio r of noise to embedding. r is drawn from 0 to it; the noise on a vector e of the
+    /// question is Gaussian, with the expected squared norm (r · ‖e‖)².
     pub embedding_noise: f64,
-    /// Highest fraction of question tokens that are replaced by random ones, see
-    /// [`replace_question_tokens`].
+    /// Highest fraction of question tokens that are replaced by random ones, those of the entity
+    /// aside, which may move within the question.
     pub question_replacement: f64,
 }
 
@@ -58,21 +59,7 @@ impl QaAugmentation {
 /// between the other tokens. An empty `entity` protects no token. The result is as long as
 /// `question`. Nothing changes if `replacements` is empty or the entity ends beyond the question,
 /// which may have been cut.
-///
-/// # Example
-/// ```
-/// use rand::SeedableRng;
-/// use rand_chacha::ChaCha8Rng;
-/// use tasks::question_answering::replace_question_tokens;
-///
-/// let mut rng = ChaCha8Rng::seed_from_u64(1);
-/// let question = [10, 11, 12, 13];
-/// let same = replace_question_tokens(&question, 1..2, &[20, 21], 0.0, &mut rng);
-/// assert_eq!(same, question);
-/// let changed = replace_question_tokens(&question, 1..2, &[20, 21], 1.0, &mut rng);
-/// assert!(changed.len() == 4 && changed.contains(&11));
-/// ```
-pub fn replace_question_tokens(
+pub(super) fn replace_question_tokens(
     question: &[u32],
     entity: Range<usize>,
     replacements: &[u32],
@@ -105,16 +92,16 @@ pub fn replace_question_tokens(
 
 /// The noise on one row's question.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct EmbeddingNoise {
+pub(super) struct EmbeddingNoise {
     /// r: of noise to embedding.
-    pub ratio: f64,
+    pub(super) ratio: f64,
     /// Of the directions of the noise: the row's own, so that they depend on no other row.
-    pub seed: i64,
+    pub(super) seed: i64,
 }
 
 impl EmbeddingNoise {
     /// With a ratio from 0 to `max_ratio` ([`QaAugmentation::embedding_noise`]).
-    pub fn draw(max_ratio: f64, rng: &mut ChaCha8Rng) -> Self {
+    pub(super) fn draw(max_ratio: f64, rng: &mut ChaCha8Rng) -> Self {
         Self { ratio: rng.random::<f64>() * max_ratio, seed: rng.random() }
     }
 }
@@ -128,31 +115,7 @@ impl EmbeddingNoise {
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails, or if there is not one entry for each row.
-///
-/// # Example
-/// ```
-/// use mlqa_eval::{Purpose, Question, WindowConfig, windows};
-/// use tasks::question_answering::{EmbeddingNoise, WindowBatch, noisy_embeddings};
-/// use xlmr_model::{Config, Head, Model, read_tokenizer};
-///
-/// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
-/// let tokenizer = read_tokenizer("../../data/base")?;
-/// let question = Question {
-///     id: "q1".into(),
-///     question: "Which colour?".into(),
-///     context: "It is a red house.".into(),
-///     answers: Vec::new(),
-///     title: "".into(),
-/// };
-/// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Eval)?;
-/// let mut batch = WindowBatch::new(&[&windows[0]], true, &model)?;
-/// let noisy = noisy_embeddings(&model, &batch, &[EmbeddingNoise { ratio: 0.5, seed: 7 }])?;
-/// let length = windows[0].input_ids.len() as i64;
-/// assert_eq!(noisy.size(), [1, length, model.config().hidden_size]);
-/// batch.inputs.inputs_embeds = Some(noisy);
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn noisy_embeddings(
+pub(super) fn noisy_embeddings(
     model: &dyn Encoder,
     batch: &WindowBatch,
     noise: &[EmbeddingNoise],
@@ -180,4 +143,21 @@ pub fn noisy_embeddings(
         .f_view([rows, length, width])?
         .f_mul(&norms)?;
     Ok(embedded.f_add(&noise)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn the_entity_stays_in_a_changed_question() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let question = [10, 11, 12, 13];
+        let same = replace_question_tokens(&question, 1..2, &[20, 21], 0.0, &mut rng);
+        assert_eq!(same, question);
+        let changed = replace_question_tokens(&question, 1..2, &[20, 21], 1.0, &mut rng);
+        assert!(changed.len() == 4 && changed.contains(&11));
+    }
 }

@@ -15,7 +15,7 @@ mod task;
 mod training_questions;
 mod window_batch;
 
-pub use augmentation::{EmbeddingNoise, QaAugmentation, noisy_embeddings, replace_question_tokens};
+pub use augmentation::QaAugmentation;
 pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
 pub use development::{DevMetric, DevSelection, DevSet, Keep};
 pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};

@@ -10,13 +10,11 @@ use tch::Tensor;
 use tokenizers::Tokenizer;
 use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, Task, TaskError};
 
+use super::augmentation::{EmbeddingNoise, noisy_embeddings, replace_question_tokens};
 use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
 use super::window_batch::{fingerprint_windows, window_lengths};
-use super::{
-    EmbeddingNoise, QaAugmentation, QuestionEntitySpans, WindowBatch, noisy_embeddings,
-    replace_question_tokens,
-};
+use super::{QaAugmentation, QuestionEntitySpans, WindowBatch};
 use crate::micro_batches::{Reduction, in_parts};
 use crate::{Encoder, Error, Result};
 
