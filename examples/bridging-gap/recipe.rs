@@ -96,7 +96,7 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
         self.fine_tuning.validate().context("fine_tuning")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
-        self.model.path.expect_length("sequences.max_length", self.sequences.max_length)?;
+        limits.expect_length("sequences.max_length", self.sequences.max_length)?;
         let made = self.data.templates.is_set().then_some(&self.evaluation.split);
         let left_out = self.arms.values().filter_map(|arm| arm.without_split.as_ref());
         left_out.chain(made).try_for_each(|split| SplitHeads::expect_name(split))?;

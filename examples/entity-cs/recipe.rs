@@ -109,7 +109,7 @@ entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
             masking.map_err(|error| anyhow!("arms.{name}.{error}"))?;
         }
         self.switch.validate().context("switch")?;
-        self.model.path.expect_length("max_length", self.max_length)?;
+        self.model.limits()?.expect_length("max_length", self.max_length)?;
         self.pretraining.validate().context("pretraining")?;
         self.languages.validate().context("languages")?;
         Ok(())

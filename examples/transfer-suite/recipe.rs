@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use experiment::{ModelArg, ModelFolder, RunConfig, named_models};
+use experiment::{ModelFolder, RunConfig};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 use xlmr_model::{Head, LoadOptions, Pretrained};
@@ -131,6 +131,7 @@ transfer-suite examples/transfer-suite/small.toml --model base=data/base \\
 transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     --set tasks.xnli.data.train=multinli_1.0_train.txt --set tasks.xnli.data.dev=xnli.dev.tsv \\
     --set tasks.xnli.data.test=xnli.test.tsv";
+    const MODEL: &'static str = "models.*";
     const EVALUATION: &'static [&'static str] = &[
         "baseline",
         "arms.*.tasks.*.data.name",
@@ -140,24 +141,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
         "arms.*.tasks.facts.data",
     ];
 
-    type Arm = Arm;
-
-    fn run(&self) -> &RunConfig {
-        &self.run
-    }
-
-    fn run_mut(&mut self) -> &mut RunConfig {
-        &mut self.run
-    }
-
-    fn arms(&self) -> &BTreeMap<String, Arm> {
-        &self.arms
-    }
-
-    fn set_models(&mut self, models: &[ModelArg]) -> Result<()> {
-        self.models = named_models(models)?;
-        Ok(())
-    }
+    experiment::recipe_fields!(Arm);
 
     fn complete(&mut self) -> Result<()> {
         let models = std::mem::take(&mut self.models);

@@ -1,12 +1,13 @@
 //! The one command line of all recipes.
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser};
+use toml::Table;
 
+use crate::read::{Override, read_with};
 use crate::recipe::select_arms;
-use crate::{Error, ModelFolder, Recipe, Result, read_recipe};
+use crate::{Error, Recipe, Result};
 
 /// Most seeds that `--seeds` takes.
 const MOST_SEEDS: u64 = 1000;
@@ -73,11 +74,10 @@ impl Args {
         }
         let stored = self.resume.as_ref().map(|folder| folder.join(crate::run::RECIPE));
         let path = self.recipe.clone().or(stored).unwrap_or_default();
-        let mut recipe: R = read_recipe(&path, &self.set)?;
-        if !self.models.is_empty() {
-            let models = self.models.iter().map(|model| ModelArg::parse(model));
-            recipe.set_models(&models.collect::<Result<Vec<_>>>()?)?;
-        }
+        let mut overrides =
+            self.set.iter().map(|item| Override::parse(item)).collect::<Result<Vec<_>>>()?;
+        overrides.extend(model_overrides(&self.models, R::MODEL)?);
+        let mut recipe: R = read_with(&path, &overrides)?;
         if let Some(count) = self.seeds {
             recipe.run_mut().seeds = (0..count).collect();
         }
@@ -86,98 +86,65 @@ impl Args {
     }
 }
 
-/// A `--model [NAME=]DIR`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelArg {
-    /// The name, if there is one.
-    pub name: Option<String>,
-    /// The folder.
-    pub folder: PathBuf,
+/// What `--model [NAME=]DIR` sets: the key [`Recipe::MODEL`].
+fn model_overrides(models: &[String], key: &str) -> Result<Vec<Override>> {
+    let models: Vec<ModelArg<'_>> =
+        models.iter().map(|text| ModelArg::parse(text)).collect::<Result<_>>()?;
+    let Some(section) = key.strip_suffix(".*") else {
+        let reason = match models.as_slice() {
+            [] => return Ok(Vec::new()),
+            [model] if model.name.is_none() => {
+                return Ok(vec![Override::new("--model", key, model.folder.into())]);
+            }
+            [model] => {
+                let reason = "this recipe starts from one model; leave the name out";
+                return Err(model.refuse(reason));
+            }
+            _ => "this recipe starts from one model; give one folder",
+        };
+        return Err(Error::setting("--model", reason));
+    };
+    let mut folders = Table::new();
+    for model in &models {
+        let name = model.name_or_folder()?;
+        if folders.insert(name.to_owned(), model.folder.into()).is_some() {
+            let reason = format!("another model is called {name:?}; give it as NAME=DIR");
+            return Err(model.refuse(&reason));
+        }
+    }
+    let all = (!folders.is_empty()).then(|| Override::new("--model", section, folders.into()));
+    Ok(all.into_iter().collect())
 }
 
-impl ModelArg {
-    fn parse(text: &str) -> Result<Self> {
+/// A `--model [NAME=]DIR`.
+struct ModelArg<'a> {
+    text: &'a str,
+    name: Option<&'a str>,
+    folder: &'a str,
+}
+
+impl<'a> ModelArg<'a> {
+    fn parse(text: &'a str) -> Result<Self> {
         let (name, folder) = match text.split_once('=') {
-            Some((name, folder)) if !name.contains('/') => (Some(name.to_owned()), folder),
+            Some((name, folder)) if !name.contains('/') => (Some(name), folder),
             _ => (None, text),
         };
-        if folder.is_empty() || name.as_deref() == Some("") {
-            return Err(Error::setting(format!("--model {text}"), "expected DIR or NAME=DIR"));
+        let model = Self { text, name, folder };
+        if folder.is_empty() || name == Some("") {
+            return Err(model.refuse("expected DIR or NAME=DIR"));
         }
-        Ok(Self { name, folder: folder.into() })
+        Ok(model)
     }
 
     /// The name, or the last part of the folder's path.
-    ///
-    /// ```
-    /// use experiment::ModelArg;
-    ///
-    /// let model = ModelArg { name: None, folder: "data/base".into() };
-    /// assert_eq!(model.name_or_folder()?, "base");
-    /// # Ok::<(), experiment::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Setting`] if the path ends without a name.
-    pub fn name_or_folder(&self) -> Result<String> {
-        let last = || self.folder.file_name()?.to_str().map(str::to_owned);
-        self.name.clone().or_else(last).ok_or_else(|| {
-            let argument = format!("--model {}", self.folder.display());
-            Error::setting(argument, "give it as NAME=DIR")
-        })
+    fn name_or_folder(&self) -> Result<&'a str> {
+        let last = || Path::new(self.folder).file_name()?.to_str();
+        self.name.or_else(last).ok_or_else(|| self.refuse("give it as NAME=DIR"))
     }
-}
 
-/// The folder for a recipe that starts from one model.
-///
-/// ```
-/// use experiment::{ModelArg, one_model};
-///
-/// let base = ModelArg { name: None, folder: "data/base".into() };
-/// assert_eq!(one_model(&[base.clone()])?, std::path::Path::new("data/base"));
-/// assert!(one_model(&[base.clone(), base]).is_err());
-/// # Ok::<(), experiment::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Setting`] if there are several, or one with a name.
-pub fn one_model(models: &[ModelArg]) -> Result<PathBuf> {
-    match models {
-        [ModelArg { name: None, folder }] => Ok(folder.clone()),
-        [ModelArg { name: Some(name), folder }] => {
-            let argument = format!("--model {name}={}", folder.display());
-            Err(Error::setting(argument, "this recipe starts from one model; leave the name out"))
-        }
-        _ => Err(Error::setting("--model", "this recipe starts from one model; give one folder")),
+    fn refuse(&self, reason: &str) -> Error {
+        Error::setting(format!("--model {}", self.text), reason)
     }
-}
-
-/// The folders by name, for a recipe that compares several starts: its arms.
-///
-/// ```
-/// use experiment::{ModelArg, named_models};
-///
-/// let base = ModelArg { name: None, folder: "data/base".into() };
-/// let other = ModelArg { name: Some("xlm-k".into()), folder: "runs/xlm-k/model".into() };
-/// let models = named_models(&[base.clone(), other])?;
-/// assert_eq!(models.keys().collect::<Vec<_>>(), ["base", "xlm-k"]);
-/// assert!(named_models(&[base.clone(), base]).is_err());
-/// # Ok::<(), experiment::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Setting`] if two have one name, or one has none.
-pub fn named_models(models: &[ModelArg]) -> Result<BTreeMap<String, ModelFolder>> {
-    let mut named = BTreeMap::new();
-    for model in models {
-        let name = model.name_or_folder()?;
-        if named.insert(name.clone(), model.folder.clone().into()).is_some() {
-            let argument = format!("--model {}", model.folder.display());
-            let reason = format!("another model is called {name:?}; give it as NAME=DIR");
-            return Err(Error::setting(argument, reason));
-        }
-    }
-    Ok(named)
 }
 
 #[cfg(test)]
@@ -186,13 +153,36 @@ mod tests {
 
     #[test]
     fn models_may_have_names() {
-        let parse = |text: &str| ModelArg::parse(text).map(|model| (model.name, model.folder));
-        assert_eq!(parse("data/base").unwrap(), (None, "data/base".into()));
-        assert_eq!(parse("x=data/base").unwrap(), (Some("x".into()), "data/base".into()));
-        assert_eq!(parse("runs/a=b/model").unwrap(), (None, "runs/a=b/model".into()));
+        let parse = |text| ModelArg::parse(text).map(|model| (model.name, model.folder));
+        assert_eq!(parse("data/base").unwrap(), (None, "data/base"));
+        assert_eq!(parse("x=data/base").unwrap(), (Some("x"), "data/base"));
+        assert_eq!(parse("runs/a=b/model").unwrap(), (None, "runs/a=b/model"));
         for wrong in ["", "=data", "x="] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
-        assert!(ModelArg { name: None, folder: "/".into() }.name_or_folder().is_err());
+        assert_eq!(ModelArg::parse("data/base").unwrap().name_or_folder().unwrap(), "base");
+        assert!(ModelArg::parse("/").unwrap().name_or_folder().is_err());
+    }
+
+    #[test]
+    fn models_set_the_recipes_key() {
+        let table = |models: &[&str], key: &str| -> Result<String, String> {
+            let models: Vec<String> = models.iter().map(|&model| model.to_owned()).collect();
+            let mut table = Table::new();
+            for item in model_overrides(&models, key).map_err(|error| error.to_string())? {
+                item.apply(&mut table).map_err(|error| error.to_string())?;
+            }
+            Ok(table.to_string())
+        };
+        assert_eq!(table(&[], "model.path").unwrap(), "");
+        assert!(table(&["a/base"], "model.path").unwrap().contains("path = \"a/base\""));
+        let error = table(&["x=base"], "model.path").unwrap_err();
+        assert_eq!(error, "--model x=base: this recipe starts from one model; leave the name out");
+        let error = table(&["base", "base"], "model.path").unwrap_err();
+        assert_eq!(error, "--model: this recipe starts from one model; give one folder");
+        let named = table(&["a/base", "xlm-k=b/model"], "models.*").unwrap();
+        assert!(named.contains("base = \"a/base\"\nxlm-k = \"b/model\""), "{named}");
+        let error = table(&["a/base", "b/base"], "models.*").unwrap_err();
+        assert!(error.ends_with("another model is called \"base\"; give it as NAME=DIR"));
     }
 }

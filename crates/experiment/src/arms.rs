@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use crate::names::{expect_plain, matches, natural_order};
 use crate::{Error, Result};
 
+/// The key that holds the arms.
+pub(crate) const ARMS: &str = "arms";
+
 /// Names in natural order.
 fn sorted<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.into_iter().map(String::as_str).collect();
@@ -13,16 +16,15 @@ fn sorted<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
 
 /// The arms that `run.arms` names, in its order; all of them where the key is absent.
 pub(crate) fn listed<'a>(
-    section: &str,
     names: impl IntoIterator<Item = &'a String>,
     patterns: Option<&[String]>,
 ) -> Result<Vec<String>> {
     let names = sorted(names);
     if names.is_empty() {
-        return Err(Error::setting(format!("{section} is empty"), "give at least one"));
+        return Err(Error::setting(format!("{ARMS} is empty"), "give at least one"));
     }
     for name in &names {
-        expect_plain(section, name)?;
+        expect_plain(ARMS, name)?;
     }
     let Some(patterns) = patterns else {
         return Ok(names.into_iter().map(str::to_owned).collect());
@@ -115,10 +117,10 @@ mod tests {
     #[test]
     fn lists_keep_their_order_and_patterns_the_natural_one() {
         let names = strings(&["base", "z-10", "z-2", "control"]);
-        let listed = |patterns: &[&str]| listed("arms", &names, Some(&strings(patterns)));
+        let listed = |patterns: &[&str]| listed(&names, Some(&strings(patterns)));
         assert_eq!(listed(&["control", "base"]).unwrap(), ["control", "base"]);
         assert_eq!(listed(&["z-*", "base"]).unwrap(), ["z-2", "z-10", "base"]);
-        assert_eq!(super::listed("arms", &names, None).unwrap()[1], "control");
+        assert_eq!(super::listed(&names, None).unwrap()[1], "control");
         for wrong in [&["base", "base"][..], &["*", "base"], &["nobody"], &[]] {
             assert!(listed(wrong).is_err(), "{wrong:?}");
         }

@@ -46,32 +46,6 @@ impl BaseModel {
     }
 }
 
-impl ModelFolder {
-    /// Refuses inputs that are longer than the model's positions; `key` holds their length in
-    /// tokens.
-    ///
-    /// ```
-    /// use experiment::ModelFolder;
-    ///
-    /// let base = ModelFolder::from("../../data/base");
-    /// base.expect_length("windows.max_length", 158)?;
-    /// let error = base.expect_length("windows.max_length", 4000).unwrap_err();
-    /// assert_eq!(error.to_string(), "windows.max_length = 4000: the model has 158 positions");
-    /// # Ok::<(), experiment::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Setting`]; [`Error::Model`] if `config.json` cannot be used.
-    pub fn expect_length(&self, key: &str, tokens: usize) -> Result<()> {
-        let positions = Config::from_file(self.join("config.json"))?.max_length();
-        if i64::try_from(tokens).is_ok_and(|tokens| tokens <= positions) {
-            return Ok(());
-        }
-        let reason = format!("the model has {positions} positions");
-        Err(Error::setting(format!("{key} = {tokens}"), reason))
-    }
-}
-
 impl ModelLimits {
     /// Refuses a length in tokens that the model has no positions for.
     ///
@@ -80,24 +54,21 @@ impl ModelLimits {
     ///
     /// ```
     /// let limits = experiment::ModelLimits { positions: 512, segments: 1 };
-    /// assert!(limits.expect_length("sequences.max_length", 64).is_ok());
+    /// assert!(limits.expect_length("sequences.max_length", 512).is_ok());
     /// let error = limits.expect_length("sequences.max_length", 513).unwrap_err();
-    /// assert!(error.to_string().contains("512 positions"));
+    /// assert_eq!(error.to_string(), "sequences.max_length = 513: the model has 512 positions");
     /// ```
     pub fn expect_length(&self, key: &str, length: usize) -> Result<()> {
         if length <= self.positions {
             return Ok(());
         }
-        let reason = format!("{length} tokens, but the model has {} positions", self.positions);
-        Err(Error::setting(key, reason))
+        let reason = format!("the model has {} positions", self.positions);
+        Err(Error::setting(format!("{key} = {length}"), reason))
     }
 }
 
-/// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run,
-/// its arms and its model: `run: RunConfig`, `arms: BTreeMap<String, Arm>` and `model: BaseModel`.
-///
-/// A recipe whose arms are the models that it starts from has `run` and
-/// `models: BTreeMap<String, ModelFolder>` instead, and says `experiment::recipe_fields!(models)`.
+/// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run and
+/// its arms: `run: RunConfig` and `arms: BTreeMap<String, Arm>`.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -127,24 +98,7 @@ impl ModelLimits {
 /// ```
 #[macro_export]
 macro_rules! recipe_fields {
-    (models) => {
-        const ARMS: &'static str = "models";
-
-        $crate::recipe_fields!(@run $crate::ModelFolder);
-
-        fn arms(&self) -> &::std::collections::BTreeMap<String, $crate::ModelFolder> {
-            &self.models
-        }
-
-        fn set_models(
-            &mut self,
-            models: &[$crate::ModelArg],
-        ) -> ::std::result::Result<(), $crate::AnyError> {
-            self.models = $crate::named_models(models)?;
-            Ok(())
-        }
-    };
-    (@run $arm:ty) => {
+    ($arm:ty) => {
         type Arm = $arm;
 
         fn run(&self) -> &$crate::RunConfig {
@@ -154,20 +108,9 @@ macro_rules! recipe_fields {
         fn run_mut(&mut self) -> &mut $crate::RunConfig {
             &mut self.run
         }
-    };
-    ($arm:ty) => {
-        $crate::recipe_fields!(@run $arm);
 
         fn arms(&self) -> &::std::collections::BTreeMap<String, $arm> {
             &self.arms
-        }
-
-        fn set_models(
-            &mut self,
-            models: &[$crate::ModelArg],
-        ) -> ::std::result::Result<(), $crate::AnyError> {
-            self.model.path = $crate::one_model(models)?.into();
-            Ok(())
         }
     };
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::arms::ARMS;
 use crate::digest::{Digests, expect_input, files};
 use crate::input::{Input, MARK, record};
 use crate::keys::Key;
@@ -123,7 +124,6 @@ enum Leaf {
 /// A recipe taken apart into keys and input files.
 pub(crate) struct Resolved {
     leaves: Vec<(Key, Leaf)>,
-    arms_key: &'static str,
     evaluation: &'static [&'static str],
     arms: BTreeSet<String>,
 }
@@ -136,7 +136,6 @@ impl Resolved {
         walk(&Key::default(), json, &mut found);
         let mut resolved = Self {
             leaves: Vec::new(),
-            arms_key: R::ARMS,
             evaluation: R::EVALUATION,
             arms: recipe.arms().keys().cloned().collect(),
         };
@@ -233,7 +232,7 @@ impl Resolved {
     /// The arm that a key belongs to.
     fn arm_of<'k>(&self, key: &'k Key) -> Option<&'k str> {
         match key.parts() {
-            [section, arm, ..] if section == self.arms_key => Some(arm),
+            [section, arm, ..] if section == ARMS => Some(arm),
             _ => None,
         }
     }
@@ -270,7 +269,7 @@ impl Resolved {
 fn recorded<R: Recipe>(recipe: &R) -> Result<(Value, Vec<Input>)> {
     let refuse = |reason: String| Error::setting(format!("recipe of {}", R::NAME), reason);
     let (mut json, inputs) = record(recipe).map_err(|error| refuse(error.to_string()))?;
-    for section in ["run", R::ARMS] {
+    for section in ["run", ARMS] {
         if !json.get(section).is_some_and(Value::is_object) {
             return Err(refuse(format!("the struct has no section {section:?}")));
         }
@@ -298,7 +297,7 @@ pub(crate) fn expect_inputs<R: Recipe>(recipe: &R) -> Result<()> {
         {
             let of_other_arm = matches!(
                 key.parts(),
-                [section, arm, ..] if section == R::ARMS && !recipe.run().selected().contains(arm)
+                [section, arm, ..] if section == ARMS && !recipe.run().selected().contains(arm)
             );
             if !of_other_arm {
                 expect_input(&key.to_string(), &input.path)?;

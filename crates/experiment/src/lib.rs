@@ -28,8 +28,6 @@ mod shard_paths;
 mod sweeps;
 
 pub use self::results::{CellResult, Results};
-pub use anyhow::Error as AnyError;
-pub use args::{ModelArg, named_models, one_model};
 pub use base_model::{BaseModel, ModelLimits};
 pub use cell::{Cell, resolve_roles};
 pub use error::{Error, Result};

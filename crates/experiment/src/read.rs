@@ -39,11 +39,14 @@ const LONGEST: u64 = 16 << 20;
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column; [`Error::Setting`]
 /// naming the override; both with the nearest key where one is unknown.
 pub fn read_recipe<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[String]) -> Result<T> {
-    let path = path.as_ref();
+    let overrides = overrides.iter().map(|item| Override::parse(item));
+    read_with(path.as_ref(), &overrides.collect::<Result<Vec<_>>>()?)
+}
+
+/// [`read_recipe`] with overrides that are parsed already.
+pub(crate) fn read_with<T: DeserializeOwned>(path: &Path, overrides: &[Override]) -> Result<T> {
     let text = whole_file::read_to_string_limited(path, LONGEST).map_err(Error::file(path))?;
     let table: Table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
-    let overrides = overrides.iter().map(|item| Override::parse(item));
-    let overrides: Vec<Override<'_>> = overrides.collect::<Result<_>>()?;
     let error = match resolve(&table, overrides.iter())? {
         Ok(recipe) => return Ok(recipe),
         Err(error) => error,
@@ -52,7 +55,7 @@ pub fn read_recipe<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[Str
     if let Err(error) = toml::from_str::<T>(&text) {
         return Err(in_file(path, &text, &error));
     }
-    match wrong_override::<T>(&table, &overrides)? {
+    match wrong_override::<T>(&table, overrides)? {
         Some(error) => Err(error),
         None => Err(Error::content(path, explain(error.message()))),
     }
@@ -86,7 +89,7 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
     let table =
         Table::try_from(values).map_err(|error| Error::setting("settings", error.to_string()))?;
     let overrides = overrides.iter().map(|item| Override::parse(item));
-    let overrides: Vec<Override<'_>> = overrides.collect::<Result<_>>()?;
+    let overrides: Vec<Override> = overrides.collect::<Result<_>>()?;
     match resolve(&table, overrides.iter())? {
         Ok(changed) => Ok(changed),
         Err(error) => Err(wrong_override::<T>(&table, &overrides)?
@@ -98,7 +101,7 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
 /// cannot.
 fn wrong_override<T: DeserializeOwned>(
     table: &Table,
-    overrides: &[Override<'_>],
+    overrides: &[Override],
 ) -> Result<Option<Error>> {
     for (number, item) in overrides.iter().enumerate() {
         let (before, after) = overrides.split_at(number);
@@ -106,45 +109,49 @@ fn wrong_override<T: DeserializeOwned>(
         if let Err(error) = resolve::<T>(table, overrides.iter())?
             && resolve::<T>(table, others)?.is_ok()
         {
-            return Ok(Some(Error::setting(item.argument(), explain(error.message()))));
+            return Ok(Some(Error::setting(&item.argument, explain(error.message()))));
         }
     }
     for (number, item) in overrides.iter().enumerate() {
         if let Err(error) = resolve::<T>(table, overrides.iter().take(number + 1))? {
-            return Ok(Some(Error::setting(item.argument(), explain(error.message()))));
+            return Ok(Some(Error::setting(&item.argument, explain(error.message()))));
         }
     }
     Ok(None)
 }
 
-/// A `--set`.
-struct Override<'a> {
-    text: &'a str,
+/// What an argument sets, a `--set` or another.
+pub(crate) struct Override {
+    argument: String,
     key: Key,
     value: Value,
 }
 
-impl<'a> Override<'a> {
-    fn parse(text: &'a str) -> Result<Self> {
-        let refuse = |reason: &str| Error::setting(format!("--set {text}"), reason.to_owned());
-        let Some((key, value)) = text.split_once('=') else {
-            return Err(refuse("expected KEY=VALUE, such as data.train=PATH"));
-        };
-        let key = Key::parse(key.trim());
-        Ok(Self { text, key, value: parse_value(value.trim()) })
+impl Override {
+    /// What `argument` sets `key` to.
+    pub(crate) fn new(argument: impl Into<String>, key: &str, value: Value) -> Self {
+        Self { argument: argument.into(), key: Key::parse(key), value }
     }
 
-    fn argument(&self) -> String {
-        format!("--set {}", self.text)
+    /// A `--set`.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let argument = format!("--set {text}");
+        match text.split_once('=') {
+            Some((key, value)) => Ok(Self::new(argument, key.trim(), parse_value(value.trim()))),
+            None => {
+                let reason = "expected KEY=VALUE, such as data.train=PATH";
+                Err(Error::setting(argument, reason))
+            }
+        }
     }
 
-    fn apply(&self, table: &mut Table) -> Result<()> {
+    pub(crate) fn apply(&self, table: &mut Table) -> Result<()> {
         let Some((last, sections)) = self.key.parts().split_last() else { return Ok(()) };
         let mut inner = table;
         for section in sections {
             let entry = inner.entry(section).or_insert_with(|| Value::Table(Table::new()));
             inner = entry.as_table_mut().ok_or_else(|| {
-                Error::setting(self.argument(), format!("{section} is not a section"))
+                Error::setting(&self.argument, format!("{section} is not a section"))
             })?;
         }
         inner.insert(last.clone(), self.value.clone());
@@ -163,7 +170,7 @@ fn parse_value(text: &str) -> Value {
 /// The file's table with overrides, as the recipe reads it.
 fn resolve<'a, T: DeserializeOwned>(
     table: &Table,
-    overrides: impl Iterator<Item = &'a Override<'a>>,
+    overrides: impl Iterator<Item = &'a Override>,
 ) -> Result<Result<T, toml::de::Error>> {
     let mut table = table.clone();
     for item in overrides {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ModelArg, Result};
+use crate::{Error, Result};
 
 /// The keys of a program, and what they mean to an experiment.
 ///
@@ -22,8 +22,9 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// Commands that work, one on each line, for `--help`.
     const EXAMPLES: &'static str;
 
-    /// The key that holds the arms.
-    const ARMS: &'static str = "arms";
+    /// The key that `--model DIR` sets. One that ends in `.*` is a section of folders by name, all of
+    /// which `--model [NAME=]DIR` replaces.
+    const MODEL: &'static str = "model.path";
 
     /// Keys that only the evaluation reads, or sections of them, such as `evaluation` and
     /// `data.evaluation`; `*` stands for one part of a key, as in `arms.*.title`. A change in them,
@@ -42,13 +43,6 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
 
     /// The arms by name.
     fn arms(&self) -> &BTreeMap<String, Self::Arm>;
-
-    /// Takes the folders that came with `--model`, at least one; see
-    /// [`one_model`](crate::one_model).
-    ///
-    /// # Errors
-    /// If the recipe has no place for them.
-    fn set_models(&mut self, models: &[ModelArg]) -> anyhow::Result<()>;
 
     /// Fills in what follows from other keys, such as arms that are made from a list of values.
     /// Called before arms are selected, perhaps more than once.
@@ -161,7 +155,7 @@ pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Res
     recipe.complete()?;
     let in_recipe = recipe.run().arms.clone();
     let selected = match patterns {
-        [] => crate::arms::listed(R::ARMS, recipe.arms().keys(), in_recipe.as_deref())?,
+        [] => crate::arms::listed(recipe.arms().keys(), in_recipe.as_deref())?,
         _ => crate::arms::chosen(recipe.arms().keys(), in_recipe.as_deref(), patterns)?,
     };
     recipe.run_mut().arms = Some(selected);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::arms::ARMS;
 use crate::cached::{compute, expect_fit};
 use crate::folder::RunFolder;
 use crate::identity::{Resolved, expect_inputs};
@@ -150,9 +151,9 @@ impl<R: Recipe> Experiment<R> {
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        names::expect_plain(R::ARMS, name)?;
+        names::expect_plain(ARMS, name)?;
         if self.recipe.arms().contains_key(name) {
-            let key = format!("{}.{name}", R::ARMS);
+            let key = format!("{ARMS}.{name}");
             let reason = "a part that all arms share has this name; give the arm another";
             return Err(Error::setting(key, reason));
         }

@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use experiment::{
-    Cell, Experiment, InputPath, ModelArg, Recipe, Results, RunConfig, read_json, write_json,
-};
+use experiment::{Cell, Experiment, InputPath, Recipe, Results, RunConfig, read_json, write_json};
 use results::{Spread, Table, cell};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -73,27 +71,10 @@ fn called(what: String) {
 impl Recipe for Toy {
     const NAME: &'static str = "toy";
     const ABOUT: &'static str = "Finds the mean of numbers.";
+    const MODEL: &'static str = "data.start";
     const EXAMPLES: &'static str = "toy toy.toml --seeds 3\ntoy toy.toml --arms 'a*'";
     const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation", "arms.*.title"];
-
-    type Arm = Arm;
-
-    fn run(&self) -> &RunConfig {
-        &self.run
-    }
-
-    fn run_mut(&mut self) -> &mut RunConfig {
-        &mut self.run
-    }
-
-    fn arms(&self) -> &BTreeMap<String, Arm> {
-        &self.arms
-    }
-
-    fn set_models(&mut self, models: &[ModelArg]) -> Result<()> {
-        self.data.start = experiment::one_model(models)?.into();
-        Ok(())
-    }
+    experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {
         self.data.train.required("data.train", "a file of numbers")?;
