@@ -208,7 +208,8 @@ fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Ve
         build.env("LIBTORCH", folder.join("no-libtorch"));
         build
     };
-    let scorer = build(&["check", "--package", "mlqa-eval", "--no-default-features"]);
+    let scorer =
+        build(&["check", "--package", "mlqa-eval", "--no-default-features", "--features", "cli"]);
     let mut all = build(&["check", "--workspace"]);
     all.args(["--features", &features.join(",")]);
     let mut docs = build(&["doc", "--no-deps"]);

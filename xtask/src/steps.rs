@@ -50,7 +50,7 @@ const STEPS: &[Step] = &[
     step("format", &["fmt", "--all", "--check"]),
     step("comment width", &["xtask", "widths"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--features", UNLINKED, "--", "-D", "warnings"]),
-    step("clippy without tokenizers", &["clippy", "-p", "mlqa-eval", "--no-default-features", "--all-targets", "--", "-D", "warnings"]),
+    step("clippy without tokenizers", &["clippy", "-p", "mlqa-eval", "--no-default-features", "--features", "cli", "--all-targets", "--", "-D", "warnings"]),
     Step {
         variable: Some(("RUSTDOCFLAGS", "-D warnings")),
         quick: false,

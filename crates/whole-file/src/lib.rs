@@ -1,12 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 mod inputs;
 mod notes;
 mod read;
 mod target;
 mod temporary;
 mod together;
-mod usage;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Stdout, Write};
@@ -24,7 +25,6 @@ pub use read::{
     read_to_string_limited,
 };
 pub use together::{PublishError, Together, publish_all};
-pub use usage::usage_error;
 
 /// Whether a file was written to standard output.
 static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);

@@ -1,12 +1,12 @@
 //! One page about runs; see `qa-report --help`. `mlqa-eval report` starts this program.
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use mlqa_eval::{EvalError, Language, Resampling, read_json};
 use qa_report::{QuestionFiles, Report, ReportConfig, ReportForm, ReportRun};
+use whole_file::cli;
 
 /// Write one page about runs: scores, differences, errors, and the questions themselves.
 ///
@@ -120,40 +120,9 @@ impl From<Form> for ReportForm {
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let done = match Args::try_parse() {
-        Ok(args) => run(&args),
-        Err(error) if error.use_stderr() => Err(whole_file::usage_error(&error.to_string())),
-        Err(help) => help.exit(),
-    };
-    for note in whole_file::take_notes() {
-        say(&format!("note: {note}"));
-    }
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            say(&format!("error: {message}"));
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// One line on standard error, whatever the input put into it.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", whole_file::one_line(line));
-}
-
-/// Prints to standard output, or to standard error where the page goes to standard output; a
-/// reader that has gone (`| head`) is no error.
-fn print(text: &str) -> Result<(), String> {
-    let mut out: Box<dyn Write> = match whole_file::stdout_is_taken() {
-        false => Box::new(std::io::stdout().lock()),
-        true => Box::new(std::io::stderr().lock()),
-    };
-    match out.write_all(whole_file::lines(text).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(format!("cannot write to standard output: {error}"))
-        }
-        _ => Ok(()),
+    match cli::parse() {
+        Ok(args) => cli::end(run(&args)),
+        Err(code) => code,
     }
 }
 
@@ -164,7 +133,9 @@ fn run(args: &Args) -> Result<(), String> {
     let report = args.report()?;
     let forms: Vec<ReportForm> = args.beside.iter().copied().map(ReportForm::from).collect();
     report.write(&args.out, &forms).map_err(|error| error.to_string())?;
-    print(&report.summary())
+    let summary = report.summary();
+    cli::print(&whole_file::lines(&summary))
+        .map_err(|error| format!("cannot write to standard output: {error}"))
 }
 
 impl Args {

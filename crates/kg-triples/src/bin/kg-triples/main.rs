@@ -23,6 +23,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use kg_triples::{KgError, Language};
 use tokenizers::Tokenizer;
+use whole_file::cli;
 
 /// Knowledge triples to training data.
 #[derive(Parser)]
@@ -86,13 +87,9 @@ enum Command {
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(error) if error.use_stderr() => {
-            eprintln!("error: {}", whole_file::usage_error(&error.to_string()));
-            return ExitCode::from(2);
-        }
-        Err(help) => help.exit(),
+    let command = match cli::parse() {
+        Ok(Cli { command }) => command,
+        Err(code) => return code,
     };
     let result = match command {
         Command::Extract(args) => extract::run(args),
@@ -107,16 +104,7 @@ fn main() -> ExitCode {
         Command::Switch(args) => switch::run(args),
         Command::Stats(args) => stats::run(args),
     };
-    for note in whole_file::take_notes() {
-        eprintln!("note: {}", whole_file::one_line(&note));
-    }
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", whole_file::one_line(&error.to_string()));
-            ExitCode::from(2)
-        }
-    }
+    cli::end(result)
 }
 
 /// Loads a `tokenizer.json`, or that of a folder.

@@ -1,6 +1,8 @@
 //! Two or more columns of text on stdout, aligned; on stderr where a file goes to stdout.
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::Write;
+
+use whole_file::cli::output;
 
 /// Rows of cells; the first column is aligned left, the others right.
 #[derive(Default)]
@@ -41,13 +43,6 @@ impl Table {
                 return;
             }
         }
-    }
-}
-
-fn output() -> Box<dyn Write> {
-    match whole_file::stdout_is_taken() {
-        false => Box::new(io::stdout().lock()),
-        true => Box::new(io::stderr().lock()),
     }
 }
 

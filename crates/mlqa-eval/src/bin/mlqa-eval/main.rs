@@ -1,9 +1,9 @@
 //! Scores cross-lingual extractive QA from the command line; see `mlqa-eval --help`.
-use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mlqa_eval::EvalError;
+use whole_file::cli::{self, say};
 
 mod boundary;
 mod check;
@@ -67,26 +67,19 @@ enum Command {
 }
 
 /// What stops a command.
+#[derive(Debug, thiserror::Error)]
 enum Stop {
-    Eval(EvalError),
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    #[error("{0}")]
     Usage(String),
-}
-
-impl From<EvalError> for Stop {
-    fn from(error: EvalError) -> Self {
-        Self::Eval(error)
-    }
 }
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let command = match Args::try_parse() {
-        Ok(args) => args.command,
-        Err(error) if error.use_stderr() => {
-            say(&format!("error: {}", whole_file::usage_error(&error.to_string())));
-            return ExitCode::from(2);
-        }
-        Err(help) => help.exit(),
+    let command = match cli::parse() {
+        Ok(Args { command }) => command,
+        Err(code) => return code,
     };
     let done = match command {
         Command::Score(args) => score::run(&args),
@@ -104,36 +97,14 @@ fn main() -> ExitCode {
         Command::Tables(args) => tables::run(&args),
         Command::Compare(args) => tables::run_compare(&args),
     };
-    for note in whole_file::take_notes() {
-        say(&format!("note: {note}"));
-    }
-    let message = match done {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Stop::Eval(error)) => error.to_string(),
-        Err(Stop::Usage(message)) => message,
-    };
-    say(&format!("error: {message}"));
-    ExitCode::from(2)
+    cli::end(done)
 }
 
 /// Prints to standard output, or to standard error where a file goes to standard output; a reader
 /// that has gone (`| head`) is no error.
 fn print(text: &str) -> Result<(), Stop> {
-    let mut out: Box<dyn Write> = match whole_file::stdout_is_taken() {
-        false => Box::new(std::io::stdout().lock()),
-        true => Box::new(std::io::stderr().lock()),
-    };
-    match out.write_all(whole_file::lines(text).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Stop::Usage(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// One line on standard error, whatever the input put into it.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", whole_file::one_line(line));
+    cli::print(&whole_file::lines(text))
+        .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))
 }
 
 /// Pretty JSON for standard output.

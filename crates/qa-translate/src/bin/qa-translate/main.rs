@@ -3,12 +3,13 @@ mod mix;
 mod report;
 mod translate;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use qa_translate::TranslateError;
+use whole_file::cli;
 
 /// Translated, re-aligned and mixed question-answering data.
 #[derive(Parser)]
@@ -47,42 +48,20 @@ type Done = Result<(), TranslateError>;
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(error) if error.use_stderr() => {
-            warn(&format!("error: {}", whole_file::usage_error(&error.to_string())));
-            return ExitCode::from(2);
-        }
-        Err(help) => help.exit(),
+    let command = match cli::parse() {
+        Ok(Cli { command }) => command,
+        Err(code) => return code,
     };
     let done = match command {
         Command::Translate(args) => translate::run(&args),
         Command::Mix(args) => mix::run(&args),
     };
-    for note in whole_file::take_notes() {
-        warn(&format!("note: {note}"));
-    }
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            warn(&format!("error: {error}"));
-            ExitCode::from(2)
-        }
-    }
+    cli::end(done)
 }
 
-/// Prints a line, on standard error where a file goes to standard output; a reader that has gone
-/// (`| head`) is no error.
+/// Prints a line; that it cannot be printed is no error.
 fn say(line: &str) {
-    let _ = match whole_file::stdout_is_taken() {
-        false => writeln!(std::io::stdout(), "{line}"),
-        true => writeln!(std::io::stderr(), "{line}"),
-    };
-}
-
-/// One line on standard error, whatever the input put into it.
-fn warn(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", whole_file::one_line(line));
+    let _ = cli::print(&format!("{line}\n"));
 }
 
 /// A bar that shows a message; hidden where stderr is no terminal.

@@ -1,9 +1,9 @@
 //! Scores cross-lingual transfer from the command line; see `transfer-eval --help`.
-use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use transfer_eval::Error;
+use whole_file::cli::{self, say};
 
 mod lama;
 mod map;
@@ -62,15 +62,12 @@ enum Command {
 }
 
 /// What stops a command.
+#[derive(Debug, thiserror::Error)]
 enum Stop {
-    Eval(Error),
+    #[error(transparent)]
+    Eval(#[from] Error),
+    #[error("{0}")]
     Usage(String),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Eval(error)
-    }
 }
 
 impl From<results::Error> for Stop {
@@ -81,13 +78,9 @@ impl From<results::Error> for Stop {
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let command = match Args::try_parse() {
-        Ok(args) => args.command,
-        Err(error) if error.use_stderr() => {
-            say(&format!("error: {}", whole_file::usage_error(&error.to_string())));
-            return ExitCode::from(2);
-        }
-        Err(help) => help.exit(),
+    let command = match cli::parse() {
+        Ok(Args { command }) => command,
+        Err(code) => return code,
     };
     let done = match command {
         Command::Ner(args) => ner::run(&args),
@@ -97,31 +90,14 @@ fn main() -> ExitCode {
         Command::Map(command) => map::run(&command),
         Command::Table(args) => table::run(&args),
     };
-    for note in whole_file::take_notes() {
-        say(&format!("note: {note}"));
-    }
-    let message = match done {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Stop::Eval(error)) => error.to_string(),
-        Err(Stop::Usage(message)) => message,
-    };
-    say(&format!("error: {message}"));
-    ExitCode::from(2)
+    cli::end(done)
 }
 
 /// Prints to standard output, or to standard error where a file goes to standard output; a reader
 /// that has gone (`| head`) is no error.
 fn print(text: &str) -> Result<(), Stop> {
-    let mut out: Box<dyn Write> = match whole_file::stdout_is_taken() {
-        false => Box::new(std::io::stdout().lock()),
-        true => Box::new(std::io::stderr().lock()),
-    };
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Stop::Usage(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+    cli::print(text)
+        .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))
 }
 
 /// Prints pretty JSON.
@@ -130,9 +106,4 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Stop> {
         Ok(text) => print(&(text + "\n")),
         Err(error) => Err(Stop::Usage(format!("cannot write JSON: {error}"))),
     }
-}
-
-/// One line on standard error, whatever the input put into it.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", whole_file::one_line(line));
 }

@@ -2,6 +2,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use whole_file::cli;
 
 mod info;
 mod init;
@@ -36,13 +37,9 @@ Examples:
       --device cuda:0 --batch-size 64";
 
 fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(error) if error.use_stderr() => {
-            eprintln!("error: {}", whole_file::usage_error(&error.to_string()));
-            return ExitCode::from(2);
-        }
-        Err(help) => help.exit(),
+    let command = match cli::parse() {
+        Ok(Cli { command }) => command,
+        Err(code) => return code,
     };
     torch_ext::passive_omp_wait();
     let outcome = match command {
@@ -50,11 +47,5 @@ fn main() -> ExitCode {
         Command::Info(args) => info::info(&args),
         Command::Init(args) => init::init(&args),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", whole_file::one_line(&error.to_string()));
-            ExitCode::from(2)
-        }
-    }
+    cli::end(outcome)
 }

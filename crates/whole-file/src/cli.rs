@@ -1,0 +1,92 @@
+//! What a program begins and ends with (feature `cli`).
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use crate::{one_line, stdout_is_taken, take_notes};
+
+/// The program's arguments, or the exit code 2 after one `error:` line where they cannot be taken.
+/// `--help` and `--version` are printed and end the process.
+///
+/// # Errors
+/// The exit code.
+pub fn parse<A: clap::Parser>() -> Result<A, ExitCode> {
+    A::try_parse().map_err(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        end(Err(usage_error(&error.to_string())))
+    })
+}
+
+/// Prints the notes about files and, where a command failed, one `error:` line; gives the exit
+/// code, 0 or 2.
+pub fn end<E: Display>(done: Result<(), E>) -> ExitCode {
+    for note in take_notes() {
+        say(&format!("note: {note}"));
+    }
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// One line on standard error, whatever the input put into it.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", one_line(line));
+}
+
+/// Standard output, or standard error where a file goes to standard output.
+pub fn output() -> Box<dyn Write> {
+    match stdout_is_taken() {
+        false => Box::new(io::stdout().lock()),
+        true => Box::new(io::stderr().lock()),
+    }
+}
+
+/// Prints to [`output`]; a reader that has gone (`| head`) is no error.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = output();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The message of `clap` as one line, without its `error: ` and its usage, and with the way to the
+/// help.
+fn usage_error(message: &str) -> String {
+    let Some(message) = message.strip_prefix("error: ") else {
+        return "no command is given; try '--help'".into();
+    };
+    let message = message.split("\n\nFor more information").next().unwrap_or_default();
+    let message = message.split("\n\nUsage: ").next().unwrap_or_default();
+    let line = |part: &str| part.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let message: Vec<String> = message.split("\n\n").map(line).collect();
+    format!("{}; try '--help'", message.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usage_error;
+
+    #[test]
+    fn a_usage_error_is_one_line() {
+        let message = "error: the following required arguments were not provided:\n  --out <DIR>\n\n\
+                       Usage: program --out <DIR>\n\nFor more information, try '--help'.\n";
+        let line = "the following required arguments were not provided: --out <DIR>; try '--help'";
+        assert_eq!(usage_error(message), line);
+        let tip = "error: unexpected argument '--ou'\n\n  tip: say '--out'\n\nUsage: program\n";
+        let line = "unexpected argument '--ou'; tip: say '--out'; try '--help'";
+        assert_eq!(usage_error(tip), line);
+        // Without a subcommand it is the help.
+        let help = "What it does\n\nUsage: program <COMMAND>\n\nCommands:\n";
+        assert_eq!(usage_error(help), "no command is given; try '--help'");
+    }
+}
