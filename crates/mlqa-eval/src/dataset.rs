@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::borrowed::{self, Collect, Record};
 use crate::files::read_text;
+use crate::questions::Questions;
 use crate::rows::{from_rows, rows};
 use crate::{EvalError, squad};
 
@@ -37,12 +37,6 @@ pub struct Question {
 impl From<squad::Answer> for Answer {
     fn from(squad::Answer { text, answer_start, .. }: squad::Answer) -> Self {
         Self { text, answer_start }
-    }
-}
-
-impl From<Record<borrowed::Answer<'_>>> for Answer {
-    fn from(Record(answer): Record<borrowed::Answer<'_>>) -> Self {
-        Self { text: answer.text.into_owned(), answer_start: answer.answer_start }
     }
 }
 
@@ -77,26 +71,6 @@ impl Question {
             }
         }
         Ok(())
-    }
-}
-
-/// The questions of articles.
-#[derive(Default)]
-struct Questions(Vec<Question>);
-
-impl<'a> Collect<'a> for Questions {
-    fn add(&mut self, article: borrowed::Article<'a>) {
-        let title: Arc<str> = Arc::from(article.title.0);
-        for Record(paragraph) in article.paragraphs {
-            let context: Arc<str> = Arc::from(paragraph.context.0);
-            self.0.extend(paragraph.qas.into_iter().map(|Record(qa)| Question {
-                id: qa.id.into_owned(),
-                question: qa.question.0.into_owned(),
-                context: Arc::clone(&context),
-                answers: qa.answers.into_iter().map(Answer::from).collect(),
-                title: Arc::clone(&title),
-            }));
-        }
     }
 }
 
@@ -141,7 +115,7 @@ impl Dataset {
     /// As [`Dataset::read`] without [`EvalError::Read`].
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
-        let Some(file) = borrowed::File::<Questions>::parse(text) else {
+        let Some(questions) = Questions::all(text) else {
             return match squad::File::parse(text, path) {
                 Ok(file) => Self::from_squad(file, path),
                 Err(error) => match rows(text, path)? {
@@ -150,8 +124,8 @@ impl Dataset {
                 },
             };
         };
-        let version = file.version.map(|version| version.0.into_owned());
-        let dataset = Self { path: path.to_path_buf(), version, questions: file.data.0.0 };
+        let all = questions.to_questions();
+        let dataset = Self { path: path.to_path_buf(), version: questions.version, questions: all };
         dataset.check_ids()?;
         Ok(dataset)
     }

@@ -235,18 +235,22 @@ impl<R: Read> Tokens<R> {
     }
 
     /// A whole number from 0, in digits alone.
-    pub fn whole_number(&mut self) -> Taken<()> {
+    pub fn whole_number(&mut self) -> Taken<usize> {
         let first = self.peek()?;
         let mut digits = 0;
         loop {
             let rest = self.rest().get(digits..).unwrap_or_default();
             digits += rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            if let Some(next) = self.rest().get(digits) {
+            let (number, rest) = self.rest().split_at(digits);
+            if let Some(next) = rest.first() {
                 let whole = !matches!(next, b'.' | b'e' | b'E');
                 let leading = first == Some(b'0') && digits > 1;
+                if !whole || leading || !(1..=19).contains(&digits) {
+                    return Err(Refused);
+                }
+                let value = number.iter().fold(0, |value, d| 10 * value + u64::from(d - b'0'));
                 self.at += digits;
-                let plain = whole && !leading && (1..=19).contains(&digits);
-                return if plain { Ok(()) } else { Err(Refused) };
+                return usize::try_from(value).map_err(|_| Refused);
             }
             if !self.refill()? {
                 return Err(Refused);

@@ -6,7 +6,6 @@
 )]
 
 mod answer_types;
-mod borrowed;
 mod boundary;
 mod by_language;
 mod check;
@@ -22,7 +21,6 @@ mod decode;
 mod error;
 mod evidence;
 mod files;
-mod golds;
 #[cfg(feature = "windows")]
 mod highest;
 mod html;
@@ -36,6 +34,7 @@ mod normalize;
 mod parts;
 mod predictions;
 mod question_sources;
+mod questions;
 mod report;
 mod rows;
 mod score_files;

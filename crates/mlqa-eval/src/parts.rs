@@ -10,7 +10,7 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use crate::golds::Part;
+use crate::questions::Part;
 
 /// Files below this are read as one.
 const LEAST: u64 = 1 << 20;
@@ -91,11 +91,11 @@ pub(crate) fn part(range: &Range<u64>, length: u64) -> Part {
 #[allow(clippy::unwrap_used)] // helpers of tests
 mod tests {
     use super::*;
-    use crate::golds::Golds;
+    use crate::questions::Questions;
 
     type Found = Vec<(String, Vec<String>)>;
 
-    fn add(found: &mut Found, golds: &Golds) {
+    fn add(found: &mut Found, golds: &Questions) {
         let answers = |question| golds.answers(question).map(str::to_owned).collect();
         let questions = golds.questions.iter();
         found.extend(questions.map(|question| (golds.id(question).to_owned(), answers(question))));
@@ -110,7 +110,8 @@ mod tests {
         let length = text.len() as u64;
         let mut found = Found::new();
         for range in &ranges {
-            let golds = Golds::read(open(&path, range).unwrap(), part(range, length)).unwrap()?;
+            let golds =
+                Questions::read(open(&path, range).unwrap(), part(range, length)).unwrap()?;
             add(&mut found, &golds);
         }
         Some((found, ranges.len()))
@@ -118,7 +119,7 @@ mod tests {
 
     fn whole(text: &str) -> Option<Found> {
         let mut found = Found::new();
-        add(&mut found, &Golds::read(text.as_bytes(), Part::WHOLE).unwrap()?);
+        add(&mut found, &Questions::read(text.as_bytes(), Part::WHOLE).unwrap()?);
         Some(found)
     }
 

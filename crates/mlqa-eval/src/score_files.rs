@@ -10,10 +10,10 @@ use rayon::prelude::*;
 
 use crate::by_language::{split, steps_of, tell_languages};
 use crate::files::read_text;
-use crate::golds::{Golds, Part, Question};
 use crate::json_tokens::Tokens;
 use crate::metric::{Outcome, add_up, outcomes};
 use crate::parts;
+use crate::questions::{Part, Question, Questions};
 use crate::{
     Dataset, EvalError, LanguageScores, Normalization, Predictions, Score, score_by_language,
 };
@@ -94,7 +94,7 @@ fn scored(
     };
     let steps = rules.map(Normalization::steps);
     let twice = AtomicBool::new(false);
-    let of_part = |golds: &Golds| {
+    let of_part = |golds: &Questions| {
         let said = |question: &Question| {
             let said = by_id.get(golds.id(question))?;
             if said.asked.swap(true, Relaxed) {
@@ -106,7 +106,7 @@ fn scored(
         outcomes(&golds.questions, said, |question| golds.answers(question), steps)
     };
     let outcomes: Option<Vec<Vec<Outcome>>> = parts.par_iter().map(of_part).collect();
-    let ids = || parts.iter().flat_map(Golds::ids);
+    let ids = || parts.iter().flat_map(Questions::ids);
     let told = tell_languages(ids());
     let score = outcomes
         .ok_or_else(|| EvalError::NoLanguage { path: path.to_path_buf() })
@@ -129,28 +129,28 @@ fn scored(
 const MOST: usize = 16;
 
 /// The question file in parts; `None` where a look at everything has to say what is wrong.
-fn parse(path: &Path, whole: Option<&str>) -> Result<Option<Vec<Golds>>, EvalError> {
+fn parse(path: &Path, whole: Option<&str>) -> Result<Option<Vec<Questions>>, EvalError> {
     let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
     if let Some(text) = whole {
-        let golds = Golds::read(text.as_bytes(), Part::WHOLE).map_err(failed)?;
+        let golds = Questions::read(text.as_bytes(), Part::WHOLE).map_err(failed)?;
         return Ok(golds.map(|golds| vec![golds]));
     }
     let count = MOST.min(2 * rayon::current_num_threads());
     let ranges = parts::ranges(path, count as u64).map_err(failed)?;
     let Some(length) = ranges.last().map(|last| last.end) else {
         let golds = whole_file::open(path)
-            .and_then(|file| Golds::read(file.take(whole_file::LONGEST_FILE), Part::WHOLE));
+            .and_then(|file| Questions::read(file.take(whole_file::LONGEST_FILE), Part::WHOLE));
         return Ok(golds.map_err(failed)?.map(|golds| vec![golds]));
     };
     whole_file::remember_input(path);
     let read = |range| {
         let source = parts::open(path, range)?;
-        Golds::read(source, parts::part(range, length))
+        Questions::read(source, parts::part(range, length))
     };
-    let all: Option<Vec<Golds>> =
+    let all: Option<Vec<Questions>> =
         ranges.par_iter().map(read).collect::<io::Result<_>>().map_err(failed)?;
     // A key that comes twice is an error.
-    let named = |all: &Vec<Golds>| all.iter().filter(|part| part.version.is_some()).count() < 2;
+    let named = |all: &Vec<Questions>| all.iter().filter(|part| part.version.is_some()).count() < 2;
     Ok(all.filter(named))
 }
 

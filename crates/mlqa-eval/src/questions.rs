@@ -1,29 +1,57 @@
-//! Ids and gold answers of a question file: all that scoring looks at.
+//! The questions of a file: ids and gold answers, all that scoring looks at, or all their texts.
 //!
 //! They are written down as the file is read, in one text for all. Whatever this does not take is
 //! given to [`squad::File`](crate::squad), whose errors say what is wrong.
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::json_tokens::{Refused, Taken, Tokens};
 
-/// Ids and gold answers alone.
+/// The questions of a file, or of a part of it.
 #[derive(Default)]
-pub(crate) struct Golds {
+pub(crate) struct Questions {
     /// The file's version, if it has one.
     pub version: Option<String>,
     pub questions: Vec<Question>,
-    /// Ids and answers, one after the other.
+    /// Whether titles, contexts and questions are kept.
+    all: bool,
+    /// What is kept, one after the other.
     text: String,
-    answers: Vec<Range<usize>>,
+    answers: Vec<Answer>,
     scratch: String,
 }
 
-/// A question: what [`Golds::id`] and [`Golds::answers`] find it by.
+/// A question: where its texts lie, and its answers among all.
 #[derive(Default)]
 pub(crate) struct Question {
+    title: Range<usize>,
+    context: Range<usize>,
     id: Range<usize>,
+    question: Range<usize>,
     answers: Range<usize>,
+}
+
+struct Answer {
+    text: Range<usize>,
+    start: usize,
+}
+
+/// A text that neighbours share.
+#[derive(Default)]
+struct Shared {
+    range: Range<usize>,
+    text: Arc<str>,
+}
+
+impl Shared {
+    fn of(&mut self, all: &str, range: &Range<usize>) -> Arc<str> {
+        if self.range != *range {
+            let text = Arc::from(all.get(range.clone()).unwrap_or_default());
+            *self = Self { range: range.clone(), text };
+        }
+        Arc::clone(&self.text)
+    }
 }
 
 /// Which part of a file is read.
@@ -92,19 +120,51 @@ impl Came {
     }
 }
 
-impl Golds {
-    /// Of a part of a file; `None` where that is no plain question file, or was not cut between two
-    /// articles.
+impl Questions {
+    /// Ids and answers of a part of a file; `None` where that is no plain question file, or was not
+    /// cut between two articles.
     ///
     /// # Errors
     /// If `source` cannot be read.
     pub fn read(source: impl Read, part: Part) -> io::Result<Option<Self>> {
-        let (mut golds, mut tokens) = (Self::default(), Tokens::new(source));
-        match (golds.file(&mut tokens, part), tokens.failed) {
-            (Ok(()), _) => Ok(Some(golds)),
+        let mut questions = Self::default();
+        let mut tokens = Tokens::new(source);
+        match (questions.file(&mut tokens, part), tokens.failed) {
+            (Ok(()), _) => Ok(Some(questions)),
             (Err(Refused), None) => Ok(None),
             (Err(Refused), Some(error)) => Err(error),
         }
+    }
+
+    /// All texts of a file; `None` where it is no plain question file.
+    pub fn all(text: &str) -> Option<Self> {
+        let kept = String::with_capacity(text.len());
+        let mut questions = Self { all: true, text: kept, ..Self::default() };
+        let taken = questions.file(&mut Tokens::new(text.as_bytes()), Part::WHOLE);
+        taken.is_ok().then_some(questions)
+    }
+
+    /// The questions with all their texts, where these were kept.
+    pub fn to_questions(&self) -> Vec<crate::Question> {
+        let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
+        let mut title = Shared::default();
+        let mut context = Shared::default();
+        let answer = |one: &Answer| crate::Answer {
+            text: text(&one.text).to_owned(),
+            answer_start: one.start,
+        };
+        let question = |one: &Question| crate::Question {
+            id: text(&one.id).to_owned(),
+            question: text(&one.question).to_owned(),
+            context: context.of(&self.text, &one.context),
+            answers: self.answers_of(one).iter().map(answer).collect(),
+            title: title.of(&self.text, &one.title),
+        };
+        self.questions.iter().map(question).collect()
+    }
+
+    fn answers_of(&self, question: &Question) -> &[Answer] {
+        self.answers.get(question.answers.clone()).unwrap_or_default()
     }
 
     /// A question's id.
@@ -119,8 +179,16 @@ impl Golds {
 
     /// The gold answers of a question.
     pub fn answers(&self, question: &Question) -> impl Iterator<Item = &str> {
-        let answers = self.answers.get(question.answers.clone()).unwrap_or_default();
-        answers.iter().map(|answer| self.text.get(answer.clone()).unwrap_or_default())
+        let text = |answer: &Answer| self.text.get(answer.text.clone()).unwrap_or_default();
+        self.answers_of(question).iter().map(text)
+    }
+
+    /// Takes a text that only some look at.
+    fn wording(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<Range<usize>> {
+        match self.all {
+            true => tokens.text(&mut self.text),
+            false => tokens.pass_text().map(|()| 0..0),
+        }
     }
 
     fn file(&mut self, tokens: &mut Tokens<impl Read>, part: Part) -> Taken<()> {
@@ -180,10 +248,13 @@ impl Golds {
 
     fn article(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
         let mut came = Came::default();
+        let mut title = 0..0;
+        let from = self.questions.len();
         tokens.object(key, |tokens, key| match key {
             Key::Title => {
                 came.add(key)?;
-                tokens.pass_text()
+                title = self.wording(tokens)?;
+                Ok(())
             }
             Key::Paragraphs => {
                 came.add(key)?;
@@ -191,15 +262,19 @@ impl Golds {
             }
             _ => tokens.pass_value(&mut self.scratch),
         })?;
+        self.questions.iter_mut().skip(from).for_each(|one| one.title = title.clone());
         came.needs(&[Key::Paragraphs])
     }
 
     fn paragraph(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
         let mut came = Came::default();
+        let mut context = 0..0;
+        let from = self.questions.len();
         tokens.object(key, |tokens, key| match key {
             Key::Context => {
                 came.add(key)?;
-                tokens.pass_text()
+                context = self.wording(tokens)?;
+                Ok(())
             }
             Key::Qas => {
                 came.add(key)?;
@@ -207,6 +282,7 @@ impl Golds {
             }
             _ => tokens.pass_value(&mut self.scratch),
         })?;
+        self.questions.iter_mut().skip(from).for_each(|one| one.context = context.clone());
         came.needs(&[Key::Context, Key::Qas])
     }
 
@@ -220,7 +296,8 @@ impl Golds {
             }
             Key::Question => {
                 came.add(key)?;
-                tokens.pass_text()
+                question.question = self.wording(tokens)?;
+                Ok(())
             }
             Key::Answers => {
                 came.add(key)?;
@@ -238,19 +315,21 @@ impl Golds {
 
     fn answer(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
         let mut came = Came::default();
+        let mut answer = Answer { text: 0..0, start: 0 };
         tokens.object(key, |tokens, key| match key {
             Key::Text => {
                 came.add(key)?;
-                let answer = tokens.text(&mut self.text)?;
-                self.answers.push(answer);
+                answer.text = tokens.text(&mut self.text)?;
                 Ok(())
             }
             Key::AnswerStart => {
                 came.add(key)?;
-                tokens.whole_number()
+                answer.start = tokens.whole_number()?;
+                Ok(())
             }
             _ => tokens.pass_value(&mut self.scratch),
         })?;
+        self.answers.push(answer);
         came.needs(&[Key::Text, Key::AnswerStart])
     }
 }
@@ -259,7 +338,7 @@ impl Golds {
 #[allow(clippy::unwrap_used)] // helpers of tests
 mod tests {
     use super::*;
-    use crate::squad;
+    use crate::{Dataset, squad};
 
     const FILE: &str = r#"{"x": [1], "data": [{"paragraphs": [{"qas": [{"id": "q\u00e9", "more": {},
         "question": "What\u003f", "answers": [{"text": "a", "answer_start": 0, "n": 1.5}]},
@@ -268,7 +347,7 @@ mod tests {
     type Found = Vec<(String, Vec<String>)>;
 
     fn golds(text: &str) -> Option<Found> {
-        let golds = Golds::read(text.as_bytes(), Part::WHOLE).unwrap()?;
+        let golds = Questions::read(text.as_bytes(), Part::WHOLE).unwrap()?;
         let answers = |question| golds.answers(question).map(str::to_owned).collect();
         let questions = golds.questions.iter();
         Some(questions.map(|question| (golds.id(question).to_owned(), answers(question))).collect())
@@ -284,11 +363,36 @@ mod tests {
         Some(questions.map(|qa| (qa.id.clone(), answers(qa))).collect())
     }
 
+    /// The questions with all their texts.
+    fn all(text: &str) -> Option<Vec<crate::Question>> {
+        Questions::all(text).map(|questions| questions.to_questions())
+    }
+
+    /// The same by the reader that keeps everything.
+    fn all_by_squad(text: &str) -> Option<Vec<crate::Question>> {
+        let file = squad::File::parse(text, "x").ok()?;
+        Some(Dataset::from_squad(file, "x").unwrap().questions)
+    }
+
+    #[test]
+    fn all_texts_are_decoded() {
+        let text = FILE.replace("{\"paragraphs\"", "{\"title\": \"T\\n\", \"paragraphs\"");
+        for (text, title) in [(FILE, ""), (&*text, "T\n")] {
+            let questions = all(text).unwrap();
+            assert_eq!(questions, all_by_squad(text).unwrap());
+            let [one, other] = questions.as_slice() else { unreachable!() };
+            assert_eq!((&*one.id, &*one.question, &*one.title), ("q\u{e9}", "What?", title));
+            assert_eq!((&*one.context, one.answers[0].answer_start), ("a \"b\"", 0));
+            assert!(Arc::ptr_eq(&one.context, &other.context));
+            assert_eq!((&*other.id, other.answers.len()), ("r", 0));
+        }
+    }
+
     #[test]
     fn golds_are_ids_and_answers() {
         let found = golds(FILE).unwrap();
         assert_eq!(found, [("q\u{e9}".to_owned(), vec!["a".to_owned()]), ("r".to_owned(), vec![])]);
-        let golds = Golds::read(FILE.as_bytes(), Part::WHOLE).unwrap().unwrap();
+        let golds = Questions::read(FILE.as_bytes(), Part::WHOLE).unwrap().unwrap();
         assert_eq!(golds.version.as_deref(), Some("1.0"));
     }
 
@@ -312,13 +416,14 @@ mod tests {
             let text = FILE.replace(from, to);
             assert_ne!(text, FILE, "{from}");
             assert_eq!(golds(&text), None, "{to}");
+            assert_eq!(all(&text), None, "{to}");
             assert_eq!(everything(&text), None, "{to}");
         }
     }
 
     /// At every place something is put in, or takes the place of a byte: what is taken has the same
     /// ids and answers, and is taken by the other reader too, unless the fault lies in a text that
-    /// is passed over.
+    /// is passed over; where none is, it has the same questions.
     #[test]
     fn what_is_taken_is_what_the_file_holds() {
         let passed = ["What\\u003f\"", "\"r\", \"question\": \"\"", "a \\\"b\\\"\""].map(|text| {
@@ -352,6 +457,9 @@ mod tests {
         for at in 0..FILE.len() {
             for (with, drop) in pieces.iter().flat_map(|with| [(with, 0), (with, 1)]) {
                 let text = format!("{}{with}{}", &FILE[..at], &FILE[at + drop..]);
+                if let Some(found) = all(&text) {
+                    assert_eq!(Some(found), all_by_squad(&text), "{text}");
+                }
                 match (golds(&text), everything(&text)) {
                     (Some(found), Some(wanted)) => {
                         assert_eq!(found, wanted, "{text}");
