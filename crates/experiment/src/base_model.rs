@@ -67,8 +67,8 @@ impl ModelLimits {
     }
 }
 
-/// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run and
-/// its arms: `run: RunConfig` and `arms: BTreeMap<String, Arm>`.
+/// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run
+/// and its arms: `run: RunConfig` and `arms: BTreeMap<String, Arm>`.
 ///
 /// ```
 /// use std::collections::BTreeMap;

@@ -22,8 +22,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// Commands that work, one on each line, for `--help`.
     const EXAMPLES: &'static str;
 
-    /// The key that `--model DIR` sets. One that ends in `.*` is a section of folders by name, all of
-    /// which `--model [NAME=]DIR` replaces.
+    /// The key that `--model DIR` sets. One that ends in `.*` is a section of folders by name, all
+    /// of which `--model [NAME=]DIR` replaces.
     const MODEL: &'static str = "model.path";
 
     /// Keys that only the evaluation reads, or sections of them, such as `evaluation` and

@@ -62,8 +62,8 @@ impl Display for Spread {
     }
 }
 
-/// F1 and exact match over several seeds, in percent. It prints as both with ` / ` between them, with
-/// digits as those of [`Spread`].
+/// F1 and exact match over several seeds, in percent. It prints as both with ` / ` between them,
+/// with digits as those of [`Spread`].
 ///
 /// ```
 /// use results::ScoreSpread;

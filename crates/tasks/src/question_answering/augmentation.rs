@@ -23,8 +23,8 @@ use crate::{Encoder, Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QaAugmentation {
-    /// Highest ratio r of noise to embedding. r is drawn from 0 to it; the noise on a vector e of the
-    /// question is Gaussian, with the expected squared norm (r · ‖e‖)².
+    /// Highest ratio r of noise to embedding. r is drawn from 0 to it; the noise on a vector e of
+    /// the question is Gaussian, with the expected squared norm (r · ‖e‖)².
     pub embedding_noise: f64,
     /// Highest fraction of question tokens that are replaced by random ones, those of the entity
     /// aside, which may move within the question.

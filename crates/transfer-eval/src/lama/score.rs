@@ -49,8 +49,9 @@ pub struct LamaScore {
 }
 
 impl LamaScore {
-    /// The rows of XLM-K's Table 5 for one part of LAMA: relations of Google-RE, kinds of T-REx, and
-    /// the total, which is the mean over relations for these two and over all facts for the others.
+    /// The rows of XLM-K's Table 5 for one part of LAMA: relations of Google-RE, kinds of T-REx,
+    /// and the total, which is the mean over relations for these two and over all facts for the
+    /// others.
     pub fn measured(&self, model: &str, corpus: Corpus) -> Vec<Measured> {
         let row = |part: &str, precision: Precision| {
             let setting = format!("LAMA {} {part}", corpus.name());
