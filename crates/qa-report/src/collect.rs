@@ -78,7 +78,7 @@ impl Collected {
         let mut matrix = Matrix::new(self.names.get(run).map_or("", String::as_str));
         for one in self.pairs.iter().filter(|one| one.pair.set == set) {
             if let Some(Some(found)) = one.runs.get(run) {
-                matrix.insert(one.pair.context.0, one.pair.question.0, found.cell.clone());
+                matrix.insert(one.pair.context.0, one.pair.question.0, found.cell);
             }
         }
         matrix
@@ -181,7 +181,7 @@ fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), 
     };
     if let Some(slot) = all.pairs.get_mut(place).and_then(|one| one.runs.get_mut(run)) {
         let (by_seed, boundary) = (Vec::new(), BoundaryCounts::default());
-        *slot = Some(PairRun { cell: cell.clone(), by_seed, boundary, unanswered: 0 });
+        *slot = Some(PairRun { cell: *cell, by_seed, boundary, unanswered: 0 });
     }
 }
 

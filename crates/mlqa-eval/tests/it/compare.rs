@@ -6,7 +6,7 @@ fn a_run_beside_the_numbers_on_other_data() {
     let mut run = Matrix::new("run");
     let cell = Cell { f1: 80.0, em: 60.0, questions: 120, f1_sd: None, em_sd: None };
     let french = "fr".parse::<Language>().unwrap();
-    run.insert(french, french, cell.clone());
+    run.insert(french, french, cell);
     run.insert(Language::DE, Language::DE, cell);
     // Of table 7, 8 models with EM and F1 in three languages; of table 8, EM alone.
     let count = |table: &str, data: &str| compare_on(table, &[data], &run).unwrap().len();
@@ -29,7 +29,7 @@ fn a_run_beside_the_numbers_on_other_data() {
 fn a_run_beside_table_one() {
     let mut run = Matrix::new("run");
     let cell = Cell { f1: 64.1, em: 50.0, questions: 1, f1_sd: None, em_sd: None };
-    run.insert(Language::EN, Language::DE, cell.clone());
+    run.insert(Language::EN, Language::DE, cell);
     let rows = compare("000-1", &run).unwrap();
     assert_eq!(rows.len(), 24);
     let of_de: Vec<_> = rows.iter().filter(|row| row.run.is_some()).collect();
