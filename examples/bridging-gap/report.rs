@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use experiment::{Experiment, Results};
 use mlqa_eval::{Language, Matrix, table_one};
-use results::{ScoreSpread, Table, cell, over_seeds};
+use results::{ScoreSpread, Spread, Table, cell};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::FileScore;
 
@@ -62,18 +62,24 @@ pub fn write(
             seconds: results.over_seeds(arm, |model| model.seconds).mean,
         };
         arms.insert(arm.clone(), of_arm);
-        let plain = over_seeds(results.of_arm(arm).map(|model| &model.trained.retrieval));
-        let mapped = over_seeds(results.of_arm(arm).map(|model| &model.trained.mapped));
+        let means = |of: fn(&Trained) -> &BTreeMap<Language, f64>| {
+            // Each model of a pair of languages knows its own alone.
+            let mut found: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
+            for (code, percent) in results.of_arm(arm).flat_map(|model| of(&model.trained)) {
+                found.entry(*code).or_default().push(*percent);
+            }
+            found.into_iter().map(|(code, all)| (code, Spread::of(all).mean)).collect()
+        };
+        let plain: BTreeMap<Language, f64> = means(|model| &model.retrieval);
+        let mapped = means(|model| &model.mapped);
         for (row, found) in [(arm.clone(), plain), (format!("{arm}, mapped"), mapped)] {
-            let found = found.into_iter().map(|(code, share)| (code, share.mean));
-            let found: BTreeMap<Language, f64> = found.collect();
             let share = |code| found.get(code).map(|percent| format!("{percent:.1}"));
             table.row(&row, languages.iter().map(share).map(cell));
             retrieval.insert(row, found);
         }
-        let over_seeds = Matrix::over_seeds(arm.as_str(), &seeds);
-        over_seeds.write(experiment.dir("matrix").join(arm))?;
-        matrices.push((arm.as_str(), over_seeds));
+        let matrix = Matrix::over_seeds(arm.as_str(), &seeds);
+        matrix.write(experiment.dir("matrix").join(arm))?;
+        matrices.push((arm.as_str(), matrix));
     }
     let text = format!("{}\n{table}", table_one(&matrices));
     let said = conclusion(&arms).unwrap_or_default();

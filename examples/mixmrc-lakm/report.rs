@@ -42,8 +42,8 @@ pub fn write(
         let title = all.get(name).and_then(|arm| arm.title.as_ref()).unwrap_or(name);
         let seeds = results.of_arm(name).map(|model| Matrix::of_files(title, &model.evaluated));
         let seeds: Vec<Matrix> = seeds.collect();
-        let over_seeds = Matrix::over_seeds(title, &seeds);
-        over_seeds.write(experiment.dir("matrix").join(name))?;
+        let matrix = Matrix::over_seeds(title, &seeds);
+        matrix.write(experiment.dir("matrix").join(name))?;
         let of_language = |code: &Language| {
             let scores =
                 Matrix::spread(&seeds, |context, question| [context, question] == [*code; 2]);
@@ -65,7 +65,7 @@ pub fn write(
             xlt,
             off_diagonal,
             gxlt,
-            questions: over_seeds.cells().next().map_or(0, |(_, _, cell)| cell.questions),
+            questions: matrix.cells().next().map_or(0, |(_, _, cell)| cell.questions),
             tokens: results.over_seeds(name, |model| model.tokens as f64).mean.round() as u64,
             steps: results.of_arm(name).next().context("no seed was run")?.trained,
             seconds: results.over_seeds(name, |model| model.seconds).mean,
