@@ -47,7 +47,6 @@ mod token_buffer;
 mod tokens;
 mod top_k;
 mod unicode;
-mod unicode_tables;
 #[cfg(feature = "windows")]
 mod window_counts;
 #[cfg(feature = "windows")]
@@ -79,7 +78,7 @@ pub use files::read_json;
 pub use language::{Language, LanguageError};
 pub use languages::{MLQA_LANGUAGES, TableOrder};
 pub use matrix::{Average, Cell, Matrix};
-pub use metric::{QuestionScore, Score, python_float, score};
+pub use metric::{QuestionScore, Score, score};
 pub use n_best::{Candidate, NBest};
 pub use normalize::Normalization;
 pub use predictions::{Predictions, write_n_best};

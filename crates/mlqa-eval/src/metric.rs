@@ -239,7 +239,7 @@ fn common_of_many(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
 
 /// A float as Python's `repr` writes it: shortest digits that read back the same, `60.0` for whole
 /// numbers, exponents below 1e-4 and from 1e16 on.
-pub fn python_float(value: f64) -> String {
+pub(crate) fn python_float(value: f64) -> String {
     let size = value.abs();
     if value.is_nan() {
         return "NaN".into();

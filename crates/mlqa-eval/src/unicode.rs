@@ -1,7 +1,33 @@
 //! Python 3.11's view of characters (Unicode 14.0.0), on which the official scores depend.
 use std::sync::LazyLock;
 
-use crate::unicode_tables::{CASE_IGNORABLE, CASED, PUNCTUATION, WORD};
+/// What `data/unicode_tables.py` made: inclusive ranges of code points, three bytes for each end.
+const TABLES: &[u8] = include_bytes!("../data/unicode14.bin");
+
+/// General categories P*.
+const PUNCTUATION: [(u32, u32); 189] = ranges(0);
+/// What `\w` matches in a Python pattern: categories L* and N*, and `_`; no marks.
+const WORD: [(u32, u32); 734] = ranges(189);
+/// Cased and not Case_Ignorable.
+const CASED: [(u32, u32); 149] = ranges(923);
+/// Case_Ignorable.
+const CASE_IGNORABLE: [(u32, u32); 427] = ranges(1072);
+
+/// The ranges of a class, whose first is this one of all; computed by the compiler.
+const fn ranges<const N: usize>(first: usize) -> [(u32, u32); N] {
+    let mut all = [(0, 0); N];
+    let mut at = 0;
+    while at < N {
+        let low = 6 * (first + at);
+        all[at] = (end_at(low), end_at(low + 3));
+        at += 1;
+    }
+    all
+}
+
+const fn end_at(byte: usize) -> u32 {
+    u32::from_le_bytes([TABLES[byte], TABLES[byte + 1], TABLES[byte + 2], 0])
+}
 
 /// Characters of later Unicode versions that have a lower case in Rust and none in Python 3.11.
 const CASED_AFTER_14: [(u32, u32); 9] = [
@@ -123,7 +149,15 @@ pub(crate) fn lower(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unicode_tables::DIGEST;
+
+    /// FNV-1a over the classes and the lower case of every code point, as the script prints it.
+    const DIGEST: u64 = 0x386D_27BF_332F_12FF;
+
+    #[test]
+    fn the_tables_are_all_of_the_file() {
+        let ranges = PUNCTUATION.len() + WORD.len() + CASED.len() + CASE_IGNORABLE.len();
+        assert_eq!(TABLES.len(), 6 * ranges);
+    }
 
     #[test]
     fn every_code_point_agrees_with_python() {
