@@ -10,7 +10,7 @@ use crate::predictions::{json_bytes, write_json};
 use crate::{EvalError, Language, Score, TableOrder};
 
 /// The scores of one pair of languages, in percent.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Cell {
     /// Mean F1.
     pub f1: f64,
@@ -254,10 +254,8 @@ fn in_order(languages: impl Iterator<Item = TableOrder>) -> Vec<Language> {
 
 impl From<Matrix> for File {
     fn from(matrix: Matrix) -> Self {
-        let cells = matrix.cells().map(|(context, question, cell)| {
-            let cell = cell.clone();
-            Entry { context, question, cell }
-        });
+        let cells = matrix.cells();
+        let cells = cells.map(|(context, question, &cell)| Entry { context, question, cell });
         let averages = Some(Averages {
             xlt: matrix.xlt(),
             gxlt: matrix.gxlt(),

@@ -170,7 +170,7 @@ fn means_of_several_seeds_have_their_spread() {
     let mut alone = Matrix::new("alone");
     for (context, question, cell) in seed(20.0).cells() {
         if context == question {
-            alone.insert(context, question, cell.clone());
+            alone.insert(context, question, *cell);
         }
     }
     let scores = Matrix::spread(&[alone.clone()], |_, _| true).unwrap();
