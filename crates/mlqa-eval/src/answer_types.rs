@@ -39,20 +39,29 @@ impl TypedDataset {
     /// no question has one.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
+        let typed = Self::read_any(path)?;
+        typed.check(path)?;
+        Ok(typed)
+    }
+
+    /// The same where questions may be without a type, all of them too.
+    ///
+    /// # Errors
+    /// As [`TypedDataset::read`], but for types that are missing or blank.
+    pub fn read_any(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+        let path = path.as_ref();
         let text = &read_text(path)?;
-        let typed = match squad::File::parse(text, path) {
+        match squad::File::parse(text, path) {
             Ok(file) => {
                 let mut types = BTreeMap::new();
                 for question in file.questions() {
                     let subtype: Option<String> = question.field("subtype", path)?;
                     types.extend(subtype.map(|subtype| (question.id.clone(), subtype)));
                 }
-                Self { dataset: Dataset::from_squad(file, path)?, types }
+                Ok(Self { dataset: Dataset::from_squad(file, path)?, types })
             }
-            Err(error) => from_rows(rows(text, path)?.ok_or(error)?, path)?,
-        };
-        typed.check(path)?;
-        Ok(typed)
+            Err(error) => from_rows(rows(text, path)?.ok_or(error)?, path),
+        }
     }
 
     fn check(&self, path: &Path) -> Result<(), EvalError> {

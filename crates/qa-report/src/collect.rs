@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mlqa_eval::{
     BoundaryCounts, Cell, Dataset, EvalError, Language, Matrix, Normalization, Question, Score,
-    Spread, TypedDataset, squad,
+    Spread, TypedDataset,
 };
 
 use crate::answers::Answers;
@@ -200,7 +200,7 @@ fn questions(files: &OfPair<'_>) -> Result<Questions, EvalError> {
         if found.as_ref().is_some_and(|(known, ..)| known == path) {
             continue;
         }
-        let (dataset, types) = read_questions(path)?;
+        let TypedDataset { dataset, types } = TypedDataset::read_any(path)?;
         match &found {
             // Every run folder may have questions of its own; they must be the same.
             Some((known, first, _)) if first.questions != dataset.questions => {
@@ -224,24 +224,6 @@ fn questions(files: &OfPair<'_>) -> Result<Questions, EvalError> {
     }
     let without_gold = all - dataset.questions.len();
     Ok(Questions { dataset, types, without_gold })
-}
-
-/// A question file with the types of its answers, where it has them.
-fn read_questions(path: &PathBuf) -> Result<(Dataset, BTreeMap<String, String>), EvalError> {
-    let file = match squad::File::read(path) {
-        Ok(file) => file,
-        // Rows with types are not SQuAD's JSON; the first error says more where they fail, too.
-        Err(error) => match TypedDataset::read(path) {
-            Ok(TypedDataset { dataset, types }) => return Ok((dataset, types)),
-            Err(_) => return Err(error),
-        },
-    };
-    let mut types = BTreeMap::new();
-    for question in file.questions() {
-        let subtype: Option<String> = question.field("subtype", path)?;
-        types.extend(subtype.map(|subtype| (question.id.clone(), subtype)));
-    }
-    Ok((Dataset::from_squad(file, path)?, types))
 }
 
 /// The numbers of ids and of types of answers.
