@@ -120,7 +120,7 @@ enum Task {
         cargo xtask lock --against target/lock/4234f8b.txt"
     )]
     Lock {
-        /// Where they go [default: target/lock/<commit>.txt]
+        /// Where they go [default: target/lock/COMMIT.txt]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Digests to compare with
