@@ -35,6 +35,22 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        name: "bridging-gap, pairs",
+        program: "bridging-gap",
+        arguments: &["examples/bridging-gap/small.toml", "--arms", "base,injected"],
+        set: &[
+            "models=per_pair",
+            "languages=[\"en\", \"de\", \"zh\"]",
+            "injection.steps=4",
+            "injection.batch_size=8",
+            "injection.log_steps=2",
+            "fine_tuning.steps=4",
+            "fine_tuning.batch_size=4",
+            "fine_tuning.log_steps=2",
+            "data.facts.items=40",
+        ],
+    },
+    Case {
         name: "xlm-k",
         program: "xlm-k",
         arguments: &["examples/xlm-k/small.toml", "--arms", "*"],
@@ -181,7 +197,7 @@ pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Resu
         println!("{}", case.name);
         let out = runs.join(case.name);
         case.run(root, &out)?;
-        digests(&out, &out, case.name, &mut found)?;
+        digests(root, &out, &out, case.name, &mut found)?;
     }
     let path = out.unwrap_or_else(|| folder.join(format!("{}.txt", commit(root))));
     let text: String = found.iter().map(|(name, value)| format!("{name}\t{value}\n")).collect();
@@ -220,6 +236,7 @@ impl Case {
 
 /// What is locked in a run folder, by its path.
 fn digests(
+    root: &Path,
     folder: &Path,
     run: &Path,
     name: &str,
@@ -234,7 +251,7 @@ fn digests(
         if path.is_dir() {
             // Checkpoints hold the time.
             if path.file_name().is_none_or(|name| name != "checkpoints") {
-                digests(&path, run, name, found)?;
+                digests(root, &path, run, name, found)?;
             }
         } else if shown == "summary.json" {
             let text = fs::read(&path).with_context(|| key.clone())?;
@@ -244,7 +261,12 @@ fn digests(
             || of("table.md")
             || shown.contains("predictions")
         {
-            let bytes = fs::read(&path).with_context(|| key.clone())?;
+            let mut bytes = fs::read(&path).with_context(|| key.clone())?;
+            // Predictions name the files of their questions; checkouts lie in different folders.
+            if of("questions.json") {
+                let own = root.display().to_string();
+                bytes = String::from_utf8_lossy(&bytes).replace(&own, "").into_bytes();
+            }
             let digest: String =
                 Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
             found.insert(key, digest);

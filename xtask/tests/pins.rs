@@ -109,13 +109,13 @@ fn the_map_of_equations_names_what_exists() {
         }
         if tests.contains("the same names") {
             for name in names(functions) {
-                assert!(exists(format!("crates/objectives/tests/{name}.rs")), "no test {name}");
+                assert!(exists(format!("crates/objectives/tests/it/{name}.rs")), "no test {name}");
             }
         }
         for name in names(tests) {
-            let file = format!("crates/objectives/tests/{name}.rs");
+            let file = format!("crates/objectives/tests/it/{name}.rs");
             assert!(
-                exists(file) || exists(format!("crates/objectives/tests/{name}")),
+                exists(file) || exists(format!("crates/objectives/tests/it/{name}")),
                 "no test {name}"
             );
         }
