@@ -403,7 +403,7 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         ("arms.hl.candidates=0", "arms.hl"),
         ("arms.before.alpha=0.5", "arms.before"),
         ("run.arms=[\"none\"]", "no arm is called"),
-        ("run_arms=[\"plain\"]", "run.arms"),
+        ("run_arms=[\"plain\"]", "unknown key `run_arms`"),
         ("reading.context_only=true", "qa"),
         ("sweeps.gamma=[1]", "sweeps.gamma = 1"),
         ("windows.max_length=4000", "max_length = 4000"),
