@@ -5,6 +5,7 @@ mod error;
 mod fingerprint;
 #[cfg(feature = "parquet")]
 mod parquet_rows;
+mod prepared;
 mod seed;
 mod sharded_jsonl;
 mod shards;
@@ -15,6 +16,7 @@ mod zipped;
 pub use endless::{Endless, EndlessPosition};
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
+pub use prepared::{FileDigest, Manifest, Preparation, Preparing};
 pub use seed::{rng_for, seed_for};
 pub use sharded_jsonl::ShardedJsonl;
 pub use shards::{ShardFile, ShardLine, Shards, is_shard};

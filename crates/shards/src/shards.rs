@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
-use crate::{Error, Fingerprint, Result};
+use crate::{Error, Fingerprint, Manifest, Result};
 
 /// What a folder of shards holds, in words.
 const EXPECTED: &str = "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet";
@@ -217,7 +217,8 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Opens files, and those files of folders that [`is_shard`] names, sorted by name.
+    /// Opens files, and those files of folders that [`is_shard`] names, sorted by name; of a folder
+    /// with a [`Manifest`], those of its `train`, if they are as they were written.
     ///
     /// # Errors
     /// [`Error::Config`] without a path; [`Error::File`] naming the file that cannot be
@@ -289,6 +290,18 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let refuse = |error: std::io::Error| Error::file(path, error);
     if !fs::metadata(path).map_err(refuse)?.is_dir() {
         files.push(path.to_owned());
+        return Ok(());
+    }
+    if let Some(manifest) = Manifest::read(path)? {
+        let name = |file: &PathBuf| file.strip_prefix(path).ok()?.to_str().map(str::to_owned);
+        let first = files.len();
+        add_files(&path.join("train"), files)?;
+        for file in files.iter().skip(first) {
+            match name(file).and_then(|name| manifest.files.get(&name)) {
+                Some(digest) => digest.expect(file)?,
+                None => return Err(Error::file(file, "in no manifest; move it away")),
+            }
+        }
         return Ok(());
     }
     let mut inside = Vec::new();

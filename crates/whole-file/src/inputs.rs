@@ -27,6 +27,12 @@ pub fn remember_input(path: &Path) {
     }
 }
 
+/// The files that were read since [`protect_inputs`], as absolute paths; none without it.
+pub fn inputs() -> Vec<PathBuf> {
+    let inputs = INPUTS.lock().unwrap_or_else(PoisonError::into_inner);
+    inputs.clone().unwrap_or_default()
+}
+
 /// Whether `path` may be written: it is none of the inputs that are protected. Programs ask before
 /// long work; every writer of this crate asks again.
 ///

@@ -18,12 +18,13 @@ use tempfile::TempPath;
 
 use crate::target::Target;
 
-pub use inputs::{check_output, protect_inputs, remember_input, same_file};
+pub use inputs::{check_output, inputs, protect_inputs, remember_input, same_file};
 pub use notes::{lines, note_unended, one_line, take_notes};
 pub use read::{
     LONGEST_FILE, Lines, TextReader, open, read, read_limited, read_to_string,
     read_to_string_limited,
 };
+pub use temporary::sync_folder_of;
 pub use together::{PublishError, Together, publish_all};
 
 /// Whether a file was written to standard output.

@@ -41,8 +41,11 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Makes the names in the folder of `path` last, where the file system has a way to.
+///
+/// # Errors
+/// If the disk has one.
 #[cfg(unix)]
-pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder_of(path)).and_then(|folder| folder.sync_all()) {
         // Folders that may be written but not read, and file systems without an fsync of folders.
@@ -53,7 +56,11 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Nothing: there is no way to.
+///
+/// # Errors
+/// None.
 #[cfg(not(unix))]
-pub(crate) fn sync_folder_of(_path: &Path) -> io::Result<()> {
+pub fn sync_folder_of(_path: &Path) -> io::Result<()> {
     Ok(())
 }

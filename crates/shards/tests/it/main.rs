@@ -4,4 +4,5 @@
 mod endless;
 mod memory_source;
 mod parquet_rows;
+mod prepared;
 mod shards;
