@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::process::{cargo, command, output, run};
+use crate::process::{command, output};
+use crate::recipes;
 
 /// A program, and its arguments at a few steps.
 struct Case {
@@ -182,10 +183,7 @@ const CASES: &[Case] = &[
 /// Returns 1 where they differ.
 pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<u8> {
     let earlier = against.as_deref().map(read).transpose()?;
-    let build = ["build", "--quiet", "-p", "examples", "--examples"];
-    if run(cargo(root).args(build))? != 0 {
-        bail!("the programs cannot be built");
-    }
+    recipes::build(root, &["--quiet"], &["--examples"])?;
     let folder = root.join("target/lock");
     let runs = folder.join("runs");
     if runs.exists() {

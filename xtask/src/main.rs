@@ -9,6 +9,7 @@
 //! | `doctor` | what is found, what is missing, what to do |
 //! | `lock` | digests of what the recipes make of a few steps |
 //! | `public_names` | what the libraries show and nobody outside them uses |
+//! | `recipes` | a recipe, after the commands that prepare its data |
 //! | `readme` | the pages' tables, from stored summaries of runs |
 //! | `steps` | the checks of `cargo xtask test` |
 //! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
@@ -27,6 +28,7 @@ mod process;
 mod progress;
 mod public_names;
 mod readme;
+mod recipes;
 mod setup;
 mod steps;
 mod wheel;
@@ -109,6 +111,19 @@ enum Task {
     #[command(after_help = "Options go to the program as they are; `cargo xtask demo -- --help` \
         lists them.\n\nExamples:\n  cargo xtask demo\n  cargo xtask demo --seeds 3 --out runs/demo3")]
     Demo {
+        /// Passed on to the program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run a recipe, after the commands of its [prepare] whose folders are missing
+    #[command(after_help = "The recipe's program is the one that its folder is called after. \
+        Options go to it as they are.\n\nExamples:\n  \
+        cargo xtask run examples/xlm-k/small.toml\n  \
+        cargo xtask run examples/xlm-k/small.toml --show        the commands, and every key\n  \
+        cargo xtask run examples/mixmrc-lakm/small.toml --seeds 3 --out runs/mixmrc-lakm")]
+    Run {
+        /// The recipe, below examples/PROGRAM
+        recipe: PathBuf,
         /// Passed on to the program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -252,7 +267,10 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             ensure(root, Options::default())?;
             steps::test(root, quick, long)
         }
-        Task::Demo { arguments } => example(root, "bridging-gap", &demo_arguments(&arguments)),
+        Task::Demo { arguments } => {
+            recipes::run(root, Path::new(recipes::DEMO), &demo_arguments(&arguments))
+        }
+        Task::Run { recipe, arguments } => recipes::run(root, &recipe, &arguments),
         Task::Ask { arguments } => example(root, "ask", &arguments),
         Task::PretrainBase { arguments } => {
             let recipe = "examples/pretrain-base/recipe.toml".to_owned();
@@ -302,7 +320,7 @@ fn start(root: &Path, task: Task) -> Result<u8> {
 
 /// The demo is the first paper's recipe on the embedded data, in a run folder of its own.
 fn demo_arguments(given: &[String]) -> Vec<String> {
-    let mut arguments = vec!["examples/bridging-gap/small.toml".to_owned()];
+    let mut arguments = Vec::new();
     let names_folder = |argument: &String| {
         ["--out", "--resume"].iter().any(|name| {
             argument.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
@@ -344,10 +362,9 @@ mod tests {
         let line = |given: &[&str]| {
             demo_arguments(&given.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()).join(" ")
         };
-        let recipe = "examples/bridging-gap/small.toml";
-        assert_eq!(line(&["--seeds", "3"]), format!("{recipe} --out runs/demo --seeds 3"));
-        assert_eq!(line(&["--out=x"]), format!("{recipe} --out=x"));
-        assert_eq!(line(&["--resume", "x"]), format!("{recipe} --resume x"));
+        assert_eq!(line(&["--seeds", "3"]), "--out runs/demo --seeds 3");
+        assert_eq!(line(&["--out=x"]), "--out=x");
+        assert_eq!(line(&["--resume", "x"]), "--resume x");
     }
 
     #[test]

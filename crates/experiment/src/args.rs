@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use toml::Table;
 
+use crate::prepare::Preparations;
 use crate::read::{Override, read_with};
 use crate::recipe::select_arms;
 use crate::{Error, Recipe, Result};
@@ -35,7 +36,10 @@ pub(crate) struct Args {
     /// Goes on with the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
-    /// Prints the recipe with every key and the value in force, and stops
+    /// Runs the commands of [prepare] first whose folders are missing or made of other inputs
+    #[arg(long)]
+    pub(crate) prepare: bool,
+    /// Prints the recipe with every key and the value in force, and its commands, and stops
     #[arg(long)]
     pub(crate) show: bool,
 }
@@ -67,8 +71,8 @@ impl Args {
         given.cloned().unwrap_or_else(|| Path::new("runs").join(R::NAME))
     }
 
-    /// The recipe as the command line changes it.
-    pub(crate) fn recipe<R: Recipe>(&self) -> Result<R> {
+    /// The recipe as the command line changes it, and the commands that prepare its data.
+    pub(crate) fn recipe<R: Recipe>(&self) -> Result<(R, Preparations)> {
         if let Some(folder) = &self.resume {
             crate::folder::expect_run(folder)?;
         }
@@ -77,12 +81,12 @@ impl Args {
         let mut overrides =
             self.set.iter().map(|item| Override::parse(item)).collect::<Result<Vec<_>>>()?;
         overrides.extend(model_overrides(&self.models, R::MODEL)?);
-        let mut recipe: R = read_with(&path, &overrides)?;
+        let (mut recipe, preparations) = read_with::<R>(&path, &overrides)?;
         if let Some(count) = self.seeds {
             recipe.run_mut().seeds = (0..count).collect();
         }
         select_arms(&mut recipe, &self.arms)?;
-        Ok(recipe)
+        Ok((recipe, preparations))
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use shards::Manifest;
 
 use crate::input::Input;
 use crate::{Error, Result};
@@ -75,6 +76,14 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
     let folder = &input.path;
     if !folder.is_dir() {
         return Ok(vec![(None, folder.clone())]);
+    }
+    if let Some(manifest) = Manifest::read(folder)? {
+        let mut found = Vec::new();
+        for name in manifest.files.into_keys() {
+            let path = folder.join(&name);
+            found.push((Some(name), path));
+        }
+        return Ok(found);
     }
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::file(folder))? {

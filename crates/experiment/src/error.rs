@@ -73,6 +73,9 @@ pub enum Error {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] trainer::TrainError),
+    /// A prepared folder cannot be used.
+    #[error(transparent)]
+    Shards(#[from] shards::Error),
     /// A model cannot be loaded.
     #[error(transparent)]
     Model(#[from] xlmr_model::Error),

@@ -2,10 +2,11 @@
 //! input files.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use shards::Manifest;
 
 use crate::arms::ARMS;
 use crate::digest::{Digests, expect_input, files};
@@ -294,17 +295,32 @@ pub(crate) fn expect_inputs<R: Recipe>(recipe: &R) -> Result<()> {
         }
         if let Found::Input(number) = found
             && let Some(input) = inputs.get(number)
+            && !of_another_arm(recipe, &key)
         {
-            let of_other_arm = matches!(
-                key.parts(),
-                [section, arm, ..] if section == ARMS && !recipe.run().selected().contains(arm)
-            );
-            if !of_other_arm {
-                expect_input(&key.to_string(), &input.path)?;
-            }
+            expect_input(&key.to_string(), &input.path)?;
         }
     }
     Ok(())
+}
+
+/// Whether a key belongs to an arm that is not selected.
+fn of_another_arm<R: Recipe>(recipe: &R, key: &Key) -> bool {
+    matches!(
+        key.parts(),
+        [section, arm, ..] if section == ARMS && !recipe.run().selected().contains(arm)
+    )
+}
+
+/// The paths of the inputs, but for those of arms that are not selected.
+pub(crate) fn selected_inputs<R: Recipe>(recipe: &R) -> Result<Vec<PathBuf>> {
+    let (json, inputs) = recorded(recipe)?;
+    let mut found = Vec::new();
+    walk(&Key::default(), json, &mut found);
+    let selected = found.into_iter().filter_map(|(key, found)| match found {
+        Found::Input(number) if !of_another_arm(recipe, &key) => inputs.get(number),
+        _ => None,
+    });
+    Ok(selected.map(|input| input.path.clone()).collect())
 }
 
 fn expect_once(key: &Key, values: &[Value]) -> Result<()> {
@@ -321,8 +337,14 @@ fn hashed(key: &Key, input: &Input, digests: &mut Digests) -> Result<Leaf> {
     let key = key.to_string();
     expect_input(&key, &input.path)?;
     let mut hashed = Vec::new();
+    let manifest = Manifest::read(&input.path)?;
     for (name, path) in files(&key, input)? {
-        hashed.push((name, digests.of(&path)?));
+        let digest = digests.of(&path)?;
+        let written = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
+        if let Some(written) = written.filter(|written| written.sha256 != digest) {
+            written.expect(&path)?;
+        }
+        hashed.push((name, digest));
     }
     Ok(Leaf::Files(hashed))
 }

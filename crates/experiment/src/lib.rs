@@ -2,6 +2,7 @@
 
 mod args;
 mod arms;
+mod base;
 mod base_model;
 mod cached;
 mod cell;
@@ -16,6 +17,7 @@ mod left_files;
 mod machine;
 mod names;
 mod output;
+mod prepare;
 mod ranks;
 mod read;
 mod recipe;

@@ -9,6 +9,7 @@ use trainer::TrainError;
 
 use crate::args::Args;
 use crate::error::one_line;
+use crate::identity::selected_inputs;
 use crate::{Error, Experiment, Recipe};
 
 /// The `main` of a recipe: reads the command line, opens the run folder and calls `run`. Ends with
@@ -87,11 +88,16 @@ fn start<R: Recipe>(
     args: &Args,
     run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let recipe = args.recipe::<R>()?;
+    let (recipe, preparations) = args.recipe::<R>()?;
     if args.show {
-        log(toml::to_string_pretty(&recipe)?);
+        log(preparations.comments() + &toml::to_string_pretty(&recipe)?);
         return Ok(());
     }
+    let inputs = selected_inputs(&recipe)?;
+    if args.prepare {
+        preparations.run(&inputs)?;
+    }
+    preparations.expect(&inputs)?;
     run(&Experiment::open(recipe, args.folder::<R>())?)
 }
 

@@ -5,8 +5,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::base::{Files, own_keys, read_files};
 use crate::keys::Key;
 use crate::names::nearest;
+use crate::prepare::Preparations;
 use crate::{Error, Result};
 
 /// Bytes of the longest recipe that is read.
@@ -40,25 +42,52 @@ const LONGEST: u64 = 16 << 20;
 /// naming the override; both with the nearest key where one is unknown.
 pub fn read_recipe<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[String]) -> Result<T> {
     let overrides = overrides.iter().map(|item| Override::parse(item));
-    read_with(path.as_ref(), &overrides.collect::<Result<Vec<_>>>()?)
+    Ok(read_with(path.as_ref(), &overrides.collect::<Result<Vec<_>>>()?)?.0)
 }
 
 /// [`read_recipe`] with overrides that are parsed already.
-pub(crate) fn read_with<T: DeserializeOwned>(path: &Path, overrides: &[Override]) -> Result<T> {
-    let text = whole_file::read_to_string_limited(path, LONGEST).map_err(Error::file(path))?;
-    let table: Table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
+pub(crate) fn read_with<T: DeserializeOwned>(
+    path: &Path,
+    overrides: &[Override],
+) -> Result<(T, Preparations)> {
+    let Files { table, texts } = read_files(path)?;
     let error = match resolve(&table, overrides.iter())? {
         Ok(recipe) => return Ok(recipe),
         Err(error) => error,
     };
-    // The file's errors show its lines.
-    if let Err(error) = toml::from_str::<T>(&text) {
-        return Err(in_file(path, &text, &error));
+    if let Some(reason) = gone(&table) {
+        return Err(Error::content(path, reason));
+    }
+    // The files' errors show their lines.
+    for (path, text) in &texts {
+        let text = own_keys(text);
+        if let Err(error) = toml::from_str::<T>(&text) {
+            return Err(in_file(path, &text, &error));
+        }
     }
     match wrong_override::<T>(&table, overrides)? {
         Some(error) => Err(error),
         None => Err(Error::content(path, explain(error.message()))),
     }
+}
+
+/// The text of a recipe.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    whole_file::read_to_string_limited(path, LONGEST).map_err(Error::file(path))
+}
+
+/// Keys of raw sources that recipes had, and the commands that make what they read now.
+const GONE: &[(&str, &str)] = &[];
+
+/// What to do about a key that a recipe no longer has.
+fn gone(table: &Table) -> Option<String> {
+    let has = |key: &str| {
+        let parts = Key::parse(key);
+        let (first, rest) = parts.parts().split_first()?;
+        rest.iter().try_fold(table.get(first)?, |value, part| value.get(part))
+    };
+    let (key, command) = GONE.iter().find(|(key, _)| has(key).is_some())?;
+    Some(format!("{key} is no key any more: prepare the data with `{command}`"))
 }
 
 /// Applies `key.path=value` overrides, as [`read_recipe`] does, to values that a program made from
@@ -91,7 +120,7 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
     let overrides = overrides.iter().map(|item| Override::parse(item));
     let overrides: Vec<Override> = overrides.collect::<Result<_>>()?;
     match resolve(&table, overrides.iter())? {
-        Ok(changed) => Ok(changed),
+        Ok((changed, _)) => Ok(changed),
         Err(error) => Err(wrong_override::<T>(&table, &overrides)?
             .unwrap_or_else(|| Error::setting("settings", explain(error.message())))),
     }
@@ -167,20 +196,21 @@ fn parse_value(text: &str) -> Value {
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// The file's table with overrides, as the recipe reads it.
+/// The file's table with overrides and prepared folders, as the recipe reads it.
 fn resolve<'a, T: DeserializeOwned>(
     table: &Table,
     overrides: impl Iterator<Item = &'a Override>,
-) -> Result<Result<T, toml::de::Error>> {
+) -> Result<Result<(T, Preparations), toml::de::Error>> {
     let mut table = table.clone();
     for item in overrides {
         item.apply(&mut table)?;
     }
-    Ok(table.try_into())
+    let preparations = Preparations::take(&mut table)?;
+    Ok(table.try_into().map(|recipe| (recipe, preparations)))
 }
 
 /// An error with file, line and column.
-fn in_file(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+pub(crate) fn in_file(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let reason = explain(error.message());
     let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
         return Error::content(path, reason);

@@ -1,0 +1,154 @@
+//! Recipes that say only in what they differ from another.
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use crate::keys::Key;
+use crate::prepare::PREPARE;
+use crate::read::{in_file, read_text};
+use crate::{Error, Result};
+
+/// The key of the recipe that another begins with, a path from its own folder.
+const BASE: &str = "base";
+/// The keys of that recipe that do not count.
+const UNSET: &str = "unset";
+
+/// Recipes that begin with each other at most.
+const DEEPEST: usize = 8;
+
+/// Recipe files as they were read, that with the values that count last first.
+pub(crate) struct Files {
+    /// All values.
+    pub(crate) table: Table,
+    /// Paths and texts.
+    pub(crate) texts: Vec<(PathBuf, String)>,
+}
+
+/// Reads a recipe and those that it begins with.
+///
+/// Tables are merged, everything else of the recipe takes the place of its base's.
+pub(crate) fn read_files(path: &Path) -> Result<Files> {
+    let mut texts = Vec::new();
+    let table = read(path, &mut texts)?;
+    Ok(Files { table, texts })
+}
+
+fn read(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table> {
+    if texts.len() >= DEEPEST {
+        return Err(Error::content(path, format!("{BASE}: more than {DEEPEST} files")));
+    }
+    let text = read_text(path)?;
+    let mut table: Table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
+    texts.push((path.to_owned(), text));
+    let base = table.remove(BASE);
+    let unset = table.remove(UNSET);
+    let Some(base) = base else {
+        return match unset {
+            Some(_) => Err(Error::content(path, format!("{UNSET}: only beside {BASE}"))),
+            None => Ok(table),
+        };
+    };
+    let refuse = |key, expected| Error::content(path, format!("{key}: expected {expected}"));
+    let Value::String(base) = base else { return Err(refuse(BASE, "a path")) };
+    let mut all = read(&path.parent().unwrap_or(Path::new(".")).join(base), texts)?;
+    let keys = unset.unwrap_or_else(|| Value::Array(Vec::new()));
+    let keys = keys.as_array().ok_or_else(|| refuse(UNSET, "a list of keys"))?;
+    for key in keys {
+        let key = key.as_str().ok_or_else(|| refuse(UNSET, "a list of keys"))?;
+        if !remove(&mut all, Key::parse(key).parts()) {
+            return Err(Error::content(path, format!("{UNSET}: {key} is not in the base")));
+        }
+    }
+    merge(&mut all, table);
+    Ok(all)
+}
+
+fn remove(table: &mut Table, parts: &[String]) -> bool {
+    match parts {
+        [] => false,
+        [last] => table.remove(last).is_some(),
+        [first, rest @ ..] => match table.get_mut(first) {
+            Some(Value::Table(inner)) => remove(inner, rest),
+            _ => false,
+        },
+    }
+}
+
+fn merge(all: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (all.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                all.insert(key, value);
+            }
+        }
+    }
+}
+
+/// The text with the keys that are no recipe's of its own blanked, so that places stay.
+pub(crate) fn own_keys(text: &str) -> String {
+    let mut section: Option<&str> = None;
+    let mut own = String::new();
+    for line in text.split_inclusive('\n') {
+        let trimmed = line.trim();
+        if trimmed.starts_with('[') {
+            section = Some(trimmed.trim_matches(['[', ']']));
+        }
+        let key = trimmed.split('=').next().unwrap_or_default().trim();
+        let ours = match section {
+            None => key == BASE || key == UNSET,
+            Some(section) => section == PREPARE,
+        };
+        match ours {
+            true => own.push('\n'),
+            false => own.push_str(line),
+        }
+    }
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn read(files: &[(&str, &str)]) -> Result<Table, String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let read = read_files(&folder.path().join(files[0].0));
+        read.map(|files| files.table).map_err(|error| error.to_string())
+    }
+
+    const BASE_FILE: (&str, &str) =
+        ("recipe.toml", "seed = 1\n[model]\npath = 'big'\nheads = [1, 2]\n[arms.one]\nx = 1\n");
+
+    #[test]
+    fn what_a_recipe_says_counts_and_the_rest_is_its_bases() {
+        let small = "base = '../recipe.toml'\nunset = ['arms.one', 'model.heads']\nseed = 2\n\
+                     [arms.two]\nx = 3\n[model]\nlong = true\n";
+        let table = read(&[("a/small.toml", small), BASE_FILE]).unwrap();
+        let expected = "seed = 2\n[model]\npath = 'big'\nlong = true\n[arms.two]\nx = 3\n";
+        assert_eq!(table, toml::from_str(expected).unwrap());
+    }
+
+    #[test]
+    fn a_base_that_cannot_be_used_is_named() {
+        let refused = |text| read(&[("small.toml", text), BASE_FILE]).unwrap_err();
+        assert!(refused("base = 'small.toml'").contains("small.toml: base: more than 8 files"));
+        assert!(refused("base = 1").contains("base: expected a path"));
+        assert!(refused("base = 'none.toml'").contains("none.toml: "));
+        assert!(refused("unset = ['seed']").contains("unset: only beside base"));
+        let error = refused("base = 'recipe.toml'\nunset = ['model.size']");
+        assert!(error.ends_with("small.toml: unset: model.size is not in the base"), "{error}");
+    }
+
+    #[test]
+    fn keys_of_the_file_keep_their_lines() {
+        let text = "base = 'x'\nunset = []\nseed = 1\n[prepare]\na = 'b'\n[model]\npath = ''\n";
+        assert_eq!(own_keys(text), "\n\nseed = 1\n\n\n[model]\npath = ''\n");
+    }
+}

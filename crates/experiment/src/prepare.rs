@@ -1,0 +1,309 @@
+//! The commands that make what a recipe reads.
+use std::env::consts::EXE_SUFFIX;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use shards::Manifest;
+use toml::{Table, Value};
+
+use crate::{Error, Result, digest, log};
+
+/// The section of the commands.
+pub(crate) const PREPARE: &str = "prepare";
+
+/// Where their folders are made.
+const FOLDERS: &str = "target/prepared";
+
+/// `[prepare]` of a recipe: commands by name, each with the folder that it makes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Preparations(Vec<Prepared>);
+
+/// One command.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    name: String,
+    /// Without `--out`; folders of other commands stand for their names.
+    command: String,
+    folder: String,
+    /// The names of the commands whose folders it reads.
+    reads: Vec<String>,
+}
+
+impl Prepared {
+    /// The whole command, as a person would type it.
+    pub(crate) fn line(&self) -> String {
+        format!("{} --out {}", self.command, self.folder)
+    }
+
+    /// Whether the folder is there, made of what its inputs are now.
+    fn is_current(&self) -> Result<bool> {
+        let Some(manifest) = Manifest::read(&self.folder)? else { return Ok(false) };
+        let Some(input) = manifest.changed_input() else { return Ok(true) };
+        log(format!("{} changed since {} was prepared", input.display(), self.folder));
+        Ok(false)
+    }
+
+    fn run(&self) -> Result<()> {
+        let mut words = self.command.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let refuse = |reason: String| Error::setting(format!("{PREPARE}.{}", self.name), reason);
+        let status = Command::new(program(name)).args(words).args(["--out", &self.folder]).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(refuse(format!("`{}` ended with {status}", self.line()))),
+            Err(error) => Err(refuse(format!(
+                "{name}: {error}; build it in the same profile, `cargo build --release --bin \
+                 {name}`, or start the recipe with `cargo xtask run`"
+            ))),
+        }
+    }
+}
+
+/// The program beside this one or in the folder above, as cargo puts it; else one of the PATH.
+fn program(name: &str) -> PathBuf {
+    let file = format!("{name}{EXE_SUFFIX}");
+    let own = std::env::current_exe().unwrap_or_default();
+    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(&file));
+    beside.into_iter().find(|path| path.is_file()).unwrap_or_else(|| file.into())
+}
+
+impl Preparations {
+    /// Takes the section out of a recipe's table, and puts its folders where values begin with
+    /// `{name}`.
+    pub(crate) fn take(table: &mut Table) -> Result<Self> {
+        let commands = match table.remove(PREPARE) {
+            None => return Ok(Self::default()),
+            Some(Value::Table(commands)) => commands,
+            Some(_) => return Err(Error::setting(PREPARE, "not a section of commands")),
+        };
+        let mut all = Self::default();
+        for name in commands.keys() {
+            all.add(name, &commands, &mut Vec::new())?;
+        }
+        for value in table.iter_mut().map(|(_, value)| value) {
+            all.put_folders(value)?;
+        }
+        Ok(all)
+    }
+
+    /// Adds a command after those that it reads the folders of.
+    fn add(&mut self, name: &str, commands: &Table, open: &mut Vec<String>) -> Result<()> {
+        if self.named(name).is_some() {
+            return Ok(());
+        }
+        let key = format!("{PREPARE}.{name}");
+        let Some(Value::String(text)) = commands.get(name) else {
+            return Err(Error::setting(key, "not a command"));
+        };
+        if open.iter().any(|other| other == name) {
+            return Err(Error::setting(key, "it reads a folder that is made from its own"));
+        }
+        open.push(name.to_owned());
+        let mut reads = Vec::new();
+        let mut words = Vec::new();
+        for word in text.split_whitespace() {
+            let (before, word) = match word.rsplit_once('=') {
+                Some((option, word)) => (format!("{option}="), word),
+                None => (String::new(), word),
+            };
+            let word = match placeholder(word) {
+                None => word.to_owned(),
+                Some((other, rest)) => {
+                    self.add(other, commands, open)?;
+                    reads.push(other.to_owned());
+                    format!("{}{rest}", self.folder(other)?)
+                }
+            };
+            words.push(before + &word);
+        }
+        open.pop();
+        let command = words.join(" ");
+        let hash = digest::of_bytes(command.as_bytes());
+        let folder = format!("{FOLDERS}/{name}-{}", hash.get(..12).unwrap_or_default());
+        self.0.push(Prepared { name: name.to_owned(), command, folder, reads });
+        Ok(())
+    }
+
+    fn named(&self, name: &str) -> Option<&Prepared> {
+        self.0.iter().find(|one| one.name == name)
+    }
+
+    fn folder(&self, name: &str) -> Result<&str> {
+        match self.named(name) {
+            Some(prepared) => Ok(&prepared.folder),
+            None => Err(Error::setting(format!("{{{name}}}"), "no such command in [prepare]")),
+        }
+    }
+
+    fn put_folders(&self, value: &mut Value) -> Result<()> {
+        match value {
+            Value::String(text) => {
+                if let Some((name, rest)) = placeholder(text) {
+                    *text = format!("{}{rest}", self.folder(name)?);
+                }
+                Ok(())
+            }
+            Value::Array(values) => values.iter_mut().try_for_each(|value| self.put_folders(value)),
+            Value::Table(table) => {
+                table.iter_mut().try_for_each(|(_, value)| self.put_folders(value))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The commands that make folders which hold one of `inputs`, after those that they read.
+    fn needed<'s>(&'s self, inputs: &[PathBuf]) -> Vec<&'s Prepared> {
+        let mut names: Vec<&str> = Vec::new();
+        for one in self.0.iter().rev() {
+            let read = inputs.iter().any(|input| input.starts_with(&one.folder));
+            if read || names.contains(&one.name.as_str()) {
+                names.push(&one.name);
+                names.extend(one.reads.iter().map(String::as_str));
+            }
+        }
+        self.0.iter().filter(|one| names.contains(&one.name.as_str())).collect()
+    }
+
+    /// Runs the commands whose folder is needed for `inputs`, and missing or made of other inputs.
+    pub(crate) fn run(&self, inputs: &[PathBuf]) -> Result<()> {
+        for one in self.needed(inputs) {
+            if !one.is_current()? {
+                log(format!("$ {}", one.line()));
+                one.run()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on without a folder that is needed for `inputs`.
+    pub(crate) fn expect(&self, inputs: &[PathBuf]) -> Result<()> {
+        let missing = |one: &&&Prepared| !Path::new(&one.folder).exists();
+        let needed = self.needed(inputs);
+        let read = |one: &&&Prepared| inputs.iter().any(|path| path.starts_with(&one.folder));
+        match needed.iter().filter(read).find(missing) {
+            None => Ok(()),
+            Some(one) => {
+                let reason = format!("not there yet: add --prepare, or run `{}`", one.line());
+                Err(Error::setting(format!("{PREPARE}.{}", one.name), reason))
+            }
+        }
+    }
+
+    /// The commands, a line each, as comments of a recipe.
+    pub(crate) fn comments(&self) -> String {
+        self.0.iter().map(|one| format!("# {}\n", one.line())).collect()
+    }
+}
+
+/// The name and the rest of a text that begins with `{name}`.
+fn placeholder(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('{')?.split_once('}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(text: &str) -> Result<(Table, Preparations), String> {
+        let mut table: Table = toml::from_str(text).unwrap();
+        let all = Preparations::take(&mut table).map_err(|error| error.to_string())?;
+        Ok((table, all))
+    }
+
+    const RECIPE: &str = "
+        data = { train = '{words}/train.json', others = ['{words}', 'x'] }
+        [prepare]
+        words = 'count --in={letters}/train --seed 1'
+        letters = 'letter --in data'
+        unused = 'letter --in other'
+    ";
+
+    #[test]
+    fn folders_stand_for_names_and_change_with_the_command() {
+        let (table, all) = take(RECIPE).unwrap();
+        let words = all.named("words").unwrap();
+        let letters = all.named("letters").unwrap();
+        assert_eq!(
+            table["data"]["train"].as_str().unwrap(),
+            format!("{}/train.json", words.folder)
+        );
+        assert_eq!(table["data"]["others"][0].as_str(), Some(words.folder.as_str()));
+        assert!(words.folder.starts_with("target/prepared/words-"), "{}", words.folder);
+        let line = format!("count --in={}/train --seed 1 --out {}", letters.folder, words.folder);
+        assert_eq!(words.line(), line);
+        let (_, other) = take(&RECIPE.replace("--in data", "--in more")).unwrap();
+        assert_ne!(other.named("words").unwrap().folder, words.folder);
+    }
+
+    #[test]
+    fn only_what_is_read_is_made_and_in_order() {
+        let (_, all) = take(RECIPE).unwrap();
+        let names = |inputs: &[PathBuf]| -> Vec<String> {
+            all.needed(inputs).iter().map(|one| one.name.clone()).collect()
+        };
+        let inside = PathBuf::from(&all.named("words").unwrap().folder).join("train.json");
+        assert_eq!(names(&[inside.clone(), "x".into()]), ["letters", "words"]);
+        assert!(names(&["data/base".into()]).is_empty());
+        let error = all.expect(&[inside]).unwrap_err().to_string();
+        assert!(error.starts_with("prepare.words: not there yet: add --prepare, or run `count"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_is_made_once_and_again_where_an_input_changed() {
+        use std::fs;
+        use std::os::unix::fs::PermissionsExt;
+
+        // A program that copies a folder that was prepared before, and counts its runs.
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("input");
+        fs::write(&input, "1").unwrap();
+        let source = folder.path().join("source");
+        let made = shards::Preparing::start(&source).unwrap();
+        fs::write(made.file("train/0.jsonl").unwrap(), "[1]\n").unwrap();
+        let about = shards::Preparation { program: "copy", seed: None, counts: 1.into() };
+        let mut manifest = made.finish(about).unwrap();
+        manifest.inputs.insert(input.clone(), shards::FileDigest::of(&input).unwrap());
+        let text = serde_json::to_string(&manifest).unwrap();
+        fs::write(source.join("manifest.json"), text).unwrap();
+        let program = folder.path().join("copy");
+        let script = "#!/bin/sh\necho >> \"$1\".runs\nrm -rf \"$3\"\nmkdir -p \"${3%/*}\"\n\
+                      cp -r \"$1\" \"$3\"\n";
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+
+        let (program, path) = (program.display(), source.display());
+        let (table, all) =
+            take(&format!("x = '{{a}}'\n[prepare]\na = '{program} {path}'")).unwrap();
+        let inputs = [PathBuf::from(table["x"].as_str().unwrap())];
+        let runs = || fs::read_to_string(folder.path().join("source.runs")).unwrap().len();
+        assert!(all.expect(&inputs).is_err());
+        all.run(&inputs).unwrap();
+        all.expect(&inputs).unwrap();
+        all.run(&inputs).unwrap();
+        assert_eq!(runs(), 1);
+        fs::write(&input, "2").unwrap();
+        all.run(&inputs).unwrap();
+        assert_eq!(runs(), 2);
+        fs::remove_dir_all(&inputs[0]).unwrap();
+        fs::write(folder.path().join("copy"), "#!/bin/sh\nexit 3\n").unwrap();
+        let error = all.run(&inputs).unwrap_err().to_string();
+        assert!(error.contains("ended with exit status: 3"), "{error}");
+        let (_, all) = take("x = '{a}'\n[prepare]\na = 'no-such-program'").unwrap();
+        let inputs = [PathBuf::from(&all.named("a").unwrap().folder)];
+        let error = all.run(&inputs).unwrap_err().to_string();
+        assert!(error.starts_with("prepare.a: no-such-program: "), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_a_command_is_named() {
+        let refused = |text: &str| take(text).unwrap_err();
+        assert!(refused("prepare = 1").starts_with("prepare: not a section"));
+        assert!(refused("[prepare]\na = 1").starts_with("prepare.a: not a command"));
+        assert!(refused("x = '{b}/c'\n[prepare]\na = 'y'").starts_with("{b}: no such command"));
+        let error = refused("[prepare]\na = 'x {b}'\nb = 'x {a}'");
+        assert!(error.contains("made from its own"), "{error}");
+        // Without the section, braces are a text like any other.
+        assert!(take("x = '{b}/c'").is_ok());
+    }
+}

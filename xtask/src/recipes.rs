@@ -1,0 +1,65 @@
+//! Recipes with the programs that prepare their data, built together.
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{cargo, command, run as start, target_folder};
+use crate::setup::{Options, ensure};
+
+/// The demo's recipe: the first paper's on the embedded data.
+pub const DEMO: &str = "examples/bridging-gap/small.toml";
+
+/// Packages with a program of the same name that recipes prepare data with.
+const PREPARING: [&str; 3] = ["demo-data", "kg-triples", "qa-translate"];
+
+/// Builds programs of `examples/`, those that `examples` selects, and those that prepare data. One
+/// build, so that crates that both use are built once.
+pub fn build(root: &Path, profile: &[&str], examples: &[&str]) -> Result<()> {
+    let mut build = cargo(root);
+    build.arg("build").args(profile).args(["-p", "examples"]).args(examples);
+    for program in PREPARING {
+        build.args(["-p", program, "--bin", program]);
+    }
+    if start(&mut build)? != 0 {
+        bail!("the programs cannot be built");
+    }
+    Ok(())
+}
+
+/// Set-up, the programs, optimised, and then the recipe's with `--prepare`.
+pub fn run(root: &Path, recipe: &Path, arguments: &[String]) -> Result<u8> {
+    let name = program(root, recipe)?;
+    ensure(root, Options::default())?;
+    build(root, &["--release"], &["--example", &name])?;
+    let program = target_folder()?.join("release/examples").join(name);
+    start(command(program, root).arg(recipe).arg("--prepare").args(arguments))
+}
+
+/// The program that a recipe's folder is called after.
+fn program(root: &Path, recipe: &Path) -> Result<String> {
+    let folder = std::path::absolute(recipe).ok();
+    let name = folder.as_deref().and_then(|path| path.parent()?.file_name()?.to_str());
+    let name = name.with_context(|| format!("{}: not in a folder", recipe.display()))?;
+    if !root.join("examples").join(name).join("main.rs").is_file() {
+        bail!(
+            "{}: no program is called {name}; start it with `cargo run --release -p examples \
+             --example PROGRAM -- {} --prepare`",
+            recipe.display(),
+            recipe.display()
+        );
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_belongs_to_the_program_of_its_folder() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        assert_eq!(program(&root, Path::new(DEMO)).unwrap(), "bridging-gap");
+        let error = program(&root, Path::new("my/recipe.toml")).unwrap_err().to_string();
+        assert!(error.starts_with("my/recipe.toml: no program is called my;"), "{error}");
+    }
+}
