@@ -9,3 +9,8 @@ pub mod fact_source;
 pub mod questions;
 pub mod readings;
 pub mod search;
+
+/// The programs of the cookbook.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/cookbook.md")]
+struct Cookbook;
