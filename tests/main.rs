@@ -14,5 +14,6 @@ mod question_answering;
 mod ranks;
 mod recipe;
 mod transfer_suite;
+mod walk;
 mod xlm_k;
 mod xlm_k_streamed;

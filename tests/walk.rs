@@ -1,0 +1,69 @@
+//! The walk of the docs, run: each command leaves what the page says.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::{root, succeed, tool};
+
+/// A fenced block: what stands behind the fence, and the text.
+fn blocks(page: &str) -> Vec<(&str, String)> {
+    let mut blocks: Vec<(&str, String)> = Vec::new();
+    let mut open = false;
+    for line in page.lines() {
+        match (line.strip_prefix("```"), open) {
+            (Some(info), false) => {
+                blocks.push((info, String::new()));
+                open = true;
+            }
+            (Some(_), true) => open = false,
+            (None, true) => {
+                let (_, text) = blocks.last_mut().unwrap();
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, false) => {}
+        }
+    }
+    blocks
+}
+
+/// The folder of the programs that cargo builds with their tests.
+fn programs() -> PathBuf {
+    let _ = tool("mlqa-eval");
+    Path::new(tool("kg-triples").get_program()).parent().unwrap().to_owned()
+}
+
+#[test]
+fn the_walk_leaves_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(root().join("data"), folder.path().join("data")).unwrap();
+    let path = std::env::join_paths(
+        [programs()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let path = path.unwrap();
+    let page = std::fs::read_to_string(root().join("docs/walk.md")).unwrap();
+    let mut printed = String::new();
+    let mut compared = 0;
+    for (info, text) in blocks(&page) {
+        match info.split_once(" file=") {
+            Some((_, name)) => std::fs::write(folder.path().join(name), text).unwrap(),
+            None if info == "sh" => {
+                printed.clear();
+                for line in text.lines() {
+                    let mut command = Command::new("sh");
+                    command.args(["-e", "-c", line]).current_dir(folder.path()).env("PATH", &path);
+                    let told = succeed(command);
+                    // Their tables of counts are not on the page.
+                    if !line.starts_with("kg-triples") {
+                        printed.push_str(&told);
+                    }
+                }
+            }
+            None => {
+                assert_eq!(info, "text");
+                assert_eq!(printed, text, "after {compared} blocks");
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 5);
+}
