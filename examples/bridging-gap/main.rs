@@ -28,9 +28,9 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let (graph, sampled) =
         sample(&graph, &recipe.sampling.clone().or_languages(&recipe.languages))?;
     experiment.log(format!("facts in all languages: {} of {}", sampled.kept, sampled.read));
-    let input = data::input(recipe, &graph, &experiment.dir("questions"))?;
+    let input = Input::read(recipe)?;
     let results =
-        experiment.each(|cell| train(cell, &graph, &input), |cell, _| answer(cell, &input))?;
+        experiment.each(|cell| train(cell, &graph, &input), |cell, _| answer(cell))?;
     report::write(experiment, &results)
 }
 
@@ -69,10 +69,10 @@ fn train(cell: &Cell<Recipe>, graph: &KnowledgeGraph, input: &Input) -> Result<T
 }
 
 /// IV: English contexts, questions in every language (G-XLT), scored as MLQA is.
-fn answer(cell: &Cell<Recipe>, input: &Input) -> Result<Vec<FileScore>> {
+fn answer(cell: &Cell<Recipe>) -> Result<Vec<FileScore>> {
     let evaluation = &cell.recipe.evaluation;
     let trained = cell.load(cell.dir("model"), &[Head::Span], cell.recipe.model.segments)?;
     let predictor = evaluation.predictor(&trained.model, &trained.tokenizer, &cell.recipe.windows);
-    let files = evaluation.files(&input.evaluation, &cell.recipe.languages_of(cell));
+    let files = evaluation.files(&cell.recipe.data.evaluation, &cell.recipe.languages_of(cell));
     Ok(evaluate(&predictor, &files, &evaluation.split, &[], &cell.dir("predictions"))?)
 }

@@ -2,8 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{BaseModel, Cell, InputPath, RunConfig, ShardPaths, TsvFolder};
-use kg_triples::questions::{FactQuestions, SplitHeads};
+use experiment::{BaseModel, Cell, InputPath, JsonFolder, RunConfig, ShardPaths, TsvFolder};
 use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
 use mlqa_eval::{Language, WindowConfig};
 use objectives::EntityCompletionConfig;
@@ -50,13 +49,10 @@ pub struct Data {
     /// Files of `kg-triples mix`, streamed; in place of sequences that are built from `kg`.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]
     pub sequences: ShardPaths,
-    /// SQuAD-style training questions; not with `templates`.
+    /// SQuAD-style training questions.
     pub train: InputPath,
-    /// Folder with MLQA-named question files; not with `templates`.
-    pub evaluation: InputPath,
-    /// Sentence templates: training and evaluation questions are then made from the triples.
-    pub templates: InputPath,
-    pub facts: FactQuestions,
+    /// Folder with MLQA-named question files.
+    pub evaluation: JsonFolder,
 }
 
 /// One arm: what knowledge is injected. Without kinds, none.
@@ -66,8 +62,9 @@ pub struct Arm {
     pub kinds: Vec<SequenceKind>,
     /// Trains for as many tokens, padding left out, as this arm.
     pub equal_tokens: Option<String>,
-    /// Leaves out the triples whose head is in this split of `data.facts`.
-    pub without_split: Option<String>,
+    /// Leaves out the triples about these entities: a file with an id a line.
+    #[serde(skip_serializing_if = "InputPath::is_unset")]
+    pub without_heads: InputPath,
 }
 
 impl experiment::Recipe for Recipe {
@@ -87,19 +84,13 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
         let languages = &self.languages;
         let known = languages.first() == Some(&Language::EN) && languages.len() > 1;
         ensure!(known, "languages = {languages:?}: must be \"en\" and at least one other");
-        if !self.data.templates.is_set() {
-            self.data.train.required("data.train", "a SQuAD-style training file")?;
-            self.data.evaluation.required("data.evaluation", "a folder with MLQA's files")?;
-        }
-        self.data.facts.validate().context("data.facts")?;
+        self.data.train.required("data.train", "a SQuAD-style training file")?;
+        self.data.evaluation.required("data.evaluation", "a folder with MLQA's files")?;
         self.injection.validate().context("injection")?;
         self.fine_tuning.validate().context("fine_tuning")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
         limits.expect_length("sequences.max_length", self.sequences.max_length)?;
-        let made = self.data.templates.is_set().then_some(&self.evaluation.split);
-        let left_out = self.arms.values().filter_map(|arm| arm.without_split.as_ref());
-        left_out.chain(made).try_for_each(|split| SplitHeads::expect_name(split))?;
         for (name, arm) in &self.arms {
             let other = arm.equal_tokens.as_ref().filter(|other| !self.arms.contains_key(*other));
             ensure!(other.is_none(), "arms.{name}.equal_tokens: no arm is called {other:?}");

@@ -1,8 +1,7 @@
-//! Pairs of sentences beside their translations: XNLI's, or pairs about the facts of a graph.
-use std::path::{Path, PathBuf};
+//! Pairs of sentences beside their translations.
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use kg_triples::probes::write_inference;
 use mlqa_eval::Language;
 use tasks::fusion::ClassPair;
 use tokenizers::Tokenizer;
@@ -20,37 +19,13 @@ pub struct Input {
     second: Vec<NliExample>,
 }
 
-/// Names of the files that are made.
-const MADE: (&str, &str) = ("multinli.train", "xnli.test");
-
 impl Input {
-    /// Reads what a run needs. Pairs about facts are written to `made`.
-    pub fn read(recipe: &Recipe, made: &Path) -> Result<Self> {
-        let (data, languages) = (&recipe.data, &recipe.languages);
-        let of = |folder: &Path, language: &Language| -> PathBuf {
-            folder.join(format!("{}.{language}.tsv", MADE.0))
-        };
-        let read = |path: PathBuf| -> Result<Vec<NliExample>> { Ok(read_nli(path)?.examples) };
-        let Some(facts) = &data.facts else {
-            let train = languages.iter().map(|one| Ok((*one, read(of(&data.train, one))?)));
-            let (test, second) =
-                (read(data.evaluation.to_path_buf())?, read(data.second.to_path_buf())?);
-            return Ok(Self { train: train.collect::<Result<_>>()?, test, second });
-        };
-        std::fs::create_dir_all(made).with_context(|| made.display().to_string())?;
-        let (graph, templates, split) = facts.read()?;
-        for (heads, name) in [("train", MADE.0), ("test", MADE.1)] {
-            let heads = (name, split.get(heads)?);
-            write_inference(&graph, &templates, heads, languages, &data.inference, made)?;
-        }
-        let (mut test, mut second) = (Vec::new(), Vec::new());
-        for language in languages {
-            let file = |language| made.join(format!("{}.{language}.tsv", MADE.1));
-            test.extend(read(file(language))?);
-            second.extend(read(file(languages.first().unwrap_or(language)))?);
-        }
-        let train = languages.iter().map(|one| Ok((*one, read(of(made, one))?)));
-        Ok(Self { train: train.collect::<Result<_>>()?, test, second })
+    pub fn read(recipe: &Recipe) -> Result<Self> {
+        let data = &recipe.data;
+        let read = |path: &Path| -> Result<Vec<NliExample>> { Ok(read_nli(path)?.examples) };
+        let of = |language: &Language| Ok((*language, read(&data.train.join(file(*language)))?));
+        let train = recipe.languages.iter().map(of).collect::<Result<_>>()?;
+        Ok(Self { train, test: read(&data.evaluation)?, second: read(&data.second)? })
     }
 
     /// Training pairs of all languages, the source language's own beside themselves.
@@ -60,7 +35,7 @@ impl Input {
         let mut pairs = Vec::new();
         for (language, own) in &self.train {
             let own = encode_nli(own, tokenizer, config)?;
-            pairs.extend(ClassPair::all(&own, &source, &format!("{}.{language}.tsv", MADE.0))?);
+            pairs.extend(ClassPair::all(&own, &source, &file(*language))?);
         }
         Ok(pairs)
     }
@@ -72,4 +47,9 @@ impl Input {
         let second = encode_nli(&self.second, tokenizer, config)?;
         Ok(ClassPair::all(&own, &second, "data.evaluation beside data.second")?)
     }
+}
+
+/// Training pairs of a language, as XNLI names them.
+fn file(language: Language) -> String {
+    format!("multinli.train.{language}.tsv")
 }

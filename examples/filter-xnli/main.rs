@@ -24,8 +24,8 @@ fn main() -> ExitCode {
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    let (recipe, input) =
-        (&experiment.recipe, Input::read(&experiment.recipe, &experiment.dir("pairs"))?);
+    let recipe = &experiment.recipe;
+    let input = Input::read(recipe)?;
     let results = experiment.each(|cell| train(cell, &input), |cell, _| test(cell, &input))?;
     let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
     let readings = Readings {

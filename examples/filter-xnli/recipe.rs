@@ -2,9 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use examples::fact_source::FactSource;
 use experiment::{BaseModel, InputPath, RunConfig, TsvFolder};
-use kg_triples::probes::InferenceConfig;
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 use tasks::fusion::{SecondText, SoftTeaching, StudentStart};
@@ -43,11 +41,6 @@ pub struct Data {
     pub evaluation: InputPath,
     /// The same rows in the source language, in a file of the same form.
     pub second: InputPath,
-    /// Pairs about facts, in place of the three: a stand-in, and no paper's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub facts: Option<FactSource>,
-    /// How they are made.
-    pub inference: InferenceConfig,
 }
 
 /// What stands beside a text in training.
@@ -105,17 +98,9 @@ filter-xnli examples/filter-xnli/recipe.toml --model xlm-roberta-large \\
     fn validate(&self) -> Result<()> {
         let data = &self.data;
         ensure!(self.languages.len() > 1, "languages: name the source language and others");
-        if let Some(facts) = &data.facts {
-            let set = data.train.is_set() || data.evaluation.is_set() || data.second.is_set();
-            ensure!(!set, "data.facts: not with data.train, evaluation or second");
-            let same = facts.languages == self.languages;
-            ensure!(same, "data.facts.languages: give those of languages, in their order");
-            facts.validate().context("data.facts")?;
-        } else {
-            data.train.required("data.train", "a folder with multinli.train.<lang>.tsv")?;
-            data.evaluation.required("data.evaluation", "test pairs, as xnli.test.tsv")?;
-            data.second.required("data.second", "the same pairs in the source language")?;
-        }
+        data.train.required("data.train", "a folder with multinli.train.<lang>.tsv")?;
+        data.evaluation.required("data.evaluation", "test pairs, as xnli.test.tsv")?;
+        data.second.required("data.second", "the same pairs in the source language")?;
         self.model.limits()?.expect_length("encoding.max_length", self.encoding.max_length)?;
         let config = Config::from_file(self.model.path.join("config.json"))?;
         let layers = usize::try_from(config.num_hidden_layers).unwrap_or(0);

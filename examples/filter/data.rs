@@ -1,11 +1,8 @@
-//! Questions beside their translations: a user's, or XQuAD's articles.
-use std::path::Path;
-
+//! Questions beside their translations.
 use anyhow::{Context, Result};
 use mlqa_eval::{Dataset, Question};
 use qa_translate::read_translations;
-use tasks::fusion::{PairedFile, PairedQuestions, split_articles};
-use tasks::question_answering::xquad_files;
+use tasks::fusion::{PairedFile, PairedQuestions};
 
 use crate::recipe::Recipe;
 
@@ -19,26 +16,14 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads what a run needs. Of XQuAD's articles, those to be asked about are written to `made`.
-    pub fn read(recipe: &Recipe, made: &Path) -> Result<Self> {
-        let (data, languages) = (&recipe.data, &recipe.languages);
-        let (mut folder, mut train) = (&*data.evaluation, Vec::new());
-        if data.parallel.is_set() {
-            std::fs::create_dir_all(made).with_context(|| made.display().to_string())?;
-            for file in xquad_files(&data.parallel, languages) {
-                let (own, test) = split_articles(Dataset::read(&file.path)?, data.train_articles)?;
-                test.write(made.join(format!("xquad.{}.json", file.context)))?;
-                train.push((file.context, own));
-            }
-            folder = made;
-        } else if let Some((&source, others)) = languages.split_first() {
-            train.push((source, Dataset::read(&data.train)?));
-            let read = read_translations(&data.translated, "train", source, others, false)?;
-            train.extend(read.into_iter().map(|own| (own.language, own.dataset)));
-        }
-        let second = data.second.is_set().then_some(&*data.second);
+    pub fn read(recipe: &Recipe) -> Result<Self> {
+        let Recipe { data, languages, .. } = recipe;
+        let (&source, others) = languages.split_first().context("languages: none")?;
+        let mut train = vec![(source, Dataset::read(&data.train)?)];
+        let read = read_translations(&data.translated, "train", source, others, false)?;
+        train.extend(read.into_iter().map(|own| (own.language, own.dataset)));
         let pairs = PairedQuestions::of(&train)?;
-        let files = PairedFile::all(folder, second, languages)?;
+        let files = PairedFile::all(&data.evaluation, &data.second, languages)?;
         Ok(Self { unrelated: pairs.unrelated()?, pairs, files })
     }
 }

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    let input = Input::read(&experiment.recipe, &experiment.dir("questions"))?;
+    let input = Input::read(&experiment.recipe)?;
     experiment.log(&input.pairs);
     let results = experiment.each(|cell| train(cell, &input), |cell, _| answer(cell, &input))?;
     let recipe = &experiment.recipe;

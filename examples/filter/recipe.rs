@@ -32,20 +32,15 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// SQuAD-style training questions in the source language; not with `parallel`.
+    /// SQuAD-style training questions in the source language.
     pub train: InputPath,
-    /// Folder that `qa-translate translate` wrote from them; not with `parallel`.
+    /// Folder that `qa-translate translate` wrote from them.
     pub translated: JsonFolder,
-    /// Folder with `xquad.<lang>.json` to be answered; not with `parallel`.
+    /// Folder with `xquad.<lang>.json` to be answered.
     pub evaluation: JsonFolder,
     /// Folder with the same questions in the source language, `xquad.<lang>.json` for those of each
-    /// language; not with `parallel`.
+    /// language.
     pub second: JsonFolder,
-    /// Folder with `xquad.<lang>.json`, whose first articles train and whose others test, each
-    /// language the translation of the others.
-    pub parallel: JsonFolder,
-    /// So many of its articles train.
-    pub train_articles: usize,
 }
 
 /// What stands beside a text in training.
@@ -90,16 +85,10 @@ filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=tr
     fn validate(&self) -> Result<()> {
         let (data, limits) = (&self.data, self.model.limits()?);
         ensure!(self.languages.len() > 1, "languages: name the source language and others");
-        if data.parallel.is_set() {
-            let set = data.translated.is_set() || data.evaluation.is_set() || data.second.is_set();
-            let others = "train, translated, evaluation or second";
-            ensure!(!set && data.train.is_unset(), "data.parallel: not with data.{others}");
-        } else {
-            data.train.required("data.train", "a SQuAD-style training file")?;
-            data.translated.required("data.translated", "what `qa-translate` wrote")?;
-            data.evaluation.required("data.evaluation", "a folder with xquad.<lang>.json")?;
-            data.second.required("data.second", "the same questions in the source language")?;
-        }
+        data.train.required("data.train", "a SQuAD-style training file")?;
+        data.translated.required("data.translated", "what `qa-translate` wrote")?;
+        data.evaluation.required("data.evaluation", "a folder with xquad.<lang>.json")?;
+        data.second.required("data.second", "the same questions in the source language")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         let config = Config::from_file(self.model.path.join("config.json"))?;
         let layers = usize::try_from(config.num_hidden_layers).unwrap_or(0);

@@ -1,14 +1,15 @@
 //! *From Good to Best: Two-Stage Training for Cross-Lingual Machine Reading Comprehension*, from a
 //! reader's candidates to answers with the right boundaries.
+mod questions;
 mod recipe;
 mod report;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use examples::questions::QuestionData;
 use experiment::{Cell, Experiment};
 use mlqa_eval::{Purpose, SetScores, UnanswerableWindow, Window, WindowConfig, windows};
+use questions::QuestionData;
 use recipe::{Recipe, StageTwoStart};
 use report::{STAGE_ONE, Trained};
 use tasks::question_answering::{QaData, QaPredictor, QaTask, evaluate_sets};
@@ -21,8 +22,7 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
-    let made = experiment.dir("data");
-    let data = recipe.data.load(&recipe.languages, &recipe.selection, &made)?;
+    let data = recipe.data.load(&recipe.languages, &recipe.selection)?;
     // Windows without their gold span have neither candidates nor a positive.
     let unanswerable_window = UnanswerableWindow::Drop;
     let config = WindowConfig { unanswerable_window, ..recipe.windows.clone() };

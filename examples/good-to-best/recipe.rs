@@ -2,7 +2,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use examples::questions::QuestionSources;
 use experiment::{BaseModel, RunConfig, Sweeps};
 use mlqa_eval::{Language, WindowConfig};
 use objectives::{HardLearningWeighting, NegativeSelection};
@@ -11,6 +10,7 @@ use tasks::question_answering::{DevSelection, QaConfig, ScoreConfig};
 use tasks::two_stage::{BoundaryConfig, BoundaryTerms, CandidateConfig};
 use trainer::TrainConfig;
 
+use crate::questions::QuestionSources;
 use crate::report::{BEFORE, STAGE_ONE};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -86,6 +86,7 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
 --set data.mlqa=MLQA_V1/test --set data.xquad=xquad";
     const EVALUATION: &'static [&'static str] = &[
         "languages",
+        "data.name",
         "data.mlqa",
         "data.split",
         "data.xquad",

@@ -23,10 +23,10 @@ fn main() -> ExitCode {
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     // 3.1 and 3.2: translations with their answers, questions mixed with passages of other
     // languages, knowledge phrases.
-    let data = TrainingData::load(&experiment.recipe, &experiment.dir("questions"))?;
+    let data = TrainingData::load(&experiment.recipe)?;
     experiment.log(&data.questions);
     experiment.log(format!("passages with phrases: {}", data.phrases.len()));
-    let results = experiment.each(|cell| train(cell, &data), |cell, _| answer(cell, &data))?;
+    let results = experiment.each(|cell| train(cell, &data), |cell, _| answer(cell))?;
     report::write(experiment, &results)
 }
 
@@ -74,8 +74,8 @@ fn train(cell: &Cell<Recipe>, data: &TrainingData) -> Result<u64> {
 }
 
 /// 4.4: every language of passages with every language of questions.
-fn answer(cell: &Cell<Recipe>, data: &TrainingData) -> Result<Vec<FileScore>> {
-    let Recipe { model, windows, evaluation, languages, .. } = cell.recipe;
+fn answer(cell: &Cell<Recipe>) -> Result<Vec<FileScore>> {
+    let Recipe { model, windows, evaluation, languages, data, .. } = cell.recipe;
     let reader = cell.load(cell.dir("model"), &[Head::Span], model.segments)?;
     let predictor = evaluation.predictor(&reader.model, &reader.tokenizer, windows);
     let files = evaluation.files(&data.evaluation, languages);

@@ -3,9 +3,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use examples::search::PhraseSearch;
-use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, TsvFolder};
-use kg_triples::questions::FactQuestions;
+use experiment::{BaseModel, InputPath, JsonFolder, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 use objectives::masking::NgramMaskingConfig;
 use qa_translate::MixConfig;
@@ -48,25 +46,17 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// SQuAD-style questions in the source language; not with `templates`.
+    /// SQuAD-style questions in the source language.
     pub train: InputPath,
-    /// Folder that `qa-translate translate` wrote from them; not with `templates`.
+    /// Folder that `qa-translate translate` wrote from them.
     pub translated: JsonFolder,
-    /// Folder with `dev-context-en-question-en.json` and so on; not with `templates`.
+    /// Folder with `dev-context-en-question-en.json` and so on.
     #[serde(skip_serializing_if = "JsonFolder::is_unset")]
     pub dev: JsonFolder,
-    /// Folder with MLQA-named question files; not with `templates`.
+    /// Folder with MLQA-named question files.
     pub evaluation: JsonFolder,
-    /// Passages with knowledge phrases that `kg-triples phrases` wrote; not with `search`.
+    /// Passages with knowledge phrases that `kg-triples phrases` wrote.
     pub phrases: InputPath,
-    /// Folder with `triples.tsv` and `labels.tsv`, for `templates`.
-    pub kg: TsvFolder,
-    /// Sentence templates: questions are made from triples, in place of the first three.
-    pub templates: InputPath,
-    /// How they are made.
-    pub facts: FactQuestions,
-    /// Phrases mined from a stand-in for a search engine in place of `phrases`.
-    pub search: Option<PhraseSearch>,
 }
 
 /// One arm: the tasks beside reading the source language's questions.
@@ -106,19 +96,12 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
 
     fn validate(&self) -> Result<()> {
         let (data, limits) = (&self.data, self.model.limits()?);
-        if data.templates.is_set() {
-            data.kg.required("data.kg", "a folder with triples.tsv and labels.tsv")?;
-            let split = &self.evaluation.split;
-            let known = ["dev", "test"].contains(&split.as_str());
-            ensure!(known, "evaluation.split = {split:?}: must be \"dev\" or \"test\"");
-        } else {
-            data.train.required("data.train", "a SQuAD-style training file")?;
-            if self.needs_translations() {
-                data.translated.required("data.translated", "what `qa-translate` wrote")?;
-            }
-            data.evaluation.required("data.evaluation", "a folder with MLQA's question files")?;
+        data.train.required("data.train", "a SQuAD-style training file")?;
+        if self.needs_translations() {
+            data.translated.required("data.translated", "what `qa-translate` wrote")?;
         }
-        if data.search.is_none() && self.selected().any(|arm| arm.lakm.is_some()) {
+        data.evaluation.required("data.evaluation", "a folder with MLQA's question files")?;
+        if self.selected().any(|arm| arm.lakm.is_some()) {
             data.phrases.required("data.phrases", "what `kg-triples phrases` wrote")?;
         }
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
@@ -128,11 +111,9 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         limits.expect_length("lakm_max_length", length)?;
         self.lakm.masking.validate().map_err(|error| anyhow!("lakm.{error}"))?;
         self.ngrams.validate().map_err(|error| anyhow!("ngrams.{error}"))?;
-        data.search.iter().try_for_each(PhraseSearch::validate)?;
         self.training.validate().context("training")?;
         self.selection.validate()?;
         self.evaluation.validate()?;
-        data.facts.validate().context("data.facts")?;
         Ok(self.mix.check_languages(&self.languages)?)
     }
 }

@@ -1,12 +1,9 @@
 //! Facts in several languages, asked as mLAMA does: which object of its relation completes the
 //! sentence best. Nothing is trained.
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use examples::fact_source::FactSource;
 use experiment::{Cell, JsonlFolder};
-use kg_triples::probes::write_clozes;
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 use tasks::cloze_ranking::rank_typed;
@@ -14,7 +11,7 @@ use transfer_eval::lama::{build_typed_clozes, read_mlama};
 use xlmr_model::{Head, Pretrained};
 
 use crate::recipe::Recipe;
-use crate::{Items, SuiteTask, Tested, Trained, made, start, write_items};
+use crate::{Items, SuiteTask, Tested, Trained, start, write_items};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,45 +29,37 @@ pub struct Data {
     pub name: String,
     /// Folders of mLAMA by language, such as `test.de = "mlama1.1/de"`.
     pub test: BTreeMap<Language, JsonlFolder>,
-    /// Facts of a graph, in place of them: those of its splits `train` and `test` apart.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub facts: Option<FactSource>,
+    /// The same of facts that a model may have been trained on, reported beside those of `test`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<Language, JsonlFolder>,
 }
 
-const NAME: &str = "facts";
-const SPLITS: [&str; 2] = ["train", "test"];
 /// The metric over all facts.
 const PRECISION: &str = "p@1";
 
 impl Facts {
     /// The metric of each set, and its folders by language.
-    fn sets(&self, made: &Path) -> Vec<(String, BTreeMap<String, PathBuf>)> {
-        let Some(facts) = &self.data.facts else {
-            let folder = |(language, folder): (&Language, &JsonlFolder)| {
-                (language.to_string(), folder.to_path_buf())
-            };
-            return vec![(PRECISION.to_owned(), self.data.test.iter().map(folder).collect())];
-        };
-        let of = |split: &str| {
-            let folder = |code: &Language| (code.to_string(), made.join(split).join(code.as_str()));
-            (format!("{PRECISION} {split}"), facts.languages.iter().map(folder).collect())
-        };
-        SPLITS.map(of).into()
+    fn sets(&self) -> Vec<(String, &BTreeMap<Language, JsonlFolder>)> {
+        let Data { test, seen, .. } = &self.data;
+        match seen.is_empty() {
+            true => vec![(PRECISION.to_owned(), test)],
+            false => vec![(format!("{PRECISION} train"), seen), (format!("{PRECISION} test"), test)],
+        }
+    }
+
+    fn folders(&self) -> impl Iterator<Item = &JsonlFolder> {
+        self.data.test.values().chain(self.data.seen.values())
     }
 }
 
 impl SuiteTask for Facts {
     fn is_given(&self) -> bool {
-        !self.data.test.is_empty() || self.data.facts.is_some()
+        !self.data.test.is_empty()
     }
 
     fn validate(&self) -> Result<()> {
         ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
-        if let Some(facts) = &self.data.facts {
-            ensure!(self.data.test.is_empty(), "data.test: not with data.facts");
-            return facts.validate().context("data.facts");
-        }
-        for folder in self.data.test.values() {
+        for folder in self.folders() {
             folder.required("data.test.*", "a folder of mLAMA")?;
         }
         Ok(())
@@ -78,25 +67,11 @@ impl SuiteTask for Facts {
 
     fn check(&self, model: &Pretrained) -> Result<()> {
         let length = usize::try_from(model.model.config().max_length())?;
-        self.data.test.values().try_for_each(|folder| {
+        self.folders().try_for_each(|folder| {
             build_typed_clozes(&read_mlama(folder)?, &model.tokenizer, length)
                 .with_context(|| folder.display().to_string())
                 .map(drop)
         })
-    }
-
-    fn prepare(&self, folder: &Path) -> Result<()> {
-        let Some(facts) = &self.data.facts else { return Ok(()) };
-        let (graph, templates, split) = facts.read()?;
-        for name in SPLITS {
-            let (heads, languages) = (split.get(name)?, &facts.languages);
-            let report = write_clozes(&graph, &templates, heads, languages, folder.join(name))?;
-            let (asked, out) = (report.facts, report.without_words);
-            experiment::log(format!(
-                "facts of split {name}: {asked} asked in each language, {out} without words"
-            ));
-        }
-        Ok(())
     }
 
     fn head(&self) -> Head {
@@ -111,23 +86,23 @@ impl SuiteTask for Facts {
         let model = start(cell, self.head())?;
         let length = usize::try_from(model.model.config().max_length())?;
         let (mut tested, mut items) = (Tested::default(), Items::new());
-        for (metric, folders) in self.sets(&made(cell, NAME)) {
+        for (metric, folders) in self.sets() {
             for (language, folder) in folders {
-                let facts = read_mlama(&folder)?;
+                let facts = read_mlama(folder)?;
                 let clozes = build_typed_clozes(&facts, &model.tokenizer, length)
                     .with_context(|| folder.display().to_string())?;
                 let ranks = rank_typed(&model.model, &clozes, self.evaluation_batch_size)?;
                 let of = |metric: &str| metric.to_owned();
                 let score = clozes.score(&ranks)?.macro_average.p_at_1;
-                tested.metrics.entry(of(&metric)).or_default().insert(language.clone(), score);
+                tested.metrics.entry(of(&metric)).or_default().insert(language.to_string(), score);
                 let guess = format!("{metric}, guessing");
                 tested
                     .metrics
                     .entry(guess)
                     .or_default()
-                    .insert(language.clone(), clozes.guessing());
+                    .insert(language.to_string(), clozes.guessing());
                 let right = ranks.iter().map(|&rank| if rank == 1 { 100.0 } else { 0.0 });
-                items.entry(language).or_default().extend(right);
+                items.entry(language.to_string()).or_default().extend(right);
             }
         }
         write_items(cell, &items)?;

@@ -2,15 +2,13 @@
 //! named entities, XNLI, LAMA, and facts in several languages.
 mod facts;
 mod lama;
-mod made;
 mod mlqa;
 mod ner;
 mod recipe;
 mod report;
 mod xnli;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
@@ -33,12 +31,6 @@ trait SuiteTask {
     /// Reads every file once, and checks lengths and labels against a model, so that what is wrong
     /// is found before anything is trained.
     fn check(&self, model: &Pretrained) -> Result<()>;
-
-    /// Writes the files that the recipe has made for it below `folder`.
-    fn prepare(&self, folder: &Path) -> Result<()> {
-        let _ = folder;
-        Ok(())
-    }
 
     /// The head that it needs.
     fn head(&self) -> Head;
@@ -84,13 +76,6 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     for task in &recipe.skipped {
         experiment.log(format!("{task}: no data is given, so it is left out"));
     }
-    let mut prepared = BTreeSet::new();
-    for (name, arm) in &recipe.arms {
-        let (kind, task) = arm.tasks.only()?;
-        if experiment.arms().contains(name) && prepared.insert(kind) {
-            task.prepare(&experiment.dir("made").join(kind))?;
-        }
-    }
     let results = experiment.each(
         |cell| cell.arm.tasks.only()?.1.train(cell),
         |cell, _| {
@@ -112,11 +97,6 @@ fn expect_length(key: &str, length: usize, model: &Pretrained) -> Result<()> {
     let fits = i64::try_from(length).is_ok_and(|length| length <= positions);
     ensure!(fits, "{key} = {length}: the model has {positions} positions");
     Ok(())
-}
-
-/// Where the files that the recipe has made for a task are.
-fn made(cell: &Cell<Recipe>, task: &str) -> std::path::PathBuf {
-    cell.run_dir("made").join(task)
 }
 
 /// The model of an arm, with `head` to be trained or, for a probe, as it was trained.

@@ -1,7 +1,5 @@
 //! Questions: English ones to train on, MLQA's or XQuAD's to test (XLM-K, section 4.1, Table 1;
 //! *Bridging the Language Gap*, Table I; *From Good to Best*, Tables 5 and 6).
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result, ensure};
 use experiment::{Cell, InputPath, JsonFolder};
 use mlqa_eval::{Dataset, DecodeConfig, Language, Normalization, Predictions, WindowConfig, score};
@@ -15,9 +13,8 @@ use trainer::selection::BestEpoch;
 use transfer_eval::Scores;
 use xlmr_model::{Head, Pretrained, Segments};
 
-use crate::made::DividedQuestions;
 use crate::recipe::{Recipe, Selection};
-use crate::{Items, SuiteTask, Tested, Trained, made, selection, start, write_items};
+use crate::{Items, SuiteTask, Tested, Trained, selection, start, write_items};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,62 +45,41 @@ pub struct Data {
     pub languages: Vec<Language>,
     /// Every pair of a context's and a question's language, as in *Bridging the Language Gap*.
     pub all_pairs: bool,
-    /// XQuAD's questions, divided, in place of the files above.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub divided: Option<DividedQuestions>,
 }
 
-const NAME: &str = "mlqa";
-
 impl Mlqa {
-    fn languages(&self) -> &[Language] {
-        self.data.divided.as_ref().map_or(&self.data.languages, |divided| &divided.languages)
-    }
-
-    fn train_file(&self, made: &Path) -> PathBuf {
-        match self.data.divided {
-            Some(_) => made.join("train.json"),
-            None => self.data.train.to_path_buf(),
-        }
-    }
-
     /// Development files; none: the last epoch is taken.
-    fn dev_files(&self, made: &Path) -> Vec<QuestionFile> {
-        if self.data.divided.is_some() {
-            return mlqa_files(made, "dev", &[Language::EN]);
-        }
+    fn dev_files(&self) -> Vec<QuestionFile> {
+        let languages = match self.selection {
+            Selection::AllLanguages => self.data.languages.as_slice(),
+            Selection::EnglishOnly => &[Language::EN],
+        };
         match self.data.dev.is_set() {
-            true => mlqa_files(&self.data.dev, "dev", &self.data.languages),
+            true => mlqa_files(&self.data.dev, "dev", languages),
             false => Vec::new(),
         }
     }
 
-    fn test_files(&self, made: &Path) -> Vec<QuestionFile> {
-        let folder = if self.data.divided.is_some() { made } else { &*self.data.test };
+    fn test_files(&self) -> Vec<QuestionFile> {
         let questions = match self.data.all_pairs {
             true => QuestionLanguages::All,
             false => QuestionLanguages::OfContext,
         };
-        let contexts = self.languages().to_vec();
+        let contexts = self.data.languages.clone();
         let config = EvaluationConfig { contexts, questions, ..EvaluationConfig::default() };
-        config.files(folder, self.languages())
+        config.files(&self.data.test, &self.data.languages)
     }
 }
 
 impl SuiteTask for Mlqa {
     fn is_given(&self) -> bool {
-        self.data.train.is_set() || self.data.divided.is_some()
+        self.data.train.is_set()
     }
 
     fn validate(&self) -> Result<()> {
         self.fine_tuning.validate().context("fine_tuning")?;
         ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
         self.decoding.validate().context("decoding")?;
-        if let Some(divided) = &self.data.divided {
-            ensure!(!self.data.train.is_set(), "data.train: not with data.divided");
-            ensure!(!self.data.all_pairs, "data.all_pairs: not with data.divided");
-            return divided.validate().context("data.divided");
-        }
         self.data.test.required("data.test", "MLQA's folder test")?;
         ensure!(!self.data.languages.is_empty(), "data.languages = []: give at least one");
         Ok(())
@@ -115,16 +91,8 @@ impl SuiteTask for Mlqa {
         self.windows
             .validate(positions, usize::try_from(config.type_vocab_size)?)
             .context("windows")?;
-        if self.data.divided.is_none() {
-            TrainingQuestions::read(&self.data.train)?.answered()?;
-            let (dev, test) = (self.dev_files(Path::new("")), self.test_files(Path::new("")));
-            check_files(dev.iter().chain(&test))?;
-        }
-        Ok(())
-    }
-
-    fn prepare(&self, folder: &Path) -> Result<()> {
-        self.data.divided.as_ref().map_or(Ok(()), |divided| divided.write(folder))
+        TrainingQuestions::read(&self.data.train)?.answered()?;
+        Ok(check_files(self.dev_files().iter().chain(&self.test_files()))?)
     }
 
     fn head(&self) -> Head {
@@ -134,9 +102,8 @@ impl SuiteTask for Mlqa {
     fn train(&self, cell: &Cell<Recipe>) -> Result<Trained> {
         let start = start(cell, self.head())?;
         let (model, parameters) = (&start.model, start.model.named_parameters());
-        let folder = made(cell, NAME);
-        let (train, _) = TrainingQuestions::read(self.train_file(&folder))?.answered()?;
-        let dev = self.dev_files(&folder);
+        let (train, _) = TrainingQuestions::read(&self.data.train)?.answered()?;
+        let dev = self.dev_files();
         let data = QaData {
             questions: &train.questions,
             question_entity_spans: None,
@@ -176,7 +143,7 @@ impl SuiteTask for Mlqa {
         let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &self.windows)
             .with_decoding(&self.decoding)
             .with_batch_size(self.evaluation_batch_size);
-        let (sources, out) = (self.test_files(&made(cell, NAME)), cell.dir("predictions"));
+        let (sources, out) = (self.test_files(), cell.dir("predictions"));
         let files = evaluate(&predictor, &sources, "test", &[], &out)?;
         let (mut tested, mut items) = (Tested { files, ..Tested::default() }, Items::new());
         for (file, scored) in sources.iter().zip(&tested.files) {

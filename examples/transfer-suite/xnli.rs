@@ -1,11 +1,7 @@
 //! XNLI: pairs of English sentences to train on, pairs in fifteen languages to test (XLM-K, section
-//! 4.1, Table 3); or pairs about the facts of a graph.
-use std::path::{Path, PathBuf};
-
+//! 4.1, Table 3).
 use anyhow::{Context, Result, ensure};
-use examples::fact_source::FactSource;
 use experiment::{Cell, InputPath};
-use kg_triples::probes::{InferenceConfig, write_inference};
 use serde::{Deserialize, Serialize};
 use tasks::sequence_classification::{SequenceClassificationTask, classify};
 use tokenizers::Tokenizer;
@@ -18,9 +14,7 @@ use transfer_eval::xnli::{
 use xlmr_model::{Head, Pretrained, Segments};
 
 use crate::recipe::{Recipe, Selection};
-use crate::{
-    Items, SuiteTask, Tested, Trained, expect_length, made, selection, start, write_items,
-};
+use crate::{Items, SuiteTask, Tested, Trained, expect_length, selection, start, write_items};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -46,57 +40,24 @@ pub struct Data {
     pub dev: InputPath,
     /// Test pairs: `xnli.test.tsv`.
     pub test: InputPath,
-    /// Pairs about facts, in place of the three files: a stand-in, and no paper's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub facts: Option<FactSource>,
-    /// How they are made.
-    pub inference: InferenceConfig,
 }
 
-/// The name of the task's folder of made files.
-const NAME: &str = "xnli";
-const SPLITS: [&str; 3] = ["train", "dev", "test"];
-
 impl Xnli {
-    /// The pairs of a split, by its files.
-    fn read(&self, split: &str, folder: &Path) -> Result<Vec<NliExample>> {
-        let files: Vec<PathBuf> = match (&self.data.facts, split) {
-            (Some(facts), "train") => vec![folder.join(file(split, facts.first()))],
-            (Some(facts), _) => {
-                let name = |language: &mlqa_eval::Language| folder.join(file(split, *language));
-                facts.languages.iter().map(name).collect()
-            }
-            (None, "train") => vec![self.data.train.to_path_buf()],
-            (None, "dev") => vec![self.data.dev.to_path_buf()],
-            (None, _) => vec![self.data.test.to_path_buf()],
-        };
-        let read = files.iter().map(|file| Ok(read_nli(file)?.examples));
-        Ok(read.collect::<Result<Vec<_>>>()?.concat())
-    }
-
     fn encode(&self, all: &[NliExample], tokenizer: &Tokenizer) -> Result<Vec<NliInput>> {
         Ok(encode_nli(all, tokenizer, &self.encoding)?)
     }
 }
 
-fn file(split: &str, language: mlqa_eval::Language) -> String {
-    format!("{split}.{language}.tsv")
-}
-
 impl SuiteTask for Xnli {
     fn is_given(&self) -> bool {
-        self.data.train.is_set() || self.data.facts.is_some()
+        self.data.train.is_set()
     }
 
     fn validate(&self) -> Result<()> {
         self.fine_tuning.validate().context("fine_tuning")?;
         ensure!(self.fine_tuning.steps.is_none(), "fine_tuning.steps: set epochs; one is chosen");
         ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
-        let Data { train, dev, test, facts, .. } = &self.data;
-        if let Some(facts) = facts {
-            ensure!(!train.is_set(), "data.train: not with data.facts");
-            return facts.validate().context("data.facts");
-        }
+        let Data { dev, test, .. } = &self.data;
         dev.required("data.dev", "development pairs, as xnli.dev.tsv")?;
         test.required("data.test", "test pairs, as xnli.test.tsv")?;
         Ok(())
@@ -111,19 +72,6 @@ impl SuiteTask for Xnli {
         })
     }
 
-    fn prepare(&self, folder: &Path) -> Result<()> {
-        let Some(facts) = &self.data.facts else { return Ok(()) };
-        let (graph, templates, split) = facts.read()?;
-        for name in SPLITS {
-            let heads = (name, split.get(name)?);
-            let (languages, config) = (&facts.languages, &self.data.inference);
-            let (report, _) =
-                write_inference(&graph, &templates, heads, languages, config, folder)?;
-            experiment::log(format!("{name}: {} pairs in each language", report.pairs));
-        }
-        Ok(())
-    }
-
     fn head(&self) -> Head {
         Head::SequenceClassification { labels: 3 }
     }
@@ -131,10 +79,9 @@ impl SuiteTask for Xnli {
     fn train(&self, cell: &Cell<Recipe>) -> Result<Trained> {
         let start = start(cell, self.head())?;
         let (model, parameters) = (&start.model, start.model.named_parameters());
-        let folder = made(cell, NAME);
-        let train = self.encode(&self.read("train", &folder)?, &start.tokenizer)?;
+        let train = self.encode(&read_nli(&self.data.train)?.examples, &start.tokenizer)?;
         let rows = train.into_iter().map(|pair| (pair.input_ids, pair.label)).collect();
-        let dev = self.read("dev", &folder)?;
+        let dev = read_nli(&self.data.dev)?.examples;
         let inputs = self.encode(&dev, &start.tokenizer)?;
         let score = || -> Result<Scores> {
             let labels = classify(model, &inputs, self.evaluation_batch_size)?;
@@ -153,7 +100,7 @@ impl SuiteTask for Xnli {
 
     fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
         let trained = cell.load(cell.dir("model"), &[self.head()], Segments::AsSaved)?;
-        let pairs = self.read("test", &made(cell, NAME))?;
+        let pairs = read_nli(&self.data.test)?.examples;
         let inputs = self.encode(&pairs, &trained.tokenizer)?;
         let labels = classify(&trained.model, &inputs, self.evaluation_batch_size)?;
         let names: Vec<&str> = labels.iter().map(|label: &NliLabel| label.name()).collect();

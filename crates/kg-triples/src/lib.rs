@@ -19,8 +19,6 @@ pub mod entity_linking;
 pub mod jsonl;
 pub mod knowledge;
 pub mod phrases;
-pub mod probes;
-pub mod questions;
 pub mod sample;
 pub mod sequence;
 pub mod switch;

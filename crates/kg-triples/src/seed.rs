@@ -12,13 +12,6 @@ pub(crate) fn hash(parts: &[&str]) -> u64 {
     })
 }
 
-/// The generator for one item: stream `item` of the generator that `seed` starts.
-pub(crate) fn item_rng(seed: u64, item: u64) -> ChaCha8Rng {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(item);
-    rng
-}
-
 /// The generator for one item of one use, whose name has at most 24 bytes: uses with one seed draw
 /// apart.
 pub(crate) fn use_rng(name: &str, seed: u64, item: u64) -> ChaCha8Rng {

@@ -28,7 +28,7 @@ impl TableReader {
             (_, true) => return Ok((Self::parquet(&parts, columns)?, 0)),
             _ => (),
         }
-        let (reader, which) = TsvReader::open(path, headers, false)?;
+        let (reader, which) = TsvReader::open(path, headers)?;
         Ok((Self::Tsv(reader), which))
     }
 

@@ -8,18 +8,15 @@ use crate::input::Lines;
 pub(crate) struct TsvReader {
     lines: Lines,
     columns: &'static [&'static str],
-    comments: bool,
 }
 
 impl TsvReader {
     /// Opens `path` and reads its header, which must be one of `headers`; returns its index too.
-    /// With `comments`, lines that begin with `#` are skipped, before the header as well.
     pub(crate) fn open(
         path: &Path,
         headers: &[&'static [&'static str]],
-        comments: bool,
     ) -> Result<(Self, usize), KgError> {
-        let mut reader = Self { lines: Lines::open(path)?.noting_cuts(), columns: &[], comments };
+        let mut reader = Self { lines: Lines::open(path)?.noting_cuts(), columns: &[] };
         let found = reader.advance()?;
         let text = String::from_utf8_lossy(reader.lines.bytes());
         let header = |columns: &&[&str]| found && text.split('\t').eq(columns.iter().copied());
@@ -74,12 +71,10 @@ impl TsvReader {
         KgError::Row { path, line, column, expected, got }
     }
 
-    /// Goes to the next line that is neither blank nor a comment; `false` at the end.
+    /// Goes to the next line that is not blank; `false` at the end.
     fn advance(&mut self) -> Result<bool, KgError> {
         while self.lines.advance()? {
-            let line = self.lines.bytes();
-            let blank = line.iter().all(|&byte| byte == b' ');
-            if !(blank || self.comments && line.first() == Some(&b'#')) {
+            if self.lines.bytes().iter().any(|&byte| byte != b' ') {
                 return Ok(true);
             }
         }

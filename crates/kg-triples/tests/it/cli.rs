@@ -40,7 +40,7 @@ fn mix_arguments(rest: &str) -> String {
 }
 
 #[test]
-fn sample_mix_questions_and_stats_work_together() {
+fn sample_mix_and_stats_work_together() {
     let dir = tempdir().unwrap();
     countries().write_dir(dir.path().join("kg")).unwrap();
 
@@ -73,18 +73,6 @@ fn sample_mix_questions_and_stats_work_together() {
     ));
     // Default pairs: en-de and en-zh.
     assert!(says(&table, "language pairs", 2) && says(&table, "sequences", 120), "{table}");
-
-    write(
-        dir.path(),
-        "t.tsv",
-        "relation_id\tlang\tkind\ttemplate\nP36\ten\tstatement\t{head} : {tail}\nP36\ten\tquestion\t{head} ?\nP36\tde\tquestion\t{head} ?\n",
-    );
-    let table = stdout(&run(
-        dir.path(),
-        "questions --kg kg --templates t.tsv --split all --facts-per-context 2 --same-relation 1 --question-languages en,de --out q",
-    ));
-    assert!(says(&table, "items", 3), "{table}");
-    assert!(dir.path().join("q/all-context-en-question-de.json").exists());
 }
 
 #[test]
@@ -118,7 +106,7 @@ fn texts_has_a_line_for_each_labelled_triple() {
 #[test]
 fn help_has_examples() {
     let dir = tempdir().unwrap();
-    for command in ["", "sample", "mix", "texts", "questions", "mentions", "entailment", "stats"] {
+    for command in ["", "sample", "mix", "texts", "mentions", "entailment", "stats"] {
         assert!(stdout(&run(dir.path(), &format!("{command} --help"))).contains("Example"));
     }
 }
@@ -168,11 +156,7 @@ fn unknown_languages_and_empty_results_are_errors() {
     write(&kg, "labels.tsv", "id\tlang\tlabel\tkind\nQ183\ten\tGermany\tentity\n");
     let error = failure(&run(dir.path(), "sample --kg kg --languages en --out out"));
     assert!(error.contains("nothing is left"), "{error}");
-    write(dir.path(), "t.tsv", "relation_id\tlang\tkind\ttemplate\n");
-    let error =
-        failure(&run(dir.path(), "questions --kg kg --templates t.tsv --split test --out out"));
-    assert!(error.contains("nothing is left"), "{error}");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing was written");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was written");
 }
 
 #[test]

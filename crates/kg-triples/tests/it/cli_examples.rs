@@ -10,7 +10,7 @@ fn run(subcommand: &str, expected: usize) -> TempDir {
 
 #[test]
 fn examples_of_the_program_run() {
-    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_kg-triples"), &[], 11);
+    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_kg-triples"), &[], 10);
     assert!(folder.path().join("passages.jsonl.gz").exists());
 }
 
@@ -29,8 +29,6 @@ fn examples_on_triples_run() {
     assert!(folder.path().join("texts/triples.de.txt").exists());
     let folder = run("mix", 3);
     assert!(folder.path().join("en-de.jsonl.gz").exists());
-    let folder = run("questions", 2);
-    assert!(folder.path().join("qa/test-context-en-question-de.json").exists());
 }
 
 #[test]

@@ -194,16 +194,11 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
     let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
     let tables: &[&[&str]] = &[&["kg/triples.tsv"], &["kg/labels.tsv"]];
     let pages: &[&[&str]] = &[&["pages/entities.en.jsonl", "pages/entities.de.jsonl"]];
-    let commands: [(&str, &[&[&str]]); 12] = [
+    let commands: [(&str, &[&[&str]]); 11] = [
         ("extract --dump dump.json --languages en,de", &[&["dump.json"]]),
         ("sample --dump dump.json --languages en,de --count 2", &[&["dump.json"]]),
         ("sample --kg kg --languages en,de --count 2", tables),
         ("texts --in kg", tables),
-        (
-            "questions --kg kg --templates templates.tsv --split all --facts-per-context 2 \
-             --same-relation 1 --question-languages en",
-            &[tables[0], tables[1], &["templates.tsv"]],
-        ),
         ("mix --in kg --tokenizer T --pairs en-de", tables),
         ("link --entities pages", pages),
         ("mentions --entities pages --tokenizer T", pages),
@@ -281,7 +276,6 @@ fn a_language_that_is_named_twice_is_refused() {
         "sample --dump dump.json --languages en,de,de".to_owned(),
         "sample --kg kg --languages en,de,de".to_owned(),
         "texts --in kg --languages en,en".to_owned(),
-        "questions --kg kg --templates templates.tsv --split all --question-languages en,en".into(),
         format!("mix --in kg {tokenizer} --pairs en-de,en-de"),
         "link --entities pages --languages en,en".to_owned(),
         format!("mentions --entities pages {tokenizer} --languages en,en"),
@@ -292,10 +286,6 @@ fn a_language_that_is_named_twice_is_refused() {
         let error = failure(&run(dir.path(), &format!("{command} --out out")));
         assert!(error.contains("must be a list that names each language once"), "{error}");
     }
-    let questions = "questions --kg kg --templates templates.tsv --split all --facts-per-context 2 \
-                     --same-relation 1 --context-language EN --question-languages En --out out";
-    let output = run(dir.path(), questions);
-    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub use config::{
 };
 pub use evaluation::FusedEvaluation;
 pub use pairs::{PairCounts, WindowPairs};
-pub use parallel::{PairedFile, PairedQuestions, split_articles};
+pub use parallel::{PairedFile, PairedQuestions};
 pub use projected::answer_by_projection;
 pub use question_answering::FusedQaTask;
 pub(crate) use second::WindowLogits;

@@ -15,14 +15,12 @@ use crate::{Error, Result};
 /// # Example
 /// ```
 /// use mlqa_eval::{Dataset, Language};
-/// use tasks::fusion::{PairedQuestions, split_articles};
+/// use tasks::fusion::PairedQuestions;
 ///
 /// let read = |code| Dataset::read(format!("../../data/xquad/xquad.{code}.json"));
-/// let (english, _) = split_articles(read("en")?, 36)?;
-/// let (german, _) = split_articles(read("de")?, 36)?;
-/// let pairs = PairedQuestions::of(&[(Language::EN, english), (Language::DE, german)])?;
-/// assert_eq!((pairs.target.len(), pairs.source.len()), (2 * 925, 2 * 925));
-/// assert_eq!(pairs.target[925].id, pairs.source[925].id);
+/// let pairs = PairedQuestions::of(&[(Language::EN, read("en")?), (Language::DE, read("de")?)])?;
+/// assert_eq!((pairs.target.len(), pairs.source.len()), (2 * 1190, 2 * 1190));
+/// assert_eq!(pairs.target[1190].id, pairs.source[1190].id);
 /// let others = pairs.unrelated()?;
 /// assert!(others.iter().zip(&pairs.source).all(|(other, own)| other.title != own.title));
 /// # Ok::<(), tasks::Error>(())
@@ -84,26 +82,6 @@ impl PairedQuestions {
         };
         self.source.iter().enumerate().map(other).collect()
     }
-}
-
-/// The questions of the first `count` articles, and those of the others.
-///
-/// # Errors
-/// [`Error::Config`] unless both have one.
-pub fn split_articles(all: Dataset, count: usize) -> Result<(Dataset, Dataset)> {
-    let mut titles = BTreeSet::new();
-    let beyond = |question: &Question| {
-        titles.insert(question.title.clone());
-        titles.len() > count
-    };
-    let at = all.questions.iter().position(beyond).filter(|&at| at > 0);
-    let at = at.ok_or_else(|| {
-        let rule = format!("1 or more, and fewer than {} has", all.path.display());
-        Error::config("train_articles", count, rule)
-    })?;
-    let mut first = all.clone();
-    let questions = first.questions.split_off(at);
-    Ok((first, Dataset { questions, ..all }))
 }
 
 /// A question file to be answered, and its questions in the source language.

@@ -1,12 +1,11 @@
-//! `kg-triples`: sample facts, build training sequences, make reading items, mine phrases, count
-//! what a folder holds.
+//! `kg-triples`: sample facts, build training sequences, mine phrases, count what a folder
+//! holds.
 mod entailment;
 mod extract;
 mod link;
 mod mentions;
 mod mix;
 mod phrases;
-mod questions;
 mod sample;
 mod sources;
 mod stats;
@@ -43,8 +42,6 @@ Examples:
   kg-triples mix --in sampled --tokenizer data/base --pairs en-de \\
     --out en-de.jsonl.gz
   kg-triples texts --in sampled --out texts
-  kg-triples questions --kg data/demo/kg --templates data/demo/templates.tsv \\
-    --split test --out qa
   kg-triples link --entities data/codex --languages de,en --out linked.jsonl.gz
   kg-triples switch --texts linked.jsonl.gz --source de \\
     --entities data/codex --languages en,es --out switched.jsonl
@@ -69,8 +66,6 @@ enum Command {
     Mix(mix::Args),
     /// Write triples as plain text, a file for each language
     Texts(texts::Args),
-    /// Make SQuAD-style reading items from templates
-    Questions(questions::Args),
     /// Write texts with the entities that their links name
     Link(link::Args),
     /// Pair linked mentions in text with descriptions of their entities
@@ -96,7 +91,6 @@ fn main() -> ExitCode {
         Command::Sample(args) => sample::run(args),
         Command::Mix(args) => mix::run(args),
         Command::Texts(args) => texts::run(args),
-        Command::Questions(args) => questions::run(args),
         Command::Link(args) => link::run(args),
         Command::Mentions(args) => mentions::run(args),
         Command::Entailment(args) => entailment::run(args),

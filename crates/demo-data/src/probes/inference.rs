@@ -1,32 +1,84 @@
 //! Inference between verbalised facts: which sentence follows from some facts, contradicts them, or
 //! says something else. A stand-in for XNLI where no such data is at hand, and no paper's.
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
+use kg_triples::{KgError, KnowledgeGraph, Language, Triple};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::verbalised::Verbalised;
+use crate::facts::Facts;
 use crate::questions::TemplateSet;
-use crate::{KgError, KnowledgeGraph, Language, Triple, output, seed};
+use crate::seed;
+use crate::stand_in::{Files, StandIn};
 
 /// How pairs are made.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct InferenceConfig {
-    /// Facts about one head in a premise.
+    /// Facts about one head in a premise
+    #[arg(long, default_value_t = InferenceConfig::default().premise_facts)]
     pub premise_facts: usize,
-    /// Premises about each head, each with one hypothesis of each label.
+    /// Premises about each head, each with one hypothesis of each label
+    #[arg(long, default_value_t = InferenceConfig::default().premises)]
     pub premises: usize,
-    /// Seed of all draws.
+    /// Decides premises and hypotheses
+    #[arg(id = "pair_seed", long = "pair-seed", default_value_t = InferenceConfig::default().seed)]
     pub seed: u64,
 }
 
 impl Default for InferenceConfig {
     fn default() -> Self {
         Self { premise_facts: 2, premises: 40, seed: 42 }
+    }
+}
+
+/// Pairs about the facts of a graph under the names that XNLI's files have.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Inference {
+    /// Which facts.
+    #[command(flatten)]
+    pub facts: Facts,
+    /// How pairs are made.
+    #[command(flatten)]
+    pub config: InferenceConfig,
+}
+
+impl StandIn for Inference {
+    const COMMAND: &'static str = "demo-data inference";
+
+    fn seed(&self) -> Option<u64> {
+        Some(self.facts.split.seed)
+    }
+
+    /// `multinli.train.<lang>.tsv`, row by row translations of each other; `xnli.dev.tsv` and
+    /// `xnli.test.tsv`, pairs of all languages; `xnli.test.to-<first>.tsv`, the rows of the last in
+    /// the first language.
+    fn make(&self) -> Result<(Files, Value)> {
+        let (graph, templates, split) = self.facts.read()?;
+        let languages = &self.facts.languages;
+        let mut files = Files::new();
+        let mut counts = Map::new();
+        for (name, heads) in split.each() {
+            let made = (name, heads);
+            let pairs = inference_pairs(&graph, &templates, made, languages, &self.config)?;
+            let all: String = pairs.rows.iter().map(|(_, rows)| rows.as_str()).collect();
+            let (first, source) = pairs.rows.first().context("no language is given")?;
+            match name {
+                "train" => files.extend(pairs.rows.iter().map(|(language, rows)| {
+                    (format!("multinli.train.{language}.tsv"), format!("{HEADER}{rows}"))
+                })),
+                _ => files.push((format!("xnli.{name}.tsv"), format!("{HEADER}{all}"))),
+            }
+            if name == "test" {
+                let rows = source.repeat(pairs.rows.len());
+                files.push((format!("xnli.test.to-{first}.tsv"), format!("{HEADER}{rows}")));
+            }
+            counts.insert(name.to_owned(), json!(pairs.report));
+        }
+        Ok((files, Value::Object(counts)))
     }
 }
 
@@ -43,6 +95,18 @@ pub struct InferenceReport {
     pub pairs: usize,
 }
 
+/// Pairs of one split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pairs {
+    /// Rows of XNLI's columns by language, in the languages' order.
+    pub rows: Vec<(Language, String)>,
+    /// What became of the heads and facts.
+    pub report: InferenceReport,
+}
+
+/// XNLI's columns.
+const HEADER: &str = "language\tgold_label\tsentence1\tsentence2\n";
+
 /// The label of a pair, as XNLI writes it.
 const LABELS: [&str; 3] = ["entailment", "neutral", "contradiction"];
 
@@ -52,8 +116,7 @@ struct Item<'a> {
     hypotheses: [Triple<'a>; 3],
 }
 
-/// Writes `<split>.<language>.tsv` for each language into `folder`, with XNLI's columns `language`,
-/// `gold_label`, `sentence1`, `sentence2`, and returns the paths. The pairs are the same in every
+/// Pairs with XNLI's columns `language`, `gold_label`, `sentence1`, `sentence2`, the same in every
 /// language, about the facts whose head is in `heads`.
 ///
 /// A premise is [`premise_facts`](InferenceConfig::premise_facts) facts about one head, in random
@@ -63,16 +126,14 @@ struct Item<'a> {
 /// hold. No knowledge of the world decides the label: the premise does.
 ///
 /// # Errors
-/// [`KgError::Config`] if a count is 0; [`KgError::Empty`] if no pair can be made;
-/// [`KgError::Io`] if a file cannot be written.
-pub fn write_inference(
+/// [`KgError::Config`] if a count is 0; [`KgError::Empty`] if no pair can be made.
+pub fn inference_pairs(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
     (split, heads): (&str, &BTreeSet<String>),
     languages: &[Language],
     config: &InferenceConfig,
-    folder: impl AsRef<Path>,
-) -> Result<(InferenceReport, Vec<PathBuf>), KgError> {
+) -> Result<Pairs, KgError> {
     for (key, value) in [("premise_facts", config.premise_facts), ("premises", config.premises)] {
         if !(1..=10_000).contains(&value) {
             let rule = "from 1 to 10000";
@@ -89,14 +150,9 @@ pub fn write_inference(
         );
         return Err(KgError::Empty { what: format!("pairs of split {split:?}"), hint });
     }
-    let (mut files, mut paths) = (Vec::new(), Vec::new());
-    for &language in languages {
-        let path = folder.as_ref().join(format!("{split}.{language}.tsv"));
-        files.push(write(&path, &said, &items, language)?);
-        paths.push(path);
-    }
-    output::publish(files)?;
-    Ok((report, paths))
+    let of = |&language: &Language| Ok((language, rows(&said, &items, language)?));
+    let rows = languages.iter().map(of).collect::<Result<_, KgError>>()?;
+    Ok(Pairs { rows, report })
 }
 
 fn items<'a>(said: &Verbalised<'a>, config: &InferenceConfig) -> (Vec<Item<'a>>, InferenceReport) {
@@ -106,7 +162,7 @@ fn items<'a>(said: &Verbalised<'a>, config: &InferenceConfig) -> (Vec<Item<'a>>,
     let mut items = Vec::new();
     for facts in said.facts.chunk_by(|one, next| one.head == next.head) {
         let Some(head) = facts.first().map(|fact| fact.head) else { continue };
-        let mut rng = seed::use_rng("inference", config.seed, seed::hash(&[head]));
+        let mut rng = seed::use_rng("inference", config.seed, seed::hash(head));
         let one_tail = |fact: &&Triple<'_>| {
             answers.get(&(head, fact.relation)).is_some_and(|tails| tails.len() == 1)
         };
@@ -157,13 +213,8 @@ fn sayable(said: &Verbalised<'_>, changed: Triple<'_>, tail: &str) -> bool {
     })
 }
 
-fn write(
-    path: &Path,
-    said: &Verbalised<'_>,
-    items: &[Item<'_>],
-    language: Language,
-) -> Result<whole_file::Synced, KgError> {
-    let mut text = String::from("language\tgold_label\tsentence1\tsentence2\n");
+fn rows(said: &Verbalised<'_>, items: &[Item<'_>], language: Language) -> Result<String, KgError> {
+    let mut text = String::new();
     for item in items {
         let sentences: Vec<String> =
             item.premise.iter().filter_map(|&fact| said.sentence(fact, language)).collect();
@@ -172,8 +223,8 @@ fn write(
             let hypothesis = said.sentence(fact, language).unwrap_or_default();
             for sentence in [&premise, &hypothesis] {
                 if sentence.contains(['\t', '\n', '\r']) {
-                    let (expected, got) =
-                        ("no tab and no line end".to_owned(), format!("{sentence:?}"));
+                    let expected = "no tab and no line end".to_owned();
+                    let got = format!("{sentence:?}");
                     return Err(KgError::Value { field: "sentence", expected, got });
                 }
             }
@@ -181,7 +232,5 @@ fn write(
             text.push('\n');
         }
     }
-    let mut file = output::create(path)?;
-    file.write_all(text.as_bytes()).map_err(KgError::io(path, "write the file"))?;
-    output::sync(file)
+    Ok(text)
 }

@@ -6,74 +6,69 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
-use std::path::Path;
 
 use anyhow::{Result, ensure};
 use mlqa_eval::{Answer, Dataset, Question};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-use trainer::rng_for;
+use serde_json::{Map, Value};
+use shards::rng_for;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::corpus::{CorpusConfig, LANGUAGES, articles};
+use crate::stand_in::{Files, StandIn, json_of};
 
 /// How passages become questions.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct ClozeQuestions {
-    /// Languages of the training questions.
+    /// Languages of the training questions
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = "en")]
     pub train_languages: Vec<String>,
-    /// Languages of the evaluation questions.
+    /// Languages of the evaluation questions
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_values_t = LANGUAGES.map(String::from))]
     pub languages: Vec<String>,
-    /// Training questions in each language.
+    /// Training questions in each language
+    #[arg(long, default_value_t = 4_000)]
     pub train_items: usize,
-    /// Of the corpus's held-out articles, the first so many make development questions, the rest
-    /// test questions.
+    /// Of the articles that are held out, the first so many make development questions, the rest
+    /// test questions
+    #[arg(long, default_value_t = 4)]
     pub dev_articles: usize,
-    /// Evaluation questions from each held-out paragraph.
+    /// Evaluation questions from each paragraph that is held out
+    #[arg(long, default_value_t = 10)]
     pub items_per_paragraph: usize,
-    /// Longest context, in words.
+    /// Longest context, in words
+    #[arg(long, default_value_t = 36)]
     pub context_words: usize,
-    /// Longest answer, in words.
+    /// Longest answer, in words
+    #[arg(long, default_value_t = 4)]
     pub longest_answer: usize,
-    /// Fewest and most words and marks taken on each side of the answer.
-    pub neighbours: (usize, usize),
-    /// Chance that a neighbour is dropped.
+    /// Fewest words and marks taken on each side of the answer
+    #[arg(long, default_value_t = 3)]
+    pub fewest_neighbours: usize,
+    /// Most words and marks taken on each side of the answer
+    #[arg(long, default_value_t = 8)]
+    pub most_neighbours: usize,
+    /// Chance that a neighbour is dropped
+    #[arg(long, default_value_t = 0.25)]
     pub dropped: f64,
-    /// Decides everything that is drawn.
+    /// Decides everything that is drawn
+    #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Training text, and the paragraphs that are held out from it.
+    #[command(flatten)]
     pub corpus: CorpusConfig,
-}
-
-impl Default for ClozeQuestions {
-    fn default() -> Self {
-        Self {
-            train_languages: vec!["en".into()],
-            languages: LANGUAGES.map(String::from).into(),
-            train_items: 4_000,
-            dev_articles: 4,
-            items_per_paragraph: 10,
-            context_words: 36,
-            longest_answer: 4,
-            neighbours: (3, 8),
-            dropped: 0.25,
-            seed: 0,
-            corpus: CorpusConfig::default(),
-        }
-    }
 }
 
 /// Questions by split.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ClozeData {
+struct ClozeData {
     /// Training questions, language after language.
-    pub train: Dataset,
+    train: Dataset,
     /// Development questions by language.
-    pub dev: BTreeMap<String, Dataset>,
+    dev: BTreeMap<String, Dataset>,
     /// Test questions by language.
-    pub test: BTreeMap<String, Dataset>,
+    test: BTreeMap<String, Dataset>,
 }
 
 /// A passage shorter than this, in words, gives no question.
@@ -85,31 +80,34 @@ const MOST: usize = 10_000_000;
 
 impl ClozeQuestions {
     /// Checks every value; the error names the key.
-    pub fn validate(&self) -> Result<()> {
-        let (fewest, most) = self.neighbours;
+    fn validate(&self) -> Result<()> {
+        let fewest = self.fewest_neighbours;
+        let most = self.most_neighbours;
         let least = SHORTEST_PASSAGE.max(self.longest_answer + 3);
         let held_out = self.corpus.held_out_articles;
         let known = |code: &String| LANGUAGES.contains(&code.as_str());
         let usable = |codes: &[String]| !codes.is_empty() && codes.iter().all(known);
-        let (items, each) = (self.train_items, self.items_per_paragraph);
+        let items = self.train_items;
+        let each = self.items_per_paragraph;
         let copies = self.corpus.paragraph_copies;
         let some = || format!("from 1 to {MOST}");
         let least_of = |least: usize| format!("{least} or more");
-        let below_held_out = || format!("below corpus.held_out_articles = {held_out}");
+        let below_held_out = || format!("below --held-out-articles {held_out}");
         let of_corpus = || format!("one or more of {LANGUAGES:?}");
         for (fits, key, value, rule) in [
-            ((1..=MOST).contains(&items), "train_items", &items as &dyn Debug, some()),
-            ((1..=MOST).contains(&each), "items_per_paragraph", &each, some()),
-            (copies <= 1000, "corpus.paragraph_copies", &copies, "1000 or less".into()),
-            (self.longest_answer > 0, "longest_answer", &self.longest_answer, least_of(1)),
-            (fewest > 0 && most >= fewest, "neighbours", &self.neighbours, "1 <= a <= b".into()),
-            (self.context_words >= least, "context_words", &self.context_words, least_of(least)),
+            ((1..=MOST).contains(&items), "train-items", &items as &dyn Debug, some()),
+            ((1..=MOST).contains(&each), "items-per-paragraph", &each, some()),
+            (copies <= 1000, "paragraph-copies", &copies, "1000 or less".into()),
+            (self.longest_answer > 0, "longest-answer", &self.longest_answer, least_of(1)),
+            (fewest > 0, "fewest-neighbours", &fewest, least_of(1)),
+            (most >= fewest, "most-neighbours", &most, format!("{fewest} or more")),
+            (self.context_words >= least, "context-words", &self.context_words, least_of(least)),
             ((0.0..1.0).contains(&self.dropped), "dropped", &self.dropped, "in 0..1".into()),
-            (self.dev_articles < held_out, "dev_articles", &self.dev_articles, below_held_out()),
-            (usable(&self.train_languages), "train_languages", &self.train_languages, of_corpus()),
+            (self.dev_articles < held_out, "dev-articles", &self.dev_articles, below_held_out()),
+            (usable(&self.train_languages), "train-languages", &self.train_languages, of_corpus()),
             (usable(&self.languages), "languages", &self.languages, of_corpus()),
         ] {
-            ensure!(fits, "cloze.{key} = {value:?}: must be {rule}");
+            ensure!(fits, "--{key} {value:?}: must be {rule}");
         }
         Ok(())
     }
@@ -119,7 +117,7 @@ impl ClozeQuestions {
     /// # Errors
     /// If a file of the corpus cannot be read, a value cannot be used, or a language has no passage
     /// that is long enough.
-    pub fn make(&self) -> Result<ClozeData> {
+    fn questions(&self) -> Result<ClozeData> {
         self.validate()?;
         let corpus = self.corpus.read()?;
         let mut train = Vec::new();
@@ -178,13 +176,14 @@ impl ClozeQuestions {
         let answer = first + rng.random_range(2..last);
         let part = passage.part(first, first + length)?;
         let (from, to) = (*passage.words.get(answer)?, *passage.words.get(answer + size - 1)?);
-        let (fewest, most) = self.neighbours;
-        let (left, right) = (rng.random_range(fewest..=most), rng.random_range(fewest..=most));
+        let neighbours = self.fewest_neighbours..=self.most_neighbours;
+        let left = rng.random_range(neighbours.clone());
+        let right = rng.random_range(neighbours);
         let before = from.saturating_sub(left).max(part.0)..from;
         let after = to + 1..(to + 1 + right).min(part.1);
         let kept: Vec<usize> =
             before.chain(after).filter(|_| rng.random::<f64>() >= self.dropped).collect();
-        if kept.len() < fewest {
+        if kept.len() < self.fewest_neighbours {
             return None;
         }
         let (whole, answer) = (passage.range(part.0, part.1 - 1)?, passage.range(from, to)?);
@@ -200,18 +199,28 @@ impl ClozeQuestions {
     }
 }
 
-impl ClozeData {
-    /// Writes `train.json`, and for each language `dev-context-xx-question-xx.json` and `test-…`,
-    /// MLQA's names. The error names the file that cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        self.train.write(folder.join("train.json"))?;
-        for (split, sets) in [("dev", &self.dev), ("test", &self.test)] {
+impl StandIn for ClozeQuestions {
+    const COMMAND: &'static str = "demo-data cloze-questions";
+
+    fn seed(&self) -> Option<u64> {
+        Some(self.seed)
+    }
+
+    /// `train.json`, and for each language `dev-context-xx-question-xx.json` and `test-…`, MLQA's
+    /// names.
+    fn make(&self) -> Result<(Files, Value)> {
+        let ClozeData { train, dev, test } = self.questions()?;
+        let mut files = vec![("train.json".to_owned(), json_of(&train)?)];
+        let mut counts = Map::from_iter([("train".to_owned(), train.questions.len().into())]);
+        for (split, sets) in [("dev", dev), ("test", test)] {
+            let questions: usize = sets.values().map(|set| set.questions.len()).sum();
+            counts.insert(split.to_owned(), questions.into());
             for (language, set) in sets {
                 let name = format!("{split}-context-{language}-question-{language}.json");
-                set.write(folder.join(name))?;
+                files.push((name, json_of(&set)?));
             }
         }
-        Ok(())
+        Ok((files, Value::Object(counts)))
     }
 }
 
@@ -271,19 +280,34 @@ impl<'a> Passage<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn config() -> ClozeQuestions {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
         let corpus = CorpusConfig {
-            extracts: root.join("codex").into(),
-            sentences: root.join("pud").into(),
-            paragraphs: root.join("xquad").into(),
+            extracts: root.join("codex"),
+            sentences: root.join("pud"),
+            paragraphs: root.join("xquad"),
             held_out_articles: 12,
             paragraph_copies: 1,
             shortest_extract: 40,
         };
-        ClozeQuestions { train_items: 30, items_per_paragraph: 2, corpus, ..Default::default() }
+        ClozeQuestions {
+            train_languages: vec!["en".into()],
+            languages: LANGUAGES.map(String::from).into(),
+            train_items: 30,
+            dev_articles: 4,
+            items_per_paragraph: 2,
+            context_words: 36,
+            longest_answer: 4,
+            fewest_neighbours: 3,
+            most_neighbours: 8,
+            dropped: 0.25,
+            seed: 0,
+            corpus,
+        }
     }
 
     #[test]
@@ -291,7 +315,8 @@ mod tests {
         let text = "One two three four five six, seven eight nine ten eleven twelve thirteen.";
         let passage = Passage::new(text);
         assert_eq!((passage.words.len(), passage.units.len()), (13, 15));
-        let config = ClozeQuestions { dropped: 0.0, neighbours: (2, 2), ..config() };
+        let config =
+            ClozeQuestions { dropped: 0.0, fewest_neighbours: 2, most_neighbours: 2, ..config() };
         for k in 0..50 {
             let mut rng = rng_for(0, "test", k);
             let Some(question) = config.draw(&passage, "q".into(), &mut rng) else { continue };
@@ -319,9 +344,12 @@ mod tests {
     #[test]
     fn a_seed_fixes_all_questions_and_held_out_text_is_not_trained_on() {
         let config = config();
-        let data = config.make().unwrap();
-        assert_eq!(data, config.make().unwrap());
-        assert_ne!(data.train, ClozeQuestions { seed: 1, ..config.clone() }.make().unwrap().train);
+        let data = config.questions().unwrap();
+        assert_eq!(data, config.questions().unwrap());
+        assert_ne!(
+            data.train,
+            ClozeQuestions { seed: 1, ..config.clone() }.questions().unwrap().train
+        );
         assert_eq!(data.train.questions.len(), 30);
         for set in data.dev.values().chain(data.test.values()).chain([&data.train]) {
             set.check_answers().unwrap();
@@ -350,15 +378,15 @@ mod tests {
     fn wrong_values_are_named() {
         let refuse = |config: ClozeQuestions| config.validate().unwrap_err().to_string();
         for (key, wrong) in [
-            ("cloze.train_items", ClozeQuestions { train_items: 1 << 40, ..config() }),
-            ("cloze.neighbours", ClozeQuestions { neighbours: (4, 3), ..config() }),
-            ("cloze.context_words", ClozeQuestions { context_words: 5, ..config() }),
-            ("cloze.dropped", ClozeQuestions { dropped: 1.0, ..config() }),
-            ("cloze.dev_articles", ClozeQuestions { dev_articles: 12, ..config() }),
-            ("cloze.languages", ClozeQuestions { languages: vec!["fr".into()], ..config() }),
+            ("--train-items", ClozeQuestions { train_items: 1 << 40, ..config() }),
+            ("--items-per-paragraph", ClozeQuestions { items_per_paragraph: 1 << 40, ..config() }),
+            ("--most-neighbours", ClozeQuestions { most_neighbours: 2, ..config() }),
+            ("--context-words", ClozeQuestions { context_words: 5, ..config() }),
+            ("--dropped", ClozeQuestions { dropped: 1.0, ..config() }),
+            ("--dev-articles", ClozeQuestions { dev_articles: 12, ..config() }),
+            ("--languages", ClozeQuestions { languages: vec!["fr".into()], ..config() }),
         ] {
             assert!(refuse(wrong).contains(key), "{key}");
         }
-        assert_eq!(toml::from_str::<ClozeQuestions>("").unwrap(), ClozeQuestions::default());
     }
 }

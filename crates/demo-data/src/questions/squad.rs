@@ -1,11 +1,10 @@
 //! SQuAD JSON files, named as MLQA names them.
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
+use anyhow::Result;
+use kg_triples::Language;
 use serde::Serialize;
 
 use super::QuestionSet;
-use crate::{KgError, Language, output};
+use crate::stand_in::{Files, line};
 
 #[derive(Serialize)]
 struct Dataset<'s> {
@@ -41,33 +40,21 @@ struct Answer<'s> {
 }
 
 impl QuestionSet {
-    /// Writes one file per question language into `dir`, `{split}-context-{c}-question-{q}.json`,
-    /// with the same ids, contexts and answers in the same order; returns their paths. Beside the
-    /// keys of SQuAD each question has `head_start` and `head_length`, the span of the head's label
-    /// in the question in Unicode code points.
+    /// One file per question language, `{split}-context-{c}-question-{q}.json`, with the same ids,
+    /// contexts and answers in the same order. Beside the keys of SQuAD each question has
+    /// `head_start` and `head_length`, the span of the head's label in the question in Unicode code
+    /// points.
     ///
     /// # Errors
-    /// [`KgError::Io`] if the folder or a file cannot be written.
-    pub fn write_dir(&self, dir: impl AsRef<Path>) -> Result<Vec<PathBuf>, KgError> {
+    /// None that is known: everything can be written as JSON.
+    pub fn files(&self) -> Result<Files> {
         let languages = self.items.first().map(|item| item.questions.keys().copied());
-        let mut paths = Vec::new();
-        let mut files = Vec::new();
-        for language in languages.into_iter().flatten() {
-            let name = format!(
-                "{}-context-{}-question-{language}.json",
-                self.split, self.context_language
-            );
-            let path = dir.as_ref().join(name);
-            let mut file = output::create(&path)?;
-            serde_json::to_writer(&mut file, &self.dataset(language))
-                .map_err(std::io::Error::from)
-                .and_then(|()| file.write_all(b"\n"))
-                .map_err(KgError::io(&path, "write the file"))?;
-            files.push(output::sync(file)?);
-            paths.push(path);
-        }
-        output::publish(files)?;
-        Ok(paths)
+        let file = |language| {
+            let Self { split, context_language, .. } = self;
+            let name = format!("{split}-context-{context_language}-question-{language}.json");
+            Ok((name, line(&self.dataset(language))?))
+        };
+        languages.into_iter().flatten().map(file).collect()
     }
 
     fn dataset(&self, language: Language) -> Dataset<'_> {

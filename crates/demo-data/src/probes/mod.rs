@@ -4,5 +4,5 @@ mod cloze;
 mod inference;
 mod verbalised;
 
-pub use cloze::{ClozeReport, write_clozes};
-pub use inference::{InferenceConfig, InferenceReport, write_inference};
+pub use cloze::{ClozeReport, Clozes, clozes};
+pub use inference::{Inference, InferenceConfig, InferenceReport, Pairs, inference_pairs};

@@ -1,14 +1,16 @@
 //! Clozes about facts, in the layout of mLAMA (Kassner, Dufter and Schütze 2021): a folder for each
 //! language with `templates.jsonl` and `<relation>.jsonl`.
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-use std::path::Path;
 
+use anyhow::Result;
+use kg_triples::{KgError, KnowledgeGraph, Language};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::verbalised::Verbalised;
+use crate::facts::Facts;
 use crate::questions::TemplateSet;
-use crate::{KgError, KnowledgeGraph, Language, output};
+use crate::stand_in::{Files, StandIn, line};
 
 /// What became of the facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -34,58 +36,58 @@ struct Fact<'a> {
     obj_label: &'a str,
 }
 
-/// Writes `<language>/templates.jsonl` and `<language>/<relation>.jsonl` into `folder`: the facts
-/// whose head is in `heads`, the same ones in each language, in the order of their fact numbers. A
-/// fact's `uuid` is `<head>-<relation>-<tail>`.
+/// Which facts of a graph are asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Clozes {
+    /// Which facts.
+    #[command(flatten)]
+    pub facts: Facts,
+}
+
+impl StandIn for Clozes {
+    const COMMAND: &'static str = "demo-data clozes";
+
+    fn seed(&self) -> Option<u64> {
+        Some(self.facts.split.seed)
+    }
+
+    /// `<split>/<language>/` in mLAMA's layout, for the heads of `train` and of `test`.
+    fn make(&self) -> Result<(Files, Value)> {
+        let (graph, templates, split) = self.facts.read()?;
+        let mut all = Files::new();
+        let mut counts = Map::new();
+        for (name, heads) in [("train", &split.train), ("test", &split.test)] {
+            let (files, report) = clozes(&graph, &templates, heads, &self.facts.languages)?;
+            all.extend(files.into_iter().map(|(file, text)| (format!("{name}/{file}"), text)));
+            counts.insert(name.to_owned(), json!(report));
+        }
+        Ok((all, Value::Object(counts)))
+    }
+}
+
+/// `<language>/templates.jsonl` and `<language>/<relation>.jsonl`: the facts whose head is in
+/// `heads`, the same ones in each language, in the order of their fact numbers. A fact's `uuid` is
+/// `<head>-<relation>-<tail>`.
 ///
 /// # Errors
 /// [`KgError::Empty`] if no fact can be said in all languages; [`KgError::Value`] for a relation's
-/// id that cannot name a file; [`KgError::Io`] if a file cannot be written.
-///
-/// ```
-/// # let mut builder = kg_triples::GraphBuilder::default();
-/// # builder.add_triple("Q142", "P36", "Q90")?;
-/// # for (id, label) in [("Q142", "France"), ("Q90", "Paris")] {
-/// #     builder.add_label(id, "en", label, kg_triples::LabelKind::Entity)?;
-/// # }
-/// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
-/// # let graph = builder.build();
-/// # let folder = tempfile::tempdir().unwrap();
-/// # let path = folder.path().join("templates.tsv");
-/// # let rows = "relation_id\tlang\tkind\ttemplate\n\
-/// #             P36\ten\tstatement\t{tail} is the capital of {head}.\n";
-/// # std::fs::write(&path, rows).unwrap();
-/// use kg_triples::Language;
-/// use kg_triples::probes::write_clozes;
-/// use kg_triples::questions::TemplateSet;
-///
-/// let templates = TemplateSet::read(&path)?;
-/// let (heads, languages) = (["Q142".to_owned()].into(), [Language::new("en")?]);
-/// let report = write_clozes(&graph, &templates, &heads, &languages, folder.path())?;
-/// assert_eq!(report.facts, 1);
-/// let text = std::fs::read_to_string(folder.path().join("en/templates.jsonl")).unwrap();
-/// assert_eq!(text, "{\"relation\":\"P36\",\"template\":\"[Y] is the capital of [X].\"}\n");
-/// # Ok::<(), kg_triples::KgError>(())
-/// ```
-pub fn write_clozes(
+/// id that cannot name a file.
+pub fn clozes(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
     heads: &BTreeSet<String>,
     languages: &[Language],
-    folder: impl AsRef<Path>,
-) -> Result<ClozeReport, KgError> {
+) -> Result<(Files, ClozeReport)> {
     let said = Verbalised::new(graph, templates, heads, languages);
     let report = ClozeReport { facts: said.facts.len(), without_words: said.without_words };
     if said.facts.is_empty() {
-        return Err(KgError::Empty {
-            what: "clozes".into(),
-            hint: format!(
-                "{} facts lack labels or statements in one of the languages",
-                said.without_words
-            ),
-        });
+        let hint = format!(
+            "{} facts lack labels or statements in one of the languages",
+            said.without_words
+        );
+        return Err(KgError::Empty { what: "clozes".into(), hint }.into());
     }
-    let mut files = Vec::new();
+    let mut files = Files::new();
     for &language in languages {
         let mut relations: BTreeMap<&str, Vec<Fact<'_>>> = BTreeMap::new();
         for triple in &said.facts {
@@ -99,7 +101,6 @@ pub fn write_clozes(
                 obj_label,
             });
         }
-        let folder = folder.as_ref().join(language.as_str());
         let texts: Vec<Template<'_>> = relations
             .keys()
             .filter_map(|&relation| {
@@ -107,14 +108,13 @@ pub fn write_clozes(
                 Some(Template { relation, template })
             })
             .collect();
-        files.push(lines(&folder.join("templates.jsonl"), &texts)?);
+        files.push((format!("{language}/templates.jsonl"), lines(&texts)?));
         for (relation, facts) in &relations {
             expect_file_name(relation)?;
-            files.push(lines(&folder.join(format!("{relation}.jsonl")), facts)?);
+            files.push((format!("{language}/{relation}.jsonl"), lines(facts)?));
         }
     }
-    output::publish(files)?;
-    Ok(report)
+    Ok((files, report))
 }
 
 /// Refuses an id with which a file would lie elsewhere, or hide.
@@ -126,13 +126,6 @@ fn expect_file_name(relation: &str) -> Result<(), KgError> {
     Err(KgError::Value { field: "relation_id", expected, got: format!("{relation:?}") })
 }
 
-fn lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<whole_file::Synced, KgError> {
-    let mut file = output::create(path)?;
-    for row in rows {
-        serde_json::to_writer(&mut file, row)
-            .map_err(std::io::Error::from)
-            .and_then(|()| file.write_all(b"\n"))
-            .map_err(KgError::io(path, "write the file"))?;
-    }
-    output::sync(file)
+fn lines<T: Serialize>(rows: &[T]) -> Result<String> {
+    rows.iter().map(line).collect()
 }

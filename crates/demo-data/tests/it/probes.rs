@@ -1,50 +1,39 @@
 //! Clozes and pairs for inference, made from facts.
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
-use kg_triples::probes::{InferenceConfig, write_clozes, write_inference};
-use kg_triples::questions::{EntitySplit, TemplateSet};
+use demo_data::EntitySplit;
+use demo_data::probes::{InferenceConfig, clozes, inference_pairs};
+use demo_data::questions::TemplateSet;
 use kg_triples::{KnowledgeGraph, Language};
 
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/demo").join(name)
-}
+use crate::common::{data, heads};
 
 fn demo() -> (KnowledgeGraph, TemplateSet, Vec<Language>) {
-    let graph = KnowledgeGraph::read_dir(data("kg")).unwrap();
-    let templates = TemplateSet::read(data("templates-all.tsv")).unwrap();
+    let graph = KnowledgeGraph::read_dir(data("demo/kg")).unwrap();
+    let templates = TemplateSet::read(data("demo/templates-all.tsv")).unwrap();
     let languages = ["en", "de", "zh"].map(|code| Language::new(code).unwrap()).to_vec();
     (graph, templates, languages)
 }
 
-fn heads(graph: &KnowledgeGraph) -> BTreeSet<String> {
-    graph.triples().map(|triple| triple.head.to_owned()).collect()
-}
-
-/// Rows of a table without its header, as columns.
-fn rows(path: &Path) -> Vec<Vec<String>> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let rows = text.lines().skip(1);
-    rows.map(|row| row.split('\t').map(str::to_owned).collect()).collect()
+/// Rows of a table as columns.
+fn columns(rows: &str) -> Vec<Vec<String>> {
+    rows.lines().map(|row| row.split('\t').map(str::to_owned).collect()).collect()
 }
 
 #[test]
 fn every_language_is_asked_the_same_facts() {
     let (graph, templates, languages) = demo();
-    let folder = tempfile::tempdir().unwrap();
-    let all = heads(&graph);
-    let report = write_clozes(&graph, &templates, &all, &languages, folder.path()).unwrap();
+    let (files, report) = clozes(&graph, &templates, &heads(&graph), &languages).unwrap();
+    let files: BTreeMap<String, String> = files.into_iter().collect();
     assert_eq!(report.facts + report.without_words, graph.len());
     let mut seen: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for code in ["en", "de", "zh"] {
-        let templates = folder.path().join(code).join("templates.jsonl");
-        for line in std::fs::read_to_string(templates).unwrap().lines() {
+        for line in files[&format!("{code}/templates.jsonl")].lines() {
             let relation: serde_json::Value = serde_json::from_str(line).unwrap();
             let template = relation["template"].as_str().unwrap();
             assert!(template.contains("[X]") && template.contains("[Y]"), "{template}");
             let name = relation["relation"].as_str().unwrap();
-            let facts = folder.path().join(code).join(format!("{name}.jsonl"));
-            for line in std::fs::read_to_string(facts).unwrap().lines() {
+            for line in files[&format!("{code}/{name}.jsonl")].lines() {
                 let fact: serde_json::Value = serde_json::from_str(line).unwrap();
                 let (head, tail) =
                     (fact["sub_uri"].as_str().unwrap(), fact["obj_uri"].as_str().unwrap());
@@ -61,16 +50,14 @@ fn every_language_is_asked_the_same_facts() {
 #[test]
 fn labels_follow_from_the_premise() {
     let (graph, templates, languages) = demo();
-    let folder = tempfile::tempdir().unwrap();
     let split = EntitySplit::default().divide(&graph).unwrap();
     let config = InferenceConfig { premises: 3, ..InferenceConfig::default() };
     let test = ("test", &split.test);
-    let (report, paths) =
-        write_inference(&graph, &templates, test, &languages, &config, folder.path()).unwrap();
-    assert_eq!(paths.len(), 3);
-    let by_language: Vec<Vec<Vec<String>>> = paths.iter().map(|path| rows(path)).collect();
+    let pairs = inference_pairs(&graph, &templates, test, &languages, &config).unwrap();
+    assert_eq!(pairs.rows.len(), 3);
+    let by_language: Vec<_> = pairs.rows.iter().map(|(_, rows)| columns(rows)).collect();
     for rows in &by_language {
-        assert_eq!(rows.len(), report.pairs);
+        assert_eq!(rows.len(), pairs.report.pairs);
     }
     let facts: BTreeSet<String> = graph
         .triples()
@@ -105,36 +92,28 @@ fn labels_follow_from_the_premise() {
 fn the_same_seed_gives_the_same_pairs() {
     let (graph, templates, languages) = demo();
     let all = heads(&graph);
-    let text = |seed| {
-        let folder = tempfile::tempdir().unwrap();
+    let pairs = |seed| {
         let config = InferenceConfig { premises: 2, seed, ..InferenceConfig::default() };
         let made = ("x", &all);
-        write_inference(&graph, &templates, made, &languages, &config, folder.path()).unwrap();
-        std::fs::read_to_string(folder.path().join("x.de.tsv")).unwrap()
+        inference_pairs(&graph, &templates, made, &languages, &config).unwrap()
     };
-    assert_eq!(text(1), text(1));
-    assert_ne!(text(1), text(2));
+    assert_eq!(pairs(1), pairs(1));
+    assert_ne!(pairs(1), pairs(2));
 }
 
 #[test]
 fn nothing_to_ask_is_an_error() {
     let (graph, templates, languages) = demo();
-    let folder = tempfile::tempdir().unwrap();
     let none = BTreeSet::new();
-    let error = write_clozes(&graph, &templates, &none, &languages, folder.path()).unwrap_err();
+    let error = clozes(&graph, &templates, &none, &languages).unwrap_err();
     assert!(error.to_string().starts_with("clozes: nothing is left"), "{error}");
     let config = InferenceConfig { premise_facts: 0, ..InferenceConfig::default() };
     let all = heads(&graph);
     let made = ("x", &all);
-    let error = write_inference(&graph, &templates, made, &languages, &config, folder.path());
+    let error = inference_pairs(&graph, &templates, made, &languages, &config);
     assert_eq!(error.unwrap_err().to_string(), "premise_facts = 0: must be from 1 to 10000");
-    let error = write_inference(
-        &graph,
-        &templates,
-        ("x", &none),
-        &languages,
-        &InferenceConfig::default(),
-        folder.path(),
-    );
+    let made = ("x", &none);
+    let config = InferenceConfig::default();
+    let error = inference_pairs(&graph, &templates, made, &languages, &config);
     assert!(error.unwrap_err().to_string().contains("pairs of split \"x\""));
 }

@@ -2,9 +2,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::folder::at_line;
-use crate::tsv::TsvReader;
-use crate::{KgError, Language};
+use kg_triples::{KgError, Language};
 
 const HEADER: &[&str] = &["relation_id", "lang", "kind", "template"];
 
@@ -110,27 +108,43 @@ impl TemplateSet {
     ///
     /// # Errors
     /// [`KgError::Io`], [`KgError::Header`], and [`KgError::Row`] with file, line and column.
-    ///
-    /// ```
-    /// use kg_triples::Language;
-    /// use kg_triples::questions::{TemplateKind, TemplateSet};
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// let path = folder.path().join("templates.tsv");
-    /// let rows = "relation_id\tlang\tkind\ttemplate\n\
-    ///             P36\ten\tstatement\t{tail} is the capital of {head}.\n\
-    ///             P36\ten\tquestion\tWhat is the capital of {head}?\n";
-    /// std::fs::write(&path, rows).unwrap();
-    /// let templates = TemplateSet::read(&path)?;
-    /// assert_eq!(templates.get("P36", Language::new("en")?, TemplateKind::Question).len(), 1);
-    /// # Ok::<(), kg_triples::KgError>(())
-    /// ```
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KgError> {
-        let (mut file, _) = TsvReader::open(path.as_ref(), &[HEADER], true)?;
+        let path = path.as_ref();
+        let text = whole_file::read_to_string(path).map_err(|source| KgError::Io {
+            path: path.to_owned(),
+            action: "read the file",
+            source,
+        })?;
+        let told = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+        let mut lines = (1u64..).zip(text.lines()).filter(|(_, line)| told(line));
+        let (line, header) = lines.next().unwrap_or((1, ""));
+        if !header.split('\t').eq(HEADER.iter().copied()) {
+            return Err(KgError::Header {
+                path: path.to_owned(),
+                line,
+                expected: format!("{:?}", HEADER.join("\t")),
+                got: format!("{header:?}"),
+            });
+        }
         let mut set = Self::default();
-        while let Some(row) = file.row()? {
-            if let [relation, language, kind, template] = row[..] {
-                let added = set.add(relation, language, kind, template);
-                at_line(|| file.position(), added)?;
+        for (line, row) in lines {
+            let fault = |column, expected, got| KgError::Row {
+                path: path.to_owned(),
+                line,
+                column,
+                expected,
+                got,
+            };
+            let cells: Vec<&str> = row.split('\t').collect();
+            let [relation, language, kind, template] = cells[..] else {
+                let expected = format!("{} ({})", HEADER.len(), HEADER.join(", "));
+                return Err(fault("columns", expected, cells.len().to_string()));
+            };
+            match set.add(relation, language, kind, template) {
+                Err(KgError::Value { field, expected, got }) => {
+                    return Err(fault(field, expected, got));
+                }
+                added => added?,
             }
         }
         Ok(set)

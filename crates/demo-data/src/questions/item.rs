@@ -1,19 +1,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use kg_triples::{KgError, KnowledgeGraph, Language, Triple, each_once};
 use rand::Rng;
 use rand::seq::{SliceRandom, index};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::context::FactPool;
 use super::template::{Rendered, Template, TemplateKind, TemplateSet};
-use crate::{KgError, KnowledgeGraph, Language, each_once, seed};
+use crate::seed;
 
 /// How reading items are made. Our own choice, no paper's: a small-scale stand-in for SQuAD and
 /// MLQA.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct QuestionConfig {
     /// Sentences in a context, with that of the fact asked for.
     pub facts_per_context: usize,
@@ -25,17 +24,17 @@ pub struct QuestionConfig {
     pub counterfactual: bool,
     /// Items to make; more than there are facts asks some again in another context. `None` asks
     /// each fact once.
-    pub count: Option<usize>,
+    pub items: Option<usize>,
     /// Language of the contexts and answers.
-    pub context_language: String,
+    pub context_language: Language,
     /// Languages of the questions; every item has a question in each.
-    pub question_languages: Vec<String>,
+    pub question_languages: Vec<Language>,
     /// Seed of all draws.
     pub seed: u64,
 }
 
 /// Most items of a split: all are in memory.
-pub(super) const MOST_ITEMS: usize = 100_000_000;
+const MOST_ITEMS: usize = 100_000_000;
 
 impl Default for QuestionConfig {
     fn default() -> Self {
@@ -43,9 +42,9 @@ impl Default for QuestionConfig {
             facts_per_context: 4,
             same_relation: 3,
             counterfactual: false,
-            count: None,
-            context_language: "en".into(),
-            question_languages: ["en", "de", "es", "ar", "hi", "vi", "zh"].map(String::from).into(),
+            items: None,
+            context_language: Language::EN,
+            question_languages: vec![Language::EN],
             seed: 42,
         }
     }
@@ -94,7 +93,7 @@ pub struct QuestionSet {
 }
 
 /// What became of the facts of a split.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QuestionReport {
     /// Facts whose head is in the split.
     pub facts: usize,
@@ -104,79 +103,6 @@ pub struct QuestionReport {
     pub without_context: usize,
     /// Items made.
     pub items: usize,
-}
-
-/// Makes the items of one split: questions about the facts of `graph` whose head is in `heads`, in
-/// contexts of such facts only; counterfactual labels are drawn from all entities of `graph`.
-///
-/// # Errors
-/// [`KgError::Config`] for a value out of its range, [`KgError::UnknownLanguage`],
-/// [`KgError::Empty`] if no item can be made.
-///
-/// ```
-/// use kg_triples::questions::{QuestionConfig, TemplateSet, build_questions};
-/// # let mut builder = kg_triples::GraphBuilder::default();
-/// # let capitals =
-/// #     [("Germany", "Berlin", "Deutschland"), ("France", "Paris", "Frankreich")];
-/// # for (head, tail, de) in capitals {
-/// #     builder.add_triple(head, "P36", tail)?;
-/// #     for (id, language, label) in
-/// #         [(head, "en", head), (head, "de", de), (tail, "en", tail), (tail, "de", tail)]
-/// #     {
-/// #         builder.add_label(id, language, label, kg_triples::LabelKind::Entity)?;
-/// #     }
-/// # }
-/// # builder.add_label("P36", "en", "capital", kg_triples::LabelKind::Relation)?;
-/// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
-/// # let graph = builder.build();
-/// # let folder = tempfile::tempdir().unwrap();
-/// # let path = folder.path().join("templates.tsv");
-/// # let rows = "relation_id\tlang\tkind\ttemplate\n\
-/// #             P36\ten\tstatement\t{tail} is the capital of {head}.\n\
-/// #             P36\ten\tquestion\tWhat is the capital of {head}?\n";
-/// # std::fs::write(&path, rows).unwrap();
-/// let templates = TemplateSet::read(&path)?;
-/// let heads = ["Germany", "France"].map(String::from).into();
-/// let config = QuestionConfig {
-///     facts_per_context: 2,
-///     same_relation: 1,
-///     question_languages: vec!["en".into()],
-///     ..QuestionConfig::default()
-/// };
-/// let set = build_questions(&graph, &templates, "test", &heads, &config)?;
-/// assert_eq!(set.items.len(), 2);
-/// for item in &set.items {
-///     let found = item.context.chars().skip(item.answer_start).collect::<String>();
-///     assert!(found.starts_with(&item.answer)); // "Berlin" or "Paris"
-/// }
-/// let files = set.write_dir(folder.path())?; // SQuAD JSON
-/// assert!(files[0].ends_with("test-context-en-question-en.json"));
-/// # Ok::<(), kg_triples::KgError>(())
-/// ```
-pub fn build_questions(
-    graph: &KnowledgeGraph,
-    templates: &TemplateSet,
-    split: &str,
-    heads: &BTreeSet<String>,
-    config: &QuestionConfig,
-) -> Result<QuestionSet, KgError> {
-    let builder = Builder::new(graph, templates, split, config)?;
-    let (pool, order, mut report) = builder.facts(heads);
-    let made: Vec<Option<QuestionItem>> = (0u64..)
-        .zip(order)
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|(number, fact)| builder.item(&pool, number, fact))
-        .collect();
-    let planned = made.len();
-    let items: Vec<_> = made.into_iter().flatten().collect();
-    report.without_context = planned - items.len();
-    report.items = items.len();
-    if items.is_empty() {
-        return Err(none(split, config, &report));
-    }
-    let context_language = builder.context_language;
-    Ok(QuestionSet { split: split.into(), context_language, items, report })
 }
 
 pub(super) fn none(split: &str, config: &QuestionConfig, report: &QuestionReport) -> KgError {
@@ -193,8 +119,19 @@ pub(super) fn none(split: &str, config: &QuestionConfig, report: &QuestionReport
     }
 }
 
+/// `language` as the graph writes it, if it has a label there.
+pub(super) fn known(graph: &KnowledgeGraph, language: Language) -> Result<Language, KgError> {
+    let languages = graph.languages();
+    let same = |known: &Language| known.as_str().eq_ignore_ascii_case(language.as_str());
+    languages.iter().copied().find(same).ok_or_else(|| {
+        let available: Vec<&str> = languages.iter().map(Language::as_str).collect();
+        let available = available.join(", ");
+        KgError::UnknownLanguage { language: language.to_string(), available }
+    })
+}
+
 /// The asked facts: all in random order, again and again until there are `count`.
-fn ask_order(pool: &FactPool<'_>, count: Option<usize>, seed: u64) -> Vec<[u32; 3]> {
+fn ask_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> Vec<Triple<'g>> {
     let facts = pool.facts();
     let count = if facts.is_empty() { 0 } else { count.unwrap_or(facts.len()) };
     let mut rng = seed::item_rng(seed, u64::MAX);
@@ -209,10 +146,10 @@ fn ask_order(pool: &FactPool<'_>, count: Option<usize>, seed: u64) -> Vec<[u32; 
 }
 
 /// The sentences of a context as (head, relation, tail), and the one that is asked for.
-pub(super) struct Plan {
+pub(super) struct Plan<'g> {
     number: u64,
     fact: u32,
-    pub(super) facts: Vec<[u32; 3]>,
+    pub(super) facts: Vec<Triple<'g>>,
     /// Which of `facts` is asked for.
     target: usize,
     rng: ChaCha8Rng,
@@ -226,7 +163,9 @@ pub(super) struct Builder<'b> {
     pub(super) context_language: Language,
     question_languages: Vec<Language>,
     /// Entities to draw labels from, no two with one label.
-    drawable: Vec<u32>,
+    drawable: Vec<&'b str>,
+    /// Fact numbers.
+    numbers: BTreeMap<Triple<'b>, u32>,
     seed: u64,
 }
 
@@ -245,24 +184,24 @@ impl<'b> Builder<'b> {
         if config.facts_per_context == 0 {
             return fault("facts_per_context", "0".into(), "1 or more");
         }
-        if let Some(count) = config.count.filter(|&count| count > MOST_ITEMS) {
-            return fault("count", count.to_string(), "100 million or less");
+        if let Some(items) = config.items.filter(|&items| items > MOST_ITEMS) {
+            return fault("items", items.to_string(), "100 million or less");
         }
         if config.same_relation >= config.facts_per_context {
             let rule = "less than facts_per_context";
             return fault("same_relation", config.same_relation.to_string(), rule);
         }
-        if config.count == Some(0) {
-            return fault("count", "0".into(), "1 or more");
+        if config.items == Some(0) {
+            return fault("items", "0".into(), "1 or more");
         }
         if config.question_languages.is_empty() {
             return fault("question_languages", "[]".into(), "one language or more");
         }
         each_once("question_languages", &config.question_languages)?;
-        let context_language = graph.known_language(&config.context_language)?;
-        let known = config.question_languages.iter().map(|language| graph.known_language(language));
+        let context_language = known(graph, config.context_language)?;
+        let known = config.question_languages.iter().map(|language| known(graph, *language));
         let question_languages = known.collect::<Result<Vec<_>, _>>()?;
-        let seed = config.seed ^ seed::hash(&[split]);
+        let seed = config.seed ^ seed::hash(split);
         let mut builder = Self {
             graph,
             templates,
@@ -271,6 +210,7 @@ impl<'b> Builder<'b> {
             context_language,
             question_languages,
             drawable: Vec::new(),
+            numbers: graph.triples().zip(0u32..).collect(),
             seed,
         };
         if config.counterfactual {
@@ -291,26 +231,24 @@ impl<'b> Builder<'b> {
     pub(super) fn facts(
         &self,
         heads: &BTreeSet<String>,
-    ) -> (FactPool<'b>, Vec<[u32; 3]>, QuestionReport) {
+    ) -> (FactPool<'b>, Vec<Triple<'b>>, QuestionReport) {
         let mut report = QuestionReport::default();
         let mut usable = Vec::new();
-        for triple in &self.graph.triples {
-            if heads.contains(self.graph.id_at(triple[0])) {
-                report.facts += 1;
-                if self.has_words(*triple) {
-                    usable.push(*triple);
-                }
+        for triple in self.graph.triples().filter(|triple| heads.contains(triple.head)) {
+            report.facts += 1;
+            if self.has_words(triple) {
+                usable.push(triple);
             }
         }
         report.without_words = report.facts - usable.len();
         let pool = FactPool::new(self.graph, self.context_language, usable);
-        let order = ask_order(&pool, self.config.count, self.seed);
+        let order = ask_order(&pool, self.config.items, self.seed);
         (pool, order, report)
     }
 
     /// One entity per label of the context language, with labels in all question languages.
-    fn drawable(&self) -> Vec<u32> {
-        let entities = self.graph.triples.iter().flat_map(|[head, _, tail]| [*head, *tail]);
+    fn drawable(&self) -> Vec<&'b str> {
+        let entities = self.graph.triples().flat_map(|triple| [triple.head, triple.tail]);
         let mut by_label = BTreeMap::new();
         for entity in entities.collect::<BTreeSet<_>>() {
             if let (Some(label), true) = (self.label(entity), self.asks(entity)) {
@@ -320,19 +258,17 @@ impl<'b> Builder<'b> {
         by_label.into_values().collect()
     }
 
-    fn label(&self, id: u32) -> Option<&'b str> {
-        self.graph.label_at(id, self.context_language)
+    fn label(&self, id: &str) -> Option<&'b str> {
+        self.graph.label(id, self.context_language.as_str())
     }
 
-    fn asks(&self, head: u32) -> bool {
+    fn asks(&self, head: &str) -> bool {
         let languages = &self.question_languages;
-        languages.iter().all(|language| self.graph.label_at(head, *language).is_some())
+        languages.iter().all(|language| self.graph.label(head, language.as_str()).is_some())
     }
 
-    fn has_words(&self, [head, relation, tail]: [u32; 3]) -> bool {
-        let words = |language, kind| {
-            !self.templates.get(self.graph.id_at(relation), language, kind).is_empty()
-        };
+    fn has_words(&self, Triple { head, relation, tail }: Triple<'_>) -> bool {
+        let words = |language, kind| !self.templates.get(relation, language, kind).is_empty();
         let labels = (self.label(head), self.label(tail));
         matches!(labels, (Some(head), Some(tail)) if head != tail)
             && self.asks(head)
@@ -340,14 +276,14 @@ impl<'b> Builder<'b> {
             && self.question_languages.iter().all(|q| words(*q, TemplateKind::Question))
     }
 
-    /// Item `number`, about `target`; its draws depend on the seed, the split and the number only.
-    fn item(&self, pool: &FactPool<'_>, number: u64, target: [u32; 3]) -> Option<QuestionItem> {
-        let plan = self.plan(pool, number, target)?;
-        self.render(&plan, self.context_language)
-    }
-
-    /// What item `number` tells and asks, before it is put into words.
-    pub(super) fn plan(&self, pool: &FactPool<'_>, number: u64, target: [u32; 3]) -> Option<Plan> {
+    /// What item `number`, about `target`, tells and asks, before it is put into words; its draws
+    /// depend on the seed, the split and the number only.
+    pub(super) fn plan(
+        &self,
+        pool: &FactPool<'b>,
+        number: u64,
+        target: Triple<'b>,
+    ) -> Option<Plan<'b>> {
         let mut rng = seed::item_rng(self.seed, number);
         let config = self.config;
         let mut facts =
@@ -358,23 +294,24 @@ impl<'b> Builder<'b> {
             let drawn = index::sample(&mut rng, self.drawable.len(), 2 * facts.len()).into_vec();
             for (fact, pair) in facts.iter_mut().zip(drawn.chunks_exact(2)) {
                 let draw = |at: usize| self.drawable.get(*pair.get(at)?).copied();
-                (fact[0], fact[2]) = (draw(0)?, draw(1)?);
+                (fact.head, fact.tail) = (draw(0)?, draw(1)?);
             }
         }
-        let fact = u32::try_from(self.graph.triples.binary_search(&target).ok()?).ok()?;
+        let fact = *self.numbers.get(&target)?;
         Some(Plan { number, fact, facts, target: index, rng })
     }
 
     /// The item in words; context and answer in `language`.
-    pub(super) fn render(&self, plan: &Plan, language: Language) -> Option<QuestionItem> {
+    pub(super) fn render(&self, plan: &Plan<'_>, language: Language) -> Option<QuestionItem> {
         let mut rng = plan.rng.clone();
         let mut context = String::new();
         let mut length = 0;
         let mut found = None;
-        for (index, &[head, relation, tail]) in plan.facts.iter().enumerate() {
+        let label = |id, language: Language| self.graph.label(id, language.as_str());
+        for (index, &Triple { head, relation, tail }) in plan.facts.iter().enumerate() {
             let template = self.wording(relation, language, TemplateKind::Statement, &mut rng)?;
-            let tail_label = self.graph.label_at(tail, language)?;
-            let sentence = template.render(self.graph.label_at(head, language)?, tail_label);
+            let tail_label = label(tail, language)?;
+            let sentence = template.render(label(head, language)?, tail_label);
             if index > 0 {
                 context.push(' ');
                 length += 1;
@@ -389,8 +326,7 @@ impl<'b> Builder<'b> {
         let mut questions = BTreeMap::new();
         for language in &self.question_languages {
             let template = self.wording(relation, *language, TemplateKind::Question, &mut rng)?;
-            let Rendered { text, head, .. } =
-                template.render(self.graph.label_at(head, *language)?, "");
+            let Rendered { text, head, .. } = template.render(label(head, *language)?, "");
             let question =
                 Question { text, head_start: head.start, head_length: head.end - head.start };
             questions.insert(*language, question);
@@ -407,12 +343,12 @@ impl<'b> Builder<'b> {
 
     fn wording(
         &self,
-        relation: u32,
+        relation: &str,
         language: Language,
         kind: TemplateKind,
         rng: &mut ChaCha8Rng,
     ) -> Option<&'b Template> {
-        let wordings = self.templates.get(self.graph.id_at(relation), language, kind);
+        let wordings = self.templates.get(relation, language, kind);
         wordings.get(rng.random_range(0..wordings.len().max(1)))
     }
 }

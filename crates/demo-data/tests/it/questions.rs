@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::common::{TRIPLES, countries, label, write};
-use kg_triples::questions::{
-    EntitySplit, QuestionConfig, QuestionItem, QuestionSet, Template, TemplateKind, TemplateSet,
-    build_questions,
+use crate::common::{LABELS, TRIPLES, countries, heads, label, one_set};
+use demo_data::EntitySplit;
+use demo_data::questions::{
+    QuestionConfig, QuestionItem, QuestionSet, Template, TemplateKind, TemplateSet,
 };
 use kg_triples::{GraphBuilder, KgError, KnowledgeGraph, LabelKind};
 use tempfile::tempdir;
@@ -24,7 +24,7 @@ P37\tzh\tquestion\t{head} 的人说什么？
 
 fn templates(text: &str) -> Result<TemplateSet, KgError> {
     let dir = tempdir().unwrap();
-    write(dir.path(), "templates.tsv", text);
+    std::fs::write(dir.path().join("templates.tsv"), text).unwrap();
     TemplateSet::read(dir.path().join("templates.tsv"))
 }
 
@@ -32,17 +32,13 @@ fn config(languages: &[&str], facts: usize, same: usize) -> QuestionConfig {
     QuestionConfig {
         facts_per_context: facts,
         same_relation: same,
-        question_languages: languages.iter().map(|l| l.to_string()).collect(),
+        question_languages: languages.iter().map(|code| code.parse().unwrap()).collect(),
         ..QuestionConfig::default()
     }
 }
 
-fn heads(graph: &KnowledgeGraph) -> BTreeSet<String> {
-    graph.triples().map(|triple| triple.head.to_owned()).collect()
-}
-
 fn build(graph: &KnowledgeGraph, config: &QuestionConfig) -> QuestionSet {
-    build_questions(graph, &templates(TEMPLATES).unwrap(), "test", &heads(graph), config).unwrap()
+    one_set(graph, &templates(TEMPLATES).unwrap(), &heads(graph), config).unwrap()
 }
 
 /// Head and tail labels and relation of each sentence, read back from the text.
@@ -81,13 +77,6 @@ fn world(n: usize) -> KnowledgeGraph {
         }
     }
     builder.build()
-}
-
-#[test]
-fn defaults_are_those_of_an_empty_file() {
-    assert_eq!(toml::from_str::<QuestionConfig>("").unwrap(), QuestionConfig::default());
-    assert_eq!(toml::from_str::<EntitySplit>("").unwrap(), EntitySplit::default());
-    assert!(toml::from_str::<EntitySplit>("valid = 0.1").is_err());
 }
 
 #[test]
@@ -167,7 +156,7 @@ fn check_item(item: &QuestionItem, stated: &[(String, String, &str)]) {
 #[test]
 fn fillers_of_other_relations_stand_in() {
     let graph = world(12);
-    let set = build(&graph, &QuestionConfig { count: Some(240), ..config(&["en"], 4, 1) });
+    let set = build(&graph, &QuestionConfig { items: Some(240), ..config(&["en"], 4, 1) });
     assert_eq!(set.items.len(), 240);
     let mut other = 0;
     for item in &set.items {
@@ -213,7 +202,7 @@ fn nothing_ambiguous_stands_in_a_context() {
         builder.add_label(&format!("T{tail}"), "en", &text, LabelKind::Entity).unwrap();
     }
     let graph = builder.build();
-    let set = build(&graph, &QuestionConfig { count: Some(400), ..config(&["en"], 4, 3) });
+    let set = build(&graph, &QuestionConfig { items: Some(400), ..config(&["en"], 4, 3) });
     assert!(set.items.len() > 300, "{:?}", set.report);
     for item in &set.items {
         check_item(item, &parse(&item.context));
@@ -224,7 +213,7 @@ fn nothing_ambiguous_stands_in_a_context() {
 fn counterfactual_contexts_hold_random_labels_and_ask_for_the_drawn_head() {
     let graph = world(40);
     let config =
-        QuestionConfig { counterfactual: true, count: Some(200), ..config(&["en", "zh"], 4, 3) };
+        QuestionConfig { counterfactual: true, items: Some(200), ..config(&["en", "zh"], 4, 3) };
     let set = build(&graph, &config);
     assert_eq!(set.items.len(), 200);
     let english: BTreeSet<&str> =
@@ -271,7 +260,7 @@ fn the_same_seed_gives_the_same_items_in_any_pool() {
     };
     assert_eq!(run(1, &config), run(3, &config));
     assert_ne!(run(1, &config), run(1, &QuestionConfig { seed: 43, ..config.clone() }));
-    let contexts: BTreeSet<String> = run(1, &QuestionConfig { count: Some(400), ..config })
+    let contexts: BTreeSet<String> = run(1, &QuestionConfig { items: Some(400), ..config })
         .items
         .into_iter()
         .map(|i| i.context)
@@ -290,23 +279,15 @@ fn splits_divide_the_heads() {
     assert_eq!(EntitySplit::default().divide(&graph).unwrap(), split);
     let other = EntitySplit { seed: 1, ..EntitySplit::default() };
     assert_ne!(other.divide(&graph).unwrap(), split);
-    assert_eq!(split.get("dev").unwrap(), &split.dev);
-    assert!(split.get("valid").is_err());
     for bad in [
-        EntitySplit { train: 0.5, ..EntitySplit::default() },
-        EntitySplit { train: -0.1, dev: 0.8, ..EntitySplit::default() },
+        EntitySplit { shares: [0.5, 0.3, 0.3], ..EntitySplit::default() },
+        EntitySplit { shares: [-0.1, 0.8, 0.3], ..EntitySplit::default() },
     ] {
         assert!(matches!(bad.divide(&graph), Err(KgError::Config { .. })));
     }
     // Questions of a split are only about its heads, and so are its contexts.
-    let set = build_questions(
-        &graph,
-        &templates(TEMPLATES).unwrap(),
-        "dev",
-        &split.dev,
-        &config(&["en"], 4, 3),
-    )
-    .unwrap();
+    let config = config(&["en"], 4, 3);
+    let set = one_set(&graph, &templates(TEMPLATES).unwrap(), &split.dev, &config).unwrap();
     assert_eq!(set.items.len(), 30);
     let names: BTreeSet<&str> = split.dev.iter().map(|id| graph.label(id, "en").unwrap()).collect();
     for item in &set.items {
@@ -318,9 +299,8 @@ fn splits_divide_the_heads() {
 #[test]
 fn files_are_parallel_squad_json() {
     let set = build(&countries(), &config(&["en", "de", "zh"], 3, 2));
-    let dir = tempdir().unwrap();
-    let paths = set.write_dir(dir.path().join("qa")).unwrap();
-    let names: Vec<_> = paths.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
+    let files = set.files().unwrap();
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
         [
@@ -330,9 +310,8 @@ fn files_are_parallel_squad_json() {
         ]
     );
     let mut parallel = Vec::new();
-    for path in &paths {
-        let text = std::fs::read_to_string(path).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (_, text) in &files {
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
         let paragraphs = json["data"][0]["paragraphs"].as_array().unwrap();
         let mut rows = Vec::new();
         for paragraph in paragraphs {
@@ -347,7 +326,7 @@ fn files_are_parallel_squad_json() {
                 number("head_start"),
                 number("head_length"),
             );
-            assert!(crate::common::LABELS.iter().any(|row| row.contains(&head.as_str())), "{head}");
+            assert!(LABELS.iter().any(|row| row.contains(&head.as_str())), "{head}");
             rows.push((qas["id"].as_str().unwrap().to_owned(), context.to_owned(), start));
         }
         parallel.push(rows);
@@ -370,8 +349,7 @@ fn what_cannot_be_asked_is_counted_or_an_error() {
     assert_eq!((set.report.facts, set.report.without_words, set.report.items), (9, 3, 6));
 
     let attempt = |config: &QuestionConfig| {
-        build_questions(&graph, &templates(TEMPLATES).unwrap(), "test", &heads(&graph), config)
-            .unwrap_err()
+        one_set(&graph, &templates(TEMPLATES).unwrap(), &heads(&graph), config).unwrap_err()
     };
     assert!(matches!(attempt(&config(&["en"], 7, 0)), KgError::Empty { .. }));
     assert!(matches!(
@@ -383,4 +361,8 @@ fn what_cannot_be_asked_is_counted_or_an_error() {
         attempt(&config(&[], 3, 2)),
         KgError::Config { key: "question_languages", .. }
     ));
+    for items in [0, 1_000_000_000_000] {
+        let wrong = QuestionConfig { items: Some(items), ..config(&["en"], 3, 2) };
+        assert!(matches!(attempt(&wrong), KgError::Config { key: "items", .. }));
+    }
 }

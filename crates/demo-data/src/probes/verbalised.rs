@@ -1,8 +1,9 @@
 //! Facts that can be said in every language of a probe.
 use std::collections::{BTreeMap, BTreeSet};
 
+use kg_triples::{KnowledgeGraph, Language, Triple};
+
 use crate::questions::{Template, TemplateKind, TemplateSet};
-use crate::{KnowledgeGraph, Language, Triple};
 
 /// The facts whose head is in `heads` and that have labels and a statement in all of `languages`,
 /// so that every language is asked the same; and how many have not.

@@ -1,114 +1,77 @@
 //! A stand-in for the search engine that LAKM's data come from.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
-use experiment::{EntityPages, InputPath, XquadFiles};
 use kg_triples::Language;
 use kg_triples::entity_linking::{EntityPage, PageText, page_files};
 use kg_triples::jsonl::JsonlReader;
-use kg_triples::phrases::{
-    Document, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments, StopWords, Units,
-    mine_passages, words,
-};
+use kg_triples::phrases::{Document, QueryDocuments, StopWords, Units, words};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-use tasks::question_answering::question_file;
+use serde_json::{Value, json};
+
+use crate::stand_in::{Files, StandIn, line};
 
 /// Where queries and documents lie, and how documents are ranked.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SearchConfig {
-    /// Folder with `xquad.<lang>.json`, whose questions are the queries.
-    pub questions: InputPath<XquadFiles>,
+#[derive(Clone, Debug, clap::Args)]
+pub struct Search {
+    /// Folder with xquad.<lang>.json, whose questions are the queries
+    #[arg(long, value_name = "DIR", required_unless_present = "own")]
+    pub questions: Option<PathBuf>,
     /// Articles at the end of those files whose questions are left out, as they are kept for
-    /// evaluation.
+    /// evaluation
+    #[arg(long, default_value_t = 12)]
     pub held_out_articles: usize,
-    /// Folder with `entities.<lang>.jsonl[.gz]`: label and extract are title and text.
-    pub pages: InputPath<EntityPages>,
-    /// Languages.
-    pub languages: Vec<String>,
-    /// Documents of a query at most, N of the paper's "top N".
+    /// Folder with entities.<lang>.jsonl[.gz]: label and extract are title and text
+    #[arg(long, value_name = "DIR", required_unless_present = "own")]
+    pub pages: Option<PathBuf>,
+    /// In place of both a folder with train-context-xx-question-xx.json: its questions are the
+    /// queries, each with its own passage for its only result
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["questions", "pages"])]
+    pub own: Option<PathBuf>,
+    /// Languages
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true)]
+    pub languages: Vec<Language>,
+    /// Documents of a query at most, N of the paper's "top N"
+    #[arg(long, default_value_t = 10)]
     pub results: usize,
     /// Code points of a text's beginning that stand in the title after the label, as a search page
-    /// shows them; 0: none.
+    /// shows them; 0: none
+    #[arg(long, default_value_t = 0)]
     pub snippet: usize,
-    /// BM25's k₁, where term frequency saturates.
+    /// Where term frequency saturates
+    #[arg(long, default_value_t = 1.2)]
     pub k1: f32,
-    /// BM25's b, how much a document's length counts, from 0 to 1.
+    /// How much a document's length counts, from 0 to 1
+    #[arg(long, default_value_t = 0.75)]
     pub b: f32,
 }
 
-impl Default for SearchConfig {
-    fn default() -> Self {
-        Self {
-            questions: InputPath::default(),
-            held_out_articles: 12,
-            pages: InputPath::default(),
-            languages: Vec::new(),
-            results: 10,
-            snippet: 0,
-            k1: 1.2,
-            b: 0.75,
-        }
-    }
-}
+impl StandIn for Search {
+    const COMMAND: &'static str = "demo-data search";
 
-/// Passages with phrases, mined from the stand-in's results.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PhraseSearch {
-    /// Queries and documents.
-    pub documents: SearchConfig,
-    /// The training questions are the queries in place of `documents`, each with its own passage
-    /// for its only result, so that phrases are what question and passage share.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub own: bool,
-    /// What is a phrase.
-    pub mining: PhraseConfig,
-}
-
-impl PhraseSearch {
-    /// Checks what is a phrase; the error names the key.
-    pub fn validate(&self) -> Result<()> {
-        self.mining.validate().context("data.search.mining")
+    fn seed(&self) -> Option<u64> {
+        None
     }
 
-    /// The passages. `train` are the training questions in the first of the languages, `translated`
-    /// the folder of those in the others; empty: there are none.
-    ///
-    /// # Errors
-    /// As [`search`], naming a file that cannot be read, and if there is no passage with a phrase.
-    pub fn passages(
-        &self,
-        train: &Path,
-        translated: &Path,
-        languages: &[Language],
-    ) -> Result<Vec<PhrasePassage>> {
-        let miner = PhraseMiner::new(self.mining.clone())?;
-        let found = match self.own {
-            true => own_passages(train, translated, languages)?,
-            false => search(&self.documents)?,
+    /// `queries.jsonl.gz`, for `kg-triples phrases`.
+    fn make(&self) -> Result<(Files, Value)> {
+        let found = match &self.own {
+            Some(folder) => own_passages(folder, &self.languages)?,
+            None => search(self)?,
         };
-        let (passages, _) = mine_passages(found.into_iter().map(Ok), &miner)?;
-        ensure!(!passages.is_empty(), "search: no passage with a phrase; lower title_fraction");
-        Ok(passages)
+        let lines: String = found.iter().map(line).collect::<Result<_>>()?;
+        let documents: usize = found.iter().map(|query| query.documents.len()).sum();
+        let counts = json!({ "queries": found.len(), "documents": documents });
+        Ok((vec![("queries.jsonl.gz".to_owned(), lines)], counts))
     }
 }
 
 /// Each question with its passage, which is its title too.
-fn own_passages(
-    train: &Path,
-    translated: &Path,
-    languages: &[Language],
-) -> Result<Vec<QueryDocuments>> {
+fn own_passages(folder: &Path, languages: &[Language]) -> Result<Vec<QueryDocuments>> {
     let mut all = Vec::new();
-    for (number, &language) in languages.iter().enumerate() {
-        let path = match number {
-            0 => train.to_path_buf(),
-            _ if translated.as_os_str().is_empty() => break,
-            _ => question_file(translated, "train", language, language),
-        };
+    for &language in languages {
+        let path = folder.join(format!("train-context-{language}-question-{language}.json"));
         for question in mlqa_eval::Dataset::read(path)?.questions {
             let text = question.context.to_string();
             let documents = vec![Document { title: text.clone(), text }];
@@ -144,21 +107,22 @@ impl Tokenizer for Terms {
 ///
 /// # Errors
 /// Naming the file or key that cannot be used.
-pub fn search(config: &SearchConfig) -> Result<Vec<QueryDocuments>> {
-    ensure!(config.results > 0, "search.results = 0: must be 1 or more");
+fn search(config: &Search) -> Result<Vec<QueryDocuments>> {
+    ensure!(config.results > 0, "--results 0: must be 1 or more");
     let k1 = config.k1;
-    ensure!(k1.is_finite() && k1 >= 0.0, "search.k1 = {k1}: must be 0 or more");
-    ensure!((0.0..=1.0).contains(&config.b), "search.b = {}: must be from 0 to 1", config.b);
-    ensure!(!config.languages.is_empty(), "search.languages = []: must name one or more");
-    let files = page_files(&config.pages)?;
+    ensure!(k1.is_finite() && k1 >= 0.0, "--k1 {k1}: must be 0 or more");
+    ensure!((0.0..=1.0).contains(&config.b), "--b {}: must be from 0 to 1", config.b);
+    let pages = config.pages.as_deref().context("--pages is not given")?;
+    let xquad = config.questions.as_deref().context("--questions is not given")?;
+    let files = page_files(pages)?;
     let mut all = Vec::new();
-    for code in &config.languages {
-        let language = Language::new(code)?;
-        let (_, pages) = files.iter().find(|(own, _)| *own == language).with_context(|| {
-            format!("{}: no entities.{code}.jsonl[.gz]", config.pages.display())
-        })?;
+    for &language in &config.languages {
+        let (_, pages) = files
+            .iter()
+            .find(|(own, _)| *own == language)
+            .with_context(|| format!("{}: no entities.{language}.jsonl[.gz]", pages.display()))?;
         let index = Index::read(pages, config, StopWords::built_in(language, Units::Words)?)?;
-        let queries = questions(&config.questions.join(format!("xquad.{code}.json")), config)?;
+        let queries = questions(&xquad.join(format!("xquad.{language}.json")), config)?;
         let found: Vec<QueryDocuments> = queries
             .into_par_iter()
             .map(|query| {
@@ -172,7 +136,7 @@ pub fn search(config: &SearchConfig) -> Result<Vec<QueryDocuments>> {
 }
 
 /// The questions of all but the last articles.
-fn questions(path: &Path, config: &SearchConfig) -> Result<Vec<String>> {
+fn questions(path: &Path, config: &Search) -> Result<Vec<String>> {
     let dataset = mlqa_eval::Dataset::read(path)?;
     let articles = dataset.articles();
     let kept = articles.len().saturating_sub(config.held_out_articles);
@@ -188,7 +152,7 @@ struct Index {
 }
 
 impl Index {
-    fn read(path: &Path, config: &SearchConfig, stop_words: StopWords) -> Result<Self> {
+    fn read(path: &Path, config: &Search, stop_words: StopWords) -> Result<Self> {
         let mut documents = Vec::new();
         for page in JsonlReader::<EntityPage>::open(path)? {
             let page = page?;
@@ -199,7 +163,7 @@ impl Index {
         Ok(Self::new(documents, config, stop_words))
     }
 
-    fn new(documents: Vec<Document>, config: &SearchConfig, stop_words: StopWords) -> Self {
+    fn new(documents: Vec<Document>, config: &Search, stop_words: StopWords) -> Self {
         let texts: Vec<String> =
             documents.iter().map(|own| format!("{}\n{}", own.title, own.text)).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -236,7 +200,23 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use kg_triples::phrases::{PhraseConfig, PhraseMiner, mine_passages};
+
     use super::*;
+
+    fn config(language: &str) -> Search {
+        Search {
+            questions: Some(data("xquad")),
+            held_out_articles: 12,
+            pages: Some(data("codex")),
+            own: None,
+            languages: vec![language.parse().unwrap()],
+            results: 10,
+            snippet: 0,
+            k1: 1.2,
+            b: 0.75,
+        }
+    }
 
     fn document(title: &str, text: &str) -> Document {
         Document { title: title.into(), text: text.into() }
@@ -250,7 +230,7 @@ mod tests {
             document("stream", "water"),
             document("stream", "water"),
         ];
-        let config = SearchConfig::default();
+        let config = config("es");
         let index = Index::new(texts.to_vec(), &config, StopWords::new(["the"], Units::Words));
         // Okapi BM25 with idf = ln(1 + (N - n + 0.5) / (n + 0.5)), by loops.
         let terms = |own: &Document| Terms.tokenize(&format!("{}\n{}", own.title, own.text));
@@ -275,20 +255,13 @@ mod tests {
         assert_eq!(titles("river", 1), ["river"]);
     }
 
-    fn data(folder: &str) -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../data").join(folder)
+    fn data(folder: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(folder)
     }
 
     #[test]
     fn questions_of_xquad_lead_to_passages_with_phrases() {
-        let config = SearchConfig {
-            questions: data("xquad").into(),
-            pages: data("codex").into(),
-            languages: vec!["es".into()],
-            held_out_articles: 40,
-            snippet: 40,
-            ..SearchConfig::default()
-        };
+        let config = Search { held_out_articles: 40, snippet: 40, ..config("es") };
         let [one, two] = [1, 2].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| search(&config).unwrap())
@@ -317,17 +290,17 @@ mod tests {
     #[test]
     fn own_questions_give_the_words_that_they_share_with_their_passage() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("train.json");
+        let path = folder.path().join("train-context-en-question-en.json");
         let file = serde_json::json!({"data": [{"paragraphs": [{
             "context": "The old town of Bern lies in a loop of the river Aare.",
             "qas": [{"id": "1", "question": "Where is the old town of Bern?",
                 "answers": [{"text": "Aare", "answer_start": 49}]}],
         }]}]});
         std::fs::write(&path, file.to_string()).unwrap();
+        let found = own_passages(folder.path(), &[Language::EN]).unwrap();
         let mining = PhraseConfig { min_chars: 0, ..PhraseConfig::default() };
-        let search = PhraseSearch { own: true, mining, ..PhraseSearch::default() };
-        let passages =
-            search.passages(&path, Path::new(""), &[Language::EN, Language::DE]).unwrap();
+        let miner = PhraseMiner::new(mining).unwrap();
+        let (passages, _) = mine_passages(found.into_iter().map(Ok), &miner).unwrap();
         let [passage] = passages.as_slice() else { panic!("{passages:?}") };
         let masked: Vec<&str> = passage.phrases.iter().map(|own| own.phrase.as_str()).collect();
         // Stop words at either end are left out; "old" is one.
@@ -336,23 +309,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_named() {
-        let config = SearchConfig {
-            questions: data("xquad").into(),
-            pages: data("codex").into(),
-            languages: vec!["de".into()],
-            ..SearchConfig::default()
-        };
+        let config = config("de");
         for (wrong, why) in [
-            (SearchConfig { results: 0, ..config.clone() }, "search.results = 0"),
-            (SearchConfig { b: 1.5, ..config.clone() }, "search.b = 1.5"),
-            (SearchConfig { k1: f32::NAN, ..config.clone() }, "search.k1 = NaN"),
-            (SearchConfig { languages: vec![], ..config.clone() }, "search.languages"),
-            (SearchConfig { languages: vec!["vi".into()], ..config.clone() }, "entities.vi.jsonl"),
-            (SearchConfig { pages: data("none").into(), ..config.clone() }, "none"),
+            (Search { results: 0, ..config.clone() }, "--results 0"),
+            (Search { b: 1.5, ..config.clone() }, "--b 1.5"),
+            (Search { k1: f32::NAN, ..config.clone() }, "--k1 NaN"),
+            (
+                Search { languages: vec!["vi".parse().unwrap()], ..config.clone() },
+                "entities.vi.jsonl",
+            ),
+            (Search { pages: Some(data("none")), ..config.clone() }, "none"),
         ] {
             let error = format!("{:#}", search(&wrong).unwrap_err());
             assert!(error.contains(why), "{error}");
         }
-        assert_eq!(toml::from_str::<SearchConfig>("").unwrap(), SearchConfig::default());
     }
 }

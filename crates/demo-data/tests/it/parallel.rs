@@ -1,35 +1,30 @@
 //! Reading items told alike in several languages.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
-use kg_triples::questions::{
-    QuestionConfig, QuestionSet, TemplateSet, build_parallel_questions, build_questions,
-};
+use demo_data::questions::{QuestionConfig, QuestionSet, TemplateSet, build_questions};
 use kg_triples::{KgError, KnowledgeGraph, Language};
 
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/demo").join(name)
-}
+use crate::common::{data, heads, one_set};
 
 fn graph() -> KnowledgeGraph {
-    KnowledgeGraph::read_dir(data("kg")).unwrap()
-}
-
-fn heads(graph: &KnowledgeGraph) -> BTreeSet<String> {
-    graph.triples().map(|triple| triple.head.to_owned()).collect()
+    KnowledgeGraph::read_dir(data("demo/kg")).unwrap()
 }
 
 fn languages(codes: &[&str]) -> Vec<Language> {
     codes.iter().map(|code| Language::new(code).unwrap()).collect()
 }
 
+fn all_languages() -> QuestionConfig {
+    let question_languages = languages(&["en", "de", "es", "ar", "hi", "vi", "zh"]);
+    QuestionConfig { question_languages, ..QuestionConfig::default() }
+}
+
 fn sets(codes: &[&str], counterfactual: bool) -> Vec<QuestionSet> {
-    let (graph, templates) = (graph(), TemplateSet::read(data("templates-all.tsv")).unwrap());
-    let config = QuestionConfig { counterfactual, count: Some(300), ..QuestionConfig::default() };
+    let (graph, templates) = (graph(), TemplateSet::read(data("demo/templates-all.tsv")).unwrap());
+    let config = QuestionConfig { counterfactual, items: Some(300), ..all_languages() };
     let heads = heads(&graph);
-    build_parallel_questions(&graph, &templates, "test", &heads, &config, &languages(codes))
-        .unwrap()
+    build_questions(&graph, &templates, "test", &heads, &config, &languages(codes)).unwrap()
 }
 
 /// The ids that a label may stand for.
@@ -75,9 +70,9 @@ fn sets_are_translations_of_each_other() {
 
 #[test]
 fn the_first_language_tells_what_it_tells_alone() {
-    let (graph, templates) = (graph(), TemplateSet::read(data("templates-all.tsv")).unwrap());
-    let config = QuestionConfig { count: Some(300), ..QuestionConfig::default() };
-    let alone = build_questions(&graph, &templates, "test", &heads(&graph), &config).unwrap();
+    let (graph, templates) = (graph(), TemplateSet::read(data("demo/templates-all.tsv")).unwrap());
+    let config = QuestionConfig { items: Some(300), ..all_languages() };
+    let alone = one_set(&graph, &templates, &heads(&graph), &config).unwrap();
     let english = &sets(&["en"], false)[0];
     assert_eq!(english.items, alone.items);
     // Items that German cannot tell are left out; the rest stay as they are.
@@ -91,11 +86,11 @@ fn the_first_language_tells_what_it_tells_alone() {
 fn a_language_without_sentences_is_an_error() {
     let graph = graph();
     // Sentences in English alone.
-    let templates = TemplateSet::read(data("templates.tsv")).unwrap();
-    let config = QuestionConfig::default();
+    let templates = TemplateSet::read(data("demo/templates.tsv")).unwrap();
+    let config = all_languages();
     let heads = heads(&graph);
     let build = |codes: &[&str]| {
-        build_parallel_questions(&graph, &templates, "test", &heads, &config, &languages(codes))
+        build_questions(&graph, &templates, "test", &heads, &config, &languages(codes))
     };
     assert!(matches!(build(&["en", "de"]), Err(KgError::Empty { .. })));
     assert!(matches!(build(&["en", "fr"]), Err(KgError::UnknownLanguage { .. })));

@@ -1,20 +1,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use kg_triples::{KgError, KnowledgeGraph, Language};
 use rayon::prelude::*;
 
-use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, none};
+use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, known, none};
 use super::template::TemplateSet;
-use crate::{KgError, KnowledgeGraph, Language};
 
-/// Makes the items of one split with the same facts, drawn labels and order in each of
-/// `context_languages`: a set for each, whose ids are translations of each other. What is told is
-/// decided in `config.context_language`, as by [`build_questions`](super::build_questions); items
-/// that some language has no words for, or tells with one label for two entities, are left out of
-/// all sets.
+/// Makes the items of one split: questions about the facts of `graph` whose head is in `heads`, in
+/// contexts of such facts only; counterfactual labels are drawn from all entities of `graph`.
+///
+/// There is a set for each of `context_languages`, with the same facts, drawn labels and order:
+/// items with one id are translations of each other. What is told is decided in
+/// `config.context_language`; items that some language has no words for, or tells with one label
+/// for two entities, are left out of all sets.
 ///
 /// # Errors
-/// As [`build_questions`](super::build_questions).
-pub fn build_parallel_questions(
+/// [`KgError::Config`] for a value out of its range, [`KgError::UnknownLanguage`],
+/// [`KgError::Empty`] if no item can be made.
+pub fn build_questions(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
     split: &str,
@@ -23,8 +26,8 @@ pub fn build_parallel_questions(
     context_languages: &[Language],
 ) -> Result<Vec<QuestionSet>, KgError> {
     let builder = Builder::new(graph, templates, split, config)?;
-    let known = context_languages.iter().map(|language| graph.known_language(language.as_str()));
-    let languages: Vec<Language> = known.collect::<Result<_, _>>()?;
+    let languages = context_languages.iter().map(|language| known(graph, *language));
+    let languages: Vec<Language> = languages.collect::<Result<_, _>>()?;
     let (pool, order, mut report) = builder.facts(heads);
     let made: Vec<Option<Vec<QuestionItem>>> = (0u64..)
         .zip(order)
@@ -64,10 +67,10 @@ pub fn build_parallel_questions(
 }
 
 /// Whether what has two labels in `from` has two in `to`, and what has one has one.
-fn tells_apart(graph: &KnowledgeGraph, plan: &Plan, from: Language, to: Language) -> bool {
+fn tells_apart(graph: &KnowledgeGraph, plan: &Plan<'_>, from: Language, to: Language) -> bool {
     let (mut forward, mut backward) = (BTreeMap::new(), BTreeMap::new());
-    plan.facts.iter().flat_map(|[head, _, tail]| [*head, *tail]).all(|id| {
-        match (graph.label_at(id, from), graph.label_at(id, to)) {
+    plan.facts.iter().flat_map(|fact| [fact.head, fact.tail]).all(|id| {
+        match (graph.label(id, from.as_str()), graph.label(id, to.as_str())) {
             (Some(label), Some(translation)) => {
                 *forward.entry(label).or_insert(translation) == translation
                     && *backward.entry(translation).or_insert(label) == label

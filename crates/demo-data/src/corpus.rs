@@ -1,0 +1,102 @@
+//! Real text in seven languages, from the files of `data/`.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use kg_triples::entity_linking::EntityPage;
+use kg_triples::jsonl::JsonlReader;
+use mlqa_eval::{Dataset, Question};
+
+/// The seven languages of MLQA.
+pub(crate) const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
+
+/// Where the text lies.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CorpusConfig {
+    /// Folder with entities.<lang>.jsonl.gz (Wikipedia extracts)
+    #[arg(long, value_name = "DIR")]
+    pub extracts: PathBuf,
+    /// Folder with <lang>.tsv (parallel sentences) and vi-vtb.*.txt
+    #[arg(long, value_name = "DIR")]
+    pub sentences: PathBuf,
+    /// Folder with xquad.<lang>.json
+    #[arg(long, value_name = "DIR")]
+    pub paragraphs: PathBuf,
+    /// Of its articles so many at the end are kept for evaluation
+    #[arg(long, default_value_t = 12)]
+    pub held_out_articles: usize,
+    /// Times each of its paragraphs counts
+    #[arg(long, default_value_t = 1)]
+    pub paragraph_copies: usize,
+    /// Lines of extracts up to so many code points are left out
+    #[arg(long, default_value_t = 40)]
+    pub shortest_extract: usize,
+}
+
+/// Paragraphs by language.
+pub(crate) type Corpus = BTreeMap<String, Vec<String>>;
+
+impl CorpusConfig {
+    /// Reads all text; the error names the file and line that cannot be read.
+    pub(crate) fn read(&self) -> Result<Corpus> {
+        let mut corpus = Corpus::new();
+        for (key, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
+            if !folder.is_dir() {
+                bail!("--{key} {}: no such folder", folder.display());
+            }
+        }
+        for language in LANGUAGES {
+            let mut text = Vec::new();
+            let extracts = self.extracts.join(format!("entities.{language}.jsonl.gz"));
+            if extracts.exists() {
+                for page in JsonlReader::<EntityPage>::open(&extracts)? {
+                    let extract = page?.extract.unwrap_or_default();
+                    let long = |part: &&str| part.chars().count() > self.shortest_extract;
+                    text.extend(extract.split('\n').filter(long).map(str::to_owned));
+                }
+            }
+            let sentences = self.sentences.join(format!("{language}.tsv"));
+            if sentences.exists() {
+                text.extend(numbered_sentences(&sentences)?);
+            }
+            if language == "vi" {
+                for part in ["train", "dev", "test"] {
+                    let path = self.sentences.join(format!("vi-vtb.{part}.txt"));
+                    text.extend(lines(&path)?.into_iter().map(|line| line.trim().to_owned()));
+                }
+            }
+            let file = self.paragraphs.join(format!("xquad.{language}.json"));
+            let mut articles = articles(&file)?;
+            articles.truncate(articles.len().saturating_sub(self.held_out_articles));
+            for paragraph in articles.into_iter().flatten() {
+                text.extend(std::iter::repeat_n(paragraph, self.paragraph_copies));
+            }
+            corpus.insert(language.to_owned(), text);
+        }
+        Ok(corpus)
+    }
+}
+
+/// The sentences of a file with lines of a number, a tab and a text.
+fn numbered_sentences(path: &Path) -> Result<Vec<String>> {
+    let text = |(number, line): (usize, &String)| {
+        let fault = || format!("{}, line {}: expected id, tab, text", path.display(), number + 1);
+        Ok(line.split_once('\t').with_context(fault)?.1.to_owned())
+    };
+    lines(path)?.iter().enumerate().map(text).collect()
+}
+
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = whole_file::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// The paragraphs of each article of a SQuAD-style file, each once, in file order.
+pub(crate) fn articles(path: &Path) -> Result<Vec<Vec<String>>> {
+    let paragraphs = |article: &[Question]| {
+        let mut texts: Vec<String> = article.iter().map(|one| one.context.to_string()).collect();
+        texts.dedup();
+        texts
+    };
+    Ok(Dataset::read(path)?.articles().map(paragraphs).collect())
+}

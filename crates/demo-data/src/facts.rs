@@ -1,0 +1,41 @@
+//! Facts of a graph as sentences in several languages, from templates.
+use std::path::PathBuf;
+
+use anyhow::Result;
+use kg_triples::{KnowledgeGraph, Language, each_once};
+
+use crate::questions::TemplateSet;
+use crate::split::{EntitySplit, SplitHeads};
+
+/// The languages of the demo.
+pub(crate) const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
+
+/// Facts that can be said in several languages.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Facts {
+    /// Folder with triples.tsv and labels.tsv
+    #[arg(long, value_name = "DIR")]
+    pub kg: PathBuf,
+    /// Sentences for its relations: relation_id, lang, kind (statement or question), template
+    #[arg(long, value_name = "FILE")]
+    pub templates: PathBuf,
+    /// The language that is trained on, then the others
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = LANGUAGES)]
+    pub languages: Vec<Language>,
+    /// Head entities by split.
+    #[command(flatten)]
+    pub split: EntitySplit,
+}
+
+impl Facts {
+    /// The graph, its sentences, and the head entities of each split.
+    ///
+    /// # Errors
+    /// Naming a file that cannot be read or a value that cannot be used.
+    pub fn read(&self) -> Result<(KnowledgeGraph, TemplateSet, SplitHeads)> {
+        each_once("languages", &self.languages)?;
+        let graph = KnowledgeGraph::read_dir(&self.kg)?;
+        let split = self.split.divide(&graph)?;
+        Ok((graph, TemplateSet::read(&self.templates)?, split))
+    }
+}

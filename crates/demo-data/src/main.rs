@@ -1,0 +1,105 @@
+//! `demo-data`: stand-ins for data that cannot be shipped, each as a prepared folder.
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use demo_data::probes::{Clozes, Inference};
+use demo_data::questions::FactQuestions;
+use demo_data::{ClozeQuestions, Search, StandIn, XquadSplit};
+use whole_file::cli;
+
+/// Stand-ins for data that cannot be shipped, made from the embedded data.
+///
+/// No number that is measured on them says anything about the data that they stand in for: they
+/// show that a method runs, and what it does.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  demo-data fact-questions --kg data/demo/kg --items 40 \\
+    --templates data/demo/templates.tsv --out questions
+  demo-data fact-questions --parallel --languages en,de --items 40 \\
+    --kg data/demo/kg --templates data/demo/templates-all.tsv --out parallel
+  demo-data inference --kg data/demo/kg --premises 2 \\
+    --templates data/demo/templates-all.tsv --out pairs
+  demo-data clozes --kg data/demo/kg \\
+    --templates data/demo/templates-all.tsv --out clozes
+  demo-data xquad-split --xquad data/xquad --first 36 --out divided
+  demo-data cloze-questions --extracts data/codex --sentences data/pud \\
+    --paragraphs data/xquad --train-items 40 --out cloze
+  demo-data search --questions data/xquad --pages data/codex \\
+    --languages de --out found
+
+--out is a folder that appears whole or not at all, with a manifest.json of
+command, counts and digests; a folder that was prepared before is replaced.
+Exit code 2 and one line on stderr mean bad input or a path that cannot be used.";
+
+/// One stand-in and where it goes.
+#[derive(Args)]
+struct Prepared<T: Args> {
+    #[command(flatten)]
+    stand_in: T,
+    /// Folder to prepare
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Questions about facts, in place of SQuAD and MLQA
+    ///
+    /// Synthetic: contexts and questions are facts put into sentences by templates. Training
+    /// contexts are about labels drawn at random, so that no fact can be learned from them; those of
+    /// dev and test tell true facts.
+    FactQuestions(Prepared<FactQuestions>),
+    /// XQuAD divided by article, in place of questions with machine translations
+    ///
+    /// Real questions and human translations: an upper bound for those of a machine.
+    XquadSplit(Prepared<XquadSplit>),
+    /// Cloze questions about real text, in place of SQuAD and MLQA
+    ///
+    /// Synthetic questions: a span of a passage is the answer, the words around it are the question.
+    /// The passages are real.
+    ClozeQuestions(Prepared<ClozeQuestions>),
+    /// Pairs of sentences about facts, in place of XNLI
+    ///
+    /// Synthetic: premise and hypothesis are facts put into sentences by templates; the premise
+    /// alone decides the label.
+    Inference(Prepared<Inference>),
+    /// Clozes about facts, in place of mLAMA
+    ///
+    /// Real facts, sentences from templates.
+    Clozes(Prepared<Clozes>),
+    /// Queries with documents, in place of a search engine's log, for `kg-triples phrases`
+    ///
+    /// Synthetic: the queries are reading-comprehension questions, the documents a few thousand
+    /// leads of encyclopedia pages that BM25 ranks first for them.
+    Search(Prepared<Search>),
+}
+
+fn main() -> ExitCode {
+    whole_file::protect_inputs();
+    let done = match cli::parse() {
+        Ok(Cli { command }) => match command {
+            Command::FactQuestions(args) => prepare(&args),
+            Command::XquadSplit(args) => prepare(&args),
+            Command::ClozeQuestions(args) => prepare(&args),
+            Command::Inference(args) => prepare(&args),
+            Command::Clozes(args) => prepare(&args),
+            Command::Search(args) => prepare(&args),
+        },
+        Err(code) => return code,
+    };
+    cli::end(done.map_err(|error| format!("{error:#}")))
+}
+
+fn prepare<T: StandIn + Args>(args: &Prepared<T>) -> anyhow::Result<()> {
+    let counts = args.stand_in.prepare(&args.out)?;
+    let counts = serde_json::to_string_pretty(&counts)?;
+    Ok(cli::print(&format!("{}: {counts}\n", args.out.display()))?)
+}

@@ -1,0 +1,71 @@
+//! The question files of an experiment about the facts of a graph.
+use anyhow::Result;
+use kg_triples::Language;
+use serde_json::{Map, Value, json};
+
+use super::{QuestionConfig, build_questions};
+use crate::{Facts, Files, StandIn};
+
+/// Questions about the facts of a graph, to train on and to be answered. A stand-in for real
+/// questions, and no paper's.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FactQuestions {
+    /// Which facts.
+    #[command(flatten)]
+    pub facts: Facts,
+    /// Training questions, each with a context whose labels are drawn at random, so that no fact
+    /// can be learned from it
+    #[arg(long, default_value_t = 10_000)]
+    pub items: usize,
+    /// Tells contexts in each language, each a translation of the others, not in the first alone
+    #[arg(long)]
+    pub parallel: bool,
+}
+
+impl StandIn for FactQuestions {
+    const COMMAND: &'static str = "demo-data fact-questions";
+
+    fn seed(&self) -> Option<u64> {
+        Some(self.facts.split.seed)
+    }
+
+    /// `train-context-xx-question-xx.json`, questions in the first language's contexts with all
+    /// wordings if they are parallel; contexts of `dev` and `test` tell true facts and have
+    /// questions in each language. `heads.<split>.txt` are the entities that they are about.
+    fn make(&self) -> Result<(Files, Value)> {
+        let (graph, templates, split) = self.facts.read()?;
+        let languages = &self.facts.languages;
+        let first = languages.first().copied().unwrap_or(Language::EN);
+        let contexts = if self.parallel { languages.as_slice() } else { &[first] };
+        let mut files = Files::new();
+        let mut counts = Map::new();
+        for (name, heads) in split.each() {
+            let mut config = QuestionConfig {
+                context_language: first,
+                question_languages: languages.clone(),
+                ..QuestionConfig::default()
+            };
+            let training = name == "train";
+            if training {
+                config.counterfactual = true;
+                config.items = Some(self.items);
+            }
+            if training && !self.parallel {
+                config.question_languages = vec![first];
+            }
+            for mut set in build_questions(&graph, &templates, name, heads, &config, contexts)? {
+                let context = set.context_language;
+                if training && context != first {
+                    let items = set.items.iter_mut();
+                    items
+                        .for_each(|item| item.questions.retain(|language, _| *language == context));
+                }
+                files.extend(set.files()?);
+                counts.insert(name.to_owned(), json!(set.report));
+            }
+            let heads: String = heads.iter().map(|head| format!("{head}\n")).collect();
+            files.push((format!("heads.{name}.txt"), heads));
+        }
+        Ok((files, Value::Object(counts)))
+    }
+}

@@ -1,0 +1,85 @@
+//! Which heads of a graph questions to train on, to tune on and to report on are about.
+use std::collections::BTreeSet;
+
+use kg_triples::{KgError, KnowledgeGraph};
+use rand::seq::SliceRandom;
+
+use crate::seed;
+
+/// How head entities are divided: shares of the sorted, then shuffled ids. Our own choice, no
+/// paper's.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct EntitySplit {
+    /// Shares of the heads for train, dev and test, in 0..=1
+    #[arg(long = "split", value_name = "S,S,S", default_value = "0.4,0.3,0.3", value_parser = shares)]
+    pub shares: [f64; 3],
+    /// Decides which heads
+    #[arg(long, default_value_t = EntitySplit::default().seed)]
+    pub seed: u64,
+}
+
+impl Default for EntitySplit {
+    fn default() -> Self {
+        Self { shares: [0.4, 0.3, 0.3], seed: 42 }
+    }
+}
+
+/// `0.4,0.3,0.3`
+fn shares(text: &str) -> Result<[f64; 3], String> {
+    let shares: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
+    let shares = shares.ok().and_then(|shares| shares.try_into().ok());
+    shares.ok_or_else(|| "expected three numbers, such as 0.4,0.3,0.3".to_owned())
+}
+
+/// Head entities by split: disjoint, together all heads of the graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SplitHeads {
+    /// Heads to train on.
+    pub train: BTreeSet<String>,
+    /// Heads to tune on.
+    pub dev: BTreeSet<String>,
+    /// Heads to report on.
+    pub test: BTreeSet<String>,
+}
+
+impl SplitHeads {
+    /// The heads of each split, by its name.
+    pub fn each(&self) -> [(&'static str, &BTreeSet<String>); 3] {
+        [("train", &self.train), ("dev", &self.dev), ("test", &self.test)]
+    }
+}
+
+impl EntitySplit {
+    /// Divides the heads of the triples of `graph`; the borders are rounded to the nearest entity.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] unless the shares lie in 0..=1 and add up to 1.
+    pub fn divide(&self, graph: &KnowledgeGraph) -> Result<SplitHeads, KgError> {
+        let shares = self.shares;
+        let valid = shares.iter().all(|share| (0.0..=1.0).contains(share));
+        if !valid || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6 {
+            let rule = "three shares in 0..=1 that add up to 1";
+            return Err(KgError::Config { key: "split", value: format!("{shares:?}"), rule });
+        }
+        let heads: BTreeSet<&str> = graph.triples().map(|triple| triple.head).collect();
+        let mut heads: Vec<String> = heads.into_iter().map(str::to_owned).collect();
+        heads.shuffle(&mut seed::item_rng(self.seed, 0));
+        let total = heads.len() as f64;
+        let [train, dev, _] = shares;
+        let dev = total * (train + dev);
+        let train = total * train;
+        let mut split = SplitHeads::default();
+        for (number, head) in heads.into_iter().enumerate() {
+            // The middle of entity n is n + 0.5, so comparing it rounds the border.
+            let middle = number as f64 + 0.5;
+            if middle < train + 1e-9 {
+                split.train.insert(head);
+            } else if middle < dev + 1e-9 {
+                split.dev.insert(head);
+            } else {
+                split.test.insert(head);
+            }
+        }
+        Ok(split)
+    }
+}

@@ -1,0 +1,66 @@
+//! What every command of this crate does: it makes files, and leaves them as a prepared folder.
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+use shards::{Preparation, Preparing};
+
+/// Texts by the names of their files.
+pub type Files = Vec<(String, String)>;
+
+/// Data that stand in for others.
+pub trait StandIn {
+    /// The command that makes them.
+    const COMMAND: &'static str;
+
+    /// The files, and what they hold in numbers.
+    ///
+    /// # Errors
+    /// Naming an input that cannot be read, a value that cannot be used, or what came out empty.
+    fn make(&self) -> Result<(Files, Value)>;
+
+    /// The seed of the draws, where there are some.
+    fn seed(&self) -> Option<u64>;
+
+    /// Makes the files and leaves them in the prepared folder `out`; returns the numbers.
+    ///
+    /// # Errors
+    /// As [`StandIn::make`] and [`Preparing`].
+    fn prepare(&self, out: &Path) -> Result<Value> {
+        let folder = Preparing::start(out)?;
+        let (files, counts) = self.make()?;
+        for (name, text) in files {
+            let path = folder.file(name)?;
+            write(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
+        }
+        let preparation =
+            Preparation { program: Self::COMMAND, seed: self.seed(), counts: counts.clone() };
+        folder.finish(preparation)?;
+        Ok(counts)
+    }
+}
+
+/// Writes a new file, compressed if its name ends in `.gz`.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    if path.extension().is_some_and(|end| end == "gz") {
+        let mut packed = GzEncoder::new(file, Compression::default());
+        packed.write_all(bytes)?;
+        return packed.finish().map(drop);
+    }
+    file.write_all(bytes)
+}
+
+/// A row as JSON on a line of its own.
+pub(crate) fn line<T: serde::Serialize>(row: &T) -> Result<String> {
+    Ok(serde_json::to_string(row)? + "\n")
+}
+
+/// A dataset as the text of its file.
+pub(crate) fn json_of(dataset: &mlqa_eval::Dataset) -> Result<String> {
+    Ok(String::from_utf8(dataset.to_json(&dataset.path)?)?)
+}

@@ -1,0 +1,125 @@
+//! XQuAD's questions, divided into some to train on and others to test.
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use mlqa_eval::{Dataset, Language};
+use rand::seq::SliceRandom;
+use serde_json::{Value, json};
+
+use crate::stand_in::{Files, StandIn, json_of};
+
+/// XQuAD's questions, divided by article: no text that is tested was trained on in any language.
+#[derive(Clone, Debug, clap::Args)]
+pub struct XquadSplit {
+    /// Folder with xquad.<lang>.json, the same questions in each
+    #[arg(long, value_name = "DIR")]
+    pub xquad: PathBuf,
+    /// The language that is trained on, then the others
+    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES)]
+    pub languages: Vec<Language>,
+    /// The first so many articles train, and the others test; none is for development
+    #[arg(long, value_name = "N", conflicts_with_all = ["train", "dev", "seed"])]
+    pub first: Option<usize>,
+    /// Share of the articles to train on
+    #[arg(long, default_value_t = 0.5)]
+    pub train: f64,
+    /// Share of the articles for development
+    #[arg(long, default_value_t = 0.1)]
+    pub dev: f64,
+    /// Decides which
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+/// Ids of the questions of each split.
+#[derive(Default)]
+struct Ids {
+    train: BTreeSet<String>,
+    dev: BTreeSet<String>,
+    test: BTreeSet<String>,
+}
+
+impl XquadSplit {
+    fn read(&self, language: Language) -> Result<Dataset> {
+        let dataset = Dataset::read(self.xquad.join(format!("xquad.{language}.json")))?;
+        dataset.check_answers()?;
+        dataset.check_scorable()?;
+        Ok(dataset)
+    }
+
+    /// Divides the articles of one file.
+    fn divide(&self, all: &Dataset) -> Result<Ids> {
+        let articles: Vec<_> = all.articles().collect();
+        let mut order: Vec<usize> = (0..articles.len()).collect();
+        let total = articles.len() as f64;
+        let (train, dev) = match self.first {
+            Some(first) => {
+                let most = articles.len();
+                let fits = first > 0 && first < most;
+                ensure!(fits, "--first {first}: must be 1 or more, and fewer than {most}");
+                (first, 0)
+            }
+            None => {
+                let Self { train, dev, .. } = self;
+                let fits = *train > 0.0 && *dev > 0.0 && train + dev < 1.0;
+                ensure!(fits, "--train {train}, --dev {dev}: each above 0, together below 1");
+                order.shuffle(&mut shards::rng_for(self.seed, "divided questions", 0));
+                let share = |share: f64| ((total * share).round() as usize).max(1);
+                (share(*train), share(*dev))
+            }
+        };
+        let mut ids = Ids::default();
+        for (place, number) in order.into_iter().enumerate() {
+            let split = match place {
+                place if place < train => &mut ids.train,
+                place if place < train + dev => &mut ids.dev,
+                _ => &mut ids.test,
+            };
+            let questions = articles.get(number).into_iter().flat_map(|article| article.iter());
+            split.extend(questions.map(|question| question.id.clone()));
+        }
+        ensure!(!ids.test.is_empty(), "{}: no question is left to test", all.path.display());
+        Ok(ids)
+    }
+}
+
+impl StandIn for XquadSplit {
+    const COMMAND: &'static str = "demo-data xquad-split";
+
+    fn seed(&self) -> Option<u64> {
+        self.first.is_none().then_some(self.seed)
+    }
+
+    /// `train-`, `dev-` and `test-context-xx-question-xx.json` for each language; the last as
+    /// `xquad.xx.json` too, and `second/xquad.xx.json`, the same questions in the first language.
+    fn make(&self) -> Result<(Files, Value)> {
+        let first = self.languages.first().context("no language is given")?;
+        let source = self.read(*first)?;
+        let ids = self.divide(&source)?;
+        let only = |all: &Dataset, chosen: &BTreeSet<String>| {
+            let mut part = all.clone();
+            part.questions.retain(|question| chosen.contains(&question.id));
+            json_of(&part)
+        };
+        let second = only(&source, &ids.test)?;
+        let mut files = Files::new();
+        for &language in &self.languages {
+            let all = self.read(language)?;
+            for (split, chosen) in [("train", &ids.train), ("dev", &ids.dev), ("test", &ids.test)] {
+                if chosen.is_empty() {
+                    continue;
+                }
+                let text = only(&all, chosen)?;
+                if split == "test" {
+                    files.push((format!("xquad.{language}.json"), text.clone()));
+                    files.push((format!("second/xquad.{language}.json"), second.clone()));
+                }
+                files.push((format!("{split}-context-{language}-question-{language}.json"), text));
+            }
+        }
+        let counts = [&ids.train, &ids.dev, &ids.test].map(BTreeSet::len);
+        let [train, dev, test] = counts;
+        Ok((files, json!({ "train": train, "dev": dev, "test": test })))
+    }
+}

@@ -1,0 +1,82 @@
+//! The questions that readers are trained on, chosen by and tested on.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use experiment::{InputPath, JsonFolder};
+use mlqa_eval::{Language, Question};
+use serde::{Deserialize, Serialize};
+use tasks::question_answering::{
+    DevSelection, DevSet, QuestionFile, TrainingQuestions, check_files, mlqa_files, xquad_files,
+};
+
+/// The name of XQuAD's questions.
+const XQUAD: &str = "xquad";
+
+/// The questions of a run.
+pub struct QuestionData {
+    /// To train on.
+    pub train: Vec<Question>,
+    /// Those that choose a stage's model.
+    pub dev: Vec<DevSet>,
+    /// Evaluation files by set: `mlqa` or another name, and `xquad`.
+    pub sets: BTreeMap<String, Vec<QuestionFile>>,
+}
+
+/// Where questions come from.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuestionSources {
+    /// What tables call the questions of `mlqa`; empty: `mlqa`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// SQuAD-style training files: English alone for zero-shot, with its translations for
+    /// translate-train.
+    pub train: Vec<InputPath>,
+    /// SQuAD-style development files, such as MLQA's English `dev` or SQuAD's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dev: Vec<InputPath>,
+    /// Folder with MLQA's question files.
+    pub mlqa: JsonFolder,
+    /// The split in their names: `dev` or `test`.
+    pub split: String,
+    /// Folder with `xquad.<lang>.json`; empty: XQuAD is not evaluated.
+    pub xquad: JsonFolder,
+}
+
+impl QuestionSources {
+    /// Checks every value; `languages` are those of the evaluation.
+    ///
+    /// # Errors
+    /// Naming the key.
+    pub fn validate(&self, languages: &[Language]) -> Result<()> {
+        let Self { name, train, mlqa, split, .. } = self;
+        let what = "SQuAD-style training files, such as [\"train-v1.1.json\"]";
+        train.first().unwrap_or(&InputPath::default()).required("data.train", what)?;
+        mlqa.required("data.mlqa", "a folder with MLQA's question files")?;
+        let known = ["dev", "test"].contains(&split.as_str());
+        ensure!(known, "data.split = {split:?}: must be \"dev\" or \"test\"");
+        ensure!(name != XQUAD, "data.name = {name:?}: the questions of data.xquad are called so");
+        ensure!(!languages.is_empty(), "languages = []: give at least one");
+        Ok(())
+    }
+
+    /// The questions to train on, those that choose a model as `selection` says, and those to be
+    /// answered.
+    ///
+    /// # Errors
+    /// Naming the file that cannot be read, or that cannot be scored; as [`DevSelection::sets`].
+    pub fn load(&self, languages: &[Language], selection: &DevSelection) -> Result<QuestionData> {
+        let mut train = TrainingQuestions::read_all(&self.train)?.questions;
+        let name = if self.name.is_empty() { "mlqa" } else { &self.name };
+        let files = mlqa_files(&self.mlqa, &self.split, languages);
+        let mut sets = BTreeMap::from([(name.to_owned(), files)]);
+        if self.xquad.is_set() {
+            sets.insert(XQUAD.to_owned(), xquad_files(&self.xquad, languages));
+        }
+        check_files(sets.values().flatten())?;
+        let dev: Vec<PathBuf> = self.dev.iter().map(|file| file.to_path_buf()).collect();
+        let dev = selection.sets(&dev, &mut train)?;
+        Ok(QuestionData { train, dev, sets })
+    }
+}
