@@ -29,8 +29,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
         sample(&graph, &recipe.sampling.clone().or_languages(&recipe.languages))?;
     experiment.log(format!("facts in all languages: {} of {}", sampled.kept, sampled.read));
     let input = Input::read(recipe)?;
-    let results =
-        experiment.each(|cell| train(cell, &graph, &input), |cell, _| answer(cell))?;
+    let results = experiment.each(|cell| train(cell, &graph, &input), |cell, _| answer(cell))?;
     report::write(experiment, &results)
 }
 

@@ -43,7 +43,9 @@ impl Facts {
         let Data { test, seen, .. } = &self.data;
         match seen.is_empty() {
             true => vec![(PRECISION.to_owned(), test)],
-            false => vec![(format!("{PRECISION} train"), seen), (format!("{PRECISION} test"), test)],
+            false => {
+                vec![(format!("{PRECISION} train"), seen), (format!("{PRECISION} test"), test)]
+            }
         }
     }
 

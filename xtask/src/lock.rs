@@ -32,7 +32,7 @@ const CASES: &[Case] = &[
             "fine_tuning.steps=4",
             "fine_tuning.batch_size=4",
             "fine_tuning.log_steps=2",
-            "data.facts.items=40",
+            "prepare.questions=demo-data fact-questions --kg data/demo/kg --templates data/demo/templates.tsv --items 40 --split 0.4,0.3,0.3 --seed 1234",
         ],
     },
     Case {
@@ -48,7 +48,7 @@ const CASES: &[Case] = &[
             "fine_tuning.steps=4",
             "fine_tuning.batch_size=4",
             "fine_tuning.log_steps=2",
-            "data.facts.items=40",
+            "prepare.questions=demo-data fact-questions --kg data/demo/kg --templates data/demo/templates.tsv --items 40 --split 0.4,0.3,0.3 --seed 1234 --languages en,de,zh",
         ],
     },
     Case {
@@ -71,8 +71,8 @@ const CASES: &[Case] = &[
         set: &[
             "languages=[\"en\", \"de\"]",
             "evaluation.contexts=[\"en\", \"de\"]",
-            "data.facts.items=40",
-            "data.search.documents.languages=[\"de\"]",
+            "prepare.questions=demo-data fact-questions --parallel --languages en,de --kg data/demo/kg --templates data/demo/templates-all.tsv --items 40 --split 0.4,0.3,0.3 --seed 1234",
+            "prepare.search=demo-data search --questions data/xquad --pages data/codex --languages de --snippet 300",
             "training.steps=6",
             "training.batch_size=4",
             "training.log_steps=2",
@@ -84,9 +84,7 @@ const CASES: &[Case] = &[
         arguments: &["examples/good-to-best/small.toml"],
         set: &[
             "languages=[\"en\", \"zh\"]",
-            "data.cloze.languages=[\"en\", \"zh\"]",
-            "data.cloze.train_items=40",
-            "data.cloze.items_per_paragraph=1",
+            "prepare.questions=demo-data cloze-questions --extracts data/codex --sentences data/pud --paragraphs data/xquad --languages en,zh --train-items 40 --items-per-paragraph 1 --context-words 24",
             "stage_one.steps=6",
             "stage_one.batch_size=6",
             "stage_one.log_steps=2",
@@ -112,7 +110,7 @@ const CASES: &[Case] = &[
         arguments: &["examples/filter/small.toml"],
         set: &[
             "languages=[\"en\", \"de\"]",
-            "data.train_articles=46",
+            "prepare.questions=demo-data xquad-split --xquad data/xquad --languages en,de --first 46",
             "training.steps=6",
             "training.batch_size=4",
             "training.log_steps=2",
@@ -128,8 +126,7 @@ const CASES: &[Case] = &[
         arguments: &["examples/filter-xnli/small.toml"],
         set: &[
             "languages=[\"en\", \"de\"]",
-            "data.facts.languages=[\"en\", \"de\"]",
-            "data.inference.premises=2",
+            "prepare.pairs=demo-data inference --kg data/demo/kg --templates data/demo/templates-all.tsv --split 0.4,0.3,0.3 --seed 1234 --languages en,de --premises 2",
             "training.steps=6",
             "training.batch_size=4",
             "training.log_steps=2",
@@ -145,13 +142,13 @@ const CASES: &[Case] = &[
         arguments: &["examples/transfer-suite/small.toml", "--model", "data/base"],
         set: &[
             "tasks.ner.fine_tuning.epochs=1",
-            "tasks.xnli.data.facts.languages=[\"en\", \"de\"]",
-            "tasks.xnli.data.inference.premises=2",
+            "prepare.pairs=demo-data inference --kg data/demo/kg --templates data/demo/templates-all.tsv --split 0.4,0.3,0.3 --seed 1234 --languages en,de --premises 2",
             "tasks.xnli.fine_tuning.epochs=1",
-            "tasks.facts.data.facts.languages=[\"en\", \"de\"]",
-            "tasks.mlqa.data.divided.languages=[\"en\", \"de\"]",
-            "tasks.mlqa.data.divided.train=0.04",
-            "tasks.mlqa.data.divided.dev=0.9",
+            "prepare.clozes=demo-data clozes --kg data/demo/kg --templates data/demo/templates-all.tsv --split 0.4,0.3,0.3 --seed 1234 --languages en,de",
+            "tasks.facts.data.test={ en = \"{clozes}/test/en\", de = \"{clozes}/test/de\" }",
+            "tasks.facts.data.seen={ en = \"{clozes}/train/en\", de = \"{clozes}/train/de\" }",
+            "prepare.questions=demo-data xquad-split --xquad data/xquad --languages en,de --train 0.04 --dev 0.9 --seed 1234",
+            "tasks.mlqa.data.languages=[\"en\", \"de\"]",
             "tasks.mlqa.fine_tuning.epochs=1",
         ],
     },
@@ -220,6 +217,9 @@ impl Case {
         let target = crate::process::target_folder()?;
         let mut command = command(target.join("debug/examples").join(self.program), root);
         command.args(self.arguments).arg("--out").arg(out);
+        if self.program != "question-answering" {
+            command.arg("--prepare");
+        }
         for set in self.set {
             command.args(["--set", set]);
         }

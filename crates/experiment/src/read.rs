@@ -55,7 +55,11 @@ pub(crate) fn read_with<T: DeserializeOwned>(
         Ok(recipe) => return Ok(recipe),
         Err(error) => error,
     };
-    if let Some(reason) = gone(&table) {
+    let mut set = table.clone();
+    for item in overrides {
+        item.apply(&mut set)?;
+    }
+    if let Some(reason) = gone(&set) {
         return Err(Error::content(path, reason));
     }
     // The files' errors show their lines.
@@ -77,7 +81,19 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 }
 
 /// Keys of raw sources that recipes had, and the commands that make what they read now.
-const GONE: &[(&str, &str)] = &[];
+const GONE: &[(&str, &str)] = &[
+    ("data.templates", "demo-data fact-questions"),
+    ("data.inference", "demo-data inference"),
+    ("data.facts", "demo-data fact-questions"),
+    ("data.search", "demo-data search` and `kg-triples phrases"),
+    ("data.cloze", "demo-data cloze-questions"),
+    ("data.parallel", "demo-data xquad-split"),
+    ("data.train_articles", "demo-data xquad-split --first"),
+    ("tasks.mlqa.data.divided", "demo-data xquad-split"),
+    ("tasks.xnli.data.facts", "demo-data inference"),
+    ("tasks.xnli.data.inference", "demo-data inference"),
+    ("tasks.facts.data.facts", "demo-data clozes"),
+];
 
 /// What to do about a key that a recipe no longer has.
 fn gone(table: &Table) -> Option<String> {

@@ -1,5 +1,5 @@
 //! Questions beside their translations: to train on, and to be answered.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use mlqa_eval::{Dataset, Language, Question};
 use qa_translate::parallel;
 
 use super::by_id;
-use crate::question_answering::{check_files, xquad_files};
+use crate::question_answering::{QuestionFile, check_files, xquad_files};
 use crate::{Error, Result};
 
 /// Training questions, each with what it is a translation of; both have one answer.
@@ -96,25 +96,22 @@ pub struct PairedFile {
 }
 
 impl PairedFile {
-    /// `xquad.<lang>.json` of `folder` for each of `languages`, the source language first. Those of
-    /// `second` have the questions of the file of the same name in the source language; without it,
-    /// `folder`'s own file of that language has them.
+    /// `xquad.<lang>.json` of `folder` for each of `languages`, the source language first, and of
+    /// `second` for each other one, with its questions in the source language.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read, or a question without gold answer.
-    pub fn all(folder: &Path, second: Option<&Path>, languages: &[Language]) -> Result<Vec<Self>> {
+    pub fn all(folder: &Path, second: &Path, languages: &[Language]) -> Result<Vec<Self>> {
         let files = xquad_files(folder, languages);
         check_files(&files)?;
-        let own = files.first().map(|file| file.path.clone());
-        let translations = |name: &Path| match second.filter(|_| Some(name) != own.as_deref()) {
-            Some(second) => name.file_name().map(|name| second.join(name)),
-            None => own.clone(),
-        };
-        let paired = |file: &crate::question_answering::QuestionFile| {
-            let second = translations(&file.path).unwrap_or_default();
+        let paired = |(number, file): (usize, &QuestionFile)| {
+            let second = match (number, file.path.file_name()) {
+                (1.., Some(name)) => second.join(name),
+                _ => file.path.clone(),
+            };
             let translations = by_id(Dataset::read(second)?.questions);
             Ok(Self { language: file.context, path: file.path.clone(), translations })
         };
-        files.iter().map(paired).collect()
+        files.iter().enumerate().map(paired).collect()
     }
 }
