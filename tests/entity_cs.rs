@@ -1,14 +1,8 @@
 //! EntityCS at a few steps: an interrupted run, the layers that stay, and bad input.
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use kg_triples::Language;
-use kg_triples::entity_linking::{LabelConfig, LabelMatcher, LinkedText, PageText};
-use kg_triples::jsonl::JsonlWriter;
-use kg_triples::switch::{EntityLabels, LanguageRule, SwitchConfig, switch_texts};
-
-use crate::common::{kill_at, program, refuse, root, succeed, summary};
+use crate::common::{self, kill_at, program, refuse, root, succeed, summary, switched};
 
 /// The small recipe, eight steps of a few sentences; the first of the real ones are asked.
 fn entity_cs(folder: &Path, out: &str) -> Command {
@@ -23,6 +17,8 @@ fn entity_cs(folder: &Path, out: &str) -> Command {
     let mut command = program("entity-cs");
     command.arg("examples/entity-cs/small.toml").arg("--out").arg(folder.join(out));
     command.args(["--set", &format!("data.sentences={:?}", sentences.display().to_string())]);
+    let folder = switched("--languages ar,de,es,zh --by-language --hold-out 0.2");
+    command.arg("--set").arg(format!("data.switched={}", folder.display()));
     for set in [
         "run.arms=[\"base\",\"wep\",\"pep-ms-mlm\"]",
         "pretraining.steps=8",
@@ -72,41 +68,15 @@ fn recipe_entity_cs_killed_and_resumed_equals_a_whole_run() {
     assert!(frozen > 10 && trained > 5, "{frozen} frozen, {trained} trained");
 }
 
-/// Switched sentences and their sources, a file for each language, in `folder`.
-fn write_switched(folder: &Path) {
-    let (pages, text) = (root().join("data/codex"), PageText::Extract);
-    let texts = LabelMatcher::link_pages(&pages, Language::EN, text, LabelConfig::default());
-    let config = SwitchConfig {
-        rule: LanguageRule::PerMention,
-        ..SwitchConfig::for_languages([Language::DE, Language::new("zh").unwrap()])
-    };
-    let wanted = [config.languages.clone(), vec![Language::EN]].concat();
-    let labels = EntityLabels::read_pages(&pages, Some(&wanted)).unwrap();
-    let mut writers: BTreeMap<Language, JsonlWriter<LinkedText>> = BTreeMap::new();
-    let texts = texts.unwrap().into_iter().take(60).map(Ok);
-    switch_texts(texts, &labels, &config, |_, sentence, forms| {
-        for text in [sentence].into_iter().chain(forms.iter().map(|form| &form.text)) {
-            let path = folder.join(format!("switched.{}.jsonl.gz", text.language));
-            let writer = writers.entry(text.language);
-            writer.or_insert_with(|| JsonlWriter::create(path).unwrap()).write(text)?;
-        }
-        Ok(())
-    })
-    .unwrap();
-    JsonlWriter::finish_all(writers.into_values()).unwrap();
-}
-
 #[test]
 fn recipe_entity_cs_streams_and_keeps_the_model_of_lowest_perplexity() {
     let folder = tempfile::tempdir().unwrap();
-    let switched = folder.path().join("switched");
-    write_switched(&switched);
+    let switched = switched("--languages de,zh --by-language --validation 6");
     let run = |out: &str| {
         let mut command = entity_cs(folder.path(), out);
         command.args(["--arms", "pep-ms-mlm", "--set"]);
         command.arg(format!("data.switched={:?}", switched.display().to_string()));
         for set in [
-            "validation={texts=6,seed=1}",
             "pretraining.evaluation_steps=3",
             "pretraining.learning_rate=0.05",
             "shuffle={lines=7}",
@@ -145,14 +115,20 @@ fn recipe_entity_cs_names_what_is_wrong() {
         let mut command = entity_cs(folder.path(), "refused");
         refuse(&command.args(["--set", set]).output().unwrap())
     };
-    let held_out = refuse("data.held_out=1.0");
-    assert!(held_out.contains("data.held_out = 1: must be from 0 to 1"), "{held_out}");
-    let texts = refuse("data.texts=nowhere.jsonl");
-    assert!(texts.contains("nowhere.jsonl"), "{texts}");
+    let unset = refuse("data.switched=");
+    assert!(unset.contains("data.switched: is not set: give a folder of `kg-triples"), "{unset}");
     let switched = refuse("data.switched=nowhere.jsonl");
     assert!(switched.contains("nowhere.jsonl"), "{switched}");
-    let languages = refuse("switch.languages=[\"en\"]");
-    assert!(languages.contains("languages"), "{languages}");
+    // A file that is not as it was prepared.
+    let changed = folder.path().join("changed");
+    for name in ["train/switched.en.jsonl.gz", "train/switched.de.jsonl.gz", "manifest.json"] {
+        let made = common::switched("--languages de,zh --by-language --validation 6");
+        std::fs::create_dir_all(changed.join("train")).unwrap();
+        std::fs::copy(made.join(name), changed.join(name)).unwrap();
+    }
+    std::fs::write(changed.join("train/switched.de.jsonl.gz"), "").unwrap();
+    let error = refuse(&format!("data.switched={}", changed.display()));
+    assert!(error.contains("switched.de.jsonl.gz: changed since it was prepared"), "{error}");
     assert!(!folder.path().join("refused/seed-0").exists());
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::{program, refuse, root, succeed, summary, write_encoder};
+use crate::common::{program, refuse, root, sequences, succeed, summary, switched, write_encoder};
 
 /// A recipe with what makes it short.
 struct Short {
@@ -134,6 +134,14 @@ fn run_all(architecture: &str, class: &str) {
         command.arg(format!("examples/{recipe}/small.toml")).arg("--model").arg(&model);
         command.arg("--out").arg(&out).args(["--seeds", "1", "--set", "run.threads=1"]);
         command.args(["--set", &format!("run.arms={arms}")]);
+        let data = match recipe {
+            "bridging-gap" => Some(("data.sequences", sequences(&model, "--pairs en-de"))),
+            "entity-cs" => Some(("data.switched", switched("--languages de,zh"))),
+            _ => None,
+        };
+        if let Some((key, path)) = data {
+            command.arg("--set").arg(format!("{key}={}", path.display()));
+        }
         let without: &[&str] = if architecture == "bert" { &[] } else { segments };
         for set in settings.iter().chain(without) {
             command.args(["--set", set]);

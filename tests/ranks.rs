@@ -5,11 +5,13 @@ use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::common::{losses, on_two, program, start_two};
+use crate::common::{losses, on_two, program, sequences, start_two};
 
 fn bridging_gap(out: &Path) -> Command {
     let mut command = program("bridging-gap");
     command.arg("examples/bridging-gap/small.toml").arg("--out").arg(out);
+    let sequences = sequences(Path::new("data/base"), "--pairs en-de,en-zh");
+    command.arg("--set").arg(format!("data.sequences={}", sequences.display()));
     for set in [
         "run.threads=1",
         "run.arms=[\"injected\"]",

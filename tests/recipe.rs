@@ -4,12 +4,20 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary, tool};
+use crate::common::{kill_at, program, refuse, root, sequences, succeed, summary};
 
 /// The demo's recipe, a few steps of everything.
 fn small(out: &Path) -> Command {
     let mut command = program("bridging-gap");
     command.arg("examples/bridging-gap/small.toml").arg("--out").arg(out);
+    let pairs = "--pairs en-de,en-zh --mixed-target both";
+    for (key, options) in [
+        ("data.sequences", pairs.to_owned()),
+        ("arms.control.sequences", format!("{pairs} --kinds monolingual")),
+    ] {
+        let folder = sequences(Path::new("data/base"), &options);
+        command.arg("--set").arg(format!("{key}={}", folder.display()));
+    }
     for set in [
         "run.threads=1",
         "injection.steps=6",
@@ -30,7 +38,7 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
-    for piece in ["627 of 627", "| base |", "| control |", "| injected |", "report.html"] {
+    for piece in ["triples: 627", "| base |", "| control |", "| injected |", "report.html"] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     // One table is printed; all are in the file, and the answers in the page.
@@ -100,25 +108,21 @@ fn recipe_bridging_gap_killed_and_resumed_equals_a_whole_run() {
     assert_eq!(summary(&whole), summary(&broken));
 }
 
-/// Sequences of the demo's triples in two files, as `kg-triples mix` writes them.
-fn write_sequences(folder: &Path) {
-    for (pairs, name) in [("en-de,en-zh", "0.jsonl.gz"), ("en-es,en-vi", "1.jsonl")] {
-        let mut mix = tool("kg-triples");
-        mix.args(["mix", "--in", "data/demo/kg", "--tokenizer", "data/base", "--pairs", pairs]);
-        mix.arg("--out").arg(folder.join(name));
-        succeed(mix);
-    }
-}
-
 #[test]
 fn recipe_bridging_gap_streams_sequences_and_goes_on_in_the_middle_of_a_shard() {
     let folder = tempfile::tempdir().unwrap();
+    // Files without a manifest are streamed too.
     let shards = folder.path().join("sequences");
-    write_sequences(&shards);
+    std::fs::create_dir(&shards).unwrap();
+    for (pairs, name) in [("en-de,en-zh", "0.jsonl.gz"), ("en-es,en-vi", "1.jsonl.gz")] {
+        let made = sequences(Path::new("data/base"), &format!("--pairs {pairs}"));
+        std::fs::copy(made.join("train/sequences.jsonl.gz"), shards.join(name)).unwrap();
+    }
     let streamed = |out: &Path| {
         let mut command = small(out);
-        command.args(["--arms", "control,injected"]);
-        command.arg("--set").arg(format!("data.sequences={}", shards.display()));
+        command.args(["--arms", "control,injected", "--set", "arms.control.sequences="]);
+        command.args(["--set", "shuffle={lines=5000}", "--set"]);
+        command.arg(format!("data.sequences={}", shards.display()));
         command
     };
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
@@ -138,11 +142,6 @@ fn recipe_bridging_gap_streams_sequences_and_goes_on_in_the_middle_of_a_shard() 
     let found = summary(&whole);
     let tokens = |arm: &str| found["arms"][arm]["tokens"].as_f64().unwrap();
     assert!((tokens("control") / tokens("injected") - 1.0).abs() < 0.25, "{found}");
-    // What cannot be streamed is said before it is trained.
-    let mut unseen = small(&folder.path().join("unseen"));
-    unseen.args(["--arms", "unseen", "--set"]).arg(format!("data.sequences={}", shards.display()));
-    let error = refuse(&unseen.output().unwrap());
-    assert!(error.contains("without_split: not with data.sequences"), "{error}");
     std::fs::write(shards.join("2.jsonl"), "{\"fact\": 1}\n").unwrap();
     let error = refuse(&streamed(&folder.path().join("wrong")).output().unwrap());
     assert!(error.contains("2.jsonl: line 1, column 11: missing field"), "{error}");
@@ -158,6 +157,7 @@ fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
     succeed(make);
     let questions = first.join("questions");
     let out = folder.path().join("paper");
+    let by_pair = sequences(Path::new("data/base"), "--pairs en-de,en-zh --by-pair");
     let mut command = program("bridging-gap");
     command.arg("examples/bridging-gap/recipe.toml").arg("--out").arg(&out);
     command.args(["--model", "data/base"]);
@@ -166,6 +166,7 @@ fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
         "run.threads=1".into(),
         "languages=[\"en\", \"de\", \"zh\"]".into(),
         "data.kg=data/demo/kg".into(),
+        format!("data.sequences={}", by_pair.display()),
         format!("data.train={}", questions.join("train-context-en-question-en.json").display()),
         format!("data.evaluation={}", questions.display()),
         "injection.steps=3".into(),
@@ -268,7 +269,8 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         ("evaluation.split=tset", "tset"),
         ("windows.max_length=90", "max_length = 90"),
         ("windows.max_length=500", "at most 158"),
-        ("arms.unseen.without_split=tests", "tests"),
+        ("data.sequences=", "data.sequences: is not set: give a folder of `kg-triples mix`"),
+        ("data.sequences=nowhere", "nowhere"),
     ] {
         let output = small(&out).args(["--set", set]).output().unwrap();
         let error = refuse(&output);
@@ -291,6 +293,8 @@ fn questions_that_cannot_be_used_are_one_clear_error() {
         let mut command = program("bridging-gap");
         command.arg("examples/bridging-gap/recipe.toml").arg("--out").arg(&out);
         command.args(["--model", "data/base", "--set", "data.kg=data/demo/kg"]);
+        let sequences = sequences(Path::new("data/base"), "--pairs en-de --by-pair");
+        command.arg("--set").arg(format!("data.sequences={}", sequences.display()));
         command.args(["--set", "windows.max_length=158", "--set", "windows.doc_stride=32"]);
         command.arg("--set").arg(format!("data.train={}", train.display()));
         command.arg("--set").arg(format!("data.evaluation={}", folder.path().display()));

@@ -1,61 +1,55 @@
 //! The triples of an arm as masked sequences (section III-A), and the questions of a run.
-use std::collections::BTreeSet;
-use std::path::Path;
-
-use anyhow::{Context, Result, ensure};
-use experiment::Cell;
-use kg_triples::{BuildReport, KnowledgeGraph, SequenceConfig};
-use tasks::masked_lm::{SequenceFiles, Sequences};
+use anyhow::{Context, Result};
+use experiment::{Cell, Experiment, ShardPaths};
+use kg_triples::BuildReport;
+use tasks::masked_lm::{ChosenSequences, SequenceFiles};
 use tasks::question_answering::{TrainingQuestions, check_files};
-use tokenizers::Tokenizer;
-use trainer::{ShuffleConfig, TrainConfig};
+use trainer::TrainConfig;
 
 use crate::recipe::{Arm, Recipe};
 
-/// Questions to train on, and sequences that are streamed.
-pub struct Input {
-    pub train: TrainingQuestions,
-    pub sequences: Option<SequenceFiles>,
+/// Questions to train on; those to be answered can be read.
+pub fn questions(recipe: &Recipe) -> Result<TrainingQuestions> {
+    let data = &recipe.data;
+    check_files(&recipe.evaluation.files(&data.evaluation, &recipe.languages))?;
+    Ok(TrainingQuestions::read(&data.train)?)
 }
 
-impl Input {
-    pub fn read(recipe: &Recipe) -> Result<Self> {
-        let data = &recipe.data;
-        check_files(&recipe.evaluation.files(&data.evaluation, &recipe.languages))?;
-        let sequences = SequenceFiles::if_any(&data.sequences, &ShuffleConfig::default())?;
-        Ok(Self { train: TrainingQuestions::read(&data.train)?, sequences })
+/// The sequences of the arms that inject some, each folder read once.
+pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, SequenceFiles)>> {
+    let recipe = &experiment.recipe;
+    let mut all: Vec<(&ShardPaths, SequenceFiles)> = Vec::new();
+    let selected = experiment.arms().iter().filter_map(|name| recipe.arms.get(name));
+    for arm in selected {
+        let like = arm.equal_tokens.as_ref().and_then(|name| recipe.arms.get(name));
+        for arm in [arm].into_iter().chain(like).filter(|arm| !arm.kinds.is_empty()) {
+            let paths = recipe.sequences_of(arm);
+            if !all.iter().any(|(known, _)| *known == paths) {
+                all.push((paths, SequenceFiles::open(paths, &recipe.shuffle)?));
+            }
+        }
     }
-}
-
-/// The triples whose head is not in the file `heads`.
-fn without_heads(graph: &KnowledgeGraph, heads: &Path) -> Result<KnowledgeGraph> {
-    let text = whole_file::read_to_string(heads).with_context(|| heads.display().to_string())?;
-    let heads: BTreeSet<&str> = text.lines().collect();
-    Ok(graph.filter(|triple| !heads.contains(triple.head)))
+    Ok(all)
 }
 
 /// The masked sequences of the cell's arm and how to train on them: an arm of equal tokens gets the
 /// steps that make them equal.
 pub fn injection(
     cell: &Cell<Recipe>,
-    graph: &KnowledgeGraph,
-    files: &Option<SequenceFiles>,
-    tokenizer: &Tokenizer,
-) -> Result<(Sequences, TrainConfig)> {
+    sequences: &[(&ShardPaths, SequenceFiles)],
+) -> Result<(ChosenSequences, TrainConfig)> {
     let (recipe, languages) = (cell.recipe, cell.recipe.languages_of(cell));
-    let build = |arm: &Arm| -> Result<(Sequences, BuildReport)> {
-        let config = SequenceConfig { kinds: arm.kinds.clone(), ..recipe.sequences.clone() };
-        let heads = &arm.without_heads;
-        let seen = heads.is_set().then(|| without_heads(graph, heads)).transpose()?;
-        ensure!(files.is_none() || seen.is_none(), "without_heads: not with data.sequences");
-        let graph = seen.as_ref().unwrap_or(graph);
-        Ok(Sequences::choose_or_build(files.as_ref(), graph, &languages, &config, tokenizer)?)
+    let choose = |arm: &Arm| -> Result<(ChosenSequences, BuildReport)> {
+        let paths = recipe.sequences_of(arm);
+        let (_, files) =
+            sequences.iter().find(|(known, _)| *known == paths).context("sequences")?;
+        Ok(files.choose(&arm.kinds, &languages)?)
     };
-    let (sequences, report) = build(cell.arm)?;
+    let (chosen, report) = choose(cell.arm)?;
     let mut config = recipe.injection.clone();
     if let Some(other) = &cell.arm.equal_tokens {
-        let (_, like) = build(recipe.arms.get(other).context("equal_tokens")?)?;
+        let (_, like) = choose(recipe.arms.get(other).context("equal_tokens")?)?;
         config.steps = Some(report.equal_token_steps(&like, config.total_steps(like.sequences())));
     }
-    Ok((sequences, config))
+    Ok((chosen, config))
 }

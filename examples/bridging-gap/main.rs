@@ -6,14 +6,13 @@ mod report;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use data::Input;
-use experiment::{Cell, Experiment};
-use kg_triples::{KnowledgeGraph, sample};
+use experiment::{Cell, Experiment, ShardPaths};
+use kg_triples::KnowledgeGraph;
 use recipe::Recipe;
 use report::Trained;
 use tasks::label_retrieval::{label_retrieval, mapped_label_retrieval};
-use tasks::masked_lm::EntityCompletionTask;
-use tasks::question_answering::{FileScore, QaTask, evaluate};
+use tasks::masked_lm::{EntityCompletionTask, SequenceFiles};
+use tasks::question_answering::{FileScore, QaTask, TrainingQuestions, evaluate};
 use tasks::word_embeddings;
 use xlmr_model::Head;
 
@@ -23,18 +22,23 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
-    // III-A: triples with labels in every language, the same for all models.
+    // III-A: triples with labels in every language, the same for all models, and their sequences.
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
-    let (graph, sampled) =
-        sample(&graph, &recipe.sampling.clone().or_languages(&recipe.languages))?;
-    experiment.log(format!("facts in all languages: {} of {}", sampled.kept, sampled.read));
-    let input = Input::read(recipe)?;
-    let results = experiment.each(|cell| train(cell, &graph, &input), |cell, _| answer(cell))?;
+    experiment.log(format!("triples: {}", graph.len()));
+    let sequences = data::sequences(experiment)?;
+    let questions = data::questions(recipe)?;
+    let results = experiment
+        .each(|cell| train(cell, &graph, &sequences, &questions), |cell, _| answer(cell))?;
     report::write(experiment, &results)
 }
 
 /// Injects triples into the base model and fine-tunes it.
-fn train(cell: &Cell<Recipe>, graph: &KnowledgeGraph, input: &Input) -> Result<Trained> {
+fn train(
+    cell: &Cell<Recipe>,
+    graph: &KnowledgeGraph,
+    sequences: &[(&ShardPaths, SequenceFiles)],
+    questions: &TrainingQuestions,
+) -> Result<Trained> {
     let (recipe, arm, start) = (cell.recipe, cell.arm, &cell.recipe.model);
     let base = cell.load(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
     let (model, tokenizer) = (&base.model, &base.tokenizer);
@@ -42,8 +46,8 @@ fn train(cell: &Cell<Recipe>, graph: &KnowledgeGraph, input: &Input) -> Result<T
 
     // III-B: entity completion (Eq. 2) on monolingual, mixed and concatenated triples.
     if !arm.kinds.is_empty() {
-        let (sequences, config) = data::injection(cell, graph, &input.sequences, tokenizer)?;
-        let mut task = EntityCompletionTask::of(model, sequences, &recipe.injection_loss)?;
+        let (sequences, config) = data::injection(cell, sequences)?;
+        let mut task = EntityCompletionTask::of(model, &sequences, &recipe.injection_loss)?;
         cell.fit("inject", &config, &model.named_parameters(), &mut task)?;
         if recipe.keep_injected {
             base.save(cell.dir("injected"), Head::MaskedLm)?;
@@ -60,7 +64,7 @@ fn train(cell: &Cell<Recipe>, graph: &KnowledgeGraph, input: &Input) -> Result<T
     if recipe.center_word_embeddings {
         word_embeddings::center(model, norm)?;
     }
-    let data = input.train.data(&recipe.windows);
+    let data = questions.data(&recipe.windows);
     let mut task = QaTask::new(model, tokenizer, &data, &recipe.qa)?;
     cell.fit("fine-tune", &recipe.fine_tuning, &model.named_parameters(), &mut task)?;
     base.save(cell.dir("model"), Head::Span)?;

@@ -3,14 +3,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use experiment::{BaseModel, Cell, InputPath, JsonFolder, RunConfig, ShardPaths, TsvFolder};
-use kg_triples::{SampleConfig, SequenceConfig, SequenceKind};
+use kg_triples::SequenceKind;
 use mlqa_eval::{Language, WindowConfig};
 use objectives::EntityCompletionConfig;
 use serde::{Deserialize, Serialize};
 use tasks::LanguageGroups;
 use tasks::label_retrieval::MappedRetrieval;
 use tasks::question_answering::{EvaluationConfig, QaConfig};
-use trainer::TrainConfig;
+use trainer::{ShuffleConfig, TrainConfig};
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -24,8 +24,8 @@ pub struct Recipe {
     pub data: Data,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
-    pub sampling: SampleConfig,
-    pub sequences: SequenceConfig,
+    #[serde(skip_serializing_if = "ShuffleConfig::is_default")]
+    pub shuffle: ShuffleConfig,
     pub injection: TrainConfig,
     pub injection_loss: EntityCompletionConfig,
     /// The control of label retrieval: word vectors that a dictionary aligns.
@@ -46,8 +46,7 @@ pub struct Recipe {
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     pub kg: TsvFolder,
-    /// Files of `kg-triples mix`, streamed; in place of sequences that are built from `kg`.
-    #[serde(skip_serializing_if = "ShardPaths::is_unset")]
+    /// Sequences of these triples, a folder of `kg-triples mix`.
     pub sequences: ShardPaths,
     /// SQuAD-style training questions.
     pub train: InputPath,
@@ -62,9 +61,9 @@ pub struct Arm {
     pub kinds: Vec<SequenceKind>,
     /// Trains for as many tokens, padding left out, as this arm.
     pub equal_tokens: Option<String>,
-    /// Leaves out the triples about these entities: a file with an id a line.
-    #[serde(skip_serializing_if = "InputPath::is_unset")]
-    pub without_heads: InputPath,
+    /// In place of `data.sequences`.
+    #[serde(skip_serializing_if = "ShardPaths::is_unset")]
+    pub sequences: ShardPaths,
 }
 
 impl experiment::Recipe for Recipe {
@@ -72,8 +71,8 @@ impl experiment::Recipe for Recipe {
     const ABOUT: &'static str = "Injects knowledge triples into XLM-R, fine-tunes it on English \
         questions and tests it on questions in other languages.";
     const EXAMPLES: &'static str = "\
-bridging-gap examples/bridging-gap/small.toml --seeds 3
-bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set data.kg=kg \\
+bridging-gap examples/bridging-gap/small.toml --prepare --seeds 3
+bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepare \\
     --set data.train=train-v1.1.json --set data.evaluation=MLQA_V1/test --out runs/paper";
     const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation"];
     experiment::recipe_fields!(Arm);
@@ -90,8 +89,12 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
         self.fine_tuning.validate().context("fine_tuning")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.evaluation.validate().context("evaluation")?;
-        limits.expect_length("sequences.max_length", self.sequences.max_length)?;
         for (name, arm) in &self.arms {
+            let sequences = [&arm.sequences, &self.data.sequences].map(|paths| paths.first());
+            let sequences = sequences.into_iter().flatten().next().cloned().unwrap_or_default();
+            if !arm.kinds.is_empty() {
+                sequences.required("data.sequences", "a folder of `kg-triples mix`")?;
+            }
             let other = arm.equal_tokens.as_ref().filter(|other| !self.arms.contains_key(*other));
             ensure!(other.is_none(), "arms.{name}.equal_tokens: no arm is called {other:?}");
         }
@@ -107,6 +110,11 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --set da
 }
 
 impl Recipe {
+    /// The files of an arm's sequences.
+    pub fn sequences_of<'a>(&'a self, arm: &'a Arm) -> &'a ShardPaths {
+        if arm.sequences.is_set() { &arm.sequences } else { &self.data.sequences }
+    }
+
     /// The languages of a model, English first.
     pub fn languages_of(&self, cell: &Cell<Self>) -> Vec<Language> {
         self.models.members(&self.languages, cell.variant.as_deref().unwrap_or_default())

@@ -1,18 +1,19 @@
 //! *EntityCS* (Whitehouse et al. 2022): English text with its entities in other languages, from
 //! linked text to a model whose entities are aligned.
-mod data;
 mod recipe;
 mod report;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use data::{Asked, Input};
 use experiment::{Cell, Experiment};
-use recipe::{Recipe, SourceText};
+use kg_triples::Language;
+use kg_triples::phrases::PhrasePassage;
+use recipe::{LabelGroups, Recipe, SourceText};
 use report::Scores;
 use tasks::label_retrieval::found_in_groups;
-use tasks::masked_lm::{HeldBack, PhraseMaskingTask, lowest_perplexity};
+use tasks::masked_lm::{LinkedTextFiles, PhraseMaskingTask, lowest_perplexity};
 use trainer::TaskSlot;
 use xlmr_model::Head;
 
@@ -20,22 +21,37 @@ fn main() -> ExitCode {
     experiment::main::<Recipe>(run)
 }
 
+/// Seeds the masks that models are scored with: the same for all.
+const MASKS: u64 = 0;
+
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
+    let recipe = &experiment.recipe;
     // 3.1: sentences whose linked entities carry their labels in one other language.
-    let input = Input::read(experiment)?;
-    let results = experiment.each(|cell| train(cell, &input), |cell, _| ask(cell, &input))?;
+    let texts = LinkedTextFiles::open(&recipe.data.switched, &recipe.shuffle)?;
+    experiment.log(format!("texts to train on: {:?}", texts.texts()));
+    let mut languages: BTreeSet<Language> = texts.texts().into_keys().collect();
+    languages.insert(Language::EN);
+    let asked = Asked { labels: recipe.data.labels()?, plain: recipe.data.plain(&languages)? };
+    let results = experiment.each(|cell| train(cell, &texts), |cell, _| ask(cell, &asked))?;
     report::write(experiment, &results)
 }
 
+/// What models are asked, by language.
+struct Asked {
+    labels: BTreeMap<Language, LabelGroups>,
+    /// Sentences as people write them.
+    plain: BTreeMap<Language, Vec<PhrasePassage>>,
+}
+
 /// 3.2: masked language modelling goes on, with masks on entities and one language in a batch.
-fn train(cell: &Cell<Recipe>, input: &Input) -> Result<u64> {
+fn train(cell: &Cell<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     let recipe = cell.recipe;
     let base = cell.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
     if let Some(text) = cell.arm.text {
         let (config, length) = (recipe.task(cell.arm), recipe.max_length);
-        let wanted = |language| text == SourceText::Switched || language == recipe.switch.source;
-        let mut tasks = input.sentences.tasks(&base, wanted, length, &config)?;
-        let held_back = input.sentences.held_back(&base, wanted, length, &config)?;
+        let wanted = |language| text == SourceText::Switched || language == Language::EN;
+        let mut tasks = texts.tasks(&base, wanted, length, &config)?;
+        let validation = texts.validation(&base, wanted, length, &config)?;
         let sizes: Vec<usize> = tasks.iter().map(|one| one.examples).collect();
         let batches = recipe.languages.batches(&sizes);
         let mut slots = tasks.iter_mut().zip(batches).map(|(one, batches)| {
@@ -44,7 +60,7 @@ fn train(cell: &Cell<Recipe>, input: &Input) -> Result<u64> {
         let first = slots.next().context("no language to train on")?;
         let mut others: Vec<TaskSlot<'_>> = slots.collect();
         let (config, parameters) = (&recipe.pretraining, base.model.named_parameters());
-        let best = lowest_perplexity(&held_back, recipe.validation.seed, config.batch_size);
+        let best = lowest_perplexity(&validation, MASKS, config.batch_size);
         cell.fit_best_of("pretrain", config, &parameters, (first, &mut others), best)?;
     }
     base.save(cell.dir("model"), Head::MaskedLm)?;
@@ -53,23 +69,20 @@ fn train(cell: &Cell<Recipe>, input: &Input) -> Result<u64> {
 
 /// How often the nearest English label of an entity's label in another language is its own, and how
 /// well the tokens of sentences that nothing switched are predicted.
-fn ask(cell: &Cell<Recipe>, input: &Input) -> Result<Scores> {
+fn ask(cell: &Cell<Recipe>, asked: &Asked) -> Result<Scores> {
     let recipe = cell.recipe;
     let trained = cell.load(cell.dir("model"), &[Head::MaskedLm], recipe.model.segments)?;
     let mut scores = Scores::default();
-    if let Some(Asked { labels, switched, held_out }) = &input.asked {
-        for (&language, seen) in switched {
-            let (model, tokenizer, groups) = (&trained.model, &trained.tokenizer, [seen, held_out]);
-            let [seen, unseen] = found_in_groups(model, tokenizer, labels, language, groups)?;
-            scores.switched.insert(language, seen);
-            scores.held_out.insert(language, unseen);
-        }
+    for (&language, [switched, held_out]) in &asked.labels {
+        let groups = [switched.as_slice(), held_out.as_slice()];
+        let [seen, unseen] = found_in_groups(&trained.model, &trained.tokenizer, groups)?;
+        scores.switched.insert(language, seen);
+        scores.held_out.insert(language, unseen);
     }
-    for (&language, sentences) in &input.plain {
+    for (&language, sentences) in &asked.plain {
         let (length, config) = (recipe.max_length, recipe.plain());
         let task = PhraseMaskingTask::from_passages(&trained, sentences, length, &config)?;
-        let HeldBack { seed, .. } = recipe.validation;
-        let perplexity = task.perplexity(seed, recipe.pretraining.batch_size)?;
+        let perplexity = task.perplexity(MASKS, recipe.pretraining.batch_size)?;
         scores.loss.insert(language.to_string(), perplexity.ln());
     }
     Ok(scores)

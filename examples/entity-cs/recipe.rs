@@ -1,11 +1,14 @@
 //! The keys of `recipe.toml` and what they mean.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use experiment::{BaseModel, InputPath, RunConfig, ShardPaths, TsvFolder};
-use kg_triples::switch::SwitchConfig;
+use kg_triples::Language;
+use kg_triples::jsonl::JsonlReader;
+use kg_triples::phrases::PhrasePassage;
+use kg_triples::switch::LabelPair;
 use serde::{Deserialize, Serialize};
-use tasks::masked_lm::{HeldBack, LanguageShares, PassageMasking, PhraseTaskConfig};
+use tasks::masked_lm::{LanguageShares, PassageMasking, PhraseTaskConfig};
 use trainer::{ShuffleConfig, TrainConfig};
 
 /// Everything that decides a run.
@@ -16,15 +19,11 @@ pub struct Recipe {
     pub data: Data,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
-    pub switch: SwitchConfig,
     /// Longest sentence in tokens, special ones counted; longer ones are cut.
     pub max_length: usize,
     pub pretraining: TrainConfig,
     pub task: PhraseTaskConfig,
     pub languages: LanguageShares,
-    /// Sentences that are kept from training; the model with the lowest mean perplexity on them is
-    /// kept. Without them it is the last one.
-    pub validation: HeldBack,
     #[serde(skip_serializing_if = "ShuffleConfig::is_default")]
     pub shuffle: ShuffleConfig,
 }
@@ -33,24 +32,10 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// Switched texts and their sources in files, which are streamed, as `kg-triples switch` writes
-    /// them; in place of all the others. Then labels are not asked for.
-    #[serde(skip_serializing_if = "ShardPaths::is_unset")]
+    /// Switched texts and their sources, a folder of `kg-triples switch`. The model with the lowest
+    /// mean perplexity on its validation is kept, without one the last; the labels of its probe are
+    /// asked for.
     pub switched: ShardPaths,
-    /// Linked English texts, JSONL, as `kg-triples link` writes them; absent: the extracts of
-    /// `pages`, in which labels are looked for.
-    #[serde(skip_serializing_if = "InputPath::is_unset")]
-    pub texts: InputPath,
-    /// `labels.tsv` of entities; absent: the labels of `pages`.
-    #[serde(skip_serializing_if = "InputPath::is_unset")]
-    pub labels: InputPath,
-    /// Folder with `entities.<lang>.jsonl[.gz]`.
-    #[serde(skip_serializing_if = "InputPath::is_unset")]
-    pub pages: InputPath,
-    /// Share of the entities that are never switched, and are asked for apart.
-    pub held_out: f64,
-    /// Seed of their choice.
-    pub held_out_seed: u64,
     /// Folder with `<lang>.tsv`, sentences that nothing switches: how well each model still
     /// predicts their tokens.
     #[serde(skip_serializing_if = "InputPath::is_unset")]
@@ -86,33 +71,66 @@ impl experiment::Recipe for Recipe {
     const ABOUT: &'static str = "Goes on training XLM-R on English sentences whose entities are \
         switched to other languages, with masks on entities.";
     const EXAMPLES: &'static str = "\
-entity-cs examples/entity-cs/small.toml --seeds 3
+entity-cs examples/entity-cs/small.toml --prepare --seeds 3
 entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
     --set data.switched=switched --out runs/entity-cs";
     const EVALUATION: &'static [&'static str] = &["data.sentences", "arms.*.title"];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {
-        let data = &self.data;
-        if data.switched.is_unset() && !(data.texts.is_set() && data.labels.is_set()) {
-            let what = "a folder of pages, or data.switched, or data.texts and data.labels";
-            data.pages.required("data.pages", what)?;
-        }
-        ensure!(
-            (0.0..1.0).contains(&data.held_out),
-            "data.held_out = {}: must be from 0 to 1",
-            data.held_out
-        );
+        let switched = self.data.switched.first().cloned().unwrap_or_default();
+        switched.required("data.switched", "a folder of `kg-triples switch --with-source`")?;
         self.task.masking.validate().map_err(|error| anyhow!("task.{error}"))?;
         for (name, arm) in &self.arms {
             let masking = arm.masking.iter().try_for_each(PassageMasking::validate);
             masking.map_err(|error| anyhow!("arms.{name}.{error}"))?;
         }
-        self.switch.validate().context("switch")?;
         self.model.limits()?.expect_length("max_length", self.max_length)?;
         self.pretraining.validate().context("pretraining")?;
         self.languages.validate().context("languages")?;
         Ok(())
+    }
+}
+
+/// Labels that training switched, and labels of entities that it never did.
+pub type LabelGroups = [Vec<LabelPair>; 2];
+
+impl Data {
+    /// What is asked for in each language; nothing where the folder has no probe.
+    pub fn labels(&self) -> Result<BTreeMap<Language, LabelGroups>> {
+        let mut groups: BTreeMap<Language, LabelGroups> = BTreeMap::new();
+        for folder in self.switched.iter() {
+            for (number, name) in ["switched", "held-out"].into_iter().enumerate() {
+                let path = folder.join(format!("probe/{name}.jsonl.gz"));
+                let pairs = path.exists().then(|| JsonlReader::<LabelPair>::open(&path));
+                for pair in pairs.transpose()?.into_iter().flatten() {
+                    let pair = pair?;
+                    let of_language = groups.entry(pair.language).or_default();
+                    of_language.get_mut(number).context("two groups")?.push(pair);
+                }
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Sentences that nothing switches, as people write them, each a passage to mask tokens of;
+    /// none without a folder.
+    pub fn plain(
+        &self,
+        languages: &BTreeSet<Language>,
+    ) -> Result<BTreeMap<Language, Vec<PhrasePassage>>> {
+        let read = |&language: &Language| {
+            let path = self.sentences.join(format!("{language}.tsv"));
+            let name = || path.display().to_string();
+            let text = whole_file::read_to_string(&path).with_context(name)?;
+            let sentence = |(number, line): (usize, &str)| {
+                let fault = || format!("{}, line {}: expected id, tab, text", name(), number + 1);
+                let (_, text) = line.split_once('\t').with_context(fault)?;
+                Ok(PhrasePassage::whole(language, text.to_owned()))
+            };
+            Ok((language, text.lines().enumerate().map(sentence).collect::<Result<_>>()?))
+        };
+        languages.iter().filter(|_| self.sentences.is_set()).map(read).collect()
     }
 }
 

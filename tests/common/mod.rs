@@ -1,9 +1,11 @@
 //! Running the programs of this package.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -32,6 +34,37 @@ pub fn tool(name: &str) -> Command {
     let mut command = Command::new(path);
     command.current_dir(root()).stdin(Stdio::null());
     command
+}
+
+/// What tests prepared so far, by command.
+static PREPARED: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+
+/// The folder that `kg-triples` prepares with these arguments, once for all tests.
+pub fn prepared(arguments: &str) -> PathBuf {
+    let mut known = PREPARED.lock().unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prepared-{}", known.len()));
+    let made = known.entry(arguments.to_owned()).or_insert_with(|| {
+        let mut command = tool("kg-triples");
+        command.args(arguments.split_whitespace()).arg("--out").arg(&folder);
+        succeed(command);
+        folder
+    });
+    made.clone()
+}
+
+/// The demo's triples as sequences of some pairs of languages.
+pub fn sequences(model: &Path, options: &str) -> PathBuf {
+    prepared(&format!("mix --in data/demo/kg --tokenizer {} {options}", model.display()))
+}
+
+/// The embedded extracts, linked by their labels and switched.
+pub fn switched(options: &str) -> PathBuf {
+    let linked = prepared("link --entities data/codex --languages en");
+    let texts = linked.join("train/linked.jsonl.gz");
+    prepared(&format!(
+        "switch --texts {} --entities data/codex --rule per_mention --with-source {options}",
+        texts.display()
+    ))
 }
 
 pub fn root() -> PathBuf {

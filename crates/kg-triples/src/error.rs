@@ -138,6 +138,9 @@ pub enum KgError {
         /// Complete lines before the end.
         line: u64,
     },
+    /// A prepared folder cannot be written, or is damaged.
+    #[error(transparent)]
+    Prepared(#[from] shards::Error),
 }
 
 impl KgError {

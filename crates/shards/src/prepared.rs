@@ -131,6 +131,22 @@ impl Manifest {
         }
     }
 
+    /// The files of a part of `folder`, such as `validation`, if they are as they were written.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming the first that is not.
+    pub fn files_of(&self, folder: impl AsRef<Path>, part: &str) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for (name, digest) in &self.files {
+            if Path::new(name).starts_with(part) {
+                let path = folder.as_ref().join(name);
+                digest.expect(&path)?;
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether a file that was read is no longer as it was, or no longer there: its path.
     pub fn changed_input(&self) -> Option<&Path> {
         let same = |path: &Path, was: &FileDigest| FileDigest::of(path).is_ok_and(|is| is == *was);

@@ -38,14 +38,10 @@ use crate::{
 /// ```
 pub struct ShardedJsonl<T> {
     lines: ShuffledLines,
-    keep: Option<Keep<T>>,
-    /// Examples that are kept.
+    /// Lines that are not blank.
     examples: u64,
     holds: PhantomData<fn() -> T>,
 }
-
-/// Whether an example is given.
-type Keep<T> = Box<dyn Fn(&T) -> bool>;
 
 impl<T> ShardedJsonl<T> {
     /// The examples of `shards`.
@@ -55,14 +51,7 @@ impl<T> ShardedJsonl<T> {
     pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
         let examples = shards.lines();
         let lines = ShuffledLines::new(shards, config)?;
-        Ok(Self { lines, keep: None, examples, holds: PhantomData })
-    }
-
-    /// Gives only the examples that `keep` is true for, `examples` in an epoch. Both must be the
-    /// same when a run is resumed; the count is in the fingerprint.
-    #[must_use]
-    pub fn filtered(self, keep: impl Fn(&T) -> bool + 'static, examples: u64) -> Self {
-        Self { keep: Some(Box::new(keep)), examples, ..self }
+        Ok(Self { lines, examples, holds: PhantomData })
     }
 }
 
@@ -76,13 +65,8 @@ impl<T: DeserializeOwned> ExampleSource for ShardedJsonl<T> {
     }
 
     fn next_example(&mut self) -> std::result::Result<Option<T>, SourceError> {
-        while let Some(line) = self.lines.next_line()? {
-            let example = line.parse().map_err(|reason| line.refuse(reason))?;
-            if self.keep.as_ref().is_none_or(|keep| keep(&example)) {
-                return Ok(Some(example));
-            }
-        }
-        Ok(None)
+        let Some(line) = self.lines.next_line()? else { return Ok(None) };
+        Ok(Some(line.parse().map_err(|reason| line.refuse(reason))?))
     }
 
     fn position(&self) -> ShardPosition {

@@ -273,6 +273,24 @@ impl Shards {
         Self { files: self.files.iter().filter(|file| keep(file)).cloned().collect() }
     }
 
+    /// Shows each line that is not blank to `visit`, in the order of the files.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with); [`Error::File`] for a file that changed since it was
+    /// opened.
+    pub fn each_line(
+        &self,
+        mut visit: impl FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
+    ) -> Result<()> {
+        for file in self.files.iter() {
+            let read = ShardFile::scan(&file.path, &mut visit)?;
+            if read.digest != file.digest {
+                return Err(file.changed(read.bytes));
+            }
+        }
+        Ok(())
+    }
+
     /// Lines that are not blank, of all files.
     pub fn lines(&self) -> u64 {
         self.files.iter().map(|file| file.lines).sum()

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::shards::{LineReader, is_blank, without_end};
-use crate::{Error, Fingerprint, Result, ShardLine, Shards, SourceError, rng_for};
+use crate::{Error, Fingerprint, Result, ShardFile, ShardLine, Shards, SourceError, rng_for};
 
 /// How lines are shuffled: what is in memory at a time.
 ///
@@ -42,6 +42,12 @@ impl ShuffleConfig {
     /// Whether these are the defaults: a recipe need not write them down.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether a block holds all lines of `shards`.
+    pub fn holds(&self, shards: &Shards) -> bool {
+        let bytes: u64 = shards.files().iter().map(ShardFile::bytes).sum();
+        shards.lines() <= self.lines as u64 && bytes <= self.bytes as u64
     }
 
     /// Refuses a block that holds nothing.

@@ -1,8 +1,8 @@
 //! Label retrieval: how often the nearest English label of an entity's label in another language is
 //! its own.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use kg_triples::switch::EntityLabels;
+use kg_triples::switch::LabelPair;
 use kg_triples::{KnowledgeGraph, Language};
 use ndarray::{Array2, Axis};
 use rand::seq::SliceRandom;
@@ -243,60 +243,45 @@ impl FoundShare {
     }
 }
 
-/// Of two groups of entities, how often the nearest English label of an entity's label in
-/// `language` is its own, among the English labels of both; vectors are those of
-/// [`label_retrieval`]. Entities without either label are left out.
+/// Of two groups of entities, how often the nearest English label of an entity's label in another
+/// language is its own, among the English labels of both; vectors are those of [`label_retrieval`].
 ///
 /// # Errors
 /// As [`found_labels`].
 ///
 /// # Example
 /// ```
-/// use std::collections::BTreeSet;
-///
 /// use kg_triples::Language;
-/// use kg_triples::switch::EntityLabels;
+/// use kg_triples::switch::LabelPair;
 /// use tasks::label_retrieval::found_in_groups;
 /// use xlmr_model::{Config, Model, read_tokenizer};
 ///
-/// let mut labels = EntityLabels::default();
-/// for (id, name) in [("Q1", "Peru"), ("Q2", "Japan"), ("Q3", "Iran")] {
-///     labels.add(id, Language::EN, name);
-///     labels.add(id, Language::DE, name);
-/// }
-/// let seen = BTreeSet::from(["Q1".to_owned(), "Q2".to_owned()]);
-/// let unseen = BTreeSet::from(["Q3".to_owned(), "Q4".to_owned()]);
+/// let pair = |id: &str, name: &str| LabelPair {
+///     entity: id.into(),
+///     language: Language::DE,
+///     label: name.into(),
+///     source: name.into(),
+/// };
+/// let seen = [pair("Q1", "Peru"), pair("Q2", "Japan")];
+/// let unseen = [pair("Q3", "Iran")];
 /// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
 /// let tokenizer = read_tokenizer("../../data/base")?;
-/// let groups = [&seen, &unseen];
-/// let [first, second] = found_in_groups(&model, &tokenizer, &labels, Language::DE, groups)?;
+/// let [first, second] = found_in_groups(&model, &tokenizer, [&seen, &unseen])?;
 /// assert_eq!((first.labels, second.labels, second.percent), (2, 1, 100.0));
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn found_in_groups(
     model: &dyn Encoder,
     tokenizer: &Tokenizer,
-    labels: &EntityLabels,
-    language: Language,
-    groups: [&BTreeSet<String>; 2],
+    groups: [&[LabelPair]; 2],
 ) -> Result<[FoundShare; 2]> {
-    let (mut own, mut english, mut group) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, ids) in groups.iter().enumerate() {
-        for id in *ids {
-            let label = |language| labels.label(id, language);
-            if let (Some(label), Some(of_english)) = (label(language), label(Language::EN)) {
-                own.push(label);
-                english.push(of_english);
-                group.push(number);
-            }
-        }
-    }
+    let [first, second] = groups;
+    let all = || first.iter().chain(second);
+    let own: Vec<&str> = all().map(|pair| pair.label.as_str()).collect();
+    let english: Vec<&str> = all().map(|pair| pair.source.as_str()).collect();
     let found = found_labels(model, tokenizer, &own, &english)?;
-    let share = |wanted| {
-        let of_group = found.iter().zip(&group).filter(|(_, number)| **number == wanted);
-        FoundShare::of(of_group.map(|(found, _)| *found))
-    };
-    Ok([share(0), share(1)])
+    let (first, second) = found.split_at(first.len().min(found.len()));
+    Ok([first, second].map(|found| FoundShare::of(found.iter().copied())))
 }
 
 /// Labels at a time: the similarities of all at once would not fit for large graphs.

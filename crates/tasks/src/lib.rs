@@ -16,6 +16,7 @@ mod number;
 pub mod pooling;
 pub mod question_answering;
 pub mod sequence_classification;
+mod shard_examples;
 #[cfg(test)]
 mod testing;
 pub mod token_classification;

@@ -73,6 +73,21 @@ pub struct BuildReport {
     pub masked_tokens: usize,
 }
 
+impl AddAssign for BuildReport {
+    /// Adds the counts of other pairs of the same triples.
+    fn add_assign(&mut self, other: Self) {
+        self.facts = self.facts.max(other.facts);
+        self.pairs += other.pairs;
+        self.forms = self.forms.max(other.forms);
+        for (kind, count) in other.kept {
+            *self.kept.entry(kind).or_default() += count;
+        }
+        self.dropped += other.dropped;
+        self.tokens += other.tokens;
+        self.masked_tokens += other.masked_tokens;
+    }
+}
+
 impl BuildReport {
     /// Sequences returned.
     pub fn sequences(&self) -> usize {

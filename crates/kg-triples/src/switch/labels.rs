@@ -1,10 +1,37 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use crate::entity_linking::{page_files, read_pages};
 use crate::folder::{ENTITY_LABELS, LABELS, at_line};
+use crate::jsonl::Record;
 use crate::table::TableReader;
 use crate::{KgError, Language, seed};
+
+/// A label of an entity beside that in the language of the texts: what label retrieval looks for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelPair {
+    /// The entity's id.
+    pub entity: String,
+    /// The label's language.
+    #[serde(rename = "lang")]
+    pub language: Language,
+    /// The label.
+    pub label: String,
+    /// The label in the language of the texts.
+    pub source: String,
+}
+
+impl Record for LabelPair {
+    const NAME: &'static str = "pair of labels";
+
+    fn fault(&self) -> Option<String> {
+        let blank = self.label.trim().is_empty() || self.source.trim().is_empty();
+        blank.then(|| "a blank label".to_owned())
+    }
+}
 
 /// Labels of entities in some languages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,15 +127,21 @@ impl EntityLabels {
         labels.get(at).map(|(_, label)| &**label)
     }
 
-    /// The share of the entities that `seed` draws, each by its id alone.
-    pub fn draw(&self, share: f64, seed: u64) -> BTreeSet<String> {
-        let ids = self.labels.keys().map(|id| String::from(&**id));
-        ids.filter(|id| seed::hash_to_unit(seed, id) < share).collect()
+    /// Takes out the fraction of the entities that `seed` draws, each by its id alone: their
+    /// mentions then keep their text.
+    pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Self {
+        let drawn = |id: &str| seed::hash_to_unit(seed, id) < fraction;
+        Self { labels: self.labels.extract_if(|id, _| drawn(id)).collect() }
     }
 
-    /// Removes all labels of an entity: its mentions keep their text.
-    pub fn remove(&mut self, id: &str) {
-        self.labels.remove(id);
+    /// The label of an entity beside that in `source`, where it has both.
+    pub fn pair(&self, id: &str, language: Language, source: Language) -> Option<LabelPair> {
+        Some(LabelPair {
+            entity: id.to_owned(),
+            language,
+            label: self.label(id, language)?.to_owned(),
+            source: self.label(id, source)?.to_owned(),
+        })
     }
 
     /// How many entities have a label in each language.

@@ -31,7 +31,6 @@
 //! ```
 mod build;
 mod config;
-mod corpus;
 mod labels;
 mod marked;
 mod sentence;
@@ -40,8 +39,7 @@ mod tagged;
 
 pub use build::{SwitchedText, switch_sentence};
 pub use config::{LanguageRule, SwitchConfig, TextUnit};
-pub use corpus::SwitchedCorpus;
-pub use labels::EntityLabels;
+pub use labels::{EntityLabels, LabelPair};
 pub use marked::MarkedReader;
 pub use sentence::sentences;
 pub use stream::{SwitchReport, switch_texts};

@@ -84,7 +84,8 @@ fn texts_has_a_line_for_each_labelled_triple() {
         let row = [language, "6", "0"];
         assert!(table.lines().any(|line| line.split_whitespace().eq(row)), "{table}");
     }
-    let read = |name: &str| std::fs::read_to_string(dir.path().join("texts").join(name)).unwrap();
+    let read =
+        |name: &str| std::fs::read_to_string(dir.path().join("texts/train").join(name)).unwrap();
     let german: Vec<String> = read("triples.de.txt").lines().map(str::to_owned).collect();
     assert_eq!(german.len(), 6);
     assert!(german.contains(&"Deutschland Hauptstadt Berlin".to_owned()), "{german:?}");
@@ -97,7 +98,7 @@ fn texts_has_a_line_for_each_labelled_triple() {
     write(&kg, "labels.tsv", fewer.join("\n") + "\n");
     let table = stdout(&run(dir.path(), "texts --in kg --languages de --out fewer"));
     assert!(table.lines().any(|line| line.split_whitespace().eq(["de", "5", "1"])), "{table}");
-    assert!(!dir.path().join("fewer/triples.en.txt").exists());
+    assert!(!dir.path().join("fewer/train/triples.en.txt").exists());
     let error = failure(&run(dir.path(), "texts --in kg --languages fr --out none"));
     assert!(error.contains("all labels in fr"), "{error}");
     assert!(!dir.path().join("none").exists());

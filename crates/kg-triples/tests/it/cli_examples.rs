@@ -26,9 +26,10 @@ fn examples_of_extract_and_sample_run() {
 fn examples_on_triples_run() {
     run("stats", 1);
     let folder = run("texts", 2);
-    assert!(folder.path().join("texts/triples.de.txt").exists());
+    assert!(folder.path().join("texts/train/triples.de.txt").exists());
     let folder = run("mix", 3);
     assert!(folder.path().join("en-de.jsonl.gz").exists());
+    assert!(folder.path().join("mixed/train/sequences.jsonl.gz").exists());
 }
 
 #[test]
@@ -40,8 +41,9 @@ fn examples_on_texts_run() {
     let folder = run("switch", 5);
     assert!(folder.path().join("again.jsonl").exists());
     for code in ["de", "en", "zh"] {
-        assert!(folder.path().join(format!("switched/switched.{code}.jsonl.gz")).exists());
+        assert!(folder.path().join(format!("switched/train/switched.{code}.jsonl.gz")).exists());
     }
+    assert!(folder.path().join("switched/probe/held-out.jsonl.gz").exists());
     let folder = run("entailment", 1);
     assert!(folder.path().join("entailment.jsonl.gz").exists());
     let folder = run("mentions", 1);

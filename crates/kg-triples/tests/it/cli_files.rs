@@ -11,6 +11,7 @@ use crate::common::countries;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kg_triples::{KnowledgeGraph, jsonl};
+use shards::Manifest;
 use tempfile::tempdir;
 
 fn run(dir: &Path, arguments: &str) -> Output {
@@ -80,7 +81,7 @@ fn texts_of_all_languages_appear_or_none() {
     countries().write_dir(dir.path().join("kg")).unwrap();
     let error = failure(&run(dir.path(), "texts --in kg --languages de,fr --out texts"));
     assert!(error.contains("all labels in fr"), "{error}");
-    assert!(!dir.path().join("texts/triples.de.txt").exists());
+    assert!(!dir.path().join("texts").exists());
 }
 
 #[test]
@@ -308,4 +309,36 @@ fn arguments_that_cannot_be_taken_are_one_line() {
     }
     let help = run(dir.path(), "texts --help");
     assert!(help.status.success() && text(&help.stdout).contains("Usage:"));
+}
+
+#[test]
+fn sequences_in_a_folder_are_those_of_a_file_and_those_of_a_pair_its_own() {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    let mix = |rest: &str| {
+        let output = run(dir.path(), &mix_arguments(rest));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    let read = |name: &str| jsonl::read(dir.path().join(name)).unwrap();
+    mix("--pairs en-de,en-zh --out all.jsonl");
+    mix("--pairs en-de,en-zh --out all");
+    assert_eq!(read("all/train/sequences.jsonl.gz"), read("all.jsonl"));
+    let manifest = Manifest::read(dir.path().join("all")).unwrap().unwrap();
+    let tokens: usize = read("all.jsonl").iter().map(|one| one.input_ids.len()).sum();
+    assert_eq!(manifest.counts["tokens"], tokens);
+    mix("--pairs en-zh --out zh.jsonl");
+    mix("--pairs en-de,en-zh --by-pair --out pairs");
+    assert_eq!(read("pairs/train/en-zh.jsonl.gz"), read("zh.jsonl"));
+    assert_eq!(read("pairs/train/en-de.jsonl.gz").len(), read("zh.jsonl").len());
+    let error = failure(&run(dir.path(), &mix_arguments("--pairs en-de --by-pair --out o.jsonl")));
+    assert!(error.contains("must be a folder for --by-pair"), "{error}");
+
+    fs::write(dir.path().join("heads.txt"), "Q183\n").unwrap();
+    mix("--pairs en-zh --without-heads heads.txt --out fewer.jsonl");
+    let triples = fs::read_to_string(dir.path().join("kg/triples.tsv")).unwrap();
+    let without: Vec<&str> = triples.lines().filter(|line| !line.starts_with("Q183\t")).collect();
+    assert!(without.len() < triples.lines().count());
+    fs::write(dir.path().join("kg/triples.tsv"), without.join("\n") + "\n").unwrap();
+    mix("--pairs en-zh --out left.jsonl");
+    assert_eq!(read("fewer.jsonl"), read("left.jsonl"));
 }

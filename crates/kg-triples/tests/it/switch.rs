@@ -6,13 +6,14 @@ use std::process::{Command, Output};
 
 use crate::common::write;
 use kg_triples::entity_linking::{LinkedText, Mention, Sitelinks};
-use kg_triples::jsonl::JsonlReader;
+use kg_triples::jsonl::{JsonlReader, Record};
 use kg_triples::switch::{
-    EntityLabels, LanguageRule, MarkedReader, SwitchConfig, SwitchReport, SwitchedText, TaggedPair,
-    TaggedReader, TextUnit, sentences, switch_sentence, switch_texts, tagged_pair,
+    EntityLabels, LabelPair, LanguageRule, MarkedReader, SwitchConfig, SwitchReport, SwitchedText,
+    TaggedPair, TaggedReader, TextUnit, sentences, switch_sentence, switch_texts, tagged_pair,
 };
 use kg_triples::{KgError, Language};
 use proptest::prelude::*;
+use shards::Manifest;
 use tempfile::tempdir;
 
 fn language(code: &str) -> Language {
@@ -388,4 +389,146 @@ fn the_program_writes_whole_files_and_refuses_its_inputs() {
         assert!(!dir.join("o.jsonl").exists(), "{arguments}");
     }
     assert_eq!(std::fs::read_to_string(dir.join("t.jsonl")).unwrap(), format!("{line}\n"));
+}
+
+/// Texts about Bern, Aare and Rome in turn, and their labels.
+fn write_texts(dir: &Path, count: usize) {
+    let names = ["Bern", "Aare", "Rome"];
+    let line = |number: usize| {
+        let (first, second) = (names[number % 3], names[(number / 3) % 3]);
+        let mut texts = vec![text(&format!("{first} {number}"), &[first])];
+        if first != second {
+            texts.push(text(&format!("{first} and {second} {number}."), &[first, second]));
+        }
+        let numbered = texts.into_iter().enumerate().map(|(part, mut text)| {
+            text.id = format!("{number}-{part}");
+            serde_json::to_string(&text).unwrap() + "\n"
+        });
+        numbered.collect::<String>()
+    };
+    write(dir, "t.jsonl", (0..count).map(line).collect::<String>());
+    let mut labels = "id\tlang\tlabel\n".to_owned();
+    for (id, de, zh) in
+        [("Bern", "Bärn", "伯尔尼"), ("Aare", "Aar", "阿勒"), ("Rome", "Rom", "罗马")]
+    {
+        labels += &format!("{id}\ten\t{id}\n{id}\tde\t{de}\n{id}\tzh\t{zh}\n");
+    }
+    write(dir, "l.tsv", labels);
+}
+
+fn lines<T: Record>(path: &Path) -> Vec<T> {
+    JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn shards_of(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let manifest = Manifest::read(folder).unwrap().unwrap();
+    manifest.check(folder).unwrap();
+    let files = manifest.files.into_keys();
+    files.map(|name| (name.clone(), std::fs::read(folder.join(name)).unwrap())).collect()
+}
+
+const SWITCH: &str = "switch --texts t.jsonl --labels l.tsv --languages de,zh --rule per_mention";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(testkit::cases(12)))]
+
+    #[test]
+    fn nothing_that_is_held_out_is_in_train(
+        seed in 0u64..1000, hold_out_seed in 0u64..1000, validation in 0usize..4
+    ) {
+        let folder = tempdir().unwrap();
+        let dir = folder.path();
+        write_texts(dir, 40);
+        let arguments = format!(
+            "{SWITCH} --with-source --by-language --hold-out 0.4 --hold-out-seed {hold_out_seed} \
+             --validation {validation} --seed {seed} --out o"
+        );
+        let mut made = Vec::new();
+        for threads in ["1", "3"] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+            command.current_dir(dir).env("RAYON_NUM_THREADS", threads);
+            let output = command.args(arguments.split_whitespace()).output().unwrap();
+            if !output.status.success() {
+                // All were held out, or none.
+                let error = String::from_utf8(output.stderr).unwrap();
+                prop_assert!(error.contains("nothing is left"), "{}", error);
+                prop_assert_eq!(std::fs::read_dir(dir).unwrap().count(), 2);
+                return Ok(());
+            }
+            made.push(shards_of(&dir.join("o")));
+        }
+        prop_assert_eq!(&made[0], &made[1]);
+        let held_out: Vec<LabelPair> = lines(&dir.join("o/probe/held-out.jsonl.gz"));
+        let switched: Vec<LabelPair> = lines(&dir.join("o/probe/switched.jsonl.gz"));
+        prop_assert!(!held_out.is_empty());
+        for pair in &held_out {
+            prop_assert!(switched.iter().all(|other| other.entity != pair.entity));
+            prop_assert_eq!(&pair.entity, &pair.source);
+        }
+        for language in ["de", "zh"] {
+            let name = format!("switched.{language}.jsonl.gz");
+            let trained: Vec<LinkedText> = lines(&dir.join("o/train").join(&name));
+            for text in &trained {
+                for mention in &text.mentions {
+                    let cut = text.text.chars().skip(mention.start).take(mention.end - mention.start);
+                    let kept = cut.collect::<String>() == mention.entity;
+                    let held = held_out.iter().any(|pair| pair.entity == mention.entity);
+                    prop_assert_eq!(kept, held, "{:?}", text);
+                }
+            }
+            if validation > 0 {
+                let kept: Vec<LinkedText> = lines(&dir.join("o/validation").join(&name));
+                prop_assert_eq!(kept.len(), validation);
+                for text in kept {
+                    prop_assert!(trained.iter().all(|other| other.id != text.id));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_asked_for_where_there_are_parts() {
+    let folder = tempdir().unwrap();
+    write_texts(folder.path(), 3);
+    for options in ["--hold-out 0.1 --out o.jsonl", "--validation 1 --out o.jsonl.gz"] {
+        let output = run(folder.path(), &format!("{SWITCH} {options}"));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("must be a folder for --by-language, --hold-out"), "{error}");
+    }
+    let output = run(folder.path(), &format!("{SWITCH} --hold-out 1 --out o"));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("hold_out = 1: must be from 0 to below 1"), "{error}");
+    let output = run(folder.path(), &format!("{SWITCH} --validation 1000 --out o"));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("texts in de to train on") && error.contains("takes all"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_killed_command_leaves_nothing_that_looks_complete() {
+    let folder = tempdir().unwrap();
+    write_texts(folder.path(), 30_000);
+    let arguments = format!("{SWITCH} --with-source --by-language --out o");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+    let mut child =
+        command.current_dir(folder.path()).args(arguments.split_whitespace()).spawn().unwrap();
+    let writing = || {
+        let mut entries = std::fs::read_dir(folder.path()).unwrap();
+        entries.any(|entry| entry.unwrap().path().join("train").exists())
+    };
+    while !writing() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!folder.path().join("o").exists());
+    // What is left is no prepared folder, and not in the way of another.
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(!path.is_dir() || Manifest::read(&path).unwrap().is_none(), "{path:?}");
+    }
+    let again = run(folder.path(), &arguments);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    shards_of(&folder.path().join("o"));
 }

@@ -310,15 +310,3 @@ fn a_file_that_changed_is_noticed_and_a_new_time_is_not() {
     let error = numbers.next_example().unwrap_err().to_string();
     assert!(error.contains("000.jsonl: the file changed"), "{error}");
 }
-
-#[test]
-fn examples_that_are_not_kept_are_passed_over() {
-    let folder = tempfile::tempdir().unwrap();
-    let paths = write(folder.path(), &[9, 8]);
-    let config = ShuffleConfig { lines: 5, ..ShuffleConfig::default() };
-    let mut even = source(&paths, &config).filtered(|[number]| number.is_multiple_of(2), 9);
-    assert_eq!(even.examples(), Some(9));
-    let mut all = epoch(&mut even, 0);
-    all.sort_unstable();
-    assert_eq!(all, (0..9).map(|k| 2 * k).collect::<Vec<u64>>());
-}

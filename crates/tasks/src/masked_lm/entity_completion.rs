@@ -1,16 +1,15 @@
 //! Entity completion on masked triples.
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use kg_triples::{DropReport, Sequence};
+use kg_triples::Sequence;
 use objectives::{EntityCompletionConfig, EntityNormalization, IGNORE_INDEX, entity_completion};
 use tch::{Device, Tensor};
-use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, Task, TaskError};
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::Inputs;
 
-use super::sequences::{ChosenSequences, SequenceStream};
-use super::{Sequences, target_positions, with_scores};
+use super::{ChosenSequences, target_positions, with_scores};
 use crate::micro_batches::{Reduction, in_parts};
+use crate::shard_examples::ShardExamples;
 use crate::{Encoder, Error, Result};
 
 // The labels of sequences are those that the losses leave out.
@@ -55,18 +54,9 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 pub struct EntityCompletionTask<'a> {
     model: &'a dyn Encoder,
     config: EntityCompletionConfig,
-    rows: Rows,
-    /// Sequences that were not built.
-    dropped: DropReport,
+    rows: ShardExamples<Row>,
 }
 
-enum Rows {
-    /// In memory, and the tokens of each.
-    Built(Vec<Row>, Vec<usize>),
-    Streamed(ChosenSequences, Box<SequenceStream>),
-}
-
-#[derive(Clone)]
 struct Row {
     /// `[L]`.
     input_ids: Vec<u32>,
@@ -90,102 +80,56 @@ impl<'a> EntityCompletionTask<'a> {
         if sequences.is_empty() {
             return Err(Error::empty("triple to train on"));
         }
-        let rows = sequences.iter().enumerate().map(|(number, sequence)| row(number, sequence));
-        let rows = rows.collect::<Result<Vec<Row>>>()?;
-        let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
-        let (rows, dropped) = (Rows::Built(rows, lengths), DropReport::default());
-        Ok(Self { model, config: config.clone(), rows, dropped })
+        let rows = sequences.iter().enumerate().map(|(number, sequence)| {
+            Row::of(sequence).map_err(|position| {
+                let what = format!("sequence {number}, label at position {position}");
+                Error::data(what, "a masked entity that covers it", "none")
+            })
+        });
+        let rows = ShardExamples::in_memory(rows.collect::<Result<_>>()?, Row::tokens);
+        Ok(Self { model, config: config.clone(), rows })
     }
 
-    /// The same for sequences that may be streamed: then memory does not grow with them, and
-    /// batches are not of like length.
+    /// The same for sequences of files: in memory where they fit the shuffle buffer, else streamed.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`Error::Data`] if a streamed sequence is longer than the model
-    /// reads.
+    /// As [`new`](Self::new); [`Error::Data`] if a sequence is longer than the model reads.
     pub fn of(
         model: &'a dyn Encoder,
-        sequences: Sequences,
+        sequences: &ChosenSequences,
         config: &EntityCompletionConfig,
     ) -> Result<Self> {
-        let chosen = match sequences {
-            Sequences::Built(sequences, dropped) => {
-                return Ok(Self { dropped, ..Self::new(model, &sequences, config)? });
-            }
-            Sequences::Streamed(chosen) => chosen,
-        };
-        let (longest, most) = (chosen.longest(), model.max_length());
+        let (longest, most) = (sequences.longest(), model.max_length());
         if i64::try_from(longest).unwrap_or(i64::MAX) > most {
             let expected = format!("at most {most} tokens");
-            return Err(Error::data("longest streamed sequence", expected, longest));
+            return Err(Error::data("longest sequence", expected, longest));
         }
-        let stream = Box::new(chosen.stream()?);
-        let (rows, dropped) = (Rows::Streamed(chosen, stream), DropReport::default());
-        Ok(Self { model, config: config.clone(), rows, dropped })
+        let row = |sequence: &Sequence| {
+            Row::of(sequence).map_err(|position| format!("no entity covers position {position}"))
+        };
+        let rows = sequences.examples(row, Row::tokens)?;
+        Ok(Self { model, config: config.clone(), rows })
     }
-
-    /// The rows of a batch.
-    fn batch(&self, batch: &[usize]) -> Result<Vec<Cow<'_, Row>>> {
-        match &self.rows {
-            Rows::Built(rows, _) => {
-                Ok(batch.iter().filter_map(|&k| rows.get(k)).map(Cow::Borrowed).collect())
-            }
-            Rows::Streamed(_, stream) => {
-                let sequences = stream.batch().iter().enumerate();
-                sequences.map(|(number, one)| row(number, one).map(Cow::Owned)).collect()
-            }
-        }
-    }
-}
-
-/// A sequence with the entity of each masked position.
-fn row(number: usize, sequence: &Sequence) -> Result<Row> {
-    let labels = sequence.labels.iter().enumerate();
-    let masked = labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(position, _)| position);
-    let entity_at = |position: usize| -> Result<i64> {
-        let mut entities = (0i64..).zip(&sequence.entities);
-        let found = entities.find(|(_, entity)| (entity.start..entity.end).contains(&position));
-        found.map(|(number, _)| number).ok_or_else(|| {
-            let what = format!("sequence {number}, label at position {position}");
-            Error::data(what, "a masked entity that covers it", "none")
-        })
-    };
-    Ok(Row {
-        input_ids: sequence.input_ids.clone(),
-        labels: sequence.labels.clone(),
-        entities: masked.map(entity_at).collect::<Result<_>>()?,
-    })
 }
 
 impl Task for EntityCompletionTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
-        match &mut self.rows {
-            Rows::Built(_, lengths) => Examples::Indexed(lengths),
-            Rows::Streamed(_, stream) => Examples::Streamed(stream.as_mut()),
-        }
+        self.rows.examples()
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config);
-        match &self.rows {
-            Rows::Built(rows, _) => {
-                for Row { input_ids, labels, entities } in rows {
-                    fingerprint.ids("input_ids", input_ids).ids("labels", labels);
-                    fingerprint.ids("entities", entities);
-                }
-            }
-            Rows::Streamed(chosen, stream) => {
-                fingerprint.serialize("chosen", &chosen.choice());
-                stream.fingerprint(fingerprint);
-            }
-        }
+        self.rows.fingerprint(fingerprint, |fingerprint, row| {
+            fingerprint.ids("input_ids", &row.input_ids).ids("labels", &row.labels);
+            fingerprint.ids("entities", &row.entities);
+        });
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows = self.batch(step.batch)?;
+        let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
         match step.micro_batch {
             Some(size) if size < rows.len() => {
-                let targets = |row: &Cow<'_, Row>| row.targets(self.config.normalization);
+                let targets = |row: &&Row| row.targets(self.config.normalization);
                 in_parts(LOSS, &rows, size, Reduction::Mean, targets, |rows| {
                     self.loss(rows).map(Some)
                 })
@@ -198,28 +142,8 @@ impl Task for EntityCompletionTask<'_> {
         true
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
-        let Rows::Built(rows, _) = &self.rows else { return Vec::new() };
-        let (dropped, all) = (&self.dropped, rows.len() + self.dropped.total());
-        [
-            ("sequences left out, as a label is missing", dropped.missing_label),
-            ("sequences left out, as a label cannot be used", dropped.unusable_label),
-            ("sequences left out, as the masking allows shorter entities", dropped.entity_too_long),
-            ("sequences left out, longer than max_length", dropped.sequence_too_long),
-            ("sequences left out for mix_weights", dropped.mix_weights),
-        ]
-        .into_iter()
-        .map(|(what, count)| LeftOut::new(what, count, all))
-        .collect()
-    }
-
     fn example(&self, index: usize) -> ExampleRecord {
-        let input_ids = match &self.rows {
-            Rows::Built(rows, _) => rows.get(index).map(|row| row.input_ids.clone()),
-            Rows::Streamed(_, stream) => {
-                stream.batch().get(index).map(|sequence| sequence.input_ids.clone())
-            }
-        };
+        let input_ids = self.rows.get(index).map(|row| row.input_ids.clone());
         ExampleRecord { id: None, input_ids: input_ids.unwrap_or_default() }
     }
 }
@@ -228,6 +152,26 @@ impl Task for EntityCompletionTask<'_> {
 const LOSS: &str = "entity_completion";
 
 impl Row {
+    /// A sequence with the entity of each masked position, or the position that none covers.
+    fn of(sequence: &Sequence) -> std::result::Result<Self, usize> {
+        let labels = sequence.labels.iter().enumerate();
+        let masked = labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(at, _)| at);
+        let entity_at = |position: usize| {
+            let mut entities = (0i64..).zip(&sequence.entities);
+            let found = entities.find(|(_, entity)| (entity.start..entity.end).contains(&position));
+            found.map(|(number, _)| number).ok_or(position)
+        };
+        Ok(Self {
+            input_ids: sequence.input_ids.clone(),
+            labels: sequence.labels.clone(),
+            entities: masked.map(entity_at).collect::<std::result::Result<_, _>>()?,
+        })
+    }
+
+    fn tokens(&self) -> usize {
+        self.input_ids.len()
+    }
+
     /// What the loss is a mean of: masked positions, or masked entities.
     fn targets(&self, normalization: EntityNormalization) -> usize {
         match normalization {
@@ -239,7 +183,7 @@ impl Row {
 
 impl EntityCompletionTask<'_> {
     /// The loss of some rows.
-    fn loss(&self, rows: &[Cow<'_, Row>]) -> Result<Tensor> {
+    fn loss(&self, rows: &[&Row]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         // Numbers of a row's entities go on where those of the row before end.
@@ -321,25 +265,6 @@ mod tests {
         let want = per_entity.iter().sum::<f64>() / per_entity.len() as f64;
         assert!(per_entity.len() > batch.len(), "no pair of entities in the batch");
         assert!((got - want).abs() < 1e-4, "got {got}, want {want}");
-    }
-
-    #[test]
-    fn sequences_that_were_not_built_are_counted() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let graph = KnowledgeGraph::read_dir(root.join("data/demo/kg")).unwrap();
-        let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
-        let languages = ["en", "de"].map(|code| kg_triples::Language::new(code).unwrap());
-        let short = SequenceConfig { max_length: 16, ..SequenceConfig::default() };
-        let (sequences, report) =
-            Sequences::choose_or_build(None, &graph, &languages, &short, &tokenizer).unwrap();
-        let model = model(4000);
-        let config = EntityCompletionConfig::default();
-        let task = EntityCompletionTask::of(&model, sequences, &config).unwrap();
-        let all = report.sequences() + report.dropped.total();
-        let too_long = report.dropped.sequence_too_long;
-        assert!(too_long > 0 && too_long < all);
-        let what = "sequences left out, longer than max_length";
-        assert!(task.left_out().contains(&LeftOut::new(what, too_long, all)));
     }
 
     #[test]

@@ -22,12 +22,12 @@ use xlmr_model::SpecialTokens;
 
 pub use config::{LossPositions, PassageMasking, PhraseMasking, PhraseTaskConfig};
 pub use entity_completion::EntityCompletionTask;
-pub use linked_texts::{HeldBack, LinkedPassages, LinkedPosition, LinkedTextFiles};
+pub use linked_texts::LinkedTextFiles;
 pub use loss::{loss, loss_from_hidden, target_positions, with_scores};
 pub use phrase_masking::PhraseMaskingTask;
 pub use plain::{MlmConfig, MlmTask};
-pub use sequences::{ChosenSequences, SequenceFiles, Sequences};
-pub use switched::{LanguageShares, LanguageTask, SwitchedSentences, lowest_perplexity};
+pub use sequences::{ChosenSequences, SequenceFiles};
+pub use switched::{LanguageShares, LanguageTask, lowest_perplexity};
 pub use text_passages::{TextPassages, TextPosition, TextSource, open_text};
 
 use crate::micro_batches::Reduction;

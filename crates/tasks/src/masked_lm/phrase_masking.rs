@@ -10,16 +10,15 @@ use objectives::{MaskedLmConfig, MaskedLmReduction};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tch::{Tensor, no_grad};
-use trainer::{
-    ExampleRecord, ExampleStream, Examples, Fingerprint, Step, StepLosses, Task, TaskError, rng_for,
-};
+use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError, rng_for};
 use xlmr_model::{Inputs, Pretrained, SpecialTokens};
 
 use super::{
-    LinkedPassages, LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden,
-    masking_vocab, step_losses, target_count,
+    LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab, step_losses,
+    target_count,
 };
 use crate::micro_batches::in_parts;
+use crate::shard_examples::ShardExamples;
 use crate::{Encoder, Error, Result};
 
 /// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages
@@ -57,24 +56,9 @@ use crate::{Encoder, Error, Result};
 /// ```
 pub struct PhraseMaskingTask<'a> {
     model: &'a dyn Encoder,
-    passages: Passages,
+    passages: ShardExamples<PassageExample>,
     config: PhraseTaskConfig,
     vocab: MaskingVocab,
-}
-
-enum Passages {
-    /// In memory, and the tokens of each.
-    Held(Vec<PassageExample>, Vec<usize>),
-    Streamed(Box<ExampleStream<LinkedPassages>>),
-}
-
-impl Passages {
-    fn get(&self, number: usize) -> Option<&PassageExample> {
-        match self {
-            Self::Held(examples, _) => examples.get(number),
-            Self::Streamed(stream) => stream.batch().get(number),
-        }
-    }
 }
 
 impl<'a> PhraseMaskingTask<'a> {
@@ -89,12 +73,20 @@ impl<'a> PhraseMaskingTask<'a> {
         examples: Vec<PassageExample>,
         config: &PhraseTaskConfig,
     ) -> Result<Self> {
-        if examples.is_empty() {
+        let tokens = |example: &PassageExample| example.input_ids.len();
+        Self::on(model, specials, ShardExamples::in_memory(examples, tokens), config)
+    }
+
+    fn on(
+        model: &'a dyn Encoder,
+        specials: SpecialTokens,
+        passages: ShardExamples<PassageExample>,
+        config: &PhraseTaskConfig,
+    ) -> Result<Self> {
+        if matches!(&passages, ShardExamples::InMemory(examples, _) if examples.is_empty()) {
             return Err(Error::empty("passage with a phrase to train on"));
         }
         let vocab = masking_vocab(model, specials)?;
-        let lengths = examples.iter().map(|example| example.input_ids.len()).collect();
-        let passages = Passages::Held(examples, lengths);
         Ok(Self { model, passages, config: config.clone(), vocab })
     }
 
@@ -115,27 +107,20 @@ impl<'a> PhraseMaskingTask<'a> {
         Self::new(&base.model, base.specials, examples, config)
     }
 
-    /// A task on passages from files: memory does not grow with them, and batches are not of like
-    /// length.
-    ///
-    /// # Errors
-    /// As [`masking_vocab`].
-    pub fn streamed(
+    /// A task on passages from files.
+    pub(super) fn of(
         base: &'a Pretrained,
-        passages: LinkedPassages,
+        passages: ShardExamples<PassageExample>,
         config: &PhraseTaskConfig,
     ) -> Result<Self> {
-        let stream = ExampleStream::new(passages, |one: &PassageExample| one.input_ids.len());
-        let vocab = masking_vocab(&base.model, base.specials)?;
-        let passages = Passages::Streamed(Box::new(stream));
-        Ok(Self { model: &base.model, passages, config: config.clone(), vocab })
+        Self::on(&base.model, base.specials, passages, config)
     }
 
     /// Passages in memory, windows counted each; 0 where they are streamed.
     pub fn len(&self) -> usize {
         match &self.passages {
-            Passages::Held(examples, _) => examples.len(),
-            Passages::Streamed(_) => 0,
+            ShardExamples::InMemory(examples, _) => examples.len(),
+            ShardExamples::Streamed(_) => 0,
         }
     }
 
@@ -150,7 +135,7 @@ impl<'a> PhraseMaskingTask<'a> {
     /// # Errors
     /// [`Error::Empty`] if no token is selected, as for streamed passages.
     pub fn perplexity(&self, seed: u64, batch_size: usize) -> Result<f64> {
-        let Passages::Held(examples, lengths) = &self.passages else {
+        let ShardExamples::InMemory(examples, lengths) = &self.passages else {
             return Err(Error::empty("passage in memory to score"));
         };
         let mut order: Vec<usize> = (0..examples.len()).collect();
@@ -242,22 +227,15 @@ fn apart(spans: &[Range<usize>]) -> Vec<Range<usize>> {
 
 impl Task for PhraseMaskingTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
-        match &mut self.passages {
-            Passages::Held(_, lengths) => Examples::Indexed(lengths),
-            Passages::Streamed(stream) => Examples::Streamed(stream.as_mut()),
-        }
+        self.passages.examples()
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config);
-        match &self.passages {
-            Passages::Held(examples, _) => {
-                for PassageExample { input_ids, phrases, .. } in examples {
-                    fingerprint.ids("input_ids", input_ids).serialize("phrases", phrases);
-                }
-            }
-            Passages::Streamed(stream) => stream.fingerprint(fingerprint),
-        }
+        self.passages.fingerprint(fingerprint, |fingerprint, example| {
+            let PassageExample { input_ids, phrases, .. } = example;
+            fingerprint.ids("input_ids", input_ids).serialize("phrases", phrases);
+        });
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {

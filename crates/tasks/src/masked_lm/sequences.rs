@@ -1,32 +1,23 @@
-//! Masked triples to train on: built in memory, or streamed from files.
+//! Masked triples to train on, from files.
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use kg_triples::{
-    BuildReport, DropReport, KnowledgeGraph, Language, Sequence, SequenceConfig, SequenceKind,
-    build_sequences_for_pairs,
-};
-use tokenizers::Tokenizer;
-use trainer::{ExampleStream, ShardedJsonl, Shards, ShuffleConfig};
+use kg_triples::{BuildReport, Language, Sequence, SequenceKind};
+use trainer::{Fingerprint, ShardFile, Shards, ShuffleConfig};
 
 use crate::knowledge::parse;
+use crate::shard_examples::{LineReader, ShardExamples};
 use crate::{Error, Result};
 
-/// Masked triples of an [`EntityCompletionTask`](super::EntityCompletionTask).
-pub enum Sequences {
-    /// In memory, in batches of like length, and those that could not be built.
-    Built(Vec<Sequence>, DropReport),
-    /// From files, in the order of [`trainer::ShuffledLines`].
-    Streamed(ChosenSequences),
-}
-
-/// Some kinds and languages of a [`SequenceFiles`].
+/// Some kinds and languages of a [`SequenceFiles`], for an
+/// [`EntityCompletionTask`](super::EntityCompletionTask).
 pub struct ChosenSequences {
     shards: Shards,
     shuffle: ShuffleConfig,
     kinds: Vec<SequenceKind>,
     languages: Vec<Language>,
-    count: usize,
+    count: u64,
     /// Tokens of the longest.
     longest: usize,
 }
@@ -56,8 +47,11 @@ pub struct ChosenSequences {
 pub struct SequenceFiles {
     shards: Shards,
     shuffle: ShuffleConfig,
-    counts: BTreeMap<(SequenceKind, Language, Language), Count>,
+    counts: BTreeMap<PathBuf, Counts>,
 }
+
+/// What a file holds, by kind and languages.
+type Counts = BTreeMap<(SequenceKind, Language, Language), Count>;
 
 #[derive(Clone, Copy, Default)]
 struct Count {
@@ -74,11 +68,15 @@ impl SequenceFiles {
     /// As [`Shards::open_with`]; the line of an object that is no sequence is named.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
-        let mut counts: BTreeMap<_, Count> = BTreeMap::new();
+        let mut counts: BTreeMap<PathBuf, Counts> = BTreeMap::new();
         let shards = Shards::open_with(paths, |line| {
             let sequence: Sequence = parse(line)?;
             let (i, j) = sequence.languages;
-            let count = counts.entry((sequence.kind, i, j)).or_default();
+            if !counts.contains_key(line.path) {
+                counts.insert(line.path.to_owned(), Counts::new());
+            }
+            let Some(of_file) = counts.get_mut(line.path) else { return Ok(()) };
+            let count = of_file.entry((sequence.kind, i, j)).or_default();
             count.sequences += 1;
             count.tokens += sequence.input_ids.len();
             count.masked_tokens +=
@@ -89,16 +87,9 @@ impl SequenceFiles {
         Ok(Self { shards, shuffle: shuffle.clone(), counts })
     }
 
-    /// The same, or `None` where there is no path.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn if_any<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Option<Self>> {
-        (!paths.is_empty()).then(|| Self::open(paths, shuffle)).transpose()
-    }
-
     /// The sequences of some kinds whose two languages are among `languages`, and what they are in
-    /// numbers.
+    /// numbers. Of two languages, those of the file of their pair, where there is one: another
+    /// pair's file may have more in one of them.
     ///
     /// # Errors
     /// [`Error::Empty`] if there is none.
@@ -107,8 +98,13 @@ impl SequenceFiles {
         kinds: &[SequenceKind],
         languages: &[Language],
     ) -> Result<(ChosenSequences, BuildReport)> {
+        let shards = match languages {
+            [i, j] => self.of_pair(&format!("{i}-{j}.")),
+            _ => self.shards.clone(),
+        };
         let (mut report, mut longest) = (BuildReport::default(), 0);
-        for ((kind, i, j), count) in &self.counts {
+        let counts = shards.files().iter().filter_map(|file| self.counts.get(file.path()));
+        for ((kind, i, j), count) in counts.flatten() {
             if kinds.contains(kind) && languages.contains(i) && languages.contains(j) {
                 *report.kept.entry(*kind).or_default() += count.sequences;
                 report.tokens += count.tokens;
@@ -122,40 +118,26 @@ impl SequenceFiles {
             return Err(Error::empty(what));
         }
         let chosen = ChosenSequences {
-            shards: self.shards.clone(),
+            shards,
             shuffle: self.shuffle.clone(),
             kinds: kinds.to_vec(),
             languages: languages.to_vec(),
-            count: report.sequences(),
+            count: report.sequences() as u64,
             longest,
         };
         Ok((chosen, report))
     }
-}
 
-impl Sequences {
-    /// The sequences of `config.kinds` in `languages`, whose first one is paired with each other:
-    /// chosen from `files` where there are some, else built from `graph`. The report says how many
-    /// they are.
-    ///
-    /// # Errors
-    /// As [`SequenceFiles::choose`] and [`build_sequences_for_pairs`].
-    pub fn choose_or_build(
-        files: Option<&SequenceFiles>,
-        graph: &KnowledgeGraph,
-        languages: &[Language],
-        config: &SequenceConfig,
-        tokenizer: &Tokenizer,
-    ) -> Result<(Self, BuildReport)> {
-        if let Some(files) = files {
-            let (chosen, report) = files.choose(&config.kinds, languages)?;
-            return Ok((Self::Streamed(chosen), report));
+    /// The files whose names begin so, or all if none does.
+    fn of_pair(&self, begin: &str) -> Shards {
+        let named = |file: &ShardFile| {
+            let name = file.path().file_name().and_then(OsStr::to_str).unwrap_or_default();
+            name.starts_with(begin)
+        };
+        match self.shards.files().iter().any(named) {
+            true => self.shards.only(named),
+            false => self.shards.clone(),
         }
-        let (first, others) = languages.split_first().ok_or_else(|| Error::empty("language"))?;
-        let pairs = others.iter().map(|other| (first.to_string(), other.to_string()));
-        let pairs: Vec<_> = pairs.collect();
-        let (built, report) = build_sequences_for_pairs(graph, &pairs, config, tokenizer)?;
-        Ok((Self::Built(built, report.dropped), report))
     }
 }
 
@@ -165,22 +147,28 @@ impl ChosenSequences {
         self.longest
     }
 
-    /// The sequences as a stream.
-    pub(super) fn stream(&self) -> Result<SequenceStream> {
-        let source = ShardedJsonl::new(self.shards.clone(), self.shuffle.clone())?;
+    /// The sequences, each as `row` makes it.
+    pub(super) fn examples<T: 'static>(
+        &self,
+        row: impl Fn(&Sequence) -> std::result::Result<T, String> + 'static,
+        tokens: fn(&T) -> usize,
+    ) -> Result<ShardExamples<T>> {
+        let mut choice = Fingerprint::new();
+        choice.serialize("chosen", &(&self.kinds, &self.languages));
         let (kinds, languages) = (self.kinds.clone(), self.languages.clone());
-        let keep = move |sequence: &Sequence| {
-            let (i, j) = sequence.languages;
-            kinds.contains(&sequence.kind) && languages.contains(&i) && languages.contains(&j)
+        let reader = LineReader {
+            parse: Box::new(move |line| {
+                let sequence: Sequence = parse(line)?;
+                let (i, j) = sequence.languages;
+                let chosen = kinds.contains(&sequence.kind)
+                    && languages.contains(&i)
+                    && languages.contains(&j);
+                chosen.then(|| row(&sequence)).into_iter().collect()
+            }),
+            choice,
+            count: Some(self.count),
+            tokens,
         };
-        let source = source.filtered(keep, self.count as u64);
-        Ok(ExampleStream::new(source, |sequence: &Sequence| sequence.input_ids.len()))
-    }
-
-    /// What decides which sequences are chosen.
-    pub(super) fn choice(&self) -> (&[SequenceKind], &[Language]) {
-        (&self.kinds, &self.languages)
+        ShardExamples::open(self.shards.clone(), &self.shuffle, reader)
     }
 }
-
-pub(super) type SequenceStream = ExampleStream<ShardedJsonl<Sequence>>;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::{KgError, Language};
 
+use crate::out::Out;
 use crate::sources::{self, SourceArgs};
 use crate::table::Table;
 use crate::{Done, spinner};
@@ -21,17 +22,17 @@ pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
     /// JSONL file to write, a text in each line: id, lang, text, mentions; compressed if it ends in
-    /// .gz
-    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    /// .gz; or a prepared folder, whose train/linked.jsonl.gz it is
+    #[arg(long, value_name = "FILE.jsonl[.gz]|DIR")]
     out: PathBuf,
 }
 
 pub fn run(args: Args) -> Done {
     let bar = spinner("reading");
-    let out = args.out;
+    let out = Out::start(&args.out)?;
     let (sources, ..) = sources::read(args.source)?;
     bar.set_message("writing");
-    let mut writer = JsonlWriter::create(&out)?;
+    let mut writer = JsonlWriter::create(out.train("linked.jsonl.gz")?)?;
     let mut counts: BTreeMap<Language, (usize, usize)> = BTreeMap::new();
     for text in sources.texts(None) {
         let text = text?;
@@ -47,6 +48,7 @@ pub fn run(args: Args) -> Done {
         });
     }
     writer.finish()?;
+    out.finish("kg-triples link", None, serde_json::json!({ "texts and mentions": counts }))?;
     bar.finish_and_clear();
 
     let mut table = Table::default();

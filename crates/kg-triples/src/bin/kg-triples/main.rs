@@ -5,11 +5,13 @@ mod extract;
 mod link;
 mod mentions;
 mod mix;
+mod out;
 mod phrases;
 mod sample;
 mod sources;
 mod stats;
 mod switch;
+mod switched_files;
 mod table;
 mod texts;
 

@@ -1,13 +1,15 @@
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use kg_triples::jsonl::SequenceWriter;
 use kg_triples::sequence::{ConcatSeparator, Extent, Masking, MixedTarget, TripleStyle};
 use kg_triples::{
-    KgError, KnowledgeGraph, SequenceConfig, SequenceKind, build_sequences_for_pairs, each_once,
+    BuildReport, KgError, KnowledgeGraph, SequenceConfig, SequenceKind, build_sequences_for_pairs,
+    each_once, jsonl,
 };
 
+use crate::out::Out;
 use crate::table::Table;
-use crate::{Done, choice, load_tokenizer, progress, spinner};
+use crate::{Done, choice, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -16,7 +18,7 @@ use crate::{Done, choice, load_tokenizer, progress, spinner};
   kg-triples mix --in data/demo/kg --tokenizer data/base --kinds monolingual \\
     --out monolingual.jsonl
   kg-triples mix --in data/demo/kg --tokenizer data/base \\
-    --mixed-target native_entity --mix-weights 1,1,1 --out mixed.jsonl
+    --mixed-target native_entity --mix-weights 1,1,1 --out mixed
 With a sample of Wikidata and the tokenizer of XLM-R:
   kg-triples mix --in sampled --tokenizer xlm-roberta-base --pairs en-de \\
     --out en-de.jsonl.gz")]
@@ -61,8 +63,14 @@ pub struct Args {
     /// Seed of the shuffle
     #[arg(long, default_value_t = SequenceConfig::default().seed)]
     seed: u64,
-    /// JSONL file to write; compressed if it ends in .gz
-    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    /// Leave out triples about these heads, an entity's id a line
+    #[arg(long, value_name = "FILE")]
+    without_heads: Option<PathBuf>,
+    /// Build the sequences of each pair by themselves, into a file of the folder --out each
+    #[arg(long)]
+    by_pair: bool,
+    /// JSONL file to write, compressed if it ends in .gz; or a prepared folder
+    #[arg(long, value_name = "FILE.jsonl[.gz]|DIR")]
     out: PathBuf,
 }
 
@@ -86,37 +94,45 @@ pub fn run(args: Args) -> Done {
         max_length: args.max_length,
         seed: args.seed,
     };
+    let out = Out::start(&args.out)?;
+    if args.by_pair {
+        out.expect_folder("a folder for --by-pair")?;
+    }
     let tokenizer = args.tokenizer.unwrap_or_else(|| args.input.clone());
     each_once("pairs", args.pairs.iter().flatten().map(|(i, j)| format!("{i}-{j}")))?;
     let bar = spinner("reading");
-    let graph = KnowledgeGraph::read_dir(&args.input)?;
+    let mut graph = KnowledgeGraph::read_dir(&args.input)?;
+    if let Some(path) = &args.without_heads {
+        let heads = read_ids(path)?;
+        graph = graph.filter(|triple| !heads.contains(triple.head));
+    }
     let tokenizer = load_tokenizer(&tokenizer)?;
     let pairs = match args.pairs {
         Some(pairs) => pairs,
         None => default_pairs(&graph),
     };
-    bar.set_message("building");
-    let (sequences, report) = build_sequences_for_pairs(&graph, &pairs, &config, &tokenizer)?;
-    bar.finish_and_clear();
-    if sequences.is_empty() {
-        return Err(KgError::Empty {
-            what: format!("sequences of {} triples", report.facts),
-            hint: format!(
-                "dropped: {} without a label, {} with an unusable label, {} with too long an \
-                 entity, {} too long",
-                report.dropped.missing_label,
-                report.dropped.unusable_label,
-                report.dropped.entity_too_long,
-                report.dropped.sequence_too_long
-            ),
-        });
+    let files: Vec<(String, &[(String, String)])> = match args.by_pair {
+        true => pairs.iter().map(|pair| (file_name(pair), std::slice::from_ref(pair))).collect(),
+        false => vec![("sequences.jsonl.gz".to_owned(), pairs.as_slice())],
+    };
+    let mut report = BuildReport::default();
+    for (name, pairs) in files {
+        bar.set_message("building");
+        let (sequences, of_file) = build_sequences_for_pairs(&graph, pairs, &config, &tokenizer)?;
+        report += of_file;
+        if sequences.is_empty() {
+            return Err(nothing_left(&report));
+        }
+        bar.set_message("writing");
+        jsonl::write(out.train(&name)?, &sequences)?;
     }
-    let bar = progress(sequences.len(), "writing");
-    let mut writer = SequenceWriter::create(&args.out)?;
-    for sequence in bar.wrap_iter(sequences.iter()) {
-        writer.write(sequence)?;
-    }
-    writer.finish()?;
+    let counts = serde_json::json!({
+        "sequences": report.kept,
+        "tokens": report.tokens,
+        "masked_tokens": report.masked_tokens,
+        "dropped": report.dropped,
+    });
+    out.finish("kg-triples mix", Some(config.seed), counts)?;
     bar.finish_and_clear();
 
     let mut table = Table::default();
@@ -135,6 +151,34 @@ pub fn run(args: Args) -> Done {
     table.count("dropped: mix weights", report.dropped.mix_weights);
     table.print();
     Ok(())
+}
+
+fn nothing_left(report: &BuildReport) -> KgError {
+    KgError::Empty {
+        what: format!("sequences of {} triples", report.facts),
+        hint: format!(
+            "dropped: {} without a label, {} with an unusable label, {} with too long an entity, \
+             {} too long",
+            report.dropped.missing_label,
+            report.dropped.unusable_label,
+            report.dropped.entity_too_long,
+            report.dropped.sequence_too_long
+        ),
+    }
+}
+
+/// The ids of a file, one a line.
+fn read_ids(path: &Path) -> Result<BTreeSet<String>, KgError> {
+    let text = whole_file::read_to_string(path).map_err(|source| KgError::Io {
+        path: path.to_owned(),
+        action: "read the file",
+        source,
+    })?;
+    Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
+fn file_name((i, j): &(String, String)) -> String {
+    format!("{i}-{j}.jsonl.gz")
 }
 
 /// English with each other language.

@@ -8,6 +8,7 @@ use kg_triples::phrases::{
 };
 use kg_triples::{KgError, Language, each_once};
 
+use crate::out::Out;
 use crate::table::Table;
 use crate::{Done, choice, language_file, progress, spinner};
 
@@ -68,13 +69,14 @@ pub struct Args {
     /// Decides which passages stay
     #[arg(long, default_value_t = PhraseConfig::default().seed)]
     seed: u64,
-    /// JSONL file to write; compressed if it ends in .gz
-    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    /// JSONL file to write, compressed if it ends in .gz; or a prepared folder
+    #[arg(long, value_name = "FILE.jsonl[.gz]|DIR")]
     out: PathBuf,
 }
 
 pub fn run(args: Args) -> Done {
     each_once("characters", &args.characters)?;
+    let out = Out::start(&args.out)?;
     let config = PhraseConfig {
         min_words: args.min_words,
         max_words: args.max_words,
@@ -124,11 +126,14 @@ pub fn run(args: Args) -> Done {
         });
     }
     let bar = progress(passages.len(), "writing");
-    let mut writer = JsonlWriter::create(&args.out)?;
+    let mut writer = JsonlWriter::create(out.train("passages.jsonl.gz")?)?;
     for passage in bar.wrap_iter(passages.iter()) {
         writer.write(passage)?;
     }
     writer.finish()?;
+    let count = |report: &PhraseReport| serde_json::json!({ "passages": report.passages, "phrases": report.passage_phrases });
+    let counts = reports.iter().map(|(language, report)| (language.to_string(), count(report)));
+    out.finish("kg-triples phrases", Some(args.seed), counts.collect())?;
     bar.finish_and_clear();
     print_table(&reports);
     Ok(())

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use kg_triples::entity_linking::{LinkedText, Sitelinks};
@@ -11,6 +9,8 @@ use kg_triples::switch::{
 use kg_triples::{KgError, Language};
 use serde::{Deserialize, Serialize};
 
+use crate::out::Out;
+use crate::switched_files::{LabelProbe, TextFiles, Validation};
 use crate::table::{Table, blank_line};
 use crate::{Done, choice, spinner};
 
@@ -23,7 +23,7 @@ use crate::{Done, choice, spinner};
     --languages de,zh --format entitycs --with-source --out corpus.jsonl
   kg-triples switch --tagged corpus.jsonl --out again.jsonl
   kg-triples switch --texts linked.jsonl.gz --entities data/codex \\
-    --languages de,zh --with-source --by-language --out switched
+    --languages de,zh --with-source --by-language --hold-out 0.1 --out switched
 With pages of Wikipedia and an extract of Wikidata:
   kg-triples switch --texts linked.jsonl.gz --labels kg/labels.tsv \\
     --count 5 --seed 1 --out switched.jsonl.gz
@@ -33,7 +33,10 @@ With sentences that hold links as [[title|text]]:
 
 A mention is switched if its entity has a label in one of --languages; a sentence is switched into
 languages that have labels of all of these mentions, at most --count of them. The released corpus of
-EntityCS is read with --tagged.")]
+EntityCS is read with --tagged.
+
+A prepared folder has texts to train on in train/, those of --validation in validation/, and with
+--hold-out in probe/ the labels of entities that were switched and of those that never were.")]
 pub struct Args {
     /// Linked texts, JSONL: id, lang, text, mentions
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', required_unless_present_any = ["marked", "tagged"])]
@@ -77,13 +80,22 @@ pub struct Args {
     /// linked (texts with mentions) or entitycs (as the released corpus, of English texts)
     #[arg(long, default_value = "linked", value_parser = choice::<Form>, conflicts_with = "tagged")]
     format: Form,
-    /// Write a file for each language, switched.<lang>.jsonl.gz, into the folder --out
-    #[arg(long, conflicts_with_all = ["format", "tagged"])]
+    /// Write a file for each language, train/switched.<lang>.jsonl.gz, into the folder --out
+    #[arg(long, conflicts_with = "format")]
     by_language: bool,
+    /// Fraction of the entities that are never switched, drawn by their ids
+    #[arg(long, value_name = "FRACTION", conflicts_with_all = ["format", "tagged"])]
+    hold_out: Option<f64>,
+    /// Seed of their choice
+    #[arg(long, default_value_t = 0, requires = "hold_out")]
+    hold_out_seed: u64,
+    /// Texts of each language that are kept from training, drawn by their ids
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "format")]
+    validation: usize,
     /// Seed of all draws
     #[arg(long, default_value_t = SwitchConfig::default().seed)]
     seed: u64,
-    /// JSONL file to write; compressed if it ends in .gz
+    /// JSONL file to write, compressed if it ends in .gz; or a prepared folder
     #[arg(long, value_name = "FILE.jsonl[.gz]|DIR")]
     out: PathBuf,
 }
@@ -97,9 +109,21 @@ enum Form {
     EntityCs,
 }
 
+/// What needs a folder.
+const IN_FOLDERS: &str = "a folder for --by-language, --hold-out and --validation";
+
 pub fn run(args: Args) -> Done {
+    let out = Out::start(&args.out)?;
+    if args.by_language || args.hold_out.is_some() || args.validation > 0 {
+        out.expect_folder(IN_FOLDERS)?;
+    }
     if let Some(path) = &args.tagged {
-        return untag(path, &args);
+        return untag(path, &args, out);
+    }
+    let fraction = args.hold_out.unwrap_or(0.0);
+    if !(0.0..1.0).contains(&fraction) {
+        let value = fraction.to_string();
+        return Err(KgError::Config { key: "hold_out", value, rule: "from 0 to below 1" });
     }
     if let (Form::EntityCs, false) = (args.format, args.source == Language::EN) {
         return Err(KgError::Config {
@@ -109,14 +133,18 @@ pub fn run(args: Args) -> Done {
         });
     }
     let bar = spinner("reading labels");
-    let wanted = args.languages.as_deref();
-    let labels = match (&args.labels, &args.entities) {
-        (Some(path), _) => EntityLabels::read(path, wanted)?,
-        (None, Some(folder)) => EntityLabels::read_pages(folder, wanted)?,
+    let wanted = args.languages.clone().map(|mut languages| {
+        languages.push(args.source);
+        languages
+    });
+    let mut labels = match (&args.labels, &args.entities) {
+        (Some(path), _) => EntityLabels::read(path, wanted.as_deref())?,
+        (None, Some(folder)) => EntityLabels::read_pages(folder, wanted.as_deref())?,
         (None, None) => EntityLabels::default(),
     };
     let languages = args.languages.clone();
     let languages = languages.unwrap_or_else(|| labels.languages().into_keys().collect());
+    let held_out = labels.hold_out(fraction, args.hold_out_seed);
     let config = SwitchConfig {
         source: args.source,
         languages,
@@ -128,134 +156,151 @@ pub fn run(args: Args) -> Done {
     };
     config.validate()?;
     bar.set_message("switching");
-    let (report, tables, left_out) = match (&args.marked, &args.sitelinks) {
+    let switching = Switching { labels: &labels, config: &config, args: &args };
+    let (tables, written) = match (&args.marked, &args.sitelinks) {
         (Some(path), Some(sitelinks)) => {
             let sitelinks = Sitelinks::read(sitelinks)?;
             let mut texts = MarkedReader::open(path, args.source, &sitelinks)?;
-            let (report, left_out) = write(texts.by_ref(), &labels, &config, &args)?;
-            (report, texts.tables(), left_out)
+            let written = switching.write(texts.by_ref(), &out, held_out)?;
+            (texts.tables(), written)
         }
         _ => {
             let files = args.texts.iter().map(JsonlReader::<LinkedText>::open);
             let files: Vec<_> = files.collect::<Result<_, _>>()?;
-            let (report, left_out) = write(files.into_iter().flatten(), &labels, &config, &args)?;
-            (report, 0, left_out)
+            (0, switching.write(files.into_iter().flatten(), &out, held_out)?)
         }
     };
+    let Written { report, left_out, counts } = written;
+    out.finish("kg-triples switch", Some(args.seed), counts)?;
     bar.finish_and_clear();
     print(&report, tables, left_out);
     Ok(())
 }
 
-/// Switches and writes; also returns how many texts the form cannot hold.
-fn write(
-    texts: impl Iterator<Item = Result<LinkedText, KgError>>,
-    labels: &EntityLabels,
-    config: &SwitchConfig,
-    args: &Args,
-) -> Result<(SwitchReport, usize), KgError> {
-    let (mut left_out, mut written) = (0, 0);
-    let report = match args.format {
-        Form::Linked => {
-            let mut files = Files::new(args);
-            let report = switch_texts(texts, labels, config, |_, sentence, forms| {
-                let source = args.with_source.then_some(sentence);
-                let forms = forms.iter().map(|form| &form.text);
-                source.into_iter().chain(forms).try_for_each(|text| files.write(text))
-            })?;
-            finish(files.writers.into_values(), &report)?;
-            report
-        }
-        Form::EntityCs => {
-            let mut writer = JsonlWriter::create(&args.out)?;
-            let report = switch_texts(texts, labels, config, |number, sentence, forms| {
-                let source = args.with_source.then_some(None);
-                let forms = forms.iter().map(Some);
-                for form in source.into_iter().chain(forms) {
-                    let form: Option<&SwitchedText> = form;
-                    match tagged_pair(number, sentence, form) {
-                        Some(pair) => {
-                            writer.write(&pair)?;
-                            written += 1;
-                        }
-                        None => left_out += 1,
-                    }
-                }
-                Ok(())
-            })?;
-            if written == 0 && left_out > 0 {
-                return Err(KgError::Empty {
-                    what: format!("switched forms of {} sentences", report.sentences),
-                    hint: format!("{left_out} have tags in their text; --format linked holds them"),
-                });
-            }
-            finish([writer], &report)?;
-            report
-        }
-    };
-    Ok((report, left_out))
-}
-
-/// Names the file, if something was switched.
-fn finish<T: Serialize>(
-    writers: impl IntoIterator<Item = JsonlWriter<T>>,
-    report: &SwitchReport,
-) -> Done {
-    if report.switched == 0 {
-        return Err(KgError::Empty {
-            what: format!("switched forms of {} sentences", report.sentences),
-            hint: format!(
-                "{} texts are in another language than --source, {} sentences are too long, {} \
-                 have no mention, {} no language with the labels of all their mentions (see --rule)",
-                report.other_language, report.too_long, report.without_mention, report.unswitched
-            ),
-        });
-    }
-    JsonlWriter::finish_all(writers)
-}
-
-/// One file, or one for each language.
-struct Files<'a> {
+struct Switching<'a> {
+    labels: &'a EntityLabels,
+    config: &'a SwitchConfig,
     args: &'a Args,
-    writers: BTreeMap<Option<Language>, JsonlWriter<LinkedText>>,
 }
 
-impl<'a> Files<'a> {
-    fn new(args: &'a Args) -> Self {
-        Self { args, writers: BTreeMap::new() }
+/// What was written.
+struct Written {
+    report: SwitchReport,
+    /// Texts that the form cannot hold.
+    left_out: usize,
+    counts: serde_json::Value,
+}
+
+impl Switching<'_> {
+    fn write(
+        &self,
+        texts: impl Iterator<Item = Result<LinkedText, KgError>>,
+        out: &Out,
+        held_out: EntityLabels,
+    ) -> Result<Written, KgError> {
+        match self.args.format {
+            Form::Linked => self.linked(texts, out, held_out),
+            Form::EntityCs => self.tagged(texts, out),
+        }
     }
 
-    fn write(&mut self, text: &LinkedText) -> Done {
-        let language = self.args.by_language.then_some(text.language);
-        let writer = match self.writers.entry(language) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let out = &self.args.out;
-                let path = language.map(|code| out.join(format!("switched.{code}.jsonl.gz")));
-                entry.insert(JsonlWriter::create(path.as_ref().unwrap_or(out))?)
-            }
-        };
-        writer.write(text)
+    fn linked(
+        &self,
+        texts: impl Iterator<Item = Result<LinkedText, KgError>>,
+        out: &Out,
+        held_out: EntityLabels,
+    ) -> Result<Written, KgError> {
+        let Self { labels, config, args } = *self;
+        let mut files = TextFiles::new(out, args.by_language, args.validation());
+        let mut probe = LabelProbe::new(held_out);
+        let report = switch_texts(texts, labels, config, |_, sentence, forms| {
+            probe.note(sentence, args.source, forms);
+            let source = args.with_source.then_some(sentence);
+            let forms = forms.iter().map(|form| &form.text);
+            source.into_iter().chain(forms).try_for_each(|text| files.write(text))
+        })?;
+        expect_switched(&report)?;
+        let mut counts = files.finish()?;
+        if args.hold_out.is_some() {
+            let folder = out.expect_folder(IN_FOLDERS)?;
+            counts["probe: switched, held out"] = probe.write(folder, labels, args.source)?;
+        }
+        Ok(Written { report, left_out: 0, counts })
     }
+
+    fn tagged(
+        &self,
+        texts: impl Iterator<Item = Result<LinkedText, KgError>>,
+        out: &Out,
+    ) -> Result<Written, KgError> {
+        let mut writer = JsonlWriter::create(out.train("corpus.jsonl.gz")?)?;
+        let mut written = 0;
+        let mut left_out = 0;
+        let report = switch_texts(texts, self.labels, self.config, |number, sentence, forms| {
+            let source = self.args.with_source.then_some(None);
+            let forms = forms.iter().map(Some);
+            for form in source.into_iter().chain(forms) {
+                let form: Option<&SwitchedText> = form;
+                match tagged_pair(number, sentence, form) {
+                    Some(pair) => {
+                        writer.write(&pair)?;
+                        written += 1;
+                    }
+                    None => left_out += 1,
+                }
+            }
+            Ok(())
+        })?;
+        if written == 0 && left_out > 0 {
+            return Err(KgError::Empty {
+                what: format!("switched forms of {} sentences", report.sentences),
+                hint: format!("{left_out} have tags in their text; --format linked holds them"),
+            });
+        }
+        expect_switched(&report)?;
+        writer.finish()?;
+        Ok(Written { report, left_out, counts: serde_json::json!({ "train": written }) })
+    }
+}
+
+impl Args {
+    fn validation(&self) -> Validation {
+        Validation::new(self.validation, self.seed)
+    }
+}
+
+fn expect_switched(report: &SwitchReport) -> Done {
+    if report.switched > 0 {
+        return Ok(());
+    }
+    Err(KgError::Empty {
+        what: format!("switched forms of {} sentences", report.sentences),
+        hint: format!(
+            "{} texts are in another language than --source, {} sentences are too long, {} have no \
+             mention, {} no language with the labels of all their mentions (see --rule)",
+            report.other_language, report.too_long, report.without_mention, report.unswitched
+        ),
+    })
 }
 
 /// Writes the released corpus as linked texts.
-fn untag(path: &PathBuf, args: &Args) -> Done {
+fn untag(path: &PathBuf, args: &Args, out: Out) -> Done {
     let bar = spinner("reading");
-    let mut writer = JsonlWriter::create(&args.out)?;
+    let mut files = TextFiles::new(&out, args.by_language, args.validation());
     let mut report = SwitchReport::default();
     for text in TaggedReader::open(path, args.with_source)? {
         let text = text?;
         let (texts, mentions) = report.by_language.entry(text.language).or_default();
         *texts += 1;
         *mentions += text.mentions.len();
-        writer.write(&text)?;
+        files.write(&text)?;
     }
     if report.by_language.is_empty() {
         let hint = "the file has no sentence".to_owned();
         return Err(KgError::Empty { what: path.display().to_string(), hint });
     }
-    writer.finish()?;
+    let counts = files.finish()?;
+    out.finish("kg-triples switch", Some(args.seed), counts)?;
     bar.finish_and_clear();
     by_language(&report);
     Ok(())

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use kg_triples::{KgError, KnowledgeGraph, Language};
+use shards::{Preparation, Preparing};
 
 use crate::table::Table;
 use crate::{Done, spinner};
@@ -10,7 +11,7 @@ use crate::{Done, spinner};
   kg-triples texts --in data/demo/kg --out texts
   kg-triples texts --in data/demo/kg --languages de,zh --out texts
 
-Writes texts/triples.de.txt and so on. mlqa-eval coverage compares them with questions.")]
+Writes texts/train/triples.de.txt and so on. mlqa-eval coverage compares them with questions.")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]
@@ -18,12 +19,13 @@ pub struct Args {
     /// Languages [default: all of the folder]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Vec<Language>,
-    /// Folder for triples.<language>.txt, one triple a line
+    /// Prepared folder to write: train/triples.<language>.txt, one triple a line
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 pub fn run(args: Args) -> Done {
+    let out = Preparing::start(&args.out)?;
     let bar = spinner("reading");
     let graph = KnowledgeGraph::read_dir(&args.input)?;
     let languages =
@@ -35,11 +37,15 @@ pub fn run(args: Args) -> Done {
     bar.set_message("writing");
     let mut table = Table::default();
     table.row(["language", "triples", "without a label"]);
-    let written = graph.write_all_texts(languages, &args.out)?;
+    let written = graph.write_all_texts(languages, out.file("train")?)?;
+    let mut counts = serde_json::Map::new();
     for (language, (_, lines)) in languages.iter().zip(written) {
         let left_out = graph.len() - lines;
         table.row([language.to_string(), lines.to_string(), left_out.to_string()]);
+        counts.insert(language.to_string(), lines.into());
     }
+    let counts = counts.into();
+    out.finish(Preparation { program: "kg-triples texts", seed: None, counts })?;
     bar.finish_and_clear();
     table.print();
     Ok(())

@@ -1,0 +1,159 @@
+//! The files of switched texts: to train on, kept for validation, and the labels to ask for.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use kg_triples::entity_linking::LinkedText;
+use kg_triples::jsonl::JsonlWriter;
+use kg_triples::switch::{EntityLabels, SwitchedText};
+use kg_triples::{KgError, Language};
+use serde_json::{Value, json};
+use shards::{Preparing, seed_for};
+
+use crate::Done;
+use crate::out::Out;
+
+/// Texts by file, and those of each language that are kept for validation.
+pub struct TextFiles<'a> {
+    out: &'a Out,
+    by_language: bool,
+    writers: BTreeMap<PathBuf, JsonlWriter<LinkedText>>,
+    trained: BTreeMap<Language, u64>,
+    validation: Validation,
+}
+
+/// The texts of each language with the smallest draws from the seed and their ids.
+pub struct Validation {
+    pub texts: usize,
+    pub seed: u64,
+    pub kept: BTreeMap<Language, BTreeMap<(i64, String), LinkedText>>,
+}
+
+impl Validation {
+    pub fn new(texts: usize, seed: u64) -> Self {
+        Self { texts, seed, kept: BTreeMap::new() }
+    }
+
+    /// Keeps the text, perhaps in place of one with a larger draw; the text that is not kept.
+    fn keep(&mut self, text: LinkedText) -> Option<LinkedText> {
+        if self.texts == 0 {
+            return Some(text);
+        }
+        let kept = self.kept.entry(text.language).or_default();
+        kept.insert((seed_for(self.seed, &text.id, 0), text.id.clone()), text);
+        let full = kept.len() > self.texts;
+        full.then(|| kept.pop_last().map(|(_, text)| text)).flatten()
+    }
+}
+
+impl<'a> TextFiles<'a> {
+    pub fn new(out: &'a Out, by_language: bool, validation: Validation) -> Self {
+        Self { out, by_language, writers: BTreeMap::new(), trained: BTreeMap::new(), validation }
+    }
+
+    pub fn write(&mut self, text: &LinkedText) -> Done {
+        match self.validation.keep(text.clone()) {
+            Some(text) => self.train(&text),
+            None => Ok(()),
+        }
+    }
+
+    fn train(&mut self, text: &LinkedText) -> Done {
+        let name = match self.by_language {
+            true => format!("switched.{}.jsonl.gz", text.language),
+            false => "switched.jsonl.gz".to_owned(),
+        };
+        let path = self.out.train(&name)?;
+        if !self.writers.contains_key(&path) {
+            self.writers.insert(path.clone(), JsonlWriter::create(&path)?);
+        }
+        if let Some(writer) = self.writers.get_mut(&path) {
+            writer.write(text)?;
+        }
+        *self.trained.entry(text.language).or_default() += 1;
+        Ok(())
+    }
+
+    /// Completes the files; how many texts are in them.
+    pub fn finish(self) -> Result<Value, KgError> {
+        let mut counts = json!({ "train": self.trained });
+        if self.validation.texts > 0 {
+            let folder = self.out.expect_folder("a folder for --validation")?;
+            let mut kept = BTreeMap::new();
+            for (language, texts) in self.validation.kept {
+                if !self.trained.contains_key(&language) {
+                    return Err(KgError::Empty {
+                        what: format!("texts in {language} to train on"),
+                        hint: format!("--validation takes all {} of them", texts.len()),
+                    });
+                }
+                let path = folder.file(format!("validation/switched.{language}.jsonl.gz"))?;
+                let mut writer = JsonlWriter::create(path)?;
+                texts.values().try_for_each(|text| writer.write(text))?;
+                writer.finish()?;
+                kept.insert(language, texts.len());
+            }
+            counts["validation"] = json!(kept);
+        }
+        JsonlWriter::finish_all(self.writers.into_values())?;
+        Ok(counts)
+    }
+}
+
+/// Labels of entities that were switched, and of those that are mentioned and never were.
+pub struct LabelProbe {
+    held_out: EntityLabels,
+    /// By language; the source's has those that are held out.
+    switched: BTreeMap<Language, BTreeSet<String>>,
+    mentioned: BTreeSet<String>,
+}
+
+impl LabelProbe {
+    pub fn new(held_out: EntityLabels) -> Self {
+        Self { held_out, switched: BTreeMap::new(), mentioned: BTreeSet::new() }
+    }
+
+    pub fn note(&mut self, sentence: &LinkedText, source: Language, forms: &[SwitchedText]) {
+        for mention in &sentence.mentions {
+            if self.held_out.label(&mention.entity, source).is_some() {
+                self.mentioned.insert(mention.entity.clone());
+            }
+        }
+        for form in forms {
+            let seen = self.switched.entry(form.text.language).or_default();
+            for (mention, switched) in sentence.mentions.iter().zip(&form.switched) {
+                if *switched && !seen.contains(&mention.entity) {
+                    seen.insert(mention.entity.clone());
+                }
+            }
+        }
+    }
+
+    /// Writes `probe/switched.jsonl.gz` and `probe/held-out.jsonl.gz`; how many labels are in them.
+    pub fn write(
+        &self,
+        folder: &Preparing,
+        labels: &EntityLabels,
+        source: Language,
+    ) -> Result<Value, KgError> {
+        let mut switched = JsonlWriter::create(folder.file("probe/switched.jsonl.gz")?)?;
+        let mut held_out = JsonlWriter::create(folder.file("probe/held-out.jsonl.gz")?)?;
+        let mut counts = BTreeMap::new();
+        for (&language, seen) in &self.switched {
+            let seen = seen.iter().filter_map(|id| labels.pair(id, language, source));
+            let unseen = self.mentioned.iter();
+            let unseen = unseen.filter_map(|id| self.held_out.pair(id, language, source));
+            let mut written = [0u64; 2];
+            for pair in seen {
+                switched.write(&pair)?;
+                written[0] += 1;
+            }
+            for pair in unseen {
+                held_out.write(&pair)?;
+                written[1] += 1;
+            }
+            counts.insert(language, written);
+        }
+        JsonlWriter::finish_all([switched, held_out])?;
+        Ok(json!(counts))
+    }
+}

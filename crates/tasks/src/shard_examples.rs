@@ -1,0 +1,278 @@
+//! Examples of shards: in memory where they all fit the buffer that shuffles them, else streamed.
+use std::collections::VecDeque;
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use trainer::{
+    ExampleSource, ExampleStream, Examples, Fingerprint, ShardLine, ShardPosition, Shards,
+    ShuffleConfig, ShuffledLines, TaskError,
+};
+
+use crate::Result;
+
+/// How lines are read.
+pub(crate) struct LineReader<T> {
+    /// The examples of a line; none of one that is not asked for.
+    pub(crate) parse: ParseLine<T>,
+    /// What decides `parse`.
+    pub(crate) choice: Fingerprint,
+    /// Examples of all lines, where known.
+    pub(crate) count: Option<u64>,
+    /// The length of an example.
+    pub(crate) tokens: fn(&T) -> usize,
+}
+
+type ParseLine<T> = Box<dyn Fn(ShardLine<'_>) -> std::result::Result<Vec<T>, String>>;
+
+/// Examples in memory come in batches of like length, in a new order each epoch; streamed ones in
+/// the order of [`ShuffledLines`], and memory does not grow with them.
+pub(crate) enum ShardExamples<T> {
+    /// In the order of the shards, and the tokens of each.
+    InMemory(Vec<T>, Vec<usize>),
+    Streamed(Box<ExampleStream<LineExamples<T>>>),
+}
+
+impl<T: 'static> ShardExamples<T> {
+    /// Examples that are in memory already; `tokens` is the length of one.
+    pub(crate) fn in_memory(examples: Vec<T>, tokens: fn(&T) -> usize) -> Self {
+        let lengths = examples.iter().map(tokens).collect();
+        Self::InMemory(examples, lengths)
+    }
+
+    /// Those that `reader` makes of the lines of `shards`.
+    pub(crate) fn open(
+        shards: Shards,
+        shuffle: &ShuffleConfig,
+        reader: LineReader<T>,
+    ) -> Result<Self> {
+        let LineReader { parse, choice, count, tokens } = reader;
+        if shuffle.holds(&shards) {
+            let mut examples = Vec::new();
+            shards.each_line(|line| {
+                examples.extend(parse(line)?);
+                Ok(())
+            })?;
+            return Ok(Self::in_memory(examples, tokens));
+        }
+        let source = LineExamples {
+            lines: ShuffledLines::new(shards, shuffle.clone())?,
+            parse,
+            choice: choice.finish()?,
+            count,
+            before: ShardPosition::default(),
+            examples: VecDeque::new(),
+            given: 0,
+        };
+        Ok(Self::Streamed(Box::new(ExampleStream::new(source, tokens))))
+    }
+
+    /// An example in memory, or of the batch that was read last.
+    pub(crate) fn get(&self, number: usize) -> Option<&T> {
+        match self {
+            Self::InMemory(examples, _) => examples.get(number),
+            Self::Streamed(stream) => stream.batch().get(number),
+        }
+    }
+
+    /// As a task gives them.
+    pub(crate) fn examples(&mut self) -> Examples<'_> {
+        match self {
+            Self::InMemory(_, lengths) => Examples::Indexed(lengths),
+            Self::Streamed(stream) => Examples::Streamed(stream.as_mut()),
+        }
+    }
+
+    /// Adds each example in memory with `add`, or what decides those that are streamed.
+    pub(crate) fn fingerprint(
+        &self,
+        fingerprint: &mut Fingerprint,
+        mut add: impl FnMut(&mut Fingerprint, &T),
+    ) {
+        match self {
+            Self::InMemory(examples, _) => examples.iter().for_each(|one| add(fingerprint, one)),
+            Self::Streamed(stream) => stream.fingerprint(fingerprint),
+        }
+    }
+}
+
+/// The examples of lines, those of a line one after the other.
+pub(crate) struct LineExamples<T> {
+    lines: ShuffledLines,
+    parse: ParseLine<T>,
+    /// The hash of what decides `parse`.
+    choice: String,
+    count: Option<u64>,
+    /// The place before the present line.
+    before: ShardPosition,
+    /// Its examples that have not been given, and the number of those that have.
+    examples: VecDeque<T>,
+    given: usize,
+}
+
+/// A place between two examples.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LinePosition {
+    /// The place before the next example's line.
+    line: ShardPosition,
+    /// Examples of this line before the place.
+    example: usize,
+}
+
+impl<T> LineExamples<T> {
+    /// Goes to the next line that has an example; `false` at the end of the epoch.
+    fn next_line(&mut self) -> std::result::Result<bool, TaskError> {
+        self.given = 0;
+        self.examples.clear();
+        while self.examples.is_empty() {
+            self.before = self.lines.position();
+            let Some(line) = self.lines.next_line()? else { return Ok(false) };
+            let examples = (self.parse)(line).map_err(|reason| line.refuse(reason))?;
+            self.examples = examples.into();
+        }
+        Ok(true)
+    }
+}
+
+impl<T> ExampleSource for LineExamples<T> {
+    type Example = T;
+    type Position = LinePosition;
+
+    fn start_epoch(&mut self, _: u64, rng: ChaCha8Rng) -> std::result::Result<(), TaskError> {
+        self.lines.start_epoch(rng);
+        self.examples.clear();
+        self.given = 0;
+        Ok(())
+    }
+
+    fn next_example(&mut self) -> std::result::Result<Option<T>, TaskError> {
+        if self.examples.is_empty() && !self.next_line()? {
+            return Ok(None);
+        }
+        self.given += 1;
+        Ok(self.examples.pop_front())
+    }
+
+    fn position(&self) -> LinePosition {
+        if self.examples.is_empty() {
+            return LinePosition { line: self.lines.position(), example: 0 };
+        }
+        LinePosition { line: self.before.clone(), example: self.given }
+    }
+
+    fn seek(&mut self, position: LinePosition) -> std::result::Result<(), TaskError> {
+        self.lines.seek(position.line)?;
+        self.examples.clear();
+        self.given = 0;
+        if position.example > 0 {
+            let read = self.next_line()?;
+            if !read || position.example >= self.examples.len() {
+                let (example, examples) = (position.example, self.examples.len());
+                return Err(format!("example {example} of a line of {examples}").into());
+            }
+            self.examples.drain(..position.example);
+            self.given = position.example;
+        }
+        Ok(())
+    }
+
+    fn examples(&self) -> Option<u64> {
+        self.count
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("choice", &self.choice);
+        self.lines.fingerprint(fingerprint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trainer::{BatchStream, rng_for};
+
+    use super::*;
+
+    /// Rows of as many numbers as a line says, as examples of one number each.
+    fn examples(folder: &std::path::Path, lines: usize) -> ShardExamples<[usize; 2]> {
+        let text: String = (0..20).map(|line| format!("[{line}, {}]\n", line % 4)).collect();
+        std::fs::write(folder.join("a.jsonl"), text).unwrap();
+        let shuffle = ShuffleConfig { lines, ..ShuffleConfig::default() };
+        let reader = LineReader {
+            parse: Box::new(|line| {
+                let [number, count]: [usize; 2] = line.parse()?;
+                Ok((0..count).map(|part| [number, part]).collect())
+            }),
+            choice: Fingerprint::new(),
+            count: Some(30),
+            tokens: |_| 1,
+        };
+        ShardExamples::open(Shards::open([folder]).unwrap(), &shuffle, reader).unwrap()
+    }
+
+    fn rest(examples: &mut ShardExamples<[usize; 2]>) -> Vec<[usize; 2]> {
+        let ShardExamples::Streamed(stream) = examples else { panic!("in memory") };
+        let mut given = Vec::new();
+        while !stream.next_batch(1).unwrap().lengths.is_empty() {
+            given.extend_from_slice(stream.batch());
+        }
+        given
+    }
+
+    /// A stream at the start of its epoch.
+    fn started(folder: &std::path::Path, lines: usize) -> ShardExamples<[usize; 2]> {
+        let mut examples = examples(folder, lines);
+        let ShardExamples::Streamed(stream) = &mut examples else { panic!("in memory") };
+        stream.start_epoch(0, rng_for(4, "order", 0)).unwrap();
+        examples
+    }
+
+    #[test]
+    fn what_fits_the_buffer_is_in_memory_in_the_order_of_the_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<[usize; 2]> =
+            (0..20).flat_map(|line| (0..line % 4).map(move |part| [line, part])).collect();
+        let mut held = examples(folder.path(), 20);
+        let ShardExamples::InMemory(examples_held, lengths) = &held else { panic!("streamed") };
+        assert_eq!((examples_held, lengths.len()), (&all, all.len()));
+        assert_eq!(held.get(1), Some(&all[1]));
+        assert!(matches!(held.examples(), Examples::Indexed(lengths) if lengths.len() == 30));
+        let mut streamed = started(folder.path(), 19);
+        let mut given = rest(&mut streamed);
+        given.sort_unstable();
+        assert_eq!(given, all);
+        let hash = |examples: &ShardExamples<[usize; 2]>| {
+            let mut fingerprint = Fingerprint::new();
+            examples.fingerprint(&mut fingerprint, |fingerprint, [line, part]| {
+                fingerprint.number("line", *line as u64).number("part", *part as u64);
+            });
+            fingerprint.finish().unwrap()
+        };
+        assert_ne!(hash(&held), hash(&streamed));
+        assert_eq!(hash(&streamed), hash(&examples(folder.path(), 19)));
+        assert_ne!(hash(&streamed), hash(&examples(folder.path(), 18)));
+    }
+
+    #[test]
+    fn every_place_can_be_gone_back_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = started(folder.path(), 4);
+        let ShardExamples::Streamed(stream) = &mut first else { panic!("in memory") };
+        let mut places = vec![stream.position().unwrap()];
+        let mut given = Vec::new();
+        while !stream.next_batch(1).unwrap().lengths.is_empty() {
+            given.extend_from_slice(stream.batch());
+            places.push(stream.position().unwrap());
+        }
+        assert!(places.iter().any(|place| place["example"] != 0), "{places:?}");
+        for (number, place) in places.iter().enumerate() {
+            let mut other = started(folder.path(), 4);
+            let ShardExamples::Streamed(stream) = &mut other else { panic!("in memory") };
+            stream.seek(place).unwrap();
+            assert_eq!(rest(&mut other), given[number.min(given.len())..]);
+        }
+        let ShardExamples::Streamed(stream) = &mut first else { panic!("in memory") };
+        let mut place = places[0].clone();
+        place["example"] = 99.into();
+        assert!(stream.seek(&place).is_err());
+    }
+}
