@@ -64,8 +64,7 @@ def train(program, folder, steps):
     """Peak resident set in MB, and seconds."""
     sets = [
         "run.arms=[\"xlm-k\"]", f"pretraining.steps={steps}", "pretraining.batch_size=8",
-        "mentions.pages=", f"mentions.examples={folder / 'mentions'}",
-        "triples.kg=", f"triples.examples={folder / 'entailment'}",
+        f"data.mentions={folder / 'mentions'}", f"data.triples={folder / 'entailment'}",
         f"mlm.text={folder / 'text'}", "mlm.max_tokens=64", "losses.contrast_within=all",
     ]
     command = [program, "examples/xlm-k/small.toml", "--out", folder / "run"]

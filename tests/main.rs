@@ -16,4 +16,3 @@ mod recipe;
 mod transfer_suite;
 mod walk;
 mod xlm_k;
-mod xlm_k_streamed;

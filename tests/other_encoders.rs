@@ -2,11 +2,13 @@
 #[path = "../crates/xlmr-model/tests/it/common/opened.rs"]
 mod opened;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::common::{program, refuse, root, sequences, succeed, summary, switched, write_encoder};
+use crate::common::{
+    program, refuse, root, sequences, succeed, summary, switched, tool, write_encoder,
+};
 
 /// A recipe with what makes it short.
 struct Short {
@@ -36,13 +38,7 @@ const RECIPES: [Short; 7] = [
     Short {
         recipe: "xlm-k",
         arms: "[\"xlm-k\"]",
-        settings: &[
-            "mentions.languages=[\"de\",\"zh\"]",
-            "mentions.held_out.queries=20",
-            "losses.queue.size=16",
-            "pretraining.steps=2",
-            "pretraining.batch_size=6",
-        ],
+        settings: &["losses.queue.size=16", "pretraining.steps=2", "pretraining.batch_size=6"],
         segments: &[],
     },
     Short {
@@ -124,6 +120,21 @@ fn classes(run: &Path) -> Vec<String> {
     found
 }
 
+/// Prepares mentions and triples in `folder` for the tokenizer of `model`; the keys that take them.
+fn knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2] {
+    let mentions = "mentions --entities data/codex --languages de,zh --max-tokens 64 --count 50 \
+                    --hold-out texts=0.1 --queries 20";
+    let triples = "entailment --kg data/mini-kg --synthetic --count 50 --hold-out 0.2";
+    [("data.mentions", mentions), ("data.triples", triples)].map(|(key, command)| {
+        let path = folder.join(key);
+        let mut program = tool("kg-triples");
+        program.args(command.split_whitespace()).args(["--description-tokens", "24"]);
+        program.arg("--tokenizer").arg(model).arg("--out").arg(&path);
+        succeed(program);
+        (key, path)
+    })
+}
+
 fn run_all(architecture: &str, class: &str) {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join(architecture);
@@ -145,6 +156,12 @@ fn run_all(architecture: &str, class: &str) {
         let without: &[&str] = if architecture == "bert" { &[] } else { segments };
         for set in settings.iter().chain(without) {
             command.args(["--set", set]);
+        }
+        if recipe == "xlm-k" {
+            // Its lines hold token ids, so they are prepared for the model.
+            for (key, path) in knowledge(folder.path(), &model) {
+                command.arg("--set").arg(format!("{key}={}", path.display()));
+            }
         }
         succeed(command);
         assert!(summary(&out).is_object(), "{recipe}");
@@ -199,6 +216,11 @@ fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
         let mut command = program(recipe);
         command.arg(format!("examples/{recipe}/small.toml")).arg("--model").arg(&model);
         command.arg("--out").arg(folder.path().join(recipe)).current_dir(root());
+        if recipe == "xlm-k" {
+            let data = root().join("data/codex").display().to_string();
+            command.args(["--set", &format!("data.mentions={data}")]);
+            command.args(["--set", &format!("data.triples={data}")]);
+        }
         let error = refuse(&command.output().unwrap());
         let known = "one of \"xlm-roberta\", \"bert\", \"modernbert\", got \"gpt2\"";
         assert!(error.contains(known) && error.contains("config.json"), "{recipe}: {error}");

@@ -29,14 +29,10 @@ fn bridging_gap(out: &Path) -> Command {
 }
 
 fn xlm_k(out: &Path) -> Command {
-    let mut command = program("xlm-k");
-    command.arg("examples/xlm-k/small.toml").arg("--out").arg(out);
+    let mut command = crate::xlm_k::small(out);
     for set in [
         "run.threads=1",
         "run.arms=[\"xlm-k\"]",
-        "mentions.languages=[\"de\", \"zh\"]",
-        "mentions.held_out.queries=20",
-        "losses.queue.size=16",
         "pretraining.steps=20",
         // The demo's own rate makes of a rounding a difference of a hundredth within ten steps, as
         // another number of threads does too.

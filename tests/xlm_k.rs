@@ -1,29 +1,116 @@
-//! XLM-K at a few steps, an interrupted run, and what a user meets with bad input.
+//! XLM-K at a few steps on folders that the commands prepare, an interrupted run, and what a user
+//! meets with bad input.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, LazyLock};
 
-use kg_triples::entity_linking::{LabelConfig, LabelMatcher, PageText, page_files, read_pages};
-use kg_triples::jsonl::JsonlWriter;
-use serde_json::json;
+use kg_triples::entity_linking::{EntityPage, page_files};
+use kg_triples::jsonl::JsonlReader;
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary};
+use crate::common::{
+    kill_at, kill_child_at, losses, on_two, program, refuse, root, start_two, succeed, summary,
+    tool,
+};
 
-/// The small recipe, eight steps of a few rows.
-fn small(out: &Path) -> Command {
+/// Where mentions, the same within a language, triples and text of the embedded data lie, made
+/// once.
+static FOLDERS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("xlm-k");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mentions = "mentions --entities data/codex --languages de,zh --max-tokens 32 \
+                    --description-tokens 32 --most-mentioned 100 --count 600 \
+                    --entity-smoothing 0.3 --hold-out texts=0.1,pairs=0.2,entities=0.1 \
+                    --queries 20 --queries-per-entity 4";
+    let triples = "entailment --kg data/mini-kg --synthetic --description-tokens 24 --count 300 \
+                   --hold-out 0.2";
+    for (command, name) in [
+        (mentions.to_owned(), "mentions"),
+        (format!("{mentions} --monolingual"), "monolingual"),
+        (triples.to_owned(), "triples"),
+    ] {
+        let mut program = tool("kg-triples");
+        program.args(command.split_whitespace()).args(["--tokenizer", "data/base", "--out"]);
+        program.arg(folder.join(name));
+        succeed(program);
+    }
+    write_text(&folder.join("text"));
+    folder
+});
+
+/// Documents in three languages, each in a format of its own.
+fn write_text(folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    let pages = page_files(root().join("data/codex")).unwrap();
+    for (language, format) in [("en", "txt"), ("de", "jsonl"), ("zh", "parquet")] {
+        let mut text = String::new();
+        let mut rows = Vec::new();
+        let (_, path) = pages.iter().find(|(own, _)| own.as_str() == language).unwrap();
+        for page in JsonlReader::<EntityPage>::open(path).unwrap().take(60) {
+            let extract = page.unwrap().extract.unwrap_or_default();
+            match format {
+                "txt" => text.extend([extract.replace('\n', " ").as_str(), "\n"]),
+                "parquet" => rows.push(ByteArray::from(extract.as_str())),
+                _ => text.extend([json!({ "url": "", "text": extract }).to_string(), "\n".into()]),
+            }
+        }
+        let path = folder.join(format!("{language}.{format}"));
+        match format {
+            "parquet" => write_parquet(&path, &rows),
+            _ => std::fs::write(path, text).unwrap(),
+        }
+    }
+}
+
+/// A Parquet file with a column `text`, 20 rows to a group.
+fn write_parquet(path: &Path, text: &[ByteArray]) {
+    let schema = parse_message_type("message rows { required binary text (UTF8); }").unwrap();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::default()).unwrap();
+    for text in text.chunks(20) {
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(text, None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+    }
+    writer.close().unwrap();
+}
+
+fn set(command: &mut Command, key: &str, path: &Path) {
+    command.arg("--set").arg(format!("{key}={}", path.display()));
+}
+
+/// The small recipe on the folders, eight steps of a few rows.
+pub fn small(out: &Path) -> Command {
     let mut command = program("xlm-k");
     command.arg("examples/xlm-k/small.toml").arg("--out").arg(out);
+    set(&mut command, "data.mentions", &FOLDERS.join("mentions"));
+    set(&mut command, "data.triples", &FOLDERS.join("triples"));
+    set(&mut command, "arms.table4-2-mep-monolingual.mentions", &FOLDERS.join("monolingual"));
     for set in [
         "pretraining.steps=8",
         "pretraining.batch_size=6",
         "pretraining.checkpoint_steps=2",
         "pretraining.log_steps=2",
-        "mentions.languages=[\"de\", \"zh\"]",
-        "mentions.held_out.queries=20",
         "losses.queue.size=16",
+        "shuffle.lines=40",
+        "shuffle.open_shards=2",
     ] {
         command.args(["--set", set]);
     }
+    command
+}
+
+/// One arm with text of its own, in parts of a batch.
+fn with_text(out: &Path) -> Command {
+    let mut command = small(out);
+    set(&mut command, "mlm.text", &FOLDERS.join("text"));
+    command.args(["--arms", "xlm-k", "--set", "micro_batch=4", "--set", "mlm.max_tokens=24"]);
     command
 }
 
@@ -44,9 +131,13 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
-    for piece in
-        ["described entities", "6 relations", "| MLM only (control) |", "| XLM-K |", "chance"]
-    {
+    for piece in [
+        "600 mentions in 2 languages from 1 files; ",
+        "300 triples of 6 relations",
+        "| MLM only (control) |",
+        "| XLM-K |",
+        "chance",
+    ] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     let found = summary(&out);
@@ -56,7 +147,7 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     assert_eq!(guesses.len(), 2);
     let hits = |guess: usize, probe: &str| guesses[guess][probe]["hits_at_10"]["mean"].as_f64();
     assert_eq!(hits(1, "xep"), Some(0.0));
-    assert!(hits(1, "xep_seen") >= hits(0, "xep_seen") && hits(0, "xep_seen") > Some(20.0));
+    assert!(hits(1, "xep_seen").is_some() && hits(0, "xep_seen") > Some(5.0), "{guesses:?}");
     for arm in ["mlm", "xlm-k"] {
         for probe in ["xep_seen", "xor"] {
             let score = &found["arms"][arm][probe];
@@ -72,7 +163,7 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
         std::fs::read_to_string(out.join(format!("seed-0/{arm}/pretrain/metrics.jsonl"))).unwrap()
     };
     assert!(["loss/mlm", "loss/mep", "loss/oe"].iter().all(|part| metrics("xlm-k").contains(part)));
-    assert!(!metrics("mlm").contains("loss/mep"));
+    assert!(metrics("mlm").contains("loss/mlm") && !metrics("mlm").contains("loss/mep"));
     // The encoder is a plain Hugging Face folder; what the tasks trained beside it has a file of
     // its own.
     let model = out.join("seed-0/xlm-k/model");
@@ -82,48 +173,13 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     let plain = std::fs::read(model.join("model.safetensors")).unwrap();
     assert!(!String::from_utf8_lossy(&plain).contains("mep_query"));
     assert!(out.join("candidates-xor.json").exists());
+    let numbers = std::fs::read_to_string(out.join("numbers.jsonl")).unwrap();
+    assert!(numbers.contains("\"model\":\"XLM-K\",\"setting\":\"XOR\""), "{numbers}");
 
     // Asked again, the finished run only prints its table.
     let before = records(&out);
     assert!(succeed(small(&out)).contains("| XLM-K |"));
     assert_eq!((summary(&out), records(&out)), (found, before));
-}
-
-/// Texts about the entities of the small graph in two languages, as pages have them.
-fn pages_of_countries(folder: &Path) -> PathBuf {
-    let pages = folder.join("pages");
-    std::fs::create_dir(&pages).unwrap();
-    let labels = std::fs::read_to_string(root().join("data/mini-kg/labels.tsv")).unwrap();
-    for language in ["de", "en"] {
-        let mut text = String::new();
-        for row in labels.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>()) {
-            if row[1] == language {
-                let extract = format!("{} {}", row[2], row[0]);
-                text.push_str(&format!("{}\n", json!({"id": row[0], "extract": extract})));
-            }
-        }
-        std::fs::write(pages.join(format!("entities.{language}.jsonl")), text).unwrap();
-    }
-    pages
-}
-
-#[test]
-fn recipe_xlm_k_describes_subjects_and_objects_by_pages() {
-    let folder = tempfile::tempdir().unwrap();
-    let (out, pages) = (folder.path().join("run"), pages_of_countries(folder.path()));
-    let start = |more: &[&str]| {
-        let mut command = small(&out);
-        command.args(["--arms", "xlm-k", "--set", "triples.descriptions=pages"]).args(more);
-        command
-    };
-    // Those of the mentions are others: nothing is made up instead.
-    let error = refuse(&start(&[]).output().unwrap());
-    assert!(error.contains("have no described subject"), "{error}");
-    let pages = format!("triples.pages={}", pages.display());
-    let text = succeed(start(&["--set", &pages]));
-    assert!(text.contains("0 without descriptions in two languages"), "{text}");
-    let xor = &summary(&out)["arms"]["xlm-k"]["xor"];
-    assert!(xor["queries"].as_u64().unwrap() > 50, "{xor}");
 }
 
 #[test]
@@ -136,7 +192,8 @@ fn recipe_xlm_k_takes_more_seeds_and_arms_and_probes_again_without_training() {
         succeed(command)
     };
     start(&["--arms", "mlm"]);
-    let (first, mlm) = (summary(&out), records(&out));
+    let first = summary(&out);
+    let mlm = records(&out);
     start(&["--arms", "mlm,xlm-k", "--seeds", "2"]);
     let all = records(&out);
     assert_eq!(all.len(), 4);
@@ -149,26 +206,83 @@ fn recipe_xlm_k_takes_more_seeds_and_arms_and_probes_again_without_training() {
     start(&["--arms", "mlm", "--set", "probe.candidates=90"]);
     assert_eq!(records(&out), all);
     assert_eq!(summary(&out)["arms"]["mlm"]["xep_seen"]["candidates"], json!(90));
-    assert_eq!(summary(&out)["arms"]["mlm"]["xor"]["candidates"], json!(90));
 }
 
 #[test]
 fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
     let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let arm = |out: &Path| {
-        let mut command = small(out);
-        command.args(["--arms", "xlm-k"]);
+    for (name, packed) in [("plain", "mlm.packed=false"), ("packed", "mlm.packed=true")] {
+        let [whole, broken] =
+            ["whole", "broken"].map(|kind| folder.path().join(format!("{name}-{kind}")));
+        let command = |out: &Path| {
+            let mut command = with_text(out);
+            command.args(["--set", packed]);
+            command
+        };
+        let text = succeed(command(&whole));
+        assert!(text.contains("180 documents from 3 files, in passages of 24 tokens"), "{text}");
+        let cell = |out: &Path| out.join("seed-0/xlm-k");
+        let checkpoint = cell(&broken).join("pretrain/checkpoints/step-00000004");
+        kill_at(command(&broken), &checkpoint);
+        // In the middle of a shard: the mentions' first epoch, the first block and 24 of its lines.
+        let state = std::fs::read_to_string(checkpoint.join("state.json")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        let mentions = &state["streams"][0]["position"][0];
+        assert_eq!((&mentions["epoch"], &mentions["position"]["given"]), (&json!(0), &json!(24)));
+        succeed(command(&broken));
+        assert_eq!(summary(&whole), summary(&broken));
+        let models = ["model/model.safetensors", "model/knowledge.safetensors"];
+        for file in models.into_iter().chain(["pretrain/metrics.jsonl"]) {
+            let read = |out: &Path| std::fs::read(cell(out).join(file)).unwrap();
+            assert!(read(&whole) == read(&broken), "{name}: {file} differs");
+        }
+        let metrics = std::fs::read_to_string(cell(&whole).join("pretrain/metrics.jsonl")).unwrap();
+        assert!(["loss/mlm", "loss/mep", "loss/oe"].iter().all(|part| metrics.contains(part)));
+        let scores = &summary(&whole)["arms"]["xlm-k"];
+        assert!(scores["xep_seen"].is_object() && scores["xor"].is_object(), "{scores}");
+    }
+}
+
+/// One process reads every document itself, two share them: the places in the streams are the same,
+/// and so are the losses.
+#[test]
+fn recipe_xlm_k_on_two_processes_killed_and_resumed_loses_as_on_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = |out: &Path| {
+        let mut command = with_text(out);
+        for set in [
+            "pretraining.log_steps=1",
+            "micro_batch=3",
+            "mlm.packed=true",
+            // At the demo's own rate a rounding is a thousandth of the loss within four steps.
+            "pretraining.learning_rate=1e-4",
+            "pretraining.groups=[]",
+        ] {
+            command.args(["--set", set]);
+        }
         command
     };
-    succeed(arm(&whole));
-    kill_at(arm(&broken), &broken.join("seed-0/xlm-k/pretrain/checkpoints/step-00000004"));
-    succeed(arm(&broken));
-    assert_eq!(summary(&whole), summary(&broken));
-    for file in ["model/model.safetensors", "model/knowledge.safetensors", "pretrain/metrics.jsonl"]
-    {
-        let read = |out: &Path| std::fs::read(out.join("seed-0/xlm-k").join(file)).unwrap();
-        assert!(read(&whole) == read(&broken), "{file} differs");
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+    let checkpoint = |out: &Path| out.join("seed-0/xlm-k/pretrain/checkpoints/step-00000004");
+    kill_at(command(&one), &checkpoint(&one));
+    let mut ranks = start_two(|| command(&two));
+    let mut follower = ranks.pop().unwrap();
+    kill_child_at(ranks.pop().unwrap(), &checkpoint(&two));
+    // The other one ends by itself.
+    assert!(!follower.wait().unwrap().success());
+    let places = |out: &Path| {
+        let state = std::fs::read_to_string(checkpoint(out).join("state.json")).unwrap();
+        serde_json::from_str::<Value>(&state).unwrap()["streams"].take()
+    };
+    assert_eq!(places(&one), places(&two));
+    assert_eq!(places(&two)[0]["position"][0]["position"]["given"], json!(24));
+    succeed(command(&one));
+    on_two(|| command(&two));
+    let one = losses(&one);
+    let two = losses(&two);
+    assert_eq!((one.len(), two.len()), (8, 8));
+    for (a, b) in one.iter().zip(&two) {
+        assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{one:?}\n{two:?}");
     }
 }
 
@@ -190,48 +304,22 @@ fn recipe_xlm_k_runs_every_ablation() {
     }
 }
 
-/// The embedded pages with their labels linked, as `kg-triples link` writes them.
-fn write_linked(path: &Path, languages: &[&str]) {
-    let mut files = page_files(root().join("data/codex")).unwrap();
-    files.retain(|(language, _)| languages.contains(&language.as_str()));
-    let (mut labels, mut texts) = (Vec::new(), Vec::new());
-    read_pages(&files, |language, page| {
-        labels.extend(page.label.clone().map(|label| (language, label, page.id.clone())));
-        texts.extend(page.into_text(language, PageText::Extract));
-        Ok(())
-    })
-    .unwrap();
-    let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
-    let mut writer = JsonlWriter::create(path).unwrap();
-    for mut text in texts {
-        matcher.link(&mut text, &mut BTreeMap::new());
-        writer.write(&text).unwrap();
-    }
-    writer.finish().unwrap();
-}
-
 #[test]
-fn recipe_xlm_k_reads_the_links_of_texts() {
+fn recipe_xlm_k_asks_nothing_of_files_without_a_probe() {
     let folder = tempfile::tempdir().unwrap();
-    let (linked, out) = (folder.path().join("linked.jsonl.gz"), folder.path().join("run"));
-    write_linked(&linked, &["de", "zh"]);
-    let text = |command: &mut Command| {
-        command.args(["--set", "mentions.links=anchors", "--set"]);
-        command.arg(format!("mentions.text={}", linked.display()));
-    };
+    let out = folder.path().join("run");
+    // The training lines alone, as files in a folder and as a file.
+    let lines = |name: &str| FOLDERS.join(name).join("train");
     let mut command = small(&out);
-    text(&mut command);
-    let from_text = succeed(command);
-    // The file holds the links that labels give: the same world, and the same numbers.
-    let labels = folder.path().join("labels");
-    assert_eq!(from_text.lines().next(), succeed(small(&labels)).lines().next());
-    assert_eq!(summary(&out)["arms"], summary(&labels)["arms"]);
-    let numbers = std::fs::read_to_string(out.join("numbers.jsonl")).unwrap();
-    assert!(numbers.contains("\"model\":\"XLM-K\",\"setting\":\"XOR\""), "{numbers}");
-    // The file is an input like others: one that is gone is named before anything is trained.
-    let mut command = small(&folder.path().join("other"));
-    command.args(["--set", "mentions.links=anchors", "--set", "mentions.text=nowhere.jsonl"]);
-    assert!(refuse(&command.output().unwrap()).contains("nowhere.jsonl"));
+    set(&mut command, "data.mentions", &lines("mentions"));
+    set(&mut command, "data.triples", &lines("triples").join("triples.jsonl.gz"));
+    command.args(["--arms", "xlm-k", "--set", "pretraining.steps=1"]);
+    let text = succeed(command);
+    for piece in ["XEP is not asked: the folder has no probe", "XOR is not asked"] {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    let scores = &summary(&out)["arms"]["xlm-k"];
+    assert!(scores["xep_seen"].is_null() && scores["xor"].is_null(), "{scores}");
 }
 
 #[test]
@@ -241,17 +329,19 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
     // At paper scale the number of steps is nobody's guess.
     let mut paper = program("xlm-k");
     paper.args(["examples/xlm-k/recipe.toml", "--model", "data/base", "--out"]).arg(&out);
-    paper.args(["--set", "mentions.pages=data/codex", "--set", "triples.kg=data/mini-kg"]);
     let error = refuse(&paper.output().unwrap());
     assert!(error.contains("pretraining.steps is not set"), "{error}");
-    // Nor are labels taken for links unless one says so.
     paper.args(["--set", "pretraining.steps=9"]);
     let error = refuse(&paper.output().unwrap());
-    assert!(error.contains("mentions.text = none: must be a file of linked texts"), "{error}");
+    assert!(error.contains("data.mentions: is not set: give a folder of `kg-triples m"), "{error}");
+    let triples = FOLDERS.join("triples").display().to_string();
+    let text = FOLDERS.join("text").display().to_string();
     for (set, names) in [
-        ("mentions.pages=", "mentions.pages: is not set"),
-        ("triples.kg=nowhere", "triples.kg = nowhere"),
-        ("mentions.description_tokens=4000", "mentions.description_tokens = 4000: the model has"),
+        ("data.mentions=", "data.mentions: is not set"),
+        ("data.triples=nowhere", "data.triples = nowhere"),
+        ("data.pages=data/codex", "unknown key `pages`"),
+        (&format!("data.mentions={triples}"), "triples.jsonl.gz: line 1, column"),
+        (&format!("data.triples={text}"), "de.jsonl: line 1, column"),
         ("micro_batch=0", "micro_batch = 0"),
         ("run.arms=[\"none\"]", "no arm is called"),
         ("arms.mlm.weights.mlm=nan", "arms.mlm.weights.mlm = NaN"),
@@ -259,24 +349,19 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
         ("losses.masking.probability=-1.0", "losses.masking.probability = -1: must be from 0 to 1"),
         ("losses.masking.corruption.random=nan", "losses.masking.corruption.random = NaN"),
         ("losses.oe.loss.l2_eps=1e30", "losses.oe.loss.l2_eps = 1"),
-        ("mentions.languages=[\"de\", \"de\"]", "mentions.languages: de is listed twice"),
         ("facts.held_out=0.1", "unknown key `facts`"),
         ("arms.mlm.parts.mlm=1.0", "unknown key `parts`"),
         ("losses.mep.loss.temperature=0.0", "losses.mep.loss.temperature = 0"),
         ("losses.oe.loss.temperature=1e30", "must be at most 1000"),
-        ("mentions.smoothing=nan", "mentions.smoothing = NaN"),
         ("losses.mep.tau=1.0", "tau"),
-        ("triples.held_out_fraction=1.5", "triples.held_out_fraction = 1.5"),
-        ("mentions.held_out.texts=0.0", "mentions.held_out.texts = 0"),
-        ("mentions.held_out.queries=0", "mentions.held_out.queries = 0"),
-        ("mentions.held_out.per_entity=0", "mentions.held_out.per_entity = 0"),
-        ("triples.smoothing=2.0", "triples.smoothing = 2"),
         ("losses.mention.targets=true", "unknown key `targets`"),
-        ("mentions.smoothing=-1.0", "mentions.smoothing = -1"),
-        ("mentions.smoothing=nan", "mentions.smoothing = NaN"),
-        ("mentions.entity_smoothing=-1.0", "mentions.entity_smoothing = -1"),
+        ("losses.queue.size=1000000000000", "losses.queue.size = 1000000000000"),
+        ("pretraining.batch_size=1000000000000", "batch_size = 1000000000000"),
+        ("mlm.max_tokens=2", "mlm.max_tokens = 2"),
+        ("mlm.max_tokens=4000", "mlm.max_tokens = 4000: the model has"),
+        ("shuffle.lines=0", "shuffle.lines = 0"),
     ] {
-        let mut command = small(&out);
+        let mut command = with_text(&out);
         command.args(["--set", set]);
         let error = refuse(&command.output().unwrap());
         assert!(error.contains(names), "{set}: {error}");
@@ -288,4 +373,42 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
     {
         assert!(text.contains(piece), "{piece}");
     }
+}
+
+/// Named before anything is trained.
+#[test]
+fn recipe_xlm_k_names_files_that_are_damaged_or_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("mentions");
+    std::fs::create_dir_all(own.join("train")).unwrap();
+    let lines = own.join("train/mentions.jsonl.gz");
+    std::fs::copy(FOLDERS.join("mentions/manifest.json"), own.join("manifest.json")).unwrap();
+    let whole = std::fs::read(FOLDERS.join("mentions/train/mentions.jsonl.gz")).unwrap();
+    let refused = |path: &Path| {
+        let mut command = small(&folder.path().join("run"));
+        set(&mut command, "data.mentions", path);
+        refuse(&command.output().unwrap())
+    };
+    std::fs::write(&lines, &whole[..whole.len() / 2]).unwrap();
+    let error = refused(&lines);
+    assert!(error.contains("mentions.jsonl.gz: after line"), "{error}");
+    assert!(error.contains("cut off"), "{error}");
+    // Of a prepared folder, whatever is missing or changed is known by its manifest.
+    assert!(refused(&own).contains("unseen-texts.jsonl.gz"));
+    // A model that cannot read an id is told the line.
+    let examples = JsonlReader::<kg_triples::knowledge::MentionExample>::open(
+        FOLDERS.join("mentions/train/mentions.jsonl.gz"),
+    );
+    let mut text = String::new();
+    for (number, example) in examples.unwrap().enumerate() {
+        let mut example = example.unwrap();
+        if number == 6 {
+            example.description_ids.insert(1, 99_999);
+        }
+        text.push_str(&format!("{}\n", json!(example)));
+    }
+    let plain = folder.path().join("plain.jsonl");
+    std::fs::write(&plain, text).unwrap();
+    let error = refused(&plain);
+    assert!(error.contains("plain.jsonl: line 7: expected token ids below"), "{error}");
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use experiment::{Cell, Experiment};
 use tasks::knowledge::{KnowledgeData, KnowledgeProbe, KnowledgeTask, ProbeScores};
-use xlmr_model::{Head, KnowledgeHeads, Segments, read_tokenizer};
+use xlmr_model::{Head, KnowledgeHeads, Segments};
 
 use recipe::Recipe;
 
@@ -18,12 +18,9 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
-    let tokenizer = read_tokenizer(&recipe.model.path)?;
-    let mut arms = experiment.arms().iter().filter_map(|name| recipe.arms.get(name));
-    let within_language = arms.any(|arm| !arm.multilingual());
     // 3.1: entities with mentions and descriptions in many languages, the triples between
     // them, and text.
-    let data = KnowledgeData::load(&recipe.files(), within_language, &tokenizer)?;
+    let data = recipe.data()?;
     experiment.log(&data);
     let results = experiment.each(|cell| pretrain(cell, &data), |cell, _| probe(cell, &data))?;
     // What counting the training examples is worth at XEP.
@@ -33,17 +30,22 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 
 /// Trains an arm; the loss at the end.
 fn pretrain(cell: &Cell<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
-    let (recipe, arm, config) = (cell.recipe, cell.arm, cell.recipe.task(cell.arm));
-    let base = cell.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
-    let heads = config.heads(&recipe.heads, &data.languages());
-    let (device, seed) = (cell.device(), cell.seed);
+    let recipe = cell.recipe;
+    let arm = cell.arm;
+    let config = recipe.task(arm);
+    // 4.3: the arm without multilingual descriptions has mentions of its own.
+    let own = arm.mentions.is_set().then(|| data.with_mentions(&arm.mentions)).transpose()?;
+    let data = own.as_ref().unwrap_or(data);
+
     // Eq. 1 to 4: projections of mention and description, of subject with relation and object.
-    let heads = KnowledgeHeads::new(base.model.config(), &heads, data.relations(), device, seed)?;
+    let base = cell.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
+    let heads = config.heads(&recipe.heads, data.languages());
+    let model = base.model.config();
+    let heads = KnowledgeHeads::new(model, &heads, data.relations(), cell.device(), cell.seed)?;
 
     // 3.2, masked entity prediction, and 3.3, object entailment, both by contrast (Eq. 5); 3.4,
     // their sum with masked language modelling (Eq. 6), each with its weight in this arm.
-    let mut task = KnowledgeTask::new(&base.model, base.specials, &heads, config)?
-        .with_data(data, arm.multilingual())?;
+    let mut task = KnowledgeTask::new(&base.model, base.specials, &heads, config, data)?;
 
     // 4.1: training goes on from XLM-R.
     let mut parameters = base.model.named_parameters();
@@ -56,11 +58,11 @@ fn pretrain(cell: &Cell<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
 
 /// Appendix B: XEP and XOR. Heads that were not trained are not asked.
 fn probe(cell: &Cell<'_, Recipe>, data: &KnowledgeData) -> Result<ProbeScores> {
-    let (recipe, folder, trained_with) =
-        (cell.recipe, cell.dir("model"), cell.recipe.task(cell.arm));
+    let folder = cell.dir("model");
+    let trained_with = cell.recipe.task(cell.arm);
     let base = cell.load(&folder, &[], Segments::AsSaved)?;
     let heads = KnowledgeHeads::load(&folder, base.model.config(), cell.device())?;
-    let probe =
-        KnowledgeProbe::new(&base.model, base.specials, &heads, &trained_with, &recipe.probe)?;
-    Ok(probe.known(data, cell.run_dir(""))?)
+    let config = &cell.recipe.probe;
+    let probe = KnowledgeProbe::new(&base.model, base.specials, &heads, &trained_with, config)?;
+    Ok(probe.all(data, cell.run_dir(""))?)
 }

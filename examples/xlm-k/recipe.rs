@@ -2,18 +2,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use experiment::{
-    BaseModel, InputPath, JsonlFolder, RunConfig, ShardFiles, ShardPaths, TsvFolder, WithExamples,
-};
-use kg_triples::knowledge::{DescribedBy, EntailmentSource, MentionSource};
+use experiment::{BaseModel, InputPath, RunConfig, ShardFiles, ShardPaths};
 use serde::{Deserialize, Serialize};
 use tasks::knowledge::{
-    ContrastWithin, KnowledgeFiles, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights,
+    ContrastWithin, KnowledgeData, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights,
     ObjectEntailment, ProbeConfig,
 };
 use tasks::masked_lm::TextSource;
 use trainer::{ShuffleConfig, TrainConfig};
-use xlmr_model::KnowledgeConfig;
+use xlmr_model::{KnowledgeConfig, read_tokenizer};
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -27,14 +24,21 @@ pub struct Recipe {
     pub warmup_steps: Option<u64>,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
-    pub mentions: WithExamples<MentionSource<JsonlFolder>>,
-    pub triples: WithExamples<EntailmentSource<TsvFolder, JsonlFolder>>,
+    pub data: Data,
     pub mlm: TextSource<ShardPaths>,
     pub shuffle: ShuffleConfig,
     pub heads: KnowledgeConfig,
     pub losses: KnowledgeLossConfig,
     pub pretraining: TrainConfig,
     pub probe: ProbeConfig,
+}
+
+/// What `kg-triples mentions` and `kg-triples entailment` prepared.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    pub mentions: InputPath<ShardFiles>,
+    pub triples: InputPath<ShardFiles>,
 }
 
 /// One arm: the losses it trains on.
@@ -47,8 +51,10 @@ pub struct Arm {
     pub weights: LossWeights,
     /// Contrasted with the object, as the paper, or the relation is classified.
     pub object_entailment: ObjectEntailment,
-    /// Mention and description, subject and object are in different languages; absent: they are.
-    pub multilingual: Option<bool>,
+    /// Mentions to train on, such as those with descriptions in their own language; absent:
+    /// `data.mentions`, whose probe is asked in any case.
+    #[serde(skip_serializing_if = "InputPath::is_unset")]
+    pub mentions: InputPath<ShardFiles>,
     /// Rows of the queues; absent: `losses.queue.size`.
     pub queue_size: Option<i64>,
     /// Absent: `losses.contrast_within`.
@@ -67,18 +73,13 @@ impl Recipe {
         config
     }
 
-    /// Section 3.1: what is trained on.
-    pub fn files(&self) -> KnowledgeFiles<'_, JsonlFolder, TsvFolder, InputPath<ShardFiles>> {
-        let TextSource { max_tokens, packed, .. } = self.mlm;
-        KnowledgeFiles {
-            mentions: &self.mentions.source,
-            mention_examples: &self.mentions.examples,
-            triples: &self.triples.source,
-            triple_examples: &self.triples.examples,
-            text: TextSource { text: (), max_tokens, packed },
-            text_files: &self.mlm.text,
-            shuffle: &self.shuffle,
-        }
+    /// Section 3.1: mentions, triples and text.
+    pub fn data(&self) -> Result<KnowledgeData> {
+        let TextSource { text, max_tokens, packed } = &self.mlm;
+        let source = TextSource { text: (), max_tokens: *max_tokens, packed: *packed };
+        let tokenizer = read_tokenizer(&self.model.path)?;
+        let data = KnowledgeData::open(&self.data.mentions, &self.data.triples, &self.shuffle)?;
+        Ok(data.with_text(text, &source, &tokenizer)?)
     }
 
     /// What an arm trains.
@@ -97,21 +98,16 @@ impl Recipe {
     }
 }
 
-impl Arm {
-    pub fn multilingual(&self) -> bool {
-        self.multilingual.unwrap_or(true)
-    }
-}
-
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "xlm-k";
     const ABOUT: &'static str = "Goes on training XLM-R with masked entity prediction and object \
         entailment beside masked language modelling, and asks it for entities and objects across \
         languages.";
-    const EXAMPLES: &'static str = "xlm-k examples/xlm-k/small.toml --out runs/xlm-k --seeds 3
-xlm-k examples/xlm-k/small.toml --out runs/xlm-k-ablations --arms 'table4-*'
-xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set mentions.examples=mentions
-    --set triples.examples=triples --set mlm.text=text --set pretraining.steps=9 --out runs/paper";
+    const EXAMPLES: &'static str =
+        "xlm-k examples/xlm-k/small.toml --prepare --out runs/xlm-k --seeds 3
+xlm-k examples/xlm-k/small.toml --prepare --out runs/xlm-k-ablations --arms 'table4-*'
+xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set data.mentions=mentions
+    --set data.triples=triples --set mlm.text=text --set pretraining.steps=9 --out runs/paper";
     const EVALUATION: &'static [&'static str] = &["arms.*.title", "probe"];
     experiment::recipe_fields!(Arm);
 
@@ -128,28 +124,11 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set mentions.example
         for (name, arm) in &self.arms {
             arm.weights.validate().map_err(|error| anyhow!("arms.{name}.{error}"))?;
         }
-        let limits = self.model.limits()?;
-        let (mentions, triples) = (&self.mentions.source, &self.triples.source);
-        let raw = [("pages", mentions.pages.is_set()), ("text", mentions.text.is_some())];
-        if self.mentions.reads_source("mentions", &raw)? {
-            mentions.pages.required("mentions.pages", "a folder with entities.<lang>.jsonl")?;
-            mentions.validate().map_err(|error| anyhow!("mentions.{error}"))?;
-            limits.expect_length("mentions.passages.max_tokens", mentions.passages.max_tokens)?;
-            limits.expect_length("mentions.description_tokens", mentions.description_tokens)?;
-        }
-        let raw = [("kg", triples.kg.is_set()), ("pages", triples.pages.is_set())];
-        if self.triples.reads_source("triples", &raw)? {
-            triples.kg.required("triples.kg", "a folder with triples.tsv and labels.tsv")?;
-            if triples.descriptions == DescribedBy::Pages {
-                let pages = triples.or_pages(&mentions.pages).pages;
-                pages.required("triples.pages", "a folder with entities.<lang>.jsonl")?;
-            }
-            triples.validate().map_err(|error| anyhow!("triples.{error}"))?;
-            limits.expect_length("triples.description_tokens", triples.description_tokens)?;
-        }
+        self.data.mentions.required("data.mentions", "a folder of `kg-triples mentions`")?;
+        self.data.triples.required("data.triples", "a folder of `kg-triples entailment`")?;
         if self.mlm.text.is_set() {
             self.mlm.validate().map_err(|error| anyhow!("mlm.{error}"))?;
-            limits.expect_length("mlm.max_tokens", self.mlm.max_tokens)?;
+            self.model.limits()?.expect_length("mlm.max_tokens", self.mlm.max_tokens)?;
         }
         Ok(self.shuffle.validate()?)
     }

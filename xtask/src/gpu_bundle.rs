@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const LIMIT: u64 = 30 << 20;
 
 /// Programs of other packages that the checks start.
-const BINARIES: [&str; 3] = ["xlmr-model", "encoder", "losses"];
+const BINARIES: [&str; 4] = ["kg-triples", "xlmr-model", "encoder", "losses"];
 
 /// Programs of `examples` that the checks start, where the workspace has them.
 const PROGRAMS: [&str; 5] =
@@ -120,9 +120,11 @@ fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Resu
     }
     for name in programs {
         copy(&built.join("examples").join(name), &bundle.join("bin").join(name))?;
-        let recipe = Path::new("examples").join(name).join("small.toml");
-        if root.join(&recipe).is_file() {
-            copy(&root.join(&recipe), &bundle.join(&recipe))?;
+        for file in ["recipe.toml", "small.toml"] {
+            let recipe = Path::new("examples").join(name).join(file);
+            if root.join(&recipe).is_file() {
+                copy(&root.join(&recipe), &bundle.join(&recipe))?;
+            }
         }
     }
     for data in DATA {
@@ -187,7 +189,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (built, bundle) = (folder.path().join("built"), folder.path().join("bundle"));
         fs::create_dir_all(built.join("examples")).unwrap();
-        for file in ["xlmr-model", "encoder", "losses", "examples/xlm-k"] {
+        for file in ["kg-triples", "xlmr-model", "encoder", "losses", "examples/xlm-k"] {
             fs::write(built.join(file), "program").unwrap();
         }
         for _ in 0..2 {
@@ -201,6 +203,7 @@ mod tests {
             "bin/encoder",
             "bin/xlm-k",
             "examples/xlm-k/small.toml",
+            "examples/xlm-k/recipe.toml",
             "data/base/model.safetensors",
             "fixtures/hf/qa/outputs.safetensors",
         ] {

@@ -54,13 +54,11 @@ const CASES: &[Case] = &[
     Case {
         name: "xlm-k",
         program: "xlm-k",
-        arguments: &["examples/xlm-k/small.toml", "--arms", "*"],
+        arguments: &["examples/xlm-k/small.toml", "--arms", "*", "--prepare"],
         set: &[
             "pretraining.steps=8",
             "pretraining.batch_size=6",
             "pretraining.log_steps=2",
-            "mentions.languages=[\"de\", \"zh\"]",
-            "mentions.held_out.queries=20",
             "losses.queue.size=16",
         ],
     },

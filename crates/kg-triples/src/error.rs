@@ -126,6 +126,9 @@ pub enum KgError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A prepared folder cannot be written.
+    #[error(transparent)]
+    Prepared(#[from] shards::Error),
     /// A compressed file ends in the middle.
     #[error(
         "{}: the gzip data end early, after line {line}; the file is incomplete, make or copy it \
@@ -138,9 +141,6 @@ pub enum KgError {
         /// Complete lines before the end.
         line: u64,
     },
-    /// A prepared folder cannot be written, or is damaged.
-    #[error(transparent)]
-    Prepared(#[from] shards::Error),
 }
 
 impl KgError {

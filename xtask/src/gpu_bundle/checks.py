@@ -46,11 +46,7 @@ TINY_FACTS = [
     "fine_tuning.batch_size=4",
     "data.facts.items=40",
 ]
-TINY_MENTIONS = [
-    'mentions.languages=["de", "zh"]',
-    "mentions.held_out.queries=20",
-    "losses.queue.size=16",
-]
+TINY_MENTIONS = ["losses.queue.size=16"]
 TINY = {
     "bridging-gap": TINY_FACTS,
     "resume": [*TINY_FACTS, "injection.checkpoint_steps=2"],
@@ -115,7 +111,7 @@ class Bundle:
         return Path("bin", program).exists()
 
     def recipe(self, program, folder, settings, more=()):
-        command = [f"bin/{program}", f"examples/{program}/small.toml", "--out", folder]
+        command = [f"bin/{program}", f"examples/{program}/small.toml", "--prepare", "--out", folder]
         for setting in [f'{DEVICE_KEY}="{self.device}"', *settings, *more]:
             command += ["--set", setting]
         return [str(word) for word in command]

@@ -2,16 +2,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use rand::seq::IndexedRandom;
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
+use super::Candidate;
+use super::candidate::choose;
 use crate::entity_linking::{PageText, page_files, read_pages};
 use crate::folder::at_line;
 use crate::table::TableReader;
 use crate::tokens::{Specials, encode, unlimited};
-use crate::{KgError, KnowledgeGraph, LabelKind, Language};
+use crate::{KgError, KnowledgeGraph, LabelKind, Language, seed};
 
 /// What to do where two languages are wanted and only one is to be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -153,6 +154,11 @@ impl Descriptions {
         added
     }
 
+    /// Keeps the entities that `keep` accepts.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.texts.retain(|entity, _| keep(entity));
+    }
+
     /// Number of entities with a description.
     pub fn len(&self) -> usize {
         self.texts.len()
@@ -286,32 +292,30 @@ impl EncodedDescriptions {
         }
     }
 
-    /// One of those that are [wanted](Self::wanted), drawn uniformly.
-    pub(super) fn draw(
+    /// A description of each entity of `golds`, in its languages there, and one of each other
+    /// entity, in a language by `seed` and id, until there are `most` entities.
+    pub fn candidates(
         &self,
-        entity: &str,
-        language: Language,
-        multilingual: bool,
-        same: SameLanguage,
-        rng: &mut ChaCha8Rng,
-    ) -> Option<&(Language, Vec<u32>)> {
-        self.wanted(entity, language, multilingual, same).choose(rng).copied()
-    }
-
-    /// Whether [`Self::draw`] would find one.
-    pub(super) fn can_draw(
-        &self,
-        entity: &str,
-        language: Language,
-        multilingual: bool,
-        same: SameLanguage,
-    ) -> bool {
-        let known = self.get(entity);
-        let in_language = known.iter().any(|(known, _)| *known == language);
-        let fallback = in_language && same == SameLanguage::Allow;
-        match multilingual {
-            true => known.len() > usize::from(in_language) || fallback,
-            false => in_language,
+        golds: &BTreeSet<(&str, Language)>,
+        most: usize,
+        seed: u64,
+    ) -> Vec<Candidate> {
+        let entities: BTreeSet<&str> = golds.iter().map(|(entity, _)| *entity).collect();
+        let chosen = choose(&entities, self.entities.keys().map(String::as_str), most, seed);
+        let mut candidates = Vec::new();
+        for entity in chosen {
+            let asked = |known: &&(Language, Vec<u32>)| golds.contains(&(entity, known.0));
+            let mut own: Vec<_> = self.get(entity).iter().filter(asked).collect();
+            if own.is_empty() {
+                let mut rng = seed::stream_rng(seed, entity, 0);
+                own.extend(self.get(entity).choose(&mut rng));
+            }
+            candidates.extend(own.into_iter().map(|(language, ids)| Candidate {
+                entity: entity.to_owned(),
+                language: *language,
+                input_ids: ids.clone(),
+            }));
         }
+        candidates
     }
 }

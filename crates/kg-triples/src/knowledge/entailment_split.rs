@@ -2,25 +2,25 @@
 use std::collections::BTreeMap;
 
 use super::described::Described;
-use super::{EntailmentReport, EntailmentSource, SameLanguage};
+use super::{EntailmentConfig, EntailmentReport, SameLanguage};
 use crate::{KgError, KnowledgeGraph, Language, seed};
 
 /// The languages of the descriptions.
-pub(super) fn languages<P, Q>(
-    source: &EntailmentSource<P, Q>,
+pub(super) fn languages(
+    config: &EntailmentConfig,
     known: &[Language],
 ) -> Result<Vec<Language>, KgError> {
-    if source.languages.is_empty() {
-        if known.len() == 1 && source.same_language == SameLanguage::Skip {
+    if config.languages.is_empty() {
+        if known.len() == 1 && config.same_language == SameLanguage::Skip {
             let rule = "two languages or more: give labels or descriptions in another one";
             return Err(KgError::Config { key: "languages", value: format!("{known:?}"), rule });
         }
         return Ok(known.to_vec());
     }
-    let unknown = source.languages.iter().find(|language| !known.contains(language));
+    let unknown = config.languages.iter().find(|language| !known.contains(language));
     match unknown {
         Some(language) => Err(KgError::unknown_language(language.as_str(), known)),
-        None => Ok(source.languages.clone()),
+        None => Ok(config.languages.clone()),
     }
 }
 
@@ -33,11 +33,11 @@ pub(super) struct Divided {
     pub(super) report: EntailmentReport,
 }
 
-pub(super) fn divide<P, Q>(
+pub(super) fn divide(
     graph: &KnowledgeGraph,
     described: &Described,
     languages: &[Language],
-    source: &EntailmentSource<P, Q>,
+    config: &EntailmentConfig,
 ) -> Divided {
     let mut objects: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for triple in graph.triples() {
@@ -60,14 +60,14 @@ pub(super) fn divide<P, Q>(
             continue;
         }
         if !subject.iter().any(|one| object.iter().any(|other| one != other)) {
-            if source.same_language == SameLanguage::Skip {
+            if config.same_language == SameLanguage::Skip {
                 report.without_language += 1;
                 continue;
             }
             report.one_language += 1;
         }
         let name = format!("fact {} {} {}", triple.head, triple.relation, triple.tail);
-        if seed::hash_to_unit(source.seed, &name) < source.held_out_fraction {
+        if seed::hash_to_unit(config.seed, &name) < config.hold_out {
             if objects.get(&(triple.head, triple.relation)) == Some(&1) {
                 divided.test.push(fact);
                 report.test += 1;

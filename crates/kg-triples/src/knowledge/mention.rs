@@ -1,13 +1,16 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rand::seq::IndexedRandom;
+use rand::Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::mention_passage::{LeftOut, PassageAligner};
-use super::{EncodedDescriptions, SameLanguage};
-use crate::entity_linking::{LinkedText, Passage, passages};
+use super::{
+    EncodedDescriptions, EntityCounts, HeldOut, MentionQueries, SameLanguage, Split, Thinning,
+};
+use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 use crate::jsonl::Record;
 use crate::{KgError, Language, seed};
 
@@ -97,7 +100,7 @@ impl Record for MentionExample {
     }
 }
 
-/// What became of passages; `passages` is the sum of the four reasons and `examples`.
+/// What became of passages; `passages` is the sum of the five reasons and `examples`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct MentionReport {
     /// Texts read.
@@ -110,8 +113,10 @@ pub struct MentionReport {
     pub without_description: usize,
     /// Left out: described, but not in a language that is wanted.
     pub without_language: usize,
-    /// Left out: the tokens do not fit, see [`TokenBoundary`]; or a mention longer than the passage
-    /// may be.
+    /// Left out: of a held-out text, or without a mention that may be trained, see [`HeldOut`].
+    pub held_out: usize,
+    /// Left out: the tokens do not fit, see [`TokenBoundary`], or are unknown to the tokenizer; or a
+    /// mention longer than the passage may be.
     pub unaligned: usize,
     /// Examples made.
     pub examples: usize,
@@ -165,11 +170,12 @@ pub struct MentionReport {
 /// ```
 pub struct MentionExamples<'d, I> {
     texts: I,
-    descriptions: &'d EncodedDescriptions,
-    aligner: PassageAligner,
+    maker: Maker<'d>,
     ready: VecDeque<Result<MentionExample, KgError>>,
     next_passage: u64,
     report: MentionReport,
+    mentions: EntityCounts,
+    queries: Option<MentionQueries>,
     done: bool,
 }
 
@@ -191,19 +197,65 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         let aligner = PassageAligner::new(tokenizer, config)?;
         Ok(Self {
             texts,
-            descriptions,
-            aligner,
+            maker: Maker { aligner, descriptions, held_out: None, thinning: None },
             ready: VecDeque::new(),
             next_passage: 0,
             report: MentionReport::default(),
+            mentions: EntityCounts::default(),
+            queries: None,
             done: false,
         })
+    }
+
+    /// Keeps from the examples what is held out, and collects queries of it.
+    ///
+    /// # Errors
+    /// As [`HeldOut::validate`].
+    pub fn holding_out(mut self, held_out: &'d HeldOut) -> Result<Self, KgError> {
+        held_out.validate()?;
+        self.queries = Some(MentionQueries::new(held_out));
+        self.maker.held_out = Some(held_out);
+        Ok(self)
+    }
+
+    /// Drops examples about entities with many mentions; dropped ones are not in the report.
+    #[must_use]
+    pub fn thinned(mut self, thinning: &'d Thinning) -> Self {
+        self.maker.thinning = Some(thinning);
+        self
     }
 
     /// Counts of the passages worked on so far, which may be ahead of the examples taken; complete
     /// at the end.
     pub fn report(&self) -> &MentionReport {
         &self.report
+    }
+
+    /// The mentions of these passages that could be drawn.
+    pub fn mentions(&self) -> &EntityCounts {
+        &self.mentions
+    }
+
+    /// The queries about new texts, new pairs of languages and new entities, of the passages worked
+    /// on so far.
+    ///
+    /// # Errors
+    /// As [`MentionQueries::finish`]; [`KgError::Empty`] if every mention is held out.
+    pub fn queries(&mut self) -> Result<[Vec<MentionExample>; 3], KgError> {
+        let Some(queries) = self.queries.take() else { return Ok(Default::default()) };
+        if self.report.examples == 0
+            && let Some(HeldOut { texts, pairs, entities, .. }) = self.maker.held_out
+        {
+            return Err(KgError::Empty {
+                what: "mentions to train on".into(),
+                hint: format!(
+                    "hold_out.texts = {texts}, hold_out.pairs = {pairs} and hold_out.entities = \
+                     {entities} leave none of {} passages; hold out less, or give more texts",
+                    self.report.passages
+                ),
+            });
+        }
+        queries.finish(|entity| self.mentions.contains(entity))
     }
 
     fn work(&mut self) {
@@ -228,20 +280,18 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         }
         self.report.texts += texts.len();
         self.report.passages += numbered.len();
-        let (aligner, descriptions) = (&self.aligner, self.descriptions);
+        let maker = &self.maker;
         let made: Vec<_> = numbered
             .into_par_iter()
-            .map(|(number, text, passage)| example(aligner, descriptions, number, text, &passage))
+            .map(|(number, text, passage)| (text.language, maker.make(number, text, &passage)))
             .collect();
-        for outcome in made {
+        for (language, outcome) in made {
             match outcome {
-                Ok(Ok(example)) => {
-                    self.count(&example);
-                    self.ready.push_back(Ok(example));
-                }
+                Ok(Ok(made)) => self.take(language, made),
                 Ok(Err(LeftOut::WithoutMention)) => self.report.without_mention += 1,
                 Ok(Err(LeftOut::WithoutDescription)) => self.report.without_description += 1,
                 Ok(Err(LeftOut::WithoutLanguage)) => self.report.without_language += 1,
+                Ok(Err(LeftOut::HeldOut)) => self.report.held_out += 1,
                 Ok(Err(LeftOut::Unaligned)) => self.report.unaligned += 1,
                 Err(fault) => {
                     self.done = true;
@@ -253,11 +303,30 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         self.ready.extend(error.map(Err));
     }
 
+    fn take(&mut self, language: Language, made: Made) {
+        match made {
+            Made::Example { example, entities } => {
+                for entity in entities {
+                    self.mentions.add(language, entity);
+                }
+                let Some(example) = example else { return };
+                self.count(&example);
+                self.ready.push_back(Ok(example));
+            }
+            Made::Queries(made) => {
+                self.report.held_out += 1;
+                if let Some(queries) = &mut self.queries {
+                    made.into_iter().for_each(|query| queries.add(query));
+                }
+            }
+        }
+    }
+
     fn count(&mut self, example: &MentionExample) {
         let report = &mut self.report;
         report.examples += 1;
-        let fallback =
-            self.aligner.config.multilingual && example.description_language == example.language;
+        let fallback = self.maker.aligner.config.multilingual
+            && example.description_language == example.language;
         report.fallbacks += usize::from(fallback);
         *report.by_language.entry(example.language).or_default() += 1;
         report.tokens += example.input_ids.len();
@@ -276,29 +345,124 @@ impl<I: Iterator<Item = Result<LinkedText, KgError>>> Iterator for MentionExampl
     }
 }
 
-/// An example of the passage, drawn by the seed, the language and the passage's number.
-fn example(
-    aligner: &PassageAligner,
-    descriptions: &EncodedDescriptions,
-    number: u64,
-    text: &LinkedText,
-    passage: &Passage<'_>,
-) -> Result<Result<MentionExample, LeftOut>, KgError> {
-    let text_of = (text.id.as_str(), text.language);
-    let passage = match aligner.align(number, text_of, passage, descriptions)? {
-        Ok(passage) => passage,
-        Err(left_out) => return Ok(Err(left_out)),
-    };
-    let MentionConfig { multilingual, same_language, seed, .. } = aligner.config;
-    // The name has at most 24 bytes: a code has at most 23.
-    let mut rng = seed::use_rng(&format!("m{}", text.language), seed, number);
-    let Some(mention) = passage.mentions.choose(&mut rng) else {
-        return Ok(Err(LeftOut::Unaligned));
-    };
-    let piece = aligner.piece(&passage, &mention.span, &mut rng);
-    let entity = &mention.entity;
-    let drawn = descriptions.draw(entity, text.language, multilingual, same_language, &mut rng);
-    Ok(drawn
-        .map(|(language, ids)| aligner.example(&passage, mention, piece, (*language, ids)))
-        .ok_or(LeftOut::WithoutLanguage))
+/// What is made of a passage.
+enum Made {
+    /// An example, unless it was dropped by [`Thinning`], and the entities that could be drawn, one
+    /// for each mention.
+    Example { example: Option<MentionExample>, entities: Vec<String> },
+    /// Of a held-out text, an example for each probe that it has one for.
+    Queries(Vec<MentionExample>),
+}
+
+/// Makes examples of passages.
+struct Maker<'d> {
+    aligner: PassageAligner,
+    descriptions: &'d EncodedDescriptions,
+    held_out: Option<&'d HeldOut>,
+    thinning: Option<&'d Thinning>,
+}
+
+impl Maker<'_> {
+    /// Example or queries of the passage, drawn by the seed, the language and the passage's number.
+    fn make(
+        &self,
+        number: u64,
+        text: &LinkedText,
+        passage: &Passage<'_>,
+    ) -> Result<Result<Made, LeftOut>, KgError> {
+        let held_out = self.held_out.filter(|held_out| held_out.holds_out_text(&text.id));
+        match held_out {
+            Some(held_out) => {
+                let queries = self.queries(held_out, number, text, passage)?;
+                Ok(queries.map(Made::Queries))
+            }
+            None => self.example(number, text, passage),
+        }
+    }
+
+    /// The descriptions that may be trained with a mention in `language`.
+    fn wanted(&self, entity: &str, language: Language) -> Vec<&(Language, Vec<u32>)> {
+        let MentionConfig { multilingual, same_language, .. } = self.aligner.config;
+        let mut wanted = self.descriptions.wanted(entity, language, multilingual, same_language);
+        if let Some(held_out) = self.held_out {
+            let new = held_out.holds_out_entity(entity);
+            wanted.retain(|(to, _)| !new && !held_out.holds_out_pair(entity, language, *to));
+        }
+        wanted
+    }
+
+    fn example(
+        &self,
+        number: u64,
+        text: &LinkedText,
+        passage: &Passage<'_>,
+    ) -> Result<Result<Made, LeftOut>, KgError> {
+        let MentionConfig { multilingual, same_language, seed, .. } = self.aligner.config;
+        let name = (text.id.as_str(), text.language);
+        let fits = |mention: &Mention| !self.wanted(&mention.entity, text.language).is_empty();
+        let aligned = self.aligner.align(number, name, passage, self.descriptions, fits)?;
+        let aligned = match aligned {
+            Ok(aligned) => aligned,
+            Err(LeftOut::WithoutLanguage) => {
+                let known = |mention: &Mention| {
+                    let (entity, language) = (&mention.entity, text.language);
+                    self.descriptions.wanted(entity, language, multilingual, same_language)
+                };
+                let any = passage.mentions.iter().any(|mention| !known(mention).is_empty());
+                return Ok(Err(if any { LeftOut::HeldOut } else { LeftOut::WithoutLanguage }));
+            }
+            Err(left_out) => return Ok(Err(left_out)),
+        };
+        // The name has at most 24 bytes: a code has at most 23.
+        let mut rng = seed::use_rng(&format!("m{}", text.language), seed, number);
+        let Some(mention) = aligned.mentions.choose(&mut rng) else {
+            return Ok(Err(LeftOut::Unaligned));
+        };
+        let piece = self.aligner.piece(&aligned, &mention.span, &mut rng);
+        let wanted = self.wanted(&mention.entity, text.language);
+        let Some((language, ids)) = wanted.choose(&mut rng) else {
+            return Ok(Err(LeftOut::WithoutLanguage));
+        };
+        let keep = |thinning: &Thinning| {
+            rng.random::<f64>() < thinning.keep(text.language, &mention.entity)
+        };
+        let kept = self.thinning.is_none_or(keep);
+        let make = || self.aligner.example(&aligned, mention, piece, (*language, ids));
+        let example = kept.then(make);
+        let entities = aligned.mentions.into_iter().map(|mention| mention.entity).collect();
+        Ok(Ok(Made::Example { example, entities }))
+    }
+
+    /// For each probe that the passage has one for a query, which asks for a description in another
+    /// language.
+    fn queries(
+        &self,
+        held_out: &HeldOut,
+        number: u64,
+        text: &LinkedText,
+        passage: &Passage<'_>,
+    ) -> Result<Result<Vec<MentionExample>, LeftOut>, KgError> {
+        let across = |entity: &str| {
+            self.descriptions.wanted(entity, text.language, true, SameLanguage::Skip)
+        };
+        let name = (text.id.as_str(), text.language);
+        let fits = |mention: &Mention| !across(&mention.entity).is_empty();
+        let aligned = self.aligner.align(number, name, passage, self.descriptions, fits)?;
+        let Ok(aligned) = aligned else { return Ok(Err(LeftOut::HeldOut)) };
+        let mut pairs: Vec<_> = (aligned.mentions.iter())
+            .flat_map(|mention| across(&mention.entity).into_iter().map(move |to| (mention, to)))
+            .collect();
+        let mut rng = seed::use_rng("query", held_out.seed, number);
+        pairs.shuffle(&mut rng);
+        let mut splits: BTreeSet<Split> = BTreeSet::new();
+        let mut queries = Vec::new();
+        for (mention, (language, ids)) in pairs {
+            let piece = self.aligner.piece(&aligned, &mention.span, &mut rng);
+            let example = self.aligner.example(&aligned, mention, piece, (*language, ids));
+            if splits.insert(held_out.split_of(&example)) {
+                queries.push(example);
+            }
+        }
+        Ok(Ok(queries))
+    }
 }

@@ -37,6 +37,7 @@ pub(super) enum LeftOut {
     WithoutMention,
     WithoutDescription,
     WithoutLanguage,
+    HeldOut,
     Unaligned,
 }
 
@@ -60,16 +61,15 @@ impl PassageAligner {
         Ok(Self { tokenizer: unlimited(tokenizer)?, specials, text_budget, config })
     }
 
-    /// The passage with those of its mentions that have a description in a wanted language, or why
-    /// it has none.
+    /// The passage with those of its mentions that `fits` accepts, or why it has none.
     pub(super) fn align(
         &self,
         number: u64,
         (id, language): (&str, Language),
         passage: &Passage<'_>,
         descriptions: &EncodedDescriptions,
+        fits: impl Fn(&Mention) -> bool,
     ) -> Result<Result<AlignedPassage, LeftOut>, KgError> {
-        let MentionConfig { multilingual, same_language, .. } = self.config;
         if passage.mentions.is_empty() {
             return Ok(Err(LeftOut::WithoutMention));
         }
@@ -78,10 +78,7 @@ impl PassageAligner {
         if described.is_empty() {
             return Ok(Err(LeftOut::WithoutDescription));
         }
-        let fits = |mention: &&Mention| {
-            descriptions.can_draw(&mention.entity, language, multilingual, same_language)
-        };
-        let wanted: Vec<&Mention> = described.into_iter().filter(fits).collect();
+        let wanted: Vec<&Mention> = described.into_iter().filter(|one| fits(one)).collect();
         if wanted.is_empty() {
             return Ok(Err(LeftOut::WithoutLanguage));
         }
@@ -105,8 +102,9 @@ impl PassageAligner {
         mention: &Mention,
     ) -> Option<Range<usize>> {
         let span = tokens.covering(mention.start, mention.end)?;
-        let control = tokens.ids.get(span.clone())?.iter().any(|id| self.specials.control(*id));
-        if control || span.len() > self.text_budget {
+        // What is unknown to the tokenizer says nothing about its entity.
+        let unusable = |id: &u32| self.specials.control(*id) || Some(*id) == self.specials.unknown;
+        if tokens.ids.get(span.clone())?.iter().any(unusable) || span.len() > self.text_budget {
             return None;
         }
         if self.config.boundary == TokenBoundary::Exact {
@@ -122,12 +120,6 @@ impl PassageAligner {
             }
         }
         Some(span)
-    }
-
-    /// Whether a token of the mention is `<unk>`, which says nothing about its entity.
-    pub(super) fn has_unknown(&self, passage: &AlignedPassage, mention: &AlignedMention) -> bool {
-        let tokens = passage.ids.get(mention.span.clone()).unwrap_or_default();
-        tokens.iter().any(|&id| Some(id) == self.specials.unknown)
     }
 
     /// Where a piece of the passage that holds the mention begins: drawn where the passage is too

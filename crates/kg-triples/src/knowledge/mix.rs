@@ -29,6 +29,10 @@ pub struct LanguageMix<F, I> {
     done: bool,
 }
 
+/// Starts without an item, one after the other, before a language counts as empty: where items are
+/// dropped at random, a start may have none.
+const MOST_EMPTY: usize = 100;
+
 struct Source<F, I> {
     open: F,
     epoch: u64,
@@ -76,18 +80,19 @@ where
     F: FnMut(u64) -> Result<I, KgError>,
     I: Iterator<Item = Result<T, KgError>>,
 {
-    /// The next item; `None` if even a new start has none.
+    /// The next item; `None` if even new starts have none.
     fn next(&mut self) -> Option<Result<T, KgError>> {
-        if let Some(item) = self.items.as_mut().and_then(Iterator::next) {
-            return Some(item);
-        }
-        match (self.open)(self.epoch) {
-            Ok(items) => {
-                self.epoch += 1;
-                self.items.insert(items).next()
+        for _ in 0..=MOST_EMPTY {
+            if let Some(item) = self.items.as_mut().and_then(Iterator::next) {
+                return Some(item);
             }
-            Err(error) => Some(Err(error)),
+            match (self.open)(self.epoch) {
+                Ok(items) => self.items = Some(items),
+                Err(error) => return Some(Err(error)),
+            }
+            self.epoch += 1;
         }
+        None
     }
 }
 

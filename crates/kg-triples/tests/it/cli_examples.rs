@@ -44,8 +44,10 @@ fn examples_on_texts_run() {
         assert!(folder.path().join(format!("switched/train/switched.{code}.jsonl.gz")).exists());
     }
     assert!(folder.path().join("switched/probe/held-out.jsonl.gz").exists());
-    let folder = run("entailment", 1);
+    let folder = run("entailment", 2);
     assert!(folder.path().join("entailment.jsonl.gz").exists());
-    let folder = run("mentions", 1);
+    assert!(folder.path().join("triples/probe/candidates.jsonl.gz").exists());
+    let folder = run("mentions", 2);
     assert!(folder.path().join("mentions.jsonl.gz").exists());
+    assert!(folder.path().join("mentions/probe/unseen-pairs.jsonl.gz").exists());
 }

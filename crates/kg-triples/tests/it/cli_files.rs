@@ -255,9 +255,11 @@ fn what_leaves_nothing_to_write_is_named() {
     let entailment = format!("entailment --kg kg --labels {tokenizer}");
     refused(&format!("{entailment} --count 0"), "count = 0: must be 1 or more");
     refused(
-        &format!("{entailment} --held-out-fraction 1e-9 --held-out asked"),
-        "none was left out whose subject and relation have one object",
+        &format!("{entailment} --hold-out 0.5"),
+        "must be a folder where something is held out",
     );
+    let error = failure(&run(dir.path(), &format!("{entailment} --hold-out 1e-9 --out asked")));
+    assert!(error.contains("queries of") && error.contains("nothing is left"), "{error}");
     assert!(!dir.path().join("asked").exists());
     let tagged = r#"{"id":"1","lang":"en","text":"Germany <a>.","mentions":[{"start":0,"end":7,"entity":"Q183"}]}"#;
     fs::write(dir.path().join("tagged.jsonl"), tagged.replace("<a>", "<en>")).unwrap();

@@ -1,11 +1,13 @@
 //! The subcommands `mentions` and `entailment`: their sources, their files, and what they refuse.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use crate::common::{countries, write};
 use kg_triples::jsonl::{JsonlReader, Record};
-use kg_triples::knowledge::{EntailmentExample, MentionExample};
+use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
+use shards::{Manifest, Shards};
 use tempfile::{TempDir, tempdir};
 
 fn run(dir: &Path, arguments: &str) -> Output {
@@ -175,9 +177,217 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("entailment --kg kg --entities pages", "entities.de.jsonl:2"),
         ("entailment --kg none --labels", "none"),
         ("entailment --kg kg --labels --description-tokens 2", "description_tokens = 2"),
+        ("entailment --kg kg --wikidata", "descriptions.tsv"),
+        ("entailment --kg kg --labels --hold-out 1.5", "hold_out = 1.5"),
+        ("entailment --kg kg --labels --hold-out 0.5", "must be a folder where something is"),
+        ("entailment --kg kg --labels --synthetic", "--synthetic"),
+        ("mentions --entities pages --hold-out texts=0.1", "must be a folder where something is"),
+        ("mentions --entities pages --hold-out pairs=0.1", "hold_out.texts = 0"),
+        ("mentions --entities pages --hold-out text=0.1", "expected texts=F"),
+        ("mentions --entities pages --hold-out texts=0.1 --queries 0", "queries = 0"),
+        ("mentions --entities pages --queries 5", "--hold-out"),
+        (
+            "mentions --entities pages --languages en,zh --count 5 --entity-smoothing 2",
+            "entity_smoothing = 2",
+        ),
     ] {
         let error = failure(&run(dir.path(), &format!("{arguments} --out out.jsonl")));
         assert!(error.contains(why), "{arguments}: {error}");
         assert!(!dir.path().join("out.jsonl").exists(), "{arguments}");
     }
+}
+
+/// Pages of 60 places in three languages, each of which names two others.
+fn places() -> TempDir {
+    let dir = tempdir().unwrap();
+    for code in ["de", "en", "es"] {
+        let lines = (0..60).map(|at| {
+            let [one, other] = [(at * 7 + 1) % 60, (at * 11 + 5) % 60];
+            format!(
+                "{{\"id\":\"Q{at}\",\"label\":\"Stadt {at}\",\"extract\":\"Hier Stadt {one} .\\n\
+                 Dort Stadt {other} .\"}}\n"
+            )
+        });
+        write(dir.path(), &format!("entities.{code}.jsonl"), lines.collect::<String>());
+    }
+    dir
+}
+
+const HOLD_OUT: &str = "mentions --entities . --hold-out texts=0.3,pairs=0.2,entities=0.1 \
+                        --queries 20 --queries-per-entity 2 --candidates 50";
+
+fn probe<T: Record>(folder: &Path, name: &str) -> Vec<T> {
+    read(&folder.join(format!("probe/{name}.jsonl.gz")))
+}
+
+/// Nothing of the probe may be in a training line.
+fn expect_nothing_held_out_in_train(folder: &Path) {
+    let train: Vec<MentionExample> = read(&folder.join("train/mentions.jsonl.gz"));
+    let texts: BTreeSet<&str> = train.iter().map(|example| &*example.id).collect();
+    let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
+    let pair = |e: &MentionExample| (e.entity.clone(), e.language, e.description_language);
+    let pairs: BTreeSet<_> = train.iter().map(pair).collect();
+    let [unseen_texts, unseen_pairs, unseen_entities] =
+        ["unseen-texts", "unseen-pairs", "unseen-entities"]
+            .map(|name| probe::<MentionExample>(folder, name));
+    let candidates: Vec<Candidate> = probe(folder, "candidates");
+    let all = unseen_texts.iter().chain(&unseen_pairs).chain(&unseen_entities);
+    for query in all {
+        assert!(!texts.contains(&*query.id), "the text of {query:?}");
+        let gold = |one: &&Candidate| {
+            one.entity == query.entity && one.language == query.description_language
+        };
+        assert_eq!(candidates.iter().find(gold).unwrap().input_ids, query.description_ids);
+    }
+    assert!(unseen_pairs.iter().all(|query| !pairs.contains(&pair(query))));
+    assert!(unseen_entities.iter().all(|query| !entities.contains(&*query.entity)));
+    for queries in [unseen_texts, unseen_pairs] {
+        assert!(!queries.is_empty() && queries.len() <= 20);
+        assert!(queries.iter().all(|query| entities.contains(&*query.entity)));
+    }
+    let candidates: BTreeSet<String> = candidates.into_iter().map(|one| one.entity).collect();
+    assert_eq!(candidates.len(), 50);
+}
+
+#[test]
+fn no_training_line_shares_what_is_held_out_for_any_seed_and_number_of_threads() {
+    let dir = places();
+    for (number, options) in
+        ["--seed 1", "--seed 2 --monolingual", "--seed 3 --count 300 --entity-smoothing 0.3"]
+            .into_iter()
+            .enumerate()
+    {
+        let folder = |threads: &str| {
+            let out = format!("out-{number}-{threads}");
+            let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+            command.current_dir(dir.path()).args(HOLD_OUT.split_whitespace());
+            command.args(options.split_whitespace()).args(["--out", &out, "--tokenizer"]);
+            command.arg(testkit::fixture("tokenizer.json")).env("RAYON_NUM_THREADS", threads);
+            stdout(&command.output().unwrap());
+            dir.path().join(out)
+        };
+        let [one, four] = ["1", "4"].map(folder);
+        expect_nothing_held_out_in_train(&one);
+        let files = |folder: &Path| Manifest::read(folder).unwrap().unwrap().files;
+        assert_eq!(files(&one), files(&four), "{options}");
+    }
+}
+
+#[test]
+fn a_folder_says_how_it_was_made_and_what_changed_in_it() {
+    let dir = places();
+    stdout(&run(dir.path(), &format!("{HOLD_OUT} --most-mentioned 30 --out made")));
+    let made = dir.path().join("made");
+    let manifest = Manifest::read(&made).unwrap().unwrap();
+    manifest.check(&made).unwrap();
+    assert_eq!((manifest.program.as_str(), manifest.seed), ("kg-triples mentions", Some(42)));
+    assert!(manifest.inputs.contains_key(Path::new("entities.de.jsonl")), "{:?}", manifest.inputs);
+    let lines = Shards::open([&made]).unwrap().lines();
+    assert_eq!(manifest.counts["train"]["examples"], lines);
+    assert_eq!(manifest.counts["train"]["by_language"].as_object().unwrap().len(), 3);
+    let texts: Vec<MentionExample> = probe(&made, "unseen-texts");
+    assert_eq!(manifest.counts["probe"]["unseen-texts"], texts.len());
+    let train: Vec<MentionExample> = read(&made.join("train/mentions.jsonl.gz"));
+    let entities: BTreeSet<String> = train.into_iter().map(|example| example.entity).collect();
+    assert!(entities.len() <= 30, "{entities:?}");
+    // Without a probe where nothing is held out.
+    stdout(&run(dir.path(), "mentions --entities . --out whole"));
+    assert!(dir.path().join("whole/train").is_dir() && !dir.path().join("whole/probe").exists());
+    // What is changed is named, with the digests.
+    let path = made.join("probe/candidates.jsonl.gz");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend(&bytes.clone());
+    std::fs::write(&path, bytes).unwrap();
+    let error = manifest.check(&made).unwrap_err().to_string();
+    assert!(
+        error.contains("candidates.jsonl.gz: changed since it was prepared: SHA-256"),
+        "{error}"
+    );
+    // Prepared again, it is whole again; another folder is left as it is.
+    stdout(&run(dir.path(), &format!("{HOLD_OUT} --out made")));
+    Manifest::read(&made).unwrap().unwrap().check(&made).unwrap();
+    std::fs::create_dir(dir.path().join("mine")).unwrap();
+    write(&dir.path().join("mine"), "notes.txt", "");
+    let error = failure(&run(dir.path(), &format!("{HOLD_OUT} --out mine")));
+    assert!(error.contains("mine: a folder that was not prepared"), "{error}");
+}
+
+#[test]
+fn held_out_triples_are_queries_among_their_objects() {
+    let dir = tempdir().unwrap();
+    crate::common::grid(12, 5).write_dir(dir.path().join("kg")).unwrap();
+    for (options, seed) in [("--labels", 1), ("--synthetic --count 200", 2)] {
+        let command =
+            format!("entailment --kg kg {options} --hold-out 0.3 --seed {seed} --out made");
+        // Each head has five tails: nothing that is held out has one answer.
+        let error = failure(&run(dir.path(), &command));
+        assert!(error.contains("queries of 60 triples: nothing is left"), "{error}");
+    }
+    crate::common::grid(40, 1).write_dir(dir.path().join("kg")).unwrap();
+    for (options, seed) in [("--labels", 1), ("--synthetic --count 200", 2)] {
+        let command =
+            format!("entailment --kg kg {options} --hold-out 0.3 --seed {seed} --out made");
+        let table = stdout(&run(dir.path(), &command));
+        assert!(has_row(&table, "candidates 1"), "{table}");
+        let made = dir.path().join("made");
+        let train: Vec<EntailmentExample> = read(&made.join("train/triples.jsonl.gz"));
+        let trained: BTreeSet<u32> = train.iter().map(|example| example.fact).collect();
+        let queries: Vec<EntailmentExample> = probe(&made, "unseen-triples");
+        assert!(!queries.is_empty() && queries.iter().all(|one| !trained.contains(&one.fact)));
+        let candidates: Vec<Candidate> = probe(&made, "candidates");
+        assert!(queries.iter().all(|query| query.object == candidates[0].entity));
+        Manifest::read(&made).unwrap().unwrap().check(&made).unwrap();
+    }
+    // The earlier name of the option.
+    let old = "entailment --kg kg --labels --held-out-fraction 0.3 --out old";
+    stdout(&run(dir.path(), old));
+    assert!(dir.path().join("old/probe/unseen-triples.jsonl.gz").exists());
+}
+
+/// XLM-K: at most 256 tokens a side (sections 3.1 to 3.3), languages as XLM-R (4.1), 32k candidates
+/// (appendix B).
+#[test]
+fn options_begin_with_the_papers_values() {
+    let dir = tempdir().unwrap();
+    for command in ["mentions", "entailment"] {
+        let help = stdout(&run(dir.path(), &format!("{command} --help")));
+        for (option, value) in
+            [("description-tokens", "256"), ("smoothing", "0.3"), ("candidates", "32768")]
+        {
+            let (_, about) = help.split_once(&format!("--{option} <")).unwrap();
+            let default = about.split("[default: ").nth(1).unwrap();
+            assert!(default.starts_with(&format!("{value}]")), "{command} --{option}: {about}");
+        }
+    }
+}
+
+/// The folders that are being prepared in `dir`.
+fn hidden(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let begins =
+        |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".preparing-");
+    entries.filter(begins).collect()
+}
+
+#[test]
+fn a_command_that_is_killed_leaves_nothing_that_looks_complete() {
+    let dir = places();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+    command.current_dir(dir.path()).args(HOLD_OUT.split_whitespace());
+    command.args(["--count", "100000000", "--out", "made", "--tokenizer"]);
+    command.arg(testkit::fixture("tokenizer.json")).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let writes = || hidden(dir.path()).iter().any(|folder| folder.join("train").exists());
+    while !writes() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was interrupted");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap(); // as kill -9 does
+    child.wait().unwrap();
+    assert!(!dir.path().join("made").exists());
+    for folder in hidden(dir.path()) {
+        assert!(Manifest::read(&folder).unwrap().is_none());
+    }
+    stdout(&run(dir.path(), &format!("{HOLD_OUT} --out made")));
+    expect_nothing_held_out_in_train(&dir.path().join("made"));
 }

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::Language;
-use kg_triples::knowledge::{EntailmentExample, MentionDataset, MentionExample};
+use kg_triples::knowledge::{EntailmentExample, MentionExample};
 use objectives::IGNORE_INDEX;
 use objectives::masking::{EntityMaskingConfig, Masked, MaskingVocab, entity_masking};
 use tch::Tensor;
@@ -17,26 +17,20 @@ use crate::{Encoder, Error, Result};
 ///
 /// # Example
 /// ```
-/// use kg_triples::knowledge::MentionDataset;
 /// use tasks::knowledge::LanguageDomains;
 ///
-/// let domains = LanguageDomains::new(&MentionDataset::default());
-/// assert_eq!(domains.count(), 0);
-/// assert!(domains.ids(["en".parse()?]).is_err());
+/// let domains = LanguageDomains::of(&["en".parse()?, "de".parse()?].into());
+/// assert_eq!((domains.count(), domains.ids(["en".parse()?])?), (2, vec![1]));
+/// assert!(domains.ids(["fr".parse()?]).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LanguageDomains(BTreeMap<Language, usize>);
 
 impl LanguageDomains {
-    /// All languages that occur, in alphabetical order.
-    pub fn new(mentions: &MentionDataset) -> Self {
-        Self::of(mentions.languages())
-    }
-
     /// These languages, in alphabetical order.
-    pub fn of(languages: BTreeSet<Language>) -> Self {
-        Self(languages.into_iter().zip(0..).collect())
+    pub fn of(languages: &BTreeSet<Language>) -> Self {
+        Self(languages.iter().copied().zip(0..).collect())
     }
 
     /// How many there are.

@@ -1,8 +1,8 @@
 //! The candidates of cross-lingual entity retrieval.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use kg_triples::knowledge::{MentionDataset, MentionExample};
+use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use serde::{Deserialize, Serialize};
 use transfer_eval::retrieval::{CandidateConfig, CandidateList, Description, GoldLanguage, Query};
 
@@ -21,8 +21,8 @@ use crate::Result;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
-    /// Candidates of entity and of object retrieval; fewer where there are fewer entities or
-    /// objects.
+    /// Candidates of entity and of object retrieval, those of queries first; fewer where the
+    /// prepared folder has fewer entities or objects.
     pub candidates: NonZeroUsize,
 }
 
@@ -32,12 +32,12 @@ impl Default for ProbeConfig {
     }
 }
 
-/// The list of candidates for some queries: one description for each entity, for those that are
+/// The list for some queries about mentions: one description for each entity, for those that are
 /// queried in the language of the entity's first query. Queries that expect another are left out.
 ///
 /// A query's `id` in the list is its index in `queries`.
 pub(super) fn mention_candidates(
-    mentions: &MentionDataset,
+    candidates: &[Candidate],
     queries: &[MentionExample],
     config: &ProbeConfig,
 ) -> Result<CandidateList> {
@@ -45,15 +45,9 @@ pub(super) fn mention_candidates(
     for example in queries {
         gold_language.entry(example.entity.as_str()).or_insert(example.description_language);
     }
-    let mut descriptions = Vec::new();
-    for entity in &mentions.entities {
-        for (language, _) in mentions.descriptions.get(entity) {
-            if gold_language.get(entity.as_str()).is_none_or(|gold| gold == language) {
-                let language = language.to_string();
-                descriptions.push(Description { entity: entity.clone(), language });
-            }
-        }
-    }
+    let fits = |one: &&Candidate| {
+        gold_language.get(one.entity.as_str()).is_none_or(|gold| *gold == one.language)
+    };
     let queries: Vec<Query> = queries
         .iter()
         .enumerate()
@@ -66,10 +60,36 @@ pub(super) fn mention_candidates(
             language: example.language.to_string(),
         })
         .collect();
-    let config = CandidateConfig {
-        size: config.candidates.get().min(mentions.entities.len()),
-        gold_language: GoldLanguage::Any,
-        seed: 0,
+    draw(candidates.iter().filter(fits), &queries, config)
+}
+
+/// The list for held-out triples: all objects among the candidates.
+pub(super) fn object_candidates(
+    candidates: &[Candidate],
+    queries: &[EntailmentExample],
+    config: &ProbeConfig,
+) -> Result<CandidateList> {
+    let query = |(number, example): (usize, &EntailmentExample)| Query {
+        id: number.to_string(),
+        entity: example.object.clone(),
+        language: example.subject_language.to_string(),
     };
-    Ok(CandidateList::draw(&descriptions, &queries, &config)?)
+    let queries: Vec<Query> = queries.iter().enumerate().map(query).collect();
+    draw(candidates.iter(), &queries, config)
+}
+
+fn draw<'c>(
+    candidates: impl Iterator<Item = &'c Candidate>,
+    queries: &[Query],
+    config: &ProbeConfig,
+) -> Result<CandidateList> {
+    let description = |one: &Candidate| Description {
+        entity: one.entity.clone(),
+        language: one.language.to_string(),
+    };
+    let descriptions: Vec<Description> = candidates.map(description).collect();
+    let entities: BTreeSet<&str> = descriptions.iter().map(|one| one.entity.as_str()).collect();
+    let size = config.candidates.get().min(entities.len());
+    let config = CandidateConfig { size, gold_language: GoldLanguage::Any, seed: 0 };
+    Ok(CandidateList::draw(&descriptions, queries, &config)?)
 }

@@ -1,13 +1,13 @@
 //! Entity retrieval by counting, without reading.
 use std::collections::BTreeMap;
 
-use kg_triples::knowledge::{MentionDataset, MentionExample, TrainingMentions};
+use kg_triples::knowledge::MentionExample;
 use transfer_eval::retrieval::{
     CandidateList, Description, PlacedQuery, RetrievalScore, score_retrieval,
 };
 
-use super::ProbeConfig;
 use super::candidates::mention_candidates;
+use super::{MentionShards, ProbeConfig, TrainedPairs};
 use crate::{Error, Result};
 
 /// What is counted in the training examples to rank candidates without reading the query. What a
@@ -20,9 +20,9 @@ pub enum FrequencyBaseline {
     LanguagePair,
 }
 
-/// Entity, language of its mentions and, for pairs, language of its description: its share of the
-/// training examples.
-type Shares<'a> = BTreeMap<(&'a str, &'a str, Option<&'a str>), f64>;
+/// Entity, language of its mentions and, for pairs, language of its description: its training
+/// examples.
+type Counts<'a> = BTreeMap<(&'a str, &'a str, Option<&'a str>), u64>;
 
 impl FrequencyBaseline {
     /// Ranks the candidates of each query by how often they are trained, most often first, and
@@ -30,41 +30,25 @@ impl FrequencyBaseline {
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query.
-    ///
-    /// # Example
-    /// ```
-    /// use kg_triples::knowledge::MentionDataset;
-    /// use tasks::knowledge::{FrequencyBaseline, ProbeConfig};
-    ///
-    /// // let mentions = MentionDataset::load(&source, true, &tokenizer)?;
-    /// let mentions = MentionDataset::default();
-    /// let score = FrequencyBaseline::Entity.score(
-    ///     &mentions,
-    ///     &mentions.test_seen_pairs,
-    ///     &ProbeConfig::default(),
-    /// );
-    /// assert!(score.is_err()); // nothing to ask
-    /// ```
     pub fn score(
         self,
-        mentions: &MentionDataset,
+        mentions: &MentionShards,
         queries: &[MentionExample],
         config: &ProbeConfig,
     ) -> Result<RetrievalScore> {
-        let list = mention_candidates(mentions, queries, config)?;
-        Ok(score_retrieval(&list, &self.ranks(&mentions.train, &list)?)?)
+        let list = mention_candidates(&mentions.probe.candidates, queries, config)?;
+        Ok(score_retrieval(&list, &self.ranks(&mentions.trained_pairs, &list)?)?)
     }
 
     /// The rank of the right candidate of each query of `list`, from 1, in the list's order.
-    fn ranks(self, train: &TrainingMentions, list: &CandidateList) -> Result<Vec<usize>> {
-        let of_pairs = train.shares();
-        let mut shares = Shares::new();
-        for ((entity, language, description_language), share) in &of_pairs {
+    fn ranks(self, trained: &TrainedPairs, list: &CandidateList) -> Result<Vec<usize>> {
+        let mut counts = Counts::new();
+        for ((entity, language, description_language), count) in trained {
             let description = self.counted(description_language.as_str());
             let key = (entity.as_str(), language.as_str(), description);
-            *shares.entry(key).or_default() += share;
+            *counts.entry(key).or_default() += count;
         }
-        list.queries.iter().map(|query| self.rank(query, list, &shares)).collect()
+        list.queries.iter().map(|query| self.rank(query, list, &counts)).collect()
     }
 
     fn counted(self, description_language: &str) -> Option<&str> {
@@ -74,22 +58,20 @@ impl FrequencyBaseline {
         }
     }
 
-    fn rank(self, query: &PlacedQuery, list: &CandidateList, shares: &Shares<'_>) -> Result<usize> {
-        let share = |candidate: &Description| {
+    fn rank(self, query: &PlacedQuery, list: &CandidateList, counts: &Counts<'_>) -> Result<usize> {
+        let count = |candidate: &Description| {
             let description = self.counted(&candidate.language);
             let key = (candidate.entity.as_str(), query.language.as_str(), description);
-            shares.get(&key).copied().unwrap_or(0.0)
+            counts.get(&key).copied().unwrap_or(0)
         };
-        let gold = list.candidates.get(query.gold).map(share).ok_or_else(|| {
+        let gold = list.candidates.get(query.gold).map(count).ok_or_else(|| {
             let expected = format!("a candidate below {}", list.candidates.len());
             Error::data(format!("gold of query {}", query.id), expected, query.gold)
         })?;
         // Candidates are in random order, so the position decides between equals at random.
         let ahead = list.candidates.iter().enumerate().filter(|(position, candidate)| {
-            // Shares that differ by rounding alone are equal.
-            let difference = share(candidate) - gold;
-            let equal = difference.abs() <= 1e-9 * gold;
-            (!equal && difference > 0.0) || (equal && *position < query.gold)
+            let count = count(candidate);
+            count > gold || (count == gold && *position < query.gold)
         });
         Ok(1 + ahead.count())
     }
@@ -97,37 +79,22 @@ impl FrequencyBaseline {
 
 #[cfg(test)]
 mod tests {
-    use kg_triples::Language;
-    use kg_triples::knowledge::TokenSpan;
     use transfer_eval::retrieval::{CandidateConfig, GoldLanguage};
 
     use super::*;
 
-    fn example(entity: &str, language: &str, description_language: &str) -> MentionExample {
-        MentionExample {
-            passage: 0,
-            id: String::new(),
-            language: Language::new(language).unwrap(),
-            input_ids: vec![0, 5, 2],
-            mention: TokenSpan { start: 1, end: 2 },
-            entity: entity.into(),
-            description_language: Language::new(description_language).unwrap(),
-            description_ids: vec![0, 6, 2],
-        }
-    }
-
     #[test]
     fn ranks_are_those_of_counting_by_hand() {
-        let train = [
-            ("Q1", "de", "en"),
-            ("Q1", "de", "en"),
-            ("Q1", "de", "es"),
-            ("Q2", "de", "en"),
-            ("Q2", "de", "en"),
-            ("Q3", "es", "en"),
-        ];
-        let train = train.iter().map(|(entity, one, other)| example(entity, one, other));
-        let train = TrainingMentions::from(train.collect::<Vec<MentionExample>>());
+        let mut trained = TrainedPairs::new();
+        for (entity, language, description_language, count) in [
+            ("Q1", "de", "en", 2),
+            ("Q1", "de", "es", 1),
+            ("Q2", "de", "en", 2),
+            ("Q3", "es", "en", 1),
+        ] {
+            let [one, other] = [language, description_language].map(|code| code.parse().unwrap());
+            trained.insert((entity.to_owned(), one, other), count);
+        }
         let candidate = |(entity, language): (&str, &str)| Description {
             entity: entity.into(),
             language: language.into(),
@@ -148,10 +115,10 @@ mod tests {
         };
         // Counts for a German mention: Q4 0, Q2 2, Q1 3, Q3 0, and Q1 again, 3. For a Spanish one
         // Q3 alone has 1. Nothing is known of Chinese: the order of the list.
-        let by_entity = FrequencyBaseline::Entity.ranks(&train, &list).unwrap();
+        let by_entity = FrequencyBaseline::Entity.ranks(&trained, &list).unwrap();
         assert_eq!(by_entity, [1, 3, 4, 5, 1, 2]);
         // With the description's language: Q4 0, Q2 2, Q1 in English 2, Q3 0, Q1 in Spanish 1.
-        let by_pair = FrequencyBaseline::LanguagePair.ranks(&train, &list).unwrap();
+        let by_pair = FrequencyBaseline::LanguagePair.ranks(&trained, &list).unwrap();
         assert_eq!(by_pair, [2, 1, 4, 5, 1, 2]);
     }
 
@@ -168,10 +135,8 @@ mod tests {
             }],
             left_out: Vec::new(),
         };
-        let error = FrequencyBaseline::Entity
-            .ranks(&TrainingMentions::default(), &list)
-            .unwrap_err()
-            .to_string();
+        let error =
+            FrequencyBaseline::Entity.ranks(&TrainedPairs::new(), &list).unwrap_err().to_string();
         assert_eq!(error, "gold of query 7: expected a candidate below 0, got 0");
     }
 }

@@ -206,8 +206,7 @@ impl KnowledgeTask<'_> {
         let key = self.heads.oe_key(object, &domains, true)?; // [b, H]
         let objects = self.ids(&batch.objects)?;
         let rows = ContrastRows { ids: Some(&objects), valid: None };
-        let queue = self.oe_queue.as_mut().ok_or_else(|| Error::empty("queue of objects"))?;
-        Ok(object_entailment(&query, &key, queue, &rows, &losses.oe)?)
+        Ok(object_entailment(&query, &key, &mut self.oe_queue, &rows, &losses.oe)?)
     }
 
     /// Numbers as an i64 tensor beside the model.

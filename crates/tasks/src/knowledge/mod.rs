@@ -2,8 +2,8 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | mentions with descriptions of their entities, triples | [`kg_triples::knowledge`] |
-//! | the same in memory or streamed, text for masked LM | [`KnowledgeData`] |
+//! | mentions with descriptions of their entities, triples | `kg-triples mentions`, `kg-triples entailment` |
+//! | these folders and text for masked LM, streamed | [`KnowledgeData`] |
 //! | masked entity prediction, object entailment, masked LM (Eq. 6) | [`KnowledgeTask`] |
 //! | cross-lingual entity and object retrieval (appendix B) | [`KnowledgeProbe`] |
 //! | what counting alone is worth there | [`FrequencyBaseline`] |
@@ -13,9 +13,9 @@ mod config;
 mod data;
 mod frequency_baseline;
 mod losses;
+mod prepared;
 mod probe;
 mod scores;
-mod streamed;
 mod task;
 
 #[cfg(test)]
@@ -27,10 +27,10 @@ pub use config::{
     ContrastWithin, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights, MentionMasking,
     ObjectEntailment, Representation,
 };
-pub use data::{KnowledgeData, KnowledgeFiles, Mentions, Triples};
+pub use data::KnowledgeData;
 pub use frequency_baseline::FrequencyBaseline;
+pub(crate) use prepared::parse;
+pub use prepared::{EntailmentShards, MentionProbe, MentionShards, TrainedPairs, TripleProbe};
 pub use probe::KnowledgeProbe;
 pub use scores::ProbeScores;
-pub(crate) use streamed::parse;
-pub use streamed::{EntailmentShards, MentionShards};
 pub use task::KnowledgeTask;

@@ -1,22 +1,24 @@
 //! XEP and XOR: the right description among many, for a masked mention or for a subject and a
 //! relation.
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
 use kg_triples::Language;
-use kg_triples::knowledge::{EntailmentDataset, EntailmentExample, MentionDataset, MentionExample};
+use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use ndarray::Array2;
 use objectives::masking::MaskingVocab;
 use tch::{Device, Kind, Tensor, no_grad};
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, Query, RankConfig, RetrievalScore,
-    rank_candidates, score_retrieval,
+    CandidateList, PlacedQuery, RankConfig, RetrievalScore, rank_candidates, score_retrieval,
 };
 use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
 use super::batch::{domain_ids, mask_mention, one_domain};
-use super::candidates::mention_candidates;
-use super::{KnowledgeTaskConfig, LanguageDomains, ProbeConfig, Representation};
+use super::candidates::{mention_candidates, object_candidates};
+use super::{
+    KnowledgeTaskConfig, LanguageDomains, MentionShards, ProbeConfig, Representation, TripleProbe,
+};
 use crate::masked_lm::masking_vocab;
 use crate::pooling::{Pooling, at_positions, encode, pooled, to_array};
 use crate::{Encoder, Error, Result};
@@ -34,18 +36,19 @@ const ROWS: usize = 64;
 /// ```
 /// use std::path::Path;
 ///
-/// use kg_triples::knowledge::{EntailmentDataset, MentionDataset};
-/// use tasks::knowledge::{KnowledgeProbe, KnowledgeTaskConfig, ProbeConfig};
+/// use tasks::knowledge::{KnowledgeData, KnowledgeProbe, KnowledgeTaskConfig, ProbeConfig};
 /// use xlmr_model::{KnowledgeHeads, Pretrained};
 ///
 /// # fn ask(base: &Pretrained, heads: &KnowledgeHeads, trained_with: &KnowledgeTaskConfig,
-/// #     mentions: &MentionDataset, triples: &EntailmentDataset) -> tasks::Result<()> {
+/// #     data: &KnowledgeData) -> tasks::Result<()> {
 /// let config = ProbeConfig::default();
 /// let probe =
 ///     KnowledgeProbe::new(&base.model, base.specials, heads, trained_with, &config)?;
 /// let list = Path::new("runs/xlm-k/candidates-xep.json"); // the same for every model
-/// let entities = probe.entities(mentions, &mentions.test_unseen_pairs, list)?;
-/// let objects = probe.objects(triples, Path::new("runs/xlm-k/candidates-xor.json"))?;
+/// let mentions = &data.mentions;
+/// let entities = probe.entities(mentions, &mentions.probe.unseen_pairs, list)?;
+/// let list = Path::new("runs/xlm-k/candidates-xor.json");
+/// let objects = probe.objects(&data.triples.probe, list)?;
 /// println!("XEP {:.1}, XOR {:.1}", entities.all.accuracy, objects.all.accuracy);
 /// # Ok(())
 /// # }
@@ -83,23 +86,24 @@ impl<'a> KnowledgeProbe<'a> {
         Ok(Self { model, heads, vocab, trained_with, config: config.clone() })
     }
 
-    /// XEP: for each masked mention of `queries` the description of its entity, among those of
-    /// `mentions`. The list of candidates is written to `path`.
+    /// XEP: for each masked mention of `queries` the description of its entity, among the candidates
+    /// of `mentions`. Their list is written to `path`.
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written; whatever the model
     /// refuses.
     pub fn entities(
         &self,
-        mentions: &MentionDataset,
+        mentions: &MentionShards,
         queries: &[MentionExample],
         path: &Path,
     ) -> Result<RetrievalScore> {
-        let list = mention_candidates(mentions, queries, &self.config)?;
+        let candidates = &mentions.probe.candidates;
+        let list = mention_candidates(candidates, queries, &self.config)?;
         list.write(path)?;
         let losses = &self.trained_with.losses;
         let representation = self.trained_with.mention_representation();
-        let domains = losses.norm_by_language.then(|| LanguageDomains::new(mentions));
+        let domains = losses.norm_by_language.then(|| LanguageDomains::of(&mentions.languages));
 
         let rows = list.queries.iter().map(|query| {
             let example = item(queries, &query.id)?;
@@ -115,15 +119,7 @@ impl<'a> KnowledgeProbe<'a> {
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
 
-        let rows = list.candidates.iter().map(|candidate| {
-            let known = mentions.descriptions.get(&candidate.entity);
-            let found = known.iter().find(|(language, _)| language.as_str() == candidate.language);
-            let (_, input_ids) = found.ok_or_else(|| {
-                let what = format!("candidate {}", candidate.entity);
-                Error::data(what, format!("a description in {}", candidate.language), "none")
-            })?;
-            Ok(Row { input_ids: input_ids.clone(), position: None })
-        });
+        let rows = described(&list, candidates);
         let languages = self::languages(list.candidates.iter().map(|one| &one.language))?;
         let domain = domain_ids(domains.as_ref(), languages)?;
         let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
@@ -142,14 +138,16 @@ impl<'a> KnowledgeProbe<'a> {
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written;
     /// [`Error::Knowledge`]; whatever the model refuses.
-    pub fn objects(&self, triples: &EntailmentDataset, path: &Path) -> Result<RetrievalScore> {
-        let (list, queries) = object_candidates(triples, &self.config)?;
+    pub fn objects(&self, triples: &TripleProbe, path: &Path) -> Result<RetrievalScore> {
+        let TripleProbe { candidates, unseen_triples } = triples;
+        let list = object_candidates(candidates, unseen_triples, &self.config)?;
         list.write(path)?;
         let representation = self.trained_with.object_representation();
         let norm_by_language = self.trained_with.losses.norm_by_language;
 
+        let query = |query: &PlacedQuery| item(unseen_triples, &query.id);
         let queries: Vec<&EntailmentExample> =
-            list.queries.iter().map(|query| item(&queries, &query.id)).collect::<Result<_>>()?;
+            list.queries.iter().map(query).collect::<Result<_>>()?;
         let relations: Vec<i64> =
             queries.iter().map(|example| i64::from(example.relation)).collect();
         let rows = queries
@@ -165,13 +163,7 @@ impl<'a> KnowledgeProbe<'a> {
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
 
-        let most = usize::try_from(self.model.max_length()).unwrap_or(usize::MAX);
-        let rows = list.candidates.iter().map(|candidate| {
-            let language = Language::new(&candidate.language).map_err(kg_triples::KgError::from)?;
-            let mut input_ids = triples.object_ids(&candidate.entity, language)?;
-            input_ids.truncate(most);
-            Ok(Row { input_ids, position: None })
-        });
+        let rows = described(&list, candidates);
         let domain = one_domain(norm_by_language, list.candidates.len());
         let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
@@ -213,36 +205,21 @@ impl<'a> KnowledgeProbe<'a> {
     }
 }
 
-/// The held-out triples as queries, and their objects among others as candidates. A query's `id` in
-/// the list is its index in the queries that come with it.
-fn object_candidates(
-    triples: &EntailmentDataset,
-    config: &ProbeConfig,
-) -> Result<(CandidateList, Vec<EntailmentExample>)> {
-    let objects = triples.objects();
-    let language_of = |object: &str| {
-        objects.iter().find(|(entity, _)| entity == object).map(|(_, language)| *language)
-    };
-    let examples = triples.queries(language_of)?;
-    let queries: Vec<Query> = examples
-        .iter()
-        .enumerate()
-        .map(|(number, example)| Query {
-            id: number.to_string(),
-            entity: example.object.clone(),
-            language: example.subject_language.to_string(),
-        })
-        .collect();
-    let descriptions: Vec<Description> = objects
-        .iter()
-        .map(|(entity, language)| Description {
-            entity: entity.clone(),
-            language: language.to_string(),
-        })
-        .collect();
-    let size = config.candidates.get().min(objects.len());
-    let config = CandidateConfig { size, gold_language: GoldLanguage::Any, seed: 0 };
-    Ok((CandidateList::draw(&descriptions, &queries, &config)?, examples))
+/// The descriptions of the candidates of a list.
+fn described<'c>(
+    list: &'c CandidateList,
+    candidates: &'c [Candidate],
+) -> impl Iterator<Item = Result<Row>> + 'c {
+    let ids = |one: &'c Candidate| ((one.entity.as_str(), one.language.as_str()), &one.input_ids);
+    let known: BTreeMap<(&str, &str), &Vec<u32>> = candidates.iter().map(ids).collect();
+    list.candidates.iter().map(move |candidate| {
+        let input_ids = known.get(&(candidate.entity.as_str(), candidate.language.as_str()));
+        let input_ids = input_ids.ok_or_else(|| {
+            let what = format!("candidate {}", candidate.entity);
+            Error::data(what, format!("a description in {}", candidate.language), "none")
+        })?;
+        Ok(Row { input_ids: (*input_ids).clone(), position: None })
+    })
 }
 
 /// The item that a query's `id` counts.

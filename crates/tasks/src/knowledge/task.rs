@@ -1,9 +1,8 @@
 //! The joint task of XLM-K.
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::Language;
-use kg_triples::knowledge::{EntailmentDataset, EntailmentExample, MentionDataset, MentionExample};
+use kg_triples::knowledge::{EntailmentExample, MentionExample};
 use objectives::masking::{Masked, MaskingVocab, mlm_masking};
 use objectives::{NegativeQueue, QueueConfig};
 use tch::{Kind, Tensor};
@@ -11,10 +10,8 @@ use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, Task
 use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
 use super::batch::{Batch, MentionPair, domain_ids, mask_mention, number_of};
-use super::streamed::{KnowledgeExample, KnowledgeStream};
-use super::{
-    ContrastWithin, KnowledgeData, KnowledgeTaskConfig, LanguageDomains, Mentions, Triples,
-};
+use super::prepared::KnowledgeStream;
+use super::{ContrastWithin, KnowledgeData, KnowledgeTaskConfig, LanguageDomains};
 use crate::masked_lm::masking_vocab;
 use crate::{Encoder, Result};
 
@@ -22,23 +19,20 @@ use crate::{Encoder, Result};
 /// masked language modelling, masked entity prediction and object entailment, logged as `mlm`,
 /// `mep`, `oe` and, in the ablation without knowledge tasks, `description_mlm`.
 ///
-/// A step is a batch of mentions and as many triples, both drawn at random; without mentions,
-/// triples alone. So each of the three losses sees a batch of the paper's 8,192. Mentions and
+/// A step is a batch of mentions, as many triples and, where there is text, as many passages of it,
+/// each in an order of its own. So each of the three losses sees a batch of the paper's 8,192. Mentions and
 /// objects have a queue each. A batch larger than `micro_batch` is cut, and its losses, gradients
 /// and queues are those of the whole batch.
 ///
 /// # Example
 /// ```
-/// use kg_triples::knowledge::{EntailmentDataset, MentionDataset};
-/// use tasks::knowledge::{KnowledgeTask, KnowledgeTaskConfig};
+/// use tasks::knowledge::{KnowledgeData, KnowledgeTask, KnowledgeTaskConfig};
 /// use xlmr_model::{KnowledgeHeads, Pretrained};
 ///
-/// # fn task<'a>(base: &'a Pretrained, heads: &'a KnowledgeHeads, mentions: &'a MentionDataset,
-/// #     triples: &'a EntailmentDataset) -> tasks::Result<KnowledgeTask<'a>> {
+/// # fn task<'a>(base: &'a Pretrained, heads: &'a KnowledgeHeads, data: &KnowledgeData)
+/// #     -> tasks::Result<KnowledgeTask<'a>> {
 /// let config = KnowledgeTaskConfig { batch_size: 64, micro_batch: 64, ..Default::default() };
-/// let task = KnowledgeTask::new(&base.model, base.specials, heads, config)?
-///     .with_mentions(mentions)?
-///     .with_triples(triples, true)?;
+/// let task = KnowledgeTask::new(&base.model, base.specials, heads, config, data)?;
 /// # Ok(task)
 /// # }
 /// ```
@@ -47,38 +41,20 @@ pub struct KnowledgeTask<'a> {
     pub(super) heads: &'a KnowledgeHeads,
     pub(super) config: KnowledgeTaskConfig,
     vocab: MaskingVocab,
-    specials: SpecialTokens,
-    mentions: Option<TrainedMentions<'a>>,
-    triples: Option<TrainedTriples<'a>>,
-    /// What is streamed; the rest is drawn.
-    stream: Option<KnowledgeStream>,
-    /// Masked language modelling reads the stream's text, not the passages of mentions.
+    stream: KnowledgeStream,
+    /// Masked language modelling reads text of its own, not the passages of mentions.
     text: bool,
-    /// One for each example of an epoch.
-    lengths: Vec<usize>,
-    /// The queue of each group of mentions, see [`TrainedMentions::groups`].
-    pub(super) mep_queues: Vec<NegativeQueue>,
-    /// The queue of objects; `None` without triples.
-    pub(super) oe_queue: Option<NegativeQueue>,
-    /// What the examples of the last batch were, by their index in it.
-    last: BTreeMap<usize, ExampleRecord>,
-}
-
-struct TrainedMentions<'a> {
-    /// `None`: they come with the stream.
-    data: Option<&'a MentionDataset>,
     /// `None`: one batch-norm domain for all languages.
     domains: Option<LanguageDomains>,
     /// The group of each language whose mentions are contrasted with each other alone, an index of
     /// the queues; empty: one group of all.
     groups: BTreeMap<Language, usize>,
-}
-
-struct TrainedTriples<'a> {
-    /// `None`: they come with the stream.
-    data: Option<&'a EntailmentDataset>,
-    /// Subject and object are described in different languages.
-    multilingual: bool,
+    /// The queue of each group of mentions.
+    pub(super) mep_queues: Vec<NegativeQueue>,
+    /// The queue of objects.
+    pub(super) oe_queue: NegativeQueue,
+    /// What the examples of the last batch were, by their index in it.
+    last: BTreeMap<usize, ExampleRecord>,
 }
 
 const OE_QUEUE: &str = "oe_queue";
@@ -90,170 +66,66 @@ fn mep_queue_name(group: usize) -> String {
 
 /// The group of each language whose mentions are contrasted with each other alone; none where all
 /// are.
-fn groups(languages: BTreeSet<Language>, within: ContrastWithin) -> BTreeMap<Language, usize> {
+fn groups(languages: &BTreeSet<Language>, within: ContrastWithin) -> BTreeMap<Language, usize> {
     match within {
         ContrastWithin::All => BTreeMap::new(),
-        ContrastWithin::MentionLanguage => languages.into_iter().zip(0..).collect(),
+        ContrastWithin::MentionLanguage => languages.iter().copied().zip(0..).collect(),
     }
 }
 
 impl<'a> KnowledgeTask<'a> {
-    /// A task without examples: give them with [`with_mentions`](Self::with_mentions) and
-    /// [`with_triples`](Self::with_triples).
+    /// The task of the losses that `config` weighs, on the examples of `data`.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) if the weights leave nothing to train; as
-    /// [`masking_vocab`].
+    /// [`Error::Config`](crate::Error::Config) if the weights leave nothing to train;
+    /// [`Error::Data`](crate::Error::Data) naming the line that the model cannot read;
+    /// [`Error::Loss`](crate::Error::Loss) if a queue cannot be made; as [`masking_vocab`].
     pub fn new(
         model: &'a dyn Encoder,
         specials: SpecialTokens,
         heads: &'a KnowledgeHeads,
         config: KnowledgeTaskConfig,
+        data: &KnowledgeData,
     ) -> Result<Self> {
         config.weights.validate()?;
         config.losses.validate()?;
+        data.mentions.expect_fit(model)?;
+        data.triples.expect_fit(model)?;
+        let losses = &config.losses;
+        let groups = groups(&data.mentions.passage_languages, losses.contrast_within);
+        let queue = |offset: i64| -> Result<NegativeQueue> {
+            let seed = losses.queue.seed.wrapping_add(offset);
+            let config = QueueConfig { seed, ..losses.queue.clone() };
+            let options = (Kind::Float, model.device());
+            Ok(NegativeQueue::new(model.hidden_size(), options, &config)?)
+        };
+        let mep_queues = (0i64..).take(groups.len().max(1)).map(|group| queue(2 * group));
         Ok(Self {
             model,
             heads,
             vocab: masking_vocab(model, specials)?,
+            stream: data.stream(&config.weights, specials)?,
+            text: data.has_text(),
+            domains: losses.norm_by_language.then(|| LanguageDomains::of(data.languages())),
+            groups,
+            mep_queues: mep_queues.collect::<Result<_>>()?,
+            oe_queue: queue(1)?,
             config,
-            specials,
-            mentions: None,
-            triples: None,
-            stream: None,
-            text: false,
-            lengths: Vec::new(),
-            mep_queues: Vec::new(),
-            oe_queue: None,
             last: BTreeMap::new(),
         })
     }
 
-    /// Trains on `mentions.train`, and makes the queue of each group of mentions.
-    ///
-    /// # Errors
-    /// [`Error::Loss`](crate::Error::Loss) if a queue cannot be made.
-    pub fn with_mentions(mut self, mentions: &'a MentionDataset) -> Result<Self> {
-        // All count the same. Where each step draws its own, whole batches lose nothing.
-        let lengths = vec![1; mentions.train.len()];
-        self.lengths = match mentions.train.are_drawn() {
-            true => self.complete_batches(lengths),
-            false => lengths,
-        };
-        let languages = (mentions.train.languages(), mentions.languages());
-        self.with_languages(Some(mentions), languages)
-    }
-
-    /// `languages`: those of passages, and of passages and descriptions.
-    fn with_languages(
-        mut self,
-        data: Option<&'a MentionDataset>,
-        (passages, all): (BTreeSet<Language>, BTreeSet<Language>),
-    ) -> Result<Self> {
-        let losses = &self.config.losses;
-        let groups = groups(passages, losses.contrast_within);
-        self.mep_queues = (0i64..)
-            .take(groups.len().max(1))
-            .map(|group| self.queue(2 * group))
-            .collect::<Result<_>>()?;
-        let domains = losses.norm_by_language.then(|| LanguageDomains::of(all));
-        self.mentions = Some(TrainedMentions { data, domains, groups });
-        Ok(self)
-    }
-
-    /// Trains on triples too, and makes the queue of objects. With `multilingual`, subject and
-    /// object are described in different languages.
-    ///
-    /// # Errors
-    /// [`Error::Loss`](crate::Error::Loss) if the queue cannot be made.
-    pub fn with_triples(
-        mut self,
-        triples: &'a EntailmentDataset,
-        multilingual: bool,
-    ) -> Result<Self> {
-        self.oe_queue = Some(self.queue(1)?);
-        if self.mentions.is_none() {
-            // Descriptions are made when they are drawn; all count the same.
-            self.lengths = self.complete_batches(vec![1; triples.report().train]);
-        }
-        self.triples = Some(TrainedTriples { data: Some(triples), multilingual });
-        Ok(self)
-    }
-
-    /// Trains on all of `data`, each part drawn from memory or streamed, in batches of as many
-    /// mentions, triples and passages of text. With `multilingual`, mention and description,
-    /// subject and object are in different languages; what is streamed is as it was written.
-    ///
-    /// # Errors
-    /// As [`with_mentions`](Self::with_mentions); [`Error::Data`](crate::Error::Data) naming the
-    /// streamed line that the model cannot read; [`Error::Empty`](crate::Error::Empty) if the data
-    /// holds no mentions within a language and `multilingual` is false.
-    pub fn with_data(mut self, data: &'a KnowledgeData, multilingual: bool) -> Result<Self> {
-        self = match (data.drawn_mentions(multilingual)?, &data.mentions) {
-            (None, Mentions::Streamed(shards)) => {
-                shards.expect_fit(self.model)?;
-                let languages = (shards.passage_languages.clone(), shards.languages.clone());
-                self.with_languages(None, languages)?
-            }
-            (Some(mentions), _) | (None, Mentions::Drawn(mentions)) => {
-                self.with_mentions(mentions)?
-            }
-        };
-        match &data.triples {
-            Triples::Drawn(triples) => self = self.with_triples(triples, multilingual)?,
-            Triples::Streamed(shards) => {
-                shards.expect_fit(self.model)?;
-                self.oe_queue = Some(self.queue(1)?);
-                self.triples = Some(TrainedTriples { data: None, multilingual });
-            }
-        }
-        self.stream = data.stream(&self.config.weights, self.specials)?;
-        self.text = data.has_text();
-        Ok(self)
-    }
-
-    fn queue(&self, offset: i64) -> Result<NegativeQueue> {
-        let queue = &self.config.losses.queue;
-        let config = QueueConfig { seed: queue.seed.wrapping_add(offset), ..queue.clone() };
-        let options = (Kind::Float, self.model.device());
-        Ok(NegativeQueue::new(self.model.hidden_size(), options, &config)?)
-    }
-
-    /// The lengths without those that are left over after the last whole batch, if there is one.
-    fn complete_batches(&self, mut lengths: Vec<usize>) -> Vec<usize> {
-        let size = self.config.batch_size.max(1);
-        let complete = lengths.len() / size * size;
-        if complete > 0 {
-            lengths.truncate(complete);
-        }
-        lengths
-    }
-
-    fn batch(&self, step: &mut Step<'_>) -> Result<Batch> {
-        let mut batch = match &self.mentions {
-            Some(mentions) => self.mention_batch(mentions, step)?,
-            None => Batch::default(),
-        };
-        for (number, (_, (_, passage))) in (first_number(step)..).zip(self.streamed()) {
+    fn batch(&self, step: &Step<'_>) -> Result<Batch> {
+        let examples = self.stream.batch();
+        let mut batch = self.mention_batch(step)?;
+        for (number, (_, (_, passage))) in (first_number(step)..).zip(examples) {
             if let Some(ids) = passage {
                 batch.mlm.push(self.masked(ids, number)?);
             }
         }
-        if let Some(TrainedTriples { data, multilingual }) = &self.triples
-            && self.config.weights.oe != 0.0
-        {
-            batch.triples = match data {
-                Some(data) => (step.batch.iter())
-                    .map(|_| data.sample(*multilingual, &mut step.rng))
-                    .collect::<Result<_, _>>()?,
-                None => {
-                    let triples =
-                        self.streamed().iter().filter_map(|(_, (triple, _))| triple.as_ref());
-                    triples.cloned().collect()
-                }
-            };
-            batch.objects = batch.triples.iter().map(|row| number_of(&row.object)).collect();
-        }
+        let triples = examples.iter().filter_map(|(_, (triple, _))| triple.clone());
+        batch.triples = triples.collect();
+        batch.objects = batch.triples.iter().map(|row| number_of(&row.object)).collect();
         if batch.records.is_empty() {
             let triple = |row: &EntailmentExample| ExampleRecord {
                 id: Some(format!("{} {} {}", row.subject, row.relation_id, row.object)),
@@ -262,16 +134,11 @@ impl<'a> KnowledgeTask<'a> {
             batch.records = batch.triples.iter().map(triple).collect();
         }
         if batch.records.is_empty() {
-            let passages = self.streamed().iter().filter_map(|(_, (_, passage))| passage.clone());
+            let passages = examples.iter().filter_map(|(_, (_, passage))| passage.clone());
             batch.records =
                 passages.map(|input_ids| ExampleRecord { id: None, input_ids }).collect();
         }
         Ok(batch)
-    }
-
-    /// The examples of the step that are streamed.
-    fn streamed(&self) -> &[KnowledgeExample] {
-        self.stream.as_ref().map(KnowledgeStream::batch).unwrap_or_default()
     }
 
     /// A row with random tokens masked.
@@ -279,20 +146,11 @@ impl<'a> KnowledgeTask<'a> {
         Ok(mlm_masking(ids.into(), &self.vocab, number, &self.config.losses.masking)?)
     }
 
-    fn mention_batch(&self, mentions: &TrainedMentions<'_>, step: &mut Step<'_>) -> Result<Batch> {
+    fn mention_batch(&self, step: &Step<'_>) -> Result<Batch> {
         let KnowledgeTaskConfig { weights, losses, .. } = &self.config;
-        let TrainedMentions { data, domains, groups } = mentions;
-        let examples: Vec<Cow<'_, MentionExample>> = match data {
-            Some(data) => {
-                let draw = |&k: &usize| data.train.example(k, &mut step.rng);
-                step.batch.iter().map(draw).collect::<Result<_, _>>()?
-            }
-            None => {
-                let mentions = self.streamed().iter().filter_map(|(mention, _)| mention.as_ref());
-                mentions.map(Cow::Borrowed).collect()
-            }
-        };
-        let record = |example: &Cow<'_, MentionExample>| ExampleRecord {
+        let mentions = self.stream.batch().iter().filter_map(|(mention, _)| mention.as_ref());
+        let examples: Vec<&MentionExample> = mentions.collect();
+        let record = |example: &&MentionExample| ExampleRecord {
             id: Some(example.id.clone()),
             input_ids: example.input_ids.clone(),
         };
@@ -312,13 +170,13 @@ impl<'a> KnowledgeTask<'a> {
                 batch.mentions.push(MentionPair { mention, description_ids });
             }
         }
-        let group = |language: &Language| groups.get(language).copied().unwrap_or(0);
+        let group = |language: &Language| self.groups.get(language).copied().unwrap_or(0);
         batch.entities = examples.iter().map(|example| number_of(&example.entity)).collect();
         batch.groups = examples.iter().map(|example| group(&example.language)).collect();
         let languages = examples.iter().map(|example| example.language);
-        batch.mention_domains = domain_ids(domains.as_ref(), languages)?;
+        batch.mention_domains = domain_ids(self.domains.as_ref(), languages)?;
         let languages = examples.iter().map(|example| example.description_language);
-        batch.description_domains = domain_ids(domains.as_ref(), languages)?;
+        batch.description_domains = domain_ids(self.domains.as_ref(), languages)?;
         Ok(batch)
     }
 }
@@ -330,31 +188,12 @@ fn first_number(step: &Step<'_>) -> u64 {
 
 impl Task for KnowledgeTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
-        match &mut self.stream {
-            Some(stream) => Examples::Streamed(stream),
-            None => Examples::Indexed(&self.lengths),
-        }
+        Examples::Streamed(&mut self.stream)
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config);
-        if let Some(data) = self.mentions.as_ref().and_then(|mentions| mentions.data) {
-            fingerprint.serialize("mentions", &self.lengths.len());
-            data.train.visit(|name, text| {
-                fingerprint.add(name, text);
-            });
-        }
-        if let Some(TrainedTriples { data, multilingual }) = &self.triples {
-            fingerprint.serialize("multilingual", multilingual);
-            if let Some(data) = data {
-                data.visit(|name, text| {
-                    fingerprint.add(name, text);
-                });
-            }
-        }
-        if let Some(stream) = &self.stream {
-            stream.fingerprint(fingerprint);
-        }
+        self.stream.fingerprint(fingerprint);
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -384,7 +223,7 @@ impl Task for KnowledgeTask<'_> {
         let mut state = self.heads.named_buffers();
         let mep = self.mep_queues.iter().enumerate();
         let queues = mep.map(|(group, queue)| (mep_queue_name(group), queue));
-        let oe = self.oe_queue.iter().map(|queue| (OE_QUEUE.to_owned(), queue));
+        let oe = [(OE_QUEUE.to_owned(), &self.oe_queue)];
         for (name, queue) in queues.chain(oe) {
             let tensors = queue.tensors()?.into_iter();
             state.extend(tensors.map(|(part, tensor)| (format!("{name}.{part}"), tensor)));
@@ -396,7 +235,7 @@ impl Task for KnowledgeTask<'_> {
         self.heads.restore_buffers(state)?;
         let mep = self.mep_queues.iter_mut().enumerate();
         let queues = mep.map(|(group, queue)| (mep_queue_name(group), queue));
-        let oe = self.oe_queue.iter_mut().map(|queue| (OE_QUEUE.to_owned(), queue));
+        let oe = [(OE_QUEUE.to_owned(), &mut self.oe_queue)];
         for (name, queue) in queues.chain(oe) {
             queue.restore(|part| state.get(&format!("{name}.{part}")))?;
         }

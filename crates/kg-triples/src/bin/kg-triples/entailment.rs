@@ -1,12 +1,16 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kg_triples::entity_linking::{LinkedText, PageText};
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
-    Descriptions, EntailmentDataset, EntailmentExample, EntailmentSource, SameLanguage,
+    Candidate, Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples,
+    EntailmentReport, SameLanguage,
 };
 use kg_triples::{KgError, KnowledgeGraph, Language, each_once};
+use serde_json::json;
 
+use crate::out::{FOR_QUERIES, Out, Probe};
 use crate::table::Table;
 use crate::{Done, at_least_one, choice, load_tokenizer, spinner};
 
@@ -14,20 +18,24 @@ use crate::{Done, at_least_one, choice, load_tokenizer, spinner};
 #[command(after_help = "Examples:
   kg-triples entailment --kg data/mini-kg --labels --tokenizer data/base \\
     --out entailment.jsonl.gz
+  kg-triples entailment --kg data/mini-kg --synthetic --tokenizer data/base \\
+    --description-tokens 24 --hold-out 0.2 --count 1000 --out triples
 With an extract of Wikidata and pages of entities:
   kg-triples entailment --kg wikidata --entities codex \\
-    --tokenizer xlm-roberta-base --out entailment.jsonl.gz
+    --tokenizer xlm-roberta-base --hold-out 0.001 --out triples
   kg-triples entailment --kg wikidata --texts pages.jsonl.gz \\
-    --tokenizer xlm-roberta-base --count 1000000 --out entailment.jsonl.gz
+    --tokenizer xlm-roberta-base --count 1000000 --out triples
   kg-triples entailment --kg extract --wikidata --tokenizer xlm-roberta-base \\
-    --held-out-fraction 0.001 --held-out asked.jsonl \\
-    --out entailment.jsonl.gz")]
+    --hold-out 0.001 --out triples
+
+A folder holds train/ and, with --hold-out, probe/: held-out triples whose subject and relation have
+one object, and the objects as candidates.")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     kg: PathBuf,
     /// Folder with entities.<lang>.jsonl[.gz]: id, label, description, extract
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["texts", "labels", "wikidata"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["texts", "labels", "wikidata", "synthetic"])]
     entities: Option<PathBuf>,
     /// Texts that describe their entity, JSONL: id, lang, entity, text
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
@@ -38,6 +46,9 @@ pub struct Args {
     /// Let labels of --kg stand for descriptions that are missing
     #[arg(long)]
     labels: bool,
+    /// Describe entities by their labels and other training triples: a stand-in for small data
+    #[arg(long, conflicts_with_all = ["entities", "texts", "labels", "wikidata"])]
+    synthetic: bool,
     /// Languages of descriptions [default: all]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
@@ -60,88 +71,87 @@ pub struct Args {
     #[arg(long)]
     count: Option<u64>,
     /// With --count: exponent of the number of triples in the share of each language of the subject
-    #[arg(long, default_value_t = EntailmentSource::<PathBuf>::default().smoothing)]
+    #[arg(long, default_value_t = EntailmentConfig::default().smoothing)]
     smoothing: f64,
-    /// Fraction of the triples that are left out of --out
-    #[arg(long, default_value_t = 0.0, value_name = "FRACTION")]
-    held_out_fraction: f64,
-    /// Second file, for the triples left out whose subject and relation have one object
-    #[arg(long, value_name = "FILE.jsonl[.gz]", requires = "held_out_fraction")]
-    held_out: Option<PathBuf>,
+    /// Fraction of the triples that is kept for the probe
+    #[arg(long, alias = "held-out-fraction", default_value_t = 0.0, value_name = "FRACTION")]
+    hold_out: f64,
+    /// Objects that are candidates; all that are asked for are among them
+    #[arg(long, default_value_t = 32_768, requires = "hold_out")]
+    candidates: usize,
     /// Seed of all draws
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = EntailmentConfig::default().seed)]
     seed: u64,
-    /// JSONL file to write; compressed if it ends in .gz
-    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    /// Prepared folder to write, or FILE.jsonl[.gz] for training lines alone
+    #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 pub fn run(args: Args) -> Done {
     each_once("languages", args.languages.iter().flatten())?;
     at_least_one(args.count)?;
-    let bar = spinner("reading");
-    let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let graph = KnowledgeGraph::read_dir(&args.kg)?;
-    let (descriptions, labels) = descriptions(&args, &graph)?;
-    bar.set_message("encoding descriptions");
-    let texts = descriptions.encode(&tokenizer, args.description_tokens)?;
-    let described = texts.len();
-    let source = EntailmentSource::<PathBuf> {
+    let config = EntailmentConfig {
         languages: args.languages.clone().unwrap_or_default(),
+        multilingual: !args.monolingual,
         // Of triples whose ends share a language only monolingual examples can be made.
         same_language: if args.monolingual { SameLanguage::Allow } else { args.same_language },
         smoothing: args.smoothing,
         description_tokens: args.description_tokens,
-        held_out_fraction: args.held_out_fraction,
+        hold_out: args.hold_out,
         seed: args.seed,
-        ..EntailmentSource::default()
     };
-    let data = EntailmentDataset::with_texts(graph, texts, &source)?;
+    config.validate()?;
+    let bar = spinner("reading");
+    let tokenizer = load_tokenizer(&args.tokenizer)?;
+    let out = Out::start(&args.out)?;
+    if args.hold_out > 0.0 {
+        out.expect_folder(FOR_QUERIES)?;
+    }
+    let graph = KnowledgeGraph::read_dir(&args.kg)?;
+    let mut table = Table::default();
+    let data = if args.synthetic {
+        EntailmentExamples::with_triples(graph, &tokenizer, &config)?
+    } else {
+        let (descriptions, labels) = descriptions(&args, &graph)?;
+        bar.set_message("encoding descriptions");
+        let texts = descriptions.encode(&tokenizer, args.description_tokens)?;
+        table.count("entities described", texts.len());
+        if args.labels {
+            table.count("labels that stand for descriptions", labels);
+        }
+        EntailmentExamples::with_texts(graph, texts, &config)?
+    };
     let report = data.report();
     bar.set_message("writing");
-    let multilingual = !args.monolingual;
-    let mut writer = JsonlWriter::<EntailmentExample>::create(&args.out)?;
-    let written = match args.count.filter(|_| report.train > 0) {
-        Some(count) => {
-            let drawn = (0..count).map(|index| data.drawn(multilingual, args.seed, index));
-            write(&mut writer, drawn)?
-        }
-        None => write(&mut writer, data.once(multilingual, args.seed))?,
+    let mut writer = JsonlWriter::create(out.train("triples.jsonl.gz")?)?;
+    let by_language = match args.count.filter(|_| report.train > 0) {
+        Some(count) => write(&mut writer, (0..count).map(|index| data.drawn(args.seed, index)))?,
+        None => write(&mut writer, data.once(args.seed))?,
     };
+    let written: usize = by_language.values().sum();
     if written == 0 {
-        return Err(KgError::Empty {
-            what: format!("examples of {} triples", report.triples),
-            hint: format!(
-                "{} have no described subject, {} no described object, {} no descriptions in \
-                 languages that are wanted",
-                report.without_subject, report.without_object, report.without_language
-            ),
-        });
+        return Err(nothing("examples", &report));
     }
-    let (mut held_out, mut writers) = (0, vec![writer]);
-    if let Some(path) = &args.held_out {
-        let mut second = JsonlWriter::<EntailmentExample>::create(path)?;
-        held_out = write(&mut second, data.held_out(multilingual, args.seed))?;
-        if held_out == 0 {
-            return Err(KgError::Empty {
-                what: format!("held-out examples for {}", path.display()),
-                hint: format!(
-                    "of {} triples none was left out whose subject and relation have one object, \
-                     {} with several; raise --held-out-fraction",
-                    report.triples, report.ambiguous
-                ),
-            });
-        }
-        writers.push(second);
+    let probe = match args.hold_out > 0.0 {
+        true => Some(probe(&data, args.candidates)?),
+        false => None,
+    };
+    let asked = probe.as_ref().map(Probe::sizes).unwrap_or_default();
+    let counts = json!({
+        "examples": written,
+        "by_language": by_language,
+        "triples": report,
+    });
+    writer.finish()?;
+    let mut counts = json!({ "train": counts });
+    if let Some(probe) = &probe {
+        probe.write(&out)?;
+        counts["probe"] =
+            asked.iter().map(|(name, size)| ((*name).to_owned(), json!(size))).collect();
     }
-    JsonlWriter::finish_all(writers)?;
+    out.finish("kg-triples entailment", Some(args.seed), counts)?;
     bar.finish_and_clear();
 
-    let mut table = Table::default();
-    table.count("entities described", described);
-    if args.labels {
-        table.count("labels that stand for descriptions", labels);
-    }
     table.count("triples", report.triples);
     table.count("without a described subject", report.without_subject);
     table.count("without a described object", report.without_object);
@@ -152,11 +162,40 @@ pub fn run(args: Args) -> Done {
     table.count("left out with several objects", report.ambiguous);
     table.count("relations", report.relations);
     table.count("examples", written);
-    if args.held_out.is_some() {
-        table.count("held-out examples", held_out);
+    for (name, size) in asked {
+        table.count(name, size);
     }
     table.print();
     Ok(())
+}
+
+/// That nothing is left, and why.
+fn nothing(what: &str, report: &EntailmentReport) -> KgError {
+    KgError::Empty {
+        what: format!("{what} of {} triples", report.triples),
+        hint: format!(
+            "{} have no described subject, {} no described object, {} no descriptions in \
+             languages that are wanted, {} are held out with one object for subject and relation, \
+             {} with several; give more triples or descriptions, or change --hold-out",
+            report.without_subject,
+            report.without_object,
+            report.without_language,
+            report.test,
+            report.ambiguous
+        ),
+    }
+}
+
+/// The held-out triples as queries, and the objects.
+fn probe(
+    data: &EntailmentExamples,
+    most: usize,
+) -> Result<Probe<EntailmentExample, Candidate>, KgError> {
+    let (queries, candidates) = data.probe(most)?;
+    if queries.is_empty() {
+        return Err(nothing("queries", &data.report()));
+    }
+    Ok(Probe { queries: vec![("unseen-triples", queries)], candidates })
 }
 
 /// The descriptions that the arguments ask for, and how many of them are labels.
@@ -183,15 +222,16 @@ fn descriptions(args: &Args, graph: &KnowledgeGraph) -> Result<(Descriptions, us
     Ok((descriptions, labels))
 }
 
-/// How many were written.
+/// How many were written, by the language of the subject.
 fn write(
     writer: &mut JsonlWriter<EntailmentExample>,
     examples: impl Iterator<Item = Result<EntailmentExample, KgError>>,
-) -> Result<usize, KgError> {
-    let mut written = 0;
+) -> Result<BTreeMap<Language, usize>, KgError> {
+    let mut written = BTreeMap::new();
     for example in examples {
-        writer.write(&example?)?;
-        written += 1;
+        let example = example?;
+        writer.write(&example)?;
+        *written.entry(example.subject_language).or_default() += 1;
     }
     Ok(written)
 }

@@ -30,7 +30,7 @@ pub struct Args {
 pub fn run(args: Args) -> Done {
     let bar = spinner("reading");
     let out = Out::start(&args.out)?;
-    let (sources, ..) = sources::read(args.source)?;
+    let (sources, ..) = sources::read(&args.source)?;
     bar.set_message("writing");
     let mut writer = JsonlWriter::create(out.train("linked.jsonl.gz")?)?;
     let mut counts: BTreeMap<Language, (usize, usize)> = BTreeMap::new();

@@ -48,9 +48,9 @@ Examples:
   kg-triples switch --texts linked.jsonl.gz --source de \\
     --entities data/codex --languages en,es --out switched.jsonl
   kg-triples mentions --entities data/codex --languages en,de --count 100 \\
-    --tokenizer data/base --out mentions.jsonl.gz
+    --tokenizer data/base --out mentions
   kg-triples entailment --kg data/mini-kg --labels --tokenizer data/base \\
-    --out entailment.jsonl.gz
+    --out triples
   kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl \\
     --min-chars 0 --unequal --out passages.jsonl.gz
 

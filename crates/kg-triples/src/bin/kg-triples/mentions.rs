@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use kg_triples::entity_linking::{LabelReport, LinkReport};
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::knowledge::{
-    Descriptions, EncodedDescriptions, LanguageMix, MentionConfig, MentionExample, MentionExamples,
-    MentionReport, SameLanguage, TokenBoundary,
+    Candidate, Descriptions, EncodedDescriptions, EntityCounts, HeldOut, LanguageMix,
+    MentionConfig, MentionExample, MentionExamples, MentionReport, SameLanguage, Thinning,
+    TokenBoundary,
 };
 use kg_triples::{KgError, Language};
+use serde_json::json;
 use tokenizers::Tokenizer;
 
-use crate::sources::{self, Links, SourceArgs, Sources};
+use crate::out::{FOR_QUERIES, Out, Probe};
+use crate::sources::{self, Links, SourceArgs, Sources, Texts};
 use crate::table::{Table, blank_line};
 use crate::{Done, at_least_one, choice, load_tokenizer, spinner};
 
@@ -18,16 +21,24 @@ use crate::{Done, at_least_one, choice, load_tokenizer, spinner};
 #[command(after_help = "Examples:
   kg-triples mentions --entities data/codex --languages en,de \\
     --tokenizer data/base --count 100 --out mentions.jsonl.gz
+  kg-triples mentions --entities data/codex --languages en,de \\
+    --tokenizer data/base --hold-out texts=0.1,pairs=0.2,entities=0.1 \\
+    --out mentions
 With linked texts, or pages of Wikipedia:
   kg-triples mentions --texts linked.jsonl.gz --entities codex \\
-    --languages en,de --tokenizer xlm-roberta-base --out mentions.jsonl.gz
+    --languages en,de --tokenizer xlm-roberta-base --out mentions
   kg-triples mentions --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz \\
     --sitelinks sitelinks.tsv --tokenizer xlm-roberta-base --count 1000000 \\
-    --smoothing 0.3 --out mentions.jsonl.gz
+    --smoothing 0.3 --hold-out texts=0.001,pairs=0.001,entities=0.001 \\
+    --out mentions
 
 Texts come from --texts (linked already), --wiki (WikiExtractor --links --json), or from the pages
 of --entities, where labels are found and linked. Descriptions come from --entities, or else from
-the texts that are pages of entities.")]
+the texts that are pages of entities.
+
+A folder holds train/ and, with --hold-out, probe/: queries about unseen texts, unseen pairs of
+languages and unseen entities, and the candidate descriptions. No training line shares a text, an
+entity in its pair of languages, or an entity that is held out.")]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
@@ -55,12 +66,62 @@ pub struct Args {
     /// Exponent of the languages' sizes
     #[arg(long, default_value_t = 0.3, requires = "count")]
     smoothing: f64,
+    /// Exponent of the entities' mentions in a language; less than 1 shows rare ones more often
+    #[arg(long, default_value_t = 1.0, requires = "count")]
+    entity_smoothing: f64,
+    /// Take the N entities alone that are mentioned most, in most languages
+    #[arg(long, value_name = "N")]
+    most_mentioned: Option<usize>,
+    /// Fractions of texts, pairs of languages and entities that are kept for the probe
+    #[arg(long, value_name = "texts=F,pairs=F,entities=F", value_parser = fractions)]
+    hold_out: Option<Fractions>,
+    /// Most queries of each kind
+    #[arg(long, default_value_t = HeldOut::default().queries, requires = "hold_out")]
+    queries: usize,
+    /// Most queries about one entity [default: any number]
+    #[arg(long, value_name = "N", requires = "hold_out")]
+    queries_per_entity: Option<usize>,
+    /// Entities whose descriptions are candidates; all that are asked for are among them
+    #[arg(long, default_value_t = 32_768, requires = "hold_out")]
+    candidates: usize,
     /// Seed of all draws
     #[arg(long, default_value_t = MentionConfig::default().seed)]
     seed: u64,
-    /// JSONL file to write; compressed if it ends in .gz
-    #[arg(long, value_name = "FILE.jsonl[.gz]")]
+    /// Prepared folder to write, or FILE.jsonl[.gz] for training lines alone
+    #[arg(long, value_name = "DIR")]
     out: PathBuf,
+}
+
+/// Fractions of texts, pairs and entities.
+type Fractions = [f64; 3];
+
+/// `texts=0.1,pairs=0.2,entities=0.1`
+fn fractions(text: &str) -> Result<Fractions, String> {
+    let mut fractions = [0.0; 3];
+    for part in text.split(',') {
+        let expected = || format!("expected texts=F, pairs=F or entities=F, got {part:?}");
+        let (name, value) = part.split_once('=').ok_or_else(expected)?;
+        let at = ["texts", "pairs", "entities"].iter().position(|known| *known == name);
+        let slot = at.and_then(|at| fractions.get_mut(at)).ok_or_else(expected)?;
+        *slot = value.parse().map_err(|_| expected())?;
+    }
+    Ok(fractions)
+}
+
+impl Args {
+    fn held_out(&self) -> Result<Option<HeldOut>, KgError> {
+        let Some([texts, pairs, entities]) = self.hold_out else { return Ok(None) };
+        let held_out = HeldOut {
+            texts,
+            pairs,
+            entities,
+            queries: self.queries,
+            per_entity: self.queries_per_entity,
+            seed: self.seed,
+        };
+        held_out.validate()?;
+        Ok(Some(held_out))
+    }
 }
 
 pub fn run(args: Args) -> Done {
@@ -72,48 +133,96 @@ pub fn run(args: Args) -> Done {
         seed: args.seed,
     };
     at_least_one(args.count)?;
+    let held_out = args.held_out()?;
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let (out, count, smoothing) = (args.out.clone(), args.count, args.smoothing);
-    let (description_tokens, from_entities) =
-        (args.description_tokens, args.source.entities.is_some());
-    let (sources, mut descriptions, labels) = sources::read(args.source)?;
-    if !from_entities {
+    let out = Out::start(&args.out)?;
+    if held_out.is_some() {
+        out.expect_folder(FOR_QUERIES)?;
+    }
+    let (sources, mut descriptions, labels) = sources::read(&args.source)?;
+    if args.source.entities.is_none() {
         bar.set_message("reading descriptions");
         describe_by_texts(&sources, &mut descriptions)?;
     }
+    if let Some(most) = args.most_mentioned {
+        bar.set_message("counting mentions");
+        let counts = EntityCounts::of_texts(sources.texts(None))?;
+        let kept = counts.most_mentioned(most);
+        descriptions.retain(|entity| kept.contains(entity));
+        sources.linked.take();
+    }
     bar.set_message("encoding descriptions");
-    let encoded = descriptions.encode(&tokenizer, description_tokens)?;
+    let encoded = descriptions.encode(&tokenizer, args.description_tokens)?;
 
     bar.set_message("writing");
-    let mut writer = JsonlWriter::create(&out)?;
-    let mut examples =
-        MentionExamples::new(sources.texts(None), &encoded, &tokenizer, config.clone())?;
+    let drawing = Drawing {
+        sources: &sources,
+        descriptions: &encoded,
+        tokenizer: &tokenizer,
+        config,
+        held_out: held_out.as_ref(),
+    };
+    let mut writer = JsonlWriter::create(out.train("mentions.jsonl.gz")?)?;
+    let mut examples = drawing.examples(sources.texts(None), args.seed)?;
     for example in examples.by_ref() {
         let example = example?;
-        if count.is_none() {
+        if args.count.is_none() {
             writer.write(&example)?;
         }
     }
     let report = examples.report().clone();
     let links = matches!(sources.links, Links::Labels(..)).then(|| sources.linked.take());
-    if report.examples == 0 {
+    if report.examples == 0 && held_out.is_none() {
         return Err(nothing(&report));
     }
+    let probe = match &held_out {
+        Some(_) => Some(probe(examples.queries()?, &encoded, args.candidates, args.seed)),
+        None => None,
+    };
     let mut drawn = BTreeMap::new();
-    if let Some(count) = count {
-        let mix = drawn_by_language(&sources, &encoded, &tokenizer, &config, &report, smoothing)?;
+    if let Some(count) = args.count {
+        let thinning = examples.mentions().thinning(args.entity_smoothing)?;
+        let mix = drawing.by_language(&report, &thinning, args.smoothing)?;
         for example in mix.take(count) {
             let example = example?;
             *drawn.entry(example.language).or_default() += 1;
             writer.write(&example)?;
         }
     }
+    let by_language = if args.count.is_some() { &drawn } else { &report.by_language };
+    let counts = json!({
+        "examples": by_language.values().sum::<usize>(),
+        "by_language": by_language,
+        "passages": report,
+    });
+    let asked = probe.as_ref().map(Probe::sizes).unwrap_or_default();
     writer.finish()?;
+    let mut counts = json!({ "train": counts });
+    if let Some(probe) = &probe {
+        probe.write(&out)?;
+        counts["probe"] =
+            asked.iter().map(|(name, size)| ((*name).to_owned(), json!(size))).collect();
+    }
+    out.finish("kg-triples mentions", Some(args.seed), counts)?;
     bar.finish_and_clear();
 
-    print(&descriptions, &labels, links.as_ref(), &report, &drawn);
+    print(&descriptions, &labels, links.as_ref(), &report, &drawn, &asked);
     Ok(())
+}
+
+/// The queries of the three probes, and the descriptions among which the right one is looked for.
+fn probe(
+    queries: [Vec<MentionExample>; 3],
+    descriptions: &EncodedDescriptions,
+    most: usize,
+    seed: u64,
+) -> Probe<MentionExample, Candidate> {
+    let asked = queries.iter().flatten();
+    let golds = asked.map(|query| (query.entity.as_str(), query.description_language)).collect();
+    let candidates = descriptions.candidates(&golds, most, seed);
+    let names = ["unseen-texts", "unseen-pairs", "unseen-entities"];
+    Probe { queries: names.into_iter().zip(queries).collect(), candidates }
 }
 
 /// Takes texts that are pages of entities as their descriptions.
@@ -143,28 +252,57 @@ fn nothing(report: &MentionReport) -> KgError {
     }
 }
 
-/// An endless row of examples of all languages that have some.
-fn drawn_by_language<'s>(
+/// What examples are drawn from.
+struct Drawing<'s> {
     sources: &'s Sources,
     descriptions: &'s EncodedDescriptions,
     tokenizer: &'s Tokenizer,
-    config: &'s MentionConfig,
-    report: &MentionReport,
-    smoothing: f64,
-) -> Result<impl Iterator<Item = Result<MentionExample, KgError>>, KgError> {
-    let languages: Vec<_> = report
-        .by_language
-        .iter()
-        .map(|(language, size)| {
-            let language = *language;
-            let open = move |epoch: u64| {
-                let config = MentionConfig { seed: config.seed ^ (epoch << 32), ..config.clone() };
-                MentionExamples::new(sources.texts(Some(language)), descriptions, tokenizer, config)
-            };
-            (*size, open)
-        })
-        .collect();
-    LanguageMix::new(languages, smoothing, config.seed)
+    config: MentionConfig,
+    held_out: Option<&'s HeldOut>,
+}
+
+impl<'s> Drawing<'s> {
+    /// An example of each of these passages that has one.
+    fn examples<'t>(
+        &'t self,
+        texts: Texts<'t>,
+        seed: u64,
+    ) -> Result<MentionExamples<'t, Texts<'t>>, KgError> {
+        let config = MentionConfig { seed, ..self.config.clone() };
+        let examples = MentionExamples::new(texts, self.descriptions, self.tokenizer, config)?;
+        match self.held_out {
+            Some(held_out) => examples.holding_out(held_out),
+            None => Ok(examples),
+        }
+    }
+
+    /// An endless row of examples of all languages that have some.
+    fn by_language<'t>(
+        &'t self,
+        report: &MentionReport,
+        thinning: &'t Thinning,
+        smoothing: f64,
+    ) -> Result<impl Iterator<Item = Result<MentionExample, KgError>> + use<'t, 's>, KgError> {
+        let languages: Vec<_> = report
+            .by_language
+            .iter()
+            .map(|(language, size)| {
+                let language = *language;
+                let open = move |epoch: u64| {
+                    let texts = self.sources.texts(Some(language));
+                    // Their queries are made already.
+                    let trained = texts.filter(|text| match (text, self.held_out) {
+                        (Ok(text), Some(held_out)) => !held_out.holds_out_text(&text.id),
+                        _ => true,
+                    });
+                    let seed = self.config.seed ^ (epoch << 32);
+                    Ok(self.examples(Box::new(trained), seed)?.thinned(thinning))
+                };
+                (*size, open)
+            })
+            .collect();
+        LanguageMix::new(languages, smoothing, self.config.seed)
+    }
 }
 
 fn print(
@@ -173,6 +311,7 @@ fn print(
     links: Option<&BTreeMap<Language, LinkReport>>,
     report: &MentionReport,
     drawn: &BTreeMap<Language, usize>,
+    asked: &[(&str, usize)],
 ) {
     let described = descriptions.counts();
     let mut table = Table::default();
@@ -218,12 +357,16 @@ fn print(
     table.count("without a description", report.without_description);
     table.count("without a description in a wanted language", report.without_language);
     table.count("mentions that do not fit the tokens", report.unaligned);
+    table.count("held out", report.held_out);
     table.count("passages used", report.examples);
     table.count("with a description in the same language", report.fallbacks);
     table.count("tokens", report.tokens);
     table.count("mention tokens", report.mention_tokens);
     if !drawn.is_empty() {
         table.count("drawn", drawn.values().sum());
+    }
+    for (name, size) in asked {
+        table.count(name, *size);
     }
     table.print();
 }

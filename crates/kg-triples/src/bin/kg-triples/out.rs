@@ -3,6 +3,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use kg_triples::KgError;
+use kg_triples::jsonl::JsonlWriter;
+use serde::Serialize;
 use shards::{Preparation, Preparing};
 
 use crate::Done;
@@ -11,6 +13,45 @@ use crate::Done;
 pub enum Out {
     File(PathBuf),
     Folder(Preparing),
+}
+
+/// What holding out asks of `--out`.
+pub const FOR_QUERIES: &str = "a folder where something is held out, for its queries";
+
+/// What a probe asks, and among what.
+pub struct Probe<Q, C> {
+    /// The name of each kind of queries, and the queries.
+    pub queries: Vec<(&'static str, Vec<Q>)>,
+    pub candidates: Vec<C>,
+}
+
+impl<Q: Serialize, C: Serialize> Probe<Q, C> {
+    /// Queries of each kind, and candidates.
+    pub fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let queries = self.queries.iter().map(|(name, queries)| (*name, queries.len()));
+        queries.chain([("candidates", self.candidates.len())]).collect()
+    }
+
+    /// Writes a file for each kind that is not empty, and one for the candidates.
+    pub fn write(&self, out: &Out) -> Done {
+        let folder = out.expect_folder(FOR_QUERIES)?;
+        for (name, queries) in &self.queries {
+            write(folder, name, queries)?;
+        }
+        write(folder, "candidates", &self.candidates)
+    }
+}
+
+/// A file of the probe; none where it would be empty.
+fn write<T: Serialize>(folder: &Preparing, name: &str, rows: &[T]) -> Done {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut writer = JsonlWriter::create(folder.file(format!("probe/{name}.jsonl.gz"))?)?;
+    for row in rows {
+        writer.write(row)?;
+    }
+    writer.finish()
 }
 
 impl Out {

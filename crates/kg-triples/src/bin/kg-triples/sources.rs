@@ -107,7 +107,7 @@ impl Sources {
 pub type LabelReports = BTreeMap<Language, LabelReport>;
 
 /// Where texts come from, the descriptions of --entities, and what became of its labels.
-pub fn read(args: SourceArgs) -> Result<(Sources, Descriptions, LabelReports), KgError> {
+pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), KgError> {
     each_once("languages", args.languages.iter().flatten())?;
     let mut descriptions = Descriptions::default();
     let mut labels = Vec::new();
@@ -139,11 +139,12 @@ pub fn read(args: SourceArgs) -> Result<(Sources, Descriptions, LabelReports), K
         let files = pages.into_iter().map(|(language, path)| (Some(language), path)).collect();
         (Links::Labels(matcher, args.page_text), files)
     } else {
-        let titles = args.sitelinks.map(|path| Sitelinks::read(path).map(Links::Titles));
-        let texts = args.texts.into_iter().map(|path| (None, path));
-        let wiki = args.wiki.into_iter().map(|(language, path)| (Some(language), path));
+        let titles = args.sitelinks.as_ref().map(|path| Sitelinks::read(path).map(Links::Titles));
+        let texts = args.texts.iter().map(|path| (None, path.clone()));
+        let wiki = args.wiki.iter().map(|(language, path)| (Some(*language), path.clone()));
         (titles.unwrap_or(Ok(Links::InText))?, texts.chain(wiki).collect())
     };
-    let sources = Sources { files, languages: args.languages, links, linked: RefCell::default() };
+    let languages = args.languages.clone();
+    let sources = Sources { files, languages, links, linked: RefCell::default() };
     Ok((sources, descriptions, label_reports))
 }

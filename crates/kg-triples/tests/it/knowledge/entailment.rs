@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
-    Descriptions, EntailmentDataset, EntailmentExample, EntailmentReport, EntailmentSource,
-    RelationIds, SameLanguage,
+    Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport,
+    SameLanguage,
 };
 use kg_triples::{GraphBuilder, KgError, KnowledgeGraph};
 use tempfile::tempdir;
@@ -23,12 +23,17 @@ fn dataset(
     graph: &KnowledgeGraph,
     descriptions: &Descriptions,
     same_language: SameLanguage,
-) -> EntailmentDataset {
-    let held_out_fraction = 0.0;
-    let source =
-        EntailmentSource::<()> { held_out_fraction, same_language, ..EntailmentSource::default() };
+) -> EntailmentExamples {
+    with(graph, descriptions, EntailmentConfig { same_language, ..EntailmentConfig::default() })
+}
+
+fn with(
+    graph: &KnowledgeGraph,
+    descriptions: &Descriptions,
+    config: EntailmentConfig,
+) -> EntailmentExamples {
     let texts = descriptions.encode(tokenizer(), 32).unwrap();
-    EntailmentDataset::with_texts(graph.clone(), texts, &source).unwrap()
+    EntailmentExamples::with_texts(graph.clone(), texts, &config).unwrap()
 }
 
 fn all(
@@ -39,11 +44,18 @@ fn all(
 
 #[test]
 fn relations_are_numbered_densely() {
-    let relations = RelationIds::new(&crate::common::countries());
-    assert_eq!(relations.ids(), ["P36", "P37"]);
-    assert_eq!((relations.len(), relations.is_empty()), (2, false));
-    assert_eq!(["P36", "P37", "P1"].map(|id| relations.number(id)), [Some(0), Some(1), None]);
-    assert!(RelationIds::new(&graph(&[])).is_empty());
+    let graph = crate::common::countries();
+    let mut descriptions = described(&[]);
+    descriptions.add_labels(&graph, |_| true);
+    let data = dataset(&graph, &descriptions, SameLanguage::Skip);
+    let mut numbers: Vec<(u32, String)> = all(data.once(0))
+        .into_iter()
+        .map(|example| (example.relation, example.relation_id))
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, [(0, "P36".to_owned()), (1, "P37".to_owned())]);
+    assert_eq!(data.report().relations, 2);
 }
 
 #[test]
@@ -60,7 +72,7 @@ fn languages_differ_whenever_possible_and_all_pairs_are_drawn() {
         let data = dataset(&graph, &descriptions, SameLanguage::Skip);
         let mut drawn = BTreeMap::new();
         for seed in 0..900 {
-            let [example] = <[_; 1]>::try_from(all(data.once(true, seed))).unwrap();
+            let [example] = <[_; 1]>::try_from(all(data.once(seed))).unwrap();
             assert_ne!(example.subject_language, example.object_language);
             for (entity, code, ids) in [
                 ("A", example.subject_language, &example.subject_ids),
@@ -104,28 +116,33 @@ fn triples_left_out_are_counted_by_reason() {
     let data = dataset(&graph, &descriptions, SameLanguage::Skip);
     assert_eq!(data.report(), expected);
     // Numbers come from the graph, whatever is described.
-    let once = all(data.once(true, 0));
+    let once = all(data.once(0));
     let facts: Vec<_> = once.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
     assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
-    assert!(once.iter().all(|example| (example.relation as usize) < data.relations().len()));
-    assert_eq!(data.once(false, 0).count(), 0);
+    assert!(once.iter().all(|example| (example.relation as usize) < data.report().relations));
+    let within = |same_language| {
+        let config =
+            EntailmentConfig { multilingual: false, same_language, ..EntailmentConfig::default() };
+        with(&graph, &descriptions, config)
+    };
+    assert_eq!(within(SameLanguage::Skip).once(0).count(), 0);
 
     let data = dataset(&graph, &descriptions, SameLanguage::Allow);
     let allowed = EntailmentReport { without_language: 0, one_language: 1, train: 3, ..expected };
     assert_eq!(data.report(), allowed);
-    assert_eq!(data.once(true, 0).count(), 3);
-    let alone = all(data.once(false, 0));
+    assert_eq!(data.once(0).count(), 3);
+    let alone = all(within(SameLanguage::Allow).once(0));
     assert_eq!(alone.len(), 1);
     assert!(alone.iter().all(|example| example.subject_language == example.object_language));
     // Drawn at random, the triple of one language comes too, in that language.
-    let drawn: Vec<_> = (0..100).map(|index| data.drawn(true, 1, index).unwrap()).collect();
+    let drawn: Vec<_> = (0..100).map(|index| data.drawn(1, index).unwrap()).collect();
     let same = drawn.iter().filter(|example| example.subject_language == example.object_language);
     let same: Vec<u32> = same.map(|example| example.fact).collect();
     assert!(!same.is_empty() && same.iter().all(|fact| *fact == alone[0].fact));
 
     let data = dataset(&graph, &described(&[]), SameLanguage::Allow);
     assert_eq!(data.report().train, 0);
-    assert!(data.drawn(true, 0, 0).is_err() && data.once(true, 0).count() == 0);
+    assert!(data.drawn(0, 0).is_err() && data.once(0).count() == 0);
 }
 
 #[test]
@@ -135,11 +152,11 @@ fn only_the_seed_and_the_number_decide() {
     descriptions.add_labels(&graph, |_| true);
     let data = dataset(&graph, &descriptions, SameLanguage::Skip);
     let make = |seed| {
-        let example = |index| data.drawn(true, seed, index).unwrap();
+        let example = |index| data.drawn(seed, index).unwrap();
         let backwards: Vec<_> = (0..300).rev().map(example).collect();
         let drawn: Vec<_> = (0..300).map(example).collect();
         assert!(drawn.iter().eq(backwards.iter().rev()));
-        (drawn, all(data.once(true, seed)))
+        (drawn, all(data.once(seed)))
     };
     let (drawn, once) = make(1);
     assert_eq!((drawn.clone(), once.clone()), make(1));
@@ -159,7 +176,7 @@ fn examples_read_back_and_broken_ones_are_named() {
     let graph = crate::common::countries();
     let mut descriptions = described(&[]);
     descriptions.add_labels(&graph, |_| true);
-    let examples = all(dataset(&graph, &descriptions, SameLanguage::Skip).once(true, 3));
+    let examples = all(dataset(&graph, &descriptions, SameLanguage::Skip).once(3));
     let dir = tempdir().unwrap();
     let path = dir.path().join("e.jsonl");
     let mut writer = JsonlWriter::create(&path).unwrap();

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::KgError;
-use kg_triples::knowledge::{HeldOut, MentionExample, MentionSplits, Split, TokenSpan};
+use kg_triples::knowledge::{HeldOut, MentionExample, MentionQueries, Split, TokenSpan};
 use proptest::prelude::*;
 
 use crate::knowledge::language;
@@ -53,8 +53,40 @@ fn held_out() -> impl Strategy<Value = HeldOut> {
         })
 }
 
-fn test_sets(splits: &MentionSplits) -> [&[MentionExample]; 3] {
-    [&splits.test_seen_pairs, &splits.test_unseen_pairs, &splits.test_unseen_entities]
+/// Examples divided into those to train on and the queries of the three probes: about new texts, new
+/// pairs of languages and new entities.
+#[derive(Debug, PartialEq)]
+struct Splits {
+    train: Vec<MentionExample>,
+    queries: [Vec<MentionExample>; 3],
+}
+
+/// Divides examples: `trainable` gives those to train on, `queries` the rest.
+fn divide(
+    held_out: &HeldOut,
+    trainable: &[MentionExample],
+    queries: &[MentionExample],
+) -> Result<Splits, KgError> {
+    let train = trainable.iter().filter(|example| held_out.split_of(example) == Split::Train);
+    let train: Vec<MentionExample> = train.cloned().collect();
+    let trained: BTreeSet<&str> = train.iter().map(|example| example.entity.as_str()).collect();
+    let queries = collect(held_out, queries, |entity| trained.contains(entity))?;
+    Ok(Splits { train, queries })
+}
+
+fn collect(
+    held_out: &HeldOut,
+    queries: &[MentionExample],
+    trained: impl Fn(&str) -> bool,
+) -> Result<[Vec<MentionExample>; 3], KgError> {
+    let mut collected = MentionQueries::new(held_out);
+    let mut seen = BTreeSet::new();
+    for query in queries {
+        if seen.insert((held_out.split_of(query), query.passage)) {
+            collected.add(query.clone());
+        }
+    }
+    collected.finish(trained)
 }
 
 type Triple<'e> = (&'e str, &'e str, &'e str);
@@ -64,20 +96,21 @@ fn triple(example: &MentionExample) -> Triple<'_> {
 }
 
 /// Nothing that a test set counts as new may be in the training set.
-fn assert_no_leak(splits: &MentionSplits) {
+fn assert_no_leak(splits: &Splits) {
     let texts: BTreeSet<&str> = splits.train.iter().map(|example| &*example.id).collect();
     let entities: BTreeSet<&str> = splits.train.iter().map(|example| &*example.entity).collect();
     let triples: BTreeSet<Triple<'_>> = splits.train.iter().map(triple).collect();
-    for queries in test_sets(splits) {
+    for queries in &splits.queries {
         assert!(queries.iter().all(|query| !texts.contains(&*query.id)), "a text leaks");
     }
-    for query in &splits.test_unseen_pairs {
+    let [unseen_texts, unseen_pairs, unseen_entities] = &splits.queries;
+    for query in unseen_pairs {
         assert!(!triples.contains(&triple(query)), "the pair of {query:?} leaks");
     }
-    for query in &splits.test_unseen_entities {
+    for query in unseen_entities {
         assert!(!entities.contains(&*query.entity), "the entity of {query:?} leaks");
     }
-    for query in splits.test_seen_pairs.iter().chain(&splits.test_unseen_pairs) {
+    for query in unseen_texts.iter().chain(unseen_pairs) {
         assert!(entities.contains(&*query.entity), "the entity of {query:?} is not trained");
     }
 }
@@ -85,7 +118,7 @@ fn assert_no_leak(splits: &MentionSplits) {
 proptest! {
     #[test]
     fn no_held_out_text_pair_or_entity_is_trained(examples in examples(), held_out in held_out()) {
-        match held_out.divide(&examples, &examples) {
+        match divide(&held_out, &examples, &examples) {
             Ok(splits) => assert_no_leak(&splits),
             Err(error) => prop_assert!(matches!(error, KgError::Empty { .. }), "{error}"),
         }
@@ -101,14 +134,14 @@ proptest! {
         let only_entities = HeldOut { texts: 1.0, pairs: 0.0, ..held_out.clone() };
         for example in &examples {
             let text = only_texts.split_of(example) != Split::Train;
-            let pair = only_pairs.split_of(example) == Split::TestUnseenPairs;
-            let entity = only_entities.split_of(example) == Split::TestUnseenEntities;
+            let pair = only_pairs.split_of(example) == Split::UnseenPairs;
+            let entity = only_entities.split_of(example) == Split::UnseenEntities;
             let expected = match (text, pair, entity) {
                 (false, false, false) => Split::Train,
                 (false, _, _) => Split::Unused,
-                (true, _, true) => Split::TestUnseenEntities,
-                (true, true, false) => Split::TestUnseenPairs,
-                (true, false, false) => Split::TestSeenPairs,
+                (true, _, true) => Split::UnseenEntities,
+                (true, true, false) => Split::UnseenPairs,
+                (true, false, false) => Split::UnseenTexts,
             };
             prop_assert_eq!(held_out.split_of(example), expected);
         }
@@ -124,10 +157,10 @@ proptest! {
             .cloned()
             .map(|example| MentionExample { description_language: example.language, ..example })
             .collect();
-        if let Ok(splits) = held_out.divide(&within, &examples) {
+        if let Ok(splits) = divide(&held_out, &within, &examples) {
             assert_no_leak(&splits);
             prop_assert!(splits.train.iter().all(|e| e.language == e.description_language));
-            for queries in test_sets(&splits) {
+            for queries in &splits.queries {
                 prop_assert!(queries.iter().all(|e| e.language != e.description_language));
             }
         }
@@ -135,11 +168,11 @@ proptest! {
 
     #[test]
     fn quotas_of_queries_are_kept(examples in examples(), held_out in held_out()) {
-        let Ok(splits) = held_out.divide(&examples, &examples) else { return Ok(()) };
+        let trained = |entity: &str| !held_out.holds_out_entity(entity);
+        let Ok(splits) = collect(&held_out, &examples, trained) else { return Ok(()) };
         let all = HeldOut { queries: usize::MAX, per_entity: None, ..held_out.clone() };
-        let all = all.divide(&examples, &examples).unwrap();
-        prop_assert_eq!(&splits.train, &all.train);
-        for (queries, all) in test_sets(&splits).into_iter().zip(test_sets(&all)) {
+        let all = collect(&all, &examples, trained).unwrap();
+        for (queries, all) in splits.iter().zip(&all) {
             let passages: BTreeSet<u64> = queries.iter().map(|query| query.passage).collect();
             prop_assert_eq!(passages.len(), queries.len(), "two queries of one passage");
             prop_assert!(queries.iter().all(|query| all.contains(query)));
@@ -161,17 +194,17 @@ proptest! {
         examples in examples(),
         held_out in held_out(),
     ) {
-        let Ok(splits) = held_out.divide(&examples, &examples) else { return Ok(()) };
+        let Ok(splits) = divide(&held_out, &examples, &examples) else { return Ok(()) };
         let trained: Vec<MentionExample> = examples
             .iter()
             .filter(|example| held_out.split_of(example) == Split::Train)
             .cloned()
             .collect();
         prop_assert_eq!(&splits.train, &trained, "all of them, in their order");
-        prop_assert_eq!(&splits, &held_out.divide(&examples, &examples).unwrap(), "the same again");
+        prop_assert_eq!(&splits, &divide(&held_out, &examples, &examples).unwrap(), "the same again");
         // What is left of the examples is divided as before.
         let half: Vec<MentionExample> = examples.iter().step_by(2).cloned().collect();
-        if let Ok(splits) = held_out.divide(&half, &half) {
+        if let Ok(splits) = divide(&held_out, &half, &half) {
             prop_assert!(splits.train.iter().all(|example| trained.contains(example)));
         }
     }
@@ -196,14 +229,13 @@ fn fractions_are_those_of_texts_pairs_and_entities() {
     };
     let none = HeldOut { texts: 0.0, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
     let texts = HeldOut { texts: 0.3, ..none.clone() };
-    let found = fraction(&texts, Split::TestSeenPairs, |example| example.id.clone());
+    let found = fraction(&texts, Split::UnseenTexts, |example| example.id.clone());
     assert!((found - 0.3).abs() < 0.08, "{found} of the texts");
     let pairs = HeldOut { texts: 1.0, pairs: 0.3, ..none.clone() };
-    let found =
-        fraction(&pairs, Split::TestUnseenPairs, |example| format!("{:?}", triple(example)));
+    let found = fraction(&pairs, Split::UnseenPairs, |example| format!("{:?}", triple(example)));
     assert!((found - 0.3).abs() < 0.12, "{found} of the pairs");
     let entities = HeldOut { texts: 1.0, entities: 0.3, ..none };
-    let found = fraction(&entities, Split::TestUnseenEntities, |example| example.entity.clone());
+    let found = fraction(&entities, Split::UnseenEntities, |example| example.entity.clone());
     assert!((found - 0.3).abs() < 0.2, "{found} of the entities");
 }
 
@@ -220,8 +252,9 @@ fn all_languages_of_a_text_are_held_out_together() {
 fn another_seed_holds_out_something_else() {
     let texts = |seed| {
         let held_out = HeldOut { seed, ..HeldOut::default() };
-        let splits = held_out.divide(&many(), &many()).unwrap();
-        splits.test_seen_pairs.into_iter().map(|query| query.id).collect::<BTreeSet<String>>()
+        let splits = divide(&held_out, &many(), &many()).unwrap();
+        let [unseen_texts, ..] = splits.queries;
+        unseen_texts.into_iter().map(|query| query.id).collect::<BTreeSet<String>>()
     };
     assert_eq!(texts(1), texts(1));
     assert_ne!(texts(1), texts(2));
@@ -230,53 +263,37 @@ fn another_seed_holds_out_something_else() {
 #[test]
 fn wrong_values_are_refused_by_their_key() {
     let all = [
-        ("held_out.texts = 0", HeldOut { texts: 0.0, ..HeldOut::default() }),
-        ("held_out.texts = 1", HeldOut { texts: 1.0, ..HeldOut::default() }),
-        ("held_out.texts = NaN", HeldOut { texts: f64::NAN, ..HeldOut::default() }),
-        ("held_out.pairs = -0.1", HeldOut { pairs: -0.1, ..HeldOut::default() }),
-        ("held_out.entities = 1", HeldOut { entities: 1.0, ..HeldOut::default() }),
-        ("held_out.entities = NaN", HeldOut { entities: f64::NAN, ..HeldOut::default() }),
-        ("held_out.queries = 0", HeldOut { queries: 0, ..HeldOut::default() }),
-        ("held_out.per_entity = 0", HeldOut { per_entity: Some(0), ..HeldOut::default() }),
+        ("hold_out.texts = 0", HeldOut { texts: 0.0, ..HeldOut::default() }),
+        ("hold_out.texts = 1", HeldOut { texts: 1.0, ..HeldOut::default() }),
+        ("hold_out.texts = NaN", HeldOut { texts: f64::NAN, ..HeldOut::default() }),
+        ("hold_out.pairs = -0.1", HeldOut { pairs: -0.1, ..HeldOut::default() }),
+        ("hold_out.entities = 1", HeldOut { entities: 1.0, ..HeldOut::default() }),
+        ("hold_out.entities = NaN", HeldOut { entities: f64::NAN, ..HeldOut::default() }),
+        ("queries = 0", HeldOut { queries: 0, ..HeldOut::default() }),
+        ("queries_per_entity = 0", HeldOut { per_entity: Some(0), ..HeldOut::default() }),
     ];
     for (beginning, held_out) in all {
-        for result in [held_out.validate(), held_out.divide(&many(), &many()).map(|_| ())] {
-            let error = result.unwrap_err();
-            assert!(matches!(error, KgError::Config { .. }), "{error}");
-            assert!(error.to_string().starts_with(beginning), "{beginning}: {error}");
-        }
+        let error = held_out.validate().unwrap_err();
+        assert!(matches!(error, KgError::Config { .. }), "{error}");
+        assert!(error.to_string().starts_with(beginning), "{beginning}: {error}");
     }
     HeldOut { pairs: 0.0, entities: 0.0, ..HeldOut::default() }.validate().unwrap();
 }
 
 #[test]
-fn nothing_left_is_an_error_that_names_the_keys() {
-    let held_out = HeldOut::default();
-    let refuse = |held_out: &HeldOut, train: &[MentionExample], queries: &[MentionExample]| {
-        let error = held_out.divide(train, queries).unwrap_err();
-        assert!(matches!(error, KgError::Empty { .. }), "{error}");
-        error.to_string()
-    };
-    let error = refuse(&held_out, &[], &[]);
-    assert!(error.starts_with("mentions of described entities") && error.contains("`pages`"));
-    // One text, and a seed that holds it out.
+fn no_query_is_an_error_that_names_the_key() {
+    // One text, and a seed that does not hold it out.
     let one: Vec<MentionExample> = (0..5).map(|at| example(at, 0, at, at, 1)).collect();
-    let seed = |wanted: bool| {
-        (0..1_000)
-            .find(|&seed| {
-                let held_out = HeldOut { pairs: 0.0, entities: 0.0, seed, ..HeldOut::default() };
-                (held_out.split_of(&one[0]) != Split::Train) == wanted
-            })
-            .unwrap()
-    };
-    let all = HeldOut { pairs: 0.0, entities: 0.0, seed: seed(true), ..HeldOut::default() };
-    let error = refuse(&all, &one, &one);
-    assert!(error.starts_with("mentions to train on") && error.contains("held_out.texts = 0.1"));
-    assert!(error.contains("all 5 examples"), "{error}");
-    let none = HeldOut { pairs: 0.0, entities: 0.0, seed: seed(false), ..HeldOut::default() };
-    let error = refuse(&none, &one, &one);
-    assert!(error.starts_with("queries for the probes") && error.contains("held_out.texts = 0.1"));
+    let none = (0..1_000)
+        .map(|seed| HeldOut { pairs: 0.0, entities: 0.0, seed, ..HeldOut::default() })
+        .find(|held_out| held_out.split_of(&one[0]) == Split::Train)
+        .unwrap();
     // Queries may be missing altogether where passages have one language.
-    let error = refuse(&none, &one, &[]);
-    assert!(error.starts_with("queries for the probes"), "{error}");
+    for queries in [&one[..], &[]] {
+        let error = divide(&none, &one, queries).unwrap_err();
+        assert!(matches!(error, KgError::Empty { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.starts_with("queries for the probes"), "{error}");
+        assert!(error.contains("hold_out.texts = 0.1"), "{error}");
+    }
 }

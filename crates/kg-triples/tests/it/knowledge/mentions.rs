@@ -49,6 +49,7 @@ fn examples(
     let sum = report.without_mention
         + report.without_description
         + report.without_language
+        + report.held_out
         + report.unaligned
         + report.examples;
     assert_eq!(report.passages, sum, "{report:?}");
@@ -189,6 +190,7 @@ fn passages_without_an_example_are_counted_by_reason() {
         without_mention: 1,
         without_description: 1,
         without_language: 1,
+        held_out: 0,
         unaligned: 1,
         examples: 2,
         fallbacks: 0,

@@ -3,8 +3,8 @@
 
 mod descriptions;
 mod entailment;
-mod entailment_dataset;
-mod mention_dataset;
+mod entailment_split;
+mod mention_hold_out;
 mod mention_split;
 mod mentions;
 mod mix;

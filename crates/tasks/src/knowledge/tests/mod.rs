@@ -1,3 +1,29 @@
-//! Tests of the joint task and of its probes.
+//! Tests of the joint task, of what it reads and of its probes.
+mod prepared;
 mod probe;
 mod task;
+
+use std::path::Path;
+
+use kg_triples::jsonl::JsonlWriter;
+use serde::Serialize;
+use serde_json::{Value, json};
+use shards::{Preparation, Preparing};
+
+/// Rows as JSON.
+fn rows<T: Serialize>(rows: &[T]) -> Vec<Value> {
+    rows.iter().map(|row| json!(row)).collect()
+}
+
+/// Prepares the folder `out` with these files.
+fn prepare(out: &Path, files: &[(&str, Vec<Value>)]) {
+    let folder = Preparing::start(out).unwrap();
+    for (name, rows) in files {
+        let path = folder.file(format!("{name}.jsonl.gz")).unwrap();
+        let mut writer = JsonlWriter::create(path).unwrap();
+        rows.iter().for_each(|row| writer.write(row).unwrap());
+        writer.finish().unwrap();
+    }
+    let about = Preparation { program: "test", seed: None, counts: Value::Null };
+    folder.finish(about).unwrap();
+}

@@ -1,6 +1,6 @@
 //! The probe: ranks of known vectors, and of a model's, by a loop.
 use kg_triples::Language;
-use kg_triples::knowledge::{Descriptions, MentionDataset, MentionExample, TokenSpan};
+use kg_triples::knowledge::{Descriptions, MentionExample, TokenSpan};
 use ndarray::array;
 use tch::{Device, Kind, Tensor};
 use transfer_eval::retrieval::{
@@ -11,6 +11,7 @@ use xlmr_model::{Inputs, KnowledgeConfig, KnowledgeHeads};
 
 use crate::knowledge::batch::mask_mention;
 use crate::knowledge::probe::score;
+use crate::knowledge::tests::{prepare, rows};
 use crate::knowledge::*;
 use crate::masked_lm::masking_vocab;
 use crate::pooling::Pooling;
@@ -62,7 +63,7 @@ fn known_vectors_have_known_ranks_and_equals_come_first() {
 
 /// Twelve entities, each described in German and English and mentioned once in Spanish. Some have
 /// the description of another.
-fn mentions() -> MentionDataset {
+fn mentions() -> MentionShards {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
     let [de, en, es] = ["de", "en", "es"].map(|code| Language::new(code).unwrap());
@@ -89,16 +90,19 @@ fn mentions() -> MentionDataset {
         mention: TokenSpan { start: 2, end: 4 },
         entity: entity.clone(),
         description_language: if number % 2 == 0 { de } else { en },
-        description_ids: Vec::new(),
+        description_ids: vec![0, 5, 2],
     };
     let queries: Vec<MentionExample> = (0..).zip(&entities).map(query).collect();
-    MentionDataset {
-        train: queries.clone().into(),
-        test_seen_pairs: queries,
-        descriptions: descriptions.into(),
-        entities,
-        ..Default::default()
-    }
+    let golds = queries.iter().map(|one| (one.entity.as_str(), one.description_language));
+    let candidates = descriptions.candidates(&golds.collect(), 12, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        ("train/mentions", rows(&queries)),
+        ("probe/unseen-texts", rows(&queries)),
+        ("probe/candidates", rows(&candidates)),
+    ];
+    prepare(&folder.path().join("mentions"), &files);
+    MentionShards::open(folder.path().join("mentions")).unwrap()
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn a_models_ranks_are_those_of_a_loop_over_texts() {
             KnowledgeProbe::new(&model, specials(), &heads, &trained_with, &config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.json");
-        let found = probe.entities(&mentions, &mentions.test_seen_pairs, &path).unwrap();
+        let found = probe.entities(&mentions, &mentions.probe.unseen_texts, &path).unwrap();
         assert_eq!((found.all.queries, found.candidates), (12, 12));
 
         let projected = trained_with.mention_representation() != Representation::Encoder;
@@ -134,10 +138,10 @@ fn a_models_ranks_are_those_of_a_loop_over_texts() {
             .candidates
             .iter()
             .map(|candidate| {
-                let known = mentions.descriptions.get(&candidate.entity).iter();
-                let mut ids = known.filter(|(language, _)| language.as_str() == candidate.language);
-                let hidden =
-                    hidden(&ids.next().unwrap().1).mean_dim([1].as_slice(), false, Kind::Float);
+                let candidates = &mentions.probe.candidates;
+                let own = candidates.iter().find(|one| one.entity == candidate.entity).unwrap();
+                assert_eq!(own.language.as_str(), candidate.language);
+                let hidden = hidden(&own.input_ids).mean_dim([1].as_slice(), false, Kind::Float);
                 vector(if projected { heads.mep_key(&hidden, &[], false).unwrap() } else { hidden })
             })
             .collect();
@@ -145,7 +149,7 @@ fn a_models_ranks_are_those_of_a_loop_over_texts() {
             .queries
             .iter()
             .map(|query| {
-                let example = &mentions.test_seen_pairs[query.id.parse::<usize>().unwrap()];
+                let example = &mentions.probe.unseen_texts[query.id.parse::<usize>().unwrap()];
                 assert_eq!(example.entity, list.candidates[query.gold].entity);
                 let masked = mask_mention(example, &vocab, &Default::default()).unwrap();
                 let hidden = hidden(&masked.input_ids).select(1, masked.position as i64);

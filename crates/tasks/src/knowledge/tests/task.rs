@@ -1,14 +1,17 @@
 //! The joint task: cut batches, groups, weights, queries, and what a checkpoint is bound to.
+use kg_triples::KnowledgeGraph;
 use kg_triples::Language;
 use kg_triples::knowledge::{
-    DescribedBy, EntailmentDataset, EntailmentSource, MentionDataset, MentionExample, TokenSpan,
+    EntailmentConfig, EntailmentExample, EntailmentExamples, MentionExample, TokenSpan,
 };
 use objectives::{ContrastConfig, QueueConfig, QueueStart};
 use tch::{Device, Tensor};
-use trainer::{Examples, Step, StepLosses, Task};
+use tempfile::TempDir;
+use trainer::{Examples, ShuffleConfig, Step, StepLosses, Task};
 use xlmr_model::{KnowledgeConfig, KnowledgeHeads, Model};
 
 use crate::knowledge::batch::mask_mention;
+use crate::knowledge::tests::{prepare, rows};
 use crate::knowledge::*;
 use crate::masked_lm::masking_vocab;
 use crate::testing::{assert_bf16_is_near_f32, model, specials};
@@ -32,24 +35,29 @@ fn examples(count: u32) -> Vec<MentionExample> {
     (0..count).map(example).collect()
 }
 
-fn mentions(count: u32) -> MentionDataset {
-    dataset(examples(count))
-}
-
-fn dataset(examples: Vec<MentionExample>) -> MentionDataset {
-    MentionDataset { train: examples.into(), ..Default::default() }
-}
-
-fn triples() -> EntailmentDataset {
+/// Triples of the embedded graph.
+fn triples(seed: u64) -> Vec<EntailmentExample> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
-    let source: EntailmentSource = EntailmentSource {
-        kg: root.join("data/mini-kg"),
-        descriptions: DescribedBy::Triples,
-        description_tokens: 16,
-        ..Default::default()
-    };
-    EntailmentDataset::load(&source, &tokenizer).unwrap()
+    let graph = KnowledgeGraph::read_dir(root.join("data/mini-kg")).unwrap();
+    let config = EntailmentConfig { description_tokens: 16, ..Default::default() };
+    let data = EntailmentExamples::with_triples(graph, &tokenizer, &config).unwrap();
+    (0..30).map(|index| data.drawn(seed, index).unwrap()).collect()
+}
+
+/// Prepared folders, for as long as they are read.
+struct Prepared {
+    _folder: TempDir,
+    data: KnowledgeData,
+}
+
+fn prepared(mentions: &[MentionExample], triples: &[EntailmentExample]) -> Prepared {
+    let folder = tempfile::tempdir().unwrap();
+    let [at, of] = ["mentions", "triples"].map(|name| folder.path().join(name));
+    prepare(&at, &[("train/mentions", rows(mentions))]);
+    prepare(&of, &[("train/triples", rows(triples))]);
+    let data = KnowledgeData::open(at, of, &ShuffleConfig::default()).unwrap();
+    Prepared { _folder: folder, data }
 }
 
 fn config(micro_batch: usize, weights: LossWeights) -> KnowledgeTaskConfig {
@@ -64,22 +72,24 @@ fn step(batch: &[usize]) -> Step<'_> {
     Step { batch, number: 3, total: 9, micro_batch: None, rng: trainer::rng_for(1, "task", 3) }
 }
 
-fn heads(model: &Model, config: &KnowledgeConfig, triples: &EntailmentDataset) -> KnowledgeHeads {
-    let relations = triples.relations();
-    KnowledgeHeads::new(model.config(), config, relations, Device::Cpu, 1).unwrap()
+fn heads(model: &Model, data: &KnowledgeData) -> KnowledgeHeads {
+    let config = KnowledgeConfig::default();
+    KnowledgeHeads::new(model.config(), &config, data.relations(), Device::Cpu, 1).unwrap()
 }
 
+/// The task with its first batch read.
 fn task<'a>(
     model: &'a Model,
     heads: &'a KnowledgeHeads,
-    mentions: &'a MentionDataset,
-    triples: &'a EntailmentDataset,
+    data: &KnowledgeData,
     config: KnowledgeTaskConfig,
+    size: usize,
 ) -> KnowledgeTask<'a> {
-    KnowledgeTask::new(model, specials(), heads, config)
-        .and_then(|task| task.with_mentions(mentions))
-        .and_then(|task| task.with_triples(triples, true))
-        .unwrap()
+    let mut task = KnowledgeTask::new(model, specials(), heads, config, data).unwrap();
+    let Examples::Streamed(stream) = task.examples() else { panic!("examples are streamed") };
+    stream.start_epoch(0, trainer::rng_for(1, "order", 0)).unwrap();
+    assert_eq!(stream.next_batch(size).unwrap().lengths.len(), size);
+    task
 }
 
 type Gradients = Vec<(String, Tensor)>;
@@ -87,9 +97,9 @@ type Gradients = Vec<(String, Tensor)>;
 /// Losses, gradients and state of one step.
 fn run(config: KnowledgeTaskConfig) -> (StepLosses, Gradients, Vec<(String, Tensor)>) {
     let model = model(4000);
-    let (mentions, triples) = (mentions(11), triples());
-    let heads = heads(&model, &KnowledgeConfig::default(), &triples);
-    let mut task = task(&model, &heads, &mentions, &triples, config);
+    let files = prepared(&examples(11), &triples(1));
+    let heads = heads(&model, &files.data);
+    let mut task = task(&model, &heads, &files.data, config, 11);
     let batch: Vec<usize> = (0..11).collect();
     let losses = task.losses(&mut step(&batch)).unwrap();
     if !losses.accumulated {
@@ -117,15 +127,6 @@ fn a_step_without_a_masked_token_changes_nothing() {
         assert!(losses.accumulated && losses.parts.is_empty() && gradients.is_empty());
         assert_eq!(losses.total.double_value(&[]), 0.0);
     }
-}
-
-#[test]
-fn no_example_that_is_given_is_left_out_of_an_epoch() {
-    let (model, mentions, triples) = (model(4000), mentions(13), triples());
-    let heads = heads(&model, &KnowledgeConfig::default(), &triples);
-    let mut task = task(&model, &heads, &mentions, &triples, config(5, LossWeights::default()));
-    let Examples::Indexed(lengths) = task.examples() else { panic!("examples are indexed") };
-    assert_eq!(lengths.len(), 13);
 }
 
 #[test]
@@ -166,29 +167,33 @@ fn a_batch_in_parts_has_the_losses_gradients_and_queues_of_the_whole() {
 
 #[test]
 fn mentions_of_another_language_are_no_candidates() {
-    let (model, triples) = (model(4000), triples());
+    let model = model(4000);
+    let triples = triples(1);
     let mut mentions = examples(11);
     for (k, example) in mentions.iter_mut().enumerate() {
         example.language = Language::new(["en", "es"][k % 2]).unwrap();
     }
-    let mentions = dataset(mentions);
     let only = LossWeights { mlm: 0.0, oe: 0.0, ..LossWeights::default() };
-    let head_config = KnowledgeConfig::default();
-    let loss = |batch: &[usize], within: ContrastWithin| {
-        let heads = heads(&model, &head_config, &triples);
+    let loss = |mentions: &[MentionExample], within: ContrastWithin| {
+        let files = prepared(mentions, &triples);
+        let heads = heads(&model, &files.data);
         let mut config = config(100, only.clone());
         config.losses.contrast_within = within;
         config.losses.queue.start = QueueStart::Empty;
-        let mut task = task(&model, &heads, &mentions, &triples, config);
-        task.losses(&mut step(batch)).unwrap().total.double_value(&[])
+        let batch: Vec<usize> = (0..mentions.len()).collect();
+        let mut task = task(&model, &heads, &files.data, config, batch.len());
+        task.losses(&mut step(&batch)).unwrap().total.double_value(&[])
     };
-    let all: Vec<usize> = (0..11).collect();
-    let (even, odd) = ([0usize, 2, 4, 6, 8, 10], [1usize, 3, 5, 7, 9]);
+    let of = |rest: usize| -> Vec<MentionExample> {
+        mentions.iter().skip(rest).step_by(2).cloned().collect()
+    };
+    let [even, odd] = [0, 1].map(of);
+    let all = &mentions;
     let apart = loss(&even, ContrastWithin::All) * 6.0 / 11.0
         + loss(&odd, ContrastWithin::All) * 5.0 / 11.0;
-    let within = loss(&all, ContrastWithin::MentionLanguage);
+    let within = loss(all, ContrastWithin::MentionLanguage);
     assert!((within - apart).abs() < 1e-5, "{within} and {apart}");
-    assert!((loss(&all, ContrastWithin::All) - apart).abs() > 1e-2);
+    assert!((loss(all, ContrastWithin::All) - apart).abs() > 1e-2);
 }
 
 #[test]
@@ -213,59 +218,54 @@ fn the_query_is_the_state_of_a_mask_token() {
 
 #[test]
 fn triples_can_be_trained_alone() {
-    let (model, triples) = (model(4000), triples());
-    let heads = heads(&model, &KnowledgeConfig::default(), &triples);
-    let config = config(100, LossWeights::default());
-    let mut task = KnowledgeTask::new(&model, specials(), &heads, config)
-        .and_then(|task| task.with_triples(&triples, false))
-        .unwrap();
-    let complete = triples.report().train / 11 * 11;
-    assert_eq!(task.examples().lengths().map(<[usize]>::len), Some(complete));
+    let model = model(4000);
+    let files = prepared(&examples(3), &triples(1));
+    let heads = heads(&model, &files.data);
+    let only = LossWeights { mlm: 0.0, mep: 0.0, ..LossWeights::default() };
+    let mut task = task(&model, &heads, &files.data, config(100, only), 5);
     let losses = task.losses(&mut step(&[0, 1, 2, 3, 4])).unwrap();
     assert_eq!(losses.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["oe"]);
+    assert!(task.example(4).id.unwrap().contains(' '), "subject, relation and object");
 }
 
 #[test]
 fn the_fingerprint_names_mentions_triples_and_options() {
-    let (model, triples) = (model(4000), triples());
-    let heads = heads(&model, &KnowledgeConfig::default(), &triples);
-    let hash = |mentions: &MentionDataset, multilingual: bool, weights: LossWeights| {
-        let task = KnowledgeTask::new(&model, specials(), &heads, config(100, weights))
-            .and_then(|task| task.with_mentions(mentions))
-            .and_then(|task| task.with_triples(&triples, multilingual))
-            .unwrap();
+    let model = model(4000);
+    let hash = |mentions: u32, seed: u64, weights: LossWeights| {
+        let files = prepared(&examples(mentions), &triples(seed));
+        let heads = heads(&model, &files.data);
+        let task = task(&model, &heads, &files.data, config(100, weights), 5);
         let mut fingerprint = trainer::Fingerprint::new();
         task.fingerprint(&mut fingerprint);
         fingerprint.finish().unwrap()
     };
     let weights = LossWeights::default;
-    let first = hash(&mentions(11), true, weights());
-    assert_eq!(first, hash(&mentions(11), true, weights()));
-    assert_ne!(first, hash(&mentions(22), true, weights()));
-    assert_ne!(first, hash(&mentions(11), false, weights()));
-    assert_ne!(first, hash(&mentions(11), true, LossWeights { mep: 0.5, ..weights() }));
+    let first = hash(11, 1, weights());
+    assert_eq!(first, hash(11, 1, weights()));
+    assert_ne!(first, hash(22, 1, weights()));
+    assert_ne!(first, hash(11, 2, weights()));
+    assert_ne!(first, hash(11, 1, LossWeights { mep: 0.5, ..weights() }));
 }
 
 #[test]
 fn languages_are_numbered_in_order() {
-    let domains = LanguageDomains::new(&mentions(3));
-    let [de, en] = ["de", "en"].map(|code| Language::new(code).unwrap());
-    // No entity is listed, so that passages alone count.
-    assert_eq!((domains.count(), domains.ids([en, en]).unwrap()), (1, vec![0, 0]));
-    let error = domains.ids([de]).unwrap_err().to_string();
-    assert_eq!(error, "language of a row: expected one of en, got de");
+    let [de, en, fr] = ["de", "en", "fr"].map(|code| Language::new(code).unwrap());
+    let domains = LanguageDomains::of(&[en, de].into());
+    assert_eq!((domains.count(), domains.ids([en, de, en]).unwrap()), (2, vec![1, 0, 1]));
+    let error = domains.ids([fr]).unwrap_err().to_string();
+    assert_eq!(error, "language of a row: expected one of de, en, got fr");
 }
 
 #[test]
 fn low_precision_changes_little_in_one_graph_and_in_two_passes() {
     let model = model(4000);
-    let (mentions, triples) = (mentions(11), triples());
-    let heads = heads(&model, &KnowledgeConfig::default(), &triples);
+    let files = prepared(&examples(11), &triples(1));
+    let heads = heads(&model, &files.data);
     let mut parameters = model.named_parameters();
     parameters.extend(heads.named_parameters());
     for micro_batch in [3, 100] {
         let config = config(micro_batch, LossWeights::default());
-        let task = || task(&model, &heads, &mentions, &triples, config.clone());
+        let task = || task(&model, &heads, &files.data, config.clone(), 11);
         assert_bf16_is_near_f32(&parameters, task, &(0..11).collect::<Vec<usize>>());
     }
 }

@@ -1,0 +1,42 @@
+//! Descriptions among which a probe looks for the right one.
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::jsonl::Record;
+use crate::{Language, seed};
+
+/// A description that is a candidate of a probe (XLM-K, appendix B).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// The entity described.
+    pub entity: String,
+    /// Language of the description.
+    pub language: Language,
+    /// Its token ids, `<s> … </s>`.
+    pub input_ids: Vec<u32>,
+}
+
+impl Record for Candidate {
+    const NAME: &'static str = "candidate";
+
+    fn fault(&self) -> Option<String> {
+        self.input_ids.is_empty().then(|| "a description without tokens".into())
+    }
+}
+
+/// All golds, and of the other entities as many as make `most`, in an order by `seed` and id.
+pub(super) fn choose<'e>(
+    golds: &BTreeSet<&'e str>,
+    all: impl Iterator<Item = &'e str>,
+    most: usize,
+    seed: u64,
+) -> Vec<&'e str> {
+    let rank = |entity: &str| seed::hash_to_unit(seed, &format!("candidate {entity}")).to_bits();
+    let others = all.filter(|entity| !golds.contains(entity));
+    let mut others: Vec<(u64, &str)> = others.map(|entity| (rank(entity), entity)).collect();
+    others.sort_unstable();
+    others.truncate(most.saturating_sub(golds.len()));
+    golds.iter().copied().chain(others.into_iter().map(|(_, entity)| entity)).collect()
+}

@@ -1,0 +1,324 @@
+//! Triples for object entailment, divided into training triples and queries.
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use tokenizers::Tokenizer;
+
+use super::candidate::choose;
+use super::described::{Described, Verbalised};
+use super::description::text_budget;
+use super::entailment_split::{Divided, divide, languages};
+use super::facts_by_language::FactsByLanguage;
+use super::relation_ids::RelationIds;
+use super::{
+    Candidate, EncodedDescriptions, EntailmentConfig, EntailmentExample, EntailmentReport,
+    SameLanguage,
+};
+use crate::tokens::{Specials, unlimited};
+use crate::{KgError, KnowledgeGraph, Language, seed};
+
+/// Examples of object entailment (XLM-K, §3.3) from the triples of a graph, divided into training
+/// triples and queries.
+///
+/// Subject and object are described by texts or synthetically: the label of the entity, then other
+/// *training* triples about it, so that no description tells what is held out. Synthetic
+/// descriptions of a training example leave out its own triple, and what has no label in their
+/// language.
+///
+/// ```
+/// use kg_triples::knowledge::{EntailmentConfig, EntailmentExamples};
+/// use kg_triples::{GraphBuilder, LabelKind};
+/// # let tokenizer = tokenizers::Tokenizer::from_file(
+/// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
+/// let mut builder = GraphBuilder::default();
+/// for at in 0..30 {
+///     let [country, city] = [format!("Q{at}"), format!("Q{}", 100 + at)];
+///     builder.add_triple(&country, "P36", &city)?;
+///     for language in ["de", "en"] {
+///         builder.add_label(&country, language, &format!("Land {at}"), LabelKind::Entity)?;
+///         builder.add_label(&city, language, &format!("Stadt {at}"), LabelKind::Entity)?;
+///     }
+/// }
+/// let config = EntailmentConfig { hold_out: 0.2, ..EntailmentConfig::default() };
+/// let data = EntailmentExamples::with_triples(builder.build(), &tokenizer, &config)?;
+/// assert_eq!(data.report().train + data.report().test, 30);
+/// let example = data.drawn(1, 0)?; // seed and number decide
+/// assert_eq!((example.relation_id.as_str(), example.relation), ("P36", 0));
+/// let (queries, candidates) = data.probe(32_768)?;
+/// assert!(queries.len() <= candidates.len());
+/// # Ok::<(), kg_triples::KgError>(())
+/// ```
+pub struct EntailmentExamples {
+    graph: KnowledgeGraph,
+    described: Described,
+    languages: Vec<Language>,
+    config: EntailmentConfig,
+    relations: RelationIds,
+    /// Fact numbers.
+    train: Vec<u32>,
+    by_language: FactsByLanguage,
+    /// Fact numbers of held-out triples whose subject and relation have one object.
+    test: Vec<u32>,
+    report: EntailmentReport,
+}
+
+impl EntailmentExamples {
+    /// Divides the triples of a graph whose entities these texts describe. There may be no triple
+    /// to train on.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] as [`EntailmentConfig::validate`]; [`KgError::UnknownLanguage`].
+    pub fn with_texts(
+        graph: KnowledgeGraph,
+        texts: EncodedDescriptions,
+        config: &EntailmentConfig,
+    ) -> Result<Self, KgError> {
+        let known = texts.known_languages();
+        Self::new(graph, Described::Texts(texts), &known, config)
+    }
+
+    /// The same with synthetic descriptions.
+    ///
+    /// # Errors
+    /// As [`Self::with_texts`]; [`KgError::Tokenizer`] if a special token is missing.
+    pub fn with_triples(
+        graph: KnowledgeGraph,
+        tokenizer: &Tokenizer,
+        config: &EntailmentConfig,
+    ) -> Result<Self, KgError> {
+        let described = Described::Triples(Box::new(Verbalised {
+            specials: Specials::find(tokenizer)?,
+            tokenizer: unlimited(tokenizer)?,
+            text_budget: text_budget(config.description_tokens, "description_tokens")?,
+            facts_about: BTreeMap::new(),
+        }));
+        let known = graph.languages().to_vec();
+        Self::new(graph, described, &known, config)
+    }
+
+    /// `known` are the languages that something is described in.
+    fn new(
+        graph: KnowledgeGraph,
+        mut described: Described,
+        known: &[Language],
+        config: &EntailmentConfig,
+    ) -> Result<Self, KgError> {
+        config.validate()?;
+        let languages = languages(config, known)?;
+        let Divided { train, test, facts_about, report } =
+            divide(&graph, &described, &languages, config);
+        if let Described::Triples(triples) = &mut described {
+            triples.facts_about = facts_about;
+        }
+        let relations = RelationIds::new(&graph);
+        let report = EntailmentReport { relations: relations.len(), ..report };
+        let allow = config.same_language == SameLanguage::Allow;
+        let usable = |fact: u32, language: Language| {
+            graph.triple(fact).is_some_and(|triple| {
+                let has = |id: &str, code| described.has(&graph, id, code);
+                let across =
+                    || languages.iter().any(|code| *code != language && has(triple.tail, *code));
+                let alone =
+                    || allow && only_language(&graph, &described, &languages, fact, language);
+                has(triple.head, language)
+                    && match config.multilingual {
+                        true => across() || alone(),
+                        false => has(triple.tail, language),
+                    }
+            })
+        };
+        let by_language = FactsByLanguage::new(&languages, &train, config.smoothing, usable);
+        Ok(Self {
+            by_language,
+            relations,
+            report,
+            graph,
+            described,
+            languages,
+            config: config.clone(),
+            train,
+            test,
+        })
+    }
+
+    /// What was found.
+    pub fn report(&self) -> EntailmentReport {
+        self.report
+    }
+
+    /// Example `index` of an endless row of random ones, by `seed` and `index` alone.
+    ///
+    /// The language of the subject is drawn with probability n^α / Σ n^α, where n is the number of
+    /// its triples and α is [`EntailmentConfig::smoothing`], then one of these triples uniformly,
+    /// and uniformly another language of the object.
+    ///
+    /// # Errors
+    /// [`KgError::Value`] if there is none; [`KgError::Tokenizer`] if a description cannot be
+    /// encoded.
+    pub fn drawn(&self, seed: u64, index: u64) -> Result<EntailmentExample, KgError> {
+        self.sample(&mut seed::use_rng("entailment", seed, index))
+    }
+
+    fn sample(&self, rng: &mut impl Rng) -> Result<EntailmentExample, KgError> {
+        let drawn = self.by_language.sample(rng);
+        let (language, fact) = drawn.ok_or_else(|| missing("a training triple"))?;
+        let object_language = if self.config.multilingual {
+            let triple = self.graph.triple(fact).ok_or_else(|| missing("a triple"))?;
+            let others = self.languages_of(triple.tail).filter(|other| *other != language);
+            let others: Vec<Language> = others.collect();
+            // Only `SameLanguage::Allow` lets triples without another language be drawn.
+            others.choose(rng).copied().unwrap_or(language)
+        } else {
+            language
+        };
+        self.example(fact, language, object_language, rng)
+    }
+
+    /// Every training triple once, in order of fact number; its languages are drawn uniformly from
+    /// all pairs of two languages (without `multilingual`, from all of one) in which the two are
+    /// described, by `seed` and fact number. Triples without such a pair are passed over.
+    ///
+    /// Reading: the languages of subject and object are "different where possible".
+    pub fn once(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, KgError>> + '_ {
+        self.train.iter().filter_map(move |&fact| {
+            let mut rng = seed::use_rng("entailment once", seed, u64::from(fact));
+            let (subject, object) = *self.pairs(fact).choose(&mut rng)?;
+            Some(self.example(fact, subject, object, &mut rng))
+        })
+    }
+
+    /// The languages of subject and object that a triple can be told in.
+    fn pairs(&self, fact: u32) -> Vec<(Language, Language)> {
+        let Some(triple) = self.graph.triple(fact) else { return Vec::new() };
+        let all = || {
+            let subject = self.languages_of(triple.head);
+            subject.flat_map(|one| self.languages_of(triple.tail).map(move |other| (one, other)))
+        };
+        let same = || all().filter(|(one, other)| one == other).collect();
+        if !self.config.multilingual {
+            return same();
+        }
+        let different: Vec<_> = all().filter(|(one, other)| one != other).collect();
+        match self.config.same_language {
+            SameLanguage::Allow if different.is_empty() => same(),
+            _ => different,
+        }
+    }
+
+    /// The languages that the entity is described in.
+    fn languages_of<'a>(&'a self, entity: &'a str) -> impl Iterator<Item = Language> + 'a {
+        let described = |code: &Language| self.described.has(&self.graph, entity, *code);
+        self.languages.iter().copied().filter(described)
+    }
+
+    fn example(
+        &self,
+        fact: u32,
+        subject_language: Language,
+        object_language: Language,
+        rng: &mut impl Rng,
+    ) -> Result<EntailmentExample, KgError> {
+        let triple = self.graph.triple(fact).ok_or_else(|| missing("a triple of this number"))?;
+        let relation = self.relations.number(triple.relation);
+        let mut ids = |entity, language| {
+            let ids = self.described.ids(&self.graph, entity, language, Some(fact), rng);
+            ids.map(|ids| ids.into_owned())
+        };
+        Ok(EntailmentExample {
+            fact,
+            subject: triple.head.to_owned(),
+            relation_id: triple.relation.to_owned(),
+            relation: relation.ok_or_else(|| missing("a numbered relation"))?,
+            object: triple.tail.to_owned(),
+            subject_language,
+            subject_ids: ids(triple.head, subject_language)?,
+            object_language,
+            object_ids: ids(triple.tail, object_language)?,
+        })
+    }
+
+    /// The queries and the candidates of the probe (XLM-K, appendix B): held-out triples whose
+    /// subject and relation have one object, and the objects, those of the queries first, until
+    /// there are `most`. A subject is described in another language than its object.
+    ///
+    /// # Errors
+    /// [`KgError::Tokenizer`] if a description cannot be encoded.
+    pub fn probe(&self, most: usize) -> Result<(Vec<EntailmentExample>, Vec<Candidate>), KgError> {
+        let objects = self.objects();
+        let queries = self.queries(&objects)?;
+        let golds: BTreeSet<&str> = queries.iter().map(|query| query.object.as_str()).collect();
+        let all = objects.keys().map(String::as_str);
+        let mut candidates = Vec::new();
+        for object in choose(&golds, all, most, self.config.seed) {
+            let Some(&language) = objects.get(object) else { continue };
+            let input_ids = self.object_ids(object, language)?;
+            candidates.push(Candidate { entity: object.to_owned(), language, input_ids });
+        }
+        Ok((queries, candidates))
+    }
+
+    /// Every entity that is an object of some triple and is described (with synthetic descriptions:
+    /// occurs in a training triple), with one language for its description.
+    fn objects(&self) -> BTreeMap<String, Language> {
+        let objects: BTreeSet<&str> = self.graph.triples().map(|triple| triple.tail).collect();
+        let known = objects.into_iter().filter(|object| self.described.knows(object));
+        let language_of = |object: &str| {
+            let mut rng = seed::stream_rng(0, object, 0);
+            let languages: Vec<Language> = self.languages_of(object).collect();
+            languages.choose(&mut rng).copied()
+        };
+        known.filter_map(|object| Some((object.to_owned(), language_of(object)?))).collect()
+    }
+
+    /// Token ids of the description of a candidate, from training triples alone where it is
+    /// synthetic.
+    fn object_ids(&self, object: &str, language: Language) -> Result<Vec<u32>, KgError> {
+        let mut rng = seed::stream_rng(1, object, 0);
+        let ids = self.described.ids(&self.graph, object, language, None, &mut rng)?;
+        Ok(ids.into_owned())
+    }
+
+    /// The held-out triples about these objects.
+    fn queries(
+        &self,
+        objects: &BTreeMap<String, Language>,
+    ) -> Result<Vec<EntailmentExample>, KgError> {
+        let mut queries = Vec::new();
+        for &fact in &self.test {
+            let Some(triple) = self.graph.triple(fact) else { continue };
+            let Some(&object_language) = objects.get(triple.tail) else { continue };
+            let mut rng = seed::stream_rng(2, "query", u64::from(fact));
+            let others = self.languages_of(triple.head).filter(|other| *other != object_language);
+            let others: Vec<Language> = others.collect();
+            let Some(&language) = others.choose(&mut rng) else { continue };
+            queries.push(self.example(fact, language, object_language, &mut rng)?);
+        }
+        Ok(queries)
+    }
+}
+
+/// Whether subject and object can be described in `language`, and in no two languages.
+fn only_language(
+    graph: &KnowledgeGraph,
+    described: &Described,
+    languages: &[Language],
+    fact: u32,
+    language: Language,
+) -> bool {
+    graph.triple(fact).is_some_and(|triple| {
+        languages.iter().all(|code| {
+            let own = *code == language;
+            described.has(graph, triple.head, *code) == own
+                && described.has(graph, triple.tail, *code) == own
+        })
+    })
+}
+
+/// Something that a graph with triples to train on has is not there.
+fn missing(what: &str) -> KgError {
+    KgError::Value { field: "facts", expected: what.into(), got: "none".into() }
+}
+
+#[cfg(test)]
+mod tests;

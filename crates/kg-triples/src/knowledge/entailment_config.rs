@@ -1,0 +1,100 @@
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::SameLanguage;
+use super::description::text_budget;
+use crate::{KgError, Language};
+
+/// How examples of object entailment are drawn, and what is held out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntailmentConfig {
+    /// Languages of the descriptions, two or more; empty: all there are. Triples are used whose
+    /// subject is described in one of them and whose object in another.
+    pub languages: Vec<Language>,
+    /// Subject and object are described in two languages; else in one, an ablation.
+    pub multilingual: bool,
+    /// Triples whose ends share their only language; not stated in the paper.
+    pub same_language: SameLanguage,
+    /// Exponent of the number of triples in the share of each language of the subject, from 0 to 1
+    /// (XLM-K, §4.1, as XLM-R).
+    pub smoothing: f64,
+    /// Longest synthetic description in tokens, special tokens counted.
+    pub description_tokens: usize,
+    /// Fraction of the triples that is never trained, from 0 to below 1; 0 leaves no query.
+    pub hold_out: f64,
+    /// Decides what is held out, and the candidates of the probe.
+    pub seed: u64,
+}
+
+impl Default for EntailmentConfig {
+    fn default() -> Self {
+        Self {
+            languages: Vec::new(),
+            multilingual: true,
+            same_language: SameLanguage::default(),
+            smoothing: 0.3,
+            description_tokens: 256,
+            hold_out: 0.0,
+            seed: 42,
+        }
+    }
+}
+
+impl EntailmentConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] naming the first one out of its range.
+    ///
+    /// ```
+    /// use kg_triples::knowledge::EntailmentConfig;
+    ///
+    /// let config = EntailmentConfig { hold_out: 1.5, ..EntailmentConfig::default() };
+    /// assert_eq!(
+    ///     config.validate().unwrap_err().to_string(),
+    ///     "hold_out = 1.5: must be from 0 to below 1"
+    /// );
+    /// ```
+    pub fn validate(&self) -> Result<(), KgError> {
+        let refuse = |key, value: String, rule| Err(KgError::Config { key, value, rule });
+        text_budget(self.description_tokens, "description_tokens")?;
+        if !(0.0..1.0).contains(&self.hold_out) {
+            return refuse("hold_out", self.hold_out.to_string(), "from 0 to below 1");
+        }
+        if !(0.0..=1.0).contains(&self.smoothing) {
+            return refuse("smoothing", self.smoothing.to_string(), "from 0 to 1");
+        }
+        let distinct: BTreeSet<&Language> = self.languages.iter().collect();
+        let too_few = distinct.len() == 1 && self.same_language == SameLanguage::Skip;
+        if too_few || distinct.len() != self.languages.len() {
+            let rule = "two languages or more, each once; leave it out for all there are";
+            return refuse("languages", format!("{:?}", self.languages), rule);
+        }
+        Ok(())
+    }
+}
+
+/// What became of the triples of [`EntailmentExamples`](super::EntailmentExamples): all are the sum
+/// of the three reasons, `ambiguous`, `train` and `test`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EntailmentReport {
+    /// Triples of the graph.
+    pub triples: usize,
+    /// Left out: the subject is not described in a language asked for.
+    pub without_subject: usize,
+    /// Left out: the subject is described, the object is not.
+    pub without_object: usize,
+    /// Left out: both are described, but in the same language alone.
+    pub without_language: usize,
+    /// Used although both are described in the same language alone ([`SameLanguage::Allow`]).
+    pub one_language: usize,
+    /// Left out: held out, but subject and relation have several objects.
+    pub ambiguous: usize,
+    /// Triples to train on.
+    pub train: usize,
+    /// Relations of the graph, R.
+    pub relations: usize,
+    /// Held-out triples that are queries: subject and relation have one object only.
+    pub test: usize,
+}

@@ -1,0 +1,92 @@
+//! How often entities are mentioned, and what follows from it.
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::entity_linking::LinkedText;
+use crate::{KgError, Language};
+
+/// Mentions of each entity in each language.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntityCounts {
+    by_language: BTreeMap<Language, BTreeMap<String, u64>>,
+}
+
+impl EntityCounts {
+    /// Counts all mentions of these texts.
+    ///
+    /// # Errors
+    /// The first error of the texts.
+    pub fn of_texts(
+        texts: impl Iterator<Item = Result<LinkedText, KgError>>,
+    ) -> Result<Self, KgError> {
+        let mut counts = Self::default();
+        for text in texts {
+            let text = text?;
+            for mention in text.mentions {
+                counts.add(text.language, mention.entity);
+            }
+        }
+        Ok(counts)
+    }
+
+    pub(super) fn add(&mut self, language: Language, entity: String) {
+        *self.by_language.entry(language).or_default().entry(entity).or_default() += 1;
+    }
+
+    /// Whether there is a mention of the entity.
+    pub fn contains(&self, entity: &str) -> bool {
+        self.by_language.values().any(|counts| counts.contains_key(entity))
+    }
+
+    /// The mentions of an entity in a language.
+    pub fn get(&self, language: Language, entity: &str) -> u64 {
+        let counts = self.by_language.get(&language);
+        counts.and_then(|counts| counts.get(entity)).copied().unwrap_or(0)
+    }
+
+    /// The `most` entities with the largest sum of `ln(1 + mentions)` over languages: those that
+    /// are mentioned often, and in many languages.
+    pub fn most_mentioned(&self, most: usize) -> BTreeSet<&str> {
+        let mut scores: BTreeMap<&str, f64> = BTreeMap::new();
+        for counts in self.by_language.values() {
+            for (entity, count) in counts {
+                *scores.entry(entity).or_default() += (*count as f64).ln_1p();
+            }
+        }
+        let mut order: Vec<(&str, f64)> = scores.into_iter().collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        order.into_iter().take(most).map(|(entity, _)| entity).collect()
+    }
+
+    /// What makes entities with n mentions in a language come n^`exponent` times as often there.
+    ///
+    /// # Errors
+    /// [`KgError::Config`] if `exponent` is not from 0 to 1.
+    pub fn thinning(&self, exponent: f64) -> Result<Thinning, KgError> {
+        if !(0.0..=1.0).contains(&exponent) {
+            let value = exponent.to_string();
+            return Err(KgError::Config { key: "entity_smoothing", value, rule: "from 0 to 1" });
+        }
+        let of_language = |counts: &BTreeMap<String, u64>| {
+            let least = counts.values().copied().min().unwrap_or(1) as f64;
+            let keep = |count: u64| (least / count as f64).powf(1.0 - exponent);
+            counts.iter().map(|(entity, count)| (entity.clone(), keep(*count))).collect()
+        };
+        let by_language = self.by_language.iter();
+        let keep = by_language.map(|(language, counts)| (*language, of_language(counts))).collect();
+        Ok(Thinning { keep })
+    }
+}
+
+/// The share of an entity's mentions in a language that is kept: (m / n)^(1 − x), where n is their
+/// number, m that of the rarest entity and x the exponent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thinning {
+    keep: BTreeMap<Language, BTreeMap<String, f64>>,
+}
+
+impl Thinning {
+    pub(super) fn keep(&self, language: Language, entity: &str) -> f64 {
+        let shares = self.keep.get(&language);
+        shares.and_then(|shares| shares.get(entity)).copied().unwrap_or(1.0)
+    }
+}

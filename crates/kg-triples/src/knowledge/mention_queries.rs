@@ -1,0 +1,106 @@
+//! The queries of the entity probe, as held-out passages come.
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{HeldOut, MentionExample, Split};
+use crate::{KgError, seed};
+
+/// How many times the queries that are wanted are kept: those about entities that turn out not to
+/// be trained are left out at the end.
+const RESERVE: usize = 4;
+
+/// The queries of each probe, from examples of held-out texts. Memory holds a few times the queries
+/// that are wanted, however many there are.
+///
+/// Which ones are kept depends on [`HeldOut::seed`] and the numbers of their passages, not on the
+/// order.
+#[derive(Clone, Debug)]
+pub struct MentionQueries {
+    held_out: HeldOut,
+    sets: BTreeMap<Split, QuerySet>,
+}
+
+/// A place in the order that decides which queries are kept, and the number of the passage.
+type Rank = (u64, u64);
+
+#[derive(Clone, Debug, Default)]
+struct QuerySet {
+    queries: BTreeMap<Rank, MentionExample>,
+    by_entity: BTreeMap<String, BTreeSet<Rank>>,
+}
+
+impl QuerySet {
+    fn remove(&mut self, rank: Rank) {
+        let Some(query) = self.queries.remove(&rank) else { return };
+        if let Some(ranks) = self.by_entity.get_mut(&query.entity) {
+            ranks.remove(&rank);
+        }
+    }
+
+    /// Adds a query, and drops those that are too many.
+    fn add(&mut self, rank: Rank, query: MentionExample, held_out: &HeldOut) {
+        if self.queries.contains_key(&rank) {
+            return;
+        }
+        let ranks = self.by_entity.entry(query.entity.clone()).or_default();
+        ranks.insert(rank);
+        let too_many = held_out.per_entity.is_some_and(|most| ranks.len() > most);
+        let last = ranks.last().copied().filter(|_| too_many);
+        self.queries.insert(rank, query);
+        if let Some(last) = last {
+            self.remove(last);
+        }
+        if self.queries.len() > held_out.queries.saturating_mul(RESERVE)
+            && let Some((&last, _)) = self.queries.last_key_value()
+        {
+            self.remove(last);
+        }
+    }
+}
+
+impl MentionQueries {
+    /// No query yet.
+    pub fn new(held_out: &HeldOut) -> Self {
+        Self { held_out: held_out.clone(), sets: BTreeMap::new() }
+    }
+
+    /// Adds an example of a held-out text to its probe; of each passage one to each.
+    pub fn add(&mut self, example: MentionExample) {
+        let split = self.held_out.split_of(&example);
+        if [Split::Train, Split::Unused].contains(&split) {
+            return;
+        }
+        let name = format!("query {}", example.passage);
+        let rank = (seed::hash_to_unit(self.held_out.seed, &name).to_bits(), example.passage);
+        self.sets.entry(split).or_default().add(rank, example, &self.held_out);
+    }
+
+    /// The queries about new texts, new pairs of languages, and new entities. `trained` says which
+    /// entities are trained: those of the first two are.
+    ///
+    /// # Errors
+    /// [`KgError::Empty`], naming what decides it, if no query is left.
+    pub fn finish(
+        self,
+        trained: impl Fn(&str) -> bool,
+    ) -> Result<[Vec<MentionExample>; 3], KgError> {
+        let Self { held_out, mut sets } = self;
+        let splits = [Split::UnseenTexts, Split::UnseenPairs, Split::UnseenEntities];
+        let queries = splits.map(|split| -> Vec<MentionExample> {
+            let queries = sets.remove(&split).unwrap_or_default().queries.into_values();
+            let new = split == Split::UnseenEntities;
+            let fitting = queries.filter(|query| new != trained(&query.entity));
+            fitting.take(held_out.queries).collect()
+        });
+        if queries.iter().all(Vec::is_empty) {
+            return Err(KgError::Empty {
+                what: "queries for the probes".into(),
+                hint: format!(
+                    "hold_out.texts = {} leaves no text with a fitting mention for them; hold out \
+                     more, or give more texts",
+                    held_out.texts
+                ),
+            });
+        }
+        Ok(queries)
+    }
+}

@@ -1,0 +1,194 @@
+//! Triples with synthetic descriptions: read and divided.
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use kg_triples::entity_linking::PageText;
+use kg_triples::knowledge::{Descriptions, EntailmentConfig, EntailmentExamples};
+use kg_triples::{GraphBuilder, KgError, KnowledgeGraph, LabelKind};
+use proptest::prelude::*;
+
+use crate::knowledge::{language, tokenizer};
+
+fn with_triples(
+    graph: KnowledgeGraph,
+    config: &EntailmentConfig,
+) -> Result<EntailmentExamples, KgError> {
+    EntailmentExamples::with_triples(graph, tokenizer(), config)
+}
+
+fn config() -> EntailmentConfig {
+    EntailmentConfig { description_tokens: 16, hold_out: 0.2, seed: 0, ..Default::default() }
+}
+
+#[test]
+fn values_are_checked() {
+    for (beginning, config) in [
+        ("hold_out = 1", EntailmentConfig { hold_out: 1.0, ..config() }),
+        ("hold_out = NaN", EntailmentConfig { hold_out: f64::NAN, ..config() }),
+        ("description_tokens = 2", EntailmentConfig { description_tokens: 2, ..config() }),
+        ("smoothing = 2", EntailmentConfig { smoothing: 2.0, ..config() }),
+        ("languages = [\"en\"]", EntailmentConfig { languages: vec![language("en")], ..config() }),
+        (
+            "languages = [\"en\", \"en\"]",
+            EntailmentConfig { languages: vec![language("en"); 2], ..config() },
+        ),
+    ] {
+        for error in [
+            config.validate().unwrap_err(),
+            with_triples(crate::common::countries(), &config).err().unwrap(),
+        ] {
+            assert!(matches!(error, KgError::Config { .. }), "{error}");
+            assert!(error.to_string().starts_with(beginning), "{beginning}: {error}");
+        }
+    }
+}
+
+#[test]
+fn languages_that_are_not_there_are_refused() {
+    let unknown = EntailmentConfig { languages: ["en", "fr"].map(language).into(), ..config() };
+    let error = with_triples(crate::common::countries(), &unknown).err();
+    assert!(matches!(error, Some(KgError::UnknownLanguage { .. })), "{error:?}");
+
+    let mut builder = GraphBuilder::default();
+    builder.add_triple("Q1", "P1", "Q2").unwrap();
+    builder.add_label("Q1", "en", "one", LabelKind::Entity).unwrap();
+    let error = with_triples(builder.build(), &config()).err().unwrap().to_string();
+    assert!(error.starts_with("languages = [\"en\"]: must be two languages or more"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(testkit::cases(16)))]
+
+    #[test]
+    fn no_held_out_triple_is_trained(seed: u64, hold_out in 0.05f64..0.9) {
+        let graph = crate::common::grid(6, 5);
+        let config = EntailmentConfig { seed, hold_out, ..config() };
+        let data = with_triples(graph, &config).unwrap();
+        let (queries, candidates) = data.probe(1_000).unwrap();
+        let report = data.report();
+        prop_assert_eq!(report.train + report.test + report.ambiguous, report.triples);
+        let once: Vec<u32> = data.once(seed).map(|example| example.unwrap().fact).collect();
+        prop_assert_eq!(once.len(), report.train);
+        let trained: BTreeSet<u32> = once.into_iter().collect();
+        prop_assert!(queries.iter().all(|query| !trained.contains(&query.fact)));
+        if report.train > 0 {
+            for index in 0..50 {
+                prop_assert!(trained.contains(&data.drawn(seed, index).unwrap().fact));
+            }
+        }
+        let golds: BTreeSet<&str> = candidates.iter().map(|one| one.entity.as_str()).collect();
+        prop_assert_eq!(golds.len(), candidates.len());
+        for query in &queries {
+            prop_assert!(golds.contains(query.object.as_str()));
+            prop_assert_ne!(query.subject_language, query.object_language);
+        }
+    }
+}
+
+/// A graph whose entities have labels in some languages only: `Q0` to `Q99` in English and, every
+/// fourth, in German; `Q200` to `Q299` in German alone; `Q300` in none.
+fn partly_labelled() -> kg_triples::KnowledgeGraph {
+    let mut builder = GraphBuilder::default();
+    builder.add_label("P1", "en", "near", LabelKind::Relation).unwrap();
+    let mut label = |id: String, code: &str| {
+        let text = format!("{code} {id}");
+        builder.add_label(&id, code, &text, LabelKind::Entity).unwrap();
+    };
+    for at in 0..100 {
+        label(format!("Q{at}"), "en");
+        label(format!("Q{}", at + 200), "de");
+        if at % 4 == 0 {
+            label(format!("Q{at}"), "de");
+        }
+    }
+    for at in 0..100 {
+        builder.add_triple(&format!("Q{at}"), "P1", &format!("Q{}", at + 200)).unwrap();
+        builder.add_triple(&format!("Q{at}"), "P1", "Q300").unwrap();
+        builder.add_triple(&format!("Q{at}"), "P2", &format!("Q{}", (at + 1) % 100)).unwrap();
+    }
+    builder.build()
+}
+
+#[test]
+fn labels_in_some_languages_are_enough_and_what_is_left_out_is_counted() {
+    let data = with_triples(partly_labelled(), &config()).unwrap();
+    let report = data.report();
+    // P1 to the German half: all 100; to Q300: none; P2: one end has German for every other triple.
+    let without = report.without_subject + report.without_object + report.without_language;
+    assert_eq!((report.triples, without), (300, 150));
+    assert_eq!(report.train + report.test + report.ambiguous, 150);
+
+    let count = 20_000;
+    let mut german = 0.0;
+    for index in 0..count {
+        let example = data.drawn(5, index).unwrap();
+        let [subject, object] = [&example.subject_ids, &example.object_ids]
+            .map(|ids| tokenizer().decode(ids, true).unwrap().contains("de Q"));
+        assert_ne!(subject, object, "one in German, one in English");
+        german += f64::from(u8::from(subject)) / count as f64;
+    }
+    // By hand: P1 has English subjects, about as many as are trained; P2 half of them each.
+    let smooth = |n: f64| n.powf(0.3);
+    let (few, many) = (25.0 * 0.8, 125.0 * 0.8);
+    let expected = smooth(few) / (smooth(few) + smooth(many));
+    assert!((german - expected).abs() < 0.06, "{german} for {expected}");
+    assert!(german > few / (few + many) + 0.05, "more often than their share");
+}
+
+/// Descriptions in two languages of the countries' capitals and of two of the three countries, as
+/// pages and as Wikidata's table.
+fn write_descriptions(folder: &Path) -> KnowledgeGraph {
+    let graph = crate::common::countries();
+    let mut ids: Vec<&str> = graph.triples().flat_map(|one| [one.head, one.tail]).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let left_out = graph.triples().next().unwrap().head;
+    let rows = |code: &str, json: bool| -> String {
+        let own = ids.iter().filter(|id| **id != left_out);
+        let line = |id: &&str| match json {
+            true => format!("{{\"id\":\"{id}\",\"extract\":\"Words of {id} in {code}\"}}\n"),
+            false => format!("{id}\t{code}\tWords of {id} in {code}\n"),
+        };
+        own.map(line).collect()
+    };
+    for code in ["de", "en"] {
+        crate::common::write(folder, &format!("entities.{code}.jsonl"), rows(code, true));
+    }
+    let table = format!("id\tlang\tdescription\n{}{}", rows("de", false), rows("en", false));
+    crate::common::write(folder, "descriptions.tsv", table);
+    graph
+}
+
+#[test]
+fn texts_describe_and_nothing_takes_the_place_of_a_missing_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = write_descriptions(folder.path());
+    let with_texts = |texts: &Descriptions| {
+        let texts = texts.encode(tokenizer(), 32).unwrap();
+        let config = EntailmentConfig { hold_out: 0.0, ..config() };
+        EntailmentExamples::with_texts(graph.clone(), texts, &config).unwrap()
+    };
+    let pages = Descriptions::of_pages(folder.path(), PageText::Extract, |_| true, |_| true);
+    let data = with_texts(&pages.unwrap());
+    let report = data.report();
+    assert!(report.without_subject > 0 && report.train > 0, "{report:?}");
+    let without = report.without_subject + report.without_object + report.without_language;
+    assert_eq!(report.triples, report.train + without);
+    for index in 0..100 {
+        let example = data.drawn(3, index).unwrap();
+        assert_ne!(example.subject_language, example.object_language);
+        for (id, code, ids) in [
+            (&example.subject, example.subject_language, &example.subject_ids),
+            (&example.object, example.object_language, &example.object_ids),
+        ] {
+            let text = tokenizer().decode(ids, true).unwrap().replace(' ', "");
+            assert_eq!(text, format!("Wordsof{id}in{code}"));
+        }
+    }
+    // Wikidata's are the same here, but come from a table beside the triples.
+    let mut wikidata = Descriptions::default();
+    wikidata.add_table(&folder.path().join("descriptions.tsv"), |_| true).unwrap();
+    let other = with_texts(&wikidata);
+    assert_eq!(other.report(), report);
+    assert_eq!(other.drawn(3, 7).unwrap(), data.drawn(3, 7).unwrap());
+}

@@ -1,0 +1,235 @@
+//! Mentions drawn from texts, with some held out for the probes.
+use std::collections::{BTreeMap, BTreeSet};
+
+use kg_triples::KgError;
+use kg_triples::entity_linking::{LinkedText, Mention};
+use kg_triples::knowledge::{
+    EncodedDescriptions, EntityCounts, HeldOut, MentionConfig, MentionExample, MentionExamples,
+};
+use proptest::prelude::*;
+
+use super::{described, language, tokenizer};
+
+const LANGUAGES: [&str; 3] = ["de", "en", "es"];
+
+/// A text of two lines with two mentions each.
+fn text(id: usize, entities: [usize; 4], code: usize) -> LinkedText {
+    let body = "Berlin and Paris\nLondon and Rome";
+    let places = [(0, 6), (11, 16), (17, 23), (28, 32)];
+    let mention = |((start, end), entity): ((usize, usize), usize)| Mention {
+        start,
+        end,
+        entity: format!("Q{entity}"),
+    };
+    LinkedText {
+        id: format!("T{id}"),
+        language: language(LANGUAGES[code % 3]),
+        entity: None,
+        text: body.into(),
+        mentions: places.into_iter().zip(entities).map(mention).collect(),
+        switched_from: None,
+    }
+}
+
+/// Twenty entities, described in three languages.
+fn descriptions() -> EncodedDescriptions {
+    let ids: Vec<String> = (0..20).map(|entity| format!("Q{entity}")).collect();
+    let all: Vec<(&str, &[&str])> = ids.iter().map(|id| (id.as_str(), &LANGUAGES[..])).collect();
+    described(&all).encode(tokenizer(), 32).unwrap()
+}
+
+type Made = (Vec<MentionExample>, [Vec<MentionExample>; 3]);
+
+fn make(
+    texts: &[LinkedText],
+    descriptions: &EncodedDescriptions,
+    held_out: &HeldOut,
+    config: &MentionConfig,
+) -> Result<Made, KgError> {
+    let texts = texts.iter().cloned().map(Ok);
+    let mut examples = MentionExamples::new(texts, descriptions, tokenizer(), config.clone())?
+        .holding_out(held_out)?;
+    let train = examples.by_ref().collect::<Result<_, _>>()?;
+    let queries = examples.queries()?;
+    Ok((train, queries))
+}
+
+fn triple(example: &MentionExample) -> (&str, &str, &str) {
+    (&example.entity, example.language.as_str(), example.description_language.as_str())
+}
+
+fn expect_no_leak(train: &[MentionExample], queries: &[Vec<MentionExample>; 3]) {
+    let texts: BTreeSet<&str> = train.iter().map(|example| &*example.id).collect();
+    let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
+    let pairs: BTreeSet<_> = train.iter().map(triple).collect();
+    for query in queries.iter().flatten() {
+        assert!(!texts.contains(&*query.id), "the text of {query:?} leaks");
+        assert_ne!(query.language, query.description_language);
+    }
+    let [_, unseen_pairs, unseen_entities] = queries;
+    assert!(unseen_pairs.iter().all(|query| !pairs.contains(&triple(query))), "a pair leaks");
+    assert!(unseen_entities.iter().all(|query| !entities.contains(&*query.entity)), "an entity");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(testkit::cases(24)))]
+
+    #[test]
+    fn no_held_out_text_pair_or_entity_is_trained(
+        seed: u64,
+        fractions in (0.05f64..0.6, 0.0f64..0.6, 0.0f64..0.6),
+        multilingual: bool,
+        threads in 1usize..5,
+        of_texts in prop::collection::vec((prop::array::uniform4(0usize..20), 0usize..3), 20..120),
+    ) {
+        let texts: Vec<LinkedText> = of_texts
+            .into_iter()
+            .enumerate()
+            .map(|(at, (entities, code))| text(at / 2, entities, code))
+            .collect();
+        let descriptions = descriptions();
+        let (texts_held, pairs, entities) = fractions;
+        let held_out = HeldOut { texts: texts_held, pairs, entities, seed, ..HeldOut::default() };
+        let config = MentionConfig { multilingual, seed, ..MentionConfig::default() };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        match pool.install(|| make(&texts, &descriptions, &held_out, &config)) {
+            Ok((train, queries)) => {
+                expect_no_leak(&train, &queries);
+                for example in &train {
+                    let [_, from, to] = <[_; 3]>::from(triple(example));
+                    prop_assert!(!held_out.holds_out_text(&example.id));
+                    prop_assert!(!held_out.holds_out_entity(&example.entity));
+                    prop_assert!(!held_out.holds_out_pair(
+                        &example.entity, example.language, example.description_language
+                    ));
+                    prop_assert_eq!(from != to, multilingual);
+                }
+                let alone = make(&texts, &descriptions, &held_out, &config).unwrap();
+                prop_assert_eq!(alone, (train, queries), "another number of threads");
+            }
+            Err(error) => prop_assert!(matches!(error, KgError::Empty { .. }), "{error}"),
+        }
+    }
+}
+
+/// Texts of which each names four of twenty entities.
+fn texts(count: usize) -> Vec<LinkedText> {
+    let entities = |at: usize| [at * 7 % 20, (at * 3 + 1) % 20, (at * 11 + 5) % 20, at % 20];
+    (0..count).map(|at| text(at, entities(at), at / 7)).collect()
+}
+
+#[test]
+fn queries_are_the_same_for_training_within_a_language() {
+    let (texts, descriptions) = (texts(400), descriptions());
+    let held_out = HeldOut { texts: 0.3, queries: 20, per_entity: Some(2), ..HeldOut::default() };
+    let across = MentionConfig::default();
+    let within = MentionConfig { multilingual: false, ..across.clone() };
+    let (_, queries) = make(&texts, &descriptions, &held_out, &across).unwrap();
+    let (train, same) = make(&texts, &descriptions, &held_out, &within).unwrap();
+    assert_eq!(queries, same);
+    assert!(train.iter().all(|example| example.language == example.description_language));
+    for queries in &queries {
+        assert!(!queries.is_empty() && queries.len() <= 20);
+        for query in queries {
+            assert!(queries.iter().filter(|other| other.entity == query.entity).count() <= 2);
+        }
+    }
+}
+
+#[test]
+fn what_is_held_out_is_counted() {
+    let (texts, descriptions) = (texts(300), descriptions());
+    let held_out = HeldOut { texts: 0.3, entities: 0.5, ..HeldOut::default() };
+    let config = MentionConfig::default();
+    let source = texts.iter().cloned().map(Ok);
+    let mut examples = MentionExamples::new(source, &descriptions, tokenizer(), config)
+        .and_then(|examples| examples.holding_out(&held_out))
+        .unwrap();
+    let made = examples.by_ref().count();
+    let report = examples.report();
+    let texts = texts.iter().filter(|text| held_out.holds_out_text(&text.id)).count();
+    assert!(report.held_out > 2 * texts, "texts, and passages about held-out entities alone");
+    assert_eq!((report.passages, report.examples), (600, 600 - report.held_out));
+    assert_eq!(made, report.examples);
+    // Nearly everything is held out.
+    let all = HeldOut { texts: 0.999_999, ..HeldOut::default() };
+    let error = make(&self::texts(5), &descriptions, &all, &MentionConfig::default()).unwrap_err();
+    assert!(matches!(error, KgError::Empty { .. }), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("mentions to train on"), "{error}");
+    assert!(error.contains("hold_out.texts = 0.999999"), "{error}");
+}
+
+#[test]
+fn rare_entities_come_more_often_as_the_exponent_says() {
+    // Q1 in 900 of 1,000 German texts, Q2 in 100; Q3 alone in Spanish.
+    let one = |entity: usize, code: usize, at: usize| {
+        let mut text = text(at, [entity; 4], code);
+        text.text = "Berlin".into();
+        text.mentions.truncate(1);
+        text
+    };
+    let german = (0..1_000).map(|at| one(if at % 10 == 0 { 2 } else { 1 }, 0, at));
+    let texts: Vec<LinkedText> = german.chain((0..50).map(|at| one(3, 2, 2_000 + at))).collect();
+    let descriptions = descriptions();
+    let examples = |seed: u64| {
+        let config = MentionConfig { seed, ..MentionConfig::default() };
+        let source = texts.iter().cloned().map(Ok);
+        MentionExamples::new(source, &descriptions, tokenizer(), config).unwrap()
+    };
+    let mut all = examples(0);
+    assert_eq!(all.by_ref().count(), 1_050);
+    assert_eq!(all.mentions().get(language("de"), "Q1"), 900);
+    let count = |exponent: f64| {
+        let thinning = all.mentions().thinning(exponent).unwrap();
+        let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+        for seed in 0..20 {
+            for example in examples(seed).thinned(&thinning) {
+                *counts.entry(example.unwrap().entity).or_default() += 1.0;
+            }
+        }
+        counts
+    };
+    assert_eq!(count(1.0)["Q1"], 18_000.0, "as they come");
+    let counts = count(0.3);
+    let ratio = counts["Q1"] / counts["Q2"];
+    assert!((ratio - 9f64.powf(0.3)).abs() < 0.2, "{ratio} for 9^0.3");
+    assert_eq!((counts["Q2"], counts["Q3"]), (2_000.0, 1_000.0), "the rarest of each language");
+    for exponent in [-0.1, 1.1, f64::NAN] {
+        let error = all.mentions().thinning(exponent).unwrap_err().to_string();
+        assert!(error.starts_with("entity_smoothing = "), "{error}");
+    }
+}
+
+#[test]
+fn entities_in_many_languages_count_as_most_mentioned() {
+    // Q0 is mentioned 8 times in German; Q1 4 times in German and 4 times in Spanish.
+    let german = (0..2).map(|at| text(at, [0; 4], 0));
+    let both = (2..4).map(|at| text(at, [1; 4], 2 * (at - 2)));
+    let counts = EntityCounts::of_texts(german.chain(both).map(Ok)).unwrap();
+    assert_eq!(counts.most_mentioned(1), BTreeSet::from(["Q1"]));
+    assert_eq!(counts.most_mentioned(9), BTreeSet::from(["Q0", "Q1"]));
+    assert!(counts.contains("Q0") && !counts.contains("Q2"));
+}
+
+#[test]
+fn candidates_are_the_golds_and_then_others_by_hash() {
+    let descriptions = descriptions();
+    let [de, es] = ["de", "es"].map(language);
+    let golds = BTreeSet::from([("Q3", de), ("Q3", es), ("Q5", de)]);
+    let candidates = descriptions.candidates(&golds, 6, 1);
+    let entities: BTreeSet<&str> = candidates.iter().map(|one| one.entity.as_str()).collect();
+    assert_eq!((candidates.len(), entities.len()), (7, 6));
+    let first: Vec<_> = candidates.iter().take(3).map(|one| (&*one.entity, one.language)).collect();
+    assert_eq!(first, [("Q3", de), ("Q3", es), ("Q5", de)]);
+    for one in &candidates {
+        let known = descriptions.get(&one.entity).iter();
+        let mut same = known.filter(|(language, _)| *language == one.language);
+        assert_eq!(same.next().unwrap().1, one.input_ids);
+    }
+    assert_eq!(candidates, descriptions.candidates(&golds, 6, 1));
+    assert_ne!(candidates, descriptions.candidates(&golds, 6, 2));
+    // Golds are never left out, and there are no more entities than there are.
+    assert_eq!(descriptions.candidates(&golds, 1, 1).len(), 3);
+    assert_eq!(descriptions.candidates(&golds, 900, 1).len(), 21);
+}

@@ -1,0 +1,278 @@
+//! Mentions and triples that a command prepared: shards to train on, and the probe beside them.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use kg_triples::Language;
+use kg_triples::jsonl::{JsonlReader, Record};
+use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
+use shards::Manifest;
+use trainer::{Endless, ExampleStream, ShardLine, ShardedJsonl, Shards, Zipped};
+
+use crate::masked_lm::TextPassages;
+use crate::{Encoder, Error, Result};
+
+/// A mention, a triple, and a passage of text; what is not streamed is missing.
+pub(super) type KnowledgeExample =
+    (Option<MentionExample>, (Option<EntailmentExample>, Option<Vec<u32>>));
+
+/// Each of the three, again and again, with its own length.
+pub(super) type KnowledgeSource = Zipped<
+    Option<Endless<ShardedJsonl<MentionExample>>>,
+    Zipped<Option<Endless<ShardedJsonl<EntailmentExample>>>, Option<Endless<TextPassages>>>,
+>;
+
+pub(super) type KnowledgeStream = ExampleStream<KnowledgeSource>;
+
+/// What a model must be able to read, with the line that asks for it.
+#[derive(Clone, Default)]
+struct Extremes {
+    tokens: (usize, String),
+    id: (u32, String),
+}
+
+impl Extremes {
+    fn see(&mut self, place: impl Fn() -> String, ids: &[u32]) {
+        if ids.len() > self.tokens.0 {
+            self.tokens = (ids.len(), place());
+        }
+        if let Some(&id) = ids.iter().max()
+            && (id > self.id.0 || self.id.1.is_empty())
+        {
+            self.id = (id, place());
+        }
+    }
+
+    fn see_line(&mut self, line: ShardLine<'_>, ids: &[u32]) {
+        self.see(|| format!("{}: line {}", line.path.display(), line.number), ids);
+    }
+
+    fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
+        let (most, vocabulary) = (model.max_length(), model.vocab_size());
+        let ((tokens, longest), (id, largest)) = (&self.tokens, &self.id);
+        if i64::try_from(*tokens).unwrap_or(i64::MAX) > most {
+            return Err(Error::data(longest, format!("at most {most} tokens"), tokens));
+        }
+        if i64::from(*id) >= vocabulary {
+            return Err(Error::data(largest, format!("token ids below {vocabulary}"), id));
+        }
+        Ok(())
+    }
+}
+
+/// Parses a line, and refuses an object whose parts do not agree.
+pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, String> {
+    let example: T = line.parse()?;
+    match example.fault() {
+        Some(fault) => Err(format!("not one {}: {fault}", T::NAME)),
+        None => Ok(example),
+    }
+}
+
+/// The rows of a file of the folder's probe; none where it has no such file.
+fn probe<T: Record>(
+    folder: &Path,
+    name: &str,
+    extremes: &mut Extremes,
+    ids: impl Fn(&T) -> [&[u32]; 2],
+) -> Result<Vec<T>> {
+    let Some(manifest) = Manifest::read(folder)? else { return Ok(Vec::new()) };
+    let name = format!("probe/{name}.jsonl.gz");
+    let Some(digest) = manifest.files.get(&name) else { return Ok(Vec::new()) };
+    let path = folder.join(&name);
+    digest.expect(&path)?;
+    let rows = JsonlReader::open(&path)?.collect::<std::result::Result<Vec<T>, _>>()?;
+    for row in &rows {
+        for ids in ids(row) {
+            extremes.see(|| path.display().to_string(), ids);
+        }
+    }
+    Ok(rows)
+}
+
+fn candidates(folder: &Path, extremes: &mut Extremes) -> Result<Vec<Candidate>> {
+    probe(folder, "candidates", extremes, |one: &Candidate| [&one.input_ids, &[]])
+}
+
+/// What XEP asks (XLM-K, appendix B): held-out mentions, and descriptions to choose from.
+#[derive(Clone, Debug, Default)]
+pub struct MentionProbe {
+    /// The descriptions; one or more of each entity.
+    pub candidates: Vec<Candidate>,
+    /// Queries from held-out texts about trained entities, in pairs of languages that are trained.
+    pub unseen_texts: Vec<MentionExample>,
+    /// The same in pairs of languages that are not.
+    pub unseen_pairs: Vec<MentionExample>,
+    /// Queries from held-out texts about entities that are not trained.
+    pub unseen_entities: Vec<MentionExample>,
+}
+
+impl MentionProbe {
+    fn read(folder: &Path, extremes: &mut Extremes) -> Result<Self> {
+        let mut queries = |name: &str| {
+            probe(folder, name, extremes, |one: &MentionExample| [&one.input_ids, &[]])
+        };
+        let unseen_texts = queries("unseen-texts")?;
+        let unseen_pairs = queries("unseen-pairs")?;
+        let unseen_entities = queries("unseen-entities")?;
+        let candidates = candidates(folder, extremes)?;
+        Ok(Self { candidates, unseen_texts, unseen_pairs, unseen_entities })
+    }
+
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        [&self.unseen_texts, &self.unseen_pairs, &self.unseen_entities].iter().all(|q| q.is_empty())
+    }
+}
+
+/// What XOR asks: held-out triples, and descriptions of objects to choose from.
+#[derive(Clone, Debug, Default)]
+pub struct TripleProbe {
+    /// The descriptions, one of each object.
+    pub candidates: Vec<Candidate>,
+    /// Held-out triples whose subject and relation have one object.
+    pub unseen_triples: Vec<EntailmentExample>,
+}
+
+/// Entity, language of its mentions, language of its description: training lines.
+pub type TrainedPairs = BTreeMap<(String, Language, Language), u64>;
+
+/// [`MentionExample`]s as `kg-triples mentions` writes them. What a task and a baseline must know
+/// of all examples is counted in the pass that opens them.
+#[derive(Clone)]
+pub struct MentionShards {
+    pub(super) shards: Shards,
+    /// What XEP asks; empty without a probe.
+    pub probe: MentionProbe,
+    /// Of the passages.
+    pub(super) passage_languages: BTreeSet<Language>,
+    /// Of passages and descriptions, in training and probe.
+    pub(super) languages: BTreeSet<Language>,
+    /// Of the entities that are candidates.
+    pub(super) trained_pairs: TrainedPairs,
+    extremes: Extremes,
+}
+
+impl MentionShards {
+    /// Reads each file of a prepared folder once, or a file of training lines, or a folder of them.
+    ///
+    /// # Errors
+    /// As [`Shards::open_with`]; the line of an object that is no mention is named, and a file that
+    /// changed since it was prepared.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut extremes = Extremes::default();
+        let probe = MentionProbe::read(path, &mut extremes)?;
+        let asked: BTreeSet<&str> = probe.candidates.iter().map(|one| &*one.entity).collect();
+        let mut passage_languages = BTreeSet::new();
+        let mut described = BTreeSet::new();
+        let mut trained_pairs = TrainedPairs::new();
+        let shards = Shards::open_with([path], |line| {
+            let example: MentionExample = parse(line)?;
+            passage_languages.insert(example.language);
+            described.insert(example.description_language);
+            extremes.see_line(line, &example.input_ids);
+            extremes.see_line(line, &example.description_ids);
+            if asked.contains(example.entity.as_str()) {
+                let pair = (example.entity, example.language, example.description_language);
+                *trained_pairs.entry(pair).or_default() += 1;
+            }
+            Ok(())
+        })?;
+        let mut languages: BTreeSet<Language> =
+            passage_languages.union(&described).copied().collect();
+        languages.extend(probe.candidates.iter().map(|one| one.language));
+        let queries = [&probe.unseen_texts, &probe.unseen_pairs, &probe.unseen_entities];
+        languages.extend(queries.into_iter().flatten().map(|one| one.language));
+        Ok(Self { shards, probe, passage_languages, languages, trained_pairs, extremes })
+    }
+
+    pub(super) fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
+        self.extremes.expect_fit(model)
+    }
+}
+
+/// [`EntailmentExample`]s as `kg-triples entailment` writes them.
+#[derive(Clone)]
+pub struct EntailmentShards {
+    pub(super) shards: Shards,
+    /// What XOR asks; empty without a probe.
+    pub probe: TripleProbe,
+    /// The relations by number.
+    pub(super) relations: Vec<String>,
+    extremes: Extremes,
+}
+
+impl EntailmentShards {
+    /// Reads each file of a prepared folder once, or a file of training lines, or a folder of them.
+    /// A number below the largest that no example has is a relation without a name.
+    ///
+    /// # Errors
+    /// As [`Shards::open_with`]; the line of an object that is no triple, or whose relation has
+    /// another number than before, is named, and a file that changed since it was prepared.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut extremes = Extremes::default();
+        let candidates = candidates(path, &mut extremes)?;
+        let unseen_triples =
+            probe(path, "unseen-triples", &mut extremes, |one: &EntailmentExample| {
+                [&one.subject_ids, &[]]
+            })?;
+        let mut relations = Relations::default();
+        for query in &unseen_triples {
+            let known = relations.see(query);
+            known
+                .map_err(|fault| Error::data(path.display().to_string(), "its relations", fault))?;
+        }
+        let shards = Shards::open_with([path], |line| {
+            let example: EntailmentExample = parse(line)?;
+            extremes.see_line(line, &example.subject_ids);
+            extremes.see_line(line, &example.object_ids);
+            relations.see(&example)
+        })?;
+        let probe = TripleProbe { candidates, unseen_triples };
+        Ok(Self { shards, probe, relations: relations.names(), extremes })
+    }
+
+    pub(super) fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
+        self.extremes.expect_fit(model)
+    }
+}
+
+/// The relations that were read, by number.
+#[derive(Default)]
+struct Relations(BTreeMap<u32, String>);
+
+impl Relations {
+    fn see(&mut self, example: &EntailmentExample) -> std::result::Result<(), String> {
+        let EntailmentExample { relation, relation_id, .. } = example;
+        if *relation >= MOST_RELATIONS {
+            return Err(format!("relation {relation}: below {MOST_RELATIONS} is expected"));
+        }
+        match self.0.get(relation) {
+            Some(known) if known != relation_id => Err(format!(
+                "relation {relation} is {relation_id}, and {known} before; write all files from \
+                 one graph"
+            )),
+            Some(_) => Ok(()),
+            None => {
+                self.0.insert(*relation, relation_id.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn names(mut self) -> Vec<String> {
+        let count = self.0.keys().next_back().map_or(0, |last| last + 1);
+        (0..count).map(|number| self.0.remove(&number).unwrap_or_default()).collect()
+    }
+}
+
+/// More relations than any graph has: a damaged number must not ask for a table of its size.
+const MOST_RELATIONS: u32 = 1 << 20;
+
+/// Tokens of what is streamed of an example.
+pub(super) fn tokens((mention, (triple, passage)): &KnowledgeExample) -> usize {
+    let mention = mention.as_ref().map_or(0, |one| one.input_ids.len() + one.description_ids.len());
+    let triple = triple.as_ref().map_or(0, |one| one.subject_ids.len() + one.object_ids.len());
+    mention + triple + passage.as_ref().map_or(0, Vec::len)
+}
