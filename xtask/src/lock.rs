@@ -42,6 +42,9 @@ const CASES: &[Case] = &[
         set: &[
             "models=per_pair",
             "languages=[\"en\", \"de\", \"zh\"]",
+            "prepare.sequences=kg-triples mix --in data/demo/kg --tokenizer data/base --by-pair \
+             --pairs en-de,en-zh --mixed-target both --concatenated-orders both \
+             --concat-separator sep_token --mix-weights 1,1,1",
             "injection.steps=4",
             "injection.batch_size=8",
             "injection.log_steps=2",

@@ -22,7 +22,7 @@ Examples:
     --questions data/xquad/xquad.de.json --text data/pud/de.tsv
 With MLQA, and texts that `kg-triples texts --in wikidata --out texts` wrote:
   mlqa-eval coverage --tokenizer xlmr/tokenizer.json --questions MLQA_V1/test \\
-    --text texts")]
+    --text texts/train")]
 pub struct Args {
     /// Hugging Face tokenizer.json
     #[arg(long, value_name = "FILE")]
