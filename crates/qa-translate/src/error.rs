@@ -106,6 +106,9 @@ pub enum TranslateError {
     /// Question files.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// A prepared folder cannot be written.
+    #[error(transparent)]
+    Prepared(#[from] shards::Error),
 }
 
 impl TranslateError {

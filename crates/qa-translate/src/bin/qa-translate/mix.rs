@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{Dataset, DatasetName, Language, TableOrder};
 use qa_translate::{MixConfig, Pairs, TranslateError, mix, read_translations};
+use serde_json::Value;
+use shards::{Preparation, Preparing};
 
 use crate::{Done, say};
 
@@ -20,7 +22,8 @@ Examples:
   qa-translate mix --in data/xquad/xquad.en.json --translated translated \\
     --split xquad --to de,es --all-pairs --one-file mixed.json
 
---out writes one file for each pair of languages, named as MLQA names its files;
+--out prepares a folder with a file for each pair of languages, named as MLQA
+names its files, and how they were made in manifest.json;
 --one-file writes all rows, shuffled, with question_language and context_language
 beside each question.")]
 pub struct Args {
@@ -55,7 +58,7 @@ pub struct Args {
 #[derive(clap::Args)]
 #[group(required = true, multiple = true)]
 struct Output {
-    /// Folder for one file for each pair of languages
+    /// Prepared folder for one file for each pair of languages
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// One file for all rows
@@ -113,8 +116,18 @@ pub fn run(args: &Args) -> Done {
         seed: args.seed,
     };
     let mixed = mix(&source, &translations, &config)?;
-    if let Some(folder) = &args.output.out {
-        mixed.write_pairs(folder, &args.split)?;
+    if let Some(out) = &args.output.out {
+        let folder = Preparing::start(out)?;
+        mixed.write_pairs(&folder.file("")?, &args.split)?;
+        let rows = mixed.report.in_table_order().into_iter();
+        let rows =
+            rows.map(|(context, question, rows)| (format!("{context}-{question}"), rows.into()));
+        let about = Preparation {
+            program: "qa-translate mix",
+            seed: Some(args.seed),
+            counts: Value::Object(rows.collect()),
+        };
+        folder.finish(about)?;
     }
     if let Some(path) = &args.output.one_file {
         mixed.write_one(path)?;
