@@ -7,7 +7,7 @@ use serde_json::Value;
 use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary, tool};
+use crate::common::{kill_at, program, refuse, root, small_data, succeed, summary, tool};
 
 /// The small recipe, six steps of a few rows in two languages.
 fn filter(out: &Path) -> Command {
@@ -16,7 +16,6 @@ fn filter(out: &Path) -> Command {
     for set in [
         "run.threads=1",
         "languages=[\"en\", \"de\"]",
-        "data.train_articles=46",
         "training.steps=6",
         "training.batch_size=4",
         "training.checkpoint_steps=2",
@@ -28,6 +27,9 @@ fn filter(out: &Path) -> Command {
         "arms.filter-soft.steps=4",
     ] {
         command.args(["--set", set]);
+    }
+    for set in small_data("filter") {
+        command.args(["--set", &set]);
     }
     command
 }
@@ -136,8 +138,6 @@ fn filter_xnli(out: &Path) -> Command {
     for set in [
         "run.threads=1",
         "languages=[\"en\", \"de\"]",
-        "data.facts.languages=[\"en\", \"de\"]",
-        "data.inference.premises=2",
         "training.steps=6",
         "training.batch_size=4",
         "training.checkpoint_steps=2",
@@ -147,6 +147,9 @@ fn filter_xnli(out: &Path) -> Command {
         "arms.filter-soft.steps=4",
     ] {
         command.args(["--set", set]);
+    }
+    for set in small_data("filter-xnli") {
+        command.args(["--set", &set]);
     }
     command
 }
@@ -185,49 +188,17 @@ fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
 }
 
 #[test]
-fn recipe_filter_classifies_what_is_given_in_files() {
+fn recipe_filter_refuses_rows_that_are_no_translations() {
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("made");
-    let mut command = filter_xnli(&out);
-    succeed({
-        command.args(["--arms", "filter"]);
-        command
-    });
-    let made = out.join("pairs");
-    // Both languages in one file, and the English rows twice beside it.
-    let [english, german] = ["en", "de"]
-        .map(|code| std::fs::read_to_string(made.join(format!("xnli.test.{code}.tsv"))).unwrap());
-    let rows = |text: &str| text.split_once('\n').unwrap().1.to_owned();
-    let (test, second) = (folder.path().join("xnli.test.tsv"), folder.path().join("second.tsv"));
-    std::fs::write(&test, format!("{english}{}", rows(&german))).unwrap();
-    std::fs::write(&second, format!("{english}{}", rows(&english))).unwrap();
-    let recipe = folder.path().join("recipe.toml");
-    let text = std::fs::read_to_string(root().join("examples/filter-xnli/small.toml")).unwrap();
-    let (before, rest) = text.split_once("[data.facts]").unwrap();
-    let (_, after) = rest.split_once("[data.inference]").unwrap();
-    std::fs::write(&recipe, format!("{before}[data.inference]{after}")).unwrap();
-    let run = |second: &Path| {
-        let mut command = program("filter-xnli");
-        command
-            .arg(&recipe)
-            .arg("--out")
-            .arg(folder.path().join("files"))
-            .args(["--arms", "filter"]);
-        for set in filter_xnli(&out).get_args().filter_map(|arg| arg.to_str()) {
-            if set.contains('=') && !set.starts_with("data.") && !set.contains("soft") {
-                command.args(["--set", set]);
-            }
-        }
-        command.args(["--set", &format!("data.train={}", made.display())]);
-        command.args(["--set", &format!("data.evaluation={}", test.display())]);
-        command.args(["--set", &format!("data.second={}", second.display())]);
-        command
-    };
-    succeed(run(&second));
-    let scores = |run: &Path| summary(run)["arms"]["filter"]["readings"].clone();
-    assert_eq!(scores(&out), scores(&folder.path().join("files")));
-    // Rows that are no translations.
-    let error = refuse(&run(&made.join("xnli.test.de.tsv")).output().unwrap());
+    let test = small_data("filter-xnli").remove(1);
+    // The rows of the test themselves, without their last.
+    let text = std::fs::read_to_string(test.strip_prefix("data.evaluation=").unwrap()).unwrap();
+    let (_, cut) = text.trim_end().rsplit_once('\n').map(|(rest, last)| (last, rest)).unwrap();
+    let second = folder.path().join("second.tsv");
+    std::fs::write(&second, format!("{cut}\n")).unwrap();
+    let mut command = filter_xnli(&folder.path().join("run"));
+    command.args(["--arms", "filter", "--set", &format!("data.second={}", second.display())]);
+    let error = refuse(&command.output().unwrap());
     assert!(error.contains("data.evaluation beside data.second: expected"), "{error}");
 }
 
@@ -245,13 +216,12 @@ fn recipe_filter_names_what_is_wrong() {
     for (sets, message) in [
         (&["qa.fusion.local=4"][..], "local: expected at most 3, the number of layers"),
         (&["qa.soft.alpha=2.0"], "soft.alpha = 2"),
-        (&["data.train_articles=48"], "train_articles = 48: must be 1 or more, and fewer than"),
-        (&["data.train_articles=0"], "train_articles = 0"),
+        (&["data.train_articles=46"], "prepare the data with `demo-data xquad-split --first`"),
         (&["languages=[\"en\"]"], "languages: name the source language and others"),
         (&["evaluation.second=[]"], "evaluation.second = []"),
-        (&["data.parallel="], "data.train"),
-        (&["data.train=data/xquad/xquad.en.json"], "data.parallel: not with data.train"),
-        (&["languages=[\"en\", \"fr\"]"], "xquad.fr.json"),
+        (&["data.parallel=data/xquad"], "data.parallel is no key any more"),
+        (&["data.second="], "data.second: is not set"),
+        (&["languages=[\"en\", \"fr\"]"], "train-context-fr-question-fr.json"),
     ] {
         let error = refuse(sets);
         assert!(error.contains(message), "{sets:?}: {error}");

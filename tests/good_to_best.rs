@@ -8,7 +8,7 @@ use mlqa_eval::{Dataset, Language, Matrix};
 use serde_json::json;
 use trainer::selection::Best;
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary};
+use crate::common::{kill_at, program, refuse, root, small_data, succeed, summary};
 
 /// The small recipe, six steps of a few rows, two languages.
 fn small(out: &Path) -> Command {
@@ -16,9 +16,6 @@ fn small(out: &Path) -> Command {
     command.arg("examples/good-to-best/small.toml").arg("--out").arg(out);
     for set in [
         "languages=[\"en\", \"zh\"]",
-        "data.cloze.languages=[\"en\", \"zh\"]",
-        "data.cloze.train_items=40",
-        "data.cloze.items_per_paragraph=1",
         "stage_one.steps=6",
         "stage_one.batch_size=6",
         "stage_one.checkpoint_steps=2",
@@ -29,6 +26,9 @@ fn small(out: &Path) -> Command {
         "stage_two.log_steps=2",
     ] {
         command.args(["--set", set]);
+    }
+    for set in small_data("good-to-best") {
+        command.args(["--set", &set]);
     }
     command
 }
@@ -307,14 +307,8 @@ fn recipe_good_to_best_trains_figure_2_without_the_contrast() {
 #[test]
 fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
     // Questions made from passages as if they were SQuAD and MLQA.
-    succeed({
-        let mut command = small(&out);
-        command.args(["--arms", "plain"]);
-        command
-    });
-    let data = out.join("data");
+    let data = small_data("good-to-best");
     let xquad = folder.path().join("xquad");
     let mut few = Dataset::read(root().join("data/xquad/xquad.zh.json")).unwrap();
     few.questions.truncate(20);
@@ -324,11 +318,9 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     command
         .args(["examples/good-to-best/recipe.toml", "--model", "data/base", "--out"])
         .arg(&paper);
-    let train = format!("data.train=[{:?}]", data.join("train.json"));
-    let mlqa = format!("data.mlqa={}", data.display());
     for set in [
-        train.as_str(),
-        mlqa.as_str(),
+        data[0].as_str(),
+        data[2].as_str(),
         format!("data.xquad={}", xquad.display()).as_str(),
         "languages=[\"zh\"]",
         "run.arms=[\"hl+aa-cl\"]",
@@ -396,8 +388,8 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         ("boundary.contrast.temperature=0.0", "temperature = 0"),
         ("boundary.contrast.temperature=1e30", "must be above 0 and at most 1000"),
         ("boundary.contrast.tau=1.0", "tau"),
-        ("data.cloze.train_items=1000000000000", "cloze.train_items = 1000000000000"),
-        ("data.cloze.items_per_paragraph=1000000000000", "items_per_paragraph = 1000000000000"),
+        ("data.cloze.train_items=40", "prepare the data with `demo-data cloze-questions`"),
+        ("data.name=xquad", "data.name = \"xquad\""),
         ("boundary.hard.weighting=soft", "weighting"),
         ("candidates.count=0", "candidates.count = 0"),
         ("arms.hl.candidates=0", "arms.hl"),
@@ -408,13 +400,11 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         ("sweeps.gamma=[1]", "sweeps.gamma = 1"),
         ("windows.max_length=4000", "max_length = 4000"),
         ("evaluation.top_k=[30]", "evaluation.top_k"),
-        ("data.cloze.dropped=1.0", "cloze.dropped = 1"),
         ("data.split=train", "data.split"),
-        ("data.dev=[\"data/xquad/xquad.en.json\"]", "data.dev, data.mlqa: not with data.cloze"),
+        ("data.mlqa=", "data.mlqa: is not set"),
         ("selection.held_out=1.0", "selection.held_out = 1"),
         ("selection.decoding.n_best=0", "selection.decoding.n_best = 0"),
         ("selection.keep=first", "first"),
-        ("languages=[\"en\", \"hi\"]", "hi is not among"),
     ] {
         let mut command = small(&out);
         command.args(["--set", set]);

@@ -10,7 +10,9 @@ use mlqa_eval::{
 use serde_json::{Value, json};
 use trainer::selection::Best;
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary};
+use crate::common::{
+    kill_at, phrases, prepared, program, refuse, root, small_data, succeed, summary,
+};
 
 /// The small recipe, six steps of a few rows in two languages.
 fn small(out: &Path) -> Command {
@@ -20,14 +22,15 @@ fn small(out: &Path) -> Command {
         "run.threads=1",
         "languages=[\"en\", \"de\"]",
         "evaluation.contexts=[\"en\", \"de\"]",
-        "data.facts.items=40",
-        "data.search.documents.languages=[\"de\"]",
         "training.steps=6",
         "training.batch_size=4",
         "training.checkpoint_steps=2",
         "training.log_steps=1",
     ] {
         command.args(["--set", set]);
+    }
+    for set in small_data("mixmrc-lakm") {
+        command.args(["--set", &set]);
     }
     command
 }
@@ -87,14 +90,12 @@ fn recipe_mixmrc_killed_and_resumed_equals_a_whole_run() {
     }
 }
 
-/// Questions in English and German, and their translations, as a user has them: those that a small
-/// run made.
-fn questions(folder: &Path) -> PathBuf {
-    let made = folder.join("made");
-    let mut command = small(&made);
-    command.args(["--set", "run.arms=[\"mixmrc\"]", "--set", "data.facts.items=12"]);
-    succeed(command);
-    made.join("questions")
+/// Questions in English and German, and their translations, as a user has them.
+fn questions() -> PathBuf {
+    let facts = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
+    let templates = "--templates data/demo/templates-all.tsv";
+    let few = "--parallel --languages en,de --items 12";
+    prepared(&format!("demo-data fact-questions {facts} {templates} {few}")).into()
 }
 
 /// The paper's recipe on a user's own files, with the base in place of a large model.
@@ -125,7 +126,7 @@ fn files(questions: &Path, languages: &str) -> Vec<String> {
 #[test]
 fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
     let folder = tempfile::tempdir().unwrap();
-    let mut own = files(&questions(folder.path()), "[\"en\", \"de\"]");
+    let mut own = files(&questions(), "[\"en\", \"de\"]");
     own.extend(["training.steps=2".into(), "run.arms=[\"mixmrc\"]".into()]);
     let out = folder.path().join("run");
     let text = succeed(paper(&out, &own));
@@ -152,7 +153,7 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
 #[test]
 fn recipe_mixmrc_stops_when_reading_converges() {
     let folder = tempfile::tempdir().unwrap();
-    let questions = questions(folder.path());
+    let questions = questions();
     let run = |name: &str, sets: &[&str]| {
         let out = folder.path().join(name);
         let mut own = files(&questions, "[\"en\", \"de\"]");
@@ -209,7 +210,7 @@ fn in_french(questions: &Path, folder: &Path) -> PathBuf {
 #[test]
 fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
     let folder = tempfile::tempdir().unwrap();
-    let questions = in_french(&questions(folder.path()), folder.path());
+    let questions = in_french(&questions(), folder.path());
     let passages = |language: &str, count: usize| -> String {
         let line = |number: usize| {
             let text = format!("number {number} of new york city");
@@ -290,6 +291,7 @@ fn mtqa(out: &Path, arms: &str, folder: Option<&Path>) -> Command {
     for set in ["training.steps=4", "training.batch_size=4"] {
         command.args(["--set", set]);
     }
+    command.args(["--set", &format!("data.phrases={}", phrases("en,de"))]);
     if let Some(folder) = folder {
         let train = folder.join("train-context-en-question-en.json");
         command.arg("--set").arg(format!("data.train={}", train.display()));
@@ -384,15 +386,10 @@ fn recipe_mixmrc_names_what_is_wrong() {
         ("ngrams.max_tokens=0", "ngrams.max_tokens = 0: must be at least 1"),
         ("languages=[\"en\", \"de\", \"de\"]", "languages: de is listed twice"),
         ("windows.max_length=40", "max_length = 40"),
-        ("data.kg=nowhere", "data.kg = nowhere"),
-        ("data.facts.kg=nowhere", "unknown key `kg`"),
+        ("data.evaluation=nowhere", "data.evaluation = nowhere"),
         ("run.arms=[\"nobody\"]", "nobody"),
-        ("data.facts.items=0", "data.facts: items = 0: must be 1 or more"),
-        (
-            "data.search.mining.max_words=1000000000000",
-            "data.search.mining: max_words = 1000000000000",
-        ),
-        ("evaluation.split=train", "evaluation.split = \"train\""),
+        ("data.facts.items=0", "data.facts is no key any more"),
+        ("data.search.own=true", "`demo-data search` and `kg-triples phrases`"),
         ("training.learning_rat=1", "learning_rat"),
     ] {
         let mut command = small(&out);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::common::{
-    program, refuse, root, sequences, succeed, summary, switched, tool, write_encoder,
+    program, refuse, root, sequences, small_data, succeed, summary, switched, tool, write_encoder,
 };
 
 /// A recipe with what makes it short.
@@ -19,7 +19,6 @@ struct Short {
     segments: &'static [&'static str],
 }
 
-const FACTS: [&str; 2] = ["data.facts.items=40", "data.facts.languages=[\"en\",\"de\"]"];
 const WINDOWS: &[&str] = &["windows.segment_ids=false"];
 
 const RECIPES: [Short; 7] = [
@@ -31,7 +30,6 @@ const RECIPES: [Short; 7] = [
             "injection.batch_size=8",
             "fine_tuning.steps=2",
             "fine_tuning.batch_size=4",
-            FACTS[0],
         ],
         segments: WINDOWS,
     },
@@ -47,8 +45,6 @@ const RECIPES: [Short; 7] = [
         settings: &[
             "languages=[\"en\",\"de\"]",
             "evaluation.contexts=[\"en\",\"de\"]",
-            FACTS[0],
-            "data.search.documents.languages=[\"de\"]",
             "training.steps=2",
             "training.batch_size=4",
         ],
@@ -59,9 +55,6 @@ const RECIPES: [Short; 7] = [
         arms: "[\"hl+aa-cl\"]",
         settings: &[
             "languages=[\"en\",\"zh\"]",
-            "data.cloze.languages=[\"en\",\"zh\"]",
-            "data.cloze.train_items=40",
-            "data.cloze.items_per_paragraph=1",
             "stage_one.steps=2",
             "stage_one.batch_size=6",
             "stage_two.steps=2",
@@ -80,7 +73,6 @@ const RECIPES: [Short; 7] = [
         arms: "[\"filter-soft\"]",
         settings: &[
             "languages=[\"en\",\"de\"]",
-            "data.train_articles=46",
             "training.steps=2",
             "training.batch_size=4",
             "teacher.steps=2",
@@ -94,8 +86,6 @@ const RECIPES: [Short; 7] = [
         arms: "[\"filter-soft\"]",
         settings: &[
             "languages=[\"en\",\"de\"]",
-            FACTS[1],
-            "data.inference.premises=2",
             "training.steps=2",
             "training.batch_size=4",
             "teacher.steps=2",
@@ -162,6 +152,9 @@ fn run_all(architecture: &str, class: &str) {
             for (key, path) in knowledge(folder.path(), &model) {
                 command.arg("--set").arg(format!("{key}={}", path.display()));
             }
+        }
+        for set in small_data(recipe) {
+            command.args(["--set", &set]);
         }
         succeed(command);
         assert!(summary(&out).is_object(), "{recipe}");

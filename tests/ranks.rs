@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::common::{losses, on_two, program, sequences, start_two};
+use crate::common::{losses, on_two, program, sequences, small_data, start_two};
 
 fn bridging_gap(out: &Path) -> Command {
     let mut command = program("bridging-gap");
@@ -21,9 +21,11 @@ fn bridging_gap(out: &Path) -> Command {
         "fine_tuning.steps=4",
         "fine_tuning.batch_size=4",
         "fine_tuning.log_steps=1",
-        "data.facts.items=40",
     ] {
         command.args(["--set", set]);
+    }
+    for set in small_data("bridging-gap") {
+        command.args(["--set", &set]);
     }
     command
 }

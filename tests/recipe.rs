@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, root, sequences, succeed, summary};
+use crate::common::{kill_at, program, refuse, root, sequences, small_data, succeed, summary};
 
 /// The demo's recipe, a few steps of everything.
 fn small(out: &Path) -> Command {
@@ -26,9 +26,11 @@ fn small(out: &Path) -> Command {
         "fine_tuning.steps=4",
         "fine_tuning.batch_size=4",
         "fine_tuning.checkpoint_steps=2",
-        "data.facts.items=40",
     ] {
         command.args(["--set", set]);
+    }
+    for set in small_data("bridging-gap") {
+        command.args(["--set", &set]);
     }
     command
 }
@@ -150,12 +152,6 @@ fn recipe_bridging_gap_streams_sequences_and_goes_on_in_the_middle_of_a_shard() 
 #[test]
 fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
     let folder = tempfile::tempdir().unwrap();
-    // Questions as files: those that a first run made.
-    let first = folder.path().join("first");
-    let mut make = small(&first);
-    make.args(["--set", "run.arms=[\"base\"]"]);
-    succeed(make);
-    let questions = first.join("questions");
     let out = folder.path().join("paper");
     let by_pair = sequences(Path::new("data/base"), "--pairs en-de,en-zh --by-pair");
     let mut command = program("bridging-gap");
@@ -167,13 +163,14 @@ fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
         "languages=[\"en\", \"de\", \"zh\"]".into(),
         "data.kg=data/demo/kg".into(),
         format!("data.sequences={}", by_pair.display()),
-        format!("data.train={}", questions.join("train-context-en-question-en.json").display()),
-        format!("data.evaluation={}", questions.display()),
         "injection.steps=3".into(),
         "fine_tuning.steps=3".into(),
         "windows.max_length=158".into(),
         "windows.doc_stride=32".into(),
     ] {
+        command.args(["--set", &set]);
+    }
+    for set in small_data("bridging-gap") {
         command.args(["--set", &set]);
     }
     succeed(command);
@@ -259,10 +256,10 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         ("injection.weight_decay=1e30", "weight_decay = 1"),
         ("injection.max_grad_norm=1e30", "max_grad_norm = 1"),
         ("injection.steps=1000000000000", "steps = 1000000000000: must be 10 billion or less"),
-        ("data.facts.items=0", "data.facts: items = 0: must be 1 or more"),
-        ("data.facts.items=1000000000000", "items = 1000000000000"),
+        ("data.facts.items=40", "data.facts is no key any more: prepare the data with `demo-data"),
+        ("data.train=nowhere.json", "nowhere.json"),
         ("data.kg=nowhere", "nowhere"),
-        ("data.templates=nowhere.tsv", "nowhere.tsv"),
+        ("data.templates=t.tsv", "prepare the data with `demo-data fact-questions`"),
         ("run.device=tpu", "tpu"),
         ("run.device=cuda:77", "cuda:77"),
         ("fine_tuning.batch_size=0", "batch_size"),
@@ -276,6 +273,10 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         let error = refuse(&output);
         assert!(error.contains(piece), "{set}: {error}");
     }
+    let questions = "prepare.questions=demo-data fact-questions --kg nowhere";
+    let unprepared = ["examples/bridging-gap/small.toml", "--set", questions];
+    let error = refuse(&program("bridging-gap").args(unprepared).output().unwrap());
+    assert!(error.contains("add --prepare, or run `demo-data fact-questions --kg nowhere"));
     let missing = program("bridging-gap").arg("nowhere.toml").output().unwrap();
     assert!(refuse(&missing).contains("nowhere.toml"));
 }

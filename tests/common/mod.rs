@@ -1,11 +1,10 @@
 //! Running the programs of this package.
 
-use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -36,35 +35,123 @@ pub fn tool(name: &str) -> Command {
     command
 }
 
-/// What tests prepared so far, by command.
-static PREPARED: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+/// The folder that a command prepares, once for all tests.
+pub fn prepared(command: &str) -> String {
+    static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = done.iter().position(|one| one == command);
+    let number = known.unwrap_or(done.len());
+    let folder = format!("{}/prepared/{number}", env!("CARGO_TARGET_TMPDIR"));
+    if known.is_none() {
+        let (program, arguments) = command.split_once(' ').unwrap();
+        let mut tool = tool(program);
+        tool.args(arguments.split_whitespace()).args(["--out", &folder]);
+        succeed(tool);
+        done.push(command.to_owned());
+    }
+    folder
+}
 
-/// The folder that `kg-triples` prepares with these arguments, once for all tests.
-pub fn prepared(arguments: &str) -> PathBuf {
-    let mut known = PREPARED.lock().unwrap();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prepared-{}", known.len()));
-    let made = known.entry(arguments.to_owned()).or_insert_with(|| {
-        let mut command = tool("kg-triples");
-        command.args(arguments.split_whitespace()).arg("--out").arg(&folder);
-        succeed(command);
-        folder
-    });
-    made.clone()
+/// Facts of the demo, for the commands of `demo-data`.
+const FACTS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
+
+/// A few questions about facts, in English contexts.
+pub fn fact_questions() -> String {
+    let templates = "--templates data/demo/templates.tsv";
+    prepared(&format!("demo-data fact-questions {FACTS} {templates} --items 40"))
+}
+
+/// Passages with knowledge phrases of the demo's search, in these languages.
+pub fn phrases(languages: &str) -> String {
+    let sources = "--questions data/xquad --pages data/codex --snippet 300";
+    let found = prepared(&format!("demo-data search {sources} --languages {languages}"));
+    let mining = "--title-fraction 2/10 --min-chars 0";
+    prepared(&format!("kg-triples phrases --queries {found}/queries.jsonl.gz {mining}"))
+}
+
+/// Little data for a small recipe, in two languages but for those of [`fact_questions`].
+pub fn small_data(recipe: &str) -> Vec<String> {
+    let demo = |command: &str, rest: &str| {
+        let facts = format!("{FACTS} --templates data/demo/templates-all.tsv");
+        prepared(&format!("demo-data {command} {facts} {rest}"))
+    };
+    let of_folder = |folder: &str, keys: &[&str]| -> Vec<String> {
+        let train = format!("data.train={folder}/train-context-en-question-en.json");
+        let keys = keys.iter().map(|key| format!("data.{key}={folder}"));
+        keys.chain([train]).collect()
+    };
+    match recipe {
+        "bridging-gap" => of_folder(&fact_questions(), &["evaluation"]),
+        "mixmrc-lakm" => {
+            let folder = demo("fact-questions", "--parallel --languages en,de --items 40");
+            let mut sets = of_folder(&folder, &["translated", "dev", "evaluation"]);
+            sets.push(format!("data.phrases={}", phrases("de")));
+            sets
+        }
+        "filter" => {
+            let divided = "demo-data xquad-split --xquad data/xquad --languages en,de --first 46";
+            let folder = prepared(divided);
+            let mut sets = of_folder(&folder, &["translated", "evaluation"]);
+            sets.push(format!("data.second={folder}/second"));
+            sets
+        }
+        "filter-xnli" => {
+            let folder = demo("inference", "--languages en,de --premises 2");
+            vec![
+                format!("data.train={folder}"),
+                format!("data.evaluation={folder}/xnli.test.tsv"),
+                format!("data.second={folder}/xnli.test.to-en.tsv"),
+            ]
+        }
+        "good-to-best" => {
+            let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";
+            let few = "--train-items 40 --items-per-paragraph 1 --context-words 24";
+            let command = format!("demo-data cloze-questions {sources} {few} --languages en,zh");
+            let folder = prepared(&command);
+            vec![
+                format!("data.train=[\"{folder}/train.json\"]"),
+                format!("data.dev=[\"{folder}/dev-context-en-question-en.json\"]"),
+                format!("data.mlqa={folder}"),
+            ]
+        }
+        "transfer-suite" => {
+            let divided = "demo-data xquad-split --xquad data/xquad --languages en,de --train 0.04 \
+                           --dev 0.9 --seed 1234";
+            let questions = prepared(divided);
+            let pairs = demo("inference", "--languages en,de --premises 2");
+            let clozes = demo("clozes", "--languages en,de");
+            let folders = |split: &str| {
+                let of = |code: &str| format!("{code} = \"{clozes}/{split}/{code}\"");
+                format!("{{ {}, {} }}", of("en"), of("de"))
+            };
+            vec![
+                format!("tasks.xnli.data.train={pairs}/multinli.train.en.tsv"),
+                format!("tasks.xnli.data.dev={pairs}/xnli.dev.tsv"),
+                format!("tasks.xnli.data.test={pairs}/xnli.test.tsv"),
+                format!("tasks.facts.data.test={}", folders("test")),
+                format!("tasks.facts.data.seen={}", folders("train")),
+                format!("tasks.mlqa.data.train={questions}/train-context-en-question-en.json"),
+                format!("tasks.mlqa.data.dev={questions}"),
+                format!("tasks.mlqa.data.test={questions}"),
+                "tasks.mlqa.data.languages=[\"en\", \"de\"]".into(),
+            ]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The demo's triples as sequences of some pairs of languages.
 pub fn sequences(model: &Path, options: &str) -> PathBuf {
-    prepared(&format!("mix --in data/demo/kg --tokenizer {} {options}", model.display()))
+    let model = model.display();
+    prepared(&format!("kg-triples mix --in data/demo/kg --tokenizer {model} {options}")).into()
 }
 
 /// The embedded extracts, linked by their labels and switched.
 pub fn switched(options: &str) -> PathBuf {
-    let linked = prepared("link --entities data/codex --languages en");
-    let texts = linked.join("train/linked.jsonl.gz");
-    prepared(&format!(
-        "switch --texts {} --entities data/codex --rule per_mention --with-source {options}",
-        texts.display()
-    ))
+    let linked = prepared("kg-triples link --entities data/codex --languages en");
+    let texts = format!("{linked}/train/linked.jsonl.gz");
+    let rule = "--entities data/codex --rule per_mention --with-source";
+    prepared(&format!("kg-triples switch --texts {texts} {rule} {options}")).into()
 }
 
 pub fn root() -> PathBuf {

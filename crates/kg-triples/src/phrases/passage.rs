@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use shards::Shards;
 
 use crate::entity_linking::{LinkedText, Mention};
 use crate::jsonl::{JsonlReader, Record};
@@ -116,10 +117,10 @@ impl PhrasePassage {
         Self { language, text, phrases: vec![phrase] }
     }
 
-    /// Reads what `kg-triples phrases` wrote.
+    /// Reads what `kg-triples phrases` wrote, a file or a prepared folder.
     ///
     /// # Errors
-    /// As [`JsonlReader`].
+    /// As [`JsonlReader`] and [`Shards::open`].
     ///
     /// ```
     /// use kg_triples::phrases::PhrasePassage;
@@ -133,7 +134,17 @@ impl PhrasePassage {
     /// # Ok::<(), kg_triples::KgError>(())
     /// ```
     pub fn read_all(path: impl AsRef<Path>) -> Result<Vec<Self>, KgError> {
-        JsonlReader::open(path)?.collect()
+        let path = path.as_ref();
+        if !path.is_dir() {
+            return JsonlReader::open(path)?.collect();
+        }
+        let mut all = Vec::new();
+        for file in Shards::open([path])?.files() {
+            for passage in JsonlReader::open(file.path())? {
+                all.push(passage?);
+            }
+        }
+        Ok(all)
     }
 }
 
