@@ -198,6 +198,9 @@ fn in_french(questions: &Path, folder: &Path) -> PathBuf {
     for entry in std::fs::read_dir(questions).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().replace("-de", "-fr");
+        if !name.contains("-context-") {
+            continue;
+        }
         let languages = name.strip_prefix("test-context-").map(|rest| rest.split_at(2));
         let crossed = languages.is_some_and(|(own, rest)| !rest.contains(&format!("-{own}.")));
         if !crossed {

@@ -1,5 +1,7 @@
 //! Running the programs of this package.
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -37,17 +39,18 @@ pub fn tool(name: &str) -> Command {
 
 /// The folder that a command prepares, once for all tests.
 pub fn prepared(command: &str) -> String {
-    static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    static DONE: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+    let mut hash = DefaultHasher::new();
+    command.hash(&mut hash);
+    let name = hash.finish();
+    let folder = format!("{}/prepared/{name:016x}", env!("CARGO_TARGET_TMPDIR"));
     let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = done.iter().position(|one| one == command);
-    let number = known.unwrap_or(done.len());
-    let folder = format!("{}/prepared/{number}", env!("CARGO_TARGET_TMPDIR"));
-    if known.is_none() {
+    if !done.contains(&name) {
         let (program, arguments) = command.split_once(' ').unwrap();
         let mut tool = tool(program);
         tool.args(arguments.split_whitespace()).args(["--out", &folder]);
         succeed(tool);
-        done.push(command.to_owned());
+        done.insert(name);
     }
     folder
 }

@@ -92,7 +92,7 @@ pub(crate) fn own_keys(text: &str) -> String {
     for line in text.split_inclusive('\n') {
         let trimmed = line.trim();
         if trimmed.starts_with('[') {
-            section = Some(trimmed.trim_matches(['[', ']']));
+            section = trimmed.trim_start_matches('[').split(']').next();
         }
         let key = trimmed.split('=').next().unwrap_or_default().trim();
         let ours = match section {
@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn keys_of_the_file_keep_their_lines() {
-        let text = "base = 'x'\nunset = []\nseed = 1\n[prepare]\na = 'b'\n[model]\npath = ''\n";
+        let text =
+            "base = 'x'\nunset = []\nseed = 1\n[prepare] # why\na = 'b'\n[model]\npath = ''\n";
         assert_eq!(own_keys(text), "\n\nseed = 1\n\n\n[model]\npath = ''\n");
     }
 }
