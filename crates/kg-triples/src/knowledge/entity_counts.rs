@@ -1,6 +1,8 @@
 //! How often entities are mentioned, and what follows from it.
 use std::collections::{BTreeMap, BTreeSet};
 
+use rand::Rng;
+
 use crate::entity_linking::LinkedText;
 use crate::{KgError, Language};
 
@@ -61,32 +63,40 @@ impl EntityCounts {
     ///
     /// # Errors
     /// [`KgError::Config`] if `exponent` is not from 0 to 1.
-    pub fn thinning(&self, exponent: f64) -> Result<Thinning, KgError> {
+    pub fn resampling(&self, exponent: f64) -> Result<Resampling, KgError> {
         if !(0.0..=1.0).contains(&exponent) {
             let value = exponent.to_string();
             return Err(KgError::Config { key: "entity_smoothing", value, rule: "from 0 to 1" });
         }
         let of_language = |counts: &BTreeMap<String, u64>| {
-            let least = counts.values().copied().min().unwrap_or(1) as f64;
-            let keep = |count: u64| (least / count as f64).powf(1.0 - exponent);
-            counts.iter().map(|(entity, count)| (entity.clone(), keep(*count))).collect()
+            let mentions: f64 = counts.values().map(|count| *count as f64).sum();
+            let shares: f64 = counts.values().map(|count| (*count as f64).powf(exponent)).sum();
+            let weight = |count: u64| mentions / shares * (count as f64).powf(exponent - 1.0);
+            counts.iter().map(|(entity, count)| (entity.clone(), weight(*count))).collect()
         };
         let by_language = self.by_language.iter();
-        let keep = by_language.map(|(language, counts)| (*language, of_language(counts))).collect();
-        Ok(Thinning { keep })
+        let weights = by_language.map(|(language, counts)| (*language, of_language(counts)));
+        Ok(Resampling { weights: weights.collect() })
     }
 }
 
-/// The share of an entity's mentions in a language that is kept: (m / n)^(1 − x), where n is their
-/// number, m that of the rarest entity and x the exponent.
+/// The examples that a mention gives on average: c n^(x − 1), where n counts its entity's mentions
+/// in the language, x is the exponent, and c makes it 1 over all mentions.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Thinning {
-    keep: BTreeMap<Language, BTreeMap<String, f64>>,
+pub struct Resampling {
+    weights: BTreeMap<Language, BTreeMap<String, f64>>,
 }
 
-impl Thinning {
-    pub(super) fn keep(&self, language: Language, entity: &str) -> f64 {
-        let shares = self.keep.get(&language);
-        shares.and_then(|shares| shares.get(entity)).copied().unwrap_or(1.0)
+impl Resampling {
+    /// The examples that a mention gives this time.
+    pub(super) fn draw(&self, language: Language, entity: &str, rng: &mut impl Rng) -> usize {
+        let weights = self.weights.get(&language);
+        let mut left = weights.and_then(|weights| weights.get(entity)).copied().unwrap_or(1.0);
+        let mut count = 0;
+        while left > 0.0 && rng.random::<f64>() < left {
+            count += 1;
+            left -= 1.0;
+        }
+        count
     }
 }

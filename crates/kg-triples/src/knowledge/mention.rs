@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -8,7 +7,7 @@ use tokenizers::Tokenizer;
 
 use super::mention_passage::{LeftOut, PassageAligner};
 use super::{
-    EncodedDescriptions, EntityCounts, HeldOut, MentionQueries, SameLanguage, Split, Thinning,
+    EncodedDescriptions, EntityCounts, HeldOut, MentionQueries, Resampling, SameLanguage, Split,
 };
 use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 use crate::jsonl::Record;
@@ -197,7 +196,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         let aligner = PassageAligner::new(tokenizer, config)?;
         Ok(Self {
             texts,
-            maker: Maker { aligner, descriptions, held_out: None, thinning: None },
+            maker: Maker { aligner, descriptions, held_out: None, resampling: None },
             ready: VecDeque::new(),
             next_passage: 0,
             report: MentionReport::default(),
@@ -218,10 +217,10 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
         Ok(self)
     }
 
-    /// Drops examples about entities with many mentions; dropped ones are not in the report.
+    /// Gives none or several examples of a mention in place of one, by its entity.
     #[must_use]
-    pub fn thinned(mut self, thinning: &'d Thinning) -> Self {
-        self.maker.thinning = Some(thinning);
+    pub fn resampled(mut self, resampling: &'d Resampling) -> Self {
+        self.maker.resampling = Some(resampling);
         self
     }
 
@@ -305,13 +304,14 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
 
     fn take(&mut self, language: Language, made: Made) {
         match made {
-            Made::Example { example, entities } => {
+            Made::Examples { examples, entities } => {
                 for entity in entities {
                     self.mentions.add(language, entity);
                 }
-                let Some(example) = example else { return };
-                self.count(&example);
-                self.ready.push_back(Ok(example));
+                for example in examples {
+                    self.count(&example);
+                    self.ready.push_back(Ok(example));
+                }
             }
             Made::Queries(made) => {
                 self.report.held_out += 1;
@@ -347,9 +347,9 @@ impl<I: Iterator<Item = Result<LinkedText, KgError>>> Iterator for MentionExampl
 
 /// What is made of a passage.
 enum Made {
-    /// An example, unless it was dropped by [`Thinning`], and the entities that could be drawn, one
+    /// An example, or none or several by [`Resampling`], and the entities that could be drawn, one
     /// for each mention.
-    Example { example: Option<MentionExample>, entities: Vec<String> },
+    Examples { examples: Vec<MentionExample>, entities: Vec<String> },
     /// Of a held-out text, an example for each probe that it has one for.
     Queries(Vec<MentionExample>),
 }
@@ -359,7 +359,7 @@ struct Maker<'d> {
     aligner: PassageAligner,
     descriptions: &'d EncodedDescriptions,
     held_out: Option<&'d HeldOut>,
-    thinning: Option<&'d Thinning>,
+    resampling: Option<&'d Resampling>,
 }
 
 impl Maker<'_> {
@@ -418,19 +418,21 @@ impl Maker<'_> {
         let Some(mention) = aligned.mentions.choose(&mut rng) else {
             return Ok(Err(LeftOut::Unaligned));
         };
-        let piece = self.aligner.piece(&aligned, &mention.span, &mut rng);
         let wanted = self.wanted(&mention.entity, text.language);
-        let Some((language, ids)) = wanted.choose(&mut rng) else {
-            return Ok(Err(LeftOut::WithoutLanguage));
+        let mut examples = Vec::new();
+        let count = match self.resampling {
+            Some(resampling) => resampling.draw(text.language, &mention.entity, &mut rng),
+            None => 1,
         };
-        let keep = |thinning: &Thinning| {
-            rng.random::<f64>() < thinning.keep(text.language, &mention.entity)
-        };
-        let kept = self.thinning.is_none_or(keep);
-        let make = || self.aligner.example(&aligned, mention, piece, (*language, ids));
-        let example = kept.then(make);
+        for _ in 0..count {
+            let piece = self.aligner.piece(&aligned, &mention.span, &mut rng);
+            let Some((language, ids)) = wanted.choose(&mut rng) else {
+                return Ok(Err(LeftOut::WithoutLanguage));
+            };
+            examples.push(self.aligner.example(&aligned, mention, piece, (*language, ids)));
+        }
         let entities = aligned.mentions.into_iter().map(|mention| mention.entity).collect();
-        Ok(Ok(Made::Example { example, entities }))
+        Ok(Ok(Made::Examples { examples, entities }))
     }
 
     /// For each probe that the passage has one for a query, which asks for a description in another

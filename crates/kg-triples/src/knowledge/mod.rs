@@ -22,7 +22,7 @@ pub use description::{Descriptions, EncodedDescriptions, SameLanguage};
 pub use entailment::EntailmentExamples;
 pub use entailment_config::{EntailmentConfig, EntailmentReport};
 pub use entailment_example::EntailmentExample;
-pub use entity_counts::{EntityCounts, Thinning};
+pub use entity_counts::{EntityCounts, Resampling};
 pub use mention::{
     MentionConfig, MentionExample, MentionExamples, MentionReport, TokenBoundary, TokenSpan,
 };

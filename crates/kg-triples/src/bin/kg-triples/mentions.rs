@@ -5,7 +5,7 @@ use kg_triples::entity_linking::{LabelReport, LinkReport};
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::knowledge::{
     Candidate, Descriptions, EncodedDescriptions, EntityCounts, HeldOut, LanguageMix,
-    MentionConfig, MentionExample, MentionExamples, MentionReport, SameLanguage, Thinning,
+    MentionConfig, MentionExample, MentionExamples, MentionReport, Resampling, SameLanguage,
     TokenBoundary,
 };
 use kg_triples::{KgError, Language};
@@ -182,8 +182,8 @@ pub fn run(args: Args) -> Done {
     };
     let mut drawn = BTreeMap::new();
     if let Some(count) = args.count {
-        let thinning = examples.mentions().thinning(args.entity_smoothing)?;
-        let mix = drawing.by_language(&report, &thinning, args.smoothing)?;
+        let resampling = examples.mentions().resampling(args.entity_smoothing)?;
+        let mix = drawing.by_language(&report, &resampling, args.smoothing)?;
         for example in mix.take(count) {
             let example = example?;
             *drawn.entry(example.language).or_default() += 1;
@@ -280,7 +280,7 @@ impl<'s> Drawing<'s> {
     fn by_language<'t>(
         &'t self,
         report: &MentionReport,
-        thinning: &'t Thinning,
+        resampling: &'t Resampling,
         smoothing: f64,
     ) -> Result<impl Iterator<Item = Result<MentionExample, KgError>> + use<'t, 's>, KgError> {
         let languages: Vec<_> = report
@@ -296,7 +296,7 @@ impl<'s> Drawing<'s> {
                         _ => true,
                     });
                     let seed = self.config.seed ^ (epoch << 32);
-                    Ok(self.examples(Box::new(trained), seed)?.thinned(thinning))
+                    Ok(self.examples(Box::new(trained), seed)?.resampled(resampling))
                 };
                 (*size, open)
             })
