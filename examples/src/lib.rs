@@ -1,5 +1,5 @@
-//! What recipes share. Each paper has a folder beside this one; its `main.rs` reads like the paper's
-//! method section.
+//! What recipes share. Each paper has a folder beside this one; its `main.rs` reads like the
+//! paper's method section.
 
 pub mod corpus;
 pub mod readings;

@@ -54,8 +54,8 @@ enum Command {
     /// Questions about facts, in place of SQuAD and MLQA
     ///
     /// Synthetic: contexts and questions are facts put into sentences by templates. Training
-    /// contexts are about labels drawn at random, so that no fact can be learned from them; those of
-    /// dev and test tell true facts.
+    /// contexts are about labels drawn at random, so that no fact can be learned from them; those
+    /// of dev and test tell true facts.
     FactQuestions(Prepared<FactQuestions>),
     /// XQuAD divided by article, in place of questions with machine translations
     ///
@@ -63,8 +63,8 @@ enum Command {
     XquadSplit(Prepared<XquadSplit>),
     /// Cloze questions about real text, in place of SQuAD and MLQA
     ///
-    /// Synthetic questions: a span of a passage is the answer, the words around it are the question.
-    /// The passages are real.
+    /// Synthetic questions: a span of a passage is the answer, the words around it are the
+    /// question. The passages are real.
     ClozeQuestions(Prepared<ClozeQuestions>),
     /// Pairs of sentences about facts, in place of XNLI
     ///
